@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+# Install rules: one export file a module, so that find_package(rubato COMPONENTS ...) looks for no more than is asked.
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+set(rubato_package_dir "${CMAKE_INSTALL_DATADIR}/cmake/rubato")
+
+get_property(rubato_modules GLOBAL PROPERTY rubato_modules)
+foreach(module IN LISTS rubato_modules)
+  if(module STREQUAL "rubato")
+    set(target rubato)
+  else()
+    set(target rubato_${module})
+  endif()
+  install(TARGETS ${target} EXPORT rubato-${module} FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+  install(EXPORT rubato-${module} NAMESPACE rubato:: FILE rubato-${module}-targets.cmake
+          DESTINATION "${rubato_package_dir}")
+endforeach()
+
+configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/rubato-config.cmake.in"
+                              "${PROJECT_BINARY_DIR}/rubato-config.cmake" INSTALL_DESTINATION "${rubato_package_dir}")
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/rubato-config-version.cmake" COMPATIBILITY SameMajorVersion
+                                 ARCH_INDEPENDENT)
+install(FILES "${PROJECT_BINARY_DIR}/rubato-config.cmake" "${PROJECT_BINARY_DIR}/rubato-config-version.cmake"
+        DESTINATION "${rubato_package_dir}")
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")

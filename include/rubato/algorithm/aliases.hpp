@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// The names under which compositions of policies are published.
+#pragma once
+
+#include <rubato/algorithm/gradient_tracking.hpp>
+
+namespace rubato {
+
+/// R-FAST: fully asynchronous, robust to loss, exact on data that differs from node to node. arXiv 2307.11617.
+template<backend::array_backend Backend, class Step = step::sgd, class Weighting = weighting::constant,
+         class Ledger = detail::default_ledger<typename Backend::scalar>>
+using r_fast = gradient_tracking<Backend, order::r_fast, Step, Weighting, synchrony::free, Ledger>;
+
+/// Push-Pull, adapt-then-combine, in rounds: y+ = A (y + g_new - g). Pu, Shi, Xu, Nedic, arXiv 1810.06653.
+template<backend::array_backend Backend, class Step = step::sgd,
+         class Ledger = detail::default_ledger<typename Backend::scalar>>
+using push_pull = gradient_tracking<Backend, order::push_pull, Step, weighting::constant, synchrony::rounds, Ledger>;
+
+/// S-AB: AB with stochastic gradients, in rounds. Xin, Sahu, Khan, Kar, arXiv 1903.07266.
+template<backend::array_backend Backend, class Step = step::sgd,
+         class Ledger = detail::default_ledger<typename Backend::scalar>>
+using s_ab = gradient_tracking<Backend, order::ab, Step, weighting::constant, synchrony::rounds, Ledger>;
+
+/// D-PSGD: gradient at the model before mixing, computed while models travel. Lian et al., arXiv 1705.09056.
+template<backend::array_backend Backend, class Order = order::combine_while_computing, class Step = step::sgd>
+using d_psgd = gossip<Backend, Order, Step, weighting::constant, synchrony::rounds, ledger::floating>;
+
+/// D-PSGD in the adapt-then-combine order, as the codes of MATCHA and SGP run it.
+template<backend::array_backend Backend, class Step = step::sgd>
+using d_psgd_atc = d_psgd<Backend, order::adapt_then_combine, Step>;
+
+}  // namespace rubato

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// From a node type, a network and a problem to the nodes of a run, with all that they must agree on. Every driver
+// begins here, so that the simulator and real runs start from the same state.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/algorithm/options.hpp>
+#include <rubato/core/node.hpp>
+#include <rubato/mixing/plan.hpp>
+#include <rubato/problem/any_oracle.hpp>
+
+namespace rubato {
+
+/// What a driver is given.
+struct assembly {
+  std::vector<any_node> nodes;
+  std::size_t peers = 0;  ///< the first `peers` nodes compute gradients; a server, if any, follows
+  problem::any_oracle oracle;
+  block_partition blocks;
+  std::string network;  ///< topology and weights, for reports
+  double step = 0;      ///< as asked
+  double raw_step = 0;  ///< gamma
+  double gain = 1;
+};
+
+namespace detail {
+
+/// The common first model: problem.initial() where there is one, zeros otherwise.
+template<class Backend, class Problem>
+auto first_model(Backend& backend, Problem const& problem) -> shared_buffer {
+  using scalar = typename Backend::scalar;
+  auto x = backend.template allocate<scalar>(problem.dimension());
+  if constexpr (requires { { problem.initial() } -> std::convertible_to<std::vector<scalar>>; }) {
+    std::vector<scalar> const values = problem.initial();
+    std::copy(values.begin(), values.end(), x.data());
+  } else {
+    backend.sweep({0, x.size()}, backend::zero_kernel<scalar>{x.data()});
+  }
+  return std::move(x).publish();
+}
+
+/// The largest |g_i(x0)| of each block over all nodes, with the very samples that the nodes will draw first.
+template<class T>
+auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer const& x0, block_partition const& blocks,
+                             std::pair<std::size_t, std::uint64_t> peers_and_seed) -> std::vector<double> {
+  auto const [peers, seed] = peers_and_seed;
+  std::vector<double> largest(blocks.blocks(), 0.0);
+  for (std::size_t i = 0; i < peers; ++i) {
+    auto const g = oracle.evaluate({ticket{}, x0, {seed, to_node(i), 0}});
+    auto const values = g.value.template view<T>();
+    for (std::size_t b = 0; b < blocks.blocks(); ++b) {
+      auto const r = blocks.values_of({b, b + 1});
+      for (auto const v : values.subspan(r.begin, r.size())) {
+        largest[b] = std::max(largest[b], std::abs(static_cast<double>(v)));
+      }
+    }
+  }
+  return largest;
+}
+
+}  // namespace detail
+
+/// Builds all nodes of a run. Throws config_error if network, options and problem do not fit together.
+template<node Node, class Problem>
+  requires problem::gradient_oracle<Problem, typename Node::backend_type>
+auto assemble(topology::pair const& network, Problem const& problem, typename Node::options options,
+              typename Node::backend_type backend = {}) -> assembly {
+  auto const plan = Node::arrange(network);
+  assembly a;
+  a.peers = plan.nodes.front().nodes;
+  a.oracle = problem::any_oracle{backend, problem};
+  a.network = plan.summary;
+  a.gain = plan.gain;
+  a.step = options.step;
+  a.raw_step = options.raw_step(plan.gain);
+  if constexpr (requires { { problem.nodes() } -> std::convertible_to<std::size_t>; }) {
+    if (problem.nodes() != a.peers) {
+      throw config_error{"the problem is split over " + std::to_string(problem.nodes()) + " nodes, the network has " +
+                         std::to_string(a.peers)};
+    }
+  }
+  auto const x0 = detail::first_model(backend, problem);
+  a.blocks = options.partition(x0.size());
+  auto const largest =
+      detail::largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, options.seed});
+  Node::agree(options, a.blocks, largest, a.peers);
+  a.nodes.reserve(plan.nodes.size());
+  for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.emplace_back(Node{backend, plan, to_node(i), x0, options});
+  return a;
+}
+
+}  // namespace rubato

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: MIT
+// Definitions of gossip's members. Included by algorithm/gossip.hpp only.
+#pragma once
+
+#include <rubato/algorithm/gossip.hpp>
+
+#define RUBATO_GOSSIP_TEMPLATE                                                                             \
+  template<backend::array_backend Backend, class Order, class Step, class Weighting, class Synchrony, class Ledger>
+#define RUBATO_GOSSIP gossip<Backend, Order, Step, Weighting, Synchrony, Ledger>
+
+namespace rubato {
+
+RUBATO_GOSSIP_TEMPLATE
+void RUBATO_GOSSIP::connect(mixing::neighbourhood const& n) {
+  pull_self_ = n.pull_self;
+  for (auto const& e : n.pull_from) {
+    auto& edge = models_.emplace_back();
+    edge.peer = e.peer;
+    edge.weight = e.weight;
+    edge.box.start_with(x_);
+  }
+  for (auto const peer : n.pull_to) readers_.emplace_back().peer = peer;
+  if constexpr (Weighting::can_cut) {
+    if (models_.size() == 1) {
+      throw config_error{"node " + std::to_string(to_index(self_)) +
+                         " has a single in-edge, which this weighting may cut; use one that never reaches zero"};
+    }
+  }
+  if constexpr (tracks) {
+    push_self_ = n.push_self;
+    for (auto const peer : n.push_from) sums_in_.emplace_back().peer = peer;
+    for (auto const& e : n.push_to) {
+      auto& edge = sums_out_.emplace_back();
+      edge.peer = e.peer;
+      edge.weight = e.weight;
+    }
+  }
+}
+
+RUBATO_GOSSIP_TEMPLATE
+template<class Edges>
+void RUBATO_GOSSIP::take(Edges& edges, patch const& p) {
+  auto* edge = detail::find_edge(edges, p.from);
+  if (edge == nullptr) return;
+  auto newer = edge->open && p.life == edge->life;
+  if (newer) {
+    if constexpr (Synchrony::delivery == channel_kind::event) edge->box.enqueue(p, draws_);
+    else newer = edge->box.accept(backend_, blocks_, p, draws_);
+  }
+  ++(newer ? edge->accepted : edge->overtaken);
+}
+
+RUBATO_GOSSIP_TEMPLATE
+void RUBATO_GOSSIP::request_gradient(outbox& out) {
+  ticket_ = next(ticket_);
+  out.request = gradient_request{ticket_, x_, {options_.seed, self_, draws_}};
+  ++draws_;
+  computing_ = true;
+}
+
+RUBATO_GOSSIP_TEMPLATE
+void RUBATO_GOSSIP::advance(instant now, outbox& out) {
+  standing_ = false;
+  while (dispatch(std::make_index_sequence<program.size()>{}, now, out)) {
+  }
+}
+
+/// Runs from the present place; false when the node stops for a gradient, a neighbour or a fault.
+RUBATO_GOSSIP_TEMPLATE
+template<std::size_t... I>
+auto RUBATO_GOSSIP::dispatch(std::index_sequence<I...>, instant now, outbox& out) -> bool {
+  bool goes_on = false;
+  static_cast<void>(((place_ == I && (goes_on = run_from<I>(now, out), true)) || ...));
+  return goes_on && !out.failure;
+}
+
+RUBATO_GOSSIP_TEMPLATE
+constexpr auto RUBATO_GOSSIP::slice_length(std::size_t begin) -> std::size_t {
+  for (std::size_t n = 1; n <= program.size(); ++n) {
+    auto const a = program[(begin + n) % program.size()];
+    if (a == order::action::gradient || waits_at(a)) return n;
+  }
+  return program.size();
+}
+
+RUBATO_GOSSIP_TEMPLATE
+template<std::size_t Begin>
+auto RUBATO_GOSSIP::run_from(instant now, outbox& out) -> bool {
+  using enum order::action;
+  constexpr auto first = program[Begin];
+  if constexpr (first == gradient) {
+    request_gradient(out);
+    return false;
+  } else {
+    if constexpr (waits_at(first)) {
+      // What lock-step would use here: this round's message if it is sent before this place, the last round's otherwise.
+      constexpr auto sent_by = first == pull ? send_model : push;
+      auto const needed = iteration{iterations_ + (order::place_of<Order>(sent_by) < Begin ? 1 : 0)};
+      auto const can_go = first == pull ? ready(models_, channel::model, needed, out)
+                                        : ready(sums_in_, channel::tracker, needed, out);
+      if (!can_go) return false;
+    }
+    run_slice<Begin>(std::make_index_sequence<slice_length(Begin)>{}, now, out);
+    return true;
+  }
+}
+
+RUBATO_GOSSIP_TEMPLATE
+template<class Edges>
+auto RUBATO_GOSSIP::ready(Edges& edges, channel lane, iteration needed, outbox& out) -> bool {
+  for (auto& edge : edges) {
+    if (!edge.open) continue;
+    if constexpr (Synchrony::delivery == channel_kind::event) edge.box.advance_to(needed);
+    if (options_.synchrony.ready(needed, edge.box.number())) continue;
+    out.wait = waiting{edge.peer, lane, needed};
+    standing_ = true;
+    return false;
+  }
+  return true;
+}
+
+/// Allocates what the actions will write and points the streams at what they read.
+RUBATO_GOSSIP_TEMPLATE
+template<class List>
+auto RUBATO_GOSSIP::prepare() -> streams {
+  streams s;
+  auto const n = x_.size();
+  s.x = x_.template view<scalar>().data();
+  if constexpr (List::changes_x) {
+    x_fresh_ = backend_.template allocate<scalar>(n);
+    s.x_new = x_fresh_.data();
+  }
+  if constexpr (List::has(order::action::write_model) && !List::model_is_x()) {
+    v_fresh_ = backend_.template allocate<scalar>(n);
+    s.model = v_fresh_.data();
+  }
+  s.z = z_.data();
+  if (g_) s.g_old = g_.template view<scalar>().data();
+  if (g_new_) s.g_new = g_new_.template view<scalar>().data();
+  if constexpr (List::has(order::action::push)) {
+    for (auto& e : sums_out_) {
+      if (e.open) e.fresh = backend_.template allocate<value>(n);
+    }
+  }
+  return s;
+}
+
+/// Fills the tables for blocks from `block` on that have equal ages; returns the first block beyond them.
+RUBATO_GOSSIP_TEMPLATE
+template<class List>
+auto RUBATO_GOSSIP::fill_tables(std::size_t block, streams& s) -> std::size_t {
+  auto end = tracks ? options_.ledger.uniform_end(block, blocks_.blocks()) : blocks_.blocks();
+  if constexpr (List::has(order::action::pull)) {
+    pull_table_.clear();
+    auto self_weight = pull_self_;
+    for (auto const& e : models_) {
+      auto factor = e.open && e.box.values() != nullptr ? 1.0 : 0.0;
+      if constexpr (Weighting::depends_on_age) {
+        end = std::min(end, e.box.uniform_end(block, end));
+        factor *= options_.weighting(draws_ - e.box.of(block).arrived);
+      }
+      self_weight += (1 - factor) * e.weight;
+      if (factor > 0) pull_table_.push_back({e.box.values(), static_cast<scalar>(factor * e.weight)});
+    }
+    s.pull_self = static_cast<scalar>(self_weight);
+    s.pulls = {backend_.table(pull_table_.data(), pull_table_.size()), pull_table_.size()};
+  }
+  if constexpr (List::has(order::action::consume)) {
+    in_table_.clear();
+    for (auto const& e : sums_in_) {
+      if (e.box.values() != nullptr) in_table_.push_back({e.box.values(), e.consumed()});
+    }
+    s.sums_in = {backend_.table(in_table_.data(), in_table_.size()), in_table_.size()};
+  }
+  if constexpr (List::has(order::action::push)) {
+    out_table_.clear();
+    auto self_weight = push_self_;
+    for (auto& e : sums_out_) {
+      if (!e.open) self_weight += e.weight;
+      else out_table_.push_back({reinterpret_cast<value const*>(e.total.bytes().data()), e.fresh.data(),
+                                 static_cast<scalar>(e.weight)});
+    }
+    s.push_self = static_cast<scalar>(self_weight);
+    s.sums_out = {backend_.table(out_table_.data(), out_table_.size()), out_table_.size()};
+  }
+  return end;
+}
+
+/// One pass over memory for all these actions (one a range of blocks, where blocks differ in age or exponent).
+RUBATO_GOSSIP_TEMPLATE
+template<order::action... Actions>
+void RUBATO_GOSSIP::run_list(order::actions_of<Actions...>, outbox& out) {
+  using list = order::actions_of<Actions...>;
+  if constexpr (!list::reads_x && !list::changes_z) return;
+  if constexpr (list::has(order::action::track)) {
+    if (debt_) debt_.release(backend_, z_.data(), x_.size(), Ledger::exact ? 64.0 : 0x1p-40);
+  }
+  auto s = prepare<list>();
+  typename Step::template state<Backend>::rule rule{};
+  if constexpr (list::has(order::action::descend)) rule = step_state_.next(gamma_);
+  magnitudes_ = 0;
+  for (std::size_t block = 0; block < blocks_.blocks();) {
+    auto const end = fill_tables<list>(block, s);
+    auto const ledger = options_.ledger.template arithmetic_for<scalar>(block);
+    auto const kernel = detail::gossip_kernel<scalar, value, decltype(ledger), decltype(rule), tracks, Actions...>{
+        s, ledger, rule};
+    magnitudes_ |= backend_.sweep(blocks_.values_of({block, end}), kernel);
+    block = end;
+  }
+  // Published only now: what was read above may be the very bodies that these replace.
+  if constexpr (list::has(order::action::write_model)) {
+    if constexpr (!list::model_is_x()) v_ = std::move(v_fresh_).publish();
+  }
+  if constexpr (list::changes_x) x_ = std::move(x_fresh_).publish();
+  if constexpr (list::model_is_x()) v_ = x_;
+  fail_if_out_of_range(out);
+}
+
+/// What an action leaves to do once its arithmetic is done: posts, marks and counts.
+RUBATO_GOSSIP_TEMPLATE
+template<order::action A>
+void RUBATO_GOSSIP::finish(instant now, outbox& out) {
+  using enum order::action;
+  if constexpr (A == send_model) {
+    for (auto const& to : readers_) {
+      if (to.open) out.packets.push_back(packet_to(to, channel::model, v_, now));
+    }
+  } else if constexpr (A == pull) {
+    for (auto& e : models_) {
+      if (e.box.of(0).number > iteration{}) e.age.add(now - e.box.of(0).posted);
+    }
+  } else if constexpr (A == track) {
+    g_ = std::move(g_new_);
+    g_new_ = {};
+  } else if constexpr (A == consume) {
+    for (auto& e : sums_in_) {
+      e.mark_consumed(backend_, blocks_, now);
+      e.wide.grew(backend_, e.consumed(), x_.size(), magnitudes_);
+    }
+  } else if constexpr (A == push) {
+    for (auto& e : sums_out_) {
+      if (!e.open) continue;
+      e.total = std::move(e.fresh).publish();
+      e.wide.grew(backend_, e.total.template view<value>().data(), x_.size(), magnitudes_);
+      out.packets.push_back(packet_to(e, channel::tracker, e.total, now));
+    }
+  } else if constexpr (A == descend && !tracks) {
+    g_new_ = {};
+  }
+}
+
+RUBATO_GOSSIP_TEMPLATE
+auto RUBATO_GOSSIP::packet_to(detail::edge_life const& to, channel lane, shared_buffer const& body, instant now) const
+    -> packet {
+  packet p;
+  p.from = self_;
+  p.to = to.peer;
+  p.lane = lane;
+  p.life = to.life;
+  p.number = iteration{iterations_ + 1};
+  p.posted_at = now;
+  p.body = body;
+  return p;
+}
+
+RUBATO_GOSSIP_TEMPLATE
+void RUBATO_GOSSIP::fail_if_out_of_range(outbox& out) {
+  if constexpr (tracks) {
+    if (!Ledger::out_of_range(magnitudes_)) return;
+    tracking_audit a;
+    audit(a);
+    auto worst = std::size_t{0};
+    for (std::size_t i = 0; i < a.tracker.size(); ++i) {
+      if (std::abs(a.tracker[i]) > std::abs(a.tracker[worst])) worst = i;
+    }
+    out.failure = fault{"node " + std::to_string(to_index(self_)) + ": " +
+                        options_.ledger.range_sentence(worst / blocks_.block_values())};
+  }
+}
+
+RUBATO_GOSSIP_TEMPLATE
+void RUBATO_GOSSIP::on_neighbours(instant now, neighbour_change const& change, outbox& out) {
+  auto const opens = change.what == neighbour_change::edge::opens;
+  auto const n = x_.size();
+  if (auto* e = detail::find_edge(models_, change.peer)) {
+    e->box.clear();
+    e->open = opens;
+    e->life = change.incoming;
+  }
+  if (auto* e = detail::find_edge(readers_, change.peer)) {
+    e->open = opens;
+    e->life = change.outgoing;
+  }
+  if (auto* e = detail::find_edge(sums_in_, change.peer)) {
+    if (e->consumed() != nullptr) e->wide.settle(backend_, e->consumed(), n, {debt_.open(backend_, n), -1.0});
+    e->reset();
+    e->open = opens;
+    e->life = change.incoming;
+  }
+  if (auto* e = detail::find_edge(sums_out_, change.peer)) {
+    if (e->total) {
+      e->wide.settle(backend_, e->total.template view<value>().data(), n, {debt_.open(backend_, n), 1.0});
+    }
+    e->total = {};
+    e->open = opens;
+    e->life = change.outgoing;
+  }
+  if (standing_) advance(now, out);
+}
+
+RUBATO_GOSSIP_TEMPLATE
+auto RUBATO_GOSSIP::statistics() const -> node_statistics {
+  node_statistics s{iterations_, gradients_, dropped_, {}};
+  for (auto const& e : models_) s.edges.push_back({e.peer, channel::model, e.accepted, e.overtaken, e.age});
+  for (auto const& e : sums_in_) s.edges.push_back({e.peer, channel::tracker, e.accepted, e.overtaken, e.age});
+  return s;
+}
+
+RUBATO_GOSSIP_TEMPLATE
+void RUBATO_GOSSIP::audit(tracking_audit& a) const {
+  a = {};
+  if constexpr (tracks) {
+    auto const n = x_.size();
+    auto const plain = [n](value const* v) {
+      return v == nullptr ? std::vector<double>{} : std::vector<double>(v, v + n);
+    };
+    a.fixed_point = Ledger::exact;
+    a.tracker = plain(z_.data());
+    for (std::size_t i = 0; debt_ && i < n; ++i) a.tracker[i] += debt_.values()[i];
+    a.gradient.assign(n, 0.0);
+    auto const held = g_.template view<scalar>();
+    backend::scalar_lanes<scalar> at{0};
+    for (std::size_t i = 0; i < held.size(); ++i) {
+      auto const ledger = options_.ledger.template arithmetic_for<scalar>(i / blocks_.block_values());
+      a.gradient[i] = static_cast<double>(ledger.quantise(at, held[i]));
+    }
+    for (auto const& e : sums_out_) {
+      a.pushed.push_back({e.peer, channel::tracker, plain(reinterpret_cast<value const*>(e.total.bytes().data()))});
+    }
+    for (auto const& e : sums_in_) a.consumed.push_back({e.peer, channel::tracker, plain(e.consumed())});
+  }
+}
+
+}  // namespace rubato
+
+#undef RUBATO_GOSSIP_TEMPLATE
+#undef RUBATO_GOSSIP

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// What one neighbour said last on one channel. Whole vectors are kept by reference; parts are assembled, each block
+// with its own iteration number, so that a lost datagram costs the freshness of its block only (law 5).
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <rubato/backend/concepts.hpp>
+#include <rubato/core/blocks.hpp>
+#include <rubato/core/packet.hpp>
+
+namespace rubato::detail {
+
+/// Newest-wins on state channels, a queue on event channels. Values are in the backend's memory.
+template<class Backend, class U>
+class mailbox {
+ public:
+  /// What is known of one block (of all blocks, while the vector is whole).
+  struct stamp {
+    iteration number{};
+    std::uint64_t arrived = 0;  ///< the owner's local iteration then
+    instant posted{};
+  };
+
+  void start_with(shared_buffer initial) { whole_ = std::move(initial); }
+
+  /// State channel: takes what is newer and says whether anything was. Whole patches cost no pass; partial ones copy
+  /// themselves once (and the first one copies the former vector).
+  auto accept(Backend& backend, block_partition const& blocks, patch const& p, std::uint64_t own) -> bool {
+    auto const covers_all = p.blocks.begin == 0 && p.blocks.end == blocks.blocks() && p.numbers.size() == 1;
+    if (covers_all && !(p.numbers[0] > newest_of_any())) {
+      if (!parts_ || p.numbers[0] <= number()) return false;
+    } else if (covers_all) {
+      parts_.reset();
+      whole_ = p.body;
+      stamp_ = {p.numbers[0], own, p.posted_at};
+      return true;
+    }
+    return accept_parts(backend, blocks, p, own);
+  }
+
+  /// Event channel: every message counts, in order.
+  void enqueue(patch const& p, std::uint64_t own) { queue_.push_back({{p.numbers[0], own, p.posted_at}, p.body}); }
+  /// Event channel: steps forward to the message of iteration `wanted`; true if it is (now) the present one.
+  auto advance_to(iteration wanted) -> bool {
+    while (stamp_.number < wanted && !queue_.empty()) {
+      stamp_ = queue_.front().first;
+      whole_ = std::move(queue_.front().second);
+      queue_.erase(queue_.begin());
+    }
+    return stamp_.number >= wanted;
+  }
+
+  /// Null before the first message (which stands for zeros, or never happens after start_with).
+  [[nodiscard]] auto values() const -> U const* {
+    return parts_ ? parts_->values.data() : reinterpret_cast<U const*>(whole_.bytes().data());
+  }
+  [[nodiscard]] auto is_whole() const -> bool { return !parts_; }
+  [[nodiscard]] auto whole() const -> shared_buffer const& { return whole_; }
+  [[nodiscard]] auto of(std::size_t block) const -> stamp const& { return parts_ ? parts_->stamps[block] : stamp_; }
+  /// The oldest iteration over all blocks.
+  [[nodiscard]] auto number() const -> iteration {
+    if (!parts_) return stamp_.number;
+    auto oldest = parts_->stamps.front().number;
+    for (auto const& s : parts_->stamps) oldest = std::min(oldest, s.number);
+    return oldest;
+  }
+  /// The end of the run of blocks, from `block` on, that arrived together.
+  [[nodiscard]] auto uniform_end(std::size_t block, std::size_t blocks) const -> std::size_t {
+    if (!parts_) return blocks;
+    auto end = block + 1;
+    while (end < blocks && parts_->stamps[end].arrived == parts_->stamps[block].arrived) ++end;
+    return end;
+  }
+  void clear() { *this = mailbox{}; }
+
+ private:
+  struct assembly {
+    writable_buffer<U> values;
+    std::vector<stamp> stamps;
+  };
+
+  [[nodiscard]] auto newest_of_any() const -> iteration {
+    if (!parts_) return stamp_.number;
+    auto newest = iteration{};
+    for (auto const& s : parts_->stamps) newest = std::max(newest, s.number);
+    return newest;
+  }
+
+  auto accept_parts(Backend& backend, block_partition const& blocks, patch const& p, std::uint64_t own) -> bool {
+    auto newer = false;
+    auto const offset = blocks.values_of(p.blocks).begin;
+    auto const* body = reinterpret_cast<U const*>(p.body.bytes().data());
+    for (auto block = p.blocks.begin; block < p.blocks.end; ++block) {
+      if (p.number_of(block) <= of(block).number) continue;
+      if (!parts_) begin_assembly(backend, blocks);
+      auto const r = blocks.values_of({block, block + 1});
+      backend.sweep({0, r.size()}, backend::copy_kernel<U>{body + (r.begin - offset), parts_->values.data() + r.begin});
+      parts_->stamps[block] = {p.number_of(block), own, p.posted_at};
+      newer = true;
+    }
+    return newer;
+  }
+
+  void begin_assembly(Backend& backend, block_partition const& blocks) {
+    auto fresh = std::make_unique<assembly>();
+    fresh->values = backend.template allocate<U>(blocks.values());
+    fresh->stamps.assign(blocks.blocks(), stamp_);
+    auto const all = range{0, blocks.values()};
+    if (whole_) backend.sweep(all, backend::copy_kernel<U>{whole_.template view<U>().data(), fresh->values.data()});
+    else backend.sweep(all, backend::zero_kernel<U>{fresh->values.data()});
+    parts_ = std::move(fresh);
+    whole_ = {};
+  }
+
+  shared_buffer whole_;
+  stamp stamp_;
+  std::unique_ptr<assembly> parts_;
+  std::vector<std::pair<stamp, shared_buffer>> queue_;  // event channels only; as long as a neighbour runs ahead
+};
+
+}  // namespace rubato::detail

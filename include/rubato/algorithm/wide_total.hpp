@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+// Keeps a running 32-bit total readable as the 64-bit number that it is (law 11 needs all ever pushed and consumed).
+// Only a coarse high word is stored, refreshed from time to time: totals = the number congruent to the low word that
+// lies nearest to high * 2^30. So it is cold memory: touched once in hundreds of iterations.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <rubato/backend/concepts.hpp>
+
+namespace rubato::detail {
+
+/// high <- round(total / 2^30), from the old high and the present low word: reads 2, writes 1.
+struct refresh_high_kernel {
+  std::int32_t const* low;  // null stands for zeros
+  std::int32_t* high;
+  template<class At>
+  void operator()(At& at) const {
+    auto const h = at.load(high);
+    auto const base = times_2_30(h);
+    auto const delta = low == nullptr ? backend::wrap_sub(at.same(std::int32_t{0}), base)
+                                      : backend::wrap_sub(at.load(low), base);
+    at.store(high, backend::wrap_add(h, quarter(backend::wrap_add(delta, at.same(std::int32_t{1} << 29)))));
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 12; }
+
+  static auto times_2_30(std::int32_t h) -> std::int32_t {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(h) << 30);
+  }
+  template<std::size_t L>
+  static auto times_2_30(backend::pack<std::int32_t, L> h) -> backend::pack<std::int32_t, L> {
+    return {h.a << 30, h.b << 30, h.c << 30, h.d << 30};
+  }
+  static auto quarter(std::int32_t v) -> std::int32_t { return v >> 30; }
+  template<std::size_t L>
+  static auto quarter(backend::pack<std::int32_t, L> v) -> backend::pack<std::int32_t, L> {
+    return {v.a >> 30, v.b >> 30, v.c >> 30, v.d >> 30};
+  }
+};
+
+/// debt <- debt + sign * total, where total = high * 2^30 + (low - high * 2^30): reads 3, writes 1.
+struct settle_total_kernel {
+  std::int32_t const* low;
+  std::int32_t const* high;
+  double* debt;
+  double sign;
+  template<class At>
+  void operator()(At& at) const {
+    auto const h = at.load(high);
+    auto const rest = backend::wrap_sub(at.load(low), refresh_high_kernel::times_2_30(h));
+    auto const total = 0x1p30 * at.template cast<double>(h) + at.template cast<double>(rest);
+    at.store(debt, at.load(debt) + sign * total);
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 24; }
+};
+
+/// The same for a ledger whose totals are plain values.
+template<class T>
+struct settle_plain_kernel {
+  T const* total;
+  double* debt;
+  double sign;
+  template<class At>
+  void operator()(At& at) const {
+    at.store(debt, at.load(debt) + sign * at.template cast<double>(at.load(total)));
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 24; }
+};
+
+/// Where a closed edge's total goes: added to a debt of doubles, with this sign.
+struct settlement {
+  double* debt;
+  double sign;
+};
+
+/// The high words of one edge's total, or nothing where totals do not wrap.
+template<class Backend, class U>
+class wide_total {
+ public:
+  static constexpr bool wraps = std::is_same_v<U, std::int32_t>;
+
+  /// Counts what one iteration may have added; `magnitudes` bounds every change by a power of two.
+  void grew(Backend& backend, U const* low, std::size_t n, backend::raised_bits magnitudes) {
+    if constexpr (wraps) {
+      moved_ += std::uint64_t{magnitudes} + 1;
+      if (moved_ < (std::uint64_t{1} << 29)) return;
+      if (!high_) {
+        high_ = backend.template allocate<std::int32_t>(n);
+        backend.sweep({0, n}, backend::zero_kernel<std::int32_t>{high_.data()});
+      }
+      backend.sweep({0, n}, refresh_high_kernel{low, high_.data()});
+      moved_ = 0;
+    }
+  }
+
+  /// debt += sign * (all that ever went over the edge), n values; exact up to 2^53 units.
+  void settle(Backend& backend, U const* low, std::size_t n, settlement into) {
+    if (low == nullptr) return;
+    auto const [debt, sign] = into;
+    if constexpr (wraps) {
+      if (!high_) {
+        high_ = backend.template allocate<std::int32_t>(n);
+        backend.sweep({0, n}, backend::zero_kernel<std::int32_t>{high_.data()});
+      }
+      backend.sweep({0, n}, settle_total_kernel{low, high_.data(), debt, sign});
+    } else {
+      backend.sweep({0, n}, settle_plain_kernel<U>{low, debt, sign});
+    }
+    high_ = {};
+    moved_ = 0;
+  }
+
+ private:
+  writable_buffer<std::int32_t> high_;
+  std::uint64_t moved_ = 0;  // bound on the change since the high words were right
+};
+
+}  // namespace rubato::detail

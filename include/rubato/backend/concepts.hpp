@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// What a backend must offer: where vectors live and how they are computed on. Everything an update does is one sweep.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include <rubato/backend/lanes.hpp>
+#include <rubato/core/blocks.hpp>
+#include <rubato/core/shared_buffer.hpp>
+
+namespace rubato::backend {
+
+enum class transposed : bool { no, yes };
+
+/// C (rows x columns) = alpha op(A) op(B) + beta C, with op(A) rows x inner and op(B) inner x columns.
+/// All matrices are row-major and contiguous; `transposed` says that the stored matrix is op's transpose.
+struct product_shape {
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+  std::size_t inner = 0;
+  transposed a = transposed::no;
+  transposed b = transposed::no;
+};
+
+/// How repeatable results are (the words are CUB's).
+enum class determinism : std::uint8_t {
+  not_guaranteed,  ///< may differ from run to run
+  run_to_run,      ///< same binary, same machine, same bits
+};
+
+namespace detail {
+struct any_kernel {
+  template<class Lanes>
+  void operator()(Lanes&) const {}
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 0; }
+};
+}  // namespace detail
+
+/// Not checked, but required:
+/// - sweep(r, kernel) calls the kernel for every index of r exactly once, in any order and grouping, and returns the
+///   union of the bits it raised; the kernel is trivially copyable and its indices are independent of each other;
+/// - kernel.bytes_per_value() is what it reads and writes per index, from which the backend chooses how to store;
+/// - tables that a kernel points to pass through table(), so that a device can see them, and stay valid until the call returns;
+/// - buffers are aligned to 64 bytes.
+/// Models: host<T>, eigen<T>, checked<B>.
+template<class B>
+concept array_backend =
+    std::copyable<B> && std::floating_point<typename B::scalar> &&
+    requires(B& b, typename B::scalar* y, typename B::scalar const* x, std::size_t n, range r, product_shape shape) {
+      { B::level } -> std::convertible_to<determinism>;
+      { B::name() } -> std::convertible_to<std::string_view>;
+      { b.template allocate<typename B::scalar>(n) } -> std::same_as<writable_buffer<typename B::scalar>>;
+      { b.template allocate<std::int32_t>(n) } -> std::same_as<writable_buffer<std::int32_t>>;
+      { b.sweep(r, detail::any_kernel{}) } -> std::same_as<raised_bits>;
+      { b.dot(x, x, n) } -> std::same_as<double>;
+      { b.multiply(shape, typename B::scalar{1}, x, x, typename B::scalar{0}, y) } -> std::same_as<void>;
+      { b.table(x, n) } -> std::same_as<typename B::scalar const*>;
+    };
+
+/// y <- x, n values: reads n, writes n.
+template<class U>
+struct copy_kernel {
+  U const* x;
+  U* y;
+  template<class Lanes>
+  void operator()(Lanes& at) const {
+    at.store(y, at.load(x));
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(U); }
+};
+
+/// y <- 0, n values: writes n.
+template<class U>
+struct zero_kernel {
+  U* y;
+  template<class Lanes>
+  void operator()(Lanes& at) const {
+    at.store(y, at.template same<U>(U{0}));
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(U); }
+};
+
+/// y <- y + weight x, n values: reads 2n, writes n.
+template<class T>
+struct add_kernel {
+  T const* x;
+  T* y;
+  T weight;
+  template<class Lanes>
+  void operator()(Lanes& at) const {
+    at.store(y, at.load(y) + weight * at.load(x));
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }
+};
+
+/// A new vector with the values of x; set-up code, one pass.
+template<class U, array_backend Backend>
+[[nodiscard]] auto copied(Backend& backend, U const* x, std::size_t n) -> writable_buffer<U> {
+  auto y = backend.template allocate<U>(n);
+  backend.sweep({0, n}, copy_kernel<U>{x, y.data()});
+  return y;
+}
+
+}  // namespace rubato::backend

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+// The language in which update kernels are written: a kernel is one function of a group of neighbouring indices.
+// One index on the reference backend and on devices (scalar_lanes); four hardware vectors on the host (vector_lanes).
+// A kernel says load, store, stream (a store that will not be read soon) and arithmetic; it never says how wide it is.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+namespace rubato::backend {
+
+/// Bits that a kernel raised; a sweep returns their union over all indices.
+using raised_bits = std::uint32_t;
+
+namespace detail {
+
+#if defined(__AVX512F__)
+inline constexpr std::size_t native_bytes = 64;
+#elif defined(__AVX__)
+inline constexpr std::size_t native_bytes = 32;
+#else
+inline constexpr std::size_t native_bytes = 16;
+#endif
+
+template<class U, std::size_t Lanes>
+struct native_vector {
+  typedef U type __attribute__((vector_size(Lanes * sizeof(U))));
+};
+
+inline auto rounded(float x) -> std::int32_t {
+#if defined(__SSE2__)
+  return _mm_cvtss_si32(_mm_set_ss(x));
+#else
+  return std::abs(x) < 0x1p31F ? static_cast<std::int32_t>(std::lrint(x)) : std::numeric_limits<std::int32_t>::min();
+#endif
+}
+inline auto rounded(double x) -> std::int32_t {
+#if defined(__SSE2__)
+  return _mm_cvtsd_si32(_mm_set_sd(x));
+#else
+  return std::abs(x) < 0x1p31 ? static_cast<std::int32_t>(std::lrint(x)) : std::numeric_limits<std::int32_t>::min();
+#endif
+}
+
+template<class V, class W>
+inline auto rounded_vector(W x) -> V {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(W) == 64 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm512_maskz_cvtps_epi32(0xFFFF, x));
+  else if constexpr (sizeof(W) == 64) return reinterpret_cast<V>(_mm512_maskz_cvtpd_epi32(0xFF, x));
+  else
+#elif defined(__AVX__)
+  if constexpr (sizeof(W) == 32 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm256_cvtps_epi32(x));
+  else if constexpr (sizeof(W) == 32) return reinterpret_cast<V>(_mm256_cvtpd_epi32(x));
+  else
+#elif defined(__SSE2__)
+  if constexpr (sizeof(W) == 16 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm_cvtps_epi32(x));
+  else
+#endif
+  {
+    V out{};
+    for (std::size_t i = 0; i < sizeof(W) / sizeof(x[0]); ++i) out[i] = rounded(x[i]);
+    return out;
+  }
+}
+
+/// A non-temporal store of one hardware vector to memory aligned to its size.
+template<class V>
+inline void stream_vector(void* at, V v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64) {
+    _mm512_stream_si512(static_cast<__m512i*>(at), reinterpret_cast<__m512i>(v));
+    return;
+  }
+#endif
+#if defined(__AVX__)
+  if constexpr (sizeof(V) == 32) {
+    _mm256_stream_si256(static_cast<__m256i*>(at), reinterpret_cast<__m256i>(v));
+    return;
+  }
+#endif
+#if defined(__SSE2__)
+  if constexpr (sizeof(V) == 16) {
+    _mm_stream_si128(static_cast<__m128i*>(at), reinterpret_cast<__m128i>(v));
+    return;
+  }
+#endif
+  std::memcpy(at, &v, sizeof v);
+}
+
+inline void finish_streaming() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+}  // namespace detail
+
+/// Four hardware vectors of U, `Lanes` values each: enough independent work to hide latencies, few enough registers.
+template<class U, std::size_t Lanes>
+struct pack {
+  using value_type = U;
+  using part = typename detail::native_vector<U, Lanes>::type;
+  static constexpr std::size_t width = 4 * Lanes;
+  part a, b, c, d;
+
+  friend auto operator+(pack x, pack y) -> pack { return {x.a + y.a, x.b + y.b, x.c + y.c, x.d + y.d}; }
+  friend auto operator-(pack x, pack y) -> pack { return {x.a - y.a, x.b - y.b, x.c - y.c, x.d - y.d}; }
+  friend auto operator*(pack x, pack y) -> pack { return {x.a * y.a, x.b * y.b, x.c * y.c, x.d * y.d}; }
+  friend auto operator/(pack x, pack y) -> pack { return {x.a / y.a, x.b / y.b, x.c / y.c, x.d / y.d}; }
+  friend auto operator*(U s, pack y) -> pack { return {s * y.a, s * y.b, s * y.c, s * y.d}; }
+  friend auto operator*(pack y, U s) -> pack { return s * y; }
+};
+
+template<class T>
+struct is_pack : std::false_type {};
+template<class U, std::size_t L>
+struct is_pack<pack<U, L>> : std::true_type {};
+
+// Integer sums of the ledger wrap at 2^32 by definition, so they go through unsigned arithmetic.
+inline auto wrap_add(std::int32_t x, std::int32_t y) -> std::int32_t {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(x) + static_cast<std::uint32_t>(y));
+}
+inline auto wrap_sub(std::int32_t x, std::int32_t y) -> std::int32_t {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(x) - static_cast<std::uint32_t>(y));
+}
+template<std::size_t L>
+inline auto wrap_add(pack<std::int32_t, L> x, pack<std::int32_t, L> y) -> pack<std::int32_t, L> {
+  using v = typename pack<std::int32_t, L>::part;
+  using u = typename pack<std::uint32_t, L>::part;
+  return {(v)((u)x.a + (u)y.a), (v)((u)x.b + (u)y.b), (v)((u)x.c + (u)y.c), (v)((u)x.d + (u)y.d)};
+}
+template<std::size_t L>
+inline auto wrap_sub(pack<std::int32_t, L> x, pack<std::int32_t, L> y) -> pack<std::int32_t, L> {
+  using v = typename pack<std::int32_t, L>::part;
+  using u = typename pack<std::uint32_t, L>::part;
+  return {(v)((u)x.a - (u)y.a), (v)((u)x.b - (u)y.b), (v)((u)x.c - (u)y.c), (v)((u)x.d - (u)y.d)};
+}
+
+/// Bits of |x| (of -x-1 where x is negative): their union over many values bounds the largest magnitude by a power of two.
+inline auto magnitude_bits(std::int32_t x) -> std::int32_t { return x ^ (x >> 31); }
+template<std::size_t L>
+inline auto magnitude_bits(pack<std::int32_t, L> x) -> pack<std::int32_t, L> {
+  return {x.a ^ (x.a >> 31), x.b ^ (x.b >> 31), x.c ^ (x.c >> 31), x.d ^ (x.d >> 31)};
+}
+
+/// One index at a time: the definition of what a kernel means.
+template<class T>
+class scalar_lanes {
+ public:
+  explicit scalar_lanes(std::size_t at) : at_{at} {}
+
+  template<class U> auto load(U const* p) const -> U { return p[at_]; }
+  template<class U> void store(U* p, U v) const { p[at_] = v; }
+  template<class U> void stream(U* p, U v) const { p[at_] = v; }
+  /// v at every index.
+  template<class U> auto same(U v) const -> U { return v; }
+  /// Element-wise conversion, as static_cast.
+  template<class To, class U> auto cast(U v) const -> To { return static_cast<To>(v); }
+  /// The nearest integer, ties to even; values beyond 32 bits become the smallest integer.
+  auto round(T v) const -> std::int32_t { return detail::rounded(v); }
+  /// An integer as the run's scalar type.
+  auto real(std::int32_t v) const -> T { return static_cast<T>(v); }
+  /// Adds the bits of v to what the sweep returns.
+  void raise(std::int32_t v) { raised_ |= static_cast<raised_bits>(v); }
+  [[nodiscard]] auto raised() const -> raised_bits { return raised_; }
+  void move_to(std::size_t at) { at_ = at; }
+
+ private:
+  std::size_t at_;
+  raised_bits raised_ = 0;
+};
+
+/// `width` neighbouring indices at a time; Streaming stores bypass the caches and need 64-byte aligned bases.
+template<class T, bool Streaming>
+class vector_lanes {
+ public:
+  static constexpr std::size_t lanes = detail::native_bytes / sizeof(T);
+  static constexpr std::size_t width = 4 * lanes;
+  using reals = pack<T, lanes>;
+  using integers = pack<std::int32_t, lanes>;
+
+  explicit vector_lanes(std::size_t at) : at_{at} {}
+
+  template<class U>
+  auto load(U const* p) const -> pack<U, lanes> {
+    pack<U, lanes> v;
+    std::memcpy(&v, p + at_, sizeof v);
+    return v;
+  }
+  template<class U>
+  void store(U* p, pack<U, lanes> v) const {
+    std::memcpy(p + at_, &v, sizeof v);
+  }
+  template<class U>
+  void stream(U* p, pack<U, lanes> v) const {
+    if constexpr (Streaming) {
+      detail::stream_vector(p + at_, v.a);
+      detail::stream_vector(p + at_ + lanes, v.b);
+      detail::stream_vector(p + at_ + 2 * lanes, v.c);
+      detail::stream_vector(p + at_ + 3 * lanes, v.d);
+    } else {
+      store(p, v);
+    }
+  }
+  template<class U>
+  auto same(U v) const -> pack<U, lanes> {
+    auto const part = typename pack<U, lanes>::part{} + v;
+    return {part, part, part, part};
+  }
+  template<class To, class U>
+  auto cast(pack<U, lanes> v) const -> pack<To, lanes> {
+    using part = typename pack<To, lanes>::part;
+    return {__builtin_convertvector(v.a, part), __builtin_convertvector(v.b, part),
+            __builtin_convertvector(v.c, part), __builtin_convertvector(v.d, part)};
+  }
+  auto round(reals v) const -> integers {
+    using part = typename integers::part;
+    return {detail::rounded_vector<part>(v.a), detail::rounded_vector<part>(v.b), detail::rounded_vector<part>(v.c),
+            detail::rounded_vector<part>(v.d)};
+  }
+  auto real(integers v) const -> reals { return cast<T>(v); }
+  void raise(integers v) {
+    raised_.a |= v.a;
+    raised_.b |= v.b;
+    raised_.c |= v.c;
+    raised_.d |= v.d;
+  }
+  [[nodiscard]] auto raised() const -> raised_bits {
+    raised_bits all = 0;
+    auto const any = raised_.a | raised_.b | raised_.c | raised_.d;
+    for (std::size_t i = 0; i < lanes; ++i) all |= static_cast<raised_bits>(any[i]);
+    return all;
+  }
+  void move_to(std::size_t at) { at_ = at; }
+
+ private:
+  std::size_t at_;
+  integers raised_{};
+};
+
+}  // namespace rubato::backend

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// One pass over memory on a host processor: whole groups of hardware vectors, then the rest one by one; streaming
+// stores once the data cannot stay in the cache (below that size they would cost twice the time, above they save a read).
+#pragma once
+
+#include <cstddef>
+
+#include <rubato/backend/lanes.hpp>
+#include <rubato/core/blocks.hpp>
+
+namespace rubato::backend {
+
+/// Data of one sweep above which results bypass the caches.
+inline constexpr std::size_t default_streaming_bytes = std::size_t{24} << 20;
+
+namespace detail {
+template<class Lanes, class Kernel>
+auto sweep_groups(range r, Kernel const& kernel) -> raised_bits {
+  Lanes at{r.begin};
+  for (auto i = r.begin; i < r.end; i += Lanes::width) {
+    at.move_to(i);
+    kernel(at);
+  }
+  return at.raised();
+}
+}  // namespace detail
+
+/// Runs the kernel once over r. Streams only if r begins at a multiple of 64 values, which keeps bases aligned.
+template<class T, class Kernel>
+auto vector_sweep(range r, Kernel const& kernel, std::size_t streaming_bytes) -> raised_bits {
+  using cached = vector_lanes<T, false>;
+  auto const whole = r.begin + r.size() / cached::width * cached::width;
+  auto const streams = r.begin % 64 == 0 && r.size() * kernel.bytes_per_value() > streaming_bytes;
+  raised_bits raised = 0;
+  if (streams) {
+    raised = detail::sweep_groups<vector_lanes<T, true>>({r.begin, whole}, kernel);
+    detail::finish_streaming();
+  } else {
+    raised = detail::sweep_groups<cached>({r.begin, whole}, kernel);
+  }
+  scalar_lanes<T> rest{whole};
+  for (auto i = whole; i < r.end; ++i) {
+    rest.move_to(i);
+    kernel(rest);
+  }
+  return raised | rest.raised();
+}
+
+}  // namespace rubato::backend

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// Errors of two kinds: config_error, thrown before a run starts, and broken contracts, which are bugs.
+// What goes wrong while a run operates is a value (core/outbox.hpp: fault, waiting), never an exception.
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+namespace rubato {
+
+/// A run cannot be set up as asked; what() is one sentence that names the thing at fault and what would be right.
+class config_error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A run was set up and cannot go on (a fault of a node, a passed deadline, a throwing oracle); what() is one sentence.
+class run_error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Called with the condition, the sentence, the file and the line; must not return.
+using contract_handler = void (*)(char const* condition, char const* sentence, char const* file, int line);
+
+namespace detail {
+
+[[noreturn]] inline void abort_on_broken_contract(char const* condition, char const* sentence,
+                                                  char const* file, int line) {
+  std::fprintf(stderr, "rubato: %s (%s does not hold at %s:%d)\n", sentence, condition, file, line);
+  std::abort();
+}
+
+inline auto contract_handler_slot() -> contract_handler& {
+  static contract_handler handler = &abort_on_broken_contract;
+  return handler;
+}
+
+[[noreturn]] inline void broken_contract(char const* condition, char const* sentence, char const* file, int line) {
+  contract_handler_slot()(condition, sentence, file, line);
+  std::abort();
+}
+
+}  // namespace detail
+
+/// Replaces what happens on a broken contract (default: print and abort) and returns the former handler.
+/// Not thread-safe: set it before threads start. Tests install one that throws.
+inline auto set_contract_handler(contract_handler handler) -> contract_handler {
+  auto const former = detail::contract_handler_slot();
+  detail::contract_handler_slot() = handler;
+  return former;
+}
+
+}  // namespace rubato
+
+/// A precondition of O(1); stays on in release builds.
+#define RUBATO_EXPECTS(condition, sentence)                                            \
+  (static_cast<bool>(condition)                                                        \
+       ? static_cast<void>(0)                                                          \
+       : ::rubato::detail::broken_contract(#condition, sentence, __FILE__, __LINE__))

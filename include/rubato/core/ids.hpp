@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// Strong identifiers: a node cannot be passed as an iteration, nor a draw as a ticket.
+#pragma once
+
+#include <chrono>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+
+namespace rubato {
+
+/// One participant of a run; ids are 0 .. n-1 (a server, where there is one, is node n).
+enum class node_id : std::uint32_t {};
+/// The sender's own count of local iterations on a message; 0 is the common start, so messages begin at 1.
+enum class iteration : std::uint64_t {};
+/// Names one gradient request of one node; a gradient whose ticket is not the outstanding one is dropped.
+enum class ticket : std::uint64_t {};
+
+constexpr auto to_index(node_id id) -> std::size_t { return static_cast<std::size_t>(id); }
+constexpr auto to_count(iteration i) -> std::uint64_t { return static_cast<std::uint64_t>(i); }
+constexpr auto next(iteration i) -> iteration { return iteration{to_count(i) + 1}; }
+constexpr auto next(ticket t) -> ticket { return ticket{static_cast<std::uint64_t>(t) + 1}; }
+constexpr auto to_node(std::size_t i) -> node_id { return node_id{static_cast<std::uint32_t>(i)}; }
+
+/// A point on the run's clock: integer nanoseconds since its start, virtual or real. Nodes only ever receive it.
+struct instant {
+  std::chrono::nanoseconds since_start{};
+  friend auto operator<=>(instant const&, instant const&) = default;
+  friend auto operator+(instant t, std::chrono::nanoseconds d) -> instant {
+    return {t.since_start + d};
+  }
+  friend auto operator-(instant a, instant b) -> std::chrono::nanoseconds {
+    return a.since_start - b.since_start;
+  }
+};
+
+constexpr auto to_seconds(std::chrono::nanoseconds d) -> double {
+  return 1e-9 * static_cast<double>(d.count());
+}
+
+/// Names a mini-batch: the same key draws the same samples, in any driver and in any order of events.
+struct sample_key {
+  std::uint64_t seed{};
+  node_id node{};
+  std::uint64_t draw{};
+  friend auto operator==(sample_key const&, sample_key const&) -> bool = default;
+};
+
+/// The life of an edge: how often either end has been started. Messages of a closed session are dropped.
+struct session {
+  std::uint32_t sender{};
+  std::uint32_t receiver{};
+  friend auto operator==(session const&, session const&) -> bool = default;
+};
+
+}  // namespace rubato

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// The node concept: a pure state machine whose inputs are events and whose outputs are effects. See DESIGN in docs.
+#pragma once
+
+#include <concepts>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include <rubato/core/outbox.hpp>
+#include <rubato/core/statistics.hpp>
+
+namespace rubato {
+
+/// Five inputs, one output object, and a look at the state.
+/// Not checked, but required:
+/// - equal inputs give equal outputs, bit for bit; no clock, lock, thread or generator object inside;
+/// - handlers do not throw: what cannot go on is said in outbox.failure;
+/// - at most one gradient request is outstanding; a gradient with another ticket changes nothing but a counter;
+/// - a posted body is never written again;
+/// - whenever no gradient is under way after a call, outbox.wait names what is waited for (a server may idle).
+template<class N>
+concept node = std::movable<N> &&
+    requires(N& n, N const& c, instant now, patch const& p, gradient g, wakeup w, neighbour_change const& change,
+             outbox& out, tracking_audit& audit) {
+      n.start(now, out);
+      n.on_patch(now, p, out);
+      n.on_gradient(now, std::move(g), out);
+      n.on_wakeup(now, w, out);
+      n.on_neighbours(now, change, out);
+      { c.estimate() } -> std::same_as<shared_buffer>;
+      { c.statistics() } -> std::same_as<node_statistics>;
+      c.audit(audit);
+      { N::channels() } -> std::convertible_to<std::span<channel_spec const>>;
+    };
+
+/// Any node behind one virtual call an event: for drivers, and for programs that choose the algorithm at run time.
+class any_node {
+ public:
+  any_node() = default;
+  template<node N>
+    requires(!std::same_as<N, any_node>)
+  any_node(N n) : self_{std::make_unique<model<N>>(std::move(n))} {}  // NOLINT: conversion is the purpose
+
+  void start(instant now, outbox& out) { self_->start(now, out); }
+  void on_patch(instant now, patch const& p, outbox& out) { self_->on_patch(now, p, out); }
+  void on_gradient(instant now, gradient g, outbox& out) { self_->on_gradient(now, std::move(g), out); }
+  void on_wakeup(instant now, wakeup w, outbox& out) { self_->on_wakeup(now, w, out); }
+  void on_neighbours(instant now, neighbour_change const& c, outbox& out) { self_->on_neighbours(now, c, out); }
+  /// The node's present model; shared, immutable.
+  [[nodiscard]] auto estimate() const -> shared_buffer { return self_->estimate(); }
+  [[nodiscard]] auto statistics() const -> node_statistics { return self_->statistics(); }
+  void audit(tracking_audit& a) const { self_->audit(a); }
+  [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return self_->channels(); }
+
+ private:
+  struct base {
+    virtual ~base() = default;
+    virtual void start(instant, outbox&) = 0;
+    virtual void on_patch(instant, patch const&, outbox&) = 0;
+    virtual void on_gradient(instant, gradient, outbox&) = 0;
+    virtual void on_wakeup(instant, wakeup, outbox&) = 0;
+    virtual void on_neighbours(instant, neighbour_change const&, outbox&) = 0;
+    virtual auto estimate() const -> shared_buffer = 0;
+    virtual auto statistics() const -> node_statistics = 0;
+    virtual void audit(tracking_audit&) const = 0;
+    virtual auto channels() const -> std::span<channel_spec const> = 0;
+  };
+  template<class N>
+  struct model final : base {
+    explicit model(N node) : n{std::move(node)} {}
+    void start(instant now, outbox& out) override { n.start(now, out); }
+    void on_patch(instant now, patch const& p, outbox& out) override { n.on_patch(now, p, out); }
+    void on_gradient(instant now, gradient g, outbox& out) override { n.on_gradient(now, std::move(g), out); }
+    void on_wakeup(instant now, wakeup w, outbox& out) override { n.on_wakeup(now, w, out); }
+    void on_neighbours(instant now, neighbour_change const& c, outbox& out) override { n.on_neighbours(now, c, out); }
+    auto estimate() const -> shared_buffer override { return n.estimate(); }
+    auto statistics() const -> node_statistics override { return n.statistics(); }
+    void audit(tracking_audit& a) const override { n.audit(a); }
+    auto channels() const -> std::span<channel_spec const> override { return N::channels(); }
+    N n;
+  };
+  std::unique_ptr<base> self_;
+};
+
+}  // namespace rubato

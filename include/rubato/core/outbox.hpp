@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// The effects of one handler call, as data: the driver drains it after every call. Nothing in it is a callback.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <rubato/core/ids.hpp>
+#include <rubato/core/packet.hpp>
+#include <rubato/core/shared_buffer.hpp>
+
+namespace rubato {
+
+/// Asks the driver for one stochastic gradient at `point`. A node has at most one outstanding.
+struct gradient_request {
+  ticket id{};
+  shared_buffer point;  ///< immutable: a slow oracle never sees a moving model
+  sample_key sample{};
+};
+
+/// The answer. `value` has the point's size and scalar type.
+struct gradient {
+  ticket id{};
+  shared_buffer value;
+  double loss = 0;  ///< of the mini-batch, at the point
+  std::chrono::nanoseconds duration{};
+};
+
+/// A node may be woken at a time of its choosing; `id` is its own.
+struct wakeup {
+  std::uint32_t id{};
+  instant at{};
+};
+
+/// The node cannot go on before this message comes; the driver adds since when (law 8).
+struct waiting {
+  node_id peer{};
+  channel lane{};
+  iteration number{};
+};
+
+/// The node can never go on: one sentence that names what is wrong and what would be right.
+struct fault {
+  std::string sentence;
+};
+
+/// An edge of the neighbourhood opens or closes (restart, death, false suspicion, rewiring: law 11).
+struct neighbour_change {
+  enum class edge : std::uint8_t { closes, opens };
+  node_id peer{};
+  edge what{};
+  session outgoing{};  ///< from now on, for packets to the peer
+  session incoming{};  ///< from now on, for packets from the peer
+};
+
+/// What one handler call wants done. Drivers reuse the object; clear() keeps its memory.
+struct outbox {
+  std::vector<packet> packets;
+  std::optional<gradient_request> request;
+  std::optional<ticket> cancel;  ///< this request's result is not wanted any more; done before `request`
+  std::vector<wakeup> wakeups;
+  std::optional<waiting> wait;   ///< set whenever the node stands still without a gradient under way
+  std::optional<fault> failure;
+
+  void clear() {
+    packets.clear();
+    request.reset();
+    cancel.reset();
+    wakeups.clear();
+    wait.reset();
+    failure.reset();
+  }
+};
+
+}  // namespace rubato

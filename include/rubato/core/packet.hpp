@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// What travels: a node posts packets (whole vectors), drivers hand in patches (aligned ranges of what arrived).
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include <rubato/core/blocks.hpp>
+#include <rubato/core/ids.hpp>
+#include <rubato/core/shared_buffer.hpp>
+
+namespace rubato {
+
+/// How a message must be delivered (law 3).
+enum class channel_kind : std::uint8_t {
+  state,  ///< the newest wins: may be lost, overtaken, duplicated, conflated
+  event,  ///< every message counts exactly once, in order per pair of nodes
+};
+
+/// What a message is about. The numbers go on the wire, so they never change.
+enum class channel : std::uint8_t { model = 0, tracker = 1, chunk = 2, gradient = 3, control = 4 };
+inline constexpr std::size_t channel_count = 5;
+
+constexpr auto name_of(channel c) -> std::string_view {
+  constexpr std::array<std::string_view, channel_count> names{"model", "tracker", "chunk", "gradient", "control"};
+  return names[static_cast<std::size_t>(c)];
+}
+
+/// The typed scalars that can travel beside a body; a channel declares which ones it carries.
+enum class scalar_slot : std::uint8_t { push_sum_weight = 0, sample_count = 1, loss = 2, duration_ns = 3 };
+inline constexpr std::size_t scalar_slot_count = 4;
+
+/// A few optional scalars. Weights and losses are doubles, counts and durations 64-bit integers; bits travel unchanged.
+class scalars {
+ public:
+  auto set(scalar_slot slot, double value) -> scalars& { return put(slot, std::bit_cast<std::uint64_t>(value)); }
+  auto set(scalar_slot slot, std::uint64_t value) -> scalars& { return put(slot, value); }
+
+  [[nodiscard]] auto real(scalar_slot slot) const -> std::optional<double> {
+    if (!has(slot)) return std::nullopt;
+    return std::bit_cast<double>(words_[static_cast<std::size_t>(slot)]);
+  }
+  [[nodiscard]] auto count(scalar_slot slot) const -> std::optional<std::uint64_t> {
+    if (!has(slot)) return std::nullopt;
+    return words_[static_cast<std::size_t>(slot)];
+  }
+  [[nodiscard]] auto has(scalar_slot slot) const -> bool { return ((mask_ >> static_cast<unsigned>(slot)) & 1U) != 0; }
+  [[nodiscard]] auto mask() const -> std::uint8_t { return mask_; }
+  [[nodiscard]] auto word(std::size_t slot) const -> std::uint64_t { return words_[slot]; }
+  friend auto operator==(scalars const&, scalars const&) -> bool = default;
+
+ private:
+  auto put(scalar_slot slot, std::uint64_t bits) -> scalars& {
+    words_[static_cast<std::size_t>(slot)] = bits;
+    mask_ = static_cast<std::uint8_t>(mask_ | (1U << static_cast<unsigned>(slot)));
+    return *this;
+  }
+  std::array<std::uint64_t, scalar_slot_count> words_{};
+  std::uint8_t mask_ = 0;
+};
+
+/// What a node type says of one channel that it uses; drivers and transports check it before a run.
+struct channel_spec {
+  channel lane{};
+  channel_kind kind{};
+  element values{};               ///< element type of the bodies
+  std::uint8_t carried_scalars = 0;  ///< bit mask over scalar_slot
+};
+
+/// One message as posted: a whole vector (or, on the chunk channel, one chunk), shared by all its receivers.
+struct packet {
+  node_id from{};
+  node_id to{};
+  channel lane{};
+  session life{};
+  iteration number{};     ///< the sender's own count, from 1 upwards, per channel
+  iteration based_on{};   ///< the iteration of the value this answers, where a protocol needs it
+  instant posted_at{};
+  shared_buffer body;
+  scalars extra;
+};
+
+/// One message as it came in: an aligned range of blocks of one sender's vector on one channel.
+/// `numbers` holds one iteration for all blocks, or one a block; it is valid during the call only, the body may be kept.
+struct patch {
+  node_id from{};
+  node_id to{};
+  channel lane{};
+  session life{};
+  iteration based_on{};
+  instant posted_at{};  ///< of the oldest part, on the run's clock
+  range blocks{};
+  std::span<iteration const> numbers;
+  shared_buffer body;  ///< the values of these blocks, in order
+  scalars extra;
+
+  [[nodiscard]] auto number_of(std::size_t block) const -> iteration {
+    return numbers.size() == 1 ? numbers[0] : numbers[block - blocks.begin];
+  }
+};
+
+}  // namespace rubato

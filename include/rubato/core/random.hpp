@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// Keyed random numbers: a stream is named by integers, so no generator object is shared and no draw depends on order.
+// The generator is SplitMix64 (Steele, Lea, Flood 2014) started from a hash of the key; distributions are ours
+// because those of the standard library differ between implementations.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <initializer_list>
+
+#include <rubato/core/ids.hpp>
+
+namespace rubato {
+
+/// A stream of random numbers that is a pure function of its key.
+/// **Thread safety:** distinct objects are independent. **Determinism:** same key, same bits, on every platform
+/// for integers; uniform() is exact too, normal() is as exact as the platform's log, cos and sqrt.
+class random_stream {
+ public:
+  explicit constexpr random_stream(std::initializer_list<std::uint64_t> key) {
+    for (auto const word : key) state_ = mixed(state_ + golden + word);
+  }
+  explicit constexpr random_stream(sample_key const& key)
+      : random_stream{key.seed, static_cast<std::uint64_t>(key.node), key.draw} {}
+
+  constexpr auto bits() -> std::uint64_t {
+    state_ += golden;
+    return mixed(state_);
+  }
+  /// Uniform in [0, 1), 53 bits.
+  constexpr auto uniform() -> double { return static_cast<double>(bits() >> 11) * 0x1p-53; }
+  /// Uniform in 0 .. bound-1, without bias that a 64-bit draw could show (multiply and shift); requires bound > 0.
+  constexpr auto below(std::uint64_t bound) -> std::uint64_t {
+    return static_cast<std::uint64_t>((static_cast<unsigned __int128>(bits()) * bound) >> 64);
+  }
+  /// Standard normal, Box-Muller, one draw of two uniforms each.
+  auto normal() -> double {
+    auto const radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
+    return radius * std::cos(6.283185307179586476925286766559 * uniform());
+  }
+  auto chance(double probability) -> bool { return uniform() < probability; }
+
+ private:
+  static constexpr std::uint64_t golden = 0x9e3779b97f4a7c15ULL;
+  static constexpr auto mixed(std::uint64_t z) -> std::uint64_t {
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31);
+  }
+
+  std::uint64_t state_ = 0;
+};
+
+}  // namespace rubato

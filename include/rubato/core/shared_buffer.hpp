@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT
+// Published vectors: written once through a writable_buffer, then immutable and shared by reference (law 4).
+// The one file of the maths that may use threads' primitives: a pool is freed into from every thread that held a body.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+
+namespace rubato {
+
+/// What a body's bytes are. The numbers go on the wire, so they never change.
+enum class element : std::uint8_t { none = 0, f32 = 1, f64 = 2, i32 = 3, u8 = 4, i64 = 5 };
+
+constexpr auto bytes_of(element e) -> std::size_t {
+  switch (e) {
+    case element::f32:
+    case element::i32: return 4;
+    case element::f64:
+    case element::i64: return 8;
+    case element::u8: return 1;
+    case element::none: break;
+  }
+  return 0;
+}
+
+namespace detail {
+template<class T>
+struct element_traits;
+template<> struct element_traits<float> { static constexpr auto value = element::f32; };
+template<> struct element_traits<double> { static constexpr auto value = element::f64; };
+template<> struct element_traits<std::int32_t> { static constexpr auto value = element::i32; };
+template<> struct element_traits<std::int64_t> { static constexpr auto value = element::i64; };
+template<> struct element_traits<std::byte> { static constexpr auto value = element::u8; };
+}  // namespace detail
+
+template<class T>
+inline constexpr element element_of = detail::element_traits<T>::value;
+
+/// Where a pool's memory comes from: the heap by default; huge pages or a device elsewhere.
+/// The memory must be aligned to 64 bytes at least. **Thread safety:** both calls may come from any thread.
+class memory_source {
+ public:
+  virtual ~memory_source() = default;
+  virtual auto allocate(std::size_t bytes) -> std::byte* = 0;
+  virtual void release(std::byte* at, std::size_t bytes) noexcept = 0;
+};
+
+class heap_memory final : public memory_source {
+ public:
+  auto allocate(std::size_t bytes) -> std::byte* override {
+    return static_cast<std::byte*>(::operator new(bytes, std::align_val_t{64}));
+  }
+  void release(std::byte* at, std::size_t) noexcept override { ::operator delete(at, std::align_val_t{64}); }
+};
+
+/// What a pool remembers of an address, for backend::checked.
+struct buffer_info {
+  std::byte const* begin = nullptr;
+  std::size_t bytes = 0;
+  bool published = false;
+};
+
+namespace detail {
+
+struct pool_core;
+
+/// One allocation with its count; lives in the pool's free list between two uses.
+struct buffer_record {
+  std::atomic<std::uint32_t> references{1};
+  element kind = element::none;
+  bool published = false;
+  std::uint32_t size_class = 0;
+  std::size_t count = 0;
+  std::byte* data = nullptr;
+  std::shared_ptr<pool_core> pool;  // set while in use only, so that idle records do not keep their pool alive
+};
+
+struct pool_core {
+  struct size_class {
+    std::size_t bytes = 0;
+    std::size_t records = 0;
+    std::vector<buffer_record*> idle;  // capacity >= records, so that giving back never allocates
+  };
+
+  explicit pool_core(std::shared_ptr<memory_source> memory) : source{std::move(memory)} {}
+  pool_core(pool_core const&) = delete;
+  auto operator=(pool_core const&) -> pool_core& = delete;
+  ~pool_core() {
+    for (auto& c : classes) {
+      for (auto* record : c.idle) {
+        source->release(record->data, c.bytes);
+        delete record;
+      }
+    }
+  }
+
+  // Runs use a handful of sizes, so a linear search beats a map.
+  auto class_of(std::size_t bytes) -> std::uint32_t {
+    for (std::size_t i = 0; i < classes.size(); ++i) {
+      if (classes[i].bytes == bytes) return static_cast<std::uint32_t>(i);
+    }
+    classes.push_back({bytes, 0, {}});
+    return static_cast<std::uint32_t>(classes.size() - 1);
+  }
+
+  auto take(std::size_t bytes) -> buffer_record* {
+    auto const rounded = (bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0);
+    auto const lock = std::lock_guard{mutex};
+    auto const index = class_of(rounded);
+    auto& idle = classes[index].idle;
+    buffer_record* record = nullptr;
+    if (idle.empty()) {
+      auto fresh = std::make_unique<buffer_record>();
+      fresh->data = source->allocate(rounded);
+      fresh->size_class = index;
+      held_bytes += rounded;
+      if (++classes[index].records > idle.capacity()) idle.reserve(2 * classes[index].records);
+      record = fresh.release();
+    } else {
+      record = idle.back();
+      idle.pop_back();
+    }
+    if (tracking) live.emplace(record->data, record);
+    return record;
+  }
+
+  void give_back(buffer_record* record) noexcept {
+    auto const lock = std::lock_guard{mutex};
+    if (tracking) live.erase(record->data);
+    classes[record->size_class].idle.push_back(record);
+  }
+
+  std::shared_ptr<memory_source> source;
+  std::mutex mutex;
+  std::vector<size_class> classes;
+  std::size_t held_bytes = 0;
+  bool tracking = false;
+  std::map<std::byte const*, buffer_record*> live;  // filled only while tracking
+};
+
+inline void drop(buffer_record* record) noexcept {
+  if (record == nullptr || record->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  auto const pool = std::move(record->pool);
+  pool->give_back(record);
+}
+
+}  // namespace detail
+
+/// An immutable, reference-counted vector. Copying shares it; the last owner returns it to its pool.
+/// **Thread safety:** distinct handles to one body may be used and dropped from different threads.
+class shared_buffer {
+ public:
+  shared_buffer() = default;
+  shared_buffer(shared_buffer const& other) noexcept : record_{other.record_} {
+    if (record_ != nullptr) record_->references.fetch_add(1, std::memory_order_relaxed);
+  }
+  shared_buffer(shared_buffer&& other) noexcept : record_{std::exchange(other.record_, nullptr)} {}
+  auto operator=(shared_buffer other) noexcept -> shared_buffer& {
+    std::swap(record_, other.record_);
+    return *this;
+  }
+  ~shared_buffer() { detail::drop(record_); }
+
+  explicit operator bool() const { return record_ != nullptr; }
+  [[nodiscard]] auto kind() const -> element { return record_ == nullptr ? element::none : record_->kind; }
+  [[nodiscard]] auto size() const -> std::size_t { return record_ == nullptr ? 0 : record_->count; }
+  [[nodiscard]] auto size_bytes() const -> std::size_t { return size() * bytes_of(kind()); }
+
+  /// The values; requires that the body holds elements of type T. Valid as long as any owner lives.
+  template<class T>
+  [[nodiscard]] auto view() const -> std::span<T const> {
+    if (record_ == nullptr) return {};
+    RUBATO_EXPECTS(record_->kind == element_of<T>, "a body is read as the element type it was written with");
+    return {reinterpret_cast<T const*>(record_->data), record_->count};
+  }
+  [[nodiscard]] auto bytes() const -> std::span<std::byte const> {
+    if (record_ == nullptr) return {};
+    return {record_->data, size_bytes()};
+  }
+  /// The same body, not an equal one.
+  friend auto operator==(shared_buffer const& a, shared_buffer const& b) -> bool { return a.record_ == b.record_; }
+
+ private:
+  template<class T>
+  friend class writable_buffer;
+  explicit shared_buffer(detail::buffer_record* record) : record_{record} {}
+
+  detail::buffer_record* record_ = nullptr;
+};
+
+/// The only owner of a vector that may still be written; publish() freezes it. Contents start indeterminate.
+template<class T>
+class writable_buffer {
+ public:
+  writable_buffer() = default;
+  writable_buffer(writable_buffer&& other) noexcept : record_{std::exchange(other.record_, nullptr)} {}
+  auto operator=(writable_buffer&& other) noexcept -> writable_buffer& {
+    std::swap(record_, other.record_);
+    return *this;
+  }
+  ~writable_buffer() { detail::drop(record_); }
+
+  explicit operator bool() const { return record_ != nullptr; }
+  [[nodiscard]] auto size() const -> std::size_t { return record_ == nullptr ? 0 : record_->count; }
+  [[nodiscard]] auto data() -> T* { return record_ == nullptr ? nullptr : reinterpret_cast<T*>(record_->data); }
+  [[nodiscard]] auto data() const -> T const* {
+    return record_ == nullptr ? nullptr : reinterpret_cast<T const*>(record_->data);
+  }
+  [[nodiscard]] auto view() -> std::span<T> { return {data(), size()}; }
+  [[nodiscard]] auto view() const -> std::span<T const> { return {data(), size()}; }
+
+  /// Freezes the vector; this object is empty afterwards.
+  [[nodiscard]] auto publish() && -> shared_buffer {
+    if (record_ != nullptr) record_->published = true;
+    return shared_buffer{std::exchange(record_, nullptr)};
+  }
+
+ private:
+  friend class buffer_pool;
+  explicit writable_buffer(detail::buffer_record* record) : record_{record} {}
+
+  detail::buffer_record* record_ = nullptr;
+};
+
+/// Recycles vectors by size. A handle: copies share one pool, which lives as long as any buffer of it.
+/// **Thread safety:** any thread may allocate and release.
+class buffer_pool {
+ public:
+  explicit buffer_pool(std::shared_ptr<memory_source> memory = std::make_shared<heap_memory>())
+      : core_{std::make_shared<detail::pool_core>(std::move(memory))} {}
+
+  /// A vector of `count` indeterminate values; throws std::bad_alloc when the source has no memory left.
+  template<class T>
+  [[nodiscard]] auto allocate(std::size_t count) -> writable_buffer<T> {
+    auto* record = core_->take(count * sizeof(T));
+    record->references.store(1, std::memory_order_relaxed);
+    record->kind = element_of<T>;
+    record->published = false;
+    record->count = count;
+    record->pool = core_;
+    return writable_buffer<T>{record};
+  }
+
+  /// Bytes ever taken from the source and not given back: used and idle.
+  [[nodiscard]] auto held_bytes() const -> std::size_t {
+    auto const lock = std::lock_guard{core_->mutex};
+    return core_->held_bytes;
+  }
+
+  /// Remembers live buffers by address from now on (slow; for backend::checked).
+  void track() {
+    auto const lock = std::lock_guard{core_->mutex};
+    core_->tracking = true;
+  }
+  /// The live buffer that holds `at`, or an empty info; only buffers allocated since track() are known.
+  [[nodiscard]] auto find(void const* at) const -> buffer_info {
+    auto const lock = std::lock_guard{core_->mutex};
+    auto const* address = static_cast<std::byte const*>(at);
+    auto above = core_->live.upper_bound(address);
+    if (above == core_->live.begin()) return {};
+    auto const* record = std::prev(above)->second;
+    auto const bytes = record->count * bytes_of(record->kind);
+    if (address >= record->data + bytes) return {};
+    return {record->data, bytes, record->published};
+  }
+
+ private:
+  std::shared_ptr<detail::pool_core> core_;
+};
+
+}  // namespace rubato

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// What nodes count about themselves, and the look into tracking state that conservation checks need.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <rubato/core/ids.hpp>
+#include <rubato/core/packet.hpp>
+
+namespace rubato {
+
+/// How old received values were where they were used: time from post to use on the run's clock.
+struct age_counter {
+  std::uint64_t uses = 0;
+  std::chrono::nanoseconds total{};
+  std::chrono::nanoseconds largest{};
+
+  void add(std::chrono::nanoseconds age) {
+    ++uses;
+    total += age;
+    if (age > largest) largest = age;
+  }
+  [[nodiscard]] auto mean_seconds() const -> double {
+    return uses == 0 ? 0.0 : to_seconds(total) / static_cast<double>(uses);
+  }
+};
+
+/// One in-edge and channel of a node.
+struct edge_statistics {
+  node_id peer{};
+  channel lane{};
+  std::uint64_t accepted = 0;   ///< patches that brought something newer
+  std::uint64_t overtaken = 0;  ///< patches that were duplicates or older than what was there
+  age_counter age;
+};
+
+struct node_statistics {
+  std::uint64_t iterations = 0;  ///< local iterations completed
+  std::uint64_t gradients = 0;   ///< gradients used
+  std::uint64_t dropped = 0;     ///< gradients whose ticket was not the outstanding one
+  std::vector<edge_statistics> edges;
+};
+
+/// Tracking state in doubles, which hold 32-bit units exactly. In a fixed-point ledger values are units of q and
+/// totals wrap at 2^32; otherwise they are plain values. Empty `tracker` means: this node tracks nothing.
+struct tracking_audit {
+  struct edge {
+    node_id peer{};
+    channel lane{channel::tracker};
+    std::vector<double> total;  ///< empty stands for zeros
+  };
+  bool fixed_point = false;
+  std::vector<double> tracker;   ///< z
+  std::vector<double> gradient;  ///< g, as it entered z
+  std::vector<edge> pushed;      ///< rho: all ever pushed, per out-edge
+  std::vector<edge> consumed;    ///< rho~: all ever consumed, per in-edge
+};
+
+}  // namespace rubato

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// The exact ledger: tracker, gradient and running sums are 32-bit multiples of q = 2^-k, so conservation is `== 0`
+// under any loss and for any number of iterations. Totals wrap at 2^32; only differences of them are ever used.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <rubato/backend/lanes.hpp>
+#include <rubato/core/blocks.hpp>
+#include <rubato/core/errors.hpp>
+
+namespace rubato::ledger {
+
+/// Policy: same bytes as float32; error floor about q. Default for float.
+/// Differences of totals are right while the mass in flight stays below 2^31 units; it is bounded by the sum of
+/// |g| + |z| because pushes telescope. A |z| or |g| of 2^29 units or more ends the run with range_sentence().
+struct fixed_point {
+  template<class T>
+  using value = std::int32_t;
+  static constexpr bool exact = true;
+  static constexpr int range_bits = 29;
+
+  /// k for each block; one entry stands for all blocks. Empty: to be calibrated. All nodes must agree (run id).
+  std::vector<int> exponents{};
+  /// How far beyond n times the largest first gradient z may grow.
+  double margin = 8;
+
+  /// Chooses the exponents from `largest`, the largest |g_i(x0)| of each block over all nodes: |z| may reach
+  /// margin * nodes * largest. A block that starts at zero takes the run's largest. Keeps exponents that are set.
+  void calibrate(block_partition const& blocks, std::span<double const> largest, std::size_t nodes) {
+    if (!exponents.empty()) {
+      if (exponents.size() != 1 && exponents.size() != blocks.blocks()) {
+        throw config_error{"the ledger has " + std::to_string(exponents.size()) + " exponents for " +
+                           std::to_string(blocks.blocks()) + " blocks; give one for all or one a block"};
+      }
+      return;
+    }
+    auto const run_largest = largest.empty() ? 0.0 : *std::max_element(largest.begin(), largest.end());
+    if (!std::isfinite(run_largest)) throw config_error{"the first gradient is not finite, so the ledger has no scale"};
+    for (auto const of_block : largest) {
+      auto const reach = margin * static_cast<double>(nodes) * (of_block > 0 ? of_block : run_largest);
+      exponents.push_back(reach > 0 ? std::clamp(range_bits - 1 - std::ilogb(reach), -60, 60) : 20);
+    }
+    auto const first = exponents.front();
+    if (std::all_of(exponents.begin(), exponents.end(), [&](int k) { return k == first; })) exponents.resize(1);
+  }
+
+  /// What the kernels do with values of this ledger, for blocks of one exponent.
+  template<class T>
+  struct arithmetic {
+    T units_per_one;  // 2^k
+    T quantum;        // 2^-k
+
+    /// A gradient as it enters the ledger.
+    template<class At, class V> auto quantise(At& at, V g) const { return at.round(units_per_one * g); }
+    template<class V> auto add(V a, V b) const -> V { return backend::wrap_add(a, b); }
+    template<class V> auto sub(V a, V b) const -> V { return backend::wrap_sub(a, b); }
+    /// What a push of weight a takes from z: any integer near a z conserves, this is the nearest to the product.
+    template<class At, class V> auto share(At& at, V z, T weight) const -> V { return at.round(weight * at.real(z)); }
+    /// What stays of z after all shares were taken.
+    template<class V> auto kept(V z, T, V pushed) const -> V { return backend::wrap_sub(z, pushed); }
+    /// z as the step uses it.
+    template<class At, class V> auto direction(At& at, V z) const { return quantum * at.real(z); }
+    /// Reports the magnitude of a value to the sweep's caller (see backend::magnitude_bits).
+    template<class At, class V> void watch(At& at, V z) const { at.raise(backend::magnitude_bits(z)); }
+  };
+  template<class T>
+  [[nodiscard]] auto arithmetic_for(std::size_t block) const -> arithmetic<T> {
+    auto const k = exponent(block);
+    return {static_cast<T>(std::ldexp(1.0, k)), static_cast<T>(std::ldexp(1.0, -k))};
+  }
+  [[nodiscard]] auto uniform_end(std::size_t block, std::size_t blocks) const -> std::size_t {
+    if (exponents.size() == 1) return blocks;
+    auto end = block + 1;
+    while (end < blocks && exponents[end] == exponents[block]) ++end;
+    return end;
+  }
+  [[nodiscard]] auto exponent(std::size_t block) const -> int {
+    return exponents.size() == 1 ? exponents[0] : exponents[block];
+  }
+  [[nodiscard]] auto quantum(std::size_t block) const -> double { return std::ldexp(1.0, -exponent(block)); }
+
+  /// Whether the union of magnitudes that a sweep reported leaves the range.
+  [[nodiscard]] static auto out_of_range(backend::raised_bits magnitudes) -> bool {
+    return magnitudes >= (1U << range_bits);
+  }
+  /// The sentence with which a run ends when a value of this block leaves the range.
+  [[nodiscard]] auto range_sentence(std::size_t block) const -> std::string {
+    auto const reach = std::ldexp(1.0, range_bits - exponent(block));
+    return "the ledger's range is exceeded in block " + std::to_string(block) + ": a tracked gradient reached " +
+           std::to_string(reach) + " or more, so exponent " + std::to_string(exponent(block)) +
+           " is too large; use a smaller step if the run diverges, or an exponent of at most " +
+           std::to_string(exponent(block) - 2);
+  }
+};
+
+}  // namespace rubato::ledger

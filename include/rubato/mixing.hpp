@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+// Weights on graphs, what follows from them, and each node's share: all of rubato/mixing/.
+#pragma once
+
+#include <rubato/mixing/gain.hpp>
+#include <rubato/mixing/matrix.hpp>
+#include <rubato/mixing/neighbourhood.hpp>
+#include <rubato/mixing/perron.hpp>
+#include <rubato/mixing/plan.hpp>
+#include <rubato/mixing/spectral.hpp>

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT
+// Weights on the edges of a graph, as a sparse square matrix that proves at construction which of its sums are one.
+// Entry (i, j) is the weight that i gives to what comes from j, so it lives on the edge j -> i.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/core/ids.hpp>
+#include <rubato/mixing/neighbourhood.hpp>
+#include <rubato/topology/digraph.hpp>
+
+namespace rubato::mixing {
+
+/// Which sums of a matrix are one: rows (pull, W), columns (push, A), or both.
+enum class stochasticity : std::uint8_t { row, column, doubly };
+
+/// One weight: what `row` gives to what comes from `column`.
+struct entry {
+  node_id row{};
+  node_id column{};
+  double weight = 0;
+};
+
+class matrix;
+/// The matrix of these weights. Entries of weight zero off the diagonal are left out. O(entries log entries).
+/// Throws config_error if an entry is out of range, given twice, negative or not finite, if a node keeps no weight of
+/// its own, or if a sum that should be one is not, naming the row or column.
+[[nodiscard]] auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums,
+                                std::string name = "custom weights") -> matrix;
+
+/// A stochastic matrix, sparse by rows; made by from_entries() or from a graph, fixed afterwards.
+/// *ensures* weights >= 0, diagonal > 0, and the sums that kind() names are one within 1e-12 a weight.
+class matrix {
+ public:
+  auto nodes() const -> std::size_t { return begin_.size() - 1; }
+  auto kind() const -> stochasticity { return kind_; }
+  auto name() const -> std::string const& { return name_; }
+
+  /// Weights of row i by column, the diagonal among them; *requires* i < nodes(); valid while the matrix lives.
+  auto row(node_id i) const -> std::span<weighted_edge const> {
+    RUBATO_EXPECTS(to_index(i) < nodes(), "row() needs a node of the matrix");
+    auto const at = to_index(i);
+    return std::span{weights_}.subspan(begin_[at], begin_[at + 1] - begin_[at]);
+  }
+  /// The weight at (i, j), zero where there is no edge. O(log degree).
+  auto at(node_id i, node_id j) const -> double {
+    auto const weights = row(i);
+    auto const before = [](weighted_edge const& w, node_id id) { return w.peer < id; };
+    auto const found = std::lower_bound(weights.begin(), weights.end(), j, before);
+    return found != weights.end() && found->peer == j ? found->weight : 0.0;
+  }
+  auto diagonal(node_id i) const -> double { return at(i, i); }
+
+  /// Rows become columns; row(j) of the result is column j of this one.
+  [[nodiscard]] auto transposed() const -> matrix;
+
+  friend auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums, std::string name) -> matrix;
+
+ private:
+  matrix(stochasticity kind, std::string name) : kind_{kind}, name_{std::move(name)} {}
+
+  std::vector<std::size_t> begin_;
+  std::vector<weighted_edge> weights_;
+  stochasticity kind_;
+  std::string name_;
+};
+
+namespace detail {
+
+inline auto text_of(double value) -> std::string {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.15g", value);
+  return text;
+}
+
+inline auto place_of(entry const& e) -> std::string {
+  return "(" + std::to_string(to_index(e.row)) + ", " + std::to_string(to_index(e.column)) + ")";
+}
+
+inline void require_entry(entry const& e, std::size_t n, std::string const& name) {
+  if (to_index(e.row) >= n || to_index(e.column) >= n)
+    throw config_error("entry " + place_of(e) + " of the " + name + " does not exist: rows and columns are 0 .. " +
+                       std::to_string(n - 1));
+  if (!std::isfinite(e.weight) || e.weight < 0)
+    throw config_error("entry " + place_of(e) + " of the " + name + " is " + text_of(e.weight) +
+                       ": a weight is a finite number and not negative");
+}
+
+/// Throws unless the sum of `count` weights is one to within 1e-12 each.
+inline void require_sum(char const* what, std::size_t at, double sum, std::size_t count, std::string const& name) {
+  if (!(std::abs(sum - 1.0) <= 1e-12 * static_cast<double>(count)))
+    throw config_error(std::string{what} + " " + std::to_string(at) + " of the " + name + " sums to " + text_of(sum) +
+                       ": the weights of a " + what + " must sum to 1");
+}
+
+/// Throws unless the rows of `m` sum to one, naming the first that does not.
+inline void require_rows(matrix const& m) {
+  for (auto i = std::size_t{0}; i < m.nodes(); ++i) {
+    auto sum = 0.0;
+    for (auto const& w : m.row(to_node(i))) sum += w.weight;
+    require_sum("row", i, sum, m.row(to_node(i)).size(), m.name());
+  }
+}
+
+/// Throws unless the columns of `m` sum to one, naming the first that does not.
+inline void require_columns(matrix const& m) {
+  auto sums = std::vector<double>(m.nodes(), 0.0);
+  auto counts = std::vector<std::size_t>(m.nodes(), 0);
+  for (auto i = std::size_t{0}; i < m.nodes(); ++i)
+    for (auto const& w : m.row(to_node(i))) {
+      sums[to_index(w.peer)] += w.weight;
+      ++counts[to_index(w.peer)];
+    }
+  for (auto j = std::size_t{0}; j < m.nodes(); ++j) require_sum("column", j, sums[j], counts[j], m.name());
+}
+
+inline auto same_place(entry const& a, entry const& b) -> bool { return a.row == b.row && a.column == b.column; }
+
+inline void require_distinct(std::vector<entry> const& sorted, std::string const& name) {
+  auto const twice = std::adjacent_find(sorted.begin(), sorted.end(), same_place);
+  if (twice != sorted.end())
+    throw config_error("entry " + place_of(*twice) + " of the " + name + " is given twice: give each weight once");
+}
+
+inline void require_diagonal(matrix const& m) {
+  for (auto i = std::size_t{0}; i < m.nodes(); ++i)
+    if (!(m.diagonal(to_node(i)) > 0))
+      throw config_error("node " + std::to_string(i) + " keeps no weight of its own in the " + m.name() +
+                         ": the diagonal must be positive");
+}
+
+}  // namespace detail
+
+inline auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums, std::string name) -> matrix {
+  if (n == 0) throw config_error("the " + name + " have no row: a matrix of weights needs at least one node");
+  for (auto const& e : entries) detail::require_entry(e, n, name);
+  std::sort(entries.begin(), entries.end(),
+            [](entry const& a, entry const& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
+  detail::require_distinct(entries, name);
+
+  auto m = matrix{sums, std::move(name)};
+  m.begin_.assign(n + 1, 0);
+  m.weights_.reserve(entries.size());
+  for (auto const& e : entries) {
+    if (e.weight == 0) continue;
+    m.weights_.push_back({e.column, e.weight});
+    ++m.begin_[to_index(e.row) + 1];
+  }
+  for (auto i = std::size_t{0}; i < n; ++i) m.begin_[i + 1] += m.begin_[i];
+
+  detail::require_diagonal(m);
+  if (sums != stochasticity::column) detail::require_rows(m);
+  if (sums != stochasticity::row) detail::require_columns(m);
+  return m;
+}
+
+inline auto matrix::transposed() const -> matrix {
+  auto turned = std::vector<entry>{};
+  turned.reserve(weights_.size());
+  for (auto i = std::size_t{0}; i < nodes(); ++i)
+    for (auto const& w : row(to_node(i))) turned.push_back({w.peer, to_node(i), w.weight});
+  auto const kind = kind_ == stochasticity::row      ? stochasticity::column
+                    : kind_ == stochasticity::column ? stochasticity::row
+                                                     : stochasticity::doubly;
+  return from_entries(nodes(), std::move(turned), kind, name_);
+}
+
+/// The graph of the weights: an edge j -> i for every w_ij > 0 off the diagonal.
+[[nodiscard]] inline auto support(matrix const& m) -> topology::digraph {
+  auto edges = std::vector<topology::edge>{};
+  for (auto i = std::size_t{0}; i < m.nodes(); ++i)
+    for (auto const& w : m.row(to_node(i)))
+      if (w.peer != to_node(i)) edges.push_back({w.peer, to_node(i)});
+  return topology::from_edges(m.nodes(), std::move(edges), m.name());
+}
+
+/// Everyone averages alike what it pulls: w_ij = 1 / (1 + in-degree of i); rows sum to one.
+[[nodiscard]] inline auto uniform_pull(topology::digraph const& graph) -> matrix {
+  auto entries = std::vector<entry>{};
+  entries.reserve(graph.nodes() + graph.edge_count());
+  for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
+    auto const peers = graph.into(to_node(i));
+    auto const weight = 1.0 / static_cast<double>(1 + peers.size());
+    entries.push_back({to_node(i), to_node(i), weight});
+    for (auto const j : peers) entries.push_back({to_node(i), j, weight});
+  }
+  return from_entries(graph.nodes(), std::move(entries), stochasticity::row, "uniform pull weights");
+}
+
+/// Everyone splits alike what it pushes: a_ji = 1 / (1 + out-degree of i); columns sum to one.
+[[nodiscard]] inline auto uniform_push(topology::digraph const& graph) -> matrix {
+  auto entries = std::vector<entry>{};
+  entries.reserve(graph.nodes() + graph.edge_count());
+  for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
+    auto const peers = graph.out_of(to_node(i));
+    auto const weight = 1.0 / static_cast<double>(1 + peers.size());
+    entries.push_back({to_node(i), to_node(i), weight});
+    for (auto const j : peers) entries.push_back({j, to_node(i), weight});
+  }
+  return from_entries(graph.nodes(), std::move(entries), stochasticity::column, "uniform push weights");
+}
+
+/// w_ij = 1 / (1 + max(d_i, d_j)), the rest on the diagonal: symmetric, and both sums are one.
+/// Throws config_error naming the edge that has no reverse.
+[[nodiscard]] inline auto metropolis_hastings(topology::digraph const& graph) -> matrix {
+  for (auto const e : graph.edges())
+    if (!graph.has_edge(e.to, e.from))
+      throw config_error("Metropolis-Hastings weights need an undirected graph, and edge " +
+                         topology::detail::text_of(e) + " of '" + graph.name() +
+                         "' has no reverse: add it, or use with_both_directions()");
+  auto entries = std::vector<entry>{};
+  entries.reserve(graph.nodes() + graph.edge_count());
+  for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
+    auto const peers = graph.out_of(to_node(i));
+    auto const own = 1.0 / static_cast<double>(1 + peers.size());
+    // What is left for i, as a sum of terms none of which is negative: it cannot come out below zero.
+    auto rest = own;
+    for (auto const j : peers) {
+      auto const weight = std::min(own, 1.0 / static_cast<double>(1 + graph.out_of(j).size()));
+      entries.push_back({to_node(i), j, weight});
+      rest += own - weight;
+    }
+    entries.push_back({to_node(i), to_node(i), rest});
+  }
+  return from_entries(graph.nodes(), std::move(entries), stochasticity::doubly, "Metropolis-Hastings weights");
+}
+
+}  // namespace rubato::mixing

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// What one node knows of the network: its role, its row of W and its column of A. Nothing else of the graph reaches it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <rubato/core/ids.hpp>
+
+namespace rubato::mixing {
+
+/// Peers compute gradients and talk to neighbours; workers compute for a server, which computes none.
+enum class role : std::uint8_t { peer, worker, server };
+
+struct weighted_edge {
+  node_id peer{};
+  double weight = 0;
+};
+
+/// One node's share of a pair of mixing matrices. All lists are sorted by id and hold no self-loop.
+///   row of W    (pull): pull_self + sum pull_from = 1
+///   column of A (push): push_self + sum push_to   = 1
+struct neighbourhood {
+  node_id self{};
+  std::size_t nodes = 1;  ///< n, the nodes that compute gradients; a server is not counted
+  role part = role::peer;
+
+  double pull_self = 1;
+  std::vector<weighted_edge> pull_from;  ///< w_ij: whose models this node averages
+  std::vector<node_id> pull_to;          ///< who averages this node's model
+
+  double push_self = 1;
+  std::vector<weighted_edge> push_to;  ///< a_ji: to whom this node pushes its tracked gradient
+  std::vector<node_id> push_from;      ///< who pushes to this node
+};
+
+/// Everything the nodes of one run are given about the network, proved at construction.
+struct plan {
+  std::vector<neighbourhood> nodes;  ///< by id; a server, if any, is the last
+  double gain = 1;      ///< `step / gain` moves the consensus model by step times the average gradient
+  std::string summary;  ///< for reports: names of the graph and of the weights
+};
+
+}  // namespace rubato::mixing

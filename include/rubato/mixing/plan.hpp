@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// From graphs and weights to what each node is given: one plan per family of algorithms.
+// In every plan the lists of two ends agree: j is in i's pull_from exactly if i is in j's pull_to, and so for push.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/core/ids.hpp>
+#include <rubato/mixing/gain.hpp>
+#include <rubato/mixing/matrix.hpp>
+#include <rubato/mixing/neighbourhood.hpp>
+#include <rubato/topology/digraph.hpp>
+#include <rubato/topology/pair.hpp>
+#include <rubato/topology/reachability.hpp>
+
+namespace rubato::mixing {
+namespace detail {
+
+/// The weights of a row other than its diagonal.
+inline auto others_in(matrix const& m, node_id i) -> std::vector<weighted_edge> {
+  auto others = std::vector<weighted_edge>{};
+  for (auto const& w : m.row(i))
+    if (w.peer != i) others.push_back(w);
+  return others;
+}
+
+inline auto list_of(std::span<node_id const> ids) -> std::vector<node_id> { return {ids.begin(), ids.end()}; }
+
+/// Nodes that pull along the support of W and push nothing.
+inline auto pulling_nodes(matrix const& pull_weights) -> std::vector<neighbourhood> {
+  auto const graph = support(pull_weights);
+  auto nodes = std::vector<neighbourhood>(graph.nodes());
+  for (auto i = std::size_t{0}; i < nodes.size(); ++i) {
+    nodes[i].self = to_node(i);
+    nodes[i].nodes = nodes.size();
+    nodes[i].pull_self = pull_weights.diagonal(to_node(i));
+    nodes[i].pull_from = others_in(pull_weights, to_node(i));
+    nodes[i].pull_to = list_of(graph.out_of(to_node(i)));
+  }
+  return nodes;
+}
+
+inline void add_pushing(std::vector<neighbourhood>& nodes, matrix const& push_weights) {
+  auto const graph = support(push_weights);
+  auto const columns = push_weights.transposed();
+  for (auto i = std::size_t{0}; i < nodes.size(); ++i) {
+    nodes[i].push_self = columns.diagonal(to_node(i));
+    nodes[i].push_to = others_in(columns, to_node(i));
+    nodes[i].push_from = list_of(graph.into(to_node(i)));
+  }
+}
+
+/// Throws unless each weight off the diagonal stands on an edge of the graph.
+inline void require_on_edges(matrix const& m, topology::digraph const& graph, char const* role_of_graph) {
+  for (auto const e : support(m).edges())
+    if (!graph.has_edge(e.from, e.to))
+      throw config_error("the " + m.name() + " use edge " + topology::detail::text_of(e) + ", which the " +
+                         role_of_graph + " graph '" + graph.name() + "' does not have: set its weight to 0 or add it");
+}
+
+inline auto gossip_on(topology::digraph const& undirected) -> plan {
+  if (auto const lost = topology::search_from(undirected, node_id{0}).first_unreached())
+    throw config_error("gossip needs a connected graph, and node " + topology::detail::text_of(*lost) + " of '" +
+                       undirected.name() + "' is not connected to node 0: add edges until one network is left");
+  return {pulling_nodes(metropolis_hastings(undirected)), 1.0,
+          "gossip on " + undirected.name() + ", Metropolis-Hastings weights"};
+}
+
+}  // namespace detail
+
+/// For gradient tracking (R-FAST, Push-Pull, ...) with weights of one's own. A weight of zero takes its edge out.
+/// Throws config_error if W's rows or A's columns do not sum to one, a weight stands where the pair has no edge,
+/// or the edges left in use have no common root.
+[[nodiscard]] inline auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights,
+                                        matrix const& push_weights) -> plan {
+  detail::require_same_nodes(graphs, pull_weights);
+  detail::require_same_nodes(graphs, push_weights);
+  detail::require_rows(pull_weights);
+  detail::require_columns(push_weights);
+  detail::require_on_edges(pull_weights, graphs.pull(), "pull");
+  detail::require_on_edges(push_weights, graphs.push(), "push");
+
+  auto const in_use = topology::pair{support(pull_weights), support(push_weights)};
+  auto result = plan{};
+  result.nodes = detail::pulling_nodes(pull_weights);
+  detail::add_pushing(result.nodes, push_weights);
+  result.gain = gain(in_use, pull_weights, push_weights);
+  result.summary = graphs.name() + ", " + pull_weights.name() + ", " + push_weights.name() + ", gain " +
+                   detail::text_of(result.gain);
+  return result;
+}
+
+/// For gradient tracking with uniform weights.
+[[nodiscard]] inline auto tracking_plan(topology::pair const& graphs) -> plan {
+  return tracking_plan(graphs, uniform_pull(graphs.pull()), uniform_push(graphs.push()));
+}
+
+/// For gossip (D-PSGD and its kin, pairwise averaging): Metropolis-Hastings weights for pulling on the graph taken as
+/// undirected, nothing to push, gain 1. Throws config_error naming a node that is not connected to node 0.
+[[nodiscard]] inline auto gossip_plan(topology::digraph const& graph) -> plan {
+  return detail::gossip_on(graph.with_both_directions());
+}
+/// The same on all edges of both graphs of a pair.
+[[nodiscard]] inline auto gossip_plan(topology::pair const& graphs) -> plan {
+  return detail::gossip_on(graphs.underlying());
+}
+
+/// For collectives around a ring: node i receives from i-1 and sends to i+1, mod n. Weights of 1/2 keep the row a legal
+/// one; collectives do not use them.
+[[nodiscard]] inline auto ring_plan(std::size_t n) -> plan {
+  auto const name = "ring of " + std::to_string(n);
+  topology::detail::require_nodes(n, name);
+  auto result = plan{std::vector<neighbourhood>(n), 1.0, name};
+  for (auto i = std::size_t{0}; i < n; ++i) {
+    auto& node = result.nodes[i];
+    node.self = to_node(i);
+    node.nodes = n;
+    if (n == 1) continue;
+    node.pull_self = 0.5;
+    node.pull_from = {{to_node((i + n - 1) % n), 0.5}};
+    node.pull_to = {to_node((i + 1) % n)};
+  }
+  return result;
+}
+
+/// For a server and its workers: workers 0 .. n-1 pull the model from node n and push all of their gradient to it;
+/// the server keeps what it has. The server is not counted in `nodes`.
+[[nodiscard]] inline auto server_plan(std::size_t n) -> plan {
+  auto const name = "server with " + std::to_string(n) + " workers";
+  topology::detail::require_nodes(n, name);
+  auto result = plan{std::vector<neighbourhood>(n + 1), 1.0, name};
+  auto& server = result.nodes[n];
+  server.self = to_node(n);
+  server.nodes = n;
+  server.part = role::server;
+  for (auto i = std::size_t{0}; i < n; ++i) {
+    auto& worker = result.nodes[i];
+    worker.self = to_node(i);
+    worker.nodes = n;
+    worker.part = role::worker;
+    worker.pull_self = 0;
+    worker.pull_from = {{server.self, 1.0}};
+    worker.push_self = 0;
+    worker.push_to = {{server.self, 1.0}};
+    server.pull_to.push_back(worker.self);
+    server.push_from.push_back(worker.self);
+  }
+  return result;
+}
+
+}  // namespace rubato::mixing

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+// What is minimised, and how its data lie over the nodes: all of rubato/problem/.
+#pragma once
+
+#include <rubato/problem/concepts.hpp>
+#include <rubato/problem/dataset.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/problem/softmax_regression.hpp>
+#include <rubato/problem/split.hpp>

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+// The problem whose answer is known: node i has f_i(x) = 1/2 sum_k h_ik (x_k - b_ik)^2 with its own curvatures h_i and
+// centres b_i. Nodes disagree, so a method that weighs them unequally ends at a wrong point, and by a known distance.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/backend/concepts.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/ids.hpp>
+#include <rubato/core/random.hpp>
+
+namespace rubato::problem {
+
+/// How quadratic::random draws: centres are normal with standard deviation `spread`, curvatures log-uniform in
+/// [1/condition, 1] (so that any step below 2 is stable at every node), `noise` as in the constructor.
+struct quadratic_options {
+  double spread = 1;
+  double condition = 10;
+  double noise = 0;
+};
+
+/// Strongly convex heterogeneous quadratics. The data are doubles in host memory, shared by copies; vectors must lie in
+/// memory that the host can read. Every value is computed in double and rounded once, by plain loops.
+/// **Thread safety:** const calls from several threads are fine. **Models:** gradient_oracle, has_loss.
+class quadratic {
+ public:
+  using rows = std::vector<std::vector<double>>;
+
+  /// One row of curvatures (all positive) and one of centres per node, all of equal length. `noise` is the standard
+  /// deviation of the normal noise on each gradient value, drawn from the sample key. Throws config_error.
+  quadratic(rows const& curvatures, rows const& centres, double noise = 0) : noise_{noise} {
+    if (!(noise >= 0) || !std::isfinite(noise)) {
+      throw config_error{"the gradient noise must be a finite number of at least 0, not " + std::to_string(noise)};
+    }
+    check_shape(curvatures, centres);
+    auto fresh = std::make_shared<tables>();
+    fresh->nodes = curvatures.size();
+    fresh->dimension = curvatures.front().size();
+    for (std::size_t i = 0; i < fresh->nodes; ++i) append_row(*fresh, i, curvatures[i], centres[i]);
+    solve(*fresh);
+    data_ = std::move(fresh);
+  }
+
+  /// A random instance, the same for the same arguments on every platform up to the last bits of log and cos.
+  /// Node i's row depends on the seed and i alone, not on the number of nodes. Throws config_error.
+  [[nodiscard]] static auto random(std::size_t nodes, std::size_t dimension, std::uint64_t seed,
+                                   quadratic_options options = {}) -> quadratic {
+    if (!(options.condition >= 1) || !std::isfinite(options.condition)) {
+      throw config_error{"the condition number of a quadratic must be a finite number of at least 1, not " +
+                         std::to_string(options.condition)};
+    }
+    rows curvatures(nodes, std::vector<double>(dimension));
+    rows centres = curvatures;
+    for (std::size_t i = 0; i < nodes; ++i) {
+      random_stream draw{0x71756164ULL, seed, i};
+      for (std::size_t k = 0; k < dimension; ++k) {
+        curvatures[i][k] = std::pow(options.condition, -draw.uniform());
+        centres[i][k] = options.spread * draw.normal();
+      }
+    }
+    return {curvatures, centres, options.noise};
+  }
+
+  [[nodiscard]] auto dimension() const -> std::size_t { return data_->dimension; }
+  [[nodiscard]] auto nodes() const -> std::size_t { return data_->nodes; }
+  [[nodiscard]] auto noise() const -> double { return noise_; }
+  /// h_ik and b_ik; requires i < nodes() and k < dimension().
+  [[nodiscard]] auto curvature(std::size_t i, std::size_t k) const -> double { return data_->curvatures[at(i, k)]; }
+  [[nodiscard]] auto centre(std::size_t i, std::size_t k) const -> double { return data_->centres[at(i, k)]; }
+
+  /// Writes h_i (x - b_i) + noise xi(key) into g and returns f_i(x) + noise xi.x, of which it is the exact gradient.
+  /// Requires key.node < nodes(). One pass: reads 3, writes 1 vector.
+  template <backend::array_backend Backend>
+  auto gradient(Backend&, std::span<typename Backend::scalar const> x, sample_key key,
+                std::span<typename Backend::scalar> g) const -> double {
+    RUBATO_EXPECTS(x.size() == dimension() && g.size() == dimension(), "x and g have the problem's dimension");
+    auto const first = at(to_index(key.node), 0);
+    random_stream draw{key};
+    double loss = 0;
+    for (std::size_t k = 0; k < x.size(); ++k) {
+      auto const point = static_cast<double>(x[k]);
+      auto const away = point - data_->centres[first + k];
+      auto const exact = data_->curvatures[first + k] * away;
+      auto const shift = noise_ > 0 ? noise_ * draw.normal() : 0.0;
+      loss += 0.5 * exact * away + shift * point;
+      g[k] = static_cast<typename Backend::scalar>(exact + shift);
+    }
+    return loss;
+  }
+
+  /// F(x) = (1/n) sum_i f_i(x), as its minimum plus the distance from it: no sum over nodes, and no cancellation near
+  /// the optimum in `loss(b, x) - minimum()`. One pass over d.
+  template <backend::array_backend Backend>
+  [[nodiscard]] auto loss(Backend&, std::span<typename Backend::scalar const> x) const -> double {
+    RUBATO_EXPECTS(x.size() == dimension(), "x has the problem's dimension");
+    double above = 0;
+    for (std::size_t k = 0; k < x.size(); ++k) {
+      auto const away = static_cast<double>(x[k]) - data_->optimum[k];
+      above += 0.5 * data_->mean_curvatures[k] * away * away;
+    }
+    return data_->minimum + above;
+  }
+
+  /// The minimiser of F: x_k = sum_i h_ik b_ik / sum_i h_ik.
+  [[nodiscard]] auto optimum() const -> std::vector<double> { return data_->optimum; }
+  /// F at the optimum.
+  [[nodiscard]] auto minimum() const -> double { return data_->minimum; }
+
+ private:
+  struct tables {
+    std::size_t nodes = 0;
+    std::size_t dimension = 0;
+    std::vector<double> curvatures;  // nodes x dimension, row-major
+    std::vector<double> centres;     // nodes x dimension, row-major
+    std::vector<double> mean_curvatures;
+    std::vector<double> optimum;
+    double minimum = 0;
+  };
+
+  static void check_shape(rows const& curvatures, rows const& centres) {
+    if (curvatures.empty()) throw config_error{"a quadratic needs at least one node"};
+    if (curvatures.size() != centres.size()) {
+      throw config_error{"a quadratic needs as many rows of centres as of curvatures, not " +
+                         std::to_string(centres.size()) + " and " + std::to_string(curvatures.size())};
+    }
+    if (curvatures.front().empty()) throw config_error{"a quadratic needs at least one dimension"};
+    for (std::size_t i = 0; i < curvatures.size(); ++i) {
+      auto const expected = curvatures.front().size();
+      if (curvatures[i].size() == expected && centres[i].size() == expected) continue;
+      throw config_error{"node " + std::to_string(i) + " of a quadratic has " + std::to_string(curvatures[i].size()) +
+                         " curvatures and " + std::to_string(centres[i].size()) + " centres, but node 0 has " +
+                         std::to_string(expected) + " curvatures"};
+    }
+  }
+
+  static void append_row(tables& to, std::size_t i, std::vector<double> const& h, std::vector<double> const& b) {
+    for (std::size_t k = 0; k < h.size(); ++k) {
+      auto const where = " of node " + std::to_string(i) + " in dimension " + std::to_string(k);
+      if (!(h[k] > 0) || !std::isfinite(h[k])) {
+        throw config_error{"the curvature" + where + " must be positive and finite, not " + std::to_string(h[k])};
+      }
+      if (!std::isfinite(b[k])) {
+        throw config_error{"the centre" + where + " must be finite, not " + std::to_string(b[k])};
+      }
+    }
+    to.curvatures.insert(to.curvatures.end(), h.begin(), h.end());
+    to.centres.insert(to.centres.end(), b.begin(), b.end());
+  }
+
+  static void solve(tables& t) {
+    auto const n = static_cast<double>(t.nodes);
+    t.mean_curvatures.assign(t.dimension, 0);
+    t.optimum.assign(t.dimension, 0);
+    for (std::size_t j = 0; j < t.curvatures.size(); ++j) {
+      t.mean_curvatures[j % t.dimension] += t.curvatures[j] / n;
+      t.optimum[j % t.dimension] += t.curvatures[j] / n * t.centres[j];
+    }
+    for (std::size_t k = 0; k < t.dimension; ++k) t.optimum[k] /= t.mean_curvatures[k];
+    for (std::size_t j = 0; j < t.curvatures.size(); ++j) {
+      auto const away = t.optimum[j % t.dimension] - t.centres[j];
+      t.minimum += 0.5 * t.curvatures[j] / n * away * away;
+    }
+  }
+
+  [[nodiscard]] auto at(std::size_t i, std::size_t k) const -> std::size_t {
+    RUBATO_EXPECTS(i < nodes() && k < dimension(), "a quadratic is asked for one of its own nodes and dimensions");
+    return i * data_->dimension + k;
+  }
+
+  std::shared_ptr<tables const> data_;
+  double noise_ = 0;
+};
+
+}  // namespace rubato::problem

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// Reports of runs: all of rubato/report/ but nlohmann_json.hpp, which needs that library.
+#pragma once
+
+#include <rubato/report/atomic_file.hpp>
+#include <rubato/report/csv.hpp>
+#include <rubato/report/gnuplot.hpp>
+#include <rubato/report/numbers.hpp>
+#include <rubato/report/plot_script.hpp>
+#include <rubato/report/progress.hpp>
+#include <rubato/report/summary.hpp>
+#include <rubato/report/table.hpp>
+#include <rubato/report/totals.hpp>

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+// Result files are written aside and renamed when they are complete: whoever finds one finds a whole one.
+#pragma once
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <rubato/core/errors.hpp>
+
+namespace rubato::report {
+namespace detail {
+
+inline auto reason(int error) -> std::string { return std::generic_category().message(error); }
+
+/// Creates the folder that a file lies in; an empty error code when it is there afterwards.
+inline auto make_parent(std::filesystem::path const& file) -> std::error_code {
+  auto error = std::error_code{};
+  if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), error);
+  return error;
+}
+
+}  // namespace detail
+
+/// A file that appears at `path` only by commit(), complete; until then it is `partial_path()`, in the same folder, and
+/// whatever stood at `path` before stays as it is. Missing folders are created. Not made safe against a loss of power.
+/// Every failure throws run_error, whose sentence names the path and the reason, and leaves nothing behind.
+/// **Thread safety:** distinct objects of distinct paths are independent.
+class atomic_file {
+ public:
+  explicit atomic_file(std::filesystem::path path)
+      : path_{std::move(path)}, partial_{path_.string() + ".partial." + std::to_string(::getpid())} {
+    if (auto const error = detail::make_parent(path_))
+      throw run_error{"the folder of '" + path_.string() + "' cannot be created: " + error.message()};
+    file_ = std::fopen(partial_.c_str(), "wb");
+    if (file_ == nullptr) throw run_error{"'" + path_.string() + "' cannot be written: " + detail::reason(errno)};
+  }
+  atomic_file(atomic_file const&) = delete;
+  auto operator=(atomic_file const&) -> atomic_file& = delete;
+  ~atomic_file() { discard(); }
+
+  /// Appends; requires that commit() was not called.
+  void write(std::string_view text) {
+    RUBATO_EXPECTS(file_ != nullptr, "a committed or failed file takes no more text");
+    if (std::fwrite(text.data(), 1, text.size(), file_) != text.size()) fail(errno);
+  }
+
+  /// What was written so far can be read at partial_path(). Requires that commit() was not called.
+  void flush() {
+    RUBATO_EXPECTS(file_ != nullptr, "a committed or failed file has nothing to flush");
+    if (std::fflush(file_) != 0) fail(errno);
+  }
+
+  /// Renames the complete file to `path`, over an older one. At most once.
+  void commit() {
+    flush();
+    auto* const file = file_;
+    file_ = nullptr;
+    if (std::fclose(file) != 0) fail(errno);
+    if (std::rename(partial_.c_str(), path_.c_str()) != 0) fail(errno);
+  }
+
+  [[nodiscard]] auto partial_path() const -> std::filesystem::path const& { return partial_; }
+
+ private:
+  [[noreturn]] void fail(int error) {
+    discard();
+    std::remove(partial_.c_str());
+    throw run_error{"'" + path_.string() + "' cannot be written: " + detail::reason(error)};
+  }
+
+  void discard() noexcept {
+    if (file_ == nullptr) return;
+    std::fclose(file_);
+    file_ = nullptr;
+    std::remove(partial_.c_str());
+  }
+
+  std::filesystem::path path_;
+  std::filesystem::path partial_;
+  std::FILE* file_ = nullptr;
+};
+
+/// Writes a whole file aside and renames it. Throws run_error.
+inline void write_file(std::filesystem::path const& path, std::string_view text) {
+  auto file = atomic_file{path};
+  file.write(text);
+  file.commit();
+}
+
+/// Creates the folder where it is missing and tries it with a file that is removed at once, so that a run does not end
+/// with results and no place for them. Throws config_error.
+inline void ensure_writable_folder(std::filesystem::path const& folder) {
+  if (folder.empty()) throw config_error{"the output folder has no name: give one, or '.' for the present folder"};
+  auto error = std::error_code{};
+  if (std::filesystem::exists(folder, error) && !std::filesystem::is_directory(folder, error))
+    throw config_error{"the output folder '" + folder.string() + "' is a file: give a folder that can be written to"};
+  std::filesystem::create_directories(folder, error);
+  if (error) {
+    throw config_error{"the output folder '" + folder.string() + "' cannot be created (" + error.message() +
+                       "): give one that can be written to"};
+  }
+  auto const probe = folder / (".rubato.partial." + std::to_string(::getpid()));
+  auto* const file = std::fopen(probe.c_str(), "wb");
+  if (file == nullptr) {
+    throw config_error{"the output folder '" + folder.string() + "' cannot be written to (" + detail::reason(errno) +
+                       "): give another one"};
+  }
+  std::fclose(file);
+  std::remove(probe.c_str());
+}
+
+}  // namespace rubato::report

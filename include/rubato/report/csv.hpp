@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// The history of runs as CSV (RFC 4180, with plain newlines): one row a measurement.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <rubato/report/numbers.hpp>
+#include <rubato/run/result.hpp>
+
+namespace rubato::report {
+namespace detail {
+
+inline auto csv_field(std::string_view text) -> std::string {
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string{text};
+  auto field = std::string{"\""};
+  for (auto const letter : text) {
+    if (letter == '"') field += '"';
+    field += letter;
+  }
+  return field + '"';
+}
+
+inline auto csv_row(std::string const& algorithm, measurement const& m) -> std::string {
+  return algorithm + ',' + shortest(seconds_of(m.at)) + ',' + shortest(m.loss) + ',' + shortest(m.accuracy) + ',' +
+         shortest(m.consensus_distance) + ',' + shortest(m.tracking_residual) + ',' + std::to_string(m.gradients) +
+         '\n';
+}
+
+}  // namespace detail
+
+/// One line of titles, then every measurement of every run in order. Numbers read back bit for bit; a field is empty
+/// where there is no number. Equal results give equal bytes.
+[[nodiscard]] inline auto history_csv(std::span<run_result const> results) -> std::string {
+  auto text = std::string{"algorithm,time_s,loss,accuracy,consensus_distance,tracking_residual,gradients\n"};
+  for (auto const& r : results) {
+    auto const algorithm = detail::csv_field(r.algorithm);
+    for (auto const& m : r.history) text += detail::csv_row(algorithm, m);
+  }
+  return text;
+}
+
+}  // namespace rubato::report

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// Plots by the program gnuplot. Without it nothing is drawn and nothing fails: the caller says what to plot from.
+#pragma once
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <rubato/report/atomic_file.hpp>
+#include <rubato/report/plot_script.hpp>
+#include <rubato/run/result.hpp>
+
+namespace rubato::report {
+
+enum class plot_status : std::uint8_t {
+  drawn,
+  nothing_to_draw,  ///< no run has a finite loss
+  gnuplot_missing,
+  gnuplot_failed,
+};
+
+/// Whether there is a picture now and, if not, why, as one sentence without a full stop.
+struct plot_outcome {
+  plot_status status = plot_status::drawn;
+  std::string sentence;
+};
+
+namespace detail {
+
+struct command_result {
+  int status = -1;  ///< as a shell gives it; 127: there is no such program
+  std::string output;
+};
+
+/// One word of a shell command, whatever it holds.
+inline auto shell_word(std::string_view text) -> std::string {
+  auto word = std::string{"'"};
+  for (auto const letter : text) word += letter == '\'' ? std::string{"'\\''"} : std::string{letter};
+  return word + '\'';
+}
+
+/// Runs a shell command and reads its standard output. The input is a file, not a pipe: a program that is missing or
+/// ends early would end us by SIGPIPE.
+inline auto run_command(std::string const& command) -> command_result {
+  auto result = command_result{};
+  auto* const pipe = ::popen(command.c_str(), "r");
+  if (pipe == nullptr) return result;
+  auto buffer = std::array<char, 16384>{};
+  while (auto const count = std::fread(buffer.data(), 1, buffer.size(), pipe))
+    result.output.append(buffer.data(), count);
+  auto const status = ::pclose(pipe);
+  if (status != -1 && WIFEXITED(status)) result.status = WEXITSTATUS(status);
+  return result;
+}
+
+inline auto text_of_file(std::filesystem::path const& path) -> std::string {
+  auto file = std::ifstream{path, std::ios::binary};
+  return {std::istreambuf_iterator<char>{file}, std::istreambuf_iterator<char>{}};
+}
+
+/// The first line that says something, without gnuplot's echo of the place of the error.
+inline auto first_words(std::string_view text) -> std::string {
+  while (!text.empty()) {
+    auto const line = text.substr(0, text.find('\n'));
+    if (line.find_first_not_of(" \t^") != std::string_view::npos) return std::string{line};
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+  }
+  return "it gave no reason";
+}
+
+inline auto xml_text(std::string_view text) -> std::string {
+  auto escaped = std::string{};
+  for (auto const letter : text) {
+    if (letter == '&')
+      escaped += "&amp;";
+    else if (letter == '<')
+      escaped += "&lt;";
+    else if (letter == '>')
+      escaped += "&gt;";
+    else
+      escaped += letter;
+  }
+  return escaped;
+}
+
+/// Replaces what stands between two marks, if they are there.
+inline void replace_between(std::string& text, std::string_view from, std::string_view to, std::string const& by) {
+  auto const begin = text.find(from);
+  if (begin == std::string::npos) return;
+  auto const end = text.find(to, begin + from.size());
+  if (end != std::string::npos) text.replace(begin + from.size(), end - begin - from.size(), by);
+}
+
+/// gnuplot calls every picture "Gnuplot" and notes its own version, which is nothing that the runs determine.
+inline void name_picture(std::string& svg, std::string const& title) {
+  replace_between(svg, "<title>", "</title>", xml_text(title));
+  replace_between(svg, "<desc>", "</desc>", "drawn by rubato with gnuplot");
+}
+
+}  // namespace detail
+
+/// Writes the picture of plot_script() to `path`, aside first. A file that stood there stays unless the picture is
+/// drawn. Throws run_error when `path` cannot be written.
+[[nodiscard]] inline auto write_plot(std::filesystem::path const& path, std::span<run_result const> results,
+                                     plot_options const& options = {}) -> plot_outcome {
+  auto const text = plot_script(results, options);
+  if (text.empty()) return {plot_status::nothing_to_draw, "there is no finite loss to draw"};
+  auto script = atomic_file{path.string() + ".script"};  // neither is ever committed
+  auto const messages = atomic_file{path.string() + ".messages"};
+  script.write(text);
+  script.flush();
+  auto drawn = detail::run_command(detail::shell_word(options.program) + ' ' +
+                                   detail::shell_word(script.partial_path().string()) + " 2>" +
+                                   detail::shell_word(messages.partial_path().string()));
+  if (drawn.status == 127) return {plot_status::gnuplot_missing, "the program '" + options.program + "' was not found"};
+  if (drawn.status != 0 || drawn.output.find("</svg>") == std::string::npos) {
+    auto const words = detail::first_words(detail::text_of_file(messages.partial_path()));
+    return {plot_status::gnuplot_failed, '\'' + options.program + "' could not draw the plot: " + words};
+  }
+  detail::name_picture(drawn.output, options.title);
+  write_file(path, drawn.output);
+  return {plot_status::drawn, {}};
+}
+
+}  // namespace rubato::report

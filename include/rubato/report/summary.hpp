@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+// Tables for a person: the race of several runs, and the counters of one run (nodes, edges). "-" stands for no value.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+
+#include <rubato/report/numbers.hpp>
+#include <rubato/report/table.hpp>
+#include <rubato/report/totals.hpp>
+#include <rubato/run/result.hpp>
+
+namespace rubato::report {
+namespace detail {
+
+inline auto megabytes(std::uint64_t bytes) -> std::string { return fixed(static_cast<double>(bytes) / 1e6, 2); }
+inline auto milliseconds(double seconds) -> std::string { return fixed(1e3 * seconds, 2); }
+inline auto percent(double part, double whole) -> std::string {
+  return fixed(whole > 0 ? 100 * part / whole : std::numeric_limits<double>::quiet_NaN(), 1);
+}
+
+}  // namespace detail
+
+/// One line a run, in the given order. `target` is the loss that the times belong to; an infinite one means that the
+/// runs had none.
+[[nodiscard]] inline auto summary_table(std::span<run_result const> results, double target) -> std::string {
+  auto const goal = std::isfinite(target) ? "s to loss " + readable(target) : std::string{"s to target"};
+  auto table = text_table{{{"algorithm", side::left},
+                           {goal},
+                           {"final loss"},
+                           {"accuracy"},
+                           {"gradients"},
+                           {"MB sent"},
+                           {"packets lost"},
+                           {"mean age ms"},
+                           {"largest age ms"}}};
+  for (auto const& r : results) {
+    auto const sums = totals_of(r);
+    table.add_row({r.algorithm, r.time_to_target ? fixed(seconds_of(*r.time_to_target), 2) : "-",
+                   readable(final_loss(r)), fixed(final_accuracy(r), 4), std::to_string(sums.gradients),
+                   detail::megabytes(sums.bytes_sent), std::to_string(sums.packets_lost),
+                   detail::milliseconds(mean_age(sums.age)), detail::milliseconds(largest_age(sums.age))});
+  }
+  return table.text();
+}
+
+/// One line a node: what it did, and at what rate on the run's clock.
+[[nodiscard]] inline auto node_table(run_result const& r) -> std::string {
+  auto table = text_table{{{"node"}, {"iterations"}, {"per second"}, {"gradients"}, {"dropped"}}};
+  auto const seconds = seconds_of(r.ended);
+  for (auto const& n : r.nodes) {
+    auto const rate = seconds > 0 ? static_cast<double>(n.iterations) / seconds : std::nan("");
+    table.add_row({std::to_string(to_index(n.id)), std::to_string(n.iterations), fixed(rate, 1),
+                   std::to_string(n.gradients), std::to_string(n.dropped)});
+  }
+  return table.text();
+}
+
+/// One line a directed edge and channel.
+[[nodiscard]] inline auto edge_table(run_result const& r) -> std::string {
+  auto table = text_table{{{"edge", side::left},
+                           {"channel", side::left},
+                           {"packets"},
+                           {"values"},
+                           {"MB"},
+                           {"lost"},
+                           {"lost %"},
+                           {"duplicated"},
+                           {"conflated"},
+                           {"delivered"},
+                           {"overtaken"},
+                           {"mean age ms"},
+                           {"largest age ms"}}};
+  for (auto const& e : r.edges) {
+    table.add_row(
+        {std::to_string(to_index(e.from)) + " -> " + std::to_string(to_index(e.to)), std::string{name_of(e.lane)},
+         std::to_string(e.packets_sent), std::to_string(e.values_sent), detail::megabytes(e.bytes_sent),
+         std::to_string(e.lost), detail::percent(static_cast<double>(e.lost), static_cast<double>(e.packets_sent)),
+         std::to_string(e.duplicated), std::to_string(e.conflated), std::to_string(e.delivered),
+         std::to_string(e.overtaken), detail::milliseconds(mean_age(e.age)), detail::milliseconds(largest_age(e.age))});
+  }
+  return table.text();
+}
+
+}  // namespace rubato::report

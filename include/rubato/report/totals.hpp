@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// What a run comes to when its nodes, edges and channels are taken together; tables and JSON both read these numbers.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include <rubato/core/packet.hpp>
+#include <rubato/core/statistics.hpp>
+#include <rubato/report/numbers.hpp>
+#include <rubato/run/result.hpp>
+
+namespace rubato::report {
+
+/// Sums over all nodes and all edges.
+struct run_totals {
+  std::uint64_t gradients = 0;  ///< computed: at the last measurement, or what the nodes used where there is none
+  std::uint64_t packets_sent = 0;
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t packets_lost = 0;
+  age_counter age;                                          ///< over all uses of received values
+  std::array<age_counter, channel_count> age_of_channel{};  ///< the same, by channel
+  std::array<std::uint64_t, channel_count> edges_of_channel{};
+};
+
+/// The counter of two sets of uses taken together.
+[[nodiscard]] inline auto joined(age_counter const& a, age_counter const& b) -> age_counter {
+  return {a.uses + b.uses, a.total + b.total, std::max(a.largest, b.largest)};
+}
+
+[[nodiscard]] inline auto totals_of(run_result const& r) -> run_totals {
+  auto sums = run_totals{};
+  for (auto const& n : r.nodes) sums.gradients += n.gradients;
+  if (!r.history.empty()) sums.gradients = r.history.back().gradients;
+  for (auto const& e : r.edges) {
+    auto const lane = static_cast<std::size_t>(e.lane);
+    sums.packets_sent += e.packets_sent;
+    sums.bytes_sent += e.bytes_sent;
+    sums.packets_lost += e.lost;
+    sums.age = joined(sums.age, e.age);
+    sums.age_of_channel[lane] = joined(sums.age_of_channel[lane], e.age);
+    ++sums.edges_of_channel[lane];
+  }
+  return sums;
+}
+
+/// Not-a-number where the run was never measured, or its problem has no such measure.
+[[nodiscard]] inline auto final_loss(run_result const& r) -> double {
+  return r.history.empty() ? std::numeric_limits<double>::quiet_NaN() : r.history.back().loss;
+}
+
+[[nodiscard]] inline auto final_accuracy(run_result const& r) -> double {
+  return r.history.empty() ? std::numeric_limits<double>::quiet_NaN() : r.history.back().accuracy;
+}
+
+/// Seconds; not-a-number where nothing was used, since no age is not the age zero.
+[[nodiscard]] inline auto mean_age(age_counter const& age) -> double {
+  return age.uses == 0 ? std::numeric_limits<double>::quiet_NaN()
+                       : seconds_of(age.total) / static_cast<double>(age.uses);
+}
+
+/// Seconds; not-a-number where nothing was used.
+[[nodiscard]] inline auto largest_age(age_counter const& age) -> double {
+  return age.uses == 0 ? std::numeric_limits<double>::quiet_NaN() : seconds_of(age.largest);
+}
+
+}  // namespace rubato::report

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Everything that needs the standard library alone: the maths, the simulator and the threads driver. Backends with a
+// dependency are included by name (rubato/backend/eigen.hpp), and so are reports (rubato/report.hpp).
+#pragma once
+
+#include <rubato/algorithm/aliases.hpp>
+#include <rubato/backend/checked.hpp>
+#include <rubato/backend/host.hpp>
+#include <rubato/mixing.hpp>
+#include <rubato/problem.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/topology.hpp>
+#include <rubato/version.hpp>
+#include <rubato/weighting/polynomial.hpp>

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// What drivers measure while a run goes on: loss and accuracy of the mean model, how far nodes are apart, and how far
+// the tracking law is from holding.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <rubato/core/node.hpp>
+#include <rubato/problem/any_oracle.hpp>
+#include <rubato/run/result.hpp>
+
+namespace rubato {
+
+namespace detail {
+inline void widen(shared_buffer const& b, std::vector<double>& out) {
+  if (b.kind() == element::f32) out.assign(b.view<float>().begin(), b.view<float>().end());
+  else out.assign(b.view<double>().begin(), b.view<double>().end());
+}
+
+/// newest - consumed of one edge and coordinate; totals of a fixed-point ledger wrap at 2^32.
+inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
+  if (!wraps) return pushed - consumed;
+  auto const low = static_cast<std::uint32_t>(static_cast<std::int64_t>(pushed)) -
+                   static_cast<std::uint32_t>(static_cast<std::int64_t>(consumed));
+  return static_cast<double>(static_cast<std::int32_t>(low));
+}
+}  // namespace detail
+
+/// sqrt( (1/n) sum_i |x_i - mean x|^2 ). Models are on the host.
+[[nodiscard]] inline auto consensus_distance(std::span<shared_buffer const> models) -> double {
+  if (models.empty()) return 0;
+  std::vector<double> mean(models[0].size(), 0.0), x;
+  for (auto const& m : models) {
+    detail::widen(m, x);
+    for (std::size_t i = 0; i < x.size(); ++i) mean[i] += x[i] / static_cast<double>(models.size());
+  }
+  double sum = 0;
+  for (auto const& m : models) {
+    detail::widen(m, x);
+    for (std::size_t i = 0; i < x.size(); ++i) sum += (x[i] - mean[i]) * (x[i] - mean[i]);
+  }
+  return std::sqrt(sum / static_cast<double>(models.size()));
+}
+
+/// max over coordinates of |sum_i (z_i - g_i) + sum_(i->j) (rho_ji - rho~_ji)|, in the ledger's units, from the audits
+/// of all nodes at one instant. rho of either end is matched by the pair of ids.
+[[nodiscard]] inline auto tracking_residual(std::span<tracking_audit const> audits) -> double {
+  std::vector<double> law;
+  for (std::size_t i = 0; i < audits.size(); ++i) {
+    auto const& a = audits[i];
+    law.resize(std::max(law.size(), a.tracker.size()), 0.0);
+    for (std::size_t c = 0; c < a.tracker.size(); ++c) law[c] += a.tracker[c] - a.gradient[c];
+    for (auto const& out : a.pushed) {
+      if (out.total.empty()) continue;
+      auto const& receiver = audits[to_index(out.peer)];
+      auto const match = std::find_if(receiver.consumed.begin(), receiver.consumed.end(),
+                                      [&](auto const& in) { return to_index(in.peer) == i; });
+      auto const* seen = match == receiver.consumed.end() || match->total.empty() ? nullptr : &match->total;
+      for (std::size_t c = 0; c < out.total.size(); ++c) {
+        law[c] += detail::in_flight(out.total[c], seen == nullptr ? 0.0 : (*seen)[c], a.fixed_point);
+      }
+    }
+  }
+  double worst = 0;
+  for (auto const v : law) worst = std::max(worst, std::abs(v));
+  return worst;
+}
+
+/// Looks at all nodes that compute gradients (a server is passed over) at one instant.
+class metrics {
+ public:
+  explicit metrics(problem::any_oracle oracle) : oracle_{std::move(oracle)} {}
+
+  [[nodiscard]] auto measure(std::span<any_node const> nodes, std::size_t peers, std::chrono::nanoseconds at)
+      -> measurement {
+    models_.clear();
+    audits_.resize(peers);
+    for (std::size_t i = 0; i < peers; ++i) {
+      models_.push_back(nodes[i].estimate());
+      nodes[i].audit(audits_[i]);
+    }
+    auto m = of_models(models_, at);
+    m.tracking_residual = tracking_residual(audits_);
+    return m;
+  }
+
+  /// The part that needs the models only.
+  [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const -> measurement {
+    auto const s = oracle_.score_mean(models);
+    measurement m;
+    m.at = at;
+    m.loss = s.loss;
+    m.accuracy = s.accuracy;
+    m.consensus_distance = consensus_distance(models);
+    return m;
+  }
+
+ private:
+  problem::any_oracle oracle_;
+  std::vector<shared_buffer> models_;
+  std::vector<tracking_audit> audits_;
+};
+
+}  // namespace rubato

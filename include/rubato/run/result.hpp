@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// What a run says when it has ended: the history of its metrics and its counters, as plain data.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <rubato/core/ids.hpp>
+#include <rubato/core/packet.hpp>
+#include <rubato/core/statistics.hpp>
+
+namespace rubato {
+
+/// When a run ends: at a time on its clock, at a loss, or after so many gradients of all nodes together; the first counts.
+struct until {
+  std::chrono::nanoseconds time = std::chrono::nanoseconds::max();
+  double target_loss = -std::numeric_limits<double>::infinity();
+  std::uint64_t gradients = std::numeric_limits<std::uint64_t>::max();
+};
+
+enum class stop_reason : std::uint8_t { time, target_loss, gradients, interrupted };
+
+constexpr auto name_of(stop_reason r) -> std::string_view {
+  switch (r) {
+    case stop_reason::time: return "time";
+    case stop_reason::target_loss: return "target loss";
+    case stop_reason::gradients: return "gradients";
+    case stop_reason::interrupted: return "interrupted";
+  }
+  return "";
+}
+
+/// One look at all nodes. Not-a-number where a problem has no such measure.
+struct measurement {
+  std::chrono::nanoseconds at{};
+  double loss = std::numeric_limits<double>::quiet_NaN();      ///< F at the mean of the nodes' models
+  double accuracy = std::numeric_limits<double>::quiet_NaN();  ///< held-out, at the mean model
+  double consensus_distance = 0;  ///< root mean square over nodes of |x_i - mean x|
+  double tracking_residual = 0;   ///< max norm of sum z + in flight - sum g, in the ledger's units
+  std::uint64_t gradients = 0;    ///< computed by all nodes so far
+};
+
+/// Counters of one directed edge and channel.
+struct edge_report {
+  node_id from{};
+  node_id to{};
+  channel lane{};
+  std::uint64_t packets_sent = 0;
+  std::uint64_t values_sent = 0;
+  std::uint64_t bytes_sent = 0;     ///< bodies and frame headers, retransmissions included
+  std::uint64_t lost = 0;           ///< never arrived (state), or had to be sent again (event)
+  std::uint64_t duplicated = 0;
+  std::uint64_t conflated = 0;      ///< replaced by a newer one before they left
+  std::uint64_t delivered = 0;
+  std::uint64_t overtaken = 0;      ///< arrived after a newer one, or twice
+  age_counter age;                  ///< from post to use, at the receiver
+};
+
+struct node_report {
+  node_id id{};
+  std::uint64_t iterations = 0;
+  std::uint64_t gradients = 0;
+  std::uint64_t dropped = 0;  ///< gradients nobody wanted any more
+};
+
+struct run_result {
+  std::string algorithm;
+  std::string network;  ///< topology and weights
+  double step = 0;      ///< as asked
+  double raw_step = 0;  ///< gamma, as used: step / gain
+  double gain = 1;
+  stop_reason stopped = stop_reason::time;
+  std::chrono::nanoseconds ended{};
+  std::uint64_t events = 0;  ///< local iterations and delivered packets
+  std::optional<std::chrono::nanoseconds> time_to_target;  ///< first measurement at or below the target loss
+  std::vector<measurement> history;
+  std::vector<node_report> nodes;
+  std::vector<edge_report> edges;
+  std::vector<std::vector<double>> models;  ///< final estimate of each node, if asked for
+};
+
+}  // namespace rubato

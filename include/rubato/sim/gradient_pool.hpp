@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+// Computes gradients for the simulator, on several threads if asked. When a result is ready in real time never shows:
+// the simulator asks for it at its virtual time, and computes it itself if nobody has begun.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <rubato/problem/any_oracle.hpp>
+
+namespace rubato::sim {
+
+/// **Thread safety:** one caller; the pool's own threads are joined by the destructor.
+class gradient_pool {
+ public:
+  /// `threads` counts the caller: 1 computes everything in take().
+  gradient_pool(problem::any_oracle oracle, unsigned threads) : oracle_{std::move(oracle)} {
+    for (unsigned i = 1; i < threads; ++i) {
+      workers_.emplace_back([this](std::stop_token stop) { work(stop); });
+    }
+  }
+  gradient_pool(gradient_pool const&) = delete;
+  auto operator=(gradient_pool const&) -> gradient_pool& = delete;
+  ~gradient_pool() {
+    for (auto& w : workers_) w.request_stop();
+    ready_.notify_all();
+  }
+
+  /// A name for this gradient, to take or forget it by.
+  auto submit(gradient_request request) -> std::uint64_t {
+    auto const id = ++last_;
+    {
+      auto const lock = std::lock_guard{mutex_};
+      jobs_.emplace(id, job{std::move(request), {}, {}, state::waiting});
+      if (!workers_.empty()) queue_.push_back(id);
+    }
+    if (!workers_.empty()) ready_.notify_one();
+    return id;
+  }
+
+  /// The result; rethrows what the problem threw.
+  auto take(std::uint64_t id) -> gradient {
+    auto lock = std::unique_lock{mutex_};
+    auto& mine = jobs_.at(id);
+    if (mine.now == state::waiting) run(mine, lock);
+    else done_.wait(lock, [&] { return mine.now == state::done; });
+    auto result = std::move(mine);
+    jobs_.erase(id);
+    lock.unlock();
+    if (result.error) std::rethrow_exception(result.error);
+    return std::move(*result.result);
+  }
+
+  /// This result is not wanted any more.
+  void forget(std::uint64_t id) {
+    auto lock = std::unique_lock{mutex_};
+    auto const it = jobs_.find(id);
+    if (it == jobs_.end()) return;
+    done_.wait(lock, [&] { return it->second.now != state::running; });
+    jobs_.erase(it);
+  }
+
+ private:
+  enum class state : std::uint8_t { waiting, running, done };
+  struct job {
+    gradient_request request;
+    std::optional<gradient> result;
+    std::exception_ptr error;
+    state now = state::waiting;
+  };
+
+  // Runs outside the lock; references into an unordered_map stay valid while others are inserted.
+  void run(job& j, std::unique_lock<std::mutex>& lock) {
+    j.now = state::running;
+    lock.unlock();
+    std::optional<gradient> result;
+    std::exception_ptr error;
+    try {
+      result = oracle_.evaluate(j.request);
+    } catch (...) {
+      error = std::current_exception();  // rethrown by take()
+    }
+    lock.lock();
+    j.result = std::move(result);
+    j.error = error;
+    j.now = state::done;
+  }
+
+  void work(std::stop_token stop) {
+    auto lock = std::unique_lock{mutex_};
+    while (true) {
+      ready_.wait(lock, [&] { return stop.stop_requested() || !queue_.empty(); });
+      if (stop.stop_requested()) return;
+      auto const id = queue_.front();
+      queue_.pop_front();
+      auto const it = jobs_.find(id);
+      if (it == jobs_.end() || it->second.now != state::waiting) continue;
+      run(it->second, lock);
+      done_.notify_all();
+    }
+  }
+
+  problem::any_oracle oracle_;
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::condition_variable done_;
+  std::unordered_map<std::uint64_t, job> jobs_;
+  std::deque<std::uint64_t> queue_;
+  std::uint64_t last_ = 0;
+  std::vector<std::jthread> workers_;  // last: joined before what they use goes
+};
+
+}  // namespace rubato::sim

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// The simulated links: when a packet leaves, whether it arrives, when, and what is counted on the way.
+// Every random draw is keyed by edge, channel and packet number, so it does not depend on the order of events.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/packet.hpp>
+#include <rubato/core/random.hpp>
+#include <rubato/run/result.hpp>
+#include <rubato/sim/scenario.hpp>
+#include <rubato/wire/frame.hpp>
+
+namespace rubato::sim {
+
+/// What one packet's journey comes to: arrivals (0, 1 or 2 of them).
+struct journey {
+  std::optional<nanoseconds> arrival{};
+  std::optional<nanoseconds> second{};
+};
+
+class network {
+ public:
+  static constexpr std::size_t no_block = std::numeric_limits<std::size_t>::max();
+
+  network(scenario const& s, std::size_t nodes) : scenario_{&s}, from_(nodes) {}
+
+  /// One channel of one directed edge.
+  struct lane {
+    edge_report counts{};
+    channel_kind kind{};
+    std::uint64_t packets = 0;        // numbers the random draws
+    nanoseconds last_arrival{};       // event channels keep order
+    std::optional<packet> pending{};  // state channels: the newest that waits for the link
+  };
+  struct edge {
+    node_id to{};
+    link_model const* link = nullptr;
+    nanoseconds free_at{};
+    bool departure_scheduled = false;
+    std::vector<lane> lanes{};
+  };
+
+  auto edge_between(node_id from, node_id to) -> edge& {
+    auto& edges = from_[to_index(from)];
+    for (auto& e : edges) {
+      if (e.to == to) return e;
+    }
+    edges.push_back({to, &scenario_->link_of(from, to), {}, false, {}});
+    return edges.back();
+  }
+  auto lane_of(edge& e, packet const& p, channel_kind kind) -> lane& {
+    for (auto& l : e.lanes) {
+      if (l.counts.lane == p.lane) return l;
+    }
+    auto& l = e.lanes.emplace_back();
+    l.counts.from = p.from;
+    l.counts.to = p.to;
+    l.counts.lane = p.lane;
+    l.kind = kind;
+    return l;
+  }
+
+  /// Puts `values` values of p on the link now or as soon as it is free.
+  auto transmit(edge& e, lane& l, packet const& p, std::size_t values, nanoseconds now) -> journey {
+    auto const bytes = wire::header_bytes + values * bytes_of(p.body.kind());
+    auto draw = random_stream{{scenario_->seed, 0x6c696e6bULL, static_cast<std::uint64_t>(p.from),
+                               static_cast<std::uint64_t>(p.to), static_cast<std::uint64_t>(p.lane), l.packets++}};
+    auto const sending = sending_time(*e.link, bytes);
+    e.free_at = std::max(now, e.free_at) + sending;
+    ++l.counts.packets_sent;
+    l.counts.values_sent += values;
+    l.counts.bytes_sent += bytes;
+    auto const arrival = e.free_at + e.link->latency + some_of(e.link->jitter, draw);
+    return l.kind == channel_kind::event ? retransmitted(e, l, arrival, {bytes, sending}, draw)
+                                         : carried(e, l, arrival, draw);
+  }
+
+  void collect(std::vector<edge_report>& reports) const {
+    for (auto const& edges : from_) {
+      for (auto const& e : edges) {
+        for (auto const& l : e.lanes) reports.push_back(l.counts);
+      }
+    }
+  }
+
+ private:
+  struct cost {
+    std::size_t bytes;
+    nanoseconds sending;
+  };
+
+  static auto sending_time(link_model const& l, std::size_t bytes) -> nanoseconds {
+    if (l.bits_per_second <= 0) return {};
+    return nanoseconds{std::llround(8e9 * static_cast<double>(bytes) / l.bits_per_second)};
+  }
+  static auto some_of(nanoseconds most, random_stream& draw) -> nanoseconds {
+    return most.count() <= 0 ? nanoseconds{}
+                             : nanoseconds{static_cast<std::int64_t>(draw.below(static_cast<std::uint64_t>(most.count()) + 1))};
+  }
+
+  static auto carried(edge const& e, lane& l, nanoseconds arrival, random_stream& draw) -> journey {
+    auto const& link = *e.link;
+    journey j;
+    if (link.overtaking > 0 && draw.chance(link.overtaking)) arrival += some_of(4 * link.latency, draw);
+    if (link.loss > 0 && draw.chance(link.loss)) ++l.counts.lost;
+    else j.arrival = arrival;
+    if (link.duplication > 0 && draw.chance(link.duplication)) {
+      ++l.counts.duplicated;
+      j.second = arrival + some_of(4 * link.latency, draw);
+    }
+    return j;
+  }
+
+  // Each loss is noticed and repaired after two round trips; later messages wait behind, as in one TCP stream.
+  static auto retransmitted(edge const& e, lane& l, nanoseconds arrival, cost c, random_stream& draw) -> journey {
+    while (e.link->loss > 0 && draw.chance(e.link->loss)) {
+      ++l.counts.lost;
+      l.counts.bytes_sent += c.bytes;
+      arrival += 4 * e.link->latency + c.sending;
+    }
+    l.last_arrival = std::max(l.last_arrival, arrival);
+    return {l.last_arrival, std::nullopt};
+  }
+
+  scenario const* scenario_;
+  std::vector<std::vector<edge>> from_;
+};
+
+}  // namespace rubato::sim

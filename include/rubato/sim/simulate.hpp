@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// One call from a node type, a network, a problem and a scenario to a result.
+#pragma once
+
+#include <utility>
+
+#include <rubato/algorithm/assemble.hpp>
+#include <rubato/sim/simulator.hpp>
+
+namespace rubato {
+
+/// Runs what was assembled in virtual time; `watching` may be null. Throws run_error if a node fails or stands still.
+inline auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::observer* watching = nullptr)
+    -> run_result {
+  auto simulation = sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks}, scenario};
+  if (watching != nullptr) simulation.watch(*watching);
+  auto result = simulation.run(end);
+  result.network = std::move(a.network);
+  result.step = a.step;
+  result.raw_step = a.raw_step;
+  result.gain = a.gain;
+  return result;
+}
+
+/// Runs Node on every node of the network in virtual time. Throws config_error before the first event, run_error after.
+template<node Node, class Problem>
+auto simulate(topology::pair const& network, Problem const& problem, typename Node::options const& options,
+              sim::scenario const& scenario, until const& end) -> run_result {
+  return simulate(assemble<Node>(network, problem, options), scenario, end);
+}
+
+}  // namespace rubato

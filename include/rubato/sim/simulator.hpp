@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: MIT
+// The deterministic driver: one queue of events in virtual time. It owns clock, links and compute times; nodes own maths.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/core/node.hpp>
+#include <rubato/run/metrics.hpp>
+#include <rubato/run/result.hpp>
+#include <rubato/sim/event_queue.hpp>
+#include <rubato/sim/gradient_pool.hpp>
+#include <rubato/sim/network.hpp>
+#include <rubato/sim/scenario.hpp>
+
+namespace rubato::sim {
+
+/// Watches a simulation; all calls come from the simulating thread. For checks and traces.
+class observer {
+ public:
+  virtual ~observer() = default;
+  /// A node posted this packet (before anything happens to it on the way).
+  virtual void posted(instant, packet const&) {}
+  /// An event was handled by `node`; nodes are consistent now.
+  virtual void after_event(instant, node_id /*node*/, std::span<any_node const>) {}
+  virtual void measured(measurement const&) {}
+};
+
+/// What a simulation runs.
+struct cast {
+  std::vector<any_node> nodes;
+  std::size_t peers = 0;  ///< the first `peers` nodes compute gradients and are measured
+  problem::any_oracle oracle;
+  block_partition blocks;
+};
+
+/// One run. **Determinism:** same cast, scenario and options give the same bits, for any scenario.threads.
+class simulator {
+ public:
+  /// Throws config_error if the scenario does not fit the cast.
+  simulator(cast who, scenario const& s)
+      : who_{std::move(who)},
+        scenario_{s},
+        network_{scenario_, who_.nodes.size()},
+        gradients_{who_.oracle, s.threads},
+        metrics_{who_.oracle},
+        state_(who_.nodes.size()) {
+    s.check(who_.peers);
+    for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
+      for (auto const& c : who_.nodes[i].channels()) kinds_[static_cast<std::size_t>(c.lane)] = c.kind;
+    }
+  }
+
+  void watch(observer& o) { observer_ = &o; }
+  /// Polled about every thousand events; true stops the run cleanly.
+  void interrupt_when(bool (*asked)()) { interrupted_ = asked; }
+
+  /// Runs to the end. Throws run_error if a node fails, diverges or waits for ever; what a problem throws passes through.
+  auto run(until const& end) -> run_result;
+
+  [[nodiscard]] auto nodes() const -> std::span<any_node const> { return who_.nodes; }
+
+ private:
+  struct per_node {
+    std::uint64_t draws = 0;                   // gradients asked for, numbers compute times
+    std::optional<std::uint32_t> computing{};  // slot of the gradient under way
+    std::optional<waiting> wait{};
+    instant waiting_since{};
+  };
+  struct parcel {
+    packet p;
+    std::size_t block = network::no_block;
+    std::vector<std::byte> frame;  // the packet as bytes, when frames are encoded
+  };
+  struct computation {
+    std::uint64_t job = 0;
+    bool cancelled = false;
+    nanoseconds duration{};
+  };
+
+  void handle(event const& e);
+  void arrive(event const& e);
+  void finish_gradient(event const& e);
+  void depart(event const& e);
+  void drain(std::size_t node);
+  void send(packet p);
+  void put_on_link(network::edge& e, network::lane& l, packet const& p);
+  void schedule_arrival(nanoseconds at, packet const& p, std::size_t block);
+  void hand_in(patch const& p);
+  auto measure(until const& end, run_result& result) -> bool;
+  void check_waiting() const;
+  [[noreturn]] void report_standstill(std::size_t node, char const* why) const;
+  [[nodiscard]] auto block_body(packet const& p, std::size_t block) -> shared_buffer;
+
+  cast who_;
+  scenario scenario_;
+  network network_;
+  gradient_pool gradients_;
+  metrics metrics_;
+  std::vector<per_node> state_;
+  std::array<channel_kind, channel_count> kinds_{};
+  event_queue queue_;
+  slot_store<parcel> parcels_;
+  slot_store<computation> computations_;
+  buffer_pool frame_pool_;
+  outbox out_;
+  instant now_{};
+  std::uint64_t gradients_done_ = 0;
+  std::uint64_t events_ = 0;
+  std::size_t live_ = 0;  // events that can still move a node
+  observer* observer_ = nullptr;
+  bool (*interrupted_)() = nullptr;
+};
+
+inline auto simulator::run(until const& end) -> run_result {
+  run_result result;
+  auto interval = scenario_.measure_every;
+  if (interval.count() <= 0) {
+    interval = end.time == nanoseconds::max() ? nanoseconds{std::chrono::seconds{1}} : end.time / 200;
+    if (interval.count() <= 0) interval = nanoseconds{1};
+  }
+  auto stopped = measure(end, result);
+  for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
+    who_.nodes[i].start(now_, out_);
+    drain(i);
+  }
+  queue_.push({interval.count(), 0, 0, 0, event_kind::measurement});
+  result.stopped = stop_reason::target_loss;
+  for (std::uint64_t count = 0; !stopped; ++count) {
+    if (interrupted_ != nullptr && count % 1024 == 0 && interrupted_()) {
+      result.stopped = stop_reason::interrupted;
+      break;
+    }
+    auto const e = queue_.pop();
+    if (nanoseconds{e.at_ns} > end.time) {
+      now_ = {end.time};
+      result.stopped = stop_reason::time;
+      break;
+    }
+    now_ = {nanoseconds{e.at_ns}};
+    if (e.kind == event_kind::measurement) {
+      check_waiting();
+      stopped = measure(end, result);
+      queue_.push({e.at_ns + interval.count(), 0, 0, 0, event_kind::measurement});
+    } else {
+      --live_;
+      handle(e);
+      if (gradients_done_ >= end.gradients) {
+        result.stopped = stop_reason::gradients;
+        break;
+      }
+    }
+  }
+  if (result.history.back().at < now_.since_start) measure(end, result);
+  result.ended = now_.since_start;
+  result.events = events_;
+  for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
+    auto const s = who_.nodes[i].statistics();
+    result.nodes.push_back({to_node(i), s.iterations, s.gradients, s.dropped});
+  }
+  network_.collect(result.edges);
+  for (auto& e : result.edges) {
+    for (auto const& in : who_.nodes[to_index(e.to)].statistics().edges) {
+      if (in.peer == e.from && in.lane == e.lane) {
+        e.age = in.age;
+        e.overtaken = in.overtaken;
+      }
+    }
+  }
+  return result;
+}
+
+inline void simulator::handle(event const& e) {
+  switch (e.kind) {
+    case event_kind::arrival: arrive(e); break;
+    case event_kind::gradient_done: finish_gradient(e); break;
+    case event_kind::departure: depart(e); break;
+    case event_kind::wakeup:
+      who_.nodes[e.node].on_wakeup(now_, {e.slot, now_}, out_);
+      drain(e.node);
+      break;
+    case event_kind::measurement: break;
+  }
+}
+
+inline void simulator::finish_gradient(event const& e) {
+  auto const c = computations_.take(e.slot);
+  if (c.cancelled) return;
+  state_[e.node].computing.reset();
+  auto g = gradients_.take(c.job);
+  g.duration = c.duration;
+  ++gradients_done_;
+  ++events_;
+  if (!std::isfinite(g.loss)) {
+    throw run_error{"the run diverges: the loss at node " + std::to_string(e.node) + " is not finite at " +
+                    std::to_string(to_seconds(now_.since_start)) + " s; use a smaller step"};
+  }
+  who_.nodes[e.node].on_gradient(now_, std::move(g), out_);
+  drain(e.node);
+}
+
+/// Does what the node wants done.
+inline void simulator::drain(std::size_t node) {
+  auto& s = state_[node];
+  if (out_.failure) throw run_error{out_.failure->sentence};
+  for (auto& p : out_.packets) {
+    if (observer_ != nullptr) observer_->posted(now_, p);
+    send(std::move(p));
+  }
+  if (out_.cancel && s.computing) {
+    auto& c = computations_.at(*s.computing);
+    gradients_.forget(c.job);
+    c.cancelled = true;
+    s.computing.reset();
+  }
+  if (out_.request) {
+    RUBATO_EXPECTS(!s.computing, "a node has at most one outstanding gradient request");
+    auto const duration = scenario_.compute.duration(scenario_.seed, to_node(node), s.draws++);
+    auto const slot = computations_.put({gradients_.submit(std::move(*out_.request)), false, duration});
+    s.computing = slot;
+    queue_.push({(now_ + duration).since_start.count(), 0, static_cast<std::uint32_t>(node), slot,
+                 event_kind::gradient_done});
+    ++live_;
+  }
+  for (auto const& w : out_.wakeups) {
+    queue_.push({w.at.since_start.count(), 0, static_cast<std::uint32_t>(node), w.id, event_kind::wakeup});
+    ++live_;
+  }
+  if (out_.wait && !s.wait) s.waiting_since = now_;
+  if (out_.wait) s.wait = out_.wait;
+  else if (s.computing) s.wait.reset();
+  out_.clear();
+  if (observer_ != nullptr) observer_->after_event(now_, to_node(node), who_.nodes);
+}
+
+inline auto simulator::measure(until const& end, run_result& result) -> bool {
+  auto m = metrics_.measure(who_.nodes, who_.peers, now_.since_start);
+  m.gradients = gradients_done_;
+  if (observer_ != nullptr) observer_->measured(m);
+  result.history.push_back(m);
+  if (!(m.loss <= end.target_loss)) return false;
+  if (!result.time_to_target) result.time_to_target = m.at;
+  return true;
+}
+
+inline void simulator::check_waiting() const {
+  for (std::size_t i = 0; i < state_.size(); ++i) {
+    if (!state_[i].wait) continue;
+    if (live_ == 0) report_standstill(i, "and nothing is under way that could end it");
+    if (now_ - state_[i].waiting_since > scenario_.patience) report_standstill(i, "which is longer than the patience");
+  }
+}
+
+inline void simulator::report_standstill(std::size_t node, char const* why) const {
+  auto const& w = *state_[node].wait;
+  throw run_error{"node " + std::to_string(node) + " has waited for " + std::string{name_of(w.lane)} + " message " +
+                  std::to_string(to_count(w.number)) + " of node " + std::to_string(to_index(w.peer)) + " since " +
+                  std::to_string(to_seconds(state_[node].waiting_since.since_start)) + " s, " + why};
+}
+
+// --- packets ----------------------------------------------------------------------------------------------------------
+
+inline void simulator::send(packet p) {
+  auto& e = network_.edge_between(p.from, p.to);
+  auto& l = network_.lane_of(e, p, kinds_[static_cast<std::size_t>(p.lane)]);
+  auto const busy = e.free_at > now_.since_start;
+  if (l.kind == channel_kind::event || !busy) {
+    put_on_link(e, l, p);
+    return;
+  }
+  // The link is busy: the newest state waits for it, and replaces an older one that does.
+  if (l.pending) ++l.counts.conflated;
+  auto const from = p.from;
+  l.pending = std::move(p);
+  if (e.departure_scheduled) return;
+  e.departure_scheduled = true;
+  queue_.push({e.free_at.count(), 0, static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(e.to),
+               event_kind::departure});
+  ++live_;
+}
+
+/// One waiting packet leaves; if another channel's waits too, it is the next when the link is free again.
+inline void simulator::depart(event const& event) {
+  auto& e = network_.edge_between(to_node(event.node), to_node(event.slot));
+  e.departure_scheduled = false;
+  auto sent = false;
+  for (auto& l : e.lanes) {
+    if (!l.pending) continue;
+    if (sent || e.free_at > now_.since_start) {
+      e.departure_scheduled = true;
+      break;
+    }
+    auto const p = std::move(*l.pending);
+    l.pending.reset();
+    put_on_link(e, l, p);
+    sent = true;
+  }
+  if (!e.departure_scheduled) return;
+  queue_.push({e.free_at.count(), 0, event.node, event.slot, event_kind::departure});
+  ++live_;
+}
+
+inline void simulator::put_on_link(network::edge& e, network::lane& l, packet const& p) {
+  auto const blocks = who_.blocks.blocks();
+  auto const torn = scenario_.split == delivery::blocks && l.kind == channel_kind::state && blocks > 1;
+  for (std::size_t block = 0; block < (torn ? blocks : 1); ++block) {
+    auto const values = torn ? who_.blocks.values_of({block, block + 1}).size() : p.body.size();
+    auto const j = network_.transmit(e, l, p, values, now_.since_start);
+    auto const which = torn ? block : network::no_block;
+    if (j.arrival) schedule_arrival(*j.arrival, p, which);
+    if (j.second) schedule_arrival(*j.second, p, which);
+  }
+}
+
+inline void simulator::schedule_arrival(nanoseconds at, packet const& p, std::size_t block) {
+  parcel c{p, block, {}};
+  if (scenario_.carried == frames::encoded) {
+    auto const whole = block == network::no_block;
+    auto const range_of_blocks = whole ? range{0, who_.blocks.blocks()} : range{block, block + 1};
+    auto const r = whole ? range{0, p.body.size()} : who_.blocks.values_of(range_of_blocks);
+    auto const width = bytes_of(p.body.kind());
+    wire::encode(p, range_of_blocks, p.body.bytes().subspan(r.begin * width, r.size() * width), c.frame);
+    c.p.body = {};
+  }
+  queue_.push({at.count(), 0, static_cast<std::uint32_t>(p.to), parcels_.put(std::move(c)), event_kind::arrival});
+  ++live_;
+}
+
+inline void simulator::arrive(event const& e) {
+  auto const c = parcels_.take(e.slot);
+  auto const whole = c.block == network::no_block;
+  patch p;
+  iteration number = c.p.number;
+  if (scenario_.carried == frames::encoded) {
+    wire::frame_view f;
+    auto const error = wire::decode(c.frame, f);
+    RUBATO_EXPECTS(!error, "a frame that was encoded here decodes");
+    number = f.head.number;
+    p = {f.head.from, f.head.to, f.head.lane, f.head.life, f.head.based_on, f.head.posted_at, f.blocks, {},
+         wire::copy_body(f, frame_pool_), f.head.extra};
+  } else {
+    auto const blocks = whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1};
+    p = {c.p.from, c.p.to, c.p.lane, c.p.life, c.p.based_on, c.p.posted_at, blocks, {},
+         whole ? c.p.body : block_body(c.p, c.block), c.p.extra};
+  }
+  p.numbers = {&number, 1};
+  hand_in(p);
+}
+
+/// A datagram carries its block only, so its body is a vector of its own.
+inline auto simulator::block_body(packet const& p, std::size_t block) -> shared_buffer {
+  auto const r = who_.blocks.values_of({block, block + 1});
+  auto const width = bytes_of(p.body.kind());
+  std::vector<std::byte> frame;
+  wire::encode(p, {block, block + 1}, p.body.bytes().subspan(r.begin * width, r.size() * width), frame);
+  wire::frame_view f;
+  static_cast<void>(wire::decode(frame, f));
+  return wire::copy_body(f, frame_pool_);
+}
+
+inline void simulator::hand_in(patch const& p) {
+  ++events_;
+  auto const to = to_index(p.to);
+  auto& e = network_.edge_between(p.from, p.to);
+  for (auto& l : e.lanes) {
+    if (l.counts.lane == p.lane) ++l.counts.delivered;
+  }
+  who_.nodes[to].on_patch(now_, p, out_);
+  drain(to);
+}
+
+}  // namespace rubato::sim

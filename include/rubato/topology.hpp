@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+// Graphs and pairs of graphs: all of rubato/topology/. What touches the file system is edge_list.hpp.
+#pragma once
+
+#include <rubato/topology/builders.hpp>
+#include <rubato/topology/digraph.hpp>
+#include <rubato/topology/dot.hpp>
+#include <rubato/topology/pair.hpp>
+#include <rubato/topology/random_regular.hpp>
+#include <rubato/topology/reachability.hpp>

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Pictures of graphs, as text for Graphviz.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include <rubato/core/ids.hpp>
+#include <rubato/topology/digraph.hpp>
+#include <rubato/topology/pair.hpp>
+
+namespace rubato::topology {
+namespace detail {
+
+inline auto quoted(std::string const& name) -> std::string {
+  auto text = std::string{"\""};
+  for (auto const letter : name) {
+    if (letter == '"' || letter == '\\') text += '\\';
+    text += letter;
+  }
+  return text + "\"";
+}
+
+/// Names every node, so that one without edges is drawn too.
+inline auto dot_nodes(std::size_t n) -> std::string {
+  auto text = std::string{};
+  for (auto i = std::size_t{0}; i < n; ++i) text += "  " + std::to_string(i) + ";\n";
+  return text;
+}
+
+}  // namespace detail
+
+/// An undirected graph is drawn with one line a pair, any other with arrows.
+[[nodiscard]] inline auto to_dot(digraph const& graph) -> std::string {
+  auto const undirected = graph.is_undirected();
+  auto text = (undirected ? "graph " : "digraph ") + detail::quoted(graph.name()) + " {\n";
+  text += detail::dot_nodes(graph.nodes());
+  for (auto const e : graph.edges()) {
+    if (undirected && e.to < e.from) continue;
+    text += "  " + detail::text_of(e.from) + (undirected ? " -- " : " -> ") + detail::text_of(e.to) + ";\n";
+  }
+  return text + "}\n";
+}
+
+/// Pull edges are solid, push edges dashed, the root has a double border.
+[[nodiscard]] inline auto to_dot(pair const& graphs) -> std::string {
+  auto text = "digraph " + detail::quoted(graphs.name()) + " {\n";
+  text += detail::dot_nodes(graphs.nodes());
+  text += "  " + detail::text_of(graphs.root()) + " [peripheries=2];\n";
+  for (auto const e : graphs.pull().edges()) text += "  " + detail::text_of(e) + " [style=solid];\n";
+  for (auto const e : graphs.push().edges()) text += "  " + detail::text_of(e) + " [style=dashed];\n";
+  return text + "}\n";
+}
+
+}  // namespace rubato::topology

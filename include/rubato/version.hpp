@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+// The version of the headers; CMake reads it from here.
+#pragma once
+
+#define RUBATO_VERSION_MAJOR 0
+#define RUBATO_VERSION_MINOR 1
+#define RUBATO_VERSION_PATCH 0

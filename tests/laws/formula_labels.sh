@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# formula_labels.sh ROOT: each label such as (R.S2b) in the comment at the head of an algorithm's header stands again
+# at a line of code in that folder and in a test; a label at a line of code stands at the head of some header.
+set -uo pipefail
+
+folder=$1/include/rubato/algorithm
+tests=$1/tests
+mapfile -t headers < <(find "$folder" -name '*.hpp' 2>/dev/null | LC_ALL=C sort)
+((${#headers[@]} > 0)) || { echo "$folder holds no headers"; exit 1; }
+mapfile -t test_files < <(find "$tests" -name '*.cpp' -o -name '*.hpp' | LC_ALL=C sort)
+((${#test_files[@]} > 0)) || { echo "$tests holds no tests"; exit 1; }
+
+awk '
+  function labels(line, seen,   label) {
+    while (match(line, /\([A-Z][A-Za-z]*\.[A-Z]?[0-9]+[a-z]?\)/)) {
+      label = substr(line, RSTART, RLENGTH)
+      if (!(label in seen)) seen[label] = FILENAME ":" FNR
+      line = substr(line, RSTART + RLENGTH)
+    }
+  }
+  FNR == 1 { head = FILENAME ~ /\/include\/rubato\/algorithm\// }
+  head && !/^[ \t]*(\/\/|#|$)/ { head = 0 }        # the head ends where code begins
+  FILENAME !~ /\/include\/rubato\/algorithm\// { labels($0, in_test); next }
+  head { labels($0, in_head); next }
+  { labels($0, in_code) }
+  END {
+    for (label in in_head) {
+      ++count
+      if (!(label in in_code)) { print in_head[label] ": " label " stands at no line of code"; ++broken }
+      if (!(label in in_test)) { print in_head[label] ": " label " stands in no test"; ++broken }
+    }
+    for (label in in_code)
+      if (!(label in in_head)) { print in_code[label] ": " label " stands at the head of no algorithm"; ++broken }
+    if (!count) { print "no header of include/rubato/algorithm/ has a labelled formula at its head"; ++broken }
+    if (broken) exit 1
+    print count " labelled formulas stand at their code and in a test"
+  }
+' "${headers[@]}" "${test_files[@]}"

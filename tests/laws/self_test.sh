@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# self_test.sh ROOT COMPILER [FLAG...]: each law passes a small lawful tree, and fails once a violation is planted in it.
+set -uo pipefail
+
+root=$1
+shift
+laws=$root/tests/laws
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+failures=0
+
+write() { # write FILE: standard input, in the tree under test
+  mkdir -p "$(dirname "$folder/tree/$1")"
+  cat >"$folder/tree/$1"
+}
+
+lawful_tree() {
+  rm -rf "$folder/tree"
+  echo '#define RUBATO_VERSION_MAJOR 0' | write include/rubato/version.hpp
+  printf '// no <thread> in this comment\n#include <vector>\n' | write include/rubato/core/ids.hpp
+  printf '#include <atomic>\n#include <mutex>\n' | write include/rubato/core/shared_buffer.hpp
+  printf '#include <Eigen/Core>\n#include <rubato/core/ids.hpp>\n' | write include/rubato/backend/eigen.hpp
+  printf '#include <thread>\n#include <rubato/algorithm/a.hpp>\n' | write include/rubato/run/threads.hpp
+  printf '#include <rubato/run/metrics.hpp>\n' | write include/rubato/report/csv.hpp
+  printf '//   (A.S1) x <- x - g\n#pragma once\n#include <rubato/version.hpp>\nint f(); // (A.S1)\n' | write include/rubato/algorithm/a.hpp
+  printf 'TEST_CASE("(A.S1) descends") {}\n' | write tests/unit/a.cpp
+  printf '#pragma once\n#include <rubato/version.hpp>\n#include <rubato/core/ids.hpp>\n' | write include/rubato/rubato.hpp
+}
+
+# expect WANTED WHAT COMMAND...: WANTED is pass or fail.
+expect() {
+  local wanted=$1 what=$2 got=pass
+  shift 2
+  "$@" >"$folder/log" 2>&1 || got=fail
+  if [[ $got == "$wanted" ]]; then
+    echo "as it should be: $what: $got"
+  else
+    echo "WRONG: $what: $got, not $wanted"
+    cat "$folder/log"
+    failures=$((failures + 1))
+  fi
+}
+
+# plant LAW WHAT FILE TEXT: the law fails when TEXT is added to FILE of the lawful tree.
+plant() {
+  lawful_tree
+  mkdir -p "$(dirname "$folder/tree/$3")"
+  printf '%b\n' "$4" >>"$folder/tree/$3"
+  expect fail "$2" bash "$laws/$1.sh" "$folder/tree" "${arguments[@]}"
+}
+
+arguments=()
+lawful_tree
+for law in include_graph formula_labels file_size; do
+  expect pass "a lawful tree under $law" bash "$laws/$law.sh" "$folder/tree"
+done
+plant include_graph "the maths includes <thread>" include/rubato/step/sgd.hpp '#include <thread>'
+plant include_graph "the maths includes <atomic>, spelt with blanks" include/rubato/step/sgd.hpp ' #  include  <atomic>'
+plant include_graph "the maths reads a clock" include/rubato/core/ids.hpp 'auto t = std::chrono::steady_clock::now();'
+plant include_graph "the maths reads a random device" include/rubato/problem/q.hpp 'std::random_device entropy;'
+plant include_graph "the maths includes the simulator" include/rubato/algorithm/b.hpp '#include <rubato/sim/simulator.hpp>'
+plant include_graph "a topology includes an algorithm" include/rubato/topology/ring.hpp '#include <rubato/algorithm/a.hpp>'
+plant include_graph "a report includes the threads driver" include/rubato/report/csv.hpp '#include <rubato/run/threads.hpp>'
+plant include_graph "the maths includes the whole" include/rubato/step/sgd.hpp '#include <rubato/rubato.hpp>'
+plant include_graph "Eigen in a file of another name" include/rubato/backend/host.hpp '#include <Eigen/Dense>'
+plant include_graph "the whole includes the Eigen backend" include/rubato/rubato.hpp '#include <rubato/backend/eigen.hpp>'
+plant include_graph "a JSON library in a file of another name" include/rubato/report/csv.hpp '#include <nlohmann/json.hpp>'
+plant include_graph "an unknown library" include/rubato/run/x.hpp '#include <fmt/format.h>'
+plant include_graph "an include in quotes" include/rubato/run/x.hpp '#include "threads.hpp"'
+plant include_graph "a folder nobody listed" include/rubato/misc/x.hpp 'int x();'
+plant formula_labels "a formula without code" include/rubato/algorithm/b.hpp '// (B.S1) x <- y\nint g();'
+plant formula_labels "a formula without a test" include/rubato/algorithm/b.hpp '// (B.S1) x <- y\nint g(); // (B.S1)'
+plant formula_labels "code that names no formula" include/rubato/algorithm/b.hpp '// b\nint g(); // (A.S9)'
+plant file_size "a file of 701 lines" include/rubato/core/long.hpp "$(printf '//\\n%.0s' {1..701})"
+
+arguments=("$@")
+lawful_tree
+rm -r "$folder/tree/include/rubato/backend" "$folder/tree/include/rubato/report"
+expect pass "a lawful tree under macros" bash "$laws/macros.sh" "$folder/tree" "$@"
+printf '#define RUBATO_A 1\n#define HELPER 1\n#undef HELPER\n' | write include/rubato/core/ids.hpp
+expect pass "a macro that is taken back, under macros" bash "$laws/macros.sh" "$folder/tree" "$@"
+printf '#define HELPER(x) x\n' | write include/rubato/core/ids.hpp
+expect fail "a macro that leaks" bash "$laws/macros.sh" "$folder/tree" "$@"
+
+lawful_tree
+with_tree=("$1" "-I$folder/tree/include" "${@:2}")
+expect pass "a small header under preprocessed_size" bash "$laws/preprocessed_size.sh" "$folder/tree" "${with_tree[@]}"
+for ((k = 0; k < 40000; ++k)); do echo "int padding_of_the_umbrella_header_${k}(int, int, int);"; done >>"$folder/tree/include/rubato/rubato.hpp"
+expect fail "a header with 40,000 lines of its own" bash "$laws/preprocessed_size.sh" "$folder/tree" "${with_tree[@]}"
+
+# The commands refuse a system they do not know, and say what is needed.
+printf 'ID=plan9\nVERSION_ID="4"\n' >"$folder/os-release"
+for command in tests/run examples/demo; do
+  expect fail "$command on an unknown system" env RUBATO_OS_RELEASE="$folder/os-release" bash "$root/$command"
+  if ! grep -q libeigen3-dev "$folder/log"; then
+    echo "WRONG: $command does not say what is needed"
+    failures=$((failures + 1))
+  fi
+done
+((failures == 0))

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# readme.sh README WORK COMPILER [FLAG...]: every ```cpp block that follows a line <!-- compiled: NAME --> compiles as
+# printed; one with a main is linked and run too. None found is a failure.
+set -uo pipefail
+
+readme=$1 work=$2
+shift 2
+compile=("$@" -O1 -Wall -Wextra)
+
+[[ -f $readme ]] || { echo "$readme is missing"; exit 1; }
+rm -rf "$work"
+mkdir -p "$work" || exit 1
+awk -v work="$work" '
+  function die(text) { print FILENAME ":" FNR ": " text; broken = 1; exit 1 }
+  /^<!-- compiled: [A-Za-z0-9_-]+ -->[ \t\r]*$/ {
+    if (name != "") die("two marks and no block between them")
+    name = $3
+    if (name in seen) die("the name " name " is used twice")
+    seen[name] = 1
+    next
+  }
+  inside && /^```/ { inside = 0; name = ""; close(file); next }
+  inside { sub(/\r$/, ""); print > file; next }
+  name != "" && /^```cpp/ { inside = 1; file = work "/" name ".cpp"; printf "" > file; next }
+  name != "" && !/^[ \t\r]*$/ { die("the mark " name " is not followed by a cpp block") }
+  END { if (!broken && name != "") { print FILENAME ": the block " name " has no end"; exit 1 } }
+' "$readme" || exit 1
+
+found=0 failures=0
+for block in "$work"/*.cpp; do
+  [[ -f $block ]] || continue
+  found=$((found + 1))
+  name=$(basename "$block" .cpp)
+  if grep -q 'int main' "$block"; then
+    if "${compile[@]}" "$block" -o "$work/$name" && (cd "$work" && "./$name" >"$name.txt"); then
+      echo "$name: builds and runs; it prints:"
+      head -n 20 "$work/$name.txt"
+    else
+      echo "$name: does not build or does not end well"
+      failures=$((failures + 1))
+    fi
+  elif "${compile[@]}" -fsyntax-only "$block"; then
+    echo "$name: compiles"
+  else
+    echo "$name: does not compile"
+    failures=$((failures + 1))
+  fi
+done
+((found > 0)) || { echo "$readme has no cpp block marked <!-- compiled: NAME -->"; exit 1; }
+((failures == 0))

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/report/atomic_file.hpp>
+
+#include <sys/resource.h>
+
+#include <csignal>
+#include <stdexcept>
+
+#include "scratch_folder.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace rubato;
+using rubato::test::content_of;
+using rubato::test::scratch_folder;
+
+/// While it lives no file of this process may grow beyond so many bytes: a full disk.
+class full_disk {
+ public:
+  explicit full_disk(rlim_t bytes) : former_handler_{std::signal(SIGXFSZ, SIG_IGN)} {
+    ::getrlimit(RLIMIT_FSIZE, &former_);
+    auto limit = former_;
+    limit.rlim_cur = bytes;
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  full_disk(full_disk const&) = delete;
+  auto operator=(full_disk const&) -> full_disk& = delete;
+  ~full_disk() {
+    ::setrlimit(RLIMIT_FSIZE, &former_);
+    std::signal(SIGXFSZ, former_handler_);
+  }
+
+ private:
+  void (*former_handler_)(int);
+  rlimit former_{};
+};
+
+/// The sentence of the error that `act` throws; empty if it throws none.
+template <class Error, class Act>
+auto sentence_of(Act act) -> std::string {
+  try {
+    act();
+  } catch (Error const& error) {
+    return error.what();
+  }
+  return {};
+}
+
+TEST_CASE("a file appears when it is committed, whole, in folders that are created for it") {
+  auto const folder = scratch_folder{"commit"};
+  auto const path = folder.path() / "a" / "b" / "race.csv";
+  auto file = report::atomic_file{path};
+  file.write("one ");
+  file.write("two");
+  CHECK_FALSE(std::filesystem::exists(path));
+  file.commit();
+  CHECK(content_of(path) == "one two");
+  CHECK(folder.files() == 3);  // a, b, race.csv
+}
+
+TEST_CASE("an exception leaves the earlier file as it was and nothing beside it") {
+  auto const folder = scratch_folder{"exception"};
+  auto const path = folder.path() / "race.csv";
+  report::write_file(path, "earlier");
+  auto const interrupted = [&] {
+    auto file = report::atomic_file{path};
+    file.write("half");
+    throw std::runtime_error{"interrupted"};
+  };
+  CHECK_THROWS_AS(interrupted(), std::runtime_error);
+  CHECK(content_of(path) == "earlier");
+  CHECK(folder.files() == 1);
+}
+
+TEST_CASE("a full disk is said in a sentence that names the file, and nothing half-written stays") {
+  auto const folder = scratch_folder{"full"};
+  auto const path = folder.path() / "race.csv";
+  auto const sentence = sentence_of<run_error>([&] {
+    auto const disk = full_disk{1000};
+    report::write_file(path, std::string(100000, 'x'));
+  });
+  CHECK(sentence.find(path.string() + "' cannot be written: ") != std::string::npos);
+  CHECK(folder.files() == 0);
+}
+
+TEST_CASE("a path below a file, or that is a folder, cannot be written") {
+  auto const folder = scratch_folder{"below"};
+  report::write_file(folder.path() / "file", "");
+  auto const below = folder.path() / "file" / "race.csv";
+  CHECK(sentence_of<run_error>([&] { report::write_file(below, "x"); }).find(below.string()) != std::string::npos);
+  std::filesystem::create_directory(folder.path() / "race.csv");
+  CHECK_THROWS_AS(report::write_file(folder.path() / "race.csv", "x"), run_error);
+  CHECK(folder.files() == 2);
+}
+
+TEST_CASE("an output folder is created and tried before a run, and left empty") {
+  auto const folder = scratch_folder{"tried"};
+  report::ensure_writable_folder(folder.path() / "out" / "deep");
+  CHECK(std::filesystem::is_directory(folder.path() / "out" / "deep"));
+  CHECK(folder.files() == 2);
+}
+
+TEST_CASE("an output folder that cannot be written to is refused with a sentence that names it") {
+  auto const folder = scratch_folder{"refused"};
+  auto const file = folder.path() / "file";
+  report::write_file(file, "");
+  auto const refusal = [](auto const& path) {
+    return sentence_of<config_error>([&] { report::ensure_writable_folder(path); });
+  };
+  CHECK(refusal(file) == "the output folder '" + file.string() + "' is a file: give a folder that can be written to");
+  CHECK(refusal(file / "out").find((file / "out").string() + "' cannot be created") != std::string::npos);
+  CHECK(refusal(std::filesystem::path{"/proc/rubato"}).find("'/proc/rubato'") != std::string::npos);
+  CHECK(refusal(std::filesystem::path{}).find("has no name") != std::string::npos);
+}
+
+}  // namespace

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/report/csv.hpp>
+
+#include <cmath>
+#include <vector>
+
+#include "scratch_folder.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace rubato;
+auto const titles = std::string{"algorithm,time_s,loss,accuracy,consensus_distance,tracking_residual,gradients\n"};
+
+TEST_CASE("the history has a line of titles and one row a measurement of every run") {
+  auto const results = std::vector{rubato::test::sample_result("a"), rubato::test::sample_result("b")};
+  auto const rows = [](std::string const& name) {
+    return name + ",0,2,0.1,0,0,0\n" + name + ",0.1,1,0.5,0.25,0,20\n" + name + ",0.3,0.5,0.75,0.125,0,60\n";
+  };
+  CHECK(report::history_csv(results) == titles + rows("a") + rows("b"));
+}
+
+TEST_CASE("a measure that is no number leaves its field empty") {
+  auto r = run_result{};
+  r.algorithm = "a";
+  r.history.push_back({std::chrono::seconds{1}, 0.5, std::nan(""), 0, std::nan(""), 3});
+  CHECK(report::history_csv({&r, 1}) == titles + "a,1,0.5,,0,,3\n");
+}
+
+TEST_CASE("a name with commas or quotes stays one field") {
+  auto r = run_result{};
+  r.algorithm = "a,\"b\"";
+  r.history.emplace_back();
+  CHECK(report::history_csv({&r, 1}) == titles + "\"a,\"\"b\"\"\",0,,,0,0,0\n");
+}
+
+TEST_CASE("no run at all gives the line of titles") { CHECK(report::history_csv({}) == titles); }
+
+}  // namespace

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/report/gnuplot.hpp>
+
+#include <cstdlib>
+#include <vector>
+
+#include "scratch_folder.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace rubato;
+using report::plot_status;
+using rubato::test::content_of;
+using rubato::test::sample_result;
+using rubato::test::scratch_folder;
+
+auto gnuplot_is_here() -> bool { return std::system("gnuplot --version >/dev/null 2>&1") == 0; }
+
+TEST_CASE("gnuplot draws every run by name, the same bytes each time, and leaves the picture alone") {
+  if (!gnuplot_is_here()) {
+    WARN("SKIPPED: there is no gnuplot on this machine");
+    return;
+  }
+  auto const folder = scratch_folder{"it's drawn"};
+  auto const results = std::vector{sample_result("r_fast"), sample_result("it's")};
+  auto const path = folder.path() / "race.svg";
+  auto const outcome = report::write_plot(path, results, {.target_loss = 0.5, .title = "a < b"});
+  INFO(outcome.sentence);
+  REQUIRE(outcome.status == plot_status::drawn);
+  auto const picture = content_of(path);
+  CHECK(picture.find("r_fast") != std::string::npos);
+  CHECK(picture.find("target 0.5000") != std::string::npos);
+  CHECK(picture.find("<title>a &lt; b</title>") != std::string::npos);
+  CHECK(picture.find("GNUPLOT") == std::string::npos);
+  CHECK(folder.files() == 1);
+  CHECK(report::write_plot(path, results, {.target_loss = 0.5, .title = "a < b"}).status == plot_status::drawn);
+  CHECK(content_of(path) == picture);
+}
+
+TEST_CASE("without gnuplot nothing is drawn, the outcome says so, and an earlier picture stays") {
+  auto const folder = scratch_folder{"missing"};
+  auto const path = folder.path() / "race.svg";
+  report::write_file(path, "earlier");
+  auto const r = sample_result("a");
+  auto const outcome = report::write_plot(path, {&r, 1}, {.program = "rubato no such program"});
+  CHECK(outcome.status == plot_status::gnuplot_missing);
+  CHECK(outcome.sentence == "the program 'rubato no such program' was not found");
+  CHECK(content_of(path) == "earlier");
+  CHECK(folder.files() == 1);
+}
+
+TEST_CASE("a gnuplot that fails, or that draws nothing, is no picture") {
+  auto const folder = scratch_folder{"fails"};
+  auto const r = sample_result("a");
+  for (auto const* const program : {"false", "true"}) {
+    auto const outcome = report::write_plot(folder.path() / "race.svg", {&r, 1}, {.program = program});
+    CHECK(outcome.status == plot_status::gnuplot_failed);
+    CHECK(outcome.sentence.find("could not draw") != std::string::npos);
+  }
+  CHECK(folder.files() == 0);
+}
+
+TEST_CASE("a run without a finite loss has nothing to draw") {
+  auto const r = run_result{};
+  auto const folder = scratch_folder{"nothing"};
+  CHECK(report::write_plot(folder.path() / "race.svg", {&r, 1}).status == plot_status::nothing_to_draw);
+  CHECK(folder.files() == 0);
+}
+
+}  // namespace

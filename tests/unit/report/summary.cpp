@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/report/summary.hpp>
+
+#include <limits>
+#include <vector>
+
+#include "scratch_folder.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace rubato;
+
+TEST_CASE("the race table has one line a run, and a dash where a run never reached the target") {
+  auto results = std::vector{rubato::test::sample_result("r_fast"), rubato::test::sample_result("d_psgd")};
+  results[1].time_to_target.reset();
+  results[1].edges.clear();
+  // clang-format off
+  CHECK(report::summary_table(results, 0.5) ==
+        "algorithm  s to loss 0.5000  final loss  accuracy  gradients  MB sent  packets lost  mean age ms  largest age ms\n"
+        "---------  ----------------  ----------  --------  ---------  -------  ------------  -----------  --------------\n"
+        "r_fast                 0.30      0.5000    0.7500         60     0.01             4         5.00            9.00\n"
+        "d_psgd                    -      0.5000    0.7500         60     0.00             0            -               -\n");
+  // clang-format on
+}
+
+TEST_CASE("the race table names no target where there was none") {
+  auto const table = report::summary_table({}, -std::numeric_limits<double>::infinity());
+  CHECK(table.find("s to target") != std::string::npos);
+}
+
+TEST_CASE("the node table gives local iterations a second on the run's clock") {
+  CHECK(report::node_table(rubato::test::sample_result("a")) ==
+        "node  iterations  per second  gradients  dropped\n"
+        "----  ----------  ----------  ---------  -------\n"
+        "   0          30       100.0         30        1\n"
+        "   1          27        90.0         27        2\n");
+}
+
+TEST_CASE("the edge table has one line a directed edge and channel") {
+  auto const table = report::edge_table(rubato::test::sample_result("a"));
+  CHECK(table.find("0 -> 1  model         10    1000  0.00     1    10.0") != std::string::npos);
+  CHECK(table.find("1 -> 0  tracker       20       0  0.01     3    15.0") != std::string::npos);
+}
+
+}  // namespace
