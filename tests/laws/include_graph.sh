@@ -23,9 +23,11 @@ awk -v root="$root/" '
     set_of(maths, maths_folders)
     allow("wire", "core")
     allow("transport", "core wire")
-    allow("sim", maths_folders " wire")
-    allow("run", maths_folders " wire transport")
-    allow("report", "core run/metrics")
+    # result, metrics and assemble hold data and functions that all drivers share; the threads driver carries packets
+    # over the links of a scenario.
+    allow("sim", maths_folders " wire run/result run/metrics run/assemble")
+    allow("run", maths_folders " wire transport sim/compute sim/scenario sim/network")
+    allow("report", "core run/metrics run/result")
 
     set_of(environment, "thread mutex shared_mutex atomic condition_variable future stop_token semaphore barrier latch")
     set_of(heavy, "iostream regex functional ranges random")

@@ -35,12 +35,8 @@ struct release_debt_kernel {
   }
   template<class At, std::size_t L>
   auto released(At& at, backend::pack<double, L> owed) const -> backend::pack<U, L> {
-    return at.template cast<U>(
-        backend::pack<double, L>{picked(owed.a), picked(owed.b), picked(owed.c), picked(owed.d)});
-  }
-  template<class Part>
-  [[gnu::always_inline]] auto picked(Part const& v) const -> Part {
-    return v > -grain && v < grain ? v : v / 8.0;
+    for (auto* part : {&owed.a, &owed.b, &owed.c, &owed.d}) *part = *part > -grain && *part < grain ? *part : *part / 8.0;
+    return at.template cast<U>(owed);
   }
 };
 

@@ -43,7 +43,11 @@ class gossip {
   static constexpr bool tracks = order::tracks<Order>();
 
   /// What a user may set; the network and the first model come from the driver.
-  struct options : common_options {
+  struct options {
+    double step = 0.1;
+    step_scale scale = step_scale::per_gain;
+    std::uint64_t seed = 0;
+    std::size_t block_values = 0;
     Step step_rule{};
     Weighting weighting{};
     Synchrony synchrony{};
@@ -73,8 +77,8 @@ class gossip {
       : backend_{std::move(backend)},
         options_{o},
         self_{self},
-        blocks_{o.partition(x0.size())},
-        gamma_{o.raw_step(plan.gain)},
+        blocks_{partition_of(o, x0.size())},
+        gamma_{rubato::raw_step(o, plan.gain)},
         step_state_{o.step_rule, backend_, x0.size()},
         x_{std::move(x0)} {
     order::check_order<Order>();

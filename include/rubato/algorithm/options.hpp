@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Options that every algorithm has.
+// What the options of every algorithm have in common.
 #pragma once
 
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -17,22 +18,30 @@ enum class step_scale : std::uint8_t {
   raw,       ///< gamma = step
 };
 
-struct common_options {
-  double step = 0.1;
-  step_scale scale = step_scale::per_gain;
-  std::uint64_t seed = 0;        ///< of the mini-batches
-  std::size_t block_values = 0;  ///< unit of delivery; 0: the whole vector is one block
-
-  [[nodiscard]] auto partition(std::size_t dimension) const -> block_partition {
-    return block_values == 0 ? block_partition{dimension} : block_partition{dimension, block_values};
-  }
-  /// gamma; throws config_error unless the step is a positive number.
-  [[nodiscard]] auto raw_step(double gain) const -> double {
-    if (!(step > 0) || !std::isfinite(step)) {
-      throw config_error{"the step must be a positive number, not " + std::to_string(step)};
-    }
-    return scale == step_scale::raw ? step : step / gain;
-  }
+/// Every algorithm's options begin with these four members, in this order:
+///   double step = 0.1;  step_scale scale = step_scale::per_gain;
+///   std::uint64_t seed = 0;         of the mini-batches
+///   std::size_t block_values = 0;   unit of delivery; 0: the whole vector is one block
+template<class O>
+concept algorithm_options = requires(O const& o) {
+  { o.step } -> std::convertible_to<double>;
+  { o.scale } -> std::convertible_to<step_scale>;
+  { o.seed } -> std::convertible_to<std::uint64_t>;
+  { o.block_values } -> std::convertible_to<std::size_t>;
 };
+
+template<algorithm_options O>
+[[nodiscard]] auto partition_of(O const& o, std::size_t dimension) -> block_partition {
+  return o.block_values == 0 ? block_partition{dimension} : block_partition{dimension, o.block_values};
+}
+
+/// gamma; throws config_error unless the step is a positive number.
+template<algorithm_options O>
+[[nodiscard]] auto raw_step(O const& o, double gain) -> double {
+  if (!(o.step > 0) || !std::isfinite(o.step)) {
+    throw config_error{"the step must be a positive number, not " + std::to_string(o.step)};
+  }
+  return o.scale == step_scale::raw ? o.step : o.step / gain;
+}
 
 }  // namespace rubato

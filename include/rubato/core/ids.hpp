@@ -35,7 +35,7 @@ struct instant {
 };
 
 constexpr auto to_seconds(std::chrono::nanoseconds d) -> double {
-  return 1e-9 * static_cast<double>(d.count());
+  return static_cast<double>(d.count()) / 1e9;
 }
 
 /// Names a mini-batch: the same key draws the same samples, in any driver and in any order of events.

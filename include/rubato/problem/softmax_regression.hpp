@@ -144,9 +144,9 @@ class softmax_regression {
       std::copy_n(data_->train.features.data() + sample * width(), width(), picked.data() + r * width());
       labels.data()[r] = data_->train.labels[sample];
     }
-    auto const regularisation = start(b, x, g);
+    auto const penalty = start(b, x, g);
     auto const sum = accumulate(b, x, {picked.data(), labels.data(), options_.batch, options_.batch}, g);
-    return regularisation + sum / static_cast<double>(options_.batch);
+    return penalty + sum / static_cast<double>(options_.batch);
   }
 
   /// Writes the exact gradient of f_node, over its whole shard, into g and returns f_node(x). For tests and references.
@@ -156,13 +156,13 @@ class softmax_regression {
     RUBATO_EXPECTS(x.size() == dimension() && g.size() == dimension(), "x and g have the problem's dimension");
     auto const size = shard_size(to_index(node));
     auto const begin = data_->first[to_index(node)];
-    auto const regularisation = start(b, x, g);
+    auto const penalty = start(b, x, g);
     double sum = 0;
     for (std::size_t from = 0; from < size; from += tile_rows) {
       auto const rows = std::min(tile_rows, size - from);
       sum += accumulate(b, x, neighbours(begin + from, rows, size), g);
     }
-    return regularisation + sum / static_cast<double>(size);
+    return penalty + sum / static_cast<double>(size);
   }
 
   /// F(x) over all training data; not finite if x is not. Reads the data once.
@@ -180,7 +180,7 @@ class softmax_regression {
       sum = 0;
       ++node;
     });
-    return mean + 0.5 * options_.l2 * b.dot(x.data(), x.data(), weights());
+    return mean + regularisation(b, x);
   }
 
   /// The share of held-out samples whose own class has the largest logit (the lowest class where several have it),
@@ -288,7 +288,13 @@ class softmax_regression {
   auto start(Backend& b, std::span<T const> x, std::span<T> g) const -> double {
     b.sweep({0, weights()}, detail::scale_kernel<T>{x.data(), g.data(), static_cast<T>(options_.l2)});
     std::fill(g.begin() + static_cast<std::ptrdiff_t>(weights()), g.end(), T{0});
-    return 0.5 * options_.l2 * b.dot(x.data(), x.data(), weights());
+    return regularisation(b, x);
+  }
+
+  // Without l2 the product is skipped: its squares overflow long before the loss does, and 0 times infinity is no loss.
+  template <class Backend>
+  auto regularisation(Backend& b, std::span<T const> x) const -> double {
+    return options_.l2 > 0 ? 0.5 * options_.l2 * b.dot(x.data(), x.data(), weights()) : 0.0;
   }
 
   /// g += the gradient of the rows' cross-entropies over `total`; returns the sum of the cross-entropies.

@@ -72,7 +72,10 @@ inline auto cut(std::vector<std::uint32_t> const& order, std::size_t nodes) -> s
   detail::check(data, nodes);
   auto order = detail::in_order(data);
   auto const labels = data.labels();
-  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return labels[a] < labels[b]; });
+  // Ties by index: the order of a stable sort, without its temporary buffer, which libstdc++ 12 takes from a deprecated
+  // function that clang warns of.
+  std::sort(order.begin(), order.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return labels[a] != labels[b] ? labels[a] < labels[b] : a < b; });
   auto pieces = detail::cut(order, nodes);
   for (std::size_t i = 0; i < nodes; ++i) detail::shuffle(pieces[i], random_stream{0x6c6162656cULL, seed, i});
   return pieces;

@@ -70,6 +70,19 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
   return worst;
 }
 
+/// One node's share of the same law, z - g + all it pushed - all it consumed: zero at every instant of every node, so it
+/// can be watched while nodes run on their own. Max norm, in the ledger's units.
+[[nodiscard]] inline auto local_residual(tracking_audit const& a) -> double {
+  double worst = 0;
+  for (std::size_t c = 0; c < a.tracker.size(); ++c) {
+    auto sum = a.tracker[c] - a.gradient[c];
+    for (auto const& e : a.pushed) sum += e.total.empty() ? 0.0 : e.total[c];
+    for (auto const& e : a.consumed) sum -= e.total.empty() ? 0.0 : e.total[c];
+    worst = std::max(worst, std::abs(a.fixed_point ? detail::in_flight(sum, 0, true) : sum));
+  }
+  return worst;
+}
+
 /// Looks at all nodes that compute gradients (a server is passed over) at one instant.
 class metrics {
  public:

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include <rubato/algorithm/assemble.hpp>
+#include <rubato/run/assemble.hpp>
 #include <rubato/sim/simulator.hpp>
 
 namespace rubato {

@@ -79,7 +79,7 @@ auto assemble(topology::pair const& network, Problem const& problem, typename No
   a.network = plan.summary;
   a.gain = plan.gain;
   a.step = options.step;
-  a.raw_step = options.raw_step(plan.gain);
+  a.raw_step = raw_step(options, plan.gain);
   if constexpr (requires { { problem.nodes() } -> std::convertible_to<std::size_t>; }) {
     if (problem.nodes() != a.peers) {
       throw config_error{"the problem is split over " + std::to_string(problem.nodes()) + " nodes, the network has " +
@@ -87,7 +87,7 @@ auto assemble(topology::pair const& network, Problem const& problem, typename No
     }
   }
   auto const x0 = detail::first_model(backend, problem);
-  a.blocks = options.partition(x0.size());
+  a.blocks = partition_of(options, x0.size());
   auto const largest =
       detail::largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, options.seed});
   Node::agree(options, a.blocks, largest, a.peers);

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+// m-synchronous SGD, a server and n workers: a round takes the first m gradients at the present model; the others are
+// cancelled. The honest synchronous baseline: near time-optimal under random compute times (arXiv 2602.03802).
+//   (M.G)  worker i: g_i at x_k, sent to the server; a newer model cancels the computation
+//   (M.X)  server: x_{k+1} <- x_k - gamma (1/m) sum of the first m gradients at x_k, summed by id; sent to all
+// invariant: with m = n this is SGD on the mean gradient, whatever the speeds   tests/unit/algorithm/m_synchronous_sgd.cpp
+// differs from a mean over data: with m < n and data that differs from node to node, the slow nodes' data counts less.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/algorithm/mean_step.hpp>
+#include <rubato/algorithm/options.hpp>
+#include <rubato/backend/concepts.hpp>
+#include <rubato/core/node.hpp>
+#include <rubato/mixing/plan.hpp>
+#include <rubato/step/sgd.hpp>
+#include <rubato/topology/pair.hpp>
+
+namespace rubato {
+
+/// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links.
+/// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
+template<backend::array_backend Backend, class Step = step::sgd>
+class m_synchronous_sgd {
+ public:
+  using backend_type = Backend;
+  using scalar = typename Backend::scalar;
+  struct options {
+    double step = 0.1;
+    step_scale scale = step_scale::per_gain;
+    std::uint64_t seed = 0;
+    std::size_t block_values = 0;
+    std::size_t m = 0;  ///< gradients that a round takes; 0: all n
+    Step step_rule{};
+  };
+
+  /// A star of its own around an extra node, whatever the network.
+  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+    return mixing::server_plan(network.pull().nodes());
+  }
+  static void agree(options& o, block_partition const&, std::span<double const>, std::size_t nodes) {
+    if (o.m > nodes) {
+      throw config_error{"a round cannot take " + std::to_string(o.m) + " gradients from " + std::to_string(nodes) +
+                         " workers; give m in 1 to " + std::to_string(nodes) + ", or 0 for all"};
+    }
+    if (o.m == 0) o.m = nodes;
+  }
+  static auto channels() -> std::span<channel_spec const> {
+    static constexpr std::array<channel_spec, 2> all{
+        channel_spec{channel::model, channel_kind::event, element_of<scalar>},
+        channel_spec{channel::gradient, channel_kind::event, element_of<scalar>}};
+    return all;
+  }
+
+  m_synchronous_sgd(Backend backend, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+      : backend_{std::move(backend)},
+        self_{self},
+        serves_{plan.nodes[to_index(self)].part == mixing::role::server},
+        n_{plan.nodes[to_index(self)].nodes},
+        m_{o.m == 0 ? n_ : o.m},
+        gamma_{rubato::raw_step(o, plan.gain)},
+        seed_{o.seed},
+        step_state_{o.step_rule, backend_, x0.size()},
+        x_{std::move(x0)},
+        received_(serves_ ? n_ : 0),
+        ages_(serves_ ? n_ : 1) {}
+
+  void start(instant, outbox& out) {
+    if (!serves_) request_gradient(out);
+  }
+
+  void on_patch(instant now, patch const& p, outbox& out) {
+    if (serves_ && p.lane == channel::gradient && to_index(p.from) < n_) collect(now, p, out);
+    else if (!serves_ && p.lane == channel::model && p.from == server()) follow(now, p, out);
+  }
+
+  void on_gradient(instant now, gradient g, outbox& out) {
+    if (!computing_ || g.id != ticket_) {
+      ++dropped_;
+      return;
+    }
+    computing_ = false;
+    ++gradients_;
+    auto p = packet_to(server(), channel::gradient, now);
+    p.number = iteration{gradients_};
+    p.based_on = iteration{version_};
+    p.body = std::move(g.value);  // (M.G)
+    p.extra.set(scalar_slot::loss, g.loss);
+    out.packets.push_back(std::move(p));
+    out.wait = waiting{server(), channel::model, iteration{version_ + 1}};
+  }
+
+  void on_wakeup(instant, wakeup, outbox&) {}
+  void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::closes && (!serves_ || m_ == n_)) {
+      out.failure = fault{"node " + std::to_string(to_index(change.peer)) + " left a run that needs it every round"};
+    }
+  }
+
+  [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }
+  [[nodiscard]] auto statistics() const -> node_statistics {
+    node_statistics s{version_, gradients_, dropped_, {}};
+    for (std::size_t i = 0; i < ages_.size(); ++i) {
+      auto const peer = serves_ ? to_node(i) : server();
+      s.edges.push_back({peer, serves_ ? channel::gradient : channel::model, ages_[i].uses, 0, ages_[i]});
+    }
+    return s;
+  }
+  void audit(tracking_audit& a) const { a = {}; }
+
+ private:
+  [[nodiscard]] auto server() const -> node_id { return to_node(n_); }
+
+  [[nodiscard]] auto packet_to(node_id to, channel lane, instant now) const -> packet {
+    packet p;
+    p.from = self_;
+    p.to = to;
+    p.lane = lane;
+    p.posted_at = now;
+    return p;
+  }
+
+  void request_gradient(outbox& out) {
+    ticket_ = next(ticket_);
+    out.request = gradient_request{ticket_, x_, {seed_, self_, draws_++}};
+    computing_ = true;
+  }
+
+  /// Worker: a new model ends whatever was computed at the old one.
+  void follow(instant now, patch const& p, outbox& out) {
+    ages_[0].add(now - p.posted_at);
+    x_ = p.body;
+    version_ = to_count(p.numbers[0]);
+    if (computing_) out.cancel = ticket_;
+    request_gradient(out);
+  }
+
+  /// Server: takes a gradient of the present round; late ones are dropped.
+  void collect(instant now, patch const& p, outbox& out) {
+    auto const from = to_index(p.from);
+    if (to_count(p.based_on) != version_ || received_[from]) {
+      ++dropped_;
+      return;
+    }
+    ages_[from].add(now - p.posted_at);
+    received_[from] = p.body;
+    if (++arrived_ < m_) return;
+    auto const sum = summed();
+    auto x = backend_.template allocate<scalar>(x_.size());
+    auto const rule = step_state_.next(gamma_);
+    auto const kernel = detail::mean_step_kernel<scalar, std::remove_const_t<decltype(rule)>>{
+        x_.template view<scalar>().data(), sum.data(), x.data(), scalar{1} / static_cast<scalar>(m_), rule};
+    backend_.sweep({0, x_.size()}, kernel);  // (M.X)
+    x_ = std::move(x).publish();
+    ++version_;
+    arrived_ = 0;
+    std::fill(received_.begin(), received_.end(), shared_buffer{});
+    for (std::size_t i = 0; i < n_; ++i) {
+      auto answer = packet_to(to_node(i), channel::model, now);
+      answer.number = iteration{version_};
+      answer.body = x_;
+      out.packets.push_back(std::move(answer));
+    }
+  }
+
+  /// The sum of what came, by id, so that its rounding does not depend on who was first.
+  [[nodiscard]] auto summed() -> writable_buffer<scalar> {
+    auto sum = backend_.template allocate<scalar>(x_.size());
+    auto const all = range{0, x_.size()};
+    backend_.sweep(all, backend::zero_kernel<scalar>{sum.data()});
+    for (auto const& g : received_) {
+      if (g) backend_.sweep(all, backend::add_kernel<scalar>{g.template view<scalar>().data(), sum.data(), scalar{1}});
+    }
+    return sum;
+  }
+
+  Backend backend_;
+  node_id self_;
+  bool serves_;
+  std::size_t n_;
+  std::size_t m_;
+  double gamma_;
+  std::uint64_t seed_;
+  typename Step::template state<Backend> step_state_;
+  shared_buffer x_;
+  std::vector<shared_buffer> received_;  // server: this round's, by worker
+  std::vector<age_counter> ages_;
+  std::size_t arrived_ = 0;
+  std::uint64_t version_ = 0, gradients_ = 0, dropped_ = 0, draws_ = 0;
+  ticket ticket_{};
+  bool computing_ = false;
+};
+
+}  // namespace rubato

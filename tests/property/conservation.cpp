@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+// Figure 1: the tracking law after every event of 1,000 random scenarios. Checks (G.T), (G.C) and (G.A) of
+// algorithm/gradient_tracking.hpp: what is tracked, consumed and pushed neither appears nor vanishes.
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <rubato/algorithm/aliases.hpp>
+#include <rubato/backend/host.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/topology/builders.hpp>
+
+#include "support/catch.hpp"
+#include "support/conservation_checker.hpp"
+#include "support/for_all.hpp"
+
+namespace {
+
+using namespace rubato;
+using namespace std::chrono_literals;
+
+struct drawn {
+  topology::pair network;
+  sim::scenario weather;
+  std::size_t dimension;
+  std::size_t block_values;
+  double step;
+};
+
+auto draw_network(random_stream& gen) -> topology::pair {
+  auto const n = 1 + gen.below(16);
+  switch (gen.below(9)) {
+    case 0: return topology::binary_tree(n);
+    case 1: return topology::line(n);
+    case 2: return topology::star(n);
+    case 3: return topology::ring(n);
+    case 4: return topology::directed_ring(n);
+    case 5: return topology::exponential(n);
+    case 6: return {topology::directed_ring(n), topology::exponential(n)};
+    case 7: return topology::spanning_trees(topology::exponential(n), to_node(gen.below(n)));
+    default: break;
+  }
+  auto const even = 6 + 2 * gen.below(6);
+  return topology::random_regular(even, 2 + gen.below(3), gen.bits());
+}
+
+auto draw_scenario(random_stream& gen) -> drawn {
+  drawn d{draw_network(gen), {}, 3 + gen.below(6), 0, 0.01 + 0.1 * gen.uniform()};
+  auto& w = d.weather;
+  w.seed = gen.bits();
+  w.compute = sim::lognormal(10ms, gen.uniform());
+  if (gen.chance(0.5)) w.compute = w.compute.slow(static_cast<std::uint32_t>(gen.below(d.network.nodes())), 10.0);
+  w.link.latency = std::chrono::microseconds{gen.below(40'000)};
+  w.link.jitter = std::chrono::microseconds{gen.below(20'000)};
+  w.link.loss = 0.6 * gen.uniform();
+  w.link.duplication = gen.chance(0.5) ? 0.5 * gen.uniform() : 0.0;
+  w.link.overtaking = gen.chance(0.5) ? 0.5 * gen.uniform() : 0.0;
+  w.link.bits_per_second = gen.chance(0.2) ? 1e5 : 0.0;
+  if (gen.chance(0.25)) w.carried = sim::frames::encoded;
+  if (gen.chance(0.12)) {
+    d.dimension = 65 + gen.below(90);
+    d.block_values = 64;
+    w.split = sim::delivery::blocks;
+  }
+  return d;
+}
+
+struct tally {
+  std::uint64_t scenarios = 0;
+  std::uint64_t events = 0;
+  double worst = 0;
+};
+
+template<class Node>
+void check_one(drawn const& d, std::uint64_t seed, tally& total) {
+  auto const n = d.network.nodes();
+  auto const problem = problem::quadratic::random(n, d.dimension, seed, {.spread = 3, .condition = 10, .noise = 0.5});
+  typename Node::options options{};
+  options.step = d.step;
+  options.seed = seed;
+  options.block_values = d.block_values;
+  auto made = assemble<Node>(d.network, problem, options);
+  auto checker = test::conservation_checker{made.blocks};
+  simulate(std::move(made), d.weather, {.gradients = 25 * n}, &checker);
+  for (auto const& c : checker.complaints()) FAIL_CHECK(d.network.name() << ": " << c);
+  ++total.scenarios;
+  total.events += checker.events();
+  total.worst = std::max(total.worst, checker.worst());
+}
+
+auto scenario_count() -> std::uint64_t { return std::getenv("RUBATO_SHORT") != nullptr ? 100 : 1000; }
+
+void print(char const* ledger, tally const& t) {
+  std::printf("conservation, %s: %llu scenarios, %llu events, worst residual %g\n", ledger,
+              static_cast<unsigned long long>(t.scenarios), static_cast<unsigned long long>(t.events), t.worst);
+}
+
+TEST_CASE("the tracking law holds exactly after every event in fixed point (G.T) (G.C) (G.A)") {
+  tally total;
+  test::for_all(scenario_count(), [&](random_stream& gen, std::uint64_t seed) {
+    check_one<r_fast<backend::host<float>>>(draw_scenario(gen), seed, total);
+  });
+  CHECK(total.worst == 0.0);
+  CHECK(total.events > 100 * total.scenarios);
+  print("fixed point", total);
+}
+
+TEST_CASE("the tracking law holds to rounding after every event in double (G.T) (G.C) (G.A)") {
+  tally total;
+  test::for_all(scenario_count(), [&](random_stream& gen, std::uint64_t seed) {
+    check_one<r_fast<backend::host<double>>>(draw_scenario(gen), seed, total);
+  });
+  CHECK(total.worst <= 1e-10);
+  CHECK(total.events > 100 * total.scenarios);
+  print("floating, double", total);
+}
+
+}  // namespace
