@@ -55,8 +55,9 @@ class gossip {
   };
 
   /// Both matrices for tracking orders, a symmetric doubly stochastic W otherwise; throws config_error.
+  /// In rounds nothing ages, so that the gain of a regular graph is 1.
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
-    if constexpr (tracks) return mixing::tracking_plan(network);
+    if constexpr (tracks) return mixing::tracking_plan(network, Synchrony::waits ? mixing::mean_ages{0, 0} : mixing::mean_ages{});
     else return mixing::gossip_plan(network);
   }
 

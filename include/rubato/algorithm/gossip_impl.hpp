@@ -76,7 +76,12 @@ auto RUBATO_GOSSIP::dispatch(std::index_sequence<I...>, instant now, outbox& out
 
 RUBATO_GOSSIP_TEMPLATE
 constexpr auto RUBATO_GOSSIP::slice_length(std::size_t begin) -> std::size_t {
+  auto written = false;
   for (std::size_t n = 1; n <= program.size(); ++n) {
+    // A model that an earlier pass wrote leaves before a later write_model replaces it.
+    auto const last = program[(begin + n - 1) % program.size()];
+    written = written || last == order::action::write_model;
+    if (last == order::action::send_model && !written) return n;
     auto const a = program[(begin + n) % program.size()];
     if (a == order::action::gradient || waits_at(a)) return n;
   }

@@ -57,6 +57,7 @@ concept array_backend =
       { b.sweep(r, detail::any_kernel{}) } -> std::same_as<raised_bits>;
       { b.dot(x, x, n) } -> std::same_as<double>;
       { b.multiply(shape, typename B::scalar{1}, x, x, typename B::scalar{0}, y) } -> std::same_as<void>;
+      { b.pool() } -> std::convertible_to<buffer_pool>;
       { b.table(x, n) } -> std::same_as<typename B::scalar const*>;
     };
 

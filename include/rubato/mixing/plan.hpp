@@ -75,9 +75,9 @@ inline auto gossip_on(topology::digraph const& undirected) -> plan {
 
 /// For gradient tracking (R-FAST, Push-Pull, ...) with weights of one's own. A weight of zero takes its edge out.
 /// Throws config_error if W's rows or A's columns do not sum to one, a weight stands where the pair has no edge,
-/// or the edges left in use have no common root.
+/// or the edges left in use have no common root. `ages` are those of mixing::gain.
 [[nodiscard]] inline auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights,
-                                        matrix const& push_weights) -> plan {
+                                        matrix const& push_weights, mean_ages ages = {}) -> plan {
   detail::require_same_nodes(graphs, pull_weights);
   detail::require_same_nodes(graphs, push_weights);
   detail::require_rows(pull_weights);
@@ -89,15 +89,15 @@ inline auto gossip_on(topology::digraph const& undirected) -> plan {
   auto result = plan{};
   result.nodes = detail::pulling_nodes(pull_weights);
   detail::add_pushing(result.nodes, push_weights);
-  result.gain = gain(in_use, pull_weights, push_weights);
+  result.gain = gain(in_use, pull_weights, push_weights, ages);
   result.summary = graphs.name() + ", " + pull_weights.name() + ", " + push_weights.name() + ", gain " +
                    detail::text_of(result.gain);
   return result;
 }
 
 /// For gradient tracking with uniform weights.
-[[nodiscard]] inline auto tracking_plan(topology::pair const& graphs) -> plan {
-  return tracking_plan(graphs, uniform_pull(graphs.pull()), uniform_push(graphs.push()));
+[[nodiscard]] inline auto tracking_plan(topology::pair const& graphs, mean_ages ages = {}) -> plan {
+  return tracking_plan(graphs, uniform_pull(graphs.pull()), uniform_push(graphs.push()), ages);
 }
 
 /// For gossip (D-PSGD and its kin, pairwise averaging): Metropolis-Hastings weights for pulling on the graph taken as

@@ -24,6 +24,7 @@ struct assembly {
   std::size_t peers = 0;  ///< the first `peers` nodes compute gradients; a server, if any, follows
   problem::any_oracle oracle;
   block_partition blocks;
+  buffer_pool pool;     ///< of the nodes' backend: where bodies that arrive as bytes are put
   std::string network;  ///< topology and weights, for reports
   double step = 0;      ///< as asked
   double raw_step = 0;  ///< gamma
@@ -67,15 +68,16 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
 
 }  // namespace detail
 
-/// Builds all nodes of a run. Throws config_error if network, options and problem do not fit together.
+/// Builds all nodes of a run from a plan, for weights of one's own (mixing::tracking_plan and its kin make plans).
+/// Throws config_error if plan, options and problem do not fit together.
 template<node Node, class Problem>
   requires problem::gradient_oracle<Problem, typename Node::backend_type>
-auto assemble(topology::pair const& network, Problem const& problem, typename Node::options options,
+auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {
-  auto const plan = Node::arrange(network);
   assembly a;
   a.peers = plan.nodes.front().nodes;
   a.oracle = problem::any_oracle{backend, problem};
+  a.pool = backend.pool();
   a.network = plan.summary;
   a.gain = plan.gain;
   a.step = options.step;
@@ -94,6 +96,14 @@ auto assemble(topology::pair const& network, Problem const& problem, typename No
   a.nodes.reserve(plan.nodes.size());
   for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.emplace_back(Node{backend, plan, to_node(i), x0, options});
   return a;
+}
+
+/// The same from a network, with the weights that the algorithm chooses for it.
+template<node Node, class Problem>
+  requires problem::gradient_oracle<Problem, typename Node::backend_type>
+auto assemble(topology::pair const& network, Problem const& problem, typename Node::options options,
+              typename Node::backend_type backend = {}) -> assembly {
+  return assemble<Node>(Node::arrange(network), problem, std::move(options), std::move(backend));
 }
 
 }  // namespace rubato

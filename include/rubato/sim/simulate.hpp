@@ -12,7 +12,7 @@ namespace rubato {
 /// Runs what was assembled in virtual time; `watching` may be null. Throws run_error if a node fails or stands still.
 inline auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::observer* watching = nullptr)
     -> run_result {
-  auto simulation = sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks}, scenario};
+  auto simulation = sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool}, scenario};
   if (watching != nullptr) simulation.watch(*watching);
   auto result = simulation.run(end);
   result.network = std::move(a.network);

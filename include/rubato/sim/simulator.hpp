@@ -2,8 +2,11 @@
 // The deterministic driver: one queue of events in virtual time. It owns clock, links and compute times; nodes own maths.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <span>
 #include <string>
@@ -38,6 +41,7 @@ struct cast {
   std::size_t peers = 0;  ///< the first `peers` nodes compute gradients and are measured
   problem::any_oracle oracle;
   block_partition blocks;
+  buffer_pool pool{};  ///< where bodies that were encoded are decoded to
 };
 
 /// One run. **Determinism:** same cast, scenario and options give the same bits, for any scenario.threads.
@@ -61,7 +65,7 @@ class simulator {
   /// Polled about every thousand events; true stops the run cleanly.
   void interrupt_when(bool (*asked)()) { interrupted_ = asked; }
 
-  /// Runs to the end. Throws run_error if a node fails, diverges or waits for ever; what a problem throws passes through.
+  /// Runs to the end. Throws run_error if a node fails, diverges or waits for ever, or if the problem throws.
   auto run(until const& end) -> run_result;
 
   [[nodiscard]] auto nodes() const -> std::span<any_node const> { return who_.nodes; }
@@ -84,9 +88,13 @@ class simulator {
     nanoseconds duration{};
   };
 
+  [[nodiscard]] auto interval_of(until const& end) const -> nanoseconds;
+  auto run_events(until const& end, run_result& result) -> stop_reason;
+  void collect(run_result& result) const;
   void handle(event const& e);
   void arrive(event const& e);
   void finish_gradient(event const& e);
+  auto take_gradient(std::size_t node, std::uint64_t job) -> gradient;
   void depart(event const& e);
   void drain(std::size_t node);
   void send(packet p);
@@ -108,7 +116,6 @@ class simulator {
   event_queue queue_;
   slot_store<parcel> parcels_;
   slot_store<computation> computations_;
-  buffer_pool frame_pool_;
   outbox out_;
   instant now_{};
   std::uint64_t gradients_done_ = 0;
@@ -120,60 +127,62 @@ class simulator {
 
 inline auto simulator::run(until const& end) -> run_result {
   run_result result;
-  auto interval = scenario_.measure_every;
-  if (interval.count() <= 0) {
-    interval = end.time == nanoseconds::max() ? nanoseconds{std::chrono::seconds{1}} : end.time / 200;
-    if (interval.count() <= 0) interval = nanoseconds{1};
-  }
   auto stopped = measure(end, result);
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
     who_.nodes[i].start(now_, out_);
     drain(i);
   }
-  queue_.push({interval.count(), 0, 0, 0, event_kind::measurement});
-  result.stopped = stop_reason::target_loss;
-  for (std::uint64_t count = 0; !stopped; ++count) {
-    if (interrupted_ != nullptr && count % 1024 == 0 && interrupted_()) {
-      result.stopped = stop_reason::interrupted;
-      break;
-    }
-    auto const e = queue_.pop();
-    if (nanoseconds{e.at_ns} > end.time) {
-      now_ = {end.time};
-      result.stopped = stop_reason::time;
-      break;
-    }
-    now_ = {nanoseconds{e.at_ns}};
-    if (e.kind == event_kind::measurement) {
-      check_waiting();
-      stopped = measure(end, result);
-      queue_.push({e.at_ns + interval.count(), 0, 0, 0, event_kind::measurement});
-    } else {
-      --live_;
-      handle(e);
-      if (gradients_done_ >= end.gradients) {
-        result.stopped = stop_reason::gradients;
-        break;
-      }
-    }
-  }
+  result.stopped = stopped ? stop_reason::target_loss : run_events(end, result);
   if (result.history.back().at < now_.since_start) measure(end, result);
   result.ended = now_.since_start;
   result.events = events_;
+  collect(result);
+  return result;
+}
+
+/// How often to look: as the scenario says, or a two-hundredth of the run, or every virtual second of an endless one.
+inline auto simulator::interval_of(until const& end) const -> nanoseconds {
+  if (scenario_.measure_every.count() > 0) return scenario_.measure_every;
+  if (end.time == nanoseconds::max()) return std::chrono::seconds{1};
+  return std::max(end.time / 200, nanoseconds{1});
+}
+
+inline auto simulator::run_events(until const& end, run_result& result) -> stop_reason {
+  auto const interval = interval_of(end).count();
+  queue_.push({interval, 0, 0, 0, event_kind::measurement});
+  for (std::uint64_t count = 0;; ++count) {
+    if (interrupted_ != nullptr && count % 1024 == 0 && interrupted_()) return stop_reason::interrupted;
+    auto const e = queue_.pop();
+    now_ = {std::min(nanoseconds{e.at_ns}, end.time)};
+    if (nanoseconds{e.at_ns} > end.time) return stop_reason::time;
+    if (e.kind == event_kind::measurement) {
+      check_waiting();
+      if (measure(end, result)) return stop_reason::target_loss;
+      queue_.push({e.at_ns + interval, 0, 0, 0, event_kind::measurement});
+      continue;
+    }
+    --live_;
+    handle(e);
+    if (gradients_done_ >= end.gradients) return stop_reason::gradients;
+  }
+}
+
+/// The counters of nodes and edges; a receiver's own counts are joined to the edge's.
+inline void simulator::collect(run_result& result) const {
+  network_.collect(result.edges);
+  std::vector<node_statistics> statistics;
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
-    auto const s = who_.nodes[i].statistics();
+    statistics.push_back(who_.nodes[i].statistics());
+    auto const& s = statistics.back();
     result.nodes.push_back({to_node(i), s.iterations, s.gradients, s.dropped});
   }
-  network_.collect(result.edges);
   for (auto& e : result.edges) {
-    for (auto const& in : who_.nodes[to_index(e.to)].statistics().edges) {
-      if (in.peer == e.from && in.lane == e.lane) {
-        e.age = in.age;
-        e.overtaken = in.overtaken;
-      }
+    for (auto const& in : statistics[to_index(e.to)].edges) {
+      if (in.peer != e.from || in.lane != e.lane) continue;
+      e.age = in.age;
+      e.overtaken = in.overtaken;
     }
   }
-  return result;
 }
 
 inline void simulator::handle(event const& e) {
@@ -193,7 +202,7 @@ inline void simulator::finish_gradient(event const& e) {
   auto const c = computations_.take(e.slot);
   if (c.cancelled) return;
   state_[e.node].computing.reset();
-  auto g = gradients_.take(c.job);
+  auto g = take_gradient(e.node, c.job);
   g.duration = c.duration;
   ++gradients_done_;
   ++events_;
@@ -203,6 +212,16 @@ inline void simulator::finish_gradient(event const& e) {
   }
   who_.nodes[e.node].on_gradient(now_, std::move(g), out_);
   drain(e.node);
+}
+
+/// What a problem throws ends the run, with the node and its gradient's number said, and itself nested.
+inline auto simulator::take_gradient(std::size_t node, std::uint64_t job) -> gradient {
+  try {
+    return gradients_.take(job);
+  } catch (std::exception const& e) {
+    std::throw_with_nested(run_error{"the problem threw at node " + std::to_string(node) + ", gradient " +
+                                     std::to_string(state_[node].draws) + ": " + e.what()});
+  }
 }
 
 /// Does what the node wants done.
@@ -343,7 +362,7 @@ inline void simulator::arrive(event const& e) {
     RUBATO_EXPECTS(!error, "a frame that was encoded here decodes");
     number = f.head.number;
     p = {f.head.from, f.head.to, f.head.lane, f.head.life, f.head.based_on, f.head.posted_at, f.blocks, {},
-         wire::copy_body(f, frame_pool_), f.head.extra};
+         wire::copy_body(f, who_.pool), f.head.extra};
   } else {
     auto const blocks = whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1};
     p = {c.p.from, c.p.to, c.p.lane, c.p.life, c.p.based_on, c.p.posted_at, blocks, {},
@@ -361,7 +380,7 @@ inline auto simulator::block_body(packet const& p, std::size_t block) -> shared_
   wire::encode(p, {block, block + 1}, p.body.bytes().subspan(r.begin * width, r.size() * width), frame);
   wire::frame_view f;
   static_cast<void>(wire::decode(frame, f));
-  return wire::copy_body(f, frame_pool_);
+  return wire::copy_body(f, who_.pool);
 }
 
 inline void simulator::hand_in(patch const& p) {
