@@ -13,7 +13,7 @@ mapfile -t test_files < <(find "$tests" -name '*.cpp' -o -name '*.hpp' | LC_ALL=
 
 awk '
   function labels(line, seen,   label) {
-    while (match(line, /\([A-Z][A-Za-z]*\.[A-Z]?[0-9]+[a-z]?\)/)) {
+    while (match(line, /\([A-Z][A-Za-z]*\.[A-Z0-9][A-Za-z0-9]*\)/)) {
       label = substr(line, RSTART, RLENGTH)
       if (!(label in seen)) seen[label] = FILENAME ":" FNR
       line = substr(line, RSTART + RLENGTH)

@@ -11,62 +11,85 @@
 
 namespace rubato::detail {
 
-/// z <- z + r, debt <- debt - r with r an eighth of the debt (all of it once that is below `grain`): reads 2, writes 2.
+/// z <- z + r, debt <- debt - r with r an eighth of the debt, at most `limit`, and all of it below `grain`; nothing that
+/// would take |z| beyond 4 `limit`, because the other end's share, of the other sign, may come much more slowly.
+/// Reads 2, writes 2. Raises a bit while any debt is left.
 template<class U>
 struct release_debt_kernel {
   double* debt;
   U* z;
-  double grain;
+  double grain;  // in the ledger's units, as is the limit
+  double limit;
+
   template<class At>
   void operator()(At& at) const {
     auto const owed = at.load(debt);
-    auto const part = released(at, owed);
-    at.store(debt, owed - at.template cast<double>(part));
+    auto const held = at.template cast<double>(at.load(z));
+    auto const part = at.template cast<U>(portion(owed, held));  // truncation leaves the remainder in the debt
+    auto const left = owed - at.template cast<double>(part);
+    at.store(debt, left);
     if constexpr (std::is_same_v<U, std::int32_t>) at.store(z, backend::wrap_add(at.load(z), part));
     else at.store(z, at.load(z) + part);
+    at.raise(not_zero(left));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 16 + 2 * sizeof(U); }
 
  private:
-  // Truncation keeps the remainder in the debt; what is smaller than the grain goes at once, so that a debt ends.
-  template<class At>
-  auto released(At& at, double owed) const -> U {
-    return at.template cast<U>(owed > -grain && owed < grain ? owed : owed / 8);
+  [[nodiscard]] auto portion(double v, double held) const -> double {
+    auto const small = v > -grain && v < grain ? v : v / 8;
+    auto const room = 4 * limit - (v > 0 ? held : -held);
+    auto const most = room < 0 ? 0 : room < limit ? room : limit;
+    return small > most ? most : small < -most ? -most : small;
   }
-  template<class At, std::size_t L>
-  auto released(At& at, backend::pack<double, L> owed) const -> backend::pack<U, L> {
-    for (auto* part : {&owed.a, &owed.b, &owed.c, &owed.d}) *part = *part > -grain && *part < grain ? *part : *part / 8.0;
-    return at.template cast<U>(owed);
+  template<std::size_t L>
+  [[nodiscard]] auto portion(backend::pack<double, L> v, backend::pack<double, L> held) const
+      -> backend::pack<double, L> {
+    auto const each = [this](auto& part, auto const& at) {
+      for (std::size_t i = 0; i < L; ++i) part[i] = this->portion(part[i], at[i]);
+    };
+    each(v.a, held.a);
+    each(v.b, held.b);
+    each(v.c, held.c);
+    each(v.d, held.d);
+    return v;
+  }
+  static auto not_zero(double v) -> std::int32_t { return v != 0 ? 1 : 0; }
+  template<std::size_t L>
+  static auto not_zero(backend::pack<double, L> v) -> backend::pack<std::int32_t, L> {
+    backend::pack<std::int32_t, L> any{};
+    for (auto const* part : {&v.a, &v.b, &v.c, &v.d}) {
+      for (std::size_t i = 0; i < L; ++i) any.a[i] |= not_zero((*part)[i]);
+    }
+    return any;
   }
 };
 
-/// Exact to 2^53 units. Empty until an edge closes.
+/// Exact to 2^53 units. Empty until an edge closes, and again once everything was released.
 template<class Backend, class U>
 class debt {
  public:
   explicit operator bool() const { return static_cast<bool>(owed_); }
   [[nodiscard]] auto values() const -> double const* { return owed_.data(); }
 
-  /// The vector to settle totals into.
+  /// The vector of n values to settle totals into.
   auto open(Backend& backend, std::size_t n) -> double* {
     if (!owed_) {
       owed_ = backend.template allocate<double>(n);
       backend.sweep({0, n}, backend::zero_kernel<double>{owed_.data()});
     }
-    rounds_left_ = 400;  // (7/8)^400 of 2^53 is far below one unit: by then every value has passed the grain
     return owed_.data();
   }
 
-  /// One local iteration's release. `grain` is in the ledger's units.
-  void release(Backend& backend, U* z, std::size_t n, double grain) {
+  /// One local iteration's release. In a fixed-point ledger at most 2^25 units at once, a sixteenth of its range.
+  void release(Backend& backend, U* z, std::size_t n) {
     if (!owed_) return;
-    backend.sweep({0, n}, release_debt_kernel<U>{owed_.data(), z, grain});
-    if (--rounds_left_ == 0) owed_ = {};
+    constexpr auto fixed = std::is_same_v<U, std::int32_t>;
+    auto const kernel = release_debt_kernel<U>{owed_.data(), z, fixed ? 64.0 : 0x1p-40, fixed ? 0x1p25 : 0x1p1000};
+    if (backend.sweep({0, n}, kernel) == 0) owed_ = {};
   }
 
  private:
   writable_buffer<double> owed_;
-  int rounds_left_ = 0;
 };
 
 }  // namespace rubato::detail

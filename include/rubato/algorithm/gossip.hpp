@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -36,6 +37,12 @@ namespace rubato {
 template<backend::array_backend Backend, class Order, class Step = step::sgd, class Weighting = weighting::constant,
          class Synchrony = synchrony::free, class Ledger = ledger::floating>
 class gossip {
+  static_assert(requires(Weighting const& w, std::uint64_t age) {
+                  { w(age) } -> std::convertible_to<double>;
+                  { Weighting::can_cut } -> std::convertible_to<bool>;
+                  { Weighting::depends_on_age } -> std::convertible_to<bool>;
+                }, "a weighting has can_cut, depends_on_age and a call that gives the factor, 0 to 1, for an age");
+
  public:
   using backend_type = Backend;
   using scalar = typename Backend::scalar;
@@ -74,8 +81,8 @@ class gossip {
   }
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step or an unfit weighting.
-  gossip(Backend backend, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : backend_{std::move(backend)},
+  gossip(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+      : backend_{std::move(b)},
         options_{o},
         self_{self},
         blocks_{partition_of(o, x0.size())},

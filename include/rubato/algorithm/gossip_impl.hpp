@@ -198,7 +198,7 @@ void RUBATO_GOSSIP::run_list(order::actions_of<Actions...>, outbox& out) {
   using list = order::actions_of<Actions...>;
   if constexpr (!list::reads_x && !list::changes_z) return;
   if constexpr (list::has(order::action::track)) {
-    if (debt_) debt_.release(backend_, z_.data(), x_.size(), Ledger::exact ? 64.0 : 0x1p-40);
+    if (debt_) debt_.release(backend_, z_.data(), x_.size());
   }
   auto s = prepare<list>();
   typename Step::template state<Backend>::rule rule{};

@@ -61,8 +61,8 @@ class m_synchronous_sgd {
     return all;
   }
 
-  m_synchronous_sgd(Backend backend, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : backend_{std::move(backend)},
+  m_synchronous_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+      : backend_{std::move(b)},
         self_{self},
         serves_{plan.nodes[to_index(self)].part == mixing::role::server},
         n_{plan.nodes[to_index(self)].nodes},

@@ -69,8 +69,8 @@ class ring_allreduce_sgd {
     return all;
   }
 
-  ring_allreduce_sgd(Backend backend, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : backend_{std::move(backend)},
+  ring_allreduce_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+      : backend_{std::move(b)},
         self_{self},
         n_{plan.nodes[to_index(self)].nodes},
         gamma_{rubato::raw_step(o, plan.gain)},

@@ -38,8 +38,8 @@ concept node = std::movable<N> &&
 class any_node {
  public:
   any_node() = default;
-  template<node N>
-    requires(!std::same_as<N, any_node>)
+  template<class N>
+    requires(!std::same_as<N, any_node>) && node<N>  // in this order: being movable asks for this very constructor
   any_node(N n) : self_{std::make_unique<model<N>>(std::move(n))} {}  // NOLINT: conversion is the purpose
 
   void start(instant now, outbox& out) { self_->start(now, out); }
@@ -68,7 +68,7 @@ class any_node {
   };
   template<class N>
   struct model final : base {
-    explicit model(N node) : n{std::move(node)} {}
+    explicit model(N its) : n{std::move(its)} {}
     void start(instant now, outbox& out) override { n.start(now, out); }
     void on_patch(instant now, patch const& p, outbox& out) override { n.on_patch(now, p, out); }
     void on_gradient(instant now, gradient g, outbox& out) override { n.on_gradient(now, std::move(g), out); }

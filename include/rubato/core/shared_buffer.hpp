@@ -82,6 +82,7 @@ struct buffer_record {
   element kind = element::none;
   bool published = false;
   std::uint32_t size_class = 0;
+  std::uint32_t shift = 0;  // of data from where its memory begins
   std::size_t count = 0;
   std::byte* data = nullptr;
   std::shared_ptr<pool_core> pool;  // set while in use only, so that idle records do not keep their pool alive
@@ -100,11 +101,15 @@ struct pool_core {
   ~pool_core() {
     for (auto& c : classes) {
       for (auto* record : c.idle) {
-        source->release(record->data, c.bytes);
+        source->release(record->data - record->shift, c.bytes + room_to_shift(c.bytes));
         delete record;
       }
     }
   }
+
+  // Large vectors of one size begin at different places of a page: where all begin at the same one, the streams of an
+  // update fall into the same few cache sets (measured: half the speed for an update, a fifth for a plain loop).
+  static constexpr auto room_to_shift(std::size_t bytes) -> std::size_t { return bytes < (1U << 14) ? 0 : 4096; }
 
   // Runs use a handful of sizes, so a linear search beats a map.
   auto class_of(std::size_t bytes) -> std::uint32_t {
@@ -123,9 +128,11 @@ struct pool_core {
     buffer_record* record = nullptr;
     if (idle.empty()) {
       auto fresh = std::make_unique<buffer_record>();
-      fresh->data = source->allocate(rounded);
+      auto const room = room_to_shift(rounded);
+      if (room > 0) fresh->shift = static_cast<std::uint32_t>(5 * 64 * classes[index].records % room);
+      fresh->data = source->allocate(rounded + room) + fresh->shift;
       fresh->size_class = index;
-      held_bytes += rounded;
+      held_bytes += rounded + room;
       if (++classes[index].records > idle.capacity()) idle.reserve(2 * classes[index].records);
       record = fresh.release();
     } else {
@@ -205,33 +212,36 @@ template<class T>
 class writable_buffer {
  public:
   writable_buffer() = default;
-  writable_buffer(writable_buffer&& other) noexcept : record_{std::exchange(other.record_, nullptr)} {}
+  writable_buffer(writable_buffer&& other) noexcept
+      : record_{std::exchange(other.record_, nullptr)}, data_{std::exchange(other.data_, nullptr)} {}
   auto operator=(writable_buffer&& other) noexcept -> writable_buffer& {
     std::swap(record_, other.record_);
+    std::swap(data_, other.data_);
     return *this;
   }
   ~writable_buffer() { detail::drop(record_); }
 
   explicit operator bool() const { return record_ != nullptr; }
   [[nodiscard]] auto size() const -> std::size_t { return record_ == nullptr ? 0 : record_->count; }
-  [[nodiscard]] auto data() -> T* { return record_ == nullptr ? nullptr : reinterpret_cast<T*>(record_->data); }
-  [[nodiscard]] auto data() const -> T const* {
-    return record_ == nullptr ? nullptr : reinterpret_cast<T const*>(record_->data);
-  }
+  [[nodiscard]] auto data() -> T* { return data_; }
+  [[nodiscard]] auto data() const -> T const* { return data_; }
   [[nodiscard]] auto view() -> std::span<T> { return {data(), size()}; }
   [[nodiscard]] auto view() const -> std::span<T const> { return {data(), size()}; }
 
   /// Freezes the vector; this object is empty afterwards.
   [[nodiscard]] auto publish() && -> shared_buffer {
     if (record_ != nullptr) record_->published = true;
+    data_ = nullptr;
     return shared_buffer{std::exchange(record_, nullptr)};
   }
 
  private:
   friend class buffer_pool;
-  explicit writable_buffer(detail::buffer_record* record) : record_{record} {}
+  explicit writable_buffer(detail::buffer_record* record)
+      : record_{record}, data_{reinterpret_cast<T*>(record->data)} {}
 
   detail::buffer_record* record_ = nullptr;
+  T* data_ = nullptr;  // kept apart so that no access asks whether there is a record
 };
 
 /// Recycles vectors by size. A handle: copies share one pool, which lives as long as any buffer of it.

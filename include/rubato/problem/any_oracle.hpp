@@ -22,10 +22,10 @@ struct score {
 class any_oracle {
  public:
   any_oracle() = default;
-  /// Keeps a copy of both; `backend` decides where gradients are allocated.
+  /// Keeps a copy of both; `b` decides where gradients are allocated.
   template<backend::array_backend Backend, gradient_oracle<Backend> Problem>
-  any_oracle(Backend backend, Problem problem)
-      : self_{std::make_shared<model<Backend, Problem>>(std::move(backend), std::move(problem))} {}
+  any_oracle(Backend b, Problem p)
+      : self_{std::make_shared<model<Backend, Problem>>(std::move(b), std::move(p))} {}
 
   /// A gradient at request.point; one evaluation. What the problem throws passes through.
   [[nodiscard]] auto evaluate(gradient_request const& request) const -> gradient { return self_->evaluate(request); }

@@ -96,7 +96,8 @@ class progress_bar {
     auto const rate = static_cast<double>(events) / elapsed;
     auto const left = elapsed * (1 - fraction) / fraction;
     auto const known = left >= 0 && left < 1e7;  // false for a fraction that is zero or no number
-    auto const eta = known ? std::optional{std::chrono::seconds{std::llround(left)}} : std::nullopt;
+    auto eta = std::optional<std::chrono::seconds>{};
+    if (known) eta.emplace(std::llround(left));
     auto const prefix = label_.empty() ? std::string{} : label_ + ' ';
     auto const columns = width();
     auto const room = columns > prefix.size() ? columns - prefix.size() : 0;

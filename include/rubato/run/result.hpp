@@ -81,7 +81,7 @@ struct run_result {
   std::vector<measurement> history;
   std::vector<node_report> nodes;
   std::vector<edge_report> edges;
-  std::vector<std::vector<double>> models;  ///< final estimate of each node, if asked for
+  std::vector<shared_buffer> models;  ///< final estimate of each node that computes gradients; shared, not copied
 };
 
 }  // namespace rubato

@@ -3,11 +3,14 @@
 // kept as delays, so that the same environment can be tried in earnest; a scenario of zeros runs at full speed.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -97,6 +100,9 @@ class node_thread {
       }
     } catch (std::exception const& e) {
       run_->fail("node " + std::to_string(self_) + ", gradient " + std::to_string(draws_) + ": " + e.what());
+    } catch (...) {
+      run_->fail("node " + std::to_string(self_) + ", gradient " + std::to_string(draws_) +
+                 ": something was thrown that is not a std::exception");
     }
   }
 
@@ -128,9 +134,11 @@ class node_thread {
         if (end || request_) return;
       }
       deliver(mine.take_due(now));
+      wake_up(now);
       if (end ? cancelled_ : request_.has_value()) return;
       auto latest = run_->now() + std::chrono::milliseconds{20};  // looks are answered and stops noticed in time
       if (end && *end < latest) latest = *end;
+      for (auto const& w : wakeups_) latest = std::min(latest, w.at);
       mine.wait_until(latest, [&](instant t) { return run_->at(t); });
       show();
     }
@@ -147,10 +155,23 @@ class node_thread {
     }
   }
 
+  void wake_up(instant now) {
+    std::vector<wakeup> due;
+    std::erase_if(wakeups_, [&](wakeup w) {
+      if (w.at <= now) due.push_back(w);
+      return w.at <= now;
+    });
+    for (auto const w : due) {
+      node_->on_wakeup(run_->now(), w, out_);
+      drain();
+    }
+  }
+
   void drain() {
     if (out_.failure) throw run_error{out_.failure->sentence};
     for (auto& p : out_.packets) send(std::move(p));
     if (out_.cancel) cancelled_ = true;
+    wakeups_.insert(wakeups_.end(), out_.wakeups.begin(), out_.wakeups.end());
     if (out_.request) request_ = std::move(out_.request);
     auto const stands = out_.wait && !out_.request;
     if (stands || out_.request) {
@@ -193,6 +214,7 @@ class node_thread {
   std::array<channel_kind, channel_count> kinds_{};
   outbox out_;
   std::optional<gradient_request> request_;
+  std::vector<wakeup> wakeups_;
   bool cancelled_ = false;
   std::uint64_t draws_ = 0;
   std::uint64_t delivered_ = 0;
@@ -270,6 +292,7 @@ inline void finish_report(thread_run& run, run_result& result) {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     auto const s = nodes[i].statistics();
     result.nodes.push_back({to_node(i), s.iterations, s.gradients, s.dropped});
+    if (i < run.who->peers) result.models.push_back(nodes[i].estimate());
     result.events += s.gradients;
     for (auto const& in : s.edges) {
       for (auto& e : result.edges) {

@@ -43,6 +43,7 @@ class network {
     link_model const* link = nullptr;
     nanoseconds free_at{};
     bool departure_scheduled = false;
+    std::size_t turn = 0;  // the lane that may leave first
     std::vector<lane> lanes{};
   };
 
@@ -51,7 +52,7 @@ class network {
     for (auto& e : edges) {
       if (e.to == to) return e;
     }
-    edges.push_back({to, &scenario_->link_of(from, to), {}, false, {}});
+    edges.push_back({to, &scenario_->link_of(from, to), {}, false, 0, {}});
     return edges.back();
   }
   auto lane_of(edge& e, packet const& p, channel_kind kind) -> lane& {

@@ -9,17 +9,32 @@
 
 namespace rubato {
 
-/// Runs what was assembled in virtual time; `watching` may be null. Throws run_error if a node fails or stands still.
-inline auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::observer* watching = nullptr)
+namespace sim {
+/// Who looks on, and who may end a run early; both may be null.
+struct controls {
+  observer* watching = nullptr;
+  bool (*interrupted)() = nullptr;  ///< polled now and then; true ends the run cleanly
+};
+}  // namespace sim
+
+/// Runs what was assembled in virtual time. Throws run_error if a node fails or stands still.
+inline auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::controls const& by)
     -> run_result {
-  auto simulation = sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool}, scenario};
-  if (watching != nullptr) simulation.watch(*watching);
+  auto simulation = sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks}, scenario};
+  if (by.watching != nullptr) simulation.watch(*by.watching);
+  simulation.interrupt_when(by.interrupted);
   auto result = simulation.run(end);
   result.network = std::move(a.network);
   result.step = a.step;
   result.raw_step = a.raw_step;
   result.gain = a.gain;
   return result;
+}
+
+/// The same with an observer alone, which may be null.
+inline auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::observer* watching = nullptr)
+    -> run_result {
+  return simulate(std::move(a), scenario, end, sim::controls{watching, nullptr});
 }
 
 /// Runs Node on every node of the network in virtual time. Throws config_error before the first event, run_error after.

@@ -175,6 +175,7 @@ inline void simulator::collect(run_result& result) const {
     statistics.push_back(who_.nodes[i].statistics());
     auto const& s = statistics.back();
     result.nodes.push_back({to_node(i), s.iterations, s.gradients, s.dropped});
+    if (i < who_.peers) result.models.push_back(who_.nodes[i].estimate());
   }
   for (auto& e : result.edges) {
     for (auto const& in : statistics[to_index(e.to)].edges) {
@@ -268,11 +269,17 @@ inline auto simulator::measure(until const& end, run_result& result) -> bool {
   return true;
 }
 
+/// Names the node that has stood longest: the others wait because of it.
 inline void simulator::check_waiting() const {
+  auto longest = state_.size();
   for (std::size_t i = 0; i < state_.size(); ++i) {
     if (!state_[i].wait) continue;
-    if (live_ == 0) report_standstill(i, "and nothing is under way that could end it");
-    if (now_ - state_[i].waiting_since > scenario_.patience) report_standstill(i, "which is longer than the patience");
+    if (longest == state_.size() || state_[i].waiting_since < state_[longest].waiting_since) longest = i;
+  }
+  if (longest == state_.size()) return;
+  if (live_ == 0) report_standstill(longest, "and nothing is under way that could end it");
+  if (now_ - state_[longest].waiting_since > scenario_.patience) {
+    report_standstill(longest, "which is longer than the patience");
   }
 }
 
@@ -309,7 +316,9 @@ inline void simulator::depart(event const& event) {
   auto& e = network_.edge_between(to_node(event.node), to_node(event.slot));
   e.departure_scheduled = false;
   auto sent = false;
-  for (auto& l : e.lanes) {
+  auto const first = e.turn;
+  for (std::size_t k = 0; k < e.lanes.size(); ++k) {
+    auto& l = e.lanes[(first + k) % e.lanes.size()];
     if (!l.pending) continue;
     if (sent || e.free_at > now_.since_start) {
       e.departure_scheduled = true;
@@ -319,6 +328,7 @@ inline void simulator::depart(event const& event) {
     l.pending.reset();
     put_on_link(e, l, p);
     sent = true;
+    e.turn = (first + k + 1) % e.lanes.size();  // channels take turns, so that none starves on a slow link
   }
   if (!e.departure_scheduled) return;
   queue_.push({e.free_at.count(), 0, event.node, event.slot, event_kind::departure});
@@ -352,7 +362,7 @@ inline void simulator::schedule_arrival(nanoseconds at, packet const& p, std::si
 }
 
 inline void simulator::arrive(event const& e) {
-  auto const c = parcels_.take(e.slot);
+  auto c = parcels_.take(e.slot);
   auto const whole = c.block == network::no_block;
   patch p;
   iteration number = c.p.number;
@@ -366,7 +376,7 @@ inline void simulator::arrive(event const& e) {
   } else {
     auto const blocks = whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1};
     p = {c.p.from, c.p.to, c.p.lane, c.p.life, c.p.based_on, c.p.posted_at, blocks, {},
-         whole ? c.p.body : block_body(c.p, c.block), c.p.extra};
+         whole ? std::move(c.p.body) : block_body(c.p, c.block), c.p.extra};
   }
   p.numbers = {&number, 1};
   hand_in(p);

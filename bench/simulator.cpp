@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+// Shows what the simulator costs beside the maths (figure 6): r_fast at d = 8 on a random 4-regular graph read from a
+// file, checks off. An event is a delivered packet or a local iteration. Prints events a second (best of five), the time
+// of 10,000 nodes for 100 local iterations each, and bytes a node against (4 + dWin + dAout + 2 dAin) vectors.
+//   bench_simulator [--json FILE]            the figures
+//   bench_simulator --callgrind ITERATIONS   one small run, 64 nodes; bench/instructions counts its instructions
+// What would make it wrong: other programs at work (the time is the process's own processor time).
+#include <malloc.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <rubato/algorithm/aliases.hpp>
+#include <rubato/backend/eigen.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/topology.hpp>
+
+#include <unistd.h>
+
+namespace {
+
+using namespace std::chrono_literals;
+using backend = rubato::backend::eigen<float>;
+using node = rubato::r_fast<backend>;
+
+constexpr std::size_t degree = 4;
+/// Of a node besides its vectors: object, tables, mailboxes, buffer records, and the simulator's links and events.
+constexpr double stated_constant = 8192;
+
+auto processor_seconds() -> double {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+auto bytes_in_use() -> double {
+  auto const m = mallinfo2();
+  return static_cast<double>(m.uordblks + m.hblkhd);
+}
+
+/// A random regular graph that has been through a file.
+auto graph_from_file(std::size_t nodes) -> rubato::topology::pair {
+  auto const path = std::filesystem::temp_directory_path() / ("rubato_bench_" + std::to_string(getpid()) + ".edges");
+  std::ofstream{path} << rubato::topology::to_edge_list(rubato::topology::random_regular(nodes, degree, 1));
+  auto const graph = rubato::topology::read_edge_list(path.string());
+  std::filesystem::remove(path);
+  return {graph, graph};
+}
+
+struct setup {
+  rubato::topology::pair network;
+  rubato::problem::quadratic problem;
+  backend memory{};
+  explicit setup(std::size_t nodes, std::size_t d = 8)
+      : network{graph_from_file(nodes)}, problem{rubato::problem::quadratic::random(nodes, d, 1)} {}
+
+  [[nodiscard]] auto assemble() const -> rubato::assembly {
+    return rubato::assemble<node>(network, problem, {.step = 0.05}, memory);
+  }
+};
+
+auto scenario() -> rubato::sim::scenario {
+  rubato::sim::scenario s;
+  s.compute = rubato::sim::lognormal(10ms, 0.2);
+  s.link.latency = 1ms;
+  s.link.jitter = 200us;
+  s.measure_every = std::chrono::hours{24};
+  return s;
+}
+
+struct run_cost {
+  std::uint64_t events = 0;
+  double seconds = 0;
+};
+
+auto timed_run(setup const& given, std::uint64_t iterations) -> run_cost {
+  auto a = given.assemble();
+  auto const gradients = iterations * a.nodes.size();
+  auto const begin = processor_seconds();
+  auto const result = rubato::simulate(std::move(a), scenario(), {.gradients = gradients});
+  return {result.events, processor_seconds() - begin};
+}
+
+/// Live bytes at the end of a run, less what the problem and the graph hold; vectors and everything else.
+auto bytes_a_node(std::size_t nodes, std::size_t d) -> double {
+  setup const given{nodes, d};
+  auto const before = bytes_in_use();
+  auto a = given.assemble();
+  rubato::sim::simulator simulation{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks}, scenario()};
+  struct look final : rubato::sim::observer {
+    double most = 0;
+    std::uint64_t count = 0;
+    void after_event(rubato::instant, rubato::node_id, std::span<rubato::any_node const>) override {
+      if (++count % 4096 == 0) most = std::max(most, bytes_in_use());
+    }
+  } watching;
+  simulation.watch(watching);
+  static_cast<void>(simulation.run({.gradients = 30 * nodes}));
+  return (watching.most - before) / static_cast<double>(nodes);
+}
+
+void memory_line(std::size_t nodes, std::size_t d, std::FILE* json) {
+  auto const vectors = 4 + degree + degree + 2 * degree;
+  auto const formula = static_cast<double>(vectors * d * sizeof(float));
+  auto const measured = bytes_a_node(nodes, d);
+  std::printf("bytes a node, d = %zu, %zu nodes: %.0f; %zu vectors of section 1.9 are %.0f; 1.3 of these plus the stated %.0f: %.0f%s\n",
+              d, nodes, measured, vectors, formula, stated_constant, 1.3 * formula + stated_constant,
+              measured <= 1.3 * formula + stated_constant ? "" : "  MISSED");
+  if (json != nullptr) std::fprintf(json, "  \"bytes_a_node_d%zu\": %.0f,\n", d, measured);
+}
+
+auto figures(char const* json_file) -> int {
+  auto* json = json_file == nullptr ? nullptr : std::fopen(json_file, "w");
+  if (json != nullptr) std::fprintf(json, "{\n");
+  setup const thousand{1000};
+  auto best = 0.0;
+  for (int i = 0; i < 5; ++i) {
+    auto const c = timed_run(thousand, 200);
+    auto const rate = static_cast<double>(c.events) / c.seconds;
+    best = std::max(best, rate);
+    std::printf("1000 nodes, 200 local iterations: %llu events in %.2f s, %.0f a second\n",
+                static_cast<unsigned long long>(c.events), c.seconds, rate);
+  }
+  std::printf("best of five: %.0f events a second\n", best);
+  setup const many{10'000};
+  auto const wall = std::chrono::steady_clock::now();
+  auto const c = timed_run(many, 100);
+  auto const passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count();
+  std::printf("10000 nodes, 100 local iterations each: %llu events, %.1f s of processor time, %.1f s by the wall clock\n",
+              static_cast<unsigned long long>(c.events), c.seconds, passed);
+  memory_line(2000, 8, json);
+  memory_line(200, 4096, json);
+  if (json != nullptr) {
+    std::fprintf(json, "  \"events_per_second\": %.0f,\n  \"ten_thousand_nodes_seconds\": %.2f\n}\n", best, c.seconds);
+    std::fclose(json);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto const first = argc > 1 ? std::string_view{argv[1]} : std::string_view{};
+  if (first == "--callgrind" && argc > 2) {
+    auto const c = timed_run(setup{64}, std::strtoull(argv[2], nullptr, 10));
+    std::printf("%llu\n", static_cast<unsigned long long>(c.events));
+    return 0;
+  }
+  return figures(first == "--json" && argc > 2 ? argv[2] : nullptr);
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+// The sweep behind race's defaults: the target loss, from centralised SGD, and for every algorithm the step of one and
+// the same grid that comes to the target first in the default scenario (ties: the lower final loss).
+// Usage: bench_sweep_steps [FILE [DATA_FOLDER]]; writes the tables to FILE (default: bench/sweep_steps.md) as well.
+// Wrong if a best step lies at the grid's edge (the program says so and fails), or if examples/support/race_defaults.hpp
+// does not hold what stands here (the last lines name each difference).
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <rubato/report/atomic_file.hpp>
+#include <rubato/report/numbers.hpp>
+
+#include "support/race_run.hpp"
+
+namespace {
+
+using namespace rubato;
+using namespace rubato::examples;
+
+constexpr int lowest_power = -8, highest_power = -1;  // of two
+constexpr int seeds = 5;                              // of centralised SGD
+constexpr int epochs = 3;
+constexpr unsigned workers = 2;
+
+auto grid() -> std::vector<double> {
+  std::vector<double> steps;
+  for (auto k = lowest_power; k <= highest_power; ++k) steps.push_back(std::ldexp(1.0, k));
+  return steps;
+}
+
+/// Calls job(0) .. job(count - 1), on a few threads.
+template<class Job>
+void for_all_jobs(std::size_t count, Job const& job) {
+  std::atomic<std::size_t> next{0};
+  std::vector<std::jthread> threads;
+  for (unsigned w = 0; w < workers; ++w) {
+    threads.emplace_back([&] {
+      for (auto i = next++; i < count; i = next++) job(i);
+    });
+  }
+}
+
+/// The loss after 3 epochs of plain SGD at one node that holds everything.
+auto centralised(problem::train_and_test const& data, std::size_t batch, double step, std::uint64_t seed) -> double {
+  race_problem const problem{data.train, split::iid(data.train, 1, seed), {0, batch}};
+  race_backend b;
+  auto x = b.allocate<float>(problem.dimension());
+  auto g = b.allocate<float>(problem.dimension());
+  b.sweep({0, x.size()}, backend::zero_kernel<float>{x.data()});
+  auto const rounds = static_cast<std::size_t>(epochs) * data.train.samples() / batch;
+  for (std::size_t k = 0; k < rounds; ++k) {
+    problem.gradient(b, std::as_const(x).view(), {seed, node_id{0}, k}, g.view());
+    b.sweep({0, x.size()}, backend::add_kernel<float>{g.data(), x.data(), static_cast<float>(-step)});
+  }
+  return problem.loss(b, std::as_const(x).view());
+}
+
+auto median(std::vector<double> values) -> double {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+struct best_of {
+  std::size_t at = 0;
+  bool at_edge = false;
+};
+/// The lowest of the scores; infinite ones never are.
+auto best(std::vector<double> const& scores) -> best_of {
+  auto const at = static_cast<std::size_t>(std::min_element(scores.begin(), scores.end()) - scores.begin());
+  return {at, at == 0 || at + 1 == scores.size() || !std::isfinite(scores[at])};
+}
+
+struct outcome {
+  std::optional<double> seconds;  ///< to the target
+  double loss = std::numeric_limits<double>::infinity();
+};
+
+/// Runs one algorithm with one step up to the target.
+auto run(race_plan const& plan, race_problem const& problem, std::string const& name, double step) -> outcome {
+  auto end = until{};
+  end.time = plan.options.until;
+  end.target_loss = plan.options.target_loss;
+  report::progress_bar silent{"", report::progress_mode::quiet};
+  try {
+    auto a = algorithm_named(name).assemble(plan.network, problem, {step, plan.options.seed, plan.options.m});
+    auto const r = run_one(std::move(a), plan, end, silent);
+    outcome o;
+    if (r.time_to_target) o.seconds = to_seconds(*r.time_to_target);
+    o.loss = r.history.back().loss;
+    return o;
+  } catch (run_error const&) {
+    return {};
+  }
+}
+
+auto cell(outcome const& o) -> std::string {
+  if (o.seconds) return report::fixed(*o.seconds, 2) + " s";
+  return std::isfinite(o.loss) ? "- (" + report::fixed(o.loss, 3) + ")" : "diverges";
+}
+
+/// Time to the target; behind all of these, the losses of runs that did not reach it.
+auto score(outcome const& o) -> double { return o.seconds ? *o.seconds : 1e6 * o.loss; }
+
+auto header(std::vector<double> const& steps) -> std::string {
+  std::string names = "| step |", rule = "| --- |";
+  for (auto const s : steps) names += " " + report::shortest(s) + " |", rule += " --- |";
+  return names + " best |\n" + rule + " --- |\n";
+}
+
+class sweep {
+ public:
+  explicit sweep(std::string const& data) : data_{race_data(data)} {}
+
+  void find_target() {
+    auto const o = default_options();
+    auto const batch = o.batch * 8;
+    auto const steps = grid();
+    std::vector<double> losses(steps.size() * seeds), medians;
+    for_all_jobs(losses.size(), [&](std::size_t i) {
+      losses[i] = centralised(data_, batch, steps[i / seeds], 1 + i % seeds);
+    });
+    text_ += "Centralised SGD, all samples, batch " + std::to_string(batch) + ", " + std::to_string(epochs) +
+             " epochs: final training loss, median of " + std::to_string(seeds) + " seeds.\n\n" + header(steps) + "| loss |";
+    for (std::size_t s = 0; s < steps.size(); ++s) {
+      medians.push_back(median({losses.begin() + static_cast<std::ptrdiff_t>(s * seeds),
+                                losses.begin() + static_cast<std::ptrdiff_t>((s + 1) * seeds)}));
+      if (!std::isfinite(medians.back())) medians.back() = std::numeric_limits<double>::infinity();
+      text_ += " " + report::fixed(medians.back(), 4) + " |";
+    }
+    auto const b = best(medians);
+    note_edge("centralised SGD", b);
+    target_ = std::round(1.02 * medians[b.at] * 1e4) / 1e4;
+    text_ += " " + report::shortest(steps[b.at]) + " |\n\nTarget: 1.02 x " + report::fixed(medians[b.at], 4) + " = " +
+             report::fixed(target_, 4) + ".\n\n";
+    if (target_ != default_target_loss) differs("default_target_loss", target_);
+  }
+
+  void find_steps() {
+    auto o = default_options();
+    o.target_loss = target_;
+    o.threads = 1;
+    o.measure_every = std::chrono::milliseconds{500};
+    auto const plan = planned(o);
+    auto const problem = race_problem_of(data_, plan.options);
+    auto const steps = grid();
+    std::vector<outcome> outcomes(catalogue.size() * steps.size());
+    for_all_jobs(outcomes.size(), [&](std::size_t i) {
+      auto const name = std::string{catalogue[i / steps.size()].name};
+      outcomes[i] = run(plan, problem, name, steps[i % steps.size()]);
+      std::fprintf(stderr, "%s %s: %s\n", name.c_str(), report::shortest(steps[i % steps.size()]).c_str(),
+                   cell(outcomes[i]).c_str());
+    });
+    text_ += "Default scenario, seed " + std::to_string(o.seed) + ", " + report::fixed(to_seconds(o.until), 0) +
+             " s of virtual time, looked at twice a second: seconds to the target, or - and the final loss.\n\n" + header(steps);
+    for (std::size_t a = 0; a < catalogue.size(); ++a) {
+      add_row(std::string{catalogue[a].name}, steps, std::span{outcomes}.subspan(a * steps.size(), steps.size()));
+    }
+  }
+
+  [[nodiscard]] auto text() const -> std::string const& { return text_; }
+  [[nodiscard]] auto remarks() const -> std::string const& { return remarks_; }
+  [[nodiscard]] auto at_edge() const -> bool { return at_edge_; }
+
+ private:
+  void add_row(std::string const& name, std::vector<double> const& steps, std::span<outcome const> outcomes) {
+    std::vector<double> scores;
+    text_ += "| " + name + " |";
+    for (auto const& o : outcomes) {
+      scores.push_back(score(o));
+      text_ += " " + cell(o) + " |";
+    }
+    auto const b = best(scores);
+    note_edge(name, b);
+    text_ += " " + report::shortest(steps[b.at]) + " |\n";
+    if (default_step_of(name) != steps[b.at]) differs("the default step of " + name, steps[b.at]);
+  }
+
+  void note_edge(std::string const& name, best_of b) {
+    if (!b.at_edge) return;
+    at_edge_ = true;
+    remarks_ += "The best step of " + name + " lies at the grid's edge: widen the grid.\n";
+  }
+  void differs(std::string const& what, double found) {
+    remarks_ += "examples/support/race_defaults.hpp: " + what + " should be " + report::shortest(found) + ".\n";
+  }
+
+  problem::train_and_test data_;
+  double target_ = default_target_loss;
+  std::string text_ = "<!-- SPDX-License-Identifier: MIT; written by bench/sweep_steps.cpp -->\n# Steps of the race\n\n";
+  std::string remarks_;
+  bool at_edge_ = false;
+};
+
+}  // namespace
+
+auto main(int argc, char** argv) -> int {
+  try {
+    sweep s{argc > 2 ? argv[2] : default_options().data};
+    s.find_target();
+    std::fputs(s.text().c_str(), stdout);
+    std::fflush(stdout);
+    s.find_steps();
+    std::printf("\n%s\n%s", s.text().c_str(), s.remarks().c_str());
+    report::write_file(argc > 1 ? argv[1] : "bench/sweep_steps.md", s.text());
+    return s.at_edge() ? 1 : 0;
+  } catch (std::exception const& e) {
+    std::fprintf(stderr, "sweep_steps: %s\n", e.what());
+    return 2;
+  }
+}

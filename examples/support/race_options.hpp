@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+// race's options as values, and the one table of their names, units, defaults and meanings.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/report/numbers.hpp>
+#include <rubato/sim/scenario.hpp>
+
+#include "support/race_defaults.hpp"
+#include "support/race_text.hpp"
+
+namespace rubato::examples {
+
+enum class race_driver : std::uint8_t { sim, threads };
+enum class data_split : std::uint8_t { iid, by_label };
+
+struct race_options {
+  std::vector<std::string> algorithms;
+  race_driver driver{};
+  std::optional<std::size_t> nodes;  ///< nothing: 8, or as many as the file of the topology has
+  std::string topology;
+  data_split split{};
+  std::string data;
+  std::size_t batch = 0;
+  double l2 = 0;
+  std::optional<double> step;
+  std::vector<std::pair<std::string, double>> step_of;
+  std::size_t m = 0;
+  std::string compute_text;
+  sim::compute_model compute{};
+  std::optional<std::vector<std::pair<std::uint32_t, double>>> slow;  ///< nothing: the last node, 4 times
+  std::chrono::nanoseconds latency{};
+  std::string bandwidth_text;
+  double bits_per_second = 0;
+  double loss = 0;
+  std::chrono::nanoseconds until{};
+  std::chrono::nanoseconds measure_every{};  ///< 0: a 240th of `until`
+  double target_loss = 0;
+  std::uint64_t seed = 0;
+  unsigned threads = 1;
+  std::string out;
+  bool quiet = false;
+};
+
+enum class repeatable : std::uint8_t { no, yes };
+
+/// One option: its name, what stands for its value in --help, its default as text (none: empty), and what it does.
+struct option_row {
+  char const* name;
+  char const* value;
+  std::string initial;
+  char const* help;
+  void (*set)(race_options&, given);
+  repeatable repeats = repeatable::no;
+};
+
+namespace detail {
+
+inline void set_algorithms(race_options& o, given g) {
+  o.algorithms = list_in(g.text);
+  for (std::size_t i = 0; i < o.algorithms.size(); ++i) {
+    if (o.algorithms[i].empty()) refuse(g, "names with a comma between them");
+    for (std::size_t j = 0; j < i; ++j) {
+      if (o.algorithms[i] == o.algorithms[j]) {
+        throw config_error{"--algorithms names " + o.algorithms[i] + " twice; name each algorithm once"};
+      }
+    }
+  }
+}
+
+inline void set_driver(race_options& o, given g) {
+  if (g.text != "sim" && g.text != "threads") refuse(g, "sim or threads");
+  o.driver = g.text == "sim" ? race_driver::sim : race_driver::threads;
+}
+
+inline void set_split(race_options& o, given g) {
+  if (g.text != "iid" && g.text != "by-label") refuse(g, "iid or by-label");
+  o.split = g.text == "iid" ? data_split::iid : data_split::by_label;
+}
+
+inline void set_step_of(race_options& o, given g) {
+  auto const equals = g.text.find('=');
+  if (equals == g.text.npos || equals == 0) refuse(g, "ALGORITHM=STEP (as r_fast=0.05)");
+  auto const name = std::string{g.text.substr(0, equals)};
+  o.step_of.emplace_back(name, step_in({"the step that --step-of gives to " + name, g.text.substr(equals + 1)}));
+}
+
+inline void set_slow(race_options& o, given g) {
+  if (!o.slow) o.slow.emplace();
+  if (g.text != "none") o.slow->push_back(slow_in(g));
+}
+
+inline void set_loss(race_options& o, given g) {
+  constexpr auto right = std::string_view{"a probability from 0 (included) to 1 (excluded)"};
+  o.loss = number_in(g, 0, right);
+  if (o.loss >= 1) refuse(g, right);
+}
+
+inline void set_until(race_options& o, given g) {
+  o.until = duration_in(g);
+  if (o.until.count() == 0) refuse(g, "a time above 0");
+}
+
+inline void set_folder(std::string& folder, given g) {
+  if (g.text.empty()) refuse(g, "the name of a folder");
+  folder = g.text;
+}
+
+}  // namespace detail
+
+/// Rows in the order of --help. A row's default, if it has one, is given to `set` like what a user writes.
+[[nodiscard]] inline auto option_rows() -> std::vector<option_row> {
+  using o = race_options;
+  constexpr auto positive = "a whole number from 1 up";
+  return {
+      {"--algorithms", "A,B,C", "r_fast,ring_allreduce_sgd,m_synchronous_sgd,d_psgd",
+       "what races: r_fast, push_pull, s_ab, d_psgd, d_psgd_atc, ring_allreduce_sgd, m_synchronous_sgd",
+       detail::set_algorithms},
+      {"--driver", "sim|threads", "sim", "simulator in virtual time, or one thread a node in real time", detail::set_driver},
+      {"--nodes", "N", "", "nodes that compute gradients (default: 8, or as many as the topology's file has)",
+       [](o& x, given g) { x.nodes = count_in(g, 1, "a whole number from 1 up"); }},
+      {"--topology", "NAME", "binary-tree",
+       "line, ring, directed-ring, star, complete, binary-tree, exponential, random-regular:DEGREE[:SEED] or file:PATH",
+       [](o& x, given g) { x.topology = g.text; }},
+      {"--split", "iid|by-label", "by-label", "which samples a node holds: random ones, or those of few labels",
+       detail::set_split},
+      {"--data", "DIR", "/usr/share/datasets/fashion-mnist", "folder with the four IDX files, plain or gzipped",
+       [](o& x, given g) { detail::set_folder(x.data, g); }},
+      {"--batch", "B", "32", "samples of one gradient", [](o& x, given g) { x.batch = count_in(g, 1, positive); }},
+      {"--l2", "L", "0", "factor of the regularisation 1/2 |W|^2",
+       [](o& x, given g) { x.l2 = number_in(g, 0, "a number of 0 or more"); }},
+      {"--step", "S", "", "step of every algorithm (default: each algorithm's best of bench/sweep_steps.md)",
+       [](o& x, given g) { x.step = step_in(g); }},
+      {"--step-of", "ALG=S", "", "step of one algorithm; may be given several times", detail::set_step_of,
+       repeatable::yes},
+      {"--m", "M", "0", "gradients that a round of m_synchronous_sgd takes; 0: those of all nodes",
+       [](o& x, given g) { x.m = count_in(g, 0, "a whole number from 0 up"); }},
+      {"--compute", "MODEL", "lognormal:10ms,0.2",
+       "time of one gradient: fixed:TIME or lognormal:MEAN,COEFFICIENT_OF_VARIATION",
+       [](o& x, given g) { x.compute_text = g.text, x.compute = compute_in(g); }},
+      {"--slow", "NODE:FACTOR", "",
+       "a node whose gradients take FACTOR times as long, or none; may be given several times (default: the last node, 4 "
+       "times; with 8 nodes this is 7:4)",
+       detail::set_slow, repeatable::yes},
+      {"--latency", "T", "1ms", "of every link (ns, us, ms, s)", [](o& x, given g) { x.latency = duration_in(g); }},
+      {"--bandwidth", "R", "1Gbit", "of every link, in bit, kbit, Mbit or Gbit a second, or unlimited",
+       [](o& x, given g) { x.bandwidth_text = g.text, x.bits_per_second = rate_in(g); }},
+      {"--loss", "P", "0.1", "probability that a packet is lost, 0 to 1; where nothing may be lost it is sent again",
+       detail::set_loss},
+      {"--until", "T", "60s", "each algorithm runs so long on the driver's clock (ns, us, ms, s, min)", detail::set_until},
+      {"--measure-every", "T", "0", "time between two looks at loss and accuracy; 0: a 240th of --until",
+       [](o& x, given g) { x.measure_every = duration_in(g); }},
+      {"--target-loss", "L", report::shortest(default_target_loss), "training loss that the times are taken to",
+       [](o& x, given g) { x.target_loss = number_in(g, -1e300, "a number"); }},
+      {"--seed", "S", "1", "of the split, the mini-batches and the scenario",
+       [](o& x, given g) { x.seed = count_in(g, 0, "a whole number from 0 up"); }},
+      {"--threads", "K", "2", "threads that compute the simulator's gradients; results do not depend on it",
+       [](o& x, given g) {
+         auto const right = std::string_view{"a whole number from 1 to 256"};
+         if (count_in(g, 1, right) > 256) refuse(g, right);
+         x.threads = static_cast<unsigned>(count_in(g, 1, right));
+       }},
+      {"--out", "DIR", ".", "folder for race.csv, race.json and race.svg; made where it is missing",
+       [](o& x, given g) { detail::set_folder(x.out, g); }},
+  };
+}
+
+/// All defaults.
+[[nodiscard]] inline auto default_options() -> race_options {
+  race_options options;
+  for (auto const& row : option_rows()) {
+    if (!row.initial.empty()) row.set(options, {row.name, row.initial});
+  }
+  return options;
+}
+
+}  // namespace rubato::examples

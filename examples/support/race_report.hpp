@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+// What race says and writes: a paragraph before, a table after, and three files that appear whole or not at all.
+#pragma once
+
+#include <cstdio>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include <rubato/report.hpp>
+#include <rubato/report/nlohmann_json.hpp>
+
+#include "support/race_run.hpp"
+
+namespace rubato::examples {
+
+namespace detail {
+
+inline auto duration_text(std::chrono::nanoseconds d) -> std::string {
+  auto const ns = static_cast<double>(d.count());
+  if (ns == 0) return "0 s";
+  if (d.count() % 1'000'000'000 == 0) return std::to_string(d.count() / 1'000'000'000) + " s";
+  if (ns < 1e3) return report::shortest(ns) + " ns";
+  if (ns < 1e6) return report::shortest(ns / 1e3) + " us";
+  if (ns < 1e9) return report::shortest(ns / 1e6) + " ms";
+  return report::shortest(ns / 1e9) + " s";
+}
+
+inline auto slow_text(race_options const& o) -> std::string {
+  if (o.slow->empty()) return "no node is slower than the others";
+  std::string text;
+  for (auto const& [node, factor] : *o.slow) {
+    text += (text.empty() ? "node " : ", node ") + std::to_string(node) + " takes " + report::shortest(factor) +
+            " times as long";
+  }
+  return text;
+}
+
+inline auto steps_text(race_plan const& plan) -> std::string {
+  std::string text;
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + plan.options.algorithms[i] + " " + report::shortest(plan.steps[i].step);
+  }
+  return text;
+}
+
+}  // namespace detail
+
+/// One paragraph: what runs on what, where, and for how long.
+[[nodiscard]] inline auto scenario_text(race_plan const& plan, problem::train_and_test const& data) -> std::string {
+  auto const& o = plan.options;
+  auto const simulated = o.driver == race_driver::sim;
+  return "Softmax regression on " + o.data + " (" + std::to_string(data.train.samples()) + " training and " +
+         std::to_string(data.test.samples()) + " test samples, " + std::to_string(data.train.width()) +
+         " features, standardised), split " + (o.split == data_split::iid ? "at random" : "by label") + " over " +
+         std::to_string(*o.nodes) + " nodes, batch " + std::to_string(o.batch) + ", l2 " + report::shortest(o.l2) +
+         ". Network: " + plan.network.name() + "; links with latency " + detail::duration_text(o.latency) + ", " +
+         o.bandwidth_text + (o.bits_per_second > 0 ? "/s" : "") + " and " + report::shortest(100 * o.loss) +
+         " % loss. A gradient takes " + o.compute_text + "; " + detail::slow_text(o) + ". " +
+         (simulated ? "Simulated" : "One thread a node, in real time") + ", " + detail::duration_text(o.until) +
+         (simulated ? " of virtual time" : "") + " an algorithm, seed " + std::to_string(o.seed) + ", target loss " +
+         report::shortest(o.target_loss) + ". Steps: " + detail::steps_text(plan) + ".\n";
+}
+
+/// The options as the run took them, units in the names; the steps by algorithm.
+[[nodiscard]] inline auto json_of(race_plan const& plan) -> nlohmann::ordered_json {
+  auto const& o = plan.options;
+  auto steps = nlohmann::ordered_json::object();
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) steps[o.algorithms[i]] = plan.steps[i].step;
+  auto slow = nlohmann::ordered_json::array();
+  for (auto const& [node, factor] : *o.slow) slow.push_back({{"node", node}, {"factor", factor}});
+  return {{"algorithms", o.algorithms},
+          {"driver", o.driver == race_driver::sim ? "sim" : "threads"},
+          {"nodes", *o.nodes},
+          {"topology", o.topology},
+          {"split", o.split == data_split::iid ? "iid" : "by-label"},
+          {"data", o.data},
+          {"batch", o.batch},
+          {"l2", o.l2},
+          {"steps", std::move(steps)},
+          {"m", o.m},
+          {"compute", o.compute_text},
+          {"slow", std::move(slow)},
+          {"latency_s", report::seconds_of(o.latency)},
+          {"bandwidth", o.bandwidth_text},
+          {"loss", o.loss},
+          {"until_s", report::seconds_of(o.until)},
+          {"measure_every_s", report::seconds_of(o.measure_every)},
+          {"target_loss", o.target_loss},
+          {"seed", o.seed},
+          {"threads", o.threads}};
+}
+
+/// Writes race.csv and race.json, both or neither, and race.svg where gnuplot can draw it. Returns what to tell of it.
+[[nodiscard]] inline auto write_results(race_plan const& plan, std::span<run_result const> results) -> std::string {
+  auto const folder = std::filesystem::path{plan.options.out};
+  report::atomic_file csv{folder / "race.csv"};
+  report::atomic_file json{folder / "race.json"};
+  csv.write(report::history_csv(results));
+  json.write(report::json_text(report::json_report(json_of(plan), results)));
+  csv.flush();
+  json.flush();
+  csv.commit();
+  json.commit();
+  auto const written = "Wrote " + (folder / "race.csv").string() + ", " + (folder / "race.json").string();
+  report::plot_options look;
+  look.target_loss = plan.options.target_loss;
+  look.title = "race: loss and accuracy against " + std::string{plan.options.driver == race_driver::sim ? "virtual " : ""} +
+               "time";
+  auto const plot = report::write_plot(folder / "race.svg", results, look);
+  if (plot.status == report::plot_status::drawn) return written + " and " + (folder / "race.svg").string() + ".\n";
+  return written + "; no race.svg: " + plot.sentence + ". A plot can be made from " + (folder / "race.csv").string() +
+         " (columns algorithm, time_s, loss, accuracy).\n";
+}
+
+}  // namespace rubato::examples

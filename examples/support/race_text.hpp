@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// What race's options may say, read strictly: a whole text is one value, or a sentence says what would have been right.
+#pragma once
+
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/sim/compute.hpp>
+
+namespace rubato::examples {
+
+/// An option's name and what stands after it.
+struct given {
+  std::string_view option;
+  std::string_view text;
+};
+
+[[noreturn]] inline void refuse(given g, std::string_view right) {
+  throw config_error{std::string{g.option} + " must be " + std::string{right} + ", not '" + std::string{g.text} + "'"};
+}
+
+/// A number and the letters right behind it; nothing if the text does not begin with a number.
+struct quantity {
+  double value = 0;
+  std::string_view unit;
+};
+[[nodiscard]] inline auto quantity_in(std::string_view text) -> std::optional<quantity> {
+  quantity q;
+  auto const* const end = text.data() + text.size();
+  auto const read = std::from_chars(text.data(), end, q.value);
+  if (read.ec != std::errc{}) return std::nullopt;
+  q.unit = {read.ptr, static_cast<std::size_t>(end - read.ptr)};
+  return q;
+}
+
+/// A finite number; `least` is still allowed.
+[[nodiscard]] inline auto number_in(given g, double least, std::string_view right) -> double {
+  auto const q = quantity_in(g.text);
+  if (!q || !q->unit.empty() || !std::isfinite(q->value) || !(q->value >= least)) refuse(g, right);
+  return q->value;
+}
+
+[[nodiscard]] inline auto step_in(given g) -> double {
+  constexpr auto right = std::string_view{"a positive number"};
+  auto const step = number_in(g, 0, right);
+  if (step == 0) refuse(g, right);
+  return step;
+}
+
+[[nodiscard]] inline auto count_in(given g, std::uint64_t least, std::string_view right) -> std::uint64_t {
+  std::uint64_t count = 0;
+  auto const* const end = g.text.data() + g.text.size();
+  auto const read = std::from_chars(g.text.data(), end, count);
+  if (read.ec != std::errc{} || read.ptr != end || count < least) refuse(g, right);
+  return count;
+}
+
+/// 250us, 1.5ms, 60s, 2min; 0 needs no unit.
+[[nodiscard]] inline auto duration_in(given g) -> std::chrono::nanoseconds {
+  constexpr auto right = std::string_view{"a time of 0 or more with one of the units ns, us, ms, s and min (as 1.5ms)"};
+  constexpr std::pair<std::string_view, double> units[] = {
+      {"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"min", 60e9}};
+  auto const q = quantity_in(g.text);
+  if (!q || !(q->value >= 0)) refuse(g, right);
+  if (q->value == 0 && q->unit.empty()) return {};
+  for (auto const& [unit, scale] : units) {
+    if (unit != q->unit) continue;
+    if (q->value * scale > 9e18) refuse(g, "a time of at most 9e9 s");
+    return std::chrono::nanoseconds{std::llround(q->value * scale)};
+  }
+  refuse(g, right);
+}
+
+/// Bits a second: 100Mbit, 1Gbit; 0 stands for "unlimited".
+[[nodiscard]] inline auto rate_in(given g) -> double {
+  constexpr auto right = std::string_view{"a positive rate in bit, kbit, Mbit or Gbit a second (as 1Gbit), or unlimited"};
+  constexpr std::pair<std::string_view, double> units[] = {{"bit", 1}, {"kbit", 1e3}, {"Mbit", 1e6}, {"Gbit", 1e9}};
+  if (g.text == "unlimited") return 0;
+  auto const q = quantity_in(g.text);
+  if (!q || !(q->value > 0) || !std::isfinite(q->value)) refuse(g, right);
+  for (auto const& [unit, scale] : units) {
+    if (q->unit == unit) return q->value * scale;
+  }
+  refuse(g, right);
+}
+
+/// lognormal:MEAN,VARIATION or fixed:TIME.
+[[nodiscard]] inline auto compute_in(given g) -> sim::compute_model {
+  constexpr auto right = std::string_view{"fixed:TIME or lognormal:MEAN,COEFFICIENT_OF_VARIATION (as lognormal:10ms,0.2)"};
+  auto const colon = g.text.find(':');
+  auto const comma = g.text.find(',');
+  auto const shape = g.text.substr(0, colon);
+  if (colon == g.text.npos) refuse(g, right);
+  auto const time = duration_in({g.option, g.text.substr(colon + 1, comma - colon - 1)});
+  if (time.count() == 0) refuse(g, "a model with a time above 0, for nothing else moves the clock");
+  if (shape == "fixed" && comma == g.text.npos) return sim::fixed(time);
+  if (shape != "lognormal" || comma == g.text.npos) refuse(g, right);
+  return sim::lognormal(time, number_in({g.option, g.text.substr(comma + 1)}, 0, right));
+}
+
+/// "7:4" as node and factor.
+[[nodiscard]] inline auto slow_in(given g) -> std::pair<std::uint32_t, double> {
+  constexpr auto right = std::string_view{"NODE:FACTOR with a factor above 0 (as 7:4), or none"};
+  auto const colon = g.text.find(':');
+  if (colon == g.text.npos) refuse(g, right);
+  auto const factor = number_in({g.option, g.text.substr(colon + 1)}, 0, right);
+  auto const node = count_in({g.option, g.text.substr(0, colon)}, 0, right);
+  if (factor == 0 || node > std::numeric_limits<std::uint32_t>::max()) refuse(g, right);
+  return {static_cast<std::uint32_t>(node), factor};
+}
+
+/// The parts of a text between commas.
+[[nodiscard]] inline auto list_in(std::string_view text) -> std::vector<std::string> {
+  std::vector<std::string> parts;
+  while (true) {
+    auto const comma = text.find(',');
+    parts.emplace_back(text.substr(0, comma));
+    if (comma == text.npos) return parts;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+}  // namespace rubato::examples

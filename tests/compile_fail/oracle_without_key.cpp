@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+// A problem must take the key that names its mini-batch.
+// illegal: int
+// legal:   rubato::sample_key
+// error:   gradient_oracle
+#include <rubato/algorithm/aliases.hpp>
+#include <rubato/backend/host.hpp>
+#include <rubato/run/assemble.hpp>
+#include <rubato/topology/builders.hpp>
+
+struct mine {
+  auto dimension() const -> std::size_t { return 1; }
+  auto gradient(rubato::backend::host<float>&, std::span<float const>, SUBJECT, std::span<float>) const -> double {
+    return 0;
+  }
+};
+
+auto build() { return rubato::assemble<rubato::r_fast<rubato::backend::host<float>>>(rubato::topology::ring(3), mine{}, {}); }

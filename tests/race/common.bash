@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+# What the tests of race share. Each runs in a folder of its own; sourced by tests/race/*.sh.
+failures=0
+
+fail() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+finish() {
+  ((failures == 0)) && echo "ok" || echo "$failures failed"
+  exit $((failures > 0))
+}
+
+# big_endian NUMBER...: each as 4 bytes.
+big_endian() {
+  local n
+  for n in "$@"; do printf "\\x$(printf %02x $((n >> 24 & 255)))\\x$(printf %02x $((n >> 16 & 255)))\\x$(printf %02x $((n >> 8 & 255)))\\x$(printf %02x $((n & 255)))"; done
+}
+
+# pixels SAMPLES SHIFT: 4 x 4 images; label k % 10 lights pixel k % 10, the others are noise from a small generator.
+pixels() {
+  local text
+  text=$(awk -v samples="$1" -v state="$2" 'BEGIN {
+    for (k = 0; k < samples; ++k) for (p = 0; p < 16; ++p) {
+      state = (state * 1103515 + 12345) % 2147483; v = state % 190; if (p == k % 10) v += 60; printf "\\0%o", v
+    } }')
+  printf '%b' "$text"
+}
+labels() {
+  local text
+  text=$(awk -v samples="$1" 'BEGIN { for (k = 0; k < samples; ++k) printf "\\0%o", k % 10 }')
+  printf '%b' "$text"
+}
+
+# tiny_data FOLDER: the four files, 200 training and 50 test samples.
+tiny_data() {
+  mkdir -p "$1"
+  { big_endian 0x803 200 4 4; pixels 200 1; } >"$1/train-images-idx3-ubyte"
+  { big_endian 0x801 200; labels 200; } >"$1/train-labels-idx1-ubyte"
+  { big_endian 0x803 50 4 4; pixels 50 7; } >"$1/t10k-images-idx3-ubyte"
+  { big_endian 0x801 50; labels 50; } >"$1/t10k-labels-idx1-ubyte"
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+// In lock-step every order must be its dense matrix form. Checks (G.D) (G.W) (G.T) (G.C) (G.A) of
+// algorithm/gradient_tracking.hpp against matrices that know nothing of nodes.
+#include <rubato/algorithm/aliases.hpp>
+
+#include <string>
+
+#include <rubato/backend/host.hpp>
+#include <rubato/topology/builders.hpp>
+
+#include "support/catch.hpp"
+#include "support/dense.hpp"
+#include "support/lockstep.hpp"
+
+namespace {
+
+using namespace rubato;
+using test::matrix;
+using reference = backend::host<double>;
+
+auto networks() -> std::vector<topology::pair> {
+  return {topology::binary_tree(7), topology::star(5), topology::ring(6), topology::exponential(6),
+          {topology::directed_ring(5), topology::exponential(5)}, topology::line(2), topology::line(1)};
+}
+
+constexpr auto rounds = 100;
+
+/// Runs `Node` in lock-step beside step(x), which takes the models of one round to those of the next.
+template<class Node, class Make>
+void compare(topology::pair const& network, Make make) {
+  auto const q = problem::quadratic::random(network.nodes(), 5, 42);
+  typename Node::options options{};
+  options.step = 0.05;
+  auto made = assemble<Node>(network, q, options);
+  auto const dense = test::dense_network{Node::arrange(network)};
+  auto advance = make(dense, q, made.raw_step);
+  auto nodes = test::lockstep{std::move(made)};
+  matrix x = matrix::Zero(test::index_of(q.nodes()), test::index_of(q.dimension()));
+  auto worst = 0.0;
+  for (int k = 0; k < rounds; ++k) {
+    for (std::size_t i = 0; i < q.nodes(); ++i) worst = std::max(worst, test::distance(nodes.point(i), test::row(x, i)));
+    nodes.round();
+    x = advance(x);
+  }
+  INFO(network.name());
+  CHECK(worst < 1e-12 * (1 + x.cwiseAbs().maxCoeff()));
+  CHECK(x.cwiseAbs().maxCoeff() > 0.01);
+}
+
+TEST_CASE("push_pull in lock-step is y+ = A (y + g_new - g), x+ = W (x - gamma y) (G.D) (G.W) (G.T) (G.C) (G.A)") {
+  for (auto const& network : networks()) {
+    compare<push_pull<reference>>(network, [](auto const& m, auto const& q, double gamma) {
+      return [=, y = matrix{}, g = matrix{}](matrix const& x) mutable -> matrix {
+        matrix const fresh = test::gradients(q, x);
+        if (y.size() == 0) y = fresh;
+        else y = m.a * (y + fresh - g);
+        g = fresh;
+        return m.w * (x - gamma * y);
+      };
+    });
+  }
+}
+
+TEST_CASE("s_ab in lock-step is x+ = W x - gamma y, y+ = A y + g_new - g") {
+  for (auto const& network : networks()) {
+    compare<s_ab<reference>>(network, [](auto const& m, auto const& q, double gamma) {
+      return [=, y = matrix{}, g = matrix{}](matrix const& x) mutable -> matrix {
+        matrix const fresh = test::gradients(q, x);
+        if (y.size() == 0) y = fresh;
+        else y = m.a * y + fresh - g;
+        g = fresh;
+        return m.w * x - gamma * y;
+      };
+    });
+  }
+}
+
+TEST_CASE("d_psgd in lock-step is x+ = W x - gamma g(x)") {
+  for (auto const& network : networks()) {
+    compare<d_psgd<reference>>(network, [](auto const& m, auto const& q, double gamma) {
+      return [=](matrix const& x) -> matrix { return m.w * x - gamma * test::gradients(q, x); };
+    });
+  }
+}
+
+TEST_CASE("d_psgd_atc in lock-step is x+ = W (x - gamma g(x))") {
+  for (auto const& network : networks()) {
+    compare<d_psgd_atc<reference>>(network, [](auto const& m, auto const& q, double gamma) {
+      return [=](matrix const& x) -> matrix { return m.w * (x - gamma * test::gradients(q, x)); };
+    });
+  }
+}
+
+/// R-FAST with all nodes acting at the same instants: messages of one round are there in the next.
+/// `early`: v is posted before the gradient, so it is one round fresher than the late one.
+struct dense_r_fast {
+  test::dense_network m;
+  problem::quadratic q;
+  double gamma;
+  bool early;
+  matrix z{}, g{}, v{}, posted_v{}, arrived_v{}, rho{}, consumed{}, arrived_rho{};
+
+  auto operator()(matrix const& x) -> matrix {
+    matrix const fresh = test::gradients(q, x);
+    auto const others_w = matrix(m.w - matrix(m.w.diagonal().asDiagonal()));
+    auto const others_a = matrix(m.a - matrix(m.a.diagonal().asDiagonal()));
+    if (z.size() == 0) {
+      z = fresh;
+      v = arrived_v = posted_v = x;
+      rho = consumed = arrived_rho = matrix::Zero(x.rows(), x.cols());
+    } else {
+      z = z - g + fresh;                                                       // (G.T)
+      z += arrived_rho - consumed;                                             // (G.C), summed over in-edges
+      consumed = arrived_rho;
+      rho += others_a * z;                                                     // (G.A)
+      z = m.a.diagonal().asDiagonal() * z;
+      if (!early) posted_v = v;
+    }
+    g = fresh;
+    v = x - gamma * z;                                                         // (G.D)
+    matrix const next = m.w.diagonal().asDiagonal() * v + others_w * arrived_v;  // (G.W)
+    if (early) posted_v = v;
+    arrived_v = posted_v;
+    arrived_rho = rho;
+    return next;
+  }
+};
+
+TEST_CASE("r_fast in lock-step is its dense form with v posted before the gradient (G.D) (G.W) (G.T) (G.C) (G.A)") {
+  for (auto const& network : networks()) {
+    compare<r_fast<reference>>(network, [](auto const& m, auto const& q, double gamma) {
+      return dense_r_fast{m, q, gamma, true};
+    });
+  }
+}
+
+TEST_CASE("late_post in lock-step is the same with v posted together with rho") {
+  for (auto const& network : networks()) {
+    compare<gradient_tracking<reference, order::late_post>>(network, [](auto const& m, auto const& q, double gamma) {
+      return dense_r_fast{m, q, gamma, false};
+    });
+  }
+}
+
+/// Gradient descent in the arithmetic of T.
+template<class T>
+void compare_with_sgd() {
+  using node_type = r_fast<backend::host<T>, step::sgd, weighting::constant, ledger::floating>;
+  auto const q = problem::quadratic::random(1, 9, 5, {.spread = 3, .condition = 10, .noise = 0.3});
+  typename node_type::options options{};
+  options.step = 0.37;
+  options.seed = 11;
+  auto made = assemble<node_type>(topology::line(1), q, options);
+  auto const gamma = static_cast<T>(made.raw_step);
+  auto nodes = test::lockstep{std::move(made)};
+  std::vector<T> x(q.dimension(), T{0}), g(q.dimension());
+  backend::host<T> b;
+  for (std::uint64_t k = 0; k < 500; ++k) {
+    auto const point = nodes.body(0).template view<T>();
+    REQUIRE(std::equal(point.begin(), point.end(), x.begin()));
+    q.gradient(b, std::span<T const>{x}, {11, node_id{0}, k}, std::span<T>{g});
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = x[i] - gamma * g[i];
+    nodes.round();
+  }
+}
+
+TEST_CASE("r_fast on one node is SGD bit for bit (G.T)") {
+  compare_with_sgd<double>();
+  compare_with_sgd<float>();
+}
+
+}  // namespace

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/algorithm/m_synchronous_sgd.hpp>
+
+#include <cstdint>
+#include <vector>
+
+#include <rubato/backend/host.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/topology/builders.hpp>
+
+#include "support/catch.hpp"
+#include "support/lockstep.hpp"
+#include "support/refusal.hpp"
+
+using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+using node_type = m_synchronous_sgd<backend::host<double>>;
+using problem::quadratic;
+
+auto run(quadratic const& p, std::size_t m, sim::scenario const& s, until const& end) -> run_result {
+  return simulate(assemble<node_type>(topology::star(p.nodes()), p, {.step = 0.3, .m = m}), s, end);
+}
+
+/// x after so many steps along the mean gradient of the first `m` nodes.
+auto plain_sgd(quadratic const& p, std::size_t m, std::uint64_t steps) -> std::vector<double> {
+  std::vector<double> x(p.dimension(), 0.0);
+  for (std::uint64_t k = 0; k < steps; ++k) {
+    for (std::size_t c = 0; c < x.size(); ++c) {
+      double sum = 0;
+      for (std::size_t i = 0; i < m; ++i) sum += p.curvature(i, c) * (x[c] - p.centre(i, c));
+      x[c] -= 0.3 * sum / static_cast<double>(m);
+    }
+  }
+  return x;
+}
+
+auto values_of(shared_buffer const& b) -> std::vector<double> {
+  return {b.view<double>().begin(), b.view<double>().end()};
+}
+
+/// A worker and its server, driven by hand.
+struct by_hand {
+  assembly a = assemble<node_type>(topology::star(3), quadratic::random(3, 4, 5), {.step = 0.3, .m = 2});
+  outbox out{};
+
+  auto server() -> any_node& { return a.nodes[3]; }
+  /// Starts worker i and returns what it asks.
+  auto ask(std::size_t i) -> gradient_request {
+    out.clear();
+    a.nodes[i].start({}, out);
+    return *out.request;
+  }
+  /// The packet in which worker i sends this gradient.
+  auto answer(std::size_t i, gradient_request const& asked) -> packet {
+    out.clear();
+    a.nodes[i].on_gradient({}, a.oracle.evaluate(asked), out);
+    return out.packets.at(0);
+  }
+  void hand(any_node& to, packet const& p) {
+    out.clear();
+    hand_over(to, p, a.blocks.blocks(), out);
+  }
+};
+
+TEST_CASE("(M.X) with m = n the server takes steps along the mean gradient, whatever the speeds") {
+  auto const p = quadratic::random(4, 6, 1);
+  auto const end = until{.time = 1h, .gradients = 4 * 11};  // the last gradient is on its way: ten steps are done
+  auto const even = run(p, 0, {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}, end);
+  auto const weather = sim::scenario{.compute = sim::lognormal(10ms, 0.8).slow(2, 7.0),
+                                     .link = {.latency = 1ms, .loss = 0.2}};
+  auto const uneven = run(p, 4, weather, end);
+  auto const expected = plain_sgd(p, 4, 10);
+  for (std::size_t i = 0; i < 4; ++i) {
+    auto const x = values_of(even.models[i]);
+    for (std::size_t c = 0; c < x.size(); ++c) CHECK(x[c] == Approx(expected[c]).epsilon(1e-12));
+    CHECK(values_of(uneven.models[i]) == x);  // bit for bit: sums go by id
+  }
+}
+
+TEST_CASE("(M.G) a gradient travels with the version that it was computed at, and its loss") {
+  by_hand h;
+  auto const asked = h.ask(1);
+  auto const p = h.answer(1, asked);
+  CHECK(p.lane == channel::gradient);
+  CHECK(p.to == node_id{3});
+  CHECK(p.based_on == iteration{0});
+  CHECK(values_of(p.body) == values_of(h.a.oracle.evaluate(asked).value));
+  CHECK(p.extra.real(scalar_slot::loss) == h.a.oracle.evaluate(asked).loss);
+  REQUIRE(h.out.wait);
+  CHECK(h.out.wait->peer == node_id{3});
+  CHECK(h.out.wait->lane == channel::model);
+  CHECK(h.out.wait->number == iteration{1});
+}
+
+TEST_CASE("the server answers all workers when m gradients are in, and drops the late one") {
+  by_hand h;
+  std::vector<packet> sent;
+  for (std::size_t i = 0; i < 3; ++i) sent.push_back(h.answer(i, h.ask(i)));
+  h.hand(h.server(), sent[2]);
+  CHECK(h.out.packets.empty());
+  h.hand(h.server(), sent[2]);  // twice from one worker counts once
+  CHECK(h.out.packets.empty());
+  h.hand(h.server(), sent[0]);
+  CHECK(h.out.packets.size() == 3);
+  h.hand(h.server(), sent[1]);
+  CHECK(h.out.packets.empty());
+  CHECK(h.server().statistics().iterations == 1);
+  CHECK(h.server().statistics().dropped == 2);
+}
+
+TEST_CASE("a new model cancels the computation at the old one, whose gradient is not wanted any more") {
+  by_hand h;
+  auto const old = h.ask(1);
+  for (auto i : {std::size_t{0}, std::size_t{2}}) h.hand(h.server(), h.answer(i, h.ask(i)));
+  REQUIRE(h.out.packets.size() == 3);
+  auto const model = h.out.packets[1];
+  h.hand(h.a.nodes[1], model);
+  CHECK(h.out.cancel == old.id);
+  REQUIRE(h.out.request);
+  CHECK(h.out.request->id != old.id);
+  CHECK(h.out.request->point == model.body);  // by reference, no copy
+  CHECK(h.out.request->sample.draw == old.sample.draw + 1);
+  h.out.clear();
+  h.a.nodes[1].on_gradient({}, h.a.oracle.evaluate(old), h.out);
+  CHECK(h.out.packets.empty());
+  CHECK(h.a.nodes[1].statistics().dropped == 1);
+}
+
+TEST_CASE("with m < n a node that is always last is cancelled in every round, and its data do not count") {
+  auto const p = quadratic::random(4, 6, 1);
+  auto const result = run(p, 3, {.compute = sim::fixed(10ms).slow(3, 5.0), .link = {.latency = 1ms}},
+                          {.time = 1h, .gradients = 3 * 200});
+  CHECK(result.nodes[3].gradients == 0);
+  CHECK(result.nodes[0].gradients == 200);
+  CHECK(result.nodes[4].iterations == 199);  // the server; the last gradients are on their way
+  auto const expected = plain_sgd(p, 3, 199);
+  auto const x = values_of(result.models[3]);
+  for (std::size_t c = 0; c < x.size(); ++c) CHECK(x[c] == Approx(expected[c]).epsilon(1e-12));
+}
+
+TEST_CASE("with m < n and even speeds the gradients that come too late are counted as dropped") {
+  auto const result = run(quadratic::random(4, 6, 1), 3, {.compute = sim::fixed(10ms), .link = {.latency = 1ms}},
+                          {.time = 1h, .gradients = 4 * 51});
+  CHECK(result.nodes[4].iterations == 50);
+  CHECK(result.nodes[4].dropped == 50);
+}
+
+TEST_CASE("more gradients a round than there are workers are refused with both numbers") {
+  auto const sentence = refusal([] {
+    static_cast<void>(assemble<node_type>(topology::star(4), quadratic::random(4, 2, 1), {.step = 0.1, .m = 5}));
+  });
+  CHECK(says(sentence, "cannot take 5 gradients from 4 workers"));
+}
+
+TEST_CASE("a worker may leave while m others are left, but not while every one of them is needed") {
+  auto const leave = [](std::size_t m) {
+    auto a = assemble<node_type>(topology::star(3), quadratic::random(3, 4, 5), {.step = 0.3, .m = m});
+    outbox out;
+    neighbour_change change;
+    change.peer = node_id{1};
+    change.what = neighbour_change::edge::closes;
+    a.nodes[3].on_neighbours({}, change, out);
+    return out.failure ? out.failure->sentence : std::string{};
+  };
+  CHECK(leave(2).empty());
+  CHECK(says(leave(3), "node 1 left"));
+}
+
+}  // namespace
+}  // namespace rubato::test

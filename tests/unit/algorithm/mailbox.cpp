@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/algorithm/mailbox.hpp>
+
+#include <algorithm>
+#include <numeric>
+
+#include <rubato/backend/host.hpp>
+
+#include "support/catch.hpp"
+#include "support/for_all.hpp"
+
+namespace {
+
+using namespace rubato;
+using box_type = detail::mailbox<backend::host<float>, float>;
+
+constexpr std::size_t dimension = 150;
+
+/// Patches of vectors all of whose values are their iteration number.
+struct post_office {
+  block_partition blocks{dimension, 64};
+  backend::host<float> b;
+  box_type box;
+
+  auto accept(std::uint64_t number, range which, std::uint64_t own = 0) -> bool {
+    auto const r = blocks.values_of(which);
+    auto body = b.allocate<float>(r.size());
+    std::fill_n(body.data(), r.size(), static_cast<float>(number));
+    iteration const at{number};
+    patch p;
+    p.blocks = which;
+    p.numbers = {&at, 1};
+    p.body = std::move(body).publish();
+    return box.accept(b, blocks, p, own);
+  }
+  auto accept(std::uint64_t number) -> bool { return accept(number, {0, 3}); }
+  /// The value of each block; -1 if a block is torn.
+  auto values() -> std::vector<float> {
+    std::vector<float> of_block;
+    for (std::size_t k = 0; k < 3; ++k) {
+      auto const r = blocks.values_of({k, k + 1});
+      auto const* begin = box.values() + r.begin;
+      auto const same = std::all_of(begin, box.values() + r.end, [&](float v) { return v == *begin; });
+      of_block.push_back(same ? *begin : -1.0F);
+    }
+    return of_block;
+  }
+};
+
+TEST_CASE("the newest whole vector wins, and duplicates and older ones change nothing") {
+  post_office o;
+  CHECK(o.box.values() == nullptr);
+  CHECK(o.accept(3));
+  auto const* const first = o.box.values();
+  CHECK_FALSE(o.accept(3));
+  CHECK_FALSE(o.accept(2));
+  CHECK(o.box.values() == first);
+  CHECK(o.accept(5));
+  CHECK(o.values() == std::vector<float>{5, 5, 5});
+  CHECK(o.box.is_whole());
+}
+
+TEST_CASE("parts keep an iteration number for each block") {
+  post_office o;
+  CHECK(o.accept(2, {1, 2}));
+  CHECK(o.values() == std::vector<float>{0, 2, 0});
+  CHECK(o.accept(5, {0, 2}));
+  CHECK_FALSE(o.accept(4, {1, 2}));
+  CHECK(o.values() == std::vector<float>{5, 5, 0});
+  CHECK(o.box.number() == iteration{0});
+  CHECK(o.accept(1, {2, 3}));
+  CHECK(o.box.number() == iteration{1});
+  CHECK(o.values() == std::vector<float>{5, 5, 1});
+}
+
+TEST_CASE("a whole vector between the parts' ages improves the blocks that are older only") {
+  post_office o;
+  o.accept(4, {0, 1});
+  o.accept(9, {1, 2});
+  CHECK(o.accept(6));
+  CHECK(o.values() == std::vector<float>{6, 9, 6});
+  CHECK_FALSE(o.accept(6));
+  CHECK(o.accept(10));
+  CHECK(o.values() == std::vector<float>{10, 10, 10});
+  CHECK(o.box.is_whole());
+}
+
+TEST_CASE("parts are laid over a whole vector without touching its body") {
+  post_office o;
+  o.accept(4);
+  auto const kept = o.box.whole();
+  CHECK(o.accept(5, {2, 3}));
+  CHECK(o.values() == std::vector<float>{4, 4, 5});
+  CHECK(std::all_of(kept.view<float>().begin(), kept.view<float>().end(), [](float v) { return v == 4.0F; }));
+}
+
+TEST_CASE("the order in which messages arrive between two activations does not matter, nor do repetitions") {
+  struct item {
+    std::uint64_t number;
+    range which;
+  };
+  test::for_all(200, [](random_stream& gen, std::uint64_t) {
+    std::vector<item> items;
+    for (std::uint64_t k = 1; k <= 8; ++k) {
+      auto const begin = gen.below(3);
+      items.push_back({k, gen.chance(0.3) ? range{0, 3} : range{begin, begin + 1 + gen.below(3 - begin)}});
+    }
+    post_office in_order, permuted;
+    for (auto const& i : items) in_order.accept(i.number, i.which);
+    for (std::size_t k = 0; k < 12; ++k) items.push_back(items[gen.below(8)]);
+    for (auto k = items.size(); k > 1; --k) std::swap(items[k - 1], items[gen.below(k)]);
+    for (auto const& i : items) permuted.accept(i.number, i.which);
+    REQUIRE(in_order.values() == permuted.values());
+    REQUIRE(in_order.box.number() == permuted.box.number());
+  });
+}
+
+TEST_CASE("blocks that arrived together form runs") {
+  post_office o;
+  o.accept(1, {0, 2}, 7);
+  o.accept(1, {2, 3}, 8);
+  CHECK(o.box.uniform_end(0, 3) == 2);
+  CHECK(o.box.uniform_end(2, 3) == 3);
+  CHECK(o.box.of(2).arrived == 8);
+}
+
+TEST_CASE("an event channel hands out every message once and in order") {
+  post_office o;
+  for (std::uint64_t k = 1; k <= 3; ++k) {
+    auto body = o.b.allocate<float>(dimension);
+    std::fill_n(body.data(), dimension, static_cast<float>(k));
+    iteration const at{k};
+    patch p;
+    p.blocks = {0, 3};
+    p.numbers = {&at, 1};
+    p.body = std::move(body).publish();
+    o.box.enqueue(p, 0);
+  }
+  CHECK(o.box.number() == iteration{0});
+  for (std::uint64_t k = 1; k <= 3; ++k) {
+    CHECK(o.box.advance_to(iteration{k}));
+    CHECK(o.values()[0] == static_cast<float>(k));
+  }
+  CHECK_FALSE(o.box.advance_to(iteration{4}));
+  CHECK(o.values()[0] == 3.0F);
+}
+
+}  // namespace

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// Staleness weighting inside the pull: what is withheld from an old value goes to the node itself. Checks (G.W).
+#include <rubato/algorithm/aliases.hpp>
+
+#include <cmath>
+
+#include <rubato/backend/host.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/topology/builders.hpp>
+#include <rubato/weighting/polynomial.hpp>
+
+#include "support/catch.hpp"
+#include "support/lockstep.hpp"
+#include "support/refusal.hpp"
+
+namespace {
+
+using namespace rubato;
+using namespace std::chrono_literals;
+using weighted = r_fast<backend::host<double>, step::sgd, weighting::polynomial>;
+
+/// The same gradient for ever, from a first model of one's own.
+struct constant_slope {
+  double slope;
+  double first;
+  [[nodiscard]] auto dimension() const -> std::size_t { return 2; }
+  [[nodiscard]] auto initial() const -> std::vector<double> { return {first, -first}; }
+  template<backend::array_backend Backend>
+  auto gradient(Backend&, std::span<typename Backend::scalar const>, sample_key,
+                std::span<typename Backend::scalar> g) const -> double {
+    for (auto& v : g) v = slope;
+    return 0;
+  }
+};
+
+auto number_of(double value) -> shared_buffer {
+  backend::host<double> b;
+  auto x = b.allocate<double>(2);
+  x.data()[0] = x.data()[1] = value;
+  return std::move(x).publish();
+}
+
+TEST_CASE("the weight withheld from an old value goes to the node itself (G.W)") {
+  weighted::options options{};
+  options.step = 0.1;
+  options.scale = step_scale::raw;
+  options.weighting = weighting::polynomial{0.5};
+  auto made = assemble<weighted>(topology::both(topology::ring(2)), constant_slope{3.0, 1.0}, options);
+  auto& node = made.nodes[0];
+  outbox out;
+  node.start({}, out);
+  auto x = 1.0, z = 3.0;
+  auto const iterate = [&](double received, double age) {
+    auto const request = std::exchange(out.request, std::nullopt);
+    node.on_gradient({}, made.oracle.evaluate(*request), out);
+    auto const weight = 0.5 / std::sqrt(1 + age);
+    x = (1 - weight) * (x - 0.1 * z) + weight * received;
+    CHECK(node.estimate().view<double>()[0] == Approx(x).epsilon(1e-14));
+    z /= 2;  // what is pushed leaves, and the gradient does not change
+  };
+  iterate(1.0, 1);  // the common first model, one local iteration old
+  z = 1.5;
+  iterate(1.0, 2);
+  packet p;
+  p.from = node_id{1};
+  p.lane = channel::model;
+  p.number = iteration{9};
+  p.body = number_of(7.0);
+  test::hand_over(node, p, 1, out);
+  iterate(7.0, 0);
+  iterate(7.0, 1);
+  iterate(7.0, 2);
+}
+
+TEST_CASE("with equal models and no gradient, weighting moves nothing, whatever is lost or late (G.W)") {
+  weighted::options options{};
+  options.weighting = weighting::polynomial{1.0};
+  sim::scenario weather;
+  weather.compute = sim::lognormal(10ms, 0.5).slow(2, 10.0);
+  weather.link = {.latency = 5ms, .jitter = 20ms, .loss = 0.5};
+  auto const r = simulate(assemble<weighted>(topology::exponential(6), constant_slope{0.0, 0.7}, options), weather,
+                          {.time = 5s});
+  CHECK(r.models.size() == 6);
+  for (auto const& x : r.models) CHECK(x.view<double>()[0] == Approx(0.7).epsilon(1e-12));
+}
+
+TEST_CASE("a polynomial weighting falls from one and refuses a negative exponent") {
+  CHECK(weighting::polynomial{2.0}(0) == 1.0);
+  CHECK(weighting::polynomial{2.0}(3) == Approx(1.0 / 16));
+  CHECK(weighting::polynomial{0.0}(1000) == 1.0);
+  CHECK(test::says(test::refusal([] { weighting::polynomial{-1.0}; }), "exponent of a polynomial weighting"));
+  CHECK(test::says(test::refusal([] { weighting::polynomial{std::nan("")}; }), "exponent of a polynomial weighting"));
+}
+
+/// Counts the old as worthless.
+struct cutting {
+  static constexpr bool can_cut = true;
+  static constexpr bool depends_on_age = true;
+  [[nodiscard]] auto operator()(std::uint64_t age) const -> double { return age > 3 ? 0.0 : 1.0; }
+};
+
+TEST_CASE("a weighting that may cut the only in-edge of a node is refused, naming the node") {
+  using node_type = r_fast<backend::host<double>, step::sgd, cutting>;
+  auto const refused = [](topology::pair const& network) {
+    return test::refusal([&] { static_cast<void>(assemble<node_type>(network, constant_slope{1, 0}, {})); });
+  };
+  CHECK(test::says(refused(topology::binary_tree(4)), "node 1 has a single in-edge"));
+  CHECK(refused(topology::ring(4)).empty());
+}
+
+}  // namespace

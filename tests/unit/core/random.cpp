@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/core/random.hpp>
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace rubato;
+
+TEST_CASE("a stream is a function of its key on every platform") {
+  auto s = random_stream{1, 2, 3};
+  std::vector<std::uint64_t> const found{s.bits(), s.bits(), s.bits()};
+  CHECK(found == std::vector<std::uint64_t>{0x214d4c07ecfeaac5ULL, 0x6ff419cb83dfe1e6ULL, 0xf475ff91157f0556ULL});
+  auto again = random_stream{sample_key{1, node_id{2}, 3}};
+  CHECK(again.bits() == found[0]);
+}
+
+TEST_CASE("keys that differ in one word, or in the order of words, give other streams") {
+  auto const first = [](std::initializer_list<std::uint64_t> key) { return random_stream{key}.bits(); };
+  CHECK(first({1, 2, 3}) != first({1, 2, 4}));
+  CHECK(first({1, 2, 3}) != first({2, 1, 3}));
+  CHECK(first({1, 2, 3}) != first({1, 2}));
+  CHECK(first({0}) != first({0, 0}));
+}
+
+TEST_CASE("uniform numbers fill 0 to 1 evenly, without 1") {
+  auto s = random_stream{99};
+  std::array<int, 10> tenth{};
+  for (int k = 0; k < 100'000; ++k) {
+    auto const u = s.uniform();
+    REQUIRE((u >= 0.0 && u < 1.0));
+    ++tenth[static_cast<std::size_t>(10 * u)];
+  }
+  for (auto const count : tenth) CHECK(std::abs(count - 10'000) < 5 * 95);
+}
+
+TEST_CASE("below() is even over a bound that is no power of two, and never reaches it") {
+  auto s = random_stream{7};
+  std::array<int, 3> third{};
+  for (int k = 0; k < 30'000; ++k) ++third[s.below(3)];
+  for (auto const count : third) CHECK(std::abs(count - 10'000) < 5 * 82);
+  for (int k = 0; k < 100; ++k) REQUIRE(s.below(1) == 0);
+}
+
+TEST_CASE("normal numbers have mean zero, variance one and normal tails") {
+  auto s = random_stream{5};
+  auto sum = 0.0, squares = 0.0;
+  auto beyond_two = 0;
+  constexpr auto draws = 100'000;
+  for (int k = 0; k < draws; ++k) {
+    auto const x = s.normal();
+    REQUIRE(std::isfinite(x));
+    sum += x;
+    squares += x * x;
+    beyond_two += std::abs(x) > 2 ? 1 : 0;
+  }
+  CHECK(std::abs(sum) / draws < 5 / std::sqrt(draws));
+  CHECK(squares / draws == Approx(1.0).epsilon(0.03));
+  CHECK(beyond_two == Approx(0.0455 * draws).epsilon(0.08));
+}
+
+}  // namespace

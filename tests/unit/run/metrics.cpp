@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/run/metrics.hpp>
+
+#include <cmath>
+#include <vector>
+
+#include <rubato/backend/host.hpp>
+#include <rubato/problem/quadratic.hpp>
+
+#include "support/catch.hpp"
+
+namespace rubato::test {
+namespace {
+
+template <class T>
+auto vector_of(std::vector<T> const& values) -> shared_buffer {
+  auto b = backend::host<T>{}.template allocate<T>(values.size());
+  std::copy(values.begin(), values.end(), b.data());
+  return std::move(b).publish();
+}
+
+auto to(std::size_t peer, std::vector<double> total) -> tracking_audit::edge {
+  return {to_node(peer), channel::tracker, std::move(total)};
+}
+
+TEST_CASE("the consensus distance is the root mean square over nodes of the distance from the mean model") {
+  // Mean (2, 0); squared distances 1 + 4, 1 + 4, 0 + 16 / ... by hand: (1,2), (3,2), (2,-4).
+  std::vector<shared_buffer> const models{vector_of<double>({1, 2}), vector_of<double>({3, 2}),
+                                          vector_of<double>({2, -4})};
+  CHECK(consensus_distance(models) == Approx(std::sqrt((5.0 + 5.0 + 16.0) / 3)).epsilon(1e-14));
+}
+
+TEST_CASE("nodes with equal models have a consensus distance of zero, as has no node at all") {
+  std::vector<shared_buffer> const same{vector_of<float>({1, 2, 4}), vector_of<float>({1, 2, 4})};
+  CHECK(consensus_distance(same) == 0);
+  CHECK(consensus_distance({}) == 0);
+}
+
+TEST_CASE("the tracking residual is what trackers, gradients and mass in flight fail to balance by") {
+  // z - g: (1, 0) and (0, -2); node 0 pushed (4, 7), of which node 1 consumed (5, 5): in flight (-1, 2). Sum (0, 0).
+  std::vector<tracking_audit> audits(2);
+  audits[0] = {false, {3, 1}, {2, 1}, {to(1, {4, 7})}, {}};
+  audits[1] = {false, {1, 0}, {1, 2}, {}, {to(0, {5, 5})}};
+  CHECK(tracking_residual(audits) == 0);
+  audits[1].tracker[1] += 0.25;
+  CHECK(tracking_residual(audits) == 0.25);
+  audits[0].tracker[0] -= 3;
+  CHECK(tracking_residual(audits) == 3);
+}
+
+TEST_CASE("mass on its way counts in full while the receiver has consumed nothing") {
+  std::vector<tracking_audit> audits(2);
+  audits[0] = {false, {-4}, {0}, {to(1, {4})}, {}};
+  audits[1] = {false, {0}, {0}, {}, {to(0, {})}};  // an empty total stands for zeros
+  CHECK(tracking_residual(audits) == 0);
+  audits[0].pushed[0].total = {};
+  CHECK(tracking_residual(audits) == 4);
+}
+
+TEST_CASE("totals of a fixed-point ledger that wrapped at 2^32 leave no residual") {
+  std::vector<tracking_audit> audits(2);
+  // Pushed 2^31 - 1 and 6 more, which is -2^31 + 5 as stored; consumed 2^31 - 1. Six units are in flight.
+  audits[0] = {true, {-6}, {0}, {to(1, {-2147483643.0})}, {}};
+  audits[1] = {true, {0}, {0}, {}, {to(0, {2147483647.0})}};
+  CHECK(tracking_residual(audits) == 0);
+  audits[0].fixed_point = false;
+  CHECK(tracking_residual(audits) > 4e9);
+}
+
+TEST_CASE("one node's residual balances its tracker with all that it pushed and consumed") {
+  // z - g + pushed - consumed = 2 - 5 + (4 + 1) - 2 = 0
+  tracking_audit a{false, {2}, {5}, {to(1, {4}), to(2, {1})}, {to(1, {2}), to(2, {})}};
+  CHECK(local_residual(a) == 0);
+  a.tracker[0] = 2.5;
+  CHECK(local_residual(a) == 0.5);
+}
+
+TEST_CASE("one node's residual is exact when its totals have wrapped, and finds a single unit") {
+  tracking_audit a{true, {-6}, {0}, {to(1, {-2147483643.0})}, {to(2, {2147483647.0})}};
+  CHECK(local_residual(a) == 0);
+  a.tracker[0] = -5;
+  CHECK(local_residual(a) == 1);
+}
+
+TEST_CASE("the loss is that of the mean model, and what a problem does not measure is not a number") {
+  auto const problem = problem::quadratic{{{1}, {1}}, {{0}, {4}}};
+  auto const looks = metrics{problem::any_oracle{backend::host<double>{}, problem}};
+  std::vector<shared_buffer> const models{vector_of<double>({0}), vector_of<double>({2})};
+  auto const m = looks.of_models(models, std::chrono::milliseconds{5});
+  CHECK(m.loss == Approx((0.5 * 1 + 0.5 * 9) / 2).epsilon(1e-14));  // F at x = 1
+  CHECK(m.consensus_distance == Approx(1).epsilon(1e-14));
+  CHECK(std::isnan(m.accuracy));
+  CHECK(m.at == std::chrono::milliseconds{5});
+}
+
+}  // namespace
+}  // namespace rubato::test
