@@ -122,8 +122,8 @@ inline void refuse_divergence(measurement const& first, measurement const& m) {
 
 namespace detail {
 
-/// Draws the bar and looks for divergence while a simulation runs.
-class race_watch : public sim::observer {
+/// Draws the bar and looks for divergence while a run goes on.
+class race_watch : public sim::observer, public thread_observer {
  public:
   race_watch(report::progress_bar& bar, std::chrono::nanoseconds until) : bar_{&bar}, until_{until} {}
   void measured(measurement const& m) override {
@@ -138,21 +138,18 @@ class race_watch : public sim::observer {
   std::optional<measurement> first_;
 };
 
-inline auto in_real_time(assembly a, race_plan const& plan, until const& end) -> run_result {
-  thread_options o;
-  o.interrupted = &interrupted;
-  auto result = run_threads(std::move(a), plan.scenario, end, o);
-  for (auto const& m : result.history) refuse_divergence(result.history.front(), m);
-  return result;
-}
-
 }  // namespace detail
 
 /// Runs one assembled algorithm to `end`; throws run_error.
 [[nodiscard]] inline auto run_one(assembly a, race_plan const& plan, until const& end, report::progress_bar& bar)
     -> run_result {
-  if (plan.options.driver == race_driver::threads) return detail::in_real_time(std::move(a), plan, end);
   detail::race_watch watch{bar, end.time};
+  if (plan.options.driver == race_driver::threads) {
+    thread_options o;
+    o.interrupted = &interrupted;
+    o.watching = &watch;
+    return run_threads(std::move(a), plan.scenario, end, o);
+  }
   return simulate(std::move(a), plan.scenario, end, sim::controls{&watch, &interrupted});
 }
 

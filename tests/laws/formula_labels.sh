@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # formula_labels.sh ROOT: each label such as (R.S2b) in the comment at the head of an algorithm's header stands again
-# at a line of code in that folder and in a test; a label at a line of code stands at the head of some header.
+# at a line of code in that folder, and in the name of a test or in the comment directly above one; a label at a line of
+# code stands at the head of some header.
 set -uo pipefail
 
 folder=$1/include/rubato/algorithm
@@ -21,14 +22,21 @@ awk '
   }
   FNR == 1 { head = FILENAME ~ /\/include\/rubato\/algorithm\// }
   head && !/^[ \t]*(\/\/|#|$)/ { head = 0 }        # the head ends where code begins
-  FILENAME !~ /\/include\/rubato\/algorithm\// { labels($0, in_test); next }
+  # A test is named from TEST_CASE to the brace; a comment counts only if no other line comes between.
+  FILENAME !~ /\/include\/rubato\/algorithm\// {
+    if (FNR == 1) { above = ""; naming = 0 }
+    if ($0 ~ /^[ \t]*(TEST_CASE|TEMPLATE_TEST_CASE|TEMPLATE_LIST_TEST_CASE|SCENARIO)[ \t]*\(/) { labels(above, in_test); naming = 1 }
+    if (naming) { labels($0, in_test); naming = $0 !~ /{[ \t]*$/ }
+    above = $0 ~ /^[ \t]*\/\// ? above $0 : ""
+    next
+  }
   head { labels($0, in_head); next }
   { labels($0, in_code) }
   END {
     for (label in in_head) {
       ++count
       if (!(label in in_code)) { print in_head[label] ": " label " stands at no line of code"; ++broken }
-      if (!(label in in_test)) { print in_head[label] ": " label " stands in no test"; ++broken }
+      if (!(label in in_test)) { print in_head[label] ": " label " stands in the name of no test"; ++broken }
     }
     for (label in in_code)
       if (!(label in in_head)) { print in_code[label] ": " label " stands at the head of no algorithm"; ++broken }

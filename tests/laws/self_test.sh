@@ -42,12 +42,17 @@ expect() {
   fi
 }
 
-# plant LAW WHAT FILE TEXT: the law fails when TEXT is added to FILE of the lawful tree.
+# plant LAW WHAT FILE TEXT [FILE TEXT...]: the law fails when each TEXT is added to its FILE of the lawful tree.
 plant() {
+  local law=$1 what=$2
+  shift 2
   lawful_tree
-  mkdir -p "$(dirname "$folder/tree/$3")"
-  printf '%b\n' "$4" >>"$folder/tree/$3"
-  expect fail "$2" bash "$laws/$1.sh" "$folder/tree" "${arguments[@]}"
+  while (($# > 0)); do
+    mkdir -p "$(dirname "$folder/tree/$1")"
+    printf '%b\n' "$2" >>"$folder/tree/$1"
+    shift 2
+  done
+  expect fail "$what" bash "$laws/$law.sh" "$folder/tree" "${arguments[@]}"
 }
 
 arguments=()
@@ -55,6 +60,8 @@ lawful_tree
 for law in include_graph formula_labels file_size; do
   expect pass "a lawful tree under $law" bash "$laws/$law.sh" "$folder/tree"
 done
+printf '// (A.S1) is what\n// this shows\nTEST_CASE("descends") {}\n' >"$folder/tree/tests/unit/a.cpp"
+expect pass "a label in the comment directly above a test" bash "$laws/formula_labels.sh" "$folder/tree"
 plant include_graph "the maths includes <thread>" include/rubato/step/sgd.hpp '#include <thread>'
 plant include_graph "the maths includes <atomic>, spelt with blanks" include/rubato/step/sgd.hpp ' #  include  <atomic>'
 plant include_graph "the maths reads a clock" include/rubato/core/ids.hpp 'auto t = std::chrono::steady_clock::now();'
@@ -71,6 +78,7 @@ plant include_graph "an include in quotes" include/rubato/run/x.hpp '#include "t
 plant include_graph "a folder nobody listed" include/rubato/misc/x.hpp 'int x();'
 plant formula_labels "a formula without code" include/rubato/algorithm/b.hpp '// (B.S1) x <- y\nint g();'
 plant formula_labels "a formula without a test" include/rubato/algorithm/b.hpp '// (B.S1) x <- y\nint g(); // (B.S1)'
+plant formula_labels "a formula that a test file speaks of, and no test" tests/unit/b.cpp '// (B.S1) and no TEST_CASE\n\nTEST_CASE("b") {\n  f(); // (B.S1)\n}\n// (B.S1)' include/rubato/algorithm/b.hpp '// (B.S1) x <- y\nint g(); // (B.S1)'
 plant formula_labels "code that names no formula" include/rubato/algorithm/b.hpp '// b\nint g(); // (A.S9)'
 plant file_size "a file of 701 lines" include/rubato/core/long.hpp "$(printf '//\\n%.0s' {1..701})"
 

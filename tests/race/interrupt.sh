@@ -7,18 +7,23 @@ race=$1
 . "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 rm -rf data && tiny_data data
 
+# Whether process PID runs an algorithm: only then has it a second thread (a node's, or one that computes gradients).
+runs_an_algorithm() { (($(find "/proc/$1/task" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l) > 1)); }
+
 # interrupt NAME OPTION...: starts a race that would take hours, waits until the first algorithm runs, interrupts it.
 # A shell without job control starts background programs with SIGINT ignored; env sets it right.
 interrupt() {
-  local name=$1 pid status
+  local name=$1 pid status polls
   shift
   rm -rf "$name"
   env --default-signal=INT "$race" --data data --out "$name" --until 100000s --measure-every 100s "$@" >"$name.txt" 2>"$name.err" &
   pid=$!
-  until grep -q 'Steps:' "$name.txt" 2>/dev/null; do
+  for ((polls = 0; polls < 2400; ++polls)); do
+    runs_an_algorithm "$pid" && break
     kill -0 "$pid" 2>/dev/null || break
     read -r -t 0.05 <> <(:) || true
   done
+  ((polls < 2400)) || fail "$name: no algorithm began within $polls polls"
   kill -INT "$pid" 2>/dev/null || fail "$name: race ended before it was interrupted: $(cat "$name.err")"
   wait "$pid"
   status=$?
@@ -29,6 +34,6 @@ interrupt() {
   tail -c 1 "$name/race.csv" | cmp -s - <(echo) || fail "$name: race.csv ends within a line"
   [[ -z $(find "$name" -name '*.partial*') ]] || fail "$name: unfinished files are left"
 }
-interrupt sim --algorithms r_fast,d_psgd
+interrupt sim --algorithms r_fast,d_psgd --threads 2
 interrupt threads --algorithms r_fast,d_psgd --driver threads --nodes 2 --slow none
 finish

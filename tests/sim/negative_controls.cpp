@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Each rule of gradient tracking is broken on purpose, in a small wrong node, and the checks must notice. (Sessions:
 // tests/property/sessions.cpp; plain float sums: tests/property/long_conservation.cpp.)
+#include <cmath>
 #include <cstdio>
 #include <memory>
 
@@ -125,6 +126,53 @@ TEST_CASE("the checker sees a sample that is redrawn") {
   auto const o = run<redrawing>(overtaking_links(10ms), 1s);
   CHECK(o.checker.complains_of("the tracking law is off"));
   CHECK(o.checker.worst() > 1e-3);
+}
+
+/// Rounds what stays as well as what leaves: half a unit may appear or vanish at every push.
+struct twice_rounding : ledger::fixed_point {
+  template<class T>
+  struct arithmetic : ledger::fixed_point::arithmetic<T> {
+    auto kept(std::int32_t z, T self_weight, std::int32_t) const -> std::int32_t {
+      return static_cast<std::int32_t>(std::lrint(self_weight * static_cast<T>(z)));
+    }
+  };
+  template<class T>
+  [[nodiscard]] auto arithmetic_for(std::size_t block) const -> arithmetic<T> {
+    return {ledger::fixed_point::arithmetic_for<T>(block)};
+  }
+};
+
+template<class Ledger>
+auto run_in_fixed_point(mixing::plan const& believed) -> test::conservation_checker {
+  using node_type = r_fast<backend::host<float>, step::sgd, weighting::constant, Ledger>;
+  auto made = assemble<node_type>(topology::exponential(6), problem_of_controls(0.5), {.step = 0.06});
+  test::conservation_checker checker{made.blocks};
+  checker.knows(believed);
+  simulate(std::move(made), overtaking_links(10ms), {.time = 1s}, &checker);
+  return checker;
+}
+
+TEST_CASE("the checker sees a fixed-point ledger that rounds what it keeps as well as what it shares") {
+  auto const plan = mixing::tracking_plan(topology::exponential(6));
+  auto const right = run_in_fixed_point<ledger::fixed_point>(plan);
+  CHECK(right.complaints().empty());
+  CHECK(right.worst() == 0.0);
+  CHECK(right.columns_checked() > 100);
+  auto const wrong = run_in_fixed_point<twice_rounding>(plan);
+  CHECK(wrong.complains_of("the tracking law is off"));
+  CHECK(wrong.worst() >= 1.0);
+}
+
+TEST_CASE("the checker sees weights that are not stochastic, and pushes with other weights than the plan's") {
+  auto plan = mixing::tracking_plan(topology::exponential(6));
+  plan.nodes[2].pull_self += 0.01;
+  CHECK(run_in_fixed_point<ledger::fixed_point>(plan).complains_of("row of W of node 2 is not stochastic"));
+  plan = mixing::tracking_plan(topology::exponential(6));
+  plan.nodes[3].push_self += 0.01;
+  plan.nodes[3].push_to[0].weight -= 0.01;
+  auto const found = run_in_fixed_point<ledger::fixed_point>(plan);
+  CHECK_FALSE(found.complains_of("stochastic"));
+  CHECK(found.complains_of("push 3 -> 1 is not its column of A"));
 }
 
 TEST_CASE("without iteration numbers the law still holds, but the checker sees older values consumed") {

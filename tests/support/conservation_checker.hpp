@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/mixing/neighbourhood.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/sim/simulator.hpp>
 
@@ -29,17 +30,41 @@ inline auto widened(shared_buffer const& b) -> std::vector<double> {
 /// - sum z + sum (newest posted rho - consumed) = sum g: exactly in fixed point, otherwise within a tolerance relative
 ///   to sum |z| + sum |in flight|;
 /// - what is consumed is, block by block, a body that was really posted on that edge, and never an older one than before;
-/// - iteration numbers of posts rise, edge by edge and channel by channel; rho as audited is rho as last posted.
+/// - iteration numbers of posts rise, edge by edge and channel by channel; rho as audited is rho as last posted;
+/// - once it knows the plan: rows of W and columns of A are stochastic, and what a node posts is its column of A times
+///   what its tracker held, to the rounding of the ledger: so columns as they are used sum to one too.
 class conservation_checker : public sim::observer {
  public:
+  /// What a node does after a push before it stops: with push_pull it may consume at once.
+  enum class after_push : std::uint8_t { stops, consumes };
+
   explicit conservation_checker(block_partition blocks, double tolerance = 1e-10)
       : blocks_{blocks}, tolerance_{tolerance} {}
+
+  /// Checks the plan, and every push against it.
+  void knows(mixing::plan const& plan, after_push then = after_push::stops) {
+    plan_ = plan;
+    then_ = then;
+    for (auto const& n : plan.nodes) {
+      check_sum(n.pull_self, n.pull_from, "row of W", n.self);
+      check_sum(n.push_self, n.push_to, "column of A", n.self);
+    }
+  }
 
   void posted(instant, packet const& p) override {
     auto& newest = numbers_[{p.from, p.to, p.lane}];
     if (!(p.number > newest)) complain("post " + edge_text(p.from, p.to) + " repeats an iteration number");
     newest = p.number;
-    if (p.lane == channel::tracker) log_of(p.from, p.to).bodies.push_back(widened(p.body));
+    if (p.lane != channel::tracker) return;
+    auto& log = log_of(p.from, p.to);
+    log.bodies.push_back(widened(p.body));
+    auto const n = log.bodies.size();
+    auto& share = shares_[{p.from, p.to}];
+    share.resize(blocks_.values());
+    for (std::size_t c = 0; c < share.size(); ++c) {
+      auto const before = n < 2 ? 0.0 : value(log.bodies[n - 2], c);
+      share[c] = rubato::detail::in_flight(log.bodies[n - 1][c], before, p.body.kind() == element::i32);
+    }
   }
 
   void after_event(instant, node_id node, std::span<any_node const> nodes) override {
@@ -47,15 +72,20 @@ class conservation_checker : public sim::observer {
     audits_.resize(nodes.size());
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       if (!all && i != to_index(node)) continue;
+      auto const former = std::exchange(audits_[i], {});
       nodes[i].audit(audits_[i]);
       check_edges(i);
+      if (i == to_index(node) && !shares_.empty() && !plan_.nodes.empty()) check_column(i, former);
     }
+    shares_.clear();
     check_law();
   }
 
   [[nodiscard]] auto events() const -> std::uint64_t { return events_; }
   /// The largest residual of the law so far: units in fixed point, otherwise relative to sum |z| + sum |in flight|.
   [[nodiscard]] auto worst() const -> double { return worst_; }
+  /// How many pushes were compared with their column of A.
+  [[nodiscard]] auto columns_checked() const -> std::uint64_t { return columns_checked_; }
   [[nodiscard]] auto largest_in_flight() const -> double { return largest_in_flight_; }
   /// What was wrong, the first few times.
   [[nodiscard]] auto complaints() const -> std::vector<std::string> const& { return complaints_; }
@@ -87,6 +117,45 @@ class conservation_checker : public sim::observer {
   }
   void complain(std::string what) {
     if (complaints_.size() < 8) complaints_.push_back("event " + std::to_string(events_) + ": " + std::move(what));
+  }
+
+  void check_sum(double self, std::vector<mixing::weighted_edge> const& others, char const* what, node_id node) {
+    auto sum = self;
+    auto negative = self < 0;
+    for (auto const& w : others) {
+      sum += w.weight;
+      negative = negative || w.weight < 0;
+    }
+    if (negative || !(std::abs(sum - 1) < 1e-12))
+      complain("the " + std::string{what} + " of node " + std::to_string(to_index(node)) + " is not stochastic");
+  }
+
+  /// Each share is a_ji times what z held before the push: what it holds now, and what it gave away.
+  void check_column(std::size_t i, tracking_audit const& former) {
+    auto const& a = audits_[i];
+    auto const& column = plan_.nodes[i].push_to;
+    auto held = a.tracker;
+    for (auto const& [edge, share] : shares_) {
+      for (std::size_t c = 0; c < held.size(); ++c) held[c] += share[c];
+    }
+    for (std::size_t e = 0; e < a.consumed.size() && then_ == after_push::consumes; ++e) {
+      auto const known = e < former.consumed.size();
+      for (std::size_t c = 0; c < held.size(); ++c) {
+        held[c] -= rubato::detail::in_flight(value(a.consumed[e].total, c), known ? value(former.consumed[e].total, c) : 0.0,
+                                             a.fixed_point);
+      }
+    }
+    if (column.size() != shares_.size()) complain("node " + std::to_string(i) + " pushed to others than its column of A says");
+    for (auto const& w : column) {
+      auto const& share = shares_[{to_node(i), w.peer}];
+      auto const& rho = log_of(to_node(i), w.peer).bodies.back();
+      for (std::size_t c = 0; c < share.size(); ++c) {
+        auto const rounding = a.fixed_point ? 1 + 1e-6 * std::abs(held[c]) : 1e-12 * (std::abs(held[c]) + std::abs(rho[c]) + 1);
+        if (!(std::abs(share[c] - w.weight * held[c]) <= rounding))
+          complain("push " + edge_text(to_node(i), w.peer) + " is not its column of A times the tracker");
+      }
+    }
+    ++columns_checked_;
   }
 
   void check_edges(std::size_t i) {
@@ -154,6 +223,10 @@ class conservation_checker : public sim::observer {
 
   block_partition blocks_;
   double tolerance_;
+  mixing::plan plan_;
+  after_push then_ = after_push::stops;
+  std::map<std::pair<node_id, node_id>, std::vector<double>> shares_;  // of the event under way
+  std::uint64_t columns_checked_ = 0;
   std::map<lane_key, iteration> numbers_;
   std::map<std::pair<node_id, node_id>, edge_log> logs_;
   std::vector<tracking_audit> audits_;

@@ -2,10 +2,8 @@
 // Algorithms that wait, on real threads; and small nodes written to see what the driver does with each kind of effect.
 #include <rubato/run/threads.hpp>
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +16,7 @@
 
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
+#include "threads/scripted.hpp"
 
 using namespace std::chrono_literals;
 
@@ -71,68 +70,94 @@ TEST_CASE("a node that waits longer than the patience ends the run on threads, n
   CHECK(says(sentence, "node 0 has waited for chunk message 1 of node 1"));
 }
 
-/// Does in start and on_wakeup what a test says, and nothing else.
-struct scripted {
-  using script = void (*)(instant, outbox&, std::atomic<int>&);
-  script at_start{};
-  script at_wakeup{};
-  std::shared_ptr<std::atomic<int>> calls = std::make_shared<std::atomic<int>>(0);
-  double imbalance = 0;
-  shared_buffer model{};
-
-  static auto channels() -> std::span<channel_spec const> { return {}; }
-  void start(instant now, outbox& out) const { at_start(now, out, *calls); }
-  void on_patch(instant, patch const&, outbox&) const {}
-  void on_gradient(instant, gradient, outbox&) const {}
-  void on_wakeup(instant now, wakeup, outbox& out) const { at_wakeup(now, out, *calls); }
-  void on_neighbours(instant, neighbour_change const&, outbox&) const {}
-  [[nodiscard]] auto estimate() const -> shared_buffer { return model; }
-  [[nodiscard]] auto statistics() const -> node_statistics { return {}; }
-  void audit(tracking_audit& a) const { a = {false, {imbalance}, {0}, {}, {}}; }
-};
-
-auto only(scripted s) -> assembly {
-  auto x = space{}.allocate<double>(1);
-  x.data()[0] = 0;
-  s.model = std::move(x).publish();
-  assembly a;
-  a.peers = 1;
-  a.oracle = problem::any_oracle{space{}, quadratic{{{1}}, {{1}}}};
-  a.blocks = block_partition{1};
-  a.nodes.emplace_back(std::move(s));
-  return a;
-}
-
 TEST_CASE("a node on threads that waits for ever is named with peer, channel and number") {
-  auto const waits = [](instant, outbox& out, std::atomic<int>&) {
-    out.wait = waiting{node_id{3}, channel::tracker, iteration{7}};
-  };
-  auto const sentence = failure_of(only({.at_start = waits}), {.measure_every = 1ms}, {}, {.patience = 5ms});
+  auto const waits = [](instant, outbox& out) { out.wait = waiting{node_id{3}, channel::tracker, iteration{7}}; };
+  auto const sentence = failure_of(scripted_run({{.at_start = waits}}), {.measure_every = 1ms}, {}, {.patience = 5ms});
   CHECK(says(sentence, "node 0 has waited for tracker message 7 of node 3"));
 }
 
+/// Waits for this message from now on, and tells the other node of two.
+auto wait_and_tell(std::uint32_t self, channel lane, std::uint64_t number) {
+  return [=](instant now, outbox& out) {
+    auto const other = node_id{1 - self};
+    out.wait = waiting{other, lane, iteration{number}};
+    packet p;
+    p.from = node_id{self};
+    p.to = other;
+    p.number = iteration{number};
+    p.posted_at = now;
+    p.body = one_value();
+    out.packets.push_back(std::move(p));
+  };
+}
+/// The same when something comes, the first time.
+auto once(scripted::handler then) {
+  return [=, told = false](instant now, patch const&, outbox& out) mutable {
+    if (!std::exchange(told, true)) then(now, out);
+  };
+}
+/// By the second look all messages have come, and both nodes have waited longer than the patience.
+auto const rare_looks = sim::scenario{.link = {.latency = 1ms}, .measure_every = 500ms};
+
+TEST_CASE("of the nodes on threads that wait too long, the one that has waited longest is named") {
+  auto const sentence = failure_of(scripted_run({{.at_patch = once(wait_and_tell(0, channel::model, 1))},
+                                                 {.at_start = wait_and_tell(1, channel::model, 2)}}),
+                                   rare_looks, {}, {.patience = 50ms});
+  CHECK(says(sentence, "node 1 has waited for model message 2 of node 0"));
+}
+
+TEST_CASE("a wait on threads begins anew when it is for another channel, be it of the same peer and number") {
+  // Node 0 waits first, but for another message since node 1 has waited.
+  auto const sentence = failure_of(
+      scripted_run({{.at_start = wait_and_tell(0, channel::model, 1), .at_patch = once(wait_and_tell(0, channel::tracker, 1))},
+                    {.at_patch = once(wait_and_tell(1, channel::model, 2))}}),
+      rare_looks, {}, {.patience = 50ms});
+  CHECK(says(sentence, "node 1 has waited for model message 2 of node 0"));
+}
+
 TEST_CASE("a node on threads that cannot go on ends the run with its own sentence") {
-  auto const fails = [](instant, outbox& out, std::atomic<int>&) { out.failure = fault{"block 2 is out of range"}; };
-  CHECK(says(failure_of(only({.at_start = fails}), {}, {}), "block 2 is out of range"));
+  auto const fails = [](instant, outbox& out) { out.failure = fault{"block 2 is out of range"}; };
+  CHECK(says(failure_of(scripted_run({{.at_start = fails}}), {}, {}), "block 2 is out of range"));
 }
 
 TEST_CASE("a node on threads is woken at its time and not earlier") {
-  auto const ask = [](instant now, outbox& out, std::atomic<int>&) { out.wakeups.push_back({1, now + 5ms}); };
-  auto const again = [](instant now, outbox& out, std::atomic<int>& calls) {
+  auto const ask = [](instant now, outbox& out) { out.wakeups.push_back({1, now + 5ms}); };
+  auto const again = [calls = 0](instant now, outbox& out) mutable {
     if (now.since_start < 5ms * (calls + 1)) out.failure = fault{"woken early"};
     if (++calls == 3) out.failure = fault{"woken three times"};
     out.wakeups.push_back({1, now + 5ms});
   };
-  CHECK(says(failure_of(only({.at_start = ask, .at_wakeup = again}), {}, {}), "woken three times"));
+  CHECK(says(failure_of(scripted_run({{.at_start = ask, .at_wakeup = again}}), {}, {}), "woken three times"));
 }
 
-TEST_CASE("a tracker that does not balance is seen while threads run, not only at the end") {
-  auto const result = run_threads(only({.at_start = [](instant, outbox&, std::atomic<int>&) {}, .imbalance = 0.5}),
-                                  {.measure_every = 1ms}, {.time = 500ms});
-  auto seen = false;
-  for (std::size_t i = 0; i + 1 < result.history.size(); ++i) seen = seen || result.history[i].tracking_residual == 0.5;
-  CHECK(seen);
-  CHECK(result.history.back().tracking_residual == 0.5);
+TEST_CASE("a node on threads whose gradients take no time is woken all the same") {
+  auto const ask = [](instant now, outbox& out) {
+    out.wakeups.push_back({1, now + 1ms});
+    out.request = gradient_request{ticket{1}, one_value(), {}};
+  };
+  auto const next = [](instant, outbox& out) { out.request = gradient_request{ticket{1}, one_value(), {}}; };
+  auto const woken = [](instant, outbox& out) { out.failure = fault{"woken"}; };
+  CHECK(says(failure_of(scripted_run({{.at_start = ask, .at_wakeup = woken, .at_gradient = next}}),
+                        {.compute = sim::fixed(0ns)}, {.time = 5min}),
+             "woken"));
+}
+
+TEST_CASE("a gradient on threads that is cancelled before it has begun is never computed") {
+  // Both wake-ups are due together: the first asks, the second takes it back, a third ends the run.
+  auto const ask = [](instant now, outbox& out) {
+    for (std::uint32_t id = 1; id <= 2; ++id) out.wakeups.push_back({id, now + 1ms});
+  };
+  auto const woken = [calls = 0](instant now, outbox& out) mutable {
+    ++calls;
+    if (calls == 1) out.request = gradient_request{ticket{1}, one_value(), {}};
+    if (calls == 2) out.cancel = ticket{1};
+    if (calls == 2) out.wakeups.push_back({3, now + 5ms});
+    if (calls == 3) out.failure = fault{"nothing was computed"};
+  };
+  auto const computed = [](instant, outbox& out) { out.failure = fault{"a cancelled gradient came"}; };
+  CHECK(says(failure_of(scripted_run({{.at_start = ask, .at_wakeup = woken, .at_gradient = computed}}),
+                        {.compute = sim::fixed(0ns)}, {.time = 5min}),
+             "nothing was computed"));
 }
 
 }  // namespace

@@ -21,11 +21,15 @@
 #include <rubato/algorithm/options.hpp>
 #include <rubato/algorithm/order.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/ledger/concepts.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/step/concepts.hpp>
 #include <rubato/step/sgd.hpp>
+#include <rubato/synchrony/concepts.hpp>
 #include <rubato/synchrony/free.hpp>
+#include <rubato/weighting/concepts.hpp>
 #include <rubato/weighting/constant.hpp>
 
 namespace rubato {
@@ -37,11 +41,8 @@ namespace rubato {
 template<backend::array_backend Backend, class Order, class Step = step::sgd, class Weighting = weighting::constant,
          class Synchrony = synchrony::free, class Ledger = ledger::floating>
 class gossip {
-  static_assert(requires(Weighting const& w, std::uint64_t age) {
-                  { w(age) } -> std::convertible_to<double>;
-                  { Weighting::can_cut } -> std::convertible_to<bool>;
-                  { Weighting::depends_on_age } -> std::convertible_to<bool>;
-                }, "a weighting has can_cut, depends_on_age and a call that gives the factor, 0 to 1, for an age");
+  static_assert(step::check_step<Step, Backend>() && weighting::check_weighting<Weighting>() &&
+                synchrony::check_synchrony<Synchrony>() && ledger::check_ledger<Ledger, typename Backend::scalar>());
 
  public:
   using backend_type = Backend;
@@ -67,6 +68,8 @@ class gossip {
     if constexpr (tracks) return mixing::tracking_plan(network, Synchrony::waits ? mixing::mean_ages{0, 0} : mixing::mean_ages{});
     else return mixing::gossip_plan(network);
   }
+
+  static constexpr bool calibrates = tracks && Ledger::exact;  ///< agree() needs the first gradients
 
   /// Fixes what all nodes must agree on, from the largest |g_i(x0)| per block over all nodes.
   static void agree(options& o, block_partition const& blocks, std::span<double const> largest, std::size_t nodes) {
@@ -220,6 +223,7 @@ class gossip {
   std::vector<detail::sum_target<scalar, value>> out_table_;
 
   backend::raised_bits magnitudes_ = 0;  // of the last pass
+  range beyond_{};                       // the blocks in which it left the ledger's range
   std::size_t place_ = 0;
   std::uint64_t iterations_ = 0;
   std::uint64_t gradients_ = 0;

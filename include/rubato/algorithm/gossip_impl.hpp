@@ -162,7 +162,9 @@ auto RUBATO_GOSSIP::fill_tables(std::size_t block, streams& s) -> std::size_t {
       auto factor = e.open && e.box.values() != nullptr ? 1.0 : 0.0;
       if constexpr (Weighting::depends_on_age) {
         end = std::min(end, e.box.uniform_end(block, end));
-        factor *= options_.weighting(draws_ - e.box.of(block).arrived);
+        auto const left = static_cast<double>(options_.weighting(draws_ - e.box.of(block).arrived));
+        RUBATO_EXPECTS(left >= 0 && left <= 1, "a weighting gives a factor of 0 to 1 for every age");
+        factor *= left;
       }
       self_weight += (1 - factor) * e.weight;
       if (factor > 0) pull_table_.push_back({e.box.values(), static_cast<scalar>(factor * e.weight)});
@@ -209,7 +211,9 @@ void RUBATO_GOSSIP::run_list(order::actions_of<Actions...>, outbox& out) {
     auto const ledger = options_.ledger.template arithmetic_for<scalar>(block);
     auto const kernel = detail::gossip_kernel<scalar, value, decltype(ledger), decltype(rule), tracks, Actions...>{
         s, ledger, rule};
-    magnitudes_ |= backend_.sweep(blocks_.values_of({block, end}), kernel);
+    auto const raised = backend_.sweep(blocks_.values_of({block, end}), kernel);
+    if (Ledger::out_of_range(raised) && !Ledger::out_of_range(magnitudes_)) beyond_ = {block, end};
+    magnitudes_ |= raised;
     block = end;
   }
   // Published only now: what was read above may be the very bodies that these replace.
@@ -272,11 +276,20 @@ RUBATO_GOSSIP_TEMPLATE
 void RUBATO_GOSSIP::fail_if_out_of_range(outbox& out) {
   if constexpr (tracks) {
     if (!Ledger::out_of_range(magnitudes_)) return;
+    // Of the blocks swept together, the one that holds the largest number: in z, or in the gradient that came.
     tracking_audit a;
     audit(a);
-    auto worst = std::size_t{0};
-    for (std::size_t i = 0; i < a.tracker.size(); ++i) {
-      if (std::abs(a.tracker[i]) > std::abs(a.tracker[worst])) worst = i;
+    auto const fresh = g_new_.template view<scalar>();
+    auto const values = blocks_.values_of(beyond_);
+    auto worst = values.begin;
+    auto largest = -1.0;
+    for (auto i = values.begin; i < values.end; ++i) {
+      auto const ours = std::abs(a.tracker[i]) * options_.ledger.quantum(i / blocks_.block_values());
+      auto const theirs = fresh.empty() ? 0.0 : std::abs(static_cast<double>(fresh[i]));
+      if (std::isfinite(theirs) && std::max(ours, theirs) <= largest) continue;
+      largest = std::max(ours, theirs);
+      worst = i;
+      if (!std::isfinite(theirs)) break;
     }
     out.failure = fault{"node " + std::to_string(to_index(self_)) + ": " +
                         options_.ledger.range_sentence(worst / blocks_.block_values())};

@@ -82,15 +82,10 @@ struct gossip_kernel {
     if (list::has(order::action::push)) {
       for (std::size_t j = 0; j < s.sums_out.size; ++j) u += s.sums_out.entries[j].before == nullptr ? 1 : 2;
     }
-    return t * sizeof(T) + u * sizeof(U) + (list::has(order::action::descend) ? rule_bytes() : 0);
+    return t * sizeof(T) + u * sizeof(U) + (list::has(order::action::descend) ? Rule::bytes_per_value() : 0);
   }
 
  private:
-  [[nodiscard]] static constexpr auto rule_bytes() -> std::size_t {
-    if constexpr (requires { Rule::bytes_per_value; }) return Rule::bytes_per_value;
-    else return 0;
-  }
-
   template<order::action A, class At, class X, class Z>
   void apply(At& at, X& x, Z& z) const {
     using enum order::action;

@@ -22,6 +22,7 @@
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/step/concepts.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
 
@@ -31,6 +32,8 @@ namespace rubato {
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step = step::sgd>
 class m_synchronous_sgd {
+  static_assert(step::check_step<Step, Backend>());
+
  public:
   using backend_type = Backend;
   using scalar = typename Backend::scalar;
@@ -47,6 +50,7 @@ class m_synchronous_sgd {
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
     return mixing::server_plan(network.pull().nodes());
   }
+  static constexpr bool calibrates = false;
   static void agree(options& o, block_partition const&, std::span<double const>, std::size_t nodes) {
     if (o.m > nodes) {
       throw config_error{"a round cannot take " + std::to_string(o.m) + " gradients from " + std::to_string(nodes) +
@@ -57,7 +61,7 @@ class m_synchronous_sgd {
   static auto channels() -> std::span<channel_spec const> {
     static constexpr std::array<channel_spec, 2> all{
         channel_spec{channel::model, channel_kind::event, element_of<scalar>},
-        channel_spec{channel::gradient, channel_kind::event, element_of<scalar>}};
+        channel_spec{channel::gradient, channel_kind::event, element_of<scalar>, carrying(scalar_slot::loss)}};
     return all;
   }
 
@@ -79,6 +83,7 @@ class m_synchronous_sgd {
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
+    if (!(p.life == session{})) return;  // of another life of this edge
     if (serves_ && p.lane == channel::gradient && to_index(p.from) < n_) collect(now, p, out);
     else if (!serves_ && p.lane == channel::model && p.from == server()) follow(now, p, out);
   }

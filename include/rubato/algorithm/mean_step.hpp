@@ -18,7 +18,7 @@ struct mean_step_kernel {
   void operator()(At& at) const {
     at.store(x_new, rule(at, at.load(x), share * at.load(sum)));
   }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T) + Rule::bytes_per_value(); }
 };
 
 }  // namespace rubato::detail

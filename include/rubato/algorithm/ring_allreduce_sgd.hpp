@@ -21,6 +21,7 @@
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/step/concepts.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
 
@@ -47,6 +48,8 @@ struct sum_kernel {
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step = step::sgd>
 class ring_allreduce_sgd {
+  static_assert(step::check_step<Step, Backend>());
+
  public:
   using backend_type = Backend;
   using scalar = typename Backend::scalar;
@@ -62,6 +65,7 @@ class ring_allreduce_sgd {
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
     return mixing::ring_plan(network.pull().nodes());
   }
+  static constexpr bool calibrates = false;
   static void agree(options&, block_partition const&, std::span<double const>, std::size_t) {}
   static auto channels() -> std::span<channel_spec const> {
     static constexpr std::array<channel_spec, 1> all{
@@ -192,9 +196,9 @@ class ring_allreduce_sgd {
   void apply(std::size_t c, shared_buffer const& sum) {
     auto const r = chunk(c);
     auto const kernel = detail::mean_step_kernel<scalar, rule>{
-        x_.template view<scalar>().data(), sum.template view<scalar>().data() - r.begin, x_fresh_.data(),
+        x_.template view<scalar>().data() + r.begin, sum.template view<scalar>().data(), x_fresh_.data() + r.begin,
         scalar{1} / static_cast<scalar>(n_), rule_};
-    backend_.sweep(r, kernel);  // (A.X)
+    backend_.sweep({0, r.size()}, kernel);  // (A.X)
   }
 
   void finish_round(outbox& out) {

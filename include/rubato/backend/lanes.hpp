@@ -49,7 +49,7 @@ inline auto load_vector(void const* at) -> V {
   return v;
 }
 template<class V>
-inline void store_vector(void* at, V v) {
+inline void store_vector(void* at, V const& v) {
   std::memcpy(at, &v, sizeof v);
 }
 
@@ -69,7 +69,7 @@ inline auto rounded(double x) -> std::int32_t {
 }
 
 template<class V, class W>
-inline auto rounded_vector(W x) -> V {
+inline auto rounded_vector(W const& x) -> V {
 #if defined(__AVX512F__)
   if constexpr (sizeof(W) == 64 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm512_maskz_cvtps_epi32(0xFFFF, x));
   else if constexpr (sizeof(W) == 64) return reinterpret_cast<V>(_mm512_maskz_cvtpd_epi32(0xFF, x));
@@ -105,7 +105,7 @@ inline void fetch_next_page(void const* at, std::size_t bytes) {
 
 /// A non-temporal store of one hardware vector to memory aligned to its size.
 template<class V>
-inline void stream_vector(void* at, V v) {
+inline void stream_vector(void* at, V const& v) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(V) == 64) {
     _mm512_stream_si512(static_cast<__m512i*>(at), reinterpret_cast<__m512i>(v));
@@ -231,7 +231,7 @@ class vector_lanes {
             detail::load_vector<part>(q + 3 * lanes)};
   }
   template<class U>
-  void store(U* p, pack<U, lanes> v) const {
+  void store(U* p, pack<U, lanes> const& v) const {
     auto* const q = p + at_;
     detail::store_vector(q, v.a);
     detail::store_vector(q + lanes, v.b);
@@ -239,7 +239,7 @@ class vector_lanes {
     detail::store_vector(q + 3 * lanes, v.d);
   }
   template<class U>
-  void stream(U* p, pack<U, lanes> v) const {
+  void stream(U* p, pack<U, lanes> const& v) const {
     if constexpr (Streaming) {
       detail::stream_vector(p + at_, v.a);
       detail::stream_vector(p + at_ + lanes, v.b);
@@ -255,18 +255,18 @@ class vector_lanes {
     return {part, part, part, part};
   }
   template<class To, class U>
-  auto cast(pack<U, lanes> v) const -> pack<To, lanes> {
+  auto cast(pack<U, lanes> const& v) const -> pack<To, lanes> {
     using part = typename pack<To, lanes>::part;
     return {__builtin_convertvector(v.a, part), __builtin_convertvector(v.b, part),
             __builtin_convertvector(v.c, part), __builtin_convertvector(v.d, part)};
   }
-  auto round(reals v) const -> integers {
+  auto round(reals const& v) const -> integers {
     using part = typename integers::part;
     return {detail::rounded_vector<part>(v.a), detail::rounded_vector<part>(v.b), detail::rounded_vector<part>(v.c),
             detail::rounded_vector<part>(v.d)};
   }
-  auto real(integers v) const -> reals { return cast<T>(v); }
-  void raise(integers v) {
+  auto real(integers const& v) const -> reals { return cast<T>(v); }
+  void raise(integers const& v) {
     raised_.a |= v.a;
     raised_.b |= v.b;
     raised_.c |= v.c;

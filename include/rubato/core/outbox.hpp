@@ -39,6 +39,7 @@ struct waiting {
   node_id peer{};
   channel lane{};
   iteration number{};
+  friend auto operator==(waiting const&, waiting const&) -> bool = default;
 };
 
 /// The node can never go on: one sentence that names what is wrong and what would be right.

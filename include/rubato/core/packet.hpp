@@ -64,12 +64,18 @@ class scalars {
   std::uint8_t mask_ = 0;
 };
 
-/// What a node type says of one channel that it uses; drivers and transports check it before a run.
+/// A bit mask over scalar slots.
+template<class... Slots>
+constexpr auto carrying(Slots... slots) -> std::uint8_t {
+  return static_cast<std::uint8_t>(((1U << static_cast<unsigned>(slots)) | ... | 0U));
+}
+
+/// What a node type says of one channel that it uses; drivers hold its packets to it (core/channel_table.hpp).
 struct channel_spec {
   channel lane{};
   channel_kind kind{};
   element values{};               ///< element type of the bodies
-  std::uint8_t carried_scalars = 0;  ///< bit mask over scalar_slot
+  std::uint8_t carried_scalars = 0;  ///< see carrying()
 };
 
 /// One message as posted: a whole vector (or, on the chunk channel, one chunk), shared by all its receivers.

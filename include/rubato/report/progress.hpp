@@ -42,7 +42,7 @@ inline auto clock_text(std::chrono::seconds d) -> std::string {
 
 }  // namespace detail
 
-/// `[=====>    ]  42 %  1.21 M events/s  ETA 0:12`, exactly `width` characters or, where that is too narrow for a bar,
+/// `[=====>    ]  42 %  1.21 M gradients/s  ETA 0:12`, exactly `width` characters or, where that is too narrow for a bar,
 /// the text alone, cut to `width`. `fraction` is held to 0..1; an unknown `eta` or a rate that is no number shows as
 /// "-".
 [[nodiscard]] inline auto progress_line(double fraction, double rate, std::optional<std::chrono::seconds> eta,
@@ -50,7 +50,7 @@ inline auto clock_text(std::chrono::seconds d) -> std::string {
   auto const done = std::isnan(fraction) ? 0.0 : std::clamp(fraction, 0.0, 1.0);
   auto const percent = std::to_string(static_cast<int>(100 * done));
   auto text = std::string(3 - percent.size(), ' ') + percent + " %  " +
-              (std::isfinite(rate) ? detail::scaled(rate) : "-") + " events/s  ETA " +
+              (std::isfinite(rate) ? detail::scaled(rate) : "-") + " gradients/s  ETA " +
               (eta ? detail::clock_text(*eta) : "-");
   auto constexpr frame = std::size_t{4};  // two brackets, two spaces
   auto constexpr shortest_bar = std::size_t{6};
@@ -82,18 +82,18 @@ class progress_bar {
   auto operator=(progress_bar const&) -> progress_bar& = delete;
   ~progress_bar() { finish(); }
 
-  /// `fraction` of the run is done, in `events` events so far. Costs one reading of the clock, nothing when invisible.
-  void update(double fraction, std::uint64_t events) {
-    if (visible_) update(fraction, events, clock::now());
+  /// `fraction` of the run is done, `gradients` gradients so far. Costs one reading of the clock, nothing when invisible.
+  void update(double fraction, std::uint64_t gradients) {
+    if (visible_) update(fraction, gradients, clock::now());
   }
 
   /// The same at a given time.
-  void update(double fraction, std::uint64_t events, clock::time_point now) {
+  void update(double fraction, std::uint64_t gradients, clock::time_point now) {
     if (!visible_ || now - drawn_ < pause) return;
     drawn_ = now;
     dirty_ = true;
     auto const elapsed = std::chrono::duration<double>(now - begun_).count();
-    auto const rate = static_cast<double>(events) / elapsed;
+    auto const rate = static_cast<double>(gradients) / elapsed;
     auto const left = elapsed * (1 - fraction) / fraction;
     auto const known = left >= 0 && left < 1e7;  // false for a fraction that is zero or no number
     auto eta = std::optional<std::chrono::seconds>{};

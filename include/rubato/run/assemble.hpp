@@ -38,8 +38,14 @@ template<class Backend, class Problem>
 auto first_model(Backend& backend, Problem const& problem) -> shared_buffer {
   using scalar = typename Backend::scalar;
   auto x = backend.template allocate<scalar>(problem.dimension());
-  if constexpr (requires { { problem.initial() } -> std::convertible_to<std::vector<scalar>>; }) {
+  if constexpr (requires { problem.initial(); }) {
+    static_assert(std::convertible_to<decltype(problem.initial()), std::vector<scalar>>,
+                  "a problem's initial() gives a std::vector of the backend's scalar type");
     std::vector<scalar> const values = problem.initial();
+    if (values.size() != x.size()) {
+      throw config_error{"the problem's initial model has " + std::to_string(values.size()) +
+                         " values, its dimension is " + std::to_string(x.size())};
+    }
     std::copy(values.begin(), values.end(), x.data());
   } else {
     backend.sweep({0, x.size()}, backend::zero_kernel<scalar>{x.data()});
@@ -59,6 +65,9 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
     for (std::size_t b = 0; b < blocks.blocks(); ++b) {
       auto const r = blocks.values_of({b, b + 1});
       for (auto const v : values.subspan(r.begin, r.size())) {
+        if (!std::isfinite(v)) {
+          throw config_error{"the gradient of node " + std::to_string(i) + " at the first model is not finite"};
+        }
         largest[b] = std::max(largest[b], std::abs(static_cast<double>(v)));
       }
     }
@@ -90,8 +99,10 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   }
   auto const x0 = detail::first_model(backend, problem);
   a.blocks = partition_of(options, x0.size());
-  auto const largest =
-      detail::largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, options.seed});
+  std::vector<double> largest;
+  if constexpr (requires { requires Node::calibrates; }) {  // optional member: agree() wants the first gradients
+    largest = detail::largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, options.seed});
+  }
   Node::agree(options, a.blocks, largest, a.peers);
   a.nodes.reserve(plan.nodes.size());
   for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.emplace_back(Node{backend, plan, to_node(i), x0, options});

@@ -15,11 +15,11 @@
 
 namespace rubato {
 
-/// Bounded by conflation: of a state channel, at most one due packet a sender stays.
+/// Bounded by conflation: of a state channel, at most one packet a sender stays that was due when the newest was posted.
 /// **Thread safety:** any thread may put and wake; one thread takes and waits.
 class inbox {
  public:
-  /// Returns how many older packets of the same state channel and sender this one replaced (0 or 1).
+  /// Returns how many older packets of the same state channel and sender this one replaced.
   auto put(instant due, channel_kind kind, packet p) -> std::uint64_t {
     std::uint64_t replaced = 0;
     {
@@ -68,14 +68,11 @@ class inbox {
     packet p;
   };
 
-  // A packet that lies here unread and is older than one that is due no later than it can be read: the newest wins.
+  // What lies here unread, and is older than a packet that is due no earlier: the newest wins.
   auto conflate(instant due, packet const& p) -> std::uint64_t {
-    auto const old = std::find_if(letters_.begin(), letters_.end(), [&](letter const& l) {
+    return std::erase_if(letters_, [&](letter const& l) {
       return l.p.from == p.from && l.p.lane == p.lane && l.due <= p.posted_at && l.p.number < p.number && l.due <= due;
     });
-    if (old == letters_.end()) return 0;
-    letters_.erase(old);
-    return 1;
   }
 
   std::mutex mutex_;

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 // What drivers measure while a run goes on: loss and accuracy of the mean model, how far nodes are apart, and how far
-// the tracking law is from holding.
+// the tracking law is from holding; and what they count when it has ended. Senders count what they sent, receivers what
+// they used, and both are joined here for every driver, so that the counters mean the same.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include <rubato/core/node.hpp>
@@ -118,4 +122,46 @@ class metrics {
   std::vector<tracking_audit> audits_;
 };
 
+namespace detail {
+
+/// Finds a report by edge and channel; the reports must stay where they are.
+class edge_index {
+ public:
+  explicit edge_index(std::span<edge_report> reports) {
+    sorted_.reserve(reports.size());
+    for (auto& r : reports) sorted_.push_back(&r);
+    std::sort(sorted_.begin(), sorted_.end(), [](auto const* a, auto const* b) { return key(*a) < key(*b); });
+  }
+
+  /// Null if nothing was sent there.
+  [[nodiscard]] auto find(node_id from, node_id to, channel lane) const -> edge_report* {
+    auto const wanted = std::tuple{from, to, lane};
+    auto const at = std::lower_bound(sorted_.begin(), sorted_.end(), wanted,
+                                     [](auto const* r, auto const& k) { return key(*r) < k; });
+    return at != sorted_.end() && key(**at) == wanted ? *at : nullptr;
+  }
+
+ private:
+  static auto key(edge_report const& r) -> std::tuple<node_id, node_id, channel> { return {r.from, r.to, r.lane}; }
+
+  std::vector<edge_report*> sorted_;
+};
+
+/// Counters of all nodes, final models of the first `peers`; what receivers counted goes to the edges already there.
+inline void collect_nodes(std::span<any_node const> nodes, std::size_t peers, run_result& result) {
+  auto const edges = edge_index{result.edges};
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    auto const s = nodes[i].statistics();
+    result.nodes.push_back({to_node(i), s.iterations, s.gradients, s.dropped});
+    if (i < peers) result.models.push_back(nodes[i].estimate());
+    for (auto const& in : s.edges) {
+      auto* const e = edges.find(in.peer, to_node(i), in.lane);
+      if (e == nullptr) continue;
+      e->age = in.age;
+      e->overtaken = in.overtaken;
+    }
+  }
+}
+
+}  // namespace detail
 }  // namespace rubato

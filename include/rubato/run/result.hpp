@@ -41,7 +41,10 @@ struct measurement {
   double loss = std::numeric_limits<double>::quiet_NaN();      ///< F at the mean of the nodes' models
   double accuracy = std::numeric_limits<double>::quiet_NaN();  ///< held-out, at the mean model
   double consensus_distance = 0;  ///< root mean square over nodes of |x_i - mean x|
-  double tracking_residual = 0;   ///< max norm of sum z + in flight - sum g, in the ledger's units
+  /// Max norm of sum z + in flight - sum g over all nodes, in the ledger's units. On threads, nodes that run cannot be
+  /// looked at in one instant: there it is the largest residual of one node (see local_residual), in the last entry, for
+  /// which all threads have ended, the sum over all nodes as everywhere else.
+  double tracking_residual = 0;
   std::uint64_t gradients = 0;    ///< computed by all nodes so far
 };
 
@@ -55,10 +58,10 @@ struct edge_report {
   std::uint64_t bytes_sent = 0;     ///< bodies and frame headers, retransmissions included
   std::uint64_t lost = 0;           ///< never arrived (state), or had to be sent again (event)
   std::uint64_t duplicated = 0;
-  std::uint64_t conflated = 0;      ///< replaced by a newer one before they left
-  std::uint64_t delivered = 0;
+  std::uint64_t conflated = 0;      ///< replaced by a newer one before they left (on threads: or were read)
+  std::uint64_t delivered = 0;      ///< handed to the node (of vectors sent as blocks: the blocks)
   std::uint64_t overtaken = 0;      ///< arrived after a newer one, or twice
-  age_counter age;                  ///< from post to use, at the receiver
+  age_counter age{};                ///< from post to use, at the receiver
 };
 
 struct node_report {
@@ -76,7 +79,7 @@ struct run_result {
   double gain = 1;
   stop_reason stopped = stop_reason::time;
   std::chrono::nanoseconds ended{};
-  std::uint64_t events = 0;  ///< local iterations and delivered packets
+  std::uint64_t events = 0;  ///< gradients computed and packets delivered
   std::optional<std::chrono::nanoseconds> time_to_target;  ///< first measurement at or below the target loss
   std::vector<measurement> history;
   std::vector<node_report> nodes;

@@ -32,7 +32,10 @@ class gradient_pool {
   gradient_pool(gradient_pool const&) = delete;
   auto operator=(gradient_pool const&) -> gradient_pool& = delete;
   ~gradient_pool() {
-    for (auto& w : workers_) w.request_stop();
+    {
+      auto const lock = std::lock_guard{mutex_};  // no worker may sit between its look at the token and its sleep
+      for (auto& w : workers_) w.request_stop();
+    }
     ready_.notify_all();
   }
 

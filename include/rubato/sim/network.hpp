@@ -35,13 +35,13 @@ class network {
     edge_report counts{};
     channel_kind kind{};
     std::uint64_t packets = 0;        // numbers the random draws
-    nanoseconds last_arrival{};       // event channels keep order
     std::optional<packet> pending{};  // state channels: the newest that waits for the link
   };
   struct edge {
     node_id to{};
     link_model const* link = nullptr;
     nanoseconds free_at{};
+    nanoseconds last_arrival{};  // event channels keep one order on an edge, as one TCP connection would
     bool departure_scheduled = false;
     std::size_t turn = 0;  // the lane that may leave first
     std::vector<lane> lanes{};
@@ -52,7 +52,7 @@ class network {
     for (auto& e : edges) {
       if (e.to == to) return e;
     }
-    edges.push_back({to, &scenario_->link_of(from, to), {}, false, 0, {}});
+    edges.push_back({to, &scenario_->link_of(from, to), {}, {}, false, 0, {}});
     return edges.back();
   }
   auto lane_of(edge& e, packet const& p, channel_kind kind) -> lane& {
@@ -118,15 +118,16 @@ class network {
     return j;
   }
 
-  // Each loss is noticed and repaired after two round trips; later messages wait behind, as in one TCP stream.
-  static auto retransmitted(edge const& e, lane& l, nanoseconds arrival, cost c, random_stream& draw) -> journey {
+  // Each loss is noticed and repaired after two round trips, on the same link; later messages wait behind it.
+  static auto retransmitted(edge& e, lane& l, nanoseconds arrival, cost c, random_stream& draw) -> journey {
     while (e.link->loss > 0 && draw.chance(e.link->loss)) {
       ++l.counts.lost;
       l.counts.bytes_sent += c.bytes;
       arrival += 4 * e.link->latency + c.sending;
+      e.free_at += c.sending;
     }
-    l.last_arrival = std::max(l.last_arrival, arrival);
-    return {l.last_arrival, std::nullopt};
+    e.last_arrival = std::max(e.last_arrival, arrival);
+    return {e.last_arrival, std::nullopt};
   }
 
   scenario const* scenario_;

@@ -34,6 +34,9 @@ struct link_model {
     probability(overtaking, "the overtaking of a link");
     if (latency.count() < 0 || jitter.count() < 0) throw config_error{"the latency of a link cannot be negative"};
     if (!(bits_per_second >= 0)) throw config_error{"the bandwidth of a link cannot be negative"};
+    if (overtaking > 0 && latency.count() == 0) {
+      throw config_error{"packets are held back by up to four latencies, so overtaking needs a latency above 0"};
+    }
   }
 };
 
@@ -73,7 +76,13 @@ struct scenario {
   void check(std::size_t nodes) const {
     compute.check(nodes);
     link.check();
-    for (auto const& e : special) e.link.check();
+    for (auto const& e : special) {
+      e.link.check();
+      if (to_index(e.from) > nodes || to_index(e.to) > nodes) {  // a server, if there is one, is node n
+        throw config_error{"a special link joins nodes " + std::to_string(to_index(e.from)) + " and " +
+                           std::to_string(to_index(e.to)) + ", and the run has nodes 0 to " + std::to_string(nodes - 1)};
+      }
+    }
     if (threads == 0) throw config_error{"a simulation needs at least one thread"};
   }
 };

@@ -20,7 +20,7 @@ struct controls {
 /// Runs what was assembled in virtual time. Throws run_error if a node fails or stands still.
 inline auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::controls const& by)
     -> run_result {
-  auto simulation = sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks}, scenario};
+  auto simulation = sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool}, scenario};
   if (by.watching != nullptr) simulation.watch(*by.watching);
   simulation.interrupt_when(by.interrupted);
   auto result = simulation.run(end);
@@ -40,8 +40,8 @@ inline auto simulate(assembly a, sim::scenario const& scenario, until const& end
 /// Runs Node on every node of the network in virtual time. Throws config_error before the first event, run_error after.
 template<node Node, class Problem>
 auto simulate(topology::pair const& network, Problem const& problem, typename Node::options const& options,
-              sim::scenario const& scenario, until const& end) -> run_result {
-  return simulate(assemble<Node>(network, problem, options), scenario, end);
+              sim::scenario const& scenario, until const& end, sim::controls const& by = {}) -> run_result {
+  return simulate(assemble<Node>(network, problem, options), scenario, end, by);
 }
 
 }  // namespace rubato

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/core/channel_table.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/run/metrics.hpp>
@@ -56,9 +57,7 @@ class simulator {
         metrics_{who_.oracle},
         state_(who_.nodes.size()) {
     s.check(who_.peers);
-    for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
-      for (auto const& c : who_.nodes[i].channels()) kinds_[static_cast<std::size_t>(c.lane)] = c.kind;
-    }
+    for (auto const& n : who_.nodes) channels_.add(n.channels());
   }
 
   void watch(observer& o) { observer_ = &o; }
@@ -101,6 +100,7 @@ class simulator {
   void put_on_link(network::edge& e, network::lane& l, packet const& p);
   void schedule_arrival(nanoseconds at, packet const& p, std::size_t block);
   void hand_in(patch const& p);
+  auto look() -> measurement;
   auto measure(until const& end, run_result& result) -> bool;
   void check_waiting() const;
   [[noreturn]] void report_standstill(std::size_t node, char const* why) const;
@@ -112,7 +112,7 @@ class simulator {
   gradient_pool gradients_;
   metrics metrics_;
   std::vector<per_node> state_;
-  std::array<channel_kind, channel_count> kinds_{};
+  channel_table channels_;
   event_queue queue_;
   slot_store<parcel> parcels_;
   slot_store<computation> computations_;
@@ -170,20 +170,7 @@ inline auto simulator::run_events(until const& end, run_result& result) -> stop_
 /// The counters of nodes and edges; a receiver's own counts are joined to the edge's.
 inline void simulator::collect(run_result& result) const {
   network_.collect(result.edges);
-  std::vector<node_statistics> statistics;
-  for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
-    statistics.push_back(who_.nodes[i].statistics());
-    auto const& s = statistics.back();
-    result.nodes.push_back({to_node(i), s.iterations, s.gradients, s.dropped});
-    if (i < who_.peers) result.models.push_back(who_.nodes[i].estimate());
-  }
-  for (auto& e : result.edges) {
-    for (auto const& in : statistics[to_index(e.to)].edges) {
-      if (in.peer != e.from || in.lane != e.lane) continue;
-      e.age = in.age;
-      e.overtaken = in.overtaken;
-    }
-  }
+  rubato::detail::collect_nodes(who_.nodes, who_.peers, result);
 }
 
 inline void simulator::handle(event const& e) {
@@ -249,21 +236,32 @@ inline void simulator::drain(std::size_t node) {
     ++live_;
   }
   for (auto const& w : out_.wakeups) {
-    queue_.push({w.at.since_start.count(), 0, static_cast<std::uint32_t>(node), w.id, event_kind::wakeup});
+    queue_.push({std::max(w.at, now_).since_start.count(), 0, static_cast<std::uint32_t>(node), w.id, event_kind::wakeup});
     ++live_;
   }
-  if (out_.wait && !s.wait) s.waiting_since = now_;
+  if (out_.wait && s.wait != out_.wait) s.waiting_since = now_;  // for another message: it made progress
   if (out_.wait) s.wait = out_.wait;
   else if (s.computing) s.wait.reset();
   out_.clear();
   if (observer_ != nullptr) observer_->after_event(now_, to_node(node), who_.nodes);
 }
 
+inline auto simulator::look() -> measurement {
+  try {
+    return metrics_.measure(who_.nodes, who_.peers, now_.since_start);
+  } catch (std::exception const& e) {
+    std::throw_with_nested(run_error{"the problem threw when its loss was looked at: " + std::string{e.what()}});
+  }
+}
+
 inline auto simulator::measure(until const& end, run_result& result) -> bool {
-  auto m = metrics_.measure(who_.nodes, who_.peers, now_.since_start);
+  auto m = look();
   m.gradients = gradients_done_;
   if (observer_ != nullptr) observer_->measured(m);
   result.history.push_back(m);
+  if (std::isfinite(end.target_loss) && result.history.size() == 1 && std::isnan(m.loss)) {
+    throw config_error{"a run can end at a target loss only if its problem has a loss() that is a number at the first model"};
+  }
   if (!(m.loss <= end.target_loss)) return false;
   if (!result.time_to_target) result.time_to_target = m.at;
   return true;
@@ -276,7 +274,10 @@ inline void simulator::check_waiting() const {
     if (!state_[i].wait) continue;
     if (longest == state_.size() || state_[i].waiting_since < state_[longest].waiting_since) longest = i;
   }
-  if (longest == state_.size()) return;
+  if (longest == state_.size()) {
+    if (live_ == 0) throw run_error{"nothing is under way any more, and no node says what it waits for"};
+    return;
+  }
   if (live_ == 0) report_standstill(longest, "and nothing is under way that could end it");
   if (now_ - state_[longest].waiting_since > scenario_.patience) {
     report_standstill(longest, "which is longer than the patience");
@@ -293,8 +294,9 @@ inline void simulator::report_standstill(std::size_t node, char const* why) cons
 // --- packets ----------------------------------------------------------------------------------------------------------
 
 inline void simulator::send(packet p) {
+  channels_.check(p);
   auto& e = network_.edge_between(p.from, p.to);
-  auto& l = network_.lane_of(e, p, kinds_[static_cast<std::size_t>(p.lane)]);
+  auto& l = network_.lane_of(e, p, channels_.kind_of(p.lane));
   auto const busy = e.free_at > now_.since_start;
   if (l.kind == channel_kind::event || !busy) {
     put_on_link(e, l, p);

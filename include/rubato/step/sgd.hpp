@@ -8,7 +8,8 @@ namespace rubato::step {
 
 /// Policy. A step policy is a value of hyper-parameters; its arrays live in state<Backend>, made when the size is known.
 /// Required of a state: next(gamma) advances the step's own counters and returns the rule of this local iteration, a
-/// trivially copyable function of (lanes, x, direction) that returns the new x and may read and write arrays by index.
+/// trivially copyable function of (lanes, x, direction) that returns the new x and may read and write arrays by index;
+/// its static bytes_per_value() says how much of them it moves.
 struct sgd {
   template<class Backend>
   class state {
@@ -17,6 +18,8 @@ struct sgd {
 
     struct rule {
       scalar gamma;
+      /// Bytes that the rule itself reads and writes per value.
+      [[nodiscard]] static constexpr auto bytes_per_value() -> std::size_t { return 0; }
       template<class At, class V>
       auto operator()(At&, V x, V direction) const -> V {
         return x - gamma * direction;
@@ -25,8 +28,6 @@ struct sgd {
 
     state(sgd const&, Backend&, std::size_t) {}
     [[nodiscard]] auto next(double gamma) const -> rule { return {static_cast<scalar>(gamma)}; }
-    /// Bytes that the rule itself reads and writes per value.
-    [[nodiscard]] static constexpr auto bytes_per_value() -> std::size_t { return 0; }
   };
 };
 

@@ -73,6 +73,45 @@ TEST_CASE("parts keep an iteration number for each block") {
   CHECK(o.values() == std::vector<float>{5, 5, 1});
 }
 
+TEST_CASE("a patch with one iteration number for each of its blocks is taken block by block") {
+  post_office o;
+  o.accept(4, {1, 2});
+  auto body = o.b.allocate<float>(o.blocks.values_of({1, 3}).size());
+  auto const second = o.blocks.values_of({1, 2}).size();
+  std::fill_n(body.data(), second, 3.0F);
+  std::fill_n(body.data() + second, body.size() - second, 7.0F);
+  iteration const at[] = {iteration{3}, iteration{7}};
+  patch p;
+  p.blocks = {1, 3};
+  p.numbers = at;
+  p.body = std::move(body).publish();
+  CHECK(o.box.accept(o.b, o.blocks, p, 5));
+  CHECK(o.values() == std::vector<float>{0, 4, 7});  // 3 is older than 4
+  CHECK(o.box.of(1).number == iteration{4});
+  CHECK(o.box.of(2).number == iteration{7});
+  CHECK(o.box.of(2).arrived == 5);
+  CHECK_FALSE(o.box.accept(o.b, o.blocks, p, 6));
+}
+
+TEST_CASE("a patch over all blocks with a number for each is no whole vector") {
+  post_office o;
+  o.accept(5);
+  auto body = o.b.allocate<float>(dimension);
+  for (std::size_t k = 0; k < 3; ++k) {
+    auto const r = o.blocks.values_of({k, k + 1});
+    std::fill_n(body.data() + r.begin, r.size(), static_cast<float>(4 + k));
+  }
+  iteration const at[] = {iteration{4}, iteration{5}, iteration{6}};
+  patch p;
+  p.blocks = {0, 3};
+  p.numbers = at;
+  p.body = std::move(body).publish();
+  CHECK(o.box.accept(o.b, o.blocks, p, 0));
+  CHECK(o.values() == std::vector<float>{5, 5, 6});
+  CHECK(o.box.number() == iteration{5});
+  CHECK_FALSE(o.box.is_whole());
+}
+
 TEST_CASE("a whole vector between the parts' ages improves the blocks that are older only") {
   post_office o;
   o.accept(4, {0, 1});

@@ -10,6 +10,7 @@
 #include <rubato/weighting/polynomial.hpp>
 
 #include "support/catch.hpp"
+#include "support/contract.hpp"
 #include "support/lockstep.hpp"
 #include "support/refusal.hpp"
 
@@ -98,6 +99,29 @@ struct cutting {
   static constexpr bool depends_on_age = true;
   [[nodiscard]] auto operator()(std::uint64_t age) const -> double { return age > 3 ? 0.0 : 1.0; }
 };
+
+/// Answers what it is made to.
+struct any_factor {
+  static constexpr bool can_cut = false;
+  static constexpr bool depends_on_age = true;
+  double factor = 1;
+  [[nodiscard]] auto operator()(std::uint64_t) const -> double { return factor; }
+};
+
+TEST_CASE("a factor below 0, above 1 or of no value breaks a contract where it is used") {
+  using node_type = r_fast<backend::host<double>, step::sgd, any_factor>;
+  auto const broken = [](double factor) {
+    node_type::options options{};
+    options.weighting = any_factor{factor};
+    auto made = assemble<node_type>(topology::both(topology::ring(2)), constant_slope{1.0, 1.0}, options);
+    outbox out;
+    made.nodes[0].start({}, out);
+    auto const request = *out.request;
+    return test::broken_by([&] { made.nodes[0].on_gradient({}, made.oracle.evaluate(request), out); });
+  };
+  for (auto const factor : {-1e-9, 1.0 + 1e-9, std::nan("")}) CHECK(test::says(broken(factor), "factor of 0 to 1"));
+  for (auto const factor : {0.0, 0.5, 1.0}) CHECK(broken(factor).empty());
+}
 
 TEST_CASE("a weighting that may cut the only in-edge of a node is refused, naming the node") {
   using node_type = r_fast<backend::host<double>, step::sgd, cutting>;

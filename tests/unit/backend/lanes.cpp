@@ -16,6 +16,10 @@ namespace {
 
 using namespace rubato;
 
+#if defined(RUBATO_VECTOR_BYTES)  // in the programs that are built again for wider vectors
+static_assert(backend::detail::native_bytes == RUBATO_VECTOR_BYTES);
+#endif
+
 /// One of everything that lanes can do.
 template<class T>
 struct everything {

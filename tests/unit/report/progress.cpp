@@ -37,23 +37,23 @@ auto count_of(char letter, std::string const& text) -> std::ptrdiff_t {
 }
 
 TEST_CASE("a progress line has a bar, percent, rate and remaining time in exactly its width") {
-  CHECK(progress_line(0.5, 1214567, 12s, 60) == "[===========>            ]   50 %  1.21 M events/s  ETA 0:12");
-  CHECK(progress_line(0, 7, std::nullopt, 50) == "[                      ]    0 %  7 events/s  ETA -");
-  CHECK(progress_line(1, 999600, 0s, 50) == "[==============]  100 %  1.00 M events/s  ETA 0:00");
+  CHECK(progress_line(0.5, 1214567, 12s, 60) == "[=========>           ]   50 %  1.21 M gradients/s  ETA 0:12");
+  CHECK(progress_line(0, 7, std::nullopt, 50) == "[                   ]    0 %  7 gradients/s  ETA -");
+  CHECK(progress_line(1, 999600, 0s, 50) == "[===========]  100 %  1.00 M gradients/s  ETA 0:00");
   for (auto const width : {50U, 79U, 99U}) CHECK(progress_line(0.999, 12345, 3723s, width).size() == width);
 }
 
 TEST_CASE("a progress line too narrow for a bar is the text, cut") {
-  CHECK(progress_line(0.42, 100, 12s, 30) == " 42 %  100 events/s  ETA 0:12");
+  CHECK(progress_line(0.42, 100, 12s, 33) == " 42 %  100 gradients/s  ETA 0:12");
   CHECK(progress_line(0.42, 100, 12s, 6) == " 42 % ");
   CHECK(progress_line(0.42, 100, 12s, 0).empty());
 }
 
 TEST_CASE("a progress line holds what makes no sense to 0..1 and dashes") {
   auto const nan = std::numeric_limits<double>::quiet_NaN();
-  CHECK(progress_line(nan, nan, std::nullopt, 30) == "  0 %  - events/s  ETA -");
-  CHECK(progress_line(7, 1, 0s, 30) == "100 %  1 events/s  ETA 0:00");
-  CHECK(progress_line(-1, 1, 0s, 30) == "  0 %  1 events/s  ETA 0:00");
+  CHECK(progress_line(nan, nan, std::nullopt, 30) == "  0 %  - gradients/s  ETA -");
+  CHECK(progress_line(7, 1, 0s, 30) == "100 %  1 gradients/s  ETA 0:00");
+  CHECK(progress_line(-1, 1, 0s, 30) == "  0 %  1 gradients/s  ETA 0:00");
 }
 
 TEST_CASE("rates have three digits and times the form of a clock") {
@@ -76,7 +76,7 @@ TEST_CASE("a bar is drawn at most ten times a second and leaves an empty line") 
   auto const text = text_of(stream.get());
   CHECK(count_of('\r', text) == 11);  // ten drawings, one clearing
   CHECK(text.rfind("\rr_fast [", 0) == 0);
-  CHECK(text.find("50 %  1.00 k events/s  ETA 0:01\x1b[K\r\x1b[K") == text.size() - 38);
+  CHECK(text.find("50 %  1.00 k gradients/s  ETA 0:01\x1b[K\r\x1b[K") == text.size() - 41);
 }
 
 TEST_CASE("a bar is silent where there is no terminal, or when told so") {

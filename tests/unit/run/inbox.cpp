@@ -64,6 +64,14 @@ TEST_CASE("of a state channel only the newest of the due packets of one sender s
   CHECK(numbers(box.take_due(at(10))) == list{3});
 }
 
+TEST_CASE("all that is due and older gives way to a packet of the same state channel at once") {
+  inbox box;
+  CHECK(box.put(at(5), channel_kind::state, letter(0, channel::model, 1, at(1))) == 0);
+  CHECK(box.put(at(6), channel_kind::state, letter(0, channel::model, 2, at(2))) == 0);  // the first is on its way still
+  CHECK(box.put(at(9), channel_kind::state, letter(0, channel::model, 3, at(7))) == 2);
+  CHECK(numbers(box.take_due(at(10))) == list{3});
+}
+
 TEST_CASE("an inbox conflates neither senders, nor channels, nor events") {
   inbox box;
   CHECK(box.put(at(1), channel_kind::state, letter(0, channel::model, 1, at(1))) == 0);

@@ -2,6 +2,8 @@
 #include <rubato/run/metrics.hpp>
 
 #include <cmath>
+#include <cstddef>
+#include <span>
 #include <vector>
 
 #include <rubato/backend/host.hpp>
@@ -91,6 +93,53 @@ TEST_CASE("the loss is that of the mean model, and what a problem does not measu
   CHECK(m.consensus_distance == Approx(1).epsilon(1e-14));
   CHECK(std::isnan(m.accuracy));
   CHECK(m.at == std::chrono::milliseconds{5});
+}
+
+TEST_CASE("a report is found by sender, receiver and channel, whatever the order of the reports") {
+  std::vector<edge_report> reports;
+  for (std::size_t from = 5; from-- > 0;)
+    for (std::size_t to = 0; to < 5; ++to)
+      for (auto const lane : {channel::tracker, channel::model})
+        if (from != to) reports.push_back({.from = to_node(from), .to = to_node(to), .lane = lane});
+  auto const index = rubato::detail::edge_index{reports};
+  for (auto& r : reports) CHECK(index.find(r.from, r.to, r.lane) == &r);
+  CHECK(index.find(to_node(1), to_node(1), channel::model) == nullptr);
+  CHECK(index.find(to_node(1), to_node(2), channel::chunk) == nullptr);
+  CHECK(rubato::detail::edge_index{{}}.find(to_node(0), to_node(1), channel::model) == nullptr);
+}
+
+/// Says of itself what a test wants reported.
+struct counting {
+  node_statistics counted;
+  shared_buffer model{};
+  static auto channels() -> std::span<channel_spec const> { return {}; }
+  void start(instant, outbox&) const {}
+  void on_patch(instant, patch const&, outbox&) const {}
+  void on_gradient(instant, gradient, outbox&) const {}
+  void on_wakeup(instant, wakeup, outbox&) const {}
+  void on_neighbours(instant, neighbour_change const&, outbox&) const {}
+  [[nodiscard]] auto estimate() const -> shared_buffer { return model; }
+  [[nodiscard]] auto statistics() const -> node_statistics { return counted; }
+  void audit(tracking_audit&) const {}
+};
+
+TEST_CASE("what receivers counted is joined to the edges that senders counted, and leaves the senders' counts alone") {
+  run_result result;
+  result.edges.push_back({.from = to_node(1), .to = to_node(0), .lane = channel::model, .packets_sent = 9, .delivered = 8});
+  result.edges.push_back({.from = to_node(0), .to = to_node(1), .lane = channel::model, .packets_sent = 5, .delivered = 4});
+  std::vector<any_node> nodes;
+  nodes.emplace_back(counting{{7, 6, 1, {{to_node(1), channel::model, 5, 3, {}}, {to_node(1), channel::tracker, 2, 2, {}}}}});
+  nodes.emplace_back(counting{{70, 60, 10, {}}});
+  rubato::detail::collect_nodes(nodes, 1, result);
+  CHECK(result.edges[0].overtaken == 3);
+  CHECK(result.edges[0].delivered == 8);
+  CHECK(result.edges[0].packets_sent == 9);
+  CHECK(result.edges[1].overtaken == 0);
+  REQUIRE(result.nodes.size() == 2);
+  CHECK(result.nodes[0].iterations == 7);
+  CHECK(result.nodes[1].gradients == 60);
+  CHECK(result.nodes[1].dropped == 10);
+  CHECK(result.models.size() == 1);  // of peers only
 }
 
 }  // namespace

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// What a step policy must offer. The concepts stand apart, so that each can be refused with a sentence of its own.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <type_traits>
+
+#include <rubato/backend/concepts.hpp>
+
+namespace rubato::step {
+
+/// A value of hyper-parameters with a state per node, which holds the step's own arrays.
+template<class S, class Backend>
+concept has_state =
+    std::copyable<S> && std::constructible_from<typename S::template state<Backend>, S const&, Backend&, std::size_t>;
+
+/// next(gamma) advances the step's counters and returns what the next local iteration does, small enough for a kernel.
+template<class S, class Backend>
+concept gives_rules = requires(typename S::template state<Backend>& s, double gamma) {
+  typename S::template state<Backend>::rule;
+  { s.next(gamma) } -> std::same_as<typename S::template state<Backend>::rule>;
+} && std::is_trivially_copyable_v<typename S::template state<Backend>::rule> &&
+    std::default_initializable<typename S::template state<Backend>::rule>;
+
+/// The new x from the lanes, x and the direction; and how many bytes a value the rule itself reads and writes.
+template<class S, class Backend>
+concept rule_moves_x = requires(typename S::template state<Backend>::rule const& rule,
+                                backend::scalar_lanes<typename Backend::scalar>& at, typename Backend::scalar v) {
+  { rule(at, v, v) } -> std::convertible_to<typename Backend::scalar>;
+  { S::template state<Backend>::rule::bytes_per_value() } -> std::convertible_to<std::size_t>;
+};
+
+/// Not checked, but required: the rule acts on each index separately, for packs of lanes as for one.
+/// Models: sgd.
+template<class S, class Backend>
+concept policy = has_state<S, Backend> && gives_rules<S, Backend> && rule_moves_x<S, Backend>;
+
+/// Checked where a step meets a node; each sentence stands alone.
+template<class S, class Backend>
+consteval auto check_step() -> bool {
+  static_assert(has_state<S, Backend>,
+                "a step is copyable and has a template state<Backend>, made from the step, a backend and a size");
+  if constexpr (has_state<S, Backend>) {
+    static_assert(gives_rules<S, Backend>,
+                  "a step's state has a type rule, trivially copyable and default-made, and next(gamma) returns one");
+    if constexpr (gives_rules<S, Backend>) {
+      static_assert(rule_moves_x<S, Backend>,
+                    "a step's rule gives the new x from lanes, x and a direction, and has a static bytes_per_value()");
+    }
+  }
+  return true;
+}
+
+}  // namespace rubato::step

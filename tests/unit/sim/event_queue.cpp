@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/sim/event_queue.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "support/catch.hpp"
+#include "support/for_all.hpp"
+
+namespace {
+
+using namespace rubato;
+using sim::event_queue;
+
+auto at(std::int64_t ns, std::uint32_t node) -> sim::event {
+  sim::event e;
+  e.at_ns = ns;
+  e.node = node;
+  return e;
+}
+
+TEST_CASE("events leave in the order of their times") {
+  event_queue q;
+  for (std::int64_t t : {50, 10, 40, 20, 30}) q.push(at(t, 0));
+  CHECK(q.size() == 5);
+  for (std::int64_t t : {10, 20, 30, 40, 50}) CHECK(q.pop().at_ns == t);
+  CHECK(q.empty());
+}
+
+TEST_CASE("events of one time leave in the order in which they were pushed, also after others have left") {
+  event_queue q;
+  for (std::uint32_t k = 0; k < 50; ++k) q.push(at(7, k));
+  for (std::uint32_t k = 0; k < 25; ++k) REQUIRE(q.pop().node == k);
+  for (std::uint32_t k = 50; k < 90; ++k) q.push(at(7, k));
+  for (std::uint32_t k = 25; k < 90; ++k) REQUIRE(q.pop().node == k);
+}
+
+TEST_CASE("what a pusher writes into the sequence number does not matter") {
+  event_queue q;
+  auto first = at(7, 1);
+  first.sequence = 99;
+  q.push(first);
+  q.push(at(7, 2));
+  CHECK(q.pop().node == 1);
+  CHECK(q.pop().node == 2);
+}
+
+TEST_CASE("times beyond 32 bits and small ones keep their order") {
+  event_queue q;
+  constexpr auto late = std::int64_t{1} << 62;
+  q.push(at(late, 0));
+  q.push(at(0, 1));
+  q.push(at(late - 1, 2));
+  CHECK(q.pop().node == 1);
+  CHECK(q.pop().node == 2);
+  CHECK(q.pop().node == 0);
+}
+
+TEST_CASE("any mixture of pushes and pops agrees with a stable sort") {
+  test::for_all(200, [](random_stream& gen, std::uint64_t) {
+    event_queue q;
+    std::vector<sim::event> reference;  // sorted, the next one first
+    std::uint32_t pushed = 0;
+    for (int k = 0; k < 400; ++k) {
+      if (reference.empty() || gen.chance(0.6)) {
+        auto const e = at(static_cast<std::int64_t>(gen.below(20)), pushed++);
+        q.push(e);
+        reference.push_back(e);
+        std::stable_sort(reference.begin(), reference.end(), [](auto& a, auto& b) { return a.at_ns < b.at_ns; });
+      } else {
+        auto const e = q.pop();
+        REQUIRE(e.at_ns == reference.front().at_ns);
+        REQUIRE(e.node == reference.front().node);
+        reference.erase(reference.begin());
+      }
+      REQUIRE(q.size() == reference.size());
+    }
+  });
+}
+
+TEST_CASE("a slot that was taken is used again, and the others keep what they hold") {
+  sim::slot_store<std::unique_ptr<int>> store;
+  auto const a = store.put(std::make_unique<int>(1));
+  auto const b = store.put(std::make_unique<int>(2));
+  CHECK(a != b);
+  CHECK(*store.take(a) == 1);
+  CHECK(store.put(std::make_unique<int>(3)) == a);
+  CHECK(*store.at(b) == 2);
+  CHECK(*store.at(a) == 3);
+}
+
+}  // namespace
