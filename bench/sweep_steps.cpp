@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The sweep behind race's defaults: the target loss, from centralised SGD, and for every algorithm the step of one and
-// the same grid that comes to the target first in the default scenario (ties: the lower final loss).
-// Usage: bench_sweep_steps [FILE [DATA_FOLDER]]; writes the tables to FILE (default: bench/sweep_steps.md) as well.
+// the same grid that comes to the target first in the default scenario, looked at as often as race looks, with a seed
+// that no figure is scored with. Equal times: the step in the middle of the best ones (of two middles the smaller).
+// Usage: bench_sweep_steps [--algorithms A,B] [--every K] [--target LOSS] [--out FILE] [--data FOLDER]; writes the tables to
+// FILE (default: bench/sweep_steps.md) as well. --every 2 takes the powers of two only; --target leaves centralised SGD out.
 // Wrong if a best step lies at the grid's edge (the program says so and fails), or if examples/support/race_defaults.hpp
 // does not hold what stands here (the last lines name each difference).
 #include <algorithm>
@@ -25,14 +27,20 @@ namespace {
 using namespace rubato;
 using namespace rubato::examples;
 
-constexpr int lowest_power = -8, highest_power = -1;  // of two
-constexpr int seeds = 5;                              // of centralised SGD
+constexpr int lowest = -14, highest = -4;  // powers of the square root of two: 1/128 to 1/4
+constexpr int seeds = 5;                   // of centralised SGD
+constexpr std::uint64_t tuning_seed = 101;  // bench/race_figures.cpp scores with 1 to 5
 constexpr int epochs = 3;
 constexpr unsigned workers = 2;
 
-auto grid() -> std::vector<double> {
+/// Every step of the grid, or every second, third, ... one.
+auto grid(int every) -> std::vector<double> {
   std::vector<double> steps;
-  for (auto k = lowest_power; k <= highest_power; ++k) steps.push_back(std::ldexp(1.0, k));
+  for (auto k = lowest; k <= highest; k += every) {
+    auto const exact = std::exp2(0.5 * k);
+    auto const unit = std::pow(10.0, 2 - std::floor(std::log10(exact)));
+    steps.push_back(k % 2 == 0 ? exact : std::round(exact * unit) / unit);  // those between the powers to three digits
+  }
   return steps;
 }
 
@@ -72,9 +80,14 @@ struct best_of {
   std::size_t at = 0;
   bool at_edge = false;
 };
-/// The lowest of the scores; infinite ones never are.
+/// The lowest of the scores, of equal ones the middle; infinite ones never are.
 auto best(std::vector<double> const& scores) -> best_of {
-  auto const at = static_cast<std::size_t>(std::min_element(scores.begin(), scores.end()) - scores.begin());
+  auto const lowest_score = *std::min_element(scores.begin(), scores.end());
+  std::vector<std::size_t> equal;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (scores[i] == lowest_score) equal.push_back(i);
+  }
+  auto const at = equal[(equal.size() - 1) / 2];
   return {at, at == 0 || at + 1 == scores.size() || !std::isfinite(scores[at])};
 }
 
@@ -119,10 +132,15 @@ class sweep {
  public:
   explicit sweep(std::string const& data) : data_{race_data(data)} {}
 
+  void take_target(double target) {
+    target_ = target;
+    text_ += "Target: " + report::shortest(target) + ", as told.\n\n";
+  }
+
   void find_target() {
     auto const o = default_options();
     auto const batch = o.batch * 8;
-    auto const steps = grid();
+    auto const steps = grid(1);
     std::vector<double> losses(steps.size() * seeds), medians;
     for_all_jobs(losses.size(), [&](std::size_t i) {
       losses[i] = centralised(data_, batch, steps[i / seeds], 1 + i % seeds);
@@ -143,25 +161,26 @@ class sweep {
     if (target_ != default_target_loss) differs("default_target_loss", target_);
   }
 
-  void find_steps() {
+  void find_steps(std::vector<std::string> const& names, int every) {
     auto o = default_options();
     o.target_loss = target_;
+    o.seed = tuning_seed;
     o.threads = 1;
-    o.measure_every = std::chrono::milliseconds{500};
     auto const plan = planned(o);
     auto const problem = race_problem_of(data_, plan.options);
-    auto const steps = grid();
-    std::vector<outcome> outcomes(catalogue.size() * steps.size());
+    auto const steps = grid(every);
+    std::vector<outcome> outcomes(names.size() * steps.size());
     for_all_jobs(outcomes.size(), [&](std::size_t i) {
-      auto const name = std::string{catalogue[i / steps.size()].name};
+      auto const& name = names[i / steps.size()];
       outcomes[i] = run(plan, problem, name, steps[i % steps.size()]);
       std::fprintf(stderr, "%s %s: %s\n", name.c_str(), report::shortest(steps[i % steps.size()]).c_str(),
                    cell(outcomes[i]).c_str());
     });
     text_ += "Default scenario, seed " + std::to_string(o.seed) + ", " + report::fixed(to_seconds(o.until), 0) +
-             " s of virtual time, looked at twice a second: seconds to the target, or - and the final loss.\n\n" + header(steps);
-    for (std::size_t a = 0; a < catalogue.size(); ++a) {
-      add_row(std::string{catalogue[a].name}, steps, std::span{outcomes}.subspan(a * steps.size(), steps.size()));
+             " s of virtual time, looked at every " + report::shortest(to_seconds(plan.options.measure_every)) +
+             " s: seconds to the target, or - and the final loss.\n\n" + header(steps);
+    for (std::size_t a = 0; a < names.size(); ++a) {
+      add_row(names[a], steps, std::span{outcomes}.subspan(a * steps.size(), steps.size()));
     }
   }
 
@@ -199,17 +218,45 @@ class sweep {
   bool at_edge_ = false;
 };
 
+struct wishes {
+  std::vector<std::string> algorithms;
+  int every = 1;
+  std::optional<double> target;
+  std::string out = "bench/sweep_steps.md";
+  std::string data = default_options().data;
+};
+
+auto wishes_in(std::span<char*> given) -> wishes {
+  wishes w;
+  for (auto const& entry : catalogue) w.algorithms.emplace_back(entry.name);
+  for (std::size_t i = 0; i < given.size(); i += 2) {
+    auto const name = std::string{given[i]};
+    if (i + 1 == given.size()) throw config_error{name + " needs a value"};
+    auto const value = std::string{given[i + 1]};
+    if (name == "--algorithms") w.algorithms = list_in(value);
+    else if (name == "--target") w.target = step_in({name, value});
+    else if (name == "--every") w.every = static_cast<int>(count_in({name, value}, 1, "a whole number from 1 up"));
+    else if (name == "--out") w.out = value;
+    else if (name == "--data") w.data = value;
+    else throw config_error{"unknown option " + name + ": there are --algorithms, --every, --target, --out and --data"};
+  }
+  for (auto const& a : w.algorithms) static_cast<void>(algorithm_named(a));
+  return w;
+}
+
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
   try {
-    sweep s{argc > 2 ? argv[2] : default_options().data};
-    s.find_target();
+    auto const w = wishes_in(std::span{argv, static_cast<std::size_t>(argc)}.subspan(1));
+    sweep s{w.data};
+    if (w.target) s.take_target(*w.target);
+    else s.find_target();
     std::fputs(s.text().c_str(), stdout);
     std::fflush(stdout);
-    s.find_steps();
+    s.find_steps(w.algorithms, w.every);
     std::printf("\n%s\n%s", s.text().c_str(), s.remarks().c_str());
-    report::write_file(argc > 1 ? argv[1] : "bench/sweep_steps.md", s.text());
+    report::write_file(w.out, s.text());
     return s.at_edge() ? 1 : 0;
   } catch (std::exception const& e) {
     std::fprintf(stderr, "sweep_steps: %s\n", e.what());
