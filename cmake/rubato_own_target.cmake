@@ -5,7 +5,9 @@ include_guard()
 add_library(rubato_warnings INTERFACE)
 target_compile_options(
   rubato_warnings INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion $<$<BOOL:${RUBATO_WERROR}>:-Werror>
-                            $<$<BOOL:${RUBATO_NATIVE}>:-march=native>)
+                            $<$<BOOL:${RUBATO_NATIVE}>:-march=native>
+                            # g++ 12 sees uninitialised values in Eigen's and its own AVX-512 code that are none
+                            $<$<AND:$<BOOL:${RUBATO_NATIVE}>,$<CXX_COMPILER_ID:GNU>>:-Wno-maybe-uninitialized>)
 
 if(PROJECT_IS_TOP_LEVEL)
   set(CMAKE_CXX_EXTENSIONS OFF)

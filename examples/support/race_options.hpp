@@ -42,7 +42,7 @@ struct race_options {
   double bits_per_second = 0;
   double loss = 0;
   std::chrono::nanoseconds until{};
-  std::chrono::nanoseconds measure_every{};  ///< 0: a 240th of `until`
+  std::chrono::nanoseconds measure_every{};  ///< 0: a 240th of `until`, at least 100 ms
   double target_loss = 0;
   std::uint64_t seed = 0;
   unsigned threads = 1;
@@ -153,10 +153,10 @@ inline void set_folder(std::string& folder, given g) {
       {"--latency", "T", "1ms", "of every link (ns, us, ms, s)", [](o& x, given g) { x.latency = duration_in(g); }},
       {"--bandwidth", "R", "1Gbit", "of every link, in bit, kbit, Mbit or Gbit a second, or unlimited",
        [](o& x, given g) { x.bandwidth_text = g.text, x.bits_per_second = rate_in(g); }},
-      {"--loss", "P", "0.1", "probability that a packet is lost, 0 to 1; where nothing may be lost it is sent again",
+      {"--loss", "P", "0.1", "probability that a packet is lost, 0 up to but not 1; where nothing may be lost it is sent again",
        detail::set_loss},
       {"--until", "T", "60s", "each algorithm runs so long on the driver's clock (ns, us, ms, s, min)", detail::set_until},
-      {"--measure-every", "T", "0", "time between two looks at loss and accuracy; 0: a 240th of --until",
+      {"--measure-every", "T", "0", "time between two looks at loss and accuracy; 0: a 240th of --until, at least 100ms; each look costs the time of some thousand gradients",
        [](o& x, given g) { x.measure_every = duration_in(g); }},
       {"--target-loss", "L", report::shortest(default_target_loss), "training loss that the times are taken to",
        [](o& x, given g) { x.target_loss = number_in(g, -1e300, "a number"); }},

@@ -52,7 +52,7 @@ inline auto scenario_of(race_options& o) -> sim::scenario {
   s.link.loss = o.loss;
   s.seed = o.seed;
   s.threads = o.threads;
-  if (o.measure_every.count() == 0) o.measure_every = std::max(o.until / 240, std::chrono::nanoseconds{1});
+  if (o.measure_every.count() == 0) o.measure_every = std::max<std::chrono::nanoseconds>(o.until / 240, std::chrono::milliseconds{100});
   s.measure_every = o.measure_every;
   s.check(nodes);
   return s;

@@ -21,6 +21,12 @@ struct until {
   std::chrono::nanoseconds time = std::chrono::nanoseconds::max();
   double target_loss = -std::numeric_limits<double>::infinity();
   std::uint64_t gradients = std::numeric_limits<std::uint64_t>::max();
+
+  /// Whether nothing at all ends the run.
+  [[nodiscard]] auto never() const -> bool {
+    return time == std::chrono::nanoseconds::max() && !(target_loss > -std::numeric_limits<double>::infinity()) &&
+           gradients == std::numeric_limits<std::uint64_t>::max();
+  }
 };
 
 enum class stop_reason : std::uint8_t { time, target_loss, gradients, interrupted };

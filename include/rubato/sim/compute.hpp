@@ -50,6 +50,7 @@ class compute_model {
     }
     return nanoseconds{std::llround(ns)};
   }
+  [[nodiscard]] auto mean() const -> nanoseconds { return mean_; }
   [[nodiscard]] auto factor_of(node_id node) const -> double {
     auto factor = 1.0;
     for (auto const& [id, f] : factors_) factor *= id == static_cast<std::uint32_t>(node) ? f : 1.0;

@@ -57,6 +57,9 @@ class simulator {
         metrics_{who_.oracle},
         state_(who_.nodes.size()) {
     s.check(who_.peers);
+    if (s.compute.mean().count() == 0) {
+      throw config_error{"a simulated gradient takes some time above 0, for nothing else moves the virtual clock"};
+    }
     for (auto const& n : who_.nodes) channels_.add(n.channels());
   }
 
@@ -126,6 +129,8 @@ class simulator {
 };
 
 inline auto simulator::run(until const& end) -> run_result {
+  if (end.never()) throw config_error{"nothing ends this run; give until a time, a target loss or a number of gradients"};
+  if (end.time.count() < 0) throw config_error{"a run cannot end at a time below 0"};
   run_result result;
   auto stopped = measure(end, result);
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
