@@ -38,9 +38,7 @@ inline constexpr std::size_t native_bytes = 16;
 
 template<class U, std::size_t Lanes>
 struct native_vector {
-  // No stricter alignment than the hardware's own vectors have: g++ would remark on every wider one that is passed.
-  static constexpr std::size_t bytes = Lanes * sizeof(U);
-  typedef U type __attribute__((vector_size(bytes), aligned(bytes < native_bytes ? bytes : native_bytes)));
+  typedef U type __attribute__((vector_size(Lanes * sizeof(U))));
 };
 
 // One hardware vector at a time: g++ copies a larger object through the stack, at five times the cost.
