@@ -25,7 +25,7 @@ constexpr auto frame = wire::header_bytes + sizeof(double);
 /// A link on which a packet of one value takes this long.
 auto slow_link(std::chrono::nanoseconds sending) -> sim::scenario {
   sim::scenario s;
-  s.compute = sim::fixed(0ns);
+  s.compute = sim::fixed(1ns);  // the simulator refuses 0
   s.link.bits_per_second = 8e9 * static_cast<double>(frame) / static_cast<double>(sending.count());
   s.measure_every = 5ms;
   return s;
