@@ -14,7 +14,7 @@ run() {
   local name=$1
   shift
   rm -rf "$name"
-  "$race" --data data --out "$name" --quiet --until 2s --algorithms "$all" "$@" >"$name.txt" 2>&1 ||
+  "$race" --data data --out "$name" --quiet --until 2s --measure-every 10ms --algorithms "$all" "$@" >"$name.txt" 2>&1 ||
     fail "race $*: status $?: $(tail -n 1 "$name.txt")"
 }
 run first --seed 3 --threads 1
