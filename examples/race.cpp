@@ -3,6 +3,7 @@
 // Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, 130 interrupted (with the report so far).
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <string>
 
 #include "support/race_command_line.hpp"
@@ -21,6 +22,7 @@ auto race(examples::race_options const& asked) -> int {
   auto const plan = examples::planned(asked);
   auto const& o = plan.options;
   rubato::report::ensure_writable_folder(o.out);
+  for (auto const* const name : examples::result_files) rubato::report::ensure_replaceable(std::filesystem::path{o.out} / name);
   examples::catch_interrupt();
   auto const data = examples::race_data(o.data);
   auto const problem = examples::race_problem_of(data, o);

@@ -34,6 +34,7 @@ inline void add_row(CLI::App& app, option_row const& row, race_options& options)
 /// Nothing after --help, which it has printed. Throws config_error with one sentence for whatever is wrong.
 [[nodiscard]] inline auto read_command_line(int argc, char const* const* argv) -> std::optional<race_options> {
   auto options = default_options();
+  options.arguments.assign(argv + (argc > 0 ? 1 : 0), argv + argc);
   CLI::App app{"Trains softmax regression with several algorithms on the same data, split, seeds and scenario, side by side.",
                "race"};
   app.set_help_flag("--help,-h", "print this and end");

@@ -47,7 +47,9 @@ struct race_options {
   std::uint64_t seed = 0;
   unsigned threads = 1;
   std::string out;
+  std::string record;                  ///< folder for recordings; empty: none
   bool quiet = false;
+  std::vector<std::string> arguments;  ///< as given, so that a replay can read them again
 };
 
 enum class repeatable : std::uint8_t { no, yes };
@@ -170,6 +172,9 @@ inline void set_folder(std::string& folder, given g) {
        }},
       {"--out", "DIR", ".", "folder for race.csv, race.json and race.svg; made where it is missing",
        [](o& x, given g) { detail::set_folder(x.out, g); }},
+      {"--record", "DIR", "",
+       "folder for recordings of all that every node consumes (ALGORITHM.node-K.log), at most 1 GiB each; replay repeats them",
+       [](o& x, given g) { detail::set_folder(x.record, g); }},
   };
 }
 

@@ -2,6 +2,7 @@
 // What race says and writes: a paragraph before, a table after, and three files that appear whole or not at all.
 #pragma once
 
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <span>
@@ -90,6 +91,8 @@ inline auto steps_text(race_plan const& plan) -> std::string {
           {"seed", o.seed},
           {"threads", o.threads}};
 }
+
+inline constexpr std::array result_files{"race.csv", "race.json", "race.svg"};
 
 /// Writes race.csv and race.json, both or neither, and race.svg where gnuplot can draw it. Returns what to tell of it.
 [[nodiscard]] inline auto write_results(race_plan const& plan, std::span<run_result const> results) -> std::string {

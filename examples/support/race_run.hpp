@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <cstdio>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include <rubato/report/progress.hpp>
+#include <rubato/run/recorder.hpp>
 
 #include "support/idx_files.hpp"
 #include "support/race_catalogue.hpp"
@@ -98,7 +100,7 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
   return {data, shards, {o.l2, o.batch}};
 }
 
-/// Set by the first Ctrl-C; the second ends the program as usual.
+/// Set by the first Ctrl-C or SIGTERM; the second ends the program as usual.
 inline sig_atomic_t volatile interrupt_asked = 0;
 
 inline void catch_interrupt() {
@@ -106,6 +108,7 @@ inline void catch_interrupt() {
   action.sa_handler = [](int) { interrupt_asked = 1; };
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
 }
 inline auto interrupted() -> bool { return interrupt_asked != 0; }
 
@@ -140,6 +143,24 @@ class race_watch : public sim::observer, public thread_observer {
 
 }  // namespace detail
 
+namespace detail {
+
+inline auto one_a_line(std::vector<std::string> const& texts) -> std::string {
+  std::string lines;
+  for (auto const& text : texts) lines += text + "\n";
+  return lines;
+}
+
+inline void tell_of_gaps(recording const& r) {
+  for (auto const& s : r.statuses()) {
+    if (s.cut_short.empty()) continue;
+    std::fprintf(stderr, "race: the recording '%s' ends after %llu events: %s\n", s.file.c_str(),
+                 static_cast<unsigned long long>(s.events), s.cut_short.c_str());
+  }
+}
+
+}  // namespace detail
+
 /// Runs one assembled algorithm to `end`; throws run_error.
 [[nodiscard]] inline auto run_one(assembly a, race_plan const& plan, until const& end, report::progress_bar& bar)
     -> run_result {
@@ -167,8 +188,11 @@ inline void find_target(run_result& result, double target) {
 [[nodiscard]] inline auto run_all(race_plan const& plan, race_problem const& problem) -> std::vector<run_result> {
   auto const& o = plan.options;
   std::vector<assembly> assembled;
+  std::vector<recording> recordings;
   for (std::size_t i = 0; i < o.algorithms.size(); ++i) {
     assembled.push_back(algorithm_named(o.algorithms[i]).assemble(plan.network, problem, plan.steps[i]));
+    if (o.record.empty()) continue;
+    recordings.push_back(record(assembled.back(), {o.record, o.algorithms[i], detail::one_a_line(o.arguments)}));
   }
   std::vector<run_result> results;
   for (std::size_t i = 0; i < o.algorithms.size() && !interrupted(); ++i) {
@@ -183,6 +207,7 @@ inline void find_target(run_result& result, double target) {
     }
     results.back().algorithm = name;
     find_target(results.back(), o.target_loss);
+    if (!o.record.empty()) detail::tell_of_gaps(recordings[i]);
   }
   return results;
 }

@@ -2,7 +2,7 @@
 // A problem must take the key that names its mini-batch.
 // illegal: int
 // legal:   rubato::sample_key
-// error:   gradient_oracle
+// error:   and a sample_key, and returns the loss
 #include <rubato/algorithm/aliases.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/run/assemble.hpp>

@@ -2,7 +2,7 @@
 // A problem whose data are float cannot give gradients to nodes that compute in double.
 // illegal: double
 // legal:   float
-// error:   gradient_oracle
+// error:   takes the nodes' backend
 #include <rubato/algorithm/aliases.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/softmax_regression.hpp>

@@ -45,6 +45,8 @@ refused 2 "no algorithm|r_fats" --step-of r_fats=0.1
 refused 2 "--seed|once" --seed 1 --seed 2
 
 refused 2 "train-images-idx3-ubyte|nowhere|dataset-fashion-mnist" --data nowhere
+mkdir -p taken/race.json
+refused 2 "taken/race.json|plain file" --out taken
 # broken_data FILE COMMAND...: a folder like data/ in which FILE is what COMMAND makes of it.
 broken_data() {
   local file=$1

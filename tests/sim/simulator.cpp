@@ -10,6 +10,7 @@
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
+#include "support/refusal.hpp"
 
 namespace {
 
@@ -33,17 +34,6 @@ auto made(topology::pair const& network, double step = 0.05, std::size_t dimensi
   options.block_values = 64;
   auto const q = problem::quadratic::random(network.nodes(), dimension, 3, {.spread = 1, .condition = 5, .noise = 0.1});
   return assemble<Node>(network, q, options);
-}
-
-/// The sentence with which the run ends; empty if it ends well.
-template<class Run>
-auto last_words(Run&& run) -> std::string {
-  try {
-    run();
-  } catch (run_error const& e) {
-    return e.what();
-  }
-  return "";
 }
 
 void check_same(run_result const& a, run_result const& b) {
@@ -135,9 +125,9 @@ TEST_CASE("a node that waits longer than the patience ends the run with a senten
   auto weather = rough();
   weather.patience = 1s;
   weather.special.push_back({node_id{2}, node_id{1}, {.latency = 24h}});
-  auto const words = last_words([&] { simulate(made<in_rounds>(topology::directed_ring(3)), weather, {.time = 1h}); });
+  auto const words = rubato::test::failure([&] { simulate(made<in_rounds>(topology::directed_ring(3)), weather, {.time = 1h}); });
   weather.special = {{node_id{1}, node_id{2}, {.latency = 24h}}};
-  auto const sentence = last_words([&] { simulate(made<in_rounds>(topology::directed_ring(3)), weather, {.time = 1h}); });
+  auto const sentence = rubato::test::failure([&] { simulate(made<in_rounds>(topology::directed_ring(3)), weather, {.time = 1h}); });
   CHECK(words == "");  // no edge 2 -> 1 in this ring
   CHECK(sentence.find("node 2 has waited for model message 1 of node 1 since ") != std::string::npos);
   CHECK(sentence.find("patience") != std::string::npos);
@@ -174,7 +164,7 @@ TEST_CASE("a run in which nothing is under way any more ends at once, naming who
   std::vector<any_node> nodes;
   nodes.emplace_back(forlorn{model_of_one()});
   auto run = sim::simulator{stage(std::move(nodes)), {}};
-  auto const words = last_words([&] { run.run({.time = 1000h}); });
+  auto const words = rubato::test::failure([&] { run.run({.time = 1000h}); });
   CHECK(words.find("node 0 has waited for control message 3 of node 7") != std::string::npos);
   CHECK(words.find("nothing is under way") != std::string::npos);
 }
@@ -230,9 +220,9 @@ TEST_CASE("runs end at their time, their target or their number of gradients") {
 
 TEST_CASE("a run that diverges or leaves the ledger's range ends with a sentence about it") {
   auto const calm = sim::scenario{};
-  CHECK(last_words([&] { simulate(made<d_psgd<backend::host<double>>>(topology::ring(3), 30.0), calm, {.time = 1h}); })
+  CHECK(rubato::test::failure([&] { simulate(made<d_psgd<backend::host<double>>>(topology::ring(3), 30.0), calm, {.time = 1h}); })
             .find("diverges") != std::string::npos);
-  auto const words = last_words([&] { simulate(made<fast>(topology::ring(3), 30.0), calm, {.time = 1h}); });
+  auto const words = rubato::test::failure([&] { simulate(made<fast>(topology::ring(3), 30.0), calm, {.time = 1h}); });
   CHECK(words.find("the ledger's range is exceeded in block") != std::string::npos);
   CHECK(words.find("smaller step") != std::string::npos);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a configuration that is refused says: tests look for the thing at fault in the sentence.
+// What a refused configuration or a failed run says: tests look for the thing at fault in the sentence.
 #pragma once
 
 #include <string>
@@ -14,6 +14,17 @@ auto refusal(Action&& action) -> std::string {
   try {
     action();
   } catch (config_error const& error) {
+    return error.what();
+  }
+  return {};
+}
+
+/// The sentence of the run_error that `action` throws; empty if it throws none.
+template <class Action>
+auto failure(Action&& action) -> std::string {
+  try {
+    action();
+  } catch (run_error const& error) {
     return error.what();
   }
   return {};

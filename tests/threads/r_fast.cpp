@@ -34,17 +34,6 @@ auto bad_weather() -> sim::scenario {
           .measure_every = 2ms};
 }
 
-/// The sentence of the run_error that the action throws; empty if it throws none.
-template <class Action>
-auto failure_of(Action&& action) -> std::string {
-  try {
-    action();
-  } catch (run_error const& e) {
-    return e.what();
-  }
-  return {};
-}
-
 /// A quadratic that calls `extra(key)` before each gradient.
 template <class Extra>
 struct with {
@@ -124,7 +113,7 @@ TEST_CASE("a problem that throws ends the run on threads with the node, the grad
   auto const throwing = with{p, [](sample_key key) {
     if (key.node == node_id{1} && key.draw == 7) throw std::runtime_error{"the disk is full"};
   }};
-  auto const sentence = failure_of([&] {
+  auto const sentence = failure([&] {
     run_threads(assemble<node_type>(topology::ring(3), throwing, {.step = 0.01}), {.compute = sim::fixed(0ns)}, {});
   });
   CHECK(says(sentence, "node 1, gradient 8: the disk is full"));
@@ -133,7 +122,7 @@ TEST_CASE("a problem that throws ends the run on threads with the node, the grad
 TEST_CASE("what a problem throws on a thread need not be an exception to be reported") {
   auto const p = quadratic::random(3, 4, 5);
   auto const throwing = with{p, [](sample_key key) { if (key.node == node_id{2} && key.draw == 1) throw 42; }};
-  auto const sentence = failure_of([&] {
+  auto const sentence = failure([&] {
     run_threads(assemble<node_type>(topology::ring(3), throwing, {.step = 0.01}), {.compute = sim::fixed(0ns)}, {});
   });
   CHECK(says(sentence, "node 2, gradient 2: something was thrown"));
@@ -141,7 +130,7 @@ TEST_CASE("what a problem throws on a thread need not be an exception to be repo
 
 TEST_CASE("a step that makes the run on threads diverge is named") {
   auto const p = quadratic::random(3, 4, 5);
-  auto const sentence = failure_of([&] {
+  auto const sentence = failure([&] {
     run_threads(assemble<node_type>(topology::ring(3), p, {.step = 1e6}), {.compute = sim::fixed(0ns)}, {});
   });
   CHECK((says(sentence, "diverges") || says(sentence, "ledger")));  // whichever notices first

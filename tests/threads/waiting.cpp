@@ -28,12 +28,7 @@ using problem::quadratic;
 
 /// The sentence of the run_error that ends such a run.
 auto failure_of(assembly a, sim::scenario const& s, until const& end, thread_options const& o = {}) -> std::string {
-  try {
-    run_threads(std::move(a), s, end, o);
-  } catch (run_error const& e) {
-    return e.what();
-  }
-  return {};
+  return failure([&] { run_threads(std::move(a), s, end, o); });
 }
 
 TEST_CASE("ring all-reduce runs on threads to the optimum, with links that lose, and no replica is a round apart") {

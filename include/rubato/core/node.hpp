@@ -31,7 +31,7 @@ concept node = std::movable<N> &&
       { c.estimate() } -> std::same_as<shared_buffer>;
       { c.statistics() } -> std::same_as<node_statistics>;
       c.audit(audit);
-      { N::channels() } -> std::convertible_to<std::span<channel_spec const>>;
+      { c.channels() } -> std::convertible_to<std::span<channel_spec const>>;
     };
 
 /// Any node behind one virtual call an event: for drivers, and for programs that choose the algorithm at run time.
@@ -77,7 +77,7 @@ class any_node {
     auto estimate() const -> shared_buffer override { return n.estimate(); }
     auto statistics() const -> node_statistics override { return n.statistics(); }
     void audit(tracking_audit& a) const override { n.audit(a); }
-    auto channels() const -> std::span<channel_spec const> override { return N::channels(); }
+    auto channels() const -> std::span<channel_spec const> override { return n.channels(); }
     N n;
   };
   std::unique_ptr<base> self_;

@@ -12,20 +12,30 @@
 
 namespace rubato {
 
+namespace detail {
+/// The finaliser of SplitMix64: a bijection of words that spreads every bit over all others.
+constexpr auto mixed(std::uint64_t z) -> std::uint64_t {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31);
+}
+inline constexpr std::uint64_t golden = 0x9e3779b97f4a7c15ULL;
+}  // namespace detail
+
 /// A stream of random numbers that is a pure function of its key.
 /// **Thread safety:** distinct objects are independent. **Determinism:** same key, same bits, on every platform
 /// for integers; uniform() is exact too, normal() is as exact as the platform's log, cos and sqrt.
 class random_stream {
  public:
   explicit constexpr random_stream(std::initializer_list<std::uint64_t> key) {
-    for (auto const word : key) state_ = mixed(state_ + golden + word);
+    for (auto const word : key) state_ = detail::mixed(state_ + detail::golden + word);
   }
   explicit constexpr random_stream(sample_key const& key)
       : random_stream{key.seed, static_cast<std::uint64_t>(key.node), key.draw} {}
 
   constexpr auto bits() -> std::uint64_t {
-    state_ += golden;
-    return mixed(state_);
+    state_ += detail::golden;
+    return detail::mixed(state_);
   }
   /// Uniform in [0, 1), 53 bits.
   constexpr auto uniform() -> double { return static_cast<double>(bits() >> 11) * 0x1p-53; }
@@ -41,13 +51,6 @@ class random_stream {
   auto chance(double probability) -> bool { return uniform() < probability; }
 
  private:
-  static constexpr std::uint64_t golden = 0x9e3779b97f4a7c15ULL;
-  static constexpr auto mixed(std::uint64_t z) -> std::uint64_t {
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-  }
-
   std::uint64_t state_ = 0;
 };
 

@@ -11,19 +11,34 @@
 
 namespace rubato::problem {
 
+template<class P>
+concept has_dimension = requires(P const& p) {
+  { p.dimension() } -> std::convertible_to<std::size_t>;
+};
+
+template<class P, class Backend>
+concept gives_gradients = requires(P const& p, Backend& b, std::span<typename Backend::scalar const> x, sample_key key,
+                                   std::span<typename Backend::scalar> g) {
+  { p.gradient(b, x, key, g) } -> std::convertible_to<double>;
+};
+
 /// The objective is F(x) = (1/n) sum_i f_i(x); node i knows f_i only.
 /// gradient(b, x, key, g): writes a stochastic gradient of f_{key.node} at x into g and returns the mini-batch's loss;
 /// the mini-batch is a pure function of the key. x and g have dimension() values and never overlap.
 /// Not checked, but required: const calls may come from several threads at once; equal arguments give equal bits.
 /// Models: quadratic, softmax_regression; an archetype stands in tests/support.
 template<class P, class Backend>
-concept gradient_oracle =
-    backend::array_backend<Backend> &&
-    requires(P const& p, Backend& b, std::span<typename Backend::scalar const> x, sample_key key,
-             std::span<typename Backend::scalar> g) {
-      { p.dimension() } -> std::convertible_to<std::size_t>;
-      { p.gradient(b, x, key, g) } -> std::convertible_to<double>;
-    };
+concept gradient_oracle = backend::array_backend<Backend> && has_dimension<P> && gives_gradients<P, Backend>;
+
+/// Checked where a problem meets nodes; each sentence stands alone.
+template<class P, class Backend>
+consteval auto check_problem() -> bool {
+  static_assert(has_dimension<P>, "a problem says in dimension() how many values its model has");
+  static_assert(gives_gradients<P, Backend>,
+                "a problem has gradient(backend, x, key, g) const, which takes the nodes' backend, x and g as spans of its "
+                "scalar type and a sample_key, and returns the loss");
+  return true;
+}
 
 /// loss(b, x): F(x), exactly, over all data of all nodes. Drivers use it for metrics only, never for training.
 template<class P, class Backend>

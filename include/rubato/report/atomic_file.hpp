@@ -94,6 +94,13 @@ inline void write_file(std::filesystem::path const& path, std::string_view text)
   file.commit();
 }
 
+/// So that a run does not end with a result that cannot replace what stands at its place. Throws config_error.
+inline void ensure_replaceable(std::filesystem::path const& file) {
+  auto error = std::error_code{};
+  if (!std::filesystem::exists(file, error) || std::filesystem::is_regular_file(file, error)) return;
+  throw config_error{"'" + file.string() + "' is in the way of a result and is no plain file: move it, or give another folder"};
+}
+
 /// Creates the folder where it is missing and tries it with a file that is removed at once, so that a run does not end
 /// with results and no place for them. Throws config_error.
 inline void ensure_writable_folder(std::filesystem::path const& folder) {

@@ -80,9 +80,9 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
 /// Builds all nodes of a run from a plan, for weights of one's own (mixing::tracking_plan and its kin make plans).
 /// Throws config_error if plan, options and problem do not fit together.
 template<node Node, class Problem>
-  requires problem::gradient_oracle<Problem, typename Node::backend_type>
 auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {
+  static_assert(problem::check_problem<Problem, typename Node::backend_type>());
   assembly a;
   a.peers = plan.nodes.front().nodes;
   a.oracle = problem::any_oracle{backend, problem};
@@ -111,7 +111,6 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
 
 /// The same from a network, with the weights that the algorithm chooses for it.
 template<node Node, class Problem>
-  requires problem::gradient_oracle<Problem, typename Node::backend_type>
 auto assemble(topology::pair const& network, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {
   return assemble<Node>(Node::arrange(network), problem, std::move(options), std::move(backend));

@@ -56,7 +56,11 @@ class gradient_pool {
     auto lock = std::unique_lock{mutex_};
     auto& mine = jobs_.at(id);
     if (mine.now == state::waiting) run(mine, lock);
-    else done_.wait(lock, [&] { return mine.now == state::done; });
+    // Another thread is at it: what the queue holds is wanted soon, so this one computes that rather than sleep.
+    while (mine.now != state::done) {
+      if (auto* const next = first_waiting()) run(*next, lock);
+      else done_.wait(lock, [&] { return mine.now == state::done; });
+    }
     auto result = std::move(mine);
     jobs_.erase(id);
     lock.unlock();
@@ -82,6 +86,16 @@ class gradient_pool {
     state now = state::waiting;
   };
 
+  // Drops from the queue what was begun or forgotten; null once it is empty.
+  auto first_waiting() -> job* {
+    while (!queue_.empty()) {
+      auto const it = jobs_.find(queue_.front());
+      queue_.pop_front();
+      if (it != jobs_.end() && it->second.now == state::waiting) return &it->second;
+    }
+    return nullptr;
+  }
+
   // Runs outside the lock; references into an unordered_map stay valid while others are inserted.
   void run(job& j, std::unique_lock<std::mutex>& lock) {
     j.now = state::running;
@@ -104,11 +118,7 @@ class gradient_pool {
     while (true) {
       ready_.wait(lock, [&] { return stop.stop_requested() || !queue_.empty(); });
       if (stop.stop_requested()) return;
-      auto const id = queue_.front();
-      queue_.pop_front();
-      auto const it = jobs_.find(id);
-      if (it == jobs_.end() || it->second.now != state::waiting) continue;
-      run(it->second, lock);
+      if (auto* const next = first_waiting()) run(*next, lock);
       done_.notify_all();
     }
   }

@@ -6,7 +6,7 @@
 #include <csignal>
 #include <stdexcept>
 
-#include "scratch_folder.hpp"
+#include "support/scratch_folder.hpp"
 #include "support/catch.hpp"
 
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include "scratch_folder.hpp"
+#include "support/scratch_folder.hpp"
 #include "support/catch.hpp"
 
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "scratch_folder.hpp"
+#include "support/scratch_folder.hpp"
 #include "support/catch.hpp"
 
 namespace {

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "scratch_folder.hpp"
+#include "support/scratch_folder.hpp"
 #include "support/catch.hpp"
 
 namespace {

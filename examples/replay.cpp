@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// Repeats what race --record wrote down, in a program of its own, and demands the same bits of every node after every event.
+// Exit status: 0 all replay, 1 some node did otherwise, 2 a recording cannot be read or is damaged.
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/run/replay.hpp>
+
+#include "support/race_command_line.hpp"
+#include "support/race_run.hpp"
+
+namespace {
+
+namespace examples = rubato::examples;
+
+/// What all nodes of one race share; loaded once for many files.
+struct stage {
+  std::string setup;
+  examples::race_plan plan;
+  examples::race_problem problem;
+};
+
+auto stage_of(std::string const& setup) -> stage {
+  std::vector<std::string> arguments{"race"};
+  std::istringstream lines{setup};
+  for (std::string line; std::getline(lines, line);) arguments.push_back(line);
+  std::vector<char const*> argv;
+  for (auto const& text : arguments) argv.push_back(text.c_str());
+  auto const options = examples::read_command_line(static_cast<int>(argv.size()), argv.data());
+  if (!options) throw rubato::config_error{"the recording was made by race --help, which runs nothing"};
+  auto plan = examples::planned(*options);
+  auto problem = examples::race_problem_of(examples::race_data(plan.options.data), plan.options);
+  return {setup, std::move(plan), std::move(problem)};
+}
+
+auto step_of(stage const& s, std::string const& algorithm) -> examples::race_step const& {
+  for (std::size_t i = 0; i < s.plan.steps.size(); ++i) {
+    if (s.plan.options.algorithms[i] == algorithm) return s.plan.steps[i];
+  }
+  throw rubato::config_error{"the recorded race did not run '" + algorithm + "'"};
+}
+
+void replay_file(char const* path, std::optional<stage>& on) {
+  rubato::recorded_run run{path};
+  auto const& head = run.header();
+  if (!on || on->setup != head.setup) on = stage_of(head.setup);
+  auto const& entry = examples::algorithm_named(head.name);
+  auto a = entry.assemble(on->plan.network, on->problem, step_of(*on, head.name));
+  auto const self = rubato::to_index(head.self);
+  if (self >= a.nodes.size()) {
+    throw rubato::config_error{"the recording '" + std::string{path} + "' is of node " + std::to_string(self) +
+                               ", and its race has nodes 0 to " + std::to_string(a.nodes.size() - 1)};
+  }
+  auto const report = run.replay(std::move(a.nodes[self]), a.pool);
+  std::printf("%s: %s, node %zu: %llu events replay to identical bits%s\n", path, head.name.c_str(), self,
+              static_cast<unsigned long long>(report.events),
+              report.cut_short ? "; the recording ended there, at its size limit" : "");
+}
+
+auto complain(std::exception const& e, int status) -> int {
+  std::fprintf(stderr, "replay: %s\n", e.what());
+  return status;
+}
+
+}  // namespace
+
+auto main(int argc, char** argv) -> int {
+  if (argc < 2 || std::string{argv[1]} == "--help") {
+    std::fputs("usage: replay RECORDING...\n  RECORDING is a file that race --record wrote, as r_fast.node-0.log\n",
+               argc < 2 ? stderr : stdout);
+    return argc < 2 ? 2 : 0;
+  }
+  try {
+    std::optional<stage> on;
+    for (int i = 1; i < argc; ++i) replay_file(argv[i], on);
+    return 0;
+  } catch (rubato::config_error const& e) {
+    return complain(e, 2);
+  } catch (std::exception const& e) {
+    return complain(e, 1);
+  }
+}

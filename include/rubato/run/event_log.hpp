@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+// What happened to one node, as bytes: its inputs in the order in which it consumed them, and a digest of what it did.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/digest.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/outbox.hpp>
+#include <rubato/core/packet.hpp>
+#include <rubato/version.hpp>
+#include <rubato/wire/frame.hpp>
+
+namespace rubato {
+
+/// What a record of a log holds. The numbers are in files, so they never change.
+enum class logged : std::uint8_t { start = 0, patch = 1, gradient = 2, wakeup = 3, neighbours = 4, end = 5 };
+
+constexpr auto name_of(logged l) -> std::string_view {
+  constexpr std::array<std::string_view, 6> names{"start",  "patch", "gradient", "wake-up", "change of neighbours",
+                                                  "end"};
+  return names[static_cast<std::size_t>(l)];
+}
+
+/// One input of a node. Which members mean something says `kind`.
+struct logged_event {
+  logged kind{};
+  instant now{};
+  patch part{};
+  std::vector<iteration> numbers{};  ///< what part.numbers shows
+  gradient answer{};
+  wakeup woken{};
+  neighbour_change change{};
+};
+
+namespace detail {
+
+/// Appends little-endian numbers to bytes.
+class byte_writer {
+ public:
+  explicit byte_writer(std::vector<std::byte>& out) : out_{&out} {}
+  template<class U>
+  auto put(U v) -> byte_writer& {
+    auto const at = out_->size();
+    out_->resize(at + sizeof(U));
+    wire::detail::put(out_->data() + at, v);
+    return *this;
+  }
+  auto put(std::span<std::byte const> bytes) -> byte_writer& {
+    put(static_cast<std::uint64_t>(bytes.size()));
+    out_->insert(out_->end(), bytes.begin(), bytes.end());
+    return *this;
+  }
+  auto put(shared_buffer const& body) -> byte_writer& {
+    return put(static_cast<std::uint8_t>(body.kind())).put(body.bytes());
+  }
+
+ private:
+  std::vector<std::byte>* out_;
+};
+
+/// Reads them back; what is not there throws.
+class byte_reader {
+ public:
+  explicit byte_reader(std::span<std::byte const> in) : in_{in} {}
+  template<class U>
+  auto get() -> U {
+    return wire::detail::get<U>(take(sizeof(U)).data());
+  }
+  auto bytes() -> std::span<std::byte const> { return take(get<std::uint64_t>()); }
+  auto body(buffer_pool& pool) -> shared_buffer {
+    wire::frame_view f;
+    auto const kind = get<std::uint8_t>();
+    if (kind > static_cast<std::uint8_t>(element::i64)) throw config_error{"it holds a body of no known type"};
+    f.kind = static_cast<element>(kind);
+    f.body = bytes();
+    if (f.kind == element::none) return {};
+    return wire::copy_body(f, pool);
+  }
+  [[nodiscard]] auto rest() const -> std::size_t { return in_.size(); }
+
+ private:
+  auto take(std::uint64_t n) -> std::span<std::byte const> {
+    if (n > in_.size()) throw config_error{"it ends in the middle"};
+    auto const head = in_.first(n);
+    in_ = in_.subspan(n);
+    return head;
+  }
+  std::span<std::byte const> in_;
+};
+
+inline void put_patch(byte_writer w, patch const& p) {
+  w.put(static_cast<std::uint32_t>(p.from)).put(static_cast<std::uint32_t>(p.to));
+  w.put(static_cast<std::uint8_t>(p.lane)).put(p.life.sender).put(p.life.receiver);
+  w.put(to_count(p.based_on)).put(p.posted_at.since_start.count());
+  w.put(std::uint64_t{p.blocks.begin}).put(std::uint64_t{p.blocks.end}).put(std::uint64_t{p.numbers.size()});
+  for (auto const n : p.numbers) w.put(to_count(n));
+  w.put(p.extra.mask());
+  for (std::size_t i = 0; i < scalar_slot_count; ++i) w.put(p.extra.word(i));
+  w.put(p.body);
+}
+
+inline void get_patch(byte_reader& r, buffer_pool& pool, logged_event& e) {
+  auto& p = e.part;
+  p.from = node_id{r.get<std::uint32_t>()};
+  p.to = node_id{r.get<std::uint32_t>()};
+  p.lane = static_cast<channel>(r.get<std::uint8_t>());
+  p.life.sender = r.get<std::uint32_t>();
+  p.life.receiver = r.get<std::uint32_t>();
+  p.based_on = iteration{r.get<std::uint64_t>()};
+  p.posted_at.since_start = std::chrono::nanoseconds{r.get<std::int64_t>()};
+  p.blocks.begin = r.get<std::uint64_t>();
+  p.blocks.end = r.get<std::uint64_t>();
+  auto const numbers = r.get<std::uint64_t>();
+  if (numbers > r.rest() / 8) throw config_error{"it ends in the middle"};
+  for (std::uint64_t i = 0; i < numbers; ++i) e.numbers.push_back(iteration{r.get<std::uint64_t>()});
+  auto const mask = r.get<std::uint8_t>();
+  for (std::size_t i = 0; i < scalar_slot_count; ++i) {
+    auto const word = r.get<std::uint64_t>();
+    if (((mask >> i) & 1U) != 0) p.extra.set(static_cast<scalar_slot>(i), word);
+  }
+  p.body = r.body(pool);
+  p.numbers = e.numbers;
+}
+
+inline void put_change(byte_writer w, neighbour_change const& c) {
+  w.put(static_cast<std::uint32_t>(c.peer)).put(static_cast<std::uint8_t>(c.what));
+  w.put(c.outgoing.sender).put(c.outgoing.receiver).put(c.incoming.sender).put(c.incoming.receiver);
+}
+
+inline auto get_change(byte_reader& r) -> neighbour_change {
+  neighbour_change c;
+  c.peer = node_id{r.get<std::uint32_t>()};
+  c.what = static_cast<neighbour_change::edge>(r.get<std::uint8_t>());
+  for (auto* const life : {&c.outgoing, &c.incoming}) {
+    life->sender = r.get<std::uint32_t>();
+    life->receiver = r.get<std::uint32_t>();
+  }
+  return c;
+}
+
+inline void put_gradient(byte_writer w, gradient const& g) {
+  w.put(static_cast<std::uint64_t>(g.id)).put(std::bit_cast<std::uint64_t>(g.loss)).put(g.duration.count()).put(g.value);
+}
+
+inline auto get_gradient(byte_reader& r, buffer_pool& pool) -> gradient {
+  gradient g;
+  g.id = ticket{r.get<std::uint64_t>()};
+  g.loss = std::bit_cast<double>(r.get<std::uint64_t>());
+  g.duration = std::chrono::nanoseconds{r.get<std::int64_t>()};
+  g.value = r.body(pool);
+  return g;
+}
+
+/// Digests bodies once, however many packets of one call share them.
+class outbox_digest {
+ public:
+  [[nodiscard]] auto of(outbox const& out, shared_buffer const& estimate) -> std::uint64_t {
+    digest d;
+    d.add(out.packets.size());
+    for (auto const& p : out.packets) add(d, p);
+    d.add(out.request.has_value() ? 1 : 0);
+    if (out.request) {
+      d.add(static_cast<std::uint64_t>(out.request->id)).add(body(out.request->point)).add(out.request->sample.seed);
+      d.add(static_cast<std::uint64_t>(out.request->sample.node)).add(out.request->sample.draw);
+    }
+    d.add(out.cancel ? static_cast<std::uint64_t>(*out.cancel) + 1 : 0).add(out.wakeups.size());
+    for (auto const& w : out.wakeups) d.add(w.id).add(static_cast<std::uint64_t>(w.at.since_start.count()));
+    d.add(out.wait.has_value() ? 1 : 0);
+    if (out.wait) {
+      d.add(static_cast<std::uint64_t>(out.wait->peer)).add(static_cast<std::uint64_t>(out.wait->lane));
+      d.add(to_count(out.wait->number));
+    }
+    if (out.failure) d.add(std::as_bytes(std::span{out.failure->sentence}));
+    if (!(estimate == model_)) d.add(body(estimate));
+    model_ = estimate;
+    seen_.clear();
+    return d.value();
+  }
+
+ private:
+  void add(digest& d, packet const& p) {
+    d.add(static_cast<std::uint64_t>(p.from)).add(static_cast<std::uint64_t>(p.to)).add(static_cast<std::uint64_t>(p.lane));
+    d.add(p.life.sender).add(p.life.receiver).add(to_count(p.number)).add(to_count(p.based_on));
+    d.add(static_cast<std::uint64_t>(p.posted_at.since_start.count())).add(p.extra.mask());
+    for (std::size_t i = 0; i < scalar_slot_count; ++i) d.add(p.extra.word(i));
+    d.add(body(p.body));
+  }
+  auto body(shared_buffer const& b) -> std::uint64_t {
+    for (auto const& [known, value] : seen_) {
+      if (known == b) return value;
+    }
+    auto const value = digest{}.add(static_cast<std::uint64_t>(b.kind())).add(b.bytes()).value();
+    seen_.emplace_back(b, value);
+    return value;
+  }
+
+  shared_buffer model_;  // kept alive, so that another one is never taken for it
+  std::vector<std::pair<shared_buffer, std::uint64_t>> seen_;
+};
+
+}  // namespace detail
+
+/// The bytes of an input, without what it brought about.
+inline void encode_event(logged_event const& e, std::vector<std::byte>& out) {
+  detail::byte_writer w{out};
+  w.put(e.now.since_start.count());
+  switch (e.kind) {
+    case logged::patch: detail::put_patch(w, e.part); break;
+    case logged::gradient: detail::put_gradient(w, e.answer); break;
+    case logged::wakeup: w.put(e.woken.id).put(e.woken.at.since_start.count()); break;
+    case logged::neighbours: detail::put_change(w, e.change); break;
+    case logged::start:
+    case logged::end: break;
+  }
+}
+
+/// The input that was encoded so. Throws config_error if these are not the bytes of one; the sentence has no subject.
+[[nodiscard]] inline auto decode_event(logged kind, std::span<std::byte const> bytes, buffer_pool& pool) -> logged_event {
+  detail::byte_reader r{bytes};
+  logged_event e;
+  e.kind = kind;
+  e.now.since_start = std::chrono::nanoseconds{r.get<std::int64_t>()};
+  switch (kind) {
+    case logged::patch: detail::get_patch(r, pool, e); break;
+    case logged::gradient: e.answer = detail::get_gradient(r, pool); break;
+    case logged::wakeup:
+      e.woken.id = r.get<std::uint32_t>();
+      e.woken.at.since_start = std::chrono::nanoseconds{r.get<std::int64_t>()};
+      break;
+    case logged::neighbours: e.change = detail::get_change(r); break;
+    case logged::start:
+    case logged::end: break;
+  }
+  if (r.rest() != 0) throw config_error{"it holds a record that is too long"};
+  return e;
+}
+
+}  // namespace rubato

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+// Records what every node of a run consumed and a digest of what it did then, for any driver: a node is a pure state
+// machine, so run/replay.hpp can demand the same bits from another program.
+//
+// File, little-endian: magic u64, format u32, build text, name, setup text (each: length u64, bytes), node u32, digest u64;
+// then records: kind u8, length u64, input bytes, digest of the input u64, digest of outputs and model u64.
+// The digest of an input covers its kind, place and length too, so that no record can be cut out, moved or changed.
+#pragma once
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <rubato/backend/lanes.hpp>
+#include <rubato/core/node.hpp>
+#include <rubato/run/assemble.hpp>
+#include <rubato/run/event_log.hpp>
+
+namespace rubato {
+
+inline constexpr std::uint64_t recording_magic = 0x676f6c6f74616275ULL;  // "ubatolog"
+inline constexpr std::uint32_t recording_format = 1;
+
+/// Where recordings go and how large they may become.
+struct recording_options {
+  std::filesystem::path folder;
+  std::string name;                              ///< of the run, in file names: NAME.node-K.log
+  std::string setup;                             ///< kept in the file: all that a replay needs to build the nodes again
+  std::uint64_t bytes_max = std::uint64_t{1} << 30;  ///< a node; what comes later is not recorded, and the run goes on
+};
+
+/// How one node's recording went. Read it after the run.
+struct recording_status {
+  std::filesystem::path file;
+  std::uint64_t events = 0;
+  std::uint64_t bytes = 0;
+  std::string cut_short;  ///< empty if everything was recorded; otherwise why not
+};
+
+/// Names what must be the same for two programs to round alike: version, compiler, and the vector unit in use.
+[[nodiscard]] inline auto build_text() -> std::string {
+#if defined(__FMA__)
+  constexpr auto fused = ", fused multiply-add";
+#else
+  constexpr auto fused = "";
+#endif
+  return "rubato " + std::to_string(RUBATO_VERSION_MAJOR) + "." + std::to_string(RUBATO_VERSION_MINOR) + "." +
+         std::to_string(RUBATO_VERSION_PATCH) + ", " __VERSION__ ", vectors of " +
+         std::to_string(backend::detail::native_bytes) + " bytes" + fused;
+}
+
+namespace detail {
+
+/// What the end record says in place of a time.
+enum class end_of_log : std::int64_t { all_recorded = 0, limit_reached = 1 };
+
+/// One node's file. A failed write ends the recording, never the run.
+/// **Thread safety:** one thread at a time.
+class event_log {
+ public:
+  event_log(recording_options const& o, node_id self) : limit_{o.bytes_max} {
+    status_.file = o.folder / (o.name + ".node-" + std::to_string(to_index(self)) + ".log");
+    file_.reset(std::fopen(status_.file.c_str(), "wb"));
+    if (!file_) throw config_error{"the recording '" + status_.file.string() + "' cannot be written: " + reason()};
+    byte_writer w{bytes_};
+    w.put(recording_magic).put(recording_format);
+    for (auto const& text : {build_text(), o.name, o.setup}) w.put(std::as_bytes(std::span{text}));
+    w.put(static_cast<std::uint32_t>(self));
+    w.put(digest{}.add(std::span<std::byte const>{bytes_}).value());
+    write();
+  }
+  event_log(event_log const&) = delete;
+  auto operator=(event_log const&) -> event_log& = delete;
+  ~event_log() { close(); }
+
+  /// The file is complete; later inputs are not recorded.
+  void close() {
+    if (!file_) return;
+    if (status_.cut_short.empty()) write_end(end_of_log::all_recorded);
+    if (std::fclose(file_.release()) != 0) status_.cut_short = reason();
+  }
+
+  /// Encodes an input now; its outputs follow with finish(). No input comes between.
+  void begin(logged_event const& e) {
+    if (!records()) return;
+    bytes_.clear();
+    byte_writer{bytes_}.put(static_cast<std::uint8_t>(e.kind)).put(std::uint64_t{0});
+    encode_event(e, bytes_);
+    wire::detail::put(bytes_.data() + 1, std::uint64_t{bytes_.size() - 9});
+    byte_writer{bytes_}.put(digest{}.add(status_.events).add(std::span<std::byte const>{bytes_}).value());
+  }
+  void finish(outbox const& out, shared_buffer const& estimate) {
+    if (!records()) return;
+    byte_writer{bytes_}.put(outputs_.of(out, estimate));
+    constexpr std::uint64_t room_for_end = 64;
+    if (status_.bytes + bytes_.size() + room_for_end > limit_) {
+      write_end(end_of_log::limit_reached);
+      status_.cut_short = "its limit of " + std::to_string(limit_) + " bytes was reached";
+      return;
+    }
+    write();
+    ++status_.events;
+  }
+
+  [[nodiscard]] auto status() const -> recording_status const& { return status_; }
+
+ private:
+  struct closer {
+    void operator()(std::FILE* f) const { static_cast<void>(std::fclose(f)); }
+  };
+  static auto reason() -> std::string { return std::generic_category().message(errno); }
+
+  [[nodiscard]] auto records() const -> bool { return file_ && status_.cut_short.empty(); }
+  void write_end(end_of_log why) {
+    begin({logged::end, {std::chrono::nanoseconds{static_cast<std::int64_t>(why)}}, {}, {}, {}, {}, {}});
+    byte_writer{bytes_}.put(std::uint64_t{0});
+    write();
+  }
+  void write() {
+    if (std::fwrite(bytes_.data(), 1, bytes_.size(), file_.get()) != bytes_.size()) status_.cut_short = reason();
+    status_.bytes += bytes_.size();
+  }
+
+  std::uint64_t limit_;
+  recording_status status_;
+  std::unique_ptr<std::FILE, closer> file_;
+  std::vector<std::byte> bytes_;
+  outbox_digest outputs_;
+};
+
+}  // namespace detail
+
+/// A node whose inputs and outputs are written down. Costs a pass over every body that comes in, and one digest of every
+/// body that goes out. Drivers hand it an empty outbox at every call, as they must.
+/// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as the node's.
+class recorded_node {
+ public:
+  recorded_node(any_node inner, std::shared_ptr<detail::event_log> log) : inner_{std::move(inner)}, log_{std::move(log)} {}
+  recorded_node(recorded_node&&) = default;
+  auto operator=(recorded_node&&) -> recorded_node& = default;
+  ~recorded_node() {
+    if (log_) log_->close();
+  }
+
+  void start(instant now, outbox& out) {
+    log_->begin({logged::start, now, {}, {}, {}, {}, {}});
+    inner_.start(now, out);
+    log_->finish(out, inner_.estimate());
+  }
+  void on_patch(instant now, patch const& p, outbox& out) {
+    log_->begin({logged::patch, now, p, {}, {}, {}, {}});
+    inner_.on_patch(now, p, out);
+    log_->finish(out, inner_.estimate());
+  }
+  void on_gradient(instant now, gradient g, outbox& out) {
+    log_->begin({logged::gradient, now, {}, {}, g, {}, {}});
+    inner_.on_gradient(now, std::move(g), out);
+    log_->finish(out, inner_.estimate());
+  }
+  void on_wakeup(instant now, wakeup w, outbox& out) {
+    log_->begin({logged::wakeup, now, {}, {}, {}, w, {}});
+    inner_.on_wakeup(now, w, out);
+    log_->finish(out, inner_.estimate());
+  }
+  void on_neighbours(instant now, neighbour_change const& c, outbox& out) {
+    log_->begin({logged::neighbours, now, {}, {}, {}, {}, c});
+    inner_.on_neighbours(now, c, out);
+    log_->finish(out, inner_.estimate());
+  }
+  [[nodiscard]] auto estimate() const -> shared_buffer { return inner_.estimate(); }
+  [[nodiscard]] auto statistics() const -> node_statistics { return inner_.statistics(); }
+  void audit(tracking_audit& a) const { inner_.audit(a); }
+  [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return inner_.channels(); }
+
+ private:
+  any_node inner_;
+  std::shared_ptr<detail::event_log> log_;
+};
+
+/// How the recordings of a run went, by node.
+class recording {
+ public:
+  explicit recording(std::vector<std::shared_ptr<detail::event_log>> logs) : logs_{std::move(logs)} {}
+  /// *requires* that the run has ended.
+  [[nodiscard]] auto statuses() const -> std::vector<recording_status> {
+    std::vector<recording_status> all;
+    for (auto const& log : logs_) all.push_back(log->status());
+    return all;
+  }
+
+ private:
+  std::vector<std::shared_ptr<detail::event_log>> logs_;
+};
+
+/// From now on every node of `a` is recorded, in files that are complete once the run's nodes are gone, which is when its
+/// driver returns. Throws config_error if a file cannot be made.
+[[nodiscard]] inline auto record(assembly& a, recording_options const& o) -> recording {
+  std::error_code error;
+  std::filesystem::create_directories(o.folder, error);
+  std::vector<std::shared_ptr<detail::event_log>> logs;
+  for (std::size_t i = 0; i < a.nodes.size(); ++i) {
+    auto log = std::make_shared<detail::event_log>(o, to_node(i));
+    logs.push_back(log);
+    a.nodes[i] = any_node{recorded_node{std::move(a.nodes[i]), std::move(log)}};
+  }
+  return recording{std::move(logs)};
+}
+
+}  // namespace rubato

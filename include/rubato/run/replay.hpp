@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+// Replays what run/recorder.hpp wrote: the same inputs into a fresh node, and the same bits demanded from it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/node.hpp>
+#include <rubato/run/event_log.hpp>
+#include <rubato/run/recorder.hpp>
+
+namespace rubato {
+
+/// What stands at the beginning of a recording.
+struct recording_header {
+  std::string build;
+  std::string name;
+  std::string setup;
+  node_id self{};
+};
+
+struct replay_report {
+  std::uint64_t events = 0;  ///< that gave identical bits
+  bool cut_short = false;    ///< the recording ended at its size limit, before the run did
+};
+
+/// One recording, opened. Every sentence that it throws names the file.
+/// **Thread safety:** one owner at a time.
+class recorded_run {
+ public:
+  /// Throws config_error if the file cannot be read, is no recording, or was changed at its beginning.
+  explicit recorded_run(std::filesystem::path path) : path_{std::move(path)} {
+    file_.reset(std::fopen(path_.c_str(), "rb"));
+    if (!file_) throw config_error{"the recording '" + path_.string() + "' cannot be opened for reading"};
+    std::error_code error;
+    left_ = std::filesystem::file_size(path_, error);
+    if (error) throw config_error{"'" + path_.string() + "' is no recording but something without a size"};
+    read_header();
+  }
+
+  [[nodiscard]] auto header() const -> recording_header const& { return header_; }
+
+  /// Gives `fresh`, assembled as the recorded node was, what that one consumed. Throws run_error naming the first event
+  /// whose outputs differ in any bit, config_error if the recording is damaged or was made by a build that may round
+  /// otherwise. Bodies are put into `pool`. Once only.
+  [[nodiscard]] auto replay(any_node fresh, buffer_pool pool) -> replay_report {
+    if (header_.build != build_text()) {
+      throw config_error{"the recording '" + path_.string() + "' was made by '" + header_.build + "' and this is '" +
+                         build_text() + "', which may round otherwise; replay it with a program of the same build"};
+    }
+    replay_report report;
+    detail::outbox_digest outputs;
+    outbox out;
+    while (true) {
+      auto const r = next_record(report.events);
+      auto event = decoded(r, pool);
+      if (r.kind == logged::end) return ended(event, r.outputs, report);
+      out.clear();
+      hand_in(fresh, event, out);
+      if (outputs.of(out, fresh.estimate()) != r.outputs) refuse(event, report.events);
+      ++report.events;
+    }
+  }
+
+ private:
+  struct closer {
+    void operator()(std::FILE* f) const { static_cast<void>(std::fclose(f)); }
+  };
+  struct record {
+    logged kind{};
+    std::vector<std::byte> input{};
+    std::uint64_t outputs = 0;
+  };
+
+  [[noreturn]] void damaged(std::string const& how) const {
+    throw config_error{"the recording '" + path_.string() + "' is damaged: " + how};
+  }
+
+  /// Appends the next n bytes; a length that the file does not have is damage, never an allocation.
+  void read(std::uint64_t n, std::vector<std::byte>& into) {
+    if (n > left_) damaged("it ends in the middle");
+    auto const at = into.size();
+    into.resize(at + n);
+    if (std::fread(into.data() + at, 1, n, file_.get()) != n) damaged("it cannot be read to its end");
+    left_ -= n;
+  }
+  template<class U>
+  auto read_number(std::vector<std::byte>& into) -> U {
+    read(sizeof(U), into);
+    return wire::detail::get<U>(into.data() + into.size() - sizeof(U));
+  }
+
+  void read_header() {
+    std::vector<std::byte> bytes;
+    if (left_ < 8 || read_number<std::uint64_t>(bytes) != recording_magic) {
+      throw config_error{"'" + path_.string() + "' is no recording of a rubato node"};
+    }
+    if (read_number<std::uint32_t>(bytes) != recording_format) damaged("its format is not the one this program knows");
+    for (auto* const text : {&header_.build, &header_.name, &header_.setup}) {
+      auto const n = read_number<std::uint64_t>(bytes);
+      read(n, bytes);
+      text->assign(reinterpret_cast<char const*>(bytes.data() + bytes.size() - n), n);
+    }
+    header_.self = node_id{read_number<std::uint32_t>(bytes)};
+    auto const expected = digest{}.add(std::span<std::byte const>{bytes}).value();
+    if (read_number<std::uint64_t>(bytes) != expected) damaged("its header was changed");
+  }
+
+  auto next_record(std::uint64_t place) -> record {
+    std::vector<std::byte> bytes;
+    auto const kind = read_number<std::uint8_t>(bytes);
+    auto const length = read_number<std::uint64_t>(bytes);
+    read(length, bytes);
+    auto const expected = digest{}.add(place).add(std::span<std::byte const>{bytes}).value();
+    std::vector<std::byte> digests;
+    if (read_number<std::uint64_t>(digests) != expected || kind > static_cast<std::uint8_t>(logged::end)) {
+      damaged("event " + std::to_string(place + 1) + " was changed");
+    }
+    auto const outputs = read_number<std::uint64_t>(digests);
+    return {static_cast<logged>(kind), {bytes.begin() + 9, bytes.end()}, outputs};
+  }
+
+  auto decoded(record const& r, buffer_pool& pool) const -> logged_event {
+    try {
+      return decode_event(r.kind, r.input, pool);
+    } catch (config_error const& e) {
+      damaged(e.what());
+    }
+  }
+
+  auto ended(logged_event const& end, std::uint64_t outputs, replay_report report) const -> replay_report {
+    if (outputs != 0) damaged("its end was changed");
+    if (left_ != 0) damaged("something follows its end");
+    report.cut_short = end.now.since_start.count() == static_cast<std::int64_t>(detail::end_of_log::limit_reached);
+    return report;
+  }
+
+  static void hand_in(any_node& n, logged_event& e, outbox& out) {
+    switch (e.kind) {
+      case logged::start: n.start(e.now, out); break;
+      case logged::patch: n.on_patch(e.now, e.part, out); break;
+      case logged::gradient: n.on_gradient(e.now, std::move(e.answer), out); break;
+      case logged::wakeup: n.on_wakeup(e.now, e.woken, out); break;
+      case logged::neighbours: n.on_neighbours(e.now, e.change, out); break;
+      case logged::end: break;
+    }
+  }
+
+  [[noreturn]] void refuse(logged_event const& e, std::uint64_t place) const {
+    auto what = std::string{name_of(e.kind)};
+    if (e.kind == logged::patch) {
+      what += " of node " + std::to_string(to_index(e.part.from)) + ", " + std::string{name_of(e.part.lane)};
+    }
+    throw run_error{"node " + std::to_string(to_index(header_.self)) + " does not replay: after event " +
+                    std::to_string(place + 1) + " (" + what + ", at " + std::to_string(to_seconds(e.now.since_start)) +
+                    " s) of '" + path_.string() + "' its outputs are not those recorded, bit for bit"};
+  }
+
+  std::filesystem::path path_;
+  std::unique_ptr<std::FILE, closer> file_;
+  std::uint64_t left_ = 0;
+  recording_header header_;
+};
+
+}  // namespace rubato
