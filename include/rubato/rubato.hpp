@@ -12,6 +12,12 @@
 #include <rubato/problem.hpp>
 #include <rubato/run/threads.hpp>
 #include <rubato/sim/simulate.hpp>
+#include <rubato/step/adam.hpp>
+#include <rubato/step/momentum.hpp>
+#include <rubato/synchrony/bounded_staleness.hpp>
 #include <rubato/topology.hpp>
 #include <rubato/version.hpp>
+#include <rubato/weighting/drop_older_than.hpp>
+#include <rubato/weighting/exponential.hpp>
+#include <rubato/weighting/hinge.hpp>
 #include <rubato/weighting/polynomial.hpp>

@@ -9,6 +9,7 @@
 struct silent {
   static constexpr bool waits = true;
   auto ready(rubato::iteration needed, rubato::iteration newest) const -> bool { return newest >= needed; }
+  auto latest(rubato::iteration needed) const -> rubato::iteration { return needed; }
 };
 struct frank : silent {
   static constexpr auto delivery = rubato::channel_kind::event;

@@ -134,6 +134,66 @@ TEST_CASE("the fate of a packet does not depend on what other edges carry") {
   }
 }
 
+TEST_CASE("losses in bursts come as often as the chain of good and bad says, and as long") {
+  sim::link_model const link{.latency = 1ms, .loss = 0.01, .bursts = {.begin = 0.02, .end = 0.1, .loss = 0.9}};
+  wires w{link};
+  constexpr auto trials = 60'000;
+  auto lost = 0, after_loss = 0, pairs = 0;
+  auto before = false;
+  for (int k = 0; k < trials; ++k) {
+    auto const gone = !w.send(message(0, 1, k % 2 == 0 ? channel::model : channel::tracker, 1), channel_kind::state, 1ms * k).arrival;
+    lost += gone ? 1 : 0;
+    pairs += before ? 1 : 0;
+    after_loss += before && gone ? 1 : 0;
+    before = gone;
+  }
+  CHECK(link.mean_loss() == Approx((0.1 * 0.01 + 0.02 * 0.9) / 0.12));
+  CHECK(lost == Approx(link.mean_loss() * trials).epsilon(0.06));
+  // P(bad | lost) (0.9 * 0.9 + 0.1 * 0.01) + P(good | lost) (0.02 * 0.9 + 0.98 * 0.01)
+  auto const bad = 0.02 * 0.9 / (0.02 * 0.9 + 0.1 * 0.01);
+  CHECK(static_cast<double>(after_loss) / pairs == Approx(bad * 0.811 + (1 - bad) * 0.0278).epsilon(0.04));
+  CHECK(sim::link_model{.loss = 0.25}.mean_loss() == 0.25);
+}
+
+TEST_CASE("bursts on an edge do not depend on what other edges carry, and an event channel gets through them") {
+  sim::link_model const link{.latency = 1ms, .bursts = {.begin = 0.1, .end = 0.2, .loss = 1}};
+  wires alone{link}, crowded{link};
+  for (int k = 0; k < 300; ++k) {
+    crowded.send(message(1, 0, channel::model, 3), channel_kind::state, 1ms * k);
+    auto const a = alone.send(message(0, 1, channel::model, 3), channel_kind::state, 1ms * k);
+    REQUIRE(a.arrival == crowded.send(message(0, 1, channel::model, 3), channel_kind::state, 1ms * k).arrival);
+  }
+  auto const p = message(2, 3, channel::chunk, 1);
+  for (int k = 0; k < 300; ++k) REQUIRE(alone.send(p, channel_kind::event, 1s * k).arrival);
+  CHECK(plausible(alone.counts(p).lost, 450, 1.0 / 3));  // 300 that arrive, and a third of all tries are bad
+}
+
+TEST_CASE("a partition loses what is on its edges meanwhile and heals; an event message arrives when it has healed") {
+  wires w{{.latency = 2ms}};
+  w.world.partitions.push_back({20ms, 30ms, {{node_id{0}, node_id{1}}}});
+  w.world.partitions.push_back({31ms, 40ms, {{node_id{0}, node_id{1}}}});
+  auto const p = message(0, 1, channel::model, 1);
+  auto const at = [&](nanoseconds t) { return w.send(p, channel_kind::state, t).arrival; };
+  CHECK(at(17ms) == 19ms);
+  for (auto const t : {18ms, 20ms, 29ms, 30ms, 39ms}) CHECK_FALSE(at(t));  // 30 ms would arrive in the second one
+  CHECK(at(40ms) == 42ms);
+  CHECK(w.counts(p).lost == 5);
+  CHECK(w.send(message(1, 0, channel::model, 1), channel_kind::state, 25ms).arrival == 27ms);
+  wires tcp{w.world.link};
+  tcp.world.partitions = w.world.partitions;
+  auto const event_at = [&](nanoseconds t) { return tcp.send(message(0, 1, channel::chunk, 1), channel_kind::event, t).arrival; };
+  CHECK(event_at(5ms) == 7ms);
+  CHECK(event_at(25ms) == 42ms);  // 32 ms lies in the second partition
+  CHECK(event_at(26ms) == 42ms);
+  CHECK(event_at(50ms) == 52ms);
+}
+
+TEST_CASE("an island is cut off both ways, and its inside is not") {
+  auto const p = sim::island({node_id{1}, node_id{3}}, 4, 1ms, 2ms);
+  CHECK(p.edges.size() == 8);
+  for (auto const& e : p.edges) CHECK((to_index(e.from) % 2 == 1) != (to_index(e.to) % 2 == 1));
+}
+
 TEST_CASE("a special link replaces the common one on its edge and direction only") {
   wires w{{.latency = 1ms}};
   w.world.special.push_back({node_id{0}, node_id{1}, {.latency = 9ms}});
@@ -151,26 +211,72 @@ TEST_CASE("links and compute models that make no sense are refused in a sentence
   CHECK(test::says(refused({.duplication = 2}), "duplication of a link"));
   CHECK(test::says(refused({.latency = -1ms}), "latency of a link"));
   CHECK(test::says(refused({.bits_per_second = -1}), "bandwidth of a link"));
+  CHECK(test::says(refused({.bursts = {.begin = 1.5}}), "beginning and the loss of a link's bursts"));
+  CHECK(test::says(refused({.bursts = {.begin = 0.1, .loss = -1}}), "beginning and the loss of a link's bursts"));
+  CHECK(test::says(refused({.bursts = {.begin = 0.1, .end = 0}}), "end of a link's bursts"));
+  auto const unfit = [](sim::scenario const& s) {
+    return test::refusal([&] { s.check(4); });
+  };
+  CHECK(test::says(unfit({.partitions = {{2ms, 2ms, {}}}}), "partition must begin"));
+  CHECK(test::says(unfit({.partitions = {{1ms, 2ms, {{node_id{0}, node_id{9}}}}}}), "partition's edge joins nodes 0 and 9"));
+  CHECK(test::says(unfit({.restarts = {{node_id{4}, 1ms}}}), "node 4 cannot restart"));
+  CHECK(test::says(unfit({.restarts = {{node_id{1}, -1ms}}}), "node 1 restarts at a time below 0"));
+  CHECK(test::says(unfit({.restarts = {{node_id{1}, 1ms, 5ms}, {node_id{1}, 6ms}}}), "node 1 cannot restart again"));
+  CHECK(unfit({.restarts = {{node_id{1}, 1ms, 5ms}, {node_id{2}, 3ms}, {node_id{1}, 7ms}}}).empty());
   CHECK(test::says(test::refusal([] { sim::fixed(1ms).slow(9, 4.0).check(8); }), "node 9 cannot be slow"));
+  CHECK(test::says(test::refusal([] { sim::fixed(1ms).outage(9, 1ms, 2ms).check(8); }), "node 9 cannot have an outage"));
+  CHECK(test::says(test::refusal([] { static_cast<void>(sim::fixed(1ms).outage(1, 2ms, 2ms)); }), "outage of node 1"));
+  CHECK(test::says(test::refusal([] { static_cast<void>(sim::shifted_exponential(1ms, 1.1)); }), "shifted exponential"));
+  CHECK(test::says(test::refusal([] { static_cast<void>(sim::two_regime(1ms, 1.5, 2)); }), "probability of the second regime"));
+  CHECK(test::says(test::refusal([] { static_cast<void>(sim::two_regime(1ms, 0.5, 0)); }), "factor of the second regime"));
   CHECK(test::says(test::refusal([] { static_cast<void>(sim::fixed(1ms).slow(1, 0.0)); }), "node 1"));
   CHECK(test::says(test::refusal([] { static_cast<void>(sim::lognormal(1ms, -1)); }), "coefficient of variation"));
 }
 
-TEST_CASE("lognormal compute times have the mean and variation that were asked for") {
-  auto const model = sim::lognormal(10ms, 0.5).slow(3, 4.0);
-  auto sum = 0.0, squares = 0.0;
-  constexpr auto draws = 40'000;
-  for (std::uint64_t k = 0; k < draws; ++k) {
-    auto const t = to_seconds(model.duration(1, node_id{0}, k));
-    sum += t / draws;
-    squares += t * t / draws;
-    REQUIRE(model.duration(1, node_id{0}, k) == model.duration(1, node_id{0}, k));
+TEST_CASE("compute times have the mean that was asked for, and the variation of their shape") {
+  struct row {
+    char const* name;
+    sim::compute_model model;
+    double variation;
+    double least;  // over the mean
+  };
+  for (auto const& r : {row{"lognormal", sim::lognormal(10ms, 0.5), 0.5, 0}, row{"half_normal", sim::half_normal(10ms), 0.7555106, 0},
+                        row{"shifted_exponential", sim::shifted_exponential(10ms, 0.4), 0.4, 0.6},
+                        row{"exponential", sim::shifted_exponential(10ms, 1), 1, 0},
+                        row{"two_regime", sim::two_regime(10ms, 0.1, 11), 1.5, 0.5}}) {
+    INFO(r.name);
+    auto sum = 0.0, squares = 0.0, least = 1.0;
+    constexpr auto draws = 40'000;
+    for (std::uint64_t k = 0; k < draws; ++k) {
+      auto const t = to_seconds(r.model.duration(1, node_id{0}, k)) / 0.01;
+      sum += t / draws;
+      squares += t * t / draws;
+      least = std::min(least, t);
+      REQUIRE(r.model.duration(1, node_id{0}, k) == r.model.duration(1, node_id{0}, k));
+    }
+    CHECK(sum == Approx(1).epsilon(0.02));
+    CHECK(std::sqrt(squares - sum * sum) / sum == Approx(r.variation).epsilon(0.05));
+    CHECK(least >= r.least * 0.999999);
+    CHECK(least < r.least + 0.2);
   }
-  CHECK(sum == Approx(0.01).epsilon(0.02));
-  CHECK(std::sqrt(squares - sum * sum) / sum == Approx(0.5).epsilon(0.05));
+  auto const model = sim::lognormal(10ms, 0.5).slow(3, 4.0);
   CHECK(model.factor_of(node_id{3}) == 4.0);
   CHECK(sim::fixed(10ms).slow(3, 4.0).duration(1, node_id{3}, 0) == 40ms);
   CHECK(sim::fixed(10ms).duration(1, node_id{3}, 0) == 10ms);
+}
+
+TEST_CASE("a gradient is done later by all of its node's outages that it meets, and by no other") {
+  auto const model = sim::fixed(10ms).outage(1, 50ms, 60ms).outage(1, 20ms, 25ms).outage(1, 55ms, 70ms).outage(0, 0ms, 1s);
+  auto const done = [&](nanoseconds start, nanoseconds takes) { return model.done_at(node_id{1}, start, takes); };
+  CHECK(done(5ms, 10ms) == 15ms);
+  CHECK(done(10ms, 10ms) == 20ms);
+  CHECK(done(12ms, 10ms) == 27ms);
+  CHECK(done(20ms, 10ms) == 35ms);
+  CHECK(done(24ms, 10ms) == 35ms);
+  CHECK(done(25ms, 10ms) == 35ms);
+  CHECK(done(15ms, 40ms) == 80ms);  // 5 + 25 + 10 of work around both gaps, the second of 20 ms
+  CHECK(done(70ms, 10ms) == 80ms);
+  CHECK(model.done_at(node_id{2}, 15ms, 40ms) == 55ms);
 }
 
 }  // namespace

@@ -8,10 +8,16 @@
 #include <rubato/backend/host.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
+#include <rubato/step/adam.hpp>
+#include <rubato/step/momentum.hpp>
 #include <rubato/step/sgd.hpp>
+#include <rubato/synchrony/bounded_staleness.hpp>
 #include <rubato/synchrony/free.hpp>
 #include <rubato/synchrony/rounds.hpp>
 #include <rubato/weighting/constant.hpp>
+#include <rubato/weighting/drop_older_than.hpp>
+#include <rubato/weighting/exponential.hpp>
+#include <rubato/weighting/hinge.hpp>
 #include <rubato/weighting/polynomial.hpp>
 
 namespace {
@@ -21,8 +27,13 @@ using host = backend::host<float>;
 
 // What the library calls a policy is one.
 static_assert(step::policy<step::sgd, host> && step::policy<step::sgd, backend::eigen<double>>);
+static_assert(step::policy<step::momentum, host> && step::policy<step::adam, backend::eigen<double>>);
 static_assert(synchrony::policy<synchrony::free> && synchrony::policy<synchrony::rounds>);
+static_assert(synchrony::policy<synchrony::bounded_staleness> && !synchrony::in_lock_step<synchrony::bounded_staleness>());
+static_assert(synchrony::in_lock_step<synchrony::rounds>() && !synchrony::in_lock_step<synchrony::free>());
 static_assert(weighting::policy<weighting::constant> && weighting::policy<weighting::polynomial>);
+static_assert(weighting::policy<weighting::exponential> && weighting::policy<weighting::hinge>);
+static_assert(weighting::policy<weighting::drop_older_than> && weighting::drop_older_than::can_cut);
 static_assert(ledger::policy<ledger::fixed_point, float> && ledger::policy<ledger::fixed_point, double>);
 static_assert(ledger::policy<ledger::floating, float> && ledger::policy<ledger::floating, double>);
 
@@ -63,6 +74,19 @@ struct without_bytes {
     auto next(double) const -> rule;
   };
 };
+struct without_parts {
+  template<class Backend>
+  struct state {
+    struct rule {
+      template<class At, class V>
+      auto operator()(At&, V x, V direction) const -> V;
+      static auto bytes_per_value() -> std::size_t;
+    };
+    state(without_parts const&, Backend&, std::size_t);
+    auto next(double) const -> rule;
+  };
+};
+static_assert(step::rule_moves_x<without_parts, host> && !step::policy<without_parts, host>);
 static_assert(step::gives_rules<without_bytes, host> && !step::rule_moves_x<without_bytes, host>);
 static_assert(step::has_state<with_silent_next, host> && !step::gives_rules<with_silent_next, host>);
 static_assert(!step::has_state<without_size, host> && !step::policy<int, host>);
@@ -81,6 +105,12 @@ struct with_named_delivery : synchrony::rounds {
 };
 static_assert(!synchrony::policy<without_waits> && !synchrony::policy<with_changing_ready>);
 static_assert(!synchrony::policy<with_named_delivery>);
+struct with_endless_queue {
+  static constexpr bool waits = true;
+  static constexpr channel_kind delivery = channel_kind::event;
+  [[nodiscard]] auto ready(iteration, iteration) const -> bool;
+};
+static_assert(synchrony::judges_iterations<with_endless_queue> && !synchrony::policy<with_endless_queue>);
 
 struct without_sentence : ledger::floating {
   void range_sentence() const;

@@ -40,6 +40,8 @@ static_assert(full_problem<softmax_regression<float>, backend::host<float>>);
 static_assert(full_problem<softmax_regression<float>, backend::eigen<float>>);
 static_assert(full_problem<softmax_regression<double>, backend::eigen<double>>);
 static_assert(full_problem<softmax_regression<float>, backend::checked<backend::eigen<float>>>);
+static_assert(full_problem<rubato::problem::logistic_regression<float>, backend::eigen<float>>);
+static_assert(full_problem<rubato::problem::multilayer_perceptron<float>, backend::eigen<float>>);
 static_assert(!gradient_oracle<softmax_regression<float>, backend::eigen<double>>);
 static_assert(!gradient_oracle<softmax_regression<double>, backend::host<float>>);
 static_assert(!has_loss<softmax_regression<float>, backend::host<double>>);

@@ -81,6 +81,15 @@ class conservation_checker : public sim::observer {
     check_law();
   }
 
+  /// What was posted on the edges of this node belongs to another session.
+  void restarted(instant, node_id node) override {
+    auto const touches = [node](auto const& key) { return key.first == node || key.second == node; };
+    std::erase_if(logs_, [&](auto const& each) { return touches(each.first); });
+    std::erase_if(shares_, [&](auto const& each) { return touches(each.first); });
+    std::erase_if(numbers_, [&](auto const& each) { return each.first.from == node || each.first.to == node; });
+    audits_.clear();  // the neighbours changed too
+  }
+
   [[nodiscard]] auto events() const -> std::uint64_t { return events_; }
   /// The largest residual of the law so far: units in fixed point, otherwise relative to sum |z| + sum |in flight|.
   [[nodiscard]] auto worst() const -> double { return worst_; }

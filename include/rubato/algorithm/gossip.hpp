@@ -65,8 +65,9 @@ class gossip {
   /// Both matrices for tracking orders, a symmetric doubly stochastic W otherwise; throws config_error.
   /// In rounds nothing ages, so that the gain of a regular graph is 1.
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
-    if constexpr (tracks) return mixing::tracking_plan(network, Synchrony::waits ? mixing::mean_ages{0, 0} : mixing::mean_ages{});
-    else return mixing::gossip_plan(network);
+    if constexpr (!tracks) return mixing::gossip_plan(network);
+    else if constexpr (synchrony::in_lock_step<Synchrony>()) return mixing::tracking_plan(network, {0, 0});
+    else return mixing::tracking_plan(network);
   }
 
   static constexpr bool calibrates = tracks && Ledger::exact;  ///< agree() needs the first gradients

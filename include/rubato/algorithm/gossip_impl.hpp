@@ -115,9 +115,9 @@ template<class Edges>
 auto RUBATO_GOSSIP::ready(Edges& edges, channel lane, iteration needed, outbox& out) -> bool {
   for (auto& edge : edges) {
     if (!edge.open) continue;
-    if constexpr (Synchrony::delivery == channel_kind::event) edge.box.advance_to(needed);
+    if constexpr (Synchrony::delivery == channel_kind::event) edge.box.advance_to(options_.synchrony.latest(needed));
     if (options_.synchrony.ready(needed, edge.box.number())) continue;
-    out.wait = waiting{edge.peer, lane, needed};
+    out.wait = waiting{edge.peer, lane, next(edge.box.number())};
     standing_ = true;
     return false;
   }

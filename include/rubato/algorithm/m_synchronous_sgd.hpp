@@ -73,7 +73,7 @@ class m_synchronous_sgd {
         m_{o.m == 0 ? n_ : o.m},
         gamma_{rubato::raw_step(o, plan.gain)},
         seed_{o.seed},
-        step_state_{o.step_rule, backend_, x0.size()},
+        step_state_{o.step_rule, backend_, serves_ ? x0.size() : 0},  // workers take no step
         x_{std::move(x0)},
         received_(serves_ ? n_ : 0),
         ages_(serves_ ? n_ : 1) {}

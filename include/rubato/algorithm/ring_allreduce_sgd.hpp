@@ -197,7 +197,7 @@ class ring_allreduce_sgd {
     auto const r = chunk(c);
     auto const kernel = detail::mean_step_kernel<scalar, rule>{
         x_.template view<scalar>().data() + r.begin, sum.template view<scalar>().data(), x_fresh_.data() + r.begin,
-        scalar{1} / static_cast<scalar>(n_), rule_};
+        scalar{1} / static_cast<scalar>(n_), rule_.from(r.begin)};
     backend_.sweep({0, r.size()}, kernel);  // (A.X)
   }
 

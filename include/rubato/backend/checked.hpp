@@ -79,6 +79,7 @@ class checked {
     template<class U> void stream(U* p, U v) const { store(p, v); }
     auto round(scalar v) const -> std::int32_t { return plain_.round(v); }
     auto real(std::int32_t v) const -> scalar { return plain_.real(v); }
+    auto root(scalar v) const -> scalar { return plain_.root(v); }
     void raise(std::int32_t v) { plain_.raise(v); }
     template<class U> auto same(U v) const -> U { return v; }
     template<class To, class U> auto cast(U v) const -> To { return static_cast<To>(v); }

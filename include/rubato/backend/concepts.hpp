@@ -97,6 +97,14 @@ struct add_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }
 };
 
+/// A new vector of zeros; set-up code, one pass.
+template<class U, array_backend Backend>
+[[nodiscard]] auto zeros(Backend& backend, std::size_t n) -> writable_buffer<U> {
+  auto y = backend.template allocate<U>(n);
+  backend.sweep({0, n}, zero_kernel<U>{y.data()});
+  return y;
+}
+
 /// A new vector with the values of x; set-up code, one pass.
 template<class U, array_backend Backend>
 [[nodiscard]] auto copied(Backend& backend, U const* x, std::size_t n) -> writable_buffer<U> {

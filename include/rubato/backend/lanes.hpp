@@ -89,6 +89,29 @@ inline auto rounded_vector(W const& x) -> V {
   }
 }
 
+/// Element by element; correctly rounded, as std::sqrt.
+template<class V>
+inline auto root_vector(V const& x) -> V {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm512_maskz_sqrt_ps(0xFFFF, x));
+  else if constexpr (sizeof(V) == 64) return reinterpret_cast<V>(_mm512_maskz_sqrt_pd(0xFF, x));
+  else
+#elif defined(__AVX__)
+  if constexpr (sizeof(V) == 32 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm256_sqrt_ps(x));
+  else if constexpr (sizeof(V) == 32) return reinterpret_cast<V>(_mm256_sqrt_pd(x));
+  else
+#elif defined(__SSE2__)
+  if constexpr (sizeof(V) == 16 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm_sqrt_ps(x));
+  else if constexpr (sizeof(V) == 16) return reinterpret_cast<V>(_mm_sqrt_pd(x));
+  else
+#endif
+  {
+    V out{};
+    for (std::size_t i = 0; i < sizeof(V) / sizeof(x[0]); ++i) out[i] = std::sqrt(x[i]);
+    return out;
+  }
+}
+
 /// Hardware prefetchers stop at the end of a 4 KiB page, and a kernel has some fourteen vectors to begin again with on
 /// the next one: in the last kilobyte of a page, fetches what lies a kilobyte ahead into the second-level cache. Worth
 /// a tenth of the bandwidth from memory; other distances, the first level, or all of a page cost more than they save.
@@ -200,6 +223,7 @@ class scalar_lanes {
   auto round(T v) const -> std::int32_t { return detail::rounded(v); }
   /// An integer as the run's scalar type.
   auto real(std::int32_t v) const -> T { return static_cast<T>(v); }
+  auto root(T v) const -> T { return std::sqrt(v); }
   /// Adds the bits of v to what the sweep returns.
   void raise(std::int32_t v) { raised_ |= static_cast<raised_bits>(v); }
   [[nodiscard]] auto raised() const -> raised_bits { return raised_; }
@@ -266,6 +290,9 @@ class vector_lanes {
             detail::rounded_vector<part>(v.d)};
   }
   auto real(integers const& v) const -> reals { return cast<T>(v); }
+  auto root(reals const& v) const -> reals {
+    return {detail::root_vector(v.a), detail::root_vector(v.b), detail::root_vector(v.c), detail::root_vector(v.d)};
+  }
   void raise(integers const& v) {
     raised_.a |= v.a;
     raised_.b |= v.b;

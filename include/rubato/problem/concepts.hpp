@@ -26,7 +26,8 @@ concept gives_gradients = requires(P const& p, Backend& b, std::span<typename Ba
 /// gradient(b, x, key, g): writes a stochastic gradient of f_{key.node} at x into g and returns the mini-batch's loss;
 /// the mini-batch is a pure function of the key. x and g have dimension() values and never overlap.
 /// Not checked, but required: const calls may come from several threads at once; equal arguments give equal bits.
-/// Models: quadratic, softmax_regression; an archetype stands in tests/support.
+/// Models: quadratic, sharded_loss (softmax_regression, logistic_regression, multilayer_perceptron); an archetype stands
+/// in tests/support.
 template<class P, class Backend>
 concept gradient_oracle = backend::array_backend<Backend> && has_dimension<P> && gives_gradients<P, Backend>;
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Who holds which samples. By label is the hard case: most nodes never see most classes, so only what the nodes
-// tell each other can teach them the rest.
+// tell each other can teach them the rest. Dirichlet lies anywhere between that and iid.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -55,6 +56,43 @@ inline auto cut(std::vector<std::uint32_t> const& order, std::size_t nodes) -> s
   return pieces;
 }
 
+/// log of a draw from the gamma distribution of this shape: Marsaglia and Tsang, 2000, for shape + 1, times U^(1/shape).
+/// As a logarithm, because for a small shape most draws are far below the smallest double.
+inline auto log_gamma_draw(random_stream& draw, double shape) -> double {
+  auto const d = shape + 1 - 1.0 / 3;
+  auto const c = 1 / std::sqrt(9 * d);
+  while (true) {
+    auto const z = draw.normal();
+    auto const v = std::pow(1 + c * z, 3);
+    auto const u = 1 - draw.uniform();
+    if (v > 0 && std::log(u) < 0.5 * z * z + d - d * v + d * std::log(v)) {
+      return std::log(d * v) + std::log(1 - draw.uniform()) / shape;
+    }
+  }
+}
+
+/// Shares of a Dirichlet distribution with all parameters alpha; their sum is 1.
+inline auto dirichlet_shares(random_stream& draw, std::size_t nodes, double alpha) -> std::vector<double> {
+  std::vector<double> shares(nodes);
+  for (auto& s : shares) s = log_gamma_draw(draw, alpha);
+  auto const largest = *std::max_element(shares.begin(), shares.end());
+  double sum = 0;
+  for (auto& s : shares) sum += s = std::exp(s - largest);
+  for (auto& s : shares) s /= sum;
+  return shares;
+}
+
+/// A node without samples gets the last one of the node that has most (the lowest such node).
+inline void fill_empty(shards& pieces) {
+  for (auto& empty : pieces) {
+    if (!empty.empty()) continue;
+    auto const richest = std::max_element(pieces.begin(), pieces.end(),
+                                          [](auto const& a, auto const& b) { return a.size() < b.size(); });
+    empty.push_back(richest->back());
+    richest->pop_back();
+  }
+}
+
 }  // namespace detail
 
 /// Every sample to exactly one node, at random; shard sizes differ by at most 1. Throws config_error if there are no
@@ -78,6 +116,38 @@ inline auto cut(std::vector<std::uint32_t> const& order, std::size_t nodes) -> s
             [&](std::uint32_t a, std::uint32_t b) { return labels[a] != labels[b] ? labels[a] < labels[b] : a < b; });
   auto pieces = detail::cut(order, nodes);
   for (std::size_t i = 0; i < nodes; ++i) detail::shuffle(pieces[i], random_stream{0x6c6162656cULL, seed, i});
+  return pieces;
+}
+
+/// Every sample to exactly one node: of each label, every node gets a share drawn from a Dirichlet distribution with all
+/// parameters alpha (Hsu, Qi, Brown, arXiv 1909.06335, drawn per label). Small alpha: few nodes hold a label; large
+/// alpha: nearly as iid. Shard sizes differ; none is empty, for a node that would be is given a sample of the largest.
+/// Throws config_error as iid, and unless alpha is a positive number.
+[[nodiscard]] inline auto dirichlet(problem::dataset const& data, std::size_t nodes, double alpha, std::uint64_t seed)
+    -> shards {
+  detail::check(data, nodes);
+  if (!(alpha > 0) || !std::isfinite(alpha)) {
+    throw config_error{"the alpha of a Dirichlet split must be a positive number, not " + std::to_string(alpha)};
+  }
+  shards of_label(data.classes());
+  for (auto const sample : detail::in_order(data)) of_label[data.labels()[sample]].push_back(sample);
+  shards pieces(nodes);
+  for (std::size_t label = 0; label < of_label.size(); ++label) {
+    auto& all = of_label[label];
+    detail::shuffle(all, random_stream{0x6469726963ULL, seed, label, 0});
+    random_stream draw{0x6469726963ULL, seed, label, 1};
+    auto const shares = detail::dirichlet_shares(draw, nodes, alpha);
+    double reached = 0;
+    std::size_t from = 0;
+    for (std::size_t i = 0; i < nodes; ++i) {
+      reached += shares[i];
+      auto const ideal = static_cast<std::size_t>(std::llround(reached * static_cast<double>(all.size())));
+      auto const to = i + 1 == nodes ? all.size() : std::clamp(ideal, from, all.size());
+      for (; from < to; ++from) pieces[i].push_back(all[from]);
+    }
+  }
+  detail::fill_empty(pieces);
+  for (std::size_t i = 0; i < nodes; ++i) detail::shuffle(pieces[i], random_stream{0x6469726963ULL, seed, i, 2});
   return pieces;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -18,6 +19,57 @@
 
 namespace rubato {
 
+/// Makes single nodes of a run once more, for a driver whose scenario restarts them.
+/// **Thread safety:** const calls may come from several threads at once.
+class any_maker {
+ public:
+  any_maker() = default;
+  template<node Node>
+  [[nodiscard]] static auto of(typename Node::backend_type const& backend, mixing::plan const& plan,
+                               shared_buffer const& x0, typename Node::options const& options) -> any_maker {
+    any_maker made;
+    made.self_ = std::make_shared<model<Node>>(backend, plan, x0, options);
+    return made;
+  }
+  explicit operator bool() const { return static_cast<bool>(self_); }
+
+  /// Node i as at the beginning of the run, with `first` in place of the common first model unless it is empty.
+  [[nodiscard]] auto make(std::size_t i, shared_buffer first) const -> any_node { return self_->make(i, std::move(first)); }
+  /// The other ends of node i's edges, in either graph and direction; by id.
+  [[nodiscard]] auto neighbours(std::size_t i) const -> std::vector<node_id> { return self_->neighbours(i); }
+
+ private:
+  struct base {
+    virtual ~base() = default;
+    [[nodiscard]] virtual auto make(std::size_t, shared_buffer) const -> any_node = 0;
+    [[nodiscard]] virtual auto neighbours(std::size_t) const -> std::vector<node_id> = 0;
+  };
+  template<class Node>
+  struct model final : base {
+    model(typename Node::backend_type const& b, mixing::plan const& p, shared_buffer const& x,
+          typename Node::options const& o)
+        : backend{b}, plan{p}, x0{x}, options{o} {}
+    auto make(std::size_t i, shared_buffer first) const -> any_node override {
+      return Node{backend, plan, to_node(i), first ? std::move(first) : x0, options};
+    }
+    auto neighbours(std::size_t i) const -> std::vector<node_id> override {
+      auto const& n = plan.nodes[i];
+      std::vector<node_id> all = n.pull_to;
+      all.insert(all.end(), n.push_from.begin(), n.push_from.end());
+      for (auto const& e : n.pull_from) all.push_back(e.peer);
+      for (auto const& e : n.push_to) all.push_back(e.peer);
+      std::sort(all.begin(), all.end());
+      all.erase(std::unique(all.begin(), all.end()), all.end());
+      return all;
+    }
+    typename Node::backend_type backend;
+    mixing::plan plan;
+    shared_buffer x0;
+    typename Node::options options;
+  };
+  std::shared_ptr<base const> self_;
+};
+
 /// What a driver is given.
 struct assembly {
   std::vector<any_node> nodes;
@@ -25,6 +77,7 @@ struct assembly {
   problem::any_oracle oracle;
   block_partition blocks;
   buffer_pool pool;     ///< of the nodes' backend: where bodies that arrive as bytes are put
+  any_maker again;      ///< for nodes that restart
   std::string network;  ///< topology and weights, for reports
   double step = 0;      ///< as asked
   double raw_step = 0;  ///< gamma
@@ -105,7 +158,8 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   }
   Node::agree(options, a.blocks, largest, a.peers);
   a.nodes.reserve(plan.nodes.size());
-  for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.emplace_back(Node{backend, plan, to_node(i), x0, options});
+  a.again = any_maker::of<Node>(backend, plan, x0, options);
+  for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.push_back(a.again.make(i, {}));
   return a;
 }
 

@@ -139,7 +139,7 @@ class node_thread {
     auto const duration = run_->scenario.compute.duration(run_->scenario.seed, to_node(self_), draws_++);
     cancelled_ = false;
     auto g = evaluate(request);
-    receive_until(started + duration);
+    receive_until(instant{run_->scenario.compute.done_at(to_node(self_), started.since_start, duration)});
     if (cancelled_ || run_->stop.stop_requested()) return;
     g.duration = run_->now() - started;
     run_->gradients.fetch_add(1, std::memory_order_relaxed);

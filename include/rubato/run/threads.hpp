@@ -178,6 +178,7 @@ inline void refuse_what_threads_cannot(assembly const& a, sim::scenario const& s
   if (s.carried != sim::frames::by_reference || s.split != sim::delivery::whole) {
     throw config_error{"the threads driver shares whole vectors; encoded frames and single blocks need the simulator"};
   }
+  if (!s.restarts.empty()) throw config_error{"the threads driver restarts no nodes; restarts need the simulator"};
   if (a.nodes.size() > 1024) {
     throw config_error{"the threads driver runs at most 1024 nodes, not " + std::to_string(a.nodes.size())};
   }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// How long a gradient takes on the virtual clock: a distribution, and factors for nodes that are slower.
+// How long a gradient takes on the virtual clock: a distribution, factors for nodes that are slower, and windows of time
+// in which a node computes nothing. All distributions are scaled to the mean that was asked for.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -20,14 +22,33 @@ using std::chrono::nanoseconds;
 /// A pure function of (seed, node, draw): the same run sees the same durations in any order of events.
 class compute_model {
  public:
-  enum class shape : std::uint8_t { fixed, lognormal };
+  enum class shape : std::uint8_t { fixed, lognormal, half_normal, shifted_exponential, two_regime };
 
   compute_model() = default;
+  /// `variation`: the standard deviation over the mean, where the shape leaves it open. Throws config_error.
   compute_model(shape s, nanoseconds mean, double variation) : shape_{s}, mean_{mean}, variation_{variation} {
     if (mean.count() < 0) throw config_error{"a compute time cannot be negative"};
     if (!(variation >= 0) || !std::isfinite(variation)) {
       throw config_error{"a coefficient of variation must be 0 or more, not " + std::to_string(variation)};
     }
+    if (s == shape::shifted_exponential && variation > 1) {
+      throw config_error{"a shifted exponential has a coefficient of variation of at most 1, not " +
+                         std::to_string(variation)};
+    }
+  }
+
+  /// Two regimes: with this probability a gradient takes `factor` times as long as otherwise. Throws config_error.
+  [[nodiscard]] static auto of_two_regimes(nanoseconds mean, double probability, double factor) -> compute_model {
+    if (!(probability >= 0 && probability <= 1)) {
+      throw config_error{"the probability of the second regime must lie in 0 to 1, not " + std::to_string(probability)};
+    }
+    if (!(factor > 0) || !std::isfinite(factor)) {
+      throw config_error{"the factor of the second regime must be a positive number, not " + std::to_string(factor)};
+    }
+    auto model = compute_model{shape::two_regime, mean, 0};
+    model.probability_ = probability;
+    model.factor_ = factor;
+    return model;
   }
 
   /// The same model with `node` slower by `factor` (> 0; below 1 is faster).
@@ -41,14 +62,38 @@ class compute_model {
     return copy;
   }
 
+  /// The same model, in which `node` computes nothing from `from` to `until`: a gradient under way then is finished that
+  /// much later. What reaches the node is still handled; sim::partition silences its links too.
+  [[nodiscard]] auto outage(std::uint32_t node, nanoseconds from, nanoseconds until) const -> compute_model {
+    if (from.count() < 0 || until <= from) {
+      throw config_error{"an outage of node " + std::to_string(node) + " must begin at 0 or later and end after that"};
+    }
+    auto copy = *this;
+    copy.outages_.push_back({node, from, until});
+    std::sort(copy.outages_.begin(), copy.outages_.end(),
+              [](window const& a, window const& b) { return a.from < b.from; });
+    return copy;
+  }
+
+  /// The time that computing takes, outages not counted.
   [[nodiscard]] auto duration(std::uint64_t seed, node_id node, std::uint64_t draw) const -> nanoseconds {
     auto ns = static_cast<double>(mean_.count()) * factor_of(node);
-    if (shape_ == shape::lognormal && variation_ > 0) {
-      auto const variance = std::log1p(variation_ * variation_);
+    if (shape_ != shape::fixed) {
       auto stream = random_stream{{seed, 0x636f6d70ULL, static_cast<std::uint64_t>(node), draw}};
-      ns *= std::exp(std::sqrt(variance) * stream.normal() - variance / 2);  // mean 1
+      ns *= relative(stream);
     }
     return nanoseconds{std::llround(ns)};
+  }
+  /// When work of that duration is done that `node` begins at `start`.
+  [[nodiscard]] auto done_at(node_id node, nanoseconds start, nanoseconds duration) const -> nanoseconds {
+    auto now = start;
+    for (auto const& w : outages_) {
+      if (w.node != static_cast<std::uint32_t>(node) || w.until <= now) continue;
+      if (w.from >= now + duration) break;
+      duration -= std::max(w.from - now, nanoseconds{});
+      now = w.until;
+    }
+    return now + duration;
   }
   [[nodiscard]] auto mean() const -> nanoseconds { return mean_; }
   [[nodiscard]] auto factor_of(node_id node) const -> double {
@@ -56,27 +101,66 @@ class compute_model {
     for (auto const& [id, f] : factors_) factor *= id == static_cast<std::uint32_t>(node) ? f : 1.0;
     return factor;
   }
-  /// Throws config_error if a slow node is not one of the run's.
+  /// Throws config_error if a slow or silent node is not one of the run's.
   void check(std::size_t nodes) const {
-    for (auto const& [id, f] : factors_) {
-      if (id >= nodes) {
-        throw config_error{"node " + std::to_string(id) + " cannot be slow: the run has nodes 0 to " +
-                           std::to_string(nodes - 1)};
-      }
-    }
+    auto const one_of = [nodes](std::uint32_t id, char const* what) {
+      if (id < nodes) return;
+      throw config_error{"node " + std::to_string(id) + " cannot " + what + ": the run has nodes 0 to " +
+                         std::to_string(nodes - 1)};
+    };
+    for (auto const& [id, f] : factors_) one_of(id, "be slow");
+    for (auto const& w : outages_) one_of(w.node, "have an outage");
   }
 
  private:
+  struct window {
+    std::uint32_t node = 0;
+    nanoseconds from{};
+    nanoseconds until{};
+  };
+
+  /// A draw of mean 1.
+  [[nodiscard]] auto relative(random_stream& stream) const -> double {
+    switch (shape_) {
+      case shape::fixed: break;
+      case shape::lognormal: {
+        if (variation_ == 0) break;
+        auto const variance = std::log1p(variation_ * variation_);
+        return std::exp(std::sqrt(variance) * stream.normal() - variance / 2);
+      }
+      case shape::half_normal: return std::sqrt(1.5707963267948966) * std::abs(stream.normal());
+      case shape::shifted_exponential: return 1 - variation_ - variation_ * std::log(1 - stream.uniform());
+      case shape::two_regime:
+        return (stream.chance(probability_) ? factor_ : 1.0) / (1 - probability_ + probability_ * factor_);
+    }
+    return 1;
+  }
+
   shape shape_ = shape::fixed;
   nanoseconds mean_{std::chrono::milliseconds{10}};
   double variation_ = 0;
+  double probability_ = 0;
+  double factor_ = 1;
   std::vector<std::pair<std::uint32_t, double>> factors_;
+  std::vector<window> outages_;  // by beginning
 };
 
 [[nodiscard]] inline auto fixed(nanoseconds time) -> compute_model { return {compute_model::shape::fixed, time, 0}; }
 /// Lognormal with this mean and coefficient of variation (standard deviation over mean).
 [[nodiscard]] inline auto lognormal(nanoseconds mean, double variation) -> compute_model {
   return {compute_model::shape::lognormal, mean, variation};
+}
+/// |N(0, s)| with this mean; its coefficient of variation is sqrt(pi/2 - 1) = 0.756. Most gradients are quick.
+[[nodiscard]] inline auto half_normal(nanoseconds mean) -> compute_model {
+  return {compute_model::shape::half_normal, mean, 0};
+}
+/// A least time, and an exponential one on top: (1 - variation) mean + an exponential of mean variation times mean.
+[[nodiscard]] inline auto shifted_exponential(nanoseconds mean, double variation) -> compute_model {
+  return {compute_model::shape::shifted_exponential, mean, variation};
+}
+/// With this probability a gradient takes `factor` times as long as otherwise; the mean over both is `mean`.
+[[nodiscard]] inline auto two_regime(nanoseconds mean, double probability, double factor) -> compute_model {
+  return compute_model::of_two_regimes(mean, probability, factor);
 }
 
 }  // namespace rubato::sim

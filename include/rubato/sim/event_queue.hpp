@@ -10,7 +10,7 @@
 
 namespace rubato::sim {
 
-enum class event_kind : std::uint8_t { arrival, gradient_done, departure, wakeup, measurement };
+enum class event_kind : std::uint8_t { arrival, gradient_done, departure, wakeup, measurement, stop, comeback };
 
 struct event {
   std::int64_t at_ns = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The simulated links: when a packet leaves, whether it arrives, when, and what is counted on the way.
-// Every random draw is keyed by edge, channel and packet number, so it does not depend on the order of events.
+// Every random draw is keyed by edge, channel and packet number, so it does not depend on the order of events. Bursts of
+// loss strike a directed edge whatever the channel, and are keyed by the edge and the number of the packet on it.
 #pragma once
 
 #include <algorithm>
@@ -37,7 +38,12 @@ class network {
     std::uint64_t packets = 0;        // numbers the random draws
     std::optional<packet> pending{};  // state channels: the newest that waits for the link
   };
+  struct window {
+    nanoseconds from{};
+    nanoseconds until{};
+  };
   struct edge {
+    node_id from{};
     node_id to{};
     link_model const* link = nullptr;
     nanoseconds free_at{};
@@ -45,6 +51,9 @@ class network {
     bool departure_scheduled = false;
     std::size_t turn = 0;  // the lane that may leave first
     std::vector<lane> lanes{};
+    std::vector<window> cuts{};  // partitions of this edge, by beginning
+    std::uint64_t carried = 0;   // packets, each try counted: numbers the draws of bursts
+    bool bad = false;            // in a burst of loss
   };
 
   auto edge_between(node_id from, node_id to) -> edge& {
@@ -52,8 +61,12 @@ class network {
     for (auto& e : edges) {
       if (e.to == to) return e;
     }
-    edges.push_back({to, &scenario_->link_of(from, to), {}, {}, false, 0, {}});
-    return edges.back();
+    auto& fresh = edges.emplace_back();
+    fresh.from = from;
+    fresh.to = to;
+    fresh.link = &scenario_->link_of(from, to);
+    fresh.cuts = cuts_of({from, to});
+    return fresh;
   }
   auto lane_of(edge& e, packet const& p, channel_kind kind) -> lane& {
     for (auto& l : e.lanes) {
@@ -105,26 +118,68 @@ class network {
                              : nanoseconds{static_cast<std::int64_t>(draw.below(static_cast<std::uint64_t>(most.count()) + 1))};
   }
 
-  static auto carried(edge const& e, lane& l, nanoseconds arrival, random_stream& draw) -> journey {
+  [[nodiscard]] auto cuts_of(topology::edge which) const -> std::vector<window> {
+    std::vector<window> cuts;
+    for (auto const& p : scenario_->partitions) {
+      if (std::find(p.edges.begin(), p.edges.end(), which) != p.edges.end()) cuts.push_back({p.from, p.until});
+    }
+    std::sort(cuts.begin(), cuts.end(), [](window const& a, window const& b) { return a.from < b.from; });
+    return cuts;
+  }
+  /// The first partition of e that a packet meets between leaving and arriving, or null.
+  static auto met(edge const& e, nanoseconds leaves, nanoseconds arrives) -> window const* {
+    for (auto const& w : e.cuts) {
+      if (leaves < w.until && arrives >= w.from) return &w;
+    }
+    return nullptr;
+  }
+
+  /// Whether the next packet that e carries is lost by itself (partitions are another matter).
+  auto loses_next(edge& e, random_stream& draw) const -> bool {
+    auto loss = e.link->loss;
+    auto const& bursts = e.link->bursts;
+    if (bursts.begin > 0) {
+      auto turn = random_stream{{scenario_->seed, 0x6275727374ULL, static_cast<std::uint64_t>(e.from),
+                                 static_cast<std::uint64_t>(e.to), e.carried++}};
+      e.bad = e.bad ? !turn.chance(bursts.end) : turn.chance(bursts.begin);
+      if (e.bad) loss = bursts.loss;
+    }
+    return loss > 0 && draw.chance(loss);
+  }
+
+  auto carried(edge& e, lane& l, nanoseconds arrival, random_stream& draw) const -> journey {
     auto const& link = *e.link;
     journey j;
     if (link.overtaking > 0 && draw.chance(link.overtaking)) arrival += some_of(4 * link.latency, draw);
-    if (link.loss > 0 && draw.chance(link.loss)) ++l.counts.lost;
+    if (loses_next(e, draw) || met(e, e.free_at, arrival) != nullptr) ++l.counts.lost;
     else j.arrival = arrival;
     if (link.duplication > 0 && draw.chance(link.duplication)) {
       ++l.counts.duplicated;
-      j.second = arrival + some_of(4 * link.latency, draw);
+      auto const second = arrival + some_of(4 * link.latency, draw);
+      if (met(e, e.free_at, second) != nullptr) ++l.counts.lost;
+      else j.second = second;
     }
     return j;
   }
 
-  // Each loss is noticed and repaired after two round trips, on the same link; later messages wait behind it.
-  static auto retransmitted(edge& e, lane& l, nanoseconds arrival, cost c, random_stream& draw) -> journey {
-    while (e.link->loss > 0 && draw.chance(e.link->loss)) {
+  // Each loss is noticed and repaired after two round trips, on the same link; later messages wait behind it. What meets
+  // a partition is sent once more when that has healed.
+  auto retransmitted(edge& e, lane& l, nanoseconds arrival, cost c, random_stream& draw) const -> journey {
+    auto const again = [&] {
       ++l.counts.lost;
       l.counts.bytes_sent += c.bytes;
-      arrival += 4 * e.link->latency + c.sending;
       e.free_at += c.sending;
+    };
+    auto leaves = e.free_at;
+    while (loses_next(e, draw)) {
+      arrival += 4 * e.link->latency + c.sending;
+      again();
+    }
+    while (auto const* cut = met(e, leaves, arrival)) {
+      auto const travels = std::max(arrival - leaves, e.link->latency);
+      leaves = cut->until + c.sending;
+      arrival = leaves + travels;
+      again();
     }
     e.last_arrival = std::max(e.last_arrival, arrival);
     return {e.last_arrival, std::nullopt};

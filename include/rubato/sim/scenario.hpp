@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The simulated environment as a value: compute times, links, and how packets are carried.
+// The simulated environment as a value: compute times, links, how packets are carried, and what breaks when.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -10,8 +12,18 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/sim/compute.hpp>
+#include <rubato/topology/digraph.hpp>
 
 namespace rubato::sim {
+
+/// Losses that come in bursts, after Gilbert (1960) and Elliott (1963): before each packet of a directed edge, a good
+/// link turns bad with probability `begin`, a bad one good with probability `end`; while bad, packets are lost with
+/// probability `loss`. A burst lasts 1/end packets on average.
+struct burst_model {
+  double begin = 0;
+  double end = 1;
+  double loss = 1;
+};
 
 /// One directed link. State channels lose, duplicate and reorder as said here; event channels retransmit what is lost
 /// (each time after two round trips) and keep their order, as TCP would.
@@ -22,7 +34,13 @@ struct link_model {
   double loss = 0;               ///< probability, independent per packet
   double duplication = 0;        ///< probability of a second copy, up to four latencies later
   double overtaking = 0;         ///< probability of being held back by up to four latencies
+  burst_model bursts{};          ///< in which `loss` is replaced by theirs
 
+  /// The share of packets that are lost in the long run.
+  [[nodiscard]] auto mean_loss() const -> double {
+    auto const bad = bursts.begin / (bursts.begin + bursts.end);
+    return (1 - bad) * loss + bad * bursts.loss;
+  }
   void check() const {
     auto const probability = [](double p, char const* what) {
       if (!(p >= 0 && p < 1)) {
@@ -32,6 +50,13 @@ struct link_model {
     probability(loss, "the loss of a link");
     probability(duplication, "the duplication of a link");
     probability(overtaking, "the overtaking of a link");
+    if (!(bursts.begin >= 0 && bursts.begin <= 1) || !(bursts.loss >= 0 && bursts.loss <= 1)) {
+      throw config_error{"the beginning and the loss of a link's bursts must lie in 0 to 1, not " +
+                         std::to_string(bursts.begin) + " and " + std::to_string(bursts.loss)};
+    }
+    if (!(bursts.end > 0 && bursts.end <= 1)) {
+      throw config_error{"the end of a link's bursts must lie in 0 (excluded) to 1, not " + std::to_string(bursts.end)};
+    }
     if (latency.count() < 0 || jitter.count() < 0) throw config_error{"the latency of a link cannot be negative"};
     if (!(bits_per_second >= 0)) throw config_error{"the bandwidth of a link cannot be negative"};
     if (overtaking > 0 && latency.count() == 0) {
@@ -44,6 +69,43 @@ struct edge_link {
   node_id from{};
   node_id to{};
   link_model link{};
+};
+
+/// From `from` on until it heals at `until`, these directed edges carry nothing: packets of state channels that would be
+/// on their way then are lost, those of event channels arrive once it has healed.
+struct partition {
+  nanoseconds from{};
+  nanoseconds until{};
+  std::vector<topology::edge> edges{};
+};
+
+/// All edges between `inside` and the others of `nodes` nodes, both ways.
+[[nodiscard]] inline auto island(std::vector<node_id> const& inside, std::size_t nodes, nanoseconds from,
+                                 nanoseconds until) -> partition {
+  partition p{from, until, {}};
+  auto const is_inside = [&](node_id id) { return std::find(inside.begin(), inside.end(), id) != inside.end(); };
+  for (auto const in : inside) {
+    for (std::size_t i = 0; i < nodes; ++i) {
+      if (is_inside(to_node(i))) continue;
+      p.edges.push_back({in, to_node(i)});
+      p.edges.push_back({to_node(i), in});
+    }
+  }
+  return p;
+}
+
+enum class first_model : std::uint8_t {
+  common,  ///< as at the beginning of the run
+  own,     ///< the one it had, as from a checkpoint; its tracker and what it knew of others are lost in any case
+};
+
+/// `node` loses its state at `at` and begins again `down` later. Its neighbours close their edges with it when it stops
+/// and open them, in a new session, when it is back (law 11). It needs nodes whose channels are all of state kind.
+struct restart {
+  node_id node{};
+  nanoseconds at{};
+  nanoseconds down{};
+  first_model begins_with = first_model::common;
 };
 
 enum class frames : std::uint8_t {
@@ -60,6 +122,8 @@ struct scenario {
   compute_model compute{};
   link_model link{};
   std::vector<edge_link> special{};  ///< links that differ
+  std::vector<partition> partitions{};
+  std::vector<restart> restarts{};   ///< by the simulator only
   frames carried = frames::by_reference;
   delivery split = delivery::whole;
   std::uint64_t seed = 0;            ///< of the environment's randomness
@@ -78,12 +142,37 @@ struct scenario {
     link.check();
     for (auto const& e : special) {
       e.link.check();
-      if (to_index(e.from) > nodes || to_index(e.to) > nodes) {  // a server, if there is one, is node n
-        throw config_error{"a special link joins nodes " + std::to_string(to_index(e.from)) + " and " +
-                           std::to_string(to_index(e.to)) + ", and the run has nodes 0 to " + std::to_string(nodes - 1)};
+      check_ends(e.from, e.to, nodes, "a special link");
+    }
+    for (auto const& p : partitions) {
+      if (p.from.count() < 0 || p.until <= p.from) {
+        throw config_error{"a partition must begin at 0 or later and heal after that"};
+      }
+      for (auto const& e : p.edges) check_ends(e.from, e.to, nodes, "a partition's edge");
+    }
+    check_restarts(nodes);
+    if (threads == 0) throw config_error{"a simulation needs at least one thread"};
+  }
+
+ private:
+  static void check_ends(node_id from, node_id to, std::size_t nodes, char const* what) {
+    if (to_index(from) <= nodes && to_index(to) <= nodes) return;  // a server, if there is one, is node n
+    throw config_error{std::string{what} + " joins nodes " + std::to_string(to_index(from)) + " and " +
+                       std::to_string(to_index(to)) + ", and the run has nodes 0 to " + std::to_string(nodes - 1)};
+  }
+  void check_restarts(std::size_t nodes) const {
+    for (auto const& r : restarts) {
+      auto const who = "node " + std::to_string(to_index(r.node));
+      if (to_index(r.node) >= nodes) {
+        throw config_error{who + " cannot restart: the run has nodes 0 to " + std::to_string(nodes - 1)};
+      }
+      if (r.at.count() < 0 || r.down.count() < 0) throw config_error{who + " restarts at a time below 0"};
+      for (auto const& other : restarts) {
+        if (&other != &r && other.node == r.node && other.at >= r.at && other.at <= r.at + r.down) {
+          throw config_error{who + " cannot restart again before it is back"};
+        }
       }
     }
-    if (threads == 0) throw config_error{"a simulation needs at least one thread"};
   }
 };
 

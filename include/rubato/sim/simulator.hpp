@@ -16,6 +16,7 @@
 #include <rubato/core/channel_table.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/run/assemble.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/sim/event_queue.hpp>
@@ -34,6 +35,8 @@ class observer {
   /// An event was handled by `node`; nodes are consistent now.
   virtual void after_event(instant, node_id /*node*/, std::span<any_node const>) {}
   virtual void measured(measurement const&) {}
+  /// This node lost its state, and its neighbours closed their edges with it (or, once it is back, both opened them).
+  virtual void restarted(instant, node_id) {}
 };
 
 /// What a simulation runs.
@@ -43,6 +46,7 @@ struct cast {
   problem::any_oracle oracle;
   block_partition blocks;
   buffer_pool pool{};  ///< where bodies that were encoded are decoded to
+  any_maker again{};   ///< needed by scenarios with restarts only
 };
 
 /// One run. **Determinism:** same cast, scenario and options give the same bits, for any scenario.threads.
@@ -61,6 +65,7 @@ class simulator {
       throw config_error{"a simulated gradient takes some time above 0, for nothing else moves the virtual clock"};
     }
     for (auto const& n : who_.nodes) channels_.add(n.channels());
+    if (!s.restarts.empty()) check_restarts();
   }
 
   void watch(observer& o) { observer_ = &o; }
@@ -78,6 +83,12 @@ class simulator {
     std::optional<std::uint32_t> computing{};  // slot of the gradient under way
     std::optional<waiting> wait{};
     instant waiting_since{};
+    std::uint32_t life = 0;  // how often it stopped
+    bool down = false;
+  };
+  struct alarm {
+    std::uint32_t id = 0;
+    std::uint32_t life = 0;  // of the node that asked for it
   };
   struct parcel {
     packet p;
@@ -98,7 +109,14 @@ class simulator {
   void finish_gradient(event const& e);
   auto take_gradient(std::size_t node, std::uint64_t job) -> gradient;
   void depart(event const& e);
+  void wake(event const& e);
+  void check_restarts() const;
+  void stop(event const& e);
+  void come_back(event const& e);
+  void tell(std::size_t node, node_id peer, neighbour_change::edge what);
+  void cancel(std::size_t node);
   void drain(std::size_t node);
+  void carry_out(std::size_t node);
   void send(packet p);
   void put_on_link(network::edge& e, network::lane& l, packet const& p);
   void schedule_arrival(nanoseconds at, packet const& p, std::size_t block);
@@ -119,6 +137,7 @@ class simulator {
   event_queue queue_;
   slot_store<parcel> parcels_;
   slot_store<computation> computations_;
+  slot_store<alarm> alarms_;
   outbox out_;
   instant now_{};
   std::uint64_t gradients_done_ = 0;
@@ -136,6 +155,11 @@ inline auto simulator::run(until const& end) -> run_result {
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
     who_.nodes[i].start(now_, out_);
     drain(i);
+  }
+  for (std::size_t k = 0; k < scenario_.restarts.size(); ++k) {
+    auto const& r = scenario_.restarts[k];
+    queue_.push({r.at.count(), 0, static_cast<std::uint32_t>(r.node), static_cast<std::uint32_t>(k), event_kind::stop});
+    ++live_;
   }
   result.stopped = stopped ? stop_reason::target_loss : run_events(end, result);
   if (result.history.back().at < now_.since_start) measure(end, result);
@@ -183,12 +207,18 @@ inline void simulator::handle(event const& e) {
     case event_kind::arrival: arrive(e); break;
     case event_kind::gradient_done: finish_gradient(e); break;
     case event_kind::departure: depart(e); break;
-    case event_kind::wakeup:
-      who_.nodes[e.node].on_wakeup(now_, {e.slot, now_}, out_);
-      drain(e.node);
-      break;
+    case event_kind::wakeup: wake(e); break;
     case event_kind::measurement: break;
+    case event_kind::stop: stop(e); break;
+    case event_kind::comeback: come_back(e); break;
   }
+}
+
+inline void simulator::wake(event const& e) {
+  auto const a = alarms_.take(e.slot);
+  if (a.life != state_[e.node].life) return;
+  who_.nodes[e.node].on_wakeup(now_, {a.id, now_}, out_);
+  drain(e.node);
 }
 
 inline void simulator::finish_gradient(event const& e) {
@@ -217,38 +247,99 @@ inline auto simulator::take_gradient(std::size_t node, std::uint64_t job) -> gra
   }
 }
 
-/// Does what the node wants done.
+/// Does what the node wants done, at the end of an event.
 inline void simulator::drain(std::size_t node) {
+  carry_out(node);
+  if (observer_ != nullptr) observer_->after_event(now_, to_node(node), who_.nodes);
+}
+
+/// The gradient under way, if any, is not wanted any more.
+inline void simulator::cancel(std::size_t node) {
+  auto& s = state_[node];
+  if (!s.computing) return;
+  auto& c = computations_.at(*s.computing);
+  gradients_.forget(c.job);
+  c.cancelled = true;
+  s.computing.reset();
+}
+
+inline void simulator::carry_out(std::size_t node) {
   auto& s = state_[node];
   if (out_.failure) throw run_error{out_.failure->sentence};
   for (auto& p : out_.packets) {
     if (observer_ != nullptr) observer_->posted(now_, p);
     send(std::move(p));
   }
-  if (out_.cancel && s.computing) {
-    auto& c = computations_.at(*s.computing);
-    gradients_.forget(c.job);
-    c.cancelled = true;
-    s.computing.reset();
-  }
+  if (out_.cancel) cancel(node);
   if (out_.request) {
     RUBATO_EXPECTS(!s.computing, "a node has at most one outstanding gradient request");
     auto const duration = scenario_.compute.duration(scenario_.seed, to_node(node), s.draws++);
     auto const slot = computations_.put({gradients_.submit(std::move(*out_.request)), false, duration});
     s.computing = slot;
-    queue_.push({(now_ + duration).since_start.count(), 0, static_cast<std::uint32_t>(node), slot,
-                 event_kind::gradient_done});
+    auto const done = scenario_.compute.done_at(to_node(node), now_.since_start, duration);
+    queue_.push({done.count(), 0, static_cast<std::uint32_t>(node), slot, event_kind::gradient_done});
     ++live_;
   }
   for (auto const& w : out_.wakeups) {
-    queue_.push({std::max(w.at, now_).since_start.count(), 0, static_cast<std::uint32_t>(node), w.id, event_kind::wakeup});
+    queue_.push({std::max(w.at, now_).since_start.count(), 0, static_cast<std::uint32_t>(node),
+                 alarms_.put({w.id, s.life}), event_kind::wakeup});
     ++live_;
   }
   if (out_.wait && s.wait != out_.wait) s.waiting_since = now_;  // for another message: it made progress
   if (out_.wait) s.wait = out_.wait;
   else if (s.computing) s.wait.reset();
   out_.clear();
-  if (observer_ != nullptr) observer_->after_event(now_, to_node(node), who_.nodes);
+}
+
+// --- restarts ---------------------------------------------------------------------------------------------------------
+
+inline void simulator::check_restarts() const {
+  if (!who_.again) throw config_error{"a scenario with restarts needs a cast that can make its nodes again"};
+  for (auto const& n : who_.nodes) {
+    for (auto const& c : n.channels()) {
+      if (c.kind != channel_kind::event) continue;
+      throw config_error{"nodes that count every message on the channel " + std::string{name_of(c.lane)} +
+                         " cannot go on after a restart; use nodes whose channels are all of state kind, as r_fast"};
+    }
+  }
+}
+
+inline void simulator::tell(std::size_t node, node_id peer, neighbour_change::edge what) {
+  auto const mine = state_[node].life, theirs = state_[to_index(peer)].life;
+  who_.nodes[node].on_neighbours(now_, {peer, what, {mine, theirs}, {theirs, mine}}, out_);
+  carry_out(node);
+}
+
+/// The node loses its state, and its neighbours close their edges with it.
+inline void simulator::stop(event const& e) {
+  auto const& plan = scenario_.restarts[e.slot];
+  auto& s = state_[e.node];
+  cancel(e.node);
+  s.wait.reset();
+  s.down = true;
+  ++s.life;
+  auto first = plan.begins_with == first_model::own ? who_.nodes[e.node].estimate() : shared_buffer{};
+  who_.nodes[e.node] = who_.again.make(e.node, std::move(first));
+  for (auto const peer : who_.again.neighbours(e.node)) tell(to_index(peer), plan.node, neighbour_change::edge::closes);
+  queue_.push({(now_ + plan.down).since_start.count(), 0, e.node, e.slot, event_kind::comeback});
+  ++live_;
+  if (observer_ == nullptr) return;
+  observer_->restarted(now_, plan.node);
+  observer_->after_event(now_, plan.node, who_.nodes);
+}
+
+/// Both ends open their edges, in a session of their own, where the other end is not down itself.
+inline void simulator::come_back(event const& e) {
+  state_[e.node].down = false;
+  auto const self = to_node(e.node);
+  for (auto const peer : who_.again.neighbours(e.node)) {
+    auto const what = state_[to_index(peer)].down ? neighbour_change::edge::closes : neighbour_change::edge::opens;
+    tell(e.node, peer, what);
+    if (what == neighbour_change::edge::opens) tell(to_index(peer), self, what);
+  }
+  if (observer_ != nullptr) observer_->restarted(now_, self);
+  who_.nodes[e.node].start(now_, out_);
+  drain(e.node);
 }
 
 inline auto simulator::look() -> measurement {
@@ -401,8 +492,9 @@ inline auto simulator::block_body(packet const& p, std::size_t block) -> shared_
 }
 
 inline void simulator::hand_in(patch const& p) {
-  ++events_;
   auto const to = to_index(p.to);
+  if (state_[to].down) return;
+  ++events_;
   auto& e = network_.edge_between(p.from, p.to);
   for (auto& l : e.lanes) {
     if (l.counts.lane == p.lane) ++l.counts.delivered;

@@ -31,10 +31,16 @@ concept rule_moves_x = requires(typename S::template state<Backend>::rule const&
   { S::template state<Backend>::rule::bytes_per_value() } -> std::convertible_to<std::size_t>;
 };
 
-/// Not checked, but required: the rule acts on each index separately, for packs of lanes as for one.
-/// Models: sgd.
+/// The same rule for a part of the vector, whose index 0 is index `begin` of the whole: its arrays begin there.
 template<class S, class Backend>
-concept policy = has_state<S, Backend> && gives_rules<S, Backend> && rule_moves_x<S, Backend>;
+concept rule_has_parts = requires(typename S::template state<Backend>::rule const& rule, std::size_t begin) {
+  { rule.from(begin) } -> std::same_as<typename S::template state<Backend>::rule>;
+};
+
+/// Not checked, but required: the rule acts on each index separately, for packs of lanes as for one.
+/// Models: sgd, momentum, adam.
+template<class S, class Backend>
+concept policy = has_state<S, Backend> && gives_rules<S, Backend> && rule_moves_x<S, Backend> && rule_has_parts<S, Backend>;
 
 /// Checked where a step meets a node; each sentence stands alone.
 template<class S, class Backend>
@@ -47,6 +53,8 @@ consteval auto check_step() -> bool {
     if constexpr (gives_rules<S, Backend>) {
       static_assert(rule_moves_x<S, Backend>,
                     "a step's rule gives the new x from lanes, x and a direction, and has a static bytes_per_value()");
+      static_assert(rule_has_parts<S, Backend>,
+                    "a step's rule has from(begin), the same rule for a part of the vector that begins at that index");
     }
   }
   return true;

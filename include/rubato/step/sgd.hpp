@@ -9,7 +9,8 @@ namespace rubato::step {
 /// Policy. A step policy is a value of hyper-parameters; its arrays live in state<Backend>, made when the size is known.
 /// Required of a state: next(gamma) advances the step's own counters and returns the rule of this local iteration, a
 /// trivially copyable function of (lanes, x, direction) that returns the new x and may read and write arrays by index;
-/// its static bytes_per_value() says how much of them it moves.
+/// its static bytes_per_value() says how much of them it moves, and from(begin) is the rule for a part of the vector
+/// whose index 0 is index `begin` of the whole.
 struct sgd {
   template<class Backend>
   class state {
@@ -20,6 +21,7 @@ struct sgd {
       scalar gamma;
       /// Bytes that the rule itself reads and writes per value.
       [[nodiscard]] static constexpr auto bytes_per_value() -> std::size_t { return 0; }
+      [[nodiscard]] auto from(std::size_t) const -> rule { return *this; }
       template<class At, class V>
       auto operator()(At&, V x, V direction) const -> V {
         return x - gamma * direction;

@@ -24,10 +24,23 @@ concept judges_iterations = std::copyable<S> && std::default_initializable<S> &&
   { s.ready(number, number) } -> std::convertible_to<bool>;
 };
 
-/// Not checked, but required: ready(needed, newest) does not turn false as `newest` grows.
-/// Models: free, rounds.
+/// On event channels nothing is skipped unseen: how far into the queue a node may go is the synchrony's to say.
 template<class S>
-concept policy = says_whether_it_waits<S> && names_a_delivery<S> && judges_iterations<S>;
+concept limits_its_queue = requires(S const& s, iteration number) {
+  { s.latest(number) } -> std::convertible_to<iteration>;
+} || S::delivery == channel_kind::state;
+
+/// Not checked, but required: ready(needed, newest) does not turn false as `newest` grows; ready(needed, latest(needed)).
+/// Models: free, rounds, bounded_staleness.
+template<class S>
+concept policy = says_whether_it_waits<S> && names_a_delivery<S> && judges_iterations<S> && limits_its_queue<S>;
+
+/// Whether nodes use nothing but values of their own round: an optional constant, lock_step.
+template<class S>
+constexpr auto in_lock_step() -> bool {
+  if constexpr (requires { S::lock_step; }) return S::lock_step;
+  else return false;
+}
 
 /// Checked where a synchrony meets a node; each sentence stands alone.
 template<class S>
@@ -36,6 +49,10 @@ consteval auto check_synchrony() -> bool {
   static_assert(names_a_delivery<S>, "a synchrony names the kind of channel that it needs in a constant, delivery");
   static_assert(judges_iterations<S>,
                 "a synchrony has ready(needed, newest), which says whether the newest value of a neighbour may be used");
+  if constexpr (names_a_delivery<S>) {
+    static_assert(limits_its_queue<S>,
+                  "a synchrony on event channels has latest(needed), the last message in a queue that may be used");
+  }
   return true;
 }
 

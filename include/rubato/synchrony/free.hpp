@@ -9,6 +9,8 @@ namespace rubato::synchrony {
 
 /// Policy. A synchrony says which kind of channel it needs and whether a value of a neighbour may be used:
 /// `needed` is the iteration that lock-step would use, `newest` what has come. Links may lose, reorder and duplicate.
+/// On event channels messages queue, and latest(needed) is the last that may be taken; on state channels, as here, the
+/// newest replaces the others as it comes.
 struct free {
   static constexpr bool waits = false;
   static constexpr channel_kind delivery = channel_kind::state;

@@ -8,10 +8,13 @@
 namespace rubato::synchrony {
 
 /// Policy, see synchrony::free. Neighbours may run ahead; their messages queue and are used in order, none is skipped.
+/// `lock_step` says that nothing ages, which a gain takes into account.
 struct rounds {
   static constexpr bool waits = true;
   static constexpr channel_kind delivery = channel_kind::event;
+  static constexpr bool lock_step = true;
   [[nodiscard]] auto ready(iteration needed, iteration newest) const -> bool { return newest >= needed; }
+  [[nodiscard]] auto latest(iteration needed) const -> iteration { return needed; }
 };
 
 }  // namespace rubato::synchrony

@@ -8,7 +8,7 @@
 namespace rubato::weighting {
 
 /// Not checked, but required: equal ages give equal factors. That a factor lies in 0..1 is checked where it is used.
-/// Models: constant, polynomial.
+/// Models: constant, polynomial, exponential, hinge, drop_older_than.
 template<class W>
 concept policy = std::copyable<W> && std::default_initializable<W> && requires(W const& w, std::uint64_t age) {
   { w(age) } -> std::convertible_to<double>;

@@ -7,6 +7,9 @@
 #include <rubato/backend/host.hpp>
 #include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
+#include <rubato/weighting/drop_older_than.hpp>
+#include <rubato/weighting/exponential.hpp>
+#include <rubato/weighting/hinge.hpp>
 #include <rubato/weighting/polynomial.hpp>
 
 #include "support/catch.hpp"
@@ -93,12 +96,34 @@ TEST_CASE("a polynomial weighting falls from one and refuses a negative exponent
   CHECK(test::says(test::refusal([] { weighting::polynomial{std::nan("")}; }), "exponent of a polynomial weighting"));
 }
 
-/// Counts the old as worthless.
-struct cutting {
-  static constexpr bool can_cut = true;
-  static constexpr bool depends_on_age = true;
-  [[nodiscard]] auto operator()(std::uint64_t age) const -> double { return age > 3 ? 0.0 : 1.0; }
-};
+TEST_CASE("an exponential weighting is exp(-rate age), falls from one and never reaches zero") {
+  auto const w = weighting::exponential{0.25};
+  CHECK(w(0) == 1.0);
+  CHECK(w(1) == Approx(0.7788007830714049).epsilon(1e-15));
+  CHECK(w(8) == Approx(0.1353352832366127).epsilon(1e-15));
+  CHECK(w(1'000'000) > 0.0);
+  CHECK(w(1'000'000) < 1e-300);
+  CHECK(weighting::exponential{0.0}(1000) == 1.0);
+  CHECK(test::says(test::refusal([] { weighting::exponential{-1.0}; }), "rate of an exponential weighting"));
+  CHECK(test::says(test::refusal([] { weighting::exponential{INFINITY}; }), "rate of an exponential weighting"));
+}
+
+TEST_CASE("a hinge weighting is one up to its grace and 1 / (slope (age - grace) + 1) beyond it") {
+  auto const w = weighting::hinge{0.5, 4};
+  for (auto const age : {0U, 3U, 4U}) CHECK(w(age) == 1.0);
+  CHECK(w(5) == Approx(1 / 1.5));
+  CHECK(w(6) == 0.5);
+  CHECK(w(12) == 0.2);
+  CHECK(weighting::hinge{0.0, 0}(1000) == 1.0);
+  CHECK(test::says(test::refusal([] { weighting::hinge{-1.0}; }), "slope of a hinge weighting"));
+  CHECK(test::says(test::refusal([] { weighting::hinge{std::nan("")}; }), "slope of a hinge weighting"));
+}
+
+TEST_CASE("a value older than the limit of drop_older_than does not count, one of that age counts fully") {
+  auto const w = weighting::drop_older_than{3};
+  for (auto const age : {0U, 1U, 3U}) CHECK(w(age) == 1.0);
+  for (auto const age : {4U, 1000U}) CHECK(w(age) == 0.0);
+}
 
 /// Answers what it is made to.
 struct any_factor {
@@ -124,7 +149,7 @@ TEST_CASE("a factor below 0, above 1 or of no value breaks a contract where it i
 }
 
 TEST_CASE("a weighting that may cut the only in-edge of a node is refused, naming the node") {
-  using node_type = r_fast<backend::host<double>, step::sgd, cutting>;
+  using node_type = r_fast<backend::host<double>, step::sgd, weighting::drop_older_than>;
   auto const refused = [](topology::pair const& network) {
     return test::refusal([&] { static_cast<void>(assemble<node_type>(network, constant_slope{1, 0}, {})); });
   };

@@ -2,6 +2,7 @@
 #include <rubato/problem/split.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <vector>
 
@@ -66,6 +67,55 @@ TEST_CASE("an iid split gives every class to every node") {
       CHECK(count < 75);
     }
   }
+}
+
+TEST_CASE("a Dirichlet split gives every sample to exactly one node and leaves none without") {
+  for (auto const alpha : {1e-3, 0.1, 1.0, 1e6}) {
+    for (auto const nodes : {1UL, 3UL, 50UL, 60UL}) {
+      auto const data = sorted_by_turns(60, 3);
+      auto const shards = split::dirichlet(data, nodes, alpha, 7);
+      REQUIRE(shards.size() == nodes);
+      std::set<std::uint32_t> seen;
+      std::size_t total = 0;
+      for (auto const& shard : shards) {
+        CHECK_FALSE(shard.empty());
+        total += shard.size();
+        seen.insert(shard.begin(), shard.end());
+      }
+      CHECK(total == 60);
+      CHECK(seen.size() == 60);
+    }
+  }
+}
+
+TEST_CASE("a Dirichlet split goes from one node a label at small alpha to equal shares at large alpha") {
+  auto const data = sorted_by_turns(3000, 3);
+  auto const largest_share = [&](double alpha) {  // of a label at one node, mean over labels and seeds
+    auto sum = 0.0;
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      std::vector<std::size_t> most(3);
+      for (auto const& shard : split::dirichlet(data, 4, alpha, seed)) {
+        std::vector<std::size_t> count(3);
+        for (auto const s : shard) ++count[data.labels()[s]];
+        for (std::size_t c = 0; c < 3; ++c) most[c] = std::max(most[c], count[c]);
+      }
+      for (auto const m : most) sum += static_cast<double>(m) / 1000 / 3 / 20;
+    }
+    return sum;
+  };
+  CHECK(largest_share(0.01) > 0.9);
+  CHECK(largest_share(1.0) == Approx((1 + 1 / 2.0 + 1 / 3.0 + 1 / 4.0) / 4).epsilon(0.1));  // broken-stick: H_n / n
+  CHECK(largest_share(1e5) < 0.26);
+}
+
+TEST_CASE("a Dirichlet split refuses an alpha that is not positive, by name, and is a function of its seed") {
+  auto const data = sorted_by_turns(90, 3);
+  for (auto const alpha : {0.0, -1.0, std::nan("")}) {
+    CHECK(refusal([&] { return split::dirichlet(data, 4, alpha, 1); }).find("the alpha of a Dirichlet split") == 0);
+  }
+  CHECK(refusal([&] { return split::dirichlet(data, 91, 1, 1); }).find("data of 90 samples cannot be split") == 0);
+  CHECK(split::dirichlet(data, 4, 0.5, 1) == split::dirichlet(data, 4, 0.5, 1));
+  CHECK(split::dirichlet(data, 4, 0.5, 1) != split::dirichlet(data, 4, 0.5, 2));
 }
 
 TEST_CASE("splits are functions of their seed") {

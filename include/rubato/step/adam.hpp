@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// Adam along directions d (gradients, or tracked ones), t counting from 1.   Kingma and Ba, arXiv 1412.6980
+//   m <- b1 m + (1-b1) d        v <- b2 v + (1-b2) d^2
+//   x <- x - gamma (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + epsilon)
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <string>
+
+#include <rubato/backend/concepts.hpp>
+#include <rubato/core/errors.hpp>
+
+namespace rubato::step {
+
+struct adam_options {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+};
+
+/// Policy, see step::sgd. The size of the directions cancels, so that x moves by gamma at most or so, whatever share of
+/// the sum of gradients a node tracks: with gradient tracking say step_scale::raw, for a gain has nothing to divide.
+/// Memory: two vectors a node; reads and writes both once a local iteration, in the pass that moves x.
+class adam {
+ public:
+  /// Throws config_error unless both betas lie in 0 to 1 (excluded) and epsilon is positive.
+  explicit adam(adam_options options = {}) : options_{options} {
+    auto const check = [](double beta, char const* which) {
+      if (beta >= 0 && beta < 1) return;
+      throw config_error{"the " + std::string{which} + " of Adam must lie in 0 (included) to 1 (excluded), not " +
+                         std::to_string(beta)};
+    };
+    check(options.beta1, "beta1");
+    check(options.beta2, "beta2");
+    if (!(options.epsilon > 0) || !std::isfinite(options.epsilon)) {
+      throw config_error{"the epsilon of Adam must be a positive number, not " + std::to_string(options.epsilon)};
+    }
+  }
+
+  template<class Backend>
+  class state {
+   public:
+    using scalar = typename Backend::scalar;
+
+    struct rule {
+      scalar rate{};      // gamma / (1-b1^t)
+      scalar unbiased{};  // 1 / (1-b2^t)
+      scalar beta1{}, share1{}, beta2{}, share2{}, epsilon{};
+      scalar* mean = nullptr;
+      scalar* square = nullptr;
+      [[nodiscard]] static constexpr auto bytes_per_value() -> std::size_t { return 4 * sizeof(scalar); }
+      [[nodiscard]] auto from(std::size_t begin) const -> rule {
+        auto later = *this;
+        later.mean += begin;
+        later.square += begin;
+        return later;
+      }
+      template<class At, class V>
+      auto operator()(At& at, V x, V direction) const -> V {
+        auto const m = beta1 * at.load(mean) + share1 * direction;
+        auto const v = beta2 * at.load(square) + share2 * (direction * direction);
+        at.store(mean, m);
+        at.store(square, v);
+        return x - rate * (m / (at.root(unbiased * v) + at.same(epsilon)));
+      }
+    };
+
+    state(adam const& its, Backend& backend, std::size_t values)
+        : options_{its.options_},
+          mean_{backend::zeros<scalar>(backend, values)},
+          square_{backend::zeros<scalar>(backend, values)} {}
+    [[nodiscard]] auto next(double gamma) -> rule {
+      power1_ *= options_.beta1;
+      power2_ *= options_.beta2;
+      rule r;
+      r.rate = static_cast<scalar>(gamma / (1 - power1_));
+      r.unbiased = static_cast<scalar>(1 / (1 - power2_));
+      r.beta1 = static_cast<scalar>(options_.beta1);
+      r.share1 = static_cast<scalar>(1 - options_.beta1);
+      r.beta2 = static_cast<scalar>(options_.beta2);
+      r.share2 = static_cast<scalar>(1 - options_.beta2);
+      r.epsilon = static_cast<scalar>(options_.epsilon);
+      r.mean = mean_.data();
+      r.square = square_.data();
+      return r;
+    }
+
+   private:
+    adam_options options_;
+    double power1_ = 1, power2_ = 1;  // b1^t, b2^t
+    writable_buffer<scalar> mean_, square_;
+  };
+
+ private:
+  adam_options options_;
+};
+
+}  // namespace rubato::step

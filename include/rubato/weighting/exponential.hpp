@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// The weight of a value falls by the same factor with every local iteration: exp(-rate age).
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include <rubato/core/errors.hpp>
+
+namespace rubato::weighting {
+
+/// Policy, see weighting::constant. Requires rate >= 0; 0 is constant. Never 0, however old: where exp would be, the
+/// smallest double stands for it.
+class exponential {
+ public:
+  static constexpr bool can_cut = false;
+  static constexpr bool depends_on_age = true;
+
+  explicit exponential(double rate = 0.1) : rate_{rate} {
+    if (!(rate >= 0) || !std::isfinite(rate)) {
+      throw config_error{"the rate of an exponential weighting must be 0 or more, not " + std::to_string(rate)};
+    }
+  }
+  [[nodiscard]] auto operator()(std::uint64_t age) const -> double {
+    return std::max(std::exp(-rate_ * static_cast<double>(age)), std::numeric_limits<double>::min());
+  }
+
+ private:
+  double rate_;
+};
+
+}  // namespace rubato::weighting
