@@ -112,7 +112,9 @@ TEST_CASE("a weight that falls with the delay moves the limit towards the fast w
 }
 
 TEST_CASE("limit weights are predicted from times before a run, and agree with what its server counted") {
-  auto const times = four_times();
+  auto const compute = taking(four_times(), tuned::by_id).compute;
+  std::vector<double> times;
+  for (std::size_t i = 0; i < 4; ++i) times.push_back(to_seconds(compute.mean()) * compute.factor_of(to_node(i)));
   std::vector<double> const ones(4, 1.0);
   auto const seen = run<vanilla>(raw<vanilla>(0.01)).result;
   auto const before = report::predicted_weights(times, ones), after = report::measured_weights(seen);
@@ -131,6 +133,20 @@ TEST_CASE("limit weights are predicted from times before a run, and agree with w
   CHECK(report::largest_bias(report::measured_weights(rescaled)) < 0.01);
   CHECK(report::limit_weight_text(report::measured_weights(rescaled)).find("within 5 %") != std::string::npos);
   CHECK(report::measured_weights(run_result{}).empty());
+  CHECK(report::limit_weight_text({}) == "No server weighed gradients in this run.\n");
+}
+
+TEST_CASE("where links take time, workers paid for their computation count unequally, paid for the round trip they do not") {
+  auto scenario = taking(four_times(), tuned::evenly);
+  scenario.link.latency = 250ms;
+  auto const limits = [&](server::paid_time paid) {
+    auto o = raw<own>(0.001);
+    o.weight.paid = paid;
+    return report::measured_weights(simulate(assemble<own>(topology::star(4), four_workers(), o), scenario, {.time = 20000s}));
+  };
+  auto const computation = limits(server::paid_time::computation), round_trip = limits(server::paid_time::round_trip);
+  CHECK(computation[0].limit / computation[3].limit == Approx((1 / 1.5) / (8 / 8.5)).epsilon(0.01));
+  CHECK(report::largest_bias(round_trip) < 0.005);
 }
 
 TEST_CASE("durations that vary, and a slow worker's cap, show in the measured limit weights") {

@@ -102,7 +102,8 @@ class server_sgd {
         x_{std::move(x0)},
         ends_(plan.nodes[to_index(self)].part == mixing::role::server ? n_ : 1) {}
 
-  void start(instant, outbox& out) {
+  void start(instant now, outbox& out) {
+    for (auto& end : ends_) end.given_at = now;
     if (!serves()) request_gradient(out);  // all begin at the common first model, version 0
   }
 
@@ -142,6 +143,7 @@ class server_sgd {
     bool open = true;
     bool busy = true;           // server: this worker has a job whose gradient is awaited
     std::uint64_t version = 0;  // server: of the model of that job
+    instant given_at{};         // server: when the worker was told to begin it
     iteration received{};       // worker: the last model's number
     std::array<std::uint64_t, channel_count> sent{};
     std::uint64_t refused = 0;
@@ -262,7 +264,7 @@ void RUBATO_SERVER_SGD::collect(instant now, patch const& p, outbox& out) {
   auto const delay = version_ - end.version;  // (As.D)
   if (acceptance_.accepts(delay)) {
     auto const duration = std::chrono::nanoseconds{p.extra.count(scalar_slot::duration_ns).value_or(0)};
-    auto const w = weight_(server::arrival{from, delay, duration});  // (As.W)
+    auto const w = weight_(server::arrival{from, delay, duration, now - end.given_at});  // (As.W)
     end.age.add(now - p.posted_at);
     end.weights.add(w.factor, w.capped, delay);
     apply(p, w.factor);
@@ -295,6 +297,7 @@ void RUBATO_SERVER_SGD::give_model(std::size_t worker, channel lane, instant now
   if (!end.open) return;
   end.busy = true;
   end.version = version_;
+  end.given_at = now;
   auto p = packet_to(to_node(worker), lane, now);
   p.number = iteration{++end.sent[static_cast<std::size_t>(lane)]};
   p.based_on = iteration{version_};

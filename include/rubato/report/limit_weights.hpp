@@ -84,6 +84,7 @@ inline constexpr double tolerated_bias = 0.05;
 
 /// One line a worker, p_i beside 1/n, and a sentence that warns or does not.
 [[nodiscard]] inline auto limit_weight_text(std::span<worker_weight const> workers) -> std::string {
+  if (workers.empty()) return "No server weighed gradients in this run.\n";
   auto table = text_table{{{"worker"}, {"gradients"}, {"mean delay"}, {"mean weight"}, {"capped %"}, {"p in the limit"}, {"1/n"}}};
   auto const wanted = 1 / static_cast<double>(workers.size());
   std::size_t off = 0;
@@ -93,9 +94,10 @@ inline constexpr double tolerated_bias = 0.05;
                    fixed(100 * w.capped, 1), fixed(w.limit, 4), fixed(wanted, 4)});
     if (!(std::abs(w.limit / wanted - 1) <= tolerated_bias)) ++off;
   }
-  if (off == 0) return table.text() + "Every worker counts within 5 % of 1/n: the limit is the optimum of the mean.\n";
+  auto const tolerated = fixed(100 * tolerated_bias, 0) + " % ";
+  if (off == 0) return table.text() + "Every worker counts within " + tolerated + "of 1/n: the limit is the optimum of the mean.\n";
   return table.text() + "WARNING: " + std::to_string(off) + " of " + std::to_string(workers.size()) +
-         " workers count more than 5 % too much or too little, up to " + fixed(100 * largest_bias(workers), 0) +
+         " workers count more than " + tolerated + "too much or too little, up to " + fixed(100 * largest_bias(workers), 0) +
          " %: where data differ from worker to worker this run minimises sum p_i F_i and not their mean.\n";
 }
 

@@ -17,8 +17,9 @@ namespace rubato::server {
 /// One gradient, as the server sees it when it comes in.
 struct arrival {
   std::size_t worker = 0;
-  std::uint64_t delay = 0;              ///< versions of the model since the one that it was computed at
-  std::chrono::nanoseconds duration{};  ///< that its computation took
+  std::uint64_t delay = 0;                ///< versions of the model since the one that it was computed at
+  std::chrono::nanoseconds duration{};    ///< that its computation took
+  std::chrono::nanoseconds round_trip{};  ///< since the server gave its worker the model: computation and both links
 };
 
 /// A factor of 0 or more on the step, and what a cap kept back of it.

@@ -2,6 +2,8 @@
 // Each gradient is paid the time that it took, so that nothing need be known or estimated in advance and speeds may
 // drift. What stands for tau_H is the mean duration of all gradients so far (each worker counts by how often it comes,
 // which makes it the harmonic mean); what stands for tau_max is the largest mean duration of one worker so far.
+// The theory has no links. Where they take time, a worker comes once in computation + links: paid for the computation
+// alone, workers that compute little count too little; paid for the round trip, all count the same.
 #pragma once
 
 #include <algorithm>
@@ -15,10 +17,13 @@
 
 namespace rubato::server {
 
+enum class paid_time : std::uint8_t { computation, round_trip };
+
 /// Policy, see weight_policy; the formulas stand in time_scale.hpp. One long pause would make one huge step: hence the
-/// cap. A drivers' duration of zero (nothing was measured) weighs 1.
+/// cap. A driver's duration of zero (nothing was measured) weighs 1.
 struct own_durations {
   time_scale scale = time_scale::mean_step;
+  paid_time paid = paid_time::computation;
   double cap = 10;  ///< the largest weight; what it keeps back is counted
 
   void agree(std::size_t) const { detail::check_cap(cap); }
@@ -32,16 +37,18 @@ struct own_durations {
 
   class state {
    public:
-    state(own_durations const& o, std::size_t workers) : cap_{o.cap}, means_(o.scale == time_scale::cycle ? workers : 1) {}
+    state(own_durations const& o, std::size_t workers)
+        : cap_{o.cap}, paid_{o.paid}, means_(o.scale == time_scale::cycle ? workers : 1) {}
 
     auto operator()(arrival const& a) -> weight {
+      auto const took = (paid_ == paid_time::computation ? a.duration : a.round_trip).count();
       auto& mine = means_[means_.size() == 1 ? 0 : a.worker];
-      mine.total += a.duration.count();
+      mine.total += took;
       ++mine.count;
       double longest = 0;
       for (auto const& m : means_) longest = std::max(longest, m.value());
       if (!(longest > 0)) return {};
-      return detail::capped(static_cast<double>(a.duration.count()) / longest, cap_);
+      return detail::capped(static_cast<double>(took) / longest, cap_);
     }
 
    private:
@@ -53,6 +60,7 @@ struct own_durations {
       }
     };
     double cap_;
+    paid_time paid_;
     std::vector<mean> means_;  // one of all gradients, or one a worker
   };
 };
