@@ -5,6 +5,7 @@
 #include <rubato/report/atomic_file.hpp>
 #include <rubato/report/csv.hpp>
 #include <rubato/report/gnuplot.hpp>
+#include <rubato/report/limit_weights.hpp>
 #include <rubato/report/numbers.hpp>
 #include <rubato/report/plot_script.hpp>
 #include <rubato/report/progress.hpp>

@@ -6,6 +6,7 @@
 #include <rubato/algorithm/aliases.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/algorithm/server_aliases.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/mixing.hpp>

@@ -28,6 +28,27 @@ struct age_counter {
   }
 };
 
+/// What a server made of the gradients that came over one edge; all zero where nobody weighs.
+struct weight_counter {
+  std::uint64_t uses = 0;           ///< gradients that entered a step
+  double total = 0;                 ///< the sum of their weights, which are factors on the step
+  double capped = 0;                ///< what a cap kept back of it
+  std::uint64_t delay_total = 0;    ///< versions of the model between what they were computed at and what they moved
+  std::uint64_t delay_largest = 0;
+
+  void add(double weight, double kept_back, std::uint64_t delay) {
+    ++uses;
+    total += weight;
+    capped += kept_back;
+    delay_total += delay;
+    if (delay > delay_largest) delay_largest = delay;
+  }
+  [[nodiscard]] auto mean_weight() const -> double { return uses == 0 ? 0.0 : total / static_cast<double>(uses); }
+  [[nodiscard]] auto mean_delay() const -> double {
+    return uses == 0 ? 0.0 : static_cast<double>(delay_total) / static_cast<double>(uses);
+  }
+};
+
 /// One in-edge and channel of a node.
 struct edge_statistics {
   node_id peer{};
@@ -35,6 +56,7 @@ struct edge_statistics {
   std::uint64_t accepted = 0;   ///< patches that brought something newer
   std::uint64_t overtaken = 0;  ///< patches that were duplicates or older than what was there
   age_counter age;
+  weight_counter weights{};
 };
 
 struct node_statistics {

@@ -82,6 +82,10 @@ struct assembly {
   double step = 0;      ///< as asked
   double raw_step = 0;  ///< gamma
   double gain = 1;
+  range server_alone{};  ///< the node whose model is the run's answer, where the peers' own are not; see measured()
+
+  /// The nodes that are looked at and whose models a result holds.
+  [[nodiscard]] auto measured() const -> range { return server_alone.empty() ? range{0, peers} : server_alone; }
 };
 
 namespace detail {
@@ -138,6 +142,9 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   static_assert(problem::check_problem<Problem, typename Node::backend_type>());
   assembly a;
   a.peers = plan.nodes.front().nodes;
+  if constexpr (requires { requires Node::server_has_the_model; }) {  // optional member: workers hold older ones
+    a.server_alone = {a.peers, plan.nodes.size()};
+  }
   a.oracle = problem::any_oracle{backend, problem};
   a.pool = backend.pool();
   a.network = plan.summary;

@@ -87,7 +87,7 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
   return worst;
 }
 
-/// Looks at all nodes that compute gradients (a server is passed over) at one instant.
+/// Looks at the nodes whose models are the run's answer, at one instant.
 class metrics {
  public:
   explicit metrics(problem::any_oracle oracle) : oracle_{std::move(oracle)} {}
@@ -147,18 +147,19 @@ class edge_index {
   std::vector<edge_report*> sorted_;
 };
 
-/// Counters of all nodes, final models of the first `peers`; what receivers counted goes to the edges already there.
-inline void collect_nodes(std::span<any_node const> nodes, std::size_t peers, run_result& result) {
+/// Counters of all nodes, final models of those measured; what receivers counted goes to the edges already there.
+inline void collect_nodes(std::span<any_node const> nodes, range measured, run_result& result) {
   auto const edges = edge_index{result.edges};
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     auto const s = nodes[i].statistics();
     result.nodes.push_back({to_node(i), s.iterations, s.gradients, s.dropped});
-    if (i < peers) result.models.push_back(nodes[i].estimate());
+    if (i >= measured.begin && i < measured.end) result.models.push_back(nodes[i].estimate());
     for (auto const& in : s.edges) {
       auto* const e = edges.find(in.peer, to_node(i), in.lane);
       if (e == nullptr) continue;
       e->age = in.age;
       e->overtaken = in.overtaken;
+      e->weights = in.weights;
     }
   }
 }

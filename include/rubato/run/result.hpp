@@ -68,6 +68,7 @@ struct edge_report {
   std::uint64_t delivered = 0;      ///< handed to the node (of vectors sent as blocks: the blocks)
   std::uint64_t overtaken = 0;      ///< arrived after a newer one, or twice
   age_counter age{};                ///< from post to use, at the receiver
+  weight_counter weights{};         ///< of gradients, where the receiver is a server that weighs them
 };
 
 struct node_report {
@@ -90,7 +91,7 @@ struct run_result {
   std::vector<measurement> history;
   std::vector<node_report> nodes;
   std::vector<edge_report> edges;
-  std::vector<shared_buffer> models;  ///< final estimate of each node that computes gradients; shared, not copied
+  std::vector<shared_buffer> models;  ///< final estimate of each measured node (run/assemble.hpp); shared, not copied
 };
 
 }  // namespace rubato

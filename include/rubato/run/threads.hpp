@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <span>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -83,14 +84,17 @@ class thread_watch {
   /// At all nodes in one instant; after their threads have ended.
   void last_look(run_result& result) {
     auto const at = result.ended;
-    record(scored(at, [&] { return metrics_.measure(run_->who->nodes, run_->who->peers, at); }), result);
+    auto const measured = run_->who->measured();
+    auto const those = std::span<any_node const>{run_->who->nodes}.subspan(measured.begin, measured.size());
+    record(scored(at, [&] { return metrics_.measure(those, those.size(), at); }), result);
   }
 
  private:
   auto look(until const& end, run_result& result) -> bool {
     models_.clear();
     double residual = 0;
-    for (std::size_t i = 0; i < run_->who->peers; ++i) {
+    auto const measured = run_->who->measured();
+    for (auto i = measured.begin; i < measured.end; ++i) {
       auto l = (*threads_)[i]->last_look();
       models_.push_back(std::move(l.model));
       residual = std::max(residual, l.residual);
@@ -162,7 +166,7 @@ inline auto live_together(thread_run& run, thread_watch::threads& nodes, thread_
 
 inline void finish_report(thread_run& run, thread_watch::threads const& nodes, run_result& result) {
   run.network.collect(result.edges);
-  collect_nodes(run.who->nodes, run.who->peers, result);
+  collect_nodes(run.who->nodes, run.who->measured(), result);
   result.events = run.gradients.load();
   auto const edges = edge_index{result.edges};
   for (std::size_t i = 0; i < nodes.size(); ++i) {

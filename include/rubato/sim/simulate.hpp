@@ -20,7 +20,9 @@ struct controls {
 /// Runs what was assembled in virtual time. Throws run_error if a node fails or stands still.
 inline auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::controls const& by)
     -> run_result {
-  auto simulation = sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again}, scenario};
+  auto const measured = a.measured();
+  auto simulation =
+      sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again, measured}, scenario};
   if (by.watching != nullptr) simulation.watch(*by.watching);
   simulation.interrupt_when(by.interrupted);
   auto result = simulation.run(end);

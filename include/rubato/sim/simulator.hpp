@@ -42,11 +42,12 @@ class observer {
 /// What a simulation runs.
 struct cast {
   std::vector<any_node> nodes;
-  std::size_t peers = 0;  ///< the first `peers` nodes compute gradients and are measured
+  std::size_t peers = 0;  ///< the first `peers` nodes compute gradients
   problem::any_oracle oracle;
   block_partition blocks;
   buffer_pool pool{};  ///< where bodies that were encoded are decoded to
   any_maker again{};   ///< needed by scenarios with restarts only
+  range measured{};    ///< nodes whose models are looked at; empty: the peers
 };
 
 /// One run. **Determinism:** same cast, scenario and options give the same bits, for any scenario.threads.
@@ -61,6 +62,7 @@ class simulator {
         metrics_{who_.oracle},
         state_(who_.nodes.size()) {
     s.check(who_.peers);
+    if (who_.measured.empty()) who_.measured = {0, who_.peers};
     if (s.compute.mean().count() == 0) {
       throw config_error{"a simulated gradient takes some time above 0, for nothing else moves the virtual clock"};
     }
@@ -199,7 +201,7 @@ inline auto simulator::run_events(until const& end, run_result& result) -> stop_
 /// The counters of nodes and edges; a receiver's own counts are joined to the edge's.
 inline void simulator::collect(run_result& result) const {
   network_.collect(result.edges);
-  rubato::detail::collect_nodes(who_.nodes, who_.peers, result);
+  rubato::detail::collect_nodes(who_.nodes, who_.measured, result);
 }
 
 inline void simulator::handle(event const& e) {
@@ -344,7 +346,8 @@ inline void simulator::come_back(event const& e) {
 
 inline auto simulator::look() -> measurement {
   try {
-    return metrics_.measure(who_.nodes, who_.peers, now_.since_start);
+    auto const those = std::span<any_node const>{who_.nodes}.subspan(who_.measured.begin);
+    return metrics_.measure(those, who_.measured.size(), now_.since_start);
   } catch (std::exception const& e) {
     std::throw_with_nested(run_error{"the problem threw when its loss was looked at: " + std::string{e.what()}});
   }

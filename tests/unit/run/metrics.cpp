@@ -130,7 +130,7 @@ TEST_CASE("what receivers counted is joined to the edges that senders counted, a
   std::vector<any_node> nodes;
   nodes.emplace_back(counting{{7, 6, 1, {{to_node(1), channel::model, 5, 3, {}}, {to_node(1), channel::tracker, 2, 2, {}}}}});
   nodes.emplace_back(counting{{70, 60, 10, {}}});
-  rubato::detail::collect_nodes(nodes, 1, result);
+  rubato::detail::collect_nodes(nodes, {0, 1}, result);
   CHECK(result.edges[0].overtaken == 3);
   CHECK(result.edges[0].delivered == 8);
   CHECK(result.edges[0].packets_sent == 9);

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+// Every gradient counts, however old: plain asynchronous SGD.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace rubato::server {
+
+/// Policy, see acceptance_policy.
+struct accept_all {
+  static constexpr bool may_stop = false;
+  void agree(std::size_t) {}
+  [[nodiscard]] auto accepts(std::uint64_t) const -> bool { return true; }
+  [[nodiscard]] auto stops() const -> bool { return false; }
+};
+
+}  // namespace rubato::server

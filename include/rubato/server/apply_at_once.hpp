@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// Each gradient makes a step of its own. Copies nothing.
+#pragma once
+
+#include <optional>
+
+#include <rubato/server/concepts.hpp>
+
+namespace rubato::server {
+
+/// Policy, see aggregation_policy.
+struct apply_at_once {
+  void agree() const {}
+
+  template<class Backend>
+  struct state {
+    using scalar = typename Backend::scalar;
+    explicit state(apply_at_once const&) {}
+    auto take(Backend&, shared_buffer const& g, double weight) -> std::optional<direction<scalar>> {
+      return direction<scalar>{g.template view<scalar>().data(), static_cast<scalar>(weight)};
+    }
+  };
+};
+
+}  // namespace rubato::server

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// Any weighting of weighting/ as a server's weight: its age is the gradient's delay. Since slow workers have the large
+// delays, one that falls with age moves the limit still further towards the fast workers' optimum.
+#pragma once
+
+#include <cstddef>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/server/concepts.hpp>
+#include <rubato/weighting/concepts.hpp>
+
+namespace rubato::server {
+
+/// Policy, see weight_policy.
+template<weighting::policy Weighting>
+struct by_delay : Weighting {
+  using Weighting::Weighting;
+  by_delay() = default;
+  by_delay(Weighting w) : Weighting{w} {}  // NOLINT: a weighting is meant to stand for its weight
+
+  void agree(std::size_t) {}
+
+  class state {
+   public:
+    state(by_delay const& w, std::size_t) : weighting_{w} {}
+    auto operator()(arrival const& a) const -> weight {
+      auto const factor = static_cast<double>(weighting_(a.delay));
+      RUBATO_EXPECTS(factor >= 0 && factor <= 1, "a weighting gives a factor of 0 to 1 for every age");
+      return {factor, 0};
+    }
+
+   private:
+    Weighting weighting_;
+  };
+};
+
+namespace detail {
+
+template<class W>
+struct as_weight {
+  using type = W;
+};
+template<weighting::policy W>
+struct as_weight<W> {
+  using type = by_delay<W>;
+};
+
+}  // namespace detail
+
+/// A weighting becomes the weight by delay; every other type is left as it is.
+template<class W>
+using as_weight = typename detail::as_weight<W>::type;
+
+}  // namespace rubato::server

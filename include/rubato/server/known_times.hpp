@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Steps in proportion to the workers' computation times, which are known before the run. A wrong time is not noticed:
+// a worker that is given tau' instead of tau counts tau'/tau-fold in the limit.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/server/time_scale.hpp>
+
+namespace rubato::server {
+
+/// Policy, see weight_policy; the formulas stand in time_scale.hpp.
+struct known_times {
+  std::vector<double> times{};  ///< one a worker, above 0, in any unit
+  time_scale scale = time_scale::mean_step;
+  double cap = 10;  ///< the largest weight; what it keeps back of a slow worker's steps is counted
+
+  /// Throws config_error unless there is a positive time for each worker.
+  void agree(std::size_t workers) const {
+    if (times.size() != workers) {
+      throw config_error{"the times of " + std::to_string(times.size()) + " workers are known, and there are " +
+                         std::to_string(workers) + "; give one time a worker"};
+    }
+    for (std::size_t i = 0; i < workers; ++i) {
+      if (!(times[i] > 0) || !std::isfinite(times[i])) {
+        throw config_error{"the computation time of worker " + std::to_string(i) + " must be above 0, not " +
+                           std::to_string(times[i])};
+      }
+    }
+    detail::check_cap(cap);
+  }
+
+  /// The weight of each worker's gradients.
+  [[nodiscard]] auto mean_weights() const -> std::vector<double> {
+    auto weights = proportional_weights(times, scale);
+    for (auto& w : weights) w = detail::capped(w, cap).factor;
+    return weights;
+  }
+
+  class state {
+   public:
+    state(known_times const& k, std::size_t) : factors_{proportional_weights(k.times, k.scale)}, cap_{k.cap} {}
+    auto operator()(arrival const& a) const -> weight { return detail::capped(factors_[a.worker], cap_); }
+
+   private:
+    std::vector<double> factors_;
+    double cap_;
+  };
+};
+
+}  // namespace rubato::server

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// Each gradient is paid the time that it took, so that nothing need be known or estimated in advance and speeds may
+// drift. What stands for tau_H is the mean duration of all gradients so far (each worker counts by how often it comes,
+// which makes it the harmonic mean); what stands for tau_max is the largest mean duration of one worker so far.
+// The theory has no links. Where they take time, a worker comes once in computation + links: paid for the computation
+// alone, workers that compute little count too little; paid for the round trip, all count the same.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <rubato/server/time_scale.hpp>
+
+namespace rubato::server {
+
+enum class paid_time : std::uint8_t { computation, round_trip };
+
+/// Policy, see weight_policy; the formulas stand in time_scale.hpp. One long pause would make one huge step: hence the
+/// cap. A driver's duration of zero (nothing was measured) weighs 1.
+struct own_durations {
+  time_scale scale = time_scale::mean_step;
+  paid_time paid = paid_time::computation;
+  double cap = 10;  ///< the largest weight; what it keeps back is counted
+
+  void agree(std::size_t) const { detail::check_cap(cap); }
+
+  /// The mean weight of each worker's gradients in the long run, if it takes these times, always the same.
+  [[nodiscard]] auto mean_weights(std::span<double const> times) const -> std::vector<double> {
+    auto weights = proportional_weights(times, scale);
+    for (auto& w : weights) w = detail::capped(w, cap).factor;
+    return weights;
+  }
+
+  class state {
+   public:
+    state(own_durations const& o, std::size_t workers)
+        : cap_{o.cap}, paid_{o.paid}, means_(o.scale == time_scale::cycle ? workers : 1) {}
+
+    auto operator()(arrival const& a) -> weight {
+      auto const took = (paid_ == paid_time::computation ? a.duration : a.round_trip).count();
+      auto& mine = means_[means_.size() == 1 ? 0 : a.worker];
+      mine.total += took;
+      ++mine.count;
+      double longest = 0;
+      for (auto const& m : means_) longest = std::max(longest, m.value());
+      if (!(longest > 0)) return {};
+      return detail::capped(static_cast<double>(took) / longest, cap_);
+    }
+
+   private:
+    struct mean {
+      std::int64_t total = 0;  // nanoseconds
+      std::int64_t count = 0;
+      [[nodiscard]] auto value() const -> double {
+        return count == 0 ? 0.0 : static_cast<double>(total) / static_cast<double>(count);
+      }
+    };
+    double cap_;
+    paid_time paid_;
+    std::vector<mean> means_;  // one of all gradients, or one a worker
+  };
+};
+
+}  // namespace rubato::server
