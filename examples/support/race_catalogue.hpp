@@ -42,7 +42,7 @@ auto assemble_as(topology::pair const& network, race_problem const& problem, rac
 
 }  // namespace detail
 
-inline constexpr std::array<algorithm_entry, 7> catalogue{{
+inline constexpr std::array<algorithm_entry, 10> catalogue{{
     {"r_fast", &detail::assemble_as<r_fast<race_backend>>},
     {"push_pull", &detail::assemble_as<push_pull<race_backend>>},
     {"s_ab", &detail::assemble_as<s_ab<race_backend>>},
@@ -50,6 +50,9 @@ inline constexpr std::array<algorithm_entry, 7> catalogue{{
     {"d_psgd_atc", &detail::assemble_as<d_psgd_atc<race_backend>>},
     {"ring_allreduce_sgd", &detail::assemble_as<ring_allreduce_sgd<race_backend>>},
     {"m_synchronous_sgd", &detail::assemble_as<m_synchronous_sgd<race_backend>>},
+    {"byte_grad", &detail::assemble_as<byte_grad<race_backend>>},
+    {"low_precision_d_psgd", &detail::assemble_as<low_precision_d_psgd<race_backend>>},
+    {"async_model_average", &detail::assemble_as<async_model_average<race_backend>>},
 }};
 
 /// The entry of that name; throws config_error with the names there are.

@@ -79,17 +79,17 @@ void conserves(topology::pair const& network, int shift, std::uint64_t seed) {
   o.sum_codec.shift = shift;
   watching watch{shift};
   simulate(assemble<Node>(network, quadratic::random(n, 150, seed, {.spread = 2, .condition = 5, .noise = 0.3}), o),
-           weather(seed), {.gradients = 30 * n}, &watch);
+           weather(seed), {.gradients = 20 * n}, &watch);
   INFO(network.name() << ", shift " << shift << ", seed " << seed);
   CHECK(watch.residual == 0.0);
   CHECK(watch.between_steps == 0);
-  CHECK(watch.sums_posted > 20 * n);
+  CHECK(watch.sums_posted > 10 * n);
   CHECK(watch.of_other_type == 0);
   CHECK(watch.moved);
 }
 
 TEST_CASE("with sums in 16 bits the tracking law holds exactly after every event, in blocks, frames and any order") {
-  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
     conserves<compressed>(topology::binary_tree(6), 14, seed);
     conserves<compressed>(topology::ring(5), 12, seed);
   }
@@ -105,7 +105,7 @@ auto distance_from_optimum(topology::pair const& network, quadratic const& p, in
   if constexpr (Node::compresses) o.sum_codec.shift = shift;
   auto s = sim::scenario{.compute = sim::lognormal(10ms, 0.2).slow(3, 10.0), .link = {.latency = 1ms, .loss = 0.3}, .seed = 7};
   s.measure_every = 1h;
-  auto const result = simulate(assemble<Node>(network, p, o), s, {.time = 40s});
+  auto const result = simulate(assemble<Node>(network, p, o), s, {.time = 30s});
   auto worst = 0.0;
   for (auto const& m : result.models) {
     std::vector<double> x;

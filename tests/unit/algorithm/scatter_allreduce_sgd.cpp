@@ -29,7 +29,7 @@ using bytes = byte_grad<backend::host<float>>;
 using problem::quadratic;
 
 auto weather() -> sim::scenario {
-  return {.compute = sim::lognormal(10ms, 0.6).slow(1, 3.0), .link = {.latency = 4ms, .jitter = 9ms, .loss = 0.2}, .seed = 5};
+  return {.compute = sim::lognormal(10ms, 0.6).slow(0, 3.0), .link = {.latency = 4ms, .jitter = 9ms, .loss = 0.2}, .seed = 5};
 }
 /// Gradients end the run at the instant at which all nodes have theirs of round `rounds` + 1 and none can be further.
 auto rounds(std::uint64_t count, std::size_t nodes) -> until { return {.time = 1h, .gradients = (count + 1) * nodes}; }

@@ -137,12 +137,15 @@ TEST_CASE("no value of minmax_u8 is off by more than half a step of its chunk, a
         auto const [low, high] = std::minmax_element(at(x, begin), at(x, end));
         auto const half = (static_cast<double>(*high) - static_cast<double>(*low)) / 510;
         auto const largest = std::max(std::abs(static_cast<double>(*low)), std::abs(static_cast<double>(*high)));
+        auto worst = 0.0;
+        auto smallest_stay = true;
         for (auto i = begin; i < end; ++i) {
-          INFO(f.name << ", " << n << " values, value " << i);
-          auto const off = std::abs(static_cast<double>(q[i]) - static_cast<double>(x[i]));
-          REQUIRE(off <= half * (1 + 1e-4) + 0x1p-23 * largest);
-          if (x[i] == *low) REQUIRE(q[i] == *low);
+          worst = std::max(worst, std::abs(static_cast<double>(q[i]) - static_cast<double>(x[i])));
+          smallest_stay = smallest_stay && (x[i] != *low || q[i] == *low);
         }
+        INFO(f.name << ", " << n << " values, the chunk from " << begin);
+        REQUIRE(worst <= half * (1 + 1e-4) + 0x1p-23 * largest);
+        REQUIRE(smallest_stay);
       }
     }
   }
@@ -184,11 +187,10 @@ TEST_CASE("a chunk of minmax_u8 with a value that is none or infinite decodes to
       x[place] = bad;
       for (auto const& q : {through(codec::minmax_u8{.chunk_values = 64}, vectors{}, x),
                             through(codec::minmax_u8{.chunk_values = 64}, host{}, x)}) {
-        for (std::size_t i = 0; i < 200; ++i) {
-          INFO("value " << i << " with " << bad << " at " << place);
-          if (i / 64 == 1) REQUIRE(std::isnan(q[i]));
-          else REQUIRE(q[i] == before[i]);
-        }
+        auto wrong = 0;
+        for (std::size_t i = 0; i < 200; ++i) wrong += (i / 64 == 1 ? std::isnan(q[i]) : q[i] == before[i]) ? 0 : 1;
+        INFO(bad << " at " << place);
+        REQUIRE(wrong == 0);
       }
     }
   }
@@ -235,9 +237,11 @@ TEST_CASE("bagua_u8 has BAGUA's codes, clamped where those leave a byte") {
   }
 }
 
-TEST_CASE("where the range is small beside the offset bagua_u8 is off by many steps, and minmax_u8 by half a one") {
-  auto const x = drawn(families[6], 4096);
+TEST_CASE("where the range is small beside the offset BAGUA's codes leave a byte; minmax_u8 stays within half a step") {
+  auto x = drawn(families[6], 4096);
+  for (auto& v : x) v = 1000 + (v - 1000) / 5;
   auto const [low, high] = std::minmax_element(x.begin(), x.end());
+  CHECK(std::count_if(x.begin(), x.end(), [l = *low, h = *high](float v) { return bagua_code(v, l, h) > 255; }) > 0);
   auto const worst = [&x](floats const& q) {
     auto most = 0.0F;
     for (std::size_t i = 0; i < x.size(); ++i) most = std::max(most, std::abs(q[i] - x[i]));
@@ -245,7 +249,8 @@ TEST_CASE("where the range is small beside the offset bagua_u8 is off by many st
   };
   auto const step = (*high - *low) / 255;
   CHECK(worst(through(codec::minmax_u8{}, vectors{}, x)) <= 0.51F * step + 6.2e-5F);  // the last place of 1000
-  CHECK(worst(through(codec::bagua_u8{}, vectors{}, x)) > 0.6F * step + 6.2e-5F);
+  CHECK(worst(through(codec::bagua_u8{}, vectors{}, x)) > 2 * step);
+  CHECK(worst(through(codec::bagua_u8{}, vectors{}, x)) < 12 * step);  // uncast, it would be all of the range
 }
 
 TEST_CASE("bf16 rounds to the nearest, ties to even, and keeps infinities, signs and what is no number") {
@@ -305,10 +310,14 @@ void follows_sums(int shift) {
       t = after;
     }
     REQUIRE(s.receive(truth));
+    auto worst = 0;
+    auto between_steps = 0;
     for (std::size_t i = 0; i < truth.size(); ++i) {
-      REQUIRE(std::abs(apart(s.known.data()[i], truth[i])) <= (std::int32_t{1} << shift >> 1));
-      REQUIRE((s.known.data()[i] & ((std::int32_t{1} << shift) - 1)) == 0);
+      worst = std::max(worst, std::abs(apart(s.known.data()[i], truth[i])));
+      between_steps |= s.known.data()[i] & ((std::int32_t{1} << shift) - 1);
     }
+    REQUIRE(worst <= (std::int32_t{1} << shift >> 1));
+    REQUIRE(between_steps == 0);
   }
   CHECK(wrapped == (shift >= 11));
 }
