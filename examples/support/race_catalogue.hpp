@@ -42,7 +42,7 @@ auto assemble_as(topology::pair const& network, race_problem const& problem, rac
 
 }  // namespace detail
 
-inline constexpr std::array<algorithm_entry, 10> catalogue{{
+inline constexpr auto catalogue = std::to_array<algorithm_entry>({
     {"r_fast", &detail::assemble_as<r_fast<race_backend>>},
     {"push_pull", &detail::assemble_as<push_pull<race_backend>>},
     {"s_ab", &detail::assemble_as<s_ab<race_backend>>},
@@ -53,7 +53,10 @@ inline constexpr std::array<algorithm_entry, 10> catalogue{{
     {"asgd", &detail::assemble_as<asgd<race_backend>>},
     {"rescaled_asgd", &detail::assemble_as<rescaled_asgd<race_backend>>},
     {"ringmaster_asgd", &detail::assemble_as<ringmaster_asgd<race_backend>>},
-}};
+    {"byte_grad", &detail::assemble_as<byte_grad<race_backend>>},
+    {"low_precision_d_psgd", &detail::assemble_as<low_precision_d_psgd<race_backend>>},
+    {"async_model_average", &detail::assemble_as<async_model_average<race_backend>>},
+});
 
 /// The entry of that name; throws config_error with the names there are.
 [[nodiscard]] inline auto algorithm_named(std::string_view name) -> algorithm_entry const& {

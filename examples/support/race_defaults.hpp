@@ -20,15 +20,20 @@ struct default_step {
 
 /// The step of the grid with which an algorithm comes to the target first in the default scenario (none
 /// does for d_psgd: the lowest loss at the end).
-inline constexpr std::array<default_step, 10> default_steps{{{"r_fast", 0.03125},
-                                                            {"push_pull", 0.0625},
-                                                            {"s_ab", 0.03125},
-                                                            {"d_psgd", 0.0442},
-                                                            {"d_psgd_atc", 0.03125},
-                                                            {"ring_allreduce_sgd", 0.125},
-                                                            {"m_synchronous_sgd", 0.125},
-                                                            {"asgd", 0.0884},
-                                                            {"rescaled_asgd", 0.125},
-                                                            {"ringmaster_asgd", 0.125}}};
+inline constexpr auto default_steps = std::to_array<default_step>({
+    {"r_fast", 0.03125},
+    {"push_pull", 0.0625},
+    {"s_ab", 0.03125},
+    {"d_psgd", 0.0442},
+    {"d_psgd_atc", 0.03125},
+    {"ring_allreduce_sgd", 0.125},
+    {"m_synchronous_sgd", 0.125},
+    {"asgd", 0.0884},
+    {"rescaled_asgd", 0.125},
+    {"ringmaster_asgd", 0.125},
+    {"byte_grad", 0.125},
+    {"low_precision_d_psgd", 0.03125},
+    {"async_model_average", 0.0625},
+});
 
 }  // namespace rubato::examples

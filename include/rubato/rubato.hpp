@@ -4,11 +4,14 @@
 #pragma once
 
 #include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/async_model_average.hpp>
+#include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/algorithm/server_aliases.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/codec/bf16.hpp>
 #include <rubato/mixing.hpp>
 #include <rubato/problem.hpp>
 #include <rubato/run/threads.hpp>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <rubato/codec/concepts.hpp>
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/step/concepts.hpp>
 #include <rubato/synchrony/concepts.hpp>
@@ -6,6 +7,10 @@
 
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/codec/bf16.hpp>
+#include <rubato/codec/identity.hpp>
+#include <rubato/codec/low_bits.hpp>
+#include <rubato/codec/minmax_u8.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
 #include <rubato/step/adam.hpp>
@@ -36,6 +41,9 @@ static_assert(weighting::policy<weighting::exponential> && weighting::policy<wei
 static_assert(weighting::policy<weighting::drop_older_than> && weighting::drop_older_than::can_cut);
 static_assert(ledger::policy<ledger::fixed_point, float> && ledger::policy<ledger::fixed_point, double>);
 static_assert(ledger::policy<ledger::floating, float> && ledger::policy<ledger::floating, double>);
+static_assert(codec::policy<codec::identity, host> && codec::policy<codec::bf16, backend::eigen<double>>);
+static_assert(codec::policy<codec::minmax_u8, host> && codec::policy<codec::bagua_u8, host>);
+static_assert(codec::sum_policy<codec::low_bits, host, std::int32_t>);
 
 // Each lacks one thing or has it wrong.
 struct with_silent_next : step::sgd {
@@ -136,5 +144,26 @@ struct without_share : ledger::floating {
 static_assert(!ledger::policy<without_sentence, float> && !ledger::policy<without_values, float>);
 static_assert(!ledger::policy<without_calibration, float> && !ledger::policy<with_changing_arithmetic, float>);
 static_assert(ledger::can_be_agreed_on<without_share, float> && !ledger::policy<without_share, float>);
+
+struct without_error : codec::bf16 {
+  void relative_error(std::size_t) const;
+};
+struct without_decoding : codec::bf16 {
+  void decode();
+};
+struct with_codes_of_no_body : codec::bf16 {
+  template<class>
+  using code = long double;
+};
+struct with_silent_decoding : codec::low_bits {
+  template<class Backend>
+  void decode(Backend&, std::uint16_t const*, std::int32_t const*, std::size_t, std::int32_t*) const;
+};
+static_assert(codec::has_codes<without_error, float> && !codec::states_its_error<without_error>);
+static_assert(!codec::encodes_and_decodes<without_decoding, host> && !codec::policy<without_decoding, host>);
+static_assert(!codec::has_codes<with_codes_of_no_body, float>);
+static_assert(!codec::sum_policy<with_silent_decoding, host, std::int32_t>);
+static_assert(!codec::sum_policy<codec::low_bits, host, float>);  // sums of a floating ledger
+static_assert(codec::check_links<codec::bf16>(channel_kind::state));
 
 }  // namespace

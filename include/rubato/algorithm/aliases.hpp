@@ -3,6 +3,9 @@
 #pragma once
 
 #include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/scatter_allreduce_sgd.hpp>
+#include <rubato/codec/low_bits.hpp>
+#include <rubato/codec/minmax_u8.hpp>
 
 namespace rubato {
 
@@ -10,6 +13,10 @@ namespace rubato {
 template<backend::array_backend Backend, class Step = step::sgd, class Weighting = weighting::constant,
          class Ledger = detail::default_ledger<typename Backend::scalar>>
 using r_fast = gradient_tracking<Backend, order::r_fast, Step, Weighting, synchrony::free, Ledger>;
+
+/// R-FAST whose running sums travel in 16 bits (codec/low_bits.hpp): as exact a conservation, a coarser optimum.
+template<backend::array_backend Backend, class Step = step::sgd, class Weighting = weighting::constant>
+using r_fast_low_bits = gossip<Backend, order::r_fast, Step, Weighting, synchrony::free, ledger::fixed_point, codec::low_bits>;
 
 /// Push-Pull, adapt-then-combine, in rounds: y+ = A (y + g_new - g). Pu, Shi, Xu, Nedic, arXiv 1810.06653.
 template<backend::array_backend Backend, class Step = step::sgd,
@@ -28,5 +35,9 @@ using d_psgd = gossip<Backend, Order, Step, weighting::constant, synchrony::roun
 /// D-PSGD in the adapt-then-combine order, as the codes of MATCHA and SGP run it.
 template<backend::array_backend Backend, class Step = step::sgd>
 using d_psgd_atc = d_psgd<Backend, order::adapt_then_combine, Step>;
+
+/// Synchronous SGD whose gradients travel in a byte a value. BAGUA's ByteGrad, arXiv 2107.01499.
+template<backend::array_backend Backend, class Step = step::sgd>
+using byte_grad = scatter_allreduce_sgd<Backend, codec::minmax_u8, Step>;
 
 }  // namespace rubato

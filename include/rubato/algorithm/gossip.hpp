@@ -15,11 +15,13 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/compressed_sums.hpp>
 #include <rubato/algorithm/debt.hpp>
 #include <rubato/algorithm/gossip_kernel.hpp>
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/algorithm/order.hpp>
+#include <rubato/codec/identity.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/ledger/fixed_point.hpp>
@@ -37,9 +39,10 @@ namespace rubato {
 /// A node that averages models with its neighbours and descends along its own or a tracked gradient.
 /// Memory in vectors: x, v, g and, with tracking, z, one rho per out-edge, rho and rho~ per in-edge; whole vectors that
 /// arrive by reference are shared with their sender. The 64-bit view of rho adds half a vector a tracking edge at most.
+/// SumCodec: codec::identity sends rho as it is, at no cost; a codec of sums costs a pass a message at either end.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Order, class Step = step::sgd, class Weighting = weighting::constant,
-         class Synchrony = synchrony::free, class Ledger = ledger::floating>
+         class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity>
 class gossip {
   static_assert(step::check_step<Step, Backend>() && weighting::check_weighting<Weighting>() &&
                 synchrony::check_synchrony<Synchrony>() && ledger::check_ledger<Ledger, typename Backend::scalar>());
@@ -49,6 +52,7 @@ class gossip {
   using scalar = typename Backend::scalar;
   using value = typename Ledger::template value<scalar>;  ///< of z and of running sums
   static constexpr bool tracks = order::tracks<Order>();
+  static constexpr bool compresses = tracks && !std::is_same_v<SumCodec, codec::identity>;
 
   /// What a user may set; the network and the first model come from the driver.
   struct options {
@@ -60,6 +64,7 @@ class gossip {
     Weighting weighting{};
     Synchrony synchrony{};
     Ledger ledger{};
+    SumCodec sum_codec{};
   };
 
   /// Both matrices for tracking orders, a symmetric doubly stochastic W otherwise; throws config_error.
@@ -80,7 +85,7 @@ class gossip {
   static auto channels() -> std::span<channel_spec const> {
     static constexpr std::array<channel_spec, 2> all{
         channel_spec{channel::model, Synchrony::delivery, element_of<scalar>},
-        channel_spec{channel::tracker, Synchrony::delivery, element_of<value>}};
+        channel_spec{channel::tracker, Synchrony::delivery, element_of<typename SumCodec::template code<value>>}};
     return std::span{all}.first(tracks ? 2 : 1);
   }
 
@@ -94,6 +99,10 @@ class gossip {
         step_state_{o.step_rule, backend_, x0.size()},
         x_{std::move(x0)} {
     order::check_order<Order>();
+    if constexpr (compresses) {
+      static_assert(codec::check_sum_codec<SumCodec, Backend, value, Synchrony::delivery>());
+      options_.sum_codec.check();
+    }
     connect(plan.nodes[to_index(self)]);
     if constexpr (tracks) {
       RUBATO_EXPECTS(!Ledger::exact || has_scale(), "a fixed-point ledger is calibrated before nodes are made");
@@ -109,7 +118,7 @@ class gossip {
 
   void on_patch(instant now, patch const& p, outbox& out) {
     if (p.lane == channel::model) take(models_, p);
-    else if (tracks && p.lane == channel::tracker) take(sums_in_, p);
+    else if (tracks && p.lane == channel::tracker) take_sum(p, out);
     if (standing_) advance(now, out);
   }
 
@@ -153,6 +162,7 @@ class gossip {
   // inputs
   template<class Edges>
   void take(Edges& edges, patch const& p);
+  void take_sum(patch const& p, outbox& out);
 
   // the program
   void request_gradient(outbox& out);
@@ -194,6 +204,7 @@ class gossip {
   template<class List>
   auto fill_tables(std::size_t block, streams& s) -> std::size_t;
   void fail_if_out_of_range(outbox& out);
+  [[nodiscard]] auto body_of(shared_buffer const& total) -> shared_buffer;
   [[nodiscard]] auto packet_to(detail::edge_life const& to, channel lane, shared_buffer const& body, instant now) const
       -> packet;
 

@@ -5,8 +5,9 @@
 #include <rubato/algorithm/gossip.hpp>
 
 #define RUBATO_GOSSIP_TEMPLATE                                                                             \
-  template<backend::array_backend Backend, class Order, class Step, class Weighting, class Synchrony, class Ledger>
-#define RUBATO_GOSSIP gossip<Backend, Order, Step, Weighting, Synchrony, Ledger>
+  template<backend::array_backend Backend, class Order, class Step, class Weighting, class Synchrony, class Ledger, \
+           class SumCodec>
+#define RUBATO_GOSSIP gossip<Backend, Order, Step, Weighting, Synchrony, Ledger, SumCodec>
 
 namespace rubato {
 
@@ -48,6 +49,36 @@ void RUBATO_GOSSIP::take(Edges& edges, patch const& p) {
     else newer = edge->box.accept(backend_, blocks_, p, draws_);
   }
   ++(newer ? edge->accepted : edge->overtaken);
+}
+
+/// A compressed sum becomes whole numbers where it comes in, so that nothing behind this line knows of codes.
+RUBATO_GOSSIP_TEMPLATE
+void RUBATO_GOSSIP::take_sum(patch const& p, outbox& out) {
+  if constexpr (compresses) {
+    auto* edge = detail::find_edge(sums_in_, p.from);
+    if (edge == nullptr || !edge->open || !(p.life == edge->life)) return;
+    auto sums = detail::expanded_sums<value>(options_.sum_codec, backend_, blocks_, edge->box, p);
+    if (sums.beyond) {
+      out.failure = fault{"node " + std::to_string(to_index(self_)) + ", sums of node " + std::to_string(to_index(p.from)) +
+                          ": " + options_.sum_codec.range_sentence(*sums.beyond)};
+      return;
+    }
+    take(sums_in_, {p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, p.blocks, p.numbers, std::move(sums.body), p.extra});
+  } else {
+    take(sums_in_, p);
+  }
+}
+
+/// What is posted of a running sum.
+RUBATO_GOSSIP_TEMPLATE
+auto RUBATO_GOSSIP::body_of(shared_buffer const& total) -> shared_buffer {
+  if constexpr (compresses) {
+    auto codes = backend_.template allocate<typename SumCodec::template code<value>>(total.size());
+    options_.sum_codec.encode(backend_, total.template view<value>().data(), total.size(), codes.data());
+    return std::move(codes).publish();
+  } else {
+    return total;
+  }
 }
 
 RUBATO_GOSSIP_TEMPLATE
@@ -251,7 +282,7 @@ void RUBATO_GOSSIP::finish(instant now, outbox& out) {
       if (!e.open) continue;
       e.total = std::move(e.fresh).publish();
       e.wide.grew(backend_, e.total.template view<value>().data(), x_.size(), magnitudes_);
-      out.packets.push_back(packet_to(e, channel::tracker, e.total, now));
+      out.packets.push_back(packet_to(e, channel::tracker, body_of(e.total), now));
     }
   } else if constexpr (A == descend && !tracks) {
     g_new_ = {};

@@ -61,6 +61,13 @@ class mailbox {
   [[nodiscard]] auto values() const -> U const* {
     return parts_ ? parts_->values.data() : reinterpret_cast<U const*>(whole_.bytes().data());
   }
+  /// The newest values that came, whether they are the present ones or wait in the queue; null before the first message.
+  [[nodiscard]] auto newest() const -> U const* {
+    return queue_.empty() ? values() : reinterpret_cast<U const*>(queue_.back().second.bytes().data());
+  }
+  [[nodiscard]] auto newest_number(std::size_t block) const -> iteration {
+    return queue_.empty() ? of(block).number : queue_.back().first.number;
+  }
   [[nodiscard]] auto is_whole() const -> bool { return !parts_; }
   [[nodiscard]] auto whole() const -> shared_buffer const& { return whole_; }
   [[nodiscard]] auto of(std::size_t block) const -> stamp const& { return parts_ ? parts_->stamps[block] : stamp_; }

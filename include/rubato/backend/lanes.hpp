@@ -150,6 +150,33 @@ inline void stream_vector(void* at, V const& v) {
   std::memcpy(at, &v, sizeof v);
 }
 
+#if defined(__SSE2__)
+/// Four vectors of integers as one of their lowest bytes or two of their lower halves, and back. Compilers convert to and
+/// from such short vectors value by value, which takes three times as long.
+template<class U>
+inline void narrow_vectors(__m128i const (&v)[4], void* out) {
+  if constexpr (sizeof(U) == 1) {
+    auto const low = _mm_set1_epi32(0xFF);
+    auto const first = _mm_packs_epi32(_mm_and_si128(v[0], low), _mm_and_si128(v[1], low));
+    auto const second = _mm_packs_epi32(_mm_and_si128(v[2], low), _mm_and_si128(v[3], low));
+    store_vector(out, _mm_packus_epi16(first, second));
+  } else {
+    auto const low = [](__m128i x) { return _mm_srai_epi32(_mm_slli_epi32(x, 16), 16); };
+    __m128i const halves[2] = {_mm_packs_epi32(low(v[0]), low(v[1])), _mm_packs_epi32(low(v[2]), low(v[3]))};
+    std::memcpy(out, halves, sizeof halves);
+  }
+}
+inline void widen_bytes(void const* in, __m128i (&out)[4]) {
+  auto const zero = _mm_setzero_si128();
+  auto const bytes = load_vector<__m128i>(in);
+  auto const low = _mm_unpacklo_epi8(bytes, zero), high = _mm_unpackhi_epi8(bytes, zero);
+  out[0] = _mm_unpacklo_epi16(low, zero);
+  out[1] = _mm_unpackhi_epi16(low, zero);
+  out[2] = _mm_unpacklo_epi16(high, zero);
+  out[3] = _mm_unpackhi_epi16(high, zero);
+}
+#endif
+
 inline void finish_streaming() {
 #if defined(__SSE2__)
   _mm_sfence();
@@ -251,12 +278,14 @@ class vector_lanes {
     using part = typename pack<U, lanes>::part;
     auto const* const q = p + at_;
     if constexpr (Streaming) detail::fetch_next_page(q, sizeof(pack<U, lanes>));
-    return {detail::load_vector<part>(q), detail::load_vector<part>(q + lanes), detail::load_vector<part>(q + 2 * lanes),
+    if constexpr (sizeof(part) < 16 && sizeof(pack<U, lanes>) == 4 * sizeof(part)) return detail::load_vector<pack<U, lanes>>(q);
+    else return {detail::load_vector<part>(q), detail::load_vector<part>(q + lanes), detail::load_vector<part>(q + 2 * lanes),
             detail::load_vector<part>(q + 3 * lanes)};
   }
   template<class U>
   void store(U* p, pack<U, lanes> const& v) const {
     auto* const q = p + at_;
+    if constexpr (sizeof(v.a) < 16 && sizeof(v) == 4 * sizeof(v.a)) return detail::store_vector(q, v);
     detail::store_vector(q, v.a);
     detail::store_vector(q + lanes, v.b);
     detail::store_vector(q + 2 * lanes, v.c);
@@ -281,8 +310,22 @@ class vector_lanes {
   template<class To, class U>
   auto cast(pack<U, lanes> const& v) const -> pack<To, lanes> {
     using part = typename pack<To, lanes>::part;
-    return {__builtin_convertvector(v.a, part), __builtin_convertvector(v.b, part),
-            __builtin_convertvector(v.c, part), __builtin_convertvector(v.d, part)};
+#if defined(__SSE2__)
+    constexpr auto to_short = std::is_same_v<To, std::uint8_t> || std::is_same_v<To, std::uint16_t>;
+    if constexpr (lanes == 4 && std::is_same_v<U, std::int32_t> && to_short) {
+      pack<To, lanes> out;
+      detail::narrow_vectors<To>({(__m128i)v.a, (__m128i)v.b, (__m128i)v.c, (__m128i)v.d}, &out);
+      return out;
+    } else if constexpr (lanes == 4 && std::is_same_v<U, std::uint8_t> && std::is_same_v<To, std::int32_t>) {
+      __m128i out[4];
+      detail::widen_bytes(&v, out);
+      return {(part)out[0], (part)out[1], (part)out[2], (part)out[3]};
+    } else
+#endif
+    {
+      return {__builtin_convertvector(v.a, part), __builtin_convertvector(v.b, part),
+              __builtin_convertvector(v.c, part), __builtin_convertvector(v.d, part)};
+    }
   }
   auto round(reals const& v) const -> integers {
     using part = typename integers::part;

@@ -21,7 +21,7 @@
 namespace rubato {
 
 /// What a body's bytes are. The numbers go on the wire, so they never change.
-enum class element : std::uint8_t { none = 0, f32 = 1, f64 = 2, i32 = 3, u8 = 4, i64 = 5 };
+enum class element : std::uint8_t { none = 0, f32 = 1, f64 = 2, i32 = 3, u8 = 4, i64 = 5, u16 = 6 };
 
 constexpr auto bytes_of(element e) -> std::size_t {
   switch (e) {
@@ -29,6 +29,7 @@ constexpr auto bytes_of(element e) -> std::size_t {
     case element::i32: return 4;
     case element::f64:
     case element::i64: return 8;
+    case element::u16: return 2;
     case element::u8: return 1;
     case element::none: break;
   }
@@ -42,6 +43,7 @@ template<> struct element_traits<float> { static constexpr auto value = element:
 template<> struct element_traits<double> { static constexpr auto value = element::f64; };
 template<> struct element_traits<std::int32_t> { static constexpr auto value = element::i32; };
 template<> struct element_traits<std::int64_t> { static constexpr auto value = element::i64; };
+template<> struct element_traits<std::uint16_t> { static constexpr auto value = element::u16; };
 template<> struct element_traits<std::byte> { static constexpr auto value = element::u8; };
 }  // namespace detail
 

@@ -80,7 +80,7 @@ inline auto decode(std::span<std::byte const> bytes, frame_view& out) -> std::op
   auto const lane = detail::get<std::uint8_t>(h + 5);
   auto const kind = detail::get<std::uint8_t>(h + 6);
   auto const mask = detail::get<std::uint8_t>(h + 7);
-  if (lane >= channel_count || kind > static_cast<std::uint8_t>(element::i64)) return decode_error::bad_field;
+  if (lane >= channel_count || kind > static_cast<std::uint8_t>(element::u16)) return decode_error::bad_field;
   if ((mask >> scalar_slot_count) != 0) return decode_error::bad_field;
   out.kind = static_cast<element>(kind);
   auto const values = detail::get<std::uint64_t>(h + 88);
@@ -118,6 +118,7 @@ inline auto copy_body(frame_view const& f, buffer_pool& pool) -> shared_buffer {
     case element::f64: return fill(pool.allocate<double>(n));
     case element::i32: return fill(pool.allocate<std::int32_t>(n));
     case element::i64: return fill(pool.allocate<std::int64_t>(n));
+    case element::u16: return fill(pool.allocate<std::uint16_t>(n));
     case element::u8: return fill(pool.allocate<std::byte>(n));
     case element::none: break;
   }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+// Shows what compression costs a node: encode plus decode of d floats on one thread, against a memcpy of the same d
+// floats, in interleaved rounds. Prints medians and quartiles of the ratios round by round, and judges: minmax_u8 at the
+// large size takes at most 3 times the memcpy (exit status 1 if not).
+// Usage: bench_codecs [--rounds N, 41] [--large L, 24: the large size is 2^L]
+// Wrong if other programs use the memory meanwhile (quartiles tell), or if buffers do not lie in huge pages.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <rubato/backend/eigen.hpp>
+#include <rubato/codec/bf16.hpp>
+#include <rubato/codec/identity.hpp>
+#include <rubato/codec/minmax_u8.hpp>
+#include <rubato/core/random.hpp>
+
+#include "support/huge_pages.hpp"
+
+namespace {
+
+using backend_type = rubato::backend::eigen<float>;
+constexpr double limit = 3.0;
+
+auto seconds() -> double {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+auto quantile(std::vector<double> v, double q) -> double {
+  std::sort(v.begin(), v.end());
+  return v[static_cast<std::size_t>(q * static_cast<double>(v.size() - 1))];
+}
+
+struct timing {
+  std::vector<double> copy, encode, decode;  // seconds, one a round
+  [[nodiscard]] auto ratio(double q) const -> double {
+    std::vector<double> r;
+    for (std::size_t i = 0; i < copy.size(); ++i) r.push_back((encode[i] + decode[i]) / copy[i]);
+    return quantile(r, q);
+  }
+};
+
+template<class Codec>
+auto measure(std::size_t n, int rounds) -> timing {
+  auto const pool = rubato::buffer_pool{std::make_shared<bench::huge_pages>(4 * (4 * n + 8192) + (std::size_t{1} << 22))};
+  auto backend = backend_type{pool};
+  auto const codec = Codec{};
+  using code = typename Codec::template code<float>;
+  auto x = backend.allocate<float>(n);
+  auto copy = backend.allocate<float>(n);
+  auto back = backend.allocate<float>(n);
+  auto codes = backend.allocate<code>(codec.template codes<float>(n));
+  rubato::random_stream draw{1};
+  for (auto& v : x.view()) v = static_cast<float>(draw.normal());
+  auto const repetitions = n >= (std::size_t{1} << 20) ? 1 : static_cast<int>((std::size_t{1} << 20) / n);
+  auto const take = [&](std::vector<double>& into, auto&& work) {
+    auto const begin = seconds();
+    for (int i = 0; i < repetitions; ++i) work();
+    into.push_back((seconds() - begin) / repetitions);
+  };
+  timing t;
+  for (int round = -2; round < rounds; ++round) {  // two to warm up
+    take(t.copy, [&] { std::memcpy(copy.data(), x.data(), n * sizeof(float)); });
+    take(t.encode, [&] { codec.encode(backend, x.data(), n, codes.data()); });
+    take(t.decode, [&] { codec.decode(backend, codes.data(), n, back.data()); });
+  }
+  for (auto* list : {&t.copy, &t.encode, &t.decode}) list->erase(list->begin(), list->begin() + 2);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (std::abs(back.data()[i] - x.data()[i]) > 0.03F) std::exit(2);  // measured something else
+  }
+  return t;
+}
+
+template<class Codec>
+auto report(char const* name, std::size_t n, int rounds) -> double {
+  auto const t = measure<Codec>(n, rounds);
+  auto const gb = [n](std::vector<double> const& v) { return 4e-9 * static_cast<double>(n) / quantile(v, 0.5); };
+  std::printf("%-10s d = %9zu: memcpy %6.2f GB/s, encode %6.2f, decode %6.2f (GB of floats); encode + decode over memcpy: "
+              "median %.2f, quartiles %.2f %.2f\n",
+              name, n, gb(t.copy), gb(t.encode), gb(t.decode), t.ratio(0.5), t.ratio(0.25), t.ratio(0.75));
+  return t.ratio(0.5);
+}
+
+}  // namespace
+
+auto main(int argc, char** argv) -> int {
+  int rounds = 41, large = 24;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    auto const name = std::string_view{argv[i]};
+    if (name == "--rounds") rounds = std::max(1, std::atoi(argv[i + 1]));
+    else if (name == "--large") large = std::clamp(std::atoi(argv[i + 1]), 16, 26);
+    else return std::fprintf(stderr, "unknown option %s: there are --rounds and --large\n", argv[i]), 2;
+  }
+  auto const n = std::size_t{1} << large;
+  for (auto const size : {std::size_t{1} << 16, n}) {
+    report<rubato::codec::identity>("identity", size, rounds);
+    report<rubato::codec::bf16>("bf16", size, rounds);
+    auto const ratio = report<rubato::codec::minmax_u8>("minmax_u8", size, rounds);
+    if (size != n) continue;
+    std::printf("%s: minmax_u8 takes %.2f times a memcpy, %.0f are allowed\n", ratio <= limit ? "met" : "MISSED", ratio, limit);
+    if (ratio > limit) return 1;
+  }
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// Where compressed running sums become whole numbers again: at the edge of the node, against the newest that it has.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <utility>
+
+#include <rubato/algorithm/mailbox.hpp>
+#include <rubato/core/packet.hpp>
+
+namespace rubato::detail {
+
+struct expanded_body {
+  shared_buffer body{};                   // of the patch's blocks; those that are not new are left indeterminate
+  std::optional<std::size_t> beyond{};    // the first block with a sum out of the codec's reach
+};
+
+/// Decodes the blocks of p that are newer than what the mailbox has. A block that is not newer is not decoded: it may
+/// lie beyond the codec's reach by now, and nobody will read it.
+template<class U, class SumCodec, class Backend>
+auto expanded_sums(SumCodec const& codec, Backend& backend, block_partition const& blocks, mailbox<Backend, U> const& box,
+                   patch const& p) -> expanded_body {
+  auto const covered = blocks.values_of(p.blocks);
+  auto const codes = p.body.template view<typename SumCodec::template code<U>>();
+  RUBATO_EXPECTS(codes.size() == covered.size(), "a patch holds a code for each value of its blocks");
+  auto sums = backend.template allocate<U>(covered.size());
+  expanded_body result;
+  auto const* const known = box.newest();
+  for (auto block = p.blocks.begin; block < p.blocks.end; ++block) {
+    if (!(p.number_of(block) > box.newest_number(block))) continue;
+    auto const r = blocks.values_of({block, block + 1});
+    auto const at = r.begin - covered.begin;
+    auto const in_reach = codec.decode(backend, codes.data() + at, known == nullptr ? nullptr : known + r.begin, r.size(),
+                                       sums.data() + at);
+    if (!in_reach && !result.beyond) result.beyond = block;
+  }
+  result.body = std::move(sums).publish();
+  return result;
+}
+
+}  // namespace rubato::detail

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+// The mean of one vector a node, everybody with everybody, in compressed messages: BAGUA's C_LP_S, and its C_FP_S where
+// Q is codec::identity. No node waits inside: a driver's events move it on. Node i owns chunk i, [i d/n, (i+1) d/n).
+//   (C.S)  q_ic = Q(s_ic) for each chunk c of the own vector s_i, sent to node c                   scatter
+//   (C.R)  m_i = (1/n) sum_j decode(q_ji), by id;  Q(m_i), sent to all                             reduce
+//   (C.G)  mean = the decoded Q(m_c) of all chunks, the own one too                                gather
+// invariant: the means of all nodes are equal bit for bit         tests/unit/algorithm/scatter_allreduce_sgd.cpp
+// Messages: 2(n-1) a node and round, with 2d(n-1)/n values. Passes, in vectors: encodes d twice, decodes d twice, sums d.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <rubato/backend/concepts.hpp>
+#include <rubato/codec/concepts.hpp>
+#include <rubato/core/node.hpp>
+
+namespace rubato::detail {
+
+/// out <- weight * x: reads n, writes n.
+template<class T>
+struct scaled_kernel {
+  T const* x;
+  T* out;
+  T weight;
+  template<class At>
+  void operator()(At& at) const {
+    at.store(out, weight * at.load(x));
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(T); }
+};
+
+/// One node's part in an endless sequence of rounds. Needs lossless, ordered links. A node may be one round behind the
+/// others, so what comes for the next round is kept.
+template<class Backend, class Codec>
+class scatter_mean {
+ public:
+  using scalar = typename Backend::scalar;
+  static constexpr auto lane = channel::chunk;
+  static constexpr auto spec = channel_spec{lane, channel_kind::event, element_of<typename Codec::template code<scalar>>};
+  static_assert(codec::check_codec<Codec, Backend, spec.kind>());
+
+  scatter_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec)
+      : self_{self}, n_{nodes}, values_{values}, codec_{std::move(codec)}, ages_(nodes), accepted_(nodes) {
+    for (auto& r : rounds_) {
+      r.parts.resize(n_);
+      r.means.resize(n_);
+    }
+  }
+
+  /// Between begin() and the advance() that completes the round.
+  [[nodiscard]] auto under_way() const -> bool { return begun_; }
+
+  /// Gives s_i for the next round; x is read now.
+  void begin(Backend& backend, scalar const* x, instant now, outbox& out) {
+    RUBATO_EXPECTS(!begun_, "a round begins when the one before it is complete");
+    begun_ = true;
+    for (std::size_t c = 0; c < n_; ++c) {
+      auto const r = chunk(c);
+      auto body = codec::encoded(codec_, backend, x + r.begin, r.size());  // (C.S)
+      if (c == to_index(self_)) present().parts[c] = {now, std::move(body)};
+      else send(to_node(c), step::scatter, std::move(body), {now, out});
+    }
+  }
+
+  /// Takes a message of this or the next round; whoever posts others is no scatter_mean.
+  void accept(patch const& p) {
+    auto const from = to_index(p.from);
+    auto const number = to_count(p.numbers[0]) - 1;
+    if (from >= n_ || number / 2 < round_ || number / 2 > round_ + 1) return;
+    auto& r = rounds_[number / 2 % 2];
+    (number % 2 == 0 ? r.parts : r.means)[from] = {p.posted_at, p.body};
+    ++accepted_[from];
+  }
+
+  /// Goes on as far as the messages allow; true if that completed the round.
+  auto advance(Backend& backend, instant now, outbox& out) -> bool {
+    if (!begun_) return false;
+    if (!reduced_) {
+      if (first_missing(present().parts) < n_) return false;
+      reduce(backend, now, out);
+    }
+    if (first_missing(present().means) < n_) return false;
+    gather(backend, now);
+    return true;
+  }
+
+  /// After advance() gave true: the mean, of `values` values.
+  [[nodiscard]] auto take_mean() -> writable_buffer<scalar> { return std::move(mean_); }
+
+  /// What a round under way stands still for.
+  [[nodiscard]] auto missing() -> waiting {
+    auto const& list = reduced_ ? present().means : present().parts;
+    return {to_node(first_missing(list)), lane, number_of(reduced_ ? step::gather : step::scatter)};
+  }
+
+  void add_statistics(node_statistics& s) const {
+    for (std::size_t j = 0; j < n_; ++j) {
+      if (j != to_index(self_)) s.edges.push_back({to_node(j), lane, accepted_[j], 0, ages_[j]});
+    }
+  }
+
+ private:
+  enum class step : std::uint8_t { scatter, gather };
+  struct message {
+    instant posted{};
+    shared_buffer body{};
+  };
+  struct round {
+    std::vector<message> parts;  // by sender: of the own chunk
+    std::vector<message> means;  // by owner
+  };
+  struct post {
+    instant now;
+    outbox& out;
+  };
+
+  [[nodiscard]] auto chunk(std::size_t c) const -> range { return {c * values_ / n_, (c + 1) * values_ / n_}; }
+  [[nodiscard]] auto present() -> round& { return rounds_[round_ % 2]; }
+  [[nodiscard]] auto number_of(step s) const -> iteration { return iteration{2 * round_ + (s == step::scatter ? 1 : 2)}; }
+  [[nodiscard]] auto first_missing(std::vector<message> const& list) const -> std::size_t {
+    std::size_t j = 0;
+    while (j < n_ && list[j].body) ++j;
+    return j;
+  }
+
+  void send(node_id to, step s, shared_buffer body, post with) {
+    packet p;
+    p.from = self_;
+    p.to = to;
+    p.lane = lane;
+    p.number = number_of(s);
+    p.posted_at = with.now;
+    p.body = std::move(body);
+    with.out.packets.push_back(std::move(p));
+  }
+
+  void reduce(Backend& backend, instant now, outbox& out) {
+    auto const size = chunk(to_index(self_)).size();
+    auto const all = range{0, size};
+    auto sum = backend.template allocate<scalar>(size);
+    auto part = backend.template allocate<scalar>(size);
+    backend.sweep(all, backend::zero_kernel<scalar>{sum.data()});
+    for (std::size_t j = 0; j < n_; ++j) {
+      codec::decode_body(codec_, backend, present().parts[j].body, all, part.data());
+      backend.sweep(all, backend::add_kernel<scalar>{part.data(), sum.data(), scalar{1}});
+      if (j != to_index(self_)) ages_[j].add(now - present().parts[j].posted);
+    }
+    backend.sweep(all, scaled_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
+    auto const body = codec::encoded(codec_, backend, part.data(), size);
+    for (std::size_t j = 0; j < n_; ++j) {
+      if (j != to_index(self_)) send(to_node(j), step::gather, body, {now, out});
+    }
+    present().means[to_index(self_)] = {now, body};
+    reduced_ = true;
+  }
+
+  void gather(Backend& backend, instant now) {
+    mean_ = backend.template allocate<scalar>(values_);
+    for (std::size_t c = 0; c < n_; ++c) {
+      codec::decode_body(codec_, backend, present().means[c].body, chunk(c), mean_.data());  // (C.G)
+      if (c != to_index(self_)) ages_[c].add(now - present().means[c].posted);
+      present().parts[c] = {};
+      present().means[c] = {};
+    }
+    begun_ = reduced_ = false;
+    ++round_;
+  }
+
+  node_id self_;
+  std::size_t n_;
+  std::size_t values_;
+  Codec codec_;
+  std::array<round, 2> rounds_;  // the present one and the next, by parity
+  writable_buffer<scalar> mean_;
+  std::vector<age_counter> ages_;
+  std::vector<std::uint64_t> accepted_;
+  std::uint64_t round_ = 0;
+  bool begun_ = false;
+  bool reduced_ = false;
+};
+
+}  // namespace rubato::detail
