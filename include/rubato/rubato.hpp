@@ -3,8 +3,10 @@
 // dependency are included by name (rubato/backend/eigen.hpp), and so are reports (rubato/report.hpp).
 #pragma once
 
+#include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/aliases.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/host.hpp>

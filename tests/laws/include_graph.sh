@@ -16,10 +16,10 @@ awk -v root="$root/" '
     allow("backend", "core")
     allow("topology", "core")
     allow("mixing", "core topology")
-    allow("step weighting synchrony codec ledger", "core backend")
-    allow("algorithm", "core backend topology mixing step weighting synchrony codec ledger")
+    allow("step weighting synchrony contribution codec ledger", "core backend")
+    allow("algorithm", "core backend topology mixing step weighting synchrony contribution codec ledger")
     allow("problem", "core backend")
-    maths_folders = "core backend topology mixing step weighting synchrony codec ledger algorithm problem"
+    maths_folders = "core backend topology mixing step weighting synchrony contribution codec ledger algorithm problem"
     set_of(maths, maths_folders)
     allow("wire", "core")
     allow("transport", "core wire")

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <rubato/contribution/concepts.hpp>
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/step/concepts.hpp>
 #include <rubato/synchrony/concepts.hpp>
@@ -6,6 +7,8 @@
 
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/contribution/all.hpp>
+#include <rubato/contribution/finished.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
 #include <rubato/step/sgd.hpp>
@@ -23,6 +26,7 @@ using host = backend::host<float>;
 static_assert(step::policy<step::sgd, host> && step::policy<step::sgd, backend::eigen<double>>);
 static_assert(synchrony::policy<synchrony::free> && synchrony::policy<synchrony::rounds>);
 static_assert(weighting::policy<weighting::constant> && weighting::policy<weighting::polynomial>);
+static_assert(contribution::policy<contribution::all> && contribution::policy<contribution::finished>);
 static_assert(ledger::policy<ledger::fixed_point, float> && ledger::policy<ledger::fixed_point, double>);
 static_assert(ledger::policy<ledger::floating, float> && ledger::policy<ledger::floating, double>);
 
@@ -81,6 +85,20 @@ struct with_named_delivery : synchrony::rounds {
 };
 static_assert(!synchrony::policy<without_waits> && !synchrony::policy<with_changing_ready>);
 static_assert(!synchrony::policy<with_named_delivery>);
+
+struct without_minibatches {
+  static constexpr bool follows_the_fastest = true;
+  [[nodiscard]] auto counted(std::size_t) const -> std::size_t;
+};
+struct without_an_end {
+  std::size_t minibatches = 1;
+  [[nodiscard]] auto counted(std::size_t) const -> std::size_t;
+};
+struct with_changing_count : contribution::all {
+  auto counted(std::size_t) -> std::size_t;
+};
+static_assert(!contribution::sizes_a_batch<without_minibatches> && !contribution::says_who_ends_a_batch<without_an_end>);
+static_assert(contribution::sizes_a_batch<with_changing_count> && !contribution::policy<with_changing_count>);
 
 struct without_sentence : ledger::floating {
   void range_sentence() const;

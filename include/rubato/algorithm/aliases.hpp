@@ -3,6 +3,8 @@
 #pragma once
 
 #include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/contribution/finished.hpp>
 
 namespace rubato {
 
@@ -28,5 +30,14 @@ using d_psgd = gossip<Backend, Order, Step, weighting::constant, synchrony::roun
 /// D-PSGD in the adapt-then-combine order, as the codes of MATCHA and SGP run it.
 template<backend::array_backend Backend, class Step = step::sgd>
 using d_psgd_atc = d_psgd<Backend, order::adapt_then_combine, Step>;
+
+/// Non-blocking SGD over an all-reduce: a round ends when the fastest are done. He, Dube, arXiv 2211.00889.
+template<backend::array_backend Backend, class Step = step::sgd>
+using non_blocking_allreduce = ring_allreduce_sgd<Backend, Step, contribution::finished>;
+
+/// Non-blocking SGD over D-PSGD: a node's round ends when its fastest neighbour is done. He, Dube, arXiv 2211.00889.
+template<backend::array_backend Backend, class Order = order::combine_while_computing, class Step = step::sgd>
+using non_blocking_d_psgd = gossip<Backend, Order, Step, weighting::constant, synchrony::rounds, ledger::floating,
+                                   contribution::finished>;
 
 }  // namespace rubato

@@ -40,19 +40,6 @@ struct loss_and_share {
 
 namespace detail {
 
-/// y <- factor x: reads n, writes n.
-template <class T>
-struct scale_kernel {
-  T const* x;
-  T* y;
-  T factor;
-  template <class Lanes>
-  void operator()(Lanes& at) const {
-    at.store(y, factor * at.load(x));
-  }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(T); }
-};
-
 template <class T>
 struct softmax_row {
   T sum;        // of the exponentials
@@ -286,7 +273,7 @@ class softmax_regression {
   /// g <- the gradient of the regularisation, whose value is returned.
   template <class Backend>
   auto start(Backend& b, std::span<T const> x, std::span<T> g) const -> double {
-    b.sweep({0, weights()}, detail::scale_kernel<T>{x.data(), g.data(), static_cast<T>(options_.l2)});
+    b.sweep({0, weights()}, backend::scale_kernel<T>{x.data(), g.data(), static_cast<T>(options_.l2)});
     std::fill(g.begin() + static_cast<std::ptrdiff_t>(weights()), g.end(), T{0});
     return regularisation(b, x);
   }
