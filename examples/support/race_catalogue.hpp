@@ -24,25 +24,46 @@ struct race_step {
   std::size_t m = 0;  ///< gradients that a round of m_synchronous_sgd takes; 0: all
 };
 
+/// Nodes ready to run, and into how many mini-batches they cut the batch of the race: each has that part of its samples
+/// and takes that part of its time. (Each draws its time by itself, so that a whole batch varies less than one in a piece.)
+struct entrant {
+  assembly nodes;
+  std::size_t minibatches = 1;
+};
+
 struct algorithm_entry {
   std::string_view name;
-  assembly (*assemble)(topology::pair const&, race_problem const&, race_step const&);
+  entrant (*assemble)(topology::pair const&, race_problem const&, race_step const&);
+  std::size_t minibatches = 1;  ///< must divide the batch
 };
+
+inline constexpr std::size_t non_blocking_minibatches = 4;
 
 namespace detail {
 
 template<class Node>
-auto assemble_as(topology::pair const& network, race_problem const& problem, race_step const& s) -> assembly {
+auto assemble_as(topology::pair const& network, race_problem const& problem, race_step const& s) -> entrant {
   typename Node::options o;
   o.step = s.step;
   o.seed = s.seed;
   if constexpr (requires { o.m; }) o.m = s.m;
-  return rubato::assemble<Node>(network, problem, o);
+  return {rubato::assemble<Node>(network, problem, o)};
+}
+
+/// Weighed by nodes, for the race's nodes hold different labels.
+template<class Node>
+auto assemble_non_blocking(topology::pair const& network, race_problem const& problem, race_step const& s) -> entrant {
+  constexpr auto parts = non_blocking_minibatches;
+  typename Node::options o;
+  o.step = s.step;
+  o.seed = s.seed;
+  o.contribution = {parts, contribution::weigh::nodes};
+  return {rubato::assemble<Node>(network, problem.with_batch(problem.options().batch / parts), o), parts};
 }
 
 }  // namespace detail
 
-inline constexpr std::array<algorithm_entry, 7> catalogue{{
+inline constexpr std::array<algorithm_entry, 11> catalogue{{
     {"r_fast", &detail::assemble_as<r_fast<race_backend>>},
     {"push_pull", &detail::assemble_as<push_pull<race_backend>>},
     {"s_ab", &detail::assemble_as<s_ab<race_backend>>},
@@ -50,6 +71,11 @@ inline constexpr std::array<algorithm_entry, 7> catalogue{{
     {"d_psgd_atc", &detail::assemble_as<d_psgd_atc<race_backend>>},
     {"ring_allreduce_sgd", &detail::assemble_as<ring_allreduce_sgd<race_backend>>},
     {"m_synchronous_sgd", &detail::assemble_as<m_synchronous_sgd<race_backend>>},
+    {"non_blocking_allreduce", &detail::assemble_non_blocking<non_blocking_allreduce<race_backend>>,
+     non_blocking_minibatches},
+    {"non_blocking_d_psgd", &detail::assemble_non_blocking<non_blocking_d_psgd<race_backend>>, non_blocking_minibatches},
+    {"ad_psgd", &detail::assemble_as<ad_psgd<race_backend>>},
+    {"osgp", &detail::assemble_as<osgp<race_backend>>},
 }};
 
 /// The entry of that name; throws config_error with the names there are.

@@ -19,13 +19,17 @@ struct default_step {
 };
 
 /// The step of the grid with which an algorithm comes to the target first in the default scenario (none
-/// does for d_psgd: the lowest loss at the end).
-inline constexpr std::array<default_step, 7> default_steps{{{"r_fast", 0.03125},
+/// does for d_psgd and osgp: the lowest loss at the end).
+inline constexpr std::array<default_step, 11> default_steps{{{"r_fast", 0.03125},
                                                             {"push_pull", 0.0625},
                                                             {"s_ab", 0.03125},
                                                             {"d_psgd", 0.0442},
                                                             {"d_psgd_atc", 0.03125},
                                                             {"ring_allreduce_sgd", 0.125},
-                                                            {"m_synchronous_sgd", 0.125}}};
+                                                            {"m_synchronous_sgd", 0.125},
+                                                            {"non_blocking_allreduce", 0.0625},
+                                                            {"non_blocking_d_psgd", 0.125},
+                                                            {"ad_psgd", 0.0625},
+                                                            {"osgp", 0.0625}}};
 
 }  // namespace rubato::examples

@@ -109,6 +109,13 @@ class softmax_regression {
   [[nodiscard]] auto classes() const -> std::size_t { return data_->classes; }
   [[nodiscard]] auto width() const -> std::size_t { return data_->width; }
   [[nodiscard]] auto options() const -> softmax_options { return options_; }
+  /// The same problem over the same data, which are shared, with another batch; throws config_error if that is empty.
+  [[nodiscard]] auto with_batch(std::size_t batch) const -> softmax_regression {
+    auto copy = *this;
+    copy.options_.batch = batch;
+    copy.options_ = checked(copy.options_);
+    return copy;
+  }
   /// How many samples a node holds.
   [[nodiscard]] auto shard_size(std::size_t node) const -> std::size_t {
     RUBATO_EXPECTS(node < nodes(), "a problem is asked for one of its own nodes");
