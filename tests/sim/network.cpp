@@ -154,6 +154,7 @@ TEST_CASE("links and compute models that make no sense are refused in a sentence
   CHECK(test::says(test::refusal([] { sim::fixed(1ms).slow(9, 4.0).check(8); }), "node 9 cannot be slow"));
   CHECK(test::says(test::refusal([] { static_cast<void>(sim::fixed(1ms).slow(1, 0.0)); }), "node 1"));
   CHECK(test::says(test::refusal([] { static_cast<void>(sim::lognormal(1ms, -1)); }), "coefficient of variation"));
+  CHECK(test::says(test::refusal([] { static_cast<void>(sim::fixed(1ms).scaled(0)); }), "cannot be scaled by 0"));
 }
 
 TEST_CASE("lognormal compute times have the mean and variation that were asked for") {
@@ -171,6 +172,8 @@ TEST_CASE("lognormal compute times have the mean and variation that were asked f
   CHECK(model.factor_of(node_id{3}) == 4.0);
   CHECK(sim::fixed(10ms).slow(3, 4.0).duration(1, node_id{3}, 0) == 40ms);
   CHECK(sim::fixed(10ms).duration(1, node_id{3}, 0) == 10ms);
+  CHECK(sim::fixed(10ms).slow(3, 4.0).scaled(0.25).duration(1, node_id{3}, 0) == 10ms);
+  CHECK(model.scaled(0.5).duration(1, node_id{0}, 7).count() == Approx(model.duration(1, node_id{0}, 7).count() / 2.0));
 }
 
 }  // namespace
