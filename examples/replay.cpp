@@ -50,7 +50,7 @@ void replay_file(char const* path, std::optional<stage>& on) {
   auto const& head = run.header();
   if (!on || on->setup != head.setup) on = stage_of(head.setup);
   auto const& entry = examples::algorithm_named(head.name);
-  auto a = entry.assemble(on->plan.network, on->problem, step_of(*on, head.name));
+  auto a = entry.assemble(on->plan.network, on->problem, step_of(*on, head.name)).nodes;
   auto const self = rubato::to_index(head.self);
   if (self >= a.nodes.size()) {
     throw rubato::config_error{"the recording '" + std::string{path} + "' is of node " + std::to_string(self) +

@@ -24,20 +24,41 @@ struct race_step {
   std::size_t m = 0;  ///< gradients that a round of m_synchronous_sgd takes; 0: all
 };
 
+/// Nodes ready to run, and into how many mini-batches they cut the batch of the race: each has that part of its samples
+/// and takes that part of its time. (Each draws its time by itself, so that a whole batch varies less than one in a piece.)
+struct entrant {
+  assembly nodes;
+  std::size_t minibatches = 1;
+};
+
 struct algorithm_entry {
   std::string_view name;
-  assembly (*assemble)(topology::pair const&, race_problem const&, race_step const&);
+  entrant (*assemble)(topology::pair const&, race_problem const&, race_step const&);
+  std::size_t minibatches = 1;  ///< must divide the batch
 };
+
+inline constexpr std::size_t non_blocking_minibatches = 4;
 
 namespace detail {
 
 template<class Node>
-auto assemble_as(topology::pair const& network, race_problem const& problem, race_step const& s) -> assembly {
+auto assemble_as(topology::pair const& network, race_problem const& problem, race_step const& s) -> entrant {
   typename Node::options o;
   o.step = s.step;
   o.seed = s.seed;
   if constexpr (requires { o.m; }) o.m = s.m;
-  return rubato::assemble<Node>(network, problem, o);
+  return {rubato::assemble<Node>(network, problem, o)};
+}
+
+/// Weighed by nodes, for the race's nodes hold different labels.
+template<class Node>
+auto assemble_non_blocking(topology::pair const& network, race_problem const& problem, race_step const& s) -> entrant {
+  constexpr auto parts = non_blocking_minibatches;
+  typename Node::options o;
+  o.step = s.step;
+  o.seed = s.seed;
+  o.contribution = {parts, contribution::weigh::nodes};
+  return {rubato::assemble<Node>(network, problem.with_batch(problem.options().batch / parts), o), parts};
 }
 
 }  // namespace detail
@@ -56,6 +77,11 @@ inline constexpr auto catalogue = std::to_array<algorithm_entry>({
     {"byte_grad", &detail::assemble_as<byte_grad<race_backend>>},
     {"low_precision_d_psgd", &detail::assemble_as<low_precision_d_psgd<race_backend>>},
     {"async_model_average", &detail::assemble_as<async_model_average<race_backend>>},
+    {"non_blocking_allreduce", &detail::assemble_non_blocking<non_blocking_allreduce<race_backend>>,
+     non_blocking_minibatches},
+    {"non_blocking_d_psgd", &detail::assemble_non_blocking<non_blocking_d_psgd<race_backend>>, non_blocking_minibatches},
+    {"ad_psgd", &detail::assemble_as<ad_psgd<race_backend>>},
+    {"osgp", &detail::assemble_as<osgp<race_backend>>},
 });
 
 /// The entry of that name; throws config_error with the names there are.

@@ -19,7 +19,7 @@ struct default_step {
 };
 
 /// The step of the grid with which an algorithm comes to the target first in the default scenario (none
-/// does for d_psgd: the lowest loss at the end).
+/// does for d_psgd and osgp: the lowest loss at the end).
 inline constexpr auto default_steps = std::to_array<default_step>({
     {"r_fast", 0.03125},
     {"push_pull", 0.0625},
@@ -34,6 +34,10 @@ inline constexpr auto default_steps = std::to_array<default_step>({
     {"byte_grad", 0.125},
     {"low_precision_d_psgd", 0.03125},
     {"async_model_average", 0.0625},
+    {"non_blocking_allreduce", 0.0625},
+    {"non_blocking_d_psgd", 0.125},
+    {"ad_psgd", 0.0625},
+    {"osgp", 0.0625},
 });
 
 }  // namespace rubato::examples

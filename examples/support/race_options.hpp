@@ -124,8 +124,9 @@ inline void set_folder(std::string& folder, given g) {
   constexpr auto positive = "a whole number from 1 up";
   return {
       {"--algorithms", "A,B,C", "r_fast,ring_allreduce_sgd,m_synchronous_sgd,d_psgd",
-       "what races: r_fast, push_pull, s_ab, d_psgd, d_psgd_atc, ring_allreduce_sgd, m_synchronous_sgd, asgd, "
-       "rescaled_asgd, ringmaster_asgd",
+       "what races: r_fast, push_pull, s_ab, d_psgd, d_psgd_atc, ring_allreduce_sgd, m_synchronous_sgd, asgd, rescaled_asgd, "
+       "ringmaster_asgd, byte_grad, low_precision_d_psgd, async_model_average, ad_psgd, osgp, and, with the batch cut into 4 "
+       "mini-batches, non_blocking_allreduce, non_blocking_d_psgd",
        detail::set_algorithms},
       {"--driver", "sim|threads", "sim", "simulator in virtual time, or one thread a node in real time", detail::set_driver},
       {"--nodes", "N", "", "nodes that compute gradients (default: 8, or as many as the topology's file has)",

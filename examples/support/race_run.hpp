@@ -84,6 +84,12 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
     throw config_error{"--m must be at most the number of nodes, " + std::to_string(*o.nodes) + ", not " +
                        std::to_string(o.m)};
   }
+  for (auto const& name : o.algorithms) {
+    auto const parts = algorithm_named(name).minibatches;
+    if (o.batch % parts == 0) continue;
+    throw config_error{"--batch must be a multiple of " + std::to_string(parts) + " for " + name +
+                       ", which cuts it into so many mini-batches, not " + std::to_string(o.batch)};
+  }
   auto scenario = detail::scenario_of(o);
   return {std::move(o), std::move(network), std::move(scenario), std::move(steps)};
 }
@@ -162,16 +168,18 @@ inline void tell_of_gaps(recording const& r) {
 }  // namespace detail
 
 /// Runs one assembled algorithm to `end`; throws run_error.
-[[nodiscard]] inline auto run_one(assembly a, race_plan const& plan, until const& end, report::progress_bar& bar)
+[[nodiscard]] inline auto run_one(entrant who, race_plan const& plan, until const& end, report::progress_bar& bar)
     -> run_result {
   detail::race_watch watch{bar, end.time};
+  auto scenario = plan.scenario;
+  if (who.minibatches > 1) scenario.compute = scenario.compute.scaled(1 / static_cast<double>(who.minibatches));
   if (plan.options.driver == race_driver::threads) {
     thread_options o;
     o.interrupted = &interrupted;
     o.watching = &watch;
-    return run_threads(std::move(a), plan.scenario, end, o);
+    return run_threads(std::move(who.nodes), scenario, end, o);
   }
-  return simulate(std::move(a), plan.scenario, end, sim::controls{&watch, &interrupted});
+  return simulate(std::move(who.nodes), scenario, end, sim::controls{&watch, &interrupted});
 }
 
 /// The time of the first measurement at or below the target, whatever came after it.
@@ -187,12 +195,12 @@ inline void find_target(run_result& result, double target) {
 /// All algorithms in turn; ends early, with what there is, when interrupted. Throws run_error naming the algorithm.
 [[nodiscard]] inline auto run_all(race_plan const& plan, race_problem const& problem) -> std::vector<run_result> {
   auto const& o = plan.options;
-  std::vector<assembly> assembled;
+  std::vector<entrant> assembled;
   std::vector<recording> recordings;
   for (std::size_t i = 0; i < o.algorithms.size(); ++i) {
     assembled.push_back(algorithm_named(o.algorithms[i]).assemble(plan.network, problem, plan.steps[i]));
     if (o.record.empty()) continue;
-    recordings.push_back(record(assembled.back(), {o.record, o.algorithms[i], detail::one_a_line(o.arguments)}));
+    recordings.push_back(record(assembled.back().nodes, {o.record, o.algorithms[i], detail::one_a_line(o.arguments)}));
   }
   std::vector<run_result> results;
   for (std::size_t i = 0; i < o.algorithms.size() && !interrupted(); ++i) {

@@ -3,10 +3,12 @@
 // dependency are included by name (rubato/backend/eigen.hpp), and so are reports (rubato/report.hpp).
 #pragma once
 
+#include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/aliases.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/algorithm/server_aliases.hpp>
 #include <rubato/backend/checked.hpp>

@@ -16,11 +16,11 @@ awk -v root="$root/" '
     allow("backend", "core")
     allow("topology", "core")
     allow("mixing", "core topology")
-    allow("step weighting synchrony codec ledger", "core backend")
+    allow("step weighting synchrony contribution codec ledger", "core backend")
     allow("server", "core backend weighting")
-    allow("algorithm", "core backend topology mixing step weighting server synchrony codec ledger")
+    allow("algorithm", "core backend topology mixing step weighting server synchrony contribution codec ledger")
     allow("problem", "core backend")
-    maths_folders = "core backend topology mixing step weighting server synchrony codec ledger algorithm problem"
+    maths_folders = "core backend topology mixing step weighting server synchrony contribution codec ledger algorithm problem"
     set_of(maths, maths_folders)
     allow("wire", "core")
     allow("transport", "core wire")

@@ -41,6 +41,7 @@ refused 2 "--batch" --batch
 refused 2 "no algorithm|r_fats|r_fast, push_pull" --algorithms r_fats
 refused 2 "--algorithms|names" --algorithms r_fast,,d_psgd
 refused 2 "r_fast|twice" --algorithms r_fast,r_fast
+refused 2 "--batch|multiple of 4|non_blocking_d_psgd|30" --algorithms non_blocking_d_psgd --batch 30
 refused 2 "no algorithm|r_fats" --step-of r_fats=0.1
 refused 2 "--seed|once" --seed 1 --seed 2
 

@@ -9,6 +9,7 @@ race=$1
 rm -rf data && tiny_data data
 
 all=r_fast,push_pull,s_ab,d_psgd,d_psgd_atc,ring_allreduce_sgd,m_synchronous_sgd
+all+=,non_blocking_allreduce,non_blocking_d_psgd,ad_psgd,osgp
 # run NAME OPTION...
 run() {
   local name=$1
@@ -22,7 +23,7 @@ run again --seed 3 --threads 1
 run two --seed 3 --threads 2
 run other --seed 4 --threads 1
 rows=$(wc -l <first/race.csv)
-((rows > 7 * 100)) || fail "race.csv has $rows lines only"
+((rows > 11 * 100)) || fail "race.csv has $rows lines only"
 cmp first/race.csv again/race.csv || fail "a second run of the same seed differs"
 cmp first/race.json again/race.json || fail "race.json of a second run of the same seed differs"
 cmp first/race.csv two/race.csv || fail "two threads give other results than one"

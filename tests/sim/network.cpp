@@ -231,6 +231,7 @@ TEST_CASE("links and compute models that make no sense are refused in a sentence
   CHECK(test::says(test::refusal([] { static_cast<void>(sim::two_regime(1ms, 0.5, 0)); }), "factor of the second regime"));
   CHECK(test::says(test::refusal([] { static_cast<void>(sim::fixed(1ms).slow(1, 0.0)); }), "node 1"));
   CHECK(test::says(test::refusal([] { static_cast<void>(sim::lognormal(1ms, -1)); }), "coefficient of variation"));
+  CHECK(test::says(test::refusal([] { static_cast<void>(sim::fixed(1ms).scaled(0)); }), "cannot be scaled by 0"));
 }
 
 TEST_CASE("compute times have the mean that was asked for, and the variation of their shape") {
@@ -263,6 +264,8 @@ TEST_CASE("compute times have the mean that was asked for, and the variation of 
   CHECK(model.factor_of(node_id{3}) == 4.0);
   CHECK(sim::fixed(10ms).slow(3, 4.0).duration(1, node_id{3}, 0) == 40ms);
   CHECK(sim::fixed(10ms).duration(1, node_id{3}, 0) == 10ms);
+  CHECK(sim::fixed(10ms).slow(3, 4.0).scaled(0.25).duration(1, node_id{3}, 0) == 10ms);
+  CHECK(model.scaled(0.5).duration(1, node_id{0}, 7).count() == Approx(model.duration(1, node_id{0}, 7).count() / 2.0));
 }
 
 TEST_CASE("a gradient is done later by all of its node's outages that it meets, and by no other") {

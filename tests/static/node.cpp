@@ -3,7 +3,9 @@
 
 #include <type_traits>
 
+#include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/osgp.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/weighting/polynomial.hpp>
@@ -16,6 +18,8 @@ using namespace rubato;
 static_assert(node<r_fast<backend::host<float>>> && node<r_fast<backend::eigen<double>>>);
 static_assert(node<push_pull<backend::host<double>>> && node<s_ab<backend::host<double>>>);
 static_assert(node<d_psgd<backend::host<float>>> && node<d_psgd_atc<backend::host<float>>>);
+static_assert(node<non_blocking_d_psgd<backend::host<float>>> && node<non_blocking_allreduce<backend::host<float>>>);
+static_assert(node<ad_psgd<backend::host<float>>> && node<osgp<backend::host<float>>>);
 static_assert(node<r_fast<backend::host<float>, step::sgd, weighting::polynomial>>);
 
 // The ledger follows the scalar unless one says otherwise.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <rubato/codec/concepts.hpp>
+#include <rubato/contribution/concepts.hpp>
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/step/concepts.hpp>
 #include <rubato/synchrony/concepts.hpp>
@@ -11,6 +12,8 @@
 #include <rubato/codec/identity.hpp>
 #include <rubato/codec/low_bits.hpp>
 #include <rubato/codec/minmax_u8.hpp>
+#include <rubato/contribution/all.hpp>
+#include <rubato/contribution/finished.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
 #include <rubato/step/adam.hpp>
@@ -39,6 +42,7 @@ static_assert(synchrony::in_lock_step<synchrony::rounds>() && !synchrony::in_loc
 static_assert(weighting::policy<weighting::constant> && weighting::policy<weighting::polynomial>);
 static_assert(weighting::policy<weighting::exponential> && weighting::policy<weighting::hinge>);
 static_assert(weighting::policy<weighting::drop_older_than> && weighting::drop_older_than::can_cut);
+static_assert(contribution::policy<contribution::all> && contribution::policy<contribution::finished>);
 static_assert(ledger::policy<ledger::fixed_point, float> && ledger::policy<ledger::fixed_point, double>);
 static_assert(ledger::policy<ledger::floating, float> && ledger::policy<ledger::floating, double>);
 static_assert(codec::policy<codec::identity, host> && codec::policy<codec::bf16, backend::eigen<double>>);
@@ -119,6 +123,20 @@ struct with_endless_queue {
   [[nodiscard]] auto ready(iteration, iteration) const -> bool;
 };
 static_assert(synchrony::judges_iterations<with_endless_queue> && !synchrony::policy<with_endless_queue>);
+
+struct without_minibatches {
+  static constexpr bool follows_the_fastest = true;
+  [[nodiscard]] auto counted(std::size_t) const -> std::size_t;
+};
+struct without_an_end {
+  std::size_t minibatches = 1;
+  [[nodiscard]] auto counted(std::size_t) const -> std::size_t;
+};
+struct with_changing_count : contribution::all {
+  auto counted(std::size_t) -> std::size_t;
+};
+static_assert(!contribution::sizes_a_batch<without_minibatches> && !contribution::says_who_ends_a_batch<without_an_end>);
+static_assert(contribution::sizes_a_batch<with_changing_count> && !contribution::policy<with_changing_count>);
 
 struct without_sentence : ledger::floating {
   void range_sentence() const;

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/algorithm/scatter_allreduce_sgd.hpp>
 #include <rubato/codec/low_bits.hpp>
 #include <rubato/codec/minmax_u8.hpp>
+#include <rubato/contribution/finished.hpp>
 
 namespace rubato {
 
@@ -39,5 +41,13 @@ using d_psgd_atc = d_psgd<Backend, order::adapt_then_combine, Step>;
 /// Synchronous SGD whose gradients travel in a byte a value. BAGUA's ByteGrad, arXiv 2107.01499.
 template<backend::array_backend Backend, class Step = step::sgd>
 using byte_grad = scatter_allreduce_sgd<Backend, codec::minmax_u8, Step>;
+/// Non-blocking SGD over an all-reduce: a round ends when the fastest are done. He, Dube, arXiv 2211.00889.
+template<backend::array_backend Backend, class Step = step::sgd>
+using non_blocking_allreduce = ring_allreduce_sgd<Backend, Step, contribution::finished>;
+
+/// Non-blocking SGD over D-PSGD: a node's round ends when its fastest neighbour is done. He, Dube, arXiv 2211.00889.
+template<backend::array_backend Backend, class Order = order::combine_while_computing, class Step = step::sgd>
+using non_blocking_d_psgd = gossip<Backend, Order, Step, weighting::constant, synchrony::rounds, ledger::floating,
+                                   codec::identity, contribution::finished>;
 
 }  // namespace rubato

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/batch.hpp>
 #include <rubato/algorithm/compressed_sums.hpp>
 #include <rubato/algorithm/debt.hpp>
 #include <rubato/algorithm/gossip_kernel.hpp>
@@ -22,6 +23,7 @@
 #include <rubato/algorithm/options.hpp>
 #include <rubato/algorithm/order.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/contribution/all.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/ledger/fixed_point.hpp>
@@ -40,12 +42,19 @@ namespace rubato {
 /// Memory in vectors: x, v, g and, with tracking, z, one rho per out-edge, rho and rho~ per in-edge; whole vectors that
 /// arrive by reference are shared with their sender. The 64-bit view of rho adds half a vector a tracking edge at most.
 /// SumCodec: codec::identity sends rho as it is, at no cost; a codec of sums costs a pass a message at either end.
+/// Without tracking, a local iteration may take a batch of several gradients at one model (algorithm/batch.hpp). With
+/// contribution::finished a neighbour's message that it could only post after its own batch of this round ends this
+/// node's batch too. The message only hurries: who never hears it fills its batch and goes on, so that nobody waits for it.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Order, class Step = step::sgd, class Weighting = weighting::constant,
-         class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity>
+         class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity,
+         class Contribution = contribution::all>
 class gossip {
   static_assert(step::check_step<Step, Backend>() && weighting::check_weighting<Weighting>() &&
-                synchrony::check_synchrony<Synchrony>() && ledger::check_ledger<Ledger, typename Backend::scalar>());
+                synchrony::check_synchrony<Synchrony>() && ledger::check_ledger<Ledger, typename Backend::scalar>() &&
+                contribution::check_contribution<Contribution>());
+  static_assert(!Contribution::follows_the_fastest || (synchrony::in_lock_step<Synchrony>() && !order::tracks<Order>()),
+                "a contribution that follows the fastest needs rounds and an update order without tracking");
 
  public:
   using backend_type = Backend;
@@ -65,6 +74,7 @@ class gossip {
     Synchrony synchrony{};
     Ledger ledger{};
     SumCodec sum_codec{};
+    Contribution contribution{};
   };
 
   /// Both matrices for tracking orders, a symmetric doubly stochastic W otherwise; throws config_error.
@@ -97,11 +107,16 @@ class gossip {
         blocks_{partition_of(o, x0.size())},
         gamma_{rubato::raw_step(o, plan.gain)},
         step_state_{o.step_rule, backend_, x0.size()},
+        batch_{o.contribution},
         x_{std::move(x0)} {
     order::check_order<Order>();
     if constexpr (compresses) {
       static_assert(codec::check_sum_codec<SumCodec, Backend, value, Synchrony::delivery>());
       options_.sum_codec.check();
+    }
+    if (tracks && batch_.minibatches() != 1) {
+      throw config_error{"an order that tracks takes one mini-batch a local iteration, not " +
+                         std::to_string(batch_.minibatches()) + "; make the problem's mini-batch larger instead"};
     }
     connect(plan.nodes[to_index(self)]);
     if constexpr (tracks) {
@@ -119,7 +134,13 @@ class gossip {
   void on_patch(instant now, patch const& p, outbox& out) {
     if (p.lane == channel::model) take(models_, p);
     else if (tracks && p.lane == channel::tracker) take_sum(p, out);
-    if (standing_) advance(now, out);
+    if (computing_ && round_ends()) {
+      out.cancel = ticket_;
+      end_batch();
+      advance(now, out);
+    } else if (standing_) {
+      advance(now, out);
+    }
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
@@ -127,15 +148,20 @@ class gossip {
       ++dropped_;
       return;
     }
-    computing_ = false;
     ++gradients_;
-    g_new_ = std::move(g.value);
+    batch_.add(backend_, std::move(g.value));
+    if (!batch_.full()) {
+      request_gradient(out);
+      return;
+    }
     if (tracks && !tracking_) {
       tracking_ = true;
+      computing_ = false;
+      g_new_ = batch_.take(backend_).sum;
       run_list(order::actions_of<order::action::track>{}, out);
       finish<order::action::track>(now, out);
     } else {
-      step_past(order::place_of<Order>(order::action::gradient));
+      end_batch();
     }
     advance(now, out);
   }
@@ -166,6 +192,12 @@ class gossip {
 
   // the program
   void request_gradient(outbox& out);
+  [[nodiscard]] auto round_ends() const -> bool;
+  void end_batch() {
+    computing_ = false;
+    g_new_ = batch_.take(backend_).sum;
+    step_past(order::place_of<Order>(order::action::gradient));
+  }
   void advance(instant now, outbox& out);
   void step_past(std::size_t place) {
     place_ = (place + 1) % program.size();
@@ -214,12 +246,13 @@ class gossip {
   block_partition blocks_;
   double gamma_;
   typename Step::template state<Backend> step_state_;
+  detail::batch<Backend, Contribution> batch_;
 
   shared_buffer x_;           // x_i, published: it is the point of gradients too
   shared_buffer v_;           // v_i as last written
   writable_buffer<scalar> x_fresh_, v_fresh_;
   writable_buffer<value> z_;  // z_i
-  shared_buffer g_, g_new_;   // the gradient that z holds, and the one that came
+  shared_buffer g_, g_new_;   // the gradient that z holds, and the one (or the batch) that came
 
   double pull_self_ = 1;
   double push_self_ = 1;
@@ -240,7 +273,7 @@ class gossip {
   std::uint64_t iterations_ = 0;
   std::uint64_t gradients_ = 0;
   std::uint64_t dropped_ = 0;
-  std::uint64_t draws_ = 0;
+  std::uint64_t batches_ = 0;  // begun: the clock of ages
   ticket ticket_{};
   bool computing_ = false;
   bool tracking_ = false;  // z holds the first gradient

@@ -6,8 +6,8 @@
 
 #define RUBATO_GOSSIP_TEMPLATE                                                                             \
   template<backend::array_backend Backend, class Order, class Step, class Weighting, class Synchrony, class Ledger, \
-           class SumCodec>
-#define RUBATO_GOSSIP gossip<Backend, Order, Step, Weighting, Synchrony, Ledger, SumCodec>
+           class SumCodec, class Contribution>
+#define RUBATO_GOSSIP gossip<Backend, Order, Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>
 
 namespace rubato {
 
@@ -45,8 +45,8 @@ void RUBATO_GOSSIP::take(Edges& edges, patch const& p) {
   if (edge == nullptr) return;
   auto newer = edge->open && p.life == edge->life;
   if (newer) {
-    if constexpr (Synchrony::delivery == channel_kind::event) edge->box.enqueue(p, draws_);
-    else newer = edge->box.accept(backend_, blocks_, p, draws_);
+    if constexpr (Synchrony::delivery == channel_kind::event) edge->box.enqueue(p, batches_);
+    else newer = edge->box.accept(backend_, blocks_, p, batches_);
   }
   ++(newer ? edge->accepted : edge->overtaken);
 }
@@ -84,9 +84,23 @@ auto RUBATO_GOSSIP::body_of(shared_buffer const& total) -> shared_buffer {
 RUBATO_GOSSIP_TEMPLATE
 void RUBATO_GOSSIP::request_gradient(outbox& out) {
   ticket_ = next(ticket_);
-  out.request = gradient_request{ticket_, x_, {options_.seed, self_, draws_}};
-  ++draws_;
+  out.request = gradient_request{ticket_, x_, {options_.seed, self_, batch_.draw()}};
+  if (batch_.empty()) ++batches_;
   computing_ = true;
+}
+
+/// Whether a neighbour is done with its batch of this round: its model after it has come, which in an order that sends
+/// before it computes is that of the next round.
+RUBATO_GOSSIP_TEMPLATE
+auto RUBATO_GOSSIP::round_ends() const -> bool {
+  if constexpr (Contribution::follows_the_fastest) {
+    using enum order::action;
+    constexpr auto sends_after = order::place_of<Order>(gradient) < order::place_of<Order>(send_model);
+    auto const done = iteration{iterations_ + (sends_after ? 1 : 2)};
+    return std::any_of(models_.begin(), models_.end(), [&](auto const& e) { return e.open && e.box.latest() >= done; });
+  } else {
+    return false;
+  }
 }
 
 RUBATO_GOSSIP_TEMPLATE
@@ -125,6 +139,10 @@ auto RUBATO_GOSSIP::run_from(instant now, outbox& out) -> bool {
   using enum order::action;
   constexpr auto first = program[Begin];
   if constexpr (first == gradient) {
+    if (round_ends()) {  // before this node began with it
+      end_batch();
+      return true;
+    }
     request_gradient(out);
     return false;
   } else {
@@ -173,6 +191,7 @@ auto RUBATO_GOSSIP::prepare() -> streams {
   s.z = z_.data();
   if (g_) s.g_old = g_.template view<scalar>().data();
   if (g_new_) s.g_new = g_new_.template view<scalar>().data();
+  s.g_share = scalar{1} / static_cast<scalar>(batch_.minibatches());
   if constexpr (List::has(order::action::push)) {
     for (auto& e : sums_out_) {
       if (e.open) e.fresh = backend_.template allocate<value>(n);
@@ -193,7 +212,7 @@ auto RUBATO_GOSSIP::fill_tables(std::size_t block, streams& s) -> std::size_t {
       auto factor = e.open && e.box.values() != nullptr ? 1.0 : 0.0;
       if constexpr (Weighting::depends_on_age) {
         end = std::min(end, e.box.uniform_end(block, end));
-        auto const left = static_cast<double>(options_.weighting(draws_ - e.box.of(block).arrived));
+        auto const left = static_cast<double>(options_.weighting(batches_ - e.box.of(block).arrived));
         RUBATO_EXPECTS(left >= 0 && left <= 1, "a weighting gives a factor of 0 to 1 for every age");
         factor *= left;
       }
@@ -235,7 +254,7 @@ void RUBATO_GOSSIP::run_list(order::actions_of<Actions...>, outbox& out) {
   }
   auto s = prepare<list>();
   typename Step::template state<Backend>::rule rule{};
-  if constexpr (list::has(order::action::descend)) rule = step_state_.next(gamma_);
+  if (list::has(order::action::descend) && (tracks || g_new_)) rule = step_state_.next(gamma_);
   magnitudes_ = 0;
   for (std::size_t block = 0; block < blocks_.blocks();) {
     auto const end = fill_tables<list>(block, s);

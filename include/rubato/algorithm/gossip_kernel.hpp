@@ -47,6 +47,7 @@ struct gossip_streams {
   table<model_source<T>> pulls{};
   table<sum_source<U>> sums_in{};
   table<sum_target<T, U>> sums_out{};
+  T g_share = 1;  // of g_new in a descent along it; no g_new: no descent
 };
 
 template<class T, class U, class Arithmetic, class Rule, bool Tracks, order::action... Actions>
@@ -73,7 +74,7 @@ struct gossip_kernel {
     std::size_t u = 0;
     if (list::has(order::action::write_model) && !list::model_is_x()) ++t;
     if (list::has(order::action::pull)) t += s.pulls.size;
-    if (list::has(order::action::descend) && !Tracks) ++t;
+    if (list::has(order::action::descend) && !Tracks && s.g_new != nullptr) ++t;
     if (Tracks && (list::changes_z || list::has(order::action::descend))) u += list::changes_z ? 2 : 1;
     if (list::has(order::action::track)) t += s.g_old == nullptr ? 1 : 2;
     if (list::has(order::action::consume)) {
@@ -100,7 +101,7 @@ struct gossip_kernel {
   template<class At, class X, class Z>
   auto descended(At& at, X x, Z z) const -> X {
     if constexpr (Tracks) return rule(at, x, ledger.direction(at, z));
-    else return rule(at, x, at.load(s.g_new));
+    else return s.g_new == nullptr ? x : rule(at, x, s.g_share * at.load(s.g_new));  // (N.D)
   }
 
   template<class At, class X>

@@ -57,6 +57,11 @@ class mailbox {
     return stamp_.number >= wanted;
   }
 
+  /// Event channel: the newest message that has come, whether it is the present one or still queued.
+  [[nodiscard]] auto latest() const -> iteration {
+    return queue_.empty() ? stamp_.number : queue_.back().first.number;
+  }
+
   /// Null before the first message (which stands for zeros, or never happens after start_with).
   [[nodiscard]] auto values() const -> U const* {
     return parts_ ? parts_->values.data() : reinterpret_cast<U const*>(whole_.bytes().data());

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: MIT
 // Synchronous SGD over a ring all-reduce, node i of n.   Source: the usual reduce-scatter and all-gather on a ring.
 // Chunk c is [c d/n, (c+1) d/n); indices of nodes and chunks are modulo n; 2(n-1) packets and 2d(n-1)/n values a round.
-//   (A.R)  for s = 0 .. n-2:  receive S_c, c = i-s-1, from i-1;  S_c <- S_c + g_c;  forward to i+1      reduce-scatter
+// What a node contributes, s_i with the count c_i, is its batch: (N.S) (N.C) of algorithm/batch.hpp, a gradient and 1 at least.
+//   (A.R)  for s = 0 .. n-2:  receive S_c, c = i-s-1, from i-1;  S_c <- S_c + s_c;  forward to i+1      reduce-scatter
 //   (A.G)  for s = 0 .. n-2:  receive the complete S_c, c = i-s, from i-1;  forward to i+1               all-gather
-//   (A.X)  x_c <- x_c - gamma (1/n) S_c                                   as soon as chunk c is complete
+//   (A.X)  x_c <- x_c - gamma S_c / sum_i c_i                             as soon as chunk c is complete
 // invariant: all replicas are equal bit for bit after a round               tests/unit/algorithm/ring_allreduce_sgd.cpp
-// Passes a round, in vectors: reads g, x, 2 S; writes x, S. Partial sums live in the messages, not in a vector of their own.
+// Counts are added up in the messages like sums, so that whoever has a complete chunk has the whole count too.
+// With contribution::finished, a round ends for a node when its own batch is full, when a node that was first says so (a
+// control message to all, which the chunk is for its successor), or when its predecessor's chunk comes. The message only
+// hurries: a node that never hears it fills its batch and contributes all the same, so that nobody waits for it.
+// Passes a round, in vectors: reads s, x, 2 S; writes x, S. Partial sums live in the messages, not in a vector of their own.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -16,9 +22,11 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/batch.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
+#include <rubato/contribution/all.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/concepts.hpp>
@@ -27,26 +35,10 @@
 
 namespace rubato {
 
-namespace detail {
-
-/// out <- a + b, n values: reads 2n, writes n.
-template<class T>
-struct sum_kernel {
-  T const* a;
-  T const* b;
-  T* out;
-  template<class At>
-  void operator()(At& at) const {
-    at.store(out, at.load(a) + at.load(b));
-  }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }
-};
-
-}  // namespace detail
-
-/// Every node ends every round with the same model. Needs lossless, ordered links; a slow node slows all.
+/// Every node ends every round with the same model. Needs lossless, ordered links. A slow node slows all, unless
+/// Contribution is contribution::finished: then it contributes less.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd>
+template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
 class ring_allreduce_sgd {
   static_assert(step::check_step<Step, Backend>());
 
@@ -59,6 +51,7 @@ class ring_allreduce_sgd {
     std::uint64_t seed = 0;
     std::size_t block_values = 0;
     Step step_rule{};
+    Contribution contribution{};
   };
 
   /// The ring goes by id, whatever the network: an all-reduce brings its own topology.
@@ -68,9 +61,10 @@ class ring_allreduce_sgd {
   static constexpr bool calibrates = false;
   static void agree(options&, block_partition const&, std::span<double const>, std::size_t) {}
   static auto channels() -> std::span<channel_spec const> {
-    static constexpr std::array<channel_spec, 1> all{
-        channel_spec{channel::chunk, channel_kind::event, element_of<scalar>}};
-    return all;
+    static constexpr std::array<channel_spec, 2> all{
+        channel_spec{channel::chunk, channel_kind::event, element_of<scalar>, carrying(scalar_slot::sample_count)},
+        channel_spec{channel::control, channel_kind::event, element_of<scalar>}};
+    return std::span{all}.first(Contribution::follows_the_fastest ? 2 : 1);
   }
 
   ring_allreduce_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
@@ -80,14 +74,24 @@ class ring_allreduce_sgd {
         gamma_{rubato::raw_step(o, plan.gain)},
         seed_{o.seed},
         step_state_{o.step_rule, backend_, x0.size()},
+        batch_{o.contribution},
         x_{std::move(x0)} {}
 
   void start(instant, outbox& out) { request_gradient(out); }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    if (p.lane != channel::chunk || p.from != before() || !(p.life == session{})) return;
-    ++accepted_;
-    inbox_.push_back({p.numbers[0], p.posted_at, p.body});
+    if (!(p.life == session{})) return;
+    if (p.lane == channel::chunk && p.from == before()) {
+      ++accepted_;
+      inbox_.push_back({p.posted_at, {p.body, p.extra.count(scalar_slot::sample_count).value_or(0)}});
+    } else if (p.lane == channel::control) {
+      fastest_ = std::max(fastest_, p.numbers[0]);
+    }
+    if (computing_ && round_ends()) {
+      out.cancel = ticket_;
+      computing_ = false;
+      contribute(now, out);
+    }
     go_on(now, out);
   }
 
@@ -96,21 +100,15 @@ class ring_allreduce_sgd {
       ++dropped_;
       return;
     }
-    computing_ = false;
     ++gradients_;
-    g_ = std::move(g.value);
-    rule_ = step_state_.next(gamma_);
-    x_fresh_ = backend_.template allocate<scalar>(x_.size());
-    step_ = 0;
-    if (n_ == 1) {
-      apply(0, g_);
-      finish_round(out);
+    batch_.add(backend_, std::move(g.value));
+    if (!batch_.full()) {
+      request_gradient(out);
       return;
     }
-    auto const r = chunk(to_index(self_));
-    auto own = backend_.template allocate<scalar>(r.size());
-    backend_.sweep({0, r.size()}, backend::copy_kernel<scalar>{gradient_values() + r.begin, own.data()});
-    send(std::move(own).publish(), now, out);
+    computing_ = false;
+    if constexpr (Contribution::follows_the_fastest) tell_all(now, out);
+    contribute(now, out);
     go_on(now, out);
   }
 
@@ -133,9 +131,8 @@ class ring_allreduce_sgd {
 
  private:
   struct message {
-    iteration number{};
     instant posted{};
-    shared_buffer body;
+    detail::contributed part;
   };
 
   [[nodiscard]] auto before() const -> node_id { return to_node((to_index(self_) + n_ - 1) % n_); }
@@ -144,70 +141,119 @@ class ring_allreduce_sgd {
     auto const d = x_.size();
     return {c * d / n_, (c + 1) * d / n_};
   }
-  [[nodiscard]] auto gradient_values() const -> scalar const* { return g_.template view<scalar>().data(); }
   /// Steps 0 .. n-2 reduce, n-1 .. 2n-3 gather; each ends with one receipt.
   [[nodiscard]] auto steps() const -> std::size_t { return 2 * (n_ - 1); }
 
   void request_gradient(outbox& out) {
     ticket_ = next(ticket_);
-    out.request = gradient_request{ticket_, x_, {seed_, self_, rounds_}};
+    out.request = gradient_request{ticket_, x_, {seed_, self_, batch_.draw()}};
     computing_ = true;
   }
 
-  void send(shared_buffer body, instant now, outbox& out) {
+  [[nodiscard]] auto packet_to(node_id to, channel lane, instant now) const -> packet {
     packet p;
     p.from = self_;
-    p.to = after();
-    p.lane = channel::chunk;
-    p.number = iteration{rounds_ * steps() + sent_++ + 1};
+    p.to = to;
+    p.lane = lane;
     p.posted_at = now;
-    p.body = std::move(body);
+    return p;
+  }
+
+  void send(detail::contributed const& part, instant now, outbox& out) {
+    auto p = packet_to(after(), channel::chunk, now);
+    p.number = iteration{rounds_ * steps() + sent_++ + 1};
+    p.body = part.sum;
+    p.extra.set(scalar_slot::sample_count, part.count);
     out.packets.push_back(std::move(p));
   }
+
+  /// Whether others are done with this round. A chunk that comes during a batch is of the same round: the next one's
+  /// needs this node's part.
+  [[nodiscard]] auto round_ends() const -> bool {
+    return Contribution::follows_the_fastest && (fastest_ > iteration{rounds_} || !inbox_.empty());
+  }
+
+  /// The first to fill its batch says so; its successor will see it by the chunk.
+  void tell_all(instant now, outbox& out) {
+    auto const nothing = backend_.template allocate<scalar>(0).publish();
+    for (std::size_t j = 0; j < n_; ++j) {
+      if (to_node(j) == self_ || to_node(j) == after()) continue;
+      auto p = packet_to(to_node(j), channel::control, now);
+      p.number = iteration{rounds_ + 1};
+      p.body = nothing;
+      out.packets.push_back(std::move(p));
+    }
+  }
+
+  /// Ends the batch, whatever it holds, and begins the reduction with the node's own chunk.
+  void contribute(instant now, outbox& out) {
+    own_ = batch_.take(backend_);
+    x_fresh_ = backend_.template allocate<scalar>(x_.size());
+    if (n_ == 1) {
+      apply(0, own_);
+      finish_round(now, out);
+      return;
+    }
+    auto const r = chunk(to_index(self_));
+    auto first = backend_.template allocate<scalar>(r.size());
+    auto const all = range{0, r.size()};
+    if (own_.sum) backend_.sweep(all, backend::copy_kernel<scalar>{own_values() + r.begin, first.data()});
+    else backend_.sweep(all, backend::zero_kernel<scalar>{first.data()});
+    send({std::move(first).publish(), own_.count}, now, out);
+  }
+  [[nodiscard]] auto own_values() const -> scalar const* { return own_.sum.template view<scalar>().data(); }
 
   void go_on(instant now, outbox& out) {
     while (!computing_ && !inbox_.empty()) {
       auto m = std::move(inbox_.front());
       inbox_.erase(inbox_.begin());
       age_.add(now - m.posted);
-      receive(std::move(m.body), now, out);
+      receive(std::move(m.part), now, out);
     }
     if (!computing_) out.wait = waiting{before(), channel::chunk, iteration{rounds_ * steps() + step_ + 1}};
   }
 
-  void receive(shared_buffer body, instant now, outbox& out) {
+  void receive(detail::contributed part, instant now, outbox& out) {
     auto const i = to_index(self_);
     auto const reduces = step_ < n_ - 1;
     auto const c = reduces ? (i + 2 * n_ - step_ - 1) % n_ : (i + 2 * n_ - (step_ - (n_ - 1))) % n_;
-    if (reduces) {
+    if (reduces && own_.sum) {
       auto const r = chunk(c);
       auto sum = backend_.template allocate<scalar>(r.size());
-      auto const* own = gradient_values() + r.begin;
+      auto const* own = own_values() + r.begin;
       backend_.sweep({0, r.size()},
-                     detail::sum_kernel<scalar>{body.template view<scalar>().data(), own, sum.data()});  // (A.R)
-      body = std::move(sum).publish();
+                     detail::sum_kernel<scalar>{part.sum.template view<scalar>().data(), own, sum.data()});  // (A.R)
+      part = {std::move(sum).publish(), part.count + own_.count};
     }
     ++step_;
-    if (step_ < steps()) send(body, now, out);  // (A.G): complete chunks are forwarded as they came
-    if (step_ >= n_ - 1) apply(c, body);
-    if (step_ == steps()) finish_round(out);
+    if (step_ < steps()) send(part, now, out);  // (A.G): complete chunks are forwarded as they came
+    if (step_ >= n_ - 1) apply(c, part);
+    if (step_ == steps()) finish_round(now, out);
   }
 
-  void apply(std::size_t c, shared_buffer const& sum) {
+  /// Every complete chunk of a round has the same count; with none at all, the model stays as it is.
+  void apply(std::size_t c, detail::contributed const& whole) {
     auto const r = chunk(c);
-    auto const kernel = detail::mean_step_kernel<scalar, rule>{
-        x_.template view<scalar>().data() + r.begin, sum.template view<scalar>().data(), x_fresh_.data() + r.begin,
-        scalar{1} / static_cast<scalar>(n_), rule_.from(r.begin)};
-    backend_.sweep({0, r.size()}, kernel);  // (A.X)
+    auto const* x = x_.template view<scalar>().data() + r.begin;
+    auto* const x_new = x_fresh_.data() + r.begin;
+    if (whole.count == 0) {
+      backend_.sweep({0, r.size()}, backend::copy_kernel<scalar>{x, x_new});
+      return;
+    }
+    if (step_ + 1 == n_) rule_ = step_state_.next(gamma_);  // the first of the round
+    auto const kernel = detail::mean_step_kernel<scalar, rule>{x, whole.sum.template view<scalar>().data(), x_new,
+                                                               scalar{1} / static_cast<scalar>(whole.count), rule_.from(r.begin)};
+    backend_.sweep({0, r.size()}, kernel);  // (A.X) (N.R)
   }
 
-  void finish_round(outbox& out) {
+  void finish_round(instant now, outbox& out) {
     x_ = std::move(x_fresh_).publish();
-    g_ = {};
+    own_ = {};
     ++rounds_;
     sent_ = 0;
     step_ = 0;
-    request_gradient(out);
+    if (round_ends()) contribute(now, out);  // others are already done with the next one
+    else request_gradient(out);
   }
 
   using rule = typename Step::template state<Backend>::rule;
@@ -219,11 +265,14 @@ class ring_allreduce_sgd {
   std::uint64_t seed_;
   typename Step::template state<Backend> step_state_;
   rule rule_{};
-  shared_buffer x_, g_;
+  detail::batch<Backend, Contribution> batch_;
+  shared_buffer x_;
+  detail::contributed own_;  // this node's part of the round, once its batch has ended
   writable_buffer<scalar> x_fresh_;
   std::vector<message> inbox_;  // of the predecessor, in order; it may be a round ahead
   std::size_t step_ = 0;        // receipts of this round
   std::size_t sent_ = 0;        // packets of this round
+  iteration fastest_{};         // the newest round in which some node is known to be done
   std::uint64_t rounds_ = 0, gradients_ = 0, dropped_ = 0, accepted_ = 0;
   age_counter age_;
   ticket ticket_{};

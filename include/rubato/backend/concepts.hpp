@@ -84,6 +84,19 @@ struct zero_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(U); }
 };
 
+/// y <- factor x, n values: reads n, writes n; y may be x.
+template<class T>
+struct scale_kernel {
+  T const* x;
+  T* y;
+  T factor;
+  template<class Lanes>
+  void operator()(Lanes& at) const {
+    at.store(y, factor * at.load(x));
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(T); }
+};
+
 /// y <- y + weight x, n values: reads 2n, writes n.
 template<class T>
 struct add_kernel {

@@ -110,6 +110,22 @@ inline auto gossip_on(topology::digraph const& undirected) -> plan {
   return detail::gossip_on(graphs.underlying());
 }
 
+/// For push-sum: each node shares out equally between itself and its out-neighbours, along the edges of both graphs in
+/// their own directions; nothing to pull, gain 1. A pair's common root reaches all and is reached by all, so that any
+/// pair will do: mass from everywhere comes everywhere.
+[[nodiscard]] inline auto push_sum_plan(topology::pair const& graphs) -> plan {
+  auto edges = graphs.pull().edges();
+  for (auto const e : graphs.push().edges()) edges.push_back(e);
+  auto const graph = topology::from_edges(graphs.nodes(), std::move(edges), graphs.name());
+  auto result = plan{std::vector<neighbourhood>(graphs.nodes()), 1.0, "push-sum on " + graphs.name() + ", uniform weights"};
+  for (auto i = std::size_t{0}; i < result.nodes.size(); ++i) {
+    result.nodes[i].self = to_node(i);
+    result.nodes[i].nodes = result.nodes.size();
+  }
+  detail::add_pushing(result.nodes, uniform_push(graph));
+  return result;
+}
+
 /// For collectives around a ring: node i receives from i-1 and sends to i+1, mod n. Weights of 1/2 keep the row a legal
 /// one; collectives do not use them.
 [[nodiscard]] inline auto ring_plan(std::size_t n) -> plan {

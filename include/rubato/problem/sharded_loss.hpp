@@ -43,19 +43,6 @@ struct sample_rows {
 
 namespace detail {
 
-/// y <- factor x: reads n, writes n.
-template <class T>
-struct scale_kernel {
-  T const* x;
-  T* y;
-  T factor;
-  template <class Lanes>
-  void operator()(Lanes& at) const {
-    at.store(y, factor * at.load(x));
-  }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(T); }
-};
-
 template <class T>
 struct samples {
   std::vector<T> features;  // row-major
@@ -158,6 +145,13 @@ class sharded_loss {
   [[nodiscard]] auto classes() const -> std::size_t { return data_->classes; }
   [[nodiscard]] auto width() const -> std::size_t { return data_->width; }
   [[nodiscard]] auto options() const -> options_type { return options_; }
+  /// The same problem over the same data, which are shared, with another batch; throws config_error if that is empty.
+  [[nodiscard]] auto with_batch(std::size_t batch) const -> sharded_loss {
+    auto copy = *this;
+    copy.options_.batch = batch;
+    copy.options_ = checked(copy.options_);
+    return copy;
+  }
   /// How many samples a node holds.
   [[nodiscard]] auto shard_size(std::size_t node) const -> std::size_t {
     RUBATO_EXPECTS(node < nodes(), "a problem is asked for one of its own nodes");
@@ -267,7 +261,7 @@ class sharded_loss {
   template <class Backend>
   auto start(Backend& b, std::span<T const> x, std::span<T> g) const -> double {
     auto const weights = model_.regularised();
-    b.sweep({0, weights}, detail::scale_kernel<T>{x.data(), g.data(), static_cast<T>(options_.l2)});
+    b.sweep({0, weights}, backend::scale_kernel<T>{x.data(), g.data(), static_cast<T>(options_.l2)});
     std::fill(g.begin() + static_cast<std::ptrdiff_t>(weights), g.end(), T{0});
     return regularisation(b, x);
   }

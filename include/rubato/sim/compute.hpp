@@ -76,6 +76,16 @@ class compute_model {
   }
 
   /// The time that computing takes, outages not counted.
+  /// The same model with every mean times `factor` (> 0): of a gradient over fewer samples, or over more.
+  [[nodiscard]] auto scaled(double factor) const -> compute_model {
+    if (!(factor > 0) || !std::isfinite(factor)) {
+      throw config_error{"compute times cannot be scaled by " + std::to_string(factor) + "; give a positive number"};
+    }
+    auto copy = *this;
+    copy.mean_ = nanoseconds{std::llround(static_cast<double>(mean_.count()) * factor)};
+    return copy;
+  }
+
   [[nodiscard]] auto duration(std::uint64_t seed, node_id node, std::uint64_t draw) const -> nanoseconds {
     auto ns = static_cast<double>(mean_.count()) * factor_of(node);
     if (shape_ != shape::fixed) {

@@ -2,7 +2,9 @@
 // Every backend and ledger walks the path of host<double> with plain sums, within its own rounding.
 #include <algorithm>
 
+#include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/osgp.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
@@ -47,6 +49,28 @@ TEST_CASE("every backend walks the path of the reference") {
   CHECK(farthest(walk<r_fast<backend::eigen<double>>>(), reference) < 1e-13);
   CHECK(farthest(walk<r_fast<backend::eigen<float>>>(), reference) < 2e-5);
   CHECK(farthest(walk<r_fast<backend::checked<backend::host<double>>>>(), reference) == 0.0);
+}
+
+template<template<class> class Node>
+void agree_without_tracking() {
+  auto const reference = walk<Node<backend::host<double>>>();
+  REQUIRE(std::abs(reference.back()[0]) > 1e-3);
+  CHECK(farthest(walk<Node<backend::checked<backend::eigen<double>>>>(), reference) < 1e-13);
+}
+template<class Backend>
+using gossiping = non_blocking_d_psgd<Backend>;
+template<class Backend>
+using reducing = non_blocking_allreduce<Backend>;
+template<class Backend>
+using pairwise = ad_psgd<Backend>;
+template<class Backend>
+using pushing = osgp<Backend>;
+
+TEST_CASE("methods without tracking walk the path of the reference in hardware vectors, and touch their own memory alone") {
+  agree_without_tracking<gossiping>();
+  agree_without_tracking<reducing>();
+  agree_without_tracking<pairwise>();
+  agree_without_tracking<pushing>();
 }
 
 }  // namespace

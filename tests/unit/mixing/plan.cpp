@@ -58,6 +58,7 @@ TEST_CASE("every kind of plan is consistent on every builder") {
       check_plan(tracking_plan(both(known.build(nodes))));
       check_plan(gossip_plan(known.build(nodes)));
       check_plan(gossip_plan(topology::pair{known.build(nodes)}));
+      check_plan(push_sum_plan(known.build(nodes)));
       check_plan(ring_plan(nodes));
       check_plan(server_plan(nodes));
     }

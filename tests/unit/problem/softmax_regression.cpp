@@ -160,6 +160,11 @@ TEST_CASE("equal keys draw equal batches and give equal bits, other keys do not"
   CHECK(at(problem, {2, node_id{0}, 0}) != first);
   CHECK(at(problem, {1, node_id{0}, 0}) == first);
   CHECK(at(copy, {1, node_id{0}, 0}) == first);
+  auto const smaller = problem.with_batch(2);
+  CHECK(smaller.options().batch == 2);
+  CHECK(at(smaller, {1, node_id{0}, 0}) != first);
+  CHECK(at(smaller.with_batch(8), {1, node_id{0}, 0}) == first);
+  CHECK(refusal([&] { return problem.with_batch(0); }) == "the batch must hold at least one sample, not 0");
 }
 
 TEST_CASE("mini-batch gradients are unbiased and use the node's own samples alone") {

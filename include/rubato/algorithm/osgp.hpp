@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: MIT
+// Stochastic gradient push with overlap, node i.   [O] = SGP and OSGP, Assran, Loizou, Ballas, Rabbat, arXiv 1811.10792.
+// shapes: x, z, m in R^d;  w, the weight of x;  a = 1 / (1 + out-neighbours): column-stochastic on any directed graph
+//   (OS.X)  x <- x - gamma g_i(z)                          on the numerator; the gradient is at the de-biased model
+//   (OS.A)  m = a x, u = a w, to each out-neighbour;  x <- x - sum m;  w <- w - sum u
+//   (OS.M)  x <- x + sum of the m that came;  w <- w + sum of their u          each once, before the next gradient
+//   (OS.Z)  z <- x / w
+// invariants: sum_i w_i + under way = n;  sum_i x_i + under way changes by (OS.X) alone;  w_i > 0
+//                                                                                    tests/unit/algorithm/osgp.cpp
+// Overlap s: after its t-th iteration a node asks for the next gradient once it has, of every in-neighbour, all messages
+// up to that of the sender's iteration t - s. A schedule is not needed for this, since every iteration sends to every
+// out-neighbour and messages carry the sender's count. s = 0 in lock-step is SGP; a large s never waits. A node waits
+// only for one that has done fewer iterations, so whoever has done the fewest goes on: there is no deadlock.
+// What comes early is merged early: mass is not held back. The step of node i on z is gamma / w_i: while nothing comes, w
+// shrinks with every iteration, so that a large overlap among nodes of very different speeds takes a small step.
+// At rest sum_i r_i grad f_i = 0, r_i = iterations a second, which s makes equal in the long run: then it is the optimum of
+// the sum, but for the error of a constant step.
+// differs from [O]: all out-neighbours in each iteration (there: one or two, in turn), in exchange for no common schedule.
+// Vectors a local iteration with k messages: reads x twice, g, k m; writes x twice, m, z; sent: 1 an out-neighbour.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/algorithm/gossip_kernel.hpp>
+#include <rubato/algorithm/neighbours.hpp>
+#include <rubato/algorithm/options.hpp>
+#include <rubato/backend/concepts.hpp>
+#include <rubato/core/node.hpp>
+#include <rubato/mixing/plan.hpp>
+#include <rubato/step/concepts.hpp>
+#include <rubato/step/sgd.hpp>
+#include <rubato/topology/pair.hpp>
+
+namespace rubato {
+
+namespace detail {
+
+/// x <- rule(x, g), then a share of it leaves `times` times: reads 2n, writes 2n (n where nothing leaves: m null).
+template<class T, class Rule>
+struct descend_and_share_kernel {
+  T* x;
+  T const* g;
+  T* m;
+  T share;
+  T times;
+  Rule rule;
+  template<class At>
+  void operator()(At& at) const {
+    auto const stepped = rule(at, at.load(x), at.load(g));  // (OS.X)
+    if (m == nullptr) {
+      at.store(x, stepped);
+      return;
+    }
+    auto const part = share * stepped;
+    at.stream(m, part);
+    at.store(x, stepped - times * part);  // (OS.A)
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 * sizeof(T) + Rule::bytes_per_value(); }
+};
+
+/// x <- x + sum of the table;  z <- x / w: reads (1 + k)n, writes 2n.
+template<class T>
+struct merge_kernel {
+  T* x;
+  T* z;
+  T inverse;  // 1 / w
+  table<T const*> came;
+  template<class At>
+  void operator()(At& at) const {
+    auto sum = at.load(x);
+    for (std::size_t j = 0; j < came.size; ++j) sum = sum + at.load(came.entries[j]);  // (OS.M)
+    at.store(x, sum);
+    at.stream(z, inverse * sum);  // (OS.Z)
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (3 + came.size) * sizeof(T); }
+};
+
+}  // namespace detail
+
+/// What a node of push-sum holds: merged, and come in but not merged yet.
+struct push_sum_mass {
+  double weight = 0;
+  std::vector<double> numerator;
+};
+
+/// Push-sum: models on a directed graph agree on the mean of all nodes, whatever the degrees. Needs lossless, ordered
+/// links: a lost message would take its mass with it, so that a gap in the count ends the run.
+/// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
+template<backend::array_backend Backend, class Step = step::sgd>
+class osgp {
+  static_assert(step::check_step<Step, Backend>());
+
+ public:
+  using backend_type = Backend;
+  using scalar = typename Backend::scalar;
+  struct options {
+    double step = 0.1;
+    step_scale scale = step_scale::per_gain;
+    std::uint64_t seed = 0;
+    std::size_t block_values = 0;
+    std::uint64_t overlap = 1;  ///< s: local iterations that may pass before a message is waited for
+    Step step_rule{};
+  };
+
+  /// The edges of both graphs, each in its own direction: along trees this is both ways.
+  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan { return mixing::push_sum_plan(network); }
+  static constexpr bool calibrates = false;
+  static void agree(options&, block_partition const&, std::span<double const>, std::size_t) {}
+  static auto channels() -> std::span<channel_spec const> {
+    static constexpr std::array<channel_spec, 1> all{channel_spec{
+        channel::model, channel_kind::event, element_of<scalar>, carrying(scalar_slot::push_sum_weight)}};
+    return all;
+  }
+
+  osgp(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+      : backend_{std::move(b)},
+        self_{self},
+        gamma_{rubato::raw_step(o, plan.gain)},
+        seed_{o.seed},
+        overlap_{o.overlap},
+        step_state_{o.step_rule, backend_, x0.size()},
+        x_{backend::copied(backend_, x0.template view<scalar>().data(), x0.size())},
+        z_{std::move(x0)} {
+    auto const& own = plan.nodes[to_index(self)];
+    for (auto const& e : own.push_to) readers_.push_back(e.peer);
+    for (auto const peer : own.push_from) sources_.emplace_back().peer = peer;
+  }
+
+  void start(instant, outbox& out) { request_gradient(out); }
+
+  void on_patch(instant now, patch const& p, outbox& out) {
+    auto* const from = p.lane == channel::model ? detail::find_edge(sources_, p.from) : nullptr;
+    auto const weight = p.extra.real(scalar_slot::push_sum_weight);
+    if (from == nullptr || !weight) return;
+    if (!(p.life == session{}) || p.numbers[0] <= from->newest) {
+      ++from->overtaken;
+      return;
+    }
+    if (p.numbers[0] != next(from->newest)) {
+      out.failure = fault{"message " + std::to_string(to_count(next(from->newest))) + " of node " +
+                          std::to_string(to_index(p.from)) + " to node " + std::to_string(to_index(self_)) +
+                          " is lost, and its mass with it; push-sum needs links that lose nothing, r_fast does not"};
+      return;
+    }
+    ++from->accepted;
+    from->newest = p.numbers[0];
+    from->came.push_back({p.body, *weight, p.posted_at});
+    if (!computing_) go_on(now, out);
+  }
+
+  void on_gradient(instant now, gradient g, outbox& out) {
+    if (!computing_ || g.id != ticket_) {
+      ++dropped_;
+      return;
+    }
+    computing_ = false;
+    ++iterations_;
+    share_out(g.value, now, out);
+    go_on(now, out);
+  }
+
+  void on_wakeup(instant, wakeup, outbox&) {}
+  /// Mass on its way to a node that leaves, and what that node holds, cannot be called back.
+  void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::closes) {
+      out.failure = fault{"node " + std::to_string(to_index(change.peer)) +
+                          " left a run of osgp and took its mass with it; use r_fast where nodes may leave"};
+    }
+  }
+
+  /// z, at which the last gradient was asked for.
+  [[nodiscard]] auto estimate() const -> shared_buffer { return z_; }
+  [[nodiscard]] auto statistics() const -> node_statistics {
+    node_statistics s{iterations_, iterations_, dropped_, {}};
+    for (auto const& e : sources_) s.edges.push_back({e.peer, channel::model, e.accepted, e.overtaken, e.age});
+    return s;
+  }
+  void audit(tracking_audit& a) const { a = {}; }
+
+  /// All that this node holds, as the conservation law counts it.
+  [[nodiscard]] auto mass() const -> push_sum_mass {
+    push_sum_mass m{w_, {x_.view().begin(), x_.view().end()}};
+    for (auto const& e : sources_) {
+      for (auto const& c : e.came) {
+        m.weight += c.weight;
+        auto const values = c.part.template view<scalar>();
+        for (std::size_t k = 0; k < values.size(); ++k) m.numerator[k] += static_cast<double>(values[k]);
+      }
+    }
+    return m;
+  }
+
+ private:
+  struct message {
+    shared_buffer part;
+    double weight = 0;
+    instant posted{};
+  };
+  struct source {
+    node_id peer{};
+    iteration newest{};
+    std::vector<message> came;  // and not merged yet
+    std::uint64_t accepted = 0;
+    std::uint64_t overtaken = 0;
+    age_counter age{};
+  };
+
+  void request_gradient(outbox& out) {
+    ticket_ = next(ticket_);
+    out.request = gradient_request{ticket_, z_, {seed_, self_, iterations_}};
+    computing_ = true;
+  }
+
+  void share_out(shared_buffer const& g, instant now, outbox& out) {
+    auto const degree = static_cast<double>(readers_.size());
+    auto const share = 1 / (1 + degree);
+    auto part = readers_.empty() ? writable_buffer<scalar>{} : backend_.template allocate<scalar>(x_.size());
+    auto const rule = step_state_.next(gamma_);
+    auto const kernel = detail::descend_and_share_kernel<scalar, std::remove_const_t<decltype(rule)>>{
+        x_.data(), g.template view<scalar>().data(), part.data(), static_cast<scalar>(share),
+        static_cast<scalar>(degree), rule};
+    backend_.sweep({0, x_.size()}, kernel);
+    auto const weight = share * w_;
+    w_ -= degree * weight;
+    auto const body = std::move(part).publish();
+    for (auto const to : readers_) {
+      packet p;
+      p.from = self_;
+      p.to = to;
+      p.lane = channel::model;
+      p.number = iteration{iterations_};
+      p.posted_at = now;
+      p.body = body;
+      p.extra.set(scalar_slot::push_sum_weight, weight);
+      out.packets.push_back(std::move(p));
+    }
+  }
+
+  /// Merges what came and asks for the next gradient, or says for whom it waits.
+  void go_on(instant now, outbox& out) {
+    if (iterations_ > overlap_) {
+      auto const needed = iteration{iterations_ - overlap_};
+      for (auto const& e : sources_) {
+        if (e.newest >= needed) continue;
+        out.wait = waiting{e.peer, channel::model, next(e.newest)};
+        return;
+      }
+    }
+    merge(now);
+    request_gradient(out);
+  }
+
+  /// By id and in order, so that sums do not depend on who was first.
+  void merge(instant now) {
+    table_.clear();
+    for (auto& e : sources_) {
+      for (auto const& c : e.came) {
+        table_.push_back(c.part.template view<scalar>().data());
+        w_ += c.weight;
+        e.age.add(now - c.posted);
+      }
+    }
+    auto fresh = backend_.template allocate<scalar>(x_.size());
+    backend_.sweep({0, x_.size()},
+                   detail::merge_kernel<scalar>{x_.data(), fresh.data(), static_cast<scalar>(1 / w_),
+                                                {backend_.table(table_.data(), table_.size()), table_.size()}});
+    for (auto& e : sources_) e.came.clear();
+    z_ = std::move(fresh).publish();
+  }
+
+  Backend backend_;
+  node_id self_;
+  double gamma_;
+  std::uint64_t seed_;
+  std::uint64_t overlap_;
+  typename Step::template state<Backend> step_state_;
+  writable_buffer<scalar> x_;  // the numerator
+  shared_buffer z_;            // x / w when the gradient was asked for
+  double w_ = 1;
+  std::vector<node_id> readers_;
+  std::vector<source> sources_;        // by id
+  std::vector<scalar const*> table_;  // of the merge under way; a member only to keep its memory
+  std::uint64_t iterations_ = 0, dropped_ = 0;
+  ticket ticket_{};
+  bool computing_ = false;
+};
+
+}  // namespace rubato

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// A node contributes when its whole batch is done, however long the others wait.
+#pragma once
+
+#include <cstddef>
+
+namespace rubato::contribution {
+
+/// Policy. A batch is `minibatches` gradients at one model, computed one after the other (1: plain SGD).
+struct all {
+  static constexpr bool follows_the_fastest = false;
+  std::size_t minibatches = 1;
+  [[nodiscard]] auto counted(std::size_t finished) const -> std::size_t { return finished; }
+};
+
+}  // namespace rubato::contribution

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// Non-blocking: when the fastest are done with their batches, everyone contributes what is finished and goes on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace rubato::contribution {
+
+/// How nodes that finished different numbers of mini-batches are weighed against each other.
+enum class weigh : std::uint8_t {
+  samples,  ///< all mini-batches count alike: fewest variance, but data that only a slow node holds counts less
+  nodes,    ///< all nodes that finished any count alike, as if they had finished all: for data that differs by node
+};
+
+/// Policy, see contribution::all. The mini-batch under way at the signal is cancelled, and its sample is taken up again
+/// at the next model: no stale gradient enters, and no sample is lost. Who needs longer than a round for one mini-batch
+/// never contributes: then cut the batch into more.
+/// Source: He, Dube, arXiv 2211.00889; both weightings and the cancelling are ours, the paper's are not known to us.
+struct finished {
+  static constexpr bool follows_the_fastest = true;
+  std::size_t minibatches = 4;
+  weigh by = weigh::samples;
+  [[nodiscard]] auto counted(std::size_t done) const -> std::size_t {
+    return by == weigh::samples || done == 0 ? done : minibatches;
+  }
+};
+
+}  // namespace rubato::contribution

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/algorithm/ad_psgd.hpp>
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <deque>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include <rubato/backend/host.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/topology/builders.hpp>
+
+#include "support/catch.hpp"
+#include "support/dense.hpp"
+#include "support/lockstep.hpp"
+
+using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+using node_type = ad_psgd<backend::host<double>>;
+using problem::quadratic;
+
+/// Any packet that is first on its edge or any gradient may be next; beside it the same events on plain matrices, which
+/// know of an answer under way only the half difference that it will bring.
+class scripted {
+ public:
+  scripted(topology::pair const& network, std::uint64_t seed)
+      : q_{quadratic::random(network.nodes(), 4, 5)}, a_{assemble<node_type>(network, q_, {.step = 0.1, .seed = seed})},
+        draw_{0x73637269ULL, seed}, requests_(network.nodes()) {
+    x_ = snapshot_ = matrix::Zero(index_of(q_.nodes()), index_of(q_.dimension()));
+    expected_ = x_.colwise().sum();
+    for (std::size_t i = 0; i < a_.nodes.size(); ++i) {
+      a_.nodes[i].start({}, out_);
+      drain(i);
+    }
+  }
+
+  void step() {
+    auto const which = draw_.below(edges_.size() + 1 + requests_.size());
+    if (which < edges_.size()) {
+      auto const edge = std::next(edges_.begin(), static_cast<std::ptrdiff_t>(which));
+      if (!edge->second.empty()) arrive(edge->second);
+    } else {
+      answer(draw_.below(requests_.size()));
+    }
+  }
+
+  /// The largest difference between nodes and matrices.
+  [[nodiscard]] auto off() const -> double {
+    auto worst = 0.0;
+    for (std::size_t i = 0; i < a_.nodes.size(); ++i) {
+      std::vector<double> model;
+      rubato::detail::widen(a_.nodes[i].estimate(), model);
+      worst = std::max(worst, distance(model, row(x_, i)));
+    }
+    return worst;
+  }
+  /// The largest value of: models + what is under way - what gradients made of the start.
+  [[nodiscard]] auto law() const -> double {
+    Eigen::RowVectorXd sum = -expected_;
+    for (std::size_t i = 0; i < a_.nodes.size(); ++i) {
+      auto const model = a_.nodes[i].estimate();
+      for (Eigen::Index k = 0; k < sum.cols(); ++k) sum(k) += model.view<double>()[static_cast<std::size_t>(k)];
+    }
+    for (auto const& [asker, half] : under_way_) sum += half;
+    return sum.cwiseAbs().maxCoeff();
+  }
+  [[nodiscard]] auto averages() const -> int { return averages_; }
+  [[nodiscard]] auto spread() const -> double { return (x_.rowwise() - x_.colwise().mean()).cwiseAbs().maxCoeff(); }
+
+ private:
+  void arrive(std::deque<packet>& edge) {
+    auto const p = edge.front();
+    edge.pop_front();
+    auto const to = index_of(p.to);
+    if (p.based_on == iteration{}) {
+      Eigen::RowVectorXd const half = 0.5 * (asked_.at(p.from) - x_.row(to));
+      x_.row(to) += half;
+      under_way_[p.from] = -half;
+      ++averages_;
+    } else {
+      x_.row(to) += under_way_.at(p.to);
+      under_way_.erase(p.to);
+    }
+    hand_over(a_.nodes[to_index(p.to)], p, 1, out_);
+    drain(to_index(p.to));
+  }
+
+  void answer(std::size_t i) {
+    auto const asked = std::exchange(requests_[i], {});
+    Eigen::RowVectorXd const g = gradients(q_, snapshot_).row(index_of(i));
+    x_.row(index_of(i)) -= 0.1 * g;
+    expected_ -= 0.1 * g;
+    a_.nodes[i].on_gradient({}, a_.oracle.evaluate(asked), out_);
+    drain(i);
+  }
+
+  void drain(std::size_t i) {
+    if (out_.request) {
+      requests_[i] = std::move(*out_.request);
+      snapshot_.row(index_of(i)) = x_.row(index_of(i));
+    }
+    for (auto& p : out_.packets) {
+      if (p.based_on == iteration{}) asked_[p.from] = x_.row(index_of(p.from));
+      edges_[{p.from, p.to}].push_back(std::move(p));
+    }
+    out_.clear();
+  }
+
+  quadratic q_;
+  assembly a_;
+  random_stream draw_;
+  std::vector<gradient_request> requests_;
+  outbox out_;
+  std::map<std::pair<node_id, node_id>, std::deque<packet>> edges_;
+  matrix x_, snapshot_;
+  Eigen::RowVectorXd expected_;
+  std::map<node_id, Eigen::RowVectorXd> asked_, under_way_;  // by who asked
+  int averages_ = 0;
+};
+
+TEST_CASE("in any order of events ad_psgd is its dense form and conserves the sum (AD.G) (AD.A) (AD.P) (AD.I)") {
+  std::vector<topology::pair> const networks{topology::ring(5), topology::star(5), topology::complete(4), topology::line(2),
+                                             topology::directed_ring(3), topology::line(1)};
+  for (auto const& network : networks) {
+    auto run = scripted{network, 9};
+    auto off = 0.0, law = 0.0;
+    for (int k = 0; k < 4000; ++k) {
+      run.step();
+      off = std::max(off, run.off());
+      law = std::max(law, run.law());
+    }
+    INFO(network.name());
+    CHECK(off < 1e-11);
+    CHECK(law < 1e-11);
+    CHECK((run.averages() > 100) == (network.nodes() > 1));
+    CHECK(run.spread() < 3);
+  }
+}
+
+TEST_CASE("every neighbour is asked equally often, by a key that has nothing to do with the order of events") {
+  auto const q = quadratic::random(5, 2, 1);
+  std::map<std::size_t, int> asked;
+  auto a = assemble<node_type>(topology::star(5), q, {.step = 0.01, .seed = 3});
+  outbox out;
+  a.nodes[0].start({}, out);
+  for (int k = 0; k < 2000; ++k) {
+    REQUIRE(out.packets.size() == 1);
+    auto const question = out.packets[0];
+    auto const request = *out.request;
+    ++asked[to_index(question.to)];
+    auto reply = question;
+    std::swap(reply.from, reply.to);
+    reply.number = iteration{static_cast<std::uint64_t>(k) + 1};
+    reply.based_on = question.number;
+    out.clear();
+    hand_over(a.nodes[0], reply, 1, out);
+    CHECK(out.packets.empty());
+    a.nodes[0].on_gradient({}, a.oracle.evaluate(request), out);
+  }
+  CHECK(asked.size() == 4);
+  for (auto const& [peer, times] : asked) CHECK(std::abs(times - 500) < 100);  // five standard deviations
+}
+
+TEST_CASE("a node with a question unanswered goes on, and a neighbour that left is not asked") {
+  auto a = assemble<node_type>(topology::line(2), quadratic::random(2, 2, 1), {.step = 0.01});
+  outbox out;
+  a.nodes[0].start({}, out);
+  REQUIRE(out.packets.size() == 1);
+  auto const request = *out.request;
+  out.clear();
+  a.nodes[0].on_gradient({}, a.oracle.evaluate(request), out);
+  CHECK(out.packets.empty());
+  auto const second = out.request;
+  REQUIRE(second);
+  out.clear();
+  a.nodes[0].on_neighbours({}, {node_id{1}, neighbour_change::edge::closes, {1, 1}, {1, 1}}, out);
+  a.nodes[0].on_gradient({}, a.oracle.evaluate(*second), out);
+  CHECK(out.packets.empty());
+  auto const third = out.request;
+  REQUIRE(third);
+  out.clear();
+  a.nodes[0].on_neighbours({}, {node_id{1}, neighbour_change::edge::opens, {2, 2}, {2, 2}}, out);
+  a.nodes[0].on_gradient({}, a.oracle.evaluate(*third), out);
+  REQUIRE(out.packets.size() == 1);
+  CHECK(out.packets[0].life == session{2, 2});
+  CHECK(a.nodes[0].statistics().gradients == 3);
+}
+
+TEST_CASE("at unequal speeds ad_psgd ends where sum r_i grad f_i = 0, and misses the optimum by what that predicts") {
+  auto const q = quadratic::random(4, 3, 11, {.spread = 1, .condition = 4});
+  std::array const slower{1.0, 2.0, 1.0, 8.0};
+  auto compute = sim::fixed(10ms);
+  for (std::uint32_t i = 0; i < 4; ++i) compute = compute.slow(i, slower[i]);
+  auto const scenario = sim::scenario{.compute = compute, .link = {.latency = 1ms, .loss = 0.2}, .seed = 2};
+  auto const result = simulate<node_type>(topology::ring(4), q, {.step = 0.002}, scenario, {.time = 100s});
+  std::vector<double> mean(q.dimension(), 0.0), predicted;
+  for (std::size_t k = 0; k < q.dimension(); ++k) {
+    for (auto const& model : result.models) mean[k] += model.view<double>()[k] / 4;
+    auto above = 0.0, below = 0.0;
+    for (std::size_t i = 0; i < 4; ++i) {
+      above += q.curvature(i, k) * q.centre(i, k) / slower[i];
+      below += q.curvature(i, k) / slower[i];
+    }
+    predicted.push_back(above / below);
+  }
+  auto const miss = distance(predicted, q.optimum());
+  std::printf("ad_psgd misses the optimum by %.4f, predicted %.4f\n", distance(mean, q.optimum()), miss);
+  CHECK(miss > 0.1);
+  CHECK(distance(mean, predicted) < 0.1 * miss);
+}
+
+}  // namespace
+}  // namespace rubato::test
