@@ -198,7 +198,8 @@ class recording {
 };
 
 /// From now on every node of `a` is recorded, in files that are complete once the run's nodes are gone, which is when its
-/// driver returns. Throws config_error if a file cannot be made.
+/// driver returns. What a restarted node does after its restart is not recorded. Throws config_error if a file cannot be
+/// made.
 [[nodiscard]] inline auto record(assembly& a, recording_options const& o) -> recording {
   std::error_code error;
   std::filesystem::create_directories(o.folder, error);
