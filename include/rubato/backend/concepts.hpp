@@ -9,6 +9,7 @@
 
 #include <rubato/backend/lanes.hpp>
 #include <rubato/core/blocks.hpp>
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/shared_buffer.hpp>
 
 namespace rubato::backend {
@@ -61,13 +62,26 @@ concept array_backend =
       { b.table(x, n) } -> std::same_as<typename B::scalar const*>;
     };
 
+/// A backend whose vectors the host cannot read; host_twin() gives one for code that runs on the host, whose vectors lie
+/// where copies between the two are fast.
+template<class B>
+concept has_host_twin = requires(B const& b) {
+  { b.host_twin() } -> array_backend;
+};
+
+/// Whether a kernel may raise bits. One that never does may say `static constexpr bool raises = false`; a device then
+/// need not wait for it.
+template<class Kernel>
+inline constexpr bool may_raise = !requires { requires !Kernel::raises; };
+
 /// y <- x, n values: reads n, writes n.
 template<class U>
 struct copy_kernel {
   U const* x;
   U* y;
+  static constexpr bool raises = false;
   template<class Lanes>
-  void operator()(Lanes& at) const {
+  RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     at.store(y, at.load(x));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(U); }
@@ -77,8 +91,9 @@ struct copy_kernel {
 template<class U>
 struct zero_kernel {
   U* y;
+  static constexpr bool raises = false;
   template<class Lanes>
-  void operator()(Lanes& at) const {
+  RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     at.store(y, at.template same<U>(U{0}));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(U); }
@@ -90,8 +105,9 @@ struct add_kernel {
   T const* x;
   T* y;
   T weight;
+  static constexpr bool raises = false;
   template<class Lanes>
-  void operator()(Lanes& at) const {
+  RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     at.store(y, at.load(y) + weight * at.load(x));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }

@@ -34,7 +34,7 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
 }
 }  // namespace detail
 
-/// sqrt( (1/n) sum_i |x_i - mean x|^2 ). Models are on the host.
+/// sqrt( (1/n) sum_i |x_i - mean x|^2 ). Models are on the host (shared_buffer::on_host).
 [[nodiscard]] inline auto consensus_distance(std::span<shared_buffer const> models) -> double {
   if (models.empty()) return 0;
   std::vector<double> mean(models[0].size(), 0.0), x;
@@ -106,19 +106,21 @@ class metrics {
   }
 
   /// The part that needs the models only.
-  [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const -> measurement {
-    auto const s = oracle_.score_mean(models);
+  [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) -> measurement {
+    host_models_.clear();
+    for (auto const& each : models) host_models_.push_back(each.on_host());
+    auto const s = oracle_.score_mean(host_models_);
     measurement m;
     m.at = at;
     m.loss = s.loss;
     m.accuracy = s.accuracy;
-    m.consensus_distance = consensus_distance(models);
+    m.consensus_distance = consensus_distance(host_models_);
     return m;
   }
 
  private:
   problem::any_oracle oracle_;
-  std::vector<shared_buffer> models_;
+  std::vector<shared_buffer> models_, host_models_;
   std::vector<tracking_audit> audits_;
 };
 
@@ -153,7 +155,7 @@ inline void collect_nodes(std::span<any_node const> nodes, std::size_t peers, ru
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     auto const s = nodes[i].statistics();
     result.nodes.push_back({to_node(i), s.iterations, s.gradients, s.dropped});
-    if (i < peers) result.models.push_back(nodes[i].estimate());
+    if (i < peers) result.models.push_back(nodes[i].estimate().on_host());
     for (auto const& in : s.edges) {
       auto* const e = edges.find(in.peer, to_node(i), in.lane);
       if (e == nullptr) continue;

@@ -90,7 +90,7 @@ struct run_result {
   std::vector<measurement> history;
   std::vector<node_report> nodes;
   std::vector<edge_report> edges;
-  std::vector<shared_buffer> models;  ///< final estimate of each node that computes gradients; shared, not copied
+  std::vector<shared_buffer> models;  ///< final estimate of each node that computes gradients; on the host
 };
 
 }  // namespace rubato

@@ -52,8 +52,10 @@ class network {
     for (auto& e : edges) {
       if (e.to == to) return e;
     }
-    edges.push_back({to, &scenario_->link_of(from, to), {}, {}, false, 0, {}});
-    return edges.back();
+    auto& fresh = edges.emplace_back();
+    fresh.to = to;
+    fresh.link = &scenario_->link_of(from, to);
+    return fresh;
   }
   auto lane_of(edge& e, packet const& p, channel_kind kind) -> lane& {
     for (auto& l : e.lanes) {
