@@ -43,10 +43,12 @@ struct any_kernel {
 /// Not checked, but required:
 /// - sweep(r, kernel) calls the kernel for every index of r exactly once, in any order and grouping, and returns the
 ///   union of the bits it raised; the kernel is trivially copyable and its indices are independent of each other;
-/// - kernel.bytes_per_value() is what it reads and writes per index, from which the backend chooses how to store;
+///   what a kernel calls is marked RUBATO_HOST_DEVICE, so that it runs on devices too;
+/// - kernel.bytes_per_value() is what it reads and writes per index, from which the backend chooses how to store; it may
+///   look into tables, so only a backend whose tables the host can read calls it;
 /// - tables that a kernel points to pass through table(), so that a device can see them, and stay valid until the call returns;
 /// - buffers are aligned to 64 bytes.
-/// Models: host<T>, eigen<T>, checked<B>.
+/// Models: host<T>, eigen<T>, thrust<T, System>, checked<B>.
 template<class B>
 concept array_backend =
     std::copyable<B> && std::floating_point<typename B::scalar> &&
