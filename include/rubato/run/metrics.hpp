@@ -106,21 +106,21 @@ class metrics {
   }
 
   /// The part that needs the models only.
-  [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) -> measurement {
-    host_models_.clear();
-    for (auto const& each : models) host_models_.push_back(each.on_host());
-    auto const s = oracle_.score_mean(host_models_);
+  [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const -> measurement {
+    std::vector<shared_buffer> here;
+    for (auto const& each : models) here.push_back(each.on_host());
+    auto const s = oracle_.score_mean(here);
     measurement m;
     m.at = at;
     m.loss = s.loss;
     m.accuracy = s.accuracy;
-    m.consensus_distance = consensus_distance(host_models_);
+    m.consensus_distance = consensus_distance(here);
     return m;
   }
 
  private:
   problem::any_oracle oracle_;
-  std::vector<shared_buffer> models_, host_models_;
+  std::vector<shared_buffer> models_;
   std::vector<tracking_audit> audits_;
 };
 

@@ -61,7 +61,7 @@ auto run(Problem const& q, sim::scenario const& scenario) -> trace {
   typename Node::options options{};
   options.step = 0.1;
   options.block_values = 64;
-  auto const result = simulate<Node>(topology::exponential(5), q, options, scenario, {.time = 300ms});
+  auto const result = simulate<Node>(topology::exponential(5), q, options, scenario, {.time = 150ms});
   trace t;
   std::vector<double> one;
   for (auto const& model : result.models) {
