@@ -4,7 +4,7 @@
 # stage reports itself. `a|b` means: a, or b where the distribution has no a.
 
 rubato_packages_build=(g++ cmake ninja-build libeigen3-dev ccache)
-rubato_packages_test=(catch2 libbenchmark-dev valgrind "clang-19|clang" "libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-dev")
+rubato_packages_test=(catch2 libbenchmark-dev libthrust-dev libtbb-dev valgrind "clang-19|clang" "libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-dev")
 rubato_packages_examples=(libcli11-dev nlohmann-json3-dev zlib1g-dev gnuplot-nox dataset-fashion-mnist)
 
 rubato_say() { printf '\n=== %s\n' "$*"; }

@@ -22,5 +22,6 @@ configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/rubato-config.cmake.in"
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/rubato-config-version.cmake" COMPATIBILITY SameMajorVersion
                                  ARCH_INDEPENDENT)
 install(FILES "${PROJECT_BINARY_DIR}/rubato-config.cmake" "${PROJECT_BINARY_DIR}/rubato-config-version.cmake"
+              "${CMAKE_CURRENT_LIST_DIR}/rubato_find_thrust.cmake"
         DESTINATION "${rubato_package_dir}")
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")

@@ -87,13 +87,13 @@ class tree_node {
 
   template<class U>
   auto body(std::size_t n, std::uint64_t salt) -> rubato::shared_buffer {
-    auto b = backend_.template allocate<U>(n);
+    auto b = backend_.pool().host_side().template allocate<U>(n);
     for (std::size_t i = 0; i < n; ++i) {
       auto const h = (i * 2654435761ULL + salt * 40503ULL) >> 7U & 1023U;
       if constexpr (std::is_same_v<U, std::int32_t>) b.data()[i] = static_cast<std::int32_t>(h);
       else b.data()[i] = static_cast<U>(h) / U(1024) - U(0.5);
     }
-    return std::move(b).publish();
+    return backend_.pool().bring_in(std::move(b).publish());
   }
 
   void feed() {

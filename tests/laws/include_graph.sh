@@ -33,7 +33,7 @@ awk -v root="$root/" '
     set_of(environment, "thread mutex shared_mutex atomic condition_variable future stop_token semaphore barrier latch")
     set_of(heavy, "iostream regex functional ranges random")
     exempt["core/shared_buffer.hpp"] = 1            # its pool is freed across threads
-    library["Eigen"] = "eigen"; library["thrust"] = "thrust"; library["cub"] = "thrust"; library["cuda"] = "thrust"
+    library["Eigen"] = "eigen"; library["thrust"] = "thrust"; library["cub"] = "thrust"; library["cuda"] = "thrust"; library["cuda_runtime_api.h"] = "thrust"
     library["boost"] = "tcp udp asio"; library["asio"] = "tcp udp asio"; library["openssl"] = "tcp udp asio"
     library["nlohmann"] = "nlohmann_json"
     library["mpi.h"] = "mpi"; library["omp.h"] = "openmp"; library["tbb"] = "tbb"

@@ -76,6 +76,10 @@ case $way in
     configure yes "components eigen and nlohmann_json" "0.1 COMPONENTS eigen nlohmann_json"
     configure no "component nlohmann_json, and no such library on the machine" "0.1 COMPONENTS nlohmann_json" \
       -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON
+    if [[ -e $prefix/share/cmake/rubato/rubato-thrust-targets.cmake ]]; then
+      configure yes "component thrust" "0.1 COMPONENTS thrust"
+      configure no "component thrust, and no Thrust where it is said to be" "0.1 COMPONENTS thrust" -DRUBATO_THRUST_ROOT=/nowhere
+    fi
     configure no "a component that does not exist" "COMPONENTS abacus"
     configure no "a later major version" "99.0"
     ;;

@@ -18,6 +18,7 @@
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/contribution/concepts.hpp>
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/errors.hpp>
 
 namespace rubato::detail {
@@ -28,8 +29,9 @@ struct sum_kernel {
   T const* a;
   T const* b;
   T* out;
+  static constexpr bool raises = false;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     at.store(out, at.load(a) + at.load(b));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include <rubato/backend/concepts.hpp>
+#include <rubato/core/host_device.hpp>
 
 namespace rubato::detail {
 
@@ -22,7 +23,7 @@ struct release_debt_kernel {
   double limit;
 
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const owed = at.load(debt);
     auto const held = at.template cast<double>(at.load(z));
     auto const part = at.template cast<U>(portion(owed, held));  // truncation leaves the remainder in the debt
@@ -35,7 +36,7 @@ struct release_debt_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 16 + 2 * sizeof(U); }
 
  private:
-  [[nodiscard]] auto portion(double v, double held) const -> double {
+  [[nodiscard]] RUBATO_HOST_DEVICE auto portion(double v, double held) const -> double {
     auto const small = v > -grain && v < grain ? v : v / 8;
     auto const room = 4 * limit - (v > 0 ? held : -held);
     auto const most = room < 0 ? 0 : room < limit ? room : limit;
@@ -53,7 +54,7 @@ struct release_debt_kernel {
     each(v.d, held.d);
     return v;
   }
-  static auto not_zero(double v) -> std::int32_t { return v != 0 ? 1 : 0; }
+  RUBATO_HOST_DEVICE static auto not_zero(double v) -> std::int32_t { return v != 0 ? 1 : 0; }
   template<std::size_t L>
   static auto not_zero(backend::pack<double, L> v) -> backend::pack<std::int32_t, L> {
     backend::pack<std::int32_t, L> any{};

@@ -329,7 +329,8 @@ void RUBATO_GOSSIP::fail_if_out_of_range(outbox& out) {
     // Of the blocks swept together, the one that holds the largest number: in z, or in the gradient that came.
     tracking_audit a;
     audit(a);
-    auto const fresh = g_new_.template view<scalar>();
+    auto const body = g_new_.on_host();
+    auto const fresh = body.template view<scalar>();
     auto const values = blocks_.values_of(beyond_);
     auto worst = values.begin;
     auto largest = -1.0;
@@ -389,14 +390,18 @@ void RUBATO_GOSSIP::audit(tracking_audit& a) const {
   a = {};
   if constexpr (tracks) {
     auto const n = x_.size();
-    auto const plain = [n](value const* v) {
-      return v == nullptr ? std::vector<double>{} : std::vector<double>(v, v + n);
+    auto const& memory = backend_.pool();
+    auto const plain = [&](value const* v) {
+      auto const values = memory.values(v, n);
+      return std::vector<double>(values.begin(), values.end());
     };
     a.fixed_point = Ledger::exact;
     a.tracker = plain(z_.data());
-    for (std::size_t i = 0; debt_ && i < n; ++i) a.tracker[i] += debt_.values()[i];
+    auto const owed = memory.values(debt_ ? debt_.values() : nullptr, n);
+    for (std::size_t i = 0; i < owed.size(); ++i) a.tracker[i] += owed[i];
     a.gradient.assign(n, 0.0);
-    auto const held = g_.template view<scalar>();
+    auto const body = g_.on_host();
+    auto const held = body.template view<scalar>();
     backend::scalar_lanes<scalar> at{0};
     for (std::size_t i = 0; i < held.size(); ++i) {
       auto const ledger = options_.ledger.template arithmetic_for<scalar>(i / blocks_.block_values());

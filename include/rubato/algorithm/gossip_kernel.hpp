@@ -6,7 +6,8 @@
 #include <cstddef>
 
 #include <rubato/algorithm/order.hpp>
-#include <rubato/backend/lanes.hpp>
+#include <rubato/backend/concepts.hpp>
+#include <rubato/core/host_device.hpp>
 
 namespace rubato::detail {
 
@@ -53,16 +54,17 @@ struct gossip_streams {
 template<class T, class U, class Arithmetic, class Rule, bool Tracks, order::action... Actions>
 struct gossip_kernel {
   using list = order::actions_of<Actions...>;
+  static constexpr bool raises = backend::may_raise<Arithmetic>;
 
   gossip_streams<T, U> s;
   Arithmetic ledger;
   Rule rule;
 
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto x = list::reads_x ? at.load(s.x) : at.same(T{0});
     auto z = at.same(U{0});
-    if constexpr (Tracks && (list::changes_z || list::has(order::action::descend))) z = at.load(s.z);
+    if constexpr (loads_z) z = at.load(s.z);
     (apply<Actions>(at, x, z), ...);
     if constexpr (list::changes_z) at.store(s.z, z);
     if constexpr (list::changes_x) at.stream(s.x_new, x);
@@ -72,10 +74,10 @@ struct gossip_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t {
     std::size_t t = (list::reads_x ? 1 : 0) + (list::changes_x ? 1 : 0);
     std::size_t u = 0;
-    if (list::has(order::action::write_model) && !list::model_is_x()) ++t;
+    if (list::has(order::action::write_model) && model_apart) ++t;
     if (list::has(order::action::pull)) t += s.pulls.size;
     if (list::has(order::action::descend) && !Tracks && s.g_new != nullptr) ++t;
-    if (Tracks && (list::changes_z || list::has(order::action::descend))) u += list::changes_z ? 2 : 1;
+    if (loads_z) u += list::changes_z ? 2 : 1;
     if (list::has(order::action::track)) t += s.g_old == nullptr ? 1 : 2;
     if (list::has(order::action::consume)) {
       for (std::size_t j = 0; j < s.sums_in.size; ++j) u += s.sums_in.entries[j].consumed == nullptr ? 1 : 2;
@@ -87,11 +89,15 @@ struct gossip_kernel {
   }
 
  private:
+  // Constants, because device code may not call what is constexpr on the host.
+  static constexpr bool loads_z = Tracks && (list::changes_z || list::has(order::action::descend));
+  static constexpr bool model_apart = !list::model_is_x();
+
   template<order::action A, class At, class X, class Z>
-  void apply(At& at, X& x, Z& z) const {
+  RUBATO_HOST_DEVICE void apply(At& at, X& x, Z& z) const {
     using enum order::action;
     if constexpr (A == descend) x = descended(at, x, z);                       // (G.D)
-    if constexpr (A == write_model && !list::model_is_x()) at.stream(s.model, x);
+    if constexpr (A == write_model && model_apart) at.stream(s.model, x);
     if constexpr (A == pull) x = pulled(at, x);                                // (G.W)
     if constexpr (A == track) z = tracked(at, z);                              // (G.T)
     if constexpr (A == consume) z = consumed(at, z);                           // (G.C)
@@ -99,13 +105,13 @@ struct gossip_kernel {
   }
 
   template<class At, class X, class Z>
-  auto descended(At& at, X x, Z z) const -> X {
+  RUBATO_HOST_DEVICE auto descended(At& at, X x, Z z) const -> X {
     if constexpr (Tracks) return rule(at, x, ledger.direction(at, z));
     else return s.g_new == nullptr ? x : rule(at, x, s.g_share * at.load(s.g_new));  // (N.D)
   }
 
   template<class At, class X>
-  auto pulled(At& at, X x) const -> X {
+  RUBATO_HOST_DEVICE auto pulled(At& at, X x) const -> X {
     x = s.pull_self * x;
     for (std::size_t j = 0; j < s.pulls.size; ++j) x = x + s.pulls.entries[j].weight * at.load(s.pulls.entries[j].values);
     return x;
@@ -113,7 +119,7 @@ struct gossip_kernel {
 
   // Evaluated as (z - g_old) + g_new, so that a lone node is SGD bit for bit.
   template<class At, class Z>
-  auto tracked(At& at, Z z) const -> Z {
+  RUBATO_HOST_DEVICE auto tracked(At& at, Z z) const -> Z {
     if (s.g_old != nullptr) z = ledger.sub(z, ledger.quantise(at, at.load(s.g_old)));
     auto const fresh = ledger.quantise(at, at.load(s.g_new));
     ledger.watch(at, fresh);
@@ -123,7 +129,7 @@ struct gossip_kernel {
   }
 
   template<class At, class Z>
-  auto consumed(At& at, Z z) const -> Z {
+  RUBATO_HOST_DEVICE auto consumed(At& at, Z z) const -> Z {
     for (std::size_t j = 0; j < s.sums_in.size; ++j) {
       auto const& e = s.sums_in.entries[j];
       auto delta = at.load(e.newest);
@@ -135,7 +141,7 @@ struct gossip_kernel {
   }
 
   template<class At, class Z>
-  auto pushed(At& at, Z z) const -> Z {
+  RUBATO_HOST_DEVICE auto pushed(At& at, Z z) const -> Z {
     ledger.watch(at, z);
     auto all = at.same(U{0});
     for (std::size_t j = 0; j < s.sums_out.size; ++j) {

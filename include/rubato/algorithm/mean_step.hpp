@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include <rubato/core/host_device.hpp>
+
 namespace rubato::detail {
 
 /// x_new <- rule(x, share * sum): reads 2n, writes n, besides what the rule reads.
@@ -14,8 +16,9 @@ struct mean_step_kernel {
   T* x_new;
   T share;
   Rule rule;
+  static constexpr bool raises = false;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     at.store(x_new, rule(at, at.load(x), share * at.load(sum)));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T) + Rule::bytes_per_value(); }

@@ -27,6 +27,7 @@
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/contribution/all.hpp>
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/concepts.hpp>

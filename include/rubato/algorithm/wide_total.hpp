@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include <rubato/backend/concepts.hpp>
+#include <rubato/core/host_device.hpp>
 
 namespace rubato::detail {
 
@@ -16,8 +17,9 @@ namespace rubato::detail {
 struct refresh_high_kernel {
   std::int32_t const* low;  // null stands for zeros
   std::int32_t* high;
+  static constexpr bool raises = false;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const h = at.load(high);
     auto const base = times_2_30(h);
     auto const delta = low == nullptr ? backend::wrap_sub(at.same(std::int32_t{0}), base)
@@ -26,14 +28,14 @@ struct refresh_high_kernel {
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 12; }
 
-  static auto times_2_30(std::int32_t h) -> std::int32_t {
+  RUBATO_HOST_DEVICE static auto times_2_30(std::int32_t h) -> std::int32_t {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(h) << 30);
   }
   template<std::size_t L>
   static auto times_2_30(backend::pack<std::int32_t, L> h) -> backend::pack<std::int32_t, L> {
     return {h.a << 30, h.b << 30, h.c << 30, h.d << 30};
   }
-  static auto quarter(std::int32_t v) -> std::int32_t { return v >> 30; }
+  RUBATO_HOST_DEVICE static auto quarter(std::int32_t v) -> std::int32_t { return v >> 30; }
   template<std::size_t L>
   static auto quarter(backend::pack<std::int32_t, L> v) -> backend::pack<std::int32_t, L> {
     return {v.a >> 30, v.b >> 30, v.c >> 30, v.d >> 30};
@@ -46,8 +48,9 @@ struct settle_total_kernel {
   std::int32_t const* high;
   double* debt;
   double sign;
+  static constexpr bool raises = false;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const h = at.load(high);
     auto const rest = backend::wrap_sub(at.load(low), refresh_high_kernel::times_2_30(h));
     auto const total = 0x1p30 * at.template cast<double>(h) + at.template cast<double>(rest);
@@ -62,8 +65,9 @@ struct settle_plain_kernel {
   T const* total;
   double* debt;
   double sign;
+  static constexpr bool raises = false;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     at.store(debt, at.load(debt) + sign * at.template cast<double>(at.load(total)));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 24; }

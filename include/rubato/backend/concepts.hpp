@@ -9,6 +9,7 @@
 
 #include <rubato/backend/lanes.hpp>
 #include <rubato/core/blocks.hpp>
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/shared_buffer.hpp>
 
 namespace rubato::backend {
@@ -42,10 +43,12 @@ struct any_kernel {
 /// Not checked, but required:
 /// - sweep(r, kernel) calls the kernel for every index of r exactly once, in any order and grouping, and returns the
 ///   union of the bits it raised; the kernel is trivially copyable and its indices are independent of each other;
-/// - kernel.bytes_per_value() is what it reads and writes per index, from which the backend chooses how to store;
+///   what a kernel calls is marked RUBATO_HOST_DEVICE, so that it runs on devices too;
+/// - kernel.bytes_per_value() is what it reads and writes per index, from which the backend chooses how to store; it may
+///   look into tables, so only a backend whose tables the host can read calls it;
 /// - tables that a kernel points to pass through table(), so that a device can see them, and stay valid until the call returns;
 /// - buffers are aligned to 64 bytes.
-/// Models: host<T>, eigen<T>, checked<B>.
+/// Models: host<T>, eigen<T>, thrust<T, System>, checked<B>.
 template<class B>
 concept array_backend =
     std::copyable<B> && std::floating_point<typename B::scalar> &&
@@ -61,13 +64,26 @@ concept array_backend =
       { b.table(x, n) } -> std::same_as<typename B::scalar const*>;
     };
 
+/// A backend whose vectors the host cannot read; host_twin() gives one for code that runs on the host, whose vectors lie
+/// where copies between the two are fast.
+template<class B>
+concept has_host_twin = requires(B const& b) {
+  { b.host_twin() } -> array_backend;
+};
+
+/// Whether a kernel may raise bits. One that never does may say `static constexpr bool raises = false`; a device then
+/// need not wait for it.
+template<class Kernel>
+inline constexpr bool may_raise = !requires { requires !Kernel::raises; };
+
 /// y <- x, n values: reads n, writes n.
 template<class U>
 struct copy_kernel {
   U const* x;
   U* y;
+  static constexpr bool raises = false;
   template<class Lanes>
-  void operator()(Lanes& at) const {
+  RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     at.store(y, at.load(x));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(U); }
@@ -77,8 +93,9 @@ struct copy_kernel {
 template<class U>
 struct zero_kernel {
   U* y;
+  static constexpr bool raises = false;
   template<class Lanes>
-  void operator()(Lanes& at) const {
+  RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     at.store(y, at.template same<U>(U{0}));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(U); }
@@ -103,8 +120,9 @@ struct add_kernel {
   T const* x;
   T* y;
   T weight;
+  static constexpr bool raises = false;
   template<class Lanes>
-  void operator()(Lanes& at) const {
+  RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     at.store(y, at.load(y) + weight * at.load(x));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }

@@ -11,6 +11,8 @@
 #include <limits>
 #include <type_traits>
 
+#include <rubato/core/host_device.hpp>
+
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -53,15 +55,19 @@ inline void store_vector(void* at, V const& v) {
   std::memcpy(at, &v, sizeof v);
 }
 
-inline auto rounded(float x) -> std::int32_t {
-#if defined(__SSE2__)
+RUBATO_HOST_DEVICE inline auto rounded(float x) -> std::int32_t {
+#if defined(__CUDA_ARCH__)
+  return fabsf(x) < 0x1p31F ? __float2int_rn(x) : INT32_MIN;  // __float2int_rn alone gives the nearest there, and 0 for no number
+#elif defined(__SSE2__)
   return _mm_cvtss_si32(_mm_set_ss(x));
 #else
   return std::abs(x) < 0x1p31F ? static_cast<std::int32_t>(std::lrint(x)) : std::numeric_limits<std::int32_t>::min();
 #endif
 }
-inline auto rounded(double x) -> std::int32_t {
-#if defined(__SSE2__)
+RUBATO_HOST_DEVICE inline auto rounded(double x) -> std::int32_t {
+#if defined(__CUDA_ARCH__)
+  return fabs(x) < 0x1p31 ? __double2int_rn(x) : INT32_MIN;
+#elif defined(__SSE2__)
   return _mm_cvtsd_si32(_mm_set_sd(x));
 #else
   return std::abs(x) < 0x1p31 ? static_cast<std::int32_t>(std::lrint(x)) : std::numeric_limits<std::int32_t>::min();
@@ -143,7 +149,7 @@ inline void stream_vector(void* at, V const& v) {
 #endif
 #if defined(__SSE2__)
   if constexpr (sizeof(V) == 16) {
-    _mm_stream_si128(static_cast<__m128i*>(at), reinterpret_cast<__m128i>(v));
+    _mm_stream_si128(static_cast<__m128i*>(at), (__m128i)v);  // nvcc takes no reinterpret_cast here
     return;
   }
 #endif
@@ -207,10 +213,10 @@ template<class U, std::size_t L>
 struct is_pack<pack<U, L>> : std::true_type {};
 
 // Integer sums of the ledger wrap at 2^32 by definition, so they go through unsigned arithmetic.
-inline auto wrap_add(std::int32_t x, std::int32_t y) -> std::int32_t {
+RUBATO_HOST_DEVICE inline auto wrap_add(std::int32_t x, std::int32_t y) -> std::int32_t {
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(x) + static_cast<std::uint32_t>(y));
 }
-inline auto wrap_sub(std::int32_t x, std::int32_t y) -> std::int32_t {
+RUBATO_HOST_DEVICE inline auto wrap_sub(std::int32_t x, std::int32_t y) -> std::int32_t {
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(x) - static_cast<std::uint32_t>(y));
 }
 template<std::size_t L>
@@ -227,7 +233,7 @@ inline auto wrap_sub(pack<std::int32_t, L> x, pack<std::int32_t, L> y) -> pack<s
 }
 
 /// Bits of |x| (of -x-1 where x is negative): their union over many values bounds the largest magnitude by a power of two.
-inline auto magnitude_bits(std::int32_t x) -> std::int32_t { return x ^ (x >> 31); }
+RUBATO_HOST_DEVICE inline auto magnitude_bits(std::int32_t x) -> std::int32_t { return x ^ (x >> 31); }
 template<std::size_t L>
 inline auto magnitude_bits(pack<std::int32_t, L> x) -> pack<std::int32_t, L> {
   return {x.a ^ (x.a >> 31), x.b ^ (x.b >> 31), x.c ^ (x.c >> 31), x.d ^ (x.d >> 31)};
@@ -237,24 +243,24 @@ inline auto magnitude_bits(pack<std::int32_t, L> x) -> pack<std::int32_t, L> {
 template<class T>
 class scalar_lanes {
  public:
-  explicit scalar_lanes(std::size_t at) : at_{at} {}
+  RUBATO_HOST_DEVICE explicit scalar_lanes(std::size_t at) : at_{at} {}
 
-  template<class U> auto load(U const* p) const -> U { return p[at_]; }
-  template<class U> void store(U* p, U v) const { p[at_] = v; }
-  template<class U> void stream(U* p, U v) const { p[at_] = v; }
+  template<class U> RUBATO_HOST_DEVICE auto load(U const* p) const -> U { return p[at_]; }
+  template<class U> RUBATO_HOST_DEVICE void store(U* p, U v) const { p[at_] = v; }
+  template<class U> RUBATO_HOST_DEVICE void stream(U* p, U v) const { p[at_] = v; }
   /// v at every index.
-  template<class U> auto same(U v) const -> U { return v; }
+  template<class U> RUBATO_HOST_DEVICE auto same(U v) const -> U { return v; }
   /// Element-wise conversion, as static_cast.
-  template<class To, class U> auto cast(U v) const -> To { return static_cast<To>(v); }
+  template<class To, class U> RUBATO_HOST_DEVICE auto cast(U v) const -> To { return static_cast<To>(v); }
   /// The nearest integer, ties to even; values beyond 32 bits become the smallest integer.
-  auto round(T v) const -> std::int32_t { return detail::rounded(v); }
+  RUBATO_HOST_DEVICE auto round(T v) const -> std::int32_t { return detail::rounded(v); }
   /// An integer as the run's scalar type.
-  auto real(std::int32_t v) const -> T { return static_cast<T>(v); }
-  auto root(T v) const -> T { return std::sqrt(v); }
+  RUBATO_HOST_DEVICE auto real(std::int32_t v) const -> T { return static_cast<T>(v); }
+  RUBATO_HOST_DEVICE auto root(T v) const -> T { return std::sqrt(v); }
   /// Adds the bits of v to what the sweep returns.
-  void raise(std::int32_t v) { raised_ |= static_cast<raised_bits>(v); }
-  [[nodiscard]] auto raised() const -> raised_bits { return raised_; }
-  void move_to(std::size_t at) { at_ = at; }
+  RUBATO_HOST_DEVICE void raise(std::int32_t v) { raised_ |= static_cast<raised_bits>(v); }
+  [[nodiscard]] RUBATO_HOST_DEVICE auto raised() const -> raised_bits { return raised_; }
+  RUBATO_HOST_DEVICE void move_to(std::size_t at) { at_ = at; }
 
  private:
   std::size_t at_;

@@ -57,6 +57,14 @@ class memory_source {
   virtual ~memory_source() = default;
   virtual auto allocate(std::size_t bytes) -> std::byte* = 0;
   virtual void release(std::byte* at, std::size_t bytes) noexcept = 0;
+
+  /// Whether the host reads and writes this memory by plain loads and stores. A source for which it does not says so,
+  /// copies between its memory and the host's (after all work enqueued on it, and done on return; may throw run_error),
+  /// and names the memory in which the host keeps such copies.
+  [[nodiscard]] virtual auto is_on_host() const -> bool { return true; }
+  virtual void copy_to_host(std::byte const* from, std::byte* to, std::size_t bytes) { std::memcpy(to, from, bytes); }
+  virtual void copy_from_host(std::byte const* from, std::byte* to, std::size_t bytes) { std::memcpy(to, from, bytes); }
+  [[nodiscard]] virtual auto host_side() const -> std::shared_ptr<memory_source> { return nullptr; }
 };
 
 class heap_memory final : public memory_source {
@@ -97,7 +105,9 @@ struct pool_core {
     std::vector<buffer_record*> idle;  // capacity >= records, so that giving back never allocates
   };
 
-  explicit pool_core(std::shared_ptr<memory_source> memory) : source{std::move(memory)} {}
+  explicit pool_core(std::shared_ptr<memory_source> memory) : source{std::move(memory)} {
+    if (!source->is_on_host()) host_side = std::make_shared<pool_core>(source->host_side());
+  }
   pool_core(pool_core const&) = delete;
   auto operator=(pool_core const&) -> pool_core& = delete;
   ~pool_core() {
@@ -152,12 +162,24 @@ struct pool_core {
   }
 
   std::shared_ptr<memory_source> source;
+  std::shared_ptr<pool_core> host_side;  // null: the memory is the host's
   std::mutex mutex;
   std::vector<size_class> classes;
   std::size_t held_bytes = 0;
   bool tracking = false;
   std::map<std::byte const*, buffer_record*> live;  // filled only while tracking
 };
+
+/// A record in use, of `count` indeterminate values.
+inline auto hand_out(std::shared_ptr<pool_core> const& pool, element kind, std::size_t count) -> buffer_record* {
+  auto* record = pool->take(count * bytes_of(kind));
+  record->references.store(1, std::memory_order_relaxed);
+  record->kind = kind;
+  record->published = false;
+  record->count = count;
+  record->pool = pool;
+  return record;
+}
 
 inline void drop(buffer_record* record) noexcept {
   if (record == nullptr || record->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
@@ -198,12 +220,24 @@ class shared_buffer {
     if (record_ == nullptr) return {};
     return {record_->data, size_bytes()};
   }
+  [[nodiscard]] auto is_on_host() const -> bool { return record_ == nullptr || !record_->pool->host_side; }
+  /// These values where the host can read them: this very body, or a copy made once its writer has ended.
+  [[nodiscard]] auto on_host() const -> shared_buffer {
+    if (is_on_host()) return *this;
+    auto const& pool = record_->pool;
+    auto* const copy = detail::hand_out(pool->host_side, kind(), size());
+    auto const body = shared_buffer{copy};  // gives the copy back if copying throws
+    pool->source->copy_to_host(record_->data, copy->data, size_bytes());
+    copy->published = true;
+    return body;
+  }
   /// The same body, not an equal one.
   friend auto operator==(shared_buffer const& a, shared_buffer const& b) -> bool { return a.record_ == b.record_; }
 
  private:
   template<class T>
   friend class writable_buffer;
+  friend class buffer_pool;
   explicit shared_buffer(detail::buffer_record* record) : record_{record} {}
 
   detail::buffer_record* record_ = nullptr;
@@ -256,13 +290,29 @@ class buffer_pool {
   /// A vector of `count` indeterminate values; throws std::bad_alloc when the source has no memory left.
   template<class T>
   [[nodiscard]] auto allocate(std::size_t count) -> writable_buffer<T> {
-    auto* record = core_->take(count * sizeof(T));
-    record->references.store(1, std::memory_order_relaxed);
-    record->kind = element_of<T>;
-    record->published = false;
-    record->count = count;
-    record->pool = core_;
-    return writable_buffer<T>{record};
+    return writable_buffer<T>{detail::hand_out(core_, element_of<T>, count)};
+  }
+
+  /// Where the host keeps what it reads and writes of this pool's vectors: this very pool, if that is host memory.
+  [[nodiscard]] auto host_side() const -> buffer_pool { return core_->host_side ? buffer_pool{core_->host_side} : *this; }
+  /// A body of the host in this pool's memory: itself where the pool is on the host, a copy elsewhere.
+  [[nodiscard]] auto bring_in(shared_buffer const& body) const -> shared_buffer {
+    if (!core_->host_side) return body.on_host();
+    if (!body.is_on_host()) return body;
+    auto* const copy = detail::hand_out(core_, body.kind(), body.size());
+    auto const there = shared_buffer{copy};
+    core_->source->copy_from_host(body.bytes().data(), copy->data, body.size_bytes());
+    copy->published = true;
+    return there;
+  }
+  /// n values of this pool's memory, from `from` on, as a vector of the host; a null pointer gives an empty one.
+  template<class T>
+  [[nodiscard]] auto values(T const* from, std::size_t n) const -> std::vector<T> {
+    if (from == nullptr) return {};
+    std::vector<T> to(n);
+    core_->source->copy_to_host(reinterpret_cast<std::byte const*>(from), reinterpret_cast<std::byte*>(to.data()),
+                                n * sizeof(T));
+    return to;
   }
 
   /// Bytes ever taken from the source and not given back: used and idle.
@@ -289,6 +339,8 @@ class buffer_pool {
   }
 
  private:
+  explicit buffer_pool(std::shared_ptr<detail::pool_core> core) : core_{std::move(core)} {}
+
   std::shared_ptr<detail::pool_core> core_;
 };
 

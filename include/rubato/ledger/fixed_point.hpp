@@ -14,6 +14,7 @@
 #include <rubato/backend/lanes.hpp>
 #include <rubato/core/blocks.hpp>
 #include <rubato/core/errors.hpp>
+#include <rubato/core/host_device.hpp>
 
 namespace rubato::ledger {
 
@@ -58,17 +59,17 @@ struct fixed_point {
     T quantum;        // 2^-k
 
     /// A gradient as it enters the ledger.
-    template<class At, class V> auto quantise(At& at, V g) const { return at.round(units_per_one * g); }
-    template<class V> auto add(V a, V b) const -> V { return backend::wrap_add(a, b); }
-    template<class V> auto sub(V a, V b) const -> V { return backend::wrap_sub(a, b); }
+    template<class At, class V> RUBATO_HOST_DEVICE auto quantise(At& at, V g) const { return at.round(units_per_one * g); }
+    template<class V> RUBATO_HOST_DEVICE auto add(V a, V b) const -> V { return backend::wrap_add(a, b); }
+    template<class V> RUBATO_HOST_DEVICE auto sub(V a, V b) const -> V { return backend::wrap_sub(a, b); }
     /// What a push of weight a takes from z: any integer near a z conserves, this is the nearest to the product.
-    template<class At, class V> auto share(At& at, V z, T weight) const -> V { return at.round(weight * at.real(z)); }
+    template<class At, class V> RUBATO_HOST_DEVICE auto share(At& at, V z, T weight) const -> V { return at.round(weight * at.real(z)); }
     /// What stays of z after all shares were taken.
-    template<class V> auto kept(V z, T, V pushed) const -> V { return backend::wrap_sub(z, pushed); }
+    template<class V> RUBATO_HOST_DEVICE auto kept(V z, T, V pushed) const -> V { return backend::wrap_sub(z, pushed); }
     /// z as the step uses it.
-    template<class At, class V> auto direction(At& at, V z) const { return quantum * at.real(z); }
+    template<class At, class V> RUBATO_HOST_DEVICE auto direction(At& at, V z) const { return quantum * at.real(z); }
     /// Reports the magnitude of a value to the sweep's caller (see backend::magnitude_bits).
-    template<class At, class V> void watch(At& at, V z) const { at.raise(backend::magnitude_bits(z)); }
+    template<class At, class V> RUBATO_HOST_DEVICE void watch(At& at, V z) const { at.raise(backend::magnitude_bits(z)); }
   };
   template<class T>
   [[nodiscard]] auto arithmetic_for(std::size_t block) const -> arithmetic<T> {

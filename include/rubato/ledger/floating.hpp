@@ -9,6 +9,7 @@
 
 #include <rubato/backend/lanes.hpp>
 #include <rubato/core/blocks.hpp>
+#include <rubato/core/host_device.hpp>
 
 namespace rubato::ledger {
 
@@ -24,13 +25,14 @@ struct floating {
   /// The arithmetic of one range of blocks; see fixed_point::arithmetic for the meaning of the members.
   template<class T>
   struct arithmetic {
-    template<class At, class V> auto quantise(At&, V g) const -> V { return g; }
-    template<class V> auto add(V a, V b) const -> V { return a + b; }
-    template<class V> auto sub(V a, V b) const -> V { return a - b; }
-    template<class At, class V> auto share(At&, V z, T weight) const -> V { return weight * z; }
-    template<class V> auto kept(V z, T self_weight, V) const -> V { return self_weight * z; }
-    template<class At, class V> auto direction(At&, V z) const -> V { return z; }
-    template<class At, class V> void watch(At&, V) const {}
+    static constexpr bool raises = false;  // see backend::may_raise
+    template<class At, class V> RUBATO_HOST_DEVICE auto quantise(At&, V g) const -> V { return g; }
+    template<class V> RUBATO_HOST_DEVICE auto add(V a, V b) const -> V { return a + b; }
+    template<class V> RUBATO_HOST_DEVICE auto sub(V a, V b) const -> V { return a - b; }
+    template<class At, class V> RUBATO_HOST_DEVICE auto share(At&, V z, T weight) const -> V { return weight * z; }
+    template<class V> RUBATO_HOST_DEVICE auto kept(V z, T self_weight, V) const -> V { return self_weight * z; }
+    template<class At, class V> RUBATO_HOST_DEVICE auto direction(At&, V z) const -> V { return z; }
+    template<class At, class V> RUBATO_HOST_DEVICE void watch(At&, V) const {}
   };
   template<class T>
   [[nodiscard]] auto arithmetic_for(std::size_t) const -> arithmetic<T> { return {}; }

@@ -46,24 +46,38 @@ class any_oracle {
   template<class Backend, class Problem>
   struct model final : base {
     using scalar = typename Backend::scalar;
+    static constexpr bool staged = backend::has_host_twin<Backend> && !reads_device_memory<Problem>;
     model(Backend b, Problem p) : backend{std::move(b)}, problem{std::move(p)} {}
 
+    /// Backends are handles; each call has its own. A problem for the host gets the twin of a device's backend.
+    auto worker() const {
+      if constexpr (staged) return backend.host_twin();
+      else return backend;
+    }
+    /// A body where the problem can read it.
+    auto readable(shared_buffer const& body) const -> shared_buffer {
+      if constexpr (staged) return body.on_host();
+      else return backend.pool().bring_in(body);
+    }
+
     auto evaluate(gradient_request const& request) const -> gradient override {
-      auto local = backend;  // backends are handles; each call has its own
+      auto local = worker();
       auto g = local.template allocate<scalar>(request.point.size());
-      auto const x = request.point.template view<scalar>();
+      auto const point = readable(request.point);
+      auto const x = point.template view<scalar>();
       auto const loss = static_cast<double>(problem.gradient(local, x, request.sample, g.view()));
-      return {request.id, std::move(g).publish(), loss, {}};
+      return {request.id, backend.pool().bring_in(std::move(g).publish()), loss, {}};
     }
 
     auto score_mean(std::span<shared_buffer const> models) const -> score override {
-      auto local = backend;
+      auto local = worker();
       auto const n = problem.dimension();
       auto mean = local.template allocate<scalar>(n);
       local.sweep({0, n}, backend::zero_kernel<scalar>{mean.data()});
       auto const share = scalar{1} / static_cast<scalar>(models.size());
       for (auto const& each : models) {
-        local.sweep({0, n}, backend::add_kernel<scalar>{each.template view<scalar>().data(), mean.data(), share});
+        auto const x = readable(each);
+        local.sweep({0, n}, backend::add_kernel<scalar>{x.template view<scalar>().data(), mean.data(), share});
       }
       auto const x = std::as_const(mean).view();
       score s;

@@ -41,6 +41,11 @@ consteval auto check_problem() -> bool {
   return true;
 }
 
+/// Says `static constexpr bool reads_device_memory = true`: gradient and its kin work on vectors wherever the backend
+/// keeps them. All other problems are given vectors that the host can read, copied where the backend's are elsewhere.
+template<class P>
+concept reads_device_memory = requires { requires P::reads_device_memory; };
+
 /// loss(b, x): F(x), exactly, over all data of all nodes. Drivers use it for metrics only, never for training.
 template<class P, class Backend>
 concept has_loss = requires(P const& p, Backend& b, std::span<typename Backend::scalar const> x) {

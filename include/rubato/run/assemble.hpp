@@ -94,8 +94,8 @@ namespace detail {
 template<class Backend, class Problem>
 auto first_model(Backend& backend, Problem const& problem) -> shared_buffer {
   using scalar = typename Backend::scalar;
-  auto x = backend.template allocate<scalar>(problem.dimension());
   if constexpr (requires { problem.initial(); }) {
+    auto x = backend.pool().host_side().template allocate<scalar>(problem.dimension());
     static_assert(std::convertible_to<decltype(problem.initial()), std::vector<scalar>>,
                   "a problem's initial() gives a std::vector of the backend's scalar type");
     std::vector<scalar> const values = problem.initial();
@@ -104,10 +104,12 @@ auto first_model(Backend& backend, Problem const& problem) -> shared_buffer {
                          " values, its dimension is " + std::to_string(x.size())};
     }
     std::copy(values.begin(), values.end(), x.data());
+    return backend.pool().bring_in(std::move(x).publish());
   } else {
+    auto x = backend.template allocate<scalar>(problem.dimension());
     backend.sweep({0, x.size()}, backend::zero_kernel<scalar>{x.data()});
+    return std::move(x).publish();
   }
-  return std::move(x).publish();
 }
 
 /// The largest |g_i(x0)| of each block over all nodes, with the very samples that the nodes will draw first.
@@ -118,7 +120,8 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
   std::vector<double> largest(blocks.blocks(), 0.0);
   for (std::size_t i = 0; i < peers; ++i) {
     auto const g = oracle.evaluate({ticket{}, x0, {seed, to_node(i), 0}});
-    auto const values = g.value.template view<T>();
+    auto const body = g.value.on_host();
+    auto const values = body.template view<T>();
     for (std::size_t b = 0; b < blocks.blocks(); ++b) {
       auto const r = blocks.values_of({b, b + 1});
       for (auto const v : values.subspan(r.begin, r.size())) {

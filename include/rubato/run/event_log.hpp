@@ -61,7 +61,7 @@ class byte_writer {
     return *this;
   }
   auto put(shared_buffer const& body) -> byte_writer& {
-    return put(static_cast<std::uint8_t>(body.kind())).put(body.bytes());
+    return put(static_cast<std::uint8_t>(body.kind())).put(body.on_host().bytes());
   }
 
  private:
@@ -199,7 +199,7 @@ class outbox_digest {
     for (auto const& [known, value] : seen_) {
       if (known == b) return value;
     }
-    auto const value = digest{}.add(static_cast<std::uint64_t>(b.kind())).add(b.bytes()).value();
+    auto const value = digest{}.add(static_cast<std::uint64_t>(b.kind())).add(b.on_host().bytes()).value();
     seen_.emplace_back(b, value);
     return value;
   }

@@ -34,7 +34,7 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
 }
 }  // namespace detail
 
-/// sqrt( (1/n) sum_i |x_i - mean x|^2 ). Models are on the host.
+/// sqrt( (1/n) sum_i |x_i - mean x|^2 ). Models are on the host (shared_buffer::on_host).
 [[nodiscard]] inline auto consensus_distance(std::span<shared_buffer const> models) -> double {
   if (models.empty()) return 0;
   std::vector<double> mean(models[0].size(), 0.0), x;
@@ -107,12 +107,14 @@ class metrics {
 
   /// The part that needs the models only.
   [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const -> measurement {
-    auto const s = oracle_.score_mean(models);
+    std::vector<shared_buffer> here;
+    for (auto const& each : models) here.push_back(each.on_host());
+    auto const s = oracle_.score_mean(here);
     measurement m;
     m.at = at;
     m.loss = s.loss;
     m.accuracy = s.accuracy;
-    m.consensus_distance = consensus_distance(models);
+    m.consensus_distance = consensus_distance(here);
     return m;
   }
 
@@ -153,7 +155,7 @@ inline void collect_nodes(std::span<any_node const> nodes, range measured, run_r
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     auto const s = nodes[i].statistics();
     result.nodes.push_back({to_node(i), s.iterations, s.gradients, s.dropped});
-    if (i >= measured.begin && i < measured.end) result.models.push_back(nodes[i].estimate());
+    if (i >= measured.begin && i < measured.end) result.models.push_back(nodes[i].estimate().on_host());
     for (auto const& in : s.edges) {
       auto* const e = edges.find(in.peer, to_node(i), in.lane);
       if (e == nullptr) continue;

@@ -91,7 +91,7 @@ struct run_result {
   std::vector<measurement> history;
   std::vector<node_report> nodes;
   std::vector<edge_report> edges;
-  std::vector<shared_buffer> models;  ///< final estimate of each measured node (run/assemble.hpp); shared, not copied
+  std::vector<shared_buffer> models;  ///< final estimate of each measured node (run/assemble.hpp); on the host
 };
 
 }  // namespace rubato

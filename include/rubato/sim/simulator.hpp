@@ -455,7 +455,8 @@ inline void simulator::schedule_arrival(nanoseconds at, packet const& p, std::si
     auto const range_of_blocks = whole ? range{0, who_.blocks.blocks()} : range{block, block + 1};
     auto const r = whole ? range{0, p.body.size()} : who_.blocks.values_of(range_of_blocks);
     auto const width = bytes_of(p.body.kind());
-    wire::encode(p, range_of_blocks, p.body.bytes().subspan(r.begin * width, r.size() * width), c.frame);
+    auto const body = p.body.on_host();
+    wire::encode(p, range_of_blocks, body.bytes().subspan(r.begin * width, r.size() * width), c.frame);
     c.p.body = {};
   }
   queue_.push({at.count(), 0, static_cast<std::uint32_t>(p.to), parcels_.put(std::move(c)), event_kind::arrival});
@@ -487,8 +488,9 @@ inline void simulator::arrive(event const& e) {
 inline auto simulator::block_body(packet const& p, std::size_t block) -> shared_buffer {
   auto const r = who_.blocks.values_of({block, block + 1});
   auto const width = bytes_of(p.body.kind());
+  auto const body = p.body.on_host();
   std::vector<std::byte> frame;
-  wire::encode(p, {block, block + 1}, p.body.bytes().subspan(r.begin * width, r.size() * width), frame);
+  wire::encode(p, {block, block + 1}, body.bytes().subspan(r.begin * width, r.size() * width), frame);
   wire::frame_view f;
   static_cast<void>(wire::decode(frame, f));
   return wire::copy_body(f, who_.pool);

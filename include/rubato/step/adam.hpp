@@ -10,6 +10,7 @@
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/errors.hpp>
+#include <rubato/core/host_device.hpp>
 
 namespace rubato::step {
 
@@ -57,7 +58,7 @@ class adam {
         return later;
       }
       template<class At, class V>
-      auto operator()(At& at, V x, V direction) const -> V {
+      RUBATO_HOST_DEVICE auto operator()(At& at, V x, V direction) const -> V {
         auto const m = beta1 * at.load(mean) + share1 * direction;
         auto const v = beta2 * at.load(square) + share2 * (direction * direction);
         at.store(mean, m);

@@ -12,6 +12,7 @@
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/errors.hpp>
+#include <rubato/core/host_device.hpp>
 
 namespace rubato::step {
 
@@ -41,7 +42,7 @@ class momentum {
       [[nodiscard]] static constexpr auto bytes_per_value() -> std::size_t { return 2 * sizeof(scalar); }
       [[nodiscard]] auto from(std::size_t begin) const -> rule { return {gamma, beta, sum + begin, looks_ahead}; }
       template<class At, class V>
-      auto operator()(At& at, V x, V direction) const -> V {
+      RUBATO_HOST_DEVICE auto operator()(At& at, V x, V direction) const -> V {
         auto const m = beta * at.load(sum) + direction;
         at.store(sum, m);
         return looks_ahead ? x - gamma * (direction + beta * m) : x - gamma * m;

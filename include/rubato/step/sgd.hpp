@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include <rubato/core/host_device.hpp>
+
 namespace rubato::step {
 
 /// Policy. A step policy is a value of hyper-parameters; its arrays live in state<Backend>, made when the size is known.
@@ -23,7 +25,7 @@ struct sgd {
       [[nodiscard]] static constexpr auto bytes_per_value() -> std::size_t { return 0; }
       [[nodiscard]] auto from(std::size_t) const -> rule { return *this; }
       template<class At, class V>
-      auto operator()(At&, V x, V direction) const -> V {
+      RUBATO_HOST_DEVICE auto operator()(At&, V x, V direction) const -> V {
         return x - gamma * direction;
       }
     };

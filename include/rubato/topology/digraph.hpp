@@ -23,6 +23,7 @@ struct edge {
   node_id from{};
   node_id to{};
   friend auto operator<=>(edge const&, edge const&) = default;
+  friend auto operator==(edge const&, edge const&) -> bool = default;  // implied by the former, but nvcc forgets it
 };
 
 namespace detail {

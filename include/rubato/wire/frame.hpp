@@ -106,20 +106,21 @@ inline auto decode(std::span<std::byte const> bytes, frame_view& out) -> std::op
   return std::nullopt;
 }
 
-/// The body of a frame as a new vector of the pool: one copy.
+/// The body of a frame as a new vector of the pool: one copy, and another to memory that the host cannot write.
 inline auto copy_body(frame_view const& f, buffer_pool& pool) -> shared_buffer {
+  auto here = pool.host_side();
   auto const fill = [&](auto buffer) {
     if (!f.body.empty()) std::memcpy(static_cast<void*>(buffer.data()), f.body.data(), f.body.size());
-    return std::move(buffer).publish();
+    return pool.bring_in(std::move(buffer).publish());
   };
   auto const n = bytes_of(f.kind) == 0 ? 0 : f.body.size() / bytes_of(f.kind);
   switch (f.kind) {
-    case element::f32: return fill(pool.allocate<float>(n));
-    case element::f64: return fill(pool.allocate<double>(n));
-    case element::i32: return fill(pool.allocate<std::int32_t>(n));
-    case element::i64: return fill(pool.allocate<std::int64_t>(n));
-    case element::u16: return fill(pool.allocate<std::uint16_t>(n));
-    case element::u8: return fill(pool.allocate<std::byte>(n));
+    case element::f32: return fill(here.allocate<float>(n));
+    case element::f64: return fill(here.allocate<double>(n));
+    case element::i32: return fill(here.allocate<std::int32_t>(n));
+    case element::i64: return fill(here.allocate<std::int64_t>(n));
+    case element::u16: return fill(here.allocate<std::uint16_t>(n));
+    case element::u8: return fill(here.allocate<std::byte>(n));
     case element::none: break;
   }
   return {};

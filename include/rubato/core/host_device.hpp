@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+// Marks functions that kernels call, so that a device compiler builds them for the device too; nothing elsewhere.
+#pragma once
+
+#if defined(__CUDACC__)
+#define RUBATO_HOST_DEVICE __host__ __device__
+#else
+#define RUBATO_HOST_DEVICE
+#endif

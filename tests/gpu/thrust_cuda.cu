@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+// The device backend against the reference: kernels index by index, sums, products, copies in and out, and whole runs of
+// r_fast in every way that packets are carried. Ends with 77 and `skipped: no device` where there is none to run on.
+#include <rubato/backend/thrust.hpp>
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/backend/host.hpp>
+#include <rubato/core/random.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/run/threads.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/topology/builders.hpp>
+
+namespace {
+
+using namespace rubato;
+using namespace std::chrono_literals;
+template<class T>
+using device = backend::thrust<T, backend::system::cuda>;
+static_assert(backend::array_backend<device<float>> && backend::array_backend<device<double>>);
+static_assert(backend::has_host_twin<device<float>> && !backend::has_host_twin<backend::host<float>>);
+
+int broken = 0, held = 0;
+void check(bool holds, std::string const& sentence) {
+  ++(holds ? held : broken);
+  if (!holds) std::printf("does not hold: %s\n", sentence.c_str());
+}
+
+/// One of everything that lanes can do, with nothing that a compiler may contract; raises, or says that it never does.
+template<bool Raises>
+struct everything {
+  static constexpr bool raises = Raises;
+  float const* x;
+  std::int32_t* units;
+  float* y;
+  double* wide;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto const v = at.load(x);
+    auto const sum = backend::wrap_sub(backend::wrap_add(at.load(units), at.round(1000.0F * v)), at.same(std::int32_t{7}));
+    at.store(units, sum);
+    at.stream(y, 0.75F * (v / at.same(3.0F) - at.real(sum)));
+    at.store(wide, at.template cast<double>(v) + at.template cast<double>(sum));
+    if constexpr (raises) at.raise(backend::magnitude_bits(sum));
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 24; }
+};
+
+template<class U>
+auto random_values(std::size_t n, std::uint64_t seed) -> std::vector<U> {
+  random_stream draw{seed};
+  std::vector<U> v(n);
+  for (auto& each : v) each = static_cast<U>(1000 * draw.normal()) / U(std::is_integral_v<U> ? 1 : 1000);
+  return v;
+}
+
+template<class Backend, class U>
+auto brought_in(Backend& b, std::vector<U> const& values) -> shared_buffer {
+  auto here = b.pool().host_side().template allocate<U>(values.size());
+  std::copy(values.begin(), values.end(), here.data());
+  return b.pool().bring_in(std::move(here).publish());
+}
+
+/// Units, y, wide and the bits after one sweep over r; outputs begin poisoned.
+template<bool Raises, class Backend>
+auto swept(Backend b, std::size_t n, range r) -> std::vector<double> {
+  auto const x = brought_in(b, random_values<float>(n, 3));
+  auto const before = brought_in(b, random_values<std::int32_t>(n, 4));
+  auto const poison = brought_in(b, std::vector<float>(n, -7.0F));
+  auto const wide_poison = brought_in(b, std::vector<double>(n, -7.0));
+  auto units = backend::copied(b, before.template view<std::int32_t>().data(), n);
+  auto y = backend::copied(b, poison.template view<float>().data(), n);
+  auto wide = backend::copied(b, wide_poison.template view<double>().data(), n);
+  auto const bits = b.sweep(r, everything<Raises>{x.template view<float>().data(), units.data(), y.data(), wide.data()});
+  std::vector<double> all{static_cast<double>(bits)};
+  auto const append = [&](auto const& values) { all.insert(all.end(), values.begin(), values.end()); };
+  append(b.pool().values(static_cast<std::int32_t const*>(units.data()), n));
+  append(b.pool().values(static_cast<float const*>(y.data()), n));
+  append(b.pool().values(static_cast<double const*>(wide.data()), n));
+  return all;
+}
+
+void sweeps_agree() {
+  for (auto const n : {std::size_t{1}, std::size_t{31}, std::size_t{203}, std::size_t{4099}, std::size_t{1'000'003}}) {
+    for (auto const begin : {std::size_t{0}, std::size_t{17}}) {
+      if (begin > n) continue;
+      auto const where = ", n " + std::to_string(n) + " from " + std::to_string(begin);
+      check(swept<true>(device<float>{}, n, {begin, n}) == swept<true>(backend::host<float>{}, n, {begin, n}),
+            "a kernel that raises computes the same bits" + where);
+      check(swept<false>(device<float>{}, n, {begin, n}) == swept<false>(backend::host<float>{}, n, {begin, n}),
+            "a kernel that never raises computes the same bits" + where);
+    }
+  }
+  device<float> b;
+  check(b.sweep({5, 5}, backend::zero_kernel<float>{nullptr}) == 0, "a sweep over nothing does nothing");
+}
+
+template<class T>
+struct rounding {
+  T const* x;
+  std::int32_t* y;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    at.store(y, at.round(at.load(x)));
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 + sizeof(T); }
+};
+
+template<class T>
+void rounding_agrees() {
+  std::vector<T> values;
+  for (auto const v : {0.5, 1.5, 2.5, -0.5, -1.5, 0.49, 1e20, -1e20, 7.0, std::nan("")}) values.push_back(static_cast<T>(v));
+  constexpr auto least = std::numeric_limits<std::int32_t>::min();
+  device<T> b;
+  auto const x = brought_in(b, values);
+  auto y = b.template allocate<std::int32_t>(values.size());
+  b.sweep({0, values.size()}, rounding<T>{x.template view<T>().data(), y.data()});
+  check(b.pool().values(static_cast<std::int32_t const*>(y.data()), values.size()) ==
+            std::vector<std::int32_t>{0, 2, 2, 0, -2, 0, least, least, 7, least},
+        "rounding goes to the nearest, ties to even, and what is no 32-bit integer to the least one");
+}
+
+void sums_and_products_agree() {
+  device<double> b;
+  backend::host<double> reference;
+  auto const x = random_values<double>(100'003, 5), y = random_values<double>(100'003, 6);
+  auto const there = brought_in(b, x), other = brought_in(b, y);
+  auto const* p = there.view<double>().data();
+  auto const* q = other.view<double>().data();
+  auto const wanted = reference.dot(x.data(), y.data(), x.size());
+  check(std::abs(b.dot(p, q, x.size()) - wanted) < 1e-9 * static_cast<double>(x.size()), "a dot product agrees");
+  check(b.dot(p, q, x.size()) == b.dot(p, q, x.size()), "a dot product has the same bits each time");
+  check(b.dot(p, q, 0) == 0.0, "a dot product of nothing is zero");
+  for (auto const ta : {backend::transposed::no, backend::transposed::yes}) {
+    for (auto const tb : {backend::transposed::no, backend::transposed::yes}) {
+      backend::product_shape const shape{67, 35, 270, ta, tb};
+      auto expected = std::vector<double>(67 * 35, 1.0);
+      auto const ones = brought_in(b, expected);
+      auto c = backend::copied(b, ones.view<double>().data(), expected.size());
+      reference.multiply(shape, 1.5, x.data(), y.data(), -0.5, expected.data());
+      b.multiply(shape, 1.5, p, q, -0.5, c.data());
+      auto const found = b.pool().values(static_cast<double const*>(c.data()), expected.size());
+      auto worst = 0.0;
+      for (std::size_t k = 0; k < found.size(); ++k) worst = std::fmax(worst, std::abs(found[k] - expected[k]));
+      check(worst < 1e-10, "a matrix product agrees");
+    }
+  }
+}
+
+void bodies_go_and_come() {
+  device<float> b;
+  auto const values = random_values<float>(5003, 8);
+  auto const there = brought_in(b, values);
+  check(!there.is_on_host() && there.on_host().is_on_host(), "a body of the device is no body of the host");
+  auto const back = there.on_host();
+  check(std::memcmp(back.bytes().data(), values.data(), back.size_bytes()) == 0, "a body comes back as it went");
+  check(b.pool().bring_in(there) == there, "what is on the device stays where it is");
+}
+
+void a_device_that_is_not_there_is_named() {
+  try {
+    device<float> const b{1000};
+    check(false, "a device that is not there is refused");
+  } catch (config_error const& e) {
+    check(std::string{e.what()}.find("1000") != std::string::npos, "the refusal names the device");
+  }
+}
+
+template<class Node>
+auto finish(sim::scenario const& scenario, double& residual) -> std::vector<double> {
+  typename Node::options options{};
+  options.step = 0.1;
+  options.block_values = 64;
+  auto const q = problem::quadratic::random(5, 203, 12, {.spread = 1, .condition = 5, .noise = 0});
+  auto const result = simulate(assemble<Node>(topology::exponential(5), q, options), scenario, {.time = 500ms});
+  std::vector<double> all, one;
+  for (auto const& model : result.models) {
+    rubato::detail::widen(model, one);
+    all.insert(all.end(), one.begin(), one.end());
+  }
+  residual = result.history.back().tracking_residual;
+  return all;
+}
+
+template<template<class> class Node, class T>
+void runs_agree(std::string const& name, double tolerance) {
+  for (auto const carried : {sim::frames::by_reference, sim::frames::encoded}) {
+    for (auto const split : {sim::delivery::whole, sim::delivery::blocks}) {
+      sim::scenario const scenario{.compute = sim::fixed(10ms).slow(2, 2.0), .link = {.latency = 1ms, .loss = 0.1},
+                                   .carried = carried, .split = split, .seed = 4};
+      auto expected_residual = 0.0, residual = 0.0;
+      auto const expected = finish<Node<backend::host<T>>>(scenario, expected_residual);
+      auto const found = finish<Node<device<T>>>(scenario, residual);
+      auto worst = 0.0;
+      for (std::size_t k = 0; k < found.size(); ++k) worst = std::fmax(worst, std::abs(found[k] - expected[k]));
+      check(found.size() == expected.size() && std::abs(expected[0]) > 1e-3 && worst < tolerance,
+            name + " ends where the reference does (" + std::to_string(worst) + " away)");
+      check(std::is_same_v<T, double> || residual == 0.0, name + ": the fixed-point ledger conserves exactly");
+    }
+  }
+}
+
+template<class B> using tracking = r_fast<B>;
+template<class B> using averaging = d_psgd<B>;
+template<class B> using ring = ring_allreduce_sgd<B>;
+template<class B> using server = m_synchronous_sgd<B>;
+
+void threads_share_a_device() {
+  using node = r_fast<device<float>>;
+  auto const q = problem::quadratic::random(4, 1000, 11);
+  auto const result = run_threads(assemble<node>(topology::directed_ring(4), q, {.step = 0.1}),
+                                  {.compute = sim::fixed(200us), .link = {.loss = 0.1}},
+                                  {.time = 60s, .target_loss = q.minimum() + 1e-4});
+  check(result.history.back().loss <= q.minimum() + 1e-4, "nodes on threads of their own come to the target");
+  check(result.history.back().tracking_residual == 0.0, "and conserve exactly");
+}
+
+}  // namespace
+
+int main() {
+  try {
+    device<float> const probe;
+  } catch (config_error const& e) {
+    std::printf("skipped: no device (%s)\n", e.what());
+    return 77;
+  }
+  sweeps_agree();
+  rounding_agrees<float>();
+  rounding_agrees<double>();
+  sums_and_products_agree();
+  bodies_go_and_come();
+  a_device_that_is_not_there_is_named();
+  runs_agree<tracking, double>("r_fast in double", 1e-11);
+  runs_agree<tracking, float>("r_fast in float", 1e-4);
+  runs_agree<averaging, double>("d_psgd", 1e-11);
+  runs_agree<ring, double>("ring_allreduce_sgd", 1e-11);
+  runs_agree<server, double>("m_synchronous_sgd", 1e-11);
+  threads_share_a_device();
+  std::printf("%d checks held, %d did not\n", held, broken);
+  return broken == 0 && held > 0 ? 0 : 1;
+}

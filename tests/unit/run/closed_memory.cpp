@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+// Vectors that the host cannot read change nothing: bodies, tables and audits go through the pool's copies, everywhere.
+#include <rubato/core/shared_buffer.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/topology/builders.hpp>
+
+#include "support/catch.hpp"
+#include "support/closed_backend.hpp"
+
+namespace {
+
+using namespace rubato;
+using namespace std::chrono_literals;
+using closed = test::closed_backend<double>;
+static_assert(backend::array_backend<closed> && backend::has_host_twin<closed>);
+static_assert(!backend::has_host_twin<backend::host<double>>);
+
+TEST_CASE("a body that the host cannot read is copied to where it can, and back, and a readable one stays itself") {
+  closed b;
+  auto here = b.pool().host_side().allocate<std::int32_t>(1000);
+  for (std::size_t i = 0; i < here.size(); ++i) here.data()[i] = static_cast<std::int32_t>(3 * i);
+  auto const body = std::move(here).publish();
+  auto const there = b.pool().bring_in(body);
+  CHECK(body.on_host() == body);
+  CHECK_FALSE(there.is_on_host());
+  CHECK(b.pool().bring_in(there) == there);
+  auto const back = there.on_host();
+  REQUIRE(back.view<std::int32_t>().size() == 1000);
+  CHECK(back.view<std::int32_t>()[999] == 2997);
+  CHECK(b.pool().values(there.view<std::int32_t>().data() + 5, 2) == std::vector<std::int32_t>{15, 18});
+  CHECK(shared_buffer{}.on_host() == shared_buffer{});
+  buffer_pool plain;
+  CHECK(plain.bring_in(body) == body);
+  CHECK(plain.bring_in(there).view<std::int32_t>()[1] == 3);
+  CHECK(plain.values(static_cast<float const*>(nullptr), 3).empty());
+}
+
+/// Starts away from zero, through the host.
+struct begun : problem::quadratic {
+  using problem::quadratic::quadratic;
+  explicit begun(problem::quadratic q) : problem::quadratic{std::move(q)} {}
+  [[nodiscard]] auto initial() const -> std::vector<double> { return std::vector<double>(dimension(), 0.5); }
+};
+
+struct trace {
+  std::vector<double> values;
+  friend auto operator==(trace const&, trace const&) -> bool = default;
+};
+
+template<class Node, class Problem>
+auto run(Problem const& q, sim::scenario const& scenario) -> trace {
+  typename Node::options options{};
+  options.step = 0.1;
+  options.block_values = 64;
+  auto const result = simulate<Node>(topology::exponential(5), q, options, scenario, {.time = 150ms});
+  trace t;
+  std::vector<double> one;
+  for (auto const& model : result.models) {
+    rubato::detail::widen(model, one);
+    t.values.insert(t.values.end(), one.begin(), one.end());
+  }
+  for (auto const& look : result.history) {
+    t.values.insert(t.values.end(), {look.loss, look.consensus_distance, look.tracking_residual});
+  }
+  return t;
+}
+
+template<template<class> class Node, class T>
+void compare(sim::frames carried, sim::delivery split) {
+  auto const q = problem::quadratic::random(5, 203, 12, {.spread = 1, .condition = 5, .noise = 0});
+  sim::scenario const scenario{.compute = sim::fixed(10ms).slow(2, 2.0), .link = {.latency = 1ms, .loss = 0.1},
+                               .carried = carried, .split = split, .seed = 4, .measure_every = 30ms};
+  auto const expected = run<Node<backend::host<T>>>(q, scenario);
+  CHECK(run<Node<test::closed_backend<T>>>(q, scenario) == expected);
+  if constexpr (std::is_same_v<T, double>) {
+    CHECK(run<Node<closed>>(begun{q}, scenario) == run<Node<backend::host<double>>>(begun{q}, scenario));
+  }
+}
+
+template<class B> using tracking = r_fast<B>;
+template<class B> using averaging = d_psgd<B>;
+template<class B> using ring = ring_allreduce_sgd<B>;
+template<class B> using server = m_synchronous_sgd<B>;
+
+TEST_CASE("runs on vectors that the host cannot read are those on plain vectors, however packets are carried") {
+  for (auto const carried : {sim::frames::by_reference, sim::frames::encoded}) {
+    for (auto const split : {sim::delivery::whole, sim::delivery::blocks}) {
+      compare<tracking, float>(carried, split);
+      compare<tracking, double>(carried, split);
+    }
+    compare<averaging, double>(carried, sim::delivery::whole);
+    compare<ring, double>(carried, sim::delivery::whole);
+    compare<server, double>(carried, sim::delivery::whole);
+  }
+}
+
+TEST_CASE("a ledger that leaves its range says so with the same sentence") {
+  auto const sentence_of = []<class Backend>(Backend) -> std::string {
+    typename r_fast<Backend>::options options{};
+    options.ledger.exponents = {28};
+    try {
+      simulate<r_fast<Backend>>(topology::ring(4), problem::quadratic::random(4, 70, 3, {.spread = 5}), options, {},
+                                {.time = 1s});
+    } catch (run_error const& e) {
+      return e.what();
+    }
+    return "";
+  };
+  auto const expected = sentence_of(backend::host<float>{});
+  CHECK(expected.find("range is exceeded") != std::string::npos);
+  CHECK(sentence_of(test::closed_backend<float>{}) == expected);
+}
+
+}  // namespace
