@@ -31,8 +31,8 @@ struct algorithm_entry {
 
 namespace detail {
 
-template<class Node>
-auto assemble_as(topology::pair const& network, race_problem const& problem, race_step const& s) -> assembly {
+template<class Node, class Problem = race_problem>
+auto assemble_as(topology::pair const& network, Problem const& problem, race_step const& s) -> assembly {
   typename Node::options o;
   o.step = s.step;
   o.seed = s.seed;

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <rubato/wire/frame.hpp>
@@ -46,6 +47,37 @@ void read_hello(std::span<std::byte const> bytes) {
   require(std::ranges::equal(wire::encode_hello(*who, text), bytes), "a hello is not what encoding makes of it");
 }
 
+/// A good frame and a good hello, from which inputs start in earnest: from nothing, a fuzzer rarely finds the magic.
+auto good_frame() -> std::vector<std::byte> {
+  buffer_pool pool;
+  auto body = pool.allocate<float>(4);
+  for (std::size_t i = 0; i < 4; ++i) body.data()[i] = 0.5F * static_cast<float>(i);
+  packet p;
+  p.number = iteration{1};
+  p.extra.set(scalar_slot::loss, 1.0);
+  p.body = std::move(body).publish();
+  std::vector<std::byte> bytes;
+  wire::encode(p, wire::uncut(p, block_partition{4}), bytes);
+  return bytes;
+}
+auto good_hello() -> std::vector<std::byte> {
+  wire::agreement agreed;
+  agreed.add("seed", 1);
+  return wire::encode_hello({agreed.id(), node_id{1}, node_id{2}, 3, 4, 0, 0}, agreed.text());
+}
+
+/// Pairs of input bytes are a place and what is changed there; the first one cuts or lengthens.
+auto changed(std::vector<std::byte> bytes, std::span<std::byte const> how) -> std::vector<std::byte> {
+  if (how.empty()) return bytes;
+  auto const cut = std::to_integer<std::size_t>(how[0]);
+  if (cut < 64) bytes.resize(bytes.size() > cut ? bytes.size() - cut : 0);
+  if (cut > 250) bytes.resize(bytes.size() + cut - 250);
+  for (std::size_t i = 1; i + 1 < how.size() && !bytes.empty(); i += 2) {
+    bytes[std::to_integer<std::size_t>(how[i]) % bytes.size()] ^= how[i + 1];
+  }
+  return bytes;
+}
+
 }  // namespace
 
 extern "C" auto LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) -> int {
@@ -53,5 +85,9 @@ extern "C" auto LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t siz
   read_frame(bytes, {});
   read_frame(bytes, {7, &wire::crc32_of});
   read_hello(bytes);
+  static auto const frame = good_frame();
+  static auto const hello = good_hello();
+  read_frame(changed(frame, bytes), {});
+  read_hello(changed(hello, bytes));
   return 0;
 }

@@ -76,6 +76,9 @@ case $way in
     configure yes "components eigen and nlohmann_json" "0.1 COMPONENTS eigen nlohmann_json"
     configure no "component nlohmann_json, and no such library on the machine" "0.1 COMPONENTS nlohmann_json" \
       -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON
+    configure yes "components asio and zlib" "0.1 COMPONENTS asio zlib"
+    configure no "component asio, and no Boost on the machine" "0.1 COMPONENTS asio" -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON
+    configure no "component zlib, and no zlib on the machine" "0.1 COMPONENTS zlib" -DCMAKE_DISABLE_FIND_PACKAGE_ZLIB=ON
     configure no "a component that does not exist" "COMPONENTS abacus"
     configure no "a later major version" "99.0"
     ;;

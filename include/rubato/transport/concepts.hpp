@@ -3,6 +3,7 @@
 // never waits. A transport says what it gives (law 3), counts what it refuses, and gives every wait a deadline (law 8).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <concepts>
@@ -89,6 +90,7 @@ struct traffic {
   std::uint64_t lost = 0;       ///< thrown away here, on purpose or because nobody was there
   std::uint64_t delivered = 0;  ///< received and handed to the owner
   std::uint64_t skipped = 0;    ///< received, and replaced by a newer one before the owner polled
+  std::uint64_t late = 0;       ///< received after a newer one (udp); counted among the others too
 };
 
 /// What was turned away, by reason.
@@ -151,6 +153,13 @@ consteval auto check_endpoint() -> bool {
 }
 
 namespace detail {
+
+/// 0.08 s, 5.0 s
+inline auto seconds_text(std::chrono::nanoseconds d) -> std::string {
+  auto text = std::to_string(to_seconds(d));
+  text.erase(std::max(text.find_last_not_of('0'), text.find('.')) + 1);
+  return (text.back() == '.' ? text + "0" : text) + " s";
+}
 
 /// The counters of one channel and peer, made at first use.
 inline auto count_of(std::vector<traffic>& all, node_id peer, channel lane) -> traffic& {

@@ -400,23 +400,17 @@ class tcp {
     auto const c = p.link;
     if (slept) c->heard = now;
     if (now - c->heard > options_.silence) {
-      return lost(p, c, "it has been silent for " + seconds_text(options_.silence));
+      return lost(p, c, "it has been silent for " + detail::seconds_text(options_.silence));
     }
     if (!c->writing && p.goodbye == farewell::unsaid && now - c->spoke > options_.silence / 4) signal(p, 0);
   }
 
   void knock(peer_state& p, clock::time_point now) {
-    if (p.calling && now > p.calling->until) hang_up(p, "it did not answer within " + seconds_text(options_.greeting));
+    if (p.calling && now > p.calling->until) hang_up(p, "it did not answer within " + detail::seconds_text(options_.greeting));
     if (p.we_call && !p.calling && !p.left && !leaving_ && now >= p.call_again) call(p);
     if (now - begin_ > options_.arrival) {
-      tell_trouble(p, p.name() + " has not come within " + seconds_text(options_.arrival) + ": " + p.trouble);
+      tell_trouble(p, p.name() + " has not come within " + detail::seconds_text(options_.arrival) + ": " + p.trouble);
     }
-  }
-
-  static auto seconds_text(std::chrono::nanoseconds d) -> std::string {
-    auto text = std::to_string(to_seconds(d));
-    text.erase(std::max(text.find_last_not_of('0'), text.find('.')) + 1);
-    return (text.back() == '.' ? text + "0" : text) + " s";
   }
 
   identity me_;
