@@ -41,8 +41,8 @@ inline constexpr std::size_t non_blocking_minibatches = 4;
 
 namespace detail {
 
-template<class Node>
-auto assemble_as(topology::pair const& network, race_problem const& problem, race_step const& s) -> entrant {
+template<class Node, class Problem = race_problem>
+auto assemble_as(topology::pair const& network, Problem const& problem, race_step const& s) -> entrant {
   typename Node::options o;
   o.step = s.step;
   o.seed = s.seed;

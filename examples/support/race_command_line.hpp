@@ -29,6 +29,23 @@ inline void add_row(CLI::App& app, option_row const& row, race_options& options)
   option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
 }
 
+/// Parses, and says in one sentence what is wrong; false after --help.
+inline auto parsed(CLI::App& app, int argc, char const* const* argv) -> bool {
+  try {
+    app.parse(argc, argv);
+  } catch (CLI::CallForHelp const& help) {
+    app.exit(help);
+    return false;
+  } catch (CLI::ExtrasError const& e) {
+    auto const rest = app.remaining();
+    throw config_error{"unknown option '" + (rest.empty() ? std::string{e.what()} : rest.front()) + "': " +
+                       app.get_name() + " --help lists those there are"};
+  } catch (CLI::ParseError const& e) {
+    throw config_error{std::string{e.what()} + "; " + app.get_name() + " --help says what each option takes"};
+  }
+  return true;
+}
+
 }  // namespace detail
 
 /// Nothing after --help, which it has printed. Throws config_error with one sentence for whatever is wrong.
@@ -40,18 +57,7 @@ inline void add_row(CLI::App& app, option_row const& row, race_options& options)
   app.set_help_flag("--help,-h", "print this and end");
   for (auto const& row : option_rows()) detail::add_row(app, row, options);
   app.add_flag("--quiet", options.quiet, "no progress bar and no header");
-  try {
-    app.parse(argc, argv);
-  } catch (CLI::CallForHelp const& help) {
-    app.exit(help);
-    return std::nullopt;
-  } catch (CLI::ExtrasError const& e) {
-    auto const rest = app.remaining();
-    throw config_error{"unknown option '" + (rest.empty() ? std::string{e.what()} : rest.front()) +
-                       "': race --help lists those there are"};
-  } catch (CLI::ParseError const& e) {
-    throw config_error{std::string{e.what()} + "; race --help says what each option takes"};
-  }
+  if (!detail::parsed(app, argc, argv)) return std::nullopt;
   return options;
 }
 

@@ -19,7 +19,10 @@
 
 namespace rubato::examples {
 
-enum class race_driver : std::uint8_t { sim, threads };
+enum class race_driver : std::uint8_t { sim, threads, processes };
+constexpr auto name_of(race_driver d) -> char const* {
+  return d == race_driver::sim ? "sim" : d == race_driver::threads ? "threads" : "processes";
+}
 enum class data_split : std::uint8_t { iid, by_label };
 
 struct race_options {

@@ -71,7 +71,7 @@ inline auto steps_text(race_plan const& plan) -> std::string {
   auto slow = nlohmann::ordered_json::array();
   for (auto const& [node, factor] : *o.slow) slow.push_back({{"node", node}, {"factor", factor}});
   return {{"algorithms", o.algorithms},
-          {"driver", o.driver == race_driver::sim ? "sim" : "threads"},
+          {"driver", name_of(o.driver)},
           {"nodes", *o.nodes},
           {"topology", o.topology},
           {"split", o.split == data_split::iid ? "iid" : "by-label"},

@@ -35,9 +35,11 @@ awk -v root="$root/" '
     exempt["core/shared_buffer.hpp"] = 1            # its pool is freed across threads
     library["Eigen"] = "eigen"; library["thrust"] = "thrust"; library["cub"] = "thrust"; library["cuda"] = "thrust"; library["cuda_runtime_api.h"] = "thrust"
     library["boost"] = "tcp udp asio"; library["asio"] = "tcp udp asio"; library["openssl"] = "tcp udp asio"
+    library["zlib.h"] = "zlib"
     library["nlohmann"] = "nlohmann_json"
     library["mpi.h"] = "mpi"; library["omp.h"] = "openmp"; library["tbb"] = "tbb"
-    named = " eigen nlohmann_json thrust asio tcp udp mpi openmp tbb "
+    named = " eigen nlohmann_json thrust asio tcp udp mpi openmp tbb zlib "
+    kin["asio"] = kin["tcp"] = kin["udp"] = 1            # one library stands behind the three
   }
   function set_of(set, words,   list, k, count) { count = split(words, list, " "); for (k = 1; k <= count; ++k) set[list[k]] = 1 }
   function allow(folders, others,   a, b, i, j, n, m) {
@@ -74,7 +76,7 @@ awk -v root="$root/" '
   }
   function own(path,   other) {
     if (path == "version.hpp" || path == "fwd.hpp") return
-    if (index(named, " " stem(path) " ") && stem(path) != stem(file))
+    if (index(named, " " stem(path) " ") && stem(path) != stem(file) && !(stem(path) in kin && stem(file) in kin))
       say("<rubato/" path "> needs a third-party library; only the user includes it, or a file of the same name")
     if (folder == "top") return
     other = folder_of(path)

@@ -80,6 +80,9 @@ case $way in
       configure yes "component thrust" "0.1 COMPONENTS thrust"
       configure no "component thrust, and no Thrust where it is said to be" "0.1 COMPONENTS thrust" -DRUBATO_THRUST_ROOT=/nowhere
     fi
+    configure yes "components asio and zlib" "0.1 COMPONENTS asio zlib"
+    configure no "component asio, and no Boost on the machine" "0.1 COMPONENTS asio" -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON
+    configure no "component zlib, and no zlib on the machine" "0.1 COMPONENTS zlib" -DCMAKE_DISABLE_FIND_PACKAGE_ZLIB=ON
     configure no "a component that does not exist" "COMPONENTS abacus"
     configure no "a later major version" "99.0"
     ;;

@@ -4,11 +4,15 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <memory>
+#include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,8 +20,24 @@
 #include <rubato/core/node.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/problem/any_oracle.hpp>
+#include <rubato/wire/agreement.hpp>
 
 namespace rubato {
+
+namespace detail {
+
+/// The other ends of a node's edges, in either graph and direction; by id.
+inline auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<node_id> {
+  std::vector<node_id> all{n.pull_to};
+  all.insert(all.end(), n.push_from.begin(), n.push_from.end());
+  for (auto const& e : n.pull_from) all.push_back(e.peer);
+  for (auto const& e : n.push_to) all.push_back(e.peer);
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  return all;
+}
+
+}  // namespace detail
 
 /// Makes single nodes of a run once more, for a driver whose scenario restarts them.
 /// **Thread safety:** const calls may come from several threads at once.
@@ -52,16 +72,7 @@ class any_maker {
     auto make(std::size_t i, shared_buffer first) const -> any_node override {
       return Node{backend, plan, to_node(i), first ? std::move(first) : x0, options};
     }
-    auto neighbours(std::size_t i) const -> std::vector<node_id> override {
-      auto const& n = plan.nodes[i];
-      std::vector<node_id> all = n.pull_to;
-      all.insert(all.end(), n.push_from.begin(), n.push_from.end());
-      for (auto const& e : n.pull_from) all.push_back(e.peer);
-      for (auto const& e : n.push_to) all.push_back(e.peer);
-      std::sort(all.begin(), all.end());
-      all.erase(std::unique(all.begin(), all.end()), all.end());
-      return all;
-    }
+    auto neighbours(std::size_t i) const -> std::vector<node_id> override { return detail::neighbours_of(plan.nodes[i]); }
     typename Node::backend_type backend;
     mixing::plan plan;
     shared_buffer x0;
@@ -86,6 +97,8 @@ struct assembly {
 
   /// The nodes that are looked at and whose models a result holds.
   [[nodiscard]] auto measured() const -> range { return server_alone.empty() ? range{0, peers} : server_alone; }
+  std::vector<std::vector<node_id>> neighbours{};  ///< by node, with whom it exchanges messages; sorted
+  wire::agreement agreed{};  ///< what processes that run these nodes must have in common
 };
 
 namespace detail {
@@ -135,6 +148,59 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
   return largest;
 }
 
+inline auto hexadecimal(std::uint64_t v) -> std::string {
+  std::string text(16, '0');
+  for (auto at = text.rbegin(); at != text.rend(); ++at, v >>= 4) *at = "0123456789abcdef"[v & 15];
+  return text;
+}
+
+/// The shortest text that reads back as the same number.
+inline auto exact(double v) -> std::string {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, v).ptr};
+}
+
+inline auto text_of(element e) -> std::string_view {
+  switch (e) {
+    case element::f32: return "float32";
+    case element::f64: return "float64";
+    case element::i32: return "int32";
+    case element::i64: return "int64";
+    case element::u16: return "uint16";
+    case element::u8: return "bytes";
+    case element::none: break;
+  }
+  return "nothing";
+}
+
+/// Everything of a run that its processes could disagree about without noticing.
+template<class Node>
+auto agreement_of(assembly const& a, mixing::plan const& plan, typename Node::options const& o, shared_buffer const& x0)
+    -> wire::agreement {
+  wire::agreement all;
+  all.add("nodes", plan.nodes.size()).add("dimension", x0.size()).add("block values", a.blocks.block_values());
+  for (auto const& c : Node::channels()) {
+    all.add("channel " + std::string{name_of(c.lane)},
+            std::string{text_of(c.values)} + (c.kind == channel_kind::event ? ", every one counts" : ", newest counts"));
+  }
+  all.add("network", plan.summary);
+  auto weights = wire::hash_of("");
+  for (auto const& n : plan.nodes) {
+    for (auto const& e : n.pull_from) weights = wire::hash_of(std::to_string(to_index(e.peer)) + "<" + exact(e.weight), weights);
+    for (auto const& e : n.push_to) weights = wire::hash_of(std::to_string(to_index(e.peer)) + ">" + exact(e.weight), weights);
+    weights = wire::hash_of("|", weights);
+  }
+  all.add("weights (hash)", hexadecimal(weights)).add("step", exact(a.step)).add("raw step", exact(a.raw_step));
+  all.add("seed", o.seed).add("first model (hash)", hexadecimal(wire::hash_of(x0.on_host().bytes())));
+  if constexpr (requires { o.ledger.exponents.size(); }) {
+    std::string exponents;
+    for (auto const k : o.ledger.exponents) exponents += (exponents.empty() ? "" : " ") + std::to_string(k);
+    all.add("ledger exponents", exponents.size() <= 200 ? exponents : "hash " + hexadecimal(wire::hash_of(exponents)));
+  }
+  if constexpr (requires { { o.m } -> std::convertible_to<std::uint64_t>; }) all.add("m", o.m);
+  return all;
+}
+
 }  // namespace detail
 
 /// Builds all nodes of a run from a plan, for weights of one's own (mixing::tracking_plan and its kin make plans).
@@ -167,6 +233,8 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
     largest = detail::largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, options.seed});
   }
   Node::agree(options, a.blocks, largest, a.peers);
+  a.agreed = detail::agreement_of<Node>(a, plan, options, x0);
+  for (auto const& n : plan.nodes) a.neighbours.push_back(detail::neighbours_of(n));
   a.nodes.reserve(plan.nodes.size());
   a.again = any_maker::of<Node>(backend, plan, x0, options);
   for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.push_back(a.again.make(i, {}));

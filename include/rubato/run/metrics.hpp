@@ -149,20 +149,26 @@ class edge_index {
   std::vector<edge_report*> sorted_;
 };
 
-/// Counters of all nodes, final models of those measured; what receivers counted goes to the edges already there.
-inline void collect_nodes(std::span<any_node const> nodes, range measured, run_result& result) {
+/// Counters of one node, and its final model if it computes gradients; what it counted of its in-edges goes to the edges
+/// already there.
+inline void collect_node(any_node const& n, node_id id, bool computes, run_result& result) {
   auto const edges = edge_index{result.edges};
+  auto const s = n.statistics();
+  result.nodes.push_back({id, s.iterations, s.gradients, s.dropped});
+  if (computes) result.models.push_back(n.estimate().on_host());
+  for (auto const& in : s.edges) {
+    auto* const e = edges.find(in.peer, id, in.lane);
+    if (e == nullptr) continue;
+    e->age = in.age;
+    e->overtaken = in.overtaken;
+    e->weights = in.weights;
+  }
+}
+
+/// The same of all nodes; final models of those measured (run/assemble.hpp).
+inline void collect_nodes(std::span<any_node const> nodes, range measured, run_result& result) {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    auto const s = nodes[i].statistics();
-    result.nodes.push_back({to_node(i), s.iterations, s.gradients, s.dropped});
-    if (i >= measured.begin && i < measured.end) result.models.push_back(nodes[i].estimate().on_host());
-    for (auto const& in : s.edges) {
-      auto* const e = edges.find(in.peer, to_node(i), in.lane);
-      if (e == nullptr) continue;
-      e->age = in.age;
-      e->overtaken = in.overtaken;
-      e->weights = in.weights;
-    }
+    collect_node(nodes[i], to_node(i), i >= measured.begin && i < measured.end, result);
   }
 }
 

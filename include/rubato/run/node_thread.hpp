@@ -7,7 +7,6 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <exception>
 #include <map>
@@ -19,25 +18,14 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/core/channel_table.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/hosted_node.hpp>
 #include <rubato/run/inbox.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/sim/network.hpp>
 
 namespace rubato::detail {
-
-/// Within a handler: throws a run_error that says where it happened, with what was caught nested in it.
-[[noreturn]] inline void rethrow_named(std::string const& where) {
-  try {
-    throw;
-  } catch (std::exception const& e) {
-    std::throw_with_nested(run_error{where + ": " + e.what()});
-  } catch (...) {
-    std::throw_with_nested(run_error{where + ": something was thrown that is not a std::exception"});
-  }
-}
 
 /// What all threads of a run share.
 struct thread_run {
@@ -82,9 +70,8 @@ struct thread_run {
 
 class node_thread {
  public:
-  node_thread(thread_run& run, std::size_t self) : run_{&run}, self_{self}, node_{&run.who->nodes[self]} {
-    channels_.add(node_->channels());
-    look_.model = node_->estimate();
+  node_thread(thread_run& run, std::size_t self) : run_{&run}, self_{self}, host_{run.who->nodes[self], self} {
+    look_.model = host_.node().estimate();
   }
 
   /// What the measuring thread may see.
@@ -110,19 +97,23 @@ class node_thread {
 
   /// Packets handed to the node, by sender and channel. After the thread has ended.
   [[nodiscard]] auto delivered() const -> std::map<std::pair<node_id, channel>, std::uint64_t> const& {
-    return delivered_;
+    return host_.delivered();
   }
 
  private:
   using edge = sim::network::edge;
   using lane = sim::network::lane;
 
+  auto sender() {  // before its uses, so that its type is known
+    return [this](packet p, instant now) { send(std::move(p), now); };
+  }
+
   void live_until_stopped() {
     try {
-      node_->start(run_->now(), out_);
-      drain();
+      host_.start(run_->now(), sender());
+      note_waiting();
       while (!run_->stop.stop_requested()) {
-        if (request_) compute();
+        if (host_.wants_gradient()) compute();
         else receive_until(std::nullopt);
       }
     } catch (run_error const&) {
@@ -133,22 +124,16 @@ class node_thread {
   }
 
   void compute() {
-    auto const request = std::move(*request_);
-    request_.reset();
+    auto const request = *host_.take_request();
     auto const started = run_->now();
     auto const duration = run_->scenario.compute.duration(run_->scenario.seed, to_node(self_), draws_++);
-    cancelled_ = false;
     auto g = evaluate(request);
     receive_until(instant{run_->scenario.compute.done_at(to_node(self_), started.since_start, duration)});
-    if (cancelled_ || run_->stop.stop_requested()) return;
+    if (host_.cancelled() || run_->stop.stop_requested()) return;
     g.duration = run_->now() - started;
     run_->gradients.fetch_add(1, std::memory_order_relaxed);
-    if (!std::isfinite(g.loss)) {
-      throw run_error{"the run diverges: the loss at node " + std::to_string(self_) + " is not finite at " +
-                      std::to_string(to_seconds(run_->now().since_start)) + " s; use a smaller step"};
-    }
-    node_->on_gradient(run_->now(), std::move(g), out_);
-    drain();
+    host_.finish(run_->now(), std::move(g), sender());
+    note_waiting();
     show();
   }
 
@@ -168,8 +153,9 @@ class node_thread {
       auto const now = run_->now();
       depart(now);
       deliver(mine.take_due(now));
-      wake_up(now);
-      if (end ? cancelled_ || now >= *end : request_.has_value()) return;
+      host_.wake(now, sender());
+      note_waiting();
+      if (end ? host_.cancelled() || now >= *end : host_.wants_gradient()) return;
       mine.wait_until(next_event(end), [&](instant t) { return run_->at(t); });
       show();
     }
@@ -179,7 +165,7 @@ class node_thread {
   auto next_event(std::optional<instant> end) -> instant {
     auto next = run_->now() + std::chrono::milliseconds{20};
     if (end) next = std::min(next, *end);
-    if (!wakeups_.empty()) next = std::min(next, wakeups_.front().at);
+    if (auto const due = host_.next_wakeup()) next = std::min(next, *due);
     for (auto const to : queued_) {
       next = std::min(next, instant{run_->network.edge_between(to_node(self_), to).free_at});
     }
@@ -189,61 +175,27 @@ class node_thread {
   void deliver(std::vector<packet> arrived) {
     for (auto& p : arrived) {
       auto const whole = range{0, run_->who->blocks.blocks()};
-      node_->on_patch(run_->now(),
-                      patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, whole, {&p.number, 1}, p.body, p.extra},
-                      out_);
-      ++delivered_[{p.from, p.lane}];
-      drain();
+      host_.deliver(run_->now(),
+                    patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, whole, {&p.number, 1}, p.body, p.extra},
+                    sender());
+      note_waiting();
     }
   }
 
-  void wake_up(instant now) {
-    auto const later = std::find_if(wakeups_.begin(), wakeups_.end(), [&](auto const& w) { return w.at > now; });
-    std::vector<wakeup> const due(wakeups_.begin(), later);
-    wakeups_.erase(wakeups_.begin(), later);
-    for (auto const& w : due) {
-      node_->on_wakeup(run_->now(), w, out_);
-      drain();
-    }
-  }
-
-  /// Does what the node wants done.
-  void drain() {
-    if (out_.failure) throw run_error{out_.failure->sentence};
-    auto const now = run_->now();
-    if (!out_.packets.empty()) depart(now);
-    for (auto& p : out_.packets) send(std::move(p), now);
-    if (out_.cancel) {
-      cancelled_ = true;
-      request_.reset();  // it may not even have begun
-    }
-    for (auto const& w : out_.wakeups) {
-      auto const earlier = [](instant at, auto const& other) { return at < other.at; };
-      wakeups_.insert(std::upper_bound(wakeups_.begin(), wakeups_.end(), w.at, earlier), w);
-    }
-    if (out_.request) request_ = std::move(out_.request);
-    note_waiting(now);
-    out_.clear();
-  }
-
-  /// A wait begins anew when it is for another message.
-  void note_waiting(instant now) {
-    if (!out_.wait && !out_.request) return;
+  /// For the thread that watches.
+  void note_waiting() {
+    if (host_.wait() == look_.wait) return;  // only this thread writes it
     auto const lock = std::lock_guard{look_mutex_};
-    if (out_.request) {
-      look_.wait.reset();
-    } else if (look_.wait != out_.wait) {
-      look_.wait = out_.wait;
-      look_.waiting_since = now;
-    }
+    look_.wait = host_.wait();
+    look_.waiting_since = host_.waiting_since();
   }
 
   // --- links ----------------------------------------------------------------------------------------------------------
 
   void send(packet p, instant now) {
-    channels_.check(p);
+    depart(now);
     auto& e = run_->network.edge_between(p.from, p.to);
-    auto& l = run_->network.lane_of(e, p, channels_.kind_of(p.lane));
+    auto& l = run_->network.lane_of(e, p, host_.channels().kind_of(p.lane));
     if (l.kind == channel_kind::event || e.free_at <= now.since_start) {
       put_on_link(e, l, std::move(p), now.since_start);
       return;
@@ -292,25 +244,19 @@ class node_thread {
     auto residual = std::optional<double>{};
     if (wanted != answered_) {
       answered_ = wanted;
-      node_->audit(audit_);
+      host_.node().audit(audit_);
       residual = local_residual(audit_);
     }
     auto const lock = std::lock_guard{look_mutex_};
-    look_.model = node_->estimate();
+    look_.model = host_.node().estimate();
     if (residual) look_.residual = *residual;
   }
 
   thread_run* run_;
   std::size_t self_;
-  any_node* node_;
-  channel_table channels_;
-  outbox out_;
-  std::optional<gradient_request> request_;
-  std::vector<wakeup> wakeups_;  // in the order of their times
+  hosted_node host_;
   std::vector<node_id> queued_;  // receivers to whom a packet waits for its link
-  bool cancelled_ = false;
   std::uint64_t draws_ = 0;
-  std::map<std::pair<node_id, channel>, std::uint64_t> delivered_;
   std::uint64_t answered_ = 0;
   tracking_audit audit_;
   std::mutex look_mutex_;

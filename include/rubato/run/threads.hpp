@@ -136,11 +136,7 @@ class thread_watch {
     }
     auto const waited = run_->now() - longest.waiting_since;
     if (!longest.wait || waited <= options_->patience) return;
-    auto const& w = *longest.wait;
-    run_->fail(std::make_exception_ptr(
-        run_error{"node " + std::to_string(who) + " has waited for " + std::string{name_of(w.lane)} + " message " +
-                  std::to_string(to_count(w.number)) + " of node " + std::to_string(to_index(w.peer)) + " for " +
-                  std::to_string(to_seconds(waited)) + " s, which is longer than the patience"}));
+    run_->fail(std::make_exception_ptr(run_error{waited_too_long(who, *longest.wait, waited)}));
   }
 
   thread_run* run_;

@@ -452,11 +452,9 @@ inline void simulator::schedule_arrival(nanoseconds at, packet const& p, std::si
   parcel c{p, block, {}};
   if (scenario_.carried == frames::encoded) {
     auto const whole = block == network::no_block;
-    auto const range_of_blocks = whole ? range{0, who_.blocks.blocks()} : range{block, block + 1};
-    auto const r = whole ? range{0, p.body.size()} : who_.blocks.values_of(range_of_blocks);
-    auto const width = bytes_of(p.body.kind());
-    auto const body = p.body.on_host();
-    wire::encode(p, range_of_blocks, body.bytes().subspan(r.begin * width, r.size() * width), c.frame);
+    auto here = p;
+    here.body = p.body.on_host();
+    wire::encode(here, whole ? wire::uncut(here, who_.blocks) : wire::cut(here, who_.blocks, {block, block + 1}), c.frame);
     c.p.body = {};
   }
   queue_.push({at.count(), 0, static_cast<std::uint32_t>(p.to), parcels_.put(std::move(c)), event_kind::arrival});
@@ -486,11 +484,10 @@ inline void simulator::arrive(event const& e) {
 
 /// A datagram carries its block only, so its body is a vector of its own.
 inline auto simulator::block_body(packet const& p, std::size_t block) -> shared_buffer {
-  auto const r = who_.blocks.values_of({block, block + 1});
-  auto const width = bytes_of(p.body.kind());
-  auto const body = p.body.on_host();
+  auto here = p;
+  here.body = p.body.on_host();
   std::vector<std::byte> frame;
-  wire::encode(p, {block, block + 1}, body.bytes().subspan(r.begin * width, r.size() * width), frame);
+  wire::encode(here, wire::cut(here, who_.blocks, {block, block + 1}), frame);
   wire::frame_view f;
   static_cast<void>(wire::decode(frame, f));
   return wire::copy_body(f, who_.pool);

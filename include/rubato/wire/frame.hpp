@@ -3,11 +3,14 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
 #include <span>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include <rubato/core/packet.hpp>
@@ -15,20 +18,55 @@
 namespace rubato::wire {
 
 /// Header layout (offset: field), all little-endian:
-///   0 magic u32, 4 version u8, 5 channel u8, 6 element u8, 7 scalar mask u8, 8 from u32, 12 to u32,
-///   16 session sender u32, 20 session receiver u32, 24 iteration u64, 32 based-on u64, 40 posted-at ns i64,
-///   48 scalars 4 x u64, 80 first block u32, 84 end block u32, 88 body values u64
-inline constexpr std::size_t header_bytes = 96;
+///   0 magic u32, 4 version u8, 5 channel u8, 6 element u8, 7 scalar mask u8, 8 run id u64, 16 from u32, 20 to u32,
+///   24 session sender u32, 28 session receiver u32, 32 iteration u64, 40 based-on u64, 48 posted-at ns i64,
+///   56 scalars 4 x u64 (zero where not carried), 88 first block u32, 92 end block u32, 96 body values u64,
+///   104 codec u8, 105 three zeros, 108 checksum u32 over all bytes but its own, header first
+inline constexpr std::size_t header_bytes = 112;
 inline constexpr std::uint32_t magic = 0x6f627572;  // "rubo"
-inline constexpr std::uint8_t version = 1;
+inline constexpr std::uint8_t version = 2;
+/// Lossless codecs of bodies that this version knows; 0: the values as they lie in memory.
+inline constexpr std::uint8_t codec_count = 1;
 
-enum class decode_error : std::uint8_t { too_short, wrong_magic, wrong_version, bad_field, wrong_length };
+/// Goes on from the checksum of what came before (0 at the beginning); wire/zlib.hpp has one.
+using checksum = std::uint32_t (*)(std::uint32_t so_far, std::span<std::byte const> bytes);
 
-/// A decoded header; `values` bodies follow it in the frame.
+/// What all frames of a run have in common. Without a checksum the field is zero: enough between two places of one
+/// process, and over links that check what they carry.
+struct seal {
+  std::uint64_t run = 0;  ///< see wire/agreement.hpp
+  checksum check = nullptr;
+};
+
+enum class decode_error : std::uint8_t {
+  too_short, wrong_magic, wrong_version, wrong_run, bad_field, wrong_length, unknown_codec, wrong_checksum
+};
+inline constexpr std::size_t decode_error_count = 8;
+
+/// Some blocks of a packet's body and their bytes.
+struct piece {
+  range blocks{};
+  std::span<std::byte const> body;
+};
+
+/// These blocks of p's body, which is a whole vector of that partition.
+inline auto cut(packet const& p, block_partition const& partition, range blocks) -> piece {
+  auto const r = partition.values_of(blocks);
+  auto const width = bytes_of(p.body.kind());
+  return {blocks, p.body.bytes().subspan(r.begin * width, r.size() * width)};
+}
+/// The whole body, whatever its size (a chunk is not a vector).
+inline auto uncut(packet const& p, block_partition const& partition) -> piece {
+  return {{0, partition.blocks()}, p.body.bytes()};
+}
+
+/// A decoded header; `body` follows it in the frame.
 struct frame_view {
   packet head;  ///< without body
   range blocks{};
   element kind{};
+  std::size_t values = 0;
+  std::uint32_t sum = 0;  ///< the checksum as sent
   std::span<std::byte const> body;
 };
 
@@ -43,87 +81,167 @@ auto get(std::byte const* at) -> U {
   for (std::size_t i = 0; i < sizeof(U); ++i) v |= std::to_integer<std::uint64_t>(at[i]) << (8 * i);
   return static_cast<U>(v);
 }
+
+inline constexpr std::size_t checksum_at = header_bytes - 4;
+
+inline auto sum_of(std::span<std::byte const, header_bytes> h, std::span<std::byte const> body, seal const& s)
+    -> std::uint32_t {
+  return s.check == nullptr ? 0 : s.check(s.check(0, h.first(checksum_at)), body);
+}
+
+inline void put_scalars(scalars const& extra, std::byte* at) {
+  for (std::size_t i = 0; i < scalar_slot_count; ++i) put(at + 8 * i, extra.word(i));
+}
+
+/// False if a scalar that is not carried is not zero.
+inline auto get_scalars(std::uint8_t mask, std::byte const* at, scalars& extra) -> bool {
+  for (std::size_t i = 0; i < scalar_slot_count; ++i) {
+    auto const word = get<std::uint64_t>(at + 8 * i);
+    if (((mask >> i) & 1U) != 0) extra.set(static_cast<scalar_slot>(i), word);
+    else if (word != 0) return false;
+  }
+  return true;
+}
+
+/// What the first bytes say about how to read the rest.
+inline auto refuse_head(std::byte const* h, seal const& s) -> std::optional<decode_error> {
+  if (get<std::uint32_t>(h) != magic) return decode_error::wrong_magic;
+  if (get<std::uint8_t>(h + 4) != version) return decode_error::wrong_version;
+  if (get<std::uint64_t>(h + 8) != s.run) return decode_error::wrong_run;
+  if (get<std::uint8_t>(h + 5) >= channel_count) return decode_error::bad_field;
+  if (get<std::uint8_t>(h + 6) > static_cast<std::uint8_t>(element::u16)) return decode_error::bad_field;
+  if ((get<std::uint8_t>(h + 7) >> scalar_slot_count) != 0) return decode_error::bad_field;
+  if (get<std::uint8_t>(h + 104) >= codec_count) return decode_error::unknown_codec;
+  if ((get<std::uint32_t>(h + 104) >> 8) != 0) return decode_error::bad_field;
+  return std::nullopt;
+}
 }  // namespace detail
 
-/// Appends a frame that carries these blocks of p's body to `out`; `body` is their bytes in p.body.
-inline void encode(packet const& p, range blocks, std::span<std::byte const> body, std::vector<std::byte>& out) {
+/// Writes the header of the frame that carries this piece of p; the body is to follow it as it is.
+inline void encode_header(packet const& p, piece const& part, seal const& s, std::span<std::byte, header_bytes> to) {
   static_assert(std::endian::native == std::endian::little, "bodies are copied as they lie in memory");
-  auto const start = out.size();
-  out.resize(start + header_bytes + body.size());
-  auto* h = out.data() + start;
+  auto* h = to.data();
   detail::put(h, magic);
   detail::put(h + 4, version);
   detail::put(h + 5, static_cast<std::uint8_t>(p.lane));
   detail::put(h + 6, static_cast<std::uint8_t>(p.body.kind()));
   detail::put(h + 7, p.extra.mask());
-  detail::put(h + 8, static_cast<std::uint32_t>(p.from));
-  detail::put(h + 12, static_cast<std::uint32_t>(p.to));
-  detail::put(h + 16, p.life.sender);
-  detail::put(h + 20, p.life.receiver);
-  detail::put(h + 24, to_count(p.number));
-  detail::put(h + 32, to_count(p.based_on));
-  detail::put(h + 40, p.posted_at.since_start.count());
-  for (std::size_t i = 0; i < scalar_slot_count; ++i) detail::put(h + 48 + 8 * i, p.extra.word(i));
-  detail::put(h + 80, static_cast<std::uint32_t>(blocks.begin));
-  detail::put(h + 84, static_cast<std::uint32_t>(blocks.end));
+  detail::put(h + 8, s.run);
+  detail::put(h + 16, static_cast<std::uint32_t>(p.from));
+  detail::put(h + 20, static_cast<std::uint32_t>(p.to));
+  detail::put(h + 24, p.life.sender);
+  detail::put(h + 28, p.life.receiver);
+  detail::put(h + 32, to_count(p.number));
+  detail::put(h + 40, to_count(p.based_on));
+  detail::put(h + 48, p.posted_at.since_start.count());
+  detail::put_scalars(p.extra, h + 56);
+  detail::put(h + 88, static_cast<std::uint32_t>(part.blocks.begin));
+  detail::put(h + 92, static_cast<std::uint32_t>(part.blocks.end));
   auto const width = bytes_of(p.body.kind());
-  detail::put(h + 88, static_cast<std::uint64_t>(width == 0 ? 0 : body.size() / width));
-  if (!body.empty()) std::memcpy(h + header_bytes, body.data(), body.size());
+  detail::put(h + 96, static_cast<std::uint64_t>(width == 0 ? 0 : part.body.size() / width));
+  detail::put(h + 104, std::uint32_t{0});
+  detail::put(h + detail::checksum_at, detail::sum_of(to, part.body, s));
 }
 
-/// Reads one whole frame; the view points into `bytes`. Any inconsistency is an error value, never more.
-inline auto decode(std::span<std::byte const> bytes, frame_view& out) -> std::optional<decode_error> {
-  if (bytes.size() < header_bytes) return decode_error::too_short;
+/// Appends the frame that carries this piece of p to `out`.
+inline void encode(packet const& p, piece const& part, std::vector<std::byte>& out, seal const& s = {}) {
+  auto const start = out.size();
+  out.resize(start + header_bytes + part.body.size());
+  encode_header(p, part, s, std::span{out}.subspan(start).first<header_bytes>());
+  if (!part.body.empty()) std::memcpy(out.data() + start + header_bytes, part.body.data(), part.body.size());
+}
+
+/// Reads a header whose body has not come yet: all but the checksum is checked, `values` says how much is to come.
+inline auto decode_header(std::span<std::byte const, header_bytes> bytes, frame_view& out, seal const& s = {})
+    -> std::optional<decode_error> {
   auto const* h = bytes.data();
-  if (detail::get<std::uint32_t>(h) != magic) return decode_error::wrong_magic;
-  if (detail::get<std::uint8_t>(h + 4) != version) return decode_error::wrong_version;
-  auto const lane = detail::get<std::uint8_t>(h + 5);
-  auto const kind = detail::get<std::uint8_t>(h + 6);
-  auto const mask = detail::get<std::uint8_t>(h + 7);
-  if (lane >= channel_count || kind > static_cast<std::uint8_t>(element::u16)) return decode_error::bad_field;
-  if ((mask >> scalar_slot_count) != 0) return decode_error::bad_field;
-  out.kind = static_cast<element>(kind);
-  auto const values = detail::get<std::uint64_t>(h + 88);
+  if (auto const error = detail::refuse_head(h, s)) return error;
+  out.kind = static_cast<element>(detail::get<std::uint8_t>(h + 6));
+  auto const values = detail::get<std::uint64_t>(h + 96);
   auto const width = bytes_of(out.kind);
-  auto const body = bytes.size() - header_bytes;
-  if (width == 0 ? body != 0 || values != 0 : body % width != 0 || values != body / width) {
-    return decode_error::wrong_length;
-  }
-  out.blocks = {detail::get<std::uint32_t>(h + 80), detail::get<std::uint32_t>(h + 84)};
+  constexpr auto most = std::uint64_t{1} << 60;  // so that a size in bytes cannot overflow
+  if (width == 0 ? values != 0 : values > most / width) return decode_error::wrong_length;
+  out.values = static_cast<std::size_t>(values);
+  out.blocks = {detail::get<std::uint32_t>(h + 88), detail::get<std::uint32_t>(h + 92)};
   if (out.blocks.end < out.blocks.begin) return decode_error::bad_field;
   out.head = {};
-  out.head.lane = static_cast<channel>(lane);
-  out.head.from = node_id{detail::get<std::uint32_t>(h + 8)};
-  out.head.to = node_id{detail::get<std::uint32_t>(h + 12)};
-  out.head.life = {detail::get<std::uint32_t>(h + 16), detail::get<std::uint32_t>(h + 20)};
-  out.head.number = iteration{detail::get<std::uint64_t>(h + 24)};
-  out.head.based_on = iteration{detail::get<std::uint64_t>(h + 32)};
-  out.head.posted_at.since_start = std::chrono::nanoseconds{detail::get<std::int64_t>(h + 40)};
-  for (std::size_t i = 0; i < scalar_slot_count; ++i) {
-    if (((mask >> i) & 1U) != 0) out.head.extra.set(static_cast<scalar_slot>(i), detail::get<std::uint64_t>(h + 48 + 8 * i));
-  }
-  out.body = bytes.subspan(header_bytes);
+  if (!detail::get_scalars(detail::get<std::uint8_t>(h + 7), h + 56, out.head.extra)) return decode_error::bad_field;
+  out.head.lane = static_cast<channel>(detail::get<std::uint8_t>(h + 5));
+  out.head.from = node_id{detail::get<std::uint32_t>(h + 16)};
+  out.head.to = node_id{detail::get<std::uint32_t>(h + 20)};
+  out.head.life = {detail::get<std::uint32_t>(h + 24), detail::get<std::uint32_t>(h + 28)};
+  out.head.number = iteration{detail::get<std::uint64_t>(h + 32)};
+  out.head.based_on = iteration{detail::get<std::uint64_t>(h + 40)};
+  out.head.posted_at.since_start = std::chrono::nanoseconds{detail::get<std::int64_t>(h + 48)};
+  out.sum = detail::get<std::uint32_t>(h + detail::checksum_at);
+  out.body = {};
   return std::nullopt;
 }
 
-/// The body of a frame as a new vector of the pool: one copy, and another to memory that the host cannot write.
-inline auto copy_body(frame_view const& f, buffer_pool& pool) -> shared_buffer {
-  auto here = pool.host_side();
-  auto const fill = [&](auto buffer) {
-    if (!f.body.empty()) std::memcpy(static_cast<void*>(buffer.data()), f.body.data(), f.body.size());
-    return pool.bring_in(std::move(buffer).publish());
-  };
-  auto const n = bytes_of(f.kind) == 0 ? 0 : f.body.size() / bytes_of(f.kind);
-  switch (f.kind) {
-    case element::f32: return fill(here.allocate<float>(n));
-    case element::f64: return fill(here.allocate<double>(n));
-    case element::i32: return fill(here.allocate<std::int32_t>(n));
-    case element::i64: return fill(here.allocate<std::int64_t>(n));
-    case element::u16: return fill(here.allocate<std::uint16_t>(n));
-    case element::u8: return fill(here.allocate<std::byte>(n));
-    case element::none: break;
+/// Whether header and body are what was sent, as far as the checksum tells.
+inline auto is_intact(std::span<std::byte const, header_bytes> header, std::span<std::byte const> body, seal const& s)
+    -> bool {
+  return detail::sum_of(header, body, s) == detail::get<std::uint32_t>(header.data() + detail::checksum_at);
+}
+
+/// Reads one whole frame; the view points into `bytes`. Any inconsistency is an error value, never more.
+inline auto decode(std::span<std::byte const> bytes, frame_view& out, seal const& s = {}) -> std::optional<decode_error> {
+  if (bytes.size() < header_bytes) return decode_error::too_short;
+  auto const header = bytes.first<header_bytes>();
+  if (auto const error = decode_header(header, out, s)) return error;
+  auto const body = bytes.subspan(header_bytes);
+  if (body.size() != out.values * bytes_of(out.kind)) return decode_error::wrong_length;
+  if (!is_intact(header, body, s)) return decode_error::wrong_checksum;
+  out.body = body;
+  return std::nullopt;
+}
+
+/// A vector that is filled from a wire before it is published, in host memory first where the pool's is not.
+class arriving_body {
+ public:
+  arriving_body() = default;
+  arriving_body(element kind, std::size_t values, buffer_pool const& pool) : home_{pool} {
+    auto here = home_->host_side();
+    switch (kind) {
+      case element::f32: buffer_ = here.allocate<float>(values); break;
+      case element::f64: buffer_ = here.allocate<double>(values); break;
+      case element::i32: buffer_ = here.allocate<std::int32_t>(values); break;
+      case element::i64: buffer_ = here.allocate<std::int64_t>(values); break;
+      case element::u16: buffer_ = here.allocate<std::uint16_t>(values); break;
+      case element::u8: buffer_ = here.allocate<std::byte>(values); break;
+      case element::none: break;
+    }
   }
-  return {};
+
+  [[nodiscard]] auto bytes() -> std::span<std::byte> {
+    return std::visit(
+        [](auto& b) -> std::span<std::byte> {
+          if constexpr (requires { b.view(); }) return std::as_writable_bytes(b.view());
+          else return {};
+        },
+        buffer_);
+  }
+  [[nodiscard]] auto publish() && -> shared_buffer {
+    return std::visit(
+        [this](auto& b) -> shared_buffer {
+          if constexpr (requires { b.view(); }) return home_->bring_in(std::move(b).publish());
+          else return {};
+        },
+        buffer_);
+  }
+
+ private:
+  std::optional<buffer_pool> home_;
+  std::variant<std::monostate, writable_buffer<float>, writable_buffer<double>, writable_buffer<std::int32_t>,
+               writable_buffer<std::int64_t>, writable_buffer<std::uint16_t>, writable_buffer<std::byte>>
+      buffer_;
+};
+
+/// The body of a frame as a new vector of the pool: one copy, and another to memory that the host cannot write.
+inline auto copy_body(frame_view const& f, buffer_pool const& pool) -> shared_buffer {
+  auto fresh = arriving_body{f.kind, f.values, pool};
+  if (!f.body.empty()) std::memcpy(fresh.bytes().data(), f.body.data(), f.body.size());
+  return std::move(fresh).publish();
 }
 
 }  // namespace rubato::wire

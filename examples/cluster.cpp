@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+// race with one process a node: starts a `peer` for each on this machine, on ports that the system chooses, and joins
+// what they report into race's table and files. No peer outlives it, nor their time by more than half a minute.
+// Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, 130 interrupted.
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <rubato/transport/tcp.hpp>
+
+#include "support/children.hpp"
+#include "support/peer_problem.hpp"
+#include "support/peer_report.hpp"
+#include "support/race_report.hpp"
+
+namespace {
+
+namespace examples = rubato::examples;
+namespace fs = std::filesystem;
+
+struct choice : examples::peer_choice {
+  std::string program;                  // of a peer
+  double within = 0;                    // of the optimum, where it is known; 0: not asked for
+  std::vector<std::string> passed_on;   // arguments that peers take as they are
+};
+
+/// A folder for reports and doors, gone at the end.
+class workplace {
+ public:
+  workplace() : path_{fs::temp_directory_path() / ("rubato-cluster-" + std::to_string(getpid()))} {
+    fs::create_directories(path_);
+  }
+  workplace(workplace const&) = delete;
+  auto operator=(workplace const&) -> workplace& = delete;
+  ~workplace() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  [[nodiscard]] auto report(std::size_t i) const -> std::string { return (path_ / ("node-" + std::to_string(i))).string(); }
+  [[nodiscard]] auto output(std::size_t i) const -> std::string { return report(i) + ".output"; }
+
+ private:
+  fs::path path_;
+};
+
+/// Listening sockets of all nodes; closed here once every child has its own.
+struct doors {
+  explicit doors(std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) {
+      auto const door = rubato::transport::open_tcp_door("127.0.0.1:0");
+      descriptors.push_back(door.descriptor);
+      addresses += (i == 0 ? "" : ",") + door.address;
+    }
+  }
+  doors(doors const&) = delete;
+  auto operator=(doors const&) -> doors& = delete;
+  ~doors() {
+    for (auto const d : descriptors) close(d);
+  }
+  std::vector<int> descriptors;
+  std::string addresses;
+};
+
+/// What a peer said before it failed: its last line.
+auto last_line(std::string const& file) -> std::string {
+  std::ifstream in{file};
+  std::string line, last;
+  while (std::getline(in, line)) last = line.empty() ? last : line;
+  return last.empty() ? "it said nothing" : last;
+}
+
+void start_all(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place, std::size_t n) {
+  doors const ports{n};
+  for (std::size_t i = 0; i < n; ++i) {
+    std::vector<std::string> command{c.program, "--algorithms", algorithm, "--id", std::to_string(i), "--peers",
+                                     ports.addresses, "--listener", std::to_string(ports.descriptors[i]), "--report",
+                                     place.report(i), "--quiet"};
+    command.insert(command.end(), c.passed_on.begin(), c.passed_on.end());
+    peers.start({command, ports.descriptors[i], ports.descriptors, place.output(i)});
+  }
+}
+
+/// Until all have ended; throws run_error with the words of the first that failed.
+void await_all(examples::children& peers, choice const& c, workplace const& place, std::size_t n) {
+  auto const latest = std::chrono::steady_clock::now() + c.race.until + c.arrival + std::chrono::seconds{30};
+  for (std::size_t ended = 0; ended < n;) {
+    if (examples::interrupted()) return;
+    auto const end = peers.next_end(std::chrono::steady_clock::now() + std::chrono::milliseconds{50});
+    if (std::chrono::steady_clock::now() > latest) {
+      throw rubato::run_error{"of " + std::to_string(n) + " peers only " + std::to_string(ended) +
+                              " ended in time; the others were killed"};
+    }
+    if (!end) continue;
+    ++ended;
+    if (end->status == 0) continue;
+    throw rubato::run_error{"the process of node " + std::to_string(end->which) + " ended with status " +
+                            std::to_string(end->status) + ": " + last_line(place.output(end->which))};
+  }
+}
+
+/// The largest distance of any node's model from the optimum, in max norm.
+auto distance(rubato::run_result const& r, std::vector<double> const& optimum) -> double {
+  auto worst = 0.0;
+  std::vector<double> x;
+  for (auto const& m : r.models) {
+    rubato::detail::widen(m, x);
+    for (std::size_t k = 0; k < x.size(); ++k) worst = std::fmax(worst, std::abs(x[k] - optimum[k]));
+  }
+  return worst;
+}
+
+auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any_oracle const& oracle) -> rubato::run_result {
+  workplace const place;
+  examples::children peers;
+  // m_synchronous_sgd has a server, which is a process too.
+  auto const n = *c.race.nodes + (algorithm == "m_synchronous_sgd" ? 1U : 0U);
+  start_all(peers, c, algorithm, place, n);
+  await_all(peers, c, place, n);
+  if (examples::interrupted()) return {};
+  std::vector<rubato::peer_result> parts;
+  for (std::size_t i = 0; i < n; ++i) parts.push_back(examples::read_peer_report(place.report(i)));
+  auto result = rubato::merged(std::move(parts), oracle);
+  result.algorithm = algorithm;
+  return result;
+}
+
+auto cluster(choice c) -> int {
+  auto const plan = examples::planned(c.race);
+  c.race = plan.options;
+  rubato::report::ensure_writable_folder(c.race.out);
+  examples::catch_interrupt();
+  std::optional<rubato::problem::quadratic> known;
+  rubato::problem::any_oracle oracle;
+  if (c.problem.quadratic) {
+    known = examples::quadratic_of(*c.problem.quadratic, c.race);
+    oracle = {examples::race_backend{}, *known};
+  } else {
+    oracle = {examples::race_backend{}, examples::race_problem_of(examples::race_data(c.race.data), c.race)};
+  }
+  if (!c.race.quiet) {
+    std::printf("One process a node over TCP on this machine: %s, %s, %zu nodes, %s each, in real time.\n\n", c.problem_text.c_str(),
+                plan.network.name().c_str(), *c.race.nodes, examples::detail::duration_text(c.race.until).c_str());
+    std::fflush(stdout);
+  }
+  std::vector<rubato::run_result> results;
+  auto near = true;
+  for (auto const& algorithm : c.race.algorithms) {
+    results.push_back(run_one(c, algorithm, oracle));
+    if (examples::interrupted()) return 130;
+    examples::find_target(results.back(), c.race.target_loss);
+    if (!known) continue;
+    auto const worst = distance(results.back(), known->optimum());
+    std::printf("%s: no value of any node's model is farther than %.3g from the optimum\n", algorithm.c_str(), worst);
+    near = near && (c.within == 0 || worst <= c.within);
+  }
+  std::fputs((rubato::report::summary_table(results, c.race.target_loss) + "\n").c_str(), stdout);
+  std::fputs(examples::write_results(plan, results).c_str(), stdout);
+  if (near) return 0;
+  std::fprintf(stderr, "cluster: a model is farther from the optimum than --within %g allows\n", c.within);
+  return 1;
+}
+
+/// All but what is this program's own goes to the peers as it came.
+auto passed_on(int argc, char const* const* argv) -> std::vector<std::string> {
+  static constexpr char const* own[] = {"--algorithms", "--out", "--driver", "--peer", "--within", "--target-loss"};
+  std::vector<std::string> rest;
+  for (auto i = 1; i < argc; ++i) {
+    auto const text = std::string{argv[i]};
+    auto mine = text == "--quiet";
+    for (auto const* const name : own) {
+      if (text == name) ++i, mine = true;  // and its value
+      if (text.starts_with(std::string{name} + "=")) mine = true;
+    }
+    if (!mine) rest.push_back(text);
+  }
+  return rest;
+}
+
+auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
+  choice c;
+  c.race.driver = examples::race_driver::processes;
+  c.race.algorithms = {"r_fast"};
+  c.program = (fs::read_symlink("/proc/self/exe").parent_path() / "peer").string();
+  c.passed_on = passed_on(argc, argv);
+  CLI::App app{"Races algorithms with one process a node, over TCP on this machine.", "cluster"};
+  app.set_help_flag("--help,-h", "print this and end");
+  examples::detail::add_peer_row(app, examples::problem_row(), c);
+  for (auto const& row : examples::deadline_rows()) examples::detail::add_peer_row(app, row, c);
+  for (auto const& row : examples::option_rows()) {
+    if (std::string{row.name} != "--driver") examples::detail::add_row(app, row, c.race);
+  }
+  app.add_option("--peer", c.program, "the program that runs one node (default: peer beside this one)");
+  app.add_option("--within", c.within, "fail unless every model ends so near the optimum (quadratics only)");
+  app.add_flag("--quiet", c.race.quiet, "no header");
+  if (!examples::detail::parsed(app, argc, argv)) return std::nullopt;
+  if (access(c.program.c_str(), X_OK) != 0) throw rubato::config_error{"--peer names no program: " + c.program};
+  return c;
+}
+
+auto complain(std::exception const& e, int status) -> int {
+  std::fprintf(stderr, "cluster: %s\n", e.what());
+  return status;
+}
+
+}  // namespace
+
+auto main(int argc, char** argv) -> int {
+  try {
+    auto const c = read_line(argc, argv);
+    return c ? cluster(*c) : 0;
+  } catch (rubato::config_error const& e) {
+    return complain(e, 2);
+  } catch (std::exception const& e) {
+    return complain(e, 1);
+  }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// Child processes with a bounded life: whatever happens to their parent, none of them outlives it.
+#pragma once
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+
+namespace rubato::examples {
+
+/// What a child is started with.
+struct child_start {
+  std::vector<std::string> command;  ///< the program's path and its arguments
+  std::optional<int> keep{};         ///< a descriptor that it inherits, of those in `close`
+  std::vector<int> close;            ///< descriptors that no other child may keep open
+  std::string output;                ///< a file for what it prints, on either stream
+};
+
+/// Kills and reaps what is left of them when it goes.
+class children {
+ public:
+  struct ending {
+    std::size_t which = 0;
+    int status = 0;  ///< exit status, or 128 + the signal that ended it
+  };
+
+  children() = default;
+  children(children const&) = delete;
+  auto operator=(children const&) -> children& = delete;
+  ~children() { end_all(); }
+
+  /// Throws run_error if no process can be made.
+  void start(child_start const& s) {
+    std::vector<char*> arguments;
+    for (auto const& text : s.command) arguments.push_back(const_cast<char*>(text.c_str()));  // execv's signature
+    arguments.push_back(nullptr);
+    auto const parent = getpid();
+    auto const id = fork();
+    if (id < 0) throw run_error{"no further process can be started: " + std::string{std::strerror(errno)}};
+    if (id == 0) become(s, arguments, parent);
+    running_.push_back(id);
+  }
+
+  /// The next child that has ended, if one does before `until`.
+  [[nodiscard]] auto next_end(std::chrono::steady_clock::time_point until) -> std::optional<ending> {
+    do {
+      for (std::size_t i = 0; i < running_.size(); ++i) {
+        auto status = 0;
+        if (running_[i] <= 0 || waitpid(running_[i], &status, WNOHANG) != running_[i]) continue;
+        running_[i] = 0;
+        return ending{i, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)};
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds{5});
+    } while (std::chrono::steady_clock::now() < until);
+    return std::nullopt;
+  }
+
+  void end_all() {
+    for (auto& id : running_) {
+      if (id <= 0) continue;
+      kill(id, SIGKILL);
+      waitpid(id, nullptr, 0);
+      id = 0;
+    }
+  }
+
+ private:
+  /// In the child, between fork and exec: nothing that allocates or locks.
+  [[noreturn]] static void become(child_start const& s, std::vector<char*> const& arguments, pid_t parent) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(127);  // it was gone already
+    for (auto const d : s.close) {
+      if (d != s.keep.value_or(-1)) close(d);
+    }
+    auto const out = open(s.output.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (out >= 0) {
+      dup2(out, STDOUT_FILENO);
+      dup2(out, STDERR_FILENO);
+    }
+    execv(arguments[0], arguments.data());
+    constexpr char words[] = "this program cannot be started\n";
+    static_cast<void>(!write(STDERR_FILENO, words, sizeof words - 1));
+    _exit(127);
+  }
+
+  std::vector<pid_t> running_;  // 0: has ended
+};
+
+}  // namespace rubato::examples

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// What peer and cluster take beside race's options, and the problems that they know.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/race_command_line.hpp"
+#include "support/race_run.hpp"
+
+namespace rubato::examples {
+
+/// Heterogeneous quadratics of `dimension` values, one a node, drawn from the seed; or race's softmax regression.
+struct problem_choice {
+  std::optional<std::size_t> quadratic;
+};
+
+struct peer_choice {
+  race_options race = default_options();
+  std::string problem_text;
+  problem_choice problem;
+  std::string transport;
+  std::uint64_t id = 0;
+  std::string peers;
+  std::optional<int> listener;
+  std::string report;
+  std::chrono::nanoseconds arrival{};
+  std::chrono::nanoseconds silence{};
+  bool goes_on = false;
+  bool insecure = false;
+};
+
+/// An option that is not race's.
+struct peer_row {
+  char const* name;
+  char const* value;
+  std::string initial;
+  char const* help;
+  void (*set)(peer_choice&, given);
+};
+
+namespace detail {
+
+inline void set_problem(peer_choice& c, given g) {
+  c.problem_text = g.text;
+  c.problem = {};
+  if (g.text == "softmax") return;
+  constexpr auto right = std::string_view{"softmax, or quadratic:DIMENSION (as quadratic:100)"};
+  constexpr auto prefix = std::string_view{"quadratic:"};
+  if (!g.text.starts_with(prefix)) refuse(g, right);
+  c.problem.quadratic = count_in({g.option, g.text.substr(prefix.size())}, 1, right);
+}
+
+inline void set_transport(peer_choice& c, given g) {
+  if (g.text != "tcp") refuse(g, "tcp");
+  c.transport = g.text;
+}
+
+template<class Row, class Choice>
+void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
+  auto const set = [&choice, row](std::vector<std::string> const& texts) {
+    if (texts.size() != 1) throw config_error{std::string{row.name} + " is given several times; give it once"};
+    row.set(choice, {row.name, texts.front()});
+    return true;
+  };
+  auto const help = row.initial.empty() ? std::string{row.help} : row.help + (" (default: " + row.initial) + ")";
+  app.add_option(row.name, [set](CLI::results_t const& texts) { return set(texts); }, help)
+      ->type_name(row.value)->type_size(1)->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
+  if (!row.initial.empty()) row.set(choice, {row.name, row.initial});
+}
+
+}  // namespace detail
+
+[[nodiscard]] inline auto problem_row() -> peer_row {
+  return {"--problem", "NAME", "softmax", "softmax (on --data), or quadratic:DIMENSION, whose optimum is known",
+          detail::set_problem};
+}
+
+/// The deadlines that a cluster passes on to its peers.
+[[nodiscard]] inline auto deadline_rows() -> std::vector<peer_row> {
+  return {{"--arrival", "T", "10s", "in which all peers must have come",
+           [](peer_choice& c, given g) { c.arrival = duration_in(g); }},
+          {"--silence", "T", "5s", "after which a peer that says nothing counts as dead",
+           [](peer_choice& c, given g) { c.silence = duration_in(g); }}};
+}
+
+[[nodiscard]] inline auto peer_rows() -> std::vector<peer_row> {
+  std::vector<peer_row> rows{
+      problem_row(),
+      {"--transport", "NAME", "tcp", "what carries the messages: tcp", detail::set_transport},
+      {"--id", "I", "0", "which node of the run this process is",
+       [](peer_choice& c, given g) { c.id = count_in(g, 0, "a whole number from 0 up"); }},
+      {"--peers", "HOST:PORT,...", "", "addresses of all nodes, by id", [](peer_choice& c, given g) { c.peers = g.text; }},
+      {"--listener", "FD", "", "a descriptor that listens on this node's address already",
+       [](peer_choice& c, given g) { c.listener = static_cast<int>(count_in(g, 3, "a descriptor from 3 up")); }},
+      {"--report", "FILE", "", "where to write what this process knows at the end; FILE.models holds its models",
+       [](peer_choice& c, given g) { detail::set_folder(c.report, g); }}};
+  for (auto& row : deadline_rows()) rows.push_back(std::move(row));
+  return rows;
+}
+
+/// Nothing after --help. Throws config_error with one sentence.
+[[nodiscard]] inline auto read_peer_line(int argc, char const* const* argv) -> std::optional<peer_choice> {
+  peer_choice choice;
+  CLI::App app{"Runs one node of a decentralised run; start one such process for each node.", "peer"};
+  app.set_help_flag("--help,-h", "print this and end");
+  for (auto const& row : peer_rows()) detail::add_peer_row(app, row, choice);
+  for (auto const& row : option_rows()) detail::add_row(app, row, choice.race);
+  app.add_flag("--go-on", choice.goes_on, "go on without peers that are lost, instead of ending with a sentence");
+  app.add_flag("--insecure", choice.insecure, "allow addresses beyond this machine, unencrypted");
+  app.add_flag("--quiet", choice.race.quiet, "print nothing when all goes well");
+  choice.race.algorithms = {"r_fast"};
+  if (!detail::parsed(app, argc, argv)) return std::nullopt;
+  if (choice.race.algorithms.size() != 1) throw config_error{"a peer runs one algorithm; give --algorithms one name"};
+  return choice;
+}
+
+}  // namespace rubato::examples

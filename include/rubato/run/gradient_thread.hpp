@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+// One thread that computes the gradients of one node, so that the thread that owns the node can serve its messages.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <thread>
+#include <utility>
+
+#include <rubato/core/outbox.hpp>
+#include <rubato/problem/any_oracle.hpp>
+
+namespace rubato::detail {
+
+/// One request at a time; one that is overtaken by the next is still computed, and thrown away.
+/// **Thread safety:** one owner; `done` is called from the computing thread.
+class gradient_thread {
+ public:
+  struct result {
+    gradient value{};
+    std::exception_ptr thrown{};
+  };
+
+  gradient_thread(problem::any_oracle oracle, std::function<void()> done)
+      : oracle_{std::move(oracle)}, done_{std::move(done)}, thread_{[this](std::stop_token const& s) { live(s); }} {}
+
+  /// What is under way is not wanted any more.
+  void submit(gradient_request r) {
+    {
+      auto const lock = std::lock_guard{mutex_};
+      wanted_ = std::move(r);
+      result_.reset();
+      ++number_;
+    }
+    changed_.notify_one();
+  }
+  void forget() {
+    auto const lock = std::lock_guard{mutex_};
+    wanted_.reset();
+    result_.reset();
+    ++number_;
+  }
+  [[nodiscard]] auto take() -> std::optional<result> {
+    auto const lock = std::lock_guard{mutex_};
+    return std::exchange(result_, std::nullopt);
+  }
+
+ private:
+  void live(std::stop_token const& stop) {
+    auto lock = std::unique_lock{mutex_};
+    while (changed_.wait(lock, stop, [this] { return wanted_.has_value(); })) {
+      auto const request = *std::exchange(wanted_, std::nullopt);
+      auto const mine = number_;
+      lock.unlock();
+      auto r = evaluate(request);
+      lock.lock();
+      if (mine != number_) continue;
+      result_ = std::move(r);
+      lock.unlock();
+      done_();
+      lock.lock();
+    }
+  }
+
+  auto evaluate(gradient_request const& request) const -> result {
+    auto const began = std::chrono::steady_clock::now();
+    try {
+      result r{oracle_.evaluate(request), {}};
+      r.value.duration = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - began);
+      return r;
+    } catch (...) {
+      return {{}, std::current_exception()};  // rethrown by the owner
+    }
+  }
+
+  problem::any_oracle oracle_;
+  std::function<void()> done_;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::optional<gradient_request> wanted_;
+  std::optional<result> result_;
+  std::uint64_t number_ = 0;
+  std::jthread thread_;  // last: it uses all of the above
+};
+
+}  // namespace rubato::detail

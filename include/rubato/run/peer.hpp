@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: MIT
+// The driver of one node in one process: the same node that the simulator ran, over a transport. The calling thread
+// serves messages and deadlines; gradients are computed on a thread of their own, so that a long one silences nobody.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/run/assemble.hpp>
+#include <rubato/run/gradient_thread.hpp>
+#include <rubato/run/hosted_node.hpp>
+#include <rubato/run/metrics.hpp>
+#include <rubato/run/result.hpp>
+#include <rubato/transport/concepts.hpp>
+
+namespace rubato {
+
+/// What happens when a peer dies, falls silent or never comes.
+enum class when_lost : std::uint8_t {
+  ends,     ///< the run, with a run_error that names the peer
+  goes_on,  ///< without it: its edges close (law 11), and open again if it comes back
+};
+
+struct peer_options {
+  std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< a node that waits longer ends the run
+  std::chrono::nanoseconds linger = std::chrono::seconds{5};     ///< in which all peers should end too
+  std::chrono::nanoseconds look_every{};  ///< between two looks at the model; 0: at the start and the end only
+  when_lost lost = when_lost::ends;
+  bool (*interrupted)() = nullptr;        ///< polled; true ends the run cleanly
+};
+
+/// One look at a node: k * look_every after its start, and at its end.
+struct peer_look {
+  std::chrono::nanoseconds at{};
+  shared_buffer model;
+  double residual = 0;  ///< of the tracking law, see local_residual
+  std::uint64_t gradients = 0;
+};
+
+/// What one process knows of a run; `merged` joins those of all.
+struct peer_result {
+  node_id id{};
+  run_result result;            ///< counters of this node; of an edge, the half that this end sees
+  std::vector<peer_look> looks;
+  transport::rejections rejected;
+  std::vector<std::string> lost;  ///< what was said of each peer that went, in order
+};
+
+/// Who node `self` of an assembled run is to its transport.
+[[nodiscard]] inline auto identity_of(assembly const& a, node_id self, wire::checksum check = nullptr)
+    -> transport::identity {
+  if (to_index(self) >= a.nodes.size()) {
+    throw config_error{"there is no node " + std::to_string(to_index(self)) + ": the run has nodes 0 to " +
+                       std::to_string(a.nodes.size() - 1)};
+  }
+  auto const channels = a.nodes[to_index(self)].channels();
+  transport::identity me{self, a.neighbours[to_index(self)], a.agreed, a.blocks, {channels.begin(), channels.end()}, a.pool};
+  me.check = check;
+  me.agreed.add("checksum", check == nullptr ? "none" : "yes");
+  return me;
+}
+
+namespace detail {
+
+template<transport::endpoint Transport>
+class peer_driver {
+  static_assert(transport::check_endpoint<Transport>());
+
+ public:
+  peer_driver(assembly& a, transport::identity const& me, Transport& wires, peer_options const& o)
+      : run_{&a}, me_{&me}, wires_{&wires}, options_{o}, host_{a.nodes[to_index(me.self)], to_index(me.self)},
+        computing_{a.oracle, [&wires] { wires.wake(); }} {
+    for (auto const& c : me.channels) {
+      if (c.kind == channel_kind::event && !Transport::lossless) {
+        throw config_error{"on the channel " + std::string{name_of(c.lane)} +
+                           " every message counts, and this transport may lose some: use one that is lossless"};
+      }
+    }
+  }
+
+  auto run(until const& end) -> peer_result {
+    await_peers();
+    begun_ = now();
+    host_.start(now(), sender());
+    for (auto const& n : early_) handle(n);
+    result_.result.stopped = live(end);
+    result_.result.ended = now() - begun_;
+    look(result_.result.ended);
+    depart();
+    collect();
+    return std::move(result_);
+  }
+
+ private:
+  using what = transport::incoming::what;
+
+  auto sender() {
+    return [this](packet p, instant) {
+      auto const to = p.to;
+      auto const kind = host_.channels().kind_of(p.lane);
+      if (wires_->send(kind, std::move(p)) != transport::send_status::refused) return;
+      throw run_error{"node " + name(me_->self) + " has many times more messages waiting for node " + name(to) +
+                      " than its transport should hold: the peer reads too slowly, or not at all"};
+    };
+  }
+  static auto name(node_id id) -> std::string { return std::to_string(to_index(id)); }
+  [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
+
+  /// Until every peer has come, or is known not to; the transport's deadline bounds it. Messages of peers that were
+  /// faster are kept.
+  void await_peers() {
+    while (known_.size() < me_->peers.size()) {
+      if (options_.interrupted != nullptr && options_.interrupted()) return;
+      for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
+        if (n.kind == what::opened || n.kind == what::closed) known_.insert(n.peer);
+        if (n.kind == what::closed) refuse_loss(n);
+        early_.push_back(std::move(n));
+      }
+    }
+  }
+
+  auto polled(instant latest) -> std::vector<transport::incoming> {
+    std::vector<transport::incoming> in;
+    wires_->poll(me_->time.at(latest), in);
+    return in;
+  }
+
+  auto live(until const& end) -> stop_reason {
+    auto const last = end.time == std::chrono::nanoseconds::max() ? instant{end.time} : begun_ + end.time;
+    while (true) {
+      if (options_.interrupted != nullptr && options_.interrupted()) return stop_reason::interrupted;
+      look_if_due();
+      if (now() >= last) return stop_reason::time;
+      if (gradients_ >= end.gradients) return stop_reason::gradients;
+      begin_gradient();
+      for (auto const& n : polled(next_event(last))) handle(n);
+      host_.wake(now(), sender());
+      finish_gradient();
+      check_patience();
+    }
+  }
+
+  [[nodiscard]] auto next_event(instant last) const -> instant {
+    auto next = std::min(last, now() + std::chrono::milliseconds{20});
+    if (auto const due = host_.next_wakeup()) next = std::min(next, *due);
+    if (options_.look_every.count() > 0) next = std::min(next, begun_ + looks_ * options_.look_every);
+    return next;
+  }
+
+  // --- gradients ------------------------------------------------------------------------------------------------------
+
+  /// None is begun while events pile up: the node would post more of them.
+  void begin_gradient() {
+    if (under_way_ && host_.cancelled()) {
+      computing_.forget();
+      under_way_ = false;
+    }
+    if (under_way_ || !host_.wants_gradient() || wires_->congested()) return;
+    computing_.submit(*host_.take_request());
+    under_way_ = true;
+  }
+
+  void finish_gradient() {
+    auto done = computing_.take();
+    if (!done || (under_way_ && host_.cancelled())) return;
+    under_way_ = false;
+    if (done->thrown) {
+      try {
+        std::rethrow_exception(done->thrown);
+      } catch (...) {
+        rethrow_named("the problem threw at node " + name(me_->self) + ", gradient " + std::to_string(gradients_ + 1));
+      }
+    }
+    ++gradients_;
+    host_.finish(now(), std::move(done->value), sender());
+  }
+
+  // --- what comes in --------------------------------------------------------------------------------------------------
+
+  void handle(transport::incoming const& n) {
+    switch (n.kind) {
+      case what::message: {
+        auto const& p = n.p;
+        host_.deliver(now(),
+                      patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, n.blocks, {&p.number, 1}, p.body, p.extra},
+                      sender());
+        return;
+      }
+      case what::opened:
+        if (!(n.outgoing == session{}) || !(n.incoming == session{})) {  // nodes begin in the first life of each edge
+          host_.change(now(), {n.peer, neighbour_change::edge::opens, n.outgoing, n.incoming}, sender());
+        }
+        left_.erase(n.peer);
+        return;
+      case what::closed:
+        refuse_loss(n);
+        result_.lost.push_back(n.why);
+        host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
+        return;
+      case what::left:  // its run has ended, and so will this one: nothing is taken back
+        left_.insert(n.peer);
+        return;
+    }
+  }
+
+  void refuse_loss(transport::incoming const& n) const {
+    if (options_.lost == when_lost::ends) throw run_error{n.why};
+  }
+
+  void check_patience() const {
+    if (!host_.wait() || under_way_ || host_.wants_gradient()) return;
+    auto const waited = now() - host_.waiting_since();
+    if (waited <= options_.patience) return;
+    auto const& w = *host_.wait();
+    throw run_error{waited_too_long(to_index(me_->self), w, waited) +
+                    (left_.contains(w.peer) ? "; that node has ended its run" : "")};
+  }
+
+  // --- looks and the end ----------------------------------------------------------------------------------------------
+
+  void look_if_due() {
+    if (looks_ == 0 && options_.look_every.count() == 0) look({});
+    while (options_.look_every.count() > 0 && now() - begun_ >= looks_ * options_.look_every) {
+      look(looks_ * options_.look_every);
+    }
+  }
+  void look(std::chrono::nanoseconds at) {
+    host_.node().audit(audit_);
+    result_.looks.push_back({at, host_.node().estimate(), local_residual(audit_), gradients_});
+    ++looks_;
+  }
+
+  /// Says goodbye and waits, for a while, until the others have said theirs.
+  void depart() {
+    wires_->leave();
+    auto const latest = now() + options_.linger;
+    while (!wires_->everyone_left() && now() < latest) {
+      for (auto const& n : polled(now() + std::chrono::milliseconds{20})) {
+        if (n.kind == what::closed) result_.lost.push_back(n.why);
+      }
+    }
+  }
+
+  void collect() {
+    auto& r = result_.result;
+    result_.id = me_->self;
+    result_.rejected = wires_->rejected();
+    r.network = run_->network;
+    r.step = run_->step;
+    r.raw_step = run_->raw_step;
+    r.gain = run_->gain;
+    r.events = gradients_;
+    for (auto const& t : wires_->traffic_of()) {
+      edge_report out{me_->self, t.peer, t.lane};
+      out.packets_sent = t.packets;
+      out.values_sent = t.values;
+      out.bytes_sent = t.bytes;
+      out.conflated = t.replaced;
+      out.lost = t.lost;
+      edge_report in{t.peer, me_->self, t.lane};
+      in.conflated = t.skipped;
+      in.delivered = t.delivered;
+      r.events += t.delivered;
+      if (t.packets + t.replaced + t.lost > 0) r.edges.push_back(out);
+      if (t.delivered + t.skipped > 0) r.edges.push_back(in);
+    }
+    collect_node(host_.node(), me_->self, to_index(me_->self) < run_->peers, r);
+  }
+
+  assembly* run_;
+  transport::identity const* me_;
+  Transport* wires_;
+  peer_options options_;
+  hosted_node host_;
+  gradient_thread computing_;
+  bool under_way_ = false;
+  std::uint64_t gradients_ = 0;
+  std::set<node_id> known_;  // peers that have come, or will not
+  std::set<node_id> left_;
+  std::vector<transport::incoming> early_;
+  instant begun_{};
+  std::int64_t looks_ = 0;
+  tracking_audit audit_;
+  peer_result result_;
+};
+
+inline void add_to(edge_report& sum, edge_report const& part) {
+  sum.packets_sent += part.packets_sent;
+  sum.values_sent += part.values_sent;
+  sum.bytes_sent += part.bytes_sent;
+  sum.lost += part.lost;
+  sum.duplicated += part.duplicated;
+  sum.conflated += part.conflated;
+  sum.delivered += part.delivered;
+  sum.overtaken += part.overtaken;
+  if (part.age.uses > 0) sum.age = part.age;  // the receiver's
+}
+
+}  // namespace detail
+
+/// Runs node `me.self` of what was assembled over `wires`, until `end` on its own clock (`end.gradients` counts this
+/// node's), then says goodbye. Keeps the other nodes of the assembly untouched. Throws config_error before the start,
+/// run_error with one sentence if a peer is lost (unless asked to go on), the node fails or waits too long, or the
+/// problem throws; peers then see this node die.
+template<transport::endpoint Transport>
+auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end, peer_options const& o = {})
+    -> peer_result {
+  if (end.target_loss > -std::numeric_limits<double>::infinity()) {
+    throw config_error{"one process does not see the mean model of all, so it cannot end at a target loss: give it a time"};
+  }
+  if (end.never()) throw config_error{"nothing ends this run; give a time or a number of gradients"};
+  return detail::peer_driver<Transport>{a, me, wires, o}.run(end);
+}
+
+/// One result from those of all processes: counters are joined by edge, and the history is measured at the mean of the
+/// models that were looked at together. Throws config_error if a node that computes gradients is missing.
+[[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
+  if (parts.empty()) throw config_error{"there are no results to be merged"};
+  std::sort(parts.begin(), parts.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
+  auto all = run_result{};
+  auto const& first = parts.front().result;
+  all.network = first.network;
+  all.step = first.step;
+  all.raw_step = first.raw_step;
+  all.gain = first.gain;
+  all.stopped = first.stopped;
+  auto looks = std::numeric_limits<std::size_t>::max();
+  std::vector<peer_result const*> computing;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    auto const& p = parts[i];
+    if (to_index(p.id) != i) throw config_error{"the result of node " + std::to_string(i) + " is missing"};
+    for (auto const& e : p.result.edges) {
+      auto const at = std::find_if(all.edges.begin(), all.edges.end(), [&](auto const& known) {
+        return known.from == e.from && known.to == e.to && known.lane == e.lane;
+      });
+      if (at == all.edges.end()) all.edges.push_back(e);
+      else detail::add_to(*at, e);
+    }
+    all.nodes.insert(all.nodes.end(), p.result.nodes.begin(), p.result.nodes.end());
+    all.models.insert(all.models.end(), p.result.models.begin(), p.result.models.end());
+    all.events += p.result.events;
+    all.ended = std::max(all.ended, p.result.ended);
+    if (p.result.models.empty()) continue;
+    computing.push_back(&p);
+    looks = std::min(looks, p.looks.size());
+  }
+  auto const measuring = metrics{oracle};
+  std::vector<shared_buffer> models(computing.size());
+  for (std::size_t k = 0; k < looks; ++k) {
+    measurement sums;
+    for (std::size_t i = 0; i < computing.size(); ++i) {
+      // The last look of each is its end, however many there were before.
+      auto const& l = k + 1 == looks ? computing[i]->looks.back() : computing[i]->looks[k];
+      models[i] = l.model;
+      sums.at = std::max(sums.at, l.at);
+      sums.gradients += l.gradients;
+      sums.tracking_residual = std::max(sums.tracking_residual, l.residual);
+    }
+    auto m = measuring.of_models(models, sums.at);
+    m.gradients = sums.gradients;
+    m.tracking_residual = sums.tracking_residual;
+    all.history.push_back(m);
+  }
+  return all;
+}
+
+}  // namespace rubato

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// What the transports over Boost.Asio share: addresses as text, and a context that its owner polls with a deadline.
+#pragma once
+
+#include <chrono>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/post.hpp>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/transport/concepts.hpp>
+
+namespace rubato::transport {
+
+/// A host and a port as text: "127.0.0.1:5000", "[::1]:5000" or "localhost:5000". Names are not looked up: that may
+/// take long, and may answer with another host than was meant.
+struct address {
+  boost::asio::ip::address host{};
+  std::uint16_t port = 0;
+  [[nodiscard]] auto text() const -> std::string {
+    auto const h = host.to_string();
+    return (host.is_v6() ? "[" + h + "]" : h) + ":" + std::to_string(port);
+  }
+};
+
+/// Throws config_error with a sentence that names the text. Only loopback addresses are taken unless `insecure`:
+/// nothing here is encrypted, and whoever can connect can take part.
+[[nodiscard]] inline auto address_in(std::string const& text, bool insecure = false) -> address {
+  auto const refuse = [&](char const* right) {
+    throw config_error{"'" + wire::detail::shown(text) + "' is no address: " + right};
+  };
+  auto const colon = text.rfind(':');
+  if (colon == text.npos) refuse("give host:port, as 127.0.0.1:5000");
+  auto host = text.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  address a;
+  auto const* const end = text.data() + text.size();
+  auto const read = std::from_chars(text.data() + colon + 1, end, a.port);
+  if (read.ec != std::errc{} || read.ptr != end) refuse("a port is a number from 0 to 65535");
+  boost::system::error_code error;
+  a.host = boost::asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
+  if (error) refuse("a host is given by number, as 127.0.0.1 or [::1], or is localhost");
+  if (!insecure && !a.host.is_loopback()) {
+    throw config_error{text + " is not an address of this machine alone: what nodes say is not encrypted, and nobody "
+                              "asks who connects; use loopback, or ask for insecure on a network that you trust"};
+  }
+  return a;
+}
+
+namespace detail {
+
+/// One thread polls; any thread may wake it.
+class polled_context {
+ public:
+  [[nodiscard]] auto context() -> boost::asio::io_context& { return io_; }
+  void wake() {
+    boost::asio::post(io_, [this] { woken_ = true; });
+  }
+
+  /// Runs what is ready, at most some hundred handlers; if that leaves `idle()` true, waits for more until the deadline.
+  template<class Idle>
+  void run(clock::time_point until, Idle idle) {
+    woken_ = false;
+    run_ready();
+    while (idle() && !woken_) {
+      io_.restart();
+      if (io_.run_one_until(until) == 0) return;
+      run_ready();
+    }
+  }
+
+ private:
+  void run_ready() {
+    io_.restart();
+    for (auto budget = 256; budget > 0 && io_.poll_one() > 0; --budget) {
+    }
+  }
+
+  boost::asio::io_context io_{1};
+  bool woken_ = false;
+};
+
+}  // namespace detail
+}  // namespace rubato::transport

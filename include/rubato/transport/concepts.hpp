@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+// What a transport is: the ends of one node's edges, between which packets travel. One thread owns and polls it; sending
+// never waits. A transport says what it gives (law 3), counts what it refuses, and gives every wait a deadline (law 8).
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/channel_table.hpp>
+#include <rubato/core/packet.hpp>
+#include <rubato/wire/agreement.hpp>
+#include <rubato/wire/frame.hpp>
+
+namespace rubato::transport {
+
+using clock = std::chrono::steady_clock;
+
+/// One process's clock: instants are nanoseconds since it began. `began` says when that was, in nanoseconds since 1970,
+/// so that times of one host (or of hosts whose clocks agree) can be brought to one origin.
+struct run_clock {
+  clock::time_point begin = clock::now();
+  std::int64_t began =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+
+  [[nodiscard]] auto now() const -> instant {
+    return {std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - begin)};
+  }
+  [[nodiscard]] auto at(instant t) const -> clock::time_point { return begin + t.since_start; }
+  /// What a clock that began then calls `theirs`, on this one.
+  [[nodiscard]] auto from(std::int64_t other_began, instant theirs) const -> instant {
+    return theirs + std::chrono::nanoseconds{other_began - began};
+  }
+};
+
+/// Who a node is to its transport, and what its messages may look like.
+struct identity {
+  node_id self{};
+  std::vector<node_id> peers;          ///< with whom messages are exchanged, either way; sorted
+  wire::agreement agreed;              ///< refused by peers where it differs
+  block_partition blocks;              ///< of every vector
+  std::vector<channel_spec> channels;  ///< nothing else is accepted
+  buffer_pool pool;                    ///< where bodies that arrive as bytes are put
+  wire::checksum check = nullptr;      ///< over whole frames, beyond what the transport checks by itself
+  run_clock time{};                    ///< of the owner; received times are brought to it
+};
+
+/// What became of a packet that was given to send().
+enum class send_status : std::uint8_t {
+  accepted,  ///< it leaves as soon as the link is free
+  replaced,  ///< and takes the place of an older one of its state channel
+  full,      ///< accepted, but so many events wait for the link now that no gradient should be begun
+  refused,   ///< the queue of events has grown far beyond its bound: the run cannot go on
+  closed,    ///< nobody is there; dropped
+};
+
+/// What polling brings.
+struct incoming {
+  enum class what : std::uint8_t {
+    message,  ///< `p` with the values of `blocks`
+    opened,   ///< the edge to `peer` has begun a life
+    closed,   ///< the peer died, fell silent or never came: `why` is a sentence about it
+    left,     ///< the peer has ended its run in order
+  };
+  what kind{};
+  node_id peer{};
+  packet p{};
+  range blocks{};
+  session outgoing{};  ///< opened: of packets to the peer from now on
+  session incoming{};  ///< opened: of packets from the peer
+  std::string why{};
+};
+
+/// Counters of one channel to and from one peer.
+struct traffic {
+  node_id peer{};
+  channel lane{};
+  std::uint64_t packets = 0;    ///< sent; of vectors that travel as blocks: the datagrams
+  std::uint64_t values = 0;
+  std::uint64_t bytes = 0;      ///< bodies and headers
+  std::uint64_t replaced = 0;   ///< by a newer one before they left
+  std::uint64_t lost = 0;       ///< thrown away here, on purpose or because nobody was there
+  std::uint64_t delivered = 0;  ///< received and handed to the owner
+  std::uint64_t skipped = 0;    ///< received, and replaced by a newer one before the owner polled
+  std::uint64_t late = 0;       ///< received after a newer one (udp); counted among the others too
+};
+
+/// What was turned away, by reason.
+struct rejections {
+  std::uint64_t strangers = 0;  ///< connections that said something else than a hello, or nothing in time
+  std::uint64_t options = 0;    ///< peers that agreed on something else
+  std::uint64_t frames = 0;     ///< malformed, of another run, damaged, too large, or not of that peer and its channels
+  std::uint64_t crowded = 0;    ///< connections closed because too many were knocking at once
+  [[nodiscard]] auto total() const -> std::uint64_t { return strangers + options + frames + crowded; }
+};
+
+template<class T>
+concept says_what_it_gives = requires {
+  { T::lossless } -> std::convertible_to<bool>;
+  { T::ordered } -> std::convertible_to<bool>;
+};
+
+template<class T>
+concept sends = requires(T& t, packet p, channel_kind kind) {
+  { t.send(kind, std::move(p)) } -> std::same_as<send_status>;
+  { t.congested() } -> std::convertible_to<bool>;
+};
+
+template<class T>
+concept polls = requires(T& t, clock::time_point until, std::vector<incoming>& in) {
+  t.poll(until, in);
+  t.wake();
+};
+
+template<class T>
+concept leaves = requires(T& t) {
+  t.leave();
+  { t.everyone_left() } -> std::convertible_to<bool>;
+};
+
+template<class T>
+concept counts = requires(T const& t) {
+  { t.traffic_of() } -> std::convertible_to<std::vector<traffic>>;
+  { t.rejected() } -> std::convertible_to<rejections>;
+};
+
+/// Not checked, but required:
+/// - send never waits; a state packet that finds its link busy waits for it and is replaced by the next of its channel,
+///   an event waits in a queue of bounded length;
+/// - poll appends to `in` and returns as soon as there is something, at the latest at `until`, possibly earlier;
+/// - wake may be called from any thread and ends a poll; everything else belongs to one thread;
+/// - after leave, peers hear `left`; everyone_left says when all of them have left too, or are gone.
+template<class T>
+concept endpoint = says_what_it_gives<T> && sends<T> && polls<T> && leaves<T> && counts<T>;
+
+/// Checked where a transport meets a driver; each sentence stands alone.
+template<class T>
+consteval auto check_endpoint() -> bool {
+  static_assert(says_what_it_gives<T>, "a transport says in two constants whether it is lossless and ordered");
+  static_assert(sends<T>, "a transport has send(kind, packet), which returns a send_status, and congested()");
+  static_assert(polls<T>, "a transport has poll(until, in), which appends to a vector of incoming, and wake()");
+  static_assert(leaves<T>, "a transport has leave() and everyone_left()");
+  static_assert(counts<T>, "a transport has traffic_of() and rejected(), which count what passed and what did not");
+  return true;
+}
+
+namespace detail {
+
+/// 0.08 s, 5.0 s
+inline auto seconds_text(std::chrono::nanoseconds d) -> std::string {
+  auto text = std::to_string(to_seconds(d));
+  text.erase(std::max(text.find_last_not_of('0'), text.find('.')) + 1);
+  return (text.back() == '.' ? text + "0" : text) + " s";
+}
+
+/// The counters of one channel and peer, made at first use.
+inline auto count_of(std::vector<traffic>& all, node_id peer, channel lane) -> traffic& {
+  for (auto& t : all) {
+    if (t.peer == peer && t.lane == lane) return t;
+  }
+  return all.emplace_back(traffic{peer, lane});
+}
+
+/// Appends a message; of a state channel, an older one that nobody has seen yet goes (the newest wins).
+inline void hand_over(std::vector<incoming>& in, channel_kind kind, incoming&& fresh, std::vector<traffic>& counts) {
+  auto& count = count_of(counts, fresh.peer, fresh.p.lane);
+  ++count.delivered;
+  if (kind == channel_kind::state) {
+    auto const replaced = std::erase_if(in, [&](incoming const& old) {
+      return old.kind == incoming::what::message && old.peer == fresh.peer && old.p.lane == fresh.p.lane &&
+             old.blocks == fresh.blocks && old.p.life == fresh.p.life && old.p.number <= fresh.p.number;
+    });
+    count.delivered -= replaced;
+    count.skipped += replaced;
+  }
+  in.push_back(std::move(fresh));
+}
+
+/// Holds what arrives to what its channel declares, before any memory is taken for it.
+class doorkeeper {
+ public:
+  explicit doorkeeper(identity const& me) : self_{me.self}, blocks_{me.blocks} {
+    for (auto const& s : me.channels) specs_[static_cast<std::size_t>(s.lane)] = s;
+  }
+
+  [[nodiscard]] auto kind_of(channel lane) const -> channel_kind { return specs_[static_cast<std::size_t>(lane)].kind; }
+
+  /// Whether a frame that decodes may be a message of this peer to this node.
+  [[nodiscard]] auto admits(wire::frame_view const& f, node_id from) const -> bool {
+    auto const& s = specs_[static_cast<std::size_t>(f.head.lane)];
+    if (f.head.from != from || f.head.to != self_ || s.values == element::none || f.kind != s.values) return false;
+    if ((f.head.extra.mask() & ~s.carried_scalars) != 0 || to_count(f.head.number) == 0) return false;
+    if (f.blocks.end > blocks_.blocks() || f.blocks.empty()) return false;
+    // A chunk is a part of a vector that its algorithm knows; everything else is these blocks, whole.
+    if (f.head.lane == channel::chunk) return f.values <= blocks_.values();
+    return f.values == blocks_.values_of(f.blocks).size();
+  }
+
+ private:
+  node_id self_;
+  block_partition blocks_;
+  std::array<channel_spec, channel_count> specs_{};
+};
+
+}  // namespace detail
+}  // namespace rubato::transport

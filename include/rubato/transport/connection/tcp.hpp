@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// One TCP connection: how hellos and frames are read and written on it. What they mean is transport/tcp.hpp's.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+
+#include <rubato/transport/concepts.hpp>
+#include <rubato/wire/frame.hpp>
+#include <rubato/wire/hello.hpp>
+
+namespace rubato::transport::detail {
+
+/// Asio moves 64 KiB a system call unless told to take all there is, which halves the rate of large bodies. On the way
+/// it notes when bytes moved: a peer that is in the middle of a large body is not silent.
+struct all_at_once {
+  clock::time_point* moved = nullptr;
+  auto operator()(boost::system::error_code const& error, std::size_t so_far) const -> std::size_t {
+    if (so_far > 0) *moved = clock::now();
+    return error ? 0 : std::size_t{1} << 30;
+  }
+};
+
+enum class phase : std::uint8_t { connecting, greeting, open, closed };
+
+/// Kept alive by the handlers that are under way; all members belong to the owner's thread.
+struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
+  using socket_type = boost::asio::ip::tcp::socket;
+  using error_code = boost::system::error_code;
+
+  explicit tcp_connection(socket_type s) : socket{std::move(s)} {}
+
+  void close() {
+    if (std::exchange(at, phase::closed) == phase::closed) return;
+    error_code ignored;
+    socket.shutdown(socket_type::shutdown_both, ignored);
+    socket.close(ignored);
+  }
+
+  /// `then(error)` runs unless the connection was closed here meanwhile.
+  template<class Buffers, class Then>
+  void read(Buffers const& into, Then then) {
+    boost::asio::async_read(socket, into, all_at_once{&heard},
+                            [self = shared_from_this(), then = std::move(then)](error_code error, std::size_t) mutable {
+                              if (self->at == phase::closed) return;
+                              if (!error) self->heard = clock::now();
+                              then(error);
+                            });
+  }
+  template<class Buffers, class Then>
+  void write(Buffers const& from, Then then) {
+    writing = true;
+    boost::asio::async_write(socket, from, all_at_once{&spoke},
+                             [self = shared_from_this(), then = std::move(then)](error_code error, std::size_t) mutable {
+                               self->writing = false;
+                               self->body = {};
+                               if (self->at == phase::closed) return;
+                               if (!error) self->spoke = clock::now();
+                               then(error);
+                             });
+  }
+
+  /// Reads a hello and its text; `then(true)` if both are whole, `then(false)` if anything is wrong.
+  template<class Then>
+  void read_hello(Then then) {
+    read(boost::asio::buffer(greeting), [this, then = std::move(then)](error_code error) mutable {
+      auto const head = std::span<std::byte const, wire::hello_bytes>{greeting};
+      auto const said = error ? std::nullopt : wire::decode_hello(head);
+      if (!said) return then(false);
+      other = *said;
+      text.resize(other.text_bytes);
+      read(boost::asio::buffer(text), [this, then = std::move(then)](error_code cut) mutable {
+        then(!cut && wire::is_intact(std::span<std::byte const, wire::hello_bytes>{greeting}, text));
+      });
+    });
+  }
+  template<class Then>
+  void write_hello(wire::hello const& who, std::string const& agreed, Then then) {
+    out = wire::encode_hello(who, agreed);
+    write(boost::asio::buffer(out), std::move(then));
+  }
+
+  /// The body is sent from where it lies.
+  template<class Then>
+  void write_frame(packet const& p, wire::piece const& part, wire::seal const& s, Then then) {
+    out.resize(wire::header_bytes);
+    wire::encode_header(p, part, s, std::span{out}.first<wire::header_bytes>());
+    body = p.body;
+    auto const both = std::array{boost::asio::const_buffer{out.data(), out.size()},
+                                 boost::asio::const_buffer{part.body.data(), part.body.size()}};
+    write(both, std::move(then));
+  }
+
+  socket_type socket;
+  phase at = phase::connecting;
+  node_id peer{};                ///< known once it has said so, or from the beginning if we called
+  bool writing = false;
+  clock::time_point until{};     ///< of what it does before it is open
+  clock::time_point heard = clock::now();
+  clock::time_point spoke = clock::now();
+
+  std::array<std::byte, wire::hello_bytes> greeting{};
+  wire::hello other;
+  std::string text;
+  std::array<std::byte, wire::header_bytes> header{};
+  wire::frame_view frame;
+  wire::arriving_body arriving;
+  std::vector<std::byte> out;
+  shared_buffer body;            ///< of the frame that is being written
+};
+
+}  // namespace rubato::transport::detail

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// What two processes say first: who they are, in which life of their edge, when their clocks began, and what they agreed on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <rubato/core/ids.hpp>
+#include <rubato/wire/agreement.hpp>
+#include <rubato/wire/frame.hpp>
+
+namespace rubato::wire {
+
+/// Layout (offset: field), all little-endian: 0 magic u32, 4 version u8, 5 three zeros, 8 run id u64, 16 from u32,
+/// 20 to u32, 24 life u32, 28 bytes of text u32, 32 start of the sender's clock i64 (ns since 1970), 40 hash u64 of all
+/// other bytes, then the text.
+inline constexpr std::size_t hello_bytes = 48;
+inline constexpr std::uint32_t hello_magic = 0x68627572;  // "rubh"
+
+struct hello {
+  std::uint64_t run = 0;
+  node_id from{};
+  node_id to{};
+  std::uint32_t life = 0;  ///< how often the sender has opened this edge before
+  std::int64_t clock_began = 0;
+  std::size_t text_bytes = 0;  ///< of the agreement that follows
+  std::uint64_t sum = 0;
+};
+
+namespace detail {
+inline auto hello_sum(std::span<std::byte const, hello_bytes> h, std::string_view text) -> std::uint64_t {
+  return hash_of(text, hash_of(h.first<40>()));
+}
+}  // namespace detail
+
+inline auto encode_hello(hello const& who, std::string_view text) -> std::vector<std::byte> {
+  std::vector<std::byte> bytes(hello_bytes + text.size());
+  auto* h = bytes.data();
+  detail::put(h, hello_magic);
+  detail::put(h + 4, std::uint32_t{version});
+  detail::put(h + 8, who.run);
+  detail::put(h + 16, static_cast<std::uint32_t>(who.from));
+  detail::put(h + 20, static_cast<std::uint32_t>(who.to));
+  detail::put(h + 24, who.life);
+  detail::put(h + 28, static_cast<std::uint32_t>(text.size()));
+  detail::put(h + 32, who.clock_began);
+  detail::put(h + 40, detail::hello_sum(std::span{bytes}.first<hello_bytes>(), text));
+  for (std::size_t i = 0; i < text.size(); ++i) bytes[hello_bytes + i] = static_cast<std::byte>(text[i]);
+  return bytes;
+}
+
+/// The fixed part; the text is still to come. Nothing if this is no hello of this version, or its text is too long.
+inline auto decode_hello(std::span<std::byte const, hello_bytes> bytes) -> std::optional<hello> {
+  auto const* h = bytes.data();
+  if (detail::get<std::uint32_t>(h) != hello_magic || detail::get<std::uint32_t>(h + 4) != version) return std::nullopt;
+  hello who;
+  who.run = detail::get<std::uint64_t>(h + 8);
+  who.from = node_id{detail::get<std::uint32_t>(h + 16)};
+  who.to = node_id{detail::get<std::uint32_t>(h + 20)};
+  who.life = detail::get<std::uint32_t>(h + 24);
+  who.text_bytes = detail::get<std::uint32_t>(h + 28);
+  who.clock_began = detail::get<std::int64_t>(h + 32);
+  who.sum = detail::get<std::uint64_t>(h + 40);
+  if (who.text_bytes > agreement::most_bytes) return std::nullopt;
+  return who;
+}
+
+/// Whether the hello came as it was sent, and its run id is that of its text.
+inline auto is_intact(std::span<std::byte const, hello_bytes> bytes, std::string_view text) -> bool {
+  return detail::hello_sum(bytes, text) == detail::get<std::uint64_t>(bytes.data() + 40) &&
+         hash_of(text) == detail::get<std::uint64_t>(bytes.data() + 8);
+}
+
+}  // namespace rubato::wire

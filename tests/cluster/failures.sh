@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# failures.sh CLUSTER PEER: a process that dies, stops or never comes is named within its deadline, options that differ
+# are named, and nothing is left running, whatever ends a cluster.
+set -uo pipefail
+
+cluster=$1 peer=$2
+. "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
+long=(--peer "$peer" --problem quadratic:50 --nodes 4 --step 0.1 --until 60s --quiet --out out)
+
+# children PID: the peers of a cluster, once there are as many as it starts.
+children() {
+  local found=()
+  while kill -0 "$1" 2>/dev/null; do
+    mapfile -t found < <(pgrep -P "$1")
+    ((${#found[@]} == 4)) && break
+  done
+  sleep 0.5 # not for correctness: so that they have met, and die in the middle of their run
+  echo "${found[@]}"
+}
+gone() {
+  local pid tries
+  for pid in "$@"; do
+    for ((tries = 0; tries < 200; ++tries)); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
+    kill -0 "$pid" 2>/dev/null && fail "process $pid outlives its cluster"
+  done
+}
+
+"$cluster" "${long[@]}" >said 2>&1 &
+started=$!
+read -ra peers < <(children $started)
+kill -KILL "${peers[2]}"
+wait $started
+(($? == 1)) || fail "a cluster with a dead process does not end with status 1"
+cat said
+grep -qE 'cluster: the process of node [0-3] ended with status (137|1): (it said nothing|peer: node [0-3] at 127\.0\.0\.1:[0-9]+ is gone)' said ||
+  fail "the dead process is not named"
+gone "${peers[@]}"
+
+"$cluster" "${long[@]}" --silence 800ms >said 2>&1 &
+started=$!
+read -ra peers < <(children $started)
+kill -STOP "${peers[1]}"
+wait $started
+(($? == 1)) || fail "a cluster with a stopped process does not end with status 1"
+cat said
+grep -q 'is gone: it has been silent for 0.8 s' said || fail "the stopped process is not named"
+gone "${peers[@]}"
+
+"$cluster" "${long[@]}" >said 2>&1 &
+started=$!
+read -ra peers < <(children $started)
+kill -KILL $started
+wait $started 2>/dev/null
+gone "${peers[@]}"
+
+# refused STATUS 'WORDS|WORDS' PROGRAM OPTION...
+refused() {
+  local status=$1 words=$2 said got word
+  shift 2
+  said=$("$@" 2>&1 >/dev/null)
+  got=$?
+  ((got == status)) || fail "$*: status $got, not $status ($said)"
+  (($(grep -c . <<<"$said") == 1)) || fail "$*: not one sentence: $said"
+  while IFS= read -r -d '|' word; do
+    [[ $said == *"$word"* ]] || fail "$*: '$said' does not say '$word'"
+  done <<<"$words|"
+  echo "$said"
+}
+two=(--nodes 2 --problem quadratic:10 --step 0.1 --until 1s --slow none)
+refused 2 "--peers|2 processes" "$peer" "${two[@]}"
+refused 2 "no node 2|0 to 1" "$peer" "${two[@]}" --id 2 --peers 127.0.0.1:1,127.0.0.1:2
+refused 2 "host:port" "$peer" "${two[@]}" --peers here,there
+refused 2 "192.0.2.1:7|insecure" "$peer" "${two[@]}" --id 0 --peers 127.0.0.1:0,192.0.2.1:7
+refused 1 "node 1 at 127.0.0.1:9|has not come within 0.2 s" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --arrival 200ms
+refused 1 "node 0 at 127.0.0.1:9|Connection refused" "$peer" "${two[@]}" --id 1 --peers 127.0.0.1:9,127.0.0.1:0 --arrival 200ms
+refused 2 "--problem|quadratic:DIMENSION" "$peer" "${two[@]:0:2}" --problem cubic
+refused 2 "--transport|tcp" "$peer" "${two[@]}" --transport pigeon
+refused 2 "one algorithm" "$peer" "${two[@]}" --algorithms r_fast,d_psgd
+refused 2 "unknown option|peer --help" "$peer" --nonsense
+refused 2 "--peer names no program" "$cluster" --peer nowhere
+refused 2 "unknown option|cluster --help" "$cluster" --driver sim
+finish

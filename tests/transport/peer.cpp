@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+// One node a driver, over real transports: the nodes that the simulator runs, with their failures.
+#include <rubato/run/peer.hpp>
+
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/backend/host.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/topology/builders.hpp>
+
+#include "support/catch.hpp"
+#include "support/refusal.hpp"
+#include "transport/worlds.hpp"
+
+using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+using space = backend::host<double>;
+using problem::quadratic;
+
+/// What came of one node: a result, or the sentence with which it ended.
+struct fate {
+  peer_result result;
+  std::string sentence;
+};
+
+/// Runs `nodes` drivers, a thread each, as processes would: everyone assembles for itself.
+template<class Assemble, class Open>
+auto run_all(std::size_t nodes, Assemble assemble_one, Open open, std::pair<until, peer_options> const& how) -> std::vector<fate> {
+  std::vector<fate> fates(nodes);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < nodes; ++i) {
+      threads.emplace_back([&, i] {
+        try {
+          auto a = assemble_one(i);
+          auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+          auto const wires = open(i, me);
+          fates[i].result = run_peer(a, me, *wires, how.first, how.second);
+        } catch (std::exception const& e) {
+          fates[i].sentence = e.what();
+        }
+      });
+    }
+  }
+  return fates;
+}
+
+auto over_tcp(tcp_doors& doors, transport::tcp_options const& deadlines = {}) {
+  return [&doors, deadlines](std::size_t self, transport::identity const& me) {
+    auto o = deadlines;
+    o.addresses = doors.addresses;
+    o.listener = doors.descriptors[self];
+    return std::make_unique<transport::tcp>(me, std::move(o));
+  };
+}
+
+auto worst_distance(std::vector<fate> const& fates, quadratic const& p) -> double {
+  auto const best = p.optimum();
+  auto worst = 0.0;
+  for (auto const& f : fates) {
+    for (auto const& m : f.result.result.models) {
+      for (std::size_t k = 0; k < best.size(); ++k) worst = std::max(worst, std::abs(m.view<double>()[k] - best[k]));
+    }
+  }
+  return worst;
+}
+
+/// A number of local iterations of each node: enough, whatever the speed of this machine.
+auto rounds(std::uint64_t n) -> until { return {.gradients = n}; }
+
+TEST_CASE("R-FAST over TCP ends at the optimum of the sum at every node, and the merged result counts both ends of an edge") {
+  auto const p = quadratic::random(4, 12, 1);
+  tcp_doors doors{4};
+  auto const make = [&](std::size_t) { return assemble<r_fast<space>>(topology::binary_tree(4), p, {.step = 0.1}); };
+  auto const fates = run_all(4, make, over_tcp(doors), {rounds(4000), {.look_every = 1ms}});
+  for (auto const& f : fates) {
+    INFO(f.sentence);
+    REQUIRE(f.sentence.empty());
+    CHECK(f.result.lost.empty());
+    CHECK(f.result.rejected.total() == 0);
+  }
+  CHECK(worst_distance(fates, p) < 1e-5);
+  std::vector<peer_result> parts;
+  for (auto const& f : fates) parts.insert(parts.begin(), f.result);  // in any order
+  auto const all = merged(parts, {space{}, p});
+  REQUIRE(all.nodes.size() == 4);
+  CHECK(all.nodes[3].id == node_id{3});
+  CHECK(all.nodes[3].gradients >= 4000);
+  CHECK(all.models.size() == 4);
+  REQUIRE(all.history.size() > 1);
+  CHECK(all.history.front().loss > p.minimum() + 0.01);
+  CHECK(all.history.back().loss == Approx(p.minimum()).epsilon(1e-9));
+  CHECK(all.history.back().consensus_distance < 1e-4);
+  for (auto const& e : all.edges) {
+    INFO("edge " << to_index(e.from) << " -> " << to_index(e.to));
+    CHECK(e.packets_sent > 0);
+    CHECK(e.delivered > 0);
+    CHECK(e.delivered <= e.packets_sent);
+  }
+}
+
+TEST_CASE("a ring all-reduce and a server with workers, whose every message counts, run over TCP in step") {
+  auto const p = quadratic::random(3, 7, 2);
+  tcp_doors doors{3};
+  auto const ring = run_all(
+      3, [&](std::size_t) { return assemble<ring_allreduce_sgd<space>>(topology::ring(3), p, {.step = 0.5}); },
+      over_tcp(doors), {rounds(200), {}});
+  for (auto const& f : ring) CHECK(f.sentence == "");
+  CHECK(worst_distance(ring, p) < 1e-5);
+  tcp_doors more{4};
+  auto const server = run_all(
+      4, [&](std::size_t) { return assemble<m_synchronous_sgd<space>>(topology::star(3), p, {.step = 0.5}); },
+      over_tcp(more), {{.time = 400ms, .gradients = 300}, {}});
+  for (auto const& f : server) CHECK(f.sentence == "");
+  CHECK(worst_distance(server, p) < 1e-5);
+}
+
+TEST_CASE("processes whose seeds differ do not run together, and the caller's sentence names the seed") {
+  auto const p = quadratic::random(2, 5, 3);
+  tcp_doors doors{2};
+  auto const fates = run_all(
+      2, [&](std::size_t i) { return assemble<r_fast<space>>(topology::ring(2), p, {.step = 0.1, .seed = i}); },
+      over_tcp(doors, {.arrival = 300ms}), {rounds(10), {}});
+  CHECK(says(fates[1].sentence, "node 0"));
+  CHECK(says(fates[1].sentence, "has seed 0, but this node has 1"));
+  CHECK(says(fates[0].sentence, "node 1"));
+}
+
+TEST_CASE("of a peer that dies the others say the name and end, or go on without it, as asked") {
+  auto const p = quadratic::random(3, 5, 4);
+  // Node 2 throws in the middle of its run: its transport goes without goodbye.
+  struct dies {
+    quadratic inner;
+    [[nodiscard]] auto dimension() const -> std::size_t { return inner.dimension(); }
+    auto gradient(space& b, std::span<double const> x, sample_key key, std::span<double> g) const -> double {
+      if (key.node == node_id{2} && key.draw == 50) throw std::runtime_error{"no more"};
+      return inner.gradient(b, x, key, g);
+    }
+  };
+  auto const make_dying = [&](std::size_t) {
+    return assemble<r_fast<space>>(topology::complete(3), dies{p}, {.step = 0.1});
+  };
+  tcp_doors doors{3};
+  auto const ended = run_all(3, make_dying, over_tcp(doors), {{.time = 1min}, {}});
+  CHECK(says(ended[2].sentence, "the problem threw at node 2, gradient 51: no more"));
+  CHECK(says(ended[0].sentence, " is gone"));
+  CHECK(says(ended[1].sentence, " is gone"));
+  tcp_doors more{3};
+  auto const went_on =
+      run_all(3, make_dying, over_tcp(more), {rounds(3000), {.lost = when_lost::goes_on}});
+  CHECK(says(went_on[2].sentence, "no more"));
+  for (std::size_t i = 0; i < 2; ++i) {
+    INFO(went_on[i].sentence);
+    REQUIRE(went_on[i].sentence.empty());
+    REQUIRE(went_on[i].result.lost.size() == 1);
+    CHECK(says(went_on[i].result.lost[0], "node 2 at 127.0.0.1"));
+    CHECK(went_on[i].result.result.nodes[0].gradients >= 3000);
+  }
+}
+
+TEST_CASE("of a peer that ended its run early, a node that needs it says so when its patience is over") {
+  auto const p = quadratic::random(2, 4, 5);
+  tcp_doors doors{2};
+  auto const patient = peer_options{.patience = 200ms, .linger = 10ms};
+  // Both rings end after the same number of rounds, but node 0 of this run wants more of them.
+  auto const make = [&](std::size_t) { return assemble<ring_allreduce_sgd<space>>(topology::ring(2), p, {.step = 0.1}); };
+  std::string sentence;
+  {
+    auto const live = [&](std::size_t i, std::uint64_t many) {
+      auto a = make(i);
+      auto const me = identity_of(a, to_node(i));
+      auto const wires = over_tcp(doors)(i, me);
+      try {
+        static_cast<void>(run_peer(a, me, *wires, rounds(many), patient));
+      } catch (run_error const& e) {
+        if (i == 0) sentence = e.what();
+      }
+    };
+    auto const other = std::jthread{[&] { live(1, 5); }};
+    live(0, 1000);
+  }
+  CHECK(says(sentence, "node 0 has waited for chunk message"));
+  CHECK(says(sentence, "of node 1"));
+  CHECK(says(sentence, "that node has ended its run"));
+}
+
+TEST_CASE("a run of one process without an end, or to a loss that it cannot see, is refused") {
+  auto const p = quadratic::random(1, 4, 6);
+  auto a = assemble<r_fast<space>>(topology::ring(1), p, {.step = 0.1});
+  auto const me = identity_of(a, node_id{0});
+  transport::in_process alone{transport::in_process::room{1}, me};
+  CHECK(says(refusal([&] { static_cast<void>(run_peer(a, me, alone, {})); }), "nothing ends this run"));
+  CHECK(says(refusal([&] { static_cast<void>(run_peer(a, me, alone, {.target_loss = 1})); }), "mean model"));
+  CHECK(says(refusal([&] { static_cast<void>(identity_of(a, node_id{1})); }), "no node 1"));
+  auto const r = run_peer(a, me, alone, rounds(3000));
+  CHECK(r.result.stopped == stop_reason::gradients);
+  CHECK(r.looks.size() == 2);
+  CHECK(std::abs(r.result.models[0].view<double>()[0] - p.optimum()[0]) < 1e-5);
+}
+
+}  // namespace
+}  // namespace rubato::test

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+// What happens on a port of this machine that is not a healthy peer: each is one sentence or a counted rejection.
+#include <rubato/transport/tcp.hpp>
+
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/connect.hpp>
+
+#include "support/catch.hpp"
+#include "support/refusal.hpp"
+#include "transport/worlds.hpp"
+
+using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+using transport::send_status;
+using transport::tcp;
+using tcp_seat = seat<tcp>;
+namespace asio = boost::asio;
+
+/// A client that knows nothing of rubato.
+class stranger {
+ public:
+  explicit stranger(std::string const& where) : socket_{io_} {
+    auto const a = transport::address_in(where);
+    socket_.connect({a.host, a.port}, error_);
+  }
+  void say(std::vector<std::byte> const& bytes) { asio::write(socket_, asio::buffer(bytes), error_); }
+  void say(std::string const& text) { asio::write(socket_, asio::buffer(text), error_); }
+  /// Whether the other side has closed (reads what there is, and throws it away).
+  [[nodiscard]] auto is_turned_away() -> bool {
+    socket_.non_blocking(true, error_);
+    std::vector<std::byte> bytes(4096);
+    while (true) {
+      boost::system::error_code e;
+      auto const n = socket_.read_some(asio::buffer(bytes), e);
+      heard_.insert(heard_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));
+      if (e == asio::error::would_block) return false;
+      if (e) return true;
+    }
+  }
+  [[nodiscard]] auto heard() const -> std::size_t { return heard_.size(); }
+
+ private:
+  asio::io_context io_;
+  asio::ip::tcp::socket socket_;
+  boost::system::error_code error_;
+  std::vector<std::byte> heard_;
+};
+
+auto identity_with_seed(std::size_t self, std::size_t n, std::uint64_t seed) -> transport::identity {
+  auto me = test_identity(self, n);
+  me.agreed = {};
+  me.agreed.add("nodes", n).add("seed", seed);
+  return me;
+}
+
+auto seat_of(tcp_doors& doors, std::size_t self, transport::tcp_options const& deadlines, std::size_t n = 2) -> tcp_seat {
+  auto o = doors.options(self);
+  o.arrival = deadlines.arrival;
+  o.greeting = deadlines.greeting;
+  o.silence = deadlines.silence;
+  return {std::make_unique<tcp>(test_identity(self, n), std::move(o))};
+}
+
+auto hello_of(std::size_t from, std::size_t to, std::uint64_t seed) -> std::vector<std::byte> {
+  wire::agreement agreed;
+  agreed.add("nodes", 2).add("seed", seed);
+  return wire::encode_hello({agreed.id(), to_node(from), to_node(to), 0, 0, 0, 0}, agreed.text());
+}
+
+TEST_CASE("an address in use, one that is no address and one beyond loopback are refused in one sentence") {
+  auto const door = transport::open_tcp_door("127.0.0.1:0");
+  CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_door(door.address)); }), "in use"));
+  CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_door(door.address)); }), door.address.c_str()));
+  asio::io_context io;
+  asio::ip::tcp::acceptor{io, asio::ip::tcp::v4(), door.descriptor}.close();
+  CHECK(says(refusal([] { static_cast<void>(transport::address_in("127.0.0.1")); }), "host:port"));
+  CHECK(says(refusal([] { static_cast<void>(transport::address_in("127.0.0.1:70000")); }), "65535"));
+  CHECK(says(refusal([] { static_cast<void>(transport::address_in("example.org:80")); }), "by number"));
+  CHECK(says(refusal([] { static_cast<void>(transport::address_in("192.0.2.1:80")); }), "insecure"));
+  CHECK(transport::address_in("192.0.2.1:80", true).text() == "192.0.2.1:80");
+  CHECK(transport::address_in("localhost:7").text() == "127.0.0.1:7");
+  CHECK(transport::address_in("[::1]:7").text() == "[::1]:7");
+  CHECK(says(refusal([] { tcp t{test_identity(0, 3), {.addresses = {"127.0.0.1:0", "127.0.0.1:1"}}}; }),
+             "node 2 has no address"));
+}
+
+TEST_CASE("peers whose options differ are refused on both sides, and the caller hears which option it is") {
+  tcp_doors doors{2};
+  tcp_seat one{std::make_unique<tcp>(identity_with_seed(0, 2, 1), doors.options(0))};
+  tcp_seat two{std::make_unique<tcp>(identity_with_seed(1, 2, 7), doors.options(1))};
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return two.count(what::closed) == 1 && one.end->rejected().options > 0; }));
+  CHECK(says(two.newest(what::closed)->why, "has seed 1, but this node has 7"));
+  CHECK(says(two.newest(what::closed)->why, "node 0 at 127.0.0.1"));
+  CHECK(two.end->rejected().options > 0);
+  CHECK(one.count(what::opened) == 0);
+}
+
+TEST_CASE("a peer that never comes is reported by name within its deadline, whoever was to call") {
+  tcp_doors doors{2};
+  auto const nobody = transport::open_tcp_door("127.0.0.1:0");
+  asio::io_context io;
+  asio::ip::tcp::acceptor{io, asio::ip::tcp::v4(), nobody.descriptor}.close();
+  auto waits = seat_of(doors, 0, {.arrival = 50ms});
+  auto o = doors.options(1);
+  o.addresses[0] = nobody.address;
+  o.arrival = 50ms;
+  tcp_seat calls{std::make_unique<tcp>(test_identity(1, 2), std::move(o))};
+  REQUIRE(poll_until<tcp>({&waits, &calls}, [&] { return waits.count(what::closed) == 1 && calls.count(what::closed) == 1; }));
+  CHECK(says(waits.newest(what::closed)->why, "node 1 at 127.0.0.1"));
+  CHECK(says(waits.newest(what::closed)->why, "has not come within 0.05 s: it has not called"));
+  CHECK(says(calls.newest(what::closed)->why, "Connection refused"));
+}
+
+TEST_CASE("garbage, half a hello, a hello of nobody and silence on the port are counted, and the peer still comes in") {
+  tcp_doors doors{2};
+  auto one = seat_of(doors, 0, {.greeting = 200ms});
+  stranger garbage{doors.addresses[0]}, half{doors.addresses[0]}, silent{doors.addresses[0]}, nobody{doors.addresses[0]};
+  garbage.say(std::string(1000, 'x'));
+  auto cut = hello_of(1, 0, 1);
+  cut.resize(cut.size() - 3);
+  half.say(cut);
+  nobody.say(hello_of(5, 0, 1));
+  REQUIRE(poll_until<tcp>({&one}, [&] { return one.end->rejected().strangers == 4; }));
+  CHECK(garbage.is_turned_away());
+  CHECK(half.is_turned_away());
+  CHECK(silent.is_turned_away());
+  CHECK(nobody.is_turned_away());
+  stranger other_run{doors.addresses[0]};
+  other_run.say(hello_of(1, 0, 2));
+  REQUIRE(poll_until<tcp>({&one}, [&] { return other_run.is_turned_away() && one.end->rejected().options == 1; }));
+  CHECK(other_run.heard() >= wire::hello_bytes);  // it was told what is agreed on here
+  CHECK(one.got.empty());
+  auto two = seat_of(doors, 1, {});
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; }));
+}
+
+/// A stranger that has said a valid hello, and may now send frames as node 1.
+auto impostor(tcp_doors const& doors, tcp_seat& one) -> std::unique_ptr<stranger> {
+  auto s = std::make_unique<stranger>(doors.addresses[0]);
+  auto const before = one.count(what::opened);
+  s->say(hello_of(1, 0, 1));
+  REQUIRE(poll_until<tcp>({&one}, [&] { return one.count(what::opened) == before + 1; }));
+  return s;
+}
+
+TEST_CASE("every frame that is not one of this run, of this peer and of its channels closes the edge and is counted") {
+  tcp_doors doors{2};
+  auto one = seat_of(doors, 0, {});
+  buffer_pool pool;
+  auto const run = test_identity(0, 2).agreed.id();
+  auto const seal = wire::seal{run, &wire::crc32_of};
+  auto const partition = block_partition{test_values, 64};
+  auto const good = message(1, 0, channel::model, 1, counting(pool, 1));
+  auto const frame_of = [&](packet const& p, wire::seal const& s, range blocks = {0, 5}) {
+    std::vector<std::byte> bytes;
+    wire::encode(p, {blocks, p.body.bytes()}, bytes, s);
+    return bytes;
+  };
+  auto const with = [&](auto change) {
+    auto p = good;
+    change(p);
+    return frame_of(p, seal);
+  };
+  auto damaged = frame_of(good, seal);
+  damaged[wire::header_bytes + 100] ^= std::byte{1};
+  auto oversize = frame_of(good, seal);
+  oversize[96 + 6] = std::byte{1};  // 2^48 values more
+  std::vector<std::vector<std::byte>> const bad{
+      damaged,
+      oversize,
+      frame_of(good, {run + 1, seal.check}),
+      frame_of(good, {run, nullptr}),
+      frame_of(good, seal, {0, 6}),  // a block too many
+      with([](packet& p) { p.from = node_id{0}; }),
+      with([](packet& p) { p.to = node_id{1}; }),
+      with([](packet& p) { p.lane = channel::gradient; }),
+      with([](packet& p) { p.lane = channel::tracker; }),  // which carries integers
+      with([](packet& p) { p.number = iteration{0}; }),
+      with([](packet& p) { p.extra.set(scalar_slot::loss, 1.0); }),
+      with([&](packet& p) { p.body = counting(pool, 1, 299); }),
+      std::vector<std::byte>(wire::header_bytes, std::byte{0}),
+  };
+  for (std::size_t k = 0; k < bad.size(); ++k) {
+    INFO("frame " << k);
+    auto const s = impostor(doors, one);
+    s->say(frame_of(good, seal));
+    s->say(bad[k]);
+    REQUIRE(poll_until<tcp>({&one}, [&] { return one.count(what::closed) == k + 1; }));
+    CHECK(one.end->rejected().frames == k + 1);
+    CHECK(says(one.newest(what::closed)->why, "node 1"));
+    CHECK(one.count(what::message) == k + 1);  // the good one, every time
+  }
+  CHECK(partition.blocks() == 5);
+}
+
+TEST_CASE("half a frame and then silence is a peer that is gone when the deadline passes") {
+  tcp_doors doors{2};
+  auto one = seat_of(doors, 0, {.silence = 80ms});
+  auto const s = impostor(doors, one);
+  buffer_pool pool;
+  std::vector<std::byte> bytes;
+  auto const p = message(1, 0, channel::model, 1, counting(pool, 1));
+  wire::encode(p, wire::uncut(p, {test_values, 64}), bytes, {test_identity(0, 2).agreed.id(), &wire::crc32_of});
+  bytes.resize(bytes.size() / 2);
+  s->say(bytes);
+  REQUIRE(poll_until<tcp>({&one}, [&] { return one.count(what::closed) == 1; }));
+  CHECK(says(one.newest(what::closed)->why, "silent for 0.08 s"));
+  CHECK(one.count(what::message) == 0);
+}
+
+TEST_CASE("peers that have nothing to say keep their edge alive, and one that stops is found out") {
+  tcp_doors doors{2};
+  auto one = seat_of(doors, 0, {.silence = 200ms});
+  auto two = seat_of(doors, 1, {.silence = 200ms});
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; }));
+  auto const later = transport::clock::now() + 600ms;
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return transport::clock::now() > later; }));
+  CHECK(one.count(what::closed) + two.count(what::closed) == 0);
+  REQUIRE(poll_until<tcp>({&one}, [&] { return one.count(what::closed) == 1; }));  // nobody polls the other end
+  CHECK(says(one.newest(what::closed)->why, "has been silent"));
+}
+
+TEST_CASE("a thousand connections at once are turned away or time out, and the peer still comes in") {
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  tcp_doors doors{2};
+  auto one = seat_of(doors, 0, {.greeting = 1s});
+  std::vector<std::unique_ptr<stranger>> crowd;
+  for (auto k = 0; k < 1000; ++k) {
+    crowd.push_back(std::make_unique<stranger>(doors.addresses[0]));
+    if (k % 10 == 0) one.end->poll(transport::clock::now(), one.got);
+  }
+  auto two = seat_of(doors, 1, {});
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; }));
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.end->rejected().total() >= 1000; }));
+  CHECK(one.end->rejected().crowded > 0);
+  CHECK(one.count(what::closed) == 0);
+}
+
+TEST_CASE("a large body arrives whole, in the middle of small ones") {
+  constexpr std::size_t large = std::size_t{1} << 20;
+  tcp_doors doors{2};
+  auto const make = [&](std::size_t self) {
+    auto me = test_identity(self, 2);
+    me.blocks = block_partition{large};
+    return tcp_seat{std::make_unique<tcp>(std::move(me), doors.options(self))};
+  };
+  auto one = make(0), two = make(1);
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; }));
+  buffer_pool pool;
+  for (std::uint64_t k = 1; k <= 6; ++k) {
+    two.end->send(channel_kind::event, message(1, 0, channel::chunk, k, counting(pool, 0, k % 2 == 0 ? large : 3)));
+  }
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::message) == 6; }));
+  auto const big = one.messages(channel::chunk)[3].p.body.view<float>();
+  REQUIRE(big.size() == large);
+  for (std::size_t i = 0; i < large; i += 1009) REQUIRE(big[i] == static_cast<float>(i));
+}
+
+}  // namespace
+}  // namespace rubato::test
