@@ -228,7 +228,7 @@ struct wishes {
 
 auto wishes_in(std::span<char*> given) -> wishes {
   wishes w;
-  for (auto const& entry : catalogue) w.algorithms.emplace_back(entry.name);
+  for (auto const& entry : catalogue()) w.algorithms.emplace_back(entry.name);
   for (std::size_t i = 0; i < given.size(); i += 2) {
     auto const name = std::string{given[i]};
     if (i + 1 == given.size()) throw config_error{name + " needs a value"};

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
-// The algorithms that race knows by name. One row here is all that another one needs.
+// The algorithms that race knows by name. One row in race_gossip.cpp or race_others.cpp is all that another one needs.
+// Their node types are compiled there once, for all the programs that run them.
 #pragma once
 
-#include <array>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include <rubato/backend/eigen.hpp>
-#include <rubato/rubato.hpp>
+#include <rubato/problem.hpp>
+#include <rubato/run/assemble.hpp>
+#include <rubato/topology.hpp>
 
 #include "support/race_defaults.hpp"
 
@@ -40,54 +43,17 @@ struct algorithm_entry {
 inline constexpr std::size_t non_blocking_minibatches = 4;
 
 namespace detail {
-
-template<class Node, class Problem = race_problem>
-auto assemble_as(topology::pair const& network, Problem const& problem, race_step const& s) -> entrant {
-  typename Node::options o;
-  o.step = s.step;
-  o.seed = s.seed;
-  if constexpr (requires { o.m; }) o.m = s.m;
-  return {rubato::assemble<Node>(network, problem, o)};
-}
-
-/// Weighed by nodes, for the race's nodes hold different labels.
-template<class Node>
-auto assemble_non_blocking(topology::pair const& network, race_problem const& problem, race_step const& s) -> entrant {
-  constexpr auto parts = non_blocking_minibatches;
-  typename Node::options o;
-  o.step = s.step;
-  o.seed = s.seed;
-  o.contribution = {parts, contribution::weigh::nodes};
-  return {rubato::assemble<Node>(network, problem.with_batch(problem.options().batch / parts), o), parts};
-}
-
+[[nodiscard]] auto gossip_entries() -> std::span<algorithm_entry const>;
+[[nodiscard]] auto other_entries() -> std::span<algorithm_entry const>;
 }  // namespace detail
 
-inline constexpr auto catalogue = std::to_array<algorithm_entry>({
-    {"r_fast", &detail::assemble_as<r_fast<race_backend>>},
-    {"push_pull", &detail::assemble_as<push_pull<race_backend>>},
-    {"s_ab", &detail::assemble_as<s_ab<race_backend>>},
-    {"d_psgd", &detail::assemble_as<d_psgd<race_backend>>},
-    {"d_psgd_atc", &detail::assemble_as<d_psgd_atc<race_backend>>},
-    {"ring_allreduce_sgd", &detail::assemble_as<ring_allreduce_sgd<race_backend>>},
-    {"m_synchronous_sgd", &detail::assemble_as<m_synchronous_sgd<race_backend>>},
-    {"asgd", &detail::assemble_as<asgd<race_backend>>},
-    {"rescaled_asgd", &detail::assemble_as<rescaled_asgd<race_backend>>},
-    {"ringmaster_asgd", &detail::assemble_as<ringmaster_asgd<race_backend>>},
-    {"byte_grad", &detail::assemble_as<byte_grad<race_backend>>},
-    {"low_precision_d_psgd", &detail::assemble_as<low_precision_d_psgd<race_backend>>},
-    {"async_model_average", &detail::assemble_as<async_model_average<race_backend>>},
-    {"non_blocking_allreduce", &detail::assemble_non_blocking<non_blocking_allreduce<race_backend>>,
-     non_blocking_minibatches},
-    {"non_blocking_d_psgd", &detail::assemble_non_blocking<non_blocking_d_psgd<race_backend>>, non_blocking_minibatches},
-    {"ad_psgd", &detail::assemble_as<ad_psgd<race_backend>>},
-    {"osgp", &detail::assemble_as<osgp<race_backend>>},
-});
+/// All of them; the rows of either file together.
+[[nodiscard]] auto catalogue() -> std::span<algorithm_entry const>;
 
 /// The entry of that name; throws config_error with the names there are.
 [[nodiscard]] inline auto algorithm_named(std::string_view name) -> algorithm_entry const& {
   std::string names;
-  for (auto const& entry : catalogue) {
+  for (auto const& entry : catalogue()) {
     if (entry.name == name) return entry;
     names += (names.empty() ? "" : ", ") + std::string{entry.name};
   }

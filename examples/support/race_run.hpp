@@ -7,15 +7,14 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
-#include <cstdio>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <rubato/report/progress.hpp>
-#include <rubato/run/recorder.hpp>
+#include <rubato/run/result.hpp>
+#include <rubato/sim/scenario.hpp>
 
 #include "support/idx_files.hpp"
 #include "support/race_catalogue.hpp"
@@ -129,58 +128,8 @@ inline void refuse_divergence(measurement const& first, measurement const& m) {
                   " at the start; use a smaller step"};
 }
 
-namespace detail {
-
-/// Draws the bar and looks for divergence while a run goes on.
-class race_watch : public sim::observer, public thread_observer {
- public:
-  race_watch(report::progress_bar& bar, std::chrono::nanoseconds until) : bar_{&bar}, until_{until} {}
-  void measured(measurement const& m) override {
-    if (!first_) first_ = m;
-    refuse_divergence(*first_, m);
-    bar_->update(static_cast<double>(m.at.count()) / static_cast<double>(until_.count()), m.gradients);
-  }
-
- private:
-  report::progress_bar* bar_;
-  std::chrono::nanoseconds until_;
-  std::optional<measurement> first_;
-};
-
-}  // namespace detail
-
-namespace detail {
-
-inline auto one_a_line(std::vector<std::string> const& texts) -> std::string {
-  std::string lines;
-  for (auto const& text : texts) lines += text + "\n";
-  return lines;
-}
-
-inline void tell_of_gaps(recording const& r) {
-  for (auto const& s : r.statuses()) {
-    if (s.cut_short.empty()) continue;
-    std::fprintf(stderr, "race: the recording '%s' ends after %llu events: %s\n", s.file.c_str(),
-                 static_cast<unsigned long long>(s.events), s.cut_short.c_str());
-  }
-}
-
-}  // namespace detail
-
 /// Runs one assembled algorithm to `end`; throws run_error.
-[[nodiscard]] inline auto run_one(entrant who, race_plan const& plan, until const& end, report::progress_bar& bar)
-    -> run_result {
-  detail::race_watch watch{bar, end.time};
-  auto scenario = plan.scenario;
-  if (who.minibatches > 1) scenario.compute = scenario.compute.scaled(1 / static_cast<double>(who.minibatches));
-  if (plan.options.driver == race_driver::threads) {
-    thread_options o;
-    o.interrupted = &interrupted;
-    o.watching = &watch;
-    return run_threads(std::move(who.nodes), scenario, end, o);
-  }
-  return simulate(std::move(who.nodes), scenario, end, sim::controls{&watch, &interrupted});
-}
+[[nodiscard]] auto run_one(entrant who, race_plan const& plan, until const& end, report::progress_bar& bar) -> run_result;
 
 /// The time of the first measurement at or below the target, whatever came after it.
 inline void find_target(run_result& result, double target) {
@@ -193,31 +142,6 @@ inline void find_target(run_result& result, double target) {
 }
 
 /// All algorithms in turn; ends early, with what there is, when interrupted. Throws run_error naming the algorithm.
-[[nodiscard]] inline auto run_all(race_plan const& plan, race_problem const& problem) -> std::vector<run_result> {
-  auto const& o = plan.options;
-  std::vector<entrant> assembled;
-  std::vector<recording> recordings;
-  for (std::size_t i = 0; i < o.algorithms.size(); ++i) {
-    assembled.push_back(algorithm_named(o.algorithms[i]).assemble(plan.network, problem, plan.steps[i]));
-    if (o.record.empty()) continue;
-    recordings.push_back(record(assembled.back().nodes, {o.record, o.algorithms[i], detail::one_a_line(o.arguments)}));
-  }
-  std::vector<run_result> results;
-  for (std::size_t i = 0; i < o.algorithms.size() && !interrupted(); ++i) {
-    auto const& name = o.algorithms[i];
-    report::progress_bar bar{name, o.quiet ? report::progress_mode::quiet : report::progress_mode::on_terminal};
-    try {
-      auto end = until{};
-      end.time = o.until;
-      results.push_back(run_one(std::move(assembled[i]), plan, end, bar));
-    } catch (run_error const& e) {
-      throw run_error{name + " with step " + report::shortest(plan.steps[i].step) + ": " + e.what()};
-    }
-    results.back().algorithm = name;
-    find_target(results.back(), o.target_loss);
-    if (!o.record.empty()) detail::tell_of_gaps(recordings[i]);
-  }
-  return results;
-}
+[[nodiscard]] auto run_all(race_plan const& plan, race_problem const& problem) -> std::vector<run_result>;
 
 }  // namespace rubato::examples

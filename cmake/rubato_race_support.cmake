@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+# What race, replay, peer, cluster and the benchmarks that race have in common: its algorithms, compiled once.
+include_guard(GLOBAL)
+
+function(rubato_add_race_support)
+  set(folder "${PROJECT_SOURCE_DIR}/examples")
+  add_library(rubato_race_support STATIC EXCLUDE_FROM_ALL "${folder}/support/race_gossip.cpp" "${folder}/support/race_others.cpp"
+                                         "${folder}/support/race_run.cpp")
+  target_include_directories(rubato_race_support PUBLIC "${folder}")
+  target_link_libraries(rubato_race_support PRIVATE rubato_warnings PUBLIC rubato::rubato rubato::eigen ZLIB::ZLIB)
+endfunction()
+
+if(TARGET rubato::eigen AND TARGET ZLIB::ZLIB)
+  rubato_add_race_support()
+endif()

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// How a row of race's catalogue makes its nodes.
+#pragma once
+
+#include <rubato/rubato.hpp>
+
+#include "support/race_catalogue.hpp"
+
+namespace rubato::examples {
+
+namespace detail {
+
+template<class Node, class Problem = race_problem>
+auto assemble_as(topology::pair const& network, Problem const& problem, race_step const& s) -> entrant {
+  typename Node::options o;
+  o.step = s.step;
+  o.seed = s.seed;
+  if constexpr (requires { o.m; }) o.m = s.m;
+  return {rubato::assemble<Node>(network, problem, o)};
+}
+
+/// Weighed by nodes, for the race's nodes hold different labels.
+template<class Node>
+auto assemble_non_blocking(topology::pair const& network, race_problem const& problem, race_step const& s) -> entrant {
+  constexpr auto parts = non_blocking_minibatches;
+  typename Node::options o;
+  o.step = s.step;
+  o.seed = s.seed;
+  o.contribution = {parts, contribution::weigh::nodes};
+  return {rubato::assemble<Node>(network, problem.with_batch(problem.options().batch / parts), o), parts};
+}
+
+}  // namespace detail
+
+}  // namespace rubato::examples
