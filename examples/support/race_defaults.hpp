@@ -28,7 +28,7 @@ inline constexpr std::array<default_step, 10> default_steps{{{"r_fast", 0.03125}
                                                             {"ring_allreduce_sgd", 0.125},
                                                             {"m_synchronous_sgd", 0.125},
                                                             {"byte_grad", 0.125},
-                                                            {"low_precision_d_psgd", 0.03125},
+                                                            {"low_precision_d_psgd", 0.0625},
                                                             {"async_model_average", 0.0625}}};
 
 }  // namespace rubato::examples
