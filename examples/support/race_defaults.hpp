@@ -18,8 +18,8 @@ struct default_step {
   double step;
 };
 
-/// The step of the grid with which an algorithm comes to the target first in the default scenario (none
-/// does for d_psgd: the lowest loss at the end).
+/// The step of the grid with which an algorithm comes to the target first in the default scenario (none of its steps
+/// does for d_psgd, d_psgd_atc, low_precision_d_psgd and async_model_average: the lowest loss at the end).
 inline constexpr std::array<default_step, 10> default_steps{{{"r_fast", 0.03125},
                                                             {"push_pull", 0.0625},
                                                             {"s_ab", 0.03125},
