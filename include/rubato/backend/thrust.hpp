@@ -108,11 +108,7 @@ struct chunk_dot {
   T const* x;
   T const* y;
   range all;
-  bool beyond_caches;
-  auto operator()(std::ptrdiff_t k) const -> double {
-    auto const r = chunk_of(all, static_cast<std::size_t>(k));
-    return beyond_caches ? vector_dot<T, true>(x, y, r) : vector_dot<T, false>(x, y, r);
-  }
+  auto operator()(std::ptrdiff_t k) const -> double { return vector_dot(x, y, chunk_of(all, static_cast<std::size_t>(k))); }
 };
 
 /// A group of rows of C.
@@ -173,7 +169,7 @@ class thrust {
   [[nodiscard]] auto dot(T const* x, T const* y, std::size_t n) const -> double {
     auto const all = range{0, n};
     auto const bytes = 2 * n * sizeof(T);
-    auto const part = detail::chunk_dot<T>{x, y, all, bytes > large_.streaming_bytes};
+    auto const part = detail::chunk_dot<T>{x, y, all};
     auto const chunks = chunks_of(all);
     double sum = 0;
     if (!is_parallel(all, bytes)) {
