@@ -62,7 +62,7 @@ struct option_row {
   char const* name;
   char const* value;
   std::string initial;
-  char const* help;
+  std::string help;
   void (*set)(race_options&, given);
   repeatable repeats = repeatable::no;
 };
@@ -151,7 +151,7 @@ inline void set_folder(std::string& folder, given g) {
       {"--m", "M", "0", "gradients that a round of m_synchronous_sgd takes; 0: those of all nodes",
        [](o& x, given g) { x.m = count_in(g, 0, "a whole number from 0 up"); }},
       {"--compute", "MODEL", "lognormal:10ms,0.2",
-       "time of one gradient: fixed:TIME or lognormal:MEAN,COEFFICIENT_OF_VARIATION",
+       "time of one gradient: " + compute_names(),
        [](o& x, given g) { x.compute_text = g.text, x.compute = compute_in(g); }},
       {"--slow", "NODE:FACTOR", "",
        "a node whose gradients take FACTOR times as long, or none; may be given several times (default: the last node, 4 "

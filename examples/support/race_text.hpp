@@ -94,20 +94,6 @@ struct quantity {
   refuse(g, right);
 }
 
-/// lognormal:MEAN,VARIATION or fixed:TIME.
-[[nodiscard]] inline auto compute_in(given g) -> sim::compute_model {
-  constexpr auto right = std::string_view{"fixed:TIME or lognormal:MEAN,COEFFICIENT_OF_VARIATION (as lognormal:10ms,0.2)"};
-  auto const colon = g.text.find(':');
-  auto const comma = g.text.find(',');
-  auto const shape = g.text.substr(0, colon);
-  if (colon == g.text.npos) refuse(g, right);
-  auto const time = duration_in({g.option, g.text.substr(colon + 1, comma - colon - 1)});
-  if (time.count() == 0) refuse(g, "a model with a time above 0, for nothing else moves the clock");
-  if (shape == "fixed" && comma == g.text.npos) return sim::fixed(time);
-  if (shape != "lognormal" || comma == g.text.npos) refuse(g, right);
-  return sim::lognormal(time, number_in({g.option, g.text.substr(comma + 1)}, 0, right));
-}
-
 /// "7:4" as node and factor.
 [[nodiscard]] inline auto slow_in(given g) -> std::pair<std::uint32_t, double> {
   constexpr auto right = std::string_view{"NODE:FACTOR with a factor above 0 (as 7:4), or none"};
@@ -128,6 +114,46 @@ struct quantity {
     if (comma == text.npos) return parts;
     text.remove_prefix(comma + 1);
   }
+}
+
+/// What --compute may say: a name, a time, and so many numbers after it.
+struct compute_form {
+  std::string_view name;
+  std::string_view right;
+  std::size_t numbers;
+  auto (*make)(std::chrono::nanoseconds, double, double) -> sim::compute_model;
+};
+inline constexpr compute_form compute_forms[] = {
+    {"fixed", "fixed:TIME", 0, [](auto time, double, double) { return sim::fixed(time); }},
+    {"lognormal", "lognormal:MEAN,COEFFICIENT_OF_VARIATION", 1,
+     [](auto mean, double v, double) { return sim::lognormal(mean, v); }},
+    {"half_normal", "half_normal:MEAN", 0, [](auto mean, double, double) { return sim::half_normal(mean); }},
+    {"shifted_exponential", "shifted_exponential:MEAN,COEFFICIENT_OF_VARIATION", 1,
+     [](auto mean, double v, double) { return sim::shifted_exponential(mean, v); }},
+    {"two_regime", "two_regime:MEAN,PROBABILITY,FACTOR", 2,
+     [](auto mean, double p, double factor) { return sim::two_regime(mean, p, factor); }}};
+
+[[nodiscard]] inline auto compute_names() -> std::string {
+  std::string names;
+  for (auto const& form : compute_forms) names += (names.empty() ? "" : ", ") + std::string{form.right};
+  return names;
+}
+
+/// One of the forms above.
+[[nodiscard]] inline auto compute_in(given g) -> sim::compute_model {
+  auto const colon = g.text.find(':');
+  auto const name = g.text.substr(0, colon);
+  for (auto const& form : compute_forms) {
+    if (form.name != name) continue;
+    auto const parts = list_in(colon == g.text.npos ? std::string_view{} : g.text.substr(colon + 1));
+    if (colon == g.text.npos || parts.size() != 1 + form.numbers) refuse(g, form.right);
+    auto const time = duration_in({g.option, parts[0]});
+    if (time.count() == 0) refuse(g, "a model with a time above 0, for nothing else moves the clock");
+    double numbers[2] = {};
+    for (std::size_t k = 0; k < form.numbers; ++k) numbers[k] = number_in({g.option, parts[k + 1]}, 0, form.right);
+    return form.make(time, numbers[0], numbers[1]);
+  }
+  throw config_error{std::string{g.option} + " knows no model '" + std::string{name} + "'; there are " + compute_names()};
 }
 
 }  // namespace rubato::examples

@@ -95,7 +95,13 @@ refused 2 "--loss|from 0|nan" --loss nan
 refused 2 "node 8|0 to 7" --slow 8:4
 refused 2 "--slow|NODE:FACTOR" --slow 7
 refused 2 "--slow|above 0" --slow 7:0
-refused 2 "--compute|lognormal" --compute gamma:10ms
+refused 2 "--compute|no model|'foo'|lognormal:MEAN|two_regime:MEAN" --compute foo:3
+refused 2 "--compute|no model|'gamma'|half_normal:MEAN" --compute gamma:10ms
+refused 2 "--compute|lognormal:MEAN,COEFFICIENT_OF_VARIATION" --compute lognormal:10ms
+refused 2 "--compute|two_regime:MEAN,PROBABILITY,FACTOR" --compute two_regime:10ms,0.1
+refused 2 "shifted exponential|at most 1" --compute shifted_exponential:10ms,1.5
+refused 2 "probability of the second regime|1.5" --compute two_regime:10ms,1.5,10
+refused 2 "--compute|time|3" --compute fixed:3
 refused 2 "--compute|above 0" --compute fixed:0s
 refused 2 "--latency|ms" --latency 5
 refused 2 "--latency|ms|-1ms" --latency -1ms
