@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// One legal combination of policies: it runs to a stated loss, and its invariant holds at every look on the way.
+#pragma once
+
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/topology/builders.hpp>
+
+#include "support/catch.hpp"
+
+namespace rubato::test {
+
+using namespace std::chrono_literals;
+
+/// What a run of a combination is held to.
+struct expectation {
+  double step = 0.05;
+  double above_minimum = 1e-4;  ///< the loss that is reached, over that of the optimum
+  double law = 0;               ///< how far the tracking law may be off, in the ledger's units
+  double apart = 1e300;         ///< consensus distance at the end
+  double loss_of_links = 0.1;
+};
+
+struct policy_values {
+  std::size_t nodes = 4;
+  std::size_t dimension = 67;  // odd, and more than a block
+};
+
+/// Runs Node on a ring in bad weather until it has reached the loss, and looks at the law on the way. `options` are those
+/// that the combination needs beside the step.
+template <class Node>
+void reaches(char const* name, expectation const& e, typename Node::options options = {}, policy_values const& v = {}) {
+  INFO(name);
+  using scalar = typename Node::scalar;
+  auto const p = problem::quadratic::random(v.nodes, v.dimension, 7, {.spread = 1, .condition = 4});
+  options.step = e.step;
+  if constexpr (requires { options.block_values; }) options.block_values = 64;
+  sim::scenario weather;
+  weather.compute = sim::lognormal(10ms, 0.3).slow(1, 3.0);
+  weather.link = {.latency = 1ms, .jitter = 1ms, .loss = e.loss_of_links};
+  weather.seed = 11;
+  weather.measure_every = 100ms;
+  auto const result =
+      simulate<Node>(topology::ring(v.nodes), p, options, weather, {.time = 1000s, .target_loss = p.minimum() + e.above_minimum});
+  static_assert(sizeof(scalar) >= 4);
+  CHECK(result.stopped == stop_reason::target_loss);
+  for (auto const& look : result.history) {
+    if (!(look.tracking_residual <= e.law)) FAIL("the tracking law is off by " << look.tracking_residual);
+  }
+  CHECK(result.history.back().consensus_distance <= e.apart);
+  CHECK(result.events > 0);
+}
+
+}  // namespace rubato::test
