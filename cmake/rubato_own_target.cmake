@@ -20,11 +20,13 @@ if(PROJECT_IS_TOP_LEVEL)
   endif()
 endif()
 
-# rubato_own_executable(target source...) : a program of this repository, linked with every module there is.
+# rubato_own_executable(target source...) : a program of this repository, linked with every module there is but rubato::mpi,
+# whose library is loaded by those alone that ask for it.
 function(rubato_own_executable target)
   add_executable(${target} ${ARGN})
   target_link_libraries(${target} PRIVATE rubato_warnings)
   get_property(modules GLOBAL PROPERTY rubato_modules)
+  list(REMOVE_ITEM modules mpi)
   foreach(module IN LISTS modules)
     target_link_libraries(${target} PRIVATE rubato::${module})
   endforeach()

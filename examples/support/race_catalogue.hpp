@@ -22,6 +22,7 @@ struct race_step {
   double step = 0;
   std::uint64_t seed = 0;
   std::size_t m = 0;  ///< gradients that a round of m_synchronous_sgd takes; 0: all
+  std::size_t block_values = 0;  ///< unit of delivery; 0: whole vectors
 };
 
 struct algorithm_entry {
@@ -36,6 +37,7 @@ auto assemble_as(topology::pair const& network, Problem const& problem, race_ste
   typename Node::options o;
   o.step = s.step;
   o.seed = s.seed;
+  o.block_values = s.block_values;
   if constexpr (requires { o.m; }) o.m = s.m;
   return rubato::assemble<Node>(network, problem, o);
 }

@@ -67,11 +67,9 @@ class ring_allreduce_sgd {
   }
   static constexpr bool calibrates = false;
   static void agree(options&, block_partition const&, std::span<double const>, std::size_t) {}
-  static auto channels() -> std::span<channel_spec const> {
-    static constexpr std::array<channel_spec, 1> all{
-        channel_spec{channel::chunk, channel_kind::event, element_of<scalar>}};
-    return all;
-  }
+  static constexpr std::array<channel_spec, 1> all_channels{
+      channel_spec{channel::chunk, channel_kind::event, element_of<scalar>}};
+  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   ring_allreduce_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : backend_{std::move(b)},
