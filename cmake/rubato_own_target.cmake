@@ -20,13 +20,13 @@ if(PROJECT_IS_TOP_LEVEL)
   endif()
 endif()
 
-# rubato_own_executable(target source...) : a program of this repository, linked with every module there is but
-# rubato::thrust, which switches OpenMP on and so Eigen's own threads: who wants that links it by name.
+# rubato_own_executable(target source...) : a program of this repository, linked with every module there is but two, which
+# who wants them links by name: rubato::thrust switches OpenMP on, and so Eigen's own threads; rubato::mpi loads a library.
 function(rubato_own_executable target)
   add_executable(${target} ${ARGN})
   target_link_libraries(${target} PRIVATE rubato_warnings)
   get_property(modules GLOBAL PROPERTY rubato_modules)
-  list(REMOVE_ITEM modules thrust)
+  list(REMOVE_ITEM modules thrust mpi)
   foreach(module IN LISTS modules)
     target_link_libraries(${target} PRIVATE rubato::${module})
   endforeach()

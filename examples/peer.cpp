@@ -2,17 +2,24 @@
 // One node of a run in a process of its own: start it once for each node, on this machine or (with --insecure) on others.
 //   peer --id 0 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s &
 //   peer --id 1 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s
+//   mpirun -n 2 peer --transport mpi --nodes 2 --problem quadratic:100 --until 5s
 // Exit status: 0 done, 1 the run failed (a peer was lost, a node failed), 2 what was asked for cannot be, 130 interrupted.
+#include <cstdint>
 #include <cstdio>
 #include <exception>
-#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <rubato/report/summary.hpp>
 #include <rubato/run/peer.hpp>
 #include <rubato/transport/tcp.hpp>
+#include <rubato/transport/udp.hpp>
 #include <rubato/wire/zlib.hpp>
+
+#if RUBATO_EXAMPLES_HAVE_MPI
+#include <rubato/transport/mpi.hpp>
+#endif
 
 #include "support/peer_options.hpp"
 #include "support/peer_problem.hpp"
@@ -22,23 +29,47 @@ namespace {
 
 namespace examples = rubato::examples;
 
-auto over_tcp(rubato::assembly& a, examples::peer_choice const& c, rubato::until const& end, rubato::peer_options const& o)
+/// Addresses of all processes; throws config_error.
+auto addresses_of(rubato::assembly const& a, examples::peer_choice const& c) -> std::vector<std::string> {
+  auto all = examples::list_in(c.peers);
+  if (!c.peers.empty() && all.size() == a.nodes.size()) return all;
+  throw rubato::config_error{"--peers must name an address for each of the " + std::to_string(a.nodes.size()) +
+                             " processes of this run (a server is one of them), in the order of their ids"};
+}
+
+/// What tcp and udp are told alike.
+template<class Options>
+auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Options {
+  Options o;
+  o.addresses = addresses_of(a, c);
+  o.insecure = c.insecure;
+  o.arrival = c.arrival;
+  o.silence = c.silence;
+  return o;
+}
+
+auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until const& end, rubato::peer_options const& how)
     -> rubato::peer_result {
-  auto const self = rubato::to_node(static_cast<std::size_t>(c.id));
-  auto me = rubato::identity_of(a, self, &rubato::wire::crc32_of);
+  auto me = rubato::identity_of(a, rubato::to_node(static_cast<std::size_t>(c.id)), &rubato::wire::crc32_of);
   examples::add_options(me.agreed, c);
-  rubato::transport::tcp_options wires;
-  wires.addresses = examples::list_in(c.peers);
-  if (c.peers.empty() || wires.addresses.size() != a.nodes.size()) {
-    throw rubato::config_error{"--peers must name an address for each of the " + std::to_string(a.nodes.size()) +
-                               " processes of this run (a server is one of them), in the order of their ids"};
+  if (c.transport == "udp") {
+    auto o = options_of<rubato::transport::udp_options>(a, c);
+    o.socket = c.listener;
+    o.loss = c.drop;
+    o.loss_seed = c.race.seed;
+    rubato::transport::udp udp{me, std::move(o)};
+    return rubato::run_peer(a, me, udp, end, how);
   }
-  wires.listener = c.listener;
-  wires.insecure = c.insecure;
-  wires.arrival = c.arrival;
-  wires.silence = c.silence;
-  rubato::transport::tcp tcp{me, std::move(wires)};
-  return rubato::run_peer(a, me, tcp, end, o);
+#if RUBATO_EXAMPLES_HAVE_MPI
+  if (c.transport == "mpi") {
+    rubato::transport::mpi mpi{me, {.arrival = c.arrival, .silence = c.silence}};
+    return rubato::run_peer(a, me, mpi, end, how);
+  }
+#endif
+  auto o = options_of<rubato::transport::tcp_options>(a, c);
+  o.listener = c.listener;
+  rubato::transport::tcp tcp{me, std::move(o)};
+  return rubato::run_peer(a, me, tcp, end, how);
 }
 
 auto live(examples::peer_choice const& c) -> int {
@@ -50,29 +81,81 @@ auto live(examples::peer_choice const& c) -> int {
   rubato::peer_options o;
   o.look_every = plan.options.measure_every;
   o.lost = c.goes_on ? rubato::when_lost::goes_on : rubato::when_lost::ends;
+  o.compute = plan.scenario.compute;
+  o.compute_seed = plan.scenario.seed;
   o.interrupted = &examples::interrupted;
-  auto result = over_tcp(a, c, end, o);
+  auto result = run(a, c, end, o);
   result.result.algorithm = plan.options.algorithms.front();
   for (auto const& sentence : result.lost) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
   if (!c.report.empty()) examples::write_peer_report(c.report, result);
   if (!plan.options.quiet) std::fputs(rubato::report::node_table(result.result).c_str(), stdout);
+  if (c.problem.quadratic) {
+    auto const worst = examples::distance(result.result, examples::quadratic_of(*c.problem.quadratic, plan.options).optimum());
+    if (!plan.options.quiet) std::printf("no value of the model is farther than %.3g from the optimum\n", worst);
+    examples::require_near(worst, c);
+  }
   return examples::interrupted() ? 130 : 0;
 }
+
+/// MPI for the life of the program, where it is asked for: the rank is the node's id.
+class mpi_session {
+ public:
+  mpi_session(examples::peer_choice& c, int& argc, char**& argv) : used_{c.transport == "mpi"} {
+    if (!used_) return;
+#if RUBATO_EXAMPLES_HAVE_MPI
+    auto level = 0, rank = 0;
+    MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    c.id = static_cast<std::uint64_t>(rank);
+    if (!c.report.empty()) c.report += "-" + std::to_string(rank);
+#else
+    static_cast<void>(argc), static_cast<void>(argv);
+    throw rubato::config_error{"this peer was built without MPI (Debian: libopenmpi-dev); take --transport tcp"};
+#endif
+  }
+  mpi_session(mpi_session const&) = delete;
+  auto operator=(mpi_session const&) -> mpi_session& = delete;
+  /// What a failed rank leaves behind is ended with it: finalising would wait for the others.
+  void end(int status) const {
+    if (!used_) return;
+#if RUBATO_EXAMPLES_HAVE_MPI
+    if (status != 0) MPI_Abort(MPI_COMM_WORLD, status);
+    MPI_Finalize();
+#else
+    static_cast<void>(status);
+#endif
+  }
+
+ private:
+  bool used_;
+};
 
 auto complain(std::exception const& e, int status) -> int {
   std::fprintf(stderr, "peer: %s\n", e.what());
   return status;
 }
 
-}  // namespace
-
-auto main(int argc, char** argv) -> int {
+auto guarded(examples::peer_choice const& choice) -> int {
   try {
-    auto const choice = examples::read_peer_line(argc, argv);
-    return choice ? live(*choice) : 0;
+    return live(choice);
   } catch (rubato::config_error const& e) {
     return complain(e, 2);
   } catch (std::exception const& e) {
     return complain(e, 1);
+  }
+}
+
+}  // namespace
+
+auto main(int argc, char** argv) -> int {
+  try {
+    auto choice = examples::read_peer_line(argc, argv);
+    if (!choice) return 0;
+    mpi_session const session{*choice, argc, argv};
+    auto const status = guarded(*choice);
+    session.end(status);
+    return status;
+  } catch (std::exception const& e) {
+    return complain(e, 2);
   }
 }

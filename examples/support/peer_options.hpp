@@ -31,6 +31,8 @@ struct peer_choice {
   std::string report;
   std::chrono::nanoseconds arrival{};
   std::chrono::nanoseconds silence{};
+  double drop = 0;
+  double within = 0;
   bool goes_on = false;
   bool insecure = false;
 };
@@ -57,8 +59,14 @@ inline void set_problem(peer_choice& c, given g) {
 }
 
 inline void set_transport(peer_choice& c, given g) {
-  if (g.text != "tcp") refuse(g, "tcp");
+  if (g.text != "tcp" && g.text != "udp" && g.text != "mpi") refuse(g, "tcp, udp or mpi");
   c.transport = g.text;
+}
+
+inline void set_drop(peer_choice& c, given g) {
+  constexpr auto right = std::string_view{"a probability from 0 (included) to 1 (excluded)"};
+  c.drop = number_in(g, 0, right);
+  if (c.drop >= 1) refuse(g, right);
 }
 
 template<class Row, class Choice>
@@ -77,31 +85,31 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
 
 }  // namespace detail
 
-[[nodiscard]] inline auto problem_row() -> peer_row {
-  return {"--problem", "NAME", "softmax", "softmax (on --data), or quadratic:DIMENSION, whose optimum is known",
-          detail::set_problem};
-}
-
-/// The deadlines that a cluster passes on to its peers.
-[[nodiscard]] inline auto deadline_rows() -> std::vector<peer_row> {
-  return {{"--arrival", "T", "10s", "in which all peers must have come",
+/// What a cluster takes too, and passes on to its peers.
+[[nodiscard]] inline auto shared_rows() -> std::vector<peer_row> {
+  return {{"--problem", "NAME", "softmax", "softmax (on --data), or quadratic:DIMENSION, whose optimum is known",
+           detail::set_problem},
+          {"--transport", "tcp|udp|mpi", "tcp", "what carries the messages; mpi needs mpirun, and takes the rank as --id",
+           detail::set_transport},
+          {"--drop", "P", "0", "probability with which udp throws a datagram away before it is sent", detail::set_drop},
+          {"--within", "D", "0", "fail unless models end so near the optimum of a quadratic; 0: do not ask",
+           [](peer_choice& c, given g) { c.within = number_in(g, 0, "a number of 0 or more"); }},
+          {"--arrival", "T", "10s", "in which all peers must have come",
            [](peer_choice& c, given g) { c.arrival = duration_in(g); }},
           {"--silence", "T", "5s", "after which a peer that says nothing counts as dead",
            [](peer_choice& c, given g) { c.silence = duration_in(g); }}};
 }
 
 [[nodiscard]] inline auto peer_rows() -> std::vector<peer_row> {
-  std::vector<peer_row> rows{
-      problem_row(),
-      {"--transport", "NAME", "tcp", "what carries the messages: tcp", detail::set_transport},
-      {"--id", "I", "0", "which node of the run this process is",
-       [](peer_choice& c, given g) { c.id = count_in(g, 0, "a whole number from 0 up"); }},
-      {"--peers", "HOST:PORT,...", "", "addresses of all nodes, by id", [](peer_choice& c, given g) { c.peers = g.text; }},
-      {"--listener", "FD", "", "a descriptor that listens on this node's address already",
-       [](peer_choice& c, given g) { c.listener = static_cast<int>(count_in(g, 3, "a descriptor from 3 up")); }},
-      {"--report", "FILE", "", "where to write what this process knows at the end; FILE.models holds its models",
-       [](peer_choice& c, given g) { detail::set_folder(c.report, g); }}};
-  for (auto& row : deadline_rows()) rows.push_back(std::move(row));
+  auto rows = shared_rows();
+  rows.push_back({"--id", "I", "0", "which node of the run this process is",
+                  [](peer_choice& c, given g) { c.id = count_in(g, 0, "a whole number from 0 up"); }});
+  rows.push_back({"--peers", "HOST:PORT,...", "", "addresses of all nodes, by id",
+                  [](peer_choice& c, given g) { c.peers = g.text; }});
+  rows.push_back({"--listener", "FD", "", "a descriptor that is bound to this node's address already",
+                  [](peer_choice& c, given g) { c.listener = static_cast<int>(count_in(g, 3, "a descriptor from 3 up")); }});
+  rows.push_back({"--report", "FILE", "", "where to write what this process knows at the end; FILE.models holds its models",
+                  [](peer_choice& c, given g) { detail::set_folder(c.report, g); }});
   return rows;
 }
 

@@ -2,13 +2,16 @@
 // The problems of peer and cluster: race's own, and quadratics whose optimum is known.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <vector>
 
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/report/numbers.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/wire/agreement.hpp>
 
 #include "support/peer_options.hpp"
@@ -30,18 +33,38 @@ struct quadratic_entry {
 /// All nodes of the one algorithm that was chosen, on the problem that was chosen. Throws config_error.
 [[nodiscard]] inline auto assembled(race_plan const& plan, peer_choice const& c) -> assembly {
   auto const& name = plan.options.algorithms.front();
+  auto step = plan.steps.front();
+  if (c.transport == "udp") step.block_values = 256;  // floats, which fit a datagram
   if (!c.problem.quadratic) {
     auto const problem = race_problem_of(race_data(plan.options.data), plan.options);
-    return algorithm_named(name).assemble(plan.network, problem, plan.steps.front()).nodes;
+    return algorithm_named(name).assemble(plan.network, problem, step).nodes;
   }
   std::string names;
   for (auto const& entry : quadratic_catalogue()) {
     if (entry.name == name) {
-      return entry.assemble(plan.network, quadratic_of(*c.problem.quadratic, plan.options), plan.steps.front()).nodes;
+      return entry.assemble(plan.network, quadratic_of(*c.problem.quadratic, plan.options), step).nodes;
     }
     names += (names.empty() ? "" : ", ") + std::string{entry.name};
   }
   throw config_error{"on a quadratic, --algorithms takes one of " + names + ", not " + name};
+}
+
+/// The largest distance of any of a result's models from the optimum, in max norm.
+[[nodiscard]] inline auto distance(run_result const& r, std::vector<double> const& optimum) -> double {
+  auto worst = 0.0;
+  std::vector<double> x;
+  for (auto const& m : r.models) {
+    rubato::detail::widen(m, x);
+    for (std::size_t k = 0; k < x.size(); ++k) worst = std::fmax(worst, std::abs(x[k] - optimum[k]));
+  }
+  return worst;
+}
+
+/// Throws run_error if the models of a run on quadratics are not as near the optimum as was asked for.
+inline void require_near(double worst, peer_choice const& c) {
+  if (c.within == 0 || worst <= c.within) return;
+  throw run_error{"a model is " + report::readable(worst) + " away from the optimum, and --within allows " +
+                  report::readable(c.within)};
 }
 
 /// What the processes of a run must have in common beside what their nodes do.

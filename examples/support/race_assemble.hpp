@@ -15,6 +15,7 @@ auto assemble_as(topology::pair const& network, Problem const& problem, race_ste
   typename Node::options o;
   o.step = s.step;
   o.seed = s.seed;
+  o.block_values = s.block_values;
   if constexpr (requires { o.m; }) o.m = s.m;
   return {rubato::assemble<Node>(network, problem, o)};
 }
@@ -26,6 +27,7 @@ auto assemble_non_blocking(topology::pair const& network, race_problem const& pr
   typename Node::options o;
   o.step = s.step;
   o.seed = s.seed;
+  o.block_values = s.block_values;
   o.contribution = {parts, contribution::weigh::nodes};
   return {rubato::assemble<Node>(network, problem.with_batch(problem.options().batch / parts), o), parts};
 }

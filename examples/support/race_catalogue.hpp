@@ -25,6 +25,7 @@ struct race_step {
   double step = 0;
   std::uint64_t seed = 0;
   std::size_t m = 0;  ///< gradients that a round of m_synchronous_sgd takes; 0: all
+  std::size_t block_values = 0;  ///< unit of delivery; 0: whole vectors
 };
 
 /// Nodes ready to run, and into how many mini-batches they cut the batch of the race: each has that part of its samples

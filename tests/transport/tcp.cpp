@@ -237,7 +237,7 @@ TEST_CASE("a thousand connections at once are turned away or time out, and the p
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
   tcp_doors doors{2};
-  auto one = seat_of(doors, 0, {.greeting = 1s});
+  auto one = seat_of(doors, 0, {.greeting = 300ms});
   std::vector<std::unique_ptr<stranger>> crowd;
   for (auto k = 0; k < 1000; ++k) {
     crowd.push_back(std::make_unique<stranger>(doors.addresses[0]));

@@ -92,11 +92,11 @@ class gossip {
     if constexpr (tracks) o.ledger.calibrate(blocks, largest, nodes);
   }
 
-  static auto channels() -> std::span<channel_spec const> {
-    static constexpr std::array<channel_spec, 2> all{
-        channel_spec{channel::model, Synchrony::delivery, element_of<scalar>},
-        channel_spec{channel::tracker, Synchrony::delivery, element_of<typename SumCodec::template code<value>>}};
-    return std::span{all}.first(tracks ? 2 : 1);
+  static constexpr std::array<channel_spec, 2> all_channels{
+      channel_spec{channel::model, Synchrony::delivery, element_of<scalar>},
+      channel_spec{channel::tracker, Synchrony::delivery, element_of<typename SumCodec::template code<value>>}};
+  static constexpr auto channels() -> std::span<channel_spec const> {
+    return std::span{all_channels}.first(tracks ? 2 : 1);
   }
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step or an unfit weighting.

@@ -58,12 +58,10 @@ class m_synchronous_sgd {
     }
     if (o.m == 0) o.m = nodes;
   }
-  static auto channels() -> std::span<channel_spec const> {
-    static constexpr std::array<channel_spec, 2> all{
-        channel_spec{channel::model, channel_kind::event, element_of<scalar>},
-        channel_spec{channel::gradient, channel_kind::event, element_of<scalar>, carrying(scalar_slot::loss)}};
-    return all;
-  }
+  static constexpr std::array<channel_spec, 2> all_channels{
+      channel_spec{channel::model, channel_kind::event, element_of<scalar>},
+      channel_spec{channel::gradient, channel_kind::event, element_of<scalar>, carrying(scalar_slot::loss)}};
+  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   m_synchronous_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : backend_{std::move(b)},

@@ -61,11 +61,11 @@ class ring_allreduce_sgd {
   }
   static constexpr bool calibrates = false;
   static void agree(options&, block_partition const&, std::span<double const>, std::size_t) {}
-  static auto channels() -> std::span<channel_spec const> {
-    static constexpr std::array<channel_spec, 2> all{
-        channel_spec{channel::chunk, channel_kind::event, element_of<scalar>, carrying(scalar_slot::sample_count)},
-        channel_spec{channel::control, channel_kind::event, element_of<scalar>}};
-    return std::span{all}.first(Contribution::follows_the_fastest ? 2 : 1);
+  static constexpr std::array<channel_spec, 2> all_channels{
+      channel_spec{channel::chunk, channel_kind::event, element_of<scalar>, carrying(scalar_slot::sample_count)},
+      channel_spec{channel::control, channel_kind::event, element_of<scalar>}};
+  static constexpr auto channels() -> std::span<channel_spec const> {
+    return std::span{all_channels}.first(Contribution::follows_the_fastest ? 2 : 1);
   }
 
   ring_allreduce_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One thread that computes the gradients of one node, so that the thread that owns the node can serve its messages.
+// One thread that computes the gradients of one node, so that the thread that owns the node can serve its messages. Each
+// takes at least as long as a compute model says, so that a straggler can be tried in earnest.
 #pragma once
 
 #include <chrono>
@@ -27,10 +28,15 @@ class gradient_thread {
     std::exception_ptr thrown{};
   };
 
-  gradient_thread(problem::any_oracle oracle, std::function<void()> done)
-      : oracle_{std::move(oracle)}, done_{std::move(done)}, thread_{[this](std::stop_token const& s) { live(s); }} {}
+  /// How long the gradient of that number takes at least.
+  using duration_of = std::function<std::chrono::nanoseconds(std::uint64_t)>;
 
-  /// What is under way is not wanted any more.
+  gradient_thread(problem::any_oracle oracle, duration_of takes, std::function<void()> done)
+      : oracle_{std::move(oracle)},
+        takes_{std::move(takes)},
+        done_{std::move(done)},
+        thread_{[this](std::stop_token const& s) { live(s); }} {}
+
   void submit(gradient_request r) {
     {
       auto const lock = std::lock_guard{mutex_};
@@ -40,11 +46,15 @@ class gradient_thread {
     }
     changed_.notify_one();
   }
+  /// What is under way is not wanted any more.
   void forget() {
-    auto const lock = std::lock_guard{mutex_};
-    wanted_.reset();
-    result_.reset();
-    ++number_;
+    {
+      auto const lock = std::lock_guard{mutex_};
+      wanted_.reset();
+      result_.reset();
+      ++number_;
+    }
+    changed_.notify_one();
   }
   [[nodiscard]] auto take() -> std::optional<result> {
     auto const lock = std::lock_guard{mutex_};
@@ -57,10 +67,13 @@ class gradient_thread {
     while (changed_.wait(lock, stop, [this] { return wanted_.has_value(); })) {
       auto const request = *std::exchange(wanted_, std::nullopt);
       auto const mine = number_;
+      auto const begin = std::chrono::steady_clock::now();
       lock.unlock();
       auto r = evaluate(request);
       lock.lock();
-      if (mine != number_) continue;
+      changed_.wait_until(lock, stop, begin + takes_(draws_++), [&] { return mine != number_; });
+      if (stop.stop_requested() || mine != number_) continue;
+      r.value.duration = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin);
       result_ = std::move(r);
       lock.unlock();
       done_();
@@ -69,23 +82,22 @@ class gradient_thread {
   }
 
   auto evaluate(gradient_request const& request) const -> result {
-    auto const began = std::chrono::steady_clock::now();
     try {
-      result r{oracle_.evaluate(request), {}};
-      r.value.duration = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - began);
-      return r;
+      return {oracle_.evaluate(request), {}};
     } catch (...) {
       return {{}, std::current_exception()};  // rethrown by the owner
     }
   }
 
   problem::any_oracle oracle_;
+  duration_of takes_;
   std::function<void()> done_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::optional<gradient_request> wanted_;
   std::optional<result> result_;
-  std::uint64_t number_ = 0;
+  std::uint64_t number_ = 0;  // of the request; another one means that the former is not wanted
+  std::uint64_t draws_ = 0;
   std::jthread thread_;  // last: it uses all of the above
 };
 

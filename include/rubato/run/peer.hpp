@@ -21,6 +21,7 @@
 #include <rubato/run/hosted_node.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/result.hpp>
+#include <rubato/sim/compute.hpp>
 #include <rubato/transport/concepts.hpp>
 
 namespace rubato {
@@ -36,6 +37,8 @@ struct peer_options {
   std::chrono::nanoseconds linger = std::chrono::seconds{5};     ///< in which all peers should end too
   std::chrono::nanoseconds look_every{};  ///< between two looks at the model; 0: at the start and the end only
   when_lost lost = when_lost::ends;
+  sim::compute_model compute = sim::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
+  std::uint64_t compute_seed = 0;               ///< of the model's variation
   bool (*interrupted)() = nullptr;        ///< polled; true ends the run cleanly
 };
 
@@ -79,7 +82,9 @@ class peer_driver {
  public:
   peer_driver(assembly& a, transport::identity const& me, Transport& wires, peer_options const& o)
       : run_{&a}, me_{&me}, wires_{&wires}, options_{o}, host_{a.nodes[to_index(me.self)], to_index(me.self)},
-        computing_{a.oracle, [&wires] { wires.wake(); }} {
+        computing_{a.oracle, [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
+                   [&wires] { wires.wake(); }} {
+    if (to_index(me.self) < a.peers) o.compute.check(a.peers);
     for (auto const& c : me.channels) {
       if (c.kind == channel_kind::event && !Transport::lossless) {
         throw config_error{"on the channel " + std::string{name_of(c.lane)} +
@@ -320,6 +325,14 @@ auto run_peer(assembly& a, transport::identity const& me, Transport& wires, unti
   }
   if (end.never()) throw config_error{"nothing ends this run; give a time or a number of gradients"};
   return detail::peer_driver<Transport>{a, me, wires, o}.run(end);
+}
+
+/// The same for a node type that is known here: what its transport cannot carry does not compile, and says why.
+template<node Node, transport::endpoint Transport>
+auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end, peer_options const& o = {})
+    -> peer_result {
+  static_assert(transport::check_carries<Transport, Node>());
+  return run_peer(a, me, wires, end, o);
 }
 
 /// One result from those of all processes: counters are joined by edge, and the history is measured at the mean of the

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -149,6 +150,34 @@ consteval auto check_endpoint() -> bool {
   static_assert(polls<T>, "a transport has poll(until, in), which appends to a vector of incoming, and wake()");
   static_assert(leaves<T>, "a transport has leave() and everyone_left()");
   static_assert(counts<T>, "a transport has traffic_of() and rejected(), which count what passed and what did not");
+  return true;
+}
+
+namespace detail {
+
+template<class Node>
+concept says_its_channels_early = requires { std::integral_constant<std::size_t, Node::channels().size()>{}; };
+
+template<class Node>
+consteval auto every_message_counts() -> bool {
+  auto counts = false;
+  for (auto const& c : Node::channels()) counts = counts || c.kind == channel_kind::event;
+  return counts;
+}
+
+}  // namespace detail
+
+/// Checked where a transport meets a node whose type is known; each sentence stands alone.
+template<class T, class Node>
+consteval auto check_carries() -> bool {
+  if constexpr (!T::lossless) {
+    static_assert(detail::says_its_channels_early<Node>,
+                  "a node that runs over a transport which may lose messages declares its channels in a constexpr function");
+    if constexpr (detail::says_its_channels_early<Node>) {
+      static_assert(!detail::every_message_counts<Node>(),
+                    "every message of this node counts, and this transport may lose some: run it over one that is lossless");
+    }
+  }
   return true;
 }
 

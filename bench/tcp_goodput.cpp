@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+// Shows: what the TCP transport makes of a loopback connection, against plain sockets that do the same copies: header and
+// body sent from where they lie, received into a pooled vector, with the system's congestion control for both. Wrong if
+// the two sides move different bytes, or if one of them runs while the machine is slower: they take turns, and ratios of
+// neighbours are reported. usage: tcp_goodput [repetitions] [messages] [values]
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <rubato/transport/tcp.hpp>
+#include <rubato/wire/zlib.hpp>
+
+namespace {
+
+using namespace rubato;
+using transport::clock;
+
+struct load {
+  std::size_t messages = 64;
+  std::size_t values = std::size_t{1} << 20;  // of 4 bytes: 4 MiB
+  [[nodiscard]] auto gigabytes() const -> double { return 4e-9 * static_cast<double>(messages) * static_cast<double>(values); }
+};
+
+void require(bool holds, char const* what) {
+  if (holds) return;
+  std::fprintf(stderr, "tcp_goodput: %s failed\n", what);
+  std::exit(1);
+}
+
+auto vector_of(buffer_pool& pool, std::size_t values) -> shared_buffer {
+  auto body = pool.allocate<float>(values);
+  std::fill_n(body.data(), values, 0.5F);
+  return std::move(body).publish();
+}
+
+auto seconds_since(clock::time_point t) -> double { return std::chrono::duration<double>(clock::now() - t).count(); }
+
+// --- plain sockets ----------------------------------------------------------------------------------------------------
+
+struct socket_pair {
+  int sender = -1;
+  int receiver = -1;
+};
+
+auto connected() -> socket_pair {
+  auto const listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof where;
+  auto* const at = reinterpret_cast<sockaddr*>(&where);
+  require(bind(listener, at, size) == 0 && listen(listener, 1) == 0 && getsockname(listener, at, &size) == 0, "listening");
+  socket_pair s;
+  s.sender = socket(AF_INET, SOCK_STREAM, 0);
+  require(connect(s.sender, at, size) == 0, "connecting");
+  s.receiver = accept(listener, nullptr, nullptr);
+  auto const yes = 1;
+  for (auto const d : {s.sender, s.receiver}) setsockopt(d, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  close(listener);
+  return s;
+}
+
+void send_raw(int to, shared_buffer const& body, std::size_t messages) {
+  std::vector<std::byte> header(wire::header_bytes);
+  for (std::size_t k = 0; k < messages; ++k) {
+    iovec parts[] = {{header.data(), header.size()}, {const_cast<std::byte*>(body.bytes().data()), body.size_bytes()}};
+    auto left = header.size() + body.size_bytes();
+    auto* first = parts;
+    while (left > 0) {
+      msghdr m{};
+      m.msg_iov = first;
+      m.msg_iovlen = static_cast<std::size_t>(std::end(parts) - first);
+      auto sent = sendmsg(to, &m, MSG_NOSIGNAL);
+      require(sent > 0, "sending");
+      left -= static_cast<std::size_t>(sent);
+      while (first != std::end(parts) && static_cast<std::size_t>(sent) >= first->iov_len) sent -= static_cast<ssize_t>((first++)->iov_len);
+      if (first == std::end(parts)) break;
+      first->iov_base = static_cast<std::byte*>(first->iov_base) + sent;
+      first->iov_len -= static_cast<std::size_t>(sent);
+    }
+  }
+}
+
+auto raw_rate(load const& l) -> double {
+  buffer_pool sending, receiving;
+  auto const body = vector_of(sending, l.values);
+  auto const s = connected();
+  auto const begin = clock::now();
+  auto const sender = std::jthread{[&] { send_raw(s.sender, body, l.messages); }};
+  std::vector<std::byte> header(wire::header_bytes);
+  shared_buffer kept;
+  for (std::size_t k = 0; k < l.messages; ++k) {
+    require(recv(s.receiver, header.data(), header.size(), MSG_WAITALL) == static_cast<ssize_t>(header.size()), "receiving");
+    auto fresh = receiving.allocate<float>(l.values);
+    require(recv(s.receiver, fresh.data(), 4 * l.values, MSG_WAITALL) == static_cast<ssize_t>(4 * l.values), "receiving");
+    kept = std::move(fresh).publish();
+  }
+  auto const rate = l.gigabytes() / seconds_since(begin);
+  close(s.sender);
+  close(s.receiver);
+  return rate;
+}
+
+// --- the transport ----------------------------------------------------------------------------------------------------
+
+auto identity_of_node(std::size_t self, load const& l, wire::checksum check) -> transport::identity {
+  transport::identity me;
+  me.self = to_node(self);
+  me.peers = {to_node(1 - self)};
+  me.blocks = block_partition{l.values};
+  me.channels = {{channel::chunk, channel_kind::event, element::f32}};
+  me.check = check;
+  return me;
+}
+
+/// Polls until the peer is there and has sent so many messages; when it was seen first.
+auto await(transport::tcp& t, std::size_t messages) -> clock::time_point {
+  std::vector<transport::incoming> in;
+  std::optional<clock::time_point> met;
+  while (!met || messages > 0) {
+    in.clear();
+    t.poll(clock::now() + std::chrono::milliseconds{100}, in);
+    for (auto const& n : in) {
+      require(n.kind != transport::incoming::what::closed, "the transport");
+      if (n.kind == transport::incoming::what::opened) met = clock::now();
+      messages -= n.kind == transport::incoming::what::message ? 1U : 0U;
+    }
+  }
+  return *met;
+}
+
+void send_events(transport::tcp& t, load const& l, shared_buffer const& body) {
+  std::vector<transport::incoming> in;
+  for (std::size_t k = 1; k <= l.messages;) {
+    if (t.congested()) {
+      t.poll(clock::now() + std::chrono::milliseconds{1}, in);
+      continue;
+    }
+    packet p;
+    p.from = to_node(1);
+    p.to = to_node(0);
+    p.lane = channel::chunk;
+    p.number = iteration{k++};
+    p.body = body;
+    require(t.send(channel_kind::event, std::move(p)) != transport::send_status::closed, "sending");
+  }
+  t.leave();
+  while (!t.everyone_left()) t.poll(clock::now() + std::chrono::milliseconds{1}, in);
+}
+
+auto transport_rate(load const& l, wire::checksum check) -> double {
+  std::vector<transport::tcp_door> const doors{transport::open_tcp_door("127.0.0.1:0"), transport::open_tcp_door("127.0.0.1:0")};
+  transport::tcp_options o;
+  o.addresses = {doors[0].address, doors[1].address};
+  o.event_bound = 4;
+  o.listener = doors[0].descriptor;
+  transport::tcp receiver{identity_of_node(0, l, check), o};
+  auto const sender = std::jthread{[&] {
+    buffer_pool pool;
+    auto const body = vector_of(pool, l.values);
+    auto mine = o;
+    mine.listener = doors[1].descriptor;
+    transport::tcp t{identity_of_node(1, l, check), mine};
+    await(t, 0);
+    send_events(t, l, body);
+  }};
+  auto const begin = await(receiver, l.messages);  // the sender sees it at the same moment, but for a tenth of a millisecond
+  auto const rate = l.gigabytes() / seconds_since(begin);
+  std::vector<transport::incoming> in;
+  receiver.leave();
+  while (!receiver.everyone_left()) receiver.poll(clock::now() + std::chrono::milliseconds{1}, in);
+  return rate;
+}
+
+auto quantile(std::vector<double> v, double q) -> double {
+  std::sort(v.begin(), v.end());
+  return v[static_cast<std::size_t>(q * static_cast<double>(v.size() - 1))];
+}
+
+auto congestion_control() -> std::string {
+  auto const s = socket(AF_INET, SOCK_STREAM, 0);
+  char name[32] = "";
+  socklen_t size = sizeof name;
+  getsockopt(s, IPPROTO_TCP, TCP_CONGESTION, name, &size);
+  close(s);
+  return name;
+}
+
+}  // namespace
+
+auto main(int argc, char** argv) -> int {
+  auto const argument = [&](int at, unsigned long otherwise) { return argc > at ? std::strtoul(argv[at], nullptr, 10) : otherwise; };
+  auto const repetitions = argument(1, 15);
+  auto const l = load{argument(2, 64), argument(3, 1UL << 20)};
+  std::vector<double> raw, plain, checked, plain_ratio, checked_ratio;
+  for (unsigned long r = 0; r < repetitions; ++r) {
+    raw.push_back(raw_rate(l));
+    plain.push_back(transport_rate(l, nullptr));
+    checked.push_back(transport_rate(l, &wire::crc32_of));
+    plain_ratio.push_back(plain.back() / raw.back());
+    checked_ratio.push_back(checked.back() / raw.back());
+  }
+  std::printf("%zu messages of %zu bytes over loopback, %s, two threads, %lu repetitions in turn\n", l.messages, 4 * l.values,
+              congestion_control().c_str(), repetitions);
+  std::printf("%-28s %12s %12s %14s %14s\n", "", "GB/s median", "GB/s best", "ratio median", "ratio q25");
+  auto const row = [](char const* name, std::vector<double> const& rate, std::vector<double> const& ratio) {
+    std::printf("%-28s %12.2f %12.2f %14.2f %14.2f\n", name, quantile(rate, 0.5), quantile(rate, 1), quantile(ratio, 0.5),
+                quantile(ratio, 0.25));
+  };
+  row("plain sockets", raw, std::vector<double>(raw.size(), 1.0));
+  row("transport::tcp", plain, plain_ratio);
+  row("transport::tcp, CRC-32", checked, checked_ratio);
+}

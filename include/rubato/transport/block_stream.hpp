@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// Vectors that travel a block at a time: what one sender still has to send, and what of it has arrived somewhere else.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/packet.hpp>
+#include <rubato/transport/concepts.hpp>
+#include <rubato/wire/frame.hpp>
+
+namespace rubato::transport::detail {
+
+/// The blocks that wait for one peer. A newer packet takes over at the block where the older one was, so that every
+/// block is sent equally often, however fast packets come.
+class block_stream {
+ public:
+  struct next {
+    packet const* from;  // valid until the next call
+    std::size_t block;
+  };
+
+  /// Whether an older packet of the channel was replaced before all of its blocks had left.
+  auto put(packet p, std::size_t blocks) -> bool {
+    auto& l = lanes_[static_cast<std::size_t>(p.lane)];
+    auto const replaced = l.left > 0;
+    l.newest = std::move(p);
+    l.blocks = l.left = blocks;
+    return replaced;
+  }
+
+  /// Channels take turns.
+  [[nodiscard]] auto take() -> std::optional<next> {
+    for (std::size_t k = 0; k < lanes_.size(); ++k) {
+      auto& l = lanes_[turn_++ % lanes_.size()];
+      if (l.left == 0) continue;
+      --l.left;
+      return next{&l.newest, l.cursor++ % l.blocks};
+    }
+    return std::nullopt;
+  }
+  [[nodiscard]] auto empty() const -> bool {
+    return std::all_of(lanes_.begin(), lanes_.end(), [](auto const& l) { return l.left == 0; });
+  }
+
+ private:
+  struct lane {
+    packet newest;
+    std::size_t blocks = 1;
+    std::size_t left = 0;
+    std::size_t cursor = 0;
+  };
+  std::array<lane, channel_count> lanes_;
+  std::size_t turn_ = 0;
+};
+
+/// The newest of each block that arrived since the owner last looked, handed over in as few pieces as they form.
+class block_gatherer {
+ public:
+  [[nodiscard]] auto empty() const -> bool { return held_.empty(); }
+
+  /// Takes a frame of one block; an older one of the same life that nobody has seen goes, or is counted as late.
+  void put(wire::frame_view const& f, identity const& me, std::vector<traffic>& counts) {
+    auto& count = count_of(counts, f.head.from, f.head.lane);
+    auto& newest = newest_[{f.head.from, f.head.lane, f.head.life.sender}];
+    if (f.head.number < newest) ++count.late;
+    newest = std::max(newest, f.head.number);
+    auto const here = key{f.head.from, f.head.lane, f.blocks.begin};
+    auto const at = held_.find(here);
+    ++count.delivered;
+    if (at != held_.end()) {
+      --count.delivered;
+      ++count.skipped;
+      if (at->second.head.life == f.head.life && f.head.number <= at->second.head.number) return;
+    }
+    auto pool = me.pool;
+    held_[here] = {f.head, wire::copy_body(f, pool)};
+  }
+
+  /// Blocks side by side of one packet become one message.
+  void hand_over(identity const& me, std::vector<incoming>& in) {
+    for (auto at = held_.begin(); at != held_.end();) {
+      auto const first = at;
+      auto const begin = std::get<2>(first->first);
+      auto end = begin + 1;
+      for (++at; at != held_.end() && goes_on(first, at, end); ++at) ++end;
+      auto message = first->second.head;
+      message.body = joined(first, at, me);
+      in.push_back({incoming::what::message, message.from, std::move(message), {begin, end}, {}, {}, {}});
+    }
+    held_.clear();
+  }
+
+ private:
+  struct block {
+    packet head;
+    shared_buffer body;
+  };
+  using key = std::tuple<node_id, channel, std::size_t>;
+  using table = std::map<key, block>;
+
+  static auto goes_on(table::iterator first, table::iterator at, std::size_t end) -> bool {
+    auto const& a = first->second.head;
+    auto const& b = at->second.head;
+    return a.from == b.from && a.lane == b.lane && std::get<2>(at->first) == end && a.number == b.number &&
+           a.life == b.life && a.based_on == b.based_on && a.extra == b.extra;
+  }
+
+  static auto joined(table::iterator first, table::iterator last, identity const& me) -> shared_buffer {
+    if (std::next(first) == last) return std::move(first->second.body);
+    std::size_t values = 0;
+    for (auto at = first; at != last; ++at) values += at->second.body.size();
+    auto pool = me.pool;
+    auto whole = wire::arriving_body{first->second.body.kind(), values, pool};
+    auto* to = whole.bytes().data();
+    for (auto at = first; at != last; ++at) {
+      auto const from = at->second.body.bytes();
+      std::memcpy(to, from.data(), from.size());
+      to += from.size();
+    }
+    return std::move(whole).publish();
+  }
+
+  table held_;
+  std::map<std::tuple<node_id, channel, std::uint32_t>, iteration> newest_;
+};
+
+}  // namespace rubato::transport::detail

@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: MIT
+// State channels over UDP: one block a datagram, so that a lost one costs the freshness of one block (law 5). Hellos are
+// repeated until they are answered, senders keep to a rate, and loss can be asked for, keyed, to see what it does.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/ip/udp.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <rubato/core/random.hpp>
+#include <rubato/transport/asio.hpp>
+#include <rubato/transport/block_stream.hpp>
+#include <rubato/transport/concepts.hpp>
+#include <rubato/wire/hello.hpp>
+
+namespace rubato::transport {
+
+/// What a user may set of the UDP transport.
+struct udp_options {
+  std::vector<std::string> addresses{};  ///< host:port of every node of the run, by id
+  std::optional<int> socket{};           ///< takes over this bound socket (see udp_door)
+  bool insecure = false;                 ///< allows addresses beyond loopback, unencrypted
+  std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< in which all peers must have come
+  std::chrono::nanoseconds silence = std::chrono::seconds{5};   ///< after which an open edge counts as dead
+  double bytes_per_second = 64e6;        ///< that are sent to all peers together
+  std::size_t socket_buffer = 1U << 20;  ///< asked for, each way; a burst is a quarter of what was granted
+  double loss = 0;                       ///< datagrams thrown away before they are sent, for tests; 0 up to but not 1
+  std::uint64_t loss_seed = 0;
+};
+
+/// A socket that is bound before its transport exists.
+struct udp_door {
+  int descriptor = -1;
+  std::string address;
+};
+/// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be had.
+[[nodiscard]] inline auto open_udp_door(std::string const& text, bool insecure = false) -> udp_door {
+  using protocol = boost::asio::ip::udp;
+  auto a = address_in(text, insecure);
+  boost::asio::io_context io;
+  protocol::socket opened{io};
+  boost::system::error_code error;
+  opened.open(a.host.is_v6() ? protocol::v6() : protocol::v4(), error);
+  if (!error) opened.bind({a.host, a.port}, error);
+  if (error) throw config_error{"nobody can receive at " + a.text() + " here: " + error.message()};
+  a.port = opened.local_endpoint().port();
+  return {opened.release(), a.text()};
+}
+
+/// **Thread safety:** one owner; wake() from any thread. **Models:** endpoint.
+class udp {
+ public:
+  static constexpr bool lossless = false;
+  static constexpr bool ordered = false;
+  static constexpr std::size_t datagram_bytes = 1200;  ///< at most, header and body; below any MTU, also of loopback
+
+  /// Binds and begins to greet; edges open while the owner polls. Throws config_error.
+  udp(identity me, udp_options o)
+      : me_{std::move(me)}, options_{std::move(o)}, door_{me_}, socket_{polled_.context()}, timer_{polled_.context()} {
+    begin_ = last_tick_ = clock::now();
+    refuse_what_cannot_be();
+    for (auto const id : me_.peers) {
+      auto& p = peers_.emplace_back();
+      p.id = id;
+      auto const a = address_in(address_of(id), options_.insecure);
+      p.where = {a.host, a.port};
+      p.name = "node " + std::to_string(to_index(id)) + " at " + a.text();
+    }
+    take_socket();
+    receive_later();
+    tick_later();
+  }
+  udp(udp const&) = delete;
+  auto operator=(udp const&) -> udp& = delete;
+
+  /// State channels only: an event that is lost is lost work.
+  auto send(channel_kind kind, packet p) -> send_status {
+    RUBATO_EXPECTS(kind == channel_kind::state, "only state channels travel over udp");
+    auto* const to = find(p.to);
+    RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
+    auto& count = detail::count_of(counts_, p.to, p.lane);
+    if (!to->open || to->left || leaving_ || !(p.life == to->life)) {
+      ++count.lost;
+      return send_status::closed;
+    }
+    auto const replaced = to->waiting.put(std::move(p), me_.blocks.blocks());
+    if (replaced) ++count.replaced;
+    pump();
+    return replaced ? send_status::replaced : send_status::accepted;
+  }
+  [[nodiscard]] auto congested() const -> bool { return false; }
+
+  void poll(clock::time_point until, std::vector<incoming>& in) {
+    polled_.run(until, [&] { return news_.empty() && arrived_.empty(); });
+    for (auto& n : news_) in.push_back(std::move(n));
+    news_.clear();
+    arrived_.hand_over(me_, in);
+  }
+  void wake() { polled_.wake(); }
+
+  void leave() {
+    leaving_ = true;
+    for (auto& p : peers_) signal(p, 1);
+  }
+  /// A goodbye may be lost: it is repeated, and who is gone counts as having left.
+  [[nodiscard]] auto everyone_left() const -> bool {
+    return std::all_of(peers_.begin(), peers_.end(), [](auto const& p) { return !p.open || p.left; });
+  }
+
+  [[nodiscard]] auto traffic_of() const -> std::vector<traffic> { return counts_; }
+  [[nodiscard]] auto rejected() const -> rejections { return rejected_; }
+  /// What the system granted of the receiving buffer that was asked for, in bytes.
+  [[nodiscard]] auto receive_buffer() const -> std::size_t { return receive_buffer_; }
+
+ private:
+  using protocol = boost::asio::ip::udp;
+  using error_code = boost::system::error_code;
+  static constexpr auto pause = std::chrono::milliseconds{20};  // between two greetings
+
+  struct peer_state {
+    node_id id{};
+    protocol::endpoint where;
+    std::string name;
+    bool open = false;      // it has said hello
+    bool knows_us = false;  // and has heard ours
+    bool left = false;
+    bool told = false;
+    std::uint32_t incarnation = 0;  // theirs
+    std::int64_t clock_began = 0;
+    std::uint32_t lives = 0;        // how often the edge has been opened here
+    session life{};                 // as the node here knows it; on the wire stand incarnations
+    std::uint64_t drawn = 0;        // numbers the draws of injected loss
+    detail::block_stream waiting;
+    clock::time_point heard{};
+    clock::time_point spoke{};
+    std::string trouble = "nothing was heard of it";
+  };
+
+  void refuse_what_cannot_be() const {
+    for (auto const& c : me_.channels) {
+      if (c.kind == channel_kind::event) {
+        throw config_error{"on the channel " + std::string{name_of(c.lane)} +
+                           " every message counts, and udp may lose some: use tcp"};
+      }
+      auto const block = std::min(me_.blocks.block_values(), std::max<std::size_t>(me_.blocks.values(), 1));
+      auto const most = (datagram_bytes - wire::header_bytes) / bytes_of(c.values);
+      if (block <= most) continue;
+      throw config_error{"a block of " + std::to_string(block) + " values does not fit a datagram of " +
+                         std::to_string(datagram_bytes) + " bytes: give block_values of at most " +
+                         std::to_string(most / block_partition::alignment * block_partition::alignment)};
+    }
+    if (wire::hello_bytes + me_.agreed.text().size() > datagram_bytes) {
+      throw config_error{"what nodes agree on takes more than a datagram: udp allows " +
+                         std::to_string(datagram_bytes - wire::hello_bytes) + " bytes of text"};
+    }
+    if (!(options_.loss >= 0 && options_.loss < 1)) {
+      throw config_error{"a loss must lie in 0 (included) to 1 (excluded), not " + std::to_string(options_.loss)};
+    }
+    if (!(options_.bytes_per_second > 0)) throw config_error{"a rate must be a positive number of bytes a second"};
+  }
+
+  void take_socket() {
+    auto const own = address_in(address_of(me_.self), options_.insecure);
+    auto const descriptor = options_.socket ? *options_.socket
+                                            : open_udp_door(address_of(me_.self), options_.insecure).descriptor;
+    error_code error;
+    socket_.assign(own.host.is_v6() ? protocol::v6() : protocol::v4(), descriptor, error);
+    if (!error) socket_.non_blocking(true, error);
+    if (error) throw config_error{"socket " + std::to_string(descriptor) + " cannot be used: " + error.message()};
+    auto const wanted = static_cast<int>(options_.socket_buffer);
+    error_code ignored;  // what was granted is looked at instead
+    socket_.set_option(protocol::socket::receive_buffer_size{wanted}, ignored);
+    socket_.set_option(protocol::socket::send_buffer_size{wanted}, ignored);
+    protocol::socket::receive_buffer_size granted;
+    socket_.get_option(granted, error);
+    receive_buffer_ = static_cast<std::size_t>(std::max(granted.value(), 4 * static_cast<int>(datagram_bytes)));
+    budget_ = burst();
+  }
+
+  [[nodiscard]] auto address_of(node_id id) const -> std::string const& {
+    if (to_index(id) < options_.addresses.size()) return options_.addresses[to_index(id)];
+    throw config_error{"node " + std::to_string(to_index(id)) + " has no address: " +
+                       std::to_string(options_.addresses.size()) + " are given, one a node from node 0 on"};
+  }
+  [[nodiscard]] auto find(node_id id) -> peer_state* {
+    auto const at = std::find_if(peers_.begin(), peers_.end(), [&](auto const& p) { return p.id == id; });
+    return at == peers_.end() ? nullptr : &*at;
+  }
+  [[nodiscard]] auto seal() const -> wire::seal { return {run_, me_.check}; }
+  /// Tells the lives of one process apart without memory: milliseconds, which wrap after seven weeks.
+  [[nodiscard]] auto incarnation() const -> std::uint32_t {
+    return static_cast<std::uint32_t>(me_.time.began / 1'000'000);
+  }
+
+  // --- sending --------------------------------------------------------------------------------------------------------
+
+  /// The receiver's buffer charges about twice what a datagram holds, and others send to it too.
+  [[nodiscard]] auto burst() const -> double { return static_cast<double>(receive_buffer_) / 4; }
+
+  /// Blocks leave in turn while the rate allows it.
+  void pump() {
+    auto const now = clock::now();
+    auto const passed = std::chrono::duration<double>(now - refilled_).count();
+    refilled_ = now;
+    budget_ = std::min(burst(), budget_ + passed * options_.bytes_per_second);
+    for (std::size_t idle = 0; budget_ > 0 && idle < peers_.size(); ++turn_) {
+      auto& p = peers_[turn_ % peers_.size()];
+      auto const next = p.open && p.knows_us ? p.waiting.take() : std::nullopt;
+      idle = next ? 0 : idle + 1;
+      if (next && !send_block(p, *next)) return;
+    }
+  }
+
+  /// False if the socket takes no more for now; the block then waits for another turn.
+  auto send_block(peer_state& p, detail::block_stream::next const& n) -> bool {
+    auto const part = wire::cut(*n.from, me_.blocks, {n.block, n.block + 1});
+    auto& count = detail::count_of(counts_, p.id, n.from->lane);
+    auto const bytes = wire::header_bytes + part.body.size();
+    ++count.packets;
+    count.values += part.body.size() / bytes_of(n.from->body.kind());
+    count.bytes += bytes;
+    budget_ -= static_cast<double>(bytes);
+    if (options_.loss > 0 && random_stream{{options_.loss_seed, 0x75647021ULL, to_index(me_.self), to_index(p.id), p.drawn++}}
+                                 .chance(options_.loss)) {
+      ++count.lost;
+      return true;
+    }
+    auto labelled = *n.from;
+    labelled.life = {incarnation(), p.incarnation};
+    if (transmit(p, labelled, part)) return true;
+    ++count.lost;
+    return false;
+  }
+
+  auto transmit(peer_state& p, packet const& what, wire::piece const& part) -> bool {
+    std::array<std::byte, wire::header_bytes> header{};
+    wire::encode_header(what, part, seal(), header);
+    auto const both = std::array{boost::asio::const_buffer{header.data(), header.size()},
+                                 boost::asio::const_buffer{part.body.data(), part.body.size()}};
+    error_code error;
+    socket_.send_to(both, p.where, 0, error);
+    if (!error) p.spoke = clock::now();
+    return !error;
+  }
+
+  /// Heartbeats (0) and goodbyes (1), as over TCP.
+  void signal(peer_state& p, std::uint64_t meaning) {
+    if (!p.open) return;
+    packet s;
+    s.from = me_.self;
+    s.to = p.id;
+    s.lane = channel::control;
+    s.based_on = iteration{meaning};
+    s.life = {incarnation(), p.incarnation};
+    transmit(p, s, {});
+  }
+
+  void greet(peer_state& p) {
+    auto const bytes = wire::encode_hello({run_, me_.self, p.id, incarnation(), me_.time.began, 0, 0}, me_.agreed.text());
+    error_code ignored;  // the next one is not far
+    socket_.send_to(boost::asio::buffer(bytes), p.where, 0, ignored);
+  }
+
+  // --- receiving ------------------------------------------------------------------------------------------------------
+
+  void receive_later() {
+    socket_.async_wait(protocol::socket::wait_read, [this](error_code error) {
+      if (error) return;
+      for (auto k = 0; k < 256; ++k) {
+        protocol::endpoint sender;
+        error_code end;
+        auto const n = socket_.receive_from(boost::asio::buffer(datagram_), sender, 0, end);
+        if (end == boost::asio::error::would_block) break;
+        if (!end) received(std::span{datagram_}.first(n), sender);  // an error is the echo of something we sent
+      }
+      receive_later();
+    });
+  }
+
+  void received(std::span<std::byte const> bytes, protocol::endpoint const& sender) {
+    auto const at = std::find_if(peers_.begin(), peers_.end(), [&](auto const& p) { return p.where == sender; });
+    if (at == peers_.end()) {
+      ++rejected_.strangers;
+      return;
+    }
+    if (bytes.size() >= wire::hello_bytes && wire::decode_hello(bytes.first<wire::hello_bytes>())) return greeted(*at, bytes);
+    wire::frame_view f;
+    auto& p = *at;
+    if (wire::decode(bytes, f, seal()) || f.head.from != p.id || f.head.to != me_.self) {
+      ++rejected_.frames;
+      return;
+    }
+    if (!p.open || !(f.head.life == session{p.incarnation, incarnation()})) return;  // of another life, or too early
+    p.heard = clock::now();
+    p.knows_us = true;
+    if (f.head.lane == channel::control && f.kind == element::none && to_count(f.head.number) == 0) {
+      if (to_count(f.head.based_on) == 1) says_goodbye(p);
+      return;
+    }
+    if (!door_.admits(f, p.id) || f.blocks.size() != 1) {
+      ++rejected_.frames;
+      return;
+    }
+    f.head.life = {p.life.receiver, p.life.sender};
+    f.head.posted_at = me_.time.from(p.clock_began, f.head.posted_at);
+    arrived_.put(f, me_, counts_);
+  }
+
+  void greeted(peer_state& p, std::span<std::byte const> bytes) {
+    auto const head = bytes.first<wire::hello_bytes>();
+    auto const who = *wire::decode_hello(head);
+    auto const text = std::string_view{reinterpret_cast<char const*>(bytes.data()) + wire::hello_bytes,
+                                       bytes.size() - wire::hello_bytes};
+    if (who.text_bytes != text.size() || !wire::is_intact(head, text) || who.from != p.id || who.to != me_.self) {
+      ++rejected_.strangers;
+      return;
+    }
+    auto const why = wire::difference(me_.agreed.text(), text, p.name);
+    if (!why.empty()) {
+      ++rejected_.options;
+      p.trouble = why;
+      greet(p);  // so that it hears what is agreed on here
+      if (p.id < me_.self) tell_trouble(p, why);
+      return;
+    }
+    p.heard = clock::now();
+    if (p.open && p.incarnation == who.life) return greet(p);  // it has not heard us yet
+    if (p.open) closed(p, p.name + " is gone: it has been started again");
+    open(p, who);
+    greet(p);
+  }
+
+  void open(peer_state& p, wire::hello const& who) {
+    p.open = p.told = true;
+    p.left = p.knows_us = false;
+    p.incarnation = who.life;
+    p.clock_began = who.clock_began;
+    p.life = {p.lives, p.lives};
+    ++p.lives;
+    p.heard = clock::now();
+    p.waiting = {};
+    news_.push_back({incoming::what::opened, p.id, {}, {}, p.life, p.life, {}});
+  }
+
+  void closed(peer_state& p, std::string why) {
+    p.open = false;
+    p.waiting = {};
+    if (!p.left) news_.push_back({incoming::what::closed, p.id, {}, {}, {}, {}, std::move(why)});
+  }
+  void tell_trouble(peer_state& p, std::string why) {
+    if (std::exchange(p.told, true)) return;
+    news_.push_back({incoming::what::closed, p.id, {}, {}, {}, {}, std::move(why)});
+  }
+  void says_goodbye(peer_state& p) {
+    if (leaving_) signal(p, 1);
+    if (std::exchange(p.left, true)) return;
+    p.waiting = {};
+    news_.push_back({incoming::what::left, p.id, {}, {}, {}, {}, {}});
+  }
+
+  // --- deadlines ------------------------------------------------------------------------------------------------------
+
+  void tick_later() {
+    // Short while something waits for its turn: the rate is kept by many small bursts.
+    auto const waits = std::any_of(peers_.begin(), peers_.end(), [](auto const& p) { return !p.waiting.empty(); });
+    timer_.expires_after(waits ? std::chrono::microseconds{500} : std::chrono::microseconds{pause});
+    timer_.async_wait([this](error_code error) {
+      if (error) return;
+      pump();
+      if (auto const now = clock::now(); now - last_tick_ >= pause) tick(now);
+      tick_later();
+    });
+  }
+
+  void tick(clock::time_point now) {
+    auto const slept = now - last_tick_ > options_.silence / 2;  // then it is we who heard nothing
+    last_tick_ = now;
+    for (auto& p : peers_) {
+      if (slept) p.heard = now;
+      if (!p.left && (!p.open || !p.knows_us)) greet(p);
+      if (p.open && now - p.heard > options_.silence) {
+        closed(p, p.name + " is gone: it has been silent for " + detail::seconds_text(options_.silence));
+      }
+      if (leaving_ && !p.left) signal(p, 1);
+      else if (p.open && now - p.spoke > options_.silence / 4) signal(p, 0);
+      if (!p.open && now - begin_ > options_.arrival) {
+        tell_trouble(p, p.name + " has not come within " + detail::seconds_text(options_.arrival) + ": " + p.trouble);
+      }
+    }
+  }
+
+  identity me_;
+  udp_options options_;
+  std::uint64_t run_ = me_.agreed.id();
+  detail::doorkeeper door_;
+  detail::polled_context polled_;
+  protocol::socket socket_;
+  boost::asio::steady_timer timer_;
+  std::deque<peer_state> peers_;
+  std::size_t turn_ = 0;
+  std::size_t receive_buffer_ = 0;
+  double budget_ = 0;  // bytes that may be sent now
+  clock::time_point refilled_ = clock::now();
+  std::array<std::byte, datagram_bytes + 1> datagram_{};
+  detail::block_gatherer arrived_;
+  std::vector<incoming> news_;
+  std::vector<traffic> counts_;
+  rejections rejected_;
+  clock::time_point begin_;
+  clock::time_point last_tick_;
+  bool leaving_ = false;
+};
+
+}  // namespace rubato::transport

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: MIT
+// State channels over UDP: blocks that are lost, late or merged, strangers on the port, and R-FAST through all of it.
+#include <rubato/transport/udp.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/backend/host.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/run/peer.hpp>
+#include <rubato/topology/builders.hpp>
+
+#include "support/catch.hpp"
+#include "support/refusal.hpp"
+#include "transport/worlds.hpp"
+
+using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+using transport::send_status;
+using transport::udp;
+using transport::udp_options;
+using udp_seat = seat<udp>;
+
+struct udp_doors {
+  explicit udp_doors(std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) {
+      auto const door = transport::open_udp_door("127.0.0.1:0");
+      descriptors.push_back(door.descriptor);
+      addresses.push_back(door.address);
+    }
+  }
+  [[nodiscard]] auto options(std::size_t self, udp_options o = {}) -> udp_options {
+    o.addresses = addresses;
+    o.socket = std::exchange(descriptors[self], -1);
+    if (*o.socket < 0) o.socket.reset();  // a second life takes the same port anew
+    return o;
+  }
+  std::vector<int> descriptors;
+  std::vector<std::string> addresses;
+};
+
+auto state_identity(std::size_t self, std::size_t n, std::uint64_t seed = 1) -> transport::identity {
+  auto me = test_identity(self, n);
+  me.channels.pop_back();
+  me.agreed = {};
+  me.agreed.add("nodes", n).add("seed", seed);
+  return me;
+}
+
+auto seat_of(udp_doors& doors, std::size_t self, udp_options const& o = {}, std::uint64_t seed = 1) -> udp_seat {
+  return {std::make_unique<udp>(state_identity(self, 2, seed), doors.options(self, o))};
+}
+
+auto have_met(udp_seat& one, udp_seat& two) -> bool {
+  return poll_until<udp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; });
+}
+
+/// The newest number of each block of a vector of five that has arrived.
+auto newest_blocks(udp_seat const& s) -> std::vector<std::uint64_t> {
+  std::vector<std::uint64_t> newest(5);
+  for (auto const& n : s.messages(channel::model)) {
+    for (auto b = n.blocks.begin; b < n.blocks.end; ++b) newest[b] = std::max(newest[b], to_count(n.p.number));
+  }
+  return newest;
+}
+
+TEST_CASE("a vector travels as datagrams of one block, and arrives with everything that it was posted with") {
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0), two = seat_of(doors, 1);
+  REQUIRE(have_met(one, two));
+  CHECK(one.newest(what::opened)->outgoing == session{});
+  buffer_pool pool;
+  auto p = message(1, 0, channel::model, 7, counting(pool, 0.5F));
+  p.extra.set(scalar_slot::push_sum_weight, 0.25);
+  CHECK(two.end->send(channel_kind::state, std::move(p)) == send_status::accepted);
+  REQUIRE(poll_until<udp>({&one, &two}, [&] { return newest_blocks(one) == std::vector<std::uint64_t>(5, 7); }));
+  std::vector<float> values(test_values, -1);
+  for (auto const& n : one.messages(channel::model)) {
+    CHECK(n.p.extra.real(scalar_slot::push_sum_weight) == 0.25);
+    CHECK(n.p.life == session{});
+    auto const here = n.p.body.view<float>();
+    std::copy(here.begin(), here.end(), values.begin() + static_cast<std::ptrdiff_t>(n.blocks.begin * 64));
+  }
+  for (std::size_t i = 0; i < test_values; ++i) REQUIRE(values[i] == 0.5F + static_cast<float>(i));
+  auto const sent = two.end->traffic_of();
+  REQUIRE(sent.size() == 1);
+  CHECK(sent[0].packets == 5);
+  CHECK(sent[0].values == test_values);
+  CHECK(sent[0].bytes == 5 * wire::header_bytes + 4 * test_values);
+}
+
+TEST_CASE("under loss every block still becomes fresh, losses are counted, and the same seed loses the same datagrams") {
+  auto const lose_half = [](std::uint64_t seed) {
+    udp_doors doors{2};
+    auto one = seat_of(doors, 0), two = seat_of(doors, 1, {.loss = 0.5, .loss_seed = seed});
+    REQUIRE(have_met(one, two));
+    buffer_pool pool;
+    std::uint64_t k = 0;
+    // Each packet leaves before the next is posted, so that none is replaced.
+    while (k < 40) {
+      ++k;
+      two.end->send(channel_kind::state, message(1, 0, channel::model, k, counting(pool, static_cast<float>(k))));
+      REQUIRE(poll_until<udp>({&one, &two}, [&] {
+        auto const t = two.end->traffic_of();
+        return !t.empty() && t[0].packets == 5 * k;
+      }));
+    }
+    auto const sent = two.end->traffic_of()[0];
+    CHECK(sent.lost > 60);
+    CHECK(sent.lost < 140);
+    REQUIRE(poll_until<udp>({&one, &two}, [&] {
+      auto const t = one.end->traffic_of();
+      return !t.empty() && t[0].delivered + t[0].skipped == sent.packets - sent.lost;
+    }));
+    auto const fresh = newest_blocks(one);
+    CHECK(*std::min_element(fresh.begin(), fresh.end()) > 25);
+    return std::pair{sent.lost, fresh};
+  };
+  auto const first = lose_half(3);
+  CHECK(lose_half(3) == first);
+  CHECK(lose_half(4) != first);
+}
+
+TEST_CASE("a burst that is larger than any buffer is spread by the rate, replaced by the newest, and drowns nobody") {
+  udp_doors doors{2};
+  constexpr std::size_t large = 64 * 4096;  // 1 MiB a vector, 4096 datagrams
+  auto const make = [&](std::size_t self) {
+    auto me = state_identity(self, 2);
+    me.blocks = block_partition{large, 64};
+    return udp_seat{std::make_unique<udp>(std::move(me), doors.options(self, {.bytes_per_second = 200e6}))};
+  };
+  auto one = make(0), two = make(1);
+  REQUIRE(have_met(one, two));
+  CHECK(one.end->receive_buffer() >= 4 * udp::datagram_bytes);
+  buffer_pool pool;
+  for (std::uint64_t k = 1; k <= 10; ++k) {
+    two.end->send(channel_kind::state, message(1, 0, channel::model, k, counting(pool, 0, large)));
+  }
+  CHECK(two.end->traffic_of()[0].replaced == 9);
+  std::size_t blocks = 0;
+  REQUIRE(poll_until<udp>({&one, &two}, [&] {
+    blocks = 0;
+    for (auto const& n : one.messages(channel::model)) blocks += n.p.number == iteration{10} ? n.blocks.size() : 0;
+    return blocks >= 4096 - 4096 / 10 && two.end->traffic_of()[0].packets >= 4096;
+  }));
+}
+
+TEST_CASE("events, blocks beyond a datagram and a loss that is no probability are refused in one sentence") {
+  auto const refused = [](transport::identity me, udp_options o = {}) {
+    o.addresses = {"127.0.0.1:0", "127.0.0.1:9"};
+    return refusal([&] { udp u{std::move(me), std::move(o)}; });
+  };
+  CHECK(says(refused(test_identity(0, 2)), "channel chunk every message counts"));
+  auto large = state_identity(0, 2);
+  large.blocks = block_partition{1000, 512};
+  CHECK(says(refused(large), "a block of 512 values does not fit a datagram of 1200 bytes: give block_values of at most 256"));
+  large.blocks = block_partition{1000, 256};
+  CHECK(refused(large).empty());
+  CHECK(says(refused(state_identity(0, 2), {.loss = 1}), "0 (included) to 1 (excluded)"));
+  CHECK(says(refused(state_identity(0, 2), {.bytes_per_second = 0}), "rate"));
+  auto wordy = state_identity(0, 2);
+  wordy.agreed.add("long", std::string(1200, 'x'));
+  CHECK(says(refused(wordy), "more than a datagram"));
+}
+
+TEST_CASE("over UDP, options that differ are named, a peer that never comes too, and garbage is counted") {
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0), two = seat_of(doors, 1, {}, 7);
+  REQUIRE(poll_until<udp>({&one, &two}, [&] { return two.count(what::closed) == 1 && one.end->rejected().options > 0; }));
+  CHECK(says(two.newest(what::closed)->why, "has seed 1, but this node has 7"));
+  udp_doors alone{2};
+  auto lonely = seat_of(alone, 0, {.arrival = 60ms});
+  boost::asio::io_context io;
+  boost::asio::ip::udp::socket stranger{io, boost::asio::ip::udp::endpoint{boost::asio::ip::address_v4::loopback(), 0}};
+  auto const there = transport::address_in(alone.addresses[0]);
+  stranger.send_to(boost::asio::buffer(std::string(500, 'x')), {there.host, there.port});
+  REQUIRE(poll_until<udp>({&lonely}, [&] { return lonely.count(what::closed) == 1 && lonely.end->rejected().strangers == 1; }));
+  CHECK(says(lonely.newest(what::closed)->why, "node 1 at 127.0.0.1"));
+  CHECK(says(lonely.newest(what::closed)->why, "has not come within 0.06 s"));
+  // The peer's own port, with what is no frame, and a frame of another run.
+  boost::asio::ip::udp::socket peer{io, boost::asio::ip::udp::v4(), std::exchange(alone.descriptors[1], -1)};
+  peer.send_to(boost::asio::buffer(std::string(500, 'x')), {there.host, there.port});
+  std::vector<std::byte> frame;
+  buffer_pool pool;
+  wire::encode(message(1, 0, channel::model, 1, counting(pool, 0, 64)), {{0, 1}, counting(pool, 0, 64).bytes()}, frame, {3, nullptr});
+  peer.send_to(boost::asio::buffer(frame), {there.host, there.port});
+  REQUIRE(poll_until<udp>({&lonely}, [&] { return lonely.end->rejected().frames == 2; }));
+}
+
+TEST_CASE("a peer that stops on UDP is found out, and one that is started again opens a new life of the edge") {
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0, {.silence = 200ms}), two = seat_of(doors, 1);
+  REQUIRE(have_met(one, two));
+  two.end.reset();
+  REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::closed) == 1; }));
+  CHECK(says(one.newest(what::closed)->why, "silent for 0.2 s"));
+  two = seat_of(doors, 1, {.silence = 200ms});
+  REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.count(what::opened) == 2 && two.count(what::opened) == 1; }));
+  CHECK_FALSE(one.newest(what::opened)->incoming == session{});
+  buffer_pool pool;
+  // What was posted for the former life goes nowhere; what is posted in the new one arrives in it.
+  CHECK(one.end->send(channel_kind::state, message(0, 1, channel::model, 1, counting(pool, 0))) == send_status::closed);
+  two.end->send(channel_kind::state, message(1, 0, channel::model, 1, counting(pool, 0)));
+  REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.count(what::message) > 0; }));
+  CHECK(one.newest(what::message)->p.life == one.newest(what::opened)->incoming);
+  one.end->leave();
+  two.end->leave();
+  REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.end->everyone_left() && two.end->everyone_left(); }));
+}
+
+TEST_CASE("blocks of one packet that lie side by side are handed over together, older ones not at all") {
+  auto const me = state_identity(0, 2);
+  transport::detail::block_gatherer gathered;
+  std::vector<transport::traffic> counts;
+  buffer_pool pool;
+  auto const whole = counting(pool, 0);
+  auto const put = [&](std::size_t block, std::uint64_t number) {
+    std::vector<std::byte> frame;
+    auto const p = message(1, 0, channel::model, number, whole);
+    wire::encode(p, wire::cut(p, me.blocks, {block, block + 1}), frame);
+    wire::frame_view f;
+    REQUIRE_FALSE(wire::decode(frame, f));
+    gathered.put(f, me, counts);
+  };
+  for (std::size_t block = 5; block-- > 0;) put(block, 2);  // in any order
+  put(1, 1);                                                // late
+  put(4, 3);
+  std::vector<incoming> in;
+  gathered.hand_over(me, in);
+  REQUIRE(in.size() == 2);
+  CHECK(in[0].blocks == range{0, 4});
+  CHECK(in[0].p.body.size() == 256);
+  CHECK(in[0].p.body.view<float>()[255] == 255.0F);
+  CHECK(in[1].blocks == range{4, 5});
+  CHECK(in[1].p.number == iteration{3});
+  CHECK(counts[0].late == 1);
+  CHECK(counts[0].delivered == 5);
+  CHECK(counts[0].skipped == 2);
+  CHECK(gathered.empty());
+}
+
+TEST_CASE("a newer packet goes on at the block where the older one was, so that no block is starved") {
+  transport::detail::block_stream waiting;
+  buffer_pool pool;
+  auto const body = counting(pool, 0);
+  std::vector<std::size_t> blocks;
+  CHECK_FALSE(waiting.put(message(1, 0, channel::model, 1, body), 5));
+  for (auto k = 0; k < 3; ++k) blocks.push_back(waiting.take()->block);
+  CHECK(waiting.put(message(1, 0, channel::model, 2, body), 5));
+  while (auto const n = waiting.take()) {
+    CHECK(n->from->number == iteration{2});
+    blocks.push_back(n->block);
+  }
+  CHECK(blocks == std::vector<std::size_t>{0, 1, 2, 3, 4, 0, 1, 2});
+  CHECK(waiting.empty());
+}
+
+TEST_CASE("R-FAST over UDP that loses a fifth of its datagrams ends at the optimum of the sum, with its law intact") {
+  using space = backend::host<double>;
+  auto const p = problem::quadratic::random(3, 150, 9);
+  udp_doors doors{3};
+  std::vector<peer_result> parts(3);
+  std::vector<std::string> sentences(3);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < 3; ++i) {
+      threads.emplace_back([&, i] {
+        try {
+          auto a = assemble<r_fast<space>>(topology::complete(3), p, {.step = 0.1, .block_values = 64});
+          auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+          udp wires{me, doors.options(i, {.loss = 0.2, .loss_seed = i})};
+          parts[i] = run_peer<r_fast<space>>(a, me, wires, {.gradients = 3000}, {.compute = sim::fixed(300us)});
+        } catch (std::exception const& e) {
+          sentences[i] = e.what();
+        }
+      });
+    }
+  }
+  for (std::size_t i = 0; i < 3; ++i) {
+    INFO(sentences[i]);
+    REQUIRE(sentences[i].empty());
+    CHECK(parts[i].looks.back().residual < 1e-9);
+    auto const x = parts[i].result.models[0].view<double>();
+    for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(x[k] - p.optimum()[k]) < 1e-5);
+  }
+  auto const all = merged(parts, {space{}, p});
+  for (auto const& e : all.edges) CHECK(e.lost > 0);
+}
+
+TEST_CASE("a node whose messages all count is refused over UDP before the run") {
+  using space = backend::host<double>;
+  auto const p = problem::quadratic::random(2, 5, 9);
+  auto const a = assemble<ring_allreduce_sgd<space>>(topology::ring(2), p, {.step = 0.1});
+  CHECK(says(refusal([&] { udp u{identity_of(a, node_id{0}), {.addresses = {"127.0.0.1:0", "127.0.0.1:9"}}}; }),
+             "channel chunk every message counts"));
+}
+
+}  // namespace
+}  // namespace rubato::test
