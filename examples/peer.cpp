@@ -13,6 +13,7 @@
 
 #include <rubato/report/summary.hpp>
 #include <rubato/run/peer.hpp>
+#include <rubato/run/recorder.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
 #include <rubato/wire/zlib.hpp>
@@ -76,6 +77,10 @@ auto live(examples::peer_choice const& c) -> int {
   auto const plan = examples::planned(c.race);
   examples::catch_interrupt();
   auto a = examples::assembled(plan, c);
+  auto log = rubato::recording{};
+  if (auto const& o = plan.options; !o.record.empty()) {
+    log = rubato::record(a, rubato::to_node(static_cast<std::size_t>(c.id)), {o.record, o.algorithms.front(), examples::setup_of(c)});
+  }
   auto end = rubato::until{};
   end.time = plan.options.until;
   rubato::peer_options o;
@@ -86,6 +91,9 @@ auto live(examples::peer_choice const& c) -> int {
   o.interrupted = &examples::interrupted;
   auto result = run(a, c, end, o);
   result.result.algorithm = plan.options.algorithms.front();
+  for (auto const& file : log.statuses()) {
+    if (!file.cut_short.empty()) std::fprintf(stderr, "peer: the recording is cut short: %s\n", file.cut_short.c_str());
+  }
   for (auto const& sentence : result.lost) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
   if (!c.report.empty()) examples::write_peer_report(c.report, result);
   if (!plan.options.quiet) std::fputs(rubato::report::node_table(result.result).c_str(), stdout);

@@ -30,11 +30,29 @@ struct quadratic_entry {
   return problem::quadratic::random(*o.nodes, dimension, o.seed);
 }
 
+/// Over udp a block must fit a datagram: 256 floats do.
+[[nodiscard]] inline auto block_values_of(peer_choice const& c) -> std::size_t {
+  return c.transport == "udp" && c.race.block_values == 0 ? 256 : c.race.block_values;
+}
+
+/// The options of race that build the nodes of this run again; throws config_error where none do.
+[[nodiscard]] inline auto setup_of(peer_choice const& c) -> std::string {
+  if (c.problem.quadratic) throw config_error{"--record needs --problem softmax: replay reads race's data"};
+  std::vector<std::string> arguments;
+  for (std::size_t i = 0; i + 1 < c.race.arguments.size(); i += 2) {
+    auto const& name = c.race.arguments[i];
+    if (name != "--algorithms" && name != "--block-values") arguments.insert(arguments.end(), {name, c.race.arguments[i + 1]});
+  }
+  arguments.insert(arguments.end(), {"--algorithms", c.race.algorithms.front()});
+  arguments.insert(arguments.end(), {"--block-values", std::to_string(block_values_of(c))});
+  return setup_text(arguments);
+}
+
 /// All nodes of the one algorithm that was chosen, on the problem that was chosen. Throws config_error.
 [[nodiscard]] inline auto assembled(race_plan const& plan, peer_choice const& c) -> assembly {
   auto const& name = plan.options.algorithms.front();
   auto step = plan.steps.front();
-  if (c.transport == "udp") step.block_values = 256;  // floats, which fit a datagram
+  step.block_values = block_values_of(c);
   if (!c.problem.quadratic) {
     auto const problem = race_problem_of(race_data(plan.options.data), plan.options);
     return algorithm_named(name).assemble(plan.network, problem, step).nodes;

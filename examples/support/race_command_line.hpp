@@ -19,7 +19,10 @@ inline void add_row(CLI::App& app, option_row const& row, race_options& options)
     if (texts.size() > 1 && row.repeats == repeatable::no) {
       throw config_error{std::string{row.name} + " is given " + std::to_string(texts.size()) + " times; give it once"};
     }
-    for (auto const& text : texts) row.set(options, {row.name, text});
+    for (auto const& text : texts) {
+      row.set(options, {row.name, text});
+      options.arguments.insert(options.arguments.end(), {row.name, text});
+    }
     return true;
   };
   auto const help = row.initial.empty() ? std::string{row.help} : row.help + (" (default: " + row.initial) + ")";
@@ -51,7 +54,6 @@ inline auto parsed(CLI::App& app, int argc, char const* const* argv) -> bool {
 /// Nothing after --help, which it has printed. Throws config_error with one sentence for whatever is wrong.
 [[nodiscard]] inline auto read_command_line(int argc, char const* const* argv) -> std::optional<race_options> {
   auto options = default_options();
-  options.arguments.assign(argv + (argc > 0 ? 1 : 0), argv + argc);
   CLI::App app{"Trains softmax regression with several algorithms on the same data, split, seeds and scenario, side by side.",
                "race"};
   app.set_help_flag("--help,-h", "print this and end");

@@ -37,6 +37,7 @@ struct race_options {
   std::optional<double> step;
   std::vector<std::pair<std::string, double>> step_of;
   std::size_t m = 0;
+  std::size_t block_values = 0;
   std::string compute_text;
   sim::compute_model compute{};
   std::optional<std::vector<std::pair<std::uint32_t, double>>> slow;  ///< nothing: the last node, 4 times
@@ -52,7 +53,7 @@ struct race_options {
   std::string out;
   std::string record;                  ///< folder for recordings; empty: none
   bool quiet = false;
-  std::vector<std::string> arguments;  ///< as given, so that a replay can read them again
+  std::vector<std::string> arguments;  ///< names and values as given, so that a replay can read them again
 };
 
 enum class repeatable : std::uint8_t { no, yes };
@@ -150,6 +151,8 @@ inline void set_folder(std::string& folder, given g) {
        repeatable::yes},
       {"--m", "M", "0", "gradients that a round of m_synchronous_sgd takes; 0: those of all nodes",
        [](o& x, given g) { x.m = count_in(g, 0, "a whole number from 0 up"); }},
+      {"--block-values", "V", "0", "unit of delivery in values, a multiple of 64; 0: whole vectors (256 over udp)",
+       [](o& x, given g) { x.block_values = count_in(g, 0, "a whole number from 0 up"); }},
       {"--compute", "MODEL", "lognormal:10ms,0.2",
        "time of one gradient: " + compute_names(),
        [](o& x, given g) { x.compute_text = g.text, x.compute = compute_in(g); }},

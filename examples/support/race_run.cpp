@@ -30,12 +30,6 @@ class race_watch : public sim::observer, public thread_observer {
   std::optional<measurement> first_;
 };
 
-auto one_a_line(std::vector<std::string> const& texts) -> std::string {
-  std::string lines;
-  for (auto const& text : texts) lines += text + "\n";
-  return lines;
-}
-
 void tell_of_gaps(recording const& r) {
   for (auto const& s : r.statuses()) {
     if (s.cut_short.empty()) continue;
@@ -67,7 +61,7 @@ auto run_all(race_plan const& plan, race_problem const& problem) -> std::vector<
   for (std::size_t i = 0; i < o.algorithms.size(); ++i) {
     assembled.push_back(algorithm_named(o.algorithms[i]).assemble(plan.network, problem, plan.steps[i]));
     if (o.record.empty()) continue;
-    recordings.push_back(record(assembled.back().nodes, {o.record, o.algorithms[i], one_a_line(o.arguments)}));
+    recordings.push_back(record(assembled.back().nodes, {o.record, o.algorithms[i], setup_text(o.arguments)}));
   }
   std::vector<run_result> results;
   for (std::size_t i = 0; i < o.algorithms.size() && !interrupted(); ++i) {

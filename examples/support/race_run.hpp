@@ -68,7 +68,7 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
     for (auto const& [of, own] : o.step_of) {
       if (of == name) step = own;
     }
-    steps.push_back({step, o.seed, o.m, 0});
+    steps.push_back({step, o.seed, o.m, o.block_values});
   }
   return steps;
 }
@@ -103,6 +103,13 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
   auto const shards = o.split == data_split::iid ? split::iid(data.train, *o.nodes, o.seed)
                                                  : split::by_label(data.train, *o.nodes, o.seed);
   return {data, shards, {o.l2, o.batch}};
+}
+
+/// What a recording keeps of the options: one name or value a line.
+[[nodiscard]] inline auto setup_text(std::vector<std::string> const& arguments) -> std::string {
+  std::string lines;
+  for (auto const& text : arguments) lines += text + "\n";
+  return lines;
 }
 
 /// Set by the first Ctrl-C or SIGTERM; the second ends the program as usual.

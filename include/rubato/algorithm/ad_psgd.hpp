@@ -28,6 +28,7 @@
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/mixing/plan.hpp>
@@ -47,7 +48,7 @@ struct approach_kernel {
   T const* mine;
   T* x_new;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     at.store(x_new, at.load(x) + T(0.5) * (at.load(theirs) - at.load(mine)));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 * sizeof(T); }

@@ -23,6 +23,7 @@
 #include <rubato/algorithm/scatter_mean.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/concepts.hpp>
@@ -40,7 +41,7 @@ struct correction_kernel {
   T const* mean;
   T* x_new;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     at.store(x_new, at.load(mean) + (at.load(x) - at.load(s)));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 * sizeof(T); }

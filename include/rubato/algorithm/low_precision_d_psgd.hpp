@@ -25,6 +25,7 @@
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/minmax_u8.hpp>
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/concepts.hpp>
@@ -45,7 +46,7 @@ struct difference_kernel {
   table<model_source<T>> replicas;
   Rule rule;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const own = at.load(w);
     auto mixed = self_weight * own;
     for (std::size_t j = 0; j < replicas.size; ++j) {

@@ -31,6 +31,7 @@
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/concepts.hpp>
@@ -51,7 +52,7 @@ struct descend_and_share_kernel {
   T times;
   Rule rule;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const stepped = rule(at, at.load(x), at.load(g));  // (OS.X)
     if (m == nullptr) {
       at.store(x, stepped);
@@ -72,7 +73,7 @@ struct merge_kernel {
   T inverse;  // 1 / w
   table<T const*> came;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto sum = at.load(x);
     for (std::size_t j = 0; j < came.size; ++j) sum = sum + at.load(came.entries[j]);  // (OS.M)
     at.store(x, sum);

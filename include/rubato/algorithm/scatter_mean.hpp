@@ -16,6 +16,7 @@
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/node.hpp>
 
 namespace rubato::detail {
@@ -27,7 +28,7 @@ struct scaled_kernel {
   T* out;
   T weight;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     at.store(out, weight * at.load(x));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(T); }

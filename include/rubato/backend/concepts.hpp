@@ -107,8 +107,9 @@ struct scale_kernel {
   T const* x;
   T* y;
   T factor;
+  static constexpr bool raises = false;
   template<class Lanes>
-  void operator()(Lanes& at) const {
+  RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     at.store(y, factor * at.load(x));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(T); }

@@ -9,6 +9,7 @@
 #include <rubato/backend/concepts.hpp>
 #include <rubato/backend/lanes.hpp>
 #include <rubato/backend/vector_sweep.hpp>
+#include <rubato/core/host_device.hpp>
 
 namespace rubato::backend::detail {
 
@@ -44,7 +45,7 @@ struct product_row_kernel {
   T alpha;
   T beta;
   template<class Lanes>
-  void operator()(Lanes& at) const {
+  RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     auto sum = at.same(T{0});
     for (std::size_t k = 0; k < inner; ++k) sum = sum + left[k] * at.load(b + k * columns);
     at.store(c, beta == T{0} ? alpha * sum : alpha * sum + beta * at.load(c));

@@ -8,6 +8,7 @@
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
+#include <rubato/core/host_device.hpp>
 
 namespace rubato::codec {
 
@@ -60,7 +61,7 @@ struct to_bf16_kernel {
   T const* x;
   std::uint16_t* codes;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const bits = float_bits(at.template cast<float>(at.load(x)));
     at.store(codes, at.template cast<std::uint16_t>(upper_half(bits)));
   }
@@ -73,7 +74,7 @@ struct from_bf16_kernel {
   std::uint16_t const* codes;
   T* x;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const bits = shifted_up(at.template cast<std::int32_t>(at.load(codes)));
     at.store(x, at.template cast<T>(float_of(bits)));
   }

@@ -11,6 +11,7 @@
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
 #include <rubato/core/errors.hpp>
+#include <rubato/core/host_device.hpp>
 
 namespace rubato::codec {
 
@@ -36,7 +37,7 @@ struct to_low_bits_kernel {
   std::uint16_t* codes;
   int shift;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const half = at.same(std::int32_t{1} << shift >> 1);
     auto const rounded = down_by(backend::wrap_add(at.load(sums), half), shift);
     at.store(codes, at.template cast<std::uint16_t>(rounded));
@@ -52,7 +53,7 @@ struct from_low_bits_kernel {
   std::int32_t* sums;
   int shift;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const before = known == nullptr ? at.same(std::int32_t{0}) : at.load(known);
     auto const code = at.template cast<std::int32_t>(at.load(codes));
     auto const moved = down_by(up_by(backend::wrap_sub(code, down_by(before, shift)), 16), 16);

@@ -11,6 +11,7 @@
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
+#include <rubato/core/host_device.hpp>
 
 namespace rubato::codec {
 
@@ -62,7 +63,7 @@ struct column_extremes_kernel {
   T* low;
   T* high;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto lo = at.load(x), hi = lo;
     for (std::size_t r = 1; r < rows; ++r) {
       auto const v = at.load(x + r * columns);
@@ -110,7 +111,7 @@ struct chunk_terms_kernel {
   T* head;
   T* scale;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const first = columns > 0 ? at.load(low) : at.load(tail);
     auto lo = first, hi = columns > 0 ? at.load(high) : first;
     for (std::size_t i = 0; i < columns; ++i) {
@@ -145,7 +146,7 @@ struct quantise_kernel {
   T const* scale;
   std::uint8_t* codes;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const a = scale[0], s = scale[1];
     if constexpr (Form == minmax_form::shifted) {
       // The largest value gives 255 (1 + 2^-23) at most, so only what is no number leaves 0 to 255.
@@ -174,7 +175,7 @@ struct dequantise_kernel {
   T const* head;
   T* x;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const a = at.same(head[0]);
     auto const c = at.real(at.template cast<std::int32_t>(at.load(codes)));
     if constexpr (Form == minmax_form::shifted) at.store(x, a + head[1] * c);
@@ -187,7 +188,7 @@ template<class T>
 struct spoil_kernel {
   T* x;
   template<class At>
-  void operator()(At& at) const {
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
     at.store(x, at.template same<T>(std::numeric_limits<T>::quiet_NaN()));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(T); }

@@ -185,7 +185,9 @@ class recorded_node {
 /// How the recordings of a run went, by node.
 class recording {
  public:
+  recording() = default;
   explicit recording(std::vector<std::shared_ptr<detail::event_log>> logs) : logs_{std::move(logs)} {}
+  void join(recording const& other) { logs_.insert(logs_.end(), other.logs_.begin(), other.logs_.end()); }
   /// *requires* that the run has ended.
   [[nodiscard]] auto statuses() const -> std::vector<recording_status> {
     std::vector<recording_status> all;
@@ -197,19 +199,23 @@ class recording {
   std::vector<std::shared_ptr<detail::event_log>> logs_;
 };
 
-/// From now on every node of `a` is recorded, in files that are complete once the run's nodes are gone, which is when its
-/// driver returns. What a restarted node does after its restart is not recorded. Throws config_error if a file cannot be
+/// From now on node `self` of `a` is recorded, in a file that is complete once the run's nodes are gone, which is when its
+/// driver returns. What a restarted node does after its restart is not recorded. Throws config_error if the file cannot be
 /// made.
-[[nodiscard]] inline auto record(assembly& a, recording_options const& o) -> recording {
-  std::error_code error;
+[[nodiscard]] inline auto record(assembly& a, node_id self, recording_options const& o) -> recording {
+  std::error_code error;  // what is wrong with the folder shows when the file is made
   std::filesystem::create_directories(o.folder, error);
-  std::vector<std::shared_ptr<detail::event_log>> logs;
-  for (std::size_t i = 0; i < a.nodes.size(); ++i) {
-    auto log = std::make_shared<detail::event_log>(o, to_node(i));
-    logs.push_back(log);
-    a.nodes[i] = any_node{recorded_node{std::move(a.nodes[i]), std::move(log)}};
-  }
-  return recording{std::move(logs)};
+  auto log = std::make_shared<detail::event_log>(o, self);
+  auto& n = a.nodes[to_index(self)];
+  n = any_node{recorded_node{std::move(n), log}};
+  return recording{{std::move(log)}};
+}
+
+/// The same of every node, as for drivers that run them all.
+[[nodiscard]] inline auto record(assembly& a, recording_options const& o) -> recording {
+  recording all;
+  for (std::size_t i = 0; i < a.nodes.size(); ++i) all.join(record(a, to_node(i), o));
+  return all;
 }
 
 }  // namespace rubato
