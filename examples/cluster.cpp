@@ -112,8 +112,7 @@ void await_all(examples::children& peers, choice const& c, workplace const& plac
 auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any_oracle const& oracle) -> rubato::run_result {
   workplace const place;
   examples::children peers;
-  // m_synchronous_sgd has a server, which is a process too.
-  auto const n = *c.race.nodes + (algorithm == "m_synchronous_sgd" ? 1U : 0U);
+  auto const n = *c.race.nodes + examples::algorithm_named(algorithm).servers;  // which are processes too
   start_all(peers, c, algorithm, place, n);
   await_all(peers, c, place, n);
   if (examples::interrupted()) return {};

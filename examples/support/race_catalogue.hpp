@@ -39,6 +39,7 @@ struct algorithm_entry {
   std::string_view name;
   entrant (*assemble)(topology::pair const&, race_problem const&, race_step const&);
   std::size_t minibatches = 1;  ///< must divide the batch
+  std::size_t servers = 0;      ///< nodes beside those that compute
 };
 
 inline constexpr std::size_t non_blocking_minibatches = 4;

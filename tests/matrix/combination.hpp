@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One legal combination of policies: it runs to a stated loss, and its invariant holds at every look on the way.
+// One legal combination of policies: it runs to a stated loss; where it tracks, the law of tracking holds at every look on
+// the way; and at the end its nodes are as near each other as it promises.
 #pragma once
 
 #include <chrono>
@@ -37,7 +38,6 @@ struct policy_values {
 template <class Node>
 void reaches(char const* name, expectation const& e, typename Node::options options = {}, policy_values const& v = {}) {
   INFO(name);
-  using scalar = typename Node::scalar;
   auto const p = problem::quadratic::random(v.nodes, v.dimension, 7, {.spread = 1, .condition = 4});
   options.step = e.step;
   if constexpr (requires { options.block_values; }) options.block_values = 64;
@@ -48,7 +48,6 @@ void reaches(char const* name, expectation const& e, typename Node::options opti
   weather.measure_every = 100ms;
   auto const result =
       simulate<Node>(topology::ring(v.nodes), p, options, weather, {.time = 1000s, .target_loss = p.minimum() + e.above_minimum});
-  static_assert(sizeof(scalar) >= 4);
   CHECK(result.stopped == stop_reason::target_loss);
   for (auto const& look : result.history) {
     if (!(look.tracking_residual <= e.law)) FAIL("the tracking law is off by " << look.tracking_residual);

@@ -88,6 +88,7 @@ TEST_CASE("what threads did replays to identical bits, with loss and overtaking,
   scratch_folder const folder{"recording"};
   threads_replay<r_fast<space>>(folder.path());
   threads_replay<m_synchronous_sgd<space>>(folder.path());
+  threads_replay<r_fast_low_bits<space>>(folder.path());
 }
 
 /// A short simulated run whose datagrams carry one block; returns node 0's file.

@@ -55,9 +55,11 @@ class ring_allreduce_sgd {
     Contribution contribution{};
   };
 
-  /// The ring goes by id, whatever the network: an all-reduce brings its own topology.
+  /// The ring goes by id, whatever the network: an all-reduce brings its own topology. Who hurries the others talks to all.
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
-    return mixing::ring_plan(network.pull().nodes());
+    auto plan = mixing::ring_plan(network.pull().nodes());
+    if constexpr (Contribution::follows_the_fastest) mixing::add_messengers(plan);
+    return plan;
   }
   static constexpr bool calibrates = false;
   static void agree(options&, block_partition const&, std::span<double const>, std::size_t) {}
@@ -205,7 +207,7 @@ class ring_allreduce_sgd {
   [[nodiscard]] auto own_values() const -> scalar const* { return own_.sum.template view<scalar>().data(); }
 
   void go_on(instant now, outbox& out) {
-    while (!computing_ && !inbox_.empty()) {
+    while (!computing_ && !inbox_.empty() && !out.failure) {
       auto m = std::move(inbox_.front());
       inbox_.erase(inbox_.begin());
       age_.add(now - m.posted);
@@ -218,6 +220,11 @@ class ring_allreduce_sgd {
     auto const i = to_index(self_);
     auto const reduces = step_ < n_ - 1;
     auto const c = reduces ? (i + 2 * n_ - step_ - 1) % n_ : (i + 2 * n_ - (step_ - (n_ - 1))) % n_;
+    if (part.sum.size() != chunk(c).size()) {
+      out.failure = fault{"node " + std::to_string(to_index(before())) + " sent a chunk of " + std::to_string(part.sum.size()) +
+                          " values, where the ring needs " + std::to_string(chunk(c).size())};
+      return;
+    }
     if (reduces && own_.sum) {
       auto const r = chunk(c);
       auto sum = backend_.template allocate<scalar>(r.size());

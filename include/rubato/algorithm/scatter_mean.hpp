@@ -21,19 +21,6 @@
 
 namespace rubato::detail {
 
-/// out <- weight * x: reads n, writes n.
-template<class T>
-struct scaled_kernel {
-  T const* x;
-  T* out;
-  T weight;
-  template<class At>
-  RUBATO_HOST_DEVICE void operator()(At& at) const {
-    at.store(out, weight * at.load(x));
-  }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(T); }
-};
-
 /// One node's part in an endless sequence of rounds. Needs lossless, ordered links. A node may be one round behind the
 /// others, so what comes for the next round is kept.
 template<class Backend, class Codec>
@@ -150,7 +137,7 @@ class scatter_mean {
       backend.sweep(all, backend::add_kernel<scalar>{part.data(), sum.data(), scalar{1}});
       if (j != to_index(self_)) ages_[j].add(now - present().parts[j].posted);
     }
-    backend.sweep(all, scaled_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
+    backend.sweep(all, backend::scale_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
     auto const body = codec::encoded(codec_, backend, part.data(), size);
     for (std::size_t j = 0; j < n_; ++j) {
       if (j != to_index(self_)) send(to_node(j), step::gather, body, {now, out});

@@ -13,6 +13,7 @@
 // A step reads 2 vectors and writes 1, besides what the step rule and a gathering policy move.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -263,7 +264,8 @@ void RUBATO_SERVER_SGD::collect(instant now, patch const& p, outbox& out) {
   end.busy = false;
   auto const delay = version_ - end.version;  // (As.D)
   if (acceptance_.accepts(delay)) {
-    auto const duration = std::chrono::nanoseconds{p.extra.count(scalar_slot::duration_ns).value_or(0)};
+    constexpr auto most = std::uint64_t{1} << 62;  // it came over a wire
+    auto const duration = std::chrono::nanoseconds{std::min(p.extra.count(scalar_slot::duration_ns).value_or(0), most)};
     auto const w = weight_(server::arrival{from, delay, duration, now - end.given_at});  // (As.W)
     end.age.add(now - p.posted_at);
     end.weights.add(w.factor, w.capped, delay);

@@ -22,6 +22,7 @@ namespace rubato {
 
 /// What a body's bytes are. The numbers go on the wire, so they never change.
 enum class element : std::uint8_t { none = 0, f32 = 1, f64 = 2, i32 = 3, u8 = 4, i64 = 5, u16 = 6 };
+inline constexpr auto last_element = element::u16;
 
 constexpr auto bytes_of(element e) -> std::size_t {
   switch (e) {

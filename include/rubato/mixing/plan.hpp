@@ -3,6 +3,7 @@
 // In every plan the lists of two ends agree: j is in i's pull_from exactly if i is in j's pull_to, and so for push.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -142,6 +143,21 @@ inline auto gossip_on(topology::digraph const& undirected) -> plan {
     node.pull_to = {to_node((i + 1) % n)};
   }
   return result;
+}
+
+/// Joins every two nodes of a plan by edges of weight 0, on which models do not flow: for short messages to all.
+inline void add_messengers(plan& p) {
+  for (auto& node : p.nodes) {
+    for (std::size_t j = 0; j < p.nodes.size(); ++j) {
+      auto const other = to_node(j);
+      if (other == node.self) continue;
+      auto const from = std::lower_bound(node.pull_from.begin(), node.pull_from.end(), other,
+                                         [](weighted_edge const& e, node_id id) { return e.peer < id; });
+      if (from == node.pull_from.end() || from->peer != other) node.pull_from.insert(from, {other, 0.0});
+      auto const to = std::lower_bound(node.pull_to.begin(), node.pull_to.end(), other);
+      if (to == node.pull_to.end() || *to != other) node.pull_to.insert(to, other);
+    }
+  }
 }
 
 /// For a server and its workers: workers 0 .. n-1 pull the model from node n and push all of their gradient to it;

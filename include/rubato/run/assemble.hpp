@@ -173,7 +173,14 @@ inline auto text_of(element e) -> std::string_view {
   return "nothing";
 }
 
-/// Everything of a run that its processes could disagree about without noticing.
+/// The type in full, with all its policies, as this compiler spells it.
+template<class Node>
+constexpr auto spelling() -> std::string_view {
+  return __PRETTY_FUNCTION__;
+}
+
+/// What of a run its processes could disagree about without noticing: all of its types, and the values of those policies
+/// that both ends of an edge rely on.
 template<class Node>
 auto agreement_of(assembly const& a, mixing::plan const& plan, typename Node::options const& o, shared_buffer const& x0)
     -> wire::agreement {
@@ -183,7 +190,13 @@ auto agreement_of(assembly const& a, mixing::plan const& plan, typename Node::op
     all.add("channel " + std::string{name_of(c.lane)},
             std::string{text_of(c.values)} + (c.kind == channel_kind::event ? ", every one counts" : ", newest counts"));
   }
-  all.add("network", plan.summary);
+  all.add("network", plan.summary).add("algorithm with its policies (hash)", hexadecimal(wire::hash_of(spelling<Node>())));
+  if constexpr (requires { o.sum_codec.shift; }) all.add("shift of sums", static_cast<std::uint64_t>(o.sum_codec.shift));
+  if constexpr (requires { o.codec.chunk_values; }) all.add("values of a code's chunk", std::uint64_t{o.codec.chunk_values});
+  if constexpr (requires { o.synchrony.bound; }) all.add("bound of staleness", std::uint64_t{o.synchrony.bound});
+  if constexpr (requires { o.contribution.minibatches; }) all.add("mini-batches", std::uint64_t{o.contribution.minibatches});
+  if constexpr (requires { o.overlap; }) all.add("overlap", static_cast<std::uint64_t>(o.overlap));
+  if constexpr (requires { o.local_steps; }) all.add("local steps", static_cast<std::uint64_t>(o.local_steps));
   auto weights = wire::hash_of("");
   for (auto const& n : plan.nodes) {
     for (auto const& e : n.pull_from) weights = wire::hash_of(std::to_string(to_index(e.peer)) + "<" + exact(e.weight), weights);

@@ -80,10 +80,13 @@ class byte_reader {
   auto body(buffer_pool& pool) -> shared_buffer {
     wire::frame_view f;
     auto const kind = get<std::uint8_t>();
-    if (kind > static_cast<std::uint8_t>(element::i64)) throw config_error{"it holds a body of no known type"};
+    if (kind > static_cast<std::uint8_t>(last_element)) throw config_error{"it holds a body of no known type"};
     f.kind = static_cast<element>(kind);
     f.body = bytes();
-    if (f.kind == element::none) return {};
+    auto const width = bytes_of(f.kind);
+    if (width == 0 ? !f.body.empty() : f.body.size() % width != 0) throw config_error{"it holds a body that is cut"};
+    if (width == 0) return {};
+    f.values = f.body.size() / width;
     return wire::copy_body(f, pool);
   }
   [[nodiscard]] auto rest() const -> std::size_t { return in_.size(); }

@@ -94,6 +94,9 @@ class peer_driver {
   }
 
   auto run(until const& end) -> peer_result {
+    if (to_index(me_->self) >= run_->peers && end.time == std::chrono::nanoseconds::max()) {
+      throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
+    }
     await_peers();
     begun_ = now();
     host_.start(now(), sender());
@@ -129,9 +132,18 @@ class peer_driver {
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
         if (n.kind == what::opened || n.kind == what::closed) known_.insert(n.peer);
         if (n.kind == what::closed) refuse_loss(n);
+        forget_older(n);
         early_.push_back(std::move(n));
       }
     }
+  }
+
+  /// Of a state channel only the newest is kept.
+  void forget_older(transport::incoming const& fresh) {
+    if (fresh.kind != what::message || host_.channels().kind_of(fresh.p.lane) != channel_kind::state) return;
+    std::erase_if(early_, [&](auto const& old) {
+      return old.kind == what::message && old.peer == fresh.peer && old.p.lane == fresh.p.lane && old.blocks == fresh.blocks;
+    });
   }
 
   auto polled(instant latest) -> std::vector<transport::incoming> {
@@ -279,7 +291,9 @@ class peer_driver {
       if (t.packets + t.replaced + t.lost > 0) r.edges.push_back(out);
       if (t.delivered + t.skipped > 0) r.edges.push_back(in);
     }
-    collect_node(host_.node(), me_->self, to_index(me_->self) < run_->peers, r);
+    auto const measured = run_->measured();
+    auto const self = to_index(me_->self);
+    collect_node(host_.node(), me_->self, self >= measured.begin && self < measured.end, r);
   }
 
   assembly* run_;
@@ -376,8 +390,11 @@ auto run_peer(assembly& a, transport::identity const& me, Transport& wires, unti
       auto const& l = k + 1 == looks ? computing[i]->looks.back() : computing[i]->looks[k];
       models[i] = l.model;
       sums.at = std::max(sums.at, l.at);
-      sums.gradients += l.gradients;
       sums.tracking_residual = std::max(sums.tracking_residual, l.residual);
+    }
+    for (auto const& p : parts) {
+      if (p.looks.empty()) continue;
+      sums.gradients += (k + 1 == looks ? p.looks.back() : p.looks[std::min(k, p.looks.size() - 1)]).gradients;
     }
     auto m = measuring.of_models(models, sums.at);
     m.gradients = sums.gradients;

@@ -75,7 +75,6 @@ class compute_model {
     return copy;
   }
 
-  /// The time that computing takes, outages not counted.
   /// The same model with every mean times `factor` (> 0): of a gradient over fewer samples, or over more.
   [[nodiscard]] auto scaled(double factor) const -> compute_model {
     if (!(factor > 0) || !std::isfinite(factor)) {
@@ -86,6 +85,7 @@ class compute_model {
     return copy;
   }
 
+  /// The time that computing takes, outages not counted.
   [[nodiscard]] auto duration(std::uint64_t seed, node_id node, std::uint64_t draw) const -> nanoseconds {
     auto ns = static_cast<double>(mean_.count()) * factor_of(node);
     if (shape_ != shape::fixed) {

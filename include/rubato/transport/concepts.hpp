@@ -38,7 +38,10 @@ struct run_clock {
   [[nodiscard]] auto at(instant t) const -> clock::time_point { return begin + t.since_start; }
   /// What a clock that began then calls `theirs`, on this one.
   [[nodiscard]] auto from(std::int64_t other_began, instant theirs) const -> instant {
-    return theirs + std::chrono::nanoseconds{other_began - began};
+    // What came over a wire may be any number: times beyond 73 years become that.
+    static constexpr auto most = std::int64_t{1} << 61;
+    auto const held = [](std::int64_t v) { return std::clamp(v, -most, most); };
+    return {std::chrono::nanoseconds{held(theirs.since_start.count()) + held(held(other_began) - held(began))}};
   }
 };
 
@@ -228,8 +231,12 @@ class doorkeeper {
     if (f.head.from != from || f.head.to != self_ || s.values == element::none || f.kind != s.values) return false;
     if ((f.head.extra.mask() & ~s.carried_scalars) != 0 || to_count(f.head.number) == 0) return false;
     if (f.blocks.end > blocks_.blocks() || f.blocks.empty()) return false;
-    // A chunk is a part of a vector that its algorithm knows; everything else is these blocks, whole.
+    // A chunk is a part of a vector, and codes are as many as their codec makes of it: the algorithm knows. A word to
+    // all has no body. Everything else is these blocks, whole.
+    auto const codes = s.kind == channel_kind::event && bytes_of(f.kind) < sizeof(float);
+    if (codes) return f.values <= 16 * blocks_.values() + 1024;
     if (f.head.lane == channel::chunk) return f.values <= blocks_.values();
+    if (f.head.lane == channel::control && f.values == 0) return true;
     return f.values == blocks_.values_of(f.blocks).size();
   }
 

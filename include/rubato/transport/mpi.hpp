@@ -81,6 +81,7 @@ class mpi {
   auto send(channel_kind kind, packet p) -> send_status {
     auto* const to = find(p.to);
     RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
+    p.body = p.body.on_host();
     auto& count = detail::count_of(counts_, p.to, p.lane);
     if (to->at != stage::open || to->left || leaving_) {
       ++count.lost;

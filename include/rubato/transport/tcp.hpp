@@ -100,6 +100,7 @@ class tcp {
   auto send(channel_kind kind, packet p) -> send_status {
     auto* const to = find(p.to);
     RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
+    p.body = p.body.on_host();
     auto& count = detail::count_of(counts_, p.to, p.lane);
     if (!to->link || to->left || leaving_) {
       ++count.lost;
@@ -182,7 +183,7 @@ class tcp {
   void call(peer_state& p) {
     auto const c = p.calling = std::make_shared<connection>(connection::socket_type{io()});
     c->peer = p.id;
-    c->until = clock::now() + options_.greeting;
+    c->until = clock::now() + std::max(options_.greeting, options_.arrival);  // it may listen long before it looks
     c->socket.async_connect({p.where.host, p.where.port}, [this, &p, c](error_code error) {
       if (c->at == detail::phase::closed) return;
       if (error) return hang_up(p, error.message());

@@ -91,6 +91,7 @@ class udp {
     RUBATO_EXPECTS(kind == channel_kind::state, "only state channels travel over udp");
     auto* const to = find(p.to);
     RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
+    p.body = p.body.on_host();
     auto& count = detail::count_of(counts_, p.to, p.lane);
     if (!to->open || to->left || leaving_ || !(p.life == to->life)) {
       ++count.lost;
@@ -146,6 +147,7 @@ class udp {
     detail::block_stream waiting;
     clock::time_point heard{};
     clock::time_point spoke{};
+    clock::time_point answered{};
     std::string trouble = "nothing was heard of it";
   };
 
@@ -224,7 +226,7 @@ class udp {
     }
   }
 
-  /// False if the socket takes no more for now; the block then waits for another turn.
+  /// False if the socket takes no more for now; the block then counts as lost.
   auto send_block(peer_state& p, detail::block_stream::next const& n) -> bool {
     auto const part = wire::cut(*n.from, me_.blocks, {n.block, n.block + 1});
     auto& count = detail::count_of(counts_, p.id, n.from->lane);
@@ -332,14 +334,25 @@ class udp {
     if (!why.empty()) {
       ++rejected_.options;
       p.trouble = why;
-      greet(p);  // so that it hears what is agreed on here
+      answer(p);  // so that it hears what is agreed on here
       if (p.id < me_.self) tell_trouble(p, why);
       return;
     }
     p.heard = clock::now();
-    if (p.open && p.incarnation == who.life) return greet(p);  // it has not heard us yet
+    if (p.open && p.incarnation == who.life) {
+      if (!p.knows_us) answer(p);  // it has not heard us yet
+      return;
+    }
+    // Who was taken for dead and lives stays closed out: it keeps sums of this edge that were taken back here.
+    if (!p.open && p.lives > 0 && p.incarnation == who.life) return;
     if (p.open) closed(p, p.name + " is gone: it has been started again");
     open(p, who);
+    answer(p);
+  }
+  /// Answers are answered too: not within the pause, so that two nodes do not go on for ever.
+  void answer(peer_state& p) {
+    if (clock::now() < p.answered + pause) return;
+    p.answered = clock::now();
     greet(p);
   }
 
@@ -365,8 +378,8 @@ class udp {
     news_.push_back({incoming::what::closed, p.id, {}, {}, {}, {}, std::move(why)});
   }
   void says_goodbye(peer_state& p) {
-    if (leaving_) signal(p, 1);
     if (std::exchange(p.left, true)) return;
+    if (leaving_) signal(p, 1);
     p.waiting = {};
     news_.push_back({incoming::what::left, p.id, {}, {}, {}, {}, {}});
   }

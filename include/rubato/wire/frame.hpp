@@ -109,7 +109,7 @@ inline auto refuse_head(std::byte const* h, seal const& s) -> std::optional<deco
   if (get<std::uint8_t>(h + 4) != version) return decode_error::wrong_version;
   if (get<std::uint64_t>(h + 8) != s.run) return decode_error::wrong_run;
   if (get<std::uint8_t>(h + 5) >= channel_count) return decode_error::bad_field;
-  if (get<std::uint8_t>(h + 6) > static_cast<std::uint8_t>(element::u16)) return decode_error::bad_field;
+  if (get<std::uint8_t>(h + 6) > static_cast<std::uint8_t>(last_element)) return decode_error::bad_field;
   if ((get<std::uint8_t>(h + 7) >> scalar_slot_count) != 0) return decode_error::bad_field;
   if (get<std::uint8_t>(h + 104) >= codec_count) return decode_error::unknown_codec;
   if ((get<std::uint32_t>(h + 104) >> 8) != 0) return decode_error::bad_field;
@@ -239,6 +239,7 @@ class arriving_body {
 
 /// The body of a frame as a new vector of the pool: one copy, and another to memory that the host cannot write.
 inline auto copy_body(frame_view const& f, buffer_pool const& pool) -> shared_buffer {
+  RUBATO_EXPECTS(f.body.size() == f.values * bytes_of(f.kind), "a frame's body has as many bytes as its values take");
   auto fresh = arriving_body{f.kind, f.values, pool};
   if (!f.body.empty()) std::memcpy(fresh.bytes().data(), f.body.data(), f.body.size());
   return std::move(fresh).publish();
