@@ -71,7 +71,7 @@ auto complain(std::exception const& e, int status) -> int {
 
 auto main(int argc, char** argv) -> int {
   if (argc < 2 || std::string{argv[1]} == "--help") {
-    std::fputs("usage: replay RECORDING...\n  RECORDING is a file that race --record wrote, as r_fast.node-0.log\n",
+    std::fputs("usage: replay RECORDING...\n  RECORDING is a file that race --record wrote, or cluster, or peer; as r_fast.node-0.log\n",
                argc < 2 ? stderr : stdout);
     return argc < 2 ? 2 : 0;
   }

@@ -17,6 +17,8 @@
 #include <rubato/mixing.hpp>
 #include <rubato/problem.hpp>
 #include <rubato/run/threads.hpp>
+#include <rubato/server/buffered.hpp>
+#include <rubato/server/known_times.hpp>
 #include <rubato/sim/simulate.hpp>
 #include <rubato/step/adam.hpp>
 #include <rubato/step/momentum.hpp>

@@ -55,6 +55,8 @@ class any_maker {
 
   /// Node i as at the beginning of the run, with `first` in place of the common first model unless it is empty.
   [[nodiscard]] auto make(std::size_t i, shared_buffer first) const -> any_node { return self_->make(i, std::move(first)); }
+  /// Whose messages node i needs: of models with a weight above 0, and of pushed gradients.
+  [[nodiscard]] auto senders(std::size_t i) const -> std::vector<node_id> { return self_->senders(i); }
   /// The other ends of node i's edges, in either graph and direction; by id.
   [[nodiscard]] auto neighbours(std::size_t i) const -> std::vector<node_id> { return self_->neighbours(i); }
 
@@ -63,6 +65,7 @@ class any_maker {
     virtual ~base() = default;
     [[nodiscard]] virtual auto make(std::size_t, shared_buffer) const -> any_node = 0;
     [[nodiscard]] virtual auto neighbours(std::size_t) const -> std::vector<node_id> = 0;
+    [[nodiscard]] virtual auto senders(std::size_t) const -> std::vector<node_id> = 0;
   };
   template<class Node>
   struct model final : base {
@@ -73,6 +76,13 @@ class any_maker {
       return Node{backend, plan, to_node(i), first ? std::move(first) : x0, options};
     }
     auto neighbours(std::size_t i) const -> std::vector<node_id> override { return detail::neighbours_of(plan.nodes[i]); }
+    auto senders(std::size_t i) const -> std::vector<node_id> override {
+      std::vector<node_id> all = plan.nodes[i].push_from;
+      for (auto const& e : plan.nodes[i].pull_from) {
+        if (e.weight > 0) all.push_back(e.peer);
+      }
+      return all;
+    }
     typename Node::backend_type backend;
     mixing::plan plan;
     shared_buffer x0;

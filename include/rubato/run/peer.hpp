@@ -106,6 +106,7 @@ class peer_driver {
     look(result_.result.ended);
     depart();
     collect();
+    if (result_.result.stopped != stop_reason::interrupted && options_.lost == when_lost::ends) refuse_absence();
     return std::move(result_);
   }
 
@@ -232,6 +233,18 @@ class peer_driver {
 
   void refuse_loss(transport::incoming const& n) const {
     if (options_.lost == when_lost::ends) throw run_error{n.why};
+  }
+
+  /// Who began so late, or failed so early, that nothing of it came in all this node's time was no part of the run.
+  void refuse_absence() const {
+    auto const traffic = wires_->traffic_of();
+    for (auto const from : run_->again ? run_->again.senders(to_index(me_->self)) : std::vector<node_id>{}) {
+      auto const heard = std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
+      if (heard) continue;
+      throw run_error{"node " + name(from) + " took no part: not one message of it came in the " +
+                      std::to_string(to_seconds(result_.result.ended)) + " s that node " + name(me_->self) +
+                      " ran; start the processes nearer together, or let them run longer"};
+    }
   }
 
   void check_patience() const {
