@@ -79,7 +79,7 @@ auto threads_replay(fs::path const& folder) -> std::uint64_t {
                                      .link = {.latency = 20us, .jitter = 50us, .loss = 0.2, .overtaking = 0.2}};
   static_cast<void>(run_threads(std::move(a), weather, {.time = 5min, .gradients = 300}));
   auto const events = recorded_events(rec);
-  CHECK(events > 600);
+  CHECK(events >= 300);  // the gradients at least; how many messages are merged before they are read is the load's to say
   CHECK(replayed_events<Node>(folder, {}) == events);
   return events;
 }
