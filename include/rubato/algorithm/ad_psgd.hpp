@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
@@ -118,17 +119,9 @@ class ad_psgd {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!computing_ || g.id != ticket_) {
-      ++dropped_;
-      return;
-    }
+    if (!gradient_.is(g)) return;
     ++gradients_;
-    auto fresh = backend_.template allocate<scalar>(x_.size());
-    auto const rule = step_state_.next(gamma_);
-    auto const kernel = detail::mean_step_kernel<scalar, std::remove_const_t<decltype(rule)>>{
-        values_of(x_), values_of(g.value), fresh.data(), scalar{1}, rule};
-    backend_.sweep({0, x_.size()}, kernel);  // (AD.G)
-    x_ = std::move(fresh).publish();
+    x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {values_of(g.value)});  // (AD.G)
     begin(now, out);
   }
 
@@ -144,7 +137,7 @@ class ad_psgd {
 
   [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }
   [[nodiscard]] auto statistics() const -> node_statistics {
-    node_statistics s{gradients_, gradients_, dropped_, {}};
+    node_statistics s{gradients_, gradients_, gradient_.dropped(), {}};
     for (auto const& e : neighbours_) s.edges.push_back({e.peer, channel::model, e.accepted, e.overtaken, e.age});
     return s;
   }
@@ -167,9 +160,7 @@ class ad_psgd {
   [[nodiscard]] static auto values_of(shared_buffer const& b) -> scalar const* { return b.template view<scalar>().data(); }
 
   void begin(instant now, outbox& out) {
-    ticket_ = next(ticket_);
-    out.request = gradient_request{ticket_, x_, {seed_, self_, gradients_}};
-    computing_ = true;
+    gradient_.ask(x_, {seed_, self_, gradients_}, out);
     if (!asked_) ask(now, out);
   }
 
@@ -218,9 +209,8 @@ class ad_psgd {
   std::vector<neighbour> neighbours_;  // by id
   std::optional<question> asked_;
   iteration posted_{};
-  std::uint64_t questions_ = 0, gradients_ = 0, dropped_ = 0;
-  ticket ticket_{};
-  bool computing_ = false;
+  std::uint64_t questions_ = 0, gradients_ = 0;
+  detail::asked_gradient gradient_;
 };
 
 }  // namespace rubato

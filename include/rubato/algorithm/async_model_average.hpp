@@ -17,9 +17,9 @@
 #include <string>
 #include <utility>
 
+#include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/options.hpp>
-#include <rubato/algorithm/scatter_allreduce_sgd.hpp>
 #include <rubato/algorithm/scatter_mean.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/identity.hpp>
@@ -71,7 +71,7 @@ class async_model_average {
 
   /// An all-to-all of its own, whatever the network.
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
-    return detail::all_to_all_plan(network.pull().nodes());
+    return mixing::all_to_all_plan(network.pull().nodes());
   }
   static constexpr bool calibrates = false;
   static void agree(options& o, block_partition const&, std::span<double const>, std::size_t) {
@@ -101,16 +101,8 @@ class async_model_average {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!computing_ || g.id != ticket_) {
-      ++dropped_;
-      return;
-    }
-    auto const rule = step_state_.next(gamma_);
-    auto x = backend_.template allocate<scalar>(x_.size());
-    backend_.sweep({0, x.size()},
-                   detail::mean_step_kernel<scalar, std::remove_const_t<decltype(rule)>>{
-                       values(x_), g.value.template view<scalar>().data(), x.data(), scalar{1}, rule});  // (V.L)
-    x_ = std::move(x).publish();
+    if (!asked_.is(g)) return;
+    x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {values(g.value)});  // (V.L)
     ++steps_;
     ++since_snapshot_;
     average(now, out);
@@ -128,7 +120,7 @@ class async_model_average {
 
   [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }
   [[nodiscard]] auto statistics() const -> node_statistics {
-    node_statistics s{steps_, steps_, dropped_, {}};
+    node_statistics s{steps_, steps_, asked_.dropped(), {}};
     mean_.add_statistics(s);
     return s;
   }
@@ -137,11 +129,7 @@ class async_model_average {
  private:
   [[nodiscard]] static auto values(shared_buffer const& b) -> scalar const* { return b.template view<scalar>().data(); }
 
-  void request_gradient(outbox& out) {
-    ticket_ = next(ticket_);
-    out.request = gradient_request{ticket_, x_, {seed_, self_, steps_}};
-    computing_ = true;
-  }
+  void request_gradient(outbox& out) { asked_.ask(x_, {seed_, self_, steps_}, out); }
 
   /// Begins averages and corrects the model, as far as steps and messages allow.
   void average(instant now, outbox& out) {
@@ -171,9 +159,8 @@ class async_model_average {
   shared_buffer x_;
   shared_buffer snapshot_;  // s, while an average is under way
   std::uint64_t since_snapshot_ = 0;
-  std::uint64_t steps_ = 0, dropped_ = 0;
-  ticket ticket_{};
-  bool computing_ = false;
+  std::uint64_t steps_ = 0;
+  detail::asked_gradient asked_;
 };
 
 }  // namespace rubato

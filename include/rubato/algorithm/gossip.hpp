@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/batch.hpp>
 #include <rubato/algorithm/compressed_sums.hpp>
 #include <rubato/algorithm/debt.hpp>
@@ -134,8 +135,8 @@ class gossip {
   void on_patch(instant now, patch const& p, outbox& out) {
     if (p.lane == channel::model) take(models_, p);
     else if (tracks && p.lane == channel::tracker) take_sum(p, out);
-    if (computing_ && round_ends()) {
-      out.cancel = ticket_;
+    if (asked_.under_way() && round_ends()) {
+      asked_.cancel(out);
       end_batch();
       advance(now, out);
     } else if (standing_) {
@@ -144,10 +145,7 @@ class gossip {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!computing_ || g.id != ticket_) {
-      ++dropped_;
-      return;
-    }
+    if (!asked_.is(g)) return;
     ++gradients_;
     batch_.add(backend_, std::move(g.value));
     if (!batch_.full()) {
@@ -156,7 +154,6 @@ class gossip {
     }
     if (tracks && !tracking_) {
       tracking_ = true;
-      computing_ = false;
       g_new_ = batch_.take(backend_).sum;
       run_list(order::actions_of<order::action::track>{}, out);
       finish<order::action::track>(now, out);
@@ -194,7 +191,6 @@ class gossip {
   void request_gradient(outbox& out);
   [[nodiscard]] auto round_ends() const -> bool;
   void end_batch() {
-    computing_ = false;
     g_new_ = batch_.take(backend_).sum;
     step_past(order::place_of<Order>(order::action::gradient));
   }
@@ -272,10 +268,8 @@ class gossip {
   std::size_t place_ = 0;
   std::uint64_t iterations_ = 0;
   std::uint64_t gradients_ = 0;
-  std::uint64_t dropped_ = 0;
+  detail::asked_gradient asked_;
   std::uint64_t batches_ = 0;  // begun: the clock of ages
-  ticket ticket_{};
-  bool computing_ = false;
   bool tracking_ = false;  // z holds the first gradient
   bool standing_ = false;  // waits for a neighbour
 };

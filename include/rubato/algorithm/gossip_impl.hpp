@@ -83,10 +83,8 @@ auto RUBATO_GOSSIP::body_of(shared_buffer const& total) -> shared_buffer {
 
 RUBATO_GOSSIP_TEMPLATE
 void RUBATO_GOSSIP::request_gradient(outbox& out) {
-  ticket_ = next(ticket_);
-  out.request = gradient_request{ticket_, x_, {options_.seed, self_, batch_.draw()}};
+  asked_.ask(x_, {options_.seed, self_, batch_.draw()}, out);
   if (batch_.empty()) ++batches_;
-  computing_ = true;
 }
 
 /// Whether a neighbour is done with its batch of this round: its model after it has come, which in an order that sends
@@ -379,7 +377,7 @@ void RUBATO_GOSSIP::on_neighbours(instant now, neighbour_change const& change, o
 
 RUBATO_GOSSIP_TEMPLATE
 auto RUBATO_GOSSIP::statistics() const -> node_statistics {
-  node_statistics s{iterations_, gradients_, dropped_, {}};
+  node_statistics s{iterations_, gradients_, asked_.dropped(), {}};
   for (auto const& e : models_) s.edges.push_back({e.peer, channel::model, e.accepted, e.overtaken, e.age});
   for (auto const& e : sums_in_) s.edges.push_back({e.peer, channel::tracker, e.accepted, e.overtaken, e.age});
   return s;

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/gossip_kernel.hpp>
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
@@ -132,11 +133,7 @@ class low_precision_d_psgd {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!computing_ || g.id != ticket_) {
-      ++dropped_;
-      return;
-    }
-    computing_ = false;
+    if (!asked_.is(g)) return;
     g_ = std::move(g.value);
     go_on(now, out);
   }
@@ -151,7 +148,7 @@ class low_precision_d_psgd {
 
   [[nodiscard]] auto estimate() const -> shared_buffer { return w_; }
   [[nodiscard]] auto statistics() const -> node_statistics {
-    node_statistics s{rounds_, rounds_ + (g_ ? 1 : 0), dropped_, {}};
+    node_statistics s{rounds_, rounds_ + (g_ ? 1 : 0), asked_.dropped(), {}};
     for (auto const& e : edges_) s.edges.push_back({e.peer, channel::model, e.accepted, 0, e.age});
     return s;
   }
@@ -187,11 +184,7 @@ class low_precision_d_psgd {
 
   [[nodiscard]] static auto values(shared_buffer const& b) -> scalar const* { return b.template view<scalar>().data(); }
 
-  void request_gradient(outbox& out) {
-    ticket_ = next(ticket_);
-    out.request = gradient_request{ticket_, w_, {seed_, self_, rounds_}};
-    computing_ = true;
-  }
+  void request_gradient(outbox& out) { asked_.ask(w_, {seed_, self_, rounds_}, out); }
 
   /// With the gradient of this round: waits until all replicas are of this round too, then does it.
   void go_on(instant now, outbox& out) {
@@ -263,9 +256,8 @@ class low_precision_d_psgd {
   shared_buffer g_;  // the gradient of this round, once it has come
   std::vector<detail::replica_of_neighbour<scalar>> edges_;
   std::vector<detail::model_source<scalar>> table_;  // of the pass under way
-  std::uint64_t rounds_ = 0, dropped_ = 0;
-  ticket ticket_{};
-  bool computing_ = false;
+  std::uint64_t rounds_ = 0;
+  detail::asked_gradient asked_;
 };
 
 }  // namespace rubato

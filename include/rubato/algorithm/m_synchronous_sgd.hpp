@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
@@ -87,11 +88,7 @@ class m_synchronous_sgd {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!computing_ || g.id != ticket_) {
-      ++dropped_;
-      return;
-    }
-    computing_ = false;
+    if (!asked_.is(g)) return;
     ++gradients_;
     auto p = packet_to(server(), channel::gradient, now);
     p.number = iteration{gradients_};
@@ -111,7 +108,7 @@ class m_synchronous_sgd {
 
   [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }
   [[nodiscard]] auto statistics() const -> node_statistics {
-    node_statistics s{version_, gradients_, dropped_, {}};
+    node_statistics s{version_, gradients_, asked_.dropped() + late_, {}};
     for (std::size_t i = 0; i < ages_.size(); ++i) {
       auto const peer = serves_ ? to_node(i) : server();
       s.edges.push_back({peer, serves_ ? channel::gradient : channel::model, ages_[i].uses, 0, ages_[i]});
@@ -132,18 +129,14 @@ class m_synchronous_sgd {
     return p;
   }
 
-  void request_gradient(outbox& out) {
-    ticket_ = next(ticket_);
-    out.request = gradient_request{ticket_, x_, {seed_, self_, draws_++}};
-    computing_ = true;
-  }
+  void request_gradient(outbox& out) { asked_.ask(x_, {seed_, self_, draws_++}, out); }
 
   /// Worker: a new model ends whatever was computed at the old one.
   void follow(instant now, patch const& p, outbox& out) {
     ages_[0].add(now - p.posted_at);
     x_ = p.body;
     version_ = to_count(p.numbers[0]);
-    if (computing_) out.cancel = ticket_;
+    asked_.cancel(out);
     request_gradient(out);
   }
 
@@ -151,19 +144,14 @@ class m_synchronous_sgd {
   void collect(instant now, patch const& p, outbox& out) {
     auto const from = to_index(p.from);
     if (to_count(p.based_on) != version_ || received_[from]) {
-      ++dropped_;
+      ++late_;
       return;
     }
     ages_[from].add(now - p.posted_at);
     received_[from] = p.body;
     if (++arrived_ < m_) return;
     auto const sum = summed();
-    auto x = backend_.template allocate<scalar>(x_.size());
-    auto const rule = step_state_.next(gamma_);
-    auto const kernel = detail::mean_step_kernel<scalar, std::remove_const_t<decltype(rule)>>{
-        x_.template view<scalar>().data(), sum.data(), x.data(), scalar{1} / static_cast<scalar>(m_), rule};
-    backend_.sweep({0, x_.size()}, kernel);  // (M.X)
-    x_ = std::move(x).publish();
+    x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {sum.data(), scalar{1} / static_cast<scalar>(m_)});  // (M.X)
     ++version_;
     arrived_ = 0;
     std::fill(received_.begin(), received_.end(), shared_buffer{});
@@ -198,9 +186,8 @@ class m_synchronous_sgd {
   std::vector<shared_buffer> received_;  // server: this round's, by worker
   std::vector<age_counter> ages_;
   std::size_t arrived_ = 0;
-  std::uint64_t version_ = 0, gradients_ = 0, dropped_ = 0, draws_ = 0;
-  ticket ticket_{};
-  bool computing_ = false;
+  std::uint64_t version_ = 0, gradients_ = 0, late_ = 0, draws_ = 0;
+  detail::asked_gradient asked_;
 };
 
 }  // namespace rubato

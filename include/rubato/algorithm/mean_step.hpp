@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <utility>
 
 #include <rubato/core/host_device.hpp>
+#include <rubato/core/shared_buffer.hpp>
 
 namespace rubato::detail {
 
@@ -23,5 +25,22 @@ struct mean_step_kernel {
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T) + Rule::bytes_per_value(); }
 };
+
+/// What to step along: share * sum, a vector of x's size.
+template<class T>
+struct step_along {
+  T const* sum;
+  T share = 1;
+};
+
+/// The model after one step from x, published: one pass, as the kernel says.
+template<class Backend, class Rule>
+[[nodiscard]] auto stepped(Backend& backend, shared_buffer const& x, Rule const& rule,
+                           step_along<typename Backend::scalar> along) -> shared_buffer {
+  using scalar = typename Backend::scalar;
+  auto fresh = backend.template allocate<scalar>(x.size());
+  backend.sweep({0, x.size()}, mean_step_kernel<scalar, Rule>{x.template view<scalar>().data(), along.sum, fresh.data(), along.share, rule});
+  return std::move(fresh).publish();
+}
 
 }  // namespace rubato::detail

@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/gossip_kernel.hpp>
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
@@ -152,15 +153,11 @@ class osgp {
     ++from->accepted;
     from->newest = p.numbers[0];
     from->came.push_back({p.body, *weight, p.posted_at});
-    if (!computing_) go_on(now, out);
+    if (!asked_.under_way()) go_on(now, out);
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!computing_ || g.id != ticket_) {
-      ++dropped_;
-      return;
-    }
-    computing_ = false;
+    if (!asked_.is(g)) return;
     ++iterations_;
     share_out(g.value, now, out);
     go_on(now, out);
@@ -178,7 +175,7 @@ class osgp {
   /// z, at which the last gradient was asked for.
   [[nodiscard]] auto estimate() const -> shared_buffer { return z_; }
   [[nodiscard]] auto statistics() const -> node_statistics {
-    node_statistics s{iterations_, iterations_, dropped_, {}};
+    node_statistics s{iterations_, iterations_, asked_.dropped(), {}};
     for (auto const& e : sources_) s.edges.push_back({e.peer, channel::model, e.accepted, e.overtaken, e.age});
     return s;
   }
@@ -212,11 +209,7 @@ class osgp {
     age_counter age{};
   };
 
-  void request_gradient(outbox& out) {
-    ticket_ = next(ticket_);
-    out.request = gradient_request{ticket_, z_, {seed_, self_, iterations_}};
-    computing_ = true;
-  }
+  void request_gradient(outbox& out) { asked_.ask(z_, {seed_, self_, iterations_}, out); }
 
   void share_out(shared_buffer const& g, instant now, outbox& out) {
     auto const degree = static_cast<double>(readers_.size());
@@ -287,9 +280,8 @@ class osgp {
   std::vector<node_id> readers_;
   std::vector<source> sources_;        // by id
   std::vector<scalar const*> table_;  // of the merge under way; a member only to keep its memory
-  std::uint64_t iterations_ = 0, dropped_ = 0;
-  ticket ticket_{};
-  bool computing_ = false;
+  std::uint64_t iterations_ = 0;
+  detail::asked_gradient asked_;
 };
 
 }  // namespace rubato

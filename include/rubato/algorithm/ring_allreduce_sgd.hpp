@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/batch.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/options.hpp>
@@ -90,26 +91,21 @@ class ring_allreduce_sgd {
     } else if (p.lane == channel::control) {
       fastest_ = std::max(fastest_, p.numbers[0]);
     }
-    if (computing_ && round_ends()) {
-      out.cancel = ticket_;
-      computing_ = false;
+    if (asked_.under_way() && round_ends()) {
+      asked_.cancel(out);
       contribute(now, out);
     }
     go_on(now, out);
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!computing_ || g.id != ticket_) {
-      ++dropped_;
-      return;
-    }
+    if (!asked_.is(g)) return;
     ++gradients_;
     batch_.add(backend_, std::move(g.value));
     if (!batch_.full()) {
       request_gradient(out);
       return;
     }
-    computing_ = false;
     if constexpr (Contribution::follows_the_fastest) tell_all(now, out);
     contribute(now, out);
     go_on(now, out);
@@ -126,7 +122,7 @@ class ring_allreduce_sgd {
 
   [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }
   [[nodiscard]] auto statistics() const -> node_statistics {
-    node_statistics s{rounds_, gradients_, dropped_, {}};
+    node_statistics s{rounds_, gradients_, asked_.dropped(), {}};
     if (n_ > 1) s.edges.push_back({before(), channel::chunk, accepted_, 0, age_});
     return s;
   }
@@ -147,11 +143,7 @@ class ring_allreduce_sgd {
   /// Steps 0 .. n-2 reduce, n-1 .. 2n-3 gather; each ends with one receipt.
   [[nodiscard]] auto steps() const -> std::size_t { return 2 * (n_ - 1); }
 
-  void request_gradient(outbox& out) {
-    ticket_ = next(ticket_);
-    out.request = gradient_request{ticket_, x_, {seed_, self_, batch_.draw()}};
-    computing_ = true;
-  }
+  void request_gradient(outbox& out) { asked_.ask(x_, {seed_, self_, batch_.draw()}, out); }
 
   [[nodiscard]] auto packet_to(node_id to, channel lane, instant now) const -> packet {
     packet p;
@@ -207,13 +199,13 @@ class ring_allreduce_sgd {
   [[nodiscard]] auto own_values() const -> scalar const* { return own_.sum.template view<scalar>().data(); }
 
   void go_on(instant now, outbox& out) {
-    while (!computing_ && !inbox_.empty() && !out.failure) {
+    while (!asked_.under_way() && !inbox_.empty() && !out.failure) {
       auto m = std::move(inbox_.front());
       inbox_.erase(inbox_.begin());
       age_.add(now - m.posted);
       receive(std::move(m.part), now, out);
     }
-    if (!computing_) out.wait = waiting{before(), channel::chunk, iteration{rounds_ * steps() + step_ + 1}};
+    if (!asked_.under_way()) out.wait = waiting{before(), channel::chunk, iteration{rounds_ * steps() + step_ + 1}};
   }
 
   void receive(detail::contributed part, instant now, outbox& out) {
@@ -281,10 +273,9 @@ class ring_allreduce_sgd {
   std::size_t step_ = 0;        // receipts of this round
   std::size_t sent_ = 0;        // packets of this round
   iteration fastest_{};         // the newest round in which some node is known to be done
-  std::uint64_t rounds_ = 0, gradients_ = 0, dropped_ = 0, accepted_ = 0;
+  std::uint64_t rounds_ = 0, gradients_ = 0, accepted_ = 0;
   age_counter age_;
-  ticket ticket_{};
-  bool computing_ = false;
+  detail::asked_gradient asked_;
 };
 
 }  // namespace rubato

@@ -15,6 +15,7 @@
 #include <string>
 #include <utility>
 
+#include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/algorithm/scatter_mean.hpp>
@@ -24,18 +25,8 @@
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/concepts.hpp>
 #include <rubato/step/sgd.hpp>
-#include <rubato/topology/builders.hpp>
 
 namespace rubato {
-
-namespace detail {
-/// Everybody with everybody, with gain 1.
-inline auto all_to_all_plan(std::size_t nodes) -> mixing::plan {
-  auto made = mixing::gossip_plan(topology::complete(nodes));
-  made.summary = "all " + std::to_string(nodes) + " nodes with each other";
-  return made;
-}
-}  // namespace detail
 
 /// Every node ends every round with the same model. Needs lossless, ordered links; a slow node slows all. The star and the
 /// ring send the same bytes over fewer links; here a message takes two hops whatever n is.
@@ -58,7 +49,7 @@ class scatter_allreduce_sgd {
 
   /// An all-to-all of its own, whatever the network.
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
-    return detail::all_to_all_plan(network.pull().nodes());
+    return mixing::all_to_all_plan(network.pull().nodes());
   }
   static constexpr bool calibrates = false;
   static void agree(options&, block_partition const&, std::span<double const>, std::size_t) {}
@@ -85,11 +76,7 @@ class scatter_allreduce_sgd {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!computing_ || g.id != ticket_) {
-      ++dropped_;
-      return;
-    }
-    computing_ = false;
+    if (!asked_.is(g)) return;
     ++gradients_;
     mean_.begin(backend_, g.value.template view<scalar>().data(), now, out);
     go_on(now, out);
@@ -106,30 +93,22 @@ class scatter_allreduce_sgd {
 
   [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }
   [[nodiscard]] auto statistics() const -> node_statistics {
-    node_statistics s{rounds_, gradients_, dropped_, {}};
+    node_statistics s{rounds_, gradients_, asked_.dropped(), {}};
     mean_.add_statistics(s);
     return s;
   }
   void audit(tracking_audit& a) const { a = {}; }
 
  private:
-  void request_gradient(outbox& out) {
-    ticket_ = next(ticket_);
-    out.request = gradient_request{ticket_, x_, {seed_, self_, rounds_}};
-    computing_ = true;
-  }
+  void request_gradient(outbox& out) { asked_.ask(x_, {seed_, self_, rounds_}, out); }
 
   void go_on(instant now, outbox& out) {
     if (mean_.advance(backend_, now, out)) {
       auto const mean = mean_.take_mean();
-      auto const rule = step_state_.next(gamma_);
-      auto x = backend_.template allocate<scalar>(x_.size());
-      backend_.sweep({0, x.size()}, detail::mean_step_kernel<scalar, std::remove_const_t<decltype(rule)>>{
-                                        x_.template view<scalar>().data(), mean.data(), x.data(), scalar{1}, rule});  // (C.X)
-      x_ = std::move(x).publish();
+      x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {mean.data()});  // (C.X)
       ++rounds_;
       request_gradient(out);
-    } else if (!computing_) {
+    } else if (!asked_.under_way()) {
       out.wait = mean_.missing();
     }
   }
@@ -141,9 +120,8 @@ class scatter_allreduce_sgd {
   typename Step::template state<Backend> step_state_;
   detail::scatter_mean<Backend, Codec> mean_;
   shared_buffer x_;
-  std::uint64_t rounds_ = 0, gradients_ = 0, dropped_ = 0;
-  ticket ticket_{};
-  bool computing_ = false;
+  std::uint64_t rounds_ = 0, gradients_ = 0;
+  detail::asked_gradient asked_;
 };
 
 }  // namespace rubato

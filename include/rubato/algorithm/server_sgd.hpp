@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
@@ -114,11 +115,7 @@ class server_sgd {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!computing_ || g.id != ticket_) {
-      ++dropped_;
-      return;
-    }
-    computing_ = false;
+    if (!asked_.is(g)) return;
     ++gradients_;
     auto p = packet_to(server(), channel::gradient, now);
     p.number = iteration{gradients_};
@@ -185,9 +182,8 @@ class server_sgd {
   typename Step::template state<Backend> step_state_;
   shared_buffer x_;
   std::vector<other_end> ends_;
-  std::uint64_t version_ = 0, gradients_ = 0, dropped_ = 0, draws_ = 0;
-  ticket ticket_{};
-  bool computing_ = false;
+  std::uint64_t version_ = 0, gradients_ = 0, late_ = 0, draws_ = 0;
+  detail::asked_gradient asked_;
 };
 
 #define RUBATO_SERVER_SGD server_sgd<Backend, Acceptance, Weight, Aggregation, Assignment, Step>
@@ -213,7 +209,7 @@ void RUBATO_SERVER_SGD::on_neighbours(instant now, neighbour_change const& chang
 
 RUBATO_SERVER_SGD_TEMPLATE
 auto RUBATO_SERVER_SGD::statistics() const -> node_statistics {
-  node_statistics s{serves() ? version_ : gradients_, gradients_, dropped_, {}};
+  node_statistics s{serves() ? version_ : gradients_, gradients_, asked_.dropped() + late_, {}};
   for (std::size_t i = 0; i < ends_.size(); ++i) {
     auto const& e = ends_[i];
     if (serves()) {
@@ -228,9 +224,7 @@ auto RUBATO_SERVER_SGD::statistics() const -> node_statistics {
 
 RUBATO_SERVER_SGD_TEMPLATE
 void RUBATO_SERVER_SGD::request_gradient(outbox& out) {
-  ticket_ = next(ticket_);
-  out.request = gradient_request{ticket_, x_, {seed_, self_, draws_++}};
-  computing_ = true;
+  asked_.ask(x_, {seed_, self_, draws_++}, out);
 }
 
 /// Worker: a model is where to go on, at once, whatever is being computed.
@@ -246,7 +240,7 @@ void RUBATO_SERVER_SGD::follow(instant now, patch const& p, outbox& out) {
   (p.lane == channel::control ? end.age_of_stops : end.age).add(now - p.posted_at);
   version_ = to_count(p.based_on);
   x_ = p.body;
-  if (computing_) out.cancel = ticket_;
+  asked_.cancel(out);
   request_gradient(out);
 }
 
@@ -258,7 +252,7 @@ void RUBATO_SERVER_SGD::collect(instant now, patch const& p, outbox& out) {
   if (!end.open || !(p.life == end.incoming)) return;
   if (!end.busy || to_count(p.based_on) != end.version) {  // of a job that was stopped: its worker computes already
     ++end.refused;
-    ++dropped_;
+    ++late_;
     return;
   }
   end.busy = false;
@@ -272,7 +266,7 @@ void RUBATO_SERVER_SGD::collect(instant now, patch const& p, outbox& out) {
     apply(p, w.factor);
   } else {
     ++end.refused;
-    ++dropped_;
+    ++late_;
   }
   give_model(assignment_(from), channel::model, now, out);
   stop_late_jobs(now, out);
@@ -283,12 +277,7 @@ void RUBATO_SERVER_SGD::apply(patch const& p, double weight) {
   ++gradients_;
   auto const along = gathered_.take(backend_, p.body, weight);
   if (!along) return;
-  auto x = backend_.template allocate<scalar>(x_.size());
-  auto const rule = step_state_.next(gamma_);
-  auto const kernel = detail::mean_step_kernel<scalar, std::remove_const_t<decltype(rule)>>{
-      x_.template view<scalar>().data(), along->values, x.data(), along->share, rule};
-  backend_.sweep({0, x_.size()}, kernel);  // (As.X)
-  x_ = std::move(x).publish();
+  x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {along->values, along->share});  // (As.X)
   ++version_;
 }
 

@@ -15,6 +15,7 @@
 #include <rubato/mixing/gain.hpp>
 #include <rubato/mixing/matrix.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
+#include <rubato/topology/builders.hpp>
 #include <rubato/topology/digraph.hpp>
 #include <rubato/topology/pair.hpp>
 #include <rubato/topology/reachability.hpp>
@@ -143,6 +144,13 @@ inline auto gossip_on(topology::digraph const& undirected) -> plan {
     node.pull_to = {to_node((i + 1) % n)};
   }
   return result;
+}
+
+/// For collectives in which everybody talks to everybody: gossip on the complete graph.
+[[nodiscard]] inline auto all_to_all_plan(std::size_t n) -> plan {
+  auto made = gossip_plan(topology::complete(n));
+  made.summary = "all " + std::to_string(n) + " nodes with each other";
+  return made;
 }
 
 /// Joins every two nodes of a plan by edges of weight 0, on which models do not flow: for short messages to all.

@@ -107,7 +107,6 @@ struct assembly {
 
   /// The nodes that are looked at and whose models a result holds.
   [[nodiscard]] auto measured() const -> range { return server_alone.empty() ? range{0, peers} : server_alone; }
-  std::vector<std::vector<node_id>> neighbours{};  ///< by node, with whom it exchanges messages; sorted
   wire::agreement agreed{};  ///< what processes that run these nodes must have in common
 };
 
@@ -257,7 +256,6 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   }
   Node::agree(options, a.blocks, largest, a.peers);
   a.agreed = detail::agreement_of<Node>(a, plan, options, x0);
-  for (auto const& n : plan.nodes) a.neighbours.push_back(detail::neighbours_of(n));
   a.nodes.reserve(plan.nodes.size());
   a.again = any_maker::of<Node>(backend, plan, x0, options);
   for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.push_back(a.again.make(i, {}));

@@ -67,7 +67,7 @@ struct peer_result {
                        std::to_string(a.nodes.size() - 1)};
   }
   auto const channels = a.nodes[to_index(self)].channels();
-  transport::identity me{self, a.neighbours[to_index(self)], a.agreed, a.blocks, {channels.begin(), channels.end()}, a.pool};
+  transport::identity me{self, a.again.neighbours(to_index(self)), a.agreed, a.blocks, {channels.begin(), channels.end()}, a.pool};
   me.check = check;
   me.agreed.add("checksum", check == nullptr ? "none" : "yes");
   return me;

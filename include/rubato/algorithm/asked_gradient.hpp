@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// The one gradient that a node may have asked for, and the counting of all others.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include <rubato/core/outbox.hpp>
+
+namespace rubato::detail {
+
+class asked_gradient {
+ public:
+  /// Asks for a gradient at `point`; *requires* that none is under way, or that it was cancelled in the same outbox.
+  void ask(shared_buffer point, sample_key sample, outbox& out) {
+    id_ = next(id_);
+    out.request = gradient_request{id_, std::move(point), sample};
+    under_way_ = true;
+  }
+  /// The one under way is not wanted any more; nothing happens if there is none.
+  void cancel(outbox& out) {
+    if (std::exchange(under_way_, false)) out.cancel = id_;
+  }
+  /// Whether g is the one, which is not under way any more then. Any other is counted, and to be forgotten.
+  [[nodiscard]] auto is(gradient const& g) -> bool {
+    auto const ours = under_way_ && g.id == id_;
+    if (ours) under_way_ = false;
+    else ++dropped_;
+    return ours;
+  }
+  [[nodiscard]] auto under_way() const -> bool { return under_way_; }
+  [[nodiscard]] auto dropped() const -> std::uint64_t { return dropped_; }
+
+ private:
+  ticket id_{};
+  bool under_way_ = false;
+  std::uint64_t dropped_ = 0;
+};
+
+}  // namespace rubato::detail
