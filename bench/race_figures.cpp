@@ -2,7 +2,8 @@
 // Figures 3 and 4 of the race: that threads change the time but not one bit of race.csv, and how much sooner r_fast comes
 // to the target than the others in five kinds of weather (medians of 5 seeds, virtual time; steps tuned in the first,
 // with another seed). m_synchronous_sgd stands there twice: with all gradients a round, and with all but one (the same step).
-// Usage: bench_race_figures [weathers|threads [DATA_FOLDER]]; without a word, both. Status 1 if a figure is missed.
+// And all algorithms of the race in the first weather, run to the end, with their last loss.
+// Usage: bench_race_figures [weathers|rivals|threads [DATA_FOLDER]]; without a word, all. Status 1 if a figure is missed.
 // Wrong if the machine has fewer than 2 free cores (the ratio of threads is wall-clock), or a target is never reached:
 // such a run counts as the whole 60 s, so that a ratio in its disfavour is a lower bound (marked >).
 #include <algorithm>
@@ -32,6 +33,15 @@ struct competitor {
   std::string label, algorithm;
   std::size_t m;
 };
+
+/// Every algorithm there is; r_fast, by which the others are measured, comes first.
+auto rivals() -> std::vector<competitor> {
+  std::vector<competitor> all;
+  for (auto const& entry : catalogue()) all.push_back({std::string{entry.name}, std::string{entry.name}, 0});
+  auto const first = std::find_if(all.begin(), all.end(), [](auto const& c) { return c.label == "r_fast"; });
+  std::rotate(all.begin(), first, first + 1);
+  return all;
+}
 
 /// The algorithms of the default race, and one that waits for all nodes but one.
 auto competitors() -> std::vector<competitor> {
@@ -70,7 +80,11 @@ auto plan_of(weather const& w, competitor const& c, std::uint64_t seed) -> race_
 struct sample {
   double seconds = 0;
   bool reached = false;
+  double loss = 0;  ///< at the end of the run
 };
+
+/// Whether a run ends at the target, or goes on to its last second.
+enum class run_to : std::uint8_t { target, end };
 
 auto quiet_run(race_plan const& plan, race_problem const& problem, std::size_t which, until const& end) -> run_result {
   report::progress_bar silent{"", report::progress_mode::quiet};
@@ -80,20 +94,21 @@ auto quiet_run(race_plan const& plan, race_problem const& problem, std::size_t w
   return r;
 }
 
-auto time_to_target(race_plan const& plan, race_problem const& problem) -> sample {
+auto time_to_target(race_plan const& plan, race_problem const& problem, run_to where) -> sample {
   auto end = until{};
   end.time = plan.options.until;
-  end.target_loss = plan.options.target_loss;
-  auto const r = quiet_run(plan, problem, 0, end);
-  return r.time_to_target ? sample{to_seconds(*r.time_to_target), true} : sample{to_seconds(end.time), false};
+  if (where == run_to::target) end.target_loss = plan.options.target_loss;
+  auto r = quiet_run(plan, problem, 0, end);
+  find_target(r, plan.options.target_loss);
+  auto const last = r.history.back().loss;
+  return r.time_to_target ? sample{to_seconds(*r.time_to_target), true, last} : sample{to_seconds(end.time), false, last};
 }
 
 /// [weather][competitor][seed]
 using samples = std::vector<std::vector<std::vector<sample>>>;
 
-auto race_in_all_weathers(problem::train_and_test const& data) -> samples {
-  auto const all = weathers();
-  auto const who = competitors();
+auto race_in(std::vector<weather> const& all, std::vector<competitor> const& who, run_to where,
+             problem::train_and_test const& data) -> samples {
   samples found(all.size(), std::vector<std::vector<sample>>(who.size(), std::vector<sample>(seeds)));
   std::vector<race_problem> problems;
   for (std::uint64_t s = 0; s < seeds; ++s) {
@@ -106,9 +121,9 @@ auto race_in_all_weathers(problem::train_and_test const& data) -> samples {
     threads.emplace_back([&] {
       for (auto i = next++; i < all.size() * a_weather; i = next++) {
         auto const w = i / a_weather, c = i % a_weather / seeds, s = i % seeds;
-        auto const t = found[w][c][s] = time_to_target(plan_of(all[w], who[c], s + 1), problems[s]);
-        std::fprintf(stderr, "%s; %s; seed %d: %s%s s\n", all[w].name, who[c].label.c_str(), static_cast<int>(s + 1),
-                     t.reached ? "" : "> ", report::fixed(t.seconds, 2).c_str());
+        auto const t = found[w][c][s] = time_to_target(plan_of(all[w], who[c], s + 1), problems[s], where);
+        std::fprintf(stderr, "%s; %s; seed %d: %s%s s, loss %s\n", all[w].name, who[c].label.c_str(), static_cast<int>(s + 1),
+                     t.reached ? "" : "> ", report::fixed(t.seconds, 2).c_str(), report::fixed(t.loss, 4).c_str());
       }
     });
   }
@@ -116,14 +131,15 @@ auto race_in_all_weathers(problem::train_and_test const& data) -> samples {
   return found;
 }
 
-auto median(std::vector<sample> of) -> sample {
-  std::sort(of.begin(), of.end(), [](sample a, sample b) { return a.seconds < b.seconds; });
+/// The one in the middle by that member.
+auto median(std::vector<sample> of, double sample::*by = &sample::seconds) -> sample {
+  std::sort(of.begin(), of.end(), [&](auto const& a, auto const& b) { return a.*by < b.*by; });
   return of[of.size() / 2];
 }
 
 /// How many times longer than r_fast (the first algorithm) another one takes.
-auto ratio(std::vector<std::vector<sample>> const& in_weather, std::size_t other) -> double {
-  return median(in_weather[other]).seconds / median(in_weather[0]).seconds;
+auto ratio(std::vector<std::vector<sample>> const& in_weather, std::size_t other, std::size_t than = 0) -> double {
+  return median(in_weather[other]).seconds / median(in_weather[than]).seconds;
 }
 
 auto judge(char const* what, double value, char const* relation, double bound, bool holds) -> bool {
@@ -132,9 +148,15 @@ auto judge(char const* what, double value, char const* relation, double bound, b
   return holds;
 }
 
-auto print_weathers(samples const& found) -> bool {
+auto place_of(std::vector<competitor> const& who, std::string_view name) -> std::size_t {
+  return static_cast<std::size_t>(std::find_if(who.begin(), who.end(), [&](auto const& c) { return c.label == name; }) - who.begin());
+}
+
+auto print_weathers(problem::train_and_test const& data) -> bool {
+  auto const who = competitors();
+  auto const found = race_in(weathers(), who, run_to::target, data);
   std::vector<std::string> names;
-  for (auto const& c : competitors()) names.push_back(c.label);
+  for (auto const& c : who) names.push_back(c.label);
   std::vector<report::column> columns{{"weather", report::side::left}};
   for (auto const& name : names) columns.push_back({name + " s"});
   for (std::size_t a = 1; a < names.size(); ++a) columns.push_back({names[a] + " / r_fast"});
@@ -153,14 +175,38 @@ auto print_weathers(samples const& found) -> bool {
   std::printf("Virtual seconds to training loss %s, medians of %d seeds:\n\n%s\n",
               report::shortest(default_target_loss).c_str(), static_cast<int>(seeds), table.text().c_str());
   std::fflush(stdout);
-  auto const at = [&](char const* name) {
-    return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
-  };
-  auto const ring = ratio(found.front(), at("ring_allreduce_sgd")), gossip = ratio(found.front(), at("d_psgd"));
-  auto const calm = 1 / ratio(found.back(), at("ring_allreduce_sgd"));
+  auto const ring = ratio(found.front(), place_of(who, "ring_allreduce_sgd")), gossip = ratio(found.front(), place_of(who, "d_psgd"));
+  auto const calm = 1 / ratio(found.back(), place_of(who, "ring_allreduce_sgd"));
   auto holds = judge("default, ring_allreduce_sgd / r_fast", ring, ">=", 2, ring >= 2);
   holds = judge("default, d_psgd / r_fast", gossip, ">=", 2, gossip >= 2) && holds;
   return judge("calm, r_fast / ring_allreduce_sgd", calm, "<=", 1.25, calm <= 1.25) && holds;
+}
+
+/// All algorithms beside each other, and how each that waits for the slowest compares with r_fast.
+auto print_rivals(problem::train_and_test const& data) -> bool {
+  auto const who = rivals();
+  auto const found = race_in({weathers().front()}, who, run_to::end, data).front();
+  report::text_table table{{{"algorithm", report::side::left}, {"s to target"}, {"of 5 reached it"}, {"over r_fast"}, {"last loss"}}};
+  for (std::size_t c = 0; c < who.size(); ++c) {
+    auto const m = median(found[c]);
+    auto const bound = std::string{m.reached ? "" : ">"};
+    auto const reached = std::count_if(found[c].begin(), found[c].end(), [](auto const& s) { return s.reached; });
+    table.add_row({who[c].label, bound + report::fixed(m.seconds, 2), std::to_string(reached), bound + report::fixed(ratio(found, c), 2),
+                   report::fixed(median(found[c], &sample::loss).loss, 4)});
+  }
+  std::printf("Virtual seconds to training loss %s and loss after 60 s, %s, data by label, medians of %d seeds:\n\n%s\n",
+              report::shortest(default_target_loss).c_str(), weathers().front().name, static_cast<int>(seeds), table.text().c_str());
+  auto holds = true;
+  for (auto const* name : {"ring_allreduce_sgd", "m_synchronous_sgd", "byte_grad", "push_pull", "s_ab", "d_psgd", "d_psgd_atc", "low_precision_d_psgd"}) {
+    auto const over = ratio(found, place_of(who, name));
+    holds = judge((std::string{name} + " / r_fast").c_str(), over, ">=", 2, over >= 2) && holds;
+  }
+  for (auto const& [twin, name] : {std::pair{"ring_allreduce_sgd", "non_blocking_allreduce"}, {"d_psgd", "non_blocking_d_psgd"}}) {
+    auto const over = ratio(found, place_of(who, twin), place_of(who, name));
+    holds = judge((std::string{twin} + " / " + name + ", weighed by nodes").c_str(), over, ">=", 1.5, over >= 1.5) && holds;
+  }
+  std::fflush(stdout);
+  return holds;
 }
 
 struct timed_race {
@@ -209,8 +255,15 @@ auto main(int argc, char** argv) -> int {
   try {
     auto const what = std::string{argc > 1 ? argv[1] : ""};
     auto const data = race_data(argc > 2 ? argv[2] : default_options().data);
-    auto const sooner = what == "threads" || print_weathers(race_in_all_weathers(data));
-    return (what == "weathers" || print_threads(data)) && sooner ? 0 : 1;
+    if (!what.empty() && what != "weathers" && what != "rivals" && what != "threads") {
+      std::fprintf(stderr, "race_figures: no figure is called '%s'; there are weathers, rivals and threads\n", what.c_str());
+      return 2;
+    }
+    auto holds = true;
+    if (what.empty() || what == "weathers") holds = print_weathers(data) && holds;
+    if (what.empty() || what == "rivals") holds = print_rivals(data) && holds;
+    if (what.empty() || what == "threads") holds = print_threads(data) && holds;
+    return holds ? 0 : 1;
   } catch (std::exception const& e) {
     std::fprintf(stderr, "race_figures: %s\n", e.what());
     return 2;

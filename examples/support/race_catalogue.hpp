@@ -42,7 +42,7 @@ struct algorithm_entry {
   std::size_t servers = 0;      ///< nodes beside those that compute
 };
 
-inline constexpr std::size_t non_blocking_minibatches = 4;
+inline constexpr std::size_t non_blocking_minibatches = 16;
 
 namespace detail {
 [[nodiscard]] auto gossip_entries() -> std::span<algorithm_entry const>;
