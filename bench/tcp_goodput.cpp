@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Shows: what the TCP transport makes of a loopback connection, against plain sockets that do the same copies: header and
-// body sent from where they lie, received into a pooled vector, with the system's congestion control for both. Wrong if
-// the two sides move different bytes, or if one of them runs while the machine is slower: they take turns, and ratios of
-// neighbours are reported. usage: tcp_goodput [repetitions] [messages] [values]
+// body sent from where they lie, received into a pooled vector, with the system's congestion control for both; and Gloo
+// and MPI point-to-point beside them. Wrong if the sides move different bytes, or if one of them runs while the machine is
+// slower: they take turns, and ratios of neighbours are reported. usage: tcp_goodput [repetitions] [messages] [values]
+// For MPI: mpirun -n 2 --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include lo tcp_goodput, or it uses shared memory.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <iterator>
 #include <optional>
 #include <string>
@@ -23,30 +25,22 @@
 #include <rubato/transport/tcp.hpp>
 #include <rubato/wire/zlib.hpp>
 
+#include "support/goodput_rivals.hpp"
+
 namespace {
 
 using namespace rubato;
 using transport::clock;
 
-struct load {
-  std::size_t messages = 64;
-  std::size_t values = std::size_t{1} << 20;  // of 4 bytes: 4 MiB
-  [[nodiscard]] auto gigabytes() const -> double { return 4e-9 * static_cast<double>(messages) * static_cast<double>(values); }
-};
+using bench::load;
+using bench::seconds_since;
+using bench::vector_of;
 
 void require(bool holds, char const* what) {
   if (holds) return;
   std::fprintf(stderr, "tcp_goodput: %s failed\n", what);
   std::exit(1);
 }
-
-auto vector_of(buffer_pool& pool, std::size_t values) -> shared_buffer {
-  auto body = pool.allocate<float>(values);
-  std::fill_n(body.data(), values, 0.5F);
-  return std::move(body).publish();
-}
-
-auto seconds_since(clock::time_point t) -> double { return std::chrono::duration<double>(clock::now() - t).count(); }
 
 // --- plain sockets ----------------------------------------------------------------------------------------------------
 
@@ -202,25 +196,36 @@ auto congestion_control() -> std::string {
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
+  struct row {
+    char const* name;
+    std::function<double(load const&)> rate;
+    std::vector<double> rates{}, over_raw{};
+  };
+  std::vector<row> rows{{"plain sockets", raw_rate},
+                        {"transport::tcp", [](load const& l) { return transport_rate(l, nullptr); }},
+                        {"transport::tcp, CRC-32", [](load const& l) { return transport_rate(l, &wire::crc32_of); }}};
+#ifdef RUBATO_BENCH_MPI
+  bench::mpi_rival const mpi{argc, argv};
+  if (mpi.serves()) return mpi.serve(), 0;
+  if (mpi.is_there()) rows.push_back({"MPI, two processes", [&](load const& l) { return mpi.rate(l); }});
+#endif
+#ifdef RUBATO_BENCH_GLOO
+  rows.push_back({"Gloo", bench::gloo_rate});
+#endif
   auto const argument = [&](int at, unsigned long otherwise) { return argc > at ? std::strtoul(argv[at], nullptr, 10) : otherwise; };
   auto const repetitions = argument(1, 15);
   auto const l = load{argument(2, 64), argument(3, 1UL << 20)};
-  std::vector<double> raw, plain, checked, plain_ratio, checked_ratio;
   for (unsigned long r = 0; r < repetitions; ++r) {
-    raw.push_back(raw_rate(l));
-    plain.push_back(transport_rate(l, nullptr));
-    checked.push_back(transport_rate(l, &wire::crc32_of));
-    plain_ratio.push_back(plain.back() / raw.back());
-    checked_ratio.push_back(checked.back() / raw.back());
+    for (auto& each : rows) {
+      each.rates.push_back(each.rate(l));
+      each.over_raw.push_back(each.rates.back() / rows.front().rates.back());
+    }
   }
-  std::printf("%zu messages of %zu bytes over loopback, %s, two threads, %lu repetitions in turn\n", l.messages, 4 * l.values,
+  std::printf("%zu messages of %zu bytes over loopback, %s, %lu repetitions in turn\n", l.messages, l.bytes(),
               congestion_control().c_str(), repetitions);
   std::printf("%-28s %12s %12s %14s %14s\n", "", "GB/s median", "GB/s best", "ratio median", "ratio q25");
-  auto const row = [](char const* name, std::vector<double> const& rate, std::vector<double> const& ratio) {
-    std::printf("%-28s %12.2f %12.2f %14.2f %14.2f\n", name, quantile(rate, 0.5), quantile(rate, 1), quantile(ratio, 0.5),
-                quantile(ratio, 0.25));
-  };
-  row("plain sockets", raw, std::vector<double>(raw.size(), 1.0));
-  row("transport::tcp", plain, plain_ratio);
-  row("transport::tcp, CRC-32", checked, checked_ratio);
+  for (auto const& each : rows) {
+    std::printf("%-28s %12.2f %12.2f %14.2f %14.2f\n", each.name, quantile(each.rates, 0.5), quantile(each.rates, 1),
+                quantile(each.over_raw, 0.5), quantile(each.over_raw, 0.25));
+  }
 }
