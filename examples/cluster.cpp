@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// race with one process a node: starts a `peer` for each on this machine, on ports that the system chooses, and joins
-// what they report into race's table and files. No peer outlives it, nor their time by more than half a minute.
+// race with one process a node: starts a `peer` for each on this machine, on ports that the system chooses (or has mpirun
+// start them), and joins what they report into race's table and files. No peer outlives it, nor their time by more than half a minute.
 // Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, 130 interrupted.
 #include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <fstream>
@@ -43,7 +44,8 @@ class workplace {
     std::error_code ignored;
     fs::remove_all(path_, ignored);
   }
-  [[nodiscard]] auto report(std::size_t i) const -> std::string { return (path_ / ("node-" + std::to_string(i))).string(); }
+  [[nodiscard]] auto path(std::string const& name) const -> std::string { return (path_ / name).string(); }
+  [[nodiscard]] auto report(std::size_t i) const -> std::string { return path("node-" + std::to_string(i)); }
   [[nodiscard]] auto output(std::size_t i) const -> std::string { return report(i) + ".output"; }
 
  private:
@@ -80,7 +82,21 @@ auto last_line(std::string const& file) -> std::string {
   return last.empty() ? "it said nothing" : last;
 }
 
-void start_all(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place, std::size_t n) {
+/// mpirun starts the ranks, more of them than there are cores if need be. Returns how many children there are.
+auto start_ranks(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place, std::size_t n)
+    -> std::size_t {
+  setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 0);
+  setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 0);
+  std::vector<std::string> command{"/usr/bin/env", "mpirun", "-n", std::to_string(n), c.program, "--algorithms", algorithm,
+                                   "--report", place.path("node"), "--quiet"};
+  command.insert(command.end(), c.passed_on.begin(), c.passed_on.end());
+  peers.start({command, {}, {}, place.output(0)});
+  return 1;
+}
+
+auto start_all(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place, std::size_t n)
+    -> std::size_t {
+  if (c.transport == "mpi") return start_ranks(peers, c, algorithm, place, n);
   doors const ports{n, c.transport == "udp"};
   for (std::size_t i = 0; i < n; ++i) {
     std::vector<std::string> command{c.program, "--algorithms", algorithm, "--id", std::to_string(i), "--peers",
@@ -89,6 +105,7 @@ void start_all(examples::children& peers, choice const& c, std::string const& al
     command.insert(command.end(), c.passed_on.begin(), c.passed_on.end());
     peers.start({command, ports.descriptors[i], ports.descriptors, place.output(i)});
   }
+  return n;
 }
 
 /// Until all have ended; throws run_error with the words of the first that failed.
@@ -113,8 +130,7 @@ auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any
   workplace const place;
   examples::children peers;
   auto const n = *c.race.nodes + examples::algorithm_named(algorithm).servers;  // which are processes too
-  start_all(peers, c, algorithm, place, n);
-  await_all(peers, c, place, n);
+  await_all(peers, c, place, start_all(peers, c, algorithm, place, n));
   if (examples::interrupted()) return {};
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) parts.push_back(examples::read_peer_report(place.report(i)));
@@ -189,10 +205,6 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
   app.add_option("--peer", c.program, "the program that runs one node (default: peer beside this one)");
   app.add_flag("--quiet", c.race.quiet, "no header");
   if (!examples::detail::parsed(app, argc, argv)) return std::nullopt;
-  if (c.transport == "mpi") {
-    throw rubato::config_error{"a cluster starts peers over tcp or udp; under MPI it is mpirun that starts them: "
-                               "mpirun -n 4 peer --transport mpi"};
-  }
   if (access(c.program.c_str(), X_OK) != 0) throw rubato::config_error{"--peer names no program: " + c.program};
   return c;
 }
