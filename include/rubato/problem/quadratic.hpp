@@ -109,8 +109,9 @@ class quadratic {
     return data_->minimum + above;
   }
 
-  /// The minimiser of F: x_k = sum_i h_ik b_ik / sum_i h_ik.
-  [[nodiscard]] auto optimum() const -> std::vector<double> { return data_->optimum; }
+  /// The minimiser of F: x_k = sum_i h_ik b_ik / sum_i h_ik. Lives as long as this problem or a copy of it.
+  [[nodiscard]] auto optimum() const& -> std::vector<double> const& { return data_->optimum; }
+  [[nodiscard]] auto optimum() && -> std::vector<double> { return data_->optimum; }
   /// F at the optimum.
   [[nodiscard]] auto minimum() const -> double { return data_->minimum; }
 
