@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+// Many datagrams of one size across the system's border in one call, where the system can cut and join them (Linux:
+// UDP_SEGMENT and UDP_GRO); one by one elsewhere. What travels is the same.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include <netinet/in.h>
+#include <netinet/udp.h>
+
+#include <rubato/wire/frame.hpp>
+
+namespace rubato::transport::detail {
+
+/// Switches joining on for what `socket` receives; whether the system cuts what it sends.
+[[nodiscard]] inline auto joins_and_cuts(int socket) -> bool {
+#if defined(UDP_SEGMENT) && defined(UDP_GRO)
+  auto size = 0;
+  socklen_t bytes = sizeof size;
+  auto const yes = 1;
+  return getsockopt(socket, IPPROTO_UDP, UDP_SEGMENT, &size, &bytes) == 0 &&
+         setsockopt(socket, IPPROTO_UDP, UDP_GRO, &yes, sizeof yes) == 0;
+#else
+  static_cast<void>(socket);
+  return false;
+#endif
+}
+
+/// Frames to one address, all but the last of one size, that leave together.
+class outgoing_datagrams {
+ public:
+  static constexpr std::size_t most = 48;  // 64 KiB are the limit of one call, and 64 pieces
+
+  outgoing_datagrams() {
+    headers_.reserve(most);
+    pieces_.reserve(2 * most);
+  }
+
+  [[nodiscard]] auto size() const -> std::size_t { return headers_.size(); }
+  /// Whether a frame with a body of so many bytes may follow those that are here.
+  [[nodiscard]] auto takes(std::size_t body_bytes) const -> bool {
+    return headers_.empty() || (headers_.size() < most && !is_closed_ && body_bytes <= body_bytes_);
+  }
+  /// The body must stay where it is until the frames have left. Requires takes(body.size()).
+  auto add(std::span<std::byte const> body) -> std::span<std::byte, wire::header_bytes> {
+    if (headers_.empty()) body_bytes_ = body.size();
+    is_closed_ = body.size() < body_bytes_;
+    auto& header = headers_.emplace_back();  // within its capacity: those before stay where they are
+    pieces_.push_back({header.data(), header.size()});
+    if (!body.empty()) pieces_.push_back({const_cast<std::byte*>(body.data()), body.size()});  // is read only
+    return header;
+  }
+
+  /// Whether the system took them, all or none; here there are none left either way.
+  auto leave(int socket, void* address, std::size_t address_bytes) -> bool {
+    msghdr m{};
+    m.msg_name = address;
+    m.msg_namelen = static_cast<socklen_t>(address_bytes);
+    m.msg_iov = pieces_.data();
+    m.msg_iovlen = pieces_.size();
+#ifdef UDP_SEGMENT
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(std::uint16_t))> control{};
+    if (headers_.size() > 1) {
+      m.msg_control = control.data();
+      m.msg_controllen = control.size();
+      auto* const c = CMSG_FIRSTHDR(&m);
+      c->cmsg_level = IPPROTO_UDP;
+      c->cmsg_type = UDP_SEGMENT;
+      c->cmsg_len = CMSG_LEN(sizeof(std::uint16_t));
+      auto const segment = static_cast<std::uint16_t>(wire::header_bytes + body_bytes_);
+      std::memcpy(CMSG_DATA(c), &segment, sizeof segment);
+    }
+#endif
+    auto const sent = sendmsg(socket, &m, MSG_NOSIGNAL);
+    headers_.clear();
+    pieces_.clear();
+    is_closed_ = false;
+    return sent >= 0;
+  }
+
+ private:
+  std::vector<std::array<std::byte, wire::header_bytes>> headers_;
+  std::vector<iovec> pieces_;
+  std::size_t body_bytes_ = 0;
+  bool is_closed_ = false;  // by a shorter frame
+};
+
+/// What one call received: datagrams of `each` bytes from one address, the last one possibly shorter.
+class incoming_datagrams {
+ public:
+  incoming_datagrams() : bytes_(std::size_t{1} << 16) {}
+
+  /// False if there is nothing; errors, which are echoes of something sent, count as an empty datagram.
+  auto receive(int socket) -> bool {
+    iovec all{bytes_.data(), bytes_.size()};
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
+    msghdr m{};
+    m.msg_name = &address_;
+    m.msg_namelen = sizeof address_;
+    m.msg_iov = &all;
+    m.msg_iovlen = 1;
+    m.msg_control = control.data();
+    m.msg_controllen = control.size();
+    auto const n = recvmsg(socket, &m, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+    size_ = n < 0 ? 0 : static_cast<std::size_t>(n);
+    each_ = std::max<std::size_t>(size_, 1);
+    address_bytes_ = m.msg_namelen;
+#ifdef UDP_GRO
+    for (auto* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
+      if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != UDP_GRO) continue;
+      auto segment = 0;
+      std::memcpy(&segment, CMSG_DATA(c), sizeof segment);
+      if (segment > 0) each_ = static_cast<std::size_t>(segment);
+    }
+#endif
+    return true;
+  }
+
+  [[nodiscard]] auto address() const -> sockaddr const* { return reinterpret_cast<sockaddr const*>(&address_); }
+  [[nodiscard]] auto address_bytes() const -> std::size_t { return address_bytes_; }
+  /// Calls f with the bytes of each datagram.
+  template<class F>
+  void for_each(F&& f) const {
+    for (std::size_t at = 0; at < size_; at += each_) f(std::span{bytes_}.subspan(at, std::min(each_, size_ - at)));
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+  sockaddr_storage address_{};
+  std::size_t address_bytes_ = 0, size_ = 0, each_ = 1;
+};
+
+}  // namespace rubato::transport::detail
