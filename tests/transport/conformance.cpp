@@ -17,6 +17,7 @@ namespace rubato::test {
 namespace {
 
 using transport::send_status;
+using phase = transport::standing::phase;
 
 template<class T>
 auto both(std::vector<seat<T>>& s) -> std::vector<seat<T>*> {
@@ -131,7 +132,7 @@ TEMPLATE_TEST_CASE("events that wait beyond their bound are said to be too many,
   auto const body = counting(pool, 0);
   std::uint64_t sent = 0;
   auto full = 0;
-  CHECK_FALSE(s[0].end->congested());
+  CHECK(s[0].end->congested() == std::nullopt);
   for (auto status = send_status::accepted; status != send_status::refused; ) {
     status = s[0].end->send(channel_kind::event, message(0, 1, channel::chunk, sent + 1, body));
     if (status != send_status::refused) ++sent;
@@ -139,9 +140,9 @@ TEMPLATE_TEST_CASE("events that wait beyond their bound are said to be too many,
     REQUIRE(sent < 10'000'000);
   }
   CHECK(full > 16);
-  CHECK(s[0].end->congested());
+  CHECK(s[0].end->congested() == node_id{1});
   REQUIRE(poll_until<TestType>(both(s), [&] { return s[1].count(what::message) == sent; }));
-  CHECK_FALSE(s[0].end->congested());
+  CHECK(s[0].end->congested() == std::nullopt);
   CHECK(s[1].newest(what::message)->p.number == iteration{sent});
 }
 
@@ -177,11 +178,11 @@ TEMPLATE_TEST_CASE("who leaves in order says so, after everything that it sent, 
   buffer_pool pool;
   auto const body = counting(pool, 0);
   for (std::uint64_t k = 1; k <= 50; ++k) s[0].end->send(channel_kind::event, message(0, 1, channel::chunk, k, body));
-  s[0].end->leave();
+  s[0].end->announce({phase::left});
   CHECK_FALSE(s[0].end->everyone_left());
   REQUIRE(poll_until<TestType>(both(s), [&] { return s[1].count(what::left) == 1 && s[1].count(what::message) == 50; }));
   CHECK(s[0].end->send(channel_kind::event, message(0, 1, channel::chunk, 51, body)) == send_status::closed);
-  s[1].end->leave();
+  s[1].end->announce({phase::left});
   REQUIRE(poll_until<TestType>(both(s), [&] { return s[0].end->everyone_left() && s[1].end->everyone_left(); }));
   s[0].end.reset();
   for (auto k = 0; k < 20; ++k) s[1].end->poll(transport::clock::now() + std::chrono::milliseconds{1}, s[1].got);

@@ -218,8 +218,8 @@ TEST_CASE("a peer that stops on UDP is found out, and one that is started again 
   two.end->send(channel_kind::state, message(1, 0, channel::model, 1, counting(pool, 0)));
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.count(what::message) > 0; }));
   CHECK(one.newest(what::message)->p.life == one.newest(what::opened)->incoming);
-  one.end->leave();
-  two.end->leave();
+  one.end->announce({transport::standing::phase::left});
+  two.end->announce({transport::standing::phase::left});
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.end->everyone_left() && two.end->everyone_left(); }));
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/run/arrival.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/gradient_thread.hpp>
 #include <rubato/run/hosted_node.hpp>
@@ -94,10 +95,24 @@ class peer_driver {
   }
 
   auto run(until const& end) -> peer_result {
+    try {
+      return run_until(end);
+    } catch (...) {
+      say_why();
+      throw;
+    }
+  }
+
+ private:
+  using what = transport::incoming::what;
+  using how = transport::cause::how;
+
+  auto run_until(until const& end) -> peer_result {
     if (to_index(me_->self) >= run_->peers && end.time == std::chrono::nanoseconds::max()) {
       throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
     }
-    await_peers();
+    await_everyone();
+    wires_->announce({transport::standing::phase::running});
     begun_ = now();
     host_.start(now(), sender());
     for (auto const& n : early_) handle(n);
@@ -110,14 +125,12 @@ class peer_driver {
     return std::move(result_);
   }
 
- private:
-  using what = transport::incoming::what;
-
   auto sender() {
     return [this](packet p, instant) {
       auto const to = p.to;
       auto const kind = host_.channels().kind_of(p.lane);
       if (wires_->send(kind, std::move(p)) != transport::send_status::refused) return;
+      fault_ = {to, how::stalled};
       throw run_error{"node " + name(me_->self) + " has many times more messages waiting for node " + name(to) +
                       " than its transport should hold: the peer reads too slowly, or not at all"};
     };
@@ -125,17 +138,19 @@ class peer_driver {
   static auto name(node_id id) -> std::string { return std::to_string(to_index(id)); }
   [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
 
-  /// Until every peer has come, or is known not to; the transport's deadline bounds it. Messages of peers that were
-  /// faster are kept.
-  void await_peers() {
-    while (known_.size() < me_->peers.size()) {
+  /// Until every node of the run has come, or is known not to; the deadlines of transports bound it. Messages of peers
+  /// that began earlier are kept.
+  void await_everyone() {
+    auto all = arrival{*run_, *me_};
+    while (!all.is_complete()) {
       if (options_.interrupted != nullptr && options_.interrupted()) return;
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
-        if (n.kind == what::opened || n.kind == what::closed) known_.insert(n.peer);
+        all.hears(n);
         if (n.kind == what::closed) refuse_loss(n);
         forget_older(n);
         early_.push_back(std::move(n));
       }
+      wires_->announce({transport::standing::phase::arriving, all.level()});
     }
   }
 
@@ -183,7 +198,11 @@ class peer_driver {
       computing_.forget();
       under_way_ = false;
     }
-    if (under_way_ || !host_.wants_gradient() || wires_->congested()) return;
+    auto const wanted = !under_way_ && host_.wants_gradient();
+    congested_ = wanted ? wires_->congested() : std::nullopt;
+    if (!congested_) held_since_.reset();
+    else if (!held_since_) held_since_ = now();
+    if (!wanted || congested_) return;
     computing_.submit(*host_.take_request());
     under_way_ = true;
   }
@@ -220,6 +239,8 @@ class peer_driver {
         }
         left_.erase(n.peer);
         return;
+      case what::stands:
+        return;
       case what::closed:
         refuse_loss(n);
         result_.lost.push_back(n.why);
@@ -231,8 +252,10 @@ class peer_driver {
     }
   }
 
-  void refuse_loss(transport::incoming const& n) const {
-    if (options_.lost == when_lost::ends) throw run_error{n.why};
+  void refuse_loss(transport::incoming const& n) {
+    if (options_.lost == when_lost::goes_on) return;
+    fault_ = n.because;
+    throw run_error{n.why};
   }
 
   /// Who began so late, or failed so early, that nothing of it came in all this node's time was no part of the run.
@@ -247,13 +270,23 @@ class peer_driver {
     }
   }
 
-  void check_patience() const {
+  void check_patience() {
+    if (congested_) refuse_congestion();
     if (!host_.wait() || under_way_ || host_.wants_gradient()) return;
     auto const waited = now() - host_.waiting_since();
     if (waited <= options_.patience) return;
     auto const& w = *host_.wait();
+    fault_ = {w.peer, how::stalled};
     throw run_error{waited_too_long(to_index(me_->self), w, waited) +
                     (left_.contains(w.peer) ? "; that node has ended its run" : "")};
+  }
+  void refuse_congestion() {
+    auto const held = now() - *held_since_;
+    if (held <= options_.patience) return;
+    fault_ = {*congested_, how::stalled};
+    throw run_error{"node " + name(me_->self) + " has begun no gradient for " + std::to_string(to_seconds(held)) +
+                    " s, which is longer than the patience: as many messages as its transport should hold wait for node " +
+                    name(*congested_) + ", which reads too slowly, or not at all"};
   }
 
   // --- looks and the end ----------------------------------------------------------------------------------------------
@@ -272,13 +305,20 @@ class peer_driver {
 
   /// Says goodbye and waits, for a while, until the others have said theirs.
   void depart() {
-    wires_->leave();
+    wires_->announce({transport::standing::phase::left});
     auto const latest = now() + options_.linger;
     while (!wires_->everyone_left() && now() < latest) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) {
         if (n.kind == what::closed) result_.lost.push_back(n.why);
       }
     }
+  }
+
+  /// The others shall not take this node for the one at fault, nor wait until it counts as silent.
+  void say_why() {
+    wires_->announce({transport::standing::phase::ended, 0, fault_});
+    auto const latest = now() + std::min<std::chrono::nanoseconds>(options_.linger, std::chrono::milliseconds{500});
+    while (!wires_->everyone_left() && now() < latest) polled(now() + std::chrono::milliseconds{20});
   }
 
   void collect() {
@@ -317,7 +357,9 @@ class peer_driver {
   gradient_thread computing_;
   bool under_way_ = false;
   std::uint64_t gradients_ = 0;
-  std::set<node_id> known_;  // peers that have come, or will not
+  std::optional<node_id> congested_;      // because of whom no gradient is begun
+  std::optional<instant> held_since_;
+  transport::cause fault_{me_->self, how::failed};
   std::set<node_id> left_;
   std::vector<transport::incoming> early_;
   instant begun_{};
@@ -340,10 +382,10 @@ inline void add_to(edge_report& sum, edge_report const& part) {
 
 }  // namespace detail
 
-/// Runs node `me.self` of what was assembled over `wires`, until `end` on its own clock (`end.gradients` counts this
-/// node's), then says goodbye. Keeps the other nodes of the assembly untouched. Throws config_error before the start,
+/// Runs node `me.self` of what was assembled over `wires`: waits until every node of the run has come, runs until `end`
+/// on its own clock (`end.gradients` counts this node's), and says goodbye. Keeps the other nodes of the assembly untouched. Throws config_error before the start,
 /// run_error with one sentence if a peer is lost (unless asked to go on), the node fails or waits too long, or the
-/// problem throws; peers then see this node die.
+/// problem throws; peers then hear because of which node, and end with its name.
 template<transport::endpoint Transport>
 auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end, peer_options const& o = {})
     -> peer_result {

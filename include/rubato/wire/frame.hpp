@@ -24,7 +24,7 @@ namespace rubato::wire {
 ///   104 codec u8, 105 three zeros, 108 checksum u32 over all bytes but its own, header first
 inline constexpr std::size_t header_bytes = 112;
 inline constexpr std::uint32_t magic = 0x6f627572;  // "rubo"
-inline constexpr std::uint8_t version = 2;
+inline constexpr std::uint8_t version = 3;
 /// Lossless codecs of bodies that this version knows; 0: the values as they lie in memory.
 inline constexpr std::uint8_t codec_count = 1;
 
