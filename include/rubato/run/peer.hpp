@@ -317,7 +317,7 @@ class peer_driver {
   /// The others shall not take this node for the one at fault, nor wait until it counts as silent.
   void say_why() {
     wires_->announce({transport::standing::phase::ended, 0, fault_});
-    auto const latest = now() + std::min<std::chrono::nanoseconds>(options_.linger, std::chrono::milliseconds{500});
+    auto const latest = now() + options_.linger;
     while (!wires_->everyone_left() && now() < latest) polled(now() + std::chrono::milliseconds{20});
   }
 

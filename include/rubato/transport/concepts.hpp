@@ -152,7 +152,7 @@ concept counts = requires(T const& t) {
 ///   it at once and, where frames may be lost, again and again; who comes later hears it when its edge opens. What others
 ///   announce comes in as `stands`, `left`, or, if they ended by an error, as `closed` with whom they blame;
 /// - after a last standing (left, ended) nothing is sent; everyone_left says when all peers have said their last too, or
-///   are gone.
+///   are gone; after `ended` it does so soon, since those who hear it need not answer.
 template<class T>
 concept endpoint = says_what_it_gives<T> && sends<T> && polls<T> && stands<T> && counts<T>;
 

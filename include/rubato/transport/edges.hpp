@@ -64,7 +64,12 @@ class edges {
   [[nodiscard]] auto takes(standing const& s) -> bool {
     if (ours_.is_last() || !(ours_ < s)) return false;
     ours_ = s;
+    ours_since_ = clock::now();
     return true;
+  }
+  /// A peer that hears of an error has nothing more to say to this node, so none can be waited for: this long is enough.
+  [[nodiscard]] auto has_said_why() const -> bool {
+    return ours_.at == standing::phase::ended && clock::now() > ours_since_ + std::chrono::milliseconds{200};
   }
 
   // --- what the owner is told -----------------------------------------------------------------------------------------
@@ -118,6 +123,7 @@ class edges {
   std::uint64_t run_ = me_.agreed.id();
   doorkeeper door_{me_};
   standing ours_{};
+  clock::time_point ours_since_{};
   std::deque<Edge> peers_;  // never moved: handlers point at them
   std::vector<incoming> news_;
   std::vector<traffic> counts_;
@@ -174,7 +180,7 @@ class queued_edges : public edges<Edge> {
     }
   }
   [[nodiscard]] auto everyone_left() const -> bool {
-    return std::all_of(this->peers_.begin(), this->peers_.end(), [](auto const& p) {
+    return this->has_said_why() || std::all_of(this->peers_.begin(), this->peers_.end(), [](auto const& p) {
       return !p.is_open() || (p.theirs.is_last() && p.last_word == queued_edge::word::said);
     });
   }

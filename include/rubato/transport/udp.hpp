@@ -134,12 +134,10 @@ class udp : public detail::edges<detail::udp_edge> {
   void announce(standing const& s) {
     if (!takes(s)) return;
     for (auto& p : peers_) say(p);
-    if (s.is_last()) said_last_ = clock::now();
   }
-  /// A peer that hears of an error has nothing more to say to this node: after ten repetitions all count as having heard.
   [[nodiscard]] auto everyone_left() const -> bool {
-    if (ours_.at == standing::phase::ended && clock::now() > said_last_ + 10 * pause) return true;
-    return std::all_of(peers_.begin(), peers_.end(), [](auto const& p) { return !p.open || p.theirs.is_last(); });
+    return has_said_why() || std::all_of(peers_.begin(), peers_.end(),
+                                         [](auto const& p) { return !p.open || p.theirs.is_last(); });
   }
 
   /// What the system granted of the receiving buffer that was asked for, in bytes.
@@ -417,7 +415,6 @@ class udp : public detail::edges<detail::udp_edge> {
   std::size_t receive_buffer_ = 0;
   double budget_ = 0;  // bytes that may be sent now
   clock::time_point refilled_ = clock::now();
-  clock::time_point said_last_{};
   std::array<std::byte, datagram_bytes + 1> datagram_{};
   detail::block_gatherer arrived_;
 };
