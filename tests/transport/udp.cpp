@@ -249,7 +249,7 @@ TEST_CASE("R-FAST over UDP that loses a fifth of its datagrams ends at the optim
           auto a = assemble<r_fast<space>>(topology::complete(3), p, {.step = 0.1, .block_values = 64});
           auto const me = identity_of(a, to_node(i), &wire::crc32_of);
           udp wires{me, doors.options(i, {.loss = 0.2, .loss_seed = i})};
-          parts[i] = run_peer<r_fast<space>>(a, me, wires, {.gradients = 3000}, {.compute = sim::fixed(300us)});
+          parts[i] = run_peer<r_fast<space>>(a, me, wires, {.gradients = 2500}, {.compute = sim::fixed(1ms)});
         } catch (std::exception const& e) {
           sentences[i] = e.what();
         }

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -132,7 +134,7 @@ class simulated {
     sim::scenario world{.link = {.latency = std::chrono::milliseconds{1}, .jitter = std::chrono::milliseconds{2}}};
     sim::network net;
     sim::nanoseconds now{};
-    std::vector<std::pair<sim::nanoseconds, packet>> under_way;
+    std::multimap<sim::nanoseconds, packet> under_way;
   };
 
   simulated(std::shared_ptr<air> a, transport::identity me) : air_{std::move(a)}, me_{std::move(me)} {
@@ -142,20 +144,19 @@ class simulated {
     auto& edge = air_->net.edge_between(p.from, p.to);
     air_->world.link.loss = kind == channel_kind::event ? 0.3 : 0;
     auto const j = air_->net.transmit(edge, air_->net.lane_of(edge, p, kind), p, p.body.size(), air_->now);
-    if (j.arrival) air_->under_way.emplace_back(*j.arrival, std::move(p));
+    if (j.arrival) air_->under_way.emplace(*j.arrival, std::move(p));
     return transport::send_status::accepted;
   }
   /// What has arrived for this node by the time at which the next of all packets does.
   void poll(transport::clock::time_point, std::vector<incoming>& in) {
     for (auto& n : std::exchange(news_, {})) in.push_back(std::move(n));
     auto& all = air_->under_way;
-    std::stable_sort(all.begin(), all.end(), [](auto const& a, auto const& b) { return a.first < b.first; });
-    if (!all.empty()) air_->now = std::max(air_->now, all.front().first);
-    std::erase_if(all, [&](auto& flight) {
-      if (flight.first > air_->now || flight.second.to != me_.self) return false;
-      in.push_back({incoming::what::message, flight.second.from, std::move(flight.second), {0, me_.blocks.blocks()}, {}, {}, {}});
-      return true;
-    });
+    if (!all.empty()) air_->now = std::max(air_->now, all.begin()->first);
+    for (auto at = all.begin(); at != all.end() && at->first <= air_->now;) {
+      auto& p = at->second;
+      if (p.to == me_.self) in.push_back({incoming::what::message, p.from, p, {0, me_.blocks.blocks()}, {}, {}, {}});
+      at = p.to == me_.self ? all.erase(at) : std::next(at);
+    }
   }
 
  private:

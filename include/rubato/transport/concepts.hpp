@@ -160,7 +160,8 @@ concept endpoint = says_what_it_gives<T> && sends<T> && polls<T> && stands<T> &&
 template<class T>
 consteval auto check_endpoint() -> bool {
   static_assert(says_what_it_gives<T>, "a transport says in two constants whether it is lossless and ordered");
-  static_assert(sends<T>, "a transport has send(kind, packet), which returns a send_status, and congested(), which may name a peer");
+  static_assert(sends<T>, "a transport has send(kind, packet), which returns a send_status, and congested(), which may "
+                          "name a peer");
   static_assert(polls<T>, "a transport has poll(until, in), which appends to a vector of incoming, and wake()");
   static_assert(stands<T>, "a transport has announce(standing) and everyone_left()");
   static_assert(counts<T>, "a transport has traffic_of() and rejected(), which count what passed and what did not");

@@ -37,6 +37,13 @@ class edges {
   explicit edges(identity me) : me_{std::move(me)} {}
   ~edges() = default;
 
+  /// `place` as in "node 1 at 127.0.0.1:5000"; none where the id says it all.
+  auto add_peer(node_id id, std::string const& place = {}) -> Edge& {
+    auto& p = peers_.emplace_back();
+    p.id = id;
+    p.name = "node " + std::to_string(to_index(id)) + (place.empty() ? "" : " at " + place);
+    return p;
+  }
   [[nodiscard]] auto find(node_id id) -> Edge* {
     auto const at = std::find_if(peers_.begin(), peers_.end(), [&](auto const& p) { return p.id == id; });
     return at == peers_.end() ? nullptr : &*at;

@@ -70,9 +70,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     if (MPI_Comm_dup(ranks, &comm_) != MPI_SUCCESS) throw config_error{"MPI cannot duplicate the communicator of this run"};
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     for (auto const id : me_.peers) {
-      auto& p = peers_.emplace_back();
-      p.id = id;
-      p.name = "node " + std::to_string(to_index(id));
+      auto& p = add_peer(id);
       p.queue = send_queue{options_.event_bound};
       p.out = wire::encode_hello({run_, me_.self, id, 0, me_.time.began, 0, 0}, me_.agreed.text());
       p.in.resize(wire::hello_bytes + wire::agreement::most_bytes);

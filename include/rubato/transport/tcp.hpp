@@ -85,10 +85,9 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   tcp(identity me, tcp_options o)
       : queued_edges{std::move(me)}, options_{std::move(o)}, acceptor_{io()}, timer_{io()} {
     for (auto const id : me_.peers) {
-      auto& p = peers_.emplace_back();
-      p.id = id;
-      p.where = detail::address_of(id, options_.addresses, options_.insecure);
-      p.name = "node " + std::to_string(to_index(id)) + " at " + p.where.text();
+      auto const where = detail::address_of(id, options_.addresses, options_.insecure);
+      auto& p = add_peer(id, where.text());
+      p.where = where;
       p.we_call = id < me_.self;
       p.queue = send_queue{options_.event_bound};
     }

@@ -93,11 +93,8 @@ class udp : public detail::edges<detail::udp_edge> {
       : edges{std::move(me)}, options_{std::move(o)}, socket_{polled_.context()}, timer_{polled_.context()} {
     refuse_what_cannot_be();
     for (auto const id : me_.peers) {
-      auto& p = peers_.emplace_back();
-      p.id = id;
       auto const a = detail::address_of(id, options_.addresses, options_.insecure);
-      p.where = {a.host, a.port};
-      p.name = "node " + std::to_string(to_index(id)) + " at " + a.text();
+      add_peer(id, a.text()).where = {a.host, a.port};
     }
     take_socket();
     receive_later();
