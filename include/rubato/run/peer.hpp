@@ -79,18 +79,22 @@ class peer_driver {
 
   auto run(until const& end) -> peer_result {
     try {
-      return run_until(end);
+      begin_and_live(end);
     } catch (...) {
       say_why();
       throw;
     }
+    depart();
+    collect();
+    if (result_.result.stopped != stop_reason::interrupted && options_.lost == when_lost::ends) refuse_absence();
+    return std::move(result_);
   }
 
  private:
   using what = transport::incoming::what;
   using how = transport::cause::how;
 
-  auto run_until(until const& end) -> peer_result {
+  void begin_and_live(until const& end) {
     if (to_index(me_->self) >= run_->peers && end.time == std::chrono::nanoseconds::max()) {
       throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
     }
@@ -102,10 +106,6 @@ class peer_driver {
     result_.result.stopped = live(end);
     result_.result.ended = now() - begun_;
     look(result_.result.ended);
-    depart();
-    collect();
-    if (result_.result.stopped != stop_reason::interrupted && options_.lost == when_lost::ends) refuse_absence();
-    return std::move(result_);
   }
 
   auto sender() {

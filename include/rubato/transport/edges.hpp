@@ -74,8 +74,8 @@ class edges {
     ours_since_ = clock::now();
     return true;
   }
-  /// A peer that hears of an error has nothing more to say to this node, so none can be waited for: this long is enough.
-  [[nodiscard]] auto has_said_why() const -> bool {
+  /// A peer that hears of an error need not answer: this long after it nobody is waited for.
+  [[nodiscard]] auto needs_no_answer() const -> bool {
     return ours_.at == standing::phase::ended && clock::now() > ours_since_ + std::chrono::milliseconds{200};
   }
 
@@ -187,8 +187,9 @@ class queued_edges : public edges<Edge> {
     }
   }
   [[nodiscard]] auto everyone_left() const -> bool {
-    return this->has_said_why() || std::all_of(this->peers_.begin(), this->peers_.end(), [](auto const& p) {
-      return !p.is_open() || (p.theirs.is_last() && p.last_word == queued_edge::word::said);
+    auto const answered = this->needs_no_answer();
+    return std::all_of(this->peers_.begin(), this->peers_.end(), [&](auto const& p) {
+      return !p.is_open() || ((p.theirs.is_last() || answered) && p.last_word == queued_edge::word::said);
     });
   }
 

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -209,21 +208,18 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   // --- hellos ---------------------------------------------------------------------------------------------------------
 
   void greeted(peer_state& p, std::size_t bytes) {
-    auto const said = bytes < wire::hello_bytes ? std::nullopt : wire::decode_hello(std::span{p.in}.first<wire::hello_bytes>());
-    auto const text = said ? std::string_view{reinterpret_cast<char const*>(p.in.data()) + wire::hello_bytes,
-                                              bytes - wire::hello_bytes}
-                           : std::string_view{};
-    if (!said || !wire::is_intact(std::span<std::byte const>{p.in}.first<wire::hello_bytes>(), text) || said->from != p.id) {
+    auto const said = wire::decode_whole_hello(std::span{p.in}.first(bytes));
+    if (!said || said->who.from != p.id) {
       ++rejected_.strangers;
       return lost(p, "it said no hello");
     }
-    if (auto const why = wire::difference(me_.agreed.text(), text, p.name); !why.empty()) {
+    if (auto const why = wire::difference(me_.agreed.text(), said->text, p.name); !why.empty()) {
       ++rejected_.options;
       p.at = stage::closed;
       return not_coming(p, why);
     }
     p.at = stage::open;
-    opened(p, said->clock_began, {}, {});
+    opened(p, said->who.clock_began, {}, {});
     await_header(p);
     pump(p);
   }

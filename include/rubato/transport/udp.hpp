@@ -11,7 +11,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -133,8 +132,8 @@ class udp : public detail::edges<detail::udp_edge> {
     for (auto& p : peers_) say(p);
   }
   [[nodiscard]] auto everyone_left() const -> bool {
-    return has_said_why() || std::all_of(peers_.begin(), peers_.end(),
-                                         [](auto const& p) { return !p.open || p.theirs.is_last(); });
+    return needs_no_answer() ||
+           std::all_of(peers_.begin(), peers_.end(), [](auto const& p) { return !p.open || p.theirs.is_last(); });
   }
 
   /// What the system granted of the receiving buffer that was asked for, in bytes.
@@ -303,15 +302,13 @@ class udp : public detail::edges<detail::udp_edge> {
   }
 
   void greeted(peer_state& p, std::span<std::byte const> bytes) {
-    auto const head = bytes.first<wire::hello_bytes>();
-    auto const who = *wire::decode_hello(head);
-    auto const text = std::string_view{reinterpret_cast<char const*>(bytes.data()) + wire::hello_bytes,
-                                       bytes.size() - wire::hello_bytes};
-    if (who.text_bytes != text.size() || !wire::is_intact(head, text) || who.from != p.id || who.to != me_.self) {
+    auto const said = wire::decode_whole_hello(bytes);
+    if (!said || said->who.from != p.id || said->who.to != me_.self) {
       ++rejected_.strangers;
       return;
     }
-    auto const why = wire::difference(me_.agreed.text(), text, p.name);
+    auto const& who = said->who;
+    auto const why = wire::difference(me_.agreed.text(), said->text, p.name);
     if (!why.empty()) {
       ++rejected_.options;
       p.trouble = why;
