@@ -151,7 +151,7 @@ void send_events(transport::tcp& t, load const& l, shared_buffer const& body) {
     p.body = body;
     require(t.send(channel_kind::event, std::move(p)) != transport::send_status::closed, "sending");
   }
-  t.leave();
+  t.announce({transport::standing::phase::left});
   while (!t.everyone_left()) t.poll(clock::now() + std::chrono::milliseconds{1}, in);
 }
 
@@ -174,7 +174,7 @@ auto transport_rate(load const& l, wire::checksum check) -> double {
   auto const begin = await(receiver, l.messages);  // the sender sees it at the same moment, but for a tenth of a millisecond
   auto const rate = l.gigabytes() / seconds_since(begin);
   std::vector<transport::incoming> in;
-  receiver.leave();
+  receiver.announce({transport::standing::phase::left});
   while (!receiver.everyone_left()) receiver.poll(clock::now() + std::chrono::milliseconds{1}, in);
   return rate;
 }

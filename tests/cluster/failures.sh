@@ -33,7 +33,7 @@ kill -KILL "${peers[2]}"
 wait $started
 (($? == 1)) || fail "a cluster with a dead process does not end with status 1"
 cat said
-grep -qE 'cluster: the process of node [0-3] ended with status (137|1): (it said nothing|peer: node [0-3] at 127\.0\.0\.1:[0-9]+ is gone)' said ||
+grep -qE 'cluster: the process of node (2 ended with status 137: it said nothing|[013] ended with status 1: peer: node (2 at 127\.0\.0\.1:[0-9]+ is gone: .+|[013] at 127\.0\.0\.1:[0-9]+ has ended because node 2 is gone)$)' said ||
   fail "the dead process is not named"
 gone "${peers[@]}"
 
@@ -44,7 +44,8 @@ kill -STOP "${peers[1]}"
 wait $started
 (($? == 1)) || fail "a cluster with a stopped process does not end with status 1"
 cat said
-grep -q 'is gone: it has been silent for 0.8 s' said || fail "the stopped process is not named"
+grep -qE 'peer: node (1 at 127\.0\.0\.1:[0-9]+ is gone: it has been silent for 0.8 s|[023] at 127\.0\.0\.1:[0-9]+ has ended because node 1 is gone)$' said ||
+  fail "the stopped process is not named"
 gone "${peers[@]}"
 
 "$cluster" "${long[@]}" >said 2>&1 &

@@ -2,6 +2,8 @@
 // One node a driver, over real transports: the nodes that the simulator runs, with their failures.
 #include <rubato/run/peer.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -20,6 +22,7 @@
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/synchrony/bounded_staleness.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -165,8 +168,11 @@ TEST_CASE("of a peer that dies the others say the name and end, or go on without
   tcp_doors doors{3};
   auto const ended = run_all(3, make_dying, over_tcp(doors), {{.time = 1min}, {}});
   CHECK(says(ended[2].sentence, "the problem threw at node 2, gradient 51: no more"));
-  CHECK(says(ended[0].sentence, " is gone"));
-  CHECK(says(ended[1].sentence, " is gone"));
+  for (auto const& sentence : {ended[0].sentence, ended[1].sentence}) {
+    INFO(sentence);
+    CHECK((says(sentence, "node 2 at 127.0.0.1") || says(sentence, "node 2 has failed")));
+    CHECK(says(sentence, " has ended because "));
+  }
   tcp_doors more{3};
   auto const went_on =
       run_all(3, make_dying, over_tcp(more), {rounds(1000), {.lost = when_lost::goes_on, .compute = sim::fixed(work)}});
@@ -178,6 +184,127 @@ TEST_CASE("of a peer that dies the others say the name and end, or go on without
     CHECK(says(went_on[i].result.lost[0], "node 2 at 127.0.0.1"));
     CHECK(went_on[i].result.result.nodes[0].gradients >= 1000);
   }
+}
+
+using line_node = r_fast<space>;
+auto line_of(std::size_t nodes, quadratic const& p) {
+  return [nodes, &p](std::size_t) { return assemble<line_node>(topology::line(nodes), p, {.step = 0.1}); };
+}
+
+/// Node `self` of a run, played by hand: an endpoint that does only what the test says.
+struct played {
+  seat<transport::tcp> it;
+  [[nodiscard]] auto hears(transport::standing::phase at, std::uint64_t level) -> bool {
+    return poll_until<transport::tcp>({&it}, [&] {
+      auto const* const n = it.newest(what::stands);
+      return n != nullptr && n->standing == transport::standing{at, level};
+    });
+  }
+};
+auto by_hand(std::size_t self, assembly const& a, tcp_doors& doors) -> played {
+  auto const me = identity_of(a, to_node(self), &wire::crc32_of);
+  return {{over_tcp(doors)(self, me)}};
+}
+
+using phase = transport::standing::phase;
+
+TEST_CASE("a node begins when all have come, however far away, and tells its neighbours how near it is to that") {
+  auto const p = quadratic::random(3, 4, 8);
+  auto const make = line_of(3, p);
+  tcp_doors doors{3};
+  auto middle = by_hand(1, make(1), doors);
+  fate first;
+  auto const thread = std::jthread{[&] {
+    auto a = make(0);
+    auto const me = identity_of(a, node_id{0}, &wire::crc32_of);
+    auto const wires = over_tcp(doors)(0, me);
+    first.result = run_peer(a, me, *wires, rounds(5), {.linger = 10ms, .lost = when_lost::goes_on});
+  }};
+  REQUIRE(middle.hears(phase::arriving, 1));  // its neighbour is there, but the one behind it?
+  CHECK(middle.it.count(what::message) == 0);
+  middle.it.end->announce({phase::arriving, 1});
+  REQUIRE(poll_until<transport::tcp>({&middle.it}, [&] { return middle.it.count(what::message) > 0; }));
+  auto const is = [](phase at) { return [at](incoming const& n) { return n.kind == what::stands && n.standing.at == at; }; };
+  auto const& got = middle.it.got;
+  auto const began = std::find_if(got.begin(), got.end(), is(phase::running));
+  auto const posted = std::find_if(got.begin(), got.end(), [](auto const& n) { return n.kind == what::message; });
+  CHECK(began < posted);
+  CHECK(std::find_if(got.begin(), got.end(), is(phase::arriving)) < began);
+}
+
+/// Says how many gradients all nodes computed.
+struct counted {
+  quadratic inner;
+  std::atomic<int>* gradients;
+  [[nodiscard]] auto dimension() const -> std::size_t { return inner.dimension(); }
+  auto gradient(space& b, std::span<double const> x, sample_key key, std::span<double> g) const -> double {
+    ++*gradients;
+    return inner.gradient(b, x, key, g);
+  }
+};
+
+TEST_CASE("of a node that dies at the end of a line, all name that node, and of one that never comes too") {
+  auto const p = quadratic::random(4, 5, 4);
+  tcp_doors doors{4};
+  {
+    std::vector<fate> fates(3);
+    auto last = by_hand(3, line_of(4, p)(3), doors);
+    auto others = std::jthread{[&] { fates = run_all(3, line_of(4, p), over_tcp(doors), {{.time = 1min}, {}}); }};
+    last.it.end->announce({phase::running});
+    REQUIRE(last.hears(phase::running, 0));
+    last.it.end.reset();
+    others.join();
+    CHECK(says(fates[2].sentence, "node 3 at 127.0.0.1"));
+    CHECK(says(fates[2].sentence, " is gone: "));
+    CHECK(says(fates[1].sentence, "node 2 at 127.0.0.1"));
+    CHECK(says(fates[1].sentence, " has ended because node 3 is gone"));
+    CHECK(says(fates[0].sentence, "node 1 at 127.0.0.1"));
+    CHECK(says(fates[0].sentence, " has ended because node 3 is gone"));
+  }
+  tcp_doors others{4};
+  std::atomic<int> computed = 0;
+  auto const make_counted = [&](std::size_t) {
+    return assemble<line_node>(topology::line(4), counted{p, &computed}, {.step = 0.1});
+  };
+  auto const fates = run_all(3, make_counted, over_tcp(others, {.arrival = 300ms}), {{.time = 1min}, {}});
+  CHECK(says(fates[2].sentence, "has not come within 0.3 s: it has not called"));
+  CHECK(says(fates[1].sentence, " has ended because node 3 has not come"));
+  CHECK(says(fates[0].sentence, " has ended because node 3 has not come"));
+  CHECK(computed == 0);
+  tcp_doors more{4};
+  auto const without = run_all(3, line_of(4, p), over_tcp(more, {.arrival = 300ms}),
+                               {rounds(20), {.lost = when_lost::goes_on, .compute = sim::fixed(work)}});
+  for (auto const& f : without) {
+    INFO(f.sentence);
+    REQUIRE(f.sentence.empty());
+    CHECK(f.result.result.nodes[0].gradients >= 20);
+  }
+}
+
+TEST_CASE("a node that is held back because a peer does not read names it when its patience is over") {
+  using patient_node = gradient_tracking<space, order::r_fast, step::sgd, weighting::constant, synchrony::bounded_staleness>;
+  auto const p = quadratic::random(2, 4, 5);
+  auto a = assemble<patient_node>(topology::ring(2), p, {.step = 0.1, .synchrony = {.bound = 1000}});
+  auto const room = transport::in_process::room{2, 1};
+  transport::in_process idle{room, identity_of(a, node_id{1})};
+  idle.announce({phase::running});
+  auto const me = identity_of(a, node_id{0});
+  transport::in_process wires{room, me};
+  std::string sentence;
+  try {
+    static_cast<void>(run_peer(a, me, wires, {.time = 1min}, {.patience = 100ms}));
+  } catch (run_error const& e) {
+    sentence = e.what();
+  }
+  INFO(sentence);
+  CHECK(says(sentence, "node 0 has begun no gradient for 0.1"));
+  CHECK(says(sentence, "wait for node 1"));
+  std::vector<incoming> in;
+  idle.poll(transport::clock::now(), in);
+  REQUIRE(in.size() > 1);
+  auto const last = std::find_if(in.begin(), in.end(), [](auto const& n) { return n.kind == what::closed; });
+  REQUIRE(last != in.end());
+  CHECK(last->because == transport::cause{node_id{1}, transport::cause::how::stalled});
 }
 
 TEST_CASE("a peer that died and is started again is taken back, and all end at the optimum of the sum") {

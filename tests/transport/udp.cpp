@@ -35,47 +35,12 @@ using transport::udp;
 using transport::udp_options;
 using udp_seat = seat<udp>;
 
-struct udp_doors {
-  explicit udp_doors(std::size_t n) {
-    for (std::size_t i = 0; i < n; ++i) {
-      auto const door = transport::open_udp_door("127.0.0.1:0");
-      descriptors.push_back(door.descriptor);
-      addresses.push_back(door.address);
-    }
-  }
-  [[nodiscard]] auto options(std::size_t self, udp_options o = {}) -> udp_options {
-    o.addresses = addresses;
-    o.socket = std::exchange(descriptors[self], -1);
-    if (*o.socket < 0) o.socket.reset();  // a second life takes the same port anew
-    return o;
-  }
-  std::vector<int> descriptors;
-  std::vector<std::string> addresses;
-};
-
-auto state_identity(std::size_t self, std::size_t n, std::uint64_t seed = 1) -> transport::identity {
-  auto me = test_identity(self, n);
-  me.channels.pop_back();
-  me.agreed = {};
-  me.agreed.add("nodes", n).add("seed", seed);
-  return me;
-}
-
 auto seat_of(udp_doors& doors, std::size_t self, udp_options const& o = {}, std::uint64_t seed = 1) -> udp_seat {
   return {std::make_unique<udp>(state_identity(self, 2, seed), doors.options(self, o))};
 }
 
 auto have_met(udp_seat& one, udp_seat& two) -> bool {
   return poll_until<udp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; });
-}
-
-/// The newest number of each block of a vector of five that has arrived.
-auto newest_blocks(udp_seat const& s) -> std::vector<std::uint64_t> {
-  std::vector<std::uint64_t> newest(5);
-  for (auto const& n : s.messages(channel::model)) {
-    for (auto b = n.blocks.begin; b < n.blocks.end; ++b) newest[b] = std::max(newest[b], to_count(n.p.number));
-  }
-  return newest;
 }
 
 TEST_CASE("a vector travels as datagrams of one block, and arrives with everything that it was posted with") {
@@ -87,7 +52,7 @@ TEST_CASE("a vector travels as datagrams of one block, and arrives with everythi
   auto p = message(1, 0, channel::model, 7, counting(pool, 0.5F));
   p.extra.set(scalar_slot::push_sum_weight, 0.25);
   CHECK(two.end->send(channel_kind::state, std::move(p)) == send_status::accepted);
-  REQUIRE(poll_until<udp>({&one, &two}, [&] { return newest_blocks(one) == std::vector<std::uint64_t>(5, 7); }));
+  REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.newest_blocks() == std::vector<std::uint64_t>(5, 7); }));
   std::vector<float> values(test_values, -1);
   for (auto const& n : one.messages(channel::model)) {
     CHECK(n.p.extra.real(scalar_slot::push_sum_weight) == 0.25);
@@ -126,7 +91,7 @@ TEST_CASE("under loss every block still becomes fresh, losses are counted, and t
       auto const t = one.end->traffic_of();
       return !t.empty() && t[0].delivered + t[0].skipped == sent.packets - sent.lost;
     }));
-    auto const fresh = newest_blocks(one);
+    auto const fresh = one.newest_blocks();
     CHECK(*std::min_element(fresh.begin(), fresh.end()) > 25);
     return std::pair{sent.lost, fresh};
   };
@@ -218,8 +183,8 @@ TEST_CASE("a peer that stops on UDP is found out, and one that is started again 
   two.end->send(channel_kind::state, message(1, 0, channel::model, 1, counting(pool, 0)));
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.count(what::message) > 0; }));
   CHECK(one.newest(what::message)->p.life == one.newest(what::opened)->incoming);
-  one.end->leave();
-  two.end->leave();
+  one.end->announce({transport::standing::phase::left});
+  two.end->announce({transport::standing::phase::left});
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.end->everyone_left() && two.end->everyone_left(); }));
 }
 
@@ -284,7 +249,7 @@ TEST_CASE("R-FAST over UDP that loses a fifth of its datagrams ends at the optim
           auto a = assemble<r_fast<space>>(topology::complete(3), p, {.step = 0.1, .block_values = 64});
           auto const me = identity_of(a, to_node(i), &wire::crc32_of);
           udp wires{me, doors.options(i, {.loss = 0.2, .loss_seed = i})};
-          parts[i] = run_peer<r_fast<space>>(a, me, wires, {.gradients = 3000}, {.compute = sim::fixed(300us)});
+          parts[i] = run_peer<r_fast<space>>(a, me, wires, {.gradients = 2500}, {.compute = sim::fixed(1ms)});
         } catch (std::exception const& e) {
           sentences[i] = e.what();
         }
@@ -300,6 +265,43 @@ TEST_CASE("R-FAST over UDP that loses a fifth of its datagrams ends at the optim
   }
   auto const all = merged(parts, {space{}, p});
   for (auto const& e : all.edges) CHECK(e.lost > 0);
+}
+
+TEST_CASE("over UDP a node that dies is named by those far away too, without a silence for each on the way") {
+  using space = backend::host<double>;
+  using phase = transport::standing::phase;
+  auto const p = problem::quadratic::random(4, 20, 9);
+  udp_doors doors{4};
+  std::vector<std::string> sentences(3);
+  auto const open = [&](std::size_t i, assembly const& a) {
+    auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+    return std::make_unique<udp>(me, doors.options(i, {.silence = 500ms, .loss = 0.2, .loss_seed = i}));
+  };
+  auto const make = [&] { return assemble<r_fast<space>>(topology::line(4), p, {.step = 0.1, .block_values = 64}); };
+  {
+    std::vector<std::jthread> threads;
+    auto const a = make();
+    udp_seat last{open(3, a)};  // gone before the threads are waited for
+    for (std::size_t i = 0; i < 3; ++i) {
+      threads.emplace_back([&, i] {
+        auto mine = make();
+        auto const wires = open(i, mine);
+        try {
+          static_cast<void>(run_peer(mine, identity_of(mine, to_node(i), &wire::crc32_of), *wires, {.time = 1min}, {.compute = sim::fixed(1ms)}));
+        } catch (run_error const& e) {
+          sentences[i] = e.what();
+        }
+      });
+    }
+    last.end->announce({phase::running});
+    CHECK(poll_until<udp>({&last}, [&] {
+      auto const* const n = last.newest(what::stands);
+      return n != nullptr && n->standing.at == phase::running;
+    }));
+  }
+  CHECK(says(sentences[2], "is gone: it has been silent for 0.5 s"));
+  CHECK(says(sentences[1], " has ended because node 3 is gone"));
+  CHECK(says(sentences[0], " has ended because node 3 is gone"));
 }
 
 TEST_CASE("a node whose messages all count is refused over UDP before the run") {

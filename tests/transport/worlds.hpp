@@ -1,62 +1,27 @@
 // SPDX-License-Identifier: MIT
-// A few endpoints of one transport on this machine, polled by one thread, for tests that hold for every transport.
+// Where endpoints of each transport of one process meet: in a room, on ports of this machine that the system chooses, or
+// on the simulator's links.
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
-#include <cstdint>
-#include <functional>
+#include <iterator>
+#include <map>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include <rubato/sim/network.hpp>
 #include <rubato/transport/in_process.hpp>
 #include <rubato/transport/tcp.hpp>
-#include <rubato/wire/zlib.hpp>
+#include <rubato/transport/udp.hpp>
+
+#include "transport/seats.hpp"
 
 namespace rubato::test {
-
-using transport::incoming;
-using what = transport::incoming::what;
-
-inline constexpr std::size_t test_values = 300;
-
-/// Node `self` of n, all of which talk to each other; vectors of 300 floats in blocks of 64.
-inline auto test_identity(std::size_t self, std::size_t n) -> transport::identity {
-  transport::identity me;
-  me.self = to_node(self);
-  for (std::size_t i = 0; i < n; ++i) {
-    if (i != self) me.peers.push_back(to_node(i));
-  }
-  me.blocks = block_partition{test_values, 64};
-  me.channels = {{channel::model, channel_kind::state, element::f32, carrying(scalar_slot::push_sum_weight)},
-                 {channel::tracker, channel_kind::state, element::i32},
-                 {channel::chunk, channel_kind::event, element::f32, carrying(scalar_slot::loss)}};
-  me.agreed.add("nodes", n).add("seed", 1);
-  me.check = &wire::crc32_of;
-  return me;
-}
-
-/// A vector whose first value is `first`, counting upwards.
-inline auto counting(buffer_pool& pool, float first, std::size_t values = test_values) -> shared_buffer {
-  auto body = pool.allocate<float>(values);
-  std::iota(body.data(), body.data() + values, first);
-  return std::move(body).publish();
-}
-
-inline auto message(std::size_t from, std::size_t to, channel lane, std::uint64_t number, shared_buffer body) -> packet {
-  packet p;
-  p.from = to_node(from);
-  p.to = to_node(to);
-  p.lane = lane;
-  p.number = iteration{number};
-  p.body = std::move(body);
-  return p;
-}
 
 /// Doors of n nodes on loopback, with ports that the system chose.
 struct tcp_doors {
@@ -67,8 +32,7 @@ struct tcp_doors {
       addresses.push_back(door.address);
     }
   }
-  [[nodiscard]] auto options(std::size_t self) -> transport::tcp_options {
-    transport::tcp_options o;
+  [[nodiscard]] auto options(std::size_t self, transport::tcp_options o = {}) -> transport::tcp_options {
     o.addresses = addresses;
     o.listener = std::exchange(descriptors[self], -1);
     if (*o.listener < 0) o.listener.reset();  // a second life opens the same port anew
@@ -78,13 +42,44 @@ struct tcp_doors {
   std::vector<std::string> addresses;
 };
 
-template<class T>
-class world;
+struct udp_doors {
+  explicit udp_doors(std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) {
+      auto const door = transport::open_udp_door("127.0.0.1:0");
+      descriptors.push_back(door.descriptor);
+      addresses.push_back(door.address);
+    }
+  }
+  [[nodiscard]] auto options(std::size_t self, transport::udp_options o = {}) -> transport::udp_options {
+    o.addresses = addresses;
+    o.socket = std::exchange(descriptors[self], -1);
+    if (*o.socket < 0) o.socket.reset();  // a second life takes the same port anew
+    return o;
+  }
+  std::vector<int> descriptors;
+  std::vector<std::string> addresses;
+};
+
+/// Without events, which UDP does not carry.
+inline auto state_identity(std::size_t self, std::size_t n, std::uint64_t seed = 1) -> transport::identity {
+  auto me = test_identity(self, n);
+  me.channels.pop_back();
+  me.agreed = {};
+  me.agreed.add("nodes", n).add("seed", seed);
+  return me;
+}
+
+/// All seats of a world in one process.
+struct one_process {
+  static auto everywhere(bool done) -> bool { return done; }
+  template<class End>
+  static void vanish(std::unique_ptr<End>) {}
+};
 
 template<>
-class world<transport::in_process> {
+class world<transport::in_process> : public one_process {
  public:
-  explicit world(std::size_t n, std::size_t bound = 64) : n_{n}, room_{n, bound} {}
+  world(std::size_t n, limits const& l) : n_{n}, room_{n, l.event_bound, l.arrival} {}
   auto make(std::size_t self) -> std::unique_ptr<transport::in_process> {
     return std::make_unique<transport::in_process>(room_, test_identity(self, n_));
   }
@@ -95,68 +90,97 @@ class world<transport::in_process> {
 };
 
 template<>
-class world<transport::tcp> {
+class world<transport::tcp> : public one_process {
  public:
-  explicit world(std::size_t n, std::size_t bound = 64) : n_{n}, bound_{bound}, doors_{n} {}
+  world(std::size_t n, limits const& l) : n_{n}, limits_{l}, doors_{n} {}
   auto make(std::size_t self) -> std::unique_ptr<transport::tcp> {
     auto o = doors_.options(self);
-    o.event_bound = bound_;
+    o.event_bound = limits_.event_bound;
+    o.arrival = limits_.arrival;
+    o.silence = limits_.silence;
     return std::make_unique<transport::tcp>(test_identity(self, n_), std::move(o));
   }
 
  private:
   std::size_t n_;
-  std::size_t bound_;
+  limits limits_;
   tcp_doors doors_;
 };
 
-/// Everything that reached an endpoint so far.
-template<class T>
-struct seat {
-  std::unique_ptr<T> end;
-  std::vector<incoming> got{};
+template<>
+class world<transport::udp> : public one_process {
+ public:
+  world(std::size_t n, limits const& l) : n_{n}, limits_{l}, doors_{n} {}
+  auto make(std::size_t self) -> std::unique_ptr<transport::udp> {
+    auto o = doors_.options(self, {.arrival = limits_.arrival, .silence = limits_.silence});
+    return std::make_unique<transport::udp>(state_identity(self, n_), std::move(o));
+  }
 
-  [[nodiscard]] auto count(what kind) const -> std::size_t {
-    return static_cast<std::size_t>(std::count_if(got.begin(), got.end(), [&](auto const& n) { return n.kind == kind; }));
-  }
-  [[nodiscard]] auto messages(channel lane) const -> std::vector<incoming> {
-    std::vector<incoming> all;
-    for (auto const& n : got) {
-      if (n.kind == what::message && n.p.lane == lane) all.push_back(n);
-    }
-    return all;
-  }
-  [[nodiscard]] auto newest(what kind) const -> incoming const* {
-    auto const at = std::find_if(got.rbegin(), got.rend(), [&](auto const& n) { return n.kind == kind; });
-    return at == got.rend() ? nullptr : &*at;
-  }
+ private:
+  std::size_t n_;
+  limits limits_;
+  udp_doors doors_;
 };
 
-/// Polls all in turn until `done` holds; false after half a minute, which no healthy run comes near.
-template<class T>
-auto poll_until(std::vector<seat<T>*> const& seats, std::function<bool()> const& done) -> bool {
-  auto const latest = transport::clock::now() + std::chrono::seconds{30};
-  while (!done()) {
-    if (transport::clock::now() > latest) return false;
-    for (auto* s : seats) {
-      if (s->end) s->end->poll(transport::clock::now() + std::chrono::milliseconds{1}, s->got);
+/// The links of the simulator as far as they carry messages: a life of an edge is the simulator's own, so nobody comes or
+/// goes here. Events are lost and sent again by the link; of states nothing is lost.
+class simulated {
+ public:
+  static constexpr bool lossless = true;
+  static constexpr bool ordered = true;
+
+  struct air {
+    explicit air(std::size_t n) : net{world, n} {}
+    sim::scenario world{.link = {.latency = std::chrono::milliseconds{1}, .jitter = std::chrono::milliseconds{2}}};
+    sim::network net;
+    sim::nanoseconds now{};
+    std::multimap<sim::nanoseconds, packet> under_way;
+  };
+
+  simulated(std::shared_ptr<air> a, transport::identity me) : air_{std::move(a)}, me_{std::move(me)} {
+    for (auto const peer : me_.peers) news_.push_back({incoming::what::opened, peer, {}, {}, {}, {}, {}});
+  }
+  auto send(channel_kind kind, packet p) -> transport::send_status {
+    auto& edge = air_->net.edge_between(p.from, p.to);
+    air_->world.link.loss = kind == channel_kind::event ? 0.3 : 0;
+    auto const j = air_->net.transmit(edge, air_->net.lane_of(edge, p, kind), p, p.body.size(), air_->now);
+    if (j.arrival) air_->under_way.emplace(*j.arrival, std::move(p));
+    return transport::send_status::accepted;
+  }
+  /// What has arrived for this node by the time at which the next of all packets does.
+  void poll(transport::clock::time_point, std::vector<incoming>& in) {
+    for (auto& n : std::exchange(news_, {})) in.push_back(std::move(n));
+    auto& all = air_->under_way;
+    if (!all.empty()) air_->now = std::max(air_->now, all.begin()->first);
+    for (auto at = all.begin(); at != all.end() && at->first <= air_->now;) {
+      auto& p = at->second;
+      if (p.to == me_.self) in.push_back({incoming::what::message, p.from, p, {0, me_.blocks.blocks()}, {}, {}, {}});
+      at = p.to == me_.self ? all.erase(at) : std::next(at);
     }
   }
-  return true;
-}
 
-/// n endpoints that have met.
-template<class T>
-auto meeting(world<T>& w, std::size_t n) -> std::vector<seat<T>> {
-  std::vector<seat<T>> seats;
-  std::vector<seat<T>*> all;
-  for (std::size_t i = 0; i < n; ++i) seats.push_back({w.make(i)});
-  for (auto& s : seats) all.push_back(&s);
-  auto const met = poll_until<T>(all, [&] {
-    return std::all_of(seats.begin(), seats.end(), [&](auto const& s) { return s.count(what::opened) == n - 1; });
-  });
-  if (!met) seats.clear();
-  return seats;
-}
+ private:
+  std::shared_ptr<air> air_;
+  transport::identity me_;
+  std::vector<incoming> news_;
+};
+
+template<>
+class world<simulated> : public one_process {
+ public:
+  world(std::size_t n, limits const&) : n_{n}, air_{std::make_shared<simulated::air>(n)} {}
+  auto make(std::size_t self) { return std::make_unique<simulated>(air_, test_identity(self, n_)); }
+
+ private:
+  std::size_t n_;
+  std::shared_ptr<simulated::air> air_;
+};
+
+using every_transport = std::tuple<transport::in_process, transport::tcp, transport::udp>;
+using lossless_transports = std::tuple<transport::in_process, transport::tcp>;
+using carriers_of_messages = std::tuple<transport::in_process, transport::tcp, transport::udp, simulated>;
+using carriers_of_events = std::tuple<transport::in_process, transport::tcp, simulated>;
+/// Whose peers may come late, never, or again.
+using transports_of_guests = every_transport;
 
 }  // namespace rubato::test

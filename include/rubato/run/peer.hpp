@@ -16,11 +16,12 @@
 #include <vector>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/run/arrival.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/gradient_thread.hpp>
 #include <rubato/run/hosted_node.hpp>
 #include <rubato/run/metrics.hpp>
-#include <rubato/run/result.hpp>
+#include <rubato/run/peer_result.hpp>
 #include <rubato/sim/compute.hpp>
 #include <rubato/transport/concepts.hpp>
 
@@ -40,23 +41,6 @@ struct peer_options {
   sim::compute_model compute = sim::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;               ///< of the model's variation
   bool (*interrupted)() = nullptr;        ///< polled; true ends the run cleanly
-};
-
-/// One look at a node: k * look_every after its start, and at its end.
-struct peer_look {
-  std::chrono::nanoseconds at{};
-  shared_buffer model;
-  double residual = 0;  ///< of the tracking law, see local_residual
-  std::uint64_t gradients = 0;
-};
-
-/// What one process knows of a run; `merged` joins those of all.
-struct peer_result {
-  node_id id{};
-  run_result result;            ///< counters of this node; of an edge, the half that this end sees
-  std::vector<peer_look> looks;
-  transport::rejections rejected;
-  std::vector<std::string> lost;  ///< what was said of each peer that went, in order
 };
 
 /// Who node `self` of an assembled run is to its transport.
@@ -94,16 +78,12 @@ class peer_driver {
   }
 
   auto run(until const& end) -> peer_result {
-    if (to_index(me_->self) >= run_->peers && end.time == std::chrono::nanoseconds::max()) {
-      throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
+    try {
+      begin_and_live(end);
+    } catch (...) {
+      say_why();
+      throw;
     }
-    await_peers();
-    begun_ = now();
-    host_.start(now(), sender());
-    for (auto const& n : early_) handle(n);
-    result_.result.stopped = live(end);
-    result_.result.ended = now() - begun_;
-    look(result_.result.ended);
     depart();
     collect();
     if (result_.result.stopped != stop_reason::interrupted && options_.lost == when_lost::ends) refuse_absence();
@@ -112,12 +92,28 @@ class peer_driver {
 
  private:
   using what = transport::incoming::what;
+  using how = transport::cause::how;
+
+  void begin_and_live(until const& end) {
+    if (to_index(me_->self) >= run_->peers && end.time == std::chrono::nanoseconds::max()) {
+      throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
+    }
+    await_everyone();
+    wires_->announce({transport::standing::phase::running});
+    begun_ = now();
+    host_.start(now(), sender());
+    for (auto const& n : early_) handle(n);
+    result_.result.stopped = live(end);
+    result_.result.ended = now() - begun_;
+    look(result_.result.ended);
+  }
 
   auto sender() {
     return [this](packet p, instant) {
       auto const to = p.to;
       auto const kind = host_.channels().kind_of(p.lane);
       if (wires_->send(kind, std::move(p)) != transport::send_status::refused) return;
+      fault_ = {to, how::stalled};
       throw run_error{"node " + name(me_->self) + " has many times more messages waiting for node " + name(to) +
                       " than its transport should hold: the peer reads too slowly, or not at all"};
     };
@@ -125,17 +121,19 @@ class peer_driver {
   static auto name(node_id id) -> std::string { return std::to_string(to_index(id)); }
   [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
 
-  /// Until every peer has come, or is known not to; the transport's deadline bounds it. Messages of peers that were
-  /// faster are kept.
-  void await_peers() {
-    while (known_.size() < me_->peers.size()) {
+  /// Until every node of the run has come, or is known not to; the deadlines of transports bound it. Messages of peers
+  /// that began earlier are kept.
+  void await_everyone() {
+    auto all = arrival{*run_, *me_};
+    while (!all.is_complete()) {
       if (options_.interrupted != nullptr && options_.interrupted()) return;
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
-        if (n.kind == what::opened || n.kind == what::closed) known_.insert(n.peer);
+        all.hears(n);
         if (n.kind == what::closed) refuse_loss(n);
         forget_older(n);
         early_.push_back(std::move(n));
       }
+      wires_->announce({transport::standing::phase::arriving, all.level()});
     }
   }
 
@@ -183,7 +181,11 @@ class peer_driver {
       computing_.forget();
       under_way_ = false;
     }
-    if (under_way_ || !host_.wants_gradient() || wires_->congested()) return;
+    auto const wanted = !under_way_ && host_.wants_gradient();
+    congested_ = wanted ? wires_->congested() : std::nullopt;
+    if (!congested_) held_since_.reset();
+    else if (!held_since_) held_since_ = now();
+    if (!wanted || congested_) return;
     computing_.submit(*host_.take_request());
     under_way_ = true;
   }
@@ -220,6 +222,8 @@ class peer_driver {
         }
         left_.erase(n.peer);
         return;
+      case what::stands:
+        return;
       case what::closed:
         refuse_loss(n);
         result_.lost.push_back(n.why);
@@ -231,8 +235,10 @@ class peer_driver {
     }
   }
 
-  void refuse_loss(transport::incoming const& n) const {
-    if (options_.lost == when_lost::ends) throw run_error{n.why};
+  void refuse_loss(transport::incoming const& n) {
+    if (options_.lost == when_lost::goes_on) return;
+    fault_ = n.because;
+    throw run_error{n.why};
   }
 
   /// Who began so late, or failed so early, that nothing of it came in all this node's time was no part of the run.
@@ -247,13 +253,23 @@ class peer_driver {
     }
   }
 
-  void check_patience() const {
+  void check_patience() {
+    if (congested_) refuse_congestion();
     if (!host_.wait() || under_way_ || host_.wants_gradient()) return;
     auto const waited = now() - host_.waiting_since();
     if (waited <= options_.patience) return;
     auto const& w = *host_.wait();
+    fault_ = {w.peer, how::stalled};
     throw run_error{waited_too_long(to_index(me_->self), w, waited) +
                     (left_.contains(w.peer) ? "; that node has ended its run" : "")};
+  }
+  void refuse_congestion() {
+    auto const held = now() - *held_since_;
+    if (held <= options_.patience) return;
+    fault_ = {*congested_, how::stalled};
+    throw run_error{"node " + name(me_->self) + " has begun no gradient for " + std::to_string(to_seconds(held)) +
+                    " s, which is longer than the patience: as many messages as its transport should hold wait for node " +
+                    name(*congested_) + ", which reads too slowly, or not at all"};
   }
 
   // --- looks and the end ----------------------------------------------------------------------------------------------
@@ -272,13 +288,20 @@ class peer_driver {
 
   /// Says goodbye and waits, for a while, until the others have said theirs.
   void depart() {
-    wires_->leave();
+    wires_->announce({transport::standing::phase::left});
     auto const latest = now() + options_.linger;
     while (!wires_->everyone_left() && now() < latest) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) {
         if (n.kind == what::closed) result_.lost.push_back(n.why);
       }
     }
+  }
+
+  /// The others shall not take this node for the one at fault, nor wait until it counts as silent.
+  void say_why() {
+    wires_->announce({transport::standing::phase::ended, 0, fault_});
+    auto const latest = now() + options_.linger;
+    while (!wires_->everyone_left() && now() < latest) polled(now() + std::chrono::milliseconds{20});
   }
 
   void collect() {
@@ -317,7 +340,9 @@ class peer_driver {
   gradient_thread computing_;
   bool under_way_ = false;
   std::uint64_t gradients_ = 0;
-  std::set<node_id> known_;  // peers that have come, or will not
+  std::optional<node_id> congested_;      // because of whom no gradient is begun
+  std::optional<instant> held_since_;
+  transport::cause fault_{me_->self, how::failed};
   std::set<node_id> left_;
   std::vector<transport::incoming> early_;
   instant begun_{};
@@ -326,24 +351,12 @@ class peer_driver {
   peer_result result_;
 };
 
-inline void add_to(edge_report& sum, edge_report const& part) {
-  sum.packets_sent += part.packets_sent;
-  sum.values_sent += part.values_sent;
-  sum.bytes_sent += part.bytes_sent;
-  sum.lost += part.lost;
-  sum.duplicated += part.duplicated;
-  sum.conflated += part.conflated;
-  sum.delivered += part.delivered;
-  sum.overtaken += part.overtaken;
-  if (part.age.uses > 0) sum.age = part.age;  // the receiver's
-}
-
 }  // namespace detail
 
-/// Runs node `me.self` of what was assembled over `wires`, until `end` on its own clock (`end.gradients` counts this
-/// node's), then says goodbye. Keeps the other nodes of the assembly untouched. Throws config_error before the start,
-/// run_error with one sentence if a peer is lost (unless asked to go on), the node fails or waits too long, or the
-/// problem throws; peers then see this node die.
+/// Runs node `me.self` of what was assembled over `wires`: waits until every node of the run has come, runs until `end`
+/// on its own clock (`end.gradients` counts this node's), and says goodbye. Keeps the other nodes of the assembly
+/// untouched. Throws config_error before the start, run_error with one sentence if a peer is lost (unless asked to go
+/// on), the node fails or waits too long, or the problem throws; peers then hear because of which node, and name it.
 template<transport::endpoint Transport>
 auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end, peer_options const& o = {})
     -> peer_result {
@@ -360,61 +373,6 @@ auto run_peer(assembly& a, transport::identity const& me, Transport& wires, unti
     -> peer_result {
   static_assert(transport::check_carries<Transport, Node>());
   return run_peer(a, me, wires, end, o);
-}
-
-/// One result from those of all processes: counters are joined by edge, and the history is measured at the mean of the
-/// models that were looked at together. Throws config_error if a node that computes gradients is missing.
-[[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
-  if (parts.empty()) throw config_error{"there are no results to be merged"};
-  std::sort(parts.begin(), parts.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
-  auto all = run_result{};
-  auto const& first = parts.front().result;
-  all.network = first.network;
-  all.step = first.step;
-  all.raw_step = first.raw_step;
-  all.gain = first.gain;
-  all.stopped = first.stopped;
-  auto looks = std::numeric_limits<std::size_t>::max();
-  std::vector<peer_result const*> computing;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    auto const& p = parts[i];
-    if (to_index(p.id) != i) throw config_error{"the result of node " + std::to_string(i) + " is missing"};
-    for (auto const& e : p.result.edges) {
-      auto const at = std::find_if(all.edges.begin(), all.edges.end(), [&](auto const& known) {
-        return known.from == e.from && known.to == e.to && known.lane == e.lane;
-      });
-      if (at == all.edges.end()) all.edges.push_back(e);
-      else detail::add_to(*at, e);
-    }
-    all.nodes.insert(all.nodes.end(), p.result.nodes.begin(), p.result.nodes.end());
-    all.models.insert(all.models.end(), p.result.models.begin(), p.result.models.end());
-    all.events += p.result.events;
-    all.ended = std::max(all.ended, p.result.ended);
-    if (p.result.models.empty()) continue;
-    computing.push_back(&p);
-    looks = std::min(looks, p.looks.size());
-  }
-  auto const measuring = metrics{oracle};
-  std::vector<shared_buffer> models(computing.size());
-  for (std::size_t k = 0; k < looks; ++k) {
-    measurement sums;
-    for (std::size_t i = 0; i < computing.size(); ++i) {
-      // The last look of each is its end, however many there were before.
-      auto const& l = k + 1 == looks ? computing[i]->looks.back() : computing[i]->looks[k];
-      models[i] = l.model;
-      sums.at = std::max(sums.at, l.at);
-      sums.tracking_residual = std::max(sums.tracking_residual, l.residual);
-    }
-    for (auto const& p : parts) {
-      if (p.looks.empty()) continue;
-      sums.gradients += (k + 1 == looks ? p.looks.back() : p.looks[std::min(k, p.looks.size() - 1)]).gradients;
-    }
-    auto m = measuring.of_models(models, sums.at);
-    m.gradients = sums.gradients;
-    m.tracking_residual = sums.tracking_residual;
-    all.history.push_back(m);
-  }
-  return all;
 }
 
 }  // namespace rubato

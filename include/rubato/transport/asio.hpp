@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/address.hpp>
@@ -55,6 +56,13 @@ struct address {
 }
 
 namespace detail {
+
+/// The address of one node of the run; throws config_error where none is given.
+inline auto address_of(node_id id, std::vector<std::string> const& all, bool insecure) -> address {
+  if (to_index(id) < all.size()) return address_in(all[to_index(id)], insecure);
+  throw config_error{"node " + std::to_string(to_index(id)) + " has no address: " + std::to_string(all.size()) +
+                     " are given, one a node from node 0 on"};
+}
 
 /// One thread polls; any thread may wake it.
 class polled_context {

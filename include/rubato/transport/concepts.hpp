@@ -9,6 +9,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@
 
 #include <rubato/core/channel_table.hpp>
 #include <rubato/core/packet.hpp>
+#include <rubato/transport/standing.hpp>
 #include <rubato/wire/agreement.hpp>
 #include <rubato/wire/frame.hpp>
 
@@ -71,7 +73,8 @@ struct incoming {
   enum class what : std::uint8_t {
     message,  ///< `p` with the values of `blocks`
     opened,   ///< the edge to `peer` has begun a life
-    closed,   ///< the peer died, fell silent or never came: `why` is a sentence about it
+    stands,   ///< the peer has come nearer to its beginning, or has begun: `standing`
+    closed,   ///< the peer died, fell silent, never came or ended by an error: `why` is a sentence about it
     left,     ///< the peer has ended its run in order
   };
   what kind{};
@@ -81,6 +84,8 @@ struct incoming {
   session outgoing{};  ///< opened: of packets to the peer from now on
   session incoming{};  ///< opened: of packets from the peer
   std::string why{};
+  cause because{};     ///< closed: the node at fault, which need not be the peer
+  transport::standing standing{};
 };
 
 /// Counters of one channel to and from one peer.
@@ -115,7 +120,7 @@ concept says_what_it_gives = requires {
 template<class T>
 concept sends = requires(T& t, packet p, channel_kind kind) {
   { t.send(kind, std::move(p)) } -> std::same_as<send_status>;
-  { t.congested() } -> std::convertible_to<bool>;
+  { t.congested() } -> std::same_as<std::optional<node_id>>;
 };
 
 template<class T>
@@ -125,8 +130,8 @@ concept polls = requires(T& t, clock::time_point until, std::vector<incoming>& i
 };
 
 template<class T>
-concept leaves = requires(T& t) {
-  t.leave();
+concept stands = requires(T& t, standing s) {
+  t.announce(s);
   { t.everyone_left() } -> std::convertible_to<bool>;
 };
 
@@ -139,19 +144,26 @@ concept counts = requires(T const& t) {
 /// Not checked, but required:
 /// - send never waits; a state packet that finds its link busy waits for it and is replaced by the next of its channel,
 ///   an event waits in a queue of bounded length;
+/// - congested names a peer for which so many events wait that no gradient should be begun;
 /// - poll appends to `in` and returns as soon as there is something, at the latest at `until`, possibly earlier;
 /// - wake may be called from any thread and ends a poll; everything else belongs to one thread;
-/// - after leave, peers hear `left`; everyone_left says when all of them have left too, or are gone.
+/// - each wait has a deadline: a peer that does not come, or falls silent, is `closed` with its name;
+/// - announce sets this node's standing, at first arriving(0), unless that is no greater than the present one. Peers hear
+///   it at once and, where frames may be lost, again and again; who comes later hears it when its edge opens. What others
+///   announce comes in as `stands`, `left`, or, if they ended by an error, as `closed` with whom they blame;
+/// - after a last standing (left, ended) nothing is sent; everyone_left says when all peers have said their last too, or
+///   are gone; after `ended` it does so soon, since those who hear it need not answer.
 template<class T>
-concept endpoint = says_what_it_gives<T> && sends<T> && polls<T> && leaves<T> && counts<T>;
+concept endpoint = says_what_it_gives<T> && sends<T> && polls<T> && stands<T> && counts<T>;
 
 /// Checked where a transport meets a driver; each sentence stands alone.
 template<class T>
 consteval auto check_endpoint() -> bool {
   static_assert(says_what_it_gives<T>, "a transport says in two constants whether it is lossless and ordered");
-  static_assert(sends<T>, "a transport has send(kind, packet), which returns a send_status, and congested()");
+  static_assert(sends<T>, "a transport has send(kind, packet), which returns a send_status, and congested(), which may "
+                          "name a peer");
   static_assert(polls<T>, "a transport has poll(until, in), which appends to a vector of incoming, and wake()");
-  static_assert(leaves<T>, "a transport has leave() and everyone_left()");
+  static_assert(stands<T>, "a transport has announce(standing) and everyone_left()");
   static_assert(counts<T>, "a transport has traffic_of() and rejected(), which count what passed and what did not");
   return true;
 }

@@ -3,10 +3,14 @@
 // senders. The plainest transport there is, and the measure for the others.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,8 +33,12 @@ class in_process {
   /// Where the endpoints of one run meet; a handle. Node ids are 0 .. nodes-1.
   class room {
    public:
-    explicit room(std::size_t nodes, std::size_t event_bound = 64) : core_{std::make_shared<core>()} {
+    /// `arrival`: in which all peers of an endpoint must have come.
+    explicit room(std::size_t nodes, std::size_t event_bound = 64,
+                  std::chrono::nanoseconds arrival = std::chrono::seconds{10})
+        : core_{std::make_shared<core>()} {
       core_->bound = event_bound;
+      core_->arrival = arrival;
       for (std::size_t i = 0; i < nodes; ++i) core_->places.push_back(std::make_unique<place>());
     }
 
@@ -39,6 +47,7 @@ class in_process {
     struct core {
       std::mutex mutex;
       std::size_t bound = 0;
+      std::chrono::nanoseconds arrival{};
       std::vector<std::unique_ptr<place>> places;
     };
     std::shared_ptr<core> core_;
@@ -59,9 +68,10 @@ class in_process {
     mine.taken = true;
     mine.text = me_.agreed.text();
     mine.began = me_.time.began;
+    mine.awaited = me_.peers;
     ++mine.life;
     for (auto const peer : me_.peers) {
-      if (at(peer).taken && !at(peer).leaves) meet(peer);
+      if (at(peer).is_here()) meet(peer);
     }
   }
   in_process(in_process const&) = delete;
@@ -72,18 +82,16 @@ class in_process {
     mine.taken = false;
     mine.news.clear();
     mine.waiting.clear();
-    auto const why = "node " + std::to_string(to_index(me_.self)) + " has gone without a word";
-    for (auto const peer : me_.peers) {
-      if (!mine.leaves) tell(peer, {incoming::what::closed, me_.self, {}, {}, {}, {}, why});
+    if (!std::exchange(mine.stands, {}).is_last()) {
+      tell_all(closed(me_.self, " has gone without a word", {me_.self, cause::how::gone}));
     }
-    mine.leaves = false;
   }
 
   auto send(channel_kind kind, packet p) -> send_status {
     auto const lock = std::lock_guard{room_.core_->mutex};
     auto& to = at(p.to);
     auto& count = detail::count_of(counts_, p.to, p.lane);
-    if (!to.taken || to.leaves || here().leaves) {
+    if (!to.is_here() || here().stands.is_last()) {
       ++count.lost;
       return send_status::closed;
     }
@@ -105,8 +113,10 @@ class in_process {
   void poll(clock::time_point until, std::vector<incoming>& in) {
     auto lock = std::unique_lock{room_.core_->mutex};
     auto& mine = here();
-    mine.arrived.wait_until(lock, until, [&] { return mine.woken || !mine.news.empty() || receive(in); });
+    auto const latest = mine.awaited.empty() ? until : std::min(until, begin_ + room_.core_->arrival);
+    mine.arrived.wait_until(lock, latest, [&] { return mine.woken || !mine.news.empty() || receive(in); });
     mine.woken = false;
+    if (clock::now() > begin_ + room_.core_->arrival) give_up();
     for (auto& n : mine.news) in.push_back(std::move(n));
     mine.news.clear();
     receive(in);
@@ -119,28 +129,28 @@ class in_process {
     here().arrived.notify_one();
   }
 
-  /// Whether some peer has not read its events for long.
-  [[nodiscard]] auto congested() const -> bool {
+  /// A peer that has not read its events for long.
+  [[nodiscard]] auto congested() const -> std::optional<node_id> {
     auto const lock = std::lock_guard{room_.core_->mutex};
     for (auto const peer : me_.peers) {
       for (auto const& [from, queue] : at(peer).waiting) {
-        if (from == me_.self && queue.full()) return true;
+        if (from == me_.self && queue.full()) return peer;
       }
     }
-    return false;
+    return std::nullopt;
   }
 
-  void leave() {
+  void announce(standing const& s) {
     auto const lock = std::lock_guard{room_.core_->mutex};
-    if (std::exchange(here().leaves, true)) return;
-    for (auto const peer : me_.peers) tell(peer, {incoming::what::left, me_.self, {}, {}, {}, {}, {}});
+    auto& mine = here().stands;
+    if (mine.is_last() || !(mine < s)) return;
+    mine = s;
+    tell_all(said(me_.self, s));
   }
   [[nodiscard]] auto everyone_left() const -> bool {
     auto const lock = std::lock_guard{room_.core_->mutex};
-    for (auto const peer : me_.peers) {
-      if (at(peer).taken && !at(peer).leaves) return false;
-    }
-    return true;
+    if (here().stands.at == standing::phase::ended) return true;  // they have heard it
+    return std::none_of(me_.peers.begin(), me_.peers.end(), [&](node_id peer) { return at(peer).is_here(); });
   }
 
   [[nodiscard]] auto traffic_of() const -> std::vector<traffic> { return counts_; }
@@ -149,15 +159,17 @@ class in_process {
  private:
   struct place {
     bool taken = false;
-    bool leaves = false;
+    standing stands{};
     bool woken = false;
     std::uint32_t life = 0;  // how often the place was taken
     std::string text;
     std::int64_t began = 0;
+    std::vector<node_id> awaited;  // peers that have not come yet
     std::vector<incoming> news;
     std::vector<std::pair<node_id, send_queue>> waiting;
     std::condition_variable arrived;
 
+    [[nodiscard]] auto is_here() const -> bool { return taken && !stands.is_last(); }
     auto queue_from(node_id peer, std::size_t bound) -> send_queue& {
       for (auto& [from, queue] : waiting) {
         if (from == peer) return queue;
@@ -180,11 +192,34 @@ class in_process {
     other.news.push_back(std::move(news));
     other.arrived.notify_one();
   }
+  void tell_all(incoming const& news) {
+    for (auto const peer : me_.peers) tell(peer, news);
+  }
+  static auto closed(node_id peer, std::string const& why, cause c) -> incoming {
+    return {incoming::what::closed, peer, {}, {}, {}, {}, "node " + std::to_string(to_index(peer)) + why, c};
+  }
+  static auto said(node_id peer, standing const& s) -> incoming {
+    if (s.at == standing::phase::ended) return closed(peer, " has ended because " + detail::text_of(s.because, peer), s.because);
+    auto const kind = s.at == standing::phase::left ? incoming::what::left : incoming::what::stands;
+    return {kind, peer, {}, {}, {}, {}, {}, {}, s};
+  }
+
   void meet(node_id peer) {
     auto const mine = here().life - 1;
     auto const theirs = at(peer).life - 1;
+    std::erase(here().awaited, peer);
+    std::erase(at(peer).awaited, me_.self);
     here().news.push_back({incoming::what::opened, peer, {}, {}, {mine, theirs}, {theirs, mine}, {}});
+    if (at(peer).stands != standing{}) here().news.push_back(said(peer, at(peer).stands));
     tell(peer, {incoming::what::opened, me_.self, {}, {}, {theirs, mine}, {mine, theirs}, {}});
+  }
+
+  /// The deadline of arrival is over.
+  void give_up() {
+    for (auto const peer : std::exchange(here().awaited, {})) {
+      here().news.push_back(closed(peer, " has not come within " + detail::seconds_text(room_.core_->arrival),
+                                   {peer, cause::how::absent}));
+    }
   }
 
   /// Hands over all that waits here; true if there was anything.
@@ -202,6 +237,7 @@ class in_process {
 
   room room_;
   identity me_;
+  clock::time_point begin_ = clock::now();
   std::vector<traffic> counts_;
 };
 

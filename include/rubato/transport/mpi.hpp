@@ -8,10 +8,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <span>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -19,8 +17,7 @@
 #include <mpi.h>
 
 #include <rubato/core/errors.hpp>
-#include <rubato/transport/concepts.hpp>
-#include <rubato/transport/send_queue.hpp>
+#include <rubato/transport/edges.hpp>
 #include <rubato/wire/hello.hpp>
 
 namespace rubato::transport {
@@ -32,9 +29,34 @@ struct mpi_options {
   std::size_t event_bound = 64;  ///< events a peer that wait before gradients are held back
 };
 
+namespace detail {
+
+struct mpi_edge : queued_edge {
+  enum class stage : std::uint8_t { greeting, open, closed };
+  enum class awaited : std::uint8_t { hello, header, body };
+  stage at = stage::greeting;
+  awaited next = awaited::hello;
+  std::vector<MPI_Request> sending;
+  std::vector<std::byte> out;
+  shared_buffer body;  // of the frame that is being sent
+  std::vector<MPI_Request> receiving;
+  std::vector<std::byte> in;
+  wire::frame_view frame;
+  wire::arriving_body arriving;
+  clock::time_point heard = clock::now();
+  clock::time_point spoke = clock::now();
+
+  [[nodiscard]] auto is_open() const -> bool { return at == stage::open; }
+  [[nodiscard]] auto is_free() const -> bool { return is_open() && sending.empty(); }
+};
+
+}  // namespace detail
+
 /// **Thread safety:** one owner, which must be the thread that initialised MPI (funneled); wake() from any thread.
 /// **Models:** endpoint.
-class mpi {
+class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
+  friend class detail::queued_edges<mpi, detail::mpi_edge>;
+
  public:
   static constexpr bool lossless = true;
   static constexpr bool ordered = true;
@@ -42,14 +64,12 @@ class mpi {
   /// Collective over `ranks`, which it duplicates. Throws config_error with one sentence if MPI is not initialised for
   /// threads, this is not its main thread, or the rank is not the node's id.
   mpi(identity me, mpi_options o, MPI_Comm ranks = MPI_COMM_WORLD)
-      : me_{std::move(me)}, options_{o}, door_{me_} {
+      : queued_edges{std::move(me)}, options_{o} {
     refuse_what_cannot_be(ranks);
-    if (MPI_Comm_dup(ranks, &ours_) != MPI_SUCCESS) throw config_error{"MPI cannot duplicate the communicator of this run"};
-    MPI_Comm_set_errhandler(ours_, MPI_ERRORS_RETURN);
-    begin_ = last_tick_ = clock::now();
+    if (MPI_Comm_dup(ranks, &comm_) != MPI_SUCCESS) throw config_error{"MPI cannot duplicate the communicator of this run"};
+    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     for (auto const id : me_.peers) {
-      auto& p = peers_.emplace_back();
-      p.id = id;
+      auto& p = add_peer(id);
       p.queue = send_queue{options_.event_bound};
       p.out = wire::encode_hello({run_, me_.self, id, 0, me_.time.began, 0, 0}, me_.agreed.text());
       p.in.resize(wire::hello_bytes + wire::agreement::most_bytes);
@@ -75,25 +95,7 @@ class mpi {
       // MPI may still read these bytes, for as long as the process lives.
       new std::pair<std::vector<std::byte>, shared_buffer>{std::move(p.out), std::move(p.body)};
     }
-    MPI_Comm_free(&ours_);
-  }
-
-  auto send(channel_kind kind, packet p) -> send_status {
-    auto* const to = find(p.to);
-    RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
-    p.body = p.body.on_host();
-    auto& count = detail::count_of(counts_, p.to, p.lane);
-    if (to->at != stage::open || to->left || leaving_) {
-      ++count.lost;
-      return send_status::closed;
-    }
-    auto const status = to->queue.put(kind, std::move(p));
-    if (status == send_status::replaced) ++count.replaced;
-    pump(*to);
-    return status;
-  }
-  [[nodiscard]] auto congested() const -> bool {
-    return std::any_of(peers_.begin(), peers_.end(), [](auto const& p) { return p.at == stage::open && p.queue.full(); });
+    MPI_Comm_free(&comm_);
   }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
@@ -107,52 +109,17 @@ class mpi {
       if (now < calm_until) std::this_thread::yield();
       else std::this_thread::sleep_for(std::min<clock::duration>(until - now, std::chrono::microseconds{50}));
     }
-    for (auto& n : news_) in.push_back(std::move(n));
-    news_.clear();
+    take_news(in);
   }
   void wake() { woken_.store(true); }
 
-  void leave() {
-    leaving_ = true;
-    for (auto& p : peers_) pump(p);
-  }
-  [[nodiscard]] auto everyone_left() const -> bool {
-    return std::all_of(peers_.begin(), peers_.end(), [](auto const& p) {
-      return p.at != stage::open || (p.left && p.goodbye && p.sending.empty());
-    });
-  }
-
-  [[nodiscard]] auto traffic_of() const -> std::vector<traffic> { return counts_; }
-  [[nodiscard]] auto rejected() const -> rejections { return rejected_; }
-
  private:
-  enum class stage : std::uint8_t { greeting, open, closed };
-  enum class awaited : std::uint8_t { hello, header, body };
+  using peer_state = detail::mpi_edge;
+  using stage = peer_state::stage;
+  using awaited = peer_state::awaited;
   enum class direction : std::uint8_t { in, out };
   static constexpr int tag = 1;
-  static constexpr std::size_t most_bytes = std::size_t{1} << 30;  // a message's count is an int
-
-  struct peer_state {
-    node_id id{};
-    stage at = stage::greeting;
-    awaited next = awaited::hello;
-    bool left = false;
-    bool goodbye = false;  // ours
-    bool told = false;
-    std::int64_t clock_began = 0;
-    send_queue queue;
-    std::vector<MPI_Request> sending;
-    std::vector<std::byte> out;
-    shared_buffer body;  // of the frame that is being sent
-    std::vector<MPI_Request> receiving;
-    std::vector<std::byte> in;
-    wire::frame_view frame;
-    wire::arriving_body arriving;
-    clock::time_point heard = clock::now();
-    clock::time_point spoke = clock::now();
-
-    [[nodiscard]] auto name() const -> std::string { return "node " + std::to_string(to_index(id)); }
-  };
+  static constexpr std::size_t piece_bytes = std::size_t{1} << 20;  // each that comes through is a sign of life
 
   void refuse_what_cannot_be(MPI_Comm ranks) const {
     auto is_initialised = 0, level = 0, is_main = 0, rank = 0, size = 0;
@@ -177,41 +144,41 @@ class mpi {
     }
   }
 
-  [[nodiscard]] auto find(node_id id) -> peer_state* {
-    auto const at = std::find_if(peers_.begin(), peers_.end(), [&](auto const& p) { return p.id == id; });
-    return at == peers_.end() ? nullptr : &*at;
-  }
-  [[nodiscard]] auto seal() const -> wire::seal { return {run_, me_.check}; }
-
   // --- messages of MPI ------------------------------------------------------------------------------------------------
 
   /// Adds the requests that move these bytes; MPI keeps the order of one pair's messages.
   void post(peer_state& p, std::vector<MPI_Request>& to, direction d, std::span<std::byte const> bytes) {
     auto const rank = static_cast<int>(to_index(p.id));
     while (!bytes.empty()) {
-      auto const n = std::min(bytes.size(), most_bytes);
+      auto const n = std::min(bytes.size(), piece_bytes);
       auto& r = to.emplace_back(MPI_REQUEST_NULL);
       auto* const at = const_cast<std::byte*>(bytes.data());  // received bytes are ours to write
       auto const error = d == direction::out
-                             ? MPI_Isend(at, static_cast<int>(n), MPI_BYTE, rank, tag, ours_, &r)
-                             : MPI_Irecv(at, static_cast<int>(n), MPI_BYTE, rank, tag, ours_, &r);
+                             ? MPI_Isend(at, static_cast<int>(n), MPI_BYTE, rank, tag, comm_, &r)
+                             : MPI_Irecv(at, static_cast<int>(n), MPI_BYTE, rank, tag, comm_, &r);
       if (error != MPI_SUCCESS) return failed(p, error);
       bytes = bytes.subspan(n);
     }
   }
 
-  /// Whether all are done; `received` is the size of the last one.
-  auto done(peer_state& p, std::vector<MPI_Request>& requests, int* received = nullptr) -> bool {
+  /// Whether all are done; `moved` is when one was last. `received` is the size of the last one.
+  auto done(peer_state& p, std::vector<MPI_Request>& requests, clock::time_point& moved, int* received = nullptr) -> bool {
     if (requests.empty()) return false;
-    auto flag = 0;
-    std::vector<MPI_Status> statuses(requests.size());
-    auto const error = MPI_Testall(static_cast<int>(requests.size()), requests.data(), &flag, statuses.data());
+    auto count = 0;
+    done_.resize(requests.size());
+    statuses_.resize(requests.size());
+    auto const error = MPI_Testsome(static_cast<int>(requests.size()), requests.data(), &count, done_.data(), statuses_.data());
     if (error != MPI_SUCCESS) {
       failed(p, error);
       return false;
     }
-    if (flag == 0) return false;
-    if (received != nullptr) MPI_Get_count(&statuses.back(), MPI_BYTE, received);
+    if (count > 0) moved = clock::now();
+    auto const last = std::find(done_.begin(), done_.begin() + std::max(count, 0), static_cast<int>(requests.size()) - 1);
+    if (received != nullptr && last != done_.begin() + std::max(count, 0)) {
+      MPI_Get_count(&statuses_[static_cast<std::size_t>(last - done_.begin())], MPI_BYTE, received);
+    }
+    auto const pending = [](MPI_Request r) { return r != MPI_REQUEST_NULL; };
+    if (std::any_of(requests.begin(), requests.end(), pending)) return false;
     requests.clear();
     return true;
   }
@@ -224,14 +191,12 @@ class mpi {
   }
 
   void progress(peer_state& p) {
-    if (done(p, p.sending)) {
+    if (done(p, p.sending, p.spoke)) {
       p.body = {};
-      p.spoke = clock::now();
-      pump(p);
+      written(p);
     }
     auto bytes = 0;
-    for (auto budget = 16; budget > 0 && p.at != stage::closed && done(p, p.receiving, &bytes); --budget) {
-      p.heard = clock::now();
+    for (auto budget = 16; budget > 0 && p.at != stage::closed && done(p, p.receiving, p.heard, &bytes); --budget) {
       switch (p.next) {
         case awaited::hello: greeted(p, static_cast<std::size_t>(bytes)); break;
         case awaited::header: begun(p); break;
@@ -243,34 +208,32 @@ class mpi {
   // --- hellos ---------------------------------------------------------------------------------------------------------
 
   void greeted(peer_state& p, std::size_t bytes) {
-    auto const said = bytes < wire::hello_bytes ? std::nullopt : wire::decode_hello(std::span{p.in}.first<wire::hello_bytes>());
-    auto const text = said ? std::string_view{reinterpret_cast<char const*>(p.in.data()) + wire::hello_bytes,
-                                              bytes - wire::hello_bytes}
-                           : std::string_view{};
-    if (!said || !wire::is_intact(std::span<std::byte const>{p.in}.first<wire::hello_bytes>(), text) || said->from != p.id) {
+    auto const said = wire::decode_whole_hello(std::span{p.in}.first(bytes));
+    if (!said || said->who.from != p.id) {
       ++rejected_.strangers;
       return lost(p, "it said no hello");
     }
-    if (auto const why = wire::difference(me_.agreed.text(), text, p.name()); !why.empty()) {
+    if (auto const why = wire::difference(me_.agreed.text(), said->text, p.name); !why.empty()) {
       ++rejected_.options;
       p.at = stage::closed;
-      p.told = true;
-      news_.push_back({incoming::what::closed, p.id, {}, {}, {}, {}, why});
-      return;
+      return not_coming(p, why);
     }
     p.at = stage::open;
-    p.told = true;
-    p.clock_began = said->clock_began;
-    news_.push_back({incoming::what::opened, p.id, {}, {}, {}, {}, {}});
+    opened(p, said->who.clock_began, {}, {});
     await_header(p);
     pump(p);
   }
 
   void lost(peer_state& p, std::string const& why) {
-    if (std::exchange(p.at, stage::closed) == stage::closed) return;
-    p.queue.clear();
+    if (p.at == stage::closed) return;
+    drop(p);
     p.told = true;
-    if (!p.left) news_.push_back({incoming::what::closed, p.id, {}, {}, {}, {}, p.name() + " is gone: " + why});
+    gone(p, why);
+  }
+
+  void drop(peer_state& p) {
+    p.at = stage::closed;
+    p.queue.clear();
   }
 
   // --- frames ---------------------------------------------------------------------------------------------------------
@@ -287,14 +250,7 @@ class mpi {
   void begun(peer_state& p) {
     auto& f = p.frame;
     if (wire::decode_header(header_of(p), f, seal())) return bad_frame(p);
-    if (f.head.lane == channel::control && to_count(f.head.number) == 0 && f.kind == element::none) {
-      if (!wire::is_intact(header_of(p), {}, seal()) || f.head.from != p.id) return bad_frame(p);
-      if (to_count(f.head.based_on) == 0) return await_header(p);  // a heartbeat
-      p.left = true;                                                // a goodbye, after which nothing comes
-      p.queue.clear();
-      news_.push_back({incoming::what::left, p.id, {}, {}, {}, {}, {}});
-      return;
-    }
+    if (detail::is_standing(f)) return stands(p);
     if (!door_.admits(f, p.id)) return bad_frame(p);
     p.arriving = {f.kind, f.values, me_.pool};
     p.next = awaited::body;
@@ -304,11 +260,7 @@ class mpi {
 
   void complete(peer_state& p) {
     if (!wire::is_intact(header_of(p), p.arriving.bytes(), seal())) return bad_frame(p);
-    auto message = std::move(p.frame.head);
-    message.body = std::move(p.arriving).publish();
-    message.posted_at = me_.time.from(p.clock_began, message.posted_at);
-    auto const kind = door_.kind_of(message.lane);
-    detail::hand_over(news_, kind, {incoming::what::message, p.id, std::move(message), p.frame.blocks, {}, {}, {}}, counts_);
+    deliver(p, p.frame, std::move(p.arriving).publish());
     await_header(p);
   }
 
@@ -317,29 +269,16 @@ class mpi {
     lost(p, "it sent what is no frame of this run");
   }
 
-  /// Sends what waits, if nothing is being sent: goodbye comes last.
-  void pump(peer_state& p) {
-    if (p.at != stage::open || !p.sending.empty() || p.goodbye) return;
-    if (auto const next = p.queue.take()) {
-      auto const part = wire::uncut(*next, me_.blocks);
-      auto& count = detail::count_of(counts_, p.id, next->lane);
-      ++count.packets;
-      count.values += next->body.size();
-      count.bytes += wire::header_bytes + part.body.size();
-      write(p, *next, part);
-    } else if (leaving_) {
-      p.goodbye = true;
-      signal(p, 1);
-    }
+  void stands(peer_state& p) {
+    auto const said = detail::standing_in(p.frame);
+    auto const& head = p.frame.head;
+    if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(header_of(p), {}, seal())) return bad_frame(p);
+    auto const last = hears(p, *said);
+    if (!last) return await_header(p);
+    p.queue.clear();  // nothing comes after it either
+    if (last == standing::phase::ended) drop(p);
   }
-  void signal(peer_state& p, std::uint64_t meaning) {
-    packet s;
-    s.from = me_.self;
-    s.to = p.id;
-    s.lane = channel::control;
-    s.based_on = iteration{meaning};
-    write(p, s, {});
-  }
+
   /// The body is sent from where it lies, and kept until it has gone.
   void write(peer_state& p, packet const& what, wire::piece const& part) {
     p.out.resize(wire::header_bytes);
@@ -350,38 +289,24 @@ class mpi {
   }
 
   void tick(clock::time_point now) {
-    auto const slept = now - last_tick_ > options_.silence / 2;  // then it is we who heard nothing
-    last_tick_ = now;
+    auto const slept = has_slept(now, options_.silence);
     for (auto& p : peers_) {
       if (slept) p.heard = now;
       if (p.at == stage::greeting && now - begin_ > options_.arrival) {
         p.at = stage::closed;
-        if (std::exchange(p.told, true)) continue;
-        news_.push_back({incoming::what::closed, p.id, {}, {}, {}, {},
-                         p.name() + " has not come within " + detail::seconds_text(options_.arrival)});
+        not_coming(p, p.name + " has not come within " + detail::seconds_text(options_.arrival));
       }
-      if (p.at != stage::open || p.left) continue;
-      if (now - p.heard > options_.silence) {
-        lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
-      } else if (p.sending.empty() && !p.goodbye && now - p.spoke > options_.silence / 4) {
-        signal(p, 0);
-      }
+      if (p.at != stage::open || p.theirs.is_last()) continue;
+      if (now - p.heard > options_.silence) lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
+      else beat(p, now - p.spoke, options_.silence);
     }
   }
 
-  identity me_;
   mpi_options options_;
-  std::uint64_t run_ = me_.agreed.id();
-  detail::doorkeeper door_;
-  MPI_Comm ours_ = MPI_COMM_NULL;
-  std::deque<peer_state> peers_;
-  std::vector<incoming> news_;
-  std::vector<traffic> counts_;
-  rejections rejected_;
+  MPI_Comm comm_ = MPI_COMM_NULL;
   std::atomic<bool> woken_{false};
-  clock::time_point begin_;
-  clock::time_point last_tick_;
-  bool leaving_ = false;
+  std::vector<int> done_;  // of one test
+  std::vector<MPI_Status> statuses_;
 };
 
 }  // namespace rubato::transport

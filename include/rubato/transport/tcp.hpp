@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Edges between processes over TCP: one connection a pair of nodes, hellos that compare options, frames that trust
-// nothing, heartbeats, goodbyes, and a deadline on every wait. Of each pair the node with the higher id calls.
+// nothing, heartbeats that say how a node stands, and a deadline on every wait. Of each pair the node with the higher id calls.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,7 +19,7 @@
 #include <rubato/transport/asio.hpp>
 #include <rubato/transport/concepts.hpp>
 #include <rubato/transport/connection/tcp.hpp>
-#include <rubato/transport/send_queue.hpp>
+#include <rubato/transport/edges.hpp>
 
 namespace rubato::transport {
 
@@ -58,26 +56,44 @@ struct tcp_door {
   return {opened.release(), a.text()};
 }
 
+namespace detail {
+
+struct tcp_edge : queued_edge {
+  address where;
+  bool we_call = false;
+  std::shared_ptr<tcp_connection> link;     // open
+  std::shared_ptr<tcp_connection> calling;  // ours, on its way to be
+  std::uint32_t life = 0;                   // how often the edge has been opened
+  clock::time_point call_again{};
+  std::string trouble = "it has not called";
+
+  [[nodiscard]] auto is_open() const -> bool { return link != nullptr; }
+  [[nodiscard]] auto is_free() const -> bool { return link && !link->writing; }
+};
+
+}  // namespace detail
+
 /// **Thread safety:** one owner; wake() from any thread. **Models:** endpoint.
-class tcp {
+class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
+  friend class detail::queued_edges<tcp, detail::tcp_edge>;
+
  public:
   static constexpr bool lossless = true;  // within a life of an edge
   static constexpr bool ordered = true;
 
   /// Listens and begins to call; peers open while the owner polls. Throws config_error.
   tcp(identity me, tcp_options o)
-      : me_{std::move(me)}, options_{std::move(o)}, door_{me_}, acceptor_{io()}, timer_{io()} {
-    begin_ = last_tick_ = clock::now();
+      : queued_edges{std::move(me)}, options_{std::move(o)}, acceptor_{io()}, timer_{io()} {
     for (auto const id : me_.peers) {
-      auto& p = peers_.emplace_back();
-      p.id = id;
-      p.where = address_in(address_of(id), options_.insecure);
+      auto const where = detail::address_of(id, options_.addresses, options_.insecure);
+      auto& p = add_peer(id, where.text());
+      p.where = where;
       p.we_call = id < me_.self;
       p.queue = send_queue{options_.event_bound};
     }
+    auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
     auto const door = options_.listener ? *options_.listener
-                                        : open_tcp_door(address_of(me_.self), options_.insecure).descriptor;
-    auto const own = address_in(address_of(me_.self), options_.insecure);
+                                        : open_tcp_door(own.text(), options_.insecure).descriptor;
     boost::system::error_code error;
     acceptor_.assign(own.host.is_v6() ? tcp_protocol::v6() : tcp_protocol::v4(), door, error);
     if (error) throw config_error{"socket " + std::to_string(door) + " cannot be listened on: " + error.message()};
@@ -90,90 +106,28 @@ class tcp {
   tcp(tcp const&) = delete;
   auto operator=(tcp const&) -> tcp& = delete;
   ~tcp() {
-    for (auto& p : peers_) {
-      if (p.link) p.link->close();
-      if (p.calling) p.calling->close();
+    for (auto& p : peers_) {  // which outlive the context
+      if (auto const c = std::exchange(p.link, nullptr)) c->close();
+      if (auto const c = std::exchange(p.calling, nullptr)) c->close();
     }
     for (auto& c : knocking_) c->close();
   }
 
-  auto send(channel_kind kind, packet p) -> send_status {
-    auto* const to = find(p.to);
-    RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
-    p.body = p.body.on_host();
-    auto& count = detail::count_of(counts_, p.to, p.lane);
-    if (!to->link || to->left || leaving_) {
-      ++count.lost;
-      return send_status::closed;
-    }
-    auto const status = to->queue.put(kind, std::move(p));
-    if (status == send_status::replaced) ++count.replaced;
-    pump(*to);
-    return status;
-  }
-
   void poll(clock::time_point until, std::vector<incoming>& in) {
     polled_.run(until, [&] { return news_.empty(); });
-    for (auto& n : news_) in.push_back(std::move(n));
-    news_.clear();
+    take_news(in);
   }
   void wake() { polled_.wake(); }
 
-  [[nodiscard]] auto congested() const -> bool {
-    return std::any_of(peers_.begin(), peers_.end(), [](auto const& p) { return p.link && p.queue.full(); });
-  }
-
-  void leave() {
-    leaving_ = true;
-    for (auto& p : peers_) pump(p);
-  }
-  [[nodiscard]] auto everyone_left() const -> bool {
-    return std::all_of(peers_.begin(), peers_.end(),
-                       [](auto const& p) { return !p.link || (p.left && p.goodbye == farewell::said); });
-  }
-
-  [[nodiscard]] auto traffic_of() const -> std::vector<traffic> { return counts_; }
-  [[nodiscard]] auto rejected() const -> rejections { return rejected_; }
-
  private:
   using tcp_protocol = boost::asio::ip::tcp;
+  using peer_state = detail::tcp_edge;
   using connection = detail::tcp_connection;
   using error_code = boost::system::error_code;
-  enum class farewell : std::uint8_t { unsaid, begun, said };
   static constexpr std::size_t most_knocking = 64;
   static constexpr auto pause = std::chrono::milliseconds{50};  // before a call is tried again
 
-  struct peer_state {
-    node_id id{};
-    address where;
-    bool we_call = false;
-    std::shared_ptr<connection> link;     // open
-    std::shared_ptr<connection> calling;  // ours, on its way to be
-    send_queue queue;
-    std::uint32_t life = 0;               // how often the edge has been opened
-    std::int64_t clock_began = 0;
-    bool told = false;                    // the owner knows that it never came
-    bool left = false;
-    farewell goodbye = farewell::unsaid;
-    clock::time_point call_again{};
-    std::string trouble = "it has not called";
-
-    [[nodiscard]] auto name() const -> std::string {
-      return "node " + std::to_string(to_index(id)) + " at " + where.text();
-    }
-  };
-
   [[nodiscard]] auto io() -> boost::asio::io_context& { return polled_.context(); }
-  [[nodiscard]] auto seal() const -> wire::seal { return {run_, me_.check}; }
-  [[nodiscard]] auto address_of(node_id id) const -> std::string const& {
-    if (to_index(id) < options_.addresses.size()) return options_.addresses[to_index(id)];
-    throw config_error{"node " + std::to_string(to_index(id)) + " has no address: " +
-                       std::to_string(options_.addresses.size()) + " are given, one a node from node 0 on"};
-  }
-  [[nodiscard]] auto find(node_id id) -> peer_state* {
-    auto const at = std::find_if(peers_.begin(), peers_.end(), [&](auto const& p) { return p.id == id; });
-    return at == peers_.end() ? nullptr : &*at;
-  }
   [[nodiscard]] auto hello_to(peer_state const& p) const -> wire::hello {
     return {run_, me_.self, p.id, p.life, me_.time.began, 0, 0};
   }
@@ -196,12 +150,12 @@ class tcp {
         if (c->other.from != p.id || c->other.to != me_.self) {
           return hang_up(p, "node " + std::to_string(to_index(c->other.from)) + " answers there");
         }
-        auto const why = wire::difference(me_.agreed.text(), c->text, p.name());
+        auto const why = wire::difference(me_.agreed.text(), c->text, p.name);
         if (why.empty()) return open(p, c);
         ++rejected_.options;
         hang_up(p, why);
         p.call_again += 20 * pause;
-        tell_trouble(p, why);
+        not_coming(p, why);
       });
     });
   }
@@ -239,14 +193,18 @@ class tcp {
   }
   void turn_away(std::shared_ptr<connection> const& c, std::uint64_t& counter) {
     ++counter;
+    forget(c);
+  }
+  void forget(std::shared_ptr<connection> const& c) {
     c->close();
     std::erase(knocking_, c);
   }
 
   void answer(std::shared_ptr<connection> const& c) {
     auto* const p = find(c->other.from);
+    if (ours_.at == standing::phase::ended) return forget(c);  // it would open a life only to see it end
     if (p == nullptr || p->we_call || c->other.to != me_.self) return turn_away(c, rejected_.strangers);
-    auto const why = wire::difference(me_.agreed.text(), c->text, p->name());
+    auto const why = wire::difference(me_.agreed.text(), c->text, p->name);
     if (auto const old = p->link; old && why.empty()) lost(*p, old, "it has called again");
     c->write_hello(hello_to(*p), me_.agreed.text(), [this, p, c, why](error_code error) {
       if (!why.empty()) {  // the caller has heard what is agreed on here, and ends with a sentence of its own
@@ -267,32 +225,26 @@ class tcp {
     c->heard = c->spoke = clock::now();
     p.calling.reset();
     p.link = c;
-    p.queue.clear();
-    p.left = false;
-    p.told = true;
-    p.goodbye = farewell::unsaid;
-    p.clock_began = c->other.clock_began;
+    p.renew();
     auto const mine = p.life++;
-    news_.push_back({incoming::what::opened, p.id, {}, {}, {mine, c->other.life}, {c->other.life, mine}, {}});
+    opened(p, c->other.clock_began, {mine, c->other.life}, {c->other.life, mine});
     read_frame(p, c);
     pump(p);
   }
 
   // --- how it closes --------------------------------------------------------------------------------------------------
 
-  void tell_trouble(peer_state& p, std::string why) {
-    if (std::exchange(p.told, true)) return;
-    news_.push_back({incoming::what::closed, p.id, {}, {}, {}, {}, std::move(why)});
-  }
-
   void lost(peer_state& p, std::shared_ptr<connection> const& c, std::string const& why) {
+    auto const was_open = p.link == c;
+    drop(p, c);
+    if (was_open) gone(p, why);
+  }
+  void drop(peer_state& p, std::shared_ptr<connection> const& c) {
     c->close();
     if (p.link != c) return;
     p.link.reset();
     p.queue.clear();
     p.call_again = clock::now() + pause;
-    if (p.left) return;
-    news_.push_back({incoming::what::closed, p.id, {}, {}, {}, {}, p.name() + " is gone: " + why});
   }
 
   // --- frames ---------------------------------------------------------------------------------------------------------
@@ -302,13 +254,13 @@ class tcp {
       if (error) return lost(p, c, error.message());
       auto& f = c->frame;
       if (wire::decode_header(c->header, f, seal())) return bad_frame(p, c);
-      if (is_signal(f, p)) return signalled(p, c);
+      if (detail::is_standing(f)) return stands(p, c);
       if (!door_.admits(f, p.id)) return bad_frame(p, c);
       c->arriving = {f.kind, f.values, me_.pool};
       c->read(boost::asio::buffer(c->arriving.bytes().data(), c->arriving.bytes().size()), [this, &p, c](error_code cut) {
         if (cut) return lost(p, c, cut.message());
         if (!wire::is_intact(c->header, c->arriving.bytes(), seal())) return bad_frame(p, c);
-        deliver(p, *c);
+        deliver(p, c->frame, std::move(c->arriving).publish());
         read_frame(p, c);
       });
     });
@@ -319,56 +271,20 @@ class tcp {
     lost(p, c, "it sent what is no frame of this run");
   }
 
-  void deliver(peer_state& p, connection& c) {
-    auto message = std::move(c.frame.head);
-    message.body = std::move(c.arriving).publish();
-    message.posted_at = me_.time.from(p.clock_began, message.posted_at);
-    auto const kind = door_.kind_of(message.lane);
-    detail::hand_over(news_, kind, {incoming::what::message, p.id, std::move(message), c.frame.blocks, {}, {}, {}}, counts_);
-  }
-
-  /// Heartbeats and goodbyes: control frames without number; based_on is 1 for a goodbye.
-  [[nodiscard]] auto is_signal(wire::frame_view const& f, peer_state const& p) const -> bool {
-    return f.head.lane == channel::control && to_count(f.head.number) == 0 && f.kind == element::none &&
-           f.head.from == p.id && f.head.to == me_.self && to_count(f.head.based_on) <= 1;
-  }
-  void signalled(peer_state& p, std::shared_ptr<connection> const& c) {
-    if (!wire::is_intact(c->header, {}, seal())) return bad_frame(p, c);
-    if (to_count(c->frame.head.based_on) == 1 && !std::exchange(p.left, true)) {
-      p.queue.clear();
-      news_.push_back({incoming::what::left, p.id, {}, {}, {}, {}, {}});
-    }
+  void stands(peer_state& p, std::shared_ptr<connection> const& c) {
+    auto const said = detail::standing_in(c->frame);
+    auto const& head = c->frame.head;
+    if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(c->header, {}, seal())) return bad_frame(p, c);
+    auto const last = hears(p, *said);
+    if (last == standing::phase::ended) return drop(p, c);
+    if (last) p.queue.clear();
     read_frame(p, c);
   }
-  void signal(peer_state& p, std::uint64_t meaning) {
-    packet s;
-    s.from = me_.self;
-    s.to = p.id;
-    s.lane = channel::control;
-    s.based_on = iteration{meaning};
-    write(p, s, {});
-  }
 
-  /// Sends what waits, if nothing is being sent: goodbye comes last.
-  void pump(peer_state& p) {
-    if (!p.link || p.link->writing || p.goodbye != farewell::unsaid) return;
-    if (auto const next = p.queue.take()) {
-      auto const part = wire::uncut(*next, me_.blocks);
-      auto& count = detail::count_of(counts_, p.id, next->lane);
-      ++count.packets;
-      count.values += next->body.size();
-      count.bytes += wire::header_bytes + part.body.size();
-      write(p, *next, part);
-    } else if (leaving_) {
-      p.goodbye = farewell::begun;
-      signal(p, 1);
-    }
-  }
   void write(peer_state& p, packet const& what, wire::piece const& part) {
     p.link->write_frame(what, part, seal(), [this, &p, c = p.link](error_code error) {
       if (error) return lost(p, c, error.message());
-      if (p.goodbye == farewell::begun) p.goodbye = farewell::said;
-      pump(p);
+      written(p);
     });
   }
 
@@ -385,8 +301,7 @@ class tcp {
   }
 
   void tick(clock::time_point now) {
-    auto const slept = now - last_tick_ > options_.silence / 2;  // then it is we who heard nothing
-    last_tick_ = now;
+    auto const slept = has_slept(now, options_.silence);
     if (!accepting_) accept();
     while (!knocking_.empty() && now > knocking_.front()->until) {
       turn_away(std::shared_ptr<connection>{knocking_.front()}, rejected_.strangers);
@@ -403,33 +318,21 @@ class tcp {
     if (now - c->heard > options_.silence) {
       return lost(p, c, "it has been silent for " + detail::seconds_text(options_.silence));
     }
-    if (!c->writing && p.goodbye == farewell::unsaid && now - c->spoke > options_.silence / 4) signal(p, 0);
+    beat(p, now - c->spoke, options_.silence);
   }
 
   void knock(peer_state& p, clock::time_point now) {
     if (p.calling && now > p.calling->until) hang_up(p, "it did not answer within " + detail::seconds_text(options_.greeting));
-    if (p.we_call && !p.calling && !p.left && !leaving_ && now >= p.call_again) call(p);
-    if (now - begin_ > options_.arrival) {
-      tell_trouble(p, p.name() + " has not come within " + detail::seconds_text(options_.arrival) + ": " + p.trouble);
-    }
+    if (p.we_call && !p.calling && p.theirs.at != standing::phase::left && !ours_.is_last() && now >= p.call_again) call(p);
+    await(p, now, options_.arrival, p.trouble);
   }
 
-  identity me_;
   tcp_options options_;
-  std::uint64_t run_ = me_.agreed.id();
-  detail::doorkeeper door_;
   detail::polled_context polled_;  // before all that refers to it
-  std::deque<peer_state> peers_;   // never moved: handlers point at them
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer timer_;
   std::vector<std::shared_ptr<connection>> knocking_;  // accepted, and nobody yet; oldest first
-  std::vector<incoming> news_;
-  std::vector<traffic> counts_;
-  rejections rejected_;
-  clock::time_point begin_;
-  clock::time_point last_tick_;
   bool accepting_ = false;
-  bool leaving_ = false;
 };
 
 }  // namespace rubato::transport

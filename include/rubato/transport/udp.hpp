@@ -8,11 +8,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,7 +21,7 @@
 #include <rubato/core/random.hpp>
 #include <rubato/transport/asio.hpp>
 #include <rubato/transport/block_stream.hpp>
-#include <rubato/transport/concepts.hpp>
+#include <rubato/transport/edges.hpp>
 #include <rubato/wire/hello.hpp>
 
 namespace rubato::transport {
@@ -60,8 +58,30 @@ struct udp_door {
   return {opened.release(), a.text()};
 }
 
+namespace detail {
+
+struct udp_edge : edge {
+  boost::asio::ip::udp::endpoint where;
+  bool open = false;              // it has said hello
+  bool knows_us = false;          // and has heard ours
+  std::uint32_t incarnation = 0;  // theirs
+  std::uint32_t lives = 0;        // how often the edge has been opened here
+  session life{};                 // as the node here knows it; on the wire stand incarnations
+  std::uint64_t drawn = 0;        // numbers the draws of injected loss, of blocks
+  std::uint64_t drawn_words = 0;  // and of standings, whose number depends on time
+  block_stream waiting;
+  clock::time_point heard{};
+  clock::time_point spoke{};
+  clock::time_point answered{};
+  std::string trouble = "nothing was heard of it";
+
+  [[nodiscard]] auto is_open() const -> bool { return open; }
+};
+
+}  // namespace detail
+
 /// **Thread safety:** one owner; wake() from any thread. **Models:** endpoint.
-class udp {
+class udp : public detail::edges<detail::udp_edge> {
  public:
   static constexpr bool lossless = false;
   static constexpr bool ordered = false;
@@ -69,15 +89,11 @@ class udp {
 
   /// Binds and begins to greet; edges open while the owner polls. Throws config_error.
   udp(identity me, udp_options o)
-      : me_{std::move(me)}, options_{std::move(o)}, door_{me_}, socket_{polled_.context()}, timer_{polled_.context()} {
-    begin_ = last_tick_ = clock::now();
+      : edges{std::move(me)}, options_{std::move(o)}, socket_{polled_.context()}, timer_{polled_.context()} {
     refuse_what_cannot_be();
     for (auto const id : me_.peers) {
-      auto& p = peers_.emplace_back();
-      p.id = id;
-      auto const a = address_in(address_of(id), options_.insecure);
-      p.where = {a.host, a.port};
-      p.name = "node " + std::to_string(to_index(id)) + " at " + a.text();
+      auto const a = detail::address_of(id, options_.addresses, options_.insecure);
+      add_peer(id, a.text()).where = {a.host, a.port};
     }
     take_socket();
     receive_later();
@@ -89,11 +105,10 @@ class udp {
   /// State channels only: an event that is lost is lost work.
   auto send(channel_kind kind, packet p) -> send_status {
     RUBATO_EXPECTS(kind == channel_kind::state, "only state channels travel over udp");
-    auto* const to = find(p.to);
-    RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
-    p.body = p.body.on_host();
+    auto* const to = way_of(p);
+    if (to == nullptr) return send_status::closed;
     auto& count = detail::count_of(counts_, p.to, p.lane);
-    if (!to->open || to->left || leaving_ || !(p.life == to->life)) {
+    if (!(p.life == to->life)) {
       ++count.lost;
       return send_status::closed;
     }
@@ -102,54 +117,33 @@ class udp {
     pump();
     return replaced ? send_status::replaced : send_status::accepted;
   }
-  [[nodiscard]] auto congested() const -> bool { return false; }
+  [[nodiscard]] auto congested() const -> std::optional<node_id> { return std::nullopt; }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
     polled_.run(until, [&] { return news_.empty() && arrived_.empty(); });
-    for (auto& n : news_) in.push_back(std::move(n));
-    news_.clear();
+    take_news(in);
     arrived_.hand_over(me_, in);
   }
   void wake() { polled_.wake(); }
 
-  void leave() {
-    leaving_ = true;
-    for (auto& p : peers_) signal(p, 1);
+  /// A frame may be lost, so it is repeated for as long as a peer may wait for it.
+  void announce(standing const& s) {
+    if (!takes(s)) return;
+    for (auto& p : peers_) say(p);
   }
-  /// A goodbye may be lost: it is repeated, and who is gone counts as having left.
   [[nodiscard]] auto everyone_left() const -> bool {
-    return std::all_of(peers_.begin(), peers_.end(), [](auto const& p) { return !p.open || p.left; });
+    return needs_no_answer() ||
+           std::all_of(peers_.begin(), peers_.end(), [](auto const& p) { return !p.open || p.theirs.is_last(); });
   }
 
-  [[nodiscard]] auto traffic_of() const -> std::vector<traffic> { return counts_; }
-  [[nodiscard]] auto rejected() const -> rejections { return rejected_; }
   /// What the system granted of the receiving buffer that was asked for, in bytes.
   [[nodiscard]] auto receive_buffer() const -> std::size_t { return receive_buffer_; }
 
  private:
+  using peer_state = detail::udp_edge;
   using protocol = boost::asio::ip::udp;
   using error_code = boost::system::error_code;
   static constexpr auto pause = std::chrono::milliseconds{20};  // between two greetings
-
-  struct peer_state {
-    node_id id{};
-    protocol::endpoint where;
-    std::string name;
-    bool open = false;      // it has said hello
-    bool knows_us = false;  // and has heard ours
-    bool left = false;
-    bool told = false;
-    std::uint32_t incarnation = 0;  // theirs
-    std::int64_t clock_began = 0;
-    std::uint32_t lives = 0;        // how often the edge has been opened here
-    session life{};                 // as the node here knows it; on the wire stand incarnations
-    std::uint64_t drawn = 0;        // numbers the draws of injected loss
-    detail::block_stream waiting;
-    clock::time_point heard{};
-    clock::time_point spoke{};
-    clock::time_point answered{};
-    std::string trouble = "nothing was heard of it";
-  };
 
   void refuse_what_cannot_be() const {
     for (auto const& c : me_.channels) {
@@ -175,9 +169,9 @@ class udp {
   }
 
   void take_socket() {
-    auto const own = address_in(address_of(me_.self), options_.insecure);
+    auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
     auto const descriptor = options_.socket ? *options_.socket
-                                            : open_udp_door(address_of(me_.self), options_.insecure).descriptor;
+                                            : open_udp_door(own.text(), options_.insecure).descriptor;
     error_code error;
     socket_.assign(own.host.is_v6() ? protocol::v6() : protocol::v4(), descriptor, error);
     if (!error) socket_.non_blocking(true, error);
@@ -192,16 +186,6 @@ class udp {
     budget_ = burst();
   }
 
-  [[nodiscard]] auto address_of(node_id id) const -> std::string const& {
-    if (to_index(id) < options_.addresses.size()) return options_.addresses[to_index(id)];
-    throw config_error{"node " + std::to_string(to_index(id)) + " has no address: " +
-                       std::to_string(options_.addresses.size()) + " are given, one a node from node 0 on"};
-  }
-  [[nodiscard]] auto find(node_id id) -> peer_state* {
-    auto const at = std::find_if(peers_.begin(), peers_.end(), [&](auto const& p) { return p.id == id; });
-    return at == peers_.end() ? nullptr : &*at;
-  }
-  [[nodiscard]] auto seal() const -> wire::seal { return {run_, me_.check}; }
   /// Tells the lives of one process apart without memory: milliseconds, which wrap after seven weeks.
   [[nodiscard]] auto incarnation() const -> std::uint32_t {
     return static_cast<std::uint32_t>(me_.time.began / 1'000'000);
@@ -229,22 +213,23 @@ class udp {
   /// False if the socket takes no more for now; the block then counts as lost.
   auto send_block(peer_state& p, detail::block_stream::next const& n) -> bool {
     auto const part = wire::cut(*n.from, me_.blocks, {n.block, n.block + 1});
-    auto& count = detail::count_of(counts_, p.id, n.from->lane);
-    auto const bytes = wire::header_bytes + part.body.size();
-    ++count.packets;
-    count.values += part.body.size() / bytes_of(n.from->body.kind());
-    count.bytes += bytes;
-    budget_ -= static_cast<double>(bytes);
-    if (options_.loss > 0 && random_stream{{options_.loss_seed, 0x75647021ULL, to_index(me_.self), to_index(p.id), p.drawn++}}
-                                 .chance(options_.loss)) {
-      ++count.lost;
+    count_sent(p.id, *n.from, part);
+    budget_ -= static_cast<double>(wire::header_bytes + part.body.size());
+    auto& lost = detail::count_of(counts_, p.id, n.from->lane).lost;
+    if (is_dropped(p, 0x75647021ULL, p.drawn)) {
+      ++lost;
       return true;
     }
     auto labelled = *n.from;
     labelled.life = {incarnation(), p.incarnation};
     if (transmit(p, labelled, part)) return true;
-    ++count.lost;
+    ++lost;
     return false;
+  }
+
+  [[nodiscard]] auto is_dropped(peer_state const& p, std::uint64_t kind, std::uint64_t& drawn) const -> bool {
+    return options_.loss > 0 &&
+           random_stream{{options_.loss_seed, kind, to_index(me_.self), to_index(p.id), drawn++}}.chance(options_.loss);
   }
 
   auto transmit(peer_state& p, packet const& what, wire::piece const& part) -> bool {
@@ -258,16 +243,14 @@ class udp {
     return !error;
   }
 
-  /// Heartbeats (0) and goodbyes (1), as over TCP.
-  void signal(peer_state& p, std::uint64_t meaning) {
+  /// How we stand; its own life and ours go with it.
+  void say(peer_state& p) {
     if (!p.open) return;
-    packet s;
-    s.from = me_.self;
-    s.to = p.id;
-    s.lane = channel::control;
-    s.based_on = iteration{meaning};
-    s.life = {incarnation(), p.incarnation};
-    transmit(p, s, {});
+    p.spoke = clock::now();
+    if (is_dropped(p, 0x75647322ULL, p.drawn_words)) return;
+    auto frame = detail::frame_of(ours_, me_.self, p.id);
+    frame.life = {incarnation(), p.incarnation};
+    transmit(p, frame, {});
   }
 
   void greet(peer_state& p) {
@@ -308,10 +291,7 @@ class udp {
     if (!p.open || !(f.head.life == session{p.incarnation, incarnation()})) return;  // of another life, or too early
     p.heard = clock::now();
     p.knows_us = true;
-    if (f.head.lane == channel::control && f.kind == element::none && to_count(f.head.number) == 0) {
-      if (to_count(f.head.based_on) == 1) says_goodbye(p);
-      return;
-    }
+    if (detail::is_standing(f)) return stands(p, f);
     if (!door_.admits(f, p.id) || f.blocks.size() != 1) {
       ++rejected_.frames;
       return;
@@ -322,20 +302,18 @@ class udp {
   }
 
   void greeted(peer_state& p, std::span<std::byte const> bytes) {
-    auto const head = bytes.first<wire::hello_bytes>();
-    auto const who = *wire::decode_hello(head);
-    auto const text = std::string_view{reinterpret_cast<char const*>(bytes.data()) + wire::hello_bytes,
-                                       bytes.size() - wire::hello_bytes};
-    if (who.text_bytes != text.size() || !wire::is_intact(head, text) || who.from != p.id || who.to != me_.self) {
+    auto const said = wire::decode_whole_hello(bytes);
+    if (!said || said->who.from != p.id || said->who.to != me_.self) {
       ++rejected_.strangers;
       return;
     }
-    auto const why = wire::difference(me_.agreed.text(), text, p.name);
+    auto const& who = said->who;
+    auto const why = wire::difference(me_.agreed.text(), said->text, p.name);
     if (!why.empty()) {
       ++rejected_.options;
       p.trouble = why;
       answer(p);  // so that it hears what is agreed on here
-      if (p.id < me_.self) tell_trouble(p, why);
+      if (p.id < me_.self) not_coming(p, why);
       return;
     }
     p.heard = clock::now();
@@ -345,7 +323,7 @@ class udp {
     }
     // Who was taken for dead and lives stays closed out: it keeps sums of this edge that were taken back here.
     if (!p.open && p.lives > 0 && p.incarnation == who.life) return;
-    if (p.open) closed(p, p.name + " is gone: it has been started again");
+    if (p.open) lost(p, "it has been started again");
     open(p, who);
     answer(p);
   }
@@ -357,31 +335,37 @@ class udp {
   }
 
   void open(peer_state& p, wire::hello const& who) {
-    p.open = p.told = true;
-    p.left = p.knows_us = false;
+    p.open = true;
+    p.knows_us = false;
     p.incarnation = who.life;
-    p.clock_began = who.clock_began;
     p.life = {p.lives, p.lives};
     ++p.lives;
     p.heard = clock::now();
     p.waiting = {};
-    news_.push_back({incoming::what::opened, p.id, {}, {}, p.life, p.life, {}});
+    opened(p, who.clock_began, p.life, p.life);
+    say(p);
   }
 
-  void closed(peer_state& p, std::string why) {
+  void drop(peer_state& p) {
     p.open = false;
     p.waiting = {};
-    if (!p.left) news_.push_back({incoming::what::closed, p.id, {}, {}, {}, {}, std::move(why)});
   }
-  void tell_trouble(peer_state& p, std::string why) {
-    if (std::exchange(p.told, true)) return;
-    news_.push_back({incoming::what::closed, p.id, {}, {}, {}, {}, std::move(why)});
+  void lost(peer_state& p, std::string const& why) {
+    drop(p);
+    gone(p, why);
   }
-  void says_goodbye(peer_state& p) {
-    if (std::exchange(p.left, true)) return;
-    if (leaving_) signal(p, 1);
-    p.waiting = {};
-    news_.push_back({incoming::what::left, p.id, {}, {}, {}, {}, {}});
+
+  void stands(peer_state& p, wire::frame_view const& f) {
+    auto const said = detail::standing_in(f);
+    if (!said) {
+      ++rejected_.frames;
+      return;
+    }
+    auto const last = hears(p, *said);
+    if (!last) return;
+    for (auto k = 0; k < 3 && ours_.is_last(); ++k) say(p);  // which nobody repeats from now on
+    if (last == standing::phase::ended) drop(p);
+    else p.waiting = {};
   }
 
   // --- deadlines ------------------------------------------------------------------------------------------------------
@@ -398,43 +382,35 @@ class udp {
     });
   }
 
+  /// Whether the peer may wait for what it was told last, should that have been lost.
+  [[nodiscard]] auto is_unsure_of(peer_state const& p) const -> bool {
+    auto const both_run = ours_.at == standing::phase::running && p.theirs.at == standing::phase::running;
+    return !both_run && !p.theirs.is_last();
+  }
+
   void tick(clock::time_point now) {
-    auto const slept = now - last_tick_ > options_.silence / 2;  // then it is we who heard nothing
-    last_tick_ = now;
+    auto const slept = has_slept(now, options_.silence);
     for (auto& p : peers_) {
       if (slept) p.heard = now;
-      if (!p.left && (!p.open || !p.knows_us)) greet(p);
+      if (p.theirs.at != standing::phase::left && (!p.open || !p.knows_us)) greet(p);
       if (p.open && now - p.heard > options_.silence) {
-        closed(p, p.name + " is gone: it has been silent for " + detail::seconds_text(options_.silence));
+        lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
       }
-      if (leaving_ && !p.left) signal(p, 1);
-      else if (p.open && now - p.spoke > options_.silence / 4) signal(p, 0);
-      if (!p.open && now - begin_ > options_.arrival) {
-        tell_trouble(p, p.name + " has not come within " + detail::seconds_text(options_.arrival) + ": " + p.trouble);
-      }
+      if (p.open && (is_unsure_of(p) || now - p.spoke > options_.silence / 4)) say(p);
+      if (!p.open) await(p, now, options_.arrival, p.trouble);
     }
   }
 
-  identity me_;
   udp_options options_;
-  std::uint64_t run_ = me_.agreed.id();
-  detail::doorkeeper door_;
   detail::polled_context polled_;
   protocol::socket socket_;
   boost::asio::steady_timer timer_;
-  std::deque<peer_state> peers_;
   std::size_t turn_ = 0;
   std::size_t receive_buffer_ = 0;
   double budget_ = 0;  // bytes that may be sent now
   clock::time_point refilled_ = clock::now();
   std::array<std::byte, datagram_bytes + 1> datagram_{};
   detail::block_gatherer arrived_;
-  std::vector<incoming> news_;
-  std::vector<traffic> counts_;
-  rejections rejected_;
-  clock::time_point begin_;
-  clock::time_point last_tick_;
-  bool leaving_ = false;
 };
 
 }  // namespace rubato::transport

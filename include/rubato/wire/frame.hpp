@@ -22,9 +22,11 @@ namespace rubato::wire {
 ///   24 session sender u32, 28 session receiver u32, 32 iteration u64, 40 based-on u64, 48 posted-at ns i64,
 ///   56 scalars 4 x u64 (zero where not carried), 88 first block u32, 92 end block u32, 96 body values u64,
 ///   104 codec u8, 105 three zeros, 108 checksum u32 over all bytes but its own, header first
+/// A frame of the control channel without an element is no message: it says how its sender stands in the run, as based-on
+/// and iteration (transport/standing.hpp).
 inline constexpr std::size_t header_bytes = 112;
 inline constexpr std::uint32_t magic = 0x6f627572;  // "rubo"
-inline constexpr std::uint8_t version = 2;
+inline constexpr std::uint8_t version = 3;
 /// Lossless codecs of bodies that this version knows; 0: the values as they lie in memory.
 inline constexpr std::uint8_t codec_count = 1;
 

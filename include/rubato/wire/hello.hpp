@@ -76,4 +76,19 @@ inline auto is_intact(std::span<std::byte const, hello_bytes> bytes, std::string
          hash_of(text) == detail::get<std::uint64_t>(bytes.data() + 8);
 }
 
+/// A hello and its text, which points into the bytes that it was read from.
+struct whole_hello {
+  hello who;
+  std::string_view text;
+};
+/// Nothing unless these bytes are one hello with its text, as it was sent.
+inline auto decode_whole_hello(std::span<std::byte const> bytes) -> std::optional<whole_hello> {
+  if (bytes.size() < hello_bytes) return std::nullopt;
+  auto const head = bytes.first<hello_bytes>();
+  auto const who = decode_hello(head);
+  auto const text = std::string_view{reinterpret_cast<char const*>(bytes.data()) + hello_bytes, bytes.size() - hello_bytes};
+  if (!who || who->text_bytes != text.size() || !is_intact(head, text)) return std::nullopt;
+  return whole_hello{*who, text};
+}
+
 }  // namespace rubato::wire

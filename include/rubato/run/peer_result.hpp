@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+// What one process knows of a run when that has ended, and how the parts of all processes are joined.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/problem/any_oracle.hpp>
+#include <rubato/run/metrics.hpp>
+#include <rubato/run/result.hpp>
+#include <rubato/transport/concepts.hpp>
+
+namespace rubato {
+
+/// One look at a node: k * look_every after its start, and at its end.
+struct peer_look {
+  std::chrono::nanoseconds at{};
+  shared_buffer model;
+  double residual = 0;  ///< of the tracking law, see local_residual
+  std::uint64_t gradients = 0;
+};
+
+/// What one process knows of a run; `merged` joins those of all.
+struct peer_result {
+  node_id id{};
+  run_result result;            ///< counters of this node; of an edge, the half that this end sees
+  std::vector<peer_look> looks;
+  transport::rejections rejected;
+  std::vector<std::string> lost;  ///< what was said of each peer that went, in order
+};
+
+namespace detail {
+
+inline void add_to(edge_report& sum, edge_report const& part) {
+  sum.packets_sent += part.packets_sent;
+  sum.values_sent += part.values_sent;
+  sum.bytes_sent += part.bytes_sent;
+  sum.lost += part.lost;
+  sum.duplicated += part.duplicated;
+  sum.conflated += part.conflated;
+  sum.delivered += part.delivered;
+  sum.overtaken += part.overtaken;
+  if (part.age.uses > 0) sum.age = part.age;  // the receiver's
+}
+
+}  // namespace detail
+
+/// One result from those of all processes: counters are joined by edge, and the history is measured at the mean of the
+/// models that were looked at together. Throws config_error if a node that computes gradients is missing.
+[[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
+  if (parts.empty()) throw config_error{"there are no results to be merged"};
+  std::sort(parts.begin(), parts.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
+  auto all = run_result{};
+  auto const& first = parts.front().result;
+  all.network = first.network;
+  all.step = first.step;
+  all.raw_step = first.raw_step;
+  all.gain = first.gain;
+  all.stopped = first.stopped;
+  auto looks = std::numeric_limits<std::size_t>::max();
+  std::vector<peer_result const*> computing;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    auto const& p = parts[i];
+    if (to_index(p.id) != i) throw config_error{"the result of node " + std::to_string(i) + " is missing"};
+    for (auto const& e : p.result.edges) {
+      auto const at = std::find_if(all.edges.begin(), all.edges.end(), [&](auto const& known) {
+        return known.from == e.from && known.to == e.to && known.lane == e.lane;
+      });
+      if (at == all.edges.end()) all.edges.push_back(e);
+      else detail::add_to(*at, e);
+    }
+    all.nodes.insert(all.nodes.end(), p.result.nodes.begin(), p.result.nodes.end());
+    all.models.insert(all.models.end(), p.result.models.begin(), p.result.models.end());
+    all.events += p.result.events;
+    all.ended = std::max(all.ended, p.result.ended);
+    if (p.result.models.empty()) continue;
+    computing.push_back(&p);
+    looks = std::min(looks, p.looks.size());
+  }
+  auto const measuring = metrics{oracle};
+  std::vector<shared_buffer> models(computing.size());
+  for (std::size_t k = 0; k < looks; ++k) {
+    measurement sums;
+    for (std::size_t i = 0; i < computing.size(); ++i) {
+      // The last look of each is its end, however many there were before.
+      auto const& l = k + 1 == looks ? computing[i]->looks.back() : computing[i]->looks[k];
+      models[i] = l.model;
+      sums.at = std::max(sums.at, l.at);
+      sums.tracking_residual = std::max(sums.tracking_residual, l.residual);
+    }
+    for (auto const& p : parts) {
+      if (p.looks.empty()) continue;
+      sums.gradients += (k + 1 == looks ? p.looks.back() : p.looks[std::min(k, p.looks.size() - 1)]).gradients;
+    }
+    auto m = measuring.of_models(models, sums.at);
+    m.gradients = sums.gradients;
+    m.tracking_residual = sums.tracking_residual;
+    all.history.push_back(m);
+  }
+  return all;
+}
+
+}  // namespace rubato

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+// What transports between processes have in common, whatever carries their frames: what is known of each peer, what the
+// owner is told of it and, where links keep order and lose nothing, what is sent next.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/transport/concepts.hpp>
+#include <rubato/transport/send_queue.hpp>
+
+namespace rubato::transport::detail {
+
+struct edge {
+  node_id id{};
+  std::string name;       // in sentences
+  bool told = false;      // the owner knows that it has come, or that it has not
+  standing theirs{};      // in the present life
+  std::int64_t clock_began = 0;
+};
+
+/// An `Edge` is an `edge`, and says with is_open() whether frames may be sent on it.
+template<class Edge>
+class edges {
+ public:
+  [[nodiscard]] auto traffic_of() const -> std::vector<traffic> { return counts_; }
+  [[nodiscard]] auto rejected() const -> rejections { return rejected_; }
+
+ protected:
+  explicit edges(identity me) : me_{std::move(me)} {}
+  ~edges() = default;
+
+  /// `place` as in "node 1 at 127.0.0.1:5000"; none where the id says it all.
+  auto add_peer(node_id id, std::string const& place = {}) -> Edge& {
+    auto& p = peers_.emplace_back();
+    p.id = id;
+    p.name = "node " + std::to_string(to_index(id)) + (place.empty() ? "" : " at " + place);
+    return p;
+  }
+  [[nodiscard]] auto find(node_id id) -> Edge* {
+    auto const at = std::find_if(peers_.begin(), peers_.end(), [&](auto const& p) { return p.id == id; });
+    return at == peers_.end() ? nullptr : &*at;
+  }
+  [[nodiscard]] auto seal() const -> wire::seal { return {run_, me_.check}; }
+
+  // --- sending --------------------------------------------------------------------------------------------------------
+
+  /// Where a packet goes to, its body brought to where a wire can read it; nowhere, and counted so, if its edge takes none.
+  [[nodiscard]] auto way_of(packet& p) -> Edge* {
+    auto* const to = find(p.to);
+    RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
+    p.body = p.body.on_host();
+    if (to->is_open() && !to->theirs.is_last() && !ours_.is_last()) return to;
+    ++count_of(counts_, p.to, p.lane).lost;
+    return nullptr;
+  }
+  void count_sent(node_id to, packet const& p, wire::piece const& part) {
+    auto& count = count_of(counts_, to, p.lane);
+    ++count.packets;
+    if (!part.body.empty()) count.values += part.body.size() / bytes_of(p.body.kind());
+    count.bytes += wire::header_bytes + part.body.size();
+  }
+  /// Whether this is a new standing of the node here.
+  [[nodiscard]] auto takes(standing const& s) -> bool {
+    if (ours_.is_last() || !(ours_ < s)) return false;
+    ours_ = s;
+    ours_since_ = clock::now();
+    return true;
+  }
+  /// A peer that hears of an error need not answer: this long after it nobody is waited for.
+  [[nodiscard]] auto needs_no_answer() const -> bool {
+    return ours_.at == standing::phase::ended && clock::now() > ours_since_ + std::chrono::milliseconds{200};
+  }
+
+  // --- what the owner is told -----------------------------------------------------------------------------------------
+
+  void opened(Edge& p, std::int64_t clock_began, session outgoing, session theirs) {
+    p.told = true;
+    p.theirs = {};
+    p.clock_began = clock_began;
+    news_.push_back({incoming::what::opened, p.id, {}, {}, outgoing, theirs, {}});
+  }
+  void gone(Edge const& p, std::string const& why) {
+    if (!p.theirs.is_last()) closed(p.id, p.name + " is gone: " + why, {p.id, cause::how::gone});
+  }
+  /// Once: `why` is a whole sentence.
+  void not_coming(Edge& p, std::string why) {
+    if (!std::exchange(p.told, true)) closed(p.id, std::move(why), {p.id, cause::how::absent});
+  }
+  void await(Edge& p, clock::time_point now, std::chrono::nanoseconds limit, std::string const& trouble) {
+    if (now - begin_ > limit) not_coming(p, p.name + " has not come within " + seconds_text(limit) + ": " + trouble);
+  }
+  /// The last standing of a peer, where this is it: nothing more is to be sent to it.
+  auto hears(Edge& p, standing const& s) -> std::optional<standing::phase> {
+    if (p.theirs.is_last() || !(p.theirs < s)) return std::nullopt;
+    p.theirs = s;
+    if (s.at == standing::phase::ended) {
+      closed(p.id, p.name + " has ended because " + text_of(s.because, p.id), s.because);
+    } else {
+      auto const kind = s.at == standing::phase::left ? incoming::what::left : incoming::what::stands;
+      news_.push_back({kind, p.id, {}, {}, {}, {}, {}, {}, s});
+    }
+    return s.is_last() ? std::optional{s.at} : std::nullopt;
+  }
+  void deliver(Edge const& p, wire::frame_view& f, shared_buffer body) {
+    auto message = std::move(f.head);
+    message.body = std::move(body);
+    message.posted_at = me_.time.from(p.clock_began, message.posted_at);
+    auto const kind = door_.kind_of(message.lane);
+    hand_over(news_, kind, {incoming::what::message, p.id, std::move(message), f.blocks, {}, {}, {}}, counts_);
+  }
+  void take_news(std::vector<incoming>& in) {
+    for (auto& n : news_) in.push_back(std::move(n));
+    news_.clear();
+  }
+
+  /// Whether so much time has passed since the last tick that it is the owner who heard nothing.
+  [[nodiscard]] auto has_slept(clock::time_point now, std::chrono::nanoseconds silence) -> bool {
+    return now - std::exchange(last_tick_, now) > silence / 2;
+  }
+
+  identity me_;
+  std::uint64_t run_ = me_.agreed.id();
+  doorkeeper door_{me_};
+  standing ours_{};
+  clock::time_point ours_since_{};
+  std::deque<Edge> peers_;  // never moved: handlers point at them
+  std::vector<incoming> news_;
+  std::vector<traffic> counts_;
+  rejections rejected_;
+  clock::time_point begin_ = clock::now();
+  clock::time_point last_tick_ = begin_;
+
+ private:
+  void closed(node_id peer, std::string why, cause c) {
+    news_.push_back({incoming::what::closed, peer, {}, {}, {}, {}, std::move(why), c});
+  }
+};
+
+struct queued_edge : edge {
+  enum class word : std::uint8_t { unsaid, begun, said };
+  send_queue queue;
+  bool untold = true;             // it has not heard our present standing
+  word last_word = word::unsaid;  // our last standing
+
+  /// Nothing of a former life is sent in a new one, but how we stand.
+  void renew() {
+    queue.clear();
+    untold = true;
+    last_word = word::unsaid;
+  }
+};
+
+/// For links that lose nothing and keep order. `Self` has write(edge, packet, piece), and calls written(edge) when that
+/// is done; its `Edge`, a queued_edge, says with is_free() whether it is open and nothing is being written.
+template<class Self, class Edge>
+class queued_edges : public edges<Edge> {
+ public:
+  auto send(channel_kind kind, packet p) -> send_status {
+    auto* const to = this->way_of(p);
+    if (to == nullptr) return send_status::closed;
+    auto& count = count_of(this->counts_, p.to, p.lane);
+    auto const status = to->queue.put(kind, std::move(p));
+    if (status == send_status::replaced) ++count.replaced;
+    pump(*to);
+    return status;
+  }
+  [[nodiscard]] auto congested() const -> std::optional<node_id> {
+    for (auto const& p : this->peers_) {
+      if (p.is_open() && p.queue.full()) return p.id;
+    }
+    return std::nullopt;
+  }
+  void announce(standing const& s) {
+    if (!this->takes(s)) return;
+    for (auto& p : this->peers_) {
+      p.untold = true;
+      if (s.at == standing::phase::ended) p.queue.clear();
+      pump(p);
+    }
+  }
+  [[nodiscard]] auto everyone_left() const -> bool {
+    auto const answered = this->needs_no_answer();
+    return std::all_of(this->peers_.begin(), this->peers_.end(), [&](auto const& p) {
+      return !p.is_open() || ((p.theirs.is_last() || answered) && p.last_word == queued_edge::word::said);
+    });
+  }
+
+ protected:
+  using edges<Edge>::edges;
+  ~queued_edges() = default;
+
+  /// Sends what waits, if nothing is being sent: `left` comes after all packets, another standing before them.
+  void pump(Edge& p) {
+    if (!p.is_free() || p.last_word != queued_edge::word::unsaid) return;
+    auto const urgent = p.untold && this->ours_.at != standing::phase::left;
+    if (auto const next = urgent ? std::nullopt : p.queue.take()) {
+      auto const part = wire::uncut(*next, this->me_.blocks);
+      this->count_sent(p.id, *next, part);
+      self().write(p, *next, part);
+    } else if (p.untold) {
+      say(p);
+    }
+  }
+  void written(Edge& p) {
+    if (p.last_word == queued_edge::word::begun) p.last_word = queued_edge::word::said;
+    pump(p);
+  }
+  /// A heartbeat, where nothing has been sent for long.
+  void beat(Edge& p, clock::duration quiet, std::chrono::nanoseconds silence) {
+    if (p.is_free() && p.last_word == queued_edge::word::unsaid && quiet > silence / 4) say(p);
+  }
+
+ private:
+  void say(Edge& p) {
+    p.untold = false;
+    if (this->ours_.is_last()) p.last_word = queued_edge::word::begun;
+    self().write(p, frame_of(this->ours_, this->me_.self, p.id), {});
+  }
+  [[nodiscard]] auto self() -> Self& { return static_cast<Self&>(*this); }
+};
+
+}  // namespace rubato::transport::detail

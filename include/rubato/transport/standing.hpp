@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// How far a node is in its run, which its neighbours are told: every control frame carries it, so that heartbeats say
+// something, all begin together, and who ends early says because of whom.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <rubato/core/packet.hpp>
+#include <rubato/wire/frame.hpp>
+
+namespace rubato::transport {
+
+/// The node because of which a run ends, however far away it is.
+struct cause {
+  enum class how : std::uint8_t {
+    failed,   ///< its problem threw, its ledger left its range, it was told what cannot be
+    gone,     ///< it died, or fell silent
+    absent,   ///< it never came
+    stalled,  ///< others waited longer for it than their patience
+  };
+  node_id who{};
+  how what{};
+  friend auto operator==(cause const&, cause const&) -> bool = default;
+  friend auto operator<=>(cause const&, cause const&) = default;
+};
+
+/// A later standing is greater; what is not greater than the last one known is old news.
+struct standing {
+  enum class phase : std::uint8_t {
+    arriving,  ///< waits until all of the run have come
+    running,   ///< so they have
+    left,      ///< has ended in order; after everything that it sent
+    ended,     ///< has ended by an error, at once
+  };
+  phase at = phase::arriving;
+  std::uint64_t level = 0;  ///< arriving: all nodes that are at most so many edges away have come
+  cause because{};          ///< ended
+  friend auto operator==(standing const&, standing const&) -> bool = default;
+  friend auto operator<=>(standing const&, standing const&) = default;
+
+  /// Whether nothing comes after it.
+  [[nodiscard]] auto is_last() const -> bool { return at >= phase::left; }
+};
+
+namespace detail {
+
+/// Why `teller` has ended: "it has failed", "node 3 is gone".
+inline auto text_of(cause const& c, node_id teller) -> std::string {
+  auto const who = c.who == teller ? std::string{"it"} : "node " + std::to_string(to_index(c.who));
+  switch (c.what) {
+    case cause::how::failed: return who + " has failed";
+    case cause::how::gone: return who + " is gone";
+    case cause::how::absent: return who + " has not come";
+    case cause::how::stalled: return who + " keeps others waiting";
+  }
+  return who;
+}
+
+/// On the wire: the phase as based-on; as iteration the level, or the id of the node at fault with the manner above it.
+inline auto frame_of(standing const& s, node_id from, node_id to) -> packet {
+  packet p;
+  p.from = from;
+  p.to = to;
+  p.lane = channel::control;
+  p.based_on = iteration{static_cast<std::uint64_t>(s.at)};
+  auto const fault = static_cast<std::uint64_t>(to_index(s.because.who)) | static_cast<std::uint64_t>(s.because.what) << 32;
+  p.number = iteration{s.at == standing::phase::ended ? fault : s.level};
+  return p;
+}
+
+/// Messages of the control channel have a body, if an empty one.
+inline auto is_standing(wire::frame_view const& f) -> bool {
+  return f.head.lane == channel::control && f.kind == element::none;
+}
+
+/// Nothing if a frame that is_standing says what no node says.
+inline auto standing_in(wire::frame_view const& f) -> std::optional<standing> {
+  auto const phase = to_count(f.head.based_on);
+  auto const value = to_count(f.head.number);
+  if (phase > static_cast<std::uint64_t>(standing::phase::ended)) return std::nullopt;
+  standing s;
+  s.at = static_cast<standing::phase>(phase);
+  if (s.at == standing::phase::arriving) {
+    s.level = value;
+  } else if (s.at == standing::phase::ended) {
+    if (value >> 32 > static_cast<std::uint64_t>(cause::how::stalled)) return std::nullopt;
+    s.because = {node_id{static_cast<std::uint32_t>(value)}, static_cast<cause::how>(value >> 32)};
+  } else if (value != 0) {
+    return std::nullopt;
+  }
+  return s;
+}
+
+}  // namespace detail
+}  // namespace rubato::transport
