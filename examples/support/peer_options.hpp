@@ -26,6 +26,7 @@ struct peer_choice {
   problem_choice problem;
   std::string transport;
   std::uint64_t id = 0;
+  std::uint64_t life = 0;
   std::string peers;
   std::optional<int> listener;
   std::string report;
@@ -106,6 +107,8 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   auto rows = shared_rows();
   rows.push_back({"--id", "I", "0", "which node of the run this process is",
                   [](peer_choice& c, given g) { c.id = count_in(g, 0, "a whole number from 0 up"); }});
+  rows.push_back({"--life", "K", "0", "how often this node was started before, where the others --go-on: it draws other samples",
+                  [](peer_choice& c, given g) { c.life = count_in(g, 0, "a whole number from 0 up"); }});
   rows.push_back({"--peers", "HOST:PORT,...", "", "addresses of all nodes, by id",
                   [](peer_choice& c, given g) { c.peers = g.text; }});
   rows.push_back({"--listener", "FD", "", "a descriptor that is bound to this node's address already",
