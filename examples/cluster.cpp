@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 // race with one process a node: starts a `peer` for each on this machine, on ports that the system chooses (or has mpirun
-// start them), and joins what they report into race's table and files. No peer outlives it, nor their time by more than half a minute.
-// Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, 130 interrupted.
+// start them), and joins what they report into race's table and files. No peer outlives it, nor their time by more than
+// half a minute. Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, here or at a peer, 130
+// interrupted.
+#include <signal.h>
 #include <unistd.h>
 
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -74,11 +77,15 @@ struct doors {
   std::string addresses;
 };
 
-/// What a peer said before it failed: its last line.
-auto last_line(std::string const& file) -> std::string {
+/// What a peer said before it failed: its last sentence, or the last line where mpirun has said more.
+auto last_words(std::string const& file) -> std::string {
   std::ifstream in{file};
-  std::string line, last;
-  while (std::getline(in, line)) last = line.empty() ? last : line;
+  std::string line, last, sentence;
+  while (std::getline(in, line)) {
+    if (line.starts_with("peer: ")) sentence = line;
+    if (!line.empty()) last = line;
+  }
+  if (!sentence.empty()) return sentence;
   return last.empty() ? "it said nothing" : last;
 }
 
@@ -108,7 +115,26 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
   return n;
 }
 
-/// Until all have ended; throws run_error with the words of the first that failed.
+/// Whether `a` is nearer to the cause than `b`, of two peers that ended other than well: one that a signal ended, or that
+/// was asked for what cannot be, is what the others then complain of.
+auto explains_more(examples::child_ending const& a, examples::child_ending const& b) -> bool {
+  auto const rank = [](auto const& end) { return end.signal != 0 ? 2 : end.status == 2 ? 1 : 0; };
+  return rank(a) > rank(b);
+}
+
+/// Throws what ended the run: run_error, or config_error where a peer refused what it was given. Of those that have ended
+/// by now the one is named that explains most.
+[[noreturn]] void report_failure(examples::children& peers, examples::child_ending first, choice const& c, workplace const& place) {
+  while (auto const other = peers.next_end({})) {
+    if (explains_more(*other, first)) first = *other;
+  }
+  auto const who = c.transport == "mpi" ? "mpirun" : "the process of node " + std::to_string(first.which);
+  auto const sentence = who + " " + examples::words_of(first) + ": " + last_words(place.output(first.which));
+  if (first.signal == 0 && first.status == 2) throw rubato::config_error{sentence};
+  throw rubato::run_error{sentence};
+}
+
+/// Until all have ended; throws what report_failure throws, or run_error if they do not end.
 void await_all(examples::children& peers, choice const& c, workplace const& place, std::size_t n) {
   auto const latest = std::chrono::steady_clock::now() + c.race.until + c.arrival + std::chrono::seconds{30};
   for (std::size_t ended = 0; ended < n;) {
@@ -116,13 +142,12 @@ void await_all(examples::children& peers, choice const& c, workplace const& plac
     auto const end = peers.next_end(std::chrono::steady_clock::now() + std::chrono::milliseconds{50});
     if (std::chrono::steady_clock::now() > latest) {
       throw rubato::run_error{"of " + std::to_string(n) + " peers only " + std::to_string(ended) +
-                              " ended in time; the others were killed"};
+                              " ended in time; the others were ended by signal " + std::to_string(SIGKILL) + " (" +
+                              strsignal(SIGKILL) + ")"};
     }
     if (!end) continue;
     ++ended;
-    if (end->status == 0) continue;
-    throw rubato::run_error{"the process of node " + std::to_string(end->which) + " ended with status " +
-                            std::to_string(end->status) + ": " + last_line(place.output(end->which))};
+    if (end->status != 0 || end->signal != 0) report_failure(peers, *end, c, place);
   }
 }
 
@@ -134,9 +159,16 @@ auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any
   if (examples::interrupted()) return {};
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) parts.push_back(examples::read_peer_report(place.report(i)));
-  auto result = rubato::merged(std::move(parts), oracle);
+  auto result = examples::joined(std::move(parts), oracle);
   result.algorithm = algorithm;
   return result;
+}
+
+/// What to say of all runs; `away` are their distances from the optimum, where that is known.
+auto table(choice const& c, std::vector<rubato::run_result> const& results, std::vector<double> const& away) -> std::string {
+  if (!c.problem.quadratic) return rubato::report::summary_table(results, c.race.target_loss);
+  return rubato::report::distance_table(results, away) +
+         "No value of any node's model is farther from the optimum than is said there.\n";
 }
 
 auto cluster(choice c) -> int {
@@ -144,39 +176,30 @@ auto cluster(choice c) -> int {
   c.race = plan.options;
   rubato::report::ensure_writable_folder(c.race.out);
   examples::catch_interrupt();
-  std::optional<rubato::problem::quadratic> known;
-  rubato::problem::any_oracle oracle;
-  if (c.problem.quadratic) {
-    known = examples::quadratic_of(*c.problem.quadratic, c.race);
-    oracle = {examples::race_backend{}, *known};
-  } else {
-    oracle = {examples::race_backend{}, examples::race_problem_of(examples::race_data(c.race.data), c.race)};
-  }
+  auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c, c.race)};
   if (!c.race.quiet) {
     std::printf("One process a node over %s on this machine: %s, %s, %zu nodes, %s each, in real time.\n\n",
-                c.transport.c_str(), c.problem_text.c_str(), plan.network.name().c_str(), *c.race.nodes, examples::detail::duration_text(c.race.until).c_str());
+                c.transport.c_str(), c.race.problem_text.c_str(), plan.network.name().c_str(), *c.race.nodes, examples::detail::duration_text(c.race.until).c_str());
     std::fflush(stdout);
   }
   std::vector<rubato::run_result> results;
-  auto worst = 0.0;
+  std::vector<double> away;
   for (auto const& algorithm : c.race.algorithms) {
     results.push_back(run_one(c, algorithm, oracle));
     if (examples::interrupted()) return 130;
     examples::find_target(results.back(), c.race.target_loss);
-    if (!known) continue;
-    auto const away = examples::distance(results.back(), known->optimum());
-    std::printf("%s: no value of any node's model is farther than %.3g from the optimum\n", algorithm.c_str(), away);
-    worst = std::fmax(worst, away);
+    if (!c.problem.quadratic) continue;
+    away.push_back(examples::distance(results.back(), examples::quadratic_of(*c.problem.quadratic, c.race).optimum()));
   }
-  std::fputs((rubato::report::summary_table(results, c.race.target_loss) + "\n").c_str(), stdout);
+  std::fputs((table(c, results, away) + "\n").c_str(), stdout);
   std::fputs(examples::write_results(plan, results).c_str(), stdout);
-  examples::require_near(worst, c);
+  for (auto const each : away) examples::require_near(each, c);
   return 0;
 }
 
 /// All but what is this program's own goes to the peers as it came.
 auto passed_on(int argc, char const* const* argv) -> std::vector<std::string> {
-  static constexpr char const* own[] = {"--algorithms", "--out", "--driver", "--peer", "--within", "--target-loss"};
+  static constexpr char const* own[] = {"--algorithms", "--out", "--peer", "--within", "--target-loss"};
   std::vector<std::string> rest;
   for (auto i = 1; i < argc; ++i) {
     auto const text = std::string{argv[i]};
@@ -200,11 +223,13 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
   app.set_help_flag("--help,-h", "print this and end");
   for (auto const& row : examples::shared_rows()) examples::detail::add_peer_row(app, row, c);
   for (auto const& row : examples::option_rows()) {
-    if (std::string{row.name} != "--driver") examples::detail::add_row(app, row, c.race);
+    if ((row.heeded & examples::by_cluster) != 0) examples::detail::add_row(app, row, c.race);
   }
   app.add_option("--peer", c.program, "the program that runs one node (default: peer beside this one)");
   app.add_flag("--quiet", c.race.quiet, "no header");
   if (!examples::detail::parsed(app, argc, argv)) return std::nullopt;
+  examples::refuse_idle(c);
+  if (c.problem.quadratic) c.race.target_loss = -std::numeric_limits<double>::infinity();  // the default is softmax's
   if (access(c.program.c_str(), X_OK) != 0) throw rubato::config_error{"--peer names no program: " + c.program};
   return c;
 }

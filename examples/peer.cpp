@@ -77,6 +77,7 @@ auto live(examples::peer_choice const& c) -> int {
   auto const plan = examples::planned(c.race);
   examples::catch_interrupt();
   auto a = examples::assembled(plan, c);
+  if (c.life > 0 && c.id < a.nodes.size()) a.nodes[c.id] = a.again.make(c.id, {}, c.life);
   auto log = rubato::recording{};
   if (auto const& o = plan.options; !o.record.empty()) {
     log = rubato::record(a, rubato::to_node(static_cast<std::size_t>(c.id)), {o.record, o.algorithms.front(), examples::setup_of(c)});

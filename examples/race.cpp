@@ -49,7 +49,9 @@ auto complain(std::exception const& e, int status) -> int {
 auto main(int argc, char** argv) -> int {
   try {
     auto const options = examples::read_command_line(argc, argv);
-    return options ? race(*options) : 0;
+    if (!options) return 0;
+    examples::refuse_unheeded(*options);
+    return race(*options);
   } catch (rubato::config_error const& e) {
     return complain(e, 2);
   } catch (std::exception const& e) {

@@ -30,14 +30,21 @@ struct child_start {
   std::string output;                ///< a file for what it prints, on either stream
 };
 
+struct child_ending {
+  std::size_t which = 0;
+  int status = 0;  ///< if no signal ended it
+  int signal = 0;  ///< that ended it; 0: none
+};
+
+/// In words, after "the process": how it ended.
+[[nodiscard]] inline auto words_of(child_ending const& end) -> std::string {
+  if (end.signal == 0) return "ended with status " + std::to_string(end.status);
+  return "was ended by signal " + std::to_string(end.signal) + " (" + strsignal(end.signal) + ")";
+}
+
 /// Kills and reaps what is left of them when it goes.
 class children {
  public:
-  struct ending {
-    std::size_t which = 0;
-    int status = 0;  ///< exit status, or 128 + the signal that ended it
-  };
-
   children() = default;
   children(children const&) = delete;
   auto operator=(children const&) -> children& = delete;
@@ -56,13 +63,14 @@ class children {
   }
 
   /// The next child that has ended, if one does before `until`.
-  [[nodiscard]] auto next_end(std::chrono::steady_clock::time_point until) -> std::optional<ending> {
+  [[nodiscard]] auto next_end(std::chrono::steady_clock::time_point until) -> std::optional<child_ending> {
     do {
       for (std::size_t i = 0; i < running_.size(); ++i) {
         auto status = 0;
         if (running_[i] <= 0 || waitpid(running_[i], &status, WNOHANG) != running_[i]) continue;
         running_[i] = 0;
-        return ending{i, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)};
+        if (WIFSIGNALED(status)) return child_ending{i, 0, WTERMSIG(status)};
+        return child_ending{i, WEXITSTATUS(status)};
       }
       std::this_thread::sleep_for(std::chrono::milliseconds{5});
     } while (std::chrono::steady_clock::now() < until);

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -22,10 +23,10 @@ struct problem_choice {
 
 struct peer_choice {
   race_options race = default_options();
-  std::string problem_text;
   problem_choice problem;
   std::string transport;
   std::uint64_t id = 0;
+  std::uint64_t life = 0;
   std::string peers;
   std::optional<int> listener;
   std::string report;
@@ -35,6 +36,7 @@ struct peer_choice {
   double within = 0;
   bool goes_on = false;
   bool insecure = false;
+  std::vector<std::string> given;  ///< names of options that are not race's, as they came
 };
 
 /// An option that is not race's.
@@ -49,7 +51,7 @@ struct peer_row {
 namespace detail {
 
 inline void set_problem(peer_choice& c, given g) {
-  c.problem_text = g.text;
+  c.race.problem_text = g.text;
   c.problem = {};
   if (g.text == "softmax") return;
   constexpr auto right = std::string_view{"softmax, or quadratic:DIMENSION (as quadratic:100)"};
@@ -74,6 +76,7 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   auto const set = [&choice, row](std::vector<std::string> const& texts) {
     if (texts.size() != 1) throw config_error{std::string{row.name} + " is given several times; give it once"};
     row.set(choice, {row.name, texts.front()});
+    choice.given.emplace_back(row.name);
     return true;
   };
   auto const help = row.initial.empty() ? std::string{row.help} : row.help + (" (default: " + row.initial) + ")";
@@ -104,6 +107,8 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   auto rows = shared_rows();
   rows.push_back({"--id", "I", "0", "which node of the run this process is",
                   [](peer_choice& c, given g) { c.id = count_in(g, 0, "a whole number from 0 up"); }});
+  rows.push_back({"--life", "K", "0", "how often this node was started before, where the others --go-on: it draws other samples",
+                  [](peer_choice& c, given g) { c.life = count_in(g, 0, "a whole number from 0 up"); }});
   rows.push_back({"--peers", "HOST:PORT,...", "", "addresses of all nodes, by id",
                   [](peer_choice& c, given g) { c.peers = g.text; }});
   rows.push_back({"--listener", "FD", "", "a descriptor that is bound to this node's address already",
@@ -113,18 +118,41 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   return rows;
 }
 
+/// Throws config_error for an option that was given and that the others make idle.
+inline void refuse_idle(peer_choice const& c) {
+  auto const refuse_if = [&](bool idle, std::string const& name, std::string const& why) {
+    if (idle && std::find(c.given.begin(), c.given.end(), name) != c.given.end()) {
+      throw config_error{name + " means nothing " + why};
+    }
+  };
+  refuse_if(c.transport != "udp", "--drop", "over " + c.transport + ", which loses no message: it is for --transport udp");
+  refuse_if(!c.problem.quadratic, "--within",
+            "to --problem softmax, whose optimum is not known: it is for --problem quadratic:DIMENSION");
+  for (auto const* const name : {"--id", "--peers", "--listener", "--insecure"}) {
+    refuse_if(c.transport == "mpi", name, "under MPI, where the rank of a process is its id and mpirun knows where all are");
+  }
+  for (auto const& row : option_rows()) {
+    if (!c.problem.quadratic || !row.of_data || !was_given(c.race, row.name)) continue;
+    throw config_error{std::string{row.name} + " means nothing to --problem " + c.race.problem_text + ", which has no samples"};
+  }
+}
+
 /// Nothing after --help. Throws config_error with one sentence.
 [[nodiscard]] inline auto read_peer_line(int argc, char const* const* argv) -> std::optional<peer_choice> {
   peer_choice choice;
   CLI::App app{"Runs one node of a decentralised run; start one such process for each node.", "peer"};
   app.set_help_flag("--help,-h", "print this and end");
   for (auto const& row : peer_rows()) detail::add_peer_row(app, row, choice);
-  for (auto const& row : option_rows()) detail::add_row(app, row, choice.race);
+  for (auto const& row : option_rows()) {
+    if ((row.heeded & by_peer) != 0) detail::add_row(app, row, choice.race);
+  }
   app.add_flag("--go-on", choice.goes_on, "go on without peers that are lost, instead of ending with a sentence");
-  app.add_flag("--insecure", choice.insecure, "allow addresses beyond this machine, unencrypted");
+  auto const* const open = app.add_flag("--insecure", choice.insecure, "allow addresses beyond this machine, unencrypted");
   app.add_flag("--quiet", choice.race.quiet, "print nothing when all goes well");
   choice.race.algorithms = {"r_fast"};
   if (!detail::parsed(app, argc, argv)) return std::nullopt;
+  if (open->count() > 0) choice.given.emplace_back("--insecure");
+  refuse_idle(choice);
   if (choice.race.algorithms.size() != 1) throw config_error{"a peer runs one algorithm; give --algorithms one name"};
   return choice;
 }

@@ -4,9 +4,7 @@
 
 #include <cmath>
 #include <cstddef>
-#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <rubato/problem/quadratic.hpp>
@@ -18,16 +16,14 @@
 
 namespace rubato::examples {
 
-struct quadratic_entry {
-  std::string_view name;
-  entrant (*assemble)(topology::pair const&, problem::quadratic const&, race_step const&);
-};
-
-/// Those that peer and cluster run on quadratics; in peer_quadratics.cpp.
-[[nodiscard]] auto quadratic_catalogue() -> std::span<quadratic_entry const>;
-
 [[nodiscard]] inline auto quadratic_of(std::size_t dimension, race_options const& o) -> problem::quadratic {
   return problem::quadratic::random(*o.nodes, dimension, o.seed);
+}
+
+/// The problem that was chosen; reads data if it has any. Throws config_error.
+[[nodiscard]] inline auto objective_of(peer_choice const& c, race_options const& o) -> race_objective {
+  if (c.problem.quadratic) return quadratic_of(*c.problem.quadratic, o);
+  return race_problem_of(race_data(o.data), o);
 }
 
 /// Over udp a block must fit a datagram: 256 floats do.
@@ -53,18 +49,7 @@ struct quadratic_entry {
   auto const& name = plan.options.algorithms.front();
   auto step = plan.steps.front();
   step.block_values = block_values_of(c);
-  if (!c.problem.quadratic) {
-    auto const problem = race_problem_of(race_data(plan.options.data), plan.options);
-    return algorithm_named(name).assemble(plan.network, problem, step).nodes;
-  }
-  std::string names;
-  for (auto const& entry : quadratic_catalogue()) {
-    if (entry.name == name) {
-      return entry.assemble(plan.network, quadratic_of(*c.problem.quadratic, plan.options), step).nodes;
-    }
-    names += (names.empty() ? "" : ", ") + std::string{entry.name};
-  }
-  throw config_error{"on a quadratic, --algorithms takes one of " + names + ", not " + name};
+  return algorithm_named(name).assemble(plan.network, objective_of(c, plan.options), step).nodes;
 }
 
 /// The largest distance of any of a result's models from the optimum, in max norm.
@@ -87,7 +72,7 @@ inline void require_near(double worst, peer_choice const& c) {
 
 /// What the processes of a run must have in common beside what their nodes do.
 inline void add_options(wire::agreement& agreed, peer_choice const& c) {
-  agreed.add("algorithm", c.race.algorithms.front()).add("problem", c.problem_text);
+  agreed.add("algorithm", c.race.algorithms.front()).add("problem", c.race.problem_text);
   if (c.problem.quadratic) return;
   agreed.add("split", c.race.split == data_split::iid ? "iid" : "by-label").add("batch", c.race.batch);
   agreed.add("l2", report::shortest(c.race.l2));

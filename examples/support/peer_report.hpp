@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <rubato/report/atomic_file.hpp>
@@ -23,7 +24,8 @@ inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {
           {"packets", e.packets_sent},      {"values", e.values_sent},     {"bytes", e.bytes_sent},
           {"lost", e.lost},                 {"duplicated", e.duplicated},  {"conflated", e.conflated},
           {"delivered", e.delivered},       {"overtaken", e.overtaken},    {"age_uses", e.age.uses},
-          {"age_total", e.age.total.count()}, {"age_largest", e.age.largest.count()}};
+          {"age_total", e.age.total.count()}, {"age_largest", e.age.largest.count()},
+          {"weights", {e.weights.uses, e.weights.total, e.weights.capped, e.weights.delay_total, e.weights.delay_largest}}};
 }
 inline auto edge_in(nlohmann::json const& j) -> edge_report {
   edge_report e{to_node(j.at("from").get<std::size_t>()), to_node(j.at("to").get<std::size_t>()),
@@ -38,6 +40,8 @@ inline auto edge_in(nlohmann::json const& j) -> edge_report {
   e.overtaken = j.at("overtaken");
   e.age = {j.at("age_uses"), std::chrono::nanoseconds{j.at("age_total").get<std::int64_t>()},
            std::chrono::nanoseconds{j.at("age_largest").get<std::int64_t>()}};
+  auto const& w = j.at("weights");
+  e.weights = {w.at(0), w.at(1), w.at(2), w.at(3), w.at(4)};
   return e;
 }
 
@@ -120,6 +124,23 @@ inline void write_peer_report(std::string const& path, peer_result const& r) {
     throw run_error{path + " is not the report of a peer: " + e.what()};
   }
   return r;
+}
+
+/// rubato::merged with the weights that servers counted, which it leaves to whoever reports them.
+[[nodiscard]] inline auto joined(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
+  std::vector<edge_report> weighed;
+  for (auto const& part : parts) {
+    for (auto const& e : part.result.edges) {
+      if (e.weights.uses > 0) weighed.push_back(e);
+    }
+  }
+  auto all = merged(std::move(parts), oracle);
+  for (auto& e : all.edges) {
+    for (auto const& w : weighed) {
+      if (w.from == e.from && w.to == e.to && w.lane == e.lane) e.weights = w.weights;
+    }
+  }
+  return all;
 }
 
 }  // namespace rubato::examples

@@ -10,8 +10,8 @@ namespace rubato::examples {
 
 namespace detail {
 
-template<class Node, class Problem = race_problem>
-auto assemble_as(topology::pair const& network, Problem const& problem, race_step const& s) -> entrant {
+template<class Node>
+auto assemble_as(topology::pair const& network, race_objective const& problem, race_step const& s) -> entrant {
   typename Node::options o;
   o.step = s.step;
   o.seed = s.seed;
@@ -22,14 +22,14 @@ auto assemble_as(topology::pair const& network, Problem const& problem, race_ste
 
 /// Weighed by nodes, for the race's nodes hold different labels.
 template<class Node>
-auto assemble_non_blocking(topology::pair const& network, race_problem const& problem, race_step const& s) -> entrant {
+auto assemble_non_blocking(topology::pair const& network, race_objective const& problem, race_step const& s) -> entrant {
   constexpr auto parts = non_blocking_minibatches;
   typename Node::options o;
   o.step = s.step;
   o.seed = s.seed;
   o.block_values = s.block_values;
   o.contribution = {parts, contribution::weigh::nodes};
-  return {rubato::assemble<Node>(network, problem.with_batch(problem.options().batch / parts), o), parts};
+  return {rubato::assemble<Node>(network, problem.in_minibatches(parts), o), parts};
 }
 
 }  // namespace detail

@@ -4,9 +4,12 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 
 #include <rubato/backend/eigen.hpp>
 #include <rubato/problem.hpp>
@@ -19,6 +22,39 @@ namespace rubato::examples {
 
 using race_backend = backend::eigen<float>;
 using race_problem = problem::softmax_regression<float>;
+
+/// What nodes learn: softmax regression, or quadratics whose optimum is known; one type, so that algorithms are compiled
+/// once for both. **Models:** gradient_oracle, has_loss, has_accuracy (not a number for quadratics).
+class race_objective {
+ public:
+  race_objective(race_problem p) : which_{std::move(p)} {}
+  race_objective(problem::quadratic p) : which_{std::move(p)} {}
+
+  [[nodiscard]] auto dimension() const -> std::size_t {
+    return std::visit([](auto const& p) { return p.dimension(); }, which_);
+  }
+  [[nodiscard]] auto nodes() const -> std::size_t {
+    return std::visit([](auto const& p) { return p.nodes(); }, which_);
+  }
+  auto gradient(race_backend& b, std::span<float const> x, sample_key key, std::span<float> g) const -> double {
+    return std::visit([&](auto const& p) { return p.gradient(b, x, key, g); }, which_);
+  }
+  [[nodiscard]] auto loss(race_backend& b, std::span<float const> x) const -> double {
+    return std::visit([&](auto const& p) { return p.loss(b, x); }, which_);
+  }
+  [[nodiscard]] auto accuracy(race_backend& b, std::span<float const> x) const -> double {
+    auto const* const trained = std::get_if<race_problem>(&which_);
+    return trained == nullptr ? std::numeric_limits<double>::quiet_NaN() : trained->accuracy(b, x);
+  }
+  /// The same, each of whose gradients is over that part of the samples; a quadratic has none and stays as it is.
+  [[nodiscard]] auto in_minibatches(std::size_t parts) const -> race_objective {
+    auto const* const trained = std::get_if<race_problem>(&which_);
+    return trained == nullptr ? *this : race_objective{trained->with_batch(trained->options().batch / parts)};
+  }
+
+ private:
+  std::variant<race_problem, problem::quadratic> which_;
+};
 
 /// What all algorithms of a race are told.
 struct race_step {
@@ -37,7 +73,7 @@ struct entrant {
 
 struct algorithm_entry {
   std::string_view name;
-  entrant (*assemble)(topology::pair const&, race_problem const&, race_step const&);
+  entrant (*assemble)(topology::pair const&, race_objective const&, race_step const&);
   std::size_t minibatches = 1;  ///< must divide the batch
   std::size_t servers = 0;      ///< nodes beside those that compute
 };

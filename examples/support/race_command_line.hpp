@@ -32,6 +32,16 @@ inline void add_row(CLI::App& app, option_row const& row, race_options& options)
   option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
 }
 
+/// The sentence for an option that this program has not; of one that others have it names those.
+[[noreturn]] inline void refuse_unknown(std::string const& text, std::string const& program) {
+  auto const name = text.substr(0, text.find('='));
+  std::string why;
+  for (auto const& row : option_rows()) {
+    if (row.name == name) why = "only " + heeders_of(row) + " can do something with it; ";
+  }
+  throw config_error{"unknown option '" + text + "': " + why + program + " --help lists those there are"};
+}
+
 /// Parses, and says in one sentence what is wrong; false after --help.
 inline auto parsed(CLI::App& app, int argc, char const* const* argv) -> bool {
   try {
@@ -41,8 +51,7 @@ inline auto parsed(CLI::App& app, int argc, char const* const* argv) -> bool {
     return false;
   } catch (CLI::ExtrasError const& e) {
     auto const rest = app.remaining();
-    throw config_error{"unknown option '" + (rest.empty() ? std::string{e.what()} : rest.front()) + "': " +
-                       app.get_name() + " --help lists those there are"};
+    refuse_unknown(rest.empty() ? std::string{e.what()} : rest.front(), app.get_name());
   } catch (CLI::ParseError const& e) {
     throw config_error{std::string{e.what()} + "; " + app.get_name() + " --help says what each option takes"};
   }
@@ -61,6 +70,22 @@ inline auto parsed(CLI::App& app, int argc, char const* const* argv) -> bool {
   app.add_flag("--quiet", options.quiet, "no progress bar and no header");
   if (!detail::parsed(app, argc, argv)) return std::nullopt;
   return options;
+}
+
+/// Throws config_error for options that race's driver cannot heed, where `options` came from a command line.
+inline void refuse_unheeded(race_options const& options) {
+  auto const driver = std::string{name_of(options.driver)};
+  auto const mine = options.driver == race_driver::sim ? by_sim : by_threads;
+  for (auto const& row : option_rows()) {
+    if ((row.heeded & mine) == 0 && was_given(options, row.name)) {
+      throw config_error{std::string{row.name} + " means nothing to --driver " + driver + ": only " + heeders_of(row) +
+                         " can do something with it"};
+    }
+  }
+  if (options.driver == race_driver::sim && options.compute.mean().count() == 0) {
+    throw config_error{"--compute must be a model with a time above 0 for --driver sim, whose clock nothing else moves, "
+                       "not '" + options.compute_text + "'"};
+  }
 }
 
 }  // namespace rubato::examples

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct race_options {
   race_driver driver{};
   std::optional<std::size_t> nodes;  ///< nothing: 8, or as many as the file of the topology has
   std::string topology;
+  std::string problem_text = "softmax";  ///< or what peer and cluster take in its place
   data_split split{};
   std::string data;
   std::size_t batch = 0;
@@ -58,6 +60,10 @@ struct race_options {
 
 enum class repeatable : std::uint8_t { no, yes };
 
+/// Which programs heed an option; race under either driver, by the name of the driver.
+enum heeder : unsigned { by_sim = 1, by_threads = 2, by_cluster = 4, by_peer = 8 };
+inline constexpr unsigned by_race = by_sim | by_threads, by_all = by_race | by_cluster | by_peer;
+
 /// One option: its name, what stands for its value in --help, its default as text (none: empty), and what it does.
 struct option_row {
   char const* name;
@@ -66,7 +72,16 @@ struct option_row {
   std::string help;
   void (*set)(race_options&, given);
   repeatable repeats = repeatable::no;
+  unsigned heeded = by_all;
+  bool of_data = false;  ///< says something of samples, which quadratics do not have
 };
+
+/// In words; requires a row that some program heeds.
+[[nodiscard]] inline auto heeders_of(option_row const& row) -> std::string {
+  std::string text = (row.heeded & by_race) == by_race ? "race" : (row.heeded & by_sim) != 0 ? "race --driver sim" : "";
+  if ((row.heeded & by_cluster) != 0) text += text.empty() ? "cluster" : " and cluster";
+  return text;
+}
 
 namespace detail {
 
@@ -132,19 +147,20 @@ inline void set_folder(std::string& folder, given g) {
        "ringmaster_asgd, byte_grad, low_precision_d_psgd, async_model_average, ad_psgd, osgp, and, with the batch cut into 4 "
        "mini-batches, non_blocking_allreduce, non_blocking_d_psgd",
        detail::set_algorithms},
-      {"--driver", "sim|threads", "sim", "simulator in virtual time, or one thread a node in real time", detail::set_driver},
+      {"--driver", "sim|threads", "sim", "simulator in virtual time, or one thread a node in real time", detail::set_driver, repeatable::no, by_race},
       {"--nodes", "N", "", "nodes that compute gradients (default: 8, or as many as the topology's file has)",
        [](o& x, given g) { x.nodes = count_in(g, 1, "a whole number from 1 up"); }},
       {"--topology", "NAME", "binary-tree",
        "line, ring, directed-ring, star, complete, binary-tree, exponential, random-regular:DEGREE[:SEED] or file:PATH",
        [](o& x, given g) { x.topology = g.text; }},
       {"--split", "iid|by-label", "by-label", "which samples a node holds: random ones, or those of few labels",
-       detail::set_split},
+       detail::set_split, repeatable::no, by_all, true},
       {"--data", "DIR", "/usr/share/datasets/fashion-mnist", "folder with the four IDX files, plain or gzipped",
-       [](o& x, given g) { detail::set_folder(x.data, g); }},
-      {"--batch", "B", "32", "samples of one gradient", [](o& x, given g) { x.batch = count_in(g, 1, positive); }},
+       [](o& x, given g) { detail::set_folder(x.data, g); }, repeatable::no, by_all, true},
+      {"--batch", "B", "32", "samples of one gradient", [](o& x, given g) { x.batch = count_in(g, 1, positive); }, repeatable::no,
+       by_all, true},
       {"--l2", "L", "0", "factor of the regularisation 1/2 |W|^2",
-       [](o& x, given g) { x.l2 = number_in(g, 0, "a number of 0 or more"); }},
+       [](o& x, given g) { x.l2 = number_in(g, 0, "a number of 0 or more"); }, repeatable::no, by_all, true},
       {"--step", "S", "", "step of every algorithm (default: each algorithm's best of bench/sweep_steps.md)",
        [](o& x, given g) { x.step = step_in(g); }},
       {"--step-of", "ALG=S", "", "step of one algorithm; may be given several times", detail::set_step_of,
@@ -160,16 +176,17 @@ inline void set_folder(std::string& folder, given g) {
        "a node whose gradients take FACTOR times as long, or none; may be given several times (default: the last node, 4 "
        "times; with 8 nodes this is 7:4)",
        detail::set_slow, repeatable::yes},
-      {"--latency", "T", "1ms", "of every link (ns, us, ms, s)", [](o& x, given g) { x.latency = duration_in(g); }},
+      {"--latency", "T", "1ms", "of every link (ns, us, ms, s)", [](o& x, given g) { x.latency = duration_in(g); }, repeatable::no,
+       by_race},
       {"--bandwidth", "R", "1Gbit", "of every link, in bit, kbit, Mbit or Gbit a second, or unlimited",
-       [](o& x, given g) { x.bandwidth_text = g.text, x.bits_per_second = rate_in(g); }},
+       [](o& x, given g) { x.bandwidth_text = g.text, x.bits_per_second = rate_in(g); }, repeatable::no, by_race},
       {"--loss", "P", "0.1", "probability that a packet is lost, 0 up to but not 1; where nothing may be lost it is sent again",
-       detail::set_loss},
+       detail::set_loss, repeatable::no, by_race},
       {"--until", "T", "60s", "each algorithm runs so long on the driver's clock (ns, us, ms, s, min)", detail::set_until},
       {"--measure-every", "T", "0", "time between two looks at loss and accuracy; 0: a 240th of --until, at least 100ms; each look costs the time of some thousand gradients",
        [](o& x, given g) { x.measure_every = duration_in(g); }},
       {"--target-loss", "L", report::shortest(default_target_loss), "training loss that the times are taken to",
-       [](o& x, given g) { x.target_loss = number_in(g, -1e300, "a number"); }},
+       [](o& x, given g) { x.target_loss = number_in(g, -1e300, "a number"); }, repeatable::no, by_race | by_cluster, true},
       {"--seed", "S", "1", "of the split, the mini-batches and the scenario",
        [](o& x, given g) { x.seed = count_in(g, 0, "a whole number from 0 up"); }},
       {"--threads", "K", "2", "threads that compute the simulator's gradients; results do not depend on it",
@@ -177,13 +194,22 @@ inline void set_folder(std::string& folder, given g) {
          auto const right = std::string_view{"a whole number from 1 to 256"};
          if (count_in(g, 1, right) > 256) refuse(g, right);
          x.threads = static_cast<unsigned>(count_in(g, 1, right));
-       }},
+       },
+       repeatable::no, by_sim},
       {"--out", "DIR", ".", "folder for race.csv, race.json and race.svg; made where it is missing",
-       [](o& x, given g) { detail::set_folder(x.out, g); }},
+       [](o& x, given g) { detail::set_folder(x.out, g); }, repeatable::no, by_race | by_cluster},
       {"--record", "DIR", "",
        "folder for recordings of all that every node consumes (ALGORITHM.node-K.log), at most 1 GiB each; replay repeats them",
        [](o& x, given g) { detail::set_folder(x.record, g); }},
   };
+}
+
+/// Whether the command line named it.
+[[nodiscard]] inline auto was_given(race_options const& options, std::string_view name) -> bool {
+  for (std::size_t i = 0; i < options.arguments.size(); i += 2) {
+    if (options.arguments[i] == name) return true;
+  }
+  return false;
 }
 
 /// All defaults.

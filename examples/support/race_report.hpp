@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What race says and writes: a paragraph before, a table after, and three files that appear whole or not at all.
+// What race says and writes: a paragraph before, a table after, and files that appear whole or not at all.
 #pragma once
 
 #include <array>
@@ -63,49 +63,44 @@ inline auto steps_text(race_plan const& plan) -> std::string {
          report::shortest(o.target_loss) + ". Steps: " + detail::steps_text(plan) + ".\n";
 }
 
-/// The options as the run took them, units in the names; the steps by algorithm.
+/// The options that the run heeded, units in the names; the steps by algorithm.
 [[nodiscard]] inline auto json_of(race_plan const& plan) -> nlohmann::ordered_json {
   auto const& o = plan.options;
   auto steps = nlohmann::ordered_json::object();
   for (std::size_t i = 0; i < plan.steps.size(); ++i) steps[o.algorithms[i]] = plan.steps[i].step;
   auto slow = nlohmann::ordered_json::array();
   for (auto const& [node, factor] : *o.slow) slow.push_back({{"node", node}, {"factor", factor}});
-  return {{"algorithms", o.algorithms},
-          {"driver", name_of(o.driver)},
-          {"nodes", *o.nodes},
-          {"topology", o.topology},
-          {"split", o.split == data_split::iid ? "iid" : "by-label"},
-          {"data", o.data},
-          {"batch", o.batch},
-          {"l2", o.l2},
-          {"steps", std::move(steps)},
-          {"m", o.m},
-          {"compute", o.compute_text},
-          {"slow", std::move(slow)},
-          {"latency_s", report::seconds_of(o.latency)},
-          {"bandwidth", o.bandwidth_text},
-          {"loss", o.loss},
-          {"until_s", report::seconds_of(o.until)},
-          {"measure_every_s", report::seconds_of(o.measure_every)},
-          {"target_loss", o.target_loss},
-          {"seed", o.seed},
-          {"threads", o.threads}};
+  nlohmann::ordered_json json{{"algorithms", o.algorithms}, {"driver", name_of(o.driver)}, {"nodes", *o.nodes},
+                              {"topology", o.topology},     {"problem", o.problem_text}};
+  if (o.problem_text == "softmax") {
+    json.update({{"split", o.split == data_split::iid ? "iid" : "by-label"}, {"data", o.data}, {"batch", o.batch}, {"l2", o.l2},
+                 {"target_loss", o.target_loss}});
+  }
+  json.update({{"steps", std::move(steps)}, {"m", o.m}, {"compute", o.compute_text}, {"slow", std::move(slow)}});
+  if (o.driver != race_driver::processes) {
+    json.update({{"latency_s", report::seconds_of(o.latency)}, {"bandwidth", o.bandwidth_text}, {"loss", o.loss}});
+  }
+  json.update({{"until_s", report::seconds_of(o.until)}, {"measure_every_s", report::seconds_of(o.measure_every)}, {"seed", o.seed}});
+  if (o.driver == race_driver::sim) json["threads"] = o.threads;
+  return json;
 }
 
-inline constexpr std::array result_files{"race.csv", "race.json", "race.svg"};
+inline constexpr std::array result_files{"race.csv", "race.json", "race.weights.csv", "race.svg"};
 
-/// Writes race.csv and race.json, both or neither, and race.svg where gnuplot can draw it. Returns what to tell of it.
+/// Writes race.csv, race.json and race.weights.csv, all or none, and race.svg where gnuplot can draw it. Returns what to
+/// tell of it.
 [[nodiscard]] inline auto write_results(race_plan const& plan, std::span<run_result const> results) -> std::string {
   auto const folder = std::filesystem::path{plan.options.out};
   report::atomic_file csv{folder / "race.csv"};
   report::atomic_file json{folder / "race.json"};
+  report::atomic_file weights{folder / "race.weights.csv"};
   csv.write(report::history_csv(results));
   json.write(report::json_text(report::json_report(json_of(plan), results)));
-  csv.flush();
-  json.flush();
-  csv.commit();
-  json.commit();
-  auto const written = "Wrote " + (folder / "race.csv").string() + ", " + (folder / "race.json").string();
+  weights.write(report::limit_weights_csv(results));
+  for (auto* const file : {&csv, &json, &weights}) file->flush();
+  for (auto* const file : {&csv, &json, &weights}) file->commit();
+  auto const written = "Wrote " + (folder / "race.csv").string() + ", " + (folder / "race.json").string() + ", " +
+                       (folder / "race.weights.csv").string();
   report::plot_options look;
   look.target_loss = plan.options.target_loss;
   look.title = "race: loss and accuracy against " + std::string{plan.options.driver == race_driver::sim ? "virtual " : ""} +

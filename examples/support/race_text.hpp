@@ -139,7 +139,7 @@ inline constexpr compute_form compute_forms[] = {
   return names;
 }
 
-/// One of the forms above.
+/// One of the forms above; times may be 0, which only real clocks can do with.
 [[nodiscard]] inline auto compute_in(given g) -> sim::compute_model {
   auto const colon = g.text.find(':');
   auto const name = g.text.substr(0, colon);
@@ -148,7 +148,6 @@ inline constexpr compute_form compute_forms[] = {
     auto const parts = list_in(colon == g.text.npos ? std::string_view{} : g.text.substr(colon + 1));
     if (colon == g.text.npos || parts.size() != 1 + form.numbers) refuse(g, form.right);
     auto const time = duration_in({g.option, parts[0]});
-    if (time.count() == 0) refuse(g, "a model with a time above 0, for nothing else moves the clock");
     double numbers[2] = {};
     for (std::size_t k = 0; k < form.numbers; ++k) numbers[k] = number_in({g.option, parts[k + 1]}, 0, form.right);
     return form.make(time, numbers[0], numbers[1]);

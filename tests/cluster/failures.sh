@@ -33,7 +33,7 @@ kill -KILL "${peers[2]}"
 wait $started
 (($? == 1)) || fail "a cluster with a dead process does not end with status 1"
 cat said
-grep -qE 'cluster: the process of node (2 ended with status 137: it said nothing|[013] ended with status 1: peer: node (2 at 127\.0\.0\.1:[0-9]+ is gone: .+|[013] at 127\.0\.0\.1:[0-9]+ has ended because node 2 is gone)$)' said ||
+grep -qE 'cluster: the process of node (2 was ended by signal 9 \(Killed\): it said nothing|[013] ended with status 1: peer: node (2 at 127\.0\.0\.1:[0-9]+ is gone: .+|[013] at 127\.0\.0\.1:[0-9]+ has ended because node 2 is gone)$)' said ||
   fail "the dead process is not named"
 gone "${peers[@]}"
 
@@ -64,7 +64,7 @@ refused() {
   ((got == status)) || fail "$*: status $got, not $status ($said)"
   (($(grep -c . <<<"$said") == 1)) || fail "$*: not one sentence: $said"
   while IFS= read -r -d '|' word; do
-    [[ $said == *"$word"* ]] || fail "$*: '$said' does not say '$word'"
+    [[ $said == *$word* ]] || fail "$*: '$said' does not say '$word'"
   done <<<"$words|"
   echo "$said"
 }
@@ -82,5 +82,21 @@ refused 2 "mpirun" "$cluster" --peer "$peer" --transport mpi
 refused 2 "one algorithm" "$peer" "${two[@]}" --algorithms r_fast,d_psgd
 refused 2 "unknown option|peer --help" "$peer" --nonsense
 refused 2 "--peer names no program" "$cluster" --peer nowhere
-refused 2 "unknown option|cluster --help" "$cluster" --driver sim
+refused 2 "unknown option|only race|cluster --help" "$cluster" --driver sim
+
+# What only race's made-up links and simulator heed, what another option makes idle, and what a peer refuses.
+for idle in "--latency 2ms" "--bandwidth 1Gbit" "--loss 0.1" "--threads 2"; do
+  refused 2 "unknown option '${idle% *}'|only race|cluster --help" "$cluster" --peer "$peer" $idle
+  refused 2 "unknown option '${idle% *}'|only race|peer --help" "$peer" "${two[@]}" $idle
+done
+refused 2 "unknown option|only race and cluster" "$peer" "${two[@]}" --target-loss 0.5
+refused 2 "unknown option|only race and cluster" "$peer" "${two[@]}" --out here
+refused 2 "--batch|quadratic:10|no samples" "$cluster" --peer "$peer" "${two[@]}" --batch 8
+refused 2 "--target-loss|quadratic:10|no samples" "$cluster" --peer "$peer" "${two[@]}" --target-loss 0.5
+refused 2 "--drop|over tcp|--transport udp" "$cluster" --peer "$peer" "${two[@]}" --drop 0.1
+refused 2 "--within|softmax|quadratic:DIMENSION" "$peer" "${two[@]:0:2}" --within 0.1
+refused 2 "--peers|under MPI|rank" "$peer" "${two[@]}" --transport mpi --peers 127.0.0.1:0,127.0.0.1:9
+refused 2 "cluster: the process of node [01]|status 2|every message counts" "$cluster" --peer "$peer" "${two[@]}" --out out \
+  --transport udp --algorithms ring_allreduce_sgd
+refused 2 "cluster: the process of node [01]|status 2|--record needs" "$cluster" --peer "$peer" "${two[@]}" --out out --record out
 finish

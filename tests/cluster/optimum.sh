@@ -11,9 +11,18 @@ rm -rf data out && tiny_data data
 said=$("$cluster" --peer "$peer" --problem quadratic:200 --nodes 4 --slow none --algorithms r_fast,ring_allreduce_sgd \
   --step 0.1 --compute fixed:1ms --until 5s --within 1e-5 --out out --quiet 2>&1) || fail "on quadratics: status $?: $said"
 echo "$said"
-grep -q '^r_fast: no value .* farther than' <<<"$said" || fail "the distance from the optimum is not said"
+grep -q '^algorithm  *from the optimum ' <<<"$said" || fail "the distance from the optimum is not said"
+grep -q accuracy <<<"$said" && fail "a quadratic has no accuracy"
+grep -q -e '"data"' -e '"loss"' out/race.json && fail "race.json names options that nothing heeded"
 for file in out/race.csv out/race.json; do [[ -s $file ]] || fail "there is no $file"; done
 grep -q '"driver": "processes"' out/race.json || fail "race.json does not name the driver"
+
+# Every algorithm takes every problem; and what a server made of its workers is written too, without a sleeping peer.
+said=$("$cluster" --peer "$peer" --problem quadratic:20 --nodes 3 --slow none --algorithms osgp,non_blocking_allreduce,asgd \
+  --step 0.05 --compute fixed:0ms --until 300ms --out out --quiet 2>&1) || fail "other algorithms on quadratics: status $?: $said"
+echo "$said"
+(($(grep -c '^asgd,[0-2],[1-9]' out/race.weights.csv) == 3)) || fail "not every worker has its weight: $(cat out/race.weights.csv)"
+(($(grep -c '"mean_weight"' out/race.json) == 3)) || fail "race.json does not hold the weights of three workers"
 
 said=$("$cluster" --peer "$peer" --problem quadratic:200 --nodes 4 --algorithms r_fast --step 0.1 --compute fixed:1ms --until 300ms \
   --within 1e-12 --out out --quiet 2>&1)

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Figure 2: nodes that disagree, 30 % loss and one node ten times slower. r_fast reaches the optimum of the sum
 // exactly; d_psgd misses it by what its linear solution says.
+#include <algorithm>
 #include <cstdio>
+#include <limits>
+#include <string>
+#include <vector>
 
 #include <rubato/algorithm/aliases.hpp>
 #include <rubato/backend/host.hpp>
@@ -81,6 +85,47 @@ TEST_CASE("r_fast in double reaches the optimum of the sum on every topology") {
 
 TEST_CASE("r_fast in float with the fixed-point ledger reaches the optimum of the sum on every topology") {
   reaches_optimum<r_fast<backend::host<float>>>("r_fast, float", 1e-5);
+}
+
+/// What a run over messages that are a hundred local iterations old comes to: the distance from the optimum, or infinity
+/// and the sentence with which it ended.
+struct outcome {
+  double away = 0;
+  std::string sentence{};
+};
+template<class Node>
+auto over_old_messages(double step) -> outcome {
+  typename Node::options options{};
+  options.step = step;
+  sim::scenario slow;
+  slow.compute = sim::lognormal(1us, 0.3);
+  slow.link.latency = 100us;
+  slow.measure_every = 1h;
+  auto const q = problem_of_figure();
+  try {
+    auto const result = simulate<Node>(topology::binary_tree(n), q, options, slow, {.time = 10ms});
+    outcome o;
+    std::vector<double> x;
+    for (auto const& model : result.models) {
+      rubato::detail::widen(model, x);
+      o.away = std::max(o.away, test::distance(x, q.optimum()));
+    }
+    return o;
+  } catch (run_error const& e) {
+    return {std::numeric_limits<double>::infinity(), e.what()};
+  }
+}
+
+TEST_CASE("messages a hundred local iterations old need a hundredth of the step, whatever the ledger") {
+  using in_float = r_fast<backend::host<float>>;
+  using in_double = r_fast<backend::host<double>>;
+  CHECK(over_old_messages<in_float>(0.006).away < 1e-3);
+  CHECK(over_old_messages<in_double>(0.006).away < 1e-3);
+  // A good step for fresh messages. In double the models run away, and the fixed-point ledger says what to do.
+  CHECK(over_old_messages<in_double>(0.2).away > 1e6);
+  auto const ended = over_old_messages<in_float>(0.2).sentence;
+  CHECK(ended.find("the ledger's range is exceeded in block 0") != std::string::npos);
+  CHECK(ended.find("use a smaller step if the run diverges, as it does over messages that are too old for the step") != std::string::npos);
 }
 
 /// `adapt_first`: the run may end between a node's descent and its mixing, so it stands at x or at x - gamma g(x).

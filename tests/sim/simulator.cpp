@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <rubato/sim/simulator.hpp>
 
+#include <memory>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <rubato/algorithm/aliases.hpp>
 #include <rubato/backend/host.hpp>
@@ -225,6 +229,47 @@ TEST_CASE("a run that diverges or leaves the ledger's range ends with a sentence
   auto const words = rubato::test::failure([&] { simulate(made<fast>(topology::ring(3), 30.0), calm, {.time = 1h}); });
   CHECK(words.find("the ledger's range is exceeded in block") != std::string::npos);
   CHECK(words.find("smaller step") != std::string::npos);
+}
+
+/// Writes down which mini-batches were asked for, by node.
+struct keyed_problem {
+  problem::quadratic inner = problem::quadratic::random(4, 8, 3);
+  std::shared_ptr<std::vector<std::vector<sample_key>>> keys = std::make_shared<std::vector<std::vector<sample_key>>>(4);
+
+  [[nodiscard]] auto dimension() const -> std::size_t { return inner.dimension(); }
+  template<backend::array_backend Backend>
+  auto gradient(Backend& b, std::span<typename Backend::scalar const> x, sample_key key,
+                std::span<typename Backend::scalar> g) const -> double {
+    (*keys)[to_index(key.node)].push_back(key);
+    return inner.gradient(b, x, key, g);
+  }
+};
+
+auto keys_of(std::vector<sim::restart> restarts) -> std::vector<std::vector<sample_key>> {
+  keyed_problem const problem;
+  fast::options options{};
+  options.seed = 7;
+  auto a = assemble<fast>(topology::both(topology::ring(4)), problem, options);
+  for (auto& of : *problem.keys) of.clear();  // calibration drew the first samples
+  sim::scenario s;
+  s.restarts = std::move(restarts);
+  static_cast<void>(simulate(std::move(a), s, {.time = 500ms}));
+  return *problem.keys;
+}
+
+TEST_CASE("a node that restarts draws mini-batches that no former life of it drew") {
+  auto const calm = keys_of({});
+  auto const keys = keys_of({{node_id{2}, 105ms, 20ms}, {node_id{2}, 255ms, 20ms}});
+  REQUIRE(calm[2].size() >= 49);
+  auto const& mine = keys[2];
+  REQUIRE(mine.size() > 30);
+  for (std::size_t i = 0; i < mine.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) REQUIRE(!(mine[i] == mine[j]));
+  }
+  for (std::size_t k = 0; k < 10; ++k) CHECK(mine[k] == calm[2][k]);  // the first life's are as ever
+  CHECK(mine[0] == sample_key{7, node_id{2}, 0});
+  CHECK(mine[20].seed != 7);
+  CHECK(keys[0].back().seed == 7);
 }
 
 }  // namespace

@@ -81,4 +81,18 @@ inline auto sample_result(std::string const& algorithm) -> run_result {
   return r;
 }
 
+/// Two workers and a server, node 2, that took three gradients of worker 0, each whole and 1 version old, and one of
+/// worker 1, which asked for 3, of which a cap kept back 1, and was 4 versions old: limit weights 3/5 and 2/5.
+inline auto served_result(std::string const& algorithm) -> run_result {
+  auto r = run_result{};
+  r.algorithm = algorithm;
+  r.nodes = {{to_node(0), 3, 3, 0}, {to_node(1), 1, 1, 0}, {to_node(2), 4, 0, 0}};
+  auto fast = edge_report{to_node(0), to_node(2), channel::gradient};
+  for (auto k = 0; k < 3; ++k) fast.weights.add(1, 0, 1);
+  auto slow = edge_report{to_node(1), to_node(2), channel::gradient};
+  slow.weights.add(2, 1, 4);
+  r.edges = {fast, slow};
+  return r;
+}
+
 }  // namespace rubato::test

@@ -44,6 +44,7 @@ namespace detail {
 /// x_new <- x + (theirs - mine) / 2: reads 3n, writes n.
 template<class T>
 struct approach_kernel {
+  static constexpr bool raises = false;
   T const* x;
   T const* theirs;
   T const* mine;

@@ -83,7 +83,7 @@ auto RUBATO_GOSSIP::body_of(shared_buffer const& total) -> shared_buffer {
 
 RUBATO_GOSSIP_TEMPLATE
 void RUBATO_GOSSIP::request_gradient(outbox& out) {
-  asked_.ask(x_, {options_.seed, self_, batch_.draw()}, out);
+  asked_.ask(x_, sample_key{options_.seed, self_, batch_.draw()}, out);  // named, for nvcc drops the braces of {}
   if (batch_.empty()) ++batches_;
 }
 

@@ -69,6 +69,7 @@ struct descend_and_share_kernel {
 /// x <- x + sum of the table;  z <- x / w: reads (1 + k)n, writes 2n.
 template<class T>
 struct merge_kernel {
+  static constexpr bool raises = false;
   T* x;
   T* z;
   T inverse;  // 1 / w
@@ -181,13 +182,15 @@ class osgp {
   }
   void audit(tracking_audit& a) const { a = {}; }
 
-  /// All that this node holds, as the conservation law counts it.
+  /// All that this node holds, as the conservation law counts it; copies where vectors are not on the host.
   [[nodiscard]] auto mass() const -> push_sum_mass {
-    push_sum_mass m{w_, {x_.view().begin(), x_.view().end()}};
+    auto const x = backend_.pool().values(x_.view().data(), x_.size());
+    push_sum_mass m{w_, {x.begin(), x.end()}};
     for (auto const& e : sources_) {
       for (auto const& c : e.came) {
         m.weight += c.weight;
-        auto const values = c.part.template view<scalar>();
+        auto const part = c.part.on_host();
+        auto const values = part.template view<scalar>();
         for (std::size_t k = 0; k < values.size(); ++k) m.numerator[k] += static_cast<double>(values[k]);
       }
     }

@@ -2,7 +2,6 @@
 // The upper half of a float: its sign, its exponent and 7 bits of its fraction, rounded to nearest, ties to even.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,8 +13,9 @@ namespace rubato::codec {
 
 namespace detail {
 
-inline auto float_bits(float x) -> std::int32_t { return std::bit_cast<std::int32_t>(x); }
-inline auto float_of(std::int32_t bits) -> float { return std::bit_cast<float>(bits); }
+// std::bit_cast is a function of the host; its builtin is none.
+RUBATO_HOST_DEVICE inline auto float_bits(float x) -> std::int32_t { return __builtin_bit_cast(std::int32_t, x); }
+RUBATO_HOST_DEVICE inline auto float_of(std::int32_t bits) -> float { return __builtin_bit_cast(float, bits); }
 template<std::size_t L>
 auto float_bits(backend::pack<float, L> x) -> backend::pack<std::int32_t, L> {
   using part = typename backend::pack<std::int32_t, L>::part;
@@ -29,7 +29,7 @@ auto float_of(backend::pack<std::int32_t, L> bits) -> backend::pack<float, L> {
 
 /// The upper 16 bits of the nearest number that has only these. A number that is none keeps its upper bits and becomes
 /// quiet (rounded up, some would turn into infinities).
-inline auto upper_half(std::int32_t bits) -> std::int32_t {
+RUBATO_HOST_DEVICE inline auto upper_half(std::int32_t bits) -> std::int32_t {
   auto const u = static_cast<std::uint32_t>(bits);
   auto const none = (u & 0x7fffffffU) > 0x7f800000U;
   return static_cast<std::int32_t>((none ? u | 0x400000U : u + 0x7fffU + ((u >> 16) & 1U)) >> 16);
@@ -47,7 +47,7 @@ auto upper_half(backend::pack<std::int32_t, L> bits) -> backend::pack<std::int32
   return {of(bits.a), of(bits.b), of(bits.c), of(bits.d)};
 }
 
-inline auto shifted_up(std::int32_t v) -> std::int32_t {
+RUBATO_HOST_DEVICE inline auto shifted_up(std::int32_t v) -> std::int32_t {
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(v) << 16);
 }
 template<std::size_t L>
@@ -58,6 +58,7 @@ auto shifted_up(backend::pack<std::int32_t, L> v) -> backend::pack<std::int32_t,
 /// Reads x, writes codes.
 template<class T>
 struct to_bf16_kernel {
+  static constexpr bool raises = false;
   T const* x;
   std::uint16_t* codes;
   template<class At>
@@ -71,6 +72,7 @@ struct to_bf16_kernel {
 /// Reads codes, writes x.
 template<class T>
 struct from_bf16_kernel {
+  static constexpr bool raises = false;
   std::uint16_t const* codes;
   T* x;
   template<class At>

@@ -18,10 +18,10 @@ namespace rubato::codec {
 namespace detail {
 
 // Shifts of wrapping 32-bit numbers: up drops the high bits, down keeps the sign.
-inline auto up_by(std::int32_t v, int k) -> std::int32_t {
+RUBATO_HOST_DEVICE inline auto up_by(std::int32_t v, int k) -> std::int32_t {
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(v) << k);
 }
-inline auto down_by(std::int32_t v, int k) -> std::int32_t { return v >> k; }
+RUBATO_HOST_DEVICE inline auto down_by(std::int32_t v, int k) -> std::int32_t { return v >> k; }
 template<std::size_t L>
 auto up_by(backend::pack<std::int32_t, L> v, int k) -> backend::pack<std::int32_t, L> {
   return {v.a << k, v.b << k, v.c << k, v.d << k};
@@ -33,6 +33,7 @@ auto down_by(backend::pack<std::int32_t, L> v, int k) -> backend::pack<std::int3
 
 /// codes <- low 16 bits of round(sums / 2^shift), halves up. Reads sums, writes codes.
 struct to_low_bits_kernel {
+  static constexpr bool raises = false;
   std::int32_t const* sums;
   std::uint16_t* codes;
   int shift;

@@ -23,9 +23,15 @@ enum class minmax_form : std::uint8_t {
 
 namespace detail {
 
+// Variables, because device code may not call what is constexpr on the host.
+template<class T>
+inline constexpr T not_a_number = std::numeric_limits<T>::quiet_NaN();
+template<class T>
+inline constexpr T least_span = 1024 * std::numeric_limits<T>::min();  // 255 / span would overflow for smaller ones
+
 template<class T, class F>
   requires std::is_arithmetic_v<T>
-auto for_each_lane(T v, F const& f) -> decltype(f(v)) {
+RUBATO_HOST_DEVICE auto for_each_lane(T v, F const& f) -> decltype(f(v)) {
   return f(v);
 }
 template<class U, std::size_t L, class F>
@@ -42,9 +48,9 @@ auto for_each_lane(backend::pack<U, L> const& v, F const& f) -> backend::pack<de
 
 // Where either is no number, the second.
 template<class T>
-auto lesser(T x, T y) -> T { return x < y ? x : y; }
+RUBATO_HOST_DEVICE auto lesser(T x, T y) -> T { return x < y ? x : y; }
 template<class T>
-auto greater(T x, T y) -> T { return x > y ? x : y; }
+RUBATO_HOST_DEVICE auto greater(T x, T y) -> T { return x > y ? x : y; }
 template<class T, std::size_t L>
 auto lesser(backend::pack<T, L> x, backend::pack<T, L> y) -> backend::pack<T, L> {
   return {x.a < y.a ? x.a : y.a, x.b < y.b ? x.b : y.b, x.c < y.c ? x.c : y.c, x.d < y.d ? x.d : y.d};
@@ -57,6 +63,7 @@ auto greater(backend::pack<T, L> x, backend::pack<T, L> y) -> backend::pack<T, L
 /// low[i], high[i] <- the extremes of x[i], x[i + columns], x[i + 2 columns], ... over `rows` rows.
 template<class T>
 struct column_extremes_kernel {
+  static constexpr bool raises = false;
   T const* x;
   std::size_t rows;
   std::size_t columns;
@@ -84,13 +91,12 @@ struct minmax_terms {
 };
 
 template<minmax_form Form, class T>
-auto minmax_terms_of(T low, T high) -> minmax_terms<T> {
-  constexpr auto none = std::numeric_limits<T>::quiet_NaN();
+RUBATO_HOST_DEVICE auto minmax_terms_of(T low, T high) -> minmax_terms<T> {
+  constexpr auto none = not_a_number<T>;
   auto const span = high - low;
   if (!std::isfinite(span)) return {{none, none}, {none, none}};
   if constexpr (Form == minmax_form::shifted) {
-    // 255 / span would overflow for smaller ones.
-    if (span < 1024 * std::numeric_limits<T>::min()) return {{low, 0}, {low, 0}};
+    if (span < least_span<T>) return {{low, 0}, {low, 0}};
     return {{low, span / T{255}}, {low, T{255} / span}};
   } else {
     auto const s = T{255} / (span + static_cast<T>(1e-7));
@@ -103,6 +109,7 @@ auto minmax_terms_of(T low, T high) -> minmax_terms<T> {
 /// Meant for a single index: from the extremes of the columns and a tail of x to the terms of the chunk.
 template<minmax_form Form, class T>
 struct chunk_terms_kernel {
+  static constexpr bool raises = false;
   T const* low;
   T const* high;
   std::size_t columns;
@@ -128,7 +135,7 @@ struct chunk_terms_kernel {
 
  private:
   template<class At>
-  void write(At& at, T lo, T hi) const {
+  RUBATO_HOST_DEVICE void write(At& at, T lo, T hi) const {
     auto const terms = minmax_terms_of<Form>(lo, hi);
     for (std::size_t i = 0; i < 2; ++i) {
       at.store(head + i, terms.head[i]);
@@ -136,7 +143,7 @@ struct chunk_terms_kernel {
     }
   }
   template<class At, std::size_t L>
-  void write(At&, backend::pack<T, L> const&, backend::pack<T, L> const&) const {}  // never: one index is no pack
+  RUBATO_HOST_DEVICE void write(At&, backend::pack<T, L> const&, backend::pack<T, L> const&) const {}  // never: one index is no pack
 };
 
 /// codes <- x; raises bits beyond the lowest 8 where a value is none. Reads x, writes codes.
@@ -163,7 +170,7 @@ struct quantise_kernel {
 
  private:
   // BAGUA's own codes leave 0 to 255 by one where rounding meets a range about 0, and wrap.
-  static auto clamped(T c) -> std::int32_t {
+  RUBATO_HOST_DEVICE static auto clamped(T c) -> std::int32_t {
     return c >= 0 ? (c > 255 ? 255 : static_cast<std::int32_t>(c)) : c < 0 ? 0 : 256;
   }
 };
@@ -171,6 +178,7 @@ struct quantise_kernel {
 /// x <- codes. Reads codes, writes x.
 template<minmax_form Form, class T>
 struct dequantise_kernel {
+  static constexpr bool raises = false;
   std::uint8_t const* codes;
   T const* head;
   T* x;
@@ -186,10 +194,11 @@ struct dequantise_kernel {
 
 template<class T>
 struct spoil_kernel {
+  static constexpr bool raises = false;
   T* x;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    at.store(x, at.template same<T>(std::numeric_limits<T>::quiet_NaN()));
+    at.store(x, at.template same<T>(not_a_number<T>));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(T); }
 };
@@ -203,6 +212,7 @@ struct spoil_kernel {
 /// The bagua form is BAGUA's own arithmetic, with codes clamped; it promises nothing where M - m is small beside |m|
 /// (a ratio of 1e-5 in float) or beside 1e-7.
 /// Passes: encode reads x twice, the second time from the cache, and writes a byte a value; decode reads and writes once.
+/// On a device a chunk is three small launches and a wait, right but slow; chunk_values = 0 makes one chunk of all.
 template<minmax_form Form>
 struct basic_minmax_u8 {
   template<class T>

@@ -54,4 +54,10 @@ class random_stream {
   std::uint64_t state_ = 0;
 };
 
+/// The seed of what a node draws in its `life`: the run's own in the first, which is 0, and another in each life after
+/// it, so that who starts again does not draw its first samples again.
+constexpr auto seed_of_life(std::uint64_t seed, std::uint64_t life) -> std::uint64_t {
+  return life == 0 ? seed : random_stream{{0x6c696665ULL, seed, life}}.bits();
+}
+
 }  // namespace rubato

@@ -21,6 +21,9 @@ namespace rubato::ledger {
 /// Policy: same bytes as float32; error floor about q. Default for float.
 /// Differences of totals are right while the mass in flight stays below 2^31 units; it is bounded by the sum of
 /// |g| + |z| because pushes telescope. A |z| or |g| of 2^29 units or more ends the run with range_sentence().
+/// Old messages alone do not fill the range: on binary_tree(8), with steps that converge, |z| stayed below 1.7 and the mass
+/// in flight on an edge below 1.2 times the largest first gradient, whether messages were 1 or 1000 local iterations old, and
+/// there is room for 64 times. A run that leaves it diverges, in double too: gradient_tracking.hpp says what step is needed.
 struct fixed_point {
   template<class T>
   using value = std::int32_t;
@@ -96,7 +99,8 @@ struct fixed_point {
     auto const reach = std::ldexp(1.0, range_bits - exponent(block));
     return "the ledger's range is exceeded in block " + std::to_string(block) + ": a tracked gradient reached " +
            std::to_string(reach) + " or more, so exponent " + std::to_string(exponent(block)) +
-           " is too large; use a smaller step if the run diverges, or an exponent of at most " +
+           " is too large; use a smaller step if the run diverges, as it does over messages that are too old for the step, "
+           "or an exponent of at most " +
            std::to_string(exponent(block) - 2);
   }
 };

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The history of runs as CSV (RFC 4180, with plain newlines): one row a measurement.
+// The history of runs as CSV (RFC 4180, with plain newlines), one row a measurement; and limit weights, one row a worker.
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include <rubato/report/limit_weights.hpp>
 #include <rubato/report/numbers.hpp>
 #include <rubato/run/result.hpp>
 
@@ -37,6 +39,21 @@ inline auto csv_row(std::string const& algorithm, measurement const& m) -> std::
   for (auto const& r : results) {
     auto const algorithm = detail::csv_field(r.algorithm);
     for (auto const& m : r.history) text += detail::csv_row(algorithm, m);
+  }
+  return text;
+}
+
+/// What the servers of these runs made of their workers (report/limit_weights.hpp): one line of titles, then one row a
+/// worker of every run whose server weighed gradients. Numbers as above.
+[[nodiscard]] inline auto limit_weights_csv(std::span<run_result const> results) -> std::string {
+  auto text = std::string{"algorithm,worker,gradients,mean_delay,mean_weight,capped,limit\n"};
+  for (auto const& r : results) {
+    auto const workers = measured_weights(r);
+    for (auto i = std::size_t{0}; i < workers.size(); ++i) {
+      auto const& w = workers[i];
+      text += detail::csv_field(r.algorithm) + ',' + std::to_string(i) + ',' + shortest(w.gradients) + ',' +
+              shortest(w.mean_delay) + ',' + shortest(w.mean_weight) + ',' + shortest(w.capped) + ',' + shortest(w.limit) + '\n';
+    }
   }
   return text;
 }

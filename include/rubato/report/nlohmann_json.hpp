@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <rubato/report/limit_weights.hpp>
 #include <rubato/report/numbers.hpp>
 #include <rubato/report/totals.hpp>
 #include <rubato/run/result.hpp>
@@ -43,6 +44,14 @@ inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {
           {"largest_age_s", number_or_null(largest_age(e.age))}};
 }
 
+inline auto json_of(worker_weight const& w) -> nlohmann::ordered_json {
+  return {{"gradients", number_or_null(w.gradients)},
+          {"mean_delay", number_or_null(w.mean_delay)},
+          {"mean_weight", number_or_null(w.mean_weight)},
+          {"capped", number_or_null(w.capped)},
+          {"limit", number_or_null(w.limit)}};
+}
+
 /// Only channels that the run has edges for.
 inline auto mean_ages_by_channel(run_totals const& sums) -> nlohmann::ordered_json {
   auto ages = nlohmann::ordered_json::object();
@@ -62,9 +71,11 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
 
 }  // namespace detail
 
-/// One run. Times are in seconds on the run's clock; null stands where there is no number.
+/// One run. Times are in seconds on the run's clock; null stands where there is no number. `limit_weights` has an entry
+/// for each worker, in the order of their ids, where a server weighed gradients, and none elsewhere.
 [[nodiscard]] inline auto json_of(run_result const& r) -> nlohmann::ordered_json {
   auto const sums = totals_of(r);
+  auto const workers = measured_weights(r);
   return {{"algorithm", r.algorithm},
           {"network", r.network},
           {"step", detail::number_or_null(r.step)},
@@ -83,6 +94,7 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
           {"mean_age_s", detail::number_or_null(mean_age(sums.age))},
           {"largest_age_s", detail::number_or_null(largest_age(sums.age))},
           {"mean_age_s_by_channel", detail::mean_ages_by_channel(sums)},
+          {"limit_weights", detail::list_of(std::span<worker_weight const>{workers})},
           {"nodes", detail::list_of(std::span<node_report const>{r.nodes})},
           {"edges", detail::list_of(std::span<edge_report const>{r.edges})}};
 }

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <rubato/report/numbers.hpp>
 #include <rubato/report/table.hpp>
@@ -22,27 +24,42 @@ inline auto percent(double part, double whole) -> std::string {
   return fixed(whole > 0 ? 100 * part / whole : std::numeric_limits<double>::quiet_NaN(), 1);
 }
 
+/// What a run cost: the last columns of every table of runs.
+inline auto with_cost(std::vector<column> columns) -> std::vector<column> {
+  for (auto const* const title : {"gradients", "MB sent", "packets lost", "mean age ms", "largest age ms"}) {
+    columns.push_back({title});
+  }
+  return columns;
+}
+inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> std::vector<std::string> {
+  auto const sums = totals_of(r);
+  cells.insert(cells.end(), {std::to_string(sums.gradients), megabytes(sums.bytes_sent), std::to_string(sums.packets_lost),
+                             milliseconds(mean_age(sums.age)), milliseconds(largest_age(sums.age))});
+  return cells;
+}
+
 }  // namespace detail
 
 /// One line a run, in the given order. `target` is the loss that the times belong to; an infinite one means that the
 /// runs had none.
 [[nodiscard]] inline auto summary_table(std::span<run_result const> results, double target) -> std::string {
   auto const goal = std::isfinite(target) ? "s to loss " + readable(target) : std::string{"s to target"};
-  auto table = text_table{{{"algorithm", side::left},
-                           {goal},
-                           {"final loss"},
-                           {"accuracy"},
-                           {"gradients"},
-                           {"MB sent"},
-                           {"packets lost"},
-                           {"mean age ms"},
-                           {"largest age ms"}}};
+  auto table = text_table{detail::with_cost({{"algorithm", side::left}, {goal}, {"final loss"}, {"accuracy"}})};
   for (auto const& r : results) {
-    auto const sums = totals_of(r);
-    table.add_row({r.algorithm, r.time_to_target ? fixed(seconds_of(*r.time_to_target), 2) : "-",
-                   readable(final_loss(r)), fixed(final_accuracy(r), 4), std::to_string(sums.gradients),
-                   detail::megabytes(sums.bytes_sent), std::to_string(sums.packets_lost),
-                   detail::milliseconds(mean_age(sums.age)), detail::milliseconds(largest_age(sums.age))});
+    table.add_row(detail::with_cost({r.algorithm, r.time_to_target ? fixed(seconds_of(*r.time_to_target), 2) : "-",
+                                     readable(final_loss(r)), fixed(final_accuracy(r), 4)}, r));
+  }
+  return table.text();
+}
+
+/// The same for problems whose optimum is known: `distances`, one a run, stand in place of what is learned. Requires as
+/// many of the ones as of the others.
+[[nodiscard]] inline auto distance_table(std::span<run_result const> results, std::span<double const> distances)
+    -> std::string {
+  RUBATO_EXPECTS(results.size() == distances.size(), "there is one distance a run");
+  auto table = text_table{detail::with_cost({{"algorithm", side::left}, {"from the optimum"}})};
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    table.add_row(detail::with_cost({results[i].algorithm, readable(distances[i])}, results[i]));
   }
   return table.text();
 }

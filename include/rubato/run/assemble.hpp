@@ -18,6 +18,7 @@
 
 #include <rubato/algorithm/options.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/core/random.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/problem/any_oracle.hpp>
 #include <rubato/wire/agreement.hpp>
@@ -53,8 +54,11 @@ class any_maker {
   }
   explicit operator bool() const { return static_cast<bool>(self_); }
 
-  /// Node i as at the beginning of the run, with `first` in place of the common first model unless it is empty.
-  [[nodiscard]] auto make(std::size_t i, shared_buffer first) const -> any_node { return self_->make(i, std::move(first)); }
+  /// Node i as at the beginning of the run, with `first` in place of the common first model unless it is empty. `life`
+  /// says how often it began before: in each life it draws other mini-batches (seed_of_life).
+  [[nodiscard]] auto make(std::size_t i, shared_buffer first, std::uint64_t life) const -> any_node {
+    return self_->make(i, std::move(first), life);
+  }
   /// Whose messages node i needs: of models with a weight above 0, and of pushed gradients.
   [[nodiscard]] auto senders(std::size_t i) const -> std::vector<node_id> { return self_->senders(i); }
   /// The other ends of node i's edges, in either graph and direction; by id.
@@ -63,7 +67,7 @@ class any_maker {
  private:
   struct base {
     virtual ~base() = default;
-    [[nodiscard]] virtual auto make(std::size_t, shared_buffer) const -> any_node = 0;
+    [[nodiscard]] virtual auto make(std::size_t, shared_buffer, std::uint64_t) const -> any_node = 0;
     [[nodiscard]] virtual auto neighbours(std::size_t) const -> std::vector<node_id> = 0;
     [[nodiscard]] virtual auto senders(std::size_t) const -> std::vector<node_id> = 0;
   };
@@ -72,8 +76,10 @@ class any_maker {
     model(typename Node::backend_type const& b, mixing::plan const& p, shared_buffer const& x,
           typename Node::options const& o)
         : backend{b}, plan{p}, x0{x}, options{o} {}
-    auto make(std::size_t i, shared_buffer first) const -> any_node override {
-      return Node{backend, plan, to_node(i), first ? std::move(first) : x0, options};
+    auto make(std::size_t i, shared_buffer first, std::uint64_t life) const -> any_node override {
+      auto mine = options;
+      mine.seed = seed_of_life(options.seed, life);
+      return Node{backend, plan, to_node(i), first ? std::move(first) : x0, mine};
     }
     auto neighbours(std::size_t i) const -> std::vector<node_id> override { return detail::neighbours_of(plan.nodes[i]); }
     auto senders(std::size_t i) const -> std::vector<node_id> override {
@@ -258,7 +264,7 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   a.agreed = detail::agreement_of<Node>(a, plan, options, x0);
   a.nodes.reserve(plan.nodes.size());
   a.again = any_maker::of<Node>(backend, plan, x0, options);
-  for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.push_back(a.again.make(i, {}));
+  for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.push_back(a.again.make(i, {}, 0));
   return a;
 }
 

@@ -321,7 +321,7 @@ inline void simulator::stop(event const& e) {
   s.down = true;
   ++s.life;
   auto first = plan.begins_with == first_model::own ? who_.nodes[e.node].estimate() : shared_buffer{};
-  who_.nodes[e.node] = who_.again.make(e.node, std::move(first));
+  who_.nodes[e.node] = who_.again.make(e.node, std::move(first), s.life);
   for (auto const peer : who_.again.neighbours(e.node)) tell(to_index(peer), plan.node, neighbour_change::edge::closes);
   queue_.push({(now_ + plan.down).since_start.count(), 0, e.node, e.slot, event_kind::comeback});
   ++live_;

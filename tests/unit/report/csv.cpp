@@ -34,6 +34,14 @@ TEST_CASE("a name with commas or quotes stays one field") {
   CHECK(report::history_csv({&r, 1}) == titles + "\"a,\"\"b\"\"\",0,,,0,0,0\n");
 }
 
+TEST_CASE("limit weights have a row a worker of every run whose server weighed gradients") {
+  auto const results = std::vector{rubato::test::sample_result("a"), rubato::test::served_result("asgd")};
+  CHECK(report::limit_weights_csv(results) ==
+        "algorithm,worker,gradients,mean_delay,mean_weight,capped,limit\n"
+        "asgd,0,3,1,1,0,0.6\n"
+        "asgd,1,1,4,2,0.3333333333333333,0.4\n");
+}
+
 TEST_CASE("no run at all gives the line of titles") { CHECK(report::history_csv({}) == titles); }
 
 }  // namespace

@@ -40,6 +40,16 @@ TEST_CASE("a result holds what the run determined, in seconds") {
   CHECK(json["edges"][1]["lost"] == 3);
 }
 
+TEST_CASE("a result holds the limit weights of its workers, and none where no server weighed gradients") {
+  auto const workers = report::json_of(rubato::test::served_result("asgd"))["limit_weights"];
+  REQUIRE(workers.size() == 2);
+  CHECK(workers[0] == ordered_json{{"gradients", 3.0}, {"mean_delay", 1.0}, {"mean_weight", 1.0}, {"capped", 0.0}, {"limit", 0.6}});
+  CHECK(workers[1]["mean_delay"] == 4);
+  CHECK(workers[1]["capped"] == 1.0 / 3);
+  CHECK(workers[1]["limit"] == 0.4);
+  CHECK(report::json_of(rubato::test::sample_result("a"))["limit_weights"] == ordered_json::array());
+}
+
 TEST_CASE("null stands where there is no number, as in a run that diverged, never arrived or used nothing") {
   auto r = run_result{};
   r.step = std::nan("");

@@ -29,6 +29,18 @@ TEST_CASE("the race table names no target where there was none") {
   CHECK(table.find("s to target") != std::string::npos);
 }
 
+TEST_CASE("where the optimum is known the table says how far from it each run ended") {
+  auto const results = std::vector{rubato::test::sample_result("r_fast"), rubato::test::sample_result("d_psgd")};
+  auto const distances = std::vector{2.5e-6, 0.125};
+  // clang-format off
+  CHECK(report::distance_table(results, distances) ==
+        "algorithm  from the optimum  gradients  MB sent  packets lost  mean age ms  largest age ms\n"
+        "---------  ----------------  ---------  -------  ------------  -----------  --------------\n"
+        "r_fast            2.500e-06         60     0.01             4         5.00            9.00\n"
+        "d_psgd               0.1250         60     0.01             4         5.00            9.00\n");
+  // clang-format on
+}
+
 TEST_CASE("the node table gives local iterations a second on the run's clock") {
   CHECK(report::node_table(rubato::test::sample_result("a")) ==
         "node  iterations  per second  gradients  dropped\n"

@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/aliases.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/sim/simulate.hpp>
@@ -90,6 +92,10 @@ template<class B> using tracking = r_fast<B>;
 template<class B> using averaging = d_psgd<B>;
 template<class B> using ring = ring_allreduce_sgd<B>;
 template<class B> using server = m_synchronous_sgd<B>;
+template<class B> using in_low_bits = r_fast_low_bits<B>;
+template<class B> using in_bytes = byte_grad<B>;
+template<class B> using pushing = osgp<B>;
+template<class B> using in_pairs = ad_psgd<B>;
 
 TEST_CASE("runs on vectors that the host cannot read are those on plain vectors, however packets are carried") {
   for (auto const carried : {sim::frames::by_reference, sim::frames::encoded}) {
@@ -100,7 +106,30 @@ TEST_CASE("runs on vectors that the host cannot read are those on plain vectors,
     compare<averaging, double>(carried, sim::delivery::whole);
     compare<ring, double>(carried, sim::delivery::whole);
     compare<server, double>(carried, sim::delivery::whole);
+    compare<in_low_bits, float>(carried, sim::delivery::whole);
+    compare<in_bytes, double>(carried, sim::delivery::whole);
+    compare<pushing, double>(carried, sim::delivery::whole);
+    compare<in_pairs, double>(carried, sim::delivery::whole);
   }
+}
+
+TEST_CASE("the mass that a node of push-sum holds is told where the host cannot read it") {
+  closed b;
+  auto const body = [&](double value) {
+    auto here = b.pool().host_side().allocate<double>(3);
+    for (auto& v : here.view()) v = value;
+    return b.pool().bring_in(std::move(here).publish());
+  };
+  auto const network = topology::pair{topology::directed_ring(3)};
+  osgp<closed> node{b, osgp<closed>::arrange(network), node_id{1}, body(2), {}};
+  outbox out;
+  node.start({}, out);
+  iteration const first{1};
+  scalars extra;
+  extra.set(scalar_slot::push_sum_weight, 0.5);
+  node.on_patch({}, patch{node_id{0}, node_id{1}, channel::model, {}, {}, {}, {0, 1}, {&first, 1}, body(0.25), extra}, out);
+  CHECK(node.mass().weight == 1.5);
+  CHECK(node.mass().numerator == std::vector<double>(3, 2.25));
 }
 
 TEST_CASE("a ledger that leaves its range says so with the same sentence") {
