@@ -175,11 +175,13 @@ auto cluster(choice c) -> int {
   auto const plan = examples::planned(c.race);
   c.race = plan.options;
   rubato::report::ensure_writable_folder(c.race.out);
+  for (auto const* const name : examples::result_files) rubato::report::ensure_replaceable(fs::path{c.race.out} / name);
   examples::catch_interrupt();
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c, c.race)};
   if (!c.race.quiet) {
     std::printf("One process a node over %s on this machine: %s, %s, %zu nodes, %s each, in real time.\n\n",
-                c.transport.c_str(), c.race.problem_text.c_str(), plan.network.name().c_str(), *c.race.nodes, examples::detail::duration_text(c.race.until).c_str());
+                c.transport.c_str(), c.race.problem_text.c_str(), plan.network.name().c_str(), *c.race.nodes,
+                examples::detail::duration_text(c.race.until).c_str());
     std::fflush(stdout);
   }
   std::vector<rubato::run_result> results;

@@ -98,5 +98,8 @@ refused 2 "--within|softmax|quadratic:DIMENSION" "$peer" "${two[@]:0:2}" --withi
 refused 2 "--peers|under MPI|rank" "$peer" "${two[@]}" --transport mpi --peers 127.0.0.1:0,127.0.0.1:9
 refused 2 "cluster: the process of node [01]|status 2|every message counts" "$cluster" --peer "$peer" "${two[@]}" --out out \
   --transport udp --algorithms ring_allreduce_sgd
+mkdir -p taken/race.json
+refused 2 "taken/race.json|plain file" "$cluster" --peer "$peer" "${two[@]}" --out taken
+refused 2 "cluster: the process of node [01]|status 2|multiple of 64" "$cluster" --peer "$peer" "${two[@]}" --out out --block-values 7
 refused 2 "cluster: the process of node [01]|status 2|--record needs" "$cluster" --peer "$peer" "${two[@]}" --out out --record out
 finish
