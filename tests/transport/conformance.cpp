@@ -249,7 +249,7 @@ TEMPLATE_LIST_TEST_CASE("a peer that never comes is reported by name within the 
 
 TEMPLATE_LIST_TEST_CASE("who leaves in order says so, after everything that counts, and is not reported as lost", "",
                         every_transport) {
-  table<TestType> t{2, {.silence = 300ms}};
+  table<TestType> t{2};
   REQUIRE(t.meets());
   buffer_pool pool;
   auto const body = counting(pool, 0);

@@ -275,7 +275,7 @@ TEST_CASE("over UDP a node that dies is named by those far away too, without a s
   std::vector<std::string> sentences(3);
   auto const open = [&](std::size_t i, assembly const& a) {
     auto const me = identity_of(a, to_node(i), &wire::crc32_of);
-    return std::make_unique<udp>(me, doors.options(i, {.silence = 500ms, .loss = 0.2, .loss_seed = i}));
+    return std::make_unique<udp>(me, doors.options(i, {.silence = 800ms, .loss = 0.2, .loss_seed = i}));
   };
   auto const make = [&] { return assemble<r_fast<space>>(topology::line(4), p, {.step = 0.1, .block_values = 64}); };
   {
@@ -299,7 +299,7 @@ TEST_CASE("over UDP a node that dies is named by those far away too, without a s
       return n != nullptr && n->standing.at == phase::running;
     }));
   }
-  CHECK(says(sentences[2], "is gone: it has been silent for 0.5 s"));
+  CHECK(says(sentences[2], "is gone: it has been silent for 0.8 s"));
   CHECK(says(sentences[1], " has ended because node 3 is gone"));
   CHECK(says(sentences[0], " has ended because node 3 is gone"));
 }
