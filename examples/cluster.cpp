@@ -77,16 +77,16 @@ struct doors {
   std::string addresses;
 };
 
-/// What a peer said before it failed: its last sentence, or the last line where mpirun has said more.
+/// What a peer said before it failed: its last sentence, or the first line of who is not of rubato (mpirun).
 auto last_words(std::string const& file) -> std::string {
   std::ifstream in{file};
-  std::string line, last, sentence;
+  std::string line, first, sentence;
   while (std::getline(in, line)) {
     if (line.starts_with("peer: ")) sentence = line;
-    if (!line.empty()) last = line;
+    if (first.empty() && line.find_first_not_of("- ") != std::string::npos) first = line;
   }
   if (!sentence.empty()) return sentence;
-  return last.empty() ? "it said nothing" : last;
+  return first.empty() ? "it said nothing" : first;
 }
 
 /// mpirun starts the ranks, more of them than there are cores if need be. Returns how many children there are.
@@ -159,7 +159,7 @@ auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any
   if (examples::interrupted()) return {};
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) parts.push_back(examples::read_peer_report(place.report(i)));
-  auto result = examples::joined(std::move(parts), oracle);
+  auto result = rubato::merged(std::move(parts), oracle);
   result.algorithm = algorithm;
   return result;
 }

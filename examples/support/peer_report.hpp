@@ -126,21 +126,4 @@ inline void write_peer_report(std::string const& path, peer_result const& r) {
   return r;
 }
 
-/// rubato::merged with the weights that servers counted, which it leaves to whoever reports them.
-[[nodiscard]] inline auto joined(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
-  std::vector<edge_report> weighed;
-  for (auto const& part : parts) {
-    for (auto const& e : part.result.edges) {
-      if (e.weights.uses > 0) weighed.push_back(e);
-    }
-  }
-  auto all = merged(std::move(parts), oracle);
-  for (auto& e : all.edges) {
-    for (auto const& w : weighed) {
-      if (w.from == e.from && w.to == e.to && w.lane == e.lane) e.weights = w.weights;
-    }
-  }
-  return all;
-}
-
 }  // namespace rubato::examples

@@ -78,7 +78,6 @@ refused 1 "node 0 at 127.0.0.1:9|Connection refused" "$peer" "${two[@]}" --id 1 
 refused 2 "--problem|quadratic:DIMENSION" "$peer" "${two[@]:0:2}" --problem cubic
 refused 2 "--transport|tcp" "$peer" "${two[@]}" --transport pigeon
 refused 2 "chunk every message counts|tcp" "$peer" "${two[@]}" --transport udp --algorithms ring_allreduce_sgd --peers 127.0.0.1:0,127.0.0.1:9
-refused 2 "mpirun" "$cluster" --peer "$peer" --transport mpi
 refused 2 "one algorithm" "$peer" "${two[@]}" --algorithms r_fast,d_psgd
 refused 2 "unknown option|peer --help" "$peer" --nonsense
 refused 2 "--peer names no program" "$cluster" --peer nowhere

@@ -223,15 +223,16 @@ TEST_CASE("a newer packet goes on at the block where the older one was, so that 
   transport::detail::block_stream waiting;
   buffer_pool pool;
   auto const body = counting(pool, 0);
-  std::vector<std::size_t> blocks;
   CHECK_FALSE(waiting.put(message(1, 0, channel::model, 1, body), 5));
-  for (auto k = 0; k < 3; ++k) blocks.push_back(waiting.take()->block);
+  CHECK(waiting.take(1)->blocks == range{0, 1});
+  CHECK(waiting.take(2)->blocks == range{1, 3});
   CHECK(waiting.put(message(1, 0, channel::model, 2, body), 5));
-  while (auto const n = waiting.take()) {
+  std::vector<range> rest;
+  while (auto const n = waiting.take(9)) {
     CHECK(n->from->number == iteration{2});
-    blocks.push_back(n->block);
+    rest.push_back(n->blocks);
   }
-  CHECK(blocks == std::vector<std::size_t>{0, 1, 2, 3, 4, 0, 1, 2});
+  CHECK(rest == std::vector<range>{{3, 5}, {0, 3}});
   CHECK(waiting.empty());
 }
 

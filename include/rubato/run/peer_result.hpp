@@ -47,7 +47,8 @@ inline void add_to(edge_report& sum, edge_report const& part) {
   sum.conflated += part.conflated;
   sum.delivered += part.delivered;
   sum.overtaken += part.overtaken;
-  if (part.age.uses > 0) sum.age = part.age;  // the receiver's
+  if (part.age.uses > 0) sum.age = part.age;              // the receiver's
+  if (part.weights.uses > 0) sum.weights = part.weights;  // a server's
 }
 
 }  // namespace detail

@@ -24,9 +24,10 @@ namespace rubato::transport::detail {
 /// block is sent equally often, however fast packets come.
 class block_stream {
  public:
-  struct next {
-    packet const* from;  // valid until the next call
-    std::size_t block;
+  /// Blocks `blocks` of a packet that is valid until the next put.
+  struct run {
+    packet const* from;
+    range blocks;
   };
 
   /// Whether an older packet of the channel was replaced before all of its blocks had left.
@@ -38,13 +39,16 @@ class block_stream {
     return replaced;
   }
 
-  /// Channels take turns.
-  [[nodiscard]] auto take() -> std::optional<next> {
+  /// The next blocks, at most so many, side by side in one packet; channels take turns.
+  [[nodiscard]] auto take(std::size_t most) -> std::optional<run> {
     for (std::size_t k = 0; k < lanes_.size(); ++k) {
       auto& l = lanes_[turn_++ % lanes_.size()];
       if (l.left == 0) continue;
-      --l.left;
-      return next{&l.newest, l.cursor++ % l.blocks};
+      auto const begin = l.cursor % l.blocks;
+      auto const count = std::min({most, l.left, l.blocks - begin});
+      l.left -= count;
+      l.cursor += count;
+      return run{&l.newest, {begin, begin + count}};
     }
     return std::nullopt;
   }

@@ -47,14 +47,10 @@ class outgoing_datagrams {
   }
 
   [[nodiscard]] auto size() const -> std::size_t { return headers_.size(); }
-  /// Whether a frame with a body of so many bytes may follow those that are here.
-  [[nodiscard]] auto takes(std::size_t body_bytes) const -> bool {
-    return headers_.empty() || (headers_.size() < most && !is_closed_ && body_bytes <= body_bytes_);
-  }
-  /// The body must stay where it is until the frames have left. Requires takes(body.size()).
+  /// Where the header goes. The body must stay where it is until the frames have left, and be as long as those before; who
+  /// adds a shorter one adds no more. At most `most` frames.
   auto add(std::span<std::byte const> body) -> std::span<std::byte, wire::header_bytes> {
     if (headers_.empty()) body_bytes_ = body.size();
-    is_closed_ = body.size() < body_bytes_;
     auto& header = headers_.emplace_back();  // within its capacity: those before stay where they are
     pieces_.push_back({header.data(), header.size()});
     if (!body.empty()) pieces_.push_back({const_cast<std::byte*>(body.data()), body.size()});  // is read only
@@ -84,7 +80,6 @@ class outgoing_datagrams {
     auto const sent = sendmsg(socket, &m, MSG_NOSIGNAL);
     headers_.clear();
     pieces_.clear();
-    is_closed_ = false;
     return sent >= 0;
   }
 
@@ -92,7 +87,6 @@ class outgoing_datagrams {
   std::vector<std::array<std::byte, wire::header_bytes>> headers_;
   std::vector<iovec> pieces_;
   std::size_t body_bytes_ = 0;
-  bool is_closed_ = false;  // by a shorter frame
 };
 
 /// What one call received: datagrams of `each` bytes from one address, the last one possibly shorter.

@@ -4,10 +4,11 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,6 +22,7 @@
 #include <rubato/core/random.hpp>
 #include <rubato/transport/asio.hpp>
 #include <rubato/transport/block_stream.hpp>
+#include <rubato/transport/datagrams.hpp>
 #include <rubato/transport/edges.hpp>
 #include <rubato/wire/hello.hpp>
 
@@ -37,6 +39,7 @@ struct udp_options {
   std::size_t socket_buffer = 1U << 20;  ///< asked for, each way; a burst is a quarter of what was granted
   double loss = 0;                       ///< datagrams thrown away before they are sent, for tests; 0 up to but not 1
   std::uint64_t loss_seed = 0;
+  bool batches = true;  ///< hands many datagrams to the system and takes many from it in one call, where it can (Linux)
 };
 
 /// A socket that is bound before its transport exists.
@@ -184,6 +187,7 @@ class udp : public detail::edges<detail::udp_edge> {
     socket_.get_option(granted, error);
     receive_buffer_ = static_cast<std::size_t>(std::max(granted.value(), 4 * static_cast<int>(datagram_bytes)));
     budget_ = burst();
+    if (options_.batches && detail::joins_and_cuts(descriptor)) batch_ = detail::outgoing_datagrams::most;
   }
 
   /// Tells the lives of one process apart without memory: milliseconds, which wrap after seven weeks.
@@ -204,43 +208,45 @@ class udp : public detail::edges<detail::udp_edge> {
     budget_ = std::min(burst(), budget_ + passed * options_.bytes_per_second);
     for (std::size_t idle = 0; budget_ > 0 && idle < peers_.size(); ++turn_) {
       auto& p = peers_[turn_ % peers_.size()];
-      auto const next = p.open && p.knows_us ? p.waiting.take() : std::nullopt;
+      auto const most = std::min(batch_, 1 + static_cast<std::size_t>(budget_) / datagram_bytes);
+      auto const next = p.open && p.knows_us ? p.waiting.take(most) : std::nullopt;
       idle = next ? 0 : idle + 1;
-      if (next && !send_block(p, *next)) return;
+      if (next && !send_blocks(p, *next)) return;
     }
   }
 
-  /// False if the socket takes no more for now; the block then counts as lost.
-  auto send_block(peer_state& p, detail::block_stream::next const& n) -> bool {
-    auto const part = wire::cut(*n.from, me_.blocks, {n.block, n.block + 1});
-    count_sent(p.id, *n.from, part);
-    budget_ -= static_cast<double>(wire::header_bytes + part.body.size());
-    auto& lost = detail::count_of(counts_, p.id, n.from->lane).lost;
-    if (is_dropped(p, 0x75647021ULL, p.drawn)) {
-      ++lost;
+  /// False if the socket takes no more for now; what it did not take counts as lost.
+  auto send_blocks(peer_state& p, detail::block_stream::run const& run) -> bool {
+    auto labelled = *run.from;
+    labelled.life = {incarnation(), p.incarnation};
+    auto& lost = detail::count_of(counts_, p.id, run.from->lane).lost;
+    for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
+      auto const part = wire::cut(*run.from, me_.blocks, {b, b + 1});
+      count_sent(p.id, *run.from, part);
+      budget_ -= static_cast<double>(wire::header_bytes + part.body.size());
+      if (is_dropped(p, 0x75647021ULL, p.drawn)) ++lost;
+      else wire::encode_header(labelled, part, seal(), leaving_.add(part.body));
+    }
+    auto const count = leaving_.size();
+    if (count == 0 || leave(p)) return true;
+    lost += count;
+    return false;
+  }
+
+  /// Whether the system took the frames that stand ready.
+  auto leave(peer_state& p) -> bool {
+    auto const together = leaving_.size() > 1;
+    if (leaving_.leave(socket_.native_handle(), p.where.data(), p.where.size())) {
+      p.spoke = clock::now();
       return true;
     }
-    auto labelled = *n.from;
-    labelled.life = {incarnation(), p.incarnation};
-    if (transmit(p, labelled, part)) return true;
-    ++lost;
+    if (together && (errno == EIO || errno == EINVAL)) batch_ = 1;  // this way out cannot cut
     return false;
   }
 
   [[nodiscard]] auto is_dropped(peer_state const& p, std::uint64_t kind, std::uint64_t& drawn) const -> bool {
     return options_.loss > 0 &&
            random_stream{{options_.loss_seed, kind, to_index(me_.self), to_index(p.id), drawn++}}.chance(options_.loss);
-  }
-
-  auto transmit(peer_state& p, packet const& what, wire::piece const& part) -> bool {
-    std::array<std::byte, wire::header_bytes> header{};
-    wire::encode_header(what, part, seal(), header);
-    auto const both = std::array{boost::asio::const_buffer{header.data(), header.size()},
-                                 boost::asio::const_buffer{part.body.data(), part.body.size()}};
-    error_code error;
-    socket_.send_to(both, p.where, 0, error);
-    if (!error) p.spoke = clock::now();
-    return !error;
   }
 
   /// How we stand; its own life and ours go with it.
@@ -250,7 +256,8 @@ class udp : public detail::edges<detail::udp_edge> {
     if (is_dropped(p, 0x75647322ULL, p.drawn_words)) return;
     auto frame = detail::frame_of(ours_, me_.self, p.id);
     frame.life = {incarnation(), p.incarnation};
-    transmit(p, frame, {});
+    wire::encode_header(frame, {}, seal(), leaving_.add({}));
+    leave(p);
   }
 
   void greet(peer_state& p) {
@@ -264,12 +271,10 @@ class udp : public detail::edges<detail::udp_edge> {
   void receive_later() {
     socket_.async_wait(protocol::socket::wait_read, [this](error_code error) {
       if (error) return;
-      for (auto k = 0; k < 256; ++k) {
-        protocol::endpoint sender;
-        error_code end;
-        auto const n = socket_.receive_from(boost::asio::buffer(datagram_), sender, 0, end);
-        if (end == boost::asio::error::would_block) break;
-        if (!end) received(std::span{datagram_}.first(n), sender);  // an error is the echo of something we sent
+      for (auto k = 0; k < 256 && arriving_.receive(socket_.native_handle()); ++k) {
+        auto sender = protocol::endpoint{};
+        std::memcpy(sender.data(), arriving_.address(), std::min(arriving_.address_bytes(), sender.capacity()));
+        arriving_.for_each([&](std::span<std::byte const> datagram) { received(datagram, sender); });
       }
       receive_later();
     });
@@ -409,7 +414,9 @@ class udp : public detail::edges<detail::udp_edge> {
   std::size_t receive_buffer_ = 0;
   double budget_ = 0;  // bytes that may be sent now
   clock::time_point refilled_ = clock::now();
-  std::array<std::byte, datagram_bytes + 1> datagram_{};
+  std::size_t batch_ = 1;  // datagrams that leave in one call
+  detail::outgoing_datagrams leaving_;
+  detail::incoming_datagrams arriving_;
   detail::block_gatherer arrived_;
 };
 

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+// Shows: what the UDP transport makes of vectors of 131,072 floats in blocks of 256, one a datagram, from one thread to
+// another over loopback: processor time a datagram at the default rate, and goodput without a limit; each with many datagrams a
+// call to the system, and one by one. Both take turns in one run. Wrong if the system cannot cut and join (before Linux 5.0): then
+// both rows are the same, or if the buffer that was granted is so small that every burst overflows it: what came stands beside.
+// usage: udp_goodput [rounds] [seconds of each]
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <rubato/transport/udp.hpp>
+
+#include "support/goodput_rivals.hpp"
+
+namespace {
+
+using namespace rubato;
+using transport::clock;
+using transport::incoming;
+
+constexpr std::size_t values = std::size_t{1} << 17;
+
+struct outcome {
+  double goodput = 0;      ///< bytes of bodies a second that came
+  double came = 0;         ///< datagrams, of those sent
+  double microseconds = 0; ///< of processor time, both ends, a datagram that came
+};
+
+auto identity_of_node(std::size_t self) -> transport::identity {
+  transport::identity me;
+  me.self = to_node(self);
+  me.peers = {to_node(1 - self)};
+  me.blocks = block_partition{values, 256};
+  me.channels = {{channel::model, channel_kind::state, element::f32}};
+  return me;
+}
+
+auto processor_seconds() -> double {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+auto sum_of(std::vector<transport::traffic> const& counts, std::uint64_t transport::traffic::*what) -> double {
+  auto sum = 0.0;
+  for (auto const& c : counts) sum += static_cast<double>(c.*what);
+  return sum;
+}
+
+/// Polls in turn with the other end until it is told to stop; what it saw meanwhile is dropped.
+void receive(transport::udp& wires, std::atomic<bool> const& over) {
+  std::vector<incoming> in;
+  while (!over) {
+    in.clear();
+    wires.poll(clock::now() + std::chrono::milliseconds{5}, in);
+  }
+}
+
+void send(transport::udp& wires, std::chrono::duration<double> time) {
+  buffer_pool pool;
+  auto const body = bench::vector_of(pool, values);
+  std::vector<incoming> in;
+  auto is_open = false;
+  auto begin = clock::now();
+  for (std::uint64_t number = 1; !is_open || clock::now() - begin < time;) {
+    in.clear();
+    wires.poll(clock::now() + std::chrono::microseconds{200}, in);
+    for (auto const& n : in) {
+      if (n.kind == incoming::what::opened) is_open = true, begin = clock::now();
+    }
+    packet p;
+    p.from = to_node(1);
+    p.to = to_node(0);
+    p.lane = channel::model;
+    p.number = iteration{number++};
+    p.body = body;
+    if (is_open) wires.send(channel_kind::state, std::move(p));
+  }
+}
+
+auto measured(bool batches, double bytes_per_second, std::chrono::duration<double> time) -> outcome {
+  std::vector<transport::udp_door> const doors{transport::open_udp_door("127.0.0.1:0"), transport::open_udp_door("127.0.0.1:0")};
+  auto const options = [&](std::size_t self) {
+    transport::udp_options o;
+    o.addresses = {doors[0].address, doors[1].address};
+    o.socket = doors[self].descriptor;
+    o.bytes_per_second = bytes_per_second;
+    o.batches = batches;
+    return o;
+  };
+  transport::udp receiver{identity_of_node(0), options(0)}, sender{identity_of_node(1), options(1)};
+  std::atomic<bool> over = false;
+  auto const before = processor_seconds();
+  {
+    auto const receiving = std::jthread{[&] { receive(receiver, over); }};
+    send(sender, time);
+    over = true;
+  }
+  auto const used = processor_seconds() - before;
+  auto const arrived = sum_of(receiver.traffic_of(), &transport::traffic::delivered) +
+                       sum_of(receiver.traffic_of(), &transport::traffic::skipped);
+  return {arrived * 1024 / time.count(), arrived / sum_of(sender.traffic_of(), &transport::traffic::packets), 1e6 * used / arrived};
+}
+
+auto median(std::vector<double> v) -> double {
+  std::sort(v.begin(), v.end());
+  return v[v.size() / 2];
+}
+
+}  // namespace
+
+auto main(int argc, char** argv) -> int {
+  auto const rounds = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 9UL;
+  auto const time = std::chrono::duration<double>{argc > 2 ? std::strtod(argv[2], nullptr) : 1.0};
+  struct row {
+    char const* name;
+    bool batches;
+    double rate;
+    std::vector<outcome> rounds{};
+  };
+  auto const usual = transport::udp_options{}.bytes_per_second;
+  row rows[] = {{"default rate, one by one", false, usual}, {"default rate, many a call", true, usual},
+                {"no limit, one by one", false, 1e12}, {"no limit, many a call", true, 1e12}};
+  for (unsigned long r = 0; r < rounds; ++r) {
+    for (auto& each : rows) each.rounds.push_back(measured(each.batches, each.rate, time));
+  }
+  auto const of = [](row const& each, double outcome::*what) {
+    std::vector<double> all;
+    for (auto const& o : each.rounds) all.push_back(o.*what);
+    return median(all);
+  };
+  std::printf("%zu floats, blocks of 256, one way over loopback, medians of %lu rounds in turn\n", values, rounds);
+  std::printf("%-28s %12s %12s %26s\n", "", "MB/s came", "came, of all", "processor us a datagram");
+  for (auto const& each : rows) {
+    std::printf("%-28s %12.1f %12.4f %26.2f\n", each.name, 1e-6 * of(each, &outcome::goodput), of(each, &outcome::came),
+                of(each, &outcome::microseconds));
+  }
+  for (auto const at : {0, 2}) {
+    std::vector<double> times;
+    for (unsigned long r = 0; r < rounds; ++r) times.push_back(rows[at].rounds[r].microseconds / rows[at + 1].rounds[r].microseconds);
+    std::printf("%s over many a call, processor time, median of neighbours: %.2f\n", rows[at].name, median(times));
+  }
+}
