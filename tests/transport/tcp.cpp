@@ -172,6 +172,12 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
     change(p);
     return frame_of(p, seal);
   };
+  auto const standing_of = [&](std::uint64_t phase, std::uint64_t value) {
+    auto p = transport::detail::frame_of({}, node_id{1}, node_id{0});
+    p.based_on = iteration{phase};
+    p.number = iteration{value};
+    return frame_of(p, seal, {});
+  };
   auto damaged = frame_of(good, seal);
   damaged[wire::header_bytes + 100] ^= std::byte{1};
   auto oversize = frame_of(good, seal);
@@ -190,6 +196,9 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
       with([](packet& p) { p.extra.set(scalar_slot::loss, 1.0); }),
       with([&](packet& p) { p.body = counting(pool, 1, 299); }),
       std::vector<std::byte>(wire::header_bytes, std::byte{0}),
+      standing_of(4, 0),                       // a phase that there is not
+      standing_of(1, 5),                       // who runs has no level
+      standing_of(3, std::uint64_t{9} << 32),  // nor is this a manner of ending
   };
   for (std::size_t k = 0; k < bad.size(); ++k) {
     INFO("frame " << k);

@@ -14,6 +14,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/socket_base.hpp>
 
 #include <rubato/core/errors.hpp>
 #include <rubato/transport/concepts.hpp>
@@ -55,7 +56,38 @@ struct address {
   return a;
 }
 
+/// A socket that is bound before its transport exists, so that a port chosen by the system can be told to the peers. The
+/// descriptor belongs to the caller, or to the transport that takes it over.
+struct door {
+  int descriptor = -1;
+  std::string address;
+};
+
 namespace detail {
+
+template<class Protocol>
+auto protocol_of(address const& a) -> Protocol {
+  return a.host.is_v6() ? Protocol::v6() : Protocol::v4();
+}
+
+/// Binds a `Socket`, which listens if it can; throws config_error, where `nobody_can` do what it is for.
+template<class Socket>
+auto open_door(std::string const& text, bool insecure, std::string const& nobody_can) -> door {
+  auto a = address_in(text, insecure);
+  constexpr auto listens = requires(Socket& s) { s.listen(); };
+  boost::asio::io_context io;
+  Socket opened{io};
+  boost::system::error_code error;
+  opened.open(protocol_of<typename Socket::protocol_type>(a), error);
+  if (listens && !error) opened.set_option(typename Socket::reuse_address{true}, error);
+  if (!error) opened.bind({a.host, a.port}, error);
+  if constexpr (listens) {
+    if (!error) opened.listen(boost::asio::socket_base::max_listen_connections, error);
+  }
+  if (error) throw config_error{"nobody can " + nobody_can + " " + a.text() + " here: " + error.message()};
+  a.port = opened.local_endpoint().port();
+  return {opened.release(), a.text()};
+}
 
 /// The address of one node of the run; throws config_error where none is given.
 inline auto address_of(node_id id, std::vector<std::string> const& all, bool insecure) -> address {

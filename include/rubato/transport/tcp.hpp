@@ -34,26 +34,10 @@ struct tcp_options {
   std::size_t event_bound = 64;        ///< events a peer that wait before gradients are held back
 };
 
-/// A socket that listens before its transport exists, so that a port chosen by the system can be told to the peers.
-struct tcp_door {
-  int descriptor = -1;
-  std::string address;
-};
-/// Port 0 lets the system choose. The descriptor belongs to the caller, or to the transport that takes it over.
-/// Throws config_error with one sentence if the address cannot be listened on.
+using tcp_door = door;
+/// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be listened on.
 [[nodiscard]] inline auto open_tcp_door(std::string const& text, bool insecure = false) -> tcp_door {
-  using acceptor = boost::asio::ip::tcp::acceptor;
-  auto a = address_in(text, insecure);
-  boost::asio::io_context io;
-  acceptor opened{io};
-  boost::system::error_code error;
-  opened.open(a.host.is_v6() ? boost::asio::ip::tcp::v6() : boost::asio::ip::tcp::v4(), error);
-  if (!error) opened.set_option(acceptor::reuse_address{true}, error);
-  if (!error) opened.bind({a.host, a.port}, error);
-  if (!error) opened.listen(boost::asio::socket_base::max_listen_connections, error);
-  if (error) throw config_error{"nobody can listen on " + a.text() + " here: " + error.message()};
-  a.port = opened.local_endpoint().port();
-  return {opened.release(), a.text()};
+  return detail::open_door<boost::asio::ip::tcp::acceptor>(text, insecure, "listen on");
 }
 
 namespace detail {
@@ -95,7 +79,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     auto const door = options_.listener ? *options_.listener
                                         : open_tcp_door(own.text(), options_.insecure).descriptor;
     boost::system::error_code error;
-    acceptor_.assign(own.host.is_v6() ? tcp_protocol::v6() : tcp_protocol::v4(), door, error);
+    acceptor_.assign(detail::protocol_of<tcp_protocol>(own), door, error);
     if (error) throw config_error{"socket " + std::to_string(door) + " cannot be listened on: " + error.message()};
     accept();
     for (auto& p : peers_) {

@@ -42,23 +42,10 @@ struct udp_options {
   bool batches = true;  ///< hands many datagrams to the system and takes many from it in one call, where it can (Linux)
 };
 
-/// A socket that is bound before its transport exists.
-struct udp_door {
-  int descriptor = -1;
-  std::string address;
-};
+using udp_door = door;
 /// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be had.
 [[nodiscard]] inline auto open_udp_door(std::string const& text, bool insecure = false) -> udp_door {
-  using protocol = boost::asio::ip::udp;
-  auto a = address_in(text, insecure);
-  boost::asio::io_context io;
-  protocol::socket opened{io};
-  boost::system::error_code error;
-  opened.open(a.host.is_v6() ? protocol::v6() : protocol::v4(), error);
-  if (!error) opened.bind({a.host, a.port}, error);
-  if (error) throw config_error{"nobody can receive at " + a.text() + " here: " + error.message()};
-  a.port = opened.local_endpoint().port();
-  return {opened.release(), a.text()};
+  return detail::open_door<boost::asio::ip::udp::socket>(text, insecure, "receive at");
 }
 
 namespace detail {
@@ -176,7 +163,7 @@ class udp : public detail::edges<detail::udp_edge> {
     auto const descriptor = options_.socket ? *options_.socket
                                             : open_udp_door(own.text(), options_.insecure).descriptor;
     error_code error;
-    socket_.assign(own.host.is_v6() ? protocol::v6() : protocol::v4(), descriptor, error);
+    socket_.assign(detail::protocol_of<protocol>(own), descriptor, error);
     if (!error) socket_.non_blocking(true, error);
     if (error) throw config_error{"socket " + std::to_string(descriptor) + " cannot be used: " + error.message()};
     auto const wanted = static_cast<int>(options_.socket_buffer);
