@@ -119,6 +119,10 @@ auto median(std::vector<double> v) -> double {
 auto main(int argc, char** argv) -> int {
   auto const rounds = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 9UL;
   auto const time = std::chrono::duration<double>{argc > 2 ? std::strtod(argv[2], nullptr) : 1.0};
+  if (rounds == 0 || !(time.count() > 0)) {
+    std::fprintf(stderr, "udp_goodput: rounds must be a number from 1 up, and the seconds positive\n");
+    return 2;
+  }
   struct row {
     char const* name;
     bool batches;

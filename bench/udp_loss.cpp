@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -154,6 +155,7 @@ auto median(std::vector<double> v) -> double {
 
 auto main(int argc, char** argv) -> int {
   auto const rounds = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 5UL;
+  if (rounds == 0) return std::fprintf(stderr, "udp_loss: rounds must be a number from 1 up\n"), 2;
   auto const problem = problem::quadratic::random(nodes, values, 1);
   struct row {
     char const* name;

@@ -131,6 +131,9 @@ inline void refuse_idle(peer_choice const& c) {
   for (auto const* const name : {"--id", "--peers", "--listener", "--insecure"}) {
     refuse_if(c.transport == "mpi", name, "under MPI, where the rank of a process is its id and mpirun knows where all are");
   }
+  if (c.life > 0 && !c.race.record.empty()) {
+    throw config_error{"--record and --life exclude each other: replay begins with the first life of a node"};
+  }
   for (auto const& row : option_rows()) {
     if (!c.problem.quadratic || !row.of_data || !was_given(c.race, row.name)) continue;
     throw config_error{std::string{row.name} + " means nothing to --problem " + c.race.problem_text + ", which has no samples"};

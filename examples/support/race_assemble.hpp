@@ -28,7 +28,7 @@ auto assemble_non_blocking(topology::pair const& network, race_objective const& 
   o.step = s.step;
   o.seed = s.seed;
   o.block_values = s.block_values;
-  o.contribution = {parts, contribution::weigh::nodes};
+  o.contribution = {parts, s.weigh};
   return {rubato::assemble<Node>(network, problem.in_minibatches(parts), o), parts};
 }
 

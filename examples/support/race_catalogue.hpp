@@ -12,6 +12,7 @@
 #include <variant>
 
 #include <rubato/backend/eigen.hpp>
+#include <rubato/contribution/finished.hpp>
 #include <rubato/problem.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/topology.hpp>
@@ -62,6 +63,7 @@ struct race_step {
   std::uint64_t seed = 0;
   std::size_t m = 0;  ///< gradients that a round of m_synchronous_sgd takes; 0: all
   std::size_t block_values = 0;  ///< unit of delivery; 0: whole vectors
+  contribution::weigh weigh = contribution::weigh::nodes;  ///< of what non-blocking nodes have finished
 };
 
 /// Nodes ready to run, and into how many mini-batches they cut the batch of the race: each has that part of its samples

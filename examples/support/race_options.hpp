@@ -12,9 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/contribution/finished.hpp>
 #include <rubato/report/numbers.hpp>
 #include <rubato/sim/scenario.hpp>
 
+#include "support/race_catalogue.hpp"
 #include "support/race_defaults.hpp"
 #include "support/race_text.hpp"
 
@@ -39,6 +41,7 @@ struct race_options {
   std::optional<double> step;
   std::vector<std::pair<std::string, double>> step_of;
   std::size_t m = 0;
+  contribution::weigh weigh = contribution::weigh::nodes;
   std::size_t block_values = 0;
   std::string compute_text;
   sim::compute_model compute{};
@@ -135,6 +138,11 @@ inline void set_folder(std::string& folder, given g) {
   folder = g.text;
 }
 
+inline void set_weigh(race_options& o, given g) {
+  if (g.text != "nodes" && g.text != "samples") refuse(g, "nodes or samples");
+  o.weigh = g.text == "nodes" ? contribution::weigh::nodes : contribution::weigh::samples;
+}
+
 }  // namespace detail
 
 /// Rows in the order of --help. A row's default, if it has one, is given to `set` like what a user writes.
@@ -144,8 +152,8 @@ inline void set_folder(std::string& folder, given g) {
   return {
       {"--algorithms", "A,B,C", "r_fast,ring_allreduce_sgd,m_synchronous_sgd,d_psgd",
        "what races: r_fast, push_pull, s_ab, d_psgd, d_psgd_atc, ring_allreduce_sgd, m_synchronous_sgd, asgd, rescaled_asgd, "
-       "ringmaster_asgd, byte_grad, low_precision_d_psgd, async_model_average, ad_psgd, osgp, and, with the batch cut into 4 "
-       "mini-batches, non_blocking_allreduce, non_blocking_d_psgd",
+       "ringmaster_asgd, byte_grad, low_precision_d_psgd, async_model_average, ad_psgd, osgp, and, with the batch cut into " +
+           std::to_string(non_blocking_minibatches) + " mini-batches, non_blocking_allreduce, non_blocking_d_psgd",
        detail::set_algorithms},
       {"--driver", "sim|threads", "sim", "simulator in virtual time, or one thread a node in real time", detail::set_driver, repeatable::no, by_race},
       {"--nodes", "N", "", "nodes that compute gradients (default: 8, or as many as the topology's file has)",
@@ -167,6 +175,8 @@ inline void set_folder(std::string& folder, given g) {
        repeatable::yes},
       {"--m", "M", "0", "gradients that a round of m_synchronous_sgd takes; 0: those of all nodes",
        [](o& x, given g) { x.m = count_in(g, 0, "a whole number from 0 up"); }},
+      {"--weigh", "nodes|samples", "nodes", "what counts alike where non-blocking nodes have finished different parts of their batches",
+       detail::set_weigh},
       {"--block-values", "V", "0", "unit of delivery in values, a multiple of 64; 0: whole vectors (256 over udp)",
        [](o& x, given g) { x.block_values = count_in(g, 0, "a whole number from 0 up"); }},
       {"--compute", "MODEL", "lognormal:10ms,0.2",

@@ -76,7 +76,7 @@ inline auto steps_text(race_plan const& plan) -> std::string {
     json.update({{"split", o.split == data_split::iid ? "iid" : "by-label"}, {"data", o.data}, {"batch", o.batch}, {"l2", o.l2},
                  {"target_loss", o.target_loss}});
   }
-  json.update({{"steps", std::move(steps)}, {"m", o.m}, {"compute", o.compute_text}, {"slow", std::move(slow)}});
+  json.update({{"steps", std::move(steps)}, {"m", o.m}, {"weigh", o.weigh == contribution::weigh::nodes ? "nodes" : "samples"}, {"compute", o.compute_text}, {"slow", std::move(slow)}});
   if (o.driver != race_driver::processes) {
     json.update({{"latency_s", report::seconds_of(o.latency)}, {"bandwidth", o.bandwidth_text}, {"loss", o.loss}});
   }

@@ -68,7 +68,7 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
     for (auto const& [of, own] : o.step_of) {
       if (of == name) step = own;
     }
-    steps.push_back({step, o.seed, o.m, o.block_values});
+    steps.push_back({step, o.seed, o.m, o.block_values, o.weigh});
   }
   return steps;
 }
