@@ -41,7 +41,7 @@ refused 2 "--batch" --batch
 refused 2 "no algorithm|r_fats|r_fast, push_pull" --algorithms r_fats
 refused 2 "--algorithms|names" --algorithms r_fast,,d_psgd
 refused 2 "r_fast|twice" --algorithms r_fast,r_fast
-refused 2 "--batch|multiple of 4|non_blocking_d_psgd|30" --algorithms non_blocking_d_psgd --batch 30
+refused 2 "--batch|multiple of 16|non_blocking_d_psgd|30" --algorithms non_blocking_d_psgd --batch 30
 refused 2 "no algorithm|r_fats" --step-of r_fats=0.1
 refused 2 "--seed|once" --seed 1 --seed 2
 
@@ -114,6 +114,7 @@ refused 2 "--until|above 0" --until 0s
 refused 2 "--until|unit" --until soon
 refused 2 "--driver|sim or threads" --driver mpi
 refused 2 "--split|iid or by-label" --split random
+refused 2 "--weigh|nodes or samples" --weigh labels
 refused 2 "--batch|from 1 up" --batch 0
 refused 2 "--threads|1 to 256" --threads 0
 refused 2 "--target-loss|number" --target-loss low
