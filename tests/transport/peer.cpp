@@ -343,6 +343,53 @@ TEST_CASE("a peer that died and is started again is taken back, and all end at t
   CHECK(worst_distance(fates, p) < 1e-3);
 }
 
+/// Says which nodes have computed something.
+struct told {
+  quadratic inner;
+  std::atomic<unsigned>* begun;
+  [[nodiscard]] auto dimension() const -> std::size_t { return inner.dimension(); }
+  auto gradient(space& b, std::span<double const> x, sample_key key, std::span<double> g) const -> double {
+    begun->fetch_or(1U << to_index(key.node));
+    begun->notify_all();
+    return inner.gradient(b, x, key, g);
+  }
+};
+
+TEST_CASE("a peer that comes when the others have begun without it is taken in, and all end at the optimum of the sum") {
+  auto const p = quadratic::random(3, 5, 4);
+  tcp_doors doors{3};
+  std::atomic<unsigned> begun = 0;
+  std::vector<fate> fates(3);
+  auto const live = [&](std::size_t i, std::uint64_t many, transport::tcp_options const& deadlines) {
+    auto a = assemble<r_fast<space>>(topology::complete(3), told{p, &begun}, {.step = 0.1});
+    auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+    auto const wires = over_tcp(doors, deadlines)(i, me);
+    try {
+      fates[i].result = run_peer(a, me, *wires, rounds(many), {.lost = when_lost::goes_on, .compute = sim::fixed(work)});
+    } catch (run_error const& e) {
+      fates[i].sentence = e.what();
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < 2; ++i) {
+      threads.emplace_back([&, i] { live(i, 4000, {.arrival = 100ms}); });
+    }
+    for (auto now = begun.load(); now != 3; now = begun.load()) begun.wait(now);
+    live(2, 3000, {});
+  }
+  for (auto const& f : fates) {
+    INFO(f.sentence);
+    REQUIRE(f.sentence.empty());
+    CHECK(f.result.looks.back().residual < 1e-9);
+  }
+  for (std::size_t i = 0; i < 2; ++i) {
+    REQUIRE(fates[i].result.lost.size() == 1);
+    CHECK(says(fates[i].result.lost[0], "has not come within 0.1 s"));
+  }
+  CHECK(worst_distance(fates, p) < 1e-3);
+}
+
 TEST_CASE("of a peer that ended its run early, a node that needs it says so when its patience is over") {
   auto const p = quadratic::random(2, 4, 5);
   tcp_doors doors{2};

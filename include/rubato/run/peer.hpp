@@ -217,7 +217,8 @@ class peer_driver {
         return;
       }
       case what::opened:
-        if (!(n.outgoing == session{}) || !(n.incoming == session{})) {  // nodes begin in the first life of each edge
+        // Nodes begin in the first life of each edge, unless it was closed before it began: that peer came late.
+        if (closed_.erase(n.peer) > 0 || !(n.outgoing == session{}) || !(n.incoming == session{})) {
           host_.change(now(), {n.peer, neighbour_change::edge::opens, n.outgoing, n.incoming}, sender());
         }
         left_.erase(n.peer);
@@ -227,6 +228,7 @@ class peer_driver {
       case what::closed:
         refuse_loss(n);
         result_.lost.push_back(n.why);
+        closed_.insert(n.peer);
         host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
         return;
       case what::left:  // its run has ended, and so will this one: nothing is taken back
@@ -344,6 +346,7 @@ class peer_driver {
   std::optional<instant> held_since_;
   transport::cause fault_{me_->self, how::failed};
   std::set<node_id> left_;
+  std::set<node_id> closed_;              // whose edges are closed for the node
   std::vector<transport::incoming> early_;
   instant begun_{};
   std::int64_t looks_ = 0;
