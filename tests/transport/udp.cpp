@@ -188,6 +188,22 @@ TEST_CASE("a peer that stops on UDP is found out, and one that is started again 
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.end->everyone_left() && two.end->everyone_left(); }));
 }
 
+TEST_CASE("a peer that was only stopped hears that it was taken for dead, even of a node that is gone by then, and closes the edge") {
+  auto const goes = GENERATE(true, false);
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0, {.silence = 200ms}), two = seat_of(doors, 1);
+  REQUIRE(have_met(one, two));
+  REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::closed) == 1; }));  // nobody polls the other one
+  if (goes) one.end.reset();
+  REQUIRE(poll_until<udp>({&one, &two}, [&] { return two.count(what::closed) == 1; }));
+  CHECK(says(two.newest(what::closed)->why, "is gone: it took this node for dead"));
+  buffer_pool pool;
+  CHECK(two.end->send(channel_kind::state, message(1, 0, channel::model, 1, counting(pool, 0))) == send_status::closed);
+  CHECK(two.end->everyone_left());
+  CHECK(one.count(what::closed) == 1);
+  CHECK(one.count(what::opened) == 1);
+}
+
 TEST_CASE("blocks of one packet that lie side by side are handed over together, older ones not at all") {
   auto const me = state_identity(0, 2);
   transport::detail::block_gatherer gathered;

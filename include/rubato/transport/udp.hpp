@@ -54,7 +54,7 @@ struct udp_edge : edge {
   boost::asio::ip::udp::endpoint where;
   bool open = false;              // it has said hello
   bool knows_us = false;          // and has heard ours
-  std::uint32_t incarnation = 0;  // theirs
+  std::uint32_t incarnation = 0;  // theirs; 0: it has never come
   std::uint32_t lives = 0;        // how often the edge has been opened here
   session life{};                 // as the node here knows it; on the wire stand incarnations
   std::uint64_t drawn = 0;        // numbers the draws of injected loss, of blocks
@@ -177,10 +177,11 @@ class udp : public detail::edges<detail::udp_edge> {
     if (options_.batches && detail::joins_and_cuts(descriptor)) batch_ = detail::outgoing_datagrams::most;
   }
 
-  /// Tells the lives of one process apart without memory: milliseconds, which wrap after seven weeks.
-  [[nodiscard]] auto incarnation() const -> std::uint32_t {
-    return static_cast<std::uint32_t>(me_.time.began / 1'000'000);
+  /// Tells the lives of one process apart without memory: milliseconds, which wrap after seven weeks; never 0.
+  [[nodiscard]] static auto incarnation_of(std::int64_t clock_began) -> std::uint32_t {
+    return std::max(1U, static_cast<std::uint32_t>(clock_began / 1'000'000));
   }
+  [[nodiscard]] auto incarnation() const -> std::uint32_t { return incarnation_of(me_.time.began); }
 
   // --- sending --------------------------------------------------------------------------------------------------------
 
@@ -247,8 +248,11 @@ class udp : public detail::edges<detail::udp_edge> {
     leave(p);
   }
 
+  /// Says too which life of the peer is over for us, should that be a false suspicion. It stays over, so a hello that comes
+  /// late is as true as a new one.
   void greet(peer_state& p) {
-    auto const bytes = wire::encode_hello({run_, me_.self, p.id, incarnation(), me_.time.began, 0, 0}, me_.agreed.text());
+    auto const closed = p.open ? 0U : p.incarnation;
+    auto const bytes = wire::encode_hello({run_, me_.self, p.id, closed, me_.time.began, 0, 0}, me_.agreed.text());
     error_code ignored;  // the next one is not far
     socket_.send_to(boost::asio::buffer(bytes), p.where, 0, ignored);
   }
@@ -308,13 +312,15 @@ class udp : public detail::edges<detail::udp_edge> {
       if (p.id < me_.self) not_coming(p, why);
       return;
     }
+    auto const is_known = p.incarnation == incarnation_of(who.clock_began);
+    if (p.open && is_known && who.life == incarnation()) return lost(p, "it took this node for dead");
     p.heard = clock::now();
-    if (p.open && p.incarnation == who.life) {
+    if (p.open && is_known) {
       if (!p.knows_us) answer(p);  // it has not heard us yet
       return;
     }
     // Who was taken for dead and lives stays closed out: it keeps sums of this edge that were taken back here.
-    if (!p.open && p.lives > 0 && p.incarnation == who.life) return;
+    if (is_known) return;
     if (p.open) lost(p, "it has been started again");
     open(p, who);
     answer(p);
@@ -329,7 +335,7 @@ class udp : public detail::edges<detail::udp_edge> {
   void open(peer_state& p, wire::hello const& who) {
     p.open = true;
     p.knows_us = false;
-    p.incarnation = who.life;
+    p.incarnation = incarnation_of(who.clock_began);
     p.life = {p.lives, p.lives};
     ++p.lives;
     p.heard = clock::now();
@@ -342,9 +348,11 @@ class udp : public detail::edges<detail::udp_edge> {
     p.open = false;
     p.waiting = {};
   }
+  /// Should the peer live, it hears so at once: this node may end because of it.
   void lost(peer_state& p, std::string const& why) {
     drop(p);
     gone(p, why);
+    for (auto k = 0; k < 3; ++k) greet(p);
   }
 
   void stands(peer_state& p, wire::frame_view const& f) {
