@@ -204,6 +204,34 @@ TEST_CASE("a peer that was only stopped hears that it was taken for dead, even o
   CHECK(one.count(what::opened) == 1);
 }
 
+TEST_CASE("over UDP a hello of a former life that comes late, or again, changes nothing") {
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0);
+  auto const me = state_identity(1, 2);
+  boost::asio::io_context io;
+  boost::asio::ip::udp::socket peer{io, boost::asio::ip::udp::v4(), std::exchange(doors.descriptors[1], -1)};
+  auto const there = transport::address_in(doors.addresses[0]);
+  auto const say = [&](auto const& bytes) { peer.send_to(boost::asio::buffer(bytes), {there.host, there.port}); };
+  constexpr auto wrap = (std::int64_t{1} << 32) * 1'000'000;  // in nanoseconds: incarnations count milliseconds
+  std::uint64_t garbage = 0;
+  auto const after_hello_of = [&](std::int64_t began) {  // what lives of the edge have been opened
+    say(wire::encode_hello({me.agreed.id(), me.self, node_id{0}, 0, began, 0, 0}, me.agreed.text()));
+    say(std::string(500, 'x'));
+    ++garbage;
+    REQUIRE(poll_until<udp>({&one}, [&] { return one.end->rejected().frames == garbage; }));
+    return one.count(what::opened);
+  };
+  auto const first = wrap - 1'000'000'000;  // a second before they wrap
+  CHECK(after_hello_of(first) == 1);
+  CHECK(after_hello_of(first - 5'000'000) == 1);
+  CHECK(one.count(what::closed) == 0);
+  CHECK(after_hello_of(wrap + 7'000'000) == 2);
+  CHECK(one.count(what::closed) == 1);
+  CHECK(after_hello_of(first) == 2);
+  CHECK(after_hello_of(wrap + 7'000'000) == 2);
+  CHECK(one.count(what::closed) == 1);
+}
+
 TEST_CASE("blocks of one packet that lie side by side are handed over together, older ones not at all") {
   auto const me = state_identity(0, 2);
   transport::detail::block_gatherer gathered;

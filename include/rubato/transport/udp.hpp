@@ -182,6 +182,8 @@ class udp : public detail::edges<detail::udp_edge> {
     return std::max(1U, static_cast<std::uint32_t>(clock_began / 1'000'000));
   }
   [[nodiscard]] auto incarnation() const -> std::uint32_t { return incarnation_of(me_.time.began); }
+  /// Of two lives less than half of that apart.
+  [[nodiscard]] static auto is_before(std::uint32_t a, std::uint32_t b) -> bool { return a - b > b - a; }
 
   // --- sending --------------------------------------------------------------------------------------------------------
 
@@ -312,7 +314,9 @@ class udp : public detail::edges<detail::udp_edge> {
       if (p.id < me_.self) not_coming(p, why);
       return;
     }
-    auto const is_known = p.incarnation == incarnation_of(who.clock_began);
+    auto const theirs = incarnation_of(who.clock_began);
+    auto const is_known = p.incarnation == theirs;
+    if (p.lives > 0 && is_before(theirs, p.incarnation)) return;  // a late one, of a former life
     if (p.open && is_known && who.life == incarnation()) return lost(p, "it took this node for dead");
     p.heard = clock::now();
     if (p.open && is_known) {
