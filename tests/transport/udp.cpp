@@ -280,6 +280,31 @@ TEST_CASE("a newer packet goes on at the block where the older one was, so that 
   CHECK(waiting.empty());
 }
 
+TEST_CASE("over UDP that loses a third of its datagrams, who leaves first hears in time that the second one leaves too") {
+  constexpr std::size_t pairs = 6;
+  std::vector<udp_seat> first, second;
+  for (std::size_t k = 0; k < pairs; ++k) {
+    udp_doors doors{2};
+    first.push_back(seat_of(doors, 0, {.silence = 1min, .loss = 0.33, .loss_seed = 2 * k}));
+    second.push_back(seat_of(doors, 1, {.silence = 1min, .loss = 0.33, .loss_seed = 2 * k + 1}));
+  }
+  std::vector<udp_seat*> seats;
+  for (std::size_t k = 0; k < pairs; ++k) seats.insert(seats.end(), {&first[k], &second[k]});
+  auto const all = [](std::vector<udp_seat> const& some, auto const& is_so) { return std::all_of(some.begin(), some.end(), is_so); };
+  REQUIRE(poll_until<udp>(seats, [&] { return all(first, [](auto const& s) { return s.count(what::opened) == 1; }); }));
+  for (auto& s : first) s.end->announce({transport::standing::phase::left});
+  REQUIRE(poll_until<udp>(seats, [&] { return all(second, [](auto const& s) { return s.count(what::left) == 1; }); }));
+  for (auto& s : second) s.end->announce({transport::standing::phase::left});
+  REQUIRE(poll_until<udp>(seats, [&] {
+    for (auto& s : second) {
+      if (s.end && s.end->everyone_left()) s.end.reset();  // as its process does
+    }
+    return all(second, [](auto const& s) { return !s.end; });
+  }));
+  REQUIRE(poll_until<udp>(seats, [&] { return all(first, [](auto const& s) { return s.end->everyone_left(); }); }));
+  CHECK(all(first, [](auto const& s) { return s.count(what::left) == 1 && s.count(what::closed) == 0; }));
+}
+
 TEST_CASE("R-FAST over UDP that loses a fifth of its datagrams ends at the optimum of the sum, with its law intact") {
   using space = backend::host<double>;
   auto const p = problem::quadratic::random(3, 150, 9);

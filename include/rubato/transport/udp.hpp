@@ -63,6 +63,7 @@ struct udp_edge : edge {
   clock::time_point heard{};
   clock::time_point spoke{};
   clock::time_point answered{};
+  int parting_words = 0;          // how often it was told our last standing when we knew its own
   std::string trouble = "nothing was heard of it";
 
   [[nodiscard]] auto is_open() const -> bool { return open; }
@@ -119,11 +120,11 @@ class udp : public detail::edges<detail::udp_edge> {
   /// A frame may be lost, so it is repeated for as long as a peer may wait for it.
   void announce(standing const& s) {
     if (!takes(s)) return;
-    for (auto& p : peers_) say(p);
+    for (auto& p : peers_) say_well(p);
   }
   [[nodiscard]] auto everyone_left() const -> bool {
     return needs_no_answer() ||
-           std::all_of(peers_.begin(), peers_.end(), [](auto const& p) { return !p.open || p.theirs.is_last(); });
+           std::all_of(peers_.begin(), peers_.end(), [this](auto const& p) { return !p.open || has_parted(p); });
   }
 
   /// What the system granted of the receiving buffer that was asked for, in bytes.
@@ -243,12 +244,20 @@ class udp : public detail::edges<detail::udp_edge> {
   void say(peer_state& p) {
     if (!p.open) return;
     p.spoke = clock::now();
+    if (ours_.is_last() && p.theirs.is_last()) ++p.parting_words;
     if (is_dropped(p, 0x75647322ULL, p.drawn_words)) return;
     auto frame = detail::frame_of(ours_, me_.self, p.id);
     frame.life = {incarnation(), p.incarnation};
     wire::encode_header(frame, {}, seal(), leaving_.add({}));
     leave(p);
   }
+
+  /// A last standing is worth more than one datagram.
+  void say_well(peer_state& p) {
+    for (auto k = 0; k < (ours_.is_last() ? 3 : 1); ++k) say(p);
+  }
+  /// Who leaves second cannot know whether its word came, and nobody repeats it when it is gone: of so many one will come.
+  [[nodiscard]] auto has_parted(peer_state const& p) const -> bool { return p.theirs.is_last() && p.parting_words >= 12; }
 
   /// Says too which life of the peer is over for us, should that be a false suspicion. It stays over, so a hello that comes
   /// late is as true as a new one.
@@ -367,7 +376,7 @@ class udp : public detail::edges<detail::udp_edge> {
     }
     auto const last = hears(p, *said);
     if (!last) return;
-    for (auto k = 0; k < 3 && ours_.is_last(); ++k) say(p);  // which nobody repeats from now on
+    if (ours_.is_last()) say_well(p);
     if (last == standing::phase::ended) drop(p);
     else p.waiting = {};
   }
@@ -389,7 +398,7 @@ class udp : public detail::edges<detail::udp_edge> {
   /// Whether the peer may wait for what it was told last, should that have been lost.
   [[nodiscard]] auto is_unsure_of(peer_state const& p) const -> bool {
     auto const both_run = ours_.at == standing::phase::running && p.theirs.at == standing::phase::running;
-    return !both_run && !p.theirs.is_last();
+    return !both_run && (!p.theirs.is_last() || (ours_.is_last() && !has_parted(p)));
   }
 
   void tick(clock::time_point now) {
