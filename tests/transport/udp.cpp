@@ -2,7 +2,11 @@
 // State channels over UDP: blocks that are lost, late or merged, strangers on the port, and R-FAST through all of it.
 #include <rubato/transport/udp.hpp>
 
+#include <dlfcn.h>
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -26,6 +30,26 @@
 #include "transport/worlds.hpp"
 
 using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+/// With which error the system refuses this thread's datagrams; 0: with none.
+auto refusing_with() -> int& {
+  static thread_local int error = 0;
+  return error;
+}
+
+}  // namespace
+}  // namespace rubato::test
+
+/// Stands before the system's own: on loopback no socket is ever full.
+extern "C" auto sendmsg(int socket, msghdr const* message, int flags) -> ssize_t {
+  static auto* const system = reinterpret_cast<ssize_t (*)(int, msghdr const*, int)>(dlsym(RTLD_NEXT, "sendmsg"));
+  if (rubato::test::refusing_with() == 0) return system(socket, message, flags);
+  errno = rubato::test::refusing_with();
+  return -1;
+}
 
 namespace rubato::test {
 namespace {
@@ -263,18 +287,59 @@ TEST_CASE("blocks of one packet that lie side by side are handed over together, 
   CHECK(gathered.empty());
 }
 
+TEST_CASE("what a full socket does not take waits uncounted until it does, and what the system never takes is lost") {
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0), two = seat_of(doors, 1);
+  REQUIRE(have_met(one, two));
+  buffer_pool pool;
+  auto const post = [&](std::uint64_t k) { two.end->send(channel_kind::state, message(1, 0, channel::model, k, counting(pool, 0))); };
+  auto const sent = [&] {
+    auto const t = two.end->traffic_of();
+    return t.empty() ? transport::traffic{} : t[0];
+  };
+  auto const arrives = [&](std::uint64_t k) {
+    return poll_until<udp>({&one, &two}, [&] { return one.newest_blocks() == std::vector<std::uint64_t>(5, k); });
+  };
+  post(1);
+  REQUIRE(arrives(1));
+  refusing_with() = EAGAIN;
+  post(2);
+  auto const some = transport::clock::now() + 30ms;  // in which it tries again and again
+  REQUIRE(poll_until<udp>({&two}, [&] { return transport::clock::now() > some; }));
+  CHECK(sent().packets == 5);
+  CHECK(sent().lost == 0);
+  refusing_with() = 0;
+  REQUIRE(arrives(2));
+  CHECK(sent().packets == 10);
+  CHECK(sent().values == 2 * test_values);
+  CHECK(sent().replaced == 0);
+  refusing_with() = EPERM;
+  post(3);
+  refusing_with() = 0;
+  CHECK(sent().packets == 15);
+  CHECK(sent().lost == 5);
+}
+
 TEST_CASE("a newer packet goes on at the block where the older one was, so that no block is starved") {
   transport::detail::block_stream waiting;
   buffer_pool pool;
   auto const body = counting(pool, 0);
   CHECK_FALSE(waiting.put(message(1, 0, channel::model, 1, body), 5));
-  CHECK(waiting.take(1)->blocks == range{0, 1});
-  CHECK(waiting.take(2)->blocks == range{1, 3});
+  auto const take = [&](std::size_t most) {
+    auto const n = waiting.next(most);
+    REQUIRE(waiting.next(most).has_value() == n.has_value());
+    if (!n) return range{};
+    CHECK(waiting.next(most)->blocks == n->blocks);  // until they are done
+    waiting.done(*n);
+    return n->blocks;
+  };
+  CHECK(take(1) == range{0, 1});
+  CHECK(take(2) == range{1, 3});
   CHECK(waiting.put(message(1, 0, channel::model, 2, body), 5));
   std::vector<range> rest;
-  while (auto const n = waiting.take(9)) {
+  while (auto const n = waiting.next(9)) {
     CHECK(n->from->number == iteration{2});
-    rest.push_back(n->blocks);
+    rest.push_back(take(9));
   }
   CHECK(rest == std::vector<range>{{3, 5}, {0, 3}});
   CHECK(waiting.empty());

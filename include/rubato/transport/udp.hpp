@@ -200,28 +200,36 @@ class udp : public detail::edges<detail::udp_edge> {
     for (std::size_t idle = 0; budget_ > 0 && idle < peers_.size(); ++turn_) {
       auto& p = peers_[turn_ % peers_.size()];
       auto const most = std::min(batch_, 1 + static_cast<std::size_t>(budget_) / datagram_bytes);
-      auto const next = p.open && p.knows_us ? p.waiting.take(most) : std::nullopt;
+      auto const next = p.open && p.knows_us ? p.waiting.next(most) : std::nullopt;
       idle = next ? 0 : idle + 1;
       if (next && !send_blocks(p, *next)) return;
     }
   }
 
-  /// False if the socket takes no more for now; what it did not take counts as lost.
+  /// False if the socket takes no more for now: these blocks are the next ones still. What the system refuses to carry at
+  /// all counts as lost, so that no peer holds up the others.
   auto send_blocks(peer_state& p, detail::block_stream::run const& run) -> bool {
     auto labelled = *run.from;
     labelled.life = {incarnation(), p.incarnation};
-    auto& lost = detail::count_of(counts_, p.id, run.from->lane).lost;
+    auto drawn = p.drawn;
+    for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
+      if (is_dropped(p, 0x75647021ULL, drawn)) continue;
+      auto const part = wire::cut(*run.from, me_.blocks, {b, b + 1});
+      wire::encode_header(labelled, part, seal(), leaving_.add(part.body));
+    }
+    auto const count = leaving_.size();
+    auto const is_taken = count == 0 || leave(p);
+    if (!is_taken && count > batch_) return true;  // one by one from now on
+    if (!is_taken && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)) return false;
+    p.drawn = drawn;
+    detail::count_of(counts_, p.id, run.from->lane).lost += run.blocks.size() - (is_taken ? count : 0);
     for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
       auto const part = wire::cut(*run.from, me_.blocks, {b, b + 1});
       count_sent(p.id, *run.from, part);
       budget_ -= static_cast<double>(wire::header_bytes + part.body.size());
-      if (is_dropped(p, 0x75647021ULL, p.drawn)) ++lost;
-      else wire::encode_header(labelled, part, seal(), leaving_.add(part.body));
     }
-    auto const count = leaving_.size();
-    if (count == 0 || leave(p)) return true;
-    lost += count;
-    return false;
+    p.waiting.done(run);
+    return true;
   }
 
   /// Whether the system took the frames that stand ready.
