@@ -102,7 +102,7 @@ class peer_driver {
     wires_->announce({transport::standing::phase::running});
     begun_ = now();
     host_.start(now(), sender());
-    for (auto const& n : early_) handle(n);
+    for (auto const& n : early_.take()) handle(n);
     result_.result.stopped = live(end);
     result_.result.ended = now() - begun_;
     look(result_.result.ended);
@@ -130,19 +130,11 @@ class peer_driver {
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
         all.hears(n);
         if (n.kind == what::closed) refuse_loss(n);
-        forget_older(n);
-        early_.push_back(std::move(n));
+        auto const kind = n.kind == what::message ? host_.channels().kind_of(n.p.lane) : channel_kind{};
+        early_.keep(std::move(n), kind);
       }
       wires_->announce({transport::standing::phase::arriving, all.level()});
     }
-  }
-
-  /// Of a state channel only the newest is kept.
-  void forget_older(transport::incoming const& fresh) {
-    if (fresh.kind != what::message || host_.channels().kind_of(fresh.p.lane) != channel_kind::state) return;
-    std::erase_if(early_, [&](auto const& old) {
-      return old.kind == what::message && old.peer == fresh.peer && old.p.lane == fresh.p.lane && old.blocks == fresh.blocks;
-    });
   }
 
   auto polled(instant latest) -> std::vector<transport::incoming> {
@@ -347,7 +339,7 @@ class peer_driver {
   transport::cause fault_{me_->self, how::failed};
   std::set<node_id> left_;
   std::set<node_id> closed_;              // whose edges are closed for the node
-  std::vector<transport::incoming> early_;
+  early_messages early_;
   instant begun_{};
   std::int64_t looks_ = 0;
   tracking_audit audit_;
