@@ -232,6 +232,26 @@ TEST_CASE("a node begins when all have come, however far away, and tells its nei
   CHECK(std::find_if(got.begin(), got.end(), is(phase::arriving)) < began);
 }
 
+TEST_CASE("a node that is interrupted before all have come ends without a word that they came") {
+  auto const p = quadratic::random(3, 4, 8);
+  auto const make = line_of(3, p);
+  auto const room = transport::in_process::room{3};
+  auto const its = make(1);
+  seat<transport::in_process> middle{std::make_unique<transport::in_process>(room, identity_of(its, node_id{1}))};
+  auto a = make(0);
+  auto const me = identity_of(a, node_id{0});
+  transport::in_process wires{room, me};
+  auto const r = run_peer(a, me, wires, rounds(10), {.linger = 10ms, .interrupted = [] { return true; }});
+  CHECK(r.result.stopped == stop_reason::interrupted);
+  CHECK(r.looks.empty());
+  REQUIRE(r.result.nodes.size() == 1);
+  CHECK(r.result.nodes[0].gradients == 0);
+  REQUIRE(poll_until<transport::in_process>({&middle}, [&] { return middle.count(what::closed) == 1; }));
+  CHECK(says(middle.newest(what::closed)->why, "node 0 has ended because it was interrupted before all had come"));
+  CHECK(middle.count(what::stands) == 0);
+  CHECK(middle.count(what::left) == 0);
+}
+
 /// Says how many gradients all nodes computed.
 struct counted {
   quadratic inner;

@@ -40,7 +40,7 @@ struct peer_options {
   when_lost lost = when_lost::ends;
   sim::compute_model compute = sim::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;               ///< of the model's variation
-  bool (*interrupted)() = nullptr;        ///< polled; true ends the run cleanly
+  bool (*interrupted)() = nullptr;        ///< polled; true ends the run cleanly, or all of it if not all have come yet
 };
 
 /// Who node `self` of an assembled run is to its transport.
@@ -78,13 +78,15 @@ class peer_driver {
   }
 
   auto run(until const& end) -> peer_result {
+    auto begun = false;
     try {
-      begin_and_live(end);
+      begun = begin_and_live(end);
     } catch (...) {
       say_why();
       throw;
     }
-    depart();
+    if (begun) depart();
+    else say_why();
     collect();
     if (result_.result.stopped != stop_reason::interrupted && options_.lost == when_lost::ends) refuse_absence();
     return std::move(result_);
@@ -94,11 +96,16 @@ class peer_driver {
   using what = transport::incoming::what;
   using how = transport::cause::how;
 
-  void begin_and_live(until const& end) {
+  /// False if it was interrupted before it began: no neighbour may take it for one that knows that all came.
+  auto begin_and_live(until const& end) -> bool {
     if (to_index(me_->self) >= run_->peers && end.time == std::chrono::nanoseconds::max()) {
       throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
     }
-    await_everyone();
+    if (!await_everyone()) {
+      result_.result.stopped = stop_reason::interrupted;
+      fault_ = {me_->self, how::interrupted};
+      return false;
+    }
     wires_->announce({transport::standing::phase::running});
     begun_ = now();
     host_.start(now(), sender());
@@ -106,6 +113,7 @@ class peer_driver {
     result_.result.stopped = live(end);
     result_.result.ended = now() - begun_;
     look(result_.result.ended);
+    return true;
   }
 
   auto sender() {
@@ -122,11 +130,11 @@ class peer_driver {
   [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
 
   /// Until every node of the run has come, or is known not to; the deadlines of transports bound it. Messages of peers
-  /// that began earlier are kept.
-  void await_everyone() {
+  /// that began earlier are kept. False if interrupted.
+  [[nodiscard]] auto await_everyone() -> bool {
     auto all = arrival{*run_, *me_};
     while (!all.is_complete()) {
-      if (options_.interrupted != nullptr && options_.interrupted()) return;
+      if (options_.interrupted != nullptr && options_.interrupted()) return false;
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
         all.hears(n);
         if (n.kind == what::closed) refuse_loss(n);
@@ -135,6 +143,7 @@ class peer_driver {
       }
       wires_->announce({transport::standing::phase::arriving, all.level()});
     }
+    return true;
   }
 
   auto polled(instant latest) -> std::vector<transport::incoming> {
