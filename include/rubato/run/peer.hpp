@@ -310,6 +310,7 @@ class peer_driver {
   void collect() {
     auto& r = result_.result;
     result_.id = me_->self;
+    result_.of = run_->nodes.size();
     result_.rejected = wires_->rejected();
     r.network = run_->network;
     r.step = run_->step;
