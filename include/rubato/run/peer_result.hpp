@@ -63,7 +63,10 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
     if (i == parts.size() || to_index(parts[i].id) != i) {
       throw config_error{"the result of node " + std::to_string(i) + " is missing"};
     }
-    if (parts[i].of == nodes && i < nodes) continue;
+    if (i >= nodes) {
+      throw config_error{"there is a result of node " + std::to_string(i) + ", and the run has only " + std::to_string(nodes) + " nodes"};
+    }
+    if (parts[i].of == nodes) continue;
     throw config_error{"the result of node " + std::to_string(i) + " is of a run of " + std::to_string(parts[i].of) +
                        " nodes, and that of node 0 of one of " + std::to_string(nodes)};
   }

@@ -76,7 +76,7 @@ TEST_CASE("parts of which one is missing, be it the last, doubled or of another 
   CHECK(says(refused({part(0, 3, 1), part(1, 3, 1), part(1, 3, 1)}), "two results of node 1"));
   CHECK(says(refused({part(0, 2, 1), part(1, 2, 1), part(1, 2, 1)}), "two results of node 1"));
   CHECK(says(refused({part(0, 3, 1), part(1, 3, 1), part(2, 4, 1)}), "the result of node 2 is of a run of 4 nodes, and that of node 0 of one of 3"));
-  CHECK(says(refused({part(0, 2, 1), part(1, 2, 1), part(2, 2, 1)}), "of a run of 2 nodes"));
+  CHECK(says(refused({part(0, 2, 1), part(1, 2, 1), part(2, 2, 1)}), "there is a result of node 2, and the run has only 2 nodes"));
 }
 
 }  // namespace
