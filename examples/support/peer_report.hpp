@@ -56,6 +56,7 @@ inline auto bytes_of_file(std::string const& path) -> std::vector<char> {
 /// Both files appear whole or not at all; throws what atomic_file throws.
 inline void write_peer_report(std::string const& path, peer_result const& r) {
   nlohmann::ordered_json j{{"id", to_index(r.id)},
+                           {"of", r.of},
                            {"network", r.result.network},
                            {"step", r.result.step},
                            {"raw_step", r.result.raw_step},
@@ -97,6 +98,7 @@ inline void write_peer_report(std::string const& path, peer_result const& r) {
   try {
     auto const j = nlohmann::json::parse(text.begin(), text.end());
     r.id = to_node(j.at("id").get<std::size_t>());
+    r.of = j.at("of");
     r.result.network = j.at("network");
     r.result.step = j.at("step");
     r.result.raw_step = j.at("raw_step");

@@ -232,6 +232,26 @@ TEST_CASE("a node begins when all have come, however far away, and tells its nei
   CHECK(std::find_if(got.begin(), got.end(), is(phase::arriving)) < began);
 }
 
+TEST_CASE("a node that is interrupted before all have come ends without a word that they came") {
+  auto const p = quadratic::random(3, 4, 8);
+  auto const make = line_of(3, p);
+  auto const room = transport::in_process::room{3};
+  auto const its = make(1);
+  seat<transport::in_process> middle{std::make_unique<transport::in_process>(room, identity_of(its, node_id{1}))};
+  auto a = make(0);
+  auto const me = identity_of(a, node_id{0});
+  transport::in_process wires{room, me};
+  auto const r = run_peer(a, me, wires, rounds(10), {.linger = 10ms, .interrupted = [] { return true; }});
+  CHECK(r.result.stopped == stop_reason::interrupted);
+  CHECK(r.looks.empty());
+  REQUIRE(r.result.nodes.size() == 1);
+  CHECK(r.result.nodes[0].gradients == 0);
+  REQUIRE(poll_until<transport::in_process>({&middle}, [&] { return middle.count(what::closed) == 1; }));
+  CHECK(says(middle.newest(what::closed)->why, "node 0 has ended because it was interrupted before all had come"));
+  CHECK(middle.count(what::stands) == 0);
+  CHECK(middle.count(what::left) == 0);
+}
+
 /// Says how many gradients all nodes computed.
 struct counted {
   quadratic inner;
@@ -339,6 +359,53 @@ TEST_CASE("a peer that died and is started again is taken back, and all end at t
     INFO(fates[i].sentence);
     REQUIRE(fates[i].result.lost.size() == 1);
     CHECK(says(fates[i].result.lost[0], "node 2"));
+  }
+  CHECK(worst_distance(fates, p) < 1e-3);
+}
+
+/// Says which nodes have computed something.
+struct told {
+  quadratic inner;
+  std::atomic<unsigned>* begun;
+  [[nodiscard]] auto dimension() const -> std::size_t { return inner.dimension(); }
+  auto gradient(space& b, std::span<double const> x, sample_key key, std::span<double> g) const -> double {
+    begun->fetch_or(1U << to_index(key.node));
+    begun->notify_all();
+    return inner.gradient(b, x, key, g);
+  }
+};
+
+TEST_CASE("a peer that comes when the others have begun without it is taken in, and all end at the optimum of the sum") {
+  auto const p = quadratic::random(3, 5, 4);
+  tcp_doors doors{3};
+  std::atomic<unsigned> begun = 0;
+  std::vector<fate> fates(3);
+  auto const live = [&](std::size_t i, std::uint64_t many, transport::tcp_options const& deadlines) {
+    auto a = assemble<r_fast<space>>(topology::complete(3), told{p, &begun}, {.step = 0.1});
+    auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+    auto const wires = over_tcp(doors, deadlines)(i, me);
+    try {
+      fates[i].result = run_peer(a, me, *wires, rounds(many), {.lost = when_lost::goes_on, .compute = sim::fixed(work)});
+    } catch (run_error const& e) {
+      fates[i].sentence = e.what();
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < 2; ++i) {
+      threads.emplace_back([&, i] { live(i, 4000, {.arrival = 100ms}); });
+    }
+    for (auto now = begun.load(); now != 3; now = begun.load()) begun.wait(now);
+    live(2, 3000, {});
+  }
+  for (auto const& f : fates) {
+    INFO(f.sentence);
+    REQUIRE(f.sentence.empty());
+    CHECK(f.result.looks.back().residual < 1e-9);
+  }
+  for (std::size_t i = 0; i < 2; ++i) {
+    REQUIRE(fates[i].result.lost.size() == 1);
+    CHECK(says(fates[i].result.lost[0], "has not come within 0.1 s"));
   }
   CHECK(worst_distance(fates, p) < 1e-3);
 }

@@ -2,7 +2,11 @@
 // State channels over UDP: blocks that are lost, late or merged, strangers on the port, and R-FAST through all of it.
 #include <rubato/transport/udp.hpp>
 
+#include <dlfcn.h>
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -26,6 +30,26 @@
 #include "transport/worlds.hpp"
 
 using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+/// With which error the system refuses this thread's datagrams; 0: with none.
+auto refusing_with() -> int& {
+  static thread_local int error = 0;
+  return error;
+}
+
+}  // namespace
+}  // namespace rubato::test
+
+/// Stands before the system's own: on loopback no socket is ever full.
+extern "C" auto sendmsg(int socket, msghdr const* message, int flags) -> ssize_t {
+  static auto* const system = reinterpret_cast<ssize_t (*)(int, msghdr const*, int)>(dlsym(RTLD_NEXT, "sendmsg"));
+  if (rubato::test::refusing_with() == 0) return system(socket, message, flags);
+  errno = rubato::test::refusing_with();
+  return -1;
+}
 
 namespace rubato::test {
 namespace {
@@ -188,6 +212,50 @@ TEST_CASE("a peer that stops on UDP is found out, and one that is started again 
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.end->everyone_left() && two.end->everyone_left(); }));
 }
 
+TEST_CASE("a peer that was only stopped hears that it was taken for dead, even of a node that is gone by then, and closes the edge") {
+  auto const goes = GENERATE(true, false);
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0, {.silence = 200ms}), two = seat_of(doors, 1);
+  REQUIRE(have_met(one, two));
+  REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::closed) == 1; }));  // nobody polls the other one
+  if (goes) one.end.reset();
+  REQUIRE(poll_until<udp>({&one, &two}, [&] { return two.count(what::closed) == 1; }));
+  CHECK(says(two.newest(what::closed)->why, "is gone: it took this node for dead"));
+  buffer_pool pool;
+  CHECK(two.end->send(channel_kind::state, message(1, 0, channel::model, 1, counting(pool, 0))) == send_status::closed);
+  CHECK(two.end->everyone_left());
+  CHECK(one.count(what::closed) == 1);
+  CHECK(one.count(what::opened) == 1);
+}
+
+TEST_CASE("over UDP a hello of a former life that comes late, or again, changes nothing") {
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0);
+  auto const me = state_identity(1, 2);
+  boost::asio::io_context io;
+  boost::asio::ip::udp::socket peer{io, boost::asio::ip::udp::v4(), std::exchange(doors.descriptors[1], -1)};
+  auto const there = transport::address_in(doors.addresses[0]);
+  auto const say = [&](auto const& bytes) { peer.send_to(boost::asio::buffer(bytes), {there.host, there.port}); };
+  constexpr auto wrap = (std::int64_t{1} << 32) * 1'000'000;  // in nanoseconds: incarnations count milliseconds
+  std::uint64_t garbage = 0;
+  auto const after_hello_of = [&](std::int64_t began) {  // what lives of the edge have been opened
+    say(wire::encode_hello({me.agreed.id(), me.self, node_id{0}, 0, began, 0, 0}, me.agreed.text()));
+    say(std::string(500, 'x'));
+    ++garbage;
+    REQUIRE(poll_until<udp>({&one}, [&] { return one.end->rejected().frames == garbage; }));
+    return one.count(what::opened);
+  };
+  auto const first = wrap - 1'000'000'000;  // a second before they wrap
+  CHECK(after_hello_of(first) == 1);
+  CHECK(after_hello_of(first - 5'000'000) == 1);
+  CHECK(one.count(what::closed) == 0);
+  CHECK(after_hello_of(wrap + 7'000'000) == 2);
+  CHECK(one.count(what::closed) == 1);
+  CHECK(after_hello_of(first) == 2);
+  CHECK(after_hello_of(wrap + 7'000'000) == 2);
+  CHECK(one.count(what::closed) == 1);
+}
+
 TEST_CASE("blocks of one packet that lie side by side are handed over together, older ones not at all") {
   auto const me = state_identity(0, 2);
   transport::detail::block_gatherer gathered;
@@ -219,21 +287,87 @@ TEST_CASE("blocks of one packet that lie side by side are handed over together, 
   CHECK(gathered.empty());
 }
 
+TEST_CASE("what a full socket does not take waits uncounted until it does, and what the system never takes is lost") {
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0), two = seat_of(doors, 1);
+  REQUIRE(have_met(one, two));
+  buffer_pool pool;
+  auto const post = [&](std::uint64_t k) { two.end->send(channel_kind::state, message(1, 0, channel::model, k, counting(pool, 0))); };
+  auto const sent = [&] {
+    auto const t = two.end->traffic_of();
+    return t.empty() ? transport::traffic{} : t[0];
+  };
+  auto const arrives = [&](std::uint64_t k) {
+    return poll_until<udp>({&one, &two}, [&] { return one.newest_blocks() == std::vector<std::uint64_t>(5, k); });
+  };
+  post(1);
+  REQUIRE(arrives(1));
+  refusing_with() = EAGAIN;
+  post(2);
+  auto const some = transport::clock::now() + 30ms;  // in which it tries again and again
+  REQUIRE(poll_until<udp>({&two}, [&] { return transport::clock::now() > some; }));
+  CHECK(sent().packets == 5);
+  CHECK(sent().lost == 0);
+  refusing_with() = 0;
+  REQUIRE(arrives(2));
+  CHECK(sent().packets == 10);
+  CHECK(sent().values == 2 * test_values);
+  CHECK(sent().replaced == 0);
+  refusing_with() = EPERM;
+  post(3);
+  refusing_with() = 0;
+  CHECK(sent().packets == 15);
+  CHECK(sent().lost == 5);
+}
+
 TEST_CASE("a newer packet goes on at the block where the older one was, so that no block is starved") {
   transport::detail::block_stream waiting;
   buffer_pool pool;
   auto const body = counting(pool, 0);
   CHECK_FALSE(waiting.put(message(1, 0, channel::model, 1, body), 5));
-  CHECK(waiting.take(1)->blocks == range{0, 1});
-  CHECK(waiting.take(2)->blocks == range{1, 3});
+  auto const take = [&](std::size_t most) {
+    auto const n = waiting.next(most);
+    REQUIRE(waiting.next(most).has_value() == n.has_value());
+    if (!n) return range{};
+    CHECK(waiting.next(most)->blocks == n->blocks);  // until they are done
+    waiting.done(*n);
+    return n->blocks;
+  };
+  CHECK(take(1) == range{0, 1});
+  CHECK(take(2) == range{1, 3});
   CHECK(waiting.put(message(1, 0, channel::model, 2, body), 5));
   std::vector<range> rest;
-  while (auto const n = waiting.take(9)) {
+  while (auto const n = waiting.next(9)) {
     CHECK(n->from->number == iteration{2});
-    rest.push_back(n->blocks);
+    rest.push_back(take(9));
   }
   CHECK(rest == std::vector<range>{{3, 5}, {0, 3}});
   CHECK(waiting.empty());
+}
+
+TEST_CASE("over UDP that loses a third of its datagrams, who leaves first hears in time that the second one leaves too") {
+  constexpr std::size_t pairs = 6;
+  std::vector<udp_seat> first, second;
+  for (std::size_t k = 0; k < pairs; ++k) {
+    udp_doors doors{2};
+    first.push_back(seat_of(doors, 0, {.silence = 1min, .loss = 0.33, .loss_seed = 2 * k}));
+    second.push_back(seat_of(doors, 1, {.silence = 1min, .loss = 0.33, .loss_seed = 2 * k + 1}));
+  }
+  std::vector<udp_seat*> seats;
+  for (std::size_t k = 0; k < pairs; ++k) seats.insert(seats.end(), {&first[k], &second[k]});
+  auto const all = [](std::vector<udp_seat> const& some, auto const& is_so) { return std::all_of(some.begin(), some.end(), is_so); };
+  REQUIRE(poll_until<udp>(seats, [&] { return all(first, [](auto const& s) { return s.count(what::opened) == 1; }); }));
+  for (auto& s : first) s.end->announce({transport::standing::phase::left});
+  REQUIRE(poll_until<udp>(seats, [&] { return all(second, [](auto const& s) { return s.count(what::left) == 1; }); }));
+  for (auto& s : second) s.end->announce({transport::standing::phase::left});
+  REQUIRE(poll_until<udp>(seats, [&] {
+    for (auto& s : second) {
+      if (s.end && s.end->everyone_left()) s.end.reset();  // as its process does
+    }
+    return all(second, [](auto const& s) { return !s.end; });
+  }));
+  REQUIRE(poll_until<udp>(seats, [&] { return all(first, [](auto const& s) { return s.end->everyone_left(); }); }));
+  CHECK(all(first, [](auto const& s) { return s.count(what::left) == 1 && s.count(what::closed) == 0; }));
 }
 
 TEST_CASE("R-FAST over UDP that loses a fifth of its datagrams ends at the optimum of the sum, with its law intact") {

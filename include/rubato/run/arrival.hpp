@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: MIT
 // How all nodes of a run begin together without a master. A node's level is a distance within which all nodes have come:
-// one more than the least level of its neighbours. It begins when that is as far as the farthest node.
+// one more than the least level of its neighbours. It begins when that is as far as the farthest node; what comes in
+// before is kept for it.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <limits>
+#include <list>
 #include <map>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include <rubato/run/assemble.hpp>
@@ -62,6 +67,45 @@ class arrival {
 
   std::uint64_t reach_;
   std::map<node_id, std::uint64_t> levels_;  // of this node, as far as each peer goes
+};
+
+/// What came in before its node began, in that order. Of state channels a message stays as long as it is the newest for
+/// one of its blocks, however blocks are cut into messages: at most one a peer, channel and block.
+class early_messages {
+ public:
+  void keep(transport::incoming n, channel_kind kind) {
+    all_.push_back({std::move(n), 0});
+    auto const fresh = std::prev(all_.end());
+    auto const& m = fresh->it;
+    if (m.kind != transport::incoming::what::message || kind != channel_kind::state) return;
+    for (auto b = m.blocks.begin; b < m.blocks.end; ++b) {
+      auto const [at, is_first] = newest_.try_emplace({m.peer, m.p.lane, b}, fresh);
+      if (!is_first) {
+        if (transport::detail::overtakes(at->second->it.p, m.p)) continue;
+        if (--at->second->newest_of == 0) all_.erase(at->second);
+        at->second = fresh;
+      }
+      ++fresh->newest_of;
+    }
+    if (fresh->newest_of == 0) all_.erase(fresh);
+  }
+
+  /// All of it; none is kept.
+  [[nodiscard]] auto take() -> std::vector<transport::incoming> {
+    std::vector<transport::incoming> in;
+    for (auto& e : all_) in.push_back(std::move(e.it));
+    all_.clear();
+    newest_.clear();
+    return in;
+  }
+
+ private:
+  struct entry {
+    transport::incoming it;
+    std::size_t newest_of;  // so many blocks
+  };
+  std::list<entry> all_;
+  std::map<std::tuple<node_id, channel, std::size_t>, std::list<entry>::iterator> newest_;
 };
 
 }  // namespace rubato::detail

@@ -40,7 +40,7 @@ struct peer_options {
   when_lost lost = when_lost::ends;
   sim::compute_model compute = sim::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;               ///< of the model's variation
-  bool (*interrupted)() = nullptr;        ///< polled; true ends the run cleanly
+  bool (*interrupted)() = nullptr;        ///< polled; true ends the run cleanly, or all of it if not all have come yet
 };
 
 /// Who node `self` of an assembled run is to its transport.
@@ -78,13 +78,15 @@ class peer_driver {
   }
 
   auto run(until const& end) -> peer_result {
+    auto begun = false;
     try {
-      begin_and_live(end);
+      begun = begin_and_live(end);
     } catch (...) {
       say_why();
       throw;
     }
-    depart();
+    if (begun) depart();
+    else say_why();
     collect();
     if (result_.result.stopped != stop_reason::interrupted && options_.lost == when_lost::ends) refuse_absence();
     return std::move(result_);
@@ -94,18 +96,24 @@ class peer_driver {
   using what = transport::incoming::what;
   using how = transport::cause::how;
 
-  void begin_and_live(until const& end) {
+  /// False if it was interrupted before it began: no neighbour may take it for one that knows that all came.
+  auto begin_and_live(until const& end) -> bool {
     if (to_index(me_->self) >= run_->peers && end.time == std::chrono::nanoseconds::max()) {
       throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
     }
-    await_everyone();
+    if (!await_everyone()) {
+      result_.result.stopped = stop_reason::interrupted;
+      fault_ = {me_->self, how::interrupted};
+      return false;
+    }
     wires_->announce({transport::standing::phase::running});
     begun_ = now();
     host_.start(now(), sender());
-    for (auto const& n : early_) handle(n);
+    for (auto const& n : early_.take()) handle(n);
     result_.result.stopped = live(end);
     result_.result.ended = now() - begun_;
     look(result_.result.ended);
+    return true;
   }
 
   auto sender() {
@@ -122,27 +130,20 @@ class peer_driver {
   [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
 
   /// Until every node of the run has come, or is known not to; the deadlines of transports bound it. Messages of peers
-  /// that began earlier are kept.
-  void await_everyone() {
+  /// that began earlier are kept. False if interrupted.
+  [[nodiscard]] auto await_everyone() -> bool {
     auto all = arrival{*run_, *me_};
     while (!all.is_complete()) {
-      if (options_.interrupted != nullptr && options_.interrupted()) return;
+      if (options_.interrupted != nullptr && options_.interrupted()) return false;
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
         all.hears(n);
         if (n.kind == what::closed) refuse_loss(n);
-        forget_older(n);
-        early_.push_back(std::move(n));
+        auto const kind = n.kind == what::message ? host_.channels().kind_of(n.p.lane) : channel_kind{};
+        early_.keep(std::move(n), kind);
       }
       wires_->announce({transport::standing::phase::arriving, all.level()});
     }
-  }
-
-  /// Of a state channel only the newest is kept.
-  void forget_older(transport::incoming const& fresh) {
-    if (fresh.kind != what::message || host_.channels().kind_of(fresh.p.lane) != channel_kind::state) return;
-    std::erase_if(early_, [&](auto const& old) {
-      return old.kind == what::message && old.peer == fresh.peer && old.p.lane == fresh.p.lane && old.blocks == fresh.blocks;
-    });
+    return true;
   }
 
   auto polled(instant latest) -> std::vector<transport::incoming> {
@@ -217,7 +218,8 @@ class peer_driver {
         return;
       }
       case what::opened:
-        if (!(n.outgoing == session{}) || !(n.incoming == session{})) {  // nodes begin in the first life of each edge
+        // Nodes begin in the first life of each edge, unless it was closed before it began: that peer came late.
+        if (closed_.erase(n.peer) > 0 || !(n.outgoing == session{}) || !(n.incoming == session{})) {
           host_.change(now(), {n.peer, neighbour_change::edge::opens, n.outgoing, n.incoming}, sender());
         }
         left_.erase(n.peer);
@@ -227,6 +229,7 @@ class peer_driver {
       case what::closed:
         refuse_loss(n);
         result_.lost.push_back(n.why);
+        closed_.insert(n.peer);
         host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
         return;
       case what::left:  // its run has ended, and so will this one: nothing is taken back
@@ -307,6 +310,7 @@ class peer_driver {
   void collect() {
     auto& r = result_.result;
     result_.id = me_->self;
+    result_.of = run_->nodes.size();
     result_.rejected = wires_->rejected();
     r.network = run_->network;
     r.step = run_->step;
@@ -344,7 +348,8 @@ class peer_driver {
   std::optional<instant> held_since_;
   transport::cause fault_{me_->self, how::failed};
   std::set<node_id> left_;
-  std::vector<transport::incoming> early_;
+  std::set<node_id> closed_;              // whose edges are closed for the node
+  early_messages early_;
   instant begun_{};
   std::int64_t looks_ = 0;
   tracking_audit audit_;

@@ -30,6 +30,7 @@ struct peer_look {
 /// What one process knows of a run; `merged` joins those of all.
 struct peer_result {
   node_id id{};
+  std::size_t of = 0;           ///< so many nodes of the run, servers among them
   run_result result;            ///< counters of this node; of an edge, the half that this end sees
   std::vector<peer_look> looks;
   transport::rejections rejected;
@@ -51,13 +52,33 @@ inline void add_to(edge_report& sum, edge_report const& part) {
   if (part.weights.uses > 0) sum.weights = part.weights;  // a server's
 }
 
+/// Throws config_error unless these, sorted by id, are the results of each node of one run.
+inline void refuse_gaps(std::vector<peer_result> const& parts) {
+  if (parts.empty()) throw config_error{"there are no results to be merged"};
+  auto const nodes = parts.front().of;
+  for (std::size_t i = 0; i < std::max(nodes, parts.size()); ++i) {
+    if (i > 0 && i < parts.size() && parts[i].id == parts[i - 1].id) {
+      throw config_error{"there are two results of node " + std::to_string(to_index(parts[i].id))};
+    }
+    if (i == parts.size() || to_index(parts[i].id) != i) {
+      throw config_error{"the result of node " + std::to_string(i) + " is missing"};
+    }
+    if (i >= nodes) {
+      throw config_error{"there is a result of node " + std::to_string(i) + ", and the run has only " + std::to_string(nodes) + " nodes"};
+    }
+    if (parts[i].of == nodes) continue;
+    throw config_error{"the result of node " + std::to_string(i) + " is of a run of " + std::to_string(parts[i].of) +
+                       " nodes, and that of node 0 of one of " + std::to_string(nodes)};
+  }
+}
+
 }  // namespace detail
 
 /// One result from those of all processes: counters are joined by edge, and the history is measured at the mean of the
-/// models that were looked at together. Throws config_error if a node that computes gradients is missing.
+/// models that were looked at together. Throws config_error unless each node of the run is among them, once.
 [[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
-  if (parts.empty()) throw config_error{"there are no results to be merged"};
   std::sort(parts.begin(), parts.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
+  detail::refuse_gaps(parts);
   auto all = run_result{};
   auto const& first = parts.front().result;
   all.network = first.network;
@@ -67,9 +88,7 @@ inline void add_to(edge_report& sum, edge_report const& part) {
   all.stopped = first.stopped;
   auto looks = std::numeric_limits<std::size_t>::max();
   std::vector<peer_result const*> computing;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    auto const& p = parts[i];
-    if (to_index(p.id) != i) throw config_error{"the result of node " + std::to_string(i) + " is missing"};
+  for (auto const& p : parts) {
     for (auto const& e : p.result.edges) {
       auto const at = std::find_if(all.edges.begin(), all.edges.end(), [&](auto const& known) {
         return known.from == e.from && known.to == e.to && known.lane == e.lane;

@@ -24,7 +24,7 @@ namespace rubato::transport::detail {
 /// block is sent equally often, however fast packets come.
 class block_stream {
  public:
-  /// Blocks `blocks` of a packet that is valid until the next put.
+  /// Blocks `blocks` of a packet that stays valid until the next put.
   struct run {
     packet const* from;
     range blocks;
@@ -39,18 +39,22 @@ class block_stream {
     return replaced;
   }
 
-  /// The next blocks, at most so many, side by side in one packet; channels take turns.
-  [[nodiscard]] auto take(std::size_t most) -> std::optional<run> {
+  /// The next blocks, at most so many, side by side in one packet; the same until they are done.
+  [[nodiscard]] auto next(std::size_t most) const -> std::optional<run> {
     for (std::size_t k = 0; k < lanes_.size(); ++k) {
-      auto& l = lanes_[turn_++ % lanes_.size()];
+      auto const& l = lanes_[(turn_ + k) % lanes_.size()];
       if (l.left == 0) continue;
       auto const begin = l.cursor % l.blocks;
-      auto const count = std::min({most, l.left, l.blocks - begin});
-      l.left -= count;
-      l.cursor += count;
-      return run{&l.newest, {begin, begin + count}};
+      return run{&l.newest, {begin, begin + std::min({most, l.left, l.blocks - begin})}};
     }
     return std::nullopt;
+  }
+  /// What next() gave has left; channels take turns.
+  void done(run const& sent) {
+    auto const at = static_cast<std::size_t>(sent.from->lane);
+    lanes_[at].left -= sent.blocks.size();
+    lanes_[at].cursor += sent.blocks.size();
+    turn_ = at + 1;
   }
   [[nodiscard]] auto empty() const -> bool {
     return std::all_of(lanes_.begin(), lanes_.end(), [](auto const& l) { return l.left == 0; });

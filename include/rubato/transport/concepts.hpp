@@ -213,6 +213,11 @@ inline auto count_of(std::vector<traffic>& all, node_id peer, channel lane) -> t
   return all.emplace_back(traffic{peer, lane});
 }
 
+/// Whether of one peer and state channel, for the same blocks, `old` need not be seen where `fresh` is there.
+inline auto overtakes(packet const& fresh, packet const& old) -> bool {
+  return fresh.life == old.life && old.number <= fresh.number;
+}
+
 /// Appends a message; of a state channel, an older one that nobody has seen yet goes (the newest wins).
 inline void hand_over(std::vector<incoming>& in, channel_kind kind, incoming&& fresh, std::vector<traffic>& counts) {
   auto& count = count_of(counts, fresh.peer, fresh.p.lane);
@@ -220,7 +225,7 @@ inline void hand_over(std::vector<incoming>& in, channel_kind kind, incoming&& f
   if (kind == channel_kind::state) {
     auto const replaced = std::erase_if(in, [&](incoming const& old) {
       return old.kind == incoming::what::message && old.peer == fresh.peer && old.p.lane == fresh.p.lane &&
-             old.blocks == fresh.blocks && old.p.life == fresh.p.life && old.p.number <= fresh.p.number;
+             old.blocks == fresh.blocks && overtakes(fresh.p, old.p);
     });
     count.delivered -= replaced;
     count.skipped += replaced;

@@ -17,10 +17,11 @@ namespace rubato::transport {
 /// The node because of which a run ends, however far away it is.
 struct cause {
   enum class how : std::uint8_t {
-    failed,   ///< its problem threw, its ledger left its range, it was told what cannot be
-    gone,     ///< it died, or fell silent
-    absent,   ///< it never came
-    stalled,  ///< others waited longer for it than their patience
+    failed,       ///< its problem threw, its ledger left its range, it was told what cannot be
+    gone,         ///< it died, or fell silent
+    absent,       ///< it never came
+    stalled,      ///< others waited longer for it than their patience
+    interrupted,  ///< before all had come
   };
   node_id who{};
   how what{};
@@ -56,6 +57,7 @@ inline auto text_of(cause const& c, node_id teller) -> std::string {
     case cause::how::gone: return who + " is gone";
     case cause::how::absent: return who + " has not come";
     case cause::how::stalled: return who + " keeps others waiting";
+    case cause::how::interrupted: return who + " was interrupted before all had come";
   }
   return who;
 }
@@ -87,7 +89,7 @@ inline auto standing_in(wire::frame_view const& f) -> std::optional<standing> {
   if (s.at == standing::phase::arriving) {
     s.level = value;
   } else if (s.at == standing::phase::ended) {
-    if (value >> 32 > static_cast<std::uint64_t>(cause::how::stalled)) return std::nullopt;
+    if (value >> 32 > static_cast<std::uint64_t>(cause::how::interrupted)) return std::nullopt;
     s.because = {node_id{static_cast<std::uint32_t>(value)}, static_cast<cause::how>(value >> 32)};
   } else if (value != 0) {
     return std::nullopt;

@@ -54,7 +54,7 @@ struct udp_edge : edge {
   boost::asio::ip::udp::endpoint where;
   bool open = false;              // it has said hello
   bool knows_us = false;          // and has heard ours
-  std::uint32_t incarnation = 0;  // theirs
+  std::uint32_t incarnation = 0;  // theirs; 0: it has never come
   std::uint32_t lives = 0;        // how often the edge has been opened here
   session life{};                 // as the node here knows it; on the wire stand incarnations
   std::uint64_t drawn = 0;        // numbers the draws of injected loss, of blocks
@@ -63,6 +63,7 @@ struct udp_edge : edge {
   clock::time_point heard{};
   clock::time_point spoke{};
   clock::time_point answered{};
+  int parting_words = 0;          // how often it was told our last standing when we knew its own
   std::string trouble = "nothing was heard of it";
 
   [[nodiscard]] auto is_open() const -> bool { return open; }
@@ -119,11 +120,11 @@ class udp : public detail::edges<detail::udp_edge> {
   /// A frame may be lost, so it is repeated for as long as a peer may wait for it.
   void announce(standing const& s) {
     if (!takes(s)) return;
-    for (auto& p : peers_) say(p);
+    for (auto& p : peers_) say_well(p);
   }
   [[nodiscard]] auto everyone_left() const -> bool {
     return needs_no_answer() ||
-           std::all_of(peers_.begin(), peers_.end(), [](auto const& p) { return !p.open || p.theirs.is_last(); });
+           std::all_of(peers_.begin(), peers_.end(), [this](auto const& p) { return !p.open || has_parted(p); });
   }
 
   /// What the system granted of the receiving buffer that was asked for, in bytes.
@@ -177,10 +178,13 @@ class udp : public detail::edges<detail::udp_edge> {
     if (options_.batches && detail::joins_and_cuts(descriptor)) batch_ = detail::outgoing_datagrams::most;
   }
 
-  /// Tells the lives of one process apart without memory: milliseconds, which wrap after seven weeks.
-  [[nodiscard]] auto incarnation() const -> std::uint32_t {
-    return static_cast<std::uint32_t>(me_.time.began / 1'000'000);
+  /// Tells the lives of one process apart without memory: milliseconds, which wrap after seven weeks; never 0.
+  [[nodiscard]] static auto incarnation_of(std::int64_t clock_began) -> std::uint32_t {
+    return std::max(1U, static_cast<std::uint32_t>(clock_began / 1'000'000));
   }
+  [[nodiscard]] auto incarnation() const -> std::uint32_t { return incarnation_of(me_.time.began); }
+  /// Of two lives less than half of that apart.
+  [[nodiscard]] static auto is_before(std::uint32_t a, std::uint32_t b) -> bool { return a - b > b - a; }
 
   // --- sending --------------------------------------------------------------------------------------------------------
 
@@ -196,28 +200,36 @@ class udp : public detail::edges<detail::udp_edge> {
     for (std::size_t idle = 0; budget_ > 0 && idle < peers_.size(); ++turn_) {
       auto& p = peers_[turn_ % peers_.size()];
       auto const most = std::min(batch_, 1 + static_cast<std::size_t>(budget_) / datagram_bytes);
-      auto const next = p.open && p.knows_us ? p.waiting.take(most) : std::nullopt;
+      auto const next = p.open && p.knows_us ? p.waiting.next(most) : std::nullopt;
       idle = next ? 0 : idle + 1;
       if (next && !send_blocks(p, *next)) return;
     }
   }
 
-  /// False if the socket takes no more for now; what it did not take counts as lost.
+  /// False if the socket takes no more for now: these blocks are the next ones still. What the system refuses to carry at
+  /// all counts as lost, so that no peer holds up the others.
   auto send_blocks(peer_state& p, detail::block_stream::run const& run) -> bool {
     auto labelled = *run.from;
     labelled.life = {incarnation(), p.incarnation};
-    auto& lost = detail::count_of(counts_, p.id, run.from->lane).lost;
+    auto drawn = p.drawn;
+    for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
+      if (is_dropped(p, 0x75647021ULL, drawn)) continue;
+      auto const part = wire::cut(*run.from, me_.blocks, {b, b + 1});
+      wire::encode_header(labelled, part, seal(), leaving_.add(part.body));
+    }
+    auto const count = leaving_.size();
+    auto const is_taken = count == 0 || leave(p);
+    if (!is_taken && count > batch_) return true;  // one by one from now on
+    if (!is_taken && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)) return false;
+    p.drawn = drawn;
+    detail::count_of(counts_, p.id, run.from->lane).lost += run.blocks.size() - (is_taken ? count : 0);
     for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
       auto const part = wire::cut(*run.from, me_.blocks, {b, b + 1});
       count_sent(p.id, *run.from, part);
       budget_ -= static_cast<double>(wire::header_bytes + part.body.size());
-      if (is_dropped(p, 0x75647021ULL, p.drawn)) ++lost;
-      else wire::encode_header(labelled, part, seal(), leaving_.add(part.body));
     }
-    auto const count = leaving_.size();
-    if (count == 0 || leave(p)) return true;
-    lost += count;
-    return false;
+    p.waiting.done(run);
+    return true;
   }
 
   /// Whether the system took the frames that stand ready.
@@ -240,6 +252,7 @@ class udp : public detail::edges<detail::udp_edge> {
   void say(peer_state& p) {
     if (!p.open) return;
     p.spoke = clock::now();
+    if (ours_.is_last() && p.theirs.is_last()) ++p.parting_words;
     if (is_dropped(p, 0x75647322ULL, p.drawn_words)) return;
     auto frame = detail::frame_of(ours_, me_.self, p.id);
     frame.life = {incarnation(), p.incarnation};
@@ -247,8 +260,18 @@ class udp : public detail::edges<detail::udp_edge> {
     leave(p);
   }
 
+  /// A last standing is worth more than one datagram.
+  void say_well(peer_state& p) {
+    for (auto k = 0; k < (ours_.is_last() ? 3 : 1); ++k) say(p);
+  }
+  /// Who leaves second cannot know whether its word came, and nobody repeats it when it is gone: of so many one will come.
+  [[nodiscard]] auto has_parted(peer_state const& p) const -> bool { return p.theirs.is_last() && p.parting_words >= 12; }
+
+  /// Says too which life of the peer is over for us, should that be a false suspicion. It stays over, so a hello that comes
+  /// late is as true as a new one.
   void greet(peer_state& p) {
-    auto const bytes = wire::encode_hello({run_, me_.self, p.id, incarnation(), me_.time.began, 0, 0}, me_.agreed.text());
+    auto const closed = p.open ? 0U : p.incarnation;
+    auto const bytes = wire::encode_hello({run_, me_.self, p.id, closed, me_.time.began, 0, 0}, me_.agreed.text());
     error_code ignored;  // the next one is not far
     socket_.send_to(boost::asio::buffer(bytes), p.where, 0, ignored);
   }
@@ -308,13 +331,17 @@ class udp : public detail::edges<detail::udp_edge> {
       if (p.id < me_.self) not_coming(p, why);
       return;
     }
+    auto const theirs = incarnation_of(who.clock_began);
+    auto const is_known = p.incarnation == theirs;
+    if (p.lives > 0 && is_before(theirs, p.incarnation)) return;  // a late one, of a former life
+    if (p.open && is_known && who.life == incarnation()) return lost(p, "it took this node for dead");
     p.heard = clock::now();
-    if (p.open && p.incarnation == who.life) {
+    if (p.open && is_known) {
       if (!p.knows_us) answer(p);  // it has not heard us yet
       return;
     }
     // Who was taken for dead and lives stays closed out: it keeps sums of this edge that were taken back here.
-    if (!p.open && p.lives > 0 && p.incarnation == who.life) return;
+    if (is_known) return;
     if (p.open) lost(p, "it has been started again");
     open(p, who);
     answer(p);
@@ -329,7 +356,7 @@ class udp : public detail::edges<detail::udp_edge> {
   void open(peer_state& p, wire::hello const& who) {
     p.open = true;
     p.knows_us = false;
-    p.incarnation = who.life;
+    p.incarnation = incarnation_of(who.clock_began);
     p.life = {p.lives, p.lives};
     ++p.lives;
     p.heard = clock::now();
@@ -342,9 +369,11 @@ class udp : public detail::edges<detail::udp_edge> {
     p.open = false;
     p.waiting = {};
   }
+  /// Should the peer live, it hears so at once: this node may end because of it.
   void lost(peer_state& p, std::string const& why) {
     drop(p);
     gone(p, why);
+    for (auto k = 0; k < 3; ++k) greet(p);
   }
 
   void stands(peer_state& p, wire::frame_view const& f) {
@@ -355,7 +384,7 @@ class udp : public detail::edges<detail::udp_edge> {
     }
     auto const last = hears(p, *said);
     if (!last) return;
-    for (auto k = 0; k < 3 && ours_.is_last(); ++k) say(p);  // which nobody repeats from now on
+    if (ours_.is_last()) say_well(p);
     if (last == standing::phase::ended) drop(p);
     else p.waiting = {};
   }
@@ -377,7 +406,7 @@ class udp : public detail::edges<detail::udp_edge> {
   /// Whether the peer may wait for what it was told last, should that have been lost.
   [[nodiscard]] auto is_unsure_of(peer_state const& p) const -> bool {
     auto const both_run = ours_.at == standing::phase::running && p.theirs.at == standing::phase::running;
-    return !both_run && !p.theirs.is_last();
+    return !both_run && (!p.theirs.is_last() || (ours_.is_last() && !has_parted(p)));
   }
 
   void tick(clock::time_point now) {

@@ -26,7 +26,7 @@ struct hello {
   std::uint64_t run = 0;
   node_id from{};
   node_id to{};
-  std::uint32_t life = 0;  ///< how often the sender has opened this edge before
+  std::uint32_t life = 0;  ///< tcp: how often the sender opened this edge before; udp: whom of the receiver's lives it closed
   std::int64_t clock_began = 0;
   std::size_t text_bytes = 0;  ///< of the agreement that follows
   std::uint64_t sum = 0;

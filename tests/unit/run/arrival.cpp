@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// What a node keeps of what came in before it began.
+#include <rubato/run/arrival.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+
+namespace rubato::test {
+namespace {
+
+using transport::incoming;
+
+auto message(std::uint64_t number, range blocks, std::uint32_t peer = 1, session life = {}) -> incoming {
+  packet p;
+  p.from = node_id{peer};
+  p.lane = channel::model;
+  p.number = iteration{number};
+  p.life = life;
+  return {incoming::what::message, p.from, std::move(p), blocks, {}, {}, {}};
+}
+
+auto numbers(std::vector<incoming> const& in) -> std::vector<std::uint64_t> {
+  std::vector<std::uint64_t> all;
+  for (auto const& n : in) all.push_back(to_count(n.p.number));
+  return all;
+}
+
+TEST_CASE("of states that came early the newest of each block is kept, whatever order they came in and however they are cut") {
+  detail::early_messages early;
+  auto const keep = [&](incoming n) { early.keep(std::move(n), channel_kind::state); };
+  keep(message(5, {0, 4}));
+  keep(message(4, {0, 4}));  // late
+  keep(message(6, {1, 2}));
+  keep(message(2, {3, 9}));  // late in one block, the first of the others
+  keep({incoming::what::stands, node_id{1}, {}, {}, {}, {}, {}});
+  keep(message(3, {0, 4}, 2));             // another peer's
+  keep(message(1, {0, 4}, 1, {0, 1}));     // of a new life, which counts anew
+  keep(message(7, {4, 9}));                // the last of what 2 was the newest of
+  keep(message(8, {0, 9}, 2));
+  keep(message(8, {0, 9}, 2));
+  CHECK(numbers(early.take()) == std::vector<std::uint64_t>{0, 1, 7, 8});
+  CHECK(early.take().empty());
+}
+
+TEST_CASE("what came early stays bounded by its blocks, and of events each one stays") {
+  detail::early_messages early;
+  constexpr std::size_t blocks = 16;
+  std::uint64_t number = 0;
+  for (auto round = 0; round < 20; ++round) {
+    for (std::size_t b = 0; b < blocks; ++b) {
+      for (auto e = b + 1; e <= blocks; ++e) early.keep(message(++number, {b, e}), channel_kind::state);
+    }
+  }
+  CHECK(early.take().size() <= blocks);
+  for (auto k = 0; k < 20; ++k) early.keep(message(1, {0, 1}), channel_kind::event);
+  CHECK(early.take().size() == 20);
+}
+
+}  // namespace
+}  // namespace rubato::test

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// The parts of a run that processes made, joined.
+#include <rubato/run/peer_result.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include <rubato/backend/host.hpp>
+#include <rubato/problem/quadratic.hpp>
+
+#include "support/catch.hpp"
+#include "support/refusal.hpp"
+
+using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+using space = backend::host<double>;
+
+auto model_of(double value) -> shared_buffer {
+  buffer_pool pool;
+  auto body = pool.allocate<double>(2);
+  body.data()[0] = body.data()[1] = value;
+  return std::move(body).publish();
+}
+
+/// Two looks, at 0 and at `value`, and one edge to the next node.
+auto part(std::size_t id, std::size_t of, double value) -> peer_result {
+  peer_result r;
+  r.id = to_node(id);
+  r.of = of;
+  r.looks = {{0ms, model_of(0), 0, 0}, {10ms, model_of(value), 0.5, 7}};
+  r.result.models = {model_of(value)};
+  r.result.ended = 10ms;
+  r.result.events = 7;
+  r.result.nodes = {{to_node(id), 7, 7, 0}};
+  edge_report out{to_node(id), to_node((id + 1) % of), channel::model};
+  out.packets_sent = 3;
+  edge_report in{to_node((id + of - 1) % of), to_node(id), channel::model};
+  in.delivered = 2;
+  r.result.edges = {out, in};
+  return r;
+}
+
+TEST_CASE("the parts of all nodes are joined in any order: edges by their two ends, looks at the mean model") {
+  auto const p = problem::quadratic::random(3, 2, 1);
+  auto const all = merged({part(2, 3, 3), part(0, 3, 1), part(1, 3, 2)}, {space{}, p});
+  REQUIRE(all.edges.size() == 3);
+  for (auto const& e : all.edges) {
+    CHECK(e.packets_sent == 3);
+    CHECK(e.delivered == 2);
+  }
+  CHECK(all.events == 21);
+  REQUIRE(all.nodes.size() == 3);
+  CHECK(all.nodes[2].id == node_id{2});
+  REQUIRE(all.history.size() == 2);
+  CHECK(all.history[1].gradients == 21);
+  CHECK(all.history[1].tracking_residual == 0.5);
+  auto const mean = merged({part(0, 1, 2)}, {space{}, p});  // of 1, 2 and 3
+  CHECK(all.history[1].loss == Approx(mean.history[1].loss));
+  CHECK(all.history[1].consensus_distance > mean.history[1].consensus_distance);
+}
+
+TEST_CASE("parts of which one is missing, be it the last, doubled or of another run are not joined") {
+  auto const p = problem::quadratic::random(3, 2, 1);
+  auto const refused = [&](std::vector<peer_result> parts) {
+    return refusal([&] { static_cast<void>(merged(std::move(parts), {space{}, p})); });
+  };
+  CHECK(says(refused({}), "no results"));
+  CHECK(says(refused({part(1, 3, 1), part(2, 3, 1)}), "the result of node 0 is missing"));
+  CHECK(says(refused({part(0, 3, 1), part(2, 3, 1)}), "the result of node 1 is missing"));
+  CHECK(says(refused({part(0, 3, 1), part(1, 3, 1)}), "the result of node 2 is missing"));
+  CHECK(says(refused({part(0, 3, 1), part(1, 3, 1), part(1, 3, 1)}), "two results of node 1"));
+  CHECK(says(refused({part(0, 2, 1), part(1, 2, 1), part(1, 2, 1)}), "two results of node 1"));
+  CHECK(says(refused({part(0, 3, 1), part(1, 3, 1), part(2, 4, 1)}), "the result of node 2 is of a run of 4 nodes, and that of node 0 of one of 3"));
+  CHECK(says(refused({part(0, 2, 1), part(1, 2, 1), part(2, 2, 1)}), "there is a result of node 2, and the run has only 2 nodes"));
+}
+
+}  // namespace
+}  // namespace rubato::test
