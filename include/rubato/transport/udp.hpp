@@ -4,7 +4,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -223,11 +222,13 @@ class udp : public detail::edges<detail::udp_edge> {
   /// Whether the system took the frames that stand ready.
   auto leave(peer_state& p) -> bool {
     auto const together = leaving_.size() > 1;
-    if (leaving_.leave(socket_.native_handle(), p.where.data(), p.where.size())) {
+    auto const error = leaving_.leave(socket_.native_handle(), p.where.data(), p.where.size());
+    if (error == std::errc{}) {
       p.spoke = clock::now();
       return true;
     }
-    if (together && (errno == EIO || errno == EINVAL)) batch_ = 1;  // this way out cannot cut
+    auto const uncut = error == std::errc::io_error || error == std::errc::invalid_argument || error == std::errc::message_size;
+    if (together && uncut) batch_ = 1;  // this way out cannot cut
     return false;
   }
 
