@@ -22,6 +22,7 @@ struct edge {
   node_id id{};
   std::string name;       // in sentences
   bool told = false;      // the owner knows that it has come, or that it has not
+  bool deaf = false;      // it takes nothing more; what it said may still be on its way
   standing theirs{};      // in the present life
   std::int64_t clock_began = 0;
 };
@@ -52,14 +53,17 @@ class edges {
 
   // --- sending --------------------------------------------------------------------------------------------------------
 
-  /// Where a packet goes to, its body brought to where a wire can read it; nowhere, and counted so, if its edge takes none.
-  [[nodiscard]] auto way_of(packet& p) -> Edge* {
+  /// Brings a packet's body to where a wire can read it, and says where it goes to; nowhere, and counted so, if its edge
+  /// takes none.
+  [[nodiscard]] auto prepare(packet& p) -> Edge* {
     auto* const to = find(p.to);
     RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
+    if (!to->is_open() || to->deaf || to->theirs.is_last() || ours_.is_last()) {
+      ++count_of(counts_, p.to, p.lane).lost;
+      return nullptr;
+    }
     p.body = p.body.on_host();
-    if (to->is_open() && !to->theirs.is_last() && !ours_.is_last()) return to;
-    ++count_of(counts_, p.to, p.lane).lost;
-    return nullptr;
+    return to;
   }
   void count_sent(node_id to, packet const& p, wire::piece const& part) {
     auto& count = count_of(counts_, to, p.lane);
@@ -67,8 +71,8 @@ class edges {
     if (!part.body.empty()) count.values += part.body.size() / bytes_of(p.body.kind());
     count.bytes += wire::header_bytes + part.body.size();
   }
-  /// Whether this is a new standing of the node here.
-  [[nodiscard]] auto takes(standing const& s) -> bool {
+  /// From now on the node here stands so, unless that is old news: false.
+  [[nodiscard]] auto adopt(standing const& s) -> bool {
     if (ours_.is_last() || !(ours_ < s)) return false;
     ours_ = s;
     ours_since_ = clock::now();
@@ -83,6 +87,7 @@ class edges {
 
   void opened(Edge& p, std::int64_t clock_began, session outgoing, session theirs) {
     p.told = true;
+    p.deaf = false;
     p.theirs = {};
     p.clock_began = clock_began;
     news_.push_back({incoming::what::opened, p.id, {}, {}, outgoing, theirs, {}});
@@ -164,7 +169,7 @@ template<class Self, class Edge>
 class queued_edges : public edges<Edge> {
  public:
   auto send(channel_kind kind, packet p) -> send_status {
-    auto* const to = this->way_of(p);
+    auto* const to = this->prepare(p);
     if (to == nullptr) return send_status::closed;
     auto& count = count_of(this->counts_, p.to, p.lane);
     auto const status = to->queue.put(kind, std::move(p));
@@ -179,7 +184,7 @@ class queued_edges : public edges<Edge> {
     return std::nullopt;
   }
   void announce(standing const& s) {
-    if (!this->takes(s)) return;
+    if (!this->adopt(s)) return;
     for (auto& p : this->peers_) {
       p.untold = true;
       if (s.at == standing::phase::ended) p.queue.clear();
@@ -189,7 +194,8 @@ class queued_edges : public edges<Edge> {
   [[nodiscard]] auto everyone_left() const -> bool {
     auto const answered = this->needs_no_answer();
     return std::all_of(this->peers_.begin(), this->peers_.end(), [&](auto const& p) {
-      return !p.is_open() || ((p.theirs.is_last() || answered) && p.last_word == queued_edge::word::said);
+      auto const knows = p.deaf || p.last_word == queued_edge::word::said;
+      return !p.is_open() || ((p.theirs.is_last() || answered) && knows);
     });
   }
 
@@ -208,6 +214,11 @@ class queued_edges : public edges<Edge> {
     } else if (p.untold) {
       say(p);
     }
+  }
+  /// Nothing can be written any more; who is read to the end may have said why.
+  void not_written(Edge& p) {
+    p.deaf = true;
+    p.queue.clear();
   }
   void written(Edge& p) {
     if (p.last_word == queued_edge::word::begun) p.last_word = queued_edge::word::said;

@@ -94,7 +94,7 @@ class udp : public detail::edges<detail::udp_edge> {
   /// State channels only: an event that is lost is lost work.
   auto send(channel_kind kind, packet p) -> send_status {
     RUBATO_EXPECTS(kind == channel_kind::state, "only state channels travel over udp");
-    auto* const to = way_of(p);
+    auto* const to = prepare(p);
     if (to == nullptr) return send_status::closed;
     auto& count = detail::count_of(counts_, p.to, p.lane);
     if (!(p.life == to->life)) {
@@ -117,7 +117,7 @@ class udp : public detail::edges<detail::udp_edge> {
 
   /// A frame may be lost, so it is repeated for as long as a peer may wait for it.
   void announce(standing const& s) {
-    if (!takes(s)) return;
+    if (!adopt(s)) return;
     for (auto& p : peers_) say(p);
   }
   [[nodiscard]] auto everyone_left() const -> bool {
