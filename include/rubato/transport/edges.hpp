@@ -42,7 +42,7 @@ class edges {
   auto add_peer(node_id id, std::string const& place = {}) -> Edge& {
     auto& p = peers_.emplace_back();
     p.id = id;
-    p.name = "node " + std::to_string(to_index(id)) + (place.empty() ? "" : " at " + place);
+    p.name = text_of(id, place);
     return p;
   }
   [[nodiscard]] auto find(node_id id) -> Edge* {
@@ -93,25 +93,20 @@ class edges {
     news_.push_back({incoming::what::opened, p.id, {}, {}, outgoing, theirs, {}});
   }
   void gone(Edge const& p, std::string const& why) {
-    if (!p.theirs.is_last()) closed(p.id, p.name + " is gone: " + why, {p.id, cause::how::gone});
+    if (!p.theirs.is_last()) news_.push_back(gone_news(p.id, p.name, why));
   }
   /// Once: `why` is a whole sentence.
   void not_coming(Edge& p, std::string why) {
-    if (!std::exchange(p.told, true)) closed(p.id, std::move(why), {p.id, cause::how::absent});
+    if (!std::exchange(p.told, true)) news_.push_back(closed_news(p.id, std::move(why), {p.id, cause::how::absent}));
   }
   void await(Edge& p, clock::time_point now, std::chrono::nanoseconds limit, std::string const& trouble) {
-    if (now - begin_ > limit) not_coming(p, p.name + " has not come within " + seconds_text(limit) + ": " + trouble);
+    if (now - begin_ > limit) not_coming(p, absence_text(p.name, limit) + ": " + trouble);
   }
   /// The last standing of a peer, where this is it: nothing more is to be sent to it.
   auto hears(Edge& p, standing const& s) -> std::optional<standing::phase> {
     if (p.theirs.is_last() || !(p.theirs < s)) return std::nullopt;
     p.theirs = s;
-    if (s.at == standing::phase::ended) {
-      closed(p.id, p.name + " has ended because " + text_of(s.because, p.id), s.because);
-    } else {
-      auto const kind = s.at == standing::phase::left ? incoming::what::left : incoming::what::stands;
-      news_.push_back({kind, p.id, {}, {}, {}, {}, {}, {}, s});
-    }
+    news_.push_back(standing_news(p.id, p.name, s));
     return s.is_last() ? std::optional{s.at} : std::nullopt;
   }
   void deliver(Edge const& p, wire::frame_view& f, shared_buffer body) {
@@ -142,11 +137,6 @@ class edges {
   rejections rejected_;
   clock::time_point begin_ = clock::now();
   clock::time_point last_tick_ = begin_;
-
- private:
-  void closed(node_id peer, std::string why, cause c) {
-    news_.push_back({incoming::what::closed, peer, {}, {}, {}, {}, std::move(why), c});
-  }
 };
 
 struct queued_edge : edge {

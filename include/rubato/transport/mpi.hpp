@@ -313,7 +313,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
       if (slept) p.heard = now;
       if (p.at == stage::greeting && now - begin_ > options_.arrival) {
         p.at = stage::closed;
-        not_coming(p, p.name + " has not come within " + detail::seconds_text(options_.arrival));
+        not_coming(p, detail::absence_text(p.name, options_.arrival));
       }
       if (p.at != stage::open || p.theirs.is_last()) continue;
       if (now - p.heard > options_.silence) lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
