@@ -97,7 +97,7 @@ auto start_ranks(examples::children& peers, choice const& c, std::string const& 
   std::vector<std::string> command{"/usr/bin/env", "mpirun", "-n", std::to_string(n), c.program, "--algorithms", algorithm,
                                    "--report", place.path("node"), "--quiet"};
   command.insert(command.end(), c.passed_on.begin(), c.passed_on.end());
-  peers.start({command, {}, {}, place.output(0)});
+  peers.start({command, {}, {}, place.output(0), std::chrono::seconds{3}});  // a second of which it gives to its ranks
   return 1;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Child processes with a bounded life: whatever happens to their parent, none of them outlives it.
+// Child processes with a bounded life: whatever happens to their parent, none of them outlives it. Each has a process
+// group of its own, which ends with it: a child that starts others itself is given time to end those it put elsewhere.
 #pragma once
 
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <rubato/core/errors.hpp>
@@ -28,6 +30,7 @@ struct child_start {
   std::optional<int> keep{};         ///< a descriptor that it inherits, of those in `close`
   std::vector<int> close;            ///< descriptors that no other child may keep open
   std::string output;                ///< a file for what it prints, on either stream
+  std::chrono::milliseconds grace{}; ///< between SIGTERM and SIGKILL, to end what it started; none: SIGKILL at once
 };
 
 struct child_ending {
@@ -42,7 +45,7 @@ struct child_ending {
   return "was ended by signal " + std::to_string(end.signal) + " (" + strsignal(end.signal) + ")";
 }
 
-/// Kills and reaps what is left of them when it goes.
+/// Ends and reaps what is left of them when it goes.
 class children {
  public:
   children() = default;
@@ -59,18 +62,18 @@ class children {
     auto const id = fork();
     if (id < 0) throw run_error{"no further process can be started: " + std::string{std::strerror(errno)}};
     if (id == 0) become(s, arguments, parent);
-    running_.push_back(id);
+    setpgid(id, id);  // here too: it may be ended before it has done so itself
+    running_.push_back({id, s.grace});
   }
 
   /// The next child that has ended, if one does before `until`.
   [[nodiscard]] auto next_end(std::chrono::steady_clock::time_point until) -> std::optional<child_ending> {
     do {
       for (std::size_t i = 0; i < running_.size(); ++i) {
-        auto status = 0;
-        if (running_[i] <= 0 || waitpid(running_[i], &status, WNOHANG) != running_[i]) continue;
-        running_[i] = 0;
-        if (WIFSIGNALED(status)) return child_ending{i, 0, WTERMSIG(status)};
-        return child_ending{i, WEXITSTATUS(status)};
+        if (auto const status = reap(running_[i], WNOHANG)) {
+          if (WIFSIGNALED(*status)) return child_ending{i, 0, WTERMSIG(*status)};
+          return child_ending{i, WEXITSTATUS(*status)};
+        }
       }
       std::this_thread::sleep_for(std::chrono::milliseconds{5});
     } while (std::chrono::steady_clock::now() < until);
@@ -78,18 +81,41 @@ class children {
   }
 
   void end_all() {
-    for (auto& id : running_) {
-      if (id <= 0) continue;
-      kill(id, SIGKILL);
-      waitpid(id, nullptr, 0);
-      id = 0;
+    auto const now = std::chrono::steady_clock::now();
+    for (auto const& c : running_) {
+      if (c.id > 0) kill(-c.id, c.grace.count() > 0 ? SIGTERM : SIGKILL);
+    }
+    for (auto& c : running_) {
+      while (c.id > 0 && std::chrono::steady_clock::now() < now + c.grace && !reap(c, WNOHANG)) {
+        std::this_thread::sleep_for(std::chrono::milliseconds{5});
+      }
+      if (c.id > 0) kill(-c.id, SIGKILL);
+      reap(c, 0);
     }
   }
 
  private:
+  struct child {
+    pid_t id = 0;  // and of its group; 0: has ended
+    std::chrono::milliseconds grace{};
+  };
+
+  /// The status of a child that has ended; what is left of its group ends with it, as long as its id can be nobody else's.
+  static auto reap(child& c, int how) -> std::optional<int> {
+    siginfo_t ended{};
+    if (c.id <= 0 || waitid(P_PID, static_cast<id_t>(c.id), &ended, WEXITED | WNOWAIT | how) != 0 || ended.si_pid == 0) {
+      return std::nullopt;
+    }
+    auto status = 0;
+    kill(-c.id, SIGKILL);
+    waitpid(std::exchange(c.id, 0), &status, 0);
+    return status;
+  }
+
   /// In the child, between fork and exec: nothing that allocates or locks.
   [[noreturn]] static void become(child_start const& s, std::vector<char*> const& arguments, pid_t parent) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, s.grace.count() > 0 ? SIGTERM : SIGKILL);
     if (getppid() != parent) _exit(127);  // it was gone already
     for (auto const d : s.close) {
       if (d != s.keep.value_or(-1)) close(d);
@@ -105,7 +131,7 @@ class children {
     _exit(127);
   }
 
-  std::vector<pid_t> running_;  // 0: has ended
+  std::vector<child> running_;
 };
 
 }  // namespace rubato::examples

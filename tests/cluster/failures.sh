@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # failures.sh CLUSTER PEER: a process that dies, stops or never comes is named within its deadline, options that differ
-# are named, and nothing is left running, whatever ends a cluster.
+# are named, and nothing is left running, whatever ends a cluster, not even what mpirun started.
 set -uo pipefail
 
 cluster=$1 peer=$2
@@ -54,6 +54,29 @@ read -ra peers < <(children $started)
 kill -KILL $started
 wait $started 2>/dev/null
 gone "${peers[@]}"
+
+# What mpirun starts ends with a cluster too, where mpirun ends it when told, and where it keeps it in its process group.
+mkdir -p bin
+for way in "setsid sleep 1000|kill \"\${ranks[@]}\"; exit 1" "sleep 1000|"; do
+  cat >bin/mpirun <<MPIRUN
+#!/usr/bin/env bash
+trap '${way#*|}' TERM
+for rank in 0 1 2 3; do ${way%|*} & ranks+=(\$!); done
+echo "\${ranks[@]}" >ranks.tmp && mv ranks.tmp ranks
+wait
+MPIRUN
+  chmod +x bin/mpirun
+  rm -f ranks
+  PATH=$PWD/bin:$PATH "$cluster" "${long[@]}" --transport mpi >said 2>&1 &
+  started=$!
+  while kill -0 $started && [[ ! -e ranks ]]; do sleep 0.05; done
+  read -ra ranks <ranks
+  ((${#ranks[@]} == 4)) && kill -0 "${ranks[@]}" || fail "there are no four ranks to be ended: ${ranks[*]}"
+  kill -INT $started
+  wait $started
+  (($? == 130)) || fail "an interrupted cluster does not end with status 130: $(cat said)"
+  gone "${ranks[@]}"
+done
 
 # refused STATUS 'WORDS|WORDS' PROGRAM OPTION...
 refused() {

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # mpi.sh CLUSTER PEER: the same nodes as ranks of an MPI run end at the optimum of the sum; what MPI cannot do is said in
-# one sentence. 77, with a sentence, where peer was built without MPI or there is no mpirun.
+# one sentence; and who interrupts or kills a cluster leaves no rank behind. 77, with a sentence, where peer was built
+# without MPI or there is no mpirun.
 set -uo pipefail
 
 peer=$2
@@ -27,6 +28,27 @@ said=$(timeout 120 "$1" --peer "$peer" --transport mpi --problem quadratic:200 -
   --until 5s --block-values 7 --out out 2>&1)
 (($? == 1 || $? == 2)) || fail "a cluster whose ranks refuse an option ends well: $said"
 grep -q 'cluster: mpirun ended with status .*: peer: the block size must be a positive multiple of 64' <<<"$said" || fail "it does not say why: $said"
+
+# ended CLUSTER SIGNAL STATUS [stopped]: a cluster of four ranks, one of them stopped, is sent that signal; nobody is left.
+ended() {
+  local started tries
+  "$1" --peer "$peer" --transport mpi --problem quadratic:50 --nodes 4 --slow none --step 0.1 --until 100s --quiet --out out \
+    >said 2>&1 &
+  started=$!
+  of_it() { pgrep -f "rubato-cluster-$started/"; } # mpirun and its ranks, by where they report to
+  for ((tries = 0; tries < 600; ++tries)); do (($(of_it | wc -l) == 5)) && break; sleep 0.05; done
+  (($(of_it | wc -l) == 5)) || fail "a cluster under MPI is not mpirun and four ranks: $(cat said)"
+  sleep 0.5 # not for correctness: so that they have met
+  [[ ${4:-} == stopped ]] && kill -STOP "$(of_it | tail -1)"
+  kill "-$2" $started
+  wait $started 2>/dev/null
+  (($? == $3)) || fail "a cluster that got SIG$2 does not end with status $3: $(cat said)"
+  for ((tries = 0; tries < 200; ++tries)); do of_it >/dev/null || return; sleep 0.05; done
+  fail "after SIG$2 there are left: $(pgrep -af "rubato-cluster-$started/")"
+}
+ended "$1" INT 130
+ended "$1" INT 130 stopped
+ended "$1" KILL 137
 
 said=$("${mpi[@]}" -n 2 "$peer" --transport mpi --problem quadratic:200 --nodes 4 --slow none --algorithms r_fast --step 0.1 \
   --until 5s --quiet 2>&1) && fail "a run with too few ranks ends with status 0"

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
-// What is MPI's own: refusals, and a long message that arrives in pieces, each of which is a sign of life.
+// What is MPI's own: refusals, messages cut short, one that stops in the middle, and a long one that arrives in pieces,
+// each of which is a sign of life.
 #include <rubato/transport/mpi.hpp>
 
-#include <algorithm>
+#include <unistd.h>
+
 #include <chrono>
 #include <cstddef>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <span>
 #include <string>
@@ -41,24 +45,113 @@ class impostor {
   impostor(impostor const&) = delete;
   auto operator=(impostor const&) -> impostor& = delete;
   ~impostor() { MPI_Comm_free(&comm_); }
+  void greet(transport::identity const& me) {
+    say(wire::encode_hello({me.agreed.id(), node_id{1}, node_id{0}, 0, 0, 0, 0}, me.agreed.text()));
+  }
   /// To rank 0, which must be polling if the bytes are many.
   void say(std::span<std::byte const> bytes) {
     MPI_Send(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, 0, 1, comm_);
+  }
+  /// Begins to, and does no more for it.
+  void start_saying(std::span<std::byte const> bytes) {
+    MPI_Request never_looked_at = MPI_REQUEST_NULL;
+    MPI_Isend(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, 0, 1, comm_, &never_looked_at);
+    MPI_Request_free(&never_looked_at);
   }
 
  private:
   MPI_Comm comm_ = MPI_COMM_NULL;
 };
 
+/// Ranks 0 and 1; nothing for the others.
+auto first_two() -> MPI_Comm {
+  MPI_Comm two = MPI_COMM_NULL;
+  MPI_Comm_split(MPI_COMM_WORLD, rank_of(MPI_COMM_WORLD) < 2 ? 0 : MPI_UNDEFINED, 0, &two);
+  return two;
+}
+
+/// Of two nodes, whose models have so many values, and travel without a checksum.
+auto unsealed(std::size_t self, std::size_t values) -> transport::identity {
+  auto me = test_identity(self, 2);
+  me.blocks = block_partition{values};
+  me.check = nullptr;
+  return me;
+}
+
+/// From node 1 to node 0.
+auto frame_of(transport::identity const& me, shared_buffer body) -> std::vector<std::byte> {
+  auto const p = message(1, 0, channel::model, 1, std::move(body));
+  std::vector<std::byte> frame;
+  wire::encode(p, wire::uncut(p, me.blocks), frame, {me.agreed.id(), me.check});
+  return frame;
+}
+
+TEST_CASE("a header or a body that is cut short is no frame of this run, even without a checksum") {
+  constexpr std::size_t values = 300;
+  auto const rank = rank_of(MPI_COMM_WORLD);
+  auto two = first_two();
+  if (two == MPI_COMM_NULL) return;
+  auto const me = unsealed(rank, values);
+  for (auto const header_bytes : {wire::header_bytes - 1, wire::header_bytes}) {
+    if (rank == 0) {
+      seat<transport::mpi> here{std::make_unique<transport::mpi>(me, transport::mpi_options{}, two)};
+      REQUIRE(poll_until<transport::mpi>({&here}, [&] { return here.count(what::closed) == 1; }));
+      CHECK(says(here.newest(what::closed)->why, "node 1 is gone: it sent what is no frame of this run"));
+      CHECK(here.count(what::message) == 1);  // the one before
+      CHECK(here.end->rejected().frames == 1);
+    } else {
+      impostor there{two};
+      buffer_pool pool;
+      there.greet(me);
+      auto const frame = frame_of(me, counting(pool, 1, values));
+      auto const whole = std::span<std::byte const>{frame};
+      there.say(whole.first(wire::header_bytes));
+      there.say(whole.subspan(wire::header_bytes));
+      there.say(whole.first(header_bytes));
+      there.say(whole.subspan(wire::header_bytes, 4));
+    }
+  }
+  MPI_Comm_free(&two);
+}
+
+TEST_CASE("a transport whose peer stopped in the middle of a body goes all the same") {
+  constexpr std::size_t piece = std::size_t{1} << 20, values = 2 * piece / sizeof(float);
+  auto const rank = rank_of(MPI_COMM_WORLD);
+  auto two = first_two();
+  if (two == MPI_COMM_NULL) return;
+  // Rank 1 may not enter MPI before rank 0 is through, so it is told by a file.
+  auto id = static_cast<int>(getpid());
+  MPI_Bcast(&id, 1, MPI_INT, 0, two);
+  auto const word = std::filesystem::temp_directory_path() / ("rubato-mpi-" + std::to_string(id));
+  auto const me = unsealed(rank, values);
+  static std::vector<std::byte> frame;  // MPI may read it until the end
+  if (rank == 0) {
+    seat<transport::mpi> here{std::make_unique<transport::mpi>(me, transport::mpi_options{.silence = 300ms}, two)};
+    REQUIRE(poll_until<transport::mpi>({&here}, [&] { return here.count(what::closed) == 1; }));
+    CHECK(says(here.newest(what::closed)->why, "node 1 is gone: it has been silent for 0.3 s"));
+    here.end.reset();
+    std::ofstream{word} << "through";
+  } else {
+    impostor there{two};
+    buffer_pool pool;
+    frame = frame_of(me, counting(pool, 0, values));
+    there.greet(me);
+    there.say(std::span{frame}.first(wire::header_bytes));
+    there.start_saying(std::span{frame}.subspan(wire::header_bytes, piece));
+    auto const latest = transport::clock::now() + 30s;
+    while (!std::filesystem::exists(word) && transport::clock::now() < latest) std::this_thread::yield();
+    CHECK(std::filesystem::remove(word));
+  }
+  MPI_Comm_free(&two);
+}
+
 TEST_CASE("a message that takes longer than a peer may be silent is no death, as long as its pieces come") {
   constexpr auto silence = 600ms;
   constexpr std::size_t piece = std::size_t{1} << 20, pieces = 5, values = pieces * piece / sizeof(float);
   auto const rank = rank_of(MPI_COMM_WORLD);
-  MPI_Comm two = MPI_COMM_NULL;
-  MPI_Comm_split(MPI_COMM_WORLD, rank < 2 ? 0 : MPI_UNDEFINED, 0, &two);
-  if (rank >= 2) return;
-  auto me = test_identity(rank, 2);
-  me.blocks = block_partition{values};
+  auto two = first_two();
+  if (two == MPI_COMM_NULL) return;
+  auto const me = unsealed(rank, values);
   if (rank == 0) {
     seat<transport::mpi> here{std::make_unique<transport::mpi>(me, transport::mpi_options{.silence = silence}, two)};
     auto const begin = transport::clock::now();
@@ -75,11 +168,8 @@ TEST_CASE("a message that takes longer than a peer may be silent is no death, as
   } else {
     impostor there{two};
     buffer_pool pool;
-    auto const run = me.agreed.id();
-    there.say(wire::encode_hello({run, node_id{1}, node_id{0}, 0, 0, 0, 0}, me.agreed.text()));
-    auto const p = message(1, 0, channel::model, 1, counting(pool, 0, values));
-    std::vector<std::byte> frame;
-    wire::encode(p, wire::uncut(p, me.blocks), frame, {run, me.check});
+    there.greet(me);
+    auto const frame = frame_of(me, counting(pool, 0, values));
     auto rest = std::span<std::byte const>{frame};
     there.say(rest.first(wire::header_bytes));
     rest = rest.subspan(wire::header_bytes);

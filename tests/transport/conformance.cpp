@@ -264,6 +264,7 @@ TEMPLATE_LIST_TEST_CASE("who leaves in order says so, after everything that coun
   REQUIRE(t.until(1, [](auto& me) { return me.count(what::left) == 1; }));
   t.at(1, [&](auto& me) {
     if (TestType::lossless) CHECK(me.count(what::message) == 50);
+    if (TestType::ordered) CHECK(me.got.back().kind == what::left);
     me.end->announce({phase::left});
   });
   REQUIRE(t.until_all([](auto& me) { return me.end->everyone_left(); }));
@@ -295,6 +296,21 @@ TEMPLATE_LIST_TEST_CASE("how a node stands is told to those who are there, and t
   REQUIRE(t.until(1, [&](auto& me) { return stands(me, {phase::running}); }));
   REQUIRE(t.until(2, [&](auto& me) { return stands(me, {phase::running}); }));
   for (std::size_t i = 0; i < 3; ++i) t.at(i, [](auto& me) { CHECK(me.count(what::closed) == 0); });
+}
+
+TEMPLATE_LIST_TEST_CASE("who comes when a peer has left already meets it, and hears that it has left", "", every_transport) {
+  table<TestType> t{2};
+  t.sit(0);
+  t.at(0, [](auto& me) { me.end->announce({phase::left}); });
+  t.sit(1);
+  REQUIRE(t.until(1, [](auto& me) { return me.count(what::left) == 1; }));
+  t.at(1, [](auto& me) {
+    CHECK(me.got.front().kind == what::opened);
+    CHECK(me.count(what::closed) == 0);
+    me.end->announce({phase::left});
+  });
+  REQUIRE(t.until(0, [](auto& me) { return me.count(what::left) == 1; }));
+  REQUIRE(t.until_all([](auto& me) { return me.end->everyone_left(); }));
 }
 
 TEMPLATE_LIST_TEST_CASE("who ends by an error says because of whom, before events that wait, and is gone", "", every_transport) {

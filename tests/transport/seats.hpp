@@ -89,15 +89,20 @@ struct seat {
   }
 };
 
-/// Polls all in turn until `done` holds; false after half a minute, which no healthy run comes near.
+/// Polls all in turn until `done` holds, and calls `meanwhile(seat)` between two polls of each; false after half a
+/// minute, which no healthy run comes near.
 template<class T>
-auto poll_until(std::vector<seat<T>*> const& seats, std::function<bool()> const& done) -> bool {
+auto poll_until(std::vector<seat<T>*> const& seats, std::function<bool()> const& done,
+                std::function<void(seat<T>&)> const& meanwhile = {}) -> bool {
   auto const latest = transport::clock::now() + std::chrono::seconds{30};
   while (!done()) {
     if (transport::clock::now() > latest) return false;
     for (auto* s : seats) {
-      if (s->end) s->end->poll(transport::clock::now() + std::chrono::milliseconds{1}, s->got);
+      if (!s->end) continue;
+      s->end->poll(transport::clock::now() + std::chrono::milliseconds{1}, s->got);
+      if (meanwhile) meanwhile(*s);
     }
+    std::this_thread::yield();
   }
   return true;
 }
@@ -146,17 +151,9 @@ class table {
 
  private:
   auto poll(std::function<bool()> const& done, std::function<void(seat<T>&)> const& meanwhile) -> bool {
-    auto const latest = transport::clock::now() + std::chrono::seconds{30};
-    while (!world_.everywhere(done())) {
-      if (transport::clock::now() > latest) return false;
-      for (auto& s : seats_) {
-        if (!s.end) continue;
-        s.end->poll(transport::clock::now() + std::chrono::milliseconds{1}, s.got);
-        if (meanwhile) meanwhile(s);
-      }
-      std::this_thread::yield();
-    }
-    return true;
+    std::vector<seat<T>*> all;
+    for (auto& s : seats_) all.push_back(&s);
+    return poll_until<T>(all, [&] { return world_.everywhere(done()); }, meanwhile);
   }
 
   world<T> world_;

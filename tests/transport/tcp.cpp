@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -106,6 +107,34 @@ TEST_CASE("peers whose options differ are refused on both sides, and the caller 
   CHECK(one.count(what::opened) == 0);
 }
 
+/// Of a device: copies to the host are counted.
+struct far_memory final : memory_source {
+  auto allocate(std::size_t bytes) -> std::byte* override { return heap.allocate(bytes); }
+  void release(std::byte* at, std::size_t bytes) noexcept override { heap.release(at, bytes); }
+  auto is_on_host() const -> bool override { return false; }
+  void copy_to_host(std::byte const* from, std::byte* to, std::size_t bytes) override {
+    ++copies;
+    std::memcpy(to, from, bytes);
+  }
+  auto host_side() const -> std::shared_ptr<memory_source> override { return std::make_shared<heap_memory>(); }
+  heap_memory heap;
+  int copies = 0;
+};
+
+TEST_CASE("the body of a message is brought from its device where somebody takes it, and only there") {
+  tcp_doors doors{2};
+  auto one = seat_of(doors, 0, {});
+  auto const memory = std::make_shared<far_memory>();
+  buffer_pool pool{memory};
+  auto const p = message(0, 1, channel::model, 1, counting(pool, 1));
+  CHECK(one.end->send(channel_kind::state, packet{p}) == send_status::closed);
+  CHECK(memory->copies == 0);
+  auto two = seat_of(doors, 1, {});
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) == 1; }));
+  CHECK(one.end->send(channel_kind::state, packet{p}) == send_status::accepted);
+  CHECK(memory->copies == 1);
+}
+
 TEST_CASE("a peer that never comes is reported by name within its deadline, whoever was to call") {
   tcp_doors doors{2};
   auto const nobody = transport::open_tcp_door("127.0.0.1:0");
@@ -120,6 +149,11 @@ TEST_CASE("a peer that never comes is reported by name within its deadline, whoe
   CHECK(says(waits.newest(what::closed)->why, "node 1 at 127.0.0.1"));
   CHECK(says(waits.newest(what::closed)->why, "has not come within 0.05 s: it has not called"));
   CHECK(says(calls.newest(what::closed)->why, "Connection refused"));
+  // Who listens, and never looks, is given as long as all are.
+  tcp_doors silent{2};
+  auto vainly = seat_of(silent, 1, {.arrival = 80ms, .greeting = 20ms});
+  REQUIRE(poll_until<tcp>({&vainly}, [&] { return vainly.count(what::closed) == 1; }));
+  CHECK(says(vainly.newest(what::closed)->why, "has not come within 0.08 s: it has not answered"));
 }
 
 TEST_CASE("garbage, half a hello, a hello of nobody and silence on the port are counted, and the peer still comes in") {
@@ -211,6 +245,30 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
     CHECK(one.count(what::message) == k + 1);  // the good one, every time
   }
   CHECK(partition.blocks() == 5);
+}
+
+TEST_CASE("who said because of whom it ends, and closed before it was read, is believed, though nothing can be written to it") {
+  tcp_doors doors{2};
+  auto one = seat_of(doors, 0, {});
+  auto peer = impostor(doors, one);
+  buffer_pool pool;
+  // More than the system takes at once: something waits to be written when the connection breaks.
+  auto const large = counting(pool, 0, test_values);
+  for (std::uint64_t k = 1; one.end->congested() == std::nullopt; ++k) {
+    one.end->send(channel_kind::event, message(0, 1, channel::chunk, k, large));
+    one.end->poll(transport::clock::now(), one.got);
+  }
+  auto const said = transport::standing{transport::standing::phase::ended, 0, {node_id{3}, transport::cause::how::gone}};
+  auto const p = transport::detail::frame_of(said, node_id{1}, node_id{0});
+  std::vector<std::byte> bytes;
+  wire::encode(p, {}, bytes, {test_identity(0, 2).agreed.id(), &wire::crc32_of});
+  peer->say(bytes);
+  peer.reset();  // with bytes that it has not read: nothing can be written to it from now on
+  REQUIRE(poll_until<tcp>({&one}, [&] { return one.count(what::closed) > 0; }));
+  CHECK(one.newest(what::closed)->because == transport::cause{node_id{3}, transport::cause::how::gone});
+  CHECK(one.end->send(channel_kind::event, message(0, 1, channel::chunk, 1, large)) == send_status::closed);
+  one.end->poll(transport::clock::now() + 20ms, one.got);
+  CHECK(one.count(what::closed) == 1);
 }
 
 TEST_CASE("half a frame and then silence is a peer that is gone when the deadline passes") {

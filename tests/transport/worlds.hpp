@@ -23,42 +23,27 @@
 
 namespace rubato::test {
 
-/// Doors of n nodes on loopback, with ports that the system chose.
-struct tcp_doors {
-  explicit tcp_doors(std::size_t n) {
+/// Doors of n nodes on loopback, with ports that the system chose. The first life of a node takes its own over, as
+/// `Options::*taken` says; a second one opens the same port anew.
+template<class Options, auto open, auto taken>
+struct doors_of {
+  explicit doors_of(std::size_t n) {
     for (std::size_t i = 0; i < n; ++i) {
-      auto const door = transport::open_tcp_door("127.0.0.1:0");
+      auto const door = open("127.0.0.1:0", false);
       descriptors.push_back(door.descriptor);
       addresses.push_back(door.address);
     }
   }
-  [[nodiscard]] auto options(std::size_t self, transport::tcp_options o = {}) -> transport::tcp_options {
+  [[nodiscard]] auto options(std::size_t self, Options o = {}) -> Options {
     o.addresses = addresses;
-    o.listener = std::exchange(descriptors[self], -1);
-    if (*o.listener < 0) o.listener.reset();  // a second life opens the same port anew
+    if (auto const d = std::exchange(descriptors[self], -1); d >= 0) o.*taken = d;
     return o;
   }
   std::vector<int> descriptors;
   std::vector<std::string> addresses;
 };
-
-struct udp_doors {
-  explicit udp_doors(std::size_t n) {
-    for (std::size_t i = 0; i < n; ++i) {
-      auto const door = transport::open_udp_door("127.0.0.1:0");
-      descriptors.push_back(door.descriptor);
-      addresses.push_back(door.address);
-    }
-  }
-  [[nodiscard]] auto options(std::size_t self, transport::udp_options o = {}) -> transport::udp_options {
-    o.addresses = addresses;
-    o.socket = std::exchange(descriptors[self], -1);
-    if (*o.socket < 0) o.socket.reset();  // a second life takes the same port anew
-    return o;
-  }
-  std::vector<int> descriptors;
-  std::vector<std::string> addresses;
-};
+using tcp_doors = doors_of<transport::tcp_options, transport::open_tcp_door, &transport::tcp_options::listener>;
+using udp_doors = doors_of<transport::udp_options, transport::open_udp_door, &transport::udp_options::socket>;
 
 /// Without events, which UDP does not carry.
 inline auto state_identity(std::size_t self, std::size_t n, std::uint64_t seed = 1) -> transport::identity {
@@ -180,7 +165,5 @@ using every_transport = std::tuple<transport::in_process, transport::tcp, transp
 using lossless_transports = std::tuple<transport::in_process, transport::tcp>;
 using carriers_of_messages = std::tuple<transport::in_process, transport::tcp, transport::udp, simulated>;
 using carriers_of_events = std::tuple<transport::in_process, transport::tcp, simulated>;
-/// Whose peers may come late, never, or again.
-using transports_of_guests = every_transport;
 
 }  // namespace rubato::test

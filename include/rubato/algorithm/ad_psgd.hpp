@@ -120,7 +120,7 @@ class ad_psgd {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!gradient_.is(g)) return;
+    if (!gradient_.accept(g)) return;
     ++gradients_;
     x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {values_of(g.value)});  // (AD.G)
     begin(now, out);

@@ -21,8 +21,8 @@ class asked_gradient {
   void cancel(outbox& out) {
     if (std::exchange(under_way_, false)) out.cancel = id_;
   }
-  /// Whether g is the one, which is not under way any more then. Any other is counted, and to be forgotten.
-  [[nodiscard]] auto is(gradient const& g) -> bool {
+  /// Takes g if it is the one, which is not under way any more then. Any other is counted, and to be forgotten.
+  [[nodiscard]] auto accept(gradient const& g) -> bool {
     auto const ours = under_way_ && g.id == id_;
     if (ours) under_way_ = false;
     else ++dropped_;

@@ -101,7 +101,7 @@ class async_model_average {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!asked_.is(g)) return;
+    if (!asked_.accept(g)) return;
     x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {values(g.value)});  // (V.L)
     ++steps_;
     ++since_snapshot_;

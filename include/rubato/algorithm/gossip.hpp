@@ -145,7 +145,7 @@ class gossip {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!asked_.is(g)) return;
+    if (!asked_.accept(g)) return;
     ++gradients_;
     batch_.add(backend_, std::move(g.value));
     if (!batch_.full()) {

@@ -133,7 +133,7 @@ class low_precision_d_psgd {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!asked_.is(g)) return;
+    if (!asked_.accept(g)) return;
     g_ = std::move(g.value);
     go_on(now, out);
   }

@@ -88,7 +88,7 @@ class m_synchronous_sgd {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!asked_.is(g)) return;
+    if (!asked_.accept(g)) return;
     ++gradients_;
     auto p = packet_to(server(), channel::gradient, now);
     p.number = iteration{gradients_};

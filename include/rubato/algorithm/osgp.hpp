@@ -158,7 +158,7 @@ class osgp {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!asked_.is(g)) return;
+    if (!asked_.accept(g)) return;
     ++iterations_;
     share_out(g.value, now, out);
     go_on(now, out);

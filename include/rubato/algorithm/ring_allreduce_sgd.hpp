@@ -99,7 +99,7 @@ class ring_allreduce_sgd {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!asked_.is(g)) return;
+    if (!asked_.accept(g)) return;
     ++gradients_;
     batch_.add(backend_, std::move(g.value));
     if (!batch_.full()) {

@@ -76,7 +76,7 @@ class scatter_allreduce_sgd {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!asked_.is(g)) return;
+    if (!asked_.accept(g)) return;
     ++gradients_;
     mean_.begin(backend_, g.value.template view<scalar>().data(), now, out);
     go_on(now, out);

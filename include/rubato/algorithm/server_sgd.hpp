@@ -115,7 +115,7 @@ class server_sgd {
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!asked_.is(g)) return;
+    if (!asked_.accept(g)) return;
     ++gradients_;
     auto p = packet_to(server(), channel::gradient, now);
     p.number = iteration{gradients_};

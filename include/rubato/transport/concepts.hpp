@@ -205,6 +205,27 @@ inline auto seconds_text(std::chrono::nanoseconds d) -> std::string {
   return (text.back() == '.' ? text + "0" : text) + " s";
 }
 
+/// The name of a peer in sentences; `place` as in "node 1 at 127.0.0.1:5000".
+inline auto text_of(node_id id, std::string const& place = {}) -> std::string {
+  return "node " + std::to_string(to_index(id)) + (place.empty() ? "" : " at " + place);
+}
+
+// What an owner is told of a peer whose name in sentences this is.
+inline auto closed_news(node_id peer, std::string why, cause c) -> incoming {
+  return {incoming::what::closed, peer, {}, {}, {}, {}, std::move(why), c};
+}
+inline auto gone_news(node_id peer, std::string const& name, std::string const& why) -> incoming {
+  return closed_news(peer, name + " is gone: " + why, {peer, cause::how::gone});
+}
+inline auto standing_news(node_id peer, std::string const& name, standing const& s) -> incoming {
+  if (s.at == standing::phase::ended) return closed_news(peer, name + " has ended because " + text_of(s.because, peer), s.because);
+  auto const kind = s.at == standing::phase::left ? incoming::what::left : incoming::what::stands;
+  return {kind, peer, {}, {}, {}, {}, {}, {}, s};
+}
+inline auto absence_text(std::string const& name, std::chrono::nanoseconds limit) -> std::string {
+  return name + " has not come within " + seconds_text(limit);
+}
+
 /// The counters of one channel and peer, made at first use.
 inline auto count_of(std::vector<traffic>& all, node_id peer, channel lane) -> traffic& {
   for (auto& t : all) {

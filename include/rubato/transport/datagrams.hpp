@@ -12,7 +12,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <span>
+#include <system_error>
 #include <vector>
 
 #include <netinet/in.h>
@@ -57,8 +59,8 @@ class outgoing_datagrams {
     return header;
   }
 
-  /// Whether the system took them, all or none; here there are none left either way.
-  auto leave(int socket, void* address, std::size_t address_bytes) -> bool {
+  /// What kept the system from taking them, all or none; nothing if it took them. Here there are none left either way.
+  [[nodiscard]] auto leave(int socket, void* address, std::size_t address_bytes) -> std::errc {
     msghdr m{};
     m.msg_name = address;
     m.msg_namelen = static_cast<socklen_t>(address_bytes);
@@ -77,10 +79,10 @@ class outgoing_datagrams {
       std::memcpy(CMSG_DATA(c), &segment, sizeof segment);
     }
 #endif
-    auto const sent = sendmsg(socket, &m, MSG_NOSIGNAL);
+    auto const error = sendmsg(socket, &m, MSG_NOSIGNAL) < 0 ? std::errc{errno} : std::errc{};
     headers_.clear();
     pieces_.clear();
-    return sent >= 0;
+    return error;
   }
 
  private:
@@ -89,15 +91,23 @@ class outgoing_datagrams {
   std::size_t body_bytes_ = 0;
 };
 
+/// Whether an error of a socket says what became of something that was sent; there may be more to receive behind it.
+[[nodiscard]] inline auto is_echo(int error) -> bool {
+  static constexpr int echoes[] = {ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENETDOWN, ECONNRESET,
+                                   ENOPROTOOPT,  EPROTO,       EACCES,      EPERM,     EMSGSIZE, EINTR};
+  return std::find(std::begin(echoes), std::end(echoes), error) != std::end(echoes);
+}
+
 /// What one call received: datagrams of `each` bytes from one address, the last one possibly shorter.
 class incoming_datagrams {
  public:
   incoming_datagrams() : bytes_(std::size_t{1} << 16) {}
 
-  /// False if there is nothing; errors, which are echoes of something sent, count as an empty datagram.
-  auto receive(int socket) -> bool {
+  /// False if there is nothing to be had now. Echoes of something sent count as an empty datagram, and so does what did
+  /// not fit, whose limits are not known.
+  [[nodiscard]] auto receive(int socket) -> bool {
     iovec all{bytes_.data(), bytes_.size()};
-    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
+    alignas(cmsghdr) std::array<std::byte, 64> control{};  // also for a time, which whoever opened the socket may want
     msghdr m{};
     m.msg_name = &address_;
     m.msg_namelen = sizeof address_;
@@ -106,8 +116,10 @@ class incoming_datagrams {
     m.msg_control = control.data();
     m.msg_controllen = control.size();
     auto const n = recvmsg(socket, &m, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
-    size_ = n < 0 ? 0 : static_cast<std::size_t>(n);
+    size_ = 0;
+    if (n < 0) return is_echo(errno);
+    if ((m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return true;
+    size_ = static_cast<std::size_t>(n);
     each_ = std::max<std::size_t>(size_, 1);
     address_bytes_ = m.msg_namelen;
 #ifdef UDP_GRO

@@ -22,6 +22,7 @@ struct edge {
   node_id id{};
   std::string name;       // in sentences
   bool told = false;      // the owner knows that it has come, or that it has not
+  bool deaf = false;      // it takes nothing more; what it said may still be on its way
   standing theirs{};      // in the present life
   std::int64_t clock_began = 0;
 };
@@ -41,7 +42,7 @@ class edges {
   auto add_peer(node_id id, std::string const& place = {}) -> Edge& {
     auto& p = peers_.emplace_back();
     p.id = id;
-    p.name = "node " + std::to_string(to_index(id)) + (place.empty() ? "" : " at " + place);
+    p.name = text_of(id, place);
     return p;
   }
   [[nodiscard]] auto find(node_id id) -> Edge* {
@@ -52,14 +53,17 @@ class edges {
 
   // --- sending --------------------------------------------------------------------------------------------------------
 
-  /// Where a packet goes to, its body brought to where a wire can read it; nowhere, and counted so, if its edge takes none.
-  [[nodiscard]] auto way_of(packet& p) -> Edge* {
+  /// Brings a packet's body to where a wire can read it, and says where it goes to; nowhere, and counted so, if its edge
+  /// takes none.
+  [[nodiscard]] auto prepare(packet& p) -> Edge* {
     auto* const to = find(p.to);
     RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
+    if (!to->is_open() || to->deaf || to->theirs.is_last() || ours_.is_last()) {
+      ++count_of(counts_, p.to, p.lane).lost;
+      return nullptr;
+    }
     p.body = p.body.on_host();
-    if (to->is_open() && !to->theirs.is_last() && !ours_.is_last()) return to;
-    ++count_of(counts_, p.to, p.lane).lost;
-    return nullptr;
+    return to;
   }
   void count_sent(node_id to, packet const& p, wire::piece const& part) {
     auto& count = count_of(counts_, to, p.lane);
@@ -67,8 +71,8 @@ class edges {
     if (!part.body.empty()) count.values += part.body.size() / bytes_of(p.body.kind());
     count.bytes += wire::header_bytes + part.body.size();
   }
-  /// Whether this is a new standing of the node here.
-  [[nodiscard]] auto takes(standing const& s) -> bool {
+  /// From now on the node here stands so, unless that is old news: false.
+  [[nodiscard]] auto adopt(standing const& s) -> bool {
     if (ours_.is_last() || !(ours_ < s)) return false;
     ours_ = s;
     ours_since_ = clock::now();
@@ -83,30 +87,26 @@ class edges {
 
   void opened(Edge& p, std::int64_t clock_began, session outgoing, session theirs) {
     p.told = true;
+    p.deaf = false;
     p.theirs = {};
     p.clock_began = clock_began;
     news_.push_back({incoming::what::opened, p.id, {}, {}, outgoing, theirs, {}});
   }
   void gone(Edge const& p, std::string const& why) {
-    if (!p.theirs.is_last()) closed(p.id, p.name + " is gone: " + why, {p.id, cause::how::gone});
+    if (!p.theirs.is_last()) news_.push_back(gone_news(p.id, p.name, why));
   }
   /// Once: `why` is a whole sentence.
   void not_coming(Edge& p, std::string why) {
-    if (!std::exchange(p.told, true)) closed(p.id, std::move(why), {p.id, cause::how::absent});
+    if (!std::exchange(p.told, true)) news_.push_back(closed_news(p.id, std::move(why), {p.id, cause::how::absent}));
   }
   void await(Edge& p, clock::time_point now, std::chrono::nanoseconds limit, std::string const& trouble) {
-    if (now - begin_ > limit) not_coming(p, p.name + " has not come within " + seconds_text(limit) + ": " + trouble);
+    if (now - begin_ > limit) not_coming(p, absence_text(p.name, limit) + ": " + trouble);
   }
   /// The last standing of a peer, where this is it: nothing more is to be sent to it.
   auto hears(Edge& p, standing const& s) -> std::optional<standing::phase> {
     if (p.theirs.is_last() || !(p.theirs < s)) return std::nullopt;
     p.theirs = s;
-    if (s.at == standing::phase::ended) {
-      closed(p.id, p.name + " has ended because " + text_of(s.because, p.id), s.because);
-    } else {
-      auto const kind = s.at == standing::phase::left ? incoming::what::left : incoming::what::stands;
-      news_.push_back({kind, p.id, {}, {}, {}, {}, {}, {}, s});
-    }
+    news_.push_back(standing_news(p.id, p.name, s));
     return s.is_last() ? std::optional{s.at} : std::nullopt;
   }
   void deliver(Edge const& p, wire::frame_view& f, shared_buffer body) {
@@ -137,11 +137,6 @@ class edges {
   rejections rejected_;
   clock::time_point begin_ = clock::now();
   clock::time_point last_tick_ = begin_;
-
- private:
-  void closed(node_id peer, std::string why, cause c) {
-    news_.push_back({incoming::what::closed, peer, {}, {}, {}, {}, std::move(why), c});
-  }
 };
 
 struct queued_edge : edge {
@@ -164,7 +159,7 @@ template<class Self, class Edge>
 class queued_edges : public edges<Edge> {
  public:
   auto send(channel_kind kind, packet p) -> send_status {
-    auto* const to = this->way_of(p);
+    auto* const to = this->prepare(p);
     if (to == nullptr) return send_status::closed;
     auto& count = count_of(this->counts_, p.to, p.lane);
     auto const status = to->queue.put(kind, std::move(p));
@@ -179,7 +174,7 @@ class queued_edges : public edges<Edge> {
     return std::nullopt;
   }
   void announce(standing const& s) {
-    if (!this->takes(s)) return;
+    if (!this->adopt(s)) return;
     for (auto& p : this->peers_) {
       p.untold = true;
       if (s.at == standing::phase::ended) p.queue.clear();
@@ -189,7 +184,8 @@ class queued_edges : public edges<Edge> {
   [[nodiscard]] auto everyone_left() const -> bool {
     auto const answered = this->needs_no_answer();
     return std::all_of(this->peers_.begin(), this->peers_.end(), [&](auto const& p) {
-      return !p.is_open() || ((p.theirs.is_last() || answered) && p.last_word == queued_edge::word::said);
+      auto const knows = p.deaf || p.last_word == queued_edge::word::said;
+      return !p.is_open() || ((p.theirs.is_last() || answered) && knows);
     });
   }
 
@@ -208,6 +204,11 @@ class queued_edges : public edges<Edge> {
     } else if (p.untold) {
       say(p);
     }
+  }
+  /// Nothing can be written any more; who is read to the end may have said why.
+  void not_written(Edge& p) {
+    p.deaf = true;
+    p.queue.clear();
   }
   void written(Edge& p) {
     if (p.last_word == queued_edge::word::begun) p.last_word = queued_edge::word::said;

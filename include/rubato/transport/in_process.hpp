@@ -58,11 +58,11 @@ class in_process {
   in_process(room where, identity me) : room_{std::move(where)}, me_{std::move(me)} {
     auto const lock = std::lock_guard{room_.core_->mutex};
     auto& mine = here();
-    if (mine.taken) throw config_error{"node " + std::to_string(to_index(me_.self)) + " is in the room already"};
+    if (mine.taken) throw config_error{detail::text_of(me_.self) + " is in the room already"};
     for (auto const peer : me_.peers) {
       auto& other = at(peer);
       if (!other.taken) continue;
-      auto const why = wire::difference(me_.agreed.text(), other.text, "node " + std::to_string(to_index(peer)));
+      auto const why = wire::difference(me_.agreed.text(), other.text, detail::text_of(peer));
       if (!why.empty()) throw config_error{why};
     }
     mine.taken = true;
@@ -71,7 +71,7 @@ class in_process {
     mine.awaited = me_.peers;
     ++mine.life;
     for (auto const peer : me_.peers) {
-      if (at(peer).is_here()) meet(peer);
+      if (at(peer).taken) meet(peer);
     }
   }
   in_process(in_process const&) = delete;
@@ -83,7 +83,8 @@ class in_process {
     mine.news.clear();
     mine.waiting.clear();
     if (!std::exchange(mine.stands, {}).is_last()) {
-      tell_all(closed(me_.self, " has gone without a word", {me_.self, cause::how::gone}));
+      for (auto const peer : me_.peers) hand_rest(peer);
+      tell_all(detail::gone_news(me_.self, detail::text_of(me_.self), "it went without a word"));
     }
   }
 
@@ -97,7 +98,7 @@ class in_process {
     }
     auto const values = p.body.size();
     auto const bytes = p.body.size_bytes();
-    auto const status = to.queue_from(me_.self, room_.core_->bound).put(kind, std::move(p));
+    auto const status = waiting_at(p.to).put(kind, std::move(p));
     if (status == send_status::refused) return status;
     to.arrived.notify_one();
     if (status == send_status::replaced) {  // the older one was counted, and never left
@@ -117,8 +118,10 @@ class in_process {
     mine.arrived.wait_until(lock, latest, [&] { return mine.woken || !mine.news.empty() || receive(in); });
     mine.woken = false;
     if (clock::now() > begin_ + room_.core_->arrival) give_up();
-    for (auto& n : mine.news) in.push_back(std::move(n));
-    mine.news.clear();
+    for (auto& n : std::exchange(mine.news, {})) {
+      if (n.kind == incoming::what::message) deliver(n.peer, std::move(n.p), in);
+      else in.push_back(std::move(n));
+    }
     receive(in);
   }
   void wake() {
@@ -145,6 +148,10 @@ class in_process {
     auto& mine = here().stands;
     if (mine.is_last() || !(mine < s)) return;
     mine = s;
+    for (auto const peer : me_.peers) {
+      if (s.at == standing::phase::left) hand_rest(peer);
+      if (s.at == standing::phase::ended) waiting_at(peer).clear();
+    }
     tell_all(said(me_.self, s));
   }
   [[nodiscard]] auto everyone_left() const -> bool {
@@ -165,7 +172,7 @@ class in_process {
     std::string text;
     std::int64_t began = 0;
     std::vector<node_id> awaited;  // peers that have not come yet
-    std::vector<incoming> news;
+    std::vector<incoming> news;  // in order; of messages those that a last word followed
     std::vector<std::pair<node_id, send_queue>> waiting;
     std::condition_variable arrived;
 
@@ -195,13 +202,15 @@ class in_process {
   void tell_all(incoming const& news) {
     for (auto const peer : me_.peers) tell(peer, news);
   }
-  static auto closed(node_id peer, std::string const& why, cause c) -> incoming {
-    return {incoming::what::closed, peer, {}, {}, {}, {}, "node " + std::to_string(to_index(peer)) + why, c};
+  static auto said(node_id peer, standing const& s) -> incoming { return detail::standing_news(peer, detail::text_of(peer), s); }
+
+  /// What the peer has not read of this node yet.
+  [[nodiscard]] auto waiting_at(node_id peer) const -> send_queue& {
+    return at(peer).queue_from(me_.self, room_.core_->bound);
   }
-  static auto said(node_id peer, standing const& s) -> incoming {
-    if (s.at == standing::phase::ended) return closed(peer, " has ended because " + detail::text_of(s.because, peer), s.because);
-    auto const kind = s.at == standing::phase::left ? incoming::what::left : incoming::what::stands;
-    return {kind, peer, {}, {}, {}, {}, {}, {}, s};
+  /// A last word comes after everything that was sent.
+  void hand_rest(node_id peer) {
+    while (auto p = waiting_at(peer).take()) tell(peer, {incoming::what::message, me_.self, std::move(*p), {}, {}, {}, {}});
   }
 
   void meet(node_id peer) {
@@ -217,8 +226,8 @@ class in_process {
   /// The deadline of arrival is over.
   void give_up() {
     for (auto const peer : std::exchange(here().awaited, {})) {
-      here().news.push_back(closed(peer, " has not come within " + detail::seconds_text(room_.core_->arrival),
-                                   {peer, cause::how::absent}));
+      auto why = detail::absence_text(detail::text_of(peer), room_.core_->arrival);
+      here().news.push_back(detail::closed_news(peer, std::move(why), {peer, cause::how::absent}));
     }
   }
 
@@ -226,13 +235,14 @@ class in_process {
   auto receive(std::vector<incoming>& in) -> bool {
     auto const before = in.size();
     for (auto& [from, queue] : here().waiting) {
-      while (auto p = queue.take()) {
-        ++detail::count_of(counts_, from, p->lane).delivered;
-        p->posted_at = me_.time.from(at(from).began, p->posted_at);
-        in.push_back({incoming::what::message, from, std::move(*p), {0, me_.blocks.blocks()}, {}, {}, {}});
-      }
+      while (auto p = queue.take()) deliver(from, std::move(*p), in);
     }
     return in.size() > before;
+  }
+  void deliver(node_id from, packet p, std::vector<incoming>& in) {
+    ++detail::count_of(counts_, from, p.lane).delivered;
+    p.posted_at = me_.time.from(at(from).began, p.posted_at);
+    in.push_back({incoming::what::message, from, std::move(p), {0, me_.blocks.blocks()}, {}, {}, {}});
   }
 
   room room_;

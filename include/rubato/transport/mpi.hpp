@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -40,6 +41,7 @@ struct mpi_edge : queued_edge {
   std::vector<std::byte> out;
   shared_buffer body;  // of the frame that is being sent
   std::vector<MPI_Request> receiving;
+  std::size_t received = 0;  // bytes of what is being received
   std::vector<std::byte> in;
   wire::frame_view frame;
   wire::arriving_body arriving;
@@ -79,21 +81,18 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
   mpi(mpi const&) = delete;
   auto operator=(mpi const&) -> mpi& = delete;
-  /// What is still being sent is given up.
+  /// What is still being sent is given up, and so is, a tenth of a second later, a body whose sender stopped in the middle.
   ~mpi() {
+    auto const latest = clock::now() + std::chrono::milliseconds{100};
     for (auto& p : peers_) {
       for (auto& r : p.receiving) {
-        if (r == MPI_REQUEST_NULL) continue;
-        MPI_Cancel(&r);
-        MPI_Wait(&r, MPI_STATUS_IGNORE);
+        if (r != MPI_REQUEST_NULL) MPI_Cancel(&r);  // without effect where the sender has begun: that is waited for
       }
-      auto const pending = std::any_of(p.sending.begin(), p.sending.end(), [](auto r) { return r != MPI_REQUEST_NULL; });
-      if (!pending) continue;
-      for (auto& r : p.sending) {
-        if (r != MPI_REQUEST_NULL) MPI_Request_free(&r);
-      }
-      // MPI may still read these bytes, for as long as the process lives.
-      new std::pair<std::vector<std::byte>, shared_buffer>{std::move(p.out), std::move(p.body)};
+    }
+    for (auto& p : peers_) {
+      for (auto& r : p.receiving) await(r, latest);
+      abandon(p.receiving, std::move(p.in), std::move(p.arriving));
+      abandon(p.sending, std::move(p.out), std::move(p.body));
     }
     MPI_Comm_free(&comm_);
   }
@@ -161,8 +160,24 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     }
   }
 
-  /// Whether all are done; `moved` is when one was last. `received` is the size of the last one.
-  auto done(peer_state& p, std::vector<MPI_Request>& requests, clock::time_point& moved, int* received = nullptr) -> bool {
+  static void await(MPI_Request& r, clock::time_point until) {
+    auto is_over = 0;
+    while (r != MPI_REQUEST_NULL && clock::now() < until) MPI_Test(&r, &is_over, MPI_STATUS_IGNORE);
+  }
+  /// Where some are not done, MPI may still touch their bytes, for as long as the process lives.
+  template<class... Bytes>
+  static void abandon(std::vector<MPI_Request>& requests, Bytes&&... bytes) {
+    auto pending = false;
+    for (auto& r : requests) {
+      if (r == MPI_REQUEST_NULL) continue;
+      MPI_Request_free(&r);
+      pending = true;
+    }
+    if (pending) new std::tuple<Bytes...>{std::move(bytes)...};
+  }
+
+  /// Whether all are done; `moved` is when one was last. To `received` are added the bytes of those that are.
+  auto done(peer_state& p, std::vector<MPI_Request>& requests, clock::time_point& moved, std::size_t* received = nullptr) -> bool {
     if (requests.empty()) return false;
     auto count = 0;
     done_.resize(requests.size());
@@ -173,9 +188,10 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
       return false;
     }
     if (count > 0) moved = clock::now();
-    auto const last = std::find(done_.begin(), done_.begin() + std::max(count, 0), static_cast<int>(requests.size()) - 1);
-    if (received != nullptr && last != done_.begin() + std::max(count, 0)) {
-      MPI_Get_count(&statuses_[static_cast<std::size_t>(last - done_.begin())], MPI_BYTE, received);
+    for (auto k = 0; received != nullptr && k < count; ++k) {
+      auto bytes = 0;
+      MPI_Get_count(&statuses_[static_cast<std::size_t>(k)], MPI_BYTE, &bytes);
+      *received += static_cast<std::size_t>(std::max(bytes, 0));
     }
     auto const pending = [](MPI_Request r) { return r != MPI_REQUEST_NULL; };
     if (std::any_of(requests.begin(), requests.end(), pending)) return false;
@@ -195,14 +211,17 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
       p.body = {};
       written(p);
     }
-    auto bytes = 0;
-    for (auto budget = 16; budget > 0 && p.at != stage::closed && done(p, p.receiving, p.heard, &bytes); --budget) {
-      switch (p.next) {
-        case awaited::hello: greeted(p, static_cast<std::size_t>(bytes)); break;
-        case awaited::header: begun(p); break;
-        case awaited::body: complete(p); break;
-      }
+    for (auto budget = 16; budget > 0 && p.at != stage::closed && done(p, p.receiving, p.heard, &p.received); --budget) {
+      auto const bytes = std::exchange(p.received, 0);
+      if (p.next == awaited::hello) greeted(p, bytes);
+      else if (bytes != expected(p)) bad_frame(p);  // no piece holds more than was posted, so one held less
+      else if (p.next == awaited::header) begun(p);
+      else complete(p);
     }
+  }
+  /// Bytes of what comes after the hello.
+  [[nodiscard]] static auto expected(peer_state& p) -> std::size_t {
+    return p.next == awaited::header ? p.in.size() : p.arriving.bytes().size();
   }
 
   // --- hellos ---------------------------------------------------------------------------------------------------------
@@ -294,7 +313,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
       if (slept) p.heard = now;
       if (p.at == stage::greeting && now - begin_ > options_.arrival) {
         p.at = stage::closed;
-        not_coming(p, p.name + " has not come within " + detail::seconds_text(options_.arrival));
+        not_coming(p, detail::absence_text(p.name, options_.arrival));
       }
       if (p.at != stage::open || p.theirs.is_last()) continue;
       if (now - p.heard > options_.silence) lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
@@ -305,7 +324,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   mpi_options options_;
   MPI_Comm comm_ = MPI_COMM_NULL;
   std::atomic<bool> woken_{false};
-  std::vector<int> done_;  // of one test
+  std::vector<int> done_;  // of one call
   std::vector<MPI_Status> statuses_;
 };
 

@@ -49,10 +49,10 @@ struct tcp_edge : queued_edge {
   std::shared_ptr<tcp_connection> calling;  // ours, on its way to be
   std::uint32_t life = 0;                   // how often the edge has been opened
   clock::time_point call_again{};
-  std::string trouble = "it has not called";
+  std::string trouble;
 
   [[nodiscard]] auto is_open() const -> bool { return link != nullptr; }
-  [[nodiscard]] auto is_free() const -> bool { return link && !link->writing; }
+  [[nodiscard]] auto is_free() const -> bool { return link && !link->writing && !deaf; }
 };
 
 }  // namespace detail
@@ -73,6 +73,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       auto& p = add_peer(id, where.text());
       p.where = where;
       p.we_call = id < me_.self;
+      p.trouble = p.we_call ? "it has not answered" : "it has not called";
       p.queue = send_queue{options_.event_bound};
     }
     auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
@@ -266,9 +267,9 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   void write(peer_state& p, packet const& what, wire::piece const& part) {
-    p.link->write_frame(what, part, seal(), [this, &p, c = p.link](error_code error) {
-      if (error) return lost(p, c, error.message());
-      written(p);
+    p.link->write_frame(what, part, seal(), [this, &p](error_code error) {
+      if (error) not_written(p);  // the reading ends too, or the silence does it
+      else written(p);
     });
   }
 
@@ -306,7 +307,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   void knock(peer_state& p, clock::time_point now) {
-    if (p.calling && now > p.calling->until) hang_up(p, "it did not answer within " + detail::seconds_text(options_.greeting));
+    if (p.calling && now > p.calling->until) hang_up(p, "it has not answered");
     if (p.we_call && !p.calling && p.theirs.at != standing::phase::left && !ours_.is_last() && now >= p.call_again) call(p);
     await(p, now, options_.arrival, p.trouble);
   }

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -96,7 +95,7 @@ class udp : public detail::edges<detail::udp_edge> {
   /// State channels only: an event that is lost is lost work.
   auto send(channel_kind kind, packet p) -> send_status {
     RUBATO_EXPECTS(kind == channel_kind::state, "only state channels travel over udp");
-    auto* const to = way_of(p);
+    auto* const to = prepare(p);
     if (to == nullptr) return send_status::closed;
     auto& count = detail::count_of(counts_, p.to, p.lane);
     if (!(p.life == to->life)) {
@@ -119,7 +118,7 @@ class udp : public detail::edges<detail::udp_edge> {
 
   /// A frame may be lost, so it is repeated for as long as a peer may wait for it.
   void announce(standing const& s) {
-    if (!takes(s)) return;
+    if (!adopt(s)) return;
     for (auto& p : peers_) say_well(p);
   }
   [[nodiscard]] auto everyone_left() const -> bool {
@@ -235,11 +234,13 @@ class udp : public detail::edges<detail::udp_edge> {
   /// Whether the system took the frames that stand ready.
   auto leave(peer_state& p) -> bool {
     auto const together = leaving_.size() > 1;
-    if (leaving_.leave(socket_.native_handle(), p.where.data(), p.where.size())) {
+    auto const error = leaving_.leave(socket_.native_handle(), p.where.data(), p.where.size());
+    if (error == std::errc{}) {
       p.spoke = clock::now();
       return true;
     }
-    if (together && (errno == EIO || errno == EINVAL)) batch_ = 1;  // this way out cannot cut
+    auto const uncut = error == std::errc::io_error || error == std::errc::invalid_argument || error == std::errc::message_size;
+    if (together && uncut) batch_ = 1;  // this way out cannot cut
     return false;
   }
 
