@@ -194,6 +194,9 @@ auto cluster(choice c) -> int {
     away.push_back(examples::distance(results.back(), examples::quadratic_of(*c.problem.quadratic, c.race).optimum()));
   }
   std::fputs((table(c, results, away) + "\n").c_str(), stdout);
+  for (auto const& r : results) {
+    if (!c.race.quiet) std::printf("%s, what its links did:\n\n%s\n", r.algorithm.c_str(), rubato::report::edge_table(r).c_str());
+  }
   std::fputs(examples::write_results(plan, results).c_str(), stdout);
   for (auto const each : away) examples::require_near(each, c);
   return 0;

@@ -23,8 +23,8 @@ inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {
   return {{"from", to_index(e.from)},       {"to", to_index(e.to)},        {"lane", static_cast<int>(e.lane)},
           {"packets", e.packets_sent},      {"values", e.values_sent},     {"bytes", e.bytes_sent},
           {"lost", e.lost},                 {"duplicated", e.duplicated},  {"conflated", e.conflated},
-          {"delivered", e.delivered},       {"overtaken", e.overtaken},    {"age_uses", e.age.uses},
-          {"age_total", e.age.total.count()}, {"age_largest", e.age.largest.count()},
+          {"delivered", e.delivered},       {"bytes_received", e.bytes_received}, {"overtaken", e.overtaken},
+          {"age_uses", e.age.uses},         {"age_total", e.age.total.count()}, {"age_largest", e.age.largest.count()},
           {"weights", {e.weights.uses, e.weights.total, e.weights.capped, e.weights.delay_total, e.weights.delay_largest}}};
 }
 inline auto edge_in(nlohmann::json const& j) -> edge_report {
@@ -37,6 +37,7 @@ inline auto edge_in(nlohmann::json const& j) -> edge_report {
   e.duplicated = j.at("duplicated");
   e.conflated = j.at("conflated");
   e.delivered = j.at("delivered");
+  e.bytes_received = j.at("bytes_received");
   e.overtaken = j.at("overtaken");
   e.age = {j.at("age_uses"), std::chrono::nanoseconds{j.at("age_total").get<std::int64_t>()},
            std::chrono::nanoseconds{j.at("age_largest").get<std::int64_t>()}};

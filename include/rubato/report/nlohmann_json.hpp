@@ -38,6 +38,7 @@ inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {
           {"duplicated", e.duplicated},
           {"conflated", e.conflated},
           {"delivered", e.delivered},
+          {"bytes_received", e.bytes_received},
           {"overtaken", e.overtaken},
           {"uses", e.age.uses},
           {"mean_age_s", number_or_null(mean_age(e.age))},

@@ -76,7 +76,7 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
   return table.text();
 }
 
-/// One line a directed edge and channel.
+/// One line a directed edge and channel. Goodput is of bodies that came, where nodes are processes.
 [[nodiscard]] inline auto edge_table(run_result const& r) -> std::string {
   auto table = text_table{{{"edge", side::left},
                            {"channel", side::left},
@@ -89,15 +89,20 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
                            {"conflated"},
                            {"delivered"},
                            {"overtaken"},
+                           {"goodput MB/s"},
                            {"mean age ms"},
                            {"largest age ms"}}};
+  auto const seconds = seconds_of(r.ended);
   for (auto const& e : r.edges) {
+    auto const goodput = e.bytes_received == 0 || seconds == 0
+                             ? std::string{"-"}
+                             : fixed(1e-6 * static_cast<double>(e.bytes_received) / seconds, 2);
     table.add_row(
         {std::to_string(to_index(e.from)) + " -> " + std::to_string(to_index(e.to)), std::string{name_of(e.lane)},
          std::to_string(e.packets_sent), std::to_string(e.values_sent), detail::megabytes(e.bytes_sent),
          std::to_string(e.lost), detail::percent(static_cast<double>(e.lost), static_cast<double>(e.packets_sent)),
          std::to_string(e.duplicated), std::to_string(e.conflated), std::to_string(e.delivered),
-         std::to_string(e.overtaken), detail::milliseconds(mean_age(e.age)), detail::milliseconds(largest_age(e.age))});
+         std::to_string(e.overtaken), goodput, detail::milliseconds(mean_age(e.age)), detail::milliseconds(largest_age(e.age))});
   }
   return table.text();
 }

@@ -327,6 +327,7 @@ class peer_driver {
       edge_report in{t.peer, me_->self, t.lane};
       in.conflated = t.skipped;
       in.delivered = t.delivered;
+      in.bytes_received = t.bytes_in;
       r.events += t.delivered;
       if (t.packets + t.replaced + t.lost > 0) r.edges.push_back(out);
       if (t.delivered + t.skipped > 0) r.edges.push_back(in);

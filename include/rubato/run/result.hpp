@@ -66,6 +66,7 @@ struct edge_report {
   std::uint64_t duplicated = 0;
   std::uint64_t conflated = 0;      ///< replaced by a newer one before they left (on threads: or were read)
   std::uint64_t delivered = 0;      ///< handed to the node (of vectors sent as blocks: the blocks)
+  std::uint64_t bytes_received = 0; ///< of bodies; counted where nodes are processes
   std::uint64_t overtaken = 0;      ///< arrived after a newer one, or twice
   age_counter age{};                ///< from post to use, at the receiver
   weight_counter weights{};         ///< of gradients, where the receiver is a server that weighs them

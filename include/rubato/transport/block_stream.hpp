@@ -85,6 +85,7 @@ class block_gatherer {
     auto const here = key{f.head.from, f.head.lane, f.blocks.begin};
     auto const at = held_.find(here);
     ++count.delivered;
+    count.bytes_in += f.values * bytes_of(f.kind);
     if (at != held_.end()) {
       --count.delivered;
       ++count.skipped;

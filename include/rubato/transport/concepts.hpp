@@ -99,6 +99,7 @@ struct traffic {
   std::uint64_t lost = 0;       ///< thrown away here, on purpose or because nobody was there
   std::uint64_t delivered = 0;  ///< received and handed to the owner
   std::uint64_t skipped = 0;    ///< received, and replaced by a newer one before the owner polled
+  std::uint64_t bytes_in = 0;   ///< of bodies received
   std::uint64_t late = 0;       ///< received after a newer one (udp); counted among the others too
 };
 
@@ -243,6 +244,7 @@ inline auto overtakes(packet const& fresh, packet const& old) -> bool {
 inline void hand_over(std::vector<incoming>& in, channel_kind kind, incoming&& fresh, std::vector<traffic>& counts) {
   auto& count = count_of(counts, fresh.peer, fresh.p.lane);
   ++count.delivered;
+  count.bytes_in += fresh.p.body.size_bytes();
   if (kind == channel_kind::state) {
     auto const replaced = std::erase_if(in, [&](incoming const& old) {
       return old.kind == incoming::what::message && old.peer == fresh.peer && old.p.lane == fresh.p.lane &&

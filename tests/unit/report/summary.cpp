@@ -55,4 +55,12 @@ TEST_CASE("the edge table has one line a directed edge and channel") {
   CHECK(table.find("1 -> 0  tracker       20       0  0.01     3    15.0") != std::string::npos);
 }
 
+TEST_CASE("the edge table says what came of bodies in a second, where that was counted") {
+  auto r = rubato::test::sample_result("a");
+  CHECK(report::edge_table(r).find("6.00") == std::string::npos);
+  r.ended = std::chrono::seconds{2};
+  r.edges[0].bytes_received = 12'000'000;
+  CHECK(report::edge_table(r).find("6.00") != std::string::npos);
+}
+
 }  // namespace
