@@ -21,6 +21,7 @@
 #include <rubato/core/random.hpp>
 #include <rubato/transport/asio.hpp>
 #include <rubato/transport/block_stream.hpp>
+#include <rubato/transport/connection/udp.hpp>
 #include <rubato/transport/datagrams.hpp>
 #include <rubato/transport/edges.hpp>
 #include <rubato/wire/hello.hpp>
@@ -46,29 +47,6 @@ using udp_door = door;
 [[nodiscard]] inline auto open_udp_door(std::string const& text, bool insecure = false) -> udp_door {
   return detail::open_door<boost::asio::ip::udp::socket>(text, insecure, "receive at");
 }
-
-namespace detail {
-
-struct udp_edge : edge {
-  boost::asio::ip::udp::endpoint where;
-  bool open = false;              // it has said hello
-  bool knows_us = false;          // and has heard ours
-  std::uint32_t incarnation = 0;  // theirs; 0: it has never come
-  std::uint32_t lives = 0;        // how often the edge has been opened here
-  session life{};                 // as the node here knows it; on the wire stand incarnations
-  std::uint64_t drawn = 0;        // numbers the draws of injected loss, of blocks
-  std::uint64_t drawn_words = 0;  // and of standings, whose number depends on time
-  block_stream waiting;
-  clock::time_point heard{};
-  clock::time_point spoke{};
-  clock::time_point answered{};
-  int parting_words = 0;          // how often it was told our last standing when we knew its own
-  std::string trouble = "nothing was heard of it";
-
-  [[nodiscard]] auto is_open() const -> bool { return open; }
-};
-
-}  // namespace detail
 
 /// **Thread safety:** one owner; wake() from any thread. **Models:** endpoint.
 class udp : public detail::edges<detail::udp_edge> {
@@ -136,22 +114,7 @@ class udp : public detail::edges<detail::udp_edge> {
   static constexpr auto pause = std::chrono::milliseconds{20};  // between two greetings
 
   void refuse_what_cannot_be() const {
-    for (auto const& c : me_.channels) {
-      if (c.kind == channel_kind::event) {
-        throw config_error{"on the channel " + std::string{name_of(c.lane)} +
-                           " every message counts, and udp may lose some: use tcp"};
-      }
-      auto const block = std::min(me_.blocks.block_values(), std::max<std::size_t>(me_.blocks.values(), 1));
-      auto const most = (datagram_bytes - wire::header_bytes) / bytes_of(c.values);
-      if (block <= most) continue;
-      throw config_error{"a block of " + std::to_string(block) + " values does not fit a datagram of " +
-                         std::to_string(datagram_bytes) + " bytes: give block_values of at most " +
-                         std::to_string(most / block_partition::alignment * block_partition::alignment)};
-    }
-    if (wire::hello_bytes + me_.agreed.text().size() > datagram_bytes) {
-      throw config_error{"what nodes agree on takes more than a datagram: udp allows " +
-                         std::to_string(datagram_bytes - wire::hello_bytes) + " bytes of text"};
-    }
+    detail::refuse_what_no_datagram_carries(me_, datagram_bytes);
     if (!(options_.loss >= 0 && options_.loss < 1)) {
       throw config_error{"a loss must lie in 0 (included) to 1 (excluded), not " + std::to_string(options_.loss)};
     }
@@ -177,13 +140,7 @@ class udp : public detail::edges<detail::udp_edge> {
     if (options_.batches && detail::joins_and_cuts(descriptor)) batch_ = detail::outgoing_datagrams::most;
   }
 
-  /// Tells the lives of one process apart without memory: milliseconds, which wrap after seven weeks; never 0.
-  [[nodiscard]] static auto incarnation_of(std::int64_t clock_began) -> std::uint32_t {
-    return std::max(1U, static_cast<std::uint32_t>(clock_began / 1'000'000));
-  }
-  [[nodiscard]] auto incarnation() const -> std::uint32_t { return incarnation_of(me_.time.began); }
-  /// Of two lives less than half of that apart.
-  [[nodiscard]] static auto is_before(std::uint32_t a, std::uint32_t b) -> bool { return a - b > b - a; }
+  [[nodiscard]] auto incarnation() const -> std::uint32_t { return detail::incarnation_of(me_.time.began); }
 
   // --- sending --------------------------------------------------------------------------------------------------------
 
@@ -332,9 +289,9 @@ class udp : public detail::edges<detail::udp_edge> {
       if (p.id < me_.self) not_coming(p, why);
       return;
     }
-    auto const theirs = incarnation_of(who.clock_began);
+    auto const theirs = detail::incarnation_of(who.clock_began);
     auto const is_known = p.incarnation == theirs;
-    if (p.lives > 0 && is_before(theirs, p.incarnation)) return;  // a late one, of a former life
+    if (p.lives > 0 && detail::is_before(theirs, p.incarnation)) return;  // a late one, of a former life
     if (p.open && is_known && who.life == incarnation()) return lost(p, "it took this node for dead");
     p.heard = clock::now();
     if (p.open && is_known) {
@@ -357,7 +314,7 @@ class udp : public detail::edges<detail::udp_edge> {
   void open(peer_state& p, wire::hello const& who) {
     p.open = true;
     p.knows_us = false;
-    p.incarnation = incarnation_of(who.clock_began);
+    p.incarnation = detail::incarnation_of(who.clock_began);
     p.life = {p.lives, p.lives};
     ++p.lives;
     p.heard = clock::now();
