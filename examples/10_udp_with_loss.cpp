@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Two processes over UDP, of whose datagrams three in ten are thrown away on purpose. A vector is cut into blocks, one a
-// datagram; a lost one costs the freshness of its block only, and the next running sum makes up for it. Nothing is sent
-// again, and nobody waits. (Algorithms whose messages must all arrive do not compile over UDP.)
+// datagram (hence block_values: 128 doubles or 256 floats fit); a lost one costs the freshness of its block only, and the
+// next running sum makes up for it. Nothing is sent again, and nobody waits. (run_peer<node> over UDP does not compile for
+// algorithms whose messages must all arrive.)
 //
 //      process 0 <-- UDP, 30 % loss --> process 1      each knows only data of its own
 //
@@ -26,7 +27,7 @@ auto distance_of(std::size_t self, int socket, std::vector<std::string> const& a
   auto nodes = rubato::assemble<node>(rubato::topology::line(2), problem, {.step = 0.1, .block_values = 128});
   auto const me = rubato::identity_of(nodes, rubato::to_node(self), &rubato::wire::crc32_of);
   auto wires = rubato::transport::udp{me, {.addresses = addresses, .socket = socket, .loss = 0.3}};
-  auto const mine = rubato::run_peer(nodes, me, wires, {.time = 3s}, {.compute = rubato::sim::fixed(1ms)});
+  auto const mine = rubato::run_peer<node>(nodes, me, wires, {.time = 3s}, {.compute = rubato::sim::fixed(1ms)});
 
   auto worst = 0.0;
   for (std::size_t k = 0; k < problem.dimension(); ++k)

@@ -103,6 +103,7 @@ auto live(examples::peer_choice const& c) -> int {
     if (!plan.options.quiet) std::printf("no value of the model is farther than %.3g from the optimum\n", worst);
     examples::require_near(worst, c);
   }
+  if (examples::interrupted()) std::fprintf(stderr, "peer: interrupted\n");
   return examples::interrupted() ? 130 : 0;
 }
 

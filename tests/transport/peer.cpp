@@ -247,9 +247,36 @@ TEST_CASE("a node that is interrupted before all have come ends without a word t
   REQUIRE(r.result.nodes.size() == 1);
   CHECK(r.result.nodes[0].gradients == 0);
   REQUIRE(poll_until<transport::in_process>({&middle}, [&] { return middle.count(what::closed) == 1; }));
-  CHECK(says(middle.newest(what::closed)->why, "node 0 has ended because it was interrupted before all had come"));
+  CHECK(says(middle.newest(what::closed)->why, "node 0 has ended because it was interrupted"));
   CHECK(middle.count(what::stands) == 0);
   CHECK(middle.count(what::left) == 0);
+}
+
+TEST_CASE("a node that is interrupted in the middle is no node that has come to its end: the others end with its name") {
+  auto const p = quadratic::random(2, 4, 8);
+  auto const make = line_of(2, p);
+  auto const room = transport::in_process::room{2};
+  std::string said;
+  {
+    std::jthread const other{[&] {
+      auto a = make(1);
+      auto const me = identity_of(a, node_id{1});
+      transport::in_process wires{room, me};
+      try {
+        run_peer(a, me, wires, {.time = 30s});
+      } catch (run_error const& e) {
+        said = e.what();
+      }
+    }};
+    auto a = make(0);
+    auto const me = identity_of(a, node_id{0});
+    transport::in_process wires{room, me};
+    static auto asked = 0;
+    auto const r = run_peer(a, me, wires, {.time = 30s}, {.interrupted = [] { return ++asked > 2000; }});
+    CHECK(r.result.stopped == stop_reason::interrupted);
+    CHECK(r.looks.size() == 2);
+  }
+  CHECK(says(said, "node 0 has ended because it was interrupted"));
 }
 
 /// Says how many gradients all nodes computed.

@@ -40,7 +40,7 @@ struct peer_options {
   when_lost lost = when_lost::ends;
   sim::compute_model compute = sim::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;               ///< of the model's variation
-  bool (*interrupted)() = nullptr;        ///< polled; true ends the run cleanly, or all of it if not all have come yet
+  bool (*interrupted)() = nullptr;        ///< polled; true ends this node, which tells the others so
 };
 
 /// Who node `self` of an assembled run is to its transport.
@@ -78,14 +78,14 @@ class peer_driver {
   }
 
   auto run(until const& end) -> peer_result {
-    auto begun = false;
+    auto in_order = false;
     try {
-      begun = begin_and_live(end);
+      in_order = begin_and_live(end);
     } catch (...) {
       say_why();
       throw;
     }
-    if (begun) depart();
+    if (in_order) depart();
     else say_why();
     collect();
     if (result_.result.stopped != stop_reason::interrupted && options_.lost == when_lost::ends) refuse_absence();
@@ -96,7 +96,7 @@ class peer_driver {
   using what = transport::incoming::what;
   using how = transport::cause::how;
 
-  /// False if it was interrupted before it began: no neighbour may take it for one that knows that all came.
+  /// False if it was interrupted: no neighbour may take it for one that has come to its end, or knows that all came.
   auto begin_and_live(until const& end) -> bool {
     if (to_index(me_->self) >= run_->peers && end.time == std::chrono::nanoseconds::max()) {
       throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
@@ -113,7 +113,9 @@ class peer_driver {
     result_.result.stopped = live(end);
     result_.result.ended = now() - begun_;
     look(result_.result.ended);
-    return true;
+    if (result_.result.stopped != stop_reason::interrupted) return true;
+    fault_ = {me_->self, how::interrupted};
+    return false;
   }
 
   auto sender() {
@@ -239,7 +241,8 @@ class peer_driver {
   }
 
   void refuse_loss(transport::incoming const& n) {
-    if (options_.lost == when_lost::goes_on) return;
+    auto const ends_anyway = options_.interrupted != nullptr && options_.interrupted();  // as all do at one Ctrl-C
+    if (options_.lost == when_lost::goes_on || ends_anyway) return;
     fault_ = n.because;
     throw run_error{n.why};
   }

@@ -21,7 +21,7 @@ struct cause {
     gone,         ///< it died, or fell silent
     absent,       ///< it never came
     stalled,      ///< others waited longer for it than their patience
-    interrupted,  ///< before all had come
+    interrupted,  ///< by who runs it
   };
   node_id who{};
   how what{};
@@ -57,7 +57,7 @@ inline auto text_of(cause const& c, node_id teller) -> std::string {
     case cause::how::gone: return who + " is gone";
     case cause::how::absent: return who + " has not come";
     case cause::how::stalled: return who + " keeps others waiting";
-    case cause::how::interrupted: return who + " was interrupted before all had come";
+    case cause::how::interrupted: return who + " was interrupted";
   }
   return who;
 }
