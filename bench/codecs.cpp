@@ -21,9 +21,11 @@
 #include <rubato/core/random.hpp>
 
 #include "support/huge_pages.hpp"
+#include "support/quantile.hpp"
 
 namespace {
 
+using bench::quantile;
 using backend_type = rubato::backend::eigen<float>;
 constexpr double limit = 3.0;
 
@@ -31,11 +33,6 @@ auto seconds() -> double {
   timespec t{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-auto quantile(std::vector<double> v, double q) -> double {
-  std::sort(v.begin(), v.end());
-  return v[static_cast<std::size_t>(q * static_cast<double>(v.size() - 1))];
 }
 
 struct timing {

@@ -20,6 +20,7 @@
 #include <rubato/report/atomic_file.hpp>
 #include <rubato/report/numbers.hpp>
 
+#include "support/quantile.hpp"
 #include "support/race_run.hpp"
 
 namespace {
@@ -69,11 +70,6 @@ auto centralised(problem::train_and_test const& data, std::size_t batch, double 
     b.sweep({0, x.size()}, backend::add_kernel<float>{g.data(), x.data(), static_cast<float>(-step)});
   }
   return problem.loss(b, std::as_const(x).view());
-}
-
-auto median(std::vector<double> values) -> double {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 struct best_of {
@@ -148,7 +144,7 @@ class sweep {
     text_ += "Centralised SGD, all samples, batch " + std::to_string(batch) + ", " + std::to_string(epochs) +
              " epochs: final training loss, median of " + std::to_string(seeds) + " seeds.\n\n" + header(steps) + "| loss |";
     for (std::size_t s = 0; s < steps.size(); ++s) {
-      medians.push_back(median({losses.begin() + static_cast<std::ptrdiff_t>(s * seeds),
+      medians.push_back(bench::median({losses.begin() + static_cast<std::ptrdiff_t>(s * seeds),
                                 losses.begin() + static_cast<std::ptrdiff_t>((s + 1) * seeds)}));
       if (!std::isfinite(medians.back())) medians.back() = std::numeric_limits<double>::infinity();
       text_ += " " + report::fixed(medians.back(), 4) + " |";

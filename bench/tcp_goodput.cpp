@@ -25,7 +25,9 @@
 #include <rubato/transport/tcp.hpp>
 #include <rubato/wire/zlib.hpp>
 
+#include "support/goodput.hpp"
 #include "support/goodput_rivals.hpp"
+#include "support/quantile.hpp"
 
 namespace {
 
@@ -33,6 +35,7 @@ using namespace rubato;
 using transport::clock;
 
 using bench::load;
+using bench::quantile;
 using bench::seconds_since;
 using bench::vector_of;
 
@@ -110,12 +113,8 @@ auto raw_rate(load const& l) -> double {
 
 // --- the transport ----------------------------------------------------------------------------------------------------
 
-auto identity_of_node(std::size_t self, load const& l, wire::checksum check) -> transport::identity {
-  transport::identity me;
-  me.self = to_node(self);
-  me.peers = {to_node(1 - self)};
-  me.blocks = block_partition{l.values};
-  me.channels = {{channel::chunk, channel_kind::event, element::f32}};
+auto identity_of(std::size_t self, load const& l, wire::checksum check) -> transport::identity {
+  auto me = bench::identity_of_node(self, block_partition{l.values}, {channel::chunk, channel_kind::event, element::f32});
   me.check = check;
   return me;
 }
@@ -161,13 +160,13 @@ auto transport_rate(load const& l, wire::checksum check) -> double {
   o.addresses = {doors[0].address, doors[1].address};
   o.event_bound = 4;
   o.listener = doors[0].descriptor;
-  transport::tcp receiver{identity_of_node(0, l, check), o};
+  transport::tcp receiver{identity_of(0, l, check), o};
   auto const sender = std::jthread{[&] {
     buffer_pool pool;
     auto const body = vector_of(pool, l.values);
     auto mine = o;
     mine.listener = doors[1].descriptor;
-    transport::tcp t{identity_of_node(1, l, check), mine};
+    transport::tcp t{identity_of(1, l, check), mine};
     await(t, 0);
     send_events(t, l, body);
   }};
@@ -177,11 +176,6 @@ auto transport_rate(load const& l, wire::checksum check) -> double {
   receiver.announce({transport::standing::phase::left});
   while (!receiver.everyone_left()) receiver.poll(clock::now() + std::chrono::milliseconds{1}, in);
   return rate;
-}
-
-auto quantile(std::vector<double> v, double q) -> double {
-  std::sort(v.begin(), v.end());
-  return v[static_cast<std::size_t>(q * static_cast<double>(v.size() - 1))];
 }
 
 auto congestion_control() -> std::string {

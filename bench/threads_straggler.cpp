@@ -18,6 +18,8 @@
 #include <rubato/run/threads.hpp>
 #include <rubato/topology.hpp>
 
+#include "support/quantile.hpp"
+
 namespace {
 
 using node = rubato::r_fast<rubato::backend::eigen<float>>;
@@ -62,11 +64,6 @@ auto run(sleeping_quadratic const& problem, std::chrono::seconds time) -> rates 
   return r;
 }
 
-auto median(std::vector<double> v) -> double {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -87,7 +84,7 @@ int main(int argc, char** argv) {
                 slow_node, calm.slow, slowed.others, slowed.slow, ratios.back());
     std::fflush(stdout);
   }
-  auto const result = median(ratios);
+  auto const result = bench::median(ratios);
   std::printf("the others keep %.1f %% of their rate (median of %d) while node %zu sleeps 10x as long: %s\n", 100 * result,
               numbers[1], slow_node, result > 0.9 ? "less than 10 % lost" : "MISSED");
   if (!json.empty()) {

@@ -17,11 +17,13 @@
 
 #include <rubato/transport/udp.hpp>
 
-#include "support/goodput_rivals.hpp"
+#include "support/goodput.hpp"
+#include "support/quantile.hpp"
 
 namespace {
 
 using namespace rubato;
+using bench::median;
 using transport::clock;
 using transport::incoming;
 
@@ -33,13 +35,8 @@ struct outcome {
   double microseconds = 0; ///< of processor time, both ends, a datagram that came
 };
 
-auto identity_of_node(std::size_t self) -> transport::identity {
-  transport::identity me;
-  me.self = to_node(self);
-  me.peers = {to_node(1 - self)};
-  me.blocks = block_partition{values, 256};
-  me.channels = {{channel::model, channel_kind::state, element::f32}};
-  return me;
+auto identity_of(std::size_t self) -> transport::identity {
+  return bench::identity_of_node(self, block_partition{values, 256}, {channel::model, channel_kind::state, element::f32});
 }
 
 auto processor_seconds() -> double {
@@ -95,7 +92,7 @@ auto measured(bool batches, double bytes_per_second, std::chrono::duration<doubl
     o.batches = batches;
     return o;
   };
-  transport::udp receiver{identity_of_node(0), options(0)}, sender{identity_of_node(1), options(1)};
+  transport::udp receiver{identity_of(0), options(0)}, sender{identity_of(1), options(1)};
   std::atomic<bool> over = false;
   auto const before = processor_seconds();
   {
@@ -107,11 +104,6 @@ auto measured(bool batches, double bytes_per_second, std::chrono::duration<doubl
   auto const arrived = sum_of(receiver.traffic_of(), &transport::traffic::delivered) +
                        sum_of(receiver.traffic_of(), &transport::traffic::skipped);
   return {arrived * 1024 / time.count(), arrived / sum_of(sender.traffic_of(), &transport::traffic::packets), 1e6 * used / arrived};
-}
-
-auto median(std::vector<double> v) -> double {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
 }
 
 }  // namespace

@@ -25,11 +25,14 @@
 #include <rubato/run/peer.hpp>
 #include <rubato/transport/udp.hpp>
 
+#include "support/quantile.hpp"
+
 namespace {
 
 using namespace rubato;
 using namespace std::chrono_literals;
 using node = r_fast<backend::eigen<float>>;
+using bench::median;
 using transport::incoming;
 
 constexpr std::size_t nodes = 4;
@@ -144,11 +147,6 @@ auto run(problem::quadratic const& problem, double loss, std::uint64_t seed) -> 
     }
   }
   return judged(parts, problem);
-}
-
-auto median(std::vector<double> v) -> double {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
 }
 
 }  // namespace

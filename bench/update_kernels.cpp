@@ -22,6 +22,7 @@
 #include <rubato/backend/host.hpp>
 
 #include "support/huge_pages.hpp"
+#include "support/quantile.hpp"
 #include "support/rivals.hpp"
 #include "support/tree_node.hpp"
 #include "support/triad.hpp"
@@ -107,11 +108,6 @@ auto seconds(bool of_thread) -> double {
   timespec t{};
   clock_gettime(of_thread ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-auto quantile(std::vector<double> v, double q) -> double {
-  std::sort(v.begin(), v.end());
-  return v[static_cast<std::size_t>(q * static_cast<double>(v.size() - 1))];
 }
 
 struct line {

@@ -68,8 +68,7 @@ struct doors {
   ~doors() {
     for (auto const d : descriptors) close(d);
   }
-  template<class Door>
-  void add(Door const& door) {
+  void add(rubato::transport::door const& door) {
     descriptors.push_back(door.descriptor);
     addresses += (addresses.empty() ? "" : ",") + door.address;
   }
@@ -231,7 +230,7 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
     if ((row.heeded & examples::by_cluster) != 0) examples::detail::add_row(app, row, c.race);
   }
   app.add_option("--peer", c.program, "the program that runs one node (default: peer beside this one)");
-  app.add_flag("--quiet", c.race.quiet, "no header");
+  app.add_flag("--quiet", c.race.quiet, "neither the header nor the tables of links");
   if (!examples::detail::parsed(app, argc, argv)) return std::nullopt;
   examples::refuse_idle(c);
   if (c.problem.quadratic) c.race.target_loss = -std::numeric_limits<double>::infinity();  // the default is softmax's

@@ -16,6 +16,8 @@
 
 #include <rubato/core/shared_buffer.hpp>
 
+#include "support/goodput.hpp"
+
 #ifdef RUBATO_BENCH_GLOO
 #include <gloo/rendezvous/context.h>
 #include <gloo/rendezvous/hash_store.h>
@@ -25,26 +27,7 @@
 #include <mpi.h>
 #endif
 
-namespace rubato::bench {
-
-struct load {
-  std::size_t messages = 64;
-  std::size_t values = std::size_t{1} << 20;  ///< of 4 bytes: 4 MiB
-  [[nodiscard]] auto bytes() const -> std::size_t { return 4 * values; }
-  [[nodiscard]] auto gigabytes() const -> double { return 1e-9 * static_cast<double>(messages * bytes()); }
-};
-
-inline auto vector_of(buffer_pool& pool, std::size_t values) -> shared_buffer {
-  auto body = pool.allocate<float>(values);
-  std::fill_n(body.data(), values, 0.5F);
-  return std::move(body).publish();
-}
-
-inline auto seconds_since(std::chrono::steady_clock::time_point t) -> double {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
-}
-
-inline constexpr std::size_t under_way = 4;
+namespace bench {
 
 #ifdef RUBATO_BENCH_GLOO
 
@@ -61,7 +44,7 @@ inline auto gloo_rate(load const& l) -> double {
     return context;
   };
   auto const sender = std::jthread{[&] {
-    buffer_pool pool;
+    rubato::buffer_pool pool;
     auto const body = vector_of(pool, l.values);
     auto const context = connected(1);
     auto const from = context->createUnboundBuffer(const_cast<std::byte*>(body.bytes().data()), l.bytes());
@@ -77,9 +60,9 @@ inline auto gloo_rate(load const& l) -> double {
   }};
   auto const context = connected(0);
   auto const begin = std::chrono::steady_clock::now();
-  buffer_pool pool;
+  rubato::buffer_pool pool;
   struct slot {
-    writable_buffer<float> fresh;
+    rubato::writable_buffer<float> fresh;
     std::unique_ptr<gloo::transport::UnboundBuffer> into;
   };
   std::vector<slot> slots;
@@ -90,7 +73,7 @@ inline auto gloo_rate(load const& l) -> double {
     slots.push_back({std::move(fresh), std::move(into)});
   };
   for (std::size_t k = 0; k < std::min(under_way, l.messages); ++k) post(k);
-  shared_buffer kept;
+  rubato::shared_buffer kept;
   for (std::size_t k = 0; k < l.messages; ++k) {
     slots.front().into->waitRecv();
     kept = std::move(slots.front().fresh).publish();
@@ -150,15 +133,15 @@ class mpi_rival {
     command({l.messages, l.values});
     MPI_Recv(nullptr, 0, MPI_BYTE, 1, 2, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     auto const begin = std::chrono::steady_clock::now();
-    buffer_pool pool;
-    std::vector<std::pair<writable_buffer<float>, MPI_Request>> slots;
+    rubato::buffer_pool pool;
+    std::vector<std::pair<rubato::writable_buffer<float>, MPI_Request>> slots;
     auto const post = [&] {
       auto fresh = pool.allocate<float>(l.values);
       auto& s = slots.emplace_back(std::move(fresh), MPI_REQUEST_NULL);
       MPI_Irecv(s.first.data(), static_cast<int>(l.bytes()), MPI_BYTE, 1, 3, MPI_COMM_WORLD, &s.second);
     };
     for (std::size_t k = 0; k < std::min(under_way, l.messages); ++k) post();
-    shared_buffer kept;
+    rubato::shared_buffer kept;
     for (std::size_t k = 0; k < l.messages; ++k) {
       MPI_Wait(&slots.front().second, MPI_STATUS_IGNORE);
       kept = std::move(slots.front().first).publish();
@@ -173,7 +156,7 @@ class mpi_rival {
     MPI_Send(asked.data(), 2, MPI_UNSIGNED_LONG, 1, 1, MPI_COMM_WORLD);
   }
   static void send(load const& l) {
-    buffer_pool pool;
+    rubato::buffer_pool pool;
     auto const body = vector_of(pool, l.values);
     MPI_Send(nullptr, 0, MPI_BYTE, 0, 2, MPI_COMM_WORLD);
     std::array<MPI_Request, under_way> pending{};
@@ -192,4 +175,4 @@ class mpi_rival {
 
 #endif
 
-}  // namespace rubato::bench
+}  // namespace bench

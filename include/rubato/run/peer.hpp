@@ -78,17 +78,22 @@ class peer_driver {
   }
 
   auto run(until const& end) -> peer_result {
-    auto in_order = false;
+    auto& stopped = result_.result.stopped;
     try {
-      in_order = begin_and_live(end);
+      stopped = begin_and_live(end);
     } catch (...) {
       say_why();
       throw;
     }
-    if (in_order) depart();
-    else say_why();
-    collect();
-    if (result_.result.stopped != stop_reason::interrupted && options_.lost == when_lost::ends) refuse_absence();
+    if (stopped == stop_reason::interrupted) {  // no neighbour may take it for one that has come to its end
+      fault_ = {me_->self, how::interrupted};
+      say_why();
+      collect();
+    } else {
+      depart();
+      collect();
+      if (options_.lost == when_lost::ends) refuse_absence();
+    }
     return std::move(result_);
   }
 
@@ -96,26 +101,19 @@ class peer_driver {
   using what = transport::incoming::what;
   using how = transport::cause::how;
 
-  /// False if it was interrupted: no neighbour may take it for one that has come to its end, or knows that all came.
-  auto begin_and_live(until const& end) -> bool {
+  auto begin_and_live(until const& end) -> stop_reason {
     if (to_index(me_->self) >= run_->peers && end.time == std::chrono::nanoseconds::max()) {
       throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
     }
-    if (!await_everyone()) {
-      result_.result.stopped = stop_reason::interrupted;
-      fault_ = {me_->self, how::interrupted};
-      return false;
-    }
+    if (!await_everyone()) return stop_reason::interrupted;
     wires_->announce({transport::standing::phase::running});
     begun_ = now();
     host_.start(now(), sender());
     for (auto const& n : early_.take()) handle(n);
-    result_.result.stopped = live(end);
+    auto const why = live(end);
     result_.result.ended = now() - begun_;
     look(result_.result.ended);
-    if (result_.result.stopped != stop_reason::interrupted) return true;
-    fault_ = {me_->self, how::interrupted};
-    return false;
+    return why;
   }
 
   auto sender() {
@@ -130,13 +128,14 @@ class peer_driver {
   }
   static auto name(node_id id) -> std::string { return std::to_string(to_index(id)); }
   [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
+  [[nodiscard]] auto is_interrupted() const -> bool { return options_.interrupted != nullptr && options_.interrupted(); }
 
   /// Until every node of the run has come, or is known not to; the deadlines of transports bound it. Messages of peers
   /// that began earlier are kept. False if interrupted.
   [[nodiscard]] auto await_everyone() -> bool {
     auto all = arrival{*run_, *me_};
     while (!all.is_complete()) {
-      if (options_.interrupted != nullptr && options_.interrupted()) return false;
+      if (is_interrupted()) return false;
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
         all.hears(n);
         if (n.kind == what::closed) refuse_loss(n);
@@ -157,7 +156,7 @@ class peer_driver {
   auto live(until const& end) -> stop_reason {
     auto const last = end.time == std::chrono::nanoseconds::max() ? instant{end.time} : begun_ + end.time;
     while (true) {
-      if (options_.interrupted != nullptr && options_.interrupted()) return stop_reason::interrupted;
+      if (is_interrupted()) return stop_reason::interrupted;
       look_if_due();
       if (now() >= last) return stop_reason::time;
       if (gradients_ >= end.gradients) return stop_reason::gradients;
@@ -241,8 +240,7 @@ class peer_driver {
   }
 
   void refuse_loss(transport::incoming const& n) {
-    auto const ends_anyway = options_.interrupted != nullptr && options_.interrupted();  // as all do at one Ctrl-C
-    if (options_.lost == when_lost::goes_on || ends_anyway) return;
+    if (options_.lost == when_lost::goes_on || is_interrupted()) return;  // at one Ctrl-C all end
     fault_ = n.because;
     throw run_error{n.why};
   }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -174,9 +175,11 @@ class udp : public detail::edges<detail::udp_edge> {
       wire::encode_header(labelled, part, seal(), leaving_.add(part.body));
     }
     auto const count = leaving_.size();
-    auto const is_taken = count == 0 || leave(p);
+    auto const error = count == 0 ? std::errc{} : leave(p);
+    auto const is_taken = error == std::errc{};
     if (!is_taken && count > batch_) return true;  // one by one from now on
-    if (!is_taken && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)) return false;
+    using enum std::errc;
+    if (error == resource_unavailable_try_again || error == operation_would_block || error == no_buffer_space) return false;
     p.drawn = drawn;
     detail::count_of(counts_, p.id, run.from->lane).lost += run.blocks.size() - (is_taken ? count : 0);
     for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
@@ -188,17 +191,17 @@ class udp : public detail::edges<detail::udp_edge> {
     return true;
   }
 
-  /// Whether the system took the frames that stand ready.
-  auto leave(peer_state& p) -> bool {
+  /// Gives the system the frames that stand ready; what kept it from taking them, or nothing.
+  auto leave(peer_state& p) -> std::errc {
     auto const together = leaving_.size() > 1;
     auto const error = leaving_.leave(socket_.native_handle(), p.where.data(), p.where.size());
     if (error == std::errc{}) {
       p.spoke = clock::now();
-      return true;
+      return error;
     }
     auto const uncut = error == std::errc::io_error || error == std::errc::invalid_argument || error == std::errc::message_size;
     if (together && uncut) batch_ = 1;  // this way out cannot cut
-    return false;
+    return error;
   }
 
   [[nodiscard]] auto is_dropped(peer_state const& p, std::uint64_t kind, std::uint64_t& drawn) const -> bool {
