@@ -170,6 +170,13 @@ auto table(choice const& c, std::vector<rubato::run_result> const& results, std:
          "No value of any node's model is farther from the optimum than is said there.\n";
 }
 
+/// The links, beside race's options.
+auto links_of(choice const& c) -> nlohmann::ordered_json {
+  nlohmann::ordered_json links{{"transport", c.transport}};
+  if (c.transport == "udp") links["drop"] = c.drop;
+  return links;
+}
+
 auto cluster(choice c) -> int {
   auto const plan = examples::planned(c.race);
   c.race = plan.options;
@@ -196,7 +203,7 @@ auto cluster(choice c) -> int {
   for (auto const& r : results) {
     if (!c.race.quiet) std::printf("%s, what its links did:\n\n%s\n", r.algorithm.c_str(), rubato::report::edge_table(r).c_str());
   }
-  std::fputs(examples::write_results(plan, results).c_str(), stdout);
+  std::fputs(examples::write_results(plan, results, {links_of(c), away}).c_str(), stdout);
   for (auto const each : away) examples::require_near(each, c);
   return 0;
 }

@@ -87,15 +87,25 @@ inline auto steps_text(race_plan const& plan) -> std::string {
 
 inline constexpr std::array result_files{"race.csv", "race.json", "race.weights.csv", "race.svg"};
 
+/// What of a run only its program knows, for race.json.
+struct more_to_say {
+  nlohmann::ordered_json options = nlohmann::ordered_json::object();
+  std::span<double const> from_optimum{};  ///< by result, where it is known; else empty
+};
+
 /// Writes race.csv, race.json and race.weights.csv, all or none, and race.svg where gnuplot can draw it. Returns what to
 /// tell of it.
-[[nodiscard]] inline auto write_results(race_plan const& plan, std::span<run_result const> results) -> std::string {
+[[nodiscard]] inline auto write_results(race_plan const& plan, std::span<run_result const> results, more_to_say const& more = {})
+    -> std::string {
   auto const folder = std::filesystem::path{plan.options.out};
   report::atomic_file csv{folder / "race.csv"};
   report::atomic_file json{folder / "race.json"};
   report::atomic_file weights{folder / "race.weights.csv"};
   csv.write(report::history_csv(results));
-  json.write(report::json_text(report::json_report(json_of(plan), results)));
+  auto whole = report::json_report(json_of(plan), results);
+  whole["options"].update(more.options);
+  for (std::size_t i = 0; i < more.from_optimum.size(); ++i) whole["results"][i]["from_optimum"] = more.from_optimum[i];
+  json.write(report::json_text(whole));
   weights.write(report::limit_weights_csv(results));
   for (auto* const file : {&csv, &json, &weights}) file->flush();
   for (auto* const file : {&csv, &json, &weights}) file->commit();

@@ -32,6 +32,9 @@ grep -qE '(peer|cluster): a model is .* away from the optimum, and --within allo
 said=$("$cluster" --peer "$peer" --transport udp --drop 0.1 --problem quadratic:600 --nodes 4 --slow none \
   --algorithms r_fast --step 0.1 --compute fixed:1ms --until 5s --within 1e-5 --out out --quiet 2>&1) || fail "over udp: status $?: $said"
 echo "$said"
+for words in '"transport": "udp"' '"drop": 0.1' '"from_optimum": [0-9.]*e-0[67]'; do
+  grep -q "$words" out/race.json || fail "race.json does not say $words"
+done
 
 said=$("$cluster" --peer "$peer" --data data --nodes 3 --batch 8 --step 0.05 --compute fixed:500us --until 1s --measure-every 100ms --out out \
   --algorithms r_fast,m_synchronous_sgd,d_psgd --quiet 2>&1) || fail "on tiny data: status $?: $said"

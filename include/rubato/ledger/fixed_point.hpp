@@ -34,9 +34,11 @@ struct fixed_point {
   std::vector<int> exponents{};
   /// How far beyond n times the largest first gradient z may grow.
   double margin = 8;
+  /// As if there were so many nodes at least: where few gradients are summed, one mini-batch stands out more.
+  static constexpr std::size_t fewest_nodes = 4;
 
   /// Chooses the exponents from `largest`, the largest |g_i(x0)| of each block over all nodes: |z| may reach
-  /// margin * nodes * largest. A block that starts at zero takes the run's largest. Keeps exponents that are set.
+  /// margin * max(nodes, fewest_nodes) * largest. A block that starts at zero takes the run's largest. Keeps exponents that are set.
   void calibrate(block_partition const& blocks, std::span<double const> largest, std::size_t nodes) {
     if (!exponents.empty()) {
       if (exponents.size() != 1 && exponents.size() != blocks.blocks()) {
@@ -48,7 +50,7 @@ struct fixed_point {
     auto const run_largest = largest.empty() ? 0.0 : *std::max_element(largest.begin(), largest.end());
     if (!std::isfinite(run_largest)) throw config_error{"the first gradient is not finite, so the ledger has no scale"};
     for (auto const of_block : largest) {
-      auto const reach = margin * static_cast<double>(nodes) * (of_block > 0 ? of_block : run_largest);
+      auto const reach = margin * static_cast<double>(std::max(nodes, fewest_nodes)) * (of_block > 0 ? of_block : run_largest);
       exponents.push_back(reach > 0 ? std::clamp(range_bits - 1 - std::ilogb(reach), -60, 60) : 20);
     }
     auto const first = exponents.front();
