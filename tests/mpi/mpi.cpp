@@ -110,6 +110,22 @@ TEST_CASE("what a transport sent to one that is gone reaches neither the next on
   MPI_Comm_free(&two);
 }
 
+TEST_CASE("a group of ranks whose tags are used up goes on with another communicator") {
+  auto two = first_two();
+  if (two == MPI_COMM_NULL) return;
+  auto const first = transport::detail::next_space(two);
+  auto now = first;
+  for (auto tag = first.tag + 1; tag <= 32767; ++tag) {
+    now = transport::detail::next_space(two);
+    REQUIRE(now.tag == tag);
+  }
+  CHECK(now.comm == first.comm);
+  now = transport::detail::next_space(two);
+  CHECK(now.tag == 1);
+  CHECK(now.comm != first.comm);
+  MPI_Comm_free(&two);
+}
+
 TEST_CASE("a header or a body that is cut short is no frame of this run, even without a checksum") {
   constexpr std::size_t values = 300;
   auto const rank = rank_of(MPI_COMM_WORLD);
