@@ -60,9 +60,9 @@ struct mpi_space {
 
 /// One that no transport has had. Collective over `ranks`; only MPI's main thread comes here.
 ///
-/// What is sent to a transport that is gone is never received. MPI forbids to free a communicator with such a message, and
-/// hands it to whoever gets the same context next, be it the program itself. So no communicator is freed: one is kept for
-/// each group of ranks, and each transport takes its next tag.
+/// What is sent to a transport that is gone is never received. A communicator with such a message must not be freed: MPICH
+/// and Open MPI hand it to whoever gets the same context next, be it the program itself. So none is: one is kept for each
+/// group of ranks, and each transport takes its next tag.
 inline auto next_space(MPI_Comm ranks) -> mpi_space {
   constexpr auto most = 32767;  // of tags, that any MPI has
   static std::vector<mpi_space> newest;
