@@ -5,7 +5,7 @@
 
 rubato_packages_build=(g++ cmake ninja-build libeigen3-dev ccache)
 # Boost for rubato::asio: Debian 12 has 1.74 and 1.81, which exclude each other, Ubuntu 24.04 has 1.83.
-rubato_packages_test=("libboost1.81-dev|libboost1.83-dev|libboost-dev" zlib1g-dev libopenmpi-dev openmpi-bin catch2 libbenchmark-dev libthrust-dev libtbb-dev valgrind "clang-19|clang" "libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-dev")
+rubato_packages_test=("libboost1.81-dev|libboost1.83-dev|libboost-dev" zlib1g-dev libopenmpi-dev openmpi-bin libmpich-dev mpich catch2 libbenchmark-dev libthrust-dev libtbb-dev valgrind "clang-19|clang" "libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-dev")
 rubato_packages_examples=(libcli11-dev nlohmann-json3-dev zlib1g-dev gnuplot-nox dataset-fashion-mnist)
 
 rubato_say() { printf '\n=== %s\n' "$*"; }
@@ -28,7 +28,8 @@ rubato_system_is_debian_12() {
 }
 
 rubato_is_installed() { [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
-rubato_is_offered() { apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'; }
+# (No pipe: grep -q ends before a writer that has more to say, which pipefail would take for a no.)
+rubato_is_offered() { grep -q '^  Candidate: [^(]' <<<"$(apt-cache policy "$1" 2>/dev/null)"; }
 
 # The package that stands for an entry: its first alternative that is installed or that the distribution offers.
 rubato_choose() {

@@ -4,10 +4,12 @@
 //   peer --id 1 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s
 //   mpirun -n 2 peer --transport mpi --nodes 2 --problem quadratic:100 --until 5s
 // Exit status: 0 done, 1 the run failed (a peer was lost, a node failed), 2 what was asked for cannot be, 130 interrupted.
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -129,7 +131,10 @@ class mpi_session {
   void end(int status) const {
     if (!used_) return;
 #if RUBATO_EXAMPLES_HAVE_MPI
-    if (status != 0) MPI_Abort(MPI_COMM_WORLD, status);
+    if (status != 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds{100});  // or MPICH's mpirun may lose why
+      MPI_Abort(MPI_COMM_WORLD, status);
+    }
     MPI_Finalize();
 #else
     static_cast<void>(status);

@@ -8,10 +8,11 @@ set -uo pipefail
 peer=$2
 . "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
 command -v mpirun >/dev/null || { echo "there is no mpirun (Debian: openmpi-bin)"; exit 77; }
-ldd "$peer" | grep -q libmpi || { echo "peer was built without MPI (Debian: libopenmpi-dev)"; exit 77; }
+[[ $(ldd "$peer") == *libmpi* ]] || { echo "peer was built without MPI (Debian: libopenmpi-dev)"; exit 77; }
+# Loopback and shared memory only; and nothing is bound, for there may be fewer cores than ranks. (MPICH does so anyway.)
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-# Loopback and shared memory only; and nothing is bound, for there may be fewer cores than ranks.
-mpi=(timeout 120 mpirun --bind-to none --mca btl self,vader,tcp --mca btl_tcp_if_include lo --mca pml ob1)
+export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_pml=ob1
+mpi=(timeout 120 mpirun)
 
 said=$("${mpi[@]}" -n 4 "$peer" --transport mpi --problem quadratic:200 --nodes 4 --slow none --algorithms r_fast \
   --step 0.1 --compute fixed:1ms --until 5s --within 1e-5 --report report 2>&1) || fail "r_fast: status $?: $said"
@@ -19,7 +20,6 @@ echo "$said"
 (($(grep -c 'no value of the model is farther than' <<<"$said") == 4)) || fail "not all four ranks reported"
 for rank in 0 1 2 3; do [[ -s report-$rank && -s report-$rank.models ]] || fail "rank $rank wrote no report"; done
 
-export OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_pml=ob1
 said=$(timeout 120 "$1" --peer "$peer" --transport mpi --problem quadratic:200 --nodes 4 --slow none --algorithms ring_allreduce_sgd \
   --step 1 --compute fixed:1ms --until 8s --within 1e-5 --out out 2>&1) || fail "a cluster: status $?: $said"
 echo "$said"

@@ -12,10 +12,10 @@ run=(--data data --nodes 4 --slow none --compute fixed:2ms --until 2s --measure-
 "$cluster" "${run[@]}" --out tcp --record "$PWD/tcp" --quiet >/dev/null || fail "cluster over tcp: status $?"
 "$cluster" "${run[@]}" --out udp --record "$PWD/udp" --transport udp --drop 0.2 --quiet >/dev/null || fail "cluster over udp: status $?"
 transports=(tcp udp)
-if command -v mpirun >/dev/null && ldd "$peer" | grep -q libmpi; then
+if command -v mpirun >/dev/null && [[ $(ldd "$peer") == *libmpi* ]]; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-  timeout 120 mpirun --bind-to none --mca btl self,vader,tcp --mca btl_tcp_if_include lo --mca pml ob1 -n 4 "$peer" --transport mpi \
-    "${run[@]}" --record "$PWD/mpi" --quiet >/dev/null || fail "peers under mpirun: status $?"
+  export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_pml=ob1
+  timeout 120 mpirun -n 4 "$peer" --transport mpi "${run[@]}" --record "$PWD/mpi" --quiet >/dev/null || fail "peers under mpirun: status $?"
   transports+=(mpi)
 fi
 for transport in "${transports[@]}"; do

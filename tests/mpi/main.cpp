@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: MIT
 // Catch's main under MPI: mpirun -n 4 starts it. Refusals that need MPI in another state than the tests do come first. All
-// ranks run the same tests in the same order; a rank that fails says so and ends the others, which would wait for it.
+// ranks run the same tests in the same order; a rank that fails says so and ends the others, which would wait for it. 77,
+// with a sentence, where the ranks that mpirun started do not know of each other.
 #define CATCH_CONFIG_RUNNER
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <thread>
 
 #include "mpi/worlds.hpp"
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
 
 namespace {
+
+auto ranks() -> int {
+  auto n = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &n);
+  return n;
+}
 
 auto refused(char const* words) -> bool {
   using namespace rubato;
@@ -31,8 +40,17 @@ auto main(int argc, char** argv) -> int {
   auto level = 0;
   MPI_Init_thread(&argc, &argv, one_thread ? MPI_THREAD_SINGLE : MPI_THREAD_FUNNELED, &level);
   auto status = 0;
+  if (!one_thread && ranks() == 1) {
+    std::printf("this rank is alone: mpirun and the library are not of one MPI, or the run was not started with -n 4\n");
+    MPI_Finalize();
+    return 77;
+  }
   if (one_thread) status = level >= MPI_THREAD_FUNNELED || refused("ask MPI_Init_thread for MPI_THREAD_FUNNELED") ? 0 : 1;
   else status = Catch::Session().run(argc, argv);
-  if (status != 0) MPI_Abort(MPI_COMM_WORLD, std::min(status, 100));
+  if (status != 0) {
+    std::fflush(stdout);
+    std::this_thread::sleep_for(std::chrono::milliseconds{100});  // or MPICH's mpirun may lose what was said
+    MPI_Abort(MPI_COMM_WORLD, std::min(status, 100));
+  }
   MPI_Finalize();
 }

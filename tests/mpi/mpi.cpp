@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -41,26 +42,23 @@ TEST_CASE("a node whose id is not its rank, one without a rank, and another thre
 class impostor {
  public:
   /// Collective, as a transport is.
-  explicit impostor(MPI_Comm ranks) { MPI_Comm_dup(ranks, &comm_); }
-  impostor(impostor const&) = delete;
-  auto operator=(impostor const&) -> impostor& = delete;
-  ~impostor() { MPI_Comm_free(&comm_); }
+  explicit impostor(MPI_Comm ranks) : space_{transport::detail::next_space(ranks)} {}
   void greet(transport::identity const& me) {
     say(wire::encode_hello({me.agreed.id(), node_id{1}, node_id{0}, 0, 0, 0, 0}, me.agreed.text()));
   }
   /// To rank 0, which must be polling if the bytes are many.
   void say(std::span<std::byte const> bytes) {
-    MPI_Send(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, 0, 1, comm_);
+    MPI_Send(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, 0, space_.tag, space_.comm);
   }
   /// Begins to, and does no more for it.
   void start_saying(std::span<std::byte const> bytes) {
     MPI_Request never_looked_at = MPI_REQUEST_NULL;
-    MPI_Isend(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, 0, 1, comm_, &never_looked_at);
+    MPI_Isend(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, 0, space_.tag, space_.comm, &never_looked_at);
     MPI_Request_free(&never_looked_at);
   }
 
  private:
-  MPI_Comm comm_ = MPI_COMM_NULL;
+  transport::detail::mpi_space space_;
 };
 
 /// Ranks 0 and 1; nothing for the others.
@@ -84,6 +82,48 @@ auto frame_of(transport::identity const& me, shared_buffer body) -> std::vector<
   std::vector<std::byte> frame;
   wire::encode(p, wire::uncut(p, me.blocks), frame, {me.agreed.id(), me.check});
   return frame;
+}
+
+TEST_CASE("what a transport sent to one that is gone reaches neither the next one nor a communicator of the program's own") {
+  auto two = first_two();
+  if (two == MPI_COMM_NULL) return;
+  auto const rank = rank_of(two);
+  for (std::uint64_t life = 0; life < 3; ++life) {
+    auto me = test_identity(rank, 2);
+    me.agreed.add("life", life);
+    transport::mpi{me, {}, two};  // its hello is on its way
+    MPI_Barrier(two);
+    me.agreed.add("next", true);
+    seat<transport::mpi> next{std::make_unique<transport::mpi>(me, transport::mpi_options{}, two)};
+    REQUIRE(poll_until<transport::mpi>({&next}, [&] { return !next.got.empty(); }));
+    CHECK(next.got.front().kind == what::opened);
+    MPI_Comm own = MPI_COMM_NULL;
+    MPI_Comm_dup(two, &own);
+    auto const said = static_cast<int>(rank);
+    auto heard = -1;
+    MPI_Status from;
+    MPI_Sendrecv(&said, 1, MPI_INT, 1 - said, 1, &heard, 1, MPI_INT, MPI_ANY_SOURCE, MPI_ANY_TAG, own, &from);
+    CHECK(heard == 1 - said);
+    CHECK(from.MPI_TAG == 1);
+    MPI_Comm_free(&own);
+  }
+  MPI_Comm_free(&two);
+}
+
+TEST_CASE("a group of ranks whose tags are used up goes on with another communicator") {
+  auto two = first_two();
+  if (two == MPI_COMM_NULL) return;
+  auto const first = transport::detail::next_space(two);
+  auto now = first;
+  for (auto tag = first.tag + 1; tag <= 32767; ++tag) {
+    now = transport::detail::next_space(two);
+    REQUIRE(now.tag == tag);
+  }
+  CHECK(now.comm == first.comm);
+  now = transport::detail::next_space(two);
+  CHECK(now.tag == 1);
+  CHECK(now.comm != first.comm);
+  MPI_Comm_free(&two);
 }
 
 TEST_CASE("a header or a body that is cut short is no frame of this run, even without a checksum") {

@@ -6,8 +6,6 @@
 #include <cstddef>
 #include <memory>
 #include <tuple>
-#include <utility>
-#include <vector>
 
 #include <rubato/transport/mpi.hpp>
 
@@ -31,7 +29,6 @@ class world<transport::mpi> {
   world(world const&) = delete;
   auto operator=(world const&) -> world& = delete;
   ~world() {
-    silent_.clear();
     if (seated_ != MPI_COMM_NULL) MPI_Comm_free(&seated_);
   }
 
@@ -48,15 +45,13 @@ class world<transport::mpi> {
     MPI_Test(&agreed_, &all, MPI_STATUS_IGNORE);
     return all != 0;
   }
-  /// Nobody polls it any more; it goes with the others, since that concerns them all.
-  void vanish(std::unique_ptr<transport::mpi> end) { silent_.push_back(std::move(end)); }
+  void vanish(std::unique_ptr<transport::mpi> end) { end.reset(); }
 
  private:
   std::size_t n_;
   limits limits_;
   MPI_Comm seated_ = MPI_COMM_NULL;
   MPI_Request agreed_ = MPI_REQUEST_NULL;
-  std::vector<std::unique_ptr<transport::mpi>> silent_;
 };
 
 using every_transport = std::tuple<transport::mpi>;

@@ -52,6 +52,36 @@ struct mpi_edge : queued_edge {
   [[nodiscard]] auto is_free() const -> bool { return is_open() && sending.empty(); }
 };
 
+/// What keeps one transport's messages apart from all others.
+struct mpi_space {
+  MPI_Comm comm = MPI_COMM_NULL;
+  int tag = 0;
+};
+
+/// One that no transport has had. Collective over `ranks`; only MPI's main thread comes here.
+///
+/// What is sent to a transport that is gone is never received. A communicator with such a message must not be freed: MPICH
+/// and Open MPI hand it to whoever gets the same context next, be it the program itself. So none is: one is kept for each
+/// group of ranks, and each transport takes its next tag.
+inline auto next_space(MPI_Comm ranks) -> mpi_space {
+  constexpr auto most = 32767;  // of tags, that any MPI has
+  static std::vector<mpi_space> newest;
+  auto const is_of_these = [ranks](mpi_space const& s) {
+    int how = MPI_UNEQUAL;
+    MPI_Comm_compare(ranks, s.comm, &how);
+    return how == MPI_CONGRUENT && s.tag < most;
+  };
+  auto at = std::find_if(newest.begin(), newest.end(), is_of_these);
+  if (at == newest.end()) {
+    mpi_space fresh;
+    if (MPI_Comm_dup(ranks, &fresh.comm) != MPI_SUCCESS) throw config_error{"MPI cannot duplicate the communicator of this run"};
+    MPI_Comm_set_errhandler(fresh.comm, MPI_ERRORS_RETURN);
+    at = newest.insert(at, fresh);
+  }
+  ++at->tag;
+  return *at;
+}
+
 }  // namespace detail
 
 /// **Thread safety:** one owner, which must be the thread that initialised MPI (funneled); wake() from any thread.
@@ -63,13 +93,12 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   static constexpr bool lossless = true;
   static constexpr bool ordered = true;
 
-  /// Collective over `ranks`, which it duplicates. Throws config_error with one sentence if MPI is not initialised for
+  /// Collective over `ranks`, of which a duplicate is kept for as long as the process lives. Throws config_error with one sentence if MPI is not initialised for
   /// threads, this is not its main thread, or the rank is not the node's id.
   mpi(identity me, mpi_options o, MPI_Comm ranks = MPI_COMM_WORLD)
       : queued_edges{std::move(me)}, options_{o} {
     refuse_what_cannot_be(ranks);
-    if (MPI_Comm_dup(ranks, &comm_) != MPI_SUCCESS) throw config_error{"MPI cannot duplicate the communicator of this run"};
-    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+    space_ = detail::next_space(ranks);
     for (auto const id : me_.peers) {
       auto& p = add_peer(id);
       p.queue = send_queue{options_.event_bound};
@@ -94,7 +123,6 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
       abandon(p.receiving, std::move(p.in), std::move(p.arriving));
       abandon(p.sending, std::move(p.out), std::move(p.body));
     }
-    MPI_Comm_free(&comm_);
   }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
@@ -117,7 +145,6 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   using stage = peer_state::stage;
   using awaited = peer_state::awaited;
   enum class direction : std::uint8_t { in, out };
-  static constexpr int tag = 1;
   static constexpr std::size_t piece_bytes = std::size_t{1} << 20;  // each that comes through is a sign of life
 
   void refuse_what_cannot_be(MPI_Comm ranks) const {
@@ -153,8 +180,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
       auto& r = to.emplace_back(MPI_REQUEST_NULL);
       auto* const at = const_cast<std::byte*>(bytes.data());  // received bytes are ours to write
       auto const error = d == direction::out
-                             ? MPI_Isend(at, static_cast<int>(n), MPI_BYTE, rank, tag, comm_, &r)
-                             : MPI_Irecv(at, static_cast<int>(n), MPI_BYTE, rank, tag, comm_, &r);
+                             ? MPI_Isend(at, static_cast<int>(n), MPI_BYTE, rank, space_.tag, space_.comm, &r)
+                             : MPI_Irecv(at, static_cast<int>(n), MPI_BYTE, rank, space_.tag, space_.comm, &r);
       if (error != MPI_SUCCESS) return failed(p, error);
       bytes = bytes.subspan(n);
     }
@@ -322,7 +349,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
 
   mpi_options options_;
-  MPI_Comm comm_ = MPI_COMM_NULL;
+  detail::mpi_space space_;
   std::atomic<bool> woken_{false};
   std::vector<int> done_;  // of one call
   std::vector<MPI_Status> statuses_;
