@@ -93,8 +93,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   static constexpr bool lossless = true;
   static constexpr bool ordered = true;
 
-  /// Collective over `ranks`, of which a duplicate is kept for as long as the process lives. Throws config_error with one sentence if MPI is not initialised for
-  /// threads, this is not its main thread, or the rank is not the node's id.
+  /// Collective over `ranks`, of which a duplicate is kept for as long as the process lives. Throws config_error with one
+  /// sentence if MPI is not initialised for threads, this is not its main thread, or the rank is not the node's id.
   mpi(identity me, mpi_options o, MPI_Comm ranks = MPI_COMM_WORLD)
       : queued_edges{std::move(me)}, options_{o} {
     refuse_what_cannot_be(ranks);
