@@ -15,6 +15,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <rubato/transport/tcp.hpp>
@@ -193,11 +194,16 @@ auto cluster(choice c) -> int {
   std::vector<rubato::run_result> results;
   std::vector<double> away;
   for (auto const& algorithm : c.race.algorithms) {
-    results.push_back(run_one(c, algorithm, oracle));
-    if (examples::interrupted()) return 130;
+    auto result = run_one(c, algorithm, oracle);
+    if (examples::interrupted()) break;
+    results.push_back(std::move(result));
     examples::find_target(results.back(), c.race.target_loss);
     if (!c.problem.quadratic) continue;
     away.push_back(examples::distance(results.back(), examples::quadratic_of(*c.problem.quadratic, c.race).optimum()));
+  }
+  if (examples::interrupted()) {
+    std::printf("Interrupted: %zu of %zu algorithms have ended.\n", results.size(), c.race.algorithms.size());
+    if (results.empty()) return 130;
   }
   std::fputs((table(c, results, away) + "\n").c_str(), stdout);
   for (auto const& r : results) {
@@ -205,7 +211,7 @@ auto cluster(choice c) -> int {
   }
   std::fputs(examples::write_results(plan, results, {links_of(c), away}).c_str(), stdout);
   for (auto const each : away) examples::require_near(each, c);
-  return 0;
+  return examples::interrupted() ? 130 : 0;
 }
 
 /// All but what is this program's own goes to the peers as it came.
@@ -233,9 +239,7 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
   CLI::App app{"Races algorithms with one process a node, over sockets of this machine.", "cluster"};
   app.set_help_flag("--help,-h", "print this and end");
   for (auto const& row : examples::shared_rows()) examples::detail::add_peer_row(app, row, c);
-  for (auto const& row : examples::option_rows()) {
-    if ((row.heeded & examples::by_cluster) != 0) examples::detail::add_row(app, row, c.race);
-  }
+  for (auto const& row : examples::rows_heeded(examples::by_cluster)) examples::detail::add_row(app, row, c.race);
   app.add_option("--peer", c.program, "the program that runs one node (default: peer beside this one)");
   app.add_flag("--quiet", c.race.quiet, "neither the header nor the tables of links");
   if (!examples::detail::parsed(app, argc, argv)) return std::nullopt;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -88,6 +89,16 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
 
 }  // namespace detail
 
+/// Those of race's options that this program heeds. Where a node is a process, one algorithm runs unless more are named.
+[[nodiscard]] inline auto rows_heeded(heeder by) -> std::vector<option_row> {
+  auto rows = option_rows();
+  std::erase_if(rows, [by](option_row const& row) { return (row.heeded & by) == 0; });
+  for (auto& row : rows) {
+    if (std::string_view{row.name} == "--algorithms") row.initial = "r_fast";
+  }
+  return rows;
+}
+
 /// What a cluster takes too, and passes on to its peers.
 [[nodiscard]] inline auto shared_rows() -> std::vector<peer_row> {
   return {{"--problem", "NAME", "softmax", "softmax (on --data), or quadratic:DIMENSION, whose optimum is known",
@@ -146,9 +157,7 @@ inline void refuse_idle(peer_choice const& c) {
   CLI::App app{"Runs one node of a decentralised run; start one such process for each node.", "peer"};
   app.set_help_flag("--help,-h", "print this and end");
   for (auto const& row : peer_rows()) detail::add_peer_row(app, row, choice);
-  for (auto const& row : option_rows()) {
-    if ((row.heeded & by_peer) != 0) detail::add_row(app, row, choice.race);
-  }
+  for (auto const& row : rows_heeded(by_peer)) detail::add_row(app, row, choice.race);
   app.add_flag("--go-on", choice.goes_on, "go on without peers that are lost, instead of ending with a sentence");
   auto const* const open = app.add_flag("--insecure", choice.insecure, "allow addresses beyond this machine, unencrypted");
   app.add_flag("--quiet", choice.race.quiet, "print nothing when all goes well");

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # failures.sh CLUSTER PEER: a process that dies, stops or never comes is named within its deadline, options that differ
-# are named, and nothing is left running, whatever ends a cluster, not even what mpirun started.
+# are named, what had ended is kept, and nothing is left running, whatever ends a cluster, not even what mpirun started.
 set -uo pipefail
 
 cluster=$1 peer=$2
@@ -54,6 +54,17 @@ read -ra peers < <(children $started)
 kill -KILL $started
 wait $started 2>/dev/null
 gone "${peers[@]}"
+
+# What had ended before an interrupt is written.
+rm -rf out
+"$cluster" "${long[@]/60s/300ms}" --algorithms r_fast,d_psgd >said 2>&1 &
+started=$!
+while kill -0 $started 2>/dev/null && ! pgrep -P $started -f -- '--algorithms d_psgd' >/dev/null; do sleep 0.01; done
+kill -INT $started
+wait $started
+(($? == 130)) || fail "an interrupted cluster does not end with status 130: $(cat said)"
+grep -q 'Interrupted: 1 of 2 algorithms have ended' said || fail "it does not say how far it came: $(cat said)"
+grep -q '^r_fast,' out/race.csv && ! grep -q d_psgd out/race.csv || fail "race.csv does not hold the run that had ended, and no other"
 
 # What mpirun starts ends with a cluster too, where mpirun ends it when told, and where it keeps it in its process group.
 mkdir -p bin
