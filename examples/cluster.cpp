@@ -15,6 +15,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,7 @@
 #include <rubato/transport/udp.hpp>
 
 #include "support/children.hpp"
+#include "support/complain.hpp"
 #include "support/peer_problem.hpp"
 #include "support/peer_report.hpp"
 #include "support/race_report.hpp"
@@ -39,8 +41,12 @@ struct choice : examples::peer_choice {
 /// A folder for reports and doors, gone at the end.
 class workplace {
  public:
-  workplace() : path_{fs::temp_directory_path() / ("rubato-cluster-" + std::to_string(getpid()))} {
-    fs::create_directories(path_);
+  workplace() {
+    auto error = std::error_code{};
+    auto const folder = fs::temp_directory_path(error);
+    path_ = folder / ("rubato-cluster-" + std::to_string(getpid()));
+    if (!error) fs::create_directories(path_, error);
+    if (error) throw rubato::config_error{"there is no folder for temporary files: " + error.message() + "; name one in TMPDIR"};
   }
   workplace(workplace const&) = delete;
   auto operator=(workplace const&) -> workplace& = delete;
@@ -77,11 +83,13 @@ struct doors {
   std::string addresses;
 };
 
-/// What a peer said before it failed: its last sentence, or the first line of who is not of rubato (mpirun).
+/// What a peer said before it failed: its last sentence, or the first line of who is not of rubato (mpirun). Of ranks that
+/// a signal ended mpirun knows more than those that it then ended too.
 auto last_words(std::string const& file) -> std::string {
   std::ifstream in{file};
   std::string line, first, sentence;
   while (std::getline(in, line)) {
+    if (line.starts_with("mpirun noticed that process rank") && line.find("on signal") != line.npos) return line;
     if (line.starts_with("peer: ")) sentence = line;
     if (first.empty() && line.find_first_not_of("- ") != std::string::npos) first = line;
   }
@@ -178,6 +186,31 @@ auto links_of(choice const& c) -> nlohmann::ordered_json {
   return links;
 }
 
+struct outcome {
+  std::vector<rubato::run_result> results;
+  std::vector<double> away{};   // by result, on quadratics
+  std::exception_ptr failed{};  // what ended them early; thrown once what had ended before it is written
+};
+
+auto run_all(choice const& c, rubato::problem::any_oracle const& oracle) -> outcome {
+  outcome all;
+  for (auto const& algorithm : c.race.algorithms) {
+    try {
+      auto result = run_one(c, algorithm, oracle);
+      if (examples::interrupted()) break;
+      all.results.push_back(std::move(result));
+    } catch (std::exception const&) {
+      if (all.results.empty()) throw;
+      all.failed = std::current_exception();
+      break;
+    }
+    examples::find_target(all.results.back(), c.race.target_loss);
+    if (!c.problem.quadratic) continue;
+    all.away.push_back(examples::distance(all.results.back(), examples::quadratic_of(*c.problem.quadratic, c.race).optimum()));
+  }
+  return all;
+}
+
 auto cluster(choice c) -> int {
   auto const plan = examples::planned(c.race);
   c.race = plan.options;
@@ -191,16 +224,7 @@ auto cluster(choice c) -> int {
                 examples::detail::duration_text(c.race.until).c_str());
     std::fflush(stdout);
   }
-  std::vector<rubato::run_result> results;
-  std::vector<double> away;
-  for (auto const& algorithm : c.race.algorithms) {
-    auto result = run_one(c, algorithm, oracle);
-    if (examples::interrupted()) break;
-    results.push_back(std::move(result));
-    examples::find_target(results.back(), c.race.target_loss);
-    if (!c.problem.quadratic) continue;
-    away.push_back(examples::distance(results.back(), examples::quadratic_of(*c.problem.quadratic, c.race).optimum()));
-  }
+  auto const [results, away, failed] = run_all(c, oracle);
   if (examples::interrupted()) {
     std::printf("Interrupted: %zu of %zu algorithms have ended.\n", results.size(), c.race.algorithms.size());
     if (results.empty()) return 130;
@@ -210,6 +234,7 @@ auto cluster(choice c) -> int {
     if (!c.race.quiet) std::printf("%s, what its links did:\n\n%s\n", r.algorithm.c_str(), rubato::report::edge_table(r).c_str());
   }
   std::fputs(examples::write_results(plan, results, {links_of(c), away}).c_str(), stdout);
+  if (failed) std::rethrow_exception(failed);
   for (auto const each : away) examples::require_near(each, c);
   return examples::interrupted() ? 130 : 0;
 }
@@ -249,20 +274,13 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
   return c;
 }
 
-auto complain(std::exception const& e, int status) -> int {
-  std::fprintf(stderr, "cluster: %s\n", e.what());
-  return status;
-}
-
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
   try {
     auto const c = read_line(argc, argv);
     return c ? cluster(*c) : 0;
-  } catch (rubato::config_error const& e) {
-    return complain(e, 2);
-  } catch (std::exception const& e) {
-    return complain(e, 1);
+  } catch (...) {
+    return examples::complain("cluster");
   }
 }

@@ -24,6 +24,7 @@
 #include <rubato/transport/mpi.hpp>
 #endif
 
+#include "support/complain.hpp"
 #include "support/peer_options.hpp"
 #include "support/peer_problem.hpp"
 #include "support/peer_report.hpp"
@@ -75,8 +76,20 @@ auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until cons
   return rubato::run_peer(a, me, tcp, end, how);
 }
 
+/// What a node on quadratics says of itself; of a worker whose model is its server's there is nothing to say.
+void tell_distance(rubato::run_result const& r, examples::peer_choice const& c, examples::race_options const& o) {
+  if (r.models.empty()) {
+    if (!o.quiet) std::printf("this node computes gradients for a server, which has the model\n");
+    return;
+  }
+  auto const worst = examples::distance(r, examples::quadratic_of(*c.problem.quadratic, o).optimum());
+  if (!o.quiet) std::printf("no value of the model is farther than %.3g from the optimum\n", worst);
+  examples::require_near(worst, c);
+}
+
 auto live(examples::peer_choice const& c) -> int {
   auto const plan = examples::planned(c.race);
+  if (!c.report.empty()) examples::ensure_report(c.report);
   examples::catch_interrupt();
   auto a = examples::assembled(plan, c);
   if (c.life > 0 && c.id < a.nodes.size()) a.nodes[c.id] = a.again.make(c.id, {}, c.life);
@@ -89,7 +102,7 @@ auto live(examples::peer_choice const& c) -> int {
   rubato::peer_options o;
   o.look_every = plan.options.measure_every;
   o.lost = c.goes_on ? rubato::when_lost::goes_on : rubato::when_lost::ends;
-  o.compute = plan.scenario.compute;
+  o.compute = examples::compute_of(plan, examples::algorithm_named(plan.options.algorithms.front()).minibatches);
   o.compute_seed = plan.scenario.seed;
   o.interrupted = &examples::interrupted;
   auto result = run(a, c, end, o);
@@ -100,11 +113,7 @@ auto live(examples::peer_choice const& c) -> int {
   for (auto const& sentence : result.lost) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
   if (!c.report.empty()) examples::write_peer_report(c.report, result);
   if (!plan.options.quiet) std::fputs(rubato::report::node_table(result.result).c_str(), stdout);
-  if (c.problem.quadratic) {
-    auto const worst = examples::distance(result.result, examples::quadratic_of(*c.problem.quadratic, plan.options).optimum());
-    if (!plan.options.quiet) std::printf("no value of the model is farther than %.3g from the optimum\n", worst);
-    examples::require_near(worst, c);
-  }
+  if (c.problem.quadratic) tell_distance(result.result, c, plan.options);
   if (examples::interrupted()) std::fprintf(stderr, "peer: interrupted\n");
   return examples::interrupted() ? 130 : 0;
 }
@@ -145,18 +154,11 @@ class mpi_session {
   bool used_;
 };
 
-auto complain(std::exception const& e, int status) -> int {
-  std::fprintf(stderr, "peer: %s\n", e.what());
-  return status;
-}
-
 auto guarded(examples::peer_choice const& choice) -> int {
   try {
     return live(choice);
-  } catch (rubato::config_error const& e) {
-    return complain(e, 2);
-  } catch (std::exception const& e) {
-    return complain(e, 1);
+  } catch (...) {
+    return examples::complain("peer");
   }
 }
 
@@ -170,7 +172,7 @@ auto main(int argc, char** argv) -> int {
     auto const status = guarded(*choice);
     session.end(status);
     return status;
-  } catch (std::exception const& e) {
-    return complain(e, 2);
+  } catch (...) {
+    return examples::complain("peer");
   }
 }

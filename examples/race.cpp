@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 
+#include "support/complain.hpp"
 #include "support/race_command_line.hpp"
 #include "support/race_report.hpp"
 
@@ -39,11 +40,6 @@ auto race(examples::race_options const& asked) -> int {
   return examples::interrupted() ? 130 : 0;
 }
 
-auto complain(std::exception const& e, int status) -> int {
-  std::fprintf(stderr, "race: %s\n", e.what());
-  return status;
-}
-
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
@@ -52,9 +48,7 @@ auto main(int argc, char** argv) -> int {
     if (!options) return 0;
     examples::refuse_unheeded(*options);
     return race(*options);
-  } catch (rubato::config_error const& e) {
-    return complain(e, 2);
-  } catch (std::exception const& e) {
-    return complain(e, 1);
+  } catch (...) {
+    return examples::complain("race");
   }
 }

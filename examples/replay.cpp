@@ -11,6 +11,7 @@
 
 #include <rubato/run/replay.hpp>
 
+#include "support/complain.hpp"
 #include "support/race_command_line.hpp"
 #include "support/race_run.hpp"
 
@@ -62,11 +63,6 @@ void replay_file(char const* path, std::optional<stage>& on) {
               report.cut_short ? "; the recording ended there, at its size limit" : "");
 }
 
-auto complain(std::exception const& e, int status) -> int {
-  std::fprintf(stderr, "replay: %s\n", e.what());
-  return status;
-}
-
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
@@ -79,9 +75,7 @@ auto main(int argc, char** argv) -> int {
     std::optional<stage> on;
     for (int i = 1; i < argc; ++i) replay_file(argv[i], on);
     return 0;
-  } catch (rubato::config_error const& e) {
-    return complain(e, 2);
-  } catch (std::exception const& e) {
-    return complain(e, 1);
+  } catch (...) {
+    return examples::complain("replay");
   }
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -24,7 +25,7 @@ inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {
           {"packets", e.packets_sent},      {"values", e.values_sent},     {"bytes", e.bytes_sent},
           {"lost", e.lost},                 {"duplicated", e.duplicated},  {"conflated", e.conflated},
           {"delivered", e.delivered},       {"bytes_received", e.bytes_received}, {"overtaken", e.overtaken},
-          {"age_uses", e.age.uses},         {"age_total", e.age.total.count()}, {"age_largest", e.age.largest.count()},
+          {"age_uses", e.age.uses},         {"age_total", e.age.total_ns}, {"age_largest", e.age.largest.count()},
           {"weights", {e.weights.uses, e.weights.total, e.weights.capped, e.weights.delay_total, e.weights.delay_largest}}};
 }
 inline auto edge_in(nlohmann::json const& j) -> edge_report {
@@ -39,7 +40,7 @@ inline auto edge_in(nlohmann::json const& j) -> edge_report {
   e.delivered = j.at("delivered");
   e.bytes_received = j.at("bytes_received");
   e.overtaken = j.at("overtaken");
-  e.age = {j.at("age_uses"), std::chrono::nanoseconds{j.at("age_total").get<std::int64_t>()},
+  e.age = {j.at("age_uses"), j.at("age_total"),
            std::chrono::nanoseconds{j.at("age_largest").get<std::int64_t>()}};
   auto const& w = j.at("weights");
   e.weights = {w.at(0), w.at(1), w.at(2), w.at(3), w.at(4)};
@@ -53,6 +54,13 @@ inline auto bytes_of_file(std::string const& path) -> std::vector<char> {
 }
 
 }  // namespace detail
+
+/// Throws config_error, before a run, where its report could not be written.
+inline void ensure_report(std::string const& path) {
+  auto const folder = std::filesystem::path{path}.parent_path();
+  report::ensure_writable_folder(folder.empty() ? "." : folder);
+  for (auto const* const ending : {"", ".models"}) report::ensure_replaceable(path + ending);
+}
 
 /// Both files appear whole or not at all; throws what atomic_file throws.
 inline void write_peer_report(std::string const& path, peer_result const& r) {

@@ -206,7 +206,7 @@ inline void set_weigh(race_options& o, given g) {
          x.threads = static_cast<unsigned>(count_in(g, 1, right));
        },
        repeatable::no, by_sim},
-      {"--out", "DIR", ".", "folder for race.csv, race.json and race.svg; made where it is missing",
+      {"--out", "DIR", ".", "folder for race.csv, race.json, race.weights.csv and race.svg; made where it is missing",
        [](o& x, given g) { detail::set_folder(x.out, g); }, repeatable::no, by_race | by_cluster},
       {"--record", "DIR", "",
        "folder for recordings of all that every node consumes (ALGORITHM.node-K.log), at most 1 GiB each; replay repeats them",

@@ -44,7 +44,7 @@ auto run_one(entrant who, race_plan const& plan, until const& end, report::progr
     -> run_result {
   race_watch watch{bar, end.time};
   auto scenario = plan.scenario;
-  if (who.minibatches > 1) scenario.compute = scenario.compute.scaled(1 / static_cast<double>(who.minibatches));
+  scenario.compute = compute_of(plan, who.minibatches);
   if (plan.options.driver == race_driver::threads) {
     thread_options o;
     o.interrupted = &interrupted;

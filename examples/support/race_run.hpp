@@ -89,8 +89,18 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
     throw config_error{"--batch must be a multiple of " + std::to_string(parts) + " for " + name +
                        ", which cuts it into so many mini-batches, not " + std::to_string(o.batch)};
   }
+  constexpr auto most_looks = 100'000;
+  if (o.measure_every.count() > 0 && o.until / o.measure_every > most_looks) {
+    throw config_error{"--measure-every asks for " + std::to_string(o.until / o.measure_every) + " looks in --until; there may be " +
+                       std::to_string(most_looks)};
+  }
   auto scenario = detail::scenario_of(o);
   return {std::move(o), std::move(network), std::move(scenario), std::move(steps)};
+}
+
+/// The time of one gradient where a batch is cut into so many parts.
+[[nodiscard]] inline auto compute_of(race_plan const& plan, std::size_t minibatches) -> sim::compute_model {
+  return minibatches > 1 ? plan.scenario.compute.scaled(1 / static_cast<double>(minibatches)) : plan.scenario.compute;
 }
 
 /// Standardised data of a folder; throws config_error.

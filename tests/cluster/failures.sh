@@ -66,6 +66,21 @@ wait $started
 grep -q 'Interrupted: 1 of 2 algorithms have ended' said || fail "it does not say how far it came: $(cat said)"
 grep -q '^r_fast,' out/race.csv && ! grep -q d_psgd out/race.csv || fail "race.csv does not hold the run that had ended, and no other"
 
+# And what had ended before another run failed.
+rm -rf out
+"$cluster" "${long[@]/60s/300ms}" --transport udp --algorithms r_fast,ring_allreduce_sgd >said 2>&1
+(($? == 2)) || fail "a cluster whose second algorithm is refused does not end with status 2: $(cat said)"
+grep -q 'every message counts' said || fail "it does not say why: $(cat said)"
+grep -q '^r_fast,' out/race.csv || fail "the run before the one that failed is not written"
+
+# A worker has no model, and so no distance; its server has both.
+asgd=(--nodes 1 --algorithms asgd --problem quadratic:10 --step 0.1 --until 1s --slow none --compute fixed:1ms
+  --peers "127.0.0.1:$((20000 + RANDOM % 5000)),127.0.0.1:$((25000 + RANDOM % 5000))")
+"$peer" --id 1 "${asgd[@]}" >server 2>&1 &
+"$peer" --id 0 "${asgd[@]}" --within 1e-30 >worker 2>&1 || fail "a worker judges a model that it has not: $(cat worker)"
+wait $!
+grep -q 'which has the model' worker && grep -q 'no value of the model is farther' server || fail "$(cat worker server)"
+
 # What mpirun starts ends with a cluster too, where mpirun ends it when told, and where it keeps it in its process group.
 mkdir -p bin
 for way in "setsid sleep 1000|kill \"\${ranks[@]}\"; exit 1" "sleep 1000|"; do
@@ -112,6 +127,11 @@ refused 1 "node 0 at 127.0.0.1:9|Connection refused" "$peer" "${two[@]}" --id 1 
 refused 2 "--problem|quadratic:DIMENSION" "$peer" "${two[@]:0:2}" --problem cubic
 refused 2 "--transport|tcp" "$peer" "${two[@]}" --transport pigeon
 refused 2 "chunk every message counts|tcp" "$peer" "${two[@]}" --transport udp --algorithms ring_allreduce_sgd --peers 127.0.0.1:0,127.0.0.1:9
+refused 2 "silence|1 ms at least" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --silence 1ns
+refused 2 "--measure-every|looks" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --measure-every 1ns
+refused 2 "/proc/here" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --report /proc/here/report
+refused 2 "not enough memory" "$peer" "${two[@]/quadratic:10/quadratic:99999999999999}" --peers 127.0.0.1:0,127.0.0.1:9
+TMPDIR=$PWD/nowhere refused 2 "temporary|TMPDIR" "$cluster" --peer "$peer" "${two[@]}" --out out
 refused 2 "one algorithm" "$peer" "${two[@]}" --algorithms r_fast,d_psgd
 refused 2 "unknown option|peer --help" "$peer" --nonsense
 refused 2 "--peer names no program" "$cluster" --peer nowhere

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Catch's main under MPI: mpirun -n 4 starts it. Refusals that need MPI in another state than the tests do come first. All
-// ranks run the same tests in the same order; a rank that fails says so and ends the others, which would wait for it. 77,
-// with a sentence, where the ranks that mpirun started do not know of each other.
+// ranks run the same tests in the same order; a rank that fails says so and ends the others, which would wait for it.
 #define CATCH_CONFIG_RUNNER
 #include <algorithm>
 #include <chrono>
@@ -40,10 +39,10 @@ auto main(int argc, char** argv) -> int {
   auto level = 0;
   MPI_Init_thread(&argc, &argv, one_thread ? MPI_THREAD_SINGLE : MPI_THREAD_FUNNELED, &level);
   auto status = 0;
-  if (!one_thread && ranks() == 1) {
-    std::printf("this rank is alone: mpirun and the library are not of one MPI, or the run was not started with -n 4\n");
+  if (!one_thread && ranks() != 4) {
+    std::printf("FAILED: there are not four ranks: mpirun and the library are not of one MPI, or it was not mpirun -n 4\n");
     MPI_Finalize();
-    return 77;
+    return 1;
   }
   if (one_thread) status = level >= MPI_THREAD_FUNNELED || refused("ask MPI_Init_thread for MPI_THREAD_FUNNELED") ? 0 : 1;
   else status = Catch::Session().run(argc, argv);

@@ -54,7 +54,7 @@ void check_same(run_result const& a, run_result const& b) {
     REQUIRE(a.edges[k].lost == b.edges[k].lost);
     REQUIRE(a.edges[k].delivered == b.edges[k].delivered);
     REQUIRE(a.edges[k].bytes_sent == b.edges[k].bytes_sent);
-    REQUIRE(a.edges[k].age.total == b.edges[k].age.total);
+    REQUIRE(a.edges[k].age.total_ns == b.edges[k].age.total_ns);
   }
 }
 

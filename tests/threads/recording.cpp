@@ -11,10 +11,12 @@
 
 #include <rubato/algorithm/aliases.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/server_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/recorder.hpp>
 #include <rubato/run/threads.hpp>
+#include <rubato/server/buffered.hpp>
 #include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
@@ -89,6 +91,8 @@ TEST_CASE("what threads did replays to identical bits, with loss and overtaking,
   threads_replay<r_fast<space>>(folder.path());
   threads_replay<m_synchronous_sgd<space>>(folder.path());
   threads_replay<r_fast_low_bits<space>>(folder.path());
+  // Between two steps its server hands on one model again and again.
+  threads_replay<server_sgd<space, server::accept_all, weighting::constant, server::buffered>>(folder.path());
 }
 
 /// A short simulated run whose datagrams carry one block; returns node 0's file.

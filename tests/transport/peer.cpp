@@ -279,6 +279,29 @@ TEST_CASE("a node that is interrupted in the middle is no node that has come to 
   CHECK(says(said, "node 0 has ended because it was interrupted"));
 }
 
+TEST_CASE("of nodes that are all interrupted none says that another one left it") {
+  auto const p = quadratic::random(2, 4, 8);
+  auto const make = [&] { return assemble<ring_allreduce_sgd<space>>(topology::ring(2), p, {.step = 0.1}); };
+  auto const room = transport::in_process::room{2};
+  auto theirs = make(), mine = make();
+  static transport::in_process* other;
+  static int asked;
+  transport::in_process second{room, identity_of(theirs, node_id{1})};
+  other = &second;
+  asked = 0;
+  second.announce({phase::running});
+  auto const me = identity_of(mine, node_id{0});
+  transport::in_process wires{room, me};
+  // The other one's word comes after this node was asked whether it is interrupted, and it is by then.
+  auto const interrupted = [] {
+    if (++asked == 20) other->announce({phase::ended, 0, {node_id{1}, transport::cause::how::interrupted}});
+    return asked > 20;
+  };
+  auto const r = run_peer(mine, me, wires, {.time = 30s}, {.linger = 10ms, .interrupted = interrupted});
+  CHECK(r.result.stopped == stop_reason::interrupted);
+  CHECK(r.lost.empty());
+}
+
 /// Says how many gradients all nodes computed.
 struct counted {
   quadratic inner;

@@ -212,6 +212,10 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
     p.number = iteration{value};
     return frame_of(p, seal, {});
   };
+  auto const chunk_in = [&](range blocks) {
+    auto p = message(1, 0, channel::chunk, 1, counting(pool, 1, 64));
+    return frame_of(p, seal, blocks);
+  };
   auto damaged = frame_of(good, seal);
   damaged[wire::header_bytes + 100] ^= std::byte{1};
   auto oversize = frame_of(good, seal);
@@ -227,6 +231,7 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
       with([](packet& p) { p.lane = channel::gradient; }),
       with([](packet& p) { p.lane = channel::tracker; }),  // which carries integers
       with([](packet& p) { p.number = iteration{0}; }),
+      chunk_in({0, 1}),                            // an event is never cut into blocks
       with([](packet& p) { p.extra.set(scalar_slot::loss, 1.0); }),
       with([&](packet& p) { p.body = counting(pool, 1, 299); }),
       std::vector<std::byte>(wire::header_bytes, std::byte{0}),

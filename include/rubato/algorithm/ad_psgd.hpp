@@ -59,7 +59,7 @@ struct approach_kernel {
 }  // namespace detail
 
 /// Nobody waits for anybody. Needs lossless, ordered links: a lost answer would lose half a difference.
-/// A neighbour that leaves is not asked any more; an average under way on its edge is given up, which moves the sum by
+/// A neighbour whose edge closes is not asked any more; an average under way on its edge is given up, which moves the sum by
 /// half a difference if only the other end took its part. A node without neighbours goes on alone.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step = step::sgd>

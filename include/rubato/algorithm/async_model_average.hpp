@@ -96,8 +96,8 @@ class async_model_average {
 
   void on_patch(instant now, patch const& p, outbox& out) {
     if (p.lane != channel::chunk || !(p.life == session{})) return;
-    mean_.accept(p);
-    average(now, out);
+    mean_.accept(p, out);
+    if (!out.failure) average(now, out);
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {

@@ -127,6 +127,16 @@ class low_precision_d_psgd {
   void on_patch(instant now, patch const& p, outbox& out) {
     auto* const edge = p.lane == channel::model ? detail::find_edge(edges_, p.from) : nullptr;
     if (edge == nullptr || !(p.life == session{})) return;
+    if (auto const right = codec_.template codes<scalar>(w_.size()); p.body.size() != right) {
+      out.failure = wrong_size(p.from, p.body.size(), right);
+      return;
+    }
+    if (p.numbers[0] != iteration{edge->round + edge->ahead.size() + 1}) {
+      out.failure = fault{"message " + std::to_string(to_count(p.numbers[0])) + " of node " + std::to_string(to_index(p.from)) +
+                          " came where message " + std::to_string(edge->round + edge->ahead.size() + 1) +
+                          " was next: one that is lost parts a model from its replicas for good"};
+      return;
+    }
     edge->ahead.push_back({p.numbers[0], p.posted_at, p.body});
     ++edge->accepted;
     if (g_) go_on(now, out);
@@ -207,7 +217,6 @@ class low_precision_d_psgd {
   /// w_j of this node's round; false if messages are missing. What is of later rounds stays where it is.
   auto catch_up(detail::replica_of_neighbour<scalar>& e, instant now) -> bool {
     while (e.round < rounds_ && !e.ahead.empty()) {
-      RUBATO_EXPECTS(e.ahead.front().number == iteration{e.round + 1}, "an event channel loses no difference and keeps their order");
       add(e.ahead.front().body, e.values.data());
       e.age.add(now - e.ahead.front().posted);
       e.ahead.erase(e.ahead.begin());

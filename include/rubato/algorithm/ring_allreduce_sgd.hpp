@@ -66,7 +66,7 @@ class ring_allreduce_sgd {
   static void agree(options&, block_partition const&, std::span<double const>, std::size_t) {}
   static constexpr std::array<channel_spec, 2> all_channels{
       channel_spec{channel::chunk, channel_kind::event, element_of<scalar>, carrying(scalar_slot::sample_count)},
-      channel_spec{channel::control, channel_kind::event, element_of<scalar>}};
+      channel_spec{channel::control, channel_kind::event, element_of<scalar>, 0, true}};
   static constexpr auto channels() -> std::span<channel_spec const> {
     return std::span{all_channels}.first(Contribution::follows_the_fastest ? 2 : 1);
   }
@@ -213,8 +213,7 @@ class ring_allreduce_sgd {
     auto const reduces = step_ < n_ - 1;
     auto const c = reduces ? (i + 2 * n_ - step_ - 1) % n_ : (i + 2 * n_ - (step_ - (n_ - 1))) % n_;
     if (part.sum.size() != chunk(c).size()) {
-      out.failure = fault{"node " + std::to_string(to_index(before())) + " sent a chunk of " + std::to_string(part.sum.size()) +
-                          " values, where the ring needs " + std::to_string(chunk(c).size())};
+      out.failure = wrong_size(before(), part.sum.size(), chunk(c).size());
       return;
     }
     if (reduces && own_.sum) {

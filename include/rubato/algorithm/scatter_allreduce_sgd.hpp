@@ -71,8 +71,8 @@ class scatter_allreduce_sgd {
 
   void on_patch(instant now, patch const& p, outbox& out) {
     if (p.lane != channel::chunk || !(p.life == session{})) return;
-    mean_.accept(p);
-    go_on(now, out);
+    mean_.accept(p, out);
+    if (!out.failure) go_on(now, out);
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {

@@ -54,11 +54,16 @@ class scatter_mean {
     }
   }
 
-  /// Takes a message of this or the next round; whoever posts others is no scatter_mean.
-  void accept(patch const& p) {
+  /// Takes a message of this or the next round; whoever posts others, or of another size, is no scatter_mean.
+  void accept(patch const& p, outbox& out) {
     auto const from = to_index(p.from);
     auto const number = to_count(p.numbers[0]) - 1;
     if (from >= n_ || number / 2 < round_ || number / 2 > round_ + 1) return;
+    auto const right = codec_.template codes<scalar>(chunk(number % 2 == 0 ? to_index(self_) : from).size());
+    if (p.body.size() != right) {
+      out.failure = wrong_size(p.from, p.body.size(), right);
+      return;
+    }
     auto& r = rounds_[number / 2 % 2];
     (number % 2 == 0 ? r.parts : r.means)[from] = {p.posted_at, p.body};
     ++accepted_[from];

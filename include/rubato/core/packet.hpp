@@ -76,6 +76,7 @@ struct channel_spec {
   channel_kind kind{};
   element values{};               ///< element type of the bodies
   std::uint8_t carried_scalars = 0;  ///< see carrying()
+  bool words = false;                ///< its messages say all that they say without a body
 };
 
 /// One message as posted: a whole vector (or, on the chunk channel, one chunk), shared by all its receivers.

@@ -15,16 +15,16 @@ namespace rubato {
 /// How old received values were where they were used: time from post to use on the run's clock.
 struct age_counter {
   std::uint64_t uses = 0;
-  std::chrono::nanoseconds total{};
+  double total_ns = 0;  ///< as an integer it would soon overflow where the clocks of hosts differ by a day
   std::chrono::nanoseconds largest{};
 
   void add(std::chrono::nanoseconds age) {
     ++uses;
-    total += age;
+    total_ns += static_cast<double>(age.count());
     if (age > largest) largest = age;
   }
   [[nodiscard]] auto mean_seconds() const -> double {
-    return uses == 0 ? 0.0 : to_seconds(total) / static_cast<double>(uses);
+    return uses == 0 ? 0.0 : total_ns / 1e9 / static_cast<double>(uses);
   }
 };
 

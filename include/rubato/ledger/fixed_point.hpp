@@ -32,7 +32,7 @@ struct fixed_point {
 
   /// k for each block; one entry stands for all blocks. Empty: to be calibrated. All nodes must agree (run id).
   std::vector<int> exponents{};
-  /// How far beyond n times the largest first gradient z may grow.
+  /// How far beyond n times the largest first gradient z may grow; n is fewest_nodes where there are fewer.
   double margin = 8;
   /// As if there were so many nodes at least: where few gradients are summed, one mini-batch stands out more.
   static constexpr std::size_t fewest_nodes = 4;

@@ -28,7 +28,7 @@ struct run_totals {
 
 /// The counter of two sets of uses taken together.
 [[nodiscard]] inline auto joined(age_counter const& a, age_counter const& b) -> age_counter {
-  return {a.uses + b.uses, a.total + b.total, std::max(a.largest, b.largest)};
+  return {a.uses + b.uses, a.total_ns + b.total_ns, std::max(a.largest, b.largest)};
 }
 
 [[nodiscard]] inline auto totals_of(run_result const& r) -> run_totals {
@@ -59,7 +59,7 @@ struct run_totals {
 /// Seconds; not-a-number where nothing was used, since no age is not the age zero.
 [[nodiscard]] inline auto mean_age(age_counter const& age) -> double {
   return age.uses == 0 ? std::numeric_limits<double>::quiet_NaN()
-                       : seconds_of(age.total) / static_cast<double>(age.uses);
+                       : age.mean_seconds();
 }
 
 /// Seconds; not-a-number where nothing was used.

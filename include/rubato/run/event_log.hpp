@@ -184,8 +184,9 @@ class outbox_digest {
       d.add(to_count(out.wait->number));
     }
     if (out.failure) d.add(std::as_bytes(std::span{out.failure->sentence}));
-    if (!(estimate == model_)) d.add(body(estimate));
+    if (!model_digest_ || !(estimate == model_)) model_digest_ = body(estimate);
     model_ = estimate;
+    d.add(*model_digest_);
     seen_.clear();
     return d.value();
   }
@@ -208,6 +209,7 @@ class outbox_digest {
   }
 
   shared_buffer model_;  // kept alive, so that another one is never taken for it
+  std::optional<std::uint64_t> model_digest_;
   std::vector<std::pair<shared_buffer, std::uint64_t>> seen_;
 };
 

@@ -120,7 +120,8 @@ class peer_driver {
     return [this](packet p, instant) {
       auto const to = p.to;
       auto const kind = host_.channels().kind_of(p.lane);
-      if (wires_->send(kind, std::move(p)) != transport::send_status::refused) return;
+      auto const refused = wires_->send(kind, std::move(p)) == transport::send_status::refused;
+      if (!refused || options_.lost == when_lost::goes_on) return;  // the edge is closed then, as it will say
       fault_ = {to, how::stalled};
       throw run_error{"node " + name(me_->self) + " has many times more messages waiting for node " + name(to) +
                       " than its transport should hold: the peer reads too slowly, or not at all"};
@@ -229,6 +230,7 @@ class peer_driver {
         return;
       case what::closed:
         refuse_loss(n);
+        if (is_interrupted()) return;  // they all end: the node need not learn to do without them
         result_.lost.push_back(n.why);
         closed_.insert(n.peer);
         host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
@@ -293,8 +295,8 @@ class peer_driver {
   /// Says goodbye and waits, for a while, until the others have said theirs.
   void depart() {
     wires_->announce({transport::standing::phase::left});
-    auto const latest = now() + options_.linger;
-    while (!wires_->everyone_left() && now() < latest) {
+    auto const since = now();
+    while (!wires_->everyone_left() && now() - since < options_.linger) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) {
         if (n.kind == what::closed) result_.lost.push_back(n.why);
       }
@@ -304,8 +306,8 @@ class peer_driver {
   /// The others shall not take this node for the one at fault, nor wait until it counts as silent.
   void say_why() {
     wires_->announce({transport::standing::phase::ended, 0, fault_});
-    auto const latest = now() + options_.linger;
-    while (!wires_->everyone_left() && now() < latest) polled(now() + std::chrono::milliseconds{20});
+    auto const since = now();
+    while (!wires_->everyone_left() && now() - since < options_.linger) polled(now() + std::chrono::milliseconds{20});
   }
 
   void collect() {
@@ -364,6 +366,9 @@ class peer_driver {
 /// on its own clock (`end.gradients` counts this node's), and says goodbye. Keeps the other nodes of the assembly
 /// untouched. Throws config_error before the start, run_error with one sentence if a peer is lost (unless asked to go
 /// on), the node fails or waits too long, or the problem throws; peers then hear because of which node, and name it.
+/// Of neighbours that have come to their end a node hears nothing but that no more comes. With a time all end together;
+/// with `end.gradients` and unequal speeds the slow ones go on without the fast ones, and with ad_psgd or
+/// async_model_average without any exchange, for theirs with them stays open: give those a time.
 template<transport::endpoint Transport>
 auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end, peer_options const& o = {})
     -> peer_result {

@@ -24,7 +24,7 @@
 namespace rubato {
 
 inline constexpr std::uint64_t recording_magic = 0x676f6c6f74616275ULL;  // "ubatolog"
-inline constexpr std::uint32_t recording_format = 1;
+inline constexpr std::uint32_t recording_format = 2;
 
 /// Where recordings go and how large they may become.
 struct recording_options {

@@ -41,22 +41,22 @@ struct own_durations {
         : cap_{o.cap}, paid_{o.paid}, means_(o.scale == time_scale::cycle ? workers : 1) {}
 
     auto operator()(arrival const& a) -> weight {
-      auto const took = (paid_ == paid_time::computation ? a.duration : a.round_trip).count();
+      auto const took = static_cast<double>((paid_ == paid_time::computation ? a.duration : a.round_trip).count());
       auto& mine = means_[means_.size() == 1 ? 0 : a.worker];
       mine.total += took;
       ++mine.count;
       double longest = 0;
       for (auto const& m : means_) longest = std::max(longest, m.value());
       if (!(longest > 0)) return {};
-      return detail::capped(static_cast<double>(took) / longest, cap_);
+      return detail::capped(took / longest, cap_);
     }
 
    private:
     struct mean {
-      std::int64_t total = 0;  // nanoseconds
+      double total = 0;  // nanoseconds
       std::int64_t count = 0;
       [[nodiscard]] auto value() const -> double {
-        return count == 0 ? 0.0 : static_cast<double>(total) / static_cast<double>(count);
+        return count == 0 ? 0.0 : total / static_cast<double>(count);
       }
     };
     double cap_;

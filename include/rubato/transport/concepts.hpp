@@ -40,12 +40,18 @@ struct run_clock {
   [[nodiscard]] auto at(instant t) const -> clock::time_point { return begin + t.since_start; }
   /// What a clock that began then calls `theirs`, on this one.
   [[nodiscard]] auto from(std::int64_t other_began, instant theirs) const -> instant {
-    // What came over a wire may be any number: times beyond 73 years become that.
+    // What came over a wire may be any number: times beyond 73 years become that. (Who adds them up does so in double.)
     static constexpr auto most = std::int64_t{1} << 61;
     auto const held = [](std::int64_t v) { return std::clamp(v, -most, most); };
     return {std::chrono::nanoseconds{held(theirs.since_start.count()) + held(held(other_began) - held(began))}};
   }
 };
+
+/// So far from now; as far as the clock goes, if that is less.
+[[nodiscard]] inline auto later(std::chrono::nanoseconds from_now) -> clock::time_point {
+  auto const now = clock::now();
+  return now + std::min<std::chrono::nanoseconds>(from_now, clock::time_point::max() - now);
+}
 
 /// Who a node is to its transport, and what its messages may look like.
 struct identity {
@@ -64,7 +70,7 @@ enum class send_status : std::uint8_t {
   accepted,  ///< it leaves as soon as the link is free
   replaced,  ///< and takes the place of an older one of its state channel
   full,      ///< accepted, but so many events wait for the link now that no gradient should be begun
-  refused,   ///< the queue of events has grown far beyond its bound: the run cannot go on
+  refused,   ///< the queue of events has grown far beyond its bound: the edge is closed, as the next news say
   closed,    ///< nobody is there; dropped
 };
 
@@ -215,6 +221,7 @@ inline auto text_of(node_id id, std::string const& place = {}) -> std::string {
 inline auto closed_news(node_id peer, std::string why, cause c) -> incoming {
   return {incoming::what::closed, peer, {}, {}, {}, {}, std::move(why), c};
 }
+inline constexpr auto stalled_words = "it reads too slowly, or not at all";
 inline auto gone_news(node_id peer, std::string const& name, std::string const& why) -> incoming {
   return closed_news(peer, name + " is gone: " + why, {peer, cause::how::gone});
 }
@@ -271,12 +278,14 @@ class doorkeeper {
     if (f.head.from != from || f.head.to != self_ || s.values == element::none || f.kind != s.values) return false;
     if ((f.head.extra.mask() & ~s.carried_scalars) != 0 || to_count(f.head.number) == 0) return false;
     if (f.blocks.end > blocks_.blocks() || f.blocks.empty()) return false;
-    // A chunk is a part of a vector, and codes are as many as their codec makes of it: the algorithm knows. A word to
-    // all has no body. Everything else is these blocks, whole.
-    auto const codes = s.kind == channel_kind::event && bytes_of(f.kind) < sizeof(float);
+    auto const counts = s.kind == channel_kind::event;
+    if (counts && f.blocks.size() != blocks_.blocks()) return false;  // events are never cut into blocks
+    // A chunk is a part of a vector, and codes are as many as their codec makes of it: the algorithm knows, and checks.
+    // A word has no body. Everything else is these blocks, whole.
+    if (s.words) return f.values == 0;
+    auto const codes = counts && bytes_of(f.kind) < sizeof(float);
     if (codes) return f.values <= 16 * blocks_.values() + 1024;
     if (f.head.lane == channel::chunk) return f.values <= blocks_.values();
-    if (f.head.lane == channel::control && f.values == 0) return true;
     return f.values == blocks_.values_of(f.blocks).size();
   }
 

@@ -25,6 +25,8 @@ struct edge {
   bool deaf = false;      // it takes nothing more; what it said may still be on its way
   standing theirs{};      // in the present life
   std::int64_t clock_began = 0;
+  clock::time_point heard_before{};   // at the last tick
+  std::chrono::nanoseconds silent{};  // since then, as far as the owner listened
 };
 
 /// An `Edge` is an `edge`, and says with is_open() whether frames may be sent on it.
@@ -121,9 +123,21 @@ class edges {
     news_.clear();
   }
 
-  /// Whether so much time has passed since the last tick that it is the owner who heard nothing.
-  [[nodiscard]] auto has_slept(clock::time_point now, std::chrono::nanoseconds silence) -> bool {
-    return now - std::exchange(last_tick_, now) > silence / 2;
+  /// Throws config_error: in less than that nothing could be told from a peer that is merely not running at the moment.
+  static void check_silence(std::chrono::nanoseconds silence) {
+    if (silence >= std::chrono::milliseconds{1}) return;
+    throw config_error{"the silence after which a peer counts as dead must be 1 ms at least, not " + seconds_text(silence)};
+  }
+  /// For each tick, before is_silent(): the time since the last one that counts as silence. Of a long one only a part,
+  /// for then it is the owner who did not listen; so a peer counts as silent after five ticks at the soonest.
+  [[nodiscard]] auto listened(clock::time_point now, std::chrono::nanoseconds silence) -> std::chrono::nanoseconds {
+    return std::min<std::chrono::nanoseconds>(now - std::exchange(last_tick_, now), silence / 4);
+  }
+  /// Whether nothing came of a peer, which was heard of last at that time, for longer than it may be silent.
+  [[nodiscard]] static auto is_silent(Edge& p, clock::time_point heard, std::chrono::nanoseconds listened,
+                                      std::chrono::nanoseconds silence) -> bool {
+    p.silent = std::exchange(p.heard_before, heard) == heard ? p.silent + listened : std::chrono::nanoseconds{};
+    return p.silent > silence;
   }
 
   identity me_;
@@ -154,7 +168,7 @@ struct queued_edge : edge {
 };
 
 /// For links that lose nothing and keep order. `Self` has write(edge, packet, piece), and calls written(edge) when that
-/// is done; its `Edge`, a queued_edge, says with is_free() whether it is open and nothing is being written.
+/// is done, and give_up(edge, why), which closes an edge that is open; its `Edge`, a queued_edge, says with is_free() whether it is open and nothing is being written.
 template<class Self, class Edge>
 class queued_edges : public edges<Edge> {
  public:
@@ -164,6 +178,11 @@ class queued_edges : public edges<Edge> {
     auto& count = count_of(this->counts_, p.to, p.lane);
     auto const status = to->queue.put(kind, std::move(p));
     if (status == send_status::replaced) ++count.replaced;
+    if (status == send_status::refused) {
+      ++count.lost;
+      static_cast<Self*>(this)->give_up(*to, stalled_words);
+      return status;
+    }
     pump(*to);
     return status;
   }

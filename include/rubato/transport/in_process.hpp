@@ -92,14 +92,18 @@ class in_process {
     auto const lock = std::lock_guard{room_.core_->mutex};
     auto& to = at(p.to);
     auto& count = detail::count_of(counts_, p.to, p.lane);
-    if (!to.is_here() || here().stands.is_last()) {
+    if (!to.is_here() || here().stands.is_last() || is_shut(p.to)) {
       ++count.lost;
       return send_status::closed;
     }
     auto const values = p.body.size();
     auto const bytes = p.body.size_bytes();
     auto const status = waiting_at(p.to).put(kind, std::move(p));
-    if (status == send_status::refused) return status;
+    if (status == send_status::refused) {
+      ++count.lost;
+      shut(p.to);
+      return status;
+    }
     to.arrived.notify_one();
     if (status == send_status::replaced) {  // the older one was counted, and never left
       ++count.replaced;
@@ -114,10 +118,10 @@ class in_process {
   void poll(clock::time_point until, std::vector<incoming>& in) {
     auto lock = std::unique_lock{room_.core_->mutex};
     auto& mine = here();
-    auto const latest = mine.awaited.empty() ? until : std::min(until, begin_ + room_.core_->arrival);
+    auto const latest = mine.awaited.empty() ? until : std::min(until, awaited_until_);
     mine.arrived.wait_until(lock, latest, [&] { return mine.woken || !mine.news.empty() || receive(in); });
     mine.woken = false;
-    if (clock::now() > begin_ + room_.core_->arrival) give_up();
+    if (clock::now() > awaited_until_) give_up();
     for (auto& n : std::exchange(mine.news, {})) {
       if (n.kind == incoming::what::message) deliver(n.peer, std::move(n.p), in);
       else in.push_back(std::move(n));
@@ -157,7 +161,7 @@ class in_process {
   [[nodiscard]] auto everyone_left() const -> bool {
     auto const lock = std::lock_guard{room_.core_->mutex};
     if (here().stands.at == standing::phase::ended) return true;  // they have heard it
-    return std::none_of(me_.peers.begin(), me_.peers.end(), [&](node_id peer) { return at(peer).is_here(); });
+    return std::none_of(me_.peers.begin(), me_.peers.end(), [&](node_id peer) { return at(peer).is_here() && !is_shut(peer); });
   }
 
   [[nodiscard]] auto traffic_of() const -> std::vector<traffic> { return counts_; }
@@ -172,6 +176,7 @@ class in_process {
     std::string text;
     std::int64_t began = 0;
     std::vector<node_id> awaited;  // peers that have not come yet
+    std::vector<node_id> closed;   // peers that are here, to whom nothing is sent
     std::vector<incoming> news;  // in order; of messages those that a last word followed
     std::vector<std::pair<node_id, send_queue>> waiting;
     std::condition_variable arrived;
@@ -213,7 +218,23 @@ class in_process {
     while (auto p = waiting_at(peer).take()) tell(peer, {incoming::what::message, me_.self, std::move(*p), {}, {}, {}, {}});
   }
 
+  [[nodiscard]] auto is_shut(node_id peer) const -> bool {
+    auto const& closed = here().closed;
+    return std::find(closed.begin(), closed.end(), peer) != closed.end();
+  }
+  /// Closes the edge to a peer that does not read, at both ends, until one of them comes again.
+  void shut(node_id peer) {
+    waiting_at(peer).clear();
+    here().queue_from(peer, room_.core_->bound).clear();
+    here().closed.push_back(peer);
+    at(peer).closed.push_back(me_.self);
+    here().news.push_back(detail::gone_news(peer, detail::text_of(peer), detail::stalled_words));
+    tell(peer, detail::gone_news(me_.self, detail::text_of(me_.self), "it took this node for one that does not read"));
+  }
+
   void meet(node_id peer) {
+    std::erase(here().closed, peer);
+    std::erase(at(peer).closed, me_.self);
     auto const mine = here().life - 1;
     auto const theirs = at(peer).life - 1;
     std::erase(here().awaited, peer);
@@ -247,7 +268,7 @@ class in_process {
 
   room room_;
   identity me_;
-  clock::time_point begin_ = clock::now();
+  clock::time_point awaited_until_ = later(room_.core_->arrival);
   std::vector<traffic> counts_;
 };
 

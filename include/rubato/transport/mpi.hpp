@@ -97,8 +97,10 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   /// sentence if MPI is not initialised for threads, this is not its main thread, or the rank is not the node's id.
   mpi(identity me, mpi_options o, MPI_Comm ranks = MPI_COMM_WORLD)
       : queued_edges{std::move(me)}, options_{o} {
-    refuse_what_cannot_be(ranks);
-    space_ = detail::next_space(ranks);
+    refuse_this_process();
+    space_ = detail::next_space(ranks);  // before what one rank may refuse and others do not, for they count along
+    refuse_ranks(ranks);
+    check_silence(options_.silence);
     for (auto const id : me_.peers) {
       auto& p = add_peer(id);
       p.queue = send_queue{options_.event_bound};
@@ -147,8 +149,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   enum class direction : std::uint8_t { in, out };
   static constexpr std::size_t piece_bytes = std::size_t{1} << 20;  // each that comes through is a sign of life
 
-  void refuse_what_cannot_be(MPI_Comm ranks) const {
-    auto is_initialised = 0, level = 0, is_main = 0, rank = 0, size = 0;
+  static void refuse_this_process() {
+    auto is_initialised = 0, level = 0, is_main = 0;
     MPI_Initialized(&is_initialised);
     if (is_initialised == 0) throw config_error{"MPI is not initialised: call MPI_Init_thread before a transport is made"};
     MPI_Query_thread(&level);
@@ -157,6 +159,9 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     }
     MPI_Is_thread_main(&is_main);
     if (is_main == 0) throw config_error{"an MPI transport belongs to the thread that initialised MPI"};
+  }
+  void refuse_ranks(MPI_Comm ranks) const {
+    auto rank = 0, size = 0;
     MPI_Comm_rank(ranks, &rank);
     MPI_Comm_size(ranks, &size);
     if (static_cast<std::size_t>(rank) != to_index(me_.self)) {
@@ -277,6 +282,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     gone(p, why);
   }
 
+  void give_up(peer_state& p, std::string const& why) { lost(p, why); }
   void drop(peer_state& p) {
     p.at = stage::closed;
     p.queue.clear();
@@ -335,16 +341,16 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
 
   void tick(clock::time_point now) {
-    auto const slept = has_slept(now, options_.silence);
+    auto const heeded = listened(now, options_.silence);
     for (auto& p : peers_) {
-      if (slept) p.heard = now;
       if (p.at == stage::greeting && now - begin_ > options_.arrival) {
         p.at = stage::closed;
         not_coming(p, detail::absence_text(p.name, options_.arrival));
       }
       if (p.at != stage::open || p.theirs.is_last()) continue;
-      if (now - p.heard > options_.silence) lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
-      else beat(p, now - p.spoke, options_.silence);
+      if (is_silent(p, p.heard, heeded, options_.silence)) {
+        lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
+      } else beat(p, now - p.spoke, options_.silence);
     }
   }
 

@@ -68,6 +68,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   /// Listens and begins to call; peers open while the owner polls. Throws config_error.
   tcp(identity me, tcp_options o)
       : queued_edges{std::move(me)}, options_{std::move(o)}, acceptor_{io()}, timer_{io()} {
+    check_silence(options_.silence);
     for (auto const id : me_.peers) {
       auto const where = detail::address_of(id, options_.addresses, options_.insecure);
       auto& p = add_peer(id, where.text());
@@ -122,7 +123,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   void call(peer_state& p) {
     auto const c = p.calling = std::make_shared<connection>(connection::socket_type{io()});
     c->peer = p.id;
-    c->until = clock::now() + std::max(options_.greeting, options_.arrival);  // it may listen long before it looks
+    c->until = later(std::max(options_.greeting, options_.arrival));  // it may listen long before it looks
     c->socket.async_connect({p.where.host, p.where.port}, [this, &p, c](error_code error) {
       if (c->at == detail::phase::closed) return;
       if (error) return hang_up(p, error.message());
@@ -161,7 +162,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       }
       auto const c = knocking_.emplace_back(std::make_shared<connection>(std::move(socket)));
       c->at = detail::phase::greeting;
-      c->until = clock::now() + options_.greeting;
+      c->until = later(options_.greeting);
       if (knocking_.size() > most_knocking) turn_away_oldest();
       c->read_hello([this, c](bool whole) {
         if (whole) answer(c);
@@ -224,6 +225,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     drop(p, c);
     if (was_open) gone(p, why);
   }
+  void give_up(peer_state& p, std::string const& why) { lost(p, std::shared_ptr<connection>{p.link}, why); }
   void drop(peer_state& p, std::shared_ptr<connection> const& c) {
     c->close();
     if (p.link != c) return;
@@ -286,21 +288,20 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   void tick(clock::time_point now) {
-    auto const slept = has_slept(now, options_.silence);
+    auto const heeded = listened(now, options_.silence);
     if (!accepting_) accept();
     while (!knocking_.empty() && now > knocking_.front()->until) {
       turn_away(std::shared_ptr<connection>{knocking_.front()}, rejected_.strangers);
     }
     for (auto& p : peers_) {
-      if (p.link) watch(p, now, slept);
+      if (p.link) watch(p, now, heeded);
       else knock(p, now);
     }
   }
 
-  void watch(peer_state& p, clock::time_point now, bool slept) {
+  void watch(peer_state& p, clock::time_point now, std::chrono::nanoseconds heeded) {
     auto const c = p.link;
-    if (slept) c->heard = now;
-    if (now - c->heard > options_.silence) {
+    if (is_silent(p, c->heard, heeded, options_.silence)) {
       return lost(p, c, "it has been silent for " + detail::seconds_text(options_.silence));
     }
     beat(p, now - c->spoke, options_.silence);

@@ -119,6 +119,7 @@ class udp : public detail::edges<detail::udp_edge> {
     if (!(options_.loss >= 0 && options_.loss < 1)) {
       throw config_error{"a loss must lie in 0 (included) to 1 (excluded), not " + std::to_string(options_.loss)};
     }
+    check_silence(options_.silence);
     if (!(options_.bytes_per_second > 0)) throw config_error{"a rate must be a positive number of bytes a second"};
   }
 
@@ -371,11 +372,10 @@ class udp : public detail::edges<detail::udp_edge> {
   }
 
   void tick(clock::time_point now) {
-    auto const slept = has_slept(now, options_.silence);
+    auto const heeded = listened(now, options_.silence);
     for (auto& p : peers_) {
-      if (slept) p.heard = now;
       if (p.theirs.at != standing::phase::left && (!p.open || !p.knows_us)) greet(p);
-      if (p.open && now - p.heard > options_.silence) {
+      if (p.open && is_silent(p, p.heard, heeded, options_.silence)) {
         lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
       }
       if (p.open && (is_unsure_of(p) || now - p.spoke > options_.silence / 4)) say(p);

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// How these programs end when something cannot be: one sentence, and a status that says whose fault it is.
+#pragma once
+
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include <rubato/core/errors.hpp>
+
+namespace rubato::examples {
+
+/// In a handler that catches everything: says what was thrown, and returns the exit status: 2 where what was asked for
+/// cannot be, 1 where the run failed.
+inline auto complain(char const* program) -> int {
+  auto const say = [program](char const* what, int status) {
+    std::fprintf(stderr, "%s: %s\n", program, what);
+    return status;
+  };
+  try {
+    throw;
+  } catch (config_error const& e) {
+    return say(e.what(), 2);
+  } catch (std::bad_alloc const&) {
+    return say("there is not enough memory for what was asked: take fewer values, samples or nodes", 2);
+  } catch (std::exception const& e) {
+    return say(e.what(), 1);
+  }
+}
+
+}  // namespace rubato::examples
