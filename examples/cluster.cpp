@@ -186,10 +186,8 @@ auto links_of(choice const& c) -> nlohmann::ordered_json {
   return links;
 }
 
-struct outcome {
-  std::vector<rubato::run_result> results;
-  std::vector<double> away{};   // by result, on quadratics
-  std::exception_ptr failed{};  // what ended them early; thrown once what had ended before it is written
+struct outcome : examples::race_outcome {
+  std::vector<double> away{};  // by result, on quadratics
 };
 
 auto run_all(choice const& c, rubato::problem::any_oracle const& oracle) -> outcome {
@@ -224,18 +222,19 @@ auto cluster(choice c) -> int {
                 examples::detail::duration_text(c.race.until).c_str());
     std::fflush(stdout);
   }
-  auto const [results, away, failed] = run_all(c, oracle);
+  auto const all = run_all(c, oracle);
+  auto const& results = all.results;
   if (examples::interrupted()) {
     std::printf("Interrupted: %zu of %zu algorithms have ended.\n", results.size(), c.race.algorithms.size());
     if (results.empty()) return 130;
   }
-  std::fputs((table(c, results, away) + "\n").c_str(), stdout);
+  std::fputs((table(c, results, all.away) + "\n").c_str(), stdout);
   for (auto const& r : results) {
     if (!c.race.quiet) std::printf("%s, what its links did:\n\n%s\n", r.algorithm.c_str(), rubato::report::edge_table(r).c_str());
   }
-  std::fputs(examples::write_results(plan, results, {links_of(c), away}).c_str(), stdout);
-  if (failed) std::rethrow_exception(failed);
-  for (auto const each : away) examples::require_near(each, c);
+  if (all.failed) std::rethrow_exception(all.failed);  // files of a former run outlive it
+  std::fputs(examples::write_results(plan, results, {links_of(c), all.away}).c_str(), stdout);
+  for (auto const each : all.away) examples::require_near(each, c);
   return examples::interrupted() ? 130 : 0;
 }
 

@@ -28,7 +28,7 @@ auto race(examples::race_options const& asked) -> int {
   auto const data = examples::race_data(o.data);
   auto const problem = examples::race_problem_of(data, o);
   if (!o.quiet) say(examples::scenario_text(plan, data) + "\n");
-  auto const results = examples::run_all(plan, problem);
+  auto const [results, failed] = examples::run_all(plan, problem);
   if (examples::interrupted()) {
     auto const all = o.algorithms.size();
     say("Interrupted: " + std::to_string(results.size()) + " of " + std::to_string(all) +
@@ -36,6 +36,7 @@ auto race(examples::race_options const& asked) -> int {
     if (results.empty()) return 130;
   }
   say(rubato::report::summary_table(results, o.target_loss) + "\n");
+  if (failed) std::rethrow_exception(failed);  // files of a former run outlive it
   say(examples::write_results(plan, results));
   return examples::interrupted() ? 130 : 0;
 }

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <stdexcept>
 
 #include <rubato/core/errors.hpp>
 
@@ -17,12 +18,15 @@ inline auto complain(char const* program) -> int {
     std::fprintf(stderr, "%s: %s\n", program, what);
     return status;
   };
+  constexpr auto too_large = "there is not enough memory for what was asked: take fewer values, samples or nodes";
   try {
     throw;
   } catch (config_error const& e) {
     return say(e.what(), 2);
   } catch (std::bad_alloc const&) {
-    return say("there is not enough memory for what was asked: take fewer values, samples or nodes", 2);
+    return say(too_large, 2);
+  } catch (std::length_error const&) {
+    return say(too_large, 2);
   } catch (std::exception const& e) {
     return say(e.what(), 1);
   }

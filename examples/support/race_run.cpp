@@ -3,6 +3,7 @@
 #include "support/race_run.hpp"
 
 #include <cstdio>
+#include <exception>
 #include <optional>
 #include <utility>
 
@@ -54,7 +55,7 @@ auto run_one(entrant who, race_plan const& plan, until const& end, report::progr
   return simulate(std::move(who.nodes), scenario, end, sim::controls{&watch, &interrupted});
 }
 
-auto run_all(race_plan const& plan, race_problem const& problem) -> std::vector<run_result> {
+auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome {
   auto const& o = plan.options;
   std::vector<entrant> assembled;
   std::vector<recording> recordings;
@@ -63,7 +64,8 @@ auto run_all(race_plan const& plan, race_problem const& problem) -> std::vector<
     if (o.record.empty()) continue;
     recordings.push_back(record(assembled.back().nodes, {o.record, o.algorithms[i], setup_text(o.arguments)}));
   }
-  std::vector<run_result> results;
+  race_outcome all;
+  auto& results = all.results;
   for (std::size_t i = 0; i < o.algorithms.size() && !interrupted(); ++i) {
     auto const& name = o.algorithms[i];
     report::progress_bar bar{name, o.quiet ? report::progress_mode::quiet : report::progress_mode::on_terminal};
@@ -72,13 +74,15 @@ auto run_all(race_plan const& plan, race_problem const& problem) -> std::vector<
       end.time = o.until;
       results.push_back(run_one(std::move(assembled[i]), plan, end, bar));
     } catch (run_error const& e) {
-      throw run_error{name + " with step " + report::shortest(plan.steps[i].step) + ": " + e.what()};
+      all.failed = std::make_exception_ptr(run_error{name + " with step " + report::shortest(plan.steps[i].step) + ": " + e.what()});
+      break;
     }
     results.back().algorithm = name;
     find_target(results.back(), o.target_loss);
     if (!o.record.empty()) tell_of_gaps(recordings[i]);
   }
-  return results;
+  if (all.failed && results.empty()) std::rethrow_exception(all.failed);
+  return all;
 }
 
 }  // namespace rubato::examples

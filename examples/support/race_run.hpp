@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <exception>
 #include <span>
 #include <string>
 #include <utility>
@@ -158,7 +159,14 @@ inline void find_target(run_result& result, double target) {
   }
 }
 
-/// All algorithms in turn; ends early, with what there is, when interrupted. Throws run_error naming the algorithm.
-[[nodiscard]] auto run_all(race_plan const& plan, race_problem const& problem) -> std::vector<run_result>;
+/// Of algorithms in turn, those that ended; what ended the others, which is thrown once these are told.
+struct race_outcome {
+  std::vector<run_result> results;
+  std::exception_ptr failed{};
+};
+
+/// All algorithms in turn; ends early, with what there is, when interrupted or when one fails (with a run_error that names
+/// it). Throws if the first one fails.
+[[nodiscard]] auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome;
 
 }  // namespace rubato::examples

@@ -66,12 +66,13 @@ wait $started
 grep -q 'Interrupted: 1 of 2 algorithms have ended' said || fail "it does not say how far it came: $(cat said)"
 grep -q '^r_fast,' out/race.csv && ! grep -q d_psgd out/race.csv || fail "race.csv does not hold the run that had ended, and no other"
 
-# And what had ended before another run failed.
-rm -rf out
+# What had ended before another run failed is told, and files of a former run stay.
+former=$(sha256sum out/race.csv)
 "$cluster" "${long[@]/60s/300ms}" --transport udp --algorithms r_fast,ring_allreduce_sgd >said 2>&1
 (($? == 2)) || fail "a cluster whose second algorithm is refused does not end with status 2: $(cat said)"
 grep -q 'every message counts' said || fail "it does not say why: $(cat said)"
-grep -q '^r_fast,' out/race.csv || fail "the run before the one that failed is not written"
+grep -q '^r_fast  ' said || fail "the run before the one that failed is not told of: $(cat said)"
+[[ $(sha256sum out/race.csv) == "$former" ]] || fail "a run that failed replaced the files of a former one"
 
 # A worker has no model, and so no distance; its server has both.
 asgd=(--nodes 1 --algorithms asgd --problem quadratic:10 --step 0.1 --until 1s --slow none --compute fixed:1ms

@@ -57,6 +57,10 @@ void RUBATO_GOSSIP::take_sum(patch const& p, outbox& out) {
   if constexpr (compresses) {
     auto* edge = detail::find_edge(sums_in_, p.from);
     if (edge == nullptr || !edge->open || !(p.life == edge->life)) return;
+    if (auto const right = blocks_.values_of(p.blocks).size(); p.body.size() != right) {
+      out.failure = wrong_size(p.from, p.body.size(), right);
+      return;
+    }
     auto sums = detail::expanded_sums<value>(options_.sum_codec, backend_, blocks_, edge->box, p);
     if (sums.beyond) {
       out.failure = fault{"node " + std::to_string(to_index(self_)) + ", sums of node " + std::to_string(to_index(p.from)) +

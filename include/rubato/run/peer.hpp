@@ -120,8 +120,8 @@ class peer_driver {
     return [this](packet p, instant) {
       auto const to = p.to;
       auto const kind = host_.channels().kind_of(p.lane);
-      auto const refused = wires_->send(kind, std::move(p)) == transport::send_status::refused;
-      if (!refused || options_.lost == when_lost::goes_on) return;  // the edge is closed then, as it will say
+      if (wires_->send(kind, std::move(p)) != transport::send_status::refused) return;
+      if (options_.lost == when_lost::goes_on) return wires_->give_up(to);
       fault_ = {to, how::stalled};
       throw run_error{"node " + name(me_->self) + " has many times more messages waiting for node " + name(to) +
                       " than its transport should hold: the peer reads too slowly, or not at all"};
@@ -272,6 +272,10 @@ class peer_driver {
   void refuse_congestion() {
     auto const held = now() - *held_since_;
     if (held <= options_.patience) return;
+    if (options_.lost == when_lost::goes_on) {
+      held_since_.reset();
+      return wires_->give_up(*congested_);
+    }
     fault_ = {*congested_, how::stalled};
     throw run_error{"node " + name(me_->self) + " has begun no gradient for " + std::to_string(to_seconds(held)) +
                     " s, which is longer than the patience: as many messages as its transport should hold wait for node " +
@@ -298,7 +302,7 @@ class peer_driver {
     auto const since = now();
     while (!wires_->everyone_left() && now() - since < options_.linger) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) {
-        if (n.kind == what::closed) result_.lost.push_back(n.why);
+        if (n.kind == what::closed && !is_interrupted()) result_.lost.push_back(n.why);
       }
     }
   }

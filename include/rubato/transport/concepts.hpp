@@ -70,7 +70,7 @@ enum class send_status : std::uint8_t {
   accepted,  ///< it leaves as soon as the link is free
   replaced,  ///< and takes the place of an older one of its state channel
   full,      ///< accepted, but so many events wait for the link now that no gradient should be begun
-  refused,   ///< the queue of events has grown far beyond its bound: the edge is closed, as the next news say
+  refused,   ///< the queue of events has grown far beyond its bound: it is not sent, so give the peer up, or end
   closed,    ///< nobody is there; dropped
 };
 
@@ -128,6 +128,7 @@ template<class T>
 concept sends = requires(T& t, packet p, channel_kind kind) {
   { t.send(kind, std::move(p)) } -> std::same_as<send_status>;
   { t.congested() } -> std::same_as<std::optional<node_id>>;
+  t.give_up(node_id{});
 };
 
 template<class T>
@@ -151,7 +152,8 @@ concept counts = requires(T const& t) {
 /// Not checked, but required:
 /// - send never waits; a state packet that finds its link busy waits for it and is replaced by the next of its channel,
 ///   an event waits in a queue of bounded length;
-/// - congested names a peer for which so many events wait that no gradient should be begun;
+/// - congested names a peer for which so many events wait that no gradient should be begun; give_up closes the edge to
+///   it, or does nothing if that is closed, and it comes in as `closed`;
 /// - poll appends to `in` and returns as soon as there is something, at the latest at `until`, possibly earlier;
 /// - wake may be called from any thread and ends a poll; everything else belongs to one thread;
 /// - each wait has a deadline: a peer that does not come, or falls silent, is `closed` with its name;
@@ -167,8 +169,8 @@ concept endpoint = says_what_it_gives<T> && sends<T> && polls<T> && stands<T> &&
 template<class T>
 consteval auto check_endpoint() -> bool {
   static_assert(says_what_it_gives<T>, "a transport says in two constants whether it is lossless and ordered");
-  static_assert(sends<T>, "a transport has send(kind, packet), which returns a send_status, and congested(), which may "
-                          "name a peer");
+  static_assert(sends<T>, "a transport has send(kind, packet), which returns a send_status, congested(), which may name a "
+                          "peer, and give_up(peer)");
   static_assert(polls<T>, "a transport has poll(until, in), which appends to a vector of incoming, and wake()");
   static_assert(stands<T>, "a transport has announce(standing) and everyone_left()");
   static_assert(counts<T>, "a transport has traffic_of() and rejected(), which count what passed and what did not");

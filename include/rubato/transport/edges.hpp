@@ -126,7 +126,7 @@ class edges {
   /// Throws config_error: in less than that nothing could be told from a peer that is merely not running at the moment.
   static void check_silence(std::chrono::nanoseconds silence) {
     if (silence >= std::chrono::milliseconds{1}) return;
-    throw config_error{"the silence after which a peer counts as dead must be 1 ms at least, not " + seconds_text(silence)};
+    throw config_error{"the silence after which a peer counts as dead must be 1 ms at least"};
   }
   /// For each tick, before is_silent(): the time since the last one that counts as silence. Of a long one only a part,
   /// for then it is the owner who did not listen; so a peer counts as silent after five ticks at the soonest.
@@ -168,7 +168,7 @@ struct queued_edge : edge {
 };
 
 /// For links that lose nothing and keep order. `Self` has write(edge, packet, piece), and calls written(edge) when that
-/// is done, and give_up(edge, why), which closes an edge that is open; its `Edge`, a queued_edge, says with is_free() whether it is open and nothing is being written.
+/// is done; its `Edge`, a queued_edge, says with is_free() whether it is open and nothing is being written.
 template<class Self, class Edge>
 class queued_edges : public edges<Edge> {
  public:
@@ -178,11 +178,7 @@ class queued_edges : public edges<Edge> {
     auto& count = count_of(this->counts_, p.to, p.lane);
     auto const status = to->queue.put(kind, std::move(p));
     if (status == send_status::replaced) ++count.replaced;
-    if (status == send_status::refused) {
-      ++count.lost;
-      static_cast<Self*>(this)->give_up(*to, stalled_words);
-      return status;
-    }
+    if (status == send_status::refused) ++count.lost;
     pump(*to);
     return status;
   }

@@ -101,7 +101,6 @@ class in_process {
     auto const status = waiting_at(p.to).put(kind, std::move(p));
     if (status == send_status::refused) {
       ++count.lost;
-      shut(p.to);
       return status;
     }
     to.arrived.notify_one();
@@ -134,6 +133,18 @@ class in_process {
       here().woken = true;
     }
     here().arrived.notify_one();
+  }
+
+  /// Closes the edge to a peer that does not read, at both ends, until one of them comes again; the next news say so.
+  void give_up(node_id peer) {
+    auto const lock = std::lock_guard{room_.core_->mutex};
+    if (!at(peer).is_here() || is_shut(peer)) return;
+    waiting_at(peer).clear();
+    here().queue_from(peer, room_.core_->bound).clear();
+    here().closed.push_back(peer);
+    at(peer).closed.push_back(me_.self);
+    here().news.push_back(detail::gone_news(peer, detail::text_of(peer), detail::stalled_words));
+    tell(peer, detail::gone_news(me_.self, detail::text_of(me_.self), "it took this node for one that does not read"));
   }
 
   /// A peer that has not read its events for long.
@@ -205,7 +216,9 @@ class in_process {
     other.arrived.notify_one();
   }
   void tell_all(incoming const& news) {
-    for (auto const peer : me_.peers) tell(peer, news);
+    for (auto const peer : me_.peers) {
+      if (!is_shut(peer)) tell(peer, news);
+    }
   }
   static auto said(node_id peer, standing const& s) -> incoming { return detail::standing_news(peer, detail::text_of(peer), s); }
 
@@ -221,15 +234,6 @@ class in_process {
   [[nodiscard]] auto is_shut(node_id peer) const -> bool {
     auto const& closed = here().closed;
     return std::find(closed.begin(), closed.end(), peer) != closed.end();
-  }
-  /// Closes the edge to a peer that does not read, at both ends, until one of them comes again.
-  void shut(node_id peer) {
-    waiting_at(peer).clear();
-    here().queue_from(peer, room_.core_->bound).clear();
-    here().closed.push_back(peer);
-    at(peer).closed.push_back(me_.self);
-    here().news.push_back(detail::gone_news(peer, detail::text_of(peer), detail::stalled_words));
-    tell(peer, detail::gone_news(me_.self, detail::text_of(me_.self), "it took this node for one that does not read"));
   }
 
   void meet(node_id peer) {

@@ -141,6 +141,10 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     take_news(in);
   }
   void wake() { woken_.store(true); }
+  /// Closes the edge to a peer that does not read; the next news say so.
+  void give_up(node_id id) {
+    if (auto* const p = find(id)) lost(*p, detail::stalled_words);
+  }
 
  private:
   using peer_state = detail::mpi_edge;
@@ -282,7 +286,6 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     gone(p, why);
   }
 
-  void give_up(peer_state& p, std::string const& why) { lost(p, why); }
   void drop(peer_state& p) {
     p.at = stage::closed;
     p.queue.clear();

@@ -104,6 +104,10 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     take_news(in);
   }
   void wake() { polled_.wake(); }
+  /// Closes the edge to a peer that does not read; the next news say so.
+  void give_up(node_id id) {
+    if (auto* const p = find(id); p != nullptr && p->link) lost(*p, std::shared_ptr<connection>{p->link}, detail::stalled_words);
+  }
 
  private:
   using tcp_protocol = boost::asio::ip::tcp;
@@ -225,7 +229,6 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     drop(p, c);
     if (was_open) gone(p, why);
   }
-  void give_up(peer_state& p, std::string const& why) { lost(p, std::shared_ptr<connection>{p.link}, why); }
   void drop(peer_state& p, std::shared_ptr<connection> const& c) {
     c->close();
     if (p.link != c) return;

@@ -94,6 +94,10 @@ class udp : public detail::edges<detail::udp_edge> {
     arrived_.hand_over(me_, in);
   }
   void wake() { polled_.wake(); }
+  /// Closes the edge to a peer; the next news say so.
+  void give_up(node_id id) {
+    if (auto* const p = find(id); p != nullptr && p->open) lost(*p, detail::stalled_words);
+  }
 
   /// A frame may be lost, so it is repeated for as long as a peer may wait for it.
   void announce(standing const& s) {

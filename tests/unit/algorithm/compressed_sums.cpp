@@ -20,6 +20,7 @@
 
 #include "support/catch.hpp"
 #include "support/dense.hpp"
+#include "support/lockstep.hpp"
 #include "support/refusal.hpp"
 
 using namespace std::chrono_literals;
@@ -178,6 +179,20 @@ TEST_CASE("a sum that moves out of reach ends the run with a sentence that names
   CHECK(says(sentence, "a running sum of block 0 moved by 2^14 units or more"));
   o.sum_codec.shift = -1;
   CHECK(says(refusal([&] { static_cast<void>(assemble<compressed>(topology::ring(4), p, o)); }), "shifted by 0 to 16"));
+}
+
+TEST_CASE("codes of another number of values end the run with the name of their sender") {
+  auto a = assemble<in_rounds>(topology::ring(2), quadratic::random(2, 6, 3), {.step = 0.1});
+  outbox out;
+  packet p;
+  p.from = node_id{1};
+  p.to = node_id{0};
+  p.lane = channel::tracker;
+  p.number = iteration{1};
+  p.body = a.pool.allocate<std::uint16_t>(3).publish();
+  hand_over(a.nodes[0], p, 1, out);
+  REQUIRE(out.failure);
+  CHECK(out.failure->sentence == "node 1 sent 3 values in one message, where 6 are right");
 }
 
 TEST_CASE("an edge that closes and opens again begins at zero at both ends, and what it carried is given back") {
