@@ -20,6 +20,20 @@ inline void hand_over(any_node& to, packet const& p, std::size_t blocks, outbox&
   to.on_patch({}, arrived, out);
 }
 
+/// What node 0 ends the run with when a message of that node comes that holds so many values; empty if it goes on.
+template<class T>
+auto complaint_of_size(assembly& a, node_id from, channel lane, std::uint64_t number, std::size_t values) -> std::string {
+  outbox out;
+  packet p;
+  p.from = from;
+  p.to = node_id{0};
+  p.lane = lane;
+  p.number = iteration{number};
+  p.body = a.pool.allocate<T>(values).publish();
+  hand_over(a.nodes[0], p, 1, out);
+  return out.failure ? out.failure->sentence : "";
+}
+
 class lockstep {
  public:
   explicit lockstep(assembly a) : a_{std::move(a)}, requests_(a_.nodes.size()) {

@@ -183,16 +183,8 @@ TEST_CASE("a sum that moves out of reach ends the run with a sentence that names
 
 TEST_CASE("codes of another number of values end the run with the name of their sender") {
   auto a = assemble<in_rounds>(topology::ring(2), quadratic::random(2, 6, 3), {.step = 0.1});
-  outbox out;
-  packet p;
-  p.from = node_id{1};
-  p.to = node_id{0};
-  p.lane = channel::tracker;
-  p.number = iteration{1};
-  p.body = a.pool.allocate<std::uint16_t>(3).publish();
-  hand_over(a.nodes[0], p, 1, out);
-  REQUIRE(out.failure);
-  CHECK(out.failure->sentence == "node 1 sent 3 values in one message, where 6 are right");
+  CHECK(complaint_of_size<std::uint16_t>(a, node_id{1}, channel::tracker, 1, 3) ==
+        "node 1 sent 3 values in one message, where 6 are right");
 }
 
 TEST_CASE("an edge that closes and opens again begins at zero at both ends, and what it carried is given back") {

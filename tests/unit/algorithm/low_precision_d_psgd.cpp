@@ -180,15 +180,7 @@ TEST_CASE("a node says whose difference it waits for, and a changed edge ends th
 TEST_CASE("a difference of another size, or one that is not the next, ends the run with the name of its sender") {
   auto const said_of = [](std::uint64_t number, std::size_t values) {
     auto a = assemble<exact>(topology::ring(3), quadratic::random(3, 4, 1), {.step = 0.1});
-    outbox out;
-    packet p;
-    p.from = node_id{1};
-    p.to = node_id{0};
-    p.lane = channel::model;
-    p.number = iteration{number};
-    p.body = a.pool.allocate<double>(values).publish();
-    hand_over(a.nodes[0], p, 1, out);
-    return out.failure ? out.failure->sentence : "";
+    return complaint_of_size<double>(a, node_id{1}, channel::model, number, values);
   };
   CHECK(said_of(1, 4).empty());
   CHECK(said_of(1, 3) == "node 1 sent 3 values in one message, where 4 are right");

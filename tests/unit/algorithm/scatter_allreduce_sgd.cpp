@@ -201,16 +201,7 @@ TEST_CASE("a node that leaves the all-reduce ends the run with a sentence, and a
 TEST_CASE("a part or a mean of another size ends the run with the name of its sender") {
   auto const number = GENERATE(std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3});  // a part, a mean, a part ahead
   auto a = assemble<exact>(topology::ring(3), quadratic::random(3, 4, 1), {.step = 0.1});
-  outbox out;
-  packet p;
-  p.from = node_id{2};
-  p.to = node_id{0};
-  p.lane = channel::chunk;
-  p.number = iteration{number};
-  p.body = a.pool.allocate<double>(4).publish();
-  hand_over(a.nodes[0], p, 1, out);
-  REQUIRE(out.failure);
-  CHECK(says(out.failure->sentence, "node 2 sent 4 values in one message, where "));
+  CHECK(says(complaint_of_size<double>(a, node_id{2}, channel::chunk, number, 4), "node 2 sent 4 values in one message, where "));
 }
 
 }  // namespace
