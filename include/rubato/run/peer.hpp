@@ -40,7 +40,7 @@ struct peer_options {
   when_lost lost = when_lost::ends;
   sim::compute_model compute = sim::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;               ///< of the model's variation
-  bool (*interrupted)() = nullptr;        ///< polled; true ends this node, which tells the others so
+  bool (*interrupted)() = nullptr;        ///< polled; true, and then for good, ends this node, which tells the others so
 };
 
 /// Who node `self` of an assembled run is to its transport.

@@ -120,7 +120,7 @@ class in_process {
     auto const latest = mine.awaited.empty() ? until : std::min(until, awaited_until_);
     mine.arrived.wait_until(lock, latest, [&] { return mine.woken || !mine.news.empty() || receive(in); });
     mine.woken = false;
-    if (clock::now() > awaited_until_) give_up();
+    if (clock::now() > awaited_until_) stop_awaiting();
     for (auto& n : std::exchange(mine.news, {})) {
       if (n.kind == incoming::what::message) deliver(n.peer, std::move(n.p), in);
       else in.push_back(std::move(n));
@@ -249,7 +249,7 @@ class in_process {
   }
 
   /// The deadline of arrival is over.
-  void give_up() {
+  void stop_awaiting() {
     for (auto const peer : std::exchange(here().awaited, {})) {
       auto why = detail::absence_text(detail::text_of(peer), room_.core_->arrival);
       here().news.push_back(detail::closed_news(peer, std::move(why), {peer, cause::how::absent}));
