@@ -24,6 +24,7 @@ struct fresh_first {
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
   std::uint64_t fresh = 2;  ///< a policy may have settings: they are part of the options
+  static void visit_options(auto& self, auto&& visit) { visit("fresh", self.fresh); }  ///< between processes: what to compare
   auto operator()(std::uint64_t age) const -> double { return age <= fresh ? 1.0 : 0.25; }
 };
 

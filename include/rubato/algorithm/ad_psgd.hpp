@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -68,6 +69,7 @@ class ad_psgd {
 
  public:
   using backend_type = Backend;
+  static constexpr auto name() -> std::string_view { return "AD-PSGD"; }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -75,6 +77,11 @@ class ad_psgd {
     std::uint64_t seed = 0;  ///< of the mini-batches, and of who is asked
     std::size_t block_values = 0;
     Step step_rule{};
+
+    static void visit_options(auto& self, auto&& visit) {
+      detail::visit_common_options(self, visit);
+      visit("step rule", self.step_rule);
+    }
   };
 
   /// Any connected network, edges taken both ways.

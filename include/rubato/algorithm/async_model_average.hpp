@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <rubato/algorithm/asked_gradient.hpp>
@@ -58,6 +59,7 @@ class async_model_average {
 
  public:
   using backend_type = Backend;
+  static constexpr auto name() -> std::string_view { return "asynchronous model average"; }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -67,6 +69,13 @@ class async_model_average {
     std::uint64_t local_steps = 1;  ///< at least so many between two snapshots
     Step step_rule{};
     Codec codec{};
+
+    static void visit_options(auto& self, auto&& visit) {
+      detail::visit_common_options(self, visit);
+      visit("local steps", self.local_steps);
+      visit("step rule", self.step_rule);
+      visit("codec", self.codec);
+    }
   };
 
   /// An all-to-all of its own, whatever the network.

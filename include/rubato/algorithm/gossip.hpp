@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -59,6 +60,7 @@ class gossip {
 
  public:
   using backend_type = Backend;
+  static auto name() -> std::string { return "gossip: " + order::words_of<Order>(); }
   using scalar = typename Backend::scalar;
   using value = typename Ledger::template value<scalar>;  ///< of z and of running sums
   static constexpr bool tracks = order::tracks<Order>();
@@ -76,6 +78,16 @@ class gossip {
     Ledger ledger{};
     SumCodec sum_codec{};
     Contribution contribution{};
+
+    static void visit_options(auto& self, auto&& visit) {
+      detail::visit_common_options(self, visit);
+      visit("step rule", self.step_rule);
+      visit("weighting", self.weighting);
+      visit("synchrony", self.synchrony);
+      visit("ledger", self.ledger);
+      visit("sum codec", self.sum_codec);
+      visit("contribution", self.contribution);
+    }
   };
 
   /// Both matrices for tracking orders, a symmetric doubly stochastic W otherwise; throws config_error.

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -89,6 +90,7 @@ class low_precision_d_psgd {
 
  public:
   using backend_type = Backend;
+  static constexpr auto name() -> std::string_view { return "low-precision D-PSGD"; }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -97,6 +99,12 @@ class low_precision_d_psgd {
     std::size_t block_values = 0;
     Step step_rule{};
     Codec codec{};
+
+    static void visit_options(auto& self, auto&& visit) {
+      detail::visit_common_options(self, visit);
+      visit("step rule", self.step_rule);
+      visit("codec", self.codec);
+    }
   };
 
   /// Metropolis-Hastings weights on the network taken as undirected.

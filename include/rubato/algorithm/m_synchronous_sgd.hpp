@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -37,6 +38,7 @@ class m_synchronous_sgd {
 
  public:
   using backend_type = Backend;
+  static constexpr auto name() -> std::string_view { return "m-synchronous SGD"; }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -45,6 +47,12 @@ class m_synchronous_sgd {
     std::size_t block_values = 0;
     std::size_t m = 0;  ///< gradients that a round takes; 0: all n
     Step step_rule{};
+
+    static void visit_options(auto& self, auto&& visit) {
+      detail::visit_common_options(self, visit);
+      visit("m", self.m);
+      visit("step rule", self.step_rule);
+    }
   };
 
   /// A star of its own around an extra node, whatever the network.

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include <rubato/core/blocks.hpp>
 #include <rubato/core/errors.hpp>
@@ -18,10 +19,13 @@ enum class step_scale : std::uint8_t {
   raw,       ///< gamma = step
 };
 
+constexpr auto name_of(step_scale scale) -> std::string_view { return scale == step_scale::per_gain ? "per gain" : "raw"; }
+
 /// Every algorithm's options begin with these four members, in this order:
 ///   double step = 0.1;  step_scale scale = step_scale::per_gain;
 ///   std::uint64_t seed = 0;         of the mini-batches
 ///   std::size_t block_values = 0;   unit of delivery; 0: the whole vector is one block
+/// and list all of them, those that follow too (core/visit_options.hpp).
 template<class O>
 concept algorithm_options = requires(O const& o) {
   { o.step } -> std::convertible_to<double>;
@@ -29,6 +33,24 @@ concept algorithm_options = requires(O const& o) {
   { o.seed } -> std::convertible_to<std::uint64_t>;
   { o.block_values } -> std::convertible_to<std::size_t>;
 };
+
+namespace detail {
+/// The four that all have in common, as a list.
+void visit_common_options(auto& self, auto&& visit) {
+  visit("step", self.step);
+  visit("step scale", self.scale);
+  visit("seed", self.seed);
+  visit("block values", self.block_values);
+}
+/// Options that consist of these four need no list of their own.
+struct common_options {
+  double step = 0.1;
+  step_scale scale = step_scale::per_gain;
+  std::uint64_t seed = 0;
+  std::size_t block_values = 0;
+  static void visit_options(auto& self, auto&& visit) { visit_common_options(self, visit); }
+};
+}  // namespace detail
 
 template<algorithm_options O>
 [[nodiscard]] auto partition_of(O const& o, std::size_t dimension) -> block_partition {

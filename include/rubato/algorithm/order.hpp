@@ -6,6 +6,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
 
 namespace rubato::order {
 
@@ -20,6 +22,12 @@ enum class action : std::uint8_t {
   consume,      ///< z <- z + sum_j (rho_ij - rho~_ij); rho~ <- rho
   push,         ///< p_j = a_ji z; rho_ji += p_j, posted; z <- z - sum p_j
 };
+
+constexpr auto name_of(action a) -> std::string_view {
+  constexpr std::array<std::string_view, 8> names{"descend",  "write model", "send model", "pull",
+                                                  "gradient", "track",       "consume",    "push"};
+  return names[static_cast<std::size_t>(a)];
+}
 
 /// R-FAST as the design fixes it: descend, post v at once, pull, and after the gradient consume, track, push.
 struct r_fast {
@@ -71,6 +79,14 @@ constexpr auto place_of(action a) -> std::size_t {
     if (Order::program[i] == a) return i;
   }
   return Order::program.size();
+}
+
+/// The order in words: what tells it from others, whatever its type is called.
+template<class Order>
+[[nodiscard]] auto words_of() -> std::string {
+  std::string words;
+  for (auto const a : Order::program) words.append(words.empty() ? "" : ", ").append(name_of(a));
+  return words;
 }
 
 /// Whether the order keeps a tracker at all.

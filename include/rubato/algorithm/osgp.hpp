@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -101,6 +102,7 @@ class osgp {
 
  public:
   using backend_type = Backend;
+  static constexpr auto name() -> std::string_view { return "OSGP"; }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -109,6 +111,12 @@ class osgp {
     std::size_t block_values = 0;
     std::uint64_t overlap = 1;  ///< s: local iterations that may pass before a message is waited for
     Step step_rule{};
+
+    static void visit_options(auto& self, auto&& visit) {
+      detail::visit_common_options(self, visit);
+      visit("overlap", self.overlap);
+      visit("step rule", self.step_rule);
+    }
   };
 
   /// The edges of both graphs, each in its own direction: along trees this is both ways.

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -46,6 +47,7 @@ class ring_allreduce_sgd {
 
  public:
   using backend_type = Backend;
+  static constexpr auto name() -> std::string_view { return "ring all-reduce SGD"; }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -54,6 +56,12 @@ class ring_allreduce_sgd {
     std::size_t block_values = 0;
     Step step_rule{};
     Contribution contribution{};
+
+    static void visit_options(auto& self, auto&& visit) {
+      detail::visit_common_options(self, visit);
+      visit("step rule", self.step_rule);
+      visit("contribution", self.contribution);
+    }
   };
 
   /// The ring goes by id, whatever the network: an all-reduce brings its own topology. Who hurries the others talks to all.

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <rubato/algorithm/asked_gradient.hpp>
@@ -37,6 +38,7 @@ class scatter_allreduce_sgd {
 
  public:
   using backend_type = Backend;
+  static constexpr auto name() -> std::string_view { return "scatter all-reduce SGD"; }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -45,6 +47,12 @@ class scatter_allreduce_sgd {
     std::size_t block_values = 0;
     Step step_rule{};
     Codec codec{};
+
+    static void visit_options(auto& self, auto&& visit) {
+      detail::visit_common_options(self, visit);
+      visit("step rule", self.step_rule);
+      visit("codec", self.codec);
+    }
   };
 
   /// An all-to-all of its own, whatever the network.

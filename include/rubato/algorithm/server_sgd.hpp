@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -55,6 +56,7 @@ class server_sgd {
 
  public:
   using backend_type = Backend;
+  static constexpr auto name() -> std::string_view { return "server SGD"; }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -66,6 +68,15 @@ class server_sgd {
     Aggregation aggregation{};
     Assignment assignment{};
     Step step_rule{};
+
+    static void visit_options(auto& self, auto&& visit) {
+      detail::visit_common_options(self, visit);
+      visit("acceptance", self.acceptance);
+      visit("weight", self.weight);
+      visit("aggregation", self.aggregation);
+      visit("assignment", self.assignment);
+      visit("step rule", self.step_rule);
+    }
   };
 
   /// A star of its own around an extra node, whatever the network. Its gain is n: when every worker has brought one

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
@@ -88,6 +89,7 @@ struct from_bf16_kernel {
 /// Policy, see codec/concepts.hpp. 2 bytes a value; each value's error is at most 2^-8 of it (of normal floats). Values
 /// beyond the largest bf16, 3.39e38, become infinities; infinities and numbers that are none stay what they are.
 struct bf16 {
+  static constexpr auto name() -> std::string_view { return "bf16"; }
   template<class T>
   using code = std::uint16_t;
   static constexpr auto error = error_class::contractive;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
@@ -11,6 +12,7 @@ namespace rubato::codec {
 
 /// Policy, see codec/concepts.hpp. Copies; every bit pattern survives.
 struct identity {
+  static constexpr auto name() -> std::string_view { return "identity"; }
   template<class T>
   using code = T;
   static constexpr auto error = error_class::contractive;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
@@ -71,6 +72,8 @@ struct from_low_bits_kernel {
 /// the range at which the ledger itself ends a run); beyond that a run ends with range_sentence(). Exact conservation;
 /// resolution 2^shift units. A move of 3 x 2^(14 + shift) units and more may go unnoticed, as one of 2^32 does to the ledger.
 struct low_bits {
+  static constexpr auto name() -> std::string_view { return "low bits"; }
+  static void visit_options(auto& self, auto&& visit) { visit("shift", self.shift); }
   template<class U>
   using code = std::uint16_t;
   static constexpr bool needs_lossless_links = false;

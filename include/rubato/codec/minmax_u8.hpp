@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string_view>
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
@@ -215,6 +216,8 @@ struct spoil_kernel {
 /// On a device a chunk is three small launches and a wait, right but slow; chunk_values = 0 makes one chunk of all.
 template<minmax_form Form>
 struct basic_minmax_u8 {
+  static constexpr auto name() -> std::string_view { return Form == minmax_form::shifted ? "minmax u8" : "minmax u8 of bagua"; }
+  static void visit_options(auto& self, auto&& visit) { visit("values of a chunk", self.chunk_values); }
   template<class T>
   using code = std::byte;
   static constexpr auto error = error_class::contractive;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace rubato::contribution {
 
@@ -12,12 +13,15 @@ enum class weigh : std::uint8_t {
   samples,  ///< all mini-batches count alike: fewest variance, but data that only a slow node holds counts less
   nodes,    ///< all nodes that finished any count alike, as if they had finished all: for data that differs by node
 };
+constexpr auto name_of(weigh by) -> std::string_view { return by == weigh::samples ? "samples" : "nodes"; }
 
 /// Policy, see contribution::all. The mini-batch under way at the signal is cancelled, and its sample is taken up again
 /// at the next model: no stale gradient enters, and no sample is lost. Who needs longer than a round for one mini-batch
 /// never contributes: then cut the batch into more.
 /// Source: He, Dube, arXiv 2211.00889; both weightings and the cancelling are ours, the paper's are not known to us.
 struct finished {
+  static constexpr auto name() -> std::string_view { return "finished"; }
+  static void visit_options(auto& self, auto&& visit) { visit("mini-batches", self.minibatches), visit("weigh by", self.by); }
   static constexpr bool follows_the_fastest = true;
   std::size_t minibatches = 4;
   weigh by = weigh::samples;

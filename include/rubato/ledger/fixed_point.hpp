@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <rubato/backend/lanes.hpp>
@@ -25,6 +26,8 @@ namespace rubato::ledger {
 /// in flight on an edge below 1.2 times the largest first gradient, whether messages were 1 or 1000 local iterations old, and
 /// there is room for 64 times. A run that leaves it diverges, in double too: gradient_tracking.hpp says what step is needed.
 struct fixed_point {
+  static constexpr auto name() -> std::string_view { return "fixed point"; }
+  static void visit_options(auto& self, auto&& visit) { visit("exponents", self.exponents), visit("margin", self.margin); }
   template<class T>
   using value = std::int32_t;
   static constexpr bool exact = true;

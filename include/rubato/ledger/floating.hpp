@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <rubato/backend/lanes.hpp>
@@ -15,6 +16,7 @@ namespace rubato::ledger {
 
 /// Policy: z, rho and rho~ are values of the run's scalar type. Default for double.
 struct floating {
+  static constexpr auto name() -> std::string_view { return "floating"; }
   template<class T>
   using value = T;
   static constexpr bool exact = false;

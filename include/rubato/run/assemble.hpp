@@ -4,7 +4,6 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -19,6 +18,7 @@
 #include <rubato/algorithm/options.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/core/visit_options.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/problem/any_oracle.hpp>
 #include <rubato/wire/agreement.hpp>
@@ -114,6 +114,7 @@ struct assembly {
   /// The nodes that are looked at and whose models a result holds.
   [[nodiscard]] auto measured() const -> range { return server_alone.empty() ? range{0, peers} : server_alone; }
   wire::agreement agreed{};  ///< what processes that run these nodes must have in common
+  std::string unlisted;      ///< a policy, or the algorithm, whose options nobody can compare, or empty
 };
 
 namespace detail {
@@ -169,12 +170,6 @@ inline auto hexadecimal(std::uint64_t v) -> std::string {
   return text;
 }
 
-/// The shortest text that reads back as the same number.
-inline auto exact(double v) -> std::string {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, v).ptr};
-}
-
 inline auto text_of(element e) -> std::string_view {
   switch (e) {
     case element::f32: return "float32";
@@ -188,16 +183,31 @@ inline auto text_of(element e) -> std::string_view {
   return "nothing";
 }
 
-/// The type in full, with all its policies, as this compiler spells it.
-template<class Node>
-constexpr auto spelling() -> std::string_view {
-  return __PRETTY_FUNCTION__;
+/// Text that tells whether two are the same, of bounded length.
+inline auto short_text(std::string text) -> std::string {
+  return text.size() <= 200 ? std::move(text) : "hash " + hexadecimal(wire::hash_of(text));
 }
 
-/// What of a run its processes could disagree about without noticing: all of its types, and the values of those policies
-/// that both ends of an edge rely on.
+/// The graph and its weights as a hash of all edges of the plan, whatever file or builder they came from.
+inline auto network_text(mixing::plan const& plan) -> std::string {
+  auto hash = wire::hash_of("");
+  std::size_t edges = 0;
+  auto const add = [&](auto const& list, std::string const& kind) {
+    for (auto const& e : list) hash = wire::hash_of(std::to_string(to_index(e.peer)) + kind + option_text(e.weight), hash);
+    edges += list.size();
+  };
+  for (auto const& n : plan.nodes) {
+    add(n.pull_from, "<");
+    add(n.push_to, ">");
+    hash = wire::hash_of("|", hash);
+  }
+  return std::to_string(plan.nodes.size()) + " nodes, " + std::to_string(edges) + " weights, hash " + hexadecimal(hash);
+}
+
+/// Everything that the processes of a run must agree on: the algorithm with its policies by name, each of their options,
+/// the network, and where the run begins. Backends and compilers may differ.
 template<class Node>
-auto agreement_of(assembly const& a, mixing::plan const& plan, typename Node::options const& o, shared_buffer const& x0)
+auto agreement_of(assembly& a, mixing::plan const& plan, typename Node::options const& o, shared_buffer const& x0)
     -> wire::agreement {
   wire::agreement all;
   all.add("nodes", plan.nodes.size()).add("dimension", x0.size()).add("block values", a.blocks.block_values());
@@ -205,27 +215,20 @@ auto agreement_of(assembly const& a, mixing::plan const& plan, typename Node::op
     all.add("channel " + std::string{name_of(c.lane)},
             std::string{text_of(c.values)} + (c.kind == channel_kind::event ? ", every one counts" : ", newest counts"));
   }
-  all.add("network", plan.summary).add("algorithm with its policies (hash)", hexadecimal(wire::hash_of(spelling<Node>())));
-  if constexpr (requires { o.sum_codec.shift; }) all.add("shift of sums", static_cast<std::uint64_t>(o.sum_codec.shift));
-  if constexpr (requires { o.codec.chunk_values; }) all.add("values of a code's chunk", std::uint64_t{o.codec.chunk_values});
-  if constexpr (requires { o.synchrony.bound; }) all.add("bound of staleness", std::uint64_t{o.synchrony.bound});
-  if constexpr (requires { o.contribution.minibatches; }) all.add("mini-batches", std::uint64_t{o.contribution.minibatches});
-  if constexpr (requires { o.overlap; }) all.add("overlap", static_cast<std::uint64_t>(o.overlap));
-  if constexpr (requires { o.local_steps; }) all.add("local steps", static_cast<std::uint64_t>(o.local_steps));
-  auto weights = wire::hash_of("");
-  for (auto const& n : plan.nodes) {
-    for (auto const& e : n.pull_from) weights = wire::hash_of(std::to_string(to_index(e.peer)) + "<" + exact(e.weight), weights);
-    for (auto const& e : n.push_to) weights = wire::hash_of(std::to_string(to_index(e.peer)) + ">" + exact(e.weight), weights);
-    weights = wire::hash_of("|", weights);
+  all.add("algorithm", name_of_type<Node>());
+  auto const line = [&](std::string const& name, std::string text) {
+    if (text == unlisted_options) a.unlisted = name.empty() ? "the options of " + std::string{name_of_type<Node>()} : name;
+    else if (name != "block values") all.add(name, short_text(std::move(text)));
+  };
+  if constexpr (lists_options<typename Node::options>) {
+    each_option(o, line);
+  } else {
+    common_options common{o.step, o.scale, o.seed, o.block_values};
+    each_option(common, line);
+    if constexpr (sizeof o > sizeof common) line({}, std::string{unlisted_options});
   }
-  all.add("weights (hash)", hexadecimal(weights)).add("step", exact(a.step)).add("raw step", exact(a.raw_step));
-  all.add("seed", o.seed).add("first model (hash)", hexadecimal(wire::hash_of(x0.on_host().bytes())));
-  if constexpr (requires { o.ledger.exponents.size(); }) {
-    std::string exponents;
-    for (auto const k : o.ledger.exponents) exponents += (exponents.empty() ? "" : " ") + std::to_string(k);
-    all.add("ledger exponents", exponents.size() <= 200 ? exponents : "hash " + hexadecimal(wire::hash_of(exponents)));
-  }
-  if constexpr (requires { { o.m } -> std::convertible_to<std::uint64_t>; }) all.add("m", o.m);
+  all.add("network", network_text(plan)).add("raw step", option_text(a.raw_step));
+  all.add("first model (hash)", hexadecimal(wire::hash_of(x0.on_host().bytes())));
   return all;
 }
 

@@ -50,6 +50,10 @@ struct peer_options {
     throw config_error{"there is no node " + std::to_string(to_index(self)) + ": the run has nodes 0 to " +
                        std::to_string(a.nodes.size() - 1)};
   }
+  if (!a.unlisted.empty()) {
+    throw config_error{"processes cannot compare the settings of " + a.unlisted +
+                       ", which lists none: give it a visit_options (core/visit_options.hpp)"};
+  }
   auto const channels = a.nodes[to_index(self)].channels();
   transport::identity me{self, a.again.neighbours(to_index(self)), a.agreed, a.blocks, {channels.begin(), channels.end()}, a.pool};
   me.check = check;

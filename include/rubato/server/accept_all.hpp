@@ -4,11 +4,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace rubato::server {
 
 /// Policy, see acceptance_policy.
 struct accept_all {
+  static constexpr auto name() -> std::string_view { return "accept all"; }
   static constexpr bool may_stop = false;
   void agree(std::size_t) {}
   [[nodiscard]] auto accepts(std::uint64_t) const -> bool { return true; }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 
 #include <rubato/server/concepts.hpp>
 
@@ -10,6 +11,7 @@ namespace rubato::server {
 
 /// Policy, see aggregation_policy.
 struct apply_at_once {
+  static constexpr auto name() -> std::string_view { return "apply at once"; }
   void agree() const {}
 
   template<class Backend>

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string_view>
 
 #include <rubato/core/errors.hpp>
 #include <rubato/server/concepts.hpp>
@@ -13,6 +14,8 @@ namespace rubato::server {
 
 /// Policy, see aggregation_policy. Keeps one vector; a gradient reads 2 and writes 1, a step reads and writes as at once.
 struct buffered {
+  static constexpr auto name() -> std::string_view { return "buffered"; }
+  static void visit_options(auto& self, auto&& visit) { visit("size", self.size); }
   std::size_t size = 10;  ///< K
 
   void agree() const {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 #include <rubato/core/errors.hpp>
 #include <rubato/server/concepts.hpp>
@@ -14,11 +15,16 @@ namespace rubato::server {
 /// Policy, see weight_policy.
 template<weighting::policy Weighting>
 struct by_delay : Weighting {
+  static constexpr auto name() -> std::string_view { return "by delay"; }
+  static void visit_options(auto& self, auto&& visit) { visit("weighting", weighting_of(self)); }
   using Weighting::Weighting;
   by_delay() = default;
   by_delay(Weighting w) : Weighting{w} {}  // NOLINT: a weighting is meant to stand for its weight
 
   void agree(std::size_t) {}
+
+  [[nodiscard]] static auto weighting_of(Weighting& w) -> Weighting& { return w; }
+  [[nodiscard]] static auto weighting_of(Weighting const& w) -> Weighting const& { return w; }
 
   class state {
    public:

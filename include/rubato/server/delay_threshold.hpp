@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace rubato::server {
 
@@ -13,9 +14,12 @@ enum class late_jobs : std::uint8_t {
   finish,  ///< its gradient is ignored when it comes, a round trip for nothing
   stop,    ///< the worker is told at once and starts anew at the present model
 };
+constexpr auto name_of(late_jobs late) -> std::string_view { return late == late_jobs::finish ? "finish" : "stop"; }
 
 /// Policy, see acceptance_policy. A small limit leaves slow workers out altogether: then their data do not count.
 struct delay_threshold {
+  static constexpr auto name() -> std::string_view { return "delay threshold"; }
+  static void visit_options(auto& self, auto&& visit) { visit("limit", self.limit), visit("late jobs", self.late); }
   static constexpr bool may_stop = true;
   std::uint64_t limit = 0;  ///< R; 0: twice the number of workers, about twice the mean delay
   late_jobs late = late_jobs::finish;

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include <rubato/server/time_scale.hpp>
@@ -18,10 +19,15 @@
 namespace rubato::server {
 
 enum class paid_time : std::uint8_t { computation, round_trip };
+constexpr auto name_of(paid_time paid) -> std::string_view {
+  return paid == paid_time::computation ? "computation" : "round trip";
+}
 
 /// Policy, see weight_policy; the formulas stand in time_scale.hpp. One long pause would make one huge step: hence the
 /// cap. A driver's duration of zero (nothing was measured) weighs 1.
 struct own_durations {
+  static constexpr auto name() -> std::string_view { return "own durations"; }
+  static void visit_options(auto& self, auto&& visit) { visit("scale", self.scale), visit("paid", self.paid), visit("cap", self.cap); }
   time_scale scale = time_scale::mean_step;
   paid_time paid = paid_time::computation;
   double cap = 10;  ///< the largest weight; what it keeps back is counted

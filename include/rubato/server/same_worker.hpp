@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 namespace rubato::server {
 
 /// Policy, see assignment_policy.
 struct same_worker {
+  static constexpr auto name() -> std::string_view { return "same worker"; }
   auto operator()(std::size_t arrived) const -> std::size_t { return arrived; }
 };
 

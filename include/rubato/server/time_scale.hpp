@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <rubato/core/errors.hpp>
@@ -19,6 +20,9 @@
 namespace rubato::server {
 
 enum class time_scale : std::uint8_t { mean_step, cycle };
+constexpr auto name_of(time_scale scale) -> std::string_view {
+  return scale == time_scale::mean_step ? "mean step" : "cycle";
+}
 
 /// w_i of all workers, from their positive times in any unit; one at least. Equal times give exactly 1 in either scale.
 [[nodiscard]] inline auto proportional_weights(std::span<double const> times, time_scale scale) -> std::vector<double> {

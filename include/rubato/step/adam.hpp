@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/errors.hpp>
@@ -25,6 +26,11 @@ struct adam_options {
 /// Memory: two vectors a node; reads and writes both once a local iteration, in the pass that moves x.
 class adam {
  public:
+  static constexpr auto name() -> std::string_view { return "adam"; }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("beta1", self.options_.beta1), visit("beta2", self.options_.beta2), visit("epsilon", self.options_.epsilon);
+  }
+
   /// Throws config_error unless both betas lie in 0 to 1 (excluded) and epsilon is positive.
   explicit adam(adam_options options = {}) : options_{options} {
     auto const check = [](double beta, char const* which) {

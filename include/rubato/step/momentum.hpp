@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/errors.hpp>
@@ -17,11 +18,17 @@
 namespace rubato::step {
 
 enum class momentum_form : std::uint8_t { heavy_ball, nesterov };
+constexpr auto name_of(momentum_form form) -> std::string_view {
+  return form == momentum_form::heavy_ball ? "heavy ball" : "nesterov";
+}
 
 /// Policy, see step::sgd. In the long run both forms move 1/(1-beta) times as far as sgd with the same step.
 /// Memory: one vector a node; reads and writes it once a local iteration, in the pass that moves x.
 class momentum {
  public:
+  static constexpr auto name() -> std::string_view { return "momentum"; }
+  static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta_), visit("form", self.form_); }
+
   /// Throws config_error unless 0 <= beta < 1; 0 is sgd.
   explicit momentum(double beta = 0.9, momentum_form form = momentum_form::heavy_ball) : beta_{beta}, form_{form} {
     if (!(beta >= 0 && beta < 1)) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 #include <rubato/core/host_device.hpp>
 
@@ -14,6 +15,7 @@ namespace rubato::step {
 /// its static bytes_per_value() says how much of them it moves, and from(begin) is the rule for a part of the vector
 /// whose index 0 is index `begin` of the whole.
 struct sgd {
+  static constexpr auto name() -> std::string_view { return "sgd"; }
   template<class Backend>
   class state {
    public:

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include <rubato/core/ids.hpp>
 #include <rubato/core/packet.hpp>
@@ -18,6 +19,8 @@ namespace rubato::synchrony {
 /// lost, and a sender that itself waits would never say it again. With event channels none can wait for ever: of all
 /// nodes that wait, take one with the fewest iterations; what it needs was posted by then, and arrives.
 struct bounded_staleness {
+  static constexpr auto name() -> std::string_view { return "bounded staleness"; }
+  static void visit_options(auto& self, auto&& visit) { visit("bound", self.bound); }
   static constexpr bool waits = true;
   static constexpr channel_kind delivery = channel_kind::event;
   std::uint64_t bound = 1;

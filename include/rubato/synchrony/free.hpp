@@ -2,6 +2,8 @@
 // No node ever waits for another: each uses the newest value it has.
 #pragma once
 
+#include <string_view>
+
 #include <rubato/core/ids.hpp>
 #include <rubato/core/packet.hpp>
 
@@ -12,6 +14,7 @@ namespace rubato::synchrony {
 /// On event channels messages queue, and latest(needed) is the last that may be taken; on state channels, as here, the
 /// newest replaces the others as it comes.
 struct free {
+  static constexpr auto name() -> std::string_view { return "free"; }
   static constexpr bool waits = false;
   static constexpr channel_kind delivery = channel_kind::state;
   [[nodiscard]] auto ready(iteration, iteration) const -> bool { return true; }

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace rubato::weighting {
 
 /// Policy, see weighting::constant. It can cut a neighbour off, so a node that has only one to learn from is refused.
 class drop_older_than {
  public:
+  static constexpr auto name() -> std::string_view { return "drop older than"; }
+  static void visit_options(auto& self, auto&& visit) { visit("age", self.oldest_); }
   static constexpr bool can_cut = true;
   static constexpr bool depends_on_age = true;
 

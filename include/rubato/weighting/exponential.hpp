@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 
 #include <rubato/core/errors.hpp>
 
@@ -16,6 +17,8 @@ namespace rubato::weighting {
 /// smallest double stands for it.
 class exponential {
  public:
+  static constexpr auto name() -> std::string_view { return "exponential"; }
+  static void visit_options(auto& self, auto&& visit) { visit("rate", self.rate_); }
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include <rubato/core/errors.hpp>
 
@@ -14,6 +15,8 @@ namespace rubato::weighting {
 /// Policy, see weighting::constant. Requires slope >= 0; 0 is constant.
 class hinge {
  public:
+  static constexpr auto name() -> std::string_view { return "hinge"; }
+  static void visit_options(auto& self, auto&& visit) { visit("slope", self.slope_), visit("grace", self.grace_); }
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
 

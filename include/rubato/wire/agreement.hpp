@@ -49,7 +49,7 @@ class agreement {
 namespace detail {
 /// What somebody else sent, fit for a terminal and a sentence.
 inline auto shown(std::string_view text) -> std::string {
-  constexpr std::size_t most = 60;
+  constexpr std::size_t most = 100;
   std::string clean;
   for (auto const c : text.substr(0, most)) clean += c >= ' ' && c <= '~' ? c : '?';
   return text.size() > most ? clean + "..." : clean;

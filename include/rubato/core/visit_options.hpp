@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// The options of a policy or an algorithm, each listed once. Whatever needs them by name walks this list: what processes
+// must agree on (run/assemble.hpp) is the first such reader.
+#pragma once
+
+#include <charconv>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace rubato {
+
+namespace detail {
+struct ignores_options {
+  template<class V>
+  void operator()(std::string_view, V&) const {}
+};
+}  // namespace detail
+
+/// A type lists its options in a static member, each data member once and in the order of their declaration:
+///   static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta_); visit("form", self.form_); }
+/// The name is one of words; the value a number, an enumerator with a name_of(), a vector of numbers, or another type
+/// that lists its options. `self` may be const, and a visitor may write through it where it is not.
+template<class P>
+concept lists_options = requires(P const& p, detail::ignores_options v) { P::visit_options(p, v); };
+
+namespace detail {
+
+/// The type as the compiler at hand spells it: the same for plain types under all compilers, not for templates.
+template<class P>
+constexpr auto spelling_of() -> std::string_view {
+  std::string_view const all = __PRETTY_FUNCTION__;  // "... [with P = name; ...]" or "... [P = name]"
+  auto const begin = all.find("P = ") + 4;
+  return all.substr(begin, all.find_first_of(";]", begin) - begin);
+}
+
+}  // namespace detail
+
+/// The word under which a policy or an algorithm is known to other processes, whatever compiler built them: its static
+/// name(), or, for a type that has none, its spelling in C++.
+template<class P>
+[[nodiscard]] constexpr auto name_of_type() {
+  if constexpr (requires { P::name(); }) return P::name();
+  else return detail::spelling_of<P>();
+}
+
+/// The shortest text that reads back as the same number, whatever the locale.
+[[nodiscard]] inline auto option_text(double v) -> std::string {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, v).ptr};
+}
+template<class V>
+  requires std::is_integral_v<V>
+[[nodiscard]] auto option_text(V v) -> std::string {
+  return std::to_string(v);
+}
+template<class V>
+  requires std::is_enum_v<V>
+[[nodiscard]] auto option_text(V v) -> std::string {
+  return std::string{name_of(v)};
+}
+template<class V>
+[[nodiscard]] auto option_text(std::vector<V> const& all) -> std::string {
+  std::string text;
+  for (auto const& v : all) text += (text.empty() ? "" : " ") + option_text(v);
+  return text;
+}
+
+/// Calls line(name, text) for every option of `p`, in order. A policy is a line with its name, and its own options follow
+/// it as "policy option". What a type with members does not list comes as one line, `unlisted_options`.
+inline constexpr std::string_view unlisted_options = "(settings that are not listed)";
+
+template<class P, class Line>
+void each_option(P const& p, Line&& line, std::string const& under = {}) {
+  if constexpr (lists_options<P>) {
+    P::visit_options(p, [&](std::string_view its, auto const& value) {
+      auto const name = under.empty() ? std::string{its} : under + " " + std::string{its};
+      if constexpr (requires { option_text(value); }) {
+        line(name, option_text(value));
+      } else {
+        line(name, std::string{name_of_type<std::remove_cvref_t<decltype(value)>>()});
+        each_option(value, line, name);
+      }
+    });
+  } else if constexpr (!std::is_empty_v<P>) {
+    line(under, std::string{unlisted_options});
+  }
+}
+
+}  // namespace rubato
