@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // race with one process a node: starts a `peer` for each on this machine, on ports that the system chooses (or has mpirun
 // start them), and joins what they report into race's table and files. No peer outlives it, nor their time by more than
-// half a minute. Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, here or at a peer, 130
+// half a minute and the silence in which others count as dead. Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, here or at a peer, 130
 // interrupted.
 #include <signal.h>
 #include <unistd.h>
@@ -144,7 +144,7 @@ auto explains_more(examples::child_ending const& a, examples::child_ending const
 
 /// Until all have ended; throws what report_failure throws, or run_error if they do not end.
 void await_all(examples::children& peers, choice const& c, workplace const& place, std::size_t n) {
-  auto const latest = std::chrono::steady_clock::now() + c.race.until + c.arrival + std::chrono::seconds{30};
+  auto const latest = rubato::transport::later(c.race.until + c.arrival + c.silence + std::chrono::seconds{30});
   for (std::size_t ended = 0; ended < n;) {
     if (examples::interrupted()) return;
     auto const end = peers.next_end(std::chrono::steady_clock::now() + std::chrono::milliseconds{50});

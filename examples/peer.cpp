@@ -3,7 +3,8 @@
 //   peer --id 0 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s &
 //   peer --id 1 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s
 //   mpirun -n 2 peer --transport mpi --nodes 2 --problem quadratic:100 --until 5s
-// Exit status: 0 done, 1 the run failed (a peer was lost, a node failed), 2 what was asked for cannot be, 130 interrupted.
+// Exit status: 0 done, 1 the run failed (a peer was lost, a node failed), 2 what was asked for cannot be, 3 done, but cut off
+// from a peer (--go-on), 130 interrupted.
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -90,6 +91,17 @@ void tell_distance(rubato::run_result const& r, examples::peer_choice const& c, 
   examples::require_near(worst, c);
 }
 
+constexpr auto cut_off = 3;  // the exit status of a run that ended without some peer
+
+/// Of peers that were gone when the run ended; returns the exit status.
+auto tell_of_the_lost(rubato::peer_result const& r) -> int {
+  for (auto const id : r.cut_off) {
+    std::fprintf(stderr, "peer: node %zu and node %zu were cut off from each other when the run ended: what one computed since "
+                         "then, the other lacks\n", rubato::to_index(r.id), rubato::to_index(id));
+  }
+  return r.cut_off.empty() ? 0 : cut_off;
+}
+
 auto live(examples::peer_choice const& c) -> int {
   auto const plan = examples::planned(c.race);
   if (!c.report.empty()) examples::ensure_report(c.report);
@@ -104,6 +116,7 @@ auto live(examples::peer_choice const& c) -> int {
   end.time = plan.options.until;
   rubato::peer_options o;
   o.look_every = plan.options.measure_every;
+  o.linger = c.silence + std::chrono::seconds{1};
   o.lost = c.goes_on ? rubato::when_lost::goes_on : rubato::when_lost::ends;
   o.compute = examples::compute_of(plan, examples::algorithm_named(plan.options.algorithms.front()).minibatches);
   o.compute_seed = plan.scenario.seed;
@@ -118,7 +131,7 @@ auto live(examples::peer_choice const& c) -> int {
   if (!plan.options.quiet) std::fputs(rubato::report::node_table(result.result).c_str(), stdout);
   if (c.problem.quadratic) tell_distance(result.result, c, plan.options);
   if (examples::interrupted()) std::fprintf(stderr, "peer: interrupted\n");
-  return examples::interrupted() ? 130 : 0;
+  return examples::interrupted() ? 130 : tell_of_the_lost(result);
 }
 
 #if RUBATO_EXAMPLES_HAVE_MPI
@@ -154,7 +167,7 @@ class mpi_session {
   void end(int status) const {
     if (!used_) return;
 #if RUBATO_EXAMPLES_HAVE_MPI
-    if (status != 0) {
+    if (status != 0 && status != cut_off) {  // the others may be writing what they know
       await_reader();
       MPI_Abort(MPI_COMM_WORLD, status);
     }

@@ -75,11 +75,14 @@ inline void write_peer_report(std::string const& path, peer_result const& r) {
                            {"events", r.result.events},
                            {"computes", !r.result.models.empty()},
                            {"lost", r.lost},
+                           {"cut_off", nlohmann::ordered_json::array()},
                            {"rejected", r.rejected.total()}};
   for (auto const& n : r.result.nodes) j["node"] = {n.iterations, n.gradients, n.dropped};
   j["edges"] = nlohmann::ordered_json::array();
   for (auto const& e : r.result.edges) j["edges"].push_back(detail::json_of(e));
-  std::vector<std::byte> frames;
+  for (auto const id : r.cut_off) j["cut_off"].push_back(to_index(id));
+  report::atomic_file models{path + ".models"}, counters{path};
+  std::vector<std::byte> frame;
   j["looks"] = nlohmann::ordered_json::array();
   for (auto const& l : r.looks) {
     j["looks"].push_back({{"residual", l.residual}, {"gradients", l.gradients}});
@@ -88,10 +91,10 @@ inline void write_peer_report(std::string const& path, peer_result const& r) {
     p.number = iteration{j["looks"].size()};
     p.posted_at = {l.at};
     p.body = l.model;
-    wire::encode(p, wire::uncut(p, block_partition{l.model.size()}), frames);
+    frame.clear();
+    wire::encode(p, wire::uncut(p, block_partition{l.model.size()}), frame);
+    models.write({reinterpret_cast<char const*>(frame.data()), frame.size()});
   }
-  report::atomic_file models{path + ".models"}, counters{path};
-  models.write({reinterpret_cast<char const*>(frames.data()), frames.size()});
   counters.write(j.dump() + "\n");
   models.flush();
   counters.flush();
@@ -116,6 +119,7 @@ inline void write_peer_report(std::string const& path, peer_result const& r) {
     r.result.ended = std::chrono::nanoseconds{j.at("ended").get<std::int64_t>()};
     r.result.events = j.at("events");
     r.lost = j.at("lost").get<std::vector<std::string>>();
+    for (auto const& id : j.at("cut_off")) r.cut_off.push_back(to_node(id.get<std::size_t>()));
     r.result.nodes.push_back({r.id, j.at("node").at(0), j.at("node").at(1), j.at("node").at(2)});
     for (auto const& e : j.at("edges")) r.result.edges.push_back(detail::edge_in(e));
     buffer_pool pool;

@@ -129,7 +129,7 @@ inline void set_loss(race_options& o, given g) {
 }
 
 inline void set_until(race_options& o, given g) {
-  o.until = duration_in(g);
+  o.until = duration_in(g, longest_run);
   if (o.until.count() == 0) refuse(g, "a time above 0");
 }
 

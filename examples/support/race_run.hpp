@@ -123,7 +123,7 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
   return lines;
 }
 
-/// Set by the first Ctrl-C or SIGTERM; the second ends the program as usual.
+/// Set by the first Ctrl-C, SIGTERM or SIGHUP (the terminal is gone); the second ends the program as usual.
 inline sig_atomic_t volatile interrupt_asked = 0;
 
 inline void catch_interrupt() {
@@ -132,6 +132,9 @@ inline void catch_interrupt() {
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction former{};
+  sigaction(SIGHUP, nullptr, &former);
+  if (former.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // as it is under nohup
 }
 inline auto interrupted() -> bool { return interrupt_asked != 0; }
 

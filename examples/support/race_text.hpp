@@ -65,8 +65,12 @@ struct quantity {
   return count;
 }
 
+/// 115 days: some hundred of them can be added up, and to the longest run too, before a clock in nanoseconds overflows.
+inline constexpr auto longest_time = 1e7;  // in seconds
+inline constexpr auto longest_run = 9e9;
+
 /// 250us, 1.5ms, 60s, 2min; 0 needs no unit.
-[[nodiscard]] inline auto duration_in(given g) -> std::chrono::nanoseconds {
+[[nodiscard]] inline auto duration_in(given g, double most_seconds = longest_time) -> std::chrono::nanoseconds {
   constexpr auto right = std::string_view{"a time of 0 or more with one of the units ns, us, ms, s and min (as 1.5ms)"};
   constexpr std::pair<std::string_view, double> units[] = {
       {"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"min", 60e9}};
@@ -75,7 +79,7 @@ struct quantity {
   if (q->value == 0 && q->unit.empty()) return {};
   for (auto const& [unit, scale] : units) {
     if (unit != q->unit) continue;
-    if (q->value * scale > 9e18) refuse(g, "a time of at most 9e9 s");
+    if (q->value * scale > most_seconds * 1e9) refuse(g, most_seconds == longest_run ? "a time of at most 9e9 s" : "a time of at most 1e7 s");
     return std::chrono::nanoseconds{std::llround(q->value * scale)};
   }
   refuse(g, right);

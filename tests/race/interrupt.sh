@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# interrupt.sh RACE: Ctrl-C ends a run at once with status 130, the table so far, and whole files of what there is.
+# interrupt.sh RACE: Ctrl-C, or a terminal that closes, ends a run at once with status 130, the table so far, and whole files of what there is.
 set -uo pipefail
 
 race=$1
@@ -10,11 +10,11 @@ rm -rf data && tiny_data data
 # Whether process PID runs an algorithm: only then has it a second thread (a node's, or one that computes gradients).
 runs_an_algorithm() { (($(find "/proc/$1/task" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l) > 1)); }
 
-# interrupt NAME OPTION...: starts a race that would take hours, waits until the first algorithm runs, interrupts it.
+# interrupt SIGNAL NAME OPTION...: starts a race that would take hours, waits until the first algorithm runs, interrupts it.
 # A shell without job control starts background programs with SIGINT ignored; env sets it right.
 interrupt() {
-  local name=$1 pid status polls
-  shift
+  local signal=$1 name=$2 pid status polls
+  shift 2
   rm -rf "$name"
   env --default-signal=INT "$race" --data data --out "$name" --until 100000s --measure-every 100s "$@" >"$name.txt" 2>"$name.err" &
   pid=$!
@@ -24,7 +24,7 @@ interrupt() {
     read -r -t 0.05 <> <(:) || true
   done
   ((polls < 2400)) || fail "$name: no algorithm began within $polls polls"
-  kill -INT "$pid" 2>/dev/null || fail "$name: race ended before it was interrupted: $(cat "$name.err")"
+  kill "-$signal" "$pid" 2>/dev/null || fail "$name: race ended before it was interrupted: $(cat "$name.err")"
   wait "$pid"
   status=$?
   ((status == 130)) || fail "$name: status $status, not 130 ($(cat "$name.err"))"
@@ -34,6 +34,7 @@ interrupt() {
   tail -c 1 "$name/race.csv" | cmp -s - <(echo) || fail "$name: race.csv ends within a line"
   [[ -z $(find "$name" -name '*.partial*') ]] || fail "$name: unfinished files are left"
 }
-interrupt sim --algorithms r_fast,d_psgd --threads 2
-interrupt threads --algorithms r_fast,d_psgd --driver threads --nodes 2 --slow none
+interrupt INT sim --algorithms r_fast,d_psgd --threads 2
+interrupt INT threads --algorithms r_fast,d_psgd --driver threads --nodes 2 --slow none
+interrupt HUP closed --algorithms r_fast,d_psgd --threads 2
 finish

@@ -91,13 +91,13 @@ auto once(scripted::handler then) {
     if (!std::exchange(told, true)) then(now, out);
   };
 }
-/// By the second look all messages have come, and both nodes have waited longer than the patience.
-auto const rare_looks = sim::scenario{.link = {.latency = 1ms}, .measure_every = 500ms};
+/// Long before the patience is over all messages have come. Looks are rarer than a test may take: nobody waits for one.
+auto const rare_looks = sim::scenario{.link = {.latency = 1ms}, .measure_every = 1h};
 
 TEST_CASE("of the nodes on threads that wait too long, the one that has waited longest is named") {
   auto const sentence = failure_of(scripted_run({{.at_patch = once(wait_and_tell(0, channel::model, 1))},
                                                  {.at_start = wait_and_tell(1, channel::model, 2)}}),
-                                   rare_looks, {}, {.patience = 50ms});
+                                   rare_looks, {}, {.patience = 500ms});
   CHECK(says(sentence, "node 1 has waited for model message 2 of node 0"));
 }
 
@@ -106,8 +106,26 @@ TEST_CASE("a wait on threads begins anew when it is for another channel, be it o
   auto const sentence = failure_of(
       scripted_run({{.at_start = wait_and_tell(0, channel::model, 1), .at_patch = once(wait_and_tell(0, channel::tracker, 1))},
                     {.at_patch = once(wait_and_tell(1, channel::model, 2))}}),
-      rare_looks, {}, {.patience = 50ms});
+      rare_looks, {}, {.patience = 500ms});
   CHECK(says(sentence, "node 1 has waited for model message 2 of node 0"));
+}
+
+TEST_CASE("a node on threads that does not read its events ends the run, which names it and their sender") {
+  auto const flood = [](instant now, outbox& out) {
+    for (std::uint64_t k = 0; k <= inbox::most_unread; ++k) {
+      packet p;  // to itself, who cannot read before all are sent
+      p.lane = channel::chunk;
+      p.number = iteration{k + 1};
+      p.posted_at = now;
+      p.body = one_value();
+      out.packets.push_back(std::move(p));
+    }
+  };
+  CHECK(says(failure_of(scripted_run({{.at_start = flood}}), {}, {}), "node 0 has not read 4096 chunk messages of node 0"));
+}
+
+TEST_CASE("a run on threads that would end before it begins is refused") {
+  CHECK(says(refusal([] { run_threads(scripted_run({{}}), {}, {.time = -1ns}); }), "cannot end at a time below 0"));
 }
 
 TEST_CASE("a node on threads that cannot go on ends the run with its own sentence") {

@@ -27,52 +27,12 @@
 
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
-#include "transport/worlds.hpp"
+#include "transport/peers.hpp"
 
 using namespace std::chrono_literals;
 
 namespace rubato::test {
 namespace {
-
-using space = backend::host<double>;
-using problem::quadratic;
-
-/// What came of one node: a result, or the sentence with which it ended.
-struct fate {
-  peer_result result;
-  std::string sentence;
-};
-
-/// Runs `nodes` drivers, a thread each, as processes would: everyone assembles for itself.
-template<class Assemble, class Open>
-auto run_all(std::size_t nodes, Assemble assemble_one, Open open, std::pair<until, peer_options> const& how) -> std::vector<fate> {
-  std::vector<fate> fates(nodes);
-  {
-    std::vector<std::jthread> threads;
-    for (std::size_t i = 0; i < nodes; ++i) {
-      threads.emplace_back([&, i] {
-        try {
-          auto a = assemble_one(i);
-          auto const me = identity_of(a, to_node(i), &wire::crc32_of);
-          auto const wires = open(i, me);
-          fates[i].result = run_peer(a, me, *wires, how.first, how.second);
-        } catch (std::exception const& e) {
-          fates[i].sentence = e.what();
-        }
-      });
-    }
-  }
-  return fates;
-}
-
-auto over_tcp(tcp_doors& doors, transport::tcp_options const& deadlines = {}) {
-  return [&doors, deadlines](std::size_t self, transport::identity const& me) {
-    auto o = deadlines;
-    o.addresses = doors.addresses;
-    o.listener = doors.descriptors[self];
-    return std::make_unique<transport::tcp>(me, std::move(o));
-  };
-}
 
 auto worst_distance(std::vector<fate> const& fates, quadratic const& p) -> double {
   auto const best = p.optimum();
@@ -84,13 +44,6 @@ auto worst_distance(std::vector<fate> const& fates, quadratic const& p) -> doubl
   }
   return worst;
 }
-
-/// A number of local iterations of each node: enough, whatever the speed of this machine.
-auto rounds(std::uint64_t n) -> until { return {.gradients = n}; }
-
-/// A gradient takes longer than a message, also where many threads share few cores: what is very old makes a method
-/// that is asynchronous unstable at any step.
-constexpr auto work = 300us;
 
 TEST_CASE("R-FAST over TCP ends at the optimum of the sum at every node, and the merged result counts both ends of an edge") {
   auto const p = quadratic::random(4, 12, 1);
@@ -185,28 +138,6 @@ TEST_CASE("of a peer that dies the others say the name and end, or go on without
     CHECK(went_on[i].result.result.nodes[0].gradients >= 1000);
   }
 }
-
-using line_node = r_fast<space>;
-auto line_of(std::size_t nodes, quadratic const& p) {
-  return [nodes, &p](std::size_t) { return assemble<line_node>(topology::line(nodes), p, {.step = 0.1}); };
-}
-
-/// Node `self` of a run, played by hand: an endpoint that does only what the test says.
-struct played {
-  seat<transport::tcp> it;
-  [[nodiscard]] auto hears(transport::standing::phase at, std::uint64_t level) -> bool {
-    return poll_until<transport::tcp>({&it}, [&] {
-      auto const* const n = it.newest(what::stands);
-      return n != nullptr && n->standing == transport::standing{at, level};
-    });
-  }
-};
-auto by_hand(std::size_t self, assembly const& a, tcp_doors& doors) -> played {
-  auto const me = identity_of(a, to_node(self), &wire::crc32_of);
-  return {{over_tcp(doors)(self, me)}};
-}
-
-using phase = transport::standing::phase;
 
 TEST_CASE("a node begins when all have come, however far away, and tells its neighbours how near it is to that") {
   auto const p = quadratic::random(3, 4, 8);

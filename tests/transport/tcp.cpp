@@ -236,7 +236,7 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
       with([&](packet& p) { p.body = counting(pool, 1, 299); }),
       std::vector<std::byte>(wire::header_bytes, std::byte{0}),
       standing_of(4, 0),                       // a phase that there is not
-      standing_of(1, 5),                       // who runs has no level
+      standing_of(2, 5),                       // who has left has no level
       standing_of(3, std::uint64_t{9} << 32),  // nor is this a manner of ending
   };
   for (std::size_t k = 0; k < bad.size(); ++k) {

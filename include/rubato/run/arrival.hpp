@@ -45,12 +45,13 @@ class arrival {
     return least;
   }
   [[nodiscard]] auto is_complete() const -> bool { return level() >= reach_; }
+  /// The distance, in edges, of the node that is farthest away.
+  [[nodiscard]] auto reach() const -> std::uint64_t { return reach_; }
 
  private:
   static constexpr std::uint64_t absent = 0;
   static constexpr std::uint64_t everyone = std::numeric_limits<std::uint64_t>::max();
 
-  /// The distance, in edges, of the node that is farthest away.
   static auto farthest(assembly const& a, node_id self) -> std::uint64_t {
     std::vector<std::uint64_t> distance(a.nodes.size(), everyone);
     std::vector<node_id> found{self};
@@ -70,24 +71,31 @@ class arrival {
 };
 
 /// What came in before its node began, in that order. Of state channels a message stays as long as it is the newest for
-/// one of its blocks, however blocks are cut into messages: at most one a peer, channel and block.
+/// one of its blocks, however blocks are cut into messages: at most one a peer, channel and block. Of each peer no more
+/// stays than is said here.
 class early_messages {
  public:
-  void keep(transport::incoming n, channel_kind kind) {
+  static constexpr std::size_t most_events = 1024;
+  static constexpr std::size_t least_most_bytes = std::size_t{64} << 20;
+
+  /// For vectors of so many bytes: sixteen of them may be kept, or 64 MiB if that is more.
+  explicit early_messages(std::size_t vector_bytes = 0) : most_bytes_{std::max(least_most_bytes, 16 * vector_bytes)} {}
+
+  /// False if so much of that peer is kept that this message is not. When a peer is gone, what it said before is forgotten.
+  [[nodiscard]] auto keep(transport::incoming n, channel_kind kind) -> bool {
+    using what = transport::incoming::what;
+    if (n.kind == what::stands) return true;  // has been heeded
+    if (n.kind == what::closed) forget(n.peer);
+    auto const is_event = n.kind == what::message && kind == channel_kind::event;
+    auto const bytes = n.p.body.size_bytes();
+    auto& held = held_[n.peer];
+    if (held.bytes + bytes > most_bytes_ || held.events + (is_event ? 1 : 0) > most_events) return false;
+    held.bytes += bytes;
+    held.events += is_event ? 1 : 0;
     all_.push_back({std::move(n), 0});
     auto const fresh = std::prev(all_.end());
-    auto const& m = fresh->it;
-    if (m.kind != transport::incoming::what::message || kind != channel_kind::state) return;
-    for (auto b = m.blocks.begin; b < m.blocks.end; ++b) {
-      auto const [at, is_first] = newest_.try_emplace({m.peer, m.p.lane, b}, fresh);
-      if (!is_first) {
-        if (transport::detail::overtakes(at->second->it.p, m.p)) continue;
-        if (--at->second->newest_of == 0) all_.erase(at->second);
-        at->second = fresh;
-      }
-      ++fresh->newest_of;
-    }
-    if (fresh->newest_of == 0) all_.erase(fresh);
+    if (fresh->it.kind == what::message && !is_event) replace_older(fresh);
+    return true;
   }
 
   /// All of it; none is kept.
@@ -96,6 +104,7 @@ class early_messages {
     for (auto& e : all_) in.push_back(std::move(e.it));
     all_.clear();
     newest_.clear();
+    held_.clear();
     return in;
   }
 
@@ -104,8 +113,39 @@ class early_messages {
     transport::incoming it;
     std::size_t newest_of;  // so many blocks
   };
+  struct amount {
+    std::size_t bytes = 0;
+    std::size_t events = 0;
+  };
+  using place = std::list<entry>::iterator;
+
+  void replace_older(place fresh) {
+    auto const& m = fresh->it;
+    for (auto b = m.blocks.begin; b < m.blocks.end; ++b) {
+      auto const [at, is_first] = newest_.try_emplace({m.peer, m.p.lane, b}, fresh);
+      if (!is_first) {
+        if (transport::detail::overtakes(at->second->it.p, m.p)) continue;
+        if (--at->second->newest_of == 0) drop(at->second);
+        at->second = fresh;
+      }
+      ++fresh->newest_of;
+    }
+    if (fresh->newest_of == 0) drop(fresh);
+  }
+  void drop(place old) {
+    held_[old->it.peer].bytes -= old->it.p.body.size_bytes();
+    all_.erase(old);
+  }
+  void forget(node_id peer) {
+    std::erase_if(newest_, [&](auto const& known) { return std::get<node_id>(known.first) == peer; });
+    std::erase_if(all_, [&](entry const& e) { return e.it.peer == peer; });
+    held_.erase(peer);
+  }
+
+  std::size_t most_bytes_;
   std::list<entry> all_;
-  std::map<std::tuple<node_id, channel, std::size_t>, std::list<entry>::iterator> newest_;
+  std::map<std::tuple<node_id, channel, std::size_t>, place> newest_;
+  std::map<node_id, amount> held_;
 };
 
 }  // namespace rubato::detail

@@ -3,6 +3,7 @@
 // takes at least as long as a compute model says, so that a straggler can be tried in earnest.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -71,7 +72,9 @@ class gradient_thread {
       lock.unlock();
       auto r = evaluate(request);
       lock.lock();
-      changed_.wait_until(lock, stop, begin + takes_(draws_++), [&] { return mine != number_; });
+      auto const longest = std::chrono::steady_clock::time_point::max() - begin;
+      changed_.wait_until(lock, stop, begin + std::min<std::chrono::nanoseconds>(takes_(draws_++), longest),
+                          [&] { return mine != number_; });
       if (stop.stop_requested() || mine != number_) continue;
       r.value.duration = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin);
       result_ = std::move(r);

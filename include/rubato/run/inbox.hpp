@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -15,19 +16,24 @@
 
 namespace rubato {
 
-/// Bounded by conflation: of a state channel, at most one packet a sender stays that was due when the newest was posted.
+/// Bounded: of a state channel, at most one packet a sender stays that was due when the newest was posted; of events, as
+/// many as `most_unread` that are due.
 /// **Thread safety:** any thread may put and wake; one thread takes and waits.
 class inbox {
  public:
-  /// Returns how many older packets of the same state channel and sender this one replaced.
-  auto put(instant due, channel_kind kind, packet p) -> std::uint64_t {
+  static constexpr std::size_t most_unread = 4096;  ///< events of one sender
+
+  /// Returns how many older packets of the same state channel and sender this one replaced; nothing if it is an event and
+  /// so many of its sender have come and are not read: it is not taken.
+  auto put(instant due, channel_kind kind, packet p) -> std::optional<std::uint64_t> {
     std::uint64_t replaced = 0;
     {
       auto const lock = std::lock_guard{mutex_};
       if (kind == channel_kind::state) replaced = conflate(due, p);
+      else if (letters_.size() >= most_unread && unread(p) >= most_unread) return std::nullopt;
       auto const at = std::upper_bound(letters_.begin(), letters_.end(), due,
                                        [](instant t, letter const& l) { return t < l.due; });
-      letters_.insert(at, {due, std::move(p)});
+      letters_.insert(at, {due, kind, std::move(p)});
     }
     arrived_.notify_one();
     return replaced;
@@ -65,6 +71,7 @@ class inbox {
  private:
   struct letter {
     instant due{};
+    channel_kind kind{};
     packet p;
   };
 
@@ -73,6 +80,12 @@ class inbox {
     return std::erase_if(letters_, [&](letter const& l) {
       return l.p.from == p.from && l.p.lane == p.lane && l.due <= p.posted_at && l.p.number < p.number && l.due <= due;
     });
+  }
+
+  [[nodiscard]] auto unread(packet const& newest) const -> std::size_t {
+    return static_cast<std::size_t>(std::count_if(letters_.begin(), letters_.end(), [&](letter const& l) {
+      return l.p.from == newest.from && l.due <= newest.posted_at && l.kind == channel_kind::event;
+    }));
   }
 
   std::mutex mutex_;

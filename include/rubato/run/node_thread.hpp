@@ -233,9 +233,18 @@ class node_thread {
 
   void put_on_link(edge& e, lane& l, packet p, sim::nanoseconds at) {
     auto const j = run_->network.transmit(e, l, p, p.body.size(), at);
-    auto& to = *run_->inboxes[to_index(p.to)];
-    if (j.second) l.counts.conflated += to.put({*j.second}, l.kind, p);
-    if (j.arrival) l.counts.conflated += to.put({*j.arrival}, l.kind, std::move(p));
+    if (j.second) put(l, *j.second, p);
+    if (j.arrival) put(l, *j.arrival, std::move(p));
+  }
+  void put(lane& l, sim::nanoseconds due, packet p) {
+    auto const to = p.to;
+    auto const replaced = run_->inboxes[to_index(to)]->put({due}, l.kind, std::move(p));
+    if (!replaced) {
+      throw run_error{"node " + std::to_string(to_index(to)) + " has not read " + std::to_string(inbox::most_unread) + " " +
+                      std::string{name_of(l.counts.lane)} + " messages of node " + std::to_string(self_) +
+                      ": it reads too slowly, or not at all"};
+    }
+    l.counts.conflated += *replaced;
   }
 
   /// Shows the model after every iteration, and the residual when a new look was asked for.

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -20,6 +21,7 @@
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/gradient_thread.hpp>
 #include <rubato/run/hosted_node.hpp>
+#include <rubato/run/kept_looks.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/peer_result.hpp>
 #include <rubato/sim/compute.hpp>
@@ -34,9 +36,15 @@ enum class when_lost : std::uint8_t {
 };
 
 struct peer_options {
-  std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< a node that waits longer ends the run
-  std::chrono::nanoseconds linger = std::chrono::seconds{5};     ///< in which all peers should end too
+  /// A node that waits longer ends the run, or gives up the peer that it waits for and goes on: half as soon each time
+  /// that it is that peer again. One that itself waits for another node is given more time.
+  std::chrono::nanoseconds patience = std::chrono::seconds{30};
+  /// In which all peers should end too. Give it more than the transport's silence: who dies at the end is noticed then.
+  std::chrono::nanoseconds linger = std::chrono::seconds{6};
   std::chrono::nanoseconds look_every{};  ///< between two looks at the model; 0: at the start and the end only
+  /// Of models that looks may keep until the end, or as much as eight models take: where there would be more, every second
+  /// look goes and the interval doubles.
+  std::size_t look_bytes = std::size_t{16} << 20;
   when_lost lost = when_lost::ends;
   sim::compute_model compute = sim::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;               ///< of the model's variation
@@ -70,6 +78,7 @@ class peer_driver {
  public:
   peer_driver(assembly& a, transport::identity const& me, Transport& wires, peer_options const& o)
       : run_{&a}, me_{&me}, wires_{&wires}, options_{o}, host_{a.nodes[to_index(me.self)], to_index(me.self)},
+        looks_{o.look_every, std::max(o.look_bytes, 8 * vector_bytes())},
         computing_{a.oracle, [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
                    [&wires] { wires.wake(); }} {
     if (to_index(me.self) < a.peers) o.compute.check(a.peers);
@@ -96,7 +105,8 @@ class peer_driver {
     } else {
       depart();
       collect();
-      if (options_.lost == when_lost::ends) refuse_absence();
+      if (options_.lost == when_lost::ends && !is_interrupted()) refuse_absence();
+      result_.cut_off.assign(closed_.begin(), closed_.end());
     }
     return std::move(result_);
   }
@@ -116,7 +126,8 @@ class peer_driver {
     for (auto const& n : early_.take()) handle(n);
     auto const why = live(end);
     result_.result.ended = now() - begun_;
-    look(result_.result.ended);
+    result_.looks = looks_.take();
+    result_.looks.push_back(look(result_.result.ended));
     return why;
   }
 
@@ -125,31 +136,42 @@ class peer_driver {
       auto const to = p.to;
       auto const kind = host_.channels().kind_of(p.lane);
       if (wires_->send(kind, std::move(p)) != transport::send_status::refused) return;
-      if (options_.lost == when_lost::goes_on) return wires_->give_up(to);
+      if (goes_on()) return wires_->give_up(to, transport::detail::stalled_words);
       fault_ = {to, how::stalled};
       throw run_error{"node " + name(me_->self) + " has many times more messages waiting for node " + name(to) +
                       " than its transport should hold: the peer reads too slowly, or not at all"};
     };
   }
   static auto name(node_id id) -> std::string { return std::to_string(to_index(id)); }
+  [[nodiscard]] auto goes_on() const -> bool { return options_.lost == when_lost::goes_on; }
   [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
+  [[nodiscard]] auto vector_bytes() const -> std::size_t { return me_->blocks.values() * sizeof(double); }
   [[nodiscard]] auto is_interrupted() const -> bool { return options_.interrupted != nullptr && options_.interrupted(); }
 
   /// Until every node of the run has come, or is known not to; the deadlines of transports bound it. Messages of peers
   /// that began earlier are kept. False if interrupted.
   [[nodiscard]] auto await_everyone() -> bool {
     auto all = arrival{*run_, *me_};
+    reach_ = all.reach();
     while (!all.is_complete()) {
       if (is_interrupted()) return false;
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
         all.hears(n);
         if (n.kind == what::closed) refuse_loss(n);
+        auto const from = n.peer;
         auto const kind = n.kind == what::message ? host_.channels().kind_of(n.p.lane) : channel_kind{};
-        early_.keep(std::move(n), kind);
+        if (!early_.keep(std::move(n), kind)) refuse_flood(from);
       }
       wires_->announce({transport::standing::phase::arriving, all.level()});
     }
     return true;
+  }
+
+  void refuse_flood(node_id from) {
+    static constexpr auto words = "it sent more than is kept for a node that has not begun";
+    if (goes_on()) return wires_->give_up(from, words);
+    fault_ = {from, how::failed};
+    throw run_error{"node " + name(from) + " is at fault at node " + name(me_->self) + ": " + words};
   }
 
   auto polled(instant latest) -> std::vector<transport::incoming> {
@@ -159,7 +181,7 @@ class peer_driver {
   }
 
   auto live(until const& end) -> stop_reason {
-    auto const last = end.time == std::chrono::nanoseconds::max() ? instant{end.time} : begun_ + end.time;
+    auto const last = later_by(begun_, end.time);
     while (true) {
       if (is_interrupted()) return stop_reason::interrupted;
       look_if_due();
@@ -176,7 +198,7 @@ class peer_driver {
   [[nodiscard]] auto next_event(instant last) const -> instant {
     auto next = std::min(last, now() + std::chrono::milliseconds{20});
     if (auto const due = host_.next_wakeup()) next = std::min(next, *due);
-    if (options_.look_every.count() > 0) next = std::min(next, begun_ + looks_ * options_.look_every);
+    if (auto const due = looks_.due()) next = std::min(next, later_by(begun_, *due));
     return next;
   }
 
@@ -230,14 +252,16 @@ class peer_driver {
         }
         left_.erase(n.peer);
         return;
-      case what::stands:
+      case what::stands: {
+        auto& they = others_[n.peer];
+        if (they.waits && n.standing.level % 2 == 0) they.free_since = now();
+        they.waits = n.standing.level % 2 != 0;
         return;
+      }
       case what::closed:
         refuse_loss(n);
         if (is_interrupted()) return;  // they all end: the node need not learn to do without them
-        result_.lost.push_back(n.why);
-        closed_.insert(n.peer);
-        host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
+        lose(n.peer, n.why);
         return;
       case what::left:  // its run has ended, and so will this one: nothing is taken back
         left_.insert(n.peer);
@@ -245,14 +269,32 @@ class peer_driver {
     }
   }
 
+  /// Goes on without that peer until it comes again.
+  void lose(node_id peer, std::string const& why) {
+    if (!note_loss(peer, why)) return;
+    host_.change(now(), {peer, neighbour_change::edge::closes, {}, {}}, sender());
+  }
+  /// False if it is lost already.
+  auto note_loss(node_id peer, std::string const& why) -> bool {
+    static constexpr std::size_t most_said = 1000;
+    if (!closed_.insert(peer).second) return false;
+    others_[peer].waits = false;
+    others_[peer].was_lost = true;
+    if (result_.lost.size() < most_said) result_.lost.push_back(why);
+    else if (result_.lost.size() == most_said) result_.lost.emplace_back("peers were lost more often than is said here");
+    return true;
+  }
+
   void refuse_loss(transport::incoming const& n) {
-    if (options_.lost == when_lost::goes_on || is_interrupted()) return;  // at one Ctrl-C all end
+    if (goes_on() || is_interrupted()) return;  // at one Ctrl-C all end
     fault_ = n.because;
     throw run_error{n.why};
   }
 
-  /// Who began so late, or failed so early, that nothing of it came in all this node's time was no part of the run.
+  /// Who was lost after this node's end may have ended badly. Who began so late, or failed so early, that nothing of it
+  /// came in all this node's time was no part of the run.
   void refuse_absence() const {
+    if (!result_.lost.empty()) throw run_error{result_.lost.front()};
     auto const traffic = wires_->traffic_of();
     for (auto const from : run_->again ? run_->again.senders(to_index(me_->self)) : std::vector<node_id>{}) {
       auto const heard = std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
@@ -263,22 +305,46 @@ class peer_driver {
     }
   }
 
+  // --- patience -------------------------------------------------------------------------------------------------------
+
   void check_patience() {
     if (congested_) refuse_congestion();
-    if (!host_.wait() || under_way_ || host_.wants_gradient()) return;
-    auto const waited = now() - host_.waiting_since();
+    auto const waits = host_.wait() && !under_way_ && !host_.wants_gradient();
+    auto const waited = waits ? now() - host_.waiting_since() : std::chrono::nanoseconds{};
+    tell_waiting(waited > options_.patience / 2);
+    if (!waits) return;
+    auto const w = *host_.wait();
+    if (goes_on() && !closed_.contains(w.peer)) return wait_on_or_give_up(w, waited);
     if (waited <= options_.patience) return;
-    auto const& w = *host_.wait();
     fault_ = {w.peer, how::stalled};
     throw run_error{waited_too_long(to_index(me_->self), w, waited) +
                     (left_.contains(w.peer) ? "; that node has ended its run" : "")};
   }
+
+  /// Who waits for this node shall not take it for the one at fault.
+  void tell_waiting(bool waits) {
+    if (waits == (told_waiting_ % 2 != 0)) return;
+    wires_->announce({transport::standing::phase::running, ++told_waiting_});
+  }
+
+  /// Of a chain of nodes that wait, only the last gives up: as many patiences as the chain may be long bound the wait.
+  void wait_on_or_give_up(waiting const& w, std::chrono::nanoseconds waited) {
+    auto& they = others_[w.peer];
+    auto const alone = std::min(waited, now() - they.free_since);
+    auto const patience = options_.patience / (std::int64_t{1} << std::min(they.given_up, 20));
+    if (they.waits ? waited / static_cast<std::int64_t>(reach_ + 1) <= options_.patience : alone <= patience) return;
+    ++they.given_up;
+    auto const why = waited_too_long(to_index(me_->self), w, waited);
+    if (left_.contains(w.peer)) return lose(w.peer, why + "; that node has ended its run");
+    wires_->give_up(w.peer, why);
+  }
+
   void refuse_congestion() {
     auto const held = now() - *held_since_;
     if (held <= options_.patience) return;
-    if (options_.lost == when_lost::goes_on) {
+    if (goes_on()) {
       held_since_.reset();
-      return wires_->give_up(*congested_);
+      return wires_->give_up(*congested_, transport::detail::stalled_words);
     }
     fault_ = {*congested_, how::stalled};
     throw run_error{"node " + name(me_->self) + " has begun no gradient for " + std::to_string(to_seconds(held)) +
@@ -289,25 +355,35 @@ class peer_driver {
   // --- looks and the end ----------------------------------------------------------------------------------------------
 
   void look_if_due() {
-    if (looks_ == 0 && options_.look_every.count() == 0) look({});
-    while (options_.look_every.count() > 0 && now() - begun_ >= looks_ * options_.look_every) {
-      look(looks_ * options_.look_every);
-    }
+    auto const began = now() - begun_;
+    if (auto const due = looks_.due(); !due || began < *due) return;
+    auto l = look(looks_.time_of(began));
+    looks_.add(std::move(l), began, now() - begun_);
   }
-  void look(std::chrono::nanoseconds at) {
+  auto look(std::chrono::nanoseconds at) -> peer_look {
     host_.node().audit(audit_);
-    result_.looks.push_back({at, host_.node().estimate(), local_residual(audit_), gradients_});
-    ++looks_;
+    return {at, host_.node().estimate(), local_residual(audit_), gradients_};
   }
 
   /// Says goodbye and waits, for a while, until the others have said theirs.
   void depart() {
     wires_->announce({transport::standing::phase::left});
     auto const since = now();
-    while (!wires_->everyone_left() && now() - since < options_.linger) {
-      for (auto const& n : polled(now() + std::chrono::milliseconds{20})) {
-        if (n.kind == what::closed && !is_interrupted()) result_.lost.push_back(n.why);
-      }
+    while (!wires_->everyone_left() && now() - since < options_.linger && !is_interrupted()) {
+      for (auto const& n : polled(now() + std::chrono::milliseconds{20})) hear_farewell(n);
+    }
+    if (result_.result.stopped == stop_reason::time && !is_interrupted()) name_who_stays();
+  }
+  void hear_farewell(transport::incoming const& n) {
+    if (n.kind == what::left) left_.insert(n.peer);
+    if (n.kind == what::closed && !is_interrupted()) note_loss(n.peer, n.why);
+  }
+  /// With a time all end together, but for those that came later than others.
+  void name_who_stays() {
+    for (auto const peer : me_->peers) {
+      if (left_.contains(peer) || others_[peer].was_lost) continue;
+      note_loss(peer, "node " + name(peer) + " has not ended within " + transport::detail::seconds_text(options_.linger) +
+                          " of the end of node " + name(me_->self));
     }
   }
 
@@ -353,17 +429,27 @@ class peer_driver {
   Transport* wires_;
   peer_options options_;
   hosted_node host_;
+  kept_looks looks_;
   gradient_thread computing_;
   bool under_way_ = false;
   std::uint64_t gradients_ = 0;
   std::optional<node_id> congested_;      // because of whom no gradient is begun
   std::optional<instant> held_since_;
   transport::cause fault_{me_->self, how::failed};
+  /// What is known of a peer beside its messages.
+  struct other {
+    bool waits = false;       // for another node, and has for long
+    bool was_lost = false;
+    instant free_since{};     // from such a wait
+    int given_up = 0;         // how often, because this node waited for it
+  };
+  std::map<node_id, other> others_;
   std::set<node_id> left_;
   std::set<node_id> closed_;              // whose edges are closed for the node
-  early_messages early_;
+  std::uint64_t reach_ = 0;
+  std::uint64_t told_waiting_ = 0;        // odd: the peers know that this node waits
+  early_messages early_{vector_bytes()};
   instant begun_{};
-  std::int64_t looks_ = 0;
   tracking_audit audit_;
   peer_result result_;
 };
@@ -384,6 +470,7 @@ auto run_peer(assembly& a, transport::identity const& me, Transport& wires, unti
     throw config_error{"one process does not see the mean model of all, so it cannot end at a target loss: give it a time"};
   }
   if (end.never()) throw config_error{"nothing ends this run; give a time or a number of gradients"};
+  end.check();
   return detail::peer_driver<Transport>{a, me, wires, o}.run(end);
 }
 

@@ -6,7 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +19,7 @@
 
 namespace rubato {
 
-/// One look at a node: k * look_every after its start, and at its end.
+/// One look at a node: at a multiple of look_every after its start, the first one there, and at its end.
 struct peer_look {
   std::chrono::nanoseconds at{};
   shared_buffer model;
@@ -34,7 +34,8 @@ struct peer_result {
   run_result result;            ///< counters of this node; of an edge, the half that this end sees
   std::vector<peer_look> looks;
   transport::rejections rejected;
-  std::vector<std::string> lost;  ///< what was said of each peer that went, in order
+  std::vector<std::string> lost;  ///< what was said of each peer that went, in order; of the first thousand times
+  std::vector<node_id> cut_off;   ///< peers that were lost and had not come back when the run ended: it went on without them
 };
 
 namespace detail {
@@ -51,6 +52,12 @@ inline void add_to(edge_report& sum, edge_report const& part) {
   sum.overtaken += part.overtaken;
   if (part.age.uses > 0) sum.age = part.age;              // the receiver's
   if (part.weights.uses > 0) sum.weights = part.weights;  // a server's
+}
+
+/// The last of some looks that was not taken after that time; the first, if all were.
+inline auto newest_at(std::vector<peer_look> const& looks, std::chrono::nanoseconds at) -> peer_look const& {
+  auto const later = std::upper_bound(looks.begin(), looks.end(), at, [](auto t, peer_look const& l) { return t < l.at; });
+  return later == looks.begin() ? looks.front() : *std::prev(later);
 }
 
 /// Throws config_error unless these, sorted by id, are the results of each node of one run.
@@ -75,8 +82,9 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
 
 }  // namespace detail
 
-/// One result from those of all processes: counters are joined by edge, and the history is measured at the mean of the
-/// models that were looked at together. Throws config_error unless each node of the run is among them, once.
+/// One result from those of all processes: counters are joined by edge. The history is measured at the mean of models that
+/// were looked at together: at the times of the node that looked least often, of each other one its last look up to then.
+/// The last entry is of all ends. Throws config_error unless each node of the run is among them, once.
 [[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
   std::sort(parts.begin(), parts.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
   detail::refuse_gaps(parts);
@@ -87,7 +95,6 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
   all.raw_step = first.raw_step;
   all.gain = first.gain;
   all.stopped = first.stopped;
-  auto looks = std::numeric_limits<std::size_t>::max();
   std::vector<peer_result const*> computing;
   for (auto const& p : parts) {
     for (auto const& e : p.result.edges) {
@@ -103,22 +110,28 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
     all.ended = std::max(all.ended, p.result.ended);
     if (p.result.models.empty()) continue;
     computing.push_back(&p);
-    looks = std::min(looks, p.looks.size());
   }
+  auto const rarest = std::min_element(computing.begin(), computing.end(),
+                                       [](auto const* a, auto const* b) { return a->looks.size() < b->looks.size(); });
+  auto const looks = rarest == computing.end() ? 0 : (*rarest)->looks.size();
   auto const measuring = metrics{oracle};
   std::vector<shared_buffer> models(computing.size());
   for (std::size_t k = 0; k < looks; ++k) {
     measurement sums;
+    auto const at = (*rarest)->looks[k].at;
+    // The last look of each is its end, however many there were before.
+    auto const look_of = [&](peer_result const& p) -> peer_look const& {
+      return k + 1 == looks ? p.looks.back() : detail::newest_at(p.looks, at);
+    };
     for (std::size_t i = 0; i < computing.size(); ++i) {
-      // The last look of each is its end, however many there were before.
-      auto const& l = k + 1 == looks ? computing[i]->looks.back() : computing[i]->looks[k];
+      auto const& l = look_of(*computing[i]);
       models[i] = l.model;
       sums.at = std::max(sums.at, l.at);
       sums.tracking_residual = std::max(sums.tracking_residual, l.residual);
     }
     for (auto const& p : parts) {
       if (p.looks.empty()) continue;
-      sums.gradients += (k + 1 == looks ? p.looks.back() : p.looks[std::min(k, p.looks.size() - 1)]).gradients;
+      sums.gradients += look_of(p).gradients;
     }
     auto m = measuring.of_models(models, sums.at);
     m.gradients = sums.gradients;

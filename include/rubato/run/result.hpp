@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/packet.hpp>
 #include <rubato/core/statistics.hpp>
@@ -26,6 +27,10 @@ struct until {
   [[nodiscard]] auto never() const -> bool {
     return time == std::chrono::nanoseconds::max() && !(target_loss > -std::numeric_limits<double>::infinity()) &&
            gradients == std::numeric_limits<std::uint64_t>::max();
+  }
+  /// Throws config_error if the run would end before it begins.
+  void check() const {
+    if (time.count() < 0) throw config_error{"a run cannot end at a time below 0"};
   }
 };
 

@@ -73,9 +73,9 @@ class thread_watch {
       if (run_->gradients.load(std::memory_order_relaxed) >= end.gradients) return stop_reason::gradients;
       if (now >= next_look) {
         if (look(end, result)) return stop_reason::target_loss;
-        check_patience();
-        next_look = now + interval;
+        next_look = later_by(run_->now(), interval);
       }
+      check_patience();
       std::this_thread::sleep_until(run_->at(std::min({next_look, now + std::chrono::milliseconds{20},
                                                        instant{end.time}})));
     }
@@ -192,6 +192,7 @@ inline void refuse_what_threads_cannot(assembly const& a, sim::scenario const& s
 /// frames or blocks are refused.
 inline auto run_threads(assembly a, sim::scenario const& s, until const& end, thread_options const& o = {})
     -> run_result {
+  end.check();
   detail::refuse_what_threads_cannot(a, s);
   run_result result;
   detail::thread_run run{a, s};

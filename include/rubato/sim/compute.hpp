@@ -81,7 +81,7 @@ class compute_model {
       throw config_error{"compute times cannot be scaled by " + std::to_string(factor) + "; give a positive number"};
     }
     auto copy = *this;
-    copy.mean_ = nanoseconds{std::llround(static_cast<double>(mean_.count()) * factor)};
+    copy.mean_ = in_range(static_cast<double>(mean_.count()) * factor);
     return copy;
   }
 
@@ -92,7 +92,7 @@ class compute_model {
       auto stream = random_stream{{seed, 0x636f6d70ULL, static_cast<std::uint64_t>(node), draw}};
       ns *= relative(stream);
     }
-    return nanoseconds{std::llround(ns)};
+    return in_range(ns);
   }
   /// When work of that duration is done that `node` begins at `start`.
   [[nodiscard]] auto done_at(node_id node, nanoseconds start, nanoseconds duration) const -> nanoseconds {
@@ -128,6 +128,9 @@ class compute_model {
     nanoseconds from{};
     nanoseconds until{};
   };
+
+  /// What takes longer than three years takes three years: so many times can be added up.
+  static auto in_range(double ns) -> nanoseconds { return nanoseconds{std::llround(std::min(ns, 1e17))}; }
 
   /// A draw of mean 1.
   [[nodiscard]] auto relative(random_stream& stream) const -> double {

@@ -111,7 +111,7 @@ class network {
 
   static auto sending_time(link_model const& l, std::size_t bytes) -> nanoseconds {
     if (l.bits_per_second <= 0) return {};
-    return nanoseconds{std::llround(8e9 * static_cast<double>(bytes) / l.bits_per_second)};
+    return nanoseconds{std::llround(std::min(8e9 * static_cast<double>(bytes) / l.bits_per_second, 1e16))};  // 115 days
   }
   static auto some_of(nanoseconds most, random_stream& draw) -> nanoseconds {
     return most.count() <= 0 ? nanoseconds{}

@@ -151,7 +151,7 @@ class simulator {
 
 inline auto simulator::run(until const& end) -> run_result {
   if (end.never()) throw config_error{"nothing ends this run; give until a time, a target loss or a number of gradients"};
-  if (end.time.count() < 0) throw config_error{"a run cannot end at a time below 0"};
+  end.check();
   run_result result;
   auto stopped = measure(end, result);
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
@@ -189,6 +189,7 @@ inline auto simulator::run_events(until const& end, run_result& result) -> stop_
     if (e.kind == event_kind::measurement) {
       check_waiting();
       if (measure(end, result)) return stop_reason::target_loss;
+      if (interrupted_ != nullptr && interrupted_()) return stop_reason::interrupted;  // a look may take long
       queue_.push({e.at_ns + interval, 0, 0, 0, event_kind::measurement});
       continue;
     }

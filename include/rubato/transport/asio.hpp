@@ -104,22 +104,26 @@ class polled_context {
     boost::asio::post(io_, [this] { woken_ = true; });
   }
 
-  /// Runs what is ready, at most some hundred handlers; if that leaves `idle()` true, waits for more until the deadline.
-  template<class Idle>
-  void run(clock::time_point until, Idle idle) {
+  /// Runs what is ready: some hundred handlers for some milliseconds at most, however much comes in, and none once
+  /// `enough()` holds; if that leaves `idle()` true, waits for more until the deadline.
+  template<class Idle, class Enough>
+  void run(clock::time_point until, Idle idle, Enough enough) {
     woken_ = false;
-    run_ready();
+    run_ready(enough);
     while (idle() && !woken_) {
       io_.restart();
       if (io_.run_one_until(until) == 0) return;
-      run_ready();
+      run_ready(enough);
     }
   }
 
  private:
-  void run_ready() {
+  template<class Enough>
+  void run_ready(Enough enough) {
+    auto const latest = clock::now() + std::chrono::milliseconds{10};
     io_.restart();
-    for (auto budget = 256; budget > 0 && io_.poll_one() > 0; --budget) {
+    for (auto budget = 256; budget > 0 && !enough() && io_.poll_one() > 0; --budget) {
+      if (clock::now() > latest) return;
     }
   }
 

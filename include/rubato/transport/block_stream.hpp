@@ -79,7 +79,8 @@ class block_gatherer {
   /// Takes a frame of one block; an older one of the same life that nobody has seen goes, or is counted as late.
   void put(wire::frame_view const& f, identity const& me, std::vector<traffic>& counts) {
     auto& count = count_of(counts, f.head.from, f.head.lane);
-    auto& newest = newest_[{f.head.from, f.head.lane, f.head.life.sender}];
+    auto& [life, newest] = newest_[{f.head.from, f.head.lane}];
+    if (std::exchange(life, f.head.life.sender) != f.head.life.sender) newest = {};
     if (f.head.number < newest) ++count.late;
     newest = std::max(newest, f.head.number);
     auto const here = key{f.head.from, f.head.lane, f.blocks.begin};
@@ -140,7 +141,7 @@ class block_gatherer {
   }
 
   table held_;
-  std::map<std::tuple<node_id, channel, std::uint32_t>, iteration> newest_;
+  std::map<std::pair<node_id, channel>, std::pair<std::uint32_t, iteration>> newest_;  // in the present life
 };
 
 }  // namespace rubato::transport::detail

@@ -128,7 +128,7 @@ template<class T>
 concept sends = requires(T& t, packet p, channel_kind kind) {
   { t.send(kind, std::move(p)) } -> std::same_as<send_status>;
   { t.congested() } -> std::same_as<std::optional<node_id>>;
-  t.give_up(node_id{});
+  t.give_up(node_id{}, std::string{});
 };
 
 template<class T>
@@ -153,7 +153,8 @@ concept counts = requires(T const& t) {
 /// - send never waits; a state packet that finds its link busy waits for it and is replaced by the next of its channel,
 ///   an event waits in a queue of bounded length;
 /// - congested names a peer for which so many events wait that no gradient should be begun; give_up closes the edge to
-///   it, or does nothing if that is closed, and it comes in as `closed`;
+///   a peer, or does nothing if that is closed, and it comes in as `closed`, with `why` in the sentence about it;
+/// - of what peers send, no more is kept between two polls than a bound says that holds whatever they do;
 /// - poll appends to `in` and returns as soon as there is something, at the latest at `until`, possibly earlier;
 /// - wake may be called from any thread and ends a poll; everything else belongs to one thread;
 /// - each wait has a deadline: a peer that does not come, or falls silent, is `closed` with its name;
@@ -170,7 +171,7 @@ template<class T>
 consteval auto check_endpoint() -> bool {
   static_assert(says_what_it_gives<T>, "a transport says in two constants whether it is lossless and ordered");
   static_assert(sends<T>, "a transport has send(kind, packet), which returns a send_status, congested(), which may name a "
-                          "peer, and give_up(peer)");
+                          "peer, and give_up(peer, why)");
   static_assert(polls<T>, "a transport has poll(until, in), which appends to a vector of incoming, and wake()");
   static_assert(stands<T>, "a transport has announce(standing) and everyone_left()");
   static_assert(counts<T>, "a transport has traffic_of() and rejected(), which count what passed and what did not");

@@ -116,12 +116,17 @@ class edges {
     message.body = std::move(body);
     message.posted_at = me_.time.from(p.clock_began, message.posted_at);
     auto const kind = door_.kind_of(message.lane);
+    if (kind == channel_kind::event) event_bytes_ += message.body.size_bytes();
     hand_over(news_, kind, {incoming::what::message, p.id, std::move(message), f.blocks, {}, {}, {}}, counts_);
   }
   void take_news(std::vector<incoming>& in) {
     for (auto& n : news_) in.push_back(std::move(n));
     news_.clear();
+    event_bytes_ = 0;
   }
+  /// Whether so many bytes of events wait for the owner that the rest had better stay with the peers. (States replace
+  /// each other.)
+  [[nodiscard]] auto holds_enough() const -> bool { return event_bytes_ > std::size_t{16} << 20; }
 
   /// Throws config_error: in less than that nothing could be told from a peer that is merely not running at the moment.
   static void check_silence(std::chrono::nanoseconds silence) {
@@ -147,6 +152,7 @@ class edges {
   clock::time_point ours_since_{};
   std::deque<Edge> peers_;  // never moved: handlers point at them
   std::vector<incoming> news_;
+  std::size_t event_bytes_ = 0;  // of events among the news
   std::vector<traffic> counts_;
   rejections rejected_;
   clock::time_point begin_ = clock::now();

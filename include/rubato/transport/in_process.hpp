@@ -135,16 +135,16 @@ class in_process {
     here().arrived.notify_one();
   }
 
-  /// Closes the edge to a peer that does not read, at both ends, until one of them comes again; the next news say so.
-  void give_up(node_id peer) {
+  /// Closes the edge to a peer, at both ends, until one of them comes again; the next news say so.
+  void give_up(node_id peer, std::string const& why = detail::stalled_words) {
     auto const lock = std::lock_guard{room_.core_->mutex};
     if (!at(peer).is_here() || is_shut(peer)) return;
     waiting_at(peer).clear();
     here().queue_from(peer, room_.core_->bound).clear();
     here().closed.push_back(peer);
     at(peer).closed.push_back(me_.self);
-    here().news.push_back(detail::gone_news(peer, detail::text_of(peer), detail::stalled_words));
-    tell(peer, detail::gone_news(me_.self, detail::text_of(me_.self), "it took this node for one that does not read"));
+    here().news.push_back(detail::gone_news(peer, detail::text_of(peer), why));
+    tell(peer, detail::gone_news(me_.self, detail::text_of(me_.self), "it gave this node up"));
   }
 
   /// A peer that has not read its events for long.

@@ -141,9 +141,9 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     take_news(in);
   }
   void wake() { woken_.store(true); }
-  /// Closes the edge to a peer that does not read; the next news say so.
-  void give_up(node_id id) {
-    if (auto* const p = find(id)) lost(*p, detail::stalled_words);
+  /// Closes the edge to a peer; the next news say so.
+  void give_up(node_id id, std::string const& why = detail::stalled_words) {
+    if (auto* const p = find(id)) lost(*p, why);
   }
 
  private:

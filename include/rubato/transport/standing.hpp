@@ -38,7 +38,9 @@ struct standing {
     ended,     ///< has ended by an error, at once
   };
   phase at = phase::arriving;
-  std::uint64_t level = 0;  ///< arriving: all nodes that are at most so many edges away have come
+  /// Arriving: all nodes that are at most so many edges away have come. Running: odd while it waits for another node, and
+  /// has for long.
+  std::uint64_t level = 0;
   cause because{};          ///< ended
   friend auto operator==(standing const&, standing const&) -> bool = default;
   friend auto operator<=>(standing const&, standing const&) = default;
@@ -86,7 +88,7 @@ inline auto standing_in(wire::frame_view const& f) -> std::optional<standing> {
   if (phase > static_cast<std::uint64_t>(standing::phase::ended)) return std::nullopt;
   standing s;
   s.at = static_cast<standing::phase>(phase);
-  if (s.at == standing::phase::arriving) {
+  if (!s.is_last()) {
     s.level = value;
   } else if (s.at == standing::phase::ended) {
     if (value >> 32 > static_cast<std::uint64_t>(cause::how::interrupted)) return std::nullopt;

@@ -100,13 +100,13 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
-    polled_.run(until, [&] { return news_.empty(); });
+    polled_.run(until, [&] { return news_.empty(); }, [&] { return holds_enough(); });
     take_news(in);
   }
   void wake() { polled_.wake(); }
-  /// Closes the edge to a peer that does not read; the next news say so.
-  void give_up(node_id id) {
-    if (auto* const p = find(id); p != nullptr && p->link) lost(*p, std::shared_ptr<connection>{p->link}, detail::stalled_words);
+  /// Closes the edge to a peer; the next news say so.
+  void give_up(node_id id, std::string const& why = detail::stalled_words) {
+    if (auto* const p = find(id); p != nullptr && p->link) lost(*p, std::shared_ptr<connection>{p->link}, why);
   }
 
  private:

@@ -89,14 +89,14 @@ class udp : public detail::edges<detail::udp_edge> {
   [[nodiscard]] auto congested() const -> std::optional<node_id> { return std::nullopt; }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
-    polled_.run(until, [&] { return news_.empty() && arrived_.empty(); });
+    polled_.run(until, [&] { return news_.empty() && arrived_.empty(); }, [] { return false; });
     take_news(in);
     arrived_.hand_over(me_, in);
   }
   void wake() { polled_.wake(); }
   /// Closes the edge to a peer; the next news say so.
-  void give_up(node_id id) {
-    if (auto* const p = find(id); p != nullptr && p->open) lost(*p, detail::stalled_words);
+  void give_up(node_id id, std::string const& why = detail::stalled_words) {
+    if (auto* const p = find(id); p != nullptr && p->open) lost(*p, why);
   }
 
   /// A frame may be lost, so it is repeated for as long as a peer may wait for it.
@@ -231,7 +231,7 @@ class udp : public detail::edges<detail::udp_edge> {
     for (auto k = 0; k < (ours_.is_last() ? 3 : 1); ++k) say(p);
   }
   /// Who leaves second cannot know whether its word came, and nobody repeats it when it is gone: of so many one will come.
-  [[nodiscard]] auto has_parted(peer_state const& p) const -> bool { return p.theirs.is_last() && p.parting_words >= 12; }
+  [[nodiscard]] auto has_parted(peer_state const& p) const -> bool { return p.theirs.is_last() && p.parting_words >= 24; }
 
   /// Says too which life of the peer is over for us, should that be a false suspicion. It stays over, so a hello that comes
   /// late is as true as a new one.

@@ -31,18 +31,18 @@ auto numbers(std::vector<incoming> const& in) -> std::vector<std::uint64_t> {
 
 TEST_CASE("of states that came early the newest of each block is kept, whatever order they came in and however they are cut") {
   detail::early_messages early;
-  auto const keep = [&](incoming n) { early.keep(std::move(n), channel_kind::state); };
+  auto const keep = [&](incoming n) { CHECK(early.keep(std::move(n), channel_kind::state)); };
   keep(message(5, {0, 4}));
   keep(message(4, {0, 4}));  // late
   keep(message(6, {1, 2}));
   keep(message(2, {3, 9}));  // late in one block, the first of the others
-  keep({incoming::what::stands, node_id{1}, {}, {}, {}, {}, {}});
+  keep({incoming::what::stands, node_id{1}, {}, {}, {}, {}, {}});  // has been heeded
   keep(message(3, {0, 4}, 2));             // another peer's
   keep(message(1, {0, 4}, 1, {0, 1}));     // of a new life, which counts anew
   keep(message(7, {4, 9}));                // the last of what 2 was the newest of
   keep(message(8, {0, 9}, 2));
   keep(message(8, {0, 9}, 2));
-  CHECK(numbers(early.take()) == std::vector<std::uint64_t>{0, 1, 7, 8});
+  CHECK(numbers(early.take()) == std::vector<std::uint64_t>{1, 7, 8});
   CHECK(early.take().empty());
 }
 
@@ -52,12 +52,36 @@ TEST_CASE("what came early stays bounded by its blocks, and of events each one s
   std::uint64_t number = 0;
   for (auto round = 0; round < 20; ++round) {
     for (std::size_t b = 0; b < blocks; ++b) {
-      for (auto e = b + 1; e <= blocks; ++e) early.keep(message(++number, {b, e}), channel_kind::state);
+      for (auto e = b + 1; e <= blocks; ++e) CHECK(early.keep(message(++number, {b, e}), channel_kind::state));
     }
   }
   CHECK(early.take().size() <= blocks);
-  for (auto k = 0; k < 20; ++k) early.keep(message(1, {0, 1}), channel_kind::event);
+  for (auto k = 0; k < 20; ++k) CHECK(early.keep(message(1, {0, 1}), channel_kind::event));
   CHECK(early.take().size() == 20);
+}
+
+TEST_CASE("of each peer only so many events, and so many bytes, are kept that came early, until it is gone") {
+  detail::early_messages early{8};
+  auto const event = [&](std::uint32_t peer, shared_buffer body = {}) {
+    auto n = message(1, {0, 1}, peer);
+    n.p.body = std::move(body);
+    return early.keep(std::move(n), channel_kind::event);
+  };
+  auto const gone = [&](std::uint32_t peer) { return early.keep({incoming::what::closed, node_id{peer}, {}, {}, {}, {}, {}}, {}); };
+  for (std::size_t k = 0; k < detail::early_messages::most_events; ++k) REQUIRE(event(1));
+  CHECK_FALSE(event(1));
+  CHECK(event(2));
+  REQUIRE(gone(1));
+  CHECK(event(1));
+  CHECK(early.take().size() == 3);
+  auto const large = buffer_pool{}.allocate<double>(detail::early_messages::least_most_bytes / 16).publish();
+  CHECK(event(3, large));
+  CHECK(event(3, large));
+  CHECK_FALSE(event(3, large));
+  CHECK_FALSE(event(3, buffer_pool{}.allocate<double>(1).publish()));
+  CHECK(event(4, large));
+  for (auto k = 0; k < 10; ++k) REQUIRE(gone(3));
+  CHECK(early.take().size() == 2);
 }
 
 }  // namespace

@@ -96,6 +96,18 @@ TEST_CASE("a packet that was overtaken does not replace the newer one that overt
   CHECK(numbers(box.take_due(at(9))) == list{2, 1});
 }
 
+TEST_CASE("an inbox takes so many events of one sender that are due and not read, and no more") {
+  inbox box;
+  for (std::size_t k = 0; k < inbox::most_unread; ++k) REQUIRE(box.put(at(1), channel_kind::event, letter(0, channel::chunk, 1, at(1))) == 0);
+  CHECK(box.put(at(1), channel_kind::event, letter(0, channel::chunk, 1, at(1))) == std::nullopt);
+  CHECK(box.put(at(1), channel_kind::event, letter(1, channel::chunk, 1, at(1))) == 0);
+  CHECK(box.put(at(1), channel_kind::state, letter(0, channel::model, 1, at(1))) == 0);
+  CHECK(box.take_due(at(1)).size() == inbox::most_unread + 2);
+  for (std::size_t k = 0; k <= inbox::most_unread; ++k) {  // on their way: of the link, and not unread
+    REQUIRE(box.put(at(9), channel_kind::event, letter(0, channel::chunk, 1, at(1))) == 0);
+  }
+}
+
 TEST_CASE("waking ends the present wait on an inbox and every later one") {
   inbox box;
   auto const begin = std::chrono::steady_clock::now();

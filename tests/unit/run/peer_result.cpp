@@ -64,6 +64,21 @@ TEST_CASE("the parts of all nodes are joined in any order: edges by their two en
   CHECK(all.history[1].consensus_distance > mean.history[1].consensus_distance);
 }
 
+TEST_CASE("looks of nodes that looked at different times are joined at the times of the one that looked least") {
+  auto const p = problem::quadratic::random(2, 2, 1);
+  auto often = part(0, 2, 4), rarely = part(1, 2, 4);
+  often.looks = {{0ms, model_of(0), 0, 0}, {2ms, model_of(1), 0, 1}, {4ms, model_of(2), 0, 2}, {6ms, model_of(3), 0, 3},
+                 {9ms, model_of(4), 0, 4}};
+  rarely.looks = {{0ms, model_of(0), 0, 0}, {5ms, model_of(2), 0, 20}, {8ms, model_of(4), 0, 40}};
+  auto const all = merged({often, rarely}, {space{}, p});
+  REQUIRE(all.history.size() == 3);
+  CHECK(all.history[1].at == 5ms);
+  CHECK(all.history[1].gradients == 22);
+  CHECK(all.history[1].consensus_distance == 0);
+  CHECK(all.history[2].at == 9ms);
+  CHECK(all.history[2].gradients == 44);
+}
+
 TEST_CASE("parts of which one is missing, be it the last, doubled or of another run are not joined") {
   auto const p = problem::quadratic::random(3, 2, 1);
   auto const refused = [&](std::vector<peer_result> parts) {

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# limits.sh CLUSTER PEER: looks neither hold up a peer nor fill its memory, who is cut off at the end says so, a terminal
+# that closes interrupts, and times as long as may be asked for overflow nowhere.
+set -uo pipefail
+
+cluster=$1 peer=$2 race=$(dirname "$1")/race
+. "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
+
+# Two peers whose every look costs more than the time between two: they end, and in time.
+base=$((26000 + RANDOM % 4000))
+addresses=127.0.0.1:$base,127.0.0.1:$((base + 1)),127.0.0.1:$((base + 2))
+two=(--peers "${addresses%,*}" --nodes 2 --step 0.02 --compute fixed:5ms --slow none --quiet --problem quadratic:200000)
+timeout -k 1 30 "$peer" --id 0 "${two[@]}" --until 1s --measure-every 1ms &
+timeout -k 1 30 "$peer" --id 1 "${two[@]}" --until 1s --measure-every 1ms || fail "status $? where looks cost more than their interval"
+wait $! || fail "status $? where looks cost more than their interval"
+
+# 0.8 MB a look, of which there may be a hundred a second.
+timeout -k 1 30 "$peer" --id 0 "${two[@]}" --until 4s --measure-every 10ms &
+timeout -k 1 30 "$peer" --id 1 "${two[@]}" --until 4s --measure-every 10ms &
+other=$!
+most=0
+while kill -0 $other 2>/dev/null; do
+  now=$(sed -n 's/^VmHWM: *\([0-9]*\) kB/\1/p' "/proc/$(pgrep -P $other)/status" 2>/dev/null)
+  most=${now:-$most}
+  sleep 0.1
+done
+wait
+echo "looks: $most kB at most"
+((most > 0 && most < 80000)) || fail "a peer that looks often takes $most kB"
+
+# Of three peers that may go on without each other one dies: the others say so at their end, and in their reports.
+three=(--peers "$addresses" --nodes 3 --topology complete --step 0.1 --slow none --quiet --problem quadratic:50 --until 3s --go-on)
+for id in 0 1 2; do
+  "$peer" --id $id "${three[@]}" --report report-$id >said-$id 2>&1 &
+  started[id]=$!
+done
+sleep 1 # not for correctness: so that it dies in the middle
+kill -KILL "${started[2]}"
+for id in 0 1; do
+  wait "${started[id]}"
+  (($? == 3)) || fail "a peer that ends without another one ends with status $?: $(cat said-$id)"
+  grep -q "peer: node $id and node 2 were cut off from each other when the run ended" said-$id || fail "it does not say so: $(cat said-$id)"
+  grep -q '"cut_off":\[2\]' report-$id || fail "the report does not say so"
+done
+
+# The terminal is gone.
+"$cluster" --peer "$peer" --problem quadratic:50 --nodes 2 --step 0.1 --slow none --until 60s --quiet --out out >said 2>&1 &
+started=$!
+while kill -0 $started && (($(pgrep -cP $started) < 2)); do sleep 0.05; done
+kill -HUP $started
+wait $started
+(($? == 130)) || fail "a cluster that got SIGHUP does not end with status 130: $(cat said)"
+"$peer" --nodes 1 --peers "127.0.0.1:$base" --problem quadratic:50 --step 0.1 --slow none --until 60s --report alone >said 2>&1 &
+started=$!
+while kill -0 $started && ! grep -q SigCgt:.*[13579bdf]$ /proc/$started/status; do sleep 0.05; done # SIGHUP is the lowest bit
+kill -HUP $started
+wait $started
+(($? == 130)) || fail "a peer that got SIGHUP does not end with status 130: $(cat said)"
+[[ -s alone ]] || fail "a peer that got SIGHUP wrote no report"
+
+# As long as may be asked for: far longer than this test waits.
+"$cluster" --peer "$peer" --problem quadratic:50 --nodes 2 --step 0.1 --slow none --until 9e9s --quiet --out out >said 2>&1 &
+started=$!
+while kill -0 $started && (($(pgrep -cP $started) < 2)); do sleep 0.05; done
+sleep 0.5 # not for correctness: it looks for ends every 50 ms
+kill -INT $started || fail "a cluster that has 9e9 s ends by itself: $(cat said)"
+wait $started
+(($? == 130)) || fail "a cluster that has 9e9 s does not end with status 130: $(cat said)"
+for option in --until=9.1e9s --arrival=9e9s --silence=9e9s --measure-every=9e9s; do
+  said=$("$cluster" --peer "$peer" --nodes 2 "$option" 2>&1) && fail "$option is taken"
+  [[ $said == "cluster: ${option%=*} must be a time of at most "*"not '${option#*=}'" ]] || fail "$option: $said"
+done
+said=$("$race" --latency 9e9s 2>&1) && fail "a latency of 9e9 s is taken"
+[[ $said == *"--latency must be a time of at most 1e7 s"* ]] || fail "$said"
+finish
