@@ -21,7 +21,7 @@ timeout -k 1 30 "$peer" --id 1 "${two[@]}" --until 4s --measure-every 10ms &
 other=$!
 most=0
 while kill -0 $other 2>/dev/null; do
-  now=$(sed -n 's/^VmHWM: *\([0-9]*\) kB/\1/p' "/proc/$(pgrep -P $other)/status" 2>/dev/null)
+  now=$(sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$(pgrep -P $other)/status" 2>/dev/null)
   most=${now:-$most}
   sleep 0.1
 done
