@@ -174,6 +174,7 @@ class node_thread {
 
   void deliver(std::vector<packet> arrived) {
     for (auto& p : arrived) {
+      if (run_->stop.stop_requested()) return;
       auto const whole = range{0, run_->who->blocks.blocks()};
       host_.deliver(run_->now(),
                     patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, whole, {&p.number, 1}, p.body, p.extra},
