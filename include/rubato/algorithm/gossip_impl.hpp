@@ -114,10 +114,10 @@ void RUBATO_GOSSIP::advance(instant now, outbox& out) {
 
 /// Runs from the present place; false when the node stops for a gradient, a neighbour or a fault.
 RUBATO_GOSSIP_TEMPLATE
-template<std::size_t... I>
-auto RUBATO_GOSSIP::dispatch(std::index_sequence<I...>, instant now, outbox& out) -> bool {
+template<std::size_t... Place>
+auto RUBATO_GOSSIP::dispatch(std::index_sequence<Place...>, instant now, outbox& out) -> bool {
   bool goes_on = false;
-  static_cast<void>(((place_ == I && (goes_on = run_from<I>(now, out), true)) || ...));
+  static_cast<void>(((place_ == Place && (goes_on = run_from<Place>(now, out), true)) || ...));
   return goes_on && !out.failure;
 }
 

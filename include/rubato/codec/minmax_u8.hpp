@@ -53,11 +53,11 @@ RUBATO_HOST_DEVICE auto lesser(T x, T y) -> T { return x < y ? x : y; }
 template<class T>
 RUBATO_HOST_DEVICE auto greater(T x, T y) -> T { return x > y ? x : y; }
 template<class T, std::size_t L>
-auto lesser(backend::pack<T, L> x, backend::pack<T, L> y) -> backend::pack<T, L> {
+auto lesser(backend::pack<T, L> const& x, backend::pack<T, L> const& y) -> backend::pack<T, L> {
   return {x.a < y.a ? x.a : y.a, x.b < y.b ? x.b : y.b, x.c < y.c ? x.c : y.c, x.d < y.d ? x.d : y.d};
 }
 template<class T, std::size_t L>
-auto greater(backend::pack<T, L> x, backend::pack<T, L> y) -> backend::pack<T, L> {
+auto greater(backend::pack<T, L> const& x, backend::pack<T, L> const& y) -> backend::pack<T, L> {
   return {x.a > y.a ? x.a : y.a, x.b > y.b ? x.b : y.b, x.c > y.c ? x.c : y.c, x.d > y.d ? x.d : y.d};
 }
 

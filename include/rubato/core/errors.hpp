@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <string>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato {
 
 /// A run cannot be set up as asked; what() is one sentence that names the thing at fault and what would be right.
@@ -57,6 +59,6 @@ inline auto set_contract_handler(contract_handler handler) -> contract_handler {
 
 /// A precondition of O(1); stays on in release builds.
 #define RUBATO_EXPECTS(condition, sentence)                                            \
-  (static_cast<bool>(condition)                                                        \
+  ((condition)                                                                         \
        ? static_cast<void>(0)                                                          \
        : ::rubato::detail::broken_contract(#condition, sentence, __FILE__, __LINE__))

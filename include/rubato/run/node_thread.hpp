@@ -13,7 +13,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,7 +39,7 @@ struct thread_run {
 
   /// Every thread ends as soon as it can.
   void end() {
-    stop.request_stop();
+    ending = true;
     for (auto& box : inboxes) box->wake();
   }
   /// The first failure ends the run; the others follow from it.
@@ -61,7 +60,7 @@ struct thread_run {
   assembly* who;
   std::vector<std::unique_ptr<inbox>> inboxes;
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
-  std::stop_source stop;
+  std::atomic<bool> ending{false};
   std::atomic<std::uint64_t> gradients{0};
   std::atomic<std::uint64_t> measurement{0};  // number of the look that nodes should answer
   std::mutex failure_mutex;
@@ -112,7 +111,7 @@ class node_thread {
     try {
       host_.start(run_->now(), sender());
       note_waiting();
-      while (!run_->stop.stop_requested()) {
+      while (!run_->ending) {
         if (host_.wants_gradient()) compute();
         else receive_until(std::nullopt);
       }
@@ -129,7 +128,7 @@ class node_thread {
     auto const duration = run_->scenario.compute.duration(run_->scenario.seed, to_node(self_), draws_++);
     auto g = evaluate(request);
     receive_until(instant{run_->scenario.compute.done_at(to_node(self_), started.since_start, duration)});
-    if (host_.cancelled() || run_->stop.stop_requested()) return;
+    if (host_.cancelled() || run_->ending) return;
     g.duration = run_->now() - started;
     run_->gradients.fetch_add(1, std::memory_order_relaxed);
     host_.finish(run_->now(), std::move(g), sender());
@@ -149,7 +148,7 @@ class node_thread {
   /// once at least, so that none of them starves when gradients take no time.
   void receive_until(std::optional<instant> end) {
     auto& mine = *run_->inboxes[self_];
-    while (!run_->stop.stop_requested()) {
+    while (!run_->ending) {
       auto const now = run_->now();
       depart(now);
       deliver(mine.take_due(now));
