@@ -48,6 +48,8 @@
 #define standout() wstandout(stdscr)
 
 // windows.h and rpcndr.h
+#define min(a, b) (((a) < (b)) ? (a) : (b))
+#define max(a, b) (((a) > (b)) ? (a) : (b))
 #define near
 #define far
 #define small char

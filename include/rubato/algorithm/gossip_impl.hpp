@@ -213,7 +213,7 @@ auto RUBATO_GOSSIP::fill_tables(std::size_t block, streams& s) -> std::size_t {
     for (auto const& e : models_) {
       auto factor = e.open && e.box.values() != nullptr ? 1.0 : 0.0;
       if constexpr (Weighting::depends_on_age) {
-        end = std::min(end, e.box.uniform_end(block, end));
+        end = (std::min)(end, e.box.uniform_end(block, end));
         auto const left = static_cast<double>(options_.weighting(batches_ - e.box.of(block).arrived));
         RUBATO_EXPECTS(left >= 0 && left <= 1, "a weighting gives a factor of 0 to 1 for every age");
         factor *= left;
@@ -339,8 +339,8 @@ void RUBATO_GOSSIP::fail_if_out_of_range(outbox& out) {
     for (auto i = values.begin; i < values.end; ++i) {
       auto const ours = std::abs(a.tracker[i]) * options_.ledger.quantum(i / blocks_.block_values());
       auto const theirs = fresh.empty() ? 0.0 : std::abs(static_cast<double>(fresh[i]));
-      if (std::isfinite(theirs) && std::max(ours, theirs) <= largest) continue;
-      largest = std::max(ours, theirs);
+      if (std::isfinite(theirs) && (std::max)(ours, theirs) <= largest) continue;
+      largest = (std::max)(ours, theirs);
       worst = i;
       if (!std::isfinite(theirs)) break;
     }

@@ -80,7 +80,7 @@ class mailbox {
   [[nodiscard]] auto number() const -> iteration {
     if (!parts_) return stamp_.number;
     auto oldest = parts_->stamps.front().number;
-    for (auto const& s : parts_->stamps) oldest = std::min(oldest, s.number);
+    for (auto const& s : parts_->stamps) oldest = (std::min)(oldest, s.number);
     return oldest;
   }
   /// The end of the run of blocks, from `block` on, that arrived together.
@@ -101,7 +101,7 @@ class mailbox {
   [[nodiscard]] auto newest_of_any() const -> iteration {
     if (!parts_) return stamp_.number;
     auto newest = iteration{};
-    for (auto const& s : parts_->stamps) newest = std::max(newest, s.number);
+    for (auto const& s : parts_->stamps) newest = (std::max)(newest, s.number);
     return newest;
   }
 

@@ -68,7 +68,7 @@ RUBATO_HOST_DEVICE inline auto rounded(float x) -> std::int32_t {
 #elif defined(__SSE2__)
   return _mm_cvtss_si32(_mm_set_ss(x));
 #else
-  return std::abs(x) < 0x1p31F ? static_cast<std::int32_t>(std::lrint(x)) : std::numeric_limits<std::int32_t>::min();
+  return std::abs(x) < 0x1p31F ? static_cast<std::int32_t>(std::lrint(x)) : (std::numeric_limits<std::int32_t>::min)();
 #endif
 }
 RUBATO_HOST_DEVICE inline auto rounded(double x) -> std::int32_t {
@@ -77,7 +77,7 @@ RUBATO_HOST_DEVICE inline auto rounded(double x) -> std::int32_t {
 #elif defined(__SSE2__)
   return _mm_cvtsd_si32(_mm_set_sd(x));
 #else
-  return std::abs(x) < 0x1p31 ? static_cast<std::int32_t>(std::lrint(x)) : std::numeric_limits<std::int32_t>::min();
+  return std::abs(x) < 0x1p31 ? static_cast<std::int32_t>(std::lrint(x)) : (std::numeric_limits<std::int32_t>::min)();
 #endif
 }
 

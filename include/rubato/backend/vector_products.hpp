@@ -74,7 +74,7 @@ void multiply_rows(product_operands<T> const& of, range rows) {
       for (std::size_t j = 0; j < s.columns; ++j) {
         double sum = 0;
         for (std::size_t k = 0; k < s.inner; k += 16 * tile) {
-          sum += vector_dot(left + i * s.inner, b + j * s.inner, {k, std::min(s.inner, k + 16 * tile)});
+          sum += vector_dot(left + i * s.inner, b + j * s.inner, {k, (std::min)(s.inner, k + 16 * tile)});
         }
         auto& out = c[i * s.columns + j];
         out = beta == T{0} ? alpha * static_cast<T>(sum) : alpha * static_cast<T>(sum) + beta * out;
@@ -83,7 +83,7 @@ void multiply_rows(product_operands<T> const& of, range rows) {
     return;
   }
   for (std::size_t k = 0; k < s.inner || k == 0; k += tile) {
-    auto const inner = std::min(tile, s.inner - k);
+    auto const inner = (std::min)(tile, s.inner - k);
     for (auto i = rows.begin; i < rows.end; ++i) {
       auto const kernel = product_row_kernel<T>{left + i * s.inner + k, b + k * s.columns, c + i * s.columns, inner,
                                                 s.columns, alpha, k == 0 ? beta : T{1}};

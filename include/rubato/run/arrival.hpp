@@ -33,7 +33,7 @@ class arrival {
     switch (n.kind) {
       case what::message: return;
       case what::opened: levels_[n.peer] = 1; return;
-      case what::stands: levels_[n.peer] = arriving ? std::min(n.standing.level, reach_) + 1 : everyone; return;
+      case what::stands: levels_[n.peer] = arriving ? (std::min)(n.standing.level, reach_) + 1 : everyone; return;
       case what::closed:
       case what::left: levels_[n.peer] = everyone; return;
     }
@@ -41,14 +41,14 @@ class arrival {
 
   [[nodiscard]] auto level() const -> std::uint64_t {
     auto least = reach_;
-    for (auto const& [peer, beyond] : levels_) least = std::min(least, beyond);
+    for (auto const& [peer, beyond] : levels_) least = (std::min)(least, beyond);
     return least;
   }
   [[nodiscard]] auto is_complete() const -> bool { return level() >= reach_; }
 
  private:
   static constexpr std::uint64_t absent = 0;
-  static constexpr std::uint64_t everyone = std::numeric_limits<std::uint64_t>::max();
+  static constexpr std::uint64_t everyone = (std::numeric_limits<std::uint64_t>::max)();
 
   /// The distance, in edges, of the node that is farthest away.
   static auto farthest(assembly const& a, node_id self) -> std::uint64_t {

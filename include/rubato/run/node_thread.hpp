@@ -163,10 +163,10 @@ class node_thread {
   /// When there is something to do without a packet; soon in any case, so that looks are answered and stops noticed.
   auto next_event(std::optional<instant> end) -> instant {
     auto next = run_->now() + std::chrono::milliseconds{20};
-    if (end) next = std::min(next, *end);
-    if (auto const due = host_.next_wakeup()) next = std::min(next, *due);
+    if (end) next = (std::min)(next, *end);
+    if (auto const due = host_.next_wakeup()) next = (std::min)(next, *due);
     for (auto const to : queued_) {
-      next = std::min(next, instant{run_->network.edge_between(to_node(self_), to).free_at});
+      next = (std::min)(next, instant{run_->network.edge_between(to_node(self_), to).free_at});
     }
     return next;
   }

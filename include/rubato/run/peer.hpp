@@ -106,7 +106,7 @@ class peer_driver {
   using how = transport::cause::how;
 
   auto begin_and_live(until const& end) -> stop_reason {
-    if (to_index(me_->self) >= run_->peers && end.time == std::chrono::nanoseconds::max()) {
+    if (to_index(me_->self) >= run_->peers && end.time == (std::chrono::nanoseconds::max)()) {
       throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
     }
     if (!await_everyone()) return stop_reason::interrupted;
@@ -159,7 +159,7 @@ class peer_driver {
   }
 
   auto live(until const& end) -> stop_reason {
-    auto const last = end.time == std::chrono::nanoseconds::max() ? instant{end.time} : begun_ + end.time;
+    auto const last = end.time == (std::chrono::nanoseconds::max)() ? instant{end.time} : begun_ + end.time;
     while (true) {
       if (is_interrupted()) return stop_reason::interrupted;
       look_if_due();
@@ -174,9 +174,9 @@ class peer_driver {
   }
 
   [[nodiscard]] auto next_event(instant last) const -> instant {
-    auto next = std::min(last, now() + std::chrono::milliseconds{20});
-    if (auto const due = host_.next_wakeup()) next = std::min(next, *due);
-    if (options_.look_every.count() > 0) next = std::min(next, begun_ + looks_ * options_.look_every);
+    auto next = (std::min)(last, now() + std::chrono::milliseconds{20});
+    if (auto const due = host_.next_wakeup()) next = (std::min)(next, *due);
+    if (options_.look_every.count() > 0) next = (std::min)(next, begun_ + looks_ * options_.look_every);
     return next;
   }
 

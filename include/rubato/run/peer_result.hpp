@@ -57,7 +57,7 @@ inline void add_to(edge_report& sum, edge_report const& part) {
 inline void refuse_gaps(std::vector<peer_result> const& parts) {
   if (parts.empty()) throw config_error{"there are no results to be merged"};
   auto const nodes = parts.front().of;
-  for (std::size_t i = 0; i < std::max(nodes, parts.size()); ++i) {
+  for (std::size_t i = 0; i < (std::max)(nodes, parts.size()); ++i) {
     if (i > 0 && i < parts.size() && parts[i].id == parts[i - 1].id) {
       throw config_error{"there are two results of node " + std::to_string(to_index(parts[i].id))};
     }
@@ -87,7 +87,7 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
   all.raw_step = first.raw_step;
   all.gain = first.gain;
   all.stopped = first.stopped;
-  auto looks = std::numeric_limits<std::size_t>::max();
+  auto looks = (std::numeric_limits<std::size_t>::max)();
   std::vector<peer_result const*> computing;
   for (auto const& p : parts) {
     for (auto const& e : p.result.edges) {
@@ -100,10 +100,10 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
     all.nodes.insert(all.nodes.end(), p.result.nodes.begin(), p.result.nodes.end());
     all.models.insert(all.models.end(), p.result.models.begin(), p.result.models.end());
     all.events += p.result.events;
-    all.ended = std::max(all.ended, p.result.ended);
+    all.ended = (std::max)(all.ended, p.result.ended);
     if (p.result.models.empty()) continue;
     computing.push_back(&p);
-    looks = std::min(looks, p.looks.size());
+    looks = (std::min)(looks, p.looks.size());
   }
   auto const measuring = metrics{oracle};
   std::vector<shared_buffer> models(computing.size());
@@ -113,12 +113,12 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
       // The last look of each is its end, however many there were before.
       auto const& l = k + 1 == looks ? computing[i]->looks.back() : computing[i]->looks[k];
       models[i] = l.model;
-      sums.at = std::max(sums.at, l.at);
-      sums.tracking_residual = std::max(sums.tracking_residual, l.residual);
+      sums.at = (std::max)(sums.at, l.at);
+      sums.tracking_residual = (std::max)(sums.tracking_residual, l.residual);
     }
     for (auto const& p : parts) {
       if (p.looks.empty()) continue;
-      sums.gradients += (k + 1 == looks ? p.looks.back() : p.looks[std::min(k, p.looks.size() - 1)]).gradients;
+      sums.gradients += (k + 1 == looks ? p.looks.back() : p.looks[(std::min)(k, p.looks.size() - 1)]).gradients;
     }
     auto m = measuring.of_models(models, sums.at);
     m.gradients = sums.gradients;

@@ -78,7 +78,7 @@ class thread_watch {
         check_patience();
         next_look = now + interval;
       }
-      std::this_thread::sleep_until(run_->at(std::min({next_look, now + std::chrono::milliseconds{20},
+      std::this_thread::sleep_until(run_->at((std::min)({next_look, now + std::chrono::milliseconds{20},
                                                        instant{end.time}})));
     }
   }
@@ -99,7 +99,7 @@ class thread_watch {
     for (auto i = measured.begin; i < measured.end; ++i) {
       auto l = (*threads_)[i]->last_look();
       models_.push_back(std::move(l.model));
-      residual = std::max(residual, l.residual);
+      residual = (std::max)(residual, l.residual);
     }
     auto const at = run_->now().since_start;
     auto m = scored(at, [&] { return metrics_.of_models(models_, at); });

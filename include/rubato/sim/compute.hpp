@@ -100,7 +100,7 @@ class compute_model {
     for (auto const& w : outages_) {
       if (w.node != static_cast<std::uint32_t>(node) || w.until <= now) continue;
       if (w.from >= now + duration) break;
-      duration -= std::max(w.from - now, nanoseconds{});
+      duration -= (std::max)(w.from - now, nanoseconds{});
       now = w.until;
     }
     return now + duration;

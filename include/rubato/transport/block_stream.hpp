@@ -45,7 +45,7 @@ class block_stream {
       auto const& l = lanes_[(turn_ + k) % lanes_.size()];
       if (l.left == 0) continue;
       auto const begin = l.cursor % l.blocks;
-      return run{&l.newest, {begin, begin + std::min({most, l.left, l.blocks - begin})}};
+      return run{&l.newest, {begin, begin + (std::min)({most, l.left, l.blocks - begin})}};
     }
     return std::nullopt;
   }
@@ -81,7 +81,7 @@ class block_gatherer {
     auto& count = count_of(counts, f.head.from, f.head.lane);
     auto& newest = newest_[{f.head.from, f.head.lane, f.head.life.sender}];
     if (f.head.number < newest) ++count.late;
-    newest = std::max(newest, f.head.number);
+    newest = (std::max)(newest, f.head.number);
     auto const here = key{f.head.from, f.head.lane, f.blocks.begin};
     auto const at = held_.find(here);
     ++count.delivered;
