@@ -23,12 +23,24 @@
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 
+// What depends on the instruction set has names of its own for each, so that one program may hold files compiled for
+// several: under one name, the linker would keep one file's definition and give it the other's vectors.
+#if defined(__AVX512F__)
+#define RUBATO_INSTRUCTION_SET avx512
+#elif defined(__AVX__)
+#define RUBATO_INSTRUCTION_SET avx
+#elif defined(__SSE2__)
+#define RUBATO_INSTRUCTION_SET sse2
+#else
+#define RUBATO_INSTRUCTION_SET generic
+#endif
+
 namespace rubato::backend {
 
 /// Bits that a kernel raised; a sweep returns their union over all indices.
 using raised_bits = std::uint32_t;
 
-namespace detail {
+namespace detail::inline RUBATO_INSTRUCTION_SET {
 
 #if defined(__AVX512F__)
 inline constexpr std::size_t native_bytes = 64;
@@ -196,7 +208,9 @@ inline void finish_streaming() {
 #endif
 }
 
-}  // namespace detail
+}  // namespace detail::inline RUBATO_INSTRUCTION_SET
+
+inline namespace RUBATO_INSTRUCTION_SET {
 
 /// Four hardware vectors of U, `Lanes` values each: enough independent work to hide latencies, few enough registers.
 template<class U, std::size_t Lanes>
@@ -220,7 +234,9 @@ struct is_pack : std::false_type {};
 template<class U, std::size_t L>
 struct is_pack<pack<U, L>> : std::true_type {};
 
-namespace detail {
+}  // namespace RUBATO_INSTRUCTION_SET
+
+namespace detail::inline RUBATO_INSTRUCTION_SET {
 template<std::size_t L, class F>
 inline auto as_unsigned(pack<std::int32_t, L> const& x, pack<std::int32_t, L> const& y, F const& f) -> pack<std::int32_t, L> {
   using v = typename pack<std::int32_t, L>::part;
@@ -228,7 +244,9 @@ inline auto as_unsigned(pack<std::int32_t, L> const& x, pack<std::int32_t, L> co
   auto const of = [&](v const& p, v const& q) { return same_bits<v>(f(same_bits<u>(p), same_bits<u>(q))); };
   return {of(x.a, y.a), of(x.b, y.b), of(x.c, y.c), of(x.d, y.d)};
 }
-}  // namespace detail
+}  // namespace detail::inline RUBATO_INSTRUCTION_SET
+
+inline namespace RUBATO_INSTRUCTION_SET {
 
 // Integer sums of the ledger wrap at 2^32 by definition, so they go through unsigned arithmetic.
 RUBATO_HOST_DEVICE inline auto wrap_add(std::int32_t x, std::int32_t y) -> std::int32_t {
@@ -377,6 +395,8 @@ class vector_lanes {
   std::size_t at_;
   integers raised_{};
 };
+
+}  // namespace RUBATO_INSTRUCTION_SET
 
 }  // namespace rubato::backend
 

@@ -13,6 +13,8 @@
 
 namespace rubato::backend::detail {
 
+inline namespace RUBATO_INSTRUCTION_SET {
+
 /// Sum of x_i y_i over r. Each lane adds up in T, the lanes in double, so r should have some 10^4 values at most.
 /// Two streams are what the hardware fetches ahead best, so nothing is fetched by hand here. Reads 2.
 template<class T>
@@ -33,6 +35,8 @@ template<class T>
   for (auto i = whole; i < r.end; ++i) total += static_cast<double>(x[i]) * static_cast<double>(y[i]);
   return total;
 }
+
+}  // namespace RUBATO_INSTRUCTION_SET
 
 /// A row of C over its columns: c <- (alpha left) B + beta c, with `inner` rows of B, `columns` apart.
 template<class T>
@@ -64,6 +68,8 @@ struct product_operands {
   T* c;
 };
 
+inline namespace RUBATO_INSTRUCTION_SET {
+
 /// Rows `rows` of C. B is passed in tiles of 256 of its rows, so that one stays in the cache while all of these rows use it.
 template<class T>
 void multiply_rows(product_operands<T> const& of, range rows) {
@@ -91,5 +97,7 @@ void multiply_rows(product_operands<T> const& of, range rows) {
     }
   }
 }
+
+}  // namespace RUBATO_INSTRUCTION_SET
 
 }  // namespace rubato::backend::detail
