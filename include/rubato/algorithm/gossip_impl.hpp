@@ -236,7 +236,7 @@ auto RUBATO_GOSSIP::fill_tables(std::size_t block, streams& s) -> std::size_t {
     auto self_weight = push_self_;
     for (auto& e : sums_out_) {
       if (!e.open) self_weight += e.weight;
-      else out_table_.push_back({reinterpret_cast<value const*>(e.total.bytes().data()), e.fresh.data(),
+      else out_table_.push_back({e.total.template view<value>().data(), e.fresh.data(),
                                  static_cast<scalar>(e.weight)});
     }
     s.push_self = static_cast<scalar>(self_weight);
@@ -410,7 +410,7 @@ void RUBATO_GOSSIP::audit(tracking_audit& a) const {
       a.gradient[i] = static_cast<double>(ledger.quantise(at, held[i]));
     }
     for (auto const& e : sums_out_) {
-      a.pushed.push_back({e.peer, channel::tracker, plain(reinterpret_cast<value const*>(e.total.bytes().data()))});
+      a.pushed.push_back({e.peer, channel::tracker, plain(e.total.template view<value>().data())});
     }
     for (auto const& e : sums_in_) a.consumed.push_back({e.peer, channel::tracker, plain(e.consumed())});
   }

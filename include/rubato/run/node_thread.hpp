@@ -109,12 +109,14 @@ class node_thread {
 
   void live_until_stopped() {
     try {
-      host_.start(run_->now(), sender());
-      note_waiting();
-      while (!run_->ending) {
-        if (host_.wants_gradient()) compute();
-        else receive_until(std::nullopt);
-      }
+      at_node(self_, [this] {
+        host_.start(run_->now(), sender());
+        note_waiting();
+        while (!run_->ending) {
+          if (host_.wants_gradient()) compute();
+          else receive_until(std::nullopt);
+        }
+      });
     } catch (run_error const&) {
       throw;
     } catch (...) {

@@ -84,7 +84,7 @@ class peer_driver {
   auto run(until const& end) -> peer_result {
     auto& stopped = result_.result.stopped;
     try {
-      stopped = begin_and_live(end);
+      stopped = at_node(to_index(me_->self), [&] { return begin_and_live(end); });
     } catch (...) {
       say_why();
       throw;

@@ -155,8 +155,10 @@ inline auto simulator::run(until const& end) -> run_result {
   run_result result;
   auto stopped = measure(end, result);
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
-    who_.nodes[i].start(now_, out_);
-    drain(i);
+    at_node(i, [&] {
+      who_.nodes[i].start(now_, out_);
+      drain(i);
+    });
   }
   for (std::size_t k = 0; k < scenario_.restarts.size(); ++k) {
     auto const& r = scenario_.restarts[k];
@@ -193,7 +195,7 @@ inline auto simulator::run_events(until const& end, run_result& result) -> stop_
       continue;
     }
     --live_;
-    handle(e);
+    at_node(e.node, [&] { handle(e); });
     if (gradients_done_ >= end.gradients) return stop_reason::gradients;
   }
 }
