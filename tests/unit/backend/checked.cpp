@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
+#include <latch>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -76,13 +78,16 @@ TEST_CASE("memory outside live vectors is neither read nor written unnoticed") {
 TEST_CASE("copies of one watching backend may work and publish on several threads at once") {
   watched shared;
   std::atomic<int> wrong{0};
-  auto const work = [&wrong, mine = shared]() mutable {
-    for (int k = 0; k < 100; ++k) {
+  std::latch all_there{3};
+  auto const work = [&, mine = shared]() mutable {
+    all_there.arrive_and_wait();
+    for (int k = 0; k < 2000; ++k) {
       auto x = mine.allocate<double>(16);
       auto y = mine.allocate<double>(16);
       mine.sweep({0, 16}, backend::zero_kernel<double>{x.data()});
       auto const body = std::move(x).publish();
       mine.sweep({0, 16}, backend::copy_kernel<double>{body.view<double>().data(), y.data()});
+      static_cast<void>(mine.pool().find(reinterpret_cast<void const*>(~std::uintptr_t{0})));  // near another thread's
       if (y.data()[15] != 0 || !mine.pool().find(body.bytes().data()).published) ++wrong;
     }
   };
