@@ -11,8 +11,8 @@ namespace rubato::test {
 template<class Body>
 void for_each_system(Body&& body) {
   body(backend::system::cpp{});
-  if constexpr (backend::system::omp::is_here) body(backend::system::omp{});
-  if constexpr (backend::system::tbb::is_here) body(backend::system::tbb{});
+  if constexpr (backend::system::is_here<backend::system::omp>) body(backend::system::omp{});
+  if constexpr (backend::system::is_here<backend::system::tbb>) body(backend::system::tbb{});
 }
 
 }  // namespace rubato::test

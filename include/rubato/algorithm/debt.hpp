@@ -37,14 +37,15 @@ struct release_debt_kernel {
 
  private:
   [[nodiscard]] RUBATO_HOST_DEVICE auto portion(double v, double held) const -> double {
-    auto const small = v > -grain && v < grain ? v : v / 8;
+    auto const share = v > -grain && v < grain ? v : v / 8;
     auto const room = 4 * limit - (v > 0 ? held : -held);
     auto const most = room < 0 ? 0 : room < limit ? room : limit;
-    return small > most ? most : small < -most ? -most : small;
+    return share > most ? most : share < -most ? -most : share;
   }
   template<std::size_t L>
-  [[nodiscard]] auto portion(backend::pack<double, L> v, backend::pack<double, L> held) const
+  [[nodiscard]] auto portion(backend::pack<double, L> const& all, backend::pack<double, L> const& held) const
       -> backend::pack<double, L> {
+    auto v = all;
     auto const each = [this](auto& part, auto const& at) {
       for (std::size_t i = 0; i < L; ++i) part[i] = this->portion(part[i], at[i]);
     };
@@ -56,7 +57,7 @@ struct release_debt_kernel {
   }
   RUBATO_HOST_DEVICE static auto not_zero(double v) -> std::int32_t { return v != 0 ? 1 : 0; }
   template<std::size_t L>
-  static auto not_zero(backend::pack<double, L> v) -> backend::pack<std::int32_t, L> {
+  static auto not_zero(backend::pack<double, L> const& v) -> backend::pack<std::int32_t, L> {
     backend::pack<std::int32_t, L> any{};
     for (auto const* part : {&v.a, &v.b, &v.c, &v.d}) {
       for (std::size_t i = 0; i < L; ++i) any.a[i] |= not_zero((*part)[i]);

@@ -211,14 +211,14 @@ class gossip {
     place_ = (place + 1) % program.size();
     if (place_ == 0) ++iterations_;
   }
-  template<std::size_t... I>
-  auto dispatch(std::index_sequence<I...>, instant now, outbox& out) -> bool;
+  template<std::size_t... Place>
+  auto dispatch(std::index_sequence<Place...>, instant now, outbox& out) -> bool;
   template<std::size_t Begin>
   auto run_from(instant now, outbox& out) -> bool;
-  template<std::size_t Begin, std::size_t... I>
-  void run_slice(std::index_sequence<I...>, instant now, outbox& out) {
-    run_list(order::actions_of<program[(Begin + I) % program.size()]...>{}, out);
-    (finish_and_step<(Begin + I) % program.size()>(now, out), ...);
+  template<std::size_t Begin, std::size_t... Place>
+  void run_slice(std::index_sequence<Place...>, instant now, outbox& out) {
+    run_list(order::actions_of<program[(Begin + Place) % program.size()]...>{}, out);
+    (finish_and_step<(Begin + Place) % program.size()>(now, out), ...);
   }
   template<order::action... Actions>
   void run_list(order::actions_of<Actions...>, outbox& out);

@@ -114,10 +114,10 @@ void RUBATO_GOSSIP::advance(instant now, outbox& out) {
 
 /// Runs from the present place; false when the node stops for a gradient, a neighbour or a fault.
 RUBATO_GOSSIP_TEMPLATE
-template<std::size_t... I>
-auto RUBATO_GOSSIP::dispatch(std::index_sequence<I...>, instant now, outbox& out) -> bool {
+template<std::size_t... Place>
+auto RUBATO_GOSSIP::dispatch(std::index_sequence<Place...>, instant now, outbox& out) -> bool {
   bool goes_on = false;
-  static_cast<void>(((place_ == I && (goes_on = run_from<I>(now, out), true)) || ...));
+  static_cast<void>(((place_ == Place && (goes_on = run_from<Place>(now, out), true)) || ...));
   return goes_on && !out.failure;
 }
 
@@ -213,7 +213,7 @@ auto RUBATO_GOSSIP::fill_tables(std::size_t block, streams& s) -> std::size_t {
     for (auto const& e : models_) {
       auto factor = e.open && e.box.values() != nullptr ? 1.0 : 0.0;
       if constexpr (Weighting::depends_on_age) {
-        end = std::min(end, e.box.uniform_end(block, end));
+        end = (std::min)(end, e.box.uniform_end(block, end));
         auto const left = static_cast<double>(options_.weighting(batches_ - e.box.of(block).arrived));
         RUBATO_EXPECTS(left >= 0 && left <= 1, "a weighting gives a factor of 0 to 1 for every age");
         factor *= left;
@@ -236,7 +236,7 @@ auto RUBATO_GOSSIP::fill_tables(std::size_t block, streams& s) -> std::size_t {
     auto self_weight = push_self_;
     for (auto& e : sums_out_) {
       if (!e.open) self_weight += e.weight;
-      else out_table_.push_back({reinterpret_cast<value const*>(e.total.bytes().data()), e.fresh.data(),
+      else out_table_.push_back({e.total.template view<value>().data(), e.fresh.data(),
                                  static_cast<scalar>(e.weight)});
     }
     s.push_self = static_cast<scalar>(self_weight);
@@ -339,8 +339,8 @@ void RUBATO_GOSSIP::fail_if_out_of_range(outbox& out) {
     for (auto i = values.begin; i < values.end; ++i) {
       auto const ours = std::abs(a.tracker[i]) * options_.ledger.quantum(i / blocks_.block_values());
       auto const theirs = fresh.empty() ? 0.0 : std::abs(static_cast<double>(fresh[i]));
-      if (std::isfinite(theirs) && std::max(ours, theirs) <= largest) continue;
-      largest = std::max(ours, theirs);
+      if (std::isfinite(theirs) && (std::max)(ours, theirs) <= largest) continue;
+      largest = (std::max)(ours, theirs);
       worst = i;
       if (!std::isfinite(theirs)) break;
     }
@@ -410,7 +410,7 @@ void RUBATO_GOSSIP::audit(tracking_audit& a) const {
       a.gradient[i] = static_cast<double>(ledger.quantise(at, held[i]));
     }
     for (auto const& e : sums_out_) {
-      a.pushed.push_back({e.peer, channel::tracker, plain(reinterpret_cast<value const*>(e.total.bytes().data()))});
+      a.pushed.push_back({e.peer, channel::tracker, plain(e.total.template view<value>().data())});
     }
     for (auto const& e : sums_in_) a.consumed.push_back({e.peer, channel::tracker, plain(e.consumed())});
   }

@@ -64,11 +64,11 @@ class mailbox {
 
   /// Null before the first message (which stands for zeros, or never happens after start_with).
   [[nodiscard]] auto values() const -> U const* {
-    return parts_ ? parts_->values.data() : reinterpret_cast<U const*>(whole_.bytes().data());
+    return parts_ ? parts_->values.data() : whole_.template view<U>().data();
   }
   /// The newest values that came, whether they are the present ones or wait in the queue; null before the first message.
   [[nodiscard]] auto newest() const -> U const* {
-    return queue_.empty() ? values() : reinterpret_cast<U const*>(queue_.back().second.bytes().data());
+    return queue_.empty() ? values() : queue_.back().second.template view<U>().data();
   }
   [[nodiscard]] auto newest_number(std::size_t block) const -> iteration {
     return queue_.empty() ? of(block).number : queue_.back().first.number;
@@ -80,7 +80,7 @@ class mailbox {
   [[nodiscard]] auto number() const -> iteration {
     if (!parts_) return stamp_.number;
     auto oldest = parts_->stamps.front().number;
-    for (auto const& s : parts_->stamps) oldest = std::min(oldest, s.number);
+    for (auto const& s : parts_->stamps) oldest = (std::min)(oldest, s.number);
     return oldest;
   }
   /// The end of the run of blocks, from `block` on, that arrived together.
@@ -101,14 +101,14 @@ class mailbox {
   [[nodiscard]] auto newest_of_any() const -> iteration {
     if (!parts_) return stamp_.number;
     auto newest = iteration{};
-    for (auto const& s : parts_->stamps) newest = std::max(newest, s.number);
+    for (auto const& s : parts_->stamps) newest = (std::max)(newest, s.number);
     return newest;
   }
 
   auto accept_parts(Backend& backend, block_partition const& blocks, patch const& p, std::uint64_t own) -> bool {
     auto newer = false;
     auto const offset = blocks.values_of(p.blocks).begin;
-    auto const* body = reinterpret_cast<U const*>(p.body.bytes().data());
+    auto const* body = p.body.template view<U>().data();
     for (auto block = p.blocks.begin; block < p.blocks.end; ++block) {
       if (p.number_of(block) <= of(block).number) continue;
       if (!parts_) begin_assembly(backend, blocks);

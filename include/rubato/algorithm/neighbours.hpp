@@ -47,7 +47,7 @@ struct sum_in : edge_life {
 
   [[nodiscard]] auto consumed() const -> U const* {
     if (consumed_parts) return consumed_parts.data();
-    return reinterpret_cast<U const*>(consumed_whole.bytes().data());
+    return consumed_whole.template view<U>().data();
   }
 
   /// rho~ <- rho: free for whole vectors; copies the blocks that are new otherwise.

@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::order {
 
 /// What a local iteration is made of. x is the node's model, z its tracker, g the stored gradient.

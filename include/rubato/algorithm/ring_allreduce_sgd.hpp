@@ -97,7 +97,7 @@ class ring_allreduce_sgd {
       ++accepted_;
       inbox_.push_back({p.posted_at, {p.body, p.extra.count(scalar_slot::sample_count).value_or(0)}});
     } else if (p.lane == channel::control) {
-      fastest_ = std::max(fastest_, p.numbers[0]);
+      fastest_ = (std::max)(fastest_, p.numbers[0]);
     }
     if (asked_.under_way() && round_ends()) {
       asked_.cancel(out);

@@ -270,7 +270,7 @@ void RUBATO_SERVER_SGD::collect(instant now, patch const& p, outbox& out) {
   auto const delay = version_ - end.version;  // (As.D)
   if (acceptance_.accepts(delay)) {
     constexpr auto most = std::uint64_t{1} << 62;  // it came over a wire
-    auto const duration = std::chrono::nanoseconds{std::min(p.extra.count(scalar_slot::duration_ns).value_or(0), most)};
+    auto const duration = std::chrono::nanoseconds{(std::min)(p.extra.count(scalar_slot::duration_ns).value_or(0), most)};
     auto const w = weight_(server::arrival{from, delay, duration, now - end.given_at});  // (As.W)
     end.age.add(now - p.posted_at);
     end.weights.add(w.factor, w.capped, delay);

@@ -32,12 +32,12 @@ struct refresh_high_kernel {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(h) << 30);
   }
   template<std::size_t L>
-  static auto times_2_30(backend::pack<std::int32_t, L> h) -> backend::pack<std::int32_t, L> {
+  static auto times_2_30(backend::pack<std::int32_t, L> const& h) -> backend::pack<std::int32_t, L> {
     return {h.a << 30, h.b << 30, h.c << 30, h.d << 30};
   }
   RUBATO_HOST_DEVICE static auto quarter(std::int32_t v) -> std::int32_t { return v >> 30; }
   template<std::size_t L>
-  static auto quarter(backend::pack<std::int32_t, L> v) -> backend::pack<std::int32_t, L> {
+  static auto quarter(backend::pack<std::int32_t, L> const& v) -> backend::pack<std::int32_t, L> {
     return {v.a >> 30, v.b >> 30, v.c >> 30, v.d >> 30};
   }
 };

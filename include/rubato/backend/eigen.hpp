@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include <Eigen/Core>
@@ -12,6 +14,23 @@
 #include <rubato/backend/vector_sweep.hpp>
 
 namespace rubato::backend {
+
+namespace detail {
+
+/// Eigen's functions keep one name whatever they are compiled for, and hand memory to one another: what one file's has
+/// aligned by itself, the other's would give to free(). So a program that mixes them ends before main.
+inline auto all_files_align_alike(int bytes) -> bool {
+  static auto const first = bytes;
+  if (bytes == first) return true;
+  std::fprintf(stderr,
+               "rubato: this program was compiled for two instruction sets: Eigen aligns to %d bytes in one file and to %d "
+               "in another; give all that include rubato/backend/eigen.hpp one -march, or one EIGEN_MAX_ALIGN_BYTES\n",
+               first, bytes);
+  std::_Exit(1);
+}
+[[maybe_unused]] static bool const this_file_aligns_alike = all_files_align_alike(EIGEN_MAX_ALIGN_BYTES);
+
+}  // namespace detail
 
 /// Vectors in ordinary memory, computed on by SIMD. A cheap handle: copies share one pool.
 /// **Thread safety:** distinct copies may be used from different threads. **Models:** array_backend.

@@ -23,12 +23,24 @@
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 
+// What depends on the instruction set has names of its own for each, so that one program may hold files compiled for
+// several: under one name, the linker would keep one file's definition and give it the other's vectors.
+#if defined(__AVX512F__)
+#define RUBATO_INSTRUCTION_SET avx512
+#elif defined(__AVX__)
+#define RUBATO_INSTRUCTION_SET avx
+#elif defined(__SSE2__)
+#define RUBATO_INSTRUCTION_SET sse2
+#else
+#define RUBATO_INSTRUCTION_SET generic
+#endif
+
 namespace rubato::backend {
 
 /// Bits that a kernel raised; a sweep returns their union over all indices.
 using raised_bits = std::uint32_t;
 
-namespace detail {
+namespace detail::inline RUBATO_INSTRUCTION_SET {
 
 #if defined(__AVX512F__)
 inline constexpr std::size_t native_bytes = 64;
@@ -55,13 +67,20 @@ inline void store_vector(void* at, V const& v) {
   std::memcpy(at, &v, sizeof v);
 }
 
+// A function call rather than a cast: the one spelling that all compilers take, nvcc with it.
+template<class To, class From>
+inline auto same_bits(From const& v) -> To {
+  static_assert(sizeof(To) == sizeof(From));
+  return load_vector<To>(&v);
+}
+
 RUBATO_HOST_DEVICE inline auto rounded(float x) -> std::int32_t {
 #if defined(__CUDA_ARCH__)
   return fabsf(x) < 0x1p31F ? __float2int_rn(x) : INT32_MIN;  // __float2int_rn alone gives the nearest there, and 0 for no number
 #elif defined(__SSE2__)
   return _mm_cvtss_si32(_mm_set_ss(x));
 #else
-  return std::abs(x) < 0x1p31F ? static_cast<std::int32_t>(std::lrint(x)) : std::numeric_limits<std::int32_t>::min();
+  return std::abs(x) < 0x1p31F ? static_cast<std::int32_t>(std::lrint(x)) : (std::numeric_limits<std::int32_t>::min)();
 #endif
 }
 RUBATO_HOST_DEVICE inline auto rounded(double x) -> std::int32_t {
@@ -70,7 +89,7 @@ RUBATO_HOST_DEVICE inline auto rounded(double x) -> std::int32_t {
 #elif defined(__SSE2__)
   return _mm_cvtsd_si32(_mm_set_sd(x));
 #else
-  return std::abs(x) < 0x1p31 ? static_cast<std::int32_t>(std::lrint(x)) : std::numeric_limits<std::int32_t>::min();
+  return std::abs(x) < 0x1p31 ? static_cast<std::int32_t>(std::lrint(x)) : (std::numeric_limits<std::int32_t>::min)();
 #endif
 }
 
@@ -149,7 +168,7 @@ inline void stream_vector(void* at, V const& v) {
 #endif
 #if defined(__SSE2__)
   if constexpr (sizeof(V) == 16) {
-    _mm_stream_si128(static_cast<__m128i*>(at), (__m128i)v);  // nvcc takes no reinterpret_cast here
+    _mm_stream_si128(static_cast<__m128i*>(at), same_bits<__m128i>(v));
     return;
   }
 #endif
@@ -189,7 +208,9 @@ inline void finish_streaming() {
 #endif
 }
 
-}  // namespace detail
+}  // namespace detail::inline RUBATO_INSTRUCTION_SET
+
+inline namespace RUBATO_INSTRUCTION_SET {
 
 /// Four hardware vectors of U, `Lanes` values each: enough independent work to hide latencies, few enough registers.
 template<class U, std::size_t Lanes>
@@ -199,18 +220,33 @@ struct pack {
   static constexpr std::size_t width = 4 * Lanes;
   part a, b, c, d;
 
-  friend auto operator+(pack x, pack y) -> pack { return {x.a + y.a, x.b + y.b, x.c + y.c, x.d + y.d}; }
-  friend auto operator-(pack x, pack y) -> pack { return {x.a - y.a, x.b - y.b, x.c - y.c, x.d - y.d}; }
-  friend auto operator*(pack x, pack y) -> pack { return {x.a * y.a, x.b * y.b, x.c * y.c, x.d * y.d}; }
-  friend auto operator/(pack x, pack y) -> pack { return {x.a / y.a, x.b / y.b, x.c / y.c, x.d / y.d}; }
-  friend auto operator*(U s, pack y) -> pack { return {s * y.a, s * y.b, s * y.c, s * y.d}; }
-  friend auto operator*(pack y, U s) -> pack { return s * y; }
+  // By reference: g++ remarks on the ABI of each by-value parameter that the processor has no register for.
+  friend auto operator+(pack const& x, pack const& y) -> pack { return {x.a + y.a, x.b + y.b, x.c + y.c, x.d + y.d}; }
+  friend auto operator-(pack const& x, pack const& y) -> pack { return {x.a - y.a, x.b - y.b, x.c - y.c, x.d - y.d}; }
+  friend auto operator*(pack const& x, pack const& y) -> pack { return {x.a * y.a, x.b * y.b, x.c * y.c, x.d * y.d}; }
+  friend auto operator/(pack const& x, pack const& y) -> pack { return {x.a / y.a, x.b / y.b, x.c / y.c, x.d / y.d}; }
+  friend auto operator*(U s, pack const& y) -> pack { return {s * y.a, s * y.b, s * y.c, s * y.d}; }
+  friend auto operator*(pack const& y, U s) -> pack { return s * y; }
 };
 
 template<class T>
 struct is_pack : std::false_type {};
 template<class U, std::size_t L>
 struct is_pack<pack<U, L>> : std::true_type {};
+
+}  // namespace RUBATO_INSTRUCTION_SET
+
+namespace detail::inline RUBATO_INSTRUCTION_SET {
+template<std::size_t L, class F>
+inline auto as_unsigned(pack<std::int32_t, L> const& x, pack<std::int32_t, L> const& y, F const& f) -> pack<std::int32_t, L> {
+  using v = typename pack<std::int32_t, L>::part;
+  using u = typename pack<std::uint32_t, L>::part;
+  auto const of = [&](v const& p, v const& q) { return same_bits<v>(f(same_bits<u>(p), same_bits<u>(q))); };
+  return {of(x.a, y.a), of(x.b, y.b), of(x.c, y.c), of(x.d, y.d)};
+}
+}  // namespace detail::inline RUBATO_INSTRUCTION_SET
+
+inline namespace RUBATO_INSTRUCTION_SET {
 
 // Integer sums of the ledger wrap at 2^32 by definition, so they go through unsigned arithmetic.
 RUBATO_HOST_DEVICE inline auto wrap_add(std::int32_t x, std::int32_t y) -> std::int32_t {
@@ -220,22 +256,18 @@ RUBATO_HOST_DEVICE inline auto wrap_sub(std::int32_t x, std::int32_t y) -> std::
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(x) - static_cast<std::uint32_t>(y));
 }
 template<std::size_t L>
-inline auto wrap_add(pack<std::int32_t, L> x, pack<std::int32_t, L> y) -> pack<std::int32_t, L> {
-  using v = typename pack<std::int32_t, L>::part;
-  using u = typename pack<std::uint32_t, L>::part;
-  return {(v)((u)x.a + (u)y.a), (v)((u)x.b + (u)y.b), (v)((u)x.c + (u)y.c), (v)((u)x.d + (u)y.d)};
+inline auto wrap_add(pack<std::int32_t, L> const& x, pack<std::int32_t, L> const& y) -> pack<std::int32_t, L> {
+  return detail::as_unsigned(x, y, [](auto const& u, auto const& v) { return u + v; });
 }
 template<std::size_t L>
-inline auto wrap_sub(pack<std::int32_t, L> x, pack<std::int32_t, L> y) -> pack<std::int32_t, L> {
-  using v = typename pack<std::int32_t, L>::part;
-  using u = typename pack<std::uint32_t, L>::part;
-  return {(v)((u)x.a - (u)y.a), (v)((u)x.b - (u)y.b), (v)((u)x.c - (u)y.c), (v)((u)x.d - (u)y.d)};
+inline auto wrap_sub(pack<std::int32_t, L> const& x, pack<std::int32_t, L> const& y) -> pack<std::int32_t, L> {
+  return detail::as_unsigned(x, y, [](auto const& u, auto const& v) { return u - v; });
 }
 
 /// Bits of |x| (of -x-1 where x is negative): their union over many values bounds the largest magnitude by a power of two.
 RUBATO_HOST_DEVICE inline auto magnitude_bits(std::int32_t x) -> std::int32_t { return x ^ (x >> 31); }
 template<std::size_t L>
-inline auto magnitude_bits(pack<std::int32_t, L> x) -> pack<std::int32_t, L> {
+inline auto magnitude_bits(pack<std::int32_t, L> const& x) -> pack<std::int32_t, L> {
   return {x.a ^ (x.a >> 31), x.b ^ (x.b >> 31), x.c ^ (x.c >> 31), x.d ^ (x.d >> 31)};
 }
 
@@ -320,12 +352,15 @@ class vector_lanes {
     constexpr auto to_short = std::is_same_v<To, std::uint8_t> || std::is_same_v<To, std::uint16_t>;
     if constexpr (lanes == 4 && std::is_same_v<U, std::int32_t> && to_short) {
       pack<To, lanes> out;
-      detail::narrow_vectors<To>({(__m128i)v.a, (__m128i)v.b, (__m128i)v.c, (__m128i)v.d}, &out);
+      detail::narrow_vectors<To>({detail::same_bits<__m128i>(v.a), detail::same_bits<__m128i>(v.b),
+                                  detail::same_bits<__m128i>(v.c), detail::same_bits<__m128i>(v.d)},
+                                 &out);
       return out;
     } else if constexpr (lanes == 4 && std::is_same_v<U, std::uint8_t> && std::is_same_v<To, std::int32_t>) {
       __m128i out[4];
       detail::widen_bytes(&v, out);
-      return {(part)out[0], (part)out[1], (part)out[2], (part)out[3]};
+      return {detail::same_bits<part>(out[0]), detail::same_bits<part>(out[1]), detail::same_bits<part>(out[2]),
+              detail::same_bits<part>(out[3])};
     } else
 #endif
     {
@@ -360,6 +395,8 @@ class vector_lanes {
   std::size_t at_;
   integers raised_{};
 };
+
+}  // namespace RUBATO_INSTRUCTION_SET
 
 }  // namespace rubato::backend
 

@@ -32,43 +32,41 @@
 
 namespace rubato::backend {
 
-/// Where a thrust backend computes.
+/// Where a thrust backend computes. What a file is compiled for decides which of them have a policy (below), and nothing
+/// else: the types are the same in all files of a program.
 namespace system {
 
 /// The calling thread.
 struct cpp {
   static constexpr auto name() -> std::string_view { return "thrust_cpp"; }
-  static constexpr bool is_here = true;
-  static auto policy() { return ::thrust::cpp::par; }
 };
 
 /// OpenMP's threads; needs -fopenmp. OMP_NUM_THREADS and OMP_WAIT_POLICY are the user's to set.
 struct omp {
   static constexpr auto name() -> std::string_view { return "thrust_omp"; }
-#if defined(_OPENMP)
-  static constexpr bool is_here = true;
-  static auto policy() { return ::thrust::omp::par; }
-#else
-  static constexpr bool is_here = false;
-#endif
 };
 
 /// TBB's threads; needs RUBATO_THRUST_TBB defined, and the library.
 struct tbb {
   static constexpr auto name() -> std::string_view { return "thrust_tbb"; }
-#if defined(RUBATO_THRUST_TBB)
-  static constexpr bool is_here = true;
-  static auto policy() { return ::thrust::tbb::par; }
-#else
-  static constexpr bool is_here = false;
-#endif
 };
 
-/// A CUDA device; needs nvcc, and rubato/backend/cuda/thrust.hpp, which nvcc gets from here.
+/// A CUDA device; needs nvcc, and rubato/backend/cuda/thrust.hpp, which nvcc gets from here: a specialisation of its own.
 struct cuda {
   static constexpr auto name() -> std::string_view { return "thrust_cuda"; }
-  static constexpr bool is_here = false;  // the device has a specialisation of its own
 };
+
+inline auto policy_of(cpp) { return ::thrust::cpp::par; }
+#if defined(_OPENMP)
+inline auto policy_of(omp) { return ::thrust::omp::par; }
+#endif
+#if defined(RUBATO_THRUST_TBB)
+inline auto policy_of(tbb) { return ::thrust::tbb::par; }
+#endif
+
+/// Whether this file is compiled for it.
+template<class System>
+concept is_here = requires(System s) { policy_of(s); };
 
 }  // namespace system
 
@@ -131,7 +129,7 @@ struct chunk_product {
 /// sums of a dot product are added in the order of the chunks.
 template<std::floating_point T, class System = system::cpp>
 class thrust {
-  static_assert(System::is_here,
+  static_assert(system::is_here<System>,
                 "this system of Thrust cannot be compiled here: omp needs -fopenmp, tbb needs RUBATO_THRUST_TBB and its "
                 "library, cuda needs nvcc; the CMake target rubato::thrust brings what was found");
 
@@ -155,7 +153,7 @@ class thrust {
     if (!is_parallel(r, bytes)) return vector_sweep<T>(r, kernel, large_.streaming_bytes);
     // The size of all chunks together decides how each of them stores.
     auto const streaming_bytes = bytes > large_.streaming_bytes ? 0 : ~std::size_t{0};
-    return ::thrust::transform_reduce(System::policy(), first(), first() + chunks_of(r),
+    return ::thrust::transform_reduce(policy_of(System{}), first(), first() + chunks_of(r),
                                       detail::chunk_sweep<T, Kernel>{r, kernel, streaming_bytes}, raised_bits{0},
                                       ::thrust::bit_or<raised_bits>{});
   }
@@ -178,7 +176,7 @@ class thrust {
     }
     auto memory = pool_;  // a handle; only allocating changes the pool
     auto partial = memory.template allocate<double>(static_cast<std::size_t>(chunks));
-    ::thrust::transform(System::policy(), first(), first() + chunks, partial.data(), part);
+    ::thrust::transform(policy_of(System{}), first(), first() + chunks, partial.data(), part);
     for (auto const value : partial.view()) sum += value;
     return sum;
   }
@@ -202,7 +200,7 @@ class thrust {
     // Groups of rows: enough for all threads, few enough that a tile of B serves many of them.
     auto const rows = s.rows < 64 ? std::size_t{1} : std::size_t{16};
     auto const groups = static_cast<std::ptrdiff_t>((s.rows + rows - 1) / rows);
-    ::thrust::for_each(System::policy(), first(), first() + groups, detail::chunk_product<T>{of, rows});
+    ::thrust::for_each(policy_of(System{}), first(), first() + groups, detail::chunk_product<T>{of, rows});
   }
 
  private:

@@ -13,6 +13,8 @@
 
 namespace rubato::backend::detail {
 
+inline namespace RUBATO_INSTRUCTION_SET {
+
 /// Sum of x_i y_i over r. Each lane adds up in T, the lanes in double, so r should have some 10^4 values at most.
 /// Two streams are what the hardware fetches ahead best, so nothing is fetched by hand here. Reads 2.
 template<class T>
@@ -33,6 +35,8 @@ template<class T>
   for (auto i = whole; i < r.end; ++i) total += static_cast<double>(x[i]) * static_cast<double>(y[i]);
   return total;
 }
+
+}  // namespace RUBATO_INSTRUCTION_SET
 
 /// A row of C over its columns: c <- (alpha left) B + beta c, with `inner` rows of B, `columns` apart.
 template<class T>
@@ -64,6 +68,8 @@ struct product_operands {
   T* c;
 };
 
+inline namespace RUBATO_INSTRUCTION_SET {
+
 /// Rows `rows` of C. B is passed in tiles of 256 of its rows, so that one stays in the cache while all of these rows use it.
 template<class T>
 void multiply_rows(product_operands<T> const& of, range rows) {
@@ -74,7 +80,7 @@ void multiply_rows(product_operands<T> const& of, range rows) {
       for (std::size_t j = 0; j < s.columns; ++j) {
         double sum = 0;
         for (std::size_t k = 0; k < s.inner; k += 16 * tile) {
-          sum += vector_dot(left + i * s.inner, b + j * s.inner, {k, std::min(s.inner, k + 16 * tile)});
+          sum += vector_dot(left + i * s.inner, b + j * s.inner, {k, (std::min)(s.inner, k + 16 * tile)});
         }
         auto& out = c[i * s.columns + j];
         out = beta == T{0} ? alpha * static_cast<T>(sum) : alpha * static_cast<T>(sum) + beta * out;
@@ -83,7 +89,7 @@ void multiply_rows(product_operands<T> const& of, range rows) {
     return;
   }
   for (std::size_t k = 0; k < s.inner || k == 0; k += tile) {
-    auto const inner = std::min(tile, s.inner - k);
+    auto const inner = (std::min)(tile, s.inner - k);
     for (auto i = rows.begin; i < rows.end; ++i) {
       auto const kernel = product_row_kernel<T>{left + i * s.inner + k, b + k * s.columns, c + i * s.columns, inner,
                                                 s.columns, alpha, k == 0 ? beta : T{1}};
@@ -91,5 +97,7 @@ void multiply_rows(product_operands<T> const& of, range rows) {
     }
   }
 }
+
+}  // namespace RUBATO_INSTRUCTION_SET
 
 }  // namespace rubato::backend::detail

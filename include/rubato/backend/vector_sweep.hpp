@@ -13,7 +13,7 @@ namespace rubato::backend {
 /// Data of one sweep above which results bypass the caches.
 inline constexpr std::size_t default_streaming_bytes = std::size_t{24} << 20;
 
-namespace detail {
+namespace detail::inline RUBATO_INSTRUCTION_SET {
 // Flattened: a kernel left as a call keeps the bits that it raises in memory, which costs a ledger half its speed.
 template<class Lanes, class Kernel>
 [[gnu::flatten]] auto sweep_groups(range r, Kernel const& kernel) -> raised_bits {
@@ -24,7 +24,9 @@ template<class Lanes, class Kernel>
   }
   return at.raised();
 }
-}  // namespace detail
+}  // namespace detail::inline RUBATO_INSTRUCTION_SET
+
+inline namespace RUBATO_INSTRUCTION_SET {
 
 /// Runs the kernel once over r. Streams only if r begins at a multiple of 64 values, which keeps bases aligned.
 template<class T, class Kernel>
@@ -46,5 +48,7 @@ auto vector_sweep(range r, Kernel const& kernel, std::size_t streaming_bytes) ->
   }
   return raised | rest.raised();
 }
+
+}  // namespace RUBATO_INSTRUCTION_SET
 
 }  // namespace rubato::backend

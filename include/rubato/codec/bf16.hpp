@@ -14,18 +14,20 @@ namespace rubato::codec {
 
 namespace detail {
 
+using backend::detail::same_bits;
+
 // std::bit_cast is a function of the host; its builtin is none.
 RUBATO_HOST_DEVICE inline auto float_bits(float x) -> std::int32_t { return __builtin_bit_cast(std::int32_t, x); }
 RUBATO_HOST_DEVICE inline auto float_of(std::int32_t bits) -> float { return __builtin_bit_cast(float, bits); }
 template<std::size_t L>
-auto float_bits(backend::pack<float, L> x) -> backend::pack<std::int32_t, L> {
+auto float_bits(backend::pack<float, L> const& x) -> backend::pack<std::int32_t, L> {
   using part = typename backend::pack<std::int32_t, L>::part;
-  return {(part)x.a, (part)x.b, (part)x.c, (part)x.d};  // equal sizes: the bits stay
+  return {same_bits<part>(x.a), same_bits<part>(x.b), same_bits<part>(x.c), same_bits<part>(x.d)};
 }
 template<std::size_t L>
-auto float_of(backend::pack<std::int32_t, L> bits) -> backend::pack<float, L> {
+auto float_of(backend::pack<std::int32_t, L> const& bits) -> backend::pack<float, L> {
   using part = typename backend::pack<float, L>::part;
-  return {(part)bits.a, (part)bits.b, (part)bits.c, (part)bits.d};
+  return {same_bits<part>(bits.a), same_bits<part>(bits.b), same_bits<part>(bits.c), same_bits<part>(bits.d)};
 }
 
 /// The upper 16 bits of the nearest number that has only these. A number that is none keeps its upper bits and becomes
@@ -36,14 +38,14 @@ RUBATO_HOST_DEVICE inline auto upper_half(std::int32_t bits) -> std::int32_t {
   return static_cast<std::int32_t>((none ? u | 0x400000U : u + 0x7fffU + ((u >> 16) & 1U)) >> 16);
 }
 template<std::size_t L>
-auto upper_half(backend::pack<std::int32_t, L> bits) -> backend::pack<std::int32_t, L> {
+auto upper_half(backend::pack<std::int32_t, L> const& bits) -> backend::pack<std::int32_t, L> {
   using part = typename backend::pack<std::int32_t, L>::part;
   using unsigned_part = typename backend::pack<std::uint32_t, L>::part;
-  auto const of = [](part v) -> part {
-    auto const u = (unsigned_part)v;
-    auto const none = (unsigned_part)((v & 0x7fffffff) > 0x7f800000);
+  auto const of = [](part const& v) {
+    auto const u = same_bits<unsigned_part>(v);
+    auto const none = same_bits<unsigned_part>((v & 0x7fffffff) > 0x7f800000);
     auto const nearest = u + 0x7fffU + ((u >> 16) & 1U);
-    return (part)(((none & (u | 0x400000U)) | (~none & nearest)) >> 16);
+    return same_bits<part>(((none & (u | 0x400000U)) | (~none & nearest)) >> 16);
   };
   return {of(bits.a), of(bits.b), of(bits.c), of(bits.d)};
 }
@@ -52,7 +54,7 @@ RUBATO_HOST_DEVICE inline auto shifted_up(std::int32_t v) -> std::int32_t {
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(v) << 16);
 }
 template<std::size_t L>
-auto shifted_up(backend::pack<std::int32_t, L> v) -> backend::pack<std::int32_t, L> {
+auto shifted_up(backend::pack<std::int32_t, L> const& v) -> backend::pack<std::int32_t, L> {
   return {v.a << 16, v.b << 16, v.c << 16, v.d << 16};
 }
 

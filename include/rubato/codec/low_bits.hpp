@@ -24,11 +24,11 @@ RUBATO_HOST_DEVICE inline auto up_by(std::int32_t v, int k) -> std::int32_t {
 }
 RUBATO_HOST_DEVICE inline auto down_by(std::int32_t v, int k) -> std::int32_t { return v >> k; }
 template<std::size_t L>
-auto up_by(backend::pack<std::int32_t, L> v, int k) -> backend::pack<std::int32_t, L> {
+auto up_by(backend::pack<std::int32_t, L> const& v, int k) -> backend::pack<std::int32_t, L> {
   return {v.a << k, v.b << k, v.c << k, v.d << k};
 }
 template<std::size_t L>
-auto down_by(backend::pack<std::int32_t, L> v, int k) -> backend::pack<std::int32_t, L> {
+auto down_by(backend::pack<std::int32_t, L> const& v, int k) -> backend::pack<std::int32_t, L> {
   return {v.a >> k, v.b >> k, v.c >> k, v.d >> k};
 }
 

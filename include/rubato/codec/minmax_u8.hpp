@@ -28,7 +28,7 @@ namespace detail {
 template<class T>
 inline constexpr T not_a_number = std::numeric_limits<T>::quiet_NaN();
 template<class T>
-inline constexpr T least_span = 1024 * std::numeric_limits<T>::min();  // 255 / span would overflow for smaller ones
+inline constexpr T least_span = 1024 * (std::numeric_limits<T>::min)();  // 255 / span would overflow for smaller ones
 
 template<class T, class F>
   requires std::is_arithmetic_v<T>
@@ -53,11 +53,11 @@ RUBATO_HOST_DEVICE auto lesser(T x, T y) -> T { return x < y ? x : y; }
 template<class T>
 RUBATO_HOST_DEVICE auto greater(T x, T y) -> T { return x > y ? x : y; }
 template<class T, std::size_t L>
-auto lesser(backend::pack<T, L> x, backend::pack<T, L> y) -> backend::pack<T, L> {
+auto lesser(backend::pack<T, L> const& x, backend::pack<T, L> const& y) -> backend::pack<T, L> {
   return {x.a < y.a ? x.a : y.a, x.b < y.b ? x.b : y.b, x.c < y.c ? x.c : y.c, x.d < y.d ? x.d : y.d};
 }
 template<class T, std::size_t L>
-auto greater(backend::pack<T, L> x, backend::pack<T, L> y) -> backend::pack<T, L> {
+auto greater(backend::pack<T, L> const& x, backend::pack<T, L> const& y) -> backend::pack<T, L> {
   return {x.a > y.a ? x.a : y.a, x.b > y.b ? x.b : y.b, x.c > y.c ? x.c : y.c, x.d > y.d ? x.d : y.d};
 }
 
@@ -233,7 +233,7 @@ struct basic_minmax_u8 {
   [[nodiscard]] auto codes(std::size_t n) const -> std::size_t { return chunks(n) * 2 * sizeof(T) + n; }
   [[nodiscard]] auto relative_error(std::size_t n) const -> double {
     if constexpr (Form == minmax_form::bagua) return std::numeric_limits<double>::infinity();
-    auto const together = chunk_values == 0 ? n : std::min(n, chunk_values);
+    auto const together = chunk_values == 0 ? n : (std::min)(n, chunk_values);
     return static_cast<double>(together) / (2.0 * 255 * 255);
   }
 
@@ -274,7 +274,7 @@ struct basic_minmax_u8 {
   void for_chunks(std::size_t n, Codes* codes, F const& f) const {
     auto* head = reinterpret_cast<T*>(codes);
     auto const step = chunk_values == 0 ? std::max<std::size_t>(n, 1) : chunk_values;
-    for (std::size_t begin = 0; begin < n; begin += step, head += 2) f(range{begin, std::min(n, begin + step)}, head);
+    for (std::size_t begin = 0; begin < n; begin += step, head += 2) f(range{begin, (std::min)(n, begin + step)}, head);
   }
 };
 

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <string_view>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::contribution {
 
 /// Policy. A batch is `minibatches` gradients at one model, computed one after the other (1: plain SGD).

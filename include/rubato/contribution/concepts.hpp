@@ -6,6 +6,8 @@
 #include <concepts>
 #include <cstddef>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::contribution {
 
 template<class C>

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::contribution {
 
 /// How nodes that finished different numbers of mini-batches are weighed against each other.

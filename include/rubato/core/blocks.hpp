@@ -43,7 +43,7 @@ class block_partition {
   }
   /// The values that a range of blocks covers.
   [[nodiscard]] auto values_of(range blocks) const -> range {
-    return {std::min(blocks.begin * block_values_, values_), std::min(blocks.end * block_values_, values_)};
+    return {(std::min)(blocks.begin * block_values_, values_), (std::min)(blocks.end * block_values_, values_)};
   }
   friend auto operator==(block_partition const&, block_partition const&) -> bool = default;
 

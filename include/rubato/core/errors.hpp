@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Errors of two kinds: config_error, thrown before a run starts, and broken contracts, which are bugs.
-// What goes wrong while a run operates is a value (core/outbox.hpp: fault, waiting), never an exception.
+// What goes wrong in a node while a run operates is a value (core/outbox.hpp: fault, waiting), and an exception only where
+// a vector cannot be had or computed: std::bad_alloc, backend_error.
 #pragma once
 
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <new>
 #include <stdexcept>
 #include <string>
+
+#include <rubato/core/language.hpp>
 
 namespace rubato {
 
@@ -21,6 +27,25 @@ class run_error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+/// A backend cannot go on (a device failed); thrown through handlers, which have no part in it.
+class backend_error : public run_error {
+ public:
+  using run_error::run_error;
+};
+
+/// Calls what a driver does with a node. What memory or the backend throws leaves as a run_error that names the node, with
+/// itself nested.
+template<class Call>
+auto at_node(std::size_t node, Call&& call) -> decltype(call()) {
+  try {
+    return call();
+  } catch (backend_error const& e) {
+    std::throw_with_nested(run_error{"node " + std::to_string(node) + " cannot go on: " + e.what()});
+  } catch (std::bad_alloc const&) {
+    std::throw_with_nested(run_error{"node " + std::to_string(node) + " cannot go on: there is no memory left for its vectors"});
+  }
+}
 
 /// Called with the condition, the sentence, the file and the line; must not return.
 using contract_handler = void (*)(char const* condition, char const* sentence, char const* file, int line);
@@ -57,6 +82,6 @@ inline auto set_contract_handler(contract_handler handler) -> contract_handler {
 
 /// A precondition of O(1); stays on in release builds.
 #define RUBATO_EXPECTS(condition, sentence)                                            \
-  (static_cast<bool>(condition)                                                        \
+  ((condition)                                                                         \
        ? static_cast<void>(0)                                                          \
        : ::rubato::detail::broken_contract(#condition, sentence, __FILE__, __LINE__))

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato {
 
 /// One participant of a run; ids are 0 .. n-1 (a server, where there is one, is node n).

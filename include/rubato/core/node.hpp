@@ -15,7 +15,9 @@ namespace rubato {
 /// Five inputs, one output object, and a look at the state.
 /// Not checked, but required:
 /// - equal inputs give equal outputs, bit for bit; no clock, lock, thread or generator object inside;
-/// - handlers do not throw: what cannot go on is said in outbox.failure;
+/// - handlers throw nothing of their own: what cannot go on is said in outbox.failure. What a backend throws in them
+///   (backend_error, std::bad_alloc) passes through; the node is not called again then, and drivers end the run with a
+///   run_error that names it (at_node);
 /// - at most one gradient request is outstanding; a gradient with another ticket changes nothing but a counter;
 /// - a posted body is never written again;
 /// - whenever no gradient is under way after a call, outbox.wait names what is waited for (a server may idle).

@@ -66,8 +66,8 @@ class scalars {
 
 /// A bit mask over scalar slots.
 template<class... Slots>
-constexpr auto carrying(Slots... slots) -> std::uint8_t {
-  return static_cast<std::uint8_t>(((1U << static_cast<unsigned>(slots)) | ... | 0U));
+constexpr auto carrying(Slots... those) -> std::uint8_t {
+  return static_cast<std::uint8_t>(((1U << static_cast<unsigned>(those)) | ... | 0U));
 }
 
 /// What a node type says of one channel that it uses; drivers hold its packets to it (core/channel_table.hpp).

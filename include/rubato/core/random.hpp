@@ -13,6 +13,8 @@
 namespace rubato {
 
 namespace detail {
+__extension__ typedef unsigned __int128 uint128;  // of g++ and clang; ISO C++ has none, and -Wpedantic says so
+
 /// The finaliser of SplitMix64: a bijection of words that spreads every bit over all others.
 constexpr auto mixed(std::uint64_t z) -> std::uint64_t {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
@@ -41,7 +43,7 @@ class random_stream {
   constexpr auto uniform() -> double { return static_cast<double>(bits() >> 11) * 0x1p-53; }
   /// Uniform in 0 .. bound-1, without bias that a 64-bit draw could show (multiply and shift); requires bound > 0.
   constexpr auto below(std::uint64_t bound) -> std::uint64_t {
-    return static_cast<std::uint64_t>((static_cast<unsigned __int128>(bits()) * bound) >> 64);
+    return static_cast<std::uint64_t>((detail::uint128{bits()} * bound) >> 64);
   }
   /// Standard normal, Box-Muller, one draw of two uniforms each.
   auto normal() -> double {

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <new>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -60,7 +61,7 @@ class memory_source {
   virtual void release(std::byte* at, std::size_t bytes) noexcept = 0;
 
   /// Whether the host reads and writes this memory by plain loads and stores. A source for which it does not says so,
-  /// copies between its memory and the host's (after all work enqueued on it, and done on return; may throw run_error),
+  /// copies between its memory and the host's (after all work enqueued on it, and done on return; may throw backend_error),
   /// and names the memory in which the host keeps such copies.
   [[nodiscard]] virtual auto is_on_host() const -> bool { return true; }
   virtual void copy_to_host(std::byte const* from, std::byte* to, std::size_t bytes) { std::memcpy(to, from, bytes); }
@@ -91,7 +92,7 @@ struct pool_core;
 struct buffer_record {
   std::atomic<std::uint32_t> references{1};
   element kind = element::none;
-  bool published = false;
+  std::atomic<bool> published{false};  // apart from its owner, only find() reads it, from any thread
   std::uint32_t size_class = 0;
   std::uint32_t shift = 0;  // of data from where its memory begins
   std::size_t count = 0;
@@ -133,7 +134,9 @@ struct pool_core {
     return static_cast<std::uint32_t>(classes.size() - 1);
   }
 
-  auto take(std::size_t bytes) -> buffer_record* {
+  /// For `count` values; all that find() reads is set before another thread can find it.
+  auto take(element kind, std::size_t count) -> buffer_record* {
+    auto const bytes = count * bytes_of(kind);
     auto const rounded = (bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0);
     auto const lock = std::lock_guard{mutex};
     auto const index = class_of(rounded);
@@ -152,6 +155,9 @@ struct pool_core {
       record = idle.back();
       idle.pop_back();
     }
+    record->kind = kind;
+    record->count = count;
+    record->published.store(false, std::memory_order_relaxed);
     if (tracking) live.emplace(record->data, record);
     return record;
   }
@@ -173,11 +179,8 @@ struct pool_core {
 
 /// A record in use, of `count` indeterminate values.
 inline auto hand_out(std::shared_ptr<pool_core> const& pool, element kind, std::size_t count) -> buffer_record* {
-  auto* record = pool->take(count * bytes_of(kind));
+  auto* record = pool->take(kind, count);
   record->references.store(1, std::memory_order_relaxed);
-  record->kind = kind;
-  record->published = false;
-  record->count = count;
   record->pool = pool;
   return record;
 }
@@ -215,7 +218,7 @@ class shared_buffer {
   [[nodiscard]] auto view() const -> std::span<T const> {
     if (record_ == nullptr) return {};
     RUBATO_EXPECTS(record_->kind == element_of<T>, "a body is read as the element type it was written with");
-    return {reinterpret_cast<T const*>(record_->data), record_->count};
+    return {std::launder(reinterpret_cast<T const*>(record_->data)), record_->count};
   }
   [[nodiscard]] auto bytes() const -> std::span<std::byte const> {
     if (record_ == nullptr) return {};
@@ -229,7 +232,7 @@ class shared_buffer {
     auto* const copy = detail::hand_out(pool->host_side, kind(), size());
     auto const body = shared_buffer{copy};  // gives the copy back if copying throws
     pool->source->copy_to_host(record_->data, copy->data, size_bytes());
-    copy->published = true;
+    copy->published.store(true, std::memory_order_relaxed);
     return body;
   }
   /// The same body, not an equal one.
@@ -267,7 +270,7 @@ class writable_buffer {
 
   /// Freezes the vector; this object is empty afterwards.
   [[nodiscard]] auto publish() && -> shared_buffer {
-    if (record_ != nullptr) record_->published = true;
+    if (record_ != nullptr) record_->published.store(true, std::memory_order_relaxed);
     data_ = nullptr;
     return shared_buffer{std::exchange(record_, nullptr)};
   }
@@ -275,7 +278,14 @@ class writable_buffer {
  private:
   friend class buffer_pool;
   explicit writable_buffer(detail::buffer_record* record)
-      : record_{record}, data_{reinterpret_cast<T*>(record->data)} {}
+      : record_{record}, data_{begin_values(record->data, record->count)} {}
+
+  // The memory may have held values of another type. These begin without being written, so that it costs nothing, and a
+  // device's memory is not touched.
+  static auto begin_values(std::byte* at, std::size_t count) -> T* {
+    static_assert(std::is_trivially_default_constructible_v<T>);
+    return count == 0 ? reinterpret_cast<T*>(at) : ::new (static_cast<void*>(at)) T[count];
+  }
 
   detail::buffer_record* record_ = nullptr;
   T* data_ = nullptr;  // kept apart so that no access asks whether there is a record
@@ -303,7 +313,7 @@ class buffer_pool {
     auto* const copy = detail::hand_out(core_, body.kind(), body.size());
     auto const there = shared_buffer{copy};
     core_->source->copy_from_host(body.bytes().data(), copy->data, body.size_bytes());
-    copy->published = true;
+    copy->published.store(true, std::memory_order_relaxed);
     return there;
   }
   /// n values of this pool's memory, from `from` on, as a vector of the host; a null pointer gives an empty one.
@@ -336,7 +346,7 @@ class buffer_pool {
     auto const* record = std::prev(above)->second;
     auto const bytes = record->count * bytes_of(record->kind);
     if (address >= record->data + bytes) return {};
-    return {record->data, bytes, record->published};
+    return {record->data, bytes, record->published.load(std::memory_order_relaxed)};
   }
 
  private:

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato {
 
 namespace detail {

@@ -53,7 +53,7 @@ struct fixed_point {
     auto const run_largest = largest.empty() ? 0.0 : *std::max_element(largest.begin(), largest.end());
     if (!std::isfinite(run_largest)) throw config_error{"the first gradient is not finite, so the ledger has no scale"};
     for (auto const of_block : largest) {
-      auto const reach = margin * static_cast<double>(std::max(nodes, fewest_nodes)) * (of_block > 0 ? of_block : run_largest);
+      auto const reach = margin * static_cast<double>((std::max)(nodes, fewest_nodes)) * (of_block > 0 ? of_block : run_largest);
       exponents.push_back(reach > 0 ? std::clamp(range_bits - 1 - std::ilogb(reach), -60, 60) : 20);
     }
     auto const first = exponents.front();

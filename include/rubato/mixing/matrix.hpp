@@ -225,7 +225,7 @@ inline auto matrix::transposed() const -> matrix {
     // What is left for i, as a sum of terms none of which is negative: it cannot come out below zero.
     auto rest = own;
     for (auto const j : peers) {
-      auto const weight = std::min(own, 1.0 / static_cast<double>(1 + graph.out_of(j).size()));
+      auto const weight = (std::min)(own, 1.0 / static_cast<double>(1 + graph.out_of(j).size()));
       entries.push_back({to_node(i), j, weight});
       rest += own - weight;
     }

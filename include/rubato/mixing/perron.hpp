@@ -171,13 +171,13 @@ inline auto iterated(recurrent_part const& part) -> std::optional<std::vector<do
 }
 
 inline auto stationary(recurrent_part const& part) -> std::vector<double> {
-  constexpr auto small = std::size_t{256};
+  constexpr auto few = std::size_t{256};
   // Two guesses that are often right and cost one pass; then what is exact, unless it may be slow.
   auto even = std::vector<double>(part.size(), 1.0 / static_cast<double>(part.size()));
   if (is_stationary(part, even)) return even;
   auto balanced = balanced_guess(part);
   if (is_stationary(part, balanced)) return balanced;
-  if (part.size() > small)
+  if (part.size() > few)
     if (auto settled = iterated(part)) return *std::move(settled);
   return elimination{part}.solved();
 }

@@ -66,7 +66,7 @@ struct tridiagonal {
   auto top() const -> double {
     auto low = *std::max_element(across.begin(), across.end());
     auto high = low;
-    for (auto const b : beside) high = std::max(high, low + 2 * std::abs(b));
+    for (auto const b : beside) high = (std::max)(high, low + 2 * std::abs(b));
     high += 1e-15 * (1 + std::abs(high));
     for (auto step = 0; step < 100 && low < high; ++step) {
       auto const middle = low + (high - low) / 2;
@@ -82,7 +82,7 @@ struct tridiagonal {
     auto const shift = value + 1e-14 * (std::abs(value) + 1e-300);
     auto pivots = std::vector<double>(m);
     for (auto k = std::size_t{0}; k < m; ++k)
-      pivots[k] = std::min(across[k] - shift - (k > 0 ? beside[k - 1] * beside[k - 1] / pivots[k - 1] : 0.0), -1e-300);
+      pivots[k] = (std::min)(across[k] - shift - (k > 0 ? beside[k - 1] * beside[k - 1] / pivots[k - 1] : 0.0), -1e-300);
     auto x = std::vector<double>(m, 1.0);
     for (auto round = 0; round < 3; ++round) {
       for (auto k = std::size_t{1}; k < m; ++k) x[k] -= beside[k - 1] / pivots[k - 1] * x[k - 1];
@@ -165,7 +165,7 @@ class squared_spectrum {
   detail::require_rows(m);
   detail::require_columns(m);
   if (m.nodes() == 1) return 0.0;
-  return std::sqrt(std::max(0.0, detail::squared_spectrum{m}.largest()));
+  return std::sqrt((std::max)(0.0, detail::squared_spectrum{m}.largest()));
 }
 
 /// 1 - rho(W).

@@ -43,7 +43,7 @@ class dataset {
  private:
   void check_shape() const {
     if (labels_.empty()) throw config_error{"a dataset needs at least one sample"};
-    if (labels_.size() > std::numeric_limits<std::uint32_t>::max()) {
+    if (labels_.size() > (std::numeric_limits<std::uint32_t>::max)()) {
       throw config_error{"a dataset holds fewer than 2^32 samples, not " + std::to_string(labels_.size())};
     }
     if (features_.empty() || features_.size() % labels_.size() != 0) {
@@ -110,8 +110,8 @@ inline auto feature_scales(dataset const& data) -> std::vector<feature_scale> {
     auto const row = data.row(i);
     for (std::size_t k = 0; k < width; ++k) {
       scales[k].mean += static_cast<double>(row[k]) / samples;
-      low[k] = std::min(low[k], row[k]);
-      high[k] = std::max(high[k], row[k]);
+      low[k] = (std::min)(low[k], row[k]);
+      high[k] = (std::max)(high[k], row[k]);
     }
   }
   for (std::size_t i = 0; i < data.samples(); ++i) {

@@ -195,7 +195,7 @@ class sharded_loss {
     auto const penalty = start(b, x, g);
     double sum = 0;
     for (std::size_t from = 0; from < size; from += tile_rows) {
-      auto const rows = std::min(tile_rows, size - from);
+      auto const rows = (std::min)(tile_rows, size - from);
       sum += model_.accumulate(b, x, rows_of(data_->train, begin + from, rows, size), g);
     }
     return penalty + sum / static_cast<double>(size);
@@ -279,7 +279,7 @@ class sharded_loss {
     auto const outputs = model_.outputs();
     auto scores = b.template allocate<T>(tile_rows * outputs);
     for (std::size_t from = 0; from < of.labels.size(); from += tile_rows) {
-      auto const rows = std::min(tile_rows, of.labels.size() - from);
+      auto const rows = (std::min)(tile_rows, of.labels.size() - from);
       model_.scores(b, x, rows_of(of, from, rows, rows), scores.view().first(rows * outputs));
       for (std::size_t r = 0; r < rows; ++r) {
         visit(from + r, scores.view().subspan(r * outputs, outputs), static_cast<std::size_t>(of.labels[from + r]));

@@ -26,7 +26,7 @@ auto exponentials(std::span<T> z, T const* bias, std::size_t label) -> softmax_r
   T poison = 0;
   for (std::size_t c = 0; c < z.size(); ++c) {
     z[c] += bias[c];
-    largest = std::max(largest, z[c]);
+    largest = (std::max)(largest, z[c]);
     poison += T{0} * z[c];
   }
   auto const own = z[label] - largest;

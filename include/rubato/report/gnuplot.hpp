@@ -73,7 +73,7 @@ inline auto first_words(std::string_view text) -> std::string {
   while (!text.empty()) {
     auto const line = text.substr(0, text.find('\n'));
     if (line.find_first_not_of(" \t^") != std::string_view::npos) return std::string{line};
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    text.remove_prefix((std::min)(line.size() + 1, text.size()));
   }
   return "it gave no reason";
 }

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <string>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::report {
 namespace detail {
 

@@ -30,8 +30,8 @@ struct interval {
   double high = -std::numeric_limits<double>::infinity();
   void cover(double x) {
     if (!std::isfinite(x)) return;
-    low = std::min(low, x);
-    high = std::max(high, x);
+    low = (std::min)(low, x);
+    high = (std::max)(high, x);
   }
   auto empty() const -> bool { return low > high; }
 };
@@ -87,7 +87,7 @@ inline auto log_tics(interval shown) -> std::vector<double> {
   auto const last = static_cast<int>(std::floor(std::log10(shown.high)));
   for (auto const& ladder : ladders) {
     auto tics = std::vector<double>{};
-    auto const stride = ladder.size() == 1 ? std::max(1, (last - first) / 8) : 1;
+    auto const stride = ladder.size() == 1 ? (std::max)(1, (last - first) / 8) : 1;
     for (auto decade = first; decade <= last; decade += stride)
       for (auto const rung : ladder)
         if (auto const tic = rung * std::pow(10.0, decade); tic >= shown.low && tic <= shown.high) tics.push_back(tic);
@@ -112,7 +112,7 @@ inline auto log_axis(interval shown) -> std::string {
 /// Logarithmic unless a loss is zero or negative, with a twentieth of the axis free at both ends.
 inline auto loss_axis(interval loss) -> std::string {
   if (loss.low <= 0) return "set yrange [*:*]\nset ytics autofreq\n";
-  auto const room = std::max(std::pow(loss.high / loss.low, 0.05), 1.01);
+  auto const room = (std::max)(std::pow(loss.high / loss.low, 0.05), 1.01);
   return log_axis({loss.low / room, loss.high * room});
 }
 
@@ -171,11 +171,11 @@ inline auto plot_command(std::vector<std::string> const& lines) -> std::string {
 /// Rows that the legend needs: entries are estimated at 7.1 pixels a letter and 66 for the sample of the line.
 inline auto legend_rows(std::span<run_result const> results, double target, double pixels) -> std::size_t {
   auto longest = std::size_t{12};
-  for (auto const& r : results) longest = std::max(longest, r.algorithm.size());
+  for (auto const& r : results) longest = (std::max)(longest, r.algorithm.size());
   auto const entry = 66 + 7.1 * static_cast<double>(longest);
-  auto const in_row = std::max(1.0, std::floor(pixels / entry));
+  auto const in_row = (std::max)(1.0, std::floor(pixels / entry));
   auto const entries = static_cast<double>(results.size()) + (std::isfinite(target) ? 1 : 0);
-  return static_cast<std::size_t>(std::max(1.0, std::ceil(entries / in_row)));
+  return static_cast<std::size_t>((std::max)(1.0, std::ceil(entries / in_row)));
 }
 
 /// The legend is a plot of its own, of lines outside its range, because gnuplot fits a legend into its plot's width.

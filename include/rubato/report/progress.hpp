@@ -34,7 +34,7 @@ inline auto scaled(double x) -> std::string {
 /// 0:07, 12:34, 1:02:03.
 inline auto clock_text(std::chrono::seconds d) -> std::string {
   auto const two_digits = [](std::int64_t n) { return (n < 10 ? "0" : "") + std::to_string(n); };
-  auto const all = static_cast<std::int64_t>(d.count());
+  auto const all = std::int64_t{d.count()};
   auto const minutes = all / 60 % 60;
   auto const head = all < 3600 ? std::to_string(minutes) : std::to_string(all / 3600) + ':' + two_digits(minutes);
   return head + ':' + two_digits(all % 60);

@@ -51,7 +51,7 @@ class text_table {
     auto widths = std::vector<std::size_t>{};
     for (auto const& c : columns_) widths.push_back(c.title.size());
     for (auto const& row : rows_)
-      for (auto c = std::size_t{0}; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+      for (auto c = std::size_t{0}; c < row.size(); ++c) widths[c] = (std::max)(widths[c], row[c].size());
     return widths;
   }
 

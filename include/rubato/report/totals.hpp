@@ -28,7 +28,7 @@ struct run_totals {
 
 /// The counter of two sets of uses taken together.
 [[nodiscard]] inline auto joined(age_counter const& a, age_counter const& b) -> age_counter {
-  return {a.uses + b.uses, a.total_ns + b.total_ns, std::max(a.largest, b.largest)};
+  return {a.uses + b.uses, a.total_ns + b.total_ns, (std::max)(a.largest, b.largest)};
 }
 
 [[nodiscard]] inline auto totals_of(run_result const& r) -> run_totals {

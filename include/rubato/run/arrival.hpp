@@ -33,7 +33,7 @@ class arrival {
     switch (n.kind) {
       case what::message: return;
       case what::opened: levels_[n.peer] = 1; return;
-      case what::stands: levels_[n.peer] = arriving ? std::min(n.standing.level, reach_) + 1 : everyone; return;
+      case what::stands: levels_[n.peer] = arriving ? (std::min)(n.standing.level, reach_) + 1 : everyone; return;
       case what::closed:
       case what::left: levels_[n.peer] = everyone; return;
     }
@@ -41,7 +41,7 @@ class arrival {
 
   [[nodiscard]] auto level() const -> std::uint64_t {
     auto least = reach_;
-    for (auto const& [peer, beyond] : levels_) least = std::min(least, beyond);
+    for (auto const& [peer, beyond] : levels_) least = (std::min)(least, beyond);
     return least;
   }
   [[nodiscard]] auto is_complete() const -> bool { return level() >= reach_; }
@@ -50,7 +50,7 @@ class arrival {
 
  private:
   static constexpr std::uint64_t absent = 0;
-  static constexpr std::uint64_t everyone = std::numeric_limits<std::uint64_t>::max();
+  static constexpr std::uint64_t everyone = (std::numeric_limits<std::uint64_t>::max)();
 
   static auto farthest(assembly const& a, node_id self) -> std::uint64_t {
     std::vector<std::uint64_t> distance(a.nodes.size(), everyone);
@@ -79,7 +79,7 @@ class early_messages {
   static constexpr std::size_t least_most_bytes = std::size_t{64} << 20;
 
   /// For vectors of so many bytes: sixteen of them may be kept, or 64 MiB if that is more.
-  explicit early_messages(std::size_t vector_bytes = 0) : most_bytes_{std::max(least_most_bytes, 16 * vector_bytes)} {}
+  explicit early_messages(std::size_t vector_bytes = 0) : most_bytes_{(std::max)(least_most_bytes, 16 * vector_bytes)} {}
 
   /// False if so much of that peer is kept that this message is not. When a peer is gone, what it said before is forgotten.
   [[nodiscard]] auto keep(transport::incoming n, channel_kind kind) -> bool {

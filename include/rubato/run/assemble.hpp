@@ -157,7 +157,7 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
         if (!std::isfinite(v)) {
           throw config_error{"the gradient of node " + std::to_string(i) + " at the first model is not finite"};
         }
-        largest[b] = std::max(largest[b], std::abs(static_cast<double>(v)));
+        largest[b] = (std::max)(largest[b], std::abs(static_cast<double>(v)));
       }
     }
   }

@@ -56,7 +56,7 @@ class byte_writer {
     return *this;
   }
   auto put(std::span<std::byte const> bytes) -> byte_writer& {
-    put(static_cast<std::uint64_t>(bytes.size()));
+    put(std::uint64_t{bytes.size()});
     out_->insert(out_->end(), bytes.begin(), bytes.end());
     return *this;
   }

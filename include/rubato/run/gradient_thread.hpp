@@ -11,7 +11,6 @@
 #include <functional>
 #include <mutex>
 #include <optional>
-#include <stop_token>
 #include <thread>
 #include <utility>
 
@@ -36,7 +35,17 @@ class gradient_thread {
       : oracle_{std::move(oracle)},
         takes_{std::move(takes)},
         done_{std::move(done)},
-        thread_{[this](std::stop_token const& s) { live(s); }} {}
+        thread_{[this] { live(); }} {}
+  gradient_thread(gradient_thread const&) = delete;
+  auto operator=(gradient_thread const&) -> gradient_thread& = delete;
+  ~gradient_thread() {
+    {
+      auto const lock = std::lock_guard{mutex_};
+      ending_ = true;
+    }
+    changed_.notify_one();
+    thread_.join();
+  }
 
   void submit(gradient_request r) {
     {
@@ -63,19 +72,21 @@ class gradient_thread {
   }
 
  private:
-  void live(std::stop_token const& stop) {
+  void live() {
     auto lock = std::unique_lock{mutex_};
-    while (changed_.wait(lock, stop, [this] { return wanted_.has_value(); })) {
+    while (true) {
+      changed_.wait(lock, [this] { return ending_ || wanted_.has_value(); });
+      if (ending_) return;
       auto const request = *std::exchange(wanted_, std::nullopt);
       auto const mine = number_;
       auto const begin = std::chrono::steady_clock::now();
       lock.unlock();
       auto r = evaluate(request);
       lock.lock();
-      auto const longest = std::chrono::steady_clock::time_point::max() - begin;
-      changed_.wait_until(lock, stop, begin + std::min<std::chrono::nanoseconds>(takes_(draws_++), longest),
-                          [&] { return mine != number_; });
-      if (stop.stop_requested() || mine != number_) continue;
+      auto const longest = (std::chrono::steady_clock::time_point::max)() - begin;
+      changed_.wait_until(lock, begin + (std::min<std::chrono::nanoseconds>)(takes_(draws_++), longest),
+                          [&] { return ending_ || mine != number_; });
+      if (ending_ || mine != number_) continue;
       r.value.duration = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin);
       result_ = std::move(r);
       lock.unlock();
@@ -96,12 +107,13 @@ class gradient_thread {
   duration_of takes_;
   std::function<void()> done_;
   std::mutex mutex_;
-  std::condition_variable_any changed_;
+  std::condition_variable changed_;
   std::optional<gradient_request> wanted_;
   std::optional<result> result_;
   std::uint64_t number_ = 0;  // of the request; another one means that the former is not wanted
   std::uint64_t draws_ = 0;
-  std::jthread thread_;  // last: it uses all of the above
+  bool ending_ = false;
+  std::thread thread_;  // last: it uses all of the above
 };
 
 }  // namespace rubato::detail

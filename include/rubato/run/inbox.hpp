@@ -55,7 +55,7 @@ class inbox {
   void wait_until(instant latest, Clock const& on_clock) {
     auto lock = std::unique_lock{mutex_};
     if (woken_) return;
-    if (!letters_.empty()) latest = std::min(latest, letters_.front().due);
+    if (!letters_.empty()) latest = (std::min)(latest, letters_.front().due);
     arrived_.wait_until(lock, on_clock(latest));
   }
 

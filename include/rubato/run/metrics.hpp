@@ -56,7 +56,7 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
   std::vector<double> law;
   for (std::size_t i = 0; i < audits.size(); ++i) {
     auto const& a = audits[i];
-    law.resize(std::max(law.size(), a.tracker.size()), 0.0);
+    law.resize((std::max)(law.size(), a.tracker.size()), 0.0);
     for (std::size_t c = 0; c < a.tracker.size(); ++c) law[c] += a.tracker[c] - a.gradient[c];
     for (auto const& out : a.pushed) {
       if (out.total.empty()) continue;
@@ -70,7 +70,7 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
     }
   }
   double worst = 0;
-  for (auto const v : law) worst = std::max(worst, std::abs(v));
+  for (auto const v : law) worst = (std::max)(worst, std::abs(v));
   return worst;
 }
 
@@ -82,7 +82,7 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
     auto sum = a.tracker[c] - a.gradient[c];
     for (auto const& e : a.pushed) sum += e.total.empty() ? 0.0 : e.total[c];
     for (auto const& e : a.consumed) sum -= e.total.empty() ? 0.0 : e.total[c];
-    worst = std::max(worst, std::abs(a.fixed_point ? detail::in_flight(sum, 0, true) : sum));
+    worst = (std::max)(worst, std::abs(a.fixed_point ? detail::in_flight(sum, 0, true) : sum));
   }
   return worst;
 }

@@ -13,7 +13,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,7 +39,7 @@ struct thread_run {
 
   /// Every thread ends as soon as it can.
   void end() {
-    stop.request_stop();
+    ending = true;
     for (auto& box : inboxes) box->wake();
   }
   /// The first failure ends the run; the others follow from it.
@@ -61,7 +60,7 @@ struct thread_run {
   assembly* who;
   std::vector<std::unique_ptr<inbox>> inboxes;
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
-  std::stop_source stop;
+  std::atomic<bool> ending{false};
   std::atomic<std::uint64_t> gradients{0};
   std::atomic<std::uint64_t> measurement{0};  // number of the look that nodes should answer
   std::mutex failure_mutex;
@@ -110,12 +109,14 @@ class node_thread {
 
   void live_until_stopped() {
     try {
-      host_.start(run_->now(), sender());
-      note_waiting();
-      while (!run_->stop.stop_requested()) {
-        if (host_.wants_gradient()) compute();
-        else receive_until(std::nullopt);
-      }
+      at_node(self_, [this] {
+        host_.start(run_->now(), sender());
+        note_waiting();
+        while (!run_->ending) {
+          if (host_.wants_gradient()) compute();
+          else receive_until(std::nullopt);
+        }
+      });
     } catch (run_error const&) {
       throw;
     } catch (...) {
@@ -129,7 +130,7 @@ class node_thread {
     auto const duration = run_->scenario.compute.duration(run_->scenario.seed, to_node(self_), draws_++);
     auto g = evaluate(request);
     receive_until(instant{run_->scenario.compute.done_at(to_node(self_), started.since_start, duration)});
-    if (host_.cancelled() || run_->stop.stop_requested()) return;
+    if (host_.cancelled() || run_->ending) return;
     g.duration = run_->now() - started;
     run_->gradients.fetch_add(1, std::memory_order_relaxed);
     host_.finish(run_->now(), std::move(g), sender());
@@ -149,7 +150,7 @@ class node_thread {
   /// once at least, so that none of them starves when gradients take no time.
   void receive_until(std::optional<instant> end) {
     auto& mine = *run_->inboxes[self_];
-    while (!run_->stop.stop_requested()) {
+    while (!run_->ending) {
       auto const now = run_->now();
       depart(now);
       deliver(mine.take_due(now));
@@ -164,17 +165,17 @@ class node_thread {
   /// When there is something to do without a packet; soon in any case, so that looks are answered and stops noticed.
   auto next_event(std::optional<instant> end) -> instant {
     auto next = run_->now() + std::chrono::milliseconds{20};
-    if (end) next = std::min(next, *end);
-    if (auto const due = host_.next_wakeup()) next = std::min(next, *due);
+    if (end) next = (std::min)(next, *end);
+    if (auto const due = host_.next_wakeup()) next = (std::min)(next, *due);
     for (auto const to : queued_) {
-      next = std::min(next, instant{run_->network.edge_between(to_node(self_), to).free_at});
+      next = (std::min)(next, instant{run_->network.edge_between(to_node(self_), to).free_at});
     }
     return next;
   }
 
   void deliver(std::vector<packet> arrived) {
     for (auto& p : arrived) {
-      if (run_->stop.stop_requested()) return;
+      if (run_->ending) return;
       auto const whole = range{0, run_->who->blocks.blocks()};
       host_.deliver(run_->now(),
                     patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, whole, {&p.number, 1}, p.body, p.extra},

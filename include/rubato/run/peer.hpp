@@ -78,7 +78,7 @@ class peer_driver {
  public:
   peer_driver(assembly& a, transport::identity const& me, Transport& wires, peer_options const& o)
       : run_{&a}, me_{&me}, wires_{&wires}, options_{o}, host_{a.nodes[to_index(me.self)], to_index(me.self)},
-        looks_{o.look_every, std::max(o.look_bytes, 8 * vector_bytes())},
+        looks_{o.look_every, (std::max)(o.look_bytes, 8 * vector_bytes())},
         computing_{a.oracle, [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
                    [&wires] { wires.wake(); }} {
     if (to_index(me.self) < a.peers) o.compute.check(a.peers);
@@ -93,7 +93,7 @@ class peer_driver {
   auto run(until const& end) -> peer_result {
     auto& stopped = result_.result.stopped;
     try {
-      stopped = begin_and_live(end);
+      stopped = at_node(to_index(me_->self), [&] { return begin_and_live(end); });
     } catch (...) {
       say_why();
       throw;
@@ -116,7 +116,7 @@ class peer_driver {
   using how = transport::cause::how;
 
   auto begin_and_live(until const& end) -> stop_reason {
-    if (to_index(me_->self) >= run_->peers && end.time == std::chrono::nanoseconds::max()) {
+    if (to_index(me_->self) >= run_->peers && end.time == (std::chrono::nanoseconds::max)()) {
       throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
     }
     if (!await_everyone()) return stop_reason::interrupted;
@@ -196,9 +196,9 @@ class peer_driver {
   }
 
   [[nodiscard]] auto next_event(instant last) const -> instant {
-    auto next = std::min(last, now() + std::chrono::milliseconds{20});
-    if (auto const due = host_.next_wakeup()) next = std::min(next, *due);
-    if (auto const due = looks_.due()) next = std::min(next, later_by(begun_, *due));
+    auto next = (std::min)(last, now() + std::chrono::milliseconds{20});
+    if (auto const due = host_.next_wakeup()) next = (std::min)(next, *due);
+    if (auto const due = looks_.due()) next = (std::min)(next, later_by(begun_, *due));
     return next;
   }
 
@@ -330,8 +330,8 @@ class peer_driver {
   /// Of a chain of nodes that wait, only the last gives up: as many patiences as the chain may be long bound the wait.
   void wait_on_or_give_up(waiting const& w, std::chrono::nanoseconds waited) {
     auto& they = others_[w.peer];
-    auto const alone = std::min(waited, now() - they.free_since);
-    auto const patience = options_.patience / (std::int64_t{1} << std::min(they.given_up, 20));
+    auto const alone = (std::min)(waited, now() - they.free_since);
+    auto const patience = options_.patience / (std::int64_t{1} << (std::min)(they.given_up, 20));
     if (they.waits ? waited / static_cast<std::int64_t>(reach_ + 1) <= options_.patience : alone <= patience) return;
     ++they.given_up;
     auto const why = waited_too_long(to_index(me_->self), w, waited);

@@ -64,7 +64,7 @@ inline auto newest_at(std::vector<peer_look> const& looks, std::chrono::nanoseco
 inline void refuse_gaps(std::vector<peer_result> const& parts) {
   if (parts.empty()) throw config_error{"there are no results to be merged"};
   auto const nodes = parts.front().of;
-  for (std::size_t i = 0; i < std::max(nodes, parts.size()); ++i) {
+  for (std::size_t i = 0; i < (std::max)(nodes, parts.size()); ++i) {
     if (i > 0 && i < parts.size() && parts[i].id == parts[i - 1].id) {
       throw config_error{"there are two results of node " + std::to_string(to_index(parts[i].id))};
     }
@@ -107,7 +107,7 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
     all.nodes.insert(all.nodes.end(), p.result.nodes.begin(), p.result.nodes.end());
     all.models.insert(all.models.end(), p.result.models.begin(), p.result.models.end());
     all.events += p.result.events;
-    all.ended = std::max(all.ended, p.result.ended);
+    all.ended = (std::max)(all.ended, p.result.ended);
     if (p.result.models.empty()) continue;
     computing.push_back(&p);
   }
@@ -126,8 +126,8 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
     for (std::size_t i = 0; i < computing.size(); ++i) {
       auto const& l = look_of(*computing[i]);
       models[i] = l.model;
-      sums.at = std::max(sums.at, l.at);
-      sums.tracking_residual = std::max(sums.tracking_residual, l.residual);
+      sums.at = (std::max)(sums.at, l.at);
+      sums.tracking_residual = (std::max)(sums.tracking_residual, l.residual);
     }
     for (auto const& p : parts) {
       if (p.looks.empty()) continue;

@@ -19,14 +19,14 @@ namespace rubato {
 
 /// When a run ends: at a time on its clock, at a loss, or after so many gradients of all nodes together; the first counts.
 struct until {
-  std::chrono::nanoseconds time = std::chrono::nanoseconds::max();
+  std::chrono::nanoseconds time = (std::chrono::nanoseconds::max)();
   double target_loss = -std::numeric_limits<double>::infinity();
-  std::uint64_t gradients = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t gradients = (std::numeric_limits<std::uint64_t>::max)();
 
   /// Whether nothing at all ends the run.
   [[nodiscard]] auto never() const -> bool {
-    return time == std::chrono::nanoseconds::max() && !(target_loss > -std::numeric_limits<double>::infinity()) &&
-           gradients == std::numeric_limits<std::uint64_t>::max();
+    return time == (std::chrono::nanoseconds::max)() && !(target_loss > -std::numeric_limits<double>::infinity()) &&
+           gradients == (std::numeric_limits<std::uint64_t>::max)();
   }
   /// Throws config_error if the run would end before it begins.
   void check() const {

@@ -40,16 +40,18 @@ struct thread_options {
 
 namespace detail {
 
-/// Whatever ends the scope in which threads are started, they are told to end before they are joined.
-class ended_at_exit {
- public:
-  explicit ended_at_exit(thread_run& run) : run_{&run} {}
-  ended_at_exit(ended_at_exit const&) = delete;
-  auto operator=(ended_at_exit const&) -> ended_at_exit& = delete;
-  ~ended_at_exit() { run_->end(); }
+/// Whatever ends the scope in which threads are started, they are told to end and are joined.
+struct threads_of_scope {
+  explicit threads_of_scope(thread_run& of) : run{&of} {}
+  threads_of_scope(threads_of_scope const&) = delete;
+  auto operator=(threads_of_scope const&) -> threads_of_scope& = delete;
+  ~threads_of_scope() {
+    run->end();
+    for (auto& each : started) each.join();
+  }
 
- private:
-  thread_run* run_;
+  thread_run* run;
+  std::vector<std::thread> started;
 };
 
 /// Measures while the threads run, and says why it stopped.
@@ -67,7 +69,7 @@ class thread_watch {
     auto next_look = instant{};
     while (true) {
       auto const now = run_->now();
-      if (run_->stop.stop_requested()) return stop_reason::interrupted;  // a failure; the caller throws
+      if (run_->ending) return stop_reason::interrupted;  // a failure; the caller throws
       if (options_->interrupted != nullptr && options_->interrupted()) return stop_reason::interrupted;
       if (now.since_start >= end.time) return stop_reason::time;
       if (run_->gradients.load(std::memory_order_relaxed) >= end.gradients) return stop_reason::gradients;
@@ -76,7 +78,7 @@ class thread_watch {
         next_look = later_by(run_->now(), interval);
       }
       check_patience();
-      std::this_thread::sleep_until(run_->at(std::min({next_look, now + std::chrono::milliseconds{20},
+      std::this_thread::sleep_until(run_->at((std::min)({next_look, now + std::chrono::milliseconds{20},
                                                        instant{end.time}})));
     }
   }
@@ -97,7 +99,7 @@ class thread_watch {
     for (auto i = measured.begin; i < measured.end; ++i) {
       auto l = (*threads_)[i]->last_look();
       models_.push_back(std::move(l.model));
-      residual = std::max(residual, l.residual);
+      residual = (std::max)(residual, l.residual);
     }
     auto const at = run_->now().since_start;
     auto m = scored(at, [&] { return metrics_.of_models(models_, at); });
@@ -149,13 +151,11 @@ class thread_watch {
 /// Returns when all threads have ended, whatever ended them.
 inline auto live_together(thread_run& run, thread_watch::threads& nodes, thread_watch& watcher, until const& end,
                           run_result& result) -> stop_reason {
-  std::vector<std::jthread> threads;
-  threads.reserve(nodes.size());
-  auto const at_exit = ended_at_exit{run};  // before the threads are joined
+  threads_of_scope threads{run};
   try {
-    for (auto& each : nodes) threads.emplace_back([&each] { each->live(); });
+    for (auto& each : nodes) threads.started.emplace_back([&each] { each->live(); });
   } catch (std::system_error const&) {
-    rethrow_named("the thread of node " + std::to_string(threads.size()) + " cannot be started");
+    rethrow_named("the thread of node " + std::to_string(threads.started.size()) + " cannot be started");
   }
   return watcher.watch(end, result);
 }

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::server {
 
 /// Policy, see acceptance_policy.

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::server {
 
 /// What becomes of a running job whose gradient could not be accepted any more.

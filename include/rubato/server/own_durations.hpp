@@ -52,7 +52,7 @@ struct own_durations {
       mine.total += took;
       ++mine.count;
       double longest = 0;
-      for (auto const& m : means_) longest = std::max(longest, m.value());
+      for (auto const& m : means_) longest = (std::max)(longest, m.value());
       if (!(longest > 0)) return {};
       return detail::capped(took / longest, cap_);
     }

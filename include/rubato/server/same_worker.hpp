@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <string_view>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::server {
 
 /// Policy, see assignment_policy.

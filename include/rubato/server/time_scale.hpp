@@ -30,7 +30,7 @@ constexpr auto name_of(time_scale scale) -> std::string_view {
   double reciprocals = 0, longest = 0;
   for (auto const t : times) {
     reciprocals += first / t;
-    longest = std::max(longest, t / first);
+    longest = (std::max)(longest, t / first);
   }
   auto const unit = scale == time_scale::mean_step ? static_cast<double>(times.size()) / reciprocals : longest;
   std::vector<double> weights;
@@ -45,7 +45,7 @@ inline void check_cap(double cap) {
 }
 
 inline auto capped(double factor, double cap) -> weight {
-  auto const kept = std::min(factor, cap);
+  auto const kept = (std::min)(factor, cap);
   return {kept, factor - kept};
 }
 

@@ -100,7 +100,7 @@ class compute_model {
     for (auto const& w : outages_) {
       if (w.node != static_cast<std::uint32_t>(node) || w.until <= now) continue;
       if (w.from >= now + duration) break;
-      duration -= std::max(w.from - now, nanoseconds{});
+      duration -= (std::max)(w.from - now, nanoseconds{});
       now = w.until;
     }
     return now + duration;
@@ -130,7 +130,7 @@ class compute_model {
   };
 
   /// What takes longer than three years takes three years: so many times can be added up.
-  static auto in_range(double ns) -> nanoseconds { return nanoseconds{std::llround(std::min(ns, 1e17))}; }
+  static auto in_range(double ns) -> nanoseconds { return nanoseconds{std::llround((std::min)(ns, 1e17))}; }
 
   /// A draw of mean 1.
   [[nodiscard]] auto relative(random_stream& stream) const -> double {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <rubato/core/ids.hpp>
+#include <rubato/core/random.hpp>
 
 namespace rubato::sim {
 
@@ -20,8 +20,8 @@ struct event {
   event_kind kind{};
 
   /// Both numbers as one: a comparison without a branch that nothing could predict. Requires times of 0 or more.
-  [[nodiscard]] auto key() const -> unsigned __int128 {
-    return static_cast<unsigned __int128>(static_cast<std::uint64_t>(at_ns)) << 64 | sequence;
+  [[nodiscard]] auto key() const -> detail::uint128 {
+    return detail::uint128{static_cast<std::uint64_t>(at_ns)} << 64 | sequence;
   }
   friend auto operator<(event const& a, event const& b) -> bool { return a.key() < b.key(); }
 };

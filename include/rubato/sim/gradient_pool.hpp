@@ -10,7 +10,6 @@
 #include <exception>
 #include <mutex>
 #include <optional>
-#include <stop_token>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -24,19 +23,19 @@ namespace rubato::sim {
 class gradient_pool {
  public:
   /// `threads` counts the caller: 1 computes everything in take().
-  gradient_pool(problem::any_oracle oracle, unsigned threads) : oracle_{std::move(oracle)} {
-    for (unsigned i = 1; i < threads; ++i) {
-      workers_.emplace_back([this](std::stop_token stop) { work(stop); });
-    }
+  gradient_pool(problem::any_oracle oracle, unsigned threads) : gradient_pool{std::move(oracle)} {
+    // From here on the destructor runs even if a thread cannot be started.
+    for (unsigned i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
   }
   gradient_pool(gradient_pool const&) = delete;
   auto operator=(gradient_pool const&) -> gradient_pool& = delete;
   ~gradient_pool() {
     {
-      auto const lock = std::lock_guard{mutex_};  // no worker may sit between its look at the token and its sleep
-      for (auto& w : workers_) w.request_stop();
+      auto const lock = std::lock_guard{mutex_};
+      ending_ = true;
     }
     ready_.notify_all();
+    for (auto& w : workers_) w.join();
   }
 
   /// A name for this gradient, to take or forget it by.
@@ -78,6 +77,8 @@ class gradient_pool {
   }
 
  private:
+  explicit gradient_pool(problem::any_oracle oracle) : oracle_{std::move(oracle)} {}
+
   enum class state : std::uint8_t { waiting, running, done };
   struct job {
     gradient_request request;
@@ -113,11 +114,11 @@ class gradient_pool {
     j.now = state::done;
   }
 
-  void work(std::stop_token stop) {
+  void work() {
     auto lock = std::unique_lock{mutex_};
     while (true) {
-      ready_.wait(lock, [&] { return stop.stop_requested() || !queue_.empty(); });
-      if (stop.stop_requested()) return;
+      ready_.wait(lock, [&] { return ending_ || !queue_.empty(); });
+      if (ending_) return;
       if (auto* const next = first_waiting()) run(*next, lock);
       done_.notify_all();
     }
@@ -130,7 +131,8 @@ class gradient_pool {
   std::unordered_map<std::uint64_t, job> jobs_;
   std::deque<std::uint64_t> queue_;
   std::uint64_t last_ = 0;
-  std::vector<std::jthread> workers_;  // last: joined before what they use goes
+  bool ending_ = false;
+  std::vector<std::thread> workers_;
 };
 
 }  // namespace rubato::sim

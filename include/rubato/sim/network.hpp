@@ -27,7 +27,7 @@ struct journey {
 
 class network {
  public:
-  static constexpr std::size_t no_block = std::numeric_limits<std::size_t>::max();
+  static constexpr std::size_t no_block = (std::numeric_limits<std::size_t>::max)();
 
   network(scenario const& s, std::size_t nodes) : scenario_{&s}, from_(nodes) {}
 
@@ -86,7 +86,7 @@ class network {
     auto draw = random_stream{{scenario_->seed, 0x6c696e6bULL, static_cast<std::uint64_t>(p.from),
                                static_cast<std::uint64_t>(p.to), static_cast<std::uint64_t>(p.lane), l.packets++}};
     auto const sending = sending_time(*e.link, bytes);
-    e.free_at = std::max(now, e.free_at) + sending;
+    e.free_at = (std::max)(now, e.free_at) + sending;
     ++l.counts.packets_sent;
     l.counts.values_sent += values;
     l.counts.bytes_sent += bytes;
@@ -111,7 +111,7 @@ class network {
 
   static auto sending_time(link_model const& l, std::size_t bytes) -> nanoseconds {
     if (l.bits_per_second <= 0) return {};
-    return nanoseconds{std::llround(std::min(8e9 * static_cast<double>(bytes) / l.bits_per_second, 1e16))};  // 115 days
+    return nanoseconds{std::llround((std::min)(8e9 * static_cast<double>(bytes) / l.bits_per_second, 1e16))};  // 115 days
   }
   static auto some_of(nanoseconds most, random_stream& draw) -> nanoseconds {
     return most.count() <= 0 ? nanoseconds{}
@@ -176,12 +176,12 @@ class network {
       again();
     }
     while (auto const* cut = met(e, leaves, arrival)) {
-      auto const travels = std::max(arrival - leaves, e.link->latency);
+      auto const travels = (std::max)(arrival - leaves, e.link->latency);
       leaves = cut->until + c.sending;
       arrival = leaves + travels;
       again();
     }
-    e.last_arrival = std::max(e.last_arrival, arrival);
+    e.last_arrival = (std::max)(e.last_arrival, arrival);
     return {e.last_arrival, std::nullopt};
   }
 

@@ -155,8 +155,10 @@ inline auto simulator::run(until const& end) -> run_result {
   run_result result;
   auto stopped = measure(end, result);
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
-    who_.nodes[i].start(now_, out_);
-    drain(i);
+    at_node(i, [&] {
+      who_.nodes[i].start(now_, out_);
+      drain(i);
+    });
   }
   for (std::size_t k = 0; k < scenario_.restarts.size(); ++k) {
     auto const& r = scenario_.restarts[k];
@@ -174,8 +176,8 @@ inline auto simulator::run(until const& end) -> run_result {
 /// How often to look: as the scenario says, or a two-hundredth of the run, or every virtual second of an endless one.
 inline auto simulator::interval_of(until const& end) const -> nanoseconds {
   if (scenario_.measure_every.count() > 0) return scenario_.measure_every;
-  if (end.time == nanoseconds::max()) return std::chrono::seconds{1};
-  return std::max(end.time / 200, nanoseconds{1});
+  if (end.time == (nanoseconds::max)()) return std::chrono::seconds{1};
+  return (std::max)(end.time / 200, nanoseconds{1});
 }
 
 inline auto simulator::run_events(until const& end, run_result& result) -> stop_reason {
@@ -184,7 +186,7 @@ inline auto simulator::run_events(until const& end, run_result& result) -> stop_
   for (std::uint64_t count = 0;; ++count) {
     if (interrupted_ != nullptr && count % 1024 == 0 && interrupted_()) return stop_reason::interrupted;
     auto const e = queue_.pop();
-    now_ = {std::min(nanoseconds{e.at_ns}, end.time)};
+    now_ = {(std::min)(nanoseconds{e.at_ns}, end.time)};
     if (nanoseconds{e.at_ns} > end.time) return stop_reason::time;
     if (e.kind == event_kind::measurement) {
       check_waiting();
@@ -194,7 +196,7 @@ inline auto simulator::run_events(until const& end, run_result& result) -> stop_
       continue;
     }
     --live_;
-    handle(e);
+    at_node(e.node, [&] { handle(e); });
     if (gradients_done_ >= end.gradients) return stop_reason::gradients;
   }
 }
@@ -284,7 +286,7 @@ inline void simulator::carry_out(std::size_t node) {
     ++live_;
   }
   for (auto const& w : out_.wakeups) {
-    queue_.push({std::max(w.at, now_).since_start.count(), 0, static_cast<std::uint32_t>(node),
+    queue_.push({(std::max)(w.at, now_).since_start.count(), 0, static_cast<std::uint32_t>(node),
                  alarms_.put({w.id, s.life}), event_kind::wakeup});
     ++live_;
   }

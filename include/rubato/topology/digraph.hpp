@@ -45,7 +45,7 @@ inline auto text_of(edge e) -> std::string { return text_of(e.from) + " -> " + t
 /// Throws unless 1 <= n and n itself is still an id (a server is node n).
 inline void require_nodes(std::size_t n, std::string const& name) {
   if (n == 0) throw config_error("graph '" + name + "' has no node: a topology needs at least one");
-  if (n >= std::numeric_limits<std::uint32_t>::max())
+  if (n >= (std::numeric_limits<std::uint32_t>::max)())
     throw config_error("graph '" + name + "' has " + std::to_string(n) +
                        " nodes, and ids are 32 bits wide: take fewer than 4294967295");
 }

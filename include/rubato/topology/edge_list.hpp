@@ -33,10 +33,10 @@ class edge_list_parser {
 
   auto parse() -> digraph {
     while (!text_.empty()) {
-      auto const length = std::min(text_.find('\n'), text_.size());
+      auto const length = (std::min)(text_.find('\n'), text_.size());
       ++line_;
       read_line(text_.substr(0, length));
-      text_.remove_prefix(std::min(length + 1, text_.size()));
+      text_.remove_prefix((std::min)(length + 1, text_.size()));
     }
     if (!nodes_ && edges_.empty())
       throw config_error("graph file '" + source_ + "' names no node: give edges 'FROM TO', or 'nodes N'");
@@ -82,7 +82,7 @@ class edge_list_parser {
     auto const value = number(word);
     if (nodes_ && value >= *nodes_)
       refuse("node " + std::string{word} + " does not exist: nodes are 0 .. " + std::to_string(*nodes_ - 1));
-    id_max_ = std::max(id_max_, value);
+    id_max_ = (std::max)(id_max_, value);
     return to_node(value);
   }
 
@@ -92,7 +92,7 @@ class edge_list_parser {
     auto const* const end = begin + word.size();
     auto const read = std::from_chars(begin, end, value);
     // Two below the largest: the node count, and a server's id, must fit as well.
-    if (read.ec != std::errc{} || read.ptr != end || value > std::numeric_limits<std::uint32_t>::max() - 2)
+    if (read.ec != std::errc{} || read.ptr != end || value > (std::numeric_limits<std::uint32_t>::max)() - 2)
       refuse("'" + std::string{word} + "' is not a whole number from 0 to 4294967293");
     return value;
   }
@@ -101,7 +101,7 @@ class edge_list_parser {
     constexpr auto blanks = std::string_view{" \t\r\v\f"};
     auto words = std::vector<std::string_view>{};
     for (auto at = line.find_first_not_of(blanks); at != line.npos; at = line.find_first_not_of(blanks, at)) {
-      auto const end = std::min(line.find_first_of(blanks, at), line.size());
+      auto const end = (std::min)(line.find_first_of(blanks, at), line.size());
       words.push_back(line.substr(at, end - at));
       at = end;
     }

@@ -44,7 +44,7 @@ class pairing {
 
  private:
   static auto key(std::uint32_t u, std::uint32_t v) -> std::uint64_t {
-    return (static_cast<std::uint64_t>(std::min(u, v)) << 32) | std::max(u, v);
+    return (static_cast<std::uint64_t>((std::min)(u, v)) << 32) | (std::max)(u, v);
   }
   auto is_free(std::uint32_t u, std::uint32_t v) const -> bool { return u != v && !present_.contains(key(u, v)); }
   void place(std::uint32_t u, std::uint32_t v) {

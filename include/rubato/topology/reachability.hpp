@@ -17,7 +17,7 @@ namespace rubato::topology {
 /// A breadth-first search from `root` along the edges: parents are as near to the root as can be,
 /// and among equals the one that was found first.
 struct breadth_first_tree {
-  static constexpr node_id unreached{std::numeric_limits<std::uint32_t>::max()};
+  static constexpr node_id unreached{(std::numeric_limits<std::uint32_t>::max)()};
 
   node_id root{};
   std::vector<node_id> order;   ///< the nodes reached, nearest first; order[0] is the root

@@ -45,7 +45,7 @@ class block_stream {
       auto const& l = lanes_[(turn_ + k) % lanes_.size()];
       if (l.left == 0) continue;
       auto const begin = l.cursor % l.blocks;
-      return run{&l.newest, {begin, begin + std::min({most, l.left, l.blocks - begin})}};
+      return run{&l.newest, {begin, begin + (std::min)({most, l.left, l.blocks - begin})}};
     }
     return std::nullopt;
   }
@@ -82,7 +82,7 @@ class block_gatherer {
     auto& [life, newest] = newest_[{f.head.from, f.head.lane}];
     if (std::exchange(life, f.head.life.sender) != f.head.life.sender) newest = {};
     if (f.head.number < newest) ++count.late;
-    newest = std::max(newest, f.head.number);
+    newest = (std::max)(newest, f.head.number);
     auto const here = key{f.head.from, f.head.lane, f.blocks.begin};
     auto const at = held_.find(here);
     ++count.delivered;

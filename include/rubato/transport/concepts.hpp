@@ -50,7 +50,7 @@ struct run_clock {
 /// So far from now; as far as the clock goes, if that is less.
 [[nodiscard]] inline auto later(std::chrono::nanoseconds from_now) -> clock::time_point {
   auto const now = clock::now();
-  return now + std::min<std::chrono::nanoseconds>(from_now, clock::time_point::max() - now);
+  return now + std::min<std::chrono::nanoseconds>(from_now, (clock::time_point::max)() - now);
 }
 
 /// Who a node is to its transport, and what its messages may look like.
@@ -211,7 +211,7 @@ namespace detail {
 /// 0.08 s, 5.0 s
 inline auto seconds_text(std::chrono::nanoseconds d) -> std::string {
   auto text = std::to_string(to_seconds(d));
-  text.erase(std::max(text.find_last_not_of('0'), text.find('.')) + 1);
+  text.erase((std::max)(text.find_last_not_of('0'), text.find('.')) + 1);
   return (text.back() == '.' ? text + "0" : text) + " s";
 }
 

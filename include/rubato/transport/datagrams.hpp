@@ -138,7 +138,7 @@ class incoming_datagrams {
   /// Calls f with the bytes of each datagram.
   template<class F>
   void for_each(F&& f) const {
-    for (std::size_t at = 0; at < size_; at += each_) f(std::span{bytes_}.subspan(at, std::min(each_, size_ - at)));
+    for (std::size_t at = 0; at < size_; at += each_) f(std::span{bytes_}.subspan(at, (std::min)(each_, size_ - at)));
   }
 
  private:

@@ -117,7 +117,7 @@ class in_process {
   void poll(clock::time_point until, std::vector<incoming>& in) {
     auto lock = std::unique_lock{room_.core_->mutex};
     auto& mine = here();
-    auto const latest = mine.awaited.empty() ? until : std::min(until, awaited_until_);
+    auto const latest = mine.awaited.empty() ? until : (std::min)(until, awaited_until_);
     mine.arrived.wait_until(lock, latest, [&] { return mine.woken || !mine.news.empty() || receive(in); });
     mine.woken = false;
     if (clock::now() > awaited_until_) stop_awaiting();

@@ -185,7 +185,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   void post(peer_state& p, std::vector<MPI_Request>& to, direction d, std::span<std::byte const> bytes) {
     auto const rank = static_cast<int>(to_index(p.id));
     while (!bytes.empty()) {
-      auto const n = std::min(bytes.size(), piece_bytes);
+      auto const n = (std::min)(bytes.size(), piece_bytes);
       auto& r = to.emplace_back(MPI_REQUEST_NULL);
       auto* const at = const_cast<std::byte*>(bytes.data());  // received bytes are ours to write
       auto const error = d == direction::out
@@ -227,7 +227,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     for (auto k = 0; received != nullptr && k < count; ++k) {
       auto bytes = 0;
       MPI_Get_count(&statuses_[static_cast<std::size_t>(k)], MPI_BYTE, &bytes);
-      *received += static_cast<std::size_t>(std::max(bytes, 0));
+      *received += static_cast<std::size_t>((std::max)(bytes, 0));
     }
     auto const pending = [](MPI_Request r) { return r != MPI_REQUEST_NULL; };
     if (std::any_of(requests.begin(), requests.end(), pending)) return false;

@@ -71,7 +71,7 @@ inline auto frame_of(standing const& s, node_id from, node_id to) -> packet {
   p.to = to;
   p.lane = channel::control;
   p.based_on = iteration{static_cast<std::uint64_t>(s.at)};
-  auto const fault = static_cast<std::uint64_t>(to_index(s.because.who)) | static_cast<std::uint64_t>(s.because.what) << 32;
+  auto const fault = std::uint64_t{to_index(s.because.who)} | static_cast<std::uint64_t>(s.because.what) << 32;
   p.number = iteration{s.at == standing::phase::ended ? fault : s.level};
   return p;
 }

@@ -127,7 +127,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   void call(peer_state& p) {
     auto const c = p.calling = std::make_shared<connection>(connection::socket_type{io()});
     c->peer = p.id;
-    c->until = later(std::max(options_.greeting, options_.arrival));  // it may listen long before it looks
+    c->until = later((std::max)(options_.greeting, options_.arrival));  // it may listen long before it looks
     c->socket.async_connect({p.where.host, p.where.port}, [this, &p, c](error_code error) {
       if (c->at == detail::phase::closed) return;
       if (error) return hang_up(p, error.message());
@@ -281,7 +281,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   // --- deadlines ------------------------------------------------------------------------------------------------------
 
   void tick_later() {
-    auto const shortest = std::min({options_.arrival, options_.greeting, options_.silence});
+    auto const shortest = (std::min)({options_.arrival, options_.greeting, options_.silence});
     timer_.expires_after(std::clamp<std::chrono::nanoseconds>(shortest / 8, std::chrono::milliseconds{1}, pause));
     timer_.async_wait([this](error_code error) {
       if (error) return;

@@ -141,7 +141,7 @@ class udp : public detail::edges<detail::udp_edge> {
     socket_.set_option(protocol::socket::send_buffer_size{wanted}, ignored);
     protocol::socket::receive_buffer_size granted;
     socket_.get_option(granted, error);
-    receive_buffer_ = static_cast<std::size_t>(std::max(granted.value(), 4 * static_cast<int>(datagram_bytes)));
+    receive_buffer_ = static_cast<std::size_t>((std::max)(granted.value(), 4 * static_cast<int>(datagram_bytes)));
     budget_ = burst();
     if (options_.batches && detail::joins_and_cuts(descriptor)) batch_ = detail::outgoing_datagrams::most;
   }
@@ -158,10 +158,10 @@ class udp : public detail::edges<detail::udp_edge> {
     auto const now = clock::now();
     auto const passed = std::chrono::duration<double>(now - refilled_).count();
     refilled_ = now;
-    budget_ = std::min(burst(), budget_ + passed * options_.bytes_per_second);
+    budget_ = (std::min)(burst(), budget_ + passed * options_.bytes_per_second);
     for (std::size_t idle = 0; budget_ > 0 && idle < peers_.size(); ++turn_) {
       auto& p = peers_[turn_ % peers_.size()];
-      auto const most = std::min(batch_, 1 + static_cast<std::size_t>(budget_) / datagram_bytes);
+      auto const most = (std::min)(batch_, 1 + static_cast<std::size_t>(budget_) / datagram_bytes);
       auto const next = p.open && p.knows_us ? p.waiting.next(most) : std::nullopt;
       idle = next ? 0 : idle + 1;
       if (next && !send_blocks(p, *next)) return;
@@ -249,7 +249,7 @@ class udp : public detail::edges<detail::udp_edge> {
       if (error) return;
       for (auto k = 0; k < 256 && arriving_.receive(socket_.native_handle()); ++k) {
         auto sender = protocol::endpoint{};
-        std::memcpy(sender.data(), arriving_.address(), std::min(arriving_.address_bytes(), sender.capacity()));
+        std::memcpy(sender.data(), arriving_.address(), (std::min)(arriving_.address_bytes(), sender.capacity()));
         arriving_.for_each([&](std::span<std::byte const> datagram) { received(datagram, sender); });
       }
       receive_later();

@@ -5,6 +5,8 @@
 #include <concepts>
 #include <cstdint>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::weighting {
 
 /// Not checked, but required: equal ages give equal factors. That a factor lies in 0..1 is checked where it is used.

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::weighting {
 
 /// Policy. A weighting maps the age of a value, in the receiver's own local iterations since it arrived, to a factor in

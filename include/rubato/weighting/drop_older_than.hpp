@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::weighting {
 
 /// Policy, see weighting::constant. It can cut a neighbour off, so a node that has only one to learn from is refused.

@@ -28,7 +28,7 @@ class exponential {
     }
   }
   [[nodiscard]] auto operator()(std::uint64_t age) const -> double {
-    return std::max(std::exp(-rate_ * static_cast<double>(age)), std::numeric_limits<double>::min());
+    return (std::max)(std::exp(-rate_ * static_cast<double>(age)), (std::numeric_limits<double>::min)());
   }
 
  private:

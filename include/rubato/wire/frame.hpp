@@ -140,7 +140,7 @@ inline void encode_header(packet const& p, piece const& part, seal const& s, std
   detail::put(h + 88, static_cast<std::uint32_t>(part.blocks.begin));
   detail::put(h + 92, static_cast<std::uint32_t>(part.blocks.end));
   auto const width = bytes_of(p.body.kind());
-  detail::put(h + 96, static_cast<std::uint64_t>(width == 0 ? 0 : part.body.size() / width));
+  detail::put(h + 96, std::uint64_t{width == 0 ? 0 : part.body.size() / width});
   detail::put(h + 104, std::uint32_t{0});
   detail::put(h + detail::checksum_at, detail::sum_of(to, part.body, s));
 }

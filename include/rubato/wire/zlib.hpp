@@ -8,6 +8,8 @@
 
 #include <zlib.h>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::wire {
 
 /// For seal::check. **Thread safety:** a pure function.

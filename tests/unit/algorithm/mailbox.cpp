@@ -2,11 +2,14 @@
 #include <rubato/algorithm/mailbox.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <numeric>
+#include <string>
 
 #include <rubato/backend/host.hpp>
 
 #include "support/catch.hpp"
+#include "support/contract.hpp"
 #include "support/for_all.hpp"
 
 namespace {
@@ -182,6 +185,24 @@ TEST_CASE("an event channel hands out every message once and in order") {
   }
   CHECK_FALSE(o.box.advance_to(iteration{4}));
   CHECK(o.values()[0] == 3.0F);
+}
+
+TEST_CASE("a mailbox reads bodies as what they were written as, whole, in parts and queued") {
+  backend::host<float> b;
+  block_partition const blocks{dimension, 64};
+  iteration const at{1};
+  patch p;
+  p.numbers = {&at, 1};
+  p.blocks = {0, 3};
+  p.body = b.allocate<std::int32_t>(dimension).publish();
+  auto const wrong = std::string{"a body is read as the element type it was written with"};
+  box_type whole, parts, queued;
+  whole.accept(b, blocks, p, 0);
+  CHECK(test::broken_by([&] { static_cast<void>(whole.values()); }) == wrong);
+  p.blocks = {0, 1};
+  CHECK(test::broken_by([&] { parts.accept(b, blocks, p, 0); }) == wrong);
+  queued.enqueue(p, 0);
+  CHECK(test::broken_by([&] { static_cast<void>(queued.newest()); }) == wrong);
 }
 
 }  // namespace

@@ -3,6 +3,11 @@
 #include <rubato/backend/checked.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <latch>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include <rubato/backend/host.hpp>
@@ -68,6 +73,28 @@ TEST_CASE("memory outside live vectors is neither read nor written unnoticed") {
   std::vector<double> const stranger(8, 0.0);
   CHECK(test::broken_by([&] { b.sweep({0, 1}, backend::copy_kernel<double>{stranger.data(), x.data()}); }) ==
         "a kernel reads inside a live vector");
+}
+
+TEST_CASE("copies of one watching backend may work and publish on several threads at once") {
+  watched shared;
+  std::atomic<int> wrong{0};
+  std::latch all_there{3};
+  auto const work = [&, mine = shared]() mutable {
+    all_there.arrive_and_wait();
+    for (int k = 0; k < 2000; ++k) {
+      auto x = mine.allocate<double>(16);
+      auto y = mine.allocate<double>(16);
+      mine.sweep({0, 16}, backend::zero_kernel<double>{x.data()});
+      auto const body = std::move(x).publish();
+      mine.sweep({0, 16}, backend::copy_kernel<double>{body.view<double>().data(), y.data()});
+      static_cast<void>(mine.pool().find(reinterpret_cast<void const*>(~std::uintptr_t{0})));  // near another thread's
+      if (y.data()[15] != 0 || !mine.pool().find(body.bytes().data()).published) ++wrong;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) threads.emplace_back(work);
+  for (auto& t : threads) t.join();
+  CHECK(wrong == 0);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <rubato/core/shared_buffer.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <numeric>
 #include <thread>
@@ -83,6 +84,20 @@ TEST_CASE("buffers are aligned for any hardware vector, even of one value or non
     CHECK(reinterpret_cast<std::uintptr_t>(b.data()) % 64 == 0);
     CHECK(b.size() == n);
   }
+}
+
+TEST_CASE("memory that comes back is handed out as another type, and the body is of that type") {
+  buffer_pool pool;
+  auto first = pool.allocate<double>(8);
+  auto const* const place = static_cast<void const*>(first.data());
+  std::fill_n(first.data(), 8, 0.5);
+  first = {};
+  auto second = pool.allocate<std::int32_t>(16);
+  CHECK(static_cast<void const*>(second.data()) == place);
+  for (int i = 0; i < 16; ++i) second.data()[i] = i;
+  auto const body = std::move(second).publish();
+  CHECK(body.kind() == element::i32);
+  CHECK(body.view<std::int32_t>()[15] == 15);
 }
 
 TEST_CASE("a body is read as what it was written as") {

@@ -35,7 +35,7 @@ namespace detail {
 /// Throws where a call to CUDA failed, with the call's name and CUDA's own words.
 inline void expect_cuda(cudaError_t status, char const* call) {
   if (status == cudaSuccess) return;
-  throw run_error{std::string{call} + " failed: " + cudaGetErrorString(status)};
+  throw backend_error{std::string{call} + " failed: " + cudaGetErrorString(status)};
 }
 
 /// One device and the stream on which a backend and its copies work.
@@ -202,7 +202,7 @@ struct product_at {
 /// A sweep is one launch and returns before it ran, unless its kernel may raise bits: then they are copied out behind
 /// it and waited for (about 10 us). dot, and every look from the host, wait too. Bodies pass between nodes of one device
 /// as they are; the host sees them through shared_buffer::on_host, in pinned memory.
-/// Errors: config_error from the constructors, run_error from everything else, std::bad_alloc where memory is short.
+/// Errors: config_error from the constructors, backend_error from everything else, std::bad_alloc where memory is short.
 /// **Thread safety:** distinct copies may be used from different threads. **Models:** array_backend, has_host_twin.
 /// **Determinism:** run to run on one device: a sweep is element by element, and CUB's reduction has a fixed order.
 template<std::floating_point T>
@@ -258,7 +258,7 @@ class thrust<T, system::cuda> {
                                         first + static_cast<std::ptrdiff_t>(n), detail::product_at<T>{x, y}, 0.0,
                                         ::thrust::plus<double>{});
     } catch (::thrust::system_error const& e) {
-      throw run_error{std::string{"thrust::transform_reduce failed: "} + e.what()};
+      throw backend_error{std::string{"thrust::transform_reduce failed: "} + e.what()};
     }
   }
 

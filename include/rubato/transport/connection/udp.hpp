@@ -38,7 +38,7 @@ struct udp_edge : edge {
 
 /// Tells the lives of one process apart without memory: milliseconds, which wrap after seven weeks; never 0.
 [[nodiscard]] inline auto incarnation_of(std::int64_t clock_began) -> std::uint32_t {
-  return std::max(1U, static_cast<std::uint32_t>(clock_began / 1'000'000));
+  return (std::max)(1U, static_cast<std::uint32_t>(clock_began / 1'000'000));
 }
 /// Of two lives less than half of that apart.
 [[nodiscard]] inline auto is_before(std::uint32_t a, std::uint32_t b) -> bool { return a - b > b - a; }
@@ -50,7 +50,7 @@ inline void refuse_what_no_datagram_carries(identity const& me, std::size_t data
       throw config_error{"on the channel " + std::string{name_of(c.lane)} +
                          " every message counts, and udp may lose some: use tcp"};
     }
-    auto const block = std::min(me.blocks.block_values(), std::max<std::size_t>(me.blocks.values(), 1));
+    auto const block = (std::min)(me.blocks.block_values(), std::max<std::size_t>(me.blocks.values(), 1));
     auto const most = (datagram_bytes - wire::header_bytes) / bytes_of(c.values);
     if (block <= most) continue;
     throw config_error{"a block of " + std::to_string(block) + " values does not fit a datagram of " +
