@@ -8,6 +8,10 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ != 0)
+#error "rubato tells runs that diverge by numbers that are not finite: compile without -ffast-math, -Ofast and -ffinite-math-only"
+#endif
+
 namespace rubato {
 
 /// A run cannot be set up as asked; what() is one sentence that names the thing at fault and what would be right.
