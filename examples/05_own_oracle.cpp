@@ -40,7 +40,7 @@ struct straight_line {
       g[1] += e / batch;
       sum += e * e / 2 / batch;
     }
-    return sum;  // the mini-batch's loss; a value that is not finite ends the run as diverged
+    return sum;  // the mini-batch's loss; not-a-number would say that it is not known
   }
 };
 

@@ -82,7 +82,11 @@ TEST_CASE("a ring all-reduce and a server with workers, whose every message coun
   auto const ring = run_all(
       3, [&](std::size_t) { return assemble<ring_allreduce_sgd<space>>(topology::ring(3), p, {.step = 0.5}); },
       over_tcp(doors), {rounds(200), {}});
-  for (auto const& f : ring) CHECK(f.sentence == "");
+  for (auto const& f : ring) {
+    REQUIRE(f.sentence == "");
+    CHECK(f.result.result.nodes.at(0).iterations == 200);  // the last round too
+    CHECK(std::ranges::equal(f.result.result.models[0].view<double>(), ring[0].result.result.models[0].view<double>()));
+  }
   CHECK(worst_distance(ring, p) < 1e-5);
   tcp_doors more{4};
   auto const server = run_all(

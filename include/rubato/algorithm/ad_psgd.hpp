@@ -26,6 +26,8 @@
 #include <vector>
 
 #include <rubato/algorithm/asked_gradient.hpp>
+#include <rubato/algorithm/finite.hpp>
+#include <rubato/algorithm/incoming.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
@@ -52,7 +54,9 @@ struct approach_kernel {
   T* x_new;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    at.store(x_new, at.load(x) + T(0.5) * (at.load(theirs) - at.load(mine)));
+    auto const fresh = at.load(x) + T(0.5) * (at.load(theirs) - at.load(mine));
+    at.expect_finite(fresh);
+    at.store(x_new, fresh);
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 * sizeof(T); }
 };
@@ -100,6 +104,7 @@ class ad_psgd {
         self_{self},
         gamma_{rubato::raw_step(o, plan.gain)},
         seed_{o.seed},
+        blocks_{partition_of(o, x0.size())},
         step_state_{o.step_rule, backend_, x0.size()},
         x_{std::move(x0)} {
     for (auto const& e : plan.nodes[to_index(self)].pull_from) neighbours_.emplace_back().peer = e.peer;
@@ -110,26 +115,35 @@ class ad_psgd {
   void on_patch(instant now, patch const& p, outbox& out) {
     auto* const from = p.lane == channel::model ? detail::find_edge(neighbours_, p.from) : nullptr;
     if (from == nullptr) return;
+    if (!from->open || !(p.life == from->life)) {
+      ++from->overtaken;
+      return;
+    }
+    if (auto wrong = detail::malformed(p, blocks_, channels()[0])) {
+      out.failure = std::move(wrong);
+      return;
+    }
     auto const answers = p.based_on != iteration{};
-    auto const expected = !answers || (asked_ && asked_->peer == p.from && asked_->number == p.based_on);
-    if (!from->open || !(p.life == from->life) || !expected) {
+    if (answers && !(asked_ && asked_->peer == p.from && asked_->number == p.based_on)) {
       ++from->overtaken;
       return;
     }
     ++from->accepted;
     from->age.add(now - p.posted_at);
     if (answers) {
-      approach(p.body, std::exchange(asked_, {})->sent);  // (AD.I)
+      approach(p, std::exchange(asked_, {})->sent, out);  // (AD.I)
       return;
     }
     post(*from, p.numbers[0], now, out);
-    approach(p.body, x_);  // (AD.P)
+    approach(p, x_, out);  // (AD.P)
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!gradient_.accept(g)) return;
     ++gradients_;
-    x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {values_of(g.value)});  // (AD.G)
+    if (!detail::step_on(backend_, x_, step_state_.next(gamma_), {values_of(g.value)})) {  // (AD.G)
+      out.failure = detail::blame{self_}.gradient(g.value).sentence();
+    }
     begin(now, out);
   }
 
@@ -200,11 +214,12 @@ class ad_psgd {
     return posted_;
   }
 
-  void approach(shared_buffer const& theirs, shared_buffer const& mine) {
+  void approach(patch const& p, shared_buffer const& mine, outbox& out) {
     auto fresh = backend_.template allocate<scalar>(x_.size());
     auto const kernel =
-        detail::approach_kernel<scalar>{values_of(x_), values_of(theirs), values_of(mine), fresh.data()};
-    backend_.sweep({0, x_.size()}, kernel);
+        detail::approach_kernel<scalar>{values_of(x_), values_of(p.body), values_of(mine), fresh.data()};
+    auto const raised = backend_.sweep({0, x_.size()}, kernel);
+    if ((raised & backend::not_finite) != 0) out.failure = detail::blame{self_}.message(p.from, p.lane, p.body).sentence();
     x_ = std::move(fresh).publish();
   }
 
@@ -212,6 +227,7 @@ class ad_psgd {
   node_id self_;
   double gamma_;
   std::uint64_t seed_;
+  block_partition blocks_;
   typename Step::template state<Backend> step_state_;
   shared_buffer x_;
   std::vector<neighbour> neighbours_;  // by id

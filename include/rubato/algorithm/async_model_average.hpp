@@ -43,7 +43,9 @@ struct correction_kernel {
   T* x_new;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    at.store(x_new, at.load(mean) + (at.load(x) - at.load(s)));
+    auto const fresh = at.load(mean) + (at.load(x) - at.load(s));
+    at.expect_finite(fresh);
+    at.store(x_new, fresh);
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 * sizeof(T); }
 };
@@ -111,7 +113,10 @@ class async_model_average {
 
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!asked_.accept(g)) return;
-    x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {values(g.value)});  // (V.L)
+    if (!detail::step_on(backend_, x_, step_state_.next(gamma_), {values(g.value)})) {  // (V.L)
+      out.failure = detail::blame{self_}.gradient(g.value).sentence();
+      return;
+    }
     ++steps_;
     ++since_snapshot_;
     average(now, out);
@@ -152,7 +157,12 @@ class async_model_average {
       if (!mean_.advance(backend_, now, out)) return;
       auto const mean = mean_.take_mean();
       auto x = backend_.template allocate<scalar>(x_.size());
-      backend_.sweep({0, x.size()}, detail::correction_kernel<scalar>{values(x_), values(snapshot_), mean.data(), x.data()});  // (V.C)
+      auto const raised = backend_.sweep({0, x.size()}, detail::correction_kernel<scalar>{values(x_), values(snapshot_),
+                                                                                          mean.data(), x.data()});  // (V.C)
+      if ((raised & backend::not_finite) != 0) {
+        out.failure = mean_.spoilt(backend_.pool().values(mean.data(), mean.size()));
+        return;
+      }
       x_ = std::move(x).publish();
       snapshot_ = {};
     }

@@ -32,7 +32,9 @@ struct sum_kernel {
   static constexpr bool raises = false;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    at.store(out, at.load(a) + at.load(b));
+    auto const sum = at.load(a) + at.load(b);
+    at.expect_finite(sum);
+    at.store(out, sum);
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }
 };

@@ -20,6 +20,7 @@
 #include <rubato/algorithm/batch.hpp>
 #include <rubato/algorithm/compressed_sums.hpp>
 #include <rubato/algorithm/debt.hpp>
+#include <rubato/algorithm/finite.hpp>
 #include <rubato/algorithm/gossip_kernel.hpp>
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
@@ -145,8 +146,9 @@ class gossip {
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    if (p.lane == channel::model) take(models_, p);
+    if (p.lane == channel::model) take(models_, p, out);
     else if (tracks && p.lane == channel::tracker) take_sum(p, out);
+    if (out.failure) return;
     if (asked_.under_way() && round_ends()) {
       asked_.cancel(out);
       end_batch();
@@ -189,6 +191,7 @@ class gossip {
 
   // set-up
   void connect(mixing::neighbourhood const& n);
+  [[nodiscard]] auto lead_of(node_id peer, std::size_t nodes) -> std::size_t;
   [[nodiscard]] auto has_scale() const -> bool {
     if constexpr (Ledger::exact) return !options_.ledger.exponents.empty();
     else return true;
@@ -196,7 +199,13 @@ class gossip {
 
   // inputs
   template<class Edges>
-  void take(Edges& edges, patch const& p);
+  auto admit(Edges& edges, patch const& p, outbox& out) -> typename Edges::value_type*;
+  template<class Edge>
+  void put(Edge& edge, patch const& p);
+  template<class Edges>
+  void take(Edges& edges, patch const& p, outbox& out) {
+    if (auto* const edge = admit(edges, p, out)) put(*edge, p);
+  }
   void take_sum(patch const& p, outbox& out);
 
   // the program
@@ -244,6 +253,8 @@ class gossip {
   template<class List>
   auto fill_tables(std::size_t block, streams& s) -> std::size_t;
   void fail_if_out_of_range(outbox& out);
+  void say_what_is_not_finite(outbox& out) const;
+  [[nodiscard]] auto outreached_by() const -> std::string;
   [[nodiscard]] auto body_of(shared_buffer const& total) -> shared_buffer;
   [[nodiscard]] auto packet_to(detail::edge_life const& to, channel lane, shared_buffer const& body, instant now) const
       -> packet;
@@ -276,6 +287,7 @@ class gossip {
   std::vector<detail::sum_target<scalar, value>> out_table_;
 
   backend::raised_bits magnitudes_ = 0;  // of the last pass
+  bool finite_ = true;                   // all that the last pass wrote
   range beyond_{};                       // the blocks in which it left the ledger's range
   std::size_t place_ = 0;
   std::uint64_t iterations_ = 0;

@@ -36,40 +36,74 @@ void RUBATO_GOSSIP::connect(mixing::neighbourhood const& n) {
       edge.weight = e.weight;
     }
   }
+  for (auto& e : models_) e.lead = lead_of(e.peer, n.nodes);
+  for (auto& e : sums_in_) e.lead = lead_of(e.peer, n.nodes);
+}
+
+/// How many messages of a neighbour may wait unused, where it waits in turn for what this node sends: those of the present
+/// round and of the next one. Who hears nothing of this node waits for one who does, within as many edges as there are nodes.
+RUBATO_GOSSIP_TEMPLATE
+auto RUBATO_GOSSIP::lead_of(node_id peer, std::size_t nodes) -> std::size_t {
+  std::size_t one = 2;
+  std::size_t rounds = 1;
+  if constexpr (requires { options_.synchrony.bound; }) {
+    one = 4;
+    rounds += static_cast<std::size_t>(std::min<std::uint64_t>(options_.synchrony.bound, detail::most_counted));
+  }
+  auto const hears = detail::find_edge(readers_, peer) != nullptr || detail::find_edge(sums_out_, peer) != nullptr;
+  return hears ? one : one + nodes * rounds;
+}
+
+/// The open edge of a message of this node's kind; null for one that is of no such edge or life, or that ends the run.
+RUBATO_GOSSIP_TEMPLATE
+template<class Edges>
+auto RUBATO_GOSSIP::admit(Edges& edges, patch const& p, outbox& out) -> typename Edges::value_type* {
+  auto* const edge = detail::find_edge(edges, p.from);
+  if (edge == nullptr) return nullptr;
+  if (!edge->open || !(p.life == edge->life)) {
+    ++edge->overtaken;
+    return nullptr;
+  }
+  auto wrong = detail::malformed(p, blocks_, all_channels[p.lane == channel::model ? 0 : 1]);
+  if constexpr (Synchrony::delivery == channel_kind::event) {
+    if (!wrong) wrong = edge->order.follow(p);
+    edge->box.drop_passed(options_.synchrony.latest(iteration{iterations_}));
+    if (!wrong && edge->box.queued() >= edge->lead) {
+      wrong = fault{detail::text_of_message(p, to_count(p.numbers[0])) + " came while " + std::to_string(edge->box.queued()) +
+                    " of it wait at node " + std::to_string(to_index(self_)) + ", which is as far as a neighbour may be ahead"};
+    }
+  } else {
+    if (!wrong) wrong = edge->order.rise(p);
+  }
+  if (!wrong) return edge;
+  out.failure = std::move(wrong);
+  return nullptr;
 }
 
 RUBATO_GOSSIP_TEMPLATE
-template<class Edges>
-void RUBATO_GOSSIP::take(Edges& edges, patch const& p) {
-  auto* edge = detail::find_edge(edges, p.from);
-  if (edge == nullptr) return;
-  auto newer = edge->open && p.life == edge->life;
-  if (newer) {
-    if constexpr (Synchrony::delivery == channel_kind::event) edge->box.enqueue(p, batches_);
-    else newer = edge->box.accept(backend_, blocks_, p, batches_);
-  }
-  ++(newer ? edge->accepted : edge->overtaken);
+template<class Edge>
+void RUBATO_GOSSIP::put(Edge& edge, patch const& p) {
+  auto newer = true;
+  if constexpr (Synchrony::delivery == channel_kind::event) edge.box.enqueue(p, batches_);
+  else newer = edge.box.accept(backend_, blocks_, p, batches_);
+  ++(newer ? edge.accepted : edge.overtaken);
 }
 
 /// A compressed sum becomes whole numbers where it comes in, so that nothing behind this line knows of codes.
 RUBATO_GOSSIP_TEMPLATE
 void RUBATO_GOSSIP::take_sum(patch const& p, outbox& out) {
   if constexpr (compresses) {
-    auto* edge = detail::find_edge(sums_in_, p.from);
-    if (edge == nullptr || !edge->open || !(p.life == edge->life)) return;
-    if (auto const right = blocks_.values_of(p.blocks).size(); p.body.size() != right) {
-      out.failure = wrong_size(p.from, p.body.size(), right);
-      return;
-    }
+    auto* const edge = admit(sums_in_, p, out);
+    if (edge == nullptr) return;
     auto sums = detail::expanded_sums<value>(options_.sum_codec, backend_, blocks_, edge->box, p);
     if (sums.beyond) {
       out.failure = fault{"node " + std::to_string(to_index(self_)) + ", sums of node " + std::to_string(to_index(p.from)) +
                           ": " + options_.sum_codec.range_sentence(*sums.beyond)};
       return;
     }
-    take(sums_in_, {p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, p.blocks, p.numbers, std::move(sums.body), p.extra});
+    put(*edge, {p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, p.blocks, p.numbers, std::move(sums.body), p.extra});
   } else {
-    take(sums_in_, p);
+    take(sums_in_, p, out);
   }
 }
 
@@ -92,14 +126,17 @@ void RUBATO_GOSSIP::request_gradient(outbox& out) {
 }
 
 /// Whether a neighbour is done with its batch of this round: its model after it has come, which in an order that sends
-/// before it computes is that of the next round.
+/// before it computes is that of the next round. One that is further ahead than a round allows was apart, and hurries nobody.
 RUBATO_GOSSIP_TEMPLATE
 auto RUBATO_GOSSIP::round_ends() const -> bool {
   if constexpr (Contribution::follows_the_fastest) {
     using enum order::action;
     constexpr auto sends_after = order::place_of<Order>(gradient) < order::place_of<Order>(send_model);
     auto const done = iteration{iterations_ + (sends_after ? 1 : 2)};
-    return std::any_of(models_.begin(), models_.end(), [&](auto const& e) { return e.open && e.box.latest() >= done; });
+    auto const most = iteration{to_count(done) + 2};
+    return std::any_of(models_.begin(), models_.end(), [&](auto const& e) {
+      return e.open && e.box.latest() >= done && e.box.latest() <= most;
+    });
   } else {
     return false;
   }
@@ -258,6 +295,7 @@ void RUBATO_GOSSIP::run_list(order::actions_of<Actions...>, outbox& out) {
   typename Step::template state<Backend>::rule rule{};
   if (list::has(order::action::descend) && (tracks || g_new_)) rule = step_state_.next(gamma_);
   magnitudes_ = 0;
+  finite_ = true;
   for (std::size_t block = 0; block < blocks_.blocks();) {
     auto const end = fill_tables<list>(block, s);
     auto const ledger = options_.ledger.template arithmetic_for<scalar>(block);
@@ -265,7 +303,8 @@ void RUBATO_GOSSIP::run_list(order::actions_of<Actions...>, outbox& out) {
         s, ledger, rule};
     auto const raised = backend_.sweep(blocks_.values_of({block, end}), kernel);
     if (Ledger::out_of_range(raised) && !Ledger::out_of_range(magnitudes_)) beyond_ = {block, end};
-    magnitudes_ |= raised;
+    magnitudes_ |= raised & ~backend::not_finite;
+    finite_ = finite_ && (raised & backend::not_finite) == 0;
     block = end;
   }
   // Published only now: what was read above may be the very bodies that these replace.
@@ -275,6 +314,22 @@ void RUBATO_GOSSIP::run_list(order::actions_of<Actions...>, outbox& out) {
   if constexpr (list::changes_x) x_ = std::move(x_fresh_).publish();
   if constexpr (list::model_is_x()) v_ = x_;
   fail_if_out_of_range(out);
+  if (!finite_ && !out.failure) say_what_is_not_finite(out);
+}
+
+/// What the pass read of others is still there, as is the gradient that came.
+RUBATO_GOSSIP_TEMPLATE
+void RUBATO_GOSSIP::say_what_is_not_finite(outbox& out) const {
+  auto blame = detail::blame{self_};
+  auto const suspect = [&](auto const& e, channel lane) {
+    if (e.box.values() != nullptr) blame.message(e.peer, lane, backend_.pool().values(e.box.values(), x_.size()));
+  };
+  if (g_new_) blame.gradient(g_new_);
+  for (auto const& e : models_) suspect(e, channel::model);
+  if constexpr (std::is_same_v<value, scalar>) {
+    for (auto const& e : sums_in_) suspect(e, channel::tracker);
+  }
+  out.failure = blame.sentence();
 }
 
 /// What an action leaves to do once its arithmetic is done: posts, marks and counts.
@@ -342,11 +397,32 @@ void RUBATO_GOSSIP::fail_if_out_of_range(outbox& out) {
       if (std::isfinite(theirs) && (std::max)(ours, theirs) <= largest) continue;
       largest = (std::max)(ours, theirs);
       worst = i;
-      if (!std::isfinite(theirs)) break;
+      if (!std::isfinite(theirs)) {
+        out.failure = detail::blame{self_}.gradient(g_new_).sentence();
+        return;
+      }
     }
-    out.failure = fault{"node " + std::to_string(to_index(self_)) + ": " +
+    out.failure = fault{"node " + std::to_string(to_index(self_)) + outreached_by() + ": " +
                         options_.ledger.range_sentence(worst / blocks_.block_values())};
   }
+}
+
+/// The sender of a running sum that, since it was last consumed, moved further than the ledger reaches; empty if none did.
+RUBATO_GOSSIP_TEMPLATE
+auto RUBATO_GOSSIP::outreached_by() const -> std::string {
+  if constexpr (std::is_same_v<value, std::int32_t>) {
+    auto const& memory = backend_.pool();
+    for (auto const& e : sums_in_) {
+      auto const newest = memory.values(e.box.values(), x_.size());
+      auto const before = memory.values(e.consumed(), x_.size());
+      for (std::size_t i = 0; i < newest.size(); ++i) {
+        auto const moved = backend::wrap_sub(newest[i], before.empty() ? 0 : before[i]);
+        if (!Ledger::out_of_range(static_cast<backend::raised_bits>(backend::magnitude_bits(moved)))) continue;
+        return ", by a running sum that node " + std::to_string(to_index(e.peer)) + " sent";
+      }
+    }
+  }
+  return {};
 }
 
 RUBATO_GOSSIP_TEMPLATE
@@ -355,6 +431,7 @@ void RUBATO_GOSSIP::on_neighbours(instant now, neighbour_change const& change, o
   auto const n = x_.size();
   if (auto* e = detail::find_edge(models_, change.peer)) {
     e->box.clear();
+    e->order = {};
     e->open = opens;
     e->life = change.incoming;
   }

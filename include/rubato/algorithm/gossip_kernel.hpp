@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 
 #include <rubato/algorithm/order.hpp>
 #include <rubato/backend/concepts.hpp>
@@ -66,8 +67,12 @@ struct gossip_kernel {
     auto z = at.same(U{0});
     if constexpr (loads_z) z = at.load(s.z);
     (apply<Actions>(at, x, z), ...);
+    if constexpr (list::changes_z && std::is_same_v<T, U>) at.expect_finite(z);  // a ledger of integers watches its range
     if constexpr (list::changes_z) at.store(s.z, z);
-    if constexpr (list::changes_x) at.stream(s.x_new, x);
+    if constexpr (list::changes_x) {
+      at.expect_finite(x);
+      at.stream(s.x_new, x);
+    }
   }
 
   /// Vectors read and written per value, in bytes, counted from the tables.

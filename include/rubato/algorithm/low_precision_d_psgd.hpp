@@ -22,7 +22,9 @@
 #include <vector>
 
 #include <rubato/algorithm/asked_gradient.hpp>
+#include <rubato/algorithm/finite.hpp>
 #include <rubato/algorithm/gossip_kernel.hpp>
+#include <rubato/algorithm/incoming.hpp>
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
@@ -54,7 +56,9 @@ struct difference_kernel {
     for (std::size_t j = 0; j < replicas.size; ++j) {
       mixed = mixed + replicas.entries[j].weight * at.load(replicas.entries[j].values);
     }
-    at.store(z, rule(at, mixed, at.load(g)) - own);
+    auto const difference = rule(at, mixed, at.load(g)) - own;
+    at.expect_finite(difference);
+    at.store(z, difference);
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t {
     return (3 + replicas.size) * sizeof(T) + Rule::bytes_per_value();
@@ -135,14 +139,17 @@ class low_precision_d_psgd {
   void on_patch(instant now, patch const& p, outbox& out) {
     auto* const edge = p.lane == channel::model ? detail::find_edge(edges_, p.from) : nullptr;
     if (edge == nullptr || !(p.life == session{})) return;
-    if (auto const right = codec_.template codes<scalar>(w_.size()); p.body.size() != right) {
-      out.failure = wrong_size(p.from, p.body.size(), right);
-      return;
-    }
+    out.failure = detail::malformed(p, channels()[0].values, codec_.template codes<scalar>(w_.size()));
+    if (out.failure) return;
     if (p.numbers[0] != iteration{edge->round + edge->ahead.size() + 1}) {
       out.failure = fault{"message " + std::to_string(to_count(p.numbers[0])) + " of node " + std::to_string(to_index(p.from)) +
                           " came where message " + std::to_string(edge->round + edge->ahead.size() + 1) +
                           " was next: one that is lost parts a model from its replicas for good"};
+      return;
+    }
+    if (p.numbers[0] > iteration{rounds_ + 1}) {
+      out.failure = fault{detail::text_of_message(p, to_count(p.numbers[0])) + " needs what node " + std::to_string(to_index(self_)) +
+                          " has not sent yet, in round " + std::to_string(rounds_ + 1)};
       return;
     }
     edge->ahead.push_back({p.numbers[0], p.posted_at, p.body});
@@ -207,15 +214,17 @@ class low_precision_d_psgd {
   /// With the gradient of this round: waits until all replicas are of this round too, then does it.
   void go_on(instant now, outbox& out) {
     for (auto& e : edges_) {
-      if (!catch_up(e, now)) {
+      auto const there = catch_up(e, now, out);
+      if (out.failure) return;
+      if (!there) {
         out.wait = waiting{e.peer, channel::model, iteration{e.round + 1}};
         return;
       }
     }
-    auto const body = encoded_difference();
+    auto const body = encoded_difference(out);
     for (auto const& e : edges_) out.packets.push_back(packet_to(e.peer, body, now));
     auto fresh = backend::copied(backend_, values(w_), w_.size());
-    add(body, fresh.data());
+    if (!add(body, fresh.data()) && !out.failure) out.failure = detail::blame{self_}.gradient(g_).sentence();
     w_ = std::move(fresh).publish();
     g_ = {};
     ++rounds_;
@@ -223,9 +232,13 @@ class low_precision_d_psgd {
   }
 
   /// w_j of this node's round; false if messages are missing. What is of later rounds stays where it is.
-  auto catch_up(detail::replica_of_neighbour<scalar>& e, instant now) -> bool {
+  auto catch_up(detail::replica_of_neighbour<scalar>& e, instant now, outbox& out) -> bool {
     while (e.round < rounds_ && !e.ahead.empty()) {
-      add(e.ahead.front().body, e.values.data());
+      if (!add(e.ahead.front().body, e.values.data())) {
+        auto const sum = backend_.pool().values(static_cast<scalar const*>(e.values.data()), w_.size());
+        out.failure = detail::blame{self_}.message(e.peer, channel::model, sum).sentence();
+        return false;
+      }
       e.age.add(now - e.ahead.front().posted);
       e.ahead.erase(e.ahead.begin());
       ++e.round;
@@ -233,22 +246,24 @@ class low_precision_d_psgd {
     return e.round == rounds_;
   }
 
-  [[nodiscard]] auto encoded_difference() -> shared_buffer {
+  [[nodiscard]] auto encoded_difference(outbox& out) -> shared_buffer {
     table_.clear();
     for (auto const& e : edges_) table_.push_back({e.values.data(), static_cast<scalar>(e.weight)});
     auto z = backend_.template allocate<scalar>(w_.size());
     auto const replicas = detail::table<detail::model_source<scalar>>{backend_.table(table_.data(), table_.size()), table_.size()};
-    backend_.sweep({0, z.size()}, detail::difference_kernel<scalar, rule>{values(w_), values(g_), z.data(), self_weight_,
-                                                                          replicas, step_state_.next(gamma_)});  // (D.Z)
+    auto const raised = backend_.sweep({0, z.size()}, detail::difference_kernel<scalar, rule>{
+        values(w_), values(g_), z.data(), self_weight_, replicas, step_state_.next(gamma_)});  // (D.Z)
+    if ((raised & backend::not_finite) != 0) out.failure = detail::blame{self_}.gradient(g_).sentence();
     return codec::encoded(codec_, backend_, z.data(), z.size());  // (D.Q)
   }
 
-  /// The same operations wherever a difference is added, so that all copies of a model stay equal.
-  void add(shared_buffer const& difference, scalar* to) {
+  /// The same operations wherever a difference is added, so that all copies of a model stay equal. False if not finite.
+  [[nodiscard]] auto add(shared_buffer const& difference, scalar* to) -> bool {
     auto const all = range{0, w_.size()};
     auto decoded = backend_.template allocate<scalar>(w_.size());
     codec::decode_body(codec_, backend_, difference, all, decoded.data());
-    backend_.sweep(all, backend::add_kernel<scalar>{decoded.data(), to, scalar{1}});  // (D.W)
+    auto const raised = backend_.sweep(all, backend::add_kernel<scalar>{decoded.data(), to, scalar{1}});  // (D.W)
+    return (raised & backend::not_finite) == 0;
   }
 
   [[nodiscard]] auto packet_to(node_id to, shared_buffer const& body, instant now) const -> packet {

@@ -19,6 +19,8 @@
 #include <vector>
 
 #include <rubato/algorithm/asked_gradient.hpp>
+#include <rubato/algorithm/finite.hpp>
+#include <rubato/algorithm/incoming.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
@@ -80,6 +82,7 @@ class m_synchronous_sgd {
         m_{o.m == 0 ? n_ : o.m},
         gamma_{rubato::raw_step(o, plan.gain)},
         seed_{o.seed},
+        blocks_{partition_of(o, x0.size())},
         step_state_{o.step_rule, backend_, serves_ ? x0.size() : 0},  // workers take no step
         x_{std::move(x0)},
         received_(serves_ ? n_ : 0),
@@ -98,6 +101,7 @@ class m_synchronous_sgd {
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!asked_.accept(g)) return;
     ++gradients_;
+    out.failure = detail::spoilt_gradient(self_, server(), x_, g);
     auto p = packet_to(server(), channel::gradient, now);
     p.number = iteration{gradients_};
     p.based_on = iteration{version_};
@@ -141,6 +145,9 @@ class m_synchronous_sgd {
 
   /// Worker: a new model ends whatever was computed at the old one.
   void follow(instant now, patch const& p, outbox& out) {
+    out.failure = detail::malformed(p, blocks_, all_channels[0]);
+    if (!out.failure) out.failure = order_.follow(p);
+    if (out.failure) return;
     ages_[0].add(now - p.posted_at);
     x_ = p.body;
     version_ = to_count(p.numbers[0]);
@@ -151,6 +158,12 @@ class m_synchronous_sgd {
   /// Server: takes a gradient of the present round; late ones are dropped.
   void collect(instant now, patch const& p, outbox& out) {
     auto const from = to_index(p.from);
+    out.failure = detail::malformed(p, blocks_, all_channels[1]);
+    if (!out.failure && to_count(p.based_on) > version_) {
+      out.failure = fault{"node " + std::to_string(from) + " sent a gradient at model " + std::to_string(to_count(p.based_on)) +
+                          ", and the server has only come to model " + std::to_string(version_)};
+    }
+    if (out.failure) return;
     if (to_count(p.based_on) != version_ || received_[from]) {
       ++late_;
       return;
@@ -159,7 +172,13 @@ class m_synchronous_sgd {
     received_[from] = p.body;
     if (++arrived_ < m_) return;
     auto const sum = summed();
-    x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {sum.data(), scalar{1} / static_cast<scalar>(m_)});  // (M.X)
+    if (!detail::step_on(backend_, x_, step_state_.next(gamma_), {sum.data(), scalar{1} / static_cast<scalar>(m_)})) {  // (M.X)
+      auto blame = detail::blame{self_};
+      for (std::size_t i = 0; i < n_; ++i) {
+        if (received_[i]) blame.message(to_node(i), channel::gradient, received_[i]);
+      }
+      out.failure = blame.sentence();
+    }
     ++version_;
     arrived_ = 0;
     std::fill(received_.begin(), received_.end(), shared_buffer{});
@@ -189,10 +208,12 @@ class m_synchronous_sgd {
   std::size_t m_;
   double gamma_;
   std::uint64_t seed_;
+  block_partition blocks_;
   typename Step::template state<Backend> step_state_;
   shared_buffer x_;
   std::vector<shared_buffer> received_;  // server: this round's, by worker
   std::vector<age_counter> ages_;
+  detail::message_order order_;          // worker: of the server
   std::size_t arrived_ = 0;
   std::uint64_t version_ = 0, gradients_ = 0, late_ = 0, draws_ = 0;
   detail::asked_gradient asked_;

@@ -57,6 +57,12 @@ class mailbox {
     return stamp_.number >= wanted;
   }
 
+  /// Event channel: forgets messages that advance_to(wanted) would pass without a look.
+  void drop_passed(iteration wanted) {
+    while (queue_.size() > 1 && queue_.front().first.number < wanted) queue_.erase(queue_.begin());
+  }
+  [[nodiscard]] auto queued() const -> std::size_t { return queue_.size(); }
+
   /// Event channel: the newest message that has come, whether it is the present one or still queued.
   [[nodiscard]] auto latest() const -> iteration {
     return queue_.empty() ? stamp_.number : queue_.back().first.number;

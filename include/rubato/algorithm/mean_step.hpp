@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <utility>
 
+#include <rubato/backend/concepts.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/core/shared_buffer.hpp>
 
@@ -21,7 +22,9 @@ struct mean_step_kernel {
   static constexpr bool raises = false;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    at.store(x_new, rule(at, at.load(x), share * at.load(sum)));
+    auto const fresh = rule(at, at.load(x), share * at.load(sum));
+    at.expect_finite(fresh);
+    at.store(x_new, fresh);
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T) + Rule::bytes_per_value(); }
 };
@@ -33,14 +36,17 @@ struct step_along {
   T share = 1;
 };
 
-/// The model after one step from x, published: one pass, as the kernel says.
+/// x <- the model after one step from x, published: one pass, as the kernel says. False if it is not finite (backends that
+/// do not wait for such bits say true).
 template<class Backend, class Rule>
-[[nodiscard]] auto stepped(Backend& backend, shared_buffer const& x, Rule const& rule,
-                           step_along<typename Backend::scalar> along) -> shared_buffer {
+[[nodiscard]] auto step_on(Backend& backend, shared_buffer& x, Rule const& rule, step_along<typename Backend::scalar> along)
+    -> bool {
   using scalar = typename Backend::scalar;
   auto fresh = backend.template allocate<scalar>(x.size());
-  backend.sweep({0, x.size()}, mean_step_kernel<scalar, Rule>{x.template view<scalar>().data(), along.sum, fresh.data(), along.share, rule});
-  return std::move(fresh).publish();
+  auto const raised = backend.sweep({0, x.size()}, mean_step_kernel<scalar, Rule>{x.template view<scalar>().data(), along.sum,
+                                                                                  fresh.data(), along.share, rule});
+  x = std::move(fresh).publish();
+  return (raised & backend::not_finite) == 0;
 }
 
 }  // namespace rubato::detail

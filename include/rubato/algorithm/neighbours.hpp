@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/incoming.hpp>
 #include <rubato/algorithm/mailbox.hpp>
 #include <rubato/algorithm/wide_total.hpp>
 #include <rubato/core/statistics.hpp>
@@ -27,6 +28,8 @@ template<class Backend, class T>
 struct model_in : edge_life {
   double weight = 0;
   mailbox<Backend, T> box{};
+  message_order order{};
+  std::size_t lead = 1;  // messages that may wait in the box, where every one counts
   std::uint64_t accepted = 0;
   std::uint64_t overtaken = 0;
   age_counter age{};
@@ -36,6 +39,8 @@ struct model_in : edge_life {
 template<class Backend, class U>
 struct sum_in : edge_life {
   mailbox<Backend, U> box{};
+  message_order order{};
+  std::size_t lead = 1;  // as of models
   std::uint64_t accepted = 0;
   std::uint64_t overtaken = 0;
   age_counter age{};
@@ -74,6 +79,7 @@ struct sum_in : edge_life {
 
   void reset() {
     box.clear();
+    order = {};
     consumed_whole = {};
     consumed_parts = {};
     consumed_numbers.clear();

@@ -63,7 +63,9 @@ template<algorithm_options O>
   if (!(o.step > 0) || !std::isfinite(o.step)) {
     throw config_error{"the step must be a positive number, not " + std::to_string(o.step)};
   }
-  return o.scale == step_scale::raw ? o.step : o.step / gain;
+  auto const gamma = o.scale == step_scale::raw ? o.step : o.step / gain;
+  if (!std::isfinite(gamma)) throw config_error{"a step of " + std::to_string(o.step) + " over a gain of " + std::to_string(gain) + " is no number"};
+  return gamma;
 }
 
 }  // namespace rubato

@@ -29,7 +29,10 @@
 #include <vector>
 
 #include <rubato/algorithm/asked_gradient.hpp>
+#include <rubato/algorithm/batch.hpp>
+#include <rubato/algorithm/finite.hpp>
 #include <rubato/algorithm/gossip_kernel.hpp>
+#include <rubato/algorithm/incoming.hpp>
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
@@ -56,6 +59,7 @@ struct descend_and_share_kernel {
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const stepped = rule(at, at.load(x), at.load(g));  // (OS.X)
+    at.expect_finite(stepped);
     if (m == nullptr) {
       at.store(x, stepped);
       return;
@@ -80,7 +84,9 @@ struct merge_kernel {
     auto sum = at.load(x);
     for (std::size_t j = 0; j < came.size; ++j) sum = sum + at.load(came.entries[j]);  // (OS.M)
     at.store(x, sum);
-    at.stream(z, inverse * sum);  // (OS.Z)
+    auto const mean = inverse * sum;
+    at.expect_finite(mean);
+    at.stream(z, mean);  // (OS.Z)
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (3 + came.size) * sizeof(T); }
 };
@@ -135,6 +141,8 @@ class osgp {
         gamma_{rubato::raw_step(o, plan.gain)},
         seed_{o.seed},
         overlap_{o.overlap},
+        nodes_{static_cast<double>(plan.nodes.size())},
+        blocks_{partition_of(o, x0.size())},
         step_state_{o.step_rule, backend_, x0.size()},
         x_{backend::copied(backend_, x0.template view<scalar>().data(), x0.size())},
         z_{std::move(x0)} {
@@ -147,9 +155,20 @@ class osgp {
 
   void on_patch(instant now, patch const& p, outbox& out) {
     auto* const from = p.lane == channel::model ? detail::find_edge(sources_, p.from) : nullptr;
+    if (from == nullptr) return;
+    if (!(p.life == session{})) {
+      ++from->overtaken;
+      return;
+    }
     auto const weight = p.extra.real(scalar_slot::push_sum_weight);
-    if (from == nullptr || !weight) return;
-    if (!(p.life == session{}) || p.numbers[0] <= from->newest) {
+    out.failure = detail::malformed(p, blocks_, channels()[0]);
+    if (!out.failure && !(weight && *weight >= 0 && *weight <= nodes_)) {  // all weights of a run sum to n
+      out.failure = fault{detail::text_of_message(p, to_count(p.numbers[0])) + " carries " +
+                          (weight ? "a push-sum weight of " + std::to_string(*weight) : "no push-sum weight") +
+                          ", where it must lie in 0 to " + std::to_string(static_cast<std::size_t>(nodes_))};
+    }
+    if (out.failure) return;
+    if (p.numbers[0] <= from->newest) {
       ++from->overtaken;
       return;
     }
@@ -162,6 +181,7 @@ class osgp {
     ++from->accepted;
     from->newest = p.numbers[0];
     from->came.push_back({p.body, *weight, p.posted_at});
+    if (from->came.size() > most_apart) fold(*from);
     if (!asked_.under_way()) go_on(now, out);
   }
 
@@ -169,7 +189,7 @@ class osgp {
     if (!asked_.accept(g)) return;
     ++iterations_;
     share_out(g.value, now, out);
-    go_on(now, out);
+    if (!out.failure) go_on(now, out);
   }
 
   void on_wakeup(instant, wakeup, outbox&) {}
@@ -206,6 +226,7 @@ class osgp {
   }
 
  private:
+  static constexpr std::size_t most_apart = 64;  // messages of one sender that wait as they came
   struct message {
     shared_buffer part;
     double weight = 0;
@@ -222,6 +243,18 @@ class osgp {
 
   void request_gradient(outbox& out) { asked_.ask(z_, {seed_, self_, iterations_}, out); }
 
+  /// A sender far ahead of this node fills no memory: its mass is added up as it waits, in order.
+  void fold(source& e) {
+    auto sum = backend::copied(backend_, e.came[0].part.template view<scalar>().data(), x_.size());
+    for (std::size_t k = 1; k < e.came.size(); ++k) {
+      auto const* const more = e.came[k].part.template view<scalar>().data();
+      backend_.sweep({0, x_.size()}, backend::add_kernel<scalar>{more, sum.data(), scalar{1}});
+      e.came[0].weight += e.came[k].weight;
+    }
+    e.came.resize(1);
+    e.came[0].part = std::move(sum).publish();
+  }
+
   void share_out(shared_buffer const& g, instant now, outbox& out) {
     auto const degree = static_cast<double>(readers_.size());
     auto const share = 1 / (1 + degree);
@@ -230,7 +263,8 @@ class osgp {
     auto const kernel = detail::descend_and_share_kernel<scalar, std::remove_const_t<decltype(rule)>>{
         x_.data(), g.template view<scalar>().data(), part.data(), static_cast<scalar>(share),
         static_cast<scalar>(degree), rule};
-    backend_.sweep({0, x_.size()}, kernel);
+    auto const raised = backend_.sweep({0, x_.size()}, kernel);
+    if ((raised & backend::not_finite) != 0) out.failure = detail::blame{self_}.gradient(g).sentence();
     auto const weight = share * w_;
     w_ -= degree * weight;
     auto const body = std::move(part).publish();
@@ -257,12 +291,12 @@ class osgp {
         return;
       }
     }
-    merge(now);
+    merge(now, out);
     request_gradient(out);
   }
 
   /// By id and in order, so that sums do not depend on who was first.
-  void merge(instant now) {
+  void merge(instant now, outbox& out) {
     table_.clear();
     for (auto& e : sources_) {
       for (auto const& c : e.came) {
@@ -272,10 +306,17 @@ class osgp {
       }
     }
     auto fresh = backend_.template allocate<scalar>(x_.size());
-    backend_.sweep({0, x_.size()},
-                   detail::merge_kernel<scalar>{x_.data(), fresh.data(), static_cast<scalar>(1 / w_),
-                                                {backend_.table(table_.data(), table_.size()), table_.size()}});
-    for (auto& e : sources_) e.came.clear();
+    auto const raised = backend_.sweep({0, x_.size()},
+                                       detail::merge_kernel<scalar>{x_.data(), fresh.data(), static_cast<scalar>(1 / w_),
+                                                                    {backend_.table(table_.data(), table_.size()), table_.size()}});
+    auto blame = detail::blame{self_};
+    for (auto& e : sources_) {
+      if ((raised & backend::not_finite) != 0) {
+        for (auto const& c : e.came) blame.message(e.peer, channel::model, c.part);
+      }
+      e.came.clear();
+    }
+    if ((raised & backend::not_finite) != 0) out.failure = blame.sentence();
     z_ = std::move(fresh).publish();
   }
 
@@ -284,6 +325,8 @@ class osgp {
   double gamma_;
   std::uint64_t seed_;
   std::uint64_t overlap_;
+  double nodes_;  // n
+  block_partition blocks_;
   typename Step::template state<Backend> step_state_;
   writable_buffer<scalar> x_;  // the numerator
   shared_buffer z_;            // x / w when the gradient was asked for

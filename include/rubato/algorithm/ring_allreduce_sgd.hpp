@@ -25,6 +25,8 @@
 
 #include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/batch.hpp>
+#include <rubato/algorithm/finite.hpp>
+#include <rubato/algorithm/incoming.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
@@ -93,12 +95,10 @@ class ring_allreduce_sgd {
 
   void on_patch(instant now, patch const& p, outbox& out) {
     if (!(p.life == session{})) return;
-    if (p.lane == channel::chunk && p.from == before()) {
-      ++accepted_;
-      inbox_.push_back({p.posted_at, {p.body, p.extra.count(scalar_slot::sample_count).value_or(0)}});
-    } else if (p.lane == channel::control) {
-      fastest_ = (std::max)(fastest_, p.numbers[0]);
-    }
+    if (p.lane == channel::chunk && p.from == before() && n_ > 1) take(p, out);
+    else if (Contribution::follows_the_fastest && p.lane == channel::control && to_index(p.from) < n_) hear(p, out);
+    else return;
+    if (out.failure) return;
     if (asked_.under_way() && round_ends()) {
       asked_.cancel(out);
       contribute(now, out);
@@ -131,12 +131,43 @@ class ring_allreduce_sgd {
   [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }
   [[nodiscard]] auto statistics() const -> node_statistics {
     node_statistics s{rounds_, gradients_, asked_.dropped(), {}};
-    if (n_ > 1) s.edges.push_back({before(), channel::chunk, accepted_, 0, age_});
+    if (n_ > 1) s.edges.push_back({before(), channel::chunk, order_.newest(), 0, age_});
     return s;
   }
   void audit(tracking_audit& a) const { a = {}; }
 
  private:
+  /// A chunk of the predecessor. It needs this node's part of a round to end it, so it is never a whole round ahead.
+  void take(patch const& p, outbox& out) {
+    auto const count = p.extra.count(scalar_slot::sample_count);
+    auto const most = std::uint64_t{n_} * batch_.minibatches();
+    auto wrong = detail::miscounted(p);
+    if (!wrong) wrong = order_.follow(p);
+    if (!wrong) wrong = detail::malformed(p, all_channels[0].values, chunk(chunk_of((order_.newest() - 1) % steps())).size());
+    if (!wrong && !(count && *count <= most)) {
+      wrong = fault{detail::text_of_message(p, to_count(p.numbers[0])) + " sums " +
+                    (count ? std::to_string(*count) : "an unsaid number of") + " mini-batches, and a round has " +
+                    std::to_string(most) + " at most"};
+    }
+    if (!wrong && inbox_.size() >= steps()) {
+      wrong = fault{detail::text_of_message(p, to_count(p.numbers[0])) + " is more than a round ahead of node " +
+                    std::to_string(to_index(self_)) + ", which has its part in every round"};
+    }
+    out.failure = std::move(wrong);
+    if (!out.failure) inbox_.push_back({p.posted_at, {p.body, *count}});
+  }
+
+  /// Some node's word that it is done with a round: with this node's, or with the next if it needs no more of this one.
+  void hear(patch const& p, outbox& out) {
+    out.failure = detail::malformed(p, all_channels[1].values, 0);
+    if (!out.failure && to_count(p.numbers[0]) > rounds_ + 2) {
+      out.failure = fault{"node " + std::to_string(to_index(p.from)) + " says that it is done with round " +
+                          std::to_string(to_count(p.numbers[0])) + ", which cannot begin before node " +
+                          std::to_string(to_index(self_)) + " has ended round " + std::to_string(rounds_ + 1)};
+    }
+    if (!out.failure) fastest_ = (std::max)(fastest_, p.numbers[0]);
+  }
+
   struct message {
     instant posted{};
     detail::contributed part;
@@ -193,14 +224,17 @@ class ring_allreduce_sgd {
     own_ = batch_.take(backend_);
     x_fresh_ = backend_.template allocate<scalar>(x_.size());
     if (n_ == 1) {
-      apply(0, own_);
+      apply(0, own_, out);
       finish_round(now, out);
       return;
     }
     auto const r = chunk(to_index(self_));
     auto first = backend_.template allocate<scalar>(r.size());
     auto const all = range{0, r.size()};
-    if (own_.sum) backend_.sweep(all, backend::copy_kernel<scalar>{own_values() + r.begin, first.data()});
+    if (own_.sum) {
+      auto const raised = backend_.sweep(all, backend::scale_kernel<scalar>{own_values() + r.begin, first.data(), scalar{1}});
+      if ((raised & backend::not_finite) != 0) out.failure = spoilt({});
+    }
     else backend_.sweep(all, backend::zero_kernel<scalar>{first.data()});
     send({std::move(first).publish(), own_.count}, now, out);
   }
@@ -213,33 +247,44 @@ class ring_allreduce_sgd {
       age_.add(now - m.posted);
       receive(std::move(m.part), now, out);
     }
-    if (!asked_.under_way()) out.wait = waiting{before(), channel::chunk, iteration{rounds_ * steps() + step_ + 1}};
+    if (!asked_.under_way() && !out.failure) out.wait = waiting{before(), channel::chunk, iteration{rounds_ * steps() + step_ + 1}};
+  }
+
+  /// The chunk that comes in a step.
+  [[nodiscard]] auto chunk_of(std::size_t step) const -> std::size_t {
+    auto const i = to_index(self_);
+    return step < n_ - 1 ? (i + 2 * n_ - step - 1) % n_ : (i + 2 * n_ - (step - (n_ - 1))) % n_;
   }
 
   void receive(detail::contributed part, instant now, outbox& out) {
-    auto const i = to_index(self_);
     auto const reduces = step_ < n_ - 1;
-    auto const c = reduces ? (i + 2 * n_ - step_ - 1) % n_ : (i + 2 * n_ - (step_ - (n_ - 1))) % n_;
-    if (part.sum.size() != chunk(c).size()) {
-      out.failure = wrong_size(before(), part.sum.size(), chunk(c).size());
-      return;
-    }
+    auto const c = chunk_of(step_);
     if (reduces && own_.sum) {
       auto const r = chunk(c);
       auto sum = backend_.template allocate<scalar>(r.size());
       auto const* own = own_values() + r.begin;
-      backend_.sweep({0, r.size()},
-                     detail::sum_kernel<scalar>{part.sum.template view<scalar>().data(), own, sum.data()});  // (A.R)
+      auto const raised = backend_.sweep({0, r.size()},
+                                         detail::sum_kernel<scalar>{part.sum.template view<scalar>().data(), own, sum.data()});  // (A.R)
+      if ((raised & backend::not_finite) != 0) out.failure = spoilt(part);
       part = {std::move(sum).publish(), part.count + own_.count};
     }
     ++step_;
     if (step_ < steps()) send(part, now, out);  // (A.G): complete chunks are forwarded as they came
-    if (step_ >= n_ - 1) apply(c, part);
+    if (step_ >= n_ - 1) apply(c, part, out);
+    if (out.failure) return;
     if (step_ == steps()) finish_round(now, out);
   }
 
+  /// Of a sum that is not finite: this node's own part of it, or what the predecessor sent.
+  [[nodiscard]] auto spoilt(detail::contributed const& sum) const -> fault {
+    auto blame = detail::blame{self_};
+    if (own_.sum) blame.gradient(own_.sum);
+    if (n_ > 1) blame.message(before(), channel::chunk, sum.sum);
+    return blame.sentence();
+  }
+
   /// Every complete chunk of a round has the same count; with none at all, the model stays as it is.
-  void apply(std::size_t c, detail::contributed const& whole) {
+  void apply(std::size_t c, detail::contributed const& whole, outbox& out) {
     auto const r = chunk(c);
     auto const* x = x_.template view<scalar>().data() + r.begin;
     auto* const x_new = x_fresh_.data() + r.begin;
@@ -250,7 +295,8 @@ class ring_allreduce_sgd {
     if (step_ + 1 == n_) rule_ = step_state_.next(gamma_);  // the first of the round
     auto const kernel = detail::mean_step_kernel<scalar, rule>{x, whole.sum.template view<scalar>().data(), x_new,
                                                                scalar{1} / static_cast<scalar>(whole.count), rule_.from(r.begin)};
-    backend_.sweep({0, r.size()}, kernel);  // (A.X) (N.R)
+    auto const raised = backend_.sweep({0, r.size()}, kernel);  // (A.X) (N.R)
+    if ((raised & backend::not_finite) != 0 && !out.failure) out.failure = spoilt(whole);
   }
 
   void finish_round(instant now, outbox& out) {
@@ -280,7 +326,8 @@ class ring_allreduce_sgd {
   std::size_t step_ = 0;        // receipts of this round
   std::size_t sent_ = 0;        // packets of this round
   iteration fastest_{};         // the newest round in which some node is known to be done
-  std::uint64_t rounds_ = 0, gradients_ = 0, accepted_ = 0;
+  std::uint64_t rounds_ = 0, gradients_ = 0;
+  detail::message_order order_;  // of the predecessor
   age_counter age_;
   detail::asked_gradient asked_;
 };

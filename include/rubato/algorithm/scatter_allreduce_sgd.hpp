@@ -113,10 +113,12 @@ class scatter_allreduce_sgd {
   void go_on(instant now, outbox& out) {
     if (mean_.advance(backend_, now, out)) {
       auto const mean = mean_.take_mean();
-      x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {mean.data()});  // (C.X)
+      if (!detail::step_on(backend_, x_, step_state_.next(gamma_), {mean.data()})) {  // (C.X)
+        out.failure = mean_.spoilt(backend_.pool().values(mean.data(), mean.size()));
+      }
       ++rounds_;
       request_gradient(out);
-    } else if (!asked_.under_way()) {
+    } else if (!asked_.under_way() && !out.failure) {
       out.wait = mean_.missing();
     }
   }

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/finite.hpp>
+#include <rubato/algorithm/incoming.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
 #include <rubato/core/host_device.hpp>
@@ -32,7 +34,7 @@ class scatter_mean {
   static_assert(codec::check_codec<Codec, Backend, spec.kind>());
 
   scatter_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec)
-      : self_{self}, n_{nodes}, values_{values}, codec_{std::move(codec)}, ages_(nodes), accepted_(nodes) {
+      : self_{self}, n_{nodes}, values_{values}, codec_{std::move(codec)}, ages_(nodes), order_(nodes) {
     for (auto& r : rounds_) {
       r.parts.resize(n_);
       r.means.resize(n_);
@@ -54,19 +56,25 @@ class scatter_mean {
     }
   }
 
-  /// Takes a message of this or the next round; whoever posts others, or of another size, is no scatter_mean.
+  /// Takes the next message of another node, of this or the next round: nobody completes a round without this node.
   void accept(patch const& p, outbox& out) {
     auto const from = to_index(p.from);
+    if (from >= n_ || p.from == self_) return;
+    if (out.failure = miscounted(p); out.failure) return;
     auto const number = to_count(p.numbers[0]) - 1;
-    if (from >= n_ || number / 2 < round_ || number / 2 > round_ + 1) return;
-    auto const right = codec_.template codes<scalar>(chunk(number % 2 == 0 ? to_index(self_) : from).size());
-    if (p.body.size() != right) {
-      out.failure = wrong_size(p.from, p.body.size(), right);
+    auto const codes = codec_.template codes<scalar>(chunk(number % 2 == 0 ? to_index(self_) : from).size());
+    auto wrong = malformed(p, spec.values, codes);
+    if (!wrong) wrong = order_[from].follow(p);
+    if (!wrong && number / 2 > round_ + 1) {
+      wrong = fault{text_of_message(p, number + 1) + " is of a round that cannot begin before node " +
+                    std::to_string(to_index(self_)) + " has ended round " + std::to_string(round_ + 1)};
+    }
+    if (wrong) {
+      out.failure = std::move(wrong);
       return;
     }
     auto& r = rounds_[number / 2 % 2];
     (number % 2 == 0 ? r.parts : r.means)[from] = {p.posted_at, p.body};
-    ++accepted_[from];
   }
 
   /// Goes on as far as the messages allow; true if that completed the round.
@@ -75,10 +83,21 @@ class scatter_mean {
     if (!reduced_) {
       if (first_missing(present().parts) < n_) return false;
       reduce(backend, now, out);
+      if (out.failure) return false;
     }
     if (first_missing(present().means) < n_) return false;
     gather(backend, now);
     return true;
+  }
+
+  /// Whose part of the mean is not finite, for who found that it is not; the mean is taken already.
+  [[nodiscard]] auto spoilt(std::vector<scalar> const& mean) const -> fault {
+    for (std::size_t c = 0; c < n_; ++c) {
+      auto const r = chunk(c);
+      std::vector<scalar> const part(mean.begin() + static_cast<std::ptrdiff_t>(r.begin), mean.begin() + static_cast<std::ptrdiff_t>(r.end));
+      if (first_not_finite(part) < part.size()) return spoilt_by(c, part);
+    }
+    return blame{self_}.sentence();
   }
 
   /// After advance() gave true: the mean, of `values` values.
@@ -92,7 +111,7 @@ class scatter_mean {
 
   void add_statistics(node_statistics& s) const {
     for (std::size_t j = 0; j < n_; ++j) {
-      if (j != to_index(self_)) s.edges.push_back({to_node(j), lane, accepted_[j], 0, ages_[j]});
+      if (j != to_index(self_)) s.edges.push_back({to_node(j), lane, order_[j].newest(), 0, ages_[j]});
     }
   }
 
@@ -137,9 +156,10 @@ class scatter_mean {
     auto sum = backend.template allocate<scalar>(size);
     auto part = backend.template allocate<scalar>(size);
     backend.sweep(all, backend::zero_kernel<scalar>{sum.data()});
-    for (std::size_t j = 0; j < n_; ++j) {
+    for (std::size_t j = 0; j < n_ && !out.failure; ++j) {
       codec::decode_body(codec_, backend, present().parts[j].body, all, part.data());
-      backend.sweep(all, backend::add_kernel<scalar>{part.data(), sum.data(), scalar{1}});
+      auto const raised = backend.sweep(all, backend::add_kernel<scalar>{part.data(), sum.data(), scalar{1}});
+      if ((raised & backend::not_finite) != 0) out.failure = spoilt_by(j, backend.pool().values(std::as_const(part).data(), size));
       if (j != to_index(self_)) ages_[j].add(now - present().parts[j].posted);
     }
     backend.sweep(all, backend::scale_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
@@ -149,6 +169,14 @@ class scatter_mean {
     }
     present().means[to_index(self_)] = {now, body};
     reduced_ = true;
+  }
+
+  /// The sum was finite before this node's part was added.
+  [[nodiscard]] auto spoilt_by(std::size_t j, std::vector<scalar> const& part) const -> fault {
+    auto named = blame{self_};
+    if (j != to_index(self_)) named.message(to_node(j), lane, part);
+    else if (first_not_finite(part) < part.size()) return {"what node " + std::to_string(j) + " computed is not finite; if it grew before, the run diverges, and a smaller step helps"};
+    return named.sentence();
   }
 
   void gather(Backend& backend, instant now) {
@@ -170,7 +198,7 @@ class scatter_mean {
   std::array<round, 2> rounds_;  // the present one and the next, by parity
   writable_buffer<scalar> mean_;
   std::vector<age_counter> ages_;
-  std::vector<std::uint64_t> accepted_;
+  std::vector<message_order> order_;  // by sender
   std::uint64_t round_ = 0;
   bool begun_ = false;
   bool reduced_ = false;

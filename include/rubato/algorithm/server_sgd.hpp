@@ -26,6 +26,8 @@
 #include <vector>
 
 #include <rubato/algorithm/asked_gradient.hpp>
+#include <rubato/algorithm/finite.hpp>
+#include <rubato/algorithm/incoming.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/concepts.hpp>
@@ -107,6 +109,7 @@ class server_sgd {
         n_{plan.nodes[to_index(self)].nodes},
         gamma_{rubato::raw_step(o, plan.gain)},
         seed_{o.seed},
+        blocks_{partition_of(o, x0.size())},
         acceptance_{o.acceptance},
         weight_{o.weight, n_},
         gathered_{o.aggregation},
@@ -122,19 +125,20 @@ class server_sgd {
 
   void on_patch(instant now, patch const& p, outbox& out) {
     if (serves() && p.lane == channel::gradient && to_index(p.from) < n_) collect(now, p, out);
-    else if (!serves() && p.lane != channel::gradient && p.from == server()) follow(now, p, out);
+    else if (!serves() && p.from == server() && (p.lane == channel::model || (Acceptance::may_stop && p.lane == channel::control))) follow(now, p, out);
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!asked_.accept(g)) return;
     ++gradients_;
+    out.failure = detail::spoilt_gradient(self_, server(), x_, g);
     auto p = packet_to(server(), channel::gradient, now);
     p.number = iteration{gradients_};
     p.based_on = iteration{version_};
     p.body = std::move(g.value);  // (As.G)
     p.extra.set(scalar_slot::duration_ns, static_cast<std::uint64_t>(g.duration.count()));
     out.packets.push_back(std::move(p));
-    out.wait = waiting{server(), channel::model, next(ends_[0].received)};
+    out.wait = waiting{server(), channel::model, iteration{ends_[0].order[static_cast<std::size_t>(channel::model)].newest() + 1}};
   }
 
   void on_wakeup(instant, wakeup, outbox&) {}
@@ -153,7 +157,8 @@ class server_sgd {
     bool busy = true;           // server: this worker has a job whose gradient is awaited
     std::uint64_t version = 0;  // server: of the model of that job
     instant given_at{};         // server: when the worker was told to begin it
-    iteration received{};       // worker: the last model's number
+    std::array<detail::message_order, channel_count> order{};  // worker: of the models on each channel
+    std::array<std::uint64_t, channel_count> versions{};        // and the version of the last of them
     std::array<std::uint64_t, channel_count> sent{};
     std::uint64_t refused = 0;
     age_counter age{}, age_of_stops{};
@@ -177,7 +182,7 @@ class server_sgd {
   void request_gradient(outbox& out);
   void follow(instant now, patch const& p, outbox& out);
   void collect(instant now, patch const& p, outbox& out);
-  void apply(patch const& p, double weight);
+  void apply(patch const& p, double weight, outbox& out);
   void give_model(std::size_t worker, channel lane, instant now, outbox& out);
   void stop_late_jobs(instant now, outbox& out);
 
@@ -186,6 +191,7 @@ class server_sgd {
   std::size_t n_;
   double gamma_;
   std::uint64_t seed_;
+  block_partition blocks_;
   Acceptance acceptance_;
   typename weighing::state weight_;
   typename Aggregation::template state<Backend> gathered_;
@@ -212,6 +218,8 @@ void RUBATO_SERVER_SGD::on_neighbours(instant now, neighbour_change const& chang
   if (serves() && to_index(change.peer) >= n_) return;
   auto& end = end_of(change.peer);
   end.incoming = change.incoming;
+  end.order = {};
+  end.versions = {};
   end.outgoing = change.outgoing;
   end.open = !closes;
   end.busy = false;
@@ -243,7 +251,15 @@ RUBATO_SERVER_SGD_TEMPLATE
 void RUBATO_SERVER_SGD::follow(instant now, patch const& p, outbox& out) {
   auto& end = ends_[0];
   if (!end.open || !(p.life == end.incoming)) return;  // of another life of this edge
-  if (p.lane == channel::model) end.received = p.numbers[0];
+  auto const lane = static_cast<std::size_t>(p.lane);
+  out.failure = detail::malformed(p, blocks_, channels()[p.lane == channel::model ? 0 : 2]);
+  if (!out.failure) out.failure = end.order[lane].follow(p);
+  if (!out.failure && to_count(p.based_on) < end.versions[lane]) {
+    out.failure = fault{"the server, node " + std::to_string(n_) + ", sent version " + std::to_string(to_count(p.based_on)) +
+                        " of its model after version " + std::to_string(end.versions[lane])};
+  }
+  if (out.failure) return;
+  end.versions[lane] = to_count(p.based_on);
   if (to_count(p.based_on) < version_) {  // a stop overtook it: 1. model 5 posted; 2. model 9 stops; 3. model 5 arrives
     ++end.refused;
     return;
@@ -261,6 +277,12 @@ void RUBATO_SERVER_SGD::collect(instant now, patch const& p, outbox& out) {
   auto const from = to_index(p.from);
   auto& end = ends_[from];
   if (!end.open || !(p.life == end.incoming)) return;
+  out.failure = detail::malformed(p, blocks_, channels()[1]);
+  if (!out.failure && to_count(p.based_on) > version_) {
+    out.failure = fault{"node " + std::to_string(from) + " sent a gradient at version " + std::to_string(to_count(p.based_on)) +
+                        " of the model, and the server has only come to version " + std::to_string(version_)};
+  }
+  if (out.failure) return;
   if (!end.busy || to_count(p.based_on) != end.version) {  // of a job that was stopped: its worker computes already
     ++end.refused;
     ++late_;
@@ -269,12 +291,14 @@ void RUBATO_SERVER_SGD::collect(instant now, patch const& p, outbox& out) {
   end.busy = false;
   auto const delay = version_ - end.version;  // (As.D)
   if (acceptance_.accepts(delay)) {
-    constexpr auto most = std::uint64_t{1} << 62;  // it came over a wire
-    auto const duration = std::chrono::nanoseconds{(std::min)(p.extra.count(scalar_slot::duration_ns).value_or(0), most)};
+    // A worker's word for it, and no longer than it can have been.
+    auto const most = static_cast<std::uint64_t>(std::max<std::int64_t>((now - end.given_at).count(), 0));
+    auto const said = (std::min)(p.extra.count(scalar_slot::duration_ns).value_or(0), most);
+    auto const duration = std::chrono::nanoseconds{static_cast<std::int64_t>(said)};
     auto const w = weight_(server::arrival{from, delay, duration, now - end.given_at});  // (As.W)
     end.age.add(now - p.posted_at);
     end.weights.add(w.factor, w.capped, delay);
-    apply(p, w.factor);
+    apply(p, w.factor, out);
   } else {
     ++end.refused;
     ++late_;
@@ -284,11 +308,13 @@ void RUBATO_SERVER_SGD::collect(instant now, patch const& p, outbox& out) {
 }
 
 RUBATO_SERVER_SGD_TEMPLATE
-void RUBATO_SERVER_SGD::apply(patch const& p, double weight) {
+void RUBATO_SERVER_SGD::apply(patch const& p, double weight, outbox& out) {
   ++gradients_;
   auto const along = gathered_.take(backend_, p.body, weight);
   if (!along) return;
-  x_ = detail::stepped(backend_, x_, step_state_.next(gamma_), {along->values, along->share});  // (As.X)
+  if (!detail::step_on(backend_, x_, step_state_.next(gamma_), {along->values, along->share})) {  // (As.X)
+    out.failure = detail::blame{self_}.message(p.from, channel::gradient, p.body).sentence();
+  }
   ++version_;
 }
 

@@ -82,6 +82,7 @@ class checked {
     auto real(std::int32_t v) const -> scalar { return plain_.real(v); }
     auto root(scalar v) const -> scalar { return plain_.root(v); }
     void raise(std::int32_t v) { plain_.raise(v); }
+    void expect_finite(scalar v) { plain_.expect_finite(v); }
     template<class U> auto same(U v) const -> U { return v; }
     template<class To, class U> auto cast(U v) const -> To { return static_cast<To>(v); }
     [[nodiscard]] auto raised() const -> raised_bits { return plain_.raised(); }

@@ -71,8 +71,9 @@ concept has_host_twin = requires(B const& b) {
   { b.host_twin() } -> array_backend;
 };
 
-/// Whether a kernel may raise bits. One that never does may say `static constexpr bool raises = false`; a device then
-/// need not wait for it.
+/// Whether a kernel may raise bits that its caller must see. One that raises nothing, or not_finite alone, may say
+/// `static constexpr bool raises = false`; a device then need not wait for it, and what is not finite is noticed when
+/// somebody looks at the model (run/metrics.hpp).
 template<class Kernel>
 inline constexpr bool may_raise = !requires { requires !Kernel::raises; };
 
@@ -110,7 +111,9 @@ struct scale_kernel {
   static constexpr bool raises = false;
   template<class Lanes>
   RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
-    at.store(y, factor * at.load(x));
+    auto const scaled = factor * at.load(x);
+    at.expect_finite(scaled);
+    at.store(y, scaled);
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(T); }
 };
@@ -124,7 +127,9 @@ struct add_kernel {
   static constexpr bool raises = false;
   template<class Lanes>
   RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
-    at.store(y, at.load(y) + weight * at.load(x));
+    auto const sum = at.load(y) + weight * at.load(x);
+    at.expect_finite(sum);
+    at.store(y, sum);
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }
 };

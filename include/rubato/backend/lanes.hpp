@@ -39,6 +39,8 @@ namespace rubato::backend {
 
 /// Bits that a kernel raised; a sweep returns their union over all indices.
 using raised_bits = std::uint32_t;
+/// The one of expect_finite(). Magnitudes (magnitude_bits) leave it free.
+inline constexpr raised_bits not_finite = raised_bits{1} << 31;
 
 namespace detail::inline RUBATO_INSTRUCTION_SET {
 
@@ -291,6 +293,11 @@ class scalar_lanes {
   RUBATO_HOST_DEVICE auto root(T v) const -> T { return std::sqrt(v); }
   /// Adds the bits of v to what the sweep returns.
   RUBATO_HOST_DEVICE void raise(std::int32_t v) { raised_ |= static_cast<raised_bits>(v); }
+  /// Raises not_finite if v is no number or infinite. A kernel that raises nothing else may still say that it never
+  /// raises (backend::may_raise): then a device need not wait, and does not tell.
+  RUBATO_HOST_DEVICE void expect_finite(T v) {
+    if (!(v - v == T{0})) raised_ |= raised_bits{1} << 31;  // device code sees no constant of the namespace
+  }
   [[nodiscard]] RUBATO_HOST_DEVICE auto raised() const -> raised_bits { return raised_; }
   RUBATO_HOST_DEVICE void move_to(std::size_t at) { at_ = at; }
 
@@ -383,17 +390,28 @@ class vector_lanes {
     raised_.c |= v.c;
     raised_.d |= v.d;
   }
+  /// v - v is a zero, or no number: two cheap instructions a vector.
+  void expect_finite(reals const& v) {
+    differences_ |= (words)(v.a - v.a) | (words)(v.b - v.b) | (words)(v.c - v.c) | (words)(v.d - v.d);
+  }
   [[nodiscard]] auto raised() const -> raised_bits {
     raised_bits all = 0;
     auto const any = raised_.a | raised_.b | raised_.c | raised_.d;
-    for (std::size_t i = 0; i < lanes; ++i) all |= static_cast<raised_bits>(any[i]);
+    for (std::size_t i = 0; i < lanes; ++i) {
+      all |= static_cast<raised_bits>(any[i]);
+      if ((differences_[i] << 1) != 0) all |= not_finite;  // without the sign, which a zero may have
+    }
     return all;
   }
   void move_to(std::size_t at) { at_ = at; }
 
  private:
+  using word = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  using words = typename detail::native_vector<word, lanes>::type;
+
   std::size_t at_;
   integers raised_{};
+  words differences_{};
 };
 
 }  // namespace RUBATO_INSTRUCTION_SET

@@ -26,7 +26,7 @@ concept counts_what_is_finished = requires(C const& c, std::size_t finished) {
 };
 
 /// Not checked, but required: counted(0) is 0, counted(minibatches) is minibatches, and anything else counts for more
-/// than 0. Where follows_the_fastest is false, a batch ends with its last mini-batch and never before.
+/// than 0 and for no more than that. Where follows_the_fastest is false, a batch ends with its last mini-batch and never before.
 /// Models: all, finished.
 template<class C>
 concept policy = sizes_a_batch<C> && says_who_ends_a_batch<C> && counts_what_is_finished<C>;

@@ -13,6 +13,9 @@
 #include <string>
 
 #include <rubato/core/language.hpp>
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ != 0)
+#error "rubato tells runs that diverge by numbers that are not finite: compile without -ffast-math, -Ofast and -ffinite-math-only"
+#endif
 
 namespace rubato {
 

@@ -44,7 +44,14 @@ class any_node {
     requires(!std::same_as<N, any_node>) && node<N>  // in this order: being movable asks for this very constructor
   any_node(N n) : self_{std::make_unique<model<N>>(std::move(n))} {}  // NOLINT: conversion is the purpose
 
-  void start(instant now, outbox& out) { self_->start(now, out); }
+  explicit operator bool() const { return self_ != nullptr; }
+  /// Whether it has begun: a node serves one run.
+  [[nodiscard]] auto has_started() const -> bool { return started_; }
+
+  void start(instant now, outbox& out) {
+    started_ = true;
+    self_->start(now, out);
+  }
   void on_patch(instant now, patch const& p, outbox& out) { self_->on_patch(now, p, out); }
   void on_gradient(instant now, gradient g, outbox& out) { self_->on_gradient(now, std::move(g), out); }
   void on_wakeup(instant now, wakeup w, outbox& out) { self_->on_wakeup(now, w, out); }
@@ -83,6 +90,7 @@ class any_node {
     N n;
   };
   std::unique_ptr<base> self_;
+  bool started_ = false;
 };
 
 }  // namespace rubato

@@ -24,7 +24,7 @@ struct gradient_request {
 struct gradient {
   ticket id{};
   shared_buffer value;
-  double loss = 0;  ///< of the mini-batch, at the point
+  double loss = 0;  ///< of the mini-batch, at the point; not-a-number where it is not known
   std::chrono::nanoseconds duration{};
 };
 

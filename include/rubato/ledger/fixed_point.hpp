@@ -97,7 +97,7 @@ struct fixed_point {
 
   /// Whether the union of magnitudes that a sweep reported leaves the range.
   [[nodiscard]] static auto out_of_range(backend::raised_bits magnitudes) -> bool {
-    return magnitudes >= (1U << range_bits);
+    return (magnitudes & ~backend::not_finite) >= (1U << range_bits);
   }
   /// The sentence with which a run ends when a value of this block leaves the range.
   [[nodiscard]] auto range_sentence(std::size_t block) const -> std::string {

@@ -24,7 +24,8 @@ concept gives_gradients = requires(P const& p, Backend& b, std::span<typename Ba
 
 /// The objective is F(x) = (1/n) sum_i f_i(x); node i knows f_i only.
 /// gradient(b, x, key, g): writes a stochastic gradient of f_{key.node} at x into g and returns the mini-batch's loss;
-/// the mini-batch is a pure function of the key. x and g have dimension() values and never overlap.
+/// the mini-batch is a pure function of the key. x and g have dimension() values and never overlap. A loss may be
+/// not-a-number where it is not known; one that is infinite, or a gradient that is not finite, ends the run.
 /// Not checked, but required: const calls may come from several threads at once; equal arguments give equal bits.
 /// Models: quadratic, sharded_loss (softmax_regression, logistic_regression, multilayer_perceptron); an archetype stands
 /// in tests/support.

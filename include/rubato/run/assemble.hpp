@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/finite.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/core/random.hpp>
@@ -26,6 +27,16 @@
 namespace rubato {
 
 namespace detail {
+
+/// Throws config_error unless these nodes can begin a run.
+inline void refuse_used(std::span<any_node const> nodes, std::size_t peers) {
+  if (nodes.empty() || peers == 0 || nodes.size() < peers || !std::all_of(nodes.begin(), nodes.end(), [](auto const& n) { return static_cast<bool>(n); })) {
+    throw config_error{"this assembly has no nodes to run: it is empty, or was moved into a run before; assemble one for each run"};
+  }
+  if (std::any_of(nodes.begin(), nodes.end(), [](auto const& n) { return n.has_started(); })) {
+    throw config_error{"the nodes of this assembly have run before; assemble new ones for each run"};
+  }
+}
 
 /// The other ends of a node's edges, in either graph and direction; by id.
 inline auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<node_id> {
@@ -131,6 +142,9 @@ auto first_model(Backend& backend, Problem const& problem) -> shared_buffer {
     if (values.size() != x.size()) {
       throw config_error{"the problem's initial model has " + std::to_string(values.size()) +
                          " values, its dimension is " + std::to_string(x.size())};
+    }
+    if (auto const at = first_not_finite(values); at < values.size()) {
+      throw config_error{"the problem's initial model is not finite at value " + std::to_string(at)};
     }
     std::copy(values.begin(), values.end(), x.data());
     return backend.pool().bring_in(std::move(x).publish());
@@ -240,6 +254,8 @@ template<node Node, class Problem>
 auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {
   static_assert(problem::check_problem<Problem, typename Node::backend_type>());
+  if (plan.nodes.empty()) throw config_error{"a run needs at least one node"};
+  if (problem.dimension() == 0) throw config_error{"the problem's models have no values: its dimension is 0"};
   assembly a;
   a.peers = plan.nodes.front().nodes;
   if constexpr (requires { requires Node::server_has_the_model; }) {  // optional member: workers hold older ones

@@ -55,10 +55,10 @@ class hosted_node {
     ++delivered_[{p.from, p.lane}];
     drain(now, send);
   }
-  /// Throws run_error if the loss is not finite.
+  /// Throws run_error if the loss is infinite; one that is no number is not known.
   template<class Send>
   void finish(instant now, gradient g, Send&& send) {
-    if (!std::isfinite(g.loss)) {
+    if (std::isinf(g.loss)) {
       throw run_error{"the run diverges: the loss at node " + std::to_string(self_) + " is not finite at " +
                       std::to_string(to_seconds(now.since_start)) + " s; use a smaller step"};
     }

@@ -9,10 +9,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/finite.hpp>
+#include <rubato/core/errors.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/problem/any_oracle.hpp>
 #include <rubato/run/result.hpp>
@@ -32,6 +35,15 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
                    static_cast<std::uint32_t>(static_cast<std::int64_t>(consumed));
   return static_cast<double>(static_cast<std::int32_t>(low));
 }
+/// Throws run_error if the model of this node, which is on the host, is not finite: one pass. Algorithms notice in the sweep
+/// that makes it so, except where a device would have to be waited for.
+inline void refuse_not_finite(shared_buffer const& model, node_id id) {
+  auto const at = first_not_finite(model);
+  if (at == model.size()) return;
+  throw run_error{"the model of node " + std::to_string(to_index(id)) + " is not finite at value " + std::to_string(at) +
+                  ": a gradient or a message was not, or the run diverges and a smaller step helps"};
+}
+
 }  // namespace detail
 
 /// sqrt( (1/n) sum_i |x_i - mean x|^2 ). Models are on the host (shared_buffer::on_host).
@@ -87,10 +99,10 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
   return worst;
 }
 
-/// Looks at the nodes whose models are the run's answer, at one instant.
+/// Looks at the nodes whose models are the run's answer, at one instant; `first` is the first of them.
 class metrics {
  public:
-  explicit metrics(problem::any_oracle oracle) : oracle_{std::move(oracle)} {}
+  explicit metrics(problem::any_oracle oracle, std::size_t first = 0) : oracle_{std::move(oracle)}, first_{first} {}
 
   [[nodiscard]] auto measure(std::span<any_node const> nodes, std::size_t peers, std::chrono::nanoseconds at)
       -> measurement {
@@ -105,21 +117,24 @@ class metrics {
     return m;
   }
 
-  /// The part that needs the models only.
+  /// The part that needs the models only. Throws run_error if one of them is not finite.
   [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const -> measurement {
     std::vector<shared_buffer> here;
     for (auto const& each : models) here.push_back(each.on_host());
+    auto const distance = consensus_distance(here);
+    for (std::size_t i = 0; !std::isfinite(distance) && i < here.size(); ++i) detail::refuse_not_finite(here[i], to_node(first_ + i));
     auto const s = oracle_.score_mean(here);
     measurement m;
     m.at = at;
     m.loss = s.loss;
     m.accuracy = s.accuracy;
-    m.consensus_distance = consensus_distance(here);
+    m.consensus_distance = distance;
     return m;
   }
 
  private:
   problem::any_oracle oracle_;
+  std::size_t first_;
   std::vector<shared_buffer> models_;
   std::vector<tracking_audit> audits_;
 };
@@ -149,13 +164,16 @@ class edge_index {
   std::vector<edge_report*> sorted_;
 };
 
-/// Counters of one node, and its final model if it computes gradients; what it counted of its in-edges goes to the edges
+/// Counters of one node, and its final model if it is measured, which must be finite (run_error); what it counted of its in-edges goes to the edges
 /// already there.
 inline void collect_node(any_node const& n, node_id id, bool computes, run_result& result) {
   auto const edges = edge_index{result.edges};
   auto const s = n.statistics();
   result.nodes.push_back({id, s.iterations, s.gradients, s.dropped});
-  if (computes) result.models.push_back(n.estimate().on_host());
+  if (computes) {
+    result.models.push_back(n.estimate().on_host());
+    refuse_not_finite(result.models.back(), id);
+  }
   for (auto const& in : s.edges) {
     auto* const e = edges.find(in.peer, id, in.lane);
     if (e == nullptr) continue;

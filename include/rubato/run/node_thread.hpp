@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,9 +29,28 @@ namespace rubato::detail {
 
 /// What all threads of a run share.
 struct thread_run {
-  thread_run(assembly& a, sim::scenario const& s) : scenario{s}, network{scenario, a.nodes.size()}, who{&a} {
+  thread_run(assembly& a, sim::scenario const& s, std::uint64_t most)
+      : scenario{s}, network{scenario, a.nodes.size()}, who{&a}, most_gradients{most} {
     for (std::size_t i = 0; i < a.nodes.size(); ++i) inboxes.push_back(std::make_unique<inbox>());
+    begins(static_cast<std::int64_t>(a.nodes.size()));  // all starts
   }
+
+  // What is under way is counted where a run ends after so many gradients: it ends when nothing is.
+  void begins(std::int64_t what = 1) {
+    if (most_gradients != (std::numeric_limits<std::uint64_t>::max)()) under_way.fetch_add(what);
+  }
+  void ends(std::uint64_t what = 1) { begins(-static_cast<std::int64_t>(what)); }
+  /// Whether one more gradient may be used; it is under way until ends().
+  [[nodiscard]] auto takes_gradient() -> bool {
+    begins();
+    auto const taken = gradients.fetch_add(1) < most_gradients;
+    if (!taken) {
+      gradients.fetch_sub(1);
+      ends();
+    }
+    return taken;
+  }
+  [[nodiscard]] auto has_enough() const -> bool { return gradients.load(std::memory_order_relaxed) >= most_gradients; }
 
   [[nodiscard]] auto now() const -> instant {
     return {std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin)};
@@ -61,7 +81,9 @@ struct thread_run {
   std::vector<std::unique_ptr<inbox>> inboxes;
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
   std::atomic<bool> ending{false};
+  std::uint64_t most_gradients;
   std::atomic<std::uint64_t> gradients{0};
+  std::atomic<std::int64_t> under_way{0};      // starts, gradients being used, packets on links and in inboxes
   std::atomic<std::uint64_t> measurement{0};  // number of the look that nodes should answer
   std::mutex failure_mutex;
   std::exception_ptr failure;
@@ -112,8 +134,9 @@ class node_thread {
       at_node(self_, [this] {
         host_.start(run_->now(), sender());
         note_waiting();
+        run_->ends();
         while (!run_->ending) {
-          if (host_.wants_gradient()) compute();
+          if (wants_gradient()) compute();
           else receive_until(std::nullopt);
         }
       });
@@ -124,6 +147,8 @@ class node_thread {
     }
   }
 
+  [[nodiscard]] auto wants_gradient() const -> bool { return host_.wants_gradient() && !run_->has_enough(); }
+
   void compute() {
     auto const request = *host_.take_request();
     auto const started = run_->now();
@@ -132,10 +157,11 @@ class node_thread {
     receive_until(instant{run_->scenario.compute.done_at(to_node(self_), started.since_start, duration)});
     if (host_.cancelled() || run_->ending) return;
     g.duration = run_->now() - started;
-    run_->gradients.fetch_add(1, std::memory_order_relaxed);
+    if (!run_->takes_gradient()) return;
     host_.finish(run_->now(), std::move(g), sender());
     note_waiting();
     show();
+    run_->ends();
   }
 
   auto evaluate(gradient_request const& request) -> gradient {
@@ -156,7 +182,7 @@ class node_thread {
       deliver(mine.take_due(now));
       host_.wake(now, sender());
       note_waiting();
-      if (end ? host_.cancelled() || now >= *end : host_.wants_gradient()) return;
+      if (end ? host_.cancelled() || now >= *end : wants_gradient()) return;
       mine.wait_until(next_event(end), [&](instant t) { return run_->at(t); });
       show();
     }
@@ -181,6 +207,8 @@ class node_thread {
                     patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, whole, {&p.number, 1}, p.body, p.extra},
                     sender());
       note_waiting();
+      if (run_->has_enough()) show();  // before it counts as done
+      run_->ends();
     }
   }
 
@@ -204,6 +232,7 @@ class node_thread {
     }
     // The link is busy: the newest state waits for it, and replaces an older one that does.
     if (l.pending) ++l.counts.conflated;
+    else run_->begins();
     l.pending = std::move(p);
     if (!std::exchange(e.departure_scheduled, true)) queued_.push_back(e.to);
   }
@@ -218,6 +247,7 @@ class node_thread {
         l->pending.reset();
         e.turn = static_cast<std::size_t>(l - e.lanes.data() + 1) % e.lanes.size();
         put_on_link(e, *l, std::move(p), e.free_at);
+        run_->ends();
       }
       e.departure_scheduled = false;
       return true;
@@ -240,12 +270,14 @@ class node_thread {
   }
   void put(lane& l, sim::nanoseconds due, packet p) {
     auto const to = p.to;
+    run_->begins();
     auto const replaced = run_->inboxes[to_index(to)]->put({due}, l.kind, std::move(p));
     if (!replaced) {
       throw run_error{"node " + std::to_string(to_index(to)) + " has not read " + std::to_string(inbox::most_unread) + " " +
                       std::string{name_of(l.counts.lane)} + " messages of node " + std::to_string(self_) +
                       ": it reads too slowly, or not at all"};
     }
+    run_->ends(*replaced);
     l.counts.conflated += *replaced;
   }
 

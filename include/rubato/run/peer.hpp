@@ -186,13 +186,18 @@ class peer_driver {
       if (is_interrupted()) return stop_reason::interrupted;
       look_if_due();
       if (now() >= last) return stop_reason::time;
-      if (gradients_ >= end.gradients) return stop_reason::gradients;
+      if (gradients_ >= end.gradients && has_used_all()) return stop_reason::gradients;
       begin_gradient();
       for (auto const& n : polled(next_event(last))) handle(n);
       host_.wake(now(), sender());
       finish_gradient();
       check_patience();
     }
+  }
+
+  /// Whether the node asks for the next gradient, or waits for one that has ended its run.
+  [[nodiscard]] auto has_used_all() const -> bool {
+    return host_.wants_gradient() || (host_.wait() && left_.contains(host_.wait()->peer));
   }
 
   [[nodiscard]] auto next_event(instant last) const -> instant {
@@ -471,6 +476,10 @@ auto run_peer(assembly& a, transport::identity const& me, Transport& wires, unti
   }
   if (end.never()) throw config_error{"nothing ends this run; give a time or a number of gradients"};
   end.check();
+  if (to_index(me.self) >= a.nodes.size()) {
+    throw config_error{"this assembly has no node " + std::to_string(to_index(me.self)) + ": it is empty, or was moved into a run before"};
+  }
+  detail::refuse_used(std::span{a.nodes}.subspan(to_index(me.self), 1), 1);
   return detail::peer_driver<Transport>{a, me, wires, o}.run(end);
 }
 

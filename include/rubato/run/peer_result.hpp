@@ -114,7 +114,7 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
   auto const rarest = std::min_element(computing.begin(), computing.end(),
                                        [](auto const* a, auto const* b) { return a->looks.size() < b->looks.size(); });
   auto const looks = rarest == computing.end() ? 0 : (*rarest)->looks.size();
-  auto const measuring = metrics{oracle};
+  auto const measuring = metrics{oracle, computing.empty() ? 0 : to_index(computing.front()->id)};
   std::vector<shared_buffer> models(computing.size());
   for (std::size_t k = 0; k < looks; ++k) {
     measurement sums;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -18,6 +19,9 @@
 namespace rubato {
 
 /// When a run ends: at a time on its clock, at a loss, or after so many gradients of all nodes together; the first counts.
+/// After that many gradients no further one is used, and the run ends when nothing that they led to is under way any more:
+/// so k n gradients are k rounds of n nodes, and k steps of a server. (A process counts the gradients of its own node, and
+/// ends when that asks for the next.)
 struct until {
   std::chrono::nanoseconds time = (std::chrono::nanoseconds::max)();
   double target_loss = -std::numeric_limits<double>::infinity();
@@ -28,9 +32,10 @@ struct until {
     return time == (std::chrono::nanoseconds::max)() && !(target_loss > -std::numeric_limits<double>::infinity()) &&
            gradients == (std::numeric_limits<std::uint64_t>::max)();
   }
-  /// Throws config_error if the run would end before it begins.
+  /// Throws config_error unless these are ends that a run can come to.
   void check() const {
     if (time.count() < 0) throw config_error{"a run cannot end at a time below 0"};
+    if (std::isnan(target_loss)) throw config_error{"a target loss must be a number"};
   }
 };
 

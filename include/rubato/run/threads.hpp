@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -60,25 +61,29 @@ class thread_watch {
   using threads = std::vector<std::unique_ptr<node_thread>>;
 
   thread_watch(thread_run& run, threads& nodes, thread_options const& o)
-      : run_{&run}, threads_{&nodes}, options_{&o}, metrics_{run.who->oracle} {}
+      : run_{&run}, threads_{&nodes}, options_{&o}, metrics_{run.who->oracle, run.who->measured().begin} {}
 
   auto watch(until const& end, run_result& result) -> stop_reason {
     auto interval = run_->scenario.measure_every;
     if (interval.count() <= 0) interval = std::min<std::chrono::nanoseconds>(end.time / 200, std::chrono::seconds{1});
     interval = std::max<std::chrono::nanoseconds>(interval, std::chrono::milliseconds{1});
     auto next_look = instant{};
+    auto closing = std::optional<instant>{};  // since when there were gradients enough
     while (true) {
       auto const now = run_->now();
       if (run_->ending) return stop_reason::interrupted;  // a failure; the caller throws
       if (options_->interrupted != nullptr && options_->interrupted()) return stop_reason::interrupted;
       if (now.since_start >= end.time) return stop_reason::time;
-      if (run_->gradients.load(std::memory_order_relaxed) >= end.gradients) return stop_reason::gradients;
+      if (run_->has_enough()) {
+        if (!closing) closing = now;
+        if (run_->under_way.load() == 0 || now - *closing > options_->patience) return stop_reason::gradients;
+      }
       if (now >= next_look) {
         if (look(end, result)) return stop_reason::target_loss;
         next_look = later_by(run_->now(), interval);
       }
-      check_patience();
-      std::this_thread::sleep_until(run_->at((std::min)({next_look, now + std::chrono::milliseconds{20},
+      if (!closing) check_patience();
+      std::this_thread::sleep_until(run_->at((std::min)({next_look, now + std::chrono::milliseconds{closing ? 1 : 20},
                                                        instant{end.time}})));
     }
   }
@@ -115,6 +120,8 @@ class thread_watch {
   static auto scored(std::chrono::nanoseconds at, Measure measure) -> measurement {
     try {
       return measure();
+    } catch (run_error const&) {
+      throw;
     } catch (...) {
       rethrow_named("the problem threw while it was measured at " + std::to_string(to_seconds(at)) + " s");
     }
@@ -192,10 +199,11 @@ inline void refuse_what_threads_cannot(assembly const& a, sim::scenario const& s
 /// frames or blocks are refused.
 inline auto run_threads(assembly a, sim::scenario const& s, until const& end, thread_options const& o = {})
     -> run_result {
+  detail::refuse_used(a.nodes, a.peers);
   end.check();
   detail::refuse_what_threads_cannot(a, s);
   run_result result;
-  detail::thread_run run{a, s};
+  detail::thread_run run{a, s, end.gradients};
   detail::thread_watch::threads nodes;
   for (std::size_t i = 0; i < a.nodes.size(); ++i) nodes.push_back(std::make_unique<detail::node_thread>(run, i));
   detail::thread_watch watcher{run, nodes, o};

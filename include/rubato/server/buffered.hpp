@@ -32,9 +32,10 @@ struct buffered {
       auto const all = range{0, g.size()};
       if (!sum_) sum_ = backend.template allocate<scalar>(g.size());
       if (count_ == 0) backend.sweep(all, backend::zero_kernel<scalar>{sum_->data()});
-      backend.sweep(all, backend::add_kernel<scalar>{g.template view<scalar>().data(), sum_->data(),
-                                                     static_cast<scalar>(weight)});
-      if (++count_ < size_) return std::nullopt;
+      auto const raised = backend.sweep(all, backend::add_kernel<scalar>{g.template view<scalar>().data(), sum_->data(),
+                                                                         static_cast<scalar>(weight)});
+      auto const finite = (raised & backend::not_finite) == 0;  // else now, while it is known whose gradient it was
+      if (++count_ < size_ && finite) return std::nullopt;
       count_ = 0;
       return direction<scalar>{sum_->data(), scalar{1} / static_cast<scalar>(size_)};
     }

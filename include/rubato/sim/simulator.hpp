@@ -59,8 +59,9 @@ class simulator {
         scenario_{s},
         network_{scenario_, who_.nodes.size()},
         gradients_{who_.oracle, s.threads},
-        metrics_{who_.oracle},
+        metrics_{who_.oracle, who_.measured.begin},
         state_(who_.nodes.size()) {
+    rubato::detail::refuse_used(who_.nodes, who_.peers);
     s.check(who_.peers);
     if (who_.measured.empty()) who_.measured = {0, who_.peers};
     if (s.compute.mean().count() == 0) {
@@ -145,13 +146,15 @@ class simulator {
   std::uint64_t gradients_done_ = 0;
   std::uint64_t events_ = 0;
   std::size_t live_ = 0;  // events that can still move a node
+  std::size_t carried_ = 0;  // those among them that carry packets
+  std::optional<instant> closing_{};  // since when no gradient is used any more, as there were enough
   observer* observer_ = nullptr;
   bool (*interrupted_)() = nullptr;
 };
 
 inline auto simulator::run(until const& end) -> run_result {
-  if (end.never()) throw config_error{"nothing ends this run; give until a time, a target loss or a number of gradients"};
   end.check();
+  if (end.never()) throw config_error{"nothing ends this run; give until a time, a target loss or a number of gradients"};
   run_result result;
   auto stopped = measure(end, result);
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
@@ -187,9 +190,9 @@ inline auto simulator::run_events(until const& end, run_result& result) -> stop_
     if (interrupted_ != nullptr && count % 1024 == 0 && interrupted_()) return stop_reason::interrupted;
     auto const e = queue_.pop();
     now_ = {(std::min)(nanoseconds{e.at_ns}, end.time)};
-    if (nanoseconds{e.at_ns} > end.time) return stop_reason::time;
+    if (nanoseconds{e.at_ns} > end.time) return closing_ ? stop_reason::gradients : stop_reason::time;
     if (e.kind == event_kind::measurement) {
-      check_waiting();
+      if (!closing_) check_waiting();
       if (measure(end, result)) return stop_reason::target_loss;
       if (interrupted_ != nullptr && interrupted_()) return stop_reason::interrupted;  // a look may take long
       queue_.push({e.at_ns + interval, 0, 0, 0, event_kind::measurement});
@@ -197,7 +200,8 @@ inline auto simulator::run_events(until const& end, run_result& result) -> stop_
     }
     --live_;
     at_node(e.node, [&] { handle(e); });
-    if (gradients_done_ >= end.gradients) return stop_reason::gradients;
+    if (!closing_ && gradients_done_ >= end.gradients) closing_ = now_;
+    if (closing_ && (carried_ == 0 || now_ - *closing_ > scenario_.patience)) return stop_reason::gradients;
   }
 }
 
@@ -208,6 +212,7 @@ inline void simulator::collect(run_result& result) const {
 }
 
 inline void simulator::handle(event const& e) {
+  if (e.kind == event_kind::arrival || e.kind == event_kind::departure) --carried_;
   switch (e.kind) {
     case event_kind::arrival: arrive(e); break;
     case event_kind::gradient_done: finish_gradient(e); break;
@@ -228,13 +233,13 @@ inline void simulator::wake(event const& e) {
 
 inline void simulator::finish_gradient(event const& e) {
   auto const c = computations_.take(e.slot);
-  if (c.cancelled) return;
+  if (c.cancelled || closing_) return;
   state_[e.node].computing.reset();
   auto g = take_gradient(e.node, c.job);
   g.duration = c.duration;
   ++gradients_done_;
   ++events_;
-  if (!std::isfinite(g.loss)) {
+  if (std::isinf(g.loss)) {  // no number: not known
     throw run_error{"the run diverges: the loss at node " + std::to_string(e.node) + " is not finite at " +
                     std::to_string(to_seconds(now_.since_start)) + " s; use a smaller step"};
   }
@@ -276,7 +281,7 @@ inline void simulator::carry_out(std::size_t node) {
     send(std::move(p));
   }
   if (out_.cancel) cancel(node);
-  if (out_.request) {
+  if (out_.request && !closing_) {
     RUBATO_EXPECTS(!s.computing, "a node has at most one outstanding gradient request");
     auto const duration = scenario_.compute.duration(scenario_.seed, to_node(node), s.draws++);
     auto const slot = computations_.put({gradients_.submit(std::move(*out_.request)), false, duration});
@@ -351,6 +356,8 @@ inline auto simulator::look() -> measurement {
   try {
     auto const those = std::span<any_node const>{who_.nodes}.subspan(who_.measured.begin);
     return metrics_.measure(those, who_.measured.size(), now_.since_start);
+  } catch (run_error const&) {
+    throw;
   } catch (std::exception const& e) {
     std::throw_with_nested(run_error{"the problem threw when its loss was looked at: " + std::string{e.what()}});
   }
@@ -413,6 +420,7 @@ inline void simulator::send(packet p) {
   queue_.push({e.free_at.count(), 0, static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(e.to),
                event_kind::departure});
   ++live_;
+  ++carried_;
 }
 
 /// One waiting packet leaves; if another channel's waits too, it is the next when the link is free again.
@@ -437,6 +445,7 @@ inline void simulator::depart(event const& event) {
   if (!e.departure_scheduled) return;
   queue_.push({e.free_at.count(), 0, event.node, event.slot, event_kind::departure});
   ++live_;
+  ++carried_;
 }
 
 inline void simulator::put_on_link(network::edge& e, network::lane& l, packet const& p) {
@@ -462,6 +471,7 @@ inline void simulator::schedule_arrival(nanoseconds at, packet const& p, std::si
   }
   queue_.push({at.count(), 0, static_cast<std::uint32_t>(p.to), parcels_.put(std::move(c)), event_kind::arrival});
   ++live_;
+  ++carried_;
 }
 
 inline void simulator::arrive(event const& e) {

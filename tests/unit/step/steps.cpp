@@ -160,7 +160,7 @@ TEST_CASE("a server takes the step of one loop over the mean gradient (M.X)") {
   typename m_synchronous_sgd<reference, step::adam>::options options{};
   options.step = 0.05;
   auto const r = simulate(assemble<m_synchronous_sgd<reference, step::adam>>(topology::star(3), q, options),
-                          {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}, {.time = 1h, .gradients = 3 * 31});
+                          {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}, {.time = 1h, .gradients = 3 * 30});
   auto const x = r.models[1].view<double>();
   CHECK(test::distance({x.begin(), x.end()}, plain_run(q, plain_adam{0.05, 0.9, 0.999, 1e-8}, 30)) < 1e-12);
 }

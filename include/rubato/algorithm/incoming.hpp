@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// What a node holds every message to before it believes a word of it: shape, counts, order. Transports check frames
+// against their channels, but a node is safe by itself, since what is left over a wire may be any number.
+//   any channel     blocks within the partition, a number (one in all, or one a block) of 1 to most_counted, based_on up to
+//                   most_counted, a body of the right type and size
+//   event channels  numbers 1, 2, 3, ... of each sender; over an edge that opened anew they go on from any number
+//   state channels  a sender may be any number of iterations ahead, and messages may be lost, doubled or overtaken; but
+//                   its numbers and the times when it posted them rise together, and no message is overtaken by one that
+//                   is most_overtaken iterations newer. So a number that was never reached does not silence its sender:
+//                   the next message contradicts it.
+// A message that breaks this ends the run with a sentence that names its sender. One of a closed session is no fault.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <rubato/core/blocks.hpp>
+#include <rubato/core/outbox.hpp>
+#include <rubato/core/packet.hpp>
+
+namespace rubato::detail {
+
+/// No count of a run comes so far: with a local iteration a microsecond it would take nine years.
+inline constexpr std::uint64_t most_counted = std::uint64_t{1} << 48;
+/// No link holds a message back while its sender makes so many iterations.
+inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
+
+/// model message 7 of node 2
+inline auto text_of_message(patch const& p, std::uint64_t number) -> std::string {
+  return std::string{name_of(p.lane)} + " message " + std::to_string(number) + " of node " + std::to_string(to_index(p.from));
+}
+
+/// What is wrong with the counts of a message, whatever it is made of.
+[[nodiscard]] inline auto miscounted(patch const& p) -> std::optional<fault> {
+  auto const from = "node " + std::to_string(to_index(p.from));
+  if (p.numbers.empty()) return fault{from + " sent a message without a number"};
+  for (auto const n : p.numbers) {
+    if (to_count(n) - 1 < most_counted) continue;
+    return fault{from + " numbered a message of the channel " + std::string{name_of(p.lane)} + " " +
+                 std::to_string(to_count(n)) + ", and counts run from 1 to " + std::to_string(most_counted)};
+  }
+  if (to_count(p.based_on) <= most_counted) return {};
+  return fault{from + " answers number " + std::to_string(to_count(p.based_on)) + ", and counts run up to " + std::to_string(most_counted)};
+}
+
+/// The same, and of its body, which holds so many values of this type: a part of a vector, codes, or nothing.
+[[nodiscard]] inline auto malformed(patch const& p, element kind, std::size_t values) -> std::optional<fault> {
+  if (auto wrong = miscounted(p)) return wrong;
+  if (p.body.size() != values) return wrong_size(p.from, p.body.size(), values);
+  if (values == 0 || p.body.kind() == kind) return {};
+  return fault{"node " + std::to_string(to_index(p.from)) + " sent values of another type than the channel " +
+               std::string{name_of(p.lane)} + " carries"};
+}
+/// The same where the body is the patch's blocks of a vector, or, on an event channel, a vector whole under one number.
+[[nodiscard]] inline auto malformed(patch const& p, block_partition const& blocks, channel_spec const& spec)
+    -> std::optional<fault> {
+  auto const n = blocks.blocks();
+  auto const fits = p.blocks.begin < p.blocks.end && p.blocks.end <= n && (p.numbers.size() == 1 || p.numbers.size() == p.blocks.size());
+  if (!fits || (spec.kind == channel_kind::event && (p.blocks.size() != n || p.numbers.size() != 1))) {
+    return fault{"node " + std::to_string(to_index(p.from)) + " sent blocks " + std::to_string(p.blocks.begin) + " to " +
+                 std::to_string(p.blocks.end) + " under " + std::to_string(p.numbers.size()) + " numbers on the channel " +
+                 std::string{name_of(p.lane)} + ", of a vector that has " + std::to_string(n)};
+  }
+  return malformed(p, spec.values, blocks.values_of(p.blocks).size());
+}
+
+/// The numbers of one sender on one channel, in one life of their edge.
+class message_order {
+ public:
+  /// Event channels: takes the number of p, or says what is wrong with it.
+  [[nodiscard]] auto follow(patch const& p) -> std::optional<fault> {
+    auto const number = to_count(p.numbers[0]);
+    auto const next = newest_ + 1;
+    if (number != next && (newest_ != 0 || p.life == session{})) {
+      return fault{text_of_message(p, number) + " came where message " + std::to_string(next) +
+                   " was next; here every message counts, once and in order"};
+    }
+    newest_ = number;
+    return {};
+  }
+  /// State channels: the same. Patches of several numbers tell no time of their own, and are believed.
+  [[nodiscard]] auto rise(patch const& p) -> std::optional<fault> {
+    if (p.numbers.size() != 1) return {};
+    auto const number = to_count(p.numbers[0]);
+    auto const newer = number > newest_;
+    auto const contradicts = newest_ != 0 && (newer ? p.posted_at < posted_ : number < newest_ && p.posted_at > posted_);
+    if (contradicts || (!newer && newest_ - number > most_overtaken)) {
+      return fault{text_of_message(p, number) + " came after message " + std::to_string(newest_) +
+                   (contradicts ? ", which was posted " + std::string{newer ? "later" : "earlier"} : ", far too late") +
+                   ": one of the two numbers is none that the node has reached"};
+    }
+    if (newer) {
+      newest_ = number;
+      posted_ = p.posted_at;
+    }
+    return {};
+  }
+  [[nodiscard]] auto newest() const -> std::uint64_t { return newest_; }
+
+ private:
+  std::uint64_t newest_ = 0;
+  instant posted_{};
+};
+
+}  // namespace rubato::detail

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+// Promises that all algorithms make: no number of a peer is believed beyond its bounds, what is not finite is found where it
+// begins, a loss that is not known is no failure, and a number of gradients is what it says.
+#include "support/every_algorithm.hpp"
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <rubato/run/threads.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/topology/builders.hpp>
+
+#include "support/catch.hpp"
+#include "support/lockstep.hpp"
+#include "support/refusal.hpp"
+
+using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+using maker = std::function<assembly()>;
+constexpr auto nan = std::numeric_limits<double>::quiet_NaN();
+
+/// Pulls every value towards the number of the node. One gradient of node 3 may hold a bad value, and losses may be unknown.
+struct pull {
+  double bad = 0;
+  double loss = 0;
+  [[nodiscard]] auto dimension() const -> std::size_t { return 6; }
+  template<class Backend>
+  auto gradient(Backend&, std::span<double const> x, sample_key key, std::span<double> g) const -> double {
+    for (std::size_t k = 0; k < x.size(); ++k) g[k] = x[k] - static_cast<double>(to_index(key.node));
+    if (bad != 0 && key.node == node_id{3} && key.draw == 5) g[2] = bad;
+    return loss;
+  }
+};
+
+auto steady() -> sim::scenario { return {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}; }
+
+/// What the nodes of a run post first on each edge and channel, in lock-step.
+auto first_packets(assembly a) -> std::vector<packet> {
+  std::map<std::tuple<node_id, node_id, channel>, packet> first;
+  std::vector<std::optional<gradient_request>> asked(a.nodes.size());
+  std::vector<packet> under_way;
+  outbox out;
+  auto const drain = [&](std::size_t i) {
+    if (out.request) asked[i] = std::move(out.request);
+    for (auto& p : out.packets) {
+      first.try_emplace({p.from, p.to, p.lane}, p);
+      under_way.push_back(std::move(p));
+    }
+    out.clear();
+  };
+  for (std::size_t i = 0; i < a.nodes.size(); ++i) {
+    a.nodes[i].start({}, out);
+    drain(i);
+  }
+  for (int round = 0; round < 6; ++round) {
+    for (std::size_t i = 0; i < a.nodes.size(); ++i) {
+      if (auto const r = std::exchange(asked[i], std::nullopt)) {
+        a.nodes[i].on_gradient({}, a.oracle.evaluate(*r), out);
+        drain(i);
+      }
+    }
+    for (auto const& p : std::exchange(under_way, {})) {
+      hand_over(a.nodes[to_index(p.to)], p, a.blocks.blocks(), out);
+      drain(to_index(p.to));
+    }
+  }
+  std::vector<packet> all;
+  for (auto const& [key, p] : first) all.push_back(p);
+  return all;
+}
+
+TEST_CASE("a number that no run reaches ends the run of every algorithm with the name of its sender") {
+  for_every_algorithm(topology::binary_tree(4), pull{}, [](std::string const& name, maker const& make) {
+    auto const sent = first_packets(make());
+    REQUIRE_FALSE(sent.empty());
+    for (auto const& good : sent) {
+      for (auto const number : {~std::uint64_t{0}, std::uint64_t{1} << 63, (std::uint64_t{1} << 48) + 1, std::uint64_t{0}}) {
+        CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.lane), number);
+        auto a = make();
+        auto& n = a.nodes[to_index(good.to)];
+        outbox out;
+        n.start({}, out);
+        out.clear();
+        auto p = good;
+        p.number = iteration{number};
+        hand_over(n, p, a.blocks.blocks(), out);
+        REQUIRE(out.failure);
+        CHECK(says(out.failure->sentence, ("node " + std::to_string(to_index(good.from))).c_str()));
+      }
+    }
+  });
+}
+
+TEST_CASE("a message of another size or type ends the run of every algorithm with the name of its sender") {
+  for_every_algorithm(topology::binary_tree(4), pull{}, [](std::string const& name, maker const& make) {
+    for (auto const& good : first_packets(make())) {
+      if (good.body.size() == 0) continue;
+      for (auto const more : {false, true}) {
+        CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.lane), more);
+        auto a = make();
+        auto p = good;
+        p.body = more ? a.pool.allocate<std::byte>(good.body.size() + 1).publish() : a.pool.allocate<std::int64_t>(good.body.size()).publish();
+        outbox out;
+        a.nodes[to_index(p.to)].start({}, out);
+        out.clear();
+        hand_over(a.nodes[to_index(p.to)], p, a.blocks.blocks(), out);
+        REQUIRE(out.failure);
+        CHECK(says(out.failure->sentence, ("node " + std::to_string(to_index(good.from)) + " sent ").c_str()));
+      }
+    }
+  });
+}
+
+TEST_CASE("a gradient that is not finite is found in every algorithm, and its node is named, whatever the loss says") {
+  for (auto const bad : {nan, -std::numeric_limits<double>::infinity()}) {
+    for_every_algorithm(topology::binary_tree(5), pull{bad, 0}, [](std::string const& name, maker const& make) {
+      CAPTURE(name);
+      auto const said = failure([&] { simulate(make(), steady(), {.time = 2s}); });
+      CAPTURE(said);
+      CHECK(says(said, "node 3 "));
+      CHECK(says(said, "not finite at value"));
+    });
+  }
+}
+
+TEST_CASE("a gradient that is not finite is found on threads too") {
+  auto const at_full_speed = sim::scenario{.compute = sim::fixed(0ms)};
+  auto const said = failure([&] { run_threads(assemble<d_psgd<backend::host<double>>>(topology::ring(4), pull{nan, 0}, {.step = 0.02}),
+                                              at_full_speed, {.time = 5min}); });
+  CHECK(says(said, "the gradient that node 3 computed is not finite at value 2"));
+}
+
+/// Node 1 of a run, which spoils what it sends from some time on.
+struct liar {
+  any_node inner;
+  void start(instant now, outbox& out) { inner.start(now, out); }
+  void on_patch(instant now, patch const& p, outbox& out) {
+    inner.on_patch(now, p, out);
+    spoil(now, out);
+  }
+  void on_gradient(instant now, gradient g, outbox& out) {
+    inner.on_gradient(now, std::move(g), out);
+    spoil(now, out);
+  }
+  void on_wakeup(instant now, wakeup w, outbox& out) { inner.on_wakeup(now, w, out); }
+  void on_neighbours(instant now, neighbour_change const& c, outbox& out) { inner.on_neighbours(now, c, out); }
+  [[nodiscard]] auto estimate() const -> shared_buffer { return inner.estimate(); }
+  [[nodiscard]] auto statistics() const -> node_statistics { return inner.statistics(); }
+  void audit(tracking_audit& a) const { inner.audit(a); }
+  [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return inner.channels(); }
+
+  static void spoil(instant now, outbox& out) {
+    if (now.since_start < 50ms) return;
+    buffer_pool pool;
+    for (auto& p : out.packets) {
+      if (p.body.kind() != element::f64 || p.body.size() == 0) continue;
+      auto copy = pool.allocate<double>(p.body.size());
+      std::copy_n(p.body.view<double>().begin(), copy.size(), copy.data());
+      copy.data()[0] = nan;
+      p.body = std::move(copy).publish();
+    }
+  }
+};
+
+TEST_CASE("of a message that is not finite its sender is named, neither the receiver nor the step") {
+  for_every_algorithm(topology::ring(4), pull{}, [](std::string const& name, maker const& make) {
+    auto a = make();
+    auto const floats = a.nodes[1].channels()[0].values == element::f64;
+    if (!floats) return;  // codes
+    CAPTURE(name);
+    a.nodes[1] = any_node{liar{std::move(a.nodes[1])}};
+    auto const said = failure([&] { simulate(std::move(a), steady(), {.time = 2s}); });
+    CAPTURE(said);
+    CHECK(says(said, "that node 1 sent to node "));
+    CHECK(says(said, "not finite at value 0"));
+  });
+}
+
+TEST_CASE("a loss that is no number is not known: every algorithm goes on") {
+  for_every_algorithm(topology::binary_tree(4), pull{0, nan}, [](std::string const& name, maker const& make) {
+    CAPTURE(name);
+    auto const r = simulate(make(), steady(), {.time = 2s});
+    CHECK(r.stopped == stop_reason::time);
+    CHECK(r.models[0].view<double>()[0] == Approx(1.5).margin(0.6));
+  });
+  CHECK(says(failure([] { simulate(assemble<d_psgd<backend::host<double>>>(topology::ring(3), pull{0, std::numeric_limits<double>::infinity()}, {}),
+                                   steady(), {.time = 1s}); }), "the run diverges: the loss at node"));
+}
+
+/// The gradients of a node in a round, where nodes go in lock-step. (On threads, only an all-reduce makes them equal at any
+/// instant: neighbours may be a round apart.)
+auto lock_step_of(std::string const& name) -> std::uint64_t {
+  for (auto const* one : {"d_psgd", "d_psgd_atc", "low_precision_d_psgd", "ring_allreduce_sgd", "scatter_allreduce_sgd", "byte_grad"}) {
+    if (name == one) return 1;
+  }
+  return name == "non_blocking_d_psgd" || name == "non_blocking_allreduce" ? 2 : 0;
+}
+
+TEST_CASE("so many gradients are used, with all that they lead to: k n of them are k rounds, and k steps of a server") {
+  for_every_algorithm(topology::binary_tree(4), pull{}, [](std::string const& name, maker const& make) {
+    for (auto const threads : {false, true}) {
+      for (auto const k : {1U, 3U, 8U}) {
+        CAPTURE(name, threads, k);
+        auto const end = until{.time = 5min, .gradients = k * 4};
+        auto const weather = threads ? sim::scenario{.compute = sim::fixed(0ms)} : steady();
+        auto const r = threads ? run_threads(make(), weather, end) : simulate(make(), weather, end);
+        CHECK(r.stopped == stop_reason::gradients);
+        CHECK(r.history.back().gradients == k * 4);
+        auto const all_reduces = name == "ring_allreduce_sgd" || name == "scatter_allreduce_sgd" || name == "byte_grad";
+        if (auto const each = lock_step_of(name); each > 0 && (all_reduces || !threads)) {
+          for (auto const& n : r.nodes) CHECK(n.iterations == k / each);
+        }
+        if (name == "m_synchronous_sgd") CHECK(r.nodes.back().iterations == k);
+        if (name == "asgd" || name == "rescaled_asgd") CHECK(r.nodes.back().iterations == k * 4);
+        if (name == "buffered server") CHECK(r.nodes.back().iterations == k * 2);
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace rubato::test
