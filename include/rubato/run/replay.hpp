@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <rubato/core/node.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/run/event_log.hpp>
 #include <rubato/run/recorder.hpp>
 
@@ -158,7 +159,7 @@ class recorded_run {
       what += " of node " + std::to_string(to_index(e.part.from)) + ", " + std::string{name_of(e.part.lane)};
     }
     throw run_error{"node " + std::to_string(to_index(header_.self)) + " does not replay: after event " +
-                    std::to_string(place + 1) + " (" + what + ", at " + std::to_string(to_seconds(e.now.since_start)) +
+                    std::to_string(place + 1) + " (" + what + ", at " + shortest(to_seconds(e.now.since_start)) +
                     " s) of '" + path_.string() + "' its outputs are not those recorded, bit for bit"};
   }
 
