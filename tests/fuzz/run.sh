@@ -5,7 +5,7 @@
 set -uo pipefail
 
 target=$1 include=$2 runs=1000000
-[[ $target != */event_log.cpp ]] || runs=50000 # each is a whole recording, replayed
+[[ $target != */event_log.cpp ]] || runs=20000 # each is a whole recording, replayed
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 
