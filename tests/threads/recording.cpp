@@ -2,10 +2,7 @@
 // Recordings: what one driver did, another program's node does again to the last bit; what was changed is noticed.
 #include <rubato/run/replay.hpp>
 
-#include <sys/resource.h>
-
 #include <chrono>
-#include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -25,6 +22,7 @@
 
 #include "support/catch.hpp"
 #include "support/forged_recording.hpp"
+#include "support/full_disk.hpp"
 #include "support/refusal.hpp"
 #include "support/scratch_folder.hpp"
 
@@ -245,17 +243,12 @@ TEST_CASE("a recording replaces a link that somebody put in its place, not what 
 
 TEST_CASE("a recording that cannot be written ends with its reason") {
   scratch_folder const folder{"recording"};
-  auto before = rlimit{};
-  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
-  auto bounded = before;
-  bounded.rlim_cur = 9000;
-  auto const former = std::signal(SIGXFSZ, SIG_IGN);
   auto a = assembled<r_fast<space>>({});
   auto const rec = record(a, {folder.path(), "it", ""});
-  REQUIRE(setrlimit(RLIMIT_FSIZE, &bounded) == 0);
-  static_cast<void>(simulate(std::move(a), {}, {.gradients = 60}));
-  REQUIRE(setrlimit(RLIMIT_FSIZE, &before) == 0);
-  std::signal(SIGXFSZ, former);
+  {
+    full_disk const full{9000};
+    static_cast<void>(simulate(std::move(a), {}, {.gradients = 60}));
+  }
   CHECK(says(rec.failure(), "it.node-0.log' failed after "));
   CHECK(rec.statuses()[0].end == recording_status::ending::failed);
 }
