@@ -6,7 +6,7 @@ set -uo pipefail
 
 cluster=$1 peer=$2
 . "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
-rm -rf ./* && mkdir tmp victim && tiny_data data
+rm -rf tmp victim data out logs && mkdir tmp victim && tiny_data data
 export TMPDIR=$PWD/tmp
 run=(--peer "$peer" --problem quadratic:20 --nodes 2 --slow none --step 0.1 --compute fixed:1ms --quiet --out out)
 
@@ -39,8 +39,8 @@ done
 
 (
   trap '' XFSZ
-  ulimit -f 64
-  "$cluster" --peer "$peer" --data data --nodes 2 --slow none --step 0.05 --compute fixed:1ms --until 1s --quiet --out out \
+  ulimit -f 256
+  "$cluster" --peer "$peer" --data data --nodes 2 --slow none --step 0.05 --compute fixed:1ms --until 3s --quiet --out out \
     --record "$PWD/logs" >table 2>said
 )
 status=$?

@@ -6,7 +6,7 @@ set -uo pipefail
 
 race=$1 replay=$(dirname "$1")/replay
 . "$(dirname "${BASH_SOURCE[0]}")/common.bash"
-rm -rf ./* && tiny_data data
+rm -rf data full headed closed limited odd ring batch a?line* && tiny_data data
 short=(--data data --nodes 2 --slow none --compute fixed:2ms --until 300ms --algorithms r_fast)
 
 # whole NAME: its files are there, and whole.
@@ -34,8 +34,8 @@ done
 # A recording that the disk does not take: results and table as ever, and one sentence.
 (
   trap '' XFSZ
-  ulimit -f 32
-  "$race" "${short[@]}" --until 1s --out limited --record limited/logs --quiet >table 2>said
+  ulimit -f 256
+  "$race" "${short[@]/300ms/3s}" --out limited --record limited/logs --quiet >table 2>said
 )
 status=$?
 ((status == 1)) || fail "a recording that cannot be written: status $status"
@@ -61,5 +61,6 @@ said=$("$race" --data data --slow none --until 300ms --algorithms r_fast,d_psgd 
 
 said=$("$race" "${short[@]}" --out batch --batch 201 2>&1 >/dev/null)
 [[ $said == "race: --batch must be at most the number of training samples, 200, not 201" ]] || fail "--batch 201: $said"
-"$race" "${short[@]}" --out batch --batch 150 2>/dev/null | grep -q 'batch 150 (more than the 100 samples of a node' || fail "--batch 150 says nothing"
+said=$("$race" "${short[@]}" --out batch --batch 150 2>&1) || fail "--batch 150: status $?"
+[[ $said == *'batch 150 (more than the 100 samples of a node'* ]] || fail "--batch 150 says nothing of it"
 finish
