@@ -50,7 +50,7 @@ auto run_program(char const* name, Body const& body) -> int {
   }
   say({});
   if (detail::unsaid == 0 && std::ferror(stdout) == 0) return status;
-  std::fprintf(stderr, "%s: not all that was to be printed could be: %s\n", name, std::strerror(detail::unsaid));
+  std::fprintf(stderr, "%s: not all that was to be printed could be: %s\n", name, std::strerror(detail::unsaid != 0 ? detail::unsaid : EIO));
   return status != 0 ? status : 1;
 }
 
