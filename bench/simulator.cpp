@@ -8,6 +8,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +17,7 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <rubato/algorithm/aliases.hpp>
@@ -48,10 +50,12 @@ auto bytes_in_use() -> double {
 
 /// A random regular graph that has been through a file.
 auto graph_from_file(std::size_t nodes) -> rubato::topology::pair {
-  auto const path = std::filesystem::temp_directory_path() / ("rubato_bench_" + std::to_string(getpid()) + ".edges");
+  auto folder = (std::filesystem::temp_directory_path() / "rubato_bench_XXXXXX").string();
+  if (mkdtemp(folder.data()) == nullptr) throw std::filesystem::filesystem_error{folder, {errno, std::generic_category()}};
+  auto const path = std::filesystem::path{folder} / "edges";
   std::ofstream{path} << rubato::topology::to_edge_list(rubato::topology::random_regular(nodes, degree, 1));
   auto const graph = rubato::topology::read_edge_list(path.string());
-  std::filesystem::remove(path);
+  std::filesystem::remove_all(folder);
   return {graph, graph};
 }
 

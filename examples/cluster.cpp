@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -23,10 +24,11 @@
 #include <rubato/transport/udp.hpp>
 
 #include "support/children.hpp"
-#include "support/complain.hpp"
 #include "support/peer_problem.hpp"
 #include "support/peer_report.hpp"
+#include "support/private_folder.hpp"
 #include "support/race_report.hpp"
+#include "support/say.hpp"
 
 namespace {
 
@@ -38,28 +40,12 @@ struct choice : examples::peer_choice {
   std::vector<std::string> passed_on;   // arguments that peers take as they are
 };
 
-/// A folder for reports and doors, gone at the end.
-class workplace {
+/// Where the peers of one run write.
+class workplace : public examples::private_folder {
  public:
-  workplace() {
-    auto error = std::error_code{};
-    auto const folder = fs::temp_directory_path(error);
-    path_ = folder / ("rubato-cluster-" + std::to_string(getpid()));
-    if (!error) fs::create_directories(path_, error);
-    if (error) throw rubato::config_error{"there is no folder for temporary files: " + error.message() + "; name one in TMPDIR"};
-  }
-  workplace(workplace const&) = delete;
-  auto operator=(workplace const&) -> workplace& = delete;
-  ~workplace() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] auto path(std::string const& name) const -> std::string { return (path_ / name).string(); }
+  workplace() : private_folder{"rubato-cluster"} {}
   [[nodiscard]] auto report(std::size_t i) const -> std::string { return path("node-" + std::to_string(i)); }
   [[nodiscard]] auto output(std::size_t i) const -> std::string { return report(i) + ".output"; }
-
- private:
-  fs::path path_;
 };
 
 /// Listening sockets of all nodes; closed here once every child has its own.
@@ -93,8 +79,8 @@ auto last_words(std::string const& file) -> std::string {
     if (line.starts_with("peer: ")) sentence = line;
     if (first.empty() && line.find_first_not_of("- ") != std::string::npos) first = line;
   }
-  if (!sentence.empty()) return sentence;
-  return first.empty() ? "it said nothing" : first;
+  if (!sentence.empty()) return rubato::escaped(sentence, 1000);
+  return first.empty() ? "it said nothing" : rubato::escaped(first, 1000);
 }
 
 /// mpirun starts the ranks, more of them than there are cores if need be. Returns how many children there are.
@@ -159,14 +145,33 @@ void await_all(examples::children& peers, choice const& c, workplace const& plac
   }
 }
 
-auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any_oracle const& oracle) -> rubato::run_result {
+/// What peers that ended well complained of, each sentence once.
+void pass_on(choice const& c, workplace const& place, std::size_t n) {
+  std::vector<std::string> said;
+  for (std::size_t i = 0; i < (c.transport == "mpi" ? 1 : n); ++i) {
+    std::ifstream in{place.output(i)};
+    for (std::string line; said.size() < 32 && std::getline(in, line);) {
+      if (!line.starts_with("peer: ") || std::find(said.begin(), said.end(), line) != said.end()) continue;
+      said.push_back(line);
+      std::fprintf(stderr, "cluster: %s\n", rubato::escaped(line, 1000).c_str());
+    }
+  }
+}
+
+/// `unrecorded` becomes a sentence where a peer could not write its recording to the end.
+auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any_oracle const& oracle, std::string& unrecorded)
+    -> rubato::run_result {
   workplace const place;
   examples::children peers;
   auto const n = *c.race.nodes + examples::algorithm_named(algorithm).servers;  // which are processes too
   await_all(peers, c, place, start_all(peers, c, algorithm, place, n));
   if (examples::interrupted()) return {};
+  pass_on(c, place, n);
   std::vector<rubato::peer_result> parts;
-  for (std::size_t i = 0; i < n; ++i) parts.push_back(examples::read_peer_report(place.report(i)));
+  for (std::size_t i = 0; i < n; ++i) {
+    parts.push_back(examples::read_peer_report(place.report(i)));
+    if (unrecorded.empty()) unrecorded = examples::unrecorded_in(place.report(i));
+  }
   auto result = rubato::merged(std::move(parts), oracle);
   result.algorithm = algorithm;
   return result;
@@ -194,7 +199,7 @@ auto run_all(choice const& c, rubato::problem::any_oracle const& oracle) -> outc
   outcome all;
   for (auto const& algorithm : c.race.algorithms) {
     try {
-      auto result = run_one(c, algorithm, oracle);
+      auto result = run_one(c, algorithm, oracle, all.unrecorded);
       if (examples::interrupted()) break;
       all.results.push_back(std::move(result));
     } catch (std::exception const&) {
@@ -217,23 +222,26 @@ auto cluster(choice c) -> int {
   examples::catch_interrupt();
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c, c.race)};
   if (!c.race.quiet) {
-    std::printf("One process a node over %s on this machine: %s, %s, %zu nodes, %s each, in real time.\n\n",
-                c.transport.c_str(), c.race.problem_text.c_str(), plan.network.name().c_str(), *c.race.nodes,
-                examples::detail::duration_text(c.race.until).c_str());
-    std::fflush(stdout);
+    examples::say("One process a node over " + c.transport + " on this machine: " + c.race.problem_text + ", " + plan.network.name() +
+                  ", " + std::to_string(*c.race.nodes) + " nodes, " + examples::detail::duration_text(c.race.until) +
+                  " each, in real time.\n\n");
   }
   auto const all = run_all(c, oracle);
   auto const& results = all.results;
+  auto words = std::string{};
   if (examples::interrupted()) {
-    std::printf("Interrupted: %zu of %zu algorithms have ended.\n", results.size(), c.race.algorithms.size());
-    if (results.empty()) return 130;
+    words = "Interrupted: " + std::to_string(results.size()) + " of " + std::to_string(c.race.algorithms.size()) +
+            " algorithms have ended.\n";
+    if (results.empty()) {
+      examples::say(words);
+      return 130;
+    }
   }
-  std::fputs((table(c, results, all.away) + "\n").c_str(), stdout);
+  words += table(c, results, all.away) + "\n";
   for (auto const& r : results) {
-    if (!c.race.quiet) std::printf("%s, what its links did:\n\n%s\n", r.algorithm.c_str(), rubato::report::edge_table(r).c_str());
+    if (!c.race.quiet) words += r.algorithm + ", what its links did:\n\n" + rubato::report::edge_table(r) + "\n";
   }
-  if (all.failed) std::rethrow_exception(all.failed);  // files of a former run outlive it
-  std::fputs(examples::write_results(plan, results, {links_of(c), all.away}).c_str(), stdout);
+  examples::tell(all, words, [&] { return examples::write_results(plan, results, {links_of(c), all.away}); });
   for (auto const each : all.away) examples::require_near(each, c);
   return examples::interrupted() ? 130 : 0;
 }
@@ -276,10 +284,8 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
-  try {
+  return examples::run_program("cluster", [&] {
     auto const c = read_line(argc, argv);
     return c ? cluster(*c) : 0;
-  } catch (...) {
-    return examples::complain("cluster");
-  }
+  });
 }

@@ -28,10 +28,10 @@
 #include <rubato/transport/mpi.hpp>
 #endif
 
-#include "support/complain.hpp"
 #include "support/peer_options.hpp"
 #include "support/peer_problem.hpp"
 #include "support/peer_report.hpp"
+#include "support/say.hpp"
 
 namespace {
 
@@ -83,11 +83,11 @@ auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until cons
 /// What a node on quadratics says of itself; of a worker whose model is its server's there is nothing to say.
 void tell_distance(rubato::run_result const& r, examples::peer_choice const& c, examples::race_options const& o) {
   if (r.models.empty()) {
-    if (!o.quiet) std::printf("this node computes gradients for a server, which has the model\n");
+    if (!o.quiet) examples::say("this node computes gradients for a server, which has the model\n");
     return;
   }
   auto const worst = examples::distance(r, examples::quadratic_of(*c.problem.quadratic, o).optimum());
-  if (!o.quiet) std::printf("no value of the model is farther than %.3g from the optimum\n", worst);
+  if (!o.quiet) examples::say("no value of the model is farther than " + rubato::report::readable(worst) + " from the optimum\n");
   examples::require_near(worst, c);
 }
 
@@ -107,6 +107,7 @@ auto live(examples::peer_choice const& c) -> int {
   if (!c.report.empty()) examples::ensure_report(c.report);
   examples::catch_interrupt();
   auto a = examples::assembled(plan, c);
+  if (!a.remark.empty()) std::fprintf(stderr, "peer: %s\n", a.remark.c_str());
   if (c.life > 0 && c.id < a.nodes.size()) a.nodes[c.id] = a.again.make(c.id, {}, c.life);
   auto log = rubato::recording{};
   if (auto const& o = plan.options; !o.record.empty()) {
@@ -123,13 +124,16 @@ auto live(examples::peer_choice const& c) -> int {
   o.interrupted = &examples::interrupted;
   auto result = run(a, c, end, o);
   result.result.algorithm = plan.options.algorithms.front();
+  a.nodes.clear();  // with which recordings end
   for (auto const& file : log.statuses()) {
     if (!file.cut_short.empty()) std::fprintf(stderr, "peer: the recording is cut short: %s\n", file.cut_short.c_str());
   }
+  auto const unrecorded = log.failure();
   for (auto const& sentence : result.lost) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
-  if (!c.report.empty()) examples::write_peer_report(c.report, result);
-  if (!plan.options.quiet) std::fputs(rubato::report::node_table(result.result).c_str(), stdout);
+  if (!c.report.empty()) examples::write_peer_report(c.report, result, unrecorded);
+  if (!plan.options.quiet) examples::say(rubato::report::node_table(result.result));
   if (c.problem.quadratic) tell_distance(result.result, c, plan.options);
+  if (!unrecorded.empty() && c.report.empty()) throw rubato::run_error{unrecorded};  // else who reads the report says so
   if (examples::interrupted()) std::fprintf(stderr, "peer: interrupted\n");
   return examples::interrupted() ? 130 : tell_of_the_lost(result);
 }
@@ -192,14 +196,12 @@ auto guarded(examples::peer_choice const& choice) -> int {
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
-  try {
+  return examples::run_program("peer", [&] {
     auto choice = examples::read_peer_line(argc, argv);
     if (!choice) return 0;
     mpi_session const session{*choice, argc, argv};
     auto const status = guarded(*choice);
     session.end(status);
     return status;
-  } catch (...) {
-    return examples::complain("peer");
-  }
+  });
 }

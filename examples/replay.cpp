@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 // Repeats what race --record wrote down, in a program of its own, and demands the same bits of every node after every event.
 // Exit status: 0 all replay, 1 some node did otherwise, 2 a recording cannot be read or is damaged.
+#include <algorithm>
 #include <cstdio>
-#include <exception>
 #include <optional>
-#include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <rubato/run/replay.hpp>
 
-#include "support/complain.hpp"
 #include "support/race_command_line.hpp"
 #include "support/race_run.hpp"
+#include "support/say.hpp"
 
 namespace {
 
@@ -28,8 +28,11 @@ struct stage {
 
 auto stage_of(std::string const& setup) -> stage {
   std::vector<std::string> arguments{"race"};
-  std::istringstream lines{setup};
-  for (std::string line; std::getline(lines, line);) arguments.push_back(line);
+  for (auto rest = std::string_view{setup}; !rest.empty();) {
+    auto const end = std::min(rest.find('\0'), rest.size());
+    arguments.emplace_back(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
   std::vector<char const*> argv;
   for (auto const& text : arguments) argv.push_back(text.c_str());
   auto const options = examples::read_command_line(static_cast<int>(argv.size()), argv.data());
@@ -51,31 +54,28 @@ void replay_file(char const* path, std::optional<stage>& on) {
   auto const& head = run.header();
   if (!on || on->setup != head.setup) on = stage_of(head.setup);
   auto const& entry = examples::algorithm_named(head.name);
-  auto a = entry.assemble(on->plan.network, on->problem, step_of(*on, head.name)).nodes;
-  auto const self = rubato::to_index(head.self);
-  if (self >= a.nodes.size()) {
-    throw rubato::config_error{"the recording '" + std::string{path} + "' is of node " + std::to_string(self) +
-                               ", and its race has nodes 0 to " + std::to_string(a.nodes.size() - 1)};
-  }
-  auto const report = run.replay(std::move(a.nodes[self]), a.pool);
-  std::printf("%s: %s, node %zu: %llu events replay to identical bits%s\n", path, head.name.c_str(), self,
-              static_cast<unsigned long long>(report.events),
-              report.cut_short ? "; the recording ended there, at its size limit" : "");
+  auto const report = run.replay(entry.assemble(on->plan.network, on->problem, step_of(*on, head.name)).nodes);
+  examples::say(rubato::escaped(path) + ": " + head.name + ", node " + std::to_string(rubato::to_index(head.self)) + ": " +
+                std::to_string(report.events) + " events replay to identical bits" +
+                (report.cut_short ? "; the recording ended there, at its size limit\n" : "\n"));
 }
 
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
-  if (argc < 2 || std::string{argv[1]} == "--help") {
-    std::fputs("usage: replay RECORDING...\n  RECORDING is a file that race --record wrote, or cluster, or peer; as r_fast.node-0.log\n",
-               argc < 2 ? stderr : stdout);
-    return argc < 2 ? 2 : 0;
-  }
-  try {
+  auto const usage = std::string{"usage: replay RECORDING...\n  RECORDING is a file that race --record wrote, or cluster, or peer; as "
+                                 "r_fast.node-0.log\n"};
+  return examples::run_program("replay", [&] {
+    if (argc < 2) {
+      std::fputs(usage.c_str(), stderr);
+      return 2;
+    }
+    if (std::string{argv[1]} == "--help") {
+      examples::say(usage);
+      return 0;
+    }
     std::optional<stage> on;
     for (int i = 1; i < argc; ++i) replay_file(argv[i], on);
     return 0;
-  } catch (...) {
-    return examples::complain("replay");
-  }
+  });
 }

@@ -29,7 +29,7 @@ struct child_start {
   std::vector<std::string> command;  ///< the program's path and its arguments
   std::optional<int> keep{};         ///< a descriptor that it inherits, of those in `close`
   std::vector<int> close;            ///< descriptors that no other child may keep open
-  std::string output;                ///< a file for what it prints, on either stream
+  std::string output;                ///< a new file for what it prints, on either stream
   std::chrono::milliseconds grace{}; ///< between SIGTERM and SIGKILL, to end what it started; none: SIGKILL at once
 };
 
@@ -120,7 +120,8 @@ class children {
     for (auto const d : s.close) {
       if (d != s.keep.value_or(-1)) close(d);
     }
-    auto const out = open(s.output.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    signal(SIGPIPE, SIG_DFL);  // whatever the parent does about it
+    auto const out = open(s.output.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out >= 0) {
       dup2(out, STDOUT_FILENO);
       dup2(out, STDERR_FILENO);

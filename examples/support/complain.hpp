@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::examples {
 
@@ -15,7 +16,7 @@ namespace rubato::examples {
 /// cannot be, 1 where the run failed.
 inline auto complain(char const* program) -> int {
   auto const say = [program](char const* what, int status) {
-    std::fprintf(stderr, "%s: %s\n", program, what);
+    std::fprintf(stderr, "%s: %s\n", program, escaped(what).c_str());
     return status;
   };
   constexpr auto too_large = "there is not enough memory for what was asked: take fewer values, samples or nodes";

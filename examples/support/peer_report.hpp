@@ -63,7 +63,8 @@ inline void ensure_report(std::string const& path) {
 }
 
 /// Both files appear whole or not at all; throws what atomic_file throws.
-inline void write_peer_report(std::string const& path, peer_result const& r) {
+/// `unrecorded` is a sentence, where this process could not write its recording to the end.
+inline void write_peer_report(std::string const& path, peer_result const& r, std::string const& unrecorded = {}) {
   nlohmann::ordered_json j{{"id", to_index(r.id)},
                            {"of", r.of},
                            {"network", r.result.network},
@@ -76,6 +77,7 @@ inline void write_peer_report(std::string const& path, peer_result const& r) {
                            {"computes", !r.result.models.empty()},
                            {"lost", r.lost},
                            {"cut_off", nlohmann::ordered_json::array()},
+                           {"unrecorded", unrecorded},
                            {"rejected", r.rejected.total()}};
   for (auto const& n : r.result.nodes) j["node"] = {n.iterations, n.gradients, n.dropped};
   j["edges"] = nlohmann::ordered_json::array();
@@ -100,6 +102,12 @@ inline void write_peer_report(std::string const& path, peer_result const& r) {
   counters.flush();
   models.commit();
   counters.commit();
+}
+
+/// What a report, which can be read, says of its process's recording: see write_peer_report().
+[[nodiscard]] inline auto unrecorded_in(std::string const& path) -> std::string {
+  auto const text = detail::bytes_of_file(path);
+  return nlohmann::json::parse(text.begin(), text.end()).at("unrecorded").get<std::string>();
 }
 
 /// Throws run_error with a sentence that names the file if it is not what write_peer_report wrote.

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <array>
-#include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -12,6 +12,7 @@
 #include <rubato/report/nlohmann_json.hpp>
 
 #include "support/race_run.hpp"
+#include "support/say.hpp"
 
 namespace rubato::examples {
 
@@ -25,6 +26,12 @@ inline auto duration_text(std::chrono::nanoseconds d) -> std::string {
   if (ns < 1e6) return report::shortest(ns / 1e3) + " us";
   if (ns < 1e9) return report::shortest(ns / 1e6) + " ms";
   return report::shortest(ns / 1e9) + " s";
+}
+
+/// Of a batch that the samples of a node do not fill.
+inline auto batch_text(race_plan const& plan, problem::train_and_test const& data) -> std::string {
+  auto const share = data.train.samples() / *plan.options.nodes;
+  return plan.options.batch <= share ? "" : " (more than the " + std::to_string(share) + " samples of a node: some are drawn twice)";
 }
 
 inline auto slow_text(race_options const& o) -> std::string {
@@ -54,7 +61,7 @@ inline auto steps_text(race_plan const& plan) -> std::string {
   return "Softmax regression on " + o.data + " (" + std::to_string(data.train.samples()) + " training and " +
          std::to_string(data.test.samples()) + " test samples, " + std::to_string(data.train.width()) +
          " features, standardised), split " + (o.split == data_split::iid ? "at random" : "by label") + " over " +
-         std::to_string(*o.nodes) + " nodes, batch " + std::to_string(o.batch) + ", l2 " + report::shortest(o.l2) +
+         std::to_string(*o.nodes) + " nodes, batch " + std::to_string(o.batch) + detail::batch_text(plan, data) + ", l2 " + report::shortest(o.l2) +
          ". Network: " + plan.network.name() + "; links with latency " + detail::duration_text(o.latency) + ", " +
          o.bandwidth_text + (o.bits_per_second > 0 ? "/s" : "") + " and " + report::shortest(100 * o.loss) +
          " % loss. A gradient takes " + o.compute_text + "; " + detail::slow_text(o) + ". " +
@@ -119,6 +126,24 @@ struct more_to_say {
   if (plot.status == report::plot_status::drawn) return written + " and " + (folder / "race.svg").string() + ".\n";
   return written + "; no race.svg: " + plot.sentence + ". A plot can be made from " + (folder / "race.csv").string() +
          " (columns algorithm, time_s, loss, accuracy).\n";
+}
+
+/// Files first, for who reads the words may be gone: says `words`, and then what `write` returns. Throws what ended the
+/// runs early, and then writes nothing, so that files of a former run outlive it; else what kept files or recordings from
+/// being written.
+template<class Write>
+void tell(race_outcome const& all, std::string const& words, Write const& write) {
+  auto failed = all.failed;
+  auto written = std::string{};
+  try {
+    if (!failed) written = write();
+  } catch (run_error const&) {
+    failed = std::current_exception();
+  }
+  say(words);
+  if (failed) std::rethrow_exception(failed);
+  say(written);
+  if (!all.unrecorded.empty()) throw run_error{all.unrecorded};
 }
 
 }  // namespace rubato::examples

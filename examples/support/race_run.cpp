@@ -33,8 +33,8 @@ class race_watch : public sim::observer, public thread_observer {
 
 void tell_of_gaps(recording const& r) {
   for (auto const& s : r.statuses()) {
-    if (s.cut_short.empty()) continue;
-    std::fprintf(stderr, "race: the recording '%s' ends after %llu events: %s\n", s.file.c_str(),
+    if (s.end != recording_status::ending::at_limit) continue;
+    std::fprintf(stderr, "race: the recording '%s' ends after %llu events: %s\n", escaped(s.file.string()).c_str(),
                  static_cast<unsigned long long>(s.events), s.cut_short.c_str());
   }
 }
@@ -61,6 +61,8 @@ auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome
   std::vector<recording> recordings;
   for (std::size_t i = 0; i < o.algorithms.size(); ++i) {
     assembled.push_back(algorithm_named(o.algorithms[i]).assemble(plan.network, problem, plan.steps[i]));
+    auto const& remark = assembled.back().nodes.remark;
+    if (!remark.empty()) std::fprintf(stderr, "race: %s: %s\n", o.algorithms[i].c_str(), remark.c_str());
     if (o.record.empty()) continue;
     recordings.push_back(record(assembled.back().nodes, {o.record, o.algorithms[i], setup_text(o.arguments)}));
   }
@@ -79,7 +81,9 @@ auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome
     }
     results.back().algorithm = name;
     find_target(results.back(), o.target_loss);
-    if (!o.record.empty()) tell_of_gaps(recordings[i]);
+    if (o.record.empty()) continue;
+    tell_of_gaps(recordings[i]);
+    if (all.unrecorded.empty()) all.unrecorded = recordings[i].failure();
   }
   if (all.failed && results.empty()) std::rethrow_exception(all.failed);
   return all;

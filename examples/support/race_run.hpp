@@ -8,14 +8,17 @@
 #include <cmath>
 #include <cstddef>
 #include <exception>
+#include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <rubato/report/progress.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/sim/scenario.hpp>
+#include <rubato/topology/zlib.hpp>
 
 #include "support/idx_files.hpp"
 #include "support/race_catalogue.hpp"
@@ -35,7 +38,7 @@ namespace detail {
 
 inline auto network_of(race_options& o) -> topology::pair {
   auto const from_file = o.topology.starts_with("file:");
-  auto graph = topology::by_name(o.topology, o.nodes.value_or(from_file ? 0 : 8));
+  auto graph = topology::by_name(o.topology, o.nodes.value_or(from_file ? 0 : 8), &topology::read_zipped_edge_list);
   o.nodes = graph.nodes();
   return topology::pair{graph};
 }
@@ -111,16 +114,29 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
 }
 
 [[nodiscard]] inline auto race_problem_of(problem::train_and_test const& data, race_options const& o) -> race_problem {
+  if (o.batch > data.train.samples()) {
+    throw config_error{"--batch must be at most the number of training samples, " + std::to_string(data.train.samples()) + ", not " +
+                       std::to_string(o.batch)};
+  }
   auto const shards = o.split == data_split::iid ? split::iid(data.train, *o.nodes, o.seed)
                                                  : split::by_label(data.train, *o.nodes, o.seed);
   return {data, shards, {o.l2, o.batch}};
 }
 
-/// What a recording keeps of the options: one name or value a line.
+/// What a recording keeps of the options, names and values in turn: a zero ends each. Paths are whole, so that a replay
+/// finds them from any folder.
 [[nodiscard]] inline auto setup_text(std::vector<std::string> const& arguments) -> std::string {
-  std::string lines;
-  for (auto const& text : arguments) lines += text + "\n";
-  return lines;
+  constexpr auto file = std::string_view{"file:"};
+  auto const whole = [](std::string_view path) { return std::filesystem::absolute(path).string(); };
+  std::string texts;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    auto text = arguments[i];
+    auto const name = i % 2 == 1 ? std::string_view{arguments[i - 1]} : std::string_view{};
+    if (name == "--data") text = whole(text);
+    if (name == "--topology" && text.starts_with(file)) text = std::string{file} + whole(std::string_view{text}.substr(file.size()));
+    texts += text + '\0';
+  }
+  return texts;
 }
 
 /// Set by the first Ctrl-C, SIGTERM or SIGHUP (the terminal is gone); the second ends the program as usual.
@@ -166,6 +182,7 @@ inline void find_target(run_result& result, double target) {
 struct race_outcome {
   std::vector<run_result> results;
   std::exception_ptr failed{};
+  std::string unrecorded{};  ///< a sentence, where a recording could not be written to its end
 };
 
 /// All algorithms in turn; ends early, with what there is, when interrupted or when one fails (with a run_error that names

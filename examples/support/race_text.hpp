@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/sim/compute.hpp>
 
 namespace rubato::examples {
@@ -36,10 +37,9 @@ struct quantity {
 };
 [[nodiscard]] inline auto quantity_in(std::string_view text) -> std::optional<quantity> {
   quantity q;
-  auto const* const end = text.data() + text.size();
-  auto const read = std::from_chars(text.data(), end, q.value);
-  if (read.ec != std::errc{}) return std::nullopt;
-  q.unit = {read.ptr, static_cast<std::size_t>(end - read.ptr)};
+  auto const bytes = read_number(text, q.value);
+  if (bytes == 0) return std::nullopt;
+  q.unit = text.substr(bytes);
   return q;
 }
 

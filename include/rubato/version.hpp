@@ -2,6 +2,8 @@
 // The version of the headers; CMake reads it from here.
 #pragma once
 
+#include <rubato/core/language.hpp>
+
 #define RUBATO_VERSION_MAJOR 0
 #define RUBATO_VERSION_MINOR 1
 #define RUBATO_VERSION_PATCH 0

@@ -9,6 +9,7 @@ target=$1 include=$2
 # Runs, longest input and sanitizers of each target.
 case $(basename "$target" .cpp) in
   on_patch) runs=200000 longest=400 sanitizers=address,undefined ;;
+  event_log) runs=20000 longest=256 sanitizers=address ;; # each is a whole recording, replayed
   *) runs=1000000 longest=256 sanitizers=address ;;
 esac
 runs=${3:-${RUBATO_FUZZ_RUNS:-$runs}}

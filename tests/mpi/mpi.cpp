@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdlib>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -160,9 +161,10 @@ TEST_CASE("a transport whose peer stopped in the middle of a body goes all the s
   auto two = first_two();
   if (two == MPI_COMM_NULL) return;
   // Rank 1 may not enter MPI before rank 0 is through, so it is told by a file.
-  auto id = static_cast<int>(getpid());
-  MPI_Bcast(&id, 1, MPI_INT, 0, two);
-  auto const word = std::filesystem::temp_directory_path() / ("rubato-mpi-" + std::to_string(id));
+  auto folder = (std::filesystem::temp_directory_path() / "rubato-mpi-XXXXXX").string();
+  if (rank == 0) REQUIRE(mkdtemp(folder.data()) != nullptr);
+  MPI_Bcast(folder.data(), static_cast<int>(folder.size()), MPI_CHAR, 0, two);
+  auto const word = std::filesystem::path{folder} / "word";
   auto const me = unsealed(rank, values);
   static std::vector<std::byte> frame;  // MPI may read it until the end
   if (rank == 0) {
@@ -180,7 +182,7 @@ TEST_CASE("a transport whose peer stopped in the middle of a body goes all the s
     there.start_saying(std::span{frame}.subspan(wire::header_bytes, piece));
     auto const latest = transport::clock::now() + 30s;
     while (!std::filesystem::exists(word) && transport::clock::now() < latest) std::this_thread::yield();
-    CHECK(std::filesystem::remove(word));
+    CHECK(std::filesystem::remove_all(folder) == 2);
   }
   MPI_Comm_free(&two);
 }

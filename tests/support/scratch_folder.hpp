@@ -4,14 +4,17 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <system_error>
 
 #include <rubato/run/result.hpp>
 
@@ -19,10 +22,10 @@ namespace rubato::test {
 
 class scratch_folder {
  public:
-  explicit scratch_folder(std::string const& name)
-      : path_{std::filesystem::temp_directory_path() / ("rubato_" + name + '_' + std::to_string(::getpid()))} {
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
+  explicit scratch_folder(std::string const& name) {
+    auto pattern = (std::filesystem::temp_directory_path() / ("rubato_" + name + "_XXXXXX")).string();
+    if (::mkdtemp(pattern.data()) == nullptr) throw std::filesystem::filesystem_error{pattern, {errno, std::generic_category()}};
+    path_ = pattern;
   }
   scratch_folder(scratch_folder const&) = delete;
   auto operator=(scratch_folder const&) -> scratch_folder& = delete;

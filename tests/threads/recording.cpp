@@ -21,6 +21,8 @@
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
+#include "support/forged_recording.hpp"
+#include "support/full_disk.hpp"
 #include "support/refusal.hpp"
 #include "support/scratch_folder.hpp"
 
@@ -50,13 +52,12 @@ auto assembled(setting const& s) -> assembly {
 /// The events of all nodes of a recorded run, each replayed by a node of its own.
 template <class Node>
 auto replayed_events(fs::path const& folder, setting const& s) -> std::uint64_t {
-  auto a = assembled<Node>(s);
   std::uint64_t events = 0;
-  for (std::size_t i = 0; i < a.nodes.size(); ++i) {
+  for (std::size_t i = 0; i < assembled<Node>(s).nodes.size(); ++i) {
     recorded_run run{folder / ("it.node-" + std::to_string(i) + ".log")};
     CHECK(run.header().self == to_node(i));
     CHECK(run.header().setup == "how it was made");
-    auto const report = run.replay(std::move(a.nodes[i]), a.pool);
+    auto const report = run.replay(assembled<Node>(s));
     CHECK_FALSE(report.cut_short);
     events += report.events;
   }
@@ -113,8 +114,7 @@ TEST_CASE("what the simulator did in single blocks replays to identical bits") {
 }
 
 auto replay_of(fs::path const& file, setting const& s) -> replay_report {
-  auto a = assembled<r_fast<space>>(s);
-  return recorded_run{file}.replay(std::move(a.nodes[0]), a.pool);
+  return recorded_run{file}.replay(assembled<r_fast<space>>(s));
 }
 
 TEST_CASE("a node of another step does not replay, and the sentence names the event") {
@@ -155,6 +155,102 @@ TEST_CASE("every flipped bit of a recording and every cut of it is noticed") {
     if (!is_noticed(changed, whole.substr(0, size), tiny)) FAIL("only " << size << " bytes were left, and nobody noticed");
   }
   CHECK(is_noticed(changed, whole + "x", tiny));
+}
+
+/// What replay says of node 0's recording, its digests right, once `change` has been at the first input of that kind.
+template <class Change>
+auto forged(fs::path const& folder, logged kind, Change const& change) -> std::string {
+  auto parts = taken_apart(bytes_of_file(simulated(folder, {})));
+  for (auto& r : parts.records) {
+    if (r.kind != static_cast<std::uint8_t>(kind)) continue;
+    change(r);
+    break;
+  }
+  auto const all = sealed(parts);
+  write_bytes(folder / "forged.log", {reinterpret_cast<char const*>(all.data()), all.size()});
+  auto sentence = std::string{};
+  sentence = refusal([&] { sentence = failure([&] { static_cast<void>(replay_of(folder / "forged.log", {})); }); }) + sentence;
+  return sentence;
+}
+
+TEST_CASE("a forged recording is refused by event and byte before any field of it is used") {
+  scratch_folder const folder{"recording"};
+  auto const patch = [&](std::size_t at, auto value) {
+    return forged(folder.path(), logged::patch, [&](recorded_event& r) { wire::detail::put(r.input.data() + at, value); });
+  };
+  constexpr auto every = ~std::uint64_t{0};
+  // Where the fields of a message lie: see put_patch().
+  CHECK(says(patch(0, std::uint64_t{1} << 63), "beyond all runs"));
+  CHECK(says(patch(0, std::uint64_t{0} - 5), "a time before the run"));
+  CHECK(says(patch(8, std::uint32_t{7}), "node 7, which is no neighbour"));
+  CHECK(says(patch(12, std::uint32_t{1}), "could not have been sent"));
+  CHECK(says(patch(16, std::uint8_t{200}), "channel 200"));
+  CHECK(says(patch(16, std::uint8_t{2}), "a chunk message"));
+  CHECK(says(patch(33, every / 2), "beyond all runs"));
+  CHECK(says(patch(41, every), "could not have been sent"));
+  CHECK(says(patch(49, every), "could not have been sent"));
+  CHECK(says(patch(57, every), "it ends in the middle"));
+  CHECK(says(patch(57, std::uint64_t{2}), "2 iteration numbers for blocks"));
+  CHECK(says(patch(65, std::uint64_t{0}), "could not have been sent"));
+  CHECK(says(patch(73, std::uint8_t{255}), "could not have been sent"));
+  CHECK(says(patch(106, std::uint8_t{77}), "no known type"));
+  CHECK(says(patch(106, std::uint8_t{1}), "could not have been sent"));
+  CHECK(says(patch(107, every), "it ends in the middle"));
+  auto const where = patch(16, std::uint8_t{200});
+  INFO(where);
+  CHECK(says(where, "forged.log' is damaged at event "));
+  CHECK(says(where, ", byte "));
+
+  auto const gradient = [&](auto const& change) { return forged(folder.path(), logged::gradient, change); };
+  auto const shorter = gradient([](recorded_event& r) {
+    r.input.resize(r.input.size() - 4);
+    wire::detail::put(r.input.data() + 33, number_at(r.input, 33) - 4);
+  });
+  CHECK(says(shorter, "a gradient of 129 values, and the run's have 130"));
+  CHECK(says(gradient([](recorded_event& r) { wire::detail::put(r.input.data() + 24, every); }), "less than no time"));
+  CHECK(says(gradient([](recorded_event& r) { r.input.resize(200'000); }), "200000 bytes, more than the run can need"));
+  CHECK(says(gradient([](recorded_event& r) { r.kind = 9; }), "no known kind"));
+  CHECK(says(gradient([](recorded_event& r) { r.kind = 0, r.input.resize(8); }), "a node is started once"));
+  CHECK(says(forged(folder.path(), logged::start, [](recorded_event& r) { r.kind = 3, r.input.resize(20); }), "a node is started once"));
+}
+
+TEST_CASE("a recording that announces a text without end, names a stranger or is no file is refused") {
+  scratch_folder const folder{"recording"};
+  auto parts = taken_apart(bytes_of_file(simulated(folder.path(), {})));
+  auto const file = folder.path() / "forged.log";
+  auto const said = [&] {
+    auto const all = sealed(parts);
+    write_bytes(file, {reinterpret_cast<char const*>(all.data()), all.size()});
+    fs::resize_file(file, std::uintmax_t{1} << 40);  // a hole, which takes no disk
+    return refusal([&] { static_cast<void>(replay_of(file, {})); });
+  };
+  parts.head[parts.head.size() - 4] = std::byte{9};
+  CHECK(says(said(), "is of node 9, and its run has nodes 0 to 2"));
+  wire::detail::put(parts.head.data() + 12, std::uint64_t{1} << 39);
+  CHECK(says(said(), "in its header: it announces a text of 549755813888 bytes"));
+  CHECK(says(refusal([&] { recorded_run const r{folder.path()}; }), "is no recording"));
+}
+
+TEST_CASE("a recording replaces a link that somebody put in its place, not what the link points at") {
+  scratch_folder const folder{"recording"};
+  write_bytes(folder.path() / "precious", "keep me");
+  fs::create_directories(folder.path() / "logs");
+  fs::create_symlink(folder.path() / "precious", folder.path() / "logs" / "it.node-0.log");
+  simulated(folder.path() / "logs", {});
+  CHECK(content_of(folder.path() / "precious") == "keep me");
+  CHECK(fs::is_regular_file(fs::symlink_status(folder.path() / "logs" / "it.node-0.log")));
+}
+
+TEST_CASE("a recording that cannot be written ends with its reason") {
+  scratch_folder const folder{"recording"};
+  auto a = assembled<r_fast<space>>({});
+  auto const rec = record(a, {folder.path(), "it", ""});
+  {
+    full_disk const full{9000};
+    static_cast<void>(simulate(std::move(a), {}, {.gradients = 60}));
+  }
+  CHECK(says(rec.failure(), "it.node-0.log' failed after "));
+  CHECK(rec.statuses()[0].end == recording_status::ending::failed);
 }
 
 TEST_CASE("a recording stays within its limit, and what it holds replays") {

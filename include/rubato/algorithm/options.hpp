@@ -11,6 +11,7 @@
 
 #include <rubato/core/blocks.hpp>
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato {
 
@@ -61,7 +62,7 @@ template<algorithm_options O>
 template<algorithm_options O>
 [[nodiscard]] auto raw_step(O const& o, double gain) -> double {
   if (!(o.step > 0) || !std::isfinite(o.step)) {
-    throw config_error{"the step must be a positive number, not " + std::to_string(o.step)};
+    throw config_error{"the step must be a positive number, not " + shortest(o.step)};
   }
   auto const gamma = o.scale == step_scale::raw ? o.step : o.step / gain;
   if (!std::isfinite(gamma)) throw config_error{"a step of " + std::to_string(o.step) + " over a gain of " + std::to_string(gain) + " is no number"};

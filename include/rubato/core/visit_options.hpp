@@ -3,7 +3,6 @@
 // must agree on (run/assemble.hpp) is the first such reader.
 #pragma once
 
-#include <charconv>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -11,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/core/language.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato {
 
@@ -49,11 +48,8 @@ template<class P>
   else return detail::spelling_of<P>();
 }
 
-/// The shortest text that reads back as the same number, whatever the locale.
-[[nodiscard]] inline auto option_text(double v) -> std::string {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, v).ptr};
-}
+/// Numbers as rubato::shortest has them.
+[[nodiscard]] inline auto option_text(double v) -> std::string { return shortest(v); }
 template<class V>
   requires std::is_integral_v<V>
 [[nodiscard]] auto option_text(V v) -> std::string {

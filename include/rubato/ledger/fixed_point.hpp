@@ -16,6 +16,7 @@
 #include <rubato/core/blocks.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::ledger {
 
@@ -103,7 +104,7 @@ struct fixed_point {
   [[nodiscard]] auto range_sentence(std::size_t block) const -> std::string {
     auto const reach = std::ldexp(1.0, range_bits - exponent(block));
     return "the ledger's range is exceeded in block " + std::to_string(block) + ": a tracked gradient reached " +
-           std::to_string(reach) + " or more, so exponent " + std::to_string(exponent(block)) +
+           shortest(reach) + " or more, so exponent " + std::to_string(exponent(block)) +
            " is too large; use a smaller step if the run diverges, as it does over messages that are too old for the step, "
            "or an exponent of at most " +
            std::to_string(exponent(block) - 2);

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <span>
 #include <string>
 #include <utility>
@@ -15,8 +14,10 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
 #include <rubato/topology/digraph.hpp>
+#include <rubato/topology/edge_list.hpp>
 
 namespace rubato::mixing {
 
@@ -76,11 +77,7 @@ class matrix {
 
 namespace detail {
 
-inline auto text_of(double value) -> std::string {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.15g", value);
-  return text;
-}
+inline auto text_of(double value) -> std::string { return with_digits(value, 15); }
 
 inline auto place_of(entry const& e) -> std::string {
   return "(" + std::to_string(to_index(e.row)) + ", " + std::to_string(to_index(e.column)) + ")";
@@ -161,6 +158,23 @@ inline auto from_entries(std::size_t n, std::vector<entry> entries, stochasticit
   if (sums != stochasticity::column) detail::require_rows(m);
   if (sums != stochasticity::row) detail::require_columns(m);
   return m;
+}
+
+/// W of weights that an edge list gives (topology::read_edge_weights): w_(to, from) for each edge. A node that is given no
+/// weight of its own keeps what is left of its row. Throws what from_entries() throws.
+[[nodiscard]] inline auto from_edge_weights(topology::weighted_edges const& list, stochasticity sums) -> matrix {
+  auto entries = std::vector<entry>{};
+  auto left = std::vector<double>(list.nodes, 1.0);
+  auto kept = std::vector<bool>(list.nodes, false);
+  for (auto k = std::size_t{0}; k < list.edges.size(); ++k) {
+    auto const [from, to] = list.edges[k];
+    entries.push_back({to, from, list.weights[k]});
+    left[to_index(to)] -= list.weights[k];
+    if (from == to) kept[to_index(to)] = true;
+  }
+  for (auto i = std::size_t{0}; i < list.nodes; ++i)
+    if (!kept[i]) entries.push_back({to_node(i), to_node(i), left[i]});
+  return from_entries(list.nodes, std::move(entries), sums, "weights of '" + list.name + "'");
 }
 
 inline auto matrix::transposed() const -> matrix {

@@ -41,6 +41,7 @@ struct plan {
   std::vector<neighbourhood> nodes;  ///< by id; a server, if any, is the last
   double gain = 1;      ///< `step / gain` moves the consensus model by step times the average gradient
   std::string summary;  ///< for reports: names of the graph and of the weights
+  std::string remark{};  ///< where the plan is not quite what was asked for: a sentence for who runs it
 };
 
 }  // namespace rubato::mixing

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -65,12 +66,35 @@ inline void require_on_edges(matrix const& m, topology::digraph const& graph, ch
                          role_of_graph + " graph '" + graph.name() + "' does not have: set its weight to 0 or add it");
 }
 
-inline auto gossip_on(topology::digraph const& undirected) -> plan {
+inline void require_connected(topology::digraph const& undirected) {
   if (auto const lost = topology::search_from(undirected, node_id{0}).first_unreached())
     throw config_error("gossip needs a connected graph, and node " + topology::detail::text_of(*lost) + " of '" +
                        undirected.name() + "' is not connected to node 0: add edges until one network is left");
-  return {pulling_nodes(metropolis_hastings(undirected)), 1.0,
-          "gossip on " + undirected.name() + ", Metropolis-Hastings weights"};
+}
+
+/// `given` of the edges were there before the others were added.
+inline auto gossip_on(topology::digraph const& undirected, std::size_t given) -> plan {
+  require_connected(undirected);
+  auto made = plan{pulling_nodes(metropolis_hastings(undirected)), 1.0,
+                   "gossip on " + undirected.name() + ", Metropolis-Hastings weights"};
+  if (auto const added = undirected.edge_count() - given; added > 0) {
+    made.summary += ", one-way edges used both ways: " + std::to_string(added);
+    made.remark = "gossip needs links that go both ways; edges of '" + undirected.name() +
+                  "' that go one way and are used both ways: " + std::to_string(added);
+  }
+  return made;
+}
+
+/// Throws unless W is symmetric to within 1e-12, naming the first edge that is not.
+inline void require_symmetric(matrix const& m) {
+  for (auto i = std::size_t{0}; i < m.nodes(); ++i)
+    for (auto const& w : m.row(to_node(i))) {
+      auto const back = m.at(w.peer, to_node(i));
+      if (std::abs(w.weight - back) <= 1e-12) continue;
+      throw config_error("gossip needs symmetric weights, and in the " + m.name() + " entry " +
+                         place_of({to_node(i), w.peer}) + " is " + text_of(w.weight) + " where entry " +
+                         place_of({w.peer, to_node(i)}) + " is " + text_of(back));
+    }
 }
 
 }  // namespace detail
@@ -103,13 +127,25 @@ inline auto gossip_on(topology::digraph const& undirected) -> plan {
 }
 
 /// For gossip (D-PSGD and its kin, pairwise averaging): Metropolis-Hastings weights for pulling on the graph taken as
-/// undirected, nothing to push, gain 1. Throws config_error naming a node that is not connected to node 0.
+/// undirected, which the plan's remark says where it is not; nothing to push, gain 1. Throws config_error naming a node
+/// that is not connected to node 0.
 [[nodiscard]] inline auto gossip_plan(topology::digraph const& graph) -> plan {
-  return detail::gossip_on(graph.with_both_directions());
+  return detail::gossip_on(graph.with_both_directions(), graph.edge_count());
 }
 /// The same on all edges of both graphs of a pair.
 [[nodiscard]] inline auto gossip_plan(topology::pair const& graphs) -> plan {
-  return detail::gossip_on(graphs.underlying());
+  auto given = graphs.pull().edges();
+  for (auto const e : graphs.push().edges()) given.push_back(e);
+  return detail::gossip_on(graphs.underlying(), topology::from_edges(graphs.nodes(), std::move(given)).edge_count());
+}
+/// The same with weights of one's own. Throws config_error if they are not symmetric, a row or column does not sum to
+/// one, or a node is not connected to node 0.
+[[nodiscard]] inline auto gossip_plan(matrix const& weights) -> plan {
+  detail::require_rows(weights);
+  detail::require_columns(weights);
+  detail::require_symmetric(weights);
+  detail::require_connected(support(weights));
+  return {detail::pulling_nodes(weights), 1.0, "gossip, " + weights.name()};
 }
 
 /// For push-sum: each node shares out equally between itself and its out-neighbours, along the edges of both graphs in

@@ -16,6 +16,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::problem {
 
@@ -38,7 +39,7 @@ class quadratic {
   /// deviation of the normal noise on each gradient value, drawn from the sample key. Throws config_error.
   quadratic(rows const& curvatures, rows const& centres, double noise = 0) : noise_{noise} {
     if (!(noise >= 0) || !std::isfinite(noise)) {
-      throw config_error{"the gradient noise must be a finite number of at least 0, not " + std::to_string(noise)};
+      throw config_error{"the gradient noise must be a finite number of at least 0, not " + shortest(noise)};
     }
     check_shape(curvatures, centres);
     auto fresh = std::make_shared<tables>();
@@ -55,7 +56,7 @@ class quadratic {
                                    quadratic_options options = {}) -> quadratic {
     if (!(options.condition >= 1) || !std::isfinite(options.condition)) {
       throw config_error{"the condition number of a quadratic must be a finite number of at least 1, not " +
-                         std::to_string(options.condition)};
+                         shortest(options.condition)};
     }
     rows curvatures(nodes, std::vector<double>(dimension));
     rows centres = curvatures;
@@ -146,10 +147,10 @@ class quadratic {
     for (std::size_t k = 0; k < h.size(); ++k) {
       auto const where = " of node " + std::to_string(i) + " in dimension " + std::to_string(k);
       if (!(h[k] > 0) || !std::isfinite(h[k])) {
-        throw config_error{"the curvature" + where + " must be positive and finite, not " + std::to_string(h[k])};
+        throw config_error{"the curvature" + where + " must be positive and finite, not " + shortest(h[k])};
       }
       if (!std::isfinite(b[k])) {
-        throw config_error{"the centre" + where + " must be finite, not " + std::to_string(b[k])};
+        throw config_error{"the centre" + where + " must be finite, not " + shortest(b[k])};
       }
     }
     to.curvatures.insert(to.curvatures.end(), h.begin(), h.end());

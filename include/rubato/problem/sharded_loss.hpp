@@ -22,6 +22,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/problem/dataset.hpp>
 #include <rubato/problem/split.hpp>
 
@@ -246,7 +247,7 @@ class sharded_loss {
   static auto checked(options_type const& options) -> options_type const& {
     if (!(options.l2 >= 0) || !std::isfinite(options.l2)) {
       throw config_error{"the l2 regularisation must be a finite number of at least 0, not " +
-                         std::to_string(options.l2)};
+                         shortest(options.l2)};
     }
     if (options.batch == 0) throw config_error{"the batch must hold at least one sample, not 0"};
     return options;

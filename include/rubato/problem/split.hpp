@@ -14,6 +14,7 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/problem/dataset.hpp>
 
 namespace rubato::split {
@@ -127,7 +128,7 @@ inline void fill_empty(shards& pieces) {
     -> shards {
   detail::check(data, nodes);
   if (!(alpha > 0) || !std::isfinite(alpha)) {
-    throw config_error{"the alpha of a Dirichlet split must be a positive number, not " + std::to_string(alpha)};
+    throw config_error{"the alpha of a Dirichlet split must be a positive number, not " + shortest(alpha)};
   }
   shards of_label(data.classes());
   for (auto const sample : detail::in_order(data)) of_label[data.labels()[sample]].push_back(sample);

@@ -13,11 +13,18 @@
 #include <system_error>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::report {
 namespace detail {
 
 inline auto reason(int error) -> std::string { return std::generic_category().message(error); }
+
+/// A new file of this name, never one that is there, nor what a link that somebody planted points at; null as fopen's.
+inline auto new_file(std::filesystem::path const& path) -> std::FILE* {
+  static_cast<void>(std::remove(path.c_str()));
+  return std::fopen(path.c_str(), "wbx");
+}
 
 /// Creates the folder that a file lies in; an empty error code when it is there afterwards.
 inline auto make_parent(std::filesystem::path const& file) -> std::error_code {
@@ -37,9 +44,9 @@ class atomic_file {
   explicit atomic_file(std::filesystem::path path)
       : path_{std::move(path)}, partial_{path_.string() + ".partial." + std::to_string(::getpid())} {
     if (auto const error = detail::make_parent(path_))
-      throw run_error{"the folder of '" + path_.string() + "' cannot be created: " + error.message()};
-    file_ = std::fopen(partial_.c_str(), "wb");
-    if (file_ == nullptr) throw run_error{"'" + path_.string() + "' cannot be written: " + detail::reason(errno)};
+      throw run_error{"the folder of '" + escaped(path_.string()) + "' cannot be created: " + error.message()};
+    file_ = detail::new_file(partial_);
+    if (file_ == nullptr) throw run_error{"'" + escaped(path_.string()) + "' cannot be written: " + detail::reason(errno)};
   }
   atomic_file(atomic_file const&) = delete;
   auto operator=(atomic_file const&) -> atomic_file& = delete;
@@ -72,7 +79,7 @@ class atomic_file {
   [[noreturn]] void fail(int error) {
     discard();
     std::remove(partial_.c_str());
-    throw run_error{"'" + path_.string() + "' cannot be written: " + detail::reason(error)};
+    throw run_error{"'" + escaped(path_.string()) + "' cannot be written: " + detail::reason(error)};
   }
 
   void discard() noexcept {
@@ -98,7 +105,7 @@ inline void write_file(std::filesystem::path const& path, std::string_view text)
 inline void ensure_replaceable(std::filesystem::path const& file) {
   auto error = std::error_code{};
   if (!std::filesystem::exists(file, error) || std::filesystem::is_regular_file(file, error)) return;
-  throw config_error{"'" + file.string() + "' is in the way of a result and is no plain file: move it, or give another folder"};
+  throw config_error{"'" + escaped(file.string()) + "' is in the way of a result and is no plain file: move it, or give another folder"};
 }
 
 /// Creates the folder where it is missing and tries it with a file that is removed at once, so that a run does not end
@@ -107,16 +114,16 @@ inline void ensure_writable_folder(std::filesystem::path const& folder) {
   if (folder.empty()) throw config_error{"the output folder has no name: give one, or '.' for the present folder"};
   auto error = std::error_code{};
   if (std::filesystem::exists(folder, error) && !std::filesystem::is_directory(folder, error))
-    throw config_error{"the output folder '" + folder.string() + "' is a file: give a folder that can be written to"};
+    throw config_error{"the output folder '" + escaped(folder.string()) + "' is a file: give a folder that can be written to"};
   std::filesystem::create_directories(folder, error);
   if (error) {
-    throw config_error{"the output folder '" + folder.string() + "' cannot be created (" + error.message() +
+    throw config_error{"the output folder '" + escaped(folder.string()) + "' cannot be created (" + error.message() +
                        "): give one that can be written to"};
   }
   auto const probe = folder / (".rubato.partial." + std::to_string(::getpid()));
-  auto* const file = std::fopen(probe.c_str(), "wb");
+  auto* const file = detail::new_file(probe);
   if (file == nullptr) {
-    throw config_error{"the output folder '" + folder.string() + "' cannot be written to (" + detail::reason(errno) +
+    throw config_error{"the output folder '" + escaped(folder.string()) + "' cannot be written to (" + detail::reason(errno) +
                        "): give another one"};
   }
   std::fclose(file);

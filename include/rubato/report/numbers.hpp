@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <string>
 
-#include <rubato/core/language.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::report {
 namespace detail {
@@ -22,9 +22,7 @@ inline auto written(std::array<char, 400> const& digits, std::to_chars_result en
 
 /// The shortest text that reads back as exactly x; empty for not-a-number, "inf" or "-inf" for the infinite.
 [[nodiscard]] inline auto shortest(double x) -> std::string {
-  if (std::isnan(x)) return {};
-  auto digits = std::array<char, 400>{};
-  return detail::written(digits, std::to_chars(digits.data(), digits.data() + digits.size(), x));
+  return std::isnan(x) ? std::string{} : rubato::shortest(x);
 }
 
 /// x with so many decimals; "-" for not-a-number. Half-way cases round the exact binary value, so 0.125 gives 0.12.

@@ -19,6 +19,7 @@
 #include <rubato/algorithm/options.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/core/visit_options.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/problem/any_oracle.hpp>
@@ -117,6 +118,7 @@ struct assembly {
   buffer_pool pool;     ///< of the nodes' backend: where bodies that arrive as bytes are put
   any_maker again;      ///< for nodes that restart
   std::string network;  ///< topology and weights, for reports
+  std::string remark{}; ///< the plan's, for who runs it; empty: there is none
   double step = 0;      ///< as asked
   double raw_step = 0;  ///< gamma
   double gain = 1;
@@ -264,6 +266,7 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   a.oracle = problem::any_oracle{backend, problem};
   a.pool = backend.pool();
   a.network = plan.summary;
+  a.remark = plan.remark;
   a.gain = plan.gain;
   a.step = options.step;
   a.raw_step = raw_step(options, plan.gain);

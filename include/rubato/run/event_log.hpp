@@ -2,7 +2,10 @@
 // What happened to one node, as bytes: its inputs in the order in which it consumed them, and a digest of what it did.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -17,6 +20,8 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/outbox.hpp>
 #include <rubato/core/packet.hpp>
+#include <rubato/run/assemble.hpp>
+#include <rubato/transport/concepts.hpp>
 #include <rubato/version.hpp>
 #include <rubato/wire/frame.hpp>
 
@@ -40,6 +45,23 @@ struct logged_event {
   gradient answer{};
   wakeup woken{};
   neighbour_change change{};
+};
+
+/// What a node of a run may be given; decoding holds records to it.
+struct event_rules {
+  transport::detail::doorkeeper door;  ///< of its messages
+  std::vector<node_id> peers;          ///< its neighbours
+  element scalar{};                    ///< of models and gradients
+  std::size_t dimension = 0;
+
+  /// *requires* a node of `a`, which was not moved out of it.
+  [[nodiscard]] static auto of(assembly const& a, node_id self) -> event_rules {
+    auto const& n = a.nodes[to_index(self)];
+    transport::identity me{self, a.again.neighbours(to_index(self)), {}, a.blocks, {n.channels().begin(), n.channels().end()}, a.pool};
+    return {transport::detail::doorkeeper{me}, me.peers, n.estimate().kind(), a.blocks.values()};
+  }
+  /// No record of the node takes more.
+  [[nodiscard]] auto bytes_max() const -> std::uint64_t { return 8192 + std::uint64_t{48} * dimension; }
 };
 
 namespace detail {
@@ -68,6 +90,9 @@ class byte_writer {
   std::vector<std::byte>* out_;
 };
 
+/// Times of a run are nearer than this to its beginning, so that differences of them are times too: 36 years.
+inline constexpr auto latest_time = std::chrono::nanoseconds{std::int64_t{1} << 60};
+
 /// Reads them back; what is not there throws.
 class byte_reader {
  public:
@@ -77,17 +102,20 @@ class byte_reader {
     return wire::detail::get<U>(take(sizeof(U)).data());
   }
   auto bytes() -> std::span<std::byte const> { return take(get<std::uint64_t>()); }
-  auto body(buffer_pool& pool) -> shared_buffer {
-    wire::frame_view f;
+  auto time() -> std::chrono::nanoseconds {
+    auto const t = std::chrono::nanoseconds{get<std::int64_t>()};
+    if (t > latest_time || t < -latest_time) throw config_error{"it holds a time beyond all runs"};
+    return t;
+  }
+  /// Where the values of a body lie, and what they are.
+  void body(wire::frame_view& f) {
     auto const kind = get<std::uint8_t>();
     if (kind > static_cast<std::uint8_t>(last_element)) throw config_error{"it holds a body of no known type"};
     f.kind = static_cast<element>(kind);
     f.body = bytes();
     auto const width = bytes_of(f.kind);
     if (width == 0 ? !f.body.empty() : f.body.size() % width != 0) throw config_error{"it holds a body that is cut"};
-    if (width == 0) return {};
-    f.values = f.body.size() / width;
-    return wire::copy_body(f, pool);
+    f.values = width == 0 ? 0 : f.body.size() / width;
   }
   [[nodiscard]] auto rest() const -> std::size_t { return in_.size(); }
 
@@ -112,26 +140,57 @@ inline void put_patch(byte_writer w, patch const& p) {
   w.put(p.body);
 }
 
-inline void get_patch(byte_reader& r, buffer_pool& pool, logged_event& e) {
+inline auto body_of(wire::frame_view const& f, buffer_pool& pool) -> shared_buffer {
+  return f.kind == element::none ? shared_buffer{} : wire::copy_body(f, pool);
+}
+
+inline auto get_peer(byte_reader& r, event_rules const& rules) -> node_id {
+  auto const id = node_id{r.get<std::uint32_t>()};
+  if (std::find(rules.peers.begin(), rules.peers.end(), id) != rules.peers.end()) return id;
+  throw config_error{"it names node " + std::to_string(to_index(id)) + ", which is no neighbour"};
+}
+
+inline void get_numbers(byte_reader& r, logged_event& e) {
+  auto const numbers = r.get<std::uint64_t>();
+  auto const blocks = e.part.blocks;
+  if (numbers > r.rest() / 8) throw config_error{"it ends in the middle"};
+  if (numbers != 1 && (blocks.end < blocks.begin || numbers != blocks.size())) {
+    throw config_error{"it has " + std::to_string(numbers) + " iteration numbers for blocks " +
+                       std::to_string(blocks.begin) + " to " + std::to_string(blocks.end)};
+  }
+  for (std::uint64_t i = 0; i < numbers; ++i) e.numbers.push_back(iteration{r.get<std::uint64_t>()});
+}
+
+inline void get_patch(byte_reader& r, buffer_pool& pool, event_rules const& rules, logged_event& e) {
   auto& p = e.part;
-  p.from = node_id{r.get<std::uint32_t>()};
-  p.to = node_id{r.get<std::uint32_t>()};
-  p.lane = static_cast<channel>(r.get<std::uint8_t>());
+  wire::frame_view f;
+  p.from = f.head.from = get_peer(r, rules);
+  p.to = f.head.to = node_id{r.get<std::uint32_t>()};
+  auto const lane = r.get<std::uint8_t>();
+  if (lane >= channel_count) throw config_error{"it holds a message on channel " + std::to_string(lane) + ", and there is none"};
+  p.lane = f.head.lane = static_cast<channel>(lane);
   p.life.sender = r.get<std::uint32_t>();
   p.life.receiver = r.get<std::uint32_t>();
   p.based_on = iteration{r.get<std::uint64_t>()};
-  p.posted_at.since_start = std::chrono::nanoseconds{r.get<std::int64_t>()};
+  p.posted_at.since_start = r.time();
   p.blocks.begin = r.get<std::uint64_t>();
   p.blocks.end = r.get<std::uint64_t>();
-  auto const numbers = r.get<std::uint64_t>();
-  if (numbers > r.rest() / 8) throw config_error{"it ends in the middle"};
-  for (std::uint64_t i = 0; i < numbers; ++i) e.numbers.push_back(iteration{r.get<std::uint64_t>()});
+  get_numbers(r, e);
   auto const mask = r.get<std::uint8_t>();
   for (std::size_t i = 0; i < scalar_slot_count; ++i) {
     auto const word = r.get<std::uint64_t>();
     if (((mask >> i) & 1U) != 0) p.extra.set(static_cast<scalar_slot>(i), word);
   }
-  p.body = r.body(pool);
+  r.body(f);
+  f.head.extra = p.extra;
+  f.head.number = *std::min_element(e.numbers.begin(), e.numbers.end());
+  f.blocks = p.blocks;
+  if (p.blocks.end < p.blocks.begin || !rules.door.admits(f, p.from)) {
+    throw config_error{"it holds a " + std::string{name_of(p.lane)} + " message of node " + std::to_string(to_index(p.from)) + " with " +
+                       std::to_string(f.values) + " values for blocks " + std::to_string(p.blocks.begin) + " to " +
+                       std::to_string(p.blocks.end) + ", which the node could not have been sent"};
+  }
+  p.body = body_of(f, pool);
   p.numbers = e.numbers;
 }
 
@@ -140,10 +199,12 @@ inline void put_change(byte_writer w, neighbour_change const& c) {
   w.put(c.outgoing.sender).put(c.outgoing.receiver).put(c.incoming.sender).put(c.incoming.receiver);
 }
 
-inline auto get_change(byte_reader& r) -> neighbour_change {
+inline auto get_change(byte_reader& r, event_rules const& rules) -> neighbour_change {
   neighbour_change c;
-  c.peer = node_id{r.get<std::uint32_t>()};
-  c.what = static_cast<neighbour_change::edge>(r.get<std::uint8_t>());
+  c.peer = get_peer(r, rules);
+  auto const what = r.get<std::uint8_t>();
+  if (what > static_cast<std::uint8_t>(neighbour_change::edge::opens)) throw config_error{"it holds a change of no known kind"};
+  c.what = static_cast<neighbour_change::edge>(what);
   for (auto* const life : {&c.outgoing, &c.incoming}) {
     life->sender = r.get<std::uint32_t>();
     life->receiver = r.get<std::uint32_t>();
@@ -155,12 +216,19 @@ inline void put_gradient(byte_writer w, gradient const& g) {
   w.put(static_cast<std::uint64_t>(g.id)).put(std::bit_cast<std::uint64_t>(g.loss)).put(g.duration.count()).put(g.value);
 }
 
-inline auto get_gradient(byte_reader& r, buffer_pool& pool) -> gradient {
+inline auto get_gradient(byte_reader& r, buffer_pool& pool, event_rules const& rules) -> gradient {
   gradient g;
   g.id = ticket{r.get<std::uint64_t>()};
   g.loss = std::bit_cast<double>(r.get<std::uint64_t>());
-  g.duration = std::chrono::nanoseconds{r.get<std::int64_t>()};
-  g.value = r.body(pool);
+  g.duration = r.time();
+  if (g.duration.count() < 0) throw config_error{"it holds a gradient that took less than no time"};
+  wire::frame_view f;
+  r.body(f);
+  if (f.kind != rules.scalar || f.values != rules.dimension) {
+    throw config_error{"it holds a gradient of " + std::to_string(f.values) + " values, and the run's have " +
+                       std::to_string(rules.dimension)};
+  }
+  g.value = body_of(f, pool);
   return g;
 }
 
@@ -229,20 +297,23 @@ inline void encode_event(logged_event const& e, std::vector<std::byte>& out) {
   }
 }
 
-/// The input that was encoded so. Throws config_error if these are not the bytes of one; the sentence has no subject.
-[[nodiscard]] inline auto decode_event(logged kind, std::span<std::byte const> bytes, buffer_pool& pool) -> logged_event {
+/// The input that was encoded so, held to what that node may be given before any memory is taken for it. Throws
+/// config_error if these are not the bytes of one; the sentence has no subject.
+[[nodiscard]] inline auto decode_event(logged kind, std::span<std::byte const> bytes, event_rules const& rules, buffer_pool& pool)
+    -> logged_event {
   detail::byte_reader r{bytes};
   logged_event e;
   e.kind = kind;
-  e.now.since_start = std::chrono::nanoseconds{r.get<std::int64_t>()};
+  e.now.since_start = r.time();
+  if (e.now.since_start.count() < 0) throw config_error{"it holds a time before the run"};
   switch (kind) {
-    case logged::patch: detail::get_patch(r, pool, e); break;
-    case logged::gradient: e.answer = detail::get_gradient(r, pool); break;
+    case logged::patch: detail::get_patch(r, pool, rules, e); break;
+    case logged::gradient: e.answer = detail::get_gradient(r, pool, rules); break;
     case logged::wakeup:
       e.woken.id = r.get<std::uint32_t>();
-      e.woken.at.since_start = std::chrono::nanoseconds{r.get<std::int64_t>()};
+      e.woken.at.since_start = r.time();
       break;
-    case logged::neighbours: e.change = detail::get_change(r); break;
+    case logged::neighbours: e.change = detail::get_change(r, rules); break;
     case logged::start:
     case logged::end: break;
   }

@@ -18,6 +18,7 @@
 #include <rubato/core/channel_table.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::detail {
 
@@ -36,7 +37,7 @@ namespace rubato::detail {
 inline auto waited_too_long(std::size_t node, waiting const& w, std::chrono::nanoseconds waited) -> std::string {
   return "node " + std::to_string(node) + " has waited for " + std::string{name_of(w.lane)} + " message " +
          std::to_string(to_count(w.number)) + " of node " + std::to_string(to_index(w.peer)) + " for " +
-         std::to_string(to_seconds(waited)) + " s, which is longer than the patience";
+         shortest(to_seconds(waited)) + " s, which is longer than the patience";
 }
 
 /// **Thread safety:** one owner. `send(packet, now)` is called for every packet, in order; what fails throws run_error.
@@ -60,7 +61,7 @@ class hosted_node {
   void finish(instant now, gradient g, Send&& send) {
     if (std::isinf(g.loss)) {
       throw run_error{"the run diverges: the loss at node " + std::to_string(self_) + " is not finite at " +
-                      std::to_string(to_seconds(now.since_start)) + " s; use a smaller step"};
+                      shortest(to_seconds(now.since_start)) + " s; use a smaller step"};
     }
     node_->on_gradient(now, std::move(g), out_);
     drain(now, send);

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/run/arrival.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/gradient_thread.hpp>
@@ -305,7 +306,7 @@ class peer_driver {
       auto const heard = std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
       if (heard) continue;
       throw run_error{"node " + name(from) + " took no part: not one message of it came in the " +
-                      std::to_string(to_seconds(result_.result.ended)) + " s that node " + name(me_->self) +
+                      shortest(to_seconds(result_.result.ended)) + " s that node " + name(me_->self) +
                       " ran; start the processes nearer together, or let them run longer"};
     }
   }
@@ -352,7 +353,7 @@ class peer_driver {
       return wires_->give_up(*congested_, transport::detail::stalled_words);
     }
     fault_ = {*congested_, how::stalled};
-    throw run_error{"node " + name(me_->self) + " has begun no gradient for " + std::to_string(to_seconds(held)) +
+    throw run_error{"node " + name(me_->self) + " has begun no gradient for " + shortest(to_seconds(held)) +
                     " s, which is longer than the patience: as many messages as its transport should hold wait for node " +
                     name(*congested_) + ", which reads too slowly, or not at all"};
   }

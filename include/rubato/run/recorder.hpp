@@ -18,6 +18,7 @@
 
 #include <rubato/backend/lanes.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/event_log.hpp>
 
@@ -36,9 +37,11 @@ struct recording_options {
 
 /// How one node's recording went. Read it after the run.
 struct recording_status {
+  enum class ending : std::uint8_t { complete, at_limit, failed };
   std::filesystem::path file;
   std::uint64_t events = 0;
   std::uint64_t bytes = 0;
+  ending end = ending::complete;
   std::string cut_short;  ///< empty if everything was recorded; otherwise why not
 };
 
@@ -65,8 +68,10 @@ class event_log {
  public:
   event_log(recording_options const& o, node_id self) : limit_{o.bytes_max} {
     status_.file = o.folder / (o.name + ".node-" + std::to_string(to_index(self)) + ".log");
-    file_.reset(std::fopen(status_.file.c_str(), "wb"));
-    if (!file_) throw config_error{"the recording '" + status_.file.string() + "' cannot be written: " + reason()};
+    // A new file: who may write to the folder cannot have another one written through a link of that name.
+    static_cast<void>(std::remove(status_.file.c_str()));
+    file_.reset(std::fopen(status_.file.c_str(), "wbx"));
+    if (!file_) throw config_error{"the recording '" + escaped(status_.file.string()) + "' cannot be written: " + reason()};
     byte_writer w{bytes_};
     w.put(recording_magic).put(recording_format);
     for (auto const& text : {build_text(), o.name, o.setup}) w.put(std::as_bytes(std::span{text}));
@@ -82,7 +87,7 @@ class event_log {
   void close() {
     if (!file_) return;
     if (status_.cut_short.empty()) write_end(end_of_log::all_recorded);
-    if (std::fclose(file_.release()) != 0) status_.cut_short = reason();
+    if (std::fclose(file_.release()) != 0) fail();
   }
 
   /// Encodes an input now; its outputs follow with finish(). No input comes between.
@@ -101,6 +106,7 @@ class event_log {
     if (status_.bytes + bytes_.size() + room_for_end > limit_) {
       write_end(end_of_log::limit_reached);
       status_.cut_short = "its limit of " + std::to_string(limit_) + " bytes was reached";
+      status_.end = recording_status::ending::at_limit;
       return;
     }
     write();
@@ -114,6 +120,10 @@ class event_log {
     void operator()(std::FILE* f) const { static_cast<void>(std::fclose(f)); }
   };
   static auto reason() -> std::string { return std::generic_category().message(errno); }
+  void fail() {
+    status_.cut_short = reason();
+    status_.end = recording_status::ending::failed;
+  }
 
   [[nodiscard]] auto records() const -> bool { return file_ && status_.cut_short.empty(); }
   void write_end(end_of_log why) {
@@ -122,7 +132,7 @@ class event_log {
     write();
   }
   void write() {
-    if (std::fwrite(bytes_.data(), 1, bytes_.size(), file_.get()) != bytes_.size()) status_.cut_short = reason();
+    if (std::fwrite(bytes_.data(), 1, bytes_.size(), file_.get()) != bytes_.size()) fail();
     status_.bytes += bytes_.size();
   }
 
@@ -193,6 +203,16 @@ class recording {
     std::vector<recording_status> all;
     for (auto const& log : logs_) all.push_back(log->status());
     return all;
+  }
+  /// A sentence about the first recording that could not be written; empty where all were. *requires* that the run has
+  /// ended and its nodes are gone: some failures show only then.
+  [[nodiscard]] auto failure() const -> std::string {
+    for (auto const& log : logs_) {
+      auto const& s = log->status();
+      if (s.end != recording_status::ending::failed) continue;
+      return "the recording '" + escaped(s.file.string()) + "' failed after " + std::to_string(s.events) + " events: " + s.cut_short;
+    }
+    return {};
   }
 
  private:

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <rubato/core/node.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/run/event_log.hpp>
 #include <rubato/run/recorder.hpp>
 
@@ -35,35 +36,43 @@ struct replay_report {
 class recorded_run {
  public:
   /// Throws config_error if the file cannot be read, is no recording, or was changed at its beginning.
-  explicit recorded_run(std::filesystem::path path) : path_{std::move(path)} {
-    file_.reset(std::fopen(path_.c_str(), "rb"));
-    if (!file_) throw config_error{"the recording '" + path_.string() + "' cannot be opened for reading"};
+  explicit recorded_run(std::filesystem::path path) : path_{std::move(path)}, shown_{escaped(path_.string())} {
     std::error_code error;
-    left_ = std::filesystem::file_size(path_, error);
-    if (error) throw config_error{"'" + path_.string() + "' is no recording but something without a size"};
+    left_ = size_ = std::filesystem::file_size(path_, error);
+    if (error && std::filesystem::exists(path_)) throw config_error{"'" + shown_ + "' is no recording but something without a size"};
+    file_.reset(error ? nullptr : std::fopen(path_.c_str(), "rb"));
+    if (!file_) throw config_error{"the recording '" + shown_ + "' cannot be opened for reading"};
     read_header();
   }
 
   [[nodiscard]] auto header() const -> recording_header const& { return header_; }
 
-  /// Gives `fresh`, assembled as the recorded node was, what that one consumed. Throws run_error naming the first event
-  /// whose outputs differ in any bit, config_error if the recording is damaged or was made by a build that may round
-  /// otherwise. Bodies are put into `pool`. Once only.
-  [[nodiscard]] auto replay(any_node fresh, buffer_pool pool) -> replay_report {
+  /// Gives the recorded node of `run`, assembled as it was then, what it consumed, every field held to what the node may
+  /// be given. Throws run_error naming the first event whose outputs differ in any bit, config_error if the recording is
+  /// damaged, is of no node of `run` or was made by a build that may round otherwise. Once only.
+  [[nodiscard]] auto replay(assembly run) -> replay_report {
     if (header_.build != build_text()) {
-      throw config_error{"the recording '" + path_.string() + "' was made by '" + header_.build + "' and this is '" +
+      throw config_error{"the recording '" + shown_ + "' was made by '" + escaped(header_.build, 200) + "' and this is '" +
                          build_text() + "', which may round otherwise; replay it with a program of the same build"};
     }
+    if (to_index(header_.self) >= run.nodes.size()) {
+      throw config_error{"the recording '" + shown_ + "' is of node " + std::to_string(to_index(header_.self)) +
+                         ", and its run has nodes 0 to " + std::to_string(run.nodes.size() - 1)};
+    }
+    auto const rules = event_rules::of(run, header_.self);
+    auto& fresh = run.nodes[to_index(header_.self)];
     replay_report report;
     detail::outbox_digest outputs;
     outbox out;
     while (true) {
-      auto const r = next_record(report.events);
-      auto event = decoded(r, pool);
+      place_ = report.events + 1;
+      auto const r = next_record(rules);
+      auto event = decoded(r, rules, run.pool);
       if (r.kind == logged::end) return ended(event, r.outputs, report);
+      if ((r.kind == logged::start) != (report.events == 0)) damaged("a node is started once, before all else");
       out.clear();
       hand_in(fresh, event, out);
-      if (outputs.of(out, fresh.estimate()) != r.outputs) refuse(event, report.events);
+      if (outputs.of(out, fresh.estimate()) != r.outputs) refuse(event);
       ++report.events;
     }
   }
@@ -78,8 +87,10 @@ class recorded_run {
     std::uint64_t outputs = 0;
   };
 
+  /// Says where: reading begins each event at its first byte.
   [[noreturn]] void damaged(std::string const& how) const {
-    throw config_error{"the recording '" + path_.string() + "' is damaged: " + how};
+    auto const where = place_ == 0 ? "in its header" : "at event " + std::to_string(place_) + ", byte " + std::to_string(begun_);
+    throw config_error{"the recording '" + shown_ + "' is damaged " + where + ": " + how};
   }
 
   /// Appends the next n bytes; a length that the file does not have is damage, never an allocation.
@@ -99,11 +110,12 @@ class recorded_run {
   void read_header() {
     std::vector<std::byte> bytes;
     if (left_ < 8 || read_number<std::uint64_t>(bytes) != recording_magic) {
-      throw config_error{"'" + path_.string() + "' is no recording of a rubato node"};
+      throw config_error{"'" + shown_ + "' is no recording of a rubato node"};
     }
     if (read_number<std::uint32_t>(bytes) != recording_format) damaged("its format is not the one this program knows");
     for (auto* const text : {&header_.build, &header_.name, &header_.setup}) {
       auto const n = read_number<std::uint64_t>(bytes);
+      if (n > most_text_bytes) damaged("it announces a text of " + std::to_string(n) + " bytes");
       read(n, bytes);
       text->assign(reinterpret_cast<char const*>(bytes.data() + bytes.size() - n), n);
     }
@@ -112,23 +124,24 @@ class recorded_run {
     if (read_number<std::uint64_t>(bytes) != expected) damaged("its header was changed");
   }
 
-  auto next_record(std::uint64_t place) -> record {
+  auto next_record(event_rules const& rules) -> record {
+    begun_ = size_ - left_;
     std::vector<std::byte> bytes;
     auto const kind = read_number<std::uint8_t>(bytes);
     auto const length = read_number<std::uint64_t>(bytes);
+    if (kind > static_cast<std::uint8_t>(logged::end)) damaged("it is of no known kind");
+    if (length > rules.bytes_max()) damaged("it announces " + std::to_string(length) + " bytes, more than the run can need");
     read(length, bytes);
-    auto const expected = digest{}.add(place).add(std::span<std::byte const>{bytes}).value();
+    auto const expected = digest{}.add(place_ - 1).add(std::span<std::byte const>{bytes}).value();
     std::vector<std::byte> digests;
-    if (read_number<std::uint64_t>(digests) != expected || kind > static_cast<std::uint8_t>(logged::end)) {
-      damaged("event " + std::to_string(place + 1) + " was changed");
-    }
+    if (read_number<std::uint64_t>(digests) != expected) damaged("it was changed");
     auto const outputs = read_number<std::uint64_t>(digests);
     return {static_cast<logged>(kind), {bytes.begin() + 9, bytes.end()}, outputs};
   }
 
-  auto decoded(record const& r, buffer_pool& pool) const -> logged_event {
+  auto decoded(record const& r, event_rules const& rules, buffer_pool& pool) const -> logged_event {
     try {
-      return decode_event(r.kind, r.input, pool);
+      return decode_event(r.kind, r.input, rules, pool);
     } catch (config_error const& e) {
       damaged(e.what());
     }
@@ -152,19 +165,25 @@ class recorded_run {
     }
   }
 
-  [[noreturn]] void refuse(logged_event const& e, std::uint64_t place) const {
+  [[noreturn]] void refuse(logged_event const& e) const {
     auto what = std::string{name_of(e.kind)};
     if (e.kind == logged::patch) {
       what += " of node " + std::to_string(to_index(e.part.from)) + ", " + std::string{name_of(e.part.lane)};
     }
     throw run_error{"node " + std::to_string(to_index(header_.self)) + " does not replay: after event " +
-                    std::to_string(place + 1) + " (" + what + ", at " + std::to_string(to_seconds(e.now.since_start)) +
-                    " s) of '" + path_.string() + "' its outputs are not those recorded, bit for bit"};
+                    std::to_string(place_) + " (" + what + ", at " + shortest(to_seconds(e.now.since_start)) +
+                    " s) of '" + shown_ + "' its outputs are not those recorded, bit for bit"};
   }
 
+  static constexpr std::uint64_t most_text_bytes = std::uint64_t{1} << 20;
+
   std::filesystem::path path_;
+  std::string shown_;  // in sentences
   std::unique_ptr<std::FILE, closer> file_;
+  std::uint64_t size_ = 0;
   std::uint64_t left_ = 0;
+  std::uint64_t begun_ = 0;  // of the present event: where it begins,
+  std::uint64_t place_ = 0;  // and which it is, from 1; 0: in the header
   recording_header header_;
 };
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/node_thread.hpp>
@@ -123,7 +124,7 @@ class thread_watch {
     } catch (run_error const&) {
       throw;
     } catch (...) {
-      rethrow_named("the problem threw while it was measured at " + std::to_string(to_seconds(at)) + " s");
+      rethrow_named("the problem threw while it was measured at " + shortest(to_seconds(at)) + " s");
     }
   }
 

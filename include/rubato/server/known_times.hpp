@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/server/time_scale.hpp>
 
 namespace rubato::server {
@@ -31,7 +32,7 @@ struct known_times {
     for (std::size_t i = 0; i < workers; ++i) {
       if (!(times[i] > 0) || !std::isfinite(times[i])) {
         throw config_error{"the computation time of worker " + std::to_string(i) + " must be above 0, not " +
-                           std::to_string(times[i])};
+                           shortest(times[i])};
       }
     }
     detail::check_cap(cap);

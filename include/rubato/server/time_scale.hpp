@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/server/concepts.hpp>
 
 namespace rubato::server {
@@ -41,7 +42,7 @@ constexpr auto name_of(time_scale scale) -> std::string_view {
 namespace detail {
 
 inline void check_cap(double cap) {
-  if (!(cap > 0)) throw config_error{"the cap on a rescaled step must be above 0, not " + std::to_string(cap)};
+  if (!(cap > 0)) throw config_error{"the cap on a rescaled step must be above 0, not " + shortest(cap)};
 }
 
 inline auto capped(double factor, double cap) -> weight {

@@ -14,6 +14,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::sim {
 
@@ -29,21 +30,21 @@ class compute_model {
   compute_model(shape s, nanoseconds mean, double variation) : shape_{s}, mean_{mean}, variation_{variation} {
     if (mean.count() < 0) throw config_error{"a compute time cannot be negative"};
     if (!(variation >= 0) || !std::isfinite(variation)) {
-      throw config_error{"a coefficient of variation must be 0 or more, not " + std::to_string(variation)};
+      throw config_error{"a coefficient of variation must be 0 or more, not " + shortest(variation)};
     }
     if (s == shape::shifted_exponential && variation > 1) {
       throw config_error{"a shifted exponential has a coefficient of variation of at most 1, not " +
-                         std::to_string(variation)};
+                         shortest(variation)};
     }
   }
 
   /// Two regimes: with this probability a gradient takes `factor` times as long as otherwise. Throws config_error.
   [[nodiscard]] static auto of_two_regimes(nanoseconds mean, double probability, double factor) -> compute_model {
     if (!(probability >= 0 && probability <= 1)) {
-      throw config_error{"the probability of the second regime must lie in 0 to 1, not " + std::to_string(probability)};
+      throw config_error{"the probability of the second regime must lie in 0 to 1, not " + shortest(probability)};
     }
     if (!(factor > 0) || !std::isfinite(factor)) {
-      throw config_error{"the factor of the second regime must be a positive number, not " + std::to_string(factor)};
+      throw config_error{"the factor of the second regime must be a positive number, not " + shortest(factor)};
     }
     auto model = compute_model{shape::two_regime, mean, 0};
     model.probability_ = probability;
@@ -54,7 +55,7 @@ class compute_model {
   /// The same model with `node` slower by `factor` (> 0; below 1 is faster).
   [[nodiscard]] auto slow(std::uint32_t node, double factor) const -> compute_model {
     if (!(factor > 0) || !std::isfinite(factor)) {
-      throw config_error{"node " + std::to_string(node) + " cannot be slower by a factor of " + std::to_string(factor) +
+      throw config_error{"node " + std::to_string(node) + " cannot be slower by a factor of " + shortest(factor) +
                          "; give a positive number"};
     }
     auto copy = *this;
@@ -78,7 +79,7 @@ class compute_model {
   /// The same model with every mean times `factor` (> 0): of a gradient over fewer samples, or over more.
   [[nodiscard]] auto scaled(double factor) const -> compute_model {
     if (!(factor > 0) || !std::isfinite(factor)) {
-      throw config_error{"compute times cannot be scaled by " + std::to_string(factor) + "; give a positive number"};
+      throw config_error{"compute times cannot be scaled by " + shortest(factor) + "; give a positive number"};
     }
     auto copy = *this;
     copy.mean_ = in_range(static_cast<double>(mean_.count()) * factor);

@@ -11,6 +11,7 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/sim/compute.hpp>
 #include <rubato/topology/digraph.hpp>
 
@@ -44,7 +45,7 @@ struct link_model {
   void check() const {
     auto const probability = [](double p, char const* what) {
       if (!(p >= 0 && p < 1)) {
-        throw config_error{std::string{what} + " must lie in 0 (included) to 1 (excluded), not " + std::to_string(p)};
+        throw config_error{std::string{what} + " must lie in 0 (included) to 1 (excluded), not " + shortest(p)};
       }
     };
     probability(loss, "the loss of a link");
@@ -52,10 +53,10 @@ struct link_model {
     probability(overtaking, "the overtaking of a link");
     if (!(bursts.begin >= 0 && bursts.begin <= 1) || !(bursts.loss >= 0 && bursts.loss <= 1)) {
       throw config_error{"the beginning and the loss of a link's bursts must lie in 0 to 1, not " +
-                         std::to_string(bursts.begin) + " and " + std::to_string(bursts.loss)};
+                         shortest(bursts.begin) + " and " + shortest(bursts.loss)};
     }
     if (!(bursts.end > 0 && bursts.end <= 1)) {
-      throw config_error{"the end of a link's bursts must lie in 0 (excluded) to 1, not " + std::to_string(bursts.end)};
+      throw config_error{"the end of a link's bursts must lie in 0 (excluded) to 1, not " + shortest(bursts.end)};
     }
     if (latency.count() < 0 || jitter.count() < 0) throw config_error{"the latency of a link cannot be negative"};
     if (!(bits_per_second >= 0)) throw config_error{"the bandwidth of a link cannot be negative"};

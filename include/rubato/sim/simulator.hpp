@@ -16,6 +16,7 @@
 #include <rubato/core/channel_table.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/result.hpp>
@@ -241,7 +242,7 @@ inline void simulator::finish_gradient(event const& e) {
   ++events_;
   if (std::isinf(g.loss)) {  // no number: not known
     throw run_error{"the run diverges: the loss at node " + std::to_string(e.node) + " is not finite at " +
-                    std::to_string(to_seconds(now_.since_start)) + " s; use a smaller step"};
+                    shortest(to_seconds(now_.since_start)) + " s; use a smaller step"};
   }
   who_.nodes[e.node].on_gradient(now_, std::move(g), out_);
   drain(e.node);
@@ -397,7 +398,7 @@ inline void simulator::report_standstill(std::size_t node, char const* why) cons
   auto const& w = *state_[node].wait;
   throw run_error{"node " + std::to_string(node) + " has waited for " + std::string{name_of(w.lane)} + " message " +
                   std::to_string(to_count(w.number)) + " of node " + std::to_string(to_index(w.peer)) + " since " +
-                  std::to_string(to_seconds(state_[node].waiting_since.since_start)) + " s, " + why};
+                  shortest(to_seconds(state_[node].waiting_since.since_start)) + " s, " + why};
 }
 
 // --- packets ----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::step {
 
@@ -36,12 +37,12 @@ class adam {
     auto const check = [](double beta, char const* which) {
       if (beta >= 0 && beta < 1) return;
       throw config_error{"the " + std::string{which} + " of Adam must lie in 0 (included) to 1 (excluded), not " +
-                         std::to_string(beta)};
+                         shortest(beta)};
     };
     check(options.beta1, "beta1");
     check(options.beta2, "beta2");
     if (!(options.epsilon > 0) || !std::isfinite(options.epsilon)) {
-      throw config_error{"the epsilon of Adam must be a positive number, not " + std::to_string(options.epsilon)};
+      throw config_error{"the epsilon of Adam must be a positive number, not " + shortest(options.epsilon)};
     }
   }
 

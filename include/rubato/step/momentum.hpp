@@ -14,6 +14,7 @@
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::step {
 
@@ -32,7 +33,7 @@ class momentum {
   /// Throws config_error unless 0 <= beta < 1; 0 is sgd.
   explicit momentum(double beta = 0.9, momentum_form form = momentum_form::heavy_ball) : beta_{beta}, form_{form} {
     if (!(beta >= 0 && beta < 1)) {
-      throw config_error{"the beta of momentum must lie in 0 (included) to 1 (excluded), not " + std::to_string(beta)};
+      throw config_error{"the beta of momentum must lie in 0 (included) to 1 (excluded), not " + shortest(beta)};
     }
   }
 

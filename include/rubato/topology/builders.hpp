@@ -108,7 +108,7 @@ inline constexpr named_builder named_builders[] = {{"line", &line},
                                                    {"exponential", &exponential}};
 
 [[noreturn]] inline void refuse_name(std::string_view asked) {
-  auto sentence = "there is no topology '" + std::string{asked} + "': take one of ";
+  auto sentence = "there is no topology '" + escaped(asked) + "': take one of ";
   for (auto const& known : named_builders) sentence += std::string{known.name} + ", ";
   throw config_error(sentence + "random-regular:DEGREE, random-regular:DEGREE:SEED or file:PATH");
 }
@@ -128,16 +128,17 @@ inline auto regular_by_name(std::string_view asked, std::string_view numbers, st
 }  // namespace detail
 
 /// The graph that a command line names: a builder's name, with hyphens or underscores; "random-regular:DEGREE[:SEED]";
-/// or "file:PATH", where n must agree with the file, or be 0 to take what the file has.
+/// or "file:PATH", which `read` reads, where n must agree with the file, or be 0 to take what the file has.
 /// Throws config_error with the list of names for any other.
-[[nodiscard]] inline auto by_name(std::string_view asked, std::size_t n) -> digraph {
+[[nodiscard]] inline auto by_name(std::string_view asked, std::size_t n, digraph (*read)(std::string const&) = &read_edge_list)
+    -> digraph {
   constexpr auto file = std::string_view{"file:"};
   constexpr auto regular = std::string_view{"random-regular:"};
   if (asked.starts_with(file)) {
     auto const path = std::string{asked.substr(file.size())};
-    auto graph = read_edge_list(path);
+    auto graph = read(path);
     if (n != 0 && n != graph.nodes())
-      throw config_error("graph file '" + path + "' has " + std::to_string(graph.nodes()) + " nodes, and " +
+      throw config_error("graph file '" + escaped(path) + "' has " + std::to_string(graph.nodes()) + " nodes, and " +
                          std::to_string(n) + " were asked for: make the two agree");
     return graph;
   }

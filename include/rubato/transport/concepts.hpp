@@ -210,9 +210,8 @@ namespace detail {
 
 /// 0.08 s, 5.0 s
 inline auto seconds_text(std::chrono::nanoseconds d) -> std::string {
-  auto text = std::to_string(to_seconds(d));
-  text.erase((std::max)(text.find_last_not_of('0'), text.find('.')) + 1);
-  return (text.back() == '.' ? text + "0" : text) + " s";
+  auto const text = shortest(to_seconds(d));
+  return (text.find_first_of(".e") == text.npos ? text + ".0" : text) + " s";
 }
 
 /// The name of a peer in sentences; `place` as in "node 1 at 127.0.0.1:5000".

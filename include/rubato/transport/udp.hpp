@@ -20,6 +20,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <rubato/core/random.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/transport/asio.hpp>
 #include <rubato/transport/block_stream.hpp>
 #include <rubato/transport/connection/udp.hpp>
@@ -121,7 +122,7 @@ class udp : public detail::edges<detail::udp_edge> {
   void refuse_what_cannot_be() const {
     detail::refuse_what_no_datagram_carries(me_, datagram_bytes);
     if (!(options_.loss >= 0 && options_.loss < 1)) {
-      throw config_error{"a loss must lie in 0 (included) to 1 (excluded), not " + std::to_string(options_.loss)};
+      throw config_error{"a loss must lie in 0 (included) to 1 (excluded), not " + shortest(options_.loss)};
     }
     check_silence(options_.silence);
     if (!(options_.bytes_per_second > 0)) throw config_error{"a rate must be a positive number of bytes a second"};

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::weighting {
 
@@ -24,7 +25,7 @@ class exponential {
 
   explicit exponential(double rate = 0.1) : rate_{rate} {
     if (!(rate >= 0) || !std::isfinite(rate)) {
-      throw config_error{"the rate of an exponential weighting must be 0 or more, not " + std::to_string(rate)};
+      throw config_error{"the rate of an exponential weighting must be 0 or more, not " + shortest(rate)};
     }
   }
   [[nodiscard]] auto operator()(std::uint64_t age) const -> double {

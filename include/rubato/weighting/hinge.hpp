@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::weighting {
 
@@ -22,7 +23,7 @@ class hinge {
 
   explicit hinge(double slope = 1, std::uint64_t grace = 4) : slope_{slope}, grace_{grace} {
     if (!(slope >= 0) || !std::isfinite(slope)) {
-      throw config_error{"the slope of a hinge weighting must be 0 or more, not " + std::to_string(slope)};
+      throw config_error{"the slope of a hinge weighting must be 0 or more, not " + shortest(slope)};
     }
   }
   [[nodiscard]] auto operator()(std::uint64_t age) const -> double {

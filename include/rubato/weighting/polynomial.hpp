@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::weighting {
 
@@ -22,7 +23,7 @@ class polynomial {
 
   explicit polynomial(double exponent = 0.5) : exponent_{exponent} {
     if (!(exponent >= 0) || !std::isfinite(exponent)) {
-      throw config_error{"the exponent of a polynomial weighting must be 0 or more, not " + std::to_string(exponent)};
+      throw config_error{"the exponent of a polynomial weighting must be 0 or more, not " + shortest(exponent)};
     }
   }
   [[nodiscard]] auto operator()(std::uint64_t age) const -> double {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::wire {
 
@@ -29,11 +30,12 @@ class agreement {
   /// A text that is longer is not exchanged by any transport.
   static constexpr std::size_t most_bytes = std::size_t{1} << 14;
 
-  /// Requires a name without '=' and both without line breaks; throws config_error when the text grows too long.
+  /// Requires a name without '=' and without line breaks; control characters of the value are escaped. Throws
+  /// config_error when the text grows too long.
   auto add(std::string_view name, std::string_view value) -> agreement& {
-    RUBATO_EXPECTS(name.find('=') == name.npos && name.find('\n') == name.npos && value.find('\n') == value.npos,
-                   "the name of what nodes agree on has no '=', and name and value are one line");
-    text_.append(name).append("=").append(value).append("\n");
+    RUBATO_EXPECTS(name.find('=') == name.npos && name.find('\n') == name.npos,
+                   "the name of what nodes agree on has no '=' and is one line");
+    text_.append(name).append("=").append(escaped(value)).append("\n");
     if (text_.size() > most_bytes) throw config_error{"what nodes agree on takes more than 16 KiB of text"};
     return *this;
   }

@@ -114,6 +114,37 @@ TEST_CASE("a gossip plan takes a chain of one-way edges, but no graph that is ap
   CHECK(says(refusal([] { (void)gossip_plan(topology::from_edges(3, {{a, c}}, "mine")); }), "node 1 of 'mine'"));
 }
 
+TEST_CASE("a gossip plan that uses one-way edges both ways says so, and any other says nothing") {
+  auto const made = gossip_plan(topology::from_edges(3, {{a, b}, {b, a}, {b, c}}, "mine"));
+  CHECK(made.remark == "gossip needs links that go both ways; edges of 'mine' that go one way and are used both ways: 1");
+  CHECK(says(made.summary, "one-way edges used both ways: 1"));
+  CHECK(says(gossip_plan(topology::pair{topology::directed_ring(4)}).remark, "edges of 'directed_ring(4)' that go one way and are used both ways: 4"));
+  CHECK(gossip_plan(topology::ring(4)).remark.empty());
+  CHECK(gossip_plan(topology::pair{topology::binary_tree(7)}).remark.empty());
+  CHECK(tracking_plan(topology::directed_ring(4)).remark.empty());
+}
+
+TEST_CASE("gossip takes weights of one's own, from a file too, if they are symmetric, sum to one and join all nodes") {
+  auto const list = topology::parse_edge_weights("undirected\n0 1 0.25\n1 2 0.5\n", "w.txt");
+  auto const made = gossip_plan(from_edge_weights(list, stochasticity::doubly));
+  check_plan(made);
+  CHECK(made.summary == "gossip, weights of 'w.txt'");
+  CHECK(made.nodes[0].pull_self == 0.75);
+  CHECK(made.nodes[1].pull_self == 0.25);
+  CHECK(made.nodes[1].pull_from[1].weight == 0.5);
+  CHECK(made.nodes[2].pull_to == std::vector{b});
+  CHECK(made.nodes[0].push_to.empty());
+
+  auto const refused = [](char const* text, stochasticity sums) {
+    return refusal([&] { (void)gossip_plan(from_edge_weights(topology::parse_edge_weights(text, "w"), sums)); });
+  };
+  CHECK(says(refused("0 1 .5\n1 2 .5\n2 0 .5\n", stochasticity::doubly), "entry (0, 2) is 0.5 where entry (2, 0) is 0"));
+  CHECK(says(refused("0 1 .5\n1 0 .4\n", stochasticity::row), "column 0 of the weights of 'w' sums to 1.1"));
+  CHECK(says(refused("0 1 .7\n2 1 .7\n", stochasticity::row), "entry (1, 1) of the weights of 'w' is -0.4"));
+  CHECK(says(refused("undirected\n0 1 .5\n2 3 .5\n", stochasticity::doubly), "node 2"));
+  CHECK(says(refused("0 1 .5\n0 1 .25\n", stochasticity::row), "given twice"));
+}
+
 TEST_CASE("a ring plan receives from the one before and sends to the one after") {
   auto const made = ring_plan(4);
   CHECK(made.nodes[0].pull_from[0].peer == node_id{3});

@@ -1,40 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include <rubato/report/atomic_file.hpp>
 
-#include <sys/resource.h>
-
-#include <csignal>
 #include <stdexcept>
 
-#include "support/scratch_folder.hpp"
 #include "support/catch.hpp"
+#include "support/full_disk.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace {
 
 using namespace rubato;
 using rubato::test::content_of;
+using rubato::test::full_disk;
 using rubato::test::scratch_folder;
-
-/// While it lives no file of this process may grow beyond so many bytes: a full disk.
-class full_disk {
- public:
-  explicit full_disk(rlim_t bytes) : former_handler_{std::signal(SIGXFSZ, SIG_IGN)} {
-    ::getrlimit(RLIMIT_FSIZE, &former_);
-    auto limit = former_;
-    limit.rlim_cur = bytes;
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  full_disk(full_disk const&) = delete;
-  auto operator=(full_disk const&) -> full_disk& = delete;
-  ~full_disk() {
-    ::setrlimit(RLIMIT_FSIZE, &former_);
-    std::signal(SIGXFSZ, former_handler_);
-  }
-
- private:
-  void (*former_handler_)(int);
-  rlimit former_{};
-};
 
 /// The sentence of the error that `act` throws; empty if it throws none.
 template <class Error, class Act>
@@ -45,6 +23,22 @@ auto sentence_of(Act act) -> std::string {
     return error.what();
   }
   return {};
+}
+
+TEST_CASE("what is written aside is a new file, whatever link somebody planted under its name") {
+  auto const folder = scratch_folder{"planted"};
+  auto const path = folder.path() / "race.csv";
+  auto const precious = folder.path() / "precious";
+  report::write_file(precious, "keep me");
+  auto const aside = path.string() + ".partial." + std::to_string(::getpid());
+  std::filesystem::create_symlink(precious, aside);
+  report::write_file(path, "text");
+  CHECK(content_of(precious) == "keep me");
+  CHECK(content_of(path) == "text");
+  CHECK_FALSE(std::filesystem::is_symlink(path));
+  std::filesystem::create_symlink(precious, folder.path() / (".rubato.partial." + std::to_string(::getpid())));
+  report::ensure_writable_folder(folder.path());
+  CHECK(content_of(precious) == "keep me");
 }
 
 TEST_CASE("a file appears when it is committed, whole, in folders that are created for it") {

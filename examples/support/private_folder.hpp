@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// A folder for temporary files that nobody else can enter or foresee. It goes with its owner, however that one ends: a
+// process of its own, which no signal to the owner reaches, waits for that end and removes what is left.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <rubato/core/errors.hpp>
+
+namespace rubato::examples {
+
+class private_folder {
+ public:
+  /// `name` begins the folder's. Throws config_error where there is no place for it. Before any thread is started.
+  explicit private_folder(std::string const& name) {
+    auto error = std::error_code{};
+    path_ = (std::filesystem::temp_directory_path(error) / (name + "-XXXXXX")).string();
+    if (!error && mkdtemp(path_.data()) == nullptr) error = {errno, std::generic_category()};
+    if (error) throw config_error{"there is no folder for temporary files: " + error.message() + "; name one in TMPDIR"};
+    watch();
+  }
+  private_folder(private_folder const&) = delete;
+  auto operator=(private_folder const&) -> private_folder& = delete;
+  ~private_folder() {
+    remove();
+    if (open_ >= 0) close(open_);
+  }
+
+  [[nodiscard]] auto path(std::string const& name) const -> std::string { return path_ + "/" + name; }
+
+ private:
+  void remove() const {
+    auto ignored = std::error_code{};
+    std::filesystem::remove_all(path_, ignored);
+  }
+
+  /// Forks twice, so that the watcher is nobody's child. Where that fails the destructor alone removes the folder.
+  void watch() {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return;
+    auto const id = fork();
+    if (id == 0) {
+      close(ends[1]);
+      if (setsid() < 0 || fork() != 0) _exit(0);
+      await_end(ends[0]);
+    }
+    close(ends[0]);
+    if (id > 0) waitpid(id, nullptr, 0);
+    open_ = ends[1];
+  }
+
+  /// The other end of the pipe closes with its owner. Processes that die with that one may write a moment longer.
+  [[noreturn]] void await_end(int end) const {
+    auto const nowhere = open("/dev/null", O_RDWR);
+    for (auto const stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(nowhere, stream);
+    char byte = 0;
+    while (read(end, &byte, 1) < 0 && errno == EINTR) {}
+    for (auto tries = 0; tries < 100 && access(path_.c_str(), F_OK) == 0; ++tries) {
+      remove();
+      usleep(20'000);
+    }
+    _exit(0);
+  }
+
+  std::string path_;
+  int open_ = -1;
+};
+
+}  // namespace rubato::examples
