@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+# Sources that are compiled for what the compiler says of them and not to be run.
+include_guard()
+
+# rubato_check_only(target): its objects are empty files, made where the sources compile.
+function(rubato_check_only target)
+  set_target_properties(
+    ${target} PROPERTIES CXX_COMPILER_LAUNCHER "bash;${PROJECT_SOURCE_DIR}/cmake/check_only.sh;${CMAKE_CXX_COMPILER_LAUNCHER}")
+endfunction()
+
+# rubato_headers_stand_alone(target header...): an object library, in which each header is compiled without what it does
+# not include by itself, as all_verify_interface_header_sets does, in about half the time: a unit includes several
+# headers, the first of which the second includes too, and so on, so that none finds what it would not have alone.
+function(rubato_headers_stand_alone target)
+  set(base "${PROJECT_SOURCE_DIR}/include")
+  set(names "")
+  foreach(header IN LISTS ARGN)
+    cmake_path(RELATIVE_PATH header BASE_DIRECTORY "${base}" OUTPUT_VARIABLE name)
+    file(STRINGS "${header}" lines REGEX "^#include <rubato/")
+    list(TRANSFORM lines REPLACE "^#include <([^>]*)>.*" "\\1")
+    set(includes_${name} ${lines})
+    list(APPEND names ${name})
+  endforeach()
+
+  # All that a header includes, and the headers sorted by how many those are, most first.
+  set(sorted "")
+  foreach(name IN LISTS names)
+    set(todo ${includes_${name}})
+    set(all_${name} "")
+    while(todo)
+      list(POP_FRONT todo next)
+      if(NOT next IN_LIST all_${name})
+        list(APPEND all_${name} ${next})
+        list(APPEND todo ${includes_${next}})
+      endif()
+    endwhile()
+    list(LENGTH all_${name} count)
+    math(EXPR count "100000 + ${count}")
+    list(APPEND sorted ${count}:${name})
+  endforeach()
+  list(SORT sorted ORDER DESCENDING)
+  list(TRANSFORM sorted REPLACE "^[0-9]+:" "")
+
+  set(units "")
+  while(sorted)
+    list(GET sorted 0 last)
+    set(lines "")
+    set(rest "")
+    foreach(name IN LISTS sorted)
+      if(name STREQUAL last OR name IN_LIST all_${last})
+        string(PREPEND lines "#include <${name}>\n")
+        set(last ${name})
+      else()
+        list(APPEND rest ${name})
+      endif()
+    endforeach()
+    list(LENGTH units number)
+    set(unit "${CMAKE_CURRENT_BINARY_DIR}/${target}/${number}.cpp")
+    file(CONFIGURE OUTPUT "${unit}" CONTENT "${lines}" @ONLY)
+    list(APPEND units "${unit}")
+    set(sorted ${rest})
+  endwhile()
+  add_library(${target} OBJECT EXCLUDE_FROM_ALL ${units})
+  target_link_libraries(${target} PRIVATE rubato_warnings rubato::rubato)
+  rubato_check_only(${target})
+endfunction()
