@@ -4,8 +4,8 @@ include_guard()
 
 # rubato_check_only(target): its objects are empty files, made where the sources compile.
 function(rubato_check_only target)
-  set_target_properties(
-    ${target} PROPERTIES CXX_COMPILER_LAUNCHER "bash;${PROJECT_SOURCE_DIR}/cmake/check_only.sh;${CMAKE_CXX_COMPILER_LAUNCHER}")
+  set(launcher bash "${PROJECT_SOURCE_DIR}/cmake/check_only.sh" ${CMAKE_CXX_COMPILER_LAUNCHER})
+  set_target_properties(${target} PROPERTIES CXX_COMPILER_LAUNCHER "${launcher}")
 endfunction()
 
 # rubato_headers_stand_alone(target header...): an object library, in which each header is compiled without what it does

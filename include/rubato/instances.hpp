@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Node types that the library rubato::instances compiles once, so that no file that uses one compiles it again. That
 // target defines RUBATO_USE_INSTANCES, and with it rubato/rubato.hpp includes this; without it nothing is different.
+// (instances/eigen.hpp has those of backend::eigen.)
 #pragma once
 
 #include <rubato/algorithm/ad_psgd.hpp>
@@ -8,10 +9,6 @@
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/algorithm/server_aliases.hpp>
 #include <rubato/backend/host.hpp>
-
-#if RUBATO_USE_INSTANCES && RUBATO_INSTANCES_HAVE_EIGEN
-#include <rubato/backend/eigen.hpp>
-#endif
 
 /// r_fast, push_pull, d_psgd, ad_psgd, ring_allreduce_sgd and asgd of one backend, with the policies that their aliases
 /// have by default. HOW is `extern` where they are declared and empty where they are compiled.
@@ -30,9 +27,5 @@
 namespace rubato {
 RUBATO_NODE_INSTANCES(extern, backend::host<float>);
 RUBATO_NODE_INSTANCES(extern, backend::host<double>);
-#if RUBATO_INSTANCES_HAVE_EIGEN
-RUBATO_NODE_INSTANCES(extern, backend::eigen<float>);
-RUBATO_NODE_INSTANCES(extern, backend::eigen<double>);
-#endif
 }  // namespace rubato
 #endif

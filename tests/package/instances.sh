@@ -32,7 +32,7 @@ END
 # Members of the node type that are not inline.
 compiled() {
   nm -C "$1" |
-    grep -cE ' [TW] rubato::gossip<rubato::backend::host<double>, rubato::order::r_fast, [^()]*>::(connect|take_sum|on_neighbours|audit)\('
+    grep -cE ' [TW] rubato::gossip<rubato::backend::host<double>, [^()]*>::(connect|take_sum|on_neighbours|audit)\('
 }
 unit_has=$(compiled "$work/unit.o") program_has=$(compiled "$work/program.o")
 echo "of r_fast the library's unit holds $unit_has functions (4 at least), the program $program_has"
