@@ -24,6 +24,16 @@ endif()
 # who wants them links by name: rubato::thrust switches OpenMP on, and so Eigen's own threads; rubato::mpi loads a library.
 function(rubato_own_executable target)
   add_executable(${target} ${ARGN})
+  rubato_link_own(${target})
+endfunction()
+
+# rubato_own_objects(target source...): the same, compiled and not linked.
+function(rubato_own_objects target)
+  add_library(${target} OBJECT ${ARGN})
+  rubato_link_own(${target})
+endfunction()
+
+function(rubato_link_own target)
   target_link_libraries(${target} PRIVATE rubato_warnings)
   get_property(modules GLOBAL PROPERTY rubato_modules)
   list(REMOVE_ITEM modules thrust mpi)

@@ -29,3 +29,7 @@
 #include <rubato/weighting/exponential.hpp>
 #include <rubato/weighting/hinge.hpp>
 #include <rubato/weighting/polynomial.hpp>
+
+#if RUBATO_USE_INSTANCES
+#include <rubato/instances.hpp>
+#endif

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # run.sh TARGET.cpp INCLUDE_FOLDER [RUNS]: builds one fuzzing target with clang's libFuzzer and sanitizers and has it read
-# so many inputs at least (RUBATO_FUZZ_RUNS says it too; the default, per target, takes a minute or so). No input may take
-# longer than 5 s. 77, with a sentence, where clang 19 or its libFuzzer is missing.
+# so many inputs at least (RUBATO_FUZZ_RUNS says it too; the default is per target, and more where RUBATO_LONG is set, as
+# tests/run --long does). No input may take longer than 5 s. 77, with a sentence, where clang 19 or its libFuzzer is missing.
 set -uo pipefail
 
 target=$1 include=$2
-# Runs, longest input and sanitizers of each target.
+# Runs, and with RUBATO_LONG; longest input; sanitizers of each target.
 case $(basename "$target" .cpp) in
-  on_patch) runs=200000 longest=400 sanitizers=address,undefined ;;
-  event_log) runs=20000 longest=256 sanitizers=address ;; # each is a whole recording, replayed
-  *) runs=1000000 longest=256 sanitizers=address ;;
+  on_patch) runs=200000 more=1000000 longest=400 sanitizers=address,undefined ;;
+  event_log) runs=20000 more=200000 longest=256 sanitizers=address ;; # each is a whole recording, replayed
+  *) runs=200000 more=1000000 longest=256 sanitizers=address ;;
 esac
+[[ -z ${RUBATO_LONG:-} ]] || runs=$more
 runs=${3:-${RUBATO_FUZZ_RUNS:-$runs}}
 [[ $runs =~ ^[1-9][0-9]*$ ]] || { echo "the number of inputs must be a whole number above 0, not '$runs'"; exit 1; }
 work=$(mktemp -d) || exit 1

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What every problem's tests do: vectors to evaluate at, central differences, and the sentence of a refusal.
+// What every problem's tests do: vectors to evaluate at, central differences, and the sentence of a refusal (refusal.hpp).
 #pragma once
 
 #include <algorithm>
@@ -15,6 +15,7 @@
 #include <rubato/core/shared_buffer.hpp>
 
 #include "support/catch.hpp"
+#include "support/refusal.hpp"  // for those who include this
 
 namespace rubato::test {
 
@@ -48,17 +49,6 @@ auto gradient_error(writable_buffer<T>& x, std::vector<T> const& g, F&& f) -> do
     worst = std::max(worst, std::abs(slope - exact) / (1 + std::abs(exact)));
   }
   return worst;
-}
-
-/// The sentence with which `make` is refused; empty if it is not.
-template <class Make>
-auto refusal(Make&& make) -> std::string {
-  try {
-    static_cast<void>(make());
-  } catch (config_error const& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace rubato::test
