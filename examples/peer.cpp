@@ -50,6 +50,10 @@ template<class Options>
 auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Options {
   Options o;
   o.addresses = addresses_of(a, c);
+  for (std::size_t i = 0; i < o.addresses.size() && !c.race.quiet; ++i) {
+    auto const where = rubato::transport::address_in(o.addresses[i], c.insecure);
+    if (!where.name.empty()) std::printf("node %zu is at %s\n", i, where.text().c_str());
+  }
   o.insecure = c.insecure;
   o.arrival = c.arrival;
   o.silence = c.silence;
