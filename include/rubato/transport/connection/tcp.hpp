@@ -2,7 +2,13 @@
 // One TCP connection: how hellos and frames are read and written on it. What they mean is transport/tcp.hpp's.
 #pragma once
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -32,6 +38,25 @@ struct all_at_once {
     return error ? 0 : std::size_t{1} << 30;
   }
 };
+
+/// For a connection on which newer values replace older ones, as far as the system can do it (Linux; nothing is lost where
+/// it cannot). What is lost is sent again every eighth of `silence` at least: the system doubles its pauses, so that a
+/// peer behind a link that loses a tenth of everything would now and then not be heard for longer than that. And no more
+/// than about one vector waits in the system, where it could not be replaced any more.
+inline void keep_fresh(int socket, std::chrono::nanoseconds silence, std::size_t vector_bytes) {
+  auto const set = [socket](int option, auto value) {
+    auto const number = static_cast<int>(value);
+    static_cast<void>(setsockopt(socket, IPPROTO_TCP, option, &number, sizeof number));
+  };
+  constexpr auto longest_pause_in_ms = 44;  // TCP_RTO_MAX_MS of Linux 6.15, which no libc names yet
+  set(longest_pause_in_ms, std::clamp<std::int64_t>(silence / std::chrono::milliseconds{8}, 1000, 120'000));
+#ifdef TCP_THIN_LINEAR_TIMEOUTS
+  set(TCP_THIN_LINEAR_TIMEOUTS, 1);
+#endif
+#ifdef TCP_NOTSENT_LOWAT
+  set(TCP_NOTSENT_LOWAT, std::clamp<std::size_t>(vector_bytes, std::size_t{1} << 14, std::size_t{1} << 18));
+#endif
+}
 
 enum class phase : std::uint8_t { connecting, greeting, open, closed };
 
