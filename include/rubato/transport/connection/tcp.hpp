@@ -54,7 +54,7 @@ inline void keep_fresh(int socket, std::chrono::nanoseconds silence, std::size_t
   set(TCP_THIN_LINEAR_TIMEOUTS, 1);
 #endif
 #ifdef TCP_NOTSENT_LOWAT
-  set(TCP_NOTSENT_LOWAT, std::clamp<std::size_t>(vector_bytes, std::size_t{1} << 14, std::size_t{1} << 18));
+  set(TCP_NOTSENT_LOWAT, std::clamp<std::size_t>(vector_bytes, std::size_t{1} << 14, std::size_t{1} << 22));
 #endif
 }
 
