@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the transports over Boost.Asio share: addresses as text, names of hosts, and a context that its owner polls with a deadline.
+// What the transports over Boost.Asio share: addresses as text, names of hosts, and a context that its owner polls with a
+// deadline.
 #pragma once
 
 #include <algorithm>
@@ -82,8 +83,9 @@ inline auto host_named(std::string const& name, bool insecure) -> boost::asio::i
   boost::system::error_code error;
   a.host = boost::asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
   if (error) {
+    auto const may_be_of_name = [](char c) { return c > ' ' && c <= '~' && c != ':' && c != '/'; };
     auto const is_name = !is_bracketed && host.find_first_not_of("0123456789.") != host.npos &&
-                         std::all_of(host.begin(), host.end(), [](char c) { return c > ' ' && c <= '~' && c != ':' && c != '/'; });
+                         std::all_of(host.begin(), host.end(), may_be_of_name);
     if (!is_name) refuse("a host is given by number, as 127.0.0.1 or [::1], or by name");
     a.name = host;
     a.host = detail::host_named(host, insecure);

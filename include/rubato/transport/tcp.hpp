@@ -210,7 +210,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   void open(peer_state& p, std::shared_ptr<connection> const& c) {
     error_code ignored;
     c->socket.set_option(tcp_protocol::no_delay{true}, ignored);
-    detail::keep_fresh(c->socket.native_handle(), options_.silence, sizeof(double) * me_.blocks.values());
+    detail::try_again_soon(c->socket.native_handle(), options_.silence);
     c->at = detail::phase::open;
     c->peer = p.id;
     c->heard = c->spoke = clock::now();

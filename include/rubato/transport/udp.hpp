@@ -245,7 +245,8 @@ class udp : public detail::edges<detail::udp_edge> {
   void confirm(peer_state const& p) { say_hello(p, p.wire.sender, p.wire.receiver); }
   void say_hello(peer_state const& p, std::uint32_t mine, std::uint32_t heard) {
     auto const open = p.open ? p.wire.receiver : 0U;
-    auto const bytes = wire::encode_hello({run_, me_.self, p.id, mine, me_.time.began, heard, open, p.closed, 0, 0}, me_.agreed.text());
+    auto const who = wire::hello{run_, me_.self, p.id, mine, me_.time.began, heard, open, p.closed};
+    auto const bytes = wire::encode_hello(who, me_.agreed.text());
     error_code ignored;  // the next one is not far
     socket_.send_to(boost::asio::buffer(bytes), p.where, 0, ignored);
   }
@@ -306,7 +307,8 @@ class udp : public detail::edges<detail::udp_edge> {
       return;
     }
     if (p.open && who.life == p.wire.receiver) return confirmed(p, who);
-    if (p.open && who.open == p.wire.sender && who.heard != who.open) return;  // it is in this session too, and was only asked
+    auto const was_only_asked = p.open && who.open == p.wire.sender && who.heard != who.open;
+    if (was_only_asked) return;  // it is in this session too
     auto const says_it_is_over = p.open && (who.closed == p.wire.sender || who.open == p.wire.sender);
     if (says_it_is_over) lost(p, taken_for_dead);
     if (ours_.at == standing::phase::ended) return;  // it would open a session only to see it end

@@ -39,22 +39,17 @@ struct all_at_once {
   }
 };
 
-/// For a connection on which newer values replace older ones, as far as the system can do it (Linux; nothing is lost where
-/// it cannot). What is lost is sent again every eighth of `silence` at least: the system doubles its pauses, so that a
-/// peer behind a link that loses a tenth of everything would now and then not be heard for longer than that. And no more
-/// than about one vector waits in the system, where it could not be replaced any more.
-inline void keep_fresh(int socket, std::chrono::nanoseconds silence, std::size_t vector_bytes) {
-  auto const set = [socket](int option, auto value) {
-    auto const number = static_cast<int>(value);
-    static_cast<void>(setsockopt(socket, IPPROTO_TCP, option, &number, sizeof number));
+/// Has the system send what was lost again every eighth of `silence` at least, or every second if that is longer, as far as
+/// it can do so (Linux): it doubles its pauses, so that over a link that loses a tenth of everything a live peer would now
+/// and then not be heard for as long as it may be silent.
+inline void try_again_soon(int socket, std::chrono::nanoseconds silence) {
+  auto const set = [socket](int option, int value) {
+    static_cast<void>(setsockopt(socket, IPPROTO_TCP, option, &value, sizeof value));  // without it, as before
   };
   constexpr auto longest_pause_in_ms = 44;  // TCP_RTO_MAX_MS of Linux 6.15, which no libc names yet
-  set(longest_pause_in_ms, std::clamp<std::int64_t>(silence / std::chrono::milliseconds{8}, 1000, 120'000));
+  set(longest_pause_in_ms, static_cast<int>(std::clamp<std::int64_t>(silence / std::chrono::milliseconds{8}, 1000, 120'000)));
 #ifdef TCP_THIN_LINEAR_TIMEOUTS
-  set(TCP_THIN_LINEAR_TIMEOUTS, 1);
-#endif
-#ifdef TCP_NOTSENT_LOWAT
-  set(TCP_NOTSENT_LOWAT, std::clamp<std::size_t>(vector_bytes, std::size_t{1} << 14, std::size_t{1} << 22));
+  set(TCP_THIN_LINEAR_TIMEOUTS, 1);  // of few segments the pause is not doubled at all
 #endif
 }
 
