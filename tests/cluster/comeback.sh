@@ -8,7 +8,7 @@ set -uo pipefail
 peer=$2
 . "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
 base=$((20000 + RANDOM % 10000))
-run=(--problem quadratic:50 --step 0.05 --compute fixed:2ms --slow none --within 1e-4 --quiet --go-on)
+run=(--problem quadratic:50 --step 0.1 --compute fixed:2ms --slow none --within 1e-3 --quiet --go-on)
 three=(--nodes 3 --topology ring --silence 800ms --until 9s)
 
 # stopped PID: for longer than it may be silent, while the others listen.
@@ -26,7 +26,7 @@ told() {
 }
 
 for transport in tcp udp; do
-  rm -f said*
+  rm -f said* pid.*
   addresses=LocalHost:$((++base)),LocalHost:$((++base)),LocalHost:$((++base))
   pids=()
   for i in 0 1 2; do
@@ -39,7 +39,7 @@ for transport in tcp udp; do
 done
 
 if command -v mpirun >/dev/null && [[ $(ldd "$peer") == *libmpi* ]]; then
-  rm -f said*
+  rm -f said* pid.*
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
   export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_pml=ob1
   timeout 120 mpirun -n 3 bash -c 'echo $$ >"pid.${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-}}"; exec "$@"' rank \
