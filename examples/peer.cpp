@@ -50,6 +50,10 @@ template<class Options>
 auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Options {
   Options o;
   o.addresses = addresses_of(a, c);
+  for (std::size_t i = 0; i < o.addresses.size() && !c.race.quiet; ++i) {
+    auto const where = rubato::transport::address_in(o.addresses[i], c.insecure);
+    if (!where.name.empty()) std::printf("node %zu is at %s\n", i, where.text().c_str());
+  }
   o.insecure = c.insecure;
   o.arrival = c.arrival;
   o.silence = c.silence;
@@ -139,6 +143,17 @@ auto live(examples::peer_choice const& c) -> int {
 }
 
 #if RUBATO_EXAMPLES_HAVE_MPI
+/// Whether all ranks have come to their end within half a minute of this one's: finalising would wait for ever.
+auto all_have_ended() -> bool {
+  auto request = MPI_REQUEST_NULL;
+  auto all = 0;
+  MPI_Ibarrier(MPI_COMM_WORLD, &request);
+  for (auto const latest = std::chrono::steady_clock::now() + std::chrono::seconds{30};; poll(nullptr, 0, 1)) {
+    MPI_Test(&request, &all, MPI_STATUS_IGNORE);
+    if (all != 0 || std::chrono::steady_clock::now() > latest) return all != 0;
+  }
+}
+
 /// Until mpirun has read what was said here, 100 ms at most: where ranks abort, MPICH's may lose what it has not read.
 void await_reader() {
   auto const latest = std::chrono::steady_clock::now() + std::chrono::milliseconds{100};
@@ -171,9 +186,13 @@ class mpi_session {
   void end(int status) const {
     if (!used_) return;
 #if RUBATO_EXAMPLES_HAVE_MPI
-    if (status != 0 && status != cut_off) {  // the others may be writing what they know
+    auto const waits = status == 0 || status == cut_off;  // the others may be writing what they know
+    auto const late = waits && !all_have_ended();
+    if (late) std::fprintf(stderr, "peer: not all ranks have ended within 30 s of this one, so the others are ended with it\n");
+    if (late || !waits) {
+      std::fflush(stdout);
       await_reader();
-      MPI_Abort(MPI_COMM_WORLD, status);
+      MPI_Abort(MPI_COMM_WORLD, late && status == 0 ? 1 : status);
     }
     MPI_Finalize();
 #else

@@ -127,6 +127,23 @@ TEST_CASE("a group of ranks whose tags are used up goes on with another communic
   MPI_Comm_free(&two);
 }
 
+TEST_CASE("a rank that does not begin is missed within the deadline, and the others say so") {
+  auto const rank = rank_of(MPI_COMM_WORLD);
+  auto two = first_two();
+  if (two == MPI_COMM_NULL) return;
+  auto word = 0;
+  if (rank == 0) {
+    auto const said = refusal([&] { static_cast<void>(transport::detail::duplicate_of(two, 50ms)); });
+    CHECK(says(said, "not all ranks of MPI have begun this run within 0.05 s"));
+    MPI_Send(&word, 1, MPI_INT, 1, 0, two);
+  } else {
+    MPI_Recv(&word, 1, MPI_INT, 0, 0, two, MPI_STATUS_IGNORE);
+    auto late = transport::detail::duplicate_of(two, 30s);
+    CHECK(late != MPI_COMM_NULL);
+  }
+  MPI_Barrier(two);  // nothing stands in its way
+}
+
 TEST_CASE("a header or a body that is cut short is no frame of this run, even without a checksum") {
   constexpr std::size_t values = 300;
   auto const rank = rank_of(MPI_COMM_WORLD);

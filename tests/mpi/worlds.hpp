@@ -56,6 +56,7 @@ class world<transport::mpi> {
 
 using every_transport = std::tuple<transport::mpi>;
 using lossless_transports = every_transport;
+using transports_with_silence = every_transport;
 using carriers_of_messages = every_transport;
 using carriers_of_events = every_transport;
 

@@ -64,6 +64,7 @@ template<class T>
 struct seat {
   std::unique_ptr<T> end;
   std::vector<incoming> got{};
+  bool rests = false;  // is not polled
 
   [[nodiscard]] auto count(what kind) const -> std::size_t {
     return static_cast<std::size_t>(std::count_if(got.begin(), got.end(), [&](auto const& n) { return n.kind == kind; }));
@@ -98,7 +99,7 @@ auto poll_until(std::vector<seat<T>*> const& seats, std::function<bool()> const&
   while (!done()) {
     if (transport::clock::now() > latest) return false;
     for (auto* s : seats) {
-      if (!s->end) continue;
+      if (!s->end || s->rests) continue;
       s->end->poll(transport::clock::now() + std::chrono::milliseconds{1}, s->got);
       if (meanwhile) meanwhile(*s);
     }
@@ -125,7 +126,7 @@ class table {
  public:
   explicit table(std::size_t n, limits const& l = {}) : world_{n, l}, seats_(n) {}
 
-  void sit(std::size_t i) { seats_[i] = {world_.make(i)}; }
+  void sit(std::size_t i) { seats_[i] = {world_.make(i), {}, false}; }
   /// Everybody sits down and meets all others.
   [[nodiscard]] auto meets() -> bool {
     for (std::size_t i = 0; i < seats_.size(); ++i) sit(i);
@@ -134,6 +135,10 @@ class table {
   void vanish(std::size_t i) {
     if (seats_[i].end) world_.vanish(std::exchange(seats_[i].end, nullptr));
   }
+
+  /// From now on, and until it goes on, nobody polls it.
+  void rest(std::size_t i) { seats_[i].rests = true; }
+  void go_on(std::size_t i) { seats_[i].rests = false; }
 
   template<class Do>
   void at(std::size_t i, Do what_to_do) {
@@ -145,8 +150,8 @@ class table {
     return poll([&] { return !seats_[i].end || done(seats_[i]); }, meanwhile);
   }
   template<class Done>
-  [[nodiscard]] auto until_all(Done done) -> bool {
-    return poll([&] { return std::all_of(seats_.begin(), seats_.end(), [&](auto& s) { return !s.end || done(s); }); }, {});
+  [[nodiscard]] auto until_all(Done done, std::function<void(seat<T>&)> const& meanwhile = {}) -> bool {
+    return poll([&] { return std::all_of(seats_.begin(), seats_.end(), [&](auto& s) { return !s.end || done(s); }); }, meanwhile);
   }
 
  private:

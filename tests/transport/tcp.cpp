@@ -2,7 +2,10 @@
 // What happens on a port of this machine that is not a healthy peer: each is one sentence or a counted rejection.
 #include <rubato/transport/tcp.hpp>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include <chrono>
 #include <cstddef>
@@ -87,7 +90,7 @@ TEST_CASE("an address in use, one that is no address and one beyond loopback are
   asio::ip::tcp::acceptor{io, asio::ip::tcp::v4(), door.descriptor}.close();
   CHECK(says(refusal([] { static_cast<void>(transport::address_in("127.0.0.1")); }), "host:port"));
   CHECK(says(refusal([] { static_cast<void>(transport::address_in("127.0.0.1:70000")); }), "65535"));
-  CHECK(says(refusal([] { static_cast<void>(transport::address_in("example.org:80")); }), "by number"));
+  CHECK(says(refusal([] { static_cast<void>(transport::address_in("999.0.0.1:80")); }), "by number"));
   CHECK(says(refusal([] { static_cast<void>(transport::address_in("192.0.2.1:80")); }), "insecure"));
   CHECK(transport::address_in("192.0.2.1:80", true).text() == "192.0.2.1:80");
   CHECK(transport::address_in("localhost:7").text() == "127.0.0.1:7");
@@ -154,6 +157,53 @@ TEST_CASE("a peer that never comes is reported by name within its deadline, whoe
   auto vainly = seat_of(silent, 1, {.arrival = 80ms, .greeting = 20ms});
   REQUIRE(poll_until<tcp>({&vainly}, [&] { return vainly.count(what::closed) == 1; }));
   CHECK(says(vainly.newest(what::closed)->why, "has not come within 0.08 s: it has not answered"));
+}
+
+TEST_CASE("a host may be given by name, and sentences say what that stands for, or that it stands for nothing") {
+  auto const here = transport::address_in("LocalHost:7000");
+  CHECK(here.host.is_loopback());
+  CHECK(here.text() == "LocalHost:7000 (" + here.host.to_string() + ")");
+  CHECK(transport::address_in("localhost:7000").text() == "127.0.0.1:7000");
+  CHECK(transport::address_in("[::1]:7000").text() == "[::1]:7000");
+  CHECK(transport::address_in("[::ffff:127.0.0.1]:7000").text() == "127.0.0.1:7000");
+  CHECK(says(refusal([] { static_cast<void>(transport::address_in("no..where:7000")); }), "no host is known here by the name 'no..where': "));
+  CHECK(says(refusal([] { static_cast<void>(transport::address_in("999.0.0.1:7000")); }), "'999.0.0.1:7000' is no address"));
+  CHECK(says(refusal([] { static_cast<void>(transport::address_in("a b:7000")); }), "is no address"));
+  CHECK(says(refusal([] { static_cast<void>(transport::address_in(":7000")); }), "is no address"));
+  using boost::asio::ip::make_address;
+  auto const all = std::vector{make_address("::1"), make_address("2001:db8::7"), make_address("192.0.2.7"), make_address("127.0.1.1")};
+  CHECK(transport::detail::likeliest(all, false) == make_address("127.0.1.1"));
+  CHECK(transport::detail::likeliest(all, true) == make_address("192.0.2.7"));
+}
+
+TEST_CASE("peers whose hosts are given by name meet, and are named with what that stands for") {
+  tcp_doors doors{2};
+  for (auto& a : doors.addresses) a.replace(0, a.rfind(':'), "LocalHost");
+  auto one = seat_of(doors, 0, {}), two = seat_of(doors, 1, {});
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) + two.count(what::opened) == 2; }));
+  two.end.reset();
+  REQUIRE(poll_until<tcp>({&one}, [&] { return one.count(what::closed) == 1; }));
+  CHECK(says(one.newest(what::closed)->why, ("node 1 at " + transport::address_in(doors.addresses[1]).text() + " is gone").c_str()));
+}
+
+TEST_CASE("what a connection lost is sent again several times within the silence") {
+  tcp_doors doors{2};
+  auto one = seat_of(doors, 0, {.silence = 16s}), two = seat_of(doors, 1, {.silence = 16s});
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) + two.count(what::opened) == 2; }));
+  auto connections = 0;
+  for (auto d = 3; d < 256; ++d) {
+    sockaddr_storage peer{};
+    socklen_t bytes = sizeof peer;
+    if (getpeername(d, reinterpret_cast<sockaddr*>(&peer), &bytes) != 0 || peer.ss_family != AF_INET) continue;
+    ++connections;
+    auto value = 0;
+    socklen_t size = sizeof value;
+    REQUIRE(getsockopt(d, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, &value, &size) == 0);
+    CHECK(value == 1);
+    constexpr auto longest_pause_in_ms = 44;  // of Linux 6.15
+    if (getsockopt(d, IPPROTO_TCP, longest_pause_in_ms, &value, &size) == 0) CHECK(value == 2000);
+  }
+  CHECK(connections == 2);
 }
 
 TEST_CASE("garbage, half a hello, a hello of nobody and silence on the port are counted, and the peer still comes in") {

@@ -12,7 +12,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -215,47 +218,184 @@ TEST_CASE("a peer that stops on UDP is found out, and one that is started again 
 }
 
 TEST_CASE("a peer that was only stopped hears that it was taken for dead, even of a node that is gone by then, and closes the edge") {
-  auto const goes = GENERATE(true, false);
   udp_doors doors{2};
   auto one = seat_of(doors, 0, {.silence = 200ms}), two = seat_of(doors, 1);
   REQUIRE(have_met(one, two));
   REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::closed) == 1; }));  // nobody polls the other one
-  if (goes) one.end.reset();
+  one.end.reset();
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return two.count(what::closed) == 1; }));
   CHECK(says(two.newest(what::closed)->why, "is gone: it took this node for dead"));
   buffer_pool pool;
   CHECK(two.end->send(channel_kind::state, message(1, 0, channel::model, 1, counting(pool, 0))) == send_status::closed);
   CHECK(two.end->everyone_left());
-  CHECK(one.count(what::closed) == 1);
-  CHECK(one.count(what::opened) == 1);
 }
 
-TEST_CASE("over UDP a hello of a former life that comes late, or again, changes nothing") {
+/// Plays node 1 on its own port: says hellos, and hears what node 0 says in its.
+class impostor {
+ public:
+  explicit impostor(udp_doors& doors)
+      : socket_{io_, boost::asio::ip::udp::v4(), std::exchange(doors.descriptors[1], -1)}, there_{transport::address_in(doors.addresses[0])} {
+    socket_.non_blocking(true);
+  }
+
+  /// As the process whose clock began then.
+  void greet(std::uint32_t mine, std::int64_t began, std::uint32_t heard = 0, std::uint32_t open = 0, std::uint32_t closed = 0) {
+    say(wire::encode_hello({me_.agreed.id(), me_.self, node_id{0}, mine, began, heard, open, closed, 0, 0}, me_.agreed.text()));
+  }
+  /// One block of a model, in the session of these numbers.
+  void post(session wire, std::uint64_t number, std::size_t block = 0) {
+    auto p = message(1, 0, channel::model, number, counting(pool_, static_cast<float>(number)));
+    p.life = wire;
+    std::vector<std::byte> frame;
+    wire::encode(p, wire::cut(p, me_.blocks, {block, block + 1}), frame, {me_.agreed.id(), me_.check});
+    say(frame);
+  }
+  void say(std::vector<std::byte> const& bytes) {
+    socket_.send_to(boost::asio::buffer(bytes), {there_.host, there_.port});
+  }
+  /// Polls node 0 until it answers to what this one says as its number.
+  auto answer_to(udp_seat& node, std::uint32_t mine, std::int64_t began) -> wire::hello {
+    return hears(node, [&](auto const& h) { return h.heard == mine; }, [&] { greet(mine, began); });
+  }
+  /// Polls node 0 until it says such a hello.
+  template<class Is>
+  auto hears(udp_seat& node, Is is, std::function<void()> const& meanwhile = [] {}) -> wire::hello {
+    std::optional<wire::hello> found;
+    REQUIRE(poll_until<udp>({&node}, [&] {
+      meanwhile();
+      std::vector<std::byte> bytes(2000);
+      boost::system::error_code error;
+      for (std::size_t n = 0; !found && (n = socket_.receive(boost::asio::buffer(bytes), 0, error)) > 0 && !error;) {
+        if (auto const said = wire::decode_whole_hello(std::span{bytes}.first(n)); said && is(said->who)) found = said->who;
+      }
+      return found.has_value();
+    }));
+    return *found;
+  }
+  /// Everything that was said so far has been read after this.
+  void flush(udp_seat& node) {
+    auto const before = node.end->rejected().strangers;
+    say(std::vector<std::byte>(wire::encode_hello({me_.agreed.id(), node_id{9}, node_id{0}}, me_.agreed.text())));
+    REQUIRE(poll_until<udp>({&node}, [&] { return node.end->rejected().strangers > before; }));
+  }
+  /// Meets node 0 with this number; returns the session.
+  auto meet(udp_seat& node, std::uint32_t mine, std::int64_t began) -> session {
+    auto const opened = node.count(what::opened);
+    auto const theirs = hears(node, [](auto const& h) { return h.open == 0 || h.heard != h.open; }).life;
+    greet(mine, began, theirs);
+    REQUIRE(poll_until<udp>({&node}, [&] { return node.count(what::opened) == opened + 1; }));
+    greet(mine, began, theirs, theirs);
+    return {mine, theirs};
+  }
+
+ private:
+  transport::identity me_ = state_identity(1, 2);
+  boost::asio::io_context io_;
+  boost::asio::ip::udp::socket socket_;
+  transport::address there_;
+  buffer_pool pool_;
+};
+
+TEST_CASE("over UDP a hello of a former session that comes late, or again, changes nothing, whatever clocks say") {
+  auto const later = GENERATE(std::int64_t{3600}, std::int64_t{-3600}, std::int64_t{2'160'000}, std::int64_t{-2'160'000}) * 1'000'000'000;
+  constexpr std::int64_t first = 1'700'000'000'000'000'000;
   udp_doors doors{2};
   auto one = seat_of(doors, 0);
-  auto const me = state_identity(1, 2);
-  boost::asio::io_context io;
-  boost::asio::ip::udp::socket peer{io, boost::asio::ip::udp::v4(), std::exchange(doors.descriptors[1], -1)};
-  auto const there = transport::address_in(doors.addresses[0]);
-  auto const say = [&](auto const& bytes) { peer.send_to(boost::asio::buffer(bytes), {there.host, there.port}); };
-  constexpr auto wrap = (std::int64_t{1} << 32) * 1'000'000;  // in nanoseconds: incarnations count milliseconds
-  std::uint64_t garbage = 0;
-  auto const after_hello_of = [&](std::int64_t began) {  // what lives of the edge have been opened
-    say(wire::encode_hello({me.agreed.id(), me.self, node_id{0}, 0, began, 0, 0}, me.agreed.text()));
-    say(std::string(500, 'x'));
-    ++garbage;
-    REQUIRE(poll_until<udp>({&one}, [&] { return one.end->rejected().frames == garbage; }));
-    return one.count(what::opened);
-  };
-  auto const first = wrap - 1'000'000'000;  // a second before they wrap
-  CHECK(after_hello_of(first) == 1);
-  CHECK(after_hello_of(first - 5'000'000) == 1);
+  impostor peer{doors};
+  auto const old = peer.meet(one, 11, first);
   CHECK(one.count(what::closed) == 0);
-  CHECK(after_hello_of(wrap + 7'000'000) == 2);
+  for (auto k = 0; k < 3; ++k) {
+    peer.greet(11, first);                           // before it had heard anything
+    peer.greet(11, first, old.receiver);             // what opened the session
+    peer.greet(11, first, old.receiver, old.receiver);
+    peer.greet(9, first - 5'000'000, 77);            // of a session before
+    peer.flush(one);
+  }
+  CHECK(one.count(what::opened) == 1);
+  CHECK(one.count(what::closed) == 0);
+  // Started again: it knows nothing of the session, and its clock says anything. It has to repeat what it is offered.
+  auto const offer = peer.answer_to(one, 22, first + later);
+  CHECK(one.count(what::opened) == 1);
+  CHECK(offer.open == 11);
+  peer.greet(22, first + later, offer.life);
+  REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::opened) == 2; }));
   CHECK(one.count(what::closed) == 1);
-  CHECK(after_hello_of(first) == 2);
-  CHECK(after_hello_of(wrap + 7'000'000) == 2);
+  CHECK(says(one.newest(what::closed)->why, "it has been started again"));
+  for (auto k = 0; k < 3; ++k) {
+    peer.greet(11, first);
+    peer.greet(11, first, old.receiver);
+    peer.greet(11, first, old.receiver, old.receiver, 5);
+    peer.greet(22, first + later, offer.life);
+    peer.flush(one);
+  }
+  CHECK(one.count(what::opened) == 2);
   CHECK(one.count(what::closed) == 1);
+  // It is there, in a session of which node 0 knows: what it heard late of others moves neither.
+  peer.greet(33, first + later, 4711, offer.life);
+  peer.flush(one);
+  CHECK(one.count(what::closed) == 1);
+}
+
+TEST_CASE("over UDP what a session carries counts in that session only, and who says that it is over is believed if it knows its number") {
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0);
+  impostor peer{doors};
+  auto const old = peer.meet(one, 11, 1);
+  peer.greet(12, 1, 0, 0, old.receiver + 1);  // a guess
+  peer.post({11, old.receiver + 1}, 1);
+  peer.post({12, old.receiver}, 1);
+  peer.flush(one);
+  CHECK(one.count(what::closed) == 0);
+  CHECK(one.count(what::message) == 0);
+  peer.post(old, 1);
+  REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::message) == 1; }));
+  peer.greet(12, 1, 0, 0, old.receiver);
+  REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::closed) == 1; }));
+  CHECK(says(one.newest(what::closed)->why, "it took this node for dead"));
+  auto const offer = peer.answer_to(one, 12, 1);
+  CHECK(offer.closed == 11);
+  peer.greet(12, 1, offer.life);
+  REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::opened) == 2; }));
+  peer.post(old, 5);
+  peer.post({12, offer.life}, 2);
+  peer.flush(one);
+  REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::message) == 2; }));
+  CHECK(one.newest(what::message)->p.number == iteration{2});
+  CHECK(one.newest(what::message)->p.life == one.newest(what::opened)->incoming);
+}
+
+TEST_CASE("over UDP one datagram with a number that is far too large is not believed, and hides none of those that follow") {
+  auto const far = GENERATE(std::uint64_t{1} << 22, std::uint64_t{1} << 63, ~std::uint64_t{0});
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0);
+  impostor peer{doors};
+  auto const here = peer.meet(one, 11, 1);
+  auto const arrives = [&](std::uint64_t number) {
+    auto const before = one.count(what::message);
+    peer.post(here, number);
+    REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::message) == before + 1; }));
+    CHECK(one.newest(what::message)->p.number == iteration{number});
+  };
+  arrives(1);
+  peer.post(here, far);
+  peer.flush(one);
+  CHECK(one.count(what::message) == 1);
+  CHECK(one.end->rejected().frames == 1);
+  arrives(2);
+  peer.post(here, far);
+  arrives(3);
+  CHECK(one.end->traffic_of()[0].late == 0);
+  // Who was away for long has come far: two that say so are enough.
+  peer.post(here, 1U << 22);
+  arrives((1U << 22) + 1);
+  arrives((1U << 22) + 2);
+}
+
+TEST_CASE("over UDP a node that has an IPv4 address refuses a peer that has an IPv6 one, and says so at once") {
+  auto const said = refusal([] { udp u{state_identity(0, 2), {.addresses = {"127.0.0.1:0", "[::1]:9"}}}; });
+  CHECK(says(said, "node 1 at [::1]:9 cannot be reached from 127.0.0.1:0 over udp"));
+  CHECK(says(said, "give all nodes addresses of one kind, or use tcp"));
+  CHECK(refusal([] { udp u{state_identity(0, 2), {.addresses = {"127.0.0.1:0", "[::ffff:127.0.0.1]:9"}}}; }).empty());
 }
 
 TEST_CASE("blocks of one packet that lie side by side are handed over together, older ones not at all") {

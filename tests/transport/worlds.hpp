@@ -163,6 +163,7 @@ class world<simulated> : public one_process {
 
 using every_transport = std::tuple<transport::in_process, transport::tcp, transport::udp>;
 using lossless_transports = std::tuple<transport::in_process, transport::tcp>;
+using transports_with_silence = std::tuple<transport::tcp, transport::udp>;  // in a room nobody is silent
 using carriers_of_messages = std::tuple<transport::in_process, transport::tcp, transport::udp, simulated>;
 using carriers_of_events = std::tuple<transport::in_process, transport::tcp, simulated>;
 

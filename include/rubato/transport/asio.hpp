@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// What the transports over Boost.Asio share: addresses as text, and a context that its owner polls with a deadline.
+// What the transports over Boost.Asio share: addresses as text, names of hosts, and a context that its owner polls with a
+// deadline.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <charconv>
 #include <cstddef>
@@ -13,6 +15,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/socket_base.hpp>
 
@@ -21,37 +24,78 @@
 
 namespace rubato::transport {
 
-/// A host and a port as text: "127.0.0.1:5000", "[::1]:5000" or "localhost:5000". Names are not looked up: that may
-/// take long, and may answer with another host than was meant.
+/// Where a node is: a host by number, and a port.
 struct address {
   boost::asio::ip::address host{};
   std::uint16_t port = 0;
-  [[nodiscard]] auto text() const -> std::string {
+  std::string name{};  ///< by which the host was given; none where it was given by number
+  [[nodiscard]] auto numbers() const -> std::string {
     auto const h = host.to_string();
     return (host.is_v6() ? "[" + h + "]" : h) + ":" + std::to_string(port);
   }
+  /// For sentences: says too what a name stands for, as "node1:5000 (10.0.0.7)".
+  [[nodiscard]] auto text() const -> std::string {
+    return name.empty() ? numbers() : name + ":" + std::to_string(port) + " (" + host.to_string() + ")";
+  }
 };
 
-/// Throws config_error with a sentence that names the text. Only loopback addresses are taken unless `insecure`:
-/// nothing here is encrypted, and whoever can connect can take part.
+namespace detail {
+
+/// Of all that a name stands for: of this machine alone unless `insecure`, then of others if there is one, for a machine
+/// often calls itself by its loopback; and IPv4 rather than IPv6, so that all nodes of a run take the same.
+inline auto likeliest(std::vector<boost::asio::ip::address> all, bool insecure) -> boost::asio::ip::address {
+  auto const rank = [insecure](boost::asio::ip::address const& a) {
+    return 2 * static_cast<int>(a.is_loopback() == insecure) + static_cast<int>(a.is_v6());
+  };
+  return *std::min_element(all.begin(), all.end(), [&](auto const& a, auto const& b) { return rank(a) < rank(b); });
+}
+
+/// Asks the system, which may take the seconds that its resolver takes.
+inline auto host_named(std::string const& name, bool insecure) -> boost::asio::ip::address {
+  boost::asio::io_context io;
+  boost::system::error_code error;
+  auto const found = boost::asio::ip::tcp::resolver{io}.resolve(name, "", error);
+  std::vector<boost::asio::ip::address> all;
+  for (auto const& entry : found) all.push_back(entry.endpoint().address());
+  if (!all.empty()) return likeliest(std::move(all), insecure);
+  throw config_error{"no host is known here by the name '" + wire::detail::shown(name) + "': " +
+                     (error ? error.message() : "it has no address")};
+}
+
+}  // namespace detail
+
+/// "127.0.0.1:5000", "[::1]:5000" or "node1:5000"; a name is looked up at once. Throws config_error with a sentence that
+/// names the text. Only loopback addresses are taken unless `insecure`: nothing here is encrypted, and whoever can connect
+/// can take part.
 [[nodiscard]] inline auto address_in(std::string const& text, bool insecure = false) -> address {
   auto const refuse = [&](char const* right) {
     throw config_error{"'" + wire::detail::shown(text) + "' is no address: " + right};
   };
   auto const colon = text.rfind(':');
-  if (colon == text.npos) refuse("give host:port, as 127.0.0.1:5000");
+  if (colon == text.npos || colon == 0) refuse("give host:port, as 127.0.0.1:5000 or node1:5000");
   auto host = text.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  auto const is_bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (is_bracketed) host = host.substr(1, host.size() - 2);
   address a;
   auto const* const end = text.data() + text.size();
   auto const read = std::from_chars(text.data() + colon + 1, end, a.port);
   if (read.ec != std::errc{} || read.ptr != end) refuse("a port is a number from 0 to 65535");
   boost::system::error_code error;
   a.host = boost::asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
-  if (error) refuse("a host is given by number, as 127.0.0.1 or [::1], or is localhost");
+  if (error) {
+    auto const may_be_of_name = [](char c) { return c > ' ' && c <= '~' && c != ':' && c != '/'; };
+    auto const is_name = !is_bracketed && host.find_first_not_of("0123456789.") != host.npos &&
+                         std::all_of(host.begin(), host.end(), may_be_of_name);
+    if (!is_name) refuse("a host is given by number, as 127.0.0.1 or [::1], or by name");
+    a.name = host;
+    a.host = detail::host_named(host, insecure);
+  }
+  if (a.host.is_v6() && a.host.to_v6().is_v4_mapped()) {
+    a.host = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, a.host.to_v6());
+  }
   if (!insecure && !a.host.is_loopback()) {
-    throw config_error{text + " is not an address of this machine alone: what nodes say is not encrypted, and nobody "
-                              "asks who connects; use loopback, or ask for insecure on a network that you trust"};
+    throw config_error{a.text() + " is not an address of this machine alone: what nodes say is not encrypted, and nobody "
+                                  "asks who connects; use loopback, or ask for insecure on a network that you trust"};
   }
   return a;
 }
@@ -70,10 +114,12 @@ auto protocol_of(address const& a) -> Protocol {
   return a.host.is_v6() ? Protocol::v6() : Protocol::v4();
 }
 
-/// Binds a `Socket`, which listens if it can; throws config_error, where `nobody_can` do what it is for.
+/// Binds a `Socket`, which listens if it can; throws config_error, where `nobody_can` do what it is for. A node that is
+/// given by name on a network answers at all addresses of its machine: here the name may stand for another than elsewhere.
 template<class Socket>
-auto open_door(std::string const& text, bool insecure, std::string const& nobody_can) -> door {
-  auto a = address_in(text, insecure);
+auto open_door(address a, std::string const& nobody_can) -> door {
+  using any = boost::asio::ip::address;
+  if (!a.name.empty() && !a.host.is_loopback()) a.host = a.host.is_v6() ? any{boost::asio::ip::address_v6::any()} : any{};
   constexpr auto listens = requires(Socket& s) { s.listen(); };
   boost::asio::io_context io;
   Socket opened{io};
@@ -86,7 +132,7 @@ auto open_door(std::string const& text, bool insecure, std::string const& nobody
   }
   if (error) throw config_error{"nobody can " + nobody_can + " " + a.text() + " here: " + error.message()};
   a.port = opened.local_endpoint().port();
-  return {opened.release(), a.text()};
+  return {opened.release(), a.numbers()};
 }
 
 /// The address of one node of the run; throws config_error where none is given.

@@ -71,18 +71,43 @@ class block_stream {
   std::size_t turn_ = 0;
 };
 
+/// How far the numbers of one sender and channel have come in one session. Who takes the newest for the best could be led
+/// to wait for ever by one number that is far too large, so one datagram alone moves them by a bounded stride: what jumps
+/// farther is dropped, which a state channel bears, unless the datagram before it jumped too, and no farther.
+class number_watch {
+ public:
+  static constexpr std::uint64_t stride = std::uint64_t{1} << 20;
+
+  [[nodiscard]] auto is_late(iteration n) const -> bool { return to_count(n) < newest_; }
+  [[nodiscard]] auto admits(iteration n) -> bool {
+    auto const k = to_count(n);
+    auto const is_far = k > newest_ && k - newest_ > stride;
+    auto const is_confirmed = doubted_ != 0 && doubted_ <= k;
+    doubted_ = is_far && !is_confirmed ? k : 0;
+    if (doubted_ != 0) return false;
+    newest_ = std::max(newest_, k);
+    return true;
+  }
+
+ private:
+  std::uint64_t newest_ = 0;
+  std::uint64_t doubted_ = 0;  // 0: the last one was none
+};
+
 /// The newest of each block that arrived since the owner last looked, handed over in as few pieces as they form.
 class block_gatherer {
  public:
   [[nodiscard]] auto empty() const -> bool { return held_.empty(); }
 
-  /// Takes a frame of one block; an older one of the same life that nobody has seen goes, or is counted as late.
-  void put(wire::frame_view const& f, identity const& me, std::vector<traffic>& counts) {
+  /// Takes a frame of one block; an older one of the same life that nobody has seen goes, or is counted as late. False if
+  /// its number is not to be believed yet.
+  auto put(wire::frame_view const& f, identity const& me, std::vector<traffic>& counts) -> bool {
+    auto& seen = seen_[{f.head.from, f.head.lane}];
+    if (!(seen.life == f.head.life)) seen = {f.head.life, {}};
+    auto const is_late = seen.numbers.is_late(f.head.number);
+    if (!seen.numbers.admits(f.head.number)) return false;
     auto& count = count_of(counts, f.head.from, f.head.lane);
-    auto& [life, newest] = newest_[{f.head.from, f.head.lane}];
-    if (std::exchange(life, f.head.life.sender) != f.head.life.sender) newest = {};
-    if (f.head.number < newest) ++count.late;
-    newest = (std::max)(newest, f.head.number);
+    if (is_late) ++count.late;
     auto const here = key{f.head.from, f.head.lane, f.blocks.begin};
     auto const at = held_.find(here);
     ++count.delivered;
@@ -90,10 +115,11 @@ class block_gatherer {
     if (at != held_.end()) {
       --count.delivered;
       ++count.skipped;
-      if (at->second.head.life == f.head.life && f.head.number <= at->second.head.number) return;
+      if (at->second.head.life == f.head.life && f.head.number <= at->second.head.number) return true;
     }
     auto pool = me.pool;
     held_[here] = {f.head, wire::copy_body(f, pool)};
+    return true;
   }
 
   /// Blocks side by side of one packet become one message.
@@ -141,7 +167,11 @@ class block_gatherer {
   }
 
   table held_;
-  std::map<std::pair<node_id, channel>, std::pair<std::uint32_t, iteration>> newest_;  // in the present life
+  struct sender_state {
+    session life{};
+    number_watch numbers;
+  };
+  std::map<std::pair<node_id, channel>, sender_state> seen_;
 };
 
 }  // namespace rubato::transport::detail

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Edges between the ranks of an MPI run: two-sided and non-blocking, on a communicator of its own whose errors are
 // values. A node's id is its rank. MPI makes progress only inside its calls, so the owner must poll.
+//
+// An edge has one stream of messages each way for good, since MPI loses nothing and keeps order. Hellos divide it: what
+// follows the k-th hello belongs to session k-1, which is open where the k-th hello of both ends has been said and heard.
+// Who takes a peer for dead says its next hello, and reads on until the peer has said the same.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <thread>
@@ -33,23 +38,25 @@ struct mpi_options {
 namespace detail {
 
 struct mpi_edge : queued_edge {
-  enum class stage : std::uint8_t { greeting, open, closed };
-  enum class awaited : std::uint8_t { hello, header, body };
+  enum class stage : std::uint8_t { greeting, open, closed };  // closed: for good
+  enum class awaited : std::uint8_t { head, body };            // head: a hello or a header
   stage at = stage::greeting;
-  awaited next = awaited::hello;
+  awaited next = awaited::head;
+  std::uint32_t hellos_said = 0, hellos_heard = 0;
+  bool hello_due = true;
   std::vector<MPI_Request> sending;
   std::vector<std::byte> out;
   shared_buffer body;  // of the frame that is being sent
   std::vector<MPI_Request> receiving;
   std::size_t received = 0;  // bytes of what is being received
-  std::vector<std::byte> in;
+  std::vector<std::byte> in;  // has room for a hello
   wire::frame_view frame;
   wire::arriving_body arriving;
   clock::time_point heard = clock::now();
   clock::time_point spoke = clock::now();
 
   [[nodiscard]] auto is_open() const -> bool { return at == stage::open; }
-  [[nodiscard]] auto is_free() const -> bool { return is_open() && sending.empty(); }
+  [[nodiscard]] auto is_free() const -> bool { return is_open() && !hello_due && sending.empty(); }
 };
 
 /// What keeps one transport's messages apart from all others.
@@ -58,12 +65,31 @@ struct mpi_space {
   int tag = 0;
 };
 
-/// One that no transport has had. Collective over `ranks`; only MPI's main thread comes here.
+/// All ranks must come to this within the limit, or the others throw config_error.
+inline auto duplicate_of(MPI_Comm ranks, std::chrono::nanoseconds limit) -> MPI_Comm {
+  auto fresh = std::make_unique<MPI_Comm>(MPI_COMM_NULL);
+  MPI_Request all_here = MPI_REQUEST_NULL;
+  auto is_over = 0;
+  auto error = MPI_Comm_idup(ranks, fresh.get(), &all_here);
+  for (auto const latest = later(limit); error == MPI_SUCCESS && is_over == 0;) {
+    error = MPI_Test(&all_here, &is_over, MPI_STATUS_IGNORE);
+    if (is_over != 0 || error != MPI_SUCCESS) break;
+    if (clock::now() > latest) {
+      static_cast<void>(fresh.release());  // MPI may still write it
+      throw config_error{"not all ranks of MPI have begun this run within " + seconds_text(limit) + ", as they all must"};
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds{50});
+  }
+  if (error != MPI_SUCCESS) throw config_error{"MPI cannot duplicate the communicator of this run"};
+  return *fresh;
+}
+
+/// One that no transport has had. Collective over `ranks`; only MPI's main thread comes here. Throws config_error.
 ///
 /// What is sent to a transport that is gone is never received. A communicator with such a message must not be freed: MPICH
 /// and Open MPI hand it to whoever gets the same context next, be it the program itself. So none is: one is kept for each
 /// group of ranks, and each transport takes its next tag.
-inline auto next_space(MPI_Comm ranks) -> mpi_space {
+inline auto next_space(MPI_Comm ranks, std::chrono::nanoseconds limit = std::chrono::seconds{10}) -> mpi_space {
   constexpr auto most = 32767;  // of tags, that any MPI has
   static std::vector<mpi_space> newest;
   auto const is_of_these = [ranks](mpi_space const& s) {
@@ -74,7 +100,7 @@ inline auto next_space(MPI_Comm ranks) -> mpi_space {
   auto at = std::find_if(newest.begin(), newest.end(), is_of_these);
   if (at == newest.end()) {
     mpi_space fresh;
-    if (MPI_Comm_dup(ranks, &fresh.comm) != MPI_SUCCESS) throw config_error{"MPI cannot duplicate the communicator of this run"};
+    fresh.comm = duplicate_of(ranks, limit);
     MPI_Comm_set_errhandler(fresh.comm, MPI_ERRORS_RETURN);
     at = newest.insert(at, fresh);
   }
@@ -98,16 +124,15 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   mpi(identity me, mpi_options o, MPI_Comm ranks = MPI_COMM_WORLD)
       : queued_edges{std::move(me)}, options_{o} {
     refuse_this_process();
-    space_ = detail::next_space(ranks);  // before what one rank may refuse and others do not, for they count along
+    space_ = detail::next_space(ranks, options_.arrival);  // before what one rank may refuse and others do not, for they count along
     refuse_ranks(ranks);
     check_silence(options_.silence);
     for (auto const id : me_.peers) {
       auto& p = add_peer(id);
       p.queue = send_queue{options_.event_bound};
-      p.out = wire::encode_hello({run_, me_.self, id, 0, me_.time.began, 0, 0}, me_.agreed.text());
       p.in.resize(wire::hello_bytes + wire::agreement::most_bytes);
-      post(p, p.sending, direction::out, p.out);
-      post(p, p.receiving, direction::in, p.in);
+      say_hello(p);
+      await_head(p);
     }
   }
   mpi(mpi const&) = delete;
@@ -143,7 +168,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   void wake() { woken_.store(true); }
   /// Closes the edge to a peer; the next news say so.
   void give_up(node_id id, std::string const& why = detail::stalled_words) {
-    if (auto* const p = find(id)) lost(*p, why);
+    if (auto* const p = find(id); p != nullptr && p->is_open()) lost(*p, why);
   }
 
  private:
@@ -239,51 +264,79 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     std::string text(MPI_MAX_ERROR_STRING, ' ');
     auto length = 0;
     MPI_Error_string(error, text.data(), &length);
-    lost(p, text.substr(0, static_cast<std::size_t>(length)));
+    shut(p, text.substr(0, static_cast<std::size_t>(length)));
   }
 
   void progress(peer_state& p) {
     if (done(p, p.sending, p.spoke)) {
       p.body = {};
-      written(p);
+      if (p.hello_due) say_hello(p);
+      else written(p);
     }
     for (auto budget = 16; budget > 0 && p.at != stage::closed && done(p, p.receiving, p.heard, &p.received); --budget) {
       auto const bytes = std::exchange(p.received, 0);
-      if (p.next == awaited::hello) greeted(p, bytes);
-      else if (bytes != expected(p)) bad_frame(p);  // no piece holds more than was posted, so one held less
-      else if (p.next == awaited::header) begun(p);
+      if (p.next == awaited::head) headed(p, std::span<std::byte const>{p.in}.first(bytes));
+      else if (bytes != p.arriving.bytes().size()) bad_frame(p);  // no piece holds more than was posted, so one held less
       else complete(p);
     }
   }
-  /// Bytes of what comes after the hello.
-  [[nodiscard]] static auto expected(peer_state& p) -> std::size_t {
-    return p.next == awaited::header ? p.in.size() : p.arriving.bytes().size();
+
+  // --- sessions -------------------------------------------------------------------------------------------------------
+
+  /// As soon as the message before it has gone.
+  void say_hello(peer_state& p) {
+    p.hello_due = !p.sending.empty();
+    if (p.hello_due) return;
+    p.out = wire::encode_hello({run_, me_.self, p.id, p.hellos_said++, me_.time.began}, me_.agreed.text());
+    post(p, p.sending, direction::out, p.out);
+    p.spoke = clock::now();
+    open_if_met(p);
   }
 
-  // --- hellos ---------------------------------------------------------------------------------------------------------
-
-  void greeted(peer_state& p, std::size_t bytes) {
-    auto const said = wire::decode_whole_hello(std::span{p.in}.first(bytes));
-    if (!said || said->who.from != p.id) {
+  void greeted(peer_state& p, std::span<std::byte const> bytes) {
+    auto const said = wire::decode_whole_hello(bytes);
+    if (!said || said->who.from != p.id || said->who.life != p.hellos_heard) {
       ++rejected_.strangers;
-      return lost(p, "it said no hello");
+      return shut(p, "it said no hello");
     }
     if (auto const why = wire::difference(me_.agreed.text(), said->text, p.name); !why.empty()) {
       ++rejected_.options;
       p.at = stage::closed;
       return not_coming(p, why);
     }
+    ++p.hellos_heard;
+    p.clock_began = said->who.clock_began;
+    if (p.at == stage::open) close(p, "it took this node for dead");
+    if (p.hellos_said < p.hellos_heard && ours_.at != standing::phase::ended) say_hello(p);  // or it would see a session end
+    open_if_met(p);
+    await_head(p);
+  }
+
+  void open_if_met(peer_state& p) {
+    if (p.at != stage::greeting || p.hellos_heard == 0 || p.hellos_said != p.hellos_heard) return;
+    auto const life = p.hellos_said - 1;
     p.at = stage::open;
-    opened(p, said->who.clock_began, {}, {});
-    await_header(p);
+    p.renew();
+    opened(p, p.clock_began, {life, life}, {life, life});
     pump(p);
   }
 
-  void lost(peer_state& p, std::string const& why) {
-    if (p.at == stage::closed) return;
-    drop(p);
-    p.told = true;
+  /// It may come back, in another session.
+  void close(peer_state& p, std::string const& why) {
+    p.at = stage::greeting;
+    p.queue.clear();
     gone(p, why);
+  }
+  void lost(peer_state& p, std::string const& why) {
+    close(p, why);
+    if (!ours_.is_last()) say_hello(p);
+  }
+
+  /// Nothing that it sends can be understood any more.
+  void shut(peer_state& p, std::string const& why) {
+    auto const was = p.at;
+    drop(p);
+    if (was == stage::open || !std::exchange(p.told, true)) gone(p, why);  // else its loss has been told
   }
 
   void drop(peer_state& p) {
@@ -293,13 +346,20 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
 
   // --- frames ---------------------------------------------------------------------------------------------------------
 
-  void await_header(peer_state& p) {
-    p.next = awaited::header;
-    p.in.resize(wire::header_bytes);
+  void await_head(peer_state& p) {
+    p.next = awaited::head;
     post(p, p.receiving, direction::in, p.in);
   }
   [[nodiscard]] static auto header_of(peer_state const& p) -> std::span<std::byte const, wire::header_bytes> {
     return std::span<std::byte const>{p.in}.first<wire::header_bytes>();
+  }
+
+  /// Before the first hello there is nothing but that.
+  void headed(peer_state& p, std::span<std::byte const> bytes) {
+    auto const may_be_hello = bytes.size() >= wire::hello_bytes && wire::decode_hello(bytes.first<wire::hello_bytes>());
+    if (p.hellos_heard == 0 || may_be_hello) greeted(p, bytes);
+    else if (bytes.size() != wire::header_bytes) bad_frame(p);
+    else begun(p);
   }
 
   void begun(peer_state& p) {
@@ -315,23 +375,23 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
 
   void complete(peer_state& p) {
     if (!wire::is_intact(header_of(p), p.arriving.bytes(), seal())) return bad_frame(p);
-    deliver(p, p.frame, std::move(p.arriving).publish());
-    await_header(p);
+    if (p.is_open()) deliver(p, p.frame, std::move(p.arriving).publish());  // else it is of a session that is over
+    await_head(p);
   }
 
   void bad_frame(peer_state& p) {
     ++rejected_.frames;
-    lost(p, "it sent what is no frame of this run");
+    shut(p, "it sent what is no frame of this run");
   }
 
   void stands(peer_state& p) {
     auto const said = detail::standing_in(p.frame);
     auto const& head = p.frame.head;
     if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(header_of(p), {}, seal())) return bad_frame(p);
-    auto const last = hears(p, *said);
-    if (!last) return await_header(p);
-    p.queue.clear();  // nothing comes after it either
-    if (last == standing::phase::ended) drop(p);
+    auto const last = p.is_open() ? hears(p, *said) : std::nullopt;
+    if (last == standing::phase::ended) return drop(p);
+    if (last) p.queue.clear();
+    await_head(p);
   }
 
   /// The body is sent from where it lies, and kept until it has gone.
@@ -346,10 +406,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   void tick(clock::time_point now) {
     auto const heeded = listened(now, options_.silence);
     for (auto& p : peers_) {
-      if (p.at == stage::greeting && now - begin_ > options_.arrival) {
-        p.at = stage::closed;
-        not_coming(p, detail::absence_text(p.name, options_.arrival));
-      }
+      if (p.hellos_heard == 0 && now - begin_ > options_.arrival) not_coming(p, detail::absence_text(p.name, options_.arrival));
       if (p.at != stage::open || p.theirs.is_last()) continue;
       if (is_silent(p, p.heard, heeded, options_.silence)) {
         lost(p, "it has been silent for " + detail::seconds_text(options_.silence));

@@ -37,7 +37,7 @@ struct tcp_options {
 using tcp_door = door;
 /// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be listened on.
 [[nodiscard]] inline auto open_tcp_door(std::string const& text, bool insecure = false) -> tcp_door {
-  return detail::open_door<boost::asio::ip::tcp::acceptor>(text, insecure, "listen on");
+  return detail::open_door<boost::asio::ip::tcp::acceptor>(address_in(text, insecure), "listen on");
 }
 
 namespace detail {
@@ -79,7 +79,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     }
     auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
     auto const door = options_.listener ? *options_.listener
-                                        : open_tcp_door(own.text(), options_.insecure).descriptor;
+                                        : detail::open_door<boost::asio::ip::tcp::acceptor>(own, "listen on").descriptor;
     boost::system::error_code error;
     acceptor_.assign(detail::protocol_of<tcp_protocol>(own), door, error);
     if (error) throw config_error{"socket " + std::to_string(door) + " cannot be listened on: " + error.message()};
@@ -210,6 +210,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   void open(peer_state& p, std::shared_ptr<connection> const& c) {
     error_code ignored;
     c->socket.set_option(tcp_protocol::no_delay{true}, ignored);
+    detail::try_again_soon(c->socket.native_handle(), options_.silence);
     c->at = detail::phase::open;
     c->peer = p.id;
     c->heard = c->spoke = clock::now();

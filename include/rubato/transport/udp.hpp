@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
 // State channels over UDP: one block a datagram, so that a lost one costs the freshness of one block (law 5). Hellos are
 // repeated until they are answered, senders keep to a rate, and loss can be asked for, keyed, to see what it does.
+//
+// A session is known by two random numbers, one of each end, and every frame carries both. An end opens a session when a
+// hello repeats the number that it offered for it: whoever sent that is there now, and no datagram from before is taken for
+// it, whatever the clocks of the two say. An end that is in a session and is offered another one answers that with a number
+// of its own, and stays where it is until that comes back.
 #pragma once
 
 #include <algorithm>
@@ -47,7 +52,7 @@ struct udp_options {
 using udp_door = door;
 /// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be had.
 [[nodiscard]] inline auto open_udp_door(std::string const& text, bool insecure = false) -> udp_door {
-  return detail::open_door<boost::asio::ip::udp::socket>(text, insecure, "receive at");
+  return detail::open_door<boost::asio::ip::udp::socket>(address_in(text, insecure), "receive at");
 }
 
 /// **Thread safety:** one owner; wake() from any thread. **Models:** endpoint.
@@ -61,11 +66,16 @@ class udp : public detail::edges<detail::udp_edge> {
   udp(identity me, udp_options o)
       : edges{std::move(me)}, options_{std::move(o)}, socket_{polled_.context()}, timer_{polled_.context()} {
     refuse_what_cannot_be();
+    auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
     for (auto const id : me_.peers) {
       auto const a = detail::address_of(id, options_.addresses, options_.insecure);
-      add_peer(id, a.text()).where = {a.host, a.port};
+      auto& p = add_peer(id, a.text());
+      p.where = {a.host, a.port};
+      if (a.host.is_v6() == own.host.is_v6()) continue;
+      throw config_error{p.name + " cannot be reached from " + own.text() + " over udp, for one address is IPv4 and the other "
+                         "IPv6: give all nodes addresses of one kind, or use tcp"};
     }
-    take_socket();
+    take_socket(own);
     receive_later();
     tick_later();
   }
@@ -118,6 +128,7 @@ class udp : public detail::edges<detail::udp_edge> {
   using protocol = boost::asio::ip::udp;
   using error_code = boost::system::error_code;
   static constexpr auto pause = std::chrono::milliseconds{20};  // between two greetings
+  static constexpr auto taken_for_dead = "it took this node for dead";
 
   void refuse_what_cannot_be() const {
     detail::refuse_what_no_datagram_carries(me_, datagram_bytes);
@@ -128,10 +139,8 @@ class udp : public detail::edges<detail::udp_edge> {
     if (!(options_.bytes_per_second > 0)) throw config_error{"a rate must be a positive number of bytes a second"};
   }
 
-  void take_socket() {
-    auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
-    auto const descriptor = options_.socket ? *options_.socket
-                                            : open_udp_door(own.text(), options_.insecure).descriptor;
+  void take_socket(address const& own) {
+    auto const descriptor = options_.socket ? *options_.socket : detail::open_door<protocol::socket>(own, "receive at").descriptor;
     error_code error;
     socket_.assign(detail::protocol_of<protocol>(own), descriptor, error);
     if (!error) socket_.non_blocking(true, error);
@@ -146,8 +155,6 @@ class udp : public detail::edges<detail::udp_edge> {
     budget_ = burst();
     if (options_.batches && detail::joins_and_cuts(descriptor)) batch_ = detail::outgoing_datagrams::most;
   }
-
-  [[nodiscard]] auto incarnation() const -> std::uint32_t { return detail::incarnation_of(me_.time.began); }
 
   // --- sending --------------------------------------------------------------------------------------------------------
 
@@ -173,7 +180,7 @@ class udp : public detail::edges<detail::udp_edge> {
   /// all counts as lost, so that no peer holds up the others.
   auto send_blocks(peer_state& p, detail::block_stream::run const& run) -> bool {
     auto labelled = *run.from;
-    labelled.life = {incarnation(), p.incarnation};
+    labelled.life = p.wire;
     auto drawn = p.drawn;
     for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
       if (is_dropped(p, 0x75647021ULL, drawn)) continue;
@@ -215,14 +222,13 @@ class udp : public detail::edges<detail::udp_edge> {
            random_stream{{options_.loss_seed, kind, to_index(me_.self), to_index(p.id), drawn++}}.chance(options_.loss);
   }
 
-  /// How we stand; its own life and ours go with it.
   void say(peer_state& p) {
     if (!p.open) return;
     p.spoke = clock::now();
     if (ours_.is_last() && p.theirs.is_last()) ++p.parting_words;
     if (is_dropped(p, 0x75647322ULL, p.drawn_words)) return;
     auto frame = detail::frame_of(ours_, me_.self, p.id);
-    frame.life = {incarnation(), p.incarnation};
+    frame.life = p.wire;
     wire::encode_header(frame, {}, seal(), leaving_.add({}));
     leave(p);
   }
@@ -234,11 +240,14 @@ class udp : public detail::edges<detail::udp_edge> {
   /// Who leaves second cannot know whether its word came, and nobody repeats it when it is gone: of so many one will come.
   [[nodiscard]] auto has_parted(peer_state const& p) const -> bool { return p.theirs.is_last() && p.parting_words >= 24; }
 
-  /// Says too which life of the peer is over for us, should that be a false suspicion. It stays over, so a hello that comes
-  /// late is as true as a new one.
-  void greet(peer_state& p) {
-    auto const closed = p.open ? 0U : p.incarnation;
-    auto const bytes = wire::encode_hello({run_, me_.self, p.id, closed, me_.time.began, 0, 0}, me_.agreed.text());
+  /// Offers the next session, and says which one is over for us, should that be a false suspicion.
+  void greet(peer_state const& p) { say_hello(p, p.offer, p.heard_offer); }
+  /// Says that we are in this session, to a peer that may not be yet.
+  void confirm(peer_state const& p) { say_hello(p, p.wire.sender, p.wire.receiver); }
+  void say_hello(peer_state const& p, std::uint32_t mine, std::uint32_t heard) {
+    auto const open = p.open ? p.wire.receiver : 0U;
+    auto const who = wire::hello{run_, me_.self, p.id, mine, me_.time.began, heard, open, p.closed};
+    auto const bytes = wire::encode_hello(who, me_.agreed.text());
     error_code ignored;  // the next one is not far
     socket_.send_to(boost::asio::buffer(bytes), p.where, 0, ignored);
   }
@@ -258,7 +267,7 @@ class udp : public detail::edges<detail::udp_edge> {
   }
 
   void received(std::span<std::byte const> bytes, protocol::endpoint const& sender) {
-    auto const at = std::find_if(peers_.begin(), peers_.end(), [&](auto const& p) { return p.where == sender; });
+    auto const at = std::find_if(peers_.begin(), peers_.end(), [&](auto const& p) { return detail::is_from(sender, p.where); });
     if (at == peers_.end()) {
       ++rejected_.strangers;
       return;
@@ -270,7 +279,7 @@ class udp : public detail::edges<detail::udp_edge> {
       ++rejected_.frames;
       return;
     }
-    if (!p.open || !(f.head.life == session{p.incarnation, incarnation()})) return;  // of another life, or too early
+    if (!p.open || !(f.head.life == session{p.wire.receiver, p.wire.sender})) return;  // of another session, or too early
     p.heard = clock::now();
     p.knows_us = true;
     if (detail::is_standing(f)) return stands(p, f);
@@ -280,12 +289,12 @@ class udp : public detail::edges<detail::udp_edge> {
     }
     f.head.life = {p.life.receiver, p.life.sender};
     f.head.posted_at = me_.time.from(p.clock_began, f.head.posted_at);
-    arrived_.put(f, me_, counts_);
+    if (!arrived_.put(f, me_, counts_)) ++rejected_.frames;
   }
 
   void greeted(peer_state& p, std::span<std::byte const> bytes) {
     auto const said = wire::decode_whole_hello(bytes);
-    if (!said || said->who.from != p.id || said->who.to != me_.self) {
+    if (!said || said->who.from != p.id || said->who.to != me_.self || said->who.life == 0) {
       ++rejected_.strangers;
       return;
     }
@@ -294,46 +303,61 @@ class udp : public detail::edges<detail::udp_edge> {
     if (!why.empty()) {
       ++rejected_.options;
       p.trouble = why;
-      answer(p);  // so that it hears what is agreed on here
+      if (may_answer(p)) greet(p);  // so that it hears what is agreed on here
       if (p.id < me_.self) not_coming(p, why);
       return;
     }
-    auto const theirs = detail::incarnation_of(who.clock_began);
-    auto const is_known = p.incarnation == theirs;
-    if (p.lives > 0 && detail::is_before(theirs, p.incarnation)) return;  // a late one, of a former life
-    if (p.open && is_known && who.life == incarnation()) return lost(p, "it took this node for dead");
-    p.heard = clock::now();
-    if (p.open && is_known) {
-      if (!p.knows_us) answer(p);  // it has not heard us yet
-      return;
-    }
-    // Who was taken for dead and lives stays closed out: it keeps sums of this edge that were taken back here.
-    if (is_known) return;
-    if (p.open) lost(p, "it has been started again");
-    open(p, who);
-    answer(p);
-  }
-  /// Answers are answered too: not within the pause, so that two nodes do not go on for ever.
-  void answer(peer_state& p) {
-    if (clock::now() < p.answered + pause) return;
-    p.answered = clock::now();
-    greet(p);
+    if (p.open && who.life == p.wire.receiver) return confirmed(p, who);
+    auto const was_only_asked = p.open && who.open == p.wire.sender && who.heard != who.open;
+    if (was_only_asked) return;  // it is in this session too
+    auto const says_it_is_over = p.open && (who.closed == p.wire.sender || who.open == p.wire.sender);
+    if (says_it_is_over) lost(p, taken_for_dead);
+    if (ours_.at == standing::phase::ended) return;  // it would open a session only to see it end
+    p.heard_offer = who.life;
+    if (who.heard == p.offer) open(p, who);
+    else if (may_answer(p)) greet(p);
   }
 
+  /// A peer of this session may not be in it yet; if it is, it may not know that we are.
+  void confirmed(peer_state& p, wire::hello const& who) {
+    auto const is_in = who.open == p.wire.sender;
+    p.knows_us = p.knows_us || is_in;
+    if (!may_answer(p)) return;
+    if (is_in) say(p);
+    else confirm(p);
+  }
+  /// Answers are answered too: not within the pause, so that two nodes do not go on for ever.
+  [[nodiscard]] auto may_answer(peer_state& p) const -> bool {
+    auto const now = clock::now();
+    if (now < p.answered + pause) return false;
+    p.answered = now;
+    return true;
+  }
+
+  /// It repeats what was offered for this session, and for nothing before.
   void open(peer_state& p, wire::hello const& who) {
+    auto const mine = std::exchange(p.offer, detail::fresh_nonce());
+    if (p.open) {
+      drop(p);
+      gone(p, who.clock_began == p.clock_began ? taken_for_dead : "it has been started again");
+    }
+    p.wire = {mine, who.life};
+    p.heard_offer = 0;
     p.open = true;
-    p.knows_us = false;
-    p.incarnation = detail::incarnation_of(who.clock_began);
+    p.knows_us = who.open == p.wire.sender;
     p.life = {p.lives, p.lives};
     ++p.lives;
     p.heard = clock::now();
     p.waiting = {};
     opened(p, who.clock_began, p.life, p.life);
+    confirm(p);
     say(p);
   }
 
   void drop(peer_state& p) {
     p.open = false;
+    p.closed = p.wire.receiver;
+    p.offer = detail::fresh_nonce();
     p.waiting = {};
   }
   /// Should the peer live, it hears so at once: this node may end because of it.
@@ -379,7 +403,8 @@ class udp : public detail::edges<detail::udp_edge> {
   void tick(clock::time_point now) {
     auto const heeded = listened(now, options_.silence);
     for (auto& p : peers_) {
-      if (p.theirs.at != standing::phase::left && (!p.open || !p.knows_us)) greet(p);
+      if (p.open && !p.knows_us) confirm(p);
+      if (!p.open && p.theirs.at != standing::phase::left) greet(p);
       if (p.open && is_silent(p, p.heard, heeded, options_.silence)) {
         lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
       }

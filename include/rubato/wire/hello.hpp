@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What two processes say first: who they are, in which life of their edge, when their clocks began, and what they agreed on.
+// What two processes say first: who they are, which session of their edge they mean, when their clocks began, and what they
+// agreed on.
 #pragma once
 
 #include <cstddef>
@@ -17,24 +18,30 @@
 namespace rubato::wire {
 
 /// Layout (offset: field), all little-endian: 0 magic u32, 4 version u8, 5 three zeros, 8 run id u64, 16 from u32,
-/// 20 to u32, 24 life u32, 28 bytes of text u32, 32 start of the sender's clock i64 (ns since 1970), 40 hash u64 of all
-/// other bytes, then the text.
-inline constexpr std::size_t hello_bytes = 48;
+/// 20 to u32, 24 life u32, 28 bytes of text u32, 32 start of the sender's clock i64 (ns since 1970), 40 heard u32,
+/// 44 open u32, 48 closed u32, 52 hash u64 of all other bytes, then the text.
+inline constexpr std::size_t hello_bytes = 60;
 inline constexpr std::uint32_t hello_magic = 0x68627572;  // "rubh"
 
 struct hello {
   std::uint64_t run = 0;
   node_id from{};
   node_id to{};
-  std::uint32_t life = 0;  ///< tcp: how often the sender opened this edge before; udp: whom of the receiver's lives it closed
+  /// tcp, mpi: how often the sender opened this edge before; udp: a number that the sender drew for its end of a session.
+  std::uint32_t life = 0;
   std::int64_t clock_began = 0;
+  // udp: numbers that the receiver drew for its own end, 0 where there is none.
+  std::uint32_t heard = 0;   ///< what it last said, so that it knows that somebody answers who lives
+  std::uint32_t open = 0;    ///< of the session in which the sender is
+  std::uint32_t closed = 0;  ///< of the last session that the sender closed, which is closed for good
   std::size_t text_bytes = 0;  ///< of the agreement that follows
   std::uint64_t sum = 0;
 };
 
 namespace detail {
+inline constexpr std::size_t sum_at = hello_bytes - 8;
 inline auto hello_sum(std::span<std::byte const, hello_bytes> h, std::string_view text) -> std::uint64_t {
-  return hash_of(text, hash_of(h.first<40>()));
+  return hash_of(text, hash_of(h.first<sum_at>()));
 }
 }  // namespace detail
 
@@ -49,7 +56,10 @@ inline auto encode_hello(hello const& who, std::string_view text) -> std::vector
   detail::put(h + 24, who.life);
   detail::put(h + 28, static_cast<std::uint32_t>(text.size()));
   detail::put(h + 32, who.clock_began);
-  detail::put(h + 40, detail::hello_sum(std::span{bytes}.first<hello_bytes>(), text));
+  detail::put(h + 40, who.heard);
+  detail::put(h + 44, who.open);
+  detail::put(h + 48, who.closed);
+  detail::put(h + detail::sum_at, detail::hello_sum(std::span{bytes}.first<hello_bytes>(), text));
   for (std::size_t i = 0; i < text.size(); ++i) bytes[hello_bytes + i] = static_cast<std::byte>(text[i]);
   return bytes;
 }
@@ -65,14 +75,17 @@ inline auto decode_hello(std::span<std::byte const, hello_bytes> bytes) -> std::
   who.life = detail::get<std::uint32_t>(h + 24);
   who.text_bytes = detail::get<std::uint32_t>(h + 28);
   who.clock_began = detail::get<std::int64_t>(h + 32);
-  who.sum = detail::get<std::uint64_t>(h + 40);
+  who.heard = detail::get<std::uint32_t>(h + 40);
+  who.open = detail::get<std::uint32_t>(h + 44);
+  who.closed = detail::get<std::uint32_t>(h + 48);
+  who.sum = detail::get<std::uint64_t>(h + detail::sum_at);
   if (who.text_bytes > agreement::most_bytes) return std::nullopt;
   return who;
 }
 
 /// Whether the hello came as it was sent, and its run id is that of its text.
 inline auto is_intact(std::span<std::byte const, hello_bytes> bytes, std::string_view text) -> bool {
-  return detail::hello_sum(bytes, text) == detail::get<std::uint64_t>(bytes.data() + 40) &&
+  return detail::hello_sum(bytes, text) == detail::get<std::uint64_t>(bytes.data() + detail::sum_at) &&
          hash_of(text) == detail::get<std::uint64_t>(bytes.data() + 8);
 }
 

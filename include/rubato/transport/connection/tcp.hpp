@@ -2,7 +2,13 @@
 // One TCP connection: how hellos and frames are read and written on it. What they mean is transport/tcp.hpp's.
 #pragma once
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -32,6 +38,20 @@ struct all_at_once {
     return error ? 0 : std::size_t{1} << 30;
   }
 };
+
+/// Has the system send what was lost again every eighth of `silence` at least, or every second if that is longer, as far as
+/// it can do so (Linux): it doubles its pauses, so that over a link that loses a tenth of everything a live peer would now
+/// and then not be heard for as long as it may be silent.
+inline void try_again_soon(int socket, std::chrono::nanoseconds silence) {
+  auto const set = [socket](int option, int value) {
+    static_cast<void>(setsockopt(socket, IPPROTO_TCP, option, &value, sizeof value));  // without it, as before
+  };
+  constexpr auto longest_pause_in_ms = 44;  // TCP_RTO_MAX_MS of Linux 6.15, which no libc names yet
+  set(longest_pause_in_ms, static_cast<int>(std::clamp<std::int64_t>(silence / std::chrono::milliseconds{8}, 1000, 120'000)));
+#ifdef TCP_THIN_LINEAR_TIMEOUTS
+  set(TCP_THIN_LINEAR_TIMEOUTS, 1);  // of few segments the pause is not doubled at all
+#endif
+}
 
 enum class phase : std::uint8_t { connecting, greeting, open, closed };
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// What a node knows of one peer that it talks to by datagrams, how it tells that peer's lives apart, and what datagrams
+// What a node knows of one peer that it talks to by datagrams, by which numbers it tells sessions apart, and what datagrams
 // cannot carry. What travels in them is transport/udp.hpp's.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <random>
 #include <string>
 
 #include <boost/asio/ip/udp.hpp>
@@ -17,13 +18,28 @@
 
 namespace rubato::transport::detail {
 
+/// Whether what came from there came from this address. A machine that calls itself by several addresses of its loopback
+/// sends from the one that its system likes.
+[[nodiscard]] inline auto is_from(boost::asio::ip::udp::endpoint const& there, boost::asio::ip::udp::endpoint const& peer) -> bool {
+  return there == peer || (there.port() == peer.port() && there.address().is_loopback() && peer.address().is_loopback());
+}
+
+/// A number that nobody else can know before it is told, for one end of one session; never 0.
+[[nodiscard]] inline auto fresh_nonce() -> std::uint32_t {
+  std::random_device source;
+  return std::max(1U, static_cast<std::uint32_t>(source()));
+}
+
 struct udp_edge : edge {
   boost::asio::ip::udp::endpoint where;
-  bool open = false;              // it has said hello
-  bool knows_us = false;          // and has heard ours
-  std::uint32_t incarnation = 0;  // theirs; 0: it has never come
-  std::uint32_t lives = 0;        // how often the edge has been opened here
-  session life{};                 // as the node here knows it; on the wire stand incarnations
+  bool open = false;          // in the session `wire`
+  bool knows_us = false;      // and so is it
+  session wire{};             // what stands in frames to it: our nonce, and its own
+  std::uint32_t offer = fresh_nonce();  // ours, for the next session
+  std::uint32_t heard_offer = 0;        // what it said last that is not of this session
+  std::uint32_t closed = 0;   // its nonce of the session that was closed here last
+  std::uint32_t lives = 0;    // how often the edge has been opened here
+  session life{};             // as the node here knows it
   std::uint64_t drawn = 0;        // numbers the draws of injected loss, of blocks
   std::uint64_t drawn_words = 0;  // and of standings, whose number depends on time
   block_stream waiting;
@@ -35,13 +51,6 @@ struct udp_edge : edge {
 
   [[nodiscard]] auto is_open() const -> bool { return open; }
 };
-
-/// Tells the lives of one process apart without memory: milliseconds, which wrap after seven weeks; never 0.
-[[nodiscard]] inline auto incarnation_of(std::int64_t clock_began) -> std::uint32_t {
-  return (std::max)(1U, static_cast<std::uint32_t>(clock_began / 1'000'000));
-}
-/// Of two lives less than half of that apart.
-[[nodiscard]] inline auto is_before(std::uint32_t a, std::uint32_t b) -> bool { return a - b > b - a; }
 
 /// Throws config_error if a channel, a block or the agreement is more than datagrams of so many bytes may be trusted with.
 inline void refuse_what_no_datagram_carries(identity const& me, std::size_t datagram_bytes) {
