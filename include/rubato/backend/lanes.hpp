@@ -366,3 +366,5 @@ class vector_lanes {
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif
+
+#include <rubato/backend/short_lanes.hpp>
