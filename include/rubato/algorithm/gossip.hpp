@@ -245,8 +245,7 @@ class gossip {
   auto fill_tables(std::size_t block, streams& s) -> std::size_t;
   void fail_if_out_of_range(outbox& out);
   [[nodiscard]] auto body_of(shared_buffer const& total) -> shared_buffer;
-  [[nodiscard]] auto packet_to(detail::edge_life const& to, channel lane, shared_buffer const& body, instant now) const
-      -> packet;
+  void post(detail::edge_life const& to, channel lane, shared_buffer body, instant now, outbox& out) const;
 
   Backend backend_;
   options options_;

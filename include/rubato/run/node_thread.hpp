@@ -196,14 +196,14 @@ class node_thread {
   void send(packet p, instant now) {
     depart(now);
     auto& e = run_->network.edge_between(p.from, p.to);
-    auto& l = run_->network.lane_of(e, p, host_.channels().kind_of(p.lane));
+    auto& l = run_->network.lane_of(e, p.lane, host_.channels().kind_of(p.lane));
     if (l.kind == channel_kind::event || e.free_at <= now.since_start) {
       put_on_link(e, l, std::move(p), now.since_start);
       return;
     }
     // The link is busy: the newest state waits for it, and replaces an older one that does.
     if (l.pending) ++l.counts.conflated;
-    l.pending = std::move(p);
+    l.pending = std::make_unique<packet>(std::move(p));
     if (!std::exchange(e.departure_scheduled, true)) queued_.push_back(e.to);
   }
 
@@ -213,10 +213,9 @@ class node_thread {
       auto& e = run_->network.edge_between(to_node(self_), to);
       while (auto* const l = next_to_leave(e)) {
         if (e.free_at > now.since_start) return false;
-        auto p = std::move(*l->pending);
-        l->pending.reset();
+        auto const p = std::exchange(l->pending, nullptr);
         e.turn = static_cast<std::size_t>(l - e.lanes.data() + 1) % e.lanes.size();
-        put_on_link(e, *l, std::move(p), e.free_at);
+        put_on_link(e, *l, std::move(*p), e.free_at);
       }
       e.departure_scheduled = false;
       return true;
