@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Shows what the simulator costs beside the maths (figure 6): r_fast at d = 8 on a random 4-regular graph read from a
-// file, checks off. An event is a delivered packet or a local iteration. Prints events a second (best of five), beside the
-// control's, the time of 10,000 nodes for 100 local iterations each, and bytes a node against (4 + dWin + dAout + 2 dAin) vectors.
+// file, checks off. An event is a delivered packet or a local iteration. Prints events a second (best of five), beside
+// the control's, the time of 10,000 nodes for 100 local iterations each, and bytes a node against (4 + dWin + dAout +
+// 2 dAin) vectors. The control is a plain loop that does the same work for one algorithm, network and problem
+// (support/plain_loop.hpp).
 //   bench_simulator [--json FILE]            the figures
+//   bench_simulator --nodes N ITERATIONS     one run of any size: time and memory
 //   bench_simulator --callgrind ITERATIONS [control]
 //                   one small run, 64 nodes, or the control's; bench/instructions counts its instructions
-// The control is a plain loop that does the same work for one algorithm, network and problem (support/plain_loop.hpp).
 // What would make it wrong: other programs at work (the time is the process's own processor time).
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -146,9 +149,28 @@ void beside_control(std::size_t nodes, std::uint64_t iterations, double asked) {
     control = std::max(control, rate(c));
     ratios.push_back(rate(o) / rate(c));
   }
-  std::printf("%zu nodes: %.2f M events a second, control %.2f M; ratio, median of %zu rounds: %.2f (%.2f to %.2f), asked: %.1f\n",
+  std::printf("%zu nodes: %.2f M events a second, control %.2f M; ratio, median of %zu rounds: %.2f (%.2f to %.2f), "
+              "asked: %.1f\n",
               nodes, ours / 1e6, control / 1e6, ratios.size(), bench::quantile(ratios, 0.5), bench::quantile(ratios, 0.0),
               bench::quantile(ratios, 1.0), asked);
+}
+
+/// One run of any size: time and the most memory of the whole process, the file of the graph and the problem included.
+auto large_run(std::size_t nodes, std::uint64_t iterations) -> int {
+  auto const wall = std::chrono::steady_clock::now();
+  auto const passed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count(); };
+  setup const given{nodes};
+  std::printf("%zu nodes: graph and problem after %.1f s\n", nodes, passed());
+  std::fflush(stdout);
+  auto const c = timed_run(given, iterations);
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  auto const kilobytes = static_cast<double>(used.ru_maxrss);
+  std::printf("%llu local iterations each: %llu events, %.1f s of processor time; in all %.1f s and %.2f GiB, %.0f bytes "
+              "a node\n",
+              static_cast<unsigned long long>(iterations), static_cast<unsigned long long>(c.events), c.seconds, passed(),
+              kilobytes / (1 << 20), 1024 * kilobytes / static_cast<double>(nodes));
+  return 0;
 }
 
 auto figures(char const* json_file) -> int {
@@ -190,6 +212,9 @@ int main(int argc, char** argv) {
     auto const c = which(setup{64}, std::strtoull(argv[2], nullptr, 10));
     std::printf("%llu\n", static_cast<unsigned long long>(c.events));
     return 0;
+  }
+  if (first == "--nodes" && argc > 3) {
+    return large_run(std::strtoull(argv[2], nullptr, 10), std::strtoull(argv[3], nullptr, 10));
   }
   return figures(first == "--json" && argc > 2 ? argv[2] : nullptr);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One pass over memory on a host processor: whole groups of hardware vectors, then single ones, then the rest one by one;
-// streaming stores once the data cannot stay in the cache (below that size they would cost twice the time, above they save a read).
+// streaming stores once the data cannot stay in the cache (below that size they would cost twice the time, above they save
+// a read).
 #pragma once
 
 #include <cstddef>
