@@ -241,7 +241,7 @@ class node_thread {
     auto const replaced = run_->inboxes[to_index(to)]->put({due}, l.kind, std::move(p));
     if (!replaced) {
       throw run_error{"node " + std::to_string(to_index(to)) + " has not read " + std::to_string(inbox::most_unread) + " " +
-                      std::string{name_of(l.counts.lane)} + " messages of node " + std::to_string(self_) +
+                      std::string{name_of(l.name)} + " messages of node " + std::to_string(self_) +
                       ": it reads too slowly, or not at all"};
     }
     l.counts.conflated += *replaced;
