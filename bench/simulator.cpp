@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Shows what the simulator costs beside the maths (figure 6): r_fast at d = 8 on a random 4-regular graph read from a
-// file, checks off. An event is a delivered packet or a local iteration. Prints events a second (best of five), the time
-// of 10,000 nodes for 100 local iterations each, and bytes a node against (4 + dWin + dAout + 2 dAin) vectors.
+// file, checks off. An event is a delivered packet or a local iteration. Prints events a second (best of five), beside
+// the control's, the time of 10,000 nodes for 100 local iterations each, and bytes a node against (4 + dWin + dAout +
+// 2 dAin) vectors. The control is a plain loop that does the same work for one algorithm, network and problem
+// (support/plain_loop.hpp).
 //   bench_simulator [--json FILE]            the figures
-//   bench_simulator --callgrind ITERATIONS   one small run, 64 nodes; bench/instructions counts its instructions
+//   bench_simulator --nodes N ITERATIONS     one run of any size: time and memory
+//   bench_simulator --callgrind ITERATIONS [control]
+//                   one small run, 64 nodes, or the control's; bench/instructions counts its instructions
 // What would make it wrong: other programs at work (the time is the process's own processor time).
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -27,6 +32,9 @@
 #include <rubato/topology.hpp>
 
 #include <unistd.h>
+
+#include "support/plain_loop.hpp"
+#include "support/quantile.hpp"
 
 namespace {
 
@@ -93,6 +101,18 @@ auto timed_run(setup const& given, std::uint64_t iterations) -> run_cost {
   return {result.events, processor_seconds() - begin};
 }
 
+/// The control: a loop that does the same work by hand (bench/support/plain_loop.hpp).
+auto timed_control(setup const& given, std::uint64_t iterations) -> run_cost {
+  auto const a = given.assemble();
+  bench::plain_setup s;
+  s.gamma = static_cast<float>(a.raw_step);
+  s.exponent = std::stoi(std::string{*rubato::wire::detail::value_of(a.agreed.text(), "ledger exponents")});
+  auto loop = bench::plain_loop{given.network.pull(), given.problem, s};
+  auto const begin = processor_seconds();
+  auto const events = loop.run(iterations * given.network.nodes());
+  return {events, processor_seconds() - begin};
+}
+
 /// Live bytes at the end of a run, less what the problem and the graph hold; vectors and everything else.
 auto bytes_a_node(std::size_t nodes, std::size_t d) -> double {
   setup const given{nodes, d};
@@ -121,7 +141,45 @@ void memory_line(std::size_t nodes, std::size_t d, std::FILE* json) {
   if (json != nullptr) std::fprintf(json, "  \"bytes_a_node_d%zu\": %.0f,\n", d, measured);
 }
 
+/// Simulator and control in turns, so that both meet the same machine: best rates, and the median of the rounds' ratios.
+void beside_control(std::size_t nodes, std::uint64_t iterations, double asked) {
+  setup const given{nodes};
+  auto ours = 0.0, control = 0.0;
+  std::vector<double> ratios;
+  for (int round = 0; round < 5; ++round) {
+    auto const c = timed_control(given, iterations), o = timed_run(given, iterations);
+    auto const rate = [](run_cost const& r) { return static_cast<double>(r.events) / r.seconds; };
+    ours = std::max(ours, rate(o));
+    control = std::max(control, rate(c));
+    ratios.push_back(rate(o) / rate(c));
+  }
+  std::printf("%zu nodes: %.2f M events a second, control %.2f M; ratio, median of %zu rounds: %.2f (%.2f to %.2f), "
+              "asked: %.1f\n",
+              nodes, ours / 1e6, control / 1e6, ratios.size(), bench::quantile(ratios, 0.5), bench::quantile(ratios, 0.0),
+              bench::quantile(ratios, 1.0), asked);
+}
+
+/// One run of any size: time and the most memory of the whole process, the file of the graph and the problem included.
+auto large_run(std::size_t nodes, std::uint64_t iterations) -> int {
+  auto const wall = std::chrono::steady_clock::now();
+  auto const passed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count(); };
+  setup const given{nodes};
+  std::printf("%zu nodes: graph and problem after %.1f s\n", nodes, passed());
+  std::fflush(stdout);
+  auto const c = timed_run(given, iterations);
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  auto const kilobytes = static_cast<double>(used.ru_maxrss);
+  std::printf("%llu local iterations each: %llu events, %.1f s of processor time; in all %.1f s and %.2f GiB, %.0f bytes "
+              "a node\n",
+              static_cast<unsigned long long>(iterations), static_cast<unsigned long long>(c.events), c.seconds, passed(),
+              kilobytes / (1 << 20), 1024 * kilobytes / static_cast<double>(nodes));
+  return 0;
+}
+
 auto figures(char const* json_file) -> int {
+  beside_control(64, 2000, 0.5);
+  beside_control(10'000, 20, 0.6);
   auto* json = json_file == nullptr ? nullptr : std::fopen(json_file, "w");
   if (json != nullptr) std::fprintf(json, "{\n");
   setup const thousand{1000};
@@ -154,9 +212,13 @@ auto figures(char const* json_file) -> int {
 int main(int argc, char** argv) {
   auto const first = argc > 1 ? std::string_view{argv[1]} : std::string_view{};
   if (first == "--callgrind" && argc > 2) {
-    auto const c = timed_run(setup{64}, std::strtoull(argv[2], nullptr, 10));
+    auto const which = argc > 3 && std::string_view{argv[3]} == "control" ? timed_control : timed_run;
+    auto const c = which(setup{64}, std::strtoull(argv[2], nullptr, 10));
     std::printf("%llu\n", static_cast<unsigned long long>(c.events));
     return 0;
+  }
+  if (first == "--nodes" && argc > 3) {
+    return large_run(std::strtoull(argv[2], nullptr, 10), std::strtoull(argv[3], nullptr, 10));
   }
   return figures(first == "--json" && argc > 2 ? argv[2] : nullptr);
 }

@@ -27,10 +27,10 @@ struct wires {
   explicit wires(sim::link_model const& link) { world.link = link; }
   auto send(packet const& p, channel_kind kind, nanoseconds now) -> sim::journey {
     auto& e = net.edge_between(p.from, p.to);
-    return net.transmit(e, net.lane_of(e, p, kind), p, p.body.size(), now);
+    return net.transmit(e, net.lane_of(e, p.lane, kind), p, p.body.size(), now);
   }
-  auto counts(packet const& p) -> edge_report const& {
-    return net.lane_of(net.edge_between(p.from, p.to), p, channel_kind::state).counts;
+  auto counts(packet const& p) -> sim::network::traffic const& {
+    return net.lane_of(net.edge_between(p.from, p.to), p.lane, channel_kind::state).counts;
   }
   sim::scenario world{};
   sim::network net{world, 8};

@@ -256,8 +256,7 @@ class gossip {
   void say_what_is_not_finite(outbox& out) const;
   [[nodiscard]] auto outreached_by() const -> std::string;
   [[nodiscard]] auto body_of(shared_buffer const& total) -> shared_buffer;
-  [[nodiscard]] auto packet_to(detail::edge_life const& to, channel lane, shared_buffer const& body, instant now) const
-      -> packet;
+  void post(detail::edge_life const& to, channel lane, shared_buffer body, instant now, outbox& out) const;
 
   Backend backend_;
   options options_;

@@ -339,7 +339,7 @@ void RUBATO_GOSSIP::finish(instant now, outbox& out) {
   using enum order::action;
   if constexpr (A == send_model) {
     for (auto const& to : readers_) {
-      if (to.open) out.packets.push_back(packet_to(to, channel::model, v_, now));
+      if (to.open) post(to, channel::model, v_, now, out);
     }
   } else if constexpr (A == pull) {
     for (auto& e : models_) {
@@ -358,7 +358,7 @@ void RUBATO_GOSSIP::finish(instant now, outbox& out) {
       if (!e.open) continue;
       e.total = std::move(e.fresh).publish();
       e.wide.grew(backend_, e.total.template view<value>().data(), x_.size(), magnitudes_);
-      out.packets.push_back(packet_to(e, channel::tracker, body_of(e.total), now));
+      post(e, channel::tracker, body_of(e.total), now, out);
     }
   } else if constexpr (A == descend && !tracks) {
     g_new_ = {};
@@ -366,17 +366,15 @@ void RUBATO_GOSSIP::finish(instant now, outbox& out) {
 }
 
 RUBATO_GOSSIP_TEMPLATE
-auto RUBATO_GOSSIP::packet_to(detail::edge_life const& to, channel lane, shared_buffer const& body, instant now) const
-    -> packet {
-  packet p;
+void RUBATO_GOSSIP::post(detail::edge_life const& to, channel lane, shared_buffer body, instant now, outbox& out) const {
+  auto& p = out.packets.emplace_back();
   p.from = self_;
   p.to = to.peer;
   p.lane = lane;
   p.life = to.life;
   p.number = iteration{iterations_ + 1};
   p.posted_at = now;
-  p.body = body;
-  return p;
+  p.body = std::move(body);
 }
 
 RUBATO_GOSSIP_TEMPLATE

@@ -56,6 +56,7 @@ template<class T, class U, class Arithmetic, class Rule, bool Tracks, order::act
 struct gossip_kernel {
   using list = order::actions_of<Actions...>;
   static constexpr bool raises = backend::may_raise<Arithmetic>;
+  static constexpr bool fits_short_lanes = true;  // rules and ledgers are written for any lanes
 
   gossip_streams<T, U> s;
   Arithmetic ledger;

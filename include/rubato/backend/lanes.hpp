@@ -394,7 +394,8 @@ class vector_lanes {
   }
   /// v - v is a zero, or no number: two cheap instructions a vector.
   void expect_finite(reals const& v) {
-    differences_ |= (words)(v.a - v.a) | (words)(v.b - v.b) | (words)(v.c - v.c) | (words)(v.d - v.d);
+    differences_ |= detail::same_bits<words>(v.a - v.a) | detail::same_bits<words>(v.b - v.b) | detail::same_bits<words>(v.c - v.c) |
+                    detail::same_bits<words>(v.d - v.d);
   }
   [[nodiscard]] auto raised() const -> raised_bits {
     raised_bits all = 0;
@@ -423,3 +424,5 @@ class vector_lanes {
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif
+
+#include <rubato/backend/short_lanes.hpp>

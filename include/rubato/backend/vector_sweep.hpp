@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One pass over memory on a host processor: whole groups of hardware vectors, then the rest one by one; streaming
-// stores once the data cannot stay in the cache (below that size they would cost twice the time, above they save a read).
+// One pass over memory on a host processor: whole groups of hardware vectors, then single ones, then the rest one by one;
+// streaming stores once the data cannot stay in the cache (below that size they would cost twice the time, above they save
+// a read).
 #pragma once
 
 #include <cstddef>
@@ -24,6 +25,9 @@ template<class Lanes, class Kernel>
   }
   return at.raised();
 }
+
+template<class Kernel>
+inline constexpr bool fits_short_lanes = requires { requires Kernel::fits_short_lanes; };
 }  // namespace detail::inline RUBATO_INSTRUCTION_SET
 
 inline namespace RUBATO_INSTRUCTION_SET {
@@ -32,14 +36,21 @@ inline namespace RUBATO_INSTRUCTION_SET {
 template<class T, class Kernel>
 auto vector_sweep(range r, Kernel const& kernel, std::size_t streaming_bytes) -> raised_bits {
   using cached = vector_lanes<T, false>;
-  auto const whole = r.begin + r.size() / cached::width * cached::width;
-  auto const streams = r.begin % 64 == 0 && r.size() * kernel.bytes_per_value() > streaming_bytes;
+  auto whole = r.begin + r.size() / cached::width * cached::width;
+  // What a kernel moves is counted only where it may matter: no kernel moves 4 KiB per value.
+  auto const streams = r.begin % 64 == 0 && r.size() > streaming_bytes / 4096 && r.size() * kernel.bytes_per_value() > streaming_bytes;
   raised_bits raised = 0;
   if (streams) {
     raised = detail::sweep_groups<vector_lanes<T, true>>({r.begin, whole}, kernel);
     detail::finish_streaming();
   } else {
     raised = detail::sweep_groups<cached>({r.begin, whole}, kernel);
+  }
+  if constexpr (detail::fits_short_lanes<Kernel>) {
+    using single = short_lanes<T>;
+    auto const end = whole + (r.end - whole) / single::width * single::width;
+    if (whole < end) raised |= detail::sweep_groups<single>({whole, end}, kernel);
+    whole = end;
   }
   scalar_lanes<T> rest{whole};
   for (auto i = whole; i < r.end; ++i) {

@@ -30,10 +30,17 @@ inline constexpr std::uint64_t golden = 0x9e3779b97f4a7c15ULL;
 class random_stream {
  public:
   explicit constexpr random_stream(std::initializer_list<std::uint64_t> key) {
-    for (auto const word : key) state_ = detail::mixed(state_ + detail::golden + word);
+    for (auto const word : key) *this = with(word);
   }
   explicit constexpr random_stream(sample_key const& key)
       : random_stream{key.seed, static_cast<std::uint64_t>(key.node), key.draw} {}
+
+  /// Of a stream from which nothing was drawn: the one whose key has this word after all of its own.
+  [[nodiscard]] constexpr auto with(std::uint64_t word) const -> random_stream {
+    auto longer = *this;
+    longer.state_ = detail::mixed(state_ + detail::golden + word);
+    return longer;
+  }
 
   constexpr auto bits() -> std::uint64_t {
     state_ += detail::golden;

@@ -225,7 +225,7 @@ class node_thread {
   void send(packet p, instant now) {
     depart(now);
     auto& e = run_->network.edge_between(p.from, p.to);
-    auto& l = run_->network.lane_of(e, p, host_.channels().kind_of(p.lane));
+    auto& l = run_->network.lane_of(e, p.lane, host_.channels().kind_of(p.lane));
     if (l.kind == channel_kind::event || e.free_at <= now.since_start) {
       put_on_link(e, l, std::move(p), now.since_start);
       return;
@@ -233,7 +233,7 @@ class node_thread {
     // The link is busy: the newest state waits for it, and replaces an older one that does.
     if (l.pending) ++l.counts.conflated;
     else run_->begins();
-    l.pending = std::move(p);
+    l.pending = std::make_unique<packet>(std::move(p));
     if (!std::exchange(e.departure_scheduled, true)) queued_.push_back(e.to);
   }
 
@@ -243,10 +243,9 @@ class node_thread {
       auto& e = run_->network.edge_between(to_node(self_), to);
       while (auto* const l = next_to_leave(e)) {
         if (e.free_at > now.since_start) return false;
-        auto p = std::move(*l->pending);
-        l->pending.reset();
+        auto const p = std::exchange(l->pending, nullptr);
         e.turn = static_cast<std::size_t>(l - e.lanes.data() + 1) % e.lanes.size();
-        put_on_link(e, *l, std::move(p), e.free_at);
+        put_on_link(e, *l, std::move(*p), e.free_at);
         run_->ends();
       }
       e.departure_scheduled = false;
@@ -274,7 +273,7 @@ class node_thread {
     auto const replaced = run_->inboxes[to_index(to)]->put({due}, l.kind, std::move(p));
     if (!replaced) {
       throw run_error{"node " + std::to_string(to_index(to)) + " has not read " + std::to_string(inbox::most_unread) + " " +
-                      std::string{name_of(l.counts.lane)} + " messages of node " + std::to_string(self_) +
+                      std::string{name_of(l.name)} + " messages of node " + std::to_string(self_) +
                       ": it reads too slowly, or not at all"};
     }
     run_->ends(*replaced);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <rubato/problem/any_oracle.hpp>
+#include <rubato/sim/event_queue.hpp>
 
 namespace rubato::sim {
 
@@ -40,18 +41,20 @@ class gradient_pool {
 
   /// A name for this gradient, to take or forget it by.
   auto submit(gradient_request request) -> std::uint64_t {
+    if (workers_.empty()) return keep(std::move(request));
     auto const id = ++last_;
     {
       auto const lock = std::lock_guard{mutex_};
       jobs_.emplace(id, job{std::move(request), {}, {}, state::waiting});
-      if (!workers_.empty()) queue_.push_back(id);
+      queue_.push_back(id);
     }
-    if (!workers_.empty()) ready_.notify_one();
+    ready_.notify_one();
     return id;
   }
 
   /// The result; rethrows what the problem threw.
   auto take(std::uint64_t id) -> gradient {
+    if (workers_.empty()) return oracle_.evaluate(*kept(id));
     auto lock = std::unique_lock{mutex_};
     auto& mine = jobs_.at(id);
     if (mine.now == state::waiting) run(mine, lock);
@@ -69,6 +72,10 @@ class gradient_pool {
 
   /// This result is not wanted any more.
   void forget(std::uint64_t id) {
+    if (workers_.empty()) {
+      static_cast<void>(kept(id));
+      return;
+    }
     auto lock = std::unique_lock{mutex_};
     auto const it = jobs_.find(id);
     if (it == jobs_.end()) return;
@@ -86,6 +93,25 @@ class gradient_pool {
     std::exception_ptr error;
     state now = state::waiting;
   };
+
+  // Of a caller who is alone: requests only, in slots, without a lock. A name is a slot and how often that was used.
+  struct kept_request {
+    std::uint32_t use = 0;
+    std::optional<gradient_request> request;
+  };
+  auto keep(gradient_request request) -> std::uint64_t {
+    auto const slot = kept_.open();
+    auto& mine = kept_.at(slot);
+    mine.request = std::move(request);
+    return std::uint64_t{++mine.use} << 32 | slot;
+  }
+  // Empty if the name is not known, or no more.
+  auto kept(std::uint64_t id) -> std::optional<gradient_request> {
+    auto const slot = static_cast<std::uint32_t>(id);
+    if (slot >= kept_.size() || kept_.at(slot).use != id >> 32 || !kept_.at(slot).request) return std::nullopt;
+    kept_.close(slot);
+    return std::exchange(kept_.at(slot).request, std::nullopt);
+  }
 
   // Drops from the queue what was begun or forgotten; null once it is empty.
   auto first_waiting() -> job* {
@@ -128,6 +154,7 @@ class gradient_pool {
   std::mutex mutex_;
   std::condition_variable ready_;
   std::condition_variable done_;
+  slot_store<kept_request> kept_;
   std::unordered_map<std::uint64_t, job> jobs_;
   std::deque<std::uint64_t> queue_;
   std::uint64_t last_ = 0;

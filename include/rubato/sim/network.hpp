@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -31,12 +32,23 @@ class network {
 
   network(scenario const& s, std::size_t nodes) : scenario_{&s}, from_(nodes) {}
 
-  /// One channel of one directed edge.
+  /// What is counted of one channel of one directed edge; an edge_report's members of the same names.
+  struct traffic {
+    std::uint64_t packets_sent = 0;  ///< numbers the random draws too
+    std::uint64_t values_sent = 0;
+    std::uint64_t bytes_sent = 0;
+    std::uint64_t lost = 0;
+    std::uint64_t duplicated = 0;
+    std::uint64_t conflated = 0;
+    std::uint64_t delivered = 0;
+  };
+  /// One channel of one directed edge. A large run has millions, so a lane holds what every packet needs and no more.
   struct lane {
-    edge_report counts{};
+    channel name{};
     channel_kind kind{};
-    std::uint64_t packets = 0;        // numbers the random draws
-    std::optional<packet> pending{};  // state channels: the newest that waits for the link
+    random_stream key;                  // of its draws, which its packets number
+    traffic counts{};
+    std::unique_ptr<packet> pending{};  // state channels: the newest that waits for the link
   };
   struct window {
     nanoseconds from{};
@@ -56,38 +68,29 @@ class network {
     bool bad = false;            // in a burst of loss
   };
 
+  /// O(1) where nodes send to their neighbours in turns, else O(log degree). Valid until the next edge of `from` is met.
   auto edge_between(node_id from, node_id to) -> edge& {
-    auto& edges = from_[to_index(from)];
-    for (auto& e : edges) {
-      if (e.to == to) return e;
-    }
-    auto& fresh = edges.emplace_back();
-    fresh.from = from;
-    fresh.to = to;
-    fresh.link = &scenario_->link_of(from, to);
-    fresh.cuts = cuts_of({from, to});
-    return fresh;
+    auto& mine = from_[to_index(from)];
+    if (mine.turn >= mine.edges.size()) mine.turn = 0;
+    if (mine.edges.empty() || mine.edges[mine.turn].to != to) mine.turn = place_of(mine, from, to);
+    return mine.edges[mine.turn++];
   }
-  auto lane_of(edge& e, packet const& p, channel_kind kind) -> lane& {
+  /// Valid until the next channel of e is met.
+  auto lane_of(edge& e, channel name, channel_kind kind) -> lane& {
     for (auto& l : e.lanes) {
-      if (l.counts.lane == p.lane) return l;
+      if (l.name == name) return l;
     }
-    auto& l = e.lanes.emplace_back();
-    l.counts.from = p.from;
-    l.counts.to = p.to;
-    l.counts.lane = p.lane;
-    l.kind = kind;
-    return l;
+    return e.lanes.emplace_back(lane{name, kind,
+                                     random_stream{{scenario_->seed, 0x6c696e6bULL, static_cast<std::uint64_t>(e.from),
+                                                    static_cast<std::uint64_t>(e.to), static_cast<std::uint64_t>(name)}}});
   }
 
   /// Puts `values` values of p on the link now or as soon as it is free.
   auto transmit(edge& e, lane& l, packet const& p, std::size_t values, nanoseconds now) -> journey {
     auto const bytes = wire::header_bytes + values * bytes_of(p.body.kind());
-    auto draw = random_stream{{scenario_->seed, 0x6c696e6bULL, static_cast<std::uint64_t>(p.from),
-                               static_cast<std::uint64_t>(p.to), static_cast<std::uint64_t>(p.lane), l.packets++}};
+    auto draw = l.key.with(l.counts.packets_sent++);
     auto const sending = sending_time(*e.link, bytes);
     e.free_at = (std::max)(now, e.free_at) + sending;
-    ++l.counts.packets_sent;
     l.counts.values_sent += values;
     l.counts.bytes_sent += bytes;
     auto const arrival = e.free_at + e.link->latency + some_of(e.link->jitter, draw);
@@ -96,14 +99,43 @@ class network {
   }
 
   void collect(std::vector<edge_report>& reports) const {
-    for (auto const& edges : from_) {
-      for (auto const& e : edges) {
-        for (auto const& l : e.lanes) reports.push_back(l.counts);
+    auto count = reports.size();
+    for (auto const& mine : from_) {
+      for (auto const& e : mine.edges) count += e.lanes.size();
+    }
+    reports.reserve(count);
+    for (auto const& mine : from_) {
+      for (auto const& e : mine.edges) {
+        for (auto const& l : e.lanes) reports.push_back(report_of(e, l));
       }
     }
   }
 
  private:
+  /// The edges from one node in the order in which they were met, and their places by the id of the other end.
+  struct outgoing {
+    std::vector<edge> edges;
+    std::vector<std::uint32_t> by_id;
+    std::size_t turn = 0;  // nodes send to their neighbours in turns: the place of the next one
+  };
+
+  static auto report_of(edge const& e, lane const& l) -> edge_report {
+    auto const& c = l.counts;
+    return {.from = e.from, .to = e.to, .lane = l.name, .packets_sent = c.packets_sent, .values_sent = c.values_sent,
+            .bytes_sent = c.bytes_sent, .lost = c.lost, .duplicated = c.duplicated, .conflated = c.conflated,
+            .delivered = c.delivered};
+  }
+
+  /// Where the edge to `to` stands, which is made if it is new.
+  auto place_of(outgoing& mine, node_id from, node_id to) -> std::size_t {
+    auto const at = std::lower_bound(mine.by_id.begin(), mine.by_id.end(), to,
+                                     [&](std::uint32_t place, node_id id) { return mine.edges[place].to < id; });
+    if (at != mine.by_id.end() && mine.edges[*at].to == to) return *at;
+    mine.by_id.insert(at, static_cast<std::uint32_t>(mine.edges.size()));
+    mine.edges.push_back({.from = from, .to = to, .link = &scenario_->link_of(from, to), .cuts = cuts_of({from, to})});
+    return mine.edges.size() - 1;
+  }
+
   struct cost {
     std::size_t bytes;
     nanoseconds sending;
@@ -186,7 +218,7 @@ class network {
   }
 
   scenario const* scenario_;
-  std::vector<std::vector<edge>> from_;
+  std::vector<outgoing> from_;
 };
 
 }  // namespace rubato::sim

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -97,7 +98,7 @@ class simulator {
   struct parcel {
     packet p;
     std::size_t block = network::no_block;
-    std::vector<std::byte> frame;  // the packet as bytes, when frames are encoded
+    std::vector<std::byte> frame;  // the packet as bytes, when frames are encoded; keeps its memory for the next one
   };
   struct computation {
     std::uint64_t job = 0;
@@ -107,7 +108,7 @@ class simulator {
 
   [[nodiscard]] auto interval_of(until const& end) const -> nanoseconds;
   auto run_events(until const& end, run_result& result) -> stop_reason;
-  void collect(run_result& result) const;
+  void collect(run_result& result);
   void handle(event const& e);
   void arrive(event const& e);
   void finish_gradient(event const& e);
@@ -121,10 +122,11 @@ class simulator {
   void cancel(std::size_t node);
   void drain(std::size_t node);
   void carry_out(std::size_t node);
-  void send(packet p);
-  void put_on_link(network::edge& e, network::lane& l, packet const& p);
-  void schedule_arrival(nanoseconds at, packet const& p, std::size_t block);
-  void hand_in(patch const& p);
+  void send(packet& p);
+  void put_on_link(network::edge& e, network::lane& l, packet& p);
+  void put_on_way(journey const& j, network::lane& l, packet& p, std::size_t block);
+  void schedule_arrival(nanoseconds at, packet&& p, std::size_t block);
+  auto lane_under(packet const& p) -> network::lane&;
   auto look() -> measurement;
   auto measure(until const& end, run_result& result) -> bool;
   void check_waiting() const;
@@ -189,9 +191,12 @@ inline auto simulator::run_events(until const& end, run_result& result) -> stop_
   queue_.push({interval, 0, 0, 0, event_kind::measurement});
   for (std::uint64_t count = 0;; ++count) {
     if (interrupted_ != nullptr && count % 1024 == 0 && interrupted_()) return stop_reason::interrupted;
+    if (nanoseconds{queue_.next().at_ns} > end.time) {
+      now_ = {end.time};
+      return closing_ ? stop_reason::gradients : stop_reason::time;
+    }
     auto const e = queue_.pop();
-    now_ = {(std::min)(nanoseconds{e.at_ns}, end.time)};
-    if (nanoseconds{e.at_ns} > end.time) return closing_ ? stop_reason::gradients : stop_reason::time;
+    now_ = {nanoseconds{e.at_ns}};
     if (e.kind == event_kind::measurement) {
       if (!closing_) check_waiting();
       if (measure(end, result)) return stop_reason::target_loss;
@@ -206,8 +211,12 @@ inline auto simulator::run_events(until const& end, run_result& result) -> stop_
   }
 }
 
-/// The counters of nodes and edges; a receiver's own counts are joined to the edge's.
-inline void simulator::collect(run_result& result) const {
+/// The counters of nodes and edges; a receiver's own counts are joined to the edge's. What is still under way was not
+/// delivered.
+inline void simulator::collect(run_result& result) {
+  for (auto const& e : queue_.waiting()) {
+    if (e.kind == event_kind::arrival) --lane_under(parcels_.at(e.slot).p).counts.delivered;
+  }
   network_.collect(result.edges);
   rubato::detail::collect_nodes(who_.nodes, who_.measured, result);
 }
@@ -279,7 +288,7 @@ inline void simulator::carry_out(std::size_t node) {
   if (out_.failure) throw run_error{out_.failure->sentence};
   for (auto& p : out_.packets) {
     if (observer_ != nullptr) observer_->posted(now_, p);
-    send(std::move(p));
+    send(p);
   }
   if (out_.cancel) cancel(node);
   if (out_.request && !closing_) {
@@ -403,10 +412,11 @@ inline void simulator::report_standstill(std::size_t node, char const* why) cons
 
 // --- packets ----------------------------------------------------------------------------------------------------------
 
-inline void simulator::send(packet p) {
+/// Takes the packet's body.
+inline void simulator::send(packet& p) {
   channels_.check(p);
   auto& e = network_.edge_between(p.from, p.to);
-  auto& l = network_.lane_of(e, p, channels_.kind_of(p.lane));
+  auto& l = network_.lane_of(e, p.lane, channels_.kind_of(p.lane));
   auto const busy = e.free_at > now_.since_start;
   if (l.kind == channel_kind::event || !busy) {
     put_on_link(e, l, p);
@@ -415,7 +425,7 @@ inline void simulator::send(packet p) {
   // The link is busy: the newest state waits for it, and replaces an older one that does.
   if (l.pending) ++l.counts.conflated;
   auto const from = p.from;
-  l.pending = std::move(p);
+  l.pending = std::make_unique<packet>(std::move(p));
   if (e.departure_scheduled) return;
   e.departure_scheduled = true;
   queue_.push({e.free_at.count(), 0, static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(e.to),
@@ -437,9 +447,8 @@ inline void simulator::depart(event const& event) {
       e.departure_scheduled = true;
       break;
     }
-    auto const p = std::move(*l.pending);
-    l.pending.reset();
-    put_on_link(e, l, p);
+    auto const p = std::exchange(l.pending, nullptr);
+    put_on_link(e, l, *p);
     sent = true;
     e.turn = (first + k + 1) % e.lanes.size();  // channels take turns, so that none starves on a slow link
   }
@@ -449,51 +458,80 @@ inline void simulator::depart(event const& event) {
   ++carried_;
 }
 
-inline void simulator::put_on_link(network::edge& e, network::lane& l, packet const& p) {
+inline void simulator::put_on_link(network::edge& e, network::lane& l, packet& p) {
   auto const blocks = who_.blocks.blocks();
   auto const torn = scenario_.split == delivery::blocks && l.kind == channel_kind::state && blocks > 1;
-  for (std::size_t block = 0; block < (torn ? blocks : 1); ++block) {
-    auto const values = torn ? who_.blocks.values_of({block, block + 1}).size() : p.body.size();
-    auto const j = network_.transmit(e, l, p, values, now_.since_start);
-    auto const which = torn ? block : network::no_block;
-    if (j.arrival) schedule_arrival(*j.arrival, p, which);
-    if (j.second) schedule_arrival(*j.second, p, which);
+  if (!torn) {
+    put_on_way(network_.transmit(e, l, p, p.body.size(), now_.since_start), l, p, network::no_block);
+    return;
+  }
+  for (std::size_t block = 0; block < blocks; ++block) {
+    auto each = p;
+    auto const values = who_.blocks.values_of({block, block + 1}).size();
+    put_on_way(network_.transmit(e, l, p, values, now_.since_start), l, each, block);
   }
 }
 
-inline void simulator::schedule_arrival(nanoseconds at, packet const& p, std::size_t block) {
-  parcel c{p, block, {}};
+/// Takes the packet's body. It counts as delivered from now on, while its lane is at hand; arrive() and collect() take
+/// that back for what is handed to nobody.
+inline void simulator::put_on_way(journey const& j, network::lane& l, packet& p, std::size_t block) {
+  l.counts.delivered += (j.arrival ? 1U : 0U) + (j.second ? 1U : 0U);
+  if (j.arrival && j.second) schedule_arrival(*j.arrival, packet{p}, block);
+  else if (j.arrival) schedule_arrival(*j.arrival, std::move(p), block);
+  if (j.second) schedule_arrival(*j.second, std::move(p), block);
+}
+
+inline void simulator::schedule_arrival(nanoseconds at, packet&& p, std::size_t block) {
+  auto const slot = parcels_.open();
+  auto& c = parcels_.at(slot);
+  c.p = std::move(p);
+  c.block = block;
   if (scenario_.carried == frames::encoded) {
     auto const whole = block == network::no_block;
-    auto here = p;
-    here.body = p.body.on_host();
+    auto here = c.p;
+    here.body = c.p.body.on_host();
+    c.frame.clear();
     wire::encode(here, whole ? wire::uncut(here, who_.blocks) : wire::cut(here, who_.blocks, {block, block + 1}), c.frame);
     c.p.body = {};
   }
-  queue_.push({at.count(), 0, static_cast<std::uint32_t>(p.to), parcels_.put(std::move(c)), event_kind::arrival});
+  queue_.push({at.count(), 0, static_cast<std::uint32_t>(c.p.to), slot, event_kind::arrival});
   ++live_;
   ++carried_;
 }
 
+inline auto simulator::lane_under(packet const& p) -> network::lane& {
+  return network_.lane_of(network_.edge_between(p.from, p.to), p.lane, channels_.kind_of(p.lane));
+}
+
 inline void simulator::arrive(event const& e) {
-  auto c = parcels_.take(e.slot);
-  auto const whole = c.block == network::no_block;
-  patch p;
-  iteration number = c.p.number;
+  auto& c = parcels_.at(e.slot);
+  if (state_[e.node].down) {
+    --lane_under(c.p).counts.delivered;
+    c.p.body = {};
+    parcels_.close(e.slot);
+    return;
+  }
+  ++events_;
+  auto number = c.p.number;
   if (scenario_.carried == frames::encoded) {
     wire::frame_view f;
     auto const error = wire::decode(c.frame, f);
     RUBATO_EXPECTS(!error, "a frame that was encoded here decodes");
     number = f.head.number;
-    p = {f.head.from, f.head.to, f.head.lane, f.head.life, f.head.based_on, f.head.posted_at, f.blocks, {},
-         wire::copy_body(f, who_.pool), f.head.extra};
+    patch const p{f.head.from, f.head.to, f.head.lane, f.head.life, f.head.based_on, f.head.posted_at, f.blocks,
+                  {&number, 1}, wire::copy_body(f, who_.pool), f.head.extra};
+    parcels_.close(e.slot);
+    who_.nodes[e.node].on_patch(now_, p, out_);
   } else {
-    auto const blocks = whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1};
-    p = {c.p.from, c.p.to, c.p.lane, c.p.life, c.p.based_on, c.p.posted_at, blocks, {},
-         whole ? std::move(c.p.body) : block_body(c.p, c.block), c.p.extra};
+    auto const whole = c.block == network::no_block;
+    patch const p{c.p.from, c.p.to, c.p.lane, c.p.life, c.p.based_on, c.p.posted_at,
+                  whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1}, {&number, 1},
+                  whole ? std::move(c.p.body) : block_body(c.p, c.block), c.p.extra};
+    c.p.body = {};
+    parcels_.close(e.slot);
+    who_.nodes[e.node].on_patch(now_, p, out_);
   }
-  p.numbers = {&number, 1};
-  hand_in(p);
+  drain(e.node);
 }
 
 /// A datagram carries its block only, so its body is a vector of its own.
@@ -505,18 +543,6 @@ inline auto simulator::block_body(packet const& p, std::size_t block) -> shared_
   wire::frame_view f;
   static_cast<void>(wire::decode(frame, f));
   return wire::copy_body(f, who_.pool);
-}
-
-inline void simulator::hand_in(patch const& p) {
-  auto const to = to_index(p.to);
-  if (state_[to].down) return;
-  ++events_;
-  auto& e = network_.edge_between(p.from, p.to);
-  for (auto& l : e.lanes) {
-    if (l.counts.lane == p.lane) ++l.counts.delivered;
-  }
-  who_.nodes[to].on_patch(now_, p, out_);
-  drain(to);
 }
 
 }  // namespace rubato::sim

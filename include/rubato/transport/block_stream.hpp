@@ -85,7 +85,7 @@ class number_watch {
     auto const is_confirmed = doubted_ != 0 && doubted_ <= k;
     doubted_ = is_far && !is_confirmed ? k : 0;
     if (doubted_ != 0) return false;
-    newest_ = std::max(newest_, k);
+    newest_ = (std::max)(newest_, k);
     return true;
   }
 

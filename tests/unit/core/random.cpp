@@ -31,6 +31,12 @@ TEST_CASE("keys that differ in one word, or in the order of words, give other st
   CHECK(first({0}) != first({0, 0}));
 }
 
+TEST_CASE("a key can be given word by word") {
+  auto const part = random_stream{1, 2};
+  CHECK(part.with(3).bits() == random_stream{1, 2, 3}.bits());
+  CHECK(part.with(4).with(5).bits() == random_stream{1, 2, 4, 5}.bits());
+}
+
 TEST_CASE("uniform numbers fill 0 to 1 evenly, without 1") {
   auto s = random_stream{99};
   std::array<int, 10> tenth{};

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/for_all.hpp"
@@ -78,6 +80,44 @@ TEST_CASE("any mixture of pushes and pops agrees with a stable sort") {
       REQUIRE(q.size() == reference.size());
     }
   });
+}
+
+TEST_CASE("a calendar of any pace keeps the order: days grow and shrink with the times, and one event lies far ahead") {
+  test::for_all(20, [](random_stream& gen, std::uint64_t) {
+    event_queue q;
+    q.push(at(std::int64_t{1} << 60, 0));  // as a measurement after the end
+    std::multiset<std::pair<std::int64_t, std::uint32_t>> reference;  // nodes count the pushes
+    std::uint32_t pushed = 1;
+    std::int64_t now = 0;
+    for (auto const pace : {std::uint64_t{1}, std::uint64_t{1} << 34, std::uint64_t{50}, std::uint64_t{1} << 20}) {
+      for (int k = 0; k < 3000; ++k) {
+        while (reference.size() < 40 || gen.chance(0.5)) {
+          auto const e = at(now + static_cast<std::int64_t>(gen.below(gen.chance(0.1) ? 100 * pace : pace)), pushed++);
+          q.push(e);
+          reference.emplace(e.at_ns, e.node);
+        }
+        REQUIRE(q.next().node == reference.begin()->second);
+        auto const e = q.pop();
+        REQUIRE(std::pair{e.at_ns, e.node} == *reference.begin());
+        reference.erase(reference.begin());
+        now = e.at_ns;
+        REQUIRE(q.size() == reference.size() + 1);
+      }
+      REQUIRE(q.waiting().size() == q.size());
+    }
+  });
+}
+
+TEST_CASE("a slot that is closed is opened again as it was left") {
+  sim::slot_store<std::vector<int>> store;
+  auto const a = store.open();
+  store.at(a).assign(5, 1);
+  auto const* const memory = store.at(a).data();
+  store.close(a);
+  CHECK(store.open() == a);
+  CHECK(store.at(a).data() == memory);
+  CHECK(store.open() != a);
+  CHECK(store.size() == 2);
 }
 
 TEST_CASE("a slot that was taken is used again, and the others keep what they hold") {

@@ -93,8 +93,11 @@ TEST_CASE("with one thread a gradient is computed when it is taken, and a forgot
   auto const wanted = pool.submit(f.request(1)), unwanted = pool.submit(f.request(13));
   CHECK(f.oracle.seen->calls == 0);
   pool.forget(unwanted);
+  auto const next = pool.submit(f.request(2));
+  pool.forget(unwanted);  // not known any more, though its place may be another's
+  CHECK(pool.take(next).loss == 2.0);
   CHECK(pool.take(wanted).loss == 1.0);
-  CHECK(f.oracle.seen->calls == 1);
+  CHECK(f.oracle.seen->calls == 2);
 }
 
 TEST_CASE("a gradient can be forgotten while it is being computed, and the pool goes on") {

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+// One hardware vector of neighbouring indices: for what is left of a vector below the four of vector_lanes, and so for
+// all of a short one. Kernels that say `static constexpr bool fits_short_lanes = true` are built for it too; they use
+// arithmetic, load, store, stream, same, round, real, root and raise, and nothing that is written for a pack.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <rubato/backend/lanes.hpp>
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
+namespace rubato::backend {
+
+inline namespace RUBATO_INSTRUCTION_SET {
+
+/// One hardware vector of U, `Lanes` values.
+template<class U, std::size_t Lanes>
+struct single {
+  using value_type = U;
+  using part = typename detail::native_vector<U, Lanes>::type;
+  part a;
+
+  friend auto operator+(single const& x, single const& y) -> single { return {x.a + y.a}; }
+  friend auto operator-(single const& x, single const& y) -> single { return {x.a - y.a}; }
+  friend auto operator*(single const& x, single const& y) -> single { return {x.a * y.a}; }
+  friend auto operator/(single const& x, single const& y) -> single { return {x.a / y.a}; }
+  friend auto operator*(U s, single const& y) -> single { return {s * y.a}; }
+  friend auto operator*(single const& y, U s) -> single { return s * y; }
+};
+
+template<std::size_t L>
+inline auto wrap_add(single<std::int32_t, L> const& x, single<std::int32_t, L> const& y) -> single<std::int32_t, L> {
+  using u = typename single<std::uint32_t, L>::part;
+  return {detail::same_bits<typename single<std::int32_t, L>::part>(detail::same_bits<u>(x.a) + detail::same_bits<u>(y.a))};
+}
+template<std::size_t L>
+inline auto wrap_sub(single<std::int32_t, L> const& x, single<std::int32_t, L> const& y) -> single<std::int32_t, L> {
+  using u = typename single<std::uint32_t, L>::part;
+  return {detail::same_bits<typename single<std::int32_t, L>::part>(detail::same_bits<u>(x.a) - detail::same_bits<u>(y.a))};
+}
+template<std::size_t L>
+inline auto magnitude_bits(single<std::int32_t, L> const& x) -> single<std::int32_t, L> {
+  return {x.a ^ (x.a >> 31)};
+}
+
+/// As vector_lanes, `width` indices at a time; stores go through the caches.
+template<class T>
+class short_lanes {
+ public:
+  static constexpr std::size_t lanes = detail::native_bytes / sizeof(T);
+  static constexpr std::size_t width = lanes;
+  using reals = single<T, lanes>;
+  using integers = single<std::int32_t, lanes>;
+
+  explicit short_lanes(std::size_t at) : at_{at} {}
+
+  template<class U>
+  auto load(U const* p) const -> single<U, lanes> {
+    return {detail::load_vector<typename single<U, lanes>::part>(p + at_)};
+  }
+  template<class U>
+  void store(U* p, single<U, lanes> const& v) const {
+    detail::store_vector(p + at_, v.a);
+  }
+  template<class U>
+  void stream(U* p, single<U, lanes> const& v) const {
+    store(p, v);
+  }
+  template<class U>
+  auto same(U v) const -> single<U, lanes> {
+    return {typename single<U, lanes>::part{} + v};
+  }
+  template<class To, class U>
+  auto cast(single<U, lanes> const& v) const -> single<To, lanes> {
+    return {__builtin_convertvector(v.a, typename single<To, lanes>::part)};
+  }
+  auto round(reals const& v) const -> integers { return {detail::rounded_vector<typename integers::part>(v.a)}; }
+  auto real(integers const& v) const -> reals { return cast<T>(v); }
+  auto root(reals const& v) const -> reals { return {detail::root_vector(v.a)}; }
+  void raise(integers const& v) { raised_.a |= v.a; }
+  /// As vector_lanes.
+  void expect_finite(reals const& v) { differences_ |= detail::same_bits<words>(v.a - v.a); }
+  [[nodiscard]] auto raised() const -> raised_bits {
+    raised_bits all = 0;
+    for (std::size_t i = 0; i < lanes; ++i) {
+      all |= static_cast<raised_bits>(raised_.a[i]);
+      if ((differences_[i] << 1) != 0) all |= not_finite;  // without the sign, which a zero may have
+    }
+    return all;
+  }
+  void move_to(std::size_t at) { at_ = at; }
+
+ private:
+  using word = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  using words = typename detail::native_vector<word, lanes>::type;
+
+  std::size_t at_;
+  integers raised_{};
+  words differences_{};
+};
+
+}  // namespace RUBATO_INSTRUCTION_SET
+
+}  // namespace rubato::backend
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
