@@ -18,6 +18,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <rubato/algorithm/gossip_kernel.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
 
@@ -55,13 +56,13 @@ auto counted_bytes(degrees d) -> std::size_t {
   std::vector<rubato::detail::sum_source<value>> in(d.push_in, {&u, &u});
   std::vector<rubato::detail::sum_target<float, value>> out(d.push_out, {&u, &u, 1.0F});
   rubato::detail::gossip_streams<float, value> s;
-  s.g_old = &t;
-  s.pulls = {pulls.data(), pulls.size()};
-  s.sums_in = {in.data(), in.size()};
-  s.sums_out = {out.data(), out.size()};
+  s.t.g_old = &t;
+  s.w.models = {pulls.data(), pulls.size()};
+  s.t.sums_in = {in.data(), in.size()};
+  s.t.sums_out = {out.data(), out.size()};
   auto const counted = kernel{s, {}, {}}.bytes_per_value();
   if (counted != d.vectors() * sizeof(float)) {
-    std::fprintf(stderr, "the kernel counts %zu bytes a value, the formula of gradient_tracking.hpp %zu\n", counted,
+    std::fprintf(stderr, "the kernel counts %zu bytes a value, the formula of r_fast.hpp %zu\n", counted,
                  d.vectors() * sizeof(float));
     std::exit(1);
   }

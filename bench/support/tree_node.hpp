@@ -10,14 +10,13 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
-#include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 
 namespace bench {
 
 using clock = std::chrono::steady_clock;
 
-/// As rubato/algorithm/gradient_tracking.hpp states it, by reference: reads 4 + dw + 2 da + db, writes 3 + db vectors.
+/// As rubato/algorithm/r_fast.hpp states it, by reference: reads 4 + dw + 2 da + db, writes 3 + db vectors.
 struct degrees {
   std::size_t pull_in = 1;   // dw
   std::size_t push_in = 2;   // da
@@ -46,8 +45,7 @@ inline auto plan_of(degrees d) -> rubato::mixing::plan {
 template<class Backend, class Ledger>
 class tree_node {
  public:
-  using node_type = rubato::gradient_tracking<Backend, rubato::order::r_fast, rubato::step::sgd,
-                                              rubato::weighting::constant, rubato::synchrony::free, Ledger>;
+  using node_type = rubato::r_fast<Backend, rubato::step::sgd, rubato::weighting::constant, Ledger>;
   using value = typename node_type::value;
 
   tree_node(Backend backend, degrees d, std::size_t n)

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/push_pull.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/algorithm/s_ab.hpp>
 #include <rubato/algorithm/scatter_allreduce_sgd.hpp>
 #include <rubato/codec/low_bits.hpp>
 #include <rubato/codec/minmax_u8.hpp>
@@ -11,24 +14,9 @@
 
 namespace rubato {
 
-/// R-FAST: fully asynchronous, robust to loss, exact on data that differs from node to node. arXiv 2307.11617.
-template<backend::array_backend Backend, class Step = step::sgd, class Weighting = weighting::constant,
-         class Ledger = detail::default_ledger<typename Backend::scalar>>
-using r_fast = gradient_tracking<Backend, order::r_fast, Step, Weighting, synchrony::free, Ledger>;
-
 /// R-FAST whose running sums travel in 16 bits (codec/low_bits.hpp): as exact a conservation, a coarser optimum.
 template<backend::array_backend Backend, class Step = step::sgd, class Weighting = weighting::constant>
-using r_fast_low_bits = gossip<Backend, order::r_fast, Step, Weighting, synchrony::free, ledger::fixed_point, codec::low_bits>;
-
-/// Push-Pull, adapt-then-combine, in rounds: y+ = A (y + g_new - g). Pu, Shi, Xu, Nedic, arXiv 1810.06653.
-template<backend::array_backend Backend, class Step = step::sgd,
-         class Ledger = detail::default_ledger<typename Backend::scalar>>
-using push_pull = gradient_tracking<Backend, order::push_pull, Step, weighting::constant, synchrony::rounds, Ledger>;
-
-/// S-AB: AB with stochastic gradients, in rounds. Xin, Sahu, Khan, Kar, arXiv 1903.07266.
-template<backend::array_backend Backend, class Step = step::sgd,
-         class Ledger = detail::default_ledger<typename Backend::scalar>>
-using s_ab = gradient_tracking<Backend, order::ab, Step, weighting::constant, synchrony::rounds, Ledger>;
+using r_fast_low_bits = r_fast<Backend, Step, Weighting, ledger::fixed_point, codec::low_bits>;
 
 /// D-PSGD: gradient at the model before mixing, computed while models travel. Lian et al., arXiv 1705.09056.
 template<backend::array_backend Backend, class Order = order::combine_while_computing, class Step = step::sgd>

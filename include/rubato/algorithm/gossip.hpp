@@ -4,6 +4,7 @@
 // The formulas and invariants of the tracking members stand in algorithm/gradient_tracking.hpp.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <concepts>
@@ -16,15 +17,13 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/batch.hpp>
-#include <rubato/algorithm/compressed_sums.hpp>
-#include <rubato/algorithm/debt.hpp>
-#include <rubato/algorithm/finite.hpp>
 #include <rubato/algorithm/gossip_kernel.hpp>
-#include <rubato/algorithm/neighbours.hpp>
+#include <rubato/algorithm/model_exchange.hpp>
+#include <rubato/algorithm/node_core.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/algorithm/order.hpp>
+#include <rubato/algorithm/tracker.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/contribution/all.hpp>
 #include <rubato/core/node.hpp>
@@ -41,6 +40,32 @@
 
 namespace rubato {
 
+namespace detail {
+template<class Step, class Weighting, class Synchrony, class Ledger, class SumCodec, class Contribution>
+struct gossip_options {
+  double step = 0.1;
+  step_scale scale = step_scale::per_gain;
+  std::uint64_t seed = 0;
+  std::size_t block_values = 0;
+  Step step_rule{};
+  Weighting weighting{};
+  Synchrony synchrony{};
+  Ledger ledger{};
+  SumCodec sum_codec{};
+  Contribution contribution{};
+
+  static void visit_options(auto& self, auto&& visit) {
+    visit_common_options(self, visit);
+    visit("step rule", self.step_rule);
+    visit("weighting", self.weighting);
+    visit("synchrony", self.synchrony);
+    visit("ledger", self.ledger);
+    visit("sum codec", self.sum_codec);
+    visit("contribution", self.contribution);
+  }
+};
+}  // namespace detail
+
 /// A node that averages models with its neighbours and descends along its own or a tracked gradient.
 /// Memory in vectors: x, v, g and, with tracking, z, one rho per out-edge, rho and rho~ per in-edge; whole vectors that
 /// arrive by reference are shared with their sender. The 64-bit view of rho adds half a vector a tracking edge at most.
@@ -52,7 +77,8 @@ namespace rubato {
 template<backend::array_backend Backend, class Order, class Step = step::sgd, class Weighting = weighting::constant,
          class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity,
          class Contribution = contribution::all>
-class gossip {
+class gossip : public detail::node_core<Backend, detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>> {
+  using core = detail::node_core<Backend, detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>>;
   static_assert(step::check_step<Step, Backend>() && weighting::check_weighting<Weighting>() &&
                 synchrony::check_synchrony<Synchrony>() && ledger::check_ledger<Ledger, typename Backend::scalar>() &&
                 contribution::check_contribution<Contribution>());
@@ -60,36 +86,12 @@ class gossip {
                 "a contribution that follows the fastest needs rounds and an update order without tracking");
 
  public:
-  using backend_type = Backend;
   static auto name() -> std::string { return "gossip: " + order::words_of<Order>(); }
   using scalar = typename Backend::scalar;
   using value = typename Ledger::template value<scalar>;  ///< of z and of running sums
   static constexpr bool tracks = order::tracks<Order>();
-  static constexpr bool compresses = tracks && !std::is_same_v<SumCodec, codec::identity>;
 
-  /// What a user may set; the network and the first model come from the driver.
-  struct options {
-    double step = 0.1;
-    step_scale scale = step_scale::per_gain;
-    std::uint64_t seed = 0;
-    std::size_t block_values = 0;
-    Step step_rule{};
-    Weighting weighting{};
-    Synchrony synchrony{};
-    Ledger ledger{};
-    SumCodec sum_codec{};
-    Contribution contribution{};
-
-    static void visit_options(auto& self, auto&& visit) {
-      detail::visit_common_options(self, visit);
-      visit("step rule", self.step_rule);
-      visit("weighting", self.weighting);
-      visit("synchrony", self.synchrony);
-      visit("ledger", self.ledger);
-      visit("sum codec", self.sum_codec);
-      visit("contribution", self.contribution);
-    }
-  };
+  using options = detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>;
 
   /// Both matrices for tracking orders, a symmetric doubly stochastic W otherwise; throws config_error.
   /// In rounds nothing ages, so that the gain of a regular graph is 1.
@@ -115,28 +117,15 @@ class gossip {
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step or an unfit weighting.
   gossip(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : backend_{std::move(b)},
-        options_{o},
-        self_{self},
-        blocks_{partition_of(o, x0.size())},
-        gamma_{rubato::raw_step(o, plan.gain)},
-        step_state_{o.step_rule, backend_, x0.size()},
-        batch_{o.contribution},
-        x_{std::move(x0)} {
+      : core{std::move(b), self, std::move(x0), o, plan.gain},
+        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_},
+        tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony},
+        step_state_{o.step_rule, core::backend_, core::size()},
+        batch_{o.contribution} {
     order::check_order<Order>();
-    if constexpr (compresses) {
-      static_assert(codec::check_sum_codec<SumCodec, Backend, value, Synchrony::delivery>());
-      options_.sum_codec.check();
-    }
     if (tracks && batch_.minibatches() != 1) {
       throw config_error{"an order that tracks takes one mini-batch a local iteration, not " +
                          std::to_string(batch_.minibatches()) + "; make the problem's mini-batch larger instead"};
-    }
-    connect(plan.nodes[to_index(self)]);
-    if constexpr (tracks) {
-      RUBATO_EXPECTS(!Ledger::exact || has_scale(), "a fixed-point ledger is calibrated before nodes are made");
-      z_ = backend_.template allocate<value>(x_.size());
-      backend_.sweep({0, x_.size()}, backend::zero_kernel<value>{z_.data()});
     }
   }
 
@@ -146,157 +135,228 @@ class gossip {
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    if (p.lane == channel::model) take(models_, p, out);
-    else if (tracks && p.lane == channel::tracker) take_sum(p, out);
+    auto const done = iteration{core::iterations_};
+    if (p.lane == channel::model) models_.take(p, batches_, done, out);
+    else if (tracks && p.lane == channel::tracker) tracker_.take(p, batches_, done, out);
     if (out.failure) return;
-    if (asked_.under_way() && round_ends()) {
-      asked_.cancel(out);
+    if (core::pending_.under_way() && round_ends()) {
+      core::pending_.cancel(out);
       end_batch();
       advance(now, out);
-    } else if (standing_) {
+    } else if (stalled_) {
       advance(now, out);
     }
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!asked_.accept(g)) return;
-    ++gradients_;
-    batch_.add(backend_, std::move(g.value));
+    if (!core::accept(g)) return;
+    batch_.add(core::backend_, std::move(g.value));
     if (!batch_.full()) {
       request_gradient(out);
       return;
     }
-    if (tracks && !tracking_) {
-      tracking_ = true;
-      g_new_ = batch_.take(backend_).sum;
-      run_list(order::actions_of<order::action::track>{}, out);
-      finish<order::action::track>(now, out);
-    } else {
-      end_batch();
+    if constexpr (tracks) {
+      if (!tracker_.has_tracked()) {
+        tracker_.receive(batch_.take(core::backend_).sum);
+        run_list(order::actions_of<order::action::track>{}, out);
+        finish<order::action::track>(now, out);
+        return advance(now, out);
+      }
     }
+    end_batch();
     advance(now, out);
   }
 
-  void on_wakeup(instant, wakeup, outbox&) {}
-  void on_neighbours(instant now, neighbour_change const& change, outbox& out);
+  void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
+    models_.change(change);
+    tracker_.change(change);
+    if (stalled_) advance(now, out);
+  }
 
-  /// x, shared; valid for ever.
-  [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }
-  [[nodiscard]] auto statistics() const -> node_statistics;
-  void audit(tracking_audit& a) const;
+  [[nodiscard]] auto statistics() const -> node_statistics {
+    node_statistics s{core::iterations_, core::gradients_, core::pending_.dropped(), {}};
+    models_.count_into(s);
+    tracker_.count_into(s);
+    return s;
+  }
+  void audit(tracking_audit& a) const { tracker_.audit(a); }
 
  private:
   static constexpr auto program = Order::program;
   using streams = detail::gossip_streams<scalar, value>;
 
-  // set-up
-  void connect(mixing::neighbourhood const& n);
-  [[nodiscard]] auto lead_of(node_id peer, std::size_t nodes) -> std::size_t;
-  [[nodiscard]] auto has_scale() const -> bool {
-    if constexpr (Ledger::exact) return !options_.ledger.exponents.empty();
-    else return true;
-  }
-
-  // inputs
-  template<class Edges>
-  auto admit(Edges& edges, patch const& p, outbox& out) -> typename Edges::value_type*;
-  template<class Edge>
-  void put(Edge& edge, patch const& p);
-  template<class Edges>
-  void take(Edges& edges, patch const& p, outbox& out) {
-    if (auto* const edge = admit(edges, p, out)) put(*edge, p);
-  }
-  void take_sum(patch const& p, outbox& out);
-
   // the program
-  void request_gradient(outbox& out);
-  [[nodiscard]] auto round_ends() const -> bool;
+  void request_gradient(outbox& out) {
+    core::ask_gradient(out);
+    if (batch_.empty()) ++batches_;
+  }
+  /// Whether a neighbour is done with its batch of this round: its model after it has come, which in an order that sends
+  /// before it computes is that of the next round. One that is further ahead than a round allows was apart, and hurries nobody.
+  [[nodiscard]] auto round_ends() const -> bool {
+    if constexpr (Contribution::follows_the_fastest) {
+      using enum order::action;
+      constexpr auto sends_after = order::place_of<Order>(gradient) < order::place_of<Order>(send_model);
+      auto const done = iteration{core::iterations_ + (sends_after ? 1 : 2)};
+      auto const most = iteration{to_count(done) + 2};
+      return std::any_of(models_.in().begin(), models_.in().end(), [&](auto const& e) {
+        return e.open && e.box.latest() >= done && e.box.latest() <= most;
+      });
+    } else {
+      return false;
+    }
+  }
   void end_batch() {
-    g_new_ = batch_.take(backend_).sum;
+    hold(batch_.take(core::backend_).sum);
     step_past(order::place_of<Order>(order::action::gradient));
   }
-  void advance(instant now, outbox& out);
+  void hold(shared_buffer g) {
+    if constexpr (tracks) tracker_.receive(std::move(g));
+    else g_new_ = std::move(g);
+  }
+  void advance(instant now, outbox& out) {
+    stalled_ = false;
+    while (dispatch(std::make_index_sequence<program.size()>{}, now, out)) {
+    }
+  }
   void step_past(std::size_t place) {
     place_ = (place + 1) % program.size();
-    if (place_ == 0) ++iterations_;
+    if (place_ == 0) ++core::iterations_;
   }
+  /// Runs from the present place; false when the node stops for a gradient, a neighbour or a fault.
   template<std::size_t... Place>
-  auto dispatch(std::index_sequence<Place...>, instant now, outbox& out) -> bool;
+  auto dispatch(std::index_sequence<Place...>, instant now, outbox& out) -> bool {
+    bool goes_on = false;
+    static_cast<void>(((place_ == Place && (goes_on = run_from<Place>(now, out), true)) || ...));
+    return goes_on && !out.failure;
+  }
   template<std::size_t Begin>
-  auto run_from(instant now, outbox& out) -> bool;
+  auto run_from(instant now, outbox& out) -> bool {
+    using enum order::action;
+    constexpr auto first = program[Begin];
+    if constexpr (first == gradient) {
+      if (round_ends()) {  // before this node began with it
+        end_batch();
+        return true;
+      }
+      request_gradient(out);
+      return false;
+    } else {
+      if constexpr (waits_at(first)) {
+        // What lock-step would use here: this round's message if it is sent before this place, the last round's otherwise.
+        constexpr auto sent_by = first == pull ? send_model : push;
+        auto const needed = iteration{core::iterations_ + (order::place_of<Order>(sent_by) < Begin ? 1 : 0)};
+        auto can_go = false;
+        if constexpr (first == pull) can_go = ready(models_.in(), channel::model, needed, out);
+        else can_go = ready(tracker_.in(), channel::tracker, needed, out);
+        if (!can_go) return false;
+      }
+      run_slice<Begin>(std::make_index_sequence<slice_length(Begin)>{}, now, out);
+      return true;
+    }
+  }
   template<std::size_t Begin, std::size_t... Place>
   void run_slice(std::index_sequence<Place...>, instant now, outbox& out) {
     run_list(order::actions_of<program[(Begin + Place) % program.size()]...>{}, out);
     (finish_and_step<(Begin + Place) % program.size()>(now, out), ...);
   }
+  /// One pass over memory for all these actions (one a range of blocks, where blocks differ in age or exponent).
   template<order::action... Actions>
-  void run_list(order::actions_of<Actions...>, outbox& out);
+  void run_list(order::actions_of<Actions...>, outbox& out) {
+    using list = order::actions_of<Actions...>;
+    using enum order::action;
+    if constexpr (!list::reads_x && !list::changes_z) return;
+    constexpr auto does = detail::pass_parts{list::has(pull), list::has(track), list::has(consume), list::has(push)};
+    auto const n = core::size();
+    writable_buffer<scalar> x_new, v_new;
+    if constexpr (list::changes_x) x_new = core::backend_.template allocate<scalar>(n);
+    if constexpr (list::has(write_model) && !list::model_is_x()) v_new = core::backend_.template allocate<scalar>(n);
+    typename Step::template state<Backend>::rule rule{};
+    if (list::has(descend) && (tracks || g_new_)) rule = step_state_.next(core::gamma_);
+    tracker_.begin(does);
+    backend::raised_bits raised = 0;
+    auto const all = core::blocks_.blocks();
+    for (std::size_t block = 0, end = all; block < all; block = end, end = all) {
+      streams s{core::x(), x_new.data(), v_new.data()};
+      if constexpr (list::has(pull)) s.w = models_.terms(batches_, block, end);
+      s.t = tracker_.terms(does, block, end);
+      if (g_new_) s.g = g_new_.template view<scalar>().data();
+      s.g_share = scalar{1} / static_cast<scalar>(batch_.minibatches());
+      auto const ledger = core::options_.ledger.template arithmetic_for<scalar>(block);
+      auto const kernel = detail::gossip_kernel<scalar, value, std::remove_cvref_t<decltype(ledger)>, decltype(rule), tracks, Actions...>{
+          s, ledger, rule};
+      auto const bits = core::backend_.sweep(core::blocks_.values_of({block, end}), kernel);
+      tracker_.record_raised({block, end}, bits & ~backend::not_finite);
+      raised |= bits;
+    }
+    // Published only now: what was read above may be the very bodies that these replace.
+    if constexpr (list::has(write_model) && !list::model_is_x()) v_ = std::move(v_new).publish();
+    if constexpr (list::changes_x) core::x_ = std::move(x_new).publish();
+    if constexpr (list::model_is_x()) v_ = core::x_;
+    tracker_.fail_if_out_of_range(out);
+    if ((raised & backend::not_finite) != 0 && !out.failure) {
+      detail::blame suspects{core::self_};
+      if (g_new_) suspects.gradient(g_new_);
+      tracker_.accuse(suspects);
+      models_.accuse(suspects);
+      out.failure = suspects.sentence();
+    }
+  }
+  /// What an action leaves to do once its arithmetic is done: posts, marks and counts.
   template<order::action A>
-  void finish(instant now, outbox& out);
-  template<std::size_t Place>
+  void finish(instant now, outbox& out) {
+    using enum order::action;
+    if constexpr (A == send_model) models_.post(v_, core::posting(channel::model, now, out));
+    else if constexpr (A == pull) models_.record_ages(now);
+    else if constexpr (A == track) tracker_.store_gradient();
+    else if constexpr (A == consume) tracker_.mark_consumed(now);
+    else if constexpr (A == push) tracker_.publish_sums(core::posting(channel::tracker, now, out));
+    else if constexpr (A == descend && !tracks) g_new_ = {};
+  }
+  template<std::size_t At>
   void finish_and_step(instant now, outbox& out) {
-    finish<program[Place]>(now, out);
-    step_past(Place);
+    finish<program[At]>(now, out);
+    step_past(At);
   }
 
   // rounds
   [[nodiscard]] static constexpr auto waits_at(order::action a) -> bool {
     return Synchrony::waits && (a == order::action::pull || a == order::action::consume);
   }
-  [[nodiscard]] static constexpr auto slice_length(std::size_t begin) -> std::size_t;
+  /// How many actions, from `begin` on, run without a wait and before a gradient.
+  [[nodiscard]] static constexpr auto slice_length(std::size_t begin) -> std::size_t {
+    auto written = false;
+    for (std::size_t n = 1; n <= program.size(); ++n) {
+      // A model that an earlier pass wrote leaves before a later write_model replaces it.
+      auto const last = program[(begin + n - 1) % program.size()];
+      written = written || last == order::action::write_model;
+      if (last == order::action::send_model && !written) return n;
+      auto const a = program[(begin + n) % program.size()];
+      if (a == order::action::gradient || waits_at(a)) return n;
+    }
+    return program.size();
+  }
   template<class Edges>
-  auto ready(Edges& edges, channel lane, iteration needed, outbox& out) -> bool;
+  auto ready(Edges& edges, channel lane, iteration needed, outbox& out) -> bool {
+    for (auto& edge : edges) {
+      if (!edge.open) continue;
+      if constexpr (Synchrony::delivery == channel_kind::event) edge.box.advance_to(core::options_.synchrony.latest(needed));
+      if (core::options_.synchrony.ready(needed, edge.box.number())) continue;
+      out.wait = waiting{edge.peer, lane, next(edge.box.number())};
+      stalled_ = true;
+      return false;
+    }
+    return true;
+  }
 
-  // one pass
-  template<class List>
-  auto prepare() -> streams;
-  template<class List>
-  auto fill_tables(std::size_t block, streams& s) -> std::size_t;
-  void fail_if_out_of_range(outbox& out);
-  void say_what_is_not_finite(outbox& out) const;
-  [[nodiscard]] auto outreached_by() const -> std::string;
-  [[nodiscard]] auto body_of(shared_buffer const& total) -> shared_buffer;
-  void post(detail::edge_life const& to, channel lane, shared_buffer body, instant now, outbox& out) const;
-
-  Backend backend_;
-  options options_;
-  node_id self_;
-  block_partition blocks_;
-  double gamma_;
+  detail::model_exchange<Backend, Weighting, Synchrony> models_;
+  std::conditional_t<tracks, detail::tracker<Backend, Ledger, SumCodec, Synchrony>, detail::no_tracker<scalar, value>> tracker_;
   typename Step::template state<Backend> step_state_;
   detail::batch<Backend, Contribution> batch_;
-
-  shared_buffer x_;           // x_i, published: it is the point of gradients too
-  shared_buffer v_;           // v_i as last written
-  writable_buffer<scalar> x_fresh_, v_fresh_;
-  writable_buffer<value> z_;  // z_i
-  shared_buffer g_, g_new_;   // the gradient that z holds, and the one (or the batch) that came
-
-  double pull_self_ = 1;
-  double push_self_ = 1;
-  std::vector<detail::model_in<Backend, scalar>> models_;
-  std::vector<detail::model_out> readers_;
-  std::vector<detail::sum_in<Backend, value>> sums_in_;
-  std::vector<detail::sum_out<Backend, value>> sums_out_;
-  detail::debt<Backend, value> debt_;
-
-  // tables of the pass under way; members only to keep their memory
-  std::vector<detail::model_source<scalar>> pull_table_;
-  std::vector<detail::sum_source<value>> in_table_;
-  std::vector<detail::sum_target<scalar, value>> out_table_;
-
-  backend::raised_bits magnitudes_ = 0;  // of the last pass
-  bool finite_ = true;                   // all that the last pass wrote
-  range beyond_{};                       // the blocks in which it left the ledger's range
+  shared_buffer v_;      // v_i as last written
+  shared_buffer g_new_;  // of a batch that came, in an order that does not track
   std::size_t place_ = 0;
-  std::uint64_t iterations_ = 0;
-  std::uint64_t gradients_ = 0;
-  detail::asked_gradient asked_;
   std::uint64_t batches_ = 0;  // begun: the clock of ages
-  bool tracking_ = false;  // z holds the first gradient
-  bool standing_ = false;  // waits for a neighbour
+  bool stalled_ = false;       // waits for a neighbour
 };
 
 }  // namespace rubato
-
-#include <rubato/algorithm/gossip_impl.hpp>

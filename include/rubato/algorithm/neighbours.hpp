@@ -6,13 +6,16 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include <rubato/algorithm/incoming.hpp>
 #include <rubato/algorithm/mailbox.hpp>
 #include <rubato/algorithm/wide_total.hpp>
+#include <rubato/core/outbox.hpp>
 #include <rubato/core/statistics.hpp>
+#include <rubato/mixing/neighbourhood.hpp>
 
 namespace rubato::detail {
 
@@ -23,27 +26,57 @@ struct edge_life {
   bool open = true;
 };
 
-/// v_j of one in-neighbour of the pull graph.
-template<class Backend, class T>
-struct model_in : edge_life {
-  double weight = 0;
-  mailbox<Backend, T> box{};
+/// An edge over which vectors come, and the newest of them.
+template<class Backend, class U>
+struct edge_in : edge_life {
+  mailbox<Backend, U> box{};
   message_order order{};
   std::size_t lead = 1;  // messages that may wait in the box, where every one counts
   std::uint64_t accepted = 0;
   std::uint64_t overtaken = 0;
   age_counter age{};
+
+  /// Whether a message may be kept: it is of this session, and such as its channel carries. One that no node posts sets
+  /// out.failure. `passed`: the last message that the node would use now, where every one counts.
+  [[nodiscard]] auto admit(node_id self, block_partition const& blocks, channel_spec const& spec, iteration passed,
+                           patch const& p, outbox& out) -> bool {
+    if (!open || !(p.life == life)) {
+      ++overtaken;
+      return false;
+    }
+    auto wrong = malformed(p, blocks, spec);
+    if (spec.kind == channel_kind::event) {
+      if (!wrong) wrong = order.follow(p);
+      box.drop_passed(passed);
+      if (!wrong && box.queued() >= lead) {
+        wrong = fault{text_of_message(p, to_count(p.numbers[0])) + " came while " + std::to_string(box.queued()) +
+                      " of it wait at node " + std::to_string(to_index(self)) + ", which is as far as a neighbour may be ahead"};
+      }
+    } else if (!wrong) {
+      wrong = order.rise(p);
+    }
+    if (wrong) out.failure = std::move(wrong);
+    return !out.failure;
+  }
+  /// Keeps a message that was admitted; `clock`: the owner's own, by which ages are counted.
+  void put(Backend& backend, block_partition const& blocks, channel_kind kind, patch const& p, std::uint64_t clock) {
+    auto newer = true;
+    if (kind == channel_kind::event) box.enqueue(p, clock);
+    else newer = box.accept(backend, blocks, p, clock);
+    ++(newer ? accepted : overtaken);
+  }
+};
+
+/// v_j of one in-neighbour of the pull graph.
+template<class Backend, class T>
+struct model_in : edge_in<Backend, T> {
+  double weight = 0;
 };
 
 /// rho_ij and rho~_ij of one in-neighbour of the push graph.
 template<class Backend, class U>
-struct sum_in : edge_life {
-  mailbox<Backend, U> box{};
-  message_order order{};
-  std::size_t lead = 1;  // as of models
-  std::uint64_t accepted = 0;
-  std::uint64_t overtaken = 0;
-  age_counter age{};
+struct sum_in : edge_in<Backend, U> {
+  using edge_in<Backend, U>::box, edge_in<Backend, U>::age, edge_in<Backend, U>::order;
   shared_buffer consumed_whole{};        // rho~ by reference, while vectors come whole
   writable_buffer<U> consumed_parts{};   // rho~ as a copy, once they come in parts
   std::vector<iteration> consumed_numbers{};  // per block, in parts only
@@ -109,6 +142,28 @@ struct sum_out : edge_life {
   writable_buffer<U> fresh{};
   wide_total<Backend, U> wide{};
 };
+
+/// How many messages of a neighbour may wait unused, where it waits in turn for what this node sends: those of the present
+/// round and of the next one. Who hears nothing of this node waits for one who does, within as many edges as there are nodes.
+template<class Synchrony>
+auto lead_of(mixing::neighbourhood const& n, node_id peer, Synchrony const& synchrony) -> std::size_t {
+  std::size_t one = 2;
+  std::size_t rounds = 1;
+  if constexpr (requires { synchrony.bound; }) {
+    one = 4;
+    rounds += static_cast<std::size_t>(std::min<std::uint64_t>(synchrony.bound, most_counted));
+  }
+  auto const hears = std::any_of(n.pull_to.begin(), n.pull_to.end(), [&](node_id to) { return to == peer; }) ||
+                     std::any_of(n.push_to.begin(), n.push_to.end(), [&](auto const& e) { return e.peer == peer; });
+  return hears ? one : one + n.nodes * rounds;
+}
+
+/// The last message of each neighbour that a node may use now, after so many iterations of its own.
+template<class Synchrony>
+auto last_usable(Synchrony const& synchrony, iteration done) -> iteration {
+  if constexpr (Synchrony::delivery == channel_kind::event) return synchrony.latest(done);
+  else return done;
+}
 
 /// A receiver of this node's model.
 struct model_out : edge_life {};

@@ -136,7 +136,7 @@ template<class Node>
 auto distance_from_optimum(topology::pair const& network, quadratic const& p, int shift) -> double {
   typename Node::options o{};
   o.step = 0.04;
-  if constexpr (Node::compresses) o.sum_codec.shift = shift;
+  if constexpr (requires { o.sum_codec.shift; }) o.sum_codec.shift = shift;
   auto s = sim::scenario{.compute = sim::lognormal(10ms, 0.2).slow(3, 10.0), .link = {.latency = 1ms, .loss = 0.3}, .seed = 7};
   s.measure_every = 1h;
   auto const result = simulate(assemble<Node>(network, p, o), s, {.time = 30s});

@@ -49,8 +49,8 @@ struct node_memory {
     }
   }
   auto streams() -> detail::gossip_streams<T, U> {
-    return {x.data(), x_new.data(), model.data(), z.data(), g_old.data(), g_new.data(), T(0.4), T(0.25),
-            {pulls.data(), edges}, {sums_in.data(), edges}, {sums_out.data(), edges}};
+    return {x.data(), x_new.data(), model.data(), {T(0.4), {pulls.data(), edges}},
+            {z.data(), g_old.data(), g_new.data(), T(0.25), {sums_in.data(), edges}, {sums_out.data(), edges}}};
   }
   buffer_pool pool;
   writable_buffer<T> x, x_new, model, g_old, g_new;

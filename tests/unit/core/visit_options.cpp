@@ -126,11 +126,12 @@ TEST_CASE("what nodes agree on is the same text under every compiler and backend
   auto const text = agreed<r_fast<space, step::momentum>>({.step = 0.25});
   CHECK(text.substr(0, text.find("network=")) ==
         "nodes=4\ndimension=10\nblock values=10\nchannel model=float32, newest counts\nchannel tracker=int32, newest counts\n"
-        "algorithm=gossip: descend, write model, send model, pull, gradient, track, consume, push\n"
+        "algorithm=R-FAST\n"
         "step=0.25\nstep scale=per gain\nseed=0\nstep rule=momentum\nstep rule beta=0.9\nstep rule form=heavy ball\n"
-        "weighting=constant\nsynchrony=free\nledger=fixed point\nledger exponents=23\nledger margin=8\nsum codec=identity\n"
-        "contribution=all\ncontribution mini-batches=1\n");
+        "weighting=constant\nsynchrony=free\nledger=fixed point\nledger exponents=23\nledger margin=8\nsum codec=identity\n");
   CHECK(text == agreed<r_fast<backend::checked<space>, step::momentum>>({.step = 0.25}));
+  auto const array = agreed<gradient_tracking<space, order::late_post>>({});
+  CHECK(says(array, "algorithm=gossip: descend, write model, pull, gradient, track, consume, push, send model\n"));
 }
 
 TEST_CASE("nodes that differ in one option of a policy hear which, and both values") {

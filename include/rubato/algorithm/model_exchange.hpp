@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// The models that a node pulls and those who pull its own: mailboxes, weights and the ages that a weighting sees.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/algorithm/finite.hpp>
+#include <rubato/algorithm/formulas.hpp>
+#include <rubato/algorithm/neighbours.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/outbox.hpp>
+#include <rubato/core/statistics.hpp>
+#include <rubato/mixing/neighbourhood.hpp>
+
+namespace rubato::detail {
+
+template<class Backend, class Weighting, class Synchrony>
+class model_exchange {
+ public:
+  using scalar = typename Backend::scalar;
+  static constexpr channel_spec spec{channel::model, Synchrony::delivery, element_of<scalar>};
+
+  /// Throws config_error where the weighting may cut the only in-edge of a node.
+  model_exchange(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Weighting const& weighting,
+                 Synchrony const& synchrony, shared_buffer const& x0)
+      : backend_{std::move(b)}, self_{n.self}, blocks_{blocks}, weighting_{weighting}, synchrony_{synchrony},
+        pull_self_{n.pull_self} {
+    for (auto const& e : n.pull_from) {
+      auto& edge = in_.emplace_back();
+      edge.peer = e.peer;
+      edge.weight = e.weight;
+      edge.lead = lead_of(n, e.peer, synchrony);
+      edge.box.start_with(x0);
+    }
+    for (auto const peer : n.pull_to) out_.emplace_back().peer = peer;
+    if (Weighting::can_cut && in_.size() == 1) {
+      throw config_error{"node " + std::to_string(to_index(n.self)) +
+                         " has a single in-edge, which this weighting may cut; use one that never reaches zero"};
+    }
+  }
+
+  /// Keeps a message. `done`: own iterations completed; `clock`: own gradient requests, the unit of ages.
+  void take(patch const& p, std::uint64_t clock, iteration done, outbox& out) {
+    auto* const edge = find_edge(in_, p.from);
+    if (edge == nullptr || !edge->admit(self_, blocks_, spec, last_usable(synchrony_, done), p, out)) return;
+    edge->put(backend_, blocks_, spec.kind, p, clock);
+  }
+
+  /// What is pulled of the blocks from `block` on; `end` is lowered to the first block whose ages differ. What a weighting
+  /// withholds, and what closed edges would have given, goes to the node itself.
+  [[nodiscard]] auto terms(std::uint64_t clock, std::size_t block, std::size_t& end) -> pull_terms<scalar> {
+    table_.clear();
+    auto self_weight = pull_self_;
+    for (auto const& e : in_) {
+      auto factor = e.open && e.box.values() != nullptr ? 1.0 : 0.0;
+      if constexpr (Weighting::depends_on_age) {
+        end = (std::min)(end, e.box.uniform_end(block, end));
+        auto const left = static_cast<double>(weighting_(clock - e.box.of(block).arrived));
+        RUBATO_EXPECTS(left >= 0 && left <= 1, "a weighting gives a factor of 0 to 1 for every age");
+        factor *= left;
+      }
+      self_weight += (1 - factor) * e.weight;
+      if (factor > 0) table_.push_back({e.box.values(), static_cast<scalar>(factor * e.weight)});
+    }
+    return {static_cast<scalar>(self_weight), {backend_.table(table_.data(), table_.size()), table_.size()}};
+  }
+  /// Records the ages of the models just pulled.
+  void record_ages(instant now) {
+    for (auto& e : in_) {
+      if (e.box.of(0).number > iteration{}) e.age.add(now - e.box.of(0).posted);
+    }
+  }
+
+  /// Calls send(edge, v) for each reader whose edge is open.
+  template<class Send>
+  void post(shared_buffer const& v, Send&& send) const {
+    for (auto const& e : out_) {
+      if (e.open) send(e, v);
+    }
+  }
+
+  void change(neighbour_change const& c) {
+    auto const opens = c.what == neighbour_change::edge::opens;
+    if (auto* e = find_edge(in_, c.peer)) {
+      e->box.clear();
+      e->order = {};
+      e->open = opens;
+      e->life = c.incoming;
+    }
+    if (auto* e = find_edge(out_, c.peer)) {
+      e->open = opens;
+      e->life = c.outgoing;
+    }
+  }
+
+  /// Names the models just read as suspects for a value that is not finite.
+  void accuse(blame& suspects) const {
+    for (auto const& e : in_) {
+      if (e.box.values() != nullptr) suspects.message(e.peer, channel::model, backend_.pool().values(e.box.values(), blocks_.values()));
+    }
+  }
+  void count_into(node_statistics& s) const {
+    for (auto const& e : in_) s.edges.push_back({e.peer, channel::model, e.accepted, e.overtaken, e.age});
+  }
+  /// The in-edges, for those who wait for a message.
+  [[nodiscard]] auto in() -> std::vector<model_in<Backend, scalar>>& { return in_; }
+  [[nodiscard]] auto in() const -> std::vector<model_in<Backend, scalar>> const& { return in_; }
+
+ private:
+  Backend backend_;
+  node_id self_;
+  block_partition blocks_;
+  Weighting weighting_;
+  Synchrony synchrony_;
+  double pull_self_;
+  std::vector<model_in<Backend, scalar>> in_;
+  std::vector<model_out> out_;
+  std::vector<model_source<scalar>> table_;  // of the pass under way; kept for its memory
+};
+
+}  // namespace rubato::detail

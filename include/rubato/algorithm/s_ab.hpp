@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// S-AB, node i: AB with stochastic gradients.   [S] = Xin, Sahu, Khan, Kar, arXiv 1903.07266.   x, z, g, rho in R^d
+// Round k, from 1; x was posted as model k:
+//   (S.W)  x  <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k; rows of W sum to 1
+//   (S.D)  x  <- x - gamma z                                               the step after the mixing
+//   (S.A)  p_j = a_ji z ;  rho_ji <- rho_ji + p_j ;  z <- z - sum_j p_j     rho is posted as sums k; columns of A sum to 1
+//   (S.C)  z  <- z + sum_j (rho_ij - rho~_ij) ;  rho~ <- rho               waits for the sums of round k
+//   (S.T)  z  <- (z - g) + g_new ;  g <- g_new                             g_new at the new x
+// so that x+ = W x - gamma z and z+ = A z + g_new - g.
+// invariant: sum_i z_i + sum_(i->j) (rho_ji - rho~_ji) = sum_i g_i, debts of closed edges counted with z
+//                                                                            tests/property/conservation.cpp
+// Per round, in vectors, two passes, with dw in-edges of W, da in-edges and db out-edges of A:
+//   reads x, z, dw x_j, db rho / z, g, g_new, 2 da rho;   writes x, z, db rho / z.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <rubato/algorithm/tracking_core.hpp>
+#include <rubato/codec/identity.hpp>
+#include <rubato/step/sgd.hpp>
+#include <rubato/synchrony/rounds.hpp>
+#include <rubato/weighting/constant.hpp>
+
+namespace rubato {
+
+/// Converges to the optimum of the sum also where data differ between nodes. Needs lossless, ordered links; the slowest
+/// node sets the pace. Memory and policies: as r_fast.
+/// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
+template<backend::array_backend Backend, class Step = step::sgd,
+         class Ledger = detail::default_ledger<typename Backend::scalar>>
+class s_ab : public detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity> {
+  using core = detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity>;
+
+ public:
+  using typename core::options, typename core::scalar, typename core::value;
+  static constexpr auto name() -> std::string_view { return "S-AB"; }
+
+  /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step.
+  s_ab(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+      : core{std::move(b), plan, self, std::move(x0), o} {}
+
+  void on_patch(instant now, patch const& p, outbox& out) {
+    this->take(p, out);
+    go_on(now, out);
+  }
+  void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
+    core::on_neighbours(now, change, out);
+    go_on(now, out);
+  }
+  void on_gradient(instant now, gradient g, outbox& out) {
+    if (!this->accept(g)) return;
+    this->tracker_.receive(std::move(g.value));
+    next_ = place::tracking;
+    go_on(now, out);
+  }
+
+ private:
+  enum class place : std::uint8_t { tracking, moving, gradient };
+
+  /// From where the node stands to its next gradient, as far as messages have come.
+  void go_on(instant now, outbox& out) {
+    auto const first = !this->tracker_.has_tracked();  // z_0 = g(x_0), in no round: nothing is consumed yet
+    auto const round = first ? 0 : this->iterations_ + 1;
+    if (next_ == place::tracking && !out.failure && this->take_due_messages(this->tracker_.in(), channel::tracker, round, out)) {
+      track({.tracks = true, .consumes = !first}, now, out);
+      if (!first) ++this->iterations_;
+      if (!out.failure) this->post_model(this->x_, now, out);
+      next_ = place::moving;
+    }
+    auto const due = this->iterations_ + 1;
+    if (next_ == place::moving && !out.failure && this->take_due_messages(this->models_.in(), channel::model, due, out)) {
+      move(now, out);
+      next_ = place::gradient;
+    }
+  }
+
+  template<class Arithmetic, class Rule>
+  struct moving {
+    scalar const* x;
+    scalar* x_new;
+    detail::pull_terms<scalar> pull;
+    detail::tracking_terms<scalar, value> track;
+    Arithmetic ledger;
+    Rule step;
+    template<class At>
+    RUBATO_HOST_DEVICE void operator()(At& at) const {
+      auto const z = at.load(track.z);
+      auto const mixed = detail::pulled(at, pull, at.load(x));                                // (S.W)
+      detail::store_model(at, x_new, step(at, mixed, ledger.direction(at, z)));               // (S.D)
+      detail::store_tracker(at, track, detail::pushed(at, ledger, track, z));                 // (S.A)
+    }
+    static constexpr bool raises = backend::may_raise<Arithmetic>;
+    static constexpr bool fits_short_lanes = true;
+    [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<scalar>(*this); }
+  };
+  template<class Arithmetic>
+  struct tracking {
+    detail::tracking_terms<scalar, value> s;
+    Arithmetic ledger;
+    template<class At>
+    RUBATO_HOST_DEVICE void operator()(At& at) const {
+      auto const z = detail::consumed(at, ledger, s, at.load(s.z));                           // (S.C)
+      detail::store_tracker(at, s, detail::tracked(at, ledger, s, z));                        // (S.T)
+    }
+    static constexpr bool raises = backend::may_raise<Arithmetic>;
+    static constexpr bool fits_short_lanes = true;
+    [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<scalar>(*this); }
+  };
+
+  void track(detail::pass_parts does, instant now, outbox& out) {
+    static_cast<void>(this->sweep(does, now, out, [](auto const&, auto const& track, auto const& ledger) {
+      return tracking<std::remove_cvref_t<decltype(ledger)>>{track, ledger};
+    }));
+  }
+
+  void move(instant now, outbox& out) {
+    auto x_new = this->backend_.template allocate<scalar>(this->size());
+    auto const step = this->step_state_.next(this->gamma_);
+    auto const kernel = [&](auto const& pull, auto const& track, auto const& ledger) {
+      return moving<std::remove_cvref_t<decltype(ledger)>, std::remove_cvref_t<decltype(step)>>{
+          this->x(), x_new.data(), pull, track, ledger, step};
+    };
+    if (!this->sweep({.pulls = true, .pushes = true}, now, out, kernel)) return;
+    this->x_ = std::move(x_new).publish();
+    this->ask_gradient(out);
+  }
+
+  place next_ = place::gradient;
+};
+
+}  // namespace rubato

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+// The tracker of one node with the running sums of its edges: z, the stored gradient g, rho and rho~, in the units of a
+// ledger. What conservation needs besides the arithmetic of formulas.hpp stands here (laws 6 and 11).
+// invariant: sum_i z_i + sum_(i->j) (rho_ji - rho~_ji) = sum_i g_i, debts of closed edges counted with z
+//                                                                              tests/property/conservation.cpp
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <rubato/algorithm/compressed_sums.hpp>
+#include <rubato/algorithm/debt.hpp>
+#include <rubato/algorithm/finite.hpp>
+#include <rubato/algorithm/formulas.hpp>
+#include <rubato/algorithm/neighbours.hpp>
+#include <rubato/codec/identity.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/outbox.hpp>
+#include <rubato/core/statistics.hpp>
+#include <rubato/mixing/neighbourhood.hpp>
+
+namespace rubato::detail {
+
+/// What a pass over memory does besides its own.
+struct pass_parts {
+  bool pulls = false;     ///< reads the models of neighbours
+  bool tracks = false;    ///< takes the gradient that came; debts are released first
+  bool consumes = false;  ///< otherwise no sums come in: consumed() leaves z as it is
+  bool pushes = false;    ///< otherwise no sums go out and a_ii is 1: pushed() leaves z as it is
+  [[nodiscard]] constexpr auto uses_tracker() const -> bool { return tracks || consumes || pushes; }
+};
+
+/// Stands in for tracker in a node that does not track.
+template<class T, class U>
+struct no_tracker {
+  no_tracker(auto const&...) {}
+  void take(patch const&, std::uint64_t, iteration, outbox&) const {}
+  void begin(pass_parts) const {}
+  [[nodiscard]] auto terms(pass_parts, std::size_t, std::size_t) const -> tracking_terms<T, U> { return {}; }
+  void record_raised(range, backend::raised_bits) const {}
+  void fail_if_out_of_range(outbox&) const {}
+  void accuse(blame&) const {}
+  void change(neighbour_change const&) const {}
+  void count_into(node_statistics&) const {}
+  void audit(tracking_audit& a) const { a = {}; }
+};
+
+/// A pass is begin(), terms() for each range of blocks that is swept together, record_raised() with what the sweep raised,
+/// fail_if_out_of_range(), and finish() for what the pass did.
+template<class Backend, class Ledger, class SumCodec, class Synchrony>
+class tracker {
+ public:
+  using scalar = typename Backend::scalar;
+  using value = typename Ledger::template value<scalar>;
+  static constexpr bool compresses = !std::is_same_v<SumCodec, codec::identity>;
+  using code = typename SumCodec::template code<value>;
+  static constexpr channel_spec spec{channel::tracker, Synchrony::delivery, element_of<code>};
+
+  tracker(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Ledger const& ledger,
+          SumCodec const& codec, Synchrony const& synchrony)
+      : backend_{std::move(b)}, self_{n.self}, ledger_{ledger}, codec_{codec}, synchrony_{synchrony}, blocks_{blocks},
+        push_self_{n.push_self},
+        z_{backend::zeros<value>(backend_, blocks.values())} {
+    if constexpr (compresses) {
+      static_assert(codec::check_sum_codec<SumCodec, Backend, value, Synchrony::delivery>());
+      codec_.check();
+    }
+    if constexpr (Ledger::exact) {
+      RUBATO_EXPECTS(!ledger.exponents.empty(), "a fixed-point ledger is calibrated before nodes are made");
+    }
+    for (auto const peer : n.push_from) {
+      auto& edge = in_.emplace_back();
+      edge.peer = peer;
+      edge.lead = lead_of(n, peer, synchrony);
+    }
+    for (auto const& e : n.push_to) {
+      auto& edge = out_.emplace_back();
+      edge.peer = e.peer;
+      edge.weight = e.weight;
+    }
+  }
+
+  /// Keeps a message, as model_exchange::take. A compressed sum is decoded on arrival; the rest of the tracker sees plain sums.
+  void take(patch const& p, std::uint64_t clock, iteration done, outbox& out) {
+    auto* const edge = find_edge(in_, p.from);
+    if (edge == nullptr || !edge->admit(self_, blocks_, spec, last_usable(synchrony_, done), p, out)) return;
+    if constexpr (compresses) {
+      auto sums = expanded_sums<value>(codec_, backend_, blocks_, edge->box, p);
+      if (sums.beyond) {
+        out.failure = fault{"node " + std::to_string(to_index(self_)) + ", sums of node " + std::to_string(to_index(p.from)) +
+                            ": " + codec_.range_sentence(*sums.beyond)};
+        return;
+      }
+      auto whole = p;
+      whole.body = std::move(sums.body);
+      edge->put(backend_, blocks_, spec.kind, whole, clock);
+    } else {
+      edge->put(backend_, blocks_, spec.kind, p, clock);
+    }
+  }
+
+  /// Keeps a gradient for the next pass that tracks.
+  void receive(shared_buffer g_new) { g_new_ = std::move(g_new); }
+  /// Whether a gradient was tracked yet.
+  [[nodiscard]] auto has_tracked() const -> bool { return static_cast<bool>(g_); }
+
+  void begin(pass_parts does) {
+    magnitudes_ = 0;
+    if (does.tracks && debt_) debt_.release(backend_, z_.data(), z_.size());
+    if (!does.pushes) return;
+    for (auto& e : out_) {
+      if (e.open) e.fresh = backend_.template allocate<value>(z_.size());
+    }
+  }
+
+  /// For the blocks from `block` on; `end` is lowered to the first block with another exponent.
+  [[nodiscard]] auto terms(pass_parts does, std::size_t block, std::size_t& end)
+      -> tracking_terms<scalar, value> {
+    end = (std::min)(end, ledger_.uniform_end(block, blocks_.blocks()));
+    tracking_terms<scalar, value> s;
+    s.z = z_.data();
+    if (g_) s.g_old = g_.template view<scalar>().data();
+    if (g_new_) s.g_new = g_new_.template view<scalar>().data();
+    if (does.consumes) {
+      in_table_.clear();
+      for (auto const& e : in_) {
+        if (e.box.values() != nullptr) in_table_.push_back({e.box.values(), e.consumed()});
+      }
+      s.sums_in = {backend_.table(in_table_.data(), in_table_.size()), in_table_.size()};
+    }
+    if (does.pushes) {
+      out_table_.clear();
+      auto self_weight = push_self_;
+      for (auto& e : out_) {
+        if (!e.open) self_weight += e.weight;
+        else out_table_.push_back({values_of(e.total), e.fresh.data(), static_cast<scalar>(e.weight)});
+      }
+      s.push_self = static_cast<scalar>(self_weight);
+      s.sums_out = {backend_.table(out_table_.data(), out_table_.size()), out_table_.size()};
+    }
+    return s;
+  }
+  [[nodiscard]] auto arithmetic(std::size_t block) const { return ledger_.template arithmetic_for<scalar>(block); }
+
+  /// What the sweep over these blocks raised.
+  void record_raised(range blocks, backend::raised_bits raised) {
+    if (Ledger::out_of_range(raised) && !Ledger::out_of_range(magnitudes_)) beyond_ = blocks;
+    magnitudes_ |= raised;
+  }
+  /// Sets out.failure if a value left the ledger's range in this pass, with the block of the largest value in z or in g_new.
+  void fail_if_out_of_range(outbox& out) const {
+    if (!Ledger::out_of_range(magnitudes_)) return;
+    tracking_audit a;
+    audit(a);
+    auto const body = g_new_.on_host();
+    auto const fresh = body.template view<scalar>();
+    auto const values = blocks_.values_of(beyond_);
+    auto worst = values.begin;
+    auto largest = -1.0;
+    for (auto i = values.begin; i < values.end; ++i) {
+      auto const ours = std::abs(a.tracker[i]) * ledger_.quantum(i / blocks_.block_values());
+      auto const theirs = fresh.empty() ? 0.0 : std::abs(static_cast<double>(fresh[i]));
+      if (std::isfinite(theirs) && (std::max)(ours, theirs) <= largest) continue;
+      largest = (std::max)(ours, theirs);
+      worst = i;
+      if (!std::isfinite(theirs)) {
+        out.failure = blame{self_}.gradient(g_new_).sentence();
+        return;
+      }
+    }
+    out.failure = fault{"node " + std::to_string(to_index(self_)) + sender_out_of_range() + ": " +
+                        ledger_.range_sentence(worst / blocks_.block_values())};
+  }
+  /// Names the gradient that came and the sums just read as suspects for a value that is not finite.
+  void accuse(blame& suspects) const {
+    if (g_new_) suspects.gradient(g_new_);
+    if constexpr (std::is_same_v<value, scalar>) {
+      for (auto const& e : in_) {
+        if (e.box.values() != nullptr) suspects.message(e.peer, channel::tracker, backend_.pool().values(e.box.values(), z_.size()));
+      }
+    }
+  }
+
+  /// After the pass: what it read is stored, and what it pushed is published, with send(edge, body) for each out-edge.
+  template<class Send>
+  void finish(pass_parts did, instant now, Send&& send) {
+    if (did.tracks) store_gradient();
+    if (did.consumes) mark_consumed(now);
+    if (did.pushes) publish_sums(send);
+  }
+  /// g <- g_new
+  void store_gradient() { g_ = std::exchange(g_new_, {}); }
+  /// rho~ <- rho
+  void mark_consumed(instant now) {
+    for (auto& e : in_) {
+      e.mark_consumed(backend_, blocks_, now);
+      e.wide.grew(backend_, e.consumed(), z_.size(), magnitudes_);
+    }
+  }
+  template<class Send>
+  void publish_sums(Send&& send) {
+    for (auto& e : out_) {
+      if (!e.open) continue;
+      e.total = std::move(e.fresh).publish();
+      e.wide.grew(backend_, values_of(e.total), z_.size(), magnitudes_);
+      send(e, body_of(e.total));
+    }
+  }
+
+  /// What a closed edge pushed is taken back, and what it brought is given back, as a debt (law 11).
+  void change(neighbour_change const& c) {
+    auto const opens = c.what == neighbour_change::edge::opens;
+    auto const n = z_.size();
+    if (auto* e = find_edge(in_, c.peer)) {
+      if (e->consumed() != nullptr) e->wide.settle(backend_, e->consumed(), n, {debt_.open(backend_, n), -1.0});
+      e->reset();
+      e->open = opens;
+      e->life = c.incoming;
+    }
+    if (auto* e = find_edge(out_, c.peer)) {
+      if (e->total) e->wide.settle(backend_, values_of(e->total), n, {debt_.open(backend_, n), 1.0});
+      e->total = {};
+      e->open = opens;
+      e->life = c.outgoing;
+    }
+  }
+
+  void audit(tracking_audit& a) const {
+    a = {};
+    auto const n = z_.size();
+    auto const& memory = backend_.pool();
+    auto const plain = [&](value const* v) {
+      auto const values = memory.values(v, n);
+      return std::vector<double>(values.begin(), values.end());
+    };
+    a.fixed_point = Ledger::exact;
+    a.tracker = plain(z_.data());
+    auto const owed = memory.values(debt_ ? debt_.values() : nullptr, n);
+    for (std::size_t i = 0; i < owed.size(); ++i) a.tracker[i] += owed[i];
+    a.gradient.assign(n, 0.0);
+    auto const body = g_.on_host();
+    auto const held = body.template view<scalar>();
+    backend::scalar_lanes<scalar> at{0};
+    for (std::size_t i = 0; i < held.size(); ++i) {
+      a.gradient[i] = static_cast<double>(arithmetic(i / blocks_.block_values()).quantise(at, held[i]));
+    }
+    for (auto const& e : out_) a.pushed.push_back({e.peer, channel::tracker, plain(values_of(e.total))});
+    for (auto const& e : in_) a.consumed.push_back({e.peer, channel::tracker, plain(e.consumed())});
+  }
+
+  void count_into(node_statistics& s) const {
+    for (auto const& e : in_) s.edges.push_back({e.peer, channel::tracker, e.accepted, e.overtaken, e.age});
+  }
+  /// The in-edges, for those who wait for a message.
+  [[nodiscard]] auto in() -> std::vector<sum_in<Backend, value>>& { return in_; }
+
+ private:
+  /// The sender of a running sum that, since it was last consumed, moved further than the ledger reaches; empty if none did.
+  [[nodiscard]] auto sender_out_of_range() const -> std::string {
+    if constexpr (std::is_same_v<value, std::int32_t>) {
+      auto const& memory = backend_.pool();
+      for (auto const& e : in_) {
+        auto const newest = memory.values(e.box.values(), z_.size());
+        auto const before = memory.values(e.consumed(), z_.size());
+        for (std::size_t i = 0; i < newest.size(); ++i) {
+          auto const moved = backend::wrap_sub(newest[i], before.empty() ? 0 : before[i]);
+          if (!Ledger::out_of_range(static_cast<backend::raised_bits>(backend::magnitude_bits(moved)))) continue;
+          return ", by a running sum that node " + std::to_string(to_index(e.peer)) + " sent";
+        }
+      }
+    }
+    return {};
+  }
+  static auto values_of(shared_buffer const& total) -> value const* { return total.template view<value>().data(); }
+  [[nodiscard]] auto body_of(shared_buffer const& total) -> shared_buffer {
+    if constexpr (compresses) {
+      auto codes = backend_.template allocate<code>(total.size());
+      codec_.encode(backend_, total.template view<value>().data(), total.size(), codes.data());
+      return std::move(codes).publish();
+    } else {
+      return total;
+    }
+  }
+
+  Backend backend_;
+  node_id self_;
+  Ledger ledger_;
+  SumCodec codec_;
+  Synchrony synchrony_;
+  block_partition blocks_;
+  double push_self_;
+  writable_buffer<value> z_;  // z_i
+  shared_buffer g_, g_new_;   // the gradient that z holds, and the one that came
+  std::vector<sum_in<Backend, value>> in_;
+  std::vector<sum_out<Backend, value>> out_;
+  debt<Backend, value> debt_;
+  std::vector<sum_source<value>> in_table_;  // tables of the pass under way; kept for their memory
+  std::vector<sum_target<scalar, value>> out_table_;
+  backend::raised_bits magnitudes_ = 0;  // of the last pass
+  range beyond_{};                       // the blocks in which it left the ledger's range
+};
+
+}  // namespace rubato::detail

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+// Common base of the gradient-tracking nodes: models, tracker, step and the sweep over them. A subclass supplies the kernels
+// and decides when each runs.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <rubato/algorithm/model_exchange.hpp>
+#include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/tracker.hpp>
+#include <rubato/backend/counting_lanes.hpp>
+#include <rubato/ledger/concepts.hpp>
+#include <rubato/ledger/fixed_point.hpp>
+#include <rubato/ledger/floating.hpp>
+#include <rubato/mixing/plan.hpp>
+#include <rubato/step/concepts.hpp>
+#include <rubato/step/sgd.hpp>
+#include <rubato/synchrony/concepts.hpp>
+#include <rubato/weighting/concepts.hpp>
+#include <rubato/weighting/constant.hpp>
+
+namespace rubato::detail {
+
+template<class Step, class Weighting, class Synchrony, class Ledger, class SumCodec>
+struct tracking_options {
+  double step = 0.1;
+  step_scale scale = step_scale::per_gain;
+  std::uint64_t seed = 0;
+  std::size_t block_values = 0;
+  Step step_rule{};
+  Weighting weighting{};
+  Synchrony synchrony{};
+  Ledger ledger{};
+  SumCodec sum_codec{};
+
+  static void visit_options(auto& self, auto&& visit) {
+    visit_common_options(self, visit);
+    visit("step rule", self.step_rule);
+    visit("weighting", self.weighting);
+    visit("synchrony", self.synchrony);
+    visit("ledger", self.ledger);
+    visit("sum codec", self.sum_codec);
+  }
+};
+
+template<class Backend, class Step, class Weighting, class Synchrony, class Ledger, class SumCodec>
+class tracking_core : public node_core<Backend, tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>> {
+  static_assert(step::check_step<Step, Backend>() && weighting::check_weighting<Weighting>() &&
+                synchrony::check_synchrony<Synchrony>() && ledger::check_ledger<Ledger, typename Backend::scalar>());
+  using core = node_core<Backend, tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>>;
+
+ public:
+  using options = tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>;
+  using scalar = typename Backend::scalar;
+  using value = typename Ledger::template value<scalar>;  ///< of z and of running sums
+  static constexpr bool calibrates = Ledger::exact;       ///< agree() needs the first gradients
+
+  /// Plans both matrices. In rounds every age is 0, and the gain is that of ages of 0. Throws config_error.
+  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+    return synchrony::in_lock_step<Synchrony>() ? mixing::tracking_plan(network, {0, 0}) : mixing::tracking_plan(network);
+  }
+  /// Fixes what all nodes must agree on, from the largest |g_i(x0)| per block over all nodes.
+  static void agree(options& o, block_partition const& blocks, std::span<double const> largest, std::size_t nodes) {
+    o.ledger.calibrate(blocks, largest, nodes);
+  }
+  static constexpr std::array all_channels{model_exchange<Backend, Weighting, Synchrony>::spec,
+                                           tracker<Backend, Ledger, SumCodec, Synchrony>::spec};
+  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
+
+  /// z_0 = g(x_0)
+  void start(instant, outbox& out) { this->ask_gradient(out); }
+
+  void on_neighbours(instant, neighbour_change const& change, outbox&) {
+    models_.change(change);
+    tracker_.change(change);
+  }
+
+  [[nodiscard]] auto statistics() const -> node_statistics {
+    node_statistics s{core::iterations_, core::gradients_, core::pending_.dropped(), {}};
+    models_.count_into(s);
+    tracker_.count_into(s);
+    return s;
+  }
+  void audit(tracking_audit& a) const { tracker_.audit(a); }
+
+ protected:
+  tracking_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+      : core{std::move(b), self, std::move(x0), o, plan.gain},
+        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_},
+        tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony},
+        step_state_{o.step_rule, core::backend_, core::size()} {}
+
+  void take(patch const& p, outbox& out) {
+    auto const done = iteration{core::iterations_};
+    if (p.lane == channel::model) models_.take(p, core::requests_, done, out);
+    else if (p.lane == channel::tracker) tracker_.take(p, core::requests_, done, out);
+  }
+
+  /// One pass over memory (one for each range of blocks, where blocks differ in age or exponent): kernel_of(models, tracked,
+  /// ledger) gives the kernel of a range. Then g, rho~ and rho are up to date, and the new rho are posted. False, with
+  /// out.failure set and nothing posted, if the run cannot go on.
+  template<class KernelOf>
+  [[nodiscard]] auto sweep(pass_parts does, instant now, outbox& out, KernelOf&& kernel_of) -> bool {
+    tracker_.begin(does);
+    backend::raised_bits raised = 0;
+    auto const all = core::blocks_.blocks();
+    for (std::size_t block = 0, end = all; block < all; block = end, end = all) {
+      pull_terms<scalar> models;
+      tracking_terms<scalar, value> tracked;
+      if (does.pulls) models = models_.terms(core::requests_, block, end);
+      if (does.uses_tracker()) tracked = tracker_.terms(does, block, end);
+      auto const kernel = kernel_of(models, tracked, tracker_.arithmetic(block));
+      auto const bits = core::backend_.sweep(core::blocks_.values_of({block, end}), kernel);
+      tracker_.record_raised({block, end}, bits & ~backend::not_finite);
+      raised |= bits;
+    }
+    tracker_.fail_if_out_of_range(out);
+    if ((raised & backend::not_finite) != 0 && !out.failure) {
+      blame suspects{core::self_};
+      tracker_.accuse(suspects);
+      models_.accuse(suspects);
+      out.failure = suspects.sentence();
+    }
+    if (out.failure) return false;
+    tracker_.finish(does, now, this->posting(channel::tracker, now, out));
+    if (does.pulls) models_.record_ages(now);
+    return true;
+  }
+
+  void post_model(shared_buffer const& v, instant now, outbox& out) {
+    models_.post(v, this->posting(channel::model, now, out));
+  }
+
+  /// In rounds: moves every open in-edge on to message `needed`. If one has not come, says so in out.wait; false.
+  template<class Edges>
+  [[nodiscard]] auto take_due_messages(Edges& edges, channel lane, std::uint64_t needed, outbox& out) -> bool {
+    static_assert(synchrony::in_lock_step<Synchrony>());
+    for (auto& e : edges) {
+      if (!e.open || e.box.advance_to(iteration{needed})) continue;
+      out.wait = waiting{e.peer, lane, next(e.box.number())};
+      return false;
+    }
+    return true;
+  }
+
+  model_exchange<Backend, Weighting, Synchrony> models_;
+  tracker<Backend, Ledger, SumCodec, Synchrony> tracker_;
+  typename Step::template state<Backend> step_state_;
+};
+
+template<class T>
+using default_ledger = std::conditional_t<std::is_same_v<T, float>, ledger::fixed_point, ledger::floating>;
+
+}  // namespace rubato::detail

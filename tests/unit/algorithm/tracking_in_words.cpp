@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// R-FAST, Push-Pull and S-AB as they are written out, line by line of their papers, beside the same methods as arrays of
+// actions (order::r_fast, push_pull, ab): equal to the bit, event by event, also where messages are lost and nodes restart.
+#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gradient_tracking.hpp>
+
+#include <cstring>
+
+#include <rubato/backend/counting_lanes.hpp>
+#include <rubato/backend/eigen.hpp>
+#include <rubato/backend/host.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/step/adam.hpp>
+#include <rubato/step/momentum.hpp>
+#include <rubato/topology/builders.hpp>
+#include <rubato/weighting/hinge.hpp>
+
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace rubato;
+using namespace std::chrono_literals;
+using whole = backend::eigen<float>;
+using reference = backend::host<double>;
+
+template<class Node>
+auto finish(topology::pair const& network, sim::scenario const& scenario, std::size_t block_values) -> run_result {
+  auto const q = problem::quadratic::random(network.pull().nodes(), 203, 12, {.spread = 1, .condition = 5, .noise = 0.1});
+  typename Node::options o;
+  o.step = 0.02;
+  o.block_values = block_values;
+  return simulate<Node>(network, q, o, scenario, {.time = 3s});
+}
+
+template<class Written, class Actions>
+void are_equal(topology::pair const& network, sim::scenario const& scenario, std::size_t block_values = 0) {
+  auto const a = finish<Written>(network, scenario, block_values);
+  auto const b = finish<Actions>(network, scenario, block_values);
+  REQUIRE(a.events > 1000);
+  CHECK(a.events == b.events);
+  CHECK(a.history.back().tracking_residual == b.history.back().tracking_residual);
+  REQUIRE(a.models.size() == b.models.size());
+  for (std::size_t i = 0; i < a.models.size(); ++i) {
+    auto const mine = a.models[i].bytes(), theirs = b.models[i].bytes();
+    REQUIRE(mine.size() == theirs.size());
+    CHECK(std::memcmp(mine.data(), theirs.data(), mine.size()) == 0);
+  }
+}
+
+sim::scenario const lossy{.compute = sim::lognormal(10ms, 0.5).slow(2, 3.0),
+                          .link = {.latency = 3ms, .loss = 0.2},
+                          .split = sim::delivery::blocks,
+                          .seed = 4};
+sim::scenario const lossless{.compute = sim::lognormal(10ms, 0.5).slow(1, 2.0), .link = {.latency = 3ms}, .seed = 4};
+
+TEST_CASE("R-FAST tracks (R.T), consumes (R.C), pushes (R.A), descends (R.D) and mixes (R.W) as its array of actions does") {
+  are_equal<r_fast<whole>, gradient_tracking<whole, order::r_fast>>(topology::exponential(6), lossy, 64);
+  are_equal<r_fast<reference, step::adam, weighting::hinge>,
+            gradient_tracking<reference, order::r_fast, step::adam, weighting::hinge>>(topology::binary_tree(7), lossy, 64);
+  are_equal<r_fast_low_bits<whole>, gossip<whole, order::r_fast, step::sgd, weighting::constant, synchrony::free,
+                                           ledger::fixed_point, codec::low_bits>>(topology::ring(5), lossy);
+}
+
+TEST_CASE("Push-Pull consumes (P.C), descends (P.D), mixes (P.W), tracks (P.T) and pushes (P.A) as its array of actions does") {
+  are_equal<push_pull<whole>, gradient_tracking<whole, order::push_pull, step::sgd, weighting::constant, synchrony::rounds>>(
+      topology::exponential(6), lossless);
+  are_equal<push_pull<reference, step::momentum>,
+            gradient_tracking<reference, order::push_pull, step::momentum, weighting::constant, synchrony::rounds>>(
+      topology::binary_tree(7), lossless);
+}
+
+TEST_CASE("S-AB mixes (S.W), descends (S.D), pushes (S.A), consumes (S.C) and tracks (S.T) as its array of actions does") {
+  are_equal<s_ab<whole>, gradient_tracking<whole, order::ab, step::sgd, weighting::constant, synchrony::rounds>>(
+      topology::exponential(6), lossless);
+  are_equal<s_ab<reference, step::adam>,
+            gradient_tracking<reference, order::ab, step::adam, weighting::constant, synchrony::rounds>>(topology::ring(5),
+                                                                                                         lossless);
+}
+
+struct twice_and_away {
+  float const* x;
+  double* y;
+  template<class At>
+  void operator()(At& at) const {
+    auto const v = at.load(x) + at.load(x);
+    at.store(y, at.template cast<double>(v));
+  }
+};
+
+TEST_CASE("a kernel's bytes are counted from what it loads and stores") {
+  CHECK(backend::counted_bytes<float>(twice_and_away{nullptr, nullptr}) == 2 * sizeof(float) + sizeof(double));
+}
+
+}  // namespace
