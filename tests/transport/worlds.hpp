@@ -128,7 +128,7 @@ class simulated {
   auto send(channel_kind kind, packet p) -> transport::send_status {
     auto& edge = air_->net.edge_between(p.from, p.to);
     air_->world.link.loss = kind == channel_kind::event ? 0.3 : 0;
-    auto const j = air_->net.transmit(edge, air_->net.lane_of(edge, p, kind), p, p.body.size(), air_->now);
+    auto const j = air_->net.transmit(edge, air_->net.lane_of(edge, p.lane, kind), p, p.body.size(), air_->now);
     if (j.arrival) air_->under_way.emplace(*j.arrival, std::move(p));
     return transport::send_status::accepted;
   }

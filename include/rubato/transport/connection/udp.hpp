@@ -27,7 +27,7 @@ namespace rubato::transport::detail {
 /// A number that nobody else can know before it is told, for one end of one session; never 0.
 [[nodiscard]] inline auto fresh_nonce() -> std::uint32_t {
   std::random_device source;
-  return (std::max)(1U, static_cast<std::uint32_t>(source()));
+  return (std::max)(1U, source());
 }
 
 struct udp_edge : edge {
