@@ -28,6 +28,56 @@
 
 namespace rubato {
 
+namespace detail {
+
+template<class T, class U, class Arithmetic, class Rule>
+struct push_pull_descent {
+  T const* x;
+  T* x_new;
+  tracking_terms<T, U> track;
+  Arithmetic ledger;
+  Rule step;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto const z = consumed(at, ledger, track, at.load(track.z));                   // (P.C)
+    store_tracker(at, track, z);
+    store_model(at, x_new, step(at, at.load(x), ledger.direction(at, z)));          // (P.D)
+  }
+  static constexpr bool raises = backend::may_raise<Arithmetic>;
+  static constexpr bool fits_short_lanes = true;
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<T>(*this); }
+};
+
+template<class T>
+struct push_pull_mixing {
+  T const* x;
+  T* x_new;
+  pull_terms<T> pull;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    store_model(at, x_new, pulled(at, pull, at.load(x)));                   // (P.W)
+  }
+  static constexpr bool raises = false;
+  static constexpr bool fits_short_lanes = true;
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<T>(*this); }
+};
+
+template<class T, class U, class Arithmetic>
+struct push_pull_tracking {
+  tracking_terms<T, U> s;
+  Arithmetic ledger;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto const z = tracked(at, ledger, s, at.load(s.z));                            // (P.T)
+    store_tracker(at, s, pushed(at, ledger, s, z));                         // (P.A)
+  }
+  static constexpr bool raises = backend::may_raise<Arithmetic>;
+  static constexpr bool fits_short_lanes = true;
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<T>(*this); }
+};
+
+}  // namespace detail
+
 /// Converges to the optimum of the sum also where data differ between nodes. Needs lossless, ordered links; the slowest
 /// node sets the pace. Memory and policies: as r_fast.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
@@ -79,52 +129,9 @@ class push_pull
     }
   }
 
-  template<class Arithmetic, class Rule>
-  struct descent {
-    scalar const* x;
-    scalar* x_new;
-    detail::tracking_terms<scalar, value> track;
-    Arithmetic ledger;
-    Rule step;
-    template<class At>
-    RUBATO_HOST_DEVICE void operator()(At& at) const {
-      auto const z = detail::consumed(at, ledger, track, at.load(track.z));                   // (P.C)
-      detail::store_tracker(at, track, z);
-      detail::store_model(at, x_new, step(at, at.load(x), ledger.direction(at, z)));          // (P.D)
-    }
-    static constexpr bool raises = backend::may_raise<Arithmetic>;
-    static constexpr bool fits_short_lanes = true;
-    [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<scalar>(*this); }
-  };
-  struct mixing_of_models {
-    scalar const* x;
-    scalar* x_new;
-    detail::pull_terms<scalar> pull;
-    template<class At>
-    RUBATO_HOST_DEVICE void operator()(At& at) const {
-      detail::store_model(at, x_new, detail::pulled(at, pull, at.load(x)));                   // (P.W)
-    }
-    static constexpr bool raises = false;
-    static constexpr bool fits_short_lanes = true;
-    [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<scalar>(*this); }
-  };
-  template<class Arithmetic>
-  struct tracking {
-    detail::tracking_terms<scalar, value> s;
-    Arithmetic ledger;
-    template<class At>
-    RUBATO_HOST_DEVICE void operator()(At& at) const {
-      auto const z = detail::tracked(at, ledger, s, at.load(s.z));                            // (P.T)
-      detail::store_tracker(at, s, detail::pushed(at, ledger, s, z));                         // (P.A)
-    }
-    static constexpr bool raises = backend::may_raise<Arithmetic>;
-    static constexpr bool fits_short_lanes = true;
-    [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<scalar>(*this); }
-  };
-
   void track(detail::pass_parts does, instant now, outbox& out) {
     static_cast<void>(this->sweep(does, now, out, [](auto const&, auto const& track, auto const& ledger) {
-      return tracking<std::remove_cvref_t<decltype(ledger)>>{track, ledger};
+      return detail::push_pull_tracking<scalar, value, std::remove_cvref_t<decltype(ledger)>>{track, ledger};
     }));
   }
 
@@ -132,7 +139,7 @@ class push_pull
     auto x_new = this->backend_.template allocate<scalar>(this->size());
     auto const step = this->step_state_.next(this->gamma_);
     auto const kernel = [&](auto const&, auto const& track, auto const& ledger) {
-      return descent<std::remove_cvref_t<decltype(ledger)>, std::remove_cvref_t<decltype(step)>>{
+      return detail::push_pull_descent<scalar, value, std::remove_cvref_t<decltype(ledger)>, std::remove_cvref_t<decltype(step)>>{
           this->x(), x_new.data(), track, ledger, step};
     };
     if (!this->sweep({.consumes = true}, now, out, kernel)) return;
@@ -143,7 +150,7 @@ class push_pull
   void mix(instant now, outbox& out) {
     auto x_new = this->backend_.template allocate<scalar>(this->size());
     auto const kernel = [&](auto const& pull, auto const&, auto const&) {
-      return mixing_of_models{this->x(), x_new.data(), pull};
+      return detail::push_pull_mixing<scalar>{this->x(), x_new.data(), pull};
     };
     if (!this->sweep({.pulls = true}, now, out, kernel)) return;
     this->x_ = std::move(x_new).publish();

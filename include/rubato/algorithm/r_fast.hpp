@@ -34,6 +34,36 @@
 
 namespace rubato {
 
+namespace detail {
+
+/// The arithmetic of one local iteration, at one index.
+template<class T, class U, class Arithmetic, class Rule>
+struct r_fast_kernel {
+  T const* x;
+  T* v;
+  T* x_new;
+  pull_terms<T> pull;
+  tracking_terms<T, U> track;
+  Arithmetic ledger;
+  Rule step;
+
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto z = tracked(at, ledger, track, at.load(track.z));                // (R.T)
+    z = consumed(at, ledger, track, z);                                   // (R.C)
+    z = pushed(at, ledger, track, z);                                     // (R.A)
+    store_tracker(at, track, z);
+    auto const descended = step(at, at.load(x), ledger.direction(at, z));  // (R.D)
+    at.stream(v, descended);
+    store_model(at, x_new, pulled(at, pull, descended));                  // (R.W)
+  }
+  static constexpr bool raises = backend::may_raise<Arithmetic>;
+  static constexpr bool fits_short_lanes = true;
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<T>(*this); }
+};
+
+}  // namespace detail
+
 /// Fully asynchronous and robust to loss; converges to the optimum of the sum also where data differ between nodes.
 /// Memory in vectors: x, v, g, z, one rho per out-edge, rho and rho~ per in-edge; whole vectors that arrive by reference
 /// are shared with their sender. The 64-bit view of rho adds half a vector a tracking edge at most.
@@ -66,39 +96,13 @@ class r_fast : public detail::tracking_core<Backend, Step, Weighting, synchrony:
   }
 
  private:
-  /// The arithmetic of one local iteration, at one index.
-  template<class Arithmetic, class Rule>
-  struct local_iteration {
-    scalar const* x;
-    scalar* v;
-    scalar* x_new;
-    detail::pull_terms<scalar> pull;
-    detail::tracking_terms<scalar, value> track;
-    Arithmetic ledger;
-    Rule step;
-
-    template<class At>
-    RUBATO_HOST_DEVICE void operator()(At& at) const {
-      auto z = detail::tracked(at, ledger, track, at.load(track.z));        // (R.T)
-      z = detail::consumed(at, ledger, track, z);                           // (R.C)
-      z = detail::pushed(at, ledger, track, z);                             // (R.A)
-      detail::store_tracker(at, track, z);
-      auto const descended = step(at, at.load(x), ledger.direction(at, z)); // (R.D)
-      at.stream(v, descended);
-      detail::store_model(at, x_new, detail::pulled(at, pull, descended));  // (R.W)
-    }
-    static constexpr bool raises = backend::may_raise<Arithmetic>;
-    static constexpr bool fits_short_lanes = true;
-    [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<scalar>(*this); }
-  };
-
   /// Moves z, rho and x; returns v, or nothing if the run cannot go on.
   auto iterate(detail::pass_parts does, instant now, outbox& out) -> shared_buffer {
     auto v = this->backend_.template allocate<scalar>(this->size());
     auto x_new = this->backend_.template allocate<scalar>(this->size());
     auto const step = this->step_state_.next(this->gamma_);
     auto const kernel = [&](auto const& pull, auto const& track, auto const& ledger) {
-      return local_iteration<std::remove_cvref_t<decltype(ledger)>, std::remove_cvref_t<decltype(step)>>{
+      return detail::r_fast_kernel<scalar, value, std::remove_cvref_t<decltype(ledger)>, std::remove_cvref_t<decltype(step)>>{
           this->x(), v.data(), x_new.data(), pull, track, ledger, step};
     };
     if (!this->sweep(does, now, out, kernel)) return {};

@@ -27,6 +27,44 @@
 
 namespace rubato {
 
+namespace detail {
+
+template<class T, class U, class Arithmetic, class Rule>
+struct s_ab_move {
+  T const* x;
+  T* x_new;
+  pull_terms<T> pull;
+  tracking_terms<T, U> track;
+  Arithmetic ledger;
+  Rule step;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto const z = at.load(track.z);
+    auto const mixed = pulled(at, pull, at.load(x));                                // (S.W)
+    store_model(at, x_new, step(at, mixed, ledger.direction(at, z)));               // (S.D)
+    store_tracker(at, track, pushed(at, ledger, track, z));                 // (S.A)
+  }
+  static constexpr bool raises = backend::may_raise<Arithmetic>;
+  static constexpr bool fits_short_lanes = true;
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<T>(*this); }
+};
+
+template<class T, class U, class Arithmetic>
+struct s_ab_tracking {
+  tracking_terms<T, U> s;
+  Arithmetic ledger;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto const z = consumed(at, ledger, s, at.load(s.z));                           // (S.C)
+    store_tracker(at, s, tracked(at, ledger, s, z));                        // (S.T)
+  }
+  static constexpr bool raises = backend::may_raise<Arithmetic>;
+  static constexpr bool fits_short_lanes = true;
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<T>(*this); }
+};
+
+}  // namespace detail
+
 /// Converges to the optimum of the sum also where data differ between nodes. Needs lossless, ordered links; the slowest
 /// node sets the pace. Memory and policies: as r_fast.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
@@ -78,42 +116,9 @@ class s_ab : public detail::tracking_core<Backend, Step, weighting::constant, sy
     }
   }
 
-  template<class Arithmetic, class Rule>
-  struct moving {
-    scalar const* x;
-    scalar* x_new;
-    detail::pull_terms<scalar> pull;
-    detail::tracking_terms<scalar, value> track;
-    Arithmetic ledger;
-    Rule step;
-    template<class At>
-    RUBATO_HOST_DEVICE void operator()(At& at) const {
-      auto const z = at.load(track.z);
-      auto const mixed = detail::pulled(at, pull, at.load(x));                                // (S.W)
-      detail::store_model(at, x_new, step(at, mixed, ledger.direction(at, z)));               // (S.D)
-      detail::store_tracker(at, track, detail::pushed(at, ledger, track, z));                 // (S.A)
-    }
-    static constexpr bool raises = backend::may_raise<Arithmetic>;
-    static constexpr bool fits_short_lanes = true;
-    [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<scalar>(*this); }
-  };
-  template<class Arithmetic>
-  struct tracking {
-    detail::tracking_terms<scalar, value> s;
-    Arithmetic ledger;
-    template<class At>
-    RUBATO_HOST_DEVICE void operator()(At& at) const {
-      auto const z = detail::consumed(at, ledger, s, at.load(s.z));                           // (S.C)
-      detail::store_tracker(at, s, detail::tracked(at, ledger, s, z));                        // (S.T)
-    }
-    static constexpr bool raises = backend::may_raise<Arithmetic>;
-    static constexpr bool fits_short_lanes = true;
-    [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<scalar>(*this); }
-  };
-
   void track(detail::pass_parts does, instant now, outbox& out) {
     static_cast<void>(this->sweep(does, now, out, [](auto const&, auto const& track, auto const& ledger) {
-      return tracking<std::remove_cvref_t<decltype(ledger)>>{track, ledger};
+      return detail::s_ab_tracking<scalar, value, std::remove_cvref_t<decltype(ledger)>>{track, ledger};
     }));
   }
 
@@ -121,7 +126,7 @@ class s_ab : public detail::tracking_core<Backend, Step, weighting::constant, sy
     auto x_new = this->backend_.template allocate<scalar>(this->size());
     auto const step = this->step_state_.next(this->gamma_);
     auto const kernel = [&](auto const& pull, auto const& track, auto const& ledger) {
-      return moving<std::remove_cvref_t<decltype(ledger)>, std::remove_cvref_t<decltype(step)>>{
+      return detail::s_ab_move<scalar, value, std::remove_cvref_t<decltype(ledger)>, std::remove_cvref_t<decltype(step)>>{
           this->x(), x_new.data(), pull, track, ledger, step};
     };
     if (!this->sweep({.pulls = true, .pushes = true}, now, out, kernel)) return;

@@ -115,7 +115,7 @@ struct assembly {
   std::size_t peers = 0;  ///< the first `peers` nodes compute gradients; a server, if any, follows
   problem::any_oracle oracle;
   block_partition blocks;
-  buffer_pool pool;     ///< of the nodes' backend: where bodies that arrive as bytes are put
+  buffer_pool pool = buffer_pool{};  ///< of the nodes' backend: where bodies that arrive as bytes are put
   any_maker again;      ///< for nodes that restart
   std::string network;  ///< topology and weights, for reports
   std::string remark{}; ///< the plan's, for who runs it; empty: there is none

@@ -524,9 +524,11 @@ inline void simulator::arrive(event const& e) {
     who_.nodes[e.node].on_patch(now_, p, out_);
   } else {
     auto const whole = c.block == network::no_block;
-    patch const p{c.p.from, c.p.to, c.p.lane, c.p.life, c.p.based_on, c.p.posted_at,
-                  whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1}, {&number, 1},
-                  whole ? std::move(c.p.body) : block_body(c.p, c.block), c.p.extra};
+    // In steps of their own: nvcc 13 ends in a fault where these choices stand within the braces.
+    auto const blocks = whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1};
+    auto body = whole ? std::move(c.p.body) : block_body(c.p, c.block);
+    patch const p{c.p.from,  c.p.to, c.p.lane,     c.p.life,        c.p.based_on, c.p.posted_at,
+                  blocks,    {&number, 1}, std::move(body), c.p.extra};
     c.p.body = {};
     parcels_.close(e.slot);
     who_.nodes[e.node].on_patch(now_, p, out_);

@@ -316,7 +316,8 @@ TEST_CASE("a batch of nothing, and several mini-batches under tracking, are refu
   };
   CHECK(says(of(std::type_identity<all_reduce>{}, 0), "at least one mini-batch"));
   CHECK(says(of(std::type_identity<d_psgd<space>>{}, 0), "at least one mini-batch"));
-  CHECK(says(of(std::type_identity<push_pull<space>>{}, 2), "takes one mini-batch a local iteration, not 2"));
+  using tracking = gradient_tracking<space, order::push_pull, step::sgd, weighting::constant, synchrony::rounds>;
+  CHECK(says(of(std::type_identity<tracking>{}, 2), "takes one mini-batch a local iteration, not 2"));
 }
 
 }  // namespace
