@@ -125,6 +125,7 @@ auto live(examples::peer_choice const& c) -> int {
   o.lost = c.goes_on ? rubato::when_lost::goes_on : rubato::when_lost::ends;
   o.compute = examples::compute_of(plan, examples::algorithm_named(plan.options.algorithms.front()).minibatches);
   o.compute_seed = plan.scenario.seed;
+  o.pace = c.pace;
   o.interrupted = &examples::interrupted;
   auto result = run(a, c, end, o);
   result.result.algorithm = plan.options.algorithms.front();
