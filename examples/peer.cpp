@@ -133,6 +133,7 @@ auto live(examples::peer_choice const& c) -> int {
   for (auto const& file : log.statuses()) {
     if (!file.cut_short.empty()) std::fprintf(stderr, "peer: the recording is cut short: %s\n", file.cut_short.c_str());
   }
+  for (auto const& sentence : result.result.warnings) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
   auto const unrecorded = log.failure();
   for (auto const& sentence : result.lost) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
   if (!c.report.empty()) examples::write_peer_report(c.report, result, unrecorded);

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <utility>
@@ -56,8 +57,8 @@ class pacer {
     newest = number;
     n->heard = now;
     n->begun = 0;
-    n->delays[n->samples++ % n->delays.size()] = under_way(p, now);
-    n->delay = median_of(*n);
+    n->delays[n->samples++ % n->delays.size()] = std::min(under_way(p, now), longest);
+    n->delay = mean_of(*n);
   }
   /// The edge has begun a new life, or has ended one.
   void changes(neighbour_change const& c, instant now) {
@@ -89,7 +90,7 @@ class pacer {
     for (auto const& n : neighbours_) {
       if (!n.counts) continue;
       pause = std::max(pause, n.delay);
-      if (n.begun >= ahead_) pause = std::max(pause, std::min(*last_ - n.heard, longest_silence));
+      if (n.begun >= ahead_) pause = std::max(pause, std::min(*last_ - n.heard, longest));
     }
     return *last_ + pause;
   }
@@ -103,7 +104,7 @@ class pacer {
     std::array<iteration, channel_count> newest{};
     std::array<std::chrono::nanoseconds, 8> delays{};  // of its last messages
     std::size_t samples = 0;
-    std::chrono::nanoseconds delay{};                  // their median
+    std::chrono::nanoseconds delay{};                  // their mean
   };
   struct post {
     iteration number{};
@@ -121,17 +122,14 @@ class pacer {
     auto const is_known = p.based_on != iteration{} && answered.number == p.based_on;
     return is_known ? std::min(by_clocks, now - answered.at) : by_clocks;
   }
-  /// One message that a partition held back says little about the next.
-  static auto median_of(neighbour const& n) -> std::chrono::nanoseconds {
-    auto sorted = n.delays;
-    auto const count = std::min(n.samples, sorted.size());
-    auto const middle = sorted.begin() + static_cast<std::ptrdiff_t>(count / 2);
-    std::nth_element(sorted.begin(), middle, sorted.begin() + static_cast<std::ptrdiff_t>(count));
-    return *middle;
+  static auto mean_of(neighbour const& n) -> std::chrono::nanoseconds {
+    auto const count = static_cast<std::int64_t>(std::min(n.samples, n.delays.size()));
+    return std::accumulate(n.delays.begin(), n.delays.begin() + count, std::chrono::nanoseconds{}) / count;
   }
 
-  /// A link that works again is noticed when somebody uses it.
-  static constexpr std::chrono::nanoseconds longest_silence = std::chrono::seconds{1};
+  /// A link that works again is noticed when somebody uses it; and what a partition held back for long says little of the
+  /// messages after it.
+  static constexpr std::chrono::nanoseconds longest = std::chrono::seconds{1};
 
   std::uint32_t ahead_;
   std::vector<neighbour> neighbours_;  // by id

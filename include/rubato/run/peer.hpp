@@ -433,6 +433,7 @@ class peer_driver {
     auto const measured = run_->measured();
     auto const self = to_index(me_->self);
     collect_node(host_.node(), me_->self, self >= measured.begin && self < measured.end, edge_index{r.edges}, r);
+    warn_of_ages(r);
   }
 
   assembly* run_;
