@@ -2,8 +2,8 @@
 // What real peers needed under bad links, beside simulated lock-step: from the reports of all peers of one run on
 // quadratics (peer --report, --measure-every), when all models had come within 1e-5 of the optimum for good, and how many
 // local iterations that took; then the rounds of the same method in lock-step, over links without delay.
-//   bench_weather_exchanges WITHIN FROM REPORT...    FROM: seconds after the start from which iterations count
-//   bench_weather_exchanges WITHIN                   the rounds of lock-step alone, by step
+//   bench_weather_exchanges WITHIN REPORT...
+//   bench_weather_exchanges WITHIN              the rounds of lock-step alone, by step
 // Prints "seconds mean-iterations largest-iterations"; seconds are "-" where it never came so near. Wrong if looks are
 // far apart: nothing is known between two of them.
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include <exception>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <rubato/algorithm/aliases.hpp>
@@ -41,7 +42,7 @@ auto farthest(shared_buffer const& model, std::vector<double> const& optimum) ->
 }
 
 /// Of all nodes, at the look after which none was ever farther away than `within`.
-void tell_peers(std::vector<peer_result> const& peers, double within, double from) {
+void tell_peers(std::vector<peer_result> const& peers, double within) {
   auto const optimum = problem_of_run().optimum();
   auto looks = peers.front().looks.size();
   for (auto const& p : peers) looks = std::min(looks, p.looks.size());
@@ -59,15 +60,12 @@ void tell_peers(std::vector<peer_result> const& peers, double within, double fro
   }
   auto sum = 0.0, most = 0.0;
   for (auto const& p : peers) {
-    auto before = 0.0;
-    for (auto const& l : p.looks) {
-      if (to_seconds(l.at) <= from) before = static_cast<double>(l.gradients);
-    }
-    auto const used = static_cast<double>(p.looks[first].gradients) - (from > 0 ? before : 0);
+    auto const used = static_cast<double>(p.looks[first].gradients);
     sum += used;
     most = std::max(most, used);
   }
-  std::printf("%.1f %.0f %.0f\n", to_seconds(peers.front().looks[first].at), sum / static_cast<double>(peers.size()), most);
+  auto const mean = sum / static_cast<double>(peers.size());
+  std::printf("%.1f %.0f %.0f\n", to_seconds(peers.front().looks[first].at), mean, most);
 }
 
 struct distance_watch : sim::observer {
@@ -88,7 +86,8 @@ struct distance_watch : sim::observer {
 
 /// The same update order in rounds, at a raw step gamma.
 void tell_lock_step(double within) {
-  using node = gradient_tracking<backend::eigen<float>, order::r_fast, step::sgd, weighting::constant, synchrony::rounds>;
+  using space = backend::eigen<float>;
+  using node = gradient_tracking<space, order::r_fast, step::sgd, weighting::constant, synchrony::rounds>;
   for (auto const gamma : {0.533, 0.8, 1.0, 1.2, 1.6, 1.867, 2.133}) {
     node::options o;
     o.step = gamma;
@@ -97,7 +96,8 @@ void tell_lock_step(double within) {
     s.compute = sim::fixed(std::chrono::milliseconds{1});
     s.measure_every = std::chrono::hours{1};
     auto watching = distance_watch{within};
-    simulate(assemble<node>(topology::ring(nodes), problem_of_run(), o), s, {.time = std::chrono::seconds{2}}, &watching);
+    auto a = assemble<node>(topology::ring(nodes), problem_of_run(), o);
+    simulate(std::move(a), s, {.time = std::chrono::seconds{2}}, &watching);
     std::printf("raw step %.3f: %llu rounds\n", gamma, static_cast<unsigned long long>(watching.rounds));
   }
 }
@@ -107,17 +107,17 @@ void tell_lock_step(double within) {
 auto main(int argc, char** argv) -> int {
   try {
     if (argc < 2) {
-      std::fprintf(stderr, "usage: bench_weather_exchanges WITHIN [FROM REPORT...]\n");
+      std::fprintf(stderr, "usage: bench_weather_exchanges WITHIN [REPORT...]\n");
       return 2;
     }
     auto const within = std::strtod(argv[1], nullptr);
-    if (argc < 4) {
+    if (argc < 3) {
       tell_lock_step(within);
       return 0;
     }
     std::vector<peer_result> peers;
-    for (auto k = 3; k < argc; ++k) peers.push_back(examples::read_peer_report(argv[k]));
-    tell_peers(peers, within, std::strtod(argv[2], nullptr));
+    for (auto k = 2; k < argc; ++k) peers.push_back(examples::read_peer_report(argv[k]));
+    tell_peers(peers, within);
     return 0;
   } catch (std::exception const& e) {
     std::fprintf(stderr, "bench_weather_exchanges: %s\n", e.what());

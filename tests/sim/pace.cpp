@@ -7,13 +7,12 @@
 #include <cmath>
 #include <cstdint>
 #include <span>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include <rubato/algorithm/aliases.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/run/threads.hpp>
 #include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
@@ -60,7 +59,9 @@ auto weathers() -> std::vector<weather> {
           {"20 to 40 ms", {.latency = 20ms, .jitter = 20ms}},
           {"ten messages a second", {.latency = 100us, .bits_per_second = 2e4}},
           {"60 % loss", {.latency = 100us, .loss = 0.6}},
-          {"a partition of 8 s", {.latency = 100us}, {sim::island({node_id{0}, node_id{1}, node_id{2}, node_id{3}}, n, 50ms, 8050ms)}}};
+          {"a partition of 8 s",
+           {.latency = 100us},
+           {sim::island({node_id{0}, node_id{1}, node_id{2}, node_id{3}}, n, 50ms, 8050ms)}}};
 }
 
 auto scenario_of(weather const& w) -> sim::scenario {
@@ -73,12 +74,13 @@ auto scenario_of(weather const& w) -> sim::scenario {
   return s;
 }
 
-TEST_CASE("with a pace r_fast reaches the optimum over slow, lossy and parted links, with the exchanges of twice lock-step") {
+TEST_CASE("with a pace r_fast reaches the optimum over slow, lossy and parted links, in twice the rounds of lock-step") {
   auto rounds = arrival_watch{};
   using lock_step = gradient_tracking<space, order::r_fast, step::sgd, weighting::constant, synchrony::rounds>;
   auto const gain = assemble<r_fast<space>>(topology::ring(n), problem_of_test(), {}).gain;
-  simulate(assemble<lock_step>(topology::ring(n), problem_of_test(), {.step = 0.7 / gain, .scale = step_scale::raw}), scenario_of({}),
-           {.time = 10s}, &rounds);
+  auto in_rounds =
+      assemble<lock_step>(topology::ring(n), problem_of_test(), {.step = 0.7 / gain, .scale = step_scale::raw});
+  simulate(std::move(in_rounds), scenario_of({}), {.time = 10s}, &rounds);
   REQUIRE(rounds.iterations > 0);
   for (auto const& w : weathers()) {
     INFO(w.name << ", lock-step takes " << rounds.iterations);
@@ -94,8 +96,8 @@ TEST_CASE("with a pace r_fast reaches the optimum over slow, lossy and parted li
 TEST_CASE("without a pace messages of 200 ms are too old for gradients of 1 ms: the control") {
   auto never = arrival_watch{};
   try {
-    simulate(assemble<r_fast<space>>(topology::ring(n), problem_of_test(), {.step = 0.7}), scenario_of(weathers().front()),
-             {.time = 60s, .gradients = n * 3000}, &never);
+    simulate(assemble<r_fast<space>>(topology::ring(n), problem_of_test(), {.step = 0.7}),
+             scenario_of(weathers().front()), {.time = 60s, .gradients = n * 3000}, &never);
   } catch (run_error const&) {  // the ledger's range may be exceeded before that
   }
   CHECK(never.iterations == 0);

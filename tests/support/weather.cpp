@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Bad links on one machine: starts a command for each node in a network namespace of its own, and carries the IP frames
-// between them over TUN devices with delay, jitter, loss, duplication, a rate and a partition (kernels without netem do).
+// between them over TUN devices with delay, jitter, loss, duplication, a rate and a partition. The kernel needs no netem.
 //   weather --nodes 8 --delay 200 --loss 0.1 --life 90 --out DIR -- peer --id @ --peers 10.7.0.1:7250,10.7.0.2:7250 ...
 // In the command @ is the node's number; node i has the address 10.7.0.(i+1). DIR/node-i holds what it said, and its
 // last line is "status S". Exit status: 0 every command ended well, 1 one did not, 2 bad options, 77 namespaces or TUN
@@ -91,7 +91,7 @@ auto read_line(int argc, char** argv) -> options {
   return o;
 }
 
-// --- a node's side ------------------------------------------------------------------------------------------------------
+// --- a node's side -------------------------------------------------------------------------------------------------
 
 void want(bool holds, char const* what) {
   if (!holds) throw std::runtime_error{std::string{what} + ": " + std::strerror(errno)};
@@ -199,7 +199,7 @@ auto output_of(options const& o, std::size_t i) -> std::string { return o.out + 
   _exit(127);
 }
 
-// --- the air between them -----------------------------------------------------------------------------------------------
+// --- the air between them ------------------------------------------------------------------------------------------
 
 struct node {
   pid_t process = -1;
@@ -241,14 +241,15 @@ class air {
   auto hand_out() -> std::optional<watch::time_point> {
     while (!flying_.empty() && flying_.top().due <= watch::now()) {
       auto const& f = flying_.top();
-      static_cast<void>(!write((*nodes_)[f.to].tun, f.bytes.data(), f.bytes.size()));  // a full device loses it, as a card does
+      // A device that is full loses it, as a card does.
+      static_cast<void>(!write((*nodes_)[f.to].tun, f.bytes.data(), f.bytes.size()));
       flying_.pop();
     }
     return flying_.empty() ? std::nullopt : std::optional{flying_.top().due};
   }
   void report() const {
-    std::printf("weather: %llu frames, %llu lost, %llu doubled, %llu found a queue full, %llu cut off\n", counts_[0], counts_[1],
-                counts_[2], counts_[3], counts_[4]);
+    std::printf("weather: %llu frames, %llu lost, %llu doubled, %llu found a queue full, %llu cut off\n", counts_[0],
+                counts_[1], counts_[2], counts_[3], counts_[4]);
   }
 
  private:
@@ -258,7 +259,8 @@ class air {
   [[nodiscard]] auto chance(double p) -> bool { return p > 0 && uniform_(draw_) < p; }
 
   /// When the last byte has passed a way of that rate, or nothing where too much waits for it.
-  auto pass(watch::time_point& free, watch::time_point at, std::size_t bytes) const -> std::optional<watch::time_point> {
+  auto pass(watch::time_point& free, watch::time_point at, std::size_t bytes) const
+      -> std::optional<watch::time_point> {
     if (o_->rate <= 0) return at;
     auto const begin = std::max(at, free);
     if (std::chrono::duration<double>(begin - at).count() * o_->rate / 8 > o_->queue) return std::nullopt;

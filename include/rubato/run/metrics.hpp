@@ -211,8 +211,8 @@ inline void warn_of_ages(run_result& r) {
   char step[32];
   auto const end = std::to_chars(step, step + sizeof step, r.raw_step, std::chars_format::general, 3).ptr;
   r.warnings.push_back("messages were " + age + " local iterations old, on average, where node " +
-                       std::to_string(to_index(oldest.second)) + " used them: that needs a raw step of about 1 / (" + age +
-                       " L), L the largest curvature, and this run took " + std::string{step, end} +
+                       std::to_string(to_index(oldest.second)) + " used them: that needs a raw step of about 1 / (" +
+                       age + " L), L the largest curvature, and this run took " + std::string{step, end} +
                        "; let nodes keep a pace, or take a smaller step");
 }
 

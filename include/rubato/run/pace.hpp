@@ -27,8 +27,8 @@
 namespace rubato {
 
 struct pace_options {
-  /// Local iterations that a node begins at full speed after the newest message of each neighbour. More than a neighbour
-  /// is slower by, if it is not to slow this one down. 0: no pace at all.
+  /// Local iterations that a node begins at full speed after the newest message of each neighbour. More than a
+  /// neighbour is slower by, if it is not to slow this one down. 0: no pace at all.
   std::uint32_t ahead = 8;
 };
 
@@ -112,7 +112,8 @@ class pacer {
   };
 
   [[nodiscard]] auto find(node_id id) -> neighbour* {
-    auto const at = std::lower_bound(neighbours_.begin(), neighbours_.end(), id, [](auto const& n, node_id i) { return n.id < i; });
+    auto const at = std::lower_bound(neighbours_.begin(), neighbours_.end(), id,
+                                     [](auto const& n, node_id wanted) { return n.id < wanted; });
     return at != neighbours_.end() && at->id == id ? &*at : nullptr;
   }
   /// By the clocks of both ends, which may disagree; but an answer is younger than what it answers.
@@ -127,8 +128,8 @@ class pacer {
     return std::accumulate(n.delays.begin(), n.delays.begin() + count, std::chrono::nanoseconds{}) / count;
   }
 
-  /// A link that works again is noticed when somebody uses it; and what a partition held back for long says little of the
-  /// messages after it.
+  /// A link that works again is noticed when somebody uses it; and what a partition held back for long says little of
+  /// the messages after it.
   static constexpr std::chrono::nanoseconds longest = std::chrono::seconds{1};
 
   std::uint32_t ahead_;
@@ -140,7 +141,8 @@ class pacer {
 /// Whether a node's messages are all of state kind: where every message counts, nodes wait by themselves.
 inline auto runs_free(any_node const& n) -> bool {
   auto const all = n.channels();
-  return !all.empty() && std::all_of(all.begin(), all.end(), [](auto const& c) { return c.kind == channel_kind::state; });
+  auto const is_state = [](auto const& c) { return c.kind == channel_kind::state; };
+  return !all.empty() && std::all_of(all.begin(), all.end(), is_state);
 }
 
 }  // namespace detail
@@ -219,8 +221,8 @@ inline auto pace_one(assembly& a, node_id self, pace_options const& o) -> std::s
 
 }  // namespace detail
 
-/// From now on all nodes of `a` keep a pace, under any driver; those whose channels are of event kind wait by themselves
-/// and stay as they are. run_peer does this by itself. What a restarted node does after its restart is not paced.
+/// From now on all nodes of `a` keep a pace, under any driver; those whose channels are of event kind wait by
+/// themselves and stay as they are. run_peer does this by itself. What a restarted node does after its restart is not paced.
 inline void pace(assembly& a, pace_options const& o = {}) {
   for (std::size_t i = 0; i < a.nodes.size(); ++i) static_cast<void>(detail::pace_one(a, to_node(i), o));
 }

@@ -62,7 +62,8 @@ struct scene {
   void hear(std::chrono::nanoseconds ago, std::uint64_t answers = 0) {
     auto const number = iteration{++said};
     out.clear();
-    node.on_patch({now}, {other, me, channel::model, {}, iteration{answers}, {now - ago}, {0, 1}, {&number, 1}, {}, {}}, out);
+    patch const p{other, me, channel::model, {}, iteration{answers}, {now - ago}, {0, 1}, {&number, 1}, {}, {}};
+    node.on_patch({now}, p, out);
   }
   /// After a gradient that is done now: how long the next is held back.
   auto pause() -> std::chrono::nanoseconds {
@@ -86,7 +87,7 @@ struct scene {
   outbox out;
 };
 
-TEST_CASE("a paced node begins a gradient as long after the one before as messages are under way, and needs none for it") {
+TEST_CASE("a paced node begins a gradient as long after the last as messages are under way, and needs none for it") {
   scene s;
   s.now = 1ms;
   s.hear(200ms);
@@ -174,7 +175,7 @@ TEST_CASE("clocks that disagree by an hour do not stop a paced node: an answer i
   CHECK(s.pause() <= 5ms);
 }
 
-TEST_CASE("a paced node says in its messages what it has heard, and forgets a request that was cancelled while it was held") {
+TEST_CASE("a paced node says in its messages what it has heard, and forgets a request that was cancelled meanwhile") {
   scene s{8, true};
   s.now = 1ms;
   s.hear(100ms);
