@@ -7,10 +7,12 @@
 // Prints "seconds mean-iterations largest-iterations"; seconds are "-" where it never came so near. Wrong if looks are
 // far apart: nothing is known between two of them.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <iterator>
 #include <span>
 #include <string>
 #include <utility>
@@ -41,31 +43,34 @@ auto farthest(shared_buffer const& model, std::vector<double> const& optimum) ->
   return worst;
 }
 
+/// The last look that a peer took by then.
+auto look_at(peer_result const& p, std::chrono::nanoseconds t) -> peer_look const& {
+  auto const later = std::find_if(p.looks.begin(), p.looks.end(), [t](auto const& l) { return l.at > t; });
+  return later == p.looks.begin() ? *later : *std::prev(later);
+}
+
 /// Of all nodes, at the look after which none was ever farther away than `within`.
 void tell_peers(std::vector<peer_result> const& peers, double within) {
   auto const optimum = problem_of_run().optimum();
-  auto looks = peers.front().looks.size();
-  for (auto const& p : peers) looks = std::min(looks, p.looks.size());
-  auto first = looks;
-  while (first > 0 && std::all_of(peers.begin(), peers.end(), [&](auto const& p) {
-           return farthest(p.looks[first - 1].model, optimum) <= within;
-         })) {
-    --first;
-  }
-  if (first == looks) {
+  auto const worst_at = [&](std::chrono::nanoseconds t) {
     auto worst = 0.0;
-    for (auto const& p : peers) worst = std::fmax(worst, farthest(p.looks.back().model, optimum));
-    std::printf("- - - (%.2g away at the end)\n", worst);
+    for (auto const& p : peers) worst = std::fmax(worst, farthest(look_at(p, t).model, optimum));
+    return worst;
+  };
+  auto const& looks = peers.front().looks;
+  auto first = looks.size();
+  while (first > 0 && worst_at(looks[first - 1].at) <= within) --first;
+  if (first == looks.size()) {
+    std::printf("- - - (%.2g away at the end)\n", worst_at(looks.back().at));
     return;
   }
   auto sum = 0.0, most = 0.0;
   for (auto const& p : peers) {
-    auto const used = static_cast<double>(p.looks[first].gradients);
+    auto const used = static_cast<double>(look_at(p, looks[first].at).gradients);
     sum += used;
     most = std::max(most, used);
   }
-  auto const mean = sum / static_cast<double>(peers.size());
-  std::printf("%.1f %.0f %.0f\n", to_seconds(peers.front().looks[first].at), mean, most);
+  std::printf("%.1f %.0f %.0f\n", to_seconds(looks[first].at), sum / static_cast<double>(peers.size()), most);
 }
 
 struct distance_watch : sim::observer {

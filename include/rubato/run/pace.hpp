@@ -58,7 +58,7 @@ class pacer {
     n->heard = now;
     n->begun = 0;
     n->delays[n->samples++ % n->delays.size()] = std::min(under_way(p, now), longest);
-    n->delay = mean_of(*n);
+    n->delay = usual_of(*n);
   }
   /// The edge has begun a new life, or has ended one.
   void changes(neighbour_change const& c, instant now) {
@@ -104,7 +104,7 @@ class pacer {
     std::array<iteration, channel_count> newest{};
     std::array<std::chrono::nanoseconds, 8> delays{};  // of its last messages
     std::size_t samples = 0;
-    std::chrono::nanoseconds delay{};                  // their mean
+    std::chrono::nanoseconds delay{};                  // see usual_of
   };
   struct post {
     iteration number{};
@@ -123,9 +123,12 @@ class pacer {
     auto const is_known = p.based_on != iteration{} && answered.number == p.based_on;
     return is_known ? std::min(by_clocks, now - answered.at) : by_clocks;
   }
-  static auto mean_of(neighbour const& n) -> std::chrono::nanoseconds {
-    auto const count = static_cast<std::int64_t>(std::min(n.samples, n.delays.size()));
-    return std::accumulate(n.delays.begin(), n.delays.begin() + count, std::chrono::nanoseconds{}) / count;
+  /// Between the mean of the last messages and the slowest of them: where what is lost is sent again, one edge or another
+  /// always waits for that.
+  static auto usual_of(neighbour const& n) -> std::chrono::nanoseconds {
+    auto const end = n.delays.begin() + static_cast<std::ptrdiff_t>(std::min(n.samples, n.delays.size()));
+    auto const sum = std::accumulate(n.delays.begin(), end, std::chrono::nanoseconds{});
+    return (sum / (end - n.delays.begin()) + *std::max_element(n.delays.begin(), end)) / 2;
   }
 
   /// A link that works again is noticed when somebody uses it; and what a partition held back for long says little of
