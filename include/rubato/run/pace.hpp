@@ -57,7 +57,7 @@ class pacer {
     newest = number;
     n->heard = now;
     n->begun = 0;
-    n->delays[n->samples++ % n->delays.size()] = std::min(under_way(p, now), longest);
+    n->delays[n->samples++ % n->delays.size()] = (std::min)(under_way(p, now), longest);
     n->delay = usual_of(*n);
   }
   /// The edge has begun a new life, or has ended one.
@@ -85,12 +85,12 @@ class pacer {
   }
   /// The next gradient's; any time that has passed, if none has begun.
   [[nodiscard]] auto due() const -> instant {
-    if (!last_) return {std::chrono::nanoseconds::min()};
+    if (!last_) return {(std::chrono::nanoseconds::min)()};
     auto pause = std::chrono::nanoseconds{};
     for (auto const& n : neighbours_) {
       if (!n.counts) continue;
-      pause = std::max(pause, n.delay);
-      if (n.begun >= ahead_) pause = std::max(pause, std::min(*last_ - n.heard, longest));
+      pause = (std::max)(pause, n.delay);
+      if (n.begun >= ahead_) pause = (std::max)(pause, (std::min)(*last_ - n.heard, longest));
     }
     return *last_ + pause;
   }
@@ -118,15 +118,15 @@ class pacer {
   }
   /// By the clocks of both ends, which may disagree; but an answer is younger than what it answers.
   [[nodiscard]] auto under_way(patch const& p, instant now) const -> std::chrono::nanoseconds {
-    auto const by_clocks = std::max(now - p.posted_at, std::chrono::nanoseconds{});
+    auto const by_clocks = (std::max)(now - p.posted_at, std::chrono::nanoseconds{});
     auto const& answered = posted_[to_count(p.based_on) % posted_.size()];
     auto const is_known = p.based_on != iteration{} && answered.number == p.based_on;
-    return is_known ? std::min(by_clocks, now - answered.at) : by_clocks;
+    return is_known ? (std::min)(by_clocks, now - answered.at) : by_clocks;
   }
-  /// Between the mean of the last messages and the slowest of them: where what is lost is sent again, one edge or another
-  /// always waits for that.
+  /// Between the mean of the last messages and the slowest of them: where what is lost is sent again, one edge or
+  /// another always waits for that.
   static auto usual_of(neighbour const& n) -> std::chrono::nanoseconds {
-    auto const end = n.delays.begin() + static_cast<std::ptrdiff_t>(std::min(n.samples, n.delays.size()));
+    auto const end = n.delays.begin() + static_cast<std::ptrdiff_t>((std::min)(n.samples, n.delays.size()));
     auto const sum = std::accumulate(n.delays.begin(), end, std::chrono::nanoseconds{});
     return (sum / (end - n.delays.begin()) + *std::max_element(n.delays.begin(), end)) / 2;
   }
@@ -185,7 +185,7 @@ class paced_node {
   [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return inner_.channels(); }
 
  private:
-  static constexpr auto own_wakeup = std::numeric_limits<std::uint32_t>::max();
+  static constexpr auto own_wakeup = (std::numeric_limits<std::uint32_t>::max)();
 
   void hold_back(instant now, outbox& out) {
     for (auto& p : out.packets) pace_->posts(p, now);
@@ -225,7 +225,8 @@ inline auto pace_one(assembly& a, node_id self, pace_options const& o) -> std::s
 }  // namespace detail
 
 /// From now on all nodes of `a` keep a pace, under any driver; those whose channels are of event kind wait by
-/// themselves and stay as they are. run_peer does this by itself. What a restarted node does after its restart is not paced.
+/// themselves and stay as they are. run_peer does this by itself. What a restarted node does after its restart is not
+/// paced.
 inline void pace(assembly& a, pace_options const& o = {}) {
   for (std::size_t i = 0; i < a.nodes.size(); ++i) static_cast<void>(detail::pace_one(a, to_node(i), o));
 }
