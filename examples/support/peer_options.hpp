@@ -115,7 +115,7 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
            [](peer_choice& c, given g) { c.arrival = duration_in(g); }},
           {"--silence", "T", "5s", "after which a peer that says nothing counts as dead",
            [](peer_choice& c, given g) { c.silence = duration_in(g); }},
-          {"--pace", "K", "8", "gradients that a node which waits for nobody begins at full speed after each neighbour's newest message; 0: no pace",
+          {"--pace", "K", "4", "gradients that a node which waits for nobody begins at full speed after each neighbour's newest message; 0: no pace",
            [](peer_choice& c, given g) {
              constexpr auto most = std::uint64_t{1'000'000'000};
              c.pace.ahead = static_cast<std::uint32_t>(std::min(count_in(g, 0, "a whole number from 0 up"), most));

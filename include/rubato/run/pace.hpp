@@ -29,7 +29,7 @@ namespace rubato {
 struct pace_options {
   /// Local iterations that a node begins at full speed after the newest message of each neighbour. More than a
   /// neighbour is slower by, if it is not to slow this one down. 0: no pace at all.
-  std::uint32_t ahead = 8;
+  std::uint32_t ahead = 4;
 };
 
 namespace detail {
