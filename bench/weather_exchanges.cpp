@@ -45,7 +45,7 @@ auto farthest(shared_buffer const& model, std::vector<double> const& optimum) ->
 
 /// The last look that a peer took by then.
 auto look_at(peer_result const& p, std::chrono::nanoseconds t) -> peer_look const& {
-  auto const later = std::find_if(p.looks.begin(), p.looks.end(), [t](auto const& l) { return l.at > t; });
+  auto const later = std::upper_bound(p.looks.begin(), p.looks.end(), t, [](auto at, auto const& l) { return at < l.at; });
   return later == p.looks.begin() ? *later : *std::prev(later);
 }
 
