@@ -238,6 +238,7 @@ auto cluster(choice c) -> int {
     }
   }
   words += table(c, results, all.away) + "\n";
+  examples::tell_warnings("cluster", results);
   for (auto const& r : results) {
     if (!c.race.quiet) words += r.algorithm + ", what its links did:\n\n" + rubato::report::edge_table(r) + "\n";
   }

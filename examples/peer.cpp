@@ -125,6 +125,7 @@ auto live(examples::peer_choice const& c) -> int {
   o.lost = c.goes_on ? rubato::when_lost::goes_on : rubato::when_lost::ends;
   o.compute = examples::compute_of(plan, examples::algorithm_named(plan.options.algorithms.front()).minibatches);
   o.compute_seed = plan.scenario.seed;
+  o.pace = c.pace;
   o.interrupted = &examples::interrupted;
   auto result = run(a, c, end, o);
   result.result.algorithm = plan.options.algorithms.front();
@@ -132,6 +133,7 @@ auto live(examples::peer_choice const& c) -> int {
   for (auto const& file : log.statuses()) {
     if (!file.cut_short.empty()) std::fprintf(stderr, "peer: the recording is cut short: %s\n", file.cut_short.c_str());
   }
+  for (auto const& sentence : result.result.warnings) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
   auto const unrecorded = log.failure();
   for (auto const& sentence : result.lost) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
   if (!c.report.empty()) examples::write_peer_report(c.report, result, unrecorded);

@@ -32,6 +32,7 @@ auto race(examples::race_options const& asked) -> int {
     return 130;
   }
   words += rubato::report::summary_table(all.results, o.target_loss) + "\n";
+  examples::tell_warnings("race", all.results);
   examples::tell(all, words, [&] { return examples::write_results(plan, all.results); });
   return examples::interrupted() ? 130 : 0;
 }

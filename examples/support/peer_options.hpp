@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/run/pace.hpp>
+
 #include "support/race_command_line.hpp"
 #include "support/race_run.hpp"
 
@@ -33,6 +35,7 @@ struct peer_choice {
   std::string report;
   std::chrono::nanoseconds arrival{};
   std::chrono::nanoseconds silence{};
+  pace_options pace{};
   double drop = 0;
   double within = 0;
   bool goes_on = false;
@@ -111,7 +114,12 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
           {"--arrival", "T", "10s", "in which all peers must have come",
            [](peer_choice& c, given g) { c.arrival = duration_in(g); }},
           {"--silence", "T", "5s", "after which a peer that says nothing counts as dead",
-           [](peer_choice& c, given g) { c.silence = duration_in(g); }}};
+           [](peer_choice& c, given g) { c.silence = duration_in(g); }},
+          {"--pace", "K", "4", "gradients that a node which waits for nobody begins at full speed after each neighbour's newest message; 0: no pace",
+           [](peer_choice& c, given g) {
+             constexpr auto most = std::uint64_t{1'000'000'000};
+             c.pace.ahead = static_cast<std::uint32_t>(std::min(count_in(g, 0, "a whole number from 0 up"), most));
+           }}};
 }
 
 [[nodiscard]] inline auto peer_rows() -> std::vector<peer_row> {

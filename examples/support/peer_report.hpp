@@ -78,6 +78,7 @@ inline void write_peer_report(std::string const& path, peer_result const& r, std
                            {"lost", r.lost},
                            {"cut_off", nlohmann::ordered_json::array()},
                            {"unrecorded", unrecorded},
+                           {"warnings", r.result.warnings},
                            {"rejected", r.rejected.total()}};
   for (auto const& n : r.result.nodes) j["node"] = {n.iterations, n.gradients, n.dropped};
   j["edges"] = nlohmann::ordered_json::array();
@@ -128,6 +129,7 @@ inline void write_peer_report(std::string const& path, peer_result const& r, std
     r.result.events = j.at("events");
     r.lost = j.at("lost").get<std::vector<std::string>>();
     for (auto const& id : j.at("cut_off")) r.cut_off.push_back(to_node(id.get<std::size_t>()));
+    r.result.warnings = j.at("warnings").get<std::vector<std::string>>();
     r.result.nodes.push_back({r.id, j.at("node").at(0), j.at("node").at(1), j.at("node").at(2)});
     for (auto const& e : j.at("edges")) r.result.edges.push_back(detail::edge_in(e));
     buffer_pool pool;

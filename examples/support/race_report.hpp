@@ -100,6 +100,13 @@ struct more_to_say {
   std::span<double const> from_optimum{};  ///< by result, where it is known; else empty
 };
 
+/// On standard error.
+inline void tell_warnings(char const* program, std::span<run_result const> results) {
+  for (auto const& r : results) {
+    for (auto const& sentence : r.warnings) std::fprintf(stderr, "%s: %s: %s\n", program, r.algorithm.c_str(), sentence.c_str());
+  }
+}
+
 /// Writes race.csv, race.json and race.weights.csv, all or none, and race.svg where gnuplot can draw it. Returns what to
 /// tell of it.
 [[nodiscard]] inline auto write_results(race_plan const& plan, std::span<run_result const> results, more_to_say const& more = {})

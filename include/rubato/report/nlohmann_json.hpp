@@ -73,11 +73,13 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
 }  // namespace detail
 
 /// One run. Times are in seconds on the run's clock; null stands where there is no number. `limit_weights` has an entry
-/// for each worker, in the order of their ids, where a server weighed gradients, and none elsewhere.
+/// for each worker, in the order of their ids, where a server weighed gradients, and none elsewhere;
+/// `warnings` is there only where there are any.
 [[nodiscard]] inline auto json_of(run_result const& r) -> nlohmann::ordered_json {
   auto const sums = totals_of(r);
   auto const workers = measured_weights(r);
-  return {{"algorithm", r.algorithm},
+  auto all = nlohmann::ordered_json{
+          {"algorithm", r.algorithm},
           {"network", r.network},
           {"step", detail::number_or_null(r.step)},
           {"raw_step", detail::number_or_null(r.raw_step)},
@@ -98,6 +100,8 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
           {"limit_weights", detail::list_of(std::span<worker_weight const>{workers})},
           {"nodes", detail::list_of(std::span<node_report const>{r.nodes})},
           {"edges", detail::list_of(std::span<edge_report const>{r.edges})}};
+  if (!r.warnings.empty()) all["warnings"] = r.warnings;
+  return all;
 }
 
 /// An object with `options`, as given, and the list `results` in the given order.

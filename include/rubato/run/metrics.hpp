@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -183,7 +184,39 @@ inline void collect_node(any_node const& n, node_id id, bool computes, edge_inde
   }
 }
 
-/// The same of all nodes; final models of those measured (run/assemble.hpp).
+/// Warns, in a result that holds all its counters, of the node whose messages were oldest, if they were that old: where
+/// a step is too large for their age, tracking diverges (algorithm/gradient_tracking.hpp). O(nodes + edges).
+inline void warn_of_ages(run_result& r) {
+  static constexpr auto old = 8.0;  // local iterations
+  struct sum {
+    double total_ns = 0;
+    std::uint64_t uses = 0;
+  };
+  std::vector<sum> ages;
+  for (auto const& e : r.edges) {
+    if (e.lane != channel::model && e.lane != channel::tracker) continue;
+    if (to_index(e.to) >= ages.size()) ages.resize(to_index(e.to) + 1);
+    ages[to_index(e.to)].total_ns += e.age.total_ns;
+    ages[to_index(e.to)].uses += e.age.uses;
+  }
+  auto oldest = std::pair{old, node_id{}};
+  for (auto const& n : r.nodes) {
+    if (to_index(n.id) >= ages.size() || r.ended.count() == 0) continue;
+    auto const& a = ages[to_index(n.id)];
+    auto const iterations_a_ns = static_cast<double>(n.iterations) / static_cast<double>(r.ended.count());
+    if (a.uses > 0) oldest = (std::max)(oldest, {a.total_ns / static_cast<double>(a.uses) * iterations_a_ns, n.id});
+  }
+  if (!(oldest.first > old)) return;
+  auto const age = std::to_string(std::llround(oldest.first));
+  char step[32];
+  auto const end = std::to_chars(step, step + sizeof step, r.raw_step, std::chars_format::general, 3).ptr;
+  r.warnings.push_back("messages were " + age + " local iterations old, on average, where node " +
+                       std::to_string(to_index(oldest.second)) + " used them: that needs a raw step of about 1 / (" +
+                       age + " L), L the largest curvature, and this run took " + std::string{step, end} +
+                       "; let nodes keep a pace, or take a smaller step");
+}
+
+/// Counters of all nodes; final models of those measured (run/assemble.hpp).
 inline void collect_nodes(std::span<any_node const> nodes, range measured, run_result& result) {
   auto const edges = edge_index{result.edges};
   result.nodes.reserve(result.nodes.size() + nodes.size());

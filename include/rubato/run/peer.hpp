@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -24,6 +25,7 @@
 #include <rubato/run/hosted_node.hpp>
 #include <rubato/run/kept_looks.hpp>
 #include <rubato/run/metrics.hpp>
+#include <rubato/run/pace.hpp>
 #include <rubato/run/peer_result.hpp>
 #include <rubato/sim/compute.hpp>
 #include <rubato/transport/concepts.hpp>
@@ -49,6 +51,7 @@ struct peer_options {
   when_lost lost = when_lost::ends;
   sim::compute_model compute = sim::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;               ///< of the model's variation
+  pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
   bool (*interrupted)() = nullptr;        ///< polled; true, and then for good, ends this node, which tells the others so
 };
 
@@ -78,7 +81,8 @@ class peer_driver {
 
  public:
   peer_driver(assembly& a, transport::identity const& me, Transport& wires, peer_options const& o)
-      : run_{&a}, me_{&me}, wires_{&wires}, options_{o}, host_{a.nodes[to_index(me.self)], to_index(me.self)},
+      : run_{&a}, me_{&me}, wires_{&wires}, options_{o},
+        pace_{pace_one(a, me.self, o.pace)}, host_{a.nodes[to_index(me.self)], to_index(me.self)},
         looks_{o.look_every, (std::max)(o.look_bytes, 8 * vector_bytes())},
         computing_{a.oracle, [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
                    [&wires] { wires.wake(); }} {
@@ -271,6 +275,7 @@ class peer_driver {
         return;
       case what::left:  // its run has ended, and so will this one: nothing is taken back
         left_.insert(n.peer);
+        if (pace_) pace_->leaves(n.peer);
         return;
     }
   }
@@ -428,12 +433,14 @@ class peer_driver {
     auto const measured = run_->measured();
     auto const self = to_index(me_->self);
     collect_node(host_.node(), me_->self, self >= measured.begin && self < measured.end, edge_index{r.edges}, r);
+    warn_of_ages(r);
   }
 
   assembly* run_;
   transport::identity const* me_;
   Transport* wires_;
   peer_options options_;
+  std::shared_ptr<pacer> pace_;           // null: none
   hosted_node host_;
   kept_looks looks_;
   gradient_thread computing_;

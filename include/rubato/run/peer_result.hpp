@@ -138,6 +138,7 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
     m.tracking_residual = sums.tracking_residual;
     all.history.push_back(m);
   }
+  detail::warn_of_ages(all);
   return all;
 }
 

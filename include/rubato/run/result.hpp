@@ -102,6 +102,7 @@ struct run_result {
   std::vector<measurement> history;
   std::vector<node_report> nodes;
   std::vector<edge_report> edges;
+  std::vector<std::string> warnings;  ///< sentences about a run that may have ended at a wrong point
   std::vector<shared_buffer> models;  ///< final estimate of each measured node (run/assemble.hpp); on the host
 };
 

@@ -217,6 +217,7 @@ inline auto run_threads(assembly a, sim::scenario const& s, until const& end, th
   result.raw_step = a.raw_step;
   result.gain = a.gain;
   detail::finish_report(run, nodes, result);
+  detail::warn_of_ages(result);
   return result;
 }
 

@@ -30,6 +30,7 @@ inline auto simulate(assembly a, sim::scenario const& scenario, until const& end
   result.step = a.step;
   result.raw_step = a.raw_step;
   result.gain = a.gain;
+  detail::warn_of_ages(result);
   return result;
 }
 

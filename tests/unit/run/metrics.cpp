@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <rubato/run/metrics.hpp>
 
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <rubato/backend/host.hpp>
@@ -161,6 +163,32 @@ TEST_CASE("collecting the counters of a hundred thousand nodes does not sort the
   auto right = std::size_t{0};
   for (std::size_t e = 0; e < result.edges.size(); ++e) right += result.edges[e].overtaken == e / degree + 1 + e % degree;
   CHECK(right == n * degree);
+}
+
+/// Two nodes that made 1,000 iterations in a second, and messages of node 0 that were so old where node 1 used them.
+auto with_ages(std::chrono::nanoseconds age, channel lane) -> run_result {
+  run_result r;
+  r.ended = std::chrono::seconds{1};
+  r.raw_step = 1.25;
+  r.nodes = {{to_node(0), 1000, 1000, 0}, {to_node(1), 1000, 1000, 0}};
+  r.edges.push_back({.from = to_node(1), .to = to_node(0), .lane = lane});
+  r.edges.push_back({.from = to_node(0), .to = to_node(1), .lane = lane});
+  for (auto k = 0; k < 3; ++k) r.edges[1].age.add(age);
+  rubato::detail::warn_of_ages(r);
+  return r;
+}
+
+TEST_CASE("a result warns of messages that are many local iterations old, with their age and the step") {
+  auto const old = with_ages(std::chrono::milliseconds{200}, channel::tracker).warnings;
+  REQUIRE(old.size() == 1);
+  CHECK(old[0].find("messages were 200 local iterations old, on average, where node 1 used them") == 0);
+  CHECK(old[0].find("1 / (200 L)") != std::string::npos);
+  CHECK(old[0].find("this run took 1.25;") != std::string::npos);
+  CHECK(with_ages(std::chrono::milliseconds{7}, channel::model).warnings.empty());
+  CHECK(with_ages(std::chrono::milliseconds{200}, channel::gradient).warnings.empty());  // a server counts steps
+  run_result nothing;
+  rubato::detail::warn_of_ages(nothing);
+  CHECK(nothing.warnings.empty());
 }
 
 }  // namespace

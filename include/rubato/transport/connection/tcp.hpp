@@ -48,6 +48,8 @@ inline void try_again_soon(int socket, std::chrono::nanoseconds silence) {
   };
   constexpr auto longest_pause_in_ms = 44;  // TCP_RTO_MAX_MS of Linux 6.15, which no libc names yet
   set(longest_pause_in_ms, static_cast<int>(std::clamp<std::int64_t>(silence / std::chrono::milliseconds{8}, 1000, 120'000)));
+  constexpr auto shortest_pause_in_us = 45;  // TCP_RTO_MIN_US of Linux 6.15: 200 ms otherwise, on links of one too
+  set(shortest_pause_in_us, 50'000);
 #ifdef TCP_THIN_LINEAR_TIMEOUTS
   set(TCP_THIN_LINEAR_TIMEOUTS, 1);  // of few segments the pause is not doubled at all
 #endif

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+// A pace for nodes whose gradients are far faster than their links: messages that are many local iterations old need a
+// step that is as many times smaller, and fill queues that make them older still. A paced node begins a gradient only
+//   as long after the one before as its neighbours' messages are under way     (messages are about one iteration old)
+//   as long after it as a neighbour has been silent then, `ahead` iterations    (partitions, bursts of loss, and the
+//   after its newest message: each of them takes twice the time                 beginning, before any message came)
+// It waits for a time and never for a message, so nothing that is lost or slow can stop it; where links are faster than
+// gradients, neither rule ever binds, and not a bit changes.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/node.hpp>
+#include <rubato/run/assemble.hpp>
+
+namespace rubato {
+
+struct pace_options {
+  /// Local iterations that a node begins at full speed after the newest message of each neighbour. More than a
+  /// neighbour is slower by, if it is not to slow this one down. 0: no pace at all.
+  std::uint32_t ahead = 4;
+};
+
+namespace detail {
+
+/// When one node may begin its next gradient. Knows times and message numbers only.
+/// **Thread safety:** one owner.
+class pacer {
+ public:
+  pacer(std::vector<node_id> const& senders, pace_options const& o) : ahead_{o.ahead} {
+    for (auto const id : senders) neighbours_.push_back({id});
+    std::sort(neighbours_.begin(), neighbours_.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
+    auto const same = [](auto const& a, auto const& b) { return a.id == b.id; };
+    neighbours_.erase(std::unique(neighbours_.begin(), neighbours_.end(), same), neighbours_.end());
+  }
+
+  void starts(instant now) {
+    for (auto& n : neighbours_) n.heard = now;
+  }
+  void hears(patch const& p, instant now) {
+    auto* const n = find(p.from);
+    if (n == nullptr || p.numbers.empty()) return;
+    auto& newest = n->newest[static_cast<std::size_t>(p.lane)];
+    auto const number = p.number_of(p.blocks.begin);
+    if (number < newest) return;  // overtaken: how long it took does not matter
+    newest = number;
+    n->heard = now;
+    n->begun = 0;
+    n->delays[n->samples++ % n->delays.size()] = (std::min)(under_way(p, now), longest);
+    n->delay = usual_of(*n);
+  }
+  /// The edge has begun a new life, or has ended one.
+  void changes(neighbour_change const& c, instant now) {
+    auto* const n = find(c.peer);
+    if (n == nullptr) return;
+    *n = {n->id};
+    n->counts = c.what == neighbour_change::edge::opens;
+    n->heard = now;
+  }
+  /// No more is to be expected of that neighbour.
+  void leaves(node_id id) {
+    if (auto* const n = find(id)) n->counts = false;
+  }
+  /// Says in a message what was heard of its receiver, so that that node need not trust our clock.
+  void posts(packet& p, instant now) {
+    posted_[to_count(p.number) % posted_.size()] = {p.number, now};
+    if (auto const* const n = find(p.to); n != nullptr && p.based_on == iteration{}) {
+      p.based_on = *std::max_element(n->newest.begin(), n->newest.end());
+    }
+  }
+  void begins(instant now) {
+    last_ = now;
+    for (auto& n : neighbours_) ++n.begun;
+  }
+  /// The next gradient's; any time that has passed, if none has begun.
+  [[nodiscard]] auto due() const -> instant {
+    if (!last_) return {(std::chrono::nanoseconds::min)()};
+    auto pause = std::chrono::nanoseconds{};
+    for (auto const& n : neighbours_) {
+      if (!n.counts) continue;
+      pause = (std::max)(pause, n.delay);
+      if (n.begun >= ahead_) pause = (std::max)(pause, (std::min)(*last_ - n.heard, longest));
+    }
+    return *last_ + pause;
+  }
+
+ private:
+  struct neighbour {
+    node_id id{};
+    bool counts = true;
+    instant heard{};
+    std::uint64_t begun = 0;  // our gradients since then
+    std::array<iteration, channel_count> newest{};
+    std::array<std::chrono::nanoseconds, 8> delays{};  // of its last messages
+    std::size_t samples = 0;
+    std::chrono::nanoseconds delay{};                  // see usual_of
+  };
+  struct post {
+    iteration number{};
+    instant at{};
+  };
+
+  [[nodiscard]] auto find(node_id id) -> neighbour* {
+    auto const at = std::lower_bound(neighbours_.begin(), neighbours_.end(), id,
+                                     [](auto const& n, node_id wanted) { return n.id < wanted; });
+    return at != neighbours_.end() && at->id == id ? &*at : nullptr;
+  }
+  /// By the clocks of both ends, which may disagree; but an answer is younger than what it answers.
+  [[nodiscard]] auto under_way(patch const& p, instant now) const -> std::chrono::nanoseconds {
+    auto const by_clocks = (std::max)(now - p.posted_at, std::chrono::nanoseconds{});
+    auto const& answered = posted_[to_count(p.based_on) % posted_.size()];
+    auto const is_known = p.based_on != iteration{} && answered.number == p.based_on;
+    return is_known ? (std::min)(by_clocks, now - answered.at) : by_clocks;
+  }
+  /// Between the mean of the last messages and the slowest of them: where what is lost is sent again, one edge or
+  /// another always waits for that.
+  static auto usual_of(neighbour const& n) -> std::chrono::nanoseconds {
+    auto const end = n.delays.begin() + static_cast<std::ptrdiff_t>((std::min)(n.samples, n.delays.size()));
+    auto const sum = std::accumulate(n.delays.begin(), end, std::chrono::nanoseconds{});
+    return (sum / (end - n.delays.begin()) + *std::max_element(n.delays.begin(), end)) / 2;
+  }
+
+  /// A link that works again is noticed when somebody uses it; and what a partition held back for long says little of
+  /// the messages after it.
+  static constexpr std::chrono::nanoseconds longest = std::chrono::seconds{1};
+
+  std::uint32_t ahead_;
+  std::vector<neighbour> neighbours_;  // by id
+  std::array<post, 1024> posted_{};    // by number
+  std::optional<instant> last_;
+};
+
+/// Whether a node's messages are all of state kind: where every message counts, nodes wait by themselves.
+inline auto runs_free(any_node const& n) -> bool {
+  auto const all = n.channels();
+  auto const is_state = [](auto const& c) { return c.kind == channel_kind::state; };
+  return !all.empty() && std::all_of(all.begin(), all.end(), is_state);
+}
+
+}  // namespace detail
+
+/// A node whose requests for gradients are held back until they are due. Costs no pass over memory.
+/// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as the node's.
+class paced_node {
+ public:
+  paced_node(any_node inner, std::shared_ptr<detail::pacer> pace) : inner_{std::move(inner)}, pace_{std::move(pace)} {}
+
+  void start(instant now, outbox& out) {
+    pace_->starts(now);
+    inner_.start(now, out);
+    hold_back(now, out);
+  }
+  void on_patch(instant now, patch const& p, outbox& out) {
+    pace_->hears(p, now);
+    inner_.on_patch(now, p, out);
+    hold_back(now, out);
+  }
+  void on_gradient(instant now, gradient g, outbox& out) {
+    inner_.on_gradient(now, std::move(g), out);
+    hold_back(now, out);
+  }
+  void on_wakeup(instant now, wakeup w, outbox& out) {
+    if (w.id != own_wakeup) inner_.on_wakeup(now, w, out);
+    hold_back(now, out);
+  }
+  void on_neighbours(instant now, neighbour_change const& c, outbox& out) {
+    pace_->changes(c, now);
+    inner_.on_neighbours(now, c, out);
+    hold_back(now, out);
+  }
+  [[nodiscard]] auto estimate() const -> shared_buffer { return inner_.estimate(); }
+  [[nodiscard]] auto statistics() const -> node_statistics { return inner_.statistics(); }
+  void audit(tracking_audit& a) const { inner_.audit(a); }
+  [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return inner_.channels(); }
+
+ private:
+  static constexpr auto own_wakeup = (std::numeric_limits<std::uint32_t>::max)();
+
+  void hold_back(instant now, outbox& out) {
+    for (auto& p : out.packets) pace_->posts(p, now);
+    if (out.cancel && held_) {  // nobody else knows of it
+      held_.reset();
+      out.cancel.reset();
+    }
+    if (out.request) held_ = std::exchange(out.request, std::nullopt);
+    if (!held_) return;
+    if (auto const due = pace_->due(); due > now) {
+      if (wakes_at_ > now && wakes_at_ <= due) return;
+      wakes_at_ = due;
+      out.wakeups.push_back({own_wakeup, due});
+      return;
+    }
+    pace_->begins(now);
+    out.request = std::exchange(held_, std::nullopt);
+  }
+
+  any_node inner_;
+  std::shared_ptr<detail::pacer> pace_;
+  std::optional<gradient_request> held_;
+  instant wakes_at_{};
+};
+
+namespace detail {
+
+/// Paces node `self` of `a`; null, and the node stays as it is, where it waits by itself or no pace is asked for.
+inline auto pace_one(assembly& a, node_id self, pace_options const& o) -> std::shared_ptr<pacer> {
+  auto& n = a.nodes[to_index(self)];
+  if (o.ahead == 0 || !a.again || !runs_free(n)) return nullptr;
+  auto by = std::make_shared<pacer>(a.again.senders(to_index(self)), o);
+  n = any_node{paced_node{std::move(n), by}};
+  return by;
+}
+
+}  // namespace detail
+
+/// From now on all nodes of `a` keep a pace, under any driver; those whose channels are of event kind wait by
+/// themselves and stay as they are. run_peer does this by itself. What a restarted node does after its restart is not
+/// paced.
+inline void pace(assembly& a, pace_options const& o = {}) {
+  for (std::size_t i = 0; i < a.nodes.size(); ++i) static_cast<void>(detail::pace_one(a, to_node(i), o));
+}
+
+}  // namespace rubato
