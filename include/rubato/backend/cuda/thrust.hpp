@@ -54,6 +54,9 @@ class cuda_stream {
                          std::to_string(devices - 1)};
     }
     enter();
+    int processors = 0;
+    expect_cuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
+    blocks_ = 8U * static_cast<unsigned>(processors);
     expect_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   }
   cuda_stream(cuda_stream const&) = delete;
@@ -69,9 +72,12 @@ class cuda_stream {
   }
   [[nodiscard]] auto device() const -> int { return device_; }
   [[nodiscard]] auto stream() const -> cudaStream_t { return stream_; }
+  /// Blocks of a launch that fill the device.
+  [[nodiscard]] auto blocks() const -> unsigned { return blocks_; }
 
  private:
   int device_;
+  unsigned blocks_ = 0;
   cudaStream_t stream_ = nullptr;
 };
 
@@ -151,9 +157,8 @@ class scratch_allocator {
 inline constexpr unsigned threads_a_block = 256;
 
 /// Every index once, a block's threads side by side. The union of the bits raised goes into *raised, where that is asked.
-/// Bounded to 32 registers a thread, so that a device is full of threads that wait for memory: that is what a sweep does.
 template<class T, class Kernel>
-__global__ void __launch_bounds__(threads_a_block, 8) sweep_on_device(range all, Kernel kernel, raised_bits* raised) {
+__global__ void sweep_on_device(range all, Kernel kernel, raised_bits* raised) {
   scalar_lanes<T> at{0};
   auto const step = std::size_t{gridDim.x} * blockDim.x;
   for (auto i = all.begin + std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < all.end; i += step) {
@@ -163,8 +168,7 @@ __global__ void __launch_bounds__(threads_a_block, 8) sweep_on_device(range all,
   if (raised == nullptr) return;
   auto bits = at.raised();
   for (unsigned half = 16; half > 0; half /= 2) bits |= __shfl_xor_sync(0xFFFFFFFFU, bits, half);
-  // Most warps raise what others have raised before them: a look is cheaper than to take turns.
-  if (threadIdx.x % 32 == 0 && (bits & ~*static_cast<raised_bits const volatile*>(raised)) != 0) atomicOr(raised, bits);
+  if (threadIdx.x % 32 == 0 && bits != 0) atomicOr(raised, bits);
 }
 
 /// One value of C a thread, neighbouring columns side by side.
@@ -287,11 +291,9 @@ class thrust<T, system::cuda> {
     std::vector<writable_buffer<std::byte>> tables;
   };
 
-  /// A thread an index, as far as a launch goes: no wave of blocks is left half full by what a device happens to hold.
-  [[nodiscard]] static auto blocks_for(std::size_t n) -> unsigned {
-    constexpr std::size_t most = 0x7FFFFFFF;
+  [[nodiscard]] auto blocks_for(std::size_t n) const -> unsigned {
     auto const needed = (n + detail::threads_a_block - 1) / detail::threads_a_block;
-    return static_cast<unsigned>(needed < most ? needed : most);
+    return needed < on_->blocks() ? static_cast<unsigned>(needed) : on_->blocks();
   }
 
   template<class Kernel>
