@@ -11,10 +11,10 @@ namespace rubato::test {
 /// While it lives no file of this process may grow beyond so many bytes: a full disk.
 class full_disk {
  public:
-  explicit full_disk(rlim_t bytes) : former_handler_{std::signal(SIGXFSZ, SIG_IGN)} {
+  explicit full_disk(rlim_t most) : former_handler_{std::signal(SIGXFSZ, SIG_IGN)} {
     ::getrlimit(RLIMIT_FSIZE, &former_);
     auto limit = former_;
-    limit.rlim_cur = bytes;
+    limit.rlim_cur = most;
     ::setrlimit(RLIMIT_FSIZE, &limit);
   }
   full_disk(full_disk const&) = delete;
