@@ -66,6 +66,7 @@ struct numberless : forwarding {
   void on_patch(instant now, patch p, outbox& out) {
     auto const number = iteration{++count_};
     p.numbers = {&number, 1};
+    p.posted_at = now;  // a node notices numbers and times that contradict each other
     inner->on_patch(now, p, out);
   }
   std::uint64_t count_ = 0;

@@ -233,7 +233,7 @@ TEST_CASE("softmax regression refuses what it cannot be trained on, in a sentenc
   CHECK(refused({{1}, {}}, {}) == "node 1 needs at least one sample, not 0");
   CHECK(refused({{1}, {10}}, {}) == "node 1 is given sample 10, but the data have samples 0 to 9");
   CHECK(refused({{1}}, {.l2 = -1, .batch = 1}) ==
-        "the l2 regularisation must be a finite number of at least 0, not -1.000000");
+        "the l2 regularisation must be a finite number of at least 0, not -1");
   CHECK(refused({{1}}, {.l2 = std::nan(""), .batch = 1}).find("the l2 regularisation must be") == 0);
   CHECK(refused({{1}}, {.l2 = 0, .batch = 0}) == "the batch must hold at least one sample, not 0");
   CHECK(refusal([&] {
