@@ -100,8 +100,8 @@ class plain_loop {
     }
   };
 
-  void schedule(std::int64_t at, std::size_t node, std::uint32_t slot) {
-    queue_.push({at, sequence_++, static_cast<std::uint32_t>(node), slot});
+  void schedule(std::int64_t at, std::size_t who, std::uint32_t slot) {
+    queue_.push({at, sequence_++, static_cast<std::uint32_t>(who), slot});
   }
 
   void begin_gradient(std::size_t i) {
@@ -124,14 +124,14 @@ class plain_loop {
   void deliver(event const& e) {
     auto p = std::move(packets_[e.slot]);
     free_.push_back(e.slot);
-    for (auto& edge : nodes_[e.node].edges) {
-      if (edge.peer != p.from) continue;
-      if (p.v && p.number > edge.model_number) {
-        edge.newest = std::move(p.v);
-        edge.model_number = p.number;
-      } else if (p.rho && p.number > edge.sum_number) {
-        edge.sum = std::move(p.rho);
-        edge.sum_number = p.number;
+    for (auto& to : nodes_[e.node].edges) {
+      if (to.peer != p.from) continue;
+      if (p.v && p.number > to.model_number) {
+        to.newest = std::move(p.v);
+        to.model_number = p.number;
+      } else if (p.rho && p.number > to.sum_number) {
+        to.sum = std::move(p.rho);
+        to.sum_number = p.number;
       }
       return;
     }
@@ -150,10 +150,14 @@ class plain_loop {
     if (n.gradients > 1) exchange(n, from);
     auto v = std::make_shared_for_overwrite<float[]>(d_);
     auto x = std::make_shared_for_overwrite<float[]>(d_);
-    for (std::size_t k = 0; k < d_; ++k) v[k] = n.x[k] - setup_.gamma * (quantum * static_cast<float>(n.z[k]));
-    for (std::size_t k = 0; k < d_; ++k) x[k] = n.weight * v[k];
-    for (auto const& e : n.edges)
-      for (std::size_t k = 0; k < d_; ++k) x[k] += n.weight * e.newest[k];
+    auto* const descended = v.get();
+    auto* const mixed = x.get();
+    for (std::size_t k = 0; k < d_; ++k) descended[k] = n.x.get()[k] - setup_.gamma * (quantum * static_cast<float>(n.z[k]));
+    for (std::size_t k = 0; k < d_; ++k) mixed[k] = n.weight * descended[k];
+    for (auto const& e : n.edges) {
+      auto const* const other = e.newest.get();
+      for (std::size_t k = 0; k < d_; ++k) mixed[k] += n.weight * other[k];
+    }
     for (auto const& e : n.edges) send(e.peer, {from, n.gradients, v, {}});
     n.x = std::move(x);
     begin_gradient(i);
@@ -161,13 +165,16 @@ class plain_loop {
 
   void exchange(node& n, std::uint32_t from) {
     for (auto& e : n.edges) {
-      for (std::size_t k = 0; k < d_; ++k) n.z[k] += e.sum[k] - e.consumed[k];
+      auto const *const newest = e.sum.get(), *const before = e.consumed.get();
+      for (std::size_t k = 0; k < d_; ++k) n.z[k] += newest[k] - before[k];
       e.consumed = e.sum;
     }
     for (std::size_t k = 0; k < d_; ++k) share_[k] = rubato::backend::detail::rounded(n.weight * static_cast<float>(n.z[k]));
     for (auto& e : n.edges) {
       auto total = std::make_shared_for_overwrite<std::int32_t[]>(d_);
-      for (std::size_t k = 0; k < d_; ++k) total[k] = e.total[k] + share_[k];
+      auto* const after = total.get();
+      auto const* const before = e.total.get();
+      for (std::size_t k = 0; k < d_; ++k) after[k] = before[k] + share_[k];
       for (std::size_t k = 0; k < d_; ++k) n.z[k] -= share_[k];
       e.total = total;
       send(e.peer, {from, n.gradients, {}, std::move(total)});
