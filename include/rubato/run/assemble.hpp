@@ -29,6 +29,8 @@ namespace rubato {
 
 namespace detail {
 
+class pacer;  // run/pace.hpp
+
 /// Throws config_error unless these nodes can begin a run.
 inline void refuse_used(std::span<any_node const> nodes, std::size_t peers) {
   if (nodes.empty() || peers == 0 || nodes.size() < peers || !std::all_of(nodes.begin(), nodes.end(), [](auto const& n) { return static_cast<bool>(n); })) {
@@ -128,6 +130,7 @@ struct assembly {
   [[nodiscard]] auto measured() const -> range { return server_alone.empty() ? range{0, peers} : server_alone; }
   wire::agreement agreed{};  ///< what processes that run these nodes must have in common
   std::string unlisted;      ///< a policy, or the algorithm, whose options nobody can compare, or empty
+  std::vector<std::shared_ptr<detail::pacer>> paces{};  ///< by node, where some keep a pace
 };
 
 namespace detail {

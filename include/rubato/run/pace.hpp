@@ -4,8 +4,9 @@
 //   as long after the one before as its neighbours' messages are under way     (messages are about one iteration old)
 //   as long after it as a neighbour has been silent then, `ahead` iterations    (partitions, bursts of loss, and the
 //   after its newest message: each of them takes twice the time                 beginning, before any message came)
-// It waits for a time and never for a message, so nothing that is lost or slow can stop it; where links are faster than
-// gradients, neither rule ever binds, and not a bit changes.
+// It waits for a time and never for a message, so nothing that is lost or slow can stop it. Where links are faster than
+// gradients the first rule never binds; the second does not unless a neighbour posts less than one message in `ahead` local
+// iterations of this node, be it slow or its messages lost. Where neither binds, not a bit changes.
 #pragma once
 
 #include <algorithm>
@@ -50,7 +51,7 @@ class pacer {
   }
   void hears(patch const& p, instant now) {
     auto* const n = find(p.from);
-    if (n == nullptr || p.numbers.empty()) return;
+    if (n == nullptr || p.numbers.empty() || !(p.life == n->life)) return;
     auto& newest = n->newest[static_cast<std::size_t>(p.lane)];
     auto const number = p.number_of(p.blocks.begin);
     if (number < newest) return;  // overtaken: how long it took does not matter
@@ -65,6 +66,7 @@ class pacer {
     auto* const n = find(c.peer);
     if (n == nullptr) return;
     *n = {n->id};
+    n->life = c.incoming;
     n->counts = c.what == neighbour_change::edge::opens;
     n->heard = now;
   }
@@ -98,6 +100,7 @@ class pacer {
  private:
   struct neighbour {
     node_id id{};
+    session life{};           // what is of another one may have any number
     bool counts = true;
     instant heard{};
     std::uint64_t begun = 0;  // our gradients since then
@@ -213,11 +216,15 @@ class paced_node {
 
 namespace detail {
 
-/// Paces node `self` of `a`; null, and the node stays as it is, where it waits by itself or no pace is asked for.
+/// Paces node `self` of `a`; null, and the node stays as it is, where it waits by itself or no pace is asked for. A node
+/// that keeps a pace already keeps that one.
 inline auto pace_one(assembly& a, node_id self, pace_options const& o) -> std::shared_ptr<pacer> {
   auto& n = a.nodes[to_index(self)];
   if (o.ahead == 0 || !a.again || !runs_free(n)) return nullptr;
-  auto by = std::make_shared<pacer>(a.again.senders(to_index(self)), o);
+  a.paces.resize(a.nodes.size());
+  auto& by = a.paces[to_index(self)];
+  if (by) return by;
+  by = std::make_shared<pacer>(a.again.senders(to_index(self)), o);
   n = any_node{paced_node{std::move(n), by}};
   return by;
 }

@@ -62,7 +62,7 @@ struct scene {
   void hear(std::chrono::nanoseconds ago, std::uint64_t answers = 0) {
     auto const number = iteration{++said};
     out.clear();
-    patch const p{other, me, channel::model, {}, iteration{answers}, {now - ago}, {0, 1}, {&number, 1}, {}, {}};
+    patch const p{other, me, channel::model, life, iteration{answers}, {now - ago}, {0, 1}, {&number, 1}, {}, {}};
     node.on_patch({now}, p, out);
   }
   /// After a gradient that is done now: how long the next is held back.
@@ -82,6 +82,7 @@ struct scene {
 
   std::chrono::nanoseconds now{};
   std::uint64_t said = 0;
+  session life{};
   std::shared_ptr<detail::pacer> pace;
   paced_node node;
   outbox out;
@@ -195,7 +196,20 @@ TEST_CASE("nodes that wait by themselves keep no pace, nor does any that is aske
   auto free = assemble<r_fast<space>>(topology::ring(4), p, {});
   CHECK_FALSE(detail::pace_one(waits, me, {}));
   CHECK_FALSE(detail::pace_one(free, me, {.ahead = 0}));
-  CHECK(detail::pace_one(free, me, {}));
+  auto const pace = detail::pace_one(free, me, {});
+  CHECK(pace);
+  CHECK(detail::pace_one(free, me, {}) == pace);  // it keeps one already
+}
+
+TEST_CASE("a message of a former session says nothing of the present one, in which numbers may begin anew") {
+  scene s;
+  s.node.on_neighbours({s.now}, {other, neighbour_change::edge::opens, {0, 1}, {1, 0}}, s.out);
+  s.said = 1000;
+  s.hear(200ms);  // of the former session
+  s.said = 0;
+  s.life = {1, 0};
+  s.hear(50ms);
+  CHECK(s.pause() == 50ms);
 }
 
 }  // namespace
