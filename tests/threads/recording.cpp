@@ -191,6 +191,11 @@ TEST_CASE("a forged recording is refused by event and byte before any field of i
   CHECK(says(patch(49, every), "could not have been sent"));
   CHECK(says(patch(57, every), "it ends in the middle"));
   CHECK(says(patch(57, std::uint64_t{2}), "2 iteration numbers for blocks"));
+  auto const without_numbers = forged(folder.path(), logged::patch, [](recorded_event& r) {
+    for (auto const at : {41U, 49U, 57U}) wire::detail::put(r.input.data() + at, std::uint64_t{0});
+    r.input.erase(r.input.begin() + 65, r.input.begin() + 73);
+  });
+  CHECK(says(without_numbers, "0 iteration numbers for blocks 0 to 0"));
   CHECK(says(patch(65, std::uint64_t{0}), "could not have been sent"));
   CHECK(says(patch(73, std::uint8_t{255}), "could not have been sent"));
   CHECK(says(patch(106, std::uint8_t{77}), "no known type"));

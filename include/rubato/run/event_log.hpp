@@ -92,6 +92,8 @@ class byte_writer {
 
 /// Times of a run are nearer than this to its beginning, so that differences of them are times too: 36 years.
 inline constexpr auto latest_time = std::chrono::nanoseconds{std::int64_t{1} << 60};
+/// A sender's clock may be further off: transport::run_clock::from() gives no more than this.
+inline constexpr auto latest_post = std::chrono::nanoseconds{std::int64_t{1} << 62};
 
 /// Reads them back; what is not there throws.
 class byte_reader {
@@ -102,9 +104,9 @@ class byte_reader {
     return wire::detail::get<U>(take(sizeof(U)).data());
   }
   auto bytes() -> std::span<std::byte const> { return take(get<std::uint64_t>()); }
-  auto time() -> std::chrono::nanoseconds {
+  auto time(std::chrono::nanoseconds latest = latest_time) -> std::chrono::nanoseconds {
     auto const t = std::chrono::nanoseconds{get<std::int64_t>()};
-    if (t > latest_time || t < -latest_time) throw config_error{"it holds a time beyond all runs"};
+    if (t > latest || t < -latest) throw config_error{"it holds a time beyond all runs"};
     return t;
   }
   /// Where the values of a body lie, and what they are.
@@ -154,7 +156,7 @@ inline void get_numbers(byte_reader& r, logged_event& e) {
   auto const numbers = r.get<std::uint64_t>();
   auto const blocks = e.part.blocks;
   if (numbers > r.rest() / 8) throw config_error{"it ends in the middle"};
-  if (numbers != 1 && (blocks.end < blocks.begin || numbers != blocks.size())) {
+  if (numbers == 0 || (numbers != 1 && (blocks.end < blocks.begin || numbers != blocks.size()))) {
     throw config_error{"it has " + std::to_string(numbers) + " iteration numbers for blocks " +
                        std::to_string(blocks.begin) + " to " + std::to_string(blocks.end)};
   }
@@ -172,7 +174,7 @@ inline void get_patch(byte_reader& r, buffer_pool& pool, event_rules const& rule
   p.life.sender = r.get<std::uint32_t>();
   p.life.receiver = r.get<std::uint32_t>();
   p.based_on = iteration{r.get<std::uint64_t>()};
-  p.posted_at.since_start = r.time();
+  p.posted_at.since_start = r.time(latest_post);
   p.blocks.begin = r.get<std::uint64_t>();
   p.blocks.end = r.get<std::uint64_t>();
   get_numbers(r, e);
