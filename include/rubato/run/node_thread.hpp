@@ -180,7 +180,7 @@ class node_thread {
       auto const now = run_->now();
       depart(now);
       deliver(mine.take_due(now));
-      host_.wake(now, sender());
+      host_.wake(run_->now(), sender());  // what was delivered took time, and a node's times never fall
       note_waiting();
       if (end ? host_.cancelled() || now >= *end : wants_gradient()) return;
       mine.wait_until(next_event(end), [&](instant t) { return run_->at(t); });

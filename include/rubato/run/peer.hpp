@@ -264,8 +264,9 @@ class peer_driver {
         return;
       case what::stands: {
         auto& they = others_[n.peer];
-        if (they.waits && n.standing.level % 2 == 0) they.free_since = now();
-        they.waits = n.standing.level % 2 != 0;
+        auto const waits = n.standing.at == transport::standing::phase::running && n.standing.level % 2 != 0;
+        if (they.waits && !waits) they.free_since = now();
+        they.waits = waits;
         return;
       }
       case what::closed:
