@@ -151,7 +151,7 @@ auto lead_of(mixing::neighbourhood const& n, node_id peer, Synchrony const& sync
   std::size_t rounds = 1;
   if constexpr (requires { synchrony.bound; }) {
     one = 4;
-    rounds += static_cast<std::size_t>(std::min<std::uint64_t>(synchrony.bound, most_counted));
+    rounds += static_cast<std::size_t>(std::min<std::uint64_t>(synchrony.bound, std::uint64_t{1} << 31));  // times n must fit
   }
   auto const hears = std::any_of(n.pull_to.begin(), n.pull_to.end(), [&](node_id to) { return to == peer; }) ||
                      std::any_of(n.push_to.begin(), n.push_to.end(), [&](auto const& e) { return e.peer == peer; });

@@ -65,7 +65,7 @@ template<algorithm_options O>
     throw config_error{"the step must be a positive number, not " + shortest(o.step)};
   }
   auto const gamma = o.scale == step_scale::raw ? o.step : o.step / gain;
-  if (!std::isfinite(gamma)) throw config_error{"a step of " + std::to_string(o.step) + " over a gain of " + std::to_string(gain) + " is no number"};
+  if (!std::isfinite(gamma)) throw config_error{"a step of " + shortest(o.step) + " over a gain of " + shortest(gain) + " is not a finite number"};
   return gamma;
 }
 

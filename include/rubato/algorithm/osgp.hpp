@@ -164,7 +164,7 @@ class osgp {
     out.failure = detail::malformed(p, blocks_, channels()[0]);
     if (!out.failure && !(weight && *weight >= 0 && *weight <= nodes_)) {  // all weights of a run sum to n
       out.failure = fault{detail::text_of_message(p, to_count(p.numbers[0])) + " carries " +
-                          (weight ? "a push-sum weight of " + std::to_string(*weight) : "no push-sum weight") +
+                          (weight ? "a push-sum weight of " + shortest(*weight) : "no push-sum weight") +
                           ", where it must lie in 0 to " + std::to_string(static_cast<std::size_t>(nodes_))};
     }
     if (out.failure) return;

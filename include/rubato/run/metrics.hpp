@@ -5,7 +5,6 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +17,7 @@
 #include <rubato/algorithm/finite.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/problem/any_oracle.hpp>
 #include <rubato/run/result.hpp>
 
@@ -207,12 +207,10 @@ inline void warn_of_ages(run_result& r) {
     if (a.uses > 0) oldest = (std::max)(oldest, {a.total_ns / static_cast<double>(a.uses) * iterations_a_ns, n.id});
   }
   if (!(oldest.first > old)) return;
-  auto const age = std::to_string(std::llround(oldest.first));
-  char step[32];
-  auto const end = std::to_chars(step, step + sizeof step, r.raw_step, std::chars_format::general, 3).ptr;
+  auto const age = with_digits(std::round(oldest.first), 6);
   r.warnings.push_back("messages were " + age + " local iterations old, on average, where node " +
                        std::to_string(to_index(oldest.second)) + " used them: that needs a raw step of about 1 / (" +
-                       age + " L), L the largest curvature, and this run took " + std::string{step, end} +
+                       age + " L), L the largest curvature, and this run took " + with_digits(r.raw_step, 3) +
                        "; let nodes keep a pace, or take a smaller step");
 }
 
