@@ -11,12 +11,16 @@
 #include <rubato/backend/host.hpp>
 
 /// r_fast, push_pull, d_psgd, ad_psgd, ring_allreduce_sgd and asgd of one backend, with the policies that their aliases
-/// have by default. HOW is `extern` where they are declared and empty where they are compiled.
+/// have by default, and the parts that the first three stand on. HOW is `extern` where they are declared and empty where they are compiled.
 #define RUBATO_NODE_INSTANCES(HOW, BACKEND)                                                                            \
-  HOW template class gossip<BACKEND, order::r_fast, step::sgd, weighting::constant, synchrony::free,                   \
-                            detail::default_ledger<BACKEND::scalar>>;                                                  \
-  HOW template class gossip<BACKEND, order::push_pull, step::sgd, weighting::constant, synchrony::rounds,              \
-                            detail::default_ledger<BACKEND::scalar>>;                                                  \
+  HOW template class detail::tracker<BACKEND, detail::default_ledger<BACKEND::scalar>, codec::identity,               \
+                                     synchrony::free>;                                                                 \
+  HOW template class detail::tracker<BACKEND, detail::default_ledger<BACKEND::scalar>, codec::identity,               \
+                                     synchrony::rounds>;                                                               \
+  HOW template class detail::model_exchange<BACKEND, weighting::constant, synchrony::free>;                            \
+  HOW template class detail::model_exchange<BACKEND, weighting::constant, synchrony::rounds>;                          \
+  HOW template class r_fast<BACKEND>;                                                                                  \
+  HOW template class push_pull<BACKEND>;                                                                               \
   HOW template class gossip<BACKEND, order::combine_while_computing, step::sgd, weighting::constant,                   \
                             synchrony::rounds, ledger::floating>;                                                      \
   HOW template class ad_psgd<BACKEND>;                                                                                 \

@@ -29,12 +29,13 @@ END
   "${compile[@]}" -DRUBATO_USE_INSTANCES=1 -c "$unit" -o "$work/unit.o" &&
   "${compile[@]}" "$work/program.o" "$work/unit.o" -o "$work/program" || exit 1
 
-# Members of the node type that are not inline.
+# Members of the node type and of what it stands on.
 compiled() {
-  nm -C "$1" |
-    grep -cE ' [TW] rubato::gossip<rubato::backend::host<double>, [^()]*>::(connect|take_sum|on_neighbours|audit)\('
+  nm -C "$1" | grep -cE ' [TW] rubato::r_fast<rubato::backend::host<double>, [^()]*>::(on_patch|on_gradient|iterate)\('
+  nm -C "$1" | grep -cE ' [TW] rubato::detail::tracker<rubato::backend::host<double>, [^()]*, rubato::synchrony::free>::(take|change|terms|audit)\('
 }
-unit_has=$(compiled "$work/unit.o") program_has=$(compiled "$work/program.o")
-echo "of r_fast the library's unit holds $unit_has functions (4 at least), the program $program_has"
-((unit_has >= 4 && program_has == 0)) || exit 1
+read -r -d '' node tracker < <(compiled "$work/unit.o")
+program_has=$(compiled "$work/program.o" | paste -sd ' ')
+echo "of r_fast and its tracker the library's unit holds $node and $tracker functions (3 and 4 at least), the program $program_has"
+((node >= 3 && tracker >= 4)) && [[ $program_has == "0 0" ]] || exit 1
 "$work/program"
