@@ -185,7 +185,7 @@ inline void collect_node(any_node const& n, node_id id, bool computes, edge_inde
 }
 
 /// Warns, in a result that holds all its counters, of the node whose messages were oldest, if they were that old: where
-/// a step is too large for their age, tracking diverges (algorithm/gradient_tracking.hpp). O(nodes + edges).
+/// a step is too large for their age, tracking diverges (algorithm/r_fast.hpp). O(nodes + edges).
 inline void warn_of_ages(run_result& r) {
   static constexpr auto old = 8.0;  // local iterations
   struct sum {
