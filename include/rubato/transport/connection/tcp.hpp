@@ -42,7 +42,8 @@ struct all_at_once {
 /// Has the system send what was lost again every eighth of `silence` at least, or every second if that is longer, as far as
 /// it can do so (Linux): it doubles its pauses, so that over a link that loses a tenth of everything a live peer would now
 /// and then not be heard for as long as it may be silent.
-inline void try_again_soon(int socket, std::chrono::nanoseconds silence) {
+inline void try_again_soon([[maybe_unused]] int socket, [[maybe_unused]] std::chrono::nanoseconds silence) {
+#if defined(__linux__)  // elsewhere these numbers may name other options
   auto const set = [socket](int option, int value) {
     static_cast<void>(setsockopt(socket, IPPROTO_TCP, option, &value, sizeof value));  // without it, as before
   };
@@ -52,6 +53,7 @@ inline void try_again_soon(int socket, std::chrono::nanoseconds silence) {
   set(shortest_pause_in_us, 50'000);
 #ifdef TCP_THIN_LINEAR_TIMEOUTS
   set(TCP_THIN_LINEAR_TIMEOUTS, 1);  // of few segments the pause is not doubled at all
+#endif
 #endif
 }
 
