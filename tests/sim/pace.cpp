@@ -103,6 +103,20 @@ TEST_CASE("without a pace messages of 200 ms are too old for gradients of 1 ms: 
   CHECK(never.iterations == 0);
 }
 
+TEST_CASE("a straggler does not slow its neighbours down: a pace knows how seldom it posts") {
+  auto s = scenario_of({"fast", {.latency = 1ms}});
+  s.compute = sim::lognormal(10ms, 0.2).slow(n - 1, 50);
+  s.measure_every = 1s;
+  auto const gradients = [&](pace_options const& o) {
+    auto a = assemble<r_fast<space>>(topology::ring(n), problem_of_test(), {.step = 0.05});
+    pace(a, o);
+    return simulate(std::move(a), s, {.time = 60s}).history.back().gradients;
+  };
+  auto const unpaced = gradients({.ahead = 0}), paced = gradients({});
+  INFO(paced << " gradients with a pace, " << unpaced << " without");
+  CHECK(10 * paced > 9 * unpaced);
+}
+
 TEST_CASE("where links are faster than gradients a pace changes no bit of a run") {
   auto s = scenario_of({"fast", {.latency = 1ms, .bits_per_second = 1e9, .loss = 0.1}});
   s.compute = sim::lognormal(10ms, 0.2).slow(n - 1, 4);

@@ -4,9 +4,10 @@
 //   as long after the one before as its neighbours' messages are under way     (messages are about one iteration old)
 //   as long after it as a neighbour has been silent then, `ahead` iterations    (partitions, bursts of loss, and the
 //   after its newest message: each of them takes twice the time                 beginning, before any message came)
-// It waits for a time and never for a message, so nothing that is lost or slow can stop it. Where links are faster than
-// gradients the first rule never binds; the second does not unless a neighbour posts less than one message in `ahead` local
-// iterations of this node, be it slow or its messages lost. Where neither binds, not a bit changes.
+// The second rule knows stragglers: it binds only once a neighbour is silent for more than twice its usual time. It waits
+// for a time and never for a message, so nothing that is lost or slow can stop it. Where links are faster than gradients
+// the first rule never binds, and the second only after lost messages and at the beginning. Where neither binds, not a bit
+// changes.
 #pragma once
 
 #include <algorithm>
@@ -28,8 +29,8 @@
 namespace rubato {
 
 struct pace_options {
-  /// Local iterations that a node begins at full speed after the newest message of each neighbour. More than a
-  /// neighbour is slower by, if it is not to slow this one down. 0: no pace at all.
+  /// Local iterations that a node begins at full speed after the newest message of a neighbour that has become silent. 0:
+  /// no pace at all.
   std::uint32_t ahead = 4;
 };
 
@@ -55,6 +56,7 @@ class pacer {
     auto& newest = n->newest[static_cast<std::size_t>(p.lane)];
     auto const number = p.number_of(p.blocks.begin);
     if (number < newest) return;  // overtaken: how long it took does not matter
+    if (number > *std::max_element(n->newest.begin(), n->newest.end())) n->goes_on(now);
     newest = number;
     n->heard = now;
     n->begun = 0;
@@ -92,7 +94,8 @@ class pacer {
     for (auto const& n : neighbours_) {
       if (!n.counts) continue;
       pause = (std::max)(pause, n.delay);
-      if (n.begun >= ahead_) pause = (std::max)(pause, (std::min)(*last_ - n.heard, longest));
+      auto const silent = *last_ - n.heard;
+      if (n.begun >= ahead_ && silent > 2 * n.gap) pause = (std::max)(pause, (std::min)(silent, longest));
     }
     return *last_ + pause;
   }
@@ -108,6 +111,19 @@ class pacer {
     std::array<std::chrono::nanoseconds, 8> delays{};  // of its last messages
     std::size_t samples = 0;
     std::chrono::nanoseconds delay{};                  // see usual_of
+    std::optional<instant> went_on{};                  // when its newest iteration was heard of
+    std::chrono::nanoseconds gap{};                    // between two of them, the mean of the last 64 or so
+    std::int64_t gaps = 0;
+
+    /// One long silence counts as four usual ones at most: a node that waits longer and longer is no straggler.
+    void goes_on(instant now) {
+      if (went_on) {
+        auto const last = now - *went_on;
+        gap += ((gaps == 0 ? last : (std::min)(last, 4 * gap)) - gap) / (std::min<std::int64_t>)(gaps + 1, 64);
+        ++gaps;
+      }
+      went_on = now;
+    }
   };
   struct post {
     iteration number{};
