@@ -162,7 +162,7 @@ auto with_a_slow_end(std::size_t nodes, std::uint64_t many, std::chrono::nanosec
   return fates;
 }
 
-TEST_CASE("a node that goes on gives up a peer that is too slow, and waits for it no longer than twice its patience in all") {
+TEST_CASE("a node that goes on gives up a peer that is too slow, and waits for it less each time") {
   auto const fates = with_a_slow_end(2, 100, 400ms, 1ms);
   INFO(fates[0].sentence);
   REQUIRE(fates[0].sentence.empty());

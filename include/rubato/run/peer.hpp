@@ -39,8 +39,8 @@ enum class when_lost : std::uint8_t {
 };
 
 struct peer_options {
-  /// A node that waits longer ends the run, or gives up the peer that it waits for and goes on: half as soon each time
-  /// that it is that peer again. One that itself waits for another node is given more time.
+  /// A node that waits longer ends the run, or gives up the peer that it waits for and goes on: after half the time each time
+  /// that it is that peer again, down to a sixteenth. One that itself waits for another node is given more time.
   std::chrono::nanoseconds patience = std::chrono::seconds{30};
   /// In which all peers should end too. Give it more than the transport's silence: who dies at the end is noticed then.
   std::chrono::nanoseconds linger = std::chrono::seconds{6};
@@ -343,7 +343,7 @@ class peer_driver {
   void wait_on_or_give_up(waiting const& w, std::chrono::nanoseconds waited) {
     auto& they = others_[w.peer];
     auto const alone = (std::min)(waited, now() - they.free_since);
-    auto const patience = options_.patience / (std::int64_t{1} << (std::min)(they.given_up, 20));
+    auto const patience = options_.patience / (std::int64_t{1} << (std::min)(they.given_up, 4));
     if (they.waits ? waited / static_cast<std::int64_t>(reach_ + 1) <= options_.patience : alone <= patience) return;
     ++they.given_up;
     auto const why = waited_too_long(to_index(me_->self), w, waited);

@@ -176,12 +176,15 @@ class edge_list_parser {
     constexpr auto to = std::array<std::string_view, 7>{"to", "target", "dst", "destination", "head", "v", "j"};
     constexpr auto weight = std::array<std::string_view, 4>{"weight", "w", "value", "w_ij"};
     if (format_ != format::plain || listed_ > 0 || std::exchange(titled_, true) || words.count < 2 || words.count > 3) return false;
+    row_first_ = third_ == third_column::weight && is_among(words[0], std::array<std::string_view, 1>{"i"});
     return is_among(words[0], from) && is_among(words[1], to) && (words.count == 2 || is_among(words[2], weight));
   }
 
   void read_edge(line_words const& words, std::string_view line) {
     auto const weight = weight_in(words, line);
-    auto const e = edge{id(words[0]), id(words[1])};
+    auto e = edge{id(words[0]), id(words[1])};
+    // Entry (i, j) of a matrix is what node i gives to what comes from node j.
+    if (row_first_ || (format_ == format::matrix_market && third_ == third_column::weight)) std::swap(e.from, e.to);
     ++listed_;
     if (e.from == e.to && third_ == third_column::refused)
       refuse("edge " + std::string{words[0]} + " -> " + std::string{words[1]} +
@@ -283,6 +286,7 @@ class edge_list_parser {
   bool undirected_ = false;
   bool unweighted_ = false;  // of KONECT's: a third column, if any, counts 1
   bool titled_ = false;
+  bool row_first_ = false;
   std::optional<std::size_t> nodes_;
   std::optional<std::size_t> announced_;
   std::optional<node_id> root_;
@@ -317,8 +321,9 @@ inline auto text_in(std::string const& path) -> std::string {
   return detail::edge_list_parser{text, source, detail::third_column::refused}.graph();
 }
 
-/// The edges and weights of `text`, each line "FROM TO WEIGHT": what node TO gives to what comes from FROM. A line
-/// "NODE NODE WEIGHT" is what a node keeps. Throws config_error naming the source and the line at fault.
+/// The edges and weights of `text`, each line "FROM TO WEIGHT": what node TO gives to what comes from FROM. In MatrixMarket
+/// files, and under the titles i, j, w_ij, a line is an entry of W: row TO, column FROM. A line "NODE NODE WEIGHT" is what a
+/// node keeps. Throws config_error naming the source and the line at fault.
 [[nodiscard]] inline auto parse_edge_weights(std::string_view text, std::string_view source) -> weighted_edges {
   return detail::edge_list_parser{text, source, detail::third_column::weight}.weighted();
 }

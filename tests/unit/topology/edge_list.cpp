@@ -98,6 +98,12 @@ TEST_CASE("a third column is weights where they are asked for, and refused by na
   CHECK(read.name == "w.csv");
   CHECK(parse_edge_weights("undirected\n0 1 0.5\n", "w").weights == std::vector{0.5, 0.5});
   CHECK(parse_edge_weights("%%MatrixMarket matrix coordinate real symmetric\n2 2 3\n1 1 .5\n2 1 .5\n2 2 .5\n", "w").edges.size() == 4);
+  // An entry of a matrix is told by row and column: (2, 1) is what node 1 gives to what comes from node 0.
+  for (auto const* const text : {"%%MatrixMarket matrix coordinate real general\n3 3 2\n2 1 .5\n3 2 .25\n", "i,j,w_ij\n1,0,.5\n2,1,.25\n"}) {
+    auto const w = parse_edge_weights(text, "w");
+    CHECK(w.edges == std::vector<edge>{{node_id{0}, node_id{1}}, {node_id{1}, node_id{2}}});
+    CHECK(w.weights == std::vector{0.5, 0.25});
+  }
   auto const unweighted = [](char const* text) { return refusal([&] { (void)parse_edge_weights(text, "w"); }); };
   CHECK(says(unweighted("0 1\n"), "line 1: '0 1' has no weight"));
   CHECK(says(unweighted("0 1 heavy\n"), "line 1: 'heavy' is not a weight"));
