@@ -78,7 +78,7 @@ if(NOT standard STREQUAL cxx_std_20)
   message(FATAL_ERROR "rubato::rubato asks for \${standard}")
 endif()
 END
-  "$cmake" -G Ninja -S "$work/probe" -B "$work/probe/build" -DCMAKE_CXX_COMPILER="$compiler" \
+  "$cmake" --no-warn-unused-cli -G Ninja -S "$work/probe" -B "$work/probe/build" -DCMAKE_CXX_COMPILER="$compiler" \
     -DCMAKE_PREFIX_PATH="$prefix" "$@" >"$work/log" 2>&1 || got=no
   if [[ $got != "$wanted" ]] || { [[ $wanted == yes ]] && grep -q 'CMake .*Warning' "$work/log"; }; then
     echo "package test: $what: satisfied: $got, wanted: $wanted, without a warning"

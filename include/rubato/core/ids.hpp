@@ -39,7 +39,7 @@ struct instant {
 /// So long after an instant of a run's clock; the last instant that it can tell, if that is sooner.
 constexpr auto later_by(instant t, std::chrono::nanoseconds d) -> instant {
   using std::chrono::nanoseconds;
-  return {d < nanoseconds::max() - t.since_start ? t.since_start + d : nanoseconds::max()};
+  return {d < (nanoseconds::max)() - t.since_start ? t.since_start + d : (nanoseconds::max)()};
 }
 
 constexpr auto to_seconds(std::chrono::nanoseconds d) -> double {

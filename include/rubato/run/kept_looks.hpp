@@ -58,7 +58,7 @@ class kept_looks {
     if (every_.count() <= 0) return;
     auto const last = all_.back().at / every_;
     auto const next = (std::max)(last + 1, (earliest - std::chrono::nanoseconds{1}) / every_ + 1);
-    if (next < std::chrono::nanoseconds::max() / every_) due_ = next * every_;
+    if (next < (std::chrono::nanoseconds::max)() / every_) due_ = next * every_;
   }
 
   std::chrono::nanoseconds every_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <set>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -70,7 +71,7 @@ TEST_CASE("any mixture of pushes and pops agrees with a stable sort") {
         q.push(e);
         reference.push_back(e);
         std::sort(reference.begin(), reference.end(),  // nodes count the pushes, so this is the order of a stable sort
-                  [](auto& a, auto& b) { return a.at_ns != b.at_ns ? a.at_ns < b.at_ns : a.node < b.node; });
+                  [](sim::event const& a, sim::event const& b) { return std::tie(a.at_ns, a.node) < std::tie(b.at_ns, b.node); });
       } else {
         auto const e = q.pop();
         REQUIRE(e.at_ns == reference.front().at_ns);
