@@ -9,7 +9,7 @@ peer=$2
 . "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
 base=$((20000 + RANDOM % 10000))
 run=(--problem quadratic:50 --step 0.1 --compute fixed:2ms --slow none --within 1e-3 --quiet --go-on)
-three=(--nodes 3 --topology ring --silence 800ms --until 9s)
+three=(--nodes 3 --topology ring --silence 800ms --until 12s)
 
 # stopped PID: for longer than it may be silent, while the others listen.
 stopped() {

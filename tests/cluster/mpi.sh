@@ -15,7 +15,7 @@ export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl=self,vader,tcp OMPI_
 mpi=(timeout 120 mpirun)
 
 said=$("${mpi[@]}" -n 4 "$peer" --transport mpi --problem quadratic:200 --nodes 4 --slow none --algorithms r_fast \
-  --step 0.1 --compute fixed:1ms --until 5s --within 1e-5 --report report 2>&1) || fail "r_fast: status $?: $said"
+  --step 0.1 --compute fixed:1ms --until 12s --within 1e-5 --report report 2>&1) || fail "r_fast: status $?: $said"
 echo "$said"
 (($(grep -c 'no value of the model is farther than' <<<"$said") == 4)) || fail "not all four ranks reported"
 for rank in 0 1 2 3; do [[ -s report-$rank && -s report-$rank.models ]] || fail "rank $rank wrote no report"; done

@@ -204,7 +204,10 @@ inline void warn_of_ages(run_result& r) {
     if (to_index(n.id) >= ages.size() || r.ended.count() == 0) continue;
     auto const& a = ages[to_index(n.id)];
     auto const iterations_a_ns = static_cast<double>(n.iterations) / static_cast<double>(r.ended.count());
-    if (a.uses > 0) oldest = (std::max)(oldest, {a.total_ns / static_cast<double>(a.uses) * iterations_a_ns, n.id});
+    if (a.uses == 0) continue;
+    auto const mean_ns = a.total_ns / static_cast<double>(a.uses);
+    if (mean_ns > static_cast<double>(r.ended.count())) continue;  // no message is older than the run: the clocks disagree
+    oldest = (std::max)(oldest, {mean_ns * iterations_a_ns, n.id});
   }
   if (!(oldest.first > old)) return;
   auto const age = with_digits(std::round(oldest.first), 6);

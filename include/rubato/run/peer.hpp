@@ -259,6 +259,7 @@ class peer_driver {
         // Nodes begin in the first life of each edge, unless it was closed before it began: that peer came late.
         if (closed_.erase(n.peer) > 0 || !(n.outgoing == session{}) || !(n.incoming == session{})) {
           host_.change(now(), {n.peer, neighbour_change::edge::opens, n.outgoing, n.incoming}, sender());
+          others_[n.peer].met_again = true;
         }
         left_.erase(n.peer);
         return;
@@ -291,7 +292,7 @@ class peer_driver {
     static constexpr std::size_t most_said = 1000;
     if (!closed_.insert(peer).second) return false;
     others_[peer].waits = false;
-    others_[peer].was_lost = true;
+    others_[peer].met_again = true;
     if (result_.lost.size() < most_said) result_.lost.push_back(why);
     else if (result_.lost.size() == most_said) result_.lost.emplace_back("peers were lost more often than is said here");
     return true;
@@ -393,7 +394,7 @@ class peer_driver {
   /// With a time all end together, but for those that came later than others.
   void name_who_stays() {
     for (auto const peer : me_->peers) {
-      if (left_.contains(peer) || others_[peer].was_lost) continue;
+      if (left_.contains(peer) || others_[peer].met_again) continue;
       note_loss(peer, "node " + name(peer) + " has not ended within " + transport::detail::seconds_text(options_.linger) +
                           " of the end of node " + name(me_->self));
     }
@@ -453,7 +454,7 @@ class peer_driver {
   /// What is known of a peer beside its messages.
   struct other {
     bool waits = false;       // for another node, and has for long
-    bool was_lost = false;
+    bool met_again = false;   // one of the two came later than the other, or was lost: they need not end together
     instant free_since{};     // from such a wait
     int given_up = 0;         // how often, because this node waited for it
   };
