@@ -234,17 +234,34 @@ TEMPLATE_LIST_TEST_CASE("a peer that goes without a word is reported by name, an
   });
 }
 
+/// Posts to the other end in the present session, again and again: either end may have been closed once more meanwhile.
+struct posting_on {
+  template<class Me>
+  void operator()(Me& me) {
+    if (me.count(what::opened) < 2) return;
+    auto const& opened = *me.newest(what::opened);
+    auto p = message(1 - to_index(opened.peer), to_index(opened.peer), channel::model, ++number, counting(pool, 1));
+    p.life = opened.outgoing;
+    me.end->send(channel_kind::state, std::move(p));
+  }
+  buffer_pool pool{};
+  std::uint64_t number = 1;
+};
+/// Whether a message of the present session has come.
+constexpr auto is_heard = [](auto& me) {
+  auto const all = me.messages(channel::model);
+  return std::any_of(all.begin(), all.end(), [&](auto const& n) { return n.p.life == me.newest(what::opened)->incoming; });
+};
+
 TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes back, in a new session of both ends", "", transports_with_silence) {
   auto const speaks_first = GENERATE(std::size_t{0}, std::size_t{1});
   table<TestType> t{2, {.silence = 1s}};
   REQUIRE(t.meets());
   buffer_pool pool;
-  auto const post = [&](auto& me, std::size_t self, std::uint64_t number, session life) {
-    auto p = message(self, 1 - self, channel::model, number, counting(pool, static_cast<float>(number)));
-    p.life = life;
-    return me.end->send(channel_kind::state, std::move(p));
+  auto const post_first = [&](auto& me, std::size_t self) {
+    me.end->send(channel_kind::state, message(self, 1 - self, channel::model, 1, counting(pool, 1)));
   };
-  for (std::size_t i = 0; i < 2; ++i) t.at(i, [&](auto& me) { post(me, i, 1, {}); });
+  for (std::size_t i = 0; i < 2; ++i) t.at(i, [&](auto& me) { post_first(me, i); });
   REQUIRE(t.until_all([](auto& me) { return me.newest_blocks() == all_blocks(1); }));
   t.rest(1);  // as a process does that is stopped
   REQUIRE(t.until(0, [](auto& me) { return me.count(what::closed) == 1; }));
@@ -252,21 +269,20 @@ TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes bac
   t.go_on(1);
   REQUIRE(t.until_all([](auto& me) { return me.count(what::opened) >= 2 && me.count(what::closed) >= 1; }));
   t.at(1, [](auto& me) { CHECK(says(me.newest(what::closed)->why, "is gone: ")); });
-  // Both ends are in the same session, and what was posted for the former one does not count in it.
-  auto const goes_on = [&](auto& me, std::size_t self) {
-    CHECK_FALSE(me.newest(what::opened)->outgoing == session{});
-    me.got.erase(std::remove_if(me.got.begin(), me.got.end(), [](auto const& n) { return n.kind == what::message; }), me.got.end());
-    post(me, self, 2, me.newest(what::opened)->outgoing);
-  };
-  for (auto const i : {speaks_first, 1 - speaks_first}) t.at(i, [&](auto& me) { goes_on(me, i); });
-  REQUIRE(t.until_all([](auto& me) { return me.newest_blocks() == all_blocks(2); }));
-  for (std::size_t i = 0; i < 2; ++i) {
-    t.at(i, [](auto& me) {
-      for (auto const& n : me.messages(channel::model)) CHECK(n.p.life == me.newest(what::opened)->incoming);
-      me.end->announce({phase::left});
+  // Both ends are in the same session, and what was posted for the first one does not count in it.
+  for (auto const i : {speaks_first, 1 - speaks_first}) {
+    t.at(i, [&](auto& me) {
+      CHECK_FALSE(me.newest(what::opened)->outgoing == session{});
+      me.got.erase(std::remove_if(me.got.begin(), me.got.end(), [](auto const& n) { return n.kind == what::message; }), me.got.end());
+      post_first(me, i);
     });
   }
-  REQUIRE(t.until_all([](auto& me) { return me.end->everyone_left() && me.count(what::left) == 1; }));
+  REQUIRE(t.until_all(is_heard, posting_on{}));
+  for (std::size_t i = 0; i < 2; ++i) {
+    t.at(i, [](auto& me) {
+      for (auto const& n : me.messages(channel::model)) CHECK_FALSE(n.p.life == session{});
+    });
+  }
 }
 
 TEMPLATE_LIST_TEST_CASE("two peers that both took the other for dead meet again", "", transports_with_silence) {
@@ -274,20 +290,7 @@ TEMPLATE_LIST_TEST_CASE("two peers that both took the other for dead meet again"
   REQUIRE(t.meets());
   for (std::size_t i = 0; i < 2; ++i) t.at(i, [&](auto& me) { me.end->give_up(to_node(1 - i)); });
   REQUIRE(t.until_all([](auto& me) { return me.count(what::closed) > 0 && me.count(what::opened) > 1; }));
-  auto const is_heard = [](auto& me) {
-    auto const all = me.messages(channel::model);
-    return std::any_of(all.begin(), all.end(), [&](auto const& n) { return n.p.life == me.newest(what::opened)->incoming; });
-  };
-  std::uint64_t number = 0;
-  auto const post = [&](auto& me) {  // again and again: either may have been closed once more
-    if (me.count(what::opened) < 2) return;
-    buffer_pool pool;
-    auto const peer = me.newest(what::opened)->peer;
-    auto p = message(1 - to_index(peer), to_index(peer), channel::model, ++number, counting(pool, 1));
-    p.life = me.newest(what::opened)->outgoing;
-    me.end->send(channel_kind::state, std::move(p));
-  };
-  REQUIRE(t.until_all(is_heard, post));
+  REQUIRE(t.until_all(is_heard, posting_on{}));
 }
 
 #if !RUBATO_TEST_OVER_MPI

@@ -131,9 +131,9 @@ TEST_CASE("one poll takes no more than its owner wants to keep") {
 
 // --- patience ----------------------------------------------------------------------------------------------------------
 
-/// The last node of a line in lock-step is too slow for the others, which end after so many rounds. The gradients of the one
+/// The last node of a line in lock-step is too slow for the others, which end when `end` says. The gradients of the one
 /// beside it take that long.
-auto with_a_slow_end(std::size_t nodes, std::uint64_t many, std::chrono::nanoseconds patience, std::chrono::nanoseconds beside_it)
+auto with_a_slow_end(std::size_t nodes, until const& end, std::chrono::nanoseconds patience, std::chrono::nanoseconds beside_it)
     -> std::vector<fate> {
   static std::atomic<std::size_t> running;
   running = nodes - 1;
@@ -151,7 +151,7 @@ auto with_a_slow_end(std::size_t nodes, std::uint64_t many, std::chrono::nanosec
         auto o = peer_options{.patience = is_slow ? 1h : patience, .linger = 100ms, .lost = when_lost::goes_on};
         o.compute = sim::fixed(is_slow ? 1h : i + 2 == nodes ? beside_it : 1ms);
         if (is_slow) o.interrupted = [] { return running == 0; };
-        fates[i].result = run_peer(a, me, *wires, is_slow ? until{.time = 1h} : rounds(many), o);
+        fates[i].result = run_peer(a, me, *wires, is_slow ? until{.time = 1h} : end, o);
       } catch (std::exception const& e) {
         fates[i].sentence = e.what();
       }
@@ -163,7 +163,7 @@ auto with_a_slow_end(std::size_t nodes, std::uint64_t many, std::chrono::nanosec
 }
 
 TEST_CASE("a node that goes on gives up a peer that is too slow, and waits for it less each time") {
-  auto const fates = with_a_slow_end(2, 100, 400ms, 1ms);
+  auto const fates = with_a_slow_end(2, rounds(100), 400ms, 1ms);
   INFO(fates[0].sentence);
   REQUIRE(fates[0].sentence.empty());
   CHECK(fates[0].result.result.nodes[0].gradients >= 100);
@@ -175,7 +175,7 @@ TEST_CASE("a node that goes on gives up a peer that is too slow, and waits for i
 
 TEST_CASE("of nodes that wait in a chain only the one whose peer is at fault gives that up") {
   // What it sends next comes later still: its neighbour waits longer than its patience, but not for a node at fault.
-  auto const fates = with_a_slow_end(4, 5, 1s, 400ms);
+  auto const fates = with_a_slow_end(4, rounds(5), 1s, 400ms);
   for (std::size_t i = 0; i < 3; ++i) {
     INFO("node " << i << ": " << fates[i].sentence);
     REQUIRE(fates[i].sentence.empty());
@@ -220,6 +220,16 @@ TEST_CASE("of a peer that dies when a node has ended, that node says so, and doe
   CHECK(went_on.sentence.empty());
   CHECK(went_on.result.lost.size() == 1);
   CHECK(went_on.result.cut_off == std::vector{node_id{1}});
+}
+
+TEST_CASE("a node that stood still for long when its run ended by time says for whom") {
+  auto const fates = with_a_slow_end(2, {.time = 2s}, 1h, 1ms);
+  INFO(fates[0].sentence);
+  REQUIRE(fates[0].sentence.empty());
+  auto const& said = fates[0].result.result.warnings;
+  REQUIRE_FALSE(said.empty());
+  CHECK(says(said[0], "node 0 stood still when the run ended: it had waited for model message"));
+  CHECK(says(said[0], "of node 1 for"));
 }
 
 TEST_CASE("of a peer that does not end when all should, a node says so") {

@@ -108,6 +108,7 @@ class peer_driver {
       say_why();
       collect();
     } else {
+      say_if_stalled();
       depart();
       collect();
       if (options_.lost == when_lost::ends && !is_interrupted()) refuse_absence();
@@ -376,6 +377,17 @@ class peer_driver {
   auto look(std::chrono::nanoseconds at) -> peer_look {
     host_.node().audit(audit_);
     return {at, host_.node().estimate(), local_residual(audit_), gradients_};
+  }
+
+  /// A run may end by time while its node has stood still for long, as one in rounds does whose peer came back.
+  void say_if_stalled() {
+    if (!host_.wait() || under_way_) return;
+    auto const waited = now() - host_.waiting_since();
+    if (waited < std::chrono::seconds{1} || waited < result_.result.ended / 10) return;
+    auto const& w = *host_.wait();
+    result_.result.warnings.push_back("node " + name(me_->self) + " stood still when the run ended: it had waited for " +
+                                      std::string{name_of(w.lane)} + " message " + std::to_string(to_count(w.number)) +
+                                      " of node " + name(w.peer) + " for " + shortest(to_seconds(waited)) + " s");
   }
 
   /// Says goodbye and waits, for a while, until the others have said theirs.
