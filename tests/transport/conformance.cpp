@@ -254,7 +254,6 @@ constexpr auto is_heard = [](auto& me) {
 };
 
 TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes back, in a new session of both ends", "", transports_with_silence) {
-  auto const speaks_first = GENERATE(std::size_t{0}, std::size_t{1});
   table<TestType> t{2, {.silence = 1s}};
   REQUIRE(t.meets());
   buffer_pool pool;
@@ -270,11 +269,10 @@ TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes bac
   REQUIRE(t.until_all([](auto& me) { return me.count(what::opened) >= 2 && me.count(what::closed) >= 1; }));
   t.at(1, [](auto& me) { CHECK(says(me.newest(what::closed)->why, "is gone: ")); });
   // Both ends are in the same session, and what was posted for the first one does not count in it.
-  for (auto const i : {speaks_first, 1 - speaks_first}) {
+  for (std::size_t i = 0; i < 2; ++i) {
     t.at(i, [&](auto& me) {
       CHECK_FALSE(me.newest(what::opened)->outgoing == session{});
       me.got.erase(std::remove_if(me.got.begin(), me.got.end(), [](auto const& n) { return n.kind == what::message; }), me.got.end());
-      post_first(me, i);
     });
   }
   REQUIRE(t.until_all(is_heard, posting_on{}));
