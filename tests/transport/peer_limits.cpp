@@ -237,7 +237,7 @@ TEST_CASE("of a peer that does not end when all should, a node says so") {
              "node 1 has not ended within 0.05 s of the end of node 0"));
   auto const went_on = after_the_end({.time = 50ms}, {.linger = 50ms, .lost = when_lost::goes_on}, false);
   CHECK(went_on.sentence.empty());
-  CHECK(went_on.result.cut_off == std::vector{node_id{1}});
+  CHECK(went_on.result.cut_off.empty());  // it may have been started later
   CHECK(after_the_end(rounds(5), {.linger = 50ms}, false).sentence.empty());  // it may have more to do
 }
 

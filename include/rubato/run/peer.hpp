@@ -397,7 +397,8 @@ class peer_driver {
     while (!wires_->everyone_left() && now() - since < options_.linger && !is_interrupted()) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) hear_farewell(n);
     }
-    if (result_.result.stopped == stop_reason::time && !is_interrupted()) name_who_stays();
+    // Where nodes go on without each other, one that was started again may well run on for longer: it is not cut off.
+    if (result_.result.stopped == stop_reason::time && !goes_on() && !is_interrupted()) name_who_stays();
   }
   void hear_farewell(transport::incoming const& n) {
     if (n.kind == what::left) left_.insert(n.peer);
