@@ -31,11 +31,12 @@ grep -q 'cluster: mpirun ended with status .*: peer: the block size must be a po
 
 # ended CLUSTER SIGNAL STATUS [stopped]: a cluster of four ranks, one of them stopped, is sent that signal; nobody is left.
 ended() {
-  local started tries
-  "$1" --peer "$peer" --transport mpi --problem quadratic:50 --nodes 4 --slow none --step 0.1 --until 100s --quiet --out out \
+  local started tries folder
+  folder=$(mktemp -d)
+  TMPDIR=$folder "$1" --peer "$peer" --transport mpi --problem quadratic:50 --nodes 4 --slow none --step 0.1 --until 100s --quiet --out out \
     >said 2>&1 &
   started=$!
-  of_it() { pgrep -f "rubato-cluster-$started/"; } # mpirun and its ranks, by where they report to
+  of_it() { pgrep -f "$folder/rubato-cluster-"; } # mpirun and its ranks, by where they report to
   for ((tries = 0; tries < 600; ++tries)); do (($(of_it | wc -l) == 5)) && break; sleep 0.05; done
   (($(of_it | wc -l) == 5)) || fail "a cluster under MPI is not mpirun and four ranks: $(cat said)"
   sleep 0.5 # not for correctness: so that they have met
@@ -43,8 +44,8 @@ ended() {
   kill "-$2" $started
   wait $started 2>/dev/null
   (($? == $3)) || fail "a cluster that got SIG$2 does not end with status $3: $(cat said)"
-  for ((tries = 0; tries < 200; ++tries)); do of_it >/dev/null || return; sleep 0.05; done
-  fail "after SIG$2 there are left: $(pgrep -af "rubato-cluster-$started/")"
+  for ((tries = 0; tries < 200; ++tries)); do of_it >/dev/null || { rm -rf "$folder"; return; }; sleep 0.05; done
+  fail "after SIG$2 there are left: $(pgrep -af "$folder/rubato-cluster-")"
 }
 ended "$1" INT 130
 ended "$1" INT 130 stopped
