@@ -74,6 +74,12 @@ class ad_psgd {
  public:
   using backend_type = Backend;
   static constexpr auto name() -> std::string_view { return "AD-PSGD"; }
+  static void visit_state(auto& self, auto&& visit) {
+    visit.same("node", to_index(self.self_)), visit.same("values", self.x_.size());
+    visit("seed", self.seed_), visit("step", self.step_state_), visit("x", self.x_), visit("neighbours", self.neighbours_);
+    visit("question", self.asked_), visit("posted", self.posted_), visit("questions", self.questions_);
+    visit("gradients", self.gradients_), visit("gradient asked for", self.gradient_);
+  }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -171,12 +177,20 @@ class ad_psgd {
     std::uint64_t accepted = 0;
     std::uint64_t overtaken = 0;
     age_counter age{};
+    static void visit_state(auto& self, auto&& visit) {
+      edge_life::visit_state(self, visit);
+      visit("outgoing", self.outgoing), visit("accepted", self.accepted);
+      visit("overtaken", self.overtaken), visit("age", self.age);
+    }
   };
   /// The one question of this node that has no answer yet.
   struct question {
     node_id peer{};
     iteration number{};
     shared_buffer sent;
+    static void visit_state(auto& self, auto&& visit) {
+      visit("peer", self.peer), visit("number", self.number), visit("sent", self.sent);
+    }
   };
 
   [[nodiscard]] static auto values_of(shared_buffer const& b) -> scalar const* { return b.template view<scalar>().data(); }

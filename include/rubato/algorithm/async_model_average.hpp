@@ -62,6 +62,11 @@ class async_model_average {
  public:
   using backend_type = Backend;
   static constexpr auto name() -> std::string_view { return "asynchronous model average"; }
+  static void visit_state(auto& self, auto&& visit) {
+    visit.same("node", to_index(self.self_)), visit.same("values", self.x_.size());
+    visit("seed", self.seed_), visit("step", self.step_state_), visit("mean", self.mean_), visit("x", self.x_), visit("snapshot", self.snapshot_);
+    visit("since snapshot", self.since_snapshot_), visit("steps", self.steps_), visit("gradient asked for", self.asked_);
+  }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;

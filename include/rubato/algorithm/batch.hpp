@@ -43,6 +43,7 @@ struct sum_kernel {
 struct contributed {
   shared_buffer sum;
   std::uint64_t count = 0;
+  static void visit_state(auto& self, auto&& visit) { visit("sum", self.sum), visit("count", self.count); }
 };
 
 /// Adds gradients up. A batch of one keeps its gradient by reference.
@@ -52,6 +53,10 @@ class batch {
 
  public:
   using scalar = typename Backend::scalar;
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("first", self.first_), visit("sum", self.sum_), visit("done", self.done_), visit("draws", self.draws_);
+  }
 
   explicit batch(Contribution const& policy) : policy_{policy} {
     if (policy.minibatches == 0) throw config_error{"a batch consists of at least one mini-batch, not of 0"};

@@ -70,6 +70,7 @@ struct release_debt_kernel {
 template<class Backend, class U>
 class debt {
  public:
+  static void visit_state(auto& self, auto&& visit) { visit("owed", self.owed_); }
   explicit operator bool() const { return static_cast<bool>(owed_); }
   [[nodiscard]] auto values() const -> double const* { return owed_.data(); }
 

@@ -70,6 +70,8 @@ inline auto text_of_message(patch const& p, std::uint64_t number) -> std::string
 /// The numbers of one sender on one channel, in one life of their edge.
 class message_order {
  public:
+  static void visit_state(auto& self, auto&& visit) { visit("newest", self.newest_), visit("posted", self.posted_); }
+
   /// Event channels: takes the number of p, or says what is wrong with it.
   [[nodiscard]] auto follow(patch const& p) -> std::optional<fault> {
     auto const number = to_count(p.numbers[0]);

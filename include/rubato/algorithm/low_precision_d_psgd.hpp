@@ -75,10 +75,18 @@ struct replica_of_neighbour : edge_life {
     iteration number{};
     instant posted{};
     shared_buffer body{};
+    static void visit_state(auto& self, auto&& visit) {
+      visit("number", self.number), visit("posted", self.posted), visit("body", self.body);
+    }
   };
   std::vector<difference> ahead{};  // in order; a neighbour is ahead by two rounds at most
   std::uint64_t accepted = 0;
   age_counter age{};
+  static void visit_state(auto& self, auto&& visit) {
+    edge_life::visit_state(self, visit);
+    visit("values", self.values), visit("round", self.round), visit("ahead", self.ahead);
+    visit("accepted", self.accepted), visit("age", self.age);
+  }
 };
 
 }  // namespace detail
@@ -95,6 +103,11 @@ class low_precision_d_psgd {
  public:
   using backend_type = Backend;
   static constexpr auto name() -> std::string_view { return "low-precision D-PSGD"; }
+  static void visit_state(auto& self, auto&& visit) {
+    visit.same("node", to_index(self.self_)), visit.same("values", self.w_.size());
+    visit("seed", self.seed_), visit("step", self.step_state_), visit("w", self.w_), visit("g", self.g_), visit("edges", self.edges_);
+    visit("rounds", self.rounds_), visit("gradient asked for", self.asked_);
+  }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;

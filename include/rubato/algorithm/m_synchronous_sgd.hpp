@@ -41,6 +41,12 @@ class m_synchronous_sgd {
  public:
   using backend_type = Backend;
   static constexpr auto name() -> std::string_view { return "m-synchronous SGD"; }
+  static void visit_state(auto& self, auto&& visit) {
+    visit.same("node", to_index(self.self_)), visit.same("values", self.x_.size());
+    visit("seed", self.seed_), visit("step", self.step_state_), visit("x", self.x_), visit("received", self.received_), visit("ages", self.ages_);
+    visit("order", self.order_), visit("arrived", self.arrived_), visit("version", self.version_), visit("gradients", self.gradients_);
+    visit("late", self.late_), visit("draws", self.draws_), visit("gradient asked for", self.asked_);
+  }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;

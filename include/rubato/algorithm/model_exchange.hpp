@@ -25,6 +25,8 @@ class model_exchange {
   using scalar = typename Backend::scalar;
   static constexpr channel_spec spec{channel::model, Synchrony::delivery, element_of<scalar>};
 
+  static void visit_state(auto& self, auto&& visit) { visit("models in", self.in_), visit("models out", self.out_); }
+
   /// Throws config_error where the weighting may cut the only in-edge of a node.
   model_exchange(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Weighting const& weighting,
                  Synchrony const& synchrony, shared_buffer const& x0)

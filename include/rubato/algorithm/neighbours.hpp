@@ -24,6 +24,10 @@ struct edge_life {
   node_id peer{};
   session life{};
   bool open = true;
+  static void visit_state(auto& self, auto&& visit) {
+    visit.same("peer", to_index(self.peer));
+    visit("life", self.life), visit("open", self.open);
+  }
 };
 
 /// An edge over which vectors come, and the newest of them.
@@ -35,6 +39,12 @@ struct edge_in : edge_life {
   std::uint64_t accepted = 0;
   std::uint64_t overtaken = 0;
   age_counter age{};
+
+  static void visit_state(auto& self, auto&& visit) {
+    edge_life::visit_state(self, visit);
+    visit("box", self.box), visit("order", self.order);
+    visit("accepted", self.accepted), visit("overtaken", self.overtaken), visit("age", self.age);
+  }
 
   /// Whether a message may be kept: it is of this session, and such as its channel carries. One that no node posts sets
   /// out.failure. `passed`: the last message that the node would use now, where every one counts.
@@ -82,6 +92,13 @@ struct sum_in : edge_in<Backend, U> {
   std::vector<iteration> consumed_numbers{};  // per block, in parts only
   iteration consumed_number{};
   wide_total<Backend, U> wide{};
+
+  static void visit_state(auto& self, auto&& visit) {
+    edge_in<Backend, U>::visit_state(self, visit);
+    visit("consumed, whole", self.consumed_whole), visit("consumed, parts", self.consumed_parts);
+    visit("consumed numbers", self.consumed_numbers), visit("consumed number", self.consumed_number);
+    visit("wide", self.wide);
+  }
 
   [[nodiscard]] auto consumed() const -> U const* {
     if (consumed_parts) return consumed_parts.data();
@@ -139,8 +156,12 @@ template<class Backend, class U>
 struct sum_out : edge_life {
   double weight = 0;
   shared_buffer total{};
-  writable_buffer<U> fresh{};
+  writable_buffer<U> fresh{};  // of the pass under way
   wide_total<Backend, U> wide{};
+  static void visit_state(auto& self, auto&& visit) {
+    edge_life::visit_state(self, visit);
+    visit("total", self.total), visit("wide", self.wide);
+  }
 };
 
 /// How many messages of a neighbour may wait unused, where it waits in turn for what this node sends: those of the present

@@ -22,6 +22,14 @@ class node_core {
   using backend_type = Backend;
   using scalar = typename Backend::scalar;
 
+  /// An algorithm that has more state visits this first and then its own.
+  static void visit_state(auto& self, auto&& visit) {
+    visit.same("node", to_index(self.self_)), visit.same("values", self.size());
+    visit("seed", self.options_.seed);  // its own in each life
+    visit("x", self.x_), visit("gradient asked for", self.pending_);
+    visit("requests", self.requests_), visit("gradients", self.gradients_), visit("iterations", self.iterations_);
+  }
+
   void on_wakeup(instant, wakeup, outbox&) {}
   /// x, shared; valid for ever.
   [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }

@@ -109,6 +109,11 @@ class osgp {
  public:
   using backend_type = Backend;
   static constexpr auto name() -> std::string_view { return "OSGP"; }
+  static void visit_state(auto& self, auto&& visit) {
+    visit.same("node", to_index(self.self_)), visit.same("values", self.x_.size());
+    visit("seed", self.seed_), visit("step", self.step_state_), visit("x", self.x_), visit("z", self.z_), visit("w", self.w_), visit("sources", self.sources_);
+    visit("iterations", self.iterations_), visit("gradient asked for", self.asked_);
+  }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -231,6 +236,9 @@ class osgp {
     shared_buffer part;
     double weight = 0;
     instant posted{};
+    static void visit_state(auto& self, auto&& visit) {
+      visit("part", self.part), visit("weight", self.weight), visit("posted", self.posted);
+    }
   };
   struct source {
     node_id peer{};
@@ -239,6 +247,10 @@ class osgp {
     std::uint64_t accepted = 0;
     std::uint64_t overtaken = 0;
     age_counter age{};
+    static void visit_state(auto& self, auto&& visit) {
+      visit("newest", self.newest), visit("came", self.came);
+      visit("accepted", self.accepted), visit("overtaken", self.overtaken), visit("age", self.age);
+    }
   };
 
   void request_gradient(outbox& out) { asked_.ask(z_, {seed_, self_, iterations_}, out); }

@@ -90,6 +90,7 @@ class push_pull
  public:
   using typename core::options, typename core::scalar, typename core::value;
   static constexpr auto name() -> std::string_view { return "Push-Pull"; }
+  static void visit_state(auto& self, auto&& visit) { core::visit_state(self, visit), visit("next", self.next_); }
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step.
   push_pull(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)

@@ -50,6 +50,14 @@ class ring_allreduce_sgd {
  public:
   using backend_type = Backend;
   static constexpr auto name() -> std::string_view { return "ring all-reduce SGD"; }
+  static void visit_state(auto& self, auto&& visit) {
+    visit.same("node", to_index(self.self_)), visit.same("values", self.x_.size());
+    visit("seed", self.seed_), visit("step", self.step_state_), visit("batch", self.batch_), visit("x", self.x_), visit("own", self.own_);
+    visit("inbox", self.inbox_), visit("step of the round", self.step_), visit("sent", self.sent_), visit("fastest", self.fastest_);
+    visit("rounds", self.rounds_), visit("gradients", self.gradients_), visit("order", self.order_), visit("age", self.age_), visit("gradient asked for", self.asked_);
+    self.visit_fresh(visit);
+    if (self.step_ + 1 >= self.n_) self.rule_ = step::present_rule(self.step_state_, self.gamma_);  // in the middle of a round
+  }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -171,6 +179,7 @@ class ring_allreduce_sgd {
   struct message {
     instant posted{};
     detail::contributed part;
+    static void visit_state(auto& self, auto&& visit) { visit("posted", self.posted), visit("part", self.part); }
   };
 
   [[nodiscard]] auto before() const -> node_id { return to_node((to_index(self_) + n_ - 1) % n_); }
@@ -281,6 +290,20 @@ class ring_allreduce_sgd {
     if (own_.sum) blame.gradient(own_.sum);
     if (n_ > 1) blame.message(before(), channel::chunk, sum.sum);
     return blame.sentence();
+  }
+
+  /// Of the model under way, the chunks that are complete.
+  void visit_fresh(state_visitor& visit) {
+    auto there = static_cast<bool>(x_fresh_);
+    visit("fresh x", there);
+    if (!there) return;
+    if (!x_fresh_) x_fresh_ = backend_.template allocate<scalar>(x_.size());
+    for (auto s = n_ - 2; s < step_; ++s) {  // chunk_of(n-2) is the first to be complete
+      auto const r = chunk(chunk_of(s));
+      auto part = backend::copied(backend_, std::as_const(x_fresh_).data() + r.begin, r.size());
+      visit("fresh chunk", part);
+      backend_.sweep({0, r.size()}, backend::copy_kernel<scalar>{part.data(), x_fresh_.data() + r.begin});
+    }
   }
 
   /// Every complete chunk of a round has the same count; with none at all, the model stays as it is.

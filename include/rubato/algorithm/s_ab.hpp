@@ -76,6 +76,7 @@ class s_ab : public detail::tracking_core<Backend, Step, weighting::constant, sy
  public:
   using typename core::options, typename core::scalar, typename core::value;
   static constexpr auto name() -> std::string_view { return "S-AB"; }
+  static void visit_state(auto& self, auto&& visit) { core::visit_state(self, visit), visit("next", self.next_); }
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step.
   s_ab(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)

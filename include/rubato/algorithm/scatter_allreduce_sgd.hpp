@@ -39,6 +39,11 @@ class scatter_allreduce_sgd {
  public:
   using backend_type = Backend;
   static constexpr auto name() -> std::string_view { return "scatter all-reduce SGD"; }
+  static void visit_state(auto& self, auto&& visit) {
+    visit.same("node", to_index(self.self_)), visit.same("values", self.x_.size());
+    visit("seed", self.seed_), visit("step", self.step_state_), visit("mean", self.mean_), visit("x", self.x_);
+    visit("rounds", self.rounds_), visit("gradients", self.gradients_), visit("gradient asked for", self.asked_);
+  }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;

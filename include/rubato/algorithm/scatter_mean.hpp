@@ -33,6 +33,11 @@ class scatter_mean {
   static constexpr auto spec = channel_spec{lane, channel_kind::event, element_of<typename Codec::template code<scalar>>};
   static_assert(codec::check_codec<Codec, Backend, spec.kind>());
 
+  static void visit_state(auto& self, auto&& visit) {
+    visit("rounds", self.rounds_), visit("mean", self.mean_), visit("ages", self.ages_), visit("order", self.order_);
+    visit("round", self.round_), visit("begun", self.begun_), visit("reduced", self.reduced_);
+  }
+
   scatter_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec)
       : self_{self}, n_{nodes}, values_{values}, codec_{std::move(codec)}, ages_(nodes), order_(nodes) {
     for (auto& r : rounds_) {
@@ -120,10 +125,12 @@ class scatter_mean {
   struct message {
     instant posted{};
     shared_buffer body{};
+    static void visit_state(auto& self, auto&& visit) { visit("posted", self.posted), visit("body", self.body); }
   };
   struct round {
     std::vector<message> parts;  // by sender: of the own chunk
     std::vector<message> means;  // by owner
+    static void visit_state(auto& self, auto&& visit) { visit("parts", self.parts), visit("means", self.means); }
   };
   struct post {
     instant now;

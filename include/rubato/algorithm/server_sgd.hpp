@@ -59,6 +59,12 @@ class server_sgd {
  public:
   using backend_type = Backend;
   static constexpr auto name() -> std::string_view { return "server SGD"; }
+  static void visit_state(auto& self, auto&& visit) {
+    visit.same("node", to_index(self.self_)), visit.same("values", self.x_.size());
+    visit("seed", self.seed_), visit("weight", self.weight_), visit("gathered", self.gathered_), visit("assignment", self.assignment_);
+    visit("step", self.step_state_), visit("x", self.x_), visit("ends", self.ends_), visit("version", self.version_), visit("gradients", self.gradients_);
+    visit("late", self.late_), visit("draws", self.draws_), visit("gradient asked for", self.asked_);
+  }
   using scalar = typename Backend::scalar;
   struct options {
     double step = 0.1;
@@ -163,6 +169,12 @@ class server_sgd {
     std::uint64_t refused = 0;
     age_counter age{}, age_of_stops{};
     weight_counter weights{};
+    static void visit_state(auto& self, auto&& visit) {
+      visit("incoming", self.incoming), visit("outgoing", self.outgoing), visit("open", self.open);
+      visit("busy", self.busy), visit("version", self.version), visit("given at", self.given_at);
+      visit("order", self.order), visit("versions", self.versions), visit("sent", self.sent), visit("refused", self.refused);
+      visit("age", self.age), visit("age of stops", self.age_of_stops), visit("weights", self.weights);
+    }
   };
 
   [[nodiscard]] auto serves() const -> bool { return to_index(self_) == n_; }

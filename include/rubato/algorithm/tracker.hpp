@@ -40,6 +40,7 @@ struct pass_parts {
 template<class T, class U>
 struct no_tracker {
   no_tracker(auto const&...) {}
+  static void visit_state(auto&, auto&&) {}
   void take(patch const&, std::uint64_t, iteration, outbox&) const {}
   void begin(pass_parts) const {}
   [[nodiscard]] auto terms(pass_parts, std::size_t, std::size_t) const -> tracking_terms<T, U> { return {}; }
@@ -61,6 +62,11 @@ class tracker {
   static constexpr bool compresses = !std::is_same_v<SumCodec, codec::identity>;
   using code = typename SumCodec::template code<value>;
   static constexpr channel_spec spec{channel::tracker, Synchrony::delivery, element_of<code>};
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("z", self.z_), visit("g", self.g_), visit("g that came", self.g_new_);
+    visit("sums in", self.in_), visit("sums out", self.out_), visit("debt", self.debt_);
+  }
 
   tracker(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Ledger const& ledger,
           SumCodec const& codec, Synchrony const& synchrony)

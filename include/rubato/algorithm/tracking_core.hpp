@@ -73,6 +73,11 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
                                            tracker<Backend, Ledger, SumCodec, Synchrony>::spec};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
+  static void visit_state(auto& self, auto&& visit) {
+    core::visit_state(self, visit);
+    visit("models", self.models_), visit("tracker", self.tracker_), visit("step", self.step_state_);
+  }
+
   /// z_0 = g(x_0)
   void start(instant, outbox& out) { this->ask_gradient(out); }
 

@@ -84,6 +84,7 @@ template<class Backend, class U>
 class wide_total {
  public:
   static constexpr bool wraps = std::is_same_v<U, std::int32_t>;
+  static void visit_state(auto& self, auto&& visit) { visit("high", self.high_), visit("moved", self.moved_); }
 
   /// Counts what one iteration may have added; `magnitudes` bounds every change by a power of two.
   void grew(Backend& backend, U const* low, std::size_t n, backend::raised_bits magnitudes) {

@@ -14,6 +14,7 @@ namespace rubato {
 struct range {
   std::size_t begin = 0;
   std::size_t end = 0;
+  static void visit_state(auto& self, auto&& visit) { visit("begin", self.begin), visit("end", self.end); }
   [[nodiscard]] constexpr auto size() const -> std::size_t { return end - begin; }
   [[nodiscard]] constexpr auto empty() const -> bool { return begin == end; }
   friend auto operator==(range const&, range const&) -> bool = default;

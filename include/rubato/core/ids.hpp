@@ -27,6 +27,7 @@ constexpr auto to_node(std::size_t i) -> node_id { return node_id{static_cast<st
 /// A point on the run's clock: integer nanoseconds since its start, virtual or real. Nodes only ever receive it.
 struct instant {
   std::chrono::nanoseconds since_start{};
+  static void visit_state(auto& self, auto&& visit) { visit("since start", self.since_start); }
   friend auto operator<=>(instant const&, instant const&) = default;
   friend auto operator+(instant t, std::chrono::nanoseconds d) -> instant {
     return {t.since_start + d};
@@ -51,6 +52,7 @@ struct sample_key {
   std::uint64_t seed{};
   node_id node{};
   std::uint64_t draw{};
+  static void visit_state(auto& self, auto&& visit) { visit("seed", self.seed), visit("node", self.node), visit("draw", self.draw); }
   friend auto operator==(sample_key const&, sample_key const&) -> bool = default;
 };
 
@@ -58,6 +60,7 @@ struct sample_key {
 struct session {
   std::uint32_t sender{};
   std::uint32_t receiver{};
+  static void visit_state(auto& self, auto&& visit) { visit("sender", self.sender), visit("receiver", self.receiver); }
   friend auto operator==(session const&, session const&) -> bool = default;
 };
 

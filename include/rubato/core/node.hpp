@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The node concept: a pure state machine whose inputs are events and whose outputs are effects. See DESIGN in docs.
+// The node concept: a pure state machine whose inputs are events and whose outputs are effects. See DESIGN.md.
 #pragma once
 
 #include <concepts>
@@ -9,6 +9,7 @@
 
 #include <rubato/core/outbox.hpp>
 #include <rubato/core/statistics.hpp>
+#include <rubato/core/visit_state.hpp>
 
 namespace rubato {
 
@@ -62,6 +63,11 @@ class any_node {
   [[nodiscard]] auto statistics() const -> node_statistics { return self_->statistics(); }
   void audit(tracking_audit& a) const { self_->audit(a); }
   [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return self_->channels(); }
+  /// All state of the node; requires that there is one.
+  static void visit_state(auto& self, auto&& visit) {
+    visit("started", self.started_);
+    self.self_->visit_state(visit);
+  }
 
  private:
   struct base {
@@ -75,6 +81,7 @@ class any_node {
     virtual auto statistics() const -> node_statistics = 0;
     virtual void audit(tracking_audit&) const = 0;
     virtual auto channels() const -> std::span<channel_spec const> = 0;
+    virtual void visit_state(state_visitor&) = 0;
   };
   template<class N>
   struct model final : base {
@@ -88,6 +95,7 @@ class any_node {
     auto statistics() const -> node_statistics override { return n.statistics(); }
     void audit(tracking_audit& a) const override { n.audit(a); }
     auto channels() const -> std::span<channel_spec const> override { return n.channels(); }
+    void visit_state(state_visitor& visit) override { visit("node", n); }
     N n;
   };
   std::unique_ptr<base> self_;

@@ -18,6 +18,7 @@ struct gradient_request {
   ticket id{};
   shared_buffer point;  ///< immutable: a slow oracle never sees a moving model
   sample_key sample{};
+  static void visit_state(auto& self, auto&& visit) { visit("id", self.id), visit("point", self.point), visit("sample", self.sample); }
 };
 
 /// The answer. `value` has the point's size and scalar type.
@@ -32,6 +33,7 @@ struct gradient {
 struct wakeup {
   std::uint32_t id{};
   instant at{};
+  static void visit_state(auto& self, auto&& visit) { visit("id", self.id), visit("at", self.at); }
 };
 
 /// The node cannot go on before this message comes; the driver adds since when (law 8).
@@ -39,6 +41,7 @@ struct waiting {
   node_id peer{};
   channel lane{};
   iteration number{};
+  static void visit_state(auto& self, auto&& visit) { visit("peer", self.peer), visit("lane", self.lane), visit("number", self.number); }
   friend auto operator==(waiting const&, waiting const&) -> bool = default;
 };
 

@@ -38,6 +38,7 @@ inline constexpr std::size_t scalar_slot_count = 4;
 /// A few optional scalars. Weights and losses are doubles, counts and durations 64-bit integers; bits travel unchanged.
 class scalars {
  public:
+  static void visit_state(auto& self, auto&& visit) { visit("words", self.words_), visit("mask", self.mask_); }
   auto set(scalar_slot slot, double value) -> scalars& { return put(slot, std::bit_cast<std::uint64_t>(value)); }
   auto set(scalar_slot slot, std::uint64_t value) -> scalars& { return put(slot, value); }
 
@@ -90,6 +91,12 @@ struct packet {
   instant posted_at{};
   shared_buffer body;
   scalars extra;
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("from", self.from), visit("to", self.to), visit("lane", self.lane), visit("life", self.life);
+    visit("number", self.number), visit("based on", self.based_on), visit("posted at", self.posted_at);
+    visit("body", self.body), visit("extra", self.extra);
+  }
 };
 
 /// One message as it came in: an aligned range of blocks of one sender's vector on one channel.

@@ -42,6 +42,8 @@ class random_stream {
     return longer;
   }
 
+  static void visit_state(auto& self, auto&& visit) { visit("state", self.state_); }
+
   constexpr auto bits() -> std::uint64_t {
     state_ += detail::golden;
     return detail::mixed(state_);

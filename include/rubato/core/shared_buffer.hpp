@@ -299,6 +299,17 @@ class writable_buffer {
   [[nodiscard]] auto view() -> std::span<T> { return {data(), size()}; }
   [[nodiscard]] auto view() const -> std::span<T const> { return {data(), size()}; }
 
+  /// Its present values where the host can read them, as a body of their own: one pass. Empty if this is.
+  [[nodiscard]] auto host_copy() const -> shared_buffer {
+    if (record_ == nullptr) return {};
+    auto const& pool = record_->pool;
+    auto* const copy = detail::hand_out(pool->host_side ? pool->host_side : pool, record_->kind, record_->count);
+    auto body = shared_buffer{copy};  // gives the copy back if copying throws
+    pool->source->copy_to_host(record_->data, copy->data, body.size_bytes());
+    copy->published.store(true, std::memory_order_relaxed);
+    return body;
+  }
+
   /// Freezes the vector; this object is empty afterwards.
   [[nodiscard]] auto publish() && -> shared_buffer {
     if (record_ != nullptr) record_->published.store(true, std::memory_order_relaxed);
@@ -346,6 +357,15 @@ class buffer_pool {
     core_->source->copy_from_host(body.bytes().data(), copy->data, body.size_bytes());
     copy->published.store(true, std::memory_order_relaxed);
     return there;
+  }
+  /// A body's values as a vector of this pool that may be written: one pass. Requires that they are of type T.
+  template<class T>
+  [[nodiscard]] auto writable_copy(shared_buffer const& body) -> writable_buffer<T> {
+    auto fresh = allocate<T>(body.size());
+    auto const here = body.on_host();
+    RUBATO_EXPECTS(here.kind() == element_of<T>, "a body is copied as the element type it was written with");
+    core_->source->copy_from_host(here.bytes().data(), fresh.record_->data, here.size_bytes());
+    return fresh;
   }
   /// n values of this pool's memory, from `from` on, as a vector of the host; a null pointer gives an empty one.
   template<class T>

@@ -237,7 +237,7 @@ inline auto get_gradient(byte_reader& r, buffer_pool& pool, event_rules const& r
 /// Digests bodies once, however many packets of one call share them.
 class outbox_digest {
  public:
-  [[nodiscard]] auto of(outbox const& out, shared_buffer const& estimate) -> std::uint64_t {
+  [[nodiscard]] auto of(outbox const& out, any_node& node) -> std::uint64_t {
     digest d;
     d.add(out.packets.size());
     for (auto const& p : out.packets) add(d, p);
@@ -254,14 +254,17 @@ class outbox_digest {
       d.add(to_count(out.wait->number));
     }
     if (out.failure) d.add(std::as_bytes(std::span{out.failure->sentence}));
-    if (!model_digest_ || !(estimate == model_)) model_digest_ = body(estimate);
-    model_ = estimate;
-    d.add(*model_digest_);
+    if (auto model = node.estimate(); !model_digest_ || !(model == model_)) {  // its state may not be listed
+      model_digest_ = body(model);
+      model_ = std::move(model);
+    }
+    d.add(*model_digest_).add(state_.of(node));
     seen_.clear();
     return d.value();
   }
 
  private:
+  state_digest state_;
   void add(digest& d, packet const& p) {
     d.add(static_cast<std::uint64_t>(p.from)).add(static_cast<std::uint64_t>(p.to)).add(static_cast<std::uint64_t>(p.lane));
     d.add(p.life.sender).add(p.life.receiver).add(to_count(p.number)).add(to_count(p.based_on));

@@ -40,6 +40,10 @@ namespace detail {
 /// **Thread safety:** one owner.
 class pacer {
  public:
+  static void visit_state(auto& self, auto&& visit) {
+    visit("neighbours", self.neighbours_), visit("posted", self.posted_), visit("last", self.last_);
+  }
+
   pacer(std::vector<node_id> const& senders, pace_options const& o) : ahead_{o.ahead} {
     for (auto const id : senders) neighbours_.push_back({id});
     std::sort(neighbours_.begin(), neighbours_.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
@@ -67,6 +71,7 @@ class pacer {
   void changes(neighbour_change const& c, instant now) {
     auto* const n = find(c.peer);
     if (n == nullptr) return;
+    if (last_ && *last_ > now) last_ = now;  // of a clock that began anew since
     *n = {n->id};
     n->life = c.incoming;
     n->counts = c.what == neighbour_change::edge::opens;
@@ -115,6 +120,12 @@ class pacer {
     std::chrono::nanoseconds gap{};                    // between two of them, the mean of the last 64 or so
     std::int64_t gaps = 0;
 
+    static void visit_state(auto& self, auto&& visit) {
+      visit("life", self.life), visit("counts", self.counts), visit("heard", self.heard), visit("begun", self.begun);
+      visit("newest", self.newest), visit("delays", self.delays), visit("samples", self.samples);
+      visit("delay", self.delay), visit("went on", self.went_on), visit("gap", self.gap), visit("gaps", self.gaps);
+    }
+
     /// One long silence counts as four usual ones at most: a node that waits longer and longer is no straggler.
     void goes_on(instant now) {
       if (went_on) {
@@ -128,6 +139,7 @@ class pacer {
   struct post {
     iteration number{};
     instant at{};
+    static void visit_state(auto& self, auto&& visit) { visit("number", self.number), visit("at", self.at); }
   };
 
   [[nodiscard]] auto find(node_id id) -> neighbour* {
@@ -202,6 +214,9 @@ class paced_node {
   [[nodiscard]] auto statistics() const -> node_statistics { return inner_.statistics(); }
   void audit(tracking_audit& a) const { inner_.audit(a); }
   [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return inner_.channels(); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("inner", self.inner_), visit("pace", *self.pace_), visit("held", self.held_), visit("wakes at", self.wakes_at_);
+  }
 
  private:
   static constexpr auto own_wakeup = (std::numeric_limits<std::uint32_t>::max)();

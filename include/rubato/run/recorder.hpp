@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Records what every node of a run consumed and a digest of what it did then, for any driver: a node is a pure state
+// Records what every node of a run consumed and a digest of what it did then and is after it, for any driver: a node is a pure state
 // machine, so run/replay.hpp can demand the same bits from another program.
 //
 // File, little-endian: magic u64, format u32, build text, name, setup text (each: length u64, bytes), node u32, digest u64;
-// then records: kind u8, length u64, input bytes, digest of the input u64, digest of outputs and model u64.
+// then records: kind u8, length u64, input bytes, digest of the input u64, digest of outputs and of all state u64.
 // The digest of an input covers its kind, place and length too, so that no record can be cut out, moved or changed.
 #pragma once
 
@@ -25,7 +25,7 @@
 namespace rubato {
 
 inline constexpr std::uint64_t recording_magic = 0x676f6c6f74616275ULL;  // "ubatolog"
-inline constexpr std::uint32_t recording_format = 2;
+inline constexpr std::uint32_t recording_format = 3;
 
 /// Where recordings go and how large they may become.
 struct recording_options {
@@ -99,9 +99,9 @@ class event_log {
     wire::detail::put(bytes_.data() + 1, std::uint64_t{bytes_.size() - 9});
     byte_writer{bytes_}.put(digest{}.add(status_.events).add(std::span<std::byte const>{bytes_}).value());
   }
-  void finish(outbox const& out, shared_buffer const& estimate) {
+  void finish(outbox const& out, any_node& node) {
     if (!records()) return;
-    byte_writer{bytes_}.put(outputs_.of(out, estimate));
+    byte_writer{bytes_}.put(outputs_.of(out, node));
     constexpr std::uint64_t room_for_end = 64;
     if (status_.bytes + bytes_.size() + room_for_end > limit_) {
       write_end(end_of_log::limit_reached);
@@ -160,32 +160,33 @@ class recorded_node {
   void start(instant now, outbox& out) {
     log_->begin({logged::start, now, {}, {}, {}, {}, {}});
     inner_.start(now, out);
-    log_->finish(out, inner_.estimate());
+    log_->finish(out, inner_);
   }
   void on_patch(instant now, patch const& p, outbox& out) {
     log_->begin({logged::patch, now, p, {}, {}, {}, {}});
     inner_.on_patch(now, p, out);
-    log_->finish(out, inner_.estimate());
+    log_->finish(out, inner_);
   }
   void on_gradient(instant now, gradient g, outbox& out) {
     log_->begin({logged::gradient, now, {}, {}, g, {}, {}});
     inner_.on_gradient(now, std::move(g), out);
-    log_->finish(out, inner_.estimate());
+    log_->finish(out, inner_);
   }
   void on_wakeup(instant now, wakeup w, outbox& out) {
     log_->begin({logged::wakeup, now, {}, {}, {}, w, {}});
     inner_.on_wakeup(now, w, out);
-    log_->finish(out, inner_.estimate());
+    log_->finish(out, inner_);
   }
   void on_neighbours(instant now, neighbour_change const& c, outbox& out) {
     log_->begin({logged::neighbours, now, {}, {}, {}, {}, c});
     inner_.on_neighbours(now, c, out);
-    log_->finish(out, inner_.estimate());
+    log_->finish(out, inner_);
   }
   [[nodiscard]] auto estimate() const -> shared_buffer { return inner_.estimate(); }
   [[nodiscard]] auto statistics() const -> node_statistics { return inner_.statistics(); }
   void audit(tracking_audit& a) const { inner_.audit(a); }
   [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return inner_.channels(); }
+  static void visit_state(auto& self, auto&& visit) { visit("inner", self.inner_); }
 
  private:
   any_node inner_;

@@ -62,6 +62,12 @@ struct measurement {
   /// which all threads have ended, the sum over all nodes as everywhere else.
   double tracking_residual = 0;
   std::uint64_t gradients = 0;    ///< computed by all nodes so far
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("at", self.at), visit("loss", self.loss), visit("accuracy", self.accuracy);
+    visit("consensus distance", self.consensus_distance), visit("tracking residual", self.tracking_residual);
+    visit("gradients", self.gradients);
+  }
 };
 
 /// Counters of one directed edge and channel.

@@ -27,6 +27,7 @@ struct buffered {
    public:
     using scalar = typename Backend::scalar;
     explicit state(buffered const& b) : size_{b.size} {}
+    static void visit_state(auto& self, auto&& visit) { visit("count", self.count_), visit("sum", self.sum_); }
 
     auto take(Backend& backend, shared_buffer const& g, double weight) -> std::optional<direction<scalar>> {
       auto const all = range{0, g.size()};

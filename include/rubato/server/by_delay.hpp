@@ -28,6 +28,7 @@ struct by_delay : Weighting {
 
   class state {
    public:
+    static void visit_state(auto&, auto&&) {}
     state(by_delay const& w, std::size_t) : weighting_{w} {}
     auto operator()(arrival const& a) const -> weight {
       auto const factor = static_cast<double>(weighting_(a.delay));

@@ -47,6 +47,7 @@ struct known_times {
 
   class state {
    public:
+    static void visit_state(auto&, auto&&) {}
     state(known_times const& k, std::size_t) : factors_{proportional_weights(k.times, k.scale)}, cap_{k.cap} {}
     auto operator()(arrival const& a) const -> weight { return detail::capped(factors_[a.worker], cap_); }
 

@@ -43,6 +43,7 @@ struct own_durations {
 
   class state {
    public:
+    static void visit_state(auto& self, auto&& visit) { visit("means", self.means_); }
     state(own_durations const& o, std::size_t workers)
         : cap_{o.cap}, paid_{o.paid}, means_(o.scale == time_scale::cycle ? workers : 1) {}
 
@@ -61,6 +62,7 @@ struct own_durations {
     struct mean {
       double total = 0;  // nanoseconds
       std::int64_t count = 0;
+      static void visit_state(auto& self, auto&& visit) { visit("total", self.total), visit("count", self.count); }
       [[nodiscard]] auto value() const -> double {
         return count == 0 ? 0.0 : total / static_cast<double>(count);
       }

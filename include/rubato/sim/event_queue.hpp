@@ -22,6 +22,11 @@ struct event {
   std::uint32_t slot = 0;  ///< what it is about; meaning by kind
   event_kind kind{};
 
+  static void visit_state(auto& self, auto&& visit) {
+    visit("at", self.at_ns), visit("sequence", self.sequence), visit("node", self.node), visit("slot", self.slot);
+    visit("kind", self.kind);
+  }
+
   /// Both numbers as one: a comparison without a branch that nothing could predict. Requires times of 0 or more.
   [[nodiscard]] auto key() const -> detail::uint128 {
     return detail::uint128{static_cast<std::uint64_t>(at_ns)} << 64 | sequence;
@@ -32,6 +37,7 @@ struct event {
 /// A heap of four children a node: half the levels of a binary one, and its children share a cache line or two.
 class event_heap {
  public:
+  static void visit_state(auto& self, auto&& visit) { visit("heap", self.heap_); }
   void push(event const& e) {
     auto i = heap_.size();
     heap_.push_back(e);
@@ -89,6 +95,13 @@ class event_heap {
 /// events that left; the order in which events leave does not depend on it.
 class event_queue {
  public:
+  static void visit_state(auto& self, auto&& visit) {
+    visit("today", self.today_), visit("later", self.later_), visit("days", self.days_), visit("entries", self.entries_);
+    visit("unused", self.unused_), visit("listed", self.listed_), visit("size", self.size_), visit("day", self.day_);
+    visit("day bits", self.day_bits_), visit("next sequence", self.next_sequence_);
+    visit("looked at", self.looked_at_), visit("left", self.left_), visit("look after", self.look_after_);
+  }
+
   void push(event e) {
     e.sequence = next_sequence_++;
     ++size_;
@@ -125,6 +138,7 @@ class event_queue {
   struct entry {
     event e;
     std::uint32_t next = none;  // of the same day, or of the unused ones
+    static void visit_state(auto& self, auto&& visit) { visit("event", self.e), visit("next", self.next); }
   };
 
   [[nodiscard]] auto day_of(event const& e) const -> std::int64_t { return e.at_ns >> day_bits_; }
@@ -193,6 +207,8 @@ class event_queue {
 template<class T>
 class slot_store {
  public:
+  static void visit_state(auto& self, auto&& visit) { visit("things", self.things_), visit("free", self.free_); }
+
   /// A slot to fill in place: it holds what its last user left in it, so that memory is used again.
   auto open() -> std::uint32_t {
     if (free_.empty()) {

@@ -52,6 +52,13 @@ class gradient_pool {
     return id;
   }
 
+  /// What was submitted under that name, and neither taken nor forgotten since.
+  [[nodiscard]] auto request_of(std::uint64_t id) -> gradient_request {
+    if (workers_.empty()) return *kept_.at(static_cast<std::uint32_t>(id)).request;
+    auto const lock = std::lock_guard{mutex_};
+    return jobs_.at(id).request;
+  }
+
   /// The result; rethrows what the problem threw.
   auto take(std::uint64_t id) -> gradient {
     if (workers_.empty()) return oracle_.evaluate(*kept(id));

@@ -41,14 +41,25 @@ class network {
     std::uint64_t duplicated = 0;
     std::uint64_t conflated = 0;
     std::uint64_t delivered = 0;
+
+    static void visit_state(auto& self, auto&& visit) {
+      visit("packets sent", self.packets_sent), visit("values sent", self.values_sent);
+      visit("bytes sent", self.bytes_sent), visit("lost", self.lost), visit("duplicated", self.duplicated);
+      visit("conflated", self.conflated), visit("delivered", self.delivered);
+    }
   };
   /// One channel of one directed edge. A large run has millions, so a lane holds what every packet needs and no more.
   struct lane {
     channel name{};
     channel_kind kind{};
-    random_stream key;                  // of its draws, which its packets number
+    random_stream key{{}};              // of its draws, which its packets number
     traffic counts{};
     std::unique_ptr<packet> pending{};  // state channels: the newest that waits for the link
+
+    static void visit_state(auto& self, auto&& visit) {
+      visit("name", self.name), visit("kind", self.kind), visit("key", self.key), visit("counts", self.counts);
+      visit("pending", self.pending);
+    }
   };
   struct window {
     nanoseconds from{};
@@ -66,7 +77,23 @@ class network {
     std::vector<window> cuts{};  // partitions of this edge, by beginning
     std::uint64_t carried = 0;   // packets, each try counted: numbers the draws of bursts
     bool bad = false;            // in a burst of loss
+
+    static void visit_state(auto& self, auto&& visit) {
+      visit("from", self.from), visit("to", self.to), visit("free at", self.free_at);
+      visit("last arrival", self.last_arrival), visit("departure scheduled", self.departure_scheduled);
+      visit("turn", self.turn), visit("lanes", self.lanes), visit("carried", self.carried), visit("bad", self.bad);
+    }
   };
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("from", self.from_);
+    for (auto& mine : self.from_) {
+      for (auto& e : mine.edges) {
+        e.link = &self.scenario_->link_of(e.from, e.to);
+        e.cuts = self.cuts_of({e.from, e.to});
+      }
+    }
+  }
 
   /// O(1) where nodes send to their neighbours in turns, else O(log degree). Valid until the next edge of `from` is met.
   auto edge_between(node_id from, node_id to) -> edge& {
@@ -117,6 +144,9 @@ class network {
     std::vector<edge> edges;
     std::vector<std::uint32_t> by_id;
     std::size_t turn = 0;  // nodes send to their neighbours in turns: the place of the next one
+    static void visit_state(auto& self, auto&& visit) {
+      visit("edges", self.edges), visit("by id", self.by_id), visit("turn", self.turn);
+    }
   };
 
   static auto report_of(edge const& e, lane const& l) -> edge_report {

@@ -17,6 +17,7 @@
 #include <rubato/core/channel_table.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/core/snapshot.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/metrics.hpp>
@@ -28,6 +29,8 @@
 
 namespace rubato::sim {
 
+class simulator;
+
 /// Watches a simulation; all calls come from the simulating thread. For checks and traces.
 class observer {
  public:
@@ -37,6 +40,8 @@ class observer {
   /// An event was handled by `node`; nodes are consistent now.
   virtual void after_event(instant, node_id /*node*/, std::span<any_node const>) {}
   virtual void measured(measurement const&) {}
+  /// The next event has not begun: what a checkpoint may be taken at (simulator::state).
+  virtual void between_events(simulator&) {}
   /// This node lost its state, and its neighbours closed their edges with it (or, once it is back, both opened them).
   virtual void restarted(instant, node_id) {}
 };
@@ -77,6 +82,21 @@ class simulator {
   /// Polled about every thousand events; true stops the run cleanly.
   void interrupt_when(bool (*asked)()) { interrupted_ = asked; }
 
+  /// All of the run as it is now: nodes, links, packets under way, clock and history. Between two events only, and after
+  /// the run. Bodies are shared; what nodes may still write is copied, one pass. Throws config_error where a node has a part
+  /// that lists no state.
+  [[nodiscard]] auto state() -> snapshot { return take_snapshot(*this); }
+  /// Goes on from there, with run(): the cast and the scenario are equal to those of the run that was saved, or a
+  /// config_error says that they are not. The result is that of a run that was never cut, to the bit.
+  void resume(snapshot const& saved) {
+    restore(*this, saved, who_.pool);
+    resumed_ = true;
+  }
+  static void visit_state(auto& self, auto&& visit);
+  [[nodiscard]] auto now() const -> instant { return now_; }
+  /// Gradients computed and packets delivered so far.
+  [[nodiscard]] auto events() const -> std::uint64_t { return events_; }
+
   /// Runs to the end. Throws run_error if a node fails, diverges or waits for ever, or if the problem throws.
   auto run(until const& end) -> run_result;
 
@@ -90,24 +110,35 @@ class simulator {
     instant waiting_since{};
     std::uint32_t life = 0;  // how often it stopped
     bool down = false;
+
+    static void visit_state(auto& self, auto&& visit) {
+      visit("draws", self.draws), visit("computing", self.computing), visit("wait", self.wait);
+      visit("waiting since", self.waiting_since), visit("life", self.life), visit("down", self.down);
+    }
   };
   struct alarm {
     std::uint32_t id = 0;
     std::uint32_t life = 0;  // of the node that asked for it
+    static void visit_state(auto& self, auto&& visit) { visit("id", self.id), visit("life", self.life); }
   };
   struct parcel {
     packet p;
     std::size_t block = network::no_block;
     std::vector<std::byte> frame;  // the packet as bytes, when frames are encoded; keeps its memory for the next one
+    static void visit_state(auto& self, auto&& visit) {
+      visit("packet", self.p), visit("block", self.block), visit("frame", self.frame);
+    }
   };
   struct computation {
     std::uint64_t job = 0;
     bool cancelled = false;
     nanoseconds duration{};
+    static void visit_state(auto& self, auto&& visit) { visit("cancelled", self.cancelled), visit("duration", self.duration); }
   };
 
   [[nodiscard]] auto interval_of(until const& end) const -> nanoseconds;
-  auto run_events(until const& end, run_result& result) -> stop_reason;
+  void begin(until const& end);
+  auto run_events(until const& end) -> stop_reason;
   void collect(run_result& result);
   void handle(event const& e);
   void arrive(event const& e);
@@ -128,7 +159,7 @@ class simulator {
   void schedule_arrival(nanoseconds at, packet&& p, std::size_t block);
   auto lane_under(packet const& p) -> network::lane&;
   auto look() -> measurement;
-  auto measure(until const& end, run_result& result) -> bool;
+  auto measure(until const& end) -> bool;
   void check_waiting() const;
   [[noreturn]] void report_standstill(std::size_t node, char const* why) const;
   [[nodiscard]] auto block_body(packet const& p, std::size_t block) -> shared_buffer;
@@ -150,6 +181,9 @@ class simulator {
   std::uint64_t events_ = 0;
   std::size_t live_ = 0;  // events that can still move a node
   std::size_t carried_ = 0;  // those among them that carry packets
+  std::vector<measurement> history_;
+  std::optional<nanoseconds> time_to_target_{};
+  bool resumed_ = false;
   std::optional<instant> closing_{};  // since when no gradient is used any more, as there were enough
   observer* observer_ = nullptr;
   bool (*interrupted_)() = nullptr;
@@ -158,8 +192,20 @@ class simulator {
 inline auto simulator::run(until const& end) -> run_result {
   end.check();
   if (end.never()) throw config_error{"nothing ends this run; give until a time, a target loss or a number of gradients"};
+  if (!resumed_) begin(end);
   run_result result;
-  auto stopped = measure(end, result);
+  result.stopped = time_to_target_ ? stop_reason::target_loss : run_events(end);
+  if (history_.back().at < now_.since_start) measure(end);
+  result.history = history_;
+  result.time_to_target = time_to_target_;
+  result.ended = now_.since_start;
+  result.events = events_;
+  collect(result);
+  return result;
+}
+
+inline void simulator::begin(until const& end) {
+  measure(end);
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
     at_node(i, [&] {
       who_.nodes[i].start(now_, out_);
@@ -171,12 +217,23 @@ inline auto simulator::run(until const& end) -> run_result {
     queue_.push({r.at.count(), 0, static_cast<std::uint32_t>(r.node), static_cast<std::uint32_t>(k), event_kind::stop});
     ++live_;
   }
-  result.stopped = stopped ? stop_reason::target_loss : run_events(end, result);
-  if (result.history.back().at < now_.since_start) measure(end, result);
-  result.ended = now_.since_start;
-  result.events = events_;
-  collect(result);
-  return result;
+  queue_.push({interval_of(end).count(), 0, 0, 0, event_kind::measurement});
+}
+
+inline void simulator::visit_state(auto& self, auto&& visit) {
+  visit.same("number of nodes", self.who_.nodes.size());
+  visit("nodes", self.who_.nodes), visit("network", self.network_), visit("of each node", self.state_);
+  visit("queue", self.queue_), visit("parcels", self.parcels_), visit("computations", self.computations_);
+  for (auto& of_node : self.state_) {  // what is computed when it is due need not be saved, but what it is computed from
+    if (!of_node.computing) continue;
+    auto& c = self.computations_.at(*of_node.computing);
+    auto request = visit.is_reading() ? gradient_request{} : self.gradients_.request_of(c.job);
+    visit("request", request);
+    if (visit.is_reading()) c.job = self.gradients_.submit(std::move(request));
+  }
+  visit("alarms", self.alarms_), visit("now", self.now_), visit("gradients done", self.gradients_done_);
+  visit("events", self.events_), visit("live", self.live_), visit("carried", self.carried_);
+  visit("closing", self.closing_), visit("history", self.history_), visit("time to target", self.time_to_target_);
 }
 
 /// How often to look: as the scenario says, or a two-hundredth of the run, or every virtual second of an endless one.
@@ -186,10 +243,10 @@ inline auto simulator::interval_of(until const& end) const -> nanoseconds {
   return (std::max)(end.time / 200, nanoseconds{1});
 }
 
-inline auto simulator::run_events(until const& end, run_result& result) -> stop_reason {
+inline auto simulator::run_events(until const& end) -> stop_reason {
   auto const interval = interval_of(end).count();
-  queue_.push({interval, 0, 0, 0, event_kind::measurement});
   for (std::uint64_t count = 0;; ++count) {
+    if (observer_ != nullptr) observer_->between_events(*this);
     if (interrupted_ != nullptr && count % 1024 == 0 && interrupted_()) return stop_reason::interrupted;
     if (nanoseconds{queue_.next().at_ns} > end.time) {
       now_ = {end.time};
@@ -199,7 +256,7 @@ inline auto simulator::run_events(until const& end, run_result& result) -> stop_
     now_ = {nanoseconds{e.at_ns}};
     if (e.kind == event_kind::measurement) {
       if (!closing_) check_waiting();
-      if (measure(end, result)) return stop_reason::target_loss;
+      if (measure(end)) return stop_reason::target_loss;
       if (interrupted_ != nullptr && interrupted_()) return stop_reason::interrupted;  // a look may take long
       queue_.push({e.at_ns + interval, 0, 0, 0, event_kind::measurement});
       continue;
@@ -373,16 +430,16 @@ inline auto simulator::look() -> measurement {
   }
 }
 
-inline auto simulator::measure(until const& end, run_result& result) -> bool {
+inline auto simulator::measure(until const& end) -> bool {
   auto m = look();
   m.gradients = gradients_done_;
   if (observer_ != nullptr) observer_->measured(m);
-  result.history.push_back(m);
-  if (std::isfinite(end.target_loss) && result.history.size() == 1 && std::isnan(m.loss)) {
+  history_.push_back(m);
+  if (std::isfinite(end.target_loss) && history_.size() == 1 && std::isnan(m.loss)) {
     throw config_error{"a run can end at a target loss only if its problem has a loss() that is a number at the first model"};
   }
   if (!(m.loss <= end.target_loss)) return false;
-  if (!result.time_to_target) result.time_to_target = m.at;
+  if (!time_to_target_) time_to_target_ = m.at;
   return true;
 }
 

@@ -74,6 +74,10 @@ class adam {
       }
     };
 
+    static void visit_state(auto& self, auto&& visit) {
+      visit("power of beta1", self.power1_), visit("power of beta2", self.power2_);
+      visit("mean", self.mean_), visit("square", self.square_);
+    }
     state(adam const& its, Backend& backend, std::size_t values)
         : options_{its.options_},
           mean_{backend::zeros<scalar>(backend, values)},
@@ -81,6 +85,9 @@ class adam {
     [[nodiscard]] auto next(double gamma) -> rule {
       power1_ *= options_.beta1;
       power2_ *= options_.beta2;
+      return present(gamma);
+    }
+    [[nodiscard]] auto present(double gamma) -> rule {
       rule r;
       r.rate = static_cast<scalar>(gamma / (1 - power1_));
       r.unbiased = static_cast<scalar>(1 / (1 - power2_));

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include <rubato/backend/concepts.hpp>
+#include <rubato/core/visit_state.hpp>
 
 namespace rubato::step {
 
@@ -36,6 +37,18 @@ template<class S, class Backend>
 concept rule_has_parts = requires(typename S::template state<Backend>::rule const& rule, std::size_t begin) {
   { rule.from(begin) } -> std::same_as<typename S::template state<Backend>::rule>;
 };
+
+/// The rule that next(gamma) gave last, for a state that was read back.
+template<class State>
+auto present_rule(State& s, double gamma) -> typename State::rule {
+  if constexpr (requires { s.present(gamma); }) {
+    return s.present(gamma);
+  } else {
+    static_assert(!requires(state_visitor& v) { State::visit_state(s, v); },
+                  "a step's state that lists its parts has present(gamma) too, the rule that next(gamma) gave last");
+    return s.next(gamma);  // it has no state, or none that could be saved
+  }
+}
 
 /// Not checked, but required: the rule acts on each index separately, for packs of lanes as for one.
 /// Models: sgd, momentum, adam.

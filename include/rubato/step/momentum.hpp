@@ -57,11 +57,13 @@ class momentum {
       }
     };
 
+    static void visit_state(auto& self, auto&& visit) { visit("sum", self.sum_); }
     state(momentum const& its, Backend& backend, std::size_t values)
         : beta_{static_cast<scalar>(its.beta_)},
           looks_ahead_{its.form_ == momentum_form::nesterov},
           sum_{backend::zeros<scalar>(backend, values)} {}
-    [[nodiscard]] auto next(double gamma) -> rule {
+    [[nodiscard]] auto next(double gamma) -> rule { return present(gamma); }
+    [[nodiscard]] auto present(double gamma) -> rule {
       return {static_cast<scalar>(gamma), beta_, sum_.data(), looks_ahead_};
     }
 
