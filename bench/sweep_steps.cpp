@@ -17,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-#include <rubato/report/atomic_file.hpp>
+#include <rubato/run/atomic_file.hpp>
 #include <rubato/report/numbers.hpp>
 
 #include "support/quantile.hpp"
@@ -252,7 +252,7 @@ auto main(int argc, char** argv) -> int {
     std::fflush(stdout);
     s.find_steps(w.algorithms, w.every);
     std::printf("\n%s\n%s", s.text().c_str(), s.remarks().c_str());
-    report::write_file(w.out, s.text());
+    write_file(w.out, s.text());
     return s.at_edge() ? 1 : 0;
   } catch (std::exception const& e) {
     std::fprintf(stderr, "sweep_steps: %s\n", e.what());

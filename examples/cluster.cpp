@@ -217,8 +217,8 @@ auto run_all(choice const& c, rubato::problem::any_oracle const& oracle) -> outc
 auto cluster(choice c) -> int {
   auto const plan = examples::planned(c.race);
   c.race = plan.options;
-  rubato::report::ensure_writable_folder(c.race.out);
-  for (auto const* const name : examples::result_files) rubato::report::ensure_replaceable(fs::path{c.race.out} / name);
+  rubato::ensure_writable_folder(c.race.out);
+  for (auto const* const name : examples::result_files) rubato::ensure_replaceable(fs::path{c.race.out} / name);
   examples::catch_interrupt();
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c, c.race)};
   if (!c.race.quiet) {

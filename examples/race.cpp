@@ -15,8 +15,8 @@ namespace examples = rubato::examples;
 auto race(examples::race_options const& asked) -> int {
   auto const plan = examples::planned(asked);
   auto const& o = plan.options;
-  rubato::report::ensure_writable_folder(o.out);
-  for (auto const* const name : examples::result_files) rubato::report::ensure_replaceable(std::filesystem::path{o.out} / name);
+  rubato::ensure_writable_folder(o.out);
+  for (auto const* const name : examples::result_files) rubato::ensure_replaceable(std::filesystem::path{o.out} / name);
   examples::catch_interrupt();
   auto const data = examples::race_data(o.data);
   auto const problem = examples::race_problem_of(data, o);

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/report/atomic_file.hpp>
+#include <rubato/run/atomic_file.hpp>
 #include <rubato/report/nlohmann_json.hpp>
 #include <rubato/run/peer.hpp>
 #include <rubato/wire/frame.hpp>
@@ -58,8 +58,8 @@ inline auto bytes_of_file(std::string const& path) -> std::vector<char> {
 /// Throws config_error, before a run, where its report could not be written.
 inline void ensure_report(std::string const& path) {
   auto const folder = std::filesystem::path{path}.parent_path();
-  report::ensure_writable_folder(folder.empty() ? "." : folder);
-  for (auto const* const ending : {"", ".models"}) report::ensure_replaceable(path + ending);
+  ensure_writable_folder(folder.empty() ? "." : folder);
+  for (auto const* const ending : {"", ".models"}) ensure_replaceable(path + ending);
 }
 
 /// Both files appear whole or not at all; throws what atomic_file throws.
@@ -84,7 +84,7 @@ inline void write_peer_report(std::string const& path, peer_result const& r, std
   j["edges"] = nlohmann::ordered_json::array();
   for (auto const& e : r.result.edges) j["edges"].push_back(detail::json_of(e));
   for (auto const id : r.cut_off) j["cut_off"].push_back(to_index(id));
-  report::atomic_file models{path + ".models"}, counters{path};
+  atomic_file models{path + ".models"}, counters{path};
   std::vector<std::byte> frame;
   j["looks"] = nlohmann::ordered_json::array();
   for (auto const& l : r.looks) {

@@ -112,9 +112,9 @@ inline void tell_warnings(char const* program, std::span<run_result const> resul
 [[nodiscard]] inline auto write_results(race_plan const& plan, std::span<run_result const> results, more_to_say const& more = {})
     -> std::string {
   auto const folder = std::filesystem::path{plan.options.out};
-  report::atomic_file csv{folder / "race.csv"};
-  report::atomic_file json{folder / "race.json"};
-  report::atomic_file weights{folder / "race.weights.csv"};
+  atomic_file csv{folder / "race.csv"};
+  atomic_file json{folder / "race.json"};
+  atomic_file weights{folder / "race.weights.csv"};
   csv.write(report::history_csv(results));
   auto whole = report::json_report(json_of(plan), results);
   whole["options"].update(more.options);

@@ -2,7 +2,7 @@
 // Reports of runs: all of rubato/report/ but nlohmann_json.hpp, which needs that library.
 #pragma once
 
-#include <rubato/report/atomic_file.hpp>
+#include <rubato/run/atomic_file.hpp>
 #include <rubato/report/csv.hpp>
 #include <rubato/report/gnuplot.hpp>
 #include <rubato/report/limit_weights.hpp>

@@ -28,7 +28,7 @@ awk -v root="$root/" '
     # over the links of a scenario.
     allow("sim", maths_folders " wire run/result run/metrics run/assemble")
     allow("run", maths_folders " wire transport sim/compute sim/scenario sim/network")
-    allow("report", "core run/metrics run/result")
+    allow("report", "core run/metrics run/result run/atomic_file")
     allow("instances", "backend algorithm")
 
     set_of(environment, "thread mutex shared_mutex atomic condition_variable future stop_token semaphore barrier latch")

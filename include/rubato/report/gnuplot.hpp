@@ -16,7 +16,7 @@
 #include <string>
 #include <string_view>
 
-#include <rubato/report/atomic_file.hpp>
+#include <rubato/run/atomic_file.hpp>
 #include <rubato/report/plot_script.hpp>
 #include <rubato/run/result.hpp>
 

@@ -11,6 +11,7 @@
 #include <exception>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,6 +64,7 @@ class hosted_node {
       throw run_error{"the run diverges: the loss at node " + std::to_string(self_) + " is not finite at " +
                       shortest(to_seconds(now.since_start)) + " s; use a smaller step"};
     }
+    outstanding_.reset();
     node_->on_gradient(now, std::move(g), out_);
     drain(now, send);
   }
@@ -81,6 +83,15 @@ class hosted_node {
       node_->on_wakeup(now, w, out_);
       drain(now, send);
     }
+  }
+
+  /// The node, and the request whose gradient it awaits.
+  static void visit_state(auto& self, auto&& visit) { visit("node", *self.node_), visit("outstanding", self.outstanding_); }
+  /// A node whose state was put back goes on. All its edges are closed (law 11), until the drivers of both ends open them.
+  template<class Send>
+  void resume(instant now, std::span<node_id const> neighbours, Send&& send) {
+    request_ = outstanding_;
+    for (auto const peer : neighbours) change(now, {peer, neighbour_change::edge::closes, {}, {}}, send);
   }
 
   /// The gradient that the node wants, once; it counts as under way from then on.
@@ -116,13 +127,17 @@ class hosted_node {
     if (out_.cancel) {
       cancelled_ = true;
       request_.reset();  // it may not even have begun
+      outstanding_.reset();
     }
     for (auto const& w : out_.wakeups) {
       auto const earlier = [](instant at, auto const& other) { return at < other.at; };
       wakeups_.insert(std::upper_bound(wakeups_.begin(), wakeups_.end(), w.at, earlier), w);
     }
     note_waiting(now);
-    if (out_.request) request_ = std::move(out_.request);
+    if (out_.request) {
+      outstanding_ = out_.request;
+      request_ = std::move(out_.request);
+    }
     out_.clear();
   }
 
@@ -140,7 +155,8 @@ class hosted_node {
   std::size_t self_;
   channel_table channels_;
   outbox out_;
-  std::optional<gradient_request> request_;
+  std::optional<gradient_request> request_;      // not begun yet
+  std::optional<gradient_request> outstanding_;  // begun or not, and no gradient came
   std::vector<wakeup> wakeups_;  // in the order of their times
   bool cancelled_ = false;
   std::optional<waiting> wait_;

@@ -21,6 +21,7 @@
 #include <rubato/core/text.hpp>
 #include <rubato/run/arrival.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/checkpoint.hpp>
 #include <rubato/run/gradient_thread.hpp>
 #include <rubato/run/hosted_node.hpp>
 #include <rubato/run/kept_looks.hpp>
@@ -51,6 +52,7 @@ struct peer_options {
   when_lost lost = when_lost::ends;
   sim::compute_model compute = sim::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;               ///< of the model's variation
+  checkpoint_options checkpoint{};  ///< `end` counts from the resumption
   pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
   bool (*interrupted)() = nullptr;        ///< polled; true, and then for good, ends this node, which tells the others so
 };
@@ -125,13 +127,20 @@ class peer_driver {
     if (to_index(me_->self) >= run_->peers && end.time == (std::chrono::nanoseconds::max)()) {
       throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
     }
+    prepare_checkpoints();
     if (!await_everyone()) return stop_reason::interrupted;
     wires_->announce({transport::standing::phase::running});
     begun_ = now();
-    host_.start(now(), sender());
+    if (options_.checkpoint.resume) {
+      closed_.insert(me_->peers.begin(), me_->peers.end());
+      host_.resume(now(), me_->peers, sender());
+    } else {
+      host_.start(now(), sender());
+    }
     for (auto const& n : early_.take()) handle(n);
     auto const why = live(end);
     result_.result.ended = now() - begun_;
+    save_last();
     result_.looks = looks_.take();
     result_.looks.push_back(look(result_.result.ended));
     return why;
@@ -191,6 +200,7 @@ class peer_driver {
     while (true) {
       if (is_interrupted()) return stop_reason::interrupted;
       look_if_due();
+      save_if_due();
       if (now() >= last) return stop_reason::time;
       if (gradients_ >= end.gradients && has_used_all()) return stop_reason::gradients;
       begin_gradient();
@@ -379,6 +389,59 @@ class peer_driver {
     return {at, host_.node().estimate(), local_residual(audit_), gradients_};
   }
 
+  // --- checkpoints ----------------------------------------------------------------------------------------------------
+
+  /// Throws config_error, before anybody waits for this node, if it could not be resumed or its checkpoint is not such.
+  void prepare_checkpoints() {
+    auto const& o = options_.checkpoint;
+    if (o.folder.empty()) {
+      if (o.resume) throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
+      return;
+    }
+    refuse_unless_edges_may_close();
+    auto const file = o.file_of(me_->self);
+    if (o.resume) {
+      auto const saved = read_checkpoint(file);
+      try {
+        auto warning = check_checkpoint(saved, me_->agreed.text(), me_->self);
+        if (!warning.empty()) result_.result.warnings.push_back(std::move(warning));
+        restore(host_, saved.state, run_->pool);
+      } catch (config_error const& e) {
+        throw config_error{"'" + escaped(file.string()) + "': " + e.what()};
+      }
+    }
+    ensure_writable_folder(o.folder);
+    saves_ = std::make_unique<checkpoint_writer>(file);
+    save_at_ = now() + o.every;
+  }
+  /// A resumed node begins with all edges closed. An algorithm that needs every node cannot do that.
+  void refuse_unless_edges_may_close() const {
+    if (!run_->again) return;
+    auto probe = run_->again.make(to_index(me_->self), {}, 0);
+    outbox out;
+    for (auto const peer : me_->peers) {
+      probe.on_neighbours({}, {peer, neighbour_change::edge::closes, {}, {}}, out);
+      if (out.failure) throw config_error{"this algorithm cannot be resumed between processes: " + out.failure->sentence};
+      out.clear();
+    }
+  }
+
+  /// The run is held up while what the node may still write is copied; the rest is done beside it. Where the disk is slower
+  /// than the period, the next one waits.
+  void save_if_due() {
+    if (!saves_ || now() < save_at_ || !saves_->idle()) return;
+    saves_->write(present_checkpoint());
+    save_at_ = later_by(now(), options_.checkpoint.every);
+  }
+  void save_last() {
+    if (!saves_) return;
+    saves_->write(present_checkpoint());
+    if (auto why = saves_->finish(); !why.empty()) result_.result.warnings.push_back("a checkpoint failed: " + why);
+  }
+  [[nodiscard]] auto present_checkpoint() -> checkpoint {
+    return {me_->agreed.text(), me_->self, host_.node().statistics().iterations, take_snapshot(host_)};
+  }
+
   /// A run may end by time while its node has stood still for long, as one in rounds does whose peer came back.
   void say_if_stalled() {
     if (!host_.wait() || under_way_) return;
@@ -459,6 +522,8 @@ class peer_driver {
   hosted_node host_;
   kept_looks looks_;
   gradient_thread computing_;
+  std::unique_ptr<checkpoint_writer> saves_;  // null: none
+  instant save_at_{};
   bool under_way_ = false;
   std::uint64_t gradients_ = 0;
   std::optional<node_id> congested_;      // because of whom no gradient is begun

@@ -16,10 +16,10 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/backend/lanes.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/build.hpp>
 #include <rubato/run/event_log.hpp>
 
 namespace rubato {
@@ -44,18 +44,6 @@ struct recording_status {
   ending end = ending::complete;
   std::string cut_short;  ///< empty if everything was recorded; otherwise why not
 };
-
-/// Names what must be the same for two programs to round alike: version, compiler, and the vector unit in use.
-[[nodiscard]] inline auto build_text() -> std::string {
-#if defined(__FMA__)
-  constexpr auto fused = ", fused multiply-add";
-#else
-  constexpr auto fused = "";
-#endif
-  return "rubato " + std::to_string(RUBATO_VERSION_MAJOR) + "." + std::to_string(RUBATO_VERSION_MINOR) + "." +
-         std::to_string(RUBATO_VERSION_PATCH) + ", " __VERSION__ ", vectors of " +
-         std::to_string(backend::detail::native_bytes) + " bytes" + fused;
-}
 
 namespace detail {
 

@@ -41,7 +41,7 @@ TEST_CASE("gnuplot draws every run by name, the same bytes each time, and leaves
 TEST_CASE("without gnuplot nothing is drawn, the outcome says so, and an earlier picture stays") {
   auto const folder = scratch_folder{"missing"};
   auto const path = folder.path() / "race.svg";
-  report::write_file(path, "earlier");
+  write_file(path, "earlier");
   auto const r = sample_result("a");
   auto const outcome = report::write_plot(path, {&r, 1}, {.program = "rubato no such program"});
   CHECK(outcome.status == plot_status::gnuplot_missing);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/report/atomic_file.hpp>
+#include <rubato/run/atomic_file.hpp>
 
 #include <stdexcept>
 
@@ -29,22 +29,22 @@ TEST_CASE("what is written aside is a new file, whatever link somebody planted u
   auto const folder = scratch_folder{"planted"};
   auto const path = folder.path() / "race.csv";
   auto const precious = folder.path() / "precious";
-  report::write_file(precious, "keep me");
+  write_file(precious, "keep me");
   auto const aside = path.string() + ".partial." + std::to_string(::getpid());
   std::filesystem::create_symlink(precious, aside);
-  report::write_file(path, "text");
+  write_file(path, "text");
   CHECK(content_of(precious) == "keep me");
   CHECK(content_of(path) == "text");
   CHECK_FALSE(std::filesystem::is_symlink(path));
   std::filesystem::create_symlink(precious, folder.path() / (".rubato.partial." + std::to_string(::getpid())));
-  report::ensure_writable_folder(folder.path());
+  ensure_writable_folder(folder.path());
   CHECK(content_of(precious) == "keep me");
 }
 
 TEST_CASE("a file appears when it is committed, whole, in folders that are created for it") {
   auto const folder = scratch_folder{"commit"};
   auto const path = folder.path() / "a" / "b" / "race.csv";
-  auto file = report::atomic_file{path};
+  auto file = atomic_file{path};
   file.write("one ");
   file.write("two");
   CHECK_FALSE(std::filesystem::exists(path));
@@ -56,9 +56,9 @@ TEST_CASE("a file appears when it is committed, whole, in folders that are creat
 TEST_CASE("an exception leaves the earlier file as it was and nothing beside it") {
   auto const folder = scratch_folder{"exception"};
   auto const path = folder.path() / "race.csv";
-  report::write_file(path, "earlier");
+  write_file(path, "earlier");
   auto const interrupted = [&] {
-    auto file = report::atomic_file{path};
+    auto file = atomic_file{path};
     file.write("half");
     throw std::runtime_error{"interrupted"};
   };
@@ -72,7 +72,7 @@ TEST_CASE("a full disk is said in a sentence that names the file, and nothing ha
   auto const path = folder.path() / "race.csv";
   auto const sentence = sentence_of<run_error>([&] {
     auto const disk = full_disk{1000};
-    report::write_file(path, std::string(100000, 'x'));
+    write_file(path, std::string(100000, 'x'));
   });
   CHECK(sentence.find(path.string() + "' cannot be written: ") != std::string::npos);
   CHECK(folder.files() == 0);
@@ -80,17 +80,17 @@ TEST_CASE("a full disk is said in a sentence that names the file, and nothing ha
 
 TEST_CASE("a path below a file, or that is a folder, cannot be written") {
   auto const folder = scratch_folder{"below"};
-  report::write_file(folder.path() / "file", "");
+  write_file(folder.path() / "file", "");
   auto const below = folder.path() / "file" / "race.csv";
-  CHECK(sentence_of<run_error>([&] { report::write_file(below, "x"); }).find(below.string()) != std::string::npos);
+  CHECK(sentence_of<run_error>([&] { write_file(below, "x"); }).find(below.string()) != std::string::npos);
   std::filesystem::create_directory(folder.path() / "race.csv");
-  CHECK_THROWS_AS(report::write_file(folder.path() / "race.csv", "x"), run_error);
+  CHECK_THROWS_AS(write_file(folder.path() / "race.csv", "x"), run_error);
   CHECK(folder.files() == 2);
 }
 
 TEST_CASE("an output folder is created and tried before a run, and left empty") {
   auto const folder = scratch_folder{"tried"};
-  report::ensure_writable_folder(folder.path() / "out" / "deep");
+  ensure_writable_folder(folder.path() / "out" / "deep");
   CHECK(std::filesystem::is_directory(folder.path() / "out" / "deep"));
   CHECK(folder.files() == 2);
 }
@@ -98,9 +98,9 @@ TEST_CASE("an output folder is created and tried before a run, and left empty") 
 TEST_CASE("an output folder that cannot be written to is refused with a sentence that names it") {
   auto const folder = scratch_folder{"refused"};
   auto const file = folder.path() / "file";
-  report::write_file(file, "");
+  write_file(file, "");
   auto const refusal = [](auto const& path) {
-    return sentence_of<config_error>([&] { report::ensure_writable_folder(path); });
+    return sentence_of<config_error>([&] { ensure_writable_folder(path); });
   };
   CHECK(refusal(file) == "the output folder '" + file.string() + "' is a file: give a folder that can be written to");
   CHECK(refusal(file / "out").find((file / "out").string() + "' cannot be created") != std::string::npos);

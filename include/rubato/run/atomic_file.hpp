@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Result files are written aside and renamed when they are complete: whoever finds one finds a whole one.
+// Files are written aside and renamed when they are complete: whoever finds one finds a whole one.
 #pragma once
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -15,7 +18,8 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
 
-namespace rubato::report {
+namespace rubato {
+
 namespace detail {
 
 inline auto reason(int error) -> std::string { return std::generic_category().message(error); }
@@ -24,6 +28,15 @@ inline auto reason(int error) -> std::string { return std::generic_category().me
 inline auto new_file(std::filesystem::path const& path) -> std::FILE* {
   static_cast<void>(std::remove(path.c_str()));
   return std::fopen(path.c_str(), "wbx");
+}
+
+/// What `at` holds is on the disk when this returns; an errno otherwise, and 0.
+inline auto sync_folder(std::filesystem::path const& at) -> int {
+  auto const folder = ::open(at.empty() ? "." : at.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return errno;
+  auto const error = ::fsync(folder) == 0 ? 0 : errno;
+  ::close(folder);
+  return error;
 }
 
 /// Creates the folder that a file lies in; an empty error code when it is there afterwards.
@@ -36,7 +49,7 @@ inline auto make_parent(std::filesystem::path const& file) -> std::error_code {
 }  // namespace detail
 
 /// A file that appears at `path` only by commit(), complete; until then it is `partial_path()`, in the same folder, and
-/// whatever stood at `path` before stays as it is. Missing folders are created. Not made safe against a loss of power.
+/// whatever stood at `path` before stays as it is. Missing folders are created.
 /// Every failure throws run_error, whose sentence names the path and the reason, and leaves nothing behind.
 /// **Thread safety:** distinct objects of distinct paths are independent.
 class atomic_file {
@@ -58,19 +71,31 @@ class atomic_file {
     if (std::fwrite(text.data(), 1, text.size(), file_) != text.size()) fail(errno);
   }
 
+  void write(std::span<std::byte const> bytes) {
+    write(std::string_view{reinterpret_cast<char const*>(bytes.data()), bytes.size()});
+  }
+
   /// What was written so far can be read at partial_path(). Requires that commit() was not called.
   void flush() {
     RUBATO_EXPECTS(file_ != nullptr, "a committed or failed file has nothing to flush");
     if (std::fflush(file_) != 0) fail(errno);
   }
 
-  /// Renames the complete file to `path`, over an older one. At most once.
-  void commit() {
+  /// Whether a file that was committed survives a loss of power.
+  enum class survives : std::uint8_t { process, power };
+
+  /// Renames the complete file to `path`, over an older one. At most once. With survives::power file and folder are on the
+  /// disk when this returns.
+  void commit(survives what = survives::process) {
     flush();
+    auto const durable = what == survives::power;
+    if (durable && ::fsync(::fileno(file_)) != 0) fail(errno);
     auto* const file = file_;
     file_ = nullptr;
     if (std::fclose(file) != 0) fail(errno);
     if (std::rename(partial_.c_str(), path_.c_str()) != 0) fail(errno);
+    if (!durable) return;
+    if (auto const error = detail::sync_folder(path_.parent_path()); error != 0) fail(error);
   }
 
   [[nodiscard]] auto partial_path() const -> std::filesystem::path const& { return partial_; }
@@ -130,4 +155,4 @@ inline void ensure_writable_folder(std::filesystem::path const& folder) {
   std::remove(probe.c_str());
 }
 
-}  // namespace rubato::report
+}  // namespace rubato

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+// A state on disk: what it is a state of, when it was saved, and its words and bodies.
+//
+// File, little-endian: magic u64, format u32, build text, subject text (each: length u64, bytes), node u32, progress u64,
+// words (count u64, each u64), bodies (count u64; each: element u8, values u64, bytes), digest of all before it u64.
+#pragma once
+
+#include <bit>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/digest.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/ids.hpp>
+#include <rubato/core/snapshot.hpp>
+#include <rubato/core/text.hpp>
+#include <rubato/run/atomic_file.hpp>
+#include <rubato/run/build.hpp>
+#include <rubato/wire/agreement.hpp>
+
+namespace rubato {
+
+/// A state that was saved, or is to be.
+struct checkpoint {
+  std::string subject;         ///< what it is a state of: all that a run must have in common with it, as wire::agreement has it
+  node_id node{};
+  std::uint64_t progress = 0;  ///< local iterations, or events of a simulation
+  snapshot state;
+  std::string build = build_text();
+};
+
+inline constexpr std::uint64_t checkpoint_magic = 0x706b636f74616275ULL;  // "ubatockp"
+inline constexpr std::uint32_t checkpoint_format = 1;
+
+namespace detail {
+
+static_assert(std::endian::native == std::endian::little, "checkpoints are written as they lie in memory");
+
+/// Writes and digests.
+class checkpoint_output {
+ public:
+  explicit checkpoint_output(atomic_file& file) : file_{&file} {}
+  template<class T>
+    requires std::is_integral_v<T>
+  auto put(T value) -> checkpoint_output& {
+    return put(std::as_bytes(std::span{&value, 1}));
+  }
+  auto put(std::string_view text) -> checkpoint_output& {
+    return put(std::uint64_t{text.size()}).put(std::as_bytes(std::span{text}));
+  }
+  auto put(std::span<std::byte const> bytes) -> checkpoint_output& {
+    file_->write(bytes);
+    digest_.add(bytes);
+    return *this;
+  }
+  [[nodiscard]] auto digest_so_far() const -> std::uint64_t { return digest_.value(); }
+
+ private:
+  atomic_file* file_;
+  digest digest_;
+};
+
+/// Reads and digests; what is not there, or cannot be, is damage and never an allocation.
+class checkpoint_input {
+ public:
+  explicit checkpoint_input(std::filesystem::path const& path) : shown_{escaped(path.string())} {
+    auto error = std::error_code{};
+    left_ = std::filesystem::file_size(path, error);
+    if (!error) file_.reset(std::fopen(path.c_str(), "rbe"));
+    if (!file_) {
+      throw config_error{"the checkpoint '" + shown_ + "' cannot be read: " + (error ? error.message() : reason(errno))};
+    }
+  }
+  [[noreturn]] void damaged(std::string const& how) const {
+    throw config_error{"the checkpoint '" + shown_ + "' is damaged: " + how};
+  }
+  [[nodiscard]] auto shown() const -> std::string const& { return shown_; }
+
+  template<class T>
+  auto get() -> T {
+    T value{};
+    read(std::as_writable_bytes(std::span{&value, 1}));
+    return value;
+  }
+  auto text() -> std::string {
+    std::string text(count_of(1), '\0');
+    read(std::as_writable_bytes(std::span{text}));
+    return text;
+  }
+  /// A number of things, of at least so many bytes each, that the file can hold.
+  auto count_of(std::size_t bytes_each) -> std::size_t {
+    auto const n = get<std::uint64_t>();
+    if (n > left_ / bytes_each) damaged("it ends in the middle");
+    return static_cast<std::size_t>(n);
+  }
+  void read(std::span<std::byte> into) {
+    if (into.size() > left_) damaged("it ends in the middle");
+    if (std::fread(into.data(), 1, into.size(), file_.get()) != into.size()) damaged("it cannot be read to its end");
+    left_ -= into.size();
+    digest_.add(std::span<std::byte const>{into});
+  }
+  void finish() {
+    auto const expected = digest_.value();
+    if (get<std::uint64_t>() != expected) damaged("its digest is not that of what it holds");
+    if (left_ != 0) damaged("something follows its end");
+  }
+
+ private:
+  struct closer {
+    void operator()(std::FILE* f) const { static_cast<void>(std::fclose(f)); }
+  };
+  std::string shown_;
+  std::uint64_t left_ = 0;
+  std::unique_ptr<std::FILE, closer> file_;
+  digest digest_;
+};
+
+template<class T>
+auto body_from(checkpoint_input& in, std::size_t values, buffer_pool& pool) -> shared_buffer {
+  auto body = pool.allocate<T>(values);
+  in.read(std::as_writable_bytes(body.view()));
+  return std::move(body).publish();
+}
+inline auto body_from(checkpoint_input& in, buffer_pool& pool) -> shared_buffer {
+  auto const kind = in.get<std::uint8_t>();
+  if (kind == 0 || kind > static_cast<std::uint8_t>(last_element)) in.damaged("it holds values of a type that there is not");
+  auto const values = in.count_of(bytes_of(static_cast<element>(kind)));
+  switch (static_cast<element>(kind)) {
+    case element::f32: return body_from<float>(in, values, pool);
+    case element::f64: return body_from<double>(in, values, pool);
+    case element::i32: return body_from<std::int32_t>(in, values, pool);
+    case element::i64: return body_from<std::int64_t>(in, values, pool);
+    case element::u16: return body_from<std::uint16_t>(in, values, pool);
+    case element::u8: return body_from<std::byte>(in, values, pool);
+    case element::none: break;
+  }
+  return {};
+}
+
+}  // namespace detail
+
+/// Writes it aside, has file and folder synced to the disk, and renames it: whoever finds a checkpoint finds a whole one.
+/// Throws run_error, whose sentence names the path; what stood there before is still there then.
+inline void write_checkpoint(std::filesystem::path const& path, checkpoint const& c) {
+  auto file = atomic_file{path};
+  auto out = detail::checkpoint_output{file};
+  out.put(checkpoint_magic).put(checkpoint_format).put(c.build).put(c.subject);
+  out.put(static_cast<std::uint32_t>(c.node)).put(c.progress);
+  out.put(std::uint64_t{c.state.words.size()}).put(std::as_bytes(std::span{c.state.words}));
+  out.put(std::uint64_t{c.state.bodies.size()});
+  for (auto const& b : c.state.bodies) {
+    auto const here = b.on_host();
+    out.put(static_cast<std::uint8_t>(here.kind())).put(std::uint64_t{here.size()}).put(here.bytes());
+  }
+  out.put(out.digest_so_far());
+  file.commit(atomic_file::survives::power);
+}
+
+/// Throws config_error if there is none, or what there is is no whole checkpoint of this format. Bodies are on the host.
+[[nodiscard]] inline auto read_checkpoint(std::filesystem::path const& path) -> checkpoint {
+  auto in = detail::checkpoint_input{path};
+  if (in.get<std::uint64_t>() != checkpoint_magic) throw config_error{"'" + in.shown() + "' is no checkpoint of rubato"};
+  if (auto const format = in.get<std::uint32_t>(); format != checkpoint_format) {
+    throw config_error{"the checkpoint '" + in.shown() + "' has format " + std::to_string(format) +
+                       ", and this version reads format " + std::to_string(checkpoint_format)};
+  }
+  checkpoint c;
+  c.build = in.text();
+  c.subject = in.text();
+  c.node = node_id{in.get<std::uint32_t>()};
+  c.progress = in.get<std::uint64_t>();
+  c.state.words.resize(in.count_of(sizeof(std::uint64_t)));
+  in.read(std::as_writable_bytes(std::span{c.state.words}));
+  auto pool = buffer_pool{};
+  c.state.bodies.resize(in.count_of(9));
+  for (auto& b : c.state.bodies) b = detail::body_from(in, pool);
+  in.finish();
+  return c;
+}
+
+/// Throws config_error unless the checkpoint is of that node of a run which has all this in common. A sentence that warns,
+/// or nothing: one that another build wrote goes on, but may round otherwise.
+inline auto check_checkpoint(checkpoint const& c, std::string_view subject, node_id node) -> std::string {
+  if (c.node != node) {
+    throw config_error{"the checkpoint is of node " + std::to_string(to_index(c.node)) + ", and this is node " +
+                       std::to_string(to_index(node))};
+  }
+  auto different = wire::difference(subject, c.subject, "the checkpoint");
+  if (!different.empty()) throw config_error{different + ": it is of another run"};
+  if (c.build == build_text()) return {};
+  return "the checkpoint was written by '" + escaped(c.build, 200) + "' and this is '" + build_text() +
+         "': from here on bits may differ from those of a run that was never cut";
+}
+
+/// Where one process keeps its node's checkpoints.
+struct checkpoint_options {
+  std::filesystem::path folder{};  ///< empty: none are saved
+  std::chrono::nanoseconds every = std::chrono::seconds{30};
+  bool resume = false;             ///< begin from the node's checkpoint in `folder`
+
+  [[nodiscard]] auto file_of(node_id node) const -> std::filesystem::path {
+    return folder / ("node-" + std::to_string(to_index(node)) + ".checkpoint");
+  }
+};
+
+namespace detail {
+
+/// Writes checkpoints on a thread of its own, one at a time, so that a run is held up only while its state is taken.
+/// **Thread safety:** one owner.
+class checkpoint_writer {
+ public:
+  explicit checkpoint_writer(std::filesystem::path path) : path_{std::move(path)}, thread_{[this] { live(); }} {}
+  checkpoint_writer(checkpoint_writer const&) = delete;
+  auto operator=(checkpoint_writer const&) -> checkpoint_writer& = delete;
+  /// What is being written is written to its end.
+  ~checkpoint_writer() {
+    {
+      auto const lock = std::lock_guard{mutex_};
+      ending_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+  /// Whether the next one may be given: the last one is written.
+  [[nodiscard]] auto idle() -> bool {
+    auto const lock = std::lock_guard{mutex_};
+    return !wanted_ && !busy_;
+  }
+  /// Replaces one that was not begun.
+  void write(checkpoint c) {
+    {
+      auto const lock = std::lock_guard{mutex_};
+      wanted_ = std::move(c);
+    }
+    changed_.notify_all();
+  }
+  /// Waits until nothing is left to write; why a checkpoint could not be written since the last call, or nothing.
+  [[nodiscard]] auto finish() -> std::string {
+    auto lock = std::unique_lock{mutex_};
+    changed_.wait(lock, [this] { return !wanted_ && !busy_; });
+    return std::exchange(failure_, {});
+  }
+
+ private:
+  void live() {
+    auto lock = std::unique_lock{mutex_};
+    while (true) {
+      changed_.wait(lock, [this] { return ending_ || wanted_; });
+      if (!wanted_) return;
+      auto const c = *std::exchange(wanted_, std::nullopt);
+      busy_ = true;
+      lock.unlock();
+      std::string why;
+      try {
+        write_checkpoint(path_, c);
+      } catch (std::exception const& e) {
+        why = e.what();
+      }
+      lock.lock();
+      if (!why.empty()) failure_ = std::move(why);
+      busy_ = false;
+      changed_.notify_all();
+    }
+  }
+
+  std::filesystem::path path_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<checkpoint> wanted_;
+  std::string failure_;
+  bool busy_ = false;
+  bool ending_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace detail
+}  // namespace rubato

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+// A checkpoint comes back as it was written, and one that is damaged, of another run or of another make is refused with a
+// sentence, and nothing worse happens.
+#include <rubato/run/checkpoint.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/algorithm/aliases.hpp>
+#include <rubato/backend/host.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/run/assemble.hpp>
+#include <rubato/step/momentum.hpp>
+#include <rubato/topology/builders.hpp>
+
+#include "support/catch.hpp"
+#include "support/refusal.hpp"
+#include "support/scratch_folder.hpp"
+
+namespace rubato::test {
+namespace {
+
+using space = backend::host<float>;
+
+auto run_of(double step = 0.1, std::size_t dimension = 10) -> assembly {
+  return assemble<r_fast<space, step::momentum>>(topology::binary_tree(4), problem::quadratic::random(4, dimension, 1), {.step = step});
+}
+
+/// Node 1 after it has tracked a gradient.
+auto begun() -> assembly {
+  auto a = run_of();
+  outbox out;
+  a.nodes[1].start({}, out);
+  auto g = a.oracle.evaluate(*out.request);
+  out.clear();
+  a.nodes[1].on_gradient({}, std::move(g), out);
+  return a;
+}
+auto checkpoint_of(assembly& a) -> checkpoint { return {a.agreed.text(), node_id{1}, 1, take_snapshot(a.nodes[1])}; }
+
+TEST_CASE("a checkpoint holds the whole state of a node, and each body once") {
+  scratch_folder folder{"checkpoint"};
+  auto a = begun();
+  auto const saved = checkpoint_of(a);
+  auto const path = folder.path() / "node-1.checkpoint";
+  write_checkpoint(path, saved);
+  auto const read = read_checkpoint(path);
+  CHECK(read.state.words == saved.state.words);
+  REQUIRE(read.state.bodies.size() == saved.state.bodies.size());
+  for (std::size_t i = 0; i < read.state.bodies.size(); ++i) {
+    auto const was = saved.state.bodies[i].bytes(), is = read.state.bodies[i].bytes();
+    CHECK(std::vector(is.begin(), is.end()) == std::vector(was.begin(), was.end()));
+  }
+  CHECK(check_checkpoint(read, a.agreed.text(), node_id{1}).empty());
+  auto b = run_of();
+  REQUIRE(digest_of_state(b.nodes[1]) != digest_of_state(a.nodes[1]));
+  restore(b.nodes[1], read.state, b.pool);
+  CHECK(digest_of_state(b.nodes[1]) == digest_of_state(a.nodes[1]));
+  CHECK(std::distance(std::filesystem::directory_iterator{folder.path()}, {}) == 1);
+}
+
+TEST_CASE("no byte of a checkpoint can be changed or missing without a sentence") {
+  scratch_folder folder{"checkpoint"};
+  auto a = begun();
+  auto const path = folder.path() / "c";
+  write_checkpoint(path, checkpoint_of(a));
+  auto const whole = content_of(path);
+  auto const refused = [&](std::string const& bytes) {
+    std::ofstream{path, std::ios::binary} << bytes;
+    return refusal([&] { static_cast<void>(read_checkpoint(path)); });
+  };
+  for (std::size_t n = 0; n < whole.size(); ++n) REQUIRE(!refused(whole.substr(0, n)).empty());
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    auto changed = whole;
+    changed[at] = static_cast<char>(changed[at] ^ (1 << at % 8));
+    REQUIRE(!refused(changed).empty());
+  }
+  CHECK(refused(whole + "x").find("follows its end") != std::string::npos);
+  CHECK(refused(whole.substr(0, whole.size() - 1)).find("'" + path.string() + "' is damaged") != std::string::npos);
+  CHECK(refusal([&] { static_cast<void>(read_checkpoint(folder.path() / "none")); }).find("cannot be read") !=
+        std::string::npos);
+}
+
+TEST_CASE("a checkpoint of another run, node or make is refused, and one of another build warns") {
+  auto a = begun();
+  auto const saved = checkpoint_of(a);
+  auto const why = [&](auto&& call) { return refusal(call); };
+  auto const other = run_of(0.2);
+  CHECK(why([&] { check_checkpoint(saved, other.agreed.text(), node_id{1}); }).find("step 0.1, but this node has 0.2") != std::string::npos);
+  CHECK(why([&] { check_checkpoint(saved, a.agreed.text(), node_id{2}); }).find("is of node 1, and this is node 2") != std::string::npos);
+  auto built_elsewhere = saved;
+  built_elsewhere.build = "rubato 9.9.9, some compiler";
+  CHECK(check_checkpoint(built_elsewhere, a.agreed.text(), node_id{1}).find("bits may differ") != std::string::npos);
+
+  auto b = run_of();
+  CHECK(why([&] { restore(b.nodes[2], saved.state, b.pool); }).find("\"node\" does not fit") != std::string::npos);
+  auto c = run_of(0.1, 20);
+  CHECK(why([&] { restore(c.nodes[1], saved.state, c.pool); }).find("\"values\" does not fit") != std::string::npos);
+  auto plain = assemble<r_fast<space>>(topology::binary_tree(4), problem::quadratic::random(4, 10, 1), {});
+  CHECK(why([&] { restore(plain.nodes[1], saved.state, plain.pool); }).find("does not fit") != std::string::npos);
+}
+
+TEST_CASE("what is written over a checkpoint and fails leaves the former one") {
+  scratch_folder folder{"checkpoint"};
+  auto a = begun();
+  auto const path = folder.path() / "c";
+  write_checkpoint(path, checkpoint_of(a));
+  auto const before = content_of(path);
+  detail::checkpoint_writer nowhere{path / "below a file"};
+  nowhere.write(checkpoint_of(a));
+  CHECK(nowhere.finish().find(path.string()) != std::string::npos);
+  CHECK(nowhere.finish().empty());
+  CHECK(content_of(path) == before);
+}
+
+/// sgd that counts, and does not say so.
+struct counting_step {
+  template<class Backend>
+  struct state : step::sgd::state<Backend> {
+    using rule = typename step::sgd::state<Backend>::rule;
+    state(counting_step const&, Backend& b, std::size_t n) : step::sgd::state<Backend>{{}, b, n} {}
+    auto next(double gamma) -> rule { return ++steps, step::sgd::state<Backend>::next(gamma); }
+    std::uint64_t steps = 0;
+  };
+};
+
+TEST_CASE("a policy that lists no state runs, and cannot be saved") {
+  auto a = assemble<r_fast<space, counting_step>>(topology::binary_tree(4), problem::quadratic::random(4, 10, 1), {});
+  CHECK(refusal([&] { static_cast<void>(take_snapshot(a.nodes[1])); }).find("its part \"step\"") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace rubato::test
