@@ -273,6 +273,7 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
   app.set_help_flag("--help,-h", "print this and end");
   for (auto const& row : examples::shared_rows()) examples::detail::add_peer_row(app, row, c);
   for (auto const& row : examples::rows_heeded(examples::by_cluster)) examples::detail::add_row(app, row, c.race);
+  examples::add_resume(app, c);
   app.add_option("--peer", c.program, "the program that runs one node (default: peer beside this one)");
   app.add_flag("--quiet", c.race.quiet, "neither the header nor the tables of links");
   if (!examples::detail::parsed(app, argc, argv)) return std::nullopt;

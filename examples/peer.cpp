@@ -126,6 +126,8 @@ auto live(examples::peer_choice const& c) -> int {
   o.compute = examples::compute_of(plan, examples::algorithm_named(plan.options.algorithms.front()).minibatches);
   o.compute_seed = plan.scenario.seed;
   o.pace = c.pace;
+  o.checkpoint = c.checkpoint;
+  if (!c.checkpoint.folder.empty()) o.checkpoint.folder /= plan.options.algorithms.front();
   o.interrupted = &examples::interrupted;
   auto result = run(a, c, end, o);
   result.result.algorithm = plan.options.algorithms.front();

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/run/checkpoint.hpp>
 #include <rubato/run/pace.hpp>
 
 #include "support/race_command_line.hpp"
@@ -36,6 +37,7 @@ struct peer_choice {
   std::chrono::nanoseconds arrival{};
   std::chrono::nanoseconds silence{};
   pace_options pace{};
+  checkpoint_options checkpoint{};
   double drop = 0;
   double within = 0;
   bool goes_on = false;
@@ -115,6 +117,14 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
            [](peer_choice& c, given g) { c.arrival = duration_in(g); }},
           {"--silence", "T", "5s", "after which a peer that says nothing counts as dead",
            [](peer_choice& c, given g) { c.silence = duration_in(g); }},
+          {"--checkpoint", "DIR", "", "where every node is saved now and then, as DIR/ALGORITHM/node-I.checkpoint",
+           [](peer_choice& c, given g) {
+             auto folder = std::string{};
+             detail::set_folder(folder, g);
+             c.checkpoint.folder = folder;
+           }},
+          {"--every", "T", "30s", "between two checkpoints of a node",
+           [](peer_choice& c, given g) { c.checkpoint.every = duration_in(g); }},
           {"--pace", "K", "4", "gradients that a node which waits for nobody begins at full speed after each neighbour's newest message; 0: no pace",
            [](peer_choice& c, given g) {
              constexpr auto most = std::uint64_t{1'000'000'000};
@@ -150,6 +160,13 @@ inline void refuse_idle(peer_choice const& c) {
   for (auto const* const name : {"--id", "--peers", "--listener", "--insecure"}) {
     refuse_if(c.transport == "mpi", name, "under MPI, where the rank of a process is its id and mpirun knows where all are");
   }
+  auto const none = std::string{"without a --checkpoint, the folder of the files"};
+  refuse_if(c.checkpoint.folder.empty(), "--every", none);
+  refuse_if(c.checkpoint.folder.empty(), "--resume", none);
+  refuse_if(c.checkpoint.resume, "--life", "to a node that goes on from its checkpoint, which knows what it has drawn");
+  if (c.checkpoint.resume && !c.race.record.empty()) {
+    throw config_error{"--record and --resume exclude each other: replay begins with a node's first event"};
+  }
   if (c.life > 0 && !c.race.record.empty()) {
     throw config_error{"--record and --life exclude each other: replay begins with the first life of a node"};
   }
@@ -159,6 +176,15 @@ inline void refuse_idle(peer_choice const& c) {
   }
 }
 
+/// Of peer and cluster.
+inline void add_resume(CLI::App& app, peer_choice& choice) {
+  auto const set = [&choice](std::int64_t) {
+    choice.checkpoint.resume = true;
+    choice.given.emplace_back("--resume");
+  };
+  app.add_flag_function("--resume", set, "go on from the files of --checkpoint; --until counts from then on");
+}
+
 /// Nothing after --help. Throws config_error with one sentence.
 [[nodiscard]] inline auto read_peer_line(int argc, char const* const* argv) -> std::optional<peer_choice> {
   peer_choice choice;
@@ -166,6 +192,7 @@ inline void refuse_idle(peer_choice const& c) {
   app.set_help_flag("--help,-h", "print this and end");
   for (auto const& row : peer_rows()) detail::add_peer_row(app, row, choice);
   for (auto const& row : rows_heeded(by_peer)) detail::add_row(app, row, choice.race);
+  add_resume(app, choice);
   app.add_flag("--go-on", choice.goes_on, "go on without peers that are lost, instead of ending with a sentence");
   auto const* const open = app.add_flag("--insecure", choice.insecure, "allow addresses beyond this machine, unencrypted");
   app.add_flag("--quiet", choice.race.quiet, "print nothing when all goes well");

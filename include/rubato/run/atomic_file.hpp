@@ -81,6 +81,14 @@ class atomic_file {
     if (std::fflush(file_) != 0) fail(errno);
   }
 
+  /// Lets the system begin to write what was given so far to the disk, so that a commit that survives::power waits less.
+  void begin_sync() {
+    flush();
+#if defined(__linux__)
+    static_cast<void>(::sync_file_range(::fileno(file_), 0, 0, SYNC_FILE_RANGE_WRITE));  // a hint: fsync tells what fails
+#endif
+  }
+
   /// Whether a file that was committed survives a loss of power.
   enum class survives : std::uint8_t { process, power };
 

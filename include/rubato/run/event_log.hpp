@@ -19,7 +19,9 @@
 #include <rubato/core/digest.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/outbox.hpp>
+#include <rubato/core/node.hpp>
 #include <rubato/core/packet.hpp>
+#include <rubato/core/snapshot.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/transport/concepts.hpp>
 #include <rubato/version.hpp>

@@ -22,6 +22,7 @@
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/hosted_node.hpp>
 #include <rubato/run/inbox.hpp>
+#include <rubato/run/checkpoint.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/sim/network.hpp>
 
@@ -87,6 +88,8 @@ struct thread_run {
   std::atomic<std::uint64_t> measurement{0};  // number of the look that nodes should answer
   std::mutex failure_mutex;
   std::exception_ptr failure;
+  checkpoint_options saves;
+  std::optional<checkpoint_writer> writer;  // where nodes are saved
 };
 
 class node_thread {
@@ -94,6 +97,21 @@ class node_thread {
   node_thread(thread_run& run, std::size_t self) : run_{&run}, self_{self}, host_{run.who->nodes[self], self} {
     look_.model = host_.node().estimate();
   }
+
+  /// Before the thread begins: where this node is saved, and, if it resumes, its state from there; a sentence that warns, or
+  /// nothing. Throws config_error.
+  [[nodiscard]] auto prepare_checkpoints() -> std::string {
+    auto& a = *run_->who;
+    auto const self = to_node(self_);
+    node_checkpoints::refuse_unless_edges_may_close(a.again.make(self_, {}, 0), a.again.neighbours(self_));
+    saves_ = {run_->saves, a.agreed.text(), self};
+    if (!saves_.resumes()) return {};
+    auto warning = saves_.restore_into(host_, a.pool);
+    look_.model = host_.node().estimate();
+    return warning;
+  }
+  /// After the thread has ended.
+  void save() { saves_.save(host_, *run_->writer); }
 
   /// What the measuring thread may see.
   struct look {
@@ -132,10 +150,12 @@ class node_thread {
   void live_until_stopped() {
     try {
       at_node(self_, [this] {
-        host_.start(run_->now(), sender());
+        if (run_->saves.resume) come_back();
+        else host_.start(run_->now(), sender());
         note_waiting();
         run_->ends();
         while (!run_->ending) {
+          if (run_->writer) saves_.save_if_due(run_->now(), host_, *run_->writer);
           if (wants_gradient()) compute();
           else receive_until(std::nullopt);
         }
@@ -145,6 +165,14 @@ class node_thread {
     } catch (...) {
       rethrow_named("node " + std::to_string(self_));
     }
+  }
+
+  /// All edges closed, and open again, in a session that both ends know without a word.
+  void come_back() {
+    static constexpr auto again = session{1, 1};
+    auto const neighbours = run_->who->again.neighbours(self_);
+    host_.resume(run_->now(), neighbours, sender());
+    for (auto const peer : neighbours) host_.change(run_->now(), {peer, neighbour_change::edge::opens, again, again}, sender());
   }
 
   [[nodiscard]] auto wants_gradient() const -> bool { return host_.wants_gradient() && !run_->has_enough(); }
@@ -297,6 +325,7 @@ class node_thread {
   thread_run* run_;
   std::size_t self_;
   hosted_node host_;
+  node_checkpoints saves_;
   std::vector<node_id> queued_;  // receivers to whom a packet waits for its link
   std::uint64_t draws_ = 0;
   std::uint64_t answered_ = 0;

@@ -398,48 +398,21 @@ class peer_driver {
       if (o.resume) throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
       return;
     }
-    refuse_unless_edges_may_close();
-    auto const file = o.file_of(me_->self);
+    if (run_->again) node_checkpoints::refuse_unless_edges_may_close(run_->again.make(to_index(me_->self), {}, 0), me_->peers);
+    saves_ = {o, me_->agreed.text(), me_->self};
     if (o.resume) {
-      auto const saved = read_checkpoint(file);
-      try {
-        auto warning = check_checkpoint(saved, me_->agreed.text(), me_->self);
-        if (!warning.empty()) result_.result.warnings.push_back(std::move(warning));
-        restore(host_, saved.state, run_->pool);
-      } catch (config_error const& e) {
-        throw config_error{"'" + escaped(file.string()) + "': " + e.what()};
-      }
+      if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty()) result_.result.warnings.push_back(std::move(warning));
     }
     ensure_writable_folder(o.folder);
-    saves_ = std::make_unique<checkpoint_writer>(file);
-    save_at_ = now() + o.every;
+    writer_.emplace();
   }
-  /// A resumed node begins with all edges closed. An algorithm that needs every node cannot do that.
-  void refuse_unless_edges_may_close() const {
-    if (!run_->again) return;
-    auto probe = run_->again.make(to_index(me_->self), {}, 0);
-    outbox out;
-    for (auto const peer : me_->peers) {
-      probe.on_neighbours({}, {peer, neighbour_change::edge::closes, {}, {}}, out);
-      if (out.failure) throw config_error{"this algorithm cannot be resumed between processes: " + out.failure->sentence};
-      out.clear();
-    }
-  }
-
-  /// The run is held up while what the node may still write is copied; the rest is done beside it. Where the disk is slower
-  /// than the period, the next one waits.
   void save_if_due() {
-    if (!saves_ || now() < save_at_ || !saves_->idle()) return;
-    saves_->write(present_checkpoint());
-    save_at_ = later_by(now(), options_.checkpoint.every);
+    if (writer_) saves_.save_if_due(now(), host_, *writer_);
   }
   void save_last() {
-    if (!saves_) return;
-    saves_->write(present_checkpoint());
-    if (auto why = saves_->finish(); !why.empty()) result_.result.warnings.push_back("a checkpoint failed: " + why);
-  }
-  [[nodiscard]] auto present_checkpoint() -> checkpoint {
-    return {me_->agreed.text(), me_->self, host_.node().statistics().iterations, take_snapshot(host_)};
+    if (!writer_) return;
+    saves_.save(host_, *writer_);
+    if (auto why = writer_->finish(); !why.empty()) result_.result.warnings.push_back("a checkpoint failed: " + why);
   }
 
   /// A run may end by time while its node has stood still for long, as one in rounds does whose peer came back.
@@ -522,8 +495,8 @@ class peer_driver {
   hosted_node host_;
   kept_looks looks_;
   gradient_thread computing_;
-  std::unique_ptr<checkpoint_writer> saves_;  // null: none
-  instant save_at_{};
+  node_checkpoints saves_;
+  std::optional<checkpoint_writer> writer_;  // where the node is saved
   bool under_way_ = false;
   std::uint64_t gradients_ = 0;
   std::optional<node_id> congested_;      // because of whom no gradient is begun

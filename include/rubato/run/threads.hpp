@@ -38,6 +38,7 @@ struct thread_options {
   std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< a node that waits longer ends the run
   bool (*interrupted)() = nullptr;  ///< polled; true ends the run cleanly
   thread_observer* watching = nullptr;
+  checkpoint_options checkpoint{};  ///< each node is saved at a moment of its own; `end` counts from the resumption
 };
 
 namespace detail {
@@ -192,6 +193,24 @@ inline void refuse_what_threads_cannot(assembly const& a, sim::scenario const& s
   }
 }
 
+inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, checkpoint_options const& o, run_result& result) {
+  if (o.folder.empty()) {
+    if (o.resume) throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
+    return;
+  }
+  run.saves = o;
+  for (auto& each : nodes) {
+    if (auto warning = each->prepare_checkpoints(); !warning.empty()) result.warnings.push_back(std::move(warning));
+  }
+  ensure_writable_folder(o.folder);
+  run.writer.emplace();
+}
+inline void save_last(thread_run& run, thread_watch::threads& nodes, run_result& result) {
+  if (!run.writer) return;
+  for (auto& each : nodes) each->save();
+  if (auto why = run.writer->finish(); !why.empty()) result.warnings.push_back("a checkpoint failed: " + why);
+}
+
 }  // namespace detail
 
 /// Runs what was assembled, one thread a node, until `end` on the real clock. Nodes that the scenario slows sleep.
@@ -207,11 +226,13 @@ inline auto run_threads(assembly a, sim::scenario const& s, until const& end, th
   detail::thread_run run{a, s, end.gradients};
   detail::thread_watch::threads nodes;
   for (std::size_t i = 0; i < a.nodes.size(); ++i) nodes.push_back(std::make_unique<detail::node_thread>(run, i));
+  detail::prepare_checkpoints(run, nodes, o.checkpoint, result);
   detail::thread_watch watcher{run, nodes, o};
   result.stopped = detail::live_together(run, nodes, watcher, end, result);
   if (auto const failure = run.failed()) std::rethrow_exception(failure);
   result.ended = run.now().since_start;
   watcher.last_look(result);
+  detail::save_last(run, nodes, result);
   result.network = a.network;
   result.step = a.step;
   result.raw_step = a.raw_step;

@@ -112,8 +112,8 @@ TEST_CASE("what is written over a checkpoint and fails leaves the former one") {
   auto const path = folder.path() / "c";
   write_checkpoint(path, checkpoint_of(a));
   auto const before = content_of(path);
-  detail::checkpoint_writer nowhere{path / "below a file"};
-  nowhere.write(checkpoint_of(a));
+  detail::checkpoint_writer nowhere;
+  nowhere.write(path / "below a file", checkpoint_of(a));
   CHECK(nowhere.finish().find(path.string()) != std::string::npos);
   CHECK(nowhere.finish().empty());
   CHECK(content_of(path) == before);

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# resume.sh CLUSTER PEER: processes save themselves while they run. One that is killed goes on from its file while the
+# others --go-on; all that were killed go on together, over TCP, UDP and (where there is mpirun) MPI; and they end at the
+# optimum. A file that is damaged or of another run is refused with one sentence, and stays as it is.
+set -uo pipefail
+
+cluster=$1
+peer=$2
+. "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
+base=$((20000 + RANDOM % 10000))
+run=(--problem quadratic:50 --compute fixed:2ms --slow none --nodes 3 --topology ring --quiet)
+save=(--checkpoint saved --every 200ms)
+
+# begin OPTION...: three peers over $transport, whose process ids are in pids.
+begin() {
+  pids=()
+  for i in 0 1 2; do
+    "$peer" --id $i --transport "$transport" --peers "$addresses" "${run[@]}" "$@" >said.$i 2>&1 &
+    pids+=($!)
+  done
+}
+new_addresses() { addresses=127.0.0.1:$((++base)),127.0.0.1:$((++base)),127.0.0.1:$((++base)); }
+# await_files ALGORITHM: each node was saved.
+await_files() {
+  for i in 0 1 2; do
+    for ((n = 0; n < 400; ++n)); do
+      [[ -e saved/$1/node-$i.checkpoint ]] && break
+      sleep 0.05
+    done
+    [[ -e saved/$1/node-$i.checkpoint ]] || fail "node $i was not saved over $transport: $(cat said.$i)"
+  done
+}
+all_end_well() {
+  for i in 0 1 2; do wait "${pids[i]}" || fail "node $i over $transport, $1, does not end with status 0: $(cat said.$i)"; done
+}
+
+for transport in tcp udp; do
+  rm -rf saved said*
+  new_addresses
+  begin --step 0.1 "${save[@]}" --go-on --silence 800ms --until 20s --within 1e-5
+  await_files r_fast
+  sleep 1 # not for correctness: so that node 1 is killed in the middle of its run
+  kill -KILL "${pids[1]}"
+  wait "${pids[1]}" 2>/dev/null
+  "$peer" --id 1 --transport $transport --peers "$addresses" "${run[@]}" --step 0.1 "${save[@]}" --go-on --silence 800ms --until 8s \
+    --within 1e-5 --resume >said.1 2>&1 &
+  pids[1]=$!
+  all_end_well "one resumed"
+done
+
+# All are killed and go on together: $1 is the algorithm, over $transport.
+kill_and_resume_all() {
+  rm -rf saved said*
+  new_addresses
+  begin --step 0.1 "${save[@]}" --algorithms "$1" --until 60s
+  await_files "$1"
+  kill -KILL "${pids[@]}" 2>/dev/null # one may have ended already, because of another
+  wait "${pids[@]}" 2>/dev/null
+  new_addresses
+  begin --step 0.1 "${save[@]}" --algorithms "$1" --until 5s --resume --within "$2"
+  all_end_well "all resumed, $1"
+}
+for transport in tcp udp; do kill_and_resume_all r_fast 1e-5; done
+
+transport=tcp
+before=$(cksum <saved/r_fast/node-1.checkpoint 2>/dev/null)
+# refused WORDS OPTION...: status 2, one sentence, and the file is as it was.
+refused() {
+  local words=$1 said
+  shift
+  said=$(timeout 20 "$peer" --id 1 --peers "$addresses" "${run[@]}" "${save[@]}" --resume --until 1s --step "${step:-0.1}" "$@" 2>&1)
+  (($? == 2)) && [[ $said == *"$words"* && $(grep -c . <<<"$said") == 1 ]] || fail "$*: $said"
+  [[ $(cksum <saved/r_fast/node-1.checkpoint) == "$before" ]] || fail "$*: the checkpoint was changed"
+}
+kill_and_resume_all r_fast 1e-5
+before=$(cksum <saved/r_fast/node-1.checkpoint)
+step=0.2 refused "the checkpoint has step 0.1, but this node has 0.2: it is of another run"
+refused "cannot be read" --algorithms push_pull
+refused "--record and --resume exclude each other" --record somewhere
+printf 'x' | dd of=saved/r_fast/node-1.checkpoint bs=1 seek=1000 conv=notrunc status=none
+before=$(cksum <saved/r_fast/node-1.checkpoint)
+refused "saved/r_fast/node-1.checkpoint' is damaged"
+
+if command -v mpirun >/dev/null && [[ $(ldd "$peer") == *libmpi* ]]; then
+  rm -rf saved said*
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  mpi=("$cluster" --peer "$peer" --transport mpi --step 0.1 "${run[@]}" "${save[@]}")
+  transport=mpi
+  "${mpi[@]}" --until 60s >said.0 2>&1 &
+  started=$!
+  touch said.1 said.2
+  await_files r_fast
+  pkill -KILL -P $started
+  wait $started && fail "a run whose ranks were killed ends with status 0"
+  timeout 120 "${mpi[@]}" --until 5s --within 1e-5 --resume >said.0 2>&1 || fail "ranks that go on from their files: $(cat said.0)"
+else
+  echo "left out: MPI, for there is no mpirun or peer was built without it"
+fi
+finish
