@@ -10,10 +10,11 @@
 namespace rubato {
 
 namespace sim {
-/// Who looks on, and who may end a run early; both may be null.
+/// Who looks on, who may end a run early, and where it goes on from; each may be null.
 struct controls {
   observer* watching = nullptr;
   bool (*interrupted)() = nullptr;  ///< polled now and then; true ends the run cleanly
+  snapshot const* resume = nullptr;  ///< where to go on from: simulator::state of a run that was assembled alike
 };
 }  // namespace sim
 
@@ -25,6 +26,7 @@ inline auto simulate(assembly a, sim::scenario const& scenario, until const& end
       sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again, measured}, scenario};
   if (by.watching != nullptr) simulation.watch(*by.watching);
   simulation.interrupt_when(by.interrupted);
+  if (by.resume != nullptr) simulation.resume(*by.resume);
   auto result = simulation.run(end);
   result.network = std::move(a.network);
   result.step = a.step;
@@ -37,7 +39,7 @@ inline auto simulate(assembly a, sim::scenario const& scenario, until const& end
 /// The same with an observer alone, which may be null.
 inline auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::observer* watching = nullptr)
     -> run_result {
-  return simulate(std::move(a), scenario, end, sim::controls{watching, nullptr});
+  return simulate(std::move(a), scenario, end, sim::controls{.watching = watching});
 }
 
 /// Runs Node on every node of the network in virtual time. Throws config_error before the first event, run_error after.
