@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // A driver of pure disorder: any packet or any gradient may be next, packets vanish, repeat and overtake, and edges
-// close and open at either end at different times. For what must hold in any order of events.
+// close and open at either end at different times. For what must hold in any order of events. Where every message counts,
+// links keep order and lose nothing, and no message comes before its edge has opened.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -38,6 +40,7 @@ class shuffled {
   /// Tells node `at` that its edges from and to `peer` close, or open, in a session of this number.
   void change(std::size_t at, std::size_t peer, neighbour_change::edge what, std::uint32_t number) {
     session const life{number, number};
+    told_[{at, peer}] = number;
     a_.nodes[at].on_neighbours({}, {to_node(peer), what, life, life}, out_);
     drain(at);
   }
@@ -68,6 +71,7 @@ class shuffled {
 
  private:
   void arrive(std::size_t which) {
+    if (counts(under_way_[which])) return arrive_in_order(which);
     auto const p = under_way_[which];
     auto const again = draw_.chance(0.1);
     if (!again) {
@@ -78,6 +82,24 @@ class shuffled {
     hand_over(a_.nodes[to_index(p.to)], p, a_.blocks.blocks(), out_);
     drain(to_index(p.to));
   }
+  [[nodiscard]] auto counts(packet const& p) const -> bool {
+    auto const all = a_.nodes[to_index(p.from)].channels();
+    return std::any_of(all.begin(), all.end(), [&](auto const& c) { return c.lane == p.lane && c.kind == channel_kind::event; });
+  }
+  /// The first that is under way on the same edge, if its session has begun at both ends.
+  void arrive_in_order(std::size_t which) {
+    auto const& chosen = under_way_[which];
+    auto const first = std::find_if(under_way_.begin(), under_way_.end(), [&](packet const& p) {
+      return p.from == chosen.from && p.to == chosen.to;
+    });
+    auto const to = to_index(first->to);
+    if (first->life.sender > told_[{to, to_index(first->from)}]) return;
+    auto const p = std::move(*first);
+    under_way_.erase(first);
+    if (asleep_[to]) return;
+    hand_over(a_.nodes[to], p, a_.blocks.blocks(), out_);
+    drain(to);
+  }
   void answer(std::size_t i) {
     if (asleep_[i] || !requests_[i].point) return;
     auto const asked = std::exchange(requests_[i], {});
@@ -85,6 +107,7 @@ class shuffled {
     drain(i);
   }
   void drain(std::size_t i) {
+    if (out_.cancel) requests_[i] = {};
     if (out_.request) requests_[i] = std::move(*out_.request);
     for (auto& p : out_.packets) under_way_.push_back(std::move(p));
     if (out_.failure) failure_ = out_.failure->sentence;
@@ -97,6 +120,7 @@ class shuffled {
   std::vector<gradient_request> requests_;
   std::vector<bool> asleep_;
   std::vector<packet> under_way_;
+  std::map<std::pair<std::size_t, std::size_t>, std::uint32_t> told_;  // by node and peer: the last session
   std::string failure_;
   outbox out_;
 };

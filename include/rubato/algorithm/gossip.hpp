@@ -174,8 +174,17 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   }
 
   void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
-    models_.change(change);
-    tracker_.change(change);
+    using enum order::action;
+    auto const model_due = due(pull, send_model);
+    // An order that tracks goes without that neighbour where it would wait for it first; another one hears of it at once.
+    models_.change(change, iteration{!tracks && model_due > 0 ? model_due - 1 : model_due});
+    tracker_.change(change, iteration{due(consume, push)});
+    if (!tracks && waits_at(pull) && change.what == neighbour_change::edge::opens && has_sent()) {
+      models_.post_to(change.peer, v_, [&](detail::edge_life const& to, shared_buffer v) {
+        core::post(to, channel::model, std::move(v), now, out);
+        out.packets.back().number = iteration{model_due};
+      });
+    }
     if (stalled_) advance(now, out);
   }
 
@@ -325,6 +334,17 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   }
 
   // rounds
+  /// The message that the next pull or consume needs, which `sent_by` sends.
+  [[nodiscard]] auto due(order::action use, order::action sent_by) const -> std::uint64_t {
+    auto const at = order::place_of<Order>(use);
+    return core::iterations_ + (order::place_of<Order>(sent_by) < at ? 1 : 0) + (place_ > at ? 1 : 0);
+  }
+  /// Whether a model was sent that the next pull of its readers is for, so that none follows before this node's own pull.
+  [[nodiscard]] auto has_sent() const -> bool {
+    constexpr auto sends = order::place_of<Order>(order::action::send_model), pulls = order::place_of<Order>(order::action::pull);
+    if (sends < pulls) return place_ > sends && place_ <= pulls;
+    return core::iterations_ > 0 && (place_ <= pulls || place_ > sends);
+  }
   [[nodiscard]] static constexpr auto waits_at(order::action a) -> bool {
     return Synchrony::waits && (a == order::action::pull || a == order::action::consume);
   }

@@ -47,8 +47,14 @@ class mailbox {
     return accept_parts(backend, blocks, p, own);
   }
 
-  /// Event channel: every message counts, in order.
-  void enqueue(patch const& p, std::uint64_t own) { queue_.push_back({{p.numbers[0], own, p.posted_at}, p.body}); }
+  /// Event channel: every message counts, in order. Here it is numbered by the round of the owner that it is for, one each:
+  /// in the first life of an edge this is its own number.
+  void enqueue(patch const& p, std::uint64_t own) { queue_.push_back({{next(latest()), own, p.posted_at}, p.body}); }
+  /// Event channel: forgets everything; the next message is for the round after `round`.
+  void begin_at(iteration round) {
+    clear();
+    stamp_.number = round;
+  }
   /// Event channel: steps forward to the message of iteration `wanted`; true if it is (now) the present one.
   auto advance_to(iteration wanted) -> bool {
     while (stamp_.number < wanted && !queue_.empty()) {
@@ -62,6 +68,11 @@ class mailbox {
   /// Event channel: forgets messages that advance_to(wanted) would pass without a look.
   void drop_passed(iteration wanted) {
     while (queue_.size() > 1 && queue_.front().first.number < wanted) queue_.erase(queue_.begin());
+  }
+  /// Event channel: gives the place of the oldest message to the next, and so on.
+  void skip_oldest() {
+    queue_.erase(queue_.begin());
+    for (auto& waiting : queue_) waiting.first.number = iteration{to_count(waiting.first.number) - 1};
   }
   [[nodiscard]] auto queued() const -> std::size_t { return queue_.size(); }
 

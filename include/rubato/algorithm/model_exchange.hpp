@@ -37,6 +37,7 @@ class model_exchange {
       edge.peer = e.peer;
       edge.weight = e.weight;
       edge.lead = lead_of(n, e.peer, synchrony);
+      edge.is_heard = hears(n, e.peer);
       edge.box.start_with(x0);
     }
     for (auto const peer : n.pull_to) out_.emplace_back().peer = peer;
@@ -71,10 +72,11 @@ class model_exchange {
     }
     return {static_cast<scalar>(self_weight), {backend_.table(table_.data(), table_.size()), table_.size()}};
   }
-  /// Records the ages of the models just pulled.
+  /// Records the ages of the models just pulled, each when it is used for the first time.
   void record_ages(instant now) {
     for (auto& e : in_) {
-      if (e.box.of(0).number > iteration{}) e.age.add(now - e.box.of(0).posted);
+      auto const& last = e.box.of(0);
+      if (e.box.values() != nullptr && last.number > std::exchange(e.pulled, last.number)) e.age.add(now - last.posted);
     }
   }
 
@@ -85,17 +87,20 @@ class model_exchange {
       if (e.open) send(e, v);
     }
   }
+  /// The same for one of them, if it is a reader.
+  template<class Send>
+  void post_to(node_id peer, shared_buffer const& v, Send&& send) {
+    if (auto const* const e = find_edge(out_, peer); e != nullptr && e->open) send(*e, v);
+  }
 
-  void change(neighbour_change const& c) {
-    auto const opens = c.what == neighbour_change::edge::opens;
+  /// `round`: where every message counts, the first one over an edge that opens is for the round after it.
+  void change(neighbour_change const& c, iteration round) {
     if (auto* e = find_edge(in_, c.peer)) {
-      e->box.clear();
-      e->order = {};
-      e->open = opens;
-      e->life = c.incoming;
+      e->change(c, Synchrony::delivery == channel_kind::event ? round : iteration{});
+      e->pulled = {};
     }
     if (auto* e = find_edge(out_, c.peer)) {
-      e->open = opens;
+      e->open = c.what == neighbour_change::edge::opens;
       e->life = c.outgoing;
     }
   }

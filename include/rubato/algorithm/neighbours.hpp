@@ -30,12 +30,16 @@ struct edge_life {
   }
 };
 
+/// Where an edge opens in the middle of a run, each end may go on for one round before it has to wait for the other.
+inline constexpr std::size_t opened_lead = 2;
+
 /// An edge over which vectors come, and the newest of them.
 template<class Backend, class U>
 struct edge_in : edge_life {
   mailbox<Backend, U> box{};
   message_order order{};
-  std::size_t lead = 1;  // messages that may wait in the box, where every one counts
+  std::size_t lead = 1;   // messages that may wait in the box, where every one counts
+  bool is_heard = true;   // the other end waits in turn for what this node sends
   std::uint64_t accepted = 0;
   std::uint64_t overtaken = 0;
   age_counter age{};
@@ -58,7 +62,10 @@ struct edge_in : edge_life {
     if (spec.kind == channel_kind::event) {
       if (!wrong) wrong = order.follow(p);
       box.drop_passed(passed);
-      if (!wrong && box.queued() >= lead) {
+      auto const most = lead + (life == session{} ? 0 : opened_lead);
+      // Who does not hear this node may have lost those for whom it waited, and runs ahead then: its oldest messages go.
+      if (!wrong && !is_heard && box.queued() >= most) box.skip_oldest();
+      if (!wrong && box.queued() >= most) {
         wrong = fault{text_of_message(p, to_count(p.numbers[0])) + " came while " + std::to_string(box.queued()) +
                       " of it wait at node " + std::to_string(to_index(self)) + ", which is as far as a neighbour may be ahead"};
       }
@@ -67,6 +74,13 @@ struct edge_in : edge_life {
     }
     if (wrong) out.failure = std::move(wrong);
     return !out.failure;
+  }
+  /// The edge closes, or opens with a message for the round after `round` as its first one.
+  void change(neighbour_change const& c, iteration round) {
+    open = c.what == neighbour_change::edge::opens;
+    life = c.incoming;
+    order = {};
+    box.begin_at(open ? round : iteration{});
   }
   /// Keeps a message that was admitted; `clock`: the owner's own, by which ages are counted.
   void put(Backend& backend, block_partition const& blocks, channel_kind kind, patch const& p, std::uint64_t clock) {
@@ -81,12 +95,13 @@ struct edge_in : edge_life {
 template<class Backend, class T>
 struct model_in : edge_in<Backend, T> {
   double weight = 0;
+  iteration pulled{};  // the last one used, of its first block
 };
 
 /// rho_ij and rho~_ij of one in-neighbour of the push graph.
 template<class Backend, class U>
 struct sum_in : edge_in<Backend, U> {
-  using edge_in<Backend, U>::box, edge_in<Backend, U>::age, edge_in<Backend, U>::order;
+  using edge_in<Backend, U>::box, edge_in<Backend, U>::age;
   shared_buffer consumed_whole{};        // rho~ by reference, while vectors come whole
   writable_buffer<U> consumed_parts{};   // rho~ as a copy, once they come in parts
   std::vector<iteration> consumed_numbers{};  // per block, in parts only
@@ -127,9 +142,7 @@ struct sum_in : edge_in<Backend, U> {
     consumed_number = box.number();
   }
 
-  void reset() {
-    box.clear();
-    order = {};
+  void forget_consumed() {
     consumed_whole = {};
     consumed_parts = {};
     consumed_numbers.clear();
@@ -164,8 +177,15 @@ struct sum_out : edge_life {
   }
 };
 
+/// Whether this node sends anything to `peer`.
+inline auto hears(mixing::neighbourhood const& n, node_id peer) -> bool {
+  return std::any_of(n.pull_to.begin(), n.pull_to.end(), [&](node_id to) { return to == peer; }) ||
+         std::any_of(n.push_to.begin(), n.push_to.end(), [&](auto const& e) { return e.peer == peer; });
+}
+
 /// How many messages of a neighbour may wait unused, where it waits in turn for what this node sends: those of the present
-/// round and of the next one. Who hears nothing of this node waits for one who does, within as many edges as there are nodes.
+/// round and of the next one. Who hears nothing of this node waits for one who does, within as many edges as there are
+/// nodes, while none of these is closed.
 template<class Synchrony>
 auto lead_of(mixing::neighbourhood const& n, node_id peer, Synchrony const& synchrony) -> std::size_t {
   std::size_t one = 2;
@@ -174,9 +194,7 @@ auto lead_of(mixing::neighbourhood const& n, node_id peer, Synchrony const& sync
     one = 4;
     rounds += static_cast<std::size_t>(std::min<std::uint64_t>(synchrony.bound, std::uint64_t{1} << 31));  // times n must fit
   }
-  auto const hears = std::any_of(n.pull_to.begin(), n.pull_to.end(), [&](node_id to) { return to == peer; }) ||
-                     std::any_of(n.push_to.begin(), n.push_to.end(), [&](auto const& e) { return e.peer == peer; });
-  return hears ? one : one + n.nodes * rounds;
+  return hears(n, peer) ? one : one + n.nodes * rounds;
 }
 
 /// The last message of each neighbour that a node may use now, after so many iterations of its own.

@@ -88,7 +88,7 @@ class push_pull
   using core = detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity>;
 
  public:
-  using typename core::options, typename core::scalar, typename core::value;
+  using typename core::options, typename core::scalar, typename core::value, typename core::due;
   static constexpr auto name() -> std::string_view { return "Push-Pull"; }
   static void visit_state(auto& self, auto&& visit) { core::visit_state(self, visit), visit("next", self.next_); }
 
@@ -101,7 +101,13 @@ class push_pull
     go_on(now, out);
   }
   void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
-    core::on_neighbours(now, change, out);
+    auto const k = this->iterations_ + 1;
+    auto const first = !this->tracker_.has_tracked();  // the gradient under way is of no round
+    switch (next_) {
+      case place::descent: this->change_edges(change, {.model = k, .sums = k - 1}); break;
+      case place::mixing: this->change_edges(change, {.model = k, .sums = k}); break;
+      case place::gradient: this->change_edges(change, first ? due{.model = k, .sums = k - 1} : due{.model = k + 1, .sums = k}); break;
+    }
     go_on(now, out);
   }
   void on_gradient(instant now, gradient g, outbox& out) {

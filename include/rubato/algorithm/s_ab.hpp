@@ -87,7 +87,9 @@ class s_ab : public detail::tracking_core<Backend, Step, weighting::constant, sy
     go_on(now, out);
   }
   void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
-    core::on_neighbours(now, change, out);
+    auto const k = this->iterations_ + 1;
+    auto const mixed = next_ != place::moving && this->tracker_.has_tracked();  // in this round already
+    this->change_edges(change, {.model = mixed ? k + 1 : k, .sums = k});
     go_on(now, out);
   }
   void on_gradient(instant now, gradient g, outbox& out) {
@@ -110,8 +112,8 @@ class s_ab : public detail::tracking_core<Backend, Step, weighting::constant, sy
       if (!out.failure) this->post_model(this->x_, now, out);
       next_ = place::moving;
     }
-    auto const due = this->iterations_ + 1;
-    if (next_ == place::moving && !out.failure && this->take_due_messages(this->models_.in(), channel::model, due, out)) {
+    auto const next = this->iterations_ + 1;
+    if (next_ == place::moving && !out.failure && this->take_due_messages(this->models_.in(), channel::model, next, out)) {
       move(now, out);
       next_ = place::gradient;
     }

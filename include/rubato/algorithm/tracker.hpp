@@ -47,7 +47,7 @@ struct no_tracker {
   void record_raised(range, backend::raised_bits) const {}
   void fail_if_out_of_range(outbox&) const {}
   void accuse(blame&) const {}
-  void change(neighbour_change const&) const {}
+  void change(neighbour_change const&, iteration) const {}
   void count_into(node_statistics&) const {}
   void audit(tracking_audit& a) const { a = {}; }
 };
@@ -84,6 +84,7 @@ class tracker {
       auto& edge = in_.emplace_back();
       edge.peer = peer;
       edge.lead = lead_of(n, peer, synchrony);
+      edge.is_heard = hears(n, peer);
     }
     for (auto const& e : n.push_to) {
       auto& edge = out_.emplace_back();
@@ -97,7 +98,7 @@ class tracker {
     auto* const edge = find_edge(in_, p.from);
     if (edge == nullptr || !edge->admit(self_, blocks_, spec, last_usable(synchrony_, done), p, out)) return;
     if constexpr (compresses) {
-      auto sums = expanded_sums<value>(codec_, backend_, blocks_, edge->box, p);
+      auto sums = expanded_sums<value, Synchrony::delivery>(codec_, backend_, blocks_, edge->box, p);
       if (sums.beyond) {
         out.failure = fault{"node " + std::to_string(to_index(self_)) + ", sums of node " + std::to_string(to_index(p.from)) +
                             ": " + codec_.range_sentence(*sums.beyond)};
@@ -219,20 +220,19 @@ class tracker {
     }
   }
 
-  /// What a closed edge pushed is taken back, and what it brought is given back, as a debt (law 11).
-  void change(neighbour_change const& c) {
-    auto const opens = c.what == neighbour_change::edge::opens;
+  /// What a closed edge pushed is taken back, and what it brought is given back, as a debt (law 11). `round`: as
+  /// model_exchange::change.
+  void change(neighbour_change const& c, iteration round) {
     auto const n = z_.size();
     if (auto* e = find_edge(in_, c.peer)) {
       if (e->consumed() != nullptr) e->wide.settle(backend_, e->consumed(), n, {debt_.open(backend_, n), -1.0});
-      e->reset();
-      e->open = opens;
-      e->life = c.incoming;
+      e->forget_consumed();
+      e->change(c, Synchrony::delivery == channel_kind::event ? round : iteration{});
     }
     if (auto* e = find_edge(out_, c.peer)) {
       if (e->total) e->wide.settle(backend_, values_of(e->total), n, {debt_.open(backend_, n), 1.0});
       e->total = {};
-      e->open = opens;
+      e->open = c.what == neighbour_change::edge::opens;
       e->life = c.outgoing;
     }
   }

@@ -81,10 +81,7 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   /// z_0 = g(x_0)
   void start(instant, outbox& out) { this->ask_gradient(out); }
 
-  void on_neighbours(instant, neighbour_change const& change, outbox&) {
-    models_.change(change);
-    tracker_.change(change);
-  }
+  void on_neighbours(instant, neighbour_change const& change, outbox&) { change_edges(change, {}); }
 
   [[nodiscard]] auto statistics() const -> node_statistics {
     node_statistics s{core::iterations_, core::gradients_, core::pending_.dropped(), {}};
@@ -100,6 +97,17 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
         models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_},
         tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony},
         step_state_{o.step_rule, core::backend_, core::size()} {}
+
+  /// Of each channel the message that the node needs next, in rounds.
+  struct due {
+    std::uint64_t model = 0;
+    std::uint64_t sums = 0;
+  };
+  /// Over an edge that opens nothing is waited for the first time: see the design page on rounds.
+  void change_edges(neighbour_change const& c, due const& next) {
+    models_.change(c, iteration{next.model});
+    tracker_.change(c, iteration{next.sums});
+  }
 
   void take(patch const& p, outbox& out) {
     auto const done = iteration{core::iterations_};

@@ -12,7 +12,7 @@
 
 namespace rubato {
 
-/// How old received values were where they were used: time from post to use on the run's clock.
+/// How old received values were where they were used for the first time: time from post to use on the run's clock.
 struct age_counter {
   std::uint64_t uses = 0;
   double total_ns = 0;  ///< as an integer it would soon overflow where the clocks of hosts differ by a day

@@ -415,7 +415,7 @@ class peer_driver {
     if (auto why = writer_->finish(); !why.empty()) result_.result.warnings.push_back("a checkpoint failed: " + why);
   }
 
-  /// A run may end by time while its node has stood still for long, as one in rounds does whose peer came back.
+  /// A run may end by time while its node has stood still for long, as one in rounds does whose peer has ended before it.
   void say_if_stalled() {
     if (!host_.wait() || under_way_) return;
     auto const waited = now() - host_.waiting_since();

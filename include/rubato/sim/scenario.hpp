@@ -101,7 +101,7 @@ enum class first_model : std::uint8_t {
 };
 
 /// `node` loses its state at `at` and begins again `down` later. Its neighbours close their edges with it when it stops
-/// and open them, in a new session, when it is back (law 11). It needs nodes whose channels are all of state kind. In
+/// and open them, in a new session, when it is back (law 11). Nodes that cannot do without one of them end the run then. In
 /// each life it draws mini-batches of its own.
 struct restart {
   node_id node{};

@@ -372,13 +372,6 @@ inline void simulator::carry_out(std::size_t node) {
 
 inline void simulator::check_restarts() const {
   if (!who_.again) throw config_error{"a scenario with restarts needs a cast that can make its nodes again"};
-  for (auto const& n : who_.nodes) {
-    for (auto const& c : n.channels()) {
-      if (c.kind != channel_kind::event) continue;
-      throw config_error{"nodes that count every message on the channel " + std::string{name_of(c.lane)} +
-                         " cannot go on after a restart; use nodes whose channels are all of state kind, as r_fast"};
-    }
-  }
 }
 
 inline void simulator::tell(std::size_t node, node_id peer, neighbour_change::edge what) {
@@ -409,12 +402,12 @@ inline void simulator::stop(event const& e) {
 inline void simulator::come_back(event const& e) {
   state_[e.node].down = false;
   auto const self = to_node(e.node);
+  if (observer_ != nullptr) observer_->restarted(now_, self);
   for (auto const peer : who_.again.neighbours(e.node)) {
     auto const what = state_[to_index(peer)].down ? neighbour_change::edge::closes : neighbour_change::edge::opens;
     tell(e.node, peer, what);
     if (what == neighbour_change::edge::opens) tell(to_index(peer), self, what);
   }
-  if (observer_ != nullptr) observer_->restarted(now_, self);
   who_.nodes[e.node].start(now_, out_);
   drain(e.node);
 }

@@ -8,8 +8,11 @@
 #include <string>
 #include <vector>
 
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/sim/simulate.hpp>
+#include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
 
@@ -189,6 +192,15 @@ TEST_CASE("a result warns of messages that are many local iterations old, with t
   run_result nothing;
   rubato::detail::warn_of_ages(nothing);
   CHECK(nothing.warnings.empty());
+}
+
+TEST_CASE("a message that is used again and again, as its sender is gone, is no older for that") {
+  using namespace std::chrono_literals;
+  auto const q = problem::quadratic::random(3, 3, 4);
+  sim::scenario const parted{.compute = sim::fixed(10ms), .link = {.latency = 1ms}, .partitions = {sim::island({node_id{1}}, 3, 1s, 20s)}};
+  auto r = simulate<r_fast<backend::host<double>>>(topology::both(topology::ring(3)), q, {.step = 0.05}, parted, {.time = 20s});
+  rubato::detail::warn_of_ages(r);
+  CHECK(r.warnings.empty());
 }
 
 }  // namespace
