@@ -141,10 +141,11 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    auto const done = iteration{core::iterations_};
+    auto const done = iteration{core::iterations_ + ahead_};
     if (p.lane == channel::model) models_.take(p, batches_, done, out);
     else if (tracks && p.lane == channel::tracker) tracker_.take(p, batches_, done, out);
     if (out.failure) return;
+    if (counts_rounds && p.lane == channel::model) take_over(models_.latest_of(p.from), now, out);
     if (core::pending_.under_way() && round_ends()) {
       core::pending_.cancel(out);
       end_batch();
@@ -175,15 +176,11 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
 
   void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
     using enum order::action;
-    auto const model_due = due(pull, send_model);
-    // An order that tracks goes without that neighbour where it would wait for it first; another one hears of it at once.
-    models_.change(change, iteration{!tracks && model_due > 0 ? model_due - 1 : model_due});
+    // An order that tracks does its first pull and its first consume without that neighbour.
+    models_.change(change, iteration{counts_rounds ? 0 : due(pull, send_model)});
     tracker_.change(change, iteration{due(consume, push)});
-    if (!tracks && waits_at(pull) && change.what == neighbour_change::edge::opens && has_sent()) {
-      models_.post_to(change.peer, v_, [&](detail::edge_life const& to, shared_buffer v) {
-        core::post(to, channel::model, std::move(v), now, out);
-        out.packets.back().number = iteration{model_due};
-      });
+    if (counts_rounds && change.what == neighbour_change::edge::opens && has_sent()) {
+      models_.post_to(change.peer, v_, posting_model(now, out));
     }
     if (stalled_) advance(now, out);
   }
@@ -198,6 +195,8 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
 
  private:
   static constexpr auto program = Order::program;
+  /// Whether neighbours agree on the number of a round: see take_over().
+  static constexpr bool counts_rounds = !tracks && Synchrony::waits && Synchrony::delivery == channel_kind::event;
   using streams = detail::gossip_streams<scalar, value>;
 
   // the program
@@ -211,7 +210,7 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
     if constexpr (Contribution::follows_the_fastest) {
       using enum order::action;
       constexpr auto sends_after = order::place_of<Order>(gradient) < order::place_of<Order>(send_model);
-      auto const done = iteration{core::iterations_ + (sends_after ? 1 : 2)};
+      auto const done = iteration{core::iterations_ + ahead_ + (sends_after ? 1 : 2)};
       auto const most = iteration{to_count(done) + 2};
       return std::any_of(models_.in().begin(), models_.in().end(), [&](auto const& e) {
         return e.open && e.box.latest() >= done && e.box.latest() <= most;
@@ -259,7 +258,7 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
       if constexpr (waits_at(first)) {
         // What lock-step would use here: this round's message if it is sent before this place, the last round's otherwise.
         constexpr auto sent_by = first == pull ? send_model : push;
-        auto const needed = iteration{core::iterations_ + (order::place_of<Order>(sent_by) < Begin ? 1 : 0)};
+        auto const needed = iteration{core::iterations_ + ahead_ + (order::place_of<Order>(sent_by) < Begin ? 1 : 0)};
         auto can_go = false;
         if constexpr (first == pull) can_go = ready(models_.in(), channel::model, needed, out);
         else can_go = ready(tracker_.in(), channel::tracker, needed, out);
@@ -320,7 +319,10 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   template<order::action A>
   void finish(instant now, outbox& out) {
     using enum order::action;
-    if constexpr (A == send_model) models_.post(v_, core::posting(channel::model, now, out));
+    if constexpr (A == send_model) {
+      ++posts_;
+      models_.post(v_, posting_model(now, out));
+    }
     else if constexpr (A == pull) models_.record_ages(now);
     else if constexpr (A == track) tracker_.store_gradient();
     else if constexpr (A == consume) tracker_.mark_consumed(now);
@@ -337,7 +339,30 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   /// The message that the next pull or consume needs, which `sent_by` sends.
   [[nodiscard]] auto due(order::action use, order::action sent_by) const -> std::uint64_t {
     auto const at = order::place_of<Order>(use);
-    return core::iterations_ + (order::place_of<Order>(sent_by) < at ? 1 : 0) + (place_ > at ? 1 : 0);
+    return core::iterations_ + ahead_ + (order::place_of<Order>(sent_by) < at ? 1 : 0) + (place_ > at ? 1 : 0);
+  }
+  /// Posts v_ as the message of this node's round, which it names where the number does not say it.
+  [[nodiscard]] auto posting_model(instant now, outbox& out) const {
+    return [this, now, &out](detail::edge_life const& to, shared_buffer v) {
+      core::post(to, channel::model, std::move(v), now, out);
+      if constexpr (counts_rounds) {
+        auto& p = out.packets.back();
+        p.number = iteration{posts_};
+        if (ahead_ > 0 || !(to.life == session{})) p.based_on = iteration{due(order::action::pull, order::action::send_model)};
+      }
+    };
+  }
+  /// A neighbour whose message is for a round so far ahead was apart for a while: the rest of this node's round counts as
+  /// that one, and all neighbours hear so.
+  void take_over(iteration heard, instant now, outbox& out) {
+    auto const round = core::iterations_ + ahead_ + 1;
+    if constexpr (counts_rounds) {
+      if (heard <= next(core::options_.synchrony.latest(iteration{round}))) return;
+      ahead_ += to_count(heard) - round;
+      if (!has_sent()) return;
+      ++posts_;
+      models_.post(v_, posting_model(now, out));
+    }
   }
   /// Whether a model was sent that the next pull of its readers is for, so that none follows before this node's own pull.
   [[nodiscard]] auto has_sent() const -> bool {
@@ -382,6 +407,8 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   shared_buffer g_new_;  // of a batch that came, in an order that does not track
   std::size_t place_ = 0;
   std::uint64_t batches_ = 0;  // begun: the clock of ages
+  std::uint64_t ahead_ = 0;    // in rounds: how many it has taken over from neighbours without doing them
+  std::uint64_t posts_ = 0;    // of models
   bool stalled_ = false;       // waits for a neighbour
 };
 

@@ -47,10 +47,13 @@ class mailbox {
     return accept_parts(backend, blocks, p, own);
   }
 
-  /// Event channel: every message counts, in order. Here it is numbered by the round of the owner that it is for, one each:
-  /// in the first life of an edge this is its own number.
-  void enqueue(patch const& p, std::uint64_t own) { queue_.push_back({{next(latest()), own, p.posted_at}, p.body}); }
-  /// Event channel: forgets everything; the next message is for the round after `round`.
+  /// Event channel: every message counts, in order. Here it is numbered by the round that it is for: the one that it names,
+  /// else the one after that of the message before. In the first life of an edge this is its own number.
+  void enqueue(patch const& p, std::uint64_t own) {
+    auto const round = p.based_on == iteration{} ? next(latest()) : p.based_on;
+    queue_.push_back({{round, own, p.posted_at}, p.body});
+  }
+  /// Event channel: forgets everything; the next message is for the round after `round`, unless it names another.
   void begin_at(iteration round) {
     clear();
     stamp_.number = round;

@@ -93,6 +93,12 @@ class model_exchange {
     if (auto const* const e = find_edge(out_, peer); e != nullptr && e->open) send(*e, v);
   }
 
+  /// Event channels: the round of the newest message of that neighbour.
+  [[nodiscard]] auto latest_of(node_id peer) -> iteration {
+    auto const* const e = find_edge(in_, peer);
+    return e != nullptr && e->open ? e->box.latest() : iteration{};
+  }
+
   /// `round`: where every message counts, the first one over an edge that opens is for the round after it.
   void change(neighbour_change const& c, iteration round) {
     if (auto* e = find_edge(in_, c.peer)) {

@@ -62,7 +62,11 @@ struct edge_in : edge_life {
     if (spec.kind == channel_kind::event) {
       if (!wrong) wrong = order.follow(p);
       box.drop_passed(passed);
-      auto const most = lead + (life == session{} ? 0 : opened_lead);
+      if (!wrong && p.based_on != iteration{} && p.based_on <= box.latest()) {
+        wrong = fault{text_of_message(p, to_count(p.numbers[0])) + " is for round " + std::to_string(to_count(p.based_on)) +
+                      ", and one for round " + std::to_string(to_count(box.latest())) + " came before it"};
+      }
+      auto const most = lead + (life == session{} && p.based_on == iteration{} ? 0 : opened_lead);
       // Who does not hear this node may have lost those for whom it waited, and runs ahead then: its oldest messages go.
       if (!wrong && !is_heard && box.queued() >= most) box.skip_oldest();
       if (!wrong && box.queued() >= most) {

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# rounds.sh CLUSTER PEER: where nodes --go-on, methods in rounds and methods of a server go on too when a process that was
+# stopped for longer than it may be silent comes back, or one that died is started again, and end where they would have ended. What cannot
+# go on says so in one sentence.
+set -uo pipefail
+
+peer=$2
+. "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
+base=$((20000 + RANDOM % 10000))
+run=(--problem quadratic:50 --step 0.1 --compute fixed:2ms --slow none --quiet --go-on --nodes 3 --topology ring --silence 800ms)
+
+# disturbed ALGORITHM stopped|killed PROCESSES VICTIM OPTION...: fails unless all end well.
+disturbed() {
+  local algorithm=$1 how=$2 n=$3 victim=$4 i addresses= pids=() name
+  shift 4
+  name=$algorithm.$how.$victim
+  for ((i = 0; i < n; ++i)); do addresses+=${addresses:+,}127.0.0.1:$((base + i)); done
+  for ((i = 0; i < n; ++i)); do
+    "$peer" --id $i --peers "$addresses" --algorithms "$algorithm" "${run[@]}" --until 9s "$@" >"$name.$i" 2>&1 &
+    pids+=($!)
+  done
+  sleep 2 # not for correctness: so that they have met, and it is lost in the middle of its run
+  if [[ $how == stopped ]]; then
+    kill -STOP "${pids[victim]}"
+    sleep 2
+    kill -CONT "${pids[victim]}"
+  else
+    kill -KILL "${pids[victim]}"
+    sleep 1
+    "$peer" --id "$victim" --life 1 --peers "$addresses" --algorithms "$algorithm" "${run[@]}" --until 6s "$@" >"$name.$victim" 2>&1 &
+    pids[victim]=$!
+  fi
+  for ((i = 0; i < n; ++i)); do
+    wait "${pids[i]}" || fail "$name: node $i does not end with status 0: $(cat "$name.$i")"
+    grep 'stood still' "$name.$i" && fail "$name: node $i stood still"
+  done
+  grep -q "node $victim.* is gone: " "$name".* || fail "$name: nobody lost node $victim"
+}
+# Each in a process of its own, so that they run side by side.
+begin() {
+  (failures=0; disturbed "$@" 2>/dev/null; exit $((failures > 0))) &
+  begun+=($!)
+  base=$((base + 10))
+}
+begun=()
+for how in stopped killed; do
+  for algorithm in push_pull s_ab; do begin $algorithm $how 3 1 --within 1e-3; done
+  for algorithm in d_psgd non_blocking_d_psgd; do begin $algorithm $how 3 1 --within 0.1; done # a step of 0.1 leaves 0.083
+  for each in "${begun[@]}"; do wait "$each" || fail "one that was $how"; done
+  begun=()
+done
+
+# Without one of its nodes an all-reduce ends.
+addresses=127.0.0.1:$((++base)),127.0.0.1:$((++base)),127.0.0.1:$((++base))
+pids=()
+for i in 0 1 2; do
+  "$peer" --id $i --peers "$addresses" --algorithms ring_allreduce_sgd "${run[@]}" --until 20s >said.$i 2>&1 &
+  pids+=($!)
+done
+sleep 1 # not for correctness: so that they have met
+kill -KILL "${pids[1]}"
+for i in 0 2; do
+  wait "${pids[i]}"
+  (($? == 1)) || fail "an all-reduce without one of its nodes does not end with status 1: $(cat said.$i)"
+done
+grep -qE 'node 1 left the ring all-reduce, which needs every node|has ended because node 1 is gone' said.0 said.2 || fail "it does not say why: $(cat said.0 said.2)"
+
+said=$("$peer" --id 0 --peers "$addresses" --transport udp --algorithms d_psgd "${run[@]}" --until 1s 2>&1)
+(($? == 2)) && [[ $said == *"every message counts, and udp may lose some: use tcp"* ]] || fail "rounds over UDP: $said"
+finish
