@@ -44,6 +44,11 @@ begin() {
   base=$((base + 10))
 }
 begun=()
+# An asynchronous server's model is pulled to and fro by its workers. Node 3 is the server; one that is started again begins anew.
+for victim in 1 3; do begin asgd stopped 4 $victim --within 0.3; done
+begin asgd killed 4 3 --within 0.3
+for each in "${begun[@]}"; do wait "$each" || fail "one with a server"; done
+begun=()
 for how in stopped killed; do
   for algorithm in push_pull s_ab; do begin $algorithm $how 3 1 --within 1e-3; done
   for algorithm in d_psgd non_blocking_d_psgd; do begin $algorithm $how 3 1 --within 0.1; done # a step of 0.1 leaves 0.083

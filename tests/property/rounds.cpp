@@ -205,6 +205,23 @@ TEST_CASE("a node whose sender waits for nobody any more uses the newest of what
   run(std::type_identity<s_ab<exact>>{});
 }
 
+/// Workers lose their state, twice while one computes.
+template<class Node>
+void with_a_server(typename Node::options const& o) {
+  auto const q = problem::quadratic::random(3, 3, 4, {.spread = 0, .condition = 2, .noise = 0});
+  sim::scenario const weather{.compute = sim::lognormal(10ms, 0.2), .link = {.latency = 1ms},
+                              .restarts = {{node_id{1}, 2s, 1s}, {node_id{2}, 4s, 0s}, {node_id{1}, 7s, 0s}}};
+  auto const r = simulate<Node>(topology::both(topology::ring(3)), q, o, weather, {.time = 20s});
+  for (auto const& n : r.nodes) CHECK(n.iterations > 300);
+  for (auto const& m : r.models) CHECK(test::distance({m.template view<double>().begin(), m.template view<double>().end()}, q.optimum()) < 1e-6);
+}
+
+TEST_CASE("workers that begin again are taken back by their server (M.X) (As.X)") {
+  with_a_server<asgd<reference>>({.step = 0.02});
+  with_a_server<ringmaster_asgd<reference>>({.step = 0.02, .acceptance = {.limit = 6, .late = server::late_jobs::stop}});
+  with_a_server<m_synchronous_sgd<reference>>({.step = 0.1, .m = 2});
+}
+
 TEST_CASE("of every algorithm, a node that restarts is taken back, or the run ends with a sentence that names it") {
   auto const q = problem::quadratic::random(3, 3, 4, {.spread = 0, .condition = 2, .noise = 0});
   sim::scenario const weather{.compute = sim::fixed(10ms), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 1s}}};

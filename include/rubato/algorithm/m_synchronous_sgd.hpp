@@ -32,7 +32,8 @@
 
 namespace rubato {
 
-/// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links.
+/// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. A worker that comes
+/// (back) is given the present model, and one whose server is gone waits for it. With m = n a lost worker ends the run.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step = step::sgd>
 class m_synchronous_sgd {
@@ -91,6 +92,8 @@ class m_synchronous_sgd {
         blocks_{partition_of(o, x0.size())},
         step_state_{o.step_rule, backend_, serves_ ? x0.size() : 0},  // workers take no step
         x_{std::move(x0)},
+        first_{serves_ ? shared_buffer{} : x_},
+        ends_(serves_ ? n_ : 1),
         received_(serves_ ? n_ : 0),
         ages_(serves_ ? n_ : 1) {}
 
@@ -99,7 +102,8 @@ class m_synchronous_sgd {
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    if (!(p.life == session{})) return;  // of another life of this edge
+    auto const end = serves_ ? to_index(p.from) : 0;
+    if (end >= ends_.size() || !ends_[end].open || !(p.life == ends_[end].incoming)) return;  // of another life of this edge
     if (serves_ && p.lane == channel::gradient && to_index(p.from) < n_) collect(now, p, out);
     else if (!serves_ && p.lane == channel::model && p.from == server()) follow(now, p, out);
   }
@@ -118,10 +122,22 @@ class m_synchronous_sgd {
   }
 
   void on_wakeup(instant, wakeup, outbox&) {}
-  void on_neighbours(instant, neighbour_change const& change, outbox& out) {
-    if (change.what == neighbour_change::edge::closes && (!serves_ || m_ == n_)) {
-      out.failure = fault{"node " + std::to_string(to_index(change.peer)) + " left a run that needs it every round"};
+  void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
+    auto const peer = to_index(change.peer);
+    auto const opens = change.what == neighbour_change::edge::opens;
+    if (serves_ ? peer >= n_ : change.peer != server()) return;
+    ends_[serves_ ? peer : 0] = {change.incoming, change.outgoing, opens};
+    if (serves_) {
+      if (opens && version_ > 0) give_model(peer, now, out);
+      if (opens || m_ < n_) return;
+      out.failure = fault{"node " + std::to_string(peer) + " left a run that needs it every round"};
+      return;
     }
+    order_ = {};
+    version_ = 0;  // until the server says more: one that was started again needs gradients there
+    asked_.cancel(out);
+    if (!opens) out.wait = waiting{server(), channel::model, iteration{1}};
+    else if (draws_ > 0) asked_.ask(first_, {seed_, self_, draws_++}, out);  // else it has not begun
   }
 
   [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }
@@ -136,6 +152,12 @@ class m_synchronous_sgd {
   void audit(tracking_audit& a) const { a = {}; }
 
  private:
+  /// The other end of an edge: of a worker's one edge, or by worker.
+  struct other_end {
+    session incoming{}, outgoing{};
+    bool open = true;
+  };
+
   [[nodiscard]] auto server() const -> node_id { return to_node(n_); }
 
   [[nodiscard]] auto packet_to(node_id to, channel lane, instant now) const -> packet {
@@ -143,8 +165,16 @@ class m_synchronous_sgd {
     p.from = self_;
     p.to = to;
     p.lane = lane;
+    p.life = ends_[serves_ ? to_index(to) : 0].outgoing;
     p.posted_at = now;
     return p;
+  }
+
+  void give_model(std::size_t worker, instant now, outbox& out) const {
+    auto p = packet_to(to_node(worker), channel::model, now);
+    p.number = iteration{version_};
+    p.body = x_;
+    out.packets.push_back(std::move(p));
   }
 
   void request_gradient(outbox& out) { asked_.ask(x_, {seed_, self_, draws_++}, out); }
@@ -189,10 +219,7 @@ class m_synchronous_sgd {
     arrived_ = 0;
     std::fill(received_.begin(), received_.end(), shared_buffer{});
     for (std::size_t i = 0; i < n_; ++i) {
-      auto answer = packet_to(to_node(i), channel::model, now);
-      answer.number = iteration{version_};
-      answer.body = x_;
-      out.packets.push_back(std::move(answer));
+      if (ends_[i].open) give_model(i, now, out);
     }
   }
 
@@ -217,6 +244,8 @@ class m_synchronous_sgd {
   block_partition blocks_;
   typename Step::template state<Backend> step_state_;
   shared_buffer x_;
+  shared_buffer first_;                  // worker: the common first model, version 0
+  std::vector<other_end> ends_;
   std::vector<shared_buffer> received_;  // server: this round's, by worker
   std::vector<age_counter> ages_;
   detail::message_order order_;          // worker: of the server

@@ -47,7 +47,7 @@ namespace rubato {
 
 /// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. The server's model
 /// is the run's answer: workers hold older ones. A worker that leaves is not answered any more, and one that comes (back)
-/// is given the present model; the others notice nothing.
+/// is given the present model; the others notice nothing. A worker whose server is gone waits for its model.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Acceptance = server::accept_all, class Weight = weighting::constant,
          class Aggregation = server::apply_at_once, class Assignment = server::same_worker, class Step = step::sgd>
@@ -222,11 +222,7 @@ class server_sgd {
 RUBATO_SERVER_SGD_TEMPLATE
 void RUBATO_SERVER_SGD::on_neighbours(instant now, neighbour_change const& change, outbox& out) {
   auto const closes = change.what == neighbour_change::edge::closes;
-  if (!serves() && closes) {
-    out.failure = fault{"the server, node " + std::to_string(n_) + ", left its worker " +
-                        std::to_string(to_index(self_)) + ", which cannot go on without it"};
-    return;
-  }
+  if (!serves() && change.peer != server()) return;
   if (serves() && to_index(change.peer) >= n_) return;
   auto& end = end_of(change.peer);
   end.incoming = change.incoming;
@@ -236,6 +232,10 @@ void RUBATO_SERVER_SGD::on_neighbours(instant now, neighbour_change const& chang
   end.open = !closes;
   end.busy = false;
   if (serves() && !closes) give_model(to_index(change.peer), channel::model, now, out);
+  if (serves()) return;
+  version_ = 0;  // a server that was started again has none yet
+  asked_.cancel(out);
+  out.wait = waiting{server(), channel::model, iteration{1}};
 }
 
 RUBATO_SERVER_SGD_TEMPLATE

@@ -170,5 +170,26 @@ TEST_CASE("a worker may leave while m others are left, but not while every one o
   CHECK(says(leave(3), "node 1 left"));
 }
 
+TEST_CASE("a worker whose server is gone waits, and begins at the first model with one that was started again") {
+  auto a = assemble<node_type>(topology::star(3), quadratic::random(3, 4, 5), {.step = 0.3, .m = 2});
+  auto& worker = a.nodes[0];
+  outbox out;
+  worker.start({}, out);
+  auto const first = out.request->point;
+  out.clear();
+  worker.on_neighbours({}, {node_id{3}, neighbour_change::edge::closes}, out);
+  CHECK((!out.failure && out.cancel && out.wait && out.wait->peer == node_id{3}));
+  out.clear();
+  session const life{2, 2};
+  worker.on_neighbours({}, {node_id{3}, neighbour_change::edge::opens, life, life}, out);
+  REQUIRE(out.request);
+  CHECK(out.request->point.bytes().data() == first.bytes().data());
+  auto const asked = *out.request;
+  out.clear();
+  worker.on_gradient({}, a.oracle.evaluate(asked), out);
+  REQUIRE(out.packets.size() == 1);
+  CHECK((out.packets[0].life == life && out.packets[0].based_on == iteration{0}));
+}
+
 }  // namespace
 }  // namespace rubato::test

@@ -359,8 +359,26 @@ TEST_CASE("a worker that leaves is not answered, the others go on, and when it i
   REQUIRE(h.out.request);
   h.hand(h.server(), h.answer(1, *h.out.request));
   CHECK(h.server().statistics().iterations == 2);
+}
+
+TEST_CASE("a worker whose server is gone waits for it, and goes on at the model of the server that is back") {
+  by_hand<vanilla> h{with_step<vanilla>(0.1)};
+  for (auto k = 0; k < 3; ++k) {
+    h.hand(h.server(), h.answer(0, h.ask(0)));
+    auto const given = h.out.packets.at(0);
+    h.hand(h.a.nodes[0], given);
+  }
   h.change(h.a.nodes[0], node_id{3}, neighbour_change::edge::closes, {});
-  CHECK((h.out.failure && says(h.out.failure->sentence, "the server, node 3, left its worker 0")));
+  CHECK((!h.out.failure && h.out.cancel && h.out.wait && h.out.wait->peer == node_id{3}));
+  h.change(h.a.nodes[0], node_id{3}, neighbour_change::edge::opens, {2, 2});
+  CHECK((!h.out.failure && !h.out.request && h.out.wait));
+  auto again = by_hand<vanilla>{with_step<vanilla>(0.1)};  // its server was started again, and is at version 0
+  again.change(again.server(), node_id{0}, neighbour_change::edge::opens, {2, 2});
+  REQUIRE(again.out.packets.size() == 1);
+  h.hand(h.a.nodes[0], again.out.packets[0]);
+  REQUIRE(h.out.request);
+  again.hand(again.server(), h.answer(0, *h.out.request));
+  CHECK(again.server().statistics().iterations == 1);
 }
 
 TEST_CASE("a buffer of K makes one step along the mean of K gradients, and workers do not wait for it") {
