@@ -4,7 +4,7 @@
 //   peer --id 1 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s
 //   mpirun -n 2 peer --transport mpi --nodes 2 --problem quadratic:100 --until 5s
 // Exit status: 0 done, 1 the run failed (a peer was lost, a node failed), 2 what was asked for cannot be, 3 done, but cut off
-// from a peer (--go-on), 130 interrupted.
+// from a peer, or another node was from one of its own (--go-on), 130 interrupted.
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -97,13 +98,17 @@ void tell_distance(rubato::run_result const& r, examples::peer_choice const& c, 
 
 constexpr auto cut_off = 3;  // the exit status of a run that ended without some peer
 
-/// Of peers that were gone when the run ended; returns the exit status.
+/// Of peers that were gone when the run ended, its own and those of others; returns the exit status.
 auto tell_of_the_lost(rubato::peer_result const& r) -> int {
   for (auto const id : r.cut_off) {
     std::fprintf(stderr, "peer: node %zu and node %zu were cut off from each other when the run ended: what one computed since "
                          "then, the other lacks\n", rubato::to_index(r.id), rubato::to_index(id));
   }
-  return r.cut_off.empty() ? 0 : cut_off;
+  if (r.parted > 0) {
+    std::fprintf(stderr, "peer: a node that is %llu edges away from node %zu was cut off from a peer when the run ended: what one "
+                         "side computed since then, the other lacks\n", static_cast<unsigned long long>(r.parted), rubato::to_index(r.id));
+  }
+  return r.cut_off.empty() && r.parted == 0 ? 0 : cut_off;
 }
 
 auto live(examples::peer_choice const& c) -> int {
@@ -128,6 +133,9 @@ auto live(examples::peer_choice const& c) -> int {
   o.pace = c.pace;
   o.checkpoint = c.checkpoint;
   if (!c.checkpoint.folder.empty()) o.checkpoint.folder /= plan.options.algorithms.front();
+  o.says = [](std::string_view sentence) {
+    std::fprintf(stderr, "peer: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
+  };
   o.interrupted = &examples::interrupted;
   auto result = run(a, c, end, o);
   result.result.algorithm = plan.options.algorithms.front();
@@ -137,7 +145,9 @@ auto live(examples::peer_choice const& c) -> int {
   }
   for (auto const& sentence : result.result.warnings) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
   auto const unrecorded = log.failure();
-  for (auto const& sentence : result.lost) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
+  for (auto const* const list : {&result.lost, &result.returned}) {
+    for (auto const& sentence : *list) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
+  }
   if (!c.report.empty()) examples::write_peer_report(c.report, result, unrecorded);
   if (!plan.options.quiet) examples::say(rubato::report::node_table(result.result));
   if (c.problem.quadratic) tell_distance(result.result, c, plan.options);

@@ -72,7 +72,9 @@ inline void require_near(double worst, peer_choice const& c) {
 
 /// What the processes of a run must have in common beside what their nodes do.
 inline void add_options(wire::agreement& agreed, peer_choice const& c) {
-  agreed.add("algorithm", c.race.algorithms.front()).add("problem", c.race.problem_text);
+  agreed.add("--algorithms", c.race.algorithms.front()).add("problem", c.race.problem_text);
+  // Where nodes go on without each other, one that is started again is given less.
+  agreed.add("--until", c.goes_on ? "any, as nodes --go-on" : report::shortest(to_seconds(c.race.until)) + " s");
   if (c.problem.quadratic) return;
   agreed.add("split", c.race.split == data_split::iid ? "iid" : "by-label").add("batch", c.race.batch);
   agreed.add("l2", report::shortest(c.race.l2));

@@ -76,7 +76,9 @@ inline void write_peer_report(std::string const& path, peer_result const& r, std
                            {"events", r.result.events},
                            {"computes", !r.result.models.empty()},
                            {"lost", r.lost},
+                           {"returned", r.returned},
                            {"cut_off", nlohmann::ordered_json::array()},
+                           {"parted", r.parted},
                            {"unrecorded", unrecorded},
                            {"warnings", r.result.warnings},
                            {"rejected", r.rejected.total()}};
@@ -128,6 +130,8 @@ inline void write_peer_report(std::string const& path, peer_result const& r, std
     r.result.ended = std::chrono::nanoseconds{j.at("ended").get<std::int64_t>()};
     r.result.events = j.at("events");
     r.lost = j.at("lost").get<std::vector<std::string>>();
+    r.returned = j.at("returned").get<std::vector<std::string>>();
+    r.parted = j.at("parted");
     for (auto const& id : j.at("cut_off")) r.cut_off.push_back(to_node(id.get<std::size_t>()));
     r.result.warnings = j.at("warnings").get<std::vector<std::string>>();
     r.result.nodes.push_back({r.id, j.at("node").at(0), j.at("node").at(1), j.at("node").at(2)});

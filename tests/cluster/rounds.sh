@@ -56,6 +56,52 @@ for how in stopped killed; do
   begun=()
 done
 
+# On a line 0 - 1 - 2 - 3, node 0 knows of what happens to node 2 by hearsay: if it dies, none of the others ends with status 0
+# and without a word; if it comes back, all do, and each loss and return was said when it happened, with the time.
+line=("${run[@]}")
+line[11]=4 line[13]=line
+for how in killed stopped; do
+  addresses= pids=()
+  for i in 0 1 2 3; do addresses+=${addresses:+,}127.0.0.1:$((++base)); done
+  for i in 0 1 2 3; do
+    "$peer" --id $i --peers "$addresses" "${line[@]}" --until 6s >said.$i 2>&1 &
+    pids+=($!)
+  done
+  sleep 1.5 # not for correctness: so that they have met
+  if [[ $how == killed ]]; then kill -KILL "${pids[2]}"; else kill -STOP "${pids[2]}"; fi
+  sleep 1.5
+  grep -qE 'peer: after [0-9.]+ s: node 2 at .* is gone: ' said.1 || fail "it is not said at once that node 2 is gone: $(cat said.1)"
+  kill -CONT "${pids[2]}" 2>/dev/null
+  right=0
+  [[ $how == killed ]] && right=3
+  for i in 0 1 3; do
+    wait "${pids[i]}"
+    status=$?
+    ((status == right)) || fail "node $i of a line whose node 2 was $how ends with status $status: $(cat said.$i)"
+  done
+  wait "${pids[2]}" 2>/dev/null
+  if [[ $how == killed ]]; then
+    grep -q 'a node that is 1 edges\? away from node 0 was cut off' said.0 || fail "node 0 does not say so: $(cat said.0)"
+  else
+    grep -qE 'peer: after [0-9.]+ s: node 2 has come back' said.1 || fail "it is not said at once that node 2 is back: $(cat said.1)"
+    grep -qE 'peer: node 2 has come back after [0-9.]+ s' said.1 || fail "nor at the end: $(cat said.1)"
+  fi
+done
+
+# All end together, or each is to go on without the others.
+addresses=127.0.0.1:$((++base)),127.0.0.1:$((++base))
+two=(--problem quadratic:10 --step 0.1 --slow none --quiet --nodes 2 --peers "$addresses" --silence 800ms)
+"$peer" --id 0 "${two[@]}" --until 4s >said.0 2>&1 &
+first=$!
+"$peer" --id 1 "${two[@]}" --until 2s >said.1 2>&1
+(($? == 2)) && grep -q "node 0.* has --until 4 s, but this node has 2 s" said.1 || fail "times that differ: $(cat said.1)"
+wait $first && fail "its peer ends well: $(cat said.0)"
+"$peer" --id 0 "${two[@]}" --go-on --until 5s >said.0 2>&1 &
+first=$!
+"$peer" --id 1 "${two[@]}" --go-on --until 1s >said.1 2>&1 || fail "who was given less time: $(cat said.1)"
+wait $first || fail "who was given more time: $(cat said.0)"
+grep -qE 'node 1 has ended its run [34][0-9.]* s before the end that node 0 was given' said.0 || fail "who ends early is not named: $(cat said.0)"
+
 # Without one of its nodes an all-reduce ends.
 addresses=127.0.0.1:$((++base)),127.0.0.1:$((++base)),127.0.0.1:$((++base))
 pids=()

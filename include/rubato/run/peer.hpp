@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -14,6 +15,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -54,6 +56,9 @@ struct peer_options {
   std::uint64_t compute_seed = 0;               ///< of the model's variation
   checkpoint_options checkpoint{};  ///< `end` counts from the resumption
   pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
+  /// Where nodes go on without each other: told at once, in one sentence with the time, of a peer that is lost, comes back,
+  /// or ends long before this node.
+  void (*says)(std::string_view sentence) = nullptr;
   bool (*interrupted)() = nullptr;        ///< polled; true, and then for good, ends this node, which tells the others so
 };
 
@@ -115,11 +120,13 @@ class peer_driver {
       collect();
       if (options_.lost == when_lost::ends && !is_interrupted()) refuse_absence();
       result_.cut_off.assign(closed_.begin(), closed_.end());
+      if (closed_.empty() && goes_on()) result_.parted = parted() > 0 ? parted() - 1 : 0;
     }
     return std::move(result_);
   }
 
  private:
+  static constexpr std::size_t most_said = 1000;  // of losses, and of returns
   using what = transport::incoming::what;
   using how = transport::cause::how;
 
@@ -196,7 +203,7 @@ class peer_driver {
   }
 
   auto live(until const& end) -> stop_reason {
-    auto const last = later_by(begun_, end.time);
+    auto const last = last_ = later_by(begun_, end.time);
     while (true) {
       if (is_interrupted()) return stop_reason::interrupted;
       look_if_due();
@@ -268,13 +275,15 @@ class peer_driver {
       }
       case what::opened:
         // Nodes begin in the first life of each edge, unless it was closed before it began: that peer came late.
-        if (closed_.erase(n.peer) > 0 || !(n.outgoing == session{}) || !(n.incoming == session{})) {
+        if (closed_.contains(n.peer) || !(n.outgoing == session{}) || !(n.incoming == session{})) {
+          note_return(n.peer);
           host_.change(now(), {n.peer, neighbour_change::edge::opens, n.outgoing, n.incoming}, sender());
           others_[n.peer].met_again = true;
         }
         left_.erase(n.peer);
         return;
       case what::stands: {
+        hear_parted(n);
         auto& they = others_[n.peer];
         auto const waits = n.standing.at == transport::standing::phase::running && n.standing.level % 2 != 0;
         if (they.waits && !waits) they.free_since = now();
@@ -288,6 +297,8 @@ class peer_driver {
         return;
       case what::left:  // its run has ended, and so will this one: nothing is taken back
         left_.insert(n.peer);
+        hear_parted(n);
+        say_if_early(n.peer);
         if (pace_) pace_->leaves(n.peer);
         return;
     }
@@ -300,13 +311,60 @@ class peer_driver {
   }
   /// False if it is lost already.
   auto note_loss(node_id peer, std::string const& why) -> bool {
-    static constexpr std::size_t most_said = 1000;
     if (!closed_.insert(peer).second) return false;
     others_[peer].waits = false;
     others_[peer].met_again = true;
+    others_[peer].parted = 0;
+    if (result_.lost.size() < most_said) say_now(why);
     if (result_.lost.size() < most_said) result_.lost.push_back(why);
     else if (result_.lost.size() == most_said) result_.lost.emplace_back("peers were lost more often than is said here");
+    tell_parted();
     return true;
+  }
+  void note_return(node_id peer) {
+    others_[peer].parted = 0;
+    if (closed_.erase(peer) == 0) return;
+    auto why = "node " + name(peer) + " has come back";
+    if (result_.returned.size() < most_said) say_now(why);
+    if (result_.returned.size() < most_said) result_.returned.push_back(std::move(why) + " after " + since_begun());
+    tell_parted();
+  }
+  [[nodiscard]] auto since_begun() const -> std::string {
+    return shortest(std::round(to_seconds(now() - begun_) * 100) / 100) + " s";
+  }
+  void say_now(std::string const& sentence) const {
+    if (goes_on() && options_.says != nullptr) options_.says("after " + since_begun() + ": " + sentence);
+  }
+  /// It is no fault where nodes go on, as one that was started again may be given less time; but it ends the exchange.
+  void say_if_early(node_id peer) {
+    if (!goes_on() || last_.since_start == (std::chrono::nanoseconds::max)() || last_ - now() <= options_.linger) return;
+    auto const sentence = "node " + name(peer) + " has ended its run " + shortest(std::round(to_seconds(last_ - now()) * 100) / 100) +
+                          " s before the end that node " + name(me_->self) + " was given";
+    say_now(sentence);
+    if (result_.result.warnings.size() < most_said) result_.result.warnings.push_back(sentence);
+  }
+
+  // --- who is cut off, elsewhere --------------------------------------------------------------------------------------
+
+  /// As in transport::standing: how near a node is that has lost a peer, by what the neighbours say. What they repeat of a
+  /// loss that is mended grows with each word until it is farther than any node is.
+  [[nodiscard]] auto parted() const -> std::uint64_t {
+    if (!closed_.empty()) return 1;
+    auto nearest = std::uint64_t{0};
+    for (auto const& [peer, they] : others_) {
+      if (they.parted > 0 && (nearest == 0 || they.parted < nearest)) nearest = they.parted;
+    }
+    return nearest == 0 || nearest > reach_ ? 0 : nearest + 1;
+  }
+  void hear_parted(transport::incoming const& n) {
+    others_[n.peer].parted = n.standing.parted;
+    tell_parted();
+  }
+  void tell_parted() {
+    if (!goes_on() || told_parted_ == parted()) return;
+    told_parted_ = parted();
+    told_waiting_ += 2;  // as odd as before
+    wires_->announce({transport::standing::phase::running, told_waiting_, {}, told_parted_});
   }
 
   void refuse_loss(transport::incoming const& n) {
@@ -348,7 +406,7 @@ class peer_driver {
   /// Who waits for this node shall not take it for the one at fault.
   void tell_waiting(bool waits) {
     if (waits == (told_waiting_ % 2 != 0)) return;
-    wires_->announce({transport::standing::phase::running, ++told_waiting_});
+    wires_->announce({transport::standing::phase::running, ++told_waiting_, {}, told_parted_});
   }
 
   /// Of a chain of nodes that wait, only the last gives up: as many patiences as the chain may be long bound the wait.
@@ -428,7 +486,7 @@ class peer_driver {
 
   /// Says goodbye and waits, for a while, until the others have said theirs.
   void depart() {
-    wires_->announce({transport::standing::phase::left});
+    wires_->announce({transport::standing::phase::left, 0, {}, told_parted_});
     auto const since = now();
     while (!wires_->everyone_left() && now() - since < options_.linger && !is_interrupted()) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) hear_farewell(n);
@@ -438,6 +496,7 @@ class peer_driver {
   }
   void hear_farewell(transport::incoming const& n) {
     if (n.kind == what::left) left_.insert(n.peer);
+    if (n.kind == what::left || n.kind == what::stands) hear_parted(n);
     if (n.kind == what::closed && !is_interrupted()) note_loss(n.peer, n.why);
   }
   /// With a time all end together, but for those that came later than others.
@@ -507,6 +566,7 @@ class peer_driver {
     bool waits = false;       // for another node, and has for long
     bool met_again = false;   // one of the two came later than the other, or was lost: they need not end together
     instant free_since{};     // from such a wait
+    std::uint64_t parted = 0; // what it says of itself and others
     int given_up = 0;         // how often, because this node waited for it
   };
   std::map<node_id, other> others_;
@@ -514,8 +574,9 @@ class peer_driver {
   std::set<node_id> closed_;              // whose edges are closed for the node
   std::uint64_t reach_ = 0;
   std::uint64_t told_waiting_ = 0;        // odd: the peers know that this node waits
+  std::uint64_t told_parted_ = 0;
   early_messages early_{vector_bytes()};
-  instant begun_{};
+  instant begun_{}, last_{};
   tracking_audit audit_;
   peer_result result_;
 };

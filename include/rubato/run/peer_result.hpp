@@ -35,7 +35,11 @@ struct peer_result {
   std::vector<peer_look> looks;
   transport::rejections rejected;
   std::vector<std::string> lost;  ///< what was said of each peer that went, in order; of the first thousand times
+  std::vector<std::string> returned;  ///< what was said of each peer that came back, likewise
   std::vector<node_id> cut_off;   ///< peers that were lost and had not come back when the run ended: it went on without them
+  /// Where cut_off is empty: so many edges away is the nearest node of which this one has heard that it was cut off from a
+  /// peer when the run ended; 0: of none.
+  std::uint64_t parted = 0;
 };
 
 namespace detail {

@@ -407,10 +407,10 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     auto const heeded = listened(now, options_.silence);
     for (auto& p : peers_) {
       if (p.hellos_heard == 0 && now - begin_ > options_.arrival) not_coming(p, detail::absence_text(p.name, options_.arrival));
-      if (p.at != stage::open || p.theirs.is_last()) continue;
-      if (is_silent(p, p.heard, heeded, options_.silence)) {
+      if (p.at != stage::open) continue;
+      if (!p.theirs.is_last() && is_silent(p, p.heard, heeded, options_.silence)) {
         lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
-      } else beat(p, now - p.spoke, options_.silence);
+      } else beat(p, now - p.spoke, options_.silence);  // also for one that has left, as long as it lingers
     }
   }
 

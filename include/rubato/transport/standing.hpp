@@ -42,6 +42,9 @@ struct standing {
   /// has for long.
   std::uint64_t level = 0;
   cause because{};          ///< ended
+  /// Running and left: 1 of a node that has lost a peer and goes on without it, one more of each that hears so; 0: of
+  /// nobody has been heard. Where it changes while running, the level rises too.
+  std::uint64_t parted = 0;
   friend auto operator==(standing const&, standing const&) -> bool = default;
   friend auto operator<=>(standing const&, standing const&) = default;
 
@@ -64,13 +67,13 @@ inline auto text_of(cause const& c, node_id teller) -> std::string {
   return who;
 }
 
-/// On the wire: the phase as based-on; as iteration the level, or the id of the node at fault with the manner above it.
+/// On the wire: as based-on the phase, with `parted` above it; as iteration the level, or the id of the node at fault with the manner above it.
 inline auto frame_of(standing const& s, node_id from, node_id to) -> packet {
   packet p;
   p.from = from;
   p.to = to;
   p.lane = channel::control;
-  p.based_on = iteration{static_cast<std::uint64_t>(s.at)};
+  p.based_on = iteration{static_cast<std::uint64_t>(s.at) | s.parted << 8};
   auto const fault = std::uint64_t{to_index(s.because.who)} | static_cast<std::uint64_t>(s.because.what) << 32;
   p.number = iteration{s.at == standing::phase::ended ? fault : s.level};
   return p;
@@ -83,11 +86,14 @@ inline auto is_standing(wire::frame_view const& f) -> bool {
 
 /// Nothing if a frame that is_standing says what no node says.
 inline auto standing_in(wire::frame_view const& f) -> std::optional<standing> {
-  auto const phase = to_count(f.head.based_on);
+  auto const phase = to_count(f.head.based_on) & 0xff;
   auto const value = to_count(f.head.number);
   if (phase > static_cast<std::uint64_t>(standing::phase::ended)) return std::nullopt;
   standing s;
   s.at = static_cast<standing::phase>(phase);
+  s.parted = to_count(f.head.based_on) >> 8;
+  auto const may_be_parted = s.at == standing::phase::running || s.at == standing::phase::left;
+  if (s.parted > (may_be_parted ? std::uint64_t{1} << 32 : 0)) return std::nullopt;
   if (!s.is_last()) {
     s.level = value;
   } else if (s.at == standing::phase::ended) {

@@ -405,7 +405,9 @@ class udp : public detail::edges<detail::udp_edge> {
     for (auto& p : peers_) {
       if (p.open && !p.knows_us) confirm(p);
       if (!p.open && p.theirs.at != standing::phase::left) greet(p);
-      if (p.open && is_silent(p, p.heard, heeded, options_.silence)) {
+      // Who has left says nothing more, and takes our silence for our end as long as it lingers.
+      auto const most = (p.theirs.at == standing::phase::left ? 8 : 1) * options_.silence;
+      if (p.open && is_silent(p, p.heard, heeded, most)) {
         lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
       }
       if (p.open && (is_unsure_of(p) || now - p.spoke > options_.silence / 4)) say(p);

@@ -24,30 +24,6 @@ namespace rubato::wire {
   return hash_of(std::string_view{reinterpret_cast<char const*>(bytes.data()), bytes.size()});
 }
 
-/// Names and values, one a line, in the order in which they were added.
-class agreement {
- public:
-  /// A text that is longer is not exchanged by any transport.
-  static constexpr std::size_t most_bytes = std::size_t{1} << 14;
-
-  /// Requires a name without '=' and without line breaks; control characters of the value are escaped. Throws
-  /// config_error when the text grows too long.
-  auto add(std::string_view name, std::string_view value) -> agreement& {
-    RUBATO_EXPECTS(name.find('=') == name.npos && name.find('\n') == name.npos,
-                   "the name of what nodes agree on has no '=' and is one line");
-    text_.append(name).append("=").append(escaped(value)).append("\n");
-    if (text_.size() > most_bytes) throw config_error{"what nodes agree on takes more than 16 KiB of text"};
-    return *this;
-  }
-  auto add(std::string_view name, std::uint64_t value) -> agreement& { return add(name, std::to_string(value)); }
-
-  [[nodiscard]] auto text() const -> std::string const& { return text_; }
-  [[nodiscard]] auto id() const -> std::uint64_t { return hash_of(text_); }
-
- private:
-  std::string text_;
-};
-
 namespace detail {
 /// What somebody else sent, fit for a terminal and a sentence.
 inline auto shown(std::string_view text) -> std::string {
@@ -72,6 +48,31 @@ inline auto value_of(std::string_view text, std::string_view name) -> std::optio
   return std::nullopt;
 }
 }  // namespace detail
+
+/// Names and values, one a line, in the order in which they were added.
+class agreement {
+ public:
+  /// A text that is longer is not exchanged by any transport.
+  static constexpr std::size_t most_bytes = std::size_t{1} << 14;
+
+  /// Requires a name without '=' and without line breaks; control characters of the value are escaped. Throws
+  /// config_error when the text grows too long.
+  auto add(std::string_view name, std::string_view value) -> agreement& {
+    RUBATO_EXPECTS(name.find('=') == name.npos && name.find('\n') == name.npos,
+                   "the name of what nodes agree on has no '=' and is one line");
+    RUBATO_EXPECTS(!detail::value_of(text_, name), "what nodes agree on is named once");
+    text_.append(name).append("=").append(escaped(value)).append("\n");
+    if (text_.size() > most_bytes) throw config_error{"what nodes agree on takes more than 16 KiB of text"};
+    return *this;
+  }
+  auto add(std::string_view name, std::uint64_t value) -> agreement& { return add(name, std::to_string(value)); }
+
+  [[nodiscard]] auto text() const -> std::string const& { return text_; }
+  [[nodiscard]] auto id() const -> std::uint64_t { return hash_of(text_); }
+
+ private:
+  std::string text_;
+};
 
 /// The first difference as a clause about `them`, such as "node 2 has seed 7, but this node has 1"; empty where the
 /// texts are equal. `theirs` may be anything.
