@@ -71,6 +71,7 @@ inline void write_peer_report(std::string const& path, peer_result const& r, std
                            {"step", r.result.step},
                            {"raw_step", r.result.raw_step},
                            {"gain", r.result.gain},
+                           {"options", r.result.options},
                            {"stopped", static_cast<int>(r.result.stopped)},
                            {"ended", r.result.ended.count()},
                            {"events", r.result.events},
@@ -126,6 +127,7 @@ inline void write_peer_report(std::string const& path, peer_result const& r, std
     r.result.step = j.at("step");
     r.result.raw_step = j.at("raw_step");
     r.result.gain = j.at("gain");
+    r.result.options = j.at("options").get<std::vector<std::pair<std::string, std::string>>>();
     r.result.stopped = static_cast<stop_reason>(j.at("stopped").get<int>());
     r.result.ended = std::chrono::nanoseconds{j.at("ended").get<std::int64_t>()};
     r.result.events = j.at("events");

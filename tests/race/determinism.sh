@@ -30,7 +30,7 @@ cmp first/race.csv two/race.csv || fail "two threads give other results than one
 cmp -s first/race.csv other/race.csv && fail "another seed gives the same results"
 
 # What a race must say, and say of every algorithm.
-for word in '"options"' '"results"' '"algorithm"' '"seconds_to_target"' '"final_loss"' '"test_accuracy"'; do
+for word in '"options"' '"step rule": "sgd"' '"results"' '"algorithm"' '"seconds_to_target"' '"final_loss"' '"test_accuracy"'; do
   grep -q "$word" first/race.json || fail "race.json does not hold $word"
 done
 for name in ${all//,/ }; do

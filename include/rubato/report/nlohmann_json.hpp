@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -53,6 +54,12 @@ inline auto json_of(worker_weight const& w) -> nlohmann::ordered_json {
           {"limit", number_or_null(w.limit)}};
 }
 
+inline auto object_of(std::vector<std::pair<std::string, std::string>> const& options) -> nlohmann::ordered_json {
+  auto all = nlohmann::ordered_json::object();
+  for (auto const& [name, value] : options) all[name] = value;
+  return all;
+}
+
 /// Only channels that the run has edges for.
 inline auto mean_ages_by_channel(run_totals const& sums) -> nlohmann::ordered_json {
   auto ages = nlohmann::ordered_json::object();
@@ -84,6 +91,7 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
           {"step", detail::number_or_null(r.step)},
           {"raw_step", detail::number_or_null(r.raw_step)},
           {"gain", detail::number_or_null(r.gain)},
+          {"options", detail::object_of(r.options)},
           {"stopped", std::string{name_of(r.stopped)}},
           {"ended_s", seconds_of(r.ended)},
           {"events", r.events},

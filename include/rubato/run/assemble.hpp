@@ -23,6 +23,7 @@
 #include <rubato/core/visit_options.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/problem/any_oracle.hpp>
+#include <rubato/run/result.hpp>
 #include <rubato/wire/agreement.hpp>
 
 namespace rubato {
@@ -112,18 +113,14 @@ class any_maker {
 };
 
 /// What a driver is given.
-struct assembly {
+struct assembly : run_setup {
   std::vector<any_node> nodes;
   std::size_t peers = 0;  ///< the first `peers` nodes compute gradients; a server, if any, follows
   problem::any_oracle oracle;
   block_partition blocks;
   buffer_pool pool = buffer_pool{};  ///< of the nodes' backend: where bodies that arrive as bytes are put
   any_maker again;      ///< for nodes that restart
-  std::string network;  ///< topology and weights, for reports
   std::string remark{}; ///< the plan's, for who runs it; empty: there is none
-  double step = 0;      ///< as asked
-  double raw_step = 0;  ///< gamma
-  double gain = 1;
   range server_alone{};  ///< the node whose model is the run's answer, where the peers' own are not; see measured()
 
   /// The nodes that are looked at and whose models a result holds.
@@ -236,6 +233,7 @@ auto agreement_of(assembly& a, mixing::plan const& plan, typename Node::options 
   }
   all.add("algorithm", name_of_type<Node>());
   auto const line = [&](std::string const& name, std::string text) {
+    a.options.emplace_back(name, text);
     if (text == unlisted_options) a.unlisted = name.empty() ? "the options of " + std::string{name_of_type<Node>()} : name;
     else if (name != "block values") all.add(name, short_text(std::move(text)));
   };

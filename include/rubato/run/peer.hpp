@@ -520,10 +520,7 @@ class peer_driver {
     result_.id = me_->self;
     result_.of = run_->nodes.size();
     result_.rejected = wires_->rejected();
-    r.network = run_->network;
-    r.step = run_->step;
-    r.raw_step = run_->raw_step;
-    r.gain = run_->gain;
+    static_cast<run_setup&>(r) = *run_;
     r.events = gradients_;
     for (auto const& t : wires_->traffic_of()) {
       edge_report out{me_->self, t.peer, t.lane};

@@ -94,10 +94,7 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
   detail::refuse_gaps(parts);
   auto all = run_result{};
   auto const& first = parts.front().result;
-  all.network = first.network;
-  all.step = first.step;
-  all.raw_step = first.raw_step;
-  all.gain = first.gain;
+  static_cast<run_setup&>(all) = first;
   all.stopped = first.stopped;
   std::vector<peer_result const*> computing;
   for (auto const& p : parts) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <rubato/core/errors.hpp>
@@ -95,12 +96,17 @@ struct node_report {
   std::uint64_t dropped = 0;  ///< gradients nobody wanted any more
 };
 
-struct run_result {
-  std::string algorithm;
+/// What of an assembled run its result says too.
+struct run_setup {
   std::string network;  ///< topology and weights
   double step = 0;      ///< as asked
   double raw_step = 0;  ///< gamma, as used: step / gain
   double gain = 1;
+  std::vector<std::pair<std::string, std::string>> options;  ///< names and values, the policies' as "policy option"
+};
+
+struct run_result : run_setup {
+  std::string algorithm;
   stop_reason stopped = stop_reason::time;
   std::chrono::nanoseconds ended{};
   std::uint64_t events = 0;  ///< gradients computed and packets delivered

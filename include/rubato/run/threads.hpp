@@ -233,10 +233,7 @@ inline auto run_threads(assembly a, sim::scenario const& s, until const& end, th
   result.ended = run.now().since_start;
   watcher.last_look(result);
   detail::save_last(run, nodes, result);
-  result.network = a.network;
-  result.step = a.step;
-  result.raw_step = a.raw_step;
-  result.gain = a.gain;
+  static_cast<run_setup&>(result) = a;
   detail::finish_report(run, nodes, result);
   detail::warn_of_ages(result);
   return result;

@@ -28,10 +28,7 @@ inline auto simulate(assembly a, sim::scenario const& scenario, until const& end
   simulation.interrupt_when(by.interrupted);
   if (by.resume != nullptr) simulation.resume(*by.resume);
   auto result = simulation.run(end);
-  result.network = std::move(a.network);
-  result.step = a.step;
-  result.raw_step = a.raw_step;
-  result.gain = a.gain;
+  static_cast<run_setup&>(result) = std::move(static_cast<run_setup&>(a));
   detail::warn_of_ages(result);
   return result;
 }

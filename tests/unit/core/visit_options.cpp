@@ -167,3 +167,16 @@ TEST_CASE("a policy that lists none of its settings is refused between processes
   using empty = r_fast<space, step::sgd, has_nothing_to_list>;
   CHECK(assemble<empty>(topology::ring(4), problem::quadratic::random(4, 10, 1), {}).unlisted.empty());
 }
+
+TEST_CASE("an assembled run, and so its result, tells all options of the algorithm and its policies by name") {
+  using node = r_fast<space, step::momentum>;
+  auto const run = assemble<node>(topology::binary_tree(4), problem::quadratic::random(4, 10, 1), {.step = 0.05, .step_rule = step::momentum{0.5}});
+  auto const has = [&](std::pair<std::string, std::string> const& line) { return std::count(run.options.begin(), run.options.end(), line) == 1; };
+  CHECK(has({"step", "0.05"}));
+  CHECK(has({"step rule", "momentum"}));
+  CHECK(has({"step rule beta", "0.5"}));
+  CHECK(has({"weighting", "constant"}));
+  run_result result;
+  static_cast<run_setup&>(result) = run;
+  CHECK(result.options == run.options);
+}
