@@ -91,7 +91,8 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
     core::visit_state(self, visit);
     visit("models", self.models_), visit("tracker", self.tracker_), visit("step", self.step_state_);
     visit("batch", self.batch_), visit("v", self.v_), visit("g that came", self.g_new_);
-    visit("place", self.place_), visit("batches", self.batches_), visit("stalled", self.stalled_);
+    visit("place", self.place_), visit("batches", self.batches_), visit("ahead", self.ahead_);
+    visit("posts", self.posts_), visit("stalled", self.stalled_);
   }
   using scalar = typename Backend::scalar;
   using value = typename Ledger::template value<scalar>;  ///< of z and of running sums

@@ -44,7 +44,8 @@ class m_synchronous_sgd {
   static constexpr auto name() -> std::string_view { return "m-synchronous SGD"; }
   static void visit_state(auto& self, auto&& visit) {
     visit.same("node", to_index(self.self_)), visit.same("values", self.x_.size());
-    visit("seed", self.seed_), visit("step", self.step_state_), visit("x", self.x_), visit("received", self.received_), visit("ages", self.ages_);
+    visit("seed", self.seed_), visit("step", self.step_state_), visit("x", self.x_);
+    visit("first", self.first_), visit("ends", self.ends_), visit("received", self.received_), visit("ages", self.ages_);
     visit("order", self.order_), visit("arrived", self.arrived_), visit("version", self.version_), visit("gradients", self.gradients_);
     visit("late", self.late_), visit("draws", self.draws_), visit("gradient asked for", self.asked_);
   }
@@ -156,6 +157,9 @@ class m_synchronous_sgd {
   struct other_end {
     session incoming{}, outgoing{};
     bool open = true;
+    static void visit_state(auto& self, auto&& visit) {
+      visit("incoming", self.incoming), visit("outgoing", self.outgoing), visit("open", self.open);
+    }
   };
 
   [[nodiscard]] auto server() const -> node_id { return to_node(n_); }

@@ -100,6 +100,11 @@ template<class Backend, class T>
 struct model_in : edge_in<Backend, T> {
   double weight = 0;
   iteration pulled{};  // the last one used, of its first block
+
+  static void visit_state(auto& self, auto&& visit) {
+    edge_in<Backend, T>::visit_state(self, visit);
+    visit("pulled", self.pulled);
+  }
 };
 
 /// rho_ij and rho~_ij of one in-neighbour of the push graph.
