@@ -276,7 +276,14 @@ class ring_allreduce_sgd {
                                          detail::sum_kernel<scalar>{part.sum.template view<scalar>().data(), own, sum.data()});  // (A.R)
       if ((raised & backend::not_finite) != 0) out.failure = spoilt(part);
       part = {std::move(sum).publish(), part.count + own_.count};
+    } else if (reduces && part.sum.size() > 0) {
+      // Nothing is added, so no sum would show whose fault it is: the next node would blame this one.
+      auto copy = backend_.template allocate<scalar>(part.sum.size());
+      auto const raised = backend_.sweep({0, copy.size()},
+                                         backend::scale_kernel<scalar>{part.sum.template view<scalar>().data(), copy.data(), scalar{1}});
+      if ((raised & backend::not_finite) != 0) out.failure = spoilt(part);
     }
+    if (out.failure) return;
     ++step_;
     if (step_ < steps()) send(part, now, out);  // (A.G): complete chunks are forwarded as they came
     if (step_ >= n_ - 1) apply(c, part, out);

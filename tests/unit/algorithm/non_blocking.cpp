@@ -320,5 +320,24 @@ TEST_CASE("a batch of nothing, and several mini-batches under tracking, are refu
   CHECK(says(of(std::type_identity<tracking>{}, 2), "takes one mini-batch a local iteration, not 2"));
 }
 
+TEST_CASE("a node whose batch is empty names the sender of a part of a sum that is not finite, and forwards none") {
+  auto a = assemble<all_reduce>(topology::both(topology::ring(3)), quadratic::random(3, 3, 4), {.step = 0.1});
+  outbox out;
+  a.nodes[1].start({}, out);
+  out.clear();
+  packet p;
+  p.from = node_id{0};
+  p.to = node_id{1};
+  p.lane = channel::chunk;
+  p.number = iteration{1};
+  auto part = a.pool.allocate<double>(1);
+  part.data()[0] = std::nan("");
+  p.body = std::move(part).publish();
+  p.extra.set(scalar_slot::sample_count, std::uint64_t{1});
+  hand_over(a.nodes[1], p, 1, out);
+  REQUIRE(out.failure);
+  CHECK(says(out.failure->sentence, "a part of a sum that node 0 sent to node 1 is not finite at value 0"));
+}
+
 }  // namespace
 }  // namespace rubato::test
