@@ -15,6 +15,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/outbox.hpp>
 #include <rubato/core/statistics.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
 
 namespace rubato::detail {
@@ -27,7 +28,7 @@ class model_exchange {
 
   static void visit_state(auto& self, auto&& visit) { visit("models in", self.in_), visit("models out", self.out_); }
 
-  /// Throws config_error where the weighting may cut the only in-edge of a node.
+  /// Throws config_error where the weighting may cut the only in-edge of a node, or gives no factor at some age.
   model_exchange(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Weighting const& weighting,
                  Synchrony const& synchrony, shared_buffer const& x0)
       : backend_{std::move(b)}, self_{n.self}, blocks_{blocks}, weighting_{weighting}, synchrony_{synchrony},
@@ -44,6 +45,9 @@ class model_exchange {
     if (Weighting::can_cut && in_.size() == 1) {
       throw config_error{"node " + std::to_string(to_index(n.self)) +
                          " has a single in-edge, which this weighting may cut; use one that never reaches zero"};
+    }
+    if constexpr (Weighting::depends_on_age) {
+      for (auto const age : {0U, 1U, 10U, 100U, 1U << 20}) refuse_unless_factor(static_cast<double>(weighting_(age)), age);
     }
   }
 
@@ -125,6 +129,12 @@ class model_exchange {
   [[nodiscard]] auto in() const -> std::vector<model_in<Backend, scalar>> const& { return in_; }
 
  private:
+  static void refuse_unless_factor(double factor, unsigned age) {
+    if (factor >= 0 && factor <= 1) return;
+    throw config_error{"a weighting gives a factor of 0 to 1 for every age, and this one gives " + shortest(factor) + " at age " +
+                       std::to_string(age) + "; look at its settings"};
+  }
+
   Backend backend_;
   node_id self_;
   block_partition blocks_;

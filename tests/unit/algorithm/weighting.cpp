@@ -125,12 +125,13 @@ TEST_CASE("a value older than the limit of drop_older_than does not count, one o
   for (auto const age : {4U, 1000U}) CHECK(w(age) == 0.0);
 }
 
-/// Answers what it is made to.
+/// Answers what it is made to, at one age.
 struct any_factor {
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
   double factor = 1;
-  [[nodiscard]] auto operator()(std::uint64_t) const -> double { return factor; }
+  std::uint64_t at = 2;
+  [[nodiscard]] auto operator()(std::uint64_t age) const -> double { return age == at ? factor : 1; }
 };
 
 TEST_CASE("a factor below 0, above 1 or of no value breaks a contract where it is used") {
@@ -141,11 +142,35 @@ TEST_CASE("a factor below 0, above 1 or of no value breaks a contract where it i
     auto made = assemble<node_type>(topology::both(topology::ring(2)), constant_slope{1.0, 1.0}, options);
     outbox out;
     made.nodes[0].start({}, out);
-    auto const request = *out.request;
-    return test::broken_by([&] { made.nodes[0].on_gradient({}, made.oracle.evaluate(request), out); });
+    for (auto k = 0; k < 2; ++k) {
+      auto const request = *std::exchange(out.request, {});
+      if (auto why = test::broken_by([&] { made.nodes[0].on_gradient({}, made.oracle.evaluate(request), out); }); !why.empty()) return why;
+    }
+    return std::string{};
   };
   for (auto const factor : {-1e-9, 1.0 + 1e-9, std::nan("")}) CHECK(test::says(broken(factor), "factor of 0 to 1"));
   for (auto const factor : {0.0, 0.5, 1.0}) CHECK(broken(factor).empty());
+}
+
+/// README's own weighting.
+struct half_life {
+  static constexpr bool can_cut = false;
+  static constexpr bool depends_on_age = true;
+  double iterations = 10;
+  static void visit_options(auto& self, auto&& visit) { visit("iterations", self.iterations); }
+  auto operator()(std::uint64_t age) const -> double { return std::exp2(-static_cast<double>(age) / iterations); }
+};
+
+TEST_CASE("settings with which a weighting gives no factor are refused before the run, with the factor and the age") {
+  using node_type = r_fast<backend::host<double>, step::sgd, half_life>;
+  auto const refused = [](double iterations) {
+    return test::refusal([&] {
+      static_cast<void>(assemble<node_type>(topology::both(topology::ring(3)), constant_slope{1, 0}, {.weighting = {.iterations = iterations}}));
+    });
+  };
+  CHECK(test::says(refused(-1), "and this one gives 2 at age 1"));
+  CHECK(test::says(refused(0), "and this one gives -nan at age 0") + test::says(refused(0), "and this one gives nan at age 0") == 1);
+  CHECK(refused(20).empty());
 }
 
 TEST_CASE("a weighting that may cut the only in-edge of a node is refused, naming the node") {
