@@ -3,10 +3,14 @@
 #pragma once
 
 #include <signal.h>
+#include <time.h>
 
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <span>
@@ -139,20 +143,36 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
   return texts;
 }
 
-/// Set by the first Ctrl-C, SIGTERM or SIGHUP (the terminal is gone); the second ends the program as usual.
-inline sig_atomic_t volatile interrupt_asked = 0;
+/// When the first Ctrl-C, SIGTERM or SIGHUP (the terminal is gone) came, on a clock that never stands at 0; 0: none has.
+inline std::atomic<std::int64_t> interrupted_at_ns = 0;
+static_assert(std::atomic<std::int64_t>::is_always_lock_free, "a signal handler may use nothing that locks");
+
+/// Another signal ends the program as usual, unless it comes within half a second of the first: `timeout` and others send
+/// theirs to a process and to its group, and mean it once.
+inline void hear_signal(int which) {
+  static constexpr std::int64_t once_ns = 500'000'000;
+  auto const errno_before = errno;
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  auto const now = std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec + 1;
+  auto first = std::int64_t{0};
+  if (!interrupted_at_ns.compare_exchange_strong(first, now) && now - first > once_ns) {
+    signal(which, SIG_DFL);
+    raise(which);  // once this handler has returned
+  }
+  errno = errno_before;
+}
 
 inline void catch_interrupt() {
   struct sigaction action{};
-  action.sa_handler = [](int) { interrupt_asked = 1; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  action.sa_handler = hear_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   struct sigaction former{};
   sigaction(SIGHUP, nullptr, &former);
   if (former.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // as it is under nohup
 }
-inline auto interrupted() -> bool { return interrupt_asked != 0; }
+inline auto interrupted() -> bool { return interrupted_at_ns != 0; }
 
 /// A run whose loss is so far above where it began is given up: in float32 a run away from a minimum may go on for long
 /// before a value is infinite.

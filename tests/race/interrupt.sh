@@ -10,7 +10,7 @@ rm -rf data && tiny_data data
 # Whether process PID runs an algorithm: only then has it a second thread (a node's, or one that computes gradients).
 runs_an_algorithm() { (($(find "/proc/$1/task" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l) > 1)); }
 
-# interrupt SIGNAL NAME OPTION...: starts a race that would take hours, waits until the first algorithm runs, interrupts it.
+# interrupt SIGNAL,... NAME OPTION...: starts a race that would take hours, waits until the first algorithm runs, interrupts it.
 # A shell without job control starts background programs with SIGINT ignored; env sets it right.
 interrupt() {
   local signal=$1 name=$2 pid status polls
@@ -24,7 +24,7 @@ interrupt() {
     read -r -t 0.05 <> <(:) || true
   done
   ((polls < 2400)) || fail "$name: no algorithm began within $polls polls"
-  kill "-$signal" "$pid" 2>/dev/null || fail "$name: race ended before it was interrupted: $(cat "$name.err")"
+  for each in ${signal//,/ }; do kill "-$each" "$pid" 2>/dev/null; done || fail "$name: race ended before it was interrupted: $(cat "$name.err")"
   wait "$pid"
   status=$?
   ((status == 130)) || fail "$name: status $status, not 130 ($(cat "$name.err"))"
@@ -36,5 +36,6 @@ interrupt() {
 }
 interrupt INT sim --algorithms r_fast,d_psgd --threads 2
 interrupt INT threads --algorithms r_fast,d_psgd --driver threads --nodes 2 --slow none
+interrupt TERM,TERM,INT twice --algorithms r_fast,d_psgd --threads 2 # as timeout does, which sends its signal to a group too
 interrupt HUP closed --algorithms r_fast,d_psgd --threads 2
 finish
