@@ -17,7 +17,7 @@ disturbed() {
   name=$algorithm.$how.$victim
   for ((i = 0; i < n; ++i)); do addresses+=${addresses:+,}127.0.0.1:$((base + i)); done
   for ((i = 0; i < n; ++i)); do
-    "$peer" --id $i --peers "$addresses" --algorithms "$algorithm" "${run[@]}" --until 9s "$@" >"$name.$i" 2>&1 &
+    "$peer" --id $i --peers "$addresses" --algorithms "$algorithm" "${run[@]}" --until 10s "$@" >"$name.$i" 2>&1 &
     pids+=($!)
   done
   sleep 2 # not for correctness: so that they have met, and it is lost in the middle of its run
@@ -28,7 +28,7 @@ disturbed() {
   else
     kill -KILL "${pids[victim]}"
     sleep 1
-    "$peer" --id "$victim" --life 1 --peers "$addresses" --algorithms "$algorithm" "${run[@]}" --until 6s "$@" >"$name.$victim" 2>&1 &
+    "$peer" --id "$victim" --life 1 --peers "$addresses" --algorithms "$algorithm" "${run[@]}" --until 7s "$@" >"$name.$victim" 2>&1 &
     pids[victim]=$!
   fi
   for ((i = 0; i < n; ++i)); do
@@ -50,7 +50,7 @@ begin asgd killed 4 3 --within 0.3
 for each in "${begun[@]}"; do wait "$each" || fail "one with a server"; done
 begun=()
 for how in stopped killed; do
-  for algorithm in push_pull s_ab; do begin $algorithm $how 3 1 --within 1e-3; done
+  for algorithm in push_pull s_ab; do begin $algorithm $how 3 1 --within 1e-2; done
   for algorithm in d_psgd non_blocking_d_psgd; do begin $algorithm $how 3 1 --within 0.1; done # a step of 0.1 leaves 0.083
   for each in "${begun[@]}"; do wait "$each" || fail "one that was $how"; done
   begun=()
@@ -94,7 +94,7 @@ two=(--problem quadratic:10 --step 0.1 --slow none --quiet --nodes 2 --peers "$a
 "$peer" --id 0 "${two[@]}" --until 4s >said.0 2>&1 &
 first=$!
 "$peer" --id 1 "${two[@]}" --until 2s >said.1 2>&1
-(($? == 2)) && grep -q "node 0.* has --until 4 s, but this node has 2 s" said.1 || fail "times that differ: $(cat said.1)"
+(($? == 1)) && grep -q "node 0.* has --until 4 s, but this node has 2 s" said.1 || fail "times that differ: $(cat said.1)"
 wait $first && fail "its peer ends well: $(cat said.0)"
 "$peer" --id 0 "${two[@]}" --go-on --until 5s >said.0 2>&1 &
 first=$!

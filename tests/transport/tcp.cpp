@@ -288,6 +288,8 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
       standing_of(4, 0),                       // a phase that there is not
       standing_of(2, 5),                       // who has left has no level
       standing_of(3, std::uint64_t{9} << 32),  // nor is this a manner of ending
+      standing_of(0 | 1U << 8, 0),             // who arrives has lost nobody yet
+      standing_of(1 | std::uint64_t{1} << 41, 1),  // nor is anybody so far away
   };
   for (std::size_t k = 0; k < bad.size(); ++k) {
     INFO("frame " << k);
