@@ -65,6 +65,7 @@ auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until cons
     -> rubato::peer_result {
   auto me = rubato::identity_of(a, rubato::to_node(static_cast<std::size_t>(c.id)), &rubato::wire::crc32_of);
   examples::add_options(me.agreed, c);
+  me.opened_before = c.checkpoint.resume ? 1 : 0;
   if (c.transport == "udp") {
     auto o = options_of<rubato::transport::udp_options>(a, c);
     o.socket = c.listener;

@@ -66,6 +66,43 @@ TEMPLATE_LIST_TEST_CASE("processes that all go on from their checkpoints conserv
   }
 }
 
+template<class Node>
+void rounds_go_on() {
+  auto const p = problem::quadratic::random(3, 50, 4);
+  auto const run_once = [&](std::uint64_t gradients, scratch_folder const& folder, bool resume) {
+    tcp_doors doors{3};
+    peer_options o;
+    o.checkpoint = {folder.path(), 3ms, resume};
+    auto const make = [&](std::size_t) { return assemble<Node>(topology::complete(3), p, {.step = 0.1}); };
+    auto all = run_all(3, make, over_tcp(doors), {rounds(gradients), o});
+    for (auto const& f : all) {
+      INFO(f.sentence);
+      REQUIRE(f.sentence.empty());
+    }
+    return all;
+  };
+  constexpr std::uint64_t enough = 6000;
+  scratch_folder cut{"rounds"}, whole{"whole"};
+  auto const file = cut.path() / "node-1.checkpoint";
+  static_cast<void>(run_once(200, cut, false));
+  std::filesystem::copy_file(file, cut.path() / "older");
+  static_cast<void>(run_once(50, cut, true));
+  std::filesystem::rename(cut.path() / "older", file);  // node 1 was killed 50 rounds before the others' last checkpoints
+  auto const last = run_once(enough, cut, true);
+  auto const uncut = run_once(enough, whole, false);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(last[i].result.looks.back().residual < 1e-9);
+    auto const x = last[i].result.result.models[0].template view<double>();
+    auto const never_cut = uncut[i].result.result.models[0].template view<double>();
+    for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(x[k] - never_cut[k]) < 1e-9);
+  }
+}
+TEST_CASE("methods in rounds go on from checkpoints of different rounds, and end where a run ends that was never cut") {
+  rounds_go_on<push_pull<space>>();
+  rounds_go_on<s_ab<space>>();
+  rounds_go_on<d_psgd<space>>();
+}
+
 TEST_CASE("a node that cannot go on without its neighbours says so before it is saved") {
   scratch_folder folder{"checkpoint"};
   tcp_doors doors{3};

@@ -456,6 +456,9 @@ class peer_driver {
       if (o.resume) throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
       return;
     }
+    if (o.resume && me_->opened_before == 0) {
+      throw config_error{"a node that goes on from a checkpoint was part of sessions before: say so in its identity (opened_before)"};
+    }
     if (run_->again) node_checkpoints::refuse_unless_edges_may_close(run_->again.make(to_index(me_->self), {}, 0), me_->peers);
     saves_ = {o, me_->agreed.text(), me_->self};
     if (o.resume) {

@@ -43,6 +43,7 @@ struct mpi_edge : queued_edge {
   stage at = stage::greeting;
   awaited next = awaited::head;
   std::uint32_t hellos_said = 0, hellos_heard = 0;
+  std::uint32_t opened_before = 0;  // by the peer, in former processes
   bool hello_due = true;
   std::vector<MPI_Request> sending;
   std::vector<std::byte> out;
@@ -287,7 +288,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   void say_hello(peer_state& p) {
     p.hello_due = !p.sending.empty();
     if (p.hello_due) return;
-    p.out = wire::encode_hello({run_, me_.self, p.id, p.hellos_said++, me_.time.began}, me_.agreed.text());
+    p.out = wire::encode_hello({run_, me_.self, p.id, me_.opened_before + p.hellos_said++, me_.time.began}, me_.agreed.text());
     post(p, p.sending, direction::out, p.out);
     p.spoke = clock::now();
     open_if_met(p);
@@ -295,7 +296,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
 
   void greeted(peer_state& p, std::span<std::byte const> bytes) {
     auto const said = wire::decode_whole_hello(bytes);
-    if (!said || said->who.from != p.id || said->who.life != p.hellos_heard) {
+    if (p.hellos_heard == 0 && said) p.opened_before = said->who.life;
+    if (!said || said->who.from != p.id || said->who.life != p.opened_before + p.hellos_heard) {
       ++rejected_.strangers;
       return shut(p, "it said no hello");
     }
@@ -314,10 +316,11 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
 
   void open_if_met(peer_state& p) {
     if (p.at != stage::greeting || p.hellos_heard == 0 || p.hellos_said != p.hellos_heard) return;
-    auto const life = p.hellos_said - 1;
+    auto const session_of = [&](std::uint32_t before) { return before + p.hellos_said - 1; };
+    auto const mine = session_of(me_.opened_before), theirs = session_of(p.opened_before);
     p.at = stage::open;
     p.renew();
-    opened(p, p.clock_began, {life, life}, {life, life});
+    opened(p, p.clock_began, {mine, theirs}, {theirs, mine});
     pump(p);
   }
 

@@ -119,7 +119,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   [[nodiscard]] auto io() -> boost::asio::io_context& { return polled_.context(); }
   [[nodiscard]] auto hello_to(peer_state const& p) const -> wire::hello {
-    return {run_, me_.self, p.id, p.life, me_.time.began, 0, 0};
+    return {run_, me_.self, p.id, me_.opened_before + p.life, me_.time.began, 0, 0};
   }
 
   // --- how an edge opens ----------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     p.calling.reset();
     p.link = c;
     p.renew();
-    auto const mine = p.life++;
+    auto const mine = me_.opened_before + p.life++;
     opened(p, c->other.clock_began, {mine, c->other.life}, {c->other.life, mine});
     read_frame(p, c);
     pump(p);
