@@ -9,6 +9,7 @@
 //                   is most_overtaken iterations newer. So a number that was never reached does not silence its sender:
 //                   the next message contradicts it.
 // A message that breaks this ends the run with a sentence that names its sender. One of a closed session is no fault.
+// Every message pays for the checks, so they are comparisons alone; sentences are made out of line, once one fails.
 #pragma once
 
 #include <cstddef>
@@ -29,42 +30,66 @@ inline constexpr std::uint64_t most_counted = std::uint64_t{1} << 48;
 inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
 
 /// model message 7 of node 2
-inline auto text_of_message(patch const& p, std::uint64_t number) -> std::string {
+[[gnu::cold]] inline auto text_of_message(patch const& p, std::uint64_t number) -> std::string {
   return std::string{name_of(p.lane)} + " message " + std::to_string(number) + " of node " + std::to_string(to_index(p.from));
 }
 
-/// What is wrong with the counts of a message, whatever it is made of.
-[[nodiscard]] inline auto miscounted(patch const& p) -> std::optional<fault> {
+[[nodiscard, gnu::cold, gnu::noinline]] inline auto fault_of_counts(patch const& p) -> fault {
   auto const from = "node " + std::to_string(to_index(p.from));
-  if (p.numbers.empty()) return fault{from + " sent a message without a number"};
+  if (p.numbers.empty()) return {from + " sent a message without a number"};
   for (auto const n : p.numbers) {
     if (to_count(n) - 1 < most_counted) continue;
-    return fault{from + " numbered a message of the channel " + std::string{name_of(p.lane)} + " " +
-                 std::to_string(to_count(n)) + ", and counts run from 1 to " + std::to_string(most_counted)};
+    return {from + " numbered a message of the channel " + std::string{name_of(p.lane)} + " " +
+            std::to_string(to_count(n)) + ", and counts run from 1 to " + std::to_string(most_counted)};
   }
-  if (to_count(p.based_on) <= most_counted) return {};
-  return fault{from + " answers number " + std::to_string(to_count(p.based_on)) + ", and counts run up to " + std::to_string(most_counted)};
+  return {from + " answers number " + std::to_string(to_count(p.based_on)) + ", and counts run up to " + std::to_string(most_counted)};
+}
+[[nodiscard, gnu::cold, gnu::noinline]] inline auto fault_of_body(patch const& p, std::size_t values) -> fault {
+  if (p.body.size() != values) return wrong_size(p.from, p.body.size(), values);
+  return {"node " + std::to_string(to_index(p.from)) + " sent values of another type than the channel " +
+          std::string{name_of(p.lane)} + " carries"};
+}
+[[nodiscard, gnu::cold, gnu::noinline]] inline auto fault_of_blocks(patch const& p, std::size_t blocks) -> fault {
+  return {"node " + std::to_string(to_index(p.from)) + " sent blocks " + std::to_string(p.blocks.begin) + " to " +
+          std::to_string(p.blocks.end) + " under " + std::to_string(p.numbers.size()) + " numbers on the channel " +
+          std::string{name_of(p.lane)} + ", of a vector that has " + std::to_string(blocks)};
+}
+
+[[nodiscard]] inline auto is_counted(iteration number, iteration based_on) -> bool {
+  return to_count(number) - 1 < most_counted && to_count(based_on) <= most_counted;
+}
+/// What is wrong with the counts of a message, whatever it is made of.
+[[nodiscard]] inline auto miscounted(patch const& p) -> std::optional<fault> {
+  auto counted = !p.numbers.empty();
+  for (auto const n : p.numbers) counted = counted && is_counted(n, p.based_on);
+  if (counted) return {};
+  return fault_of_counts(p);
 }
 
 /// The same, and of its body, which holds so many values of this type: a part of a vector, codes, or nothing.
+[[nodiscard]] inline auto holds(patch const& p, element kind, std::size_t values) -> bool {
+  return p.body.size() == values && (values == 0 || p.body.kind() == kind);
+}
 [[nodiscard]] inline auto malformed(patch const& p, element kind, std::size_t values) -> std::optional<fault> {
   if (auto wrong = miscounted(p)) return wrong;
-  if (p.body.size() != values) return wrong_size(p.from, p.body.size(), values);
-  if (values == 0 || p.body.kind() == kind) return {};
-  return fault{"node " + std::to_string(to_index(p.from)) + " sent values of another type than the channel " +
-               std::string{name_of(p.lane)} + " carries"};
+  if (holds(p, kind, values)) return {};
+  return fault_of_body(p, values);
 }
-/// The same where the body is the patch's blocks of a vector, or, on an event channel, a vector whole under one number.
-[[nodiscard]] inline auto malformed(patch const& p, block_partition const& blocks, channel_spec const& spec)
+[[nodiscard, gnu::noinline]] inline auto malformed_part(patch const& p, block_partition const& blocks, channel_spec const& spec)
     -> std::optional<fault> {
   auto const n = blocks.blocks();
   auto const fits = p.blocks.begin < p.blocks.end && p.blocks.end <= n && (p.numbers.size() == 1 || p.numbers.size() == p.blocks.size());
   if (!fits || (spec.kind == channel_kind::event && (p.blocks.size() != n || p.numbers.size() != 1))) {
-    return fault{"node " + std::to_string(to_index(p.from)) + " sent blocks " + std::to_string(p.blocks.begin) + " to " +
-                 std::to_string(p.blocks.end) + " under " + std::to_string(p.numbers.size()) + " numbers on the channel " +
-                 std::string{name_of(p.lane)} + ", of a vector that has " + std::to_string(n)};
+    return fault_of_blocks(p, n);
   }
   return malformed(p, spec.values, blocks.values_of(p.blocks).size());
+}
+/// The same where the body is the patch's blocks of a vector, or, on an event channel, a vector whole under one number.
+[[nodiscard]] inline auto malformed(patch const& p, block_partition const& blocks, channel_spec const& spec)
+    -> std::optional<fault> {
+  auto const whole = p.numbers.size() == 1 && p.blocks.begin == 0 && p.blocks.end == blocks.blocks();  // as nearly all are
+  if (whole && is_counted(p.numbers[0], p.based_on) && holds(p, spec.values, blocks.values())) return {};
+  return malformed_part(p, blocks, spec);
 }
 
 /// The numbers of one sender on one channel, in one life of their edge.
@@ -77,8 +102,7 @@ class message_order {
     auto const number = to_count(p.numbers[0]);
     auto const next = newest_ + 1;
     if (number != next && (newest_ != 0 || p.life == session{})) {
-      return fault{text_of_message(p, number) + " came where message " + std::to_string(next) +
-                   " was next; here every message counts, once and in order"};
+      return out_of_turn(p, next);
     }
     newest_ = number;
     return {};
@@ -87,12 +111,19 @@ class message_order {
   [[nodiscard]] auto rise(patch const& p) -> std::optional<fault> {
     if (p.numbers.size() != 1) return {};
     auto const number = to_count(p.numbers[0]);
+    if (number <= newest_ || p.posted_at < posted_) return check_late(p, number);
+    newest_ = number;
+    posted_ = p.posted_at;
+    return {};
+  }
+  [[nodiscard]] auto newest() const -> std::uint64_t { return newest_; }
+
+ private:
+  [[gnu::noinline]] auto check_late(patch const& p, std::uint64_t number) -> std::optional<fault> {
     auto const newer = number > newest_;
     auto const contradicts = newest_ != 0 && (newer ? p.posted_at < posted_ : number < newest_ && p.posted_at > posted_);
     if (contradicts || (!newer && newest_ - number > most_overtaken)) {
-      return fault{text_of_message(p, number) + " came after message " + std::to_string(newest_) +
-                   (contradicts ? ", which was posted " + std::string{newer ? "later" : "earlier"} : ", far too late") +
-                   ": one of the two numbers is none that the node has reached"};
+      return out_of_time(p, contradicts);
     }
     if (newer) {
       newest_ = number;
@@ -100,9 +131,17 @@ class message_order {
     }
     return {};
   }
-  [[nodiscard]] auto newest() const -> std::uint64_t { return newest_; }
+  [[nodiscard, gnu::cold, gnu::noinline]] static auto out_of_turn(patch const& p, std::uint64_t next) -> fault {
+    return {text_of_message(p, to_count(p.numbers[0])) + " came where message " + std::to_string(next) +
+            " was next; here every message counts, once and in order"};
+  }
+  [[nodiscard, gnu::cold, gnu::noinline]] auto out_of_time(patch const& p, bool contradicts) const -> fault {
+    auto const number = to_count(p.numbers[0]);
+    return {text_of_message(p, number) + " came after message " + std::to_string(newest_) +
+            (contradicts ? ", which was posted " + std::string{number > newest_ ? "later" : "earlier"} : ", far too late") +
+            ": one of the two numbers is none that the node has reached"};
+  }
 
- private:
   std::uint64_t newest_ = 0;
   instant posted_{};
 };

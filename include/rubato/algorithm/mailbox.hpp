@@ -37,9 +37,9 @@ class mailbox {
   auto accept(Backend& backend, block_partition const& blocks, patch const& p, std::uint64_t own) -> bool {
     auto const covers_all = p.blocks.begin == 0 && p.blocks.end == blocks.blocks() && p.numbers.size() == 1;
     if (covers_all && !(p.numbers[0] > newest_of_any())) {
-      if (!parts_ || p.numbers[0] <= number()) return false;
+      if (is_whole() || p.numbers[0] <= number()) return false;
     } else if (covers_all) {
-      parts_.reset();
+      if (!is_whole()) parts_.reset();
       whole_ = p.body;
       stamp_ = {p.numbers[0], own, p.posted_at};
       return true;
@@ -86,7 +86,7 @@ class mailbox {
 
   /// Null before the first message (which stands for zeros, or never happens after start_with).
   [[nodiscard]] auto values() const -> U const* {
-    return parts_ ? parts_->values.data() : whole_.template view<U>().data();
+    return is_whole() ? whole_.template view<U>().data() : parts_->values.data();
   }
   /// The newest values that came, whether they are the present ones or wait in the queue; null before the first message.
   [[nodiscard]] auto newest() const -> U const* {
@@ -95,19 +95,19 @@ class mailbox {
   [[nodiscard]] auto newest_number(std::size_t block) const -> iteration {
     return queue_.empty() ? of(block).number : queue_.back().first.number;
   }
-  [[nodiscard]] auto is_whole() const -> bool { return !parts_; }
+  [[nodiscard]] auto is_whole() const -> bool { return whole_ || !parts_; }
   [[nodiscard]] auto whole() const -> shared_buffer const& { return whole_; }
-  [[nodiscard]] auto of(std::size_t block) const -> stamp const& { return parts_ ? parts_->stamps[block] : stamp_; }
+  [[nodiscard]] auto of(std::size_t block) const -> stamp const& { return is_whole() ? stamp_ : parts_->stamps[block]; }
   /// The oldest iteration over all blocks.
   [[nodiscard]] auto number() const -> iteration {
-    if (!parts_) return stamp_.number;
+    if (is_whole()) return stamp_.number;
     auto oldest = parts_->stamps.front().number;
     for (auto const& s : parts_->stamps) oldest = (std::min)(oldest, s.number);
     return oldest;
   }
   /// The end of the run of blocks, from `block` on, that arrived together.
   [[nodiscard]] auto uniform_end(std::size_t block, std::size_t blocks) const -> std::size_t {
-    if (!parts_) return blocks;
+    if (is_whole()) return blocks;
     auto end = block + 1;
     while (end < blocks && parts_->stamps[end].arrived == parts_->stamps[block].arrived) ++end;
     return end;
@@ -122,7 +122,7 @@ class mailbox {
   };
 
   [[nodiscard]] auto newest_of_any() const -> iteration {
-    if (!parts_) return stamp_.number;
+    if (is_whole()) return stamp_.number;
     auto newest = iteration{};
     for (auto const& s : parts_->stamps) newest = (std::max)(newest, s.number);
     return newest;
@@ -134,7 +134,7 @@ class mailbox {
     auto const* body = p.body.template view<U>().data();
     for (auto block = p.blocks.begin; block < p.blocks.end; ++block) {
       if (p.number_of(block) <= of(block).number) continue;
-      if (!parts_) begin_assembly(backend, blocks);
+      if (is_whole()) begin_assembly(backend, blocks);
       auto const r = blocks.values_of({block, block + 1});
       backend.sweep({0, r.size()}, backend::copy_kernel<U>{body + (r.begin - offset), parts_->values.data() + r.begin});
       parts_->stamps[block] = {p.number_of(block), own, p.posted_at};
@@ -156,7 +156,7 @@ class mailbox {
 
   shared_buffer whole_;
   stamp stamp_;
-  std::unique_ptr<assembly> parts_;
+  std::unique_ptr<assembly> parts_;  // null while there is a whole_, so nobody reads it then: it lies in another cache line
   std::vector<std::pair<stamp, shared_buffer>> queue_;  // event channels only; as long as a neighbour runs ahead
 };
 

@@ -36,8 +36,8 @@ inline constexpr std::size_t opened_lead = 2;
 /// An edge over which vectors come, and the newest of them.
 template<class Backend, class U>
 struct edge_in : edge_life {
-  mailbox<Backend, U> box{};
   message_order order{};
+  mailbox<Backend, U> box{};  // what every message needs lies in one cache line so far
   std::size_t lead = 1;   // messages that may wait in the box, where every one counts
   bool is_heard = true;   // the other end waits in turn for what this node sends
   std::uint64_t accepted = 0;
@@ -58,26 +58,10 @@ struct edge_in : edge_life {
       ++overtaken;
       return false;
     }
-    auto wrong = malformed(p, blocks, spec);
-    if (spec.kind == channel_kind::event) {
-      if (!wrong) wrong = order.follow(p);
-      box.drop_passed(passed);
-      if (!wrong && p.based_on != iteration{} && p.based_on <= box.latest()) {
-        wrong = fault{text_of_message(p, to_count(p.numbers[0])) + " is for round " + std::to_string(to_count(p.based_on)) +
-                      ", and one for round " + std::to_string(to_count(box.latest())) + " came before it"};
-      }
-      auto const most = lead + (life == session{} && p.based_on == iteration{} ? 0 : opened_lead);
-      // Who does not hear this node may have lost those for whom it waited, and runs ahead then: its oldest messages go.
-      if (!wrong && !is_heard && box.queued() >= most) box.skip_oldest();
-      if (!wrong && box.queued() >= most) {
-        wrong = fault{text_of_message(p, to_count(p.numbers[0])) + " came while " + std::to_string(box.queued()) +
-                      " of it wait at node " + std::to_string(to_index(self)) + ", which is as far as a neighbour may be ahead"};
-      }
-    } else if (!wrong) {
-      wrong = order.rise(p);
-    }
-    if (wrong) out.failure = std::move(wrong);
-    return !out.failure;
+    if (auto wrong = malformed(p, blocks, spec)) return refuse(*wrong, out);
+    if (spec.kind == channel_kind::event) return admit_next(self, passed, p, out);
+    if (auto wrong = order.rise(p)) return refuse(*wrong, out);
+    return true;
   }
   /// The edge closes, or opens with a message for the round after `round` as its first one.
   void change(neighbour_change const& c, iteration round) {
@@ -93,11 +77,34 @@ struct edge_in : edge_life {
     else newer = box.accept(backend, blocks, p, clock);
     ++(newer ? accepted : overtaken);
   }
+
+ private:
+  [[gnu::cold]] static auto refuse(fault& wrong, outbox& out) -> bool {
+    out.failure = std::move(wrong);
+    return false;
+  }
+  /// Where every message counts.
+  auto admit_next(node_id self, iteration passed, patch const& p, outbox& out) -> bool {
+    if (auto wrong = order.follow(p)) return refuse(*wrong, out);
+    box.drop_passed(passed);
+    if (p.based_on != iteration{} && p.based_on <= box.latest()) {
+      auto wrong = fault{text_of_message(p, to_count(p.numbers[0])) + " is for round " + std::to_string(to_count(p.based_on)) +
+                         ", and one for round " + std::to_string(to_count(box.latest())) + " came before it"};
+      return refuse(wrong, out);
+    }
+    auto const most = lead + (life == session{} && p.based_on == iteration{} ? 0 : opened_lead);
+    // Who does not hear this node may have lost those for whom it waited, and runs ahead then: its oldest messages go.
+    if (!is_heard && box.queued() >= most) box.skip_oldest();
+    if (box.queued() < most) return true;
+    auto wrong = fault{text_of_message(p, to_count(p.numbers[0])) + " came while " + std::to_string(box.queued()) +
+                       " of it wait at node " + std::to_string(to_index(self)) + ", which is as far as a neighbour may be ahead"};
+    return refuse(wrong, out);
+  }
 };
 
 /// v_j of one in-neighbour of the pull graph.
 template<class Backend, class T>
-struct model_in : edge_in<Backend, T> {
+struct alignas(64) model_in : edge_in<Backend, T> {
   double weight = 0;
   iteration pulled{};  // the last one used, of its first block
 
@@ -109,7 +116,7 @@ struct model_in : edge_in<Backend, T> {
 
 /// rho_ij and rho~_ij of one in-neighbour of the push graph.
 template<class Backend, class U>
-struct sum_in : edge_in<Backend, U> {
+struct alignas(64) sum_in : edge_in<Backend, U> {
   using edge_in<Backend, U>::box, edge_in<Backend, U>::age;
   shared_buffer consumed_whole{};        // rho~ by reference, while vectors come whole
   writable_buffer<U> consumed_parts{};   // rho~ as a copy, once they come in parts
@@ -219,9 +226,16 @@ struct model_out : edge_life {};
 /// The edge to or from `peer`, or null.
 template<class Edge>
 auto find_edge(std::vector<Edge>& edges, node_id peer) -> Edge* {
-  auto const at = std::lower_bound(edges.begin(), edges.end(), peer,
-                                   [](Edge const& e, node_id id) { return e.peer < id; });
-  return at != edges.end() && at->peer == peer ? &*at : nullptr;
+  auto* at = edges.data();
+  auto n = edges.size();
+  while (n > 8) {  // the last one whose id is not above the peer's is among these n
+    auto const half = n / 2;
+    at = at[half].peer <= peer ? at + half : at;
+    n -= half;
+  }
+  Edge* found = nullptr;  // all of a few, so that the processor asks the memory for all at once
+  for (auto* const end = at + n; at != end; ++at) found = at->peer == peer ? at : found;
+  return found;
 }
 
 }  // namespace rubato::detail

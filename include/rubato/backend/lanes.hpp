@@ -141,6 +141,24 @@ inline auto root_vector(V const& x) -> V {
   }
 }
 
+/// The union of the bits of 32-bit lanes.
+template<class V>
+inline auto any_bits(V const& v) -> raised_bits {
+  std::uint32_t lanes[sizeof(V) / 4];
+  std::memcpy(lanes, &v, sizeof v);
+  raised_bits all = 0;
+  for (auto const lane : lanes) all |= lane;
+  return all;
+}
+template<class V>
+inline auto is_zero(V const& v) -> bool {
+  std::uint64_t words[(sizeof(V) + 7) / 8]{};
+  std::memcpy(words, &v, sizeof v);
+  std::uint64_t any = 0;
+  for (auto const word : words) any |= word;
+  return any == 0;
+}
+
 /// Hardware prefetchers stop at the end of a 4 KiB page, and a kernel has some fourteen vectors to begin again with on
 /// the next one: in the last kilobyte of a page, fetches what lies a kilobyte ahead into the second-level cache. Worth
 /// a tenth of the bandwidth from memory; other distances, the first level, or all of a page cost more than they save.
@@ -398,13 +416,8 @@ class vector_lanes {
                     detail::same_bits<words>(v.d - v.d);
   }
   [[nodiscard]] auto raised() const -> raised_bits {
-    raised_bits all = 0;
-    auto const any = raised_.a | raised_.b | raised_.c | raised_.d;
-    for (std::size_t i = 0; i < lanes; ++i) {
-      all |= static_cast<raised_bits>(any[i]);
-      if ((differences_[i] << 1) != 0) all |= not_finite;  // without the sign, which a zero may have
-    }
-    return all;
+    return detail::any_bits(raised_.a | raised_.b | raised_.c | raised_.d) |
+           (detail::is_zero(differences_ << 1) ? 0 : not_finite);  // without the sign, which a zero may have
   }
   void move_to(std::size_t at) { at_ = at; }
 

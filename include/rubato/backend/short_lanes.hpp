@@ -87,12 +87,7 @@ class short_lanes {
   /// As vector_lanes.
   void expect_finite(reals const& v) { differences_ |= detail::same_bits<words>(v.a - v.a); }
   [[nodiscard]] auto raised() const -> raised_bits {
-    raised_bits all = 0;
-    for (std::size_t i = 0; i < lanes; ++i) {
-      all |= static_cast<raised_bits>(raised_.a[i]);
-      if ((differences_[i] << 1) != 0) all |= not_finite;  // without the sign, which a zero may have
-    }
-    return all;
+    return detail::any_bits(raised_.a) | (detail::is_zero(differences_ << 1) ? 0 : not_finite);  // a zero may have a sign
   }
   void move_to(std::size_t at) { at_ = at; }
 

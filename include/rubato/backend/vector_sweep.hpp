@@ -43,7 +43,7 @@ auto vector_sweep(range r, Kernel const& kernel, std::size_t streaming_bytes) ->
   if (streams) {
     raised = detail::sweep_groups<vector_lanes<T, true>>({r.begin, whole}, kernel);
     detail::finish_streaming();
-  } else {
+  } else if (r.begin < whole) {
     raised = detail::sweep_groups<cached>({r.begin, whole}, kernel);
   }
   if constexpr (detail::fits_short_lanes<Kernel>) {

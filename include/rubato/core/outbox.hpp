@@ -74,6 +74,10 @@ struct outbox {
   std::optional<waiting> wait;   ///< set whenever the node stands still without a gradient under way
   std::optional<fault> failure;
 
+  /// Whether the call wanted nothing.
+  [[nodiscard]] auto empty() const -> bool {
+    return packets.empty() && !request && !cancel && wakeups.empty() && !wait && !failure;
+  }
   void clear() {
     packets.clear();
     request.reset();

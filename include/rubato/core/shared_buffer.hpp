@@ -103,7 +103,7 @@ inline auto is_only_thread() -> bool {
 
 struct pool_core;
 
-/// One allocation with its count; lives in the pool's free list between two uses.
+/// One allocation with its count; lives in the pool's free list between two uses. Its pool lives while any is in use.
 struct buffer_record {
   std::atomic<std::uint32_t> references{1};
   element kind = element::none;
@@ -112,7 +112,7 @@ struct buffer_record {
   std::uint32_t shift = 0;  // of data from where its memory begins
   std::size_t count = 0;
   std::byte* data = nullptr;
-  std::shared_ptr<pool_core> pool;  // set while in use only, so that idle records do not keep their pool alive
+  pool_core* pool = nullptr;
 
   void add_reference() noexcept {
     if (is_only_thread()) references.store(references.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -127,7 +127,7 @@ struct buffer_record {
   }
 };
 
-struct pool_core {
+struct pool_core : std::enable_shared_from_this<pool_core> {
   struct size_class {
     std::size_t bytes = 0;
     std::size_t records = 0;
@@ -157,46 +157,47 @@ struct pool_core {
   }
 
   // Runs use a handful of sizes, so a linear search beats a map.
-  auto class_of(std::size_t bytes) -> std::uint32_t {
-    for (std::size_t i = 0; i < classes.size(); ++i) {
-      if (classes[i].bytes == bytes) return static_cast<std::uint32_t>(i);
+  auto class_of(std::size_t bytes) -> size_class& {
+    for (auto& c : classes) {
+      if (c.bytes == bytes) return c;
     }
-    classes.push_back({bytes, 0, {}});
-    return static_cast<std::uint32_t>(classes.size() - 1);
+    return classes.emplace_back(size_class{bytes, 0, {}});
   }
 
   /// For `count` values; all that find() reads is set before another thread can find it.
   auto take(element kind, std::size_t count) -> buffer_record* {
     auto const bytes = count * bytes_of(kind);
-    auto const rounded = (bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0);
-    auto lock = locked();
-    auto const index = class_of(rounded);
-    auto& idle = classes[index].idle;
-    buffer_record* record = nullptr;
-    if (idle.empty()) {
-      auto fresh = std::make_unique<buffer_record>();
-      auto const room = room_to_shift(rounded);
-      if (room > 0) fresh->shift = static_cast<std::uint32_t>(5 * 64 * classes[index].records % room);
-      fresh->data = source->allocate(rounded + room) + fresh->shift;
-      fresh->size_class = index;
-      held_bytes += rounded + room;
-      if (++classes[index].records > idle.capacity()) idle.reserve(2 * classes[index].records);
-      record = fresh.release();
-    } else {
-      record = idle.back();
-      idle.pop_back();
-    }
+    auto const lock = locked();
+    auto& c = class_of((bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0));
+    if (c.idle.empty()) add_record(c);
+    auto* const record = c.idle.back();
+    c.idle.pop_back();
     record->kind = kind;
     record->count = count;
     record->published.store(false, std::memory_order_relaxed);
     if (tracking) live.emplace(record->data, record);
+    if (used++ == 0) itself = shared_from_this();
     return record;
   }
+  [[gnu::noinline]] void add_record(size_class& c) {
+    auto fresh = std::make_unique<buffer_record>();
+    auto const room = room_to_shift(c.bytes);
+    fresh->pool = this;
+    if (room > 0) fresh->shift = static_cast<std::uint32_t>(5 * 64 * c.records % room);
+    if (c.records == c.idle.capacity()) c.idle.reserve(2 * c.records + 2);
+    fresh->data = source->allocate(c.bytes + room) + fresh->shift;
+    fresh->size_class = static_cast<std::uint32_t>(&c - classes.data());
+    held_bytes += c.bytes + room;
+    ++c.records;
+    c.idle.push_back(fresh.release());
+  }
 
-  void give_back(buffer_record* record) noexcept {
+  [[gnu::noinline]] void give_back(buffer_record* record) noexcept {
+    auto last_owner = std::shared_ptr<pool_core>{};  // let go of after the lock
     auto const lock = locked();
     if (tracking) live.erase(record->data);
     classes[record->size_class].idle.push_back(record);
+    if (--used == 0) last_owner = std::move(itself);
   }
 
   std::shared_ptr<memory_source> source;
@@ -204,22 +205,21 @@ struct pool_core {
   std::mutex mutex;
   std::vector<size_class> classes;
   std::size_t held_bytes = 0;
+  std::size_t used = 0;               // records not idle
+  std::shared_ptr<pool_core> itself;  // while any is used, whether there are handles or not
   bool tracking = false;
   std::map<std::byte const*, buffer_record*> live;  // filled only while tracking
 };
 
 /// A record in use, of `count` indeterminate values.
-inline auto hand_out(std::shared_ptr<pool_core> const& pool, element kind, std::size_t count) -> buffer_record* {
-  auto* record = pool->take(kind, count);
+inline auto hand_out(pool_core& pool, element kind, std::size_t count) -> buffer_record* {
+  auto* record = pool.take(kind, count);
   record->references.store(1, std::memory_order_relaxed);
-  record->pool = pool;
   return record;
 }
 
 inline void drop(buffer_record* record) noexcept {
-  if (record == nullptr || !record->remove_reference()) return;
-  auto const pool = std::move(record->pool);
-  pool->give_back(record);
+  if (record->remove_reference()) record->pool->give_back(record);
 }
 
 }  // namespace detail
@@ -237,7 +237,9 @@ class shared_buffer {
     std::swap(record_, other.record_);
     return *this;
   }
-  ~shared_buffer() { detail::drop(record_); }
+  ~shared_buffer() {
+    if (record_ != nullptr) detail::drop(record_);
+  }
 
   explicit operator bool() const { return record_ != nullptr; }
   [[nodiscard]] auto kind() const -> element { return record_ == nullptr ? element::none : record_->kind; }
@@ -259,8 +261,8 @@ class shared_buffer {
   /// These values where the host can read them: this very body, or a copy made once its writer has ended.
   [[nodiscard]] auto on_host() const -> shared_buffer {
     if (is_on_host()) return *this;
-    auto const& pool = record_->pool;
-    auto* const copy = detail::hand_out(pool->host_side, kind(), size());
+    auto* const pool = record_->pool;
+    auto* const copy = detail::hand_out(*pool->host_side, kind(), size());
     auto const body = shared_buffer{copy};  // gives the copy back if copying throws
     pool->source->copy_to_host(record_->data, copy->data, size_bytes());
     copy->published.store(true, std::memory_order_relaxed);
@@ -290,7 +292,9 @@ class writable_buffer {
     std::swap(data_, other.data_);
     return *this;
   }
-  ~writable_buffer() { detail::drop(record_); }
+  ~writable_buffer() {
+    if (record_ != nullptr) detail::drop(record_);
+  }
 
   explicit operator bool() const { return record_ != nullptr; }
   [[nodiscard]] auto size() const -> std::size_t { return record_ == nullptr ? 0 : record_->count; }
@@ -303,7 +307,7 @@ class writable_buffer {
   [[nodiscard]] auto host_copy() const -> shared_buffer {
     if (record_ == nullptr) return {};
     auto const& pool = record_->pool;
-    auto* const copy = detail::hand_out(pool->host_side ? pool->host_side : pool, record_->kind, record_->count);
+    auto* const copy = detail::hand_out(pool->host_side ? *pool->host_side : *pool, record_->kind, record_->count);
     auto body = shared_buffer{copy};  // gives the copy back if copying throws
     pool->source->copy_to_host(record_->data, copy->data, body.size_bytes());
     copy->published.store(true, std::memory_order_relaxed);
@@ -343,16 +347,16 @@ class buffer_pool {
   /// A vector of `count` indeterminate values; throws std::bad_alloc when the source has no memory left.
   template<class T>
   [[nodiscard]] auto allocate(std::size_t count) -> writable_buffer<T> {
-    return writable_buffer<T>{detail::hand_out(core_, element_of<T>, count)};
+    return writable_buffer<T>{detail::hand_out(*core_, element_of<T>, count)};
   }
 
   /// Where the host keeps what it reads and writes of this pool's vectors: this very pool, if that is host memory.
   [[nodiscard]] auto host_side() const -> buffer_pool { return core_->host_side ? buffer_pool{core_->host_side} : *this; }
   /// A body of the host in this pool's memory: itself where the pool is on the host, a copy elsewhere.
-  [[nodiscard]] auto bring_in(shared_buffer const& body) const -> shared_buffer {
-    if (!core_->host_side) return body.on_host();
+  [[nodiscard]] auto bring_in(shared_buffer body) const -> shared_buffer {
+    if (!core_->host_side) return body.is_on_host() ? body : body.on_host();
     if (!body.is_on_host()) return body;
-    auto* const copy = detail::hand_out(core_, body.kind(), body.size());
+    auto* const copy = detail::hand_out(*core_, body.kind(), body.size());
     auto const there = shared_buffer{copy};
     core_->source->copy_from_host(body.bytes().data(), copy->data, body.size_bytes());
     copy->published.store(true, std::memory_order_relaxed);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -83,7 +84,7 @@ struct fixed_point {
   template<class T>
   [[nodiscard]] auto arithmetic_for(std::size_t block) const -> arithmetic<T> {
     auto const k = exponent(block);
-    return {static_cast<T>(std::ldexp(1.0, k)), static_cast<T>(std::ldexp(1.0, -k))};
+    return {static_cast<T>(two_to(k)), static_cast<T>(two_to(-k))};
   }
   [[nodiscard]] auto uniform_end(std::size_t block, std::size_t blocks) const -> std::size_t {
     if (exponents.size() == 1) return blocks;
@@ -94,7 +95,13 @@ struct fixed_point {
   [[nodiscard]] auto exponent(std::size_t block) const -> int {
     return exponents.size() == 1 ? exponents[0] : exponents[block];
   }
-  [[nodiscard]] auto quantum(std::size_t block) const -> double { return std::ldexp(1.0, -exponent(block)); }
+  [[nodiscard]] auto quantum(std::size_t block) const -> double { return two_to(-exponent(block)); }
+
+  /// 2^k, as std::ldexp(1.0, k), which takes longer than a pass over a short vector.
+  [[nodiscard]] static auto two_to(int k) -> double {
+    auto const is_normal = k > -1023 && k < 1024;
+    return is_normal ? std::bit_cast<double>(static_cast<std::uint64_t>(k + 1023) << 52) : std::ldexp(1.0, k);
+  }
 
   /// Whether the union of magnitudes that a sweep reported leaves the range.
   [[nodiscard]] static auto out_of_range(backend::raised_bits magnitudes) -> bool {

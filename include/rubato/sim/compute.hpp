@@ -27,7 +27,8 @@ class compute_model {
 
   compute_model() = default;
   /// `variation`: the standard deviation over the mean, where the shape leaves it open. Throws config_error.
-  compute_model(shape s, nanoseconds mean, double variation) : shape_{s}, mean_{mean}, variation_{variation} {
+  compute_model(shape s, nanoseconds mean, double variation)
+      : shape_{s}, mean_{mean}, variation_{variation}, log_variance_{std::log1p(variation * variation)} {
     if (mean.count() < 0) throw config_error{"a compute time cannot be negative"};
     if (!(variation >= 0) || !std::isfinite(variation)) {
       throw config_error{"a coefficient of variation must be 0 or more, not " + shortest(variation)};
@@ -139,8 +140,7 @@ class compute_model {
       case shape::fixed: break;
       case shape::lognormal: {
         if (variation_ == 0) break;
-        auto const variance = std::log1p(variation_ * variation_);
-        return std::exp(std::sqrt(variance) * stream.normal() - variance / 2);
+        return std::exp(std::sqrt(log_variance_) * stream.normal() - log_variance_ / 2);
       }
       case shape::half_normal: return std::sqrt(1.5707963267948966) * std::abs(stream.normal());
       case shape::shifted_exponential: return 1 - variation_ - variation_ * std::log(1 - stream.uniform());
@@ -153,6 +153,7 @@ class compute_model {
   shape shape_ = shape::fixed;
   nanoseconds mean_{std::chrono::milliseconds{10}};
   double variation_ = 0;
+  double log_variance_ = 0;  // of a lognormal, of the logarithm
   double probability_ = 0;
   double factor_ = 1;
   std::vector<std::pair<std::uint32_t, double>> factors_;

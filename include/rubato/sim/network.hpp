@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/core/fetch.hpp>
 #include <rubato/core/packet.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/run/result.hpp>
@@ -69,6 +70,7 @@ class network {
     node_id from{};
     node_id to{};
     link_model const* link = nullptr;
+    bool is_calm = false;  // packets of state channels arrive, once and in turn
     nanoseconds free_at{};
     nanoseconds last_arrival{};  // event channels keep one order on an edge, as one TCP connection would
     bool departure_scheduled = false;
@@ -89,8 +91,7 @@ class network {
     visit("from", self.from_);
     for (auto& mine : self.from_) {
       for (auto& e : mine.edges) {
-        e.link = &self.scenario_->link_of(e.from, e.to);
-        e.cuts = self.cuts_of({e.from, e.to});
+        self.settle(e);
       }
     }
   }
@@ -98,10 +99,15 @@ class network {
   /// O(1) where nodes send to their neighbours in turns, else O(log degree). Valid until the next edge of `from` is met.
   auto edge_between(node_id from, node_id to) -> edge& {
     auto& mine = from_[to_index(from)];
-    if (mine.turn >= mine.edges.size()) mine.turn = 0;
-    if (mine.edges.empty() || mine.edges[mine.turn].to != to) mine.turn = place_of(mine, from, to);
-    return mine.edges[mine.turn++];
+    auto place = mine.turn < mine.edges.size() ? mine.turn : 0;
+    if (mine.edges.empty() || mine.edges[place].to != to) place = place_of(mine, from, to);
+    mine.turn = place + 1;
+    return mine.edges[place];
   }
+  /// Asks for what a node needs to send: its list of edges, and then, once that has come, the edges.
+  void fetch_list(std::size_t node) const { detail::fetch(&from_[node]); }
+  void fetch_edges(std::size_t node) const { detail::fetch<512>(from_[node].edges.data()); }
+
   /// Valid until the next channel of e is met.
   auto lane_of(edge& e, channel name, channel_kind kind) -> lane& {
     for (auto& l : e.lanes) {
@@ -121,8 +127,8 @@ class network {
     l.counts.values_sent += values;
     l.counts.bytes_sent += bytes;
     auto const arrival = e.free_at + e.link->latency + some_of(e.link->jitter, draw);
-    return l.kind == channel_kind::event ? retransmitted(e, l, arrival, {bytes, sending}, draw)
-                                         : carried(e, l, arrival, draw);
+    if (l.kind == channel_kind::event) return retransmitted(e, l, arrival, {bytes, sending}, draw);
+    return e.is_calm ? journey{arrival, {}} : carried(e, l, arrival, draw);
   }
 
   void collect(std::vector<edge_report>& reports) const {
@@ -157,13 +163,23 @@ class network {
   }
 
   /// Where the edge to `to` stands, which is made if it is new.
-  auto place_of(outgoing& mine, node_id from, node_id to) -> std::size_t {
+  [[gnu::noinline]] auto place_of(outgoing& mine, node_id from, node_id to) -> std::size_t {
     auto const at = std::lower_bound(mine.by_id.begin(), mine.by_id.end(), to,
                                      [&](std::uint32_t place, node_id id) { return mine.edges[place].to < id; });
     if (at != mine.by_id.end() && mine.edges[*at].to == to) return *at;
     mine.by_id.insert(at, static_cast<std::uint32_t>(mine.edges.size()));
-    mine.edges.push_back({.from = from, .to = to, .link = &scenario_->link_of(from, to), .cuts = cuts_of({from, to})});
+    auto& e = mine.edges.emplace_back();
+    e.from = from;
+    e.to = to;
+    settle(e);
     return mine.edges.size() - 1;
+  }
+
+  /// What the scenario says of an edge.
+  void settle(edge& e) const {
+    e.link = &scenario_->link_of(e.from, e.to);
+    e.cuts = cuts_of({e.from, e.to});
+    e.is_calm = e.link->loss <= 0 && e.link->bursts.begin <= 0 && e.link->overtaking <= 0 && e.link->duplication <= 0 && e.cuts.empty();
   }
 
   struct cost {
@@ -172,7 +188,9 @@ class network {
   };
 
   static auto sending_time(link_model const& l, std::size_t bytes) -> nanoseconds {
-    if (l.bits_per_second <= 0) return {};
+    return l.bits_per_second <= 0 ? nanoseconds{} : time_at_rate(l, bytes);
+  }
+  [[gnu::noinline]] static auto time_at_rate(link_model const& l, std::size_t bytes) -> nanoseconds {
     return nanoseconds{std::llround((std::min)(8e9 * static_cast<double>(bytes) / l.bits_per_second, 1e16))};  // 115 days
   }
   static auto some_of(nanoseconds most, random_stream& draw) -> nanoseconds {
@@ -209,7 +227,7 @@ class network {
     return loss > 0 && draw.chance(loss);
   }
 
-  auto carried(edge& e, lane& l, nanoseconds arrival, random_stream& draw) const -> journey {
+  [[gnu::noinline]] auto carried(edge& e, lane& l, nanoseconds arrival, random_stream& draw) const -> journey {
     auto const& link = *e.link;
     journey j;
     if (link.overtaking > 0 && draw.chance(link.overtaking)) arrival += some_of(4 * link.latency, draw);
@@ -226,7 +244,7 @@ class network {
 
   // Each loss is noticed and repaired after two round trips, on the same link; later messages wait behind it. What meets
   // a partition is sent once more when that has healed.
-  auto retransmitted(edge& e, lane& l, nanoseconds arrival, cost c, random_stream& draw) const -> journey {
+  [[gnu::noinline]] auto retransmitted(edge& e, lane& l, nanoseconds arrival, cost c, random_stream& draw) const -> journey {
     auto const again = [&] {
       ++l.counts.lost;
       l.counts.bytes_sent += c.bytes;

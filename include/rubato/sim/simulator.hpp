@@ -103,7 +103,7 @@ class simulator {
   [[nodiscard]] auto nodes() const -> std::span<any_node const> { return who_.nodes; }
 
  private:
-  struct per_node {
+  struct alignas(64) per_node {  // one cache line
     std::uint64_t draws = 0;                   // gradients asked for, numbers compute times
     std::optional<std::uint32_t> computing{};  // slot of the gradient under way
     std::optional<waiting> wait{};
@@ -121,7 +121,7 @@ class simulator {
     std::uint32_t life = 0;  // of the node that asked for it
     static void visit_state(auto& self, auto&& visit) { visit("id", self.id), visit("life", self.life); }
   };
-  struct parcel {
+  struct alignas(128) parcel {  // two neighbouring cache lines, which come together
     packet p;
     std::size_t block = network::no_block;
     std::vector<std::byte> frame;  // the packet as bytes, when frames are encoded; keeps its memory for the next one
@@ -140,6 +140,7 @@ class simulator {
   void begin(until const& end);
   auto run_events(until const& end) -> stop_reason;
   void collect(run_result& result);
+  void fetch_ahead() const;
   void handle(event const& e);
   void arrive(event const& e);
   void finish_gradient(event const& e);
@@ -153,16 +154,21 @@ class simulator {
   void cancel(std::size_t node);
   void drain(std::size_t node);
   void carry_out(std::size_t node);
+  void do_as_asked(std::size_t node);
   void send(packet& p);
   void put_on_link(network::edge& e, network::lane& l, packet& p);
+  void put_blocks_on_link(network::edge& e, network::lane& l, packet const& p);
   void put_on_way(journey const& j, network::lane& l, packet& p, std::size_t block);
-  void schedule_arrival(nanoseconds at, packet&& p, std::size_t block);
+  void schedule_arrival(nanoseconds at, packet& p, std::size_t block);
+  void encode(parcel& c) const;
+  void hand_over(event const& e);
+  void hand_over_frame(event const& e);
   auto lane_under(packet const& p) -> network::lane&;
   auto look() -> measurement;
   auto measure(until const& end) -> bool;
   void check_waiting() const;
   [[noreturn]] void report_standstill(std::size_t node, char const* why) const;
-  [[nodiscard]] auto block_body(packet const& p, std::size_t block) -> shared_buffer;
+  [[nodiscard]] auto block_body(packet p, std::size_t block) -> shared_buffer;
 
   cast who_;
   scenario scenario_;
@@ -214,10 +220,10 @@ inline void simulator::begin(until const& end) {
   }
   for (std::size_t k = 0; k < scenario_.restarts.size(); ++k) {
     auto const& r = scenario_.restarts[k];
-    queue_.push({r.at.count(), 0, static_cast<std::uint32_t>(r.node), static_cast<std::uint32_t>(k), event_kind::stop});
+    queue_.push({r.at.count(), event_kind::stop, static_cast<std::uint32_t>(r.node), static_cast<std::uint32_t>(k)});
     ++live_;
   }
-  queue_.push({interval_of(end).count(), 0, 0, 0, event_kind::measurement});
+  queue_.push({interval_of(end).count(), event_kind::measurement, 0, 0});
 }
 
 inline void simulator::visit_state(auto& self, auto&& visit) {
@@ -248,17 +254,19 @@ inline auto simulator::run_events(until const& end) -> stop_reason {
   for (std::uint64_t count = 0;; ++count) {
     if (observer_ != nullptr) observer_->between_events(*this);
     if (interrupted_ != nullptr && count % 1024 == 0 && interrupted_()) return stop_reason::interrupted;
-    if (nanoseconds{queue_.next().at_ns} > end.time) {
+    auto const e = queue_.next();
+    if (nanoseconds{e.at_ns} > end.time) {
       now_ = {end.time};
       return closing_ ? stop_reason::gradients : stop_reason::time;
     }
-    auto const e = queue_.pop();
+    queue_.drop();
+    fetch_ahead();
     now_ = {nanoseconds{e.at_ns}};
-    if (e.kind == event_kind::measurement) {
+    if (e.kind() == event_kind::measurement) {
       if (!closing_) check_waiting();
       if (measure(end)) return stop_reason::target_loss;
       if (interrupted_ != nullptr && interrupted_()) return stop_reason::interrupted;  // a look may take long
-      queue_.push({e.at_ns + interval, 0, 0, 0, event_kind::measurement});
+      queue_.push({e.at_ns + interval, event_kind::measurement, 0, 0});
       continue;
     }
     --live_;
@@ -272,15 +280,29 @@ inline auto simulator::run_events(until const& end) -> stop_reason {
 /// delivered.
 inline void simulator::collect(run_result& result) {
   for (auto const& e : queue_.waiting()) {
-    if (e.kind == event_kind::arrival) --lane_under(parcels_.at(e.slot).p).counts.delivered;
+    if (e.kind() == event_kind::arrival) --lane_under(parcels_.at(e.slot).p).counts.delivered;
   }
   network_.collect(result.edges);
   rubato::detail::collect_nodes(who_.nodes, who_.measured, result);
 }
 
+/// In a large run nothing that an event needs is in a cache. So it is asked for while the events before it are handled.
+inline void simulator::fetch_ahead() const {
+  if (auto const* e = queue_.ahead(4)) {
+    if (e->kind() == event_kind::arrival) rubato::detail::fetch<sizeof(parcel)>(&parcels_.at(e->slot));
+    else network_.fetch_list(e->node);
+    rubato::detail::fetch(&who_.nodes[e->node]);
+    rubato::detail::fetch(&state_[e->node]);
+  }
+  if (auto const* e = queue_.ahead(2)) {
+    who_.nodes[e->node].fetch();
+    if (e->kind() != event_kind::arrival) network_.fetch_edges(e->node);
+  }
+}
+
 inline void simulator::handle(event const& e) {
-  if (e.kind == event_kind::arrival || e.kind == event_kind::departure) --carried_;
-  switch (e.kind) {
+  if (e.kind() == event_kind::arrival || e.kind() == event_kind::departure) --carried_;
+  switch (e.kind()) {
     case event_kind::arrival: arrive(e); break;
     case event_kind::gradient_done: finish_gradient(e); break;
     case event_kind::departure: depart(e); break;
@@ -341,6 +363,11 @@ inline void simulator::cancel(std::size_t node) {
 }
 
 inline void simulator::carry_out(std::size_t node) {
+  if (!out_.empty()) do_as_asked(node);
+  else if (auto& s = state_[node]; s.computing) s.wait.reset();
+}
+
+inline void simulator::do_as_asked(std::size_t node) {
   auto& s = state_[node];
   if (out_.failure) throw run_error{out_.failure->sentence};
   for (auto& p : out_.packets) {
@@ -354,12 +381,11 @@ inline void simulator::carry_out(std::size_t node) {
     auto const slot = computations_.put({gradients_.submit(std::move(*out_.request)), false, duration});
     s.computing = slot;
     auto const done = scenario_.compute.done_at(to_node(node), now_.since_start, duration);
-    queue_.push({done.count(), 0, static_cast<std::uint32_t>(node), slot, event_kind::gradient_done});
+    queue_.push({done.count(), event_kind::gradient_done, static_cast<std::uint32_t>(node), slot});
     ++live_;
   }
   for (auto const& w : out_.wakeups) {
-    queue_.push({(std::max)(w.at, now_).since_start.count(), 0, static_cast<std::uint32_t>(node),
-                 alarms_.put({w.id, s.life}), event_kind::wakeup});
+    queue_.push({(std::max)(w.at, now_).since_start.count(), event_kind::wakeup, static_cast<std::uint32_t>(node), alarms_.put({w.id, s.life})});
     ++live_;
   }
   if (out_.wait && s.wait != out_.wait) s.waiting_since = now_;  // for another message: it made progress
@@ -391,7 +417,7 @@ inline void simulator::stop(event const& e) {
   auto first = plan.begins_with == first_model::own ? who_.nodes[e.node].estimate() : shared_buffer{};
   who_.nodes[e.node] = who_.again.make(e.node, std::move(first), s.life);
   for (auto const peer : who_.again.neighbours(e.node)) tell(to_index(peer), plan.node, neighbour_change::edge::closes);
-  queue_.push({(now_ + plan.down).since_start.count(), 0, e.node, e.slot, event_kind::comeback});
+  queue_.push({(now_ + plan.down).since_start.count(), event_kind::comeback, e.node, e.slot});
   ++live_;
   if (observer_ == nullptr) return;
   observer_->restarted(now_, plan.node);
@@ -478,8 +504,7 @@ inline void simulator::send(packet& p) {
   l.pending = std::make_unique<packet>(std::move(p));
   if (e.departure_scheduled) return;
   e.departure_scheduled = true;
-  queue_.push({e.free_at.count(), 0, static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(e.to),
-               event_kind::departure});
+  queue_.push({e.free_at.count(), event_kind::departure, static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(e.to)});
   ++live_;
   ++carried_;
 }
@@ -503,19 +528,19 @@ inline void simulator::depart(event const& event) {
     e.turn = (first + k + 1) % e.lanes.size();  // channels take turns, so that none starves on a slow link
   }
   if (!e.departure_scheduled) return;
-  queue_.push({e.free_at.count(), 0, event.node, event.slot, event_kind::departure});
+  queue_.push({e.free_at.count(), event_kind::departure, event.node, event.slot});
   ++live_;
   ++carried_;
 }
 
 inline void simulator::put_on_link(network::edge& e, network::lane& l, packet& p) {
-  auto const blocks = who_.blocks.blocks();
-  auto const torn = scenario_.split == delivery::blocks && l.kind == channel_kind::state && blocks > 1;
-  if (!torn) {
-    put_on_way(network_.transmit(e, l, p, p.body.size(), now_.since_start), l, p, network::no_block);
-    return;
-  }
-  for (std::size_t block = 0; block < blocks; ++block) {
+  auto const torn = scenario_.split == delivery::blocks && l.kind == channel_kind::state && who_.blocks.blocks() > 1;
+  if (torn) put_blocks_on_link(e, l, p);
+  else put_on_way(network_.transmit(e, l, p, p.body.size(), now_.since_start), l, p, network::no_block);
+}
+
+[[gnu::noinline]] inline void simulator::put_blocks_on_link(network::edge& e, network::lane& l, packet const& p) {
+  for (std::size_t block = 0; block < who_.blocks.blocks(); ++block) {
     auto each = p;
     auto const values = who_.blocks.values_of({block, block + 1}).size();
     put_on_way(network_.transmit(e, l, p, values, now_.since_start), l, each, block);
@@ -525,28 +550,33 @@ inline void simulator::put_on_link(network::edge& e, network::lane& l, packet& p
 /// Takes the packet's body. It counts as delivered from now on, while its lane is at hand; arrive() and collect() take
 /// that back for what is handed to nobody.
 inline void simulator::put_on_way(journey const& j, network::lane& l, packet& p, std::size_t block) {
-  l.counts.delivered += (j.arrival ? 1U : 0U) + (j.second ? 1U : 0U);
-  if (j.arrival && j.second) schedule_arrival(*j.arrival, packet{p}, block);
-  else if (j.arrival) schedule_arrival(*j.arrival, std::move(p), block);
-  if (j.second) schedule_arrival(*j.second, std::move(p), block);
+  if (!j.second) {
+    if (!j.arrival) return;
+    ++l.counts.delivered;
+    return schedule_arrival(*j.arrival, p, block);
+  }
+  if (auto twin = p; j.arrival) put_on_way({j.arrival, {}}, l, twin, block);
+  put_on_way({j.second, {}}, l, p, block);
 }
 
-inline void simulator::schedule_arrival(nanoseconds at, packet&& p, std::size_t block) {
+/// Takes the packet's body.
+inline void simulator::schedule_arrival(nanoseconds at, packet& p, std::size_t block) {
   auto const slot = parcels_.open();
   auto& c = parcels_.at(slot);
   c.p = std::move(p);
   c.block = block;
-  if (scenario_.carried == frames::encoded) {
-    auto const whole = block == network::no_block;
-    auto here = c.p;
-    here.body = c.p.body.on_host();
-    c.frame.clear();
-    wire::encode(here, whole ? wire::uncut(here, who_.blocks) : wire::cut(here, who_.blocks, {block, block + 1}), c.frame);
-    c.p.body = {};
-  }
-  queue_.push({at.count(), 0, static_cast<std::uint32_t>(c.p.to), slot, event_kind::arrival});
+  if (scenario_.carried == frames::encoded) encode(c);
+  queue_.push({at.count(), event_kind::arrival, static_cast<std::uint32_t>(c.p.to), slot});
   ++live_;
   ++carried_;
+}
+
+[[gnu::noinline]] inline void simulator::encode(parcel& c) const {
+  c.p.body = c.p.body.on_host();
+  c.frame.clear();
+  auto const whole = c.block == network::no_block;
+  wire::encode(c.p, whole ? wire::uncut(c.p, who_.blocks) : wire::cut(c.p, who_.blocks, {c.block, c.block + 1}), c.frame);
+  c.p.body = {};
 }
 
 inline auto simulator::lane_under(packet const& p) -> network::lane& {
@@ -562,36 +592,44 @@ inline void simulator::arrive(event const& e) {
     return;
   }
   ++events_;
-  auto number = c.p.number;
-  if (scenario_.carried == frames::encoded) {
-    wire::frame_view f;
-    auto const error = wire::decode(c.frame, f);
-    RUBATO_EXPECTS(!error, "a frame that was encoded here decodes");
-    number = f.head.number;
-    patch const p{f.head.from, f.head.to, f.head.lane, f.head.life, f.head.based_on, f.head.posted_at, f.blocks,
-                  {&number, 1}, wire::copy_body(f, who_.pool), f.head.extra};
-    parcels_.close(e.slot);
-    who_.nodes[e.node].on_patch(now_, p, out_);
-  } else {
-    auto const whole = c.block == network::no_block;
-    // In steps of their own: nvcc 13 ends in a fault where these choices stand within the braces.
-    auto const blocks = whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1};
-    auto body = whole ? std::move(c.p.body) : block_body(c.p, c.block);
-    patch const p{c.p.from,  c.p.to, c.p.lane,     c.p.life,        c.p.based_on, c.p.posted_at,
-                  blocks,    {&number, 1}, std::move(body), c.p.extra};
-    c.p.body = {};
-    parcels_.close(e.slot);
-    who_.nodes[e.node].on_patch(now_, p, out_);
-  }
+  if (scenario_.carried == frames::encoded) hand_over_frame(e);
+  else hand_over(e);
   drain(e.node);
 }
 
+inline void simulator::hand_over(event const& e) {
+  auto& c = parcels_.at(e.slot);
+  auto const number = c.p.number;
+  auto const whole = c.block == network::no_block;
+  // In steps of their own: nvcc 13 ends in a fault where these choices stand within the braces.
+  auto const blocks = whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1};
+  patch p{c.p.from, c.p.to, c.p.lane,     c.p.life,            c.p.based_on, c.p.posted_at,
+          blocks,   {&number, 1}, std::move(c.p.body), c.p.extra};
+  if (!whole) {
+    c.p.body = std::move(p.body);
+    p.body = block_body(std::move(c.p), c.block);
+  }
+  parcels_.close(e.slot);
+  who_.nodes[e.node].on_patch(now_, p, out_);
+}
+
+[[gnu::noinline]] inline void simulator::hand_over_frame(event const& e) {
+  auto const& c = parcels_.at(e.slot);
+  wire::frame_view f;
+  auto const error = wire::decode(c.frame, f);
+  RUBATO_EXPECTS(!error, "a frame that was encoded here decodes");
+  auto const number = f.head.number;
+  patch const p{f.head.from, f.head.to, f.head.lane, f.head.life, f.head.based_on, f.head.posted_at, f.blocks,
+                {&number, 1}, wire::copy_body(f, who_.pool), f.head.extra};
+  parcels_.close(e.slot);
+  who_.nodes[e.node].on_patch(now_, p, out_);
+}
+
 /// A datagram carries its block only, so its body is a vector of its own.
-inline auto simulator::block_body(packet const& p, std::size_t block) -> shared_buffer {
-  auto here = p;
-  here.body = p.body.on_host();
+[[gnu::noinline]] inline auto simulator::block_body(packet p, std::size_t block) -> shared_buffer {
+  p.body = p.body.on_host();
   std::vector<std::byte> frame;
-  wire::encode(here, wire::cut(here, who_.blocks, {block, block + 1}), frame);
+  wire::encode(p, wire::cut(p, who_.blocks, {block, block + 1}), frame);
   wire::frame_view f;
   static_cast<void>(wire::decode(frame, f));
   return wire::copy_body(f, who_.pool);

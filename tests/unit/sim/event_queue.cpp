@@ -42,7 +42,7 @@ TEST_CASE("events of one time leave in the order in which they were pushed, also
 TEST_CASE("what a pusher writes into the sequence number does not matter") {
   event_queue q;
   auto first = at(7, 1);
-  first.sequence = 99;
+  first.number(99);
   q.push(first);
   q.push(at(7, 2));
   CHECK(q.pop().node == 1);
@@ -107,6 +107,23 @@ TEST_CASE("a calendar of any pace keeps the order: days grow and shrink with the
       REQUIRE(q.waiting().size() == q.size());
     }
   });
+}
+
+TEST_CASE("what leaves soon can be told in advance, and what is pushed among it afterwards still leaves in its turn") {
+  event_queue q;
+  for (std::uint32_t k = 0; k < 100; ++k) q.push(at(1000000 * (k + 1), k));
+  CHECK(q.next().node == 0);
+  for (std::uint32_t k = 0; k < event_queue::fewest_known; ++k) {
+    REQUIRE(q.ahead(k) != nullptr);
+    CHECK(q.ahead(k)->node == k);
+  }
+  q.push(at(1500000, 100));
+  CHECK(q.pop().node == 0);
+  CHECK(q.next().node == 100);
+  q.drop();
+  for (std::uint32_t k = 1; k < 100; ++k) REQUIRE(q.pop().node == k);
+  CHECK(q.empty());
+  CHECK(q.ahead(0) == nullptr);
 }
 
 TEST_CASE("a slot that is closed is opened again as it was left") {

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// A hint to the processor, which changes no result: memory that will be needed a little later.
+#pragma once
+
+#include <cstddef>
+
+#include <rubato/core/language.hpp>
+
+namespace rubato::detail {
+
+/// Asks for the cache lines at `at` ... `at` + Bytes, which need not all be there.
+template<std::size_t Bytes = 64>
+inline void fetch(void const* at) {
+#if defined(__GNUC__)
+  for (std::size_t i = 0; i < Bytes; i += 64) __builtin_prefetch(static_cast<char const*>(at) + i);
+#else
+  static_cast<void>(at);
+#endif
+}
+
+}  // namespace rubato::detail
