@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: MIT
-# rubato::instances: a static library of the node types that include/rubato/instances.hpp names. It is built where it is
-# linked, with the flags of the build around it, which must be those of whoever links it.
+# rubato::instances: a static library of the node types that include/rubato/instances.hpp names, and of all functions of
+# the headers that are no templates. It is built where it is linked, with the flags of the build around it, which must be
+# those of whoever links it.
 include_guard()
 
 function(rubato_add_instances)
+  set(folder "${CMAKE_CURRENT_BINARY_DIR}/instances")
+  set(units "${folder}/functions.cpp")
+  file(CONFIGURE OUTPUT "${folder}/functions.cpp"
+       CONTENT "#define RUBATO_COMPILE_INSTANCES 1\n#include <rubato/rubato.hpp>\n" @ONLY)
   set(backends host)
   if(TARGET rubato::eigen)
     list(APPEND backends eigen)
   endif()
-  set(units "")
   foreach(backend IN LISTS backends)
     foreach(scalar IN ITEMS float double)
-      set(unit "${CMAKE_CURRENT_BINARY_DIR}/instances/${backend}_${scalar}.cpp")
-      set(header rubato/instances.hpp)
-      if(NOT backend STREQUAL "host")
-        set(header rubato/instances/${backend}.hpp)
+      set(unit "${folder}/${backend}_${scalar}.cpp")
+      set(includes "#include <rubato/instances.hpp>\n")
+      set(types "RUBATO_NODE_INSTANCES(, backend::${backend}<${scalar}>);\n")
+      if(backend STREQUAL "eigen")
+        set(includes "#include <rubato/backend/eigen.hpp>\n#include <rubato/instances/eigen.hpp>\n")
+        string(PREPEND types "template class backend::eigen<${scalar}>;\n")
       endif()
-      set(types "RUBATO_NODE_INSTANCES(, backend::${backend}<${scalar}>);")
-      file(CONFIGURE OUTPUT "${unit}" CONTENT "#include <${header}>\n\nnamespace rubato {\n${types}\n}\n" @ONLY)
+      file(CONFIGURE OUTPUT "${unit}" CONTENT "${includes}\nnamespace rubato {\n${types}}\n" @ONLY)
       list(APPEND units "${unit}")
     endforeach()
   endforeach()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Node types that the library rubato::instances compiles once, so that no file that uses one compiles it again. That
-// target defines RUBATO_USE_INSTANCES, and with it rubato/rubato.hpp includes this; without it nothing is different.
+// Node types that the library rubato::instances compiles once, so that no file that assembles one compiles it again.
+// That target defines RUBATO_USE_INSTANCES, and with it rubato/rubato.hpp includes this; without it nothing is different.
 // (instances/eigen.hpp has those of backend::eigen.)
 #pragma once
 
@@ -9,23 +9,24 @@
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/algorithm/server_aliases.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/run/assemble.hpp>
+
+/// All that assembling and running nodes of this type compiles. HOW is `extern` where it is declared and empty where it
+/// is compiled.
+#define RUBATO_NODE_INSTANCE(HOW, ...)                                                                                  \
+  HOW template void detail::add_nodes<__VA_ARGS__>(assembly&, mixing::plan const&, __VA_ARGS__::options&,               \
+                                                   __VA_ARGS__::backend_type const&, shared_buffer const&,              \
+                                                   std::span<double const>)
 
 /// r_fast, push_pull, d_psgd, ad_psgd, ring_allreduce_sgd and asgd of one backend, with the policies that their aliases
-/// have by default, and the parts that the first three stand on. HOW is `extern` where they are declared and empty where they are compiled.
-#define RUBATO_NODE_INSTANCES(HOW, BACKEND)                                                                            \
-  HOW template class detail::tracker<BACKEND, detail::default_ledger<BACKEND::scalar>, codec::identity,               \
-                                     synchrony::free>;                                                                 \
-  HOW template class detail::tracker<BACKEND, detail::default_ledger<BACKEND::scalar>, codec::identity,               \
-                                     synchrony::rounds>;                                                               \
-  HOW template class detail::model_exchange<BACKEND, weighting::constant, synchrony::free>;                            \
-  HOW template class detail::model_exchange<BACKEND, weighting::constant, synchrony::rounds>;                          \
-  HOW template class r_fast<BACKEND>;                                                                                  \
-  HOW template class push_pull<BACKEND>;                                                                               \
-  HOW template class gossip<BACKEND, order::combine_while_computing, step::sgd, weighting::constant,                   \
-                            synchrony::rounds, ledger::floating>;                                                      \
-  HOW template class ad_psgd<BACKEND>;                                                                                 \
-  HOW template class ring_allreduce_sgd<BACKEND>;                                                                      \
-  HOW template class server_sgd<BACKEND>
+/// have by default.
+#define RUBATO_NODE_INSTANCES(HOW, BACKEND)           \
+  RUBATO_NODE_INSTANCE(HOW, r_fast<BACKEND>);         \
+  RUBATO_NODE_INSTANCE(HOW, push_pull<BACKEND>);      \
+  RUBATO_NODE_INSTANCE(HOW, d_psgd<BACKEND>);         \
+  RUBATO_NODE_INSTANCE(HOW, ad_psgd<BACKEND>);        \
+  RUBATO_NODE_INSTANCE(HOW, ring_allreduce_sgd<BACKEND>); \
+  RUBATO_NODE_INSTANCE(HOW, asgd<BACKEND>)
 
 #if RUBATO_USE_INSTANCES
 namespace rubato {

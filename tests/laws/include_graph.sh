@@ -29,7 +29,7 @@ awk -v root="$root/" '
     allow("sim", maths_folders " wire run/result run/metrics run/assemble")
     allow("run", maths_folders " wire transport sim/compute sim/scenario sim/network")
     allow("report", "core run/metrics run/result run/atomic_file")
-    allow("instances", "backend algorithm")
+    allow("instances", "backend algorithm run/assemble")
 
     set_of(environment, "thread mutex shared_mutex atomic condition_variable future stop_token semaphore barrier latch")
     set_of(heavy, "iostream regex functional ranges random")

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The host backend for real work: sweeps in hardware vectors with streaming stores, products and sums by Eigen.
-// The only header that includes Eigen.
+// The products of backend::eigen, whose class stands in eigen_handle.hpp. The only header that includes Eigen.
 #pragma once
 
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
-#include <utility>
 
 #include <Eigen/Core>
 
 #include <rubato/backend/concepts.hpp>
-#include <rubato/backend/vector_sweep.hpp>
+#include <rubato/backend/eigen_handle.hpp>
 
 namespace rubato::backend {
 
@@ -32,64 +30,29 @@ inline auto all_files_align_alike(int bytes) -> bool {
 
 }  // namespace detail
 
-/// Vectors in ordinary memory, computed on by SIMD. A cheap handle: copies share one pool.
-/// **Thread safety:** distinct copies may be used from different threads. **Models:** array_backend.
-/// **Determinism:** run to run, same binary.
 template<std::floating_point T>
-class eigen {
- public:
-  using scalar = T;
-  static constexpr auto level = determinism::run_to_run;
-  static constexpr auto name() -> std::string_view { return "eigen"; }
+auto eigen<T>::dot(T const* x, T const* y, std::size_t n) const -> double {
+  using const_vector = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, 1> const>;
+  auto const size = static_cast<Eigen::Index>(n);
+  return static_cast<double>(const_vector{x, size}.dot(const_vector{y, size}));
+}
 
-  eigen() = default;
-  /// `streaming_bytes`: data of one sweep above which stores bypass the caches.
-  explicit eigen(buffer_pool pool, std::size_t streaming_bytes = default_streaming_bytes)
-      : pool_{std::move(pool)}, streaming_bytes_{streaming_bytes} {}
-
-  template<class U>
-  [[nodiscard]] auto allocate(std::size_t n) -> writable_buffer<U> {
-    return pool_.allocate<U>(n);
-  }
-  [[nodiscard]] auto pool() const -> buffer_pool const& { return pool_; }
-
-  template<class Kernel>
-  auto sweep(range r, Kernel const& kernel) -> raised_bits {
-    return vector_sweep<T>(r, kernel, streaming_bytes_);
-  }
-
-  template<class Entry>
-  [[nodiscard]] auto table(Entry const* entries, std::size_t) const -> Entry const* {
-    return entries;
-  }
-
-  [[nodiscard]] auto dot(T const* x, T const* y, std::size_t n) const -> double {
-    auto const size = static_cast<Eigen::Index>(n);
-    return static_cast<double>(const_vector{x, size}.dot(const_vector{y, size}));
-  }
-
-  void multiply(product_shape s, T alpha, T const* a, T const* b, T beta, T* c) const {
-    auto const rows = static_cast<Eigen::Index>(s.rows);
-    auto const columns = static_cast<Eigen::Index>(s.columns);
-    auto const inner = static_cast<Eigen::Index>(s.inner);
-    Eigen::Map<matrix> out{c, rows, columns};
-    if (beta == T{0}) out.setZero();
-    else if (beta != T{1}) out *= beta;
-    auto const with_b = [&](auto const& left) {
-      if (s.b == transposed::yes) out.noalias() += alpha * left * const_matrix{b, columns, inner}.transpose();
-      else out.noalias() += alpha * left * const_matrix{b, inner, columns};
-    };
-    if (s.a == transposed::yes) with_b(const_matrix{a, inner, rows}.transpose());
-    else with_b(const_matrix{a, rows, inner});
-  }
-
- private:
+template<std::floating_point T>
+void eigen<T>::multiply(product_shape s, T alpha, T const* a, T const* b, T beta, T* c) const {
   using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   using const_matrix = Eigen::Map<matrix const>;
-  using const_vector = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, 1> const>;
-
-  buffer_pool pool_;
-  std::size_t streaming_bytes_ = default_streaming_bytes;
-};
+  auto const rows = static_cast<Eigen::Index>(s.rows);
+  auto const columns = static_cast<Eigen::Index>(s.columns);
+  auto const inner = static_cast<Eigen::Index>(s.inner);
+  Eigen::Map<matrix> out{c, rows, columns};
+  if (beta == T{0}) out.setZero();
+  else if (beta != T{1}) out *= beta;
+  auto const with_b = [&](auto const& left) {
+    if (s.b == transposed::yes) out.noalias() += alpha * left * const_matrix{b, columns, inner}.transpose();
+    else out.noalias() += alpha * left * const_matrix{b, inner, columns};
+  };
+  if (s.a == transposed::yes) with_b(const_matrix{a, inner, rows}.transpose());
+  else with_b(const_matrix{a, rows, inner});
+}
 
 }  // namespace rubato::backend

@@ -7,3 +7,16 @@
 #error "rubato needs C++20: compile with -std=c++20 or later (with CMake, link rubato::rubato, which asks for it)"
 #include <C++20>  // no such file: ends here, since all that follows would be errors
 #endif
+
+// Functions that are no templates: each file compiles those that it calls. With the library rubato::instances, whose
+// target defines RUBATO_USE_INSTANCES, headers only declare them, and the library (RUBATO_COMPILE_INSTANCES) has them.
+#if RUBATO_USE_INSTANCES && !RUBATO_COMPILE_INSTANCES
+#define RUBATO_BODIES 0
+#else
+#define RUBATO_BODIES 1
+#endif
+#if RUBATO_USE_INSTANCES
+#define RUBATO_INLINE
+#else
+#define RUBATO_INLINE inline
+#endif

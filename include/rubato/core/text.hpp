@@ -12,9 +12,9 @@
 #if !defined(__cpp_lib_to_chars)  // a library that writes floating numbers so, but does not read them yet
 #include <clocale>
 #include <cstdlib>
+#endif
 
 #include <rubato/core/language.hpp>
-#endif
 
 namespace rubato {
 
@@ -51,6 +51,11 @@ template<std::floating_point T>
 #endif
 }
 
+/// What somebody else wrote (a file's content or name), on one line and fit for a terminal: \n, \t and \x1b stand for
+/// what is not shown as it is. Of a text longer than `most` bytes only the beginning, and "...".
+[[nodiscard]] auto escaped(std::string_view text, std::size_t most = std::string_view::npos) -> std::string;
+
+#if RUBATO_BODIES
 namespace detail {
 
 /// How many bytes the first letter of a text takes that may be shown as it is; 0: it begins with none. Not shown are
@@ -73,9 +78,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// What somebody else wrote (a file's content or name), on one line and fit for a terminal: \n, \t and \x1b stand for
-/// what is not shown as it is. Of a text longer than `most` bytes only the beginning, and "...".
-[[nodiscard]] inline auto escaped(std::string_view text, std::size_t most = std::string_view::npos) -> std::string {
+RUBATO_INLINE auto escaped(std::string_view text, std::size_t most) -> std::string {
   constexpr auto digits = std::string_view{"0123456789abcdef"};
   auto const cut = text.size() > most;
   auto clean = std::string{};
@@ -90,5 +93,6 @@ namespace detail {
   }
   return cut ? clean + "..." : clean;
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato

@@ -30,10 +30,17 @@ struct mean_ages {
   double pull = 0.5;  ///< dW: of the neighbours' models
 };
 
+/// The gain of tracking on this pair with these weights. `ages` matter for regular graphs only.
+/// *requires* W row-stochastic with the support of graphs.pull(), A column-stochastic with that of graphs.push();
+/// throws config_error if sums are wrong, sizes differ or an age is negative.
+[[nodiscard]] auto gain(topology::pair const& graphs, matrix const& pull_weights, matrix const& push_weights,
+                        mean_ages ages = {}) -> double;
+
+#if RUBATO_BODIES
 namespace detail {
 
 /// Whether every node has the same number of neighbours, in and out.
-inline auto is_regular(topology::digraph const& graph) -> bool {
+RUBATO_INLINE auto is_regular(topology::digraph const& graph) -> bool {
   auto const degree = graph.out_of(node_id{0}).size();
   for (auto i = std::size_t{0}; i < graph.nodes(); ++i)
     if (graph.out_of(to_node(i)).size() != degree || graph.into(to_node(i)).size() != degree) return false;
@@ -41,7 +48,7 @@ inline auto is_regular(topology::digraph const& graph) -> bool {
 }
 
 /// Whether all diagonal weights are equal, and all others equal too.
-inline auto has_equal_weights(matrix const& m) -> bool {
+RUBATO_INLINE auto has_equal_weights(matrix const& m) -> bool {
   if (m.row(node_id{0}).size() < 2) return false;
   auto const own = m.diagonal(node_id{0});
   auto const others = (1.0 - own) / static_cast<double>(m.row(node_id{0}).size() - 1);
@@ -51,7 +58,7 @@ inline auto has_equal_weights(matrix const& m) -> bool {
   return true;
 }
 
-inline void require_same_nodes(topology::pair const& graphs, matrix const& m) {
+RUBATO_INLINE void require_same_nodes(topology::pair const& graphs, matrix const& m) {
   if (m.nodes() != graphs.nodes())
     throw config_error("the " + m.name() + " are for " + std::to_string(m.nodes()) + " nodes and '" + graphs.name() +
                        "' has " + std::to_string(graphs.nodes()) + ": make the two agree");
@@ -59,11 +66,8 @@ inline void require_same_nodes(topology::pair const& graphs, matrix const& m) {
 
 }  // namespace detail
 
-/// The gain of tracking on this pair with these weights. `ages` matter for regular graphs only.
-/// *requires* W row-stochastic with the support of graphs.pull(), A column-stochastic with that of graphs.push();
-/// throws config_error if sums are wrong, sizes differ or an age is negative.
-[[nodiscard]] inline auto gain(topology::pair const& graphs, matrix const& pull_weights, matrix const& push_weights,
-                               mean_ages ages = {}) -> double {
+RUBATO_INLINE auto gain(topology::pair const& graphs, matrix const& pull_weights, matrix const& push_weights,
+                        mean_ages ages) -> double {
   detail::require_same_nodes(graphs, pull_weights);
   detail::require_same_nodes(graphs, push_weights);
   if (!(ages.push >= 0 && ages.pull >= 0))
@@ -81,5 +85,6 @@ inline void require_same_nodes(topology::pair const& graphs, matrix const& m) {
   auto const v = perron_right(push_weights);
   return n * std::inner_product(u.begin(), u.end(), v.begin(), 0.0);  // (gain.perron)
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::mixing

@@ -79,11 +79,39 @@ namespace detail {
 
 inline auto text_of(double value) -> std::string { return with_digits(value, 15); }
 
-inline auto place_of(entry const& e) -> std::string {
+/// Throws unless the rows of `m` sum to one, naming the first that does not.
+void require_rows(matrix const& m);
+
+/// Throws unless the columns of `m` sum to one, naming the first that does not.
+void require_columns(matrix const& m);
+
+}  // namespace detail
+
+/// W of weights that an edge list gives (topology::read_edge_weights): w_(to, from) for each edge. A node that is given no
+/// weight of its own keeps what is left of its row. Throws what from_entries() throws.
+[[nodiscard]] auto from_edge_weights(topology::weighted_edges const& list, stochasticity sums) -> matrix;
+
+/// The graph of the weights: an edge j -> i for every w_ij > 0 off the diagonal.
+[[nodiscard]] auto support(matrix const& m) -> topology::digraph;
+
+/// Everyone averages alike what it pulls: w_ij = 1 / (1 + in-degree of i); rows sum to one.
+[[nodiscard]] auto uniform_pull(topology::digraph const& graph) -> matrix;
+
+/// Everyone splits alike what it pushes: a_ji = 1 / (1 + out-degree of i); columns sum to one.
+[[nodiscard]] auto uniform_push(topology::digraph const& graph) -> matrix;
+
+/// w_ij = 1 / (1 + max(d_i, d_j)), the rest on the diagonal: symmetric, and both sums are one.
+/// Throws config_error naming the edge that has no reverse.
+[[nodiscard]] auto metropolis_hastings(topology::digraph const& graph) -> matrix;
+
+#if RUBATO_BODIES
+namespace detail {
+
+RUBATO_INLINE auto place_of(entry const& e) -> std::string {
   return "(" + std::to_string(to_index(e.row)) + ", " + std::to_string(to_index(e.column)) + ")";
 }
 
-inline void require_entry(entry const& e, std::size_t n, std::string const& name) {
+RUBATO_INLINE void require_entry(entry const& e, std::size_t n, std::string const& name) {
   if (to_index(e.row) >= n || to_index(e.column) >= n)
     throw config_error("entry " + place_of(e) + " of the " + name + " does not exist: rows and columns are 0 .. " +
                        std::to_string(n - 1));
@@ -93,14 +121,13 @@ inline void require_entry(entry const& e, std::size_t n, std::string const& name
 }
 
 /// Throws unless the sum of `count` weights is one to within 1e-12 each.
-inline void require_sum(char const* what, std::size_t at, double sum, std::size_t count, std::string const& name) {
+RUBATO_INLINE void require_sum(char const* what, std::size_t at, double sum, std::size_t count, std::string const& name) {
   if (!(std::abs(sum - 1.0) <= 1e-12 * static_cast<double>(count)))
     throw config_error(std::string{what} + " " + std::to_string(at) + " of the " + name + " sums to " + text_of(sum) +
                        ": the weights of a " + what + " must sum to 1");
 }
 
-/// Throws unless the rows of `m` sum to one, naming the first that does not.
-inline void require_rows(matrix const& m) {
+RUBATO_INLINE void require_rows(matrix const& m) {
   for (auto i = std::size_t{0}; i < m.nodes(); ++i) {
     auto sum = 0.0;
     for (auto const& w : m.row(to_node(i))) sum += w.weight;
@@ -108,8 +135,7 @@ inline void require_rows(matrix const& m) {
   }
 }
 
-/// Throws unless the columns of `m` sum to one, naming the first that does not.
-inline void require_columns(matrix const& m) {
+RUBATO_INLINE void require_columns(matrix const& m) {
   auto sums = std::vector<double>(m.nodes(), 0.0);
   auto counts = std::vector<std::size_t>(m.nodes(), 0);
   for (auto i = std::size_t{0}; i < m.nodes(); ++i)
@@ -120,15 +146,15 @@ inline void require_columns(matrix const& m) {
   for (auto j = std::size_t{0}; j < m.nodes(); ++j) require_sum("column", j, sums[j], counts[j], m.name());
 }
 
-inline auto same_place(entry const& a, entry const& b) -> bool { return a.row == b.row && a.column == b.column; }
+RUBATO_INLINE auto same_place(entry const& a, entry const& b) -> bool { return a.row == b.row && a.column == b.column; }
 
-inline void require_distinct(std::vector<entry> const& sorted, std::string const& name) {
+RUBATO_INLINE void require_distinct(std::vector<entry> const& sorted, std::string const& name) {
   auto const twice = std::adjacent_find(sorted.begin(), sorted.end(), same_place);
   if (twice != sorted.end())
     throw config_error("entry " + place_of(*twice) + " of the " + name + " is given twice: give each weight once");
 }
 
-inline void require_diagonal(matrix const& m) {
+RUBATO_INLINE void require_diagonal(matrix const& m) {
   for (auto i = std::size_t{0}; i < m.nodes(); ++i)
     if (!(m.diagonal(to_node(i)) > 0))
       throw config_error("node " + std::to_string(i) + " keeps no weight of its own in the " + m.name() +
@@ -137,7 +163,7 @@ inline void require_diagonal(matrix const& m) {
 
 }  // namespace detail
 
-inline auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums, std::string name) -> matrix {
+RUBATO_INLINE auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums, std::string name) -> matrix {
   if (n == 0) throw config_error("the " + name + " have no row: a matrix of weights needs at least one node");
   for (auto const& e : entries) detail::require_entry(e, n, name);
   std::sort(entries.begin(), entries.end(),
@@ -160,9 +186,7 @@ inline auto from_entries(std::size_t n, std::vector<entry> entries, stochasticit
   return m;
 }
 
-/// W of weights that an edge list gives (topology::read_edge_weights): w_(to, from) for each edge. A node that is given no
-/// weight of its own keeps what is left of its row. Throws what from_entries() throws.
-[[nodiscard]] inline auto from_edge_weights(topology::weighted_edges const& list, stochasticity sums) -> matrix {
+RUBATO_INLINE auto from_edge_weights(topology::weighted_edges const& list, stochasticity sums) -> matrix {
   auto entries = std::vector<entry>{};
   auto left = std::vector<double>(list.nodes, 1.0);
   auto kept = std::vector<bool>(list.nodes, false);
@@ -177,7 +201,7 @@ inline auto from_entries(std::size_t n, std::vector<entry> entries, stochasticit
   return from_entries(list.nodes, std::move(entries), sums, "weights of '" + list.name + "'");
 }
 
-inline auto matrix::transposed() const -> matrix {
+RUBATO_INLINE auto matrix::transposed() const -> matrix {
   auto turned = std::vector<entry>{};
   turned.reserve(weights_.size());
   for (auto i = std::size_t{0}; i < nodes(); ++i)
@@ -188,8 +212,7 @@ inline auto matrix::transposed() const -> matrix {
   return from_entries(nodes(), std::move(turned), kind, name_);
 }
 
-/// The graph of the weights: an edge j -> i for every w_ij > 0 off the diagonal.
-[[nodiscard]] inline auto support(matrix const& m) -> topology::digraph {
+RUBATO_INLINE auto support(matrix const& m) -> topology::digraph {
   auto edges = std::vector<topology::edge>{};
   for (auto i = std::size_t{0}; i < m.nodes(); ++i)
     for (auto const& w : m.row(to_node(i)))
@@ -197,8 +220,7 @@ inline auto matrix::transposed() const -> matrix {
   return topology::from_edges(m.nodes(), std::move(edges), m.name());
 }
 
-/// Everyone averages alike what it pulls: w_ij = 1 / (1 + in-degree of i); rows sum to one.
-[[nodiscard]] inline auto uniform_pull(topology::digraph const& graph) -> matrix {
+RUBATO_INLINE auto uniform_pull(topology::digraph const& graph) -> matrix {
   auto entries = std::vector<entry>{};
   entries.reserve(graph.nodes() + graph.edge_count());
   for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
@@ -210,8 +232,7 @@ inline auto matrix::transposed() const -> matrix {
   return from_entries(graph.nodes(), std::move(entries), stochasticity::row, "uniform pull weights");
 }
 
-/// Everyone splits alike what it pushes: a_ji = 1 / (1 + out-degree of i); columns sum to one.
-[[nodiscard]] inline auto uniform_push(topology::digraph const& graph) -> matrix {
+RUBATO_INLINE auto uniform_push(topology::digraph const& graph) -> matrix {
   auto entries = std::vector<entry>{};
   entries.reserve(graph.nodes() + graph.edge_count());
   for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
@@ -223,9 +244,7 @@ inline auto matrix::transposed() const -> matrix {
   return from_entries(graph.nodes(), std::move(entries), stochasticity::column, "uniform push weights");
 }
 
-/// w_ij = 1 / (1 + max(d_i, d_j)), the rest on the diagonal: symmetric, and both sums are one.
-/// Throws config_error naming the edge that has no reverse.
-[[nodiscard]] inline auto metropolis_hastings(topology::digraph const& graph) -> matrix {
+RUBATO_INLINE auto metropolis_hastings(topology::digraph const& graph) -> matrix {
   for (auto const e : graph.edges())
     if (!graph.has_edge(e.to, e.from))
       throw config_error("Metropolis-Hastings weights need an undirected graph, and edge " +
@@ -247,5 +266,6 @@ inline auto matrix::transposed() const -> matrix {
   }
   return from_entries(graph.nodes(), std::move(entries), stochasticity::doubly, "Metropolis-Hastings weights");
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::mixing

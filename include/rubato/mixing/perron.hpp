@@ -20,6 +20,16 @@
 #include <rubato/topology/reachability.hpp>
 
 namespace rubato::mixing {
+
+/// u with u^T W = u^T and sum one, by node; zero at every node that is no pull root.
+/// *requires* rows that sum to one; throws config_error if they do not, or if W has more than one such u.
+[[nodiscard]] auto perron_left(matrix const& m) -> std::vector<double>;
+
+/// v with A v = v and sum one, by node; zero at every node that is no push root.
+/// *requires* columns that sum to one; throws config_error if they do not, or if A has more than one such v.
+[[nodiscard]] auto perron_right(matrix const& m) -> std::vector<double>;
+
+#if RUBATO_BODIES
 namespace detail {
 
 /// The part of a row-stochastic matrix on its recurrent nodes, renumbered 0 .. size-1. It is stochastic itself.
@@ -30,7 +40,7 @@ struct recurrent_part {
   auto size() const -> std::size_t { return ids.size(); }
 };
 
-inline auto recurrent_part_of(matrix const& m) -> recurrent_part {
+RUBATO_INLINE auto recurrent_part_of(matrix const& m) -> recurrent_part {
   auto const graph = support(m);
   auto part = recurrent_part{topology::roots(graph), {}};
   if (part.ids.empty()) {
@@ -50,33 +60,33 @@ inline auto recurrent_part_of(matrix const& m) -> recurrent_part {
   return part;
 }
 
-inline void normalise(std::vector<double>& u) {
+RUBATO_INLINE void normalise(std::vector<double>& u) {
   auto const sum = std::accumulate(u.begin(), u.end(), 0.0);
   for (auto& value : u) value /= sum;
 }
 
 /// u^T W
-inline auto advanced(recurrent_part const& part, std::vector<double> const& u) -> std::vector<double> {
+RUBATO_INLINE auto advanced(recurrent_part const& part, std::vector<double> const& u) -> std::vector<double> {
   auto next = std::vector<double>(u.size(), 0.0);
   for (auto i = std::size_t{0}; i < u.size(); ++i)
     for (auto const& [j, weight] : part.rows[i]) next[j] += weight * u[i];
   return next;
 }
 
-inline auto distance(std::vector<double> const& a, std::vector<double> const& b) -> double {
+RUBATO_INLINE auto distance(std::vector<double> const& a, std::vector<double> const& b) -> double {
   auto sum = 0.0;
   for (auto i = std::size_t{0}; i < a.size(); ++i) sum += std::abs(a[i] - b[i]);
   return sum;
 }
 
 /// Whether u^T W = u^T to rounding. False for a guess that overflowed, too.
-inline auto is_stationary(recurrent_part const& part, std::vector<double> const& u) -> bool {
+RUBATO_INLINE auto is_stationary(recurrent_part const& part, std::vector<double> const& u) -> bool {
   return distance(u, advanced(part, u)) <= 1e-14;
 }
 
 /// The law under which flows balance edge by edge, u_i w_ij = u_j w_ji, as on every undirected graph with uniform
 /// weights: read off along a search from node 0. A guess, right only if is_stationary().
-inline auto balanced_guess(recurrent_part const& part) -> std::vector<double> {
+RUBATO_INLINE auto balanced_guess(recurrent_part const& part) -> std::vector<double> {
   auto u = std::vector<double>(part.size(), 0.0);
   auto order = std::vector<std::size_t>{0};
   u[0] = 1;
@@ -158,7 +168,7 @@ class elimination {
 
 /// Repeated averaging, which wins on large graphs that mix well. What settles in this many rounds shrinks its error by
 /// 1.5 % a round or more, so a last change of 1e-13 leaves an error below 1e-11.
-inline auto iterated(recurrent_part const& part) -> std::optional<std::vector<double>> {
+RUBATO_INLINE auto iterated(recurrent_part const& part) -> std::optional<std::vector<double>> {
   auto u = std::vector<double>(part.size(), 1.0 / static_cast<double>(part.size()));
   for (auto round = 0; round < 2'000; ++round) {
     auto next = advanced(part, u);
@@ -170,7 +180,7 @@ inline auto iterated(recurrent_part const& part) -> std::optional<std::vector<do
   return std::nullopt;
 }
 
-inline auto stationary(recurrent_part const& part) -> std::vector<double> {
+RUBATO_INLINE auto stationary(recurrent_part const& part) -> std::vector<double> {
   constexpr auto few = std::size_t{256};
   // Two guesses that are often right and cost one pass; then what is exact, unless it may be slow.
   auto even = std::vector<double>(part.size(), 1.0 / static_cast<double>(part.size()));
@@ -184,9 +194,7 @@ inline auto stationary(recurrent_part const& part) -> std::vector<double> {
 
 }  // namespace detail
 
-/// u with u^T W = u^T and sum one, by node; zero at every node that is no pull root.
-/// *requires* rows that sum to one; throws config_error if they do not, or if W has more than one such u.
-[[nodiscard]] inline auto perron_left(matrix const& m) -> std::vector<double> {
+RUBATO_INLINE auto perron_left(matrix const& m) -> std::vector<double> {
   detail::require_rows(m);
   auto const part = detail::recurrent_part_of(m);
   auto const on_part = detail::stationary(part);
@@ -195,11 +203,10 @@ inline auto stationary(recurrent_part const& part) -> std::vector<double> {
   return u;
 }
 
-/// v with A v = v and sum one, by node; zero at every node that is no push root.
-/// *requires* columns that sum to one; throws config_error if they do not, or if A has more than one such v.
-[[nodiscard]] inline auto perron_right(matrix const& m) -> std::vector<double> {
+RUBATO_INLINE auto perron_right(matrix const& m) -> std::vector<double> {
   detail::require_columns(m);
   return perron_left(m.transposed());
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::mixing

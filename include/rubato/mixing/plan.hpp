@@ -22,20 +22,60 @@
 #include <rubato/topology/reachability.hpp>
 
 namespace rubato::mixing {
+
+/// For gradient tracking (R-FAST, Push-Pull, ...) with weights of one's own. A weight of zero takes its edge out.
+/// Throws config_error if W's rows or A's columns do not sum to one, a weight stands where the pair has no edge,
+/// or the edges left in use have no common root. `ages` are those of mixing::gain.
+[[nodiscard]] auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights,
+                                 matrix const& push_weights, mean_ages ages = {}) -> plan;
+
+/// For gradient tracking with uniform weights.
+[[nodiscard]] auto tracking_plan(topology::pair const& graphs, mean_ages ages = {}) -> plan;
+
+/// For gossip (D-PSGD and its kin, pairwise averaging): Metropolis-Hastings weights for pulling on the graph taken as
+/// undirected, which the plan's remark says where it is not; nothing to push, gain 1. Throws config_error naming a node
+/// that is not connected to node 0.
+[[nodiscard]] auto gossip_plan(topology::digraph const& graph) -> plan;
+/// The same on all edges of both graphs of a pair.
+[[nodiscard]] auto gossip_plan(topology::pair const& graphs) -> plan;
+/// The same with weights of one's own. Throws config_error if they are not symmetric, a row or column does not sum to
+/// one, or a node is not connected to node 0.
+[[nodiscard]] auto gossip_plan(matrix const& weights) -> plan;
+
+/// For push-sum: each node shares out equally between itself and its out-neighbours, along the edges of both graphs in
+/// their own directions; nothing to pull, gain 1. A pair's common root reaches all and is reached by all, so that any
+/// pair will do: mass from everywhere comes everywhere.
+[[nodiscard]] auto push_sum_plan(topology::pair const& graphs) -> plan;
+
+/// For collectives around a ring: node i receives from i-1 and sends to i+1, mod n. Weights of 1/2 keep the row a legal
+/// one; collectives do not use them.
+[[nodiscard]] auto ring_plan(std::size_t n) -> plan;
+
+/// For collectives in which everybody talks to everybody: gossip on the complete graph.
+[[nodiscard]] auto all_to_all_plan(std::size_t n) -> plan;
+
+/// Joins every two nodes of a plan by edges of weight 0, on which models do not flow: for short messages to all.
+void add_messengers(plan& p);
+
+/// For a server and its workers: workers 0 .. n-1 pull the model from node n and push all of their gradient to it;
+/// the server keeps what it has. The server is not counted in `nodes`.
+[[nodiscard]] auto server_plan(std::size_t n) -> plan;
+
+#if RUBATO_BODIES
 namespace detail {
 
 /// The weights of a row other than its diagonal.
-inline auto others_in(matrix const& m, node_id i) -> std::vector<weighted_edge> {
+RUBATO_INLINE auto others_in(matrix const& m, node_id i) -> std::vector<weighted_edge> {
   auto others = std::vector<weighted_edge>{};
   for (auto const& w : m.row(i))
     if (w.peer != i) others.push_back(w);
   return others;
 }
 
-inline auto list_of(std::span<node_id const> ids) -> std::vector<node_id> { return {ids.begin(), ids.end()}; }
+RUBATO_INLINE auto list_of(std::span<node_id const> ids) -> std::vector<node_id> { return {ids.begin(), ids.end()}; }
 
 /// Nodes that pull along the support of W and push nothing.
-inline auto pulling_nodes(matrix const& pull_weights) -> std::vector<neighbourhood> {
+RUBATO_INLINE auto pulling_nodes(matrix const& pull_weights) -> std::vector<neighbourhood> {
   auto const graph = support(pull_weights);
   auto nodes = std::vector<neighbourhood>(graph.nodes());
   for (auto i = std::size_t{0}; i < nodes.size(); ++i) {
@@ -48,7 +88,7 @@ inline auto pulling_nodes(matrix const& pull_weights) -> std::vector<neighbourho
   return nodes;
 }
 
-inline void add_pushing(std::vector<neighbourhood>& nodes, matrix const& push_weights) {
+RUBATO_INLINE void add_pushing(std::vector<neighbourhood>& nodes, matrix const& push_weights) {
   auto const graph = support(push_weights);
   auto const columns = push_weights.transposed();
   for (auto i = std::size_t{0}; i < nodes.size(); ++i) {
@@ -59,21 +99,21 @@ inline void add_pushing(std::vector<neighbourhood>& nodes, matrix const& push_we
 }
 
 /// Throws unless each weight off the diagonal stands on an edge of the graph.
-inline void require_on_edges(matrix const& m, topology::digraph const& graph, char const* role_of_graph) {
+RUBATO_INLINE void require_on_edges(matrix const& m, topology::digraph const& graph, char const* role_of_graph) {
   for (auto const e : support(m).edges())
     if (!graph.has_edge(e.from, e.to))
       throw config_error("the " + m.name() + " use edge " + topology::detail::text_of(e) + ", which the " +
                          role_of_graph + " graph '" + graph.name() + "' does not have: set its weight to 0 or add it");
 }
 
-inline void require_connected(topology::digraph const& undirected) {
+RUBATO_INLINE void require_connected(topology::digraph const& undirected) {
   if (auto const lost = topology::search_from(undirected, node_id{0}).first_unreached())
     throw config_error("gossip needs a connected graph, and node " + topology::detail::text_of(*lost) + " of '" +
                        undirected.name() + "' is not connected to node 0: add edges until one network is left");
 }
 
 /// `given` of the edges were there before the others were added.
-inline auto gossip_on(topology::digraph const& undirected, std::size_t given) -> plan {
+RUBATO_INLINE auto gossip_on(topology::digraph const& undirected, std::size_t given) -> plan {
   require_connected(undirected);
   auto made = plan{pulling_nodes(metropolis_hastings(undirected)), 1.0,
                    "gossip on " + undirected.name() + ", Metropolis-Hastings weights"};
@@ -86,7 +126,7 @@ inline auto gossip_on(topology::digraph const& undirected, std::size_t given) ->
 }
 
 /// Throws unless W is symmetric to within 1e-12, naming the first edge that is not.
-inline void require_symmetric(matrix const& m) {
+RUBATO_INLINE void require_symmetric(matrix const& m) {
   for (auto i = std::size_t{0}; i < m.nodes(); ++i)
     for (auto const& w : m.row(to_node(i))) {
       auto const back = m.at(w.peer, to_node(i));
@@ -99,11 +139,8 @@ inline void require_symmetric(matrix const& m) {
 
 }  // namespace detail
 
-/// For gradient tracking (R-FAST, Push-Pull, ...) with weights of one's own. A weight of zero takes its edge out.
-/// Throws config_error if W's rows or A's columns do not sum to one, a weight stands where the pair has no edge,
-/// or the edges left in use have no common root. `ages` are those of mixing::gain.
-[[nodiscard]] inline auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights,
-                                        matrix const& push_weights, mean_ages ages = {}) -> plan {
+RUBATO_INLINE auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights,
+                                 matrix const& push_weights, mean_ages ages) -> plan {
   detail::require_same_nodes(graphs, pull_weights);
   detail::require_same_nodes(graphs, push_weights);
   detail::require_rows(pull_weights);
@@ -121,26 +158,21 @@ inline void require_symmetric(matrix const& m) {
   return result;
 }
 
-/// For gradient tracking with uniform weights.
-[[nodiscard]] inline auto tracking_plan(topology::pair const& graphs, mean_ages ages = {}) -> plan {
+RUBATO_INLINE auto tracking_plan(topology::pair const& graphs, mean_ages ages) -> plan {
   return tracking_plan(graphs, uniform_pull(graphs.pull()), uniform_push(graphs.push()), ages);
 }
 
-/// For gossip (D-PSGD and its kin, pairwise averaging): Metropolis-Hastings weights for pulling on the graph taken as
-/// undirected, which the plan's remark says where it is not; nothing to push, gain 1. Throws config_error naming a node
-/// that is not connected to node 0.
-[[nodiscard]] inline auto gossip_plan(topology::digraph const& graph) -> plan {
+RUBATO_INLINE auto gossip_plan(topology::digraph const& graph) -> plan {
   return detail::gossip_on(graph.with_both_directions(), graph.edge_count());
 }
-/// The same on all edges of both graphs of a pair.
-[[nodiscard]] inline auto gossip_plan(topology::pair const& graphs) -> plan {
+
+RUBATO_INLINE auto gossip_plan(topology::pair const& graphs) -> plan {
   auto given = graphs.pull().edges();
   for (auto const e : graphs.push().edges()) given.push_back(e);
   return detail::gossip_on(graphs.underlying(), topology::from_edges(graphs.nodes(), std::move(given)).edge_count());
 }
-/// The same with weights of one's own. Throws config_error if they are not symmetric, a row or column does not sum to
-/// one, or a node is not connected to node 0.
-[[nodiscard]] inline auto gossip_plan(matrix const& weights) -> plan {
+
+RUBATO_INLINE auto gossip_plan(matrix const& weights) -> plan {
   detail::require_rows(weights);
   detail::require_columns(weights);
   detail::require_symmetric(weights);
@@ -148,10 +180,7 @@ inline void require_symmetric(matrix const& m) {
   return {detail::pulling_nodes(weights), 1.0, "gossip, " + weights.name()};
 }
 
-/// For push-sum: each node shares out equally between itself and its out-neighbours, along the edges of both graphs in
-/// their own directions; nothing to pull, gain 1. A pair's common root reaches all and is reached by all, so that any
-/// pair will do: mass from everywhere comes everywhere.
-[[nodiscard]] inline auto push_sum_plan(topology::pair const& graphs) -> plan {
+RUBATO_INLINE auto push_sum_plan(topology::pair const& graphs) -> plan {
   auto edges = graphs.pull().edges();
   for (auto const e : graphs.push().edges()) edges.push_back(e);
   auto const graph = topology::from_edges(graphs.nodes(), std::move(edges), graphs.name());
@@ -164,9 +193,7 @@ inline void require_symmetric(matrix const& m) {
   return result;
 }
 
-/// For collectives around a ring: node i receives from i-1 and sends to i+1, mod n. Weights of 1/2 keep the row a legal
-/// one; collectives do not use them.
-[[nodiscard]] inline auto ring_plan(std::size_t n) -> plan {
+RUBATO_INLINE auto ring_plan(std::size_t n) -> plan {
   auto const name = "ring of " + std::to_string(n);
   topology::detail::require_nodes(n, name);
   auto result = plan{std::vector<neighbourhood>(n), 1.0, name};
@@ -182,15 +209,13 @@ inline void require_symmetric(matrix const& m) {
   return result;
 }
 
-/// For collectives in which everybody talks to everybody: gossip on the complete graph.
-[[nodiscard]] inline auto all_to_all_plan(std::size_t n) -> plan {
+RUBATO_INLINE auto all_to_all_plan(std::size_t n) -> plan {
   auto made = gossip_plan(topology::complete(n));
   made.summary = "all " + std::to_string(n) + " nodes with each other";
   return made;
 }
 
-/// Joins every two nodes of a plan by edges of weight 0, on which models do not flow: for short messages to all.
-inline void add_messengers(plan& p) {
+RUBATO_INLINE void add_messengers(plan& p) {
   for (auto& node : p.nodes) {
     for (std::size_t j = 0; j < p.nodes.size(); ++j) {
       auto const other = to_node(j);
@@ -204,9 +229,7 @@ inline void add_messengers(plan& p) {
   }
 }
 
-/// For a server and its workers: workers 0 .. n-1 pull the model from node n and push all of their gradient to it;
-/// the server keeps what it has. The server is not counted in `nodes`.
-[[nodiscard]] inline auto server_plan(std::size_t n) -> plan {
+RUBATO_INLINE auto server_plan(std::size_t n) -> plan {
   auto const name = "server with " + std::to_string(n) + " workers";
   topology::detail::require_nodes(n, name);
   auto result = plan{std::vector<neighbourhood>(n + 1), 1.0, name};
@@ -228,5 +251,6 @@ inline void add_messengers(plan& p) {
   }
   return result;
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::mixing

@@ -18,31 +18,45 @@
 #include <rubato/mixing/matrix.hpp>
 
 namespace rubato::mixing {
+
+/// rho(W) = ||W - J||_2, the factor by which one averaging round shrinks disagreement, to 1e-8 or better.
+/// *requires* rows and columns that sum to one (config_error names the first that does not). Exact method for up to
+/// 601 nodes; beyond, graphs that mix too slowly for 600 steps are refused.
+[[nodiscard]] auto second_singular_value(matrix const& m) -> double;
+
+/// 1 - rho(W).
+[[nodiscard]] auto spectral_gap(matrix const& m) -> double;
+
+#if RUBATO_BODIES
 namespace detail {
 
-inline auto dot(std::vector<double> const& a, std::vector<double> const& b) -> double {
+RUBATO_INLINE auto dot(std::vector<double> const& a, std::vector<double> const& b) -> double {
   return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
 }
-inline void add_scaled(std::vector<double>& y, double factor, std::vector<double> const& x) {
+
+RUBATO_INLINE void add_scaled(std::vector<double>& y, double factor, std::vector<double> const& x) {
   for (auto i = std::size_t{0}; i < y.size(); ++i) y[i] += factor * x[i];
 }
-inline void scale(std::vector<double>& x, double factor) {
+
+RUBATO_INLINE void scale(std::vector<double>& x, double factor) {
   for (auto& value : x) value *= factor;
 }
-inline void remove_mean(std::vector<double>& x) {
+
+RUBATO_INLINE void remove_mean(std::vector<double>& x) {
   auto const mean = std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size());
   for (auto& value : x) value -= mean;
 }
 
 /// W x
-inline auto product(matrix const& m, std::vector<double> const& x) -> std::vector<double> {
+RUBATO_INLINE auto product(matrix const& m, std::vector<double> const& x) -> std::vector<double> {
   auto y = std::vector<double>(x.size(), 0.0);
   for (auto i = std::size_t{0}; i < x.size(); ++i)
     for (auto const& w : m.row(to_node(i))) y[i] += w.weight * x[to_index(w.peer)];
   return y;
 }
+
 /// W^T x
-inline auto transposed_product(matrix const& m, std::vector<double> const& x) -> std::vector<double> {
+RUBATO_INLINE auto transposed_product(matrix const& m, std::vector<double> const& x) -> std::vector<double> {
   auto y = std::vector<double>(x.size(), 0.0);
   for (auto i = std::size_t{0}; i < x.size(); ++i)
     for (auto const& w : m.row(to_node(i))) y[to_index(w.peer)] += w.weight * x[i];
@@ -158,17 +172,14 @@ class squared_spectrum {
 
 }  // namespace detail
 
-/// rho(W) = ||W - J||_2, the factor by which one averaging round shrinks disagreement, to 1e-8 or better.
-/// *requires* rows and columns that sum to one (config_error names the first that does not). Exact method for up to
-/// 601 nodes; beyond, graphs that mix too slowly for 600 steps are refused.
-[[nodiscard]] inline auto second_singular_value(matrix const& m) -> double {
+RUBATO_INLINE auto second_singular_value(matrix const& m) -> double {
   detail::require_rows(m);
   detail::require_columns(m);
   if (m.nodes() == 1) return 0.0;
   return std::sqrt((std::max)(0.0, detail::squared_spectrum{m}.largest()));
 }
 
-/// 1 - rho(W).
-[[nodiscard]] inline auto spectral_gap(matrix const& m) -> double { return 1.0 - second_singular_value(m); }
+RUBATO_INLINE auto spectral_gap(matrix const& m) -> double { return 1.0 - second_singular_value(m); }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::mixing

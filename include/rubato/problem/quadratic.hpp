@@ -37,38 +37,12 @@ class quadratic {
 
   /// One row of curvatures (all positive) and one of centres per node, all of equal length. `noise` is the standard
   /// deviation of the normal noise on each gradient value, drawn from the sample key. Throws config_error.
-  quadratic(rows const& curvatures, rows const& centres, double noise = 0) : noise_{noise} {
-    if (!(noise >= 0) || !std::isfinite(noise)) {
-      throw config_error{"the gradient noise must be a finite number of at least 0, not " + shortest(noise)};
-    }
-    check_shape(curvatures, centres);
-    auto fresh = std::make_shared<tables>();
-    fresh->nodes = curvatures.size();
-    fresh->dimension = curvatures.front().size();
-    for (std::size_t i = 0; i < fresh->nodes; ++i) append_row(*fresh, i, curvatures[i], centres[i]);
-    solve(*fresh);
-    data_ = std::move(fresh);
-  }
+  quadratic(rows const& curvatures, rows const& centres, double noise = 0);
 
   /// A random instance, the same for the same arguments on every platform up to the last bits of log and cos.
   /// Node i's row depends on the seed and i alone, not on the number of nodes. Throws config_error.
   [[nodiscard]] static auto random(std::size_t nodes, std::size_t dimension, std::uint64_t seed,
-                                   quadratic_options options = {}) -> quadratic {
-    if (!(options.condition >= 1) || !std::isfinite(options.condition)) {
-      throw config_error{"the condition number of a quadratic must be a finite number of at least 1, not " +
-                         shortest(options.condition)};
-    }
-    rows curvatures(nodes, std::vector<double>(dimension));
-    rows centres = curvatures;
-    for (std::size_t i = 0; i < nodes; ++i) {
-      random_stream draw{0x71756164ULL, seed, i};
-      for (std::size_t k = 0; k < dimension; ++k) {
-        curvatures[i][k] = std::pow(options.condition, -draw.uniform());
-        centres[i][k] = options.spread * draw.normal();
-      }
-    }
-    return {curvatures, centres, options.noise};
-  }
+                                   quadratic_options options = {}) -> quadratic;
 
   [[nodiscard]] auto dimension() const -> std::size_t { return data_->dimension; }
   [[nodiscard]] auto nodes() const -> std::size_t { return data_->nodes; }
@@ -127,50 +101,11 @@ class quadratic {
     double minimum = 0;
   };
 
-  static void check_shape(rows const& curvatures, rows const& centres) {
-    if (curvatures.empty()) throw config_error{"a quadratic needs at least one node"};
-    if (curvatures.size() != centres.size()) {
-      throw config_error{"a quadratic needs as many rows of centres as of curvatures, not " +
-                         std::to_string(centres.size()) + " and " + std::to_string(curvatures.size())};
-    }
-    if (curvatures.front().empty()) throw config_error{"a quadratic needs at least one dimension"};
-    for (std::size_t i = 0; i < curvatures.size(); ++i) {
-      auto const expected = curvatures.front().size();
-      if (curvatures[i].size() == expected && centres[i].size() == expected) continue;
-      throw config_error{"node " + std::to_string(i) + " of a quadratic has " + std::to_string(curvatures[i].size()) +
-                         " curvatures and " + std::to_string(centres[i].size()) + " centres, but node 0 has " +
-                         std::to_string(expected) + " curvatures"};
-    }
-  }
+  static void check_shape(rows const& curvatures, rows const& centres);
 
-  static void append_row(tables& to, std::size_t i, std::vector<double> const& h, std::vector<double> const& b) {
-    for (std::size_t k = 0; k < h.size(); ++k) {
-      auto const where = " of node " + std::to_string(i) + " in dimension " + std::to_string(k);
-      if (!(h[k] > 0) || !std::isfinite(h[k])) {
-        throw config_error{"the curvature" + where + " must be positive and finite, not " + shortest(h[k])};
-      }
-      if (!std::isfinite(b[k])) {
-        throw config_error{"the centre" + where + " must be finite, not " + shortest(b[k])};
-      }
-    }
-    to.curvatures.insert(to.curvatures.end(), h.begin(), h.end());
-    to.centres.insert(to.centres.end(), b.begin(), b.end());
-  }
+  static void append_row(tables& to, std::size_t i, std::vector<double> const& h, std::vector<double> const& b);
 
-  static void solve(tables& t) {
-    auto const n = static_cast<double>(t.nodes);
-    t.mean_curvatures.assign(t.dimension, 0);
-    t.optimum.assign(t.dimension, 0);
-    for (std::size_t j = 0; j < t.curvatures.size(); ++j) {
-      t.mean_curvatures[j % t.dimension] += t.curvatures[j] / n;
-      t.optimum[j % t.dimension] += t.curvatures[j] / n * t.centres[j];
-    }
-    for (std::size_t k = 0; k < t.dimension; ++k) t.optimum[k] /= t.mean_curvatures[k];
-    for (std::size_t j = 0; j < t.curvatures.size(); ++j) {
-      auto const away = t.optimum[j % t.dimension] - t.centres[j];
-      t.minimum += 0.5 * t.curvatures[j] / n * away * away;
-    }
-  }
+  static void solve(tables& t);
 
   [[nodiscard]] auto at(std::size_t i, std::size_t k) const -> std::size_t {
     RUBATO_EXPECTS(i < nodes() && k < dimension(), "a quadratic is asked for one of its own nodes and dimensions");
@@ -180,5 +115,83 @@ class quadratic {
   std::shared_ptr<tables const> data_;
   double noise_ = 0;
 };
+
+#if RUBATO_BODIES
+RUBATO_INLINE quadratic::quadratic(rows const& curvatures, rows const& centres, double noise) : noise_{noise} {
+  if (!(noise >= 0) || !std::isfinite(noise)) {
+    throw config_error{"the gradient noise must be a finite number of at least 0, not " + shortest(noise)};
+  }
+  check_shape(curvatures, centres);
+  auto fresh = std::make_shared<tables>();
+  fresh->nodes = curvatures.size();
+  fresh->dimension = curvatures.front().size();
+  for (std::size_t i = 0; i < fresh->nodes; ++i) append_row(*fresh, i, curvatures[i], centres[i]);
+  solve(*fresh);
+  data_ = std::move(fresh);
+}
+
+RUBATO_INLINE auto quadratic::random(std::size_t nodes, std::size_t dimension, std::uint64_t seed,
+                                     quadratic_options options) -> quadratic {
+  if (!(options.condition >= 1) || !std::isfinite(options.condition)) {
+    throw config_error{"the condition number of a quadratic must be a finite number of at least 1, not " +
+                       shortest(options.condition)};
+  }
+  rows curvatures(nodes, std::vector<double>(dimension));
+  rows centres = curvatures;
+  for (std::size_t i = 0; i < nodes; ++i) {
+    random_stream draw{0x71756164ULL, seed, i};
+    for (std::size_t k = 0; k < dimension; ++k) {
+      curvatures[i][k] = std::pow(options.condition, -draw.uniform());
+      centres[i][k] = options.spread * draw.normal();
+    }
+  }
+  return {curvatures, centres, options.noise};
+}
+
+RUBATO_INLINE void quadratic::check_shape(rows const& curvatures, rows const& centres) {
+  if (curvatures.empty()) throw config_error{"a quadratic needs at least one node"};
+  if (curvatures.size() != centres.size()) {
+    throw config_error{"a quadratic needs as many rows of centres as of curvatures, not " +
+                       std::to_string(centres.size()) + " and " + std::to_string(curvatures.size())};
+  }
+  if (curvatures.front().empty()) throw config_error{"a quadratic needs at least one dimension"};
+  for (std::size_t i = 0; i < curvatures.size(); ++i) {
+    auto const expected = curvatures.front().size();
+    if (curvatures[i].size() == expected && centres[i].size() == expected) continue;
+    throw config_error{"node " + std::to_string(i) + " of a quadratic has " + std::to_string(curvatures[i].size()) +
+                       " curvatures and " + std::to_string(centres[i].size()) + " centres, but node 0 has " +
+                       std::to_string(expected) + " curvatures"};
+  }
+}
+
+RUBATO_INLINE void quadratic::append_row(tables& to, std::size_t i, std::vector<double> const& h, std::vector<double> const& b) {
+  for (std::size_t k = 0; k < h.size(); ++k) {
+    auto const where = " of node " + std::to_string(i) + " in dimension " + std::to_string(k);
+    if (!(h[k] > 0) || !std::isfinite(h[k])) {
+      throw config_error{"the curvature" + where + " must be positive and finite, not " + shortest(h[k])};
+    }
+    if (!std::isfinite(b[k])) {
+      throw config_error{"the centre" + where + " must be finite, not " + shortest(b[k])};
+    }
+  }
+  to.curvatures.insert(to.curvatures.end(), h.begin(), h.end());
+  to.centres.insert(to.centres.end(), b.begin(), b.end());
+}
+
+RUBATO_INLINE void quadratic::solve(tables& t) {
+  auto const n = static_cast<double>(t.nodes);
+  t.mean_curvatures.assign(t.dimension, 0);
+  t.optimum.assign(t.dimension, 0);
+  for (std::size_t j = 0; j < t.curvatures.size(); ++j) {
+    t.mean_curvatures[j % t.dimension] += t.curvatures[j] / n;
+    t.optimum[j % t.dimension] += t.curvatures[j] / n * t.centres[j];
+  }
+  for (std::size_t k = 0; k < t.dimension; ++k) t.optimum[k] /= t.mean_curvatures[k];
+  for (std::size_t j = 0; j < t.curvatures.size(); ++j) {
+    auto const away = t.optimum[j % t.dimension] - t.centres[j];
+    t.minimum += 0.5 * t.curvatures[j] / n * away * away;
+  }
+}
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::problem

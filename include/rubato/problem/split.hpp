@@ -22,14 +22,30 @@ namespace rubato::split {
 /// For each node the indices of its samples.
 using shards = std::vector<std::vector<std::uint32_t>>;
 
+/// Every sample to exactly one node, at random; shard sizes differ by at most 1. Throws config_error if there are no
+/// nodes, or more nodes than samples.
+[[nodiscard]] auto iid(problem::dataset const& data, std::size_t nodes, std::uint64_t seed) -> shards;
+
+/// Every sample to exactly one node: sorted by label, then cut, so that a node sees few classes; shard sizes differ by
+/// at most 1. The seed changes the order inside shards only. Throws config_error as iid.
+[[nodiscard]] auto by_label(problem::dataset const& data, std::size_t nodes, std::uint64_t seed) -> shards;
+
+/// Every sample to exactly one node: of each label, every node gets a share drawn from a Dirichlet distribution with all
+/// parameters alpha (Hsu, Qi, Brown, arXiv 1909.06335, drawn per label). Small alpha: few nodes hold a label; large
+/// alpha: nearly as iid. Shard sizes differ; none is empty, for a node that would be is given a sample of the largest.
+/// Throws config_error as iid, and unless alpha is a positive number.
+[[nodiscard]] auto dirichlet(problem::dataset const& data, std::size_t nodes, double alpha, std::uint64_t seed)
+    -> shards;
+
+#if RUBATO_BODIES
 namespace detail {
 
 // Fisher and Yates; the standard shuffle differs between implementations.
-inline void shuffle(std::vector<std::uint32_t>& order, random_stream draw) {
+RUBATO_INLINE void shuffle(std::vector<std::uint32_t>& order, random_stream draw) {
   for (auto left = order.size(); left > 1; --left) std::swap(order[left - 1], order[draw.below(left)]);
 }
 
-inline void check(problem::dataset const& data, std::size_t nodes) {
+RUBATO_INLINE void check(problem::dataset const& data, std::size_t nodes) {
   if (nodes == 0) throw config_error{"data are split over at least one node, not 0"};
   if (nodes > data.samples()) {
     throw config_error{"data of " + std::to_string(data.samples()) + " samples cannot be split over " +
@@ -37,14 +53,14 @@ inline void check(problem::dataset const& data, std::size_t nodes) {
   }
 }
 
-inline auto in_order(problem::dataset const& data) -> std::vector<std::uint32_t> {
+RUBATO_INLINE auto in_order(problem::dataset const& data) -> std::vector<std::uint32_t> {
   std::vector<std::uint32_t> order(data.samples());
   std::iota(order.begin(), order.end(), std::uint32_t{0});
   return order;
 }
 
 // Contiguous pieces; the first (samples modulo nodes) of them hold one sample more.
-inline auto cut(std::vector<std::uint32_t> const& order, std::size_t nodes) -> shards {
+RUBATO_INLINE auto cut(std::vector<std::uint32_t> const& order, std::size_t nodes) -> shards {
   shards pieces;
   pieces.reserve(nodes);
   auto from = order.begin();
@@ -59,7 +75,7 @@ inline auto cut(std::vector<std::uint32_t> const& order, std::size_t nodes) -> s
 
 /// log of a draw from the gamma distribution of this shape: Marsaglia and Tsang, 2000, for shape + 1, times U^(1/shape).
 /// As a logarithm, because for a small shape most draws are far below the smallest double.
-inline auto log_gamma_draw(random_stream& draw, double shape) -> double {
+RUBATO_INLINE auto log_gamma_draw(random_stream& draw, double shape) -> double {
   auto const d = shape + 1 - 1.0 / 3;
   auto const c = 1 / std::sqrt(9 * d);
   while (true) {
@@ -73,7 +89,7 @@ inline auto log_gamma_draw(random_stream& draw, double shape) -> double {
 }
 
 /// Shares of a Dirichlet distribution with all parameters alpha; their sum is 1.
-inline auto dirichlet_shares(random_stream& draw, std::size_t nodes, double alpha) -> std::vector<double> {
+RUBATO_INLINE auto dirichlet_shares(random_stream& draw, std::size_t nodes, double alpha) -> std::vector<double> {
   std::vector<double> shares(nodes);
   for (auto& s : shares) s = log_gamma_draw(draw, alpha);
   auto const largest = *std::max_element(shares.begin(), shares.end());
@@ -84,7 +100,7 @@ inline auto dirichlet_shares(random_stream& draw, std::size_t nodes, double alph
 }
 
 /// A node without samples gets the last one of the node that has most (the lowest such node).
-inline void fill_empty(shards& pieces) {
+RUBATO_INLINE void fill_empty(shards& pieces) {
   for (auto& empty : pieces) {
     if (!empty.empty()) continue;
     auto const richest = std::max_element(pieces.begin(), pieces.end(),
@@ -96,18 +112,14 @@ inline void fill_empty(shards& pieces) {
 
 }  // namespace detail
 
-/// Every sample to exactly one node, at random; shard sizes differ by at most 1. Throws config_error if there are no
-/// nodes, or more nodes than samples.
-[[nodiscard]] inline auto iid(problem::dataset const& data, std::size_t nodes, std::uint64_t seed) -> shards {
+RUBATO_INLINE auto iid(problem::dataset const& data, std::size_t nodes, std::uint64_t seed) -> shards {
   detail::check(data, nodes);
   auto order = detail::in_order(data);
   detail::shuffle(order, random_stream{0x696964ULL, seed});
   return detail::cut(order, nodes);
 }
 
-/// Every sample to exactly one node: sorted by label, then cut, so that a node sees few classes; shard sizes differ by
-/// at most 1. The seed changes the order inside shards only. Throws config_error as iid.
-[[nodiscard]] inline auto by_label(problem::dataset const& data, std::size_t nodes, std::uint64_t seed) -> shards {
+RUBATO_INLINE auto by_label(problem::dataset const& data, std::size_t nodes, std::uint64_t seed) -> shards {
   detail::check(data, nodes);
   auto order = detail::in_order(data);
   auto const labels = data.labels();
@@ -120,11 +132,7 @@ inline void fill_empty(shards& pieces) {
   return pieces;
 }
 
-/// Every sample to exactly one node: of each label, every node gets a share drawn from a Dirichlet distribution with all
-/// parameters alpha (Hsu, Qi, Brown, arXiv 1909.06335, drawn per label). Small alpha: few nodes hold a label; large
-/// alpha: nearly as iid. Shard sizes differ; none is empty, for a node that would be is given a sample of the largest.
-/// Throws config_error as iid, and unless alpha is a positive number.
-[[nodiscard]] inline auto dirichlet(problem::dataset const& data, std::size_t nodes, double alpha, std::uint64_t seed)
+RUBATO_INLINE auto dirichlet(problem::dataset const& data, std::size_t nodes, double alpha, std::uint64_t seed)
     -> shards {
   detail::check(data, nodes);
   if (!(alpha > 0) || !std::isfinite(alpha)) {
@@ -151,5 +159,6 @@ inline void fill_empty(shards& pieces) {
   for (std::size_t i = 0; i < nodes; ++i) detail::shuffle(pieces[i], random_stream{0x6469726963ULL, seed, i, 2});
   return pieces;
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::split

@@ -33,25 +33,10 @@ namespace detail {
 class pacer;  // run/pace.hpp
 
 /// Throws config_error unless these nodes can begin a run.
-inline void refuse_used(std::span<any_node const> nodes, std::size_t peers) {
-  if (nodes.empty() || peers == 0 || nodes.size() < peers || !std::all_of(nodes.begin(), nodes.end(), [](auto const& n) { return static_cast<bool>(n); })) {
-    throw config_error{"this assembly has no nodes to run: it is empty, or was moved into a run before; assemble one for each run"};
-  }
-  if (std::any_of(nodes.begin(), nodes.end(), [](auto const& n) { return n.has_started(); })) {
-    throw config_error{"the nodes of this assembly have run before; assemble new ones for each run"};
-  }
-}
+void refuse_used(std::span<any_node const> nodes, std::size_t peers);
 
 /// The other ends of a node's edges, in either graph and direction; by id.
-inline auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<node_id> {
-  std::vector<node_id> all{n.pull_to};
-  all.insert(all.end(), n.push_from.begin(), n.push_from.end());
-  for (auto const& e : n.pull_from) all.push_back(e.peer);
-  for (auto const& e : n.push_to) all.push_back(e.peer);
-  std::sort(all.begin(), all.end());
-  all.erase(std::unique(all.begin(), all.end()), all.end());
-  return all;
-}
+auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<node_id>;
 
 }  // namespace detail
 
@@ -180,45 +165,14 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
   return largest;
 }
 
-inline auto hexadecimal(std::uint64_t v) -> std::string {
-  std::string text(16, '0');
-  for (auto at = text.rbegin(); at != text.rend(); ++at, v >>= 4) *at = "0123456789abcdef"[v & 15];
-  return text;
-}
-
-inline auto text_of(element e) -> std::string_view {
-  switch (e) {
-    case element::f32: return "float32";
-    case element::f64: return "float64";
-    case element::i32: return "int32";
-    case element::i64: return "int64";
-    case element::u16: return "uint16";
-    case element::u8: return "bytes";
-    case element::none: break;
-  }
-  return "nothing";
-}
+auto hexadecimal(std::uint64_t v) -> std::string;
+auto text_of(element e) -> std::string_view;
 
 /// Text that tells whether two are the same, of bounded length.
-inline auto short_text(std::string text) -> std::string {
-  return text.size() <= 200 ? std::move(text) : "hash " + hexadecimal(wire::hash_of(text));
-}
+auto short_text(std::string text) -> std::string;
 
 /// The graph and its weights as a hash of all edges of the plan, whatever file or builder they came from.
-inline auto network_text(mixing::plan const& plan) -> std::string {
-  auto hash = wire::hash_of("");
-  std::size_t edges = 0;
-  auto const add = [&](auto const& list, std::string const& kind) {
-    for (auto const& e : list) hash = wire::hash_of(std::to_string(to_index(e.peer)) + kind + option_text(e.weight), hash);
-    edges += list.size();
-  };
-  for (auto const& n : plan.nodes) {
-    add(n.pull_from, "<");
-    add(n.push_to, ">");
-    hash = wire::hash_of("|", hash);
-  }
-  return std::to_string(plan.nodes.size()) + " nodes, " + std::to_string(edges) + " weights, hash " + hexadecimal(hash);
-}
+auto network_text(mixing::plan const& plan) -> std::string;
 
 /// Everything that the processes of a run must agree on: the algorithm with its policies by name, each of their options,
 /// the network, and where the run begins. Backends and compilers may differ.
@@ -247,6 +201,18 @@ auto agreement_of(assembly& a, mixing::plan const& plan, typename Node::options 
   all.add("network", network_text(plan)).add("raw step", option_text(a.raw_step));
   all.add("first model (hash)", hexadecimal(wire::hash_of(x0.on_host().bytes())));
   return all;
+}
+
+/// The nodes of a run, from what `a` holds of it already, and what they agree on. All that is compiled for a node type
+/// and for no problem, so that it can be compiled once (rubato/instances.hpp). `largest`: see Node::agree().
+template<class Node>
+void add_nodes(assembly& a, mixing::plan const& plan, typename Node::options& options,
+               typename Node::backend_type const& backend, shared_buffer const& x0, std::span<double const> largest) {
+  Node::agree(options, a.blocks, largest, a.peers);
+  a.agreed = agreement_of<Node>(a, plan, options, x0);
+  a.nodes.reserve(plan.nodes.size());
+  a.again = any_maker::of<Node>(backend, plan, x0, options);
+  for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.push_back(a.again.make(i, {}, 0));
 }
 
 }  // namespace detail
@@ -283,11 +249,7 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   if constexpr (requires { requires Node::calibrates; }) {  // optional member: agree() wants the first gradients
     largest = detail::largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, options.seed});
   }
-  Node::agree(options, a.blocks, largest, a.peers);
-  a.agreed = detail::agreement_of<Node>(a, plan, options, x0);
-  a.nodes.reserve(plan.nodes.size());
-  a.again = any_maker::of<Node>(backend, plan, x0, options);
-  for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.push_back(a.again.make(i, {}, 0));
+  detail::add_nodes<Node>(a, plan, options, backend, x0, largest);
   return a;
 }
 
@@ -297,5 +259,68 @@ auto assemble(topology::pair const& network, Problem const& problem, typename No
               typename Node::backend_type backend = {}) -> assembly {
   return assemble<Node>(Node::arrange(network), problem, std::move(options), std::move(backend));
 }
+
+#if RUBATO_BODIES
+namespace detail {
+
+RUBATO_INLINE void refuse_used(std::span<any_node const> nodes, std::size_t peers) {
+  if (nodes.empty() || peers == 0 || nodes.size() < peers || !std::all_of(nodes.begin(), nodes.end(), [](auto const& n) { return static_cast<bool>(n); })) {
+    throw config_error{"this assembly has no nodes to run: it is empty, or was moved into a run before; assemble one for each run"};
+  }
+  if (std::any_of(nodes.begin(), nodes.end(), [](auto const& n) { return n.has_started(); })) {
+    throw config_error{"the nodes of this assembly have run before; assemble new ones for each run"};
+  }
+}
+
+RUBATO_INLINE auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<node_id> {
+  std::vector<node_id> all{n.pull_to};
+  all.insert(all.end(), n.push_from.begin(), n.push_from.end());
+  for (auto const& e : n.pull_from) all.push_back(e.peer);
+  for (auto const& e : n.push_to) all.push_back(e.peer);
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  return all;
+}
+
+RUBATO_INLINE auto hexadecimal(std::uint64_t v) -> std::string {
+  std::string text(16, '0');
+  for (auto at = text.rbegin(); at != text.rend(); ++at, v >>= 4) *at = "0123456789abcdef"[v & 15];
+  return text;
+}
+
+RUBATO_INLINE auto text_of(element e) -> std::string_view {
+  switch (e) {
+    case element::f32: return "float32";
+    case element::f64: return "float64";
+    case element::i32: return "int32";
+    case element::i64: return "int64";
+    case element::u16: return "uint16";
+    case element::u8: return "bytes";
+    case element::none: break;
+  }
+  return "nothing";
+}
+
+RUBATO_INLINE auto short_text(std::string text) -> std::string {
+  return text.size() <= 200 ? std::move(text) : "hash " + hexadecimal(wire::hash_of(text));
+}
+
+RUBATO_INLINE auto network_text(mixing::plan const& plan) -> std::string {
+  auto hash = wire::hash_of("");
+  std::size_t edges = 0;
+  auto const add = [&](auto const& list, std::string const& kind) {
+    for (auto const& e : list) hash = wire::hash_of(std::to_string(to_index(e.peer)) + kind + option_text(e.weight), hash);
+    edges += list.size();
+  };
+  for (auto const& n : plan.nodes) {
+    add(n.pull_from, "<");
+    add(n.push_to, ">");
+    hash = wire::hash_of("|", hash);
+  }
+  return std::to_string(plan.nodes.size()) + " nodes, " + std::to_string(edges) + " weights, hash " + hexadecimal(hash);
+}
+
+}  // namespace detail
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato

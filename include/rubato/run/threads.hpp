@@ -12,16 +12,20 @@
 #include <span>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/result.hpp>
+#include <rubato/sim/scenario.hpp>
+#if RUBATO_BODIES
+#include <thread>
+
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/node_thread.hpp>
-#include <rubato/run/result.hpp>
+#endif
 
 namespace rubato {
 
@@ -41,6 +45,13 @@ struct thread_options {
   checkpoint_options checkpoint{};  ///< each node is saved at a moment of its own; `end` counts from the resumption
 };
 
+/// Runs what was assembled, one thread a node, until `end` on the real clock. Nodes that the scenario slows sleep.
+/// Throws config_error before the first thread starts, run_error if a node fails, waits too long or its problem throws
+/// (what it threw is nested); all threads are joined first. Vectors are shared by reference, so scenarios that ask for
+/// frames or blocks are refused.
+auto run_threads(assembly a, sim::scenario const& s, until const& end, thread_options const& o = {}) -> run_result;
+
+#if RUBATO_BODIES
 namespace detail {
 
 /// Whatever ends the scope in which threads are started, they are told to end and are joined.
@@ -158,7 +169,7 @@ class thread_watch {
 };
 
 /// Returns when all threads have ended, whatever ended them.
-inline auto live_together(thread_run& run, thread_watch::threads& nodes, thread_watch& watcher, until const& end,
+RUBATO_INLINE auto live_together(thread_run& run, thread_watch::threads& nodes, thread_watch& watcher, until const& end,
                           run_result& result) -> stop_reason {
   threads_of_scope threads{run};
   try {
@@ -169,7 +180,7 @@ inline auto live_together(thread_run& run, thread_watch::threads& nodes, thread_
   return watcher.watch(end, result);
 }
 
-inline void finish_report(thread_run& run, thread_watch::threads const& nodes, run_result& result) {
+RUBATO_INLINE void finish_report(thread_run& run, thread_watch::threads const& nodes, run_result& result) {
   run.network.collect(result.edges);
   collect_nodes(run.who->nodes, run.who->measured(), result);
   result.events = run.gradients.load();
@@ -182,7 +193,7 @@ inline void finish_report(thread_run& run, thread_watch::threads const& nodes, r
   }
 }
 
-inline void refuse_what_threads_cannot(assembly const& a, sim::scenario const& s) {
+RUBATO_INLINE void refuse_what_threads_cannot(assembly const& a, sim::scenario const& s) {
   s.check(a.peers);
   if (s.carried != sim::frames::by_reference || s.split != sim::delivery::whole) {
     throw config_error{"the threads driver shares whole vectors; encoded frames and single blocks need the simulator"};
@@ -213,12 +224,7 @@ inline void save_last(thread_run& run, thread_watch::threads& nodes, run_result&
 
 }  // namespace detail
 
-/// Runs what was assembled, one thread a node, until `end` on the real clock. Nodes that the scenario slows sleep.
-/// Throws config_error before the first thread starts, run_error if a node fails, waits too long or its problem throws
-/// (what it threw is nested); all threads are joined first. Vectors are shared by reference, so scenarios that ask for
-/// frames or blocks are refused.
-inline auto run_threads(assembly a, sim::scenario const& s, until const& end, thread_options const& o = {})
-    -> run_result {
+RUBATO_INLINE auto run_threads(assembly a, sim::scenario const& s, until const& end, thread_options const& o) -> run_result {
   detail::refuse_used(a.nodes, a.peers);
   end.check();
   detail::refuse_what_threads_cannot(a, s);
@@ -238,5 +244,6 @@ inline auto run_threads(assembly a, sim::scenario const& s, until const& end, th
   detail::warn_of_ages(result);
   return result;
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato

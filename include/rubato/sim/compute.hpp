@@ -27,86 +27,25 @@ class compute_model {
 
   compute_model() = default;
   /// `variation`: the standard deviation over the mean, where the shape leaves it open. Throws config_error.
-  compute_model(shape s, nanoseconds mean, double variation)
-      : shape_{s}, mean_{mean}, variation_{variation}, log_variance_{std::log1p(variation * variation)} {
-    if (mean.count() < 0) throw config_error{"a compute time cannot be negative"};
-    if (!(variation >= 0) || !std::isfinite(variation)) {
-      throw config_error{"a coefficient of variation must be 0 or more, not " + shortest(variation)};
-    }
-    if (s == shape::shifted_exponential && variation > 1) {
-      throw config_error{"a shifted exponential has a coefficient of variation of at most 1, not " +
-                         shortest(variation)};
-    }
-  }
+  compute_model(shape s, nanoseconds mean, double variation);
 
   /// Two regimes: with this probability a gradient takes `factor` times as long as otherwise. Throws config_error.
-  [[nodiscard]] static auto of_two_regimes(nanoseconds mean, double probability, double factor) -> compute_model {
-    if (!(probability >= 0 && probability <= 1)) {
-      throw config_error{"the probability of the second regime must lie in 0 to 1, not " + shortest(probability)};
-    }
-    if (!(factor > 0) || !std::isfinite(factor)) {
-      throw config_error{"the factor of the second regime must be a positive number, not " + shortest(factor)};
-    }
-    auto model = compute_model{shape::two_regime, mean, 0};
-    model.probability_ = probability;
-    model.factor_ = factor;
-    return model;
-  }
+  [[nodiscard]] static auto of_two_regimes(nanoseconds mean, double probability, double factor) -> compute_model;
 
   /// The same model with `node` slower by `factor` (> 0; below 1 is faster).
-  [[nodiscard]] auto slow(std::uint32_t node, double factor) const -> compute_model {
-    if (!(factor > 0) || !std::isfinite(factor)) {
-      throw config_error{"node " + std::to_string(node) + " cannot be slower by a factor of " + shortest(factor) +
-                         "; give a positive number"};
-    }
-    auto copy = *this;
-    copy.factors_.emplace_back(node, factor);
-    return copy;
-  }
+  [[nodiscard]] auto slow(std::uint32_t node, double factor) const -> compute_model;
 
   /// The same model, in which `node` computes nothing from `from` to `until`: a gradient under way then is finished that
   /// much later. What reaches the node is still handled; sim::partition silences its links too.
-  [[nodiscard]] auto outage(std::uint32_t node, nanoseconds from, nanoseconds until) const -> compute_model {
-    if (from.count() < 0 || until <= from) {
-      throw config_error{"an outage of node " + std::to_string(node) + " must begin at 0 or later and end after that"};
-    }
-    auto copy = *this;
-    copy.outages_.push_back({node, from, until});
-    std::sort(copy.outages_.begin(), copy.outages_.end(),
-              [](window const& a, window const& b) { return a.from < b.from; });
-    return copy;
-  }
+  [[nodiscard]] auto outage(std::uint32_t node, nanoseconds from, nanoseconds until) const -> compute_model;
 
   /// The same model with every mean times `factor` (> 0): of a gradient over fewer samples, or over more.
-  [[nodiscard]] auto scaled(double factor) const -> compute_model {
-    if (!(factor > 0) || !std::isfinite(factor)) {
-      throw config_error{"compute times cannot be scaled by " + shortest(factor) + "; give a positive number"};
-    }
-    auto copy = *this;
-    copy.mean_ = in_range(static_cast<double>(mean_.count()) * factor);
-    return copy;
-  }
+  [[nodiscard]] auto scaled(double factor) const -> compute_model;
 
   /// The time that computing takes, outages not counted.
-  [[nodiscard]] auto duration(std::uint64_t seed, node_id node, std::uint64_t draw) const -> nanoseconds {
-    auto ns = static_cast<double>(mean_.count()) * factor_of(node);
-    if (shape_ != shape::fixed) {
-      auto stream = random_stream{{seed, 0x636f6d70ULL, static_cast<std::uint64_t>(node), draw}};
-      ns *= relative(stream);
-    }
-    return in_range(ns);
-  }
+  [[nodiscard]] auto duration(std::uint64_t seed, node_id node, std::uint64_t draw) const -> nanoseconds;
   /// When work of that duration is done that `node` begins at `start`.
-  [[nodiscard]] auto done_at(node_id node, nanoseconds start, nanoseconds duration) const -> nanoseconds {
-    auto now = start;
-    for (auto const& w : outages_) {
-      if (w.node != static_cast<std::uint32_t>(node) || w.until <= now) continue;
-      if (w.from >= now + duration) break;
-      duration -= (std::max)(w.from - now, nanoseconds{});
-      now = w.until;
-    }
-    return now + duration;
-  }
+  [[nodiscard]] auto done_at(node_id node, nanoseconds start, nanoseconds duration) const -> nanoseconds;
   [[nodiscard]] auto mean() const -> nanoseconds { return mean_; }
   [[nodiscard]] auto factor_of(node_id node) const -> double {
     auto factor = 1.0;
@@ -114,15 +53,7 @@ class compute_model {
     return factor;
   }
   /// Throws config_error if a slow or silent node is not one of the run's.
-  void check(std::size_t nodes) const {
-    auto const one_of = [nodes](std::uint32_t id, char const* what) {
-      if (id < nodes) return;
-      throw config_error{"node " + std::to_string(id) + " cannot " + what + ": the run has nodes 0 to " +
-                         std::to_string(nodes - 1)};
-    };
-    for (auto const& [id, f] : factors_) one_of(id, "be slow");
-    for (auto const& w : outages_) one_of(w.node, "have an outage");
-  }
+  void check(std::size_t nodes) const;
 
  private:
   struct window {
@@ -135,20 +66,7 @@ class compute_model {
   static auto in_range(double ns) -> nanoseconds { return nanoseconds{std::llround((std::min)(ns, 1e17))}; }
 
   /// A draw of mean 1.
-  [[nodiscard]] auto relative(random_stream& stream) const -> double {
-    switch (shape_) {
-      case shape::fixed: break;
-      case shape::lognormal: {
-        if (variation_ == 0) break;
-        return std::exp(std::sqrt(log_variance_) * stream.normal() - log_variance_ / 2);
-      }
-      case shape::half_normal: return std::sqrt(1.5707963267948966) * std::abs(stream.normal());
-      case shape::shifted_exponential: return 1 - variation_ - variation_ * std::log(1 - stream.uniform());
-      case shape::two_regime:
-        return (stream.chance(probability_) ? factor_ : 1.0) / (1 - probability_ + probability_ * factor_);
-    }
-    return 1;
-  }
+  [[nodiscard]] auto relative(random_stream& stream) const -> double;
 
   shape shape_ = shape::fixed;
   nanoseconds mean_{std::chrono::milliseconds{10}};
@@ -177,5 +95,107 @@ class compute_model {
 [[nodiscard]] inline auto two_regime(nanoseconds mean, double probability, double factor) -> compute_model {
   return compute_model::of_two_regimes(mean, probability, factor);
 }
+
+#if RUBATO_BODIES
+RUBATO_INLINE compute_model::compute_model(shape s, nanoseconds mean, double variation)
+    : shape_{s}, mean_{mean}, variation_{variation}, log_variance_{std::log1p(variation * variation)} {
+  if (mean.count() < 0) throw config_error{"a compute time cannot be negative"};
+  if (!(variation >= 0) || !std::isfinite(variation)) {
+    throw config_error{"a coefficient of variation must be 0 or more, not " + shortest(variation)};
+  }
+  if (s == shape::shifted_exponential && variation > 1) {
+    throw config_error{"a shifted exponential has a coefficient of variation of at most 1, not " +
+                       shortest(variation)};
+  }
+}
+
+RUBATO_INLINE auto compute_model::of_two_regimes(nanoseconds mean, double probability, double factor) -> compute_model {
+  if (!(probability >= 0 && probability <= 1)) {
+    throw config_error{"the probability of the second regime must lie in 0 to 1, not " + shortest(probability)};
+  }
+  if (!(factor > 0) || !std::isfinite(factor)) {
+    throw config_error{"the factor of the second regime must be a positive number, not " + shortest(factor)};
+  }
+  auto model = compute_model{shape::two_regime, mean, 0};
+  model.probability_ = probability;
+  model.factor_ = factor;
+  return model;
+}
+
+RUBATO_INLINE auto compute_model::slow(std::uint32_t node, double factor) const -> compute_model {
+  if (!(factor > 0) || !std::isfinite(factor)) {
+    throw config_error{"node " + std::to_string(node) + " cannot be slower by a factor of " + shortest(factor) +
+                       "; give a positive number"};
+  }
+  auto copy = *this;
+  copy.factors_.emplace_back(node, factor);
+  return copy;
+}
+
+RUBATO_INLINE auto compute_model::outage(std::uint32_t node, nanoseconds from, nanoseconds until) const -> compute_model {
+  if (from.count() < 0 || until <= from) {
+    throw config_error{"an outage of node " + std::to_string(node) + " must begin at 0 or later and end after that"};
+  }
+  auto copy = *this;
+  copy.outages_.push_back({node, from, until});
+  std::sort(copy.outages_.begin(), copy.outages_.end(),
+            [](window const& a, window const& b) { return a.from < b.from; });
+  return copy;
+}
+
+RUBATO_INLINE auto compute_model::scaled(double factor) const -> compute_model {
+  if (!(factor > 0) || !std::isfinite(factor)) {
+    throw config_error{"compute times cannot be scaled by " + shortest(factor) + "; give a positive number"};
+  }
+  auto copy = *this;
+  copy.mean_ = in_range(static_cast<double>(mean_.count()) * factor);
+  return copy;
+}
+
+RUBATO_INLINE auto compute_model::duration(std::uint64_t seed, node_id node, std::uint64_t draw) const -> nanoseconds {
+  auto ns = static_cast<double>(mean_.count()) * factor_of(node);
+  if (shape_ != shape::fixed) {
+    auto stream = random_stream{{seed, 0x636f6d70ULL, static_cast<std::uint64_t>(node), draw}};
+    ns *= relative(stream);
+  }
+  return in_range(ns);
+}
+
+RUBATO_INLINE auto compute_model::done_at(node_id node, nanoseconds start, nanoseconds duration) const -> nanoseconds {
+  auto now = start;
+  for (auto const& w : outages_) {
+    if (w.node != static_cast<std::uint32_t>(node) || w.until <= now) continue;
+    if (w.from >= now + duration) break;
+    duration -= (std::max)(w.from - now, nanoseconds{});
+    now = w.until;
+  }
+  return now + duration;
+}
+
+RUBATO_INLINE void compute_model::check(std::size_t nodes) const {
+  auto const one_of = [nodes](std::uint32_t id, char const* what) {
+    if (id < nodes) return;
+    throw config_error{"node " + std::to_string(id) + " cannot " + what + ": the run has nodes 0 to " +
+                       std::to_string(nodes - 1)};
+  };
+  for (auto const& [id, f] : factors_) one_of(id, "be slow");
+  for (auto const& w : outages_) one_of(w.node, "have an outage");
+}
+
+RUBATO_INLINE auto compute_model::relative(random_stream& stream) const -> double {
+  switch (shape_) {
+    case shape::fixed: break;
+    case shape::lognormal: {
+      if (variation_ == 0) break;
+      return std::exp(std::sqrt(log_variance_) * stream.normal() - log_variance_ / 2);
+    }
+    case shape::half_normal: return std::sqrt(1.5707963267948966) * std::abs(stream.normal());
+    case shape::shifted_exponential: return 1 - variation_ - variation_ * std::log(1 - stream.uniform());
+    case shape::two_regime:
+      return (stream.chance(probability_) ? factor_ : 1.0) / (1 - probability_ + probability_ * factor_);
+  }
+  return 1;
+}
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::sim

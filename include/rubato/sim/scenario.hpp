@@ -42,28 +42,7 @@ struct link_model {
     auto const bad = bursts.begin / (bursts.begin + bursts.end);
     return (1 - bad) * loss + bad * bursts.loss;
   }
-  void check() const {
-    auto const probability = [](double p, char const* what) {
-      if (!(p >= 0 && p < 1)) {
-        throw config_error{std::string{what} + " must lie in 0 (included) to 1 (excluded), not " + shortest(p)};
-      }
-    };
-    probability(loss, "the loss of a link");
-    probability(duplication, "the duplication of a link");
-    probability(overtaking, "the overtaking of a link");
-    if (!(bursts.begin >= 0 && bursts.begin <= 1) || !(bursts.loss >= 0 && bursts.loss <= 1)) {
-      throw config_error{"the beginning and the loss of a link's bursts must lie in 0 to 1, not " +
-                         shortest(bursts.begin) + " and " + shortest(bursts.loss)};
-    }
-    if (!(bursts.end > 0 && bursts.end <= 1)) {
-      throw config_error{"the end of a link's bursts must lie in 0 (excluded) to 1, not " + shortest(bursts.end)};
-    }
-    if (latency.count() < 0 || jitter.count() < 0) throw config_error{"the latency of a link cannot be negative"};
-    if (!(bits_per_second >= 0)) throw config_error{"the bandwidth of a link cannot be negative"};
-    if (overtaking > 0 && latency.count() == 0) {
-      throw config_error{"packets are held back by up to four latencies, so overtaking needs a latency above 0"};
-    }
-  }
+  void check() const;
 };
 
 struct edge_link {
@@ -81,19 +60,8 @@ struct partition {
 };
 
 /// All edges between `inside` and the others of `nodes` nodes, both ways.
-[[nodiscard]] inline auto island(std::vector<node_id> const& inside, std::size_t nodes, nanoseconds from,
-                                 nanoseconds until) -> partition {
-  partition p{from, until, {}};
-  auto const is_inside = [&](node_id id) { return std::find(inside.begin(), inside.end(), id) != inside.end(); };
-  for (auto const in : inside) {
-    for (std::size_t i = 0; i < nodes; ++i) {
-      if (is_inside(to_node(i))) continue;
-      p.edges.push_back({in, to_node(i)});
-      p.edges.push_back({to_node(i), in});
-    }
-  }
-  return p;
-}
+[[nodiscard]] auto island(std::vector<node_id> const& inside, std::size_t nodes, nanoseconds from,
+                          nanoseconds until) -> partition;
 
 enum class first_model : std::uint8_t {
   common,  ///< as at the beginning of the run
@@ -139,43 +107,88 @@ struct scenario {
     }
     return link;
   }
-  void check(std::size_t nodes) const {
-    compute.check(nodes);
-    link.check();
-    for (auto const& e : special) {
-      e.link.check();
-      check_ends(e.from, e.to, nodes, "a special link");
-    }
-    for (auto const& p : partitions) {
-      if (p.from.count() < 0 || p.until <= p.from) {
-        throw config_error{"a partition must begin at 0 or later and heal after that"};
-      }
-      for (auto const& e : p.edges) check_ends(e.from, e.to, nodes, "a partition's edge");
-    }
-    check_restarts(nodes);
-    if (threads == 0) throw config_error{"a simulation needs at least one thread"};
-  }
+  void check(std::size_t nodes) const;
 
  private:
-  static void check_ends(node_id from, node_id to, std::size_t nodes, char const* what) {
-    if (to_index(from) <= nodes && to_index(to) <= nodes) return;  // a server, if there is one, is node n
-    throw config_error{std::string{what} + " joins nodes " + std::to_string(to_index(from)) + " and " +
-                       std::to_string(to_index(to)) + ", and the run has nodes 0 to " + std::to_string(nodes - 1)};
+  static void check_ends(node_id from, node_id to, std::size_t nodes, char const* what);
+  void check_restarts(std::size_t nodes) const;
+};
+
+#if RUBATO_BODIES
+RUBATO_INLINE auto island(std::vector<node_id> const& inside, std::size_t nodes, nanoseconds from,
+                          nanoseconds until) -> partition {
+  partition p{from, until, {}};
+  auto const is_inside = [&](node_id id) { return std::find(inside.begin(), inside.end(), id) != inside.end(); };
+  for (auto const in : inside) {
+    for (std::size_t i = 0; i < nodes; ++i) {
+      if (is_inside(to_node(i))) continue;
+      p.edges.push_back({in, to_node(i)});
+      p.edges.push_back({to_node(i), in});
+    }
   }
-  void check_restarts(std::size_t nodes) const {
-    for (auto const& r : restarts) {
-      auto const who = "node " + std::to_string(to_index(r.node));
-      if (to_index(r.node) >= nodes) {
-        throw config_error{who + " cannot restart: the run has nodes 0 to " + std::to_string(nodes - 1)};
-      }
-      if (r.at.count() < 0 || r.down.count() < 0) throw config_error{who + " restarts at a time below 0"};
-      for (auto const& other : restarts) {
-        if (&other != &r && other.node == r.node && other.at >= r.at && other.at <= r.at + r.down) {
-          throw config_error{who + " cannot restart again before it is back"};
-        }
+  return p;
+}
+
+RUBATO_INLINE void link_model::check() const {
+  auto const probability = [](double p, char const* what) {
+    if (!(p >= 0 && p < 1)) {
+      throw config_error{std::string{what} + " must lie in 0 (included) to 1 (excluded), not " + shortest(p)};
+    }
+  };
+  probability(loss, "the loss of a link");
+  probability(duplication, "the duplication of a link");
+  probability(overtaking, "the overtaking of a link");
+  if (!(bursts.begin >= 0 && bursts.begin <= 1) || !(bursts.loss >= 0 && bursts.loss <= 1)) {
+    throw config_error{"the beginning and the loss of a link's bursts must lie in 0 to 1, not " +
+                       shortest(bursts.begin) + " and " + shortest(bursts.loss)};
+  }
+  if (!(bursts.end > 0 && bursts.end <= 1)) {
+    throw config_error{"the end of a link's bursts must lie in 0 (excluded) to 1, not " + shortest(bursts.end)};
+  }
+  if (latency.count() < 0 || jitter.count() < 0) throw config_error{"the latency of a link cannot be negative"};
+  if (!(bits_per_second >= 0)) throw config_error{"the bandwidth of a link cannot be negative"};
+  if (overtaking > 0 && latency.count() == 0) {
+    throw config_error{"packets are held back by up to four latencies, so overtaking needs a latency above 0"};
+  }
+}
+
+RUBATO_INLINE void scenario::check(std::size_t nodes) const {
+  compute.check(nodes);
+  link.check();
+  for (auto const& e : special) {
+    e.link.check();
+    check_ends(e.from, e.to, nodes, "a special link");
+  }
+  for (auto const& p : partitions) {
+    if (p.from.count() < 0 || p.until <= p.from) {
+      throw config_error{"a partition must begin at 0 or later and heal after that"};
+    }
+    for (auto const& e : p.edges) check_ends(e.from, e.to, nodes, "a partition's edge");
+  }
+  check_restarts(nodes);
+  if (threads == 0) throw config_error{"a simulation needs at least one thread"};
+}
+
+RUBATO_INLINE void scenario::check_ends(node_id from, node_id to, std::size_t nodes, char const* what) {
+  if (to_index(from) <= nodes && to_index(to) <= nodes) return;  // a server, if there is one, is node n
+  throw config_error{std::string{what} + " joins nodes " + std::to_string(to_index(from)) + " and " +
+                     std::to_string(to_index(to)) + ", and the run has nodes 0 to " + std::to_string(nodes - 1)};
+}
+
+RUBATO_INLINE void scenario::check_restarts(std::size_t nodes) const {
+  for (auto const& r : restarts) {
+    auto const who = "node " + std::to_string(to_index(r.node));
+    if (to_index(r.node) >= nodes) {
+      throw config_error{who + " cannot restart: the run has nodes 0 to " + std::to_string(nodes - 1)};
+    }
+    if (r.at.count() < 0 || r.down.count() < 0) throw config_error{who + " restarts at a time below 0"};
+    for (auto const& other : restarts) {
+      if (&other != &r && other.node == r.node && other.at >= r.at && other.at <= r.at + r.down) {
+        throw config_error{who + " cannot restart again before it is back"};
       }
     }
   }
-};
+}
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::sim

@@ -4,8 +4,14 @@
 
 #include <utility>
 
+#include <rubato/core/language.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/result.hpp>
+#include <rubato/sim/observer.hpp>
+#include <rubato/sim/scenario.hpp>
+#if RUBATO_BODIES
 #include <rubato/sim/simulator.hpp>
+#endif
 
 namespace rubato {
 
@@ -19,19 +25,7 @@ struct controls {
 }  // namespace sim
 
 /// Runs what was assembled in virtual time. Throws run_error if a node fails or stands still.
-inline auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::controls const& by)
-    -> run_result {
-  auto const measured = a.measured();
-  auto simulation =
-      sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again, measured}, scenario};
-  if (by.watching != nullptr) simulation.watch(*by.watching);
-  simulation.interrupt_when(by.interrupted);
-  if (by.resume != nullptr) simulation.resume(*by.resume);
-  auto result = simulation.run(end);
-  static_cast<run_setup&>(result) = std::move(static_cast<run_setup&>(a));
-  detail::warn_of_ages(result);
-  return result;
-}
+auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::controls const& by) -> run_result;
 
 /// The same with an observer alone, which may be null.
 inline auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::observer* watching = nullptr)
@@ -45,5 +39,21 @@ auto simulate(topology::pair const& network, Problem const& problem, typename No
               sim::scenario const& scenario, until const& end, sim::controls const& by = {}) -> run_result {
   return simulate(assemble<Node>(network, problem, options), scenario, end, by);
 }
+
+#if RUBATO_BODIES
+RUBATO_INLINE auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::controls const& by)
+    -> run_result {
+  auto const measured = a.measured();
+  auto simulation =
+      sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again, measured}, scenario};
+  if (by.watching != nullptr) simulation.watch(*by.watching);
+  simulation.interrupt_when(by.interrupted);
+  if (by.resume != nullptr) simulation.resume(*by.resume);
+  auto result = simulation.run(end);
+  static_cast<run_setup&>(result) = std::move(static_cast<run_setup&>(a));
+  detail::warn_of_ages(result);
+  return result;
+}
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato

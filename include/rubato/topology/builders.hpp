@@ -18,55 +18,79 @@
 #include <rubato/topology/random_regular.hpp>
 
 namespace rubato::topology {
+
+/// 0 - 1 - 2 - ... - (n-1), both ways.
+[[nodiscard]] auto line(std::size_t n) -> digraph;
+
+/// i - (i+1 mod n), both ways.
+[[nodiscard]] auto ring(std::size_t n) -> digraph;
+
+/// i -> (i+1 mod n).
+[[nodiscard]] auto directed_ring(std::size_t n) -> digraph;
+
+/// Node 0 with all others, both ways.
+[[nodiscard]] auto star(std::size_t n) -> digraph;
+
+/// Everyone with everyone.
+[[nodiscard]] auto complete(std::size_t n) -> digraph;
+
+/// Root 0; the parent of i is (i-1)/2; both ways.
+[[nodiscard]] auto binary_tree(std::size_t n) -> digraph;
+
+/// The static exponential graph: i -> (i + 2^m mod n) for all m with 2^m < n.
+[[nodiscard]] auto exponential(std::size_t n) -> digraph;
+
+/// The graph that a command line names: a builder's name, with hyphens or underscores; "random-regular:DEGREE[:SEED]";
+/// or "file:PATH", which `read` reads, where n must agree with the file, or be 0 to take what the file has.
+/// Throws config_error with the list of names for any other.
+[[nodiscard]] auto by_name(std::string_view asked, std::size_t n, digraph (*read)(std::string const&) = &read_edge_list)
+    -> digraph;
+
+#if RUBATO_BODIES
 namespace detail {
 
-inline auto named(char const* name, std::size_t n) -> std::string {
+RUBATO_INLINE auto named(char const* name, std::size_t n) -> std::string {
   auto full = name + ("(" + std::to_string(n)) + ")";
   require_nodes(n, full);
   return full;
 }
 
-inline void join(std::vector<edge>& edges, std::size_t a, std::size_t b) {
+RUBATO_INLINE void join(std::vector<edge>& edges, std::size_t a, std::size_t b) {
   edges.push_back({to_node(a), to_node(b)});
   edges.push_back({to_node(b), to_node(a)});
 }
 
 }  // namespace detail
 
-/// 0 - 1 - 2 - ... - (n-1), both ways.
-[[nodiscard]] inline auto line(std::size_t n) -> digraph {
+RUBATO_INLINE auto line(std::size_t n) -> digraph {
   auto name = detail::named("line", n);
   auto edges = std::vector<edge>{};
   for (auto i = std::size_t{1}; i < n; ++i) detail::join(edges, i - 1, i);
   return from_edges(n, std::move(edges), std::move(name));
 }
 
-/// i - (i+1 mod n), both ways.
-[[nodiscard]] inline auto ring(std::size_t n) -> digraph {
+RUBATO_INLINE auto ring(std::size_t n) -> digraph {
   auto name = detail::named("ring", n);
   auto edges = std::vector<edge>{};
   for (auto i = std::size_t{0}; i < n && n > 1; ++i) detail::join(edges, i, (i + 1) % n);
   return from_edges(n, std::move(edges), std::move(name));
 }
 
-/// i -> (i+1 mod n).
-[[nodiscard]] inline auto directed_ring(std::size_t n) -> digraph {
+RUBATO_INLINE auto directed_ring(std::size_t n) -> digraph {
   auto name = detail::named("directed_ring", n);
   auto edges = std::vector<edge>{};
   for (auto i = std::size_t{0}; i < n && n > 1; ++i) edges.push_back({to_node(i), to_node((i + 1) % n)});
   return from_edges(n, std::move(edges), std::move(name));
 }
 
-/// Node 0 with all others, both ways.
-[[nodiscard]] inline auto star(std::size_t n) -> digraph {
+RUBATO_INLINE auto star(std::size_t n) -> digraph {
   auto name = detail::named("star", n);
   auto edges = std::vector<edge>{};
   for (auto i = std::size_t{1}; i < n; ++i) detail::join(edges, 0, i);
   return from_edges(n, std::move(edges), std::move(name));
 }
 
-/// Everyone with everyone.
-[[nodiscard]] inline auto complete(std::size_t n) -> digraph {
+RUBATO_INLINE auto complete(std::size_t n) -> digraph {
   auto name = detail::named("complete", n);
   auto edges = std::vector<edge>{};
   edges.reserve(n * (n - 1));
@@ -75,16 +99,14 @@ inline void join(std::vector<edge>& edges, std::size_t a, std::size_t b) {
   return from_edges(n, std::move(edges), std::move(name));
 }
 
-/// Root 0; the parent of i is (i-1)/2; both ways.
-[[nodiscard]] inline auto binary_tree(std::size_t n) -> digraph {
+RUBATO_INLINE auto binary_tree(std::size_t n) -> digraph {
   auto name = detail::named("binary_tree", n);
   auto edges = std::vector<edge>{};
   for (auto i = std::size_t{1}; i < n; ++i) detail::join(edges, (i - 1) / 2, i);
   return from_edges(n, std::move(edges), std::move(name));
 }
 
-/// The static exponential graph: i -> (i + 2^m mod n) for all m with 2^m < n.
-[[nodiscard]] inline auto exponential(std::size_t n) -> digraph {
+RUBATO_INLINE auto exponential(std::size_t n) -> digraph {
   auto name = detail::named("exponential", n);
   auto edges = std::vector<edge>{};
   for (auto hop = std::size_t{1}; hop < n; hop *= 2)
@@ -107,14 +129,14 @@ inline constexpr named_builder named_builders[] = {{"line", &line},
                                                    {"binary-tree", &binary_tree},
                                                    {"exponential", &exponential}};
 
-[[noreturn]] inline void refuse_name(std::string_view asked) {
+[[noreturn]] RUBATO_INLINE void refuse_name(std::string_view asked) {
   auto sentence = "there is no topology '" + escaped(asked) + "': take one of ";
   for (auto const& known : named_builders) sentence += std::string{known.name} + ", ";
   throw config_error(sentence + "random-regular:DEGREE, random-regular:DEGREE:SEED or file:PATH");
 }
 
 /// Reads "DEGREE" or "DEGREE:SEED".
-inline auto regular_by_name(std::string_view asked, std::string_view numbers, std::size_t n) -> digraph {
+RUBATO_INLINE auto regular_by_name(std::string_view asked, std::string_view numbers, std::size_t n) -> digraph {
   auto degree = std::size_t{};
   auto seed = std::uint64_t{0};
   auto const* const begin = numbers.data();
@@ -127,10 +149,7 @@ inline auto regular_by_name(std::string_view asked, std::string_view numbers, st
 
 }  // namespace detail
 
-/// The graph that a command line names: a builder's name, with hyphens or underscores; "random-regular:DEGREE[:SEED]";
-/// or "file:PATH", which `read` reads, where n must agree with the file, or be 0 to take what the file has.
-/// Throws config_error with the list of names for any other.
-[[nodiscard]] inline auto by_name(std::string_view asked, std::size_t n, digraph (*read)(std::string const&) = &read_edge_list)
+RUBATO_INLINE auto by_name(std::string_view asked, std::size_t n, digraph (*read)(std::string const&))
     -> digraph {
   constexpr auto file = std::string_view{"file:"};
   constexpr auto regular = std::string_view{"random-regular:"};
@@ -151,5 +170,6 @@ inline auto regular_by_name(std::string_view asked, std::string_view numbers, st
     if (known.name == name) return known.build(n);
   detail::refuse_name(asked);
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::topology

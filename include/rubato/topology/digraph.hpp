@@ -43,21 +43,7 @@ inline auto text_of(node_id id) -> std::string { return std::to_string(to_index(
 inline auto text_of(edge e) -> std::string { return text_of(e.from) + " -> " + text_of(e.to); }
 
 /// Throws unless 1 <= n and n itself is still an id (a server is node n).
-inline void require_nodes(std::size_t n, std::string const& name) {
-  if (n == 0) throw config_error("graph '" + name + "' has no node: a topology needs at least one");
-  if (n >= (std::numeric_limits<std::uint32_t>::max)())
-    throw config_error("graph '" + name + "' has " + std::to_string(n) +
-                       " nodes, and ids are 32 bits wide: take fewer than 4294967295");
-}
-
-inline void require_edge(edge e, std::size_t n, std::string const& name) {
-  if (to_index(e.from) >= n || to_index(e.to) >= n)
-    throw config_error("edge " + text_of(e) + " of graph '" + name +
-                       "' has an end that does not exist: nodes are 0 .. " + std::to_string(n - 1));
-  if (e.from == e.to)
-    throw config_error("edge " + text_of(e) + " of graph '" + name +
-                       "' joins a node to itself: leave it out, every node keeps a weight of its own");
-}
+void require_nodes(std::size_t n, std::string const& name);
 
 }  // namespace detail
 
@@ -87,13 +73,7 @@ class digraph {
     return std::binary_search(peers.begin(), peers.end(), to);
   }
   /// All edges, sorted by (from, to).
-  auto edges() const -> std::vector<edge> {
-    auto all = std::vector<edge>{};
-    all.reserve(edge_count());
-    for (auto i = std::size_t{0}; i < nodes_; ++i)
-      for (auto const to : out_.of(i)) all.push_back({to_node(i), to});
-    return all;
-  }
+  auto edges() const -> std::vector<edge>;
   /// Whether every edge has its reverse. O(nodes + edges): both tables are sorted.
   auto is_undirected() const -> bool { return out_ == in_; }
 
@@ -101,11 +81,7 @@ class digraph {
   /// Every edge and its reverse.
   [[nodiscard]] auto with_both_directions() const -> digraph;
   [[nodiscard]] auto with_root_hint(node_id root) const -> digraph;
-  [[nodiscard]] auto with_name(std::string name) const -> digraph {
-    auto copy = *this;
-    copy.name_ = std::move(name);
-    return copy;
-  }
+  [[nodiscard]] auto with_name(std::string name) const -> digraph;
 
   friend auto operator==(digraph const& a, digraph const& b) -> bool {
     return a.nodes_ == b.nodes_ && a.out_ == b.out_;
@@ -124,7 +100,44 @@ class digraph {
 
 /// The graph of these edges; double edges collapse. O(nodes + edges log edges).
 /// Throws config_error naming the first edge whose end does not exist or that joins a node to itself.
-[[nodiscard]] inline auto from_edges(std::size_t n, std::vector<edge> edges, std::string name = "custom") -> digraph {
+[[nodiscard]] auto from_edges(std::size_t n, std::vector<edge> edges, std::string name = "custom") -> digraph;
+
+#if RUBATO_BODIES
+namespace detail {
+
+RUBATO_INLINE void require_nodes(std::size_t n, std::string const& name) {
+  if (n == 0) throw config_error("graph '" + name + "' has no node: a topology needs at least one");
+  if (n >= (std::numeric_limits<std::uint32_t>::max)())
+    throw config_error("graph '" + name + "' has " + std::to_string(n) +
+                       " nodes, and ids are 32 bits wide: take fewer than 4294967295");
+}
+
+RUBATO_INLINE void require_edge(edge e, std::size_t n, std::string const& name) {
+  if (to_index(e.from) >= n || to_index(e.to) >= n)
+    throw config_error("edge " + text_of(e) + " of graph '" + name +
+                       "' has an end that does not exist: nodes are 0 .. " + std::to_string(n - 1));
+  if (e.from == e.to)
+    throw config_error("edge " + text_of(e) + " of graph '" + name +
+                       "' joins a node to itself: leave it out, every node keeps a weight of its own");
+}
+
+}  // namespace detail
+
+RUBATO_INLINE auto digraph::edges() const -> std::vector<edge> {
+  auto all = std::vector<edge>{};
+  all.reserve(edge_count());
+  for (auto i = std::size_t{0}; i < nodes_; ++i)
+    for (auto const to : out_.of(i)) all.push_back({to_node(i), to});
+  return all;
+}
+
+RUBATO_INLINE auto digraph::with_name(std::string name) const -> digraph {
+  auto copy = *this;
+  copy.name_ = std::move(name);
+  return copy;
+}
+
+RUBATO_INLINE auto from_edges(std::size_t n, std::vector<edge> edges, std::string name) -> digraph {
   detail::require_nodes(n, name);
   for (auto const e : edges) detail::require_edge(e, n, name);
   std::sort(edges.begin(), edges.end());
@@ -152,20 +165,20 @@ class digraph {
   return graph;
 }
 
-inline auto digraph::reversed() const -> digraph {
+RUBATO_INLINE auto digraph::reversed() const -> digraph {
   auto copy = *this;
   std::swap(copy.out_, copy.in_);
   return copy;
 }
 
-inline auto digraph::with_both_directions() const -> digraph {
+RUBATO_INLINE auto digraph::with_both_directions() const -> digraph {
   auto all = edges();
   auto const one_way = all.size();
   for (auto k = std::size_t{0}; k < one_way; ++k) all.push_back({all[k].to, all[k].from});
   return from_edges(nodes_, std::move(all), name_).with_root_hint(root_hint_);
 }
 
-inline auto digraph::with_root_hint(node_id root) const -> digraph {
+RUBATO_INLINE auto digraph::with_root_hint(node_id root) const -> digraph {
   if (to_index(root) >= nodes_)
     throw config_error("node " + detail::text_of(root) + " cannot be the root of graph '" + name_ +
                        "': nodes are 0 .. " + std::to_string(nodes_ - 1));
@@ -173,5 +186,6 @@ inline auto digraph::with_root_hint(node_id root) const -> digraph {
   copy.root_hint_ = root;
   return copy;
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::topology

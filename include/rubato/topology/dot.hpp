@@ -10,9 +10,17 @@
 #include <rubato/topology/pair.hpp>
 
 namespace rubato::topology {
+
+/// An undirected graph is drawn with one line a pair, any other with arrows.
+[[nodiscard]] auto to_dot(digraph const& graph) -> std::string;
+
+/// Pull edges are solid, push edges dashed, the root has a double border.
+[[nodiscard]] auto to_dot(pair const& graphs) -> std::string;
+
+#if RUBATO_BODIES
 namespace detail {
 
-inline auto quoted(std::string const& name) -> std::string {
+RUBATO_INLINE auto quoted(std::string const& name) -> std::string {
   auto text = std::string{"\""};
   for (auto const letter : name) {
     if (letter == '"' || letter == '\\') text += '\\';
@@ -22,7 +30,7 @@ inline auto quoted(std::string const& name) -> std::string {
 }
 
 /// Names every node, so that one without edges is drawn too.
-inline auto dot_nodes(std::size_t n) -> std::string {
+RUBATO_INLINE auto dot_nodes(std::size_t n) -> std::string {
   auto text = std::string{};
   for (auto i = std::size_t{0}; i < n; ++i) text += "  " + std::to_string(i) + ";\n";
   return text;
@@ -30,8 +38,7 @@ inline auto dot_nodes(std::size_t n) -> std::string {
 
 }  // namespace detail
 
-/// An undirected graph is drawn with one line a pair, any other with arrows.
-[[nodiscard]] inline auto to_dot(digraph const& graph) -> std::string {
+RUBATO_INLINE auto to_dot(digraph const& graph) -> std::string {
   auto const undirected = graph.is_undirected();
   auto text = (undirected ? "graph " : "digraph ") + detail::quoted(graph.name()) + " {\n";
   text += detail::dot_nodes(graph.nodes());
@@ -42,8 +49,7 @@ inline auto dot_nodes(std::size_t n) -> std::string {
   return text + "}\n";
 }
 
-/// Pull edges are solid, push edges dashed, the root has a double border.
-[[nodiscard]] inline auto to_dot(pair const& graphs) -> std::string {
+RUBATO_INLINE auto to_dot(pair const& graphs) -> std::string {
   auto text = "digraph " + detail::quoted(graphs.name()) + " {\n";
   text += detail::dot_nodes(graphs.nodes());
   text += "  " + detail::text_of(graphs.root()) + " [peripheries=2];\n";
@@ -51,5 +57,6 @@ inline auto dot_nodes(std::size_t n) -> std::string {
   for (auto const e : graphs.push().edges()) text += "  " + detail::text_of(e) + " [style=dashed];\n";
   return text + "}\n";
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::topology

@@ -40,6 +40,27 @@ struct weighted_edges {
   std::string name;             ///< of the source
 };
 
+/// The graph that `text` describes; `source` names it, in errors and as the graph's name.
+/// Throws config_error naming the source and the line at fault; a third column, too, is refused.
+[[nodiscard]] auto parse_edge_list(std::string_view text, std::string_view source) -> digraph;
+
+/// The edges and weights of `text`, each line "FROM TO WEIGHT": what node TO gives to what comes from FROM. In MatrixMarket
+/// files, and under the titles i, j, w_ij, a line is an entry of W: row TO, column FROM. A line "NODE NODE WEIGHT" is what a
+/// node keeps. Throws config_error naming the source and the line at fault.
+[[nodiscard]] auto parse_edge_weights(std::string_view text, std::string_view source) -> weighted_edges;
+
+/// Throws config_error if the file cannot be read or a line of it is wrong.
+[[nodiscard]] auto read_edge_list(std::string const& path) -> digraph;
+/// The same with weights.
+[[nodiscard]] auto read_edge_weights(std::string const& path) -> weighted_edges;
+
+/// Text that parse_edge_list() turns into an equal graph; undirected graphs name each pair once.
+[[nodiscard]] auto to_edge_list(digraph const& graph) -> std::string;
+
+/// Throws config_error if the file cannot be written in full.
+void write_edge_list(digraph const& graph, std::string const& path);
+
+#if RUBATO_BODIES
 namespace detail {
 
 /// Up to four words of a line; `count` is 5 where there are more.
@@ -52,7 +73,7 @@ struct line_words {
 };
 
 /// The words of a line; nothing where it has an empty field.
-inline auto words_of(std::string_view line) -> std::optional<line_words> {
+RUBATO_INLINE auto words_of(std::string_view line) -> std::optional<line_words> {
   constexpr auto blanks = std::string_view{" \t\v\f"};
   constexpr auto ends = std::string_view{" \t\v\f,;"};
   auto words = line_words{};
@@ -76,7 +97,7 @@ inline auto words_of(std::string_view line) -> std::optional<line_words> {
   return words;
 }
 
-inline auto in_lower_case(std::string_view word) -> std::string {
+RUBATO_INLINE auto in_lower_case(std::string_view word) -> std::string {
   auto text = std::string{word};
   for (auto& letter : text)
     if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
@@ -297,10 +318,11 @@ class edge_list_parser {
 struct close_file {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
+
 using open_file = std::unique_ptr<std::FILE, close_file>;
 
 /// All of a file.
-inline auto text_in(std::string const& path) -> std::string {
+RUBATO_INLINE auto text_in(std::string const& path) -> std::string {
   auto const file = open_file{std::fopen(path.c_str(), "rb")};
   if (!file) throw config_error("graph file '" + escaped(path) + "' cannot be opened: check the path and its permissions");
   auto text = std::string{};
@@ -315,30 +337,23 @@ inline auto text_in(std::string const& path) -> std::string {
 
 }  // namespace detail
 
-/// The graph that `text` describes; `source` names it, in errors and as the graph's name.
-/// Throws config_error naming the source and the line at fault; a third column, too, is refused.
-[[nodiscard]] inline auto parse_edge_list(std::string_view text, std::string_view source) -> digraph {
+RUBATO_INLINE auto parse_edge_list(std::string_view text, std::string_view source) -> digraph {
   return detail::edge_list_parser{text, source, detail::third_column::refused}.graph();
 }
 
-/// The edges and weights of `text`, each line "FROM TO WEIGHT": what node TO gives to what comes from FROM. In MatrixMarket
-/// files, and under the titles i, j, w_ij, a line is an entry of W: row TO, column FROM. A line "NODE NODE WEIGHT" is what a
-/// node keeps. Throws config_error naming the source and the line at fault.
-[[nodiscard]] inline auto parse_edge_weights(std::string_view text, std::string_view source) -> weighted_edges {
+RUBATO_INLINE auto parse_edge_weights(std::string_view text, std::string_view source) -> weighted_edges {
   return detail::edge_list_parser{text, source, detail::third_column::weight}.weighted();
 }
 
-/// Throws config_error if the file cannot be read or a line of it is wrong.
-[[nodiscard]] inline auto read_edge_list(std::string const& path) -> digraph {
+RUBATO_INLINE auto read_edge_list(std::string const& path) -> digraph {
   return parse_edge_list(detail::text_in(path), path);
 }
-/// The same with weights.
-[[nodiscard]] inline auto read_edge_weights(std::string const& path) -> weighted_edges {
+
+RUBATO_INLINE auto read_edge_weights(std::string const& path) -> weighted_edges {
   return parse_edge_weights(detail::text_in(path), path);
 }
 
-/// Text that parse_edge_list() turns into an equal graph; undirected graphs name each pair once.
-[[nodiscard]] inline auto to_edge_list(digraph const& graph) -> std::string {
+RUBATO_INLINE auto to_edge_list(digraph const& graph) -> std::string {
   auto text = "nodes " + std::to_string(graph.nodes()) + "\n";
   auto const undirected = graph.is_undirected();
   if (undirected) text += "undirected\n";
@@ -348,8 +363,7 @@ inline auto text_in(std::string const& path) -> std::string {
   return text;
 }
 
-/// Throws config_error if the file cannot be written in full.
-inline void write_edge_list(digraph const& graph, std::string const& path) {
+RUBATO_INLINE void write_edge_list(digraph const& graph, std::string const& path) {
   auto const text = to_edge_list(graph);
   auto file = detail::open_file{std::fopen(path.c_str(), "wb")};
   auto const written = file && std::fwrite(text.data(), 1, text.size(), file.get()) == text.size();
@@ -357,5 +371,6 @@ inline void write_edge_list(digraph const& graph, std::string const& path) {
   if (!written || std::fclose(file.release()) != 0)
     throw config_error("graph file '" + escaped(path) + "' cannot be written: check the path, its permissions and the disk");
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::topology

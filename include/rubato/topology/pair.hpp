@@ -21,7 +21,11 @@
 namespace rubato::topology {
 
 class pair;
+/// Two breadth-first trees of the graph with one root: pull edges lead away from it, push edges towards it.
+/// Throws config_error naming the node that the root does not reach, or that does not reach the root.
 [[nodiscard]] auto spanning_trees(digraph const& graph, node_id root) -> pair;
+/// The same graph for models and gradients: it must be strongly connected, or hold a single node.
+/// Takes the root hint as the root.
 [[nodiscard]] auto both(digraph const& graph) -> pair;
 
 /// A pull graph and a push graph over the same nodes, with at least one common root.
@@ -43,45 +47,20 @@ class pair {
   auto name() const -> std::string const& { return name_; }
 
   /// The roots of the pull graph that are roots of the push graph, sorted; never empty. O(nodes + edges).
-  auto common_roots() const -> std::vector<node_id> {
-    auto const reaching = roots(pull_);
-    auto const reached = roots(push_.reversed());
-    auto common = std::vector<node_id>{};
-    std::set_intersection(reaching.begin(), reaching.end(), reached.begin(), reached.end(), std::back_inserter(common));
-    return common;
-  }
+  auto common_roots() const -> std::vector<node_id>;
 
   /// All edges of both graphs, both ways: for methods that need a symmetric graph.
-  [[nodiscard]] auto underlying() const -> digraph {
-    auto all = pull_.edges();
-    for (auto const e : push_.edges()) all.push_back(e);
-    return from_edges(nodes(), std::move(all), name_).with_both_directions().with_root_hint(root_);
-  }
+  [[nodiscard]] auto underlying() const -> digraph;
 
   /// Whether both graphs are trees of the same root: with a common root, n - 1 edges leave no other possibility.
   auto is_tree_pair() const -> bool { return pull_.edge_count() == nodes() - 1 && push_.edge_count() == nodes() - 1; }
 
  private:
-  pair(digraph pull, digraph push, std::optional<node_id> root, std::string name)
-      : pull_{std::move(pull)}, push_{std::move(push)}, name_{std::move(name)} {
-    if (name_.empty())
-      name_ = pull_.name() == push_.name() ? pull_.name() : "pull " + pull_.name() + ", push " + push_.name();
-    require_same_size();
-    auto const common = common_roots();
-    if (common.empty()) refuse();
-    root_ = root.value_or(common.front());
-    if (!std::binary_search(common.begin(), common.end(), root_))
-      throw config_error("node " + detail::text_of(root_) + " is not a common root of '" + name_ + "': node " +
-                         detail::text_of(common.front()) + " is");
-  }
+  pair(digraph pull, digraph push, std::optional<node_id> root, std::string name);
   friend auto spanning_trees(digraph const& graph, node_id root) -> pair;
 
-  void require_same_size() const {
-    if (pull_.nodes() != push_.nodes())
-      throw config_error("the pull graph '" + pull_.name() + "' has " + std::to_string(pull_.nodes()) +
-                         " nodes and the push graph '" + push_.name() + "' has " + std::to_string(push_.nodes()) +
-                         ": give both the same nodes");
-  }
+  void require_same_size() const;
+  /// Finds out why there is no common root and says so.
   [[noreturn]] void refuse() const;
 
   digraph pull_;
@@ -90,8 +69,8 @@ class pair {
   std::string name_;
 };
 
-/// Finds out why there is no common root and says so.
-inline void pair::refuse() const {
+#if RUBATO_BODIES
+RUBATO_INLINE void pair::refuse() const {
   auto const top = candidate_root(pull_);
   if (auto const lost = search_from(pull_, top).first_unreached())
     throw config_error("no node can reach every other node in the pull graph: node " + detail::text_of(*lost) +
@@ -111,9 +90,7 @@ inline void pair::refuse() const {
                      " does not reach it by push edges");
 }
 
-/// Two breadth-first trees of the graph with one root: pull edges lead away from it, push edges towards it.
-/// Throws config_error naming the node that the root does not reach, or that does not reach the root.
-[[nodiscard]] inline auto spanning_trees(digraph const& graph, node_id root) -> pair {
+RUBATO_INLINE auto spanning_trees(digraph const& graph, node_id root) -> pair {
   auto const rooted = graph.with_root_hint(root);
   auto const away = search_from(rooted, root);
   if (auto const lost = away.first_unreached())
@@ -138,11 +115,44 @@ inline void pair::refuse() const {
               "spanning trees of " + graph.name() + ", root " + detail::text_of(root)};
 }
 
-/// The same graph for models and gradients: it must be strongly connected, or hold a single node.
-/// Takes the root hint as the root.
-[[nodiscard]] inline auto both(digraph const& graph) -> pair { return pair{graph, graph, graph.root_hint()}; }
+RUBATO_INLINE auto both(digraph const& graph) -> pair { return pair{graph, graph, graph.root_hint()}; }
 
-inline pair::pair(digraph const& graph)
+RUBATO_INLINE pair::pair(digraph const& graph)
     : pair{is_undirected_tree(graph) ? spanning_trees(graph, graph.root_hint()) : both(graph)} {}
+
+RUBATO_INLINE auto pair::common_roots() const -> std::vector<node_id> {
+  auto const reaching = roots(pull_);
+  auto const reached = roots(push_.reversed());
+  auto common = std::vector<node_id>{};
+  std::set_intersection(reaching.begin(), reaching.end(), reached.begin(), reached.end(), std::back_inserter(common));
+  return common;
+}
+
+RUBATO_INLINE auto pair::underlying() const -> digraph {
+  auto all = pull_.edges();
+  for (auto const e : push_.edges()) all.push_back(e);
+  return from_edges(nodes(), std::move(all), name_).with_both_directions().with_root_hint(root_);
+}
+
+RUBATO_INLINE pair::pair(digraph pull, digraph push, std::optional<node_id> root, std::string name)
+    : pull_{std::move(pull)}, push_{std::move(push)}, name_{std::move(name)} {
+  if (name_.empty())
+    name_ = pull_.name() == push_.name() ? pull_.name() : "pull " + pull_.name() + ", push " + push_.name();
+  require_same_size();
+  auto const common = common_roots();
+  if (common.empty()) refuse();
+  root_ = root.value_or(common.front());
+  if (!std::binary_search(common.begin(), common.end(), root_))
+    throw config_error("node " + detail::text_of(root_) + " is not a common root of '" + name_ + "': node " +
+                       detail::text_of(common.front()) + " is");
+}
+
+RUBATO_INLINE void pair::require_same_size() const {
+  if (pull_.nodes() != push_.nodes())
+    throw config_error("the pull graph '" + pull_.name() + "' has " + std::to_string(pull_.nodes()) +
+                       " nodes and the push graph '" + push_.name() + "' has " + std::to_string(push_.nodes()) +
+                       ": give both the same nodes");
+}
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::topology

@@ -17,6 +17,13 @@
 #include <rubato/topology/reachability.hpp>
 
 namespace rubato::topology {
+
+/// A connected undirected graph in which every node has `degree` neighbours: a pure function of its arguments.
+/// Nearly uniform over all such graphs (switches repair what the pairing model would reject). O(n degree).
+/// Throws config_error if there is no such graph.
+[[nodiscard]] auto random_regular(std::size_t n, std::size_t degree, std::uint64_t seed) -> digraph;
+
+#if RUBATO_BODIES
 namespace detail {
 
 /// Pairs of an undirected graph that is being drawn; only membership is asked of the set, so its order is never seen.
@@ -77,7 +84,7 @@ class pairing {
   std::vector<std::pair<std::uint32_t, std::uint32_t>> faulty_;
 };
 
-inline auto both_ways(std::vector<std::pair<std::uint32_t, std::uint32_t>> const& pairs) -> std::vector<edge> {
+RUBATO_INLINE auto both_ways(std::vector<std::pair<std::uint32_t, std::uint32_t>> const& pairs) -> std::vector<edge> {
   auto edges = std::vector<edge>{};
   edges.reserve(2 * pairs.size());
   for (auto const& [u, v] : pairs) {
@@ -87,7 +94,7 @@ inline auto both_ways(std::vector<std::pair<std::uint32_t, std::uint32_t>> const
   return edges;
 }
 
-inline auto complement_of(digraph const& graph) -> std::vector<edge> {
+RUBATO_INLINE auto complement_of(digraph const& graph) -> std::vector<edge> {
   auto edges = std::vector<edge>{};
   for (auto i = std::size_t{0}; i < graph.nodes(); ++i)
     for (auto j = std::size_t{0}; j < graph.nodes(); ++j)
@@ -96,7 +103,7 @@ inline auto complement_of(digraph const& graph) -> std::vector<edge> {
 }
 
 /// A regular graph of two edges a node is connected only as one cycle, so the cycle is drawn directly.
-inline auto random_cycle(std::size_t n, random_stream& gen) -> std::vector<edge> {
+RUBATO_INLINE auto random_cycle(std::size_t n, random_stream& gen) -> std::vector<edge> {
   auto tour = std::vector<std::uint32_t>(n);
   for (auto i = std::size_t{0}; i < n; ++i) tour[i] = static_cast<std::uint32_t>(i);
   for (auto i = n; i > 1; --i) std::swap(tour[i - 1], tour[gen.below(i)]);
@@ -105,7 +112,7 @@ inline auto random_cycle(std::size_t n, random_stream& gen) -> std::vector<edge>
   return both_ways(pairs);
 }
 
-inline void require_regular(std::size_t n, std::size_t degree, std::string const& name) {
+RUBATO_INLINE void require_regular(std::size_t n, std::size_t degree, std::string const& name) {
   require_nodes(n, name);
   if (degree >= n)
     throw config_error(name + " asks for " + std::to_string(degree) + " neighbours a node, and there are only " +
@@ -117,7 +124,7 @@ inline void require_regular(std::size_t n, std::size_t degree, std::string const
 }
 
 /// One draw; empty when the repair got stuck or the graph fell apart.
-inline auto regular_draw(std::size_t n, std::size_t degree, random_stream gen, std::string const& name)
+RUBATO_INLINE auto regular_draw(std::size_t n, std::size_t degree, random_stream gen, std::string const& name)
     -> std::optional<digraph> {
   if (degree == 2) return from_edges(n, random_cycle(n, gen), name);
   // A dense graph is drawn by its sparse complement: there the repair has room.
@@ -132,10 +139,7 @@ inline auto regular_draw(std::size_t n, std::size_t degree, random_stream gen, s
 
 }  // namespace detail
 
-/// A connected undirected graph in which every node has `degree` neighbours: a pure function of its arguments.
-/// Nearly uniform over all such graphs (switches repair what the pairing model would reject). O(n degree).
-/// Throws config_error if there is no such graph.
-[[nodiscard]] inline auto random_regular(std::size_t n, std::size_t degree, std::uint64_t seed) -> digraph {
+RUBATO_INLINE auto random_regular(std::size_t n, std::size_t degree, std::uint64_t seed) -> digraph {
   auto const name =
       "random_regular(" + std::to_string(n) + ", " + std::to_string(degree) + ", " + std::to_string(seed) + ")";
   detail::require_regular(n, degree, name);
@@ -144,5 +148,6 @@ inline auto regular_draw(std::size_t n, std::size_t degree, random_stream gen, s
     if (auto graph = detail::regular_draw(n, degree, random_stream{seed, n, degree, attempt}, name)) return *graph;
   throw config_error(name + " could not be drawn in 1000 attempts: take another seed or degree");
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::topology

@@ -33,10 +33,26 @@ struct breadth_first_tree {
   }
 };
 
+/// *requires* root < graph.nodes()
+[[nodiscard]] auto search_from(digraph const& graph, node_id root) -> breadth_first_tree;
+
+/// The only node that could reach all others, up to nodes it reaches and that reach it back.
+/// Starts searches wherever nothing has arrived yet; the last start is the answer, since any node that
+/// reaches it was not seen before it, so is reached from it. Hence, if the candidate misses a node, then
+/// no node at all reaches both.
+[[nodiscard]] auto candidate_root(digraph const& graph) -> node_id;
+
+/// The nodes that reach every other node, sorted; empty if there is none.
+[[nodiscard]] auto roots(digraph const& graph) -> std::vector<node_id>;
+
+/// Whether the graph is an undirected tree: connected, and n - 1 pairs of opposite edges.
+[[nodiscard]] auto is_undirected_tree(digraph const& graph) -> bool;
+
+#if RUBATO_BODIES
 namespace detail {
 
 /// Continues a search: adds to `tree` what can be reached from `start` and was not reached before.
-inline void extend(breadth_first_tree& tree, digraph const& graph, node_id start) {
+RUBATO_INLINE void extend(breadth_first_tree& tree, digraph const& graph, node_id start) {
   auto next = tree.order.size();
   tree.parent[to_index(start)] = start;
   tree.order.push_back(start);
@@ -52,8 +68,7 @@ inline void extend(breadth_first_tree& tree, digraph const& graph, node_id start
 
 }  // namespace detail
 
-/// *requires* root < graph.nodes()
-[[nodiscard]] inline auto search_from(digraph const& graph, node_id root) -> breadth_first_tree {
+RUBATO_INLINE auto search_from(digraph const& graph, node_id root) -> breadth_first_tree {
   RUBATO_EXPECTS(to_index(root) < graph.nodes(), "search_from() needs a node of the graph");
   auto tree = breadth_first_tree{};
   tree.root = root;
@@ -63,11 +78,7 @@ inline void extend(breadth_first_tree& tree, digraph const& graph, node_id start
   return tree;
 }
 
-/// The only node that could reach all others, up to nodes it reaches and that reach it back.
-/// Starts searches wherever nothing has arrived yet; the last start is the answer, since any node that
-/// reaches it was not seen before it, so is reached from it. Hence, if the candidate misses a node, then
-/// no node at all reaches both.
-[[nodiscard]] inline auto candidate_root(digraph const& graph) -> node_id {
+RUBATO_INLINE auto candidate_root(digraph const& graph) -> node_id {
   auto seen = breadth_first_tree{};
   seen.order.reserve(graph.nodes());
   seen.parent.assign(graph.nodes(), breadth_first_tree::unreached);
@@ -80,8 +91,7 @@ inline void extend(breadth_first_tree& tree, digraph const& graph, node_id start
   return candidate;
 }
 
-/// The nodes that reach every other node, sorted; empty if there is none.
-[[nodiscard]] inline auto roots(digraph const& graph) -> std::vector<node_id> {
+RUBATO_INLINE auto roots(digraph const& graph) -> std::vector<node_id> {
   auto const candidate = candidate_root(graph);
   if (!search_from(graph, candidate).reaches_all()) return {};
   auto const back = search_from(graph.reversed(), candidate);
@@ -91,10 +101,10 @@ inline void extend(breadth_first_tree& tree, digraph const& graph, node_id start
   return found;
 }
 
-/// Whether the graph is an undirected tree: connected, and n - 1 pairs of opposite edges.
-[[nodiscard]] inline auto is_undirected_tree(digraph const& graph) -> bool {
+RUBATO_INLINE auto is_undirected_tree(digraph const& graph) -> bool {
   return graph.edge_count() == 2 * (graph.nodes() - 1) && graph.is_undirected() &&
          search_from(graph, node_id{0}).reaches_all();
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::topology

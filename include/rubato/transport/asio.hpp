@@ -20,6 +20,7 @@
 #include <boost/asio/socket_base.hpp>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/transport/concepts.hpp>
 
 namespace rubato::transport {
@@ -58,7 +59,7 @@ inline auto host_named(std::string const& name, bool insecure) -> boost::asio::i
   std::vector<boost::asio::ip::address> all;
   for (auto const& entry : found) all.push_back(entry.endpoint().address());
   if (!all.empty()) return likeliest(std::move(all), insecure);
-  throw config_error{"no host is known here by the name '" + wire::detail::shown(name) + "': " +
+  throw config_error{"no host is known here by the name '" + escaped(name, wire::detail::most_shown) + "': " +
                      (error ? error.message() : "it has no address")};
 }
 
@@ -69,7 +70,7 @@ inline auto host_named(std::string const& name, bool insecure) -> boost::asio::i
 /// can take part.
 [[nodiscard]] inline auto address_in(std::string const& text, bool insecure = false) -> address {
   auto const refuse = [&](char const* right) {
-    throw config_error{"'" + wire::detail::shown(text) + "' is no address: " + right};
+    throw config_error{"'" + escaped(text, wire::detail::most_shown) + "' is no address: " + right};
   };
   auto const colon = text.rfind(':');
   if (colon == text.npos || colon == 0) refuse("give host:port, as 127.0.0.1:5000 or node1:5000");

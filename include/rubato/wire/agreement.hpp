@@ -25,28 +25,10 @@ namespace rubato::wire {
 }
 
 namespace detail {
-/// What somebody else sent, fit for a terminal and a sentence.
-inline auto shown(std::string_view text) -> std::string {
-  constexpr std::size_t most = 100;
-  std::string clean;
-  for (auto const c : text.substr(0, most)) clean += c >= ' ' && c <= '~' ? c : '?';
-  return text.size() > most ? clean + "..." : clean;
-}
-inline auto line_of(std::string_view& text) -> std::string_view {
-  auto const end = text.find('\n');
-  auto const line = text.substr(0, end);
-  text.remove_prefix(end == text.npos ? text.size() : end + 1);
-  return line;
-}
-inline auto value_of(std::string_view text, std::string_view name) -> std::optional<std::string_view> {
-  while (!text.empty()) {
-    auto const line = line_of(text);
-    if (line.size() > name.size() && line.starts_with(name) && line[name.size()] == '=') {
-      return line.substr(name.size() + 1);
-    }
-  }
-  return std::nullopt;
-}
+inline constexpr std::size_t most_shown = 100;  // bytes of what somebody else sent, in a sentence
+
+/// The value of the line NAME=VALUE, where there is one.
+auto value_of(std::string_view text, std::string_view name) -> std::optional<std::string_view>;
 }  // namespace detail
 
 /// Names and values, one a line, in the order in which they were added.
@@ -76,7 +58,29 @@ class agreement {
 
 /// The first difference as a clause about `them`, such as "node 2 has seed 7, but this node has 1"; empty where the
 /// texts are equal. `theirs` may be anything.
-[[nodiscard]] inline auto difference(std::string_view mine, std::string_view theirs, std::string const& them)
+[[nodiscard]] auto difference(std::string_view mine, std::string_view theirs, std::string const& them)
+    -> std::string;
+
+#if RUBATO_BODIES
+namespace detail {
+RUBATO_INLINE auto line_of(std::string_view& text) -> std::string_view {
+  auto const end = text.find('\n');
+  auto const line = text.substr(0, end);
+  text.remove_prefix(end == text.npos ? text.size() : end + 1);
+  return line;
+}
+RUBATO_INLINE auto value_of(std::string_view text, std::string_view name) -> std::optional<std::string_view> {
+  while (!text.empty()) {
+    auto const line = line_of(text);
+    if (line.size() > name.size() && line.starts_with(name) && line[name.size()] == '=') {
+      return line.substr(name.size() + 1);
+    }
+  }
+  return std::nullopt;
+}
+}  // namespace detail
+
+RUBATO_INLINE auto difference(std::string_view mine, std::string_view theirs, std::string const& them)
     -> std::string {
   if (mine == theirs) return {};
   for (auto rest = mine; !rest.empty();) {
@@ -84,18 +88,23 @@ class agreement {
     auto const name = line.substr(0, line.find('='));
     auto const own = line.substr(name.size() + 1);
     auto const other = detail::value_of(theirs, name);
-    if (!other) return them + " says nothing of " + std::string{name} + ", which is " + detail::shown(own) + " here";
+    if (!other) {
+      return them + " says nothing of " + std::string{name} + ", which is " + escaped(own, detail::most_shown) + " here";
+    }
     if (*other != own) {
-      return them + " has " + std::string{name} + " " + detail::shown(*other) + ", but this node has " +
-             detail::shown(own);
+      return them + " has " + std::string{name} + " " + escaped(*other, detail::most_shown) + ", but this node has " +
+             escaped(own, detail::most_shown);
     }
   }
   for (auto rest = theirs; !rest.empty();) {
     auto const line = detail::line_of(rest);
     auto const name = line.substr(0, line.find('='));
-    if (!detail::value_of(mine, name)) return them + " has " + detail::shown(line) + ", which this node does not know";
+    if (!detail::value_of(mine, name)) {
+      return them + " has " + escaped(line, detail::most_shown) + ", which this node does not know";
+    }
   }
   return them + " lists the same options in another order or twice";
 }
+#endif  // RUBATO_BODIES
 
 }  // namespace rubato::wire
