@@ -34,3 +34,12 @@ function(rubato_add_instances)
     target_link_libraries(rubato_instances PUBLIC rubato::eigen)
   endif()
 endfunction()
+
+# rubato_link_instances(target): a program of this repository takes what the library has, also where a file includes
+# rubato/backend/eigen.hpp.
+function(rubato_link_instances target)
+  target_link_libraries(${target} PRIVATE rubato::instances)
+  if(TARGET rubato::eigen)
+    target_compile_options(${target} PRIVATE "SHELL:-include rubato/instances/eigen.hpp")
+  endif()
+endfunction()

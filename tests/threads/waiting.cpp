@@ -12,6 +12,7 @@
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/run/inbox.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"

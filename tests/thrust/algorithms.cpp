@@ -10,6 +10,7 @@
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 

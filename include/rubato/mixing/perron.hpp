@@ -119,8 +119,8 @@ class elimination {
     while (queue_.size() > 1) removed.push_back(remove(queue_.begin()->second));
     auto u = std::vector<double>(out_.size(), 0.0);
     u[queue_.begin()->second] = 1;
-    for (auto step = removed.rbegin(); step != removed.rend(); ++step)
-      for (auto const& [i, share] : step->shares) u[step->node] += u[i] * share;
+    for (auto k = removed.size(); k-- > 0;)
+      for (auto const& [i, share] : removed[k].shares) u[removed[k].node] += u[i] * share;
     normalise(u);
     return u;
   }

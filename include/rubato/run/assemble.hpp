@@ -284,7 +284,7 @@ RUBATO_INLINE auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<
 
 RUBATO_INLINE auto hexadecimal(std::uint64_t v) -> std::string {
   std::string text(16, '0');
-  for (auto at = text.rbegin(); at != text.rend(); ++at, v >>= 4) *at = "0123456789abcdef"[v & 15];
+  for (auto at = text.size(); at-- > 0; v >>= 4) text[at] = "0123456789abcdef"[v & 15];
   return text;
 }
 

@@ -6,11 +6,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -148,19 +148,25 @@ class edge_index {
   explicit edge_index(std::span<edge_report> reports) {
     sorted_.reserve(reports.size());
     for (auto& r : reports) sorted_.push_back(&r);
-    std::sort(sorted_.begin(), sorted_.end(), [](auto const* a, auto const* b) { return key(*a) < key(*b); });
+    std::sort(sorted_.begin(), sorted_.end(), [](edge_report const* a, edge_report const* b) { return key_of(*a) < key_of(*b); });
   }
 
   /// Null if nothing was sent there.
   [[nodiscard]] auto find(node_id from, node_id to, channel lane) const -> edge_report* {
-    auto const wanted = std::tuple{from, to, lane};
+    auto const wanted = key{from, to, lane};
     auto const at = std::lower_bound(sorted_.begin(), sorted_.end(), wanted,
-                                     [](auto const* r, auto const& k) { return key(*r) < k; });
-    return at != sorted_.end() && key(**at) == wanted ? *at : nullptr;
+                                     [](edge_report const* r, key const& k) { return key_of(*r) < k; });
+    return at != sorted_.end() && key_of(**at) == wanted ? *at : nullptr;
   }
 
  private:
-  static auto key(edge_report const& r) -> std::tuple<node_id, node_id, channel> { return {r.from, r.to, r.lane}; }
+  struct key {  // (a std::tuple takes compilers far longer to compare)
+    node_id from;
+    node_id to;
+    channel lane;
+    friend auto operator<=>(key const&, key const&) = default;
+  };
+  static auto key_of(edge_report const& r) -> key { return {r.from, r.to, r.lane}; }
 
   std::vector<edge_report*> sorted_;
 };

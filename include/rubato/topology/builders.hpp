@@ -40,6 +40,23 @@ namespace rubato::topology {
 /// The static exponential graph: i -> (i + 2^m mod n) for all m with 2^m < n.
 [[nodiscard]] auto exponential(std::size_t n) -> digraph;
 
+namespace detail {
+
+struct named_builder {
+  std::string_view name;
+  digraph (*build)(std::size_t);
+};
+
+inline constexpr named_builder named_builders[] = {{"line", &line},
+                                                   {"ring", &ring},
+                                                   {"directed-ring", &directed_ring},
+                                                   {"star", &star},
+                                                   {"complete", &complete},
+                                                   {"binary-tree", &binary_tree},
+                                                   {"exponential", &exponential}};
+
+}  // namespace detail
+
 /// The graph that a command line names: a builder's name, with hyphens or underscores; "random-regular:DEGREE[:SEED]";
 /// or "file:PATH", which `read` reads, where n must agree with the file, or be 0 to take what the file has.
 /// Throws config_error with the list of names for any other.
@@ -115,19 +132,6 @@ RUBATO_INLINE auto exponential(std::size_t n) -> digraph {
 }
 
 namespace detail {
-
-struct named_builder {
-  std::string_view name;
-  digraph (*build)(std::size_t);
-};
-
-inline constexpr named_builder named_builders[] = {{"line", &line},
-                                                   {"ring", &ring},
-                                                   {"directed-ring", &directed_ring},
-                                                   {"star", &star},
-                                                   {"complete", &complete},
-                                                   {"binary-tree", &binary_tree},
-                                                   {"exponential", &exponential}};
 
 [[noreturn]] RUBATO_INLINE void refuse_name(std::string_view asked) {
   auto sentence = "there is no topology '" + escaped(asked) + "': take one of ";
