@@ -12,6 +12,7 @@
 
 #include <rubato/backend/eigen.hpp>
 #include <rubato/rubato.hpp>
+#include <rubato/sim/simulator.hpp>
 
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;

@@ -8,21 +8,15 @@
 #include <bit>
 #include <cerrno>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <filesystem>
-#include <map>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -32,9 +26,11 @@
 #include <rubato/core/node.hpp>
 #include <rubato/core/snapshot.hpp>
 #include <rubato/core/text.hpp>
-#include <rubato/run/atomic_file.hpp>
 #include <rubato/run/build.hpp>
 #include <rubato/wire/agreement.hpp>
+#if RUBATO_BODIES
+#include <rubato/run/atomic_file.hpp>
+#endif
 
 namespace rubato {
 
@@ -50,6 +46,29 @@ struct checkpoint {
 inline constexpr std::uint64_t checkpoint_magic = 0x706b636f74616275ULL;  // "ubatockp"
 inline constexpr std::uint32_t checkpoint_format = 1;
 
+/// Writes it aside, has file and folder synced to the disk, and renames it: whoever finds a checkpoint finds a whole one.
+/// Throws run_error, whose sentence names the path; what stood there before is still there then.
+void write_checkpoint(std::filesystem::path const& path, checkpoint const& c);
+
+/// Throws config_error if there is none, or what there is is no whole checkpoint of this format. Bodies are on the host.
+[[nodiscard]] auto read_checkpoint(std::filesystem::path const& path) -> checkpoint;
+
+/// Throws config_error unless the checkpoint is of that node of a run which has all this in common. A sentence that warns,
+/// or nothing: one that another build wrote goes on, but may round otherwise.
+auto check_checkpoint(checkpoint const& c, std::string_view subject, node_id node) -> std::string;
+
+/// Where one process keeps its node's checkpoints.
+struct checkpoint_options {
+  std::filesystem::path folder{};  ///< empty: none are saved
+  std::chrono::nanoseconds every = std::chrono::seconds{30};
+  bool resume = false;             ///< begin from the node's checkpoint in `folder`
+
+  [[nodiscard]] auto file_of(node_id node) const -> std::filesystem::path {
+    return folder / ("node-" + std::to_string(to_index(node)) + ".checkpoint");
+  }
+};
+
+#if RUBATO_BODIES
 namespace detail {
 
 static_assert(std::endian::native == std::endian::little, "checkpoints are written as they lie in memory");
@@ -139,7 +158,7 @@ auto body_from(checkpoint_input& in, std::size_t values, buffer_pool& pool) -> s
   in.read(std::as_writable_bytes(body.view()));
   return std::move(body).publish();
 }
-inline auto body_from(checkpoint_input& in, buffer_pool& pool) -> shared_buffer {
+RUBATO_INLINE auto body_from(checkpoint_input& in, buffer_pool& pool) -> shared_buffer {
   auto const kind = in.get<std::uint8_t>();
   if (kind == 0 || kind > static_cast<std::uint8_t>(last_element)) in.damaged("it holds values of a type that there is not");
   auto const values = in.count_of(bytes_of(static_cast<element>(kind)));
@@ -157,9 +176,7 @@ inline auto body_from(checkpoint_input& in, buffer_pool& pool) -> shared_buffer 
 
 }  // namespace detail
 
-/// Writes it aside, has file and folder synced to the disk, and renames it: whoever finds a checkpoint finds a whole one.
-/// Throws run_error, whose sentence names the path; what stood there before is still there then.
-inline void write_checkpoint(std::filesystem::path const& path, checkpoint const& c) {
+RUBATO_INLINE void write_checkpoint(std::filesystem::path const& path, checkpoint const& c) {
   auto file = atomic_file{path};
   auto out = detail::checkpoint_output{file};
   out.put(checkpoint_magic).put(checkpoint_format).put(c.build).put(c.subject);
@@ -175,8 +192,7 @@ inline void write_checkpoint(std::filesystem::path const& path, checkpoint const
   file.commit(atomic_file::survives::power);
 }
 
-/// Throws config_error if there is none, or what there is is no whole checkpoint of this format. Bodies are on the host.
-[[nodiscard]] inline auto read_checkpoint(std::filesystem::path const& path) -> checkpoint {
+RUBATO_INLINE auto read_checkpoint(std::filesystem::path const& path) -> checkpoint {
   auto in = detail::checkpoint_input{path};
   if (in.get<std::uint64_t>() != checkpoint_magic) throw config_error{"'" + in.shown() + "' is no checkpoint of rubato"};
   if (auto const format = in.get<std::uint32_t>(); format != checkpoint_format) {
@@ -197,9 +213,7 @@ inline void write_checkpoint(std::filesystem::path const& path, checkpoint const
   return c;
 }
 
-/// Throws config_error unless the checkpoint is of that node of a run which has all this in common. A sentence that warns,
-/// or nothing: one that another build wrote goes on, but may round otherwise.
-inline auto check_checkpoint(checkpoint const& c, std::string_view subject, node_id node) -> std::string {
+RUBATO_INLINE auto check_checkpoint(checkpoint const& c, std::string_view subject, node_id node) -> std::string {
   if (c.node != node) {
     throw config_error{"the checkpoint is of node " + std::to_string(to_index(c.node)) + ", and this is node " +
                        std::to_string(to_index(node))};
@@ -210,141 +224,6 @@ inline auto check_checkpoint(checkpoint const& c, std::string_view subject, node
   return "the checkpoint was written by '" + escaped(c.build, 200) + "' and this is '" + build_text() +
          "': from here on bits may differ from those of a run that was never cut";
 }
+#endif  // RUBATO_BODIES
 
-/// Where one process keeps its node's checkpoints.
-struct checkpoint_options {
-  std::filesystem::path folder{};  ///< empty: none are saved
-  std::chrono::nanoseconds every = std::chrono::seconds{30};
-  bool resume = false;             ///< begin from the node's checkpoint in `folder`
-
-  [[nodiscard]] auto file_of(node_id node) const -> std::filesystem::path {
-    return folder / ("node-" + std::to_string(to_index(node)) + ".checkpoint");
-  }
-};
-
-namespace detail {
-
-/// Writes checkpoints on a thread of its own, one after the other, so that a run is held up only while its state is taken.
-/// **Thread safety:** any thread may give it some.
-class checkpoint_writer {
- public:
-  checkpoint_writer() : thread_{[this] { live(); }} {}
-  checkpoint_writer(checkpoint_writer const&) = delete;
-  auto operator=(checkpoint_writer const&) -> checkpoint_writer& = delete;
-  /// What was given is written to its end.
-  ~checkpoint_writer() {
-    {
-      auto const lock = std::lock_guard{mutex_};
-      ending_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-
-  /// Whether the last one for this file is written.
-  [[nodiscard]] auto has_written(std::filesystem::path const& file) -> bool {
-    auto const lock = std::lock_guard{mutex_};
-    return !wanted_.contains(file) && busy_with_ != file;
-  }
-  /// Replaces one for the same file that was not begun.
-  void write(std::filesystem::path const& file, checkpoint c) {
-    {
-      auto const lock = std::lock_guard{mutex_};
-      wanted_[file] = std::move(c);
-    }
-    changed_.notify_all();
-  }
-  /// Waits until nothing is left to write; why a checkpoint could not be written since the last call, or nothing.
-  [[nodiscard]] auto finish() -> std::string {
-    auto lock = std::unique_lock{mutex_};
-    changed_.wait(lock, [this] { return wanted_.empty() && busy_with_.empty(); });
-    return std::exchange(failure_, {});
-  }
-
- private:
-  void live() {
-    auto lock = std::unique_lock{mutex_};
-    while (true) {
-      changed_.wait(lock, [this] { return ending_ || !wanted_.empty(); });
-      if (wanted_.empty()) return;
-      auto const next = wanted_.extract(wanted_.begin());
-      busy_with_ = next.key();
-      lock.unlock();
-      std::string why;
-      try {
-        write_checkpoint(next.key(), next.mapped());
-      } catch (std::exception const& e) {
-        why = e.what();
-      }
-      lock.lock();
-      if (!why.empty()) failure_ = std::move(why);
-      busy_with_.clear();
-      changed_.notify_all();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::map<std::filesystem::path, checkpoint> wanted_;
-  std::filesystem::path busy_with_;
-  std::string failure_;
-  bool ending_ = false;
-  std::thread thread_;  // last: it uses all of the above
-};
-
-/// One node's checkpoints in a driver in real time.
-/// **Thread safety:** one owner; several may share a writer.
-class node_checkpoints {
- public:
-  node_checkpoints() = default;  // none
-  node_checkpoints(checkpoint_options const& o, std::string subject, node_id self)
-      : options_{o}, subject_{std::move(subject)}, self_{self}, file_{o.file_of(self)} {}
-
-  [[nodiscard]] auto resumes() const -> bool { return options_.resume; }
-  /// Throws config_error, before anybody waits for this node, where it could not be resumed: at its start all its edges are
-  /// closed, and an algorithm that needs every node cannot have that. `probe`: a new node like this one.
-  static void refuse_unless_edges_may_close(any_node probe, std::span<node_id const> neighbours) {
-    outbox out;
-    for (auto const peer : neighbours) {
-      probe.on_neighbours({}, {peer, neighbour_change::edge::closes, {}, {}}, out);
-      if (out.failure) throw config_error{"this algorithm cannot go on from a checkpoint between nodes: " + out.failure->sentence};
-      out.clear();
-    }
-  }
-  /// Puts the state of the node's file into `host`. A sentence that warns, or nothing. Throws config_error, which names the
-  /// file, if that holds no state of this node of this run.
-  template<class Host>
-  [[nodiscard]] auto restore_into(Host& host, buffer_pool const& pool) const -> std::string {
-    auto const saved = read_checkpoint(file_);
-    try {
-      auto warning = check_checkpoint(saved, subject_, self_);
-      restore(host, saved.state, pool);
-      return warning;
-    } catch (config_error const& e) {
-      throw config_error{"'" + escaped(file_.string()) + "': " + e.what()};
-    }
-  }
-  /// The node is held up while what it may still write is copied; the rest is done beside it. Where the disk is slower than
-  /// the period, the next one waits.
-  template<class Host>
-  void save_if_due(instant now, Host& host, checkpoint_writer& writer) {
-    if (!due_) due_ = later_by(now, options_.every);
-    if (now < *due_ || !writer.has_written(file_)) return;
-    save(host, writer);
-    due_ = later_by(now, options_.every);
-  }
-  template<class Host>
-  void save(Host& host, checkpoint_writer& writer) const {
-    writer.write(file_, {subject_, self_, host.node().statistics().iterations, take_snapshot(host)});
-  }
-
- private:
-  checkpoint_options options_;
-  std::string subject_;
-  node_id self_{};
-  std::filesystem::path file_;
-  std::optional<instant> due_;
-};
-
-}  // namespace detail
 }  // namespace rubato

@@ -22,7 +22,7 @@
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/hosted_node.hpp>
 #include <rubato/run/inbox.hpp>
-#include <rubato/run/checkpoint.hpp>
+#include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/sim/network.hpp>
 

@@ -18,6 +18,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/checkpoint.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/sim/scenario.hpp>
 #if RUBATO_BODIES

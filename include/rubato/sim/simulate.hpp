@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include <rubato/core/language.hpp>
+#include <rubato/core/snapshot.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/sim/observer.hpp>

@@ -16,6 +16,7 @@
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/topology/builders.hpp>
 

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+// What drivers in real time keep checkpoints with: a thread that writes them, and when each node's is due.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/core/ids.hpp>
+#include <rubato/core/node.hpp>
+#include <rubato/core/snapshot.hpp>
+#include <rubato/core/text.hpp>
+#include <rubato/run/checkpoint.hpp>
+
+namespace rubato {
+
+namespace detail {
+
+/// Writes checkpoints on a thread of its own, one after the other, so that a run is held up only while its state is taken.
+/// **Thread safety:** any thread may give it some.
+class checkpoint_writer {
+ public:
+  checkpoint_writer() : thread_{[this] { live(); }} {}
+  checkpoint_writer(checkpoint_writer const&) = delete;
+  auto operator=(checkpoint_writer const&) -> checkpoint_writer& = delete;
+  /// What was given is written to its end.
+  ~checkpoint_writer() {
+    {
+      auto const lock = std::lock_guard{mutex_};
+      ending_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+  /// Whether the last one for this file is written.
+  [[nodiscard]] auto has_written(std::filesystem::path const& file) -> bool {
+    auto const lock = std::lock_guard{mutex_};
+    return !wanted_.contains(file) && busy_with_ != file;
+  }
+  /// Replaces one for the same file that was not begun.
+  void write(std::filesystem::path const& file, checkpoint c) {
+    {
+      auto const lock = std::lock_guard{mutex_};
+      wanted_[file] = std::move(c);
+    }
+    changed_.notify_all();
+  }
+  /// Waits until nothing is left to write; why a checkpoint could not be written since the last call, or nothing.
+  [[nodiscard]] auto finish() -> std::string {
+    auto lock = std::unique_lock{mutex_};
+    changed_.wait(lock, [this] { return wanted_.empty() && busy_with_.empty(); });
+    return std::exchange(failure_, {});
+  }
+
+ private:
+  void live() {
+    auto lock = std::unique_lock{mutex_};
+    while (true) {
+      changed_.wait(lock, [this] { return ending_ || !wanted_.empty(); });
+      if (wanted_.empty()) return;
+      auto const next = wanted_.extract(wanted_.begin());
+      busy_with_ = next.key();
+      lock.unlock();
+      std::string why;
+      try {
+        write_checkpoint(next.key(), next.mapped());
+      } catch (std::exception const& e) {
+        why = e.what();
+      }
+      lock.lock();
+      if (!why.empty()) failure_ = std::move(why);
+      busy_with_.clear();
+      changed_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::filesystem::path, checkpoint> wanted_;
+  std::filesystem::path busy_with_;
+  std::string failure_;
+  bool ending_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+/// One node's checkpoints in a driver in real time.
+/// **Thread safety:** one owner; several may share a writer.
+class node_checkpoints {
+ public:
+  node_checkpoints() = default;  // none
+  node_checkpoints(checkpoint_options const& o, std::string subject, node_id self)
+      : options_{o}, subject_{std::move(subject)}, self_{self}, file_{o.file_of(self)} {}
+
+  [[nodiscard]] auto resumes() const -> bool { return options_.resume; }
+  /// Throws config_error, before anybody waits for this node, where it could not be resumed: at its start all its edges are
+  /// closed, and an algorithm that needs every node cannot have that. `probe`: a new node like this one.
+  static void refuse_unless_edges_may_close(any_node probe, std::span<node_id const> neighbours) {
+    outbox out;
+    for (auto const peer : neighbours) {
+      probe.on_neighbours({}, {peer, neighbour_change::edge::closes, {}, {}}, out);
+      if (out.failure) throw config_error{"this algorithm cannot go on from a checkpoint between nodes: " + out.failure->sentence};
+      out.clear();
+    }
+  }
+  /// Puts the state of the node's file into `host`. A sentence that warns, or nothing. Throws config_error, which names the
+  /// file, if that holds no state of this node of this run.
+  template<class Host>
+  [[nodiscard]] auto restore_into(Host& host, buffer_pool const& pool) const -> std::string {
+    auto const saved = read_checkpoint(file_);
+    try {
+      auto warning = check_checkpoint(saved, subject_, self_);
+      restore(host, saved.state, pool);
+      return warning;
+    } catch (config_error const& e) {
+      throw config_error{"'" + escaped(file_.string()) + "': " + e.what()};
+    }
+  }
+  /// The node is held up while what it may still write is copied; the rest is done beside it. Where the disk is slower than
+  /// the period, the next one waits.
+  template<class Host>
+  void save_if_due(instant now, Host& host, checkpoint_writer& writer) {
+    if (!due_) due_ = later_by(now, options_.every);
+    if (now < *due_ || !writer.has_written(file_)) return;
+    save(host, writer);
+    due_ = later_by(now, options_.every);
+  }
+  template<class Host>
+  void save(Host& host, checkpoint_writer& writer) const {
+    writer.write(file_, {subject_, self_, host.node().statistics().iterations, take_snapshot(host)});
+  }
+
+ private:
+  checkpoint_options options_;
+  std::string subject_;
+  node_id self_{};
+  std::filesystem::path file_;
+  std::optional<instant> due_;
+};
+
+}  // namespace detail
+
+}  // namespace rubato
