@@ -23,6 +23,7 @@
 #include <rubato/core/text.hpp>
 #include <rubato/run/arrival.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/atomic_file.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/gradient_thread.hpp>
 #include <rubato/run/hosted_node.hpp>
