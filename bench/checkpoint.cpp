@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/core/packet.hpp>
 #include <rubato/problem/quadratic.hpp>

@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/threads.hpp>

@@ -18,10 +18,11 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/sim/simulate.hpp>
+#include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/peer_report.hpp"

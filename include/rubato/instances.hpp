@@ -5,9 +5,11 @@
 #pragma once
 
 #include <rubato/algorithm/ad_psgd.hpp>
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/asgd.hpp>
+#include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/push_pull.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
-#include <rubato/algorithm/server_aliases.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/run/assemble.hpp>
 

@@ -3,8 +3,11 @@
 // illegal: free
 // legal:   rounds
 // error:   a codec whose messages build on each other needs lossless, ordered links: an event channel
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gossip.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/codec/low_bits.hpp>
+#include <rubato/ledger/fixed_point.hpp>
+#include <rubato/synchrony/rounds.hpp>
 
 struct steps_of_sums : rubato::codec::low_bits {
   static constexpr bool needs_lossless_links = true;

@@ -3,8 +3,12 @@
 // illegal: finished
 // legal:   all
 // error:   a contribution that follows the fastest needs rounds and an update order without tracking
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gossip.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/contribution/all.hpp>
+#include <rubato/contribution/finished.hpp>
+#include <rubato/ledger/floating.hpp>
+#include <rubato/synchrony/rounds.hpp>
 
 template class rubato::gossip<rubato::backend::host<double>, rubato::order::r_fast, rubato::step::sgd,
                               rubato::weighting::constant, rubato::synchrony::free, rubato::ledger::floating,

@@ -3,8 +3,9 @@
 // illegal: forgetful
 // legal:   careful
 // error:   a ledger's arithmetic has quantise, add, sub, share, kept, direction and watch, for lanes of T
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gossip.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/ledger/floating.hpp>
 
 using rubato::ledger::floating;
 struct careful : floating {};

@@ -3,7 +3,7 @@
 // illegal: int
 // legal:   rubato::sample_key
 // error:   and a sample_key, and returns the loss
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/topology/builders.hpp>

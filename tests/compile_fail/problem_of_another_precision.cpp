@@ -3,7 +3,7 @@
 // illegal: double
 // legal:   float
 // error:   takes the nodes' backend
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/softmax_regression.hpp>
 #include <rubato/run/assemble.hpp>

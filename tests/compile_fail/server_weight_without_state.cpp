@@ -6,7 +6,7 @@
 // error:   a weight is a weighting, or has agree(workers) and a state whose call gives the weight of an arrival
 #include <cstdint>
 
-#include <rubato/algorithm/server_aliases.hpp>
+#include <rubato/algorithm/server_sgd.hpp>
 #include <rubato/backend/host.hpp>
 
 struct silent {

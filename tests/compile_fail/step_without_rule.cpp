@@ -3,7 +3,7 @@
 // illegal: acts_at_once
 // legal:   gives_a_rule
 // error:   a step's state has a type rule, trivially copyable and default-made, and next(gamma) returns one
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gossip.hpp>
 #include <rubato/backend/host.hpp>
 
 using rubato::step::sgd;

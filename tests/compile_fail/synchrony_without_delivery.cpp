@@ -3,7 +3,7 @@
 // illegal: silent
 // legal:   frank
 // error:   a synchrony names the kind of channel that it needs in a constant, delivery
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gossip.hpp>
 #include <rubato/backend/host.hpp>
 
 struct silent {

@@ -5,7 +5,7 @@
 // error:   a weighting has can_cut, depends_on_age and a call that gives the factor, 0 to 1, for an age
 #include <cstdint>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gossip.hpp>
 #include <rubato/backend/host.hpp>
 
 struct silent {

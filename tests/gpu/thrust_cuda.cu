@@ -11,12 +11,15 @@
 #include <vector>
 
 #include <rubato/algorithm/ad_psgd.hpp>
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/r_fast_low_bits.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/bf16.hpp>
+#include <rubato/codec/minmax_u8.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/threads.hpp>

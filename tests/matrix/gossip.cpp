@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The gossip and tracking family: order x step x weighting x synchrony x ledger x backend, so chosen that every two
 // members of different axes meet in some row.
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gossip.hpp>
+#include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/ledger/fixed_point.hpp>
+#include <rubato/ledger/floating.hpp>
+#include <rubato/synchrony/rounds.hpp>
 
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/eigen.hpp>

@@ -6,7 +6,10 @@
 #include <cstdlib>
 #include <string>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/push_pull.hpp>
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/s_ab.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>

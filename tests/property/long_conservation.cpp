@@ -4,8 +4,10 @@
 #include <cmath>
 #include <cstdio>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/ledger/fixed_point.hpp>
+#include <rubato/ledger/floating.hpp>
 #include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 

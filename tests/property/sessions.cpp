@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/topology/builders.hpp>

@@ -3,7 +3,7 @@
 // per local iteration. Measured with random phases (so that ages are 1/2) and compared with what plans say.
 #include <cstdio>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>

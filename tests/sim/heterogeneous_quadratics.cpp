@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>

@@ -5,8 +5,9 @@
 #include <cstdio>
 #include <memory>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/ledger/fixed_point.hpp>
 #include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 

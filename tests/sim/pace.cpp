@@ -10,10 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/sim/simulate.hpp>
+#include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"

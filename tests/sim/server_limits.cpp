@@ -2,8 +2,10 @@
 // Where the server-and-worker family ends up: four workers that disagree, times 1, 2, 4, 8. Plain asynchronous SGD ends
 // at the optimum weighted by frequency, 2.1; rescaled, at that of the mean, 68/13; weights by delay, still nearer to the
 // fast workers' own. Each run is compared with what report::limit_weights says of it.
-#include <rubato/algorithm/server_aliases.hpp>
+#include <rubato/algorithm/asgd.hpp>
+#include <rubato/algorithm/rescaled_asgd.hpp>
 #include <rubato/report/limit_weights.hpp>
+#include <rubato/server/known_times.hpp>
 
 #include <chrono>
 #include <cmath>

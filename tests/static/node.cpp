@@ -4,10 +4,18 @@
 #include <type_traits>
 
 #include <rubato/algorithm/ad_psgd.hpp>
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/non_blocking_allreduce.hpp>
+#include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/push_pull.hpp>
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/s_ab.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/ledger/floating.hpp>
 #include <rubato/weighting/polynomial.hpp>
 
 namespace {

@@ -3,10 +3,16 @@
 
 #include <type_traits>
 
-#include <rubato/algorithm/server_aliases.hpp>
+#include <rubato/algorithm/asgd.hpp>
+#include <rubato/algorithm/rescaled_asgd.hpp>
+#include <rubato/algorithm/ringmaster_asgd.hpp>
+#include <rubato/algorithm/server_sgd.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/server/buffered.hpp>
+#include <rubato/server/delay_threshold.hpp>
+#include <rubato/server/known_times.hpp>
+#include <rubato/server/own_durations.hpp>
 #include <rubato/weighting/polynomial.hpp>
 
 namespace {

@@ -7,13 +7,27 @@
 #include <type_traits>
 
 #include <rubato/algorithm/ad_psgd.hpp>
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/asgd.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
+#include <rubato/algorithm/byte_grad.hpp>
+#include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/non_blocking_allreduce.hpp>
+#include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/osgp.hpp>
-#include <rubato/algorithm/server_aliases.hpp>
+#include <rubato/algorithm/push_pull.hpp>
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/r_fast_low_bits.hpp>
+#include <rubato/algorithm/rescaled_asgd.hpp>
+#include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/algorithm/ringmaster_asgd.hpp>
+#include <rubato/algorithm/s_ab.hpp>
+#include <rubato/algorithm/scatter_allreduce_sgd.hpp>
+#include <rubato/algorithm/server_sgd.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/ledger/fixed_point.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/server/buffered.hpp>
 

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/problem/quadratic.hpp>

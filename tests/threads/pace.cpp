@@ -5,7 +5,7 @@
 #include <chrono>
 #include <utility>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/threads.hpp>

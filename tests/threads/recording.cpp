@@ -9,8 +9,9 @@
 #include <string>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/r_fast_low_bits.hpp>
 #include <rubato/algorithm/server_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>

@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>

@@ -17,8 +17,9 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>

@@ -14,25 +14,37 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 #include <utility>
 
-#include <rubato/algorithm/asked_gradient.hpp>
-#include <rubato/algorithm/mean_step.hpp>
-#include <rubato/algorithm/options.hpp>
+#include <rubato/algorithm/node_core.hpp>
 #include <rubato/algorithm/scatter_mean.hpp>
-#include <rubato/backend/concepts.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/core/host_device.hpp>
-#include <rubato/core/node.hpp>
 #include <rubato/mixing/plan.hpp>
-#include <rubato/step/concepts.hpp>
 #include <rubato/step/sgd.hpp>
 
 namespace rubato {
 
 namespace detail {
+
+template<class Codec, class Step>
+struct async_model_average_options {
+  double step = 0.1;
+  step_scale scale = step_scale::per_gain;
+  std::uint64_t seed = 0;
+  std::size_t block_values = 0;
+  std::uint64_t local_steps = 1;  ///< at least so many between two snapshots
+  Step step_rule{};
+  Codec codec{};
+
+  static void visit_options(auto& self, auto&& visit) {
+    visit_common_options(self, visit);
+    visit("local steps", self.local_steps);
+    visit("step rule", self.step_rule);
+    visit("codec", self.codec);
+  }
+};
 
 /// x_new <- mean + (x - s): exactly the mean where x is s. Reads 3n, writes n.
 template<class T>
@@ -56,135 +68,90 @@ struct correction_kernel {
 /// data that differ from node to node the models end beside the optimum. Needs lossless, ordered links.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
-class async_model_average {
-  static_assert(step::check_step<Step, Backend>());
+class async_model_average : public detail::node_core<Backend, detail::async_model_average_options<Codec, Step>> {
+  using core = detail::node_core<Backend, detail::async_model_average_options<Codec, Step>>;
 
  public:
-  using backend_type = Backend;
+  using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "asynchronous model average"; }
-  static void visit_state(auto& self, auto&& visit) {
-    visit.same("node", to_index(self.self_)), visit.same("values", self.x_.size());
-    visit("seed", self.seed_), visit("step", self.step_state_), visit("mean", self.mean_), visit("x", self.x_), visit("snapshot", self.snapshot_);
-    visit("since snapshot", self.since_snapshot_), visit("steps", self.steps_), visit("gradient asked for", self.asked_);
-  }
-  using scalar = typename Backend::scalar;
-  struct options {
-    double step = 0.1;
-    step_scale scale = step_scale::per_gain;
-    std::uint64_t seed = 0;
-    std::size_t block_values = 0;
-    std::uint64_t local_steps = 1;  ///< at least so many between two snapshots
-    Step step_rule{};
-    Codec codec{};
-
-    static void visit_options(auto& self, auto&& visit) {
-      detail::visit_common_options(self, visit);
-      visit("local steps", self.local_steps);
-      visit("step rule", self.step_rule);
-      visit("codec", self.codec);
-    }
-  };
 
   /// An all-to-all of its own, whatever the network.
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
     return mixing::all_to_all_plan(network.pull().nodes());
   }
-  static constexpr bool calibrates = false;
   static void agree(options& o, block_partition const&, std::span<double const>, std::size_t) {
     if (o.local_steps == 0) throw config_error{"a model is averaged after 1 local step or more, not after 0"};
   }
-  static auto channels() -> std::span<channel_spec const> {
-    static constexpr std::array<channel_spec, 1> all{detail::scatter_mean<Backend, Codec>::spec};
-    return all;
-  }
+  static constexpr std::array all_channels{detail::scatter_mean<Backend, Codec>::spec};
+  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   async_model_average(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : backend_{std::move(b)},
-        self_{self},
-        local_steps_{o.local_steps},
-        gamma_{rubato::raw_step(o, plan.gain)},
-        seed_{o.seed},
-        step_state_{o.step_rule, backend_, x0.size()},
-        mean_{self, plan.nodes[to_index(self)].nodes, x0.size(), o.codec},
-        x_{std::move(x0)} {}
-
-  void start(instant, outbox& out) { request_gradient(out); }
-
-  void on_patch(instant now, patch const& p, outbox& out) {
-    if (p.lane != channel::chunk || !(p.life == session{})) return;
-    mean_.accept(p, out);
-    if (!out.failure) average(now, out);
-  }
+      : core{std::move(b), self, std::move(x0), o, plan.gain},
+        mean_{self, plan.nodes[to_index(self)].nodes, core::size(), o.codec} {}
 
   void on_gradient(instant now, gradient g, outbox& out) {
-    if (!asked_.accept(g)) return;
-    if (!detail::step_on(backend_, x_, step_state_.next(gamma_), {values(g.value)})) {  // (V.L)
-      out.failure = detail::blame{self_}.gradient(g.value).sentence();
+    if (!this->accept(g)) return;
+    if (!this->step_along(core::values_of(g.value))) {  // (V.L)
+      out.failure = detail::blame{this->self_}.gradient(g.value).sentence();
       return;
     }
-    ++steps_;
+    ++this->iterations_;
     ++since_snapshot_;
     average(now, out);
-    request_gradient(out);
+    this->ask_gradient(out);
   }
 
-  void on_wakeup(instant, wakeup, outbox&) {}
+  void on_patch(instant now, patch const& p, outbox& out) {
+    if (p.lane == channel::chunk && mean_.accept(p, out)) average(now, out);
+  }
+
   /// Without one of its nodes no average is ever complete.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
-    if (change.what == neighbour_change::edge::closes) {
-      out.failure = fault{"node " + std::to_string(to_index(change.peer)) +
-                          " left the averaging of models, which needs every node; use r_fast where nodes may leave"};
-    }
+    core::refuse_change(change, "the averaging of models, which needs every node; use r_fast where nodes may leave", out);
   }
 
-  [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }
   [[nodiscard]] auto statistics() const -> node_statistics {
-    node_statistics s{steps_, steps_, asked_.dropped(), {}};
+    auto s = this->counts();
     mean_.add_statistics(s);
     return s;
   }
-  void audit(tracking_audit& a) const { a = {}; }
+  static void visit_state(auto& self, auto&& visit) {
+    core::visit_state(self, visit);
+    visit("mean", self.mean_), visit("snapshot", self.snapshot_), visit("since snapshot", self.since_snapshot_);
+  }
 
  private:
-  [[nodiscard]] static auto values(shared_buffer const& b) -> scalar const* { return b.template view<scalar>().data(); }
-
-  void request_gradient(outbox& out) { asked_.ask(x_, {seed_, self_, steps_}, out); }
-
   /// Begins averages and corrects the model, as far as steps and messages allow.
   void average(instant now, outbox& out) {
+    auto const post = this->posting(channel::chunk, now, out);
     while (true) {
       if (!mean_.under_way()) {
-        if (since_snapshot_ < local_steps_) return;
+        if (since_snapshot_ < this->options_.local_steps) return;
         since_snapshot_ = 0;
-        snapshot_ = x_;  // (V.S)
-        mean_.begin(backend_, values(snapshot_), now, out);
+        snapshot_ = this->x_;  // (V.S)
+        mean_.begin(this->backend_, core::values_of(snapshot_), now, post);
       }
-      if (!mean_.advance(backend_, now, out)) return;
-      auto const mean = mean_.take_mean();
-      auto x = backend_.template allocate<scalar>(x_.size());
-      auto const raised = backend_.sweep({0, x.size()}, detail::correction_kernel<scalar>{values(x_), values(snapshot_),
-                                                                                          mean.data(), x.data()});  // (V.C)
-      if ((raised & backend::not_finite) != 0) {
-        out.failure = mean_.spoilt(backend_.pool().values(mean.data(), mean.size()));
-        return;
-      }
-      x_ = std::move(x).publish();
+      if (!mean_.advance(this->backend_, now, post, out)) return;
+      if (!correct(mean_.take_mean(), out)) return;
       snapshot_ = {};
     }
   }
 
-  Backend backend_;
-  node_id self_;
-  std::uint64_t local_steps_;
-  double gamma_;
-  std::uint64_t seed_;
-  typename Step::template state<Backend> step_state_;
+  auto correct(writable_buffer<scalar> const& mean, outbox& out) -> bool {
+    auto fresh = this->backend_.template allocate<scalar>(this->size());
+    auto const kernel =
+        detail::correction_kernel<scalar>{this->x(), core::values_of(snapshot_), mean.data(), fresh.data()};  // (V.C)
+    if ((this->backend_.sweep({0, this->size()}, kernel) & backend::not_finite) != 0) {
+      out.failure = mean_.spoilt(this->backend_.pool().values(mean.data(), mean.size()));
+      return false;
+    }
+    this->x_ = std::move(fresh).publish();
+    return true;
+  }
+
   detail::scatter_mean<Backend, Codec> mean_;
-  shared_buffer x_;
   shared_buffer snapshot_;  // s, while an average is under way
   std::uint64_t since_snapshot_ = 0;
-  std::uint64_t steps_ = 0;
-  detail::asked_gradient asked_;
 };
 
 }  // namespace rubato

@@ -31,7 +31,6 @@
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
 #include <rubato/mixing/plan.hpp>
-#include <rubato/step/concepts.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/synchrony/concepts.hpp>
 #include <rubato/synchrony/free.hpp>
@@ -79,9 +78,8 @@ template<backend::array_backend Backend, class Order, class Step = step::sgd, cl
          class Contribution = contribution::all>
 class gossip : public detail::node_core<Backend, detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>> {
   using core = detail::node_core<Backend, detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>>;
-  static_assert(step::check_step<Step, Backend>() && weighting::check_weighting<Weighting>() &&
-                synchrony::check_synchrony<Synchrony>() && ledger::check_ledger<Ledger, typename Backend::scalar>() &&
-                contribution::check_contribution<Contribution>());
+  static_assert(weighting::check_weighting<Weighting>() && synchrony::check_synchrony<Synchrony>() &&
+                ledger::check_ledger<Ledger, typename Backend::scalar>() && contribution::check_contribution<Contribution>());
   static_assert(!Contribution::follows_the_fastest || (synchrony::in_lock_step<Synchrony>() && !order::tracks<Order>()),
                 "a contribution that follows the fastest needs rounds and an update order without tracking");
 
@@ -89,7 +87,7 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   static auto name() -> std::string { return "gossip: " + order::words_of<Order>(); }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
-    visit("models", self.models_), visit("tracker", self.tracker_), visit("step", self.step_state_);
+    visit("models", self.models_), visit("tracker", self.tracker_);
     visit("batch", self.batch_), visit("v", self.v_), visit("g that came", self.g_new_);
     visit("place", self.place_), visit("batches", self.batches_), visit("ahead", self.ahead_);
     visit("posts", self.posts_), visit("stalled", self.stalled_);
@@ -127,7 +125,6 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_},
         tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony},
-        step_state_{o.step_rule, core::backend_, core::size()},
         batch_{o.contribution} {
     order::check_order<Order>();
     if (tracks && batch_.minibatches() != 1) {
@@ -187,7 +184,7 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics {
-    node_statistics s{core::iterations_, core::gradients_, core::pending_.dropped(), {}};
+    auto s = core::counts();
     models_.count_into(s);
     tracker_.count_into(s);
     return s;
@@ -286,7 +283,7 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
     if constexpr (list::changes_x) x_new = core::backend_.template allocate<scalar>(n);
     if constexpr (list::has(write_model) && !list::model_is_x()) v_new = core::backend_.template allocate<scalar>(n);
     typename Step::template state<Backend>::rule rule{};
-    if (list::has(descend) && (tracks || g_new_)) rule = step_state_.next(core::gamma_);
+    if (list::has(descend) && (tracks || g_new_)) rule = core::step_state_.next(core::gamma_);
     tracker_.begin(does);
     backend::raised_bits raised = 0;
     auto const all = core::blocks_.blocks();
@@ -402,7 +399,6 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
 
   detail::model_exchange<Backend, Weighting, Synchrony> models_;
   std::conditional_t<tracks, detail::tracker<Backend, Ledger, SumCodec, Synchrony>, detail::no_tracker<scalar, value>> tracker_;
-  typename Step::template state<Backend> step_state_;
   detail::batch<Backend, Contribution> batch_;
   shared_buffer v_;      // v_i as last written
   shared_buffer g_new_;  // of a batch that came, in an order that does not track

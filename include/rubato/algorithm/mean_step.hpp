@@ -31,7 +31,7 @@ struct mean_step_kernel {
 
 /// What to step along: share * sum, a vector of x's size.
 template<class T>
-struct step_along {
+struct direction {
   T const* sum;
   T share = 1;
 };
@@ -39,7 +39,7 @@ struct step_along {
 /// x <- the model after one step from x, published: one pass, as the kernel says. False if it is not finite (backends that
 /// do not wait for such bits say true).
 template<class Backend, class Rule>
-[[nodiscard]] auto step_on(Backend& backend, shared_buffer& x, Rule const& rule, step_along<typename Backend::scalar> along)
+[[nodiscard]] auto step_on(Backend& backend, shared_buffer& x, Rule const& rule, direction<typename Backend::scalar> along)
     -> bool {
   using scalar = typename Backend::scalar;
   auto fresh = backend.template allocate<scalar>(x.size());

@@ -28,6 +28,45 @@ struct edge_life {
     visit.same("peer", to_index(self.peer));
     visit("life", self.life), visit("open", self.open);
   }
+  /// Whether a message that came is of the present session. It is asked here, for all algorithms.
+  [[nodiscard]] auto carries(patch const& p) const -> bool { return open && p.life == life; }
+};
+
+/// An edge over which messages come.
+struct incoming_edge : edge_life {
+  message_order order{};
+  std::uint64_t accepted = 0;
+  std::uint64_t overtaken = 0;  // or of another session
+  age_counter age{};
+
+  static void visit_state(auto& self, auto&& visit) {
+    edge_life::visit_state(self, visit);
+    visit("order", self.order), visit("accepted", self.accepted), visit("overtaken", self.overtaken), visit("age", self.age);
+  }
+  /// False of a message of another session: it is counted, and to be forgotten.
+  [[nodiscard]] auto is_of_session(patch const& p) -> bool {
+    if (!carries(p)) ++overtaken;
+    return carries(p);
+  }
+  [[nodiscard]] auto counted(channel lane) const -> edge_statistics { return {peer, lane, accepted, overtaken, age}; }
+};
+
+/// One over which messages go, too, each way in a session of its own; `life` is that of what comes in.
+struct two_way_edge : incoming_edge {
+  session outgoing{};
+
+  static void visit_state(auto& self, auto&& visit) {
+    incoming_edge::visit_state(self, visit);
+    visit("outgoing", self.outgoing);
+  }
+  /// The edge as what is posted sees it.
+  [[nodiscard]] auto outward() const -> edge_life { return {peer, outgoing, open}; }
+  void change(neighbour_change const& c) {
+    open = c.what == neighbour_change::edge::opens;
+    life = c.incoming;
+    outgoing = c.outgoing;
+    order = {};
+  }
 };
 
 /// Where an edge opens in the middle of a run, each end may go on for one round before it has to wait for the other.
@@ -54,7 +93,7 @@ struct edge_in : edge_life {
   /// out.failure. `passed`: the last message that the node would use now, where every one counts.
   [[nodiscard]] auto admit(node_id self, block_partition const& blocks, channel_spec const& spec, iteration passed,
                            patch const& p, outbox& out) -> bool {
-    if (!open || !(p.life == life)) {
+    if (!carries(p)) {
       ++overtaken;
       return false;
     }

@@ -1,53 +1,73 @@
 // SPDX-License-Identifier: MIT
-// What every node has whatever its algorithm: who it is, its model, its step, the one gradient it asked for, and counters.
+// What every node has whatever its algorithm: who it is, its model, its step, the one gradient it asked for, its packets, and
+// counters.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include <rubato/algorithm/asked_gradient.hpp>
+#include <rubato/algorithm/finite.hpp>
+#include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
+#include <rubato/backend/concepts.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/core/shared_buffer.hpp>
+#include <rubato/step/concepts.hpp>
 
 namespace rubato::detail {
 
-/// The base of node types. An algorithm adds its channels, start, on_patch, on_gradient and on_neighbours; it may replace
-/// the other members of the node concept by its own.
+/// The base of node types. An algorithm adds its channels, on_patch, on_gradient and on_neighbours; it may replace the other
+/// members of the node concept by its own.
 template<class Backend, class Options>
 class node_core {
+  using step_rule = decltype(Options::step_rule);
+  static_assert(step::check_step<step_rule, Backend>());
+
  public:
   using backend_type = Backend;
   using scalar = typename Backend::scalar;
+  using options = Options;
+
+  static constexpr bool calibrates = false;
+  /// Fixes what all nodes must agree on beyond their options: nothing.
+  static void agree(options&, block_partition const&, std::span<double const>, std::size_t) {}
 
   /// An algorithm that has more state visits this first and then its own.
   static void visit_state(auto& self, auto&& visit) {
     visit.same("node", to_index(self.self_)), visit.same("values", self.size());
     visit("seed", self.options_.seed);  // its own in each life
-    visit("x", self.x_), visit("gradient asked for", self.pending_);
+    visit("step", self.step_state_), visit("x", self.x_), visit("gradient asked for", self.pending_);
     visit("requests", self.requests_), visit("gradients", self.gradients_), visit("iterations", self.iterations_);
   }
 
+  void start(instant, outbox& out) { ask_gradient(out); }
   void on_wakeup(instant, wakeup, outbox&) {}
   /// x, shared; valid for ever.
   [[nodiscard]] auto estimate() const -> shared_buffer { return x_; }
   void audit(tracking_audit& a) const { a = {}; }
 
  protected:
-  /// Throws config_error unless the step is a positive number.
-  node_core(Backend b, node_id self, shared_buffer x0, Options const& o, double gain)
+  /// `steps`: whether this node moves x at all. Throws config_error unless the step is a positive number.
+  node_core(Backend b, node_id self, shared_buffer x0, Options const& o, double gain, bool steps = true)
       : backend_{std::move(b)}, options_{o}, self_{self}, blocks_{partition_of(o, x0.size())},
-        gamma_{rubato::raw_step(o, gain)}, x_{std::move(x0)} {}
+        gamma_{rubato::raw_step(o, gain)}, step_state_{o.step_rule, backend_, steps ? x0.size() : 0}, x_{std::move(x0)} {}
 
   [[nodiscard]] auto size() const -> std::size_t { return x_.size(); }
-  [[nodiscard]] auto x() const -> scalar const* { return x_.template view<scalar>().data(); }
+  [[nodiscard]] auto x() const -> scalar const* { return values_of(x_); }
+  [[nodiscard]] static auto values_of(shared_buffer const& b) -> scalar const* { return b.template view<scalar>().data(); }
 
   /// Requests the gradient of the next sample at x; no sample is used twice.
-  void ask_gradient(outbox& out) {
+  void ask_gradient(outbox& out) { ask_gradient_at(x_, gradients_, out); }
+  /// The same at another point, of a sample of the algorithm's own numbering.
+  void ask_gradient_at(shared_buffer point, std::uint64_t draw, outbox& out) {
     ++requests_;
-    pending_.ask(x_, sample_key{options_.seed, self_, gradients_}, out);
+    pending_.ask(std::move(point), sample_key{options_.seed, self_, draw}, out);
   }
   /// Whether g is the gradient that was asked for; any other is only counted.
   [[nodiscard]] auto accept(gradient const& g) -> bool {
@@ -56,8 +76,14 @@ class node_core {
     return true;
   }
 
-  /// Posts a body to the other end of an edge, as the message of the iteration under way: number iterations_ + 1.
-  void post(edge_life const& to, channel lane, shared_buffer body, instant now, outbox& out) const {
+  /// x <- the model after one step along share * sum: one pass. False if it is not finite.
+  [[nodiscard]] auto step_along(scalar const* sum, scalar share = 1) -> bool {
+    return step_on(backend_, x_, step_state_.next(gamma_), {sum, share});
+  }
+
+  /// Posts a body to the other end of an edge, as the message of the iteration under way: number iterations_ + 1. The caller
+  /// may number it otherwise, and sets what else its channel carries.
+  auto post(edge_life const& to, channel lane, shared_buffer body, instant now, outbox& out) const -> packet& {
     auto& p = out.packets.emplace_back();
     p.from = self_;
     p.to = to.peer;
@@ -66,10 +92,38 @@ class node_core {
     p.number = iteration{iterations_ + 1};
     p.posted_at = now;
     p.body = std::move(body);
+    return p;
   }
   /// The same as a callable post(edge, body), for those who know the edges.
   [[nodiscard]] auto posting(channel lane, instant now, outbox& out) const {
-    return [this, lane, now, &out](edge_life const& to, shared_buffer body) { post(to, lane, std::move(body), now, out); };
+    return [this, lane, now, &out](edge_life const& to, shared_buffer body) -> packet& {
+      return post(to, lane, std::move(body), now, out);
+    };
+  }
+
+  /// In rounds: moves every open in-edge on to message `needed`. If one has not come, says so in out.wait; false.
+  template<class Edges>
+  [[nodiscard]] static auto take_due_messages(Edges& edges, channel lane, std::uint64_t needed, outbox& out) -> bool {
+    for (auto& e : edges) {
+      if (!e.open || e.box.advance_to(iteration{needed})) continue;
+      out.wait = waiting{e.peer, lane, next(e.box.number())};
+      return false;
+    }
+    return true;
+  }
+  /// Of methods in which no edge may change: node j left `what`, and why that ends the run.
+  static void refuse_change(neighbour_change const& c, std::string_view what, outbox& out) {
+    auto const left = c.what == neighbour_change::edge::closes ? " left " : " began anew, and so left ";
+    out.failure = fault{"node " + std::to_string(to_index(c.peer)) + left + std::string{what}};
+  }
+
+  /// The counters of the node, without its edges, or with the edges over which `lane` comes in.
+  [[nodiscard]] auto counts() const -> node_statistics { return {iterations_, gradients_, pending_.dropped(), {}}; }
+  template<class Edges>
+  [[nodiscard]] auto counts(Edges const& edges, channel lane) const -> node_statistics {
+    auto s = counts();
+    for (auto const& e : edges) s.edges.push_back(e.counted(lane));
+    return s;
   }
 
   Backend backend_;
@@ -77,6 +131,7 @@ class node_core {
   node_id self_;
   block_partition blocks_;
   double gamma_;
+  typename step_rule::template state<Backend> step_state_;
   shared_buffer x_;                // x_i, published: it is the point of gradients too
   asked_gradient pending_;
   std::uint64_t requests_ = 0;     // gradients asked for: the clock of ages

@@ -51,6 +51,21 @@ struct common_options {
   std::size_t block_values = 0;
   static void visit_options(auto& self, auto&& visit) { visit_common_options(self, visit); }
 };
+/// Those of algorithms whose messages are coded. (A base class would not do: {.step = 0.1} names direct members only.)
+template<class Codec, class Step>
+struct coded_options {
+  double step = 0.1;
+  step_scale scale = step_scale::per_gain;
+  std::uint64_t seed = 0;
+  std::size_t block_values = 0;
+  Step step_rule{};
+  Codec codec{};
+  static void visit_options(auto& self, auto&& visit) {
+    visit_common_options(self, visit);
+    visit("step rule", self.step_rule);
+    visit("codec", self.codec);
+  }
+};
 }  // namespace detail
 
 template<algorithm_options O>

@@ -22,30 +22,40 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/asked_gradient.hpp>
-#include <rubato/algorithm/batch.hpp>
-#include <rubato/algorithm/finite.hpp>
-#include <rubato/algorithm/gossip_kernel.hpp>
-#include <rubato/algorithm/incoming.hpp>
-#include <rubato/algorithm/neighbours.hpp>
-#include <rubato/algorithm/options.hpp>
-#include <rubato/backend/concepts.hpp>
+#include <rubato/algorithm/formulas.hpp>
+#include <rubato/algorithm/node_core.hpp>
 #include <rubato/core/host_device.hpp>
-#include <rubato/core/node.hpp>
 #include <rubato/mixing/plan.hpp>
-#include <rubato/step/concepts.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
 
 namespace rubato {
 
 namespace detail {
+
+template<class Step>
+struct osgp_options {
+  double step = 0.1;
+  step_scale scale = step_scale::per_gain;
+  std::uint64_t seed = 0;
+  std::size_t block_values = 0;
+  std::uint64_t overlap = 1;  ///< s: local iterations that may pass before a message is waited for
+  Step step_rule{};
+
+  static void visit_options(auto& self, auto&& visit) {
+    visit_common_options(self, visit);
+    visit("overlap", self.overlap);
+    visit("step rule", self.step_rule);
+  }
+};
 
 /// x <- rule(x, g), then a share of it leaves `times` times: reads 2n, writes 2n (n where nothing leaves: m null).
 template<class T, class Rule>
@@ -103,121 +113,75 @@ struct push_sum_mass {
 /// links: a lost message would take its mass with it, so that a gap in the count ends the run.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step = step::sgd>
-class osgp {
-  static_assert(step::check_step<Step, Backend>());
+class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
+  using core = detail::node_core<Backend, detail::osgp_options<Step>>;
 
  public:
-  using backend_type = Backend;
+  using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "OSGP"; }
-  static void visit_state(auto& self, auto&& visit) {
-    visit.same("node", to_index(self.self_)), visit.same("values", self.x_.size());
-    visit("seed", self.seed_), visit("step", self.step_state_), visit("x", self.x_), visit("z", self.z_), visit("w", self.w_), visit("sources", self.sources_);
-    visit("iterations", self.iterations_), visit("gradient asked for", self.asked_);
-  }
-  using scalar = typename Backend::scalar;
-  struct options {
-    double step = 0.1;
-    step_scale scale = step_scale::per_gain;
-    std::uint64_t seed = 0;
-    std::size_t block_values = 0;
-    std::uint64_t overlap = 1;  ///< s: local iterations that may pass before a message is waited for
-    Step step_rule{};
-
-    static void visit_options(auto& self, auto&& visit) {
-      detail::visit_common_options(self, visit);
-      visit("overlap", self.overlap);
-      visit("step rule", self.step_rule);
-    }
-  };
 
   /// The edges of both graphs, each in its own direction: along trees this is both ways.
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan { return mixing::push_sum_plan(network); }
-  static constexpr bool calibrates = false;
-  static void agree(options&, block_partition const&, std::span<double const>, std::size_t) {}
-  static auto channels() -> std::span<channel_spec const> {
-    static constexpr std::array<channel_spec, 1> all{channel_spec{
-        channel::model, channel_kind::event, element_of<scalar>, carrying(scalar_slot::push_sum_weight)}};
-    return all;
-  }
+  static constexpr std::array all_channels{
+      channel_spec{channel::model, channel_kind::event, element_of<scalar>, carrying(scalar_slot::push_sum_weight)}};
+  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   osgp(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : backend_{std::move(b)},
-        self_{self},
-        gamma_{rubato::raw_step(o, plan.gain)},
-        seed_{o.seed},
-        overlap_{o.overlap},
-        nodes_{static_cast<double>(plan.nodes.size())},
-        blocks_{partition_of(o, x0.size())},
-        step_state_{o.step_rule, backend_, x0.size()},
-        x_{backend::copied(backend_, x0.template view<scalar>().data(), x0.size())},
-        z_{std::move(x0)} {
+      : core{std::move(b), self, std::move(x0), o, plan.gain},
+        nodes_{plan.nodes.size()},
+        numerator_{backend::copied(core::backend_, core::x(), core::size())} {
     auto const& own = plan.nodes[to_index(self)];
     for (auto const& e : own.push_to) readers_.push_back(e.peer);
     for (auto const peer : own.push_from) sources_.emplace_back().peer = peer;
   }
 
-  void start(instant, outbox& out) { request_gradient(out); }
+  void on_gradient(instant now, gradient g, outbox& out) {
+    if (!this->accept(g)) return;
+    share_out(g.value, now, out);
+    ++this->iterations_;
+    if (!out.failure) go_on(now, out);
+  }
 
   void on_patch(instant now, patch const& p, outbox& out) {
     auto* const from = p.lane == channel::model ? detail::find_edge(sources_, p.from) : nullptr;
-    if (from == nullptr) return;
-    if (!(p.life == session{})) {
-      ++from->overtaken;
-      return;
-    }
+    if (from == nullptr || !from->is_of_session(p)) return;
     auto const weight = p.extra.real(scalar_slot::push_sum_weight);
-    out.failure = detail::malformed(p, blocks_, channels()[0]);
-    if (!out.failure && !(weight && *weight >= 0 && *weight <= nodes_)) {  // all weights of a run sum to n
-      out.failure = fault{detail::text_of_message(p, to_count(p.numbers[0])) + " carries " +
-                          (weight ? "a push-sum weight of " + shortest(*weight) : "no push-sum weight") +
-                          ", where it must lie in 0 to " + std::to_string(static_cast<std::size_t>(nodes_))};
-    }
-    if (out.failure) return;
-    if (p.numbers[0] <= from->newest) {
+    auto wrong = detail::malformed(p, this->blocks_, all_channels[0]);
+    if (!wrong) wrong = no_weight(p, weight);
+    if (!wrong && p.numbers[0] <= from->newest) {
       ++from->overtaken;
       return;
     }
-    if (p.numbers[0] != next(from->newest)) {
-      out.failure = fault{"message " + std::to_string(to_count(next(from->newest))) + " of node " +
-                          std::to_string(to_index(p.from)) + " to node " + std::to_string(to_index(self_)) +
-                          " is lost, and its mass with it; push-sum needs links that lose nothing, r_fast does not"};
+    if (!wrong && p.numbers[0] != next(from->newest)) {
+      wrong = fault{"message " + std::to_string(to_count(next(from->newest))) + " of node " +
+                    std::to_string(to_index(p.from)) + " to node " + std::to_string(to_index(this->self_)) +
+                    " is lost, and its mass with it; push-sum needs links that lose nothing, r_fast does not"};
+    }
+    if (wrong) {
+      out.failure = std::move(wrong);
       return;
     }
     ++from->accepted;
     from->newest = p.numbers[0];
     from->came.push_back({p.body, *weight, p.posted_at});
     if (from->came.size() > most_apart) fold(*from);
-    if (!asked_.under_way()) go_on(now, out);
+    if (!this->pending_.under_way()) go_on(now, out);
   }
 
-  void on_gradient(instant now, gradient g, outbox& out) {
-    if (!asked_.accept(g)) return;
-    ++iterations_;
-    share_out(g.value, now, out);
-    if (!out.failure) go_on(now, out);
-  }
-
-  void on_wakeup(instant, wakeup, outbox&) {}
   /// Mass on its way to a node that leaves, and what that node holds, cannot be called back.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
-    if (change.what == neighbour_change::edge::closes) {
-      out.failure = fault{"node " + std::to_string(to_index(change.peer)) +
-                          " left a run of osgp and took its mass with it; use r_fast where nodes may leave"};
-    }
+    core::refuse_change(change, "a run of osgp and took its mass with it; use r_fast where nodes may leave", out);
   }
 
-  /// z, at which the last gradient was asked for.
-  [[nodiscard]] auto estimate() const -> shared_buffer { return z_; }
-  [[nodiscard]] auto statistics() const -> node_statistics {
-    node_statistics s{iterations_, iterations_, asked_.dropped(), {}};
-    for (auto const& e : sources_) s.edges.push_back({e.peer, channel::model, e.accepted, e.overtaken, e.age});
-    return s;
+  [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(sources_, channel::model); }
+  static void visit_state(auto& self, auto&& visit) {
+    core::visit_state(self, visit);
+    visit("numerator", self.numerator_), visit("w", self.w_), visit("sources", self.sources_);
   }
-  void audit(tracking_audit& a) const { a = {}; }
 
   /// All that this node holds, as the conservation law counts it; copies where vectors are not on the host.
   [[nodiscard]] auto mass() const -> push_sum_mass {
-    auto const x = backend_.pool().values(x_.view().data(), x_.size());
+    auto const x = this->backend_.pool().values(numerator_.view().data(), numerator_.size());
     push_sum_mass m{w_, {x.begin(), x.end()}};
     for (auto const& e : sources_) {
       for (auto const& c : e.came) {
@@ -240,27 +204,28 @@ class osgp {
       visit("part", self.part), visit("weight", self.weight), visit("posted", self.posted);
     }
   };
-  struct source {
-    node_id peer{};
+  struct source : detail::incoming_edge {
     iteration newest{};
-    std::vector<message> came;  // and not merged yet
-    std::uint64_t accepted = 0;
-    std::uint64_t overtaken = 0;
-    age_counter age{};
+    std::vector<message> came{};  // and not merged yet
     static void visit_state(auto& self, auto&& visit) {
+      incoming_edge::visit_state(self, visit);
       visit("newest", self.newest), visit("came", self.came);
-      visit("accepted", self.accepted), visit("overtaken", self.overtaken), visit("age", self.age);
     }
   };
 
-  void request_gradient(outbox& out) { asked_.ask(z_, {seed_, self_, iterations_}, out); }
+  [[nodiscard]] auto no_weight(patch const& p, std::optional<double> weight) const -> std::optional<fault> {
+    if (weight && *weight >= 0 && *weight <= static_cast<double>(nodes_)) return {};  // all weights of a run sum to n
+    return fault{detail::text_of_message(p, to_count(p.numbers[0])) + " carries " +
+                 (weight ? "a push-sum weight of " + shortest(*weight) : "no push-sum weight") +
+                 ", where it must lie in 0 to " + std::to_string(nodes_)};
+  }
 
   /// A sender far ahead of this node fills no memory: its mass is added up as it waits, in order.
   void fold(source& e) {
-    auto sum = backend::copied(backend_, e.came[0].part.template view<scalar>().data(), x_.size());
+    auto sum = backend::copied(this->backend_, core::values_of(e.came[0].part), this->size());
     for (std::size_t k = 1; k < e.came.size(); ++k) {
-      auto const* const more = e.came[k].part.template view<scalar>().data();
-      backend_.sweep({0, x_.size()}, backend::add_kernel<scalar>{more, sum.data(), scalar{1}});
+      auto const* const more = core::values_of(e.came[k].part);
+      this->backend_.sweep({0, this->size()}, backend::add_kernel<scalar>{more, sum.data(), scalar{1}});
       e.came[0].weight += e.came[k].weight;
     }
     e.came.resize(1);
@@ -270,33 +235,25 @@ class osgp {
   void share_out(shared_buffer const& g, instant now, outbox& out) {
     auto const degree = static_cast<double>(readers_.size());
     auto const share = 1 / (1 + degree);
-    auto part = readers_.empty() ? writable_buffer<scalar>{} : backend_.template allocate<scalar>(x_.size());
-    auto const rule = step_state_.next(gamma_);
+    auto part = readers_.empty() ? writable_buffer<scalar>{} : this->backend_.template allocate<scalar>(this->size());
+    auto const rule = this->step_state_.next(this->gamma_);
     auto const kernel = detail::descend_and_share_kernel<scalar, std::remove_const_t<decltype(rule)>>{
-        x_.data(), g.template view<scalar>().data(), part.data(), static_cast<scalar>(share),
-        static_cast<scalar>(degree), rule};
-    auto const raised = backend_.sweep({0, x_.size()}, kernel);
-    if ((raised & backend::not_finite) != 0) out.failure = detail::blame{self_}.gradient(g).sentence();
+        numerator_.data(), core::values_of(g), part.data(), static_cast<scalar>(share), static_cast<scalar>(degree), rule};
+    auto const raised = this->backend_.sweep({0, this->size()}, kernel);
+    if ((raised & backend::not_finite) != 0) out.failure = detail::blame{this->self_}.gradient(g).sentence();
     auto const weight = share * w_;
     w_ -= degree * weight;
     auto const body = std::move(part).publish();
     for (auto const to : readers_) {
-      packet p;
-      p.from = self_;
-      p.to = to;
-      p.lane = channel::model;
-      p.number = iteration{iterations_};
-      p.posted_at = now;
-      p.body = body;
-      p.extra.set(scalar_slot::push_sum_weight, weight);
-      out.packets.push_back(std::move(p));
+      this->post({to}, channel::model, body, now, out).extra.set(scalar_slot::push_sum_weight, weight);
     }
   }
 
   /// Merges what came and asks for the next gradient, or says for whom it waits.
   void go_on(instant now, outbox& out) {
-    if (iterations_ > overlap_) {
-      auto const needed = iteration{iterations_ - overlap_};
+    auto const overlap = this->options_.overlap;
+    if (this->iterations_ > overlap) {
+      auto const needed = iteration{this->iterations_ - overlap};
       for (auto const& e : sources_) {
         if (e.newest >= needed) continue;
         out.wait = waiting{e.peer, channel::model, next(e.newest)};
@@ -304,7 +261,7 @@ class osgp {
       }
     }
     merge(now, out);
-    request_gradient(out);
+    this->ask_gradient(out);
   }
 
   /// By id and in order, so that sums do not depend on who was first.
@@ -312,42 +269,33 @@ class osgp {
     table_.clear();
     for (auto& e : sources_) {
       for (auto const& c : e.came) {
-        table_.push_back(c.part.template view<scalar>().data());
+        table_.push_back(core::values_of(c.part));
         w_ += c.weight;
         e.age.add(now - c.posted);
       }
     }
-    auto fresh = backend_.template allocate<scalar>(x_.size());
-    auto const raised = backend_.sweep({0, x_.size()},
-                                       detail::merge_kernel<scalar>{x_.data(), fresh.data(), static_cast<scalar>(1 / w_),
-                                                                    {backend_.table(table_.data(), table_.size()), table_.size()}});
-    auto blame = detail::blame{self_};
+    auto fresh = this->backend_.template allocate<scalar>(this->size());
+    auto const kernel = detail::merge_kernel<scalar>{numerator_.data(), fresh.data(), static_cast<scalar>(1 / w_),
+                                                     {this->backend_.table(table_.data(), table_.size()), table_.size()}};
+    auto const spoilt = (this->backend_.sweep({0, this->size()}, kernel) & backend::not_finite) != 0;
+    auto blame = detail::blame{this->self_};
     for (auto& e : sources_) {
-      if ((raised & backend::not_finite) != 0) {
+      if (spoilt) {
         for (auto const& c : e.came) blame.message(e.peer, channel::model, c.part);
       }
       e.came.clear();
     }
-    if ((raised & backend::not_finite) != 0) out.failure = blame.sentence();
-    z_ = std::move(fresh).publish();
+    if (spoilt) out.failure = blame.sentence();
+    this->x_ = std::move(fresh).publish();
   }
 
-  Backend backend_;
-  node_id self_;
-  double gamma_;
-  std::uint64_t seed_;
-  std::uint64_t overlap_;
-  double nodes_;  // n
-  block_partition blocks_;
-  typename Step::template state<Backend> step_state_;
-  writable_buffer<scalar> x_;  // the numerator
-  shared_buffer z_;            // x / w when the gradient was asked for
+  // z, the de-biased model at which gradients are asked for, is x_ of the core.
+  std::size_t nodes_;                  // n
+  writable_buffer<scalar> numerator_;  // x
   double w_ = 1;
   std::vector<node_id> readers_;
-  std::vector<source> sources_;        // by id
+  std::vector<source> sources_;       // by id
   std::vector<scalar const*> table_;  // of the merge under way; a member only to keep its memory
-  std::uint64_t iterations_ = 0;
-  detail::asked_gradient asked_;
 };
 
 }  // namespace rubato

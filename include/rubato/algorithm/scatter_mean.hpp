@@ -15,7 +15,7 @@
 #include <vector>
 
 #include <rubato/algorithm/finite.hpp>
-#include <rubato/algorithm/incoming.hpp>
+#include <rubato/algorithm/neighbours.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
 #include <rubato/core/host_device.hpp>
@@ -34,12 +34,13 @@ class scatter_mean {
   static_assert(codec::check_codec<Codec, Backend, spec.kind>());
 
   static void visit_state(auto& self, auto&& visit) {
-    visit("rounds", self.rounds_), visit("mean", self.mean_), visit("ages", self.ages_), visit("order", self.order_);
+    visit("rounds", self.rounds_), visit("mean", self.mean_), visit("peers", self.peers_);
     visit("round", self.round_), visit("begun", self.begun_), visit("reduced", self.reduced_);
   }
 
   scatter_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec)
-      : self_{self}, n_{nodes}, values_{values}, codec_{std::move(codec)}, ages_(nodes), order_(nodes) {
+      : self_{self}, n_{nodes}, values_{values}, codec_{std::move(codec)}, peers_(nodes) {
+    for (std::size_t j = 0; j < n_; ++j) peers_[j].peer = to_node(j);
     for (auto& r : rounds_) {
       r.parts.resize(n_);
       r.means.resize(n_);
@@ -49,45 +50,50 @@ class scatter_mean {
   /// Between begin() and the advance() that completes the round.
   [[nodiscard]] auto under_way() const -> bool { return begun_; }
 
-  /// Gives s_i for the next round; x is read now.
-  void begin(Backend& backend, scalar const* x, instant now, outbox& out) {
+  /// Gives s_i for the next round; x is read now. post(edge, body) posts a message on `lane` and returns it.
+  template<class Post>
+  void begin(Backend& backend, scalar const* x, instant now, Post const& post) {
     RUBATO_EXPECTS(!begun_, "a round begins when the one before it is complete");
     begun_ = true;
     for (std::size_t c = 0; c < n_; ++c) {
       auto const r = chunk(c);
       auto body = codec::encoded(codec_, backend, x + r.begin, r.size());  // (C.S)
       if (c == to_index(self_)) present().parts[c] = {now, std::move(body)};
-      else send(to_node(c), step::scatter, std::move(body), {now, out});
+      else post(peers_[c], std::move(body)).number = number_of(step::scatter);
     }
   }
 
-  /// Takes the next message of another node, of this or the next round: nobody completes a round without this node.
-  void accept(patch const& p, outbox& out) {
+  /// Takes the next message of another node, of this or the next round: nobody completes a round without this node. False
+  /// if it was none, or none that can be.
+  [[nodiscard]] auto accept(patch const& p, outbox& out) -> bool {
     auto const from = to_index(p.from);
-    if (from >= n_ || p.from == self_) return;
-    if (out.failure = miscounted(p); out.failure) return;
+    if (from >= n_ || p.from == self_ || !peers_[from].is_of_session(p)) return false;
+    if (out.failure = miscounted(p); out.failure) return false;
     auto const number = to_count(p.numbers[0]) - 1;
     auto const codes = codec_.template codes<scalar>(chunk(number % 2 == 0 ? to_index(self_) : from).size());
     auto wrong = malformed(p, spec.values, codes);
-    if (!wrong) wrong = order_[from].follow(p);
+    if (!wrong) wrong = peers_[from].order.follow(p);
     if (!wrong && number / 2 > round_ + 1) {
       wrong = fault{text_of_message(p, number + 1) + " is of a round that cannot begin before node " +
                     std::to_string(to_index(self_)) + " has ended round " + std::to_string(round_ + 1)};
     }
     if (wrong) {
       out.failure = std::move(wrong);
-      return;
+      return false;
     }
+    ++peers_[from].accepted;
     auto& r = rounds_[number / 2 % 2];
     (number % 2 == 0 ? r.parts : r.means)[from] = {p.posted_at, p.body};
+    return true;
   }
 
   /// Goes on as far as the messages allow; true if that completed the round.
-  auto advance(Backend& backend, instant now, outbox& out) -> bool {
+  template<class Post>
+  [[nodiscard]] auto advance(Backend& backend, instant now, Post const& post, outbox& out) -> bool {
     if (!begun_) return false;
     if (!reduced_) {
       if (first_missing(present().parts) < n_) return false;
-      reduce(backend, now, out);
+      reduce(backend, now, post, out);
       if (out.failure) return false;
     }
     if (first_missing(present().means) < n_) return false;
@@ -116,7 +122,7 @@ class scatter_mean {
 
   void add_statistics(node_statistics& s) const {
     for (std::size_t j = 0; j < n_; ++j) {
-      if (j != to_index(self_)) s.edges.push_back({to_node(j), lane, order_[j].newest(), 0, ages_[j]});
+      if (j != to_index(self_)) s.edges.push_back(peers_[j].counted(lane));
     }
   }
 
@@ -132,10 +138,6 @@ class scatter_mean {
     std::vector<message> means;  // by owner
     static void visit_state(auto& self, auto&& visit) { visit("parts", self.parts), visit("means", self.means); }
   };
-  struct post {
-    instant now;
-    outbox& out;
-  };
 
   [[nodiscard]] auto chunk(std::size_t c) const -> range { return {c * values_ / n_, (c + 1) * values_ / n_}; }
   [[nodiscard]] auto present() -> round& { return rounds_[round_ % 2]; }
@@ -146,18 +148,8 @@ class scatter_mean {
     return j;
   }
 
-  void send(node_id to, step s, shared_buffer body, post with) {
-    packet p;
-    p.from = self_;
-    p.to = to;
-    p.lane = lane;
-    p.number = number_of(s);
-    p.posted_at = with.now;
-    p.body = std::move(body);
-    with.out.packets.push_back(std::move(p));
-  }
-
-  void reduce(Backend& backend, instant now, outbox& out) {
+  template<class Post>
+  void reduce(Backend& backend, instant now, Post const& post, outbox& out) {
     auto const size = chunk(to_index(self_)).size();
     auto const all = range{0, size};
     auto sum = backend.template allocate<scalar>(size);
@@ -167,12 +159,12 @@ class scatter_mean {
       codec::decode_body(codec_, backend, present().parts[j].body, all, part.data());
       auto const raised = backend.sweep(all, backend::add_kernel<scalar>{part.data(), sum.data(), scalar{1}});
       if ((raised & backend::not_finite) != 0) out.failure = spoilt_by(j, backend.pool().values(std::as_const(part).data(), size));
-      if (j != to_index(self_)) ages_[j].add(now - present().parts[j].posted);
+      if (j != to_index(self_)) peers_[j].age.add(now - present().parts[j].posted);
     }
     backend.sweep(all, backend::scale_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
     auto const body = codec::encoded(codec_, backend, part.data(), size);
     for (std::size_t j = 0; j < n_; ++j) {
-      if (j != to_index(self_)) send(to_node(j), step::gather, body, {now, out});
+      if (j != to_index(self_)) post(peers_[j], body).number = number_of(step::gather);
     }
     present().means[to_index(self_)] = {now, body};
     reduced_ = true;
@@ -190,7 +182,7 @@ class scatter_mean {
     mean_ = backend.template allocate<scalar>(values_);
     for (std::size_t c = 0; c < n_; ++c) {
       codec::decode_body(codec_, backend, present().means[c].body, chunk(c), mean_.data());  // (C.G)
-      if (c != to_index(self_)) ages_[c].add(now - present().means[c].posted);
+      if (c != to_index(self_)) peers_[c].age.add(now - present().means[c].posted);
       present().parts[c] = {};
       present().means[c] = {};
     }
@@ -204,8 +196,7 @@ class scatter_mean {
   Codec codec_;
   std::array<round, 2> rounds_;  // the present one and the next, by parity
   writable_buffer<scalar> mean_;
-  std::vector<age_counter> ages_;
-  std::vector<message_order> order_;  // by sender
+  std::vector<incoming_edge> peers_;  // by id
   std::uint64_t round_ = 0;
   bool begun_ = false;
   bool reduced_ = false;

@@ -19,7 +19,6 @@
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
 #include <rubato/mixing/plan.hpp>
-#include <rubato/step/concepts.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/synchrony/concepts.hpp>
 #include <rubato/weighting/concepts.hpp>
@@ -51,8 +50,8 @@ struct tracking_options {
 
 template<class Backend, class Step, class Weighting, class Synchrony, class Ledger, class SumCodec>
 class tracking_core : public node_core<Backend, tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>> {
-  static_assert(step::check_step<Step, Backend>() && weighting::check_weighting<Weighting>() &&
-                synchrony::check_synchrony<Synchrony>() && ledger::check_ledger<Ledger, typename Backend::scalar>());
+  static_assert(weighting::check_weighting<Weighting>() && synchrony::check_synchrony<Synchrony>() &&
+                ledger::check_ledger<Ledger, typename Backend::scalar>());
   using core = node_core<Backend, tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>>;
 
  public:
@@ -75,16 +74,13 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
 
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
-    visit("models", self.models_), visit("tracker", self.tracker_), visit("step", self.step_state_);
+    visit("models", self.models_), visit("tracker", self.tracker_);
   }
-
-  /// z_0 = g(x_0)
-  void start(instant, outbox& out) { this->ask_gradient(out); }
 
   void on_neighbours(instant, neighbour_change const& change, outbox&) { change_edges(change, {}); }
 
   [[nodiscard]] auto statistics() const -> node_statistics {
-    node_statistics s{core::iterations_, core::gradients_, core::pending_.dropped(), {}};
+    auto s = core::counts();
     models_.count_into(s);
     tracker_.count_into(s);
     return s;
@@ -95,8 +91,7 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   tracking_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_},
-        tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony},
-        step_state_{o.step_rule, core::backend_, core::size()} {}
+        tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony} {}
 
   /// Of each channel the message that the node needs next, in rounds.
   struct due {
@@ -150,21 +145,8 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
     models_.post(v, this->posting(channel::model, now, out));
   }
 
-  /// In rounds: moves every open in-edge on to message `needed`. If one has not come, says so in out.wait; false.
-  template<class Edges>
-  [[nodiscard]] auto take_due_messages(Edges& edges, channel lane, std::uint64_t needed, outbox& out) -> bool {
-    static_assert(synchrony::in_lock_step<Synchrony>());
-    for (auto& e : edges) {
-      if (!e.open || e.box.advance_to(iteration{needed})) continue;
-      out.wait = waiting{e.peer, lane, next(e.box.number())};
-      return false;
-    }
-    return true;
-  }
-
   model_exchange<Backend, Weighting, Synchrony> models_;
   tracker<Backend, Ledger, SumCodec, Synchrony> tracker_;
-  typename Step::template state<Backend> step_state_;
 };
 
 template<class T>

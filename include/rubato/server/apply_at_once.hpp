@@ -18,7 +18,7 @@ struct apply_at_once {
   struct state {
     using scalar = typename Backend::scalar;
     explicit state(apply_at_once const&) {}
-    auto take(Backend&, shared_buffer const& g, double weight) -> std::optional<direction<scalar>> {
+    auto take(Backend&, shared_buffer const& g, double weight, arrival const&) -> std::optional<direction<scalar>> {
       return direction<scalar>{g.template view<scalar>().data(), static_cast<scalar>(weight)};
     }
   };

@@ -29,7 +29,7 @@ struct buffered {
     explicit state(buffered const& b) : size_{b.size} {}
     static void visit_state(auto& self, auto&& visit) { visit("count", self.count_), visit("sum", self.sum_); }
 
-    auto take(Backend& backend, shared_buffer const& g, double weight) -> std::optional<direction<scalar>> {
+    auto take(Backend& backend, shared_buffer const& g, double weight, arrival const&) -> std::optional<direction<scalar>> {
       auto const all = range{0, g.size()};
       if (!sum_) sum_ = backend.template allocate<scalar>(g.size());
       if (count_ == 0) backend.sweep(all, backend::zero_kernel<scalar>{sum_->data()});

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include <rubato/backend/concepts.hpp>
+#include <rubato/core/ids.hpp>
 #include <rubato/core/shared_buffer.hpp>
 
 namespace rubato::server {
@@ -20,6 +21,7 @@ struct arrival {
   std::uint64_t delay = 0;                ///< versions of the model since the one that it was computed at
   std::chrono::nanoseconds duration{};    ///< that its computation took
   std::chrono::nanoseconds round_trip{};  ///< since the server gave its worker the model: computation and both links
+  instant at{};                           ///< when it came, on the run's clock
 };
 
 /// A factor of 0 or more on the step, and what a cap kept back of it.
@@ -57,14 +59,15 @@ concept weight_policy = std::copyable<W> && std::default_initializable<W> &&
       { s(a) } -> std::same_as<weight>;
     };
 
-/// take() is given a gradient and its weight, and returns the direction of a step when enough of them are together; it
-/// is read at once. Models: apply_at_once, buffered.
+/// take() is given a gradient, its weight, and whose it is and when it came; it returns the direction of a step when enough
+/// of them are together, which is read at once. Models: apply_at_once, buffered.
 template<class G, class Backend>
 concept aggregation_policy = std::copyable<G> && std::default_initializable<G> &&
     std::constructible_from<typename G::template state<Backend>, G const&> &&
-    requires(G const& c, typename G::template state<Backend>& s, Backend& b, shared_buffer const& g, double weight) {
+    requires(G const& c, typename G::template state<Backend>& s, Backend& b, shared_buffer const& g, double weight,
+             arrival const& a) {
       c.agree();
-      { s.take(b, g, weight) } -> std::same_as<std::optional<direction<typename Backend::scalar>>>;
+      { s.take(b, g, weight, a) } -> std::same_as<std::optional<direction<typename Backend::scalar>>>;
     };
 
 /// Which worker, without a job, is given the model after this one's gradient came. Models: same_worker.
@@ -81,7 +84,7 @@ consteval auto check_policies() -> bool {
   static_assert(weight_policy<Weight>,
                 "a weight is a weighting, or has agree(workers) and a state whose call gives the weight of an arrival");
   static_assert(aggregation_policy<Aggregation, Backend>,
-                "an aggregation has agree() and a state<Backend> whose take(backend, gradient, weight) gives a direction or none");
+                "an aggregation has agree() and a state<Backend> whose take(backend, gradient, weight, arrival) gives a direction or none");
   static_assert(assignment_policy<Assignment>,
                 "an assignment is called with the worker whose gradient came and gives the worker that goes on");
   return true;

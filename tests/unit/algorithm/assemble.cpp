@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/topology/builders.hpp>
 

@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include <rubato/algorithm/ad_psgd.hpp>
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/non_blocking_allreduce.hpp>
+#include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>

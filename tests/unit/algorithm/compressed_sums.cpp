@@ -12,10 +12,15 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gossip.hpp>
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/r_fast_low_bits.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/codec/low_bits.hpp>
+#include <rubato/ledger/fixed_point.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/sim/simulate.hpp>
+#include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: MIT
 // In lock-step every order must be its dense matrix form. Checks (G.D) (G.W) (G.T) (G.C) (G.A) of
 // algorithm/gradient_tracking.hpp against matrices that know nothing of nodes.
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/push_pull.hpp>
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/s_ab.hpp>
+#include <rubato/ledger/floating.hpp>
 
 #include <string>
 

@@ -124,6 +124,51 @@ TEST_CASE("a message of another size or type ends the run of every algorithm wit
   });
 }
 
+TEST_CASE("a message of another session moves nothing in any algorithm, and the one that was due is taken after it") {
+  for_every_algorithm(topology::binary_tree(4), pull{}, [](std::string const& name, maker const& make) {
+    for (auto const& good : first_packets(make())) {
+      CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.lane));
+      auto a = make();
+      auto& n = a.nodes[to_index(good.to)];
+      outbox out;
+      n.start({}, out);
+      auto const before = n.estimate();
+      auto foreign = good;
+      foreign.life = {3, 4};
+      out.clear();
+      hand_over(n, foreign, a.blocks.blocks(), out);
+      CHECK((!out.failure && out.packets.empty() && !out.request && !out.cancel));
+      CHECK(n.estimate() == before);
+      hand_over(n, good, a.blocks.blocks(), out);
+      CHECK_FALSE(out.failure);
+    }
+  });
+}
+
+TEST_CASE("whoever needs every neighbour to the end says so when one leaves or begins anew, and nobody else ends the run") {
+  auto const needs_all = [](std::string const& name) {
+    for (auto const* one : {"osgp", "low_precision_d_psgd", "ring_allreduce_sgd", "non_blocking_allreduce", "scatter_allreduce_sgd",
+                            "byte_grad", "async_model_average"}) {
+      if (name == one) return true;
+    }
+    return false;
+  };
+  for_every_algorithm(topology::binary_tree(4), pull{}, [&](std::string const& name, maker const& make) {
+    if (name == "m_synchronous_sgd") return;  // its server needs m workers; its own test says when
+    for (auto const what : {neighbour_change::edge::closes, neighbour_change::edge::opens}) {
+      CAPTURE(name, static_cast<int>(what));
+      auto a = make();
+      auto& n = a.nodes.back();  // a neighbour of node 1, or the server
+      outbox out;
+      n.start({}, out);
+      out.clear();
+      n.on_neighbours({}, {node_id{1}, what, {1, 0}, {0, 1}}, out);
+      CHECK(out.failure.has_value() == needs_all(name));
+      if (out.failure) CHECK(says(out.failure->sentence, what == neighbour_change::edge::opens ? "node 1 began anew" : "node 1 left"));
+    }
+  });
+}
+
 TEST_CASE("a gradient that is not finite is found in every algorithm, and its node is named, whatever the loss says") {
   for (auto const bad : {nan, -std::numeric_limits<double>::infinity()}) {
     for_every_algorithm(topology::binary_tree(5), pull{bad, 0}, [](std::string const& name, maker const& make) {

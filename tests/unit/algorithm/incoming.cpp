@@ -7,8 +7,11 @@
 #include <string>
 #include <utility>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/assemble.hpp>

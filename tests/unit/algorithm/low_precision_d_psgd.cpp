@@ -174,7 +174,7 @@ TEST_CASE("a node says whose difference it waits for, and a changed edge ends th
   change.peer = node_id{2};
   a.nodes[0].on_neighbours({}, change, out);
   REQUIRE(out.failure);
-  CHECK(says(out.failure->sentence, "the edge to node 2 changed"));
+  CHECK(says(out.failure->sentence, "node 2 left a run on compressed differences"));
 }
 
 TEST_CASE("a difference of another size, or one that is not the next, ends the run with the name of its sender") {

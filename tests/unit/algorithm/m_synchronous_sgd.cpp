@@ -2,6 +2,7 @@
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <rubato/backend/host.hpp>
@@ -168,6 +169,36 @@ TEST_CASE("a worker may leave while m others are left, but not while every one o
   };
   CHECK(leave(2).empty());
   CHECK(says(leave(3), "node 1 left"));
+}
+
+TEST_CASE("a worker that comes back is given the present model and has its part in the next round") {
+  by_hand h;
+  auto const change = [&](any_node& at, node_id peer, neighbour_change::edge what, session outgoing, session incoming) {
+    h.out.clear();
+    at.on_neighbours({}, {peer, what, outgoing, incoming}, h.out);
+  };
+  change(h.server(), node_id{1}, neighbour_change::edge::closes, {}, {});
+  for (auto i : {std::size_t{0}, std::size_t{2}}) h.hand(h.server(), h.answer(i, h.ask(i)));
+  CHECK(h.out.packets.size() == 2);  // nothing goes to who is away
+  auto const late = h.answer(1, h.ask(1));
+  h.hand(h.server(), late);
+  CHECK((h.out.packets.empty() && !h.out.failure));
+  change(h.server(), node_id{1}, neighbour_change::edge::opens, {1, 2}, {2, 1});
+  REQUIRE(h.out.packets.size() == 1);
+  auto const model = h.out.packets[0];
+  CHECK((model.to == node_id{1} && model.number == iteration{1} && model.life == session{1, 2}));
+  h.a.nodes[1] = std::move(by_hand{}.a.nodes[1]);
+  h.ask(1);
+  change(h.a.nodes[1], node_id{3}, neighbour_change::edge::opens, {2, 1}, {1, 2});
+  h.hand(h.a.nodes[1], model);
+  REQUIRE(h.out.request);
+  CHECK(h.out.request->point == model.body);
+  auto const first = h.answer(1, *h.out.request);
+  CHECK((first.life == session{2, 1} && first.based_on == iteration{1}));
+  h.hand(h.server(), first);
+  CHECK(h.server().statistics().iterations == 1);
+  h.hand(h.server(), first);  // once
+  CHECK(h.out.packets.empty());
 }
 
 TEST_CASE("a worker whose server is gone waits, and begins at the first model with one that was started again") {

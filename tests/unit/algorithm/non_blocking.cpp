@@ -13,10 +13,17 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/non_blocking_allreduce.hpp>
+#include <rubato/algorithm/non_blocking_d_psgd.hpp>
+#include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/contribution/finished.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/sim/simulate.hpp>
+#include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/algorithm/server_aliases.hpp>
+#include <rubato/algorithm/asgd.hpp>
+#include <rubato/algorithm/rescaled_asgd.hpp>
+#include <rubato/algorithm/ringmaster_asgd.hpp>
+#include <rubato/algorithm/server_sgd.hpp>
+#include <rubato/server/known_times.hpp>
 
 #include <algorithm>
 #include <chrono>

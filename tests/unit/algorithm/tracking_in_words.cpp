@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: MIT
 // R-FAST, Push-Pull and S-AB as they are written out, line by line of their papers, beside the same methods as arrays of
 // actions (order::r_fast, push_pull, ab): equal to the bit, event by event, also where messages are lost and nodes restart.
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/gossip.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/push_pull.hpp>
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/r_fast_low_bits.hpp>
+#include <rubato/algorithm/s_ab.hpp>
+#include <rubato/codec/low_bits.hpp>
+#include <rubato/ledger/fixed_point.hpp>
+#include <rubato/synchrony/rounds.hpp>
 
 #include <cstring>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Staleness weighting inside the pull: what is withheld from an old value goes to the node itself. Checks (G.W).
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 
 #include <cmath>
 

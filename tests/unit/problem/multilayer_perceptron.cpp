@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>

@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/peer.hpp>

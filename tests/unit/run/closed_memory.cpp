@@ -7,9 +7,12 @@
 #include <vector>
 
 #include <rubato/algorithm/ad_psgd.hpp>
-#include <rubato/algorithm/aliases.hpp>
+#include <rubato/algorithm/byte_grad.hpp>
+#include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/r_fast_low_bits.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/sim/simulate.hpp>

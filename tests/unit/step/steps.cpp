@@ -7,8 +7,8 @@
 #include <cmath>
 #include <vector>
 
-#include <rubato/algorithm/aliases.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/eigen.hpp>
