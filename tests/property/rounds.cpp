@@ -136,9 +136,9 @@ TEST_CASE("neighbours that average models in rounds go on when an edge opens aga
   non_blocking_d_psgd<reference>::options o;
   o.contribution.minibatches = 2;
   survives<non_blocking_d_psgd<reference>>(false, {1e-8, 0}, o);
-  non_blocking_d_psgd<reference, order::adapt_then_combine>::options late;
+  d_psgd_atc<reference, step::sgd, contribution::finished>::options late;
   late.contribution.minibatches = 2;
-  survives<non_blocking_d_psgd<reference, order::adapt_then_combine>>(false, {1e-8, 0}, late);
+  survives<d_psgd_atc<reference, step::sgd, contribution::finished>>(false, {1e-8, 0}, late);
 }
 
 /// On a line, node 1 loses its state while 0 and 2 go on for long, each by itself: rounds of 1, 5000 and 300 meet.

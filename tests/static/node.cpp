@@ -36,8 +36,10 @@ static_assert(std::is_same_v<r_fast<backend::host<double>>::value, double>);
 static_assert(std::is_same_v<r_fast<backend::host<float>, step::sgd, weighting::constant, ledger::floating>::value, float>);
 
 // An alias is the composition that it names.
-static_assert(std::is_same_v<d_psgd_atc<backend::host<float>>, d_psgd<backend::host<float>, order::adapt_then_combine>>);
-static_assert(gradient_tracking<backend::host<float>>::tracks && !d_psgd<backend::host<float>>::tracks);
+static_assert(std::is_same_v<non_blocking_d_psgd<backend::host<float>>,
+                             d_psgd<backend::host<float>, step::sgd, contribution::finished>>);
+static_assert(gradient_tracking<backend::host<float>>::tracks &&
+              !gossip<backend::host<float>, order::combine_while_computing>::tracks);
 
 // The least that is a node; each case below lacks one thing or has it wrong.
 struct complete {

@@ -1,13 +1,122 @@
 // SPDX-License-Identifier: MIT
-// D-PSGD that adapts and then combines, as the codes of MATCHA and SGP run it: x_i <- sum_j w_ij (x_j - gamma g_j(x_j)).
-// It is the order adapt_then_combine of gossip.hpp, in rounds.
+// D-PSGD that adapts and then combines, node i, as the codes of MATCHA and SGP run it.   x, g in R^d; W as in d_psgd.hpp
+// Round k, from 1, with g at x, or a batch of gradients (algorithm/batch.hpp):
+//   (DA.D)  x <- x - gamma g                                               along s_i / M of a batch; no step if it is empty
+//           x is posted as model k
+//   (DA.W)  x <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k
+// so that x+ = W (x - gamma g(x)). With contribution::finished a batch ends as soon as a neighbour is done with its own of
+// this round: its model k has come. The message only hurries: nobody waits for it.
+// Per round, in vectors, two passes, with w in-edges: reads x, g / x, w x_j;  writes x / x.
 #pragma once
 
-#include <rubato/algorithm/d_psgd.hpp>
+#include <cstddef>
+#include <string_view>
+#include <utility>
+
+#include <rubato/algorithm/d_psgd_core.hpp>
+#include <rubato/algorithm/formulas.hpp>
+#include <rubato/backend/counting_lanes.hpp>
+#include <rubato/contribution/all.hpp>
+#include <rubato/step/sgd.hpp>
 
 namespace rubato {
 
-template<backend::array_backend Backend, class Step = step::sgd>
-using d_psgd_atc = d_psgd<Backend, order::adapt_then_combine, Step>;
+namespace detail {
+
+template<class T, class Rule>
+struct d_psgd_atc_descent {
+  T const* x;
+  T* x_new;
+  T const* g;  // null: no step
+  T share;
+  Rule step;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto x_i = at.load(x);
+    if (g != nullptr) x_i = step(at, x_i, share * at.load(g));   // (DA.D)
+    store_model(at, x_new, x_i);
+  }
+  static constexpr bool raises = false;
+  static constexpr bool fits_short_lanes = true;
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<T>(*this); }
+};
+
+template<class T>
+struct d_psgd_atc_mixing {
+  T const* x;
+  T* x_new;
+  pull_terms<T> pull;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    store_model(at, x_new, pulled(at, pull, at.load(x)));        // (DA.W)
+  }
+  static constexpr bool raises = false;
+  static constexpr bool fits_short_lanes = true;
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<T>(*this); }
+};
+
+}  // namespace detail
+
+/// As d_psgd, with what a node has learnt in a round already in what it sends.
+/// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
+template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+class d_psgd_atc : public detail::d_psgd_core<Backend, Step, Contribution> {
+  using core = detail::d_psgd_core<Backend, Step, Contribution>;
+
+ public:
+  using typename core::options, typename core::scalar;
+  static constexpr auto name() -> std::string_view { return "D-PSGD, adapt then combine"; }
+
+  /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step.
+  d_psgd_atc(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+      : core{std::move(b), plan, self, std::move(x0), o} {}
+
+  void on_gradient(instant now, gradient g, outbox& out) {
+    if (!this->accept(g) || !this->fills_batch(std::move(g), out)) return;
+    descend(now, out);
+    go_on(now, out);
+  }
+  void on_patch(instant now, patch const& p, outbox& out) {
+    this->take(now, p, out);
+    go_on(now, out);
+  }
+  void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
+    this->change_edge(change, now, out);
+    if (!this->computes_) go_on(now, out);
+  }
+
+ private:
+  /// As far as gradients and messages have come.
+  void go_on(instant now, outbox& out) {
+    while (!out.failure) {
+      if (this->computes_) {
+        if (!this->batch_ends(this->round(), out)) return;
+        descend(now, out);
+      }
+      if (out.failure || !this->models_are_there(out)) return;
+      mix(now, out);
+      ++this->iterations_;
+      this->computes_ = true;
+      this->has_sent_ = false;
+    }
+  }
+
+  void descend(instant now, outbox& out) {
+    auto const g = this->batch_.take(this->backend_).sum;
+    using rule = typename Step::template state<Backend>::rule;
+    auto const step = g ? this->step_state_.next(this->gamma_) : rule{};
+    auto const done = this->sweep(g, out, [&](scalar* x_new, auto const&) {
+      return detail::d_psgd_atc_descent<scalar, rule>{this->x(), x_new, core::values_of(g), this->share(), step};
+    });
+    if (done) this->post_model(now, out);
+  }
+
+  void mix(instant now, outbox& out) {
+    auto const done = this->sweep({}, out, [&](scalar* x_new, auto const& pull) {
+      return detail::d_psgd_atc_mixing<scalar>{this->x(), x_new, pull};
+    });
+    if (done) this->models_.record_ages(now);
+  }
+};
 
 }  // namespace rubato

@@ -42,7 +42,7 @@ using contribution::weigh;
 using problem::quadratic;
 using all_reduce = non_blocking_allreduce<space>;
 using gossiping = non_blocking_d_psgd<space>;
-using gossiping_atc = non_blocking_d_psgd<space, order::adapt_then_combine>;
+using gossiping_atc = d_psgd_atc<space, step::sgd, contribution::finished>;
 
 auto values_of(shared_buffer const& b) -> std::vector<double> {
   return {b.view<double>().begin(), b.view<double>().end()};

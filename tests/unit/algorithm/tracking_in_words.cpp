@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
-// R-FAST, Push-Pull and S-AB as they are written out, line by line of their papers, beside the same methods as arrays of
-// actions (order::r_fast, push_pull, ab): equal to the bit, event by event, also where messages are lost and nodes restart.
+// R-FAST, Push-Pull, S-AB and D-PSGD as they are written out, line by line of their papers, beside the same methods as arrays
+// of actions (order::r_fast, push_pull, ab, ...): equal to the bit, event by event, also where messages are lost and nodes restart.
+#include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/gossip.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
@@ -38,6 +41,7 @@ auto finish(topology::pair const& network, sim::scenario const& scenario, std::s
   typename Node::options o;
   o.step = 0.02;
   o.block_values = block_values;
+  if constexpr (requires { o.contribution.minibatches; }) o.contribution.minibatches = o.contribution.follows_the_fastest ? 3 : 1;
   return simulate<Node>(network, q, o, scenario, {.time = 3s});
 }
 
@@ -61,6 +65,10 @@ sim::scenario const lossy{.compute = sim::lognormal(10ms, 0.5).slow(2, 3.0),
                           .split = sim::delivery::blocks,
                           .seed = 4};
 sim::scenario const lossless{.compute = sim::lognormal(10ms, 0.5).slow(1, 2.0), .link = {.latency = 3ms}, .seed = 4};
+sim::scenario const with_a_restart{.compute = sim::lognormal(10ms, 0.5).slow(1, 2.0),
+                                   .link = {.latency = 3ms},
+                                   .restarts = {{.node = node_id{2}, .at = 900ms, .down = 300ms}},
+                                   .seed = 4};
 
 TEST_CASE("R-FAST tracks (R.T), consumes (R.C), pushes (R.A), descends (R.D) and mixes (R.W) as its array of actions does") {
   are_equal<r_fast<whole>, gradient_tracking<whole, order::r_fast>>(topology::exponential(6), lossy, 64);
@@ -84,6 +92,27 @@ TEST_CASE("S-AB mixes (S.W), descends (S.D), pushes (S.A), consumes (S.C) and tr
   are_equal<s_ab<reference, step::adam>,
             gradient_tracking<reference, order::ab, step::adam, weighting::constant, synchrony::rounds>>(topology::ring(5),
                                                                                                          lossless);
+}
+
+template<class Order, class Backend, class Step = step::sgd, class Contribution = contribution::all>
+using averaging = gossip<Backend, Order, Step, weighting::constant, synchrony::rounds, ledger::floating, codec::identity, Contribution>;
+
+TEST_CASE("D-PSGD mixes (DP.W) and descends (DP.D) as its array of actions does, with batches that the fastest end, too") {
+  using order::combine_while_computing, contribution::finished;
+  for (auto const& scenario : {lossless, with_a_restart}) {
+    are_equal<d_psgd<whole>, averaging<combine_while_computing, whole>>(topology::exponential(6), scenario);
+    are_equal<d_psgd<reference, step::momentum>, averaging<combine_while_computing, reference, step::momentum>>(topology::binary_tree(7), scenario);
+    are_equal<non_blocking_d_psgd<reference, step::adam>, averaging<combine_while_computing, reference, step::adam, finished>>(topology::ring(5), scenario);
+  }
+}
+
+TEST_CASE("D-PSGD adapts (DA.D) and then combines (DA.W) as its array of actions does, with batches that the fastest end, too") {
+  using order::adapt_then_combine, contribution::finished;
+  for (auto const& scenario : {lossless, with_a_restart}) {
+    are_equal<d_psgd_atc<whole>, averaging<adapt_then_combine, whole>>(topology::exponential(6), scenario);
+    are_equal<d_psgd_atc<reference, step::adam>, averaging<adapt_then_combine, reference, step::adam>>(topology::ring(5), scenario);
+    are_equal<d_psgd_atc<reference, step::momentum, finished>, averaging<adapt_then_combine, reference, step::momentum, finished>>(topology::binary_tree(7), scenario);
+  }
 }
 
 struct twice_and_away {

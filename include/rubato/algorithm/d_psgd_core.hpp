@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+// What d_psgd and d_psgd_atc have in common: the batch of a round and its end, models that come and go, and the sweep.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include <rubato/algorithm/batch.hpp>
+#include <rubato/algorithm/model_exchange.hpp>
+#include <rubato/algorithm/node_core.hpp>
+#include <rubato/mixing/plan.hpp>
+#include <rubato/synchrony/rounds.hpp>
+#include <rubato/topology/pair.hpp>
+#include <rubato/weighting/constant.hpp>
+
+namespace rubato::detail {
+
+template<class Step, class Contribution>
+struct d_psgd_options {
+  double step = 0.1;
+  step_scale scale = step_scale::per_gain;
+  std::uint64_t seed = 0;
+  std::size_t block_values = 0;
+  Step step_rule{};
+  Contribution contribution{};
+
+  static void visit_options(auto& self, auto&& visit) {
+    visit_common_options(self, visit);
+    visit("step rule", self.step_rule);
+    visit("contribution", self.contribution);
+  }
+};
+
+/// A node computes a batch (`computes_`), or waits for the models of its round. A subclass says what it does then.
+template<class Backend, class Step, class Contribution>
+class d_psgd_core : public node_core<Backend, d_psgd_options<Step, Contribution>> {
+  using core = node_core<Backend, d_psgd_options<Step, Contribution>>;
+  using exchange = model_exchange<Backend, weighting::constant, synchrony::rounds>;
+  static_assert(contribution::check_contribution<Contribution>());
+
+ public:
+  using typename core::options, typename core::scalar;
+
+  /// Metropolis-Hastings weights on the network taken as undirected.
+  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan { return mixing::gossip_plan(network); }
+  static constexpr std::array all_channels{exchange::spec};
+  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
+
+  static void visit_state(auto& self, auto&& visit) {
+    core::visit_state(self, visit);
+    visit("models", self.models_), visit("batch", self.batch_), visit("computes", self.computes_);
+    visit("has sent", self.has_sent_), visit("ahead", self.ahead_), visit("posts", self.posts_);
+  }
+  [[nodiscard]] auto statistics() const -> node_statistics {
+    auto s = this->counts();
+    models_.count_into(s);
+    return s;
+  }
+
+ protected:
+  d_psgd_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+      : core{std::move(b), self, std::move(x0), o, plan.gain},
+        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, {}, {}, core::x_}, batch_{o.contribution} {}
+
+  /// The present round, which neighbours have in common whatever each of them has done in its life.
+  [[nodiscard]] auto round() const -> iteration { return iteration{this->iterations_ + ahead_ + 1}; }
+
+  void take(instant now, patch const& p, outbox& out) {
+    if (p.lane != channel::model) return;
+    models_.take(p, this->requests_, iteration{this->iterations_ + ahead_}, out);
+    if (!out.failure) take_over(models_.latest_of(p.from), now, out);
+  }
+  /// Sends x as the model of this round.
+  void post_model(instant now, outbox& out) {
+    has_sent_ = true;
+    ++posts_;
+    models_.post(this->x_, posting_model(now, out));
+  }
+  /// Over an edge that opens goes the model of this round once more.
+  void change_edge(neighbour_change const& change, instant now, outbox& out) {
+    models_.change(change, {});
+    if (change.what == neighbour_change::edge::opens && has_sent_) {
+      models_.post_to(change.peer, this->x_, posting_model(now, out));
+    }
+  }
+  /// Moves the edges on to the models of this round. If one has not come, says so in out.wait; false.
+  [[nodiscard]] auto models_are_there(outbox& out) -> bool {
+    return core::take_due_messages(models_.in(), channel::model, to_count(round()), out);
+  }
+
+  /// Adds a gradient to the batch (N.S). False if the batch wants another one, which is asked for.
+  [[nodiscard]] auto fills_batch(gradient g, outbox& out) -> bool {
+    batch_.add(this->backend_, std::move(g.value));
+    if (batch_.full()) computes_ = false;
+    else this->ask_gradient(out);
+    return !computes_;
+  }
+  /// Goes on with the batch, unless neighbours are done with theirs: those whose model `proof` or a later one has come.
+  /// (One that is further ahead than a round allows was apart, and hurries nobody.) Then the batch ends as it is; true.
+  [[nodiscard]] auto batch_ends(iteration proof, outbox& out) -> bool {
+    if (!Contribution::follows_the_fastest || !is_there(proof)) {
+      if (!this->pending_.under_way()) this->ask_gradient(out);
+      return false;
+    }
+    this->pending_.cancel(out);
+    computes_ = false;
+    return true;
+  }
+
+  /// x <- kernel_of(x, what is pulled), one pass over memory. False, with out.failure set, if that is not finite; `g`: the
+  /// gradients that went in, if any.
+  template<class KernelOf>
+  [[nodiscard]] auto sweep(shared_buffer const& g, outbox& out, KernelOf const& kernel_of) -> bool {
+    auto x_new = this->backend_.template allocate<scalar>(this->size());
+    auto all = this->blocks_.blocks();
+    auto const kernel = kernel_of(x_new.data(), models_.terms(this->requests_, 0, all));
+    auto const raised = this->backend_.sweep({0, this->size()}, kernel);
+    this->x_ = std::move(x_new).publish();
+    if ((raised & backend::not_finite) == 0) return true;
+    auto suspects = blame{this->self_};
+    if (g) suspects.gradient(g);
+    models_.accuse(suspects);
+    out.failure = suspects.sentence();
+    return false;
+  }
+  /// What a step is along: s_i / M (N.D).
+  [[nodiscard]] auto share() const -> scalar { return scalar{1} / static_cast<scalar>(batch_.minibatches()); }
+
+  exchange models_;
+  batch<Backend, Contribution> batch_;
+  bool computes_ = true;
+  bool has_sent_ = false;  // the model of this round
+
+ private:
+  /// A message names its round where its number does not say it.
+  [[nodiscard]] auto posting_model(instant now, outbox& out) const {
+    return [this, now, &out](edge_life const& to, shared_buffer v) {
+      auto& p = this->post(to, channel::model, std::move(v), now, out);
+      p.number = iteration{posts_};
+      if (ahead_ > 0 || !(to.life == session{})) p.based_on = round();
+    };
+  }
+  /// A neighbour whose message is for a round so far ahead was apart for a while: the rest of this node's round counts as
+  /// that one, and all neighbours hear so.
+  void take_over(iteration heard, instant now, outbox& out) {
+    if (heard <= next(round())) return;
+    ahead_ += to_count(heard) - to_count(round());
+    if (has_sent_) post_model(now, out);
+  }
+  [[nodiscard]] auto is_there(iteration proof) const -> bool {
+    auto const most = iteration{to_count(proof) + 2};
+    return std::any_of(models_.in().begin(), models_.in().end(), [&](auto const& e) {
+      return e.open && e.box.latest() >= proof && e.box.latest() <= most;
+    });
+  }
+
+  std::uint64_t ahead_ = 0;  // rounds that were taken over
+  std::uint64_t posts_ = 0;  // messages to each reader
+};
+
+}  // namespace rubato::detail
