@@ -23,9 +23,10 @@ lawful_tree() {
   printf '#include <Eigen/Core>\n#include <rubato/core/ids.hpp>\n' | write include/rubato/backend/eigen.hpp
   printf '#include <thread>\n#include <rubato/algorithm/a.hpp>\n' | write include/rubato/run/threads.hpp
   printf '#include <rubato/run/metrics.hpp>\n' | write include/rubato/report/csv.hpp
-  printf '//   (A.S1) x <- x - g\n#pragma once\n#include <rubato/version.hpp>\nint f(); // (A.S1)\n' | write include/rubato/algorithm/a.hpp
+  printf '//   (A.S1) x <- x - g\n#pragma once\n#include <rubato/version.hpp>\nint f(); // (A.S1)\nclass a {};\n' | write include/rubato/algorithm/a.hpp
   printf 'TEST_CASE("(A.S1) descends") {}\n' | write tests/unit/a.cpp
-  printf '#pragma once\n#include <rubato/version.hpp>\n#include <rubato/core/ids.hpp>\n' | write include/rubato/rubato.hpp
+  printf '#pragma once\n#include <rubato/version.hpp>\n#include <rubato/core/ids.hpp>\n#include <rubato/algorithm/a.hpp>\n' | write include/rubato/rubato.hpp
+  printf '## Algorithms\n\n| name |\n| --- |\n| `a` | `no_name` |\n\n## Words\n\n| `no_algorithm` |\n' | write README.md
 }
 
 # expect WANTED WHAT COMMAND...: WANTED is pass or fail.
@@ -57,7 +58,7 @@ plant() {
 
 arguments=()
 lawful_tree
-for law in include_graph formula_labels file_size; do
+for law in include_graph formula_labels file_size names_have_files; do
   expect pass "a lawful tree under $law" bash "$laws/$law.sh" "$folder/tree"
 done
 printf '// (A.S1) is what\n// this shows\nTEST_CASE("descends") {}\n' >"$folder/tree/tests/unit/a.cpp"
@@ -83,6 +84,9 @@ plant formula_labels "a formula without code" include/rubato/algorithm/b.hpp '//
 plant formula_labels "a formula without a test" include/rubato/algorithm/b.hpp '// (B.S1) x <- y\nint g(); // (B.S1)'
 plant formula_labels "a formula that a test file speaks of, and no test" tests/unit/b.cpp '// (B.S1) and no TEST_CASE\n\nTEST_CASE("b") {\n  f(); // (B.S1)\n}\n// (B.S1)' include/rubato/algorithm/b.hpp '// (B.S1) x <- y\nint g(); // (B.S1)'
 plant formula_labels "code that names no formula" include/rubato/algorithm/b.hpp '// b\nint g(); // (A.S9)'
+plant names_have_files "a name without a file" README.md '## Algorithms\n| `b` |'
+plant names_have_files "a file that does not declare its name" README.md '## Algorithms\n| `a`, `b` |' include/rubato/algorithm/b.hpp '// b' include/rubato/rubato.hpp '#include <rubato/algorithm/b.hpp>'
+plant names_have_files "a name that rubato.hpp does not include" README.md '## Algorithms\n| `b` |' include/rubato/algorithm/b.hpp 'using b = a;'
 plant file_size "a file of 701 lines" include/rubato/core/long.hpp "$(printf '//\\n%.0s' {1..701})"
 
 arguments=("$@")

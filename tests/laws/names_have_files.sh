@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# names_have_files.sh ROOT: each name in the first column of README's table of algorithms has a header of its name, which
+# declares it, and which rubato/rubato.hpp includes.
+set -uo pipefail
+
+headers=$1/include/rubato
+mapfile -t names < <(awk '/^## / { inside = $2 == "Algorithms" } inside && /^\| `/ { split($0, cell, "|"); print cell[2] }' "$1/README.md" |
+  grep -o '`[a-z0-9_]*`' | tr -d '`')
+((${#names[@]} > 0)) || { echo "README.md has no table of algorithms"; exit 1; }
+broken=0
+complain() { echo "$1"; broken=$((broken + 1)); }
+for name in "${names[@]}"; do
+  file=$headers/algorithm/$name.hpp
+  if [[ ! -f $file ]]; then complain "$name, of README's table, has no include/rubato/algorithm/$name.hpp"
+  elif ! grep -qE "^(class|using) $name( |\$)" "$file"; then complain "$file does not declare $name"
+  elif ! grep -qx "#include <rubato/algorithm/$name.hpp>" "$headers/rubato.hpp"; then complain "rubato.hpp does not include $name.hpp"
+  fi
+done
+((broken == 0)) || exit 1
+echo "${#names[@]} algorithms of README's table have a file each"
