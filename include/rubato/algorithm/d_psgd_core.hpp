@@ -19,26 +19,10 @@
 
 namespace rubato::detail {
 
-template<class Step, class Contribution>
-struct d_psgd_options {
-  double step = 0.1;
-  step_scale scale = step_scale::per_gain;
-  std::uint64_t seed = 0;
-  std::size_t block_values = 0;
-  Step step_rule{};
-  Contribution contribution{};
-
-  static void visit_options(auto& self, auto&& visit) {
-    visit_common_options(self, visit);
-    visit("step rule", self.step_rule);
-    visit("contribution", self.contribution);
-  }
-};
-
 /// A node computes a batch (`computes_`), or waits for the models of its round. A subclass says what it does then.
 template<class Backend, class Step, class Contribution>
-class d_psgd_core : public node_core<Backend, d_psgd_options<Step, Contribution>> {
-  using core = node_core<Backend, d_psgd_options<Step, Contribution>>;
+class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>> {
+  using core = node_core<Backend, batch_options<Step, Contribution>>;
   using exchange = model_exchange<Backend, weighting::constant, synchrony::rounds>;
   static_assert(contribution::check_contribution<Contribution>());
 

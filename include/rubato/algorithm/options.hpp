@@ -66,6 +66,21 @@ struct coded_options {
     visit("codec", self.codec);
   }
 };
+/// Those of algorithms whose rounds take a batch of a node.
+template<class Step, class Contribution>
+struct batch_options {
+  double step = 0.1;
+  step_scale scale = step_scale::per_gain;
+  std::uint64_t seed = 0;
+  std::size_t block_values = 0;
+  Step step_rule{};
+  Contribution contribution{};
+  static void visit_options(auto& self, auto&& visit) {
+    visit_common_options(self, visit);
+    visit("step rule", self.step_rule);
+    visit("contribution", self.contribution);
+  }
+};
 }  // namespace detail
 
 template<algorithm_options O>

@@ -32,32 +32,12 @@
 
 namespace rubato {
 
-namespace detail {
-
-template<class Step, class Contribution>
-struct ring_allreduce_options {
-  double step = 0.1;
-  step_scale scale = step_scale::per_gain;
-  std::uint64_t seed = 0;
-  std::size_t block_values = 0;
-  Step step_rule{};
-  Contribution contribution{};
-
-  static void visit_options(auto& self, auto&& visit) {
-    visit_common_options(self, visit);
-    visit("step rule", self.step_rule);
-    visit("contribution", self.contribution);
-  }
-};
-
-}  // namespace detail
-
 /// Every node ends every round with the same model. Needs lossless, ordered links. A slow node slows all, unless
 /// Contribution is contribution::finished: then it contributes less.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
-class ring_allreduce_sgd : public detail::node_core<Backend, detail::ring_allreduce_options<Step, Contribution>> {
-  using core = detail::node_core<Backend, detail::ring_allreduce_options<Step, Contribution>>;
+class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_options<Step, Contribution>> {
+  using core = detail::node_core<Backend, detail::batch_options<Step, Contribution>>;
   using rule = typename Step::template state<Backend>::rule;
   static constexpr auto hurries = Contribution::follows_the_fastest;
 
