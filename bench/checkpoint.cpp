@@ -97,7 +97,7 @@ void measure(std::size_t values, std::filesystem::path const& folder) {
   auto a = assemble<node>(topology::complete(5), pull{values}, {.step = 0.1});
   run_rounds(a, 5);
   auto const state = take_snapshot(a.nodes[0]);
-  checkpoint const saved{a.agreed.text(), node_id{0}, 5, state};
+  checkpoint const saved{a.agreed.text(), node_id{0}, 5, 0, state};
   std::filesystem::create_directories(folder);
   auto const ours = folder / "rubato.checkpoint", plain = folder / "plain.bytes";
   write_checkpoint(ours, saved);

@@ -39,7 +39,7 @@ void simulated(fs::path const& file) {
   auto const subject = run.agreed.text();  // all that a run must have in common with the file
   saver by;
   auto const whole = rubato::simulate(std::move(run), weather, end, &by);
-  rubato::write_checkpoint(file, {subject, {}, 3000, *by.kept});  // synced to the disk, then renamed
+  rubato::write_checkpoint(file, {subject, {}, 3000, 0, *by.kept});  // synced to the disk, then renamed
 
   auto const saved = rubato::read_checkpoint(file);  // throws one sentence if it is damaged
   auto const resumed = rubato::simulate(assembled(), weather, end, {.resume = &saved.state});

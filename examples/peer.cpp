@@ -64,8 +64,9 @@ auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Op
 auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until const& end, rubato::peer_options const& how)
     -> rubato::peer_result {
   auto me = rubato::identity_of(a, rubato::to_node(static_cast<std::size_t>(c.id)), &rubato::wire::crc32_of);
-  examples::add_options(me.agreed, c);
-  me.opened_before = c.checkpoint.resume ? 1 : 0;
+  examples::add_setting(me.agreed, c);
+  examples::add_end(me.agreed, c);
+  me.opened_before = rubato::sessions_before(how.checkpoint, me.self);
   if (c.transport == "udp") {
     auto o = options_of<rubato::transport::udp_options>(a, c);
     o.socket = c.listener;
@@ -134,6 +135,9 @@ auto live(examples::peer_choice const& c) -> int {
   o.pace = c.pace;
   o.checkpoint = c.checkpoint;
   if (!c.checkpoint.folder.empty()) o.checkpoint.folder /= plan.options.algorithms.front();
+  auto setting = rubato::wire::agreement{};
+  examples::add_setting(setting, c);
+  o.checkpoint.subject = setting.text();
   o.says = [](std::string_view sentence) {
     std::fprintf(stderr, "peer: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
   };

@@ -70,14 +70,17 @@ inline void require_near(double worst, peer_choice const& c) {
                   report::readable(c.within)};
 }
 
-/// What the processes of a run must have in common beside what their nodes do.
-inline void add_options(wire::agreement& agreed, peer_choice const& c) {
+/// What a node's state belongs to, beside what the node does.
+inline void add_setting(wire::agreement& agreed, peer_choice const& c) {
   agreed.add("--algorithms", c.race.algorithms.front()).add("problem", c.race.problem_text);
-  // Where nodes go on without each other, one that is started again is given less.
-  agreed.add("--until", c.goes_on ? "any, as nodes --go-on" : report::shortest(to_seconds(c.race.until)) + " s");
   if (c.problem.quadratic) return;
   agreed.add("split", c.race.split == data_split::iid ? "iid" : "by-label").add("batch", c.race.batch);
   agreed.add("l2", report::shortest(c.race.l2));
+}
+/// What the processes of a run must have in common beside that. Where nodes go on without each other, one that is started again
+/// is given less time.
+inline void add_end(wire::agreement& agreed, peer_choice const& c) {
+  agreed.add("--until", c.goes_on ? "any, as nodes --go-on" : report::shortest(to_seconds(c.race.until)) + " s");
 }
 
 }  // namespace rubato::examples

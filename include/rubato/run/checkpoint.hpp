@@ -39,6 +39,7 @@ struct checkpoint {
   std::string subject;         ///< what it is a state of: all that a run must have in common with it, as wire::agreement has it
   node_id node{};
   std::uint64_t progress = 0;  ///< local iterations, or events of a simulation
+  std::uint32_t resumed = 0;   ///< how often its run had gone on from a checkpoint by then
   snapshot state;
   std::string build = build_text();
 };
@@ -62,11 +63,22 @@ struct checkpoint_options {
   std::filesystem::path folder{};  ///< empty: none are saved
   std::chrono::nanoseconds every = std::chrono::seconds{30};
   bool resume = false;             ///< begin from the node's checkpoint in `folder`
+  /// What a state belongs to beside the assembled run, as the text of a wire::agreement: the data, say.
+  std::string subject{};
 
   [[nodiscard]] auto file_of(node_id node) const -> std::filesystem::path {
     return folder / ("node-" + std::to_string(to_index(node)) + ".checkpoint");
   }
+  /// Throws config_error unless this can be done.
+  void check() const {
+    if (folder.empty() && resume) throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
+    if (every.count() <= 0) throw config_error{"the time between two checkpoints must be above 0"};
+  }
 };
+
+/// For transport::identity::opened_before of a process whose node is to go on: more than former processes of the node can have
+/// opened any edge, so that no session is used twice. 0 where it begins anew. Throws what read_checkpoint throws.
+[[nodiscard]] auto sessions_before(checkpoint_options const& o, node_id self) -> std::uint32_t;
 
 #if RUBATO_BODIES
 namespace detail {
@@ -180,7 +192,7 @@ RUBATO_INLINE void write_checkpoint(std::filesystem::path const& path, checkpoin
   auto file = atomic_file{path};
   auto out = detail::checkpoint_output{file};
   out.put(checkpoint_magic).put(checkpoint_format).put(c.build).put(c.subject);
-  out.put(static_cast<std::uint32_t>(c.node)).put(c.progress);
+  out.put(static_cast<std::uint32_t>(c.node)).put(c.progress).put(c.resumed);
   out.put(std::uint64_t{c.state.words.size()}).put(std::as_bytes(std::span{c.state.words}));
   out.put(std::uint64_t{c.state.bodies.size()});
   for (auto const& b : c.state.bodies) {
@@ -192,8 +204,9 @@ RUBATO_INLINE void write_checkpoint(std::filesystem::path const& path, checkpoin
   file.commit(atomic_file::survives::power);
 }
 
-RUBATO_INLINE auto read_checkpoint(std::filesystem::path const& path) -> checkpoint {
-  auto in = detail::checkpoint_input{path};
+namespace detail {
+/// All but the state.
+RUBATO_INLINE auto checkpoint_head(checkpoint_input& in) -> checkpoint {
   if (in.get<std::uint64_t>() != checkpoint_magic) throw config_error{"'" + in.shown() + "' is no checkpoint of rubato"};
   if (auto const format = in.get<std::uint32_t>(); format != checkpoint_format) {
     throw config_error{"the checkpoint '" + in.shown() + "' has format " + std::to_string(format) +
@@ -204,6 +217,14 @@ RUBATO_INLINE auto read_checkpoint(std::filesystem::path const& path) -> checkpo
   c.subject = in.text();
   c.node = node_id{in.get<std::uint32_t>()};
   c.progress = in.get<std::uint64_t>();
+  c.resumed = in.get<std::uint32_t>();
+  return c;
+}
+}  // namespace detail
+
+RUBATO_INLINE auto read_checkpoint(std::filesystem::path const& path) -> checkpoint {
+  auto in = detail::checkpoint_input{path};
+  auto c = detail::checkpoint_head(in);
   c.state.words.resize(in.count_of(sizeof(std::uint64_t)));
   in.read(std::as_writable_bytes(std::span{c.state.words}));
   auto pool = buffer_pool{};
@@ -211,6 +232,13 @@ RUBATO_INLINE auto read_checkpoint(std::filesystem::path const& path) -> checkpo
   for (auto& b : c.state.bodies) b = detail::body_from(in, pool);
   in.finish();
   return c;
+}
+
+RUBATO_INLINE auto sessions_before(checkpoint_options const& o, node_id self) -> std::uint32_t {
+  o.check();
+  if (!o.resume) return 0;
+  auto in = detail::checkpoint_input{o.file_of(self)};
+  return (detail::checkpoint_head(in).resumed + 1) << 16;
 }
 
 RUBATO_INLINE auto check_checkpoint(checkpoint const& c, std::string_view subject, node_id node) -> std::string {

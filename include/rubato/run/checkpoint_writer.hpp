@@ -19,6 +19,7 @@
 #include <rubato/core/node.hpp>
 #include <rubato/core/snapshot.hpp>
 #include <rubato/core/text.hpp>
+#include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint.hpp>
 
 namespace rubato {
@@ -55,7 +56,12 @@ class checkpoint_writer {
     }
     changed_.notify_all();
   }
-  /// Waits until nothing is left to write; why a checkpoint could not be written since the last call, or nothing.
+  /// Why the last checkpoint that was tried since the last call could not be written, or nothing.
+  [[nodiscard]] auto failure() -> std::string {
+    auto const lock = std::lock_guard{mutex_};
+    return std::exchange(failure_, {});
+  }
+  /// The same, once nothing is left to write.
   [[nodiscard]] auto finish() -> std::string {
     auto lock = std::unique_lock{mutex_};
     changed_.wait(lock, [this] { return wanted_.empty() && busy_with_.empty(); });
@@ -78,7 +84,7 @@ class checkpoint_writer {
         why = e.what();
       }
       lock.lock();
-      if (!why.empty()) failure_ = std::move(why);
+      failure_ = std::move(why);
       busy_with_.clear();
       changed_.notify_all();
     }
@@ -98,12 +104,53 @@ class checkpoint_writer {
 class node_checkpoints {
  public:
   node_checkpoints() = default;  // none
-  node_checkpoints(checkpoint_options const& o, std::string subject, node_id self)
-      : options_{o}, subject_{std::move(subject)}, self_{self}, file_{o.file_of(self)} {}
+  /// Throws config_error where the node could not be resumed: at its start all its edges are closed, and an algorithm that
+  /// needs every node cannot have that; or where nobody could tell whether it is the same run.
+  node_checkpoints(checkpoint_options const& o, assembly const& a, node_id self)
+      : every_{o.every}, subject_{a.agreed.text() + o.subject}, self_{self}, file_{o.file_of(self)} {
+    if (!a.unlisted.empty()) {
+      throw config_error{"a checkpoint cannot tell the settings of " + a.unlisted +
+                         ", which lists none: give it a visit_options (core/visit_options.hpp)"};
+    }
+    if (a.again) refuse_unless_edges_may_close(a.again.make(to_index(self), {}, 0), a.again.neighbours(to_index(self)));
+  }
 
-  [[nodiscard]] auto resumes() const -> bool { return options_.resume; }
-  /// Throws config_error, before anybody waits for this node, where it could not be resumed: at its start all its edges are
-  /// closed, and an algorithm that needs every node cannot have that. `probe`: a new node like this one.
+  /// Puts the state of the node's file into `host`. A sentence that warns, or nothing. Throws config_error, which names the
+  /// file, if that holds no state of this node of this run.
+  template<class Host>
+  [[nodiscard]] auto restore_into(Host& host, buffer_pool const& pool) -> std::string {
+    auto const saved = read_checkpoint(file_);
+    try {
+      auto warning = check_checkpoint(saved, subject_, self_);
+      restore(host, saved.state, pool);
+      progress_ = saved.progress;
+      resumed_ = saved.resumed + 1;
+      return warning;
+    } catch (config_error const& e) {
+      throw config_error{"'" + escaped(file_.string()) + "': " + e.what()};
+    }
+  }
+  /// Of the state that was read: local iterations; and how often the run has gone on from a checkpoint, this time included.
+  [[nodiscard]] auto progress() const -> std::uint64_t { return progress_; }
+  [[nodiscard]] auto resumed() const -> std::uint32_t { return resumed_; }
+  /// Where nodes of one run were saved after different numbers of resumptions, all count from the largest.
+  void count_from(std::uint32_t resumed) { resumed_ = resumed; }
+
+  /// The node is held up while what it may still write is copied; the rest is done beside it. Where the disk is slower than
+  /// the period, the next one waits.
+  template<class Host>
+  void save_if_due(instant now, Host& host, checkpoint_writer& writer) {
+    if (!due_) due_ = later_by(now, every_);
+    if (now < *due_ || !writer.has_written(file_)) return;
+    save(host, writer);
+    due_ = later_by(now, every_);
+  }
+  template<class Host>
+  void save(Host& host, checkpoint_writer& writer) const {
+    writer.write(file_, {subject_, self_, host.node().statistics().iterations, resumed_, take_snapshot(host)});
+  }
+
+ private:
   static void refuse_unless_edges_may_close(any_node probe, std::span<node_id const> neighbours) {
     outbox out;
     for (auto const peer : neighbours) {
@@ -112,38 +159,13 @@ class node_checkpoints {
       out.clear();
     }
   }
-  /// Puts the state of the node's file into `host`. A sentence that warns, or nothing. Throws config_error, which names the
-  /// file, if that holds no state of this node of this run.
-  template<class Host>
-  [[nodiscard]] auto restore_into(Host& host, buffer_pool const& pool) const -> std::string {
-    auto const saved = read_checkpoint(file_);
-    try {
-      auto warning = check_checkpoint(saved, subject_, self_);
-      restore(host, saved.state, pool);
-      return warning;
-    } catch (config_error const& e) {
-      throw config_error{"'" + escaped(file_.string()) + "': " + e.what()};
-    }
-  }
-  /// The node is held up while what it may still write is copied; the rest is done beside it. Where the disk is slower than
-  /// the period, the next one waits.
-  template<class Host>
-  void save_if_due(instant now, Host& host, checkpoint_writer& writer) {
-    if (!due_) due_ = later_by(now, options_.every);
-    if (now < *due_ || !writer.has_written(file_)) return;
-    save(host, writer);
-    due_ = later_by(now, options_.every);
-  }
-  template<class Host>
-  void save(Host& host, checkpoint_writer& writer) const {
-    writer.write(file_, {subject_, self_, host.node().statistics().iterations, take_snapshot(host)});
-  }
 
- private:
-  checkpoint_options options_;
+  std::chrono::nanoseconds every_{};
   std::string subject_;
   node_id self_{};
   std::filesystem::path file_;
+  std::uint64_t progress_ = 0;
+  std::uint32_t resumed_ = 0;
   std::optional<instant> due_;
 };
 

@@ -85,13 +85,17 @@ class hosted_node {
     }
   }
 
-  /// The node, and the request whose gradient it awaits.
-  static void visit_state(auto& self, auto&& visit) { visit("node", *self.node_), visit("outstanding", self.outstanding_); }
-  /// A node whose state was put back goes on. All its edges are closed (law 11), until the drivers of both ends open them.
-  template<class Send>
-  void resume(instant now, std::span<node_id const> neighbours, Send&& send) {
+  /// The node, the request whose gradient it awaits, and its wake-ups.
+  static void visit_state(auto& self, auto&& visit) {
+    visit("node", *self.node_), visit("outstanding", self.outstanding_), visit("wake-ups", self.wakeups_);
+  }
+  /// A node whose state was put back goes on. All its edges are closed (law 11), until the drivers of both ends open them;
+  /// what it posts meanwhile is of a session that is over. Its wake-ups, which were of another clock, are due at once.
+  void resume(instant now, std::span<node_id const> neighbours) {
+    auto const nowhere = [](packet const&, instant) {};
     request_ = outstanding_;
-    for (auto const peer : neighbours) change(now, {peer, neighbour_change::edge::closes, {}, {}}, send);
+    for (auto& w : wakeups_) w.at = now;
+    for (auto const peer : neighbours) change(now, {peer, neighbour_change::edge::closes, {}, {}}, nowhere);
   }
 
   /// The gradient that the node wants, once; it counts as under way from then on.

@@ -101,15 +101,13 @@ class node_thread {
   /// Before the thread begins: where this node is saved, and, if it resumes, its state from there; a sentence that warns, or
   /// nothing. Throws config_error.
   [[nodiscard]] auto prepare_checkpoints() -> std::string {
-    auto& a = *run_->who;
-    auto const self = to_node(self_);
-    node_checkpoints::refuse_unless_edges_may_close(a.again.make(self_, {}, 0), a.again.neighbours(self_));
-    saves_ = {run_->saves, a.agreed.text(), self};
-    if (!saves_.resumes()) return {};
-    auto warning = saves_.restore_into(host_, a.pool);
+    saves_ = {run_->saves, *run_->who, to_node(self_)};
+    if (!run_->saves.resume) return {};
+    auto warning = saves_.restore_into(host_, run_->who->pool);
     look_.model = host_.node().estimate();
     return warning;
   }
+  [[nodiscard]] auto saves() -> node_checkpoints& { return saves_; }
   /// After the thread has ended.
   void save() { saves_.save(host_, *run_->writer); }
 
@@ -167,11 +165,11 @@ class node_thread {
     }
   }
 
-  /// All edges closed, and open again, in a session that both ends know without a word.
+  /// All edges closed, and open again, in a session that both ends know without a word and never had before.
   void come_back() {
-    static constexpr auto again = session{1, 1};
+    auto const again = session{saves_.resumed(), saves_.resumed()};
     auto const neighbours = run_->who->again.neighbours(self_);
-    host_.resume(run_->now(), neighbours, sender());
+    host_.resume(run_->now(), neighbours);
     for (auto const peer : neighbours) host_.change(run_->now(), {peer, neighbour_change::edge::opens, again, again}, sender());
   }
 

@@ -123,6 +123,7 @@ class peer_driver {
       result_.cut_off.assign(closed_.begin(), closed_.end());
       if (closed_.empty() && goes_on()) result_.parted = parted() > 0 ? parted() - 1 : 0;
     }
+    if (writer_) say_failure(writer_->finish());
     return std::move(result_);
   }
 
@@ -141,14 +142,15 @@ class peer_driver {
     begun_ = now();
     if (options_.checkpoint.resume) {
       closed_.insert(me_->peers.begin(), me_->peers.end());
-      host_.resume(now(), me_->peers, sender());
+      resuming_ = closed_;
+      host_.resume(now(), me_->peers);
     } else {
       host_.start(now(), sender());
     }
     for (auto const& n : early_.take()) handle(n);
     auto const why = live(end);
     result_.result.ended = now() - begun_;
-    save_last();
+    if (writer_) saves_.save(host_, *writer_);  // written while this node says goodbye
     result_.looks = looks_.take();
     result_.looks.push_back(look(result_.result.ended));
     return why;
@@ -316,6 +318,7 @@ class peer_driver {
     others_[peer].waits = false;
     others_[peer].met_again = true;
     others_[peer].parted = 0;
+    resuming_.erase(peer);
     if (result_.lost.size() < most_said) say_now(why);
     if (result_.lost.size() < most_said) result_.lost.push_back(why);
     else if (result_.lost.size() == most_said) result_.lost.emplace_back("peers were lost more often than is said here");
@@ -325,6 +328,7 @@ class peer_driver {
   void note_return(node_id peer) {
     others_[peer].parted = 0;
     if (closed_.erase(peer) == 0) return;
+    if (resuming_.erase(peer) > 0) return;  // it was this node that was away
     auto why = "node " + name(peer) + " has come back";
     if (result_.returned.size() < most_said) say_now(why);
     if (result_.returned.size() < most_said) result_.returned.push_back(std::move(why) + " after " + since_begun());
@@ -453,28 +457,30 @@ class peer_driver {
   /// Throws config_error, before anybody waits for this node, if it could not be resumed or its checkpoint is not such.
   void prepare_checkpoints() {
     auto const& o = options_.checkpoint;
-    if (o.folder.empty()) {
-      if (o.resume) throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
-      return;
-    }
-    if (o.resume && me_->opened_before == 0) {
-      throw config_error{"a node that goes on from a checkpoint was part of sessions before: say so in its identity (opened_before)"};
-    }
-    if (run_->again) node_checkpoints::refuse_unless_edges_may_close(run_->again.make(to_index(me_->self), {}, 0), me_->peers);
-    saves_ = {o, me_->agreed.text(), me_->self};
+    o.check();
+    if (o.folder.empty()) return;
+    saves_ = {o, *run_, me_->self};
     if (o.resume) {
       if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty()) result_.result.warnings.push_back(std::move(warning));
+    }
+    if (me_->opened_before >> 16 != saves_.resumed()) {
+      throw config_error{"the sessions of a node that goes on must be new: take its identity::opened_before from sessions_before()"};
     }
     ensure_writable_folder(o.folder);
     writer_.emplace();
   }
   void save_if_due() {
-    if (writer_) saves_.save_if_due(now(), host_, *writer_);
-  }
-  void save_last() {
     if (!writer_) return;
-    saves_.save(host_, *writer_);
-    if (auto why = writer_->finish(); !why.empty()) result_.result.warnings.push_back("a checkpoint failed: " + why);
+    saves_.save_if_due(now(), host_, *writer_);
+    say_failure(writer_->failure());
+  }
+  /// Once for each reason: who is killed later cannot say it then.
+  void say_failure(std::string const& why) {
+    if (why.empty() || why == failure_) return;
+    failure_ = why;
+    auto sentence = "a checkpoint failed: " + why;
+    if (options_.says != nullptr) options_.says("after " + since_begun() + ": " + sentence);
+    if (result_.result.warnings.size() < most_said) result_.result.warnings.push_back(std::move(sentence));
   }
 
   /// A run may end by time while its node has stood still for long, as one in rounds does whose peer has ended before it.
@@ -557,6 +563,8 @@ class peer_driver {
   gradient_thread computing_;
   node_checkpoints saves_;
   std::optional<checkpoint_writer> writer_;  // where the node is saved
+  std::string failure_;                      // of the last checkpoint that failed
+  std::set<node_id> resuming_;               // whose edges are closed since this node goes on from its checkpoint
   bool under_way_ = false;
   std::uint64_t gradients_ = 0;
   std::optional<node_id> congested_;      // because of whom no gradient is begun

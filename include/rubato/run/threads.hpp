@@ -206,14 +206,15 @@ RUBATO_INLINE void refuse_what_threads_cannot(assembly const& a, sim::scenario c
 }
 
 inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, checkpoint_options const& o, run_result& result) {
-  if (o.folder.empty()) {
-    if (o.resume) throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
-    return;
-  }
+  o.check();
+  if (o.folder.empty()) return;
   run.saves = o;
   for (auto& each : nodes) {
     if (auto warning = each->prepare_checkpoints(); !warning.empty()) result.warnings.push_back(std::move(warning));
   }
+  std::uint32_t resumed = 0;
+  for (auto& each : nodes) resumed = (std::max)(resumed, each->saves().resumed());
+  for (auto& each : nodes) each->saves().count_from(resumed);
   ensure_writable_folder(o.folder);
   run.writer.emplace();
 }

@@ -63,7 +63,7 @@ struct identity {
   buffer_pool pool;                    ///< where bodies that arrive as bytes are put
   wire::checksum check = nullptr;      ///< over whole frames, beyond what the transport checks by itself
   run_clock time{};                    ///< of the owner; received times are brought to it
-  std::uint32_t opened_before = 0;     ///< how often its edges were, in processes from which the node goes on: so often no session is new
+  std::uint32_t opened_before = 0;     ///< the number of its first session: above 0 where former processes had some (sessions_before())
 };
 
 /// What became of a packet that was given to send().

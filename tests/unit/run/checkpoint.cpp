@@ -43,7 +43,7 @@ auto begun() -> assembly {
   a.nodes[1].on_gradient({}, std::move(g), out);
   return a;
 }
-auto checkpoint_of(assembly& a) -> checkpoint { return {a.agreed.text(), node_id{1}, 1, take_snapshot(a.nodes[1])}; }
+auto checkpoint_of(assembly& a) -> checkpoint { return {a.agreed.text(), node_id{1}, 1, 0, take_snapshot(a.nodes[1])}; }
 
 TEST_CASE("a checkpoint holds the whole state of a node, and each body once") {
   scratch_folder folder{"checkpoint"};
