@@ -17,6 +17,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/synchrony/bounded_staleness.hpp>
 

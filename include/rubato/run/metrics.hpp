@@ -156,7 +156,7 @@ class edge_index {
     auto const wanted = key{from, to, lane};
     auto const at = std::lower_bound(sorted_.begin(), sorted_.end(), wanted,
                                      [](edge_report const* r, key const& k) { return key_of(*r) < k; });
-    return at != sorted_.end() && key_of(**at) == wanted ? *at : nullptr;
+    return at != sorted_.end() && !(wanted < key_of(**at)) ? *at : nullptr;
   }
 
  private:
@@ -164,7 +164,11 @@ class edge_index {
     node_id from;
     node_id to;
     channel lane;
-    friend auto operator<=>(key const&, key const&) = default;
+    // Written out: nvcc 13 loses a default one.
+    friend auto operator<(key const& a, key const& b) -> bool {
+      if (a.from != b.from) return a.from < b.from;
+      return a.to != b.to ? a.to < b.to : a.lane < b.lane;
+    }
   };
   static auto key_of(edge_report const& r) -> key { return {r.from, r.to, r.lane}; }
 
