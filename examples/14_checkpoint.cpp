@@ -36,13 +36,13 @@ void simulated(fs::path const& file) {
   auto const weather = rubato::sim::scenario{.compute = rubato::sim::fixed(10ms).slow(3, 4), .link = {.latency = 1ms, .loss = 0.2}};
   auto const end = rubato::until{.time = 20s};
   auto run = assembled();
-  auto const subject = run.agreed.text();  // all that a run must have in common with the file
+  auto const subject = run.agreed.text();  // all that a run must have in common with the file; part of the state, too
   saver by;
   auto const whole = rubato::simulate(std::move(run), weather, end, &by);
   rubato::write_checkpoint(file, {subject, {}, 3000, 0, *by.kept});  // synced to the disk, then renamed
 
   auto const saved = rubato::read_checkpoint(file);  // throws one sentence if it is damaged
-  auto const resumed = rubato::simulate(assembled(), weather, end, {.resume = &saved.state});
+  auto const resumed = rubato::simulate(assembled(), weather, end, {.resume = &saved.state});  // throws if it is of another run
   auto same = resumed.events == whole.events;
   for (std::size_t i = 0; i < 4; ++i) {
     for (std::size_t k = 0; k < problem.dimension(); ++k) {

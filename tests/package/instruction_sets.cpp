@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <string>
 #include <vector>
 
 #if defined(WITH_EIGEN)
@@ -12,6 +13,7 @@
 #endif
 #include <rubato/backend/vector_products.hpp>
 #include <rubato/backend/vector_sweep.hpp>
+#include <rubato/run/build.hpp>
 
 namespace {
 
@@ -55,6 +57,11 @@ auto values() -> std::vector<float> {
   return true;
 }
 
+[[maybe_unused]] auto build_is_right() -> bool {
+  auto const its = "vectors of " + std::to_string(rubato::backend::detail::native_bytes) + " bytes";
+  return rubato::build_text().find(its) != std::string::npos;
+}
+
 }  // namespace
 
 auto second_is_right() -> bool;
@@ -62,13 +69,13 @@ auto second_is_right() -> bool;
 #if defined(FIRST)
 int main() {
   std::puts("main begins");
-  auto const mine = dot_is_right(), its = second_is_right();
+  auto const mine = dot_is_right() && build_is_right(), its = second_is_right();
   std::printf("vectors of %zu bytes: %s\n", rubato::backend::detail::native_bytes, mine ? "right" : "wrong");
   return mine && its ? 0 : 1;
 }
 #else
 auto second_is_right() -> bool {
-  auto const right = sweep_is_right() && dot_is_right();
+  auto const right = sweep_is_right() && dot_is_right() && build_is_right();
   std::printf("vectors of %zu bytes: %s\n", rubato::backend::detail::native_bytes, right ? "right" : "wrong");
   return right;
 }

@@ -17,6 +17,7 @@
 #include <rubato/core/random.hpp>
 #include <rubato/core/snapshot.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/run/checkpoint.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/pace.hpp>
 #include <rubato/step/adam.hpp>
@@ -48,11 +49,11 @@ struct cutter : sim::observer {
 
 auto cast_of(assembly a) -> sim::cast {
   auto const measured = a.measured();
-  return {std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again, measured};
+  return {std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again, measured, a.agreed.text()};
 }
 
-/// All that a result says, and a digest of all that the simulation holds at its end.
-auto account_of(run_result const& r, sim::simulator& s) -> std::string {
+/// All that a result says.
+auto account_of(run_result const& r) -> std::string {
   digest d;
   for (auto m : r.history) d.add(digest_of_state(m));
   for (auto const& n : r.nodes) d.add(n.iterations).add(n.gradients).add(n.dropped);
@@ -61,8 +62,11 @@ auto account_of(run_result const& r, sim::simulator& s) -> std::string {
     d.add(e.lost).add(e.duplicated).add(e.conflated).add(e.delivered).add(e.overtaken).add(e.age.uses);
   }
   for (auto const& m : r.models) d.add(m.bytes());
-  return std::to_string(r.events) + " events, " + std::to_string(r.history.size()) + " looks, result " +
-         std::to_string(d.value()) + ", state " + std::to_string(digest_of_state(s));
+  return std::to_string(r.events) + " events, " + std::to_string(r.history.size()) + " looks, result " + std::to_string(d.value());
+}
+/// The same, and a digest of all that the simulation holds at its end.
+auto account_of(run_result const& r, sim::simulator& s) -> std::string {
+  return account_of(r) + ", state " + std::to_string(digest_of_state(s));
 }
 
 constexpr auto end = until{.time = 250ms};
@@ -189,6 +193,210 @@ TEST_CASE("a simulation goes on from a file, and one of another size is refused"
 
   sim::simulator smaller{cast_of(assemble<r_fast<space>>(topology::binary_tree(4), problem::quadratic::random(4, 150, 3), {.step = 0.01})), weather};
   CHECK(says(refusal([&] { smaller.resume(*cut.kept); }), "\"number of nodes\" does not fit"));
+}
+
+// after a run
+
+/// Runs to `first_end`, and goes on to `end` elsewhere. Says what it ended by, and gives the result without the look at the cut.
+struct continued {
+  continued(maker const& make, sim::scenario const& weather, until const& first_end, until const& last_end,
+            bool (*interrupted)() = nullptr)
+      : before{cast_of(make()), weather}, after{cast_of(make()), weather} {
+    before.interrupt_when(interrupted);
+    first = before.run(first_end);
+    after.resume(before.state());
+    last = after.run(last_end);
+    auto const is_cut = [&](auto const& m) { return m.at == first.ended && m.at.count() % weather.measure_every.count() != 0; };
+    extra_looks = std::erase_if(last.history, is_cut);
+  }
+  sim::simulator before, after;
+  run_result first, last;
+  std::size_t extra_looks = 0;
+};
+
+auto uncut(maker const& make, sim::scenario const& weather, until const& last_end) -> run_result {
+  sim::simulator whole{cast_of(make()), weather};
+  return whole.run(last_end);
+}
+auto looked_at(sim::scenario weather) -> sim::scenario {
+  weather.measure_every = 5ms;
+  return weather;
+}
+
+TEST_CASE("a run that ended goes on with a later end, and is the run that was never cut but for the look at the cut") {
+  auto draw = random_stream{{75}};
+  for_every_algorithm(topology::binary_tree(5), problem_of_runs, [&](std::string const& name, maker const& make) {
+    auto const weather = looked_at(weather_of(draw));
+    auto const whole = uncut(make, weather, end);
+    INFO(name);
+    auto const by_time = continued{make, weather, {.time = 122'500us}, end};
+    CHECK(by_time.first.stopped == stop_reason::time);
+    CHECK(by_time.extra_looks == 1);
+    CHECK(account_of(by_time.last) == account_of(whole));
+
+    auto const loss = whole.history[whole.history.size() / 2].loss;
+    auto const by_target = continued{make, weather, {.target_loss = loss}, end};
+    CHECK(by_target.first.stopped == stop_reason::target_loss);
+    CHECK(by_target.last.stopped == stop_reason::time);
+    CHECK(account_of(by_target.last) == account_of(whole));
+  });
+}
+
+TEST_CASE("a run that is interrupted in a look goes on looking") {
+  auto draw = random_stream{{76}};
+  auto const weather = looked_at(weather_of(draw));
+  auto const make = made<r_fast<space>>({});
+  static int questions = 0;
+  questions = 0;
+  auto const run = continued{make, weather, end, end, [] { return ++questions == 12; }};
+  CHECK(run.first.stopped == stop_reason::interrupted);
+  CHECK(run.first.ended > 0ms);
+  CHECK(run.first.ended % 5ms == 0ms);
+  CHECK(account_of(run.last) == account_of(uncut(make, weather, end)));
+}
+
+TEST_CASE("a target counts as reached by the whole history, whatever the target of the run before") {
+  auto draw = random_stream{{77}};
+  auto const weather = looked_at(weather_of(draw));
+  auto const make = made<r_fast<space>>({});
+  auto const whole = uncut(make, weather, end);
+  auto const early = whole.history[5].loss, late = whole.history[40].loss;
+  REQUIRE(late < early);
+  auto const on = continued{make, weather, {.target_loss = early}, {.target_loss = late}};
+  CHECK(account_of(on.last) == account_of(uncut(make, weather, {.target_loss = late})));
+  CHECK(on.last.time_to_target > on.first.time_to_target);
+  auto const back = continued{make, weather, {.target_loss = late}, {.target_loss = early}};
+  CHECK(back.last.stopped == stop_reason::target_loss);
+  CHECK(back.last.time_to_target == on.first.time_to_target);
+  CHECK(back.last.events == back.first.events);
+}
+
+TEST_CASE("a run that had its gradients goes on with more of them") {
+  auto steady = looked_at({});
+  steady.compute = sim::fixed(10ms);
+  steady.link = {.latency = 1ms};
+  auto const rounds = made<d_psgd<space>>({});  // no gradient is ready while the last packets are waited for
+  auto const few = until{.gradients = 50}, many = until{.gradients = 100};
+  auto const on = continued{rounds, steady, few, many};
+  CHECK(on.first.stopped == stop_reason::gradients);
+  CHECK(on.last.history.back().gradients == 100);
+  CHECK(account_of(on.last) == account_of(uncut(rounds, steady, many)));
+  auto const no_more = continued{rounds, steady, many, few};
+  CHECK(no_more.last.stopped == stop_reason::gradients);
+  CHECK(no_more.last.events == no_more.first.events);
+
+  auto draw = random_stream{{78}};
+  for_every_algorithm(topology::binary_tree(5), problem_of_runs, [&](std::string const& name, maker const& make) {
+    auto const weather = looked_at(weather_of(draw));
+    INFO(name);
+    auto further = continued{make, weather, few, many};  // those that were ready are handed over late, and none is lost
+    CHECK(further.last.stopped == stop_reason::gradients);
+    CHECK(further.last.history.back().gradients == 100);
+    CHECK(further.last.ended > further.first.ended);
+    static_cast<void>(further.before.run(many));  // the same without a file
+    CHECK(digest_of_state(further.before) == digest_of_state(further.after));
+  });
+}
+
+TEST_CASE("looks go on at the interval with which a run began, and the clock never goes back") {
+  auto draw = random_stream{{79}};
+  auto weather = weather_of(draw);
+  auto const make = made<r_fast<space>>({});
+  sim::simulator run{cast_of(make()), weather};
+  static_cast<void>(run.run({.time = 100ms}));
+  auto const on = run.run(end);
+  CHECK(on.history.size() == 501);
+  weather.measure_every = 500us;
+  CHECK(account_of(on) == account_of(uncut(make, weather, end)));
+  auto const passed = run.run({.time = 50ms});
+  CHECK(passed.ended == 250ms);
+  CHECK(account_of(passed) == account_of(on));
+}
+
+TEST_CASE("a state goes on in its own scenario, run and blocks only, and each refusal says what differs") {
+  auto draw = random_stream{{80}};
+  auto const weather = weather_of(draw);
+  auto const make = made<r_fast<space>>({.block_values = 64});
+  cutter cut{200};
+  sim::simulator whole{cast_of(make()), weather};
+  whole.watch(cut);
+  static_cast<void>(whole.run(end));
+  auto const why = [&](sim::cast who, sim::scenario const& s) {
+    sim::simulator other{std::move(who), s};
+    return refusal([&] { other.resume(*cut.kept); });
+  };
+  CHECK(why(cast_of(make()), weather).empty());
+  auto const changed = [&](auto const& how) {
+    auto other = weather;
+    how(other);
+    return why(cast_of(make()), other);
+  };
+  CHECK(changed([](auto& s) { s.threads = 3 - s.threads; }).empty());
+  CHECK(says(changed([](auto& s) { s.link.loss += 0.01; }), "\"scenario\" does not fit"));
+  CHECK(says(changed([](auto& s) { s.link.bursts.loss = 0.5; }), "\"scenario\" does not fit"));
+  CHECK(says(changed([](auto& s) { s.compute = s.compute.slow(2, 2); }), "\"scenario\" does not fit"));
+  CHECK(says(changed([](auto& s) { s.compute = s.compute.outage(2, 1ms, 2ms); }), "\"scenario\" does not fit"));
+  CHECK(says(changed([](auto& s) { s.partitions = {{1ms, 2ms, {{node_id{0}, node_id{1}}}}}; }), "\"scenario\" does not fit"));
+  CHECK(says(changed([](auto& s) { s.special = {{node_id{0}, node_id{1}, {}}}; }), "\"scenario\" does not fit"));
+  CHECK(says(changed([](auto& s) { s.restarts = {{node_id{2}, 60ms, 40ms}}; }), "\"scenario\" does not fit"));
+  CHECK(says(changed([](auto& s) { ++s.seed; }), "\"scenario\" does not fit"));
+  CHECK(says(why(cast_of(assemble<r_fast<space>>(topology::binary_tree(5), problem_of_runs, {.step = 0.02, .block_values = 64})), weather),
+             "\"subject\" does not fit"));
+  auto other_blocks = cast_of(made<r_fast<space>>({.block_values = 128})());
+  other_blocks.subject = make().agreed.text();
+  CHECK(says(why(std::move(other_blocks), weather), "\"block values\" does not fit"));
+}
+
+TEST_CASE("a node refuses a vector of another type or size, and a list of other blocks") {
+  auto const state_of = [](assembly a) { return take_snapshot(a.nodes[1]); };
+  auto const why = [](assembly a, snapshot const& s) { return refusal([&] { restore(a.nodes[1], s, a.pool); }); };
+  auto const d_psgd_of_floats = state_of(made<d_psgd<space>>({})());
+  CHECK(says(why(made<d_psgd<backend::host<double>>>({})(), d_psgd_of_floats), "\"x\" does not fit"));
+  auto const momentum = state_of(made<d_psgd<space, step::momentum>>({})());
+  CHECK(says(why(made<d_psgd<backend::host<double>, step::momentum>>({})(), momentum), "\"sum\" does not fit"));
+  auto const blocks_of_64 = state_of(made<r_fast<space>>({.block_values = 64})());
+  CHECK(says(why(made<r_fast<space>>({.block_values = 128})(), blocks_of_64), "\"block values\" does not fit"));
+
+  backend::host<float> b;
+  auto const of_size = [&](std::size_t n) { return backend::zeros<float>(b, n); };
+  auto short_one = of_size(3), long_one = of_size(4);
+  CHECK(says(refusal([&] { restore(long_one, take_snapshot(short_one), b.pool()); }), "\"state\" does not fit"));
+  auto published_short = of_size(3).publish(), published_long = of_size(4).publish();
+  CHECK(says(refusal([&] { restore(published_long, take_snapshot(published_short), b.pool()); }), "\"state\" does not fit"));
+}
+
+// digests
+
+/// Steps that grow shorter by a count which it does not list: it runs, can be recorded, and cannot be saved.
+struct fading {
+  template<class Backend>
+  class state {
+   public:
+    using rule = typename step::sgd::state<Backend>::rule;
+    state(fading const&, Backend& b, std::size_t n) : plain_{step::sgd{}, b, n} {}
+    auto next(double gamma) -> rule { return plain_.next(gamma / static_cast<double>(++count_)); }
+
+   private:
+    typename step::sgd::state<Backend> plain_;
+    std::uint64_t count_ = 0;
+  };
+};
+/// Digests every node after each of its events, as a recording does.
+struct digester : sim::observer {
+  void between_events(sim::simulator& s) override { digests += digest_of_state(s); }
+  std::uint64_t digests = 0;
+};
+TEST_CASE("a run is the same with digests and without, whatever its step lists") {
+  auto draw = random_stream{{81}};
+  auto const weather = weather_of(draw);
+  auto const make = made<ring_allreduce_sgd<space, fading>>({});
+  auto const alone = uncut(make, weather, end);
+  digester by;
+  sim::simulator watched{cast_of(make()), weather};
+  watched.watch(by);
+  CHECK(account_of(watched.run(end)) == account_of(alone));
+  CHECK(by.digests != 0);
+  CHECK(says(refusal([&] { static_cast<void>(watched.state()); }), "\"step\" has a type that lists no state"));
 }
 
 }  // namespace

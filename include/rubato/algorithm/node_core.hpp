@@ -41,6 +41,7 @@ class node_core {
   /// An algorithm that has more state visits this first and then its own.
   static void visit_state(auto& self, auto&& visit) {
     visit.same("node", to_index(self.self_)), visit.same("values", self.size());
+    visit.same("block values", self.blocks_.block_values());  // some lists have an entry for each block
     visit("seed", self.options_.seed);  // its own in each life
     visit("step", self.step_state_), visit("x", self.x_), visit("gradient asked for", self.pending_);
     visit("requests", self.requests_), visit("gradients", self.gradients_), visit("iterations", self.iterations_);

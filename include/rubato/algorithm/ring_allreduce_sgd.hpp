@@ -100,7 +100,9 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     visit("batch", self.batch_), visit("own", self.own_), visit("inbox", self.inbox_), visit("step of the round", self.step_);
     visit("sent", self.sent_), visit("fastest", self.fastest_), visit("before", self.before_);
     self.visit_fresh(visit);
-    if (self.step_ + 1 >= self.n_) self.rule_ = step::present_rule(self.step_state_, self.gamma_);  // in the middle of a round
+    if (visit.is_reading() && self.step_ + 1 >= self.n_) {  // in the middle of a round
+      self.rule_ = step::present_rule(self.step_state_, self.gamma_);
+    }
   }
 
  private:

@@ -29,6 +29,8 @@
 // several: under one name, the linker would keep one file's definition and give it the other's vectors.
 #if defined(__AVX512F__)
 #define RUBATO_INSTRUCTION_SET avx512
+#elif defined(__AVX__) && defined(__FMA__)
+#define RUBATO_INSTRUCTION_SET avx_fma
 #elif defined(__AVX__)
 #define RUBATO_INSTRUCTION_SET avx
 #elif defined(__SSE2__)

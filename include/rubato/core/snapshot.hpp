@@ -101,12 +101,17 @@ class state_reader final : public state_visitor {
     layout_.add(name, 'b');
     auto const place = take();
     if (place > here_.size()) refuse(name);
-    if (place == 0) part = {};
-    else part = brought_in(static_cast<std::size_t>(place) - 1);
+    if (place == 0) {
+      part = {};
+      return;
+    }
+    auto const& kept = from_->bodies[static_cast<std::size_t>(place) - 1];
+    if (part && (part.kind() != kept.kind() || part.size() != kept.size())) refuse(name);
+    part = brought_in(static_cast<std::size_t>(place) - 1);
   }
   void unlisted(std::string_view name) override { refuse(name); }
   void refuse(std::string_view name) override {
-    throw config_error{"this state was saved by another version of the algorithm, or for another node: its part \"" +
+    throw config_error{"this state was saved by another version of the algorithm, or for another node or run: its part \"" +
                        std::string{name} + "\" does not fit"};
   }
   [[nodiscard]] auto memory() -> buffer_pool* override { return &pool_; }
@@ -172,8 +177,9 @@ template<class Stateful>
   return writer.take();
 }
 
-/// Puts a state into `it`, which was made from the same options. `pool` is that of its vectors. Throws config_error if the
-/// state has other parts; `it` is of no use then.
+/// Puts a state into `it`, which was made from the same options and has not run since. `pool` is that of its vectors. Throws
+/// config_error if the state has other parts, or a vector of another type or size than the one in its place; `it` is of no
+/// use then.
 template<class Stateful>
 void restore(Stateful& it, snapshot const& from, buffer_pool pool) {
   detail::state_reader reader{from, std::move(pool)};

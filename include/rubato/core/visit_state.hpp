@@ -77,10 +77,12 @@ class state_visitor {
   void operator()(std::string_view name, writable_buffer<T>& part) {
     auto copy = is_reading() ? shared_buffer{} : part.host_copy();
     values(name, copy);
-    if (is_reading()) part = own_copy<T>(copy);
+    if (!is_reading()) return;
+    if (copy && (copy.kind() != element_of<T> || (part && copy.size() != part.size()))) refuse(name);
+    part = own_copy<T>(copy);
   }
 
-  /// No state, but what it is the state of: an id, a size. It must be the same where a state is put back.
+  /// No state, but what it is the state of: an id, a size, a hash. It must be the same where a state is put back.
   void same(std::string_view name, std::uint64_t what) {
     auto kept = what;
     word(name, kept);

@@ -54,12 +54,18 @@ class compute_model {
   }
   /// Throws config_error if a slow or silent node is not one of the run's.
   void check(std::size_t nodes) const;
+  static void visit_state(auto& self, auto&& visit) {
+    visit("shape", self.shape_), visit("mean", self.mean_), visit("variation", self.variation_);
+    visit("log variance", self.log_variance_), visit("probability", self.probability_), visit("factor", self.factor_);
+    visit("factors", self.factors_), visit("outages", self.outages_);
+  }
 
  private:
   struct window {
     std::uint32_t node = 0;
     nanoseconds from{};
     nanoseconds until{};
+    static void visit_state(auto& self, auto&& visit) { visit("node", self.node), visit("from", self.from), visit("until", self.until); }
   };
 
   /// What takes longer than three years takes three years: so many times can be added up.

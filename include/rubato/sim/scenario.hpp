@@ -24,6 +24,7 @@ struct burst_model {
   double begin = 0;
   double end = 1;
   double loss = 1;
+  static void visit_state(auto& self, auto&& visit) { visit("begin", self.begin), visit("end", self.end), visit("loss", self.loss); }
 };
 
 /// One directed link. State channels lose, duplicate and reorder as said here; event channels retransmit what is lost
@@ -43,12 +44,18 @@ struct link_model {
     return (1 - bad) * loss + bad * bursts.loss;
   }
   void check() const;
+  static void visit_state(auto& self, auto&& visit) {
+    visit("latency", self.latency), visit("jitter", self.jitter), visit("bits per second", self.bits_per_second);
+    visit("loss", self.loss), visit("duplication", self.duplication), visit("overtaking", self.overtaking);
+    visit("bursts", self.bursts);
+  }
 };
 
 struct edge_link {
   node_id from{};
   node_id to{};
   link_model link{};
+  static void visit_state(auto& self, auto&& visit) { visit("from", self.from), visit("to", self.to), visit("link", self.link); }
 };
 
 /// From `from` on until it heals at `until`, these directed edges carry nothing: packets of state channels that would be
@@ -57,6 +64,9 @@ struct partition {
   nanoseconds from{};
   nanoseconds until{};
   std::vector<topology::edge> edges{};
+  static void visit_state(auto& self, auto&& visit) {
+    visit("from", self.from), visit("until", self.until), visit("edges", self.edges);
+  }
 };
 
 /// All edges between `inside` and the others of `nodes` nodes, both ways.
@@ -76,6 +86,9 @@ struct restart {
   nanoseconds at{};
   nanoseconds down{};
   first_model begins_with = first_model::common;
+  static void visit_state(auto& self, auto&& visit) {
+    visit("node", self.node), visit("at", self.at), visit("down", self.down), visit("begins with", self.begins_with);
+  }
 };
 
 enum class frames : std::uint8_t {
@@ -108,6 +121,13 @@ struct scenario {
     return link;
   }
   void check(std::size_t nodes) const;
+  /// All but the threads: what tells a run's scenario from another (digest_of_state).
+  static void visit_state(auto& self, auto&& visit) {
+    visit("compute", self.compute), visit("link", self.link), visit("special", self.special);
+    visit("partitions", self.partitions), visit("restarts", self.restarts), visit("carried", self.carried);
+    visit("split", self.split), visit("seed", self.seed), visit("measure every", self.measure_every);
+    visit("patience", self.patience);
+  }
 
  private:
   static void check_ends(node_id from, node_id to, std::size_t nodes, char const* what);

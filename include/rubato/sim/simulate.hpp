@@ -20,7 +20,7 @@ namespace sim {
 struct controls {
   observer* watching = nullptr;
   bool (*interrupted)() = nullptr;  ///< polled now and then; true ends the run cleanly
-  snapshot const* resume = nullptr;  ///< where to go on from: simulator::state of a run that was assembled alike
+  snapshot const* resume = nullptr;  ///< where to go on from: simulator::state of a run that was assembled alike (another is refused)
 };
 }  // namespace sim
 
@@ -45,7 +45,8 @@ RUBATO_INLINE auto simulate(assembly a, sim::scenario const& scenario, until con
     -> run_result {
   auto const measured = a.measured();
   auto simulation =
-      sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again, measured}, scenario};
+      sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again, measured, a.agreed.text()},
+                     scenario};
   if (by.watching != nullptr) simulation.watch(*by.watching);
   simulation.interrupt_when(by.interrupted);
   if (by.resume != nullptr) simulation.resume(*by.resume);

@@ -27,6 +27,7 @@
 #include <rubato/sim/network.hpp>
 #include <rubato/sim/observer.hpp>
 #include <rubato/sim/scenario.hpp>
+#include <rubato/wire/agreement.hpp>
 
 namespace rubato::sim {
 
@@ -39,6 +40,7 @@ struct cast {
   buffer_pool pool{};  ///< where bodies that were encoded are decoded to
   any_maker again{};   ///< needed by scenarios with restarts only
   range measured{};    ///< nodes whose models are looked at; empty: the peers
+  std::string subject{};  ///< what the nodes are of, as wire::agreement has it: a state of another is refused
 };
 
 /// One run. **Determinism:** same cast, scenario and options give the same bits, for any scenario.threads.
@@ -67,14 +69,15 @@ class simulator {
   void interrupt_when(bool (*asked)()) { interrupted_ = asked; }
 
   /// All of the run as it is now: nodes, links, packets under way, clock and history. Between two events only, and after
-  /// the run. Bodies are shared; what nodes may still write is copied, one pass. Throws config_error where a node has a part
-  /// that lists no state.
+  /// run() has returned. Bodies are shared; what nodes may still write is copied, one pass. Throws config_error where a node
+  /// has a part that lists no state.
   [[nodiscard]] auto state() -> snapshot { return take_snapshot(*this); }
-  /// Goes on from there, with run(): the cast and the scenario are equal to those of the run that was saved, or a
-  /// config_error says that they are not. The result is that of a run that was never cut, to the bit.
+  /// Goes on from there, with run(): subject, blocks and scenario are those of the run that was saved (but for its threads),
+  /// or a config_error says which is not. The result is that of a run that was never cut, to the bit. See run() about a
+  /// state that was taken after a run, and about another end.
   void resume(snapshot const& saved) {
     restore(*this, saved, who_.pool);
-    resumed_ = true;
+    begun_ = true;
   }
   static void visit_state(auto& self, auto&& visit);
   [[nodiscard]] auto now() const -> instant { return now_; }
@@ -82,6 +85,13 @@ class simulator {
   [[nodiscard]] auto events() const -> std::uint64_t { return events_; }
 
   /// Runs to the end. Throws run_error if a node fails, diverges or waits for ever, or if the problem throws.
+  ///
+  /// A run that has ended goes on with a later end: here, if run() is called again, or elsewhere from its state(). It is the
+  /// run that was never cut, to the bit, but for these:
+  /// - the history keeps the look at the cut, and looks go on at the interval with which the run began;
+  /// - a target loss counts as reached from the first look of the whole history that is at or below it;
+  /// - gradients that were ready while a run with enough of them waited for its last packets are handed over when it goes on.
+  /// An end that has passed already ends it at once.
   auto run(until const& end) -> run_result;
 
   [[nodiscard]] auto nodes() const -> std::span<any_node const> { return who_.nodes; }
@@ -122,6 +132,8 @@ class simulator {
 
   [[nodiscard]] auto interval_of(until const& end) const -> nanoseconds;
   void begin(until const& end);
+  void go_on(until const& end);
+  void check_target(until const& end) const;
   auto run_events(until const& end) -> stop_reason;
   void collect(run_result& result);
   void fetch_ahead() const;
@@ -173,8 +185,10 @@ class simulator {
   std::size_t carried_ = 0;  // those among them that carry packets
   std::vector<measurement> history_;
   std::optional<nanoseconds> time_to_target_{};
-  bool resumed_ = false;
+  nanoseconds interval_{};  // between two looks
+  bool begun_ = false;
   std::optional<instant> closing_{};  // since when no gradient is used any more, as there were enough
+  std::vector<event> held_;           // gradients that were done since then
   observer* observer_ = nullptr;
   bool (*interrupted_)() = nullptr;
 };
@@ -182,9 +196,11 @@ class simulator {
 inline auto simulator::run(until const& end) -> run_result {
   end.check();
   if (end.never()) throw config_error{"nothing ends this run; give until a time, a target loss or a number of gradients"};
-  if (!resumed_) begin(end);
+  if (begun_) go_on(end);
+  else begin(end);
   run_result result;
-  result.stopped = time_to_target_ ? stop_reason::target_loss : run_events(end);
+  if (time_to_target_) result.stopped = stop_reason::target_loss;
+  else result.stopped = closing_ && carried_ == 0 ? stop_reason::gradients : run_events(end);
   if (history_.back().at < now_.since_start) measure(end);
   result.history = history_;
   result.time_to_target = time_to_target_;
@@ -195,6 +211,8 @@ inline auto simulator::run(until const& end) -> run_result {
 }
 
 inline void simulator::begin(until const& end) {
+  begun_ = true;
+  interval_ = interval_of(end);
   measure(end);
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
     at_node(i, [&] {
@@ -207,11 +225,35 @@ inline void simulator::begin(until const& end) {
     queue_.push({r.at.count(), event_kind::stop, static_cast<std::uint32_t>(r.node), static_cast<std::uint32_t>(k)});
     ++live_;
   }
-  queue_.push({interval_of(end).count(), event_kind::measurement, 0, 0});
+  queue_.push({interval_.count(), event_kind::measurement, 0, 0});
+}
+
+/// Settles anew what a former end had decided.
+inline void simulator::go_on(until const& end) {
+  check_target(end);
+  auto const reached = std::find_if(history_.begin(), history_.end(), [&](auto const& m) { return m.loss <= end.target_loss; });
+  time_to_target_ = reached == history_.end() ? std::nullopt : std::optional{reached->at};
+  if (gradients_done_ >= end.gradients) {
+    if (!closing_) closing_ = now_;
+    return;
+  }
+  closing_.reset();
+  for (auto const& e : std::exchange(held_, {})) {
+    queue_.push({now_.since_start.count(), e.kind(), e.node, e.slot});
+    ++live_;
+  }
+}
+
+inline void simulator::check_target(until const& end) const {
+  if (std::isfinite(end.target_loss) && std::isnan(history_.front().loss)) {
+    throw config_error{"a run can end at a target loss only if its problem has a loss() that is a number at the first model"};
+  }
 }
 
 inline void simulator::visit_state(auto& self, auto&& visit) {
   visit.same("number of nodes", self.who_.nodes.size());
+  visit.same("subject", wire::hash_of(self.who_.subject)), visit.same("scenario", digest_of_state(self.scenario_));
+  visit.same("block values", self.who_.blocks.block_values());
   visit("nodes", self.who_.nodes), visit("network", self.network_), visit("of each node", self.state_);
   visit("queue", self.queue_), visit("parcels", self.parcels_), visit("computations", self.computations_);
   for (auto& of_node : self.state_) {  // what is computed when it is due need not be saved, but what it is computed from
@@ -223,7 +265,7 @@ inline void simulator::visit_state(auto& self, auto&& visit) {
   }
   visit("alarms", self.alarms_), visit("now", self.now_), visit("gradients done", self.gradients_done_);
   visit("events", self.events_), visit("live", self.live_), visit("carried", self.carried_);
-  visit("closing", self.closing_), visit("history", self.history_), visit("time to target", self.time_to_target_);
+  visit("closing", self.closing_), visit("held", self.held_), visit("interval", self.interval_), visit("history", self.history_);
 }
 
 /// How often to look: as the scenario says, or a two-hundredth of the run, or every virtual second of an endless one.
@@ -234,13 +276,12 @@ inline auto simulator::interval_of(until const& end) const -> nanoseconds {
 }
 
 inline auto simulator::run_events(until const& end) -> stop_reason {
-  auto const interval = interval_of(end).count();
   for (std::uint64_t count = 0;; ++count) {
     if (observer_ != nullptr) observer_->between_events(*this);
     if (interrupted_ != nullptr && count % 1024 == 0 && interrupted_()) return stop_reason::interrupted;
     auto const e = queue_.next();
     if (nanoseconds{e.at_ns} > end.time) {
-      now_ = {end.time};
+      now_ = {(std::max)(now_.since_start, end.time)};  // not back, where the end had passed before
       return closing_ ? stop_reason::gradients : stop_reason::time;
     }
     queue_.drop();
@@ -248,9 +289,9 @@ inline auto simulator::run_events(until const& end) -> stop_reason {
     now_ = {nanoseconds{e.at_ns}};
     if (e.kind() == event_kind::measurement) {
       if (!closing_) check_waiting();
+      queue_.push({e.at_ns + interval_.count(), event_kind::measurement, 0, 0});  // first, for a run that ends here may go on
       if (measure(end)) return stop_reason::target_loss;
       if (interrupted_ != nullptr && interrupted_()) return stop_reason::interrupted;  // a look may take long
-      queue_.push({e.at_ns + interval, event_kind::measurement, 0, 0});
       continue;
     }
     --live_;
@@ -261,12 +302,16 @@ inline auto simulator::run_events(until const& end) -> stop_reason {
 }
 
 /// The counters of nodes and edges; a receiver's own counts are joined to the edge's. What is still under way was not
-/// delivered.
+/// delivered, but will be if the run goes on.
 inline void simulator::collect(run_result& result) {
-  for (auto const& e : queue_.waiting()) {
-    if (e.kind() == event_kind::arrival) --lane_under(parcels_.at(e.slot).p).counts.delivered;
-  }
+  auto const count_under_way = [this](std::uint64_t more) {
+    for (auto const& e : queue_.waiting()) {
+      if (e.kind() == event_kind::arrival) lane_under(parcels_.at(e.slot).p).counts.delivered += more;
+    }
+  };
+  count_under_way(~std::uint64_t{0});  // one less
   network_.collect(result.edges);
+  count_under_way(1);
   rubato::detail::collect_nodes(who_.nodes, who_.measured, result);
 }
 
@@ -305,8 +350,9 @@ inline void simulator::wake(event const& e) {
 }
 
 inline void simulator::finish_gradient(event const& e) {
+  if (closing_ && !computations_.at(e.slot).cancelled) return held_.push_back(e);
   auto const c = computations_.take(e.slot);
-  if (c.cancelled || closing_) return;
+  if (c.cancelled) return;
   state_[e.node].computing.reset();
   auto g = take_gradient(e.node, c.job);
   g.duration = c.duration;
@@ -359,7 +405,7 @@ inline void simulator::do_as_asked(std::size_t node) {
     send(p);
   }
   if (out_.cancel) cancel(node);
-  if (out_.request && !closing_) {
+  if (out_.request) {
     RUBATO_EXPECTS(!s.computing, "a node has at most one outstanding gradient request");
     auto const duration = scenario_.compute.duration(scenario_.seed, to_node(node), s.draws++);
     auto const slot = computations_.put({gradients_.submit(std::move(*out_.request)), false, duration});
@@ -438,9 +484,7 @@ inline auto simulator::measure(until const& end) -> bool {
   m.gradients = gradients_done_;
   if (observer_ != nullptr) observer_->measured(m);
   history_.push_back(m);
-  if (std::isfinite(end.target_loss) && history_.size() == 1 && std::isnan(m.loss)) {
-    throw config_error{"a run can end at a target loss only if its problem has a loss() that is a number at the first model"};
-  }
+  if (history_.size() == 1) check_target(end);
   if (!(m.loss <= end.target_loss)) return false;
   if (!time_to_target_) time_to_target_ = m.at;
   return true;

@@ -38,7 +38,7 @@ concept rule_has_parts = requires(typename S::template state<Backend>::rule cons
   { rule.from(begin) } -> std::same_as<typename S::template state<Backend>::rule>;
 };
 
-/// The rule that next(gamma) gave last, for a state that was read back.
+/// The rule that next(gamma) gave last, for a state that was just read back: only then, since it may call next(gamma).
 template<class State>
 auto present_rule(State& s, double gamma) -> typename State::rule {
   if constexpr (requires { s.present(gamma); }) {
@@ -46,7 +46,7 @@ auto present_rule(State& s, double gamma) -> typename State::rule {
   } else {
     static_assert(!requires(state_visitor& v) { State::visit_state(s, v); },
                   "a step's state that lists its parts has present(gamma) too, the rule that next(gamma) gave last");
-    return s.next(gamma);  // it has no state, or none that could be saved
+    return s.next(gamma);  // it has no state: one that lists none is not read back
   }
 }
 

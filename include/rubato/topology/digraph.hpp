@@ -22,6 +22,7 @@ namespace rubato::topology {
 struct edge {
   node_id from{};
   node_id to{};
+  static void visit_state(auto& self, auto&& visit) { visit("from", self.from), visit("to", self.to); }
   friend auto operator<=>(edge const&, edge const&) = default;
   friend auto operator==(edge const&, edge const&) -> bool = default;  // implied by the former, but nvcc forgets it
 };
