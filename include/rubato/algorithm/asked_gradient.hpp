@@ -11,7 +11,9 @@ namespace rubato::detail {
 
 class asked_gradient {
  public:
-  static void visit_state(auto& self, auto&& visit) { visit("id", self.id_), visit("under way", self.under_way_), visit("dropped", self.dropped_); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("id", self.id_), visit("under way", self.under_way_), visit("dropped", self.dropped_);
+  }
 
   /// Asks for a gradient at `point`; *requires* that none is under way, or that it was cancelled in the same outbox.
   void ask(shared_buffer point, sample_key sample, outbox& out) {

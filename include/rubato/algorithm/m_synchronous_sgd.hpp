@@ -119,7 +119,8 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
-    visit("first", self.first_), visit("ends", self.ends_), visit("received", self.received_), visit("arrived", self.arrived_);
+    visit("first", self.first_), visit("ends", self.ends_), visit("received", self.received_);
+    visit("arrived", self.arrived_);
   }
 
  private:

@@ -26,9 +26,14 @@ class mailbox {
     iteration number{};
     std::uint64_t arrived = 0;  ///< the owner's local iteration then
     instant posted{};
-    static void visit_state(auto& self, auto&& visit) { visit("number", self.number), visit("arrived", self.arrived), visit("posted", self.posted); }
+    static void visit_state(auto& self, auto&& visit) {
+      visit("number", self.number), visit("arrived", self.arrived), visit("posted", self.posted);
+    }
   };
-  static void visit_state(auto& self, auto&& visit) { visit("whole", self.whole_), visit("stamp", self.stamp_), visit("parts", self.parts_), visit("queue", self.queue_); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("whole", self.whole_), visit("stamp", self.stamp_), visit("parts", self.parts_);
+    visit("queue", self.queue_);
+  }
 
   void start_with(shared_buffer initial) { whole_ = std::move(initial); }
 

@@ -41,7 +41,8 @@ struct incoming_edge : edge_life {
 
   static void visit_state(auto& self, auto&& visit) {
     edge_life::visit_state(self, visit);
-    visit("order", self.order), visit("accepted", self.accepted), visit("overtaken", self.overtaken), visit("age", self.age);
+    visit("order", self.order), visit("accepted", self.accepted);
+    visit("overtaken", self.overtaken), visit("age", self.age);
   }
   /// False of a message of another session: it is counted, and to be forgotten.
   [[nodiscard]] auto is_of_session(patch const& p) -> bool {

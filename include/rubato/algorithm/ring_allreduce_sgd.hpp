@@ -97,7 +97,8 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
-    visit("batch", self.batch_), visit("own", self.own_), visit("inbox", self.inbox_), visit("step of the round", self.step_);
+    visit("batch", self.batch_), visit("own", self.own_), visit("inbox", self.inbox_);
+    visit("step of the round", self.step_);
     visit("sent", self.sent_), visit("fastest", self.fastest_), visit("before", self.before_);
     self.visit_fresh(visit);
     if (visit.is_reading() && self.step_ + 1 >= self.n_) {  // in the middle of a round

@@ -23,7 +23,9 @@ constexpr auto name_of(weigh by) -> std::string_view { return by == weigh::sampl
 /// Source: He, Dube, arXiv 2211.00889; both weightings and the cancelling are ours, the paper's are not known to us.
 struct finished {
   static constexpr auto name() -> std::string_view { return "finished"; }
-  static void visit_options(auto& self, auto&& visit) { visit("mini-batches", self.minibatches), visit("weigh by", self.by); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("mini-batches", self.minibatches), visit("weigh by", self.by);
+  }
   static constexpr bool follows_the_fastest = true;
   std::size_t minibatches = 4;
   weigh by = weigh::samples;

@@ -52,7 +52,9 @@ struct sample_key {
   std::uint64_t seed{};
   node_id node{};
   std::uint64_t draw{};
-  static void visit_state(auto& self, auto&& visit) { visit("seed", self.seed), visit("node", self.node), visit("draw", self.draw); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("seed", self.seed), visit("node", self.node), visit("draw", self.draw);
+  }
   friend auto operator==(sample_key const&, sample_key const&) -> bool = default;
 };
 

@@ -18,7 +18,9 @@ struct gradient_request {
   ticket id{};
   shared_buffer point;  ///< immutable: a slow oracle never sees a moving model
   sample_key sample{};
-  static void visit_state(auto& self, auto&& visit) { visit("id", self.id), visit("point", self.point), visit("sample", self.sample); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("id", self.id), visit("point", self.point), visit("sample", self.sample);
+  }
 };
 
 /// The answer. `value` has the point's size and scalar type.
@@ -41,7 +43,9 @@ struct waiting {
   node_id peer{};
   channel lane{};
   iteration number{};
-  static void visit_state(auto& self, auto&& visit) { visit("peer", self.peer), visit("lane", self.lane), visit("number", self.number); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("peer", self.peer), visit("lane", self.lane), visit("number", self.number);
+  }
   friend auto operator==(waiting const&, waiting const&) -> bool = default;
 };
 

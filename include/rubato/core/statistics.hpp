@@ -17,7 +17,9 @@ struct age_counter {
   std::uint64_t uses = 0;
   double total_ns = 0;  ///< as an integer it would soon overflow where the clocks of hosts differ by a day
   std::chrono::nanoseconds largest{};
-  static void visit_state(auto& self, auto&& visit) { visit("uses", self.uses), visit("total ns", self.total_ns), visit("largest", self.largest); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("uses", self.uses), visit("total ns", self.total_ns), visit("largest", self.largest);
+  }
 
   void add(std::chrono::nanoseconds age) {
     ++uses;
@@ -36,7 +38,10 @@ struct weight_counter {
   double capped = 0;                ///< what a cap kept back of it
   std::uint64_t delay_total = 0;    ///< versions of the model between what they were computed at and what they moved
   std::uint64_t delay_largest = 0;
-  static void visit_state(auto& self, auto&& visit) { visit("uses", self.uses), visit("total", self.total), visit("capped", self.capped), visit("delay total", self.delay_total), visit("delay largest", self.delay_largest); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("uses", self.uses), visit("total", self.total), visit("capped", self.capped);
+    visit("delay total", self.delay_total), visit("delay largest", self.delay_largest);
+  }
 
   void add(double weight, double kept_back, std::uint64_t delay) {
     ++uses;

@@ -29,7 +29,9 @@ namespace rubato::ledger {
 /// there is room for 64 times. A run that leaves it diverges, in double too: gradient_tracking.hpp says what step is needed.
 struct fixed_point {
   static constexpr auto name() -> std::string_view { return "fixed point"; }
-  static void visit_options(auto& self, auto&& visit) { visit("exponents", self.exponents), visit("margin", self.margin); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("exponents", self.exponents), visit("margin", self.margin);
+  }
   template<class T>
   using value = std::int32_t;
   static constexpr bool exact = true;

@@ -215,7 +215,8 @@ class paced_node {
   void audit(tracking_audit& a) const { inner_.audit(a); }
   [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return inner_.channels(); }
   static void visit_state(auto& self, auto&& visit) {
-    visit("inner", self.inner_), visit("pace", *self.pace_), visit("held", self.held_), visit("wakes at", self.wakes_at_);
+    visit("inner", self.inner_), visit("pace", *self.pace_), visit("held", self.held_);
+    visit("wakes at", self.wakes_at_);
   }
 
  private:

@@ -18,7 +18,9 @@ namespace rubato::server {
 /// Policy, see weight_policy; the formulas stand in time_scale.hpp.
 struct known_times {
   static constexpr auto name() -> std::string_view { return "known times"; }
-  static void visit_options(auto& self, auto&& visit) { visit("times", self.times), visit("scale", self.scale), visit("cap", self.cap); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("times", self.times), visit("scale", self.scale), visit("cap", self.cap);
+  }
   std::vector<double> times{};  ///< one a worker, above 0, in any unit
   time_scale scale = time_scale::mean_step;
   double cap = 10;  ///< the largest weight; what it keeps back of a slow worker's steps is counted

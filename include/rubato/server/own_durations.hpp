@@ -27,7 +27,9 @@ constexpr auto name_of(paid_time paid) -> std::string_view {
 /// cap. A driver's duration of zero (nothing was measured) weighs 1.
 struct own_durations {
   static constexpr auto name() -> std::string_view { return "own durations"; }
-  static void visit_options(auto& self, auto&& visit) { visit("scale", self.scale), visit("paid", self.paid), visit("cap", self.cap); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("scale", self.scale), visit("paid", self.paid), visit("cap", self.cap);
+  }
   time_scale scale = time_scale::mean_step;
   paid_time paid = paid_time::computation;
   double cap = 10;  ///< the largest weight; what it keeps back is counted
