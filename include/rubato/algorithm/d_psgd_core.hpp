@@ -48,7 +48,8 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
  protected:
   d_psgd_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
-        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, {}, {}, core::x_}, batch_{o.contribution} {}
+        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, {}, {}, core::x_, named_rounds::yes},
+        batch_{o.contribution} {}
 
   /// The present round, which neighbours have in common whatever each of them has done in its life.
   [[nodiscard]] auto round() const -> iteration { return iteration{this->iterations_ + ahead_ + 1}; }

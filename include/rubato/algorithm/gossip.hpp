@@ -123,7 +123,8 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step or an unfit weighting.
   gossip(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
-        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_},
+        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_,
+                counts_rounds ? detail::named_rounds::yes : detail::named_rounds::no},
         tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony},
         batch_{o.contribution} {
     order::check_order<Order>();

@@ -3,7 +3,9 @@
 // against their channels, but a node is safe by itself, since what is left over a wire may be any number.
 //   any channel     blocks within the partition, a number (one in all, or one a block) of 1 to most_counted, based_on up to
 //                   most_counted, a body of the right type and size
-//   event channels  numbers 1, 2, 3, ... of each sender; over an edge that opened anew they go on from any number
+//   event channels  numbers 1, 2, 3, ... of each sender; over an edge that opened anew they go on from any number.
+//                   Where neighbours agree on the number of a round a message may name it, as based_on: a later one than
+//                   the message before, and far ahead if its receiver began anew, but not beyond most_taken_over
 //   state channels  a sender may be any number of iterations ahead, and messages may be lost, doubled or overtaken; but
 //                   its numbers and the times when it posted them rise together, and no message is overtaken by one that
 //                   is most_overtaken iterations newer. So a number that was never reached does not silence its sender:
@@ -26,6 +28,9 @@ namespace rubato::detail {
 
 /// No count of a run comes so far: with a local iteration a microsecond it would take nine years.
 inline constexpr std::uint64_t most_counted = std::uint64_t{1} << 48;
+/// Nobody goes over to a round beyond this one because a message names it. Whatever messages say, then, the rounds that
+/// are left until counts end are as many again.
+inline constexpr std::uint64_t most_taken_over = most_counted / 2;
 /// No link holds a message back while its sender makes so many iterations.
 inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
 

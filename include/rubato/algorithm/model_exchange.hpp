@@ -30,7 +30,7 @@ class model_exchange {
 
   /// Throws config_error where the weighting may cut the only in-edge of a node, or gives no factor at some age.
   model_exchange(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Weighting const& weighting,
-                 Synchrony const& synchrony, shared_buffer const& x0)
+                 Synchrony const& synchrony, shared_buffer const& x0, named_rounds rounds = named_rounds::no)
       : backend_{std::move(b)}, self_{n.self}, blocks_{blocks}, weighting_{weighting}, synchrony_{synchrony},
         pull_self_{n.pull_self} {
     for (auto const& e : n.pull_from) {
@@ -39,6 +39,7 @@ class model_exchange {
       edge.weight = e.weight;
       edge.lead = lead_of(n, e.peer, synchrony);
       edge.is_heard = hears(n, e.peer);
+      edge.rounds = rounds;
       edge.box.start_with(x0);
     }
     for (auto const peer : n.pull_to) out_.emplace_back().peer = peer;

@@ -70,6 +70,9 @@ struct two_way_edge : incoming_edge {
   }
 };
 
+/// Whether a message on an event channel may name the round that it is for, as its based_on: where neighbours agree on it.
+enum class named_rounds : std::uint8_t { no, yes };
+
 /// Where an edge opens in the middle of a run, each end may go on for one round before it has to wait for the other.
 inline constexpr std::size_t opened_lead = 2;
 
@@ -80,6 +83,7 @@ struct edge_in : edge_life {
   mailbox<Backend, U> box{};  // what every message needs lies in one cache line so far
   std::size_t lead = 1;   // messages that may wait in the box, where every one counts
   bool is_heard = true;   // the other end waits in turn for what this node sends
+  named_rounds rounds = named_rounds::no;
   std::uint64_t accepted = 0;
   std::uint64_t overtaken = 0;
   age_counter age{};
@@ -123,13 +127,23 @@ struct edge_in : edge_life {
     out.failure = std::move(wrong);
     return false;
   }
+  /// One that is no further ahead than a neighbour may be is no matter of belief, however high it is.
+  [[nodiscard]] auto may_name(iteration round, iteration passed) const -> bool {
+    auto const most = (std::max)(most_taken_over, to_count(passed) + opened_lead);
+    return rounds == named_rounds::yes && round > box.latest() && to_count(round) <= most;
+  }
+  [[nodiscard, gnu::cold]] auto fault_of_round(patch const& p) const -> fault {
+    auto const what = text_of_message(p, to_count(p.numbers[0])) + " is for round " + std::to_string(to_count(p.based_on));
+    if (rounds == named_rounds::no) return {what + ", and here no message names a round"};
+    if (p.based_on > box.latest()) return {what + ", which no run reaches"};
+    return {what + ", and one for round " + std::to_string(to_count(box.latest())) + " came before it"};
+  }
   /// Where every message counts.
   auto admit_next(node_id self, iteration passed, patch const& p, outbox& out) -> bool {
     if (auto wrong = order.follow(p)) return refuse(*wrong, out);
     box.drop_passed(passed);
-    if (p.based_on != iteration{} && p.based_on <= box.latest()) {
-      auto wrong = fault{text_of_message(p, to_count(p.numbers[0])) + " is for round " + std::to_string(to_count(p.based_on)) +
-                         ", and one for round " + std::to_string(to_count(box.latest())) + " came before it"};
+    if (p.based_on != iteration{} && !may_name(p.based_on, passed)) {
+      auto wrong = fault_of_round(p);
       return refuse(wrong, out);
     }
     auto const most = lead + (life == session{} && p.based_on == iteration{} ? 0 : opened_lead);

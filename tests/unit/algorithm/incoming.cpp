@@ -8,13 +8,17 @@
 #include <utility>
 
 #include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/gossip.hpp>
 #include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -74,17 +78,20 @@ struct hand_made {
   assembly a;
   std::size_t self;
   outbox out;
+  gradient_request asked;  // first
   explicit hand_made(std::size_t which, typename Node::options const& o = {})
       : a{assemble<Node>(topology::line(2), problem::quadratic::random(2, 4, 1), o)}, self{which} {
     a.nodes[self].start({}, out);
+    if (out.request) asked = std::move(*out.request);
     out.clear();
   }
-  auto receive(std::uint64_t number, std::chrono::nanoseconds posted = {}) -> std::string {
+  auto receive(std::uint64_t number, std::chrono::nanoseconds posted = {}, std::uint64_t round = 0) -> std::string {
     packet p;
     p.from = to_node(1 - self);
     p.lane = Node::channels()[0].lane;
     p.number = iteration{number};
     p.posted_at = {posted};
+    p.based_on = iteration{round};
     p.extra.set(scalar_slot::push_sum_weight, 0.01);
     auto body = a.pool.template allocate<double>(p.lane == channel::chunk ? 2 : 4);
     std::fill_n(body.data(), body.size(), 0.0);
@@ -105,6 +112,38 @@ TEST_CASE("a neighbour in rounds that runs ahead of what rounds allow ends the r
   hand_made<ring_allreduce_sgd<space>> ring{0};
   for (std::uint64_t k = 1; k <= 1000 && !ring.out.failure; ++k) static_cast<void>(ring.receive(k));
   CHECK(says(said(ring.out.failure), "chunk message 3 of node 1 is more than a round ahead of node 0"));
+}
+
+/// Rounds that messages of the first session name, as those of a neighbour do that went over to another one's round.
+template<class Node>
+void goes_over_to_rounds() {
+  constexpr auto last = detail::most_taken_over;
+  for (auto const round : {last + 1, std::uint64_t{1} << 48}) {
+    hand_made<Node> n{0};
+    CAPTURE(round);
+    CHECK(says(n.receive(1, {}, round),
+               ("model message 1 of node 1 is for round " + std::to_string(round) + ", which no run reaches").c_str()));
+    for (auto const& p : n.out.packets) CHECK(p.based_on == iteration{});
+  }
+  hand_made<Node> n{0};
+  CHECK(n.receive(1, {}, last).empty());  // it may be right: all go on from there, and nobody is accused
+  n.a.nodes[0].on_gradient({}, n.a.oracle.evaluate(n.asked), n.out);
+  CHECK(n.receive(2, {}, last + 1).empty());
+  CHECK(n.receive(3, {}, last + 2).empty());
+  auto const& posted = n.out.packets;
+  CHECK(std::any_of(posted.begin(), posted.end(), [](auto const& p) { return to_count(p.based_on) >= last; }));
+}
+
+TEST_CASE("no message moves a node to a round from which counts come to their end, and up to there all go on") {
+  goes_over_to_rounds<d_psgd<space>>();
+  goes_over_to_rounds<d_psgd_atc<space>>();
+  goes_over_to_rounds<non_blocking_d_psgd<space>>();
+  goes_over_to_rounds<gossip<space, order::adapt_then_combine, step::sgd, weighting::constant, synchrony::rounds>>();
+}
+
+TEST_CASE("where messages name no rounds, one that does is no message of this run") {
+  hand_made<push_pull<space>> n{1};
+  CHECK(n.receive(1, {}, 7) == "model message 1 of node 0 is for round 7, and here no message names a round");
 }
 
 TEST_CASE("a state with a number from the far future does not silence its sender: the next message contradicts it") {
