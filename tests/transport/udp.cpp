@@ -217,6 +217,18 @@ TEST_CASE("a peer that stops on UDP is found out, and one that is started again 
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.end->everyone_left() && two.end->everyone_left(); }));
 }
 
+TEST_CASE("a peer on UDP that has left and is gone is not spoken to for ever, and is no loss") {
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0, {.silence = 20ms}), two = seat_of(doors, 1);
+  REQUIRE(have_met(one, two));
+  two.end->announce({transport::standing::phase::left});
+  REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.count(what::left) == 1; }));
+  CHECK_FALSE(one.end->everyone_left());  // this one has not
+  two.end.reset();
+  CHECK(poll_until<udp>({&one}, [&] { return one.end->everyone_left(); }));  // nobody is there any more
+  CHECK(one.count(what::closed) == 0);
+}
+
 TEST_CASE("a peer that was only stopped hears that it was taken for dead, even of a node that is gone by then, and closes the edge") {
   udp_doors doors{2};
   auto one = seat_of(doors, 0, {.silence = 200ms}), two = seat_of(doors, 1);

@@ -138,12 +138,12 @@ class edges {
   [[nodiscard]] auto listened(clock::time_point now, std::chrono::nanoseconds silence) -> std::chrono::nanoseconds {
     return std::min<std::chrono::nanoseconds>(now - std::exchange(last_tick_, now), silence / 4);
   }
-  /// Whether nothing came of a peer, which was heard of last at that time, for longer than it may be silent. Who has said
-  /// its last word says no more, and listens until all others have said theirs.
+  /// Whether nothing came of a peer, which was heard of last at that time, for longer than it may be silent. Where
+  /// links keep order, who has said its last word says no more: it is not asked of such a one.
   [[nodiscard]] static auto is_silent(Edge& p, clock::time_point heard, std::chrono::nanoseconds listened,
                                       std::chrono::nanoseconds silence) -> bool {
     p.silent = std::exchange(p.heard_before, heard) == heard ? p.silent + listened : std::chrono::nanoseconds{};
-    return p.silent > silence && !p.theirs.is_last();
+    return p.silent > silence;
   }
 
   identity me_;

@@ -305,8 +305,9 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   void watch(peer_state& p, clock::time_point now, std::chrono::nanoseconds heeded) {
     auto const c = p.link;
-    // Who has left says nothing more, and takes our silence for our end as long as it lingers.
-    if (p.theirs.at != standing::phase::left && is_silent(p, c->heard, heeded, options_.silence)) {
+    // Who has said its last word says nothing more, and takes our silence for our end as long as it lingers. Should it
+    // die, its connection ends.
+    if (!p.theirs.is_last() && is_silent(p, c->heard, heeded, options_.silence)) {
       return lost(p, c, "it has been silent for " + detail::seconds_text(options_.silence));
     }
     beat(p, now - c->spoke, options_.silence);

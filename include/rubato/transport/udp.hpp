@@ -405,7 +405,8 @@ class udp : public detail::edges<detail::udp_edge> {
     for (auto& p : peers_) {
       if (p.open && !p.knows_us) confirm(p);
       if (!p.open && p.theirs.at != standing::phase::left) greet(p);
-      // Who has left says nothing more, and takes our silence for our end as long as it lingers.
+      // Who has left speaks as long as it lingers, and hears what we say. Nothing but silence tells that it has gone,
+      // and it is soon enough to stop speaking to it when that is certain: it is no loss.
       auto const most = (p.theirs.at == standing::phase::left ? 8 : 1) * options_.silence;
       if (p.open && is_silent(p, p.heard, heeded, most)) {
         lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
