@@ -11,6 +11,7 @@
 #include <limits>
 #include <list>
 #include <map>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -72,7 +73,7 @@ class arrival {
 
 /// What came in before its node began, in that order. Of state channels a message stays as long as it is the newest for
 /// one of its blocks, however blocks are cut into messages: at most one a peer, channel and block. Of each peer no more
-/// stays than is said here.
+/// stays than is said here, and how it stood last.
 class early_messages {
  public:
   static constexpr std::size_t most_events = 1024;
@@ -84,8 +85,8 @@ class early_messages {
   /// False if so much of that peer is kept that this message is not. When a peer is gone, what it said before is forgotten.
   [[nodiscard]] auto keep(transport::incoming n, channel_kind kind) -> bool {
     using what = transport::incoming::what;
-    if (n.kind == what::stands) return true;  // has been heeded
     if (n.kind == what::closed) forget(n.peer);
+    if (n.kind == what::stands) return keep_newest(std::move(n));
     auto const is_event = n.kind == what::message && kind == channel_kind::event;
     auto const bytes = n.p.body.size_bytes();
     auto& held = held_[n.peer];
@@ -113,12 +114,21 @@ class early_messages {
     transport::incoming it;
     std::size_t newest_of;  // so many blocks
   };
+  using place = std::list<entry>::iterator;
   struct amount {
     std::size_t bytes = 0;
     std::size_t events = 0;
+    std::optional<place> standing{};
   };
-  using place = std::list<entry>::iterator;
 
+  /// The arrival has heeded it; that its peer waits, or has parted, is not said again.
+  auto keep_newest(transport::incoming n) -> bool {
+    auto& held = held_[n.peer];
+    if (held.standing) all_.erase(*held.standing);
+    all_.push_back({std::move(n), 0});
+    held.standing = std::prev(all_.end());
+    return true;
+  }
   void replace_older(place fresh) {
     auto const& m = fresh->it;
     for (auto b = m.blocks.begin; b < m.blocks.end; ++b) {

@@ -36,7 +36,6 @@ TEST_CASE("of states that came early the newest of each block is kept, whatever 
   keep(message(4, {0, 4}));  // late
   keep(message(6, {1, 2}));
   keep(message(2, {3, 9}));  // late in one block, the first of the others
-  keep({incoming::what::stands, node_id{1}, {}, {}, {}, {}, {}});  // has been heeded
   keep(message(3, {0, 4}, 2));             // another peer's
   keep(message(1, {0, 4}, 1, {0, 1}));     // of a new life, which counts anew
   keep(message(7, {4, 9}));                // the last of what 2 was the newest of
@@ -44,6 +43,26 @@ TEST_CASE("of states that came early the newest of each block is kept, whatever 
   keep(message(8, {0, 9}, 2));
   CHECK(numbers(early.take()) == std::vector<std::uint64_t>{1, 7, 8});
   CHECK(early.take().empty());
+}
+
+TEST_CASE("how each peer stood last is kept among what came early, since it is not said again") {
+  detail::early_messages early;
+  auto const keep = [&](incoming n) { CHECK(early.keep(std::move(n), {})); };
+  auto const stands = [](std::uint32_t peer, std::uint64_t level, std::uint64_t parted) {
+    incoming n{incoming::what::stands, node_id{peer}, {}, {}, {}, {}, {}};
+    n.standing = {transport::standing::phase::running, level, {}, parted};
+    return n;
+  };
+  keep(stands(1, 0, 3));
+  keep({incoming::what::closed, node_id{1}, {}, {}, {}, {}, {}});  // of a former life
+  keep({incoming::what::opened, node_id{1}, {}, {}, {}, {}, {}});
+  keep(stands(2, 1, 0));
+  for (std::uint64_t level = 0; level < 10'000; ++level) keep(stands(1, level, 1));
+  auto const in = early.take();
+  REQUIRE(in.size() == 4);
+  CHECK(in[1].kind == incoming::what::opened);
+  CHECK(in[2].standing.level == 1);
+  CHECK((in[3].peer == node_id{1} && in[3].standing.level == 9999 && in[3].standing.parted == 1));
 }
 
 TEST_CASE("what came early stays bounded by its blocks, and of events each one stays") {
