@@ -64,7 +64,6 @@ kill_and_resume_all() {
 for transport in tcp udp; do kill_and_resume_all r_fast 1e-5; done
 
 transport=tcp
-before=$(cksum <saved/r_fast/node-1.checkpoint 2>/dev/null)
 # refused WORDS OPTION...: status 2, one sentence, and the file is as it was.
 refused() {
   local words=$1 said

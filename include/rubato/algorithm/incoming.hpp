@@ -4,8 +4,8 @@
 //   any channel     blocks within the partition, a number (one in all, or one a block) of 1 to most_counted, based_on up to
 //                   most_counted, a body of the right type and size
 //   event channels  numbers 1, 2, 3, ... of each sender; over an edge that opened anew they go on from any number.
-//                   Where neighbours agree on the number of a round a message may name it, as based_on: a later one than
-//                   the message before, and far ahead if its receiver began anew, but not beyond most_taken_over
+//                   Where neighbours agree on the number of a round a message may name it, as based_on: a later one
+//                   than the message before, and far ahead if its receiver began anew, but not beyond most_taken_over
 //   state channels  a sender may be any number of iterations ahead, and messages may be lost, doubled or overtaken; but
 //                   its numbers and the times when it posted them rise together, and no message is overtaken by one that
 //                   is most_overtaken iterations newer. So a number that was never reached does not silence its sender:

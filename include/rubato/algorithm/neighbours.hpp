@@ -70,7 +70,7 @@ struct two_way_edge : incoming_edge {
   }
 };
 
-/// Whether a message on an event channel may name the round that it is for, as its based_on: where neighbours agree on it.
+/// Whether a message on an event channel may name the round that it is for, as based_on: where neighbours agree on it.
 enum class named_rounds : std::uint8_t { no, yes };
 
 /// Where an edge opens in the middle of a run, each end may go on for one round before it has to wait for the other.
@@ -133,7 +133,8 @@ struct edge_in : edge_life {
     return rounds == named_rounds::yes && round > box.latest() && to_count(round) <= most;
   }
   [[nodiscard, gnu::cold]] auto fault_of_round(patch const& p) const -> fault {
-    auto const what = text_of_message(p, to_count(p.numbers[0])) + " is for round " + std::to_string(to_count(p.based_on));
+    auto const round = std::to_string(to_count(p.based_on));
+    auto const what = text_of_message(p, to_count(p.numbers[0])) + " is for round " + round;
     if (rounds == named_rounds::no) return {what + ", and here no message names a round"};
     if (p.based_on > box.latest()) return {what + ", which no run reaches"};
     return {what + ", and one for round " + std::to_string(to_count(box.latest())) + " came before it"};

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -14,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
@@ -39,25 +42,65 @@ inline auto sync_folder(std::filesystem::path const& at) -> int {
   return error;
 }
 
-/// Creates the folder that a file lies in; an empty error code when it is there afterwards.
-inline auto make_parent(std::filesystem::path const& file) -> std::error_code {
+struct made_folder {
+  std::error_code error{};  ///< empty when it is there
+  int unsynced = 0;         ///< the errno because of which a new folder may not survive a loss of power
+};
+
+/// Creates a folder, where it is missing, and has the disk know of each one that is new.
+inline auto make_folder(std::filesystem::path const& folder) -> made_folder {
+  auto made = made_folder{};
+  std::vector<std::filesystem::path> hold_new;
+  auto ignored = std::error_code{};
+  for (auto at = folder; !at.empty() && !std::filesystem::exists(at, ignored); at = at.parent_path()) {
+    hold_new.push_back(at.parent_path());
+  }
+  if (!folder.empty()) std::filesystem::create_directories(folder, made.error);
+  if (made.error) return made;
+  for (auto const& at : hold_new) {
+    if (auto const error = sync_folder(at); error != 0) made.unsynced = error;
+  }
+  return made;
+}
+
+/// Whether `text` is the id of a process that does not exist on this machine.
+inline auto names_dead_process(std::string_view text) -> bool {
+  auto process = ::pid_t{};
+  auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), process);
+  if (error != std::errc{} || end != text.data() + text.size() || process <= 0) return false;
+  return ::kill(process, 0) != 0 && errno == ESRCH;
+}
+
+/// Removes what processes that were killed left beside `path`, as far as that can be done: files of the name
+/// `beginning` with such a process behind it.
+inline void remove_left_over(std::filesystem::path const& folder, std::string const& beginning) {
   auto error = std::error_code{};
-  if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), error);
-  return error;
+  auto at = std::filesystem::directory_iterator{folder.empty() ? "." : folder, error};
+  for (; !error && at != std::filesystem::directory_iterator{}; at.increment(error)) {
+    auto const name = at->path().filename().string();
+    if (name.compare(0, beginning.size(), beginning) != 0) continue;
+    if (names_dead_process(std::string_view{name}.substr(beginning.size()))) ::unlink(at->path().c_str());
+  }
 }
 
 }  // namespace detail
 
 /// A file that appears at `path` only by commit(), complete; until then it is `partial_path()`, in the same folder, and
-/// whatever stood at `path` before stays as it is. Missing folders are created.
-/// Every failure throws run_error, whose sentence names the path and the reason, and leaves nothing behind.
+/// whatever stood at `path` before stays as it is. Missing folders are created. What a killed process of this machine
+/// left of the same file goes when the next one is made.
+/// Every failure throws run_error, whose sentence names path and reason, and leaves nothing behind; but for one:
+/// the file is there, and whether it survives a loss of power is not known.
 /// **Thread safety:** distinct objects of distinct paths are independent.
 class atomic_file {
  public:
   explicit atomic_file(std::filesystem::path path)
       : path_{std::move(path)}, partial_{path_.string() + ".partial." + std::to_string(::getpid())} {
-    if (auto const error = detail::make_parent(path_))
-      throw run_error{"the folder of '" + escaped(path_.string()) + "' cannot be created: " + error.message()};
+    auto const folder = detail::make_folder(path_.parent_path());
+    if (folder.error) {
+      throw run_error{"the folder of '" + escaped(path_.string()) + "' cannot be created: " + folder.error.message()};
+    }
+    unsynced_ = folder.unsynced;
+    detail::remove_left_over(path_.parent_path(), path_.filename().string() + ".partial.");
     file_ = detail::new_file(partial_);
     if (file_ == nullptr) throw run_error{"'" + escaped(path_.string()) + "' cannot be written: " + detail::reason(errno)};
   }
@@ -92,8 +135,8 @@ class atomic_file {
   /// Whether a file that was committed survives a loss of power.
   enum class survives : std::uint8_t { process, power };
 
-  /// Renames the complete file to `path`, over an older one. At most once. With survives::power file and folder are on the
-  /// disk when this returns.
+  /// Renames the complete file to `path`, over an older one. At most once. With survives::power the file, its folder
+  /// and all folders that were created for it are on the disk when this returns.
   void commit(survives what = survives::process) {
     flush();
     auto const durable = what == survives::power;
@@ -103,7 +146,11 @@ class atomic_file {
     if (std::fclose(file) != 0) fail(errno);
     if (std::rename(partial_.c_str(), path_.c_str()) != 0) fail(errno);
     if (!durable) return;
-    if (auto const error = detail::sync_folder(path_.parent_path()); error != 0) fail(error);
+    auto const error = detail::sync_folder(path_.parent_path());
+    if (error == 0 && unsynced_ == 0) return;
+    throw run_error{"'" + escaped(path_.string()) +
+                    "' is written, but its folder cannot be synced, so that a loss of power may undo it: " +
+                    detail::reason(error != 0 ? error : unsynced_)};
   }
 
   [[nodiscard]] auto partial_path() const -> std::filesystem::path const& { return partial_; }
@@ -125,6 +172,7 @@ class atomic_file {
   std::filesystem::path path_;
   std::filesystem::path partial_;
   std::FILE* file_ = nullptr;
+  int unsynced_ = 0;  // an errno, of folders that were created
 };
 
 /// Writes a whole file aside and renames it. Throws run_error.
@@ -148,10 +196,10 @@ inline void ensure_writable_folder(std::filesystem::path const& folder) {
   auto error = std::error_code{};
   if (std::filesystem::exists(folder, error) && !std::filesystem::is_directory(folder, error))
     throw config_error{"the output folder '" + escaped(folder.string()) + "' is a file: give a folder that can be written to"};
-  std::filesystem::create_directories(folder, error);
-  if (error) {
-    throw config_error{"the output folder '" + escaped(folder.string()) + "' cannot be created (" + error.message() +
-                       "): give one that can be written to"};
+  auto const made = detail::make_folder(folder);  // what cannot be synced is said of the files that lie in it
+  if (made.error) {
+    throw config_error{"the output folder '" + escaped(folder.string()) + "' cannot be created (" +
+                       made.error.message() + "): give one that can be written to"};
   }
   auto const probe = folder / (".rubato.partial." + std::to_string(::getpid()));
   auto* const file = detail::new_file(probe);

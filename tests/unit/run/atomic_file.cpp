@@ -1,11 +1,44 @@
 // SPDX-License-Identifier: MIT
 #include <rubato/run/atomic_file.hpp>
 
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/full_disk.hpp"
 #include "support/scratch_folder.hpp"
+
+namespace {
+
+/// What was synced, by name; and the folder that the disk does not sync.
+auto synced() -> std::vector<std::string>& {
+  static std::vector<std::string> names;
+  return names;
+}
+auto unsyncable() -> std::string& {
+  static std::string name;
+  return name;
+}
+
+}  // namespace
+
+/// Stands before the system's own.
+extern "C" auto fsync(int file) -> int {
+  auto error = std::error_code{};
+  auto const name = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(file), error).string();
+  synced().push_back(name);
+  if (name != unsyncable() || name.empty()) return static_cast<int>(::syscall(SYS_fsync, file));
+  errno = EIO;
+  return -1;
+}
 
 namespace {
 
@@ -51,6 +84,62 @@ TEST_CASE("a file appears when it is committed, whole, in folders that are creat
   file.commit();
   CHECK(content_of(path) == "one two");
   CHECK(folder.files() == 3);  // a, b, race.csv
+}
+
+TEST_CASE("what a killed process left of a file goes when the next one is made, and what others write stays") {
+  auto const folder = scratch_folder{"left_over"};
+  auto const path = folder.path() / "race.csv";
+  auto const dead = ::fork();
+  if (dead == 0) {
+    auto* const file = new atomic_file{path};  // never destroyed
+    file->write("half");
+    file->flush();
+    ::_exit(0);
+  }
+  REQUIRE(::waitpid(dead, nullptr, 0) == dead);
+  auto const aside = [&](std::string const& end) { return folder.path() / ("race.csv.partial." + end); };
+  REQUIRE(std::filesystem::exists(aside(std::to_string(dead))));
+  auto const other = folder.path() / ("other.partial." + std::to_string(dead));
+  auto const kept = {aside("1"), aside("mine"), aside("-1"), aside(""), other};
+  for (auto const& name : kept) std::ofstream{name} << "text";
+  write_file(path, "whole");
+  CHECK_FALSE(std::filesystem::exists(aside(std::to_string(dead))));
+  for (auto const& name : kept) CHECK(content_of(name) == "text");
+  CHECK(content_of(path) == "whole");
+}
+
+TEST_CASE("with a file that survives a loss of power, all folders that were created for it do") {
+  auto const folder = scratch_folder{"power"};
+  auto const has = [](std::filesystem::path const& name) {
+    return std::count(synced().begin(), synced().end(), std::filesystem::canonical(name).string()) > 0;
+  };
+  synced().clear();
+  ensure_writable_folder(folder.path() / "out");
+  CHECK(has(folder.path()));
+  synced().clear();
+  auto file = atomic_file{folder.path() / "out" / "a" / "b" / "node"};
+  file.write("text");
+  file.commit(atomic_file::survives::power);
+  CHECK(has(folder.path() / "out"));
+  CHECK(has(folder.path() / "out" / "a"));
+  CHECK(has(folder.path() / "out" / "a" / "b"));
+  CHECK_FALSE(has(folder.path()));
+}
+
+TEST_CASE("a file that is written and whose folder cannot be synced stands at its place, and the sentence says so") {
+  auto const folder = scratch_folder{"unsynced"};
+  auto const in_new_folder = GENERATE(false, true);
+  auto const path = folder.path() / (in_new_folder ? "new/node" : "node");
+  unsyncable() = std::filesystem::canonical(folder.path()).string();
+  auto const sentence = sentence_of<run_error>([&] {
+    auto file = atomic_file{path};
+    file.write("text");
+    file.commit(atomic_file::survives::power);
+  });
+  unsyncable().clear();
+  CHECK(sentence.find(path.string() + "' is written, but its folder cannot be synced, ") != std::string::npos);
+  CHECK(sentence.find("Input/output error") != std::string::npos);
+  CHECK(content_of(path) == "text");
 }
 
 TEST_CASE("an exception leaves the earlier file as it was and nothing beside it") {
