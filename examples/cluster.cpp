@@ -99,12 +99,13 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
     -> std::size_t {
   if (c.transport == "mpi") return start_ranks(peers, c, algorithm, place, n);
   doors const ports{n, c.transport == "udp"};
+  auto const to_save = c.checkpoint.folder.empty() ? std::chrono::seconds{} : std::chrono::seconds{10};  // their last state
   for (std::size_t i = 0; i < n; ++i) {
     std::vector<std::string> command{c.program, "--algorithms", algorithm, "--id", std::to_string(i), "--peers",
                                      ports.addresses, "--listener", std::to_string(ports.descriptors[i]), "--report",
                                      place.report(i), "--quiet"};
     command.insert(command.end(), c.passed_on.begin(), c.passed_on.end());
-    peers.start({command, ports.descriptors[i], ports.descriptors, place.output(i)});
+    peers.start({command, ports.descriptors[i], ports.descriptors, place.output(i), to_save});
   }
   return n;
 }

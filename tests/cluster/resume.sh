@@ -81,6 +81,28 @@ printf 'x' | dd of=saved/r_fast/node-1.checkpoint bs=1 seek=1000 conv=notrunc st
 before=$(cksum <saved/r_fast/node-1.checkpoint)
 refused "saved/r_fast/node-1.checkpoint' is damaged"
 
+# Who is interrupted, or ends because of another, saves where it has come to.
+transport=tcp
+rm -rf saved said*
+touch said.{0,1,2}
+"$cluster" --peer "$peer" --step 0.1 "${run[@]}" --checkpoint saved --every 60min --until 60s >said.0 2>&1 &
+started=$!
+await_files r_fast
+before=$(cksum <saved/r_fast/node-1.checkpoint)
+sleep 1 # not for correctness: so that there is more to save
+kill -TERM $started
+wait $started
+[[ $(cksum <saved/r_fast/node-1.checkpoint) != "$before" ]] || fail "an interrupted cluster saves nothing: $(cat said.0)"
+rm -rf saved said*
+new_addresses
+begin --step 0.1 --checkpoint saved --every 60min --until 60s
+await_files r_fast
+before=$(cksum <saved/r_fast/node-1.checkpoint)
+sleep 1 # as above
+kill -KILL "${pids[2]}"
+wait "${pids[@]}" 2>/dev/null
+[[ $(cksum <saved/r_fast/node-1.checkpoint) != "$before" ]] || fail "who ends because of another saves nothing: $(cat said.1)"
+
 if command -v mpirun >/dev/null && [[ $(ldd "$peer") == *libmpi* ]]; then
   rm -rf saved said*
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

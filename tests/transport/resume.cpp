@@ -3,6 +3,8 @@
 // the tracking law holds again, exactly, and all end where a run ends that was never cut.
 #include <rubato/run/peer.hpp>
 
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -48,10 +50,9 @@ auto runs_of(problem::quadratic const& p) -> runner {
     peer_options o{.compute = sim::fixed(work).slow(1, 3)};
     o.checkpoint = {.folder = folder, .every = 2ms, .resume = resume};
     auto all = run_all(nodes, make, open, {end, o});
-    for (auto const& f : all) {
-      INFO(f.sentence);
-      REQUIRE(f.sentence.empty());
-    }
+    std::string said;
+    for (auto const& f : all) said += f.sentence.empty() ? "" : f.sentence + "; ";
+    REQUIRE(said == "");
     return all;
   };
 }
@@ -121,7 +122,7 @@ using rounds_of = std::tuple<push_pull<space>, s_ab<space>, d_psgd<space>>;
 TEMPLATE_LIST_TEST_CASE("methods in rounds that are killed and go on end where a run ends that was never cut", "", rounds_of) {
   auto const p = problem::quadratic::random(nodes, 50, 4);
   auto const run = runs_of<TestType, transport::tcp, tcp_doors>(p);
-  constexpr std::uint64_t enough = 1200;
+  constexpr std::uint64_t enough = 2000;
   auto const last = killed_twice(run, enough);
   scratch_folder whole{"whole"};
   auto const uncut = run(whole.path(), {.gradients = enough}, false);
@@ -129,7 +130,7 @@ TEMPLATE_LIST_TEST_CASE("methods in rounds that are killed and go on end where a
     CHECK(last[i].result.looks.back().residual < 1e-9);
     auto const x = last[i].result.result.models[0].template view<double>();
     auto const never_cut = uncut[i].result.result.models[0].template view<double>();
-    for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(x[k] - never_cut[k]) < 1e-5);
+    for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(x[k] - never_cut[k]) < 1e-6);
   }
 }
 
@@ -154,6 +155,7 @@ TEST_CASE("what cannot be saved, or gone on from, is said in one sentence before
   for (auto const& s : sentences(line, {.folder = folder.path(), .every = 0s})) CHECK(s.find("must be above 0") != std::string::npos);
 
   REQUIRE(sentences(line, {.folder = folder.path()})[0].empty());
+  for (auto const& s : sentences(line, {.folder = folder.path()})) CHECK(s.find("already: go on from it, or give another folder") != std::string::npos);
   for (auto const& s : sentences(line, {.folder = folder.path(), .resume = true, .subject = "data=other\n"})) {
     CHECK(s.find("says nothing of data, which is other here: it is of another run") != std::string::npos);
   }
@@ -168,7 +170,10 @@ TEST_CASE("a checkpoint that cannot be written is said at once, and the run goes
   peer_options o{.compute = sim::fixed(work)};
   o.checkpoint = {.folder = folder.path(), .every = 1ms};
   o.says = [](std::string_view sentence) { said += sentence.find("a checkpoint failed: ") != sentence.npos ? 1 : 0; };
-  for (std::size_t i = 0; i < nodes; ++i) std::filesystem::create_directories(file_of(folder.path(), i) / "in the way");
+  for (std::size_t i = 0; i < nodes; ++i) {
+    auto const aside = file_of(folder.path(), i).string() + ".partial." + std::to_string(::getpid());
+    std::filesystem::create_directories(std::filesystem::path{aside} / "in the way");
+  }
   for (auto const& f : run_all(nodes, line_of(nodes, p), over_tcp(doors), {rounds(300), o})) {
     CHECK(f.sentence.empty());
     REQUIRE(f.result.result.warnings.size() == 1);

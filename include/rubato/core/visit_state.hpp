@@ -56,7 +56,7 @@ class state_visitor {
     } else if constexpr (requires { part.resize(part.size()); part[0]; }) {
       auto n = std::uint64_t{part.size()};
       length(name, n);
-      if (n != part.size()) part.resize(static_cast<std::size_t>(n));
+      if (n != part.size()) part.resize(n);
       for (auto& each : part) (*this)(name, each);
     } else if constexpr (requires { part.begin(); std::tuple_size<V>::value; }) {
       for (auto& each : part) (*this)(name, each);

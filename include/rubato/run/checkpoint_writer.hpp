@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -105,12 +106,17 @@ class node_checkpoints {
  public:
   node_checkpoints() = default;  // none
   /// Throws config_error where the node could not be resumed: at its start all its edges are closed, and an algorithm that
-  /// needs every node cannot have that; or where nobody could tell whether it is the same run.
+  /// needs every node cannot have that; where nobody could tell whether it is the same run; or where a run that begins anew
+  /// would write over the state of another one.
   node_checkpoints(checkpoint_options const& o, assembly const& a, node_id self)
       : every_{o.every}, subject_{a.agreed.text() + o.subject}, self_{self}, file_{o.file_of(self)} {
     if (!a.unlisted.empty()) {
       throw config_error{"a checkpoint cannot tell the settings of " + a.unlisted +
                          ", which lists none: give it a visit_options (core/visit_options.hpp)"};
+    }
+    if (auto error = std::error_code{}; !o.resume && std::filesystem::exists(file_, error)) {
+      throw config_error{"'" + escaped(file_.string()) + "' holds a state of node " + std::to_string(to_index(self)) +
+                         " already: go on from it, or give another folder to a run that begins anew"};
     }
     if (a.again) refuse_unless_edges_may_close(a.again.make(to_index(self), {}, 0), a.again.neighbours(to_index(self)));
   }
@@ -136,12 +142,12 @@ class node_checkpoints {
   /// Where nodes of one run were saved after different numbers of resumptions, all count from the largest.
   void count_from(std::uint32_t resumed) { resumed_ = resumed; }
 
-  /// The node is held up while what it may still write is copied; the rest is done beside it. Where the disk is slower than
-  /// the period, the next one waits.
+  /// At once for the first time, so that a run can be gone on from whenever it is killed. The node is held up while what it may
+  /// still write is copied; the rest is done beside it. Where the disk is slower than the period, the next one waits.
   template<class Host>
   void save_if_due(instant now, Host& host, checkpoint_writer& writer) {
-    if (!due_) due_ = later_by(now, every_);
-    if (now < *due_ || !writer.has_written(file_)) return;
+    if (due_ && now < *due_) return;
+    if (!writer.has_written(file_)) return;
     save(host, writer);
     due_ = later_by(now, every_);
   }

@@ -147,6 +147,7 @@ class peer_driver {
     } else {
       host_.start(now(), sender());
     }
+    has_begun_ = true;
     for (auto const& n : early_.take()) handle(n);
     auto const why = live(end);
     result_.result.ended = now() - begun_;
@@ -375,6 +376,7 @@ class peer_driver {
   void refuse_loss(transport::incoming const& n) {
     if (goes_on() || is_interrupted()) return;  // at one Ctrl-C all end
     fault_ = n.because;
+    if (writer_ && has_begun_) saves_.save(host_, *writer_);  // it is no fault of this node
     throw run_error{n.why};
   }
 
@@ -564,6 +566,7 @@ class peer_driver {
   node_checkpoints saves_;
   std::optional<checkpoint_writer> writer_;  // where the node is saved
   std::string failure_;                      // of the last checkpoint that failed
+  bool has_begun_ = false;
   std::set<node_id> resuming_;               // whose edges are closed since this node goes on from its checkpoint
   bool under_way_ = false;
   std::uint64_t gradients_ = 0;
