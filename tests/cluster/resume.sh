@@ -58,7 +58,7 @@ kill_and_resume_all() {
   kill -KILL "${pids[@]}" 2>/dev/null # one may have ended already, because of another
   wait "${pids[@]}" 2>/dev/null
   new_addresses
-  begin --step 0.1 "${save[@]}" --algorithms "$1" --until 5s --resume --within "$2"
+  begin --step 0.1 "${save[@]}" --algorithms "$1" --until 8s --resume --within "$2"
   all_end_well "all resumed, $1"
 }
 for transport in tcp udp; do kill_and_resume_all r_fast 1e-5; done
@@ -114,7 +114,7 @@ if command -v mpirun >/dev/null && [[ $(ldd "$peer") == *libmpi* ]]; then
   await_files r_fast
   pkill -KILL -P $started
   wait $started && fail "a run whose ranks were killed ends with status 0"
-  timeout 120 "${mpi[@]}" --until 5s --within 1e-5 --resume >said.0 2>&1 || fail "ranks that go on from their files: $(cat said.0)"
+  timeout 120 "${mpi[@]}" --until 12s --within 1e-5 --resume >said.0 2>&1 || fail "ranks that go on from their files: $(cat said.0)"
 else
   echo "left out: MPI, for there is no mpirun or peer was built without it"
 fi

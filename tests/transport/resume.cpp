@@ -85,7 +85,12 @@ auto killed_twice(runner const& run, std::uint64_t enough) -> std::vector<fate> 
     if (kill > 0) std::filesystem::copy(before, live);
     std::atomic<bool> ended{false};
     auto keeping = std::async(std::launch::async, [&] { keep_what_a_kill_leaves(live, kept, ended); });
-    static_cast<void>(run(live, {.time = 1s}, kill > 0));
+    try {
+      static_cast<void>(run(live, {.time = 1s}, kill > 0));
+    } catch (...) {
+      ended = true;  // or it would wait for ever
+      throw;
+    }
     ended = true;
     keeping.get();
   }
@@ -105,7 +110,7 @@ TEMPLATE_LIST_TEST_CASE("processes that are killed and go on conserve the tracke
   using scalar = typename TestType::scalar;
   using node = r_fast<backend::host<scalar>>;
   auto const p = problem::quadratic::random(nodes, 50, 4);
-  auto const all = killed_twice(runs_of<node, typename TestType::transport, typename TestType::doors>(p), 2000);
+  auto const all = killed_twice(runs_of<node, typename TestType::transport, typename TestType::doors>(p), 3000);
   for (auto const& f : all) {
     if constexpr (std::is_same_v<scalar, float>) CHECK(f.result.looks.back().residual == 0);
     else CHECK(f.result.looks.back().residual < 1e-9);
@@ -122,7 +127,7 @@ using rounds_of = std::tuple<push_pull<space>, s_ab<space>, d_psgd<space>>;
 TEMPLATE_LIST_TEST_CASE("methods in rounds that are killed and go on end where a run ends that was never cut", "", rounds_of) {
   auto const p = problem::quadratic::random(nodes, 50, 4);
   auto const run = runs_of<TestType, transport::tcp, tcp_doors>(p);
-  constexpr std::uint64_t enough = 2000;
+  constexpr std::uint64_t enough = 3000;
   auto const last = killed_twice(run, enough);
   scratch_folder whole{"whole"};
   auto const uncut = run(whole.path(), {.gradients = enough}, false);

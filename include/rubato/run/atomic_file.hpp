@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
@@ -201,7 +202,8 @@ inline void ensure_writable_folder(std::filesystem::path const& folder) {
     throw config_error{"the output folder '" + escaped(folder.string()) + "' cannot be created (" +
                        made.error.message() + "): give one that can be written to"};
   }
-  auto const probe = folder / (".rubato.partial." + std::to_string(::getpid()));
+  static std::atomic<unsigned> probes{0};  // threads of one process may try one folder at a time
+  auto const probe = folder / (".rubato.partial." + std::to_string(::getpid()) + "." + std::to_string(probes++));
   auto* const file = detail::new_file(probe);
   if (file == nullptr) {
     throw config_error{"the output folder '" + escaped(folder.string()) + "' cannot be written to (" + detail::reason(errno) +
