@@ -89,7 +89,7 @@ class driver {
   std::vector<std::optional<rubato::gradient_request>> asked_;
   std::vector<under_way> links_;
   rubato::outbox out_;
-  rubato::random_stream draw_{{1}};
+  rubato::random_stream draw_{{1, 0}};
   int turn_ = 0;
 };
 

@@ -115,7 +115,7 @@ auto edges_may_close(assembly const& a) -> bool {
 auto const problem_of_runs = problem::quadratic::random(5, 150, 3);
 
 TEST_CASE("a run that is cut anywhere and goes on elsewhere is the run that was never cut, to the bit, for every algorithm") {
-  auto draw = random_stream{{71}};
+  auto draw = random_stream{{71, 0}};
   for_every_algorithm(topology::binary_tree(5), problem_of_runs, [&](std::string const& name, maker const& make) {
     for (int k = 0; k < 4; ++k) {
       auto weather = weather_of(draw);
@@ -139,7 +139,7 @@ auto made(typename Node::options o) -> maker {
 using space = backend::host<float>;
 
 TEST_CASE("so it is with steps that keep arrays, weightings, blocks of a vector and a pace") {
-  auto draw = random_stream{{72}};
+  auto draw = random_stream{{72, 0}};
   auto const same = [&](maker const& make) {
     for (int k = 0; k < 6; ++k) {
       auto const weather = weather_of(draw);
@@ -170,14 +170,14 @@ struct forgetful_momentum {
   };
 };
 TEST_CASE("a list that leaves a part of the state out is found by this") {
-  auto draw = random_stream{{73}};
+  auto draw = random_stream{{73, 0}};
   auto const [whole, resumed] = both_accounts(made<r_fast<space, forgetful_momentum>>({}), weather_of(draw), 200);
   CHECK(resumed != whole);
 }
 
 TEST_CASE("a simulation goes on from a file, and one of another size is refused") {
   scratch_folder folder{"resume"};
-  auto draw = random_stream{{74}};
+  auto draw = random_stream{{74, 0}};
   auto const weather = weather_of(draw);
   auto const make = made<r_fast<space>>({});
   sim::simulator whole{cast_of(make()), weather};
@@ -224,7 +224,7 @@ auto looked_at(sim::scenario weather) -> sim::scenario {
 }
 
 TEST_CASE("a run that ended goes on with a later end, and is the run that was never cut but for the look at the cut") {
-  auto draw = random_stream{{75}};
+  auto draw = random_stream{{75, 0}};
   for_every_algorithm(topology::binary_tree(5), problem_of_runs, [&](std::string const& name, maker const& make) {
     auto const weather = looked_at(weather_of(draw));
     auto const whole = uncut(make, weather, end);
@@ -243,7 +243,7 @@ TEST_CASE("a run that ended goes on with a later end, and is the run that was ne
 }
 
 TEST_CASE("a run that is interrupted in a look goes on looking") {
-  auto draw = random_stream{{76}};
+  auto draw = random_stream{{76, 0}};
   auto const weather = looked_at(weather_of(draw));
   auto const make = made<r_fast<space>>({});
   static int questions = 0;
@@ -256,7 +256,7 @@ TEST_CASE("a run that is interrupted in a look goes on looking") {
 }
 
 TEST_CASE("a target counts as reached by the whole history, whatever the target of the run before") {
-  auto draw = random_stream{{77}};
+  auto draw = random_stream{{77, 0}};
   auto const weather = looked_at(weather_of(draw));
   auto const make = made<r_fast<space>>({});
   auto const whole = uncut(make, weather, end);
@@ -285,7 +285,7 @@ TEST_CASE("a run that had its gradients goes on with more of them") {
   CHECK(no_more.last.stopped == stop_reason::gradients);
   CHECK(no_more.last.events == no_more.first.events);
 
-  auto draw = random_stream{{78}};
+  auto draw = random_stream{{78, 0}};
   for_every_algorithm(topology::binary_tree(5), problem_of_runs, [&](std::string const& name, maker const& make) {
     auto const weather = looked_at(weather_of(draw));
     INFO(name);
@@ -299,7 +299,7 @@ TEST_CASE("a run that had its gradients goes on with more of them") {
 }
 
 TEST_CASE("looks go on at the interval with which a run began, and the clock never goes back") {
-  auto draw = random_stream{{79}};
+  auto draw = random_stream{{79, 0}};
   auto weather = weather_of(draw);
   auto const make = made<r_fast<space>>({});
   sim::simulator run{cast_of(make()), weather};
@@ -314,7 +314,7 @@ TEST_CASE("looks go on at the interval with which a run began, and the clock nev
 }
 
 TEST_CASE("a state goes on in its own scenario, run and blocks only, and each refusal says what differs") {
-  auto draw = random_stream{{80}};
+  auto draw = random_stream{{80, 0}};
   auto const weather = weather_of(draw);
   auto const make = made<r_fast<space>>({.block_values = 64});
   cutter cut{200};
@@ -387,7 +387,7 @@ struct digester : sim::observer {
   std::uint64_t digests = 0;
 };
 TEST_CASE("a run is the same with digests and without, whatever its step lists") {
-  auto draw = random_stream{{81}};
+  auto draw = random_stream{{81, 0}};
   auto const weather = weather_of(draw);
   auto const make = made<ring_allreduce_sgd<space, fading>>({});
   auto const alone = uncut(make, weather, end);

@@ -110,7 +110,7 @@ TEMPLATE_LIST_TEST_CASE("processes that are killed and go on conserve the tracke
   using scalar = typename TestType::scalar;
   using node = r_fast<backend::host<scalar>>;
   auto const p = problem::quadratic::random(nodes, 50, 4);
-  auto const all = killed_twice(runs_of<node, typename TestType::transport, typename TestType::doors>(p), 3000);
+  auto const all = killed_twice(runs_of<node, typename TestType::transport, typename TestType::doors>(p), 2500);
   for (auto const& f : all) {
     if constexpr (std::is_same_v<scalar, float>) CHECK(f.result.looks.back().residual == 0);
     else CHECK(f.result.looks.back().residual < 1e-9);
@@ -127,7 +127,7 @@ using rounds_of = std::tuple<push_pull<space>, s_ab<space>, d_psgd<space>>;
 TEMPLATE_LIST_TEST_CASE("methods in rounds that are killed and go on end where a run ends that was never cut", "", rounds_of) {
   auto const p = problem::quadratic::random(nodes, 50, 4);
   auto const run = runs_of<TestType, transport::tcp, tcp_doors>(p);
-  constexpr std::uint64_t enough = 3000;
+  constexpr std::uint64_t enough = 2000;
   auto const last = killed_twice(run, enough);
   scratch_folder whole{"whole"};
   auto const uncut = run(whole.path(), {.gradients = enough}, false);
@@ -135,7 +135,7 @@ TEMPLATE_LIST_TEST_CASE("methods in rounds that are killed and go on end where a
     CHECK(last[i].result.looks.back().residual < 1e-9);
     auto const x = last[i].result.result.models[0].template view<double>();
     auto const never_cut = uncut[i].result.result.models[0].template view<double>();
-    for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(x[k] - never_cut[k]) < 1e-6);
+    for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(x[k] - never_cut[k]) < 1e-5);
   }
 }
 

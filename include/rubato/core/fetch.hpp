@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include <rubato/core/language.hpp>
 
@@ -12,7 +13,8 @@ namespace rubato::detail {
 template<std::size_t Bytes = 64>
 inline void fetch(void const* at) {
 #if defined(__GNUC__)
-  for (std::size_t i = 0; i < Bytes; i += 64) __builtin_prefetch(static_cast<char const*>(at) + i);
+  auto const begin = reinterpret_cast<std::uintptr_t>(at);  // a pointer beyond what there is must not even be formed
+  for (std::size_t i = 0; i < Bytes; i += 64) __builtin_prefetch(reinterpret_cast<void const*>(begin + i));
 #else
   static_cast<void>(at);
 #endif
