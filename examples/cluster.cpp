@@ -159,8 +159,8 @@ void pass_on(choice const& c, workplace const& place, std::size_t n) {
   }
 }
 
-/// `unrecorded` becomes a sentence where a peer could not write its recording to the end.
-auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any_oracle const& oracle, std::string& unrecorded)
+/// `unwritten` becomes a sentence where a peer could not write its recording, or its node's last state.
+auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any_oracle const& oracle, std::string& unwritten)
     -> rubato::run_result {
   workplace const place;
   examples::children peers;
@@ -171,7 +171,7 @@ auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) {
     parts.push_back(examples::read_peer_report(place.report(i)));
-    if (unrecorded.empty()) unrecorded = examples::unrecorded_in(place.report(i));
+    if (unwritten.empty()) unwritten = examples::unwritten_in(place.report(i));
   }
   auto result = rubato::merged(std::move(parts), oracle);
   result.algorithm = algorithm;
@@ -200,7 +200,7 @@ auto run_all(choice const& c, rubato::problem::any_oracle const& oracle) -> outc
   outcome all;
   for (auto const& algorithm : c.race.algorithms) {
     try {
-      auto result = run_one(c, algorithm, oracle, all.unrecorded);
+      auto result = run_one(c, algorithm, oracle, all.unwritten);
       if (examples::interrupted()) break;
       all.results.push_back(std::move(result));
     } catch (std::exception const&) {

@@ -149,14 +149,15 @@ auto live(examples::peer_choice const& c) -> int {
     if (!file.cut_short.empty()) std::fprintf(stderr, "peer: the recording is cut short: %s\n", file.cut_short.c_str());
   }
   for (auto const& sentence : result.result.warnings) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
-  auto const unrecorded = log.failure();
+  auto unwritten = log.failure();
+  if (unwritten.empty() && !result.unsaved.empty()) unwritten = "the last state of this node was not saved: " + result.unsaved;
   for (auto const* const list : {&result.lost, &result.returned}) {
     for (auto const& sentence : *list) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
   }
-  if (!c.report.empty()) examples::write_peer_report(c.report, result, unrecorded);
+  if (!c.report.empty()) examples::write_peer_report(c.report, result, unwritten);
   if (!plan.options.quiet) examples::say(rubato::report::node_table(result.result));
   if (c.problem.quadratic) tell_distance(result.result, c, plan.options);
-  if (!unrecorded.empty() && c.report.empty()) throw rubato::run_error{unrecorded};  // else who reads the report says so
+  if (!unwritten.empty() && c.report.empty()) throw rubato::run_error{unwritten};  // else who reads the report says so
   if (examples::interrupted()) std::fprintf(stderr, "peer: interrupted\n");
   return examples::interrupted() ? 130 : tell_of_the_lost(result);
 }

@@ -63,8 +63,8 @@ inline void ensure_report(std::string const& path) {
 }
 
 /// Both files appear whole or not at all; throws what atomic_file throws.
-/// `unrecorded` is a sentence, where this process could not write its recording to the end.
-inline void write_peer_report(std::string const& path, peer_result const& r, std::string const& unrecorded = {}) {
+/// `unwritten` is a sentence, where this process could not write its recording to the end, or its node's last state.
+inline void write_peer_report(std::string const& path, peer_result const& r, std::string const& unwritten = {}) {
   nlohmann::ordered_json j{{"id", to_index(r.id)},
                            {"of", r.of},
                            {"network", r.result.network},
@@ -80,10 +80,10 @@ inline void write_peer_report(std::string const& path, peer_result const& r, std
                            {"returned", r.returned},
                            {"cut_off", nlohmann::ordered_json::array()},
                            {"parted", r.parted},
-                           {"unrecorded", unrecorded},
+                           {"unwritten", unwritten},
                            {"warnings", r.result.warnings},
                            {"rejected", r.rejected.total()}};
-  for (auto const& n : r.result.nodes) j["node"] = {n.iterations, n.gradients, n.dropped};
+  for (auto const& n : r.result.nodes) j["node"] = {n.iterations, n.gradients, n.dropped, n.iterations_before};
   j["edges"] = nlohmann::ordered_json::array();
   for (auto const& e : r.result.edges) j["edges"].push_back(detail::json_of(e));
   for (auto const id : r.cut_off) j["cut_off"].push_back(to_index(id));
@@ -109,9 +109,9 @@ inline void write_peer_report(std::string const& path, peer_result const& r, std
 }
 
 /// What a report, which can be read, says of its process's recording: see write_peer_report().
-[[nodiscard]] inline auto unrecorded_in(std::string const& path) -> std::string {
+[[nodiscard]] inline auto unwritten_in(std::string const& path) -> std::string {
   auto const text = detail::bytes_of_file(path);
-  return nlohmann::json::parse(text.begin(), text.end()).at("unrecorded").get<std::string>();
+  return nlohmann::json::parse(text.begin(), text.end()).at("unwritten").get<std::string>();
 }
 
 /// Throws run_error with a sentence that names the file if it is not what write_peer_report wrote.
@@ -136,7 +136,7 @@ inline void write_peer_report(std::string const& path, peer_result const& r, std
     r.parted = j.at("parted");
     for (auto const& id : j.at("cut_off")) r.cut_off.push_back(to_node(id.get<std::size_t>()));
     r.result.warnings = j.at("warnings").get<std::vector<std::string>>();
-    r.result.nodes.push_back({r.id, j.at("node").at(0), j.at("node").at(1), j.at("node").at(2)});
+    r.result.nodes.push_back({r.id, j.at("node").at(0), j.at("node").at(1), j.at("node").at(2), j.at("node").at(3)});
     for (auto const& e : j.at("edges")) r.result.edges.push_back(detail::edge_in(e));
     buffer_pool pool;
     auto rest = std::as_bytes(std::span{frames});

@@ -150,7 +150,7 @@ void tell(race_outcome const& all, std::string const& words, Write const& write)
   say(words);
   if (failed) std::rethrow_exception(failed);
   say(written);
-  if (!all.unrecorded.empty()) throw run_error{all.unrecorded};
+  if (!all.unwritten.empty()) throw run_error{all.unwritten};
 }
 
 }  // namespace rubato::examples

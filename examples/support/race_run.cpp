@@ -83,7 +83,7 @@ auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome
     find_target(results.back(), o.target_loss);
     if (o.record.empty()) continue;
     tell_of_gaps(recordings[i]);
-    if (all.unrecorded.empty()) all.unrecorded = recordings[i].failure();
+    if (all.unwritten.empty()) all.unwritten = recordings[i].failure();
   }
   if (all.failed && results.empty()) std::rethrow_exception(all.failed);
   return all;

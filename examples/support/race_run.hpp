@@ -202,7 +202,7 @@ inline void find_target(run_result& result, double target) {
 struct race_outcome {
   std::vector<run_result> results;
   std::exception_ptr failed{};
-  std::string unrecorded{};  ///< a sentence, where a recording could not be written to its end
+  std::string unwritten{};  ///< a sentence, where a recording or a node's last state could not be written
 };
 
 /// All algorithms in turn; ends early, with what there is, when interrupted or when one fails (with a run_error that names

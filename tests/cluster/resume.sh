@@ -103,6 +103,17 @@ kill -KILL "${pids[2]}"
 wait "${pids[@]}" 2>/dev/null
 [[ $(cksum <saved/r_fast/node-1.checkpoint) != "$before" ]] || fail "who ends because of another saves nothing: $(cat said.1)"
 
+# A disk that takes no state is no good end: results are whole, and the status says so.
+mkdir -p full
+rm -rf saved said*
+if mount -t tmpfs -o size=4k none full 2>/dev/null; then
+  said=$("$cluster" --peer "$peer" --step 0.1 "${run[@]}" --checkpoint full --every 200ms --until 2s 2>&1)
+  (($? == 1)) && [[ $said == *"was not saved"* && -s race.csv ]] || fail "a full disk: $said"
+  umount full
+else
+  echo "left out: a full disk, which needs the right to mount"
+fi
+
 if command -v mpirun >/dev/null && [[ $(ldd "$peer") == *libmpi* ]]; then
   rm -rf saved said*
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

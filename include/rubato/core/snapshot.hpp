@@ -32,19 +32,10 @@ struct snapshot {
 
 namespace detail {
 
-/// Of the names of all parts, in the order in which they are met.
-class layout_hash {
- public:
-  void add(std::string_view name, char kind) {
-    for (auto const c : name) step(c);
-    step(kind);
-  }
-  [[nodiscard]] auto value() const -> std::uint64_t { return hash_; }
-
- private:
-  void step(char c) { hash_ = (hash_ ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL; }  // FNV-1a
-  std::uint64_t hash_ = 0xcbf29ce484222325ULL;
-};
+/// The layout, and one more part of it.
+inline void add_part(digest& layout, std::string_view name, char kind) {
+  layout.add(std::as_bytes(std::span{name})).add(static_cast<std::uint64_t>(kind));
+}
 
 class state_writer final : public state_visitor {
  public:
@@ -55,11 +46,11 @@ class state_writer final : public state_visitor {
 
  protected:
   void word(std::string_view name, std::uint64_t& bits) override {
-    layout_.add(name, 'w');
+    add_part(layout_, name, 'w');
     kept_.words.push_back(bits);
   }
   void body(std::string_view name, shared_buffer& part) override {
-    layout_.add(name, 'b');
+    add_part(layout_, name, 'b');
     kept_.words.push_back(part ? place_of(part) : 0);
   }
   void unlisted(std::string_view name) override {
@@ -75,7 +66,7 @@ class state_writer final : public state_visitor {
     return at->second;
   }
   snapshot kept_;
-  layout_hash layout_;
+  digest layout_;
   std::map<std::byte const*, std::uint64_t> places_;
 };
 
@@ -90,7 +81,7 @@ class state_reader final : public state_visitor {
 
  protected:
   void word(std::string_view name, std::uint64_t& bits) override {
-    layout_.add(name, 'w');
+    add_part(layout_, name, 'w');
     bits = take();
   }
   void length(std::string_view name, std::uint64_t& parts) override {
@@ -98,7 +89,7 @@ class state_reader final : public state_visitor {
     if (parts > from_->words.size()) refuse(name);
   }
   void body(std::string_view name, shared_buffer& part) override {
-    layout_.add(name, 'b');
+    add_part(layout_, name, 'b');
     auto const place = take();
     if (place > here_.size()) refuse(name);
     if (place == 0) {
@@ -129,7 +120,7 @@ class state_reader final : public state_visitor {
   buffer_pool pool_;
   std::vector<shared_buffer> here_;
   std::size_t next_ = 0;
-  layout_hash layout_;
+  digest layout_;
 };
 
 /// Every word and the bytes of every body, where it is met. Published bodies that the last digest met are not read again.

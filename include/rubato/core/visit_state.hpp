@@ -97,11 +97,11 @@ class state_visitor {
   /// How many parts a list has.
   virtual void length(std::string_view name, std::uint64_t& parts) { word(name, parts); }
   virtual void body(std::string_view name, shared_buffer& part) = 0;
-  /// A copy that was made for this call, or is to be made by it.
+  /// A vector that its owner may still write: a writer is given a copy of it, a reader gives one.
   virtual void values(std::string_view name, shared_buffer& copy) { body(name, copy); }
   /// A part whose type lists nothing, and has something to list.
   virtual void unlisted(std::string_view name) = 0;
-  /// Of a reader: what was kept is not a state of this.
+  /// Of a reader: throws, since this part does not fit what the state is put into.
   virtual void refuse(std::string_view) {}
   /// Of a reader: where the node's own vectors lie.
   [[nodiscard]] virtual auto memory() -> buffer_pool* { return nullptr; }

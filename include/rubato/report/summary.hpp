@@ -69,7 +69,7 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
   auto table = text_table{{{"node"}, {"iterations"}, {"per second"}, {"gradients"}, {"dropped"}}};
   auto const seconds = seconds_of(r.ended);
   for (auto const& n : r.nodes) {
-    auto const rate = seconds > 0 ? static_cast<double>(n.iterations) / seconds : std::nan("");
+    auto const rate = seconds > 0 ? static_cast<double>(n.iterations - n.iterations_before) / seconds : std::nan("");
     table.add_row({std::to_string(to_index(n.id)), std::to_string(n.iterations), fixed(rate, 1),
                    std::to_string(n.gradients), std::to_string(n.dropped)});
   }

@@ -57,19 +57,20 @@ class checkpoint_writer {
     }
     changed_.notify_all();
   }
-  /// Why the last checkpoint that was tried since the last call could not be written, or nothing.
+  /// Why the last checkpoint of some file could not be written, or nothing where all were.
   [[nodiscard]] auto failure() -> std::string {
     auto const lock = std::lock_guard{mutex_};
-    return std::exchange(failure_, {});
+    return first_failure();
   }
   /// The same, once nothing is left to write.
   [[nodiscard]] auto finish() -> std::string {
     auto lock = std::unique_lock{mutex_};
     changed_.wait(lock, [this] { return wanted_.empty() && busy_with_.empty(); });
-    return std::exchange(failure_, {});
+    return first_failure();
   }
 
  private:
+  [[nodiscard]] auto first_failure() const -> std::string { return failures_.empty() ? std::string{} : failures_.begin()->second; }
   void live() {
     auto lock = std::unique_lock{mutex_};
     while (true) {
@@ -85,7 +86,8 @@ class checkpoint_writer {
         why = e.what();
       }
       lock.lock();
-      failure_ = std::move(why);
+      if (why.empty()) failures_.erase(next.key());
+      else failures_[next.key()] = std::move(why);
       busy_with_.clear();
       changed_.notify_all();
     }
@@ -95,7 +97,7 @@ class checkpoint_writer {
   std::condition_variable changed_;
   std::map<std::filesystem::path, checkpoint> wanted_;
   std::filesystem::path busy_with_;
-  std::string failure_;
+  std::map<std::filesystem::path, std::string> failures_;  // of files whose last checkpoint could not be written
   bool ending_ = false;
   std::thread thread_;  // last: it uses all of the above
 };

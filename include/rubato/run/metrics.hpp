@@ -213,7 +213,7 @@ inline void warn_of_ages(run_result& r) {
   for (auto const& n : r.nodes) {
     if (to_index(n.id) >= ages.size() || r.ended.count() == 0) continue;
     auto const& a = ages[to_index(n.id)];
-    auto const iterations_a_ns = static_cast<double>(n.iterations) / static_cast<double>(r.ended.count());
+    auto const iterations_a_ns = static_cast<double>(n.iterations - n.iterations_before) / static_cast<double>(r.ended.count());
     if (a.uses == 0) continue;
     auto const mean_ns = a.total_ns / static_cast<double>(a.uses);
     if (mean_ns > static_cast<double>(r.ended.count())) continue;  // no message is older than the run: the clocks disagree

@@ -123,7 +123,7 @@ class peer_driver {
       result_.cut_off.assign(closed_.begin(), closed_.end());
       if (closed_.empty() && goes_on()) result_.parted = parted() > 0 ? parted() - 1 : 0;
     }
-    if (writer_) say_failure(writer_->finish());
+    if (writer_) result_.unsaved = writer_->finish();
     return std::move(result_);
   }
 
@@ -476,11 +476,12 @@ class peer_driver {
     saves_.save_if_due(now(), host_, *writer_);
     say_failure(writer_->failure());
   }
-  /// Once for each reason: who is killed later cannot say it then.
-  void say_failure(std::string const& why) {
-    if (why.empty() || why == failure_) return;
-    failure_ = why;
-    auto sentence = "a checkpoint failed: " + why;
+  /// At once, and once each time that it begins: who is killed later cannot say it then.
+  void say_failure(std::string why) {
+    if (why == failure_) return;
+    failure_ = std::move(why);
+    if (failure_.empty()) return;  // the next one was written
+    auto sentence = "a checkpoint failed: " + failure_;
     if (options_.says != nullptr) options_.says("after " + since_begun() + ": " + sentence);
     if (result_.result.warnings.size() < most_said) result_.result.warnings.push_back(std::move(sentence));
   }
@@ -552,6 +553,7 @@ class peer_driver {
     auto const measured = run_->measured();
     auto const self = to_index(me_->self);
     collect_node(host_.node(), me_->self, self >= measured.begin && self < measured.end, edge_index{r.edges}, r);
+    r.nodes.back().iterations_before = saves_.progress();
     warn_of_ages(r);
   }
 
@@ -565,7 +567,7 @@ class peer_driver {
   gradient_thread computing_;
   node_checkpoints saves_;
   std::optional<checkpoint_writer> writer_;  // where the node is saved
-  std::string failure_;                      // of the last checkpoint that failed
+  std::string failure_;                      // why the last checkpoint could not be written; empty: it was
   bool has_begun_ = false;
   std::set<node_id> resuming_;               // whose edges are closed since this node goes on from its checkpoint
   bool under_way_ = false;

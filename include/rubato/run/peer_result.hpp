@@ -36,6 +36,7 @@ struct peer_result {
   transport::rejections rejected;
   std::vector<std::string> lost;  ///< what was said of each peer that went, in order; of the first thousand times
   std::vector<std::string> returned;  ///< what was said of each peer that came back, likewise
+  std::string unsaved;            ///< why the node's last state could not be saved; empty where it was, or was not to be
   std::vector<node_id> cut_off;   ///< peers that were lost and had not come back when the run ended: it went on without them
   /// Where cut_off is empty: so many edges away is the nearest node of which this one has heard that it was cut off from a
   /// peer when the run ended; 0: of none.

@@ -94,6 +94,7 @@ struct node_report {
   std::uint64_t iterations = 0;
   std::uint64_t gradients = 0;
   std::uint64_t dropped = 0;  ///< gradients nobody wanted any more
+  std::uint64_t iterations_before = 0;  ///< of `iterations`: done before the processes or threads went on from a checkpoint
 };
 
 /// What of an assembled run its result says too.

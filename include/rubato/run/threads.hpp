@@ -187,6 +187,7 @@ RUBATO_INLINE void finish_report(thread_run& run, thread_watch::threads const& n
   result.events = run.gradients.load();
   auto const edges = edge_index{result.edges};
   for (std::size_t i = 0; i < nodes.size(); ++i) {
+    result.nodes[i].iterations_before = nodes[i]->saves().progress();
     for (auto const& [sender, count] : nodes[i]->delivered()) {
       edges.find(sender.first, to_node(i), sender.second)->delivered = count;
       result.events += count;
