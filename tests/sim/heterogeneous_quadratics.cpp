@@ -11,6 +11,7 @@
 #include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
