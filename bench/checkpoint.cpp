@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a checkpoint costs, for a node of R-FAST with four neighbours: how long the run is held up while the state is taken,
-// beside a plain copy of the vectors that the node may still write; and how long writing it takes, beside the plain write, fsync
-// and rename of as many bytes. Medians of alternating trials.
+// What a checkpoint costs, for a node of R-FAST with four neighbours: how long the run is held up while the state is
+// taken, beside a plain copy of the vectors that the node may still write; and how long writing it takes, beside the
+// plain write, fsync and rename of as many bytes. Medians of alternating trials.
 //   bench_checkpoint [DIMENSION [FOLDER]]
 #include <rubato/run/checkpoint.hpp>
 
@@ -14,8 +14,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <span>
 #include <string>
@@ -63,7 +63,8 @@ void run_rounds(assembly& a, int rounds) {
       drain(i);
     }
     for (auto const& p : std::exchange(under_way, {})) {
-      patch const whole{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, {0, a.blocks.blocks()}, {&p.number, 1}, p.body, p.extra};
+      patch const whole{p.from,         p.to,   p.lane, p.life, p.based_on, p.posted_at, {0, a.blocks.blocks()},
+                        {&p.number, 1}, p.body, p.extra};
       a.nodes[to_index(p.to)].on_patch({}, whole, out);
       drain(to_index(p.to));
     }
@@ -88,7 +89,8 @@ void plain_write(std::filesystem::path const& path, std::vector<char> const& byt
     if (n <= 0) throw run_error{"the folder cannot be written to"};
     done += static_cast<std::size_t>(n);
   }
-  if (::fsync(fd) != 0 || ::close(fd) != 0 || std::rename(aside.c_str(), path.c_str()) != 0) throw run_error{"the file cannot be synced"};
+  if (::fsync(fd) != 0 || ::close(fd) != 0 || std::rename(aside.c_str(), path.c_str()) != 0)
+    throw run_error{"the file cannot be synced"};
   if (detail::sync_folder(path.parent_path()) != 0) throw run_error{"the folder cannot be synced"};
 }
 
@@ -113,11 +115,11 @@ void measure(std::size_t values, std::filesystem::path const& folder) {
     plainly.push_back(milliseconds([&] { plain_write(plain, as_many); }));
     writing.push_back(milliseconds([&] { write_checkpoint(ours, saved); }));
   }
-  std::printf("d = %zu, a node of R-FAST (float) with %zu bodies of together %.1f MB; file %.1f MB\n", values, state.bodies.size(),
-              static_cast<double>(copied) / 1e6, static_cast<double>(bytes) / 1e6);
+  std::printf("d = %zu, a node of R-FAST (float) with %zu bodies of together %.1f MB; file %.1f MB\n", values,
+              state.bodies.size(), static_cast<double>(copied) / 1e6, static_cast<double>(bytes) / 1e6);
   std::printf("held up for %.3f ms; a copy of one vector takes %.3f ms\n", median(taking), median(copying));
-  std::printf("written in %.2f ms; plain write, fsync and rename of as many bytes %.2f ms: ratio %.2f\n", median(writing), median(plainly),
-              median(writing) / median(plainly));
+  std::printf("written in %.2f ms; plain write, fsync and rename of as many bytes %.2f ms: ratio %.2f\n",
+              median(writing), median(plainly), median(writing) / median(plainly));
   std::filesystem::remove(ours);
   std::filesystem::remove(plain);
 }
@@ -126,7 +128,8 @@ void measure(std::size_t values, std::filesystem::path const& folder) {
 
 auto main(int argc, char** argv) -> int {
   try {
-    measure(argc > 1 ? static_cast<std::size_t>(std::strtoull(argv[1], nullptr, 10)) : 1'000'000, argc > 2 ? argv[2] : "checkpoint-bench");
+    measure(argc > 1 ? static_cast<std::size_t>(std::strtoull(argv[1], nullptr, 10)) : 1'000'000,
+            argc > 2 ? argv[2] : "checkpoint-bench");
   } catch (std::exception const& e) {
     std::fprintf(stderr, "bench_checkpoint: %s\n", e.what());
     return 1;

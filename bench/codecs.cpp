@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Shows what compression costs a node: encode plus decode of d floats on one thread, against a memcpy of the same d
-// floats, in interleaved rounds. Prints medians and quartiles of the ratios round by round, and judges: minmax_u8 at the
-// large size takes at most 3 times the memcpy (exit status 1 if not).
-// Usage: bench_codecs [--rounds N, 41] [--large L, 24: the large size is 2^L]
-// Wrong if other programs use the memory meanwhile (quartiles tell), or if buffers do not lie in huge pages.
+// floats, in interleaved rounds. Prints medians and quartiles of the ratios round by round, and judges: minmax_u8 at
+// the large size takes at most 3 times the memcpy (exit status 1 if not). Usage: bench_codecs [--rounds N, 41] [--large
+// L, 24: the large size is 2^L] Wrong if other programs use the memory meanwhile (quartiles tell), or if buffers do not
+// lie in huge pages.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -46,7 +46,8 @@ struct timing {
 
 template<class Codec>
 auto measure(std::size_t n, int rounds) -> timing {
-  auto const pool = rubato::buffer_pool{std::make_shared<bench::huge_pages>(4 * (4 * n + 8192) + (std::size_t{1} << 22))};
+  auto const pool =
+      rubato::buffer_pool{std::make_shared<bench::huge_pages>(4 * (4 * n + 8192) + (std::size_t{1} << 22))};
   auto backend = backend_type{pool};
   auto const codec = Codec{};
   using code = typename Codec::template code<float>;
@@ -79,9 +80,10 @@ template<class Codec>
 auto report(char const* name, std::size_t n, int rounds) -> double {
   auto const t = measure<Codec>(n, rounds);
   auto const gb = [n](std::vector<double> const& v) { return 4e-9 * static_cast<double>(n) / quantile(v, 0.5); };
-  std::printf("%-10s d = %9zu: memcpy %6.2f GB/s, encode %6.2f, decode %6.2f (GB of floats); encode + decode over memcpy: "
-              "median %.2f, quartiles %.2f %.2f\n",
-              name, n, gb(t.copy), gb(t.encode), gb(t.decode), t.ratio(0.5), t.ratio(0.25), t.ratio(0.75));
+  std::printf(
+      "%-10s d = %9zu: memcpy %6.2f GB/s, encode %6.2f, decode %6.2f (GB of floats); encode + decode over memcpy: "
+      "median %.2f, quartiles %.2f %.2f\n",
+      name, n, gb(t.copy), gb(t.encode), gb(t.decode), t.ratio(0.5), t.ratio(0.25), t.ratio(0.75));
   return t.ratio(0.5);
 }
 
@@ -101,7 +103,8 @@ auto main(int argc, char** argv) -> int {
     report<rubato::codec::bf16>("bf16", size, rounds);
     auto const ratio = report<rubato::codec::minmax_u8>("minmax_u8", size, rounds);
     if (size != n) continue;
-    std::printf("%s: minmax_u8 takes %.2f times a memcpy, %.0f are allowed\n", ratio <= limit ? "met" : "MISSED", ratio, limit);
+    std::printf("%s: minmax_u8 takes %.2f times a memcpy, %.0f are allowed\n", ratio <= limit ? "met" : "MISSED", ratio,
+                limit);
     if (ratio > limit) return 1;
   }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Shows how near one r_fast local iteration on a device comes to what a copy within it reaches, d = 2^26 floats: counted
-// bytes over time, both. bench/gpu builds and runs it; arguments: log2 d, rounds, the JSON file.
-// What would make it wrong: another program on the device, or clocks that fall while it runs; so rounds are interleaved
-// and medians taken. The fixed-point ledger asks for its magnitudes after every pass, so its time includes that wait.
+// Shows how near one r_fast local iteration on a device comes to what a copy within it reaches, d = 2^26 floats:
+// counted bytes over time, both. bench/gpu builds and runs it; arguments: log2 d, rounds, the JSON file. What would
+// make it wrong: another program on the device, or clocks that fall while it runs; so rounds are interleaved and
+// medians taken. The fixed-point ledger asks for its magnitudes after every pass, so its time includes that wait.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -63,7 +63,8 @@ int main(int argc, char** argv) try {
 
   auto const iteration = static_cast<double>(bench::degrees{}.vectors() * sizeof(float) * n);
   auto const copy = static_cast<double>(2 * sizeof(float) * n);
-  std::vector<line> lines{{"copy by cudaMemcpyAsync", copy}, {"copy by a sweep", copy},
+  std::vector<line> lines{{"copy by cudaMemcpyAsync", copy},
+                          {"copy by a sweep", copy},
                           {"r_fast local iteration, floating", iteration},
                           {"r_fast local iteration, fixed point", iteration}};
   auto x = on.allocate<float>(n), y = on.allocate<float>(n);

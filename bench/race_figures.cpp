@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Figures 3 and 4 of the race: that threads change the time but not one bit of race.csv, and how much sooner r_fast comes
-// to the target than the others in five kinds of weather (medians of 5 seeds, virtual time; steps tuned in the first,
-// with another seed). m_synchronous_sgd stands there twice: with all gradients a round, and with all but one (the same step).
-// And all algorithms of the race in the first weather, run to the end, with their last loss.
-// Usage: bench_race_figures [weathers|rivals|threads [DATA_FOLDER]]; without a word, all. Status 1 if a figure is missed.
+// Figures 3 and 4 of the race: that threads change the time but not one bit of race.csv, and how much sooner r_fast
+// comes to the target than the others in five kinds of weather (medians of 5 seeds, virtual time; steps tuned in the
+// first, with another seed). m_synchronous_sgd stands there twice: with all gradients a round, and with all but one
+// (the same step). And all algorithms of the race in the first weather, run to the end, with their last loss. Usage:
+// bench_race_figures [weathers|rivals|threads [DATA_FOLDER]]; without a word, all. Status 1 if a figure is missed.
 // Wrong if the machine has fewer than 2 free cores (the ratio of threads is wall-clock), or a target is never reached:
 // such a run counts as the whole 60 s, so that a ratio in its disfavour is a lower bound (marked >).
 #include <algorithm>
@@ -106,7 +106,8 @@ auto time_to_target(race_plan const& plan, race_problem const& problem, run_to w
   auto r = quiet_run(plan, problem, 0, end);
   find_target(r, plan.options.target_loss);
   auto const last = r.history.back().loss;
-  return r.time_to_target ? sample{to_seconds(*r.time_to_target), true, last} : sample{to_seconds(end.time), false, last};
+  return r.time_to_target ? sample{to_seconds(*r.time_to_target), true, last}
+                          : sample{to_seconds(end.time), false, last};
 }
 
 /// [weather][competitor][seed]
@@ -127,8 +128,9 @@ auto race_in(std::vector<weather> const& all, std::vector<competitor> const& who
       for (auto i = next++; i < all.size() * a_weather; i = next++) {
         auto const w = i / a_weather, c = i % a_weather / seeds, s = i % seeds;
         auto const t = found[w][c][s] = time_to_target(plan_of(all[w], who[c], s + 1), problems[s], where);
-        std::fprintf(stderr, "%s; %s; seed %d: %s%s s, loss %s\n", all[w].name, who[c].label.c_str(), static_cast<int>(s + 1),
-                     t.reached ? "" : "> ", report::fixed(t.seconds, 2).c_str(), report::fixed(t.loss, 4).c_str());
+        std::fprintf(stderr, "%s; %s; seed %d: %s%s s, loss %s\n", all[w].name, who[c].label.c_str(),
+                     static_cast<int>(s + 1), t.reached ? "" : "> ", report::fixed(t.seconds, 2).c_str(),
+                     report::fixed(t.loss, 4).c_str());
       }
     });
   }
@@ -137,7 +139,7 @@ auto race_in(std::vector<weather> const& all, std::vector<competitor> const& who
 }
 
 /// The one in the middle by that member.
-auto median(std::vector<sample> of, double sample::*by = &sample::seconds) -> sample {
+auto median(std::vector<sample> of, double sample::* by = &sample::seconds) -> sample {
   std::sort(of.begin(), of.end(), [&](auto const& a, auto const& b) { return a.*by < b.*by; });
   return of[of.size() / 2];
 }
@@ -154,7 +156,8 @@ auto judge(char const* what, double value, char const* relation, double bound, b
 }
 
 auto place_of(std::vector<competitor> const& who, std::string_view name) -> std::size_t {
-  return static_cast<std::size_t>(std::find_if(who.begin(), who.end(), [&](auto const& c) { return c.label == name; }) - who.begin());
+  return static_cast<std::size_t>(std::find_if(who.begin(), who.end(), [&](auto const& c) { return c.label == name; }) -
+                                  who.begin());
 }
 
 auto print_weathers(problem::train_and_test const& data) -> bool {
@@ -180,7 +183,8 @@ auto print_weathers(problem::train_and_test const& data) -> bool {
   std::printf("Virtual seconds to training loss %s, medians of %d seeds:\n\n%s\n",
               report::shortest(default_target_loss).c_str(), static_cast<int>(seeds), table.text().c_str());
   std::fflush(stdout);
-  auto const ring = ratio(found.front(), place_of(who, "ring_allreduce_sgd")), gossip = ratio(found.front(), place_of(who, "d_psgd"));
+  auto const ring = ratio(found.front(), place_of(who, "ring_allreduce_sgd")),
+             gossip = ratio(found.front(), place_of(who, "d_psgd"));
   auto const calm = 1 / ratio(found.back(), place_of(who, "ring_allreduce_sgd"));
   auto holds = judge("default, ring_allreduce_sgd / r_fast", ring, ">=", 2, ring >= 2);
   holds = judge("default, d_psgd / r_fast", gossip, ">=", 2, gossip >= 2) && holds;
@@ -191,22 +195,27 @@ auto print_weathers(problem::train_and_test const& data) -> bool {
 auto print_rivals(problem::train_and_test const& data) -> bool {
   auto const who = rivals();
   auto const found = race_in({weathers().front()}, who, run_to::end, data).front();
-  report::text_table table{{{"algorithm", report::side::left}, {"s to target"}, {"of 5 reached it"}, {"over r_fast"}, {"last loss"}}};
+  report::text_table table{
+      {{"algorithm", report::side::left}, {"s to target"}, {"of 5 reached it"}, {"over r_fast"}, {"last loss"}}};
   for (std::size_t c = 0; c < who.size(); ++c) {
     auto const m = median(found[c]);
     auto const bound = std::string{m.reached ? "" : ">"};
     auto const reached = std::count_if(found[c].begin(), found[c].end(), [](auto const& s) { return s.reached; });
-    table.add_row({who[c].label, bound + report::fixed(m.seconds, 2), std::to_string(reached), bound + report::fixed(ratio(found, c), 2),
-                   report::fixed(median(found[c], &sample::loss).loss, 4)});
+    table.add_row({who[c].label, bound + report::fixed(m.seconds, 2), std::to_string(reached),
+                   bound + report::fixed(ratio(found, c), 2), report::fixed(median(found[c], &sample::loss).loss, 4)});
   }
-  std::printf("Virtual seconds to training loss %s and loss after 60 s, %s, data by label, medians of %d seeds:\n\n%s\n",
-              report::shortest(default_target_loss).c_str(), weathers().front().name, static_cast<int>(seeds), table.text().c_str());
+  std::printf(
+      "Virtual seconds to training loss %s and loss after 60 s, %s, data by label, medians of %d seeds:\n\n%s\n",
+      report::shortest(default_target_loss).c_str(), weathers().front().name, static_cast<int>(seeds),
+      table.text().c_str());
   auto holds = true;
-  for (auto const* name : {"ring_allreduce_sgd", "m_synchronous_sgd", "byte_grad", "push_pull", "s_ab", "d_psgd", "d_psgd_atc", "low_precision_d_psgd"}) {
+  for (auto const* name : {"ring_allreduce_sgd", "m_synchronous_sgd", "byte_grad", "push_pull", "s_ab", "d_psgd",
+                           "d_psgd_atc", "low_precision_d_psgd"}) {
     auto const over = ratio(found, place_of(who, name));
     holds = judge((std::string{name} + " / r_fast").c_str(), over, ">=", 2, over >= 2) && holds;
   }
-  for (auto const& [twin, name] : {std::pair{"ring_allreduce_sgd", "non_blocking_allreduce"}, {"d_psgd", "non_blocking_d_psgd"}}) {
+  for (auto const& [twin, name] :
+       {std::pair{"ring_allreduce_sgd", "non_blocking_allreduce"}, {"d_psgd", "non_blocking_d_psgd"}}) {
     for (auto const* weighed : {"", ", weighed by samples"}) {
       auto const over = ratio(found, place_of(who, twin), place_of(who, std::string{name} + weighed));
       holds = judge((std::string{twin} + " / " + name + weighed).c_str(), over, ">=", 1.5, over >= 1.5) && holds;
@@ -263,7 +272,8 @@ auto main(int argc, char** argv) -> int {
     auto const what = std::string{argc > 1 ? argv[1] : ""};
     auto const data = race_data(argc > 2 ? argv[2] : default_options().data);
     if (!what.empty() && what != "weathers" && what != "rivals" && what != "threads") {
-      std::fprintf(stderr, "race_figures: no figure is called '%s'; there are weathers, rivals and threads\n", what.c_str());
+      std::fprintf(stderr, "race_figures: no figure is called '%s'; there are weathers, rivals and threads\n",
+                   what.c_str());
       return 2;
     }
     auto holds = true;

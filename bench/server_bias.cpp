@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// What speeds do to a server without rounds: Fashion-MNIST, softmax, ten workers with one class each, two of each time of
-// 10, 20, 40, 80 and 160 ms a gradient. In equal virtual time rescaled_asgd (each gradient paid its own duration) must come to
-// the training loss of synchronous SGD, 2 % tolerated; asgd must not, since classes of fast workers count 16-fold.
-// Usage: bench_server_bias [STEP [DATA_FOLDER]]; one step for all, for rescaled_asgd by cycle, so that its model moves as
-// much a second as the synchronous one. asgd moves 6 times as much with this step, so it runs with a sixth as well, and is
-// judged by the better of both. Half a minute on one core; nothing is random but by seed. Status 1 if a judgement is missed.
-// Wrong if the step is so large that the steps' noise hides the bias, or the time so short that nobody has converged.
+// What speeds do to a server without rounds: Fashion-MNIST, softmax, ten workers with one class each, two of each time
+// of 10, 20, 40, 80 and 160 ms a gradient. In equal virtual time rescaled_asgd (each gradient paid its own duration)
+// must come to the training loss of synchronous SGD, 2 % tolerated; asgd must not, since classes of fast workers count
+// 16-fold. Usage: bench_server_bias [STEP [DATA_FOLDER]]; one step for all, for rescaled_asgd by cycle, so that its
+// model moves as much a second as the synchronous one. asgd moves 6 times as much with this step, so it runs with a
+// sixth as well, and is judged by the better of both. Half a minute on one core; nothing is random but by seed. Status
+// 1 if a judgement is missed. Wrong if the step is so large that the steps' noise hides the bias, or the time so short
+// that nobody has converged.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -73,7 +74,8 @@ auto compare(problem_type const& problem, double step) -> bool {
   auto const synchronous = report::final_loss(all[0]);
   auto const plain = std::min(report::final_loss(all[1]), report::final_loss(all[2])) / synchronous;
   auto const paid = report::final_loss(all[3]) / synchronous;
-  auto const reaches = judge("loss, rescaled_asgd / m_synchronous_sgd", paid, "<=", 1 + tolerance, paid <= 1 + tolerance);
+  auto const reaches =
+      judge("loss, rescaled_asgd / m_synchronous_sgd", paid, "<=", 1 + tolerance, paid <= 1 + tolerance);
   return judge("loss, better asgd / m_synchronous_sgd", plain, ">", 1 + tolerance, plain > 1 + tolerance) && reaches;
 }
 

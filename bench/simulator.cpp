@@ -60,7 +60,8 @@ auto bytes_in_use() -> double {
 /// A random regular graph that has been through a file.
 auto graph_from_file(std::size_t nodes) -> rubato::topology::pair {
   auto folder = (std::filesystem::temp_directory_path() / "rubato_bench_XXXXXX").string();
-  if (mkdtemp(folder.data()) == nullptr) throw std::filesystem::filesystem_error{folder, {errno, std::generic_category()}};
+  if (mkdtemp(folder.data()) == nullptr)
+    throw std::filesystem::filesystem_error{folder, {errno, std::generic_category()}};
   auto const path = std::filesystem::path{folder} / "edges";
   std::ofstream{path} << rubato::topology::to_edge_list(rubato::topology::random_regular(nodes, degree, 1));
   auto const graph = rubato::topology::read_edge_list(path.string());
@@ -136,13 +137,16 @@ void memory_line(std::size_t nodes, std::size_t d, std::FILE* json) {
   auto const vectors = 4 + degree + degree + 2 * degree;
   auto const formula = static_cast<double>(vectors * d * sizeof(float));
   auto const measured = bytes_a_node(nodes, d);
-  std::printf("bytes a node, d = %zu, %zu nodes: %.0f; %zu vectors of section 1.9 are %.0f; 1.3 of these plus the stated %.0f: %.0f%s\n",
-              d, nodes, measured, vectors, formula, stated_constant, 1.3 * formula + stated_constant,
-              measured <= 1.3 * formula + stated_constant ? "" : "  MISSED");
+  std::printf(
+      "bytes a node, d = %zu, %zu nodes: %.0f; %zu vectors of section 1.9 are %.0f; 1.3 of these plus the stated %.0f: "
+      "%.0f%s\n",
+      d, nodes, measured, vectors, formula, stated_constant, 1.3 * formula + stated_constant,
+      measured <= 1.3 * formula + stated_constant ? "" : "  MISSED");
   if (json != nullptr) std::fprintf(json, "  \"bytes_a_node_d%zu\": %.0f,\n", d, measured);
 }
 
-/// Simulator and control in turns, so that both meet the same machine: best rates, and the median of the rounds' ratios.
+/// Simulator and control in turns, so that both meet the same machine: best rates, and the median of the rounds'
+/// ratios.
 void beside_control(std::size_t nodes, std::uint64_t iterations) {
   setup const given{nodes};
   auto ours = 0.0, control = 0.0;
@@ -155,8 +159,8 @@ void beside_control(std::size_t nodes, std::uint64_t iterations) {
     ratios.push_back(rate(o) / rate(c));
   }
   std::printf("%zu nodes: %.2f M events a second, control %.2f M; ratio, median of %zu rounds: %.2f (%.2f to %.2f)\n",
-              nodes, ours / 1e6, control / 1e6, ratios.size(), bench::quantile(ratios, 0.5), bench::quantile(ratios, 0.0),
-              bench::quantile(ratios, 1.0));
+              nodes, ours / 1e6, control / 1e6, ratios.size(), bench::quantile(ratios, 0.5),
+              bench::quantile(ratios, 0.0), bench::quantile(ratios, 1.0));
 }
 
 /// One run of any size: time and the most memory of the whole process, the file of the graph and the problem included.
@@ -170,15 +174,16 @@ auto large_run(std::size_t nodes, std::uint64_t iterations) -> int {
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
   auto const kilobytes = static_cast<double>(used.ru_maxrss);
-  std::printf("%llu local iterations each: %llu events, %.1f s of processor time; in all %.1f s and %.2f GiB, %.0f bytes "
-              "a node\n",
-              static_cast<unsigned long long>(iterations), static_cast<unsigned long long>(c.events), c.seconds, passed(),
-              kilobytes / (1 << 20), 1024 * kilobytes / static_cast<double>(nodes));
+  std::printf(
+      "%llu local iterations each: %llu events, %.1f s of processor time; in all %.1f s and %.2f GiB, %.0f bytes "
+      "a node\n",
+      static_cast<unsigned long long>(iterations), static_cast<unsigned long long>(c.events), c.seconds, passed(),
+      kilobytes / (1 << 20), 1024 * kilobytes / static_cast<double>(nodes));
   return 0;
 }
 
 auto figures(char const* json_file) -> int {
-  beside_control(64, 2000);     // ratio asked: 0.5
+  beside_control(64, 2000);  // ratio asked: 0.5
   beside_control(10'000, 20);  // 0.6
   auto* json = json_file == nullptr ? nullptr : std::fopen(json_file, "w");
   if (json != nullptr) std::fprintf(json, "{\n");
@@ -196,8 +201,9 @@ auto figures(char const* json_file) -> int {
   auto const wall = std::chrono::steady_clock::now();
   auto const c = timed_run(many, 100);
   auto const passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count();
-  std::printf("10000 nodes, 100 local iterations each: %llu events, %.1f s of processor time, %.1f s by the wall clock\n",
-              static_cast<unsigned long long>(c.events), c.seconds, passed);
+  std::printf(
+      "10000 nodes, 100 local iterations each: %llu events, %.1f s of processor time, %.1f s by the wall clock\n",
+      static_cast<unsigned long long>(c.events), c.seconds, passed);
   memory_line(2000, 8, json);
   memory_line(200, 4096, json);
   if (json != nullptr) {

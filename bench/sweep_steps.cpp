@@ -2,10 +2,10 @@
 // The sweep behind race's defaults: the target loss, from centralised SGD, and for every algorithm the step of one and
 // the same grid that comes to the target first in the default scenario, looked at as often as race looks, with a seed
 // that no figure is scored with. Equal times: the step in the middle of the best ones (of two middles the smaller).
-// Usage: bench_sweep_steps [--algorithms A,B] [--every K] [--target LOSS] [--out FILE] [--data FOLDER]; writes the tables to
-// FILE (default: bench/sweep_steps.md) as well. --every 2 takes the powers of two only; --target leaves centralised SGD out.
-// Wrong if a best step lies at the grid's edge (the program says so and fails), or if examples/support/race_defaults.hpp
-// does not hold what stands here (the last lines name each difference).
+// Usage: bench_sweep_steps [--algorithms A,B] [--every K] [--target LOSS] [--out FILE] [--data FOLDER]; writes the
+// tables to FILE (default: bench/sweep_steps.md) as well. --every 2 takes the powers of two only; --target leaves
+// centralised SGD out. Wrong if a best step lies at the grid's edge (the program says so and fails), or if
+// examples/support/race_defaults.hpp does not hold what stands here (the last lines name each difference).
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -17,8 +17,8 @@
 #include <thread>
 #include <vector>
 
-#include <rubato/run/atomic_file.hpp>
 #include <rubato/report/numbers.hpp>
+#include <rubato/run/atomic_file.hpp>
 
 #include "support/quantile.hpp"
 #include "support/race_run.hpp"
@@ -29,7 +29,7 @@ using namespace rubato;
 using namespace rubato::examples;
 
 constexpr int lowest = -14, highest = -4;  // powers of the square root of two: 1/128 to 1/4
-constexpr int seeds = 5;                   // of centralised SGD
+constexpr int seeds = 5;  // of centralised SGD
 constexpr std::uint64_t tuning_seed = 101;  // bench/race_figures.cpp scores with 1 to 5
 constexpr int epochs = 3;
 constexpr unsigned workers = 2;
@@ -99,7 +99,8 @@ auto run(race_plan const& plan, race_problem const& problem, std::string const& 
   end.target_loss = plan.options.target_loss;
   report::progress_bar silent{"", report::progress_mode::quiet};
   try {
-    auto a = algorithm_named(name).assemble(plan.network, problem, {step, plan.options.seed, plan.options.m, 0, plan.options.weigh});
+    auto a = algorithm_named(name).assemble(plan.network, problem,
+                                            {step, plan.options.seed, plan.options.m, 0, plan.options.weigh});
     auto const r = run_one(std::move(a), plan, end, silent);
     outcome o;
     if (r.time_to_target) o.seconds = to_seconds(*r.time_to_target);
@@ -138,14 +139,14 @@ class sweep {
     auto const batch = o.batch * 8;
     auto const steps = grid(1);
     std::vector<double> losses(steps.size() * seeds), medians;
-    for_all_jobs(losses.size(), [&](std::size_t i) {
-      losses[i] = centralised(data_, batch, steps[i / seeds], 1 + i % seeds);
-    });
+    for_all_jobs(losses.size(),
+                 [&](std::size_t i) { losses[i] = centralised(data_, batch, steps[i / seeds], 1 + i % seeds); });
     text_ += "Centralised SGD, all samples, batch " + std::to_string(batch) + ", " + std::to_string(epochs) +
-             " epochs: final training loss, median of " + std::to_string(seeds) + " seeds.\n\n" + header(steps) + "| loss |";
+             " epochs: final training loss, median of " + std::to_string(seeds) + " seeds.\n\n" + header(steps) +
+             "| loss |";
     for (std::size_t s = 0; s < steps.size(); ++s) {
       medians.push_back(bench::median({losses.begin() + static_cast<std::ptrdiff_t>(s * seeds),
-                                losses.begin() + static_cast<std::ptrdiff_t>((s + 1) * seeds)}));
+                                       losses.begin() + static_cast<std::ptrdiff_t>((s + 1) * seeds)}));
       if (!std::isfinite(medians.back())) medians.back() = std::numeric_limits<double>::infinity();
       text_ += " " + report::fixed(medians.back(), 4) + " |";
     }
@@ -209,7 +210,8 @@ class sweep {
 
   problem::train_and_test data_;
   double target_ = default_target_loss;
-  std::string text_ = "<!-- SPDX-License-Identifier: MIT; written by bench/sweep_steps.cpp -->\n# Steps of the race\n\n";
+  std::string text_ =
+      "<!-- SPDX-License-Identifier: MIT; written by bench/sweep_steps.cpp -->\n# Steps of the race\n\n";
   std::string remarks_;
   bool at_edge_ = false;
 };

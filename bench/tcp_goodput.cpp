@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Shows: what the TCP transport makes of a loopback connection, against plain sockets that do the same copies: header and
-// body sent from where they lie, received into a pooled vector, with the system's congestion control for both; and Gloo
-// and MPI point-to-point beside them. Wrong if the sides move different bytes, or if one of them runs while the machine is
-// slower: they take turns, and ratios of neighbours are reported. usage: tcp_goodput [repetitions] [messages] [values]
-// For MPI: mpirun -n 2 --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include lo tcp_goodput, or it uses shared memory.
+// Shows: what the TCP transport makes of a loopback connection, against plain sockets that do the same copies: header
+// and body sent from where they lie, received into a pooled vector, with the system's congestion control for both; and
+// Gloo and MPI point-to-point beside them. Wrong if the sides move different bytes, or if one of them runs while the
+// machine is slower: they take turns, and ratios of neighbours are reported. usage: tcp_goodput [repetitions]
+// [messages] [values] For MPI: mpirun -n 2 --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include lo tcp_goodput, or
+// it uses shared memory.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -45,7 +46,8 @@ void require(bool holds, char const* what) {
   std::exit(1);
 }
 
-// --- plain sockets ----------------------------------------------------------------------------------------------------
+// --- plain sockets
+// ----------------------------------------------------------------------------------------------------
 
 struct socket_pair {
   int sender = -1;
@@ -59,7 +61,8 @@ auto connected() -> socket_pair {
   where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof where;
   auto* const at = reinterpret_cast<sockaddr*>(&where);
-  require(bind(listener, at, size) == 0 && listen(listener, 1) == 0 && getsockname(listener, at, &size) == 0, "listening");
+  require(bind(listener, at, size) == 0 && listen(listener, 1) == 0 && getsockname(listener, at, &size) == 0,
+          "listening");
   socket_pair s;
   s.sender = socket(AF_INET, SOCK_STREAM, 0);
   require(connect(s.sender, at, size) == 0, "connecting");
@@ -83,7 +86,8 @@ void send_raw(int to, shared_buffer const& body, std::size_t messages) {
       auto sent = sendmsg(to, &m, MSG_NOSIGNAL);
       require(sent > 0, "sending");
       left -= static_cast<std::size_t>(sent);
-      while (first != std::end(parts) && static_cast<std::size_t>(sent) >= first->iov_len) sent -= static_cast<ssize_t>((first++)->iov_len);
+      while (first != std::end(parts) && static_cast<std::size_t>(sent) >= first->iov_len)
+        sent -= static_cast<ssize_t>((first++)->iov_len);
       if (first == std::end(parts)) break;
       first->iov_base = static_cast<std::byte*>(first->iov_base) + sent;
       first->iov_len -= static_cast<std::size_t>(sent);
@@ -100,9 +104,11 @@ auto raw_rate(load const& l) -> double {
   std::vector<std::byte> header(wire::header_bytes);
   shared_buffer kept;
   for (std::size_t k = 0; k < l.messages; ++k) {
-    require(recv(s.receiver, header.data(), header.size(), MSG_WAITALL) == static_cast<ssize_t>(header.size()), "receiving");
+    require(recv(s.receiver, header.data(), header.size(), MSG_WAITALL) == static_cast<ssize_t>(header.size()),
+            "receiving");
     auto fresh = receiving.allocate<float>(l.values);
-    require(recv(s.receiver, fresh.data(), 4 * l.values, MSG_WAITALL) == static_cast<ssize_t>(4 * l.values), "receiving");
+    require(recv(s.receiver, fresh.data(), 4 * l.values, MSG_WAITALL) == static_cast<ssize_t>(4 * l.values),
+            "receiving");
     kept = std::move(fresh).publish();
   }
   auto const rate = l.gigabytes() / seconds_since(begin);
@@ -111,10 +117,12 @@ auto raw_rate(load const& l) -> double {
   return rate;
 }
 
-// --- the transport ----------------------------------------------------------------------------------------------------
+// --- the transport
+// ----------------------------------------------------------------------------------------------------
 
 auto identity_of(std::size_t self, load const& l, wire::checksum check) -> transport::identity {
-  auto me = bench::identity_of_node(self, block_partition{l.values}, {channel::chunk, channel_kind::event, element::f32});
+  auto me =
+      bench::identity_of_node(self, block_partition{l.values}, {channel::chunk, channel_kind::event, element::f32});
   me.check = check;
   return me;
 }
@@ -155,7 +163,8 @@ void send_events(transport::tcp& t, load const& l, shared_buffer const& body) {
 }
 
 auto transport_rate(load const& l, wire::checksum check) -> double {
-  std::vector<transport::tcp_door> const doors{transport::open_tcp_door("127.0.0.1:0"), transport::open_tcp_door("127.0.0.1:0")};
+  std::vector<transport::tcp_door> const doors{transport::open_tcp_door("127.0.0.1:0"),
+                                               transport::open_tcp_door("127.0.0.1:0")};
   transport::tcp_options o;
   o.addresses = {doors[0].address, doors[1].address};
   o.event_bound = 4;
@@ -170,7 +179,8 @@ auto transport_rate(load const& l, wire::checksum check) -> double {
     await(t, 0);
     send_events(t, l, body);
   }};
-  auto const begin = await(receiver, l.messages);  // the sender sees it at the same moment, but for a tenth of a millisecond
+  auto const begin =
+      await(receiver, l.messages);  // the sender sees it at the same moment, but for a tenth of a millisecond
   auto const rate = l.gigabytes() / seconds_since(begin);
   std::vector<transport::incoming> in;
   receiver.announce({transport::standing::phase::left});
@@ -206,7 +216,9 @@ auto main(int argc, char** argv) -> int {
 #ifdef RUBATO_BENCH_GLOO
   rows.push_back({"Gloo", bench::gloo_rate});
 #endif
-  auto const argument = [&](int at, unsigned long otherwise) { return argc > at ? std::strtoul(argv[at], nullptr, 10) : otherwise; };
+  auto const argument = [&](int at, unsigned long otherwise) {
+    return argc > at ? std::strtoul(argv[at], nullptr, 10) : otherwise;
+  };
   auto const repetitions = argument(1, 15);
   auto const l = load{argument(2, 64), argument(3, 1UL << 20)};
   for (unsigned long r = 0; r < repetitions; ++r) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Shows that nobody waits for a slow node (figure 5): 8 threads run r_fast on a binary tree with an oracle that sleeps
-// 2 ms a gradient; runs in which one leaf sleeps 20 ms alternate with calm ones. The others' rate must fall by less than 10 %.
+// 2 ms a gradient; runs in which one leaf sleeps 20 ms alternate with calm ones. The others' rate must fall by less
+// than 10 %.
 //   bench_threads_straggler [SECONDS A RUN, 3] [PAIRS OF RUNS, 5] [--json FILE]
-// What would make it wrong: other programs at work, unless they disturb both kinds of run alike (hence the alternation).
+// What would make it wrong: other programs at work, unless they disturb both kinds of run alike (hence the
+// alternation).
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -80,13 +82,13 @@ int main(int argc, char** argv) {
     auto const calm = run({problem}, time);
     auto const slowed = run({problem, std::chrono::milliseconds{2}, std::chrono::milliseconds{20}}, time);
     ratios.push_back(slowed.others / calm.others);
-    std::printf("calm: %.1f and node %zu %.1f iterations a second; slowed: %.1f and %.1f; the others' ratio %.3f\n", calm.others,
-                slow_node, calm.slow, slowed.others, slowed.slow, ratios.back());
+    std::printf("calm: %.1f and node %zu %.1f iterations a second; slowed: %.1f and %.1f; the others' ratio %.3f\n",
+                calm.others, slow_node, calm.slow, slowed.others, slowed.slow, ratios.back());
     std::fflush(stdout);
   }
   auto const result = bench::median(ratios);
-  std::printf("the others keep %.1f %% of their rate (median of %d) while node %zu sleeps 10x as long: %s\n", 100 * result,
-              numbers[1], slow_node, result > 0.9 ? "less than 10 % lost" : "MISSED");
+  std::printf("the others keep %.1f %% of their rate (median of %d) while node %zu sleeps 10x as long: %s\n",
+              100 * result, numbers[1], slow_node, result > 0.9 ? "less than 10 % lost" : "MISSED");
   if (!json.empty()) {
     auto* out = std::fopen(json.c_str(), "w");
     if (out == nullptr) return 1;

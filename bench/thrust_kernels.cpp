@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Shows what Thrust costs on the host: one r_fast local iteration (either ledger) and a dot product on thrust's systems
-// against backend::eigen, d = 2^24 floats, interleaved rounds, memory from one kind of pool. Asked: 0.9 of eigen's speed
-// for cpp and omp, by medians of the ratio round by round; the exit status says whether that was met. One thread against
-// one thread (cpp) is judged by the thread's processor time, so that being put aside does not count; threads by the clock.
+// against backend::eigen, d = 2^24 floats, interleaved rounds, memory from one kind of pool. Asked: 0.9 of eigen's
+// speed for cpp and omp, by medians of the ratio round by round; the exit status says whether that was met. One thread
+// against one thread (cpp) is judged by the thread's processor time, so that being put aside does not count; threads by
+// the clock.
 //   --rounds N    interleaved rounds, 21     --log2d L    the size is 2^L, 24     --json FILE
 // What would make it wrong: other programs at work, and OMP_WAIT_POLICY: with `active`, threads that wait spin, which
 // makes omp's launches cheaper and takes a core from everything else. It is printed with the figures.
@@ -37,7 +38,7 @@ struct line {
   std::string backend;
   bool judged = false;
   by measure = by::clock;
-  std::vector<double> seconds{};            // one a round, by the clock
+  std::vector<double> seconds{};  // one a round, by the clock
   std::vector<double> processor_seconds{};  // of the calling thread
 
   [[nodiscard]] auto times(by m) const -> std::vector<double> const& {
@@ -64,7 +65,7 @@ auto new_lines() -> std::vector<line> {
 
 struct comparison {
   std::string what;
-  double bytes;             // a call
+  double bytes;  // a call
   std::vector<line> lines;  // eigen first
 
   /// Times faster than eigen, by rounds.
@@ -152,10 +153,12 @@ auto print(comparison const& c) -> bool {
     }
     auto const t = c.median_seconds(k);
     auto const enough = c.speed(k, 0.5) >= 0.9;
-    std::printf("%-28s %-12s %10.2f %8.1f %9.3f  (%.3f to %.3f) %-9s %s\n", c.what.c_str(),
-                c.lines[k].backend.c_str(), 1e3 * t, 1e-9 * c.bytes / t, c.speed(k, 0.5), c.speed(k, 0.25), c.speed(k, 0.75),
+    std::printf("%-28s %-12s %10.2f %8.1f %9.3f  (%.3f to %.3f) %-9s %s\n", c.what.c_str(), c.lines[k].backend.c_str(),
+                1e3 * t, 1e-9 * c.bytes / t, c.speed(k, 0.5), c.speed(k, 0.25), c.speed(k, 0.75),
                 c.lines[k].measure == by::clock ? "clock" : "processor",
-                !c.lines[k].judged ? "" : enough ? "reached" : "MISSED");
+                !c.lines[k].judged ? ""
+                : enough           ? "reached"
+                                   : "MISSED");
     good = good && (!c.lines[k].judged || enough);
   }
   return good;
@@ -167,8 +170,9 @@ void write_json(std::string const& file, std::vector<comparison> const& all) {
   for (auto const& c : all) {
     for (std::size_t k = 0; k < c.lines.size(); ++k) {
       if (c.lines[k].seconds.empty()) continue;
-      out << (&c == &all[0] && k == 0 ? "\n" : ",\n") << " {\"what\": \"" << c.what << "\", \"backend\": \"" << c.lines[k].backend
-          << "\", \"median_seconds\": " << c.median_seconds(k) << ", \"speed_of_eigen\": " << c.speed(k, 0.5) << "}";
+      out << (&c == &all[0] && k == 0 ? "\n" : ",\n") << " {\"what\": \"" << c.what << "\", \"backend\": \""
+          << c.lines[k].backend << "\", \"median_seconds\": " << c.median_seconds(k)
+          << ", \"speed_of_eigen\": " << c.speed(k, 0.5) << "}";
     }
   }
   out << "\n]\n";

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Shows: what the UDP transport makes of vectors of 131,072 floats in blocks of 256, one a datagram, from one thread to
-// another over loopback: processor time a datagram at the default rate, and goodput without a limit; each with many datagrams a
-// call to the system, and one by one. Both take turns in one run. Wrong if the system cannot cut and join (before Linux 5.0): then
-// both rows are the same, or if the buffer that was granted is so small that every burst overflows it: what came stands beside.
-// usage: udp_goodput [rounds] [seconds of each]
+// another over loopback: processor time a datagram at the default rate, and goodput without a limit; each with many
+// datagrams a call to the system, and one by one. Both take turns in one run. Wrong if the system cannot cut and join
+// (before Linux 5.0): then both rows are the same, or if the buffer that was granted is so small that every burst
+// overflows it: what came stands beside. usage: udp_goodput [rounds] [seconds of each]
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -30,13 +30,14 @@ using transport::incoming;
 constexpr std::size_t values = std::size_t{1} << 17;
 
 struct outcome {
-  double goodput = 0;      ///< bytes of bodies a second that came
-  double came = 0;         ///< datagrams, of those sent
-  double microseconds = 0; ///< of processor time, both ends, a datagram that came
+  double goodput = 0;  ///< bytes of bodies a second that came
+  double came = 0;  ///< datagrams, of those sent
+  double microseconds = 0;  ///< of processor time, both ends, a datagram that came
 };
 
 auto identity_of(std::size_t self) -> transport::identity {
-  return bench::identity_of_node(self, block_partition{values, 256}, {channel::model, channel_kind::state, element::f32});
+  return bench::identity_of_node(self, block_partition{values, 256},
+                                 {channel::model, channel_kind::state, element::f32});
 }
 
 auto processor_seconds() -> double {
@@ -45,7 +46,7 @@ auto processor_seconds() -> double {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-auto sum_of(std::vector<transport::traffic> const& counts, std::uint64_t transport::traffic::*what) -> double {
+auto sum_of(std::vector<transport::traffic> const& counts, std::uint64_t transport::traffic::* what) -> double {
   auto sum = 0.0;
   for (auto const& c : counts) sum += static_cast<double>(c.*what);
   return sum;
@@ -83,7 +84,8 @@ void send(transport::udp& wires, std::chrono::duration<double> time) {
 }
 
 auto measured(bool batches, double bytes_per_second, std::chrono::duration<double> time) -> outcome {
-  std::vector<transport::udp_door> const doors{transport::open_udp_door("127.0.0.1:0"), transport::open_udp_door("127.0.0.1:0")};
+  std::vector<transport::udp_door> const doors{transport::open_udp_door("127.0.0.1:0"),
+                                               transport::open_udp_door("127.0.0.1:0")};
   auto const options = [&](std::size_t self) {
     transport::udp_options o;
     o.addresses = {doors[0].address, doors[1].address};
@@ -103,7 +105,8 @@ auto measured(bool batches, double bytes_per_second, std::chrono::duration<doubl
   auto const used = processor_seconds() - before;
   auto const arrived = sum_of(receiver.traffic_of(), &transport::traffic::delivered) +
                        sum_of(receiver.traffic_of(), &transport::traffic::skipped);
-  return {arrived * 1024 / time.count(), arrived / sum_of(sender.traffic_of(), &transport::traffic::packets), 1e6 * used / arrived};
+  return {arrived * 1024 / time.count(), arrived / sum_of(sender.traffic_of(), &transport::traffic::packets),
+          1e6 * used / arrived};
 }
 
 }  // namespace
@@ -122,12 +125,14 @@ auto main(int argc, char** argv) -> int {
     std::vector<outcome> rounds{};
   };
   auto const usual = transport::udp_options{}.bytes_per_second;
-  row rows[] = {{"default rate, one by one", false, usual}, {"default rate, many a call", true, usual},
-                {"no limit, one by one", false, 1e12}, {"no limit, many a call", true, 1e12}};
+  row rows[] = {{"default rate, one by one", false, usual},
+                {"default rate, many a call", true, usual},
+                {"no limit, one by one", false, 1e12},
+                {"no limit, many a call", true, 1e12}};
   for (unsigned long r = 0; r < rounds; ++r) {
     for (auto& each : rows) each.rounds.push_back(measured(each.batches, each.rate, time));
   }
-  auto const of = [](row const& each, double outcome::*what) {
+  auto const of = [](row const& each, double outcome::* what) {
     std::vector<double> all;
     for (auto const& o : each.rounds) all.push_back(o.*what);
     return median(all);
@@ -140,7 +145,8 @@ auto main(int argc, char** argv) -> int {
   }
   for (auto const at : {0, 2}) {
     std::vector<double> times;
-    for (unsigned long r = 0; r < rounds; ++r) times.push_back(rows[at].rounds[r].microseconds / rows[at + 1].rounds[r].microseconds);
+    for (unsigned long r = 0; r < rounds; ++r)
+      times.push_back(rows[at].rounds[r].microseconds / rows[at + 1].rounds[r].microseconds);
     std::printf("%s over many a call, processor time, median of neighbours: %.2f\n", rows[at].name, median(times));
   }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Shows: what a loss of a tenth of all datagrams costs r_fast over UDP when vectors of 100,000 floats travel in blocks, one a
-// datagram: root iterations and seconds until the root's model is within 1e-2 of the optimum (of its first distance), over those
-// without loss. The negative control delivers a vector only when all its blocks have come; it must work without loss and
-// must not with it, or this shows nothing. All four take turns in one run. Four nodes of a binary tree in one process,
-// each with a socket and threads of its own; a gradient takes 50 ms, asleep for most of it. Wrong if the machine is so busy
-// that nodes do not come to their 20 gradients a second: the rate stands in the table.
+// Shows: what a loss of a tenth of all datagrams costs r_fast over UDP when vectors of 100,000 floats travel in blocks,
+// one a datagram: root iterations and seconds until the root's model is within 1e-2 of the optimum (of its first
+// distance), over those without loss. The negative control delivers a vector only when all its blocks have come; it
+// must work without loss and must not with it, or this shows nothing. All four take turns in one run. Four nodes of a
+// binary tree in one process, each with a socket and threads of its own; a gradient takes 50 ms, asleep for most of it.
+// Wrong if the machine is so busy that nodes do not come to their 20 gradients a second: the rate stands in the table.
 // usage: udp_loss [rounds]   Status 1 if a figure is missed.
 #include <algorithm>
 #include <chrono>
@@ -66,7 +66,10 @@ class whole_vectors : public transport::udp {
     auto& g = held_[{piece.peer, piece.p.lane}];
     if (piece.p.number < g.number) return std::nullopt;
     if (g.has.empty() || g.number < piece.p.number) {
-      g = {piece.p.number, {piece.p.body.kind(), blocks_.values(), pool_}, std::vector<bool>(blocks_.blocks()), blocks_.blocks()};
+      g = {piece.p.number,
+           {piece.p.body.kind(), blocks_.values(), pool_},
+           std::vector<bool>(blocks_.blocks()),
+           blocks_.blocks()};
     }
     auto const value_bytes = bytes_of(piece.p.body.kind());
     auto const* from = piece.p.body.bytes().data();
@@ -91,10 +94,10 @@ class whole_vectors : public transport::udp {
 };
 
 struct outcome {
-  std::optional<double> seconds;       ///< until the root is near enough
-  double iterations = 0;               ///< of the root by then, or in all
-  double rate = 0;                     ///< root iterations a second
-  double thrown_away = 0;              ///< datagrams, of those sent
+  std::optional<double> seconds;  ///< until the root is near enough
+  double iterations = 0;  ///< of the root by then, or in all
+  double rate = 0;  ///< root iterations a second
+  double thrown_away = 0;  ///< datagrams, of those sent
 };
 
 auto distance(shared_buffer const& model, problem::quadratic const& problem) -> double {
@@ -108,14 +111,16 @@ auto judged(std::vector<peer_result> const& parts, problem::quadratic const& pro
   outcome o;
   auto const& looks = parts.front().looks;
   auto const start = distance(looks.front().model, problem);
-  auto const near = std::find_if(looks.begin(), looks.end(), [&](auto const& l) { return distance(l.model, problem) <= 1e-2 * start; });
+  auto const near = std::find_if(looks.begin(), looks.end(),
+                                 [&](auto const& l) { return distance(l.model, problem) <= 1e-2 * start; });
   auto const& last = near == looks.end() ? looks.back() : *near;
   if (near != looks.end()) o.seconds = to_seconds(last.at);
   o.iterations = static_cast<double>(last.gradients);
   o.rate = o.iterations / to_seconds(last.at);
   auto sent = 0.0, lost = 0.0;
   for (auto const& p : parts) {
-    for (auto const& e : p.result.edges) sent += static_cast<double>(e.packets_sent), lost += static_cast<double>(e.lost);
+    for (auto const& e : p.result.edges)
+      sent += static_cast<double>(e.packets_sent), lost += static_cast<double>(e.lost);
   }
   o.thrown_away = lost / sent;
   return o;
@@ -142,7 +147,8 @@ auto run(problem::quadratic const& problem, double loss, std::uint64_t seed) -> 
         o.loss = loss;
         o.loss_seed = seed;
         auto wires = Wires{me, o};
-        parts[i] = run_peer<node>(mine, me, wires, {.time = longest}, {.look_every = 50ms, .compute = sim::fixed(50ms)});
+        parts[i] =
+            run_peer<node>(mine, me, wires, {.time = longest}, {.look_every = 50ms, .compute = sim::fixed(50ms)});
       });
     }
   }
@@ -168,9 +174,10 @@ auto main(int argc, char** argv) -> int {
   for (unsigned long r = 0; r < rounds; ++r) {
     for (auto& each : rows) each.rounds.push_back(each.of(problem, each.loss, r + 1));
   }
-  std::printf("%zu floats, %zu nodes, %lu rounds in turn; medians until the root is within 1e-2, of at most %.0f s\n", values, nodes, rounds,
-              to_seconds(longest));
-  std::printf("%-26s %12s %12s %16s %12s %12s\n", "", "came there", "seconds", "root iterations", "a second", "thrown away");
+  std::printf("%zu floats, %zu nodes, %lu rounds in turn; medians until the root is within 1e-2, of at most %.0f s\n",
+              values, nodes, rounds, to_seconds(longest));
+  std::printf("%-26s %12s %12s %16s %12s %12s\n", "", "came there", "seconds", "root iterations", "a second",
+              "thrown away");
   auto const of = [](row const& each, auto const& value) {
     std::vector<double> all;
     for (auto const& o : each.rounds) all.push_back(value(o));
@@ -179,11 +186,13 @@ auto main(int argc, char** argv) -> int {
   auto const seconds = [](outcome const& o) { return o.seconds.value_or(std::numeric_limits<double>::infinity()); };
   auto const iterations = [](outcome const& o) { return o.iterations; };
   auto const there = [](row const& each) {
-    return static_cast<std::size_t>(std::count_if(each.rounds.begin(), each.rounds.end(), [](auto const& o) { return o.seconds.has_value(); }));
+    return static_cast<std::size_t>(
+        std::count_if(each.rounds.begin(), each.rounds.end(), [](auto const& o) { return o.seconds.has_value(); }));
   };
   for (auto const& each : rows) {
-    std::printf("%-26s %5zu of %3lu %12.2f %16.0f %12.1f %12.3f\n", each.name, there(each), rounds, of(each, seconds), of(each, iterations),
-                of(each, [](outcome const& o) { return o.rate; }), of(each, [](outcome const& o) { return o.thrown_away; }));
+    std::printf("%-26s %5zu of %3lu %12.2f %16.0f %12.1f %12.3f\n", each.name, there(each), rounds, of(each, seconds),
+                of(each, iterations), of(each, [](outcome const& o) { return o.rate; }),
+                of(each, [](outcome const& o) { return o.thrown_away; }));
   }
   std::vector<double> times, counts;
   for (unsigned long r = 0; r < rounds; ++r) {
@@ -192,8 +201,11 @@ auto main(int argc, char** argv) -> int {
   }
   auto const controls = there(rows[2]) == rounds && there(rows[3]) == 0;
   auto const holds = there(rows[1]) == rounds && median(counts) <= 1.2 && median(times) <= 1.3 && controls;
-  std::printf("with loss over without, medians of neighbours: %.3f root iterations (wanted: at most 1.2), %.3f seconds (at most 1.3); "
-              "the control %s: %s\n", median(counts), median(times), controls ? "works without loss and never with it" : "shows nothing",
-              holds ? "holds" : "MISSED");
+  std::printf(
+      "with loss over without, medians of neighbours: %.3f root iterations (wanted: at most 1.2), %.3f seconds (at "
+      "most 1.3); "
+      "the control %s: %s\n",
+      median(counts), median(times), controls ? "works without loss and never with it" : "shows nothing",
+      holds ? "holds" : "MISSED");
   return holds ? 0 : 1;
 }

@@ -114,7 +114,7 @@ auto seconds(bool of_thread) -> double {
 struct line {
   std::string what;
   std::size_t n;
-  double bytes;                 // counted, a value
+  double bytes;  // counted, a value
   std::vector<double> times{};  // one a round
 };
 
@@ -143,9 +143,14 @@ auto compare(std::string name, std::size_t n, int rounds) -> comparison {
   tree_node<eigen<float>, Ledger> node{eigen<float>{pool_for(n, 32)}, {}, n};
   triad t{pool_for(n, 4), n};
   rival<typename Ledger::template value<float>> other{pool_for(n, 20), n};
-  comparison c{std::move(name), n,
-               {{"r_fast local iteration", n, bytes}, {"triad, streaming stores", n, 12}, {"axpy chain", n, bytes},
-                {"triad, plain", n, 12}, {"Eigen expressions", n, bytes}, {"plain fused loop", n, bytes}}};
+  comparison c{std::move(name),
+               n,
+               {{"r_fast local iteration", n, bytes},
+                {"triad, streaming stores", n, 12},
+                {"axpy chain", n, bytes},
+                {"triad, plain", n, 12},
+                {"Eigen expressions", n, bytes},
+                {"plain fused loop", n, bytes}}};
   auto const large = n >= (std::size_t{1} << 20);
   auto const repetitions = large ? 1 : static_cast<int>((std::size_t{1} << 18) / n) + 1;
   auto const take = [&](std::size_t line, auto&& work) {
@@ -173,10 +178,14 @@ void print(comparison const& c) {
     std::printf("  %-26s %12.2f %10.2f %10.1f\n", l.what.c_str(), 1e6 * t, 1e6 * quantile(l.times, 0),
                 1e-9 * l.bytes * static_cast<double>(l.n) / t);
   }
-  std::printf("  counted bytes over time, of the streaming triad's: best times %.3f; by rounds: median %.3f, quartiles %.3f %.3f\n",
-              c.best_of_triad(), c.of_triad(0.5), c.of_triad(0.25), c.of_triad(0.75));
-  std::printf("  times faster than the axpy chain:                  best times %.3f; by rounds: median %.3f, quartiles %.3f %.3f\n",
-              c.best_speed_up(2), c.speed_up(2, 0.5), c.speed_up(2, 0.25), c.speed_up(2, 0.75));
+  std::printf(
+      "  counted bytes over time, of the streaming triad's: best times %.3f; by rounds: median %.3f, quartiles %.3f "
+      "%.3f\n",
+      c.best_of_triad(), c.of_triad(0.5), c.of_triad(0.25), c.of_triad(0.75));
+  std::printf(
+      "  times faster than the axpy chain:                  best times %.3f; by rounds: median %.3f, quartiles %.3f "
+      "%.3f\n",
+      c.best_speed_up(2), c.speed_up(2, 0.5), c.speed_up(2, 0.25), c.speed_up(2, 0.75));
 }
 
 void write_json(std::string const& file, std::vector<comparison> const& all) {
@@ -185,9 +194,9 @@ void write_json(std::string const& file, std::vector<comparison> const& all) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     auto const& c = all[i];
     out << (i == 0 ? "\n" : ",\n") << " {\"ledger\": \"" << c.ledger << "\", \"d\": " << c.n
-        << ", \"of_streaming_triad\": {\"best\": " << c.best_of_triad() << ", \"median\": " << c.of_triad(0.5) << ", \"q25\": " << c.of_triad(0.25)
-        << "}, \"of_axpy_chain\": {\"best\": " << c.best_speed_up(2) << ", \"median\": " << c.speed_up(2, 0.5) << ", \"q25\": " << c.speed_up(2, 0.25)
-        << "}, \"median_seconds\": {";
+        << ", \"of_streaming_triad\": {\"best\": " << c.best_of_triad() << ", \"median\": " << c.of_triad(0.5)
+        << ", \"q25\": " << c.of_triad(0.25) << "}, \"of_axpy_chain\": {\"best\": " << c.best_speed_up(2)
+        << ", \"median\": " << c.speed_up(2, 0.5) << ", \"q25\": " << c.speed_up(2, 0.25) << "}, \"median_seconds\": {";
     for (std::size_t k = 0; k < c.lines.size(); ++k) {
       out << (k == 0 ? "\"" : ", \"") << c.lines[k].what << "\": " << quantile(c.lines[k].times, 0.5);
     }

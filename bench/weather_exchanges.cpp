@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What real peers needed under bad links, beside simulated lock-step: from the reports of all peers of one run on
-// quadratics (peer --report, --measure-every), when all models had come within 1e-5 of the optimum for good, and how many
-// local iterations that took; then the rounds of the same method in lock-step, over links without delay.
+// quadratics (peer --report, --measure-every), when all models had come within 1e-5 of the optimum for good, and how
+// many local iterations that took; then the rounds of the same method in lock-step, over links without delay.
 //   bench_weather_exchanges WITHIN REPORT...
 //   bench_weather_exchanges WITHIN              the rounds of lock-step alone, by step
 // Prints "seconds mean-iterations largest-iterations"; seconds are "-" where it never came so near. Wrong if looks are
@@ -46,7 +46,8 @@ auto farthest(shared_buffer const& model, std::vector<double> const& optimum) ->
 
 /// The last look that a peer took by then.
 auto look_at(peer_result const& p, std::chrono::nanoseconds t) -> peer_look const& {
-  auto const later = std::upper_bound(p.looks.begin(), p.looks.end(), t, [](auto at, auto const& l) { return at < l.at; });
+  auto const later =
+      std::upper_bound(p.looks.begin(), p.looks.end(), t, [](auto at, auto const& l) { return at < l.at; });
   return later == p.looks.begin() ? *later : *std::prev(later);
 }
 

@@ -21,7 +21,7 @@
 using namespace std::chrono_literals;
 using backend = rubato::backend::eigen<double>;
 
-template <class Node>
+template<class Node>
 void report(char const* name, rubato::problem::quadratic const& problem, rubato::sim::scenario const& scenario) {
   auto const result = rubato::simulate<Node>(rubato::topology::binary_tree(7), problem, {.step = 0.1}, scenario,
                                              rubato::until{.time = 60s});

@@ -26,8 +26,10 @@ void print(char const* what, rubato::topology::digraph const& tree) {
 
 int main() {
   auto const id = [](std::size_t i) { return rubato::to_node(i); };
-  auto const streets = rubato::topology::from_edges(5, {{id(0), id(1)}, {id(1), id(2)}, {id(2), id(3)}, {id(3), id(4)},
-                                                        {id(4), id(0)}, {id(1), id(4)}, {id(2), id(0)}}, "streets");
+  auto const streets = rubato::topology::from_edges(
+      5,
+      {{id(0), id(1)}, {id(1), id(2)}, {id(2), id(3)}, {id(3), id(4)}, {id(4), id(0)}, {id(1), id(4)}, {id(2), id(0)}},
+      "streets");
   auto const problem = rubato::problem::quadratic{{{1}, {2}, {1}, {2}, {1}}, {{5}, {0}, {-5}, {1}, {2}}};
   auto const scenario = rubato::sim::scenario{.compute = rubato::sim::lognormal(10ms, 0.2), .link = {.latency = 1ms}};
 

@@ -24,17 +24,19 @@ struct fresh_first {
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
   std::uint64_t fresh = 2;  ///< a policy may have settings: they are part of the options
-  static void visit_options(auto& self, auto&& visit) { visit("fresh", self.fresh); }  ///< between processes: what to compare
+  static void visit_options(auto& self, auto&& visit) {
+    visit("fresh", self.fresh);
+  }  ///< between processes: what to compare
   auto operator()(std::uint64_t age) const -> double { return age <= fresh ? 1.0 : 0.25; }
 };
 
-template <class Node>
+template<class Node>
 void report(char const* name, typename Node::options const& options) {
   auto const problem = rubato::problem::quadratic::random(8, 10, 7);
-  auto const scenario = rubato::sim::scenario{.compute = rubato::sim::fixed(10ms).slow(6, 5.0),
-                                              .link = {.latency = 1ms, .loss = 0.1}};
-  auto const result = rubato::simulate<Node>(rubato::topology::exponential(8), problem, options, scenario,
-                                             rubato::until{.time = 60s});
+  auto const scenario =
+      rubato::sim::scenario{.compute = rubato::sim::fixed(10ms).slow(6, 5.0), .link = {.latency = 1ms, .loss = 0.1}};
+  auto const result =
+      rubato::simulate<Node>(rubato::topology::exponential(8), problem, options, scenario, rubato::until{.time = 60s});
   auto worst = 0.0;
   for (auto const& model : result.models)
     for (std::size_t k = 0; k < problem.dimension(); ++k)

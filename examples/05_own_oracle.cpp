@@ -28,7 +28,7 @@ struct straight_line {
   auto dimension() const -> std::size_t { return 2; }
   auto nodes() const -> std::size_t { return 4; }
 
-  template <class Backend>
+  template<class Backend>
   auto gradient(Backend&, std::span<double const> line, sample_key key, std::span<double> g) const -> double {
     auto draw = rubato::random_stream{key};
     auto sum = 0.0;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 // A server takes gradients as they come. Whoever computes fast comes often, and so counts more: plain asynchronous SGD
-// finds the optimum of another sum than the one you meant, and nothing in its curves says so. Rescaled, each gradient is
-// paid the time that it took: a worker that comes half as often makes steps twice as long, and all count the same.
+// finds the optimum of another sum than the one you meant, and nothing in its curves says so. Rescaled, each gradient
+// is paid the time that it took: a worker that comes half as often makes steps twice as long, and all count the same.
 //
 //        0   1   2   3       worker i wants x = 0, 1, 4, 10 with curvature 1, 2, 0.5, 3
 //         \  |   |  /        and takes 1, 2, 4, 8 s for a gradient
 //          server
 //
-// The mean of the four is smallest at 68/13 = 5.2308; weighed by how often each comes, at 2.1. A report of limit weights
-// says which sum a run minimised in truth, and warns where that is not the mean.
-// Expected output: expected/07_rescaled_against_vanilla.txt
+// The mean of the four is smallest at 68/13 = 5.2308; weighed by how often each comes, at 2.1. A report of limit
+// weights says which sum a run minimised in truth, and warns where that is not the mean. Expected output:
+// expected/07_rescaled_against_vanilla.txt
 #include <cstdio>
 
 #include <rubato/backend/eigen.hpp>
@@ -19,13 +19,13 @@
 using namespace std::chrono_literals;
 using backend = rubato::backend::eigen<double>;
 
-template <class Node>
+template<class Node>
 void report(char const* name) {
   auto const problem = rubato::problem::quadratic{{{1}, {2}, {0.5}, {3}}, {{0}, {1}, {4}, {10}}};
   auto const scenario = rubato::sim::scenario{.compute = rubato::sim::fixed(1s).slow(1, 2).slow(2, 4).slow(3, 8),
                                               .link = {.latency = 1ms}};
-  auto const result = rubato::simulate<Node>(rubato::topology::star(4), problem, {.step = 0.002}, scenario,
-                                             rubato::until{.time = 5h});
+  auto const result =
+      rubato::simulate<Node>(rubato::topology::star(4), problem, {.step = 0.002}, scenario, rubato::until{.time = 5h});
   std::printf("%s ends at x = %.2f\n", name, result.models[0].template view<double>()[0]);
   std::printf("%s\n", rubato::report::limit_weight_text(rubato::report::measured_weights(result)).c_str());
 }

@@ -7,10 +7,9 @@
 //      |     |
 //      3* -- 2
 //
-// Two ways to count what was finished: by samples, where node 3 counts a quarter of the others (and its data with it: the
-// answer is a little beside the optimum), or by nodes, where it counts as if it had finished all. After a minute, the
-// latter is at the optimum; the blocking run is on its way.
-// Expected output: expected/08_non_blocking.txt
+// Two ways to count what was finished: by samples, where node 3 counts a quarter of the others (and its data with it:
+// the answer is a little beside the optimum), or by nodes, where it counts as if it had finished all. After a minute,
+// the latter is at the optimum; the blocking run is on its way. Expected output: expected/08_non_blocking.txt
 #include <cmath>
 #include <cstdio>
 
@@ -21,10 +20,11 @@ using namespace std::chrono_literals;
 using backend = rubato::backend::eigen<double>;
 using weigh = rubato::contribution::weigh;
 
-template <class Node>
+template<class Node>
 void report(char const* name, typename Node::options options) {
   auto const problem = rubato::problem::quadratic::random(4, 20, 1, {.spread = 3, .condition = 10});
-  auto const scenario = rubato::sim::scenario{.compute = rubato::sim::fixed(10ms).slow(3, 4.0), .link = {.latency = 1ms}};
+  auto const scenario =
+      rubato::sim::scenario{.compute = rubato::sim::fixed(10ms).slow(3, 4.0), .link = {.latency = 1ms}};
   options.step = 0.2;
   options.contribution.minibatches = 4;
   auto const result = rubato::simulate<Node>(rubato::topology::ring(4), problem, options, scenario, {.time = 60s});

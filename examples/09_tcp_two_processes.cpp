@@ -36,12 +36,14 @@ auto distance_of(std::size_t self, int listener, std::vector<std::string> const&
 }
 
 void say(int process, double distance) {
-  std::printf("process %d: within 1e-6 of the optimum of both processes' data: %s\n", process, distance < 1e-6 ? "yes" : "no");
+  std::printf("process %d: within 1e-6 of the optimum of both processes' data: %s\n", process,
+              distance < 1e-6 ? "yes" : "no");
   std::fflush(stdout);
 }
 
 int main() {
-  auto const first = rubato::transport::open_tcp_door("127.0.0.1:0"), second = rubato::transport::open_tcp_door("127.0.0.1:0");
+  auto const first = rubato::transport::open_tcp_door("127.0.0.1:0"),
+             second = rubato::transport::open_tcp_door("127.0.0.1:0");
   auto const addresses = std::vector{first.address, second.address};
   auto const child = fork();
   if (child == 0) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Two processes over UDP, of whose datagrams three in ten are thrown away on purpose. A vector is cut into blocks, one a
-// datagram (hence block_values: 128 doubles or 256 floats fit); a lost one costs the freshness of its block only, and the
-// next running sum makes up for it. Nothing is sent again, and nobody waits. (run_peer<node> over UDP does not compile for
-// algorithms whose messages must all arrive.)
+// Two processes over UDP, of whose datagrams three in ten are thrown away on purpose. A vector is cut into blocks, one
+// a datagram (hence block_values: 128 doubles or 256 floats fit); a lost one costs the freshness of its block only, and
+// the next running sum makes up for it. Nothing is sent again, and nobody waits. (run_peer<node> over UDP does not
+// compile for algorithms whose messages must all arrive.)
 //
 //      process 0 <-- UDP, 30 % loss --> process 1      each knows only data of its own
 //
@@ -36,12 +36,14 @@ auto distance_of(std::size_t self, int socket, std::vector<std::string> const& a
 }
 
 void say(int process, double distance) {
-  std::printf("process %d: within 1e-6 of the optimum of both, for all the loss: %s\n", process, distance < 1e-6 ? "yes" : "no");
+  std::printf("process %d: within 1e-6 of the optimum of both, for all the loss: %s\n", process,
+              distance < 1e-6 ? "yes" : "no");
   std::fflush(stdout);
 }
 
 int main() {
-  auto const first = rubato::transport::open_udp_door("127.0.0.1:0"), second = rubato::transport::open_udp_door("127.0.0.1:0");
+  auto const first = rubato::transport::open_udp_door("127.0.0.1:0"),
+             second = rubato::transport::open_udp_door("127.0.0.1:0");
   auto const addresses = std::vector{first.address, second.address};
   auto const child = fork();
   if (child == 0) {

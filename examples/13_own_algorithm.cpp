@@ -22,10 +22,12 @@ class async_dgd {
   };
   static auto arrange(rubato::topology::pair const& network) { return rubato::mixing::gossip_plan(network); }
   static void agree(options&, rubato::block_partition const&, std::span<double const>, std::size_t) {}
-  static constexpr std::array all{rubato::channel_spec{rubato::channel::model, rubato::channel_kind::state, rubato::element::f64}};
+  static constexpr std::array all{
+      rubato::channel_spec{rubato::channel::model, rubato::channel_kind::state, rubato::element::f64}};
   static constexpr auto channels() -> std::span<rubato::channel_spec const> { return all; }
 
-  async_dgd(backend_type b, rubato::mixing::plan const& plan, rubato::node_id self, rubato::shared_buffer x0, options const& o)
+  async_dgd(backend_type b, rubato::mixing::plan const& plan, rubato::node_id self, rubato::shared_buffer x0,
+            options const& o)
       : backend_{b}, me_{plan.nodes[to_index(self)]}, options_{o}, x_{x0}, newest_(plan.nodes.size(), {0, x0}) {}
 
   void start(rubato::instant, rubato::outbox& out) { request(out); }
@@ -37,7 +39,8 @@ class async_dgd {
     auto fresh = backend_.allocate<double>(x_.size());
     for (std::size_t k = 0; k < x_.size(); ++k) {
       fresh.data()[k] = me_.pull_self * x_.view<double>()[k] - options_.step * g.value.view<double>()[k];
-      for (auto const& e : me_.pull_from) fresh.data()[k] += e.weight * newest_[to_index(e.peer)].second.view<double>()[k];
+      for (auto const& e : me_.pull_from)
+        fresh.data()[k] += e.weight * newest_[to_index(e.peer)].second.view<double>()[k];
     }
     x_ = std::move(fresh).publish();
     for (auto const to : me_.pull_to)
@@ -66,9 +69,11 @@ static_assert(rubato::node<async_dgd>);
 
 int main() {
   auto const problem = rubato::problem::quadratic::random(6, 50, 3);
-  auto const weather = rubato::sim::scenario{.compute = rubato::sim::lognormal(10ms, 0.3).slow(2, 5.0), .link = {.latency = 2ms, .loss = 0.2}};
+  auto const weather = rubato::sim::scenario{.compute = rubato::sim::lognormal(10ms, 0.3).slow(2, 5.0),
+                                             .link = {.latency = 2ms, .loss = 0.2}};
   for (auto const step : {0.1, 0.01, 0.001}) {  // biased by an amount of the step, as its theory says; r_fast is not
-    auto const r = rubato::simulate<async_dgd>(rubato::topology::ring(6), problem, {.step = step}, weather, {.time = 600s});
+    auto const r =
+        rubato::simulate<async_dgd>(rubato::topology::ring(6), problem, {.step = step}, weather, {.time = 600s});
     std::printf("step %g: loss above the minimum %.1e\n", step, r.history.back().loss - problem.minimum());
   }
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A run that is cut, kept in a file, and goes on: in the simulator the bits are those of a run that was never cut. Nodes on
-// threads, and in processes of their own, are saved each at a moment of its own. What they had sent each other since is lost
-// with the process; edges open in new sessions, every sum that went over them is settled at both ends, and the tracking law
-// holds again, exactly.
-// Expected output: expected/14_checkpoint.txt
+// A run that is cut, kept in a file, and goes on: in the simulator the bits are those of a run that was never cut.
+// Nodes on threads, and in processes of their own, are saved each at a moment of its own. What they had sent each other
+// since is lost with the process; edges open in new sessions, every sum that went over them is settled at both ends,
+// and the tracking law holds again, exactly. Expected output: expected/14_checkpoint.txt
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -33,7 +32,8 @@ struct saver : rubato::sim::observer {
 };
 
 void simulated(fs::path const& file) {
-  auto const weather = rubato::sim::scenario{.compute = rubato::sim::fixed(10ms).slow(3, 4), .link = {.latency = 1ms, .loss = 0.2}};
+  auto const weather =
+      rubato::sim::scenario{.compute = rubato::sim::fixed(10ms).slow(3, 4), .link = {.latency = 1ms, .loss = 0.2}};
   auto const end = rubato::until{.time = 20s};
   auto run = assembled();
   auto const subject = run.agreed.text();  // all that a run must have in common with the file; part of the state, too
@@ -42,7 +42,8 @@ void simulated(fs::path const& file) {
   rubato::write_checkpoint(file, {subject, {}, 3000, 0, *by.kept});  // synced to the disk, then renamed
 
   auto const saved = rubato::read_checkpoint(file);  // throws one sentence if it is damaged
-  auto const resumed = rubato::simulate(assembled(), weather, end, {.resume = &saved.state});  // throws if it is of another run
+  auto const resumed =
+      rubato::simulate(assembled(), weather, end, {.resume = &saved.state});  // throws if it is of another run
   auto same = resumed.events == whole.events;
   for (std::size_t i = 0; i < 4; ++i) {
     for (std::size_t k = 0; k < problem.dimension(); ++k) {
@@ -60,7 +61,8 @@ void on_threads(fs::path const& folder) {
 
   auto second = first;
   second.checkpoint.resume = true;  // `until` counts from here
-  auto const result = rubato::run_threads(assembled(), weather, {.time = 60s, .target_loss = problem.minimum() + 1e-5}, second);
+  auto const result =
+      rubato::run_threads(assembled(), weather, {.time = 60s, .target_loss = problem.minimum() + 1e-5}, second);
   std::printf("on threads it goes on until it is there: %s; the law is missed by %.0f units\n",
               result.time_to_target ? "yes" : "no", result.history.back().tracking_residual);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Your own driver: whoever owns a clock, links and a way to compute gradients can run nodes. This one delivers each message
-// whole, after a random number of turns, and computes a gradient of a random node in each turn.
+// Your own driver: whoever owns a clock, links and a way to compute gradients can run nodes. This one delivers each
+// message whole, after a random number of turns, and computes a gradient of a random node in each turn.
 //
 // What a driver does:
 //  1. It calls `start` of each node once, before all else. The nodes come from `assemble`, with the same first model.
@@ -9,13 +9,16 @@
 //       packets   to be carried to p.to. On a channel of state kind the newest replaces all before it: it may be lost,
 //                 doubled or overtaken. On one of event kind every message comes, once, and in the order of its numbers
 //       cancel    the gradient under way is not wanted any more: its result is thrown away
-//       request   one gradient at `point` of the samples that `sample` names. Never more than one is under way for a node
-//       wakeups   on_wakeup is to be called at that time or later
-//       wait      the node stands still until that message comes; a driver may lose its patience
-//  3. It hands messages in as patches: a range of blocks, with the number that the sender gave them. A packet is all blocks
-//     with one number. `numbers` is looked at during the call only; the body is kept by reference, and nobody writes it again.
+//       request   one gradient at `point` of the samples that `sample` names. Never more than one is under way for a
+//       node wakeups   on_wakeup is to be called at that time or later wait      the node stands still until that
+//       message comes; a driver may lose its patience
+//  3. It hands messages in as patches: a range of blocks, with the number that the sender gave them. A packet is all
+//  blocks
+//     with one number. `numbers` is looked at during the call only; the body is kept by reference, and nobody writes it
+//     again.
 //  4. Times only go forward, from a clock of the driver's own; nodes compare them and look at no other clock.
-//  5. Where a peer dies or comes back, on_neighbours says so at both ends, each at a time of its own, in a session that both
+//  5. Where a peer dies or comes back, on_neighbours says so at both ends, each at a time of its own, in a session that
+//  both
 //     know. Packets of a former session are not handed in (nodes would drop them).
 //  6. One thread at a time calls a node. Handlers throw only what memory or a backend throws.
 // Expected output: expected/15_own_driver.txt
@@ -78,7 +81,8 @@ class driver {
         continue;
       }
       auto const whole = rubato::range{0, run_.blocks.blocks()};
-      rubato::patch const came{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, whole, {&p.number, 1}, p.body, p.extra};
+      rubato::patch const came{p.from,      p.to,  p.lane,         p.life, p.based_on,
+                               p.posted_at, whole, {&p.number, 1}, p.body, p.extra};
       auto const to = rubato::to_index(p.to);
       run_.nodes[to].on_patch(now(), came, out_);
       drain(to);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// race with one process a node: starts a `peer` for each on this machine, on ports that the system chooses (or has mpirun
-// start them), and joins what they report into race's table and files. No peer outlives it, nor their time by more than
-// half a minute and the silence in which others count as dead. Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, here or at a peer, 130
-// interrupted.
+// race with one process a node: starts a `peer` for each on this machine, on ports that the system chooses (or has
+// mpirun start them), and joins what they report into race's table and files. No peer outlives it, nor their time by
+// more than half a minute and the silence in which others count as dead. Exit status: 0 done, 1 a run failed, 2
+// something that was asked for cannot be, here or at a peer, 130 interrupted.
 #include <signal.h>
 #include <unistd.h>
 
@@ -36,8 +36,8 @@ namespace examples = rubato::examples;
 namespace fs = std::filesystem;
 
 struct choice : examples::peer_choice {
-  std::string program;                  // of a peer
-  std::vector<std::string> passed_on;   // arguments that peers take as they are
+  std::string program;  // of a peer
+  std::vector<std::string> passed_on;  // arguments that peers take as they are
 };
 
 /// Where the peers of one run write.
@@ -69,8 +69,8 @@ struct doors {
   std::string addresses;
 };
 
-/// What a peer said before it failed: its last sentence, or the first line of who is not of rubato (mpirun). Of ranks that
-/// a signal ended mpirun knows more than those that it then ended too.
+/// What a peer said before it failed: its last sentence, or the first line of who is not of rubato (mpirun). Of ranks
+/// that a signal ended mpirun knows more than those that it then ended too.
 auto last_words(std::string const& file) -> std::string {
   std::ifstream in{file};
   std::string line, first, sentence;
@@ -84,42 +84,45 @@ auto last_words(std::string const& file) -> std::string {
 }
 
 /// mpirun starts the ranks, more of them than there are cores if need be. Returns how many children there are.
-auto start_ranks(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place, std::size_t n)
-    -> std::size_t {
+auto start_ranks(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place,
+                 std::size_t n) -> std::size_t {
   setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 0);
   setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 0);
-  std::vector<std::string> command{"/usr/bin/env", "mpirun", "-n", std::to_string(n), c.program, "--algorithms", algorithm,
-                                   "--report", place.path("node"), "--quiet"};
+  std::vector<std::string> command{"/usr/bin/env", "mpirun",  "-n",       std::to_string(n),  c.program,
+                                   "--algorithms", algorithm, "--report", place.path("node"), "--quiet"};
   command.insert(command.end(), c.passed_on.begin(), c.passed_on.end());
   peers.start({command, {}, {}, place.output(0), std::chrono::seconds{3}});  // a second of which it gives to its ranks
   return 1;
 }
 
-auto start_all(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place, std::size_t n)
-    -> std::size_t {
+auto start_all(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place,
+               std::size_t n) -> std::size_t {
   if (c.transport == "mpi") return start_ranks(peers, c, algorithm, place, n);
   doors const ports{n, c.transport == "udp"};
-  auto const to_save = c.checkpoint.folder.empty() ? std::chrono::seconds{} : std::chrono::seconds{10};  // their last state
+  auto const to_save =
+      c.checkpoint.folder.empty() ? std::chrono::seconds{} : std::chrono::seconds{10};  // their last state
   for (std::size_t i = 0; i < n; ++i) {
-    std::vector<std::string> command{c.program, "--algorithms", algorithm, "--id", std::to_string(i), "--peers",
-                                     ports.addresses, "--listener", std::to_string(ports.descriptors[i]), "--report",
-                                     place.report(i), "--quiet"};
+    std::vector<std::string> command{c.program,       "--algorithms",    algorithm,
+                                     "--id",          std::to_string(i), "--peers",
+                                     ports.addresses, "--listener",      std::to_string(ports.descriptors[i]),
+                                     "--report",      place.report(i),   "--quiet"};
     command.insert(command.end(), c.passed_on.begin(), c.passed_on.end());
     peers.start({command, ports.descriptors[i], ports.descriptors, place.output(i), to_save});
   }
   return n;
 }
 
-/// Whether `a` is nearer to the cause than `b`, of two peers that ended other than well: one that a signal ended, or that
-/// was asked for what cannot be, is what the others then complain of.
+/// Whether `a` is nearer to the cause than `b`, of two peers that ended other than well: one that a signal ended, or
+/// that was asked for what cannot be, is what the others then complain of.
 auto explains_more(examples::child_ending const& a, examples::child_ending const& b) -> bool {
   auto const rank = [](auto const& end) { return end.signal != 0 ? 2 : end.status == 2 ? 1 : 0; };
   return rank(a) > rank(b);
 }
 
-/// Throws what ended the run: run_error, or config_error where a peer refused what it was given. Of those that have ended
-/// by now the one is named that explains most.
-[[noreturn]] void report_failure(examples::children& peers, examples::child_ending first, choice const& c, workplace const& place) {
+/// Throws what ended the run: run_error, or config_error where a peer refused what it was given. Of those that have
+/// ended by now the one is named that explains most.
+[[noreturn]] void report_failure(examples::children& peers, examples::child_ending first, choice const& c,
+                                 workplace const& place) {
   while (auto const other = peers.next_end({})) {
     if (explains_more(*other, first)) first = *other;
   }
@@ -160,8 +163,8 @@ void pass_on(choice const& c, workplace const& place, std::size_t n) {
 }
 
 /// `unwritten` becomes a sentence where a peer could not write its recording, or its node's last state.
-auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any_oracle const& oracle, std::string& unwritten)
-    -> rubato::run_result {
+auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any_oracle const& oracle,
+             std::string& unwritten) -> rubato::run_result {
   workplace const place;
   examples::children peers;
   auto const n = *c.race.nodes + examples::algorithm_named(algorithm).servers;  // which are processes too
@@ -179,7 +182,8 @@ auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any
 }
 
 /// What to say of all runs; `away` are their distances from the optimum, where that is known.
-auto table(choice const& c, std::vector<rubato::run_result> const& results, std::vector<double> const& away) -> std::string {
+auto table(choice const& c, std::vector<rubato::run_result> const& results, std::vector<double> const& away)
+    -> std::string {
   if (!c.problem.quadratic) return rubato::report::summary_table(results, c.race.target_loss);
   return rubato::report::distance_table(results, away) +
          "No value of any node's model is farther from the optimum than is said there.\n";
@@ -210,7 +214,8 @@ auto run_all(choice const& c, rubato::problem::any_oracle const& oracle) -> outc
     }
     examples::find_target(all.results.back(), c.race.target_loss);
     if (!c.problem.quadratic) continue;
-    all.away.push_back(examples::distance(all.results.back(), examples::quadratic_of(*c.problem.quadratic, c.race).optimum()));
+    all.away.push_back(
+        examples::distance(all.results.back(), examples::quadratic_of(*c.problem.quadratic, c.race).optimum()));
   }
   return all;
 }
@@ -223,9 +228,9 @@ auto cluster(choice c) -> int {
   examples::catch_interrupt();
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c, c.race)};
   if (!c.race.quiet) {
-    examples::say("One process a node over " + c.transport + " on this machine: " + c.race.problem_text + ", " + plan.network.name() +
-                  ", " + std::to_string(*c.race.nodes) + " nodes, " + examples::detail::duration_text(c.race.until) +
-                  " each, in real time.\n\n");
+    examples::say("One process a node over " + c.transport + " on this machine: " + c.race.problem_text + ", " +
+                  plan.network.name() + ", " + std::to_string(*c.race.nodes) + " nodes, " +
+                  examples::detail::duration_text(c.race.until) + " each, in real time.\n\n");
   }
   auto const all = run_all(c, oracle);
   auto const& results = all.results;

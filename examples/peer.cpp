@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// One node of a run in a process of its own: start it once for each node, on this machine or (with --insecure) on others.
+// One node of a run in a process of its own: start it once for each node, on this machine or (with --insecure) on
+// others.
 //   peer --id 0 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s &
 //   peer --id 1 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s
 //   mpirun -n 2 peer --transport mpi --nodes 2 --problem quadratic:100 --until 5s
-// Exit status: 0 done, 1 the run failed (a peer was lost, a node failed), 2 what was asked for cannot be, 3 done, but cut off
-// from a peer, or another node was from one of its own (--go-on), 130 interrupted.
+// Exit status: 0 done, 1 the run failed (a peer was lost, a node failed), 2 what was asked for cannot be, 3 done, but
+// cut off from a peer, or another node was from one of its own (--go-on), 130 interrupted.
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -94,7 +95,8 @@ void tell_distance(rubato::run_result const& r, examples::peer_choice const& c, 
     return;
   }
   auto const worst = examples::distance(r, examples::quadratic_of(*c.problem.quadratic, o).optimum());
-  if (!o.quiet) examples::say("no value of the model is farther than " + rubato::report::readable(worst) + " from the optimum\n");
+  if (!o.quiet)
+    examples::say("no value of the model is farther than " + rubato::report::readable(worst) + " from the optimum\n");
   examples::require_near(worst, c);
 }
 
@@ -103,12 +105,17 @@ constexpr auto cut_off = 3;  // the exit status of a run that ended without some
 /// Of peers that were gone when the run ended, its own and those of others; returns the exit status.
 auto tell_of_the_lost(rubato::peer_result const& r) -> int {
   for (auto const id : r.cut_off) {
-    std::fprintf(stderr, "peer: node %zu and node %zu were cut off from each other when the run ended: what one computed since "
-                         "then, the other lacks\n", rubato::to_index(r.id), rubato::to_index(id));
+    std::fprintf(stderr,
+                 "peer: node %zu and node %zu were cut off from each other when the run ended: what one computed since "
+                 "then, the other lacks\n",
+                 rubato::to_index(r.id), rubato::to_index(id));
   }
   if (r.parted > 0) {
-    std::fprintf(stderr, "peer: a node that is %llu edges away from node %zu was cut off from a peer when the run ended: what one "
-                         "side computed since then, the other lacks\n", static_cast<unsigned long long>(r.parted), rubato::to_index(r.id));
+    std::fprintf(
+        stderr,
+        "peer: a node that is %llu edges away from node %zu was cut off from a peer when the run ended: what one "
+        "side computed since then, the other lacks\n",
+        static_cast<unsigned long long>(r.parted), rubato::to_index(r.id));
   }
   return r.cut_off.empty() && r.parted == 0 ? 0 : cut_off;
 }
@@ -122,7 +129,8 @@ auto live(examples::peer_choice const& c) -> int {
   if (c.life > 0 && c.id < a.nodes.size()) a.nodes[c.id] = a.again.make(c.id, {}, c.life);
   auto log = rubato::recording{};
   if (auto const& o = plan.options; !o.record.empty()) {
-    log = rubato::record(a, rubato::to_node(static_cast<std::size_t>(c.id)), {o.record, o.algorithms.front(), examples::setup_of(c)});
+    log = rubato::record(a, rubato::to_node(static_cast<std::size_t>(c.id)),
+                         {o.record, o.algorithms.front(), examples::setup_of(c)});
   }
   auto end = rubato::until{};
   end.time = plan.options.until;
@@ -150,7 +158,8 @@ auto live(examples::peer_choice const& c) -> int {
   }
   for (auto const& sentence : result.result.warnings) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
   auto unwritten = log.failure();
-  if (unwritten.empty() && !result.unsaved.empty()) unwritten = "the last state of this node was not saved: " + result.unsaved;
+  if (unwritten.empty() && !result.unsaved.empty())
+    unwritten = "the last state of this node was not saved: " + result.unsaved;
   for (auto const* const list : {&result.lost, &result.returned}) {
     for (auto const& sentence : *list) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
   }
@@ -208,7 +217,8 @@ class mpi_session {
 #if RUBATO_EXAMPLES_HAVE_MPI
     auto const waits = status == 0 || status == cut_off;  // the others may be writing what they know
     auto const late = waits && !all_have_ended();
-    if (late) std::fprintf(stderr, "peer: not all ranks have ended within 30 s of this one, so the others are ended with it\n");
+    if (late)
+      std::fprintf(stderr, "peer: not all ranks have ended within 30 s of this one, so the others are ended with it\n");
     if (late || !waits) {
       std::fflush(stdout);
       await_reader();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The main job: the same model, data, split, seeds and scenario for several algorithms, side by side.
-// Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, 130 interrupted (with the report so far).
+// Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, 130 interrupted (with the report so
+// far).
 #include <filesystem>
 #include <string>
 

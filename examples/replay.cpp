@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Repeats what race --record wrote down, in a program of its own, and demands the same bits of every node after every event.
-// Exit status: 0 all replay, 1 some node did otherwise, 2 a recording cannot be read or is damaged.
+// Repeats what race --record wrote down, in a program of its own, and demands the same bits of every node after every
+// event. Exit status: 0 all replay, 1 some node did otherwise, 2 a recording cannot be read or is damaged.
 #include <algorithm>
 #include <cstdio>
 #include <optional>
@@ -55,16 +55,17 @@ void replay_file(char const* path, std::optional<stage>& on) {
   if (!on || on->setup != head.setup) on = stage_of(head.setup);
   auto const& entry = examples::algorithm_named(head.name);
   auto const report = run.replay(entry.assemble(on->plan.network, on->problem, step_of(*on, head.name)).nodes);
-  examples::say(rubato::escaped(path) + ": " + head.name + ", node " + std::to_string(rubato::to_index(head.self)) + ": " +
-                std::to_string(report.events) + " events replay to identical bits" +
+  examples::say(rubato::escaped(path) + ": " + head.name + ", node " + std::to_string(rubato::to_index(head.self)) +
+                ": " + std::to_string(report.events) + " events replay to identical bits" +
                 (report.cut_short ? "; the recording ended there, at its size limit\n" : "\n"));
 }
 
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
-  auto const usage = std::string{"usage: replay RECORDING...\n  RECORDING is a file that race --record wrote, or cluster, or peer; as "
-                                 "r_fast.node-0.log\n"};
+  auto const usage = std::string{
+      "usage: replay RECORDING...\n  RECORDING is a file that race --record wrote, or cluster, or peer; as "
+      "r_fast.node-0.log\n"};
   return examples::run_program("replay", [&] {
     if (argc < 2) {
       std::fputs(usage.c_str(), stderr);

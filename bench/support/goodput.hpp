@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What programs that time a transport between two ends of one process share: the load, who the two nodes are, the clock.
+// What programs that time a transport between two ends of one process share: the load, who the two nodes are, the
+// clock.
 #pragma once
 
 #include <algorithm>

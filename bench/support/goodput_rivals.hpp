@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Vectors from one end to the other by others' libraries, as transport::tcp sends them: from where they lie, into a pooled
-// vector each, four under way, over TCP on loopback. Gloo between two threads; MPI between the two ranks of mpirun, of which
-// rank 1 sleeps while the others are measured.
+// Vectors from one end to the other by others' libraries, as transport::tcp sends them: from where they lie, into a
+// pooled vector each, four under way, over TCP on loopback. Gloo between two threads; MPI between the two ranks of
+// mpirun, of which rank 1 sleeps while the others are measured.
 #pragma once
 
 #include <algorithm>

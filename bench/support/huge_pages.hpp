@@ -21,7 +21,8 @@ class huge_pages final : public rubato::memory_source {
   static constexpr std::size_t page = std::size_t{2} << 20;
 
   explicit huge_pages(std::size_t capacity, std::size_t gap = 0) : length_{capacity + page}, gap_{gap} {
-    auto* const raw = mmap(nullptr, length_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    auto* const raw =
+        mmap(nullptr, length_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (raw == MAP_FAILED) throw std::bad_alloc{};
     raw_ = static_cast<std::byte*>(raw);
     madvise(raw_, length_, MADV_HUGEPAGE);

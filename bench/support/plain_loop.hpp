@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The simulator's control: R-FAST in the plainest loop that does the same work for one network and one problem. A binary
-// heap of events, packets whose bodies are shared, the arithmetic of the fixed-point ledger in loops over values, and one
-// generator for all draws. It has no losses, blocks, policies, counters, checks or threads.
+// The simulator's control: R-FAST in the plainest loop that does the same work for one network and one problem. A
+// binary heap of events, packets whose bodies are shared, the arithmetic of the fixed-point ledger in loops over
+// values, and one generator for all draws. It has no losses, blocks, policies, counters, checks or threads.
 #pragma once
 
 #include <cmath>
@@ -70,7 +70,7 @@ class plain_loop {
   struct edge {
     std::size_t peer;
     model newest{};  // the neighbour's model
-    sums sum{};      // the neighbour's running sum towards this node, and what of it has been consumed
+    sums sum{};  // the neighbour's running sum towards this node, and what of it has been consumed
     sums consumed{};
     sums total{};  // this node's running sum towards the neighbour
     std::uint64_t model_number = 0;
@@ -152,7 +152,8 @@ class plain_loop {
     auto x = std::make_shared_for_overwrite<float[]>(d_);
     auto* const descended = v.get();
     auto* const mixed = x.get();
-    for (std::size_t k = 0; k < d_; ++k) descended[k] = n.x.get()[k] - setup_.gamma * (quantum * static_cast<float>(n.z[k]));
+    for (std::size_t k = 0; k < d_; ++k)
+      descended[k] = n.x.get()[k] - setup_.gamma * (quantum * static_cast<float>(n.z[k]));
     for (std::size_t k = 0; k < d_; ++k) mixed[k] = n.weight * descended[k];
     for (auto const& e : n.edges) {
       auto const* const other = e.newest.get();
@@ -169,7 +170,8 @@ class plain_loop {
       for (std::size_t k = 0; k < d_; ++k) n.z[k] += newest[k] - before[k];
       e.consumed = e.sum;
     }
-    for (std::size_t k = 0; k < d_; ++k) share_[k] = rubato::backend::detail::rounded(n.weight * static_cast<float>(n.z[k]));
+    for (std::size_t k = 0; k < d_; ++k)
+      share_[k] = rubato::backend::detail::rounded(n.weight * static_cast<float>(n.z[k]));
     for (auto& e : n.edges) {
       auto total = std::make_shared_for_overwrite<std::int32_t[]>(d_);
       auto* const after = total.get();

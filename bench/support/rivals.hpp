@@ -43,7 +43,8 @@ BENCH_CALL scaled_copy(std::size_t n, T a, T const* __restrict x, T* __restrict 
 }
 /// y += sign round(units x), in wrapping integers.
 BENCH_CALL add_rounded(std::size_t n, float units, float const* __restrict x, std::uint32_t* __restrict y) {
-  for (std::size_t i = 0; i < n; ++i) y[i] += static_cast<std::uint32_t>(static_cast<std::int32_t>(std::rint(units * x[i])));
+  for (std::size_t i = 0; i < n; ++i)
+    y[i] += static_cast<std::uint32_t>(static_cast<std::int32_t>(std::rint(units * x[i])));
 }
 BENCH_CALL add(std::size_t n, std::uint32_t const* __restrict x, std::uint32_t* __restrict y) {
   for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
@@ -52,7 +53,8 @@ BENCH_CALL subtract(std::size_t n, std::uint32_t const* __restrict x, std::uint3
   for (std::size_t i = 0; i < n; ++i) y[i] -= x[i];
 }
 /// A push: p = round(a z); after = before + p; z -= p. One loop, since p needs a vector of its own otherwise.
-BENCH_CALL push(std::size_t n, float a, std::uint32_t* __restrict z, std::pair<std::uint32_t const*, std::uint32_t*> rho) {
+BENCH_CALL push(std::size_t n, float a, std::uint32_t* __restrict z,
+                std::pair<std::uint32_t const*, std::uint32_t*> rho) {
   auto const* __restrict before = rho.first;
   auto* __restrict after = rho.second;
   for (std::size_t i = 0; i < n; ++i) {
@@ -98,16 +100,19 @@ class rival {
     // Between two iterations neighbours post and the gradient comes: pointers swap, nothing is copied.
     now_ = 1 - now_;
     switch (s) {
-      case style::axpy_chain: return chain();
-      case style::eigen_expressions: return expressions();
-      case style::fused_loop: return fused();
+      case style::axpy_chain:
+        return chain();
+      case style::eigen_expressions:
+        return expressions();
+      case style::fused_loop:
+        return fused();
     }
   }
 
  private:
   static constexpr bool fixed = std::is_same_v<U, std::int32_t>;
-  static constexpr float units = 65536.0F, quantum = 1 / units, gamma = 0.01F, w_self = 0.5F, w_in = 0.5F, a_self = 0.5F,
-                         a_out = 0.5F;
+  static constexpr float units = 65536.0F, quantum = 1 / units, gamma = 0.01F, w_self = 0.5F, w_in = 0.5F,
+                         a_self = 0.5F, a_out = 0.5F;
 
   void chain() {
     auto const last = 1 - now_;
@@ -140,8 +145,10 @@ class rival {
 
   [[gnu::noinline]] void expressions() {
     auto const last = 1 - now_;
-    auto const at = [&](auto* p) { return Eigen::Map<Eigen::Array<std::remove_pointer_t<decltype(p)>, Eigen::Dynamic, 1>>{
-        p, static_cast<Eigen::Index>(n_)}; };
+    auto const at = [&](auto* p) {
+      return Eigen::Map<Eigen::Array<std::remove_pointer_t<decltype(p)>, Eigen::Dynamic, 1>>{
+          p, static_cast<Eigen::Index>(n_)};
+    };
     auto z = at(z_.data());
     auto rho = at(rho_[now_].data());
     auto const rho_before = at(rho_[last].data());

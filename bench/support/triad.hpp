@@ -44,7 +44,8 @@ class triad {
     auto const s = _mm256_set1_ps(scale_);
     for (std::size_t i = 0; i < n; i += 32) {
       for (std::size_t k = 0; k < 32; k += 8) {
-        _mm256_stream_ps(a + i + k, _mm256_add_ps(_mm256_mul_ps(s, _mm256_loadu_ps(c + i + k)), _mm256_loadu_ps(b + i + k)));
+        _mm256_stream_ps(a + i + k,
+                         _mm256_add_ps(_mm256_mul_ps(s, _mm256_loadu_ps(c + i + k)), _mm256_loadu_ps(b + i + k)));
       }
     }
 #else

@@ -100,10 +100,12 @@ class children {
     std::chrono::milliseconds grace{};
   };
 
-  /// The status of a child that has ended; what is left of its group ends with it, as long as its id can be nobody else's.
+  /// The status of a child that has ended; what is left of its group ends with it, as long as its id can be nobody
+  /// else's.
   static auto reap(child& c, int how) -> std::optional<int> {
     siginfo_t ended{};
-    if (c.id <= 0 || waitid(P_PID, static_cast<id_t>(c.id), &ended, WEXITED | WNOWAIT | how) != 0 || ended.si_pid == 0) {
+    if (c.id <= 0 || waitid(P_PID, static_cast<id_t>(c.id), &ended, WEXITED | WNOWAIT | how) != 0 ||
+        ended.si_pid == 0) {
       return std::nullopt;
     }
     auto status = 0;

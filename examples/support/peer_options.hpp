@@ -86,15 +86,20 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
     return true;
   };
   auto const help = row.initial.empty() ? std::string{row.help} : row.help + (" (default: " + row.initial) + ")";
-  app.add_option(row.name, [set](CLI::results_t const& texts) { return set(texts); }, help)
-      ->type_name(row.value)->type_size(1)->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
+  app.add_option(
+         row.name, [set](CLI::results_t const& texts) { return set(texts); }, help)
+      ->type_name(row.value)
+      ->type_size(1)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false);
   if (!row.initial.empty()) row.set(choice, {row.name, row.initial});
 }
 
 }  // namespace detail
 
-/// Those of race's options that this program heeds. Where a node is a process, one algorithm runs unless more are named.
+/// Those of race's options that this program heeds. Where a node is a process, one algorithm runs unless more are
+/// named.
 [[nodiscard]] inline auto rows_heeded(heeder by) -> std::vector<option_row> {
   auto rows = option_rows();
   std::erase_if(rows, [by](option_row const& row) { return (row.heeded & by) == 0; });
@@ -108,8 +113,8 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
 [[nodiscard]] inline auto shared_rows() -> std::vector<peer_row> {
   return {{"--problem", "NAME", "softmax", "softmax (on --data), or quadratic:DIMENSION, whose optimum is known",
            detail::set_problem},
-          {"--transport", "tcp|udp|mpi", "tcp", "what carries the messages; mpi needs mpirun, and takes the rank as --id",
-           detail::set_transport},
+          {"--transport", "tcp|udp|mpi", "tcp",
+           "what carries the messages; mpi needs mpirun, and takes the rank as --id", detail::set_transport},
           {"--drop", "P", "0", "probability with which udp throws a datagram away before it is sent", detail::set_drop},
           {"--within", "D", "0", "fail unless models end so near the optimum of a quadratic; 0: do not ask",
            [](peer_choice& c, given g) { c.within = number_in(g, 0, "a number of 0 or more"); }},
@@ -125,7 +130,9 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
            }},
           {"--every", "T", "30s", "between two checkpoints of a node",
            [](peer_choice& c, given g) { c.checkpoint.every = duration_in(g); }},
-          {"--pace", "K", "4", "gradients that a node which waits for nobody begins at full speed after each neighbour's newest message; 0: no pace",
+          {"--pace", "K", "4",
+           "gradients that a node which waits for nobody begins at full speed after each neighbour's newest message; "
+           "0: no pace",
            [](peer_choice& c, given g) {
              constexpr auto most = std::uint64_t{1'000'000'000};
              c.pace.ahead = static_cast<std::uint32_t>(std::min(count_in(g, 0, "a whole number from 0 up"), most));
@@ -136,13 +143,16 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   auto rows = shared_rows();
   rows.push_back({"--id", "I", "0", "which node of the run this process is",
                   [](peer_choice& c, given g) { c.id = count_in(g, 0, "a whole number from 0 up"); }});
-  rows.push_back({"--life", "K", "0", "how often this node was started before, where the others --go-on: it draws other samples",
+  rows.push_back({"--life", "K", "0",
+                  "how often this node was started before, where the others --go-on: it draws other samples",
                   [](peer_choice& c, given g) { c.life = count_in(g, 0, "a whole number from 0 up"); }});
   rows.push_back({"--peers", "HOST:PORT,...", "", "addresses of all nodes, by id",
                   [](peer_choice& c, given g) { c.peers = g.text; }});
-  rows.push_back({"--listener", "FD", "", "a descriptor that is bound to this node's address already",
-                  [](peer_choice& c, given g) { c.listener = static_cast<int>(count_in(g, 3, "a descriptor from 3 up")); }});
-  rows.push_back({"--report", "FILE", "", "where to write what this process knows at the end; FILE.models holds its models",
+  rows.push_back(
+      {"--listener", "FD", "", "a descriptor that is bound to this node's address already",
+       [](peer_choice& c, given g) { c.listener = static_cast<int>(count_in(g, 3, "a descriptor from 3 up")); }});
+  rows.push_back({"--report", "FILE", "",
+                  "where to write what this process knows at the end; FILE.models holds its models",
                   [](peer_choice& c, given g) { detail::set_folder(c.report, g); }});
   return rows;
 }
@@ -154,11 +164,13 @@ inline void refuse_idle(peer_choice const& c) {
       throw config_error{name + " means nothing " + why};
     }
   };
-  refuse_if(c.transport != "udp", "--drop", "over " + c.transport + ", which loses no message: it is for --transport udp");
+  refuse_if(c.transport != "udp", "--drop",
+            "over " + c.transport + ", which loses no message: it is for --transport udp");
   refuse_if(!c.problem.quadratic, "--within",
             "to --problem softmax, whose optimum is not known: it is for --problem quadratic:DIMENSION");
   for (auto const* const name : {"--id", "--peers", "--listener", "--insecure"}) {
-    refuse_if(c.transport == "mpi", name, "under MPI, where the rank of a process is its id and mpirun knows where all are");
+    refuse_if(c.transport == "mpi", name,
+              "under MPI, where the rank of a process is its id and mpirun knows where all are");
   }
   auto const none = std::string{"without a --checkpoint, the folder of the files"};
   refuse_if(c.checkpoint.folder.empty(), "--every", none);
@@ -172,7 +184,8 @@ inline void refuse_idle(peer_choice const& c) {
   }
   for (auto const& row : option_rows()) {
     if (!c.problem.quadratic || !row.of_data || !was_given(c.race, row.name)) continue;
-    throw config_error{std::string{row.name} + " means nothing to --problem " + c.race.problem_text + ", which has no samples"};
+    throw config_error{std::string{row.name} + " means nothing to --problem " + c.race.problem_text +
+                       ", which has no samples"};
   }
 }
 
@@ -194,7 +207,8 @@ inline void add_resume(CLI::App& app, peer_choice& choice) {
   for (auto const& row : rows_heeded(by_peer)) detail::add_row(app, row, choice.race);
   add_resume(app, choice);
   app.add_flag("--go-on", choice.goes_on, "go on without peers that are lost, instead of ending with a sentence");
-  auto const* const open = app.add_flag("--insecure", choice.insecure, "allow addresses beyond this machine, unencrypted");
+  auto const* const open =
+      app.add_flag("--insecure", choice.insecure, "allow addresses beyond this machine, unencrypted");
   app.add_flag("--quiet", choice.race.quiet, "print nothing when all goes well");
   choice.race.algorithms = {"r_fast"};
   if (!detail::parsed(app, argc, argv)) return std::nullopt;

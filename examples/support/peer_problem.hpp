@@ -37,7 +37,8 @@ namespace rubato::examples {
   std::vector<std::string> arguments;
   for (std::size_t i = 0; i + 1 < c.race.arguments.size(); i += 2) {
     auto const& name = c.race.arguments[i];
-    if (name != "--algorithms" && name != "--block-values") arguments.insert(arguments.end(), {name, c.race.arguments[i + 1]});
+    if (name != "--algorithms" && name != "--block-values")
+      arguments.insert(arguments.end(), {name, c.race.arguments[i + 1]});
   }
   arguments.insert(arguments.end(), {"--algorithms", c.race.algorithms.front()});
   arguments.insert(arguments.end(), {"--block-values", std::to_string(block_values_of(c))});
@@ -77,8 +78,8 @@ inline void add_setting(wire::agreement& agreed, peer_choice const& c) {
   agreed.add("split", c.race.split == data_split::iid ? "iid" : "by-label").add("batch", c.race.batch);
   agreed.add("l2", report::shortest(c.race.l2));
 }
-/// What the processes of a run must have in common beside that. Where nodes go on without each other, one that is started again
-/// is given less time.
+/// What the processes of a run must have in common beside that. Where nodes go on without each other, one that is
+/// started again is given less time.
 inline void add_end(wire::agreement& agreed, peer_choice const& c) {
   agreed.add("--until", c.goes_on ? "any, as nodes --go-on" : report::shortest(to_seconds(c.race.until)) + " s");
 }

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/run/atomic_file.hpp>
 #include <rubato/report/nlohmann_json.hpp>
+#include <rubato/run/atomic_file.hpp>
 #include <rubato/run/peer.hpp>
 #include <rubato/wire/frame.hpp>
 
@@ -21,12 +21,23 @@ namespace rubato::examples {
 namespace detail {
 
 inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {
-  return {{"from", to_index(e.from)},       {"to", to_index(e.to)},        {"lane", static_cast<int>(e.lane)},
-          {"packets", e.packets_sent},      {"values", e.values_sent},     {"bytes", e.bytes_sent},
-          {"lost", e.lost},                 {"duplicated", e.duplicated},  {"conflated", e.conflated},
-          {"delivered", e.delivered},       {"bytes_received", e.bytes_received}, {"overtaken", e.overtaken},
-          {"age_uses", e.age.uses},         {"age_total", e.age.total_ns}, {"age_largest", e.age.largest.count()},
-          {"weights", {e.weights.uses, e.weights.total, e.weights.capped, e.weights.delay_total, e.weights.delay_largest}}};
+  return {
+      {"from", to_index(e.from)},
+      {"to", to_index(e.to)},
+      {"lane", static_cast<int>(e.lane)},
+      {"packets", e.packets_sent},
+      {"values", e.values_sent},
+      {"bytes", e.bytes_sent},
+      {"lost", e.lost},
+      {"duplicated", e.duplicated},
+      {"conflated", e.conflated},
+      {"delivered", e.delivered},
+      {"bytes_received", e.bytes_received},
+      {"overtaken", e.overtaken},
+      {"age_uses", e.age.uses},
+      {"age_total", e.age.total_ns},
+      {"age_largest", e.age.largest.count()},
+      {"weights", {e.weights.uses, e.weights.total, e.weights.capped, e.weights.delay_total, e.weights.delay_largest}}};
 }
 inline auto edge_in(nlohmann::json const& j) -> edge_report {
   edge_report e{to_node(j.at("from").get<std::size_t>()), to_node(j.at("to").get<std::size_t>()),
@@ -40,8 +51,7 @@ inline auto edge_in(nlohmann::json const& j) -> edge_report {
   e.delivered = j.at("delivered");
   e.bytes_received = j.at("bytes_received");
   e.overtaken = j.at("overtaken");
-  e.age = {j.at("age_uses"), j.at("age_total"),
-           std::chrono::nanoseconds{j.at("age_largest").get<std::int64_t>()}};
+  e.age = {j.at("age_uses"), j.at("age_total"), std::chrono::nanoseconds{j.at("age_largest").get<std::int64_t>()}};
   auto const& w = j.at("weights");
   e.weights = {w.at(0), w.at(1), w.at(2), w.at(3), w.at(4)};
   return e;

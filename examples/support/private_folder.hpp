@@ -25,7 +25,8 @@ class private_folder {
     auto error = std::error_code{};
     path_ = (std::filesystem::temp_directory_path(error) / (name + "-XXXXXX")).string();
     if (!error && mkdtemp(path_.data()) == nullptr) error = {errno, std::generic_category()};
-    if (error) throw config_error{"there is no folder for temporary files: " + error.message() + "; name one in TMPDIR"};
+    if (error)
+      throw config_error{"there is no folder for temporary files: " + error.message() + "; name one in TMPDIR"};
     watch();
   }
   private_folder(private_folder const&) = delete;
@@ -63,7 +64,8 @@ class private_folder {
     auto const nowhere = open("/dev/null", O_RDWR);
     for (auto const stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(nowhere, stream);
     char byte = 0;
-    while (read(end, &byte, 1) < 0 && errno == EINTR) {}
+    while (read(end, &byte, 1) < 0 && errno == EINTR) {
+    }
     for (auto tries = 0; tries < 100 && access(path_.c_str(), F_OK) == 0; ++tries) {
       remove();
       usleep(20'000);

@@ -28,7 +28,8 @@ auto assemble_as(topology::pair const& network, race_objective const& problem, r
 
 /// Its nodes compute their batch in parts, and contribute those that are done.
 template<class Node>
-auto assemble_non_blocking(topology::pair const& network, race_objective const& problem, race_step const& s) -> entrant {
+auto assemble_non_blocking(topology::pair const& network, race_objective const& problem, race_step const& s)
+    -> entrant {
   constexpr auto parts = non_blocking_minibatches;
   auto o = options_of<Node>(s);
   o.contribution = {parts, s.weigh};

@@ -24,8 +24,8 @@ namespace rubato::examples {
 using race_backend = backend::eigen<float>;
 using race_problem = problem::softmax_regression<float>;
 
-/// What nodes learn: softmax regression, or quadratics whose optimum is known; one type, so that algorithms are compiled
-/// once for both. **Models:** gradient_oracle, has_loss, has_accuracy (not a number for quadratics).
+/// What nodes learn: softmax regression, or quadratics whose optimum is known; one type, so that algorithms are
+/// compiled once for both. **Models:** gradient_oracle, has_loss, has_accuracy (not a number for quadratics).
 class race_objective {
  public:
   race_objective(race_problem p) : which_{std::move(p)} {}
@@ -67,7 +67,8 @@ struct race_step {
 };
 
 /// Nodes ready to run, and into how many mini-batches they cut the batch of the race: each has that part of its samples
-/// and takes that part of its time. (Each draws its time by itself, so that a whole batch varies less than one in a piece.)
+/// and takes that part of its time. (Each draws its time by itself, so that a whole batch varies less than one in a
+/// piece.)
 struct entrant {
   assembly nodes;
   std::size_t minibatches = 1;
@@ -77,7 +78,7 @@ struct algorithm_entry {
   std::string_view name;
   entrant (*assemble)(topology::pair const&, race_objective const&, race_step const&);
   std::size_t minibatches = 1;  ///< must divide the batch
-  std::size_t servers = 0;      ///< nodes beside those that compute
+  std::size_t servers = 0;  ///< nodes beside those that compute
 };
 
 inline constexpr std::size_t non_blocking_minibatches = 16;

@@ -26,8 +26,7 @@ inline void add_row(CLI::App& app, option_row const& row, race_options& options)
     return true;
   };
   auto const help = row.initial.empty() ? std::string{row.help} : row.help + (" (default: " + row.initial) + ")";
-  auto* const option = app.add_option(
-      row.name, [set](CLI::results_t const& texts) { return set(texts); }, help);
+  auto* const option = app.add_option(row.name, [set](CLI::results_t const& texts) { return set(texts); }, help);
   option->type_name(row.value)->type_size(1)->expected(1);
   option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
 }
@@ -63,8 +62,9 @@ inline auto parsed(CLI::App& app, int argc, char const* const* argv) -> bool {
 /// Nothing after --help, which it has printed. Throws config_error with one sentence for whatever is wrong.
 [[nodiscard]] inline auto read_command_line(int argc, char const* const* argv) -> std::optional<race_options> {
   auto options = default_options();
-  CLI::App app{"Trains softmax regression with several algorithms on the same data, split, seeds and scenario, side by side.",
-               "race"};
+  CLI::App app{
+      "Trains softmax regression with several algorithms on the same data, split, seeds and scenario, side by side.",
+      "race"};
   app.set_help_flag("--help,-h", "print this and end");
   for (auto const& row : option_rows()) detail::add_row(app, row, options);
   app.add_flag("--quiet", options.quiet, "no progress bar and no header");
@@ -83,8 +83,10 @@ inline void refuse_unheeded(race_options const& options) {
     }
   }
   if (options.driver == race_driver::sim && options.compute.mean().count() == 0) {
-    throw config_error{"--compute must be a model with a time above 0 for --driver sim, whose clock nothing else moves, "
-                       "not '" + options.compute_text + "'"};
+    throw config_error{
+        "--compute must be a model with a time above 0 for --driver sim, whose clock nothing else moves, "
+        "not '" +
+        options.compute_text + "'"};
   }
 }
 

@@ -18,8 +18,8 @@ struct default_step {
   double step;
 };
 
-/// The step of the grid with which an algorithm comes to the target first in the default scenario (none of its steps does
-/// for d_psgd, d_psgd_atc, low_precision_d_psgd, async_model_average and osgp: the lowest loss at the end).
+/// The step of the grid with which an algorithm comes to the target first in the default scenario (none of its steps
+/// does for d_psgd, d_psgd_atc, low_precision_d_psgd, async_model_average and osgp: the lowest loss at the end).
 inline constexpr auto default_steps = std::to_array<default_step>({
     {"r_fast", 0.03125},
     {"push_pull", 0.0625},

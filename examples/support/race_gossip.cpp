@@ -14,7 +14,8 @@ auto detail::gossip_entries() -> std::span<algorithm_entry const> {
       {"d_psgd", &detail::assemble_as<d_psgd<race_backend>>},
       {"d_psgd_atc", &detail::assemble_as<d_psgd_atc<race_backend>>},
       {"low_precision_d_psgd", &detail::assemble_as<low_precision_d_psgd<race_backend>>},
-      {"non_blocking_d_psgd", &detail::assemble_non_blocking<non_blocking_d_psgd<race_backend>>, non_blocking_minibatches},
+      {"non_blocking_d_psgd", &detail::assemble_non_blocking<non_blocking_d_psgd<race_backend>>,
+       non_blocking_minibatches},
       {"ad_psgd", &detail::assemble_as<ad_psgd<race_backend>>},
       {"osgp", &detail::assemble_as<osgp<race_backend>>},
   });

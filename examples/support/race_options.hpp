@@ -151,11 +151,14 @@ inline void set_weigh(race_options& o, given g) {
   constexpr auto positive = "a whole number from 1 up";
   return {
       {"--algorithms", "A,B,C", "r_fast,ring_allreduce_sgd,m_synchronous_sgd,d_psgd",
-       "what races: r_fast, push_pull, s_ab, d_psgd, d_psgd_atc, ring_allreduce_sgd, m_synchronous_sgd, asgd, rescaled_asgd, "
-       "ringmaster_asgd, byte_grad, low_precision_d_psgd, async_model_average, ad_psgd, osgp, and, with the batch cut into " +
+       "what races: r_fast, push_pull, s_ab, d_psgd, d_psgd_atc, ring_allreduce_sgd, m_synchronous_sgd, asgd, "
+       "rescaled_asgd, "
+       "ringmaster_asgd, byte_grad, low_precision_d_psgd, async_model_average, ad_psgd, osgp, and, with the batch cut "
+       "into " +
            std::to_string(non_blocking_minibatches) + " mini-batches, non_blocking_allreduce, non_blocking_d_psgd",
        detail::set_algorithms},
-      {"--driver", "sim|threads", "sim", "simulator in virtual time, or one thread a node in real time", detail::set_driver, repeatable::no, by_race},
+      {"--driver", "sim|threads", "sim", "simulator in virtual time, or one thread a node in real time",
+       detail::set_driver, repeatable::no, by_race},
       {"--nodes", "N", "", "nodes that compute gradients (default: 8, or as many as the topology's file has)",
        [](o& x, given g) { x.nodes = count_in(g, 1, "a whole number from 1 up"); }},
       {"--topology", "NAME", "binary-tree",
@@ -165,8 +168,8 @@ inline void set_weigh(race_options& o, given g) {
        detail::set_split, repeatable::no, by_all, true},
       {"--data", "DIR", "/usr/share/datasets/fashion-mnist", "folder with the four IDX files, plain or gzipped",
        [](o& x, given g) { detail::set_folder(x.data, g); }, repeatable::no, by_all, true},
-      {"--batch", "B", "32", "samples of one gradient", [](o& x, given g) { x.batch = count_in(g, 1, positive); }, repeatable::no,
-       by_all, true},
+      {"--batch", "B", "32", "samples of one gradient", [](o& x, given g) { x.batch = count_in(g, 1, positive); },
+       repeatable::no, by_all, true},
       {"--l2", "L", "0", "factor of the regularisation 1/2 |W|^2",
        [](o& x, given g) { x.l2 = number_in(g, 0, "a number of 0 or more"); }, repeatable::no, by_all, true},
       {"--step", "S", "", "step of every algorithm (default: each algorithm's best of bench/sweep_steps.md)",
@@ -175,28 +178,33 @@ inline void set_weigh(race_options& o, given g) {
        repeatable::yes},
       {"--m", "M", "0", "gradients that a round of m_synchronous_sgd takes; 0: those of all nodes",
        [](o& x, given g) { x.m = count_in(g, 0, "a whole number from 0 up"); }},
-      {"--weigh", "nodes|samples", "nodes", "what counts alike where non-blocking nodes have finished different parts of their batches",
-       detail::set_weigh},
+      {"--weigh", "nodes|samples", "nodes",
+       "what counts alike where non-blocking nodes have finished different parts of their batches", detail::set_weigh},
       {"--block-values", "V", "0", "unit of delivery in values, a multiple of 64; 0: whole vectors (256 over udp)",
        [](o& x, given g) { x.block_values = count_in(g, 0, "a whole number from 0 up"); }},
-      {"--compute", "MODEL", "lognormal:10ms,0.2",
-       "time of one gradient: " + compute_names(),
+      {"--compute", "MODEL", "lognormal:10ms,0.2", "time of one gradient: " + compute_names(),
        [](o& x, given g) { x.compute_text = g.text, x.compute = compute_in(g); }},
       {"--slow", "NODE:FACTOR", "",
-       "a node whose gradients take FACTOR times as long, or none; may be given several times (default: the last node, 4 "
+       "a node whose gradients take FACTOR times as long, or none; may be given several times (default: the last node, "
+       "4 "
        "times; with 8 nodes this is 7:4)",
        detail::set_slow, repeatable::yes},
-      {"--latency", "T", "1ms", "of every link (ns, us, ms, s)", [](o& x, given g) { x.latency = duration_in(g); }, repeatable::no,
-       by_race},
+      {"--latency", "T", "1ms", "of every link (ns, us, ms, s)", [](o& x, given g) { x.latency = duration_in(g); },
+       repeatable::no, by_race},
       {"--bandwidth", "R", "1Gbit", "of every link, in bit, kbit, Mbit or Gbit a second, or unlimited",
        [](o& x, given g) { x.bandwidth_text = g.text, x.bits_per_second = rate_in(g); }, repeatable::no, by_race},
-      {"--loss", "P", "0.1", "probability that a packet is lost, 0 up to but not 1; where nothing may be lost it is sent again",
+      {"--loss", "P", "0.1",
+       "probability that a packet is lost, 0 up to but not 1; where nothing may be lost it is sent again",
        detail::set_loss, repeatable::no, by_race},
-      {"--until", "T", "60s", "each algorithm runs so long on the driver's clock (ns, us, ms, s, min)", detail::set_until},
-      {"--measure-every", "T", "0", "time between two looks at loss and accuracy; 0: a 240th of --until, at least 100ms; each look costs the time of some thousand gradients",
+      {"--until", "T", "60s", "each algorithm runs so long on the driver's clock (ns, us, ms, s, min)",
+       detail::set_until},
+      {"--measure-every", "T", "0",
+       "time between two looks at loss and accuracy; 0: a 240th of --until, at least 100ms; each look costs the time "
+       "of some thousand gradients",
        [](o& x, given g) { x.measure_every = duration_in(g); }},
       {"--target-loss", "L", report::shortest(default_target_loss), "training loss that the times are taken to",
-       [](o& x, given g) { x.target_loss = number_in(g, -1e300, "a number"); }, repeatable::no, by_race | by_cluster, true},
+       [](o& x, given g) { x.target_loss = number_in(g, -1e300, "a number"); }, repeatable::no, by_race | by_cluster,
+       true},
       {"--seed", "S", "1", "of the split, the mini-batches and the scenario",
        [](o& x, given g) { x.seed = count_in(g, 0, "a whole number from 0 up"); }},
       {"--threads", "K", "2", "threads that compute the simulator's gradients; results do not depend on it",
@@ -209,7 +217,8 @@ inline void set_weigh(race_options& o, given g) {
       {"--out", "DIR", ".", "folder for race.csv, race.json, race.weights.csv and race.svg; made where it is missing",
        [](o& x, given g) { detail::set_folder(x.out, g); }, repeatable::no, by_race | by_cluster},
       {"--record", "DIR", "",
-       "folder for recordings of all that every node consumes (ALGORITHM.node-K.log), at most 1 GiB each; replay repeats them",
+       "folder for recordings of all that every node consumes (ALGORITHM.node-K.log), at most 1 GiB each; replay "
+       "repeats them",
        [](o& x, given g) { detail::set_folder(x.record, g); }},
   };
 }

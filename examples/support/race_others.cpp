@@ -17,7 +17,7 @@ auto detail::other_entries() -> std::span<algorithm_entry const> {
       {"byte_grad", &detail::assemble_as<byte_grad<race_backend>>},
       {"async_model_average", &detail::assemble_as<async_model_average<race_backend>>},
       {"non_blocking_allreduce", &detail::assemble_non_blocking<non_blocking_allreduce<race_backend>>,
-     non_blocking_minibatches},
+       non_blocking_minibatches},
   });
   return rows;
 }

@@ -31,7 +31,9 @@ inline auto duration_text(std::chrono::nanoseconds d) -> std::string {
 /// Of a batch that the samples of a node do not fill.
 inline auto batch_text(race_plan const& plan, problem::train_and_test const& data) -> std::string {
   auto const share = data.train.samples() / *plan.options.nodes;
-  return plan.options.batch <= share ? "" : " (more than the " + std::to_string(share) + " samples of a node: some are drawn twice)";
+  return plan.options.batch <= share
+             ? ""
+             : " (more than the " + std::to_string(share) + " samples of a node: some are drawn twice)";
 }
 
 inline auto slow_text(race_options const& o) -> std::string {
@@ -61,11 +63,11 @@ inline auto steps_text(race_plan const& plan) -> std::string {
   return "Softmax regression on " + o.data + " (" + std::to_string(data.train.samples()) + " training and " +
          std::to_string(data.test.samples()) + " test samples, " + std::to_string(data.train.width()) +
          " features, standardised), split " + (o.split == data_split::iid ? "at random" : "by label") + " over " +
-         std::to_string(*o.nodes) + " nodes, batch " + std::to_string(o.batch) + detail::batch_text(plan, data) + ", l2 " + report::shortest(o.l2) +
-         ". Network: " + plan.network.name() + "; links with latency " + detail::duration_text(o.latency) + ", " +
-         o.bandwidth_text + (o.bits_per_second > 0 ? "/s" : "") + " and " + report::shortest(100 * o.loss) +
-         " % loss. A gradient takes " + o.compute_text + "; " + detail::slow_text(o) + ". " +
-         (simulated ? "Simulated" : "One thread a node, in real time") + ", " + detail::duration_text(o.until) +
+         std::to_string(*o.nodes) + " nodes, batch " + std::to_string(o.batch) + detail::batch_text(plan, data) +
+         ", l2 " + report::shortest(o.l2) + ". Network: " + plan.network.name() + "; links with latency " +
+         detail::duration_text(o.latency) + ", " + o.bandwidth_text + (o.bits_per_second > 0 ? "/s" : "") + " and " +
+         report::shortest(100 * o.loss) + " % loss. A gradient takes " + o.compute_text + "; " + detail::slow_text(o) +
+         ". " + (simulated ? "Simulated" : "One thread a node, in real time") + ", " + detail::duration_text(o.until) +
          (simulated ? " of virtual time" : "") + " an algorithm, seed " + std::to_string(o.seed) + ", target loss " +
          report::shortest(o.target_loss) + ". Steps: " + detail::steps_text(plan) + ".\n";
 }
@@ -77,17 +79,29 @@ inline auto steps_text(race_plan const& plan) -> std::string {
   for (std::size_t i = 0; i < plan.steps.size(); ++i) steps[o.algorithms[i]] = plan.steps[i].step;
   auto slow = nlohmann::ordered_json::array();
   for (auto const& [node, factor] : *o.slow) slow.push_back({{"node", node}, {"factor", factor}});
-  nlohmann::ordered_json json{{"algorithms", o.algorithms}, {"driver", name_of(o.driver)}, {"nodes", *o.nodes},
-                              {"topology", o.topology},     {"problem", o.problem_text}};
+  nlohmann::ordered_json json{{"algorithms", o.algorithms},
+                              {"driver", name_of(o.driver)},
+                              {"nodes", *o.nodes},
+                              {"topology", o.topology},
+                              {"problem", o.problem_text}};
   if (o.problem_text == "softmax") {
-    json.update({{"split", o.split == data_split::iid ? "iid" : "by-label"}, {"data", o.data}, {"batch", o.batch}, {"l2", o.l2},
+    json.update({{"split", o.split == data_split::iid ? "iid" : "by-label"},
+                 {"data", o.data},
+                 {"batch", o.batch},
+                 {"l2", o.l2},
                  {"target_loss", o.target_loss}});
   }
-  json.update({{"steps", std::move(steps)}, {"m", o.m}, {"weigh", o.weigh == contribution::weigh::nodes ? "nodes" : "samples"}, {"compute", o.compute_text}, {"slow", std::move(slow)}});
+  json.update({{"steps", std::move(steps)},
+               {"m", o.m},
+               {"weigh", o.weigh == contribution::weigh::nodes ? "nodes" : "samples"},
+               {"compute", o.compute_text},
+               {"slow", std::move(slow)}});
   if (o.driver != race_driver::processes) {
     json.update({{"latency_s", report::seconds_of(o.latency)}, {"bandwidth", o.bandwidth_text}, {"loss", o.loss}});
   }
-  json.update({{"until_s", report::seconds_of(o.until)}, {"measure_every_s", report::seconds_of(o.measure_every)}, {"seed", o.seed}});
+  json.update({{"until_s", report::seconds_of(o.until)},
+               {"measure_every_s", report::seconds_of(o.measure_every)},
+               {"seed", o.seed}});
   if (o.driver == race_driver::sim) json["threads"] = o.threads;
   return json;
 }
@@ -103,14 +117,15 @@ struct more_to_say {
 /// On standard error.
 inline void tell_warnings(char const* program, std::span<run_result const> results) {
   for (auto const& r : results) {
-    for (auto const& sentence : r.warnings) std::fprintf(stderr, "%s: %s: %s\n", program, r.algorithm.c_str(), sentence.c_str());
+    for (auto const& sentence : r.warnings)
+      std::fprintf(stderr, "%s: %s: %s\n", program, r.algorithm.c_str(), sentence.c_str());
   }
 }
 
-/// Writes race.csv, race.json and race.weights.csv, all or none, and race.svg where gnuplot can draw it. Returns what to
-/// tell of it.
-[[nodiscard]] inline auto write_results(race_plan const& plan, std::span<run_result const> results, more_to_say const& more = {})
-    -> std::string {
+/// Writes race.csv, race.json and race.weights.csv, all or none, and race.svg where gnuplot can draw it. Returns what
+/// to tell of it.
+[[nodiscard]] inline auto write_results(race_plan const& plan, std::span<run_result const> results,
+                                        more_to_say const& more = {}) -> std::string {
   auto const folder = std::filesystem::path{plan.options.out};
   atomic_file csv{folder / "race.csv"};
   atomic_file json{folder / "race.json"};
@@ -127,8 +142,8 @@ inline void tell_warnings(char const* program, std::span<run_result const> resul
                        (folder / "race.weights.csv").string();
   report::plot_options look;
   look.target_loss = plan.options.target_loss;
-  look.title = "race: loss and accuracy against " + std::string{plan.options.driver == race_driver::sim ? "virtual " : ""} +
-               "time";
+  look.title = "race: loss and accuracy against " +
+               std::string{plan.options.driver == race_driver::sim ? "virtual " : ""} + "time";
   auto const plot = report::write_plot(folder / "race.svg", results, look);
   if (plot.status == report::plot_status::drawn) return written + " and " + (folder / "race.svg").string() + ".\n";
   return written + "; no race.svg: " + plot.sentence + ". A plot can be made from " + (folder / "race.csv").string() +
@@ -136,8 +151,8 @@ inline void tell_warnings(char const* program, std::span<run_result const> resul
 }
 
 /// Files first, for who reads the words may be gone: says `words`, and then what `write` returns. Throws what ended the
-/// runs early, and then writes nothing, so that files of a former run outlive it; else what kept files or recordings from
-/// being written.
+/// runs early, and then writes nothing, so that files of a former run outlive it; else what kept files or recordings
+/// from being written.
 template<class Write>
 void tell(race_outcome const& all, std::string const& words, Write const& write) {
   auto failed = all.failed;

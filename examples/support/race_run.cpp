@@ -41,8 +41,7 @@ void tell_of_gaps(recording const& r) {
 
 }  // namespace
 
-auto run_one(entrant who, race_plan const& plan, until const& end, report::progress_bar& bar)
-    -> run_result {
+auto run_one(entrant who, race_plan const& plan, until const& end, report::progress_bar& bar) -> run_result {
   race_watch watch{bar, end.time};
   auto scenario = plan.scenario;
   scenario.compute = compute_of(plan, who.minibatches);
@@ -76,7 +75,8 @@ auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome
       end.time = o.until;
       results.push_back(run_one(std::move(assembled[i]), plan, end, bar));
     } catch (run_error const& e) {
-      all.failed = std::make_exception_ptr(run_error{name + " with step " + report::shortest(plan.steps[i].step) + ": " + e.what()});
+      all.failed = std::make_exception_ptr(
+          run_error{name + " with step " + report::shortest(plan.steps[i].step) + ": " + e.what()});
       break;
     }
     results.back().algorithm = name;

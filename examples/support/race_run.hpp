@@ -61,7 +61,8 @@ inline auto scenario_of(race_options& o) -> sim::scenario {
   s.link.loss = o.loss;
   s.seed = o.seed;
   s.threads = o.threads;
-  if (o.measure_every.count() == 0) o.measure_every = std::max<std::chrono::nanoseconds>(o.until / 240, std::chrono::milliseconds{100});
+  if (o.measure_every.count() == 0)
+    o.measure_every = std::max<std::chrono::nanoseconds>(o.until / 240, std::chrono::milliseconds{100});
   s.measure_every = o.measure_every;
   s.check(nodes);
   return s;
@@ -99,8 +100,8 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
   }
   constexpr auto most_looks = 100'000;
   if (o.measure_every.count() > 0 && o.until / o.measure_every > most_looks) {
-    throw config_error{"--measure-every asks for " + std::to_string(o.until / o.measure_every) + " looks in --until; there may be " +
-                       std::to_string(most_looks)};
+    throw config_error{"--measure-every asks for " + std::to_string(o.until / o.measure_every) +
+                       " looks in --until; there may be " + std::to_string(most_looks)};
   }
   auto scenario = detail::scenario_of(o);
   return {std::move(o), std::move(network), std::move(scenario), std::move(steps)};
@@ -119,8 +120,8 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
 
 [[nodiscard]] inline auto race_problem_of(problem::train_and_test const& data, race_options const& o) -> race_problem {
   if (o.batch > data.train.samples()) {
-    throw config_error{"--batch must be at most the number of training samples, " + std::to_string(data.train.samples()) + ", not " +
-                       std::to_string(o.batch)};
+    throw config_error{"--batch must be at most the number of training samples, " +
+                       std::to_string(data.train.samples()) + ", not " + std::to_string(o.batch)};
   }
   auto const shards = o.split == data_split::iid ? split::iid(data.train, *o.nodes, o.seed)
                                                  : split::by_label(data.train, *o.nodes, o.seed);
@@ -137,18 +138,20 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
     auto text = arguments[i];
     auto const name = i % 2 == 1 ? std::string_view{arguments[i - 1]} : std::string_view{};
     if (name == "--data") text = whole(text);
-    if (name == "--topology" && text.starts_with(file)) text = std::string{file} + whole(std::string_view{text}.substr(file.size()));
+    if (name == "--topology" && text.starts_with(file))
+      text = std::string{file} + whole(std::string_view{text}.substr(file.size()));
     texts += text + '\0';
   }
   return texts;
 }
 
-/// When the first Ctrl-C, SIGTERM or SIGHUP (the terminal is gone) came, on a clock that never stands at 0; 0: none has.
+/// When the first Ctrl-C, SIGTERM or SIGHUP (the terminal is gone) came, on a clock that never stands at 0; 0: none
+/// has.
 inline std::atomic<std::int64_t> interrupted_at_ns = 0;
 static_assert(std::atomic<std::int64_t>::is_always_lock_free, "a signal handler may use nothing that locks");
 
-/// Another signal ends the program as usual, unless it comes within half a second of the first: `timeout` and others send
-/// theirs to a process and to its group, and mean it once.
+/// Another signal ends the program as usual, unless it comes within half a second of the first: `timeout` and others
+/// send theirs to a process and to its group, and mean it once.
 inline void hear_signal(int which) {
   static constexpr std::int64_t once_ns = 500'000'000;
   auto const errno_before = errno;
@@ -186,7 +189,8 @@ inline void refuse_divergence(measurement const& first, measurement const& m) {
 }
 
 /// Runs one assembled algorithm to `end`; throws run_error.
-[[nodiscard]] auto run_one(entrant who, race_plan const& plan, until const& end, report::progress_bar& bar) -> run_result;
+[[nodiscard]] auto run_one(entrant who, race_plan const& plan, until const& end, report::progress_bar& bar)
+    -> run_result;
 
 /// The time of the first measurement at or below the target, whatever came after it.
 inline void find_target(run_result& result, double target) {
@@ -205,8 +209,8 @@ struct race_outcome {
   std::string unwritten{};  ///< a sentence, where a recording or a node's last state could not be written
 };
 
-/// All algorithms in turn; ends early, with what there is, when interrupted or when one fails (with a run_error that names
-/// it). Throws if the first one fails.
+/// All algorithms in turn; ends early, with what there is, when interrupted or when one fails (with a run_error that
+/// names it). Throws if the first one fails.
 [[nodiscard]] auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome;
 
 }  // namespace rubato::examples

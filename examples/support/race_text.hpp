@@ -79,7 +79,8 @@ inline constexpr auto longest_run = 9e9;
   if (q->value == 0 && q->unit.empty()) return {};
   for (auto const& [unit, scale] : units) {
     if (unit != q->unit) continue;
-    if (q->value * scale > most_seconds * 1e9) refuse(g, most_seconds == longest_run ? "a time of at most 9e9 s" : "a time of at most 1e7 s");
+    if (q->value * scale > most_seconds * 1e9)
+      refuse(g, most_seconds == longest_run ? "a time of at most 9e9 s" : "a time of at most 1e7 s");
     return std::chrono::nanoseconds{std::llround(q->value * scale)};
   }
   refuse(g, right);
@@ -87,7 +88,8 @@ inline constexpr auto longest_run = 9e9;
 
 /// Bits a second: 100Mbit, 1Gbit; 0 stands for "unlimited".
 [[nodiscard]] inline auto rate_in(given g) -> double {
-  constexpr auto right = std::string_view{"a positive rate in bit, kbit, Mbit or Gbit a second (as 1Gbit), or unlimited"};
+  constexpr auto right =
+      std::string_view{"a positive rate in bit, kbit, Mbit or Gbit a second (as 1Gbit), or unlimited"};
   constexpr std::pair<std::string_view, double> units[] = {{"bit", 1}, {"kbit", 1e3}, {"Mbit", 1e6}, {"Gbit", 1e9}};
   if (g.text == "unlimited") return 0;
   auto const q = quantity_in(g.text);
@@ -156,7 +158,8 @@ inline constexpr compute_form compute_forms[] = {
     for (std::size_t k = 0; k < form.numbers; ++k) numbers[k] = number_in({g.option, parts[k + 1]}, 0, form.right);
     return form.make(time, numbers[0], numbers[1]);
   }
-  throw config_error{std::string{g.option} + " knows no model '" + std::string{name} + "'; there are " + compute_names()};
+  throw config_error{std::string{g.option} + " knows no model '" + std::string{name} + "'; there are " +
+                     compute_names()};
 }
 
 }  // namespace rubato::examples

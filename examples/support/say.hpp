@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What these programs print, and how they end. A reader who is gone (`race | head -1`), a closed terminal or a full disk
-// ends no run: it is told of at the end, with a status that is not 0.
+// What these programs print, and how they end. A reader who is gone (`race | head -1`), a closed terminal or a full
+// disk ends no run: it is told of at the end, with a status that is not 0.
 #pragma once
 
 #include <fcntl.h>
@@ -24,7 +24,8 @@ inline int unsaid = 0;
 /// A file that is opened later must not take the place of a standard stream that is closed, and get its words.
 inline void fill_standard_streams() {
   for (auto const stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (fcntl(stream, F_GETFD) == -1 && errno == EBADF) static_cast<void>(open(stream == 0 ? "/dev/null" : "/dev/full", O_RDWR));
+    if (fcntl(stream, F_GETFD) == -1 && errno == EBADF)
+      static_cast<void>(open(stream == 0 ? "/dev/null" : "/dev/full", O_RDWR));
   }
 }
 
@@ -37,7 +38,8 @@ inline void say(std::string_view text) {
   if (!written && detail::unsaid == 0) detail::unsaid = errno != 0 ? errno : EIO;
 }
 
-/// All of a program: what `body` returns, or what complain() says of what it throws; 1 in place of 0 if words were lost.
+/// All of a program: what `body` returns, or what complain() says of what it throws; 1 in place of 0 if words were
+/// lost.
 template<class Body>
 auto run_program(char const* name, Body const& body) -> int {
   detail::fill_standard_streams();
@@ -50,7 +52,8 @@ auto run_program(char const* name, Body const& body) -> int {
   }
   say({});
   if (detail::unsaid == 0 && std::ferror(stdout) == 0) return status;
-  std::fprintf(stderr, "%s: not all that was to be printed could be: %s\n", name, std::strerror(detail::unsaid != 0 ? detail::unsaid : EIO));
+  std::fprintf(stderr, "%s: not all that was to be printed could be: %s\n", name,
+               std::strerror(detail::unsaid != 0 ? detail::unsaid : EIO));
   return status != 0 ? status : 1;
 }
 

@@ -2,7 +2,6 @@
 // Reports of runs: all of rubato/report/ but nlohmann_json.hpp, which needs that library.
 #pragma once
 
-#include <rubato/run/atomic_file.hpp>
 #include <rubato/report/csv.hpp>
 #include <rubato/report/gnuplot.hpp>
 #include <rubato/report/limit_weights.hpp>
@@ -12,3 +11,4 @@
 #include <rubato/report/summary.hpp>
 #include <rubato/report/table.hpp>
 #include <rubato/report/totals.hpp>
+#include <rubato/run/atomic_file.hpp>

@@ -15,4 +15,6 @@ struct mine {
   }
 };
 
-auto build() { return rubato::assemble<rubato::r_fast<rubato::backend::host<float>>>(rubato::topology::ring(3), mine{}, {}); }
+auto build() {
+  return rubato::assemble<rubato::r_fast<rubato::backend::host<float>>>(rubato::topology::ring(3), mine{}, {});
+}

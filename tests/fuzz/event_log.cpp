@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// libFuzzer's target for the reader of recordings. Digests keep a fuzzer out, and nobody who forges a recording: so each
-// input changes a good recording and then gets the digests that make it pass. Whatever it holds, replay ends with its
-// report or with one sentence; tests/fuzz/run.sh builds and runs it.
+// libFuzzer's target for the reader of recordings. Digests keep a fuzzer out, and nobody who forges a recording: so
+// each input changes a good recording and then gets the digests that make it pass. Whatever it holds, replay ends with
+// its report or with one sentence; tests/fuzz/run.sh builds and runs it.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -58,7 +58,9 @@ void change(bytes& at, std::span<std::uint8_t const, 4> how) {
   auto const place = (how[0] + 256U * how[1]) % at.size();
   if (how[3] == 255) at.resize(place);
   else if (how[3] == 254) at.insert(at.begin() + static_cast<std::ptrdiff_t>(place), how[2] % 16U, std::byte{how[2]});
-  else if (how[3] > 246) wire::detail::put(at.data() + (place + 8 <= at.size() ? place : 0), at.size() < 8 ? 0ULL : ~0ULL >> (how[3] - 247U) * 8U >> how[2] % 8U);
+  else if (how[3] > 246)
+    wire::detail::put(at.data() + (place + 8 <= at.size() ? place : 0),
+                      at.size() < 8 ? 0ULL : ~0ULL >> (how[3] - 247U) * 8U >> how[2] % 8U);
   else at[place] ^= std::byte{how[2]};
 }
 
@@ -70,8 +72,10 @@ auto changed(recorded_parts r, std::span<std::uint8_t const> how) -> bytes {
     auto& its = r.records[which];
     if (how[1] < 200) change(its.input, how.subspan<2, 4>());
     else if (how[1] < 215) its.kind = how[2];
-    else if (how[1] < 225) r.records.insert(r.records.begin() + static_cast<std::ptrdiff_t>(which), r.records[how[2] % r.records.size()]);
-    else if (how[1] < 235 && r.records.size() > 1) r.records.erase(r.records.begin() + static_cast<std::ptrdiff_t>(which));
+    else if (how[1] < 225)
+      r.records.insert(r.records.begin() + static_cast<std::ptrdiff_t>(which), r.records[how[2] % r.records.size()]);
+    else if (how[1] < 235 && r.records.size() > 1)
+      r.records.erase(r.records.begin() + static_cast<std::ptrdiff_t>(which));
     else if (how[1] < 245) change(r.head, how.subspan<2, 4>());
     else raw = true;
   }
@@ -109,7 +113,8 @@ extern "C" auto LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t siz
   static auto const file = memfd_create("recording", 0);
   static auto const path = "/proc/self/fd/" + std::to_string(file);
   auto const all = changed(whole, {data, size});
-  if (ftruncate(file, 0) != 0 || pwrite(file, all.data(), all.size(), 0) != static_cast<ssize_t>(all.size())) std::abort();
+  if (ftruncate(file, 0) != 0 || pwrite(file, all.data(), all.size(), 0) != static_cast<ssize_t>(all.size()))
+    std::abort();
   read(path);
   return 0;
 }

@@ -34,7 +34,8 @@ void read_frame(std::span<std::byte const> bytes, wire::seal const& s) {
   if (transport::detail::is_standing(f)) {
     if (auto const said = transport::detail::standing_in(f)) {
       auto const again = transport::detail::frame_of(*said, f.head.from, f.head.to);
-      require(again.based_on == f.head.based_on && again.number == f.head.number, "a standing is not what it was read from");
+      require(again.based_on == f.head.based_on && again.number == f.head.number,
+              "a standing is not what it was read from");
     }
   }
   f.head.body = wire::copy_body(f, pool);
@@ -45,11 +46,13 @@ void read_frame(std::span<std::byte const> bytes, wire::seal const& s) {
 
 void read_hello(std::span<std::byte const> bytes) {
   if (bytes.size() < wire::hello_bytes) return;
-  auto const text = std::string_view{reinterpret_cast<char const*>(bytes.data()) + wire::hello_bytes, bytes.size() - wire::hello_bytes};
+  auto const text = std::string_view{reinterpret_cast<char const*>(bytes.data()) + wire::hello_bytes,
+                                     bytes.size() - wire::hello_bytes};
   require(wire::difference("seed=1\n", text, "node 2").empty() == (text == "seed=1\n"), "a difference is not seen");
   auto const said = wire::decode_whole_hello(bytes);
   if (!said) return;
-  require(std::ranges::equal(wire::encode_hello(said->who, said->text), bytes), "a hello is not what encoding makes of it");
+  require(std::ranges::equal(wire::encode_hello(said->who, said->text), bytes),
+          "a hello is not what encoding makes of it");
 }
 
 /// A good frame and a good hello, from which inputs start in earnest: from nothing, a fuzzer rarely finds the magic.

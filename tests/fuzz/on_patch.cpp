@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// libFuzzer's target for what nodes make of messages: every algorithm is handed messages of a fuzzer's making, as far as
-// a wire can deliver them to it, between gradients, edges that close and open, and wake-ups. Whatever comes, a call ends soon,
-// posts little and breaks no promise of the node concept; tests/fuzz/run.sh builds and runs it.
+// libFuzzer's target for what nodes make of messages: every algorithm is handed messages of a fuzzer's making, as far
+// as a wire can deliver them to it, between gradients, edges that close and open, and wake-ups. Whatever comes, a call
+// ends soon, posts little and breaks no promise of the node concept; tests/fuzz/run.sh builds and runs it.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -92,7 +92,8 @@ struct shape {
 };
 
 auto networks() -> std::array<topology::pair, 3> const& {
-  static auto const all = std::array<topology::pair, 3>{topology::binary_tree(4), topology::ring(4), topology::complete(3)};
+  static auto const all =
+      std::array<topology::pair, 3>{topology::binary_tree(4), topology::ring(4), topology::complete(3)};
   return all;
 }
 
@@ -108,7 +109,8 @@ auto scene_of(char const* name, std::size_t where, std::size_t self, shape s, ty
   o.step = 0.125;
   o.block_values = s.block_values;
   if constexpr (requires { o.ledger.exponents; }) o.ledger.exponents = {20};
-  Node::agree(o, partition_of(o, s.values), std::vector<double>(partition_of(o, s.values).blocks(), 1.0), network.nodes());
+  Node::agree(o, partition_of(o, s.values), std::vector<double>(partition_of(o, s.values).blocks(), 1.0),
+              network.nodes());
   scene made;
   made.self = self % plan.nodes.size();
   auto const& n = plan.nodes[made.self];
@@ -120,9 +122,12 @@ auto scene_of(char const* name, std::size_t where, std::size_t self, shape s, ty
   made.blocks = partition_of(o, s.values);
   for (std::size_t j = 0; j < plan.nodes.size(); ++j) {
     auto const id = to_node(j);
-    auto const among = [id](auto const& list) { return std::any_of(list.begin(), list.end(), [id](auto const& e) { return e.peer == id; }); };
+    auto const among = [id](auto const& list) {
+      return std::any_of(list.begin(), list.end(), [id](auto const& e) { return e.peer == id; });
+    };
     auto const listed = [id](auto const& list) { return std::find(list.begin(), list.end(), id) != list.end(); };
-    if (among(n.pull_from) || among(n.push_to) || listed(n.pull_to) || listed(n.push_from)) made.neighbours.push_back(id);
+    if (among(n.pull_from) || among(n.push_to) || listed(n.pull_to) || listed(n.push_from))
+      made.neighbours.push_back(id);
   }
   return made;
 }
@@ -141,28 +146,52 @@ using gathering = server_sgd<space, server::accept_all, weighting::constant, ser
 
 auto scene_number(std::size_t k, std::size_t on, std::size_t self, shape s) -> scene {
   switch (k % 22) {
-    case 0: return made<r_fast<space>>("r_fast", on, self, s);
-    case 1: return made<tracking<order::r_fast, synchrony::free, weighting::exponential>>("r_fast, floating, by age", on, self, s);
-    case 2: return made<r_fast_low_bits<space>>("r_fast_low_bits", on, self, s);
-    case 3: return made<push_pull<space>>("push_pull", on, self, s);
-    case 4: return made<s_ab<space, step::sgd, ledger::floating>>("s_ab", on, self, s);
-    case 5: return made<d_psgd<space>>("d_psgd", on, self, s);
-    case 6: return made<d_psgd_atc<space>>("d_psgd_atc", on, self, s);
-    case 7: return made<non_blocking_d_psgd<space>>("non_blocking_d_psgd", on, self, s);
-    case 8: return made<tracking<order::late_post, synchrony::bounded_staleness>>("bounded staleness", on, self, s);
-    case 9: return made<ad_psgd<space>>("ad_psgd", on, self, s);
-    case 10: return made<osgp<space>>("osgp", on, self, s);
-    case 11: return made<low_precision_d_psgd<space>>("low_precision_d_psgd", on, self, s);
-    case 12: return made<ring_allreduce_sgd<space>>("ring_allreduce_sgd", on, self, s);
-    case 13: return made<non_blocking_allreduce<space>>("non_blocking_allreduce", on, self, s);
-    case 14: return made<scatter_allreduce_sgd<space>>("scatter_allreduce_sgd", on, self, s);
-    case 15: return made<byte_grad<space>>("byte_grad", on, self, s);
-    case 16: return made<async_model_average<space>>("async_model_average", on, self, s);
-    case 17: return made<m_synchronous_sgd<space>, [](auto& o) { o.m = 2; }>("m_synchronous_sgd", on, self, s);
-    case 18: return made<asgd<space>>("asgd", on, self, s);
-    case 19: return made<rescaled_asgd<space>>("rescaled_asgd", on, self, s);
-    case 20: return made<stopped_jobs, [](auto& o) { o.acceptance.late = server::late_jobs::stop; }>("ringmaster_asgd", on, self, s);
-    default: return made<gathering, [](auto& o) { o.aggregation.size = 2; }>("buffered server", on, self, s);
+    case 0:
+      return made<r_fast<space>>("r_fast", on, self, s);
+    case 1:
+      return made<tracking<order::r_fast, synchrony::free, weighting::exponential>>("r_fast, floating, by age", on,
+                                                                                    self, s);
+    case 2:
+      return made<r_fast_low_bits<space>>("r_fast_low_bits", on, self, s);
+    case 3:
+      return made<push_pull<space>>("push_pull", on, self, s);
+    case 4:
+      return made<s_ab<space, step::sgd, ledger::floating>>("s_ab", on, self, s);
+    case 5:
+      return made<d_psgd<space>>("d_psgd", on, self, s);
+    case 6:
+      return made<d_psgd_atc<space>>("d_psgd_atc", on, self, s);
+    case 7:
+      return made<non_blocking_d_psgd<space>>("non_blocking_d_psgd", on, self, s);
+    case 8:
+      return made<tracking<order::late_post, synchrony::bounded_staleness>>("bounded staleness", on, self, s);
+    case 9:
+      return made<ad_psgd<space>>("ad_psgd", on, self, s);
+    case 10:
+      return made<osgp<space>>("osgp", on, self, s);
+    case 11:
+      return made<low_precision_d_psgd<space>>("low_precision_d_psgd", on, self, s);
+    case 12:
+      return made<ring_allreduce_sgd<space>>("ring_allreduce_sgd", on, self, s);
+    case 13:
+      return made<non_blocking_allreduce<space>>("non_blocking_allreduce", on, self, s);
+    case 14:
+      return made<scatter_allreduce_sgd<space>>("scatter_allreduce_sgd", on, self, s);
+    case 15:
+      return made<byte_grad<space>>("byte_grad", on, self, s);
+    case 16:
+      return made<async_model_average<space>>("async_model_average", on, self, s);
+    case 17:
+      return made<m_synchronous_sgd<space>, [](auto& o) { o.m = 2; }>("m_synchronous_sgd", on, self, s);
+    case 18:
+      return made<asgd<space>>("asgd", on, self, s);
+    case 19:
+      return made<rescaled_asgd<space>>("rescaled_asgd", on, self, s);
+    case 20:
+      return made<stopped_jobs, [](auto& o) { o.acceptance.late = server::late_jobs::stop; }>("ringmaster_asgd", on,
+                                                                                              self, s);
+    default:
+      return made<gathering, [](auto& o) { o.aggregation.size = 2; }>("buffered server", on, self, s);
   }
 }
 
@@ -211,14 +240,17 @@ class session_of_fuzzing {
     require(asked_ || waits_ || it_.serves, it_.name, "a node stands still and does not say for whom");
     if (it_.all > it_.nodes && !it_.serves) return;  // a worker holds the server's model, over which it makes no pass
     auto const model = it_.node.estimate();
-    for (auto const v : model.view<float>()) require(std::isfinite(v), it_.name, "a model is not finite, and nobody is blamed");
+    for (auto const v : model.view<float>())
+      require(std::isfinite(v), it_.name, "a model is not finite, and nobody is blamed");
   }
 
-  // --- messages -------------------------------------------------------------------------------------------------------
+  // --- messages
+  // -------------------------------------------------------------------------------------------------------
 
   void deliver() {
     patch p;
-    p.from = it_.neighbours.empty() ? to_node(in_->byte() % it_.all) : it_.neighbours[in_->byte() % it_.neighbours.size()];
+    p.from =
+        it_.neighbours.empty() ? to_node(in_->byte() % it_.all) : it_.neighbours[in_->byte() % it_.neighbours.size()];
     auto const channels = it_.node.channels();
     auto const& spec = channels[in_->byte() % channels.size()];
     p.to = to_node(it_.self);
@@ -240,34 +272,55 @@ class session_of_fuzzing {
     auto const b = in_->byte();
     constexpr auto big = std::uint64_t{1};
     switch (b % 32) {
-      case 0: return std::max<std::uint64_t>(last, 1);
-      case 1: return last + 2;
-      case 2: return last + (big << 31);
-      case 3: return big << 47;
-      case 4: return big << 63;
-      case 5: return ~std::uint64_t{0};
-      case 6: return 1;
-      case 7: return last + b;
-      case 8: return last > b ? last - b : 1;
-      default: return last + 1;
+      case 0:
+        return std::max<std::uint64_t>(last, 1);
+      case 1:
+        return last + 2;
+      case 2:
+        return last + (big << 31);
+      case 3:
+        return big << 47;
+      case 4:
+        return big << 63;
+      case 5:
+        return ~std::uint64_t{0};
+      case 6:
+        return 1;
+      case 7:
+        return last + b;
+      case 8:
+        return last > b ? last - b : 1;
+      default:
+        return last + 1;
     }
   }
   auto posted_near(std::size_t how) const -> std::int64_t {
     auto const now = now_.since_start.count();
     switch (how % 8) {
-      case 5: return -(std::int64_t{1} << 62);  // as far as a transport's clock goes
-      case 6: return std::int64_t{1} << 62;
-      case 7: return now - 3000;
-      default: return now;
+      case 5:
+        return -(std::int64_t{1} << 62);  // as far as a transport's clock goes
+      case 6:
+        return std::int64_t{1} << 62;
+      case 7:
+        return now - 3000;
+      default:
+        return now;
     }
   }
   auto based_on(std::size_t b) const -> std::uint64_t {
     switch (b % 16) {
-      case 0: return ~std::uint64_t{0};
-      case 1: return std::uint64_t{1} << 63;
-      case 2: return std::uint64_t{1} << 40;
-      case 3: case 4: case 5: return posted_;
-      default: return b / 16 + (b % 2) * posted_;
+      case 0:
+        return ~std::uint64_t{0};
+      case 1:
+        return std::uint64_t{1} << 63;
+      case 2:
+        return std::uint64_t{1} << 40;
+      case 3:
+      case 4:
+      case 5:
+        return posted_;
+      default:
+        return b / 16 + (b % 2) * posted_;
     }
   }
   auto blocks_for(channel_spec const& spec, std::size_t how) const -> range {
@@ -286,13 +339,19 @@ class session_of_fuzzing {
     }
     if (codes) right += 2 * sizeof(float);
     // What a transport lets through: exactly its blocks, or of chunks and codes whatever fits into memory.
-    if (codes || spec.lane == channel::chunk) right = how % 16 == 0 ? 0 : how % 16 == 1 ? right + 1 : how % 16 == 2 && right > 0 ? right - 1 : right;
+    if (codes || spec.lane == channel::chunk)
+      right = how % 16 == 0 ? 0 : how % 16 == 1 ? right + 1 : how % 16 == 2 && right > 0 ? right - 1 : right;
     switch (spec.values) {
-      case element::f32: return filled<float>(right, content);
-      case element::i32: return filled<std::int32_t>(right, content);
-      case element::u16: return filled<std::uint16_t>(right, content);
-      case element::u8: return filled<std::byte>(right, content);
-      default: return {};
+      case element::f32:
+        return filled<float>(right, content);
+      case element::i32:
+        return filled<std::int32_t>(right, content);
+      case element::u16:
+        return filled<std::uint16_t>(right, content);
+      case element::u8:
+        return filled<std::byte>(right, content);
+      default:
+        return {};
     }
   }
   template<class T>
@@ -306,14 +365,21 @@ class session_of_fuzzing {
     if constexpr (std::is_floating_point_v<T>) {
       auto const odd = i == content / 16;
       switch (content % 16) {
-        case 0: return odd ? std::numeric_limits<T>::quiet_NaN() : T{1};
-        case 1: return odd ? -std::numeric_limits<T>::infinity() : T{0};
-        case 2: return std::numeric_limits<T>::max();
-        case 3: return -std::numeric_limits<T>::denorm_min();
-        default: return static_cast<T>(content) / 64;
+        case 0:
+          return odd ? std::numeric_limits<T>::quiet_NaN() : T{1};
+        case 1:
+          return odd ? -std::numeric_limits<T>::infinity() : T{0};
+        case 2:
+          return std::numeric_limits<T>::max();
+        case 3:
+          return -std::numeric_limits<T>::denorm_min();
+        default:
+          return static_cast<T>(content) / 64;
       }
     } else if constexpr (std::is_same_v<T, std::int32_t>) {
-      return content % 8 == 0 ? std::numeric_limits<T>::min() : content % 8 == 1 ? std::numeric_limits<T>::max() : static_cast<T>(content + i);
+      return content % 8 == 0   ? std::numeric_limits<T>::min()
+             : content % 8 == 1 ? std::numeric_limits<T>::max()
+                                : static_cast<T>(content + i);
     } else {
       return static_cast<T>(content % 8 == 0 ? 0xFF : i < 8 ? 0 : content + i);
     }
@@ -323,7 +389,10 @@ class session_of_fuzzing {
     auto const how = in_->byte();
     if (how == 255) return;  // a wire may leave them out
     auto const big = how % 8 == 0 ? ~std::uint64_t{0} : how % 8 == 1 ? std::uint64_t{1} << 62 : how % 8;
-    auto const real = how % 8 == 0 ? std::numeric_limits<double>::quiet_NaN() : how % 8 == 1 ? -1.0 : how % 8 == 2 ? 1e300 : 1.0 / static_cast<double>(how % 8);
+    auto const real = how % 8 == 0   ? std::numeric_limits<double>::quiet_NaN()
+                      : how % 8 == 1 ? -1.0
+                      : how % 8 == 2 ? 1e300
+                                     : 1.0 / static_cast<double>(how % 8);
     auto const carries = [&](scalar_slot s) { return ((spec.carried_scalars >> static_cast<unsigned>(s)) & 1U) != 0; };
     if (carries(scalar_slot::push_sum_weight)) extra.set(scalar_slot::push_sum_weight, real);
     if (carries(scalar_slot::sample_count)) extra.set(scalar_slot::sample_count, std::uint64_t{big});
@@ -331,7 +400,8 @@ class session_of_fuzzing {
     if (carries(scalar_slot::duration_ns)) extra.set(scalar_slot::duration_ns, std::uint64_t{big});
   }
 
-  // --- the driver's own events ----------------------------------------------------------------------------------------
+  // --- the driver's own events
+  // ----------------------------------------------------------------------------------------
 
   void answer() {
     auto const content = in_->byte();
@@ -360,9 +430,14 @@ class session_of_fuzzing {
     auto const peer = it_.neighbours[in_->byte() % it_.neighbours.size()];
     auto const life = static_cast<std::uint32_t>(in_->byte() % 4);
     auto const opens = in_->byte() % 2 == 0;
-    for (auto const lane : {channel::model, channel::tracker, channel::chunk, channel::gradient, channel::control}) next_[{peer, lane}] = 0;
+    for (auto const lane : {channel::model, channel::tracker, channel::chunk, channel::gradient, channel::control})
+      next_[{peer, lane}] = 0;
     lives_[peer] = {life, 0};
-    call([&] { it_.node.on_neighbours(now_, {peer, opens ? neighbour_change::edge::opens : neighbour_change::edge::closes, {0, life}, {life, 0}}, out_); });
+    call([&] {
+      it_.node.on_neighbours(
+          now_, {peer, opens ? neighbour_change::edge::opens : neighbour_change::edge::closes, {0, life}, {life, 0}},
+          out_);
+    });
   }
 
   reader* in_;

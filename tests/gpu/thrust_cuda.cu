@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The device backend against the reference: kernels index by index, sums, products, copies in and out, and whole runs of
-// algorithms, codecs among them, in every way that packets are carried. Ends with 77 and `skipped: no device` where there is none to run on.
+// The device backend against the reference: kernels index by index, sums, products, copies in and out, and whole runs
+// of algorithms, codecs among them, in every way that packets are carried. Ends with 77 and `skipped: no device` where
+// there is none to run on.
 #include <rubato/backend/thrust.hpp>
 
 #include <cmath>
@@ -52,7 +53,8 @@ struct everything {
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const v = at.load(x);
-    auto const sum = backend::wrap_sub(backend::wrap_add(at.load(units), at.round(1000.0F * v)), at.same(std::int32_t{7}));
+    auto const sum =
+        backend::wrap_sub(backend::wrap_add(at.load(units), at.round(1000.0F * v)), at.same(std::int32_t{7}));
     at.store(units, sum);
     at.stream(y, 0.75F * (v / at.same(3.0F) - at.real(sum)));
     at.store(wide, at.template cast<double>(v) + at.template cast<double>(sum));
@@ -86,7 +88,8 @@ auto swept(Backend b, std::size_t n, range r) -> std::vector<double> {
   auto units = backend::copied(b, before.template view<std::int32_t>().data(), n);
   auto y = backend::copied(b, poison.template view<float>().data(), n);
   auto wide = backend::copied(b, wide_poison.template view<double>().data(), n);
-  auto const bits = b.sweep(r, everything<Raises>{x.template view<float>().data(), units.data(), y.data(), wide.data()});
+  auto const bits =
+      b.sweep(r, everything<Raises>{x.template view<float>().data(), units.data(), y.data(), wide.data()});
   std::vector<double> all{static_cast<double>(bits)};
   auto const append = [&](auto const& values) { all.insert(all.end(), values.begin(), values.end()); };
   append(b.pool().values(static_cast<std::int32_t const*>(units.data()), n));
@@ -124,7 +127,8 @@ struct rounding {
 template<class T>
 void rounding_agrees() {
   std::vector<T> values;
-  for (auto const v : {0.5, 1.5, 2.5, -0.5, -1.5, 0.49, 1e20, -1e20, 7.0, std::nan("")}) values.push_back(static_cast<T>(v));
+  for (auto const v : {0.5, 1.5, 2.5, -0.5, -1.5, 0.49, 1e20, -1e20, 7.0, std::nan("")})
+    values.push_back(static_cast<T>(v));
   constexpr auto least = std::numeric_limits<std::int32_t>::min();
   device<T> b;
   auto const x = brought_in(b, values);
@@ -225,16 +229,20 @@ void codes_agree(std::string const& name, Codec const& codec) {
     if (k < first) other += off > 0 ? 1 : 0;
     else far += off > 1e-6 * (1 + std::abs(expected[k])) ? 1 : 0;
   }
-  check(found.size() == expected.size() && other <= 8 && far <= 8,
-        name + " codes as on the host (" + std::to_string(other) + " bytes and " + std::to_string(far) + " values do not)");
+  check(found.size() == expected.size() && other <= 8 && far <= 8, name + " codes as on the host (" +
+                                                                       std::to_string(other) + " bytes and " +
+                                                                       std::to_string(far) + " values do not)");
 }
 
 template<template<class> class Node, class T>
 void runs_agree(std::string const& name, double tolerance, std::optional<double> leak = {}) {
   for (auto const carried : {sim::frames::by_reference, sim::frames::encoded}) {
     for (auto const split : {sim::delivery::whole, sim::delivery::blocks}) {
-      sim::scenario const scenario{.compute = sim::fixed(10ms).slow(2, 2.0), .link = {.latency = 1ms, .loss = 0.1},
-                                   .carried = carried, .split = split, .seed = 4};
+      sim::scenario const scenario{.compute = sim::fixed(10ms).slow(2, 2.0),
+                                   .link = {.latency = 1ms, .loss = 0.1},
+                                   .carried = carried,
+                                   .split = split,
+                                   .seed = 4};
       auto expected_residual = 0.0, residual = 0.0;
       auto const expected = finish<Node<backend::host<T>>>(scenario, expected_residual);
       auto const found = finish<Node<device<T>>>(scenario, residual);

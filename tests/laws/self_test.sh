@@ -89,6 +89,20 @@ plant names_have_files "a file that does not declare its name" README.md '## Alg
 plant names_have_files "a name that rubato.hpp does not include" README.md '## Algorithms\n| `b` |' include/rubato/algorithm/b.hpp 'using b = a;'
 plant file_size "a file of 701 lines" include/rubato/core/long.hpp "$(printf '//\\n%.0s' {1..701})"
 
+# Where there is no clang-format 19 only the length of lines is looked at, and the law ends with 77.
+rm -rf "$folder/tree"
+mkdir -p "$folder/tree" && cp "$root/.clang-format" "$folder/tree/"
+printf '#pragma once\nint f(int a);\n' | write include/rubato/core/ids.hpp
+bash "$laws/format.sh" "$folder/tree" >"$folder/log" 2>&1
+status=$?
+((status == 77)) || expect pass "a formatted tree under format" test "$status" -eq 0
+printf '#pragma once\n// %0130d\n' 0 | write include/rubato/core/ids.hpp
+expect fail "a line of 133 columns" bash "$laws/format.sh" "$folder/tree"
+if ((status != 77)); then
+  printf '#pragma once\nint f( int a );\n' | write include/rubato/core/ids.hpp
+  expect fail "a file that is not formatted" bash "$laws/format.sh" "$folder/tree"
+fi
+
 arguments=("$@")
 lawful_tree
 rm -r "$folder/tree/include/rubato/backend" "$folder/tree/include/rubato/report"

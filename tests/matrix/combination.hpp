@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One legal combination of policies: it runs to a stated loss; where it tracks, the law of tracking holds at every look on
-// the way; and at the end its nodes are as near each other as it promises.
+// One legal combination of policies: it runs to a stated loss; where it tracks, the law of tracking holds at every look
+// on the way; and at the end its nodes are as near each other as it promises.
 #pragma once
 
 #include <chrono>
@@ -23,8 +23,8 @@ using namespace std::chrono_literals;
 struct expectation {
   double step = 0.05;
   double above_minimum = 1e-4;  ///< the loss that is reached, over that of the optimum
-  double law = 0;               ///< how far the tracking law may be off, in the ledger's units
-  double apart = 1e300;         ///< consensus distance at the end
+  double law = 0;  ///< how far the tracking law may be off, in the ledger's units
+  double apart = 1e300;  ///< consensus distance at the end
   double loss_of_links = 0.1;
 };
 
@@ -33,9 +33,9 @@ struct policy_values {
   std::size_t dimension = 67;  // odd, and more than a block
 };
 
-/// Runs Node on a ring in bad weather until it has reached the loss, and looks at the law on the way. `options` are those
-/// that the combination needs beside the step.
-template <class Node>
+/// Runs Node on a ring in bad weather until it has reached the loss, and looks at the law on the way. `options` are
+/// those that the combination needs beside the step.
+template<class Node>
 void reaches(char const* name, expectation const& e, typename Node::options options = {}, policy_values const& v = {}) {
   INFO(name);
   auto const p = problem::quadratic::random(v.nodes, v.dimension, 7, {.spread = 1, .condition = 4});
@@ -46,8 +46,8 @@ void reaches(char const* name, expectation const& e, typename Node::options opti
   weather.link = {.latency = 1ms, .jitter = 1ms, .loss = e.loss_of_links};
   weather.seed = 11;
   weather.measure_every = 100ms;
-  auto const result =
-      simulate<Node>(topology::ring(v.nodes), p, options, weather, {.time = 1000s, .target_loss = p.minimum() + e.above_minimum});
+  auto const result = simulate<Node>(topology::ring(v.nodes), p, options, weather,
+                                     {.time = 1000s, .target_loss = p.minimum() + e.above_minimum});
   CHECK(result.stopped == stop_reason::target_loss);
   for (auto const& look : result.history) {
     if (!(look.tracking_residual <= e.law)) FAIL("the tracking law is off by " << look.tracking_residual);

@@ -35,9 +35,9 @@ using synchrony::bounded_staleness, synchrony::rounds;
 using anytime = synchrony::free;
 using weighting::constant, weighting::drop_older_than, weighting::exponential, weighting::hinge, weighting::polynomial;
 
-template <class B, class Order, class Step, class Weighting, class Synchrony, class Ledger>
+template<class B, class Order, class Step, class Weighting, class Synchrony, class Ledger>
 using tracking = gradient_tracking<B, Order, Step, Weighting, Synchrony, Ledger>;
-template <class B, class Order, class Step, class Weighting, class Synchrony>
+template<class B, class Order, class Step, class Weighting, class Synchrony>
 using plain_gossip = gossip<B, Order, Step, Weighting, Synchrony, plain>;
 
 constexpr auto exact = expectation{};
@@ -62,7 +62,8 @@ TEST_CASE("tracking in any combination reaches the optimum, and its law holds: o
 TEST_CASE("tracking in any combination reaches the optimum, and its law holds: backends") {
   reaches<tracking<eigen_f, order::r_fast, sgd, constant, anytime, fixed>>("eigen float", exact);
   reaches<tracking<eigen_d, order::push_pull, sgd, constant, rounds, plain>>("eigen double, push_pull", rounding);
-  reaches<tracking<eigen_f, order::ab, momentum, constant, rounds, fixed>>("eigen float, s_ab, momentum", {.step = 0.01});
+  reaches<tracking<eigen_f, order::ab, momentum, constant, rounds, fixed>>("eigen float, s_ab, momentum",
+                                                                           {.step = 0.01});
   reaches<tracking<checked_d, order::r_fast, sgd, polynomial, anytime, fixed>>("checked, polynomial", exact);
   reaches<tracking<checked_d, order::push_pull, adam, constant, bounded_staleness, plain>>(
       "checked, push_pull, adam, bounded", {.step = 0.02, .above_minimum = 1e-2, .law = 1e-9});
@@ -70,25 +71,29 @@ TEST_CASE("tracking in any combination reaches the optimum, and its law holds: b
 
 TEST_CASE("tracking in any combination reaches the optimum, and its law holds: weightings and steps") {
   reaches<tracking<host_f, order::r_fast, sgd, polynomial, anytime, fixed>>("polynomial", exact);
-  reaches<tracking<host_d, order::r_fast, momentum, polynomial, anytime, plain>>("polynomial, momentum", {.step = 0.01, .law = 1e-9});
+  reaches<tracking<host_d, order::r_fast, momentum, polynomial, anytime, plain>>("polynomial, momentum",
+                                                                                 {.step = 0.01, .law = 1e-9});
   reaches<tracking<host_f, order::r_fast, sgd, exponential, anytime, fixed>>("exponential", exact);
-  reaches<tracking<host_d, order::late_post, adam, exponential, anytime, plain>>("exponential, adam, late_post",
-                                                                                {.step = 0.02, .above_minimum = 1e-2, .law = 1e-9});
+  reaches<tracking<host_d, order::late_post, adam, exponential, anytime, plain>>(
+      "exponential, adam, late_post", {.step = 0.02, .above_minimum = 1e-2, .law = 1e-9});
   reaches<tracking<host_f, order::r_fast, momentum, hinge, anytime, fixed>>("hinge, momentum", {.step = 0.01});
   reaches<tracking<host_d, order::push_pull, sgd, hinge, anytime, plain>>("hinge, push_pull", rounding);
   reaches<tracking<host_f, order::r_fast, sgd, drop_older_than, anytime, fixed>>("drop", exact);
   reaches<tracking<host_d, order::late_post, sgd, drop_older_than, anytime, fixed>>("drop, late_post", exact);
   reaches<tracking<host_f, order::r_fast, momentum, constant, anytime, fixed>>("momentum", {.step = 0.01});
-  reaches<tracking<host_d, order::push_pull, momentum, constant, rounds, plain>>("momentum, push_pull", {.step = 0.01, .law = 1e-9});
-  reaches<tracking<host_f, order::r_fast, adam, constant, anytime, fixed>>("adam", {.step = 0.02, .above_minimum = 1e-2});
-  reaches<tracking<host_d, order::ab, adam, constant, rounds, plain>>("adam, s_ab", {.step = 0.02, .above_minimum = 1e-2, .law = 1e-9});
+  reaches<tracking<host_d, order::push_pull, momentum, constant, rounds, plain>>("momentum, push_pull",
+                                                                                 {.step = 0.01, .law = 1e-9});
+  reaches<tracking<host_f, order::r_fast, adam, constant, anytime, fixed>>("adam",
+                                                                           {.step = 0.02, .above_minimum = 1e-2});
+  reaches<tracking<host_d, order::ab, adam, constant, rounds, plain>>(
+      "adam, s_ab", {.step = 0.02, .above_minimum = 1e-2, .law = 1e-9});
 }
 
 TEST_CASE("tracking in any combination reaches the optimum, and its law holds: bounded staleness") {
   reaches<tracking<host_f, order::r_fast, sgd, constant, bounded_staleness, fixed>>("bounded", exact);
   reaches<tracking<host_d, order::r_fast, sgd, polynomial, bounded_staleness, plain>>("bounded, polynomial", rounding);
-  reaches<tracking<host_f, order::late_post, momentum, constant, bounded_staleness, fixed>>("bounded, late_post, momentum",
-                                                                                         {.step = 0.01});
+  reaches<tracking<host_f, order::late_post, momentum, constant, bounded_staleness, fixed>>(
+      "bounded, late_post, momentum", {.step = 0.01});
   reaches<tracking<host_d, order::ab, sgd, constant, bounded_staleness, plain>>("bounded, s_ab", rounding);
 }
 
@@ -100,10 +105,12 @@ TEST_CASE("gossip in any combination comes near the optimum") {
   reaches<plain_gossip<host_f, order::adapt_then_combine, sgd, constant, rounds>>("d_psgd_atc", near);
   reaches<plain_gossip<eigen_f, order::combine_while_computing, momentum, constant, rounds>>(
       "d_psgd, eigen, momentum", {.step = 0.002, .above_minimum = 5e-2, .apart = 2});
-  // Adam divides each node's own gradient by its size, so the nodes' pulls weigh alike: 2.5 of the 5.0 at the start remain.
+  // Adam divides each node's own gradient by its size, so the nodes' pulls weigh alike: 2.5 of the 5.0 at the start
+  // remain.
   reaches<plain_gossip<host_d, order::adapt_then_combine, adam, constant, rounds>>(
       "d_psgd_atc, adam", {.step = 0.01, .above_minimum = 2.6, .apart = 1});
-  reaches<plain_gossip<host_f, order::combine_while_computing, sgd, constant, bounded_staleness>>("d_psgd, bounded", near);
+  reaches<plain_gossip<host_f, order::combine_while_computing, sgd, constant, bounded_staleness>>("d_psgd, bounded",
+                                                                                                  near);
 }
 
 }  // namespace

@@ -33,16 +33,18 @@ TEST_CASE("an all-reduce in any combination reaches the optimum, nodes never mor
   reaches<ring_allreduce_sgd<host_d, momentum, all>>("ring, momentum", together_slowly);
   reaches<ring_allreduce_sgd<eigen_f, adam, all>>("ring, adam, eigen", together_roughly);
   // Rounds in which the slow node has finished nothing pull towards the others.
-  reaches<ring_allreduce_sgd<host_f, sgd, finished>>("ring, non-blocking by nodes", {.step = 0.01, .above_minimum = 0.3, .apart = 0.5},
+  reaches<ring_allreduce_sgd<host_f, sgd, finished>>("ring, non-blocking by nodes",
+                                                     {.step = 0.01, .above_minimum = 0.3, .apart = 0.5},
                                                      {.contribution = {8, contribution::weigh::nodes}});
   reaches<ring_allreduce_sgd<host_d, momentum, finished>>("ring, non-blocking by nodes, momentum",
                                                           {.step = 0.002, .above_minimum = 0.3, .apart = 0.5},
                                                           {.contribution = {4, contribution::weigh::nodes}});
   reaches<scatter_allreduce_sgd<host_d, codec::identity, sgd>>("scatter, identity", together);
   reaches<scatter_allreduce_sgd<host_f, codec::bf16, sgd>>("scatter, bf16", {.above_minimum = 1e-2, .apart = 0.5});
-  reaches<scatter_allreduce_sgd<eigen_f, codec::minmax_u8, momentum>>("scatter, u8, momentum, eigen",
-                                                                      {.step = 0.01, .above_minimum = 1e-2, .apart = 0.5});
-  reaches<scatter_allreduce_sgd<host_f, codec::bagua_u8, sgd>>("scatter, bagua's u8", {.above_minimum = 1e-2, .apart = 0.5});
+  reaches<scatter_allreduce_sgd<eigen_f, codec::minmax_u8, momentum>>(
+      "scatter, u8, momentum, eigen", {.step = 0.01, .above_minimum = 1e-2, .apart = 0.5});
+  reaches<scatter_allreduce_sgd<host_f, codec::bagua_u8, sgd>>("scatter, bagua's u8",
+                                                               {.above_minimum = 1e-2, .apart = 0.5});
   reaches<scatter_allreduce_sgd<host_d, codec::minmax_u8, adam>>("scatter, u8, adam", together_roughly);
 }
 
@@ -58,12 +60,13 @@ TEST_CASE("a server in any combination comes to the optimum that its weights imp
   reaches<asgd<host_d, weighting::exponential, adam>>("asgd, exponential, adam", {.step = 0.02, .above_minimum = 3});
   constexpr auto fair = expectation{.step = 0.003, .above_minimum = 5e-2};
   reaches<rescaled_asgd<host_d>>("rescaled, own durations", fair);
-  reaches<rescaled_asgd<host_f, server::own_durations, momentum>>("rescaled, momentum", {.step = 0.0005, .above_minimum = 5e-2});
+  reaches<rescaled_asgd<host_f, server::own_durations, momentum>>("rescaled, momentum",
+                                                                  {.step = 0.0005, .above_minimum = 5e-2});
   reaches<ringmaster_asgd<host_d>>("ringmaster", biased);
   reaches<ringmaster_asgd<eigen_d, weighting::polynomial>>("ringmaster, polynomial, eigen", biased);
   reaches<server_sgd<host_f, server::accept_all, weighting::constant, server::buffered>>("buffered", biased);
-  reaches<server_sgd<host_d, server::delay_threshold, server::own_durations, server::buffered>>("threshold, rescaled, buffered",
-                                                                                               {.step = 0.02, .above_minimum = 1});
+  reaches<server_sgd<host_d, server::delay_threshold, server::own_durations, server::buffered>>(
+      "threshold, rescaled, buffered", {.step = 0.02, .above_minimum = 1});
 }
 
 TEST_CASE("pairs, push-sum and codes in any combination come near the optimum") {
@@ -74,9 +77,10 @@ TEST_CASE("pairs, push-sum and codes in any combination come near the optimum") 
   reaches<osgp<checked_f, momentum>>("osgp, momentum, checked", {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<low_precision_d_psgd<host_f>>("low precision", {.step = 0.02, .above_minimum = 0.3, .apart = 3});
   reaches<low_precision_d_psgd<host_d, codec::bf16, momentum>>("low precision, bf16, momentum",
-                                                              {.step = 0.002, .above_minimum = 0.3, .apart = 3});
+                                                               {.step = 0.002, .above_minimum = 0.3, .apart = 3});
   reaches<async_model_average<host_f>>("model average", near);
-  reaches<async_model_average<eigen_d, codec::identity, momentum>>("model average, momentum, eigen", {.step = 0.002, .above_minimum = 3, .apart = 3});
+  reaches<async_model_average<eigen_d, codec::identity, momentum>>("model average, momentum, eigen",
+                                                                   {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<non_blocking_d_psgd<host_d>>("non-blocking d_psgd", {.step = 0.02, .above_minimum = 1, .apart = 3},
                                        {.contribution = {4, contribution::weigh::nodes}});
   reaches<r_fast_low_bits<host_f>>("r_fast, 16 bits of a sum", {.above_minimum = 2e-2, .law = 0});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Catch's main under MPI: mpirun -n 4 starts it. Refusals that need MPI in another state than the tests do come first. All
-// ranks run the same tests in the same order; a rank that fails says so and ends the others, which would wait for it.
+// Catch's main under MPI: mpirun -n 4 starts it. Refusals that need MPI in another state than the tests do come first.
+// All ranks run the same tests in the same order; a rank that fails says so and ends the others, which would wait for
+// it.
 #define CATCH_CONFIG_RUNNER
 #include <algorithm>
 #include <cstdio>
@@ -38,11 +39,13 @@ auto main(int argc, char** argv) -> int {
   MPI_Init_thread(&argc, &argv, one_thread ? MPI_THREAD_SINGLE : MPI_THREAD_FUNNELED, &level);
   auto status = 0;
   if (!one_thread && ranks() != 4) {
-    std::printf("FAILED: there are not four ranks: mpirun and the library are not of one MPI, or it was not mpirun -n 4\n");
+    std::printf(
+        "FAILED: there are not four ranks: mpirun and the library are not of one MPI, or it was not mpirun -n 4\n");
     MPI_Finalize();
     return 1;
   }
-  if (one_thread) status = level >= MPI_THREAD_FUNNELED || refused("ask MPI_Init_thread for MPI_THREAD_FUNNELED") ? 0 : 1;
+  if (one_thread)
+    status = level >= MPI_THREAD_FUNNELED || refused("ask MPI_Init_thread for MPI_THREAD_FUNNELED") ? 0 : 1;
   else status = Catch::Session().run(argc, argv);
   if (status != 0) {
     std::fflush(stdout);

@@ -7,8 +7,8 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -85,7 +85,8 @@ auto frame_of(transport::identity const& me, shared_buffer body) -> std::vector<
   return frame;
 }
 
-TEST_CASE("what a transport sent to one that is gone reaches neither the next one nor a communicator of the program's own") {
+TEST_CASE(
+    "what a transport sent to one that is gone reaches neither the next one nor a communicator of the program's own") {
   auto two = first_two();
   if (two == MPI_COMM_NULL) return;
   auto const rank = rank_of(two);
@@ -214,7 +215,8 @@ TEST_CASE("a message that takes longer than a peer may be silent is no death, as
   if (rank == 0) {
     seat<transport::mpi> here{std::make_unique<transport::mpi>(me, transport::mpi_options{.silence = silence}, two)};
     auto const begin = transport::clock::now();
-    REQUIRE(poll_until<transport::mpi>({&here}, [&] { return here.count(what::message) + here.count(what::closed) > 0; }));
+    REQUIRE(
+        poll_until<transport::mpi>({&here}, [&] { return here.count(what::message) + here.count(what::closed) > 0; }));
     CHECK(transport::clock::now() - begin > silence);
     CHECK(here.count(what::closed) == 0);
     REQUIRE(here.count(what::message) == 1);

@@ -35,7 +35,8 @@ class world<transport::mpi> {
   auto make(std::size_t self) -> std::unique_ptr<transport::mpi> {
     if (rank_of(MPI_COMM_WORLD) != self) return nullptr;
     return std::make_unique<transport::mpi>(
-        test_identity(self, n_), transport::mpi_options{limits_.arrival, limits_.silence, limits_.event_bound}, seated_);
+        test_identity(self, n_), transport::mpi_options{limits_.arrival, limits_.silence, limits_.event_bound},
+        seated_);
   }
   /// Whether all ranks are done, once this one is.
   auto everywhere(bool done) -> bool {

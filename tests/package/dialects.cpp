@@ -26,7 +26,8 @@ void simulated() {
 
 template<class Node>
 void on_threads_and_as_peers() {
-  auto const on_threads = rubato::run_threads(rubato::assemble<Node>(ring, problem, {.step = 0.1}), {}, {.gradients = 8});
+  auto const on_threads =
+      rubato::run_threads(rubato::assemble<Node>(ring, problem, {.step = 0.1}), {}, {.gradients = 8});
   auto nodes = rubato::assemble<Node>(ring, problem, {.step = 0.1});
   rubato::transport::in_process::room room{4};
   auto const me = rubato::identity_of(nodes, rubato::to_node(0), nullptr);
@@ -44,6 +45,7 @@ int main() {
             rubato::d_psgd<fast<double>>, rubato::non_blocking_d_psgd<fast<float>>, rubato::ad_psgd<fast<float>>,
             rubato::osgp<fast<double>>, rubato::low_precision_d_psgd<fast<float>, rubato::codec::bf16>,
             rubato::async_model_average<fast<float>>, rubato::ring_allreduce_sgd<fast<double>>,
-            rubato::byte_grad<fast<float>>, rubato::m_synchronous_sgd<fast<float>>, rubato::rescaled_asgd<fast<float>>>();
+            rubato::byte_grad<fast<float>>, rubato::m_synchronous_sgd<fast<float>>,
+            rubato::rescaled_asgd<fast<float>>>();
   on_threads_and_as_peers<rubato::r_fast<fast<float>>>();
 }

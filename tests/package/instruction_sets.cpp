@@ -52,7 +52,8 @@ auto values() -> std::vector<float> {
   std::vector<std::int32_t> whole(n);
   rubato::backend::vector_sweep<float>({0, n}, kernel{x.data(), wide.data(), whole.data()}, ~std::size_t{0});
   for (std::size_t i = 0; i < n; ++i) {
-    if (wide[i] != static_cast<double>(x[i] * x[i]) || whole[i] != static_cast<std::int32_t>(std::lrint(x[i])) + 1) return false;
+    if (wide[i] != static_cast<double>(x[i] * x[i]) || whole[i] != static_cast<std::int32_t>(std::lrint(x[i])) + 1)
+      return false;
   }
   return true;
 }

@@ -37,15 +37,24 @@ struct drawn {
 auto draw_network(random_stream& gen) -> topology::pair {
   auto const n = 1 + gen.below(16);
   switch (gen.below(9)) {
-    case 0: return topology::binary_tree(n);
-    case 1: return topology::line(n);
-    case 2: return topology::star(n);
-    case 3: return topology::ring(n);
-    case 4: return topology::directed_ring(n);
-    case 5: return topology::exponential(n);
-    case 6: return {topology::directed_ring(n), topology::exponential(n)};
-    case 7: return topology::spanning_trees(topology::exponential(n), to_node(gen.below(n)));
-    default: break;
+    case 0:
+      return topology::binary_tree(n);
+    case 1:
+      return topology::line(n);
+    case 2:
+      return topology::star(n);
+    case 3:
+      return topology::ring(n);
+    case 4:
+      return topology::directed_ring(n);
+    case 5:
+      return topology::exponential(n);
+    case 6:
+      return {topology::directed_ring(n), topology::exponential(n)};
+    case 7:
+      return topology::spanning_trees(topology::exponential(n), to_node(gen.below(n)));
+    default:
+      break;
   }
   auto const even = 6 + 2 * gen.below(6);
   return topology::random_regular(even, 2 + gen.below(3), gen.bits());
@@ -116,10 +125,14 @@ TEST_CASE("the tracking law holds exactly after every event in fixed point (G.T)
     using late_type = gradient_tracking<backend::eigen<float>, order::late_post>;
     auto const d = draw_scenario(gen);
     switch (gen.below(4)) {
-      case 0: return check_one<r_fast<backend::host<float>>>(d, seed, plain);
-      case 1: return check_one<r_fast<backend::eigen<float>>>(d, seed, vectors);
-      case 2: return check_one<late_type>(d, seed, late);
-      default: return check_one<push_pull<backend::host<float>>>(d, seed, rounds, after_push::consumes);
+      case 0:
+        return check_one<r_fast<backend::host<float>>>(d, seed, plain);
+      case 1:
+        return check_one<r_fast<backend::eigen<float>>>(d, seed, vectors);
+      case 2:
+        return check_one<late_type>(d, seed, late);
+      default:
+        return check_one<push_pull<backend::host<float>>>(d, seed, rounds, after_push::consumes);
     }
   });
   print("fixed point, r_fast on host", plain);

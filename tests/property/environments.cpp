@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What must hold in harsh environments: bounded staleness under heavy loss neither stands still nor lets a node run
-// ahead, and no restart, partition, burst or outage breaks the tracking law or keeps R-FAST from the optimum of the sum.
+// ahead, and no restart, partition, burst or outage breaks the tracking law or keeps R-FAST from the optimum of the
+// sum.
 #include <rubato/synchrony/bounded_staleness.hpp>
 
 #include <algorithm>
@@ -52,7 +53,8 @@ auto final_models(topology::pair const& network, typename Node::options const& o
   auto const q = problem::quadratic::random(network.nodes(), 4, 3);
   auto const r = simulate<Node>(network, q, options, weather, {.time = 3s});
   std::vector<std::vector<double>> models;
-  for (auto const& m : r.models) models.emplace_back(m.template view<double>().begin(), m.template view<double>().end());
+  for (auto const& m : r.models)
+    models.emplace_back(m.template view<double>().begin(), m.template view<double>().end());
   return models;
 }
 
@@ -61,8 +63,10 @@ TEST_CASE("bounded staleness of 0 is rounds, and of more than anybody runs ahead
        std::vector<topology::pair>{topology::ring(5), topology::binary_tree(5), topology::exponential(5)}) {
     INFO(network.name());
     auto weather = sim::scenario{.compute = sim::lognormal(10ms, 0.4).slow(1, 3.0), .link = {.latency = 3ms}};
-    auto const freely = final_models<tracking<synchrony::free>>(network, raw_options<tracking<synchrony::free>>(), weather);
-    auto const rounds = final_models<tracking<synchrony::rounds>>(network, raw_options<tracking<synchrony::rounds>>(), weather);
+    auto const freely =
+        final_models<tracking<synchrony::free>>(network, raw_options<tracking<synchrony::free>>(), weather);
+    auto const rounds =
+        final_models<tracking<synchrony::rounds>>(network, raw_options<tracking<synchrony::rounds>>(), weather);
     REQUIRE(freely != rounds);
     CHECK(final_models<bounded>(network, with_bound(0), weather) == rounds);
     CHECK(final_models<bounded>(network, with_bound(1'000'000), weather) == freely);
@@ -93,7 +97,8 @@ class lead_watch : public sim::observer {
   std::uint64_t largest_ = 0;
 };
 
-TEST_CASE("under 60 % loss no node of bounded staleness leads a neighbour by more than bound + 1, and none stands still") {
+TEST_CASE(
+    "under 60 % loss no node of bounded staleness leads a neighbour by more than bound + 1, and none stands still") {
   auto reached = 0;
   test::for_all(test::short_runs() ? 10 : 40, [&](random_stream& gen, std::uint64_t seed) {
     auto const n = 3 + gen.below(6);
@@ -102,11 +107,11 @@ TEST_CASE("under 60 % loss no node of bounded staleness leads a neighbour by mor
                                            : topology::both(topology::exponential(n));
     auto const bound = gen.below(5);
     auto const q = problem::quadratic::random(n, 3, seed, {.spread = 2, .condition = 3, .noise = 0});
-    auto const weather = sim::scenario{
-        .compute = sim::lognormal(10ms, 1.0).slow(static_cast<std::uint32_t>(gen.below(n)), 8.0),
-        .link = {.latency = std::chrono::microseconds{gen.below(30'000)}, .jitter = 10ms, .loss = 0.6},
-        .seed = seed,
-        .patience = 1min};
+    auto const weather =
+        sim::scenario{.compute = sim::lognormal(10ms, 1.0).slow(static_cast<std::uint32_t>(gen.below(n)), 8.0),
+                      .link = {.latency = std::chrono::microseconds{gen.below(30'000)}, .jitter = 10ms, .loss = 0.6},
+                      .seed = seed,
+                      .patience = 1min};
     auto made = assemble<bounded>(bounded::arrange(network), q, with_bound(bound));
     auto watch = lead_watch{bounded::arrange(network)};
     auto const r = simulate(std::move(made), weather, {.gradients = 80 * n}, &watch);
@@ -125,12 +130,19 @@ struct hardship {
 /// Whatever can happen to links and nodes happens in the first four seconds.
 auto draw_hardship(random_stream& gen) -> hardship {
   auto const n = 3 + gen.below(5);
-  hardship h{gen.chance(0.4) ? topology::binary_tree(n) : topology::both(gen.chance(0.5) ? topology::ring(n) : topology::exponential(n)), {}};
-  auto const time = [&](std::uint64_t most_ms) { return std::chrono::nanoseconds{1ms} * static_cast<std::int64_t>(gen.below(most_ms)); };
+  hardship h{gen.chance(0.4) ? topology::binary_tree(n)
+                             : topology::both(gen.chance(0.5) ? topology::ring(n) : topology::exponential(n)),
+             {}};
+  auto const time = [&](std::uint64_t most_ms) {
+    return std::chrono::nanoseconds{1ms} * static_cast<std::int64_t>(gen.below(most_ms));
+  };
   auto& w = h.weather;
   w.seed = gen.bits();
   w.compute = sim::two_regime(10ms, 0.1, 5).outage(static_cast<std::uint32_t>(gen.below(n)), time(2000), 3s);
-  w.link = {.latency = time(20), .loss = 0.3 * gen.uniform(), .duplication = 0.1, .bursts = {.begin = 0.05, .end = 0.2, .loss = 0.9}};
+  w.link = {.latency = time(20),
+            .loss = 0.3 * gen.uniform(),
+            .duplication = 0.1,
+            .bursts = {.begin = 0.05, .end = 0.2, .loss = 0.9}};
   if (gen.chance(0.3)) w.carried = sim::frames::encoded;
   auto const begins = time(3000);
   w.partitions.push_back(sim::island({to_node(gen.below(n))}, n, begins, begins + 1ms + time(800)));
@@ -141,8 +153,8 @@ auto draw_hardship(random_stream& gen) -> hardship {
   return h;
 }
 
-/// In fixed point the law is checked after every event; in floating point, where the mass that is left at the optimum is
-/// smaller than rounding, at every look.
+/// In fixed point the law is checked after every event; in floating point, where the mass that is left at the optimum
+/// is smaller than rounding, at every look.
 template<class Node>
 void survives(hardship const& h, std::uint64_t seed, double within) {
   auto const q = problem::quadratic::random(h.network.nodes(), 3, seed, {.spread = 2, .condition = 3, .noise = 0});
@@ -169,7 +181,8 @@ void survives(hardship const& h, std::uint64_t seed, double within) {
   }
 }
 
-TEST_CASE("restarts, partitions, bursts and outages break no law, and r_fast still finds the optimum (G.T) (G.C) (G.A)") {
+TEST_CASE(
+    "restarts, partitions, bursts and outages break no law, and r_fast still finds the optimum (G.T) (G.C) (G.A)") {
   test::for_all(test::short_runs() ? 6 : 30, [](random_stream& gen, std::uint64_t seed) {
     auto const h = draw_hardship(gen);
     if (gen.chance(0.6)) survives<r_fast<backend::host<float>>>(h, seed, 1e-4);
@@ -180,8 +193,8 @@ TEST_CASE("restarts, partitions, bursts and outages break no law, and r_fast sti
 TEST_CASE("a node that restarts begins at the common first model or at its own, and knows its neighbours again") {
   auto const q = problem::quadratic::random(3, 4, 5, {.spread = 2, .condition = 3, .noise = 0});
   auto const model_at_stop = [&](sim::first_model begins, std::chrono::nanoseconds down) {
-    sim::scenario const weather{.compute = sim::fixed(10ms), .link = {.latency = 1ms},
-                                .restarts = {{node_id{1}, 2s, down, begins}}};
+    sim::scenario const weather{
+        .compute = sim::fixed(10ms), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, down, begins}}};
     auto r = simulate<r_fast<reference>>(topology::both(topology::ring(3)), q, {.step = 0.3}, weather, {.time = 2s});
     auto const x = r.models[1].view<double>();
     return test::distance({x.begin(), x.end()}, q.optimum());

@@ -56,8 +56,8 @@ struct law_keeper : sim::observer {
         for (auto const& out : audits[to_index(in.peer)].pushed) {
           if (to_index(out.peer) != i || out.total.empty()) continue;
           for (std::size_t c = 0; c < out.total.size(); ++c) {
-            scale += std::abs(rubato::detail::in_flight(out.total[c], in.total.empty() ? 0.0 : in.total[c],
-                                                        audits[i].fixed_point));
+            scale += std::abs(
+                rubato::detail::in_flight(out.total[c], in.total.empty() ? 0.0 : in.total[c], audits[i].fixed_point));
           }
         }
       }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Nodes in rounds whose edges close and open in the middle of a run, at either end at a time of its own and whatever round
-// the ends are in: the law holds exactly, nobody stands still, and all end where an undisturbed run ends.
+// Nodes in rounds whose edges close and open in the middle of a run, at either end at a time of its own and whatever
+// round the ends are in: the law holds exactly, nobody stands still, and all end where an undisturbed run ends.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -45,7 +45,8 @@ auto edges_of(topology::pair const& network) -> std::vector<edge_ends> {
   auto const add = [&](topology::digraph const& g) {
     for (auto const e : g.edges()) {
       auto const a = std::min(to_index(e.from), to_index(e.to)), b = std::max(to_index(e.from), to_index(e.to));
-      if (std::none_of(edges.begin(), edges.end(), [&](auto const& k) { return k.a == a && k.b == b; })) edges.push_back({a, b});
+      if (std::none_of(edges.begin(), edges.end(), [&](auto const& k) { return k.a == a && k.b == b; }))
+        edges.push_back({a, b});
     }
   };
   add(network.pull());
@@ -66,7 +67,8 @@ struct limits {
 
 /// Edges close and open forty times; afterwards all are open and everyone goes on. Returns what is left of the law.
 template<class Node>
-void disturbed(topology::pair const& network, random_stream& gen, std::uint64_t seed, typename Node::options const& o, limits const& l) {
+void disturbed(topology::pair const& network, random_stream& gen, std::uint64_t seed, typename Node::options const& o,
+               limits const& l) {
   auto const n = network.nodes();
   auto const q = problem::quadratic::random(n, 3, seed, {.spread = l.spread, .condition = 3, .noise = 0});
   auto const law_is_kept = [&](test::shuffled& run, double modulus) {
@@ -113,11 +115,16 @@ void disturbed(topology::pair const& network, random_stream& gen, std::uint64_t 
 auto draw_network(random_stream& gen, bool directed) -> topology::pair {
   auto const n = 3 + gen.below(4);
   switch (gen.below(directed ? 5 : 3)) {
-    case 0: return topology::both(topology::ring(n));
-    case 1: return topology::both(topology::complete(n));
-    case 2: return topology::both(topology::line(n));
-    case 3: return topology::both(topology::directed_ring(n));
-    default: return topology::binary_tree(n);
+    case 0:
+      return topology::both(topology::ring(n));
+    case 1:
+      return topology::both(topology::complete(n));
+    case 2:
+      return topology::both(topology::line(n));
+    case 3:
+      return topology::both(topology::directed_ring(n));
+    default:
+      return topology::binary_tree(n);
   }
 }
 
@@ -130,15 +137,20 @@ void survives(bool directed, limits const& l, typename Node::options o = {}) {
   });
 }
 
-TEST_CASE("in rounds, edges that close and open at random times break no law, and nobody stands still (P.C) (P.W) (S.W) (S.C)") {
+TEST_CASE(
+    "in rounds, edges that close and open at random times break no law, and nobody stands still (P.C) (P.W) (S.W) "
+    "(S.C)") {
   survives<push_pull<exact>>(true, {1e-4});
   survives<s_ab<exact>>(true, {1e-4});
   survives<in_rounds<order::r_fast>>(true, {1e-4});
   survives<in_rounds<order::late_post>>(true, {1e-4});
-  survives<gradient_tracking<exact, order::r_fast, step::sgd, weighting::constant, synchrony::bounded_staleness>>(true, {1e-4});
+  survives<gradient_tracking<exact, order::r_fast, step::sgd, weighting::constant, synchrony::bounded_staleness>>(
+      true, {1e-4});
 }
 
-TEST_CASE("neighbours that average models in rounds go on when an edge opens again, and end where they would have ended (N.D)") {
+TEST_CASE(
+    "neighbours that average models in rounds go on when an edge opens again, and end where they would have ended "
+    "(N.D)") {
   survives<d_psgd<reference>>(false, {1e-8});
   survives<d_psgd_atc<reference>>(false, {1e-8, 0});
   non_blocking_d_psgd<reference>::options o;
@@ -157,13 +169,15 @@ void far_apart(limits const& l) {
   auto checker = test::conservation_checker{block_partition{3}};
   auto made = assemble<Node>(network, q, {.step = 0.1});
   auto const tracks = made.nodes[0].channels().size() > 1;
-  sim::scenario const weather{.compute = sim::fixed(10ms).slow(2, 3.0), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 20s}}};
+  sim::scenario const weather{
+      .compute = sim::fixed(10ms).slow(2, 3.0), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 20s}}};
   auto const r = simulate(std::move(made), weather, {.time = 60s}, tracks ? &checker : nullptr);
   for (auto const& c : checker.complaints()) FAIL_CHECK(c);
   CHECK(checker.worst() == 0.0);
   CHECK(r.nodes[1].iterations < r.nodes[0].iterations - 1000);
   CHECK(r.nodes[1].iterations > 1000);  // 38 s at the pace of node 2
-  auto const calm = simulate<Node>(network, q, {.step = 0.1}, {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}, {.time = 30s});
+  auto const calm =
+      simulate<Node>(network, q, {.step = 0.1}, {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}, {.time = 30s});
   for (std::size_t i = 0; i < 3; ++i) {
     std::vector<double> x, y;
     rubato::detail::widen(r.models[i], x);
@@ -182,8 +196,10 @@ TEST_CASE("a node that begins again in round 1 goes on with neighbours that are 
 TEST_CASE("Push-Pull and S-AB equal their arrays of actions to the bit where nodes restart") {
   auto const equal = [&]<class Written, class Actions>(std::type_identity<Written>, std::type_identity<Actions>) {
     auto const q = problem::quadratic::random(5, 7, 3, {.spread = 1, .condition = 3, .noise = 0.1});
-    sim::scenario const weather{.compute = sim::lognormal(10ms, 0.5), .link = {.latency = 3ms},
-                                .restarts = {{node_id{1}, 300ms, 200ms}, {node_id{3}, 401ms, 0ms}, {node_id{1}, 900ms, 7ms}}};
+    sim::scenario const weather{
+        .compute = sim::lognormal(10ms, 0.5),
+        .link = {.latency = 3ms},
+        .restarts = {{node_id{1}, 300ms, 200ms}, {node_id{3}, 401ms, 0ms}, {node_id{1}, 900ms, 7ms}}};
     auto const a = simulate<Written>(topology::exponential(5), q, {.step = 0.02}, weather, {.time = 2s});
     auto const b = simulate<Actions>(topology::exponential(5), q, {.step = 0.02}, weather, {.time = 2s});
     CHECK(a.events == b.events);
@@ -200,7 +216,8 @@ TEST_CASE("Push-Pull and S-AB equal their arrays of actions to the bit where nod
 TEST_CASE("a node whose sender waits for nobody any more uses the newest of what it was sent, and nothing piles up") {
   auto const q = problem::quadratic::random(3, 3, 4, {.spread = 1, .condition = 3, .noise = 0});
   auto const run = [&]<class Node>(std::type_identity<Node>) {
-    sim::scenario const weather{.compute = sim::fixed(1ms).slow(1, 20.0), .link = {.latency = 1ms}, .restarts = {{node_id{2}, 1s, 20s}}};
+    sim::scenario const weather{
+        .compute = sim::fixed(1ms).slow(1, 20.0), .link = {.latency = 1ms}, .restarts = {{node_id{2}, 1s, 20s}}};
     auto const r = simulate<Node>(topology::both(topology::directed_ring(3)), q, {.step = 0.1}, weather, {.time = 40s});
     CHECK(r.nodes[0].iterations > 2 * r.nodes[1].iterations);
     for (auto const& m : r.models) {
@@ -217,22 +234,26 @@ TEST_CASE("a node whose sender waits for nobody any more uses the newest of what
 template<class Node>
 void with_a_server(typename Node::options const& o) {
   auto const q = problem::quadratic::random(3, 3, 4, {.spread = 0, .condition = 2, .noise = 0});
-  sim::scenario const weather{.compute = sim::lognormal(10ms, 0.2), .link = {.latency = 1ms},
+  sim::scenario const weather{.compute = sim::lognormal(10ms, 0.2),
+                              .link = {.latency = 1ms},
                               .restarts = {{node_id{1}, 2s, 1s}, {node_id{2}, 4s, 0s}, {node_id{1}, 7s, 0s}}};
   auto const r = simulate<Node>(topology::both(topology::ring(3)), q, o, weather, {.time = 20s});
   for (auto const& n : r.nodes) CHECK(n.iterations > 300);
-  for (auto const& m : r.models) CHECK(test::distance({m.template view<double>().begin(), m.template view<double>().end()}, q.optimum()) < 1e-6);
+  for (auto const& m : r.models)
+    CHECK(test::distance({m.template view<double>().begin(), m.template view<double>().end()}, q.optimum()) < 1e-6);
 }
 
 TEST_CASE("workers that begin again are taken back by their server (M.X) (As.X)") {
   with_a_server<asgd<reference>>({.step = 0.02});
-  with_a_server<ringmaster_asgd<reference>>({.step = 0.02, .acceptance = {.limit = 6, .late = server::late_jobs::stop}});
+  with_a_server<ringmaster_asgd<reference>>(
+      {.step = 0.02, .acceptance = {.limit = 6, .late = server::late_jobs::stop}});
   with_a_server<m_synchronous_sgd<reference>>({.step = 0.1, .m = 2});
 }
 
 TEST_CASE("of every algorithm, a node that restarts is taken back, or the run ends with a sentence that names it") {
   auto const q = problem::quadratic::random(3, 3, 4, {.spread = 0, .condition = 2, .noise = 0});
-  sim::scenario const weather{.compute = sim::fixed(10ms), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 1s}}};
+  sim::scenario const weather{
+      .compute = sim::fixed(10ms), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 1s}}};
   std::vector<std::string> ended;
   test::for_every_algorithm(topology::both(topology::ring(3)), q, [&](std::string const& name, auto const& make) {
     INFO(name);
@@ -249,8 +270,9 @@ TEST_CASE("of every algorithm, a node that restarts is taken back, or the run en
       ended.push_back(name);
     }
   });
-  CHECK(ended == std::vector<std::string>{"osgp", "low_precision_d_psgd", "ring_allreduce_sgd", "non_blocking_allreduce",
-                                          "scatter_allreduce_sgd", "byte_grad", "async_model_average", "m_synchronous_sgd"});
+  CHECK(ended == std::vector<std::string>{"osgp", "low_precision_d_psgd", "ring_allreduce_sgd",
+                                          "non_blocking_allreduce", "scatter_allreduce_sgd", "byte_grad",
+                                          "async_model_average", "m_synchronous_sgd"});
 }
 
 }  // namespace

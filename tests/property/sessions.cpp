@@ -133,7 +133,8 @@ TEST_CASE("the survivors of a death reach the optimum of the survivors' sum") {
 TEST_CASE("late packets of a closed session are dropped, and taken for new ones they break the law") {
   constexpr std::size_t dead = 2;  // it pushes to the others, who do not push to it
   auto const push = topology::from_edges(
-      3, {{node_id{0}, node_id{1}}, {node_id{1}, node_id{0}}, {node_id{2}, node_id{0}}, {node_id{2}, node_id{1}}}, "push");
+      3, {{node_id{0}, node_id{1}}, {node_id{1}, node_id{0}}, {node_id{2}, node_id{0}}, {node_id{2}, node_id{1}}},
+      "push");
   auto const q = problem::quadratic::random(3, 3, 4);
   for (auto const with_sessions : {true, false}) {
     auto run = test::shuffled{assembled<fixed_node>({topology::complete(3), push}, q, 0.05), 8, 0.0};
@@ -168,8 +169,8 @@ TEST_CASE("an edge whose total wrapped many times closes exactly and without lea
   fixed_node::options options{};
   options.step = 1e-3;
   options.ledger.exponents = {24};
-  auto run = test::shuffled{assemble<fixed_node>(topology::both(topology::exponential(4)), constant_pull{}, options),
-                            8, 0.1};
+  auto run =
+      test::shuffled{assemble<fixed_node>(topology::both(topology::exponential(4)), constant_pull{}, options), 8, 0.1};
   for (std::uint32_t k = 0; k < 2; ++k) {
     run.steps(60'000);
     run.change(0, 1, closes, 2 * k + 1);

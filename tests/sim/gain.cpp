@@ -68,7 +68,8 @@ auto measure(topology::pair const& network) -> measured_gain {
 }
 
 TEST_CASE("the consensus model moves at the planned gain on regular graphs") {
-  for (auto const& graph : {topology::directed_ring(8), topology::ring(8), topology::exponential(8), topology::complete(8)}) {
+  for (auto const& graph :
+       {topology::directed_ring(8), topology::ring(8), topology::exponential(8), topology::complete(8)}) {
     auto const g = measure(graph);
     CHECK(g.found == Approx(g.planned).epsilon(0.1));
   }

@@ -59,7 +59,8 @@ struct last_look : sim::observer {
 };
 
 template<class Node>
-auto final_models(topology::pair const& network, double step, std::chrono::nanoseconds time, double& gamma) -> last_look {
+auto final_models(topology::pair const& network, double step, std::chrono::nanoseconds time, double& gamma)
+    -> last_look {
   typename Node::options options{};
   options.step = step;
   auto made = assemble<Node>(network, problem_of_figure(), options);
@@ -90,8 +91,8 @@ TEST_CASE("r_fast in float with the fixed-point ledger reaches the optimum of th
   reaches_optimum<r_fast<backend::host<float>>>("r_fast, float", 1e-5);
 }
 
-/// What a run over messages that are a hundred local iterations old comes to: the distance from the optimum, or infinity
-/// and the sentence with which it ended.
+/// What a run over messages that are a hundred local iterations old comes to: the distance from the optimum, or
+/// infinity and the sentence with which it ended.
 struct outcome {
   double away = 0;
   std::string sentence{};
@@ -128,7 +129,8 @@ TEST_CASE("messages a hundred local iterations old need a hundredth of the step,
   CHECK(over_old_messages<in_double>(0.2).away > 1e6);
   auto const ended = over_old_messages<in_float>(0.2).sentence;
   CHECK(ended.find("the ledger's range is exceeded in block 0") != std::string::npos);
-  CHECK(ended.find("use a smaller step if the run diverges, as it does over messages that are too old for the step") != std::string::npos);
+  CHECK(ended.find("use a smaller step if the run diverges, as it does over messages that are too old for the step") !=
+        std::string::npos);
 }
 
 /// `adapt_first`: the run may end between a node's descent and its mixing, so it stands at x or at x - gamma g(x).

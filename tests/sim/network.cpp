@@ -141,7 +141,8 @@ TEST_CASE("losses in bursts come as often as the chain of good and bad says, and
   auto lost = 0, after_loss = 0, pairs = 0;
   auto before = false;
   for (int k = 0; k < trials; ++k) {
-    auto const gone = !w.send(message(0, 1, k % 2 == 0 ? channel::model : channel::tracker, 1), channel_kind::state, 1ms * k).arrival;
+    auto const gone =
+        !w.send(message(0, 1, k % 2 == 0 ? channel::model : channel::tracker, 1), channel_kind::state, 1ms * k).arrival;
     lost += gone ? 1 : 0;
     pairs += before ? 1 : 0;
     after_loss += before && gone ? 1 : 0;
@@ -181,7 +182,9 @@ TEST_CASE("a partition loses what is on its edges meanwhile and heals; an event 
   CHECK(w.send(message(1, 0, channel::model, 1), channel_kind::state, 25ms).arrival == 27ms);
   wires tcp{w.world.link};
   tcp.world.partitions = w.world.partitions;
-  auto const event_at = [&](nanoseconds t) { return tcp.send(message(0, 1, channel::chunk, 1), channel_kind::event, t).arrival; };
+  auto const event_at = [&](nanoseconds t) {
+    return tcp.send(message(0, 1, channel::chunk, 1), channel_kind::event, t).arrival;
+  };
   CHECK(event_at(5ms) == 7ms);
   CHECK(event_at(25ms) == 42ms);  // 32 ms lies in the second partition
   CHECK(event_at(26ms) == 42ms);
@@ -202,9 +205,7 @@ TEST_CASE("a special link replaces the common one on its edge and direction only
 }
 
 TEST_CASE("links and compute models that make no sense are refused in a sentence") {
-  auto const refused = [](sim::link_model const& link) {
-    return test::refusal([&] { link.check(); });
-  };
+  auto const refused = [](sim::link_model const& link) { return test::refusal([&] { link.check(); }); };
   CHECK(test::says(refused({.loss = 1.0}), "loss of a link"));
   CHECK(test::says(refused({.loss = -0.1}), "loss of a link"));
   CHECK(test::says(refused({.loss = std::nan("")}), "loss of a link"));
@@ -214,21 +215,24 @@ TEST_CASE("links and compute models that make no sense are refused in a sentence
   CHECK(test::says(refused({.bursts = {.begin = 1.5}}), "beginning and the loss of a link's bursts"));
   CHECK(test::says(refused({.bursts = {.begin = 0.1, .loss = -1}}), "beginning and the loss of a link's bursts"));
   CHECK(test::says(refused({.bursts = {.begin = 0.1, .end = 0}}), "end of a link's bursts"));
-  auto const unfit = [](sim::scenario const& s) {
-    return test::refusal([&] { s.check(4); });
-  };
+  auto const unfit = [](sim::scenario const& s) { return test::refusal([&] { s.check(4); }); };
   CHECK(test::says(unfit({.partitions = {{2ms, 2ms, {}}}}), "partition must begin"));
-  CHECK(test::says(unfit({.partitions = {{1ms, 2ms, {{node_id{0}, node_id{9}}}}}}), "partition's edge joins nodes 0 and 9"));
+  CHECK(test::says(unfit({.partitions = {{1ms, 2ms, {{node_id{0}, node_id{9}}}}}}),
+                   "partition's edge joins nodes 0 and 9"));
   CHECK(test::says(unfit({.restarts = {{node_id{4}, 1ms}}}), "node 4 cannot restart"));
   CHECK(test::says(unfit({.restarts = {{node_id{1}, -1ms}}}), "node 1 restarts at a time below 0"));
   CHECK(test::says(unfit({.restarts = {{node_id{1}, 1ms, 5ms}, {node_id{1}, 6ms}}}), "node 1 cannot restart again"));
   CHECK(unfit({.restarts = {{node_id{1}, 1ms, 5ms}, {node_id{2}, 3ms}, {node_id{1}, 7ms}}}).empty());
   CHECK(test::says(test::refusal([] { sim::fixed(1ms).slow(9, 4.0).check(8); }), "node 9 cannot be slow"));
-  CHECK(test::says(test::refusal([] { sim::fixed(1ms).outage(9, 1ms, 2ms).check(8); }), "node 9 cannot have an outage"));
+  CHECK(
+      test::says(test::refusal([] { sim::fixed(1ms).outage(9, 1ms, 2ms).check(8); }), "node 9 cannot have an outage"));
   CHECK(test::says(test::refusal([] { static_cast<void>(sim::fixed(1ms).outage(1, 2ms, 2ms)); }), "outage of node 1"));
-  CHECK(test::says(test::refusal([] { static_cast<void>(sim::shifted_exponential(1ms, 1.1)); }), "shifted exponential"));
-  CHECK(test::says(test::refusal([] { static_cast<void>(sim::two_regime(1ms, 1.5, 2)); }), "probability of the second regime"));
-  CHECK(test::says(test::refusal([] { static_cast<void>(sim::two_regime(1ms, 0.5, 0)); }), "factor of the second regime"));
+  CHECK(
+      test::says(test::refusal([] { static_cast<void>(sim::shifted_exponential(1ms, 1.1)); }), "shifted exponential"));
+  CHECK(test::says(test::refusal([] { static_cast<void>(sim::two_regime(1ms, 1.5, 2)); }),
+                   "probability of the second regime"));
+  CHECK(test::says(test::refusal([] { static_cast<void>(sim::two_regime(1ms, 0.5, 0)); }),
+                   "factor of the second regime"));
   CHECK(test::says(test::refusal([] { static_cast<void>(sim::fixed(1ms).slow(1, 0.0)); }), "node 1"));
   CHECK(test::says(test::refusal([] { static_cast<void>(sim::lognormal(1ms, -1)); }), "coefficient of variation"));
   CHECK(test::says(test::refusal([] { static_cast<void>(sim::fixed(1ms).scaled(0)); }), "cannot be scaled by 0"));
@@ -241,10 +245,11 @@ TEST_CASE("compute times have the mean that was asked for, and the variation of 
     double variation;
     double least;  // over the mean
   };
-  for (auto const& r : {row{"lognormal", sim::lognormal(10ms, 0.5), 0.5, 0}, row{"half_normal", sim::half_normal(10ms), 0.7555106, 0},
-                        row{"shifted_exponential", sim::shifted_exponential(10ms, 0.4), 0.4, 0.6},
-                        row{"exponential", sim::shifted_exponential(10ms, 1), 1, 0},
-                        row{"two_regime", sim::two_regime(10ms, 0.1, 11), 1.5, 0.5}}) {
+  for (auto const& r :
+       {row{"lognormal", sim::lognormal(10ms, 0.5), 0.5, 0}, row{"half_normal", sim::half_normal(10ms), 0.7555106, 0},
+        row{"shifted_exponential", sim::shifted_exponential(10ms, 0.4), 0.4, 0.6},
+        row{"exponential", sim::shifted_exponential(10ms, 1), 1, 0},
+        row{"two_regime", sim::two_regime(10ms, 0.1, 11), 1.5, 0.5}}) {
     INFO(r.name);
     auto sum = 0.0, squares = 0.0, least = 1.0;
     constexpr auto draws = 40'000;
@@ -270,7 +275,8 @@ TEST_CASE("compute times have the mean that was asked for, and the variation of 
 }
 
 TEST_CASE("a gradient is done later by all of its node's outages that it meets, and by no other") {
-  auto const model = sim::fixed(10ms).outage(1, 50ms, 60ms).outage(1, 20ms, 25ms).outage(1, 55ms, 70ms).outage(0, 0ms, 1s);
+  auto const model =
+      sim::fixed(10ms).outage(1, 50ms, 60ms).outage(1, 20ms, 25ms).outage(1, 55ms, 70ms).outage(0, 0ms, 1s);
   auto const done = [&](nanoseconds start, nanoseconds takes) { return model.done_at(node_id{1}, start, takes); };
   CHECK(done(5ms, 10ms) == 15ms);
   CHECK(done(10ms, 10ms) == 20ms);

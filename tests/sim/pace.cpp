@@ -76,7 +76,8 @@ auto scenario_of(weather const& w) -> sim::scenario {
   return s;
 }
 
-TEST_CASE("with a pace r_fast reaches the optimum over slow, lossy and parted links, in twice the rounds of lock-step") {
+TEST_CASE(
+    "with a pace r_fast reaches the optimum over slow, lossy and parted links, in twice the rounds of lock-step") {
   auto rounds = arrival_watch{};
   using lock_step = gradient_tracking<space, order::r_fast, step::sgd, weighting::constant, synchrony::rounds>;
   auto const gain = assemble<r_fast<space>>(topology::ring(n), problem_of_test(), {}).gain;

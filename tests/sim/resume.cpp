@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A simulation that is cut between any two events and goes on elsewhere is the one that was never cut, to the bit: for all
-// algorithms, at random moments, in weather with loss, restarts and stragglers. So a part of a node's state that its list
-// leaves out is found here.
+// A simulation that is cut between any two events and goes on elsewhere is the one that was never cut, to the bit: for
+// all algorithms, at random moments, in weather with loss, restarts and stragglers. So a part of a node's state that
+// its list leaves out is found here.
 #include <rubato/sim/simulator.hpp>
 
 #include <algorithm>
@@ -58,11 +58,16 @@ auto account_of(run_result const& r) -> std::string {
   for (auto m : r.history) d.add(digest_of_state(m));
   for (auto const& n : r.nodes) d.add(n.iterations).add(n.gradients).add(n.dropped);
   for (auto const& e : r.edges) {
-    d.add(to_index(e.from)).add(to_index(e.to)).add(static_cast<std::uint64_t>(e.lane)).add(e.packets_sent).add(e.bytes_sent);
+    d.add(to_index(e.from))
+        .add(to_index(e.to))
+        .add(static_cast<std::uint64_t>(e.lane))
+        .add(e.packets_sent)
+        .add(e.bytes_sent);
     d.add(e.lost).add(e.duplicated).add(e.conflated).add(e.delivered).add(e.overtaken).add(e.age.uses);
   }
   for (auto const& m : r.models) d.add(m.bytes());
-  return std::to_string(r.events) + " events, " + std::to_string(r.history.size()) + " looks, result " + std::to_string(d.value());
+  return std::to_string(r.events) + " events, " + std::to_string(r.history.size()) + " looks, result " +
+         std::to_string(d.value());
 }
 /// The same, and a digest of all that the simulation holds at its end.
 auto account_of(run_result const& r, sim::simulator& s) -> std::string {
@@ -71,8 +76,10 @@ auto account_of(run_result const& r, sim::simulator& s) -> std::string {
 
 constexpr auto end = until{.time = 250ms};
 
-/// The account of an uncut run, and of one that was cut after so many events and went on elsewhere, with another number of threads.
-auto both_accounts(maker const& make, sim::scenario const& weather, std::uint64_t cut_after) -> std::pair<std::string, std::string> {
+/// The account of an uncut run, and of one that was cut after so many events and went on elsewhere, with another number
+/// of threads.
+auto both_accounts(maker const& make, sim::scenario const& weather, std::uint64_t cut_after)
+    -> std::pair<std::string, std::string> {
   sim::simulator whole{cast_of(make()), weather};
   auto const result = whole.run(end);
   cutter cut{cut_after % (result.events + 1)};
@@ -114,7 +121,8 @@ auto edges_may_close(assembly const& a) -> bool {
 }
 auto const problem_of_runs = problem::quadratic::random(5, 150, 3);
 
-TEST_CASE("a run that is cut anywhere and goes on elsewhere is the run that was never cut, to the bit, for every algorithm") {
+TEST_CASE(
+    "a run that is cut anywhere and goes on elsewhere is the run that was never cut, to the bit, for every algorithm") {
   auto draw = random_stream{{71, 0}};
   for_every_algorithm(topology::binary_tree(5), problem_of_runs, [&](std::string const& name, maker const& make) {
     for (int k = 0; k < 4; ++k) {
@@ -165,7 +173,8 @@ TEST_CASE("so it is with steps that keep arrays, weightings, blocks of a vector 
 struct forgetful_momentum {
   template<class Backend>
   struct state : step::momentum::state<Backend> {
-    state(forgetful_momentum const&, Backend& b, std::size_t n) : step::momentum::state<Backend>{step::momentum{0.9}, b, n} {}
+    state(forgetful_momentum const&, Backend& b, std::size_t n)
+        : step::momentum::state<Backend>{step::momentum{0.9}, b, n} {}
     static void visit_state(auto&, auto&&) {}
   };
 };
@@ -191,13 +200,16 @@ TEST_CASE("a simulation goes on from a file, and one of another size is refused"
   auto const resumed = second.run(end);
   CHECK(account_of(resumed, second) == account_of(result, whole));
 
-  sim::simulator smaller{cast_of(assemble<r_fast<space>>(topology::binary_tree(4), problem::quadratic::random(4, 150, 3), {.step = 0.01})), weather};
+  sim::simulator smaller{
+      cast_of(assemble<r_fast<space>>(topology::binary_tree(4), problem::quadratic::random(4, 150, 3), {.step = 0.01})),
+      weather};
   CHECK(says(refusal([&] { smaller.resume(*cut.kept); }), "\"number of nodes\" does not fit"));
 }
 
 // after a run
 
-/// Runs to `first_end`, and goes on to `end` elsewhere. Says what it ended by, and gives the result without the look at the cut.
+/// Runs to `first_end`, and goes on to `end` elsewhere. Says what it ended by, and gives the result without the look at
+/// the cut.
 struct continued {
   continued(maker const& make, sim::scenario const& weather, until const& first_end, until const& last_end,
             bool (*interrupted)() = nullptr)
@@ -206,7 +218,9 @@ struct continued {
     first = before.run(first_end);
     after.resume(before.state());
     last = after.run(last_end);
-    auto const is_cut = [&](auto const& m) { return m.at == first.ended && m.at.count() % weather.measure_every.count() != 0; };
+    auto const is_cut = [&](auto const& m) {
+      return m.at == first.ended && m.at.count() % weather.measure_every.count() != 0;
+    };
     extra_looks = std::erase_if(last.history, is_cut);
   }
   sim::simulator before, after;
@@ -336,11 +350,14 @@ TEST_CASE("a state goes on in its own scenario, run and blocks only, and each re
   CHECK(says(changed([](auto& s) { s.link.bursts.loss = 0.5; }), "\"scenario\" does not fit"));
   CHECK(says(changed([](auto& s) { s.compute = s.compute.slow(2, 2); }), "\"scenario\" does not fit"));
   CHECK(says(changed([](auto& s) { s.compute = s.compute.outage(2, 1ms, 2ms); }), "\"scenario\" does not fit"));
-  CHECK(says(changed([](auto& s) { s.partitions = {{1ms, 2ms, {{node_id{0}, node_id{1}}}}}; }), "\"scenario\" does not fit"));
+  CHECK(says(changed([](auto& s) { s.partitions = {{1ms, 2ms, {{node_id{0}, node_id{1}}}}}; }),
+             "\"scenario\" does not fit"));
   CHECK(says(changed([](auto& s) { s.special = {{node_id{0}, node_id{1}, {}}}; }), "\"scenario\" does not fit"));
   CHECK(says(changed([](auto& s) { s.restarts = {{node_id{2}, 60ms, 40ms}}; }), "\"scenario\" does not fit"));
   CHECK(says(changed([](auto& s) { ++s.seed; }), "\"scenario\" does not fit"));
-  CHECK(says(why(cast_of(assemble<r_fast<space>>(topology::binary_tree(5), problem_of_runs, {.step = 0.02, .block_values = 64})), weather),
+  CHECK(says(why(cast_of(assemble<r_fast<space>>(topology::binary_tree(5), problem_of_runs,
+                                                 {.step = 0.02, .block_values = 64})),
+                 weather),
              "\"subject\" does not fit"));
   auto other_blocks = cast_of(made<r_fast<space>>({.block_values = 128})());
   other_blocks.subject = make().agreed.text();
@@ -362,7 +379,8 @@ TEST_CASE("a node refuses a vector of another type or size, and a list of other 
   auto short_one = of_size(3), long_one = of_size(4);
   CHECK(says(refusal([&] { restore(long_one, take_snapshot(short_one), b.pool()); }), "\"state\" does not fit"));
   auto published_short = of_size(3).publish(), published_long = of_size(4).publish();
-  CHECK(says(refusal([&] { restore(published_long, take_snapshot(published_short), b.pool()); }), "\"state\" does not fit"));
+  CHECK(says(refusal([&] { restore(published_long, take_snapshot(published_short), b.pool()); }),
+             "\"state\" does not fit"));
 }
 
 // digests

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Where the server-and-worker family ends up: four workers that disagree, times 1, 2, 4, 8. Plain asynchronous SGD ends
-// at the optimum weighted by frequency, 2.1; rescaled, at that of the mean, 68/13; weights by delay, still nearer to the
-// fast workers' own. Each run is compared with what report::limit_weights says of it.
+// at the optimum weighted by frequency, 2.1; rescaled, at that of the mean, 68/13; weights by delay, still nearer to
+// the fast workers' own. Each run is compared with what report::limit_weights says of it.
 #include <rubato/algorithm/asgd.hpp>
 #include <rubato/algorithm/rescaled_asgd.hpp>
 #include <rubato/report/limit_weights.hpp>
@@ -71,11 +71,13 @@ auto optimum_for(std::vector<double> const& p) -> double {
   return top / bottom;
 }
 
-TEST_CASE("asgd misses the optimum by frequency, rescaled_asgd that of the mean, by amounts in proportion to the step") {
+TEST_CASE(
+    "asgd misses the optimum by frequency, rescaled_asgd that of the mean, by amounts in proportion to the step") {
   struct golden {
     double gamma, plain, rescaled;
   };
-  for (auto const& g : {golden{0.02, -0.02059, -0.18491}, golden{0.005, -0.00522, -0.04846}, golden{0.001, -0.00105, -0.00982}}) {
+  for (auto const& g :
+       {golden{0.02, -0.02059, -0.18491}, golden{0.005, -0.00522, -0.04846}, golden{0.001, -0.00105, -0.00982}}) {
     CHECK(run<vanilla>(raw<vanilla>(g.gamma)).late_mean() - by_frequency == Approx(g.plain).margin(6e-6));
     auto o = raw<known>(g.gamma);
     o.weight.times = four_times();
@@ -99,12 +101,12 @@ TEST_CASE("a weight that falls with the delay moves the limit towards the fast w
     double (*of)(double);
     double limit;
   };
-  for (auto const& r : {rule{[](double d) { return 1 / (1 + d); }, 0.5851},
-                        rule{[](double d) { return 1 / std::sqrt(1 + d); }, 1.1332},
-                        rule{[](double d) { return d <= 4 ? 1 : 4 / d; }, 1.0899},
-                        rule{[](double d) { return std::exp(-0.1 * d); }, 1.0582},
-                        rule{[](double d) { return d <= 4 ? 1 : 1 / (10 * (d - 4) + 1); }, 0.5263},
-                        rule{[](double d) { return d < 8 ? 1.0 : 0.0; }, 0.7059}}) {
+  for (auto const& r :
+       {rule{[](double d) { return 1 / (1 + d); }, 0.5851}, rule{[](double d) { return 1 / std::sqrt(1 + d); }, 1.1332},
+        rule{[](double d) { return d <= 4 ? 1 : 4 / d; }, 1.0899},
+        rule{[](double d) { return std::exp(-0.1 * d); }, 1.0582},
+        rule{[](double d) { return d <= 4 ? 1 : 1 / (10 * (d - 4) + 1); }, 0.5263},
+        rule{[](double d) { return d < 8 ? 1.0 : 0.0; }, 0.7059}}) {
     auto o = raw<weighted>(0.002);
     o.weight = by_function{.of = r.of};
     auto const seen = run<weighted>(o);
@@ -138,13 +140,15 @@ TEST_CASE("limit weights are predicted from times before a run, and agree with w
   CHECK(report::limit_weight_text({}) == "No server weighed gradients in this run.\n");
 }
 
-TEST_CASE("where links take time, workers paid for their computation count unequally, paid for the round trip they do not") {
+TEST_CASE(
+    "where links take time, workers paid for their computation count unequally, paid for the round trip they do not") {
   auto scenario = taking(four_times(), tuned::evenly);
   scenario.link.latency = 250ms;
   auto const limits = [&](server::paid_time paid) {
     auto o = raw<own>(0.001);
     o.weight.paid = paid;
-    return report::measured_weights(simulate(assemble<own>(topology::star(4), four_workers(), o), scenario, {.time = 20000s}));
+    return report::measured_weights(
+        simulate(assemble<own>(topology::star(4), four_workers(), o), scenario, {.time = 20000s}));
   };
   auto const computation = limits(server::paid_time::computation), round_trip = limits(server::paid_time::round_trip);
   CHECK(computation[0].limit / computation[3].limit == Approx((1 / 1.5) / (8 / 8.5)).epsilon(0.01));

@@ -71,7 +71,8 @@ TEST_CASE("the same seed gives the same bits, again and with any number of threa
     check_same(once, simulate(made<fast>(topology::ring(6)), weather, {.time = 2s}));
     weather.threads = 1;
     weather.seed = 5;
-    CHECK(once.history.back().loss != simulate(made<fast>(topology::ring(6)), weather, {.time = 2s}).history.back().loss);
+    CHECK(once.history.back().loss !=
+          simulate(made<fast>(topology::ring(6)), weather, {.time = 2s}).history.back().loss);
   }
 }
 
@@ -131,9 +132,11 @@ TEST_CASE("a node that waits longer than the patience ends the run with a senten
   auto weather = rough();
   weather.patience = 1s;
   weather.special.push_back({node_id{2}, node_id{1}, {.latency = 24h}});
-  auto const words = rubato::test::failure([&] { simulate(made<in_rounds>(topology::directed_ring(3)), weather, {.time = 1h}); });
+  auto const words =
+      rubato::test::failure([&] { simulate(made<in_rounds>(topology::directed_ring(3)), weather, {.time = 1h}); });
   weather.special = {{node_id{1}, node_id{2}, {.latency = 24h}}};
-  auto const sentence = rubato::test::failure([&] { simulate(made<in_rounds>(topology::directed_ring(3)), weather, {.time = 1h}); });
+  auto const sentence =
+      rubato::test::failure([&] { simulate(made<in_rounds>(topology::directed_ring(3)), weather, {.time = 1h}); });
   CHECK(words == "");  // no edge 2 -> 1 in this ring
   CHECK(sentence.find("node 2 has waited for model message 1 of node 1 since ") != std::string::npos);
   CHECK(sentence.find("patience") != std::string::npos);
@@ -226,8 +229,9 @@ TEST_CASE("runs end at their time, their target or their number of gradients") {
 
 TEST_CASE("a run that diverges or leaves the ledger's range ends with a sentence about it") {
   auto const calm = sim::scenario{};
-  CHECK(rubato::test::failure([&] { simulate(made<d_psgd<backend::host<double>>>(topology::ring(3), 30.0), calm, {.time = 1h}); })
-            .find("diverges") != std::string::npos);
+  CHECK(rubato::test::failure([&] {
+          simulate(made<d_psgd<backend::host<double>>>(topology::ring(3), 30.0), calm, {.time = 1h});
+        }).find("diverges") != std::string::npos);
   auto const words = rubato::test::failure([&] { simulate(made<fast>(topology::ring(3), 30.0), calm, {.time = 1h}); });
   CHECK(words.find("the ledger's range is exceeded in block") != std::string::npos);
   CHECK(words.find("smaller step") != std::string::npos);
@@ -236,7 +240,8 @@ TEST_CASE("a run that diverges or leaves the ledger's range ends with a sentence
 /// Writes down which mini-batches were asked for, by node.
 struct keyed_problem {
   problem::quadratic inner = problem::quadratic::random(4, 8, 3);
-  std::shared_ptr<std::vector<std::vector<sample_key>>> keys = std::make_shared<std::vector<std::vector<sample_key>>>(4);
+  std::shared_ptr<std::vector<std::vector<sample_key>>> keys =
+      std::make_shared<std::vector<std::vector<sample_key>>>(4);
 
   [[nodiscard]] auto dimension() const -> std::size_t { return inner.dimension(); }
   template<backend::array_backend Backend>

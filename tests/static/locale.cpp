@@ -30,9 +30,10 @@
 #include <vector>
 
 namespace std {
-template <class T>
+template<class T>
 auto whole_number_to_string(T value) -> string {
-  static_assert(is_integral_v<T>, "a number with a fraction is written by rubato::shortest or its kin, in any locale alike");
+  static_assert(is_integral_v<T>,
+                "a number with a fraction is written by rubato::shortest or its kin, in any locale alike");
   return to_string(value);
 }
 }  // namespace std

@@ -33,7 +33,8 @@ static_assert(node<r_fast<backend::host<float>, step::sgd, weighting::polynomial
 // The ledger follows the scalar unless one says otherwise.
 static_assert(std::is_same_v<r_fast<backend::host<float>>::value, std::int32_t>);
 static_assert(std::is_same_v<r_fast<backend::host<double>>::value, double>);
-static_assert(std::is_same_v<r_fast<backend::host<float>, step::sgd, weighting::constant, ledger::floating>::value, float>);
+static_assert(
+    std::is_same_v<r_fast<backend::host<float>, step::sgd, weighting::constant, ledger::floating>::value, float>);
 
 // An alias is the composition that it names.
 static_assert(std::is_same_v<non_blocking_d_psgd<backend::host<float>>,

@@ -37,7 +37,8 @@ using host = backend::host<float>;
 static_assert(step::policy<step::sgd, host> && step::policy<step::sgd, backend::eigen<double>>);
 static_assert(step::policy<step::momentum, host> && step::policy<step::adam, backend::eigen<double>>);
 static_assert(synchrony::policy<synchrony::free> && synchrony::policy<synchrony::rounds>);
-static_assert(synchrony::policy<synchrony::bounded_staleness> && !synchrony::in_lock_step<synchrony::bounded_staleness>());
+static_assert(synchrony::policy<synchrony::bounded_staleness> &&
+              !synchrony::in_lock_step<synchrony::bounded_staleness>());
 static_assert(synchrony::in_lock_step<synchrony::rounds>() && !synchrony::in_lock_step<synchrony::free>());
 static_assert(weighting::policy<weighting::constant> && weighting::policy<weighting::polynomial>);
 static_assert(weighting::policy<weighting::exponential> && weighting::policy<weighting::hinge>);
@@ -135,7 +136,8 @@ struct without_an_end {
 struct with_changing_count : contribution::all {
   auto counted(std::size_t) -> std::size_t;
 };
-static_assert(!contribution::sizes_a_batch<without_minibatches> && !contribution::says_who_ends_a_batch<without_an_end>);
+static_assert(!contribution::sizes_a_batch<without_minibatches> &&
+              !contribution::says_who_ends_a_batch<without_an_end>);
 static_assert(contribution::sizes_a_batch<with_changing_count> && !contribution::policy<with_changing_count>);
 
 struct without_sentence : ledger::floating {

@@ -19,7 +19,7 @@ using rubato::problem::quadratic;
 using rubato::problem::softmax_regression;
 using rubato::test::oracle_archetype;
 
-template <class P, class Backend>
+template<class P, class Backend>
 concept full_problem = gradient_oracle<P, Backend> && has_loss<P, Backend> && has_accuracy<P, Backend>;
 
 // The archetype is enough, and claims no more than an oracle must.
@@ -49,27 +49,27 @@ static_assert(!has_accuracy<softmax_regression<float>, backend::host<double>>);
 
 // One thing missing or wrong each time.
 struct without_dimension {
-  template <class Backend>
+  template<class Backend>
   auto gradient(Backend&, std::span<float const>, rubato::sample_key, std::span<float>) const -> double;
 };
 struct without_const {
   [[nodiscard]] auto dimension() const -> std::size_t;
-  template <class Backend>
+  template<class Backend>
   auto gradient(Backend&, std::span<float const>, rubato::sample_key, std::span<float>) -> double;
 };
 struct without_loss {
   [[nodiscard]] auto dimension() const -> std::size_t;
-  template <class Backend>
+  template<class Backend>
   void gradient(Backend&, std::span<float const>, rubato::sample_key, std::span<float>) const;
 };
 struct without_key {
   [[nodiscard]] auto dimension() const -> std::size_t;
-  template <class Backend>
+  template<class Backend>
   auto gradient(Backend&, std::span<float const>, std::span<float>) const -> double;
 };
 struct complete {
   [[nodiscard]] auto dimension() const -> std::size_t;
-  template <class Backend>
+  template<class Backend>
   auto gradient(Backend&, std::span<float const>, rubato::sample_key, std::span<float>) const -> double;
 };
 static_assert(gradient_oracle<complete, backend::host<float>>);

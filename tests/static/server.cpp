@@ -24,7 +24,8 @@ using host = backend::host<float>;
 static_assert(server::acceptance_policy<server::accept_all> && server::acceptance_policy<server::delay_threshold>);
 static_assert(server::weight_policy<server::known_times> && server::weight_policy<server::own_durations>);
 static_assert(server::weight_policy<server::by_delay<weighting::polynomial>>);
-static_assert(server::aggregation_policy<server::apply_at_once, host> && server::aggregation_policy<server::buffered, host>);
+static_assert(server::aggregation_policy<server::apply_at_once, host> &&
+              server::aggregation_policy<server::buffered, host>);
 static_assert(server::assignment_policy<server::same_worker>);
 
 // A weighting is a weight by delay, and what is a weight is left as it is.

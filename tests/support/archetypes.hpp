@@ -10,7 +10,7 @@
 namespace rubato::test {
 
 /// Converts to To and can do nothing else.
-template <class To>
+template<class To>
 class only_converts_to {
  public:
   explicit only_converts_to(To value) : value_{value} {}
@@ -21,7 +21,7 @@ class only_converts_to {
 };
 
 /// A gradient_oracle that can neither be copied nor made without its dimension: f_i(x) = 0.
-template <class Backend>
+template<class Backend>
 class oracle_archetype {
  public:
   explicit oracle_archetype(std::size_t dimension) : dimension_{dimension} {}

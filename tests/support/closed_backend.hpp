@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A device without a device: a backend whose vectors lie behind a page protection that opens only while it computes or
-// copies. A line of the host that reads a body or a table by itself ends the program, as it would with real device memory.
+// copies. A line of the host that reads a body or a table by itself ends the program, as it would with real device
+// memory.
 #pragma once
 
 #include <sys/mman.h>
@@ -39,7 +40,9 @@ class closed_memory final : public memory_source {
     auto const open = opened{*this};
     std::memcpy(to, from, bytes);
   }
-  void copy_from_host(std::byte const* from, std::byte* to, std::size_t bytes) override { copy_to_host(from, to, bytes); }
+  void copy_from_host(std::byte const* from, std::byte* to, std::size_t bytes) override {
+    copy_to_host(from, to, bytes);
+  }
   [[nodiscard]] auto host_side() const -> std::shared_ptr<memory_source> override {
     return std::make_shared<heap_memory>();
   }

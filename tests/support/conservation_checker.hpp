@@ -29,7 +29,8 @@ inline auto widened(shared_buffer const& b) -> std::vector<double> {
 /// After every event:
 /// - sum z + sum (newest posted rho - consumed) = sum g: exactly in fixed point, otherwise within a tolerance relative
 ///   to sum |z| + sum |in flight|;
-/// - what is consumed is, block by block, a body that was really posted on that edge, and never an older one than before;
+/// - what is consumed is, block by block, a body that was really posted on that edge, and never an older one than
+/// before;
 /// - iteration numbers of posts rise, edge by edge and channel by channel; rho as audited is rho as last posted;
 /// - once it knows the plan: rows of W and columns of A are stochastic, and what a node posts is its column of A times
 ///   what its tracker held, to the rounding of the ledger: so columns as they are used sum to one too.
@@ -106,8 +107,8 @@ class conservation_checker : public sim::observer {
  private:
   struct edge_log {
     std::deque<std::vector<double>> bodies{{}};  // from the oldest that may still be in use; empty stands for zeros
-    std::size_t first = 0;                       // number of bodies[0]
-    std::vector<std::size_t> consumed;           // per block, the body that was consumed last
+    std::size_t first = 0;  // number of bodies[0]
+    std::vector<std::size_t> consumed;  // per block, the body that was consumed last
   };
   struct lane_key {
     node_id from;
@@ -150,16 +151,18 @@ class conservation_checker : public sim::observer {
     for (std::size_t e = 0; e < a.consumed.size() && then_ == after_push::consumes; ++e) {
       auto const known = e < former.consumed.size();
       for (std::size_t c = 0; c < held.size(); ++c) {
-        held[c] -= rubato::detail::in_flight(value(a.consumed[e].total, c), known ? value(former.consumed[e].total, c) : 0.0,
-                                             a.fixed_point);
+        held[c] -= rubato::detail::in_flight(value(a.consumed[e].total, c),
+                                             known ? value(former.consumed[e].total, c) : 0.0, a.fixed_point);
       }
     }
-    if (column.size() != shares_.size()) complain("node " + std::to_string(i) + " pushed to others than its column of A says");
+    if (column.size() != shares_.size())
+      complain("node " + std::to_string(i) + " pushed to others than its column of A says");
     for (auto const& w : column) {
       auto const& share = shares_[{to_node(i), w.peer}];
       auto const& rho = log_of(to_node(i), w.peer).bodies.back();
       for (std::size_t c = 0; c < share.size(); ++c) {
-        auto const rounding = a.fixed_point ? 1 + 1e-6 * std::abs(held[c]) : 1e-12 * (std::abs(held[c]) + std::abs(rho[c]) + 1);
+        auto const rounding =
+            a.fixed_point ? 1 + 1e-6 * std::abs(held[c]) : 1e-12 * (std::abs(held[c]) + std::abs(rho[c]) + 1);
         if (!(std::abs(share[c] - w.weight * held[c]) <= rounding))
           complain("push " + edge_text(to_node(i), w.peer) + " is not its column of A times the tracker");
       }

@@ -14,7 +14,7 @@
 namespace rubato::test {
 
 /// Calls `property(gen, seed)` for seeds 1 .. count, each with a stream of its own.
-template <class Property>
+template<class Property>
 void for_all(std::uint64_t count, Property&& property) {
   auto const run = [&](std::uint64_t seed) {
     INFO("seed " << seed << ": repeat with RUBATO_SEED=" << seed);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Recordings as somebody forges them who knows the format: parts that can be changed, and files of them with right digests.
+// Recordings as somebody forges them who knows the format: parts that can be changed, and files of them with right
+// digests.
 #pragma once
 
 #include <cstddef>
@@ -48,7 +49,8 @@ inline auto taken_apart(bytes const& all) -> recorded_parts {
   for (at += 8; at < all.size();) {
     auto const size = number_at(all, at + 1);
     auto const input = all.begin() + static_cast<std::ptrdiff_t>(at + 9);
-    r.records.push_back({std::to_integer<std::uint8_t>(all[at]), {input, input + static_cast<std::ptrdiff_t>(size)},
+    r.records.push_back({std::to_integer<std::uint8_t>(all[at]),
+                         {input, input + static_cast<std::ptrdiff_t>(size)},
                          number_at(all, at + 17 + size)});
     at += size + 25;
   }

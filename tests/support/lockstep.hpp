@@ -22,7 +22,8 @@ inline void hand_over(any_node& to, packet const& p, std::size_t blocks, outbox&
 
 /// What node 0 ends the run with when a message of that node comes that holds so many values; empty if it goes on.
 template<class T>
-auto complaint_of_size(assembly& a, node_id from, channel lane, std::uint64_t number, std::size_t values) -> std::string {
+auto complaint_of_size(assembly& a, node_id from, channel lane, std::uint64_t number, std::size_t values)
+    -> std::string {
   outbox out;
   packet p;
   p.from = from;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What every problem's tests do: vectors to evaluate at, central differences, and the sentence of a refusal (refusal.hpp).
+// What every problem's tests do: vectors to evaluate at, central differences, and the sentence of a refusal
+// (refusal.hpp).
 #pragma once
 
 #include <algorithm>
@@ -20,7 +21,7 @@
 namespace rubato::test {
 
 /// A vector of the backend with normal values times `scale`, the same for every backend up to rounding.
-template <class Backend>
+template<class Backend>
 auto random_vector(Backend& b, std::size_t n, std::uint64_t seed, double scale = 1)
     -> writable_buffer<typename Backend::scalar> {
   auto x = b.template allocate<typename Backend::scalar>(n);
@@ -31,7 +32,7 @@ auto random_vector(Backend& b, std::size_t n, std::uint64_t seed, double scale =
 
 /// The largest difference between g and the central differences of f at x, in units of 1 + |g|.
 /// f takes a span of scalars and returns a double; x is changed and restored.
-template <class T, class F>
+template<class T, class F>
 auto gradient_error(writable_buffer<T>& x, std::vector<T> const& g, F&& f) -> double {
   auto const step = std::is_same_v<T, float> ? T(1.0 / 64) : T(1.0 / 65536);
   double worst = 0;

@@ -9,7 +9,7 @@
 namespace rubato::test {
 
 /// The sentence of the config_error that `action` throws; empty if it throws none.
-template <class Action>
+template<class Action>
 auto refusal(Action&& action) -> std::string {
   try {
     action();
@@ -20,7 +20,7 @@ auto refusal(Action&& action) -> std::string {
 }
 
 /// The sentence of the run_error that `action` throws; empty if it throws none.
-template <class Action>
+template<class Action>
 auto failure(Action&& action) -> std::string {
   try {
     action();

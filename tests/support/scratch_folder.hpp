@@ -24,7 +24,8 @@ class scratch_folder {
  public:
   explicit scratch_folder(std::string const& name) {
     auto pattern = (std::filesystem::temp_directory_path() / ("rubato_" + name + "_XXXXXX")).string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::filesystem::filesystem_error{pattern, {errno, std::generic_category()}};
+    if (::mkdtemp(pattern.data()) == nullptr)
+      throw std::filesystem::filesystem_error{pattern, {errno, std::generic_category()}};
     path_ = pattern;
   }
   scratch_folder(scratch_folder const&) = delete;

@@ -19,7 +19,8 @@ namespace rubato::test {
 inline auto four_workers() -> problem::quadratic { return {{{1}, {2}, {0.5}, {3}}, {{0}, {1}, {4}, {10}}}; }
 inline auto four_times() -> std::vector<double> { return {1, 2, 4, 8}; }
 
-/// The simulator breaks ties by who was scheduled first. One part in 10^9 more time for each next id makes ties go by id.
+/// The simulator breaks ties by who was scheduled first. One part in 10^9 more time for each next id makes ties go by
+/// id.
 enum class tuned : std::uint8_t { by_id, evenly };
 
 inline auto taking(std::vector<double> const& seconds, tuned how) -> sim::scenario {
@@ -58,7 +59,7 @@ struct server_view : sim::observer {
   std::vector<double> x;
   std::vector<std::chrono::nanoseconds> stepped_at;
   std::vector<std::uint64_t> computes_at;  // version of each worker's job
-  std::vector<weight_counter> weights;     // by worker
+  std::vector<weight_counter> weights;  // by worker
   run_result result;
   double late_sum = 0;
 

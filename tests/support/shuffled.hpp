@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A driver of pure disorder: any packet or any gradient may be next, packets vanish, repeat and overtake, and edges
-// close and open at either end at different times. For what must hold in any order of events. Where every message counts,
-// links keep order and lose nothing, and no message comes before its edge has opened.
+// close and open at either end at different times. For what must hold in any order of events. Where every message
+// counts, links keep order and lose nothing, and no message comes before its edge has opened.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,10 @@ namespace rubato::test {
 class shuffled {
  public:
   shuffled(assembly a, std::uint64_t seed, double loss)
-      : a_{std::move(a)}, draw_{0x73687566ULL, seed}, loss_{loss}, requests_(a_.nodes.size()),
+      : a_{std::move(a)},
+        draw_{0x73687566ULL, seed},
+        loss_{loss},
+        requests_(a_.nodes.size()),
         asleep_(a_.nodes.size(), false) {
     for (std::size_t i = 0; i < a_.nodes.size(); ++i) {
       a_.nodes[i].start({}, out_);
@@ -30,7 +33,8 @@ class shuffled {
 
   /// One event: a packet arrives (or is lost, or comes twice), or a node gets its gradient.
   void step() {
-    if (!under_way_.empty() && draw_.chance(under_way_.size() > 30 ? 0.97 : 0.6)) arrive(draw_.below(under_way_.size()));
+    if (!under_way_.empty() && draw_.chance(under_way_.size() > 30 ? 0.97 : 0.6))
+      arrive(draw_.below(under_way_.size()));
     else answer(draw_.below(a_.nodes.size()));
   }
   void steps(int count) {
@@ -84,14 +88,14 @@ class shuffled {
   }
   [[nodiscard]] auto counts(packet const& p) const -> bool {
     auto const all = a_.nodes[to_index(p.from)].channels();
-    return std::any_of(all.begin(), all.end(), [&](auto const& c) { return c.lane == p.lane && c.kind == channel_kind::event; });
+    return std::any_of(all.begin(), all.end(),
+                       [&](auto const& c) { return c.lane == p.lane && c.kind == channel_kind::event; });
   }
   /// The first that is under way on the same edge, if its session has begun at both ends.
   void arrive_in_order(std::size_t which) {
     auto const& chosen = under_way_[which];
-    auto const first = std::find_if(under_way_.begin(), under_way_.end(), [&](packet const& p) {
-      return p.from == chosen.from && p.to == chosen.to;
-    });
+    auto const first = std::find_if(under_way_.begin(), under_way_.end(),
+                                    [&](packet const& p) { return p.from == chosen.from && p.to == chosen.to; });
     auto const to = to_index(first->to);
     if (first->life.sender > told_[{to, to_index(first->from)}]) return;
     auto const p = std::move(*first);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Bad links on one machine: starts a command for each node in a network namespace of its own, and carries the IP frames
-// between them over TUN devices with delay, jitter, loss, duplication, a rate and a partition. The kernel needs no netem.
+// between them over TUN devices with delay, jitter, loss, duplication, a rate and a partition. The kernel needs no
+// netem.
 //   weather --nodes 8 --delay 200 --loss 0.1 --life 90 --out DIR -- peer --id @ --peers 10.7.0.1:7250,10.7.0.2:7250 ...
 // In the command @ is the node's number; node i has the address 10.7.0.(i+1). DIR/node-i holds what it said, and its
 // last line is "status S". Exit status: 0 every command ended well, 1 one did not, 2 bad options, 77 namespaces or TUN
@@ -41,16 +42,16 @@ constexpr auto not_here = 77;
 
 struct options {
   std::size_t nodes = 0;
-  double delay = 0;          // ms, one way
-  double jitter = 0;         // ms, added: uniform in 0 .. jitter, for each frame by itself, so that frames overtake
-  double loss = 0;           // probability, as is duplicate
+  double delay = 0;  // ms, one way
+  double jitter = 0;  // ms, added: uniform in 0 .. jitter, for each frame by itself, so that frames overtake
+  double loss = 0;  // probability, as is duplicate
   double duplicate = 0;
-  double rate = 0;           // bit/s of each node's way out and of its way in; 0: unlimited
-  double queue = 65536;      // bytes that may wait for either
-  double cut = 0;            // s after the start: the first half of the nodes and the second hear nothing of each other
-  double heal = 0;           // s: until then
+  double rate = 0;  // bit/s of each node's way out and of its way in; 0: unlimited
+  double queue = 65536;  // bytes that may wait for either
+  double cut = 0;  // s after the start: the first half of the nodes and the second hear nothing of each other
+  double heal = 0;  // s: until then
   std::uint64_t seed = 1;
-  double life = 120;         // s
+  double life = 120;  // s
   std::string out = ".";
   std::vector<std::string> command;
 };

@@ -33,7 +33,8 @@ auto const ask_at_once = [](instant, outbox& out) { out.request = gradient_reque
 
 /// Two nodes, of which the second is this one.
 auto pair_with(scripted second) -> assembly {
-  auto a = assemble<r_fast<backend::host<double>>>(topology::line(2), problem::quadratic{{{1}, {1}}, {{1}, {1}}}, {.step = 0.1});
+  auto a = assemble<r_fast<backend::host<double>>>(topology::line(2), problem::quadratic{{{1}, {1}}, {{1}, {1}}},
+                                                   {.step = 0.1});
   a.nodes[0] = scripted{.at_start = ask_at_once};
   a.nodes[1] = std::move(second);
   return a;
@@ -58,17 +59,20 @@ auto sentences_of(Make const& make) -> std::vector<std::string> {
           failure([&] { run_threads(make(), {.compute = sim::fixed(1ms)}, {.time = 1min}); }), second};
 }
 
-TEST_CASE("a device that fails in a handler ends the run under any driver, with the node's name and the device's words") {
+TEST_CASE(
+    "a device that fails in a handler ends the run under any driver, with the node's name and the device's words") {
   for (auto const& sentence : sentences_of([] { return pair_with({.at_start = lost_device}); })) {
     CHECK(sentence == "node 1 cannot go on: cudaLaunchKernel failed: device lost");
   }
-  for (auto const& sentence : sentences_of([] { return pair_with({.at_start = ask_at_once, .at_gradient = lost_device}); })) {
+  for (auto const& sentence :
+       sentences_of([] { return pair_with({.at_start = ask_at_once, .at_gradient = lost_device}); })) {
     CHECK(sentence == "node 1 cannot go on: cudaLaunchKernel failed: device lost");
   }
 }
 
 TEST_CASE("a node without memory for its vectors ends the run under any driver, and is named") {
-  for (auto const& sentence : sentences_of([] { return pair_with({.at_start = ask_at_once, .at_gradient = no_memory}); })) {
+  for (auto const& sentence :
+       sentences_of([] { return pair_with({.at_start = ask_at_once, .at_gradient = no_memory}); })) {
     CHECK(sentence == "node 1 cannot go on: there is no memory left for its vectors");
   }
 }

@@ -49,7 +49,7 @@ struct sentences {
   std::string outer;
   std::string inner;
 };
-template <class Action>
+template<class Action>
 auto failure_of(Action&& action) -> sentences {
   try {
     action();

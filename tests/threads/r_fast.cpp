@@ -35,7 +35,7 @@ auto bad_weather() -> sim::scenario {
 }
 
 /// A quadratic that calls `extra(key)` before each gradient.
-template <class Extra>
+template<class Extra>
 struct with {
   quadratic inner;
   Extra extra;
@@ -46,7 +46,7 @@ struct with {
     return inner.gradient(b, x, key, g);
   }
 };
-template <class Extra>
+template<class Extra>
 with(quadratic, Extra) -> with<Extra>;
 
 TEST_CASE("r_fast on threads reaches the optimum of the sum under loss, overtaking and a straggler") {
@@ -97,8 +97,8 @@ TEST_CASE("a run on threads that is interrupted ends cleanly, with its report so
   static auto interrupted = std::atomic<bool>{false};
   auto const p = quadratic::random(3, 4, 5);
   auto const noticing = with{p, [](sample_key key) {
-    if (key.draw == 20) interrupted = true;
-  }};
+                               if (key.draw == 20) interrupted = true;
+                             }};
   auto const asked = thread_options{.interrupted = [] { return interrupted.load(); }};
   auto const result = run_threads(assemble<node_type>(topology::ring(3), noticing, {.step = 0.01}),
                                   {.compute = sim::fixed(100us)}, {}, asked);
@@ -111,8 +111,9 @@ TEST_CASE("a run on threads that is interrupted ends cleanly, with its report so
 TEST_CASE("a problem that throws ends the run on threads with the node, the gradient and its own words") {
   auto const p = quadratic::random(3, 4, 5);
   auto const throwing = with{p, [](sample_key key) {
-    if (key.node == node_id{1} && key.draw == 7) throw std::runtime_error{"the disk is full"};
-  }};
+                               if (key.node == node_id{1} && key.draw == 7)
+                                 throw std::runtime_error{"the disk is full"};
+                             }};
   auto const sentence = failure([&] {
     run_threads(assemble<node_type>(topology::ring(3), throwing, {.step = 0.01}), {.compute = sim::fixed(0ns)}, {});
   });
@@ -121,7 +122,9 @@ TEST_CASE("a problem that throws ends the run on threads with the node, the grad
 
 TEST_CASE("what a problem throws on a thread need not be an exception to be reported") {
   auto const p = quadratic::random(3, 4, 5);
-  auto const throwing = with{p, [](sample_key key) { if (key.node == node_id{2} && key.draw == 1) throw 42; }};
+  auto const throwing = with{p, [](sample_key key) {
+                               if (key.node == node_id{2} && key.draw == 1) throw 42;
+                             }};
   auto const sentence = failure([&] {
     run_threads(assemble<node_type>(topology::ring(3), throwing, {.step = 0.01}), {.compute = sim::fixed(0ns)}, {});
   });
@@ -130,9 +133,8 @@ TEST_CASE("what a problem throws on a thread need not be an exception to be repo
 
 TEST_CASE("a step that makes the run on threads diverge is named") {
   auto const p = quadratic::random(3, 4, 5);
-  auto const sentence = failure([&] {
-    run_threads(assemble<node_type>(topology::ring(3), p, {.step = 1e6}), {.compute = sim::fixed(0ns)}, {});
-  });
+  auto const sentence = failure(
+      [&] { run_threads(assemble<node_type>(topology::ring(3), p, {.step = 1e6}), {.compute = sim::fixed(0ns)}, {}); });
   CHECK((says(sentence, "diverges") || says(sentence, "ledger")));  // whichever notices first
 }
 

@@ -42,7 +42,7 @@ struct setting {
   double step = 0.05;
 };
 
-template <class Node>
+template<class Node>
 auto assembled(setting const& s) -> assembly {
   typename Node::options o;
   o.step = s.step;
@@ -51,7 +51,7 @@ auto assembled(setting const& s) -> assembly {
 }
 
 /// The events of all nodes of a recorded run, each replayed by a node of its own.
-template <class Node>
+template<class Node>
 auto replayed_events(fs::path const& folder, setting const& s) -> std::uint64_t {
   std::uint64_t events = 0;
   for (std::size_t i = 0; i < assembled<Node>(s).nodes.size(); ++i) {
@@ -75,7 +75,7 @@ auto recorded_events(recording const& r) -> std::uint64_t {
   return events;
 }
 
-template <class Node>
+template<class Node>
 auto threads_replay(fs::path const& folder) -> std::uint64_t {
   auto a = assembled<Node>({});
   auto const rec = record(a, {folder, "it", "how it was made"});
@@ -83,7 +83,8 @@ auto threads_replay(fs::path const& folder) -> std::uint64_t {
                                      .link = {.latency = 20us, .jitter = 50us, .loss = 0.2, .overtaking = 0.2}};
   static_cast<void>(run_threads(std::move(a), weather, {.time = 5min, .gradients = 300}));
   auto const events = recorded_events(rec);
-  CHECK(events >= 300);  // the gradients at least; how many messages are merged before they are read is the load's to say
+  CHECK(events >=
+        300);  // the gradients at least; how many messages are merged before they are read is the load's to say
   CHECK(replayed_events<Node>(folder, {}) == events);
   return events;
 }
@@ -153,13 +154,14 @@ TEST_CASE("every flipped bit of a recording and every cut of it is noticed") {
     if (!is_noticed(changed, bytes, tiny)) FAIL("bit " << bit << " was flipped, and nobody noticed");
   }
   for (std::size_t size = 0; size < whole.size(); size += 7) {
-    if (!is_noticed(changed, whole.substr(0, size), tiny)) FAIL("only " << size << " bytes were left, and nobody noticed");
+    if (!is_noticed(changed, whole.substr(0, size), tiny))
+      FAIL("only " << size << " bytes were left, and nobody noticed");
   }
   CHECK(is_noticed(changed, whole + "x", tiny));
 }
 
 /// What replay says of node 0's recording, its digests right, once `change` has been at the first input of that kind.
-template <class Change>
+template<class Change>
 auto forged(fs::path const& folder, logged kind, Change const& change) -> std::string {
   auto parts = taken_apart(bytes_of_file(simulated(folder, {})));
   for (auto& r : parts.records) {
@@ -170,14 +172,16 @@ auto forged(fs::path const& folder, logged kind, Change const& change) -> std::s
   auto const all = sealed(parts);
   write_bytes(folder / "forged.log", {reinterpret_cast<char const*>(all.data()), all.size()});
   auto sentence = std::string{};
-  sentence = refusal([&] { sentence = failure([&] { static_cast<void>(replay_of(folder / "forged.log", {})); }); }) + sentence;
+  sentence =
+      refusal([&] { sentence = failure([&] { static_cast<void>(replay_of(folder / "forged.log", {})); }); }) + sentence;
   return sentence;
 }
 
 TEST_CASE("a forged recording is refused by event and byte before any field of it is used") {
   scratch_folder const folder{"recording"};
   auto const patch = [&](std::size_t at, auto value) {
-    return forged(folder.path(), logged::patch, [&](recorded_event& r) { wire::detail::put(r.input.data() + at, value); });
+    return forged(folder.path(), logged::patch,
+                  [&](recorded_event& r) { wire::detail::put(r.input.data() + at, value); });
   };
   constexpr auto every = ~std::uint64_t{0};
   // Where the fields of a message lie: see put_patch().
@@ -217,7 +221,8 @@ TEST_CASE("a forged recording is refused by event and byte before any field of i
   CHECK(says(gradient([](recorded_event& r) { r.input.resize(200'000); }), "200000 bytes, more than the run can need"));
   CHECK(says(gradient([](recorded_event& r) { r.kind = 9; }), "no known kind"));
   CHECK(says(gradient([](recorded_event& r) { r.kind = 0, r.input.resize(8); }), "a node is started once"));
-  CHECK(says(forged(folder.path(), logged::start, [](recorded_event& r) { r.kind = 3, r.input.resize(20); }), "a node is started once"));
+  CHECK(says(forged(folder.path(), logged::start, [](recorded_event& r) { r.kind = 3, r.input.resize(20); }),
+             "a node is started once"));
 }
 
 TEST_CASE("a recording that announces a text without end, names a stranger or is no file is refused") {

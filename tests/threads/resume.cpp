@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Nodes on threads that are saved each at a moment of its own, and go on from there: the law of conservation is exact, and
-// they end at the optimum of the sum.
+// Nodes on threads that are saved each at a moment of its own, and go on from there: the law of conservation is exact,
+// and they end at the optimum of the sum.
 #include <rubato/run/threads.hpp>
 
 #include <chrono>
@@ -37,7 +37,8 @@ TEST_CASE("nodes on threads go on from where each of them was saved") {
   auto const first = run(800, {folder.path(), 20ms, false});
   CHECK(folder.files() == 4);
   auto const second = run(12000, {folder.path(), 20ms, true});
-  CHECK(second.history.front().loss < (first.history.front().loss + first.history.back().loss) / 2);  // it did not begin anew
+  CHECK(second.history.front().loss <
+        (first.history.front().loss + first.history.back().loss) / 2);  // it did not begin anew
   CHECK(second.history.back().tracking_residual == 0);
   for (std::size_t i = 0; i < 4; ++i) {
     CHECK(second.nodes[i].iterations > first.nodes[i].iterations);

@@ -34,8 +34,8 @@ auto failure_of(assembly a, sim::scenario const& s, until const& end, thread_opt
 
 TEST_CASE("ring all-reduce runs on threads to the optimum, with links that lose, and no replica is a round apart") {
   auto const p = quadratic::random(4, 12, 1);
-  auto const scenario = sim::scenario{
-      .compute = sim::fixed(100us), .link = {.latency = 20us, .loss = 0.1}, .measure_every = 2ms};
+  auto const scenario =
+      sim::scenario{.compute = sim::fixed(100us), .link = {.latency = 20us, .loss = 0.1}, .measure_every = 2ms};
   auto const result = run_threads(assemble<ring_allreduce_sgd<space>>(topology::ring(4), p, {.step = 0.5}), scenario,
                                   {.time = 5min, .target_loss = p.minimum() + 1e-10});
   CHECK(result.stopped == stop_reason::target_loss);
@@ -50,9 +50,8 @@ TEST_CASE("ring all-reduce runs on threads to the optimum, with links that lose,
 
 TEST_CASE("m-synchronous SGD on threads does not wait for the slowest node, and cancels its gradients") {
   auto const p = quadratic{{{1}, {1}, {1}}, {{2}, {4}, {100}}};
-  auto const result =
-      run_threads(assemble<m_synchronous_sgd<space>>(topology::star(3), p, {.step = 0.5, .m = 2}),
-                  {.compute = sim::fixed(100us).slow(2, 1e6)}, {.time = 5min, .gradients = 400});
+  auto const result = run_threads(assemble<m_synchronous_sgd<space>>(topology::star(3), p, {.step = 0.5, .m = 2}),
+                                  {.compute = sim::fixed(100us).slow(2, 1e6)}, {.time = 5min, .gradients = 400});
   CHECK(result.stopped == stop_reason::gradients);
   CHECK(result.nodes[2].gradients == 0);
   CHECK(result.models[0].view<double>()[0] == Approx(3.0).epsilon(1e-9));
@@ -104,10 +103,10 @@ TEST_CASE("of the nodes on threads that wait too long, the one that has waited l
 
 TEST_CASE("a wait on threads begins anew when it is for another channel, be it of the same peer and number") {
   // Node 0 waits first, but for another message since node 1 has waited.
-  auto const sentence = failure_of(
-      scripted_run({{.at_start = wait_and_tell(0, channel::model, 1), .at_patch = once(wait_and_tell(0, channel::tracker, 1))},
-                    {.at_patch = once(wait_and_tell(1, channel::model, 2))}}),
-      rare_looks, {}, {.patience = 500ms});
+  auto const sentence = failure_of(scripted_run({{.at_start = wait_and_tell(0, channel::model, 1),
+                                                  .at_patch = once(wait_and_tell(0, channel::tracker, 1))},
+                                                 {.at_patch = once(wait_and_tell(1, channel::model, 2))}}),
+                                   rare_looks, {}, {.patience = 500ms});
   CHECK(says(sentence, "node 1 has waited for model message 2 of node 0"));
 }
 
@@ -122,7 +121,8 @@ TEST_CASE("a node on threads that does not read its events ends the run, which n
       out.packets.push_back(std::move(p));
     }
   };
-  CHECK(says(failure_of(scripted_run({{.at_start = flood}}), {}, {}), "node 0 has not read 4096 chunk messages of node 0"));
+  CHECK(says(failure_of(scripted_run({{.at_start = flood}}), {}, {}),
+             "node 0 has not read 4096 chunk messages of node 0"));
 }
 
 TEST_CASE("a run on threads that would end before it begins is refused") {

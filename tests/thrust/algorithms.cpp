@@ -25,17 +25,19 @@ using namespace std::chrono_literals;
 
 /// Final models under loss and a straggler; sizes of which no vector width, block or chunk is a divisor.
 template<class Node>
-auto finish(std::size_t dimension, std::size_t block_values, typename Node::backend_type backend) -> std::vector<double> {
+auto finish(std::size_t dimension, std::size_t block_values, typename Node::backend_type backend)
+    -> std::vector<double> {
   constexpr std::size_t n = 5;
   typename Node::options options{};
   options.step = 0.1;
   options.block_values = block_values;
   auto const q = problem::quadratic::random(n, dimension, 12, {.spread = 1, .condition = 5, .noise = 0});
-  auto const scenario =
-      sim::scenario{.compute = sim::fixed(10ms).slow(2, 2.0), .link = {.latency = 1ms, .loss = 0.1}, .seed = 4,
+  auto const scenario = sim::scenario{.compute = sim::fixed(10ms).slow(2, 2.0),
+                                      .link = {.latency = 1ms, .loss = 0.1},
+                                      .seed = 4,
                                       .measure_every = 100ms};
-  auto const result = simulate(assemble<Node>(topology::exponential(n), q, options, std::move(backend)), scenario,
-                               {.time = 200ms});
+  auto const result =
+      simulate(assemble<Node>(topology::exponential(n), q, options, std::move(backend)), scenario, {.time = 200ms});
   std::vector<double> all, one;
   for (auto const& model : result.models) {
     rubato::detail::widen(model, one);

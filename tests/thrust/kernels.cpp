@@ -36,7 +36,8 @@ struct everything {
 };
 
 struct memory {
-  explicit memory(std::size_t n) : x{pool.allocate<float>(n)}, y{pool.allocate<float>(n)}, units{pool.allocate<std::int32_t>(n)} {
+  explicit memory(std::size_t n)
+      : x{pool.allocate<float>(n)}, y{pool.allocate<float>(n)}, units{pool.allocate<std::int32_t>(n)} {
     random_stream draw{3};
     for (std::size_t i = 0; i < n; ++i) {
       x.data()[i] = static_cast<float>(draw.uniform() - 0.5);
@@ -124,7 +125,8 @@ void compare_products(Backend const& b) {
   for (auto* v : {&a, &right, &before}) {
     for (auto& x : *v) x = draw.normal();
   }
-  for (auto shape : {product_shape{1, 1, 1}, {7, 5, 11}, {16, 10, 20}, {3, 1, 300}, {1, 70, 2}, {67, 35, 270}, {3, 3, 0}}) {
+  for (auto shape :
+       {product_shape{1, 1, 1}, {7, 5, 11}, {16, 10, 20}, {3, 1, 300}, {1, 70, 2}, {67, 35, 270}, {3, 3, 0}}) {
     for (auto const ta : {transposed::no, transposed::yes}) {
       for (auto const tb : {transposed::no, transposed::yes}) {
         shape.a = ta;

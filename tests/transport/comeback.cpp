@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// R-FAST where a process stops for longer than it may be silent and lives: it comes back in a new session of its edges, the
-// law of each node is intact (law 11), and all end at the optimum of the sum.
+// R-FAST where a process stops for longer than it may be silent and lives: it comes back in a new session of its edges,
+// the law of each node is intact (law 11), and all end at the optimum of the sum.
 #include <rubato/run/peer.hpp>
 
 #include <algorithm>
@@ -74,7 +74,8 @@ struct way {
 };
 using ways = std::tuple<way<transport::tcp, tcp_doors>, way<transport::udp, udp_doors>>;
 
-TEMPLATE_LIST_TEST_CASE("who was stopped for longer than it may be silent is taken back, and all end at the optimum of the sum", "", ways) {
+TEMPLATE_LIST_TEST_CASE(
+    "who was stopped for longer than it may be silent is taken back, and all end at the optimum of the sum", "", ways) {
   auto const p = problem::quadratic::random(3, 50, 4);
   typename TestType::doors doors{3};
   stop stopped{.who = node_id{1}};
@@ -108,7 +109,8 @@ TEMPLATE_LIST_TEST_CASE("who was stopped for longer than it may be silent is tak
     auto const x = parts[i].result.models[0].template view<double>();
     for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(x[k] - p.optimum()[k]) < 1e-4);
   }
-  CHECK(std::any_of(parts[0].lost.begin(), parts[0].lost.end(), [](auto const& s) { return s.find("node 1 at ") == 0; }));
+  CHECK(
+      std::any_of(parts[0].lost.begin(), parts[0].lost.end(), [](auto const& s) { return s.find("node 1 at ") == 0; }));
 }
 
 }  // namespace

@@ -40,7 +40,9 @@ auto values_at(seat<T> const& me) -> std::vector<float> {
   }
   return values;
 }
-auto all_blocks(std::uint64_t number) -> std::vector<std::uint64_t> { return std::vector<std::uint64_t>(test_blocks, number); }
+auto all_blocks(std::uint64_t number) -> std::vector<std::uint64_t> {
+  return std::vector<std::uint64_t>(test_blocks, number);
+}
 
 TEMPLATE_LIST_TEST_CASE("a message arrives with everything that it was posted with", "", carriers_of_messages) {
   table<TestType> t{2};
@@ -66,8 +68,9 @@ TEMPLATE_LIST_TEST_CASE("a message arrives with everything that it was posted wi
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("events all arrive once and in order, both ways at a time, and bodies may be of any size up to a vector", "",
-                        carriers_of_events) {
+TEMPLATE_LIST_TEST_CASE(
+    "events all arrive once and in order, both ways at a time, and bodies may be of any size up to a vector", "",
+    carriers_of_events) {
   constexpr std::uint64_t many = 500;
   table<TestType> t{2, {.event_bound = 1000}};
   REQUIRE(t.meets());
@@ -128,7 +131,8 @@ TEMPLATE_LIST_TEST_CASE("of a state channel the newest message always comes, and
     for (auto const& n : me.messages(channel::model)) {
       auto const first = static_cast<float>(to_count(n.p.number) + 64 * n.blocks.begin);
       CHECK(n.p.body.template view<float>()[0] == first);
-      for (auto b = n.blocks.begin; b < n.blocks.end; ++b) CHECK(to_count(n.p.number) > std::exchange(last[b], to_count(n.p.number)));
+      for (auto b = n.blocks.begin; b < n.blocks.end; ++b)
+        CHECK(to_count(n.p.number) > std::exchange(last[b], to_count(n.p.number)));
     }
     auto const counts = me.end->traffic_of();
     REQUIRE(counts.size() == 1);
@@ -148,7 +152,8 @@ TEMPLATE_LIST_TEST_CASE("channels do not replace each other, and neither do send
     t.at(from, [&](auto& me) {
       me.end->send(channel_kind::state, message(from, 0, channel::model, 1, counting(pool, 1)));
       me.end->send(channel_kind::state, message(from, 0, channel::tracker, 1, body));
-      if (TestType::lossless) me.end->send(channel_kind::event, message(from, 0, channel::chunk, 1, counting(pool, 1, 10)));
+      if (TestType::lossless)
+        me.end->send(channel_kind::event, message(from, 0, channel::chunk, 1, counting(pool, 1, 10)));
     });
   }
   auto const values_of = [](auto& me, std::size_t from, channel lane) {
@@ -158,7 +163,8 @@ TEMPLATE_LIST_TEST_CASE("channels do not replace each other, and neither do send
   };
   REQUIRE(t.until(0, [&](auto& me) {
     for (std::size_t from = 1; from < 3; ++from) {
-      if (values_of(me, from, channel::model) < test_values || values_of(me, from, channel::tracker) < test_values) return false;
+      if (values_of(me, from, channel::model) < test_values || values_of(me, from, channel::tracker) < test_values)
+        return false;
       if (TestType::lossless && values_of(me, from, channel::chunk) < 10) return false;
     }
     return true;
@@ -169,8 +175,9 @@ TEMPLATE_LIST_TEST_CASE("channels do not replace each other, and neither do send
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("events that wait beyond their bound are said to be too many, for whom, and none of them is lost", "",
-                        lossless_transports) {
+TEMPLATE_LIST_TEST_CASE(
+    "events that wait beyond their bound are said to be too many, for whom, and none of them is lost", "",
+    lossless_transports) {
   table<TestType> t{2, {.event_bound = 4}};
   REQUIRE(t.meets());
   buffer_pool pool;
@@ -220,7 +227,8 @@ TEMPLATE_LIST_TEST_CASE("a peer for whom far too many events wait can be given u
   REQUIRE(t.until(1, [](auto& me) { return me.count(what::closed) == 1; }));
 }
 
-TEMPLATE_LIST_TEST_CASE("a peer that goes without a word is reported by name, and nothing can be sent to it", "", every_transport) {
+TEMPLATE_LIST_TEST_CASE("a peer that goes without a word is reported by name, and nothing can be sent to it", "",
+                        every_transport) {
   table<TestType> t{2, {.silence = 300ms}};
   REQUIRE(t.meets());
   t.vanish(1);
@@ -229,7 +237,8 @@ TEMPLATE_LIST_TEST_CASE("a peer that goes without a word is reported by name, an
     CHECK(says(me.newest(what::closed)->why, "node 1"));
     CHECK(me.newest(what::closed)->because == cause{node_id{1}, cause::how::gone});
     buffer_pool pool;
-    CHECK(me.end->send(channel_kind::state, message(0, 1, channel::model, 1, counting(pool, 1))) == send_status::closed);
+    CHECK(me.end->send(channel_kind::state, message(0, 1, channel::model, 1, counting(pool, 1))) ==
+          send_status::closed);
     CHECK(me.end->everyone_left());
   });
 }
@@ -250,10 +259,12 @@ struct posting_on {
 /// Whether a message of the present session has come.
 constexpr auto is_heard = [](auto& me) {
   auto const all = me.messages(channel::model);
-  return std::any_of(all.begin(), all.end(), [&](auto const& n) { return n.p.life == me.newest(what::opened)->incoming; });
+  return std::any_of(all.begin(), all.end(),
+                     [&](auto const& n) { return n.p.life == me.newest(what::opened)->incoming; });
 };
 
-TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes back, in a new session of both ends", "", transports_with_silence) {
+TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes back, in a new session of both ends", "",
+                        transports_with_silence) {
   table<TestType> t{2, {.silence = 1s}};
   REQUIRE(t.meets());
   buffer_pool pool;
@@ -272,7 +283,8 @@ TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes bac
   for (std::size_t i = 0; i < 2; ++i) {
     t.at(i, [&](auto& me) {
       CHECK_FALSE(me.newest(what::opened)->outgoing == session{});
-      me.got.erase(std::remove_if(me.got.begin(), me.got.end(), [](auto const& n) { return n.kind == what::message; }), me.got.end());
+      me.got.erase(std::remove_if(me.got.begin(), me.got.end(), [](auto const& n) { return n.kind == what::message; }),
+                   me.got.end());
     });
   }
   REQUIRE(t.until_all(is_heard, posting_on{}));
@@ -355,7 +367,8 @@ TEMPLATE_LIST_TEST_CASE("who leaves in order says so, after everything that coun
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("how a node stands is told to those who are there, and to those who come later", "", every_transport) {
+TEMPLATE_LIST_TEST_CASE("how a node stands is told to those who are there, and to those who come later", "",
+                        every_transport) {
   table<TestType> t{3};
   t.sit(0);
   t.at(0, [](auto& me) { me.end->announce({phase::arriving, 2}); });
@@ -376,7 +389,8 @@ TEMPLATE_LIST_TEST_CASE("how a node stands is told to those who are there, and t
   for (std::size_t i = 0; i < 3; ++i) t.at(i, [](auto& me) { CHECK(me.count(what::closed) == 0); });
 }
 
-TEMPLATE_LIST_TEST_CASE("who comes when a peer has left already meets it, and hears that it has left", "", every_transport) {
+TEMPLATE_LIST_TEST_CASE("who comes when a peer has left already meets it, and hears that it has left", "",
+                        every_transport) {
   table<TestType> t{2};
   t.sit(0);
   t.at(0, [](auto& me) { me.end->announce({phase::left}); });
@@ -391,7 +405,8 @@ TEMPLATE_LIST_TEST_CASE("who comes when a peer has left already meets it, and he
   REQUIRE(t.until_all([](auto& me) { return me.end->everyone_left(); }));
 }
 
-TEMPLATE_LIST_TEST_CASE("who ends by an error says because of whom, before events that wait, and is gone", "", every_transport) {
+TEMPLATE_LIST_TEST_CASE("who ends by an error says because of whom, before events that wait, and is gone", "",
+                        every_transport) {
   table<TestType> t{3};
   REQUIRE(t.meets());
   auto const distant = cause{node_id{7}, cause::how::gone};

@@ -45,7 +45,9 @@ class port {
     return p;
   }
   port(port&& other) noexcept
-      : descriptor_{std::exchange(other.descriptor_, -1)}, address_{other.address_}, address_bytes_{other.address_bytes_} {}
+      : descriptor_{std::exchange(other.descriptor_, -1)},
+        address_{other.address_},
+        address_bytes_{other.address_bytes_} {}
   auto operator=(port&&) -> port& = delete;
   ~port() {
     if (descriptor_ >= 0) close(descriptor_);
@@ -103,7 +105,8 @@ auto receive(port const& at, port const& from, std::size_t n) -> std::vector<byt
 TEST_CASE("frames arrive as they were, many or one, with a shorter last one or no body, cut and joined or one by one") {
   auto last_shorter = std::vector<std::size_t>(7, full);
   last_shorter.push_back(5);
-  auto const sets = {std::vector<std::size_t>(outgoing_datagrams::most, full), last_shorter, {full, 0}, {full}, {0}, {0, 0, 0}};
+  auto const sets = {
+      std::vector<std::size_t>(outgoing_datagrams::most, full), last_shorter, {full, 0}, {full}, {0}, {0, 0, 0}};
   for (auto const family : {AF_INET, AF_INET6}) {
     for (auto const joins : {false, true}) {
       auto here = port::open(family), there = port::open(family);
@@ -144,7 +147,9 @@ TEST_CASE("what became of something sent is an empty datagram, and an error that
   incoming_datagrams in;
   auto datagrams = 0;
   REQUIRE(connect(here->descriptor(), there->address(), there->address_bytes()) == 0);
-  { auto const closed = std::move(*there); }
+  {
+    auto const closed = std::move(*there);
+  }
   out.add({});
   REQUIRE(out.leave(here->descriptor(), nullptr, 0) == std::errc{});
   REQUIRE(is_ready(*here));
@@ -170,7 +175,10 @@ TEST_CASE("where the system has no room to say what it joined, nothing is taken 
   REQUIRE(is_ready(*here));
   incoming_datagrams in;
   auto joined = 0;
-  while (in.receive(here->descriptor())) in.for_each([&](auto d) { if (d.size() != 1200) ++joined; });
+  while (in.receive(here->descriptor()))
+    in.for_each([&](auto d) {
+      if (d.size() != 1200) ++joined;
+    });
   CHECK(joined == 0);
 }
 

@@ -46,11 +46,13 @@ auto worst_distance(std::vector<fate> const& fates, quadratic const& p) -> doubl
   return worst;
 }
 
-TEST_CASE("R-FAST over TCP ends at the optimum of the sum at every node, and the merged result counts both ends of an edge") {
+TEST_CASE(
+    "R-FAST over TCP ends at the optimum of the sum at every node, and the merged result counts both ends of an edge") {
   auto const p = quadratic::random(4, 12, 1);
   tcp_doors doors{4};
   auto const make = [&](std::size_t) { return assemble<r_fast<space>>(topology::binary_tree(4), p, {.step = 0.1}); };
-  auto const fates = run_all(4, make, over_tcp(doors), {rounds(2500), {.look_every = 1ms, .compute = sim::fixed(work)}});
+  auto const fates =
+      run_all(4, make, over_tcp(doors), {rounds(2500), {.look_every = 1ms, .compute = sim::fixed(work)}});
   for (auto const& f : fates) {
     INFO(f.sentence);
     REQUIRE(f.sentence.empty());
@@ -80,9 +82,9 @@ TEST_CASE("R-FAST over TCP ends at the optimum of the sum at every node, and the
 TEST_CASE("a ring all-reduce and a server with workers, whose every message counts, run over TCP in step") {
   auto const p = quadratic::random(3, 7, 2);
   tcp_doors doors{3};
-  auto const ring = run_all(
-      3, [&](std::size_t) { return assemble<ring_allreduce_sgd<space>>(topology::ring(3), p, {.step = 0.5}); },
-      over_tcp(doors), {rounds(200), {}});
+  auto const ring =
+      run_all(3, [&](std::size_t) { return assemble<ring_allreduce_sgd<space>>(topology::ring(3), p, {.step = 0.5}); },
+              over_tcp(doors), {rounds(200), {}});
   for (auto const& f : ring) {
     REQUIRE(f.sentence == "");
     CHECK(f.result.result.nodes.at(0).iterations == 200);  // the last round too
@@ -90,9 +92,9 @@ TEST_CASE("a ring all-reduce and a server with workers, whose every message coun
   }
   CHECK(worst_distance(ring, p) < 1e-5);
   tcp_doors more{4};
-  auto const server = run_all(
-      4, [&](std::size_t) { return assemble<m_synchronous_sgd<space>>(topology::star(3), p, {.step = 0.5}); },
-      over_tcp(more), {{.time = 2s, .gradients = 300}, {}});  // the server, which computes none, ends by time
+  auto const server =
+      run_all(4, [&](std::size_t) { return assemble<m_synchronous_sgd<space>>(topology::star(3), p, {.step = 0.5}); },
+              over_tcp(more), {{.time = 2s, .gradients = 300}, {}});  // the server, which computes none, ends by time
   for (auto const& f : server) CHECK(f.sentence == "");
   CHECK(worst_distance(server, p) < 1e-5);
 }
@@ -100,9 +102,9 @@ TEST_CASE("a ring all-reduce and a server with workers, whose every message coun
 TEST_CASE("processes whose seeds differ do not run together, and the caller's sentence names the seed") {
   auto const p = quadratic::random(2, 5, 3);
   tcp_doors doors{2};
-  auto const fates = run_all(
-      2, [&](std::size_t i) { return assemble<r_fast<space>>(topology::ring(2), p, {.step = 0.1, .seed = i}); },
-      over_tcp(doors, {.arrival = 300ms}), {rounds(10), {}});
+  auto const fates =
+      run_all(2, [&](std::size_t i) { return assemble<r_fast<space>>(topology::ring(2), p, {.step = 0.1, .seed = i}); },
+              over_tcp(doors, {.arrival = 300ms}), {rounds(10), {}});
   CHECK(says(fates[1].sentence, "node 0"));
   CHECK(says(fates[1].sentence, "has seed 0, but this node has 1"));
   CHECK(says(fates[0].sentence, "node 1"));
@@ -160,7 +162,9 @@ TEST_CASE("a node begins when all have come, however far away, and tells its nei
   CHECK(middle.it.count(what::message) == 0);
   middle.it.end->announce({phase::arriving, 1});
   REQUIRE(poll_until<transport::tcp>({&middle.it}, [&] { return middle.it.count(what::message) > 0; }));
-  auto const is = [](phase at) { return [at](incoming const& n) { return n.kind == what::stands && n.standing.at == at; }; };
+  auto const is = [](phase at) {
+    return [at](incoming const& n) { return n.kind == what::stands && n.standing.at == at; };
+  };
   auto const& got = middle.it.got;
   auto const began = std::find_if(got.begin(), got.end(), is(phase::running));
   auto const posted = std::find_if(got.begin(), got.end(), [](auto const& n) { return n.kind == what::message; });
@@ -188,7 +192,8 @@ TEST_CASE("a node that is interrupted before all have come ends without a word t
   CHECK(middle.count(what::left) == 0);
 }
 
-TEST_CASE("a node that is interrupted in the middle is no node that has come to its end: the others end with its name") {
+TEST_CASE(
+    "a node that is interrupted in the middle is no node that has come to its end: the others end with its name") {
   auto const p = quadratic::random(2, 4, 8);
   auto const make = line_of(2, p);
   auto const room = transport::in_process::room{2};
@@ -288,7 +293,8 @@ TEST_CASE("of a node that dies at the end of a line, all name that node, and of 
 }
 
 TEST_CASE("a node that is held back because a peer does not read names it when its patience is over") {
-  using patient_node = gradient_tracking<space, order::r_fast, step::sgd, weighting::constant, synchrony::bounded_staleness>;
+  using patient_node =
+      gradient_tracking<space, order::r_fast, step::sgd, weighting::constant, synchrony::bounded_staleness>;
   auto const p = quadratic::random(2, 4, 5);
   auto a = assemble<patient_node>(topology::ring(2), p, {.step = 0.1, .synchrony = {.bound = 1000}});
   auto const room = transport::in_process::room{2, 1};
@@ -322,7 +328,8 @@ TEST_CASE("a peer that died and is started again is taken back, and all end at t
     auto const me = identity_of(a, to_node(i), &wire::crc32_of);
     auto const wires = wires_of(i, me);
     try {
-      fates[i].result = run_peer(a, me, *wires, rounds(many), {.lost = when_lost::goes_on, .compute = sim::fixed(work)});
+      fates[i].result =
+          run_peer(a, me, *wires, rounds(many), {.lost = when_lost::goes_on, .compute = sim::fixed(work)});
     } catch (run_error const& e) {
       fates[i].sentence += e.what();
     }
@@ -361,7 +368,8 @@ struct told {
   }
 };
 
-TEST_CASE("a peer that comes when the others have begun without it is taken in, and all end at the optimum of the sum") {
+TEST_CASE(
+    "a peer that comes when the others have begun without it is taken in, and all end at the optimum of the sum") {
   auto const p = quadratic::random(3, 5, 4);
   tcp_doors doors{3};
   std::atomic<unsigned> begun = 0;
@@ -371,7 +379,8 @@ TEST_CASE("a peer that comes when the others have begun without it is taken in, 
     auto const me = identity_of(a, to_node(i), &wire::crc32_of);
     auto const wires = over_tcp(doors, deadlines)(i, me);
     try {
-      fates[i].result = run_peer(a, me, *wires, rounds(many), {.lost = when_lost::goes_on, .compute = sim::fixed(work)});
+      fates[i].result =
+          run_peer(a, me, *wires, rounds(many), {.lost = when_lost::goes_on, .compute = sim::fixed(work)});
     } catch (run_error const& e) {
       fates[i].sentence = e.what();
     }
@@ -401,7 +410,9 @@ TEST_CASE("of a peer that ended its run early, a node that needs it says so when
   tcp_doors doors{2};
   auto const patient = peer_options{.patience = 200ms, .linger = 10ms};
   // Both rings end after the same number of rounds, but node 0 of this run wants more of them.
-  auto const make = [&](std::size_t) { return assemble<ring_allreduce_sgd<space>>(topology::ring(2), p, {.step = 0.1}); };
+  auto const make = [&](std::size_t) {
+    return assemble<ring_allreduce_sgd<space>>(topology::ring(2), p, {.step = 0.1});
+  };
   std::string sentence;
   {
     auto const live = [&](std::size_t i, std::uint64_t many) {
@@ -422,7 +433,8 @@ TEST_CASE("of a peer that ended its run early, a node that needs it says so when
   CHECK(says(sentence, "that node has ended its run"));
 }
 
-TEST_CASE("processes that differ in step, network, dimension, first gradients or blocks have other run ids, and hear why") {
+TEST_CASE(
+    "processes that differ in step, network, dimension, first gradients or blocks have other run ids, and hear why") {
   using fixed = r_fast<backend::host<float>>;
   using options = fixed::options;
   auto const text = [](topology::digraph const& g, std::size_t dimension, options const& o, std::uint64_t seed) {

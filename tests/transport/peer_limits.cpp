@@ -50,7 +50,8 @@ TEST_CASE("looks that cost more than the time between them delay each other, and
 
 TEST_CASE("models that looks keep until the end take no more memory than they may, however long a run is") {
   constexpr std::size_t dimension = 2000;
-  auto const r = run_alone(dimension, {.time = 300ms}, {.look_every = 1ms, .look_bytes = 10 * dimension * sizeof(double)});
+  auto const r =
+      run_alone(dimension, {.time = 300ms}, {.look_every = 1ms, .look_bytes = 10 * dimension * sizeof(double)});
   CHECK(r.looks.size() > 2);
   CHECK(r.looks.size() <= 10);  // fewer than ten, and the last one
   CHECK(r.looks.front().at == 0ns);
@@ -61,18 +62,22 @@ TEST_CASE("a run that would end before it begins is refused") {
   CHECK(says(refusal([] { static_cast<void>(run_alone(3, {.time = -1ns}, {})); }), "cannot end at a time below 0"));
 }
 
-// --- more than is kept -------------------------------------------------------------------------------------------------
+// --- more than is kept
+// -------------------------------------------------------------------------------------------------
 
 using keen_node = gradient_tracking<space, order::r_fast, step::sgd, weighting::constant, synchrony::bounded_staleness>;
 
 auto over_room(transport::in_process::room const& room) {
-  return [room](std::size_t, transport::identity const& me) { return std::make_unique<transport::in_process>(room, me); };
+  return
+      [room](std::size_t, transport::identity const& me) { return std::make_unique<transport::in_process>(room, me); };
 }
 
 /// Node 1 of a line of three, where node 2 never comes, floods node 0 with events before that has begun.
 template<class Open>
 auto flooded(Open open, quadratic const& p, peer_options const& o) -> fate {
-  auto const make = [&](std::size_t) { return assemble<keen_node>(topology::line(3), p, {.step = 0.1, .synchrony = {.bound = 9}}); };
+  auto const make = [&](std::size_t) {
+    return assemble<keen_node>(topology::line(3), p, {.step = 0.1, .synchrony = {.bound = 9}});
+  };
   auto theirs = make(1);
   auto const them = identity_of(theirs, node_id{1}, &wire::crc32_of);
   using end_type = typename decltype(open(1, them))::element_type;
@@ -131,12 +136,13 @@ TEST_CASE("one poll takes no more than its owner wants to keep") {
   CHECK(taken == 10);
 }
 
-// --- patience ----------------------------------------------------------------------------------------------------------
+// --- patience
+// ----------------------------------------------------------------------------------------------------------
 
 /// The last node of a line in lock-step is too slow for the others, which end when `end` says. The gradients of the one
 /// beside it take that long.
-auto with_a_slow_end(std::size_t nodes, until const& end, std::chrono::nanoseconds patience, std::chrono::nanoseconds beside_it)
-    -> std::vector<fate> {
+auto with_a_slow_end(std::size_t nodes, until const& end, std::chrono::nanoseconds patience,
+                     std::chrono::nanoseconds beside_it) -> std::vector<fate> {
   static std::atomic<std::size_t> running;
   running = nodes - 1;
   auto const p = quadratic::random(nodes, 5, 4);
@@ -187,7 +193,8 @@ TEST_CASE("of nodes that wait in a chain only the one whose peer is at fault giv
   CHECK(says(fates[2].result.lost.at(0), "node 3 at 127.0.0.1"));
 }
 
-// --- the end -----------------------------------------------------------------------------------------------------------
+// --- the end
+// -----------------------------------------------------------------------------------------------------------
 
 /// Node 1 of two, played by hand, sends one message; what it does when node 0 has ended is the test's.
 auto after_the_end(until const& end, peer_options const& o, bool dies) -> fate {
@@ -213,7 +220,8 @@ auto after_the_end(until const& end, peer_options const& o, bool dies) -> fate {
   return fates.at(0);
 }
 
-TEST_CASE("of a peer that dies when a node has ended, that node says so, and does not end well unless it may go on without") {
+TEST_CASE(
+    "of a peer that dies when a node has ended, that node says so, and does not end well unless it may go on without") {
   auto const ended = after_the_end(rounds(5), {.linger = 20s}, true);
   CHECK(says(ended.sentence, "node 1 at 127.0.0.1"));
   CHECK(says(ended.sentence, " is gone: "));

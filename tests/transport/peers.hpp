@@ -34,7 +34,8 @@ struct fate {
 
 /// Runs `nodes` drivers, a thread each, as processes would: everyone assembles for itself.
 template<class Assemble, class Open>
-auto run_all(std::size_t nodes, Assemble assemble_one, Open open, std::pair<until, peer_options> const& how) -> std::vector<fate> {
+auto run_all(std::size_t nodes, Assemble assemble_one, Open open, std::pair<until, peer_options> const& how)
+    -> std::vector<fate> {
   std::vector<fate> fates(nodes);
   {
     std::vector<std::jthread> threads;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Processes that were killed and go on from their checkpoints, again and again: edges open in sessions that were never used,
-// the tracking law holds again, exactly, and all end where a run ends that was never cut.
+// Processes that were killed and go on from their checkpoints, again and again: edges open in sessions that were never
+// used, the tracking law holds again, exactly, and all end where a run ends that was never cut.
 #include <rubato/run/peer.hpp>
 
 #include <unistd.h>
@@ -46,7 +46,9 @@ template<class Node, class Transport, class Doors>
 auto runs_of(problem::quadratic const& p) -> runner {
   return [&p](std::filesystem::path const& folder, until const& end, bool resume) {
     Doors doors{nodes};
-    auto const open = [&](std::size_t i, transport::identity const& me) { return std::make_unique<Transport>(me, doors.options(i)); };
+    auto const open = [&](std::size_t i, transport::identity const& me) {
+      return std::make_unique<Transport>(me, doors.options(i));
+    };
     auto const make = [&](std::size_t) { return assemble<Node>(topology::complete(nodes), p, {.step = 0.1}); };
     peer_options o{.compute = sim::fixed(work).slow(1, 3)};
     o.checkpoint = {.folder = folder, .every = 2ms, .resume = resume};
@@ -58,11 +60,14 @@ auto runs_of(problem::quadratic const& p) -> runner {
   };
 }
 
-auto file_of(std::filesystem::path const& folder, std::size_t i) { return folder / ("node-" + std::to_string(i) + ".checkpoint"); }
+auto file_of(std::filesystem::path const& folder, std::size_t i) {
+  return folder / ("node-" + std::to_string(i) + ".checkpoint");
+}
 
-/// Copies each node's checkpoint after it was written several times in this run, each at another moment: what a kill in the
-/// middle leaves. The run goes on meanwhile.
-void keep_what_a_kill_leaves(std::filesystem::path const& from, std::filesystem::path const& to, std::atomic<bool> const& ended) {
+/// Copies each node's checkpoint after it was written several times in this run, each at another moment: what a kill in
+/// the middle leaves. The run goes on meanwhile.
+void keep_what_a_kill_leaves(std::filesystem::path const& from, std::filesystem::path const& to,
+                             std::atomic<bool> const& ended) {
   std::filesystem::create_directories(to);
   for (std::size_t i = 0; i < nodes; ++i) {
     auto last = std::filesystem::file_time_type{};
@@ -82,7 +87,8 @@ void keep_what_a_kill_leaves(std::filesystem::path const& from, std::filesystem:
 auto killed_twice(runner const& run, std::uint64_t enough) -> std::vector<fate> {
   scratch_folder folder{"resume"};
   for (int kill = 0; kill < 2; ++kill) {
-    auto const before = folder.path() / ("kept-" + std::to_string(kill)), kept = folder.path() / ("kept-" + std::to_string(kill + 1));
+    auto const before = folder.path() / ("kept-" + std::to_string(kill)),
+               kept = folder.path() / ("kept-" + std::to_string(kill + 1));
     auto const live = folder.path() / ("live-" + std::to_string(kill));
     if (kill > 0) std::filesystem::copy(before, live);
     std::atomic<bool> ended{false};
@@ -108,7 +114,8 @@ struct way {
 using ways = std::tuple<way<transport::tcp, tcp_doors, float>, way<transport::tcp, tcp_doors, double>,
                         way<transport::udp, udp_doors, float>, way<transport::udp, udp_doors, double>>;
 
-TEMPLATE_LIST_TEST_CASE("processes that are killed and go on conserve the tracked gradient and end at the optimum", "", ways) {
+TEMPLATE_LIST_TEST_CASE("processes that are killed and go on conserve the tracked gradient and end at the optimum", "",
+                        ways) {
   using scalar = typename TestType::scalar;
   using node = r_fast<backend::host<scalar>>;
   auto const p = problem::quadratic::random(nodes, 50, 4);
@@ -130,7 +137,8 @@ TEMPLATE_LIST_TEST_CASE("processes that are killed and go on conserve the tracke
 
 using rounds_of = std::tuple<push_pull<space>, s_ab<space>, d_psgd<space>>;
 
-TEMPLATE_LIST_TEST_CASE("methods in rounds that are killed and go on end where a run ends that was never cut", "", rounds_of) {
+TEMPLATE_LIST_TEST_CASE("methods in rounds that are killed and go on end where a run ends that was never cut", "",
+                        rounds_of) {
   auto const p = problem::quadratic::random(nodes, 50, 4);
   auto const run = runs_of<TestType, transport::tcp, tcp_doors>(p);
   constexpr std::uint64_t enough = 3500;
@@ -146,7 +154,8 @@ TEMPLATE_LIST_TEST_CASE("methods in rounds that are killed and go on end where a
 }
 
 /// What three processes say that are to begin like this.
-auto sentences(std::function<assembly(std::size_t)> const& make, checkpoint_options const& saved) -> std::vector<std::string> {
+auto sentences(std::function<assembly(std::size_t)> const& make, checkpoint_options const& saved)
+    -> std::vector<std::string> {
   tcp_doors doors{nodes};
   peer_options o;
   o.checkpoint = saved;
@@ -158,15 +167,22 @@ auto sentences(std::function<assembly(std::size_t)> const& make, checkpoint_opti
 TEST_CASE("what cannot be saved, or gone on from, is said in one sentence before anybody waits") {
   scratch_folder folder{"resume"};
   auto const p = problem::quadratic::random(nodes, 10, 4);
-  auto const ring = [&](std::size_t) { return assemble<ring_allreduce_sgd<space>>(topology::ring(nodes), p, {.step = 0.1}); };
-  for (auto const& s : sentences(ring, {.folder = folder.path()})) CHECK(s.find("cannot go on from a checkpoint") != std::string::npos);
+  auto const ring = [&](std::size_t) {
+    return assemble<ring_allreduce_sgd<space>>(topology::ring(nodes), p, {.step = 0.1});
+  };
+  for (auto const& s : sentences(ring, {.folder = folder.path()}))
+    CHECK(s.find("cannot go on from a checkpoint") != std::string::npos);
   auto const line = line_of(nodes, p);
-  for (auto const& s : sentences(line, {.folder = folder.path(), .resume = true})) CHECK(s.find("cannot be read") != std::string::npos);
-  for (auto const& s : sentences(line, {.resume = true})) CHECK(s.find("no folder to resume from") != std::string::npos);
-  for (auto const& s : sentences(line, {.folder = folder.path(), .every = 0s})) CHECK(s.find("must be above 0") != std::string::npos);
+  for (auto const& s : sentences(line, {.folder = folder.path(), .resume = true}))
+    CHECK(s.find("cannot be read") != std::string::npos);
+  for (auto const& s : sentences(line, {.resume = true}))
+    CHECK(s.find("no folder to resume from") != std::string::npos);
+  for (auto const& s : sentences(line, {.folder = folder.path(), .every = 0s}))
+    CHECK(s.find("must be above 0") != std::string::npos);
 
   REQUIRE(sentences(line, {.folder = folder.path()})[0].empty());
-  for (auto const& s : sentences(line, {.folder = folder.path()})) CHECK(s.find("already: go on from it, or give another folder") != std::string::npos);
+  for (auto const& s : sentences(line, {.folder = folder.path()}))
+    CHECK(s.find("already: go on from it, or give another folder") != std::string::npos);
   for (auto const& s : sentences(line, {.folder = folder.path(), .resume = true, .subject = "data=other\n"})) {
     CHECK(s.find("says nothing of data, which is other here: it is of another run") != std::string::npos);
   }

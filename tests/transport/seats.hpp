@@ -49,7 +49,8 @@ inline auto counting(buffer_pool& pool, float first, std::size_t values = test_v
   return std::move(body).publish();
 }
 
-inline auto message(std::size_t from, std::size_t to, channel lane, std::uint64_t number, shared_buffer body) -> packet {
+inline auto message(std::size_t from, std::size_t to, channel lane, std::uint64_t number, shared_buffer body)
+    -> packet {
   packet p;
   p.from = to_node(from);
   p.to = to_node(to);
@@ -67,7 +68,8 @@ struct seat {
   bool rests = false;  // is not polled
 
   [[nodiscard]] auto count(what kind) const -> std::size_t {
-    return static_cast<std::size_t>(std::count_if(got.begin(), got.end(), [&](auto const& n) { return n.kind == kind; }));
+    return static_cast<std::size_t>(
+        std::count_if(got.begin(), got.end(), [&](auto const& n) { return n.kind == kind; }));
   }
   [[nodiscard]] auto messages(channel lane) const -> std::vector<incoming> {
     std::vector<incoming> all;
@@ -151,7 +153,8 @@ class table {
   }
   template<class Done>
   [[nodiscard]] auto until_all(Done done, std::function<void(seat<T>&)> const& meanwhile = {}) -> bool {
-    return poll([&] { return std::all_of(seats_.begin(), seats_.end(), [&](auto& s) { return !s.end || done(s); }); }, meanwhile);
+    return poll([&] { return std::all_of(seats_.begin(), seats_.end(), [&](auto& s) { return !s.end || done(s); }); },
+                meanwhile);
   }
 
  private:

@@ -68,7 +68,8 @@ auto identity_with_seed(std::size_t self, std::size_t n, std::uint64_t seed) -> 
   return me;
 }
 
-auto seat_of(tcp_doors& doors, std::size_t self, transport::tcp_options const& deadlines, std::size_t n = 2) -> tcp_seat {
+auto seat_of(tcp_doors& doors, std::size_t self, transport::tcp_options const& deadlines, std::size_t n = 2)
+    -> tcp_seat {
   auto o = doors.options(self);
   o.arrival = deadlines.arrival;
   o.greeting = deadlines.greeting;
@@ -103,7 +104,8 @@ TEST_CASE("peers whose options differ are refused on both sides, and the caller 
   tcp_doors doors{2};
   tcp_seat one{std::make_unique<tcp>(identity_with_seed(0, 2, 1), doors.options(0))};
   tcp_seat two{std::make_unique<tcp>(identity_with_seed(1, 2, 7), doors.options(1))};
-  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return two.count(what::closed) == 1 && one.end->rejected().options > 0; }));
+  REQUIRE(
+      poll_until<tcp>({&one, &two}, [&] { return two.count(what::closed) == 1 && one.end->rejected().options > 0; }));
   CHECK(says(two.newest(what::closed)->why, "has seed 1, but this node has 7"));
   CHECK(says(two.newest(what::closed)->why, "node 0 at 127.0.0.1"));
   CHECK(two.end->rejected().options > 0);
@@ -148,7 +150,8 @@ TEST_CASE("a peer that never comes is reported by name within its deadline, whoe
   o.addresses[0] = nobody.address;
   o.arrival = 50ms;
   tcp_seat calls{std::make_unique<tcp>(test_identity(1, 2), std::move(o))};
-  REQUIRE(poll_until<tcp>({&waits, &calls}, [&] { return waits.count(what::closed) == 1 && calls.count(what::closed) == 1; }));
+  REQUIRE(poll_until<tcp>({&waits, &calls},
+                          [&] { return waits.count(what::closed) == 1 && calls.count(what::closed) == 1; }));
   CHECK(says(waits.newest(what::closed)->why, "node 1 at 127.0.0.1"));
   CHECK(says(waits.newest(what::closed)->why, "has not come within 0.05 s: it has not called"));
   CHECK(says(calls.newest(what::closed)->why, "Connection refused"));
@@ -166,12 +169,15 @@ TEST_CASE("a host may be given by name, and sentences say what that stands for, 
   CHECK(transport::address_in("localhost:7000").text() == "127.0.0.1:7000");
   CHECK(transport::address_in("[::1]:7000").text() == "[::1]:7000");
   CHECK(transport::address_in("[::ffff:127.0.0.1]:7000").text() == "127.0.0.1:7000");
-  CHECK(says(refusal([] { static_cast<void>(transport::address_in("no..where:7000")); }), "no host is known here by the name 'no..where': "));
-  CHECK(says(refusal([] { static_cast<void>(transport::address_in("999.0.0.1:7000")); }), "'999.0.0.1:7000' is no address"));
+  CHECK(says(refusal([] { static_cast<void>(transport::address_in("no..where:7000")); }),
+             "no host is known here by the name 'no..where': "));
+  CHECK(says(refusal([] { static_cast<void>(transport::address_in("999.0.0.1:7000")); }),
+             "'999.0.0.1:7000' is no address"));
   CHECK(says(refusal([] { static_cast<void>(transport::address_in("a b:7000")); }), "is no address"));
   CHECK(says(refusal([] { static_cast<void>(transport::address_in(":7000")); }), "is no address"));
   using boost::asio::ip::make_address;
-  auto const all = std::vector{make_address("::1"), make_address("2001:db8::7"), make_address("192.0.2.7"), make_address("127.0.1.1")};
+  auto const all = std::vector{make_address("::1"), make_address("2001:db8::7"), make_address("192.0.2.7"),
+                               make_address("127.0.1.1")};
   CHECK(transport::detail::likeliest(all, false) == make_address("127.0.1.1"));
   CHECK(transport::detail::likeliest(all, true) == make_address("192.0.2.7"));
 }
@@ -183,7 +189,8 @@ TEST_CASE("peers whose hosts are given by name meet, and are named with what tha
   REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) + two.count(what::opened) == 2; }));
   two.end.reset();
   REQUIRE(poll_until<tcp>({&one}, [&] { return one.count(what::closed) == 1; }));
-  CHECK(says(one.newest(what::closed)->why, ("node 1 at " + transport::address_in(doors.addresses[1]).text() + " is gone").c_str()));
+  CHECK(says(one.newest(what::closed)->why,
+             ("node 1 at " + transport::address_in(doors.addresses[1]).text() + " is gone").c_str()));
 }
 
 TEST_CASE("what a connection lost is sent again several times within the silence") {
@@ -209,7 +216,8 @@ TEST_CASE("what a connection lost is sent again several times within the silence
 TEST_CASE("garbage, half a hello, a hello of nobody and silence on the port are counted, and the peer still comes in") {
   tcp_doors doors{2};
   auto one = seat_of(doors, 0, {.greeting = 200ms});
-  stranger garbage{doors.addresses[0]}, half{doors.addresses[0]}, silent{doors.addresses[0]}, nobody{doors.addresses[0]};
+  stranger garbage{doors.addresses[0]}, half{doors.addresses[0]}, silent{doors.addresses[0]},
+      nobody{doors.addresses[0]};
   garbage.say(std::string(1000, 'x'));
   auto cut = hello_of(1, 0, 1);
   cut.resize(cut.size() - 3);
@@ -304,7 +312,9 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
   CHECK(partition.blocks() == 5);
 }
 
-TEST_CASE("who said because of whom it ends, and closed before it was read, is believed, though nothing can be written to it") {
+TEST_CASE(
+    "who said because of whom it ends, and closed before it was read, is believed, though nothing can be written to "
+    "it") {
   tcp_doors doors{2};
   auto one = seat_of(doors, 0, {});
   auto peer = impostor(doors, one);
@@ -315,7 +325,8 @@ TEST_CASE("who said because of whom it ends, and closed before it was read, is b
     one.end->send(channel_kind::event, message(0, 1, channel::chunk, k, large));
     one.end->poll(transport::clock::now(), one.got);
   }
-  auto const said = transport::standing{transport::standing::phase::ended, 0, {node_id{3}, transport::cause::how::gone}};
+  auto const said =
+      transport::standing{transport::standing::phase::ended, 0, {node_id{3}, transport::cause::how::gone}};
   auto const p = transport::detail::frame_of(said, node_id{1}, node_id{0});
   std::vector<std::byte> bytes;
   wire::encode(p, {}, bytes, {test_identity(0, 2).agreed.id(), &wire::crc32_of});

@@ -95,7 +95,8 @@ TEST_CASE("a vector travels as datagrams of one block, and arrives with everythi
   CHECK(sent[0].bytes == 5 * wire::header_bytes + 4 * test_values);
 }
 
-TEST_CASE("under loss every block still becomes fresh, losses are counted, and the same seed loses the same datagrams") {
+TEST_CASE(
+    "under loss every block still becomes fresh, losses are counted, and the same seed loses the same datagrams") {
   auto const lose_half = [](std::uint64_t seed) {
     udp_doors doors{2};
     auto one = seat_of(doors, 0), two = seat_of(doors, 1, {.loss = 0.5, .loss_seed = seed});
@@ -143,7 +144,8 @@ TEST_CASE("a burst that is larger than any buffer is spread by the rate, replace
     two.end->send(channel_kind::state, message(1, 0, channel::model, k, counting(pool, 0, large)));
   }
   CHECK(two.end->traffic_of()[0].replaced == 9);
-  // Nobody read while the ten were given, so what left of the last one then, a burst or two, may have met a full buffer.
+  // Nobody read while the ten were given, so what left of the last one then, a burst or two, may have met a full
+  // buffer.
   std::size_t blocks = 0;
   REQUIRE(poll_until<udp>({&one, &two}, [&] {
     blocks = 0;
@@ -160,12 +162,14 @@ TEST_CASE("events, blocks beyond a datagram and a loss that is no probability ar
   CHECK(says(refused(test_identity(0, 2)), "channel chunk every message counts"));
   auto large = state_identity(0, 2);
   large.blocks = block_partition{1000, 512};
-  CHECK(says(refused(large), "a block of 512 values does not fit a datagram of 1200 bytes: give block_values of at most 256"));
+  CHECK(says(refused(large),
+             "a block of 512 values does not fit a datagram of 1200 bytes: give block_values of at most 256"));
   large.blocks = block_partition{1000, 256};
   CHECK(refused(large).empty());
   CHECK(says(refused(state_identity(0, 2), {.loss = 1}), "0 (included) to 1 (excluded)"));
   CHECK(says(refused(state_identity(0, 2), {.bytes_per_second = 0}), "rate"));
-  CHECK(says(refused(state_identity(0, 2), {.silence = 0ms}), "silence after which a peer counts as dead must be 1 ms at least"));
+  CHECK(says(refused(state_identity(0, 2), {.silence = 0ms}),
+             "silence after which a peer counts as dead must be 1 ms at least"));
   auto wordy = state_identity(0, 2);
   wordy.agreed.add("long", std::string(1200, 'x'));
   CHECK(says(refused(wordy), "more than a datagram"));
@@ -174,7 +178,8 @@ TEST_CASE("events, blocks beyond a datagram and a loss that is no probability ar
 TEST_CASE("over UDP, options that differ are named, a peer that never comes too, and garbage is counted") {
   udp_doors doors{2};
   auto one = seat_of(doors, 0), two = seat_of(doors, 1, {}, 7);
-  REQUIRE(poll_until<udp>({&one, &two}, [&] { return two.count(what::closed) == 1 && one.end->rejected().options > 0; }));
+  REQUIRE(
+      poll_until<udp>({&one, &two}, [&] { return two.count(what::closed) == 1 && one.end->rejected().options > 0; }));
   CHECK(says(two.newest(what::closed)->why, "has seed 1, but this node has 7"));
   udp_doors alone{2};
   auto lonely = seat_of(alone, 0, {.arrival = 60ms});
@@ -182,7 +187,8 @@ TEST_CASE("over UDP, options that differ are named, a peer that never comes too,
   boost::asio::ip::udp::socket stranger{io, boost::asio::ip::udp::endpoint{boost::asio::ip::address_v4::loopback(), 0}};
   auto const there = transport::address_in(alone.addresses[0]);
   stranger.send_to(boost::asio::buffer(std::string(500, 'x')), {there.host, there.port});
-  REQUIRE(poll_until<udp>({&lonely}, [&] { return lonely.count(what::closed) == 1 && lonely.end->rejected().strangers == 1; }));
+  REQUIRE(poll_until<udp>({&lonely},
+                          [&] { return lonely.count(what::closed) == 1 && lonely.end->rejected().strangers == 1; }));
   CHECK(says(lonely.newest(what::closed)->why, "node 1 at 127.0.0.1"));
   CHECK(says(lonely.newest(what::closed)->why, "has not come within 0.06 s"));
   // The peer's own port, with what is no frame, and a frame of another run.
@@ -190,7 +196,8 @@ TEST_CASE("over UDP, options that differ are named, a peer that never comes too,
   peer.send_to(boost::asio::buffer(std::string(500, 'x')), {there.host, there.port});
   std::vector<std::byte> frame;
   buffer_pool pool;
-  wire::encode(message(1, 0, channel::model, 1, counting(pool, 0, 64)), {{0, 1}, counting(pool, 0, 64).bytes()}, frame, {3, nullptr});
+  wire::encode(message(1, 0, channel::model, 1, counting(pool, 0, 64)), {{0, 1}, counting(pool, 0, 64).bytes()}, frame,
+               {3, nullptr});
   peer.send_to(boost::asio::buffer(frame), {there.host, there.port});
   REQUIRE(poll_until<udp>({&lonely}, [&] { return lonely.end->rejected().frames == 2; }));
 }
@@ -229,7 +236,9 @@ TEST_CASE("a peer on UDP that has left and is gone is not spoken to for ever, an
   CHECK(one.count(what::closed) == 0);
 }
 
-TEST_CASE("a peer that was only stopped hears that it was taken for dead, even of a node that is gone by then, and closes the edge") {
+TEST_CASE(
+    "a peer that was only stopped hears that it was taken for dead, even of a node that is gone by then, and closes "
+    "the edge") {
   udp_doors doors{2};
   auto one = seat_of(doors, 0, {.silence = 200ms}), two = seat_of(doors, 1);
   REQUIRE(have_met(one, two));
@@ -246,13 +255,16 @@ TEST_CASE("a peer that was only stopped hears that it was taken for dead, even o
 class impostor {
  public:
   explicit impostor(udp_doors& doors)
-      : socket_{io_, boost::asio::ip::udp::v4(), std::exchange(doors.descriptors[1], -1)}, there_{transport::address_in(doors.addresses[0])} {
+      : socket_{io_, boost::asio::ip::udp::v4(), std::exchange(doors.descriptors[1], -1)},
+        there_{transport::address_in(doors.addresses[0])} {
     socket_.non_blocking(true);
   }
 
   /// As the process whose clock began then.
-  void greet(std::uint32_t mine, std::int64_t began, std::uint32_t heard = 0, std::uint32_t open = 0, std::uint32_t closed = 0) {
-    say(wire::encode_hello({me_.agreed.id(), me_.self, node_id{0}, mine, began, heard, open, closed, 0, 0}, me_.agreed.text()));
+  void greet(std::uint32_t mine, std::int64_t began, std::uint32_t heard = 0, std::uint32_t open = 0,
+             std::uint32_t closed = 0) {
+    say(wire::encode_hello({me_.agreed.id(), me_.self, node_id{0}, mine, began, heard, open, closed, 0, 0},
+                           me_.agreed.text()));
   }
   /// One block of a model, in the session of these numbers.
   void post(session wire, std::uint64_t number, std::size_t block = 0) {
@@ -278,7 +290,8 @@ class impostor {
       std::vector<std::byte> bytes(2000);
       boost::system::error_code error;
       for (std::size_t n = 0; !found && (n = socket_.receive(boost::asio::buffer(bytes), 0, error)) > 0 && !error;) {
-        if (auto const said = wire::decode_whole_hello(std::span{bytes}.first(n)); said && is(said->who)) found = said->who;
+        if (auto const said = wire::decode_whole_hello(std::span{bytes}.first(n)); said && is(said->who))
+          found = said->who;
       }
       return found.has_value();
     }));
@@ -309,7 +322,9 @@ class impostor {
 };
 
 TEST_CASE("over UDP a hello of a former session that comes late, or again, changes nothing, whatever clocks say") {
-  auto const later = GENERATE(std::int64_t{3600}, std::int64_t{-3600}, std::int64_t{2'160'000}, std::int64_t{-2'160'000}) * 1'000'000'000;
+  auto const later =
+      GENERATE(std::int64_t{3600}, std::int64_t{-3600}, std::int64_t{2'160'000}, std::int64_t{-2'160'000}) *
+      1'000'000'000;
   constexpr std::int64_t first = 1'700'000'000'000'000'000;
   udp_doors doors{2};
   auto one = seat_of(doors, 0);
@@ -317,10 +332,10 @@ TEST_CASE("over UDP a hello of a former session that comes late, or again, chang
   auto const old = peer.meet(one, 11, first);
   CHECK(one.count(what::closed) == 0);
   for (auto k = 0; k < 3; ++k) {
-    peer.greet(11, first);                           // before it had heard anything
-    peer.greet(11, first, old.receiver);             // what opened the session
+    peer.greet(11, first);  // before it had heard anything
+    peer.greet(11, first, old.receiver);  // what opened the session
     peer.greet(11, first, old.receiver, old.receiver);
-    peer.greet(9, first - 5'000'000, 77);            // of a session before
+    peer.greet(9, first - 5'000'000, 77);  // of a session before
     peer.flush(one);
   }
   CHECK(one.count(what::opened) == 1);
@@ -348,7 +363,9 @@ TEST_CASE("over UDP a hello of a former session that comes late, or again, chang
   CHECK(one.count(what::closed) == 1);
 }
 
-TEST_CASE("over UDP what a session carries counts in that session only, and who says that it is over is believed if it knows its number") {
+TEST_CASE(
+    "over UDP what a session carries counts in that session only, and who says that it is over is believed if it knows "
+    "its number") {
   udp_doors doors{2};
   auto one = seat_of(doors, 0);
   impostor peer{doors};
@@ -376,7 +393,8 @@ TEST_CASE("over UDP what a session carries counts in that session only, and who 
   CHECK(one.newest(what::message)->p.life == one.newest(what::opened)->incoming);
 }
 
-TEST_CASE("over UDP one datagram with a number that is far too large is not believed, and hides none of those that follow") {
+TEST_CASE(
+    "over UDP one datagram with a number that is far too large is not believed, and hides none of those that follow") {
   auto const far = GENERATE(std::uint64_t{1} << 22, std::uint64_t{1} << 63, ~std::uint64_t{0});
   udp_doors doors{2};
   auto one = seat_of(doors, 0);
@@ -425,7 +443,7 @@ TEST_CASE("blocks of one packet that lie side by side are handed over together, 
     gathered.put(f, me, counts);
   };
   for (std::size_t block = 5; block-- > 0;) put(block, 2);  // in any order
-  put(1, 1);                                                // late
+  put(1, 1);  // late
   put(4, 3);
   std::vector<incoming> in;
   gathered.hand_over(me, in);
@@ -446,7 +464,9 @@ TEST_CASE("what a full socket does not take waits uncounted until it does, and w
   auto one = seat_of(doors, 0), two = seat_of(doors, 1);
   REQUIRE(have_met(one, two));
   buffer_pool pool;
-  auto const post = [&](std::uint64_t k) { two.end->send(channel_kind::state, message(1, 0, channel::model, k, counting(pool, 0))); };
+  auto const post = [&](std::uint64_t k) {
+    two.end->send(channel_kind::state, message(1, 0, channel::model, k, counting(pool, 0)));
+  };
   auto const sent = [&] {
     auto const t = two.end->traffic_of();
     return t.empty() ? transport::traffic{} : t[0];
@@ -499,7 +519,8 @@ TEST_CASE("a newer packet goes on at the block where the older one was, so that 
   CHECK(waiting.empty());
 }
 
-TEST_CASE("over UDP that loses a third of its datagrams, who leaves first hears in time that the second one leaves too") {
+TEST_CASE(
+    "over UDP that loses a third of its datagrams, who leaves first hears in time that the second one leaves too") {
   constexpr std::size_t pairs = 6;
   std::vector<udp_seat> first, second;
   for (std::size_t k = 0; k < pairs; ++k) {
@@ -509,7 +530,9 @@ TEST_CASE("over UDP that loses a third of its datagrams, who leaves first hears 
   }
   std::vector<udp_seat*> seats;
   for (std::size_t k = 0; k < pairs; ++k) seats.insert(seats.end(), {&first[k], &second[k]});
-  auto const all = [](std::vector<udp_seat> const& some, auto const& is_so) { return std::all_of(some.begin(), some.end(), is_so); };
+  auto const all = [](std::vector<udp_seat> const& some, auto const& is_so) {
+    return std::all_of(some.begin(), some.end(), is_so);
+  };
   REQUIRE(poll_until<udp>(seats, [&] { return all(first, [](auto const& s) { return s.count(what::opened) == 1; }); }));
   for (auto& s : first) s.end->announce({transport::standing::phase::left});
   REQUIRE(poll_until<udp>(seats, [&] { return all(second, [](auto const& s) { return s.count(what::left) == 1; }); }));
@@ -576,7 +599,8 @@ TEST_CASE("over UDP a node that dies is named by those far away too, without a s
         auto mine = make();
         auto const wires = open(i, mine);
         try {
-          static_cast<void>(run_peer(mine, identity_of(mine, to_node(i), &wire::crc32_of), *wires, {.time = 1min}, {.compute = sim::fixed(1ms)}));
+          static_cast<void>(run_peer(mine, identity_of(mine, to_node(i), &wire::crc32_of), *wires, {.time = 1min},
+                                     {.compute = sim::fixed(1ms)}));
         } catch (run_error const& e) {
           sentences[i] = e.what();
         }

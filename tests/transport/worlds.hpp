@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Where endpoints of each transport of one process meet: in a room, on ports of this machine that the system chooses, or
-// on the simulator's links.
+// Where endpoints of each transport of one process meet: in a room, on ports of this machine that the system chooses,
+// or on the simulator's links.
 #pragma once
 
 #include <algorithm>
@@ -107,8 +107,8 @@ class world<transport::udp> : public one_process {
   udp_doors doors_;
 };
 
-/// The links of the simulator as far as they carry messages: a life of an edge is the simulator's own, so nobody comes or
-/// goes here. Events are lost and sent again by the link; of states nothing is lost.
+/// The links of the simulator as far as they carry messages: a life of an edge is the simulator's own, so nobody comes
+/// or goes here. Events are lost and sent again by the link; of states nothing is lost.
 class simulated {
  public:
   static constexpr bool lossless = true;

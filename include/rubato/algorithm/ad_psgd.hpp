@@ -12,8 +12,8 @@
 // whatever the speeds there is r_fast.
 // differs from [A]: both ends average at a time of their own, by differences, so that there is no lock, nothing waits,
 // and any graph will do (there: a bipartite one, whose active side asks and whose passive side answers).
-// Vectors a local iteration: (AD.G) reads x, g, writes x; an average asked for reads x, a, b, a given one x, a; each writes
-// x once. Sent: 1, and 1 for each answer. A model is posted by reference, without a copy.
+// Vectors a local iteration: (AD.G) reads x, g, writes x; an average asked for reads x, a, b, a given one x, a; each
+// writes x once. Sent: 1, and 1 for each answer. A model is posted by reference, without a copy.
 #pragma once
 
 #include <array>
@@ -70,8 +70,8 @@ struct approach_kernel {
 }  // namespace detail
 
 /// Nobody waits for anybody. Needs lossless, ordered links: a lost answer would lose half a difference.
-/// A neighbour whose edge closes is not asked any more; an average under way on its edge is given up, which moves the sum by
-/// half a difference if only the other end took its part. A node without neighbours goes on alone.
+/// A neighbour whose edge closes is not asked any more; an average under way on its edge is given up, which moves the
+/// sum by half a difference if only the other end took its part. A node without neighbours goes on alone.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step = step::sgd>
 class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>> {
@@ -82,7 +82,9 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
   static constexpr auto name() -> std::string_view { return "AD-PSGD"; }
 
   /// Any connected network, edges taken both ways.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan { return mixing::gossip_plan(network); }
+  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+    return mixing::gossip_plan(network);
+  }
   /// An answer says in based_on which question it answers; a question's based_on is 0.
   static constexpr std::array all_channels{channel_spec{channel::model, channel_kind::event, element_of<scalar>}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
@@ -97,7 +99,8 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!this->accept(g)) return;
     ++this->iterations_;
-    if (!this->step_along(core::values_of(g.value))) out.failure = detail::blame{this->self_}.gradient(g.value).sentence();  // (AD.G)
+    if (!this->step_along(core::values_of(g.value)))
+      out.failure = detail::blame{this->self_}.gradient(g.value).sentence();  // (AD.G)
     begin(now, out);
   }
 
@@ -152,7 +155,8 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
     std::size_t there = 0;
     for (auto const& e : neighbours_) there += e.open ? 1 : 0;
     if (there == 0) return;
-    auto draw = random_stream{{0x70616972ULL, this->options_.seed, static_cast<std::uint64_t>(this->self_), questions_++}};
+    auto draw =
+        random_stream{{0x70616972ULL, this->options_.seed, static_cast<std::uint64_t>(this->self_), questions_++}};
     auto left = draw.below(there);
     for (auto const& e : neighbours_) {
       if (!e.open || left-- > 0) continue;

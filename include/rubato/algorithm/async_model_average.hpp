@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Local SGD with an averaging of models that nobody waits for, node i of n.   Source: BAGUA's asynchronous model average,
-// arXiv 2107.01499 and its public code. Formulas (C.*) of the averaging: scatter_mean.hpp.
+// Local SGD with an averaging of models that nobody waits for, node i of n.   Source: BAGUA's asynchronous model
+// average, arXiv 2107.01499 and its public code. Formulas (C.*) of the averaging: scatter_mean.hpp.
 //   (V.L)  x <- x - gamma g(x as it was asked for)                          local step, whatever else goes on
 //   (V.S)  s <- x, given to the averaging, when the last one is complete and `local_steps` steps were made since
 //   (V.C)  x <- mean(s_1 .. s_n) + (x - s)                                  what was learnt meanwhile stays
-// invariant: without steps meanwhile all models become equal, bit for bit; the corrections mean - s add up to zero but for
-// the rounding of sums and the codec                              tests/unit/algorithm/async_model_average.cpp
+// invariant: without steps meanwhile all models become equal, bit for bit; the corrections mean - s add up to zero but
+// for the rounding of sums and the codec                              tests/unit/algorithm/async_model_average.cpp
 // differs from [BAGUA]: an average begins by count, not by time; the correction does not wait for a gradient under way.
-// Passes, in vectors: a local step reads x, g, writes x; an average those of scatter_mean, and reads x, s, mean, writes x.
+// Passes, in vectors: a local step reads x, g, writes x; an average those of scatter_mean, and reads x, s, mean, writes
+// x.
 #pragma once
 
 #include <array>
@@ -64,8 +65,8 @@ struct correction_kernel {
 
 }  // namespace detail
 
-/// Never waits: a slow node delays averages, not the others' steps. Its data count less, as it makes fewer steps, so with
-/// data that differ from node to node the models end beside the optimum. Needs lossless, ordered links.
+/// Never waits: a slow node delays averages, not the others' steps. Its data count less, as it makes fewer steps, so
+/// with data that differ from node to node the models end beside the optimum. Needs lossless, ordered links.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
 class async_model_average : public detail::node_core<Backend, detail::async_model_average_options<Codec, Step>> {
@@ -107,7 +108,8 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
 
   /// Without one of its nodes no average is ever complete.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
-    core::refuse_change(change, "the averaging of models, which needs every node; use r_fast where nodes may leave", out);
+    core::refuse_change(change, "the averaging of models, which needs every node; use r_fast where nodes may leave",
+                        out);
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics {

@@ -19,8 +19,8 @@ struct expanded_body {
 /// Decodes the blocks of p that are newer than what the mailbox has. A block that is not newer is not decoded: it may
 /// lie beyond the codec's reach by now, and nobody will read it. Where every message counts, each is newer.
 template<class U, channel_kind Kind, class SumCodec, class Backend>
-auto expanded_sums(SumCodec const& codec, Backend& backend, block_partition const& blocks, mailbox<Backend, U> const& box,
-                   patch const& p) -> expanded_body {
+auto expanded_sums(SumCodec const& codec, Backend& backend, block_partition const& blocks,
+                   mailbox<Backend, U> const& box, patch const& p) -> expanded_body {
   auto const covered = blocks.values_of(p.blocks);
   auto const codes = p.body.template view<typename SumCodec::template code<U>>();
   RUBATO_EXPECTS(codes.size() == covered.size(), "a patch holds a code for each value of its blocks");
@@ -31,8 +31,8 @@ auto expanded_sums(SumCodec const& codec, Backend& backend, block_partition cons
     if (Kind == channel_kind::state && !(p.number_of(block) > box.newest_number(block))) continue;
     auto const r = blocks.values_of({block, block + 1});
     auto const at = r.begin - covered.begin;
-    auto const in_reach = codec.decode(backend, codes.data() + at, known == nullptr ? nullptr : known + r.begin, r.size(),
-                                       sums.data() + at);
+    auto const in_reach = codec.decode(backend, codes.data() + at, known == nullptr ? nullptr : known + r.begin,
+                                       r.size(), sums.data() + at);
     if (!in_reach && !result.beyond) result.beyond = block;
   }
   result.body = std::move(sums).publish();

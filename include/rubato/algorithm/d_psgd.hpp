@@ -3,9 +3,10 @@
 // Round k, from 1:
 //   x is posted as model k; meanwhile g is computed at x, or a batch of gradients (algorithm/batch.hpp)
 //   (DP.W)  x <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k
-//   (DP.D)  x <- x - gamma g                                               along s_i / M of a batch; no step if it is empty
-// so that x+ = W x - gamma g(x). With contribution::finished (non_blocking_d_psgd.hpp) a batch ends as soon as a neighbour
-// is done with its own of this round: its model k+1 has come. The message only hurries: nobody waits for it.
+//   (DP.D)  x <- x - gamma g                                               along s_i / M of a batch; no step if it is
+//   empty
+// so that x+ = W x - gamma g(x). With contribution::finished (non_blocking_d_psgd.hpp) a batch ends as soon as a
+// neighbour is done with its own of this round: its model k+1 has come. The message only hurries: nobody waits for it.
 // Per round, in vectors, one pass, with w in-edges: reads x, w x_j, g;  writes x.
 #pragma once
 
@@ -34,8 +35,8 @@ struct d_psgd_kernel {
   Rule step;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto x_i = pulled(at, pull, at.load(x));                     // (DP.W)
-    if (g != nullptr) x_i = step(at, x_i, share * at.load(g));   // (DP.D)
+    auto x_i = pulled(at, pull, at.load(x));  // (DP.W)
+    if (g != nullptr) x_i = step(at, x_i, share * at.load(g));  // (DP.D)
     store_model(at, x_new, x_i);
   }
   static constexpr bool raises = false;
@@ -45,8 +46,9 @@ struct d_psgd_kernel {
 
 }  // namespace detail
 
-/// Where data differ between nodes it ends beside the optimum, by an amount of the step. Needs lossless, ordered links; the
-/// slowest node sets the pace, unless Contribution is contribution::finished. Memory in vectors: x, g, one an in-edge.
+/// Where data differ between nodes it ends beside the optimum, by an amount of the step. Needs lossless, ordered links;
+/// the slowest node sets the pace, unless Contribution is contribution::finished. Memory in vectors: x, g, one an
+/// in-edge.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
 class d_psgd : public detail::d_psgd_core<Backend, Step, Contribution> {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// D-PSGD that adapts and then combines, node i, as the codes of MATCHA and SGP run it.   x, g in R^d; W as in d_psgd.hpp
-// Round k, from 1, with g at x, or a batch of gradients (algorithm/batch.hpp):
-//   (DA.D)  x <- x - gamma g                                               along s_i / M of a batch; no step if it is empty
+// D-PSGD that adapts and then combines, node i, as the codes of MATCHA and SGP run it.   x, g in R^d; W as in
+// d_psgd.hpp Round k, from 1, with g at x, or a batch of gradients (algorithm/batch.hpp):
+//   (DA.D)  x <- x - gamma g                                               along s_i / M of a batch; no step if it is
+//   empty
 //           x is posted as model k
 //   (DA.W)  x <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k
-// so that x+ = W (x - gamma g(x)). With contribution::finished a batch ends as soon as a neighbour is done with its own of
-// this round: its model k has come. The message only hurries: nobody waits for it.
-// Per round, in vectors, two passes, with w in-edges: reads x, g / x, w x_j;  writes x / x.
+// so that x+ = W (x - gamma g(x)). With contribution::finished a batch ends as soon as a neighbour is done with its own
+// of this round: its model k has come. The message only hurries: nobody waits for it. Per round, in vectors, two
+// passes, with w in-edges: reads x, g / x, w x_j;  writes x / x.
 #pragma once
 
 #include <cstddef>
@@ -33,7 +34,7 @@ struct d_psgd_atc_descent {
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto x_i = at.load(x);
-    if (g != nullptr) x_i = step(at, x_i, share * at.load(g));   // (DA.D)
+    if (g != nullptr) x_i = step(at, x_i, share * at.load(g));  // (DA.D)
     store_model(at, x_new, x_i);
   }
   static constexpr bool raises = false;
@@ -48,7 +49,7 @@ struct d_psgd_atc_mixing {
   pull_terms<T> pull;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    store_model(at, x_new, pulled(at, pull, at.load(x)));        // (DA.W)
+    store_model(at, x_new, pulled(at, pull, at.load(x)));  // (DA.W)
   }
   static constexpr bool raises = false;
   static constexpr bool fits_short_lanes = true;

@@ -30,7 +30,9 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
   using typename core::options, typename core::scalar;
 
   /// Metropolis-Hastings weights on the network taken as undirected.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan { return mixing::gossip_plan(network); }
+  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+    return mixing::gossip_plan(network);
+  }
   static constexpr std::array all_channels{exchange::spec};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
@@ -96,8 +98,8 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
     return true;
   }
 
-  /// x <- kernel_of(x, what is pulled), one pass over memory. False, with out.failure set, if that is not finite; `g`: the
-  /// gradients that went in, if any.
+  /// x <- kernel_of(x, what is pulled), one pass over memory. False, with out.failure set, if that is not finite; `g`:
+  /// the gradients that went in, if any.
   template<class KernelOf>
   [[nodiscard]] auto sweep(shared_buffer const& g, outbox& out, KernelOf const& kernel_of) -> bool {
     auto x_new = this->backend_.template allocate<scalar>(this->size());
@@ -129,8 +131,8 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
       if (ahead_ > 0 || !(to.life == session{})) p.based_on = round();
     };
   }
-  /// A neighbour whose message is for a round so far ahead was apart for a while: the rest of this node's round counts as
-  /// that one, and all neighbours hear so.
+  /// A neighbour whose message is for a round so far ahead was apart for a while: the rest of this node's round counts
+  /// as that one, and all neighbours hear so.
   void take_over(iteration heard, instant now, outbox& out) {
     if (heard <= next(round())) return;
     ahead_ += to_count(heard) - to_count(round());
@@ -138,9 +140,8 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
   }
   [[nodiscard]] auto is_there(iteration proof) const -> bool {
     auto const most = iteration{to_count(proof) + 2};
-    return std::any_of(models_.in().begin(), models_.in().end(), [&](auto const& e) {
-      return e.open && e.box.latest() >= proof && e.box.latest() <= most;
-    });
+    return std::any_of(models_.in().begin(), models_.in().end(),
+                       [&](auto const& e) { return e.open && e.box.latest() >= proof && e.box.latest() <= most; });
   }
 
   std::uint64_t ahead_ = 0;  // rounds that were taken over

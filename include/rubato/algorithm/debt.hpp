@@ -12,8 +12,8 @@
 
 namespace rubato::detail {
 
-/// z <- z + r, debt <- debt - r with r an eighth of the debt, at most `limit`, and all of it below `grain`; nothing that
-/// would take |z| beyond 4 `limit`, because the other end's share, of the other sign, may come much more slowly.
+/// z <- z + r, debt <- debt - r with r an eighth of the debt, at most `limit`, and all of it below `grain`; nothing
+/// that would take |z| beyond 4 `limit`, because the other end's share, of the other sign, may come much more slowly.
 /// Reads 2, writes 2. Raises a bit while any debt is left.
 template<class U>
 struct release_debt_kernel {

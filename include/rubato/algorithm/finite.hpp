@@ -30,8 +30,8 @@ template<class Values>
   return here.size();
 }
 
-/// Suspects, in the order in which they are named: the first that holds a value that is not finite is at fault; if all that
-/// went in was finite, the model has outgrown its numbers.
+/// Suspects, in the order in which they are named: the first that holds a value that is not finite is at fault; if all
+/// that went in was finite, the model has outgrown its numbers.
 class blame {
  public:
   explicit blame(node_id self) : self_{self} {}
@@ -51,28 +51,34 @@ class blame {
   }
   [[nodiscard]] auto sentence() const -> fault {
     if (!named_.empty()) return {named_};
-    return {"the run diverges: the model of node " + std::to_string(to_index(self_)) + " is not finite any more; use a smaller step"};
+    return {"the run diverges: the model of node " + std::to_string(to_index(self_)) +
+            " is not finite any more; use a smaller step"};
   }
 
  private:
   static auto text_of(channel lane) -> char const* {
     switch (lane) {
-      case channel::gradient: return "gradient";
-      case channel::chunk: return "part of a sum";
-      case channel::tracker: return "running sum";
-      default: return "model";
+      case channel::gradient:
+        return "gradient";
+      case channel::chunk:
+        return "part of a sum";
+      case channel::tracker:
+        return "running sum";
+      default:
+        return "model";
     }
   }
   void accuse(std::string const& what, std::size_t at, std::size_t size) {
     if (!named_.empty() || at == size) return;
-    named_ = what + " is not finite at value " + std::to_string(at) + "; if it grew before, the run diverges, and a smaller step helps";
+    named_ = what + " is not finite at value " + std::to_string(at) +
+             "; if it grew before, the run diverges, and a smaller step helps";
   }
   node_id self_;
   std::string named_;
 };
 
-/// Of a worker, which makes no pass over what it is sent and what it computes: looks at both where the loss of its gradient
-/// is not known, as it is at a model that is not finite.
+/// Of a worker, which makes no pass over what it is sent and what it computes: looks at both where the loss of its
+/// gradient is not known, as it is at a model that is not finite.
 [[nodiscard]] inline auto spoilt_gradient(node_id self, node_id server, shared_buffer const& model, gradient const& g)
     -> std::optional<fault> {
   if (std::isfinite(g.loss)) return {};

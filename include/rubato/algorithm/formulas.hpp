@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The terms of gossip and gradient tracking at one index, as kernels use them. `at` is a lane or a pack of lanes; a table
-// holds one entry a neighbour, in the order of their ids, so that every sum has one order (law 9).
+// The terms of gossip and gradient tracking at one index, as kernels use them. `at` is a lane or a pack of lanes; a
+// table holds one entry a neighbour, in the order of their ids, so that every sum has one order (law 9).
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ struct model_source {
 };
 template<class U>
 struct sum_source {
-  U const* newest;    // rho_ij
+  U const* newest;  // rho_ij
   U const* consumed;  // rho~_ij, null for zeros
 };
 template<class T, class U>
@@ -55,7 +55,8 @@ struct tracking_terms {
 template<class At, class T, class X>
 RUBATO_HOST_DEVICE auto pulled(At& at, pull_terms<T> const& w, X x) -> X {
   x = w.self * x;
-  for (std::size_t j = 0; j < w.models.size; ++j) x = x + w.models.entries[j].weight * at.load(w.models.entries[j].values);
+  for (std::size_t j = 0; j < w.models.size; ++j)
+    x = x + w.models.entries[j].weight * at.load(w.models.entries[j].values);
   return x;
 }
 

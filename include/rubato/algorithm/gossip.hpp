@@ -71,15 +71,20 @@ struct gossip_options {
 /// SumCodec: codec::identity sends rho as it is, at no cost; a codec of sums costs a pass a message at either end.
 /// Without tracking, a local iteration may take a batch of several gradients at one model (algorithm/batch.hpp). With
 /// contribution::finished a neighbour's message that it could only post after its own batch of this round ends this
-/// node's batch too. The message only hurries: who never hears it fills its batch and goes on, so that nobody waits for it.
+/// node's batch too. The message only hurries: who never hears it fills its batch and goes on, so that nobody waits for
+/// it.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Order, class Step = step::sgd, class Weighting = weighting::constant,
          class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity,
          class Contribution = contribution::all>
-class gossip : public detail::node_core<Backend, detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>> {
-  using core = detail::node_core<Backend, detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>>;
+class gossip
+    : public detail::node_core<Backend,
+                               detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>> {
+  using core =
+      detail::node_core<Backend, detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>>;
   static_assert(weighting::check_weighting<Weighting>() && synchrony::check_synchrony<Synchrony>() &&
-                ledger::check_ledger<Ledger, typename Backend::scalar>() && contribution::check_contribution<Contribution>());
+                ledger::check_ledger<Ledger, typename Backend::scalar>() &&
+                contribution::check_contribution<Contribution>());
   static_assert(!Contribution::follows_the_fastest || (synchrony::in_lock_step<Synchrony>() && !order::tracks<Order>()),
                 "a contribution that follows the fastest needs rounds and an update order without tracking");
 
@@ -123,7 +128,12 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step or an unfit weighting.
   gossip(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
-        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_,
+        models_{core::backend_,
+                plan.nodes[to_index(self)],
+                core::blocks_,
+                o.weighting,
+                o.synchrony,
+                core::x_,
                 counts_rounds ? detail::named_rounds::yes : detail::named_rounds::no},
         tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony},
         batch_{o.contribution} {
@@ -203,17 +213,17 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
     core::ask_gradient(out);
     if (batch_.empty()) ++batches_;
   }
-  /// Whether a neighbour is done with its batch of this round: its model after it has come, which in an order that sends
-  /// before it computes is that of the next round. One that is further ahead than a round allows was apart, and hurries nobody.
+  /// Whether a neighbour is done with its batch of this round: its model after it has come, which in an order that
+  /// sends before it computes is that of the next round. One that is further ahead than a round allows was apart, and
+  /// hurries nobody.
   [[nodiscard]] auto round_ends() const -> bool {
     if constexpr (Contribution::follows_the_fastest) {
       using enum order::action;
       constexpr auto sends_after = order::place_of<Order>(gradient) < order::place_of<Order>(send_model);
       auto const done = iteration{core::iterations_ + ahead_ + (sends_after ? 1 : 2)};
       auto const most = iteration{to_count(done) + 2};
-      return std::any_of(models_.in().begin(), models_.in().end(), [&](auto const& e) {
-        return e.open && e.box.latest() >= done && e.box.latest() <= most;
-      });
+      return std::any_of(models_.in().begin(), models_.in().end(),
+                         [&](auto const& e) { return e.open && e.box.latest() >= done && e.box.latest() <= most; });
     } else {
       return false;
     }
@@ -255,7 +265,8 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
       return false;
     } else {
       if constexpr (waits_at(first)) {
-        // What lock-step would use here: this round's message if it is sent before this place, the last round's otherwise.
+        // What lock-step would use here: this round's message if it is sent before this place, the last round's
+        // otherwise.
         constexpr auto sent_by = first == pull ? send_model : push;
         auto const needed = iteration{core::iterations_ + ahead_ + (order::place_of<Order>(sent_by) < Begin ? 1 : 0)};
         auto can_go = false;
@@ -295,8 +306,8 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
       if (g_new_) s.g = g_new_.template view<scalar>().data();
       s.g_share = scalar{1} / static_cast<scalar>(batch_.minibatches());
       auto const ledger = core::options_.ledger.template arithmetic_for<scalar>(block);
-      auto const kernel = detail::gossip_kernel<scalar, value, std::remove_cvref_t<decltype(ledger)>, decltype(rule), tracks, Actions...>{
-          s, ledger, rule};
+      auto const kernel = detail::gossip_kernel<scalar, value, std::remove_cvref_t<decltype(ledger)>, decltype(rule),
+                                                tracks, Actions...>{s, ledger, rule};
       auto const bits = core::backend_.sweep(core::blocks_.values_of({block, end}), kernel);
       tracker_.record_raised({block, end}, bits & ~backend::not_finite);
       raised |= bits;
@@ -321,8 +332,7 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
     if constexpr (A == send_model) {
       ++posts_;
       models_.post(v_, posting_model(now, out));
-    }
-    else if constexpr (A == pull) models_.record_ages(now);
+    } else if constexpr (A == pull) models_.record_ages(now);
     else if constexpr (A == track) tracker_.store_gradient();
     else if constexpr (A == consume) tracker_.mark_consumed(now);
     else if constexpr (A == push) tracker_.publish_sums(core::posting(channel::tracker, now, out));
@@ -347,12 +357,13 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
       if constexpr (counts_rounds) {
         auto& p = out.packets.back();
         p.number = iteration{posts_};
-        if (ahead_ > 0 || !(to.life == session{})) p.based_on = iteration{due(order::action::pull, order::action::send_model)};
+        if (ahead_ > 0 || !(to.life == session{}))
+          p.based_on = iteration{due(order::action::pull, order::action::send_model)};
       }
     };
   }
-  /// A neighbour whose message is for a round so far ahead was apart for a while: the rest of this node's round counts as
-  /// that one, and all neighbours hear so.
+  /// A neighbour whose message is for a round so far ahead was apart for a while: the rest of this node's round counts
+  /// as that one, and all neighbours hear so.
   void take_over(iteration heard, instant now, outbox& out) {
     auto const round = core::iterations_ + ahead_ + 1;
     if constexpr (counts_rounds) {
@@ -363,9 +374,11 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
       models_.post(v_, posting_model(now, out));
     }
   }
-  /// Whether a model was sent that the next pull of its readers is for, so that none follows before this node's own pull.
+  /// Whether a model was sent that the next pull of its readers is for, so that none follows before this node's own
+  /// pull.
   [[nodiscard]] auto has_sent() const -> bool {
-    constexpr auto sends = order::place_of<Order>(order::action::send_model), pulls = order::place_of<Order>(order::action::pull);
+    constexpr auto sends = order::place_of<Order>(order::action::send_model),
+                   pulls = order::place_of<Order>(order::action::pull);
     if (sends < pulls) return place_ > sends && place_ <= pulls;
     return core::iterations_ > 0 && (place_ <= pulls || place_ > sends);
   }
@@ -389,7 +402,8 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   auto ready(Edges& edges, channel lane, iteration needed, outbox& out) -> bool {
     for (auto& edge : edges) {
       if (!edge.open) continue;
-      if constexpr (Synchrony::delivery == channel_kind::event) edge.box.advance_to(core::options_.synchrony.latest(needed));
+      if constexpr (Synchrony::delivery == channel_kind::event)
+        edge.box.advance_to(core::options_.synchrony.latest(needed));
       if (core::options_.synchrony.ready(needed, edge.box.number())) continue;
       out.wait = waiting{edge.peer, lane, next(edge.box.number())};
       stalled_ = true;
@@ -399,15 +413,16 @@ class gossip : public detail::node_core<Backend, detail::gossip_options<Step, We
   }
 
   detail::model_exchange<Backend, Weighting, Synchrony> models_;
-  std::conditional_t<tracks, detail::tracker<Backend, Ledger, SumCodec, Synchrony>, detail::no_tracker<scalar, value>> tracker_;
+  std::conditional_t<tracks, detail::tracker<Backend, Ledger, SumCodec, Synchrony>, detail::no_tracker<scalar, value>>
+      tracker_;
   detail::batch<Backend, Contribution> batch_;
-  shared_buffer v_;      // v_i as last written
+  shared_buffer v_;  // v_i as last written
   shared_buffer g_new_;  // of a batch that came, in an order that does not track
   std::size_t place_ = 0;
   std::uint64_t batches_ = 0;  // begun: the clock of ages
-  std::uint64_t ahead_ = 0;    // in rounds: how many it has taken over from neighbours without doing them
-  std::uint64_t posts_ = 0;    // of models
-  bool stalled_ = false;       // waits for a neighbour
+  std::uint64_t ahead_ = 0;  // in rounds: how many it has taken over from neighbours without doing them
+  std::uint64_t posts_ = 0;  // of models
+  bool stalled_ = false;  // waits for a neighbour
 };
 
 }  // namespace rubato

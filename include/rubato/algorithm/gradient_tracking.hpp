@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Gradient tracking as an array of actions: for update orders of your own. R-FAST, Push-Pull and S-AB are written out in
-// r_fast.hpp, push_pull.hpp and s_ab.hpp, and walk the same path to the bit.   x, v, z, g, rho in R^d
+// Gradient tracking as an array of actions: for update orders of your own. R-FAST, Push-Pull and S-AB are written out
+// in r_fast.hpp, push_pull.hpp and s_ab.hpp, and walk the same path to the bit.   x, v, z, g, rho in R^d
 //   (G.D)  x   <- x - gamma z                                              local descent; v = x is posted
 //   (G.W)  x   <- w_ii x + sum_j w_ij v_j(latest)                          rows of W sum to 1
 //   (G.T)  z   <- (z - g) + g_new ;  g <- g_new                            g is kept, never computed again

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 // What a node holds every message to before it believes a word of it: shape, counts, order. Transports check frames
 // against their channels, but a node is safe by itself, since what is left over a wire may be any number.
-//   any channel     blocks within the partition, a number (one in all, or one a block) of 1 to most_counted, based_on up to
+//   any channel     blocks within the partition, a number (one in all, or one a block) of 1 to most_counted, based_on
+//   up to
 //                   most_counted, a body of the right type and size
 //   event channels  numbers 1, 2, 3, ... of each sender; over an edge that opened anew they go on from any number.
 //                   Where neighbours agree on the number of a round a message may name it, as based_on: a later one
 //                   than the message before, and far ahead if its receiver began anew, but not beyond most_taken_over
 //   state channels  a sender may be any number of iterations ahead, and messages may be lost, doubled or overtaken; but
-//                   its numbers and the times when it posted them rise together, and no message is overtaken by one that
-//                   is most_overtaken iterations newer. So a number that was never reached does not silence its sender:
-//                   the next message contradicts it.
+//                   its numbers and the times when it posted them rise together, and no message is overtaken by one
+//                   that is most_overtaken iterations newer. So a number that was never reached does not silence its
+//                   sender: the next message contradicts it.
 // A message that breaks this ends the run with a sentence that names its sender. One of a closed session is no fault.
 // Every message pays for the checks, so they are comparisons alone; sentences are made out of line, once one fails.
 #pragma once
@@ -36,7 +37,8 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
 
 /// model message 7 of node 2
 [[gnu::cold]] inline auto text_of_message(patch const& p, std::uint64_t number) -> std::string {
-  return std::string{name_of(p.lane)} + " message " + std::to_string(number) + " of node " + std::to_string(to_index(p.from));
+  return std::string{name_of(p.lane)} + " message " + std::to_string(number) + " of node " +
+         std::to_string(to_index(p.from));
 }
 
 [[nodiscard, gnu::cold, gnu::noinline]] inline auto fault_of_counts(patch const& p) -> fault {
@@ -47,7 +49,8 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
     return {from + " numbered a message of the channel " + std::string{name_of(p.lane)} + " " +
             std::to_string(to_count(n)) + ", and counts run from 1 to " + std::to_string(most_counted)};
   }
-  return {from + " answers number " + std::to_string(to_count(p.based_on)) + ", and counts run up to " + std::to_string(most_counted)};
+  return {from + " answers number " + std::to_string(to_count(p.based_on)) + ", and counts run up to " +
+          std::to_string(most_counted)};
 }
 [[nodiscard, gnu::cold, gnu::noinline]] inline auto fault_of_body(patch const& p, std::size_t values) -> fault {
   if (p.body.size() != values) return wrong_size(p.from, p.body.size(), values);
@@ -80,10 +83,11 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
   if (holds(p, kind, values)) return {};
   return fault_of_body(p, values);
 }
-[[nodiscard, gnu::noinline]] inline auto malformed_part(patch const& p, block_partition const& blocks, channel_spec const& spec)
-    -> std::optional<fault> {
+[[nodiscard, gnu::noinline]] inline auto malformed_part(patch const& p, block_partition const& blocks,
+                                                        channel_spec const& spec) -> std::optional<fault> {
   auto const n = blocks.blocks();
-  auto const fits = p.blocks.begin < p.blocks.end && p.blocks.end <= n && (p.numbers.size() == 1 || p.numbers.size() == p.blocks.size());
+  auto const fits = p.blocks.begin < p.blocks.end && p.blocks.end <= n &&
+                    (p.numbers.size() == 1 || p.numbers.size() == p.blocks.size());
   if (!fits || (spec.kind == channel_kind::event && (p.blocks.size() != n || p.numbers.size() != 1))) {
     return fault_of_blocks(p, n);
   }
@@ -92,7 +96,8 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
 /// The same where the body is the patch's blocks of a vector, or, on an event channel, a vector whole under one number.
 [[nodiscard]] inline auto malformed(patch const& p, block_partition const& blocks, channel_spec const& spec)
     -> std::optional<fault> {
-  auto const whole = p.numbers.size() == 1 && p.blocks.begin == 0 && p.blocks.end == blocks.blocks();  // as nearly all are
+  auto const whole =
+      p.numbers.size() == 1 && p.blocks.begin == 0 && p.blocks.end == blocks.blocks();  // as nearly all are
   if (whole && is_counted(p.numbers[0], p.based_on) && holds(p, spec.values, blocks.values())) return {};
   return malformed_part(p, blocks, spec);
 }
@@ -126,7 +131,8 @@ class message_order {
  private:
   [[gnu::noinline]] auto check_late(patch const& p, std::uint64_t number) -> std::optional<fault> {
     auto const newer = number > newest_;
-    auto const contradicts = newest_ != 0 && (newer ? p.posted_at < posted_ : number < newest_ && p.posted_at > posted_);
+    auto const contradicts =
+        newest_ != 0 && (newer ? p.posted_at < posted_ : number < newest_ && p.posted_at > posted_);
     if (contradicts || (!newer && newest_ - number > most_overtaken)) {
       return out_of_time(p, contradicts);
     }
@@ -142,9 +148,10 @@ class message_order {
   }
   [[nodiscard, gnu::cold, gnu::noinline]] auto out_of_time(patch const& p, bool contradicts) const -> fault {
     auto const number = to_count(p.numbers[0]);
-    return {text_of_message(p, number) + " came after message " + std::to_string(newest_) +
-            (contradicts ? ", which was posted " + std::string{number > newest_ ? "later" : "earlier"} : ", far too late") +
-            ": one of the two numbers is none that the node has reached"};
+    return {
+        text_of_message(p, number) + " came after message " + std::to_string(newest_) +
+        (contradicts ? ", which was posted " + std::string{number > newest_ ? "later" : "earlier"} : ", far too late") +
+        ": one of the two numbers is none that the node has reached"};
   }
 
   std::uint64_t newest_ = 0;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 // D-PSGD that sends compressed differences (DCD-PSGD), node i.   Source: Tang et al., arXiv 1803.06443, and BAGUA's
-// low-precision decentralised SGD, arXiv 2107.01499.   W symmetric, doubly stochastic; w_j: the published model of node j.
+// low-precision decentralised SGD, arXiv 2107.01499.   W symmetric, doubly stochastic; w_j: the published model of node
+// j.
 //   (D.Z)  z   = [sum_j w_ij w_j - gamma g(w_i)] - w_i                       where D-PSGD would go, as a difference
 //   (D.Q)  q_i = Q(z), sent to all neighbours
 //   (D.W)  w_i <- w_i + decode(q_i);  w_j <- w_j + decode(q_j)               the same sum at every end
 // invariant: w_i at node i and its replicas at all neighbours are equal bit for bit, round by round
 //                                                                 tests/unit/algorithm/low_precision_d_psgd.cpp
 // differs from [BAGUA]: any such W instead of thirds on a ring; the gradient is computed while messages travel, at w_i.
-// Passes a round with k neighbours, in vectors: reads w, k replicas, g, writes z; encodes z; decodes k + 1 differences into
-// a scratch vector and adds each (reads 2, writes 1). Memory: w, z, a scratch vector, k replicas.
+// Passes a round with k neighbours, in vectors: reads w, k replicas, g, writes z; encodes z; decodes k + 1 differences
+// into a scratch vector and adds each (reads 2, writes 1). Memory: w, z, a scratch vector, k replicas.
 #pragma once
 
 #include <algorithm>
@@ -81,9 +82,9 @@ struct replica_of_neighbour : incoming_edge {
 
 }  // namespace detail
 
-/// Waits for its neighbours' last round before it mixes. Needs lossless, ordered links and a fixed neighbourhood: one lost
-/// difference would part a model from its replicas for good. The codec must be fine enough for the graph; minmax_u8 is.
-/// Ends where d_psgd ends: differences fade, and their rounding with them.
+/// Waits for its neighbours' last round before it mixes. Needs lossless, ordered links and a fixed neighbourhood: one
+/// lost difference would part a model from its replicas for good. The codec must be fine enough for the graph;
+/// minmax_u8 is. Ends where d_psgd ends: differences fade, and their rounding with them.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Codec = codec::minmax_u8, class Step = step::sgd>
 class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_options<Codec, Step>> {
@@ -96,7 +97,9 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   static constexpr auto name() -> std::string_view { return "low-precision D-PSGD"; }
 
   /// Metropolis-Hastings weights on the network taken as undirected.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan { return mixing::gossip_plan(network); }
+  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+    return mixing::gossip_plan(network);
+  }
   static constexpr std::array all_channels{
       channel_spec{channel::model, delivery, element_of<typename Codec::template code<scalar>>}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
@@ -117,7 +120,8 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   void on_patch(instant now, patch const& p, outbox& out) {
     auto* const edge = p.lane == channel::model ? detail::find_edge(edges_, p.from) : nullptr;
     if (edge == nullptr || !edge->is_of_session(p)) return;
-    auto wrong = detail::malformed(p, all_channels[0].values, this->options_.codec.template codes<scalar>(this->size()));
+    auto wrong =
+        detail::malformed(p, all_channels[0].values, this->options_.codec.template codes<scalar>(this->size()));
     if (!wrong) wrong = out_of_turn(*edge, p);
     if (wrong) {
       out.failure = std::move(wrong);
@@ -130,7 +134,8 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
 
   /// A replica cannot be taken up again in the middle.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
-    core::refuse_change(change, "a run on compressed differences, which needs fixed neighbours; use d_psgd where they change", out);
+    core::refuse_change(
+        change, "a run on compressed differences, which needs fixed neighbours; use d_psgd where they change", out);
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(edges_, channel::model); }
@@ -166,11 +171,13 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   }
 
   /// What is wrong with the number of a message: each counts, and a neighbour is one round ahead at most.
-  [[nodiscard]] auto out_of_turn(detail::replica_of_neighbour<scalar> const& edge, patch const& p) const -> std::optional<fault> {
+  [[nodiscard]] auto out_of_turn(detail::replica_of_neighbour<scalar> const& edge, patch const& p) const
+      -> std::optional<fault> {
     auto const number = to_count(p.numbers[0]), due = edge.round + edge.ahead.size() + 1;
     if (number != due) {
-      return fault{"message " + std::to_string(number) + " of node " + std::to_string(to_index(p.from)) + " came where message " +
-                   std::to_string(due) + " was next: one that is lost parts a model from its replicas for good"};
+      return fault{"message " + std::to_string(number) + " of node " + std::to_string(to_index(p.from)) +
+                   " came where message " + std::to_string(due) +
+                   " was next: one that is lost parts a model from its replicas for good"};
     }
     if (number <= this->iterations_ + 1) return {};
     return fault{detail::text_of_message(p, number) + " needs what node " + std::to_string(to_index(this->self_)) +
@@ -218,8 +225,12 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
     auto z = this->backend_.template allocate<scalar>(this->size());
     auto const rule = this->step_state_.next(this->gamma_);
     auto const kernel = detail::difference_kernel<scalar, std::remove_const_t<decltype(rule)>>{
-        this->x(), core::values_of(g_), z.data(), self_weight_,
-        {this->backend_.table(table_.data(), table_.size()), table_.size()}, rule};
+        this->x(),
+        core::values_of(g_),
+        z.data(),
+        self_weight_,
+        {this->backend_.table(table_.data(), table_.size()), table_.size()},
+        rule};
     auto const raised = this->backend_.sweep({0, z.size()}, kernel);  // (D.Z)
     if ((raised & backend::not_finite) != 0) out.failure = detail::blame{this->self_}.gradient(g_).sentence();
     return codec::encoded(this->options_.codec, this->backend_, z.data(), z.size());  // (D.Q)

@@ -3,8 +3,9 @@
 // cancelled. The honest synchronous baseline: near time-optimal under random compute times (arXiv 2602.03802).
 //   (M.G)  worker i: g_i at x_k, sent to the server; a newer model cancels the computation
 //   (M.X)  server: x_{k+1} <- x_k - gamma (1/m) sum of the first m gradients at x_k, summed by id; sent to all
-// invariant: with m = n this is SGD on the mean gradient, whatever the speeds   tests/unit/algorithm/m_synchronous_sgd.cpp
-// differs from a mean over data: with m < n and data that differs from node to node, the slow nodes' data counts less.
+// invariant: with m = n this is SGD on the mean gradient, whatever the speeds
+// tests/unit/algorithm/m_synchronous_sgd.cpp differs from a mean over data: with m < n and data that differs from node
+// to node, the slow nodes' data counts less.
 #pragma once
 
 #include <algorithm>
@@ -44,8 +45,9 @@ struct m_synchronous_options {
 
 }  // namespace detail
 
-/// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. A worker that comes
-/// (back) is given the present model, and one whose server is gone waits for it. With m = n a lost worker ends the run.
+/// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. A worker that
+/// comes (back) is given the present model, and one whose server is gone waits for it. With m = n a lost worker ends
+/// the run.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step = step::sgd>
 class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchronous_options<Step>> {
@@ -108,7 +110,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     if (!end.open) return;
     out.wait.reset();
     if (this->requests_ == 0) return;  // it has not begun
-    this->ask_next(first_, out);       // until the server says more: one that was started again needs gradients there
+    this->ask_next(first_, out);  // until the server says more: one that was started again needs gradients there
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics {
@@ -183,10 +185,10 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   }
 
   std::size_t m_;
-  shared_buffer first_;                     // worker: the common first model, version 0
+  shared_buffer first_;  // worker: the common first model, version 0
   std::vector<detail::two_way_edge> ends_;  // of the server's edges by worker, or of the worker's one
-  std::vector<shared_buffer> received_;     // server: this round's gradients, by worker
-  std::size_t arrived_ = 0;                 // server: how many there are
+  std::vector<shared_buffer> received_;  // server: this round's gradients, by worker
+  std::size_t arrived_ = 0;  // server: how many there are
 };
 
 }  // namespace rubato

@@ -52,8 +52,8 @@ class mailbox {
     return accept_parts(backend, blocks, p, own);
   }
 
-  /// Event channel: every message counts, in order. Here it is numbered by the round that it is for: the one that it names,
-  /// else the one after that of the message before. In the first life of an edge this is its own number.
+  /// Event channel: every message counts, in order. Here it is numbered by the round that it is for: the one that it
+  /// names, else the one after that of the message before. In the first life of an edge this is its own number.
   void enqueue(patch const& p, std::uint64_t own) {
     auto const round = p.based_on == iteration{} ? next(latest()) : p.based_on;
     queue_.push_back({{round, own, p.posted_at}, p.body});
@@ -85,15 +85,14 @@ class mailbox {
   [[nodiscard]] auto queued() const -> std::size_t { return queue_.size(); }
 
   /// Event channel: the newest message that has come, whether it is the present one or still queued.
-  [[nodiscard]] auto latest() const -> iteration {
-    return queue_.empty() ? stamp_.number : queue_.back().first.number;
-  }
+  [[nodiscard]] auto latest() const -> iteration { return queue_.empty() ? stamp_.number : queue_.back().first.number; }
 
   /// Null before the first message (which stands for zeros, or never happens after start_with).
   [[nodiscard]] auto values() const -> U const* {
     return is_whole() ? whole_.template view<U>().data() : parts_->values.data();
   }
-  /// The newest values that came, whether they are the present ones or wait in the queue; null before the first message.
+  /// The newest values that came, whether they are the present ones or wait in the queue; null before the first
+  /// message.
   [[nodiscard]] auto newest() const -> U const* {
     return queue_.empty() ? values() : queue_.back().second.template view<U>().data();
   }
@@ -161,7 +160,8 @@ class mailbox {
 
   shared_buffer whole_;
   stamp stamp_;
-  std::unique_ptr<assembly> parts_;  // null while there is a whole_, so nobody reads it then: it lies in another cache line
+  std::unique_ptr<assembly>
+      parts_;  // null while there is a whole_, so nobody reads it then: it lies in another cache line
   std::vector<std::pair<stamp, shared_buffer>> queue_;  // event channels only; as long as a neighbour runs ahead
 };
 

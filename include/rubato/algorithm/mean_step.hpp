@@ -36,15 +36,16 @@ struct direction {
   T share = 1;
 };
 
-/// x <- the model after one step from x, published: one pass, as the kernel says. False if it is not finite (backends that
-/// do not wait for such bits say true).
+/// x <- the model after one step from x, published: one pass, as the kernel says. False if it is not finite (backends
+/// that do not wait for such bits say true).
 template<class Backend, class Rule>
-[[nodiscard]] auto step_on(Backend& backend, shared_buffer& x, Rule const& rule, direction<typename Backend::scalar> along)
-    -> bool {
+[[nodiscard]] auto step_on(Backend& backend, shared_buffer& x, Rule const& rule,
+                           direction<typename Backend::scalar> along) -> bool {
   using scalar = typename Backend::scalar;
   auto fresh = backend.template allocate<scalar>(x.size());
-  auto const raised = backend.sweep({0, x.size()}, mean_step_kernel<scalar, Rule>{x.template view<scalar>().data(), along.sum,
-                                                                                  fresh.data(), along.share, rule});
+  auto const raised = backend.sweep(
+      {0, x.size()},
+      mean_step_kernel<scalar, Rule>{x.template view<scalar>().data(), along.sum, fresh.data(), along.share, rule});
   x = std::move(fresh).publish();
   return (raised & backend::not_finite) == 0;
 }

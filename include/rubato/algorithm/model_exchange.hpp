@@ -31,7 +31,11 @@ class model_exchange {
   /// Throws config_error where the weighting may cut the only in-edge of a node, or gives no factor at some age.
   model_exchange(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Weighting const& weighting,
                  Synchrony const& synchrony, shared_buffer const& x0, named_rounds rounds = named_rounds::no)
-      : backend_{std::move(b)}, self_{n.self}, blocks_{blocks}, weighting_{weighting}, synchrony_{synchrony},
+      : backend_{std::move(b)},
+        self_{n.self},
+        blocks_{blocks},
+        weighting_{weighting},
+        synchrony_{synchrony},
         pull_self_{n.pull_self} {
     for (auto const& e : n.pull_from) {
       auto& edge = in_.emplace_back();
@@ -48,7 +52,8 @@ class model_exchange {
                          " has a single in-edge, which this weighting may cut; use one that never reaches zero"};
     }
     if constexpr (Weighting::depends_on_age) {
-      for (auto const age : {0U, 1U, 10U, 100U, 1U << 20}) refuse_unless_factor(static_cast<double>(weighting_(age)), age);
+      for (auto const age : {0U, 1U, 10U, 100U, 1U << 20})
+        refuse_unless_factor(static_cast<double>(weighting_(age)), age);
     }
   }
 
@@ -59,8 +64,8 @@ class model_exchange {
     edge->put(backend_, blocks_, spec.kind, p, clock);
   }
 
-  /// What is pulled of the blocks from `block` on; `end` is lowered to the first block whose ages differ. What a weighting
-  /// withholds, and what closed edges would have given, goes to the node itself.
+  /// What is pulled of the blocks from `block` on; `end` is lowered to the first block whose ages differ. What a
+  /// weighting withholds, and what closed edges would have given, goes to the node itself.
   [[nodiscard]] auto terms(std::uint64_t clock, std::size_t block, std::size_t& end) -> pull_terms<scalar> {
     table_.clear();
     auto self_weight = pull_self_;
@@ -119,7 +124,8 @@ class model_exchange {
   /// Names the models just read as suspects for a value that is not finite.
   void accuse(blame& suspects) const {
     for (auto const& e : in_) {
-      if (e.box.values() != nullptr) suspects.message(e.peer, channel::model, backend_.pool().values(e.box.values(), blocks_.values()));
+      if (e.box.values() != nullptr)
+        suspects.message(e.peer, channel::model, backend_.pool().values(e.box.values(), blocks_.values()));
     }
   }
   void count_into(node_statistics& s) const {
@@ -132,8 +138,8 @@ class model_exchange {
  private:
   static void refuse_unless_factor(double factor, unsigned age) {
     if (factor >= 0 && factor <= 1) return;
-    throw config_error{"a weighting gives a factor of 0 to 1 for every age, and this one gives " + shortest(factor) + " at age " +
-                       std::to_string(age) + "; look at its settings"};
+    throw config_error{"a weighting gives a factor of 0 to 1 for every age, and this one gives " + shortest(factor) +
+                       " at age " + std::to_string(age) + "; look at its settings"};
   }
 
   Backend backend_;

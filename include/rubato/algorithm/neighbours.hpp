@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One node's edges: from whom it pulls models, from whom and to whom tracked gradient flows. Sorted by id, so that every
-// sum has one order; an edge can close and open again (law 11).
+// One node's edges: from whom it pulls models, from whom and to whom tracked gradient flows. Sorted by id, so that
+// every sum has one order; an edge can close and open again (law 11).
 #pragma once
 
 #include <algorithm>
@@ -81,8 +81,8 @@ template<class Backend, class U>
 struct edge_in : edge_life {
   message_order order{};
   mailbox<Backend, U> box{};  // what every message needs lies in one cache line so far
-  std::size_t lead = 1;   // messages that may wait in the box, where every one counts
-  bool is_heard = true;   // the other end waits in turn for what this node sends
+  std::size_t lead = 1;  // messages that may wait in the box, where every one counts
+  bool is_heard = true;  // the other end waits in turn for what this node sends
   named_rounds rounds = named_rounds::no;
   std::uint64_t accepted = 0;
   std::uint64_t overtaken = 0;
@@ -152,7 +152,8 @@ struct edge_in : edge_life {
     if (!is_heard && box.queued() >= most) box.skip_oldest();
     if (box.queued() < most) return true;
     auto wrong = fault{text_of_message(p, to_count(p.numbers[0])) + " came while " + std::to_string(box.queued()) +
-                       " of it wait at node " + std::to_string(to_index(self)) + ", which is as far as a neighbour may be ahead"};
+                       " of it wait at node " + std::to_string(to_index(self)) +
+                       ", which is as far as a neighbour may be ahead"};
     return refuse(wrong, out);
   }
 };
@@ -173,8 +174,8 @@ struct alignas(64) model_in : edge_in<Backend, T> {
 template<class Backend, class U>
 struct alignas(64) sum_in : edge_in<Backend, U> {
   using edge_in<Backend, U>::box, edge_in<Backend, U>::age;
-  shared_buffer consumed_whole{};        // rho~ by reference, while vectors come whole
-  writable_buffer<U> consumed_parts{};   // rho~ as a copy, once they come in parts
+  shared_buffer consumed_whole{};  // rho~ by reference, while vectors come whole
+  writable_buffer<U> consumed_parts{};  // rho~ as a copy, once they come in parts
   std::vector<iteration> consumed_numbers{};  // per block, in parts only
   iteration consumed_number{};
   wide_total<Backend, U> wide{};
@@ -254,16 +255,17 @@ inline auto hears(mixing::neighbourhood const& n, node_id peer) -> bool {
          std::any_of(n.push_to.begin(), n.push_to.end(), [&](auto const& e) { return e.peer == peer; });
 }
 
-/// How many messages of a neighbour may wait unused, where it waits in turn for what this node sends: those of the present
-/// round and of the next one. Who hears nothing of this node waits for one who does, within as many edges as there are
-/// nodes, while none of these is closed.
+/// How many messages of a neighbour may wait unused, where it waits in turn for what this node sends: those of the
+/// present round and of the next one. Who hears nothing of this node waits for one who does, within as many edges as
+/// there are nodes, while none of these is closed.
 template<class Synchrony>
 auto lead_of(mixing::neighbourhood const& n, node_id peer, Synchrony const& synchrony) -> std::size_t {
   std::size_t one = 2;
   std::size_t rounds = 1;
   if constexpr (requires { synchrony.bound; }) {
     one = 4;
-    rounds += static_cast<std::size_t>(std::min<std::uint64_t>(synchrony.bound, std::uint64_t{1} << 31));  // times n must fit
+    rounds +=
+        static_cast<std::size_t>(std::min<std::uint64_t>(synchrony.bound, std::uint64_t{1} << 31));  // times n must fit
   }
   return hears(n, peer) ? one : one + n.nodes * rounds;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What every node has whatever its algorithm: who it is, its model, its step, the one gradient it asked for, its packets, and
-// counters.
+// What every node has whatever its algorithm: who it is, its model, its step, the one gradient it asked for, its
+// packets, and counters.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +22,8 @@
 
 namespace rubato::detail {
 
-/// The base of node types. An algorithm adds its channels, on_patch, on_gradient and on_neighbours; it may replace the other
-/// members of the node concept by its own.
+/// The base of node types. An algorithm adds its channels, on_patch, on_gradient and on_neighbours; it may replace the
+/// other members of the node concept by its own.
 template<class Backend, class Options>
 class node_core {
   using step_rule = decltype(Options::step_rule);
@@ -56,12 +56,19 @@ class node_core {
  protected:
   /// `steps`: whether this node moves x at all. Throws config_error unless the step is a positive number.
   node_core(Backend b, node_id self, shared_buffer x0, Options const& o, double gain, bool steps = true)
-      : backend_{std::move(b)}, options_{o}, self_{self}, blocks_{partition_of(o, x0.size())},
-        gamma_{rubato::raw_step(o, gain)}, step_state_{o.step_rule, backend_, steps ? x0.size() : 0}, x_{std::move(x0)} {}
+      : backend_{std::move(b)},
+        options_{o},
+        self_{self},
+        blocks_{partition_of(o, x0.size())},
+        gamma_{rubato::raw_step(o, gain)},
+        step_state_{o.step_rule, backend_, steps ? x0.size() : 0},
+        x_{std::move(x0)} {}
 
   [[nodiscard]] auto size() const -> std::size_t { return x_.size(); }
   [[nodiscard]] auto x() const -> scalar const* { return values_of(x_); }
-  [[nodiscard]] static auto values_of(shared_buffer const& b) -> scalar const* { return b.template view<scalar>().data(); }
+  [[nodiscard]] static auto values_of(shared_buffer const& b) -> scalar const* {
+    return b.template view<scalar>().data();
+  }
 
   /// Requests the gradient of the next sample at x; no sample is used twice.
   void ask_gradient(outbox& out) { ask_gradient_at(x_, gradients_, out); }
@@ -82,8 +89,8 @@ class node_core {
     return step_on(backend_, x_, step_state_.next(gamma_), {sum, share});
   }
 
-  /// Posts a body to the other end of an edge, as the message of the iteration under way: number iterations_ + 1. The caller
-  /// may number it otherwise, and sets what else its channel carries.
+  /// Posts a body to the other end of an edge, as the message of the iteration under way: number iterations_ + 1. The
+  /// caller may number it otherwise, and sets what else its channel carries.
   auto post(edge_life const& to, channel lane, shared_buffer body, instant now, outbox& out) const -> packet& {
     auto& p = out.packets.emplace_back();
     p.from = self_;
@@ -133,11 +140,11 @@ class node_core {
   block_partition blocks_;
   double gamma_;
   typename step_rule::template state<Backend> step_state_;
-  shared_buffer x_;                // x_i, published: it is the point of gradients too
+  shared_buffer x_;  // x_i, published: it is the point of gradients too
   asked_gradient pending_;
-  std::uint64_t requests_ = 0;     // gradients asked for: the clock of ages
-  std::uint64_t gradients_ = 0;    // received
-  std::uint64_t iterations_ = 0;   // local iterations completed
+  std::uint64_t requests_ = 0;  // gradients asked for: the clock of ages
+  std::uint64_t gradients_ = 0;  // received
+  std::uint64_t iterations_ = 0;  // local iterations completed
 };
 
 }  // namespace rubato::detail

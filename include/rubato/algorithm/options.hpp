@@ -20,7 +20,9 @@ enum class step_scale : std::uint8_t {
   raw,       ///< gamma = step
 };
 
-constexpr auto name_of(step_scale scale) -> std::string_view { return scale == step_scale::per_gain ? "per gain" : "raw"; }
+constexpr auto name_of(step_scale scale) -> std::string_view {
+  return scale == step_scale::per_gain ? "per gain" : "raw";
+}
 
 /// Every algorithm's options begin with these four members, in this order:
 ///   double step = 0.1;  step_scale scale = step_scale::per_gain;
@@ -95,7 +97,9 @@ template<algorithm_options O>
     throw config_error{"the step must be a positive number, not " + shortest(o.step)};
   }
   auto const gamma = o.scale == step_scale::raw ? o.step : o.step / gain;
-  if (!std::isfinite(gamma)) throw config_error{"a step of " + shortest(o.step) + " over a gain of " + shortest(gain) + " is not a finite number"};
+  if (!std::isfinite(gamma))
+    throw config_error{"a step of " + shortest(o.step) + " over a gain of " + shortest(gain) +
+                       " is not a finite number"};
   return gamma;
 }
 

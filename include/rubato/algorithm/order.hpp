@@ -107,8 +107,10 @@ struct actions_of {
   /// Whether the model written is also what x is at the end of the run, so that one vector serves both.
   static constexpr auto model_is_x() -> bool {
     bool same = false;
-    ((same = Actions == action::write_model ? true
-             : Actions == action::descend || Actions == action::pull ? false : same), ...);
+    ((same = Actions == action::write_model                          ? true
+             : Actions == action::descend || Actions == action::pull ? false
+                                                                     : same),
+     ...);
     return same;
   }
 };
@@ -133,9 +135,9 @@ consteval void check_order() {
   static_assert(detail::once<Order>(write_model) && detail::once<Order>(send_model) && detail::once<Order>(pull),
                 "an update order writes, sends and pulls models exactly once a local iteration");
   static_assert(detail::before<Order>(write_model, send_model), "an update order writes a model before it sends it");
-  static_assert(!tracks<Order>() || (detail::once<Order>(track) && detail::once<Order>(consume) &&
-                                     detail::once<Order>(push)),
-                "an update order that tracks has exactly one track, one consume and one push");
+  static_assert(
+      !tracks<Order>() || (detail::once<Order>(track) && detail::once<Order>(consume) && detail::once<Order>(push)),
+      "an update order that tracks has exactly one track, one consume and one push");
   static_assert(tracks<Order>() || (count_of<Order>(consume) == 0 && count_of<Order>(push) == 0),
                 "an update order without track can neither consume nor push");
   static_assert(!tracks<Order>() || detail::before<Order>(gradient, track),

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: MIT
-// Stochastic gradient push with overlap, node i.   [O] = SGP and OSGP, Assran, Loizou, Ballas, Rabbat, arXiv 1811.10792.
-// shapes: x, z, m in R^d;  w, the weight of x;  a = 1 / (1 + out-neighbours): column-stochastic on any directed graph
+// Stochastic gradient push with overlap, node i.   [O] = SGP and OSGP, Assran, Loizou, Ballas, Rabbat, arXiv
+// 1811.10792. shapes: x, z, m in R^d;  w, the weight of x;  a = 1 / (1 + out-neighbours): column-stochastic on any
+// directed graph
 //   (OS.X)  x <- x - gamma g_i(z)                          on the numerator; the gradient is at the de-biased model
 //   (OS.A)  m = a x, u = a w, to each out-neighbour;  x <- x - sum m;  w <- w - sum u
 //   (OS.M)  x <- x + sum of the m that came;  w <- w + sum of their u          each once, before the next gradient
 //   (OS.Z)  z <- x / w
 // invariants: sum_i w_i + under way = n;  sum_i x_i + under way changes by (OS.X) alone;  w_i > 0
 //                                                                                    tests/unit/algorithm/osgp.cpp
-// Overlap s: after its t-th iteration a node asks for the next gradient once it has, of every in-neighbour, all messages
-// up to that of the sender's iteration t - s. A schedule is not needed for this, since every iteration sends to every
-// out-neighbour and messages carry the sender's count. s = 0 in lock-step is SGP; a large s never waits. A node waits
-// only for one that has done fewer iterations, so whoever has done the fewest goes on: there is no deadlock.
-// What comes early is merged early: mass is not held back. The step of node i on z is gamma / w_i: while nothing comes, w
-// shrinks with every iteration, so that a large overlap among nodes of very different speeds takes a small step.
-// At rest sum_i r_i grad f_i = 0, r_i = iterations a second, which s makes equal in the long run: then it is the optimum of
-// the sum, but for the error of a constant step.
-// differs from [O]: all out-neighbours in each iteration (there: one or two, in turn), in exchange for no common schedule.
-// Vectors a local iteration with k messages: reads x twice, g, k m; writes x twice, m, z; sent: 1 an out-neighbour.
+// Overlap s: after its t-th iteration a node asks for the next gradient once it has, of every in-neighbour, all
+// messages up to that of the sender's iteration t - s. A schedule is not needed for this, since every iteration sends
+// to every out-neighbour and messages carry the sender's count. s = 0 in lock-step is SGP; a large s never waits. A
+// node waits only for one that has done fewer iterations, so whoever has done the fewest goes on: there is no deadlock.
+// What comes early is merged early: mass is not held back. The step of node i on z is gamma / w_i: while nothing comes,
+// w shrinks with every iteration, so that a large overlap among nodes of very different speeds takes a small step. At
+// rest sum_i r_i grad f_i = 0, r_i = iterations a second, which s makes equal in the long run: then it is the optimum
+// of the sum, but for the error of a constant step. differs from [O]: all out-neighbours in each iteration (there: one
+// or two, in turn), in exchange for no common schedule. Vectors a local iteration with k messages: reads x twice, g, k
+// m; writes x twice, m, z; sent: 1 an out-neighbour.
 #pragma once
 
 #include <array>
@@ -121,7 +122,9 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   static constexpr auto name() -> std::string_view { return "OSGP"; }
 
   /// The edges of both graphs, each in its own direction: along trees this is both ways.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan { return mixing::push_sum_plan(network); }
+  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+    return mixing::push_sum_plan(network);
+  }
   static constexpr std::array all_channels{
       channel_spec{channel::model, channel_kind::event, element_of<scalar>, carrying(scalar_slot::push_sum_weight)}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
@@ -238,7 +241,8 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     auto part = readers_.empty() ? writable_buffer<scalar>{} : this->backend_.template allocate<scalar>(this->size());
     auto const rule = this->step_state_.next(this->gamma_);
     auto const kernel = detail::descend_and_share_kernel<scalar, std::remove_const_t<decltype(rule)>>{
-        numerator_.data(), core::values_of(g), part.data(), static_cast<scalar>(share), static_cast<scalar>(degree), rule};
+        numerator_.data(),          core::values_of(g),          part.data(),
+        static_cast<scalar>(share), static_cast<scalar>(degree), rule};
     auto const raised = this->backend_.sweep({0, this->size()}, kernel);
     if ((raised & backend::not_finite) != 0) out.failure = detail::blame{this->self_}.gradient(g).sentence();
     auto const weight = share * w_;
@@ -275,8 +279,11 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
       }
     }
     auto fresh = this->backend_.template allocate<scalar>(this->size());
-    auto const kernel = detail::merge_kernel<scalar>{numerator_.data(), fresh.data(), static_cast<scalar>(1 / w_),
-                                                     {this->backend_.table(table_.data(), table_.size()), table_.size()}};
+    auto const kernel =
+        detail::merge_kernel<scalar>{numerator_.data(),
+                                     fresh.data(),
+                                     static_cast<scalar>(1 / w_),
+                                     {this->backend_.table(table_.data(), table_.size()), table_.size()}};
     auto const spoilt = (this->backend_.sweep({0, this->size()}, kernel) & backend::not_finite) != 0;
     auto blame = detail::blame{this->self_};
     for (auto& e : sources_) {
@@ -290,11 +297,11 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   }
 
   // z, the de-biased model at which gradients are asked for, is x_ of the core.
-  std::size_t nodes_;                  // n
+  std::size_t nodes_;  // n
   writable_buffer<scalar> numerator_;  // x
   double w_ = 1;
   std::vector<node_id> readers_;
-  std::vector<source> sources_;       // by id
+  std::vector<source> sources_;  // by id
   std::vector<scalar const*> table_;  // of the merge under way; a member only to keep its memory
 };
 

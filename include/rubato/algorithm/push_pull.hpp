@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Push-Pull, node i, in its adapt-then-combine form.   [P] = Pu, Shi, Xu, Nedic, arXiv 1810.06653.   x, z, g, rho in R^d
-// Round k, from 1:
+// Push-Pull, node i, in its adapt-then-combine form.   [P] = Pu, Shi, Xu, Nedic, arXiv 1810.06653.   x, z, g, rho in
+// R^d Round k, from 1:
 //   (P.C)  z  <- z + sum_j (rho_ij - rho~_ij) ;  rho~ <- rho                waits for the sums of round k-1
 //   (P.D)  x  <- x - gamma z                                               posted as model k
-//   (P.W)  x  <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k; rows of W sum to 1
-//   (P.T)  z  <- (z - g) + g_new ;  g <- g_new                             g_new at the mixed x
-//   (P.A)  p_j = a_ji z ;  rho_ji <- rho_ji + p_j ;  z <- z - sum_j p_j     rho is posted as sums k; columns of A sum to 1
+//   (P.W)  x  <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k; rows of W
+//   sum to 1 (P.T)  z  <- (z - g) + g_new ;  g <- g_new                             g_new at the mixed x (P.A)  p_j =
+//   a_ji z ;  rho_ji <- rho_ji + p_j ;  z <- z - sum_j p_j     rho is posted as sums k; columns of A sum to 1
 // invariant: sum_i z_i + sum_(i->j) (rho_ji - rho~_ji) = sum_i g_i, debts of closed edges counted with z
 //                                                                            tests/property/conservation.cpp
-// differs from [P]: z+ = A (z + g_new - g) where [P] has A z + g_new - g (s_ab is of that form); mass travels as running
-// sums, as in R-FAST, so that the mass of a closed edge can be returned exactly.
-// Per round, in vectors, three passes, with dw in-edges of W, da in-edges and db out-edges of A:
+// differs from [P]: z+ = A (z + g_new - g) where [P] has A z + g_new - g (s_ab is of that form); mass travels as
+// running sums, as in R-FAST, so that the mass of a closed edge can be returned exactly. Per round, in vectors, three
+// passes, with dw in-edges of W, da in-edges and db out-edges of A:
 //   reads x, z, 2 da rho / x, dw x_j / z, g, g_new, db rho;   writes x, z / x / z, db rho.
 #pragma once
 
@@ -39,9 +39,9 @@ struct push_pull_descent {
   Rule step;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto const z = consumed(at, ledger, track, at.load(track.z));                   // (P.C)
+    auto const z = consumed(at, ledger, track, at.load(track.z));  // (P.C)
     store_tracker(at, track, z);
-    store_model(at, x_new, step(at, at.load(x), ledger.direction(at, z)));          // (P.D)
+    store_model(at, x_new, step(at, at.load(x), ledger.direction(at, z)));  // (P.D)
   }
   static constexpr bool raises = backend::may_raise<Arithmetic>;
   static constexpr bool fits_short_lanes = true;
@@ -55,7 +55,7 @@ struct push_pull_mixing {
   pull_terms<T> pull;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    store_model(at, x_new, pulled(at, pull, at.load(x)));                   // (P.W)
+    store_model(at, x_new, pulled(at, pull, at.load(x)));  // (P.W)
   }
   static constexpr bool raises = false;
   static constexpr bool fits_short_lanes = true;
@@ -68,8 +68,8 @@ struct push_pull_tracking {
   Arithmetic ledger;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto const z = tracked(at, ledger, s, at.load(s.z));                            // (P.T)
-    store_tracker(at, s, pushed(at, ledger, s, z));                         // (P.A)
+    auto const z = tracked(at, ledger, s, at.load(s.z));  // (P.T)
+    store_tracker(at, s, pushed(at, ledger, s, z));  // (P.A)
   }
   static constexpr bool raises = backend::may_raise<Arithmetic>;
   static constexpr bool fits_short_lanes = true;
@@ -104,9 +104,15 @@ class push_pull
     auto const k = this->iterations_ + 1;
     auto const first = !this->tracker_.has_tracked();  // the gradient under way is of no round
     switch (next_) {
-      case place::descent: this->change_edges(change, {.model = k, .sums = k - 1}); break;
-      case place::mixing: this->change_edges(change, {.model = k, .sums = k}); break;
-      case place::gradient: this->change_edges(change, first ? due{.model = k, .sums = k - 1} : due{.model = k + 1, .sums = k}); break;
+      case place::descent:
+        this->change_edges(change, {.model = k, .sums = k - 1});
+        break;
+      case place::mixing:
+        this->change_edges(change, {.model = k, .sums = k});
+        break;
+      case place::gradient:
+        this->change_edges(change, first ? due{.model = k, .sums = k - 1} : due{.model = k + 1, .sums = k});
+        break;
     }
     go_on(now, out);
   }
@@ -126,11 +132,13 @@ class push_pull
   /// From where the node stands to its next gradient, as far as messages have come.
   void go_on(instant now, outbox& out) {
     auto const done = this->iterations_;
-    if (next_ == place::descent && !out.failure && this->take_due_messages(this->tracker_.in(), channel::tracker, done, out)) {
+    if (next_ == place::descent && !out.failure &&
+        this->take_due_messages(this->tracker_.in(), channel::tracker, done, out)) {
       descend(now, out);
       next_ = place::mixing;
     }
-    if (next_ == place::mixing && !out.failure && this->take_due_messages(this->models_.in(), channel::model, done + 1, out)) {
+    if (next_ == place::mixing && !out.failure &&
+        this->take_due_messages(this->models_.in(), channel::model, done + 1, out)) {
       mix(now, out);
       next_ = place::gradient;
     }
@@ -146,8 +154,9 @@ class push_pull
     auto x_new = this->backend_.template allocate<scalar>(this->size());
     auto const step = this->step_state_.next(this->gamma_);
     auto const kernel = [&](auto const&, auto const& track, auto const& ledger) {
-      return detail::push_pull_descent<scalar, value, std::remove_cvref_t<decltype(ledger)>, std::remove_cvref_t<decltype(step)>>{
-          this->x(), x_new.data(), track, ledger, step};
+      return detail::push_pull_descent<scalar, value, std::remove_cvref_t<decltype(ledger)>,
+                                       std::remove_cvref_t<decltype(step)>>{this->x(), x_new.data(), track, ledger,
+                                                                            step};
     };
     if (!this->sweep({.consumes = true}, now, out, kernel)) return;
     this->x_ = std::move(x_new).publish();

@@ -13,10 +13,10 @@
 // there is one running sum per edge, where the public code of ASY-SONATA broadcasts a single one; rho is read when the
 // gradient comes, not when it is asked for.
 // Messages that arrive K local iterations old (gradients far faster than links) need a step of 1 / (K L) or less, L the
-// largest curvature: on binary_tree(8) of quadratics with L = 1 the largest that converged was 0.9/K to 1.2/K, K = 10 to
-// 1000, over a latency, and 0.3/K to 0.5/K over links that are always busy; on directed_ring(4) 0.25/K was too much. With
-// a step above it z and rho grow without bound, in any arithmetic. A pace (run/pace.hpp) keeps K near 1.
-// Per local iteration, in vectors, with dw in-edges of W, da in-edges and db out-edges of A:
+// largest curvature: on binary_tree(8) of quadratics with L = 1 the largest that converged was 0.9/K to 1.2/K, K = 10
+// to 1000, over a latency, and 0.3/K to 0.5/K over links that are always busy; on directed_ring(4) 0.25/K was too much.
+// With a step above it z and rho grow without bound, in any arithmetic. A pace (run/pace.hpp) keeps K near 1. Per local
+// iteration, in vectors, with dw in-edges of W, da in-edges and db out-edges of A:
 //   by reference:  reads x, z, g, g_new, dw v, 2 da rho, db rho = 4 + dw + 2 da + db;  writes x, v, z, db rho = 3 + db
 //   assembled:     the same, and each arriving block is copied once into its mailbox and once into rho~ (4 a block).
 #pragma once
@@ -49,13 +49,13 @@ struct r_fast_kernel {
 
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto z = tracked(at, ledger, track, at.load(track.z));                // (R.T)
-    z = consumed(at, ledger, track, z);                                   // (R.C)
-    z = pushed(at, ledger, track, z);                                     // (R.A)
+    auto z = tracked(at, ledger, track, at.load(track.z));  // (R.T)
+    z = consumed(at, ledger, track, z);  // (R.C)
+    z = pushed(at, ledger, track, z);  // (R.A)
     store_tracker(at, track, z);
     auto const descended = step(at, at.load(x), ledger.direction(at, z));  // (R.D)
     at.stream(v, descended);
-    store_model(at, x_new, pulled(at, pull, descended));                  // (R.W)
+    store_model(at, x_new, pulled(at, pull, descended));  // (R.W)
   }
   static constexpr bool raises = backend::may_raise<Arithmetic>;
   static constexpr bool fits_short_lanes = true;
@@ -65,9 +65,9 @@ struct r_fast_kernel {
 }  // namespace detail
 
 /// Fully asynchronous and robust to loss; converges to the optimum of the sum also where data differ between nodes.
-/// Memory in vectors: x, v, g, z, one rho per out-edge, rho and rho~ per in-edge; whole vectors that arrive by reference
-/// are shared with their sender. The 64-bit view of rho adds half a vector a tracking edge at most.
-/// Step, Weighting, Ledger (fixed-point by default for float), SumCodec: policies, see step/, weighting/, ledger/, codec/.
+/// Memory in vectors: x, v, g, z, one rho per out-edge, rho and rho~ per in-edge; whole vectors that arrive by
+/// reference are shared with their sender. The 64-bit view of rho adds half a vector a tracking edge at most. Step,
+/// Weighting, Ledger (fixed-point by default for float), SumCodec: policies, see step/, weighting/, ledger/, codec/.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step = step::sgd, class Weighting = weighting::constant,
          class Ledger = detail::default_ledger<typename Backend::scalar>, class SumCodec = codec::identity>
@@ -102,8 +102,9 @@ class r_fast : public detail::tracking_core<Backend, Step, Weighting, synchrony:
     auto x_new = this->backend_.template allocate<scalar>(this->size());
     auto const step = this->step_state_.next(this->gamma_);
     auto const kernel = [&](auto const& pull, auto const& track, auto const& ledger) {
-      return detail::r_fast_kernel<scalar, value, std::remove_cvref_t<decltype(ledger)>, std::remove_cvref_t<decltype(step)>>{
-          this->x(), v.data(), x_new.data(), pull, track, ledger, step};
+      return detail::r_fast_kernel<scalar, value, std::remove_cvref_t<decltype(ledger)>,
+                                   std::remove_cvref_t<decltype(step)>>{this->x(), v.data(), x_new.data(), pull,
+                                                                        track,     ledger,   step};
     };
     if (!this->sweep(does, now, out, kernel)) return {};
     this->x_ = std::move(x_new).publish();

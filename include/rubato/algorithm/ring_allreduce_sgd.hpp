@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Synchronous SGD over a ring all-reduce, node i of n.   Source: the usual reduce-scatter and all-gather on a ring.
 // Chunk c is [c d/n, (c+1) d/n); indices of nodes and chunks are modulo n; 2(n-1) packets and 2d(n-1)/n values a round.
-// What a node contributes, s_i with the count c_i, is its batch: (N.S) (N.C) of algorithm/batch.hpp, a gradient and 1 at least.
+// What a node contributes, s_i with the count c_i, is its batch: (N.S) (N.C) of algorithm/batch.hpp, a gradient and 1
+// at least.
 //   (A.R)  for s = 0 .. n-2:  receive S_c, c = i-s-1, from i-1;  S_c <- S_c + s_c;  forward to i+1      reduce-scatter
 //   (A.G)  for s = 0 .. n-2:  receive the complete S_c, c = i-s, from i-1;  forward to i+1               all-gather
 //   (A.X)  x_c <- x_c - gamma S_c / sum_i c_i                             as soon as chunk c is complete
 // invariant: all replicas are equal bit for bit after a round               tests/unit/algorithm/ring_allreduce_sgd.cpp
 // Counts are added up in the messages like sums, so that whoever has a complete chunk has the whole count too.
-// With contribution::finished, a round ends for a node when its own batch is full, when a node that was first says so (a
-// control message to all, which the chunk is for its successor), or when its predecessor's chunk comes. The message only
-// hurries: a node that never hears it fills its batch and contributes all the same, so that nobody waits for it.
-// Passes a round, in vectors: reads s, x, 2 S; writes x, S. Partial sums live in the messages, not in a vector of their own.
+// With contribution::finished, a round ends for a node when its own batch is full, when a node that was first says so
+// (a control message to all, which the chunk is for its successor), or when its predecessor's chunk comes. The message
+// only hurries: a node that never hears it fills its batch and contributes all the same, so that nobody waits for it.
+// Passes a round, in vectors: reads s, x, 2 S; writes x, S. Partial sums live in the messages, not in a vector of their
+// own.
 #pragma once
 
 #include <algorithm>
@@ -45,7 +47,8 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "ring all-reduce SGD"; }
 
-  /// The ring goes by id, whatever the network: an all-reduce brings its own topology. Who hurries the others talks to all.
+  /// The ring goes by id, whatever the network: an all-reduce brings its own topology. Who hurries the others talks to
+  /// all.
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
     auto plan = mixing::ring_plan(network.pull().nodes());
     if constexpr (hurries) mixing::add_messengers(plan);
@@ -54,10 +57,14 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   static constexpr std::array<channel_spec, 2> all_channels{
       channel_spec{channel::chunk, channel_kind::event, element_of<scalar>, carrying(scalar_slot::sample_count)},
       channel_spec{channel::control, channel_kind::event, element_of<scalar>, 0, true}};
-  static constexpr auto channels() -> std::span<channel_spec const> { return std::span{all_channels}.first(hurries ? 2 : 1); }
+  static constexpr auto channels() -> std::span<channel_spec const> {
+    return std::span{all_channels}.first(hurries ? 2 : 1);
+  }
 
   ring_allreduce_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : core{std::move(b), self, std::move(x0), o, plan.gain}, n_{plan.nodes[to_index(self)].nodes}, batch_{o.contribution} {
+      : core{std::move(b), self, std::move(x0), o, plan.gain},
+        n_{plan.nodes[to_index(self)].nodes},
+        batch_{o.contribution} {
     before_.peer = to_node((to_index(self) + n_ - 1) % n_);
   }
 
@@ -138,9 +145,10 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   void hear(patch const& p, outbox& out) {
     out.failure = detail::malformed(p, all_channels[1].values, 0);
     if (!out.failure && to_count(p.numbers[0]) > this->iterations_ + 2) {
-      out.failure = fault{"node " + std::to_string(to_index(p.from)) + " says that it is done with round " +
-                          std::to_string(to_count(p.numbers[0])) + ", which cannot begin before node " +
-                          std::to_string(to_index(this->self_)) + " has ended round " + std::to_string(this->iterations_ + 1)};
+      out.failure =
+          fault{"node " + std::to_string(to_index(p.from)) + " says that it is done with round " +
+                std::to_string(to_count(p.numbers[0])) + ", which cannot begin before node " +
+                std::to_string(to_index(this->self_)) + " has ended round " + std::to_string(this->iterations_ + 1)};
     }
     if (!out.failure) fastest_ = (std::max)(fastest_, p.numbers[0]);
   }
@@ -163,7 +171,8 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   void tell_all(instant now, outbox& out) {
     auto const nothing = this->backend_.template allocate<scalar>(0).publish();
     for (std::size_t j = 0; j < n_; ++j) {
-      if (to_node(j) != this->self_ && to_node(j) != after()) this->post({to_node(j)}, channel::control, nothing, now, out);
+      if (to_node(j) != this->self_ && to_node(j) != after())
+        this->post({to_node(j)}, channel::control, nothing, now, out);
     }
   }
 
@@ -226,7 +235,8 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     if (reduces && own_.sum) {
       auto const r = chunk(c);
       auto sum = this->backend_.template allocate<scalar>(r.size());
-      auto const kernel = detail::sum_kernel<scalar>{core::values_of(part.sum), own_values() + r.begin, sum.data()};  // (A.R)
+      auto const kernel =
+          detail::sum_kernel<scalar>{core::values_of(part.sum), own_values() + r.begin, sum.data()};  // (A.R)
       if ((this->backend_.sweep({0, r.size()}, kernel) & backend::not_finite) != 0) out.failure = spoilt(part);
       part = {std::move(sum).publish(), part.count + own_.count};
     } else if (reduces && part.sum.size() > 0) {
@@ -297,10 +307,10 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   detail::contributed own_;  // this node's part of the round, once its batch has ended
   writable_buffer<scalar> x_fresh_;
   detail::incoming_edge before_;  // the predecessor
-  std::vector<message> inbox_;    // of the predecessor, in order; it may be a round ahead
-  std::size_t step_ = 0;          // receipts of this round
-  std::size_t sent_ = 0;          // packets of this round
-  iteration fastest_{};           // the newest round in which some node is known to be done
+  std::vector<message> inbox_;  // of the predecessor, in order; it may be a round ahead
+  std::size_t step_ = 0;  // receipts of this round
+  std::size_t sent_ = 0;  // packets of this round
+  iteration fastest_{};  // the newest round in which some node is known to be done
 };
 
 }  // namespace rubato

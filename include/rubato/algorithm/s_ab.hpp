@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // S-AB, node i: AB with stochastic gradients.   [S] = Xin, Sahu, Khan, Kar, arXiv 1903.07266.   x, z, g, rho in R^d
 // Round k, from 1; x was posted as model k:
-//   (S.W)  x  <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k; rows of W sum to 1
-//   (S.D)  x  <- x - gamma z                                               the step after the mixing
-//   (S.A)  p_j = a_ji z ;  rho_ji <- rho_ji + p_j ;  z <- z - sum_j p_j     rho is posted as sums k; columns of A sum to 1
-//   (S.C)  z  <- z + sum_j (rho_ij - rho~_ij) ;  rho~ <- rho               waits for the sums of round k
-//   (S.T)  z  <- (z - g) + g_new ;  g <- g_new                             g_new at the new x
+//   (S.W)  x  <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k; rows of W
+//   sum to 1 (S.D)  x  <- x - gamma z                                               the step after the mixing (S.A) p_j
+//   = a_ji z ;  rho_ji <- rho_ji + p_j ;  z <- z - sum_j p_j     rho is posted as sums k; columns of A sum to 1 (S.C)
+//   z  <- z + sum_j (rho_ij - rho~_ij) ;  rho~ <- rho               waits for the sums of round k (S.T)  z  <- (z - g)
+//   + g_new ;  g <- g_new                             g_new at the new x
 // so that x+ = W x - gamma z and z+ = A z + g_new - g.
 // invariant: sum_i z_i + sum_(i->j) (rho_ji - rho~_ji) = sum_i g_i, debts of closed edges counted with z
 //                                                                            tests/property/conservation.cpp
@@ -40,9 +40,9 @@ struct s_ab_move {
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const z = at.load(track.z);
-    auto const mixed = pulled(at, pull, at.load(x));                                // (S.W)
-    store_model(at, x_new, step(at, mixed, ledger.direction(at, z)));               // (S.D)
-    store_tracker(at, track, pushed(at, ledger, track, z));                 // (S.A)
+    auto const mixed = pulled(at, pull, at.load(x));  // (S.W)
+    store_model(at, x_new, step(at, mixed, ledger.direction(at, z)));  // (S.D)
+    store_tracker(at, track, pushed(at, ledger, track, z));  // (S.A)
   }
   static constexpr bool raises = backend::may_raise<Arithmetic>;
   static constexpr bool fits_short_lanes = true;
@@ -55,8 +55,8 @@ struct s_ab_tracking {
   Arithmetic ledger;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto const z = consumed(at, ledger, s, at.load(s.z));                           // (S.C)
-    store_tracker(at, s, tracked(at, ledger, s, z));                        // (S.T)
+    auto const z = consumed(at, ledger, s, at.load(s.z));  // (S.C)
+    store_tracker(at, s, tracked(at, ledger, s, z));  // (S.T)
   }
   static constexpr bool raises = backend::may_raise<Arithmetic>;
   static constexpr bool fits_short_lanes = true;
@@ -70,7 +70,8 @@ struct s_ab_tracking {
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step = step::sgd,
          class Ledger = detail::default_ledger<typename Backend::scalar>>
-class s_ab : public detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity> {
+class s_ab
+    : public detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity> {
   using core = detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity>;
 
  public:
@@ -106,14 +107,16 @@ class s_ab : public detail::tracking_core<Backend, Step, weighting::constant, sy
   void go_on(instant now, outbox& out) {
     auto const first = !this->tracker_.has_tracked();  // z_0 = g(x_0), in no round: nothing is consumed yet
     auto const round = first ? 0 : this->iterations_ + 1;
-    if (next_ == place::tracking && !out.failure && this->take_due_messages(this->tracker_.in(), channel::tracker, round, out)) {
+    if (next_ == place::tracking && !out.failure &&
+        this->take_due_messages(this->tracker_.in(), channel::tracker, round, out)) {
       track({.tracks = true, .consumes = !first}, now, out);
       if (!first) ++this->iterations_;
       if (!out.failure) this->post_model(this->x_, now, out);
       next_ = place::moving;
     }
     auto const next = this->iterations_ + 1;
-    if (next_ == place::moving && !out.failure && this->take_due_messages(this->models_.in(), channel::model, next, out)) {
+    if (next_ == place::moving && !out.failure &&
+        this->take_due_messages(this->models_.in(), channel::model, next, out)) {
       move(now, out);
       next_ = place::gradient;
     }
@@ -129,8 +132,8 @@ class s_ab : public detail::tracking_core<Backend, Step, weighting::constant, sy
     auto x_new = this->backend_.template allocate<scalar>(this->size());
     auto const step = this->step_state_.next(this->gamma_);
     auto const kernel = [&](auto const& pull, auto const& track, auto const& ledger) {
-      return detail::s_ab_move<scalar, value, std::remove_cvref_t<decltype(ledger)>, std::remove_cvref_t<decltype(step)>>{
-          this->x(), x_new.data(), pull, track, ledger, step};
+      return detail::s_ab_move<scalar, value, std::remove_cvref_t<decltype(ledger)>,
+                               std::remove_cvref_t<decltype(step)>>{this->x(), x_new.data(), pull, track, ledger, step};
     };
     if (!this->sweep({.pulls = true, .pushes = true}, now, out, kernel)) return;
     this->x_ = std::move(x_new).publish();

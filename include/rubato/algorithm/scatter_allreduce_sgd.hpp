@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Synchronous SGD on the mean of compressed gradients, node i of n.   Source: BAGUA's C_LP_S, arXiv 2107.01499, and
-// ByteGrad of its public code; with codec::identity the scatter-reduce form of all-reduce. Formulas (C.*): scatter_mean.hpp.
+// ByteGrad of its public code; with codec::identity the scatter-reduce form of all-reduce. Formulas (C.*):
+// scatter_mean.hpp.
 //   (C.X)  x <- x - gamma mean,  mean = the gathered (1/n) sum_j decode(Q(g_j)), compressed twice
 // invariant: all replicas are equal bit for bit after a round     tests/unit/algorithm/scatter_allreduce_sgd.cpp
-// differs from [BAGUA]: ranges in chunks of a few thousand values, shifted (codec/minmax_u8.hpp); not hierarchical; n chunks of
-// d/n values without padding. No error feedback, as there: what rounding takes from a gradient is gone.
+// differs from [BAGUA]: ranges in chunks of a few thousand values, shifted (codec/minmax_u8.hpp); not hierarchical; n
+// chunks of d/n values without padding. No error feedback, as there: what rounding takes from a gradient is gone.
 // Passes a round, in vectors, besides those of scatter_mean: reads x, mean; writes x.
 #pragma once
 
@@ -23,8 +24,8 @@
 
 namespace rubato {
 
-/// Every node ends every round with the same model. Needs lossless, ordered links; a slow node slows all. The star and the
-/// ring send the same bytes over fewer links; here a message takes two hops whatever n is.
+/// Every node ends every round with the same model. Needs lossless, ordered links; a slow node slows all. The star and
+/// the ring send the same bytes over fewer links; here a message takes two hops whatever n is.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
 class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_options<Codec, Step>> {

@@ -5,7 +5,8 @@
 //   (C.R)  m_i = (1/n) sum_j decode(q_ji), by id;  Q(m_i), sent to all                             reduce
 //   (C.G)  mean = the decoded Q(m_c) of all chunks, the own one too                                gather
 // invariant: the means of all nodes are equal bit for bit         tests/unit/algorithm/scatter_allreduce_sgd.cpp
-// Messages: 2(n-1) a node and round, with 2d(n-1)/n values. Passes, in vectors: encodes d twice, decodes d twice, sums d.
+// Messages: 2(n-1) a node and round, with 2d(n-1)/n values. Passes, in vectors: encodes d twice, decodes d twice, sums
+// d.
 #pragma once
 
 #include <array>
@@ -30,7 +31,8 @@ class scatter_mean {
  public:
   using scalar = typename Backend::scalar;
   static constexpr auto lane = channel::chunk;
-  static constexpr auto spec = channel_spec{lane, channel_kind::event, element_of<typename Codec::template code<scalar>>};
+  static constexpr auto spec =
+      channel_spec{lane, channel_kind::event, element_of<typename Codec::template code<scalar>>};
   static_assert(codec::check_codec<Codec, Backend, spec.kind>());
 
   static void visit_state(auto& self, auto&& visit) {
@@ -63,8 +65,8 @@ class scatter_mean {
     }
   }
 
-  /// Takes the next message of another node, of this or the next round: nobody completes a round without this node. False
-  /// if it was none, or none that can be.
+  /// Takes the next message of another node, of this or the next round: nobody completes a round without this node.
+  /// False if it was none, or none that can be.
   [[nodiscard]] auto accept(patch const& p, outbox& out) -> bool {
     auto const from = to_index(p.from);
     if (from >= n_ || p.from == self_ || !peers_[from].is_of_session(p)) return false;
@@ -105,7 +107,8 @@ class scatter_mean {
   [[nodiscard]] auto spoilt(std::vector<scalar> const& mean) const -> fault {
     for (std::size_t c = 0; c < n_; ++c) {
       auto const r = chunk(c);
-      std::vector<scalar> const part(mean.begin() + static_cast<std::ptrdiff_t>(r.begin), mean.begin() + static_cast<std::ptrdiff_t>(r.end));
+      std::vector<scalar> const part(mean.begin() + static_cast<std::ptrdiff_t>(r.begin),
+                                     mean.begin() + static_cast<std::ptrdiff_t>(r.end));
       if (first_not_finite(part) < part.size()) return spoilt_by(c, part);
     }
     return blame{self_}.sentence();
@@ -141,7 +144,9 @@ class scatter_mean {
 
   [[nodiscard]] auto chunk(std::size_t c) const -> range { return {c * values_ / n_, (c + 1) * values_ / n_}; }
   [[nodiscard]] auto present() -> round& { return rounds_[round_ % 2]; }
-  [[nodiscard]] auto number_of(step s) const -> iteration { return iteration{2 * round_ + (s == step::scatter ? 1 : 2)}; }
+  [[nodiscard]] auto number_of(step s) const -> iteration {
+    return iteration{2 * round_ + (s == step::scatter ? 1 : 2)};
+  }
   [[nodiscard]] auto first_missing(std::vector<message> const& list) const -> std::size_t {
     std::size_t j = 0;
     while (j < n_ && list[j].body) ++j;
@@ -158,10 +163,12 @@ class scatter_mean {
     for (std::size_t j = 0; j < n_ && !out.failure; ++j) {
       codec::decode_body(codec_, backend, present().parts[j].body, all, part.data());
       auto const raised = backend.sweep(all, backend::add_kernel<scalar>{part.data(), sum.data(), scalar{1}});
-      if ((raised & backend::not_finite) != 0) out.failure = spoilt_by(j, backend.pool().values(std::as_const(part).data(), size));
+      if ((raised & backend::not_finite) != 0)
+        out.failure = spoilt_by(j, backend.pool().values(std::as_const(part).data(), size));
       if (j != to_index(self_)) peers_[j].age.add(now - present().parts[j].posted);
     }
-    backend.sweep(all, backend::scale_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
+    backend.sweep(
+        all, backend::scale_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
     auto const body = codec::encoded(codec_, backend, part.data(), size);
     for (std::size_t j = 0; j < n_; ++j) {
       if (j != to_index(self_)) post(peers_[j], body).number = number_of(step::gather);
@@ -174,7 +181,9 @@ class scatter_mean {
   [[nodiscard]] auto spoilt_by(std::size_t j, std::vector<scalar> const& part) const -> fault {
     auto named = blame{self_};
     if (j != to_index(self_)) named.message(to_node(j), lane, part);
-    else if (first_not_finite(part) < part.size()) return {"what node " + std::to_string(j) + " computed is not finite; if it grew before, the run diverges, and a smaller step helps"};
+    else if (first_not_finite(part) < part.size())
+      return {"what node " + std::to_string(j) +
+              " computed is not finite; if it grew before, the run diverges, and a smaller step helps"};
     return named.sentence();
   }
 

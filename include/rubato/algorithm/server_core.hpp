@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What server_sgd and m_synchronous_sgd have in common: both roles in one class, of which the neighbourhood says which one a
-// node has, the gradient on its way to the server, and the model on its way back.
+// What server_sgd and m_synchronous_sgd have in common: both roles in one class, of which the neighbourhood says which
+// one a node has, the gradient on its way to the server, and the model on its way back.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +27,8 @@ class server_core : public node_core<Backend, Options> {
 
  protected:
   server_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, Options const& o)
-      : core{std::move(b), self, std::move(x0), o, plan.gain, is_server(plan, self)}, n_{plan.nodes[to_index(self)].nodes} {}
+      : core{std::move(b), self, std::move(x0), o, plan.gain, is_server(plan, self)},
+        n_{plan.nodes[to_index(self)].nodes} {}
 
   [[nodiscard]] static auto is_server(mixing::plan const& plan, node_id self) -> bool {
     return plan.nodes[to_index(self)].part == mixing::role::server;

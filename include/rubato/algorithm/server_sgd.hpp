@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 // Asynchronous SGD, a server and n workers: whoever brings a gradient moves the model and goes on from there; nobody
-// waits for anybody. Four policies of server/ make the family; asgd.hpp, rescaled_asgd.hpp and ringmaster_asgd.hpp are its members.
+// waits for anybody. Four policies of server/ make the family; asgd.hpp, rescaled_asgd.hpp and ringmaster_asgd.hpp are
+// its members.
 //   (As.G)  worker i: g at the model x_v that it was given, sent to the server with v and the time that it took
 //   (As.D)  server, at version k: the delay of g is k - v; a gradient that is not accepted moves nothing
 //   (As.W)  weight w of g: 1, or by its delay, or in proportion to its worker's time
-//   (As.X)  x_{k+1} <- x_k - gamma w g, k <- k + 1 (of several gathered gradients: along their mean); a worker goes on at x
-//   (As.C)  a job that could not be accepted any more may be stopped: its worker starts anew at x_k at once
+//   (As.X)  x_{k+1} <- x_k - gamma w g, k <- k + 1 (of several gathered gradients: along their mean); a worker goes on
+//   at x (As.C)  a job that could not be accepted any more may be stopped: its worker starts anew at x_k at once
 // invariant: while all n workers compute and every gradient makes a step, the delays of k steps and the ages of the n
 // jobs under way sum to (n - 1) k: the mean delay is n - 1, whatever the speeds.   tests/unit/algorithm/server_sgd.cpp
-// limit: a small constant step solves min sum p_i F_i with p_i in proportion to (gradients a second of i) x (mean w of i);
-// report/limit_weights.hpp prints them. Only where all are 1/n is it the optimum of the sum.
-// A step reads 2 vectors and writes 1, besides what the step rule and a gathering policy move.
+// limit: a small constant step solves min sum p_i F_i with p_i in proportion to (gradients a second of i) x (mean w of
+// i); report/limit_weights.hpp prints them. Only where all are 1/n is it the optimum of the sum. A step reads 2 vectors
+// and writes 1, besides what the step rule and a gathering policy move.
 #pragma once
 
 #include <algorithm>
@@ -63,9 +64,10 @@ struct server_options {
 
 }  // namespace detail
 
-/// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. The server's model
-/// is the run's answer: workers hold older ones. A worker that leaves is not answered any more, and one that comes (back)
-/// is given the present model; the others notice nothing. A worker whose server is gone waits for its model.
+/// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. The server's
+/// model is the run's answer: workers hold older ones. A worker that leaves is not answered any more, and one that
+/// comes (back) is given the present model; the others notice nothing. A worker whose server is gone waits for its
+/// model.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Acceptance = server::accept_all, class Weight = weighting::constant,
          class Aggregation = server::apply_at_once, class Assignment = server::same_worker, class Step = step::sgd>
@@ -157,17 +159,17 @@ class server_sgd
   /// Models that go one way on one channel.
   struct model_stream {
     detail::message_order order{};  // worker
-    std::uint64_t version = 0;      // worker: of the last that came
-    std::uint64_t sent = 0;         // server
+    std::uint64_t version = 0;  // worker: of the last that came
+    std::uint64_t sent = 0;  // server
     static void visit_state(auto& self, auto&& visit) {
       visit("order", self.order), visit("version", self.version), visit("sent", self.sent);
     }
   };
   /// What a node knows of the other end of one of its edges. A worker has one of them, the server one a worker.
   struct other_end : detail::two_way_edge {
-    bool busy = true;           // server: this worker has a job whose gradient is awaited
+    bool busy = true;  // server: this worker has a job whose gradient is awaited
     std::uint64_t version = 0;  // server: of the model of that job
-    instant given_at{};         // server: when the worker was told to begin it
+    instant given_at{};  // server: when the worker was told to begin it
     model_stream models{}, stops{};
     age_counter age_of_stops{};
     weight_counter weights{};
@@ -214,7 +216,8 @@ class server_sgd
     auto& end = ends_[to_index(p.from)];
     if (!end.is_of_session(p)) return;
     if (out.failure = this->wrong_gradient(p, all_channels[1]); out.failure) return;
-    if (!end.busy || to_count(p.based_on) != end.version) return refuse(end);  // of a job that was stopped: it computes already
+    if (!end.busy || to_count(p.based_on) != end.version)
+      return refuse(end);  // of a job that was stopped: it computes already
     end.busy = false;
     auto const delay = this->version_ - end.version;  // (As.D)
     if (this->options_.acceptance.accepts(delay)) apply(end, delay, now, p, out);

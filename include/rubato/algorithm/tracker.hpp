@@ -29,10 +29,10 @@ namespace rubato::detail {
 
 /// What a pass over memory does besides its own.
 struct pass_parts {
-  bool pulls = false;     ///< reads the models of neighbours
-  bool tracks = false;    ///< takes the gradient that came; debts are released first
+  bool pulls = false;  ///< reads the models of neighbours
+  bool tracks = false;  ///< takes the gradient that came; debts are released first
   bool consumes = false;  ///< otherwise no sums come in: consumed() leaves z as it is
-  bool pushes = false;    ///< otherwise no sums go out and a_ii is 1: pushed() leaves z as it is
+  bool pushes = false;  ///< otherwise no sums go out and a_ii is 1: pushed() leaves z as it is
   [[nodiscard]] constexpr auto uses_tracker() const -> bool { return tracks || consumes || pushes; }
 };
 
@@ -52,8 +52,8 @@ struct no_tracker {
   void audit(tracking_audit& a) const { a = {}; }
 };
 
-/// A pass is begin(), terms() for each range of blocks that is swept together, record_raised() with what the sweep raised,
-/// fail_if_out_of_range(), and finish() for what the pass did.
+/// A pass is begin(), terms() for each range of blocks that is swept together, record_raised() with what the sweep
+/// raised, fail_if_out_of_range(), and finish() for what the pass did.
 template<class Backend, class Ledger, class SumCodec, class Synchrony>
 class tracker {
  public:
@@ -70,7 +70,12 @@ class tracker {
 
   tracker(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Ledger const& ledger,
           SumCodec const& codec, Synchrony const& synchrony)
-      : backend_{std::move(b)}, self_{n.self}, ledger_{ledger}, codec_{codec}, synchrony_{synchrony}, blocks_{blocks},
+      : backend_{std::move(b)},
+        self_{n.self},
+        ledger_{ledger},
+        codec_{codec},
+        synchrony_{synchrony},
+        blocks_{blocks},
         push_self_{n.push_self},
         z_{backend::zeros<value>(backend_, blocks.values())} {
     if constexpr (compresses) {
@@ -93,15 +98,16 @@ class tracker {
     }
   }
 
-  /// Keeps a message, as model_exchange::take. A compressed sum is decoded on arrival; the rest of the tracker sees plain sums.
+  /// Keeps a message, as model_exchange::take. A compressed sum is decoded on arrival; the rest of the tracker sees
+  /// plain sums.
   void take(patch const& p, std::uint64_t clock, iteration done, outbox& out) {
     auto* const edge = find_edge(in_, p.from);
     if (edge == nullptr || !edge->admit(self_, blocks_, spec, last_usable(synchrony_, done), p, out)) return;
     if constexpr (compresses) {
       auto sums = expanded_sums<value, Synchrony::delivery>(codec_, backend_, blocks_, edge->box, p);
       if (sums.beyond) {
-        out.failure = fault{"node " + std::to_string(to_index(self_)) + ", sums of node " + std::to_string(to_index(p.from)) +
-                            ": " + codec_.range_sentence(*sums.beyond)};
+        out.failure = fault{"node " + std::to_string(to_index(self_)) + ", sums of node " +
+                            std::to_string(to_index(p.from)) + ": " + codec_.range_sentence(*sums.beyond)};
         return;
       }
       auto whole = p;
@@ -127,8 +133,7 @@ class tracker {
   }
 
   /// For the blocks from `block` on; `end` is lowered to the first block with another exponent.
-  [[nodiscard]] auto terms(pass_parts does, std::size_t block, std::size_t& end)
-      -> tracking_terms<scalar, value> {
+  [[nodiscard]] auto terms(pass_parts does, std::size_t block, std::size_t& end) -> tracking_terms<scalar, value> {
     end = (std::min)(end, ledger_.uniform_end(block, blocks_.blocks()));
     tracking_terms<scalar, value> s;
     s.z = z_.data();
@@ -160,7 +165,8 @@ class tracker {
     if (Ledger::out_of_range(raised) && !Ledger::out_of_range(magnitudes_)) beyond_ = blocks;
     magnitudes_ |= raised;
   }
-  /// Sets out.failure if a value left the ledger's range in this pass, with the block of the largest value in z or in g_new.
+  /// Sets out.failure if a value left the ledger's range in this pass, with the block of the largest value in z or in
+  /// g_new.
   void fail_if_out_of_range(outbox& out) const {
     if (!Ledger::out_of_range(magnitudes_)) return;
     tracking_audit a;
@@ -189,7 +195,8 @@ class tracker {
     if (g_new_) suspects.gradient(g_new_);
     if constexpr (std::is_same_v<value, scalar>) {
       for (auto const& e : in_) {
-        if (e.box.values() != nullptr) suspects.message(e.peer, channel::tracker, backend_.pool().values(e.box.values(), z_.size()));
+        if (e.box.values() != nullptr)
+          suspects.message(e.peer, channel::tracker, backend_.pool().values(e.box.values(), z_.size()));
       }
     }
   }
@@ -267,7 +274,8 @@ class tracker {
   [[nodiscard]] auto in() -> std::vector<sum_in<Backend, value>>& { return in_; }
 
  private:
-  /// The sender of a running sum that, since it was last consumed, moved further than the ledger reaches; empty if none did.
+  /// The sender of a running sum that, since it was last consumed, moved further than the ledger reaches; empty if none
+  /// did.
   [[nodiscard]] auto sender_out_of_range() const -> std::string {
     if constexpr (std::is_same_v<value, std::int32_t>) {
       auto const& memory = backend_.pool();
@@ -302,14 +310,14 @@ class tracker {
   block_partition blocks_;
   double push_self_;
   writable_buffer<value> z_;  // z_i
-  shared_buffer g_, g_new_;   // the gradient that z holds, and the one that came
+  shared_buffer g_, g_new_;  // the gradient that z holds, and the one that came
   std::vector<sum_in<Backend, value>> in_;
   std::vector<sum_out<Backend, value>> out_;
   debt<Backend, value> debt_;
   std::vector<sum_source<value>> in_table_;  // tables of the pass under way; kept for their memory
   std::vector<sum_target<scalar, value>> out_table_;
   backend::raised_bits magnitudes_ = 0;  // of the last pass
-  range beyond_{};                       // the blocks in which it left the ledger's range
+  range beyond_{};  // the blocks in which it left the ledger's range
 };
 
 }  // namespace rubato::detail

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Common base of the gradient-tracking nodes: models, tracker, step and the sweep over them. A subclass supplies the kernels
-// and decides when each runs.
+// Common base of the gradient-tracking nodes: models, tracker, step and the sweep over them. A subclass supplies the
+// kernels and decides when each runs.
 #pragma once
 
 #include <array>
@@ -58,11 +58,12 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   using options = tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>;
   using scalar = typename Backend::scalar;
   using value = typename Ledger::template value<scalar>;  ///< of z and of running sums
-  static constexpr bool calibrates = Ledger::exact;       ///< agree() needs the first gradients
+  static constexpr bool calibrates = Ledger::exact;  ///< agree() needs the first gradients
 
   /// Plans both matrices. In rounds every age is 0, and the gain is that of ages of 0. Throws config_error.
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
-    return synchrony::in_lock_step<Synchrony>() ? mixing::tracking_plan(network, {0, 0}) : mixing::tracking_plan(network);
+    return synchrony::in_lock_step<Synchrony>() ? mixing::tracking_plan(network, {0, 0})
+                                                : mixing::tracking_plan(network);
   }
   /// Fixes what all nodes must agree on, from the largest |g_i(x0)| per block over all nodes.
   static void agree(options& o, block_partition const& blocks, std::span<double const> largest, std::size_t nodes) {
@@ -110,9 +111,9 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
     else if (p.lane == channel::tracker) tracker_.take(p, core::requests_, done, out);
   }
 
-  /// One pass over memory (one for each range of blocks, where blocks differ in age or exponent): kernel_of(models, tracked,
-  /// ledger) gives the kernel of a range. Then g, rho~ and rho are up to date, and the new rho are posted. False, with
-  /// out.failure set and nothing posted, if the run cannot go on.
+  /// One pass over memory (one for each range of blocks, where blocks differ in age or exponent): kernel_of(models,
+  /// tracked, ledger) gives the kernel of a range. Then g, rho~ and rho are up to date, and the new rho are posted.
+  /// False, with out.failure set and nothing posted, if the run cannot go on.
   template<class KernelOf>
   [[nodiscard]] auto sweep(pass_parts does, instant now, outbox& out, KernelOf&& kernel_of) -> bool {
     tracker_.begin(does);

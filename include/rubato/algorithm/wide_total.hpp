@@ -22,8 +22,8 @@ struct refresh_high_kernel {
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const h = at.load(high);
     auto const base = times_2_30(h);
-    auto const delta = low == nullptr ? backend::wrap_sub(at.same(std::int32_t{0}), base)
-                                      : backend::wrap_sub(at.load(low), base);
+    auto const delta =
+        low == nullptr ? backend::wrap_sub(at.same(std::int32_t{0}), base) : backend::wrap_sub(at.load(low), base);
     at.store(high, backend::wrap_add(h, quarter(backend::wrap_add(delta, at.same(std::int32_t{1} << 29)))));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 12; }

@@ -13,7 +13,8 @@
 namespace rubato::backend {
 
 namespace detail {
-inline constexpr unsigned char poison_byte = 0xC5;  // as float -6e3, as double -2e26: wrong, and no NaN that could spread
+inline constexpr unsigned char poison_byte =
+    0xC5;  // as float -6e3, as double -2e26: wrong, and no NaN that could spread
 
 template<class U>
 auto poisoned(U const& value) -> bool {
@@ -56,7 +57,9 @@ class checked {
   [[nodiscard]] auto table(Entry const* entries, std::size_t n) const -> Entry const* {
     return inner_.table(entries, n);
   }
-  [[nodiscard]] auto dot(scalar const* x, scalar const* y, std::size_t n) const -> double { return inner_.dot(x, y, n); }
+  [[nodiscard]] auto dot(scalar const* x, scalar const* y, std::size_t n) const -> double {
+    return inner_.dot(x, y, n);
+  }
   void multiply(product_shape s, scalar alpha, scalar const* a, scalar const* b, scalar beta, scalar* c) const {
     inner_.multiply(s, alpha, a, b, beta, c);
   }

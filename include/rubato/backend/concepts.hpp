@@ -44,9 +44,11 @@ struct any_kernel {
 /// - sweep(r, kernel) calls the kernel for every index of r exactly once, in any order and grouping, and returns the
 ///   union of the bits it raised; the kernel is trivially copyable and its indices are independent of each other;
 ///   what a kernel calls is marked RUBATO_HOST_DEVICE, so that it runs on devices too;
-/// - kernel.bytes_per_value() is what it reads and writes per index, from which the backend chooses how to store; it may
+/// - kernel.bytes_per_value() is what it reads and writes per index, from which the backend chooses how to store; it
+/// may
 ///   look into tables, so only a backend whose tables the host can read calls it;
-/// - tables that a kernel points to pass through table(), so that a device can see them, and stay valid until the call returns;
+/// - tables that a kernel points to pass through table(), so that a device can see them, and stay valid until the call
+/// returns;
 /// - buffers are aligned to 64 bytes.
 /// Models: host<T>, eigen<T>, thrust<T, System>, checked<B>.
 template<class B>
@@ -64,8 +66,8 @@ concept array_backend =
       { b.table(x, n) } -> std::same_as<typename B::scalar const*>;
     };
 
-/// A backend whose vectors the host cannot read; host_twin() gives one for code that runs on the host, whose vectors lie
-/// where copies between the two are fast.
+/// A backend whose vectors the host cannot read; host_twin() gives one for code that runs on the host, whose vectors
+/// lie where copies between the two are fast.
 template<class B>
 concept has_host_twin = requires(B const& b) {
   { b.host_twin() } -> array_backend;

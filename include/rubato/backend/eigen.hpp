@@ -20,10 +20,11 @@ namespace detail {
 inline auto all_files_align_alike(int bytes) -> bool {
   static auto const first = bytes;
   if (bytes == first) return true;
-  std::fprintf(stderr,
-               "rubato: this program was compiled for two instruction sets: Eigen aligns to %d bytes in one file and to %d "
-               "in another; give all that include rubato/backend/eigen.hpp one -march, or one EIGEN_MAX_ALIGN_BYTES\n",
-               first, bytes);
+  std::fprintf(
+      stderr,
+      "rubato: this program was compiled for two instruction sets: Eigen aligns to %d bytes in one file and to %d "
+      "in another; give all that include rubato/backend/eigen.hpp one -march, or one EIGEN_MAX_ALIGN_BYTES\n",
+      first, bytes);
   std::_Exit(1);
 }
 [[maybe_unused]] static bool const this_file_aligns_alike = all_files_align_alike(EIGEN_MAX_ALIGN_BYTES);

@@ -82,7 +82,8 @@ inline auto same_bits(From const& v) -> To {
 
 RUBATO_HOST_DEVICE inline auto rounded(float x) -> std::int32_t {
 #if defined(__CUDA_ARCH__)
-  return fabsf(x) < 0x1p31F ? __float2int_rn(x) : INT32_MIN;  // __float2int_rn alone gives the nearest there, and 0 for no number
+  return fabsf(x) < 0x1p31F ? __float2int_rn(x)
+                            : INT32_MIN;  // __float2int_rn alone gives the nearest there, and 0 for no number
 #elif defined(__SSE2__)
   return _mm_cvtss_si32(_mm_set_ss(x));
 #else
@@ -200,8 +201,8 @@ inline void stream_vector(void* at, V const& v) {
 }
 
 #if defined(__SSE2__)
-/// Four vectors of integers as one of their lowest bytes or two of their lower halves, and back. Compilers convert to and
-/// from such short vectors value by value, which takes three times as long.
+/// Four vectors of integers as one of their lowest bytes or two of their lower halves, and back. Compilers convert to
+/// and from such short vectors value by value, which takes three times as long.
 template<class U>
 inline void narrow_vectors(__m128i const (&v)[4], void* out) {
   if constexpr (sizeof(U) == 1) {
@@ -262,7 +263,8 @@ struct is_pack<pack<U, L>> : std::true_type {};
 
 namespace detail::inline RUBATO_INSTRUCTION_SET {
 template<std::size_t L, class F>
-inline auto as_unsigned(pack<std::int32_t, L> const& x, pack<std::int32_t, L> const& y, F const& f) -> pack<std::int32_t, L> {
+inline auto as_unsigned(pack<std::int32_t, L> const& x, pack<std::int32_t, L> const& y, F const& f)
+    -> pack<std::int32_t, L> {
   using v = typename pack<std::int32_t, L>::part;
   using u = typename pack<std::uint32_t, L>::part;
   auto const of = [&](v const& p, v const& q) { return same_bits<v>(f(same_bits<u>(p), same_bits<u>(q))); };
@@ -288,7 +290,8 @@ inline auto wrap_sub(pack<std::int32_t, L> const& x, pack<std::int32_t, L> const
   return detail::as_unsigned(x, y, [](auto const& u, auto const& v) { return u - v; });
 }
 
-/// Bits of |x| (of -x-1 where x is negative): their union over many values bounds the largest magnitude by a power of two.
+/// Bits of |x| (of -x-1 where x is negative): their union over many values bounds the largest magnitude by a power of
+/// two.
 RUBATO_HOST_DEVICE inline auto magnitude_bits(std::int32_t x) -> std::int32_t { return x ^ (x >> 31); }
 template<std::size_t L>
 inline auto magnitude_bits(pack<std::int32_t, L> const& x) -> pack<std::int32_t, L> {
@@ -345,9 +348,11 @@ class vector_lanes {
     using part = typename pack<U, lanes>::part;
     auto const* const q = p + at_;
     if constexpr (Streaming) detail::fetch_next_page(q, sizeof(pack<U, lanes>));
-    if constexpr (sizeof(part) < 16 && sizeof(pack<U, lanes>) == 4 * sizeof(part)) return detail::load_vector<pack<U, lanes>>(q);
-    else return {detail::load_vector<part>(q), detail::load_vector<part>(q + lanes), detail::load_vector<part>(q + 2 * lanes),
-            detail::load_vector<part>(q + 3 * lanes)};
+    if constexpr (sizeof(part) < 16 && sizeof(pack<U, lanes>) == 4 * sizeof(part))
+      return detail::load_vector<pack<U, lanes>>(q);
+    else
+      return {detail::load_vector<part>(q), detail::load_vector<part>(q + lanes),
+              detail::load_vector<part>(q + 2 * lanes), detail::load_vector<part>(q + 3 * lanes)};
   }
   template<class U>
   void store(U* p, pack<U, lanes> const& v) const {
@@ -414,8 +419,8 @@ class vector_lanes {
   }
   /// v - v is a zero, or no number: two cheap instructions a vector.
   void expect_finite(reals const& v) {
-    differences_ |= detail::same_bits<words>(v.a - v.a) | detail::same_bits<words>(v.b - v.b) | detail::same_bits<words>(v.c - v.c) |
-                    detail::same_bits<words>(v.d - v.d);
+    differences_ |= detail::same_bits<words>(v.a - v.a) | detail::same_bits<words>(v.b - v.b) |
+                    detail::same_bits<words>(v.c - v.c) | detail::same_bits<words>(v.d - v.d);
   }
   [[nodiscard]] auto raised() const -> raised_bits {
     return detail::any_bits(raised_.a | raised_.b | raised_.c | raised_.d) |

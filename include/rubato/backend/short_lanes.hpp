@@ -37,12 +37,14 @@ struct single {
 template<std::size_t L>
 inline auto wrap_add(single<std::int32_t, L> const& x, single<std::int32_t, L> const& y) -> single<std::int32_t, L> {
   using u = typename single<std::uint32_t, L>::part;
-  return {detail::same_bits<typename single<std::int32_t, L>::part>(detail::same_bits<u>(x.a) + detail::same_bits<u>(y.a))};
+  return {
+      detail::same_bits<typename single<std::int32_t, L>::part>(detail::same_bits<u>(x.a) + detail::same_bits<u>(y.a))};
 }
 template<std::size_t L>
 inline auto wrap_sub(single<std::int32_t, L> const& x, single<std::int32_t, L> const& y) -> single<std::int32_t, L> {
   using u = typename single<std::uint32_t, L>::part;
-  return {detail::same_bits<typename single<std::int32_t, L>::part>(detail::same_bits<u>(x.a) - detail::same_bits<u>(y.a))};
+  return {
+      detail::same_bits<typename single<std::int32_t, L>::part>(detail::same_bits<u>(x.a) - detail::same_bits<u>(y.a))};
 }
 template<std::size_t L>
 inline auto magnitude_bits(single<std::int32_t, L> const& x) -> single<std::int32_t, L> {
@@ -87,7 +89,8 @@ class short_lanes {
   /// As vector_lanes.
   void expect_finite(reals const& v) { differences_ |= detail::same_bits<words>(v.a - v.a); }
   [[nodiscard]] auto raised() const -> raised_bits {
-    return detail::any_bits(raised_.a) | (detail::is_zero(differences_ << 1) ? 0 : not_finite);  // a zero may have a sign
+    return detail::any_bits(raised_.a) |
+           (detail::is_zero(differences_ << 1) ? 0 : not_finite);  // a zero may have a sign
   }
   void move_to(std::size_t at) { at_ = at; }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Vectors computed on through Thrust: on the host one after the other (cpp), by OpenMP's threads (omp) or by TBB's (tbb),
-// and on a CUDA device where nvcc compiles. Of rubato's headers only those called thrust.hpp include Thrust's, which
-// wants THRUST_DEVICE_SYSTEM defined; the CMake target rubato::thrust does that and brings what the systems need.
+// Vectors computed on through Thrust: on the host one after the other (cpp), by OpenMP's threads (omp) or by TBB's
+// (tbb), and on a CUDA device where nvcc compiles. Of rubato's headers only those called thrust.hpp include Thrust's,
+// which wants THRUST_DEVICE_SYSTEM defined; the CMake target rubato::thrust does that and brings what the systems need.
 #pragma once
 
 #include <concepts>
@@ -32,8 +32,8 @@
 
 namespace rubato::backend {
 
-/// Where a thrust backend computes. What a file is compiled for decides which of them have a policy (below), and nothing
-/// else: the types are the same in all files of a program.
+/// Where a thrust backend computes. What a file is compiled for decides which of them have a policy (below), and
+/// nothing else: the types are the same in all files of a program.
 namespace system {
 
 /// The calling thread.
@@ -51,7 +51,8 @@ struct tbb {
   static constexpr auto name() -> std::string_view { return "thrust_tbb"; }
 };
 
-/// A CUDA device; needs nvcc, and rubato/backend/cuda/thrust.hpp, which nvcc gets from here: a specialisation of its own.
+/// A CUDA device; needs nvcc, and rubato/backend/cuda/thrust.hpp, which nvcc gets from here: a specialisation of its
+/// own.
 struct cuda {
   static constexpr auto name() -> std::string_view { return "thrust_cuda"; }
 };
@@ -76,7 +77,7 @@ inline constexpr std::size_t default_parallel_bytes = std::size_t{8} << 20;
 /// Sizes above which a call counts as large, in bytes of its data.
 struct thrust_thresholds {
   std::size_t streaming_bytes = default_streaming_bytes;  ///< stores bypass the caches
-  std::size_t parallel_bytes = default_parallel_bytes;    ///< all threads of the system work
+  std::size_t parallel_bytes = default_parallel_bytes;  ///< all threads of the system work
 };
 
 namespace detail {
@@ -106,7 +107,9 @@ struct chunk_dot {
   T const* x;
   T const* y;
   range all;
-  auto operator()(std::ptrdiff_t k) const -> double { return vector_dot(x, y, chunk_of(all, static_cast<std::size_t>(k))); }
+  auto operator()(std::ptrdiff_t k) const -> double {
+    return vector_dot(x, y, chunk_of(all, static_cast<std::size_t>(k)));
+  }
 };
 
 /// A group of rows of C.
@@ -129,9 +132,10 @@ struct chunk_product {
 /// sums of a dot product are added in the order of the chunks.
 template<std::floating_point T, class System = system::cpp>
 class thrust {
-  static_assert(system::is_here<System>,
-                "this system of Thrust cannot be compiled here: omp needs -fopenmp, tbb needs RUBATO_THRUST_TBB and its "
-                "library, cuda needs nvcc; the CMake target rubato::thrust brings what was found");
+  static_assert(
+      system::is_here<System>,
+      "this system of Thrust cannot be compiled here: omp needs -fopenmp, tbb needs RUBATO_THRUST_TBB and its "
+      "library, cuda needs nvcc; the CMake target rubato::thrust brings what was found");
 
  public:
   using scalar = T;

@@ -70,7 +70,8 @@ struct product_operands {
 
 inline namespace RUBATO_INSTRUCTION_SET {
 
-/// Rows `rows` of C. B is passed in tiles of 256 of its rows, so that one stays in the cache while all of these rows use it.
+/// Rows `rows` of C. B is passed in tiles of 256 of its rows, so that one stays in the cache while all of these rows
+/// use it.
 template<class T>
 void multiply_rows(product_operands<T> const& of, range rows) {
   constexpr std::size_t tile = 256, never = ~std::size_t{0};
@@ -91,8 +92,8 @@ void multiply_rows(product_operands<T> const& of, range rows) {
   for (std::size_t k = 0; k < s.inner || k == 0; k += tile) {
     auto const inner = (std::min)(tile, s.inner - k);
     for (auto i = rows.begin; i < rows.end; ++i) {
-      auto const kernel = product_row_kernel<T>{left + i * s.inner + k, b + k * s.columns, c + i * s.columns, inner,
-                                                s.columns, alpha, k == 0 ? beta : T{1}};
+      auto const kernel = product_row_kernel<T>{
+          left + i * s.inner + k, b + k * s.columns, c + i * s.columns, inner, s.columns, alpha, k == 0 ? beta : T{1}};
       vector_sweep<T>({0, s.columns}, kernel, never);
     }
   }

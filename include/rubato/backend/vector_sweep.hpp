@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One pass over memory on a host processor: whole groups of hardware vectors, then single ones, then the rest one by one;
-// streaming stores once the data cannot stay in the cache (below that size they would cost twice the time, above they save
-// a read).
+// One pass over memory on a host processor: whole groups of hardware vectors, then single ones, then the rest one by
+// one; streaming stores once the data cannot stay in the cache (below that size they would cost twice the time, above
+// they save a read).
 #pragma once
 
 #include <cstddef>
@@ -38,7 +38,8 @@ auto vector_sweep(range r, Kernel const& kernel, std::size_t streaming_bytes) ->
   using cached = vector_lanes<T, false>;
   auto whole = r.begin + r.size() / cached::width * cached::width;
   // What a kernel moves is counted only where it may matter: no kernel moves 4 KiB per value.
-  auto const streams = r.begin % 64 == 0 && r.size() > streaming_bytes / 4096 && r.size() * kernel.bytes_per_value() > streaming_bytes;
+  auto const streams =
+      r.begin % 64 == 0 && r.size() > streaming_bytes / 4096 && r.size() * kernel.bytes_per_value() > streaming_bytes;
   raised_bits raised = 0;
   if (streams) {
     raised = detail::sweep_groups<vector_lanes<T, true>>({r.begin, whole}, kernel);

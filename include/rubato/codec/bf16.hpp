@@ -98,7 +98,9 @@ struct bf16 {
   static constexpr bool needs_lossless_links = false;
 
   template<class T>
-  [[nodiscard]] auto codes(std::size_t n) const -> std::size_t { return n; }
+  [[nodiscard]] auto codes(std::size_t n) const -> std::size_t {
+    return n;
+  }
   [[nodiscard]] auto relative_error(std::size_t) const -> double { return 0x1p-16; }
 
   template<class Backend>

@@ -19,7 +19,8 @@ namespace rubato::codec {
 /// What a codec promises of Q(x) = decode(encode(x)), for every x of n finite values.
 enum class error_class : std::uint8_t {
   unbiased,     ///< E Q(x) = x and E |Q(x) - x|^2 <= omega |x|^2; relative_error(n) is omega
-  contractive,  ///< |Q(x) - x|^2 <= (1 - delta) |x|^2; relative_error(n) is 1 - delta, at least 1 where nothing is promised
+  contractive,  ///< |Q(x) - x|^2 <= (1 - delta) |x|^2; relative_error(n) is 1 - delta, at least 1 where nothing is
+                ///< promised
 };
 
 /// code<T>: what n values of T become, codes<T>(n) of them; on the wire a code is bytes_of(element_of<code<T>>) bytes.
@@ -55,7 +56,7 @@ concept encodes_and_decodes =
 /// Models: identity, bf16, minmax_u8, bagua_u8.
 template<class C, class Backend>
 concept policy = has_codes<C, typename Backend::scalar> && states_its_error<C> && says_what_links_it_needs<C> &&
-    encodes_and_decodes<C, Backend>;
+                 encodes_and_decodes<C, Backend>;
 
 /// Checked where a codec meets the channel that carries its codes.
 template<class C>
@@ -66,8 +67,9 @@ consteval auto check_links(channel_kind kind) -> bool {
 /// Checked where a codec meets a node; each sentence stands alone.
 template<class C, class Backend, channel_kind Kind>
 consteval auto check_codec() -> bool {
-  static_assert(has_codes<C, typename Backend::scalar>,
-                "a codec is copyable, has a type of codes code<T> that bodies can hold, and codes<T>(n) of them for n values");
+  static_assert(
+      has_codes<C, typename Backend::scalar>,
+      "a codec is copyable, has a type of codes code<T> that bodies can hold, and codes<T>(n) of them for n values");
   static_assert(states_its_error<C>,
                 "a codec states its error: a constant of codec::error_class, error, and the bound relative_error(n)");
   static_assert(says_what_links_it_needs<C>,
@@ -86,14 +88,14 @@ consteval auto check_codec() -> bool {
 /// Models: low_bits.
 template<class C, class Backend, class U>
 concept sum_policy = std::copyable<C> && std::default_initializable<C> && says_what_links_it_needs<C> &&
-    requires(C const& c, Backend& b, U const* sums, U* out, std::size_t n, typename C::template code<U>* codes,
-             typename C::template code<U> const* received) {
-      rubato::detail::element_traits<typename C::template code<U>>::value;
-      c.check();
-      c.encode(b, sums, n, codes);
-      { c.decode(b, received, sums, n, out) } -> std::same_as<bool>;
-      { c.range_sentence(n) } -> std::convertible_to<std::string>;
-    };
+                     requires(C const& c, Backend& b, U const* sums, U* out, std::size_t n,
+                              typename C::template code<U>* codes, typename C::template code<U> const* received) {
+                       rubato::detail::element_traits<typename C::template code<U>>::value;
+                       c.check();
+                       c.encode(b, sums, n, codes);
+                       { c.decode(b, received, sums, n, out) } -> std::same_as<bool>;
+                       { c.range_sentence(n) } -> std::convertible_to<std::string>;
+                     };
 
 /// Checked where a codec of sums meets a node; each sentence stands alone.
 template<class C, class Backend, class U, channel_kind Kind>
@@ -110,7 +112,8 @@ consteval auto check_sum_codec() -> bool {
 
 /// A body that holds the codes of x[0 .. n).
 template<class C, class Backend>
-[[nodiscard]] auto encoded(C const& c, Backend& backend, typename Backend::scalar const* x, std::size_t n) -> shared_buffer {
+[[nodiscard]] auto encoded(C const& c, Backend& backend, typename Backend::scalar const* x, std::size_t n)
+    -> shared_buffer {
   using scalar = typename Backend::scalar;
   auto codes = backend.template allocate<typename C::template code<scalar>>(c.template codes<scalar>(n));
   c.encode(backend, x, n, codes.data());
@@ -122,7 +125,8 @@ template<class C, class Backend>
 void decode_body(C const& c, Backend& backend, shared_buffer const& body, range values, typename Backend::scalar* x) {
   using scalar = typename Backend::scalar;
   auto const codes = body.template view<typename C::template code<scalar>>();
-  RUBATO_EXPECTS(codes.size() == c.template codes<scalar>(values.size()), "a body holds the codes of as many values as are decoded");
+  RUBATO_EXPECTS(codes.size() == c.template codes<scalar>(values.size()),
+                 "a body holds the codes of as many values as are decoded");
   c.decode(backend, codes.data(), values.size(), x + values.begin);
 }
 

@@ -70,7 +70,8 @@ struct from_low_bits_kernel {
 /// Policy for the sums of a fixed-point ledger, see codec::sum_policy. 2 bytes a value; messages may be lost, doubled
 /// and overtaken. A sum may move by 2^(14 + shift) units between two messages that arrive (with the default the half of
 /// the range at which the ledger itself ends a run); beyond that a run ends with range_sentence(). Exact conservation;
-/// resolution 2^shift units. A move of 3 x 2^(14 + shift) units and more may go unnoticed, as one of 2^32 does to the ledger.
+/// resolution 2^shift units. A move of 3 x 2^(14 + shift) units and more may go unnoticed, as one of 2^32 does to the
+/// ledger.
 struct low_bits {
   static constexpr auto name() -> std::string_view { return "low bits"; }
   static void visit_options(auto& self, auto&& visit) { visit("shift", self.shift); }

@@ -19,7 +19,7 @@ namespace rubato::codec {
 /// How a chunk with smallest value m and largest value M is coded; s = 255 / (M - m), codes are rounded half to even.
 enum class minmax_form : std::uint8_t {
   shifted,  ///< c = rint((v - m) s); v ~ m + c / s
-  bagua,    ///< s = 255 / (M - m + 1e-7); up = rint(M s); c = min(rint(v s), up) - (up - 255); v ~ (c + up - 255) / s
+  bagua,  ///< s = 255 / (M - m + 1e-7); up = rint(M s); c = min(rint(v s), up) - (up - 255); v ~ (c + up - 255) / s
 };
 
 namespace detail {
@@ -49,9 +49,13 @@ auto for_each_lane(backend::pack<U, L> const& v, F const& f) -> backend::pack<de
 
 // Where either is no number, the second.
 template<class T>
-RUBATO_HOST_DEVICE auto lesser(T x, T y) -> T { return x < y ? x : y; }
+RUBATO_HOST_DEVICE auto lesser(T x, T y) -> T {
+  return x < y ? x : y;
+}
 template<class T>
-RUBATO_HOST_DEVICE auto greater(T x, T y) -> T { return x > y ? x : y; }
+RUBATO_HOST_DEVICE auto greater(T x, T y) -> T {
+  return x > y ? x : y;
+}
 template<class T, std::size_t L>
 auto lesser(backend::pack<T, L> const& x, backend::pack<T, L> const& y) -> backend::pack<T, L> {
   return {x.a < y.a ? x.a : y.a, x.b < y.b ? x.b : y.b, x.c < y.c ? x.c : y.c, x.d < y.d ? x.d : y.d};
@@ -87,7 +91,7 @@ struct column_extremes_kernel {
 /// What a chunk is coded and decoded by; head goes with the codes, scale stays.
 template<class T>
 struct minmax_terms {
-  T head[2];   // shifted: m and 1 / s;  bagua: up - 255 and s
+  T head[2];  // shifted: m and 1 / s;  bagua: up - 255 and s
   T scale[2];  // shifted: m and s;      bagua: up - 255 and s
 };
 
@@ -144,7 +148,8 @@ struct chunk_terms_kernel {
     }
   }
   template<class At, std::size_t L>
-  RUBATO_HOST_DEVICE void write(At&, backend::pack<T, L> const&, backend::pack<T, L> const&) const {}  // never: one index is no pack
+  RUBATO_HOST_DEVICE void write(At&, backend::pack<T, L> const&, backend::pack<T, L> const&) const {
+  }  // never: one index is no pack
 };
 
 /// codes <- x; raises bits beyond the lowest 8 where a value is none. Reads x, writes codes.
@@ -207,16 +212,18 @@ struct spoil_kernel {
 }  // namespace detail
 
 /// Policy, see codec/concepts.hpp. Deterministic. In the shifted form each error is at most half a step, (M - m) / 510,
-/// besides the rounding of the largest |v|, and |Q(x) - x|^2 <= chunk / (2 255^2) |x|^2 (an extreme case: M = -m and zeros
-/// between). A chunk with a value that is none or infinite, or with M - m beyond the largest number, decodes to NaN
-/// throughout, so that a run that diverges shows it; one with M - m below 1024 times the least normal number decodes to m.
-/// The bagua form is BAGUA's own arithmetic, with codes clamped; it promises nothing where M - m is small beside |m|
-/// (a ratio of 1e-5 in float) or beside 1e-7.
-/// Passes: encode reads x twice, the second time from the cache, and writes a byte a value; decode reads and writes once.
-/// On a device a chunk is three small launches and a wait, right but slow; chunk_values = 0 makes one chunk of all.
+/// besides the rounding of the largest |v|, and |Q(x) - x|^2 <= chunk / (2 255^2) |x|^2 (an extreme case: M = -m and
+/// zeros between). A chunk with a value that is none or infinite, or with M - m beyond the largest number, decodes to
+/// NaN throughout, so that a run that diverges shows it; one with M - m below 1024 times the least normal number
+/// decodes to m. The bagua form is BAGUA's own arithmetic, with codes clamped; it promises nothing where M - m is small
+/// beside |m| (a ratio of 1e-5 in float) or beside 1e-7. Passes: encode reads x twice, the second time from the cache,
+/// and writes a byte a value; decode reads and writes once. On a device a chunk is three small launches and a wait,
+/// right but slow; chunk_values = 0 makes one chunk of all.
 template<minmax_form Form>
 struct basic_minmax_u8 {
-  static constexpr auto name() -> std::string_view { return Form == minmax_form::shifted ? "minmax u8" : "minmax u8 of bagua"; }
+  static constexpr auto name() -> std::string_view {
+    return Form == minmax_form::shifted ? "minmax u8" : "minmax u8 of bagua";
+  }
   static void visit_options(auto& self, auto&& visit) { visit("values of a chunk", self.chunk_values); }
   template<class T>
   using code = std::byte;
@@ -230,7 +237,9 @@ struct basic_minmax_u8 {
     return chunk_values == 0 ? (n > 0 ? 1 : 0) : (n + chunk_values - 1) / chunk_values;
   }
   template<class T>
-  [[nodiscard]] auto codes(std::size_t n) const -> std::size_t { return chunks(n) * 2 * sizeof(T) + n; }
+  [[nodiscard]] auto codes(std::size_t n) const -> std::size_t {
+    return chunks(n) * 2 * sizeof(T) + n;
+  }
   [[nodiscard]] auto relative_error(std::size_t n) const -> double {
     if constexpr (Form == minmax_form::bagua) return std::numeric_limits<double>::infinity();
     auto const together = chunk_values == 0 ? n : (std::min)(n, chunk_values);
@@ -253,7 +262,7 @@ struct basic_minmax_u8 {
         backend.sweep({0, width}, detail::column_extremes_kernel<T>{from, rows, width, low, low + width});
       }
       backend.sweep({0, 1}, detail::chunk_terms_kernel<Form, T>{low, low + width, columns, from + rows * width,
-                                                               r.size() - rows * width, head, scale});
+                                                                r.size() - rows * width, head, scale});
       auto const raised = backend.sweep({0, r.size()}, detail::quantise_kernel<Form, T>{from, scale, bytes + r.begin});
       if (raised > 255) backend.sweep({0, 2}, detail::spoil_kernel<T>{head});
     });

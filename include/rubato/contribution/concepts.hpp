@@ -26,8 +26,8 @@ concept counts_what_is_finished = requires(C const& c, std::size_t finished) {
 };
 
 /// Not checked, but required: counted(0) is 0, counted(minibatches) is minibatches, and anything else counts for more
-/// than 0 and for no more than that. Where follows_the_fastest is false, a batch ends with its last mini-batch and never before.
-/// Models: all, finished.
+/// than 0 and for no more than that. Where follows_the_fastest is false, a batch ends with its last mini-batch and
+/// never before. Models: all, finished.
 template<class C>
 concept policy = sizes_a_batch<C> && says_who_ends_a_batch<C> && counts_what_is_finished<C>;
 
@@ -35,8 +35,9 @@ concept policy = sizes_a_batch<C> && says_who_ends_a_batch<C> && counts_what_is_
 template<class C>
 consteval auto check_contribution() -> bool {
   static_assert(sizes_a_batch<C>, "a contribution is copyable and has minibatches, how many of them make a batch");
-  static_assert(says_who_ends_a_batch<C>,
-                "a contribution says in a constant, follows_the_fastest, whether the fastest node ends everyone's batch");
+  static_assert(
+      says_who_ends_a_batch<C>,
+      "a contribution says in a constant, follows_the_fastest, whether the fastest node ends everyone's batch");
   static_assert(counts_what_is_finished<C>,
                 "a contribution has counted(finished), as how many mini-batches the finished ones count");
   return true;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A run's fixed partition of a vector into blocks: the unit of delivery. A block is never torn, a vector may be (law 5).
+// A run's fixed partition of a vector into blocks: the unit of delivery. A block is never torn, a vector may be (law
+// 5).
 #pragma once
 
 #include <algorithm>

@@ -32,7 +32,8 @@ class channel_table {
     auto const& s = specs_[static_cast<std::size_t>(p.lane)];
     RUBATO_EXPECTS(s.values != element::none, "a node posts only on channels that it declares");
     RUBATO_EXPECTS(p.body.kind() == s.values, "a body has the element type that its channel declares");
-    RUBATO_EXPECTS((p.extra.mask() & ~s.carried_scalars) == 0, "a message carries only scalars that its channel declares");
+    RUBATO_EXPECTS((p.extra.mask() & ~s.carried_scalars) == 0,
+                   "a message carries only scalars that its channel declares");
   }
 
  private:

@@ -20,14 +20,15 @@ class digest {
     state_ = detail::mixed((state_ ^ word) + detail::golden);
     return *this;
   }
-  /// The length and then the bytes as they lie in memory, eight at a time in four sequences that do not wait for each other: one
-  /// pass.
+  /// The length and then the bytes as they lie in memory, eight at a time in four sequences that do not wait for each
+  /// other: one pass.
   auto add(std::span<std::byte const> bytes) -> digest& {
     add(bytes.size());
     if (bytes.size() >= 32) {
       std::array<std::uint64_t, 4> lanes{state_, state_ + 1, state_ + 2, state_ + 3};
       for (; bytes.size() >= 32; bytes = bytes.subspan(32)) {
-        for (std::size_t k = 0; k < 4; ++k) lanes[k] = detail::mixed((lanes[k] ^ word_of(bytes.subspan(8 * k, 8))) + detail::golden);
+        for (std::size_t k = 0; k < 4; ++k)
+          lanes[k] = detail::mixed((lanes[k] ^ word_of(bytes.subspan(8 * k, 8))) + detail::golden);
       }
       for (auto const lane : lanes) add(lane);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Errors of two kinds: config_error, thrown before a run starts, and broken contracts, which are bugs.
-// What goes wrong in a node while a run operates is a value (core/outbox.hpp: fault, waiting), and an exception only where
-// a vector cannot be had or computed: std::bad_alloc, backend_error.
+// What goes wrong in a node while a run operates is a value (core/outbox.hpp: fault, waiting), and an exception only
+// where a vector cannot be had or computed: std::bad_alloc, backend_error.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 #include <rubato/core/language.hpp>
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ != 0)
-#error "rubato tells runs that diverge by numbers that are not finite: compile without -ffast-math, -Ofast and -ffinite-math-only"
+#error "rubato tells runs that diverge by values that are not finite: compile without -ffast-math and its parts"
 #endif
 
 namespace rubato {
@@ -37,8 +37,8 @@ class backend_error : public run_error {
   using run_error::run_error;
 };
 
-/// Calls what a driver does with a node. What memory or the backend throws leaves as a run_error that names the node, with
-/// itself nested.
+/// Calls what a driver does with a node. What memory or the backend throws leaves as a run_error that names the node,
+/// with itself nested.
 template<class Call>
 auto at_node(std::size_t node, Call&& call) -> decltype(call()) {
   try {
@@ -46,7 +46,8 @@ auto at_node(std::size_t node, Call&& call) -> decltype(call()) {
   } catch (backend_error const& e) {
     std::throw_with_nested(run_error{"node " + std::to_string(node) + " cannot go on: " + e.what()});
   } catch (std::bad_alloc const&) {
-    std::throw_with_nested(run_error{"node " + std::to_string(node) + " cannot go on: there is no memory left for its vectors"});
+    std::throw_with_nested(
+        run_error{"node " + std::to_string(node) + " cannot go on: there is no memory left for its vectors"});
   }
 }
 
@@ -55,8 +56,8 @@ using contract_handler = void (*)(char const* condition, char const* sentence, c
 
 namespace detail {
 
-[[noreturn]] inline void abort_on_broken_contract(char const* condition, char const* sentence,
-                                                  char const* file, int line) {
+[[noreturn]] inline void abort_on_broken_contract(char const* condition, char const* sentence, char const* file,
+                                                  int line) {
   std::fprintf(stderr, "rubato: %s (%s does not hold at %s:%d)\n", sentence, condition, file, line);
   std::abort();
 }
@@ -84,7 +85,5 @@ inline auto set_contract_handler(contract_handler handler) -> contract_handler {
 }  // namespace rubato
 
 /// A precondition of O(1); stays on in release builds.
-#define RUBATO_EXPECTS(condition, sentence)                                            \
-  ((condition)                                                                         \
-       ? static_cast<void>(0)                                                          \
-       : ::rubato::detail::broken_contract(#condition, sentence, __FILE__, __LINE__))
+#define RUBATO_EXPECTS(condition, sentence) \
+  ((condition) ? static_cast<void>(0) : ::rubato::detail::broken_contract(#condition, sentence, __FILE__, __LINE__))

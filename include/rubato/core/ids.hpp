@@ -29,12 +29,8 @@ struct instant {
   std::chrono::nanoseconds since_start{};
   static void visit_state(auto& self, auto&& visit) { visit("since start", self.since_start); }
   friend auto operator<=>(instant const&, instant const&) = default;
-  friend auto operator+(instant t, std::chrono::nanoseconds d) -> instant {
-    return {t.since_start + d};
-  }
-  friend auto operator-(instant a, instant b) -> std::chrono::nanoseconds {
-    return a.since_start - b.since_start;
-  }
+  friend auto operator+(instant t, std::chrono::nanoseconds d) -> instant { return {t.since_start + d}; }
+  friend auto operator-(instant a, instant b) -> std::chrono::nanoseconds { return a.since_start - b.since_start; }
 };
 
 /// So long after an instant of a run's clock; the last instant that it can tell, if that is sooner.
@@ -43,9 +39,7 @@ constexpr auto later_by(instant t, std::chrono::nanoseconds d) -> instant {
   return {d < (nanoseconds::max)() - t.since_start ? t.since_start + d : (nanoseconds::max)()};
 }
 
-constexpr auto to_seconds(std::chrono::nanoseconds d) -> double {
-  return static_cast<double>(d.count()) / 1e9;
-}
+constexpr auto to_seconds(std::chrono::nanoseconds d) -> double { return static_cast<double>(d.count()) / 1e9; }
 
 /// Names a mini-batch: the same key draws the same samples, in any driver and in any order of events.
 struct sample_key {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Included first by every header that includes no other of rubato, so that an older language ends a compilation with one
-// sentence, whichever header it begins with.
+// Included first by every header that includes no other of rubato, so that an older language ends a compilation with
+// one sentence, whichever header it begins with.
 #pragma once
 
 #if __cplusplus < 202002L

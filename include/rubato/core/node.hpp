@@ -22,22 +22,22 @@ namespace rubato {
 ///   run_error that names it (at_node);
 /// - at most one gradient request is outstanding; a gradient with another ticket changes nothing but a counter;
 /// - a posted body is never written again;
-/// - whenever no gradient is under way after a call, outbox.wait names what is waited for (a server may idle, and a node
+/// - whenever no gradient is under way after a call, outbox.wait names what is waited for (a server may idle, and a
+/// node
 ///   that only lets time pass has asked for a wake-up).
 template<class N>
-concept node = std::movable<N> &&
-    requires(N& n, N const& c, instant now, patch const& p, gradient g, wakeup w, neighbour_change const& change,
-             outbox& out, tracking_audit& audit) {
-      n.start(now, out);
-      n.on_patch(now, p, out);
-      n.on_gradient(now, std::move(g), out);
-      n.on_wakeup(now, w, out);
-      n.on_neighbours(now, change, out);
-      { c.estimate() } -> std::same_as<shared_buffer>;
-      { c.statistics() } -> std::same_as<node_statistics>;
-      c.audit(audit);
-      { c.channels() } -> std::convertible_to<std::span<channel_spec const>>;
-    };
+concept node = std::movable<N> && requires(N& n, N const& c, instant now, patch const& p, gradient g, wakeup w,
+                                           neighbour_change const& change, outbox& out, tracking_audit& audit) {
+  n.start(now, out);
+  n.on_patch(now, p, out);
+  n.on_gradient(now, std::move(g), out);
+  n.on_wakeup(now, w, out);
+  n.on_neighbours(now, change, out);
+  { c.estimate() } -> std::same_as<shared_buffer>;
+  { c.statistics() } -> std::same_as<node_statistics>;
+  c.audit(audit);
+  { c.channels() } -> std::convertible_to<std::span<channel_spec const>>;
+};
 
 /// Any node behind one virtual call an event: for drivers, and for programs that choose the algorithm at run time.
 class any_node {

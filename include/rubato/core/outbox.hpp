@@ -56,8 +56,8 @@ struct fault {
 
 /// Of a message of that peer that holds so many values, where others are right.
 [[nodiscard]] inline auto wrong_size(node_id peer, std::size_t values, std::size_t right) -> fault {
-  return {"node " + std::to_string(to_index(peer)) + " sent " + std::to_string(values) + " values in one message, where " +
-          std::to_string(right) + " are right"};
+  return {"node " + std::to_string(to_index(peer)) + " sent " + std::to_string(values) +
+          " values in one message, where " + std::to_string(right) + " are right"};
 }
 
 /// An edge of the neighbourhood opens or closes (restart, death, false suspicion, rewiring: law 11).

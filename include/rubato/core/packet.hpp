@@ -75,9 +75,9 @@ constexpr auto carrying(Slots... those) -> std::uint8_t {
 struct channel_spec {
   channel lane{};
   channel_kind kind{};
-  element values{};               ///< element type of the bodies
+  element values{};  ///< element type of the bodies
   std::uint8_t carried_scalars = 0;  ///< see carrying()
-  bool words = false;                ///< its messages say all that they say without a body
+  bool words = false;  ///< its messages say all that they say without a body
 };
 
 /// One message as posted: a whole vector (or, on the chunk channel, one chunk), shared by all its receivers.
@@ -86,8 +86,8 @@ struct packet {
   node_id to{};
   channel lane{};
   session life{};
-  iteration number{};     ///< the sender's own count, from 1 upwards, per channel
-  iteration based_on{};   ///< the iteration of the value this answers, where a protocol needs it
+  iteration number{};  ///< the sender's own count, from 1 upwards, per channel
+  iteration based_on{};  ///< the iteration of the value this answers, where a protocol needs it
   instant posted_at{};
   shared_buffer body;
   scalars extra;
@@ -100,7 +100,8 @@ struct packet {
 };
 
 /// One message as it came in: an aligned range of blocks of one sender's vector on one channel.
-/// `numbers` holds one iteration for all blocks, or one a block; it is valid during the call only, the body may be kept.
+/// `numbers` holds one iteration for all blocks, or one a block; it is valid during the call only, the body may be
+/// kept.
 struct patch {
   node_id from{};
   node_id to{};

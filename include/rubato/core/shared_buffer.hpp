@@ -32,12 +32,17 @@ inline constexpr auto last_element = element::u16;
 constexpr auto bytes_of(element e) -> std::size_t {
   switch (e) {
     case element::f32:
-    case element::i32: return 4;
+    case element::i32:
+      return 4;
     case element::f64:
-    case element::i64: return 8;
-    case element::u16: return 2;
-    case element::u8: return 1;
-    case element::none: break;
+    case element::i64:
+      return 8;
+    case element::u16:
+      return 2;
+    case element::u8:
+      return 1;
+    case element::none:
+      break;
   }
   return 0;
 }
@@ -45,12 +50,24 @@ constexpr auto bytes_of(element e) -> std::size_t {
 namespace detail {
 template<class T>
 struct element_traits;
-template<> struct element_traits<float> { static constexpr auto value = element::f32; };
-template<> struct element_traits<double> { static constexpr auto value = element::f64; };
-template<> struct element_traits<std::int32_t> { static constexpr auto value = element::i32; };
-template<> struct element_traits<std::int64_t> { static constexpr auto value = element::i64; };
-template<> struct element_traits<std::uint16_t> { static constexpr auto value = element::u16; };
-template<> struct element_traits<std::byte> { static constexpr auto value = element::u8; };
+template<> struct element_traits<float> {
+  static constexpr auto value = element::f32;
+};
+template<> struct element_traits<double> {
+  static constexpr auto value = element::f64;
+};
+template<> struct element_traits<std::int32_t> {
+  static constexpr auto value = element::i32;
+};
+template<> struct element_traits<std::int64_t> {
+  static constexpr auto value = element::i64;
+};
+template<> struct element_traits<std::uint16_t> {
+  static constexpr auto value = element::u16;
+};
+template<> struct element_traits<std::byte> {
+  static constexpr auto value = element::u8;
+};
 }  // namespace detail
 
 template<class T>
@@ -66,8 +83,8 @@ class memory_source {
   virtual void release(std::byte* at, std::size_t bytes) noexcept = 0;
 
   /// Whether the host reads and writes this memory by plain loads and stores. A source for which it does not says so,
-  /// copies between its memory and the host's (after all work enqueued on it, and done on return; may throw backend_error),
-  /// and names the memory in which the host keeps such copies.
+  /// copies between its memory and the host's (after all work enqueued on it, and done on return; may throw
+  /// backend_error), and names the memory in which the host keeps such copies.
   [[nodiscard]] virtual auto is_on_host() const -> bool { return true; }
   virtual void copy_to_host(std::byte const* from, std::byte* to, std::size_t bytes) { std::memcpy(to, from, bytes); }
   virtual void copy_from_host(std::byte const* from, std::byte* to, std::size_t bytes) { std::memcpy(to, from, bytes); }
@@ -205,7 +222,7 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   std::mutex mutex;
   std::vector<size_class> classes;
   std::size_t held_bytes = 0;
-  std::size_t used = 0;               // records not idle
+  std::size_t used = 0;  // records not idle
   std::shared_ptr<pool_core> itself;  // while any is used, whether there are handles or not
   bool tracking = false;
   std::map<std::byte const*, buffer_record*> live;  // filled only while tracking
@@ -351,7 +368,9 @@ class buffer_pool {
   }
 
   /// Where the host keeps what it reads and writes of this pool's vectors: this very pool, if that is host memory.
-  [[nodiscard]] auto host_side() const -> buffer_pool { return core_->host_side ? buffer_pool{core_->host_side} : *this; }
+  [[nodiscard]] auto host_side() const -> buffer_pool {
+    return core_->host_side ? buffer_pool{core_->host_side} : *this;
+  }
   /// A body of the host in this pool's memory: itself where the pool is on the host, a copy elsewhere.
   [[nodiscard]] auto bring_in(shared_buffer body) const -> shared_buffer {
     if (!core_->host_side) return body.is_on_host() ? body : body.on_host();

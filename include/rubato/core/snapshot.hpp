@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A state as data: taken from what lists it, and put back into another of the same make. Published bodies are shared, not
-// copied; only what its owner may still write is (one pass over each such vector).
+// A state as data: taken from what lists it, and put back into another of the same make. Published bodies are shared,
+// not copied; only what its owner may still write is (one pass over each such vector).
 #pragma once
 
 #include <cstddef>
@@ -72,7 +72,8 @@ class state_writer final : public state_visitor {
 
 class state_reader final : public state_visitor {
  public:
-  state_reader(snapshot const& from, buffer_pool pool) : from_{&from}, pool_{std::move(pool)}, here_(from.bodies.size()) {}
+  state_reader(snapshot const& from, buffer_pool pool)
+      : from_{&from}, pool_{std::move(pool)}, here_(from.bodies.size()) {}
   [[nodiscard]] auto is_reading() const -> bool override { return true; }
   /// Throws config_error unless all was read and the layout is that of what was saved.
   void finish() {
@@ -102,8 +103,9 @@ class state_reader final : public state_visitor {
   }
   void unlisted(std::string_view name) override { refuse(name); }
   void refuse(std::string_view name) override {
-    throw config_error{"this state was saved by another version of the algorithm, or for another node or run: its part \"" +
-                       std::string{name} + "\" does not fit"};
+    throw config_error{
+        "this state was saved by another version of the algorithm, or for another node or run: its part \"" +
+        std::string{name} + "\" does not fit"};
   }
   [[nodiscard]] auto memory() -> buffer_pool* override { return &pool_; }
 
@@ -123,7 +125,8 @@ class state_reader final : public state_visitor {
   digest layout_;
 };
 
-/// Every word and the bytes of every body, where it is met. Published bodies that the last digest met are not read again.
+/// Every word and the bytes of every body, where it is met. Published bodies that the last digest met are not read
+/// again.
 class state_digest final : public state_visitor {
  public:
   template<class Stateful>
@@ -159,8 +162,8 @@ class state_digest final : public state_visitor {
 
 }  // namespace detail
 
-/// The state of `it`, as it is now: valid for ever, and safe to hand to another thread. Throws config_error where a part has
-/// a type that lists no state.
+/// The state of `it`, as it is now: valid for ever, and safe to hand to another thread. Throws config_error where a
+/// part has a type that lists no state.
 template<class Stateful>
 [[nodiscard]] auto take_snapshot(Stateful& it) -> snapshot {
   detail::state_writer writer;
@@ -168,9 +171,9 @@ template<class Stateful>
   return writer.take();
 }
 
-/// Puts a state into `it`, which was made from the same options and has not run since. `pool` is that of its vectors. Throws
-/// config_error if the state has other parts, or a vector of another type or size than the one in its place; `it` is of no
-/// use then.
+/// Puts a state into `it`, which was made from the same options and has not run since. `pool` is that of its vectors.
+/// Throws config_error if the state has other parts, or a vector of another type or size than the one in its place;
+/// `it` is of no use then.
 template<class Stateful>
 void restore(Stateful& it, snapshot const& from, buffer_pool pool) {
   detail::state_reader reader{from, std::move(pool)};

@@ -64,12 +64,16 @@ namespace detail {
   auto const at = [&](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(text[i])); };
   auto const first = at(0);
   if (first < 0x80) return first >= 0x20 && first != 0x7f ? 1 : 0;
-  auto const bytes = first >= 0xc2 && first <= 0xdf ? 2U : first >= 0xe0 && first <= 0xef ? 3U : first >= 0xf0 && first <= 0xf4 ? 4U : 0U;
+  auto const bytes = first >= 0xc2 && first <= 0xdf   ? 2U
+                     : first >= 0xe0 && first <= 0xef ? 3U
+                     : first >= 0xf0 && first <= 0xf4 ? 4U
+                                                      : 0U;
   if (bytes == 0 || text.size() < bytes) return 0;
   for (auto i = std::size_t{1}; i < bytes; ++i)
     if ((at(i) & 0xc0U) != 0x80) return 0;
   auto const second = at(1);
-  if ((first == 0xc2 && second < 0xa0) || (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f)) return 0;
+  if ((first == 0xc2 && second < 0xa0) || (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f))
+    return 0;
   if ((first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f)) return 0;
   if (first == 0xe2 && second == 0x80 && at(2) >= 0xa8 && at(2) <= 0xae) return 0;
   if (first == 0xe2 && second == 0x81 && at(2) >= 0xa6 && at(2) <= 0xa9) return 0;

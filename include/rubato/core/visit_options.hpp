@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The options of a policy or an algorithm, each listed once. Whatever needs them by name walks this list: what processes
-// must agree on (run/assemble.hpp) is the first such reader.
+// The options of a policy or an algorithm, each listed once. Whatever needs them by name walks this list: what
+// processes must agree on (run/assemble.hpp) is the first such reader.
 #pragma once
 
 #include <cstdint>
@@ -67,8 +67,8 @@ template<class V>
   return text;
 }
 
-/// Calls line(name, text) for every option of `p`, in order. A policy is a line with its name, and its own options follow
-/// it as "policy option". What a type with members does not list comes as one line, `unlisted_options`.
+/// Calls line(name, text) for every option of `p`, in order. A policy is a line with its name, and its own options
+/// follow it as "policy option". What a type with members does not list comes as one line, `unlisted_options`.
 inline constexpr std::string_view unlisted_options = "(settings that are not listed)";
 
 template<class P, class Line>

@@ -19,11 +19,13 @@
 
 namespace rubato {
 
-/// Meets every part of a state in order, whatever is made of it: written (core/snapshot.hpp), read, hashed, counted. A type
-/// lists its state in a static member, each data member once that may differ from what its constructor made of the options:
-///   static void visit_state(auto& self, auto&& visit) { visit("model", self.x_), visit("iterations", self.iterations_); }
-/// A part is a number, an enumerator, a duration, text, a body, another type that lists its state, or an array, vector, pair,
-/// optional or unique_ptr of parts. What is rebuilt for each pass over memory is no state.
+/// Meets every part of a state in order, whatever is made of it: written (core/snapshot.hpp), read, hashed, counted. A
+/// type lists its state in a static member, each data member once that may differ from what its constructor made of the
+/// options:
+///   static void visit_state(auto& self, auto&& visit) { visit("model", self.x_), visit("iterations",
+///   self.iterations_); }
+/// A part is a number, an enumerator, a duration, text, a body, another type that lists its state, or an array, vector,
+/// pair, optional or unique_ptr of parts. What is rebuilt for each pass over memory is no state.
 class state_visitor {
  public:
   state_visitor() = default;
@@ -37,33 +39,55 @@ class state_visitor {
       V::visit_state(part, *this);
     } else if constexpr (std::is_integral_v<V> || std::is_enum_v<V> || std::is_floating_point_v<V>) {
       number(name, part);
-    } else if constexpr (requires { part.on_host(); part.bytes(); }) {
+    } else if constexpr (requires {
+                           part.on_host();
+                           part.bytes();
+                         }) {
       body(name, part);
-    } else if constexpr (requires { V{nullptr}; *part; part.get(); }) {
+    } else if constexpr (requires {
+                           V{nullptr};
+                           *part;
+                           part.get();
+                         }) {
       if (has(name, static_cast<bool>(part))) {
         if (!part) part = std::make_unique<typename V::element_type>();
         (*this)(name, *part);
       } else {
         part.reset();
       }
-    } else if constexpr (requires { part.has_value(); part.reset(); }) {
+    } else if constexpr (requires {
+                           part.has_value();
+                           part.reset();
+                         }) {
       if (has(name, part.has_value())) {
         if (!part) part.emplace();
         (*this)(name, *part);
       } else {
         part.reset();
       }
-    } else if constexpr (requires { part.resize(part.size()); part[0]; }) {
+    } else if constexpr (requires {
+                           part.resize(part.size());
+                           part[0];
+                         }) {
       auto n = std::uint64_t{part.size()};
       length(name, n);
       if (n != part.size()) part.resize(n);
       for (auto& each : part) (*this)(name, each);
-    } else if constexpr (requires { part.begin(); std::tuple_size<V>::value; }) {
+    } else if constexpr (requires {
+                           part.begin();
+                           std::tuple_size<V>::value;
+                         }) {
       for (auto& each : part) (*this)(name, each);
-    } else if constexpr (requires { part.first; part.second; }) {
+    } else if constexpr (requires {
+                           part.first;
+                           part.second;
+                         }) {
       (*this)(name, part.first);
       (*this)(name, part.second);
-    } else if constexpr (requires { part.count(); V{part.count()}; }) {
+    } else if constexpr (requires {
+                           part.count();
+                           V{part.count()};
+                         }) {
       auto ticks = part.count();
       number(name, ticks);
       part = V{ticks};

@@ -22,12 +22,12 @@ concept has_values = std::copyable<L> && std::default_initializable<L> && requir
 } && std::is_arithmetic_v<typename L::template value<T>>;
 
 template<class L, class T>
-concept can_be_agreed_on = requires(L& l, L const& c, block_partition const& blocks, std::span<double const> largest,
-                                    std::size_t n) {
-  l.calibrate(blocks, largest, n);
-  { c.uniform_end(n, n) } -> std::convertible_to<std::size_t>;
-  c.template arithmetic_for<T>(n);
-};
+concept can_be_agreed_on =
+    requires(L& l, L const& c, block_partition const& blocks, std::span<double const> largest, std::size_t n) {
+      l.calibrate(blocks, largest, n);
+      { c.uniform_end(n, n) } -> std::convertible_to<std::size_t>;
+      c.template arithmetic_for<T>(n);
+    };
 
 template<class L>
 concept watches_its_range = requires(L const& c, backend::raised_bits bits, std::size_t block) {
@@ -38,8 +38,8 @@ concept watches_its_range = requires(L const& c, backend::raised_bits bits, std:
 
 /// See fixed_point::arithmetic for what the members mean.
 template<class A, class T, class U>
-concept arithmetic_of = std::is_trivially_copyable_v<A> &&
-    requires(A const& a, backend::scalar_lanes<T>& at, T weight, U z) {
+concept arithmetic_of =
+    std::is_trivially_copyable_v<A> && requires(A const& a, backend::scalar_lanes<T>& at, T weight, U z) {
       { a.quantise(at, weight) } -> std::convertible_to<U>;
       { a.add(z, z) } -> std::convertible_to<U>;
       { a.sub(z, z) } -> std::convertible_to<U>;
@@ -52,7 +52,8 @@ concept arithmetic_of = std::is_trivially_copyable_v<A> &&
 /// Not checked, but required: what is shared and what is kept sum to what there was (exactly, where `exact` says so).
 /// Models: fixed_point, floating.
 template<class L, class T>
-concept policy = has_values<L, T> && can_be_agreed_on<L, T> && watches_its_range<L> &&
+concept policy =
+    has_values<L, T> && can_be_agreed_on<L, T> && watches_its_range<L> &&
     arithmetic_of<decltype(std::declval<L const&>().template arithmetic_for<T>(0)), T, typename L::template value<T>>;
 
 /// Checked where a ledger meets a node; each sentence stands alone.
@@ -60,10 +61,12 @@ template<class L, class T>
 consteval auto check_ledger() -> bool {
   static_assert(has_values<L, T>,
                 "a ledger is copyable, says in a constant whether it is exact, and has a type of numbers value<T>");
-  static_assert(can_be_agreed_on<L, T>,
-                "a ledger has calibrate(blocks, largest, nodes), uniform_end(block, blocks) and arithmetic_for<T>(block)");
-  static_assert(watches_its_range<L>,
-                "a ledger has a quantum(block), a static out_of_range(bits) and a range_sentence(block) for a run that ends");
+  static_assert(
+      can_be_agreed_on<L, T>,
+      "a ledger has calibrate(blocks, largest, nodes), uniform_end(block, blocks) and arithmetic_for<T>(block)");
+  static_assert(
+      watches_its_range<L>,
+      "a ledger has a quantum(block), a static out_of_range(bits) and a range_sentence(block) for a run that ends");
   if constexpr (has_values<L, T> && can_be_agreed_on<L, T>) {
     static_assert(arithmetic_of<decltype(std::declval<L const&>().template arithmetic_for<T>(0)), T,
                                 typename L::template value<T>>,

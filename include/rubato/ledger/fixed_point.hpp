@@ -24,9 +24,10 @@ namespace rubato::ledger {
 /// Policy: same bytes as float32; error floor about q. Default for float.
 /// Differences of totals are right while the mass in flight stays below 2^31 units; it is bounded by the sum of
 /// |g| + |z| because pushes telescope. A |z| or |g| of 2^29 units or more ends the run with range_sentence().
-/// Old messages alone do not fill the range: on binary_tree(8), with steps that converge, |z| stayed below 1.7 and the mass
-/// in flight on an edge below 1.2 times the largest first gradient, whether messages were 1 or 1000 local iterations old, and
-/// there is room for 64 times. A run that leaves it diverges, in double too: gradient_tracking.hpp says what step is needed.
+/// Old messages alone do not fill the range: on binary_tree(8), with steps that converge, |z| stayed below 1.7 and the
+/// mass in flight on an edge below 1.2 times the largest first gradient, whether messages were 1 or 1000 local
+/// iterations old, and there is room for 64 times. A run that leaves it diverges, in double too: gradient_tracking.hpp
+/// says what step is needed.
 struct fixed_point {
   static constexpr auto name() -> std::string_view { return "fixed point"; }
   static void visit_options(auto& self, auto&& visit) {
@@ -45,7 +46,8 @@ struct fixed_point {
   static constexpr std::size_t fewest_nodes = 4;
 
   /// Chooses the exponents from `largest`, the largest |g_i(x0)| of each block over all nodes: |z| may reach
-  /// margin * max(nodes, fewest_nodes) * largest. A block that starts at zero takes the run's largest. Keeps exponents that are set.
+  /// margin * max(nodes, fewest_nodes) * largest. A block that starts at zero takes the run's largest. Keeps exponents
+  /// that are set.
   void calibrate(block_partition const& blocks, std::span<double const> largest, std::size_t nodes) {
     if (!exponents.empty()) {
       if (exponents.size() != 1 && exponents.size() != blocks.blocks()) {
@@ -57,7 +59,8 @@ struct fixed_point {
     auto const run_largest = largest.empty() ? 0.0 : *std::max_element(largest.begin(), largest.end());
     if (!std::isfinite(run_largest)) throw config_error{"the first gradient is not finite, so the ledger has no scale"};
     for (auto const of_block : largest) {
-      auto const reach = margin * static_cast<double>((std::max)(nodes, fewest_nodes)) * (of_block > 0 ? of_block : run_largest);
+      auto const reach =
+          margin * static_cast<double>((std::max)(nodes, fewest_nodes)) * (of_block > 0 ? of_block : run_largest);
       exponents.push_back(reach > 0 ? std::clamp(range_bits - 1 - std::ilogb(reach), -60, 60) : 20);
     }
     auto const first = exponents.front();
@@ -68,20 +71,26 @@ struct fixed_point {
   template<class T>
   struct arithmetic {
     T units_per_one;  // 2^k
-    T quantum;        // 2^-k
+    T quantum;  // 2^-k
 
     /// A gradient as it enters the ledger.
-    template<class At, class V> RUBATO_HOST_DEVICE auto quantise(At& at, V g) const { return at.round(units_per_one * g); }
+    template<class At, class V> RUBATO_HOST_DEVICE auto quantise(At& at, V g) const {
+      return at.round(units_per_one * g);
+    }
     template<class V> RUBATO_HOST_DEVICE auto add(V a, V b) const -> V { return backend::wrap_add(a, b); }
     template<class V> RUBATO_HOST_DEVICE auto sub(V a, V b) const -> V { return backend::wrap_sub(a, b); }
     /// What a push of weight a takes from z: any integer near a z conserves, this is the nearest to the product.
-    template<class At, class V> RUBATO_HOST_DEVICE auto share(At& at, V z, T weight) const -> V { return at.round(weight * at.real(z)); }
+    template<class At, class V> RUBATO_HOST_DEVICE auto share(At& at, V z, T weight) const -> V {
+      return at.round(weight * at.real(z));
+    }
     /// What stays of z after all shares were taken.
     template<class V> RUBATO_HOST_DEVICE auto kept(V z, T, V pushed) const -> V { return backend::wrap_sub(z, pushed); }
     /// z as the step uses it.
     template<class At, class V> RUBATO_HOST_DEVICE auto direction(At& at, V z) const { return quantum * at.real(z); }
     /// Reports the magnitude of a value to the sweep's caller (see backend::magnitude_bits).
-    template<class At, class V> RUBATO_HOST_DEVICE void watch(At& at, V z) const { at.raise(backend::magnitude_bits(z)); }
+    template<class At, class V> RUBATO_HOST_DEVICE void watch(At& at, V z) const {
+      at.raise(backend::magnitude_bits(z));
+    }
   };
   template<class T>
   [[nodiscard]] auto arithmetic_for(std::size_t block) const -> arithmetic<T> {
@@ -114,7 +123,8 @@ struct fixed_point {
     auto const reach = std::ldexp(1.0, range_bits - exponent(block));
     return "the ledger's range is exceeded in block " + std::to_string(block) + ": a tracked gradient reached " +
            shortest(reach) + " or more, so exponent " + std::to_string(exponent(block)) +
-           " is too large; use a smaller step if the run diverges, as it does over messages that are too old for the step, "
+           " is too large; use a smaller step if the run diverges, as it does over messages that are too old for the "
+           "step, "
            "or an exponent of at most " +
            std::to_string(exponent(block) - 2);
   }

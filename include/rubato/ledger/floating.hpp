@@ -37,7 +37,9 @@ struct floating {
     template<class At, class V> RUBATO_HOST_DEVICE void watch(At&, V) const {}
   };
   template<class T>
-  [[nodiscard]] auto arithmetic_for(std::size_t) const -> arithmetic<T> { return {}; }
+  [[nodiscard]] auto arithmetic_for(std::size_t) const -> arithmetic<T> {
+    return {};
+  }
   /// Blocks from `block` on that share one arithmetic.
   [[nodiscard]] auto uniform_end(std::size_t, std::size_t blocks) const -> std::size_t { return blocks; }
   [[nodiscard]] auto quantum(std::size_t) const -> double { return 1; }

@@ -87,8 +87,8 @@ void require_columns(matrix const& m);
 
 }  // namespace detail
 
-/// W of weights that an edge list gives (topology::read_edge_weights): w_(to, from) for each edge. A node that is given no
-/// weight of its own keeps what is left of its row. Throws what from_entries() throws.
+/// W of weights that an edge list gives (topology::read_edge_weights): w_(to, from) for each edge. A node that is given
+/// no weight of its own keeps what is left of its row. Throws what from_entries() throws.
 [[nodiscard]] auto from_edge_weights(topology::weighted_edges const& list, stochasticity sums) -> matrix;
 
 /// The graph of the weights: an edge j -> i for every w_ij > 0 off the diagonal.
@@ -121,7 +121,8 @@ RUBATO_INLINE void require_entry(entry const& e, std::size_t n, std::string cons
 }
 
 /// Throws unless the sum of `count` weights is one to within 1e-12 each.
-RUBATO_INLINE void require_sum(char const* what, std::size_t at, double sum, std::size_t count, std::string const& name) {
+RUBATO_INLINE void require_sum(char const* what, std::size_t at, double sum, std::size_t count,
+                               std::string const& name) {
   if (!(std::abs(sum - 1.0) <= 1e-12 * static_cast<double>(count)))
     throw config_error(std::string{what} + " " + std::to_string(at) + " of the " + name + " sums to " + text_of(sum) +
                        ": the weights of a " + what + " must sum to 1");
@@ -163,7 +164,8 @@ RUBATO_INLINE void require_diagonal(matrix const& m) {
 
 }  // namespace detail
 
-RUBATO_INLINE auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums, std::string name) -> matrix {
+RUBATO_INLINE auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums, std::string name)
+    -> matrix {
   if (n == 0) throw config_error("the " + name + " have no row: a matrix of weights needs at least one node");
   for (auto const& e : entries) detail::require_entry(e, n, name);
   std::sort(entries.begin(), entries.end(),

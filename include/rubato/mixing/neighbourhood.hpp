@@ -29,17 +29,17 @@ struct neighbourhood {
 
   double pull_self = 1;
   std::vector<weighted_edge> pull_from;  ///< w_ij: whose models this node averages
-  std::vector<node_id> pull_to;          ///< who averages this node's model
+  std::vector<node_id> pull_to;  ///< who averages this node's model
 
   double push_self = 1;
   std::vector<weighted_edge> push_to;  ///< a_ji: to whom this node pushes its tracked gradient
-  std::vector<node_id> push_from;      ///< who pushes to this node
+  std::vector<node_id> push_from;  ///< who pushes to this node
 };
 
 /// Everything the nodes of one run are given about the network, proved at construction.
 struct plan {
   std::vector<neighbourhood> nodes;  ///< by id; a server, if any, is the last
-  double gain = 1;      ///< `step / gain` moves the consensus model by step times the average gradient
+  double gain = 1;  ///< `step / gain` moves the consensus model by step times the average gradient
   std::string summary;  ///< for reports: names of the graph and of the weights
   std::string remark{};  ///< where the plan is not quite what was asked for: a sentence for who runs it
 };

@@ -26,8 +26,8 @@ namespace rubato::mixing {
 /// For gradient tracking (R-FAST, Push-Pull, ...) with weights of one's own. A weight of zero takes its edge out.
 /// Throws config_error if W's rows or A's columns do not sum to one, a weight stands where the pair has no edge,
 /// or the edges left in use have no common root. `ages` are those of mixing::gain.
-[[nodiscard]] auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights,
-                                 matrix const& push_weights, mean_ages ages = {}) -> plan;
+[[nodiscard]] auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights, matrix const& push_weights,
+                                 mean_ages ages = {}) -> plan;
 
 /// For gradient tracking with uniform weights.
 [[nodiscard]] auto tracking_plan(topology::pair const& graphs, mean_ages ages = {}) -> plan;
@@ -139,8 +139,8 @@ RUBATO_INLINE void require_symmetric(matrix const& m) {
 
 }  // namespace detail
 
-RUBATO_INLINE auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights,
-                                 matrix const& push_weights, mean_ages ages) -> plan {
+RUBATO_INLINE auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights, matrix const& push_weights,
+                                 mean_ages ages) -> plan {
   detail::require_same_nodes(graphs, pull_weights);
   detail::require_same_nodes(graphs, push_weights);
   detail::require_rows(pull_weights);
@@ -184,7 +184,8 @@ RUBATO_INLINE auto push_sum_plan(topology::pair const& graphs) -> plan {
   auto edges = graphs.pull().edges();
   for (auto const e : graphs.push().edges()) edges.push_back(e);
   auto const graph = topology::from_edges(graphs.nodes(), std::move(edges), graphs.name());
-  auto result = plan{std::vector<neighbourhood>(graphs.nodes()), 1.0, "push-sum on " + graphs.name() + ", uniform weights"};
+  auto result =
+      plan{std::vector<neighbourhood>(graphs.nodes()), 1.0, "push-sum on " + graphs.name() + ", uniform weights"};
   for (auto i = std::size_t{0}; i < result.nodes.size(); ++i) {
     result.nodes[i].self = to_node(i);
     result.nodes[i].nodes = result.nodes.size();

@@ -96,7 +96,8 @@ struct tridiagonal {
     auto const shift = value + 1e-14 * (std::abs(value) + 1e-300);
     auto pivots = std::vector<double>(m);
     for (auto k = std::size_t{0}; k < m; ++k)
-      pivots[k] = (std::min)(across[k] - shift - (k > 0 ? beside[k - 1] * beside[k - 1] / pivots[k - 1] : 0.0), -1e-300);
+      pivots[k] =
+          (std::min)(across[k] - shift - (k > 0 ? beside[k - 1] * beside[k - 1] / pivots[k - 1] : 0.0), -1e-300);
     auto x = std::vector<double>(m, 1.0);
     for (auto round = 0; round < 3; ++round) {
       for (auto k = std::size_t{1}; k < m; ++k) x[k] -= beside[k - 1] / pivots[k - 1] * x[k - 1];

@@ -24,8 +24,7 @@ class any_oracle {
   any_oracle() = default;
   /// Keeps a copy of both; `b` decides where gradients are allocated.
   template<backend::array_backend Backend, gradient_oracle<Backend> Problem>
-  any_oracle(Backend b, Problem p)
-      : self_{std::make_shared<model<Backend, Problem>>(std::move(b), std::move(p))} {}
+  any_oracle(Backend b, Problem p) : self_{std::make_shared<model<Backend, Problem>>(std::move(b), std::move(p))} {}
 
   /// A gradient at request.point; one evaluation. What the problem throws passes through.
   [[nodiscard]] auto evaluate(gradient_request const& request) const -> gradient { return self_->evaluate(request); }

@@ -27,8 +27,8 @@ concept gives_gradients = requires(P const& p, Backend& b, std::span<typename Ba
 /// the mini-batch is a pure function of the key. x and g have dimension() values and never overlap. A loss may be
 /// not-a-number where it is not known; one that is infinite, or a gradient that is not finite, ends the run.
 /// Not checked, but required: const calls may come from several threads at once; equal arguments give equal bits.
-/// Models: quadratic, sharded_loss (softmax_regression, logistic_regression, multilayer_perceptron); an archetype stands
-/// in tests/support.
+/// Models: quadratic, sharded_loss (softmax_regression, logistic_regression, multilayer_perceptron); an archetype
+/// stands in tests/support.
 template<class P, class Backend>
 concept gradient_oracle = backend::array_backend<Backend> && has_dimension<P> && gives_gradients<P, Backend>;
 
@@ -36,9 +36,10 @@ concept gradient_oracle = backend::array_backend<Backend> && has_dimension<P> &&
 template<class P, class Backend>
 consteval auto check_problem() -> bool {
   static_assert(has_dimension<P>, "a problem says in dimension() how many values its model has");
-  static_assert(gives_gradients<P, Backend>,
-                "a problem has gradient(backend, x, key, g) const, which takes the nodes' backend, x and g as spans of its "
-                "scalar type and a sample_key, and returns the loss");
+  static_assert(
+      gives_gradients<P, Backend>,
+      "a problem has gradient(backend, x, key, g) const, which takes the nodes' backend, x and g as spans of its "
+      "scalar type and a sample_key, and returns the loss");
   return true;
 }
 

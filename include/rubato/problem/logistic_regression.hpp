@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Logistic regression on two classes: parameters x = [w (width), c], t = w a + c, y = 1 where label >= threshold, else 0,
+// Logistic regression on two classes: parameters x = [w (width), c], t = w a + c, y = 1 where label >= threshold, else
+// 0,
 //   loss(x, sample) = log(1 + exp(t)) - y t        l2 acts on w, not on c
 // in the objective of problem/sharded_loss.hpp. With l2 > 0 it is strongly convex in w.
 #pragma once
@@ -23,7 +24,7 @@ struct logistic_options {
 };
 
 /// See sample_model. A gradient reads w twice and writes g once. A score of 0 is the lower class.
-template <std::floating_point T>
+template<std::floating_point T>
 class logistic_model {
  public:
   using options_type = logistic_options;
@@ -39,7 +40,7 @@ class logistic_model {
   [[nodiscard]] auto regularised() const -> std::size_t { return width_; }
   [[nodiscard]] auto outputs() const -> std::size_t { return 1; }
 
-  template <class Backend>
+  template<class Backend>
   auto accumulate(Backend& b, std::span<T const> x, sample_rows<T> rows, std::span<T> g) const -> double {
     auto const share = T{1} / static_cast<T>(rows.total);
     auto slopes = b.template allocate<T>(rows.count);
@@ -59,7 +60,7 @@ class logistic_model {
   }
 
   /// w a for each row.
-  template <class Backend>
+  template<class Backend>
   void scores(Backend& b, std::span<T const> x, sample_rows<T> rows, std::span<T> out) const {
     b.multiply({rows.count, 1, width_, backend::transposed::no, backend::transposed::no}, T{1}, rows.features, x.data(),
                T{0}, out.data());
@@ -87,7 +88,7 @@ class logistic_model {
   std::size_t threshold_;
 };
 
-template <std::floating_point T>
+template<std::floating_point T>
 using logistic_regression = sharded_loss<T, logistic_model<T>>;
 
 }  // namespace rubato::problem

@@ -28,7 +28,7 @@ struct perceptron_options {
 };
 
 /// See sample_model. A gradient reads V twice, W three times, and writes g once; of equal logits the lowest class wins.
-template <std::floating_point T>
+template<std::floating_point T>
 class perceptron_model {
  public:
   using options_type = perceptron_options;
@@ -52,7 +52,7 @@ class perceptron_model {
     return x;
   }
 
-  template <class Backend>
+  template<class Backend>
   auto accumulate(Backend& b, std::span<T const> x, sample_rows<T> rows, std::span<T> g) const -> double {
     auto const share = T{1} / static_cast<T>(rows.total);
     auto hidden = b.template allocate<T>(rows.count * hidden_);
@@ -78,7 +78,7 @@ class perceptron_model {
   }
 
   /// Logits without their biases c.
-  template <class Backend>
+  template<class Backend>
   void scores(Backend& b, std::span<T const> x, sample_rows<T> rows, std::span<T> out) const {
     auto hidden = b.template allocate<T>(rows.count * hidden_);
     activate(b, x, rows, hidden.data());
@@ -98,7 +98,7 @@ class perceptron_model {
 
   /// h, rows.count x hidden. What is below 0 becomes 0 times itself, which is no number where it was not finite, so
   /// that a broken model shows in its loss.
-  template <class Backend>
+  template<class Backend>
   void activate(Backend& b, std::span<T const> x, sample_rows<T> rows, T* h) const {
     b.multiply({rows.count, hidden_, width_, backend::transposed::no, backend::transposed::yes}, T{1}, rows.features,
                x.data(), T{0}, h);
@@ -110,7 +110,7 @@ class perceptron_model {
       }
     }
   }
-  template <class Backend>
+  template<class Backend>
   void to_logits(Backend& b, std::span<T const> x, T const* h, std::span<T> out) const {
     b.multiply({out.size() / classes_, classes_, hidden_, backend::transposed::no, backend::transposed::yes}, T{1}, h,
                x.data() + at_w(), T{0}, out.data());
@@ -122,7 +122,7 @@ class perceptron_model {
   std::uint64_t seed_;
 };
 
-template <std::floating_point T>
+template<std::floating_point T>
 using multilayer_perceptron = sharded_loss<T, perceptron_model<T>>;
 
 }  // namespace rubato::problem

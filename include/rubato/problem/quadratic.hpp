@@ -53,7 +53,7 @@ class quadratic {
 
   /// Writes h_i (x - b_i) + noise xi(key) into g and returns f_i(x) + noise xi.x, of which it is the exact gradient.
   /// Requires key.node < nodes(). One pass: reads 3, writes 1 vector.
-  template <backend::array_backend Backend>
+  template<backend::array_backend Backend>
   auto gradient(Backend&, std::span<typename Backend::scalar const> x, sample_key key,
                 std::span<typename Backend::scalar> g) const -> double {
     RUBATO_EXPECTS(x.size() == dimension() && g.size() == dimension(), "x and g have the problem's dimension");
@@ -73,7 +73,7 @@ class quadratic {
 
   /// F(x) = (1/n) sum_i f_i(x), as its minimum plus the distance from it: no sum over nodes, and no cancellation near
   /// the optimum in `loss(b, x) - minimum()`. One pass over d.
-  template <backend::array_backend Backend>
+  template<backend::array_backend Backend>
   [[nodiscard]] auto loss(Backend&, std::span<typename Backend::scalar const> x) const -> double {
     RUBATO_EXPECTS(x.size() == dimension(), "x has the problem's dimension");
     double above = 0;
@@ -95,7 +95,7 @@ class quadratic {
     std::size_t nodes = 0;
     std::size_t dimension = 0;
     std::vector<double> curvatures;  // nodes x dimension, row-major
-    std::vector<double> centres;     // nodes x dimension, row-major
+    std::vector<double> centres;  // nodes x dimension, row-major
     std::vector<double> mean_curvatures;
     std::vector<double> optimum;
     double minimum = 0;
@@ -164,7 +164,8 @@ RUBATO_INLINE void quadratic::check_shape(rows const& curvatures, rows const& ce
   }
 }
 
-RUBATO_INLINE void quadratic::append_row(tables& to, std::size_t i, std::vector<double> const& h, std::vector<double> const& b) {
+RUBATO_INLINE void quadratic::append_row(tables& to, std::size_t i, std::vector<double> const& h,
+                                         std::vector<double> const& b) {
   for (std::size_t k = 0; k < h.size(); ++k) {
     auto const where = " of node " + std::to_string(i) + " in dimension " + std::to_string(k);
     if (!(h[k] > 0) || !std::isfinite(h[k])) {

@@ -34,7 +34,7 @@ struct loss_and_share {
 };
 
 /// Neighbouring samples in memory; their mean is taken over `total`, of which they may be a part.
-template <class T>
+template<class T>
 struct sample_rows {
   T const* features = nullptr;  ///< count x width, row-major
   std::int32_t const* labels = nullptr;
@@ -44,7 +44,7 @@ struct sample_rows {
 
 namespace detail {
 
-template <class T>
+template<class T>
 struct samples {
   std::vector<T> features;  // row-major
   std::vector<std::int32_t> labels;
@@ -60,7 +60,7 @@ struct samples {
 };
 
 /// All samples of a run, each node's together.
-template <class T>
+template<class T>
 struct sample_tables {
   std::size_t width = 0;
   std::size_t classes = 0;
@@ -69,7 +69,7 @@ struct sample_tables {
   samples<T> test;
 };
 
-template <class T>
+template<class T>
 auto gathered(dataset const& train, split::shards const& shards) -> std::shared_ptr<sample_tables<T>> {
   if (shards.empty()) throw config_error{"training needs at least one node that holds samples"};
   auto fresh = std::make_shared<sample_tables<T>>();
@@ -93,7 +93,7 @@ auto gathered(dataset const& train, split::shards const& shards) -> std::shared_
   return fresh;
 }
 
-template <class T>
+template<class T>
 auto gathered(train_and_test const& data, split::shards const& shards) -> std::shared_ptr<sample_tables<T>> {
   check_alike(data.train, data.test);
   auto fresh = gathered<T>(data.train, shards);
@@ -106,13 +106,13 @@ auto gathered(train_and_test const& data, split::shards const& shards) -> std::s
 
 /// What a Model must offer, made from (width, classes, options) and cheap to copy; options have l2 and batch.
 ///   dimension(), regularised()               values of x, and how many of them, from the first on, l2 acts on
-///   accumulate(b, x, rows, g) -> double      g += the gradient of the rows' losses over rows.total; the sum of their losses
-///   scores(b, x, rows, out)                  outputs() values a row, from which the two below know all about a sample
-///   loss_of(x, scores, label) -> double      may overwrite the scores; not finite where x is not
-///   is_right(x, scores, label) -> bool
-///   initial() -> std::vector<T>              only where zeros are no good start
-template <class M, class T, class Backend>
-concept sample_model = std::constructible_from<M, std::size_t, std::size_t, typename M::options_type> &&
+///   accumulate(b, x, rows, g) -> double      g += the gradient of the rows' losses over rows.total; the sum of their
+///   losses scores(b, x, rows, out)                  outputs() values a row, from which the two below know all about a
+///   sample loss_of(x, scores, label) -> double      may overwrite the scores; not finite where x is not is_right(x,
+///   scores, label) -> bool initial() -> std::vector<T>              only where zeros are no good start
+template<class M, class T, class Backend>
+concept sample_model =
+    std::constructible_from<M, std::size_t, std::size_t, typename M::options_type> &&
     requires(M const& m, Backend& b, std::span<T const> x, sample_rows<T> rows, std::span<T> g, std::size_t label) {
       { m.dimension() } -> std::same_as<std::size_t>;
       { m.regularised() } -> std::same_as<std::size_t>;
@@ -127,7 +127,7 @@ concept sample_model = std::constructible_from<M, std::size_t, std::size_t, type
 /// and threads read the same bytes. Vectors must lie in memory that the host can read; products are the backend's.
 /// **Thread safety:** const calls from several threads are fine, each with a backend handle of its own.
 /// **Models:** gradient_oracle, has_loss, has_accuracy, for backends of scalar T.
-template <std::floating_point T, class Model>
+template<std::floating_point T, class Model>
 class sharded_loss {
  public:
   using options_type = typename Model::options_type;
@@ -167,7 +167,7 @@ class sharded_loss {
 
   /// Writes the gradient of f_i over the batch that the key names, with regularisation, into g and returns that batch's
   /// loss. Requires key.node < nodes(). Copies the batch once; passes over x and g as the model has, and one to begin.
-  template <backend::array_backend Backend>
+  template<backend::array_backend Backend>
     requires std::same_as<typename Backend::scalar, T>
   auto gradient(Backend& b, std::span<T const> x, sample_key key, std::span<T> g) const -> double {
     RUBATO_EXPECTS(x.size() == dimension() && g.size() == dimension(), "x and g have the problem's dimension");
@@ -187,7 +187,7 @@ class sharded_loss {
   }
 
   /// Writes the exact gradient of f_node, over its whole shard, into g and returns f_node(x). For tests and references.
-  template <backend::array_backend Backend>
+  template<backend::array_backend Backend>
     requires std::same_as<typename Backend::scalar, T>
   auto full_gradient(Backend& b, std::span<T const> x, node_id node, std::span<T> g) const -> double {
     RUBATO_EXPECTS(x.size() == dimension() && g.size() == dimension(), "x and g have the problem's dimension");
@@ -203,7 +203,7 @@ class sharded_loss {
   }
 
   /// F(x) over all training data; not finite if x is not. Reads the data once.
-  template <backend::array_backend Backend>
+  template<backend::array_backend Backend>
     requires std::same_as<typename Backend::scalar, T>
   [[nodiscard]] auto loss(Backend& b, std::span<T const> x) const -> double {
     RUBATO_EXPECTS(x.size() == dimension(), "x has the problem's dimension");
@@ -222,7 +222,7 @@ class sharded_loss {
 
   /// The share of held-out samples that the model classifies rightly, 0..1; not a number without held-out data. A
   /// sample whose scores are no numbers counts as wrong.
-  template <backend::array_backend Backend>
+  template<backend::array_backend Backend>
     requires std::same_as<typename Backend::scalar, T>
   [[nodiscard]] auto accuracy(Backend& b, std::span<T const> x) const -> double {
     RUBATO_EXPECTS(x.size() == dimension(), "x has the problem's dimension");
@@ -234,7 +234,7 @@ class sharded_loss {
     return static_cast<double>(right) / static_cast<double>(data_->test.labels.size());
   }
 
-  template <backend::array_backend Backend>
+  template<backend::array_backend Backend>
     requires std::same_as<typename Backend::scalar, T>
   [[nodiscard]] auto loss_and_accuracy(Backend& b, std::span<T const> x) const -> loss_and_share {
     return {loss(b, x), accuracy(b, x)};
@@ -246,8 +246,7 @@ class sharded_loss {
 
   static auto checked(options_type const& options) -> options_type const& {
     if (!(options.l2 >= 0) || !std::isfinite(options.l2)) {
-      throw config_error{"the l2 regularisation must be a finite number of at least 0, not " +
-                         shortest(options.l2)};
+      throw config_error{"the l2 regularisation must be a finite number of at least 0, not " + shortest(options.l2)};
     }
     if (options.batch == 0) throw config_error{"the batch must hold at least one sample, not 0"};
     return options;
@@ -259,7 +258,7 @@ class sharded_loss {
   }
 
   /// g <- the gradient of the regularisation, whose value is returned.
-  template <class Backend>
+  template<class Backend>
   auto start(Backend& b, std::span<T const> x, std::span<T> g) const -> double {
     auto const weights = model_.regularised();
     b.sweep({0, weights}, backend::scale_kernel<T>{x.data(), g.data(), static_cast<T>(options_.l2)});
@@ -268,13 +267,13 @@ class sharded_loss {
   }
 
   // Without l2 the product is skipped: its squares overflow long before the loss does, and 0 times infinity is no loss.
-  template <class Backend>
+  template<class Backend>
   auto regularisation(Backend& b, std::span<T const> x) const -> double {
     return options_.l2 > 0 ? 0.5 * options_.l2 * b.dot(x.data(), x.data(), model_.regularised()) : 0.0;
   }
 
   /// Calls visit(sample, scores, label) for every sample, in order.
-  template <class Backend, class Visit>
+  template<class Backend, class Visit>
   void for_scores(Backend& b, std::span<T const> x, detail::samples<T> const& of, Visit&& visit) const {
     static_assert(sample_model<Model, T, Backend>, "a model of samples has all that sample_model lists");
     auto const outputs = model_.outputs();

@@ -12,7 +12,7 @@
 
 namespace rubato::problem::detail {
 
-template <class T>
+template<class T>
 struct softmax_row {
   T sum;        // of the exponentials
   double loss;  // -log softmax[label]
@@ -20,7 +20,7 @@ struct softmax_row {
 
 /// z <- exp(z + bias - max(z + bias)), which cannot overflow. The loss is not finite if a logit is not: 0 times a
 /// logit is 0 or not a number, while a class at minus infinity would otherwise vanish without a trace.
-template <class T>
+template<class T>
 auto exponentials(std::span<T> z, T const* bias, std::size_t label) -> softmax_row<T> {
   auto largest = -std::numeric_limits<T>::infinity();
   T poison = 0;
@@ -39,7 +39,7 @@ auto exponentials(std::span<T> z, T const* bias, std::size_t label) -> softmax_r
 }
 
 /// z <- softmax(z + bias) - (1 at label, else 0); returns -log softmax(z + bias)[label].
-template <class T>
+template<class T>
 auto cross_entropy_gradient(std::span<T> z, T const* bias, std::size_t label) -> double {
   auto const row = exponentials(z, bias, label);
   for (auto& value : z) value /= row.sum;
@@ -48,7 +48,7 @@ auto cross_entropy_gradient(std::span<T> z, T const* bias, std::size_t label) ->
 }
 
 /// The same for every row of z (rows.count x classes); adds share times each to g_bias and returns the sum of losses.
-template <class T>
+template<class T>
 auto cross_entropy_gradients(std::span<T> z, T const* bias, sample_rows<T> rows, std::span<T> g_bias) -> double {
   auto const classes = z.size() / rows.count;
   auto const share = T{1} / static_cast<T>(rows.total);
@@ -62,7 +62,7 @@ auto cross_entropy_gradients(std::span<T> z, T const* bias, sample_rows<T> rows,
 }
 
 /// Whether z + bias is largest at label, and at no lower class as large; false where a value is not a number.
-template <class T>
+template<class T>
 auto is_largest(std::span<T const> z, T const* bias, std::size_t label) -> bool {
   auto const own = z[label] + bias[label];
   for (std::size_t c = 0; c < z.size(); ++c) {

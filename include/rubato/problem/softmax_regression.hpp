@@ -20,7 +20,7 @@ struct softmax_options {
 };
 
 /// See sample_model. A gradient reads W twice and writes g once; of equal logits the lowest class is the answer.
-template <std::floating_point T>
+template<std::floating_point T>
 class softmax_model {
  public:
   using options_type = softmax_options;
@@ -30,7 +30,7 @@ class softmax_model {
   [[nodiscard]] auto regularised() const -> std::size_t { return classes_ * width_; }
   [[nodiscard]] auto outputs() const -> std::size_t { return classes_; }
 
-  template <class Backend>
+  template<class Backend>
   auto accumulate(Backend& b, std::span<T const> x, sample_rows<T> rows, std::span<T> g) const -> double {
     auto const share = T{1} / static_cast<T>(rows.total);
     auto logits = b.template allocate<T>(rows.count * classes_);
@@ -44,7 +44,7 @@ class softmax_model {
 
   /// Logits without their biases. Samples times classes is the orientation that Eigen is fastest at, by 5 to 30 % over
   /// classes times samples.
-  template <class Backend>
+  template<class Backend>
   void scores(Backend& b, std::span<T const> x, sample_rows<T> rows, std::span<T> out) const {
     b.multiply({rows.count, classes_, width_, backend::transposed::no, backend::transposed::yes}, T{1}, rows.features,
                x.data(), T{0}, out.data());
@@ -63,7 +63,7 @@ class softmax_model {
   std::size_t classes_;
 };
 
-template <std::floating_point T>
+template<std::floating_point T>
 using softmax_regression = sharded_loss<T, softmax_model<T>>;
 
 }  // namespace rubato::problem

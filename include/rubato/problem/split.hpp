@@ -30,8 +30,8 @@ using shards = std::vector<std::vector<std::uint32_t>>;
 /// at most 1. The seed changes the order inside shards only. Throws config_error as iid.
 [[nodiscard]] auto by_label(problem::dataset const& data, std::size_t nodes, std::uint64_t seed) -> shards;
 
-/// Every sample to exactly one node: of each label, every node gets a share drawn from a Dirichlet distribution with all
-/// parameters alpha (Hsu, Qi, Brown, arXiv 1909.06335, drawn per label). Small alpha: few nodes hold a label; large
+/// Every sample to exactly one node: of each label, every node gets a share drawn from a Dirichlet distribution with
+/// all parameters alpha (Hsu, Qi, Brown, arXiv 1909.06335, drawn per label). Small alpha: few nodes hold a label; large
 /// alpha: nearly as iid. Shard sizes differ; none is empty, for a node that would be is given a sample of the largest.
 /// Throws config_error as iid, and unless alpha is a positive number.
 [[nodiscard]] auto dirichlet(problem::dataset const& data, std::size_t nodes, double alpha, std::uint64_t seed)
@@ -73,8 +73,8 @@ RUBATO_INLINE auto cut(std::vector<std::uint32_t> const& order, std::size_t node
   return pieces;
 }
 
-/// log of a draw from the gamma distribution of this shape: Marsaglia and Tsang, 2000, for shape + 1, times U^(1/shape).
-/// As a logarithm, because for a small shape most draws are far below the smallest double.
+/// log of a draw from the gamma distribution of this shape: Marsaglia and Tsang, 2000, for shape + 1, times
+/// U^(1/shape). As a logarithm, because for a small shape most draws are far below the smallest double.
 RUBATO_INLINE auto log_gamma_draw(random_stream& draw, double shape) -> double {
   auto const d = shape + 1 - 1.0 / 3;
   auto const c = 1 / std::sqrt(9 * d);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The history of runs as CSV (RFC 4180, with plain newlines), one row a measurement; and limit weights, one row a worker.
+// The history of runs as CSV (RFC 4180, with plain newlines), one row a measurement; and limit weights, one row a
+// worker.
 #pragma once
 
 #include <cstddef>
@@ -52,7 +53,8 @@ inline auto csv_row(std::string const& algorithm, measurement const& m) -> std::
     for (auto i = std::size_t{0}; i < workers.size(); ++i) {
       auto const& w = workers[i];
       text += detail::csv_field(r.algorithm) + ',' + std::to_string(i) + ',' + shortest(w.gradients) + ',' +
-              shortest(w.mean_delay) + ',' + shortest(w.mean_weight) + ',' + shortest(w.capped) + ',' + shortest(w.limit) + '\n';
+              shortest(w.mean_delay) + ',' + shortest(w.mean_weight) + ',' + shortest(w.capped) + ',' +
+              shortest(w.limit) + '\n';
     }
   }
   return text;

@@ -16,8 +16,8 @@
 #include <string>
 #include <string_view>
 
-#include <rubato/run/atomic_file.hpp>
 #include <rubato/report/plot_script.hpp>
+#include <rubato/run/atomic_file.hpp>
 #include <rubato/run/result.hpp>
 
 namespace rubato::report {
@@ -81,14 +81,10 @@ inline auto first_words(std::string_view text) -> std::string {
 inline auto xml_text(std::string_view text) -> std::string {
   auto escaped = std::string{};
   for (auto const letter : text) {
-    if (letter == '&')
-      escaped += "&amp;";
-    else if (letter == '<')
-      escaped += "&lt;";
-    else if (letter == '>')
-      escaped += "&gt;";
-    else
-      escaped += letter;
+    if (letter == '&') escaped += "&amp;";
+    else if (letter == '<') escaped += "&lt;";
+    else if (letter == '>') escaped += "&gt;";
+    else escaped += letter;
   }
   return escaped;
 }

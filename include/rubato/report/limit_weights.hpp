@@ -20,11 +20,11 @@ namespace rubato::report {
 
 /// One worker's part in the limit. What was not counted is not a number.
 struct worker_weight {
-  double gradients = std::numeric_limits<double>::quiet_NaN();   ///< that entered steps
+  double gradients = std::numeric_limits<double>::quiet_NaN();  ///< that entered steps
   double mean_delay = std::numeric_limits<double>::quiet_NaN();  ///< in versions of the model
   double mean_weight = 1;  ///< factor on the step
-  double capped = 0;       ///< of the weight that its gradients had, the share that a cap kept back
-  double limit = 0;        ///< p_i; all together 1
+  double capped = 0;  ///< of the weight that its gradients had, the share that a cap kept back
+  double limit = 0;  ///< p_i; all together 1
 };
 
 namespace detail {
@@ -39,8 +39,8 @@ inline auto normalised(std::vector<worker_weight> workers) -> std::vector<worker
 
 }  // namespace detail
 
-/// Before a run: p_i in proportion to mean_weights[i] / seconds[i], for workers that take `seconds` a gradient and steps
-/// whose weights do not depend on delays. Requires as many of the ones as of the others.
+/// Before a run: p_i in proportion to mean_weights[i] / seconds[i], for workers that take `seconds` a gradient and
+/// steps whose weights do not depend on delays. Requires as many of the ones as of the others.
 [[nodiscard]] inline auto predicted_weights(std::span<double const> seconds, std::span<double const> mean_weights)
     -> std::vector<worker_weight> {
   RUBATO_EXPECTS(seconds.size() == mean_weights.size(), "there is one time and one mean weight a worker");
@@ -85,7 +85,8 @@ inline constexpr double tolerated_bias = 0.05;
 /// One line a worker, p_i beside 1/n, and a sentence that warns or does not.
 [[nodiscard]] inline auto limit_weight_text(std::span<worker_weight const> workers) -> std::string {
   if (workers.empty()) return "No server weighed gradients in this run.\n";
-  auto table = text_table{{{"worker"}, {"gradients"}, {"mean delay"}, {"mean weight"}, {"capped %"}, {"p in the limit"}, {"1/n"}}};
+  auto table = text_table{
+      {{"worker"}, {"gradients"}, {"mean delay"}, {"mean weight"}, {"capped %"}, {"p in the limit"}, {"1/n"}}};
   auto const wanted = 1 / static_cast<double>(workers.size());
   std::size_t off = 0;
   for (std::size_t i = 0; i < workers.size(); ++i) {
@@ -95,9 +96,11 @@ inline constexpr double tolerated_bias = 0.05;
     if (!(std::abs(w.limit / wanted - 1) <= tolerated_bias)) ++off;
   }
   auto const tolerated = fixed(100 * tolerated_bias, 0) + " % ";
-  if (off == 0) return table.text() + "Every worker counts within " + tolerated + "of 1/n: the limit is the optimum of the mean.\n";
+  if (off == 0)
+    return table.text() + "Every worker counts within " + tolerated + "of 1/n: the limit is the optimum of the mean.\n";
   return table.text() + "WARNING: " + std::to_string(off) + " of " + std::to_string(workers.size()) +
-         " workers count more than " + tolerated + "too much or too little, up to " + fixed(100 * largest_bias(workers), 0) +
+         " workers count more than " + tolerated + "too much or too little, up to " +
+         fixed(100 * largest_bias(workers), 0) +
          " %: where data differ from worker to worker this run minimises sum p_i F_i and not their mean.\n";
 }
 

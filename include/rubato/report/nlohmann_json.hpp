@@ -70,7 +70,7 @@ inline auto mean_ages_by_channel(run_totals const& sums) -> nlohmann::ordered_js
   return ages;
 }
 
-template <class Report>
+template<class Report>
 auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
   auto list = nlohmann::ordered_json::array();
   for (auto const& r : reports) list.push_back(json_of(r));
@@ -86,28 +86,28 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
   auto const sums = totals_of(r);
   auto const workers = measured_weights(r);
   auto all = nlohmann::ordered_json{
-          {"algorithm", r.algorithm},
-          {"network", r.network},
-          {"step", detail::number_or_null(r.step)},
-          {"raw_step", detail::number_or_null(r.raw_step)},
-          {"gain", detail::number_or_null(r.gain)},
-          {"options", detail::object_of(r.options)},
-          {"stopped", std::string{name_of(r.stopped)}},
-          {"ended_s", seconds_of(r.ended)},
-          {"events", r.events},
-          {"seconds_to_target", r.time_to_target ? nlohmann::ordered_json(seconds_of(*r.time_to_target)) : nullptr},
-          {"final_loss", detail::number_or_null(final_loss(r))},
-          {"test_accuracy", detail::number_or_null(final_accuracy(r))},
-          {"gradients", sums.gradients},
-          {"bytes_sent", sums.bytes_sent},
-          {"packets_sent", sums.packets_sent},
-          {"packets_lost", sums.packets_lost},
-          {"mean_age_s", detail::number_or_null(mean_age(sums.age))},
-          {"largest_age_s", detail::number_or_null(largest_age(sums.age))},
-          {"mean_age_s_by_channel", detail::mean_ages_by_channel(sums)},
-          {"limit_weights", detail::list_of(std::span<worker_weight const>{workers})},
-          {"nodes", detail::list_of(std::span<node_report const>{r.nodes})},
-          {"edges", detail::list_of(std::span<edge_report const>{r.edges})}};
+      {"algorithm", r.algorithm},
+      {"network", r.network},
+      {"step", detail::number_or_null(r.step)},
+      {"raw_step", detail::number_or_null(r.raw_step)},
+      {"gain", detail::number_or_null(r.gain)},
+      {"options", detail::object_of(r.options)},
+      {"stopped", std::string{name_of(r.stopped)}},
+      {"ended_s", seconds_of(r.ended)},
+      {"events", r.events},
+      {"seconds_to_target", r.time_to_target ? nlohmann::ordered_json(seconds_of(*r.time_to_target)) : nullptr},
+      {"final_loss", detail::number_or_null(final_loss(r))},
+      {"test_accuracy", detail::number_or_null(final_accuracy(r))},
+      {"gradients", sums.gradients},
+      {"bytes_sent", sums.bytes_sent},
+      {"packets_sent", sums.packets_sent},
+      {"packets_lost", sums.packets_lost},
+      {"mean_age_s", detail::number_or_null(mean_age(sums.age))},
+      {"largest_age_s", detail::number_or_null(largest_age(sums.age))},
+      {"mean_age_s_by_channel", detail::mean_ages_by_channel(sums)},
+      {"limit_weights", detail::list_of(std::span<worker_weight const>{workers})},
+      {"nodes", detail::list_of(std::span<node_report const>{r.nodes})},
+      {"edges", detail::list_of(std::span<edge_report const>{r.edges})}};
   if (!r.warnings.empty()) all["warnings"] = r.warnings;
   return all;
 }

@@ -42,8 +42,9 @@ inline auto clock_text(std::chrono::seconds d) -> std::string {
 
 }  // namespace detail
 
-/// `[=====>    ]  42 %  1.21 M gradients/s  ETA 0:12`, exactly `width` characters or, where that is too narrow for a bar,
-/// the text alone, cut to `width`. `fraction` is held to 0..1; an unknown `eta` or a rate that is no number shows as
+/// `[=====>    ]  42 %  1.21 M gradients/s  ETA 0:12`, exactly `width` characters or, where that is too narrow for a
+/// bar, the text alone, cut to `width`. `fraction` is held to 0..1; an unknown `eta` or a rate that is no number shows
+/// as
 /// "-".
 [[nodiscard]] inline auto progress_line(double fraction, double rate, std::optional<std::chrono::seconds> eta,
                                         std::size_t width) -> std::string {
@@ -82,7 +83,8 @@ class progress_bar {
   auto operator=(progress_bar const&) -> progress_bar& = delete;
   ~progress_bar() { finish(); }
 
-  /// `fraction` of the run is done, `gradients` gradients so far. Costs one reading of the clock, nothing when invisible.
+  /// `fraction` of the run is done, `gradients` gradients so far. Costs one reading of the clock, nothing when
+  /// invisible.
   void update(double fraction, std::uint64_t gradients) {
     if (visible_) update(fraction, gradients, clock::now());
   }

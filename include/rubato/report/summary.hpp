@@ -33,8 +33,9 @@ inline auto with_cost(std::vector<column> columns) -> std::vector<column> {
 }
 inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> std::vector<std::string> {
   auto const sums = totals_of(r);
-  cells.insert(cells.end(), {std::to_string(sums.gradients), megabytes(sums.bytes_sent), std::to_string(sums.packets_lost),
-                             milliseconds(mean_age(sums.age)), milliseconds(largest_age(sums.age))});
+  cells.insert(cells.end(),
+               {std::to_string(sums.gradients), megabytes(sums.bytes_sent), std::to_string(sums.packets_lost),
+                milliseconds(mean_age(sums.age)), milliseconds(largest_age(sums.age))});
   return cells;
 }
 
@@ -47,7 +48,8 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
   auto table = text_table{detail::with_cost({{"algorithm", side::left}, {goal}, {"final loss"}, {"accuracy"}})};
   for (auto const& r : results) {
     table.add_row(detail::with_cost({r.algorithm, r.time_to_target ? fixed(seconds_of(*r.time_to_target), 2) : "-",
-                                     readable(final_loss(r)), fixed(final_accuracy(r), 4)}, r));
+                                     readable(final_loss(r)), fixed(final_accuracy(r), 4)},
+                                    r));
   }
   return table.text();
 }
@@ -97,12 +99,13 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
     auto const goodput = e.bytes_received == 0 || seconds == 0
                              ? std::string{"-"}
                              : fixed(1e-6 * static_cast<double>(e.bytes_received) / seconds, 2);
-    table.add_row(
-        {std::to_string(to_index(e.from)) + " -> " + std::to_string(to_index(e.to)), std::string{name_of(e.lane)},
-         std::to_string(e.packets_sent), std::to_string(e.values_sent), detail::megabytes(e.bytes_sent),
-         std::to_string(e.lost), detail::percent(static_cast<double>(e.lost), static_cast<double>(e.packets_sent)),
-         std::to_string(e.duplicated), std::to_string(e.conflated), std::to_string(e.delivered),
-         std::to_string(e.overtaken), goodput, detail::milliseconds(mean_age(e.age)), detail::milliseconds(largest_age(e.age))});
+    table.add_row({std::to_string(to_index(e.from)) + " -> " + std::to_string(to_index(e.to)),
+                   std::string{name_of(e.lane)}, std::to_string(e.packets_sent), std::to_string(e.values_sent),
+                   detail::megabytes(e.bytes_sent), std::to_string(e.lost),
+                   detail::percent(static_cast<double>(e.lost), static_cast<double>(e.packets_sent)),
+                   std::to_string(e.duplicated), std::to_string(e.conflated), std::to_string(e.delivered),
+                   std::to_string(e.overtaken), goodput, detail::milliseconds(mean_age(e.age)),
+                   detail::milliseconds(largest_age(e.age))});
   }
   return table.text();
 }

@@ -58,8 +58,7 @@ struct run_totals {
 
 /// Seconds; not-a-number where nothing was used, since no age is not the age zero.
 [[nodiscard]] inline auto mean_age(age_counter const& age) -> double {
-  return age.uses == 0 ? std::numeric_limits<double>::quiet_NaN()
-                       : age.mean_seconds();
+  return age.uses == 0 ? std::numeric_limits<double>::quiet_NaN() : age.mean_seconds();
 }
 
 /// Seconds; not-a-number where nothing was used.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// How all nodes of a run begin together without a master. A node's level is a distance within which all nodes have come:
-// one more than the least level of its neighbours. It begins when that is as far as the farthest node; what comes in
-// before is kept for it.
+// How all nodes of a run begin together without a master. A node's level is a distance within which all nodes have
+// come: one more than the least level of its neighbours. It begins when that is as far as the farthest node; what comes
+// in before is kept for it.
 #pragma once
 
 #include <algorithm>
@@ -32,11 +32,18 @@ class arrival {
     using what = transport::incoming::what;
     auto const arriving = n.standing.at == transport::standing::phase::arriving;
     switch (n.kind) {
-      case what::message: return;
-      case what::opened: levels_[n.peer] = 1; return;
-      case what::stands: levels_[n.peer] = arriving ? (std::min)(n.standing.level, reach_) + 1 : everyone; return;
+      case what::message:
+        return;
+      case what::opened:
+        levels_[n.peer] = 1;
+        return;
+      case what::stands:
+        levels_[n.peer] = arriving ? (std::min)(n.standing.level, reach_) + 1 : everyone;
+        return;
       case what::closed:
-      case what::left: levels_[n.peer] = everyone; return;
+      case what::left:
+        levels_[n.peer] = everyone;
+        return;
     }
   }
 
@@ -80,9 +87,11 @@ class early_messages {
   static constexpr std::size_t least_most_bytes = std::size_t{64} << 20;
 
   /// For vectors of so many bytes: sixteen of them may be kept, or 64 MiB if that is more.
-  explicit early_messages(std::size_t vector_bytes = 0) : most_bytes_{(std::max)(least_most_bytes, 16 * vector_bytes)} {}
+  explicit early_messages(std::size_t vector_bytes = 0)
+      : most_bytes_{(std::max)(least_most_bytes, 16 * vector_bytes)} {}
 
-  /// False if so much of that peer is kept that this message is not. When a peer is gone, what it said before is forgotten.
+  /// False if so much of that peer is kept that this message is not. When a peer is gone, what it said before is
+  /// forgotten.
   [[nodiscard]] auto keep(transport::incoming n, channel_kind kind) -> bool {
     using what = transport::incoming::what;
     if (n.kind == what::closed) forget(n.peer);

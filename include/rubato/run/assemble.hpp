@@ -7,8 +7,8 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
-#include <memory>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -79,12 +79,15 @@ class any_maker {
     auto make(std::size_t i, shared_buffer first, std::uint64_t life) const -> any_node override {
       return Node{backend, plan, to_node(i), first ? std::move(first) : x0, of_life(options, life)};
     }
-    // Out of line: g++ sees that a copy leaves the byte of an empty policy as it is, and warns of it where that is handed on.
+    // Out of line: g++ sees that a copy leaves the byte of an empty policy as it is, and warns of it where that is
+    // handed on.
     [[gnu::noinline]] static auto of_life(typename Node::options o, std::uint64_t life) -> typename Node::options {
       o.seed = seed_of_life(o.seed, life);
       return o;
     }
-    auto neighbours(std::size_t i) const -> std::vector<node_id> override { return detail::neighbours_of(plan.nodes[i]); }
+    auto neighbours(std::size_t i) const -> std::vector<node_id> override {
+      return detail::neighbours_of(plan.nodes[i]);
+    }
     auto senders(std::size_t i) const -> std::vector<node_id> override {
       std::vector<node_id> all = plan.nodes[i].push_from;
       for (auto const& e : plan.nodes[i].pull_from) {
@@ -107,14 +110,14 @@ struct assembly : run_setup {
   problem::any_oracle oracle;
   block_partition blocks;
   buffer_pool pool = buffer_pool{};  ///< of the nodes' backend: where bodies that arrive as bytes are put
-  any_maker again;      ///< for nodes that restart
-  std::string remark{}; ///< the plan's, for who runs it; empty: there is none
+  any_maker again;  ///< for nodes that restart
+  std::string remark{};  ///< the plan's, for who runs it; empty: there is none
   range server_alone{};  ///< the node whose model is the run's answer, where the peers' own are not; see measured()
 
   /// The nodes that are looked at and whose models a result holds.
   [[nodiscard]] auto measured() const -> range { return server_alone.empty() ? range{0, peers} : server_alone; }
   wire::agreement agreed{};  ///< what processes that run these nodes must have in common
-  std::string unlisted;      ///< a policy, or the algorithm, whose options nobody can compare, or empty
+  std::string unlisted;  ///< a policy, or the algorithm, whose options nobody can compare, or empty
   std::vector<std::shared_ptr<detail::pacer>> paces{};  ///< by node, where some keep a pace
 };
 
@@ -177,21 +180,23 @@ auto short_text(std::string text) -> std::string;
 /// The graph and its weights as a hash of all edges of the plan, whatever file or builder they came from.
 auto network_text(mixing::plan const& plan) -> std::string;
 
-/// Everything that the processes of a run must agree on: the algorithm with its policies by name, each of their options,
-/// the network, and where the run begins. Backends and compilers may differ.
+/// Everything that the processes of a run must agree on: the algorithm with its policies by name, each of their
+/// options, the network, and where the run begins. Backends and compilers may differ.
 template<class Node>
 auto agreement_of(assembly& a, mixing::plan const& plan, typename Node::options const& o, shared_buffer const& x0)
     -> wire::agreement {
   wire::agreement all;
   all.add("nodes", plan.nodes.size()).add("dimension", x0.size()).add("block values", a.blocks.block_values());
   for (auto const& c : Node::channels()) {
-    all.add("channel " + std::string{name_of(c.lane)},
-            std::string{text_of(c.values)} + (c.kind == channel_kind::event ? ", every one counts" : ", newest counts"));
+    all.add(
+        "channel " + std::string{name_of(c.lane)},
+        std::string{text_of(c.values)} + (c.kind == channel_kind::event ? ", every one counts" : ", newest counts"));
   }
   all.add("algorithm", name_of_type<Node>());
   auto const line = [&](std::string const& name, std::string text) {
     a.options.emplace_back(name, text);
-    if (text == unlisted_options) a.unlisted = name.empty() ? "the options of " + std::string{name_of_type<Node>()} : name;
+    if (text == unlisted_options)
+      a.unlisted = name.empty() ? "the options of " + std::string{name_of_type<Node>()} : name;
     else if (name != "block values") all.add(name, short_text(std::move(text)));
   };
   if constexpr (lists_options<typename Node::options>) {
@@ -240,7 +245,9 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   a.gain = plan.gain;
   a.step = options.step;
   a.raw_step = raw_step(options, plan.gain);
-  if constexpr (requires { { problem.nodes() } -> std::convertible_to<std::size_t>; }) {
+  if constexpr (requires {
+                  { problem.nodes() } -> std::convertible_to<std::size_t>;
+                }) {
     if (problem.nodes() != a.peers) {
       throw config_error{"the problem is split over " + std::to_string(problem.nodes()) + " nodes, the network has " +
                          std::to_string(a.peers)};
@@ -267,8 +274,10 @@ auto assemble(topology::pair const& network, Problem const& problem, typename No
 namespace detail {
 
 RUBATO_INLINE void refuse_used(std::span<any_node const> nodes, std::size_t peers) {
-  if (nodes.empty() || peers == 0 || nodes.size() < peers || !std::all_of(nodes.begin(), nodes.end(), [](auto const& n) { return static_cast<bool>(n); })) {
-    throw config_error{"this assembly has no nodes to run: it is empty, or was moved into a run before; assemble one for each run"};
+  if (nodes.empty() || peers == 0 || nodes.size() < peers ||
+      !std::all_of(nodes.begin(), nodes.end(), [](auto const& n) { return static_cast<bool>(n); })) {
+    throw config_error{
+        "this assembly has no nodes to run: it is empty, or was moved into a run before; assemble one for each run"};
   }
   if (std::any_of(nodes.begin(), nodes.end(), [](auto const& n) { return n.has_started(); })) {
     throw config_error{"the nodes of this assembly have run before; assemble new ones for each run"};
@@ -293,13 +302,20 @@ RUBATO_INLINE auto hexadecimal(std::uint64_t v) -> std::string {
 
 RUBATO_INLINE auto text_of(element e) -> std::string_view {
   switch (e) {
-    case element::f32: return "float32";
-    case element::f64: return "float64";
-    case element::i32: return "int32";
-    case element::i64: return "int64";
-    case element::u16: return "uint16";
-    case element::u8: return "bytes";
-    case element::none: break;
+    case element::f32:
+      return "float32";
+    case element::f64:
+      return "float64";
+    case element::i32:
+      return "int32";
+    case element::i64:
+      return "int64";
+    case element::u16:
+      return "uint16";
+    case element::u8:
+      return "bytes";
+    case element::none:
+      break;
   }
   return "nothing";
 }
@@ -312,7 +328,8 @@ RUBATO_INLINE auto network_text(mixing::plan const& plan) -> std::string {
   auto hash = wire::hash_of("");
   std::size_t edges = 0;
   auto const add = [&](auto const& list, std::string const& kind) {
-    for (auto const& e : list) hash = wire::hash_of(std::to_string(to_index(e.peer)) + kind + option_text(e.weight), hash);
+    for (auto const& e : list)
+      hash = wire::hash_of(std::to_string(to_index(e.peer)) + kind + option_text(e.weight), hash);
     edges += list.size();
   };
   for (auto const& n : plan.nodes) {

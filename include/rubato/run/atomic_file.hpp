@@ -103,7 +103,8 @@ class atomic_file {
     unsynced_ = folder.unsynced;
     detail::remove_left_over(path_.parent_path(), path_.filename().string() + ".partial.");
     file_ = detail::new_file(partial_);
-    if (file_ == nullptr) throw run_error{"'" + escaped(path_.string()) + "' cannot be written: " + detail::reason(errno)};
+    if (file_ == nullptr)
+      throw run_error{"'" + escaped(path_.string()) + "' cannot be written: " + detail::reason(errno)};
   }
   atomic_file(atomic_file const&) = delete;
   auto operator=(atomic_file const&) -> atomic_file& = delete;
@@ -125,11 +126,13 @@ class atomic_file {
     if (std::fflush(file_) != 0) fail(errno);
   }
 
-  /// Lets the system begin to write what was given so far to the disk, so that a commit that survives::power waits less.
+  /// Lets the system begin to write what was given so far to the disk, so that a commit that survives::power waits
+  /// less.
   void begin_sync() {
     flush();
 #if defined(__linux__)
-    static_cast<void>(::sync_file_range(::fileno(file_), 0, 0, SYNC_FILE_RANGE_WRITE));  // a hint: fsync tells what fails
+    static_cast<void>(
+        ::sync_file_range(::fileno(file_), 0, 0, SYNC_FILE_RANGE_WRITE));  // a hint: fsync tells what fails
 #endif
   }
 
@@ -187,7 +190,8 @@ inline void write_file(std::filesystem::path const& path, std::string_view text)
 inline void ensure_replaceable(std::filesystem::path const& file) {
   auto error = std::error_code{};
   if (!std::filesystem::exists(file, error) || std::filesystem::is_regular_file(file, error)) return;
-  throw config_error{"'" + escaped(file.string()) + "' is in the way of a result and is no plain file: move it, or give another folder"};
+  throw config_error{"'" + escaped(file.string()) +
+                     "' is in the way of a result and is no plain file: move it, or give another folder"};
 }
 
 /// Creates the folder where it is missing and tries it with a file that is removed at once, so that a run does not end
@@ -196,7 +200,8 @@ inline void ensure_writable_folder(std::filesystem::path const& folder) {
   if (folder.empty()) throw config_error{"the output folder has no name: give one, or '.' for the present folder"};
   auto error = std::error_code{};
   if (std::filesystem::exists(folder, error) && !std::filesystem::is_directory(folder, error))
-    throw config_error{"the output folder '" + escaped(folder.string()) + "' is a file: give a folder that can be written to"};
+    throw config_error{"the output folder '" + escaped(folder.string()) +
+                       "' is a file: give a folder that can be written to"};
   auto const made = detail::make_folder(folder);  // what cannot be synced is said of the files that lie in it
   if (made.error) {
     throw config_error{"the output folder '" + escaped(folder.string()) + "' cannot be created (" +
@@ -206,8 +211,8 @@ inline void ensure_writable_folder(std::filesystem::path const& folder) {
   auto const probe = folder / (".rubato.partial." + std::to_string(::getpid()) + "." + std::to_string(probes++));
   auto* const file = detail::new_file(probe);
   if (file == nullptr) {
-    throw config_error{"the output folder '" + escaped(folder.string()) + "' cannot be written to (" + detail::reason(errno) +
-                       "): give another one"};
+    throw config_error{"the output folder '" + escaped(folder.string()) + "' cannot be written to (" +
+                       detail::reason(errno) + "): give another one"};
   }
   std::fclose(file);
   std::remove(probe.c_str());

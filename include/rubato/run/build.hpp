@@ -10,8 +10,8 @@
 namespace rubato {
 inline namespace RUBATO_INSTRUCTION_SET {  // for files of one program may be compiled for several (backend/lanes.hpp)
 
-/// Names what must be the same for two programs to round alike: version, compiler, and the vector unit in use. In a program
-/// of files for several instruction sets, that of the file that calls it.
+/// Names what must be the same for two programs to round alike: version, compiler, and the vector unit in use. In a
+/// program of files for several instruction sets, that of the file that calls it.
 [[nodiscard]] inline auto build_text() -> std::string {
 #if defined(__FMA__) || defined(__AVX512F__)  // the latter fuses by itself
   constexpr auto fused = ", fused multiply-add";

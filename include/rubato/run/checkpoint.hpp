@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A state on disk: what it is a state of, when it was saved, and its words and bodies.
 //
-// File, little-endian: magic u64, format u32, build text, subject text (each: length u64, bytes), node u32, progress u64,
-// words (count u64, each u64), bodies (count u64; each: element u8, values u64, bytes), digest of all before it u64.
+// File, little-endian: magic u64, format u32, build text, subject text (each: length u64, bytes), node u32, progress
+// u64, words (count u64, each u64), bodies (count u64; each: element u8, values u64, bytes), digest of all before it
+// u64.
 #pragma once
 
 #include <bit>
@@ -36,10 +37,11 @@ namespace rubato {
 
 /// A state that was saved, or is to be.
 struct checkpoint {
-  std::string subject;         ///< what it is a state of: all that a run must have in common with it, as wire::agreement has it
+  std::string
+      subject;  ///< what it is a state of: all that a run must have in common with it, as wire::agreement has it
   node_id node{};
   std::uint64_t progress = 0;  ///< local iterations, or events of a simulation
-  std::uint32_t resumed = 0;   ///< how often its run had gone on from a checkpoint by then
+  std::uint32_t resumed = 0;  ///< how often its run had gone on from a checkpoint by then
   snapshot state;
   std::string build = build_text();
 };
@@ -47,22 +49,23 @@ struct checkpoint {
 inline constexpr std::uint64_t checkpoint_magic = 0x706b636f74616275ULL;  // "ubatockp"
 inline constexpr std::uint32_t checkpoint_format = 1;
 
-/// Writes it aside, has file and folder synced to the disk, and renames it: whoever finds a checkpoint finds a whole one.
-/// Throws run_error, whose sentence names the path; what stood there before is still there then.
+/// Writes it aside, has file and folder synced to the disk, and renames it: whoever finds a checkpoint finds a whole
+/// one. Throws run_error, whose sentence names the path; what stood there before is still there then.
 void write_checkpoint(std::filesystem::path const& path, checkpoint const& c);
 
-/// Throws config_error if there is none, or what there is is no whole checkpoint of this format. Bodies are on the host.
+/// Throws config_error if there is none, or what there is is no whole checkpoint of this format. Bodies are on the
+/// host.
 [[nodiscard]] auto read_checkpoint(std::filesystem::path const& path) -> checkpoint;
 
-/// Throws config_error unless the checkpoint is of that node of a run which has all this in common. A sentence that warns,
-/// or nothing: one that another build wrote goes on, but may round otherwise.
+/// Throws config_error unless the checkpoint is of that node of a run which has all this in common. A sentence that
+/// warns, or nothing: one that another build wrote goes on, but may round otherwise.
 auto check_checkpoint(checkpoint const& c, std::string_view subject, node_id node) -> std::string;
 
 /// Where one process keeps its node's checkpoints.
 struct checkpoint_options {
   std::filesystem::path folder{};  ///< empty: none are saved
   std::chrono::nanoseconds every = std::chrono::seconds{30};
-  bool resume = false;             ///< begin from the node's checkpoint in `folder`
+  bool resume = false;  ///< begin from the node's checkpoint in `folder`
   /// What a state belongs to beside the assembled run, as the text of a wire::agreement: the data, say.
   std::string subject{};
 
@@ -71,13 +74,15 @@ struct checkpoint_options {
   }
   /// Throws config_error unless this can be done.
   void check() const {
-    if (folder.empty() && resume) throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
+    if (folder.empty() && resume)
+      throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
     if (every.count() <= 0) throw config_error{"the time between two checkpoints must be above 0"};
   }
 };
 
-/// For transport::identity::opened_before of a process whose node is to go on: more than former processes of the node can have
-/// opened any edge, so that no session is used twice. 0 where it begins anew. Throws what read_checkpoint throws.
+/// For transport::identity::opened_before of a process whose node is to go on: more than former processes of the node
+/// can have opened any edge, so that no session is used twice. 0 where it begins anew. Throws what read_checkpoint
+/// throws.
 [[nodiscard]] auto sessions_before(checkpoint_options const& o, node_id self) -> std::uint32_t;
 
 #if RUBATO_BODIES
@@ -117,7 +122,8 @@ class checkpoint_input {
     left_ = std::filesystem::file_size(path, error);
     if (!error) file_.reset(std::fopen(path.c_str(), "rbe"));
     if (!file_) {
-      throw config_error{"the checkpoint '" + shown_ + "' cannot be read: " + (error ? error.message() : reason(errno))};
+      throw config_error{"the checkpoint '" + shown_ +
+                         "' cannot be read: " + (error ? error.message() : reason(errno))};
     }
   }
   [[noreturn]] void damaged(std::string const& how) const {
@@ -172,16 +178,24 @@ auto body_from(checkpoint_input& in, std::size_t values, buffer_pool& pool) -> s
 }
 RUBATO_INLINE auto body_from(checkpoint_input& in, buffer_pool& pool) -> shared_buffer {
   auto const kind = in.get<std::uint8_t>();
-  if (kind == 0 || kind > static_cast<std::uint8_t>(last_element)) in.damaged("it holds values of a type that there is not");
+  if (kind == 0 || kind > static_cast<std::uint8_t>(last_element))
+    in.damaged("it holds values of a type that there is not");
   auto const values = in.count_of(bytes_of(static_cast<element>(kind)));
   switch (static_cast<element>(kind)) {
-    case element::f32: return body_from<float>(in, values, pool);
-    case element::f64: return body_from<double>(in, values, pool);
-    case element::i32: return body_from<std::int32_t>(in, values, pool);
-    case element::i64: return body_from<std::int64_t>(in, values, pool);
-    case element::u16: return body_from<std::uint16_t>(in, values, pool);
-    case element::u8: return body_from<std::byte>(in, values, pool);
-    case element::none: break;
+    case element::f32:
+      return body_from<float>(in, values, pool);
+    case element::f64:
+      return body_from<double>(in, values, pool);
+    case element::i32:
+      return body_from<std::int32_t>(in, values, pool);
+    case element::i64:
+      return body_from<std::int64_t>(in, values, pool);
+    case element::u16:
+      return body_from<std::uint16_t>(in, values, pool);
+    case element::u8:
+      return body_from<std::byte>(in, values, pool);
+    case element::none:
+      break;
   }
   return {};
 }
@@ -207,7 +221,8 @@ RUBATO_INLINE void write_checkpoint(std::filesystem::path const& path, checkpoin
 namespace detail {
 /// All but the state.
 RUBATO_INLINE auto checkpoint_head(checkpoint_input& in) -> checkpoint {
-  if (in.get<std::uint64_t>() != checkpoint_magic) throw config_error{"'" + in.shown() + "' is no checkpoint of rubato"};
+  if (in.get<std::uint64_t>() != checkpoint_magic)
+    throw config_error{"'" + in.shown() + "' is no checkpoint of rubato"};
   if (auto const format = in.get<std::uint32_t>(); format != checkpoint_format) {
     throw config_error{"the checkpoint '" + in.shown() + "' has format " + std::to_string(format) +
                        ", and this version reads format " + std::to_string(checkpoint_format)};

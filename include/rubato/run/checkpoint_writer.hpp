@@ -27,7 +27,8 @@ namespace rubato {
 
 namespace detail {
 
-/// Writes checkpoints on a thread of its own, one after the other, so that a run is held up only while its state is taken.
+/// Writes checkpoints on a thread of its own, one after the other, so that a run is held up only while its state is
+/// taken.
 /// **Thread safety:** any thread may give it some.
 class checkpoint_writer {
  public:
@@ -70,7 +71,9 @@ class checkpoint_writer {
   }
 
  private:
-  [[nodiscard]] auto first_failure() const -> std::string { return failures_.empty() ? std::string{} : failures_.begin()->second; }
+  [[nodiscard]] auto first_failure() const -> std::string {
+    return failures_.empty() ? std::string{} : failures_.begin()->second;
+  }
   void live() {
     auto lock = std::unique_lock{mutex_};
     while (true) {
@@ -107,9 +110,9 @@ class checkpoint_writer {
 class node_checkpoints {
  public:
   node_checkpoints() = default;  // none
-  /// Throws config_error where the node could not be resumed: at its start all its edges are closed, and an algorithm that
-  /// needs every node cannot have that; where nobody could tell whether it is the same run; or where a run that begins anew
-  /// would write over the state of another one.
+  /// Throws config_error where the node could not be resumed: at its start all its edges are closed, and an algorithm
+  /// that needs every node cannot have that; where nobody could tell whether it is the same run; or where a run that
+  /// begins anew would write over the state of another one.
   node_checkpoints(checkpoint_options const& o, assembly const& a, node_id self)
       : every_{o.every}, subject_{a.agreed.text() + o.subject}, self_{self}, file_{o.file_of(self)} {
     if (!a.unlisted.empty()) {
@@ -123,8 +126,8 @@ class node_checkpoints {
     if (a.again) refuse_unless_edges_may_close(a.again.make(to_index(self), {}, 0), a.again.neighbours(to_index(self)));
   }
 
-  /// Puts the state of the node's file into `host`. A sentence that warns, or nothing. Throws config_error, which names the
-  /// file, if that holds no state of this node of this run.
+  /// Puts the state of the node's file into `host`. A sentence that warns, or nothing. Throws config_error, which names
+  /// the file, if that holds no state of this node of this run.
   template<class Host>
   [[nodiscard]] auto restore_into(Host& host, buffer_pool const& pool) -> std::string {
     auto const saved = read_checkpoint(file_);
@@ -138,14 +141,16 @@ class node_checkpoints {
       throw config_error{"'" + escaped(file_.string()) + "': " + e.what()};
     }
   }
-  /// Of the state that was read: local iterations; and how often the run has gone on from a checkpoint, this time included.
+  /// Of the state that was read: local iterations; and how often the run has gone on from a checkpoint, this time
+  /// included.
   [[nodiscard]] auto progress() const -> std::uint64_t { return progress_; }
   [[nodiscard]] auto resumed() const -> std::uint32_t { return resumed_; }
   /// Where nodes of one run were saved after different numbers of resumptions, all count from the largest.
   void count_from(std::uint32_t resumed) { resumed_ = resumed; }
 
-  /// At once for the first time, so that a run can be gone on from whenever it is killed. The node is held up while what it may
-  /// still write is copied; the rest is done beside it. Where the disk is slower than the period, the next one waits.
+  /// At once for the first time, so that a run can be gone on from whenever it is killed. The node is held up while
+  /// what it may still write is copied; the rest is done beside it. Where the disk is slower than the period, the next
+  /// one waits.
   template<class Host>
   void save_if_due(instant now, Host& host, checkpoint_writer& writer) {
     if (due_ && now < *due_) return;
@@ -163,7 +168,8 @@ class node_checkpoints {
     outbox out;
     for (auto const peer : neighbours) {
       probe.on_neighbours({}, {peer, neighbour_change::edge::closes, {}, {}}, out);
-      if (out.failure) throw config_error{"this algorithm cannot go on from a checkpoint between nodes: " + out.failure->sentence};
+      if (out.failure)
+        throw config_error{"this algorithm cannot go on from a checkpoint between nodes: " + out.failure->sentence};
       out.clear();
     }
   }

@@ -18,8 +18,8 @@
 
 #include <rubato/core/digest.hpp>
 #include <rubato/core/errors.hpp>
-#include <rubato/core/outbox.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/core/outbox.hpp>
 #include <rubato/core/packet.hpp>
 #include <rubato/core/snapshot.hpp>
 #include <rubato/run/assemble.hpp>
@@ -33,7 +33,7 @@ namespace rubato {
 enum class logged : std::uint8_t { start = 0, patch = 1, gradient = 2, wakeup = 3, neighbours = 4, end = 5 };
 
 constexpr auto name_of(logged l) -> std::string_view {
-  constexpr std::array<std::string_view, 6> names{"start",  "patch", "gradient", "wake-up", "change of neighbours",
+  constexpr std::array<std::string_view, 6> names{"start", "patch", "gradient", "wake-up", "change of neighbours",
                                                   "end"};
   return names[static_cast<std::size_t>(l)];
 }
@@ -59,7 +59,8 @@ struct event_rules {
   /// *requires* a node of `a`, which was not moved out of it.
   [[nodiscard]] static auto of(assembly const& a, node_id self) -> event_rules {
     auto const& n = a.nodes[to_index(self)];
-    transport::identity me{self, a.again.neighbours(to_index(self)), {}, a.blocks, {n.channels().begin(), n.channels().end()}, a.pool};
+    transport::identity me{self,     a.again.neighbours(to_index(self)),         {},
+                           a.blocks, {n.channels().begin(), n.channels().end()}, a.pool};
     return {transport::detail::doorkeeper{me}, me.peers, n.estimate().kind(), a.blocks.values()};
   }
   /// No record of the node takes more.
@@ -171,7 +172,8 @@ inline void get_patch(byte_reader& r, buffer_pool& pool, event_rules const& rule
   p.from = f.head.from = get_peer(r, rules);
   p.to = f.head.to = node_id{r.get<std::uint32_t>()};
   auto const lane = r.get<std::uint8_t>();
-  if (lane >= channel_count) throw config_error{"it holds a message on channel " + std::to_string(lane) + ", and there is none"};
+  if (lane >= channel_count)
+    throw config_error{"it holds a message on channel " + std::to_string(lane) + ", and there is none"};
   p.lane = f.head.lane = static_cast<channel>(lane);
   p.life.sender = r.get<std::uint32_t>();
   p.life.receiver = r.get<std::uint32_t>();
@@ -190,9 +192,10 @@ inline void get_patch(byte_reader& r, buffer_pool& pool, event_rules const& rule
   f.head.number = *std::min_element(e.numbers.begin(), e.numbers.end());
   f.blocks = p.blocks;
   if (p.blocks.end < p.blocks.begin || !rules.door.admits(f, p.from)) {
-    throw config_error{"it holds a " + std::string{name_of(p.lane)} + " message of node " + std::to_string(to_index(p.from)) + " with " +
-                       std::to_string(f.values) + " values for blocks " + std::to_string(p.blocks.begin) + " to " +
-                       std::to_string(p.blocks.end) + ", which the node could not have been sent"};
+    throw config_error{"it holds a " + std::string{name_of(p.lane)} + " message of node " +
+                       std::to_string(to_index(p.from)) + " with " + std::to_string(f.values) + " values for blocks " +
+                       std::to_string(p.blocks.begin) + " to " + std::to_string(p.blocks.end) +
+                       ", which the node could not have been sent"};
   }
   p.body = body_of(f, pool);
   p.numbers = e.numbers;
@@ -207,7 +210,8 @@ inline auto get_change(byte_reader& r, event_rules const& rules) -> neighbour_ch
   neighbour_change c;
   c.peer = get_peer(r, rules);
   auto const what = r.get<std::uint8_t>();
-  if (what > static_cast<std::uint8_t>(neighbour_change::edge::opens)) throw config_error{"it holds a change of no known kind"};
+  if (what > static_cast<std::uint8_t>(neighbour_change::edge::opens))
+    throw config_error{"it holds a change of no known kind"};
   c.what = static_cast<neighbour_change::edge>(what);
   for (auto* const life : {&c.outgoing, &c.incoming}) {
     life->sender = r.get<std::uint32_t>();
@@ -217,7 +221,10 @@ inline auto get_change(byte_reader& r, event_rules const& rules) -> neighbour_ch
 }
 
 inline void put_gradient(byte_writer w, gradient const& g) {
-  w.put(static_cast<std::uint64_t>(g.id)).put(std::bit_cast<std::uint64_t>(g.loss)).put(g.duration.count()).put(g.value);
+  w.put(static_cast<std::uint64_t>(g.id))
+      .put(std::bit_cast<std::uint64_t>(g.loss))
+      .put(g.duration.count())
+      .put(g.value);
 }
 
 inline auto get_gradient(byte_reader& r, buffer_pool& pool, event_rules const& rules) -> gradient {
@@ -268,7 +275,9 @@ class outbox_digest {
  private:
   state_digest state_;
   void add(digest& d, packet const& p) {
-    d.add(static_cast<std::uint64_t>(p.from)).add(static_cast<std::uint64_t>(p.to)).add(static_cast<std::uint64_t>(p.lane));
+    d.add(static_cast<std::uint64_t>(p.from))
+        .add(static_cast<std::uint64_t>(p.to))
+        .add(static_cast<std::uint64_t>(p.lane));
     d.add(p.life.sender).add(p.life.receiver).add(to_count(p.number)).add(to_count(p.based_on));
     d.add(static_cast<std::uint64_t>(p.posted_at.since_start.count())).add(p.extra.mask());
     for (std::size_t i = 0; i < scalar_slot_count; ++i) d.add(p.extra.word(i));
@@ -295,34 +304,50 @@ inline void encode_event(logged_event const& e, std::vector<std::byte>& out) {
   detail::byte_writer w{out};
   w.put(e.now.since_start.count());
   switch (e.kind) {
-    case logged::patch: detail::put_patch(w, e.part); break;
-    case logged::gradient: detail::put_gradient(w, e.answer); break;
-    case logged::wakeup: w.put(e.woken.id).put(e.woken.at.since_start.count()); break;
-    case logged::neighbours: detail::put_change(w, e.change); break;
+    case logged::patch:
+      detail::put_patch(w, e.part);
+      break;
+    case logged::gradient:
+      detail::put_gradient(w, e.answer);
+      break;
+    case logged::wakeup:
+      w.put(e.woken.id).put(e.woken.at.since_start.count());
+      break;
+    case logged::neighbours:
+      detail::put_change(w, e.change);
+      break;
     case logged::start:
-    case logged::end: break;
+    case logged::end:
+      break;
   }
 }
 
 /// The input that was encoded so, held to what that node may be given before any memory is taken for it. Throws
 /// config_error if these are not the bytes of one; the sentence has no subject.
-[[nodiscard]] inline auto decode_event(logged kind, std::span<std::byte const> bytes, event_rules const& rules, buffer_pool& pool)
-    -> logged_event {
+[[nodiscard]] inline auto decode_event(logged kind, std::span<std::byte const> bytes, event_rules const& rules,
+                                       buffer_pool& pool) -> logged_event {
   detail::byte_reader r{bytes};
   logged_event e;
   e.kind = kind;
   e.now.since_start = r.time();
   if (e.now.since_start.count() < 0) throw config_error{"it holds a time before the run"};
   switch (kind) {
-    case logged::patch: detail::get_patch(r, pool, rules, e); break;
-    case logged::gradient: e.answer = detail::get_gradient(r, pool, rules); break;
+    case logged::patch:
+      detail::get_patch(r, pool, rules, e);
+      break;
+    case logged::gradient:
+      e.answer = detail::get_gradient(r, pool, rules);
+      break;
     case logged::wakeup:
       e.woken.id = r.get<std::uint32_t>();
       e.woken.at.since_start = r.time();
       break;
-    case logged::neighbours: e.change = detail::get_change(r, rules); break;
+    case logged::neighbours:
+      e.change = detail::get_change(r, rules);
+      break;
     case logged::start:
-    case logged::end: break;
+    case logged::end:
+      break;
   }
   if (r.rest() != 0) throw config_error{"it holds a record that is too long"};
   return e;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One thread that computes the gradients of one node, so that the thread that owns the node can serve its messages. Each
-// takes at least as long as a compute model says, so that a straggler can be tried in earnest.
+// One thread that computes the gradients of one node, so that the thread that owns the node can serve its messages.
+// Each takes at least as long as a compute model says, so that a straggler can be tried in earnest.
 #pragma once
 
 #include <algorithm>
@@ -32,10 +32,7 @@ class gradient_thread {
   using duration_of = std::function<std::chrono::nanoseconds(std::uint64_t)>;
 
   gradient_thread(problem::any_oracle oracle, duration_of takes, std::function<void()> done)
-      : oracle_{std::move(oracle)},
-        takes_{std::move(takes)},
-        done_{std::move(done)},
-        thread_{[this] { live(); }} {}
+      : oracle_{std::move(oracle)}, takes_{std::move(takes)}, done_{std::move(done)}, thread_{[this] { live(); }} {}
   gradient_thread(gradient_thread const&) = delete;
   auto operator=(gradient_thread const&) -> gradient_thread& = delete;
   ~gradient_thread() {

@@ -89,8 +89,9 @@ class hosted_node {
   static void visit_state(auto& self, auto&& visit) {
     visit("node", *self.node_), visit("outstanding", self.outstanding_), visit("wake-ups", self.wakeups_);
   }
-  /// A node whose state was put back goes on. All its edges are closed (law 11), until the drivers of both ends open them;
-  /// what it posts meanwhile is of a session that is over. Its wake-ups, which were of another clock, are due at once.
+  /// A node whose state was put back goes on. All its edges are closed (law 11), until the drivers of both ends open
+  /// them; what it posts meanwhile is of a session that is over. Its wake-ups, which were of another clock, are due at
+  /// once.
   void resume(instant now, std::span<node_id const> neighbours) {
     auto const nowhere = [](packet const&, instant) {};
     request_ = outstanding_;
@@ -159,7 +160,7 @@ class hosted_node {
   std::size_t self_;
   channel_table channels_;
   outbox out_;
-  std::optional<gradient_request> request_;      // not begun yet
+  std::optional<gradient_request> request_;  // not begun yet
   std::optional<gradient_request> outstanding_;  // begun or not, and no gradient came
   std::vector<wakeup> wakeups_;  // in the order of their times
   bool cancelled_ = false;

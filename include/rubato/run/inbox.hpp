@@ -16,23 +16,23 @@
 
 namespace rubato {
 
-/// Bounded: of a state channel, at most one packet a sender stays that was due when the newest was posted; of events, as
-/// many as `most_unread` that are due.
+/// Bounded: of a state channel, at most one packet a sender stays that was due when the newest was posted; of events,
+/// as many as `most_unread` that are due.
 /// **Thread safety:** any thread may put and wake; one thread takes and waits.
 class inbox {
  public:
   static constexpr std::size_t most_unread = 4096;  ///< events of one sender
 
-  /// Returns how many older packets of the same state channel and sender this one replaced; nothing if it is an event and
-  /// so many of its sender have come and are not read: it is not taken.
+  /// Returns how many older packets of the same state channel and sender this one replaced; nothing if it is an event
+  /// and so many of its sender have come and are not read: it is not taken.
   auto put(instant due, channel_kind kind, packet p) -> std::optional<std::uint64_t> {
     std::uint64_t replaced = 0;
     {
       auto const lock = std::lock_guard{mutex_};
       if (kind == channel_kind::state) replaced = conflate(due, p);
       else if (letters_.size() >= most_unread && unread(p) >= most_unread) return std::nullopt;
-      auto const at = std::upper_bound(letters_.begin(), letters_.end(), due,
-                                       [](instant t, letter const& l) { return t < l.due; });
+      auto const at =
+          std::upper_bound(letters_.begin(), letters_.end(), due, [](instant t, letter const& l) { return t < l.due; });
       letters_.insert(at, {due, kind, std::move(p)});
     }
     arrived_.notify_one();
@@ -43,8 +43,8 @@ class inbox {
   [[nodiscard]] auto take_due(instant now) -> std::vector<packet> {
     std::vector<packet> due;
     auto const lock = std::lock_guard{mutex_};
-    auto const end = std::upper_bound(letters_.begin(), letters_.end(), now,
-                                      [](instant t, letter const& l) { return t < l.due; });
+    auto const end =
+        std::upper_bound(letters_.begin(), letters_.end(), now, [](instant t, letter const& l) { return t < l.due; });
     for (auto it = letters_.begin(); it != end; ++it) due.push_back(std::move(it->p));
     letters_.erase(letters_.begin(), end);
     return due;

@@ -15,9 +15,9 @@
 
 namespace rubato::detail {
 
-/// Looks are due at multiples of an interval. One that is late is taken once, and delays the next: for each there is nine
-/// times as long without one. Where the models take more memory than they may, every second look is dropped and the
-/// interval doubles; the first one always stays.
+/// Looks are due at multiples of an interval. One that is late is taken once, and delays the next: for each there is
+/// nine times as long without one. Where the models take more memory than they may, every second look is dropped and
+/// the interval doubles; the first one always stays.
 class kept_looks {
  public:
   /// `every`: 0 or less for one look, at the start.

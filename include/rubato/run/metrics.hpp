@@ -36,12 +36,13 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
                    static_cast<std::uint32_t>(static_cast<std::int64_t>(consumed));
   return static_cast<double>(static_cast<std::int32_t>(low));
 }
-/// Throws run_error if the model of this node, which is on the host, is not finite: one pass. Algorithms notice in the sweep
-/// that makes it so, except where a device would have to be waited for.
+/// Throws run_error if the model of this node, which is on the host, is not finite: one pass. Algorithms notice in the
+/// sweep that makes it so, except where a device would have to be waited for.
 inline void refuse_not_finite(shared_buffer const& model, node_id id) {
   auto const at = first_not_finite(model);
   if (at == model.size()) return;
-  throw run_error{"the model of node " + std::to_string(to_index(id)) + " is not finite at value " + std::to_string(at) +
+  throw run_error{"the model of node " + std::to_string(to_index(id)) + " is not finite at value " +
+                  std::to_string(at) +
                   ": a gradient or a message was not, or the run diverges and a smaller step helps"};
 }
 
@@ -87,8 +88,8 @@ inline void refuse_not_finite(shared_buffer const& model, node_id id) {
   return worst;
 }
 
-/// One node's share of the same law, z - g + all it pushed - all it consumed: zero at every instant of every node, so it
-/// can be watched while nodes run on their own. Max norm, in the ledger's units.
+/// One node's share of the same law, z - g + all it pushed - all it consumed: zero at every instant of every node, so
+/// it can be watched while nodes run on their own. Max norm, in the ledger's units.
 [[nodiscard]] inline auto local_residual(tracking_audit const& a) -> double {
   double worst = 0;
   for (std::size_t c = 0; c < a.tracker.size(); ++c) {
@@ -119,11 +120,13 @@ class metrics {
   }
 
   /// The part that needs the models only. Throws run_error if one of them is not finite.
-  [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const -> measurement {
+  [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const
+      -> measurement {
     std::vector<shared_buffer> here;
     for (auto const& each : models) here.push_back(each.on_host());
     auto const distance = consensus_distance(here);
-    for (std::size_t i = 0; !std::isfinite(distance) && i < here.size(); ++i) detail::refuse_not_finite(here[i], to_node(first_ + i));
+    for (std::size_t i = 0; !std::isfinite(distance) && i < here.size(); ++i)
+      detail::refuse_not_finite(here[i], to_node(first_ + i));
     auto const s = oracle_.score_mean(here);
     measurement m;
     m.at = at;
@@ -148,7 +151,8 @@ class edge_index {
   explicit edge_index(std::span<edge_report> reports) {
     sorted_.reserve(reports.size());
     for (auto& r : reports) sorted_.push_back(&r);
-    std::sort(sorted_.begin(), sorted_.end(), [](edge_report const* a, edge_report const* b) { return key_of(*a) < key_of(*b); });
+    std::sort(sorted_.begin(), sorted_.end(),
+              [](edge_report const* a, edge_report const* b) { return key_of(*a) < key_of(*b); });
   }
 
   /// Null if nothing was sent there.
@@ -175,9 +179,9 @@ class edge_index {
   std::vector<edge_report*> sorted_;
 };
 
-/// Counters of one node, and its final model if it is measured, which must be finite (run_error); what it counted of its
-/// in-edges goes to the edges already there, which `edges` indexes: sorted once for all nodes, so that the end of a run
-/// takes O(edges log edges).
+/// Counters of one node, and its final model if it is measured, which must be finite (run_error); what it counted of
+/// its in-edges goes to the edges already there, which `edges` indexes: sorted once for all nodes, so that the end of a
+/// run takes O(edges log edges).
 inline void collect_node(any_node const& n, node_id id, bool computes, edge_index const& edges, run_result& result) {
   auto const s = n.statistics();
   result.nodes.push_back({id, s.iterations, s.gradients, s.dropped});
@@ -213,10 +217,12 @@ inline void warn_of_ages(run_result& r) {
   for (auto const& n : r.nodes) {
     if (to_index(n.id) >= ages.size() || r.ended.count() == 0) continue;
     auto const& a = ages[to_index(n.id)];
-    auto const iterations_a_ns = static_cast<double>(n.iterations - n.iterations_before) / static_cast<double>(r.ended.count());
+    auto const iterations_a_ns =
+        static_cast<double>(n.iterations - n.iterations_before) / static_cast<double>(r.ended.count());
     if (a.uses == 0) continue;
     auto const mean_ns = a.total_ns / static_cast<double>(a.uses);
-    if (mean_ns > static_cast<double>(r.ended.count())) continue;  // no message is older than the run: the clocks disagree
+    if (mean_ns > static_cast<double>(r.ended.count()))
+      continue;  // no message is older than the run: the clocks disagree
     oldest = (std::max)(oldest, {mean_ns * iterations_a_ns, n.id});
   }
   if (!(oldest.first > old)) return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One node on its own thread: what it computes, when it reads its inbox, and how its packets leave. Links mean what they
-// mean in the simulator: while one is busy, only the newest packet of each state channel waits for it.
+// One node on its own thread: what it computes, when it reads its inbox, and how its packets leave. Links mean what
+// they mean in the simulator: while one is busy, only the newest packet of each state channel waits for it.
 #pragma once
 
 #include <algorithm>
@@ -20,9 +20,9 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/hosted_node.hpp>
 #include <rubato/run/inbox.hpp>
-#include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/sim/network.hpp>
 
@@ -84,7 +84,7 @@ struct thread_run {
   std::atomic<bool> ending{false};
   std::uint64_t most_gradients;
   std::atomic<std::uint64_t> gradients{0};
-  std::atomic<std::int64_t> under_way{0};      // starts, gradients being used, packets on links and in inboxes
+  std::atomic<std::int64_t> under_way{0};  // starts, gradients being used, packets on links and in inboxes
   std::atomic<std::uint64_t> measurement{0};  // number of the look that nodes should answer
   std::mutex failure_mutex;
   std::exception_ptr failure;
@@ -98,8 +98,8 @@ class node_thread {
     look_.model = host_.node().estimate();
   }
 
-  /// Before the thread begins: where this node is saved, and, if it resumes, its state from there; a sentence that warns, or
-  /// nothing. Throws config_error.
+  /// Before the thread begins: where this node is saved, and, if it resumes, its state from there; a sentence that
+  /// warns, or nothing. Throws config_error.
   [[nodiscard]] auto prepare_checkpoints() -> std::string {
     saves_ = {run_->saves, *run_->who, to_node(self_)};
     if (!run_->saves.resume) return {};
@@ -170,7 +170,8 @@ class node_thread {
     auto const again = session{saves_.resumed(), saves_.resumed()};
     auto const neighbours = run_->who->again.neighbours(self_);
     host_.resume(run_->now(), neighbours);
-    for (auto const peer : neighbours) host_.change(run_->now(), {peer, neighbour_change::edge::opens, again, again}, sender());
+    for (auto const peer : neighbours)
+      host_.change(run_->now(), {peer, neighbour_change::edge::opens, again, again}, sender());
   }
 
   [[nodiscard]] auto wants_gradient() const -> bool { return host_.wants_gradient() && !run_->has_enough(); }
@@ -229,9 +230,10 @@ class node_thread {
     for (auto& p : arrived) {
       if (run_->ending) return;
       auto const whole = range{0, run_->who->blocks.blocks()};
-      host_.deliver(run_->now(),
-                    patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, whole, {&p.number, 1}, p.body, p.extra},
-                    sender());
+      host_.deliver(
+          run_->now(),
+          patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, whole, {&p.number, 1}, p.body, p.extra},
+          sender());
       note_waiting();
       if (run_->has_enough()) show();  // before it counts as done
       run_->ends();
@@ -246,7 +248,8 @@ class node_thread {
     look_.waiting_since = host_.waiting_since();
   }
 
-  // --- links ----------------------------------------------------------------------------------------------------------
+  // --- links
+  // ----------------------------------------------------------------------------------------------------------
 
   void send(packet p, instant now) {
     depart(now);
@@ -298,8 +301,8 @@ class node_thread {
     run_->begins();
     auto const replaced = run_->inboxes[to_index(to)]->put({due}, l.kind, std::move(p));
     if (!replaced) {
-      throw run_error{"node " + std::to_string(to_index(to)) + " has not read " + std::to_string(inbox::most_unread) + " " +
-                      std::string{name_of(l.name)} + " messages of node " + std::to_string(self_) +
+      throw run_error{"node " + std::to_string(to_index(to)) + " has not read " + std::to_string(inbox::most_unread) +
+                      " " + std::string{name_of(l.name)} + " messages of node " + std::to_string(self_) +
                       ": it reads too slowly, or not at all"};
     }
     run_->ends(*replaced);

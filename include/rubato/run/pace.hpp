@@ -4,10 +4,10 @@
 //   as long after the one before as its neighbours' messages are under way     (messages are about one iteration old)
 //   as long after it as a neighbour has been silent then, `ahead` iterations    (partitions, bursts of loss, and the
 //   after its newest message: each of them takes twice the time                 beginning, before any message came)
-// The second rule knows stragglers: it binds only once a neighbour is silent for more than twice its usual time. It waits
-// for a time and never for a message, so nothing that is lost or slow can stop it. Where links are faster than gradients
-// the first rule never binds, and the second only after lost messages and at the beginning. Where neither binds, not a bit
-// changes.
+// The second rule knows stragglers: it binds only once a neighbour is silent for more than twice its usual time. It
+// waits for a time and never for a message, so nothing that is lost or slow can stop it. Where links are faster than
+// gradients the first rule never binds, and the second only after lost messages and at the beginning. Where neither
+// binds, not a bit changes.
 #pragma once
 
 #include <algorithm>
@@ -29,8 +29,8 @@
 namespace rubato {
 
 struct pace_options {
-  /// Local iterations that a node begins at full speed after the newest message of a neighbour that has become silent. 0:
-  /// no pace at all.
+  /// Local iterations that a node begins at full speed after the newest message of a neighbour that has become silent.
+  /// 0: no pace at all.
   std::uint32_t ahead = 4;
 };
 
@@ -108,16 +108,16 @@ class pacer {
  private:
   struct neighbour {
     node_id id{};
-    session life{};           // what is of another one may have any number
+    session life{};  // what is of another one may have any number
     bool counts = true;
     instant heard{};
     std::uint64_t begun = 0;  // our gradients since then
     std::array<iteration, channel_count> newest{};
     std::array<std::chrono::nanoseconds, 8> delays{};  // of its last messages
     std::size_t samples = 0;
-    std::chrono::nanoseconds delay{};                  // see usual_of
-    std::optional<instant> went_on{};                  // when its newest iteration was heard of
-    std::chrono::nanoseconds gap{};                    // between two of them, the mean of the last 64 or so
+    std::chrono::nanoseconds delay{};  // see usual_of
+    std::optional<instant> went_on{};  // when its newest iteration was heard of
+    std::chrono::nanoseconds gap{};  // between two of them, the mean of the last 64 or so
     std::int64_t gaps = 0;
 
     static void visit_state(auto& self, auto&& visit) {
@@ -168,7 +168,7 @@ class pacer {
 
   std::uint32_t ahead_;
   std::vector<neighbour> neighbours_;  // by id
-  std::array<post, 1024> posted_{};    // by number
+  std::array<post, 1024> posted_{};  // by number
   std::optional<instant> last_;
 };
 
@@ -248,8 +248,8 @@ class paced_node {
 
 namespace detail {
 
-/// Paces node `self` of `a`; null, and the node stays as it is, where it waits by itself or no pace is asked for. A node
-/// that keeps a pace already keeps that one.
+/// Paces node `self` of `a`; null, and the node stays as it is, where it waits by itself or no pace is asked for. A
+/// node that keeps a pace already keeps that one.
 inline auto pace_one(assembly& a, node_id self, pace_options const& o) -> std::shared_ptr<pacer> {
   auto& n = a.nodes[to_index(self)];
   if (o.ahead == 0 || !a.again || !runs_free(n)) return nullptr;

@@ -43,24 +43,25 @@ enum class when_lost : std::uint8_t {
 };
 
 struct peer_options {
-  /// A node that waits longer ends the run, or gives up the peer that it waits for and goes on: after half the time each time
-  /// that it is that peer again, down to a sixteenth. One that itself waits for another node is given more time.
+  /// A node that waits longer ends the run, or gives up the peer that it waits for and goes on: after half the time
+  /// each time that it is that peer again, down to a sixteenth. One that itself waits for another node is given more
+  /// time.
   std::chrono::nanoseconds patience = std::chrono::seconds{30};
   /// In which all peers should end too. Give it more than the transport's silence: who dies at the end is noticed then.
   std::chrono::nanoseconds linger = std::chrono::seconds{6};
   std::chrono::nanoseconds look_every{};  ///< between two looks at the model; 0: at the start and the end only
-  /// Of models that looks may keep until the end, or as much as eight models take: where there would be more, every second
-  /// look goes and the interval doubles.
+  /// Of models that looks may keep until the end, or as much as eight models take: where there would be more, every
+  /// second look goes and the interval doubles.
   std::size_t look_bytes = std::size_t{16} << 20;
   when_lost lost = when_lost::ends;
   sim::compute_model compute = sim::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
-  std::uint64_t compute_seed = 0;               ///< of the model's variation
+  std::uint64_t compute_seed = 0;  ///< of the model's variation
   checkpoint_options checkpoint{};  ///< `end` counts from the resumption
   pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
-  /// Where nodes go on without each other: told at once, in one sentence with the time, of a peer that is lost, comes back,
-  /// or ends long before this node.
+  /// Where nodes go on without each other: told at once, in one sentence with the time, of a peer that is lost, comes
+  /// back, or ends long before this node.
   void (*says)(std::string_view sentence) = nullptr;
-  bool (*interrupted)() = nullptr;        ///< polled; true, and then for good, ends this node, which tells the others so
+  bool (*interrupted)() = nullptr;  ///< polled; true, and then for good, ends this node, which tells the others so
 };
 
 /// Who node `self` of an assembled run is to its transport.
@@ -75,7 +76,8 @@ struct peer_options {
                        ", which lists none: give it a visit_options (core/visit_options.hpp)"};
   }
   auto const channels = a.nodes[to_index(self)].channels();
-  transport::identity me{self, a.again.neighbours(to_index(self)), a.agreed, a.blocks, {channels.begin(), channels.end()}, a.pool};
+  transport::identity me{self,     a.again.neighbours(to_index(self)), a.agreed,
+                         a.blocks, {channels.begin(), channels.end()}, a.pool};
   me.check = check;
   me.agreed.add("checksum", check == nullptr ? "none" : "yes");
   return me;
@@ -89,10 +91,15 @@ class peer_driver {
 
  public:
   peer_driver(assembly& a, transport::identity const& me, Transport& wires, peer_options const& o)
-      : run_{&a}, me_{&me}, wires_{&wires}, options_{o},
-        pace_{pace_one(a, me.self, o.pace)}, host_{a.nodes[to_index(me.self)], to_index(me.self)},
+      : run_{&a},
+        me_{&me},
+        wires_{&wires},
+        options_{o},
+        pace_{pace_one(a, me.self, o.pace)},
+        host_{a.nodes[to_index(me.self)], to_index(me.self)},
         looks_{o.look_every, (std::max)(o.look_bytes, 8 * vector_bytes())},
-        computing_{a.oracle, [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
+        computing_{a.oracle,
+                   [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
                    [&wires] { wires.wake(); }} {
     if (to_index(me.self) < a.peers) o.compute.check(a.peers);
     for (auto const& c : me.channels) {
@@ -134,7 +141,8 @@ class peer_driver {
 
   auto begin_and_live(until const& end) -> stop_reason {
     if (to_index(me_->self) >= run_->peers && end.time == (std::chrono::nanoseconds::max)()) {
-      throw config_error{"node " + name(me_->self) + " is a server, which computes no gradients: give its run a time to end at"};
+      throw config_error{"node " + name(me_->self) +
+                         " is a server, which computes no gradients: give its run a time to end at"};
     }
     prepare_checkpoints();
     if (!await_everyone()) return stop_reason::interrupted;
@@ -172,7 +180,9 @@ class peer_driver {
   [[nodiscard]] auto goes_on() const -> bool { return options_.lost == when_lost::goes_on; }
   [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
   [[nodiscard]] auto vector_bytes() const -> std::size_t { return me_->blocks.values() * sizeof(double); }
-  [[nodiscard]] auto is_interrupted() const -> bool { return options_.interrupted != nullptr && options_.interrupted(); }
+  [[nodiscard]] auto is_interrupted() const -> bool {
+    return options_.interrupted != nullptr && options_.interrupted();
+  }
 
   /// Until every node of the run has come, or is known not to; the deadlines of transports bound it. Messages of peers
   /// that began earlier are kept. False if interrupted.
@@ -234,7 +244,8 @@ class peer_driver {
     return next;
   }
 
-  // --- gradients ------------------------------------------------------------------------------------------------------
+  // --- gradients
+  // ------------------------------------------------------------------------------------------------------
 
   /// None is begun while events pile up: the node would post more of them.
   void begin_gradient() {
@@ -266,15 +277,17 @@ class peer_driver {
     host_.finish(now(), std::move(done->value), sender());
   }
 
-  // --- what comes in --------------------------------------------------------------------------------------------------
+  // --- what comes in
+  // --------------------------------------------------------------------------------------------------
 
   void handle(transport::incoming const& n) {
     switch (n.kind) {
       case what::message: {
         auto const& p = n.p;
-        host_.deliver(now(),
-                      patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, n.blocks, {&p.number, 1}, p.body, p.extra},
-                      sender());
+        host_.deliver(
+            now(),
+            patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, n.blocks, {&p.number, 1}, p.body, p.extra},
+            sender());
         return;
       }
       case what::opened:
@@ -322,7 +335,8 @@ class peer_driver {
     resuming_.erase(peer);
     if (result_.lost.size() < most_said) say_now(why);
     if (result_.lost.size() < most_said) result_.lost.push_back(why);
-    else if (result_.lost.size() == most_said) result_.lost.emplace_back("peers were lost more often than is said here");
+    else if (result_.lost.size() == most_said)
+      result_.lost.emplace_back("peers were lost more often than is said here");
     tell_parted();
     return true;
   }
@@ -343,17 +357,20 @@ class peer_driver {
   }
   /// It is no fault where nodes go on, as one that was started again may be given less time; but it ends the exchange.
   void say_if_early(node_id peer) {
-    if (!goes_on() || last_.since_start == (std::chrono::nanoseconds::max)() || last_ - now() <= options_.linger) return;
-    auto const sentence = "node " + name(peer) + " has ended its run " + shortest(std::round(to_seconds(last_ - now()) * 100) / 100) +
-                          " s before the end that node " + name(me_->self) + " was given";
+    if (!goes_on() || last_.since_start == (std::chrono::nanoseconds::max)() || last_ - now() <= options_.linger)
+      return;
+    auto const sentence = "node " + name(peer) + " has ended its run " +
+                          shortest(std::round(to_seconds(last_ - now()) * 100) / 100) + " s before the end that node " +
+                          name(me_->self) + " was given";
     say_now(sentence);
     if (result_.result.warnings.size() < most_said) result_.result.warnings.push_back(sentence);
   }
 
-  // --- who is cut off, elsewhere --------------------------------------------------------------------------------------
+  // --- who is cut off, elsewhere
+  // --------------------------------------------------------------------------------------
 
-  /// As in transport::standing: how near a node is that has lost a peer, by what the neighbours say. What they repeat of a
-  /// loss that is mended grows with each word until it is farther than any node is.
+  /// As in transport::standing: how near a node is that has lost a peer, by what the neighbours say. What they repeat
+  /// of a loss that is mended grows with each word until it is farther than any node is.
   [[nodiscard]] auto parted() const -> std::uint64_t {
     if (!closed_.empty()) return 1;
     auto nearest = std::uint64_t{0};
@@ -386,7 +403,8 @@ class peer_driver {
     if (!result_.lost.empty()) throw run_error{result_.lost.front()};
     auto const traffic = wires_->traffic_of();
     for (auto const from : run_->again ? run_->again.senders(to_index(me_->self)) : std::vector<node_id>{}) {
-      auto const heard = std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
+      auto const heard =
+          std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
       if (heard) continue;
       throw run_error{"node " + name(from) + " took no part: not one message of it came in the " +
                       shortest(to_seconds(result_.result.ended)) + " s that node " + name(me_->self) +
@@ -394,7 +412,8 @@ class peer_driver {
     }
   }
 
-  // --- patience -------------------------------------------------------------------------------------------------------
+  // --- patience
+  // -------------------------------------------------------------------------------------------------------
 
   void check_patience() {
     if (congested_) refuse_congestion();
@@ -436,12 +455,14 @@ class peer_driver {
       return wires_->give_up(*congested_, transport::detail::stalled_words);
     }
     fault_ = {*congested_, how::stalled};
-    throw run_error{"node " + name(me_->self) + " has begun no gradient for " + shortest(to_seconds(held)) +
-                    " s, which is longer than the patience: as many messages as its transport should hold wait for node " +
-                    name(*congested_) + ", which reads too slowly, or not at all"};
+    throw run_error{
+        "node " + name(me_->self) + " has begun no gradient for " + shortest(to_seconds(held)) +
+        " s, which is longer than the patience: as many messages as its transport should hold wait for node " +
+        name(*congested_) + ", which reads too slowly, or not at all"};
   }
 
-  // --- looks and the end ----------------------------------------------------------------------------------------------
+  // --- looks and the end
+  // ----------------------------------------------------------------------------------------------
 
   void look_if_due() {
     auto const began = now() - begun_;
@@ -454,7 +475,8 @@ class peer_driver {
     return {at, host_.node().estimate(), local_residual(audit_), gradients_};
   }
 
-  // --- checkpoints ----------------------------------------------------------------------------------------------------
+  // --- checkpoints
+  // ----------------------------------------------------------------------------------------------------
 
   /// Throws config_error, before anybody waits for this node, if it could not be resumed or its checkpoint is not such.
   void prepare_checkpoints() {
@@ -463,10 +485,12 @@ class peer_driver {
     if (o.folder.empty()) return;
     saves_ = {o, *run_, me_->self};
     if (o.resume) {
-      if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty()) result_.result.warnings.push_back(std::move(warning));
+      if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty())
+        result_.result.warnings.push_back(std::move(warning));
     }
     if (me_->opened_before >> 16 != saves_.resumed()) {
-      throw config_error{"the sessions of a node that goes on must be new: take its identity::opened_before from sessions_before()"};
+      throw config_error{
+          "the sessions of a node that goes on must be new: take its identity::opened_before from sessions_before()"};
     }
     ensure_writable_folder(o.folder);
     writer_.emplace();
@@ -486,13 +510,15 @@ class peer_driver {
     if (result_.result.warnings.size() < most_said) result_.result.warnings.push_back(std::move(sentence));
   }
 
-  /// A run may end by time while its node has stood still for long, as one in rounds does whose peer has ended before it.
+  /// A run may end by time while its node has stood still for long, as one in rounds does whose peer has ended before
+  /// it.
   void say_if_stalled() {
     if (!host_.wait() || under_way_) return;
     auto const waited = now() - host_.waiting_since();
     if (waited < std::chrono::seconds{1} || waited < result_.result.ended / 10) return;
     auto const& w = *host_.wait();
-    result_.result.warnings.push_back("node " + name(me_->self) + " stood still when the run ended: it had waited for " +
+    result_.result.warnings.push_back("node " + name(me_->self) +
+                                      " stood still when the run ended: it had waited for " +
                                       std::string{name_of(w.lane)} + " message " + std::to_string(to_count(w.number)) +
                                       " of node " + name(w.peer) + " for " + shortest(to_seconds(waited)) + " s");
   }
@@ -516,8 +542,8 @@ class peer_driver {
   void name_who_stays() {
     for (auto const peer : me_->peers) {
       if (left_.contains(peer) || others_[peer].met_again) continue;
-      note_loss(peer, "node " + name(peer) + " has not ended within " + transport::detail::seconds_text(options_.linger) +
-                          " of the end of node " + name(me_->self));
+      note_loss(peer, "node " + name(peer) + " has not ended within " +
+                          transport::detail::seconds_text(options_.linger) + " of the end of node " + name(me_->self));
     }
   }
 
@@ -561,33 +587,33 @@ class peer_driver {
   transport::identity const* me_;
   Transport* wires_;
   peer_options options_;
-  std::shared_ptr<pacer> pace_;           // null: none
+  std::shared_ptr<pacer> pace_;  // null: none
   hosted_node host_;
   kept_looks looks_;
   gradient_thread computing_;
   node_checkpoints saves_;
   std::optional<checkpoint_writer> writer_;  // where the node is saved
-  std::string failure_;                      // why the last checkpoint could not be written; empty: it was
+  std::string failure_;  // why the last checkpoint could not be written; empty: it was
   bool has_begun_ = false;
-  std::set<node_id> resuming_;               // whose edges are closed since this node goes on from its checkpoint
+  std::set<node_id> resuming_;  // whose edges are closed since this node goes on from its checkpoint
   bool under_way_ = false;
   std::uint64_t gradients_ = 0;
-  std::optional<node_id> congested_;      // because of whom no gradient is begun
+  std::optional<node_id> congested_;  // because of whom no gradient is begun
   std::optional<instant> held_since_;
   transport::cause fault_{me_->self, how::failed};
   /// What is known of a peer beside its messages.
   struct other {
-    bool waits = false;       // for another node, and has for long
-    bool met_again = false;   // one of the two came later than the other, or was lost: they need not end together
-    instant free_since{};     // from such a wait
-    std::uint64_t parted = 0; // what it says of itself and others
-    int given_up = 0;         // how often, because this node waited for it
+    bool waits = false;  // for another node, and has for long
+    bool met_again = false;  // one of the two came later than the other, or was lost: they need not end together
+    instant free_since{};  // from such a wait
+    std::uint64_t parted = 0;  // what it says of itself and others
+    int given_up = 0;  // how often, because this node waited for it
   };
   std::map<node_id, other> others_;
   std::set<node_id> left_;
-  std::set<node_id> closed_;              // whose edges are closed for the node
+  std::set<node_id> closed_;  // whose edges are closed for the node
   std::uint64_t reach_ = 0;
-  std::uint64_t told_waiting_ = 0;        // odd: the peers know that this node waits
+  std::uint64_t told_waiting_ = 0;  // odd: the peers know that this node waits
   std::uint64_t told_parted_ = 0;
   early_messages early_{vector_bytes()};
   instant begun_{}, last_{};
@@ -605,15 +631,17 @@ class peer_driver {
 /// with `end.gradients` and unequal speeds the slow ones go on without the fast ones, and with ad_psgd or
 /// async_model_average without any exchange, for theirs with them stays open: give those a time.
 template<transport::endpoint Transport>
-auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end, peer_options const& o = {})
-    -> peer_result {
+auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end,
+              peer_options const& o = {}) -> peer_result {
   if (end.target_loss > -std::numeric_limits<double>::infinity()) {
-    throw config_error{"one process does not see the mean model of all, so it cannot end at a target loss: give it a time"};
+    throw config_error{
+        "one process does not see the mean model of all, so it cannot end at a target loss: give it a time"};
   }
   if (end.never()) throw config_error{"nothing ends this run; give a time or a number of gradients"};
   end.check();
   if (to_index(me.self) >= a.nodes.size()) {
-    throw config_error{"this assembly has no node " + std::to_string(to_index(me.self)) + ": it is empty, or was moved into a run before"};
+    throw config_error{"this assembly has no node " + std::to_string(to_index(me.self)) +
+                       ": it is empty, or was moved into a run before"};
   }
   detail::refuse_used(std::span{a.nodes}.subspan(to_index(me.self), 1), 1);
   return detail::peer_driver<Transport>{a, me, wires, o}.run(end);
@@ -621,8 +649,8 @@ auto run_peer(assembly& a, transport::identity const& me, Transport& wires, unti
 
 /// The same for a node type that is known here: what its transport cannot carry does not compile, and says why.
 template<node Node, transport::endpoint Transport>
-auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end, peer_options const& o = {})
-    -> peer_result {
+auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end,
+              peer_options const& o = {}) -> peer_result {
   static_assert(transport::check_carries<Transport, Node>());
   return run_peer(a, me, wires, end, o);
 }

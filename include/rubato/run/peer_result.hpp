@@ -36,10 +36,11 @@ struct peer_result {
   transport::rejections rejected;
   std::vector<std::string> lost;  ///< what was said of each peer that went, in order; of the first thousand times
   std::vector<std::string> returned;  ///< what was said of each peer that came back, likewise
-  std::string unsaved;            ///< why the node's last state could not be saved; empty where it was, or was not to be
-  std::vector<node_id> cut_off;   ///< peers that were lost and had not come back when the run ended: it went on without them
-  /// Where cut_off is empty: so many edges away is the nearest node of which this one has heard that it was cut off from a
-  /// peer when the run ended; 0: of none.
+  std::string unsaved;  ///< why the node's last state could not be saved; empty where it was, or was not to be
+  std::vector<node_id>
+      cut_off;  ///< peers that were lost and had not come back when the run ended: it went on without them
+  /// Where cut_off is empty: so many edges away is the nearest node of which this one has heard that it was cut off
+  /// from a peer when the run ended; 0: of none.
   std::uint64_t parted = 0;
 };
 
@@ -55,13 +56,14 @@ inline void add_to(edge_report& sum, edge_report const& part) {
   sum.delivered += part.delivered;
   sum.bytes_received += part.bytes_received;
   sum.overtaken += part.overtaken;
-  if (part.age.uses > 0) sum.age = part.age;              // the receiver's
+  if (part.age.uses > 0) sum.age = part.age;  // the receiver's
   if (part.weights.uses > 0) sum.weights = part.weights;  // a server's
 }
 
 /// The last of some looks that was not taken after that time; the first, if all were.
 inline auto newest_at(std::vector<peer_look> const& looks, std::chrono::nanoseconds at) -> peer_look const& {
-  auto const later = std::upper_bound(looks.begin(), looks.end(), at, [](auto t, peer_look const& l) { return t < l.at; });
+  auto const later =
+      std::upper_bound(looks.begin(), looks.end(), at, [](auto t, peer_look const& l) { return t < l.at; });
   return later == looks.begin() ? looks.front() : *std::prev(later);
 }
 
@@ -77,7 +79,8 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
       throw config_error{"the result of node " + std::to_string(i) + " is missing"};
     }
     if (i >= nodes) {
-      throw config_error{"there is a result of node " + std::to_string(i) + ", and the run has only " + std::to_string(nodes) + " nodes"};
+      throw config_error{"there is a result of node " + std::to_string(i) + ", and the run has only " +
+                         std::to_string(nodes) + " nodes"};
     }
     if (parts[i].of == nodes) continue;
     throw config_error{"the result of node " + std::to_string(i) + " is of a run of " + std::to_string(parts[i].of) +
@@ -87,9 +90,9 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
 
 }  // namespace detail
 
-/// One result from those of all processes: counters are joined by edge. The history is measured at the mean of models that
-/// were looked at together: at the times of the node that looked least often, of each other one its last look up to then.
-/// The last entry is of all ends. Throws config_error unless each node of the run is among them, once.
+/// One result from those of all processes: counters are joined by edge. The history is measured at the mean of models
+/// that were looked at together: at the times of the node that looked least often, of each other one its last look up
+/// to then. The last entry is of all ends. Throws config_error unless each node of the run is among them, once.
 [[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
   std::sort(parts.begin(), parts.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
   detail::refuse_gaps(parts);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Records what every node of a run consumed and a digest of what it did then and is after it, for any driver: a node is a pure state
-// machine, so run/replay.hpp can demand the same bits from another program.
+// Records what every node of a run consumed and a digest of what it did then and is after it, for any driver: a node is
+// a pure state machine, so run/replay.hpp can demand the same bits from another program.
 //
-// File, little-endian: magic u64, format u32, build text, name, setup text (each: length u64, bytes), node u32, digest u64;
-// then records: kind u8, length u64, input bytes, digest of the input u64, digest of outputs and of all state u64.
+// File, little-endian: magic u64, format u32, build text, name, setup text (each: length u64, bytes), node u32, digest
+// u64; then records: kind u8, length u64, input bytes, digest of the input u64, digest of outputs and of all state u64.
 // The digest of an input covers its kind, place and length too, so that no record can be cut out, moved or changed.
 #pragma once
 
@@ -30,8 +30,8 @@ inline constexpr std::uint32_t recording_format = 3;
 /// Where recordings go and how large they may become.
 struct recording_options {
   std::filesystem::path folder;
-  std::string name;                              ///< of the run, in file names: NAME.node-K.log
-  std::string setup;                             ///< kept in the file: all that a replay needs to build the nodes again
+  std::string name;  ///< of the run, in file names: NAME.node-K.log
+  std::string setup;  ///< kept in the file: all that a replay needs to build the nodes again
   std::uint64_t bytes_max = std::uint64_t{1} << 30;  ///< a node; what comes later is not recorded, and the run goes on
 };
 
@@ -59,7 +59,8 @@ class event_log {
     // A new file: who may write to the folder cannot have another one written through a link of that name.
     static_cast<void>(std::remove(status_.file.c_str()));
     file_.reset(std::fopen(status_.file.c_str(), "wbx"));
-    if (!file_) throw config_error{"the recording '" + escaped(status_.file.string()) + "' cannot be written: " + reason()};
+    if (!file_)
+      throw config_error{"the recording '" + escaped(status_.file.string()) + "' cannot be written: " + reason()};
     byte_writer w{bytes_};
     w.put(recording_magic).put(recording_format);
     for (auto const& text : {build_text(), o.name, o.setup}) w.put(std::as_bytes(std::span{text}));
@@ -133,12 +134,13 @@ class event_log {
 
 }  // namespace detail
 
-/// A node whose inputs and outputs are written down. Costs a pass over every body that comes in, and one digest of every
-/// body that goes out. Drivers hand it an empty outbox at every call, as they must.
+/// A node whose inputs and outputs are written down. Costs a pass over every body that comes in, and one digest of
+/// every body that goes out. Drivers hand it an empty outbox at every call, as they must.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as the node's.
 class recorded_node {
  public:
-  recorded_node(any_node inner, std::shared_ptr<detail::event_log> log) : inner_{std::move(inner)}, log_{std::move(log)} {}
+  recorded_node(any_node inner, std::shared_ptr<detail::event_log> log)
+      : inner_{std::move(inner)}, log_{std::move(log)} {}
   recorded_node(recorded_node&&) = default;
   auto operator=(recorded_node&&) -> recorded_node& = default;
   ~recorded_node() {
@@ -199,7 +201,8 @@ class recording {
     for (auto const& log : logs_) {
       auto const& s = log->status();
       if (s.end != recording_status::ending::failed) continue;
-      return "the recording '" + escaped(s.file.string()) + "' failed after " + std::to_string(s.events) + " events: " + s.cut_short;
+      return "the recording '" + escaped(s.file.string()) + "' failed after " + std::to_string(s.events) +
+             " events: " + s.cut_short;
     }
     return {};
   }
@@ -208,9 +211,9 @@ class recording {
   std::vector<std::shared_ptr<detail::event_log>> logs_;
 };
 
-/// From now on node `self` of `a` is recorded, in a file that is complete once the run's nodes are gone, which is when its
-/// driver returns. What a restarted node does after its restart is not recorded. Throws config_error if the file cannot be
-/// made.
+/// From now on node `self` of `a` is recorded, in a file that is complete once the run's nodes are gone, which is when
+/// its driver returns. What a restarted node does after its restart is not recorded. Throws config_error if the file
+/// cannot be made.
 [[nodiscard]] inline auto record(assembly& a, node_id self, recording_options const& o) -> recording {
   std::error_code error;  // what is wrong with the folder shows when the file is made
   std::filesystem::create_directories(o.folder, error);

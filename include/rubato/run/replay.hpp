@@ -39,7 +39,8 @@ class recorded_run {
   explicit recorded_run(std::filesystem::path path) : path_{std::move(path)}, shown_{escaped(path_.string())} {
     std::error_code error;
     left_ = size_ = std::filesystem::file_size(path_, error);
-    if (error && std::filesystem::exists(path_)) throw config_error{"'" + shown_ + "' is no recording but something without a size"};
+    if (error && std::filesystem::exists(path_))
+      throw config_error{"'" + shown_ + "' is no recording but something without a size"};
     file_.reset(error ? nullptr : std::fopen(path_.c_str(), "rb"));
     if (!file_) throw config_error{"the recording '" + shown_ + "' cannot be opened for reading"};
     read_header();
@@ -47,13 +48,14 @@ class recorded_run {
 
   [[nodiscard]] auto header() const -> recording_header const& { return header_; }
 
-  /// Gives the recorded node of `run`, assembled as it was then, what it consumed, every field held to what the node may
-  /// be given. Throws run_error naming the first event whose outputs differ in any bit, config_error if the recording is
-  /// damaged, is of no node of `run` or was made by a build that may round otherwise. Once only.
+  /// Gives the recorded node of `run`, assembled as it was then, what it consumed, every field held to what the node
+  /// may be given. Throws run_error naming the first event whose outputs differ in any bit, config_error if the
+  /// recording is damaged, is of no node of `run` or was made by a build that may round otherwise. Once only.
   [[nodiscard]] auto replay(assembly run) -> replay_report {
     if (header_.build != build_text()) {
-      throw config_error{"the recording '" + shown_ + "' was made by '" + escaped(header_.build, 200) + "' and this is '" +
-                         build_text() + "', which may round otherwise; replay it with a program of the same build"};
+      throw config_error{"the recording '" + shown_ + "' was made by '" + escaped(header_.build, 200) +
+                         "' and this is '" + build_text() +
+                         "', which may round otherwise; replay it with a program of the same build"};
     }
     if (to_index(header_.self) >= run.nodes.size()) {
       throw config_error{"the recording '" + shown_ + "' is of node " + std::to_string(to_index(header_.self)) +
@@ -89,7 +91,8 @@ class recorded_run {
 
   /// Says where: reading begins each event at its first byte.
   [[noreturn]] void damaged(std::string const& how) const {
-    auto const where = place_ == 0 ? "in its header" : "at event " + std::to_string(place_) + ", byte " + std::to_string(begun_);
+    auto const where =
+        place_ == 0 ? "in its header" : "at event " + std::to_string(place_) + ", byte " + std::to_string(begun_);
     throw config_error{"the recording '" + shown_ + "' is damaged " + where + ": " + how};
   }
 
@@ -130,7 +133,8 @@ class recorded_run {
     auto const kind = read_number<std::uint8_t>(bytes);
     auto const length = read_number<std::uint64_t>(bytes);
     if (kind > static_cast<std::uint8_t>(logged::end)) damaged("it is of no known kind");
-    if (length > rules.bytes_max()) damaged("it announces " + std::to_string(length) + " bytes, more than the run can need");
+    if (length > rules.bytes_max())
+      damaged("it announces " + std::to_string(length) + " bytes, more than the run can need");
     read(length, bytes);
     auto const expected = digest{}.add(place_ - 1).add(std::span<std::byte const>{bytes}).value();
     std::vector<std::byte> digests;
@@ -156,12 +160,23 @@ class recorded_run {
 
   static void hand_in(any_node& n, logged_event& e, outbox& out) {
     switch (e.kind) {
-      case logged::start: n.start(e.now, out); break;
-      case logged::patch: n.on_patch(e.now, e.part, out); break;
-      case logged::gradient: n.on_gradient(e.now, std::move(e.answer), out); break;
-      case logged::wakeup: n.on_wakeup(e.now, e.woken, out); break;
-      case logged::neighbours: n.on_neighbours(e.now, e.change, out); break;
-      case logged::end: break;
+      case logged::start:
+        n.start(e.now, out);
+        break;
+      case logged::patch:
+        n.on_patch(e.now, e.part, out);
+        break;
+      case logged::gradient:
+        n.on_gradient(e.now, std::move(e.answer), out);
+        break;
+      case logged::wakeup:
+        n.on_wakeup(e.now, e.woken, out);
+        break;
+      case logged::neighbours:
+        n.on_neighbours(e.now, e.change, out);
+        break;
+      case logged::end:
+        break;
     }
   }
 

@@ -19,10 +19,10 @@
 
 namespace rubato {
 
-/// When a run ends: at a time on its clock, at a loss, or after so many gradients of all nodes together; the first counts.
-/// After that many gradients no further one is used, and the run ends when nothing that they led to is under way any more:
-/// so k n gradients are k rounds of n nodes, and k steps of a server. (A process counts the gradients of its own node, and
-/// ends when that asks for the next.)
+/// When a run ends: at a time on its clock, at a loss, or after so many gradients of all nodes together; the first
+/// counts. After that many gradients no further one is used, and the run ends when nothing that they led to is under
+/// way any more: so k n gradients are k rounds of n nodes, and k steps of a server. (A process counts the gradients of
+/// its own node, and ends when that asks for the next.)
 struct until {
   std::chrono::nanoseconds time = (std::chrono::nanoseconds::max)();
   double target_loss = -std::numeric_limits<double>::infinity();
@@ -44,10 +44,14 @@ enum class stop_reason : std::uint8_t { time, target_loss, gradients, interrupte
 
 constexpr auto name_of(stop_reason r) -> std::string_view {
   switch (r) {
-    case stop_reason::time: return "time";
-    case stop_reason::target_loss: return "target loss";
-    case stop_reason::gradients: return "gradients";
-    case stop_reason::interrupted: return "interrupted";
+    case stop_reason::time:
+      return "time";
+    case stop_reason::target_loss:
+      return "target loss";
+    case stop_reason::gradients:
+      return "gradients";
+    case stop_reason::interrupted:
+      return "interrupted";
   }
   return "";
 }
@@ -55,14 +59,14 @@ constexpr auto name_of(stop_reason r) -> std::string_view {
 /// One look at all nodes. Not-a-number where a problem has no such measure.
 struct measurement {
   std::chrono::nanoseconds at{};
-  double loss = std::numeric_limits<double>::quiet_NaN();      ///< F at the mean of the nodes' models
+  double loss = std::numeric_limits<double>::quiet_NaN();  ///< F at the mean of the nodes' models
   double accuracy = std::numeric_limits<double>::quiet_NaN();  ///< held-out, at the mean model
   double consensus_distance = 0;  ///< root mean square over nodes of |x_i - mean x|
   /// Max norm of sum z + in flight - sum g over all nodes, in the ledger's units. On threads, nodes that run cannot be
-  /// looked at in one instant: there it is the largest residual of one node (see local_residual), in the last entry, for
-  /// which all threads have ended, the sum over all nodes as everywhere else.
+  /// looked at in one instant: there it is the largest residual of one node (see local_residual), in the last entry,
+  /// for which all threads have ended, the sum over all nodes as everywhere else.
   double tracking_residual = 0;
-  std::uint64_t gradients = 0;    ///< computed by all nodes so far
+  std::uint64_t gradients = 0;  ///< computed by all nodes so far
 
   static void visit_state(auto& self, auto&& visit) {
     visit("at", self.at), visit("loss", self.loss), visit("accuracy", self.accuracy);
@@ -78,15 +82,15 @@ struct edge_report {
   channel lane{};
   std::uint64_t packets_sent = 0;
   std::uint64_t values_sent = 0;
-  std::uint64_t bytes_sent = 0;     ///< bodies and frame headers, retransmissions included
-  std::uint64_t lost = 0;           ///< never arrived (state), or had to be sent again (event)
+  std::uint64_t bytes_sent = 0;  ///< bodies and frame headers, retransmissions included
+  std::uint64_t lost = 0;  ///< never arrived (state), or had to be sent again (event)
   std::uint64_t duplicated = 0;
-  std::uint64_t conflated = 0;      ///< replaced by a newer one before they left, or (not in the simulator) were read
-  std::uint64_t delivered = 0;      ///< handed to the node (of vectors sent as blocks: the blocks)
-  std::uint64_t bytes_received = 0; ///< of bodies; counted where nodes are processes
-  std::uint64_t overtaken = 0;      ///< arrived after a newer one, or twice
-  age_counter age{};                ///< from post to use, at the receiver
-  weight_counter weights{};         ///< of gradients, where the receiver is a server that weighs them
+  std::uint64_t conflated = 0;  ///< replaced by a newer one before they left, or (not in the simulator) were read
+  std::uint64_t delivered = 0;  ///< handed to the node (of vectors sent as blocks: the blocks)
+  std::uint64_t bytes_received = 0;  ///< of bodies; counted where nodes are processes
+  std::uint64_t overtaken = 0;  ///< arrived after a newer one, or twice
+  age_counter age{};  ///< from post to use, at the receiver
+  weight_counter weights{};  ///< of gradients, where the receiver is a server that weighs them
 };
 
 struct node_report {
@@ -94,13 +98,14 @@ struct node_report {
   std::uint64_t iterations = 0;
   std::uint64_t gradients = 0;
   std::uint64_t dropped = 0;  ///< gradients nobody wanted any more
-  std::uint64_t iterations_before = 0;  ///< of `iterations`: done before the processes or threads went on from a checkpoint
+  std::uint64_t iterations_before =
+      0;  ///< of `iterations`: done before the processes or threads went on from a checkpoint
 };
 
 /// What of an assembled run its result says too.
 struct run_setup {
   std::string network;  ///< topology and weights
-  double step = 0;      ///< as asked
+  double step = 0;  ///< as asked
   double raw_step = 0;  ///< gamma, as used: step / gain
   double gain = 1;
   std::vector<std::pair<std::string, std::string>> options;  ///< names and values, the policies' as "policy option"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The threads driver: one thread a node, mailboxes in one process, real time. The scenario's links and compute times are
-// kept as delays, so that the same environment can be tried in earnest; a scenario of zeros runs at full speed.
+// The threads driver: one thread a node, mailboxes in one process, real time. The scenario's links and compute times
+// are kept as delays, so that the same environment can be tried in earnest; a scenario of zeros runs at full speed.
 #pragma once
 
 #include <algorithm>
@@ -97,8 +97,8 @@ class thread_watch {
         next_look = later_by(run_->now(), interval);
       }
       if (!closing) check_patience();
-      std::this_thread::sleep_until(run_->at((std::min)({next_look, now + std::chrono::milliseconds{closing ? 1 : 20},
-                                                       instant{end.time}})));
+      std::this_thread::sleep_until(
+          run_->at((std::min)({next_look, now + std::chrono::milliseconds{closing ? 1 : 20}, instant{end.time}})));
     }
   }
 
@@ -171,7 +171,7 @@ class thread_watch {
 
 /// Returns when all threads have ended, whatever ended them.
 RUBATO_INLINE auto live_together(thread_run& run, thread_watch::threads& nodes, thread_watch& watcher, until const& end,
-                          run_result& result) -> stop_reason {
+                                 run_result& result) -> stop_reason {
   threads_of_scope threads{run};
   try {
     for (auto& each : nodes) threads.started.emplace_back([&each] { each->live(); });
@@ -206,7 +206,8 @@ RUBATO_INLINE void refuse_what_threads_cannot(assembly const& a, sim::scenario c
   }
 }
 
-inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, checkpoint_options const& o, run_result& result) {
+inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, checkpoint_options const& o,
+                                run_result& result) {
   o.check();
   if (o.folder.empty()) return;
   run.saves = o;
@@ -227,7 +228,8 @@ inline void save_last(thread_run& run, thread_watch::threads& nodes, run_result&
 
 }  // namespace detail
 
-RUBATO_INLINE auto run_threads(assembly a, sim::scenario const& s, until const& end, thread_options const& o) -> run_result {
+RUBATO_INLINE auto run_threads(assembly a, sim::scenario const& s, until const& end, thread_options const& o)
+    -> run_result {
   detail::refuse_used(a.nodes, a.peers);
   end.check();
   detail::refuse_what_threads_cannot(a, s);

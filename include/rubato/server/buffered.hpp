@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The mean of K weighted gradients makes a step; workers do not wait for it. Fewer versions, shorter delays, less noise.
-// Source: FedBuff, Nguyen et al., arXiv 2106.06639 (there with local steps and a secure sum).
+// The mean of K weighted gradients makes a step; workers do not wait for it. Fewer versions, shorter delays, less
+// noise. Source: FedBuff, Nguyen et al., arXiv 2106.06639 (there with local steps and a secure sum).
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,8 @@
 
 namespace rubato::server {
 
-/// Policy, see aggregation_policy. Keeps one vector; a gradient reads 2 and writes 1, a step reads and writes as at once.
+/// Policy, see aggregation_policy. Keeps one vector; a gradient reads 2 and writes 1, a step reads and writes as at
+/// once.
 struct buffered {
   static constexpr auto name() -> std::string_view { return "buffered"; }
   static void visit_options(auto& self, auto&& visit) { visit("size", self.size); }
@@ -29,7 +30,8 @@ struct buffered {
     explicit state(buffered const& b) : size_{b.size} {}
     static void visit_state(auto& self, auto&& visit) { visit("count", self.count_), visit("sum", self.sum_); }
 
-    auto take(Backend& backend, shared_buffer const& g, double weight, arrival const&) -> std::optional<direction<scalar>> {
+    auto take(Backend& backend, shared_buffer const& g, double weight, arrival const&)
+        -> std::optional<direction<scalar>> {
       auto const all = range{0, g.size()};
       if (!sum_) sum_ = backend.template allocate<scalar>(g.size());
       if (count_ == 0) backend.sweep(all, backend::zero_kernel<scalar>{sum_->data()});

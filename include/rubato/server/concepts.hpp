@@ -39,36 +39,39 @@ struct direction {
 
 /// Which gradients may move the model. Where may_stop is true, running jobs whose delay is not accepted any more are
 /// stopped if stops() says so. agree() is told the number of workers before the run and may throw config_error.
-/// Not checked, but required: what is refused at a delay is refused at all larger ones. Models: accept_all, delay_threshold.
+/// Not checked, but required: what is refused at a delay is refused at all larger ones. Models: accept_all,
+/// delay_threshold.
 template<class A>
 concept acceptance_policy = std::copyable<A> && std::default_initializable<A> &&
-    requires(A& a, A const& c, std::uint64_t delay, std::size_t workers) {
-      a.agree(workers);
-      { c.accepts(delay) } -> std::convertible_to<bool>;
-      { c.stops() } -> std::convertible_to<bool>;
-      { A::may_stop } -> std::convertible_to<bool>;
-    };
+                            requires(A& a, A const& c, std::uint64_t delay, std::size_t workers) {
+                              a.agree(workers);
+                              { c.accepts(delay) } -> std::convertible_to<bool>;
+                              { c.stops() } -> std::convertible_to<bool>;
+                              { A::may_stop } -> std::convertible_to<bool>;
+                            };
 
 /// A value of settings with a state at the server, which is asked once for each accepted gradient, in order of arrival.
 /// Models: by_delay<weighting>, known_times, own_durations.
 template<class W>
 concept weight_policy = std::copyable<W> && std::default_initializable<W> &&
-    std::constructible_from<typename W::state, W const&, std::size_t> &&
-    requires(W& w, typename W::state& s, arrival const& a, std::size_t workers) {
-      w.agree(workers);
-      { s(a) } -> std::same_as<weight>;
-    };
+                        std::constructible_from<typename W::state, W const&, std::size_t> &&
+                        requires(W& w, typename W::state& s, arrival const& a, std::size_t workers) {
+                          w.agree(workers);
+                          { s(a) } -> std::same_as<weight>;
+                        };
 
-/// take() is given a gradient, its weight, and whose it is and when it came; it returns the direction of a step when enough
-/// of them are together, which is read at once. Models: apply_at_once, buffered.
+/// take() is given a gradient, its weight, and whose it is and when it came; it returns the direction of a step when
+/// enough of them are together, which is read at once. Models: apply_at_once, buffered.
 template<class G, class Backend>
 concept aggregation_policy = std::copyable<G> && std::default_initializable<G> &&
-    std::constructible_from<typename G::template state<Backend>, G const&> &&
-    requires(G const& c, typename G::template state<Backend>& s, Backend& b, shared_buffer const& g, double weight,
-             arrival const& a) {
-      c.agree();
-      { s.take(b, g, weight, a) } -> std::same_as<std::optional<direction<typename Backend::scalar>>>;
-    };
+                             std::constructible_from<typename G::template state<Backend>, G const&> &&
+                             requires(G const& c, typename G::template state<Backend>& s, Backend& b,
+                                      shared_buffer const& g, double weight, arrival const& a) {
+                               c.agree();
+                               {
+                                 s.take(b, g, weight, a)
+                               } -> std::same_as<std::optional<direction<typename Backend::scalar>>>;
+                             };
 
 /// Which worker, without a job, is given the model after this one's gradient came. Models: same_worker.
 template<class A>
@@ -79,12 +82,14 @@ concept assignment_policy = std::copyable<A> && std::default_initializable<A> &&
 /// Checked where policies meet a server; each sentence stands alone.
 template<class Acceptance, class Weight, class Aggregation, class Assignment, class Backend>
 consteval auto check_policies() -> bool {
-  static_assert(acceptance_policy<Acceptance>,
-                "an acceptance has may_stop, agree(workers), accepts(delay) and stops(), which say whether a gradient counts");
+  static_assert(
+      acceptance_policy<Acceptance>,
+      "an acceptance has may_stop, agree(workers), accepts(delay) and stops(), which say whether a gradient counts");
   static_assert(weight_policy<Weight>,
                 "a weight is a weighting, or has agree(workers) and a state whose call gives the weight of an arrival");
   static_assert(aggregation_policy<Aggregation, Backend>,
-                "an aggregation has agree() and a state<Backend> whose take(backend, gradient, weight, arrival) gives a direction or none");
+                "an aggregation has agree() and a state<Backend> whose take(backend, gradient, weight, arrival) gives "
+                "a direction or none");
   static_assert(assignment_policy<Assignment>,
                 "an assignment is called with the worker whose gradient came and gives the worker that goes on");
   return true;

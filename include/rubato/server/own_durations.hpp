@@ -65,9 +65,7 @@ struct own_durations {
       double total = 0;  // nanoseconds
       std::int64_t count = 0;
       static void visit_state(auto& self, auto&& visit) { visit("total", self.total), visit("count", self.count); }
-      [[nodiscard]] auto value() const -> double {
-        return count == 0 ? 0.0 : total / static_cast<double>(count);
-      }
+      [[nodiscard]] auto value() const -> double { return count == 0 ? 0.0 : total / static_cast<double>(count); }
     };
     double cap_;
     paid_time paid_;

@@ -3,7 +3,8 @@
 // second; paid tau_i each, all workers move the model equally much a second, and the limit is the optimum of the sum.
 //   mean_step  w_i = tau_i / tau_H,   tau_H the harmonic mean: the mean weight of a server's steps is 1
 //   cycle      w_i = tau_i / tau_max: with gamma = alpha / n, a worker spends alpha / n in each tau_max
-// Source: Rescaled ASGD, Mahran, Maranjyan, Richtarik, arXiv 2605.13434, for the proportion; the constants follow from it.
+// Source: Rescaled ASGD, Mahran, Maranjyan, Richtarik, arXiv 2605.13434, for the proportion; the constants follow from
+// it.
 #pragma once
 
 #include <algorithm>

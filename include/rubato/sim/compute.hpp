@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How long a gradient takes on the virtual clock: a distribution, factors for nodes that are slower, and windows of time
-// in which a node computes nothing. All distributions are scaled to the mean that was asked for.
+// How long a gradient takes on the virtual clock: a distribution, factors for nodes that are slower, and windows of
+// time in which a node computes nothing. All distributions are scaled to the mean that was asked for.
 #pragma once
 
 #include <algorithm>
@@ -35,8 +35,8 @@ class compute_model {
   /// The same model with `node` slower by `factor` (> 0; below 1 is faster).
   [[nodiscard]] auto slow(std::uint32_t node, double factor) const -> compute_model;
 
-  /// The same model, in which `node` computes nothing from `from` to `until`: a gradient under way then is finished that
-  /// much later. What reaches the node is still handled; sim::partition silences its links too.
+  /// The same model, in which `node` computes nothing from `from` to `until`: a gradient under way then is finished
+  /// that much later. What reaches the node is still handled; sim::partition silences its links too.
   [[nodiscard]] auto outage(std::uint32_t node, nanoseconds from, nanoseconds until) const -> compute_model;
 
   /// The same model with every mean times `factor` (> 0): of a gradient over fewer samples, or over more.
@@ -65,7 +65,9 @@ class compute_model {
     std::uint32_t node = 0;
     nanoseconds from{};
     nanoseconds until{};
-    static void visit_state(auto& self, auto&& visit) { visit("node", self.node), visit("from", self.from), visit("until", self.until); }
+    static void visit_state(auto& self, auto&& visit) {
+      visit("node", self.node), visit("from", self.from), visit("until", self.until);
+    }
   };
 
   /// What takes longer than three years takes three years: so many times can be added up.
@@ -110,8 +112,7 @@ RUBATO_INLINE compute_model::compute_model(shape s, nanoseconds mean, double var
     throw config_error{"a coefficient of variation must be 0 or more, not " + shortest(variation)};
   }
   if (s == shape::shifted_exponential && variation > 1) {
-    throw config_error{"a shifted exponential has a coefficient of variation of at most 1, not " +
-                       shortest(variation)};
+    throw config_error{"a shifted exponential has a coefficient of variation of at most 1, not " + shortest(variation)};
   }
 }
 
@@ -138,7 +139,8 @@ RUBATO_INLINE auto compute_model::slow(std::uint32_t node, double factor) const 
   return copy;
 }
 
-RUBATO_INLINE auto compute_model::outage(std::uint32_t node, nanoseconds from, nanoseconds until) const -> compute_model {
+RUBATO_INLINE auto compute_model::outage(std::uint32_t node, nanoseconds from, nanoseconds until) const
+    -> compute_model {
   if (from.count() < 0 || until <= from) {
     throw config_error{"an outage of node " + std::to_string(node) + " must begin at 0 or later and end after that"};
   }
@@ -190,13 +192,16 @@ RUBATO_INLINE void compute_model::check(std::size_t nodes) const {
 
 RUBATO_INLINE auto compute_model::relative(random_stream& stream) const -> double {
   switch (shape_) {
-    case shape::fixed: break;
+    case shape::fixed:
+      break;
     case shape::lognormal: {
       if (variation_ == 0) break;
       return std::exp(std::sqrt(log_variance_) * stream.normal() - log_variance_ / 2);
     }
-    case shape::half_normal: return std::sqrt(1.5707963267948966) * std::abs(stream.normal());
-    case shape::shifted_exponential: return 1 - variation_ - variation_ * std::log(1 - stream.uniform());
+    case shape::half_normal:
+      return std::sqrt(1.5707963267948966) * std::abs(stream.normal());
+    case shape::shifted_exponential:
+      return 1 - variation_ - variation_ * std::log(1 - stream.uniform());
     case shape::two_regime:
       return (stream.chance(probability_) ? factor_ : 1.0) / (1 - probability_ + probability_ * factor_);
   }

@@ -100,9 +100,9 @@ class event_heap {
 };
 
 /// A calendar: events lie in lists by the day of their time, a day being so long that a few events fall on it. Only the
-/// next few days are in order, those that come among them later in a heap, and what is too far away for the calendar waits
-/// in another. So an event costs the same however many there are, and touches few cache lines. What the days are is told
-/// from the times of the events that left; the order in which events leave does not depend on it.
+/// next few days are in order, those that come among them later in a heap, and what is too far away for the calendar
+/// waits in another. So an event costs the same however many there are, and touches few cache lines. What the days are
+/// is told from the times of the events that left; the order in which events leave does not depend on it.
 class event_queue {
  public:
   static void visit_state(auto& self, auto&& visit) {
@@ -137,8 +137,8 @@ class event_queue {
     auto const now = between_is_next() ? between_.pop().at_ns : soon_[taken_++].at_ns;
     if (--look_in_ == 0) look(now);
   }
-  /// Most likely the one that leaves `k` after the next one, k < fewest_known, or null: what it needs can be fetched from
-  /// memory meanwhile.
+  /// Most likely the one that leaves `k` after the next one, k < fewest_known, or null: what it needs can be fetched
+  /// from memory meanwhile.
   [[nodiscard]] auto ahead(std::size_t k) const -> event const* {
     return taken_ + k < known_ ? &soon_[taken_ + k] : nullptr;
   }
@@ -246,9 +246,9 @@ class event_queue {
   }
 
   std::vector<event> soon_;  // up to known_ all until the present day but those in between_, in order
-  std::size_t taken_ = 0;    // so many of them have left
+  std::size_t taken_ = 0;  // so many of them have left
   std::size_t known_ = 0;
-  event_heap between_;       // came too late to be put in order
+  event_heap between_;  // came too late to be put in order
   event_heap later_;
   std::int64_t first_later_ = never;  // the day of its first
   std::vector<std::uint32_t> days_ = std::vector<std::uint32_t>(64, none);  // the first entry of each; a power of two
@@ -269,7 +269,9 @@ class event_queue {
 template<class T>
 class slot_store {
  public:
-  static void visit_state(auto& self, auto&& visit) { visit("things", self.things_), visit("after", self.after_), visit("closed", self.closed_); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("things", self.things_), visit("after", self.after_), visit("closed", self.closed_);
+  }
 
   /// A slot to fill in place: it holds what its last user left in it, so that memory is used again.
   auto open() -> std::uint32_t {
@@ -302,7 +304,7 @@ class slot_store {
 
   std::vector<T> things_;
   std::vector<std::uint32_t> after_;  // of a closed slot: the one that was closed before it
-  std::uint32_t closed_ = none;       // the last one
+  std::uint32_t closed_ = none;  // the last one
 };
 
 }  // namespace rubato::sim

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The simulated links: when a packet leaves, whether it arrives, when, and what is counted on the way.
-// Every random draw is keyed by edge, channel and packet number, so it does not depend on the order of events. Bursts of
-// loss strike a directed edge whatever the channel, and are keyed by the edge and the number of the packet on it.
+// Every random draw is keyed by edge, channel and packet number, so it does not depend on the order of events. Bursts
+// of loss strike a directed edge whatever the channel, and are keyed by the edge and the number of the packet on it.
 #pragma once
 
 #include <algorithm>
@@ -53,7 +53,7 @@ class network {
   struct lane {
     channel name{};
     channel_kind kind{};
-    random_stream key{{}};              // of its draws, which its packets number
+    random_stream key{{}};  // of its draws, which its packets number
     traffic counts{};
     std::unique_ptr<packet> pending{};  // state channels: the newest that waits for the link
 
@@ -77,8 +77,8 @@ class network {
     std::size_t turn = 0;  // the lane that may leave first
     std::vector<lane> lanes{};
     std::vector<window> cuts{};  // partitions of this edge, by beginning
-    std::uint64_t carried = 0;   // packets, each try counted: numbers the draws of bursts
-    bool bad = false;            // in a burst of loss
+    std::uint64_t carried = 0;  // packets, each try counted: numbers the draws of bursts
+    bool bad = false;  // in a burst of loss
 
     static void visit_state(auto& self, auto&& visit) {
       visit("from", self.from), visit("to", self.to), visit("free at", self.free_at);
@@ -96,7 +96,8 @@ class network {
     }
   }
 
-  /// O(1) where nodes send to their neighbours in turns, else O(log degree). Valid until the next edge of `from` is met.
+  /// O(1) where nodes send to their neighbours in turns, else O(log degree). Valid until the next edge of `from` is
+  /// met.
   auto edge_between(node_id from, node_id to) -> edge& {
     auto& mine = from_[to_index(from)];
     auto place = mine.turn < mine.edges.size() ? mine.turn : 0;
@@ -113,9 +114,10 @@ class network {
     for (auto& l : e.lanes) {
       if (l.name == name) return l;
     }
-    return e.lanes.emplace_back(lane{name, kind,
-                                     random_stream{{scenario_->seed, 0x6c696e6bULL, static_cast<std::uint64_t>(e.from),
-                                                    static_cast<std::uint64_t>(e.to), static_cast<std::uint64_t>(name)}}});
+    return e.lanes.emplace_back(
+        lane{name, kind,
+             random_stream{{scenario_->seed, 0x6c696e6bULL, static_cast<std::uint64_t>(e.from),
+                            static_cast<std::uint64_t>(e.to), static_cast<std::uint64_t>(name)}}});
   }
 
   /// Puts `values` values of p on the link now or as soon as it is free.
@@ -157,8 +159,15 @@ class network {
 
   static auto report_of(edge const& e, lane const& l) -> edge_report {
     auto const& c = l.counts;
-    return {.from = e.from, .to = e.to, .lane = l.name, .packets_sent = c.packets_sent, .values_sent = c.values_sent,
-            .bytes_sent = c.bytes_sent, .lost = c.lost, .duplicated = c.duplicated, .conflated = c.conflated,
+    return {.from = e.from,
+            .to = e.to,
+            .lane = l.name,
+            .packets_sent = c.packets_sent,
+            .values_sent = c.values_sent,
+            .bytes_sent = c.bytes_sent,
+            .lost = c.lost,
+            .duplicated = c.duplicated,
+            .conflated = c.conflated,
             .delivered = c.delivered};
   }
 
@@ -179,7 +188,8 @@ class network {
   void settle(edge& e) const {
     e.link = &scenario_->link_of(e.from, e.to);
     e.cuts = cuts_of({e.from, e.to});
-    e.is_calm = e.link->loss <= 0 && e.link->bursts.begin <= 0 && e.link->overtaking <= 0 && e.link->duplication <= 0 && e.cuts.empty();
+    e.is_calm = e.link->loss <= 0 && e.link->bursts.begin <= 0 && e.link->overtaking <= 0 && e.link->duplication <= 0 &&
+                e.cuts.empty();
   }
 
   struct cost {
@@ -191,11 +201,13 @@ class network {
     return l.bits_per_second <= 0 ? nanoseconds{} : time_at_rate(l, bytes);
   }
   [[gnu::noinline]] static auto time_at_rate(link_model const& l, std::size_t bytes) -> nanoseconds {
-    return nanoseconds{std::llround((std::min)(8e9 * static_cast<double>(bytes) / l.bits_per_second, 1e16))};  // 115 days
+    return nanoseconds{
+        std::llround((std::min)(8e9 * static_cast<double>(bytes) / l.bits_per_second, 1e16))};  // 115 days
   }
   static auto some_of(nanoseconds most, random_stream& draw) -> nanoseconds {
-    return most.count() <= 0 ? nanoseconds{}
-                             : nanoseconds{static_cast<std::int64_t>(draw.below(static_cast<std::uint64_t>(most.count()) + 1))};
+    return most.count() <= 0
+               ? nanoseconds{}
+               : nanoseconds{static_cast<std::int64_t>(draw.below(static_cast<std::uint64_t>(most.count()) + 1))};
   }
 
   [[nodiscard]] auto cuts_of(topology::edge which) const -> std::vector<window> {
@@ -242,9 +254,10 @@ class network {
     return j;
   }
 
-  // Each loss is noticed and repaired after two round trips, on the same link; later messages wait behind it. What meets
-  // a partition is sent once more when that has healed.
-  [[gnu::noinline]] auto retransmitted(edge& e, lane& l, nanoseconds arrival, cost c, random_stream& draw) const -> journey {
+  // Each loss is noticed and repaired after two round trips, on the same link; later messages wait behind it. What
+  // meets a partition is sent once more when that has healed.
+  [[gnu::noinline]] auto retransmitted(edge& e, lane& l, nanoseconds arrival, cost c, random_stream& draw) const
+      -> journey {
     auto const again = [&] {
       ++l.counts.lost;
       l.counts.bytes_sent += c.bytes;

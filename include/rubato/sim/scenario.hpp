@@ -24,7 +24,9 @@ struct burst_model {
   double begin = 0;
   double end = 1;
   double loss = 1;
-  static void visit_state(auto& self, auto&& visit) { visit("begin", self.begin), visit("end", self.end), visit("loss", self.loss); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("begin", self.begin), visit("end", self.end), visit("loss", self.loss);
+  }
 };
 
 /// One directed link. State channels lose, duplicate and reorder as said here; event channels retransmit what is lost
@@ -55,11 +57,13 @@ struct edge_link {
   node_id from{};
   node_id to{};
   link_model link{};
-  static void visit_state(auto& self, auto&& visit) { visit("from", self.from), visit("to", self.to), visit("link", self.link); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("from", self.from), visit("to", self.to), visit("link", self.link);
+  }
 };
 
-/// From `from` on until it heals at `until`, these directed edges carry nothing: packets of state channels that would be
-/// on their way then are lost, those of event channels arrive once it has healed.
+/// From `from` on until it heals at `until`, these directed edges carry nothing: packets of state channels that would
+/// be on their way then are lost, those of event channels arrive once it has healed.
 struct partition {
   nanoseconds from{};
   nanoseconds until{};
@@ -70,17 +74,17 @@ struct partition {
 };
 
 /// All edges between `inside` and the others of `nodes` nodes, both ways.
-[[nodiscard]] auto island(std::vector<node_id> const& inside, std::size_t nodes, nanoseconds from,
-                          nanoseconds until) -> partition;
+[[nodiscard]] auto island(std::vector<node_id> const& inside, std::size_t nodes, nanoseconds from, nanoseconds until)
+    -> partition;
 
 enum class first_model : std::uint8_t {
   common,  ///< as at the beginning of the run
-  own,     ///< the one it had, as from a checkpoint; its tracker and what it knew of others are lost in any case
+  own,  ///< the one it had, as from a checkpoint; its tracker and what it knew of others are lost in any case
 };
 
 /// `node` loses its state at `at` and begins again `down` later. Its neighbours close their edges with it when it stops
-/// and open them, in a new session, when it is back (law 11). Nodes that cannot do without one of them end the run then. In
-/// each life it draws mini-batches of its own.
+/// and open them, in a new session, when it is back (law 11). Nodes that cannot do without one of them end the run
+/// then. In each life it draws mini-batches of its own.
 struct restart {
   node_id node{};
   nanoseconds at{};
@@ -93,11 +97,11 @@ struct restart {
 
 enum class frames : std::uint8_t {
   by_reference,  ///< bodies are shared, as in one process
-  encoded,       ///< every packet is encoded and decoded into fresh memory, so that aliasing shows
+  encoded,  ///< every packet is encoded and decoded into fresh memory, so that aliasing shows
 };
 
 enum class delivery : std::uint8_t {
-  whole,   ///< a vector is one packet
+  whole,  ///< a vector is one packet
   blocks,  ///< every block is a datagram of its own (state channels): lost, late and merged separately
 };
 
@@ -106,13 +110,13 @@ struct scenario {
   link_model link{};
   std::vector<edge_link> special{};  ///< links that differ
   std::vector<partition> partitions{};
-  std::vector<restart> restarts{};   ///< by the simulator only
+  std::vector<restart> restarts{};  ///< by the simulator only
   frames carried = frames::by_reference;
   delivery split = delivery::whole;
-  std::uint64_t seed = 0;            ///< of the environment's randomness
-  nanoseconds measure_every{};       ///< 0: a two-hundredth of the run's time
+  std::uint64_t seed = 0;  ///< of the environment's randomness
+  nanoseconds measure_every{};  ///< 0: a two-hundredth of the run's time
   nanoseconds patience = std::chrono::hours{1};  ///< virtual; a node that waits longer ends the run
-  unsigned threads = 1;              ///< that compute gradients; results do not depend on it
+  unsigned threads = 1;  ///< that compute gradients; results do not depend on it
 
   [[nodiscard]] auto link_of(node_id from, node_id to) const -> link_model const& {
     for (auto const& e : special) {
@@ -135,8 +139,8 @@ struct scenario {
 };
 
 #if RUBATO_BODIES
-RUBATO_INLINE auto island(std::vector<node_id> const& inside, std::size_t nodes, nanoseconds from,
-                          nanoseconds until) -> partition {
+RUBATO_INLINE auto island(std::vector<node_id> const& inside, std::size_t nodes, nanoseconds from, nanoseconds until)
+    -> partition {
   partition p{from, until, {}};
   auto const is_inside = [&](node_id id) { return std::find(inside.begin(), inside.end(), id) != inside.end(); };
   for (auto const in : inside) {

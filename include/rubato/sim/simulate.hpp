@@ -20,7 +20,8 @@ namespace sim {
 struct controls {
   observer* watching = nullptr;
   bool (*interrupted)() = nullptr;  ///< polled now and then; true ends the run cleanly
-  snapshot const* resume = nullptr;  ///< where to go on from: simulator::state of a run that was assembled alike (another is refused)
+  snapshot const* resume =
+      nullptr;  ///< where to go on from: simulator::state of a run that was assembled alike (another is refused)
 };
 }  // namespace sim
 
@@ -44,9 +45,9 @@ auto simulate(topology::pair const& network, Problem const& problem, typename No
 RUBATO_INLINE auto simulate(assembly a, sim::scenario const& scenario, until const& end, sim::controls const& by)
     -> run_result {
   auto const measured = a.measured();
-  auto simulation =
-      sim::simulator{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again, measured, a.agreed.text()},
-                     scenario};
+  auto simulation = sim::simulator{
+      {std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again, measured, a.agreed.text()},
+      scenario};
   if (by.watching != nullptr) simulation.watch(*by.watching);
   simulation.interrupt_when(by.interrupted);
   if (by.resume != nullptr) simulation.resume(*by.resume);

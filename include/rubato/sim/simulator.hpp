@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The deterministic driver: one queue of events in virtual time. It owns clock, links and compute times; nodes own maths.
+// The deterministic driver: one queue of events in virtual time. It owns clock, links and compute times; nodes own
+// maths.
 #pragma once
 
 #include <algorithm>
@@ -38,8 +39,8 @@ struct cast {
   problem::any_oracle oracle;
   block_partition blocks;
   buffer_pool pool{};  ///< where bodies that were encoded are decoded to
-  any_maker again{};   ///< needed by scenarios with restarts only
-  range measured{};    ///< nodes whose models are looked at; empty: the peers
+  any_maker again{};  ///< needed by scenarios with restarts only
+  range measured{};  ///< nodes whose models are looked at; empty: the peers
   std::string subject{};  ///< what the nodes are of, as wire::agreement has it: a state of another is refused
 };
 
@@ -68,13 +69,13 @@ class simulator {
   /// Polled about every thousand events; true stops the run cleanly.
   void interrupt_when(bool (*asked)()) { interrupted_ = asked; }
 
-  /// All of the run as it is now: nodes, links, packets under way, clock and history. Between two events only, and after
-  /// run() has returned. Bodies are shared; what nodes may still write is copied, one pass. Throws config_error where a node
-  /// has a part that lists no state.
+  /// All of the run as it is now: nodes, links, packets under way, clock and history. Between two events only, and
+  /// after run() has returned. Bodies are shared; what nodes may still write is copied, one pass. Throws config_error
+  /// where a node has a part that lists no state.
   [[nodiscard]] auto state() -> snapshot { return take_snapshot(*this); }
-  /// Goes on from there, with run(): subject, blocks and scenario are those of the run that was saved (but for its threads),
-  /// or a config_error says which is not. The result is that of a run that was never cut, to the bit. See run() about a
-  /// state that was taken after a run, and about another end.
+  /// Goes on from there, with run(): subject, blocks and scenario are those of the run that was saved (but for its
+  /// threads), or a config_error says which is not. The result is that of a run that was never cut, to the bit. See
+  /// run() about a state that was taken after a run, and about another end.
   void resume(snapshot const& saved) {
     restore(*this, saved, who_.pool);
     begun_ = true;
@@ -86,19 +87,19 @@ class simulator {
 
   /// Runs to the end. Throws run_error if a node fails, diverges or waits for ever, or if the problem throws.
   ///
-  /// A run that has ended goes on with a later end: here, if run() is called again, or elsewhere from its state(). It is the
-  /// run that was never cut, to the bit, but for these:
+  /// A run that has ended goes on with a later end: here, if run() is called again, or elsewhere from its state(). It
+  /// is the run that was never cut, to the bit, but for these:
   /// - the history keeps the look at the cut, and looks go on at the interval with which the run began;
   /// - a target loss counts as reached from the first look of the whole history that is at or below it;
-  /// - gradients that were ready while a run with enough of them waited for its last packets are handed over when it goes on.
-  /// An end that has passed already ends it at once.
+  /// - gradients that were ready while a run with enough of them waited for its last packets are handed over when it
+  /// goes on. An end that has passed already ends it at once.
   auto run(until const& end) -> run_result;
 
   [[nodiscard]] auto nodes() const -> std::span<any_node const> { return who_.nodes; }
 
  private:
   struct alignas(64) per_node {  // one cache line
-    std::uint64_t draws = 0;                   // gradients asked for, numbers compute times
+    std::uint64_t draws = 0;  // gradients asked for, numbers compute times
     std::optional<std::uint32_t> computing{};  // slot of the gradient under way
     std::optional<waiting> wait{};
     instant waiting_since{};
@@ -127,7 +128,9 @@ class simulator {
     std::uint64_t job = 0;
     bool cancelled = false;
     nanoseconds duration{};
-    static void visit_state(auto& self, auto&& visit) { visit("cancelled", self.cancelled), visit("duration", self.duration); }
+    static void visit_state(auto& self, auto&& visit) {
+      visit("cancelled", self.cancelled), visit("duration", self.duration);
+    }
   };
 
   [[nodiscard]] auto interval_of(until const& end) const -> nanoseconds;
@@ -188,14 +191,15 @@ class simulator {
   nanoseconds interval_{};  // between two looks
   bool begun_ = false;
   std::optional<instant> closing_{};  // since when no gradient is used any more, as there were enough
-  std::vector<event> held_;           // gradients that were done since then
+  std::vector<event> held_;  // gradients that were done since then
   observer* observer_ = nullptr;
   bool (*interrupted_)() = nullptr;
 };
 
 inline auto simulator::run(until const& end) -> run_result {
   end.check();
-  if (end.never()) throw config_error{"nothing ends this run; give until a time, a target loss or a number of gradients"};
+  if (end.never())
+    throw config_error{"nothing ends this run; give until a time, a target loss or a number of gradients"};
   if (begun_) go_on(end);
   else begin(end);
   run_result result;
@@ -231,7 +235,8 @@ inline void simulator::begin(until const& end) {
 /// Settles anew what a former end had decided.
 inline void simulator::go_on(until const& end) {
   check_target(end);
-  auto const reached = std::find_if(history_.begin(), history_.end(), [&](auto const& m) { return m.loss <= end.target_loss; });
+  auto const reached =
+      std::find_if(history_.begin(), history_.end(), [&](auto const& m) { return m.loss <= end.target_loss; });
   time_to_target_ = reached == history_.end() ? std::nullopt : std::optional{reached->at};
   if (gradients_done_ >= end.gradients) {
     if (!closing_) closing_ = now_;
@@ -246,7 +251,8 @@ inline void simulator::go_on(until const& end) {
 
 inline void simulator::check_target(until const& end) const {
   if (std::isfinite(end.target_loss) && std::isnan(history_.front().loss)) {
-    throw config_error{"a run can end at a target loss only if its problem has a loss() that is a number at the first model"};
+    throw config_error{
+        "a run can end at a target loss only if its problem has a loss() that is a number at the first model"};
   }
 }
 
@@ -256,7 +262,8 @@ inline void simulator::visit_state(auto& self, auto&& visit) {
   visit.same("block values", self.who_.blocks.block_values());
   visit("nodes", self.who_.nodes), visit("network", self.network_), visit("of each node", self.state_);
   visit("queue", self.queue_), visit("parcels", self.parcels_), visit("computations", self.computations_);
-  for (auto& of_node : self.state_) {  // what is computed when it is due need not be saved, but what it is computed from
+  for (auto& of_node :
+       self.state_) {  // what is computed when it is due need not be saved, but what it is computed from
     if (!of_node.computing) continue;
     auto& c = self.computations_.at(*of_node.computing);
     auto request = visit.is_reading() ? gradient_request{} : self.gradients_.request_of(c.job);
@@ -265,7 +272,8 @@ inline void simulator::visit_state(auto& self, auto&& visit) {
   }
   visit("alarms", self.alarms_), visit("now", self.now_), visit("gradients done", self.gradients_done_);
   visit("events", self.events_), visit("live", self.live_), visit("carried", self.carried_);
-  visit("closing", self.closing_), visit("held", self.held_), visit("interval", self.interval_), visit("history", self.history_);
+  visit("closing", self.closing_), visit("held", self.held_), visit("interval", self.interval_),
+      visit("history", self.history_);
 }
 
 /// How often to look: as the scenario says, or a two-hundredth of the run, or every virtual second of an endless one.
@@ -289,7 +297,8 @@ inline auto simulator::run_events(until const& end) -> stop_reason {
     now_ = {nanoseconds{e.at_ns}};
     if (e.kind() == event_kind::measurement) {
       if (!closing_) check_waiting();
-      queue_.push({e.at_ns + interval_.count(), event_kind::measurement, 0, 0});  // first, for a run that ends here may go on
+      queue_.push(
+          {e.at_ns + interval_.count(), event_kind::measurement, 0, 0});  // first, for a run that ends here may go on
       if (measure(end)) return stop_reason::target_loss;
       if (interrupted_ != nullptr && interrupted_()) return stop_reason::interrupted;  // a look may take long
       continue;
@@ -332,13 +341,26 @@ inline void simulator::fetch_ahead() const {
 inline void simulator::handle(event const& e) {
   if (e.kind() == event_kind::arrival || e.kind() == event_kind::departure) --carried_;
   switch (e.kind()) {
-    case event_kind::arrival: arrive(e); break;
-    case event_kind::gradient_done: finish_gradient(e); break;
-    case event_kind::departure: depart(e); break;
-    case event_kind::wakeup: wake(e); break;
-    case event_kind::measurement: break;
-    case event_kind::stop: stop(e); break;
-    case event_kind::comeback: come_back(e); break;
+    case event_kind::arrival:
+      arrive(e);
+      break;
+    case event_kind::gradient_done:
+      finish_gradient(e);
+      break;
+    case event_kind::departure:
+      depart(e);
+      break;
+    case event_kind::wakeup:
+      wake(e);
+      break;
+    case event_kind::measurement:
+      break;
+    case event_kind::stop:
+      stop(e);
+      break;
+    case event_kind::comeback:
+      come_back(e);
+      break;
   }
 }
 
@@ -415,7 +437,8 @@ inline void simulator::do_as_asked(std::size_t node) {
     ++live_;
   }
   for (auto const& w : out_.wakeups) {
-    queue_.push({(std::max)(w.at, now_).since_start.count(), event_kind::wakeup, static_cast<std::uint32_t>(node), alarms_.put({w.id, s.life})});
+    queue_.push({(std::max)(w.at, now_).since_start.count(), event_kind::wakeup, static_cast<std::uint32_t>(node),
+                 alarms_.put({w.id, s.life})});
     ++live_;
   }
   if (out_.wait && s.wait != out_.wait) s.waiting_since = now_;  // for another message: it made progress
@@ -424,7 +447,8 @@ inline void simulator::do_as_asked(std::size_t node) {
   out_.clear();
 }
 
-// --- restarts ---------------------------------------------------------------------------------------------------------
+// --- restarts
+// ---------------------------------------------------------------------------------------------------------
 
 inline void simulator::check_restarts() const {
   if (!who_.again) throw config_error{"a scenario with restarts needs a cast that can make its nodes again"};
@@ -514,7 +538,8 @@ inline void simulator::report_standstill(std::size_t node, char const* why) cons
                   shortest(to_seconds(state_[node].waiting_since.since_start)) + " s, " + why};
 }
 
-// --- packets ----------------------------------------------------------------------------------------------------------
+// --- packets
+// ----------------------------------------------------------------------------------------------------------
 
 /// Takes the packet's body.
 inline void simulator::send(packet& p) {
@@ -532,7 +557,8 @@ inline void simulator::send(packet& p) {
   l.pending = std::make_unique<packet>(std::move(p));
   if (e.departure_scheduled) return;
   e.departure_scheduled = true;
-  queue_.push({e.free_at.count(), event_kind::departure, static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(e.to)});
+  queue_.push(
+      {e.free_at.count(), event_kind::departure, static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(e.to)});
   ++live_;
   ++carried_;
 }
@@ -603,7 +629,8 @@ inline void simulator::schedule_arrival(nanoseconds at, packet& p, std::size_t b
   c.p.body = c.p.body.on_host();
   c.frame.clear();
   auto const whole = c.block == network::no_block;
-  wire::encode(c.p, whole ? wire::uncut(c.p, who_.blocks) : wire::cut(c.p, who_.blocks, {c.block, c.block + 1}), c.frame);
+  wire::encode(c.p, whole ? wire::uncut(c.p, who_.blocks) : wire::cut(c.p, who_.blocks, {c.block, c.block + 1}),
+               c.frame);
   c.p.body = {};
 }
 
@@ -631,8 +658,8 @@ inline void simulator::hand_over(event const& e) {
   auto const whole = c.block == network::no_block;
   // In steps of their own: nvcc 13 ends in a fault where these choices stand within the braces.
   auto const blocks = whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1};
-  patch p{c.p.from, c.p.to, c.p.lane,     c.p.life,            c.p.based_on, c.p.posted_at,
-          blocks,   {&number, 1}, std::move(c.p.body), c.p.extra};
+  patch p{c.p.from, c.p.to, c.p.lane, c.p.life, c.p.based_on, c.p.posted_at, blocks, {&number, 1}, std::move(c.p.body),
+          c.p.extra};
   if (!whole) {
     c.p.body = std::move(p.body);
     p.body = block_body(std::move(c.p), c.block);
@@ -647,8 +674,10 @@ inline void simulator::hand_over(event const& e) {
   auto const error = wire::decode(c.frame, f);
   RUBATO_EXPECTS(!error, "a frame that was encoded here decodes");
   auto const number = f.head.number;
-  patch const p{f.head.from, f.head.to, f.head.lane, f.head.life, f.head.based_on, f.head.posted_at, f.blocks,
-                {&number, 1}, wire::copy_body(f, who_.pool), f.head.extra};
+  patch const p{f.head.from, f.head.to,       f.head.lane,
+                f.head.life, f.head.based_on, f.head.posted_at,
+                f.blocks,    {&number, 1},    wire::copy_body(f, who_.pool),
+                f.head.extra};
   parcels_.close(e.slot);
   who_.nodes[e.node].on_patch(now_, p, out_);
 }

@@ -52,7 +52,7 @@ class adam {
     using scalar = typename Backend::scalar;
 
     struct rule {
-      scalar rate{};      // gamma / (1-b1^t)
+      scalar rate{};  // gamma / (1-b1^t)
       scalar unbiased{};  // 1 / (1-b2^t)
       scalar beta1{}, share1{}, beta2{}, share2{}, epsilon{};
       scalar* mean = nullptr;

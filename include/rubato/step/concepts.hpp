@@ -18,10 +18,11 @@ concept has_state =
 
 /// next(gamma) advances the step's counters and returns what the next local iteration does, small enough for a kernel.
 template<class S, class Backend>
-concept gives_rules = requires(typename S::template state<Backend>& s, double gamma) {
-  typename S::template state<Backend>::rule;
-  { s.next(gamma) } -> std::same_as<typename S::template state<Backend>::rule>;
-} && std::is_trivially_copyable_v<typename S::template state<Backend>::rule> &&
+concept gives_rules =
+    requires(typename S::template state<Backend>& s, double gamma) {
+      typename S::template state<Backend>::rule;
+      { s.next(gamma) } -> std::same_as<typename S::template state<Backend>::rule>;
+    } && std::is_trivially_copyable_v<typename S::template state<Backend>::rule> &&
     std::default_initializable<typename S::template state<Backend>::rule>;
 
 /// The new x from the lanes, x and the direction; and how many bytes a value the rule itself reads and writes.
@@ -44,8 +45,9 @@ auto present_rule(State& s, double gamma) -> typename State::rule {
   if constexpr (requires { s.present(gamma); }) {
     return s.present(gamma);
   } else {
-    static_assert(!requires(state_visitor& v) { State::visit_state(s, v); },
-                  "a step's state that lists its parts has present(gamma) too, the rule that next(gamma) gave last");
+    static_assert(
+        !requires(state_visitor& v) { State::visit_state(s, v); },
+        "a step's state that lists its parts has present(gamma) too, the rule that next(gamma) gave last");
     return s.next(gamma);  // it has no state: one that lists none is not read back
   }
 }
@@ -53,7 +55,8 @@ auto present_rule(State& s, double gamma) -> typename State::rule {
 /// Not checked, but required: the rule acts on each index separately, for packs of lanes as for one.
 /// Models: sgd, momentum, adam.
 template<class S, class Backend>
-concept policy = has_state<S, Backend> && gives_rules<S, Backend> && rule_moves_x<S, Backend> && rule_has_parts<S, Backend>;
+concept policy =
+    has_state<S, Backend> && gives_rules<S, Backend> && rule_moves_x<S, Backend> && rule_has_parts<S, Backend>;
 
 /// Checked where a step meets a node; each sentence stands alone.
 template<class S, class Backend>

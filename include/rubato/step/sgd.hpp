@@ -9,12 +9,12 @@
 
 namespace rubato::step {
 
-/// Policy. A step policy is a value of hyper-parameters; its arrays live in state<Backend>, made when the size is known.
-/// Required of a state: next(gamma) advances the step's own counters and returns the rule of this local iteration, a
-/// trivially copyable function of (lanes, x, direction) that returns the new x and may read and write arrays by index;
-/// its static bytes_per_value() says how much of them it moves, and from(begin) is the rule for a part of the vector
-/// whose index 0 is index `begin` of the whole. A state that can be saved lists its parts (core/visit_state.hpp) and has
-/// present(gamma), the rule that next(gamma) gave last.
+/// Policy. A step policy is a value of hyper-parameters; its arrays live in state<Backend>, made when the size is
+/// known. Required of a state: next(gamma) advances the step's own counters and returns the rule of this local
+/// iteration, a trivially copyable function of (lanes, x, direction) that returns the new x and may read and write
+/// arrays by index; its static bytes_per_value() says how much of them it moves, and from(begin) is the rule for a part
+/// of the vector whose index 0 is index `begin` of the whole. A state that can be saved lists its parts
+/// (core/visit_state.hpp) and has present(gamma), the rule that next(gamma) gave last.
 struct sgd {
   static constexpr auto name() -> std::string_view { return "sgd"; }
   template<class Backend>

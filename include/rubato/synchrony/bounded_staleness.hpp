@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Between lock-step and freedom: no node uses a value that is more than `bound` iterations older, or newer, than the one
-// lock-step would use. Source of the idea: stale synchronous parallel, Ho et al., NIPS 2013; here between neighbours.
+// Between lock-step and freedom: no node uses a value that is more than `bound` iterations older, or newer, than the
+// one lock-step would use. Source of the idea: stale synchronous parallel, Ho et al., NIPS 2013; here between
+// neighbours.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@
 namespace rubato::synchrony {
 
 /// Policy, see synchrony::free. 0 is rounds; on lossless links of constant latency, more than any node can run ahead is
-/// free, bit for bit. In orders that send a model before they pull, a node is at most bound + 1 local iterations ahead of
-/// each neighbour that it listens to.
+/// free, bit for bit. In orders that send a model before they pull, a node is at most bound + 1 local iterations ahead
+/// of each neighbour that it listens to.
 ///
 /// It needs event channels, and so lossless, ordered links: on a state channel the last message before a wait may be
 /// lost, and a sender that itself waits would never say it again. With event channels none can wait for ever: of all

@@ -20,9 +20,10 @@ concept names_a_delivery = requires {
 };
 
 template<class S>
-concept judges_iterations = std::copyable<S> && std::default_initializable<S> && requires(S const& s, iteration number) {
-  { s.ready(number, number) } -> std::convertible_to<bool>;
-};
+concept judges_iterations =
+    std::copyable<S> && std::default_initializable<S> && requires(S const& s, iteration number) {
+      { s.ready(number, number) } -> std::convertible_to<bool>;
+    };
 
 /// On event channels nothing is skipped unseen: how far into the queue a node may go is the synchrony's to say.
 template<class S>
@@ -30,8 +31,8 @@ concept limits_its_queue = requires(S const& s, iteration number) {
   { s.latest(number) } -> std::convertible_to<iteration>;
 } || S::delivery == channel_kind::state;
 
-/// Not checked, but required: ready(needed, newest) does not turn false as `newest` grows; ready(needed, latest(needed)).
-/// Models: free, rounds, bounded_staleness.
+/// Not checked, but required: ready(needed, newest) does not turn false as `newest` grows; ready(needed,
+/// latest(needed)). Models: free, rounds, bounded_staleness.
 template<class S>
 concept policy = says_whether_it_waits<S> && names_a_delivery<S> && judges_iterations<S> && limits_its_queue<S>;
 
@@ -47,8 +48,9 @@ template<class S>
 consteval auto check_synchrony() -> bool {
   static_assert(says_whether_it_waits<S>, "a synchrony says in a constant, waits, whether a node may have to wait");
   static_assert(names_a_delivery<S>, "a synchrony names the kind of channel that it needs in a constant, delivery");
-  static_assert(judges_iterations<S>,
-                "a synchrony has ready(needed, newest), which says whether the newest value of a neighbour may be used");
+  static_assert(
+      judges_iterations<S>,
+      "a synchrony has ready(needed, newest), which says whether the newest value of a neighbour may be used");
   if constexpr (names_a_delivery<S>) {
     static_assert(limits_its_queue<S>,
                   "a synchrony on event channels has latest(needed), the last message in a queue that may be used");

@@ -153,8 +153,7 @@ RUBATO_INLINE auto regular_by_name(std::string_view asked, std::string_view numb
 
 }  // namespace detail
 
-RUBATO_INLINE auto by_name(std::string_view asked, std::size_t n, digraph (*read)(std::string const&))
-    -> digraph {
+RUBATO_INLINE auto by_name(std::string_view asked, std::size_t n, digraph (*read)(std::string const&)) -> digraph {
   constexpr auto file = std::string_view{"file:"};
   constexpr auto regular = std::string_view{"random-regular:"};
   if (asked.starts_with(file)) {

@@ -37,16 +37,16 @@ struct weighted_edges {
   std::size_t nodes = 0;
   std::vector<edge> edges;
   std::vector<double> weights;  ///< by edge
-  std::string name;             ///< of the source
+  std::string name;  ///< of the source
 };
 
 /// The graph that `text` describes; `source` names it, in errors and as the graph's name.
 /// Throws config_error naming the source and the line at fault; a third column, too, is refused.
 [[nodiscard]] auto parse_edge_list(std::string_view text, std::string_view source) -> digraph;
 
-/// The edges and weights of `text`, each line "FROM TO WEIGHT": what node TO gives to what comes from FROM. In MatrixMarket
-/// files, and under the titles i, j, w_ij, a line is an entry of W: row TO, column FROM. A line "NODE NODE WEIGHT" is what a
-/// node keeps. Throws config_error naming the source and the line at fault.
+/// The edges and weights of `text`, each line "FROM TO WEIGHT": what node TO gives to what comes from FROM. In
+/// MatrixMarket files, and under the titles i, j, w_ij, a line is an entry of W: row TO, column FROM. A line "NODE NODE
+/// WEIGHT" is what a node keeps. Throws config_error naming the source and the line at fault.
 [[nodiscard]] auto parse_edge_weights(std::string_view text, std::string_view source) -> weighted_edges;
 
 /// Throws config_error if the file cannot be read or a line of it is wrong.
@@ -153,7 +153,8 @@ class edge_list_parser {
     }
     if (format_ == format::matrix_market && !nodes_) refuse_file("ends before its size line 'ROWS COLUMNS ENTRIES'");
     if (announced_ && *announced_ != listed_)
-      refuse_file("announces " + std::to_string(*announced_) + " edges and lists " + std::to_string(listed_) + ": is it cut?");
+      refuse_file("announces " + std::to_string(*announced_) + " edges and lists " + std::to_string(listed_) +
+                  ": is it cut?");
     if (!nodes_ && edges_.empty()) refuse_file("names no node: give edges 'FROM TO', or 'nodes N'");
   }
   auto node_count() const -> std::size_t { return nodes_.value_or(id_max_ + 1); }
@@ -167,7 +168,8 @@ class edge_list_parser {
     if (words->count == 0) return;
     auto const first = (*words)[0][0];
     if (format_ == format::matrix_market && !nodes_) return read_matrix_size(*words);
-    if ((first >= '0' && first <= '9') || first == '-' || first == '+') return read_edge(*words, line.substr(0, comment));
+    if ((first >= '0' && first <= '9') || first == '-' || first == '+')
+      return read_edge(*words, line.substr(0, comment));
     read_word(*words, line.substr(0, comment));
   }
 
@@ -196,7 +198,8 @@ class edge_list_parser {
     constexpr auto from = std::array<std::string_view, 6>{"from", "source", "src", "tail", "u", "i"};
     constexpr auto to = std::array<std::string_view, 7>{"to", "target", "dst", "destination", "head", "v", "j"};
     constexpr auto weight = std::array<std::string_view, 4>{"weight", "w", "value", "w_ij"};
-    if (format_ != format::plain || listed_ > 0 || std::exchange(titled_, true) || words.count < 2 || words.count > 3) return false;
+    if (format_ != format::plain || listed_ > 0 || std::exchange(titled_, true) || words.count < 2 || words.count > 3)
+      return false;
     row_first_ = third_ == third_column::weight && is_among(words[0], std::array<std::string_view, 1>{"i"});
     return is_among(words[0], from) && is_among(words[1], to) && (words.count == 2 || is_among(words[2], weight));
   }
@@ -224,7 +227,8 @@ class edge_list_parser {
     auto const counted = format_ == format::konect && unweighted_ && words.count > 2 && words[2] == "1";
     if (third_ == third_column::refused) {
       if (words.count > 2 && !counted)
-        refuse(quoted(line) + " has a weight, " + quoted(words[2]) + ", and a graph has none: leave the third column out, or make "
+        refuse(quoted(line) + " has a weight, " + quoted(words[2]) +
+               ", and a graph has none: leave the third column out, or make "
                "W of it with read_edge_weights()");
       return 1;
     }
@@ -238,7 +242,8 @@ class edge_list_parser {
   void read_first_comment(std::string_view line) {
     auto const words = words_of(line.substr(line.starts_with("%%") ? 2 : 1));
     if (!words || words->count == 0) return;
-    if (line.starts_with("%%") && in_lower_case((*words)[0]) == "matrixmarket") return read_matrix_market(line.substr(2));
+    if (line.starts_with("%%") && in_lower_case((*words)[0]) == "matrixmarket")
+      return read_matrix_market(line.substr(2));
     constexpr auto sorts = std::array<std::string_view, 3>{"sym", "asym", "bip"};
     if (words->count != 2 || !is_among((*words)[0], sorts)) return;
     format_ = format::konect;
@@ -249,11 +254,15 @@ class edge_list_parser {
 
   void read_matrix_market(std::string_view banner) {
     auto const rest = words_of(banner.substr((std::min)(banner.find_first_of(" \t"), banner.size())));
-    auto const word = [&](std::size_t i) { return rest && i < rest->count ? in_lower_case((*rest)[i]) : std::string{}; };
+    auto const word = [&](std::size_t i) {
+      return rest && i < rest->count ? in_lower_case((*rest)[i]) : std::string{};
+    };
     auto const values = word(2), shape = word(3);
-    if (word(0) != "matrix" || word(1) != "coordinate" || (values != "pattern" && values != "real" && values != "integer") ||
+    if (word(0) != "matrix" || word(1) != "coordinate" ||
+        (values != "pattern" && values != "real" && values != "integer") ||
         (shape != "general" && shape != "symmetric"))
-      refuse(quoted(banner) + " is no graph: write 'MatrixMarket matrix coordinate', then pattern, real or integer, then general or "
+      refuse(quoted(banner) +
+             " is no graph: write 'MatrixMarket matrix coordinate', then pattern, real or integer, then general or "
              "symmetric");
     format_ = format::matrix_market;
     undirected_ = shape == "symmetric";
@@ -280,8 +289,9 @@ class edge_list_parser {
     auto const first = format_ == format::plain ? std::size_t{0} : std::size_t{1};
     auto const value = number(word);
     if (value < first || (nodes_ && value - first >= *nodes_))
-      refuse("node " + std::string{word} + " does not exist: nodes are " + std::to_string(first) + " .. " +
-             std::to_string(nodes_ ? *nodes_ - 1 + first : std::size_t{(std::numeric_limits<std::uint32_t>::max)() - 2}));
+      refuse(
+          "node " + std::string{word} + " does not exist: nodes are " + std::to_string(first) + " .. " +
+          std::to_string(nodes_ ? *nodes_ - 1 + first : std::size_t{(std::numeric_limits<std::uint32_t>::max)() - 2}));
     id_max_ = (std::max)(id_max_, value - first);
     return to_node(value - first);
   }
@@ -324,14 +334,16 @@ using open_file = std::unique_ptr<std::FILE, close_file>;
 /// All of a file.
 RUBATO_INLINE auto text_in(std::string const& path) -> std::string {
   auto const file = open_file{std::fopen(path.c_str(), "rb")};
-  if (!file) throw config_error("graph file '" + escaped(path) + "' cannot be opened: check the path and its permissions");
+  if (!file)
+    throw config_error("graph file '" + escaped(path) + "' cannot be opened: check the path and its permissions");
   auto text = std::string{};
   char piece[4096];
   for (auto got = std::size_t{1}; got > 0;) {
     got = std::fread(piece, 1, sizeof piece, file.get());
     text.append(piece, got);
   }
-  if (std::ferror(file.get()) != 0) throw config_error("graph file '" + escaped(path) + "' cannot be read: is it a plain file?");
+  if (std::ferror(file.get()) != 0)
+    throw config_error("graph file '" + escaped(path) + "' cannot be read: is it a plain file?");
   return text;
 }
 
@@ -369,7 +381,8 @@ RUBATO_INLINE void write_edge_list(digraph const& graph, std::string const& path
   auto const written = file && std::fwrite(text.data(), 1, text.size(), file.get()) == text.size();
   // Buffered bytes may still fail on the way out, so the result of closing counts too.
   if (!written || std::fclose(file.release()) != 0)
-    throw config_error("graph file '" + escaped(path) + "' cannot be written: check the path, its permissions and the disk");
+    throw config_error("graph file '" + escaped(path) +
+                       "' cannot be written: check the path, its permissions and the disk");
 }
 #endif  // RUBATO_BODIES
 

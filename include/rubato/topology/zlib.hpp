@@ -24,7 +24,8 @@ struct close_zipped {
 /// All of a file, unpacked where it is gzipped.
 inline auto unzipped_text_in(std::string const& path) -> std::string {
   auto const file = std::unique_ptr<gzFile_s, close_zipped>{gzopen(path.c_str(), "rb")};
-  if (!file) throw config_error("graph file '" + escaped(path) + "' cannot be opened: check the path and its permissions");
+  if (!file)
+    throw config_error("graph file '" + escaped(path) + "' cannot be opened: check the path and its permissions");
   auto text = std::string{};
   char piece[1U << 15];
   auto got = 0;
@@ -32,7 +33,8 @@ inline auto unzipped_text_in(std::string const& path) -> std::string {
   auto code = Z_OK;
   auto const* const words = gzerror(file.get(), &code);
   if (code == Z_ERRNO) throw config_error("graph file '" + escaped(path) + "' cannot be read: " + std::strerror(errno));
-  if (code == Z_BUF_ERROR) throw config_error("graph file '" + escaped(path) + "' lacks the end of its gzip stream: is it cut?");
+  if (code == Z_BUF_ERROR)
+    throw config_error("graph file '" + escaped(path) + "' lacks the end of its gzip stream: is it cut?");
   if (got < 0) throw config_error("graph file '" + escaped(path) + "' is damaged: " + escaped(words));
   return text;
 }

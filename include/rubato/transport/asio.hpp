@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What the transports over Boost.Asio share: addresses as text, names of hosts, and a context that its owner polls with a
-// deadline.
+// What the transports over Boost.Asio share: addresses as text, names of hosts, and a context that its owner polls with
+// a deadline.
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <charconv>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -42,8 +42,8 @@ struct address {
 
 namespace detail {
 
-/// Of all that a name stands for: of this machine alone unless `insecure`, then of others if there is one, for a machine
-/// often calls itself by its loopback; and IPv4 rather than IPv6, so that all nodes of a run take the same.
+/// Of all that a name stands for: of this machine alone unless `insecure`, then of others if there is one, for a
+/// machine often calls itself by its loopback; and IPv4 rather than IPv6, so that all nodes of a run take the same.
 inline auto likeliest(std::vector<boost::asio::ip::address> all, bool insecure) -> boost::asio::ip::address {
   auto const rank = [insecure](boost::asio::ip::address const& a) {
     return 2 * static_cast<int>(a.is_loopback() == insecure) + static_cast<int>(a.is_v6());
@@ -59,15 +59,15 @@ inline auto host_named(std::string const& name, bool insecure) -> boost::asio::i
   std::vector<boost::asio::ip::address> all;
   for (auto const& entry : found) all.push_back(entry.endpoint().address());
   if (!all.empty()) return likeliest(std::move(all), insecure);
-  throw config_error{"no host is known here by the name '" + escaped(name, wire::detail::most_shown) + "': " +
-                     (error ? error.message() : "it has no address")};
+  throw config_error{"no host is known here by the name '" + escaped(name, wire::detail::most_shown) +
+                     "': " + (error ? error.message() : "it has no address")};
 }
 
 }  // namespace detail
 
-/// "127.0.0.1:5000", "[::1]:5000" or "node1:5000"; a name is looked up at once. Throws config_error with a sentence that
-/// names the text. Only loopback addresses are taken unless `insecure`: nothing here is encrypted, and whoever can connect
-/// can take part.
+/// "127.0.0.1:5000", "[::1]:5000" or "node1:5000"; a name is looked up at once. Throws config_error with a sentence
+/// that names the text. Only loopback addresses are taken unless `insecure`: nothing here is encrypted, and whoever can
+/// connect can take part.
 [[nodiscard]] inline auto address_in(std::string const& text, bool insecure = false) -> address {
   auto const refuse = [&](char const* right) {
     throw config_error{"'" + escaped(text, wire::detail::most_shown) + "' is no address: " + right};
@@ -95,14 +95,15 @@ inline auto host_named(std::string const& name, bool insecure) -> boost::asio::i
     a.host = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, a.host.to_v6());
   }
   if (!insecure && !a.host.is_loopback()) {
-    throw config_error{a.text() + " is not an address of this machine alone: what nodes say is not encrypted, and nobody "
-                                  "asks who connects; use loopback, or ask for insecure on a network that you trust"};
+    throw config_error{a.text() +
+                       " is not an address of this machine alone: what nodes say is not encrypted, and nobody "
+                       "asks who connects; use loopback, or ask for insecure on a network that you trust"};
   }
   return a;
 }
 
-/// A socket that is bound before its transport exists, so that a port chosen by the system can be told to the peers. The
-/// descriptor belongs to the caller, or to the transport that takes it over.
+/// A socket that is bound before its transport exists, so that a port chosen by the system can be told to the peers.
+/// The descriptor belongs to the caller, or to the transport that takes it over.
 struct door {
   int descriptor = -1;
   std::string address;
@@ -116,11 +117,13 @@ auto protocol_of(address const& a) -> Protocol {
 }
 
 /// Binds a `Socket`, which listens if it can; throws config_error, where `nobody_can` do what it is for. A node that is
-/// given by name on a network answers at all addresses of its machine: here the name may stand for another than elsewhere.
+/// given by name on a network answers at all addresses of its machine: here the name may stand for another than
+/// elsewhere.
 template<class Socket>
 auto open_door(address a, std::string const& nobody_can) -> door {
   using any = boost::asio::ip::address;
-  if (!a.name.empty() && !a.host.is_loopback()) a.host = a.host.is_v6() ? any{boost::asio::ip::address_v6::any()} : any{};
+  if (!a.name.empty() && !a.host.is_loopback())
+    a.host = a.host.is_v6() ? any{boost::asio::ip::address_v6::any()} : any{};
   constexpr auto listens = requires(Socket& s) { s.listen(); };
   boost::asio::io_context io;
   Socket opened{io};

@@ -71,9 +71,9 @@ class block_stream {
   std::size_t turn_ = 0;
 };
 
-/// How far the numbers of one sender and channel have come in one session. Who takes the newest for the best could be led
-/// to wait for ever by one number that is far too large, so one datagram alone moves them by a bounded stride: what jumps
-/// farther is dropped, which a state channel bears, unless the datagram before it jumped too, and no farther.
+/// How far the numbers of one sender and channel have come in one session. Who takes the newest for the best could be
+/// led to wait for ever by one number that is far too large, so one datagram alone moves them by a bounded stride: what
+/// jumps farther is dropped, which a state channel bears, unless the datagram before it jumped too, and no farther.
 class number_watch {
  public:
   static constexpr std::uint64_t stride = std::uint64_t{1} << 20;
@@ -99,8 +99,8 @@ class block_gatherer {
  public:
   [[nodiscard]] auto empty() const -> bool { return held_.empty(); }
 
-  /// Takes a frame of one block; an older one of the same life that nobody has seen goes, or is counted as late. False if
-  /// its number is not to be believed yet.
+  /// Takes a frame of one block; an older one of the same life that nobody has seen goes, or is counted as late. False
+  /// if its number is not to be believed yet.
   auto put(wire::frame_view const& f, identity const& me, std::vector<traffic>& counts) -> bool {
     auto& seen = seen_[{f.head.from, f.head.lane}];
     if (!(seen.life == f.head.life)) seen = {f.head.life, {}};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a transport is: the ends of one node's edges, between which packets travel. One thread owns and polls it; sending
-// never waits. A transport says what it gives (law 3), counts what it refuses, and gives every wait a deadline (law 8).
+// What a transport is: the ends of one node's edges, between which packets travel. One thread owns and polls it;
+// sending never waits. A transport says what it gives (law 3), counts what it refuses, and gives every wait a deadline
+// (law 8).
 #pragma once
 
 #include <algorithm>
@@ -56,33 +57,34 @@ struct run_clock {
 /// Who a node is to its transport, and what its messages may look like.
 struct identity {
   node_id self{};
-  std::vector<node_id> peers;          ///< with whom messages are exchanged, either way; sorted
-  wire::agreement agreed;              ///< refused by peers where it differs
-  block_partition blocks;              ///< of every vector
+  std::vector<node_id> peers;  ///< with whom messages are exchanged, either way; sorted
+  wire::agreement agreed;  ///< refused by peers where it differs
+  block_partition blocks;  ///< of every vector
   std::vector<channel_spec> channels;  ///< nothing else is accepted
-  buffer_pool pool;                    ///< where bodies that arrive as bytes are put
-  wire::checksum check = nullptr;      ///< over whole frames, beyond what the transport checks by itself
-  run_clock time{};                    ///< of the owner; received times are brought to it
-  std::uint32_t opened_before = 0;     ///< the number of its first session: above 0 where former processes had some (sessions_before())
+  buffer_pool pool;  ///< where bodies that arrive as bytes are put
+  wire::checksum check = nullptr;  ///< over whole frames, beyond what the transport checks by itself
+  run_clock time{};  ///< of the owner; received times are brought to it
+  std::uint32_t opened_before =
+      0;  ///< the number of its first session: above 0 where former processes had some (sessions_before())
 };
 
 /// What became of a packet that was given to send().
 enum class send_status : std::uint8_t {
   accepted,  ///< it leaves as soon as the link is free
   replaced,  ///< and takes the place of an older one of its state channel
-  full,      ///< accepted, but so many events wait for the link now that no gradient should be begun
-  refused,   ///< the queue of events has grown far beyond its bound: it is not sent, so give the peer up, or end
-  closed,    ///< nobody is there; dropped
+  full,  ///< accepted, but so many events wait for the link now that no gradient should be begun
+  refused,  ///< the queue of events has grown far beyond its bound: it is not sent, so give the peer up, or end
+  closed,  ///< nobody is there; dropped
 };
 
 /// What polling brings.
 struct incoming {
   enum class what : std::uint8_t {
     message,  ///< `p` with the values of `blocks`
-    opened,   ///< the edge to `peer` has begun a life
-    stands,   ///< the peer has come nearer to its beginning, or has begun: `standing`
-    closed,   ///< the peer died, fell silent, never came or ended by an error: `why` is a sentence about it
-    left,     ///< the peer has ended its run in order
+    opened,  ///< the edge to `peer` has begun a life
+    stands,  ///< the peer has come nearer to its beginning, or has begun: `standing`
+    closed,  ///< the peer died, fell silent, never came or ended by an error: `why` is a sentence about it
+    left,  ///< the peer has ended its run in order
   };
   what kind{};
   node_id peer{};
@@ -91,7 +93,7 @@ struct incoming {
   session outgoing{};  ///< opened: of packets to the peer from now on
   session incoming{};  ///< opened: of packets from the peer
   std::string why{};
-  cause because{};     ///< closed: the node at fault, which need not be the peer
+  cause because{};  ///< closed: the node at fault, which need not be the peer
   transport::standing standing{};
 };
 
@@ -99,23 +101,23 @@ struct incoming {
 struct traffic {
   node_id peer{};
   channel lane{};
-  std::uint64_t packets = 0;    ///< sent; of vectors that travel as blocks: the datagrams
+  std::uint64_t packets = 0;  ///< sent; of vectors that travel as blocks: the datagrams
   std::uint64_t values = 0;
-  std::uint64_t bytes = 0;      ///< bodies and headers
-  std::uint64_t replaced = 0;   ///< by a newer one before they left
-  std::uint64_t lost = 0;       ///< thrown away here, on purpose or because nobody was there
+  std::uint64_t bytes = 0;  ///< bodies and headers
+  std::uint64_t replaced = 0;  ///< by a newer one before they left
+  std::uint64_t lost = 0;  ///< thrown away here, on purpose or because nobody was there
   std::uint64_t delivered = 0;  ///< received and handed to the owner
-  std::uint64_t skipped = 0;    ///< received, and replaced by a newer one before the owner polled
-  std::uint64_t bytes_in = 0;   ///< of bodies received
-  std::uint64_t late = 0;       ///< received after a newer one (udp); counted among the others too
+  std::uint64_t skipped = 0;  ///< received, and replaced by a newer one before the owner polled
+  std::uint64_t bytes_in = 0;  ///< of bodies received
+  std::uint64_t late = 0;  ///< received after a newer one (udp); counted among the others too
 };
 
 /// What was turned away, by reason.
 struct rejections {
   std::uint64_t strangers = 0;  ///< connections that said something else than a hello, or nothing in time
-  std::uint64_t options = 0;    ///< peers that agreed on something else
-  std::uint64_t frames = 0;     ///< malformed, of another run, damaged, too large, or not of that peer and its channels
-  std::uint64_t crowded = 0;    ///< connections closed because too many were knocking at once
+  std::uint64_t options = 0;  ///< peers that agreed on something else
+  std::uint64_t frames = 0;  ///< malformed, of another run, damaged, too large, or not of that peer and its channels
+  std::uint64_t crowded = 0;  ///< connections closed because too many were knocking at once
   [[nodiscard]] auto total() const -> std::uint64_t { return strangers + options + frames + crowded; }
 };
 
@@ -159,10 +161,12 @@ concept counts = requires(T const& t) {
 /// - poll appends to `in` and returns as soon as there is something, at the latest at `until`, possibly earlier;
 /// - wake may be called from any thread and ends a poll; everything else belongs to one thread;
 /// - each wait has a deadline: a peer that does not come, or falls silent, is `closed` with its name;
-/// - announce sets this node's standing, at first arriving(0), unless that is no greater than the present one. Peers hear
-///   it at once and, where frames may be lost, again and again; who comes later hears it when its edge opens. What others
-///   announce comes in as `stands`, `left`, or, if they ended by an error, as `closed` with whom they blame;
-/// - after a last standing (left, ended) nothing is sent; everyone_left says when all peers have said their last too, or
+/// - announce sets this node's standing, at first arriving(0), unless that is no greater than the present one. Peers
+/// hear
+///   it at once and, where frames may be lost, again and again; who comes later hears it when its edge opens. What
+///   others announce comes in as `stands`, `left`, or, if they ended by an error, as `closed` with whom they blame;
+/// - after a last standing (left, ended) nothing is sent; everyone_left says when all peers have said their last too,
+/// or
 ///   are gone; after `ended` it does so soon, since those who hear it need not answer.
 template<class T>
 concept endpoint = says_what_it_gives<T> && sends<T> && polls<T> && stands<T> && counts<T>;
@@ -171,8 +175,9 @@ concept endpoint = says_what_it_gives<T> && sends<T> && polls<T> && stands<T> &&
 template<class T>
 consteval auto check_endpoint() -> bool {
   static_assert(says_what_it_gives<T>, "a transport says in two constants whether it is lossless and ordered");
-  static_assert(sends<T>, "a transport has send(kind, packet), which returns a send_status, congested(), which may name a "
-                          "peer, and give_up(peer, why)");
+  static_assert(sends<T>,
+                "a transport has send(kind, packet), which returns a send_status, congested(), which may name a "
+                "peer, and give_up(peer, why)");
   static_assert(polls<T>, "a transport has poll(until, in), which appends to a vector of incoming, and wake()");
   static_assert(stands<T>, "a transport has announce(standing) and everyone_left()");
   static_assert(counts<T>, "a transport has traffic_of() and rejected(), which count what passed and what did not");
@@ -197,11 +202,13 @@ consteval auto every_message_counts() -> bool {
 template<class T, class Node>
 consteval auto check_carries() -> bool {
   if constexpr (!T::lossless) {
-    static_assert(detail::says_its_channels_early<Node>,
-                  "a node that runs over a transport which may lose messages declares its channels in a constexpr function");
+    static_assert(
+        detail::says_its_channels_early<Node>,
+        "a node that runs over a transport which may lose messages declares its channels in a constexpr function");
     if constexpr (detail::says_its_channels_early<Node>) {
-      static_assert(!detail::every_message_counts<Node>(),
-                    "every message of this node counts, and this transport may lose some: run it over one that is lossless");
+      static_assert(
+          !detail::every_message_counts<Node>(),
+          "every message of this node counts, and this transport may lose some: run it over one that is lossless");
     }
   }
   return true;
@@ -229,7 +236,8 @@ inline auto gone_news(node_id peer, std::string const& name, std::string const& 
   return closed_news(peer, name + " is gone: " + why, {peer, cause::how::gone});
 }
 inline auto standing_news(node_id peer, std::string const& name, standing const& s) -> incoming {
-  if (s.at == standing::phase::ended) return closed_news(peer, name + " has ended because " + text_of(s.because, peer), s.because);
+  if (s.at == standing::phase::ended)
+    return closed_news(peer, name + " has ended because " + text_of(s.because, peer), s.because);
   auto const kind = s.at == standing::phase::left ? incoming::what::left : incoming::what::stands;
   return {kind, peer, {}, {}, {}, {}, {}, {}, s};
 }

@@ -49,8 +49,8 @@ class outgoing_datagrams {
   }
 
   [[nodiscard]] auto size() const -> std::size_t { return headers_.size(); }
-  /// Where the header goes. The body must stay where it is until the frames have left, and be as long as those before; who
-  /// adds a shorter one adds no more. At most `most` frames.
+  /// Where the header goes. The body must stay where it is until the frames have left, and be as long as those before;
+  /// who adds a shorter one adds no more. At most `most` frames.
   auto add(std::span<std::byte const> body) -> std::span<std::byte, wire::header_bytes> {
     if (headers_.empty()) body_bytes_ = body.size();
     auto& header = headers_.emplace_back();  // within its capacity: those before stay where they are

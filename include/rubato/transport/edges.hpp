@@ -20,12 +20,12 @@ namespace rubato::transport::detail {
 
 struct edge {
   node_id id{};
-  std::string name;       // in sentences
-  bool told = false;      // the owner knows that it has come, or that it has not
-  bool deaf = false;      // it takes nothing more; what it said may still be on its way
-  standing theirs{};      // in the present life
+  std::string name;  // in sentences
+  bool told = false;  // the owner knows that it has come, or that it has not
+  bool deaf = false;  // it takes nothing more; what it said may still be on its way
+  standing theirs{};  // in the present life
   std::int64_t clock_began = 0;
-  clock::time_point heard_before{};   // at the last tick
+  clock::time_point heard_before{};  // at the last tick
   std::chrono::nanoseconds silent{};  // since then, as far as the owner listened
 };
 
@@ -53,10 +53,11 @@ class edges {
   }
   [[nodiscard]] auto seal() const -> wire::seal { return {run_, me_.check}; }
 
-  // --- sending --------------------------------------------------------------------------------------------------------
+  // --- sending
+  // --------------------------------------------------------------------------------------------------------
 
-  /// Brings a packet's body to where a wire can read it, and says where it goes to; nowhere, and counted so, if its edge
-  /// takes none.
+  /// Brings a packet's body to where a wire can read it, and says where it goes to; nowhere, and counted so, if its
+  /// edge takes none.
   [[nodiscard]] auto prepare(packet& p) -> Edge* {
     auto* const to = find(p.to);
     RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
@@ -85,7 +86,8 @@ class edges {
     return ours_.at == standing::phase::ended && clock::now() > ours_since_ + std::chrono::milliseconds{200};
   }
 
-  // --- what the owner is told -----------------------------------------------------------------------------------------
+  // --- what the owner is told
+  // -----------------------------------------------------------------------------------------
 
   void opened(Edge& p, std::int64_t clock_began, session outgoing, session theirs) {
     p.told = true;
@@ -163,7 +165,7 @@ class edges {
 struct queued_edge : edge {
   enum class word : std::uint8_t { unsaid, begun, said };
   send_queue queue;
-  bool untold = true;             // it has not heard our present standing
+  bool untold = true;  // it has not heard our present standing
   word last_word = word::unsaid;  // our last standing
 
   /// Nothing of a former life is sent in a new one, but how we stand.

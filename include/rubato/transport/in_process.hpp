@@ -172,7 +172,8 @@ class in_process {
   [[nodiscard]] auto everyone_left() const -> bool {
     auto const lock = std::lock_guard{room_.core_->mutex};
     if (here().stands.at == standing::phase::ended) return true;  // they have heard it
-    return std::none_of(me_.peers.begin(), me_.peers.end(), [&](node_id peer) { return at(peer).is_here() && !is_shut(peer); });
+    return std::none_of(me_.peers.begin(), me_.peers.end(),
+                        [&](node_id peer) { return at(peer).is_here() && !is_shut(peer); });
   }
 
   [[nodiscard]] auto traffic_of() const -> std::vector<traffic> { return counts_; }
@@ -187,7 +188,7 @@ class in_process {
     std::string text;
     std::int64_t began = 0;
     std::vector<node_id> awaited;  // peers that have not come yet
-    std::vector<node_id> closed;   // peers that are here, to whom nothing is sent
+    std::vector<node_id> closed;  // peers that are here, to whom nothing is sent
     std::vector<incoming> news;  // in order; of messages those that a last word followed
     std::vector<std::pair<node_id, send_queue>> waiting;
     std::condition_variable arrived;
@@ -220,7 +221,9 @@ class in_process {
       if (!is_shut(peer)) tell(peer, news);
     }
   }
-  static auto said(node_id peer, standing const& s) -> incoming { return detail::standing_news(peer, detail::text_of(peer), s); }
+  static auto said(node_id peer, standing const& s) -> incoming {
+    return detail::standing_news(peer, detail::text_of(peer), s);
+  }
 
   /// What the peer has not read of this node yet.
   [[nodiscard]] auto waiting_at(node_id peer) const -> send_queue& {
@@ -228,7 +231,8 @@ class in_process {
   }
   /// A last word comes after everything that was sent.
   void hand_rest(node_id peer) {
-    while (auto p = waiting_at(peer).take()) tell(peer, {incoming::what::message, me_.self, std::move(*p), {}, {}, {}, {}});
+    while (auto p = waiting_at(peer).take())
+      tell(peer, {incoming::what::message, me_.self, std::move(*p), {}, {}, {}, {}});
   }
 
   [[nodiscard]] auto is_shut(node_id peer) const -> bool {

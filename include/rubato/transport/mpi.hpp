@@ -3,8 +3,8 @@
 // values. A node's id is its rank. MPI makes progress only inside its calls, so the owner must poll.
 //
 // An edge has one stream of messages each way for good, since MPI loses nothing and keeps order. Hellos divide it: what
-// follows the k-th hello belongs to session k-1, which is open where the k-th hello of both ends has been said and heard.
-// Who takes a peer for dead says its next hello, and reads on until the peer has said the same.
+// follows the k-th hello belongs to session k-1, which is open where the k-th hello of both ends has been said and
+// heard. Who takes a peer for dead says its next hello, and reads on until the peer has said the same.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,7 @@ namespace rubato::transport {
 /// What a user may set of the MPI transport.
 struct mpi_options {
   std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< in which all peers must have come
-  std::chrono::nanoseconds silence = std::chrono::seconds{5};   ///< after which an open edge counts as dead
+  std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< after which an open edge counts as dead
   std::size_t event_bound = 64;  ///< events a peer that wait before gradients are held back
 };
 
@@ -39,7 +39,7 @@ namespace detail {
 
 struct mpi_edge : queued_edge {
   enum class stage : std::uint8_t { greeting, open, closed };  // closed: for good
-  enum class awaited : std::uint8_t { head, body };            // head: a hello or a header
+  enum class awaited : std::uint8_t { head, body };  // head: a hello or a header
   stage at = stage::greeting;
   awaited next = awaited::head;
   std::uint32_t hellos_said = 0, hellos_heard = 0;
@@ -77,7 +77,8 @@ inline auto duplicate_of(MPI_Comm ranks, std::chrono::nanoseconds limit) -> MPI_
     if (is_over != 0 || error != MPI_SUCCESS) break;
     if (clock::now() > latest) {
       static_cast<void>(fresh.release());  // MPI may still write it
-      throw config_error{"not all ranks of MPI have begun this run within " + seconds_text(limit) + ", as they all must"};
+      throw config_error{"not all ranks of MPI have begun this run within " + seconds_text(limit) +
+                         ", as they all must"};
     }
     std::this_thread::sleep_for(std::chrono::microseconds{50});
   }
@@ -87,9 +88,9 @@ inline auto duplicate_of(MPI_Comm ranks, std::chrono::nanoseconds limit) -> MPI_
 
 /// One that no transport has had. Collective over `ranks`; only MPI's main thread comes here. Throws config_error.
 ///
-/// What is sent to a transport that is gone is never received. A communicator with such a message must not be freed: MPICH
-/// and Open MPI hand it to whoever gets the same context next, be it the program itself. So none is: one is kept for each
-/// group of ranks, and each transport takes its next tag.
+/// What is sent to a transport that is gone is never received. A communicator with such a message must not be freed:
+/// MPICH and Open MPI hand it to whoever gets the same context next, be it the program itself. So none is: one is kept
+/// for each group of ranks, and each transport takes its next tag.
 inline auto next_space(MPI_Comm ranks, std::chrono::nanoseconds limit = std::chrono::seconds{10}) -> mpi_space {
   constexpr auto most = 32767;  // of tags, that any MPI has
   static std::vector<mpi_space> newest;
@@ -120,12 +121,12 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   static constexpr bool lossless = true;
   static constexpr bool ordered = true;
 
-  /// Collective over `ranks`, of which a duplicate is kept for as long as the process lives. Throws config_error with one
-  /// sentence if MPI is not initialised for threads, this is not its main thread, or the rank is not the node's id.
-  mpi(identity me, mpi_options o, MPI_Comm ranks = MPI_COMM_WORLD)
-      : queued_edges{std::move(me)}, options_{o} {
+  /// Collective over `ranks`, of which a duplicate is kept for as long as the process lives. Throws config_error with
+  /// one sentence if MPI is not initialised for threads, this is not its main thread, or the rank is not the node's id.
+  mpi(identity me, mpi_options o, MPI_Comm ranks = MPI_COMM_WORLD) : queued_edges{std::move(me)}, options_{o} {
     refuse_this_process();
-    space_ = detail::next_space(ranks, options_.arrival);  // before what one rank may refuse and others do not, for they count along
+    space_ = detail::next_space(
+        ranks, options_.arrival);  // before what one rank may refuse and others do not, for they count along
     refuse_ranks(ranks);
     check_silence(options_.silence);
     for (auto const id : me_.peers) {
@@ -138,7 +139,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
   mpi(mpi const&) = delete;
   auto operator=(mpi const&) -> mpi& = delete;
-  /// What is still being sent is given up, and so is, a tenth of a second later, a body whose sender stopped in the middle.
+  /// What is still being sent is given up, and so is, a tenth of a second later, a body whose sender stopped in the
+  /// middle.
   ~mpi() {
     auto const latest = clock::now() + std::chrono::milliseconds{100};
     for (auto& p : peers_) {
@@ -182,7 +184,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   static void refuse_this_process() {
     auto is_initialised = 0, level = 0, is_main = 0;
     MPI_Initialized(&is_initialised);
-    if (is_initialised == 0) throw config_error{"MPI is not initialised: call MPI_Init_thread before a transport is made"};
+    if (is_initialised == 0)
+      throw config_error{"MPI is not initialised: call MPI_Init_thread before a transport is made"};
     MPI_Query_thread(&level);
     if (level < MPI_THREAD_FUNNELED) {
       throw config_error{"MPI was initialised for one thread; ask MPI_Init_thread for MPI_THREAD_FUNNELED at least"};
@@ -205,7 +208,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     }
   }
 
-  // --- messages of MPI ------------------------------------------------------------------------------------------------
+  // --- messages of MPI
+  // ------------------------------------------------------------------------------------------------
 
   /// Adds the requests that move these bytes; MPI keeps the order of one pair's messages.
   void post(peer_state& p, std::vector<MPI_Request>& to, direction d, std::span<std::byte const> bytes) {
@@ -239,12 +243,14 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
 
   /// Whether all are done; `moved` is when one was last. To `received` are added the bytes of those that are.
-  auto done(peer_state& p, std::vector<MPI_Request>& requests, clock::time_point& moved, std::size_t* received = nullptr) -> bool {
+  auto done(peer_state& p, std::vector<MPI_Request>& requests, clock::time_point& moved,
+            std::size_t* received = nullptr) -> bool {
     if (requests.empty()) return false;
     auto count = 0;
     done_.resize(requests.size());
     statuses_.resize(requests.size());
-    auto const error = MPI_Testsome(static_cast<int>(requests.size()), requests.data(), &count, done_.data(), statuses_.data());
+    auto const error =
+        MPI_Testsome(static_cast<int>(requests.size()), requests.data(), &count, done_.data(), statuses_.data());
     if (error != MPI_SUCCESS) {
       failed(p, error);
       return false;
@@ -274,21 +280,25 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
       if (p.hello_due) say_hello(p);
       else written(p);
     }
-    for (auto budget = 16; budget > 0 && p.at != stage::closed && done(p, p.receiving, p.heard, &p.received); --budget) {
+    for (auto budget = 16; budget > 0 && p.at != stage::closed && done(p, p.receiving, p.heard, &p.received);
+         --budget) {
       auto const bytes = std::exchange(p.received, 0);
       if (p.next == awaited::head) headed(p, std::span<std::byte const>{p.in}.first(bytes));
-      else if (bytes != p.arriving.bytes().size()) bad_frame(p);  // no piece holds more than was posted, so one held less
+      else if (bytes != p.arriving.bytes().size())
+        bad_frame(p);  // no piece holds more than was posted, so one held less
       else complete(p);
     }
   }
 
-  // --- sessions -------------------------------------------------------------------------------------------------------
+  // --- sessions
+  // -------------------------------------------------------------------------------------------------------
 
   /// As soon as the message before it has gone.
   void say_hello(peer_state& p) {
     p.hello_due = !p.sending.empty();
     if (p.hello_due) return;
-    p.out = wire::encode_hello({run_, me_.self, p.id, me_.opened_before + p.hellos_said++, me_.time.began}, me_.agreed.text());
+    p.out = wire::encode_hello({run_, me_.self, p.id, me_.opened_before + p.hellos_said++, me_.time.began},
+                               me_.agreed.text());
     post(p, p.sending, direction::out, p.out);
     p.spoke = clock::now();
     open_if_met(p);
@@ -309,7 +319,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     ++p.hellos_heard;
     p.clock_began = said->who.clock_began;
     if (p.at == stage::open) close(p, "it took this node for dead");
-    if (p.hellos_said < p.hellos_heard && ours_.at != standing::phase::ended) say_hello(p);  // or it would see a session end
+    if (p.hellos_said < p.hellos_heard && ours_.at != standing::phase::ended)
+      say_hello(p);  // or it would see a session end
     open_if_met(p);
     await_head(p);
   }
@@ -347,7 +358,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     p.queue.clear();
   }
 
-  // --- frames ---------------------------------------------------------------------------------------------------------
+  // --- frames
+  // ---------------------------------------------------------------------------------------------------------
 
   void await_head(peer_state& p) {
     p.next = awaited::head;
@@ -390,7 +402,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   void stands(peer_state& p) {
     auto const said = detail::standing_in(p.frame);
     auto const& head = p.frame.head;
-    if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(header_of(p), {}, seal())) return bad_frame(p);
+    if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(header_of(p), {}, seal()))
+      return bad_frame(p);
     auto const last = p.is_open() ? hears(p, *said) : std::nullopt;
     if (last == standing::phase::ended) return drop(p);
     if (last) p.queue.clear();
@@ -409,7 +422,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   void tick(clock::time_point now) {
     auto const heeded = listened(now, options_.silence);
     for (auto& p : peers_) {
-      if (p.hellos_heard == 0 && now - begin_ > options_.arrival) not_coming(p, detail::absence_text(p.name, options_.arrival));
+      if (p.hellos_heard == 0 && now - begin_ > options_.arrival)
+        not_coming(p, detail::absence_text(p.name, options_.arrival));
       if (p.at != stage::open) continue;
       if (!p.theirs.is_last() && is_silent(p, p.heard, heeded, options_.silence)) {
         lost(p, "it has been silent for " + detail::seconds_text(options_.silence));

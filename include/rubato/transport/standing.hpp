@@ -38,10 +38,10 @@ struct standing {
     ended,     ///< has ended by an error, at once
   };
   phase at = phase::arriving;
-  /// Arriving: all nodes that are at most so many edges away have come. Running: odd while it waits for another node, and
-  /// has for long.
+  /// Arriving: all nodes that are at most so many edges away have come. Running: odd while it waits for another node,
+  /// and has for long.
   std::uint64_t level = 0;
-  cause because{};          ///< ended
+  cause because{};  ///< ended
   /// Running and left: 1 of a node that has lost a peer and goes on without it, one more of each that hears so; 0: of
   /// nobody has been heard. Where it changes while running, the level rises too.
   std::uint64_t parted = 0;
@@ -58,16 +58,22 @@ namespace detail {
 inline auto text_of(cause const& c, node_id teller) -> std::string {
   auto const who = c.who == teller ? std::string{"it"} : "node " + std::to_string(to_index(c.who));
   switch (c.what) {
-    case cause::how::failed: return who + " has failed";
-    case cause::how::gone: return who + " is gone";
-    case cause::how::absent: return who + " has not come";
-    case cause::how::stalled: return who + " keeps others waiting";
-    case cause::how::interrupted: return who + " was interrupted";
+    case cause::how::failed:
+      return who + " has failed";
+    case cause::how::gone:
+      return who + " is gone";
+    case cause::how::absent:
+      return who + " has not come";
+    case cause::how::stalled:
+      return who + " keeps others waiting";
+    case cause::how::interrupted:
+      return who + " was interrupted";
   }
   return who;
 }
 
-/// On the wire: as based-on the phase, with `parted` above it; as iteration the level, or the id of the node at fault with the manner above it.
+/// On the wire: as based-on the phase, with `parted` above it; as iteration the level, or the id of the node at fault
+/// with the manner above it.
 inline auto frame_of(standing const& s, node_id from, node_id to) -> packet {
   packet p;
   p.from = from;

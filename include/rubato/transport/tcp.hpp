@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Edges between processes over TCP: one connection a pair of nodes, hellos that compare options, frames that trust
-// nothing, heartbeats that say how a node stands, and a deadline on every wait. Of each pair the node with the higher id calls.
+// nothing, heartbeats that say how a node stands, and a deadline on every wait. Of each pair the node with the higher
+// id calls.
 #pragma once
 
 #include <algorithm>
@@ -26,12 +27,12 @@ namespace rubato::transport {
 /// What a user may set of the TCP transport.
 struct tcp_options {
   std::vector<std::string> addresses{};  ///< host:port of every node of the run, by id
-  std::optional<int> listener{};       ///< takes over this listening socket (see tcp_door) instead of opening its address
-  bool insecure = false;               ///< allows addresses beyond loopback, unencrypted
+  std::optional<int> listener{};  ///< takes over this listening socket (see tcp_door) instead of opening its address
+  bool insecure = false;  ///< allows addresses beyond loopback, unencrypted
   std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< in which all peers must have come
   std::chrono::nanoseconds greeting = std::chrono::seconds{2};  ///< in which a connection must have said hello
-  std::chrono::nanoseconds silence = std::chrono::seconds{5};   ///< after which an open connection counts as dead
-  std::size_t event_bound = 64;        ///< events a peer that wait before gradients are held back
+  std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< after which an open connection counts as dead
+  std::size_t event_bound = 64;  ///< events a peer that wait before gradients are held back
 };
 
 using tcp_door = door;
@@ -45,9 +46,9 @@ namespace detail {
 struct tcp_edge : queued_edge {
   address where;
   bool we_call = false;
-  std::shared_ptr<tcp_connection> link;     // open
+  std::shared_ptr<tcp_connection> link;  // open
   std::shared_ptr<tcp_connection> calling;  // ours, on its way to be
-  std::uint32_t life = 0;                   // how often the edge has been opened
+  std::uint32_t life = 0;  // how often the edge has been opened
   clock::time_point call_again{};
   std::string trouble;
 
@@ -66,8 +67,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   static constexpr bool ordered = true;
 
   /// Listens and begins to call; peers open while the owner polls. Throws config_error.
-  tcp(identity me, tcp_options o)
-      : queued_edges{std::move(me)}, options_{std::move(o)}, acceptor_{io()}, timer_{io()} {
+  tcp(identity me, tcp_options o) : queued_edges{std::move(me)}, options_{std::move(o)}, acceptor_{io()}, timer_{io()} {
     check_silence(options_.silence);
     for (auto const id : me_.peers) {
       auto const where = detail::address_of(id, options_.addresses, options_.insecure);
@@ -78,8 +78,9 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       p.queue = send_queue{options_.event_bound};
     }
     auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
-    auto const door = options_.listener ? *options_.listener
-                                        : detail::open_door<boost::asio::ip::tcp::acceptor>(own, "listen on").descriptor;
+    auto const door = options_.listener
+                          ? *options_.listener
+                          : detail::open_door<boost::asio::ip::tcp::acceptor>(own, "listen on").descriptor;
     boost::system::error_code error;
     acceptor_.assign(detail::protocol_of<tcp_protocol>(own), door, error);
     if (error) throw config_error{"socket " + std::to_string(door) + " cannot be listened on: " + error.message()};
@@ -122,7 +123,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     return {run_, me_.self, p.id, me_.opened_before + p.life, me_.time.began, 0, 0};
   }
 
-  // --- how an edge opens ----------------------------------------------------------------------------------------------
+  // --- how an edge opens
+  // ----------------------------------------------------------------------------------------------
 
   void call(peer_state& p) {
     auto const c = p.calling = std::make_shared<connection>(connection::socket_type{io()});
@@ -223,7 +225,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     pump(p);
   }
 
-  // --- how it closes --------------------------------------------------------------------------------------------------
+  // --- how it closes
+  // --------------------------------------------------------------------------------------------------
 
   void lost(peer_state& p, std::shared_ptr<connection> const& c, std::string const& why) {
     auto const was_open = p.link == c;
@@ -238,7 +241,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     p.call_again = clock::now() + pause;
   }
 
-  // --- frames ---------------------------------------------------------------------------------------------------------
+  // --- frames
+  // ---------------------------------------------------------------------------------------------------------
 
   void read_frame(peer_state& p, std::shared_ptr<connection> const& c) {
     c->read(boost::asio::buffer(c->header), [this, &p, c](error_code error) {
@@ -248,12 +252,13 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       if (detail::is_standing(f)) return stands(p, c);
       if (!door_.admits(f, p.id)) return bad_frame(p, c);
       c->arriving = {f.kind, f.values, me_.pool};
-      c->read(boost::asio::buffer(c->arriving.bytes().data(), c->arriving.bytes().size()), [this, &p, c](error_code cut) {
-        if (cut) return lost(p, c, cut.message());
-        if (!wire::is_intact(c->header, c->arriving.bytes(), seal())) return bad_frame(p, c);
-        deliver(p, c->frame, std::move(c->arriving).publish());
-        read_frame(p, c);
-      });
+      c->read(boost::asio::buffer(c->arriving.bytes().data(), c->arriving.bytes().size()),
+              [this, &p, c](error_code cut) {
+                if (cut) return lost(p, c, cut.message());
+                if (!wire::is_intact(c->header, c->arriving.bytes(), seal())) return bad_frame(p, c);
+                deliver(p, c->frame, std::move(c->arriving).publish());
+                read_frame(p, c);
+              });
     });
   }
 
@@ -265,7 +270,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   void stands(peer_state& p, std::shared_ptr<connection> const& c) {
     auto const said = detail::standing_in(c->frame);
     auto const& head = c->frame.head;
-    if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(c->header, {}, seal())) return bad_frame(p, c);
+    if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(c->header, {}, seal()))
+      return bad_frame(p, c);
     auto const last = hears(p, *said);
     if (last == standing::phase::ended) return drop(p, c);
     if (last) p.queue.clear();
@@ -279,7 +285,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     });
   }
 
-  // --- deadlines ------------------------------------------------------------------------------------------------------
+  // --- deadlines
+  // ------------------------------------------------------------------------------------------------------
 
   void tick_later() {
     auto const shortest = (std::min)({options_.arrival, options_.greeting, options_.silence});
@@ -315,7 +322,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   void knock(peer_state& p, clock::time_point now) {
     if (p.calling && now > p.calling->until) hang_up(p, "it has not answered");
-    if (p.we_call && !p.calling && p.theirs.at != standing::phase::left && !ours_.is_last() && now >= p.call_again) call(p);
+    if (p.we_call && !p.calling && p.theirs.at != standing::phase::left && !ours_.is_last() && now >= p.call_again)
+      call(p);
     await(p, now, options_.arrival, p.trouble);
   }
 

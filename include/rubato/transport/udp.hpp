@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// State channels over UDP: one block a datagram, so that a lost one costs the freshness of one block (law 5). Hellos are
-// repeated until they are answered, senders keep to a rate, and loss can be asked for, keyed, to see what it does.
+// State channels over UDP: one block a datagram, so that a lost one costs the freshness of one block (law 5). Hellos
+// are repeated until they are answered, senders keep to a rate, and loss can be asked for, keyed, to see what it does.
 //
-// A session is known by two random numbers, one of each end, and every frame carries both. An end opens a session when a
-// hello repeats the number that it offered for it: whoever sent that is there now, and no datagram from before is taken for
-// it, whatever the clocks of the two say. An end that is in a session and is offered another one answers that with a number
-// of its own, and stays where it is until that comes back.
+// A session is known by two random numbers, one of each end, and every frame carries both. An end opens a session when
+// a hello repeats the number that it offered for it: whoever sent that is there now, and no datagram from before is
+// taken for it, whatever the clocks of the two say. An end that is in a session and is offered another one answers that
+// with a number of its own, and stays where it is until that comes back.
 #pragma once
 
 #include <algorithm>
@@ -38,13 +38,13 @@ namespace rubato::transport {
 /// What a user may set of the UDP transport.
 struct udp_options {
   std::vector<std::string> addresses{};  ///< host:port of every node of the run, by id
-  std::optional<int> socket{};           ///< takes over this bound socket (see udp_door)
-  bool insecure = false;                 ///< allows addresses beyond loopback, unencrypted
+  std::optional<int> socket{};  ///< takes over this bound socket (see udp_door)
+  bool insecure = false;  ///< allows addresses beyond loopback, unencrypted
   std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< in which all peers must have come
-  std::chrono::nanoseconds silence = std::chrono::seconds{5};   ///< after which an open edge counts as dead
-  double bytes_per_second = 64e6;        ///< that are sent to all peers together
+  std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< after which an open edge counts as dead
+  double bytes_per_second = 64e6;  ///< that are sent to all peers together
   std::size_t socket_buffer = 1U << 20;  ///< asked for, each way; a burst is a quarter of what was granted
-  double loss = 0;                       ///< datagrams thrown away before they are sent, for tests; 0 up to but not 1
+  double loss = 0;  ///< datagrams thrown away before they are sent, for tests; 0 up to but not 1
   std::uint64_t loss_seed = 0;
   bool batches = true;  ///< hands many datagrams to the system and takes many from it in one call, where it can (Linux)
 };
@@ -72,7 +72,8 @@ class udp : public detail::edges<detail::udp_edge> {
       auto& p = add_peer(id, a.text());
       p.where = {a.host, a.port};
       if (a.host.is_v6() == own.host.is_v6()) continue;
-      throw config_error{p.name + " cannot be reached from " + own.text() + " over udp, for one address is IPv4 and the other "
+      throw config_error{p.name + " cannot be reached from " + own.text() +
+                         " over udp, for one address is IPv4 and the other "
                          "IPv6: give all nodes addresses of one kind, or use tcp"};
     }
     take_socket(own);
@@ -140,7 +141,8 @@ class udp : public detail::edges<detail::udp_edge> {
   }
 
   void take_socket(address const& own) {
-    auto const descriptor = options_.socket ? *options_.socket : detail::open_door<protocol::socket>(own, "receive at").descriptor;
+    auto const descriptor =
+        options_.socket ? *options_.socket : detail::open_door<protocol::socket>(own, "receive at").descriptor;
     error_code error;
     socket_.assign(detail::protocol_of<protocol>(own), descriptor, error);
     if (!error) socket_.non_blocking(true, error);
@@ -156,7 +158,8 @@ class udp : public detail::edges<detail::udp_edge> {
     if (options_.batches && detail::joins_and_cuts(descriptor)) batch_ = detail::outgoing_datagrams::most;
   }
 
-  // --- sending --------------------------------------------------------------------------------------------------------
+  // --- sending
+  // --------------------------------------------------------------------------------------------------------
 
   /// The receiver's buffer charges about twice what a datagram holds, and others send to it too.
   [[nodiscard]] auto burst() const -> double { return static_cast<double>(receive_buffer_) / 4; }
@@ -176,8 +179,8 @@ class udp : public detail::edges<detail::udp_edge> {
     }
   }
 
-  /// False if the socket takes no more for now: these blocks are the next ones still. What the system refuses to carry at
-  /// all counts as lost, so that no peer holds up the others.
+  /// False if the socket takes no more for now: these blocks are the next ones still. What the system refuses to carry
+  /// at all counts as lost, so that no peer holds up the others.
   auto send_blocks(peer_state& p, detail::block_stream::run const& run) -> bool {
     auto labelled = *run.from;
     labelled.life = p.wire;
@@ -192,7 +195,8 @@ class udp : public detail::edges<detail::udp_edge> {
     auto const is_taken = error == std::errc{};
     if (!is_taken && count > batch_) return true;  // one by one from now on
     using enum std::errc;
-    if (error == resource_unavailable_try_again || error == operation_would_block || error == no_buffer_space) return false;
+    if (error == resource_unavailable_try_again || error == operation_would_block || error == no_buffer_space)
+      return false;
     p.drawn = drawn;
     detail::count_of(counts_, p.id, run.from->lane).lost += run.blocks.size() - (is_taken ? count : 0);
     for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
@@ -212,7 +216,8 @@ class udp : public detail::edges<detail::udp_edge> {
       p.spoke = clock::now();
       return error;
     }
-    auto const uncut = error == std::errc::io_error || error == std::errc::invalid_argument || error == std::errc::message_size;
+    auto const uncut =
+        error == std::errc::io_error || error == std::errc::invalid_argument || error == std::errc::message_size;
     if (together && uncut) batch_ = 1;  // this way out cannot cut
     return error;
   }
@@ -237,8 +242,11 @@ class udp : public detail::edges<detail::udp_edge> {
   void say_well(peer_state& p) {
     for (auto k = 0; k < (ours_.is_last() ? 3 : 1); ++k) say(p);
   }
-  /// Who leaves second cannot know whether its word came, and nobody repeats it when it is gone: of so many one will come.
-  [[nodiscard]] auto has_parted(peer_state const& p) const -> bool { return p.theirs.is_last() && p.parting_words >= 24; }
+  /// Who leaves second cannot know whether its word came, and nobody repeats it when it is gone: of so many one will
+  /// come.
+  [[nodiscard]] auto has_parted(peer_state const& p) const -> bool {
+    return p.theirs.is_last() && p.parting_words >= 24;
+  }
 
   /// Offers the next session, and says which one is over for us, should that be a false suspicion.
   void greet(peer_state const& p) { say_hello(p, p.offer, p.heard_offer); }
@@ -252,7 +260,8 @@ class udp : public detail::edges<detail::udp_edge> {
     socket_.send_to(boost::asio::buffer(bytes), p.where, 0, ignored);
   }
 
-  // --- receiving ------------------------------------------------------------------------------------------------------
+  // --- receiving
+  // ------------------------------------------------------------------------------------------------------
 
   void receive_later() {
     socket_.async_wait(protocol::socket::wait_read, [this](error_code error) {
@@ -267,19 +276,22 @@ class udp : public detail::edges<detail::udp_edge> {
   }
 
   void received(std::span<std::byte const> bytes, protocol::endpoint const& sender) {
-    auto const at = std::find_if(peers_.begin(), peers_.end(), [&](auto const& p) { return detail::is_from(sender, p.where); });
+    auto const at =
+        std::find_if(peers_.begin(), peers_.end(), [&](auto const& p) { return detail::is_from(sender, p.where); });
     if (at == peers_.end()) {
       ++rejected_.strangers;
       return;
     }
-    if (bytes.size() >= wire::hello_bytes && wire::decode_hello(bytes.first<wire::hello_bytes>())) return greeted(*at, bytes);
+    if (bytes.size() >= wire::hello_bytes && wire::decode_hello(bytes.first<wire::hello_bytes>()))
+      return greeted(*at, bytes);
     wire::frame_view f;
     auto& p = *at;
     if (wire::decode(bytes, f, seal()) || f.head.from != p.id || f.head.to != me_.self) {
       ++rejected_.frames;
       return;
     }
-    if (!p.open || !(f.head.life == session{p.wire.receiver, p.wire.sender})) return;  // of another session, or too early
+    if (!p.open || !(f.head.life == session{p.wire.receiver, p.wire.sender}))
+      return;  // of another session, or too early
     p.heard = clock::now();
     p.knows_us = true;
     if (detail::is_standing(f)) return stands(p, f);
@@ -380,7 +392,8 @@ class udp : public detail::edges<detail::udp_edge> {
     else p.waiting = {};
   }
 
-  // --- deadlines ------------------------------------------------------------------------------------------------------
+  // --- deadlines
+  // ------------------------------------------------------------------------------------------------------
 
   void tick_later() {
     // Short while something waits for its turn: the rate is kept by many small bursts.

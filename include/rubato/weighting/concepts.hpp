@@ -21,7 +21,8 @@ concept policy = std::copyable<W> && std::default_initializable<W> && requires(W
 /// Checked where a weighting meets a node.
 template<class W>
 consteval auto check_weighting() -> bool {
-  static_assert(policy<W>, "a weighting has can_cut, depends_on_age and a call that gives the factor, 0 to 1, for an age");
+  static_assert(policy<W>,
+                "a weighting has can_cut, depends_on_age and a call that gives the factor, 0 to 1, for an age");
   return true;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Full weight up to an age, then falling: 1 if age <= grace, else 1 / (slope (age - grace) + 1).
-// Source of the formula: FedAsync, Xie, Koyejo, Gupta, arXiv 1903.03934, hinge staleness function (a = slope, b = grace).
+// Source of the formula: FedAsync, Xie, Koyejo, Gupta, arXiv 1903.03934, hinge staleness function (a = slope, b =
+// grace).
 #pragma once
 
 #include <cmath>

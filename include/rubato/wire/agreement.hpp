@@ -58,8 +58,7 @@ class agreement {
 
 /// The first difference as a clause about `them`, such as "node 2 has seed 7, but this node has 1"; empty where the
 /// texts are equal. `theirs` may be anything.
-[[nodiscard]] auto difference(std::string_view mine, std::string_view theirs, std::string const& them)
-    -> std::string;
+[[nodiscard]] auto difference(std::string_view mine, std::string_view theirs, std::string const& them) -> std::string;
 
 #if RUBATO_BODIES
 namespace detail {
@@ -80,8 +79,7 @@ RUBATO_INLINE auto value_of(std::string_view text, std::string_view name) -> std
 }
 }  // namespace detail
 
-RUBATO_INLINE auto difference(std::string_view mine, std::string_view theirs, std::string const& them)
-    -> std::string {
+RUBATO_INLINE auto difference(std::string_view mine, std::string_view theirs, std::string const& them) -> std::string {
   if (mine == theirs) return {};
   for (auto rest = mine; !rest.empty();) {
     auto const line = detail::line_of(rest);
@@ -89,7 +87,8 @@ RUBATO_INLINE auto difference(std::string_view mine, std::string_view theirs, st
     auto const own = line.substr(name.size() + 1);
     auto const other = detail::value_of(theirs, name);
     if (!other) {
-      return them + " says nothing of " + std::string{name} + ", which is " + escaped(own, detail::most_shown) + " here";
+      return them + " says nothing of " + std::string{name} + ", which is " + escaped(own, detail::most_shown) +
+             " here";
     }
     if (*other != own) {
       return them + " has " + std::string{name} + " " + escaped(*other, detail::most_shown) + ", but this node has " +

@@ -22,8 +22,8 @@ namespace rubato::wire {
 ///   24 session sender u32, 28 session receiver u32, 32 iteration u64, 40 based-on u64, 48 posted-at ns i64,
 ///   56 scalars 4 x u64 (zero where not carried), 88 first block u32, 92 end block u32, 96 body values u64,
 ///   104 codec u8, 105 three zeros, 108 checksum u32 over all bytes but its own, header first
-/// A frame of the control channel without an element is no message: it says how its sender stands in the run, as based-on
-/// and iteration (transport/standing.hpp).
+/// A frame of the control channel without an element is no message: it says how its sender stands in the run, as
+/// based-on and iteration (transport/standing.hpp).
 inline constexpr std::size_t header_bytes = 112;
 inline constexpr std::uint32_t magic = 0x6f627572;  // "rubo"
 inline constexpr std::uint8_t version = 4;
@@ -41,7 +41,14 @@ struct seal {
 };
 
 enum class decode_error : std::uint8_t {
-  too_short, wrong_magic, wrong_version, wrong_run, bad_field, wrong_length, unknown_codec, wrong_checksum
+  too_short,
+  wrong_magic,
+  wrong_version,
+  wrong_run,
+  bad_field,
+  wrong_length,
+  unknown_codec,
+  wrong_checksum
 };
 inline constexpr std::size_t decode_error_count = 8;
 
@@ -187,7 +194,8 @@ inline auto is_intact(std::span<std::byte const, header_bytes> header, std::span
 }
 
 /// Reads one whole frame; the view points into `bytes`. Any inconsistency is an error value, never more.
-inline auto decode(std::span<std::byte const> bytes, frame_view& out, seal const& s = {}) -> std::optional<decode_error> {
+inline auto decode(std::span<std::byte const> bytes, frame_view& out, seal const& s = {})
+    -> std::optional<decode_error> {
   if (bytes.size() < header_bytes) return decode_error::too_short;
   auto const header = bytes.first<header_bytes>();
   if (auto const error = decode_header(header, out, s)) return error;
@@ -205,13 +213,26 @@ class arriving_body {
   arriving_body(element kind, std::size_t values, buffer_pool const& pool) : home_{pool} {
     auto here = home_->host_side();
     switch (kind) {
-      case element::f32: buffer_ = here.allocate<float>(values); break;
-      case element::f64: buffer_ = here.allocate<double>(values); break;
-      case element::i32: buffer_ = here.allocate<std::int32_t>(values); break;
-      case element::i64: buffer_ = here.allocate<std::int64_t>(values); break;
-      case element::u16: buffer_ = here.allocate<std::uint16_t>(values); break;
-      case element::u8: buffer_ = here.allocate<std::byte>(values); break;
-      case element::none: break;
+      case element::f32:
+        buffer_ = here.allocate<float>(values);
+        break;
+      case element::f64:
+        buffer_ = here.allocate<double>(values);
+        break;
+      case element::i32:
+        buffer_ = here.allocate<std::int32_t>(values);
+        break;
+      case element::i64:
+        buffer_ = here.allocate<std::int64_t>(values);
+        break;
+      case element::u16:
+        buffer_ = here.allocate<std::uint16_t>(values);
+        break;
+      case element::u8:
+        buffer_ = here.allocate<std::byte>(values);
+        break;
+      case element::none:
+        break;
     }
   }
 

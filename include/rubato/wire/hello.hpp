@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What two processes say first: who they are, which session of their edge they mean, when their clocks began, and what they
-// agreed on.
+// What two processes say first: who they are, which session of their edge they mean, when their clocks began, and what
+// they agreed on.
 #pragma once
 
 #include <cstddef>
@@ -27,12 +27,13 @@ struct hello {
   std::uint64_t run = 0;
   node_id from{};
   node_id to{};
-  /// tcp, mpi: how often the sender opened this edge before; udp: a number that the sender drew for its end of a session.
+  /// tcp, mpi: how often the sender opened this edge before; udp: a number that the sender drew for its end of a
+  /// session.
   std::uint32_t life = 0;
   std::int64_t clock_began = 0;
   // udp: numbers that the receiver drew for its own end, 0 where there is none.
-  std::uint32_t heard = 0;   ///< what it last said, so that it knows that somebody answers who lives
-  std::uint32_t open = 0;    ///< of the session in which the sender is
+  std::uint32_t heard = 0;  ///< what it last said, so that it knows that somebody answers who lives
+  std::uint32_t open = 0;  ///< of the session in which the sender is
   std::uint32_t closed = 0;  ///< of the last session that the sender closed, which is closed for good
   std::size_t text_bytes = 0;  ///< of the agreement that follows
   std::uint64_t sum = 0;
@@ -99,7 +100,8 @@ inline auto decode_whole_hello(std::span<std::byte const> bytes) -> std::optiona
   if (bytes.size() < hello_bytes) return std::nullopt;
   auto const head = bytes.first<hello_bytes>();
   auto const who = decode_hello(head);
-  auto const text = std::string_view{reinterpret_cast<char const*>(bytes.data()) + hello_bytes, bytes.size() - hello_bytes};
+  auto const text =
+      std::string_view{reinterpret_cast<char const*>(bytes.data()) + hello_bytes, bytes.size() - hello_bytes};
   if (!who || who->text_bytes != text.size() || !is_intact(head, text)) return std::nullopt;
   return whole_hello{*who, text};
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The checksum of frames on real wires: zlib's CRC-32, which notices every single wrong bit and every burst of up to 32.
+// The checksum of frames on real wires: zlib's CRC-32, which notices every single wrong bit and every burst of up
+// to 32.
 #pragma once
 
 #include <cstddef>

@@ -32,8 +32,10 @@ using problem::quadratic;
 class scripted {
  public:
   scripted(topology::pair const& network, std::uint64_t seed)
-      : q_{quadratic::random(network.nodes(), 4, 5)}, a_{assemble<node_type>(network, q_, {.step = 0.1, .seed = seed})},
-        draw_{0x73637269ULL, seed}, requests_(network.nodes()) {
+      : q_{quadratic::random(network.nodes(), 4, 5)},
+        a_{assemble<node_type>(network, q_, {.step = 0.1, .seed = seed})},
+        draw_{0x73637269ULL, seed},
+        requests_(network.nodes()) {
     x_ = snapshot_ = matrix::Zero(index_of(q_.nodes()), index_of(q_.dimension()));
     expected_ = x_.colwise().sum();
     for (std::size_t i = 0; i < a_.nodes.size(); ++i) {
@@ -127,8 +129,8 @@ class scripted {
 };
 
 TEST_CASE("in any order of events ad_psgd is its dense form and conserves the sum (AD.G) (AD.A) (AD.P) (AD.I)") {
-  std::vector<topology::pair> const networks{topology::ring(5), topology::star(5), topology::complete(4), topology::line(2),
-                                             topology::directed_ring(3), topology::line(1)};
+  std::vector<topology::pair> const networks{topology::ring(5), topology::star(5),          topology::complete(4),
+                                             topology::line(2), topology::directed_ring(3), topology::line(1)};
   for (auto const& network : networks) {
     auto run = scripted{network, 9};
     auto off = 0.0, law = 0.0;

@@ -73,8 +73,8 @@ TEST_CASE("a first gradient that is no number is refused, naming the node") {
 
 TEST_CASE("a step that is not a positive number is refused") {
   for (auto const step : {0.0, -1.0, std::nan(""), std::numeric_limits<double>::infinity()}) {
-    auto const said = test::refusal(
-        [&] { static_cast<void>(assemble<node_type>(topology::ring(2), adjustable{}, {.step = step})); });
+    auto const said =
+        test::refusal([&] { static_cast<void>(assemble<node_type>(topology::ring(2), adjustable{}, {.step = step})); });
     CHECK(test::says(said, "the step must be a positive number"));
   }
 }

@@ -29,7 +29,8 @@ using vector = std::vector<double>;
 /// Nodes whose gradients and messages come when the test says so.
 struct by_hand {
   explicit by_hand(quadratic const& p, std::uint64_t local_steps = 1)
-      : a{assemble<node_type>(topology::ring(p.nodes()), p, {.step = 0.3, .local_steps = local_steps})}, asked(p.nodes()) {
+      : a{assemble<node_type>(topology::ring(p.nodes()), p, {.step = 0.3, .local_steps = local_steps})},
+        asked(p.nodes()) {
     for (std::size_t i = 0; i < asked.size(); ++i) {
       a.nodes[i].start({}, out);
       drain(i);
@@ -149,7 +150,8 @@ TEST_CASE("averages begin after so many local steps, and a node ahead by more ha
 
 TEST_CASE("with even speeds the models end near the optimum of the sum, in bytes as in doubles") {
   auto const p = quadratic::random(6, 8, 9, {.spread = 1, .condition = 4});
-  auto const weather = sim::scenario{.compute = sim::lognormal(10ms, 0.2), .link = {.latency = 2ms, .loss = 0.1}, .seed = 3};
+  auto const weather =
+      sim::scenario{.compute = sim::lognormal(10ms, 0.2), .link = {.latency = 2ms, .loss = 0.1}, .seed = 3};
   auto const check = [&](run_result const& r) {
     for (auto const& m : r.models) {
       vector x;

@@ -40,8 +40,8 @@ using in_rounds = gossip<float_host, order::push_pull, step::sgd, weighting::con
                          ledger::fixed_point, codec::low_bits>;
 using problem::quadratic;
 
-/// After every event, from the audits alone: the law, and that what a node consumed of an edge is, block by block, a sum
-/// that its sender really had, rounded to the codec's resolution, and never an older one than before.
+/// After every event, from the audits alone: the law, and that what a node consumed of an edge is, block by block, a
+/// sum that its sender really had, rounded to the codec's resolution, and never an older one than before.
 struct watching : sim::observer {
   watching(block_partition blocks, int shift) : blocks_{blocks}, shift_{shift} {}
   void posted(instant, packet const& p) override {
@@ -142,7 +142,8 @@ auto distance_from_optimum(topology::pair const& network, quadratic const& p, in
   typename Node::options o{};
   o.step = 0.04;
   if constexpr (requires { o.sum_codec.shift; }) o.sum_codec.shift = shift;
-  auto s = sim::scenario{.compute = sim::lognormal(10ms, 0.2).slow(3, 10.0), .link = {.latency = 1ms, .loss = 0.3}, .seed = 7};
+  auto s = sim::scenario{
+      .compute = sim::lognormal(10ms, 0.2).slow(3, 10.0), .link = {.latency = 1ms, .loss = 0.3}, .seed = 7};
   s.measure_every = 1h;
   auto const result = simulate(assemble<Node>(network, p, o), s, {.time = 30s});
   auto worst = 0.0;

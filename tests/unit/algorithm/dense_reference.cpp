@@ -25,8 +25,13 @@ using test::matrix;
 using reference = backend::host<double>;
 
 auto networks() -> std::vector<topology::pair> {
-  return {topology::binary_tree(7), topology::star(5), topology::ring(6), topology::exponential(6),
-          {topology::directed_ring(5), topology::exponential(5)}, topology::line(2), topology::line(1)};
+  return {topology::binary_tree(7),
+          topology::star(5),
+          topology::ring(6),
+          topology::exponential(6),
+          {topology::directed_ring(5), topology::exponential(5)},
+          topology::line(2),
+          topology::line(1)};
 }
 
 constexpr auto rounds = 100;
@@ -44,7 +49,8 @@ void compare(topology::pair const& network, Make make) {
   matrix x = matrix::Zero(test::index_of(q.nodes()), test::index_of(q.dimension()));
   auto worst = 0.0;
   for (int k = 0; k < rounds; ++k) {
-    for (std::size_t i = 0; i < q.nodes(); ++i) worst = std::max(worst, test::distance(nodes.point(i), test::row(x, i)));
+    for (std::size_t i = 0; i < q.nodes(); ++i)
+      worst = std::max(worst, test::distance(nodes.point(i), test::row(x, i)));
     nodes.round();
     x = advance(x);
   }
@@ -134,17 +140,15 @@ struct dense_r_fast {
 
 TEST_CASE("r_fast in lock-step is its dense form with v posted before the gradient (G.D) (G.W) (G.T) (G.C) (G.A)") {
   for (auto const& network : networks()) {
-    compare<r_fast<reference>>(network, [](auto const& m, auto const& q, double gamma) {
-      return dense_r_fast{m, q, gamma, true};
-    });
+    compare<r_fast<reference>>(
+        network, [](auto const& m, auto const& q, double gamma) { return dense_r_fast{m, q, gamma, true}; });
   }
 }
 
 TEST_CASE("late_post in lock-step is the same with v posted together with rho") {
   for (auto const& network : networks()) {
-    compare<gradient_tracking<reference, order::late_post>>(network, [](auto const& m, auto const& q, double gamma) {
-      return dense_r_fast{m, q, gamma, false};
-    });
+    compare<gradient_tracking<reference, order::late_post>>(
+        network, [](auto const& m, auto const& q, double gamma) { return dense_r_fast{m, q, gamma, false}; });
   }
 }
 

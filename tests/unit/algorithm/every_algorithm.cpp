@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Promises that all algorithms make: no number of a peer is believed beyond its bounds, what is not finite is found where it
-// begins, a loss that is not known is no failure, and a number of gradients is what it says.
+// Promises that all algorithms make: no number of a peer is believed beyond its bounds, what is not finite is found
+// where it begins, a loss that is not known is no failure, and a number of gradients is what it says.
 #include "support/every_algorithm.hpp"
 
 #include <chrono>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <span>
@@ -32,7 +32,8 @@ namespace {
 using maker = std::function<assembly()>;
 constexpr auto nan = std::numeric_limits<double>::quiet_NaN();
 
-/// Pulls every value towards the number of the node. One gradient of node 3 may hold a bad value, and losses may be unknown.
+/// Pulls every value towards the number of the node. One gradient of node 3 may hold a bad value, and losses may be
+/// unknown.
 struct pull {
   double bad = 0;
   double loss = 0;
@@ -87,7 +88,8 @@ TEST_CASE("a number that no run reaches ends the run of every algorithm with the
     auto const sent = first_packets(make());
     REQUIRE_FALSE(sent.empty());
     for (auto const& good : sent) {
-      for (auto const number : {~std::uint64_t{0}, std::uint64_t{1} << 63, (std::uint64_t{1} << 48) + 1, std::uint64_t{0}}) {
+      for (auto const number :
+           {~std::uint64_t{0}, std::uint64_t{1} << 63, (std::uint64_t{1} << 48) + 1, std::uint64_t{0}}) {
         CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.lane), number);
         auto a = make();
         auto& n = a.nodes[to_index(good.to)];
@@ -112,7 +114,8 @@ TEST_CASE("a message of another size or type ends the run of every algorithm wit
         CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.lane), more);
         auto a = make();
         auto p = good;
-        p.body = more ? a.pool.allocate<std::byte>(good.body.size() + 1).publish() : a.pool.allocate<std::int64_t>(good.body.size()).publish();
+        p.body = more ? a.pool.allocate<std::byte>(good.body.size() + 1).publish()
+                      : a.pool.allocate<std::int64_t>(good.body.size()).publish();
         outbox out;
         a.nodes[to_index(p.to)].start({}, out);
         out.clear();
@@ -145,10 +148,11 @@ TEST_CASE("a message of another session moves nothing in any algorithm, and the 
   });
 }
 
-TEST_CASE("whoever needs every neighbour to the end says so when one leaves or begins anew, and nobody else ends the run") {
+TEST_CASE(
+    "whoever needs every neighbour to the end says so when one leaves or begins anew, and nobody else ends the run") {
   auto const needs_all = [](std::string const& name) {
-    for (auto const* one : {"osgp", "low_precision_d_psgd", "ring_allreduce_sgd", "non_blocking_allreduce", "scatter_allreduce_sgd",
-                            "byte_grad", "async_model_average"}) {
+    for (auto const* one : {"osgp", "low_precision_d_psgd", "ring_allreduce_sgd", "non_blocking_allreduce",
+                            "scatter_allreduce_sgd", "byte_grad", "async_model_average"}) {
       if (name == one) return true;
     }
     return false;
@@ -164,7 +168,8 @@ TEST_CASE("whoever needs every neighbour to the end says so when one leaves or b
       out.clear();
       n.on_neighbours({}, {node_id{1}, what, {1, 0}, {0, 1}}, out);
       CHECK(out.failure.has_value() == needs_all(name));
-      if (out.failure) CHECK(says(out.failure->sentence, what == neighbour_change::edge::opens ? "node 1 began anew" : "node 1 left"));
+      if (out.failure)
+        CHECK(says(out.failure->sentence, what == neighbour_change::edge::opens ? "node 1 began anew" : "node 1 left"));
     }
   });
 }
@@ -183,8 +188,10 @@ TEST_CASE("a gradient that is not finite is found in every algorithm, and its no
 
 TEST_CASE("a gradient that is not finite is found on threads too") {
   auto const at_full_speed = sim::scenario{.compute = sim::fixed(0ms)};
-  auto const said = failure([&] { run_threads(assemble<d_psgd<backend::host<double>>>(topology::ring(4), pull{nan, 0}, {.step = 0.02}),
-                                              at_full_speed, {.time = 5min}); });
+  auto const said = failure([&] {
+    run_threads(assemble<d_psgd<backend::host<double>>>(topology::ring(4), pull{nan, 0}, {.step = 0.02}), at_full_speed,
+                {.time = 5min});
+  });
   CHECK(says(said, "the gradient that node 3 computed is not finite at value 2"));
 }
 
@@ -241,14 +248,19 @@ TEST_CASE("a loss that is no number is not known: every algorithm goes on") {
     CHECK(r.stopped == stop_reason::time);
     CHECK(r.models[0].view<double>()[0] == Approx(1.5).margin(0.6));
   });
-  CHECK(says(failure([] { simulate(assemble<d_psgd<backend::host<double>>>(topology::ring(3), pull{0, std::numeric_limits<double>::infinity()}, {}),
-                                   steady(), {.time = 1s}); }), "the run diverges: the loss at node"));
+  CHECK(says(failure([] {
+               simulate(assemble<d_psgd<backend::host<double>>>(topology::ring(3),
+                                                                pull{0, std::numeric_limits<double>::infinity()}, {}),
+                        steady(), {.time = 1s});
+             }),
+             "the run diverges: the loss at node"));
 }
 
-/// The gradients of a node in a round, where nodes go in lock-step. (On threads, only an all-reduce makes them equal at any
-/// instant: neighbours may be a round apart.)
+/// The gradients of a node in a round, where nodes go in lock-step. (On threads, only an all-reduce makes them equal at
+/// any instant: neighbours may be a round apart.)
 auto lock_step_of(std::string const& name) -> std::uint64_t {
-  for (auto const* one : {"d_psgd", "d_psgd_atc", "low_precision_d_psgd", "ring_allreduce_sgd", "scatter_allreduce_sgd", "byte_grad"}) {
+  for (auto const* one :
+       {"d_psgd", "d_psgd_atc", "low_precision_d_psgd", "ring_allreduce_sgd", "scatter_allreduce_sgd", "byte_grad"}) {
     if (name == one) return 1;
   }
   return name == "non_blocking_d_psgd" || name == "non_blocking_allreduce" ? 2 : 0;

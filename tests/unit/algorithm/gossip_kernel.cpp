@@ -49,7 +49,10 @@ struct node_memory {
     }
   }
   auto streams() -> detail::gossip_streams<T, U> {
-    return {x.data(), x_new.data(), model.data(), {T(0.4), {pulls.data(), edges}},
+    return {x.data(),
+            x_new.data(),
+            model.data(),
+            {T(0.4), {pulls.data(), edges}},
             {z.data(), g_old.data(), g_new.data(), T(0.25), {sums_in.data(), edges}, {sums_out.data(), edges}}};
   }
   buffer_pool pool;
@@ -124,7 +127,8 @@ TEST_CASE("a debt is released in hardware vectors as index by index") {
   backend::host<float> plain;
   backend::eigen<float> vectors;
   for (int k = 0; k < 200; ++k) {
-    auto const left = plain.sweep({0, n}, detail::release_debt_kernel<std::int32_t>{debt.data(), z.data(), 64.0, 0x1p25});
+    auto const left =
+        plain.sweep({0, n}, detail::release_debt_kernel<std::int32_t>{debt.data(), z.data(), 64.0, 0x1p25});
     REQUIRE(vectors.sweep({0, n}, detail::release_debt_kernel<std::int32_t>{vector_debt.data(), vector_z.data(), 64.0,
                                                                             0x1p25}) == left);
     REQUIRE(vector_debt == debt);

@@ -60,12 +60,15 @@ TEST_CASE("where every message counts numbers go on by one, from 1 or, in a late
   CHECK_FALSE(said(later.follow(numbered{70, {}, {1, 0}}.p)).empty());
 }
 
-TEST_CASE("where the newest wins, lost, doubled and overtaken messages are in order, and numbers against their times are not") {
+TEST_CASE(
+    "where the newest wins, lost, doubled and overtaken messages are in order, and numbers against their times are "
+    "not") {
   detail::message_order o;
   for (auto const n : {3, 9, 9, 4, 12}) CHECK(said(o.rise(numbered{static_cast<std::uint64_t>(n), n * 1ms}.p)).empty());
   auto far = o;
   CHECK(said(far.rise(numbered{std::uint64_t{1} << 40, 13ms}.p)).empty());  // it may have been away
-  CHECK(says(said(far.rise(numbered{13, 14ms}.p)), "model message 13 of node 2 came after message 1099511627776, which was posted earlier"));
+  CHECK(says(said(far.rise(numbered{13, 14ms}.p)),
+             "model message 13 of node 2 came after message 1099511627776, which was posted earlier"));
   CHECK(says(said(o.rise(numbered{std::uint64_t{1} << 40, 2ms}.p)), "which was posted later"));
   auto forged = o;  // with a time to match
   CHECK(said(forged.rise(numbered{std::uint64_t{1} << 40, 1h}.p)).empty());

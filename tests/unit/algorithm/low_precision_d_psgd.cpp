@@ -26,7 +26,8 @@ using exact = low_precision_d_psgd<backend::host<double>, codec::identity>;
 using bytes = low_precision_d_psgd<backend::host<float>>;
 using problem::quadratic;
 
-/// Nodes by their own type, so that their replicas can be looked at; events in a random order that keeps links in order.
+/// Nodes by their own type, so that their replicas can be looked at; events in a random order that keeps links in
+/// order.
 template<class Node>
 struct by_hand {
   by_hand(topology::pair const& network, quadratic const& p, std::uint64_t seed) : draw{seed} {
@@ -58,11 +59,12 @@ struct by_hand {
       return;
     }
     auto const p = links[pick - nodes.size()];
-    auto const older = std::find_if(links.begin(), links.end(), [&](auto const& q) { return q.from == p.from && q.to == p.to; });
+    auto const older =
+        std::find_if(links.begin(), links.end(), [&](auto const& q) { return q.from == p.from && q.to == p.to; });
     auto const first = *older;
     links.erase(older);
-    patch arrived{first.from, first.to, first.lane, first.life, first.based_on, first.posted_at, {0, 1}, {&first.number, 1},
-                  first.body, first.extra};
+    patch arrived{first.from,      first.to, first.lane,         first.life, first.based_on,
+                  first.posted_at, {0, 1},   {&first.number, 1}, first.body, first.extra};
     nodes[to_index(first.to)].on_patch({}, arrived, out);
     drain(to_index(first.to));
   }
@@ -108,7 +110,8 @@ void replicas_stay_equal(topology::pair const& network) {
   CHECK(moved > 1000);
 }
 
-TEST_CASE("(D.W) a model and its replicas at all neighbours are equal bit for bit, round by round, in any order of events") {
+TEST_CASE(
+    "(D.W) a model and its replicas at all neighbours are equal bit for bit, round by round, in any order of events") {
   replicas_stay_equal<bytes>(topology::ring(4));
   replicas_stay_equal<bytes>(topology::star(5));
   replicas_stay_equal<exact>(topology::binary_tree(5));
@@ -145,9 +148,10 @@ TEST_CASE("(D.Q) in bytes it ends where D-PSGD ends: differences fade, and their
 TEST_CASE("over links that lose a third and nodes of uneven speed every difference still counts once") {
   auto const p = quadratic::random(6, 10, 8, {.spread = 1, .condition = 4});
   auto const network = topology::pair{topology::ring(6)};
-  auto const result = simulate(assemble<bytes>(network, p, {.step = 0.2}),
-                               {.compute = sim::lognormal(10ms, 0.5).slow(2, 4.0), .link = {.latency = 2ms, .loss = 0.3}, .seed = 2},
-                               {.time = 40s});
+  auto const result =
+      simulate(assemble<bytes>(network, p, {.step = 0.2}),
+               {.compute = sim::lognormal(10ms, 0.5).slow(2, 4.0), .link = {.latency = 2ms, .loss = 0.3}, .seed = 2},
+               {.time = 40s});
   auto const w = dense_network{bytes::arrange(network)}.w;
   auto const expected = gossip_fixed_point(p, w, 0.2, matrix::Identity(6, 6));
   for (std::size_t i = 0; i < 6; ++i) {
@@ -190,7 +194,8 @@ TEST_CASE("a difference of another size, or one that is not the next, ends the r
 TEST_CASE("weights that are not symmetric are refused with the two nodes") {
   auto plan = exact::arrange(topology::ring(4));
   plan.nodes[1].pull_to = {node_id{2}};
-  auto const sentence = refusal([&] { static_cast<void>(assemble<exact>(plan, quadratic::random(4, 4, 1), {.step = 0.1})); });
+  auto const sentence =
+      refusal([&] { static_cast<void>(assemble<exact>(plan, quadratic::random(4, 4, 1), {.step = 0.1})); });
   CHECK(says(sentence, "node 1 averages the model of node 0, which does not average its"));
 }
 

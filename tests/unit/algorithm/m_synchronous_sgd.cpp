@@ -71,8 +71,8 @@ TEST_CASE("(M.X) with m = n the server takes steps along the mean gradient, what
   auto const p = quadratic::random(4, 6, 1);
   auto const end = until{.time = 1h, .gradients = 4 * 10};
   auto const even = run(p, 0, {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}, end);
-  auto const weather = sim::scenario{.compute = sim::lognormal(10ms, 0.8).slow(2, 7.0),
-                                     .link = {.latency = 1ms, .loss = 0.2}};
+  auto const weather =
+      sim::scenario{.compute = sim::lognormal(10ms, 0.8).slow(2, 7.0), .link = {.latency = 1ms, .loss = 0.2}};
   auto const uneven = run(p, 4, weather, end);
   auto const expected = plain_sgd(p, 4, 10);
   for (std::size_t i = 0; i < 4; ++i) {

@@ -248,7 +248,9 @@ TEST_CASE("the mini-batches that are counted are the samples that were consumed,
   CHECK(r.nodes[4].gradients > 0);
 }
 
-TEST_CASE("a signal cancels the mini-batch under way, its sample comes next, and with no mini-batch at all there is no step") {
+TEST_CASE(
+    "a signal cancels the mini-batch under way, its sample comes next, and with no mini-batch at all there is no "
+    "step") {
   auto a = assemble<all_reduce>(topology::ring(2), quadratic::random(2, 4, 1), {.step = 0.3});
   auto const x0 = values_of(a.nodes[0].estimate());
   std::vector<packet> sent;
@@ -309,7 +311,8 @@ void faster(char const* name, double hops) {
   CHECK(non_blocking > 3 * blocking);
 }
 
-TEST_CASE("with one node four times slower a non-blocking round takes M t_min and the exchange, a blocking one M t_max") {
+TEST_CASE(
+    "with one node four times slower a non-blocking round takes M t_min and the exchange, a blocking one M t_max") {
   faster<ring_allreduce_sgd<space>, all_reduce>("all-reduce", 6);
   faster<d_psgd<space>, gossiping>("d_psgd", 2);
   faster<d_psgd_atc<space>, gossiping_atc>("d_psgd_atc", 2);
@@ -319,7 +322,8 @@ TEST_CASE("a batch of nothing, and several mini-batches under tracking, are refu
   auto const q = quadratic::random(3, 2, 1);
   auto const of = [&](auto node, std::size_t minibatches) {
     using node_type = typename decltype(node)::type;
-    return refusal([&] { static_cast<void>(assemble<node_type>(topology::ring(3), q, {.contribution = {minibatches}})); });
+    return refusal(
+        [&] { static_cast<void>(assemble<node_type>(topology::ring(3), q, {.contribution = {minibatches}})); });
   };
   CHECK(says(of(std::type_identity<all_reduce>{}, 0), "at least one mini-batch"));
   CHECK(says(of(std::type_identity<d_psgd<space>>{}, 0), "at least one mini-batch"));

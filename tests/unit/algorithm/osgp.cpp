@@ -28,8 +28,12 @@ using node_type = osgp<backend::host<double>>;
 using problem::quadratic;
 
 auto networks() -> std::vector<topology::pair> {
-  return {topology::binary_tree(7), topology::star(5), topology::directed_ring(5), topology::exponential(6),
-          {topology::directed_ring(5), topology::exponential(5)}, topology::line(1)};
+  return {topology::binary_tree(7),
+          topology::star(5),
+          topology::directed_ring(5),
+          topology::exponential(6),
+          {topology::directed_ring(5), topology::exponential(5)},
+          topology::line(1)};
 }
 
 TEST_CASE("push-sum shares out on every edge in its own direction, along trees both ways") {

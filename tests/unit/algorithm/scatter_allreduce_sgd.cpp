@@ -29,7 +29,9 @@ using bytes = byte_grad<backend::host<float>>;
 using problem::quadratic;
 
 auto weather() -> sim::scenario {
-  return {.compute = sim::lognormal(10ms, 0.6).slow(0, 3.0), .link = {.latency = 4ms, .jitter = 9ms, .loss = 0.2}, .seed = 5};
+  return {.compute = sim::lognormal(10ms, 0.6).slow(0, 3.0),
+          .link = {.latency = 4ms, .jitter = 9ms, .loss = 0.2},
+          .seed = 5};
 }
 auto rounds(std::uint64_t count, std::size_t nodes) -> until { return {.time = 1h, .gradients = count * nodes}; }
 
@@ -72,7 +74,8 @@ TEST_CASE("(C.X) without compression a round is a step along the mean gradient, 
   }
 }
 
-TEST_CASE("(C.S) (C.R) (C.G) every node sends each chunk to its owner, and owners send the mean of their chunk to all") {
+TEST_CASE(
+    "(C.S) (C.R) (C.G) every node sends each chunk to its owner, and owners send the mean of their chunk to all") {
   auto const p = quadratic::random(4, 8, 2);
   counting watch;
   simulate(assemble<exact>(topology::ring(4), p, {.step = 0.3}), {.link = {.latency = 1ms}}, rounds(1, 4), &watch);
@@ -200,7 +203,8 @@ TEST_CASE("a node that leaves the all-reduce ends the run with a sentence, and a
 TEST_CASE("a part or a mean of another size ends the run with the name of its sender") {
   auto const number = GENERATE(std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3});  // a part, a mean, a part ahead
   auto a = assemble<exact>(topology::ring(3), quadratic::random(3, 4, 1), {.step = 0.1});
-  CHECK(says(complaint_of_size<double>(a, node_id{2}, channel::chunk, number, 4), "node 2 sent 4 values in one message, where "));
+  CHECK(says(complaint_of_size<double>(a, node_id{2}, channel::chunk, number, 4),
+             "node 2 sent 4 values in one message, where "));
 }
 
 }  // namespace

@@ -66,10 +66,12 @@ struct plain_loop {
   void run(std::uint64_t count, double gamma, std::function<double(std::size_t, std::uint64_t)> const& weight) {
     for (auto const t : times) jobs.push_back({t, x, 0});
     while (version < count) {
-      auto const next = std::min_element(jobs.begin(), jobs.end(), [](job const& a, job const& b) { return a.ends < b.ends; });
+      auto const next =
+          std::min_element(jobs.begin(), jobs.end(), [](job const& a, job const& b) { return a.ends < b.ends; });
       auto const i = static_cast<std::size_t>(next - jobs.begin());
       auto const w = weight(i, version - next->version);
-      for (std::size_t c = 0; w >= 0 && c < x.size(); ++c) x[c] -= gamma * w * p.curvature(i, c) * (next->at[c] - p.centre(i, c));
+      for (std::size_t c = 0; w >= 0 && c < x.size(); ++c)
+        x[c] -= gamma * w * p.curvature(i, c) * (next->at[c] - p.centre(i, c));
       if (w >= 0) ++version;
       *next = {next->ends + times[i], x, version};
     }
@@ -80,7 +82,8 @@ auto uneven() -> std::vector<double> { return {3, 1, 2.5, 1, 7}; }
 auto problem_of_five() -> problem::quadratic { return problem::quadratic::random(5, 3, 9); }
 
 template<class Node>
-void agrees_with_plain_loop(typename Node::options const& o, std::function<double(std::size_t, std::uint64_t)> const& weight) {
+void agrees_with_plain_loop(typename Node::options const& o,
+                            std::function<double(std::size_t, std::uint64_t)> const& weight) {
   auto const seen = watched<Node>(problem_of_five(), uneven(), o, 60s);
   plain_loop loop{problem_of_five(), uneven()};
   loop.run(seen.versions, o.step, weight);
@@ -225,7 +228,8 @@ TEST_CASE("any R consecutive steps of ringmaster_asgd take no longer than 2 min_
     auto longest = 0.0;
     auto steps = seen.stepped_at;
     steps.insert(steps.begin(), 0s);
-    for (std::size_t k = p.limit; k < steps.size(); ++k) longest = std::max(longest, to_seconds(steps[k] - steps[k - p.limit]));
+    for (std::size_t k = p.limit; k < steps.size(); ++k)
+      longest = std::max(longest, to_seconds(steps[k] - steps[k - p.limit]));
     CHECK(longest <= p.bound);
     CHECK(longest == Approx(p.found).margin(1e-3));
     std::uint64_t largest = 0;
@@ -404,7 +408,8 @@ TEST_CASE("a buffer of K makes one step along the mean of K gradients, and worke
 
 TEST_CASE("the server policies refuse what cannot be meant, naming it") {
   auto const refused = [](auto const& o, auto node) {
-    return refusal([&] { static_cast<void>(assemble<typename decltype(node)::type>(topology::star(4), four_workers(), o)); });
+    return refusal(
+        [&] { static_cast<void>(assemble<typename decltype(node)::type>(topology::star(4), four_workers(), o)); });
   };
   auto o = with_step<known>(0.1);
   CHECK(says(refused(o, std::type_identity<known>{}), "the times of 0 workers are known, and there are 4"));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// R-FAST, Push-Pull, S-AB and D-PSGD as they are written out, line by line of their papers, beside the same methods as arrays
-// of actions (order::r_fast, push_pull, ab, ...): equal to the bit, event by event, also where messages are lost and nodes restart.
+// R-FAST, Push-Pull, S-AB and D-PSGD as they are written out, line by line of their papers, beside the same methods as
+// arrays of actions (order::r_fast, push_pull, ab, ...): equal to the bit, event by event, also where messages are lost
+// and nodes restart.
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/gossip.hpp>
@@ -37,11 +38,13 @@ using reference = backend::host<double>;
 
 template<class Node>
 auto finish(topology::pair const& network, sim::scenario const& scenario, std::size_t block_values) -> run_result {
-  auto const q = problem::quadratic::random(network.pull().nodes(), 203, 12, {.spread = 1, .condition = 5, .noise = 0.1});
+  auto const q =
+      problem::quadratic::random(network.pull().nodes(), 203, 12, {.spread = 1, .condition = 5, .noise = 0.1});
   typename Node::options o;
   o.step = 0.02;
   o.block_values = block_values;
-  if constexpr (requires { o.contribution.minibatches; }) o.contribution.minibatches = o.contribution.follows_the_fastest ? 3 : 1;
+  if constexpr (requires { o.contribution.minibatches; })
+    o.contribution.minibatches = o.contribution.follows_the_fastest ? 3 : 1;
   return simulate<Node>(network, q, o, scenario, {.time = 3s});
 }
 
@@ -70,48 +73,62 @@ sim::scenario const with_a_restart{.compute = sim::lognormal(10ms, 0.5).slow(1, 
                                    .restarts = {{.node = node_id{2}, .at = 900ms, .down = 300ms}},
                                    .seed = 4};
 
-TEST_CASE("R-FAST tracks (R.T), consumes (R.C), pushes (R.A), descends (R.D) and mixes (R.W) as its array of actions does") {
+TEST_CASE(
+    "R-FAST tracks (R.T), consumes (R.C), pushes (R.A), descends (R.D) and mixes (R.W) as its array of actions does") {
   are_equal<r_fast<whole>, gradient_tracking<whole, order::r_fast>>(topology::exponential(6), lossy, 64);
   are_equal<r_fast<reference, step::adam, weighting::hinge>,
-            gradient_tracking<reference, order::r_fast, step::adam, weighting::hinge>>(topology::binary_tree(7), lossy, 64);
+            gradient_tracking<reference, order::r_fast, step::adam, weighting::hinge>>(topology::binary_tree(7), lossy,
+                                                                                       64);
   are_equal<r_fast_low_bits<whole>, gossip<whole, order::r_fast, step::sgd, weighting::constant, synchrony::free,
                                            ledger::fixed_point, codec::low_bits>>(topology::ring(5), lossy);
 }
 
-TEST_CASE("Push-Pull consumes (P.C), descends (P.D), mixes (P.W), tracks (P.T) and pushes (P.A) as its array of actions does") {
-  are_equal<push_pull<whole>, gradient_tracking<whole, order::push_pull, step::sgd, weighting::constant, synchrony::rounds>>(
+TEST_CASE(
+    "Push-Pull consumes (P.C), descends (P.D), mixes (P.W), tracks (P.T) and pushes (P.A) as its array of actions "
+    "does") {
+  are_equal<push_pull<whole>,
+            gradient_tracking<whole, order::push_pull, step::sgd, weighting::constant, synchrony::rounds>>(
       topology::exponential(6), lossless);
   are_equal<push_pull<reference, step::momentum>,
             gradient_tracking<reference, order::push_pull, step::momentum, weighting::constant, synchrony::rounds>>(
       topology::binary_tree(7), lossless);
 }
 
-TEST_CASE("S-AB mixes (S.W), descends (S.D), pushes (S.A), consumes (S.C) and tracks (S.T) as its array of actions does") {
+TEST_CASE(
+    "S-AB mixes (S.W), descends (S.D), pushes (S.A), consumes (S.C) and tracks (S.T) as its array of actions does") {
   are_equal<s_ab<whole>, gradient_tracking<whole, order::ab, step::sgd, weighting::constant, synchrony::rounds>>(
       topology::exponential(6), lossless);
   are_equal<s_ab<reference, step::adam>,
-            gradient_tracking<reference, order::ab, step::adam, weighting::constant, synchrony::rounds>>(topology::ring(5),
-                                                                                                         lossless);
+            gradient_tracking<reference, order::ab, step::adam, weighting::constant, synchrony::rounds>>(
+      topology::ring(5), lossless);
 }
 
 template<class Order, class Backend, class Step = step::sgd, class Contribution = contribution::all>
-using averaging = gossip<Backend, Order, Step, weighting::constant, synchrony::rounds, ledger::floating, codec::identity, Contribution>;
+using averaging = gossip<Backend, Order, Step, weighting::constant, synchrony::rounds, ledger::floating,
+                         codec::identity, Contribution>;
 
-TEST_CASE("D-PSGD mixes (DP.W) and descends (DP.D) as its array of actions does, with batches that the fastest end, too") {
+TEST_CASE(
+    "D-PSGD mixes (DP.W) and descends (DP.D) as its array of actions does, with batches that the fastest end, too") {
   using order::combine_while_computing, contribution::finished;
   for (auto const& scenario : {lossless, with_a_restart}) {
     are_equal<d_psgd<whole>, averaging<combine_while_computing, whole>>(topology::exponential(6), scenario);
-    are_equal<d_psgd<reference, step::momentum>, averaging<combine_while_computing, reference, step::momentum>>(topology::binary_tree(7), scenario);
-    are_equal<non_blocking_d_psgd<reference, step::adam>, averaging<combine_while_computing, reference, step::adam, finished>>(topology::ring(5), scenario);
+    are_equal<d_psgd<reference, step::momentum>, averaging<combine_while_computing, reference, step::momentum>>(
+        topology::binary_tree(7), scenario);
+    are_equal<non_blocking_d_psgd<reference, step::adam>,
+              averaging<combine_while_computing, reference, step::adam, finished>>(topology::ring(5), scenario);
   }
 }
 
-TEST_CASE("D-PSGD adapts (DA.D) and then combines (DA.W) as its array of actions does, with batches that the fastest end, too") {
+TEST_CASE(
+    "D-PSGD adapts (DA.D) and then combines (DA.W) as its array of actions does, with batches that the fastest end, "
+    "too") {
   using order::adapt_then_combine, contribution::finished;
   for (auto const& scenario : {lossless, with_a_restart}) {
     are_equal<d_psgd_atc<whole>, averaging<adapt_then_combine, whole>>(topology::exponential(6), scenario);
-    are_equal<d_psgd_atc<reference, step::adam>, averaging<adapt_then_combine, reference, step::adam>>(topology::ring(5), scenario);
-    are_equal<d_psgd_atc<reference, step::momentum, finished>, averaging<adapt_then_combine, reference, step::momentum, finished>>(topology::binary_tree(7), scenario);
+    are_equal<d_psgd_atc<reference, step::adam>, averaging<adapt_then_combine, reference, step::adam>>(
+        topology::ring(5), scenario);
+    are_equal<d_psgd_atc<reference, step::momentum, finished>,
+              averaging<adapt_then_combine, reference, step::momentum, finished>>(topology::binary_tree(7), scenario);
   }
 }
 

@@ -82,8 +82,8 @@ TEST_CASE("with equal models and no gradient, weighting moves nothing, whatever 
   sim::scenario weather;
   weather.compute = sim::lognormal(10ms, 0.5).slow(2, 10.0);
   weather.link = {.latency = 5ms, .jitter = 20ms, .loss = 0.5};
-  auto const r = simulate(assemble<weighted>(topology::exponential(6), constant_slope{0.0, 0.7}, options), weather,
-                          {.time = 5s});
+  auto const r =
+      simulate(assemble<weighted>(topology::exponential(6), constant_slope{0.0, 0.7}, options), weather, {.time = 5s});
   CHECK(r.models.size() == 6);
   for (auto const& x : r.models) CHECK(x.view<double>()[0] == Approx(0.7).epsilon(1e-12));
 }
@@ -144,7 +144,9 @@ TEST_CASE("a factor below 0, above 1 or of no value breaks a contract where it i
     made.nodes[0].start({}, out);
     for (auto k = 0; k < 2; ++k) {
       auto const request = *std::exchange(out.request, {});
-      if (auto why = test::broken_by([&] { made.nodes[0].on_gradient({}, made.oracle.evaluate(request), out); }); !why.empty()) return why;
+      if (auto why = test::broken_by([&] { made.nodes[0].on_gradient({}, made.oracle.evaluate(request), out); });
+          !why.empty())
+        return why;
     }
     return std::string{};
   };
@@ -165,11 +167,14 @@ TEST_CASE("settings with which a weighting gives no factor are refused before th
   using node_type = r_fast<backend::host<double>, step::sgd, half_life>;
   auto const refused = [](double iterations) {
     return test::refusal([&] {
-      static_cast<void>(assemble<node_type>(topology::both(topology::ring(3)), constant_slope{1, 0}, {.weighting = {.iterations = iterations}}));
+      static_cast<void>(assemble<node_type>(topology::both(topology::ring(3)), constant_slope{1, 0},
+                                            {.weighting = {.iterations = iterations}}));
     });
   };
   CHECK(test::says(refused(-1), "and this one gives 2 at age 1"));
-  CHECK(test::says(refused(0), "and this one gives -nan at age 0") + test::says(refused(0), "and this one gives nan at age 0") == 1);
+  CHECK(test::says(refused(0), "and this one gives -nan at age 0") +
+            test::says(refused(0), "and this one gives nan at age 0") ==
+        1);
   CHECK(refused(20).empty());
 }
 

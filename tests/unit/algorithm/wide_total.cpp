@@ -16,7 +16,9 @@ using namespace rubato;
 
 constexpr std::size_t n = 37;
 
-auto low_word(std::int64_t total) -> std::int32_t { return static_cast<std::int32_t>(static_cast<std::uint32_t>(total)); }
+auto low_word(std::int64_t total) -> std::int32_t {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(total));
+}
 
 /// Walks totals in steps below 2^bits, mostly one way, and compares what is settled with 64-bit sums.
 template<class Backend>

@@ -55,7 +55,8 @@ struct family {
   double (*draw)(random_stream&, std::size_t);
 };
 
-/// What a codec may meet: gradients of all sizes, weights with an offset, heavy tails, few values among zeros, the extremes.
+/// What a codec may meet: gradients of all sizes, weights with an offset, heavy tails, few values among zeros, the
+/// extremes.
 constexpr family families[] = {
     {"normal", [](random_stream& r, std::size_t) { return r.normal(); }},
     {"uniform", [](random_stream& r, std::size_t) { return 2 * r.uniform() - 1; }},
@@ -66,7 +67,10 @@ constexpr family families[] = {
     {"offset", [](random_stream& r, std::size_t) { return 1000 + 0.005 * r.normal(); }},
     {"small", [](random_stream& r, std::size_t) { return 1e-32 * r.normal(); }},
     {"large", [](random_stream& r, std::size_t) { return 1e37 * (2 * r.uniform() - 1); }},
-    {"two ends and zeros", [](random_stream&, std::size_t i) { return i % 4096 == 0 ? 3.0 : i % 4096 == 1 ? -3.0 : 0.0; }},
+    {"two ends and zeros",
+     [](random_stream&, std::size_t i) { return i % 4096 == 0   ? 3.0
+                                                : i % 4096 == 1 ? -3.0
+                                                                : 0.0; }},
 };
 constexpr std::size_t sizes[] = {1, 2, 3, 15, 16, 17, 63, 64, 65, 255, 4095, 4096, 4097, 10'001};
 
@@ -122,7 +126,8 @@ TEST_CASE("the stated factor of minmax_u8 is nearly reached by two ends with zer
   auto const error = measured_error(x, through(c, host{}, x));
   CHECK(error > 0.999 * c.relative_error(4096));
   CHECK(c.relative_error(4096) < 0.032);
-  CHECK(codec::minmax_u8{.chunk_values = 0}.relative_error(std::size_t{1} << 20) > 1);  // nothing is promised of so large a chunk
+  CHECK(codec::minmax_u8{.chunk_values = 0}.relative_error(std::size_t{1} << 20) >
+        1);  // nothing is promised of so large a chunk
 }
 
 TEST_CASE("no value of minmax_u8 is off by more than half a step of its chunk, and the smallest stays what it is") {
@@ -255,8 +260,8 @@ TEST_CASE("where the range is small beside the offset BAGUA's codes leave a byte
 
 TEST_CASE("bf16 rounds to the nearest, ties to even, and keeps infinities, signs and what is no number") {
   auto const of = [](std::uint32_t bits) { return std::bit_cast<float>(bits); };
-  auto const x = floats{1.0F, of(0x3f808000), of(0x3f818000), of(0x3f808001), -0.0F, infinity, -infinity, of(0x7f7fffff),
-                        of(0x7f800001), of(0xffc12345), of(0x00018000), 0.0F};
+  auto const x = floats{1.0F,      of(0x3f808000), of(0x3f818000), of(0x3f808001), -0.0F,          infinity,
+                        -infinity, of(0x7f7fffff), of(0x7f800001), of(0xffc12345), of(0x00018000), 0.0F};
   auto const wanted = std::vector<std::uint32_t>{0x3f800000, 0x3f800000, 0x3f820000, 0x3f810000, 0x80000000, 0x7f800000,
                                                  0xff800000, 0x7f800000, 0x7fc00000, 0xffc10000, 0x00020000, 0};
   floats many;
@@ -304,7 +309,8 @@ void follows_sums(int shift) {
   auto wrapped = false;
   for (int k = 0; k < 400; ++k) {  // uphill, so that the larger shifts go round 2^32
     for (auto& t : truth) {
-      auto const step = static_cast<std::int64_t>(draw.uniform() * 0.99 * static_cast<double>(reach - (std::int64_t{1} << shift)));
+      auto const step =
+          static_cast<std::int64_t>(draw.uniform() * 0.99 * static_cast<double>(reach - (std::int64_t{1} << shift)));
       auto const after = backend::wrap_add(t, static_cast<std::int32_t>(step));
       wrapped = wrapped || after < t;
       t = after;

@@ -74,7 +74,9 @@ TEST_CASE("normal numbers have mean zero, variance one and normal tails") {
 }
 
 TEST_CASE("a digest changes with every word, with their order and with the number of bytes") {
-  auto const of = [](std::vector<unsigned char> const& bytes) { return digest{}.add(std::as_bytes(std::span{bytes})).value(); };
+  auto const of = [](std::vector<unsigned char> const& bytes) {
+    return digest{}.add(std::as_bytes(std::span{bytes})).value();
+  };
   std::vector<unsigned char> bytes(19, 0);
   std::set<std::uint64_t> seen{of(bytes)};
   for (std::size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
@@ -82,7 +84,8 @@ TEST_CASE("a digest changes with every word, with their order and with the numbe
     changed[bit / 8] = static_cast<unsigned char>(1U << (bit % 8));
     CHECK(seen.insert(of(changed)).second);
   }
-  for (std::size_t size = 0; size < bytes.size(); ++size) CHECK(seen.insert(of(std::vector<unsigned char>(size, 0))).second);
+  for (std::size_t size = 0; size < bytes.size(); ++size)
+    CHECK(seen.insert(of(std::vector<unsigned char>(size, 0))).second);
   CHECK(digest{}.add(1).add(2).value() != digest{}.add(2).add(1).value());
   CHECK(digest{}.add(0).value() != digest{}.value());
   // The first number of SplitMix64 seeded with 42.

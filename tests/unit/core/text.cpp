@@ -39,17 +39,25 @@ TEST_CASE("a number is written in the shortest way that reads back, and read up 
 }
 
 TEST_CASE("foreign text is one line without anything that moves a terminal's cursor, and letters stay letters") {
-  CHECK(escaped("plain text, \xc3\xa9t\xc3\xa9, \xe2\x82\xac, \xf0\x9f\x8e\xbb") == "plain text, \xc3\xa9t\xc3\xa9, \xe2\x82\xac, \xf0\x9f\x8e\xbb");
+  CHECK(escaped("plain text, \xc3\xa9t\xc3\xa9, \xe2\x82\xac, \xf0\x9f\x8e\xbb") ==
+        "plain text, \xc3\xa9t\xc3\xa9, \xe2\x82\xac, \xf0\x9f\x8e\xbb");
   CHECK(escaped("a\nb\tc\r\x1b[2J\x7f") == "a\\nb\\tc\\x0d\\x1b[2J\\x7f");
   CHECK(escaped(std::string_view{"\0", 1}) == "\\x00");
   CHECK(escaped("\xff\xc3") == "\\xff\\xc3");                            // no UTF-8, and a letter that is cut
-  CHECK(escaped("\xc2\x9b" "2J") == "\\xc2\\x9b" "2J");                  // a control character of Latin-1
-  CHECK(escaped("\xe2\x80\xae" "txt") == "\\xe2\\x80\\xae" "txt");        // turns the direction
+  CHECK(escaped("\xc2\x9b"
+                "2J") ==
+        "\\xc2\\x9b"
+        "2J");                  // a control character of Latin-1
+  CHECK(escaped("\xe2\x80\xae"
+                "txt") ==
+        "\\xe2\\x80\\xae"
+        "txt");        // turns the direction
   CHECK(escaped("\xc0\xaf\xed\xa0\x80") == "\\xc0\\xaf\\xed\\xa0\\x80");  // overlong; half a pair
   CHECK(escaped("abcdef", 3) == "abc...");
 }
 
-/// A locale whose decimal point is a comma, made by localedef where the system brings its sources; false: there is none.
+/// A locale whose decimal point is a comma, made by localedef where the system brings its sources; false: there is
+/// none.
 auto take_decimal_comma(std::filesystem::path const& folder) -> bool {
   if (std::setlocale(LC_ALL, "de_DE.UTF-8") == nullptr) {
     auto const make = "localedef -i de_DE -f UTF-8 '" + (folder / "de_DE.UTF-8").string() + "' 2>/dev/null";

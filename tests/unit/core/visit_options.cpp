@@ -8,8 +8,8 @@
 #include <type_traits>
 
 #include <rubato/backend/host.hpp>
-#include <rubato/run/peer.hpp>
 #include <rubato/rubato.hpp>
+#include <rubato/run/peer.hpp>
 
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
@@ -29,7 +29,9 @@ struct layout {
     alignment = std::max(alignment, alignof(V));
     ++members;
   }
-  [[nodiscard]] auto total() const -> std::size_t { return std::max<std::size_t>((size + alignment - 1) / alignment * alignment, 1); }
+  [[nodiscard]] auto total() const -> std::size_t {
+    return std::max<std::size_t>((size + alignment - 1) / alignment * alignment, 1);
+  }
   std::size_t members = 0;
 };
 
@@ -70,7 +72,9 @@ struct forgets_one {
 struct forgets_one_in_padding {
   double beta = 0.9;
   bool looks_ahead = false, warm = false;
-  static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta), visit("looks ahead", self.looks_ahead); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("beta", self.beta), visit("looks ahead", self.looks_ahead);
+  }
 };
 struct lists_nothing {
   static constexpr bool can_cut = false, depends_on_age = true;
@@ -94,7 +98,9 @@ auto refused(typename Node::options const& mine, typename Node::options const& t
 template<class... Nodes>
 auto all_list_every_member() -> std::string {
   std::string those_that_do_not;
-  ((those_that_do_not += lists_every_member(typename Nodes::options{}) ? "" : std::string{name_of_type<Nodes>()} + "; "), ...);
+  ((those_that_do_not +=
+    lists_every_member(typename Nodes::options{}) ? "" : std::string{name_of_type<Nodes>()} + "; "),
+   ...);
   return those_that_do_not;
 }
 
@@ -104,15 +110,17 @@ TEST_CASE("every option of every node type and policy is in a list") {
   using step::adam, step::momentum;
   namespace w = weighting;
   namespace v = server;
-  CHECK(all_list_every_member<
-            r_fast<space, adam, w::hinge>, r_fast<backend::host<double>, momentum, w::polynomial>, r_fast_low_bits<space>,
-            push_pull<space>, s_ab<space>, d_psgd<space>, d_psgd_atc<space>, non_blocking_d_psgd<space>,
-            gradient_tracking<space, order::late_post, step::sgd, w::exponential, synchrony::bounded_staleness>,
-            gradient_tracking<space, order::r_fast, step::sgd, w::drop_older_than>, ring_allreduce_sgd<space>,
-            non_blocking_allreduce<space>, byte_grad<space>, scatter_allreduce_sgd<space, codec::bf16>,
-            low_precision_d_psgd<space>, async_model_average<space>, ad_psgd<space>, osgp<space>, m_synchronous_sgd<space>,
-            asgd<space, w::polynomial>, rescaled_asgd<space>, rescaled_asgd<space, v::known_times>, ringmaster_asgd<space>,
-            server_sgd<space, v::accept_all, w::constant, v::buffered>>() == "");
+  CHECK(
+      all_list_every_member<
+          r_fast<space, adam, w::hinge>, r_fast<backend::host<double>, momentum, w::polynomial>, r_fast_low_bits<space>,
+          push_pull<space>, s_ab<space>, d_psgd<space>, d_psgd_atc<space>, non_blocking_d_psgd<space>,
+          gradient_tracking<space, order::late_post, step::sgd, w::exponential, synchrony::bounded_staleness>,
+          gradient_tracking<space, order::r_fast, step::sgd, w::drop_older_than>, ring_allreduce_sgd<space>,
+          non_blocking_allreduce<space>, byte_grad<space>, scatter_allreduce_sgd<space, codec::bf16>,
+          low_precision_d_psgd<space>, async_model_average<space>, ad_psgd<space>, osgp<space>,
+          m_synchronous_sgd<space>, asgd<space, w::polynomial>, rescaled_asgd<space>,
+          rescaled_asgd<space, v::known_times>, ringmaster_asgd<space>,
+          server_sgd<space, v::accept_all, w::constant, v::buffered>>() == "");
 }
 
 TEST_CASE("a list that leaves a member out is found, also one that hides in padding") {
@@ -125,10 +133,12 @@ TEST_CASE("a list that leaves a member out is found, also one that hides in padd
 TEST_CASE("what nodes agree on is the same text under every compiler and backend") {
   auto const text = agreed<r_fast<space, step::momentum>>({.step = 0.25});
   CHECK(text.substr(0, text.find("network=")) ==
-        "nodes=4\ndimension=10\nblock values=10\nchannel model=float32, newest counts\nchannel tracker=int32, newest counts\n"
+        "nodes=4\ndimension=10\nblock values=10\nchannel model=float32, newest counts\nchannel tracker=int32, newest "
+        "counts\n"
         "algorithm=R-FAST\n"
         "step=0.25\nstep scale=per gain\nseed=0\nstep rule=momentum\nstep rule beta=0.9\nstep rule form=heavy ball\n"
-        "weighting=constant\nsynchrony=free\nledger=fixed point\nledger exponents=23\nledger margin=8\nsum codec=identity\n");
+        "weighting=constant\nsynchrony=free\nledger=fixed point\nledger exponents=23\nledger margin=8\nsum "
+        "codec=identity\n");
   CHECK(text == agreed<r_fast<backend::checked<space>, step::momentum>>({.step = 0.25}));
   auto const array = agreed<gradient_tracking<space, order::late_post>>({});
   CHECK(says(array, "algorithm=gossip: descend, write model, pull, gradient, track, consume, push, send model\n"));
@@ -141,7 +151,8 @@ TEST_CASE("nodes that differ in one option of a policy hear which, and both valu
   CHECK(refused<ring>({}, {.step_rule = step::momentum{0.9, step::momentum_form::nesterov}}) ==
         "node 2 has step rule form nesterov, but this node has heavy ball");
   using hinged = r_fast<space, step::sgd, weighting::hinge>;
-  CHECK(refused<hinged>({}, {.weighting = weighting::hinge{1, 5}}) == "node 2 has weighting grace 5, but this node has 4");
+  CHECK(refused<hinged>({}, {.weighting = weighting::hinge{1, 5}}) ==
+        "node 2 has weighting grace 5, but this node has 4");
   using ringmaster = ringmaster_asgd<space>;
   CHECK(refused<ringmaster>({}, {.acceptance = {.late = server::late_jobs::stop}}) ==
         "node 2 has acceptance late jobs stop, but this node has finish");
@@ -154,7 +165,8 @@ TEST_CASE("equal graphs agree whatever they are called, and other weights do not
   auto const read = [](std::string const& text, std::string const& file) {
     return agreed<r_fast<space>>({}, topology::parse_edge_list(text, file));
   };
-  auto const path = std::string{"0 1\n1 0\n1 2\n2 1\n2 3\n3 2\n"}, other = std::string{"1 0\n0 1\n0 2\n2 0\n2 3\n3 2\n"};
+  auto const path = std::string{"0 1\n1 0\n1 2\n2 1\n2 3\n3 2\n"},
+             other = std::string{"1 0\n0 1\n0 2\n2 0\n2 3\n3 2\n"};
   CHECK(read(path, "a/g.txt") == read(path, "b/g.txt"));
   CHECK(says(wire::difference(read(path, "g"), read(other, "g"), "node 2"), "node 2 has network 4 nodes, "));
 }
@@ -163,15 +175,19 @@ TEST_CASE("a policy that lists none of its settings is refused between processes
   using hidden = r_fast<space, step::sgd, lists_nothing>;
   auto const a = assemble<hidden>(topology::ring(4), problem::quadratic::random(4, 10, 1), {});
   CHECK(a.unlisted == "weighting");
-  CHECK(says(refusal([&] { static_cast<void>(identity_of(a, node_id{0})); }), "cannot compare the settings of weighting"));
+  CHECK(says(refusal([&] { static_cast<void>(identity_of(a, node_id{0})); }),
+             "cannot compare the settings of weighting"));
   using empty = r_fast<space, step::sgd, has_nothing_to_list>;
   CHECK(assemble<empty>(topology::ring(4), problem::quadratic::random(4, 10, 1), {}).unlisted.empty());
 }
 
 TEST_CASE("an assembled run, and so its result, tells all options of the algorithm and its policies by name") {
   using node = r_fast<space, step::momentum>;
-  auto const run = assemble<node>(topology::binary_tree(4), problem::quadratic::random(4, 10, 1), {.step = 0.05, .step_rule = step::momentum{0.5}});
-  auto const has = [&](std::pair<std::string, std::string> const& line) { return std::count(run.options.begin(), run.options.end(), line) == 1; };
+  auto const run = assemble<node>(topology::binary_tree(4), problem::quadratic::random(4, 10, 1),
+                                  {.step = 0.05, .step_rule = step::momentum{0.5}});
+  auto const has = [&](std::pair<std::string, std::string> const& line) {
+    return std::count(run.options.begin(), run.options.end(), line) == 1;
+  };
   CHECK(has({"step", "0.05"}));
   CHECK(has({"step rule", "momentum"}));
   CHECK(has({"step rule beta", "0.5"}));

@@ -21,7 +21,9 @@ auto calibrated(std::vector<double> const& largest, std::size_t nodes) -> fixed_
   return l;
 }
 
-TEST_CASE("calibration leaves room for the margin times n (4 at least) times the largest first gradient, and wastes at most a bit") {
+TEST_CASE(
+    "calibration leaves room for the margin times n (4 at least) times the largest first gradient, and wastes at most "
+    "a bit") {
   for (auto const largest : {1e-6, 0.03, 1.0, 77.0, 1e5}) {
     for (std::size_t const nodes : {1U, 8U, 1000U}) {
       auto const l = calibrated({largest}, nodes);
@@ -105,7 +107,8 @@ void split_and_compare(Ledger const& l, V z, std::vector<T> const& weights, doub
 
 TEST_CASE("what is shared and what is kept sum to what there was (G.A)") {
   for (auto const z : {0, 1, -1, 2, 7, -12345, (1 << 29) - 1}) {
-    split_and_compare<fixed_point, float>(fixed_point{.exponents = {20}}, z, {0.2F, 0.2F, 0.2F}, 0.5 + 1e-7 * std::abs(z));
+    split_and_compare<fixed_point, float>(fixed_point{.exponents = {20}}, z, {0.2F, 0.2F, 0.2F},
+                                          0.5 + 1e-7 * std::abs(z));
     split_and_compare<ledger::floating, double>({}, static_cast<double>(z), {0.25, 0.1, 0.3}, 1e-6);
   }
 }

@@ -116,9 +116,11 @@ TEST_CASE("a gossip plan takes a chain of one-way edges, but no graph that is ap
 
 TEST_CASE("a gossip plan that uses one-way edges both ways says so, and any other says nothing") {
   auto const made = gossip_plan(topology::from_edges(3, {{a, b}, {b, a}, {b, c}}, "mine"));
-  CHECK(made.remark == "gossip needs links that go both ways; edges of 'mine' that go one way and are used both ways: 1");
+  CHECK(made.remark ==
+        "gossip needs links that go both ways; edges of 'mine' that go one way and are used both ways: 1");
   CHECK(says(made.summary, "one-way edges used both ways: 1"));
-  CHECK(says(gossip_plan(topology::pair{topology::directed_ring(4)}).remark, "edges of 'directed_ring(4)' that go one way and are used both ways: 4"));
+  CHECK(says(gossip_plan(topology::pair{topology::directed_ring(4)}).remark,
+             "edges of 'directed_ring(4)' that go one way and are used both ways: 4"));
   CHECK(gossip_plan(topology::ring(4)).remark.empty());
   CHECK(gossip_plan(topology::pair{topology::binary_tree(7)}).remark.empty());
   CHECK(tracking_plan(topology::directed_ring(4)).remark.empty());
@@ -138,7 +140,8 @@ TEST_CASE("gossip takes weights of one's own, from a file too, if they are symme
   auto const refused = [](char const* text, stochasticity sums) {
     return refusal([&] { (void)gossip_plan(from_edge_weights(topology::parse_edge_weights(text, "w"), sums)); });
   };
-  CHECK(says(refused("0 1 .5\n1 2 .5\n2 0 .5\n", stochasticity::doubly), "entry (0, 2) is 0.5 where entry (2, 0) is 0"));
+  CHECK(
+      says(refused("0 1 .5\n1 2 .5\n2 0 .5\n", stochasticity::doubly), "entry (0, 2) is 0.5 where entry (2, 0) is 0"));
   CHECK(says(refused("0 1 .5\n1 0 .4\n", stochasticity::row), "column 0 of the weights of 'w' sums to 1.1"));
   CHECK(says(refused("0 1 .7\n2 1 .7\n", stochasticity::row), "entry (1, 1) of the weights of 'w' is -0.4"));
   CHECK(says(refused("undirected\n0 1 .5\n2 3 .5\n", stochasticity::doubly), "node 2"));

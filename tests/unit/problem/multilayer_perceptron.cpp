@@ -209,8 +209,11 @@ TEST_CASE("a perceptron without hidden values and a threshold outside the labels
     CHECK(refusal([&] { return logistic_regression<float>{data, {{0}}, {.threshold = threshold}}; }) ==
           "the threshold between the two classes must be a label from 1 to 2, not " + std::to_string(threshold));
   }
-  CHECK(refusal([&] { return logistic_regression<float>{data, {{0}}, {.l2 = -1}}; }).find("the l2 regularisation must be") == 0);
-  CHECK(refusal([&] { return multilayer_perceptron<float>{data, {{0}}, {.batch = 0}}; }).find("the batch must hold") == 0);
+  CHECK(refusal([&] {
+          return logistic_regression<float>{data, {{0}}, {.l2 = -1}};
+        }).find("the l2 regularisation must be") == 0);
+  CHECK(refusal([&] { return multilayer_perceptron<float>{data, {{0}}, {.batch = 0}}; }).find("the batch must hold") ==
+        0);
 }
 
 }  // namespace

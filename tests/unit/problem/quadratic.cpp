@@ -148,8 +148,7 @@ TEST_CASE("a quadratic refuses what is no convex problem, in a sentence") {
   CHECK(refused({{1}, {1}}, {{1}}) == "a quadratic needs as many rows of centres as of curvatures, not 1 and 2");
   CHECK(refused({{1, 1}, {1}}, {{1, 1}, {1, 1}}) ==
         "node 1 of a quadratic has 1 curvatures and 2 centres, but node 0 has 2 curvatures");
-  CHECK(refused({{1, 0}}, {{1, 1}}) ==
-        "the curvature of node 0 in dimension 1 must be positive and finite, not 0");
+  CHECK(refused({{1, 0}}, {{1, 1}}) == "the curvature of node 0 in dimension 1 must be positive and finite, not 0");
   CHECK(refused({{nan}}, {{1}}).find("must be positive and finite") != std::string::npos);
   CHECK(refused({{1}}, {{nan}}).find("the centre of node 0 in dimension 0 must be finite") == 0);
   CHECK(refused({{1}}, {{1}}, -1) == "the gradient noise must be a finite number of at least 0, not -1");

@@ -60,12 +60,12 @@ auto slow_node_loss(dataset const& data, std::vector<std::uint32_t> const& shard
   return sum / static_cast<double>(shard.size()) + 0.5 * l2 * squares;
 }
 
-template <class T>
+template<class T>
 auto in_double(std::span<T const> x) -> std::vector<double> {
   return {x.begin(), x.end()};
 }
 
-template <class T>
+template<class T>
 constexpr double tolerance = sizeof(T) == 4 ? 2e-5 : 1e-12;
 
 }  // namespace

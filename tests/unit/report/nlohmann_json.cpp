@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "support/scratch_folder.hpp"
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace {
 
@@ -43,7 +43,8 @@ TEST_CASE("a result holds what the run determined, in seconds") {
 TEST_CASE("a result holds the limit weights of its workers, and none where no server weighed gradients") {
   auto const workers = report::json_of(rubato::test::served_result("asgd"))["limit_weights"];
   REQUIRE(workers.size() == 2);
-  CHECK(workers[0] == ordered_json{{"gradients", 3.0}, {"mean_delay", 1.0}, {"mean_weight", 1.0}, {"capped", 0.0}, {"limit", 0.6}});
+  CHECK(workers[0] ==
+        ordered_json{{"gradients", 3.0}, {"mean_delay", 1.0}, {"mean_weight", 1.0}, {"capped", 0.0}, {"limit", 0.6}});
   CHECK(workers[1]["mean_delay"] == 4);
   CHECK(workers[1]["capped"] == 1.0 / 3);
   CHECK(workers[1]["limit"] == 0.4);

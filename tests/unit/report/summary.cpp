@@ -4,8 +4,8 @@
 #include <limits>
 #include <vector>
 
-#include "support/scratch_folder.hpp"
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace {
 

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "support/scratch_folder.hpp"
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace {
 

@@ -29,7 +29,9 @@ auto numbers(std::vector<incoming> const& in) -> std::vector<std::uint64_t> {
   return all;
 }
 
-TEST_CASE("of states that came early the newest of each block is kept, whatever order they came in and however they are cut") {
+TEST_CASE(
+    "of states that came early the newest of each block is kept, whatever order they came in and however they are "
+    "cut") {
   detail::early_messages early;
   auto const keep = [&](incoming n) { CHECK(early.keep(std::move(n), channel_kind::state)); };
   keep(message(5, {0, 4}));
@@ -86,7 +88,9 @@ TEST_CASE("of each peer only so many events, and so many bytes, are kept that ca
     n.p.body = std::move(body);
     return early.keep(std::move(n), channel_kind::event);
   };
-  auto const gone = [&](std::uint32_t peer) { return early.keep({incoming::what::closed, node_id{peer}, {}, {}, {}, {}, {}}, {}); };
+  auto const gone = [&](std::uint32_t peer) {
+    return early.keep({incoming::what::closed, node_id{peer}, {}, {}, {}, {}, {}}, {});
+  };
   for (std::size_t k = 0; k < detail::early_messages::most_events; ++k) REQUIRE(event(1));
   CHECK_FALSE(event(1));
   CHECK(event(2));

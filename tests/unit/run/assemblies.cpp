@@ -29,8 +29,12 @@ auto made(double step = 0.1) -> assembly {
   return assemble<node_type>(topology::ring(3), problem::quadratic::random(3, 4, 1), {.step = step});
 }
 auto brief() -> sim::scenario { return {.compute = sim::fixed(1ms)}; }
-auto simulated(assembly a) -> std::string { return refusal([&] { simulate(std::move(a), brief(), {.time = 5ms}); }); }
-auto on_threads(assembly a) -> std::string { return refusal([&] { run_threads(std::move(a), brief(), {.time = 5ms}); }); }
+auto simulated(assembly a) -> std::string {
+  return refusal([&] { simulate(std::move(a), brief(), {.time = 5ms}); });
+}
+auto on_threads(assembly a) -> std::string {
+  return refusal([&] { run_threads(std::move(a), brief(), {.time = 5ms}); });
+}
 
 TEST_CASE("an assembly that is empty, moved from or used runs on no driver, and says so in one sentence") {
   for (auto const run : {&simulated, &on_threads}) {
@@ -64,24 +68,31 @@ TEST_CASE("a process runs its node of an assembly once") {
 struct nothing {
   [[nodiscard]] auto dimension() const -> std::size_t { return 0; }
   template<class Backend>
-  auto gradient(Backend&, std::span<double const>, sample_key, std::span<double>) const -> double { return 0; }
+  auto gradient(Backend&, std::span<double const>, sample_key, std::span<double>) const -> double {
+    return 0;
+  }
 };
 struct begins_badly : problem::quadratic {
   using problem::quadratic::quadratic;
   explicit begins_badly(problem::quadratic q) : problem::quadratic{std::move(q)} {}
-  [[nodiscard]] auto initial() const -> std::vector<double> { return {0, 0, std::numeric_limits<double>::infinity(), 0}; }
+  [[nodiscard]] auto initial() const -> std::vector<double> {
+    return {0, 0, std::numeric_limits<double>::infinity(), 0};
+  }
 };
 
 TEST_CASE("no dimension, a first model or a step that is no number, and an end that is none are one sentence each") {
   CHECK(says(refusal([] { assemble<node_type>(topology::ring(3), nothing{}, {}); }), "its dimension is 0"));
-  CHECK(says(refusal([] { assemble<node_type>(topology::ring(3), begins_badly{problem::quadratic::random(3, 4, 1)}, {}); }),
-             "initial model is not finite at value 2"));
-  for (auto const step : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 0.0, -1.0}) {
+  CHECK(says(
+      refusal([] { assemble<node_type>(topology::ring(3), begins_badly{problem::quadratic::random(3, 4, 1)}, {}); }),
+      "initial model is not finite at value 2"));
+  for (auto const step :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 0.0, -1.0}) {
     CHECK(says(refusal([step] { made(step); }), "the step must be a positive number"));
   }
   CHECK(says(refusal([] { simulate(made(), brief(), {}); }), "nothing ends this run"));
-  for (auto const& [end, part] : {std::pair{until{.time = -1ns}, "a time below 0"},
-                                  std::pair{until{.target_loss = std::numeric_limits<double>::quiet_NaN()}, "a target loss must be a number"}}) {
+  for (auto const& [end, part] :
+       {std::pair{until{.time = -1ns}, "a time below 0"},
+        std::pair{until{.target_loss = std::numeric_limits<double>::quiet_NaN()}, "a target loss must be a number"}}) {
     auto const& last = end;
     CHECK(says(refusal([&] { simulate(made(), brief(), last); }), part));
     CHECK(says(refusal([&] { run_threads(made(), brief(), last); }), part));

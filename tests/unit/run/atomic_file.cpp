@@ -48,7 +48,7 @@ using rubato::test::full_disk;
 using rubato::test::scratch_folder;
 
 /// The sentence of the error that `act` throws; empty if it throws none.
-template <class Error, class Act>
+template<class Error, class Act>
 auto sentence_of(Act act) -> std::string {
   try {
     act();

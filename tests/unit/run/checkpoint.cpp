@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A checkpoint comes back as it was written, and one that is damaged, of another run or of another make is refused with a
-// sentence, and nothing worse happens.
+// A checkpoint comes back as it was written, and one that is damaged, of another run or of another make is refused with
+// a sentence, and nothing worse happens.
 #include <rubato/run/checkpoint.hpp>
 
 #include <cstddef>
@@ -30,7 +30,8 @@ namespace {
 using space = backend::host<float>;
 
 auto run_of(double step = 0.1, std::size_t dimension = 10) -> assembly {
-  return assemble<r_fast<space, step::momentum>>(topology::binary_tree(4), problem::quadratic::random(4, dimension, 1), {.step = step});
+  return assemble<r_fast<space, step::momentum>>(topology::binary_tree(4), problem::quadratic::random(4, dimension, 1),
+                                                 {.step = step});
 }
 
 /// Node 1 after it has tracked a gradient.
@@ -93,8 +94,11 @@ TEST_CASE("a checkpoint of another run, node or make is refused, and one of anot
   auto const saved = checkpoint_of(a);
   auto const why = [&](auto&& call) { return refusal(call); };
   auto const other = run_of(0.2);
-  CHECK(why([&] { check_checkpoint(saved, other.agreed.text(), node_id{1}); }).find("step 0.1, but this node has 0.2") != std::string::npos);
-  CHECK(why([&] { check_checkpoint(saved, a.agreed.text(), node_id{2}); }).find("is of node 1, and this is node 2") != std::string::npos);
+  CHECK(why([&] {
+          check_checkpoint(saved, other.agreed.text(), node_id{1});
+        }).find("step 0.1, but this node has 0.2") != std::string::npos);
+  CHECK(why([&] { check_checkpoint(saved, a.agreed.text(), node_id{2}); }).find("is of node 1, and this is node 2") !=
+        std::string::npos);
   auto built_elsewhere = saved;
   built_elsewhere.build = "rubato 9.9.9, some compiler";
   CHECK(check_checkpoint(built_elsewhere, a.agreed.text(), node_id{1}).find("bits may differ") != std::string::npos);

@@ -82,8 +82,12 @@ auto run(Problem const& q, sim::scenario const& scenario) -> trace {
 template<template<class> class Node, class T>
 void compare(sim::frames carried, sim::delivery split) {
   auto const q = problem::quadratic::random(5, 203, 12, {.spread = 1, .condition = 5, .noise = 0});
-  sim::scenario const scenario{.compute = sim::fixed(10ms).slow(2, 2.0), .link = {.latency = 1ms, .loss = 0.1},
-                               .carried = carried, .split = split, .seed = 4, .measure_every = 30ms};
+  sim::scenario const scenario{.compute = sim::fixed(10ms).slow(2, 2.0),
+                               .link = {.latency = 1ms, .loss = 0.1},
+                               .carried = carried,
+                               .split = split,
+                               .seed = 4,
+                               .measure_every = 30ms};
   auto const expected = run<Node<backend::host<T>>>(q, scenario);
   CHECK(run<Node<test::closed_backend<T>>>(q, scenario) == expected);
   if constexpr (std::is_same_v<T, double>) {
@@ -130,7 +134,8 @@ TEST_CASE("the mass that a node of push-sum holds is told where the host cannot 
   iteration const first{1};
   scalars extra;
   extra.set(scalar_slot::push_sum_weight, 0.5);
-  node.on_patch({}, patch{node_id{0}, node_id{1}, channel::model, {}, {}, {}, {0, 1}, {&first, 1}, body(0.25), extra}, out);
+  node.on_patch({}, patch{node_id{0}, node_id{1}, channel::model, {}, {}, {}, {0, 1}, {&first, 1}, body(0.25), extra},
+                out);
   CHECK(node.mass().weight == 1.5);
   CHECK(node.mass().numerator == std::vector<double>(3, 2.25));
 }

@@ -67,7 +67,8 @@ TEST_CASE("of a state channel only the newest of the due packets of one sender s
 TEST_CASE("all that is due and older gives way to a packet of the same state channel at once") {
   inbox box;
   CHECK(box.put(at(5), channel_kind::state, letter(0, channel::model, 1, at(1))) == 0);
-  CHECK(box.put(at(6), channel_kind::state, letter(0, channel::model, 2, at(2))) == 0);  // the first is on its way still
+  CHECK(box.put(at(6), channel_kind::state, letter(0, channel::model, 2, at(2))) ==
+        0);  // the first is on its way still
   CHECK(box.put(at(9), channel_kind::state, letter(0, channel::model, 3, at(7))) == 2);
   CHECK(numbers(box.take_due(at(10))) == list{3});
 }
@@ -98,7 +99,8 @@ TEST_CASE("a packet that was overtaken does not replace the newer one that overt
 
 TEST_CASE("an inbox takes so many events of one sender that are due and not read, and no more") {
   inbox box;
-  for (std::size_t k = 0; k < inbox::most_unread; ++k) REQUIRE(box.put(at(1), channel_kind::event, letter(0, channel::chunk, 1, at(1))) == 0);
+  for (std::size_t k = 0; k < inbox::most_unread; ++k)
+    REQUIRE(box.put(at(1), channel_kind::event, letter(0, channel::chunk, 1, at(1))) == 0);
   CHECK(box.put(at(1), channel_kind::event, letter(0, channel::chunk, 1, at(1))) == std::nullopt);
   CHECK(box.put(at(1), channel_kind::event, letter(1, channel::chunk, 1, at(1))) == 0);
   CHECK(box.put(at(1), channel_kind::state, letter(0, channel::model, 1, at(1))) == 0);

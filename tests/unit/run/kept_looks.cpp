@@ -46,7 +46,8 @@ TEST_CASE("a look that is late is taken once, for the time that was last, and de
   CHECK(looks.due() == 70ms);
 }
 
-TEST_CASE("where looks would take too much memory every second one goes, and they are as far apart as that from then on") {
+TEST_CASE(
+    "where looks would take too much memory every second one goes, and they are as far apart as that from then on") {
   constexpr std::size_t room = 4 * (8000 + sizeof(peer_look));
   CHECK(times({10ms, room}, 45ms, 0ms) == list{0ms, 20ms, 40ms});
   CHECK(times({10ms, room}, 65ms, 0ms) == list{0ms, 20ms, 40ms, 60ms});

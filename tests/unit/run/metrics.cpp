@@ -19,7 +19,7 @@
 namespace rubato::test {
 namespace {
 
-template <class T>
+template<class T>
 auto vector_of(std::vector<T> const& values) -> shared_buffer {
   auto b = backend::host<T>{}.template allocate<T>(values.size());
   std::copy(values.begin(), values.end(), b.data());
@@ -130,10 +130,13 @@ struct counting {
 
 TEST_CASE("what receivers counted is joined to the edges that senders counted, and leaves the senders' counts alone") {
   run_result result;
-  result.edges.push_back({.from = to_node(1), .to = to_node(0), .lane = channel::model, .packets_sent = 9, .delivered = 8});
-  result.edges.push_back({.from = to_node(0), .to = to_node(1), .lane = channel::model, .packets_sent = 5, .delivered = 4});
+  result.edges.push_back(
+      {.from = to_node(1), .to = to_node(0), .lane = channel::model, .packets_sent = 9, .delivered = 8});
+  result.edges.push_back(
+      {.from = to_node(0), .to = to_node(1), .lane = channel::model, .packets_sent = 5, .delivered = 4});
   std::vector<any_node> nodes;
-  nodes.emplace_back(counting{{7, 6, 1, {{to_node(1), channel::model, 5, 3, {}}, {to_node(1), channel::tracker, 2, 2, {}}}}});
+  nodes.emplace_back(
+      counting{{7, 6, 1, {{to_node(1), channel::model, 5, 3, {}}, {to_node(1), channel::tracker, 2, 2, {}}}}});
   nodes.emplace_back(counting{{70, 60, 10, {}}});
   rubato::detail::collect_nodes(nodes, {0, 1}, result);
   CHECK(result.edges[0].overtaken == 3);
@@ -164,7 +167,8 @@ TEST_CASE("collecting the counters of a hundred thousand nodes does not sort the
   rubato::detail::collect_nodes(nodes, {0, 0}, result);
   REQUIRE(result.nodes.size() == n);
   auto right = std::size_t{0};
-  for (std::size_t e = 0; e < result.edges.size(); ++e) right += result.edges[e].overtaken == e / degree + 1 + e % degree;
+  for (std::size_t e = 0; e < result.edges.size(); ++e)
+    right += result.edges[e].overtaken == e / degree + 1 + e % degree;
   CHECK(right == n * degree);
 }
 
@@ -197,8 +201,10 @@ TEST_CASE("a result warns of messages that are many local iterations old, with t
 TEST_CASE("a message that is used again and again, as its sender is gone, is no older for that") {
   using namespace std::chrono_literals;
   auto const q = problem::quadratic::random(3, 3, 4);
-  sim::scenario const parted{.compute = sim::fixed(10ms), .link = {.latency = 1ms}, .partitions = {sim::island({node_id{1}}, 3, 1s, 20s)}};
-  auto r = simulate<r_fast<backend::host<double>>>(topology::both(topology::ring(3)), q, {.step = 0.05}, parted, {.time = 20s});
+  sim::scenario const parted{
+      .compute = sim::fixed(10ms), .link = {.latency = 1ms}, .partitions = {sim::island({node_id{1}}, 3, 1s, 20s)}};
+  auto r = simulate<r_fast<backend::host<double>>>(topology::both(topology::ring(3)), q, {.step = 0.05}, parted,
+                                                   {.time = 20s});
   rubato::detail::warn_of_ages(r);
   CHECK(r.warnings.empty());
 }

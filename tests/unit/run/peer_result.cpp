@@ -67,7 +67,10 @@ TEST_CASE("the parts of all nodes are joined in any order: edges by their two en
 TEST_CASE("looks of nodes that looked at different times are joined at the times of the one that looked least") {
   auto const p = problem::quadratic::random(2, 2, 1);
   auto often = part(0, 2, 4), rarely = part(1, 2, 4);
-  often.looks = {{0ms, model_of(0), 0, 0}, {2ms, model_of(1), 0, 1}, {4ms, model_of(2), 0, 2}, {6ms, model_of(3), 0, 3},
+  often.looks = {{0ms, model_of(0), 0, 0},
+                 {2ms, model_of(1), 0, 1},
+                 {4ms, model_of(2), 0, 2},
+                 {6ms, model_of(3), 0, 3},
                  {9ms, model_of(4), 0, 4}};
   rarely.looks = {{0ms, model_of(0), 0, 0}, {5ms, model_of(2), 0, 20}, {8ms, model_of(4), 0, 40}};
   auto const all = merged({often, rarely}, {space{}, p});
@@ -90,8 +93,10 @@ TEST_CASE("parts of which one is missing, be it the last, doubled or of another 
   CHECK(says(refused({part(0, 3, 1), part(1, 3, 1)}), "the result of node 2 is missing"));
   CHECK(says(refused({part(0, 3, 1), part(1, 3, 1), part(1, 3, 1)}), "two results of node 1"));
   CHECK(says(refused({part(0, 2, 1), part(1, 2, 1), part(1, 2, 1)}), "two results of node 1"));
-  CHECK(says(refused({part(0, 3, 1), part(1, 3, 1), part(2, 4, 1)}), "the result of node 2 is of a run of 4 nodes, and that of node 0 of one of 3"));
-  CHECK(says(refused({part(0, 2, 1), part(1, 2, 1), part(2, 2, 1)}), "there is a result of node 2, and the run has only 2 nodes"));
+  CHECK(says(refused({part(0, 3, 1), part(1, 3, 1), part(2, 4, 1)}),
+             "the result of node 2 is of a run of 4 nodes, and that of node 0 of one of 3"));
+  CHECK(says(refused({part(0, 2, 1), part(1, 2, 1), part(2, 2, 1)}),
+             "there is a result of node 2, and the run has only 2 nodes"));
 }
 
 }  // namespace

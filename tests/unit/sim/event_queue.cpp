@@ -71,7 +71,9 @@ TEST_CASE("any mixture of pushes and pops agrees with a stable sort") {
         q.push(e);
         reference.push_back(e);
         std::sort(reference.begin(), reference.end(),  // nodes count the pushes, so this is the order of a stable sort
-                  [](sim::event const& a, sim::event const& b) { return std::tie(a.at_ns, a.node) < std::tie(b.at_ns, b.node); });
+                  [](sim::event const& a, sim::event const& b) {
+                    return std::tie(a.at_ns, a.node) < std::tie(b.at_ns, b.node);
+                  });
       } else {
         auto const e = q.pop();
         REQUIRE(e.at_ns == reference.front().at_ns);

@@ -27,7 +27,8 @@ struct watched_oracle {
   std::shared_ptr<watch> seen = std::make_shared<watch>();
 
   [[nodiscard]] auto dimension() const -> std::size_t { return 3; }
-  auto gradient(backend::host<double>&, std::span<double const> x, sample_key key, std::span<double> g) const -> double {
+  auto gradient(backend::host<double>&, std::span<double const> x, sample_key key, std::span<double> g) const
+      -> double {
     ++seen->calls;
     if (key.draw == 13) throw std::runtime_error{"draw 13 is unlucky"};
     if (key.draw == 77) {

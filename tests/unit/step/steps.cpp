@@ -124,7 +124,8 @@ TEST_CASE("momentum of 0 is sgd in either form") {
   auto const q = quadratic::random(4, 5, 1);
   auto const plain = models<r_fast<reference>>(topology::both(topology::ring(4)), q, step::sgd{});
   for (auto const form : {momentum_form::heavy_ball, momentum_form::nesterov}) {
-    CHECK(models<r_fast<reference, step::momentum>>(topology::both(topology::ring(4)), q, step::momentum{0.0, form}) == plain);
+    CHECK(models<r_fast<reference, step::momentum>>(topology::both(topology::ring(4)), q, step::momentum{0.0, form}) ==
+          plain);
   }
 }
 
@@ -179,8 +180,9 @@ auto swept(Step const& its) -> std::vector<double> {
     for (std::size_t k = 0; k < n; ++k) d.data()[k] = static_cast<T>(draw.normal());
     auto const rule = state.next(0.1);
     for (auto const r : {range{0, 77}, range{77, n}}) {
-      b.sweep({0, r.size()}, detail::mean_step_kernel<T, std::decay_t<decltype(rule)>>{
-                                 x.data() + r.begin, d.data() + r.begin, fresh.data() + r.begin, T{0.5}, rule.from(r.begin)});
+      b.sweep({0, r.size()},
+              detail::mean_step_kernel<T, std::decay_t<decltype(rule)>>{
+                  x.data() + r.begin, d.data() + r.begin, fresh.data() + r.begin, T{0.5}, rule.from(r.begin)});
     }
     std::swap(x, fresh);
   }
@@ -206,9 +208,9 @@ TEST_CASE("momentum along tracked directions ends at the optimum of the sum, wha
   node_type::options options{};
   options.step = 0.02;
   options.step_rule = step::momentum{0.7};
-  auto const r = simulate<node_type>(topology::binary_tree(5), q, options,
-                                     {.compute = sim::lognormal(10ms, 0.3).slow(4, 5.0), .link = {.latency = 5ms, .loss = 0.3}},
-                                     {.time = 100s});
+  auto const r = simulate<node_type>(
+      topology::binary_tree(5), q, options,
+      {.compute = sim::lognormal(10ms, 0.3).slow(4, 5.0), .link = {.latency = 5ms, .loss = 0.3}}, {.time = 100s});
   for (auto const& m : r.models) {
     auto const x = m.view<double>();
     CHECK(test::distance({x.begin(), x.end()}, q.optimum()) < 1e-9);

@@ -59,8 +59,10 @@ TEST_CASE("a wrong line is refused by file and number") {
 TEST_CASE("marks of byte order, other comments, separators, line ends and titles are read") {
   auto const wanted = from_edges(3, {e(0, 1), e(1, 2), e(2, 0)});
   for (auto const* const text :
-       {"\xef\xbb\xbf" "0 1\n1 2\n2 0\n", "% a remark\n0 1 // on\n1 2 % off\n// none\n2 0", "0 1\r1 2\r2 0\r",
-        "0 1\r\n\r\n1 2\r\n2 0", "source,target\n0,1\n1, 2\n2 ,0\n", "From;To\n0;1\n1;2\n2;0\n", "\"0\",\"1\"\n1\t2\n2\t0\n",
+       {"\xef\xbb\xbf"
+        "0 1\n1 2\n2 0\n",
+        "% a remark\n0 1 // on\n1 2 % off\n// none\n2 0", "0 1\r1 2\r2 0\r", "0 1\r\n\r\n1 2\r\n2 0",
+        "source,target\n0,1\n1, 2\n2 ,0\n", "From;To\n0;1\n1;2\n2;0\n", "\"0\",\"1\"\n1\t2\n2\t0\n",
         "%%MatrixMarket matrix coordinate pattern general\n% by hand\n3 3 3\n1 2\n2 3\n3 1\n",
         "% asym unweighted\n% 3 3 3\n1 2\n2 3 1\n3 1 1 1234567\n"}) {
     INFO(text);
@@ -72,7 +74,8 @@ TEST_CASE("files of MatrixMarket and KONECT say how many nodes there are and whe
   auto const both_ways = from_edges(4, {e(0, 1), e(1, 2)}).with_both_directions();
   CHECK(parse_edge_list("%%MatrixMarket matrix coordinate pattern symmetric\n4 4 2\n2 1\n3 2\n", "m.mtx") == both_ways);
   CHECK(parse_edge_list("% sym unweighted\n% 2 4 4\n1 2\n2 3\n", "out.k") == both_ways);
-  CHECK(parse_edge_list("% sym unweighted\n1 2\n2 3\n", "out.k") == from_edges(3, {e(0, 1), e(1, 2)}).with_both_directions());
+  CHECK(parse_edge_list("% sym unweighted\n1 2\n2 3\n", "out.k") ==
+        from_edges(3, {e(0, 1), e(1, 2)}).with_both_directions());
   auto const refused = [](char const* text) { return refusal([&] { (void)parse_edge_list(text, "g"); }); };
   auto const banner = std::string{"%%MatrixMarket matrix coordinate pattern general\n"};
   CHECK(says(refused((banner + "3 3 2\n1 2\n").c_str()), "'g' announces 2 edges and lists 1"));
@@ -81,8 +84,10 @@ TEST_CASE("files of MatrixMarket and KONECT say how many nodes there are and whe
   CHECK(says(refused((banner + "3 2 1\n1 2\n").c_str()), "line 2: the matrix of a graph has as many columns as rows"));
   CHECK(says(refused((banner + "0 0 0\n").c_str()), "line 2: a matrix without rows"));
   CHECK(says(refused(banner.c_str()), "'g' ends before its size line"));
-  CHECK(says(refused("%%MatrixMarket matrix array real general\n2 2\n"), "line 1: 'MatrixMarket matrix array real general' is no graph"));
-  CHECK(says(refused("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 2 0.5\n"), "line 3: '1 2 0.5' has a weight, '0.5'"));
+  CHECK(says(refused("%%MatrixMarket matrix array real general\n2 2\n"),
+             "line 1: 'MatrixMarket matrix array real general' is no graph"));
+  CHECK(says(refused("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 2 0.5\n"),
+             "line 3: '1 2 0.5' has a weight, '0.5'"));
   CHECK(says(refused("% bip unweighted\n1 1\n"), "line 1: this is a network of two sorts of nodes"));
   CHECK(says(refused("% sym unweighted\n% 2 3 3\n1 2\n"), "announces 2 edges and lists 1"));
   CHECK(says(refused("% sym positive\n1 2 7\n"), "line 2: '1 2 7' has a weight, '7'"));
@@ -97,9 +102,11 @@ TEST_CASE("a third column is weights where they are asked for, and refused by na
   CHECK(read.weights == std::vector{0.25, 0.25, 0.75});
   CHECK(read.name == "w.csv");
   CHECK(parse_edge_weights("undirected\n0 1 0.5\n", "w").weights == std::vector{0.5, 0.5});
-  CHECK(parse_edge_weights("%%MatrixMarket matrix coordinate real symmetric\n2 2 3\n1 1 .5\n2 1 .5\n2 2 .5\n", "w").edges.size() == 4);
+  CHECK(parse_edge_weights("%%MatrixMarket matrix coordinate real symmetric\n2 2 3\n1 1 .5\n2 1 .5\n2 2 .5\n", "w")
+            .edges.size() == 4);
   // An entry of a matrix is told by row and column: (2, 1) is what node 1 gives to what comes from node 0.
-  for (auto const* const text : {"%%MatrixMarket matrix coordinate real general\n3 3 2\n2 1 .5\n3 2 .25\n", "i,j,w_ij\n1,0,.5\n2,1,.25\n"}) {
+  for (auto const* const text :
+       {"%%MatrixMarket matrix coordinate real general\n3 3 2\n2 1 .5\n3 2 .25\n", "i,j,w_ij\n1,0,.5\n2,1,.25\n"}) {
     auto const w = parse_edge_weights(text, "w");
     CHECK(w.edges == std::vector<edge>{{node_id{0}, node_id{1}}, {node_id{1}, node_id{2}}});
     CHECK(w.weights == std::vector{0.5, 0.25});
@@ -116,8 +123,11 @@ TEST_CASE("what is no edge list is refused in one line that is fit for a termina
   CHECK(says(refused("\x1b[2J\n"), "graph file 'g\\n.txt', line 1: '\\x1b[2J' is none of"));
   CHECK(refused(std::string(5000, 'x')).size() < 250);
   CHECK(says(refused("\x1f\x8b\x08"), "is gzipped"));
-  CHECK(says(refused("\xff\xfe" "0"), "is UTF-16"));
-  for (auto const* const text : {"0,,1\n", ",0,1\n", "0,1,\n", "0;\n"}) CHECK(says(refused(text), "has an empty field"));
+  CHECK(says(refused("\xff\xfe"
+                     "0"),
+             "is UTF-16"));
+  for (auto const* const text : {"0,,1\n", ",0,1\n", "0,1,\n", "0;\n"})
+    CHECK(says(refused(text), "has an empty field"));
   CHECK(says(refused("source,target\nsource,target\n0 1\n"), "line 2"));
   CHECK(says(refused("size,colour\n0 1\n"), "line 1: 'size,colour' is none of"));
   CHECK(parse_edge_list("0 1\n", "g\n.txt").name() == "g\\n.txt");

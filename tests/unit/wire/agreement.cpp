@@ -25,14 +25,16 @@ TEST_CASE("equal options have one run id, and one that differs is named with bot
   CHECK(options("1").id() == options("1").id());
   CHECK(options("1").id() != options("2").id());
   CHECK(wire::difference(options("1").text(), options("1").text(), "node 2").empty());
-  CHECK(wire::difference(options("1").text(), options("2").text(), "node 2") == "node 2 has seed 2, but this node has 1");
+  CHECK(wire::difference(options("1").text(), options("2").text(), "node 2") ==
+        "node 2 has seed 2, but this node has 1");
 }
 
 TEST_CASE("options that only one side knows, or that stand in another order, are a difference") {
   auto more = options("1");
   more.add("m", 4);
   CHECK(wire::difference(more.text(), options("1").text(), "node 2") == "node 2 says nothing of m, which is 4 here");
-  CHECK(wire::difference(options("1").text(), more.text(), "node 2") == "node 2 has m=4, which this node does not know");
+  CHECK(wire::difference(options("1").text(), more.text(), "node 2") ==
+        "node 2 has m=4, which this node does not know");
   CHECK_FALSE(wire::difference("a=1\nb=2\n", "b=2\na=1\n", "node 2").empty());
   CHECK_FALSE(wire::difference("a=1\n", "a=1\na=1\n", "node 2").empty());
 }

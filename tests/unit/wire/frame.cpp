@@ -120,7 +120,8 @@ TEST_CASE("one wrong bit in the header of a frame without checksum is refused or
   }
 }
 
-TEST_CASE("with a checksum every wrong bit anywhere in a frame and every cut is refused, and all refusals are counted") {
+TEST_CASE(
+    "with a checksum every wrong bit anywhere in a frame and every cut is refused, and all refusals are counted") {
   buffer_pool pool;
   auto const frame = encoded(a_packet(pool), {1, 2}, {64, 128}, sealed);
   wire::frame_view f;
@@ -190,7 +191,7 @@ TEST_CASE("a wrong magic, version, channel, element, mask or range of blocks has
   CHECK(with(6, 7) == wire::decode_error::bad_field);
   CHECK(with(7, 0x10) == wire::decode_error::bad_field);
   CHECK(with(7, 0x00) == wire::decode_error::bad_field);  // scalars that nobody announces
-  CHECK(with(88, 9) == wire::decode_error::bad_field);    // begins beyond its end
+  CHECK(with(88, 9) == wire::decode_error::bad_field);  // begins beyond its end
   CHECK(with(96, 63) == wire::decode_error::wrong_length);
   CHECK(with(103, 0x80) == wire::decode_error::wrong_length);
   CHECK(with(106, 1) == wire::decode_error::bad_field);

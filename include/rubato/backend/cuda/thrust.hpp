@@ -156,7 +156,8 @@ class scratch_allocator {
 
 inline constexpr unsigned threads_a_block = 256;
 
-/// Every index once, a block's threads side by side. The union of the bits raised goes into *raised, where that is asked.
+/// Every index once, a block's threads side by side. The union of the bits raised goes into *raised, where that is
+/// asked.
 template<class T, class Kernel>
 __global__ void sweep_on_device(range all, Kernel kernel, raised_bits* raised) {
   scalar_lanes<T> at{0};
@@ -200,9 +201,9 @@ struct product_at {
 
 /// Vectors in a device's memory. A cheap handle: copies share one pool and one stream.
 /// A sweep is one launch and returns before it ran, unless its kernel may raise bits: then they are copied out behind
-/// it and waited for (about 10 us). dot, and every look from the host, wait too. Bodies pass between nodes of one device
-/// as they are; the host sees them through shared_buffer::on_host, in pinned memory.
-/// Errors: config_error from the constructors, backend_error from everything else, std::bad_alloc where memory is short.
+/// it and waited for (about 10 us). dot, and every look from the host, wait too. Bodies pass between nodes of one
+/// device as they are; the host sees them through shared_buffer::on_host, in pinned memory. Errors: config_error from
+/// the constructors, backend_error from everything else, std::bad_alloc where memory is short.
 /// **Thread safety:** distinct copies may be used from different threads. **Models:** array_backend, has_host_twin.
 /// **Determinism:** run to run on one device: a sweep is element by element, and CUB's reduction has a fixed order.
 template<std::floating_point T>
@@ -265,8 +266,8 @@ class thrust<T, system::cuda> {
   void multiply(product_shape s, T alpha, T const* a, T const* b, T beta, T* c) const {
     if (s.rows == 0 || s.columns == 0) return;
     on_->enter();
-    detail::multiply_on_device<T><<<blocks_for(s.rows * s.columns), detail::threads_a_block, 0, on_->stream()>>>(
-        s, alpha, a, b, beta, c);
+    detail::multiply_on_device<T>
+        <<<blocks_for(s.rows * s.columns), detail::threads_a_block, 0, on_->stream()>>>(s, alpha, a, b, beta, c);
     detail::expect_cuda(cudaGetLastError(), "the launch of multiply_on_device");
   }
 
@@ -286,7 +287,7 @@ class thrust<T, system::cuda> {
     auto operator=(own_memory const&) noexcept -> own_memory& { return *this; }
     auto operator=(own_memory&&) noexcept -> own_memory& = default;
     ~own_memory() = default;
-    writable_buffer<std::int32_t> raised;       // on the device
+    writable_buffer<std::int32_t> raised;  // on the device
     writable_buffer<std::int32_t> host_raised;  // pinned
     std::vector<writable_buffer<std::byte>> tables;
   };

@@ -39,16 +39,17 @@ struct all_at_once {
   }
 };
 
-/// Has the system send what was lost again every eighth of `silence` at least, or every second if that is longer, as far as
-/// it can do so (Linux): it doubles its pauses, so that over a link that loses a tenth of everything a live peer would now
-/// and then not be heard for as long as it may be silent.
+/// Has the system send what was lost again every eighth of `silence` at least, or every second if that is longer, as
+/// far as it can do so (Linux): it doubles its pauses, so that over a link that loses a tenth of everything a live peer
+/// would now and then not be heard for as long as it may be silent.
 inline void try_again_soon([[maybe_unused]] int socket, [[maybe_unused]] std::chrono::nanoseconds silence) {
 #if defined(__linux__)  // elsewhere these numbers may name other options
   auto const set = [socket](int option, int value) {
     static_cast<void>(setsockopt(socket, IPPROTO_TCP, option, &value, sizeof value));  // without it, as before
   };
   constexpr auto longest_pause_in_ms = 44;  // TCP_RTO_MAX_MS of Linux 6.15, which no libc names yet
-  set(longest_pause_in_ms, static_cast<int>(std::clamp<std::int64_t>(silence / std::chrono::milliseconds{8}, 1000, 120'000)));
+  set(longest_pause_in_ms,
+      static_cast<int>(std::clamp<std::int64_t>(silence / std::chrono::milliseconds{8}, 1000, 120'000)));
   constexpr auto shortest_pause_in_us = 45;  // TCP_RTO_MIN_US of Linux 6.15: 200 ms otherwise, on links of one too
   set(shortest_pause_in_us, 50'000);
 #ifdef TCP_THIN_LINEAR_TIMEOUTS
@@ -86,14 +87,15 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   template<class Buffers, class Then>
   void write(Buffers const& from, Then then) {
     writing = true;
-    boost::asio::async_write(socket, from, all_at_once{&spoke},
-                             [self = shared_from_this(), then = std::move(then)](error_code error, std::size_t) mutable {
-                               self->writing = false;
-                               self->body = {};
-                               if (self->at == phase::closed) return;
-                               if (!error) self->spoke = clock::now();
-                               then(error);
-                             });
+    boost::asio::async_write(
+        socket, from, all_at_once{&spoke},
+        [self = shared_from_this(), then = std::move(then)](error_code error, std::size_t) mutable {
+          self->writing = false;
+          self->body = {};
+          if (self->at == phase::closed) return;
+          if (!error) self->spoke = clock::now();
+          then(error);
+        });
   }
 
   /// Reads a hello and its text; `then(true)` if both are whole, `then(false)` if anything is wrong.
@@ -129,9 +131,9 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
 
   socket_type socket;
   phase at = phase::connecting;
-  node_id peer{};                ///< known once it has said so, or from the beginning if we called
+  node_id peer{};  ///< known once it has said so, or from the beginning if we called
   bool writing = false;
-  clock::time_point until{};     ///< of what it does before it is open
+  clock::time_point until{};  ///< of what it does before it is open
   clock::time_point heard = clock::now();
   clock::time_point spoke = clock::now();
 
@@ -142,7 +144,7 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   wire::frame_view frame;
   wire::arriving_body arriving;
   std::vector<std::byte> out;
-  shared_buffer body;            ///< of the frame that is being written
+  shared_buffer body;  ///< of the frame that is being written
 };
 
 }  // namespace rubato::transport::detail

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a node knows of one peer that it talks to by datagrams, by which numbers it tells sessions apart, and what datagrams
-// cannot carry. What travels in them is transport/udp.hpp's.
+// What a node knows of one peer that it talks to by datagrams, by which numbers it tells sessions apart, and what
+// datagrams cannot carry. What travels in them is transport/udp.hpp's.
 #pragma once
 
 #include <algorithm>
@@ -18,10 +18,12 @@
 
 namespace rubato::transport::detail {
 
-/// Whether what came from there came from this address. A machine that calls itself by several addresses of its loopback
-/// sends from the one that its system likes.
-[[nodiscard]] inline auto is_from(boost::asio::ip::udp::endpoint const& there, boost::asio::ip::udp::endpoint const& peer) -> bool {
-  return there == peer || (there.port() == peer.port() && there.address().is_loopback() && peer.address().is_loopback());
+/// Whether what came from there came from this address. A machine that calls itself by several addresses of its
+/// loopback sends from the one that its system likes.
+[[nodiscard]] inline auto is_from(boost::asio::ip::udp::endpoint const& there,
+                                  boost::asio::ip::udp::endpoint const& peer) -> bool {
+  return there == peer ||
+         (there.port() == peer.port() && there.address().is_loopback() && peer.address().is_loopback());
 }
 
 /// A number that nobody else can know before it is told, for one end of one session; never 0.
@@ -32,27 +34,28 @@ namespace rubato::transport::detail {
 
 struct udp_edge : edge {
   boost::asio::ip::udp::endpoint where;
-  bool open = false;          // in the session `wire`
-  bool knows_us = false;      // and so is it
-  session wire{};             // what stands in frames to it: our nonce, and its own
+  bool open = false;  // in the session `wire`
+  bool knows_us = false;  // and so is it
+  session wire{};  // what stands in frames to it: our nonce, and its own
   std::uint32_t offer = fresh_nonce();  // ours, for the next session
-  std::uint32_t heard_offer = 0;        // what it said last that is not of this session
-  std::uint32_t closed = 0;   // its nonce of the session that was closed here last
-  std::uint32_t lives = 0;    // how often the edge has been opened here
-  session life{};             // as the node here knows it
-  std::uint64_t drawn = 0;        // numbers the draws of injected loss, of blocks
+  std::uint32_t heard_offer = 0;  // what it said last that is not of this session
+  std::uint32_t closed = 0;  // its nonce of the session that was closed here last
+  std::uint32_t lives = 0;  // how often the edge has been opened here
+  session life{};  // as the node here knows it
+  std::uint64_t drawn = 0;  // numbers the draws of injected loss, of blocks
   std::uint64_t drawn_words = 0;  // and of standings, whose number depends on time
   block_stream waiting;
   clock::time_point heard{};
   clock::time_point spoke{};
   clock::time_point answered{};
-  int parting_words = 0;          // how often it was told our last standing when we knew its own
+  int parting_words = 0;  // how often it was told our last standing when we knew its own
   std::string trouble = "nothing was heard of it";
 
   [[nodiscard]] auto is_open() const -> bool { return open; }
 };
 
-/// Throws config_error if a channel, a block or the agreement is more than datagrams of so many bytes may be trusted with.
+/// Throws config_error if a channel, a block or the agreement is more than datagrams of so many bytes may be trusted
+/// with.
 inline void refuse_what_no_datagram_carries(identity const& me, std::size_t datagram_bytes) {
   for (auto const& c : me.channels) {
     if (c.kind == channel_kind::event) {
