@@ -33,8 +33,8 @@ constexpr auto virtual_time = 120s;
 constexpr double tolerance = 0.02;
 constexpr std::array<double, workers> slowness{1, 1, 2, 2, 4, 4, 8, 8, 16, 16};
 
-auto environment() -> sim::scenario {
-  auto s = sim::scenario{.compute = sim::fixed(10ms), .link = {.latency = 100us}};
+auto environment() -> environment::scenario {
+  auto s = environment::scenario{.compute = environment::fixed(10ms), .link = {.latency = 100us}};
   for (std::size_t i = 0; i < workers; ++i) s.compute = s.compute.slow(static_cast<std::uint32_t>(i), slowness[i]);
   s.measure_every = virtual_time;
   return s;

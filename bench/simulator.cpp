@@ -28,8 +28,8 @@
 
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/eigen.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology.hpp>
 
 #include <unistd.h>
@@ -81,9 +81,9 @@ struct setup {
   }
 };
 
-auto scenario() -> rubato::sim::scenario {
-  rubato::sim::scenario s;
-  s.compute = rubato::sim::lognormal(10ms, 0.2);
+auto scenario() -> rubato::environment::scenario {
+  rubato::environment::scenario s;
+  s.compute = rubato::environment::lognormal(10ms, 0.2);
   s.link.latency = 1ms;
   s.link.jitter = 200us;
   s.measure_every = std::chrono::hours{24};
@@ -120,8 +120,8 @@ auto bytes_a_node(std::size_t nodes, std::size_t d) -> double {
   setup const given{nodes, d};
   auto const before = bytes_in_use();
   auto a = given.assemble();
-  rubato::sim::simulator simulation{{std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks}, scenario()};
-  struct look final : rubato::sim::observer {
+  rubato::simulator simulation{std::move(a), scenario()};
+  struct look final : rubato::observer {
     double most = 0;
     std::uint64_t count = 0;
     void after_event(rubato::instant, rubato::node_id, std::span<rubato::any_node const>) override {

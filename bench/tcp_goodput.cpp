@@ -122,7 +122,7 @@ auto raw_rate(load const& l) -> double {
 
 auto identity_of(std::size_t self, load const& l, wire::checksum check) -> transport::identity {
   auto me =
-      bench::identity_of_node(self, block_partition{l.values}, {channel::chunk, channel_kind::event, element::f32});
+      bench::identity_of_node(self, block_partition{l.values}, {channel_id::chunk, channel_kind::event, element::f32});
   me.check = check;
   return me;
 }
@@ -153,18 +153,18 @@ void send_events(transport::tcp& t, load const& l, shared_buffer const& body) {
     packet p;
     p.from = to_node(1);
     p.to = to_node(0);
-    p.lane = channel::chunk;
+    p.channel = channel_id::chunk;
     p.number = iteration{k++};
     p.body = body;
     require(t.send(channel_kind::event, std::move(p)) != transport::send_status::closed, "sending");
   }
-  t.announce({transport::standing::phase::left});
+  t.announce({transport::peer_status::phase::left});
   while (!t.everyone_left()) t.poll(clock::now() + std::chrono::milliseconds{1}, in);
 }
 
 auto transport_rate(load const& l, wire::checksum check) -> double {
-  std::vector<transport::tcp_door> const doors{transport::open_tcp_door("127.0.0.1:0"),
-                                               transport::open_tcp_door("127.0.0.1:0")};
+  std::vector<transport::tcp_bound_socket> const doors{transport::open_tcp_door("127.0.0.1:0"),
+                                                       transport::open_tcp_door("127.0.0.1:0")};
   transport::tcp_options o;
   o.addresses = {doors[0].address, doors[1].address};
   o.event_bound = 4;
@@ -183,7 +183,7 @@ auto transport_rate(load const& l, wire::checksum check) -> double {
       await(receiver, l.messages);  // the sender sees it at the same moment, but for a tenth of a millisecond
   auto const rate = l.gigabytes() / seconds_since(begin);
   std::vector<transport::incoming> in;
-  receiver.announce({transport::standing::phase::left});
+  receiver.announce({transport::peer_status::phase::left});
   while (!receiver.everyone_left()) receiver.poll(clock::now() + std::chrono::milliseconds{1}, in);
   return rate;
 }

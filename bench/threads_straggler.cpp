@@ -16,8 +16,8 @@
 
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/eigen.hpp>
+#include <rubato/driver/threads.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/run/threads.hpp>
 #include <rubato/topology.hpp>
 
 #include "support/quantile.hpp"
@@ -52,8 +52,8 @@ struct rates {
 };
 
 auto run(sleeping_quadratic const& problem, std::chrono::seconds time) -> rates {
-  rubato::sim::scenario s;
-  s.compute = rubato::sim::fixed(std::chrono::nanoseconds{0});
+  rubato::environment::scenario s;
+  s.compute = rubato::environment::fixed(std::chrono::nanoseconds{0});
   auto a = rubato::assemble<node>(rubato::topology::binary_tree(node_count), problem, {.step = 0.02});
   auto const result = rubato::run_threads(std::move(a), s, {.time = time});
   rates r;

@@ -37,7 +37,7 @@ struct outcome {
 
 auto identity_of(std::size_t self) -> transport::identity {
   return bench::identity_of_node(self, block_partition{values, 256},
-                                 {channel::model, channel_kind::state, element::f32});
+                                 {channel_id::model, channel_kind::state, element::f32});
 }
 
 auto processor_seconds() -> double {
@@ -76,7 +76,7 @@ void send(transport::udp& wires, std::chrono::duration<double> time) {
     packet p;
     p.from = to_node(1);
     p.to = to_node(0);
-    p.lane = channel::model;
+    p.channel = channel_id::model;
     p.number = iteration{number++};
     p.body = body;
     if (is_open) wires.send(channel_kind::state, std::move(p));
@@ -84,8 +84,8 @@ void send(transport::udp& wires, std::chrono::duration<double> time) {
 }
 
 auto measured(bool batches, double bytes_per_second, std::chrono::duration<double> time) -> outcome {
-  std::vector<transport::udp_door> const doors{transport::open_udp_door("127.0.0.1:0"),
-                                               transport::open_udp_door("127.0.0.1:0")};
+  std::vector<transport::udp_bound_socket> const doors{transport::open_udp_door("127.0.0.1:0"),
+                                                       transport::open_udp_door("127.0.0.1:0")};
   auto const options = [&](std::size_t self) {
     transport::udp_options o;
     o.addresses = {doors[0].address, doors[1].address};

@@ -21,8 +21,8 @@
 #include <vector>
 
 #include <rubato/backend/eigen.hpp>
+#include <rubato/driver/peer.hpp>
 #include <rubato/rubato.hpp>
-#include <rubato/run/peer.hpp>
 #include <rubato/transport/udp.hpp>
 
 #include "support/quantile.hpp"
@@ -63,7 +63,7 @@ class whole_vectors : public transport::udp {
   };
 
   auto completed(incoming& piece) -> std::optional<incoming> {
-    auto& g = held_[{piece.peer, piece.p.lane}];
+    auto& g = held_[{piece.peer, piece.p.channel}];
     if (piece.p.number < g.number) return std::nullopt;
     if (g.has.empty() || g.number < piece.p.number) {
       g = {piece.p.number,
@@ -90,7 +90,7 @@ class whole_vectors : public transport::udp {
   block_partition blocks_;
   buffer_pool pool_;
   std::vector<incoming> pieces_;
-  std::map<std::pair<node_id, channel>, gathered> held_;
+  std::map<std::pair<node_id, channel_id>, gathered> held_;
 };
 
 struct outcome {
@@ -128,7 +128,7 @@ auto judged(std::vector<peer_result> const& parts, problem::quadratic const& pro
 
 template<class Wires>
 auto run(problem::quadratic const& problem, double loss, std::uint64_t seed) -> outcome {
-  std::vector<transport::udp_door> doors;
+  std::vector<transport::udp_bound_socket> doors;
   std::vector<std::string> addresses;
   for (std::size_t i = 0; i < nodes; ++i) {
     doors.push_back(transport::open_udp_door("127.0.0.1:0"));
@@ -147,8 +147,8 @@ auto run(problem::quadratic const& problem, double loss, std::uint64_t seed) -> 
         o.loss = loss;
         o.loss_seed = seed;
         auto wires = Wires{me, o};
-        parts[i] =
-            run_peer<node>(mine, me, wires, {.time = longest}, {.look_every = 50ms, .compute = sim::fixed(50ms)});
+        parts[i] = run_peer<node>(mine, me, wires, {.time = longest},
+                                  {.look_every = 50ms, .compute = environment::fixed(50ms)});
       });
     }
   }

@@ -20,8 +20,9 @@
 
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/backend/eigen.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/builders.hpp>
 
@@ -75,7 +76,7 @@ void tell_peers(std::vector<peer_result> const& peers, double within) {
   std::printf("%.1f %.0f %.0f\n", to_seconds(looks[first].at), sum / static_cast<double>(peers.size()), most);
 }
 
-struct distance_watch : sim::observer {
+struct distance_watch : observer {
   explicit distance_watch(double limit) : within{limit} {}
   void after_event(instant, node_id, std::span<any_node const> all) override {
     if (rounds > 0 || all.front().statistics().iterations == looked) return;
@@ -99,8 +100,8 @@ void tell_lock_step(double within) {
     node::options o;
     o.step = gamma;
     o.scale = step_scale::raw;
-    sim::scenario s;
-    s.compute = sim::fixed(std::chrono::milliseconds{1});
+    environment::scenario s;
+    s.compute = environment::fixed(std::chrono::milliseconds{1});
     s.measure_every = std::chrono::hours{1};
     auto watching = distance_watch{within};
     auto a = assemble<node>(topology::ring(nodes), problem_of_run(), o);

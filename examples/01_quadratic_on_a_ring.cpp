@@ -17,12 +17,12 @@
 using namespace std::chrono_literals;
 
 /// Prints the first few messages, then keeps quiet.
-class trace : public rubato::sim::observer {
+class trace : public rubato::observer {
  public:
   void posted(rubato::instant now, rubato::packet const& p) override {
     if (++count_ > 10) return;
     std::printf("%4.0f ms  node %zu sends its %s to node %zu, message %d\n", rubato::to_seconds(now.since_start) * 1e3,
-                to_index(p.from), name_of(p.lane).data(), to_index(p.to), static_cast<int>(to_count(p.number)));
+                to_index(p.from), name_of(p.channel).data(), to_index(p.to), static_cast<int>(to_count(p.number)));
   }
 
  private:
@@ -33,7 +33,8 @@ int main() {
   using node = rubato::r_fast<rubato::backend::eigen<double>>;
 
   auto const problem = rubato::problem::quadratic{{{1}, {1}, {1}, {1}}, {{0}, {1}, {2}, {3}}};
-  auto const scenario = rubato::sim::scenario{.compute = rubato::sim::fixed(10ms), .link = {.latency = 1ms}};
+  auto const scenario =
+      rubato::environment::scenario{.compute = rubato::environment::fixed(10ms), .link = {.latency = 1ms}};
   auto looker_on = trace{};
 
   auto const result = simulate(rubato::assemble<node>(rubato::topology::ring(4), problem, {.step = 0.1}), scenario,

@@ -22,7 +22,8 @@ using namespace std::chrono_literals;
 using backend = rubato::backend::eigen<double>;
 
 template<class Node>
-void report(char const* name, rubato::problem::quadratic const& problem, rubato::sim::scenario const& scenario) {
+void report(char const* name, rubato::problem::quadratic const& problem,
+            rubato::environment::scenario const& scenario) {
   auto const result = rubato::simulate<Node>(rubato::topology::binary_tree(7), problem, {.step = 0.1}, scenario,
                                              rubato::until{.time = 60s});
   auto worst = 0.0;
@@ -36,8 +37,8 @@ void report(char const* name, rubato::problem::quadratic const& problem, rubato:
 
 int main() {
   auto const problem = rubato::problem::quadratic::random(7, 20, 1, {.spread = 3, .condition = 10});
-  auto const weather = rubato::sim::scenario{
-      .compute = rubato::sim::fixed(10ms).slow(5, 10.0),
+  auto const weather = rubato::environment::scenario{
+      .compute = rubato::environment::fixed(10ms).slow(5, 10.0),
       .link = {.latency = 1ms, .jitter = 500us, .loss = 0.3, .duplication = 0.05, .overtaking = 0.1}};
   report<rubato::r_fast<backend>>("R-FAST", problem, weather);
   report<rubato::d_psgd<backend>>("D-PSGD", problem, weather);

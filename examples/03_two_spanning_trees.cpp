@@ -31,7 +31,8 @@ int main() {
       {{id(0), id(1)}, {id(1), id(2)}, {id(2), id(3)}, {id(3), id(4)}, {id(4), id(0)}, {id(1), id(4)}, {id(2), id(0)}},
       "streets");
   auto const problem = rubato::problem::quadratic{{{1}, {2}, {1}, {2}, {1}}, {{5}, {0}, {-5}, {1}, {2}}};
-  auto const scenario = rubato::sim::scenario{.compute = rubato::sim::lognormal(10ms, 0.2), .link = {.latency = 1ms}};
+  auto const scenario =
+      rubato::environment::scenario{.compute = rubato::environment::lognormal(10ms, 0.2), .link = {.latency = 1ms}};
 
   for (auto const root : {id(0), id(1)}) {
     auto const trees = rubato::topology::spanning_trees(streets, root);

@@ -33,8 +33,8 @@ struct fresh_first {
 template<class Node>
 void report(char const* name, typename Node::options const& options) {
   auto const problem = rubato::problem::quadratic::random(8, 10, 7);
-  auto const scenario =
-      rubato::sim::scenario{.compute = rubato::sim::fixed(10ms).slow(6, 5.0), .link = {.latency = 1ms, .loss = 0.1}};
+  auto const scenario = rubato::environment::scenario{.compute = rubato::environment::fixed(10ms).slow(6, 5.0),
+                                                      .link = {.latency = 1ms, .loss = 0.1}};
   auto const result =
       rubato::simulate<Node>(rubato::topology::exponential(8), problem, options, scenario, rubato::until{.time = 60s});
   auto worst = 0.0;

@@ -46,7 +46,8 @@ struct straight_line {
 
 int main() {
   using node = rubato::r_fast<rubato::backend::eigen<double>>;
-  auto const scenario = rubato::sim::scenario{.compute = rubato::sim::lognormal(10ms, 0.2), .link = {.loss = 0.2}};
+  auto const scenario =
+      rubato::environment::scenario{.compute = rubato::environment::lognormal(10ms, 0.2), .link = {.loss = 0.2}};
   auto const result = rubato::simulate<node>(rubato::topology::line(4), straight_line{}, {.step = 0.03, .seed = 3},
                                              scenario, rubato::until{.time = 60s});
   for (std::size_t i = 0; i < result.models.size(); ++i) {

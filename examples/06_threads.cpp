@@ -22,7 +22,7 @@ using node = rubato::r_fast<rubato::backend::eigen<float>>;
 int main() {
   auto const problem = rubato::problem::quadratic::random(4, 100, 11);
   auto const scenario =
-      rubato::sim::scenario{.compute = rubato::sim::fixed(200us).slow(3, 10.0), .link = {.loss = 0.1}};
+      rubato::environment::scenario{.compute = rubato::environment::fixed(200us).slow(3, 10.0), .link = {.loss = 0.1}};
 
   // A run ends when the first of its conditions holds: here at a loss very near the best one, or after a minute.
   auto start = rubato::assemble<node>(rubato::topology::directed_ring(4), problem, {.step = 0.1});

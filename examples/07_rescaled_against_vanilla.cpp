@@ -22,8 +22,8 @@ using backend = rubato::backend::eigen<double>;
 template<class Node>
 void report(char const* name) {
   auto const problem = rubato::problem::quadratic{{{1}, {2}, {0.5}, {3}}, {{0}, {1}, {4}, {10}}};
-  auto const scenario = rubato::sim::scenario{.compute = rubato::sim::fixed(1s).slow(1, 2).slow(2, 4).slow(3, 8),
-                                              .link = {.latency = 1ms}};
+  auto const scenario = rubato::environment::scenario{
+      .compute = rubato::environment::fixed(1s).slow(1, 2).slow(2, 4).slow(3, 8), .link = {.latency = 1ms}};
   auto const result =
       rubato::simulate<Node>(rubato::topology::star(4), problem, {.step = 0.002}, scenario, rubato::until{.time = 5h});
   std::printf("%s ends at x = %.2f\n", name, result.models[0].template view<double>()[0]);

@@ -24,7 +24,7 @@ template<class Node>
 void report(char const* name, typename Node::options options) {
   auto const problem = rubato::problem::quadratic::random(4, 20, 1, {.spread = 3, .condition = 10});
   auto const scenario =
-      rubato::sim::scenario{.compute = rubato::sim::fixed(10ms).slow(3, 4.0), .link = {.latency = 1ms}};
+      rubato::environment::scenario{.compute = rubato::environment::fixed(10ms).slow(3, 4.0), .link = {.latency = 1ms}};
   options.step = 0.2;
   options.contribution.minibatches = 4;
   auto const result = rubato::simulate<Node>(rubato::topology::ring(4), problem, options, scenario, {.time = 60s});

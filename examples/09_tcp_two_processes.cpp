@@ -14,8 +14,8 @@
 #include <cstdio>
 
 #include <rubato/backend/eigen.hpp>
+#include <rubato/driver/peer.hpp>
 #include <rubato/rubato.hpp>
-#include <rubato/run/peer.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/wire/zlib.hpp>
 
@@ -27,7 +27,7 @@ auto distance_of(std::size_t self, int listener, std::vector<std::string> const&
   auto nodes = rubato::assemble<node>(rubato::topology::line(2), problem, {.step = 0.1});
   auto const me = rubato::identity_of(nodes, rubato::to_node(self), &rubato::wire::crc32_of);
   auto wires = rubato::transport::tcp{me, {.addresses = addresses, .listener = listener}};
-  auto const mine = rubato::run_peer(nodes, me, wires, {.time = 3s}, {.compute = rubato::sim::fixed(1ms)});
+  auto const mine = rubato::run_peer(nodes, me, wires, {.time = 3s}, {.compute = rubato::environment::fixed(1ms)});
 
   auto worst = 0.0;
   for (std::size_t k = 0; k < problem.dimension(); ++k)

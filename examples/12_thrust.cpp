@@ -23,8 +23,8 @@ auto run(rubato::problem::quadratic const& problem) -> rubato::run_result {
   auto const all_threads = Backend{rubato::buffer_pool{}, {.parallel_bytes = 0}};
   auto const network = rubato::topology::line(nodes);
   auto start = rubato::assemble<rubato::r_fast<Backend>>(network, problem, {.step = 0.1}, all_threads);
-  auto const scenario =
-      rubato::sim::scenario{.compute = rubato::sim::fixed(10ms), .link = {.loss = 0.1}, .measure_every = 1s};
+  auto const scenario = rubato::environment::scenario{
+      .compute = rubato::environment::fixed(10ms), .link = {.loss = 0.1}, .measure_every = 1s};
   return rubato::simulate(std::move(start), scenario, {.time = 3s});
 }
 

@@ -20,10 +20,10 @@ class async_dgd {
     std::uint64_t seed = 0;
     std::size_t block_values = 0;
   };
-  static auto arrange(rubato::topology::pair const& network) { return rubato::mixing::gossip_plan(network); }
-  static void agree(options&, rubato::block_partition const&, std::span<double const>, std::size_t) {}
+  static auto make_plan(rubato::topology::pair const& network) { return rubato::mixing::gossip_plan(network); }
+  static void resolve_options(options&, rubato::block_partition const&, std::span<double const>, std::size_t) {}
   static constexpr std::array all{
-      rubato::channel_spec{rubato::channel::model, rubato::channel_kind::state, rubato::element::f64}};
+      rubato::channel_spec{rubato::channel_id::model, rubato::channel_kind::state, rubato::element::f64}};
   static constexpr auto channels() -> std::span<rubato::channel_spec const> { return all; }
 
   async_dgd(backend_type b, rubato::mixing::plan const& plan, rubato::node_id self, rubato::shared_buffer x0,
@@ -44,7 +44,7 @@ class async_dgd {
     }
     x_ = std::move(fresh).publish();
     for (auto const to : me_.pull_to)
-      out.packets.push_back({me_.self, to, rubato::channel::model, {}, rubato::iteration{draws_}, {}, now, x_, {}});
+      out.packets.push_back({me_.self, to, rubato::channel_id::model, {}, rubato::iteration{draws_}, {}, now, x_, {}});
     request(out);
   }
   void on_wakeup(rubato::instant, rubato::wakeup, rubato::outbox&) {}
@@ -69,8 +69,8 @@ static_assert(rubato::node<async_dgd>);
 
 int main() {
   auto const problem = rubato::problem::quadratic::random(6, 50, 3);
-  auto const weather = rubato::sim::scenario{.compute = rubato::sim::lognormal(10ms, 0.3).slow(2, 5.0),
-                                             .link = {.latency = 2ms, .loss = 0.2}};
+  auto const weather = rubato::environment::scenario{.compute = rubato::environment::lognormal(10ms, 0.3).slow(2, 5.0),
+                                                     .link = {.latency = 2ms, .loss = 0.2}};
   for (auto const step : {0.1, 0.01, 0.001}) {  // biased by an amount of the step, as its theory says; r_fast is not
     auto const r =
         rubato::simulate<async_dgd>(rubato::topology::ring(6), problem, {.step = step}, weather, {.time = 600s});

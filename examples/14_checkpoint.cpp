@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include <rubato/backend/eigen.hpp>
+#include <rubato/driver/simulator.hpp>
 #include <rubato/rubato.hpp>
-#include <rubato/sim/simulator.hpp>
 
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
@@ -24,16 +24,16 @@ auto assembled() -> rubato::assembly {
 }
 
 /// Keeps the state of a simulation once so many events have been counted.
-struct saver : rubato::sim::observer {
-  void between_events(rubato::sim::simulator& s) override {
+struct saver : rubato::observer {
+  void between_events(rubato::simulator& s) override {
     if (!kept && s.events() >= 3000) kept = s.state();
   }
   std::optional<rubato::snapshot> kept{};
 };
 
 void simulated(fs::path const& file) {
-  auto const weather =
-      rubato::sim::scenario{.compute = rubato::sim::fixed(10ms).slow(3, 4), .link = {.latency = 1ms, .loss = 0.2}};
+  auto const weather = rubato::environment::scenario{.compute = rubato::environment::fixed(10ms).slow(3, 4),
+                                                     .link = {.latency = 1ms, .loss = 0.2}};
   auto const end = rubato::until{.time = 20s};
   auto run = assembled();
   auto const subject = run.agreed.text();  // all that a run must have in common with the file; part of the state, too
@@ -54,7 +54,7 @@ void simulated(fs::path const& file) {
 }
 
 void on_threads(fs::path const& folder) {
-  auto const weather = rubato::sim::scenario{.compute = rubato::sim::fixed(200us)};
+  auto const weather = rubato::environment::scenario{.compute = rubato::environment::fixed(200us)};
   auto first = rubato::thread_options{};
   first.checkpoint = {.folder = folder, .every = 10ms};
   rubato::run_threads(assembled(), weather, {.gradients = 400}, first);

@@ -81,8 +81,8 @@ class driver {
         continue;
       }
       auto const whole = rubato::range{0, run_.blocks.blocks()};
-      rubato::patch const came{p.from,      p.to,  p.lane,         p.life, p.based_on,
-                               p.posted_at, whole, {&p.number, 1}, p.body, p.extra};
+      rubato::patch const came{p.from,      p.to,  p.channel,      p.restart, p.based_on,
+                               p.posted_at, whole, {&p.number, 1}, p.body,    p.extra};
       auto const to = rubato::to_index(p.to);
       run_.nodes[to].on_patch(now(), came, out_);
       drain(to);

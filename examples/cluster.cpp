@@ -61,9 +61,9 @@ struct doors {
   ~doors() {
     for (auto const d : descriptors) close(d);
   }
-  void add(rubato::transport::door const& door) {
-    descriptors.push_back(door.descriptor);
-    addresses += (addresses.empty() ? "" : ",") + door.address;
+  void add(rubato::transport::bound_socket const& bound_socket) {
+    descriptors.push_back(bound_socket.descriptor);
+    addresses += (addresses.empty() ? "" : ",") + bound_socket.address;
   }
   std::vector<int> descriptors;
   std::string addresses;

@@ -19,8 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/driver/peer.hpp>
 #include <rubato/report/summary.hpp>
-#include <rubato/run/peer.hpp>
 #include <rubato/run/recorder.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
@@ -126,7 +126,7 @@ auto live(examples::peer_choice const& c) -> int {
   examples::catch_interrupt();
   auto a = examples::assembled(plan, c);
   if (!a.remark.empty()) std::fprintf(stderr, "peer: %s\n", a.remark.c_str());
-  if (c.life > 0 && c.id < a.nodes.size()) a.nodes[c.id] = a.again.make(c.id, {}, c.life);
+  if (c.restart > 0 && c.id < a.nodes.size()) a.nodes[c.id] = a.factory.make(c.id, {}, c.restart);
   auto log = rubato::recording{};
   if (auto const& o = plan.options; !o.record.empty()) {
     log = rubato::record(a, rubato::to_node(static_cast<std::size_t>(c.id)),

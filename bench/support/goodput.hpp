@@ -34,13 +34,13 @@ inline auto seconds_since(std::chrono::steady_clock::time_point t) -> double {
 }
 
 /// Node 0 or 1 of two that are joined by one channel of floats.
-inline auto identity_of_node(std::size_t self, rubato::block_partition blocks, rubato::channel_spec lane)
+inline auto identity_of_node(std::size_t self, rubato::block_partition blocks, rubato::channel_spec channel)
     -> rubato::transport::identity {
   rubato::transport::identity me;
   me.self = rubato::to_node(self);
   me.peers = {rubato::to_node(1 - self)};
   me.blocks = blocks;
-  me.channels = {lane};
+  me.channels = {channel};
   return me;
 }
 

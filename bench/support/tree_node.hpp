@@ -96,17 +96,19 @@ class tree_node {
 
   void feed() {
     auto const number = rubato::iteration{round_ + 1};
-    auto const hand_in = [&](std::size_t from, rubato::channel lane, rubato::shared_buffer const& body) {
+    auto const hand_in = [&](std::size_t from, rubato::channel_id channel, rubato::shared_buffer const& body) {
       rubato::patch p;
       p.from = rubato::to_node(from);
-      p.lane = lane;
+      p.channel = channel;
       p.blocks = {0, 1};
       p.numbers = {&number, 1};
       p.body = body;
       node_.on_patch({}, p, out_);
     };
-    for (std::size_t j = 0; j < degrees_.pull_in; ++j) hand_in(1 + j, rubato::channel::model, models_[round_ % 2][j]);
-    for (std::size_t j = 0; j < degrees_.push_in; ++j) hand_in(101 + j, rubato::channel::tracker, sums_[round_ % 2][j]);
+    for (std::size_t j = 0; j < degrees_.pull_in; ++j)
+      hand_in(1 + j, rubato::channel_id::model, models_[round_ % 2][j]);
+    for (std::size_t j = 0; j < degrees_.push_in; ++j)
+      hand_in(101 + j, rubato::channel_id::tracker, sums_[round_ % 2][j]);
   }
 
   degrees degrees_;

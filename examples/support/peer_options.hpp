@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/driver/pace.hpp>
 #include <rubato/run/checkpoint.hpp>
-#include <rubato/run/pace.hpp>
 
 #include "support/race_command_line.hpp"
 #include "support/race_run.hpp"
@@ -30,7 +30,7 @@ struct peer_choice {
   problem_choice problem;
   std::string transport;
   std::uint64_t id = 0;
-  std::uint64_t life = 0;
+  std::uint64_t restart = 0;
   std::string peers;
   std::optional<int> listener;
   std::string report;
@@ -143,9 +143,9 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   auto rows = shared_rows();
   rows.push_back({"--id", "I", "0", "which node of the run this process is",
                   [](peer_choice& c, given g) { c.id = count_in(g, 0, "a whole number from 0 up"); }});
-  rows.push_back({"--life", "K", "0",
+  rows.push_back({"--restart", "K", "0",
                   "how often this node was started before, where the others --go-on: it draws other samples",
-                  [](peer_choice& c, given g) { c.life = count_in(g, 0, "a whole number from 0 up"); }});
+                  [](peer_choice& c, given g) { c.restart = count_in(g, 0, "a whole number from 0 up"); }});
   rows.push_back({"--peers", "HOST:PORT,...", "", "addresses of all nodes, by id",
                   [](peer_choice& c, given g) { c.peers = g.text; }});
   rows.push_back(
@@ -175,12 +175,13 @@ inline void refuse_idle(peer_choice const& c) {
   auto const none = std::string{"without a --checkpoint, the folder of the files"};
   refuse_if(c.checkpoint.folder.empty(), "--every", none);
   refuse_if(c.checkpoint.folder.empty(), "--resume", none);
-  refuse_if(c.checkpoint.resume, "--life", "to a node that goes on from its checkpoint, which knows what it has drawn");
+  refuse_if(c.checkpoint.resume, "--restart",
+            "to a node that goes on from its checkpoint, which knows what it has drawn");
   if (c.checkpoint.resume && !c.race.record.empty()) {
     throw config_error{"--record and --resume exclude each other: replay begins with a node's first event"};
   }
-  if (c.life > 0 && !c.race.record.empty()) {
-    throw config_error{"--record and --life exclude each other: replay begins with the first life of a node"};
+  if (c.restart > 0 && !c.race.record.empty()) {
+    throw config_error{"--record and --restart exclude each other: replay begins with the first life of a node"};
   }
   for (auto const& row : option_rows()) {
     if (!c.problem.quadratic || !row.of_data || !was_given(c.race, row.name)) continue;

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/driver/peer.hpp>
 #include <rubato/report/nlohmann_json.hpp>
 #include <rubato/run/atomic_file.hpp>
-#include <rubato/run/peer.hpp>
 #include <rubato/wire/frame.hpp>
 
 namespace rubato::examples {
@@ -24,7 +24,7 @@ inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {
   return {
       {"from", to_index(e.from)},
       {"to", to_index(e.to)},
-      {"lane", static_cast<int>(e.lane)},
+      {"channel", static_cast<int>(e.channel)},
       {"packets", e.packets_sent},
       {"values", e.values_sent},
       {"bytes", e.bytes_sent},
@@ -41,7 +41,7 @@ inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {
 }
 inline auto edge_in(nlohmann::json const& j) -> edge_report {
   edge_report e{to_node(j.at("from").get<std::size_t>()), to_node(j.at("to").get<std::size_t>()),
-                static_cast<channel>(j.at("lane").get<int>())};
+                static_cast<channel_id>(j.at("channel").get<int>())};
   e.packets_sent = j.at("packets");
   e.values_sent = j.at("values");
   e.bytes_sent = j.at("bytes");

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include <rubato/contribution/finished.hpp>
+#include <rubato/environment/scenario.hpp>
 #include <rubato/report/numbers.hpp>
-#include <rubato/sim/scenario.hpp>
 
 #include "support/race_catalogue.hpp"
 #include "support/race_defaults.hpp"
@@ -44,7 +44,7 @@ struct race_options {
   contribution::weigh weigh = contribution::weigh::nodes;
   std::size_t block_values = 0;
   std::string compute_text;
-  sim::compute_model compute{};
+  environment::compute_model compute{};
   std::optional<std::vector<std::pair<std::uint32_t, double>>> slow;  ///< nothing: the last node, 4 times
   std::chrono::nanoseconds latency{};
   std::string bandwidth_text;

@@ -7,16 +7,16 @@
 #include <optional>
 #include <utility>
 
+#include <rubato/driver/simulate.hpp>
+#include <rubato/driver/threads.hpp>
 #include <rubato/run/recorder.hpp>
-#include <rubato/run/threads.hpp>
-#include <rubato/sim/simulate.hpp>
 
 namespace rubato::examples {
 
 namespace {
 
 /// Draws the bar and looks for divergence while a run goes on.
-class race_watch : public sim::observer, public thread_observer {
+class race_watch : public observer, public thread_observer {
  public:
   race_watch(report::progress_bar& bar, std::chrono::nanoseconds until) : bar_{&bar}, until_{until} {}
   void measured(measurement const& m) override {
@@ -51,7 +51,7 @@ auto run_one(entrant who, race_plan const& plan, until const& end, report::progr
     o.watching = &watch;
     return run_threads(std::move(who.nodes), scenario, end, o);
   }
-  return simulate(std::move(who.nodes), scenario, end, sim::controls{&watch, &interrupted});
+  return simulate(std::move(who.nodes), scenario, end, simulate_options{&watch, &interrupted});
 }
 
 auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome {

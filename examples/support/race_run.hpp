@@ -19,9 +19,9 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/environment/scenario.hpp>
 #include <rubato/report/progress.hpp>
 #include <rubato/run/result.hpp>
-#include <rubato/sim/scenario.hpp>
 #include <rubato/topology/zlib.hpp>
 
 #include "support/idx_files.hpp"
@@ -34,7 +34,7 @@ namespace rubato::examples {
 struct race_plan {
   race_options options;
   topology::pair network;
-  sim::scenario scenario;
+  environment::scenario scenario;
   std::vector<race_step> steps;  ///< by algorithm
 };
 
@@ -47,13 +47,13 @@ inline auto network_of(race_options& o) -> topology::pair {
   return topology::pair{graph};
 }
 
-inline auto scenario_of(race_options& o) -> sim::scenario {
+inline auto scenario_of(race_options& o) -> environment::scenario {
   auto const nodes = *o.nodes;
   if (!o.slow) {
     o.slow.emplace();
     if (nodes > 1) o.slow->emplace_back(static_cast<std::uint32_t>(nodes - 1), 4.0);
   }
-  sim::scenario s;
+  environment::scenario s;
   s.compute = o.compute;
   for (auto const& [node, factor] : *o.slow) s.compute = s.compute.slow(node, factor);
   s.link.latency = o.latency;
@@ -108,7 +108,7 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
 }
 
 /// The time of one gradient where a batch is cut into so many parts.
-[[nodiscard]] inline auto compute_of(race_plan const& plan, std::size_t minibatches) -> sim::compute_model {
+[[nodiscard]] inline auto compute_of(race_plan const& plan, std::size_t minibatches) -> environment::compute_model {
   return minibatches > 1 ? plan.scenario.compute.scaled(1 / static_cast<double>(minibatches)) : plan.scenario.compute;
 }
 

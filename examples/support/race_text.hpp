@@ -16,7 +16,7 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
-#include <rubato/sim/compute.hpp>
+#include <rubato/environment/compute.hpp>
 
 namespace rubato::examples {
 
@@ -127,17 +127,17 @@ struct compute_form {
   std::string_view name;
   std::string_view right;
   std::size_t numbers;
-  auto (*make)(std::chrono::nanoseconds, double, double) -> sim::compute_model;
+  auto (*make)(std::chrono::nanoseconds, double, double) -> environment::compute_model;
 };
 inline constexpr compute_form compute_forms[] = {
-    {"fixed", "fixed:TIME", 0, [](auto time, double, double) { return sim::fixed(time); }},
+    {"fixed", "fixed:TIME", 0, [](auto time, double, double) { return environment::fixed(time); }},
     {"lognormal", "lognormal:MEAN,COEFFICIENT_OF_VARIATION", 1,
-     [](auto mean, double v, double) { return sim::lognormal(mean, v); }},
-    {"half_normal", "half_normal:MEAN", 0, [](auto mean, double, double) { return sim::half_normal(mean); }},
+     [](auto mean, double v, double) { return environment::lognormal(mean, v); }},
+    {"half_normal", "half_normal:MEAN", 0, [](auto mean, double, double) { return environment::half_normal(mean); }},
     {"shifted_exponential", "shifted_exponential:MEAN,COEFFICIENT_OF_VARIATION", 1,
-     [](auto mean, double v, double) { return sim::shifted_exponential(mean, v); }},
+     [](auto mean, double v, double) { return environment::shifted_exponential(mean, v); }},
     {"two_regime", "two_regime:MEAN,PROBABILITY,FACTOR", 2,
-     [](auto mean, double p, double factor) { return sim::two_regime(mean, p, factor); }}};
+     [](auto mean, double p, double factor) { return environment::two_regime(mean, p, factor); }}};
 
 [[nodiscard]] inline auto compute_names() -> std::string {
   std::string names;
@@ -146,7 +146,7 @@ inline constexpr compute_form compute_forms[] = {
 }
 
 /// One of the forms above; times may be 0, which only real clocks can do with.
-[[nodiscard]] inline auto compute_in(given g) -> sim::compute_model {
+[[nodiscard]] inline auto compute_in(given g) -> environment::compute_model {
   auto const colon = g.text.find(':');
   auto const name = g.text.substr(0, colon);
   for (auto const& form : compute_forms) {

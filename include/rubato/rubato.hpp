@@ -26,12 +26,12 @@
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/bf16.hpp>
+#include <rubato/driver/simulate.hpp>
+#include <rubato/driver/threads.hpp>
 #include <rubato/mixing.hpp>
 #include <rubato/problem.hpp>
-#include <rubato/run/threads.hpp>
 #include <rubato/server/buffered.hpp>
 #include <rubato/server/known_times.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/step/adam.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/synchrony/bounded_staleness.hpp>

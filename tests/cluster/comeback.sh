@@ -71,7 +71,7 @@ for skew in -3600 2160000; do
   "$peer" --id 0 "${two[@]}" "${run[@]}" --until 12s >said.0 2>&1 &
   first=$!
   timeout -s KILL 3 "$peer" --id 1 "${two[@]}" "${run[@]}" --until 12s >said.1 2>&1
-  SKEW_S=$skew LD_PRELOAD=$PWD/skew.so "$peer" --id 1 --life 1 "${two[@]}" "${run[@]}" --until 6s >said.1 2>&1 ||
+  SKEW_S=$skew LD_PRELOAD=$PWD/skew.so "$peer" --id 1 --restart 1 "${two[@]}" "${run[@]}" --until 6s >said.1 2>&1 ||
     fail "started again $skew s off it is not taken in: $(cat said.1)"
   wait $first || fail "the other of one that is started again $skew s off: $(cat said.0)"
 done

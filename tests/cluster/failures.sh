@@ -150,7 +150,7 @@ refused 2 "--target-loss|quadratic:10|no samples" "$cluster" --peer "$peer" "${t
 refused 2 "--drop|over tcp|--transport udp" "$cluster" --peer "$peer" "${two[@]}" --drop 0.1
 refused 2 "--within|softmax|quadratic:DIMENSION" "$peer" "${two[@]:0:2}" --within 0.1
 refused 2 "--peers|under MPI|rank" "$peer" "${two[@]}" --transport mpi --peers 127.0.0.1:0,127.0.0.1:9
-refused 2 "--record|--life" "$peer" "${two[@]}" --id 0 --peers 127.0.0.1:0,127.0.0.1:9 --life 1 --record here
+refused 2 "--record|--restart" "$peer" "${two[@]}" --id 0 --peers 127.0.0.1:0,127.0.0.1:9 --restart 1 --record here
 refused 2 "cluster: the process of node [01]|status 2|every message counts" "$cluster" --peer "$peer" "${two[@]}" --out out \
   --transport udp --algorithms ring_allreduce_sgd
 mkdir -p taken/race.json

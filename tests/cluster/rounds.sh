@@ -28,7 +28,7 @@ disturbed() {
   else
     kill -KILL "${pids[victim]}"
     sleep 1
-    "$peer" --id "$victim" --life 1 --peers "$addresses" --algorithms "$algorithm" "${run[@]}" --until 7s "$@" >"$name.$victim" 2>&1 &
+    "$peer" --id "$victim" --restart 1 --peers "$addresses" --algorithms "$algorithm" "${run[@]}" --until 7s "$@" >"$name.$victim" 2>&1 &
     pids[victim]=$!
   fi
   for ((i = 0; i < n; ++i)); do

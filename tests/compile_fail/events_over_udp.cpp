@@ -5,7 +5,7 @@
 // error:   every message of this node counts, and this transport may lose some: run it over one that is lossless
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
-#include <rubato/run/peer.hpp>
+#include <rubato/driver/peer.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
 

@@ -17,10 +17,10 @@
 
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/recorder.hpp>
 #include <rubato/run/replay.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "../support/forged_recording.hpp"
@@ -43,9 +43,9 @@ auto good() -> recorded_parts {
   {
     auto a = assembled();
     static_cast<void>(rubato::record(a, {folder, "it", "setup"}));
-    sim::scenario weather;
+    environment::scenario weather;
     weather.link = {.latency = 3ms, .jitter = 5ms, .loss = 0.1, .duplication = 0.2};
-    weather.split = sim::delivery::blocks;
+    weather.split = environment::delivery::blocks;
     static_cast<void>(simulate(std::move(a), weather, {.gradients = 8}));
   }
   auto parts = test::taken_apart(test::bytes_of_file(std::filesystem::path{folder} / "it.node-0.log"));
@@ -90,9 +90,9 @@ auto fresh() -> assembly {
   assembly a;
   a.blocks = once.blocks;
   a.pool = once.pool;
-  a.again = once.again;
+  a.factory = once.factory;
   a.nodes.resize(once.nodes.size());
-  a.nodes[0] = a.again.make(0, {}, 0);
+  a.nodes[0] = a.factory.make(0, {}, 0);
   return a;
 }
 

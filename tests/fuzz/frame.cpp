@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/transport/standing.hpp>
+#include <rubato/transport/peer_status.hpp>
 #include <rubato/wire/frame.hpp>
 #include <rubato/wire/hello.hpp>
 #include <rubato/wire/zlib.hpp>
@@ -69,9 +69,9 @@ auto good_frame() -> std::vector<std::byte> {
   return bytes;
 }
 auto good_standing() -> std::vector<std::byte> {
-  using transport::cause, transport::standing;
+  using transport::cause, transport::peer_status;
   std::vector<std::byte> bytes;
-  auto const ended = standing{standing::phase::ended, 0, {node_id{3}, cause::how::gone}};
+  auto const ended = peer_status{peer_status::phase::ended, 0, {node_id{3}, cause::how::gone}};
   wire::encode(transport::detail::frame_of(ended, node_id{1}, node_id{2}), {}, bytes);
   return bytes;
 }
@@ -103,8 +103,8 @@ extern "C" auto LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t siz
   static auto const frame = good_frame();
   static auto const hello = good_hello();
   read_frame(changed(frame, bytes), {});
-  static auto const standing = good_standing();
-  read_frame(changed(standing, bytes), {});
+  static auto const peer_status = good_standing();
+  read_frame(changed(peer_status, bytes), {});
   read_hello(changed(hello, bytes));
   return 0;
 }

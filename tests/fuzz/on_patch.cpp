@@ -101,7 +101,7 @@ template<class Node>
 auto scene_of(char const* name, std::size_t where, std::size_t self, shape s, typename Node::options o) -> scene {
   static std::array<std::optional<mixing::plan>, 3> plans;  // weights take longer than all that a node does here
   auto const& network = networks()[where];
-  if (!plans[where]) plans[where] = Node::arrange(network);
+  if (!plans[where]) plans[where] = Node::make_plan(network);
   auto const& plan = *plans[where];
   auto backend = space{};
   auto const x0 = backend::zeros<float>(backend, s.values);
@@ -109,8 +109,8 @@ auto scene_of(char const* name, std::size_t where, std::size_t self, shape s, ty
   o.step = 0.125;
   o.block_values = s.block_values;
   if constexpr (requires { o.ledger.exponents; }) o.ledger.exponents = {20};
-  Node::agree(o, partition_of(o, s.values), std::vector<double>(partition_of(o, s.values).blocks(), 1.0),
-              network.nodes());
+  Node::resolve_options(o, partition_of(o, s.values), std::vector<double>(partition_of(o, s.values).blocks(), 1.0),
+                        network.nodes());
   scene made;
   made.self = self % plan.nodes.size();
   auto const& n = plan.nodes[made.self];
@@ -254,10 +254,10 @@ class session_of_fuzzing {
     auto const channels = it_.node.channels();
     auto const& spec = channels[in_->byte() % channels.size()];
     p.to = to_node(it_.self);
-    p.lane = spec.lane;
+    p.channel = spec.channel;
     auto const detail = in_->byte();
-    p.life = detail % 8 == 7 ? session{1, 2} : lives_[p.from];
-    auto& next = next_[{p.from, p.lane}];
+    p.session = detail % 8 == 7 ? session_id{1, 2} : lives_[p.from];
+    auto& next = next_[{p.from, p.channel}];
     auto const number = iteration{number_near(next)};
     p.posted_at = instant{std::chrono::nanoseconds{posted_near(detail / 8)}};
     p.based_on = iteration{based_on(in_->byte())};
@@ -333,13 +333,13 @@ class session_of_fuzzing {
     if (spec.words) return {};
     auto const codes = spec.values == element::u8;
     auto const d = it_.blocks.values();
-    if (spec.lane == channel::chunk) {
+    if (spec.channel == channel_id::chunk) {
       auto const c = how / 16 % it_.nodes;
       right = (c + 1) * d / it_.nodes - c * d / it_.nodes;
     }
     if (codes) right += 2 * sizeof(float);
     // What a transport lets through: exactly its blocks, or of chunks and codes whatever fits into memory.
-    if (codes || spec.lane == channel::chunk)
+    if (codes || spec.channel == channel_id::chunk)
       right = how % 16 == 0 ? 0 : how % 16 == 1 ? right + 1 : how % 16 == 2 && right > 0 ? right - 1 : right;
     switch (spec.values) {
       case element::f32:
@@ -428,14 +428,16 @@ class session_of_fuzzing {
   void change() {
     if (it_.neighbours.empty()) return;
     auto const peer = it_.neighbours[in_->byte() % it_.neighbours.size()];
-    auto const life = static_cast<std::uint32_t>(in_->byte() % 4);
+    auto const session = static_cast<std::uint32_t>(in_->byte() % 4);
     auto const opens = in_->byte() % 2 == 0;
-    for (auto const lane : {channel::model, channel::tracker, channel::chunk, channel::gradient, channel::control})
-      next_[{peer, lane}] = 0;
-    lives_[peer] = {life, 0};
+    for (auto const channel :
+         {channel_id::model, channel_id::tracker, channel_id::chunk, channel_id::gradient, channel_id::control})
+      next_[{peer, channel}] = 0;
+    lives_[peer] = {session, 0};
     call([&] {
       it_.node.on_neighbours(
-          now_, {peer, opens ? neighbour_change::edge::opens : neighbour_change::edge::closes, {0, life}, {life, 0}},
+          now_,
+          {peer, opens ? neighbour_change::edge::opens : neighbour_change::edge::closes, {0, session}, {session, 0}},
           out_);
     });
   }
@@ -450,8 +452,8 @@ class session_of_fuzzing {
   bool waits_ = false;
   bool failed_ = false;
   std::uint64_t posted_ = 0;  // gradients handed in: near what a node counts
-  std::map<std::pair<node_id, channel>, std::uint64_t> next_;  // the number of the last message that was in order
-  std::map<node_id, session> lives_;
+  std::map<std::pair<node_id, channel_id>, std::uint64_t> next_;  // the number of the last message that was in order
+  std::map<node_id, session_id> lives_;
 };
 
 }  // namespace

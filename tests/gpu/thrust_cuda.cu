@@ -22,9 +22,10 @@
 #include <rubato/codec/bf16.hpp>
 #include <rubato/codec/minmax_u8.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/driver/simulate.hpp>
+#include <rubato/driver/threads.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/run/threads.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/topology/builders.hpp>
 
 namespace {
@@ -54,11 +55,11 @@ struct everything {
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const v = at.load(x);
     auto const sum =
-        backend::wrap_sub(backend::wrap_add(at.load(units), at.round(1000.0F * v)), at.same(std::int32_t{7}));
+        backend::wrap_sub(backend::wrap_add(at.load(units), at.round(1000.0F * v)), at.broadcast(std::int32_t{7}));
     at.store(units, sum);
-    at.stream(y, 0.75F * (v / at.same(3.0F) - at.real(sum)));
+    at.stream(y, 0.75F * (v / at.broadcast(3.0F) - at.to_real(sum)));
     at.store(wide, at.template cast<double>(v) + at.template cast<double>(sum));
-    if constexpr (raises) at.raise(backend::magnitude_bits(sum));
+    if constexpr (raises) at.flag(backend::magnitude_bits(sum));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 24; }
 };
@@ -186,7 +187,7 @@ void a_device_that_is_not_there_is_named() {
 }
 
 template<class Node>
-auto finish(sim::scenario const& scenario, double& residual) -> std::vector<double> {
+auto finish(environment::scenario const& scenario, double& residual) -> std::vector<double> {
   typename Node::options options{};
   options.step = 0.1;
   options.block_values = 64;
@@ -236,13 +237,13 @@ void codes_agree(std::string const& name, Codec const& codec) {
 
 template<template<class> class Node, class T>
 void runs_agree(std::string const& name, double tolerance, std::optional<double> leak = {}) {
-  for (auto const carried : {sim::frames::by_reference, sim::frames::encoded}) {
-    for (auto const split : {sim::delivery::whole, sim::delivery::blocks}) {
-      sim::scenario const scenario{.compute = sim::fixed(10ms).slow(2, 2.0),
-                                   .link = {.latency = 1ms, .loss = 0.1},
-                                   .carried = carried,
-                                   .split = split,
-                                   .seed = 4};
+  for (auto const carried : {environment::frames::by_reference, environment::frames::encoded}) {
+    for (auto const split : {environment::delivery::whole, environment::delivery::blocks}) {
+      environment::scenario const scenario{.compute = environment::fixed(10ms).slow(2, 2.0),
+                                           .link = {.latency = 1ms, .loss = 0.1},
+                                           .carried = carried,
+                                           .split = split,
+                                           .seed = 4};
       auto expected_residual = 0.0, residual = 0.0;
       auto const expected = finish<Node<backend::host<T>>>(scenario, expected_residual);
       auto const found = finish<Node<device<T>>>(scenario, residual);
@@ -272,7 +273,7 @@ void threads_share_a_device() {
   using node = r_fast<device<float>>;
   auto const q = problem::quadratic::random(4, 1000, 11);
   auto const result = run_threads(assemble<node>(topology::directed_ring(4), q, {.step = 0.1}),
-                                  {.compute = sim::fixed(200us), .link = {.loss = 0.1}},
+                                  {.compute = environment::fixed(200us), .link = {.loss = 0.1}},
                                   {.time = 60s, .target_loss = q.minimum() + 1e-4});
   check(result.history.back().loss <= q.minimum() + 1e-4, "nodes on threads of their own come to the target");
   check(result.history.back().tracking_residual == 0.0, "and conserve exactly");

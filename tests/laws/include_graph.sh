@@ -24,14 +24,13 @@ awk -v root="$root/" '
     set_of(maths, maths_folders)
     allow("wire", "core")
     allow("transport", "core wire")
-    # result, metrics and assemble hold data and functions that all drivers share; the threads driver carries packets
-    # over the links of a scenario.
-    allow("sim", maths_folders " wire run/result run/metrics run/assemble")
-    allow("run", maths_folders " wire transport sim/compute sim/scenario sim/network")
-    allow("report", "core run/metrics run/result run/atomic_file")
+    allow("environment", "core topology wire")
+    allow("run", maths_folders " wire transport")
+    allow("driver", maths_folders " wire transport environment run")
+    allow("report", "core run")
     allow("instances", "backend algorithm run/assemble")
 
-    set_of(environment, "thread mutex shared_mutex atomic condition_variable future stop_token semaphore barrier latch")
+    set_of(timing, "thread mutex shared_mutex atomic condition_variable future stop_token semaphore barrier latch")
     set_of(heavy, "iostream regex functional ranges random")
     exempt["core/shared_buffer.hpp"] = 1            # its pool is freed across threads
     library["Eigen"] = "eigen"; library["thrust"] = "thrust"; library["cub"] = "thrust"; library["cuda"] = "thrust"; library["cuda_runtime_api.h"] = "thrust"
@@ -98,7 +97,7 @@ awk -v root="$root/" '
     } else if (index(name, "/") || index(name, ".")) {
       say("<" name "> is neither of the standard library nor in the list of tests/laws/include_graph.sh")
     } else if ((folder in maths) && !(file in exempt)) {
-      if (name in environment) say("the maths includes the environment: <" name ">")
+      if (name in timing) say("the maths includes the environment: <" name ">")
       if (name in heavy) say("<" name "> is too heavy for a header of the maths")
     }
   }

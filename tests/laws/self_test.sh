@@ -21,7 +21,7 @@ lawful_tree() {
   printf '// no <thread> in this comment\n#include <vector>\n' | write include/rubato/core/ids.hpp
   printf '#include <atomic>\n#include <mutex>\n' | write include/rubato/core/shared_buffer.hpp
   printf '#include <Eigen/Core>\n#include <rubato/core/ids.hpp>\n' | write include/rubato/backend/eigen.hpp
-  printf '#include <thread>\n#include <rubato/algorithm/a.hpp>\n' | write include/rubato/run/threads.hpp
+  printf '#include <thread>\n#include <rubato/algorithm/a.hpp>\n' | write include/rubato/driver/threads.hpp
   printf '#include <rubato/run/metrics.hpp>\n' | write include/rubato/report/csv.hpp
   printf '//   (A.S1) x <- x - g\n#pragma once\n#include <rubato/version.hpp>\nint f(); // (A.S1)\nclass a {};\n' | write include/rubato/algorithm/a.hpp
   printf 'TEST_CASE("(A.S1) descends") {}\n' | write tests/unit/a.cpp
@@ -67,9 +67,9 @@ plant include_graph "the maths includes <thread>" include/rubato/step/sgd.hpp '#
 plant include_graph "the maths includes <atomic>, spelt with blanks" include/rubato/step/sgd.hpp ' #  include  <atomic>'
 plant include_graph "the maths reads a clock" include/rubato/core/ids.hpp 'auto t = std::chrono::steady_clock::now();'
 plant include_graph "the maths reads a random device" include/rubato/problem/q.hpp 'std::random_device entropy;'
-plant include_graph "the maths includes the simulator" include/rubato/algorithm/b.hpp '#include <rubato/sim/simulator.hpp>'
+plant include_graph "the maths includes the simulator" include/rubato/algorithm/b.hpp '#include <rubato/driver/simulator.hpp>'
 plant include_graph "a topology includes an algorithm" include/rubato/topology/ring.hpp '#include <rubato/algorithm/a.hpp>'
-plant include_graph "a report includes the threads driver" include/rubato/report/csv.hpp '#include <rubato/run/threads.hpp>'
+plant include_graph "a report includes the threads driver" include/rubato/report/csv.hpp '#include <rubato/driver/threads.hpp>'
 plant include_graph "the maths includes the whole" include/rubato/step/sgd.hpp '#include <rubato/rubato.hpp>'
 plant include_graph "Eigen in a file of another name" include/rubato/backend/host.hpp '#include <Eigen/Dense>'
 plant include_graph "the whole includes the Eigen backend" include/rubato/rubato.hpp '#include <rubato/backend/eigen.hpp>'
@@ -77,6 +77,8 @@ plant include_graph "a JSON library in a file of another name" include/rubato/re
 plant include_graph "a header of Asio in a header without" include/rubato/run/x.hpp '#include <rubato/transport/tcp.hpp>'
 plant include_graph "zlib in a file of another name" include/rubato/wire/frame.hpp '#include <zlib.h>'
 plant include_graph "a transport includes a driver" include/rubato/transport/tcp.hpp '#include <rubato/run/result.hpp>'
+plant include_graph "a run includes a driver" include/rubato/run/x.hpp '#include <rubato/driver/threads.hpp>'
+plant include_graph "an environment includes a run" include/rubato/environment/x.hpp '#include <rubato/run/result.hpp>'
 plant include_graph "an unknown library" include/rubato/run/x.hpp '#include <fmt/format.h>'
 plant include_graph "an include in quotes" include/rubato/run/x.hpp '#include "threads.hpp"'
 plant include_graph "a folder nobody listed" include/rubato/misc/x.hpp 'int x();'

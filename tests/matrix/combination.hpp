@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <string>
 
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -41,8 +41,8 @@ void reaches(char const* name, expectation const& e, typename Node::options opti
   auto const p = problem::quadratic::random(v.nodes, v.dimension, 7, {.spread = 1, .condition = 4});
   options.step = e.step;
   if constexpr (requires { options.block_values; }) options.block_values = 64;
-  sim::scenario weather;
-  weather.compute = sim::lognormal(10ms, 0.3).slow(1, 3.0);
+  environment::scenario weather;
+  weather.compute = environment::lognormal(10ms, 0.3).slow(1, 3.0);
   weather.link = {.latency = 1ms, .jitter = 1ms, .loss = e.loss_of_links};
   weather.seed = 11;
   weather.measure_every = 100ms;

@@ -79,7 +79,7 @@ auto unsealed(std::size_t self, std::size_t values) -> transport::identity {
 
 /// From node 1 to node 0.
 auto frame_of(transport::identity const& me, shared_buffer body) -> std::vector<std::byte> {
-  auto const p = message(1, 0, channel::model, 1, std::move(body));
+  auto const p = message(1, 0, channel_id::model, 1, std::move(body));
   std::vector<std::byte> frame;
   wire::encode(p, wire::uncut(p, me.blocks), frame, {me.agreed.id(), me.check});
   return frame;
@@ -90,9 +90,9 @@ TEST_CASE(
   auto two = first_two();
   if (two == MPI_COMM_NULL) return;
   auto const rank = rank_of(two);
-  for (std::uint64_t life = 0; life < 3; ++life) {
+  for (std::uint64_t session = 0; session < 3; ++session) {
     auto me = test_identity(rank, 2);
-    me.agreed.add("life", life);
+    me.agreed.add("session", session);
     transport::mpi{me, {}, two};  // its hello is on its way
     MPI_Barrier(two);
     me.agreed.add("next", true);

@@ -27,8 +27,8 @@ struct kernel {
   void operator()(Lanes& at) const {
     auto const v = at.load(x);
     at.stream(wide, at.template cast<double>(v * v));
-    at.store(whole, rubato::backend::wrap_add(at.round(v), at.same(std::int32_t{1})));
-    at.raise(at.round(v));
+    at.store(whole, rubato::backend::wrap_add(at.round(v), at.broadcast(std::int32_t{1})));
+    at.flag(at.round(v));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 16; }
 };

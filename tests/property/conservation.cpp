@@ -12,8 +12,8 @@
 #include <rubato/algorithm/s_ab.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -28,7 +28,7 @@ using namespace std::chrono_literals;
 
 struct drawn {
   topology::pair network;
-  sim::scenario weather;
+  environment::scenario weather;
   std::size_t dimension;
   std::size_t block_values;
   double step;
@@ -64,7 +64,7 @@ auto draw_scenario(random_stream& gen) -> drawn {
   drawn d{draw_network(gen), {}, 3 + gen.below(6), 0, 0.01 + 0.1 * gen.uniform()};
   auto& w = d.weather;
   w.seed = gen.bits();
-  w.compute = sim::lognormal(10ms, gen.uniform());
+  w.compute = environment::lognormal(10ms, gen.uniform());
   if (gen.chance(0.5)) w.compute = w.compute.slow(static_cast<std::uint32_t>(gen.below(d.network.nodes())), 10.0);
   w.link.latency = std::chrono::microseconds{gen.below(40'000)};
   w.link.jitter = std::chrono::microseconds{gen.below(20'000)};
@@ -72,11 +72,11 @@ auto draw_scenario(random_stream& gen) -> drawn {
   w.link.duplication = gen.chance(0.5) ? 0.5 * gen.uniform() : 0.0;
   w.link.overtaking = gen.chance(0.5) ? 0.5 * gen.uniform() : 0.0;
   w.link.bits_per_second = gen.chance(0.2) ? 1e5 : 0.0;
-  if (gen.chance(0.25)) w.carried = sim::frames::encoded;
+  if (gen.chance(0.25)) w.carried = environment::frames::encoded;
   if (gen.chance(0.12)) {
     d.dimension = 65 + gen.below(90);
     d.block_values = 64;
-    w.split = sim::delivery::blocks;
+    w.split = environment::delivery::blocks;
   }
   return d;
 }
@@ -98,7 +98,7 @@ void check_one(drawn const& d, std::uint64_t seed, tally& total, after_push then
   options.step = d.step;
   options.seed = seed;
   options.block_values = d.block_values;
-  auto const plan = Node::arrange(d.network);
+  auto const plan = Node::make_plan(d.network);
   auto made = assemble<Node>(plan, problem, options);
   auto checker = test::conservation_checker{made.blocks};
   checker.knows(plan, then);

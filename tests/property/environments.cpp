@@ -14,8 +14,9 @@
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/builders.hpp>
 
@@ -48,8 +49,8 @@ auto with_bound(std::uint64_t bound) -> bounded::options {
 }
 
 template<class Node>
-auto final_models(topology::pair const& network, typename Node::options const& options, sim::scenario const& weather)
-    -> std::vector<std::vector<double>> {
+auto final_models(topology::pair const& network, typename Node::options const& options,
+                  environment::scenario const& weather) -> std::vector<std::vector<double>> {
   auto const q = problem::quadratic::random(network.nodes(), 4, 3);
   auto const r = simulate<Node>(network, q, options, weather, {.time = 3s});
   std::vector<std::vector<double>> models;
@@ -62,7 +63,8 @@ TEST_CASE("bounded staleness of 0 is rounds, and of more than anybody runs ahead
   for (auto const& network :
        std::vector<topology::pair>{topology::ring(5), topology::binary_tree(5), topology::exponential(5)}) {
     INFO(network.name());
-    auto weather = sim::scenario{.compute = sim::lognormal(10ms, 0.4).slow(1, 3.0), .link = {.latency = 3ms}};
+    auto weather =
+        environment::scenario{.compute = environment::lognormal(10ms, 0.4).slow(1, 3.0), .link = {.latency = 3ms}};
     auto const freely =
         final_models<tracking<synchrony::free>>(network, raw_options<tracking<synchrony::free>>(), weather);
     auto const rounds =
@@ -80,7 +82,7 @@ TEST_CASE("bounded staleness of 0 is rounds, and of more than anybody runs ahead
 }
 
 /// How far any node was ahead of one that it listens to, after any event.
-class lead_watch : public sim::observer {
+class lead_watch : public observer {
  public:
   explicit lead_watch(mixing::plan plan) : plan_{std::move(plan)} {}
   void after_event(instant, node_id node, std::span<any_node const> nodes) override {
@@ -107,13 +109,13 @@ TEST_CASE(
                                            : topology::both(topology::exponential(n));
     auto const bound = gen.below(5);
     auto const q = problem::quadratic::random(n, 3, seed, {.spread = 2, .condition = 3, .noise = 0});
-    auto const weather =
-        sim::scenario{.compute = sim::lognormal(10ms, 1.0).slow(static_cast<std::uint32_t>(gen.below(n)), 8.0),
-                      .link = {.latency = std::chrono::microseconds{gen.below(30'000)}, .jitter = 10ms, .loss = 0.6},
-                      .seed = seed,
-                      .patience = 1min};
-    auto made = assemble<bounded>(bounded::arrange(network), q, with_bound(bound));
-    auto watch = lead_watch{bounded::arrange(network)};
+    auto const weather = environment::scenario{
+        .compute = environment::lognormal(10ms, 1.0).slow(static_cast<std::uint32_t>(gen.below(n)), 8.0),
+        .link = {.latency = std::chrono::microseconds{gen.below(30'000)}, .jitter = 10ms, .loss = 0.6},
+        .seed = seed,
+        .patience = 1min};
+    auto made = assemble<bounded>(bounded::make_plan(network), q, with_bound(bound));
+    auto watch = lead_watch{bounded::make_plan(network)};
     auto const r = simulate(std::move(made), weather, {.gradients = 80 * n}, &watch);
     REQUIRE(watch.largest() <= bound + 1);
     reached += watch.largest() == bound + 1 ? 1 : 0;
@@ -124,7 +126,7 @@ TEST_CASE(
 
 struct hardship {
   topology::pair network;
-  sim::scenario weather;
+  environment::scenario weather;
 };
 
 /// Whatever can happen to links and nodes happens in the first four seconds.
@@ -138,17 +140,17 @@ auto draw_hardship(random_stream& gen) -> hardship {
   };
   auto& w = h.weather;
   w.seed = gen.bits();
-  w.compute = sim::two_regime(10ms, 0.1, 5).outage(static_cast<std::uint32_t>(gen.below(n)), time(2000), 3s);
+  w.compute = environment::two_regime(10ms, 0.1, 5).outage(static_cast<std::uint32_t>(gen.below(n)), time(2000), 3s);
   w.link = {.latency = time(20),
             .loss = 0.3 * gen.uniform(),
             .duplication = 0.1,
             .bursts = {.begin = 0.05, .end = 0.2, .loss = 0.9}};
-  if (gen.chance(0.3)) w.carried = sim::frames::encoded;
+  if (gen.chance(0.3)) w.carried = environment::frames::encoded;
   auto const begins = time(3000);
-  w.partitions.push_back(sim::island({to_node(gen.below(n))}, n, begins, begins + 1ms + time(800)));
+  w.partitions.push_back(environment::island({to_node(gen.below(n))}, n, begins, begins + 1ms + time(800)));
   for (int k = 0; k < 3; ++k) {
     w.restarts.push_back({to_node(gen.below(n)), 1s * k + time(500), gen.chance(0.5) ? 0ns : time(400),
-                          gen.chance(0.5) ? sim::first_model::own : sim::first_model::common});
+                          gen.chance(0.5) ? environment::first_model::own : environment::first_model::common});
   }
   return h;
 }
@@ -192,21 +194,22 @@ TEST_CASE(
 
 TEST_CASE("a node that restarts begins at the common first model or at its own, and knows its neighbours again") {
   auto const q = problem::quadratic::random(3, 4, 5, {.spread = 2, .condition = 3, .noise = 0});
-  auto const model_at_stop = [&](sim::first_model begins, std::chrono::nanoseconds down) {
-    sim::scenario const weather{
-        .compute = sim::fixed(10ms), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, down, begins}}};
+  auto const model_at_stop = [&](environment::first_model begins, std::chrono::nanoseconds down) {
+    environment::scenario const weather{
+        .compute = environment::fixed(10ms), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, down, begins}}};
     auto r = simulate<r_fast<reference>>(topology::both(topology::ring(3)), q, {.step = 0.3}, weather, {.time = 2s});
     auto const x = r.models[1].view<double>();
     return test::distance({x.begin(), x.end()}, q.optimum());
   };
-  CHECK(model_at_stop(sim::first_model::common, 1s) == test::distance(std::vector<double>(4, 0.0), q.optimum()));
-  CHECK(model_at_stop(sim::first_model::own, 1s) < 0.01);
+  CHECK(model_at_stop(environment::first_model::common, 1s) ==
+        test::distance(std::vector<double>(4, 0.0), q.optimum()));
+  CHECK(model_at_stop(environment::first_model::own, 1s) < 0.01);
 }
 
-TEST_CASE("a restart is refused by a cast that cannot make nodes again") {
+TEST_CASE("a restart is refused by an assembly that cannot make its nodes again") {
   auto const q = problem::quadratic::random(3, 4, 5);
   auto made = assemble<r_fast<reference>>(topology::both(topology::ring(3)), q, {});
-  made.again = {};
+  made.factory = {};
   auto said = std::string{};
   try {
     simulate(std::move(made), {.restarts = {{node_id{1}, 1s}}}, {.time = 2s});

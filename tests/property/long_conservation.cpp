@@ -6,9 +6,9 @@
 
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -43,7 +43,7 @@ struct finding {
 };
 
 /// Looks at the law at every measurement and keeps the worst.
-struct law_keeper : sim::observer {
+struct law_keeper : observer {
   void after_event(instant, node_id, std::span<any_node const> all) override { nodes = all; }
   void measured(measurement const&) override { look(); }
   void look() {
@@ -77,8 +77,8 @@ auto run(topology::digraph const& graph, char const* name) -> finding {
   using node_type = r_fast<backend::host<float>, step::sgd, weighting::constant, Ledger>;
   typename node_type::options options{};
   options.step = 0.002;
-  sim::scenario weather;
-  weather.compute = sim::lognormal(10ms, 0.3);
+  environment::scenario weather;
+  weather.compute = environment::lognormal(10ms, 0.3);
   weather.link = {.latency = 5ms, .jitter = 10ms, .loss = 0.2};
   weather.measure_every = 2s;
   law_keeper keeper;

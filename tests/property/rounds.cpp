@@ -10,7 +10,8 @@
 #include <vector>
 
 #include <rubato/algorithm/gradient_tracking.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/driver/simulate.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/synchrony/bounded_staleness.hpp>
 #include <rubato/topology/builders.hpp>
 
@@ -169,15 +170,15 @@ void far_apart(limits const& l) {
   auto checker = test::conservation_checker{block_partition{3}};
   auto made = assemble<Node>(network, q, {.step = 0.1});
   auto const tracks = made.nodes[0].channels().size() > 1;
-  sim::scenario const weather{
-      .compute = sim::fixed(10ms).slow(2, 3.0), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 20s}}};
+  environment::scenario const weather{
+      .compute = environment::fixed(10ms).slow(2, 3.0), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 20s}}};
   auto const r = simulate(std::move(made), weather, {.time = 60s}, tracks ? &checker : nullptr);
   for (auto const& c : checker.complaints()) FAIL_CHECK(c);
   CHECK(checker.worst() == 0.0);
   CHECK(r.nodes[1].iterations < r.nodes[0].iterations - 1000);
   CHECK(r.nodes[1].iterations > 1000);  // 38 s at the pace of node 2
-  auto const calm =
-      simulate<Node>(network, q, {.step = 0.1}, {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}, {.time = 30s});
+  auto const calm = simulate<Node>(network, q, {.step = 0.1},
+                                   {.compute = environment::fixed(10ms), .link = {.latency = 1ms}}, {.time = 30s});
   for (std::size_t i = 0; i < 3; ++i) {
     std::vector<double> x, y;
     rubato::detail::widen(r.models[i], x);
@@ -196,8 +197,8 @@ TEST_CASE("a node that begins again in round 1 goes on with neighbours that are 
 TEST_CASE("Push-Pull and S-AB equal their arrays of actions to the bit where nodes restart") {
   auto const equal = [&]<class Written, class Actions>(std::type_identity<Written>, std::type_identity<Actions>) {
     auto const q = problem::quadratic::random(5, 7, 3, {.spread = 1, .condition = 3, .noise = 0.1});
-    sim::scenario const weather{
-        .compute = sim::lognormal(10ms, 0.5),
+    environment::scenario const weather{
+        .compute = environment::lognormal(10ms, 0.5),
         .link = {.latency = 3ms},
         .restarts = {{node_id{1}, 300ms, 200ms}, {node_id{3}, 401ms, 0ms}, {node_id{1}, 900ms, 7ms}}};
     auto const a = simulate<Written>(topology::exponential(5), q, {.step = 0.02}, weather, {.time = 2s});
@@ -216,8 +217,9 @@ TEST_CASE("Push-Pull and S-AB equal their arrays of actions to the bit where nod
 TEST_CASE("a node whose sender waits for nobody any more uses the newest of what it was sent, and nothing piles up") {
   auto const q = problem::quadratic::random(3, 3, 4, {.spread = 1, .condition = 3, .noise = 0});
   auto const run = [&]<class Node>(std::type_identity<Node>) {
-    sim::scenario const weather{
-        .compute = sim::fixed(1ms).slow(1, 20.0), .link = {.latency = 1ms}, .restarts = {{node_id{2}, 1s, 20s}}};
+    environment::scenario const weather{.compute = environment::fixed(1ms).slow(1, 20.0),
+                                        .link = {.latency = 1ms},
+                                        .restarts = {{node_id{2}, 1s, 20s}}};
     auto const r = simulate<Node>(topology::both(topology::directed_ring(3)), q, {.step = 0.1}, weather, {.time = 40s});
     CHECK(r.nodes[0].iterations > 2 * r.nodes[1].iterations);
     for (auto const& m : r.models) {
@@ -234,9 +236,9 @@ TEST_CASE("a node whose sender waits for nobody any more uses the newest of what
 template<class Node>
 void with_a_server(typename Node::options const& o) {
   auto const q = problem::quadratic::random(3, 3, 4, {.spread = 0, .condition = 2, .noise = 0});
-  sim::scenario const weather{.compute = sim::lognormal(10ms, 0.2),
-                              .link = {.latency = 1ms},
-                              .restarts = {{node_id{1}, 2s, 1s}, {node_id{2}, 4s, 0s}, {node_id{1}, 7s, 0s}}};
+  environment::scenario const weather{.compute = environment::lognormal(10ms, 0.2),
+                                      .link = {.latency = 1ms},
+                                      .restarts = {{node_id{1}, 2s, 1s}, {node_id{2}, 4s, 0s}, {node_id{1}, 7s, 0s}}};
   auto const r = simulate<Node>(topology::both(topology::ring(3)), q, o, weather, {.time = 20s});
   for (auto const& n : r.nodes) CHECK(n.iterations > 300);
   for (auto const& m : r.models)
@@ -252,8 +254,8 @@ TEST_CASE("workers that begin again are taken back by their server (M.X) (As.X)"
 
 TEST_CASE("of every algorithm, a node that restarts is taken back, or the run ends with a sentence that names it") {
   auto const q = problem::quadratic::random(3, 3, 4, {.spread = 0, .condition = 2, .noise = 0});
-  sim::scenario const weather{
-      .compute = sim::fixed(10ms), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 1s}}};
+  environment::scenario const weather{
+      .compute = environment::fixed(10ms), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 1s}}};
   std::vector<std::string> ended;
   test::for_every_algorithm(topology::both(topology::ring(3)), q, [&](std::string const& name, auto const& make) {
     INFO(name);

@@ -5,7 +5,7 @@
 
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -28,7 +28,7 @@ struct constant_gradient {
 };
 
 /// The mean model and the mean number of local iterations, at every measurement.
-struct speedometer : sim::observer {
+struct speedometer : observer {
   void after_event(instant, node_id, std::span<any_node const> all) override { nodes = all; }
   void measured(measurement const&) override {
     if (nodes.empty()) return;
@@ -56,8 +56,8 @@ auto measure(topology::pair const& network) -> measured_gain {
   auto made = assemble<node_type>(network, constant_gradient{}, options);
   auto const planned = made.gain;
   auto const average = (static_cast<double>(network.nodes()) + 1) / 2;
-  sim::scenario weather;
-  weather.compute = sim::lognormal(10ms, 0.05);  // phases drift through all positions, rates stay equal
+  environment::scenario weather;
+  weather.compute = environment::lognormal(10ms, 0.05);  // phases drift through all positions, rates stay equal
   weather.measure_every = 20s;
   speedometer s;
   simulate(std::move(made), weather, {.time = 80s}, &s);

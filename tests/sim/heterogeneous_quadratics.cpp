@@ -11,8 +11,8 @@
 #include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/run/metrics.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -34,9 +34,9 @@ auto problem_of_figure() -> problem::quadratic {
   return problem::quadratic::random(n, 6, 2024, {.spread = 1, .condition = 4, .noise = 0});
 }
 
-auto rough_weather() -> sim::scenario {
-  sim::scenario s;
-  s.compute = sim::lognormal(10ms, 0.2).slow(3, 10.0);
+auto rough_weather() -> environment::scenario {
+  environment::scenario s;
+  s.compute = environment::lognormal(10ms, 0.2).slow(3, 10.0);
   s.link.latency = 1ms;
   s.link.loss = 0.3;
   s.seed = 7;
@@ -45,7 +45,7 @@ auto rough_weather() -> sim::scenario {
 }
 
 /// Remembers the models that the nodes end with.
-struct last_look : sim::observer {
+struct last_look : observer {
   void after_event(instant, node_id, std::span<any_node const> nodes) override {
     models.resize(nodes.size());
     for (std::size_t i = 0; i < nodes.size(); ++i) models[i] = nodes[i].estimate();
@@ -101,8 +101,8 @@ template<class Node>
 auto over_old_messages(double step) -> outcome {
   typename Node::options options{};
   options.step = step;
-  sim::scenario slow;
-  slow.compute = sim::lognormal(1us, 0.3);
+  environment::scenario slow;
+  slow.compute = environment::lognormal(1us, 0.3);
   slow.link.latency = 100us;
   slow.measure_every = 1h;
   auto const q = problem_of_figure();
@@ -140,7 +140,7 @@ void misses_as_predicted(char const* name, bool adapt_first) {
   for (auto const& network : networks()) {
     auto gamma = 0.0;
     auto const end = final_models<Node>(network, 0.1, 60s, gamma);
-    auto const w = test::dense_network{Node::arrange(network)}.w;
+    auto const w = test::dense_network{Node::make_plan(network)}.w;
     auto const before = adapt_first ? w : test::matrix(test::matrix::Identity(w.rows(), w.cols()));
     test::matrix const predicted = test::gossip_fixed_point(q, w, gamma, before);
     test::matrix const descended = predicted - gamma * test::gradients(q, predicted);

@@ -7,8 +7,8 @@
 
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/ledger/fixed_point.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -77,9 +77,9 @@ auto problem_of_controls(double noise) -> problem::quadratic {
   return problem::quadratic::random(6, 4, 17, {.spread = 1, .condition = 3, .noise = noise});
 }
 
-auto overtaking_links(std::chrono::nanoseconds latency) -> sim::scenario {
-  sim::scenario s;
-  s.compute = sim::lognormal(10ms, 0.3);
+auto overtaking_links(std::chrono::nanoseconds latency) -> environment::scenario {
+  environment::scenario s;
+  s.compute = environment::lognormal(10ms, 0.3);
   s.link = {.latency = latency, .jitter = 5ms, .loss = 0.2, .duplication = 0.3, .overtaking = 0.5};
   return s;
 }
@@ -90,7 +90,7 @@ struct outcome {
 };
 
 template<class Node>
-auto run(sim::scenario const& weather, std::chrono::nanoseconds time, double noise = 0.5) -> outcome {
+auto run(environment::scenario const& weather, std::chrono::nanoseconds time, double noise = 0.5) -> outcome {
   honest::options options{};
   options.step = 0.06;  // with this latency, where delay begins to matter
   auto made = assemble<honest>(topology::binary_tree(6), problem_of_controls(noise), options);
@@ -99,7 +99,7 @@ auto run(sim::scenario const& weather, std::chrono::nanoseconds time, double noi
   }
   outcome o{test::conservation_checker{made.blocks}};
   auto const best = problem_of_controls(noise).optimum();
-  struct relay : sim::observer {
+  struct relay : observer {
     relay(outcome& to, std::vector<double> const& at) : o{to}, optimum{at} {}
     void posted(instant t, packet const& p) override { o.checker.posted(t, p); }
     void after_event(instant t, node_id i, std::span<any_node const> all) override {

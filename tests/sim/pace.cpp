@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Links on which messages are hundreds of local iterations old: with a pace r_fast reaches the optimum with little more
 // than the rounds of lock-step, without one it does not; and where links are fast a pace changes no bit.
-#include <rubato/run/pace.hpp>
+#include <rubato/driver/pace.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -13,8 +13,8 @@
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/builders.hpp>
 
@@ -31,7 +31,7 @@ constexpr std::size_t n = 8;
 auto problem_of_test() -> problem::quadratic { return problem::quadratic::random(n, 16, 1); }
 
 /// Notes when all models had come within 1e-5 of the optimum.
-struct arrival_watch : sim::observer {
+struct arrival_watch : observer {
   void after_event(instant now, node_id, std::span<any_node const> nodes) override {
     if (iterations > 0) return;
     for (auto const& each : nodes) {
@@ -52,8 +52,8 @@ struct arrival_watch : sim::observer {
 
 struct weather {
   char const* name;
-  sim::link_model link;
-  std::vector<sim::partition> partitions{};
+  environment::link_model link;
+  std::vector<environment::partition> partitions{};
 };
 
 auto weathers() -> std::vector<weather> {
@@ -63,12 +63,12 @@ auto weathers() -> std::vector<weather> {
           {"60 % loss", {.latency = 100us, .loss = 0.6}},
           {"a partition of 8 s",
            {.latency = 100us},
-           {sim::island({node_id{0}, node_id{1}, node_id{2}, node_id{3}}, n, 50ms, 8050ms)}}};
+           {environment::island({node_id{0}, node_id{1}, node_id{2}, node_id{3}}, n, 50ms, 8050ms)}}};
 }
 
-auto scenario_of(weather const& w) -> sim::scenario {
-  sim::scenario s;
-  s.compute = sim::lognormal(1ms, 0.1);
+auto scenario_of(weather const& w) -> environment::scenario {
+  environment::scenario s;
+  s.compute = environment::lognormal(1ms, 0.1);
   s.link = w.link;
   s.partitions = w.partitions;
   s.measure_every = 1h;
@@ -108,7 +108,7 @@ TEST_CASE("without a pace messages of 200 ms are too old for gradients of 1 ms: 
 
 TEST_CASE("a straggler does not slow its neighbours down: a pace knows how seldom it posts") {
   auto s = scenario_of({"fast", {.latency = 1ms}});
-  s.compute = sim::lognormal(10ms, 0.2).slow(n - 1, 50);
+  s.compute = environment::lognormal(10ms, 0.2).slow(n - 1, 50);
   s.measure_every = 1s;
   auto const gradients = [&](pace_options const& o) {
     auto a = assemble<r_fast<space>>(topology::ring(n), problem_of_test(), {.step = 0.05});
@@ -122,7 +122,7 @@ TEST_CASE("a straggler does not slow its neighbours down: a pace knows how seldo
 
 TEST_CASE("where links are faster than gradients a pace changes no bit of a run") {
   auto s = scenario_of({"fast", {.latency = 1ms, .bits_per_second = 1e9, .loss = 0.1}});
-  s.compute = sim::lognormal(10ms, 0.2).slow(n - 1, 4);
+  s.compute = environment::lognormal(10ms, 0.2).slow(n - 1, 4);
   s.measure_every = 100ms;
   for (auto const& network : {topology::pair{topology::binary_tree(n)}, topology::pair{topology::ring(n)}}) {
     auto plain = assemble<r_fast<space>>(network, problem_of_test(), {.step = 0.05});

@@ -2,7 +2,7 @@
 // A simulation that is cut between any two events and goes on elsewhere is the one that was never cut, to the bit: for
 // all algorithms, at random moments, in weather with loss, restarts and stragglers. So a part of a node's state that
 // its list leaves out is found here.
-#include <rubato/sim/simulator.hpp>
+#include <rubato/driver/simulator.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -16,10 +16,10 @@
 
 #include <rubato/core/random.hpp>
 #include <rubato/core/snapshot.hpp>
+#include <rubato/driver/pace.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/checkpoint.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
-#include <rubato/run/pace.hpp>
 #include <rubato/step/adam.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/topology/builders.hpp>
@@ -38,19 +38,14 @@ namespace {
 using maker = std::function<assembly()>;
 
 /// Saves the run at the first moment between two events by which so many were counted.
-struct cutter : sim::observer {
+struct cutter : observer {
   explicit cutter(std::uint64_t events) : at{events} {}
-  void between_events(sim::simulator& s) override {
+  void between_events(simulator& s) override {
     if (!kept && s.events() >= at) kept = s.state();
   }
   std::uint64_t at;
   std::optional<snapshot> kept;
 };
-
-auto cast_of(assembly a) -> sim::cast {
-  auto const measured = a.measured();
-  return {std::move(a.nodes), a.peers, std::move(a.oracle), a.blocks, a.pool, a.again, measured, a.agreed.text()};
-}
 
 /// All that a result says.
 auto account_of(run_result const& r) -> std::string {
@@ -60,7 +55,7 @@ auto account_of(run_result const& r) -> std::string {
   for (auto const& e : r.edges) {
     d.add(to_index(e.from))
         .add(to_index(e.to))
-        .add(static_cast<std::uint64_t>(e.lane))
+        .add(static_cast<std::uint64_t>(e.channel))
         .add(e.packets_sent)
         .add(e.bytes_sent);
     d.add(e.lost).add(e.duplicated).add(e.conflated).add(e.delivered).add(e.overtaken).add(e.age.uses);
@@ -70,7 +65,7 @@ auto account_of(run_result const& r) -> std::string {
          std::to_string(d.value());
 }
 /// The same, and a digest of all that the simulation holds at its end.
-auto account_of(run_result const& r, sim::simulator& s) -> std::string {
+auto account_of(run_result const& r, simulator& s) -> std::string {
   return account_of(r) + ", state " + std::to_string(digest_of_state(s));
 }
 
@@ -78,34 +73,34 @@ constexpr auto end = until{.time = 250ms};
 
 /// The account of an uncut run, and of one that was cut after so many events and went on elsewhere, with another number
 /// of threads.
-auto both_accounts(maker const& make, sim::scenario const& weather, std::uint64_t cut_after)
+auto both_accounts(maker const& make, environment::scenario const& weather, std::uint64_t cut_after)
     -> std::pair<std::string, std::string> {
-  sim::simulator whole{cast_of(make()), weather};
+  simulator whole{make(), weather};
   auto const result = whole.run(end);
   cutter cut{cut_after % (result.events + 1)};
   {
-    sim::simulator first{cast_of(make()), weather};
+    simulator first{make(), weather};
     first.watch(cut);
     static_cast<void>(first.run(end));
   }
   REQUIRE(cut.kept);
   auto elsewhere = weather;
   elsewhere.threads = 3 - weather.threads;
-  sim::simulator second{cast_of(make()), elsewhere};
+  simulator second{make(), elsewhere};
   second.resume(*cut.kept);
   auto const resumed = second.run(end);
   return {account_of(result, whole), account_of(resumed, second)};
 }
 
-auto weather_of(random_stream& draw) -> sim::scenario {
-  sim::scenario s;
+auto weather_of(random_stream& draw) -> environment::scenario {
+  environment::scenario s;
   s.seed = draw.bits();
   s.threads = 1 + static_cast<unsigned>(draw.below(2));
-  s.compute = sim::lognormal(4ms, 0.4).slow(1, 4);
+  s.compute = environment::lognormal(4ms, 0.4).slow(1, 4);
   s.link = {.latency = 1ms, .jitter = 3ms, .loss = 0.2, .duplication = 0.1, .overtaking = 0.1};
   if (draw.chance(0.5)) s.link.bits_per_second = 2e5;
   if (draw.chance(0.5)) s.link.bursts = {.begin = 0.05, .end = 0.3, .loss = 0.9};
-  if (draw.chance(0.3)) s.carried = sim::frames::encoded;
+  if (draw.chance(0.3)) s.carried = environment::frames::encoded;
   return s;
 }
 auto all_state(assembly const& a) -> bool {
@@ -127,9 +122,10 @@ TEST_CASE(
   for_every_algorithm(topology::binary_tree(5), problem_of_runs, [&](std::string const& name, maker const& make) {
     for (int k = 0; k < 4; ++k) {
       auto weather = weather_of(draw);
-      if (all_state(make())) weather.split = draw.chance(0.5) ? sim::delivery::blocks : sim::delivery::whole;
+      if (all_state(make()))
+        weather.split = draw.chance(0.5) ? environment::delivery::blocks : environment::delivery::whole;
       if (edges_may_close(make())) {
-        weather.restarts = {{node_id{2}, 60ms, 40ms}, {node_id{0}, 90ms, 30ms, sim::first_model::own}};
+        weather.restarts = {{node_id{2}, 60ms, 40ms}, {node_id{0}, 90ms, 30ms, environment::first_model::own}};
       }
       auto const cut_after = draw.bits();
       INFO(name << ", scenario " << k << ", cut after " << cut_after << ", threads " << weather.threads);
@@ -189,19 +185,19 @@ TEST_CASE("a simulation goes on from a file, and one of another size is refused"
   auto draw = random_stream{{74, 0}};
   auto const weather = weather_of(draw);
   auto const make = made<r_fast<space>>({});
-  sim::simulator whole{cast_of(make()), weather};
+  simulator whole{make(), weather};
   cutter cut{300};
   whole.watch(cut);
   auto const result = whole.run(end);
   auto const path = folder.path() / "simulation.checkpoint";
   write_checkpoint(path, {make().agreed.text(), {}, 300, 0, *cut.kept});
-  sim::simulator second{cast_of(make()), weather};
+  simulator second{make(), weather};
   second.resume(read_checkpoint(path).state);
   auto const resumed = second.run(end);
   CHECK(account_of(resumed, second) == account_of(result, whole));
 
-  sim::simulator smaller{
-      cast_of(assemble<r_fast<space>>(topology::binary_tree(4), problem::quadratic::random(4, 150, 3), {.step = 0.01})),
+  simulator smaller{
+      assemble<r_fast<space>>(topology::binary_tree(4), problem::quadratic::random(4, 150, 3), {.step = 0.01}),
       weather};
   CHECK(says(refusal([&] { smaller.resume(*cut.kept); }), "\"number of nodes\" does not fit"));
 }
@@ -211,9 +207,9 @@ TEST_CASE("a simulation goes on from a file, and one of another size is refused"
 /// Runs to `first_end`, and goes on to `end` elsewhere. Says what it ended by, and gives the result without the look at
 /// the cut.
 struct continued {
-  continued(maker const& make, sim::scenario const& weather, until const& first_end, until const& last_end,
+  continued(maker const& make, environment::scenario const& weather, until const& first_end, until const& last_end,
             bool (*interrupted)() = nullptr)
-      : before{cast_of(make()), weather}, after{cast_of(make()), weather} {
+      : before{make(), weather}, after{make(), weather} {
     before.interrupt_when(interrupted);
     first = before.run(first_end);
     after.resume(before.state());
@@ -223,16 +219,16 @@ struct continued {
     };
     extra_looks = std::erase_if(last.history, is_cut);
   }
-  sim::simulator before, after;
+  simulator before, after;
   run_result first, last;
   std::size_t extra_looks = 0;
 };
 
-auto uncut(maker const& make, sim::scenario const& weather, until const& last_end) -> run_result {
-  sim::simulator whole{cast_of(make()), weather};
+auto uncut(maker const& make, environment::scenario const& weather, until const& last_end) -> run_result {
+  simulator whole{make(), weather};
   return whole.run(last_end);
 }
-auto looked_at(sim::scenario weather) -> sim::scenario {
+auto looked_at(environment::scenario weather) -> environment::scenario {
   weather.measure_every = 5ms;
   return weather;
 }
@@ -287,7 +283,7 @@ TEST_CASE("a target counts as reached by the whole history, whatever the target 
 
 TEST_CASE("a run that had its gradients goes on with more of them") {
   auto steady = looked_at({});
-  steady.compute = sim::fixed(10ms);
+  steady.compute = environment::fixed(10ms);
   steady.link = {.latency = 1ms};
   auto const rounds = made<d_psgd<space>>({});  // no gradient is ready while the last packets are waited for
   auto const few = until{.gradients = 50}, many = until{.gradients = 100};
@@ -316,7 +312,7 @@ TEST_CASE("looks go on at the interval with which a run began, and the clock nev
   auto draw = random_stream{{79, 0}};
   auto weather = weather_of(draw);
   auto const make = made<r_fast<space>>({});
-  sim::simulator run{cast_of(make()), weather};
+  simulator run{make(), weather};
   static_cast<void>(run.run({.time = 100ms}));
   auto const on = run.run(end);
   CHECK(on.history.size() == 501);
@@ -332,18 +328,18 @@ TEST_CASE("a state goes on in its own scenario, run and blocks only, and each re
   auto const weather = weather_of(draw);
   auto const make = made<r_fast<space>>({.block_values = 64});
   cutter cut{200};
-  sim::simulator whole{cast_of(make()), weather};
+  simulator whole{make(), weather};
   whole.watch(cut);
   static_cast<void>(whole.run(end));
-  auto const why = [&](sim::cast who, sim::scenario const& s) {
-    sim::simulator other{std::move(who), s};
+  auto const why = [&](assembly who, environment::scenario const& s) {
+    simulator other{std::move(who), s};
     return refusal([&] { other.resume(*cut.kept); });
   };
-  CHECK(why(cast_of(make()), weather).empty());
+  CHECK(why(make(), weather).empty());
   auto const changed = [&](auto const& how) {
     auto other = weather;
     how(other);
-    return why(cast_of(make()), other);
+    return why(make(), other);
   };
   CHECK(changed([](auto& s) { s.threads = 3 - s.threads; }).empty());
   CHECK(says(changed([](auto& s) { s.link.loss += 0.01; }), "\"scenario\" does not fit"));
@@ -400,8 +396,8 @@ struct fading {
   };
 };
 /// Digests every node after each of its events, as a recording does.
-struct digester : sim::observer {
-  void between_events(sim::simulator& s) override { digests += digest_of_state(s); }
+struct digester : observer {
+  void between_events(simulator& s) override { digests += digest_of_state(s); }
   std::uint64_t digests = 0;
 };
 TEST_CASE("a run is the same with digests and without, whatever its step lists") {
@@ -410,7 +406,7 @@ TEST_CASE("a run is the same with digests and without, whatever its step lists")
   auto const make = made<ring_allreduce_sgd<space, fading>>({});
   auto const alone = uncut(make, weather, end);
   digester by;
-  sim::simulator watched{cast_of(make()), weather};
+  simulator watched{make(), weather};
   watched.watch(by);
   CHECK(account_of(watched.run(end)) == account_of(alone));
   CHECK(by.digests != 0);

@@ -157,7 +157,7 @@ TEST_CASE(
 
 TEST_CASE("durations that vary, and a slow worker's cap, show in the measured limit weights") {
   auto scenario = taking(four_times(), tuned::evenly);
-  scenario.compute = sim::lognormal(1s, 1.0).slow(1, 2).slow(2, 4).slow(3, 8);
+  scenario.compute = environment::lognormal(1s, 1.0).slow(1, 2).slow(2, 4).slow(3, 8);
   auto const bias = [&](own::options const& o, double& capped) {
     auto const r = simulate(assemble<own>(topology::star(4), four_workers(), o), scenario, {.time = 20000s});
     auto const w = report::measured_weights(r);

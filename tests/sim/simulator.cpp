@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/sim/simulator.hpp>
+#include <rubato/driver/simulator.hpp>
 
 #include <memory>
 #include <span>
@@ -11,8 +11,8 @@
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -25,9 +25,9 @@ using namespace std::chrono_literals;
 using fast = r_fast<backend::host<float>>;
 using in_rounds = push_pull<backend::host<double>>;
 
-auto rough() -> sim::scenario {
-  sim::scenario s;
-  s.compute = sim::lognormal(10ms, 0.4).slow(1, 5.0);
+auto rough() -> environment::scenario {
+  environment::scenario s;
+  s.compute = environment::lognormal(10ms, 0.4).slow(1, 5.0);
   s.link = {.latency = 5ms, .jitter = 5ms, .bits_per_second = 1e6, .loss = 0.3, .duplication = 0.2, .overtaking = 0.2};
   s.seed = 4;
   return s;
@@ -61,7 +61,7 @@ void check_same(run_result const& a, run_result const& b) {
 }
 
 TEST_CASE("the same seed gives the same bits, again and with any number of threads") {
-  for (auto const split : {sim::delivery::whole, sim::delivery::blocks}) {
+  for (auto const split : {environment::delivery::whole, environment::delivery::blocks}) {
     auto weather = rough();
     weather.split = split;
     auto const once = simulate(made<fast>(topology::ring(6)), weather, {.time = 2s});
@@ -77,24 +77,24 @@ TEST_CASE("the same seed gives the same bits, again and with any number of threa
 }
 
 TEST_CASE("packets that are encoded into fresh memory give the same results as shared ones") {
-  for (auto const split : {sim::delivery::whole, sim::delivery::blocks}) {
+  for (auto const split : {environment::delivery::whole, environment::delivery::blocks}) {
     auto weather = rough();
     weather.split = split;
     auto const shared = simulate(made<fast>(topology::binary_tree(6)), weather, {.time = 2s});
-    weather.carried = sim::frames::encoded;
+    weather.carried = environment::frames::encoded;
     check_same(shared, simulate(made<fast>(topology::binary_tree(6)), weather, {.time = 2s}));
   }
   auto calm = rough();
-  calm.carried = sim::frames::encoded;
+  calm.carried = environment::frames::encoded;
   auto const encoded = simulate(made<in_rounds>(topology::ring(4)), calm, {.time = 2s});
-  calm.carried = sim::frames::by_reference;
+  calm.carried = environment::frames::by_reference;
   check_same(encoded, simulate(made<in_rounds>(topology::ring(4)), calm, {.time = 2s}));
 }
 
 TEST_CASE("a datagram a block loses blocks, not vectors") {
   auto weather = rough();
   weather.link = {.latency = 1ms, .loss = 0.3};
-  weather.split = sim::delivery::blocks;
+  weather.split = environment::delivery::blocks;
   auto const r = simulate(made<fast>(topology::ring(4)), weather, {.time = 2s});
   for (auto const& e : r.edges) {
     CHECK(e.packets_sent % 3 == 0);  // 150 values are three blocks
@@ -105,7 +105,7 @@ TEST_CASE("a datagram a block loses blocks, not vectors") {
 
 TEST_CASE("a link too slow for its sender carries the newest state and conflates the rest") {
   auto weather = rough();
-  weather.compute = sim::fixed(1ms);
+  weather.compute = environment::fixed(1ms);
   weather.link = {.latency = 1ms, .bits_per_second = 1e5};  // a packet of 696 bytes takes 56 ms
   auto const r = simulate(made<fast>(topology::ring(4)), weather, {.time = 2s});
   for (auto const& e : r.edges) {
@@ -144,7 +144,7 @@ TEST_CASE("a node that waits longer than the patience ends the run with a senten
 
 /// Asks for nothing, posts nothing, waits for a message that nobody sends.
 struct forlorn {
-  void start(instant, outbox& out) { out.wait = waiting{node_id{7}, channel::control, iteration{3}}; }
+  void start(instant, outbox& out) { out.wait = waiting{node_id{7}, channel_id::control, iteration{3}}; }
   void on_patch(instant, patch const&, outbox&) {}
   void on_gradient(instant, gradient, outbox&) {}
   void on_wakeup(instant, wakeup, outbox&) {}
@@ -157,10 +157,13 @@ struct forlorn {
 };
 
 /// A run of hand-made nodes on a problem of one dimension.
-auto stage(std::vector<any_node> nodes) -> sim::cast {
-  auto const n = nodes.size();
-  auto oracle = problem::any_oracle{backend::host<double>{}, problem::quadratic::random(n, 1, 1)};
-  return {std::move(nodes), n, std::move(oracle), block_partition{1}};
+auto stage(std::vector<any_node> nodes) -> assembly {
+  assembly a;
+  a.peers = nodes.size();
+  a.oracle = problem::any_oracle{backend::host<double>{}, problem::quadratic::random(a.peers, 1, 1)};
+  a.blocks = block_partition{1};
+  a.nodes = std::move(nodes);
+  return a;
 }
 auto model_of_one() -> shared_buffer {
   backend::host<double> b;
@@ -172,7 +175,7 @@ auto model_of_one() -> shared_buffer {
 TEST_CASE("a run in which nothing is under way any more ends at once, naming who waits for what") {
   std::vector<any_node> nodes;
   nodes.emplace_back(forlorn{model_of_one()});
-  auto run = sim::simulator{stage(std::move(nodes)), {}};
+  auto run = simulator{stage(std::move(nodes)), {}};
   auto const words = rubato::test::failure([&] { run.run({.time = 1000h}); });
   CHECK(words.find("node 0 has waited for control message 3 of node 7") != std::string::npos);
   CHECK(words.find("nothing is under way") != std::string::npos);
@@ -201,10 +204,10 @@ TEST_CASE("a node may wake itself and cancel a gradient, whose result then never
   for (auto const threads : {1U, 2U}) {
     std::vector<any_node> nodes;
     nodes.emplace_back(fickle{{model_of_one()}});
-    sim::scenario weather;
-    weather.compute = sim::fixed(10ms);
+    environment::scenario weather;
+    weather.compute = environment::fixed(10ms);
     weather.threads = threads;
-    auto run = sim::simulator{stage(std::move(nodes)), weather};
+    auto run = simulator{stage(std::move(nodes)), weather};
     CHECK(run.run({.time = 1h, .gradients = 1}).ended == 13ms);
   }
 }
@@ -228,7 +231,7 @@ TEST_CASE("runs end at their time, their target or their number of gradients") {
 }
 
 TEST_CASE("a run that diverges or leaves the ledger's range ends with a sentence about it") {
-  auto const calm = sim::scenario{};
+  auto const calm = environment::scenario{};
   CHECK(rubato::test::failure([&] {
           simulate(made<d_psgd<backend::host<double>>>(topology::ring(3), 30.0), calm, {.time = 1h});
         }).find("diverges") != std::string::npos);
@@ -252,13 +255,13 @@ struct keyed_problem {
   }
 };
 
-auto keys_of(std::vector<sim::restart> restarts) -> std::vector<std::vector<sample_key>> {
+auto keys_of(std::vector<environment::restart> restarts) -> std::vector<std::vector<sample_key>> {
   keyed_problem const problem;
   fast::options options{};
   options.seed = 7;
   auto a = assemble<fast>(topology::both(topology::ring(4)), problem, options);
   for (auto& of : *problem.keys) of.clear();  // calibration drew the first samples
-  sim::scenario s;
+  environment::scenario s;
   s.restarts = std::move(restarts);
   static_cast<void>(simulate(std::move(a), s, {.time = 500ms}));
   return *problem.keys;
@@ -273,7 +276,7 @@ TEST_CASE("a node that restarts draws mini-batches that no former life of it dre
   for (std::size_t i = 0; i < mine.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) REQUIRE(!(mine[i] == mine[j]));
   }
-  for (std::size_t k = 0; k < 10; ++k) CHECK(mine[k] == calm[2][k]);  // the first life's are as ever
+  for (std::size_t k = 0; k < 10; ++k) CHECK(mine[k] == calm[2][k]);  // those before it are as ever
   CHECK(mine[0] == sample_key{7, node_id{2}, 0});
   CHECK(mine[20].seed != 7);
   CHECK(keys[0].back().seed == 7);

@@ -40,9 +40,9 @@ auto whole_number_to_string(T value) -> string {
 #define to_string whole_number_to_string
 
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/peer.hpp>
 #include <rubato/report.hpp>
 #include <rubato/rubato.hpp>
-#include <rubato/run/peer.hpp>
 #include <rubato/run/replay.hpp>
 #include <rubato/transport/in_process.hpp>
 

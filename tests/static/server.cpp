@@ -41,12 +41,12 @@ struct without_stops : server::accept_all {
   void stops() const {}
 };
 struct with_agreement_of_its_own : server::accept_all {
-  void agree() {}
+  void resolve_options() {}
 };
 struct with_bare_factors : server::known_times {
   struct state : server::known_times::state {
     using server::known_times::state::state;
-    auto operator()(server::arrival const&) -> double { return 1; }
+    auto operator()(server::received_gradient const&) -> double { return 1; }
   };
 };
 struct without_backend : server::apply_at_once {

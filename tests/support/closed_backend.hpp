@@ -80,7 +80,7 @@ class closed_backend {
   [[nodiscard]] auto host_twin() const -> backend::host<T> { return backend::host<T>{pool_.host_side()}; }
 
   template<class Kernel>
-  auto sweep(range r, Kernel const& kernel) -> backend::raised_bits {
+  auto sweep(range r, Kernel const& kernel) -> backend::flag_bits {
     auto const open = closed_memory::opened{*memory_};
     auto const raised = inner_.sweep(r, kernel);
     tables_->clear();

@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/driver/simulator.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
 #include <rubato/run/metrics.hpp>
-#include <rubato/sim/simulator.hpp>
 
 namespace rubato::test {
 
@@ -34,7 +34,7 @@ inline auto widened(shared_buffer const& b) -> std::vector<double> {
 /// - iteration numbers of posts rise, edge by edge and channel by channel; rho as audited is rho as last posted;
 /// - once it knows the plan: rows of W and columns of A are stochastic, and what a node posts is its column of A times
 ///   what its tracker held, to the rounding of the ledger: so columns as they are used sum to one too.
-class conservation_checker : public sim::observer {
+class conservation_checker : public observer {
  public:
   /// What a node does after a push before it stops: with push_pull it may consume at once.
   enum class after_push : std::uint8_t { stops, consumes };
@@ -53,10 +53,10 @@ class conservation_checker : public sim::observer {
   }
 
   void posted(instant, packet const& p) override {
-    auto& newest = numbers_[{p.from, p.to, p.lane}];
+    auto& newest = numbers_[{p.from, p.to, p.channel}];
     if (!(p.number > newest)) complain("post " + edge_text(p.from, p.to) + " repeats an iteration number");
     newest = p.number;
-    if (p.lane != channel::tracker) return;
+    if (p.channel != channel_id::tracker) return;
     auto& log = log_of(p.from, p.to);
     log.bodies.push_back(widened(p.body));
     auto const n = log.bodies.size();
@@ -113,7 +113,7 @@ class conservation_checker : public sim::observer {
   struct lane_key {
     node_id from;
     node_id to;
-    channel lane;
+    channel_id channel;
     friend auto operator<=>(lane_key const&, lane_key const&) = default;
   };
 

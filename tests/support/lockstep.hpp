@@ -16,19 +16,20 @@ namespace rubato::test {
 
 /// Hands a whole packet to a node, as drivers do.
 inline void hand_over(any_node& to, packet const& p, std::size_t blocks, outbox& out) {
-  patch arrived{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, {0, blocks}, {&p.number, 1}, p.body, p.extra};
+  patch arrived{p.from,      p.to,        p.channel,      p.session, p.based_on,
+                p.posted_at, {0, blocks}, {&p.number, 1}, p.body,    p.extra};
   to.on_patch({}, arrived, out);
 }
 
 /// What node 0 ends the run with when a message of that node comes that holds so many values; empty if it goes on.
 template<class T>
-auto complaint_of_size(assembly& a, node_id from, channel lane, std::uint64_t number, std::size_t values)
+auto complaint_of_size(assembly& a, node_id from, channel_id channel, std::uint64_t number, std::size_t values)
     -> std::string {
   outbox out;
   packet p;
   p.from = from;
   p.to = node_id{0};
-  p.lane = lane;
+  p.channel = channel;
   p.number = iteration{number};
   p.body = a.pool.allocate<T>(values).publish();
   hand_over(a.nodes[0], p, 1, out);

@@ -66,7 +66,7 @@ inline auto sample_result(std::string const& algorithm) -> run_result {
   auto there = edge_report{};
   there.from = to_node(0);
   there.to = to_node(1);
-  there.lane = channel::model;
+  there.channel = channel_id::model;
   there.packets_sent = 10;
   there.values_sent = 1000;
   there.bytes_sent = 4000;
@@ -76,7 +76,7 @@ inline auto sample_result(std::string const& algorithm) -> run_result {
   auto back = edge_report{};
   back.from = to_node(1);
   back.to = to_node(0);
-  back.lane = channel::tracker;
+  back.channel = channel_id::tracker;
   back.packets_sent = 20;
   back.bytes_sent = 8000;
   back.lost = 3;
@@ -91,9 +91,9 @@ inline auto served_result(std::string const& algorithm) -> run_result {
   auto r = run_result{};
   r.algorithm = algorithm;
   r.nodes = {{to_node(0), 3, 3, 0}, {to_node(1), 1, 1, 0}, {to_node(2), 4, 0, 0}};
-  auto fast = edge_report{to_node(0), to_node(2), channel::gradient};
+  auto fast = edge_report{to_node(0), to_node(2), channel_id::gradient};
   for (auto k = 0; k < 3; ++k) fast.weights.add(1, 0, 1);
-  auto slow = edge_report{to_node(1), to_node(2), channel::gradient};
+  auto slow = edge_report{to_node(1), to_node(2), channel_id::gradient};
   slow.weights.add(2, 1, 4);
   r.edges = {fast, slow};
   return r;

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 namespace rubato::test {
@@ -23,8 +23,8 @@ inline auto four_times() -> std::vector<double> { return {1, 2, 4, 8}; }
 /// id.
 enum class tuned : std::uint8_t { by_id, evenly };
 
-inline auto taking(std::vector<double> const& seconds, tuned how) -> sim::scenario {
-  auto s = sim::scenario{.compute = sim::fixed(std::chrono::seconds{1})};
+inline auto taking(std::vector<double> const& seconds, tuned how) -> environment::scenario {
+  auto s = environment::scenario{.compute = environment::fixed(std::chrono::seconds{1})};
   for (std::size_t i = 0; i < seconds.size(); ++i) {
     auto const apart = how == tuned::by_id ? 1e-9 * static_cast<double>(i) : 0.0;
     s.compute = s.compute.slow(static_cast<std::uint32_t>(i), seconds[i] * (1 + apart));
@@ -34,12 +34,12 @@ inline auto taking(std::vector<double> const& seconds, tuned how) -> sim::scenar
 }
 
 /// What an onlooker saw of the server.
-struct server_view : sim::observer {
+struct server_view : observer {
   explicit server_view(std::size_t workers, std::uint64_t mean_from) : computes_at(workers), mean_from_{mean_from} {}
 
   void posted(instant, packet const& p) override {
-    if (p.lane == channel::control) ++stops;
-    if (p.lane != channel::gradient) computes_at[to_index(p.to)] = to_count(p.based_on);
+    if (p.channel == channel_id::control) ++stops;
+    if (p.channel != channel_id::gradient) computes_at[to_index(p.to)] = to_count(p.based_on);
   }
   void after_event(instant now, node_id who, std::span<any_node const> nodes) override {
     if (to_index(who) + 1 != nodes.size()) return;
@@ -76,7 +76,7 @@ auto watched(problem::quadratic const& p, std::vector<double> const& seconds, ty
                          {.time = time + std::chrono::milliseconds{1}}, &view);
   view.weights.resize(p.nodes());
   for (auto const& e : view.result.edges) {
-    if (e.lane == channel::gradient) view.weights[to_index(e.from)] = e.weights;
+    if (e.channel == channel_id::gradient) view.weights[to_index(e.from)] = e.weights;
   }
   return view;
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <rubato/core/random.hpp>
+#include <rubato/run/metrics.hpp>
 
 #include "support/lockstep.hpp"
 
@@ -43,24 +44,24 @@ class shuffled {
 
   /// Tells node `at` that its edges from and to `peer` close, or open, in a session of this number.
   void change(std::size_t at, std::size_t peer, neighbour_change::edge what, std::uint32_t number) {
-    session const life{number, number};
+    session_id const session{number, number};
     told_[{at, peer}] = number;
-    a_.nodes[at].on_neighbours({}, {to_node(peer), what, life, life}, out_);
+    a_.nodes[at].on_neighbours({}, {to_node(peer), what, session, session}, out_);
     drain(at);
   }
   /// A dead node answers nothing and its packets go nowhere.
   void kill(std::size_t i) { asleep_[i] = true; }
 
   /// Moves every packet under way from a node into a session, as a driver without sessions would understand them.
-  void restamp_from(std::size_t sender, session life) {
+  void restamp_from(std::size_t sender, session_id session) {
     for (auto& p : under_way_) {
-      if (to_index(p.from) == sender) p.life = life;
+      if (to_index(p.from) == sender) p.session = session;
     }
   }
   /// How many packets are under way in a session other than this one.
-  [[nodiscard]] auto strangers(session life) const -> std::size_t {
+  [[nodiscard]] auto strangers(session_id session) const -> std::size_t {
     std::size_t n = 0;
-    for (auto const& p : under_way_) n += p.life == life ? std::size_t{0} : 1;
+    for (auto const& p : under_way_) n += p.session == session ? std::size_t{0} : 1;
     return n;
   }
 
@@ -89,7 +90,7 @@ class shuffled {
   [[nodiscard]] auto counts(packet const& p) const -> bool {
     auto const all = a_.nodes[to_index(p.from)].channels();
     return std::any_of(all.begin(), all.end(),
-                       [&](auto const& c) { return c.lane == p.lane && c.kind == channel_kind::event; });
+                       [&](auto const& c) { return c.channel == p.channel && c.kind == channel_kind::event; });
   }
   /// The first that is under way on the same edge, if its session has begun at both ends.
   void arrive_in_order(std::size_t which) {
@@ -97,7 +98,7 @@ class shuffled {
     auto const first = std::find_if(under_way_.begin(), under_way_.end(),
                                     [&](packet const& p) { return p.from == chosen.from && p.to == chosen.to; });
     auto const to = to_index(first->to);
-    if (first->life.sender > told_[{to, to_index(first->from)}]) return;
+    if (first->session.sender > told_[{to, to_index(first->from)}]) return;
     auto const p = std::move(*first);
     under_way_.erase(first);
     if (asleep_[to]) return;

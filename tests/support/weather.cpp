@@ -51,7 +51,7 @@ struct options {
   double cut = 0;  // s after the start: the first half of the nodes and the second hear nothing of each other
   double heal = 0;  // s: until then
   std::uint64_t seed = 1;
-  double life = 120;  // s
+  double session = 120;  // s
   std::string out = ".";
   std::vector<std::string> command;
 };
@@ -82,7 +82,7 @@ auto read_line(int argc, char** argv) -> options {
     else if (name == "--queue") o.queue = number(name, text);
     else if (name == "--cut") o.cut = number(name, text);
     else if (name == "--heal") o.heal = number(name, text);
-    else if (name == "--life") o.life = number(name, text);
+    else if (name == "--life") o.session = number(name, text);
     else refuse("there is no option " + name);
   }
   o.command.assign(argv + std::min(i + 1, argc), argv + argc);
@@ -358,7 +358,8 @@ void carry(options const& o, std::vector<node>& nodes) {
   for (auto const& n : nodes) waiting.push_back({n.tun, POLLIN, 0});
   for (auto& n : nodes) static_cast<void>(!write(n.line, "g", 1));
   air between{o, nodes};
-  auto const latest = watch::now() + std::chrono::duration_cast<watch::duration>(std::chrono::duration<double>{o.life});
+  auto const latest =
+      watch::now() + std::chrono::duration_cast<watch::duration>(std::chrono::duration<double>{o.session});
   while (!note_ends(nodes) && watch::now() < latest) {
     auto const next = between.hand_out();
     auto const most = watch::duration{std::chrono::milliseconds{20}};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a backend throws inside a handler: each driver ends the run with the node's name and the backend's own words.
-#include <rubato/run/peer.hpp>
-#include <rubato/run/threads.hpp>
+#include <rubato/driver/peer.hpp>
+#include <rubato/driver/threads.hpp>
 
 #include <exception>
 #include <new>
@@ -13,8 +13,8 @@
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/core/errors.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 #include <rubato/transport/in_process.hpp>
 
@@ -55,8 +55,8 @@ auto sentences_of(Make const& make) -> std::vector<std::string> {
   second = failure([&] { as_peer(1); });
   other.join();
   CHECK(says(first, "node 1"));  // the other process hears because of whom
-  return {failure([&] { simulate(make(), {.compute = sim::fixed(1ms)}, {.time = 1s}); }),
-          failure([&] { run_threads(make(), {.compute = sim::fixed(1ms)}, {.time = 1min}); }), second};
+  return {failure([&] { simulate(make(), {.compute = environment::fixed(1ms)}, {.time = 1s}); }),
+          failure([&] { run_threads(make(), {.compute = environment::fixed(1ms)}, {.time = 1min}); }), second};
 }
 
 TEST_CASE(
@@ -80,7 +80,7 @@ TEST_CASE("a node without memory for its vectors ends the run under any driver, 
 TEST_CASE("what the backend threw is nested in the run's error") {
   auto inner = std::string{};
   try {
-    simulate(pair_with({.at_start = lost_device}), {.compute = sim::fixed(1ms)}, {.time = 1s});
+    simulate(pair_with({.at_start = lost_device}), {.compute = environment::fixed(1ms)}, {.time = 1s});
   } catch (run_error const& outer) {
     try {
       std::rethrow_if_nested(outer);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Links that are slow, on real threads: they mean what they mean in the simulator.
-#include <rubato/run/threads.hpp>
+#include <rubato/driver/threads.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/sim/simulate.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/wire/frame.hpp>
 
 #include "support/catch.hpp"
@@ -23,31 +23,31 @@ namespace {
 constexpr auto frame = wire::header_bytes + sizeof(double);
 
 /// A link on which a packet of one value takes this long.
-auto slow_link(std::chrono::nanoseconds sending) -> sim::scenario {
-  sim::scenario s;
-  s.compute = sim::fixed(1ns);  // the simulator refuses 0
+auto slow_link(std::chrono::nanoseconds sending) -> environment::scenario {
+  environment::scenario s;
+  s.compute = environment::fixed(1ns);  // the simulator refuses 0
   s.link.bits_per_second = 8e9 * static_cast<double>(frame) / static_cast<double>(sending.count());
   s.measure_every = 5ms;
   return s;
 }
 
-auto letter(channel lane, std::uint64_t number, instant now) -> packet {
+auto letter(channel_id channel, std::uint64_t number, instant now) -> packet {
   packet p;
   p.from = node_id{0};
   p.to = node_id{1};
-  p.lane = lane;
+  p.channel = channel;
   p.number = iteration{number};
   p.posted_at = now;
   p.body = one_value();
   return p;
 }
 
-/// Node 0 posts `count` packets at once on each lane; node 1 asks for the gradient that ends the run when it has seen
-/// the last one of each.
-auto burst(std::vector<channel> const& lanes, std::uint64_t count) -> assembly {
+/// Node 0 posts `count` packets at once on each channel; node 1 asks for the gradient that ends the run when it has
+/// seen the last one of each.
+auto burst(std::vector<channel_id> const& lanes, std::uint64_t count) -> assembly {
   auto const post = [=](instant now, outbox& out) {
     for (std::uint64_t k = 1; k <= count; ++k)
-      for (auto const lane : lanes) out.packets.push_back(letter(lane, k, now));
+      for (auto const channel : lanes) out.packets.push_back(letter(channel, k, now));
   };
   auto const receive = [=, last = std::size_t{0}](instant, patch const& p, outbox& out) mutable {
     if (to_count(p.number_of(0)) != count || ++last != lanes.size()) return;
@@ -61,8 +61,8 @@ TEST_CASE("of the states posted while a link is busy only the newest is sent, on
   CAPTURE(on_threads);
   auto const weather = slow_link(10ms);
   auto const end = until{.time = 5min, .gradients = 1};
-  auto const result = on_threads ? run_threads(burst({channel::model}, 1000), weather, end)
-                                 : simulate(burst({channel::model}, 1000), weather, end);
+  auto const result = on_threads ? run_threads(burst({channel_id::model}, 1000), weather, end)
+                                 : simulate(burst({channel_id::model}, 1000), weather, end);
   CHECK(result.stopped == stop_reason::gradients);  // the newest came
   CHECK(result.ended >= 20ms);
   REQUIRE(result.edges.size() == 1);
@@ -74,10 +74,10 @@ TEST_CASE("of the states posted while a link is busy only the newest is sent, on
 
 TEST_CASE("channels that wait for one link on threads each send their newest") {
   auto const result =
-      run_threads(burst({channel::model, channel::tracker}, 50), slow_link(5ms), {.time = 5min, .gradients = 1});
+      run_threads(burst({channel_id::model, channel_id::tracker}, 50), slow_link(5ms), {.time = 5min, .gradients = 1});
   CHECK(result.stopped == stop_reason::gradients);
   REQUIRE(result.edges.size() == 2);
-  CHECK(result.edges[0].packets_sent == 2);     // the first found the link free
+  CHECK(result.edges[0].packets_sent == 2);  // the first found the link free
   CHECK(result.edges[1].packets_sent == 1);
   CHECK(result.edges[0].conflated == 48);
   CHECK(result.edges[1].conflated == 49);
@@ -85,7 +85,7 @@ TEST_CASE("channels that wait for one link on threads each send their newest") {
 
 TEST_CASE("events on a slow link on threads queue, and all arrive in order") {
   auto const seen = std::make_shared<std::vector<std::uint64_t>>();
-  auto a = burst({channel::chunk}, 20);
+  auto a = burst({channel_id::chunk}, 20);
   auto const receive = [seen](instant, patch const& p, outbox& out) {
     seen->push_back(to_count(p.number_of(0)));
     if (seen->size() == 20) out.request = gradient_request{ticket{1}, one_value(), {}};
@@ -104,7 +104,7 @@ TEST_CASE("a link on threads carries no more than its bandwidth, however often a
   auto const sending = std::chrono::nanoseconds{2ms};
   auto const posted = std::make_shared<std::uint64_t>(0);
   auto const post = [posted](instant now, outbox& out) {
-    out.packets.push_back(letter(channel::model, ++*posted, now));
+    out.packets.push_back(letter(channel_id::model, ++*posted, now));
     out.request = gradient_request{ticket{1}, one_value(), {}};
   };
   auto const result = run_threads(scripted_run({{.at_start = post, .at_gradient = post}, {}}), slow_link(sending),

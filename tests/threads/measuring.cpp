@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What looks on while threads run, and what happens to the threads when that goes wrong.
-#include <rubato/run/threads.hpp>
+#include <rubato/driver/threads.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -67,7 +67,7 @@ auto failure_of(Action&& action) -> sentences {
 TEST_CASE("a problem that throws while it is measured ends the run on threads, which says so") {
   auto const failure = failure_of([] {
     run_threads(scripted_run({busy(), idle()}, {space{}, throws_when_measured{}}),
-                {.compute = sim::fixed(1ms), .measure_every = 1ms}, {});
+                {.compute = environment::fixed(1ms), .measure_every = 1ms}, {});
   });
   CHECK(says(failure.outer, "the problem threw while it was measured at"));
   CHECK(says(failure.outer, "no such row"));
@@ -80,7 +80,7 @@ TEST_CASE("what a problem throws in a gradient on threads is nested in the run's
   };
   auto const failure = failure_of([&] {
     run_threads(scripted_run({{.at_start = ask}, idle()}, {space{}, throws_when_measured{}}),
-                {.compute = sim::fixed(0ns), .measure_every = 1h}, {});
+                {.compute = environment::fixed(0ns), .measure_every = 1h}, {});
   });
   CHECK(says(failure.outer, "the problem threw at node 0, gradient 1: no such sample"));
   CHECK(failure.inner == "no such sample");
@@ -88,7 +88,7 @@ TEST_CASE("what a problem throws in a gradient on threads is nested in the run's
 
 TEST_CASE("a question for interruption that throws ends the run on threads and passes through") {
   auto const o = thread_options{.interrupted = []() -> bool { throw std::domain_error{"no answer"}; }};
-  auto const start = [&] { run_threads(scripted_run({busy(), idle()}), {.compute = sim::fixed(1ms)}, {}, o); };
+  auto const start = [&] { run_threads(scripted_run({busy(), idle()}), {.compute = environment::fixed(1ms)}, {}, o); };
   CHECK_THROWS_AS(start(), std::domain_error);
 }
 
@@ -103,8 +103,9 @@ struct recorder : thread_observer {
 
 TEST_CASE("an observer of a run on threads sees every measurement of its history") {
   recorder watch;
-  auto const result = run_threads(scripted_run({busy(), idle()}), {.compute = sim::fixed(1ms), .measure_every = 2ms},
-                                  {.gradients = 20}, {.watching = &watch});
+  auto const result =
+      run_threads(scripted_run({busy(), idle()}), {.compute = environment::fixed(1ms), .measure_every = 2ms},
+                  {.gradients = 20}, {.watching = &watch});
   REQUIRE(watch.seen.size() == result.history.size());
   CHECK(watch.seen.size() >= 2);
   for (std::size_t i = 0; i < watch.seen.size(); ++i) CHECK(watch.seen[i].at == result.history[i].at);
@@ -115,7 +116,7 @@ TEST_CASE("an observer that throws ends an endless run on threads at once") {
   recorder watch;
   watch.gives_up_after = 3;
   auto const start = [&] {
-    run_threads(scripted_run({busy(), idle()}), {.compute = sim::fixed(1ms), .measure_every = 1ms}, {},
+    run_threads(scripted_run({busy(), idle()}), {.compute = environment::fixed(1ms), .measure_every = 1ms}, {},
                 {.watching = &watch});
   };
   CHECK_THROWS_AS(start(), std::range_error);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // R-FAST on real threads: what must hold whatever the machine's load is.
-#include <rubato/run/threads.hpp>
+#include <rubato/driver/threads.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -28,8 +28,8 @@ using space = backend::host<float>;
 using node_type = r_fast<space>;
 using problem::quadratic;
 
-auto bad_weather() -> sim::scenario {
-  return {.compute = sim::fixed(100us).slow(2, 10.0),
+auto bad_weather() -> environment::scenario {
+  return {.compute = environment::fixed(100us).slow(2, 10.0),
           .link = {.latency = 50us, .jitter = 50us, .loss = 0.2, .duplication = 0.1, .overtaking = 0.2},
           .measure_every = 2ms};
 }
@@ -77,7 +77,7 @@ TEST_CASE("the tracking law of a fixed-point ledger holds exactly on threads, at
 TEST_CASE("a run on threads ends after the gradients that were asked for, a few under way included") {
   auto const p = quadratic::random(3, 4, 5);
   auto const result = run_threads(assemble<node_type>(topology::ring(3), p, {.step = 0.01}),
-                                  {.compute = sim::fixed(0ns)}, {.gradients = 300});
+                                  {.compute = environment::fixed(0ns)}, {.gradients = 300});
   CHECK(result.stopped == stop_reason::gradients);
   CHECK(result.history.back().gradients >= 300);
   std::uint64_t used = 0;
@@ -88,7 +88,7 @@ TEST_CASE("a run on threads ends after the gradients that were asked for, a few 
 TEST_CASE("a run on threads ends at its time, not before") {
   auto const p = quadratic::random(3, 4, 5);
   auto const result = run_threads(assemble<node_type>(topology::ring(3), p, {.step = 0.01}),
-                                  {.compute = sim::fixed(1ms)}, {.time = 30ms});
+                                  {.compute = environment::fixed(1ms)}, {.time = 30ms});
   CHECK(result.stopped == stop_reason::time);
   CHECK(result.ended >= 30ms);
 }
@@ -101,7 +101,7 @@ TEST_CASE("a run on threads that is interrupted ends cleanly, with its report so
                              }};
   auto const asked = thread_options{.interrupted = [] { return interrupted.load(); }};
   auto const result = run_threads(assemble<node_type>(topology::ring(3), noticing, {.step = 0.01}),
-                                  {.compute = sim::fixed(100us)}, {}, asked);
+                                  {.compute = environment::fixed(100us)}, {}, asked);
   CHECK(result.stopped == stop_reason::interrupted);
   CHECK(result.history.back().gradients >= 20);
   CHECK(result.nodes.size() == 3);
@@ -115,7 +115,8 @@ TEST_CASE("a problem that throws ends the run on threads with the node, the grad
                                  throw std::runtime_error{"the disk is full"};
                              }};
   auto const sentence = failure([&] {
-    run_threads(assemble<node_type>(topology::ring(3), throwing, {.step = 0.01}), {.compute = sim::fixed(0ns)}, {});
+    run_threads(assemble<node_type>(topology::ring(3), throwing, {.step = 0.01}), {.compute = environment::fixed(0ns)},
+                {});
   });
   CHECK(says(sentence, "node 1, gradient 8: the disk is full"));
 }
@@ -126,27 +127,29 @@ TEST_CASE("what a problem throws on a thread need not be an exception to be repo
                                if (key.node == node_id{2} && key.draw == 1) throw 42;
                              }};
   auto const sentence = failure([&] {
-    run_threads(assemble<node_type>(topology::ring(3), throwing, {.step = 0.01}), {.compute = sim::fixed(0ns)}, {});
+    run_threads(assemble<node_type>(topology::ring(3), throwing, {.step = 0.01}), {.compute = environment::fixed(0ns)},
+                {});
   });
   CHECK(says(sentence, "node 2, gradient 2: something was thrown"));
 }
 
 TEST_CASE("a step that makes the run on threads diverge is named") {
   auto const p = quadratic::random(3, 4, 5);
-  auto const sentence = failure(
-      [&] { run_threads(assemble<node_type>(topology::ring(3), p, {.step = 1e6}), {.compute = sim::fixed(0ns)}, {}); });
+  auto const sentence = failure([&] {
+    run_threads(assemble<node_type>(topology::ring(3), p, {.step = 1e6}), {.compute = environment::fixed(0ns)}, {});
+  });
   CHECK((says(sentence, "diverges") || says(sentence, "ledger")));  // whichever notices first
 }
 
 TEST_CASE("the threads driver refuses scenarios that it cannot keep, before it starts a thread") {
   auto const p = quadratic::random(3, 4, 5);
-  auto const start = [&](sim::scenario const& s) {
+  auto const start = [&](environment::scenario const& s) {
     auto a = assemble<node_type>(topology::ring(3), p, {.step = 0.01});
     return refusal([&] { run_threads(std::move(a), s, {.gradients = 1}); });
   };
-  CHECK(says(start({.carried = sim::frames::encoded}), "need the simulator"));
-  CHECK(says(start({.split = sim::delivery::blocks}), "need the simulator"));
-  CHECK(says(start({.compute = sim::fixed(1ms).slow(3, 2.0)}), "node 3 cannot be slow"));
+  CHECK(says(start({.carried = environment::frames::encoded}), "need the simulator"));
+  CHECK(says(start({.split = environment::delivery::blocks}), "need the simulator"));
+  CHECK(says(start({.compute = environment::fixed(1ms).slow(3, 2.0)}), "node 3 cannot be slow"));
   CHECK(says(start({.link = {.loss = 1.5}}), "the loss of a link"));
 }
 

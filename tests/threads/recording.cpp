@@ -14,11 +14,11 @@
 #include <rubato/algorithm/r_fast_low_bits.hpp>
 #include <rubato/algorithm/server_sgd.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
+#include <rubato/driver/threads.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/recorder.hpp>
-#include <rubato/run/threads.hpp>
 #include <rubato/server/buffered.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -79,8 +79,8 @@ template<class Node>
 auto threads_replay(fs::path const& folder) -> std::uint64_t {
   auto a = assembled<Node>({});
   auto const rec = record(a, {folder, "it", "how it was made"});
-  auto const weather = sim::scenario{.compute = sim::fixed(50us).slow(2, 5.0),
-                                     .link = {.latency = 20us, .jitter = 50us, .loss = 0.2, .overtaking = 0.2}};
+  auto const weather = environment::scenario{.compute = environment::fixed(50us).slow(2, 5.0),
+                                             .link = {.latency = 20us, .jitter = 50us, .loss = 0.2, .overtaking = 0.2}};
   static_cast<void>(run_threads(std::move(a), weather, {.time = 5min, .gradients = 300}));
   auto const events = recorded_events(rec);
   CHECK(events >=
@@ -102,9 +102,9 @@ TEST_CASE("what threads did replays to identical bits, with loss and overtaking,
 auto simulated(fs::path const& folder, setting const& s, std::uint64_t bytes_max = 1 << 20) -> fs::path {
   auto a = assembled<r_fast<space>>(s);
   auto const rec = record(a, {folder, "it", "how it was made", bytes_max});
-  sim::scenario weather;
+  environment::scenario weather;
   weather.link = {.latency = 3ms, .jitter = 5ms, .loss = 0.1, .duplication = 0.2};
-  weather.split = sim::delivery::blocks;
+  weather.split = environment::delivery::blocks;
   static_cast<void>(simulate(std::move(a), weather, {.gradients = 4 * s.nodes}));
   return rec.statuses()[0].file;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Nodes on threads that are saved each at a moment of its own, and go on from there: the law of conservation is exact,
 // and they end at the optimum of the sum.
-#include <rubato/run/threads.hpp>
+#include <rubato/driver/threads.hpp>
 
 #include <chrono>
 #include <cmath>
@@ -29,7 +29,7 @@ auto run(std::uint64_t gradients, checkpoint_options const& saved, std::size_t n
   auto made = assemble<node>(topology::complete(nodes), problem::quadratic::random(nodes, 50, 4), {.step = 0.1});
   thread_options o;
   o.checkpoint = saved;
-  return run_threads(std::move(made), {.compute = sim::fixed(300us)}, {.gradients = gradients}, o);
+  return run_threads(std::move(made), {.compute = environment::fixed(300us)}, {.gradients = gradients}, o);
 }
 
 TEST_CASE("nodes on threads go on from where each of them was saved") {

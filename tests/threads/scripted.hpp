@@ -32,9 +32,9 @@ struct scripted {
   shared_buffer model = one_value();
 
   static auto channels() -> std::span<channel_spec const> {
-    static constexpr auto all = std::array{channel_spec{channel::model, channel_kind::state, element::f64, 0},
-                                           channel_spec{channel::tracker, channel_kind::state, element::f64, 0},
-                                           channel_spec{channel::chunk, channel_kind::event, element::f64, 0}};
+    static constexpr auto all = std::array{channel_spec{channel_id::model, channel_kind::state, element::f64, 0},
+                                           channel_spec{channel_id::tracker, channel_kind::state, element::f64, 0},
+                                           channel_spec{channel_id::chunk, channel_kind::event, element::f64, 0}};
     return all;
   }
   void start(instant now, outbox& out) {

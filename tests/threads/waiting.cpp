@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Algorithms that wait, on real threads; and small nodes written to see what the driver does with each kind of effect.
-#include <rubato/run/threads.hpp>
+#include <rubato/driver/threads.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -11,8 +11,8 @@
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/inbox.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/run/inbox.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -28,14 +28,15 @@ using space = backend::host<double>;
 using problem::quadratic;
 
 /// The sentence of the run_error that ends such a run.
-auto failure_of(assembly a, sim::scenario const& s, until const& end, thread_options const& o = {}) -> std::string {
+auto failure_of(assembly a, environment::scenario const& s, until const& end, thread_options const& o = {})
+    -> std::string {
   return failure([&] { run_threads(std::move(a), s, end, o); });
 }
 
 TEST_CASE("ring all-reduce runs on threads to the optimum, with links that lose, and no replica is a round apart") {
   auto const p = quadratic::random(4, 12, 1);
-  auto const scenario =
-      sim::scenario{.compute = sim::fixed(100us), .link = {.latency = 20us, .loss = 0.1}, .measure_every = 2ms};
+  auto const scenario = environment::scenario{
+      .compute = environment::fixed(100us), .link = {.latency = 20us, .loss = 0.1}, .measure_every = 2ms};
   auto const result = run_threads(assemble<ring_allreduce_sgd<space>>(topology::ring(4), p, {.step = 0.5}), scenario,
                                   {.time = 5min, .target_loss = p.minimum() + 1e-10});
   CHECK(result.stopped == stop_reason::target_loss);
@@ -50,8 +51,9 @@ TEST_CASE("ring all-reduce runs on threads to the optimum, with links that lose,
 
 TEST_CASE("m-synchronous SGD on threads does not wait for the slowest node, and cancels its gradients") {
   auto const p = quadratic{{{1}, {1}, {1}}, {{2}, {4}, {100}}};
-  auto const result = run_threads(assemble<m_synchronous_sgd<space>>(topology::star(3), p, {.step = 0.5, .m = 2}),
-                                  {.compute = sim::fixed(100us).slow(2, 1e6)}, {.time = 5min, .gradients = 400});
+  auto const result =
+      run_threads(assemble<m_synchronous_sgd<space>>(topology::star(3), p, {.step = 0.5, .m = 2}),
+                  {.compute = environment::fixed(100us).slow(2, 1e6)}, {.time = 5min, .gradients = 400});
   CHECK(result.stopped == stop_reason::gradients);
   CHECK(result.nodes[2].gradients == 0);
   CHECK(result.models[0].view<double>()[0] == Approx(3.0).epsilon(1e-9));
@@ -61,21 +63,21 @@ TEST_CASE("a node that waits longer than the patience ends the run on threads, n
   auto const p = quadratic::random(2, 4, 1);
   auto const sentence =
       failure_of(assemble<ring_allreduce_sgd<space>>(topology::ring(2), p, {.step = 0.1}),
-                 {.compute = sim::fixed(1ms).slow(1, 1e6), .measure_every = 2ms}, {}, {.patience = 30ms});
+                 {.compute = environment::fixed(1ms).slow(1, 1e6), .measure_every = 2ms}, {}, {.patience = 30ms});
   CHECK(says(sentence, "node 0 has waited for chunk message 1 of node 1"));
 }
 
 TEST_CASE("a node on threads that waits for ever is named with peer, channel and number") {
-  auto const waits = [](instant, outbox& out) { out.wait = waiting{node_id{3}, channel::tracker, iteration{7}}; };
+  auto const waits = [](instant, outbox& out) { out.wait = waiting{node_id{3}, channel_id::tracker, iteration{7}}; };
   auto const sentence = failure_of(scripted_run({{.at_start = waits}}), {.measure_every = 1ms}, {}, {.patience = 5ms});
   CHECK(says(sentence, "node 0 has waited for tracker message 7 of node 3"));
 }
 
 /// Waits for this message from now on, and tells the other node of two.
-auto wait_and_tell(std::uint32_t self, channel lane, std::uint64_t number) {
+auto wait_and_tell(std::uint32_t self, channel_id channel, std::uint64_t number) {
   return [=](instant now, outbox& out) {
     auto const other = node_id{1 - self};
-    out.wait = waiting{other, lane, iteration{number}};
+    out.wait = waiting{other, channel, iteration{number}};
     packet p;
     p.from = node_id{self};
     p.to = other;
@@ -92,20 +94,20 @@ auto once(scripted::handler then) {
   };
 }
 /// Long before the patience is over all messages have come. Looks are rarer than a test may take: nobody waits for one.
-auto const rare_looks = sim::scenario{.link = {.latency = 1ms}, .measure_every = 1h};
+auto const rare_looks = environment::scenario{.link = {.latency = 1ms}, .measure_every = 1h};
 
 TEST_CASE("of the nodes on threads that wait too long, the one that has waited longest is named") {
-  auto const sentence = failure_of(scripted_run({{.at_patch = once(wait_and_tell(0, channel::model, 1))},
-                                                 {.at_start = wait_and_tell(1, channel::model, 2)}}),
+  auto const sentence = failure_of(scripted_run({{.at_patch = once(wait_and_tell(0, channel_id::model, 1))},
+                                                 {.at_start = wait_and_tell(1, channel_id::model, 2)}}),
                                    rare_looks, {}, {.patience = 500ms});
   CHECK(says(sentence, "node 1 has waited for model message 2 of node 0"));
 }
 
 TEST_CASE("a wait on threads begins anew when it is for another channel, be it of the same peer and number") {
   // Node 0 waits first, but for another message since node 1 has waited.
-  auto const sentence = failure_of(scripted_run({{.at_start = wait_and_tell(0, channel::model, 1),
-                                                  .at_patch = once(wait_and_tell(0, channel::tracker, 1))},
-                                                 {.at_patch = once(wait_and_tell(1, channel::model, 2))}}),
+  auto const sentence = failure_of(scripted_run({{.at_start = wait_and_tell(0, channel_id::model, 1),
+                                                  .at_patch = once(wait_and_tell(0, channel_id::tracker, 1))},
+                                                 {.at_patch = once(wait_and_tell(1, channel_id::model, 2))}}),
                                    rare_looks, {}, {.patience = 500ms});
   CHECK(says(sentence, "node 1 has waited for model message 2 of node 0"));
 }
@@ -114,7 +116,7 @@ TEST_CASE("a node on threads that does not read its events ends the run, which n
   auto const flood = [](instant now, outbox& out) {
     for (std::uint64_t k = 0; k <= inbox::most_unread; ++k) {
       packet p;  // to itself, who cannot read before all are sent
-      p.lane = channel::chunk;
+      p.channel = channel_id::chunk;
       p.number = iteration{k + 1};
       p.posted_at = now;
       p.body = one_value();
@@ -152,7 +154,7 @@ TEST_CASE("a node on threads whose gradients take no time is woken all the same"
   auto const next = [](instant, outbox& out) { out.request = gradient_request{ticket{1}, one_value(), {}}; };
   auto const woken = [](instant, outbox& out) { out.failure = fault{"woken"}; };
   CHECK(says(failure_of(scripted_run({{.at_start = ask, .at_wakeup = woken, .at_gradient = next}}),
-                        {.compute = sim::fixed(0ns)}, {.time = 5min}),
+                        {.compute = environment::fixed(0ns)}, {.time = 5min}),
              "woken"));
 }
 
@@ -170,7 +172,7 @@ TEST_CASE("a gradient on threads that is cancelled before it has begun is never 
   };
   auto const computed = [](instant, outbox& out) { out.failure = fault{"a cancelled gradient came"}; };
   CHECK(says(failure_of(scripted_run({{.at_start = ask, .at_wakeup = woken, .at_gradient = computed}}),
-                        {.compute = sim::fixed(0ns)}, {.time = 5min}),
+                        {.compute = environment::fixed(0ns)}, {.time = 5min}),
              "nothing was computed"));
 }
 

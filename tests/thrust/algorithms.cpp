@@ -10,9 +10,9 @@
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/metrics.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -32,10 +32,10 @@ auto finish(std::size_t dimension, std::size_t block_values, typename Node::back
   options.step = 0.1;
   options.block_values = block_values;
   auto const q = problem::quadratic::random(n, dimension, 12, {.spread = 1, .condition = 5, .noise = 0});
-  auto const scenario = sim::scenario{.compute = sim::fixed(10ms).slow(2, 2.0),
-                                      .link = {.latency = 1ms, .loss = 0.1},
-                                      .seed = 4,
-                                      .measure_every = 100ms};
+  auto const scenario = environment::scenario{.compute = environment::fixed(10ms).slow(2, 2.0),
+                                              .link = {.latency = 1ms, .loss = 0.1},
+                                              .seed = 4,
+                                              .measure_every = 100ms};
   auto const result =
       simulate(assemble<Node>(topology::exponential(n), q, options, std::move(backend)), scenario, {.time = 200ms});
   std::vector<double> all, one;

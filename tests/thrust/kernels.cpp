@@ -29,8 +29,8 @@ struct everything {
     auto const v = at.load(x);
     auto const sum = backend::wrap_add(at.load(units), at.round(1000.0F * v));
     at.store(units, sum);
-    at.stream(y, 0.75F * (v / at.same(3.0F)));
-    at.raise(backend::magnitude_bits(sum));
+    at.stream(y, 0.75F * (v / at.broadcast(3.0F)));
+    at.flag(backend::magnitude_bits(sum));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 16; }
 };
@@ -80,7 +80,7 @@ struct raising {
   std::int32_t const* x;
   template<class At>
   void operator()(At& at) const {
-    at.raise(at.load(x));
+    at.flag(at.load(x));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4; }
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // R-FAST where a process stops for longer than it may be silent and lives: it comes back in a new session of its edges,
 // the law of each node is intact (law 11), and all end at the optimum of the sum.
-#include <rubato/run/peer.hpp>
+#include <rubato/driver/peer.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -92,7 +92,7 @@ TEMPLATE_LIST_TEST_CASE(
           o.silence = 300ms;
           stopping<typename TestType::transport> wires{me, std::move(o), stopped};
           auto const end = until{.gradients = i == 1 ? 4000U : 5000U};
-          parts[i] = run_peer(a, me, wires, end, {.lost = when_lost::goes_on, .compute = sim::fixed(300us)});
+          parts[i] = run_peer(a, me, wires, end, {.lost = when_lost::goes_on, .compute = environment::fixed(300us)});
         } catch (std::exception const& e) {
           sentences[i] = e.what();
           stopped.taken_for_dead += 2;  // so that nobody waits for this one

@@ -26,15 +26,15 @@ namespace rubato::test {
 namespace {
 
 using transport::cause;
+using transport::peer_status;
 using transport::send_status;
-using transport::standing;
-using phase = standing::phase;
+using phase = peer_status::phase;
 
 /// What came on the channel of models, as one vector.
 template<class T>
 auto values_at(seat<T> const& me) -> std::vector<float> {
   std::vector<float> values(test_values, -1);
-  for (auto const& n : me.messages(channel::model)) {
+  for (auto const& n : me.messages(channel_id::model)) {
     auto const here = n.p.body.template view<float>();
     std::copy(here.begin(), here.end(), values.begin() + static_cast<std::ptrdiff_t>(n.blocks.begin * 64));
   }
@@ -47,20 +47,20 @@ auto all_blocks(std::uint64_t number) -> std::vector<std::uint64_t> {
 TEMPLATE_LIST_TEST_CASE("a message arrives with everything that it was posted with", "", carriers_of_messages) {
   table<TestType> t{2};
   REQUIRE(t.meets());
-  t.at(0, [&](auto& me) { CHECK(me.newest(what::opened)->outgoing == session{}); });
+  t.at(0, [&](auto& me) { CHECK(me.newest(what::opened)->outgoing == session_id{}); });
   buffer_pool pool;
-  auto p = message(1, 0, channel::model, 7, counting(pool, 0.5F));
+  auto p = message(1, 0, channel_id::model, 7, counting(pool, 0.5F));
   p.based_on = iteration{3};
   p.extra.set(scalar_slot::push_sum_weight, 0.25);
   t.at(1, [&](auto& me) { CHECK(me.end->send(channel_kind::state, packet{p}) == send_status::accepted); });
   REQUIRE(t.until(0, [](auto& me) { return me.newest_blocks() == all_blocks(7); }));
   t.at(0, [&](auto& me) {
-    for (auto const& got : me.messages(channel::model)) {
+    for (auto const& got : me.messages(channel_id::model)) {
       CHECK(got.peer == node_id{1});
       CHECK(got.p.from == node_id{1});
       CHECK(got.p.to == node_id{0});
       CHECK(got.p.based_on == iteration{3});
-      CHECK(got.p.life == session{});
+      CHECK(got.p.session == session_id{});
       CHECK(got.p.extra == p.extra);
     }
     auto const sent = p.body.template view<float>();
@@ -78,7 +78,7 @@ TEMPLATE_LIST_TEST_CASE(
   for (std::size_t i = 0; i < 2; ++i) {
     t.at(i, [&](auto& me) {
       for (std::uint64_t k = 1; k <= many; ++k) {
-        auto p = message(i, 1 - i, channel::chunk, k, counting(pool, static_cast<float>(k), k % test_values));
+        auto p = message(i, 1 - i, channel_id::chunk, k, counting(pool, static_cast<float>(k), k % test_values));
         REQUIRE(me.end->send(channel_kind::event, std::move(p)) == send_status::accepted);
       }
     });
@@ -86,7 +86,7 @@ TEMPLATE_LIST_TEST_CASE(
   REQUIRE(t.until_all([](auto& me) { return me.count(what::message) == many; }));
   for (std::size_t i = 0; i < 2; ++i) {
     t.at(i, [&](auto& me) {
-      auto const all = me.messages(channel::chunk);
+      auto const all = me.messages(channel_id::chunk);
       for (std::uint64_t k = 1; k <= many; ++k) {
         REQUIRE(all[k - 1].p.number == iteration{k});
         REQUIRE(all[k - 1].p.body.size() == k % test_values);
@@ -103,7 +103,7 @@ TEMPLATE_LIST_TEST_CASE("of a state channel the newest message always comes, and
   std::uint64_t sent = 0;
   auto const post = [&](auto& me) {
     ++sent;
-    me.end->send(channel_kind::state, message(1, 0, channel::model, sent, counting(pool, static_cast<float>(sent))));
+    me.end->send(channel_kind::state, message(1, 0, channel_id::model, sent, counting(pool, static_cast<float>(sent))));
   };
   // Nobody polls meanwhile, so the link fills, and sending still does not wait.
   t.at(1, [&](auto& me) {
@@ -128,7 +128,7 @@ TEMPLATE_LIST_TEST_CASE("of a state channel the newest message always comes, and
   });
   t.at(0, [&](auto& me) {
     std::vector<std::uint64_t> last(test_blocks);
-    for (auto const& n : me.messages(channel::model)) {
+    for (auto const& n : me.messages(channel_id::model)) {
       auto const first = static_cast<float>(to_count(n.p.number) + 64 * n.blocks.begin);
       CHECK(n.p.body.template view<float>()[0] == first);
       for (auto b = n.blocks.begin; b < n.blocks.end; ++b)
@@ -150,28 +150,29 @@ TEMPLATE_LIST_TEST_CASE("channels do not replace each other, and neither do send
   auto const body = std::move(sums).publish();
   for (std::size_t from = 1; from < 3; ++from) {
     t.at(from, [&](auto& me) {
-      me.end->send(channel_kind::state, message(from, 0, channel::model, 1, counting(pool, 1)));
-      me.end->send(channel_kind::state, message(from, 0, channel::tracker, 1, body));
+      me.end->send(channel_kind::state, message(from, 0, channel_id::model, 1, counting(pool, 1)));
+      me.end->send(channel_kind::state, message(from, 0, channel_id::tracker, 1, body));
       if (TestType::lossless)
-        me.end->send(channel_kind::event, message(from, 0, channel::chunk, 1, counting(pool, 1, 10)));
+        me.end->send(channel_kind::event, message(from, 0, channel_id::chunk, 1, counting(pool, 1, 10)));
     });
   }
-  auto const values_of = [](auto& me, std::size_t from, channel lane) {
+  auto const values_of = [](auto& me, std::size_t from, channel_id channel) {
     std::size_t all = 0;
-    for (auto const& n : me.messages(lane)) all += n.peer == to_node(from) ? n.p.body.size() : 0;
+    for (auto const& n : me.messages(channel)) all += n.peer == to_node(from) ? n.p.body.size() : 0;
     return all;
   };
   REQUIRE(t.until(0, [&](auto& me) {
     for (std::size_t from = 1; from < 3; ++from) {
-      if (values_of(me, from, channel::model) < test_values || values_of(me, from, channel::tracker) < test_values)
+      if (values_of(me, from, channel_id::model) < test_values ||
+          values_of(me, from, channel_id::tracker) < test_values)
         return false;
-      if (TestType::lossless && values_of(me, from, channel::chunk) < 10) return false;
+      if (TestType::lossless && values_of(me, from, channel_id::chunk) < 10) return false;
     }
     return true;
   }));
   t.at(0, [&](auto& me) {
-    for (auto const& n : me.messages(channel::tracker)) CHECK(n.p.body.template view<std::int32_t>()[17] == -5);
-    CHECK(values_of(me, 1, channel::model) + values_of(me, 2, channel::model) == 2 * test_values);
+    for (auto const& n : me.messages(channel_id::tracker)) CHECK(n.p.body.template view<std::int32_t>()[17] == -5);
+    CHECK(values_of(me, 1, channel_id::model) + values_of(me, 2, channel_id::model) == 2 * test_values);
   });
 }
 
@@ -187,7 +188,7 @@ TEMPLATE_LIST_TEST_CASE(
     auto full = 0;
     CHECK(me.end->congested() == std::nullopt);
     while (full < 50) {  // with 64 that wait the edge would be closed
-      auto const status = me.end->send(channel_kind::event, message(0, 1, channel::chunk, ++sent, body));
+      auto const status = me.end->send(channel_kind::event, message(0, 1, channel_id::chunk, ++sent, body));
       REQUIRE(status != send_status::refused);
       if (status == send_status::full) ++full;
       REQUIRE(sent < 10'000'000);
@@ -198,7 +199,7 @@ TEMPLATE_LIST_TEST_CASE(
   REQUIRE(t.until(1, [](auto& me) { return me.count(what::left) == 1; }));
   REQUIRE(t.until(0, [](auto& me) { return me.end->congested() == std::nullopt; }));
   t.at(1, [&](auto& me) {
-    auto const all = me.messages(channel::chunk);
+    auto const all = me.messages(channel_id::chunk);
     CHECK(all.size() >= 50);
     for (std::size_t k = 0; k < all.size(); ++k) REQUIRE(all[k].p.number == iteration{k + 1});
   });
@@ -213,14 +214,14 @@ TEMPLATE_LIST_TEST_CASE("a peer for whom far too many events wait can be given u
   auto const body = counting(pool, 0);
   t.at(0, [&](auto& me) {
     std::uint64_t sent = 0;
-    while (me.end->send(channel_kind::event, message(0, 1, channel::chunk, ++sent, body)) != send_status::refused) {
+    while (me.end->send(channel_kind::event, message(0, 1, channel_id::chunk, ++sent, body)) != send_status::refused) {
       REQUIRE(sent < 10'000'000);
     }
     CHECK(me.end->congested() == node_id{1});
     CHECK(me.end->traffic_of()[0].lost == 1);
     me.end->give_up(node_id{1});
     CHECK(me.end->congested() == std::nullopt);
-    CHECK(me.end->send(channel_kind::event, message(0, 1, channel::chunk, sent, body)) == send_status::closed);
+    CHECK(me.end->send(channel_kind::event, message(0, 1, channel_id::chunk, sent, body)) == send_status::closed);
   });
   REQUIRE(t.until(0, [](auto& me) { return me.count(what::closed) == 1; }));
   t.at(0, [](auto& me) { CHECK(says(me.newest(what::closed)->why, "reads too slowly, or not at all")); });
@@ -237,7 +238,7 @@ TEMPLATE_LIST_TEST_CASE("a peer that goes without a word is reported by name, an
     CHECK(says(me.newest(what::closed)->why, "node 1"));
     CHECK(me.newest(what::closed)->because == cause{node_id{1}, cause::how::gone});
     buffer_pool pool;
-    CHECK(me.end->send(channel_kind::state, message(0, 1, channel::model, 1, counting(pool, 1))) ==
+    CHECK(me.end->send(channel_kind::state, message(0, 1, channel_id::model, 1, counting(pool, 1))) ==
           send_status::closed);
     CHECK(me.end->everyone_left());
   });
@@ -249,8 +250,8 @@ struct posting_on {
   void operator()(Me& me) {
     if (me.count(what::opened) < 2) return;
     auto const& opened = *me.newest(what::opened);
-    auto p = message(1 - to_index(opened.peer), to_index(opened.peer), channel::model, ++number, counting(pool, 1));
-    p.life = opened.outgoing;
+    auto p = message(1 - to_index(opened.peer), to_index(opened.peer), channel_id::model, ++number, counting(pool, 1));
+    p.session = opened.outgoing;
     me.end->send(channel_kind::state, std::move(p));
   }
   buffer_pool pool{};
@@ -258,9 +259,9 @@ struct posting_on {
 };
 /// Whether a message of the present session has come.
 constexpr auto is_heard = [](auto& me) {
-  auto const all = me.messages(channel::model);
+  auto const all = me.messages(channel_id::model);
   return std::any_of(all.begin(), all.end(),
-                     [&](auto const& n) { return n.p.life == me.newest(what::opened)->incoming; });
+                     [&](auto const& n) { return n.p.session == me.newest(what::opened)->incoming; });
 };
 
 TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes back, in a new session of both ends", "",
@@ -269,7 +270,7 @@ TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes bac
   REQUIRE(t.meets());
   buffer_pool pool;
   auto const post_first = [&](auto& me, std::size_t self) {
-    me.end->send(channel_kind::state, message(self, 1 - self, channel::model, 1, counting(pool, 1)));
+    me.end->send(channel_kind::state, message(self, 1 - self, channel_id::model, 1, counting(pool, 1)));
   };
   for (std::size_t i = 0; i < 2; ++i) t.at(i, [&](auto& me) { post_first(me, i); });
   REQUIRE(t.until_all([](auto& me) { return me.newest_blocks() == all_blocks(1); }));
@@ -282,7 +283,7 @@ TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes bac
   // Both ends are in the same session, and what was posted for the first one does not count in it.
   for (std::size_t i = 0; i < 2; ++i) {
     t.at(i, [&](auto& me) {
-      CHECK_FALSE(me.newest(what::opened)->outgoing == session{});
+      CHECK_FALSE(me.newest(what::opened)->outgoing == session_id{});
       me.got.erase(std::remove_if(me.got.begin(), me.got.end(), [](auto const& n) { return n.kind == what::message; }),
                    me.got.end());
     });
@@ -290,7 +291,7 @@ TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes bac
   REQUIRE(t.until_all(is_heard, posting_on{}));
   for (std::size_t i = 0; i < 2; ++i) {
     t.at(i, [](auto& me) {
-      for (auto const& n : me.messages(channel::model)) CHECK_FALSE(n.p.life == session{});
+      for (auto const& n : me.messages(channel_id::model)) CHECK_FALSE(n.p.session == session_id{});
     });
   }
 }
@@ -314,14 +315,14 @@ TEMPLATE_LIST_TEST_CASE("a peer that died comes back in a new life of its edge",
   REQUIRE(t.until(1, [](auto& me) { return me.count(what::opened) == 1; }));
   t.at(1, [](auto& me) {
     buffer_pool pool;
-    auto p = message(1, 0, channel::model, 1, counting(pool, 1));
-    p.life = me.newest(what::opened)->outgoing;
+    auto p = message(1, 0, channel_id::model, 1, counting(pool, 1));
+    p.session = me.newest(what::opened)->outgoing;
     me.end->send(channel_kind::state, std::move(p));
   });
   REQUIRE(t.until(0, [](auto& me) { return me.count(what::message) > 0; }));
   t.at(0, [](auto& me) {
-    CHECK_FALSE(me.newest(what::opened)->incoming == session{});
-    CHECK(me.newest(what::message)->p.life == me.newest(what::opened)->incoming);
+    CHECK_FALSE(me.newest(what::opened)->incoming == session_id{});
+    CHECK(me.newest(what::message)->p.session == me.newest(what::opened)->incoming);
   });
 }
 
@@ -344,12 +345,12 @@ TEMPLATE_LIST_TEST_CASE("who leaves in order says so, after everything that coun
   buffer_pool pool;
   auto const body = counting(pool, 0);
   constexpr auto kind = TestType::lossless ? channel_kind::event : channel_kind::state;
-  constexpr auto lane = TestType::lossless ? channel::chunk : channel::model;
+  constexpr auto channel = TestType::lossless ? channel_id::chunk : channel_id::model;
   t.at(0, [&](auto& me) {
-    for (std::uint64_t k = 1; k <= 50; ++k) me.end->send(kind, message(0, 1, lane, k, body));
+    for (std::uint64_t k = 1; k <= 50; ++k) me.end->send(kind, message(0, 1, channel, k, body));
     me.end->announce({phase::left});
     CHECK_FALSE(me.end->everyone_left());
-    CHECK(me.end->send(kind, message(0, 1, lane, 51, body)) == send_status::closed);
+    CHECK(me.end->send(kind, message(0, 1, channel, 51, body)) == send_status::closed);
   });
   REQUIRE(t.until(1, [](auto& me) { return me.count(what::left) == 1; }));
   t.at(1, [&](auto& me) {
@@ -374,9 +375,9 @@ TEMPLATE_LIST_TEST_CASE("how a node stands is told to those who are there, and t
   t.at(0, [](auto& me) { me.end->announce({phase::arriving, 2}); });
   t.sit(1);
   t.sit(2);
-  auto const stands = [](auto& me, standing const& s) {
+  auto const stands = [](auto& me, peer_status const& s) {
     auto const* const n = me.newest(what::stands);
-    return n != nullptr && n->peer == node_id{0} && n->standing == s;
+    return n != nullptr && n->peer == node_id{0} && n->peer_status == s;
   };
   REQUIRE(t.until(1, [&](auto& me) { return stands(me, {phase::arriving, 2}); }));
   REQUIRE(t.until(2, [&](auto& me) { return stands(me, {phase::arriving, 2}); }));

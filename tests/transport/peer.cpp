@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One node a driver, over real transports: the nodes that the simulator runs, with their failures.
-#include <rubato/run/peer.hpp>
+#include <rubato/driver/peer.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -52,7 +52,7 @@ TEST_CASE(
   tcp_doors doors{4};
   auto const make = [&](std::size_t) { return assemble<r_fast<space>>(topology::binary_tree(4), p, {.step = 0.1}); };
   auto const fates =
-      run_all(4, make, over_tcp(doors), {rounds(2500), {.look_every = 1ms, .compute = sim::fixed(work)}});
+      run_all(4, make, over_tcp(doors), {rounds(2500), {.look_every = 1ms, .compute = environment::fixed(work)}});
   for (auto const& f : fates) {
     INFO(f.sentence);
     REQUIRE(f.sentence.empty());
@@ -134,8 +134,8 @@ TEST_CASE("of a peer that dies the others say the name and end, or go on without
     CHECK(says(sentence, " has ended because "));
   }
   tcp_doors more{3};
-  auto const went_on =
-      run_all(3, make_dying, over_tcp(more), {rounds(1000), {.lost = when_lost::goes_on, .compute = sim::fixed(work)}});
+  auto const went_on = run_all(3, make_dying, over_tcp(more),
+                               {rounds(1000), {.lost = when_lost::goes_on, .compute = environment::fixed(work)}});
   CHECK(says(went_on[2].sentence, "no more"));
   for (std::size_t i = 0; i < 2; ++i) {
     INFO(went_on[i].sentence);
@@ -163,7 +163,7 @@ TEST_CASE("a node begins when all have come, however far away, and tells its nei
   middle.it.end->announce({phase::arriving, 1});
   REQUIRE(poll_until<transport::tcp>({&middle.it}, [&] { return middle.it.count(what::message) > 0; }));
   auto const is = [](phase at) {
-    return [at](incoming const& n) { return n.kind == what::stands && n.standing.at == at; };
+    return [at](incoming const& n) { return n.kind == what::stands && n.peer_status.at == at; };
   };
   auto const& got = middle.it.got;
   auto const began = std::find_if(got.begin(), got.end(), is(phase::running));
@@ -284,7 +284,7 @@ TEST_CASE("of a node that dies at the end of a line, all name that node, and of 
   CHECK(computed == 0);
   tcp_doors more{4};
   auto const without = run_all(3, line_of(4, p), over_tcp(more, {.arrival = 300ms}),
-                               {rounds(20), {.lost = when_lost::goes_on, .compute = sim::fixed(work)}});
+                               {rounds(20), {.lost = when_lost::goes_on, .compute = environment::fixed(work)}});
   for (auto const& f : without) {
     INFO(f.sentence);
     REQUIRE(f.sentence.empty());
@@ -329,7 +329,7 @@ TEST_CASE("a peer that died and is started again is taken back, and all end at t
     auto const wires = wires_of(i, me);
     try {
       fates[i].result =
-          run_peer(a, me, *wires, rounds(many), {.lost = when_lost::goes_on, .compute = sim::fixed(work)});
+          run_peer(a, me, *wires, rounds(many), {.lost = when_lost::goes_on, .compute = environment::fixed(work)});
     } catch (run_error const& e) {
       fates[i].sentence += e.what();
     }
@@ -380,7 +380,7 @@ TEST_CASE(
     auto const wires = over_tcp(doors, deadlines)(i, me);
     try {
       fates[i].result =
-          run_peer(a, me, *wires, rounds(many), {.lost = when_lost::goes_on, .compute = sim::fixed(work)});
+          run_peer(a, me, *wires, rounds(many), {.lost = when_lost::goes_on, .compute = environment::fixed(work)});
     } catch (run_error const& e) {
       fates[i].sentence = e.what();
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What bounds a node of its own driver: looks that cost more than their interval, peers that say more than can be kept,
 // peers that keep others waiting, and peers that die when the run has ended.
-#include <rubato/run/peer.hpp>
+#include <rubato/driver/peer.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -95,7 +95,7 @@ auto flooded(Open open, quadratic const& p, peer_options const& o) -> fate {
   std::uint64_t number = 0;
   auto const more = [&](seat<end_type>& me) {
     for (auto k = 0; k < 16 && me.count(what::closed) == 0 && me.end->congested() == std::nullopt; ++k) {
-      me.end->send(channel_kind::event, message(1, 0, channel::model, ++number, event));
+      me.end->send(channel_kind::event, message(1, 0, channel_id::model, ++number, event));
     }
   };
   CHECK(poll_until<end_type>({&middle}, [&] { return over.load(); }, more));
@@ -157,7 +157,7 @@ auto with_a_slow_end(std::size_t nodes, until const& end, std::chrono::nanosecon
         auto const me = identity_of(a, to_node(i), &wire::crc32_of);
         auto const wires = over_tcp(doors)(i, me);
         auto o = peer_options{.patience = is_slow ? 1h : patience, .linger = 100ms, .lost = when_lost::goes_on};
-        o.compute = sim::fixed(is_slow ? 1h : i + 2 == nodes ? beside_it : 1ms);
+        o.compute = environment::fixed(is_slow ? 1h : i + 2 == nodes ? beside_it : 1ms);
         if (is_slow) o.interrupted = [] { return running == 0; };
         fates[i].result = run_peer(a, me, *wires, is_slow ? until{.time = 1h} : end, o);
       } catch (std::exception const& e) {
@@ -213,7 +213,7 @@ auto after_the_end(until const& end, peer_options const& o, bool dies) -> fate {
   buffer_pool pool;
   auto body = pool.allocate<double>(4);
   std::fill_n(body.data(), 4, 0.0);
-  other.it.end->send(channel_kind::state, message(1, 0, channel::model, 1, std::move(body).publish()));
+  other.it.end->send(channel_kind::state, message(1, 0, channel_id::model, 1, std::move(body).publish()));
   CHECK(poll_until<transport::tcp>({&other.it}, [&] { return other.it.count(what::left) == 1; }));
   if (dies) other.it.end.reset();
   CHECK(poll_until<transport::tcp>({&other.it}, [&] { return over.load(); }));

@@ -14,8 +14,8 @@
 
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/peer.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/run/peer.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "transport/worlds.hpp"
@@ -24,7 +24,7 @@ namespace rubato::test {
 
 using space = backend::host<double>;
 using problem::quadratic;
-using phase = transport::standing::phase;
+using phase = transport::peer_status::phase;
 
 /// What came of one node: a result, or the sentence with which it ended.
 struct fate {
@@ -80,10 +80,10 @@ inline auto line_of(std::size_t nodes, quadratic const& p) {
 /// Node `self` of a run, played by hand: an endpoint that does only what the test says.
 struct played {
   seat<transport::tcp> it;
-  [[nodiscard]] auto hears(transport::standing::phase at, std::uint64_t level) -> bool {
+  [[nodiscard]] auto hears(transport::peer_status::phase at, std::uint64_t level) -> bool {
     return poll_until<transport::tcp>({&it}, [&] {
       auto const* const n = it.newest(what::stands);
-      return n != nullptr && n->standing == transport::standing{at, level};
+      return n != nullptr && n->peer_status == transport::peer_status{at, level};
     });
   }
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Processes that were killed and go on from their checkpoints, again and again: edges open in sessions that were never
 // used, the tracking law holds again, exactly, and all end where a run ends that was never cut.
-#include <rubato/run/peer.hpp>
+#include <rubato/driver/peer.hpp>
 
 #include <unistd.h>
 
@@ -50,7 +50,7 @@ auto runs_of(problem::quadratic const& p) -> runner {
       return std::make_unique<Transport>(me, doors.options(i));
     };
     auto const make = [&](std::size_t) { return assemble<Node>(topology::complete(nodes), p, {.step = 0.1}); };
-    peer_options o{.compute = sim::fixed(work).slow(1, 3)};
+    peer_options o{.compute = environment::fixed(work).slow(1, 3)};
     o.checkpoint = {.folder = folder, .every = 2ms, .resume = resume};
     auto all = run_all(nodes, make, open, {end, o});
     std::string said;
@@ -194,7 +194,7 @@ TEST_CASE("a checkpoint that cannot be written is said at once, and the run goes
   tcp_doors doors{nodes};
   static std::atomic<int> said{0};
   said = 0;
-  peer_options o{.compute = sim::fixed(work)};
+  peer_options o{.compute = environment::fixed(work)};
   o.checkpoint = {.folder = folder.path(), .every = 1ms};
   o.says = [](std::string_view sentence) { said += sentence.find("a checkpoint failed: ") != sentence.npos ? 1 : 0; };
   for (std::size_t i = 0; i < nodes; ++i) {

@@ -34,9 +34,9 @@ inline auto test_identity(std::size_t self, std::size_t n) -> transport::identit
     if (i != self) me.peers.push_back(to_node(i));
   }
   me.blocks = block_partition{test_values, 64};
-  me.channels = {{channel::model, channel_kind::state, element::f32, carrying(scalar_slot::push_sum_weight)},
-                 {channel::tracker, channel_kind::state, element::i32},
-                 {channel::chunk, channel_kind::event, element::f32, carrying(scalar_slot::loss)}};
+  me.channels = {{channel_id::model, channel_kind::state, element::f32, carrying(scalar_slot::push_sum_weight)},
+                 {channel_id::tracker, channel_kind::state, element::i32},
+                 {channel_id::chunk, channel_kind::event, element::f32, carrying(scalar_slot::loss)}};
   me.agreed.add("nodes", n).add("seed", 1);
   me.check = &wire::crc32_of;
   return me;
@@ -49,12 +49,12 @@ inline auto counting(buffer_pool& pool, float first, std::size_t values = test_v
   return std::move(body).publish();
 }
 
-inline auto message(std::size_t from, std::size_t to, channel lane, std::uint64_t number, shared_buffer body)
+inline auto message(std::size_t from, std::size_t to, channel_id channel, std::uint64_t number, shared_buffer body)
     -> packet {
   packet p;
   p.from = to_node(from);
   p.to = to_node(to);
-  p.lane = lane;
+  p.channel = channel;
   p.number = iteration{number};
   p.body = std::move(body);
   return p;
@@ -71,17 +71,17 @@ struct seat {
     return static_cast<std::size_t>(
         std::count_if(got.begin(), got.end(), [&](auto const& n) { return n.kind == kind; }));
   }
-  [[nodiscard]] auto messages(channel lane) const -> std::vector<incoming> {
+  [[nodiscard]] auto messages(channel_id channel) const -> std::vector<incoming> {
     std::vector<incoming> all;
     for (auto const& n : got) {
-      if (n.kind == what::message && n.p.lane == lane) all.push_back(n);
+      if (n.kind == what::message && n.p.channel == channel) all.push_back(n);
     }
     return all;
   }
   /// The newest number of each block that has arrived on a channel of states.
-  [[nodiscard]] auto newest_blocks(channel lane = channel::model) const -> std::vector<std::uint64_t> {
+  [[nodiscard]] auto newest_blocks(channel_id channel = channel_id::model) const -> std::vector<std::uint64_t> {
     std::vector<std::uint64_t> newest(test_blocks);
-    for (auto const& n : messages(lane)) {
+    for (auto const& n : messages(channel)) {
       for (auto b = n.blocks.begin; b < n.blocks.end; ++b) newest[b] = std::max(newest[b], to_count(n.p.number));
     }
     return newest;

@@ -84,11 +84,12 @@ auto hello_of(std::size_t from, std::size_t to, std::uint64_t seed) -> std::vect
 }
 
 TEST_CASE("an address in use, one that is no address and one beyond loopback are refused in one sentence") {
-  auto const door = transport::open_tcp_door("127.0.0.1:0");
-  CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_door(door.address)); }), "in use"));
-  CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_door(door.address)); }), door.address.c_str()));
+  auto const bound_socket = transport::open_tcp_door("127.0.0.1:0");
+  CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_door(bound_socket.address)); }), "in use"));
+  CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_door(bound_socket.address)); }),
+             bound_socket.address.c_str()));
   asio::io_context io;
-  asio::ip::tcp::acceptor{io, asio::ip::tcp::v4(), door.descriptor}.close();
+  asio::ip::tcp::acceptor{io, asio::ip::tcp::v4(), bound_socket.descriptor}.close();
   CHECK(says(refusal([] { static_cast<void>(transport::address_in("127.0.0.1")); }), "host:port"));
   CHECK(says(refusal([] { static_cast<void>(transport::address_in("127.0.0.1:70000")); }), "65535"));
   CHECK(says(refusal([] { static_cast<void>(transport::address_in("999.0.0.1:80")); }), "by number"));
@@ -131,7 +132,7 @@ TEST_CASE("the body of a message is brought from its device where somebody takes
   auto one = seat_of(doors, 0, {});
   auto const memory = std::make_shared<far_memory>();
   buffer_pool pool{memory};
-  auto const p = message(0, 1, channel::model, 1, counting(pool, 1));
+  auto const p = message(0, 1, channel_id::model, 1, counting(pool, 1));
   CHECK(one.end->send(channel_kind::state, packet{p}) == send_status::closed);
   CHECK(memory->copies == 0);
   auto two = seat_of(doors, 1, {});
@@ -253,7 +254,7 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
   auto const run = test_identity(0, 2).agreed.id();
   auto const seal = wire::seal{run, &wire::crc32_of};
   auto const partition = block_partition{test_values, 64};
-  auto const good = message(1, 0, channel::model, 1, counting(pool, 1));
+  auto const good = message(1, 0, channel_id::model, 1, counting(pool, 1));
   auto const frame_of = [&](packet const& p, wire::seal const& s, range blocks = {0, 5}) {
     std::vector<std::byte> bytes;
     wire::encode(p, {blocks, p.body.bytes()}, bytes, s);
@@ -271,7 +272,7 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
     return frame_of(p, seal, {});
   };
   auto const chunk_in = [&](range blocks) {
-    auto p = message(1, 0, channel::chunk, 1, counting(pool, 1, 64));
+    auto p = message(1, 0, channel_id::chunk, 1, counting(pool, 1, 64));
     return frame_of(p, seal, blocks);
   };
   auto damaged = frame_of(good, seal);
@@ -286,8 +287,8 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
       frame_of(good, seal, {0, 6}),  // a block too many
       with([](packet& p) { p.from = node_id{0}; }),
       with([](packet& p) { p.to = node_id{1}; }),
-      with([](packet& p) { p.lane = channel::gradient; }),
-      with([](packet& p) { p.lane = channel::tracker; }),  // which carries integers
+      with([](packet& p) { p.channel = channel_id::gradient; }),
+      with([](packet& p) { p.channel = channel_id::tracker; }),  // which carries integers
       with([](packet& p) { p.number = iteration{0}; }),
       chunk_in({0, 1}),                            // an event is never cut into blocks
       with([](packet& p) { p.extra.set(scalar_slot::loss, 1.0); }),
@@ -322,11 +323,11 @@ TEST_CASE(
   // More than the system takes at once: something waits to be written when the connection breaks.
   auto const large = counting(pool, 0, test_values);
   for (std::uint64_t k = 1; one.end->congested() == std::nullopt; ++k) {
-    one.end->send(channel_kind::event, message(0, 1, channel::chunk, k, large));
+    one.end->send(channel_kind::event, message(0, 1, channel_id::chunk, k, large));
     one.end->poll(transport::clock::now(), one.got);
   }
   auto const said =
-      transport::standing{transport::standing::phase::ended, 0, {node_id{3}, transport::cause::how::gone}};
+      transport::peer_status{transport::peer_status::phase::ended, 0, {node_id{3}, transport::cause::how::gone}};
   auto const p = transport::detail::frame_of(said, node_id{1}, node_id{0});
   std::vector<std::byte> bytes;
   wire::encode(p, {}, bytes, {test_identity(0, 2).agreed.id(), &wire::crc32_of});
@@ -334,7 +335,7 @@ TEST_CASE(
   peer.reset();  // with bytes that it has not read: nothing can be written to it from now on
   REQUIRE(poll_until<tcp>({&one}, [&] { return one.count(what::closed) > 0; }));
   CHECK(one.newest(what::closed)->because == transport::cause{node_id{3}, transport::cause::how::gone});
-  CHECK(one.end->send(channel_kind::event, message(0, 1, channel::chunk, 1, large)) == send_status::closed);
+  CHECK(one.end->send(channel_kind::event, message(0, 1, channel_id::chunk, 1, large)) == send_status::closed);
   one.end->poll(transport::clock::now() + 20ms, one.got);
   CHECK(one.count(what::closed) == 1);
 }
@@ -345,7 +346,7 @@ TEST_CASE("half a frame and then silence is a peer that is gone when the deadlin
   auto const s = impostor(doors, one);
   buffer_pool pool;
   std::vector<std::byte> bytes;
-  auto const p = message(1, 0, channel::model, 1, counting(pool, 1));
+  auto const p = message(1, 0, channel_id::model, 1, counting(pool, 1));
   wire::encode(p, wire::uncut(p, {test_values, 64}), bytes, {test_identity(0, 2).agreed.id(), &wire::crc32_of});
   bytes.resize(bytes.size() / 2);
   s->say(bytes);
@@ -397,10 +398,10 @@ TEST_CASE("a large body arrives whole, in the middle of small ones") {
   REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; }));
   buffer_pool pool;
   for (std::uint64_t k = 1; k <= 6; ++k) {
-    two.end->send(channel_kind::event, message(1, 0, channel::chunk, k, counting(pool, 0, k % 2 == 0 ? large : 3)));
+    two.end->send(channel_kind::event, message(1, 0, channel_id::chunk, k, counting(pool, 0, k % 2 == 0 ? large : 3)));
   }
   REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::message) == 6; }));
-  auto const big = one.messages(channel::chunk)[3].p.body.view<float>();
+  auto const big = one.messages(channel_id::chunk)[3].p.body.view<float>();
   REQUIRE(big.size() == large);
   for (std::size_t i = 0; i < large; i += 1009) REQUIRE(big[i] == static_cast<float>(i));
 }

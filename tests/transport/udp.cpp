@@ -24,8 +24,8 @@
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/peer.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/run/peer.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -74,16 +74,16 @@ TEST_CASE("a vector travels as datagrams of one block, and arrives with everythi
   udp_doors doors{2};
   auto one = seat_of(doors, 0), two = seat_of(doors, 1);
   REQUIRE(have_met(one, two));
-  CHECK(one.newest(what::opened)->outgoing == session{});
+  CHECK(one.newest(what::opened)->outgoing == session_id{});
   buffer_pool pool;
-  auto p = message(1, 0, channel::model, 7, counting(pool, 0.5F));
+  auto p = message(1, 0, channel_id::model, 7, counting(pool, 0.5F));
   p.extra.set(scalar_slot::push_sum_weight, 0.25);
   CHECK(two.end->send(channel_kind::state, std::move(p)) == send_status::accepted);
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.newest_blocks() == std::vector<std::uint64_t>(5, 7); }));
   std::vector<float> values(test_values, -1);
-  for (auto const& n : one.messages(channel::model)) {
+  for (auto const& n : one.messages(channel_id::model)) {
     CHECK(n.p.extra.real(scalar_slot::push_sum_weight) == 0.25);
-    CHECK(n.p.life == session{});
+    CHECK(n.p.session == session_id{});
     auto const here = n.p.body.view<float>();
     std::copy(here.begin(), here.end(), values.begin() + static_cast<std::ptrdiff_t>(n.blocks.begin * 64));
   }
@@ -106,7 +106,7 @@ TEST_CASE(
     // Each packet leaves before the next is posted, so that none is replaced.
     while (k < 40) {
       ++k;
-      two.end->send(channel_kind::state, message(1, 0, channel::model, k, counting(pool, static_cast<float>(k))));
+      two.end->send(channel_kind::state, message(1, 0, channel_id::model, k, counting(pool, static_cast<float>(k))));
       REQUIRE(poll_until<udp>({&one, &two}, [&] {
         auto const t = two.end->traffic_of();
         return !t.empty() && t[0].packets == 5 * k;
@@ -141,7 +141,7 @@ TEST_CASE("a burst that is larger than any buffer is spread by the rate, replace
   CHECK(one.end->receive_buffer() >= 4 * udp::datagram_bytes);
   buffer_pool pool;
   for (std::uint64_t k = 1; k <= 10; ++k) {
-    two.end->send(channel_kind::state, message(1, 0, channel::model, k, counting(pool, 0, large)));
+    two.end->send(channel_kind::state, message(1, 0, channel_id::model, k, counting(pool, 0, large)));
   }
   CHECK(two.end->traffic_of()[0].replaced == 9);
   // Nobody read while the ten were given, so what left of the last one then, a burst or two, may have met a full
@@ -149,7 +149,7 @@ TEST_CASE("a burst that is larger than any buffer is spread by the rate, replace
   std::size_t blocks = 0;
   REQUIRE(poll_until<udp>({&one, &two}, [&] {
     blocks = 0;
-    for (auto const& n : one.messages(channel::model)) blocks += n.p.number == iteration{10} ? n.blocks.size() : 0;
+    for (auto const& n : one.messages(channel_id::model)) blocks += n.p.number == iteration{10} ? n.blocks.size() : 0;
     return blocks >= 4096 / 2 && two.end->traffic_of()[0].packets >= 4096;
   }));
 }
@@ -196,8 +196,8 @@ TEST_CASE("over UDP, options that differ are named, a peer that never comes too,
   peer.send_to(boost::asio::buffer(std::string(500, 'x')), {there.host, there.port});
   std::vector<std::byte> frame;
   buffer_pool pool;
-  wire::encode(message(1, 0, channel::model, 1, counting(pool, 0, 64)), {{0, 1}, counting(pool, 0, 64).bytes()}, frame,
-               {3, nullptr});
+  wire::encode(message(1, 0, channel_id::model, 1, counting(pool, 0, 64)), {{0, 1}, counting(pool, 0, 64).bytes()},
+               frame, {3, nullptr});
   peer.send_to(boost::asio::buffer(frame), {there.host, there.port});
   REQUIRE(poll_until<udp>({&lonely}, [&] { return lonely.end->rejected().frames == 2; }));
 }
@@ -212,15 +212,16 @@ TEST_CASE("a peer that stops on UDP is found out, and one that is started again 
   CHECK(says(one.newest(what::closed)->why, silence == 200ms ? "silent for 0.2 s" : "silent for 0.01"));
   two = seat_of(doors, 1, {.silence = 200ms});
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.count(what::opened) == 2 && two.count(what::opened) == 1; }));
-  CHECK_FALSE(one.newest(what::opened)->incoming == session{});
+  CHECK_FALSE(one.newest(what::opened)->incoming == session_id{});
   buffer_pool pool;
-  // What was posted for the former life goes nowhere; what is posted in the new one arrives in it.
-  CHECK(one.end->send(channel_kind::state, message(0, 1, channel::model, 1, counting(pool, 0))) == send_status::closed);
-  two.end->send(channel_kind::state, message(1, 0, channel::model, 1, counting(pool, 0)));
+  // What was posted for the former session goes nowhere; what is posted in the new one arrives in it.
+  CHECK(one.end->send(channel_kind::state, message(0, 1, channel_id::model, 1, counting(pool, 0))) ==
+        send_status::closed);
+  two.end->send(channel_kind::state, message(1, 0, channel_id::model, 1, counting(pool, 0)));
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.count(what::message) > 0; }));
-  CHECK(one.newest(what::message)->p.life == one.newest(what::opened)->incoming);
-  one.end->announce({transport::standing::phase::left});
-  two.end->announce({transport::standing::phase::left});
+  CHECK(one.newest(what::message)->p.session == one.newest(what::opened)->incoming);
+  one.end->announce({transport::peer_status::phase::left});
+  two.end->announce({transport::peer_status::phase::left});
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.end->everyone_left() && two.end->everyone_left(); }));
 }
 
@@ -228,7 +229,7 @@ TEST_CASE("a peer on UDP that has left and is gone is not spoken to for ever, an
   udp_doors doors{2};
   auto one = seat_of(doors, 0, {.silence = 20ms}), two = seat_of(doors, 1);
   REQUIRE(have_met(one, two));
-  two.end->announce({transport::standing::phase::left});
+  two.end->announce({transport::peer_status::phase::left});
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.count(what::left) == 1; }));
   CHECK_FALSE(one.end->everyone_left());  // this one has not
   two.end.reset();
@@ -247,7 +248,8 @@ TEST_CASE(
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return two.count(what::closed) == 1; }));
   CHECK(says(two.newest(what::closed)->why, "is gone: it took this node for dead"));
   buffer_pool pool;
-  CHECK(two.end->send(channel_kind::state, message(1, 0, channel::model, 1, counting(pool, 0))) == send_status::closed);
+  CHECK(two.end->send(channel_kind::state, message(1, 0, channel_id::model, 1, counting(pool, 0))) ==
+        send_status::closed);
   CHECK(two.end->everyone_left());
 }
 
@@ -267,9 +269,9 @@ class impostor {
                            me_.agreed.text()));
   }
   /// One block of a model, in the session of these numbers.
-  void post(session wire, std::uint64_t number, std::size_t block = 0) {
-    auto p = message(1, 0, channel::model, number, counting(pool_, static_cast<float>(number)));
-    p.life = wire;
+  void post(session_id wire, std::uint64_t number, std::size_t block = 0) {
+    auto p = message(1, 0, channel_id::model, number, counting(pool_, static_cast<float>(number)));
+    p.session = wire;
     std::vector<std::byte> frame;
     wire::encode(p, wire::cut(p, me_.blocks, {block, block + 1}), frame, {me_.agreed.id(), me_.check});
     say(frame);
@@ -304,9 +306,9 @@ class impostor {
     REQUIRE(poll_until<udp>({&node}, [&] { return node.end->rejected().strangers > before; }));
   }
   /// Meets node 0 with this number; returns the session.
-  auto meet(udp_seat& node, std::uint32_t mine, std::int64_t began) -> session {
+  auto meet(udp_seat& node, std::uint32_t mine, std::int64_t began) -> session_id {
     auto const opened = node.count(what::opened);
-    auto const theirs = hears(node, [](auto const& h) { return h.open == 0 || h.heard != h.open; }).life;
+    auto const theirs = hears(node, [](auto const& h) { return h.open == 0 || h.heard != h.open; }).session;
     greet(mine, began, theirs);
     REQUIRE(poll_until<udp>({&node}, [&] { return node.count(what::opened) == opened + 1; }));
     greet(mine, began, theirs, theirs);
@@ -344,7 +346,7 @@ TEST_CASE("over UDP a hello of a former session that comes late, or again, chang
   auto const offer = peer.answer_to(one, 22, first + later);
   CHECK(one.count(what::opened) == 1);
   CHECK(offer.open == 11);
-  peer.greet(22, first + later, offer.life);
+  peer.greet(22, first + later, offer.session);
   REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::opened) == 2; }));
   CHECK(one.count(what::closed) == 1);
   CHECK(says(one.newest(what::closed)->why, "it has been started again"));
@@ -352,13 +354,13 @@ TEST_CASE("over UDP a hello of a former session that comes late, or again, chang
     peer.greet(11, first);
     peer.greet(11, first, old.receiver);
     peer.greet(11, first, old.receiver, old.receiver, 5);
-    peer.greet(22, first + later, offer.life);
+    peer.greet(22, first + later, offer.session);
     peer.flush(one);
   }
   CHECK(one.count(what::opened) == 2);
   CHECK(one.count(what::closed) == 1);
   // It is there, in a session of which node 0 knows: what it heard late of others moves neither.
-  peer.greet(33, first + later, 4711, offer.life);
+  peer.greet(33, first + later, 4711, offer.session);
   peer.flush(one);
   CHECK(one.count(what::closed) == 1);
 }
@@ -383,14 +385,14 @@ TEST_CASE(
   CHECK(says(one.newest(what::closed)->why, "it took this node for dead"));
   auto const offer = peer.answer_to(one, 12, 1);
   CHECK(offer.closed == 11);
-  peer.greet(12, 1, offer.life);
+  peer.greet(12, 1, offer.session);
   REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::opened) == 2; }));
   peer.post(old, 5);
-  peer.post({12, offer.life}, 2);
+  peer.post({12, offer.session}, 2);
   peer.flush(one);
   REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::message) == 2; }));
   CHECK(one.newest(what::message)->p.number == iteration{2});
-  CHECK(one.newest(what::message)->p.life == one.newest(what::opened)->incoming);
+  CHECK(one.newest(what::message)->p.session == one.newest(what::opened)->incoming);
 }
 
 TEST_CASE(
@@ -436,7 +438,7 @@ TEST_CASE("blocks of one packet that lie side by side are handed over together, 
   auto const whole = counting(pool, 0);
   auto const put = [&](std::size_t block, std::uint64_t number) {
     std::vector<std::byte> frame;
-    auto const p = message(1, 0, channel::model, number, whole);
+    auto const p = message(1, 0, channel_id::model, number, whole);
     wire::encode(p, wire::cut(p, me.blocks, {block, block + 1}), frame);
     wire::frame_view f;
     REQUIRE_FALSE(wire::decode(frame, f));
@@ -465,7 +467,7 @@ TEST_CASE("what a full socket does not take waits uncounted until it does, and w
   REQUIRE(have_met(one, two));
   buffer_pool pool;
   auto const post = [&](std::uint64_t k) {
-    two.end->send(channel_kind::state, message(1, 0, channel::model, k, counting(pool, 0)));
+    two.end->send(channel_kind::state, message(1, 0, channel_id::model, k, counting(pool, 0)));
   };
   auto const sent = [&] {
     auto const t = two.end->traffic_of();
@@ -498,7 +500,7 @@ TEST_CASE("a newer packet goes on at the block where the older one was, so that 
   transport::detail::block_stream waiting;
   buffer_pool pool;
   auto const body = counting(pool, 0);
-  CHECK_FALSE(waiting.put(message(1, 0, channel::model, 1, body), 5));
+  CHECK_FALSE(waiting.put(message(1, 0, channel_id::model, 1, body), 5));
   auto const take = [&](std::size_t most) {
     auto const n = waiting.next(most);
     REQUIRE(waiting.next(most).has_value() == n.has_value());
@@ -509,7 +511,7 @@ TEST_CASE("a newer packet goes on at the block where the older one was, so that 
   };
   CHECK(take(1) == range{0, 1});
   CHECK(take(2) == range{1, 3});
-  CHECK(waiting.put(message(1, 0, channel::model, 2, body), 5));
+  CHECK(waiting.put(message(1, 0, channel_id::model, 2, body), 5));
   std::vector<range> rest;
   while (auto const n = waiting.next(9)) {
     CHECK(n->from->number == iteration{2});
@@ -534,9 +536,9 @@ TEST_CASE(
     return std::all_of(some.begin(), some.end(), is_so);
   };
   REQUIRE(poll_until<udp>(seats, [&] { return all(first, [](auto const& s) { return s.count(what::opened) == 1; }); }));
-  for (auto& s : first) s.end->announce({transport::standing::phase::left});
+  for (auto& s : first) s.end->announce({transport::peer_status::phase::left});
   REQUIRE(poll_until<udp>(seats, [&] { return all(second, [](auto const& s) { return s.count(what::left) == 1; }); }));
-  for (auto& s : second) s.end->announce({transport::standing::phase::left});
+  for (auto& s : second) s.end->announce({transport::peer_status::phase::left});
   REQUIRE(poll_until<udp>(seats, [&] {
     for (auto& s : second) {
       if (s.end && s.end->everyone_left()) s.end.reset();  // as its process does
@@ -561,7 +563,7 @@ TEST_CASE("R-FAST over UDP that loses a fifth of its datagrams ends at the optim
           auto a = assemble<r_fast<space>>(topology::complete(3), p, {.step = 0.1, .block_values = 64});
           auto const me = identity_of(a, to_node(i), &wire::crc32_of);
           udp wires{me, doors.options(i, {.loss = 0.2, .loss_seed = i})};
-          parts[i] = run_peer<r_fast<space>>(a, me, wires, {.gradients = 2500}, {.compute = sim::fixed(1ms)});
+          parts[i] = run_peer<r_fast<space>>(a, me, wires, {.gradients = 2500}, {.compute = environment::fixed(1ms)});
         } catch (std::exception const& e) {
           sentences[i] = e.what();
         }
@@ -581,7 +583,7 @@ TEST_CASE("R-FAST over UDP that loses a fifth of its datagrams ends at the optim
 
 TEST_CASE("over UDP a node that dies is named by those far away too, without a silence for each on the way") {
   using space = backend::host<double>;
-  using phase = transport::standing::phase;
+  using phase = transport::peer_status::phase;
   auto const p = problem::quadratic::random(4, 20, 9);
   udp_doors doors{4};
   std::vector<std::string> sentences(3);
@@ -600,7 +602,7 @@ TEST_CASE("over UDP a node that dies is named by those far away too, without a s
         auto const wires = open(i, mine);
         try {
           static_cast<void>(run_peer(mine, identity_of(mine, to_node(i), &wire::crc32_of), *wires, {.time = 1min},
-                                     {.compute = sim::fixed(1ms)}));
+                                     {.compute = environment::fixed(1ms)}));
         } catch (run_error const& e) {
           sentences[i] = e.what();
         }
@@ -609,7 +611,7 @@ TEST_CASE("over UDP a node that dies is named by those far away too, without a s
     last.end->announce({phase::running});
     CHECK(poll_until<udp>({&last}, [&] {
       auto const* const n = last.newest(what::stands);
-      return n != nullptr && n->standing.at == phase::running;
+      return n != nullptr && n->peer_status.at == phase::running;
     }));
   }
   CHECK(says(sentences[2], "is gone: it has been silent for 0.8 s"));

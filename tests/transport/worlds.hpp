@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/sim/network.hpp>
+#include <rubato/environment/network.hpp>
 #include <rubato/transport/in_process.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
@@ -23,15 +23,15 @@
 
 namespace rubato::test {
 
-/// Doors of n nodes on loopback, with ports that the system chose. The first life of a node takes its own over, as
-/// `Options::*taken` says; a second one opens the same port anew.
+/// Bound sockets of n nodes on loopback, with ports that the system chose. The first start of a node takes its own
+/// over, as `Options::*taken` says; a second one opens the same port anew.
 template<class Options, auto open, auto taken>
 struct doors_of {
   explicit doors_of(std::size_t n) {
     for (std::size_t i = 0; i < n; ++i) {
-      auto const door = open("127.0.0.1:0", false);
-      descriptors.push_back(door.descriptor);
-      addresses.push_back(door.address);
+      auto const bound_socket = open("127.0.0.1:0", false);
+      descriptors.push_back(bound_socket.descriptor);
+      addresses.push_back(bound_socket.address);
     }
   }
   [[nodiscard]] auto options(std::size_t self, Options o = {}) -> Options {
@@ -107,8 +107,8 @@ class world<transport::udp> : public one_process {
   udp_doors doors_;
 };
 
-/// The links of the simulator as far as they carry messages: a life of an edge is the simulator's own, so nobody comes
-/// or goes here. Events are lost and sent again by the link; of states nothing is lost.
+/// The links of the simulator as far as they carry messages: a session of an edge is the simulator's own, so nobody
+/// comes or goes here. Events are lost and sent again by the link; of states nothing is lost.
 class simulated {
  public:
   static constexpr bool lossless = true;
@@ -116,10 +116,11 @@ class simulated {
 
   struct air {
     explicit air(std::size_t n) : net{world, n} {}
-    sim::scenario world{.link = {.latency = std::chrono::milliseconds{1}, .jitter = std::chrono::milliseconds{2}}};
-    sim::network net;
-    sim::nanoseconds now{};
-    std::multimap<sim::nanoseconds, packet> under_way;
+    environment::scenario world{
+        .link = {.latency = std::chrono::milliseconds{1}, .jitter = std::chrono::milliseconds{2}}};
+    environment::network net;
+    environment::nanoseconds now{};
+    std::multimap<environment::nanoseconds, packet> under_way;
   };
 
   simulated(std::shared_ptr<air> a, transport::identity me) : air_{std::move(a)}, me_{std::move(me)} {
@@ -128,7 +129,7 @@ class simulated {
   auto send(channel_kind kind, packet p) -> transport::send_status {
     auto& edge = air_->net.edge_between(p.from, p.to);
     air_->world.link.loss = kind == channel_kind::event ? 0.3 : 0;
-    auto const j = air_->net.transmit(edge, air_->net.lane_of(edge, p.lane, kind), p, p.body.size(), air_->now);
+    auto const j = air_->net.transmit(edge, air_->net.channel_of(edge, p.channel, kind), p, p.body.size(), air_->now);
     if (j.arrival) air_->under_way.emplace(*j.arrival, std::move(p));
     return transport::send_status::accepted;
   }

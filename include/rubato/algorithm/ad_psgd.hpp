@@ -82,11 +82,11 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
   static constexpr auto name() -> std::string_view { return "AD-PSGD"; }
 
   /// Any connected network, edges taken both ways.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
   /// An answer says in based_on which question it answers; a question's based_on is 0.
-  static constexpr std::array all_channels{channel_spec{channel::model, channel_kind::event, element_of<scalar>}};
+  static constexpr std::array all_channels{channel_spec{channel_id::model, channel_kind::event, element_of<scalar>}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   ad_psgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
@@ -105,18 +105,19 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    auto* const from = p.lane == channel::model ? detail::find_edge(neighbours_, p.from) : nullptr;
+    auto* const from = p.channel == channel_id::model ? detail::find_edge(neighbours_, p.from) : nullptr;
     if (from == nullptr || !from->is_of_session(p)) return;
     if (out.failure = detail::malformed(p, this->blocks_, all_channels[0]); out.failure) return;
     auto const answers = p.based_on != iteration{};
-    if (answers && !(asked_ && asked_->peer == p.from && asked_->number == p.based_on)) {
+    if (answers &&
+        !(pending_exchange_ && pending_exchange_->peer == p.from && pending_exchange_->number == p.based_on)) {
       ++from->overtaken;
       return;
     }
     ++from->accepted;
     from->age.add(now - p.posted_at);
     if (answers) {
-      approach(p, std::exchange(asked_, {})->sent, out);  // (AD.I)
+      approach(p, std::exchange(pending_exchange_, {})->sent, out);  // (AD.I)
       return;
     }
     post_model(*from, p.numbers[0], now, out);
@@ -125,13 +126,13 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
 
   void on_neighbours(instant, neighbour_change const& change, outbox&) {
     if (auto* const edge = detail::find_edge(neighbours_, change.peer)) edge->change(change);
-    if (asked_ && asked_->peer == change.peer) asked_.reset();
+    if (pending_exchange_ && pending_exchange_->peer == change.peer) pending_exchange_.reset();
   }
 
-  [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(neighbours_, channel::model); }
+  [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(neighbours_, channel_id::model); }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
-    visit("neighbours", self.neighbours_), visit("question", self.asked_);
+    visit("neighbours", self.neighbours_), visit("question", self.pending_exchange_);
     visit("posted", self.posted_), visit("questions", self.questions_);
   }
 
@@ -148,7 +149,7 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
 
   void begin(instant now, outbox& out) {
     this->ask_gradient(out);
-    if (!asked_) ask(now, out);
+    if (!pending_exchange_) ask(now, out);
   }
 
   void ask(instant now, outbox& out) {
@@ -160,14 +161,14 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
     auto left = draw.below(there);
     for (auto const& e : neighbours_) {
       if (!e.open || left-- > 0) continue;
-      asked_ = question{e.peer, post_model(e, {}, now, out), this->x_};  // (AD.A)
+      pending_exchange_ = question{e.peer, post_model(e, {}, now, out), this->x_};  // (AD.A)
       return;
     }
   }
 
   /// Posts x as it is, in answer to `answered` if that is not 0, and returns its number.
   auto post_model(detail::two_way_edge const& to, iteration answered, instant now, outbox& out) -> iteration {
-    auto& p = this->post(to.outward(), channel::model, this->x_, now, out);
+    auto& p = this->post(to.outward(), channel_id::model, this->x_, now, out);
     p.number = posted_ = next(posted_);
     p.based_on = answered;
     return posted_;
@@ -179,13 +180,13 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
         detail::approach_kernel<scalar>{this->x(), core::values_of(p.body), core::values_of(mine), fresh.data()};
     auto const raised = this->backend_.sweep({0, this->size()}, kernel);
     if ((raised & backend::not_finite) != 0) {
-      out.failure = detail::blame{this->self_}.message(p.from, p.lane, p.body).sentence();
+      out.failure = detail::blame{this->self_}.message(p.from, p.channel, p.body).sentence();
     }
     this->x_ = std::move(fresh).publish();
   }
 
   std::vector<detail::two_way_edge> neighbours_;  // by id
-  std::optional<question> asked_;
+  std::optional<question> pending_exchange_;
   iteration posted_{};
   std::uint64_t questions_ = 0;
 };

@@ -77,10 +77,10 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
   static constexpr auto name() -> std::string_view { return "asynchronous model average"; }
 
   /// An all-to-all of its own, whatever the network.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::all_to_all_plan(network.pull().nodes());
   }
-  static void agree(options& o, block_partition const&, std::span<double const>, std::size_t) {
+  static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t) {
     if (o.local_steps == 0) throw config_error{"a model is averaged after 1 local step or more, not after 0"};
   }
   static constexpr std::array all_channels{detail::scatter_mean<Backend, Codec>::spec};
@@ -103,7 +103,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    if (p.lane == channel::chunk && mean_.accept(p, out)) average(now, out);
+    if (p.channel == channel_id::chunk && mean_.accept(p, out)) average(now, out);
   }
 
   /// Without one of its nodes no average is ever complete.
@@ -125,7 +125,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
  private:
   /// Begins averages and corrects the model, as far as steps and messages allow.
   void average(instant now, outbox& out) {
-    auto const post = this->posting(channel::chunk, now, out);
+    auto const post = this->posting(channel_id::chunk, now, out);
     while (true) {
       if (!mean_.under_way()) {
         if (since_snapshot_ < this->options_.local_steps) return;

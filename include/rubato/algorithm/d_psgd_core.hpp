@@ -30,7 +30,7 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
   using typename core::options, typename core::scalar;
 
   /// Metropolis-Hastings weights on the network taken as undirected.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
   static constexpr std::array all_channels{exchange::spec};
@@ -53,11 +53,11 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
         models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, {}, {}, core::x_, named_rounds::yes},
         batch_{o.contribution} {}
 
-  /// The present round, which neighbours have in common whatever each of them has done in its life.
+  /// The present round, which neighbours have in common whatever each of them has done since its start.
   [[nodiscard]] auto round() const -> iteration { return iteration{this->iterations_ + ahead_ + 1}; }
 
   void take(instant now, patch const& p, outbox& out) {
-    if (p.lane != channel::model) return;
+    if (p.channel != channel_id::model) return;
     models_.take(p, this->requests_, iteration{this->iterations_ + ahead_}, out);
     if (!out.failure) take_over(models_.latest_of(p.from), now, out);
   }
@@ -76,7 +76,7 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
   }
   /// Moves the edges on to the models of this round. If one has not come, says so in out.wait; false.
   [[nodiscard]] auto models_are_there(outbox& out) -> bool {
-    return core::take_due_messages(models_.in(), channel::model, to_count(round()), out);
+    return core::take_due_messages(models_.in(), channel_id::model, to_count(round()), out);
   }
 
   /// Adds a gradient to the batch (N.S). False if the batch wants another one, which is asked for.
@@ -125,10 +125,10 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
  private:
   /// A message names its round where its number does not say it.
   [[nodiscard]] auto posting_model(instant now, outbox& out) const {
-    return [this, now, &out](edge_life const& to, shared_buffer v) {
-      auto& p = this->post(to, channel::model, std::move(v), now, out);
+    return [this, now, &out](edge_session const& to, shared_buffer v) {
+      auto& p = this->post(to, channel_id::model, std::move(v), now, out);
       p.number = iteration{posts_};
-      if (ahead_ > 0 || !(to.life == session{})) p.based_on = round();
+      if (ahead_ > 0 || !(to.session == session_id{})) p.based_on = round();
     };
   }
   /// A neighbour whose message is for a round so far ahead was apart for a while: the rest of this node's round counts

@@ -31,7 +31,7 @@ struct release_debt_kernel {
     at.store(debt, left);
     if constexpr (std::is_same_v<U, std::int32_t>) at.store(z, backend::wrap_add(at.load(z), part));
     else at.store(z, at.load(z) + part);
-    at.raise(not_zero(left));
+    at.flag(not_zero(left));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 16 + 2 * sizeof(U); }
 

@@ -43,8 +43,8 @@ class blame {
   }
   /// What another node sent: a body, or values decoded from one.
   template<class Values>
-  auto message(node_id from, channel lane, Values const& values) -> blame& {
-    accuse("a " + std::string{text_of(lane)} + " that node " + std::to_string(to_index(from)) + " sent to node " +
+  auto message(node_id from, channel_id channel, Values const& values) -> blame& {
+    accuse("a " + std::string{to_text(channel)} + " that node " + std::to_string(to_index(from)) + " sent to node " +
                std::to_string(to_index(self_)),
            first_not_finite(values), values.size());
     return *this;
@@ -56,13 +56,13 @@ class blame {
   }
 
  private:
-  static auto text_of(channel lane) -> char const* {
-    switch (lane) {
-      case channel::gradient:
+  static auto to_text(channel_id channel) -> char const* {
+    switch (channel) {
+      case channel_id::gradient:
         return "gradient";
-      case channel::chunk:
+      case channel_id::chunk:
         return "part of a sum";
-      case channel::tracker:
+      case channel_id::tracker:
         return "running sum";
       default:
         return "model";
@@ -82,7 +82,7 @@ class blame {
 [[nodiscard]] inline auto spoilt_gradient(node_id self, node_id server, shared_buffer const& model, gradient const& g)
     -> std::optional<fault> {
   if (std::isfinite(g.loss)) return {};
-  if (first_not_finite(model) < model.size()) return blame{self}.message(server, channel::model, model).sentence();
+  if (first_not_finite(model) < model.size()) return blame{self}.message(server, channel_id::model, model).sentence();
   if (first_not_finite(g.value) < g.value.size()) return blame{self}.gradient(g.value).sentence();
   return {};
 }

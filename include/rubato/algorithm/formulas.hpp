@@ -88,7 +88,7 @@ RUBATO_HOST_DEVICE auto consumed(At& at, L const& ledger, tracking_terms<T, U> c
 template<class At, class L, class T, class U, class Z>
 RUBATO_HOST_DEVICE auto pushed(At& at, L const& ledger, tracking_terms<T, U> const& s, Z z) -> Z {
   ledger.watch(at, z);
-  auto all = at.same(U{0});
+  auto all = at.broadcast(U{0});
   for (std::size_t j = 0; j < s.sums_out.size; ++j) {
     auto const& e = s.sums_out.entries[j];
     auto const share = ledger.share(at, z, e.weight);

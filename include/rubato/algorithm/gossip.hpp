@@ -105,22 +105,23 @@ class gossip
 
   /// Both matrices for tracking orders, a symmetric doubly stochastic W otherwise; throws config_error.
   /// In rounds nothing ages, so that the gain of a regular graph is 1.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     if constexpr (!tracks) return mixing::gossip_plan(network);
     else if constexpr (synchrony::in_lock_step<Synchrony>()) return mixing::tracking_plan(network, {0, 0});
     else return mixing::tracking_plan(network);
   }
 
-  static constexpr bool calibrates = tracks && Ledger::exact;  ///< agree() needs the first gradients
+  static constexpr bool needs_first_gradients = tracks && Ledger::exact;  ///< agree() needs the first gradients
 
   /// Fixes what all nodes must agree on, from the largest |g_i(x0)| per block over all nodes.
-  static void agree(options& o, block_partition const& blocks, std::span<double const> largest, std::size_t nodes) {
+  static void resolve_options(options& o, block_partition const& blocks, std::span<double const> largest,
+                              std::size_t nodes) {
     if constexpr (tracks) o.ledger.calibrate(blocks, largest, nodes);
   }
 
   static constexpr std::array<channel_spec, 2> all_channels{
-      channel_spec{channel::model, Synchrony::delivery, element_of<scalar>},
-      channel_spec{channel::tracker, Synchrony::delivery, element_of<typename SumCodec::template code<value>>}};
+      channel_spec{channel_id::model, Synchrony::delivery, element_of<scalar>},
+      channel_spec{channel_id::tracker, Synchrony::delivery, element_of<typename SumCodec::template code<value>>}};
   static constexpr auto channels() -> std::span<channel_spec const> {
     return std::span{all_channels}.first(tracks ? 2 : 1);
   }
@@ -151,10 +152,10 @@ class gossip
 
   void on_patch(instant now, patch const& p, outbox& out) {
     auto const done = iteration{core::iterations_ + ahead_};
-    if (p.lane == channel::model) models_.take(p, batches_, done, out);
-    else if (tracks && p.lane == channel::tracker) tracker_.take(p, batches_, done, out);
+    if (p.channel == channel_id::model) models_.take(p, batches_, done, out);
+    else if (tracks && p.channel == channel_id::tracker) tracker_.take(p, batches_, done, out);
     if (out.failure) return;
-    if (counts_rounds && p.lane == channel::model) take_over(models_.latest_of(p.from), now, out);
+    if (counts_rounds && p.channel == channel_id::model) take_over(models_.latest_of(p.from), now, out);
     if (core::pending_.under_way() && round_ends()) {
       core::pending_.cancel(out);
       end_batch();
@@ -270,8 +271,8 @@ class gossip
         constexpr auto sent_by = first == pull ? send_model : push;
         auto const needed = iteration{core::iterations_ + ahead_ + (order::place_of<Order>(sent_by) < Begin ? 1 : 0)};
         auto can_go = false;
-        if constexpr (first == pull) can_go = ready(models_.in(), channel::model, needed, out);
-        else can_go = ready(tracker_.in(), channel::tracker, needed, out);
+        if constexpr (first == pull) can_go = ready(models_.in(), channel_id::model, needed, out);
+        else can_go = ready(tracker_.in(), channel_id::tracker, needed, out);
         if (!can_go) return false;
       }
       run_slice<Begin>(std::make_index_sequence<slice_length(Begin)>{}, now, out);
@@ -297,7 +298,7 @@ class gossip
     typename Step::template state<Backend>::rule rule{};
     if (list::has(descend) && (tracks || g_new_)) rule = core::step_state_.next(core::gamma_);
     tracker_.begin(does);
-    backend::raised_bits raised = 0;
+    backend::flag_bits raised = 0;
     auto const all = core::blocks_.blocks();
     for (std::size_t block = 0, end = all; block < all; block = end, end = all) {
       streams s{core::x(), x_new.data(), v_new.data()};
@@ -335,7 +336,7 @@ class gossip
     } else if constexpr (A == pull) models_.record_ages(now);
     else if constexpr (A == track) tracker_.store_gradient();
     else if constexpr (A == consume) tracker_.mark_consumed(now);
-    else if constexpr (A == push) tracker_.publish_sums(core::posting(channel::tracker, now, out));
+    else if constexpr (A == push) tracker_.publish_sums(core::posting(channel_id::tracker, now, out));
     else if constexpr (A == descend && !tracks) g_new_ = {};
   }
   template<std::size_t At>
@@ -352,12 +353,12 @@ class gossip
   }
   /// Posts v_ as the message of this node's round, which it names where the number does not say it.
   [[nodiscard]] auto posting_model(instant now, outbox& out) const {
-    return [this, now, &out](detail::edge_life const& to, shared_buffer v) {
-      core::post(to, channel::model, std::move(v), now, out);
+    return [this, now, &out](detail::edge_session const& to, shared_buffer v) {
+      core::post(to, channel_id::model, std::move(v), now, out);
       if constexpr (counts_rounds) {
         auto& p = out.packets.back();
         p.number = iteration{posts_};
-        if (ahead_ > 0 || !(to.life == session{}))
+        if (ahead_ > 0 || !(to.session == session_id{}))
           p.based_on = iteration{due(order::action::pull, order::action::send_model)};
       }
     };
@@ -399,13 +400,13 @@ class gossip
     return program.size();
   }
   template<class Edges>
-  auto ready(Edges& edges, channel lane, iteration needed, outbox& out) -> bool {
+  auto ready(Edges& edges, channel_id channel, iteration needed, outbox& out) -> bool {
     for (auto& edge : edges) {
       if (!edge.open) continue;
       if constexpr (Synchrony::delivery == channel_kind::event)
         edge.box.advance_to(core::options_.synchrony.latest(needed));
       if (core::options_.synchrony.ready(needed, edge.box.number())) continue;
-      out.wait = waiting{edge.peer, lane, next(edge.box.number())};
+      out.wait = waiting{edge.peer, channel, next(edge.box.number())};
       stalled_ = true;
       return false;
     }

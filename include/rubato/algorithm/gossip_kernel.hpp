@@ -37,8 +37,8 @@ struct gossip_kernel {
 
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto x = at.same(T{0});
-    auto z = at.same(U{0});
+    auto x = at.broadcast(T{0});
+    auto z = at.broadcast(U{0});
     if constexpr (list::reads_x) x = at.load(s.x);
     if constexpr (loads_z) z = at.load(s.t.z);
     (apply<Actions>(at, x, z), ...);

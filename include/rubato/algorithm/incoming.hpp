@@ -37,7 +37,7 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
 
 /// model message 7 of node 2
 [[gnu::cold]] inline auto text_of_message(patch const& p, std::uint64_t number) -> std::string {
-  return std::string{name_of(p.lane)} + " message " + std::to_string(number) + " of node " +
+  return std::string{name_of(p.channel)} + " message " + std::to_string(number) + " of node " +
          std::to_string(to_index(p.from));
 }
 
@@ -46,7 +46,7 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
   if (p.numbers.empty()) return {from + " sent a message without a number"};
   for (auto const n : p.numbers) {
     if (to_count(n) - 1 < most_counted) continue;
-    return {from + " numbered a message of the channel " + std::string{name_of(p.lane)} + " " +
+    return {from + " numbered a message of the channel " + std::string{name_of(p.channel)} + " " +
             std::to_string(to_count(n)) + ", and counts run from 1 to " + std::to_string(most_counted)};
   }
   return {from + " answers number " + std::to_string(to_count(p.based_on)) + ", and counts run up to " +
@@ -55,12 +55,12 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
 [[nodiscard, gnu::cold, gnu::noinline]] inline auto fault_of_body(patch const& p, std::size_t values) -> fault {
   if (p.body.size() != values) return wrong_size(p.from, p.body.size(), values);
   return {"node " + std::to_string(to_index(p.from)) + " sent values of another type than the channel " +
-          std::string{name_of(p.lane)} + " carries"};
+          std::string{name_of(p.channel)} + " carries"};
 }
 [[nodiscard, gnu::cold, gnu::noinline]] inline auto fault_of_blocks(patch const& p, std::size_t blocks) -> fault {
   return {"node " + std::to_string(to_index(p.from)) + " sent blocks " + std::to_string(p.blocks.begin) + " to " +
           std::to_string(p.blocks.end) + " under " + std::to_string(p.numbers.size()) + " numbers on the channel " +
-          std::string{name_of(p.lane)} + ", of a vector that has " + std::to_string(blocks)};
+          std::string{name_of(p.channel)} + ", of a vector that has " + std::to_string(blocks)};
 }
 
 [[nodiscard]] inline auto is_counted(iteration number, iteration based_on) -> bool {
@@ -102,7 +102,7 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
   return malformed_part(p, blocks, spec);
 }
 
-/// The numbers of one sender on one channel, in one life of their edge.
+/// The numbers of one sender on one channel, in one session of their edge.
 class message_order {
  public:
   static void visit_state(auto& self, auto&& visit) { visit("newest", self.newest_), visit("posted", self.posted_); }
@@ -111,7 +111,7 @@ class message_order {
   [[nodiscard]] auto follow(patch const& p) -> std::optional<fault> {
     auto const number = to_count(p.numbers[0]);
     auto const next = newest_ + 1;
-    if (number != next && (newest_ != 0 || p.life == session{})) {
+    if (number != next && (newest_ != 0 || p.session == session_id{})) {
       return out_of_turn(p, next);
     }
     newest_ = number;

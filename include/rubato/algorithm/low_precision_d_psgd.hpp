@@ -97,11 +97,11 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   static constexpr auto name() -> std::string_view { return "low-precision D-PSGD"; }
 
   /// Metropolis-Hastings weights on the network taken as undirected.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
   static constexpr std::array all_channels{
-      channel_spec{channel::model, delivery, element_of<typename Codec::template code<scalar>>}};
+      channel_spec{channel_id::model, delivery, element_of<typename Codec::template code<scalar>>}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   /// Throws config_error on a bad step or a neighbour who would not listen back.
@@ -118,7 +118,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    auto* const edge = p.lane == channel::model ? detail::find_edge(edges_, p.from) : nullptr;
+    auto* const edge = p.channel == channel_id::model ? detail::find_edge(edges_, p.from) : nullptr;
     if (edge == nullptr || !edge->is_of_session(p)) return;
     auto wrong =
         detail::malformed(p, all_channels[0].values, this->options_.codec.template codes<scalar>(this->size()));
@@ -138,7 +138,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
         change, "a run on compressed differences, which needs fixed neighbours; use d_psgd where they change", out);
   }
 
-  [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(edges_, channel::model); }
+  [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(edges_, channel_id::model); }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("g", self.g_), visit("edges", self.edges_);
@@ -190,12 +190,12 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
       auto const there = catch_up(e, now, out);
       if (out.failure) return;
       if (!there) {
-        out.wait = waiting{e.peer, channel::model, iteration{e.round + 1}};
+        out.wait = waiting{e.peer, channel_id::model, iteration{e.round + 1}};
         return;
       }
     }
     auto const body = encoded_difference(out);
-    for (auto const& e : edges_) this->post(e, channel::model, body, now, out);
+    for (auto const& e : edges_) this->post(e, channel_id::model, body, now, out);
     auto fresh = backend::copied(this->backend_, this->x(), this->size());
     if (!add(body, fresh.data()) && !out.failure) out.failure = detail::blame{this->self_}.gradient(g_).sentence();
     this->x_ = std::move(fresh).publish();
@@ -209,7 +209,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
     while (e.round < this->iterations_ && !e.ahead.empty()) {
       if (!add(e.ahead.front().body, e.values.data())) {
         auto const sum = this->backend_.pool().values(std::as_const(e.values).data(), this->size());
-        out.failure = detail::blame{this->self_}.message(e.peer, channel::model, sum).sentence();
+        out.failure = detail::blame{this->self_}.message(e.peer, channel_id::model, sum).sentence();
         return false;
       }
       e.age.add(now - e.ahead.front().posted);

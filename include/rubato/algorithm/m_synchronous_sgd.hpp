@@ -58,10 +58,10 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   static constexpr auto name() -> std::string_view { return "m-synchronous SGD"; }
 
   /// A star of its own around an extra node, whatever the network.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::server_plan(network.pull().nodes());
   }
-  static void agree(options& o, block_partition const&, std::span<double const>, std::size_t nodes) {
+  static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t nodes) {
     if (o.m > nodes) {
       throw config_error{"a round cannot take " + std::to_string(o.m) + " gradients from " + std::to_string(nodes) +
                          " workers; give m in 1 to " + std::to_string(nodes) + ", or 0 for all"};
@@ -69,8 +69,8 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     if (o.m == 0) o.m = nodes;
   }
   static constexpr std::array<channel_spec, 2> all_channels{
-      channel_spec{channel::model, channel_kind::event, element_of<scalar>},
-      channel_spec{channel::gradient, channel_kind::event, element_of<scalar>, carrying(scalar_slot::loss)}};
+      channel_spec{channel_id::model, channel_kind::event, element_of<scalar>},
+      channel_spec{channel_id::gradient, channel_kind::event, element_of<scalar>, carrying(scalar_slot::loss)}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   m_synchronous_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
@@ -89,12 +89,12 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!this->accept(g)) return;
     this->send_gradient(g, ends_[0].outward(), now, out).extra.set(scalar_slot::loss, g.loss);  // (M.G)
-    out.wait = waiting{this->server(), channel::model, iteration{this->version_ + 1}};
+    out.wait = waiting{this->server(), channel_id::model, iteration{this->version_ + 1}};
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    if (this->serves() && p.lane == channel::gradient && to_index(p.from) < this->n_) collect(now, p, out);
-    else if (!this->serves() && p.lane == channel::model && p.from == this->server()) follow(now, p, out);
+    if (this->serves() && p.channel == channel_id::gradient && to_index(p.from) < this->n_) collect(now, p, out);
+    else if (!this->serves() && p.channel == channel_id::model && p.from == this->server()) follow(now, p, out);
   }
 
   void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
@@ -114,7 +114,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics {
-    auto s = this->counts(ends_, this->serves() ? channel::gradient : channel::model);
+    auto s = this->counts(ends_, this->serves() ? channel_id::gradient : channel_id::model);
     s.iterations = this->version_;
     s.dropped += this->late_;
     return s;
@@ -159,7 +159,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     if (!this->step_along(sum.data(), scalar{1} / static_cast<scalar>(m_))) {  // (M.X)
       auto blame = detail::blame{this->self_};
       for (std::size_t i = 0; i < this->n_; ++i) {
-        if (received_[i]) blame.message(to_node(i), channel::gradient, received_[i]);
+        if (received_[i]) blame.message(to_node(i), channel_id::gradient, received_[i]);
       }
       out.failure = blame.sentence();
     }
@@ -181,7 +181,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   }
 
   void give_model(detail::two_way_edge const& to, instant now, outbox& out) {
-    if (to.open) this->post(to.outward(), channel::model, this->x_, now, out).number = iteration{this->version_};
+    if (to.open) this->post(to.outward(), channel_id::model, this->x_, now, out).number = iteration{this->version_};
   }
 
   std::size_t m_;

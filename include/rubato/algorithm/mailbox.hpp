@@ -53,7 +53,7 @@ class mailbox {
   }
 
   /// Event channel: every message counts, in order. Here it is numbered by the round that it is for: the one that it
-  /// names, else the one after that of the message before. In the first life of an edge this is its own number.
+  /// names, else the one after that of the message before. In the first session of an edge this is its own number.
   void enqueue(patch const& p, std::uint64_t own) {
     auto const round = p.based_on == iteration{} ? next(latest()) : p.based_on;
     queue_.push_back({{round, own, p.posted_at}, p.body});

@@ -24,7 +24,7 @@ template<class Backend, class Weighting, class Synchrony>
 class model_exchange {
  public:
   using scalar = typename Backend::scalar;
-  static constexpr channel_spec spec{channel::model, Synchrony::delivery, element_of<scalar>};
+  static constexpr channel_spec spec{channel_id::model, Synchrony::delivery, element_of<scalar>};
 
   static void visit_state(auto& self, auto&& visit) { visit("models in", self.in_), visit("models out", self.out_); }
 
@@ -117,7 +117,7 @@ class model_exchange {
     }
     if (auto* e = find_edge(out_, c.peer)) {
       e->open = c.what == neighbour_change::edge::opens;
-      e->life = c.outgoing;
+      e->session = c.outgoing;
     }
   }
 
@@ -125,11 +125,11 @@ class model_exchange {
   void accuse(blame& suspects) const {
     for (auto const& e : in_) {
       if (e.box.values() != nullptr)
-        suspects.message(e.peer, channel::model, backend_.pool().values(e.box.values(), blocks_.values()));
+        suspects.message(e.peer, channel_id::model, backend_.pool().values(e.box.values(), blocks_.values()));
     }
   }
   void count_into(node_statistics& s) const {
-    for (auto const& e : in_) s.edges.push_back({e.peer, channel::model, e.accepted, e.overtaken, e.age});
+    for (auto const& e : in_) s.edges.push_back({e.peer, channel_id::model, e.accepted, e.overtaken, e.age});
   }
   /// The in-edges, for those who wait for a message.
   [[nodiscard]] auto in() -> std::vector<model_in<Backend, scalar>>& { return in_; }

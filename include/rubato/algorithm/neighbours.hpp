@@ -19,28 +19,28 @@
 
 namespace rubato::detail {
 
-/// What every edge has: its other end, its life, and whether it is open.
-struct edge_life {
+/// What every edge has: its other end, its session, and whether it is open.
+struct edge_session {
   node_id peer{};
-  session life{};
+  session_id session{};
   bool open = true;
   static void visit_state(auto& self, auto&& visit) {
     visit.same("peer", to_index(self.peer));
-    visit("life", self.life), visit("open", self.open);
+    visit("session", self.session), visit("open", self.open);
   }
   /// Whether a message that came is of the present session. It is asked here, for all algorithms.
-  [[nodiscard]] auto carries(patch const& p) const -> bool { return open && p.life == life; }
+  [[nodiscard]] auto carries(patch const& p) const -> bool { return open && p.session == session; }
 };
 
 /// An edge over which messages come.
-struct incoming_edge : edge_life {
+struct incoming_edge : edge_session {
   message_order order{};
   std::uint64_t accepted = 0;
   std::uint64_t overtaken = 0;  // or of another session
   age_counter age{};
 
   static void visit_state(auto& self, auto&& visit) {
-    edge_life::visit_state(self, visit);
+    edge_session::visit_state(self, visit);
     visit("order", self.order), visit("accepted", self.accepted);
     visit("overtaken", self.overtaken), visit("age", self.age);
   }
@@ -49,22 +49,24 @@ struct incoming_edge : edge_life {
     if (!carries(p)) ++overtaken;
     return carries(p);
   }
-  [[nodiscard]] auto counted(channel lane) const -> edge_statistics { return {peer, lane, accepted, overtaken, age}; }
+  [[nodiscard]] auto counted(channel_id channel) const -> edge_statistics {
+    return {peer, channel, accepted, overtaken, age};
+  }
 };
 
-/// One over which messages go, too, each way in a session of its own; `life` is that of what comes in.
+/// One over which messages go, too, each way in a session of its own; `session` is that of what comes in.
 struct two_way_edge : incoming_edge {
-  session outgoing{};
+  session_id outgoing{};
 
   static void visit_state(auto& self, auto&& visit) {
     incoming_edge::visit_state(self, visit);
     visit("outgoing", self.outgoing);
   }
   /// The edge as what is posted sees it.
-  [[nodiscard]] auto outward() const -> edge_life { return {peer, outgoing, open}; }
+  [[nodiscard]] auto outward() const -> edge_session { return {peer, outgoing, open}; }
   void change(neighbour_change const& c) {
     open = c.what == neighbour_change::edge::opens;
-    life = c.incoming;
+    session = c.incoming;
     outgoing = c.outgoing;
     order = {};
   }
@@ -78,7 +80,7 @@ inline constexpr std::size_t opened_lead = 2;
 
 /// An edge over which vectors come, and the newest of them.
 template<class Backend, class U>
-struct edge_in : edge_life {
+struct edge_in : edge_session {
   message_order order{};
   mailbox<Backend, U> box{};  // what every message needs lies in one cache line so far
   std::size_t lead = 1;  // messages that may wait in the box, where every one counts
@@ -89,7 +91,7 @@ struct edge_in : edge_life {
   age_counter age{};
 
   static void visit_state(auto& self, auto&& visit) {
-    edge_life::visit_state(self, visit);
+    edge_session::visit_state(self, visit);
     visit("box", self.box), visit("order", self.order);
     visit("accepted", self.accepted), visit("overtaken", self.overtaken), visit("age", self.age);
   }
@@ -110,7 +112,7 @@ struct edge_in : edge_life {
   /// The edge closes, or opens with a message for the round after `round` as its first one.
   void change(neighbour_change const& c, iteration round) {
     open = c.what == neighbour_change::edge::opens;
-    life = c.incoming;
+    session = c.incoming;
     order = {};
     box.begin_at(open ? round : iteration{});
   }
@@ -147,7 +149,7 @@ struct edge_in : edge_life {
       auto wrong = fault_of_round(p);
       return refuse(wrong, out);
     }
-    auto const most = lead + (life == session{} && p.based_on == iteration{} ? 0 : opened_lead);
+    auto const most = lead + (session == session_id{} && p.based_on == iteration{} ? 0 : opened_lead);
     // Who does not hear this node may have lost those for whom it waited, and runs ahead then: its oldest messages go.
     if (!is_heard && box.queued() >= most) box.skip_oldest();
     if (box.queued() < most) return true;
@@ -238,13 +240,13 @@ struct alignas(64) sum_in : edge_in<Backend, U> {
 
 /// rho_ji of one out-neighbour of the push graph: the state is the last body published.
 template<class Backend, class U>
-struct sum_out : edge_life {
+struct sum_out : edge_session {
   double weight = 0;
   shared_buffer total{};
   writable_buffer<U> fresh{};  // of the pass under way
   wide_total<Backend, U> wide{};
   static void visit_state(auto& self, auto&& visit) {
-    edge_life::visit_state(self, visit);
+    edge_session::visit_state(self, visit);
     visit("total", self.total), visit("wide", self.wide);
   }
 };
@@ -278,7 +280,7 @@ auto last_usable(Synchrony const& synchrony, iteration done) -> iteration {
 }
 
 /// A receiver of this node's model.
-struct model_out : edge_life {};
+struct model_out : edge_session {};
 
 /// The edge to or from `peer`, or null.
 template<class Edge>

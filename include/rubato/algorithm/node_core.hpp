@@ -10,11 +10,11 @@
 #include <string_view>
 #include <utility>
 
-#include <rubato/algorithm/asked_gradient.hpp>
 #include <rubato/algorithm/finite.hpp>
 #include <rubato/algorithm/mean_step.hpp>
 #include <rubato/algorithm/neighbours.hpp>
 #include <rubato/algorithm/options.hpp>
+#include <rubato/algorithm/pending_gradient.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/core/shared_buffer.hpp>
@@ -34,15 +34,15 @@ class node_core {
   using scalar = typename Backend::scalar;
   using options = Options;
 
-  static constexpr bool calibrates = false;
+  static constexpr bool needs_first_gradients = false;
   /// Fixes what all nodes must agree on beyond their options: nothing.
-  static void agree(options&, block_partition const&, std::span<double const>, std::size_t) {}
+  static void resolve_options(options&, block_partition const&, std::span<double const>, std::size_t) {}
 
   /// An algorithm that has more state visits this first and then its own.
   static void visit_state(auto& self, auto&& visit) {
     visit.same("node", to_index(self.self_)), visit.same("values", self.size());
     visit.same("block values", self.blocks_.block_values());  // some lists have an entry for each block
-    visit("seed", self.options_.seed);  // its own in each life
+    visit("seed", self.options_.seed);  // its own after each restart
     visit("step", self.step_state_), visit("x", self.x_), visit("gradient asked for", self.pending_);
     visit("requests", self.requests_), visit("gradients", self.gradients_), visit("iterations", self.iterations_);
   }
@@ -91,30 +91,31 @@ class node_core {
 
   /// Posts a body to the other end of an edge, as the message of the iteration under way: number iterations_ + 1. The
   /// caller may number it otherwise, and sets what else its channel carries.
-  auto post(edge_life const& to, channel lane, shared_buffer body, instant now, outbox& out) const -> packet& {
+  auto post(edge_session const& to, channel_id channel, shared_buffer body, instant now, outbox& out) const -> packet& {
     auto& p = out.packets.emplace_back();
     p.from = self_;
     p.to = to.peer;
-    p.lane = lane;
-    p.life = to.life;
+    p.channel = channel;
+    p.session = to.session;
     p.number = iteration{iterations_ + 1};
     p.posted_at = now;
     p.body = std::move(body);
     return p;
   }
   /// The same as a callable post(edge, body), for those who know the edges.
-  [[nodiscard]] auto posting(channel lane, instant now, outbox& out) const {
-    return [this, lane, now, &out](edge_life const& to, shared_buffer body) -> packet& {
-      return post(to, lane, std::move(body), now, out);
+  [[nodiscard]] auto posting(channel_id channel, instant now, outbox& out) const {
+    return [this, channel, now, &out](edge_session const& to, shared_buffer body) -> packet& {
+      return post(to, channel, std::move(body), now, out);
     };
   }
 
   /// In rounds: moves every open in-edge on to message `needed`. If one has not come, says so in out.wait; false.
   template<class Edges>
-  [[nodiscard]] static auto take_due_messages(Edges& edges, channel lane, std::uint64_t needed, outbox& out) -> bool {
+  [[nodiscard]] static auto take_due_messages(Edges& edges, channel_id channel, std::uint64_t needed, outbox& out)
+      -> bool {
     for (auto& e : edges) {
       if (!e.open || e.box.advance_to(iteration{needed})) continue;
-      out.wait = waiting{e.peer, lane, next(e.box.number())};
+      out.wait = waiting{e.peer, channel, next(e.box.number())};
       return false;
     }
     return true;
@@ -125,12 +126,12 @@ class node_core {
     out.failure = fault{"node " + std::to_string(to_index(c.peer)) + left + std::string{what}};
   }
 
-  /// The counters of the node, without its edges, or with the edges over which `lane` comes in.
+  /// The counters of the node, without its edges, or with the edges over which `channel` comes in.
   [[nodiscard]] auto counts() const -> node_statistics { return {iterations_, gradients_, pending_.dropped(), {}}; }
   template<class Edges>
-  [[nodiscard]] auto counts(Edges const& edges, channel lane) const -> node_statistics {
+  [[nodiscard]] auto counts(Edges const& edges, channel_id channel) const -> node_statistics {
     auto s = counts();
-    for (auto const& e : edges) s.edges.push_back(e.counted(lane));
+    for (auto const& e : edges) s.edges.push_back(e.counted(channel));
     return s;
   }
 
@@ -141,7 +142,7 @@ class node_core {
   double gamma_;
   typename step_rule::template state<Backend> step_state_;
   shared_buffer x_;  // x_i, published: it is the point of gradients too
-  asked_gradient pending_;
+  pending_gradient pending_;
   std::uint64_t requests_ = 0;  // gradients asked for: the clock of ages
   std::uint64_t gradients_ = 0;  // received
   std::uint64_t iterations_ = 0;  // local iterations completed

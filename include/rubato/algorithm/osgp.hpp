@@ -122,11 +122,11 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   static constexpr auto name() -> std::string_view { return "OSGP"; }
 
   /// The edges of both graphs, each in its own direction: along trees this is both ways.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::push_sum_plan(network);
   }
   static constexpr std::array all_channels{
-      channel_spec{channel::model, channel_kind::event, element_of<scalar>, carrying(scalar_slot::push_sum_weight)}};
+      channel_spec{channel_id::model, channel_kind::event, element_of<scalar>, carrying(scalar_slot::push_sum_weight)}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   osgp(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
@@ -146,7 +146,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    auto* const from = p.lane == channel::model ? detail::find_edge(sources_, p.from) : nullptr;
+    auto* const from = p.channel == channel_id::model ? detail::find_edge(sources_, p.from) : nullptr;
     if (from == nullptr || !from->is_of_session(p)) return;
     auto const weight = p.extra.real(scalar_slot::push_sum_weight);
     auto wrong = detail::malformed(p, this->blocks_, all_channels[0]);
@@ -176,7 +176,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     core::refuse_change(change, "a run of osgp and took its mass with it; use r_fast where nodes may leave", out);
   }
 
-  [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(sources_, channel::model); }
+  [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(sources_, channel_id::model); }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("numerator", self.numerator_), visit("w", self.w_), visit("sources", self.sources_);
@@ -249,7 +249,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     w_ -= degree * weight;
     auto const body = std::move(part).publish();
     for (auto const to : readers_) {
-      this->post({to}, channel::model, body, now, out).extra.set(scalar_slot::push_sum_weight, weight);
+      this->post({to}, channel_id::model, body, now, out).extra.set(scalar_slot::push_sum_weight, weight);
     }
   }
 
@@ -260,7 +260,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
       auto const needed = iteration{this->iterations_ - overlap};
       for (auto const& e : sources_) {
         if (e.newest >= needed) continue;
-        out.wait = waiting{e.peer, channel::model, next(e.newest)};
+        out.wait = waiting{e.peer, channel_id::model, next(e.newest)};
         return;
       }
     }
@@ -288,7 +288,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     auto blame = detail::blame{this->self_};
     for (auto& e : sources_) {
       if (spoilt) {
-        for (auto const& c : e.came) blame.message(e.peer, channel::model, c.part);
+        for (auto const& c : e.came) blame.message(e.peer, channel_id::model, c.part);
       }
       e.came.clear();
     }

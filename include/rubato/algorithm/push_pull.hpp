@@ -133,12 +133,12 @@ class push_pull
   void go_on(instant now, outbox& out) {
     auto const done = this->iterations_;
     if (next_ == place::descent && !out.failure &&
-        this->take_due_messages(this->tracker_.in(), channel::tracker, done, out)) {
+        this->take_due_messages(this->tracker_.in(), channel_id::tracker, done, out)) {
       descend(now, out);
       next_ = place::mixing;
     }
     if (next_ == place::mixing && !out.failure &&
-        this->take_due_messages(this->models_.in(), channel::model, done + 1, out)) {
+        this->take_due_messages(this->models_.in(), channel_id::model, done + 1, out)) {
       mix(now, out);
       next_ = place::gradient;
     }

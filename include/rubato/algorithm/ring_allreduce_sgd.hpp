@@ -49,14 +49,14 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
 
   /// The ring goes by id, whatever the network: an all-reduce brings its own topology. Who hurries the others talks to
   /// all.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     auto plan = mixing::ring_plan(network.pull().nodes());
     if constexpr (hurries) mixing::add_messengers(plan);
     return plan;
   }
   static constexpr std::array<channel_spec, 2> all_channels{
-      channel_spec{channel::chunk, channel_kind::event, element_of<scalar>, carrying(scalar_slot::sample_count)},
-      channel_spec{channel::control, channel_kind::event, element_of<scalar>, 0, true}};
+      channel_spec{channel_id::chunk, channel_kind::event, element_of<scalar>, carrying(scalar_slot::sample_count)},
+      channel_spec{channel_id::control, channel_kind::event, element_of<scalar>, 0, true}};
   static constexpr auto channels() -> std::span<channel_spec const> {
     return std::span{all_channels}.first(hurries ? 2 : 1);
   }
@@ -81,8 +81,8 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    if (p.lane == channel::chunk && p.from == before_.peer && n_ > 1 && before_.is_of_session(p)) take(p, out);
-    else if (hurries && p.lane == channel::control && detail::edge_life{p.from}.carries(p)) hear(p, out);
+    if (p.channel == channel_id::chunk && p.from == before_.peer && n_ > 1 && before_.is_of_session(p)) take(p, out);
+    else if (hurries && p.channel == channel_id::control && detail::edge_session{p.from}.carries(p)) hear(p, out);
     else return;
     if (out.failure) return;
     if (this->pending_.under_way() && round_ends()) {
@@ -99,7 +99,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
 
   [[nodiscard]] auto statistics() const -> node_statistics {
     auto s = this->counts();
-    if (n_ > 1) s.edges.push_back(before_.counted(channel::chunk));
+    if (n_ > 1) s.edges.push_back(before_.counted(channel_id::chunk));
     return s;
   }
   static void visit_state(auto& self, auto&& visit) {
@@ -162,7 +162,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   [[nodiscard]] auto after() const -> node_id { return to_node((to_index(this->self_) + 1) % n_); }
 
   void send(detail::contributed const& part, instant now, outbox& out) {
-    auto& p = this->post({after()}, channel::chunk, part.sum, now, out);
+    auto& p = this->post({after()}, channel_id::chunk, part.sum, now, out);
     p.number = iteration{this->iterations_ * steps() + sent_++ + 1};
     p.extra.set(scalar_slot::sample_count, part.count);
   }
@@ -172,7 +172,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     auto const nothing = this->backend_.template allocate<scalar>(0).publish();
     for (std::size_t j = 0; j < n_; ++j) {
       if (to_node(j) != this->self_ && to_node(j) != after())
-        this->post({to_node(j)}, channel::control, nothing, now, out);
+        this->post({to_node(j)}, channel_id::control, nothing, now, out);
     }
   }
 
@@ -226,7 +226,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
       receive(std::move(m.part), now, out);
     }
     if (computes() || out.failure) return;
-    out.wait = waiting{before_.peer, channel::chunk, iteration{this->iterations_ * steps() + step_ + 1}};
+    out.wait = waiting{before_.peer, channel_id::chunk, iteration{this->iterations_ * steps() + step_ + 1}};
   }
 
   void receive(detail::contributed part, instant now, outbox& out) {
@@ -283,7 +283,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   [[nodiscard]] auto spoilt(detail::contributed const& sum) const -> fault {
     auto blame = detail::blame{this->self_};
     if (own_.sum) blame.gradient(own_.sum);
-    if (n_ > 1) blame.message(before_.peer, channel::chunk, sum.sum);
+    if (n_ > 1) blame.message(before_.peer, channel_id::chunk, sum.sum);
     return blame.sentence();
   }
 

@@ -108,7 +108,7 @@ class s_ab
     auto const first = !this->tracker_.has_tracked();  // z_0 = g(x_0), in no round: nothing is consumed yet
     auto const round = first ? 0 : this->iterations_ + 1;
     if (next_ == place::tracking && !out.failure &&
-        this->take_due_messages(this->tracker_.in(), channel::tracker, round, out)) {
+        this->take_due_messages(this->tracker_.in(), channel_id::tracker, round, out)) {
       track({.tracks = true, .consumes = !first}, now, out);
       if (!first) ++this->iterations_;
       if (!out.failure) this->post_model(this->x_, now, out);
@@ -116,7 +116,7 @@ class s_ab
     }
     auto const next = this->iterations_ + 1;
     if (next_ == place::moving && !out.failure &&
-        this->take_due_messages(this->models_.in(), channel::model, next, out)) {
+        this->take_due_messages(this->models_.in(), channel_id::model, next, out)) {
       move(now, out);
       next_ = place::gradient;
     }

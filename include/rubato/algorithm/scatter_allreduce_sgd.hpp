@@ -36,7 +36,7 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
   static constexpr auto name() -> std::string_view { return "scatter all-reduce SGD"; }
 
   /// An all-to-all of its own, whatever the network.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::all_to_all_plan(network.pull().nodes());
   }
   static constexpr std::array all_channels{detail::scatter_mean<Backend, Codec>::spec};
@@ -48,12 +48,12 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
 
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!this->accept(g)) return;
-    mean_.begin(this->backend_, core::values_of(g.value), now, this->posting(channel::chunk, now, out));
+    mean_.begin(this->backend_, core::values_of(g.value), now, this->posting(channel_id::chunk, now, out));
     go_on(now, out);
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    if (p.lane == channel::chunk && mean_.accept(p, out)) go_on(now, out);
+    if (p.channel == channel_id::chunk && mean_.accept(p, out)) go_on(now, out);
   }
 
   /// An all-reduce cannot do without one of its nodes.
@@ -70,7 +70,7 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
 
  private:
   void go_on(instant now, outbox& out) {
-    if (mean_.advance(this->backend_, now, this->posting(channel::chunk, now, out), out)) {
+    if (mean_.advance(this->backend_, now, this->posting(channel_id::chunk, now, out), out)) {
       auto const mean = mean_.take_mean();
       if (!this->step_along(mean.data())) {  // (C.X)
         out.failure = mean_.spoilt(this->backend_.pool().values(mean.data(), mean.size()));

@@ -30,9 +30,9 @@ template<class Backend, class Codec>
 class scatter_mean {
  public:
   using scalar = typename Backend::scalar;
-  static constexpr auto lane = channel::chunk;
+  static constexpr auto channel = channel_id::chunk;
   static constexpr auto spec =
-      channel_spec{lane, channel_kind::event, element_of<typename Codec::template code<scalar>>};
+      channel_spec{channel, channel_kind::event, element_of<typename Codec::template code<scalar>>};
   static_assert(codec::check_codec<Codec, Backend, spec.kind>());
 
   static void visit_state(auto& self, auto&& visit) {
@@ -52,7 +52,7 @@ class scatter_mean {
   /// Between begin() and the advance() that completes the round.
   [[nodiscard]] auto under_way() const -> bool { return begun_; }
 
-  /// Gives s_i for the next round; x is read now. post(edge, body) posts a message on `lane` and returns it.
+  /// Gives s_i for the next round; x is read now. post(edge, body) posts a message on `channel` and returns it.
   template<class Post>
   void begin(Backend& backend, scalar const* x, instant now, Post const& post) {
     RUBATO_EXPECTS(!begun_, "a round begins when the one before it is complete");
@@ -120,12 +120,12 @@ class scatter_mean {
   /// What a round under way stands still for.
   [[nodiscard]] auto missing() -> waiting {
     auto const& list = reduced_ ? present().means : present().parts;
-    return {to_node(first_missing(list)), lane, number_of(reduced_ ? step::gather : step::scatter)};
+    return {to_node(first_missing(list)), channel, number_of(reduced_ ? step::gather : step::scatter)};
   }
 
   void add_statistics(node_statistics& s) const {
     for (std::size_t j = 0; j < n_; ++j) {
-      if (j != to_index(self_)) s.edges.push_back(peers_[j].counted(lane));
+      if (j != to_index(self_)) s.edges.push_back(peers_[j].counted(channel));
     }
   }
 
@@ -180,7 +180,7 @@ class scatter_mean {
   /// The sum was finite before this node's part was added.
   [[nodiscard]] auto spoilt_by(std::size_t j, std::vector<scalar> const& part) const -> fault {
     auto named = blame{self_};
-    if (j != to_index(self_)) named.message(to_node(j), lane, part);
+    if (j != to_index(self_)) named.message(to_node(j), channel, part);
     else if (first_not_finite(part) < part.size())
       return {"what node " + std::to_string(j) +
               " computed is not finite; if it grew before, the run diverges, and a smaller step helps"};

@@ -41,9 +41,9 @@ class server_core : public node_core<Backend, Options> {
   /// A job that is cancelled has used its sample up.
   void ask_next(shared_buffer point, outbox& out) { this->ask_gradient_at(std::move(point), this->requests_, out); }
   /// Sends the gradient that came; the caller sets what it says besides.
-  auto send_gradient(gradient& g, edge_life const& to, instant now, outbox& out) -> packet& {
+  auto send_gradient(gradient& g, edge_session const& to, instant now, outbox& out) -> packet& {
     out.failure = spoilt_gradient(this->self_, server(), this->x_, g);
-    auto& p = this->post(to, channel::gradient, std::move(g.value), now, out);
+    auto& p = this->post(to, channel_id::gradient, std::move(g.value), now, out);
     p.number = iteration{this->gradients_};
     p.based_on = iteration{version_};
     return p;
@@ -59,7 +59,7 @@ class server_core : public node_core<Backend, Options> {
   void wait_for_server(outbox& out) {
     version_ = 0;
     this->pending_.cancel(out);
-    out.wait = waiting{server(), channel::model, iteration{1}};
+    out.wait = waiting{server(), channel_id::model, iteration{1}};
   }
 
   // server

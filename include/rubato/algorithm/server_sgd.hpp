@@ -84,20 +84,20 @@ class server_sgd
 
   /// A star of its own around an extra node, whatever the network. Its gain is n: when every worker has brought one
   /// gradient of weight 1, the model has moved by n gamma times their mean.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     auto plan = mixing::server_plan(network.pull().nodes());
     plan.gain = static_cast<double>(network.pull().nodes());
     return plan;
   }
-  static void agree(options& o, block_partition const&, std::span<double const>, std::size_t nodes) {
-    o.acceptance.agree(nodes);
-    o.weight.agree(nodes);
-    o.aggregation.agree();
+  static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t nodes) {
+    o.acceptance.resolve_options(nodes);
+    o.weight.resolve_options(nodes);
+    o.aggregation.resolve_options();
   }
   static constexpr std::array<channel_spec, 3> all_channels{
-      channel_spec{channel::model, channel_kind::event, element_of<scalar>},
-      channel_spec{channel::gradient, channel_kind::event, element_of<scalar>, carrying(scalar_slot::duration_ns)},
-      channel_spec{channel::control, channel_kind::event, element_of<scalar>}};  // a model that stops a job
+      channel_spec{channel_id::model, channel_kind::event, element_of<scalar>},
+      channel_spec{channel_id::gradient, channel_kind::event, element_of<scalar>, carrying(scalar_slot::duration_ns)},
+      channel_spec{channel_id::control, channel_kind::event, element_of<scalar>}};  // a model that stops a job
   static constexpr auto channels() -> std::span<channel_spec const> {
     return std::span{all_channels}.first(Acceptance::may_stop ? 3 : 2);
   }
@@ -120,12 +120,13 @@ class server_sgd
     if (!this->accept(g)) return;
     auto const took = static_cast<std::uint64_t>(g.duration.count());
     this->send_gradient(g, ends_[0].outward(), now, out).extra.set(scalar_slot::duration_ns, took);  // (As.G)
-    out.wait = waiting{this->server(), channel::model, iteration{ends_[0].models.order.newest() + 1}};
+    out.wait = waiting{this->server(), channel_id::model, iteration{ends_[0].models.order.newest() + 1}};
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    auto const brings_a_model = p.lane == channel::model || (Acceptance::may_stop && p.lane == channel::control);
-    if (this->serves() && p.lane == channel::gradient && to_index(p.from) < this->n_) collect(now, p, out);
+    auto const brings_a_model =
+        p.channel == channel_id::model || (Acceptance::may_stop && p.channel == channel_id::control);
+    if (this->serves() && p.channel == channel_id::gradient && to_index(p.from) < this->n_) collect(now, p, out);
     else if (!this->serves() && brings_a_model && p.from == this->server()) follow(now, p, out);
   }
 
@@ -134,7 +135,7 @@ class server_sgd
     auto& end = ends_[this->serves() ? to_index(change.peer) : 0];
     end.change(change);
     if (!this->serves()) this->wait_for_server(out);
-    else if (end.open) give_model(end, channel::model, now, out);
+    else if (end.open) give_model(end, channel_id::model, now, out);
   }
 
   /// The server's iterations are its versions, a worker's its gradients.
@@ -143,9 +144,9 @@ class server_sgd
     s.iterations = this->serves() ? this->version_ : this->gradients_;
     s.dropped += this->late_;
     for (auto const& e : ends_) {
-      auto& edge = s.edges.emplace_back(e.counted(this->serves() ? channel::gradient : channel::model));
+      auto& edge = s.edges.emplace_back(e.counted(this->serves() ? channel_id::gradient : channel_id::model));
       edge.weights = e.weights;
-      if (!this->serves()) s.edges.push_back({e.peer, channel::control, e.age_of_stops.uses, 0, e.age_of_stops, {}});
+      if (!this->serves()) s.edges.push_back({e.peer, channel_id::control, e.age_of_stops.uses, 0, e.age_of_stops, {}});
     }
     return s;
   }
@@ -180,7 +181,9 @@ class server_sgd
       visit("models", self.models), visit("stops", self.stops);
       visit("age of stops", self.age_of_stops), visit("weights", self.weights);
     }
-    [[nodiscard]] auto on(channel lane) -> model_stream& { return lane == channel::control ? stops : models; }
+    [[nodiscard]] auto on(channel_id channel) -> model_stream& {
+      return channel == channel_id::control ? stops : models;
+    }
     void change(neighbour_change const& c) {
       two_way_edge::change(c);
       busy = false;
@@ -192,9 +195,9 @@ class server_sgd
   void follow(instant now, patch const& p, outbox& out) {
     auto& end = ends_[0];
     if (!end.is_of_session(p)) return;
-    auto& came = end.on(p.lane);
+    auto& came = end.on(p.channel);
     auto const version = to_count(p.based_on);
-    out.failure = detail::malformed(p, this->blocks_, all_channels[p.lane == channel::model ? 0 : 2]);
+    out.failure = detail::malformed(p, this->blocks_, all_channels[p.channel == channel_id::model ? 0 : 2]);
     if (!out.failure) out.failure = came.order.follow(p);
     if (!out.failure && version < came.version) {
       out.failure = fault{"the server, node " + std::to_string(this->n_) + ", sent version " + std::to_string(version) +
@@ -206,8 +209,8 @@ class server_sgd
       ++end.overtaken;
       return;
     }
-    if (p.lane == channel::model) ++end.accepted;
-    (p.lane == channel::control ? end.age_of_stops : end.age).add(now - p.posted_at);
+    if (p.channel == channel_id::model) ++end.accepted;
+    (p.channel == channel_id::control ? end.age_of_stops : end.age).add(now - p.posted_at);
     this->go_on_at(p.body, version, out);
   }
 
@@ -222,7 +225,7 @@ class server_sgd
     auto const delay = this->version_ - end.version;  // (As.D)
     if (this->options_.acceptance.accepts(delay)) apply(end, delay, now, p, out);
     else refuse(end);
-    give_model(ends_[assignment_(to_index(p.from))], channel::model, now, out);
+    give_model(ends_[assignment_(to_index(p.from))], channel_id::model, now, out);
     stop_late_jobs(now, out);
   }
   void refuse(other_end& end) {
@@ -236,7 +239,7 @@ class server_sgd
     auto const most = static_cast<std::uint64_t>((std::max<std::int64_t>)(round_trip.count(), 0));
     auto const said = (std::min)(p.extra.count(scalar_slot::duration_ns).value_or(0), most);
     auto const duration = std::chrono::nanoseconds{static_cast<std::int64_t>(said)};
-    auto const arrived = server::arrival{to_index(p.from), delay, duration, round_trip, now};
+    auto const arrived = server::received_gradient{to_index(p.from), delay, duration, round_trip, now};
     auto const w = weight_(arrived);  // (As.W)
     ++end.accepted;
     end.age.add(now - p.posted_at);
@@ -245,19 +248,19 @@ class server_sgd
     auto const along = gathered_.take(this->backend_, p.body, w.factor, arrived);
     if (!along) return;
     if (!this->step_along(along->values, along->share)) {  // (As.X)
-      out.failure = detail::blame{this->self_}.message(p.from, channel::gradient, p.body).sentence();
+      out.failure = detail::blame{this->self_}.message(p.from, channel_id::gradient, p.body).sentence();
     }
     ++this->version_;
   }
 
-  void give_model(other_end& end, channel lane, instant now, outbox& out) {
-    RUBATO_EXPECTS(lane == channel::control || !end.busy, "a worker is given a job only when it has none");
+  void give_model(other_end& end, channel_id channel, instant now, outbox& out) {
+    RUBATO_EXPECTS(channel == channel_id::control || !end.busy, "a worker is given a job only when it has none");
     if (!end.open) return;
     end.busy = true;
     end.version = this->version_;
     end.given_at = now;
-    auto& p = this->post(end.outward(), lane, this->x_, now, out);
-    p.number = iteration{++end.on(lane).sent};
+    auto& p = this->post(end.outward(), channel, this->x_, now, out);
+    p.number = iteration{++end.on(channel).sent};
     p.based_on = iteration{this->version_};
   }
 
@@ -265,7 +268,7 @@ class server_sgd
     if (!this->options_.acceptance.stops()) return;
     for (auto& end : ends_) {
       if (!end.busy || this->options_.acceptance.accepts(this->version_ - end.version)) continue;
-      give_model(end, channel::control, now, out);  // (As.C)
+      give_model(end, channel_id::control, now, out);  // (As.C)
     }
   }
 

@@ -44,7 +44,7 @@ struct no_tracker {
   void take(patch const&, std::uint64_t, iteration, outbox&) const {}
   void begin(pass_parts) const {}
   [[nodiscard]] auto terms(pass_parts, std::size_t, std::size_t) const -> tracking_terms<T, U> { return {}; }
-  void record_raised(range, backend::raised_bits) const {}
+  void record_raised(range, backend::flag_bits) const {}
   void fail_if_out_of_range(outbox&) const {}
   void accuse(blame&) const {}
   void change(neighbour_change const&, iteration) const {}
@@ -61,7 +61,7 @@ class tracker {
   using value = typename Ledger::template value<scalar>;
   static constexpr bool compresses = !std::is_same_v<SumCodec, codec::identity>;
   using code = typename SumCodec::template code<value>;
-  static constexpr channel_spec spec{channel::tracker, Synchrony::delivery, element_of<code>};
+  static constexpr channel_spec spec{channel_id::tracker, Synchrony::delivery, element_of<code>};
 
   static void visit_state(auto& self, auto&& visit) {
     visit("z", self.z_), visit("g", self.g_), visit("g that came", self.g_new_);
@@ -161,7 +161,7 @@ class tracker {
   [[nodiscard]] auto arithmetic(std::size_t block) const { return ledger_.template arithmetic_for<scalar>(block); }
 
   /// What the sweep over these blocks raised.
-  void record_raised(range blocks, backend::raised_bits raised) {
+  void record_raised(range blocks, backend::flag_bits raised) {
     if (Ledger::out_of_range(raised) && !Ledger::out_of_range(magnitudes_)) beyond_ = blocks;
     magnitudes_ |= raised;
   }
@@ -196,7 +196,7 @@ class tracker {
     if constexpr (std::is_same_v<value, scalar>) {
       for (auto const& e : in_) {
         if (e.box.values() != nullptr)
-          suspects.message(e.peer, channel::tracker, backend_.pool().values(e.box.values(), z_.size()));
+          suspects.message(e.peer, channel_id::tracker, backend_.pool().values(e.box.values(), z_.size()));
       }
     }
   }
@@ -240,7 +240,7 @@ class tracker {
       if (e->total) e->wide.settle(backend_, values_of(e->total), n, {debt_.open(backend_, n), 1.0});
       e->total = {};
       e->open = c.what == neighbour_change::edge::opens;
-      e->life = c.outgoing;
+      e->session = c.outgoing;
     }
   }
 
@@ -263,12 +263,12 @@ class tracker {
     for (std::size_t i = 0; i < held.size(); ++i) {
       a.gradient[i] = static_cast<double>(arithmetic(i / blocks_.block_values()).quantise(at, held[i]));
     }
-    for (auto const& e : out_) a.pushed.push_back({e.peer, channel::tracker, plain(values_of(e.total))});
-    for (auto const& e : in_) a.consumed.push_back({e.peer, channel::tracker, plain(e.consumed())});
+    for (auto const& e : out_) a.pushed.push_back({e.peer, channel_id::tracker, plain(values_of(e.total))});
+    for (auto const& e : in_) a.consumed.push_back({e.peer, channel_id::tracker, plain(e.consumed())});
   }
 
   void count_into(node_statistics& s) const {
-    for (auto const& e : in_) s.edges.push_back({e.peer, channel::tracker, e.accepted, e.overtaken, e.age});
+    for (auto const& e : in_) s.edges.push_back({e.peer, channel_id::tracker, e.accepted, e.overtaken, e.age});
   }
   /// The in-edges, for those who wait for a message.
   [[nodiscard]] auto in() -> std::vector<sum_in<Backend, value>>& { return in_; }
@@ -284,7 +284,7 @@ class tracker {
         auto const before = memory.values(e.consumed(), z_.size());
         for (std::size_t i = 0; i < newest.size(); ++i) {
           auto const moved = backend::wrap_sub(newest[i], before.empty() ? 0 : before[i]);
-          if (!Ledger::out_of_range(static_cast<backend::raised_bits>(backend::magnitude_bits(moved)))) continue;
+          if (!Ledger::out_of_range(static_cast<backend::flag_bits>(backend::magnitude_bits(moved)))) continue;
           return ", by a running sum that node " + std::to_string(to_index(e.peer)) + " sent";
         }
       }
@@ -316,7 +316,7 @@ class tracker {
   debt<Backend, value> debt_;
   std::vector<sum_source<value>> in_table_;  // tables of the pass under way; kept for their memory
   std::vector<sum_target<scalar, value>> out_table_;
-  backend::raised_bits magnitudes_ = 0;  // of the last pass
+  backend::flag_bits magnitudes_ = 0;  // of the last pass
   range beyond_{};  // the blocks in which it left the ledger's range
 };
 

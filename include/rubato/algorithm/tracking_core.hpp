@@ -58,15 +58,16 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   using options = tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>;
   using scalar = typename Backend::scalar;
   using value = typename Ledger::template value<scalar>;  ///< of z and of running sums
-  static constexpr bool calibrates = Ledger::exact;  ///< agree() needs the first gradients
+  static constexpr bool needs_first_gradients = Ledger::exact;  ///< agree() needs the first gradients
 
   /// Plans both matrices. In rounds every age is 0, and the gain is that of ages of 0. Throws config_error.
-  [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return synchrony::in_lock_step<Synchrony>() ? mixing::tracking_plan(network, {0, 0})
                                                 : mixing::tracking_plan(network);
   }
   /// Fixes what all nodes must agree on, from the largest |g_i(x0)| per block over all nodes.
-  static void agree(options& o, block_partition const& blocks, std::span<double const> largest, std::size_t nodes) {
+  static void resolve_options(options& o, block_partition const& blocks, std::span<double const> largest,
+                              std::size_t nodes) {
     o.ledger.calibrate(blocks, largest, nodes);
   }
   static constexpr std::array all_channels{model_exchange<Backend, Weighting, Synchrony>::spec,
@@ -107,8 +108,8 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
 
   void take(patch const& p, outbox& out) {
     auto const done = iteration{core::iterations_};
-    if (p.lane == channel::model) models_.take(p, core::requests_, done, out);
-    else if (p.lane == channel::tracker) tracker_.take(p, core::requests_, done, out);
+    if (p.channel == channel_id::model) models_.take(p, core::requests_, done, out);
+    else if (p.channel == channel_id::tracker) tracker_.take(p, core::requests_, done, out);
   }
 
   /// One pass over memory (one for each range of blocks, where blocks differ in age or exponent): kernel_of(models,
@@ -117,7 +118,7 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   template<class KernelOf>
   [[nodiscard]] auto sweep(pass_parts does, instant now, outbox& out, KernelOf&& kernel_of) -> bool {
     tracker_.begin(does);
-    backend::raised_bits raised = 0;
+    backend::flag_bits raised = 0;
     auto const all = core::blocks_.blocks();
     for (std::size_t block = 0, end = all; block < all; block = end, end = all) {
       pull_terms<scalar> models;
@@ -137,13 +138,13 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
       out.failure = suspects.sentence();
     }
     if (out.failure) return false;
-    tracker_.finish(does, now, this->posting(channel::tracker, now, out));
+    tracker_.finish(does, now, this->posting(channel_id::tracker, now, out));
     if (does.pulls) models_.record_ages(now);
     return true;
   }
 
   void post_model(shared_buffer const& v, instant now, outbox& out) {
-    models_.post(v, this->posting(channel::model, now, out));
+    models_.post(v, this->posting(channel_id::model, now, out));
   }
 
   model_exchange<Backend, Weighting, Synchrony> models_;

@@ -23,8 +23,8 @@ struct refresh_high_kernel {
     auto const h = at.load(high);
     auto const base = times_2_30(h);
     auto const delta =
-        low == nullptr ? backend::wrap_sub(at.same(std::int32_t{0}), base) : backend::wrap_sub(at.load(low), base);
-    at.store(high, backend::wrap_add(h, quarter(backend::wrap_add(delta, at.same(std::int32_t{1} << 29)))));
+        low == nullptr ? backend::wrap_sub(at.broadcast(std::int32_t{0}), base) : backend::wrap_sub(at.load(low), base);
+    at.store(high, backend::wrap_add(h, high_bits(backend::wrap_add(delta, at.broadcast(std::int32_t{1} << 29)))));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 12; }
 
@@ -35,9 +35,9 @@ struct refresh_high_kernel {
   static auto times_2_30(backend::pack<std::int32_t, L> const& h) -> backend::pack<std::int32_t, L> {
     return {h.a << 30, h.b << 30, h.c << 30, h.d << 30};
   }
-  RUBATO_HOST_DEVICE static auto quarter(std::int32_t v) -> std::int32_t { return v >> 30; }
+  RUBATO_HOST_DEVICE static auto high_bits(std::int32_t v) -> std::int32_t { return v >> 30; }
   template<std::size_t L>
-  static auto quarter(backend::pack<std::int32_t, L> const& v) -> backend::pack<std::int32_t, L> {
+  static auto high_bits(backend::pack<std::int32_t, L> const& v) -> backend::pack<std::int32_t, L> {
     return {v.a >> 30, v.b >> 30, v.c >> 30, v.d >> 30};
   }
 };
@@ -87,7 +87,7 @@ class wide_total {
   static void visit_state(auto& self, auto&& visit) { visit("high", self.high_), visit("moved", self.moved_); }
 
   /// Counts what one iteration may have added; `magnitudes` bounds every change by a power of two.
-  void grew(Backend& backend, U const* low, std::size_t n, backend::raised_bits magnitudes) {
+  void grew(Backend& backend, U const* low, std::size_t n, backend::flag_bits magnitudes) {
     if constexpr (wraps) {
       moved_ += std::uint64_t{magnitudes} + 1;
       if (moved_ < (std::uint64_t{1} << 29)) return;

@@ -44,7 +44,7 @@ class checked {
   [[nodiscard]] auto pool() const -> buffer_pool const& { return pool_; }
 
   template<class Kernel>
-  auto sweep(range r, Kernel const& kernel) -> raised_bits {
+  auto sweep(range r, Kernel const& kernel) -> flag_bits {
     lanes at{pool_, r.begin};
     for (auto i = r.begin; i < r.end; ++i) {
       at.move_to(i);
@@ -82,13 +82,13 @@ class checked {
     }
     template<class U> void stream(U* p, U v) const { store(p, v); }
     auto round(scalar v) const -> std::int32_t { return plain_.round(v); }
-    auto real(std::int32_t v) const -> scalar { return plain_.real(v); }
-    auto root(scalar v) const -> scalar { return plain_.root(v); }
-    void raise(std::int32_t v) { plain_.raise(v); }
+    auto to_real(std::int32_t v) const -> scalar { return plain_.to_real(v); }
+    auto sqrt(scalar v) const -> scalar { return plain_.sqrt(v); }
+    void flag(std::int32_t v) { plain_.flag(v); }
     void expect_finite(scalar v) { plain_.expect_finite(v); }
-    template<class U> auto same(U v) const -> U { return v; }
+    template<class U> auto broadcast(U v) const -> U { return v; }
     template<class To, class U> auto cast(U v) const -> To { return static_cast<To>(v); }
-    [[nodiscard]] auto raised() const -> raised_bits { return plain_.raised(); }
+    [[nodiscard]] auto raised() const -> flag_bits { return plain_.raised(); }
     void move_to(std::size_t at) {
       at_ = at;
       plain_.move_to(at);

@@ -59,7 +59,7 @@ concept array_backend =
       { B::name() } -> std::convertible_to<std::string_view>;
       { b.template allocate<typename B::scalar>(n) } -> std::same_as<writable_buffer<typename B::scalar>>;
       { b.template allocate<std::int32_t>(n) } -> std::same_as<writable_buffer<std::int32_t>>;
-      { b.sweep(r, detail::any_kernel{}) } -> std::same_as<raised_bits>;
+      { b.sweep(r, detail::any_kernel{}) } -> std::same_as<flag_bits>;
       { b.dot(x, x, n) } -> std::same_as<double>;
       { b.multiply(shape, typename B::scalar{1}, x, x, typename B::scalar{0}, y) } -> std::same_as<void>;
       { b.pool() } -> std::convertible_to<buffer_pool>;
@@ -99,7 +99,7 @@ struct zero_kernel {
   static constexpr bool raises = false;
   template<class Lanes>
   RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
-    at.store(y, at.template same<U>(U{0}));
+    at.store(y, at.template broadcast<U>(U{0}));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(U); }
 };

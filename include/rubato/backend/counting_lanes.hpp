@@ -16,12 +16,12 @@ class counting_lanes {
   template<class U> RUBATO_HOST_DEVICE auto load(U const*) -> U { return bytes_ += sizeof(U), U{}; }
   template<class U> RUBATO_HOST_DEVICE void store(U*, U) { bytes_ += sizeof(U); }
   template<class U> RUBATO_HOST_DEVICE void stream(U*, U) { bytes_ += sizeof(U); }
-  template<class U> RUBATO_HOST_DEVICE auto same(U v) const -> U { return v; }
+  template<class U> RUBATO_HOST_DEVICE auto broadcast(U v) const -> U { return v; }
   template<class To, class U> RUBATO_HOST_DEVICE auto cast(U v) const -> To { return static_cast<To>(v); }
   RUBATO_HOST_DEVICE auto round(T) const -> std::int32_t { return 0; }
-  RUBATO_HOST_DEVICE auto real(std::int32_t) const -> T { return T{}; }
-  RUBATO_HOST_DEVICE auto root(T) const -> T { return T{}; }
-  RUBATO_HOST_DEVICE void raise(std::int32_t) const {}
+  RUBATO_HOST_DEVICE auto to_real(std::int32_t) const -> T { return T{}; }
+  RUBATO_HOST_DEVICE auto sqrt(T) const -> T { return T{}; }
+  RUBATO_HOST_DEVICE void flag(std::int32_t) const {}
   RUBATO_HOST_DEVICE void expect_finite(T) const {}
   [[nodiscard]] RUBATO_HOST_DEVICE auto bytes() const -> std::size_t { return bytes_; }
 

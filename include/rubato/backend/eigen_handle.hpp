@@ -36,7 +36,7 @@ class eigen {
   [[nodiscard]] auto pool() const -> buffer_pool const& { return pool_; }
 
   template<class Kernel>
-  auto sweep(range r, Kernel const& kernel) -> raised_bits {
+  auto sweep(range r, Kernel const& kernel) -> flag_bits {
     return vector_sweep<T>(r, kernel, streaming_bytes_);
   }
 

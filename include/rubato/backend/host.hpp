@@ -30,7 +30,7 @@ class host {
   [[nodiscard]] auto pool() const -> buffer_pool const& { return pool_; }
 
   template<class Kernel>
-  auto sweep(range r, Kernel const& kernel) -> raised_bits {
+  auto sweep(range r, Kernel const& kernel) -> flag_bits {
     scalar_lanes<T> at{r.begin};
     for (auto i = r.begin; i < r.end; ++i) {
       at.move_to(i);

@@ -42,9 +42,9 @@
 namespace rubato::backend {
 
 /// Bits that a kernel raised; a sweep returns their union over all indices.
-using raised_bits = std::uint32_t;
+using flag_bits = std::uint32_t;
 /// The one of expect_finite(). Magnitudes (magnitude_bits) leave it free.
-inline constexpr raised_bits not_finite = raised_bits{1} << 31;
+inline constexpr flag_bits not_finite = flag_bits{1} << 31;
 
 namespace detail::inline RUBATO_INSTRUCTION_SET {
 
@@ -146,10 +146,10 @@ inline auto root_vector(V const& x) -> V {
 
 /// The union of the bits of 32-bit lanes.
 template<class V>
-inline auto any_bits(V const& v) -> raised_bits {
+inline auto any_bits(V const& v) -> flag_bits {
   std::uint32_t lanes[sizeof(V) / 4];
   std::memcpy(lanes, &v, sizeof v);
-  raised_bits all = 0;
+  flag_bits all = 0;
   for (auto const lane : lanes) all |= lane;
   return all;
 }
@@ -308,27 +308,27 @@ class scalar_lanes {
   template<class U> RUBATO_HOST_DEVICE void store(U* p, U v) const { p[at_] = v; }
   template<class U> RUBATO_HOST_DEVICE void stream(U* p, U v) const { p[at_] = v; }
   /// v at every index.
-  template<class U> RUBATO_HOST_DEVICE auto same(U v) const -> U { return v; }
+  template<class U> RUBATO_HOST_DEVICE auto broadcast(U v) const -> U { return v; }
   /// Element-wise conversion, as static_cast.
   template<class To, class U> RUBATO_HOST_DEVICE auto cast(U v) const -> To { return static_cast<To>(v); }
   /// The nearest integer, ties to even; values beyond 32 bits become the smallest integer.
   RUBATO_HOST_DEVICE auto round(T v) const -> std::int32_t { return detail::rounded(v); }
   /// An integer as the run's scalar type.
-  RUBATO_HOST_DEVICE auto real(std::int32_t v) const -> T { return static_cast<T>(v); }
-  RUBATO_HOST_DEVICE auto root(T v) const -> T { return std::sqrt(v); }
+  RUBATO_HOST_DEVICE auto to_real(std::int32_t v) const -> T { return static_cast<T>(v); }
+  RUBATO_HOST_DEVICE auto sqrt(T v) const -> T { return std::sqrt(v); }
   /// Adds the bits of v to what the sweep returns.
-  RUBATO_HOST_DEVICE void raise(std::int32_t v) { raised_ |= static_cast<raised_bits>(v); }
+  RUBATO_HOST_DEVICE void flag(std::int32_t v) { raised_ |= static_cast<flag_bits>(v); }
   /// Raises not_finite if v is no number or infinite. A kernel that raises nothing else may still say that it never
   /// raises (backend::may_raise): then a device need not wait, and does not tell.
   RUBATO_HOST_DEVICE void expect_finite(T v) {
-    if (!(v - v == T{0})) raised_ |= raised_bits{1} << 31;  // device code sees no constant of the namespace
+    if (!(v - v == T{0})) raised_ |= flag_bits{1} << 31;  // device code sees no constant of the namespace
   }
-  [[nodiscard]] RUBATO_HOST_DEVICE auto raised() const -> raised_bits { return raised_; }
+  [[nodiscard]] RUBATO_HOST_DEVICE auto raised() const -> flag_bits { return raised_; }
   RUBATO_HOST_DEVICE void move_to(std::size_t at) { at_ = at; }
 
  private:
   std::size_t at_;
-  raised_bits raised_ = 0;
+  flag_bits raised_ = 0;
 };
 
 /// `width` neighbouring indices at a time. Streaming, for data beyond the caches: stores bypass them (and need 64-byte
@@ -375,7 +375,7 @@ class vector_lanes {
     }
   }
   template<class U>
-  auto same(U v) const -> pack<U, lanes> {
+  auto broadcast(U v) const -> pack<U, lanes> {
     auto const part = typename pack<U, lanes>::part{} + v;
     return {part, part, part, part};
   }
@@ -407,11 +407,11 @@ class vector_lanes {
     return {detail::rounded_vector<part>(v.a), detail::rounded_vector<part>(v.b), detail::rounded_vector<part>(v.c),
             detail::rounded_vector<part>(v.d)};
   }
-  auto real(integers const& v) const -> reals { return cast<T>(v); }
-  auto root(reals const& v) const -> reals {
+  auto to_real(integers const& v) const -> reals { return cast<T>(v); }
+  auto sqrt(reals const& v) const -> reals {
     return {detail::root_vector(v.a), detail::root_vector(v.b), detail::root_vector(v.c), detail::root_vector(v.d)};
   }
-  void raise(integers const& v) {
+  void flag(integers const& v) {
     raised_.a |= v.a;
     raised_.b |= v.b;
     raised_.c |= v.c;
@@ -422,7 +422,7 @@ class vector_lanes {
     differences_ |= detail::same_bits<words>(v.a - v.a) | detail::same_bits<words>(v.b - v.b) |
                     detail::same_bits<words>(v.c - v.c) | detail::same_bits<words>(v.d - v.d);
   }
-  [[nodiscard]] auto raised() const -> raised_bits {
+  [[nodiscard]] auto raised() const -> flag_bits {
     return detail::any_bits(raised_.a | raised_.b | raised_.c | raised_.d) |
            (detail::is_zero(differences_ << 1) ? 0 : not_finite);  // without the sign, which a zero may have
   }

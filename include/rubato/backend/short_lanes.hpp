@@ -75,7 +75,7 @@ class short_lanes {
     store(p, v);
   }
   template<class U>
-  auto same(U v) const -> single<U, lanes> {
+  auto broadcast(U v) const -> single<U, lanes> {
     return {typename single<U, lanes>::part{} + v};
   }
   template<class To, class U>
@@ -83,12 +83,12 @@ class short_lanes {
     return {__builtin_convertvector(v.a, typename single<To, lanes>::part)};
   }
   auto round(reals const& v) const -> integers { return {detail::rounded_vector<typename integers::part>(v.a)}; }
-  auto real(integers const& v) const -> reals { return cast<T>(v); }
-  auto root(reals const& v) const -> reals { return {detail::root_vector(v.a)}; }
-  void raise(integers const& v) { raised_.a |= v.a; }
+  auto to_real(integers const& v) const -> reals { return cast<T>(v); }
+  auto sqrt(reals const& v) const -> reals { return {detail::root_vector(v.a)}; }
+  void flag(integers const& v) { raised_.a |= v.a; }
   /// As vector_lanes.
   void expect_finite(reals const& v) { differences_ |= detail::same_bits<words>(v.a - v.a); }
-  [[nodiscard]] auto raised() const -> raised_bits {
+  [[nodiscard]] auto raised() const -> flag_bits {
     return detail::any_bits(raised_.a) |
            (detail::is_zero(differences_ << 1) ? 0 : not_finite);  // a zero may have a sign
   }

@@ -96,7 +96,7 @@ struct chunk_sweep {
   range all;
   Kernel kernel;
   std::size_t streaming_bytes;
-  auto operator()(std::ptrdiff_t k) const -> raised_bits {
+  auto operator()(std::ptrdiff_t k) const -> flag_bits {
     auto const local = kernel;  // a copy of its own, or every store might change what the kernel points to
     return vector_sweep<T>(chunk_of(all, static_cast<std::size_t>(k)), local, streaming_bytes);
   }
@@ -152,14 +152,14 @@ class thrust {
   [[nodiscard]] auto pool() const -> buffer_pool const& { return pool_; }
 
   template<class Kernel>
-  auto sweep(range r, Kernel const& kernel) -> raised_bits {
+  auto sweep(range r, Kernel const& kernel) -> flag_bits {
     auto const bytes = r.size() * kernel.bytes_per_value();
     if (!is_parallel(r, bytes)) return vector_sweep<T>(r, kernel, large_.streaming_bytes);
     // The size of all chunks together decides how each of them stores.
     auto const streaming_bytes = bytes > large_.streaming_bytes ? 0 : ~std::size_t{0};
     return ::thrust::transform_reduce(policy_of(System{}), first(), first() + chunks_of(r),
-                                      detail::chunk_sweep<T, Kernel>{r, kernel, streaming_bytes}, raised_bits{0},
-                                      ::thrust::bit_or<raised_bits>{});
+                                      detail::chunk_sweep<T, Kernel>{r, kernel, streaming_bytes}, flag_bits{0},
+                                      ::thrust::bit_or<flag_bits>{});
   }
 
   template<class Entry>

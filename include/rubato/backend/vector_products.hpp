@@ -22,7 +22,7 @@ template<class T>
   using lanes = vector_lanes<T, false>;
   auto const whole = r.begin + r.size() / lanes::width * lanes::width;
   lanes at{r.begin};
-  auto sum = at.same(T{0});
+  auto sum = at.broadcast(T{0});
   for (auto i = r.begin; i < whole; i += lanes::width) {
     at.move_to(i);
     sum = sum + at.load(x) * at.load(y);
@@ -50,7 +50,7 @@ struct product_row_kernel {
   T beta;
   template<class Lanes>
   RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
-    auto sum = at.same(T{0});
+    auto sum = at.broadcast(T{0});
     for (std::size_t k = 0; k < inner; ++k) sum = sum + left[k] * at.load(b + k * columns);
     at.store(c, beta == T{0} ? alpha * sum : alpha * sum + beta * at.load(c));
   }

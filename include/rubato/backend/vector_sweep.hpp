@@ -17,7 +17,7 @@ inline constexpr std::size_t default_streaming_bytes = std::size_t{24} << 20;
 namespace detail::inline RUBATO_INSTRUCTION_SET {
 // Flattened: a kernel left as a call keeps the bits that it raises in memory, which costs a ledger half its speed.
 template<class Lanes, class Kernel>
-[[gnu::flatten]] auto sweep_groups(range r, Kernel const& kernel) -> raised_bits {
+[[gnu::flatten]] auto sweep_groups(range r, Kernel const& kernel) -> flag_bits {
   Lanes at{r.begin};
   for (auto i = r.begin; i < r.end; i += Lanes::width) {
     at.move_to(i);
@@ -34,13 +34,13 @@ inline namespace RUBATO_INSTRUCTION_SET {
 
 /// Runs the kernel once over r. Streams only if r begins at a multiple of 64 values, which keeps bases aligned.
 template<class T, class Kernel>
-auto vector_sweep(range r, Kernel const& kernel, std::size_t streaming_bytes) -> raised_bits {
+auto vector_sweep(range r, Kernel const& kernel, std::size_t streaming_bytes) -> flag_bits {
   using cached = vector_lanes<T, false>;
   auto whole = r.begin + r.size() / cached::width * cached::width;
   // What a kernel moves is counted only where it may matter: no kernel moves 4 KiB per value.
   auto const streams =
       r.begin % 64 == 0 && r.size() > streaming_bytes / 4096 && r.size() * kernel.bytes_per_value() > streaming_bytes;
-  raised_bits raised = 0;
+  flag_bits raised = 0;
   if (streams) {
     raised = detail::sweep_groups<vector_lanes<T, true>>({r.begin, whole}, kernel);
     detail::finish_streaming();

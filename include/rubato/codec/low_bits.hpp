@@ -40,7 +40,7 @@ struct to_low_bits_kernel {
   int shift;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto const half = at.same(std::int32_t{1} << shift >> 1);
+    auto const half = at.broadcast(std::int32_t{1} << shift >> 1);
     auto const rounded = down_by(backend::wrap_add(at.load(sums), half), shift);
     at.store(codes, at.template cast<std::uint16_t>(rounded));
   }
@@ -56,11 +56,11 @@ struct from_low_bits_kernel {
   int shift;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto const before = known == nullptr ? at.same(std::int32_t{0}) : at.load(known);
+    auto const before = known == nullptr ? at.broadcast(std::int32_t{0}) : at.load(known);
     auto const code = at.template cast<std::int32_t>(at.load(codes));
     auto const moved = down_by(up_by(backend::wrap_sub(code, down_by(before, shift)), 16), 16);
     at.store(sums, backend::wrap_add(before, up_by(moved, shift)));
-    at.raise(backend::magnitude_bits(moved));
+    at.flag(backend::magnitude_bits(moved));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return known == nullptr ? 6 : 10; }
 };

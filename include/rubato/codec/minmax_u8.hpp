@@ -163,12 +163,12 @@ struct quantise_kernel {
     auto const a = scale[0], s = scale[1];
     if constexpr (Form == minmax_form::shifted) {
       // The largest value gives 255 (1 + 2^-23) at most, so only what is no number leaves 0 to 255.
-      auto const c = at.round(s * (at.load(x) - at.same(a)));
-      at.raise(c);
+      auto const c = at.round(s * (at.load(x) - at.broadcast(a)));
+      at.flag(c);
       at.store(codes, at.template cast<std::uint8_t>(c));
     } else {
       auto const c = for_each_lane(at.load(x), [a, s](T v) { return clamped(std::nearbyint(v * s) - a); });
-      at.raise(c);
+      at.flag(c);
       at.store(codes, at.template cast<std::uint8_t>(c));
     }
   }
@@ -190,10 +190,10 @@ struct dequantise_kernel {
   T* x;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto const a = at.same(head[0]);
-    auto const c = at.real(at.template cast<std::int32_t>(at.load(codes)));
+    auto const a = at.broadcast(head[0]);
+    auto const c = at.to_real(at.template cast<std::int32_t>(at.load(codes)));
     if constexpr (Form == minmax_form::shifted) at.store(x, a + head[1] * c);
-    else at.store(x, (c + a) / at.same(head[1]));
+    else at.store(x, (c + a) / at.broadcast(head[1]));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(T) + 1; }
 };
@@ -204,7 +204,7 @@ struct spoil_kernel {
   T* x;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    at.store(x, at.template same<T>(not_a_number<T>));
+    at.store(x, at.template broadcast<T>(not_a_number<T>));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(T); }
 };

@@ -17,19 +17,21 @@ class channel_table {
   /// Adds a node type's channels; throws config_error if another type of the run declared one of them otherwise.
   void add(std::span<channel_spec const> specs) {
     for (auto const& s : specs) {
-      auto& mine = specs_[static_cast<std::size_t>(s.lane)];
+      auto& mine = specs_[static_cast<std::size_t>(s.channel)];
       if (mine.values != element::none && (mine.kind != s.kind || mine.values != s.values)) {
-        throw config_error{"the nodes of a run disagree about the channel " + std::string{name_of(s.lane)}};
+        throw config_error{"the nodes of a run disagree about the channel " + std::string{name_of(s.channel)}};
       }
       mine = s;
     }
   }
 
-  [[nodiscard]] auto kind_of(channel lane) const -> channel_kind { return specs_[static_cast<std::size_t>(lane)].kind; }
+  [[nodiscard]] auto kind_of(channel_id channel) const -> channel_kind {
+    return specs_[static_cast<std::size_t>(channel)].kind;
+  }
 
   /// A packet keeps what its node type declared: the channel, its element type and its scalars.
   void check(packet const& p) const {
-    auto const& s = specs_[static_cast<std::size_t>(p.lane)];
+    auto const& s = specs_[static_cast<std::size_t>(p.channel)];
     RUBATO_EXPECTS(s.values != element::none, "a node posts only on channels that it declares");
     RUBATO_EXPECTS(p.body.kind() == s.values, "a body has the element type that its channel declares");
     RUBATO_EXPECTS((p.extra.mask() & ~s.carried_scalars) == 0,

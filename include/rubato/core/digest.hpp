@@ -30,7 +30,7 @@ class digest {
         for (std::size_t k = 0; k < 4; ++k)
           lanes[k] = detail::mixed((lanes[k] ^ word_of(bytes.subspan(8 * k, 8))) + detail::golden);
       }
-      for (auto const lane : lanes) add(lane);
+      for (auto const channel : lanes) add(channel);
     }
     for (; bytes.size() >= 8; bytes = bytes.subspan(8)) add(word_of(bytes.first(8)));
     return bytes.empty() ? *this : add(word_of(bytes));

@@ -52,12 +52,12 @@ struct sample_key {
   friend auto operator==(sample_key const&, sample_key const&) -> bool = default;
 };
 
-/// The life of an edge: how often either end has been started. Messages of a closed session are dropped.
-struct session {
+/// Numbers a session of an edge: how often either end has been started. Messages of a closed session are dropped.
+struct session_id {
   std::uint32_t sender{};
   std::uint32_t receiver{};
   static void visit_state(auto& self, auto&& visit) { visit("sender", self.sender), visit("receiver", self.receiver); }
-  friend auto operator==(session const&, session const&) -> bool = default;
+  friend auto operator==(session_id const&, session_id const&) -> bool = default;
 };
 
 }  // namespace rubato

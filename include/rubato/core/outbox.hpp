@@ -41,10 +41,10 @@ struct wakeup {
 /// The node cannot go on before this message comes; the driver adds since when (law 8).
 struct waiting {
   node_id peer{};
-  channel lane{};
+  channel_id channel{};
   iteration number{};
   static void visit_state(auto& self, auto&& visit) {
-    visit("peer", self.peer), visit("lane", self.lane), visit("number", self.number);
+    visit("peer", self.peer), visit("channel", self.channel), visit("number", self.number);
   }
   friend auto operator==(waiting const&, waiting const&) -> bool = default;
 };
@@ -65,8 +65,8 @@ struct neighbour_change {
   enum class edge : std::uint8_t { closes, opens };
   node_id peer{};
   edge what{};
-  session outgoing{};  ///< from now on, for packets to the peer
-  session incoming{};  ///< from now on, for packets from the peer
+  session_id outgoing{};  ///< from now on, for packets to the peer
+  session_id incoming{};  ///< from now on, for packets from the peer
 };
 
 /// What one handler call wants done. Drivers reuse the object; clear() keeps its memory.

@@ -23,10 +23,10 @@ enum class channel_kind : std::uint8_t {
 };
 
 /// What a message is about. The numbers go on the wire, so they never change.
-enum class channel : std::uint8_t { model = 0, tracker = 1, chunk = 2, gradient = 3, control = 4 };
+enum class channel_id : std::uint8_t { model = 0, tracker = 1, chunk = 2, gradient = 3, control = 4 };
 inline constexpr std::size_t channel_count = 5;
 
-constexpr auto name_of(channel c) -> std::string_view {
+constexpr auto name_of(channel_id c) -> std::string_view {
   constexpr std::array<std::string_view, channel_count> names{"model", "tracker", "chunk", "gradient", "control"};
   return names[static_cast<std::size_t>(c)];
 }
@@ -73,7 +73,7 @@ constexpr auto carrying(Slots... those) -> std::uint8_t {
 
 /// What a node type says of one channel that it uses; drivers hold its packets to it (core/channel_table.hpp).
 struct channel_spec {
-  channel lane{};
+  channel_id channel{};
   channel_kind kind{};
   element values{};  ///< element type of the bodies
   std::uint8_t carried_scalars = 0;  ///< see carrying()
@@ -84,8 +84,8 @@ struct channel_spec {
 struct packet {
   node_id from{};
   node_id to{};
-  channel lane{};
-  session life{};
+  channel_id channel{};
+  session_id session{};
   iteration number{};  ///< the sender's own count, from 1 upwards, per channel
   iteration based_on{};  ///< the iteration of the value this answers, where a protocol needs it
   instant posted_at{};
@@ -93,7 +93,7 @@ struct packet {
   scalars extra;
 
   static void visit_state(auto& self, auto&& visit) {
-    visit("from", self.from), visit("to", self.to), visit("lane", self.lane), visit("life", self.life);
+    visit("from", self.from), visit("to", self.to), visit("channel", self.channel), visit("session", self.session);
     visit("number", self.number), visit("based on", self.based_on), visit("posted at", self.posted_at);
     visit("body", self.body), visit("extra", self.extra);
   }
@@ -105,8 +105,8 @@ struct packet {
 struct patch {
   node_id from{};
   node_id to{};
-  channel lane{};
-  session life{};
+  channel_id channel{};
+  session_id session{};
   iteration based_on{};
   instant posted_at{};  ///< of the oldest part, on the run's clock
   range blocks{};

@@ -65,10 +65,10 @@ class random_stream {
   std::uint64_t state_ = 0;
 };
 
-/// The seed of what a node draws in its `life`: the run's own in the first, which is 0, and another in each life after
+/// The seed of what a node draws after `restarts` restarts: the run's own after none, and another after each
 /// it, so that who starts again does not draw its first samples again.
-constexpr auto seed_of_life(std::uint64_t seed, std::uint64_t life) -> std::uint64_t {
-  return life == 0 ? seed : random_stream{{0x6c696665ULL, seed, life}}.bits();
+constexpr auto seed_of_restart(std::uint64_t seed, std::uint64_t session) -> std::uint64_t {
+  return session == 0 ? seed : random_stream{{0x6c696665ULL, seed, session}}.bits();
 }
 
 }  // namespace rubato

@@ -59,7 +59,7 @@ struct weight_counter {
 /// One in-edge and channel of a node.
 struct edge_statistics {
   node_id peer{};
-  channel lane{};
+  channel_id channel{};
   std::uint64_t accepted = 0;   ///< patches that brought something newer
   std::uint64_t overtaken = 0;  ///< patches that were duplicates or older than what was there
   age_counter age;
@@ -78,7 +78,7 @@ struct node_statistics {
 struct tracking_audit {
   struct edge {
     node_id peer{};
-    channel lane{channel::tracker};
+    channel_id channel{channel_id::tracker};
     std::vector<double> total;  ///< empty stands for zeros
   };
   bool fixed_point = false;

@@ -30,7 +30,7 @@ concept can_be_agreed_on =
     };
 
 template<class L>
-concept watches_its_range = requires(L const& c, backend::raised_bits bits, std::size_t block) {
+concept watches_its_range = requires(L const& c, backend::flag_bits bits, std::size_t block) {
   { c.quantum(block) } -> std::convertible_to<double>;
   { L::out_of_range(bits) } -> std::convertible_to<bool>;
   { c.range_sentence(block) } -> std::convertible_to<std::string>;

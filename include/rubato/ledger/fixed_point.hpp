@@ -81,15 +81,15 @@ struct fixed_point {
     template<class V> RUBATO_HOST_DEVICE auto sub(V a, V b) const -> V { return backend::wrap_sub(a, b); }
     /// What a push of weight a takes from z: any integer near a z conserves, this is the nearest to the product.
     template<class At, class V> RUBATO_HOST_DEVICE auto share(At& at, V z, T weight) const -> V {
-      return at.round(weight * at.real(z));
+      return at.round(weight * at.to_real(z));
     }
     /// What stays of z after all shares were taken.
     template<class V> RUBATO_HOST_DEVICE auto kept(V z, T, V pushed) const -> V { return backend::wrap_sub(z, pushed); }
     /// z as the step uses it.
-    template<class At, class V> RUBATO_HOST_DEVICE auto direction(At& at, V z) const { return quantum * at.real(z); }
+    template<class At, class V> RUBATO_HOST_DEVICE auto direction(At& at, V z) const { return quantum * at.to_real(z); }
     /// Reports the magnitude of a value to the sweep's caller (see backend::magnitude_bits).
     template<class At, class V> RUBATO_HOST_DEVICE void watch(At& at, V z) const {
-      at.raise(backend::magnitude_bits(z));
+      at.flag(backend::magnitude_bits(z));
     }
   };
   template<class T>
@@ -115,7 +115,7 @@ struct fixed_point {
   }
 
   /// Whether the union of magnitudes that a sweep reported leaves the range.
-  [[nodiscard]] static auto out_of_range(backend::raised_bits magnitudes) -> bool {
+  [[nodiscard]] static auto out_of_range(backend::flag_bits magnitudes) -> bool {
     return (magnitudes & ~backend::not_finite) >= (1U << range_bits);
   }
   /// The sentence with which a run ends when a value of this block leaves the range.

@@ -43,7 +43,7 @@ struct floating {
   /// Blocks from `block` on that share one arithmetic.
   [[nodiscard]] auto uniform_end(std::size_t, std::size_t blocks) const -> std::size_t { return blocks; }
   [[nodiscard]] auto quantum(std::size_t) const -> double { return 1; }
-  [[nodiscard]] static auto out_of_range(backend::raised_bits) -> bool { return false; }
+  [[nodiscard]] static auto out_of_range(backend::flag_bits) -> bool { return false; }
   [[nodiscard]] auto range_sentence(std::size_t) const -> std::string { return {}; }
 };
 

@@ -71,7 +71,7 @@ RUBATO_INLINE auto gain(topology::pair const& graphs, matrix const& pull_weights
   detail::require_same_nodes(graphs, pull_weights);
   detail::require_same_nodes(graphs, push_weights);
   if (!(ages.push >= 0 && ages.pull >= 0))
-    throw config_error("mean ages of " + detail::text_of(ages.push) + " (push) and " + detail::text_of(ages.pull) +
+    throw config_error("mean ages of " + detail::to_text(ages.push) + " (push) and " + detail::to_text(ages.pull) +
                        " (pull) make no sense: ages are not negative");
   auto const n = static_cast<double>(graphs.nodes());
   if (graphs.is_tree_pair()) return n;  // (gain.tree)

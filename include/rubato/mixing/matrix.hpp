@@ -77,7 +77,7 @@ class matrix {
 
 namespace detail {
 
-inline auto text_of(double value) -> std::string { return with_digits(value, 15); }
+inline auto to_text(double value) -> std::string { return with_digits(value, 15); }
 
 /// Throws unless the rows of `m` sum to one, naming the first that does not.
 void require_rows(matrix const& m);
@@ -116,7 +116,7 @@ RUBATO_INLINE void require_entry(entry const& e, std::size_t n, std::string cons
     throw config_error("entry " + place_of(e) + " of the " + name + " does not exist: rows and columns are 0 .. " +
                        std::to_string(n - 1));
   if (!std::isfinite(e.weight) || e.weight < 0)
-    throw config_error("entry " + place_of(e) + " of the " + name + " is " + text_of(e.weight) +
+    throw config_error("entry " + place_of(e) + " of the " + name + " is " + to_text(e.weight) +
                        ": a weight is a finite number and not negative");
 }
 
@@ -124,7 +124,7 @@ RUBATO_INLINE void require_entry(entry const& e, std::size_t n, std::string cons
 RUBATO_INLINE void require_sum(char const* what, std::size_t at, double sum, std::size_t count,
                                std::string const& name) {
   if (!(std::abs(sum - 1.0) <= 1e-12 * static_cast<double>(count)))
-    throw config_error(std::string{what} + " " + std::to_string(at) + " of the " + name + " sums to " + text_of(sum) +
+    throw config_error(std::string{what} + " " + std::to_string(at) + " of the " + name + " sums to " + to_text(sum) +
                        ": the weights of a " + what + " must sum to 1");
 }
 
@@ -250,7 +250,7 @@ RUBATO_INLINE auto metropolis_hastings(topology::digraph const& graph) -> matrix
   for (auto const e : graph.edges())
     if (!graph.has_edge(e.to, e.from))
       throw config_error("Metropolis-Hastings weights need an undirected graph, and edge " +
-                         topology::detail::text_of(e) + " of '" + graph.name() +
+                         topology::detail::to_text(e) + " of '" + graph.name() +
                          "' has no reverse: add it, or use with_both_directions()");
   auto entries = std::vector<entry>{};
   entries.reserve(graph.nodes() + graph.edge_count());

@@ -102,13 +102,13 @@ RUBATO_INLINE void add_pushing(std::vector<neighbourhood>& nodes, matrix const& 
 RUBATO_INLINE void require_on_edges(matrix const& m, topology::digraph const& graph, char const* role_of_graph) {
   for (auto const e : support(m).edges())
     if (!graph.has_edge(e.from, e.to))
-      throw config_error("the " + m.name() + " use edge " + topology::detail::text_of(e) + ", which the " +
+      throw config_error("the " + m.name() + " use edge " + topology::detail::to_text(e) + ", which the " +
                          role_of_graph + " graph '" + graph.name() + "' does not have: set its weight to 0 or add it");
 }
 
 RUBATO_INLINE void require_connected(topology::digraph const& undirected) {
   if (auto const lost = topology::search_from(undirected, node_id{0}).first_unreached())
-    throw config_error("gossip needs a connected graph, and node " + topology::detail::text_of(*lost) + " of '" +
+    throw config_error("gossip needs a connected graph, and node " + topology::detail::to_text(*lost) + " of '" +
                        undirected.name() + "' is not connected to node 0: add edges until one network is left");
 }
 
@@ -132,8 +132,8 @@ RUBATO_INLINE void require_symmetric(matrix const& m) {
       auto const back = m.at(w.peer, to_node(i));
       if (std::abs(w.weight - back) <= 1e-12) continue;
       throw config_error("gossip needs symmetric weights, and in the " + m.name() + " entry " +
-                         place_of({to_node(i), w.peer}) + " is " + text_of(w.weight) + " where entry " +
-                         place_of({w.peer, to_node(i)}) + " is " + text_of(back));
+                         place_of({to_node(i), w.peer}) + " is " + to_text(w.weight) + " where entry " +
+                         place_of({w.peer, to_node(i)}) + " is " + to_text(back));
     }
 }
 
@@ -154,7 +154,7 @@ RUBATO_INLINE auto tracking_plan(topology::pair const& graphs, matrix const& pul
   detail::add_pushing(result.nodes, push_weights);
   result.gain = gain(in_use, pull_weights, push_weights, ages);
   result.summary = graphs.name() + ", " + pull_weights.name() + ", " + push_weights.name() + ", gain " +
-                   detail::text_of(result.gain);
+                   detail::to_text(result.gain);
   return result;
 }
 

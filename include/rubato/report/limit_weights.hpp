@@ -59,7 +59,7 @@ inline auto normalised(std::vector<worker_weight> workers) -> std::vector<worker
   std::vector<worker_weight> workers(server);
   auto weighed = false;
   for (auto const& e : r.edges) {
-    if (e.lane != channel::gradient || to_index(e.to) != server || to_index(e.from) >= server) continue;
+    if (e.channel != channel_id::gradient || to_index(e.to) != server || to_index(e.from) >= server) continue;
     auto const& w = e.weights;
     auto const asked = w.total + w.capped;
     weighed = weighed || w.uses > 0;

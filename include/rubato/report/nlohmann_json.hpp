@@ -31,7 +31,7 @@ inline auto json_of(node_report const& n) -> nlohmann::ordered_json {
 inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {
   return {{"from", to_index(e.from)},
           {"to", to_index(e.to)},
-          {"channel", std::string{name_of(e.lane)}},
+          {"channel", std::string{name_of(e.channel)}},
           {"packets_sent", e.packets_sent},
           {"values_sent", e.values_sent},
           {"bytes_sent", e.bytes_sent},
@@ -65,7 +65,7 @@ inline auto mean_ages_by_channel(run_totals const& sums) -> nlohmann::ordered_js
   auto ages = nlohmann::ordered_json::object();
   for (auto c = std::size_t{0}; c < channel_count; ++c) {
     if (sums.edges_of_channel[c] == 0) continue;
-    ages[std::string{name_of(static_cast<channel>(c))}] = number_or_null(mean_age(sums.age_of_channel[c]));
+    ages[std::string{name_of(static_cast<channel_id>(c))}] = number_or_null(mean_age(sums.age_of_channel[c]));
   }
   return ages;
 }

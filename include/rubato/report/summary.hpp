@@ -100,7 +100,7 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
                              ? std::string{"-"}
                              : fixed(1e-6 * static_cast<double>(e.bytes_received) / seconds, 2);
     table.add_row({std::to_string(to_index(e.from)) + " -> " + std::to_string(to_index(e.to)),
-                   std::string{name_of(e.lane)}, std::to_string(e.packets_sent), std::to_string(e.values_sent),
+                   std::string{name_of(e.channel)}, std::to_string(e.packets_sent), std::to_string(e.values_sent),
                    detail::megabytes(e.bytes_sent), std::to_string(e.lost),
                    detail::percent(static_cast<double>(e.lost), static_cast<double>(e.packets_sent)),
                    std::to_string(e.duplicated), std::to_string(e.conflated), std::to_string(e.delivered),

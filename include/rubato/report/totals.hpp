@@ -36,13 +36,13 @@ struct run_totals {
   for (auto const& n : r.nodes) sums.gradients += n.gradients;
   if (!r.history.empty()) sums.gradients = r.history.back().gradients;
   for (auto const& e : r.edges) {
-    auto const lane = static_cast<std::size_t>(e.lane);
+    auto const channel = static_cast<std::size_t>(e.channel);
     sums.packets_sent += e.packets_sent;
     sums.bytes_sent += e.bytes_sent;
     sums.packets_lost += e.lost;
     sums.age = joined(sums.age, e.age);
-    sums.age_of_channel[lane] = joined(sums.age_of_channel[lane], e.age);
-    ++sums.edges_of_channel[lane];
+    sums.age_of_channel[channel] = joined(sums.age_of_channel[channel], e.age);
+    ++sums.edges_of_channel[channel];
   }
   return sums;
 }

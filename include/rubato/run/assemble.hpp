@@ -30,7 +30,7 @@ namespace rubato {
 
 namespace detail {
 
-class pacer;  // run/pace.hpp
+class pacer;  // driver/pace.hpp
 
 /// Throws config_error unless these nodes can begin a run.
 void refuse_used(std::span<any_node const> nodes, std::size_t peers);
@@ -42,22 +42,22 @@ auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<node_id>;
 
 /// Makes single nodes of a run once more, for a driver whose scenario restarts them.
 /// **Thread safety:** const calls may come from several threads at once.
-class any_maker {
+class node_factory {
  public:
-  any_maker() = default;
+  node_factory() = default;
   template<node Node>
   [[nodiscard]] static auto of(typename Node::backend_type const& backend, mixing::plan const& plan,
-                               shared_buffer const& x0, typename Node::options const& options) -> any_maker {
-    any_maker made;
+                               shared_buffer const& x0, typename Node::options const& options) -> node_factory {
+    node_factory made;
     made.self_ = std::make_shared<model<Node>>(backend, plan, x0, options);
     return made;
   }
   explicit operator bool() const { return static_cast<bool>(self_); }
 
-  /// Node i as at the beginning of the run, with `first` in place of the common first model unless it is empty. `life`
-  /// says how often it began before: in each life it draws other mini-batches (seed_of_life).
-  [[nodiscard]] auto make(std::size_t i, shared_buffer first, std::uint64_t life) const -> any_node {
-    return self_->make(i, std::move(first), life);
+  /// Node i as at the beginning of the run, with `first` in place of the common first model unless it is empty. `restarts`
+  /// says how often it began before: each time it draws other mini-batches (seed_of_restart).
+  [[nodiscard]] auto make(std::size_t i, shared_buffer first, std::uint64_t session) const -> any_node {
+    return self_->make(i, std::move(first), session);
   }
   /// Whose messages node i needs: of models with a weight above 0, and of pushed gradients.
   [[nodiscard]] auto senders(std::size_t i) const -> std::vector<node_id> { return self_->senders(i); }
@@ -76,13 +76,14 @@ class any_maker {
     model(typename Node::backend_type const& b, mixing::plan const& p, shared_buffer const& x,
           typename Node::options const& o)
         : backend{b}, plan{p}, x0{x}, options{o} {}
-    auto make(std::size_t i, shared_buffer first, std::uint64_t life) const -> any_node override {
-      return Node{backend, plan, to_node(i), first ? std::move(first) : x0, of_life(options, life)};
+    auto make(std::size_t i, shared_buffer first, std::uint64_t session) const -> any_node override {
+      return Node{backend, plan, to_node(i), first ? std::move(first) : x0, of_restart(options, session)};
     }
     // Out of line: g++ sees that a copy leaves the byte of an empty policy as it is, and warns of it where that is
     // handed on.
-    [[gnu::noinline]] static auto of_life(typename Node::options o, std::uint64_t life) -> typename Node::options {
-      o.seed = seed_of_life(o.seed, life);
+    [[gnu::noinline]] static auto of_restart(typename Node::options o, std::uint64_t session) ->
+        typename Node::options {
+      o.seed = seed_of_restart(o.seed, session);
       return o;
     }
     auto neighbours(std::size_t i) const -> std::vector<node_id> override {
@@ -110,12 +111,12 @@ struct assembly : run_setup {
   problem::any_oracle oracle;
   block_partition blocks;
   buffer_pool pool = buffer_pool{};  ///< of the nodes' backend: where bodies that arrive as bytes are put
-  any_maker again;  ///< for nodes that restart
+  node_factory factory;  ///< for nodes that restart
   std::string remark{};  ///< the plan's, for who runs it; empty: there is none
-  range server_alone{};  ///< the node whose model is the run's answer, where the peers' own are not; see measured()
+  range answer_nodes{};  ///< the node whose model is the run's answer, where the peers' own are not; see measured()
 
   /// The nodes that are looked at and whose models a result holds.
-  [[nodiscard]] auto measured() const -> range { return server_alone.empty() ? range{0, peers} : server_alone; }
+  [[nodiscard]] auto measured() const -> range { return answer_nodes.empty() ? range{0, peers} : answer_nodes; }
   wire::agreement agreed{};  ///< what processes that run these nodes must have in common
   std::string unlisted;  ///< a policy, or the algorithm, whose options nobody can compare, or empty
   std::vector<std::shared_ptr<detail::pacer>> paces{};  ///< by node, where some keep a pace
@@ -172,7 +173,7 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
 }
 
 auto hexadecimal(std::uint64_t v) -> std::string;
-auto text_of(element e) -> std::string_view;
+auto to_text(element e) -> std::string_view;
 
 /// Text that tells whether two are the same, of bounded length.
 auto short_text(std::string text) -> std::string;
@@ -189,8 +190,8 @@ auto agreement_of(assembly& a, mixing::plan const& plan, typename Node::options 
   all.add("nodes", plan.nodes.size()).add("dimension", x0.size()).add("block values", a.blocks.block_values());
   for (auto const& c : Node::channels()) {
     all.add(
-        "channel " + std::string{name_of(c.lane)},
-        std::string{text_of(c.values)} + (c.kind == channel_kind::event ? ", every one counts" : ", newest counts"));
+        "channel " + std::string{name_of(c.channel)},
+        std::string{to_text(c.values)} + (c.kind == channel_kind::event ? ", every one counts" : ", newest counts"));
   }
   all.add("algorithm", name_of_type<Node>());
   auto const line = [&](std::string const& name, std::string text) {
@@ -216,11 +217,11 @@ auto agreement_of(assembly& a, mixing::plan const& plan, typename Node::options 
 template<class Node>
 void add_nodes(assembly& a, mixing::plan const& plan, typename Node::options& options,
                typename Node::backend_type const& backend, shared_buffer const& x0, std::span<double const> largest) {
-  Node::agree(options, a.blocks, largest, a.peers);
+  Node::resolve_options(options, a.blocks, largest, a.peers);
   a.agreed = agreement_of<Node>(a, plan, options, x0);
   a.nodes.reserve(plan.nodes.size());
-  a.again = any_maker::of<Node>(backend, plan, x0, options);
-  for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.push_back(a.again.make(i, {}, 0));
+  a.factory = node_factory::of<Node>(backend, plan, x0, options);
+  for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.push_back(a.factory.make(i, {}, 0));
 }
 
 }  // namespace detail
@@ -236,7 +237,7 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   assembly a;
   a.peers = plan.nodes.front().nodes;
   if constexpr (requires { requires Node::server_has_the_model; }) {  // optional member: workers hold older ones
-    a.server_alone = {a.peers, plan.nodes.size()};
+    a.answer_nodes = {a.peers, plan.nodes.size()};
   }
   a.oracle = problem::any_oracle{backend, problem};
   a.pool = backend.pool();
@@ -256,7 +257,9 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   auto const x0 = detail::first_model(backend, problem);
   a.blocks = partition_of(options, x0.size());
   std::vector<double> largest;
-  if constexpr (requires { requires Node::calibrates; }) {  // optional member: agree() wants the first gradients
+  if constexpr (requires {
+                  requires Node::needs_first_gradients;
+                }) {  // optional member: agree() wants the first gradients
     largest = detail::largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, options.seed});
   }
   detail::add_nodes<Node>(a, plan, options, backend, x0, largest);
@@ -267,7 +270,7 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
 template<node Node, class Problem>
 auto assemble(topology::pair const& network, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {
-  return assemble<Node>(Node::arrange(network), problem, std::move(options), std::move(backend));
+  return assemble<Node>(Node::make_plan(network), problem, std::move(options), std::move(backend));
 }
 
 #if RUBATO_BODIES
@@ -300,7 +303,7 @@ RUBATO_INLINE auto hexadecimal(std::uint64_t v) -> std::string {
   return text;
 }
 
-RUBATO_INLINE auto text_of(element e) -> std::string_view {
+RUBATO_INLINE auto to_text(element e) -> std::string_view {
   switch (e) {
     case element::f32:
       return "float32";

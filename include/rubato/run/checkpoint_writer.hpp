@@ -123,7 +123,8 @@ class node_checkpoints {
       throw config_error{"'" + escaped(file_.string()) + "' holds a state of node " + std::to_string(to_index(self)) +
                          " already: go on from it, or give another folder to a run that begins anew"};
     }
-    if (a.again) refuse_unless_edges_may_close(a.again.make(to_index(self), {}, 0), a.again.neighbours(to_index(self)));
+    if (a.factory)
+      refuse_unless_edges_may_close(a.factory.make(to_index(self), {}, 0), a.factory.neighbours(to_index(self)));
   }
 
   /// Puts the state of the node's file into `host`. A sentence that warns, or nothing. Throws config_error, which names

@@ -51,7 +51,7 @@ struct logged_event {
 
 /// What a node of a run may be given; decoding holds records to it.
 struct event_rules {
-  transport::detail::doorkeeper door;  ///< of its messages
+  transport::detail::frame_filter bound_socket;  ///< of its messages
   std::vector<node_id> peers;          ///< its neighbours
   element scalar{};                    ///< of models and gradients
   std::size_t dimension = 0;
@@ -59,9 +59,9 @@ struct event_rules {
   /// *requires* a node of `a`, which was not moved out of it.
   [[nodiscard]] static auto of(assembly const& a, node_id self) -> event_rules {
     auto const& n = a.nodes[to_index(self)];
-    transport::identity me{self,     a.again.neighbours(to_index(self)),         {},
+    transport::identity me{self,     a.factory.neighbours(to_index(self)),       {},
                            a.blocks, {n.channels().begin(), n.channels().end()}, a.pool};
-    return {transport::detail::doorkeeper{me}, me.peers, n.estimate().kind(), a.blocks.values()};
+    return {transport::detail::frame_filter{me}, me.peers, n.estimate().kind(), a.blocks.values()};
   }
   /// No record of the node takes more.
   [[nodiscard]] auto bytes_max() const -> std::uint64_t { return 8192 + std::uint64_t{48} * dimension; }
@@ -136,7 +136,7 @@ class byte_reader {
 
 inline void put_patch(byte_writer w, patch const& p) {
   w.put(static_cast<std::uint32_t>(p.from)).put(static_cast<std::uint32_t>(p.to));
-  w.put(static_cast<std::uint8_t>(p.lane)).put(p.life.sender).put(p.life.receiver);
+  w.put(static_cast<std::uint8_t>(p.channel)).put(p.session.sender).put(p.session.receiver);
   w.put(to_count(p.based_on)).put(p.posted_at.since_start.count());
   w.put(std::uint64_t{p.blocks.begin}).put(std::uint64_t{p.blocks.end}).put(std::uint64_t{p.numbers.size()});
   for (auto const n : p.numbers) w.put(to_count(n));
@@ -171,12 +171,12 @@ inline void get_patch(byte_reader& r, buffer_pool& pool, event_rules const& rule
   wire::frame_view f;
   p.from = f.head.from = get_peer(r, rules);
   p.to = f.head.to = node_id{r.get<std::uint32_t>()};
-  auto const lane = r.get<std::uint8_t>();
-  if (lane >= channel_count)
-    throw config_error{"it holds a message on channel " + std::to_string(lane) + ", and there is none"};
-  p.lane = f.head.lane = static_cast<channel>(lane);
-  p.life.sender = r.get<std::uint32_t>();
-  p.life.receiver = r.get<std::uint32_t>();
+  auto const channel = r.get<std::uint8_t>();
+  if (channel >= channel_count)
+    throw config_error{"it holds a message on channel " + std::to_string(channel) + ", and there is none"};
+  p.channel = f.head.channel = static_cast<channel_id>(channel);
+  p.session.sender = r.get<std::uint32_t>();
+  p.session.receiver = r.get<std::uint32_t>();
   p.based_on = iteration{r.get<std::uint64_t>()};
   p.posted_at.since_start = r.time(latest_post);
   p.blocks.begin = r.get<std::uint64_t>();
@@ -191,8 +191,8 @@ inline void get_patch(byte_reader& r, buffer_pool& pool, event_rules const& rule
   f.head.extra = p.extra;
   f.head.number = *std::min_element(e.numbers.begin(), e.numbers.end());
   f.blocks = p.blocks;
-  if (p.blocks.end < p.blocks.begin || !rules.door.admits(f, p.from)) {
-    throw config_error{"it holds a " + std::string{name_of(p.lane)} + " message of node " +
+  if (p.blocks.end < p.blocks.begin || !rules.bound_socket.admits(f, p.from)) {
+    throw config_error{"it holds a " + std::string{name_of(p.channel)} + " message of node " +
                        std::to_string(to_index(p.from)) + " with " + std::to_string(f.values) + " values for blocks " +
                        std::to_string(p.blocks.begin) + " to " + std::to_string(p.blocks.end) +
                        ", which the node could not have been sent"};
@@ -213,9 +213,9 @@ inline auto get_change(byte_reader& r, event_rules const& rules) -> neighbour_ch
   if (what > static_cast<std::uint8_t>(neighbour_change::edge::opens))
     throw config_error{"it holds a change of no known kind"};
   c.what = static_cast<neighbour_change::edge>(what);
-  for (auto* const life : {&c.outgoing, &c.incoming}) {
-    life->sender = r.get<std::uint32_t>();
-    life->receiver = r.get<std::uint32_t>();
+  for (auto* const session : {&c.outgoing, &c.incoming}) {
+    session->sender = r.get<std::uint32_t>();
+    session->receiver = r.get<std::uint32_t>();
   }
   return c;
 }
@@ -259,7 +259,7 @@ class outbox_digest {
     for (auto const& w : out.wakeups) d.add(w.id).add(static_cast<std::uint64_t>(w.at.since_start.count()));
     d.add(out.wait.has_value() ? 1 : 0);
     if (out.wait) {
-      d.add(static_cast<std::uint64_t>(out.wait->peer)).add(static_cast<std::uint64_t>(out.wait->lane));
+      d.add(static_cast<std::uint64_t>(out.wait->peer)).add(static_cast<std::uint64_t>(out.wait->channel));
       d.add(to_count(out.wait->number));
     }
     if (out.failure) d.add(std::as_bytes(std::span{out.failure->sentence}));
@@ -277,8 +277,8 @@ class outbox_digest {
   void add(digest& d, packet const& p) {
     d.add(static_cast<std::uint64_t>(p.from))
         .add(static_cast<std::uint64_t>(p.to))
-        .add(static_cast<std::uint64_t>(p.lane));
-    d.add(p.life.sender).add(p.life.receiver).add(to_count(p.number)).add(to_count(p.based_on));
+        .add(static_cast<std::uint64_t>(p.channel));
+    d.add(p.session.sender).add(p.session.receiver).add(to_count(p.number)).add(to_count(p.based_on));
     d.add(static_cast<std::uint64_t>(p.posted_at.since_start.count())).add(p.extra.mask());
     for (std::size_t i = 0; i < scalar_slot_count; ++i) d.add(p.extra.word(i));
     d.add(body(p.body));

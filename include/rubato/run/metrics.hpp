@@ -156,8 +156,8 @@ class edge_index {
   }
 
   /// Null if nothing was sent there.
-  [[nodiscard]] auto find(node_id from, node_id to, channel lane) const -> edge_report* {
-    auto const wanted = key{from, to, lane};
+  [[nodiscard]] auto find(node_id from, node_id to, channel_id channel) const -> edge_report* {
+    auto const wanted = key{from, to, channel};
     auto const at = std::lower_bound(sorted_.begin(), sorted_.end(), wanted,
                                      [](edge_report const* r, key const& k) { return key_of(*r) < k; });
     return at != sorted_.end() && !(wanted < key_of(**at)) ? *at : nullptr;
@@ -167,14 +167,14 @@ class edge_index {
   struct key {  // (a std::tuple takes compilers far longer to compare)
     node_id from;
     node_id to;
-    channel lane;
+    channel_id channel;
     // Written out: nvcc 13 loses a default one.
     friend auto operator<(key const& a, key const& b) -> bool {
       if (a.from != b.from) return a.from < b.from;
-      return a.to != b.to ? a.to < b.to : a.lane < b.lane;
+      return a.to != b.to ? a.to < b.to : a.channel < b.channel;
     }
   };
-  static auto key_of(edge_report const& r) -> key { return {r.from, r.to, r.lane}; }
+  static auto key_of(edge_report const& r) -> key { return {r.from, r.to, r.channel}; }
 
   std::vector<edge_report*> sorted_;
 };
@@ -190,7 +190,7 @@ inline void collect_node(any_node const& n, node_id id, bool computes, edge_inde
     refuse_not_finite(result.models.back(), id);
   }
   for (auto const& in : s.edges) {
-    auto* const e = edges.find(in.peer, id, in.lane);
+    auto* const e = edges.find(in.peer, id, in.channel);
     if (e == nullptr) continue;
     e->age = in.age;
     e->overtaken = in.overtaken;
@@ -208,7 +208,7 @@ inline void warn_of_ages(run_result& r) {
   };
   std::vector<sum> ages;
   for (auto const& e : r.edges) {
-    if (e.lane != channel::model && e.lane != channel::tracker) continue;
+    if (e.channel != channel_id::model && e.channel != channel_id::tracker) continue;
     if (to_index(e.to) >= ages.size()) ages.resize(to_index(e.to) + 1);
     ages[to_index(e.to)].total_ns += e.age.total_ns;
     ages[to_index(e.to)].uses += e.age.uses;

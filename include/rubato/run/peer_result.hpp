@@ -104,7 +104,7 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
   for (auto const& p : parts) {
     for (auto const& e : p.result.edges) {
       auto const at = std::find_if(all.edges.begin(), all.edges.end(), [&](auto const& known) {
-        return known.from == e.from && known.to == e.to && known.lane == e.lane;
+        return known.from == e.from && known.to == e.to && known.channel == e.channel;
       });
       if (at == all.edges.end()) all.edges.push_back(e);
       else detail::add_to(*at, e);

@@ -183,7 +183,7 @@ class recorded_run {
   [[noreturn]] void refuse(logged_event const& e) const {
     auto what = std::string{name_of(e.kind)};
     if (e.kind == logged::patch) {
-      what += " of node " + std::to_string(to_index(e.part.from)) + ", " + std::string{name_of(e.part.lane)};
+      what += " of node " + std::to_string(to_index(e.part.from)) + ", " + std::string{name_of(e.part.channel)};
     }
     throw run_error{"node " + std::to_string(to_index(header_.self)) + " does not replay: after event " +
                     std::to_string(place_) + " (" + what + ", at " + shortest(to_seconds(e.now.since_start)) +

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/core/edge_report.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/packet.hpp>
@@ -73,24 +74,6 @@ struct measurement {
     visit("consensus distance", self.consensus_distance), visit("tracking residual", self.tracking_residual);
     visit("gradients", self.gradients);
   }
-};
-
-/// Counters of one directed edge and channel.
-struct edge_report {
-  node_id from{};
-  node_id to{};
-  channel lane{};
-  std::uint64_t packets_sent = 0;
-  std::uint64_t values_sent = 0;
-  std::uint64_t bytes_sent = 0;  ///< bodies and frame headers, retransmissions included
-  std::uint64_t lost = 0;  ///< never arrived (state), or had to be sent again (event)
-  std::uint64_t duplicated = 0;
-  std::uint64_t conflated = 0;  ///< replaced by a newer one before they left, or (not in the simulator) were read
-  std::uint64_t delivered = 0;  ///< handed to the node (of vectors sent as blocks: the blocks)
-  std::uint64_t bytes_received = 0;  ///< of bodies; counted where nodes are processes
-  std::uint64_t overtaken = 0;  ///< arrived after a newer one, or twice
-  age_counter age{};  ///< from post to use, at the receiver
-  weight_counter weights{};  ///< of gradients, where the receiver is a server that weighs them
 };
 
 struct node_report {

@@ -14,7 +14,7 @@ namespace rubato::server {
 struct accept_all {
   static constexpr auto name() -> std::string_view { return "accept all"; }
   static constexpr bool may_stop = false;
-  void agree(std::size_t) {}
+  void resolve_options(std::size_t) {}
   [[nodiscard]] auto accepts(std::uint64_t) const -> bool { return true; }
   [[nodiscard]] auto stops() const -> bool { return false; }
 };

@@ -12,13 +12,14 @@ namespace rubato::server {
 /// Policy, see aggregation_policy.
 struct apply_at_once {
   static constexpr auto name() -> std::string_view { return "apply at once"; }
-  void agree() const {}
+  void resolve_options() const {}
 
   template<class Backend>
   struct state {
     using scalar = typename Backend::scalar;
     explicit state(apply_at_once const&) {}
-    auto take(Backend&, shared_buffer const& g, double weight, arrival const&) -> std::optional<direction<scalar>> {
+    auto take(Backend&, shared_buffer const& g, double weight, received_gradient const&)
+        -> std::optional<direction<scalar>> {
       return direction<scalar>{g.template view<scalar>().data(), static_cast<scalar>(weight)};
     }
   };

@@ -19,7 +19,7 @@ struct buffered {
   static void visit_options(auto& self, auto&& visit) { visit("size", self.size); }
   std::size_t size = 10;  ///< K
 
-  void agree() const {
+  void resolve_options() const {
     if (size == 0) throw config_error{"a server's buffer holds at least one gradient, not 0"};
   }
 
@@ -30,7 +30,7 @@ struct buffered {
     explicit state(buffered const& b) : size_{b.size} {}
     static void visit_state(auto& self, auto&& visit) { visit("count", self.count_), visit("sum", self.sum_); }
 
-    auto take(Backend& backend, shared_buffer const& g, double weight, arrival const&)
+    auto take(Backend& backend, shared_buffer const& g, double weight, received_gradient const&)
         -> std::optional<direction<scalar>> {
       auto const all = range{0, g.size()};
       if (!sum_) sum_ = backend.template allocate<scalar>(g.size());

@@ -21,7 +21,7 @@ struct by_delay : Weighting {
   by_delay() = default;
   by_delay(Weighting w) : Weighting{w} {}  // NOLINT: a weighting is meant to stand for its weight
 
-  void agree(std::size_t) {}
+  void resolve_options(std::size_t) {}
 
   [[nodiscard]] static auto weighting_of(Weighting& w) -> Weighting& { return w; }
   [[nodiscard]] static auto weighting_of(Weighting const& w) -> Weighting const& { return w; }
@@ -30,7 +30,7 @@ struct by_delay : Weighting {
    public:
     static void visit_state(auto&, auto&&) {}
     state(by_delay const& w, std::size_t) : weighting_{w} {}
-    auto operator()(arrival const& a) const -> weight {
+    auto operator()(received_gradient const& a) const -> weight {
       auto const factor = static_cast<double>(weighting_(a.delay));
       RUBATO_EXPECTS(factor >= 0 && factor <= 1, "a weighting gives a factor of 0 to 1 for every age");
       return {factor, 0};

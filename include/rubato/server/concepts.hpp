@@ -16,7 +16,7 @@
 namespace rubato::server {
 
 /// One gradient, as the server sees it when it comes in.
-struct arrival {
+struct received_gradient {
   std::size_t worker = 0;
   std::uint64_t delay = 0;                ///< versions of the model since the one that it was computed at
   std::chrono::nanoseconds duration{};    ///< that its computation took
@@ -44,7 +44,7 @@ struct direction {
 template<class A>
 concept acceptance_policy = std::copyable<A> && std::default_initializable<A> &&
                             requires(A& a, A const& c, std::uint64_t delay, std::size_t workers) {
-                              a.agree(workers);
+                              a.resolve_options(workers);
                               { c.accepts(delay) } -> std::convertible_to<bool>;
                               { c.stops() } -> std::convertible_to<bool>;
                               { A::may_stop } -> std::convertible_to<bool>;
@@ -55,8 +55,8 @@ concept acceptance_policy = std::copyable<A> && std::default_initializable<A> &&
 template<class W>
 concept weight_policy = std::copyable<W> && std::default_initializable<W> &&
                         std::constructible_from<typename W::state, W const&, std::size_t> &&
-                        requires(W& w, typename W::state& s, arrival const& a, std::size_t workers) {
-                          w.agree(workers);
+                        requires(W& w, typename W::state& s, received_gradient const& a, std::size_t workers) {
+                          w.resolve_options(workers);
                           { s(a) } -> std::same_as<weight>;
                         };
 
@@ -66,8 +66,8 @@ template<class G, class Backend>
 concept aggregation_policy = std::copyable<G> && std::default_initializable<G> &&
                              std::constructible_from<typename G::template state<Backend>, G const&> &&
                              requires(G const& c, typename G::template state<Backend>& s, Backend& b,
-                                      shared_buffer const& g, double weight, arrival const& a) {
-                               c.agree();
+                                      shared_buffer const& g, double weight, received_gradient const& a) {
+                               c.resolve_options();
                                {
                                  s.take(b, g, weight, a)
                                } -> std::same_as<std::optional<direction<typename Backend::scalar>>>;

@@ -26,7 +26,7 @@ struct delay_threshold {
   std::uint64_t limit = 0;  ///< R; 0: twice the number of workers, about twice the mean delay
   late_jobs late = late_jobs::finish;
 
-  void agree(std::size_t workers) {
+  void resolve_options(std::size_t workers) {
     if (limit == 0) limit = 2 * std::uint64_t{workers};
   }
   [[nodiscard]] auto accepts(std::uint64_t delay) const -> bool { return delay < limit; }

@@ -26,7 +26,7 @@ struct known_times {
   double cap = 10;  ///< the largest weight; what it keeps back of a slow worker's steps is counted
 
   /// Throws config_error unless there is a positive time for each worker.
-  void agree(std::size_t workers) const {
+  void resolve_options(std::size_t workers) const {
     if (times.size() != workers) {
       throw config_error{"the times of " + std::to_string(times.size()) + " workers are known, and there are " +
                          std::to_string(workers) + "; give one time a worker"};
@@ -51,7 +51,7 @@ struct known_times {
    public:
     static void visit_state(auto&, auto&&) {}
     state(known_times const& k, std::size_t) : factors_{proportional_weights(k.times, k.scale)}, cap_{k.cap} {}
-    auto operator()(arrival const& a) const -> weight { return detail::capped(factors_[a.worker], cap_); }
+    auto operator()(received_gradient const& a) const -> weight { return detail::capped(factors_[a.worker], cap_); }
 
    private:
     std::vector<double> factors_;

@@ -34,7 +34,7 @@ struct own_durations {
   paid_time paid = paid_time::computation;
   double cap = 10;  ///< the largest weight; what it keeps back is counted
 
-  void agree(std::size_t) const { detail::check_cap(cap); }
+  void resolve_options(std::size_t) const { detail::check_cap(cap); }
 
   /// The mean weight of each worker's gradients in the long run, if it takes these times, always the same.
   [[nodiscard]] auto mean_weights(std::span<double const> times) const -> std::vector<double> {
@@ -49,7 +49,7 @@ struct own_durations {
     state(own_durations const& o, std::size_t workers)
         : cap_{o.cap}, paid_{o.paid}, means_(o.scale == time_scale::cycle ? workers : 1) {}
 
-    auto operator()(arrival const& a) -> weight {
+    auto operator()(received_gradient const& a) -> weight {
       auto const took = static_cast<double>((paid_ == paid_time::computation ? a.duration : a.round_trip).count());
       auto& mine = means_[means_.size() == 1 ? 0 : a.worker];
       mine.total += took;

@@ -70,7 +70,7 @@ class adam {
         auto const v = beta2 * at.load(square) + share2 * (direction * direction);
         at.store(mean, m);
         at.store(square, v);
-        return x - rate * (m / (at.root(unbiased * v) + at.same(epsilon)));
+        return x - rate * (m / (at.sqrt(unbiased * v) + at.broadcast(epsilon)));
       }
     };
 

@@ -40,8 +40,8 @@ struct neighbour_table {
   friend auto operator==(neighbour_table const&, neighbour_table const&) -> bool = default;
 };
 
-inline auto text_of(node_id id) -> std::string { return std::to_string(to_index(id)); }
-inline auto text_of(edge e) -> std::string { return text_of(e.from) + " -> " + text_of(e.to); }
+inline auto to_text(node_id id) -> std::string { return std::to_string(to_index(id)); }
+inline auto to_text(edge e) -> std::string { return to_text(e.from) + " -> " + to_text(e.to); }
 
 /// Throws unless 1 <= n and n itself is still an id (a server is node n).
 void require_nodes(std::size_t n, std::string const& name);
@@ -115,10 +115,10 @@ RUBATO_INLINE void require_nodes(std::size_t n, std::string const& name) {
 
 RUBATO_INLINE void require_edge(edge e, std::size_t n, std::string const& name) {
   if (to_index(e.from) >= n || to_index(e.to) >= n)
-    throw config_error("edge " + text_of(e) + " of graph '" + name +
+    throw config_error("edge " + to_text(e) + " of graph '" + name +
                        "' has an end that does not exist: nodes are 0 .. " + std::to_string(n - 1));
   if (e.from == e.to)
-    throw config_error("edge " + text_of(e) + " of graph '" + name +
+    throw config_error("edge " + to_text(e) + " of graph '" + name +
                        "' joins a node to itself: leave it out, every node keeps a weight of its own");
 }
 
@@ -181,7 +181,7 @@ RUBATO_INLINE auto digraph::with_both_directions() const -> digraph {
 
 RUBATO_INLINE auto digraph::with_root_hint(node_id root) const -> digraph {
   if (to_index(root) >= nodes_)
-    throw config_error("node " + detail::text_of(root) + " cannot be the root of graph '" + name_ +
+    throw config_error("node " + detail::to_text(root) + " cannot be the root of graph '" + name_ +
                        "': nodes are 0 .. " + std::to_string(nodes_ - 1));
   auto copy = *this;
   copy.root_hint_ = root;

@@ -44,7 +44,7 @@ RUBATO_INLINE auto to_dot(digraph const& graph) -> std::string {
   text += detail::dot_nodes(graph.nodes());
   for (auto const e : graph.edges()) {
     if (undirected && e.to < e.from) continue;
-    text += "  " + detail::text_of(e.from) + (undirected ? " -- " : " -> ") + detail::text_of(e.to) + ";\n";
+    text += "  " + detail::to_text(e.from) + (undirected ? " -- " : " -> ") + detail::to_text(e.to) + ";\n";
   }
   return text + "}\n";
 }
@@ -52,9 +52,9 @@ RUBATO_INLINE auto to_dot(digraph const& graph) -> std::string {
 RUBATO_INLINE auto to_dot(pair const& graphs) -> std::string {
   auto text = "digraph " + detail::quoted(graphs.name()) + " {\n";
   text += detail::dot_nodes(graphs.nodes());
-  text += "  " + detail::text_of(graphs.root()) + " [peripheries=2];\n";
-  for (auto const e : graphs.pull().edges()) text += "  " + detail::text_of(e) + " [style=solid];\n";
-  for (auto const e : graphs.push().edges()) text += "  " + detail::text_of(e) + " [style=dashed];\n";
+  text += "  " + detail::to_text(graphs.root()) + " [peripheries=2];\n";
+  for (auto const e : graphs.pull().edges()) text += "  " + detail::to_text(e) + " [style=solid];\n";
+  for (auto const e : graphs.push().edges()) text += "  " + detail::to_text(e) + " [style=dashed];\n";
   return text + "}\n";
 }
 #endif  // RUBATO_BODIES

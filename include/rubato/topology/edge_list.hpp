@@ -369,9 +369,9 @@ RUBATO_INLINE auto to_edge_list(digraph const& graph) -> std::string {
   auto text = "nodes " + std::to_string(graph.nodes()) + "\n";
   auto const undirected = graph.is_undirected();
   if (undirected) text += "undirected\n";
-  if (graph.root_hint() != node_id{0}) text += "root " + detail::text_of(graph.root_hint()) + "\n";
+  if (graph.root_hint() != node_id{0}) text += "root " + detail::to_text(graph.root_hint()) + "\n";
   for (auto const e : graph.edges())
-    if (!undirected || e.from < e.to) text += detail::text_of(e.from) + " " + detail::text_of(e.to) + "\n";
+    if (!undirected || e.from < e.to) text += detail::to_text(e.from) + " " + detail::to_text(e.to) + "\n";
   return text;
 }
 

@@ -73,20 +73,20 @@ class pair {
 RUBATO_INLINE void pair::refuse() const {
   auto const top = candidate_root(pull_);
   if (auto const lost = search_from(pull_, top).first_unreached())
-    throw config_error("no node can reach every other node in the pull graph: node " + detail::text_of(*lost) +
-                       " is not reached from node " + detail::text_of(top) + " of '" + pull_.name() +
+    throw config_error("no node can reach every other node in the pull graph: node " + detail::to_text(*lost) +
+                       " is not reached from node " + detail::to_text(top) + " of '" + pull_.name() +
                        "', nor is there a node that reaches both; add edges until one node reaches all");
   auto const against = push_.reversed();
   auto const sink = candidate_root(against);
   if (auto const lost = search_from(against, sink).first_unreached())
-    throw config_error("no node can be reached by every other node in the push graph: node " + detail::text_of(*lost) +
-                       " does not reach node " + detail::text_of(sink) + " of '" + push_.name() +
+    throw config_error("no node can be reached by every other node in the push graph: node " + detail::to_text(*lost) +
+                       " does not reach node " + detail::to_text(sink) + " of '" + push_.name() +
                        "', nor is there a node that both reach; add edges until all reach one node");
   auto const root = roots(pull_).front();
   auto const lost = search_from(against, root).first_unreached().value_or(sink);
   throw config_error("the pull graph '" + pull_.name() + "' and the push graph '" + push_.name() +
-                     "' have no common root: node " + detail::text_of(root) +
-                     " reaches every node by pull edges, but node " + detail::text_of(lost) +
+                     "' have no common root: node " + detail::to_text(root) +
+                     " reaches every node by pull edges, but node " + detail::to_text(lost) +
                      " does not reach it by push edges");
 }
 
@@ -94,13 +94,13 @@ RUBATO_INLINE auto spanning_trees(digraph const& graph, node_id root) -> pair {
   auto const rooted = graph.with_root_hint(root);
   auto const away = search_from(rooted, root);
   if (auto const lost = away.first_unreached())
-    throw config_error("graph '" + graph.name() + "' has no spanning tree from node " + detail::text_of(root) +
-                       ": node " + detail::text_of(*lost) +
+    throw config_error("graph '" + graph.name() + "' has no spanning tree from node " + detail::to_text(root) +
+                       ": node " + detail::to_text(*lost) +
                        " cannot be reached from it; take another root or add edges");
   auto const towards = search_from(rooted.reversed(), root);
   if (auto const lost = towards.first_unreached())
-    throw config_error("graph '" + graph.name() + "' has no spanning tree towards node " + detail::text_of(root) +
-                       ": node " + detail::text_of(*lost) + " cannot reach it; take another root or add edges");
+    throw config_error("graph '" + graph.name() + "' has no spanning tree towards node " + detail::to_text(root) +
+                       ": node " + detail::to_text(*lost) + " cannot reach it; take another root or add edges");
   auto down = std::vector<edge>{};
   auto up = std::vector<edge>{};
   for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
@@ -109,10 +109,10 @@ RUBATO_INLINE auto spanning_trees(digraph const& graph, node_id root) -> pair {
     up.push_back({to_node(i), towards.parent[i]});
   }
   auto const n = graph.nodes();
-  auto const ends = " node " + detail::text_of(root) + " of " + graph.name();
+  auto const ends = " node " + detail::to_text(root) + " of " + graph.name();
   return pair{from_edges(n, std::move(down), "tree from" + ends).with_root_hint(root),
               from_edges(n, std::move(up), "tree towards" + ends).with_root_hint(root), std::optional{root},
-              "spanning trees of " + graph.name() + ", root " + detail::text_of(root)};
+              "spanning trees of " + graph.name() + ", root " + detail::to_text(root)};
 }
 
 RUBATO_INLINE auto both(digraph const& graph) -> pair { return pair{graph, graph, graph.root_hint()}; }
@@ -143,8 +143,8 @@ RUBATO_INLINE pair::pair(digraph pull, digraph push, std::optional<node_id> root
   if (common.empty()) refuse();
   root_ = root.value_or(common.front());
   if (!std::binary_search(common.begin(), common.end(), root_))
-    throw config_error("node " + detail::text_of(root_) + " is not a common root of '" + name_ + "': node " +
-                       detail::text_of(common.front()) + " is");
+    throw config_error("node " + detail::to_text(root_) + " is not a common root of '" + name_ + "': node " +
+                       detail::to_text(common.front()) + " is");
 }
 
 RUBATO_INLINE void pair::require_same_size() const {

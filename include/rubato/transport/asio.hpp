@@ -104,7 +104,7 @@ inline auto host_named(std::string const& name, bool insecure) -> boost::asio::i
 
 /// A socket that is bound before its transport exists, so that a port chosen by the system can be told to the peers.
 /// The descriptor belongs to the caller, or to the transport that takes it over.
-struct door {
+struct bound_socket {
   int descriptor = -1;
   std::string address;
 };
@@ -120,7 +120,7 @@ auto protocol_of(address const& a) -> Protocol {
 /// given by name on a network answers at all addresses of its machine: here the name may stand for another than
 /// elsewhere.
 template<class Socket>
-auto open_door(address a, std::string const& nobody_can) -> door {
+auto open_bound_socket(address a, std::string const& nobody_can) -> bound_socket {
   using any = boost::asio::ip::address;
   if (!a.name.empty() && !a.host.is_loopback())
     a.host = a.host.is_v6() ? any{boost::asio::ip::address_v6::any()} : any{};

@@ -32,7 +32,7 @@ class block_stream {
 
   /// Whether an older packet of the channel was replaced before all of its blocks had left.
   auto put(packet p, std::size_t blocks) -> bool {
-    auto& l = lanes_[static_cast<std::size_t>(p.lane)];
+    auto& l = lanes_[static_cast<std::size_t>(p.channel)];
     auto const replaced = l.left > 0;
     l.newest = std::move(p);
     l.blocks = l.left = blocks;
@@ -51,7 +51,7 @@ class block_stream {
   }
   /// What next() gave has left; channels take turns.
   void done(run const& sent) {
-    auto const at = static_cast<std::size_t>(sent.from->lane);
+    auto const at = static_cast<std::size_t>(sent.from->channel);
     lanes_[at].left -= sent.blocks.size();
     lanes_[at].cursor += sent.blocks.size();
     turn_ = at + 1;
@@ -61,13 +61,13 @@ class block_stream {
   }
 
  private:
-  struct lane {
+  struct channel {
     packet newest;
     std::size_t blocks = 1;
     std::size_t left = 0;
     std::size_t cursor = 0;
   };
-  std::array<lane, channel_count> lanes_;
+  std::array<channel, channel_count> lanes_;
   std::size_t turn_ = 0;
 };
 
@@ -99,23 +99,23 @@ class block_gatherer {
  public:
   [[nodiscard]] auto empty() const -> bool { return held_.empty(); }
 
-  /// Takes a frame of one block; an older one of the same life that nobody has seen goes, or is counted as late. False
-  /// if its number is not to be believed yet.
+  /// Takes a frame of one block; an older one of the same session that nobody has seen goes, or is counted as late.
+  /// False if its number is not to be believed yet.
   auto put(wire::frame_view const& f, identity const& me, std::vector<traffic>& counts) -> bool {
-    auto& seen = seen_[{f.head.from, f.head.lane}];
-    if (!(seen.life == f.head.life)) seen = {f.head.life, {}};
+    auto& seen = seen_[{f.head.from, f.head.channel}];
+    if (!(seen.session == f.head.session)) seen = {f.head.session, {}};
     auto const is_late = seen.numbers.is_late(f.head.number);
     if (!seen.numbers.admits(f.head.number)) return false;
-    auto& count = count_of(counts, f.head.from, f.head.lane);
+    auto& count = count_of(counts, f.head.from, f.head.channel);
     if (is_late) ++count.late;
-    auto const here = key{f.head.from, f.head.lane, f.blocks.begin};
+    auto const here = key{f.head.from, f.head.channel, f.blocks.begin};
     auto const at = held_.find(here);
     ++count.delivered;
     count.bytes_in += f.values * bytes_of(f.kind);
     if (at != held_.end()) {
       --count.delivered;
       ++count.skipped;
-      if (at->second.head.life == f.head.life && f.head.number <= at->second.head.number) return true;
+      if (at->second.head.session == f.head.session && f.head.number <= at->second.head.number) return true;
     }
     auto pool = me.pool;
     held_[here] = {f.head, wire::copy_body(f, pool)};
@@ -141,14 +141,14 @@ class block_gatherer {
     packet head;
     shared_buffer body;
   };
-  using key = std::tuple<node_id, channel, std::size_t>;
+  using key = std::tuple<node_id, channel_id, std::size_t>;
   using table = std::map<key, block>;
 
   static auto goes_on(table::iterator first, table::iterator at, std::size_t end) -> bool {
     auto const& a = first->second.head;
     auto const& b = at->second.head;
-    return a.from == b.from && a.lane == b.lane && std::get<2>(at->first) == end && a.number == b.number &&
-           a.life == b.life && a.based_on == b.based_on && a.extra == b.extra;
+    return a.from == b.from && a.channel == b.channel && std::get<2>(at->first) == end && a.number == b.number &&
+           a.session == b.session && a.based_on == b.based_on && a.extra == b.extra;
   }
 
   static auto joined(table::iterator first, table::iterator last, identity const& me) -> shared_buffer {
@@ -168,10 +168,10 @@ class block_gatherer {
 
   table held_;
   struct sender_state {
-    session life{};
+    session_id session{};
     number_watch numbers;
   };
-  std::map<std::pair<node_id, channel>, sender_state> seen_;
+  std::map<std::pair<node_id, channel_id>, sender_state> seen_;
 };
 
 }  // namespace rubato::transport::detail

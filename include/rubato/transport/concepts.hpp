@@ -20,7 +20,7 @@
 
 #include <rubato/core/channel_table.hpp>
 #include <rubato/core/packet.hpp>
-#include <rubato/transport/standing.hpp>
+#include <rubato/transport/peer_status.hpp>
 #include <rubato/wire/agreement.hpp>
 #include <rubato/wire/frame.hpp>
 
@@ -81,7 +81,7 @@ enum class send_status : std::uint8_t {
 struct incoming {
   enum class what : std::uint8_t {
     message,  ///< `p` with the values of `blocks`
-    opened,  ///< the edge to `peer` has begun a life
+    opened,  ///< the edge to `peer` has begun a session
     stands,  ///< the peer has come nearer to its beginning, or has begun: `standing`
     closed,  ///< the peer died, fell silent, never came or ended by an error: `why` is a sentence about it
     left,  ///< the peer has ended its run in order
@@ -90,17 +90,17 @@ struct incoming {
   node_id peer{};
   packet p{};
   range blocks{};
-  session outgoing{};  ///< opened: of packets to the peer from now on
-  session incoming{};  ///< opened: of packets from the peer
+  session_id outgoing{};  ///< opened: of packets to the peer from now on
+  session_id incoming{};  ///< opened: of packets from the peer
   std::string why{};
   cause because{};  ///< closed: the node at fault, which need not be the peer
-  transport::standing standing{};
+  transport::peer_status peer_status{};
 };
 
 /// Counters of one channel to and from one peer.
 struct traffic {
   node_id peer{};
-  channel lane{};
+  channel_id channel{};
   std::uint64_t packets = 0;  ///< sent; of vectors that travel as blocks: the datagrams
   std::uint64_t values = 0;
   std::uint64_t bytes = 0;  ///< bodies and headers
@@ -141,7 +141,7 @@ concept polls = requires(T& t, clock::time_point until, std::vector<incoming>& i
 };
 
 template<class T>
-concept stands = requires(T& t, standing s) {
+concept stands = requires(T& t, peer_status s) {
   t.announce(s);
   { t.everyone_left() } -> std::convertible_to<bool>;
 };
@@ -223,7 +223,7 @@ inline auto seconds_text(std::chrono::nanoseconds d) -> std::string {
 }
 
 /// The name of a peer in sentences; `place` as in "node 1 at 127.0.0.1:5000".
-inline auto text_of(node_id id, std::string const& place = {}) -> std::string {
+inline auto to_text(node_id id, std::string const& place = {}) -> std::string {
   return "node " + std::to_string(to_index(id)) + (place.empty() ? "" : " at " + place);
 }
 
@@ -235,10 +235,10 @@ inline constexpr auto stalled_words = "it reads too slowly, or not at all";
 inline auto gone_news(node_id peer, std::string const& name, std::string const& why) -> incoming {
   return closed_news(peer, name + " is gone: " + why, {peer, cause::how::gone});
 }
-inline auto standing_news(node_id peer, std::string const& name, standing const& s) -> incoming {
-  if (s.at == standing::phase::ended)
-    return closed_news(peer, name + " has ended because " + text_of(s.because, peer), s.because);
-  auto const kind = s.at == standing::phase::left ? incoming::what::left : incoming::what::stands;
+inline auto standing_news(node_id peer, std::string const& name, peer_status const& s) -> incoming {
+  if (s.at == peer_status::phase::ended)
+    return closed_news(peer, name + " has ended because " + to_text(s.because, peer), s.because);
+  auto const kind = s.at == peer_status::phase::left ? incoming::what::left : incoming::what::stands;
   return {kind, peer, {}, {}, {}, {}, {}, {}, s};
 }
 inline auto absence_text(std::string const& name, std::chrono::nanoseconds limit) -> std::string {
@@ -246,26 +246,26 @@ inline auto absence_text(std::string const& name, std::chrono::nanoseconds limit
 }
 
 /// The counters of one channel and peer, made at first use.
-inline auto count_of(std::vector<traffic>& all, node_id peer, channel lane) -> traffic& {
+inline auto count_of(std::vector<traffic>& all, node_id peer, channel_id channel) -> traffic& {
   for (auto& t : all) {
-    if (t.peer == peer && t.lane == lane) return t;
+    if (t.peer == peer && t.channel == channel) return t;
   }
-  return all.emplace_back(traffic{peer, lane});
+  return all.emplace_back(traffic{peer, channel});
 }
 
 /// Whether of one peer and state channel, for the same blocks, `old` need not be seen where `fresh` is there.
 inline auto overtakes(packet const& fresh, packet const& old) -> bool {
-  return fresh.life == old.life && old.number <= fresh.number;
+  return fresh.session == old.session && old.number <= fresh.number;
 }
 
 /// Appends a message; of a state channel, an older one that nobody has seen yet goes (the newest wins).
 inline void hand_over(std::vector<incoming>& in, channel_kind kind, incoming&& fresh, std::vector<traffic>& counts) {
-  auto& count = count_of(counts, fresh.peer, fresh.p.lane);
+  auto& count = count_of(counts, fresh.peer, fresh.p.channel);
   ++count.delivered;
   count.bytes_in += fresh.p.body.size_bytes();
   if (kind == channel_kind::state) {
     auto const replaced = std::erase_if(in, [&](incoming const& old) {
-      return old.kind == incoming::what::message && old.peer == fresh.peer && old.p.lane == fresh.p.lane &&
+      return old.kind == incoming::what::message && old.peer == fresh.peer && old.p.channel == fresh.p.channel &&
              old.blocks == fresh.blocks && overtakes(fresh.p, old.p);
     });
     count.delivered -= replaced;
@@ -275,17 +275,19 @@ inline void hand_over(std::vector<incoming>& in, channel_kind kind, incoming&& f
 }
 
 /// Holds what arrives to what its channel declares, before any memory is taken for it.
-class doorkeeper {
+class frame_filter {
  public:
-  explicit doorkeeper(identity const& me) : self_{me.self}, blocks_{me.blocks} {
-    for (auto const& s : me.channels) specs_[static_cast<std::size_t>(s.lane)] = s;
+  explicit frame_filter(identity const& me) : self_{me.self}, blocks_{me.blocks} {
+    for (auto const& s : me.channels) specs_[static_cast<std::size_t>(s.channel)] = s;
   }
 
-  [[nodiscard]] auto kind_of(channel lane) const -> channel_kind { return specs_[static_cast<std::size_t>(lane)].kind; }
+  [[nodiscard]] auto kind_of(channel_id channel) const -> channel_kind {
+    return specs_[static_cast<std::size_t>(channel)].kind;
+  }
 
   /// Whether a frame that decodes may be a message of this peer to this node.
   [[nodiscard]] auto admits(wire::frame_view const& f, node_id from) const -> bool {
-    auto const& s = specs_[static_cast<std::size_t>(f.head.lane)];
+    auto const& s = specs_[static_cast<std::size_t>(f.head.channel)];
     if (f.head.from != from || f.head.to != self_ || s.values == element::none || f.kind != s.values) return false;
     if ((f.head.extra.mask() & ~s.carried_scalars) != 0 || to_count(f.head.number) == 0) return false;
     if (f.blocks.end > blocks_.blocks() || f.blocks.empty()) return false;
@@ -296,7 +298,7 @@ class doorkeeper {
     if (s.words) return f.values == 0;
     auto const codes = counts && bytes_of(f.kind) < sizeof(float);
     if (codes) return f.values <= 16 * blocks_.values() + 1024;
-    if (f.head.lane == channel::chunk) return f.values <= blocks_.values();
+    if (f.head.channel == channel_id::chunk) return f.values <= blocks_.values();
     return f.values == blocks_.values_of(f.blocks).size();
   }
 

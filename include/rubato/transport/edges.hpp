@@ -21,9 +21,9 @@ namespace rubato::transport::detail {
 struct edge {
   node_id id{};
   std::string name;  // in sentences
-  bool told = false;  // the owner knows that it has come, or that it has not
-  bool deaf = false;  // it takes nothing more; what it said may still be on its way
-  standing theirs{};  // in the present life
+  bool reported = false;  // the owner knows that it has come, or that it has not
+  bool write_closed = false;  // it takes nothing more; what it said may still be on its way
+  peer_status theirs{};  // in the present session
   std::int64_t clock_began = 0;
   clock::time_point heard_before{};  // at the last tick
   std::chrono::nanoseconds silent{};  // since then, as far as the owner listened
@@ -44,7 +44,7 @@ class edges {
   auto add_peer(node_id id, std::string const& place = {}) -> Edge& {
     auto& p = peers_.emplace_back();
     p.id = id;
-    p.name = text_of(id, place);
+    p.name = to_text(id, place);
     return p;
   }
   [[nodiscard]] auto find(node_id id) -> Edge* {
@@ -61,21 +61,21 @@ class edges {
   [[nodiscard]] auto prepare(packet& p) -> Edge* {
     auto* const to = find(p.to);
     RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
-    if (!to->is_open() || to->deaf || to->theirs.is_last() || ours_.is_last()) {
-      ++count_of(counts_, p.to, p.lane).lost;
+    if (!to->is_open() || to->write_closed || to->theirs.is_last() || ours_.is_last()) {
+      ++count_of(counts_, p.to, p.channel).lost;
       return nullptr;
     }
     p.body = p.body.on_host();
     return to;
   }
   void count_sent(node_id to, packet const& p, wire::piece const& part) {
-    auto& count = count_of(counts_, to, p.lane);
+    auto& count = count_of(counts_, to, p.channel);
     ++count.packets;
     if (!part.body.empty()) count.values += part.body.size() / bytes_of(p.body.kind());
     count.bytes += wire::header_bytes + part.body.size();
   }
   /// From now on the node here stands so, unless that is old news: false.
-  [[nodiscard]] auto adopt(standing const& s) -> bool {
+  [[nodiscard]] auto adopt(peer_status const& s) -> bool {
     if (ours_.is_last() || !(ours_ < s)) return false;
     ours_ = s;
     ours_since_ = clock::now();
@@ -83,15 +83,15 @@ class edges {
   }
   /// A peer that hears of an error need not answer: this long after it nobody is waited for.
   [[nodiscard]] auto needs_no_answer() const -> bool {
-    return ours_.at == standing::phase::ended && clock::now() > ours_since_ + std::chrono::milliseconds{200};
+    return ours_.at == peer_status::phase::ended && clock::now() > ours_since_ + std::chrono::milliseconds{200};
   }
 
   // --- what the owner is told
   // -----------------------------------------------------------------------------------------
 
-  void opened(Edge& p, std::int64_t clock_began, session outgoing, session theirs) {
-    p.told = true;
-    p.deaf = false;
+  void opened(Edge& p, std::int64_t clock_began, session_id outgoing, session_id theirs) {
+    p.reported = true;
+    p.write_closed = false;
     p.theirs = {};
     p.clock_began = clock_began;
     news_.push_back({incoming::what::opened, p.id, {}, {}, outgoing, theirs, {}});
@@ -101,13 +101,14 @@ class edges {
   }
   /// Once: `why` is a whole sentence.
   void not_coming(Edge& p, std::string why) {
-    if (!std::exchange(p.told, true)) news_.push_back(closed_news(p.id, std::move(why), {p.id, cause::how::absent}));
+    if (!std::exchange(p.reported, true))
+      news_.push_back(closed_news(p.id, std::move(why), {p.id, cause::how::absent}));
   }
   void await(Edge& p, clock::time_point now, std::chrono::nanoseconds limit, std::string const& trouble) {
     if (now - begin_ > limit) not_coming(p, absence_text(p.name, limit) + ": " + trouble);
   }
   /// The last standing of a peer, where this is it: nothing more is to be sent to it.
-  auto hears(Edge& p, standing const& s) -> std::optional<standing::phase> {
+  auto hears(Edge& p, peer_status const& s) -> std::optional<peer_status::phase> {
     if (p.theirs.is_last() || !(p.theirs < s)) return std::nullopt;
     p.theirs = s;
     news_.push_back(standing_news(p.id, p.name, s));
@@ -117,7 +118,7 @@ class edges {
     auto message = std::move(f.head);
     message.body = std::move(body);
     message.posted_at = me_.time.from(p.clock_began, message.posted_at);
-    auto const kind = door_.kind_of(message.lane);
+    auto const kind = door_.kind_of(message.channel);
     if (kind == channel_kind::event) event_bytes_ += message.body.size_bytes();
     hand_over(news_, kind, {incoming::what::message, p.id, std::move(message), f.blocks, {}, {}, {}}, counts_);
   }
@@ -150,8 +151,8 @@ class edges {
 
   identity me_;
   std::uint64_t run_ = me_.agreed.id();
-  doorkeeper door_{me_};
-  standing ours_{};
+  frame_filter door_{me_};
+  peer_status ours_{};
   clock::time_point ours_since_{};
   std::deque<Edge> peers_;  // never moved: handlers point at them
   std::vector<incoming> news_;
@@ -168,7 +169,7 @@ struct queued_edge : edge {
   bool untold = true;  // it has not heard our present standing
   word last_word = word::unsaid;  // our last standing
 
-  /// Nothing of a former life is sent in a new one, but how we stand.
+  /// A new session begins with an empty queue and our status.
   void renew() {
     queue.clear();
     untold = true;
@@ -184,7 +185,7 @@ class queued_edges : public edges<Edge> {
   auto send(channel_kind kind, packet p) -> send_status {
     auto* const to = this->prepare(p);
     if (to == nullptr) return send_status::closed;
-    auto& count = count_of(this->counts_, p.to, p.lane);
+    auto& count = count_of(this->counts_, p.to, p.channel);
     auto const status = to->queue.put(kind, std::move(p));
     if (status == send_status::replaced) ++count.replaced;
     if (status == send_status::refused) ++count.lost;
@@ -197,18 +198,18 @@ class queued_edges : public edges<Edge> {
     }
     return std::nullopt;
   }
-  void announce(standing const& s) {
+  void announce(peer_status const& s) {
     if (!this->adopt(s)) return;
     for (auto& p : this->peers_) {
       p.untold = true;
-      if (s.at == standing::phase::ended) p.queue.clear();
+      if (s.at == peer_status::phase::ended) p.queue.clear();
       pump(p);
     }
   }
   [[nodiscard]] auto everyone_left() const -> bool {
     auto const answered = this->needs_no_answer();
     return std::all_of(this->peers_.begin(), this->peers_.end(), [&](auto const& p) {
-      auto const knows = p.deaf || p.last_word == queued_edge::word::said;
+      auto const knows = p.write_closed || p.last_word == queued_edge::word::said;
       return !p.is_open() || ((p.theirs.is_last() || answered) && knows);
     });
   }
@@ -220,7 +221,7 @@ class queued_edges : public edges<Edge> {
   /// Sends what waits, if nothing is being sent: `left` comes after all packets, another standing before them.
   void pump(Edge& p) {
     if (!p.is_free() || p.last_word != queued_edge::word::unsaid) return;
-    auto const urgent = p.untold && this->ours_.at != standing::phase::left;
+    auto const urgent = p.untold && this->ours_.at != peer_status::phase::left;
     if (auto const next = urgent ? std::nullopt : p.queue.take()) {
       auto const part = wire::uncut(*next, this->me_.blocks);
       this->count_sent(p.id, *next, part);
@@ -231,7 +232,7 @@ class queued_edges : public edges<Edge> {
   }
   /// Nothing can be written any more; who is read to the end may have said why.
   void not_written(Edge& p) {
-    p.deaf = true;
+    p.write_closed = true;
     p.queue.clear();
   }
   void written(Edge& p) {

@@ -58,18 +58,18 @@ class in_process {
   in_process(room where, identity me) : room_{std::move(where)}, me_{std::move(me)} {
     auto const lock = std::lock_guard{room_.core_->mutex};
     auto& mine = here();
-    if (mine.taken) throw config_error{detail::text_of(me_.self) + " is in the room already"};
+    if (mine.taken) throw config_error{detail::to_text(me_.self) + " is in the room already"};
     for (auto const peer : me_.peers) {
       auto& other = at(peer);
       if (!other.taken) continue;
-      auto const why = wire::difference(me_.agreed.text(), other.text, detail::text_of(peer));
+      auto const why = wire::difference(me_.agreed.text(), other.text, detail::to_text(peer));
       if (!why.empty()) throw config_error{why};
     }
     mine.taken = true;
     mine.text = me_.agreed.text();
     mine.began = me_.time.began;
     mine.awaited = me_.peers;
-    ++mine.life;
+    ++mine.session;
     for (auto const peer : me_.peers) {
       if (at(peer).taken) meet(peer);
     }
@@ -84,14 +84,14 @@ class in_process {
     mine.waiting.clear();
     if (!std::exchange(mine.stands, {}).is_last()) {
       for (auto const peer : me_.peers) hand_rest(peer);
-      tell_all(detail::gone_news(me_.self, detail::text_of(me_.self), "it went without a word"));
+      tell_all(detail::gone_news(me_.self, detail::to_text(me_.self), "it went without a word"));
     }
   }
 
   auto send(channel_kind kind, packet p) -> send_status {
     auto const lock = std::lock_guard{room_.core_->mutex};
     auto& to = at(p.to);
-    auto& count = detail::count_of(counts_, p.to, p.lane);
+    auto& count = detail::count_of(counts_, p.to, p.channel);
     if (!to.is_here() || here().stands.is_last() || is_shut(p.to)) {
       ++count.lost;
       return send_status::closed;
@@ -143,8 +143,8 @@ class in_process {
     here().queue_from(peer, room_.core_->bound).clear();
     here().closed.push_back(peer);
     at(peer).closed.push_back(me_.self);
-    here().news.push_back(detail::gone_news(peer, detail::text_of(peer), why));
-    tell(peer, detail::gone_news(me_.self, detail::text_of(me_.self), "it gave this node up"));
+    here().news.push_back(detail::gone_news(peer, detail::to_text(peer), why));
+    tell(peer, detail::gone_news(me_.self, detail::to_text(me_.self), "it gave this node up"));
   }
 
   /// A peer that has not read its events for long.
@@ -158,20 +158,20 @@ class in_process {
     return std::nullopt;
   }
 
-  void announce(standing const& s) {
+  void announce(peer_status const& s) {
     auto const lock = std::lock_guard{room_.core_->mutex};
     auto& mine = here().stands;
     if (mine.is_last() || !(mine < s)) return;
     mine = s;
     for (auto const peer : me_.peers) {
-      if (s.at == standing::phase::left) hand_rest(peer);
-      if (s.at == standing::phase::ended) waiting_at(peer).clear();
+      if (s.at == peer_status::phase::left) hand_rest(peer);
+      if (s.at == peer_status::phase::ended) waiting_at(peer).clear();
     }
     tell_all(said(me_.self, s));
   }
   [[nodiscard]] auto everyone_left() const -> bool {
     auto const lock = std::lock_guard{room_.core_->mutex};
-    if (here().stands.at == standing::phase::ended) return true;  // they have heard it
+    if (here().stands.at == peer_status::phase::ended) return true;  // they have heard it
     return std::none_of(me_.peers.begin(), me_.peers.end(),
                         [&](node_id peer) { return at(peer).is_here() && !is_shut(peer); });
   }
@@ -182,9 +182,9 @@ class in_process {
  private:
   struct place {
     bool taken = false;
-    standing stands{};
+    peer_status stands{};
     bool woken = false;
-    std::uint32_t life = 0;  // how often the place was taken
+    std::uint32_t session = 0;  // how often the place was taken
     std::string text;
     std::int64_t began = 0;
     std::vector<node_id> awaited;  // peers that have not come yet
@@ -221,8 +221,8 @@ class in_process {
       if (!is_shut(peer)) tell(peer, news);
     }
   }
-  static auto said(node_id peer, standing const& s) -> incoming {
-    return detail::standing_news(peer, detail::text_of(peer), s);
+  static auto said(node_id peer, peer_status const& s) -> incoming {
+    return detail::standing_news(peer, detail::to_text(peer), s);
   }
 
   /// What the peer has not read of this node yet.
@@ -243,19 +243,19 @@ class in_process {
   void meet(node_id peer) {
     std::erase(here().closed, peer);
     std::erase(at(peer).closed, me_.self);
-    auto const mine = here().life - 1;
-    auto const theirs = at(peer).life - 1;
+    auto const mine = here().session - 1;
+    auto const theirs = at(peer).session - 1;
     std::erase(here().awaited, peer);
     std::erase(at(peer).awaited, me_.self);
     here().news.push_back({incoming::what::opened, peer, {}, {}, {mine, theirs}, {theirs, mine}, {}});
-    if (at(peer).stands != standing{}) here().news.push_back(said(peer, at(peer).stands));
+    if (at(peer).stands != peer_status{}) here().news.push_back(said(peer, at(peer).stands));
     tell(peer, {incoming::what::opened, me_.self, {}, {}, {theirs, mine}, {mine, theirs}, {}});
   }
 
   /// The deadline of arrival is over.
   void stop_awaiting() {
     for (auto const peer : std::exchange(here().awaited, {})) {
-      auto why = detail::absence_text(detail::text_of(peer), room_.core_->arrival);
+      auto why = detail::absence_text(detail::to_text(peer), room_.core_->arrival);
       here().news.push_back(detail::closed_news(peer, std::move(why), {peer, cause::how::absent}));
     }
   }
@@ -269,7 +269,7 @@ class in_process {
     return in.size() > before;
   }
   void deliver(node_id from, packet p, std::vector<incoming>& in) {
-    ++detail::count_of(counts_, from, p.lane).delivered;
+    ++detail::count_of(counts_, from, p.channel).delivered;
     p.posted_at = me_.time.from(at(from).began, p.posted_at);
     in.push_back({incoming::what::message, from, std::move(p), {0, me_.blocks.blocks()}, {}, {}, {}});
   }

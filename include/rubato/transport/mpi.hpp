@@ -306,8 +306,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
 
   void greeted(peer_state& p, std::span<std::byte const> bytes) {
     auto const said = wire::decode_whole_hello(bytes);
-    if (p.hellos_heard == 0 && said) p.opened_before = said->who.life;
-    if (!said || said->who.from != p.id || said->who.life != p.opened_before + p.hellos_heard) {
+    if (p.hellos_heard == 0 && said) p.opened_before = said->who.session;
+    if (!said || said->who.from != p.id || said->who.session != p.opened_before + p.hellos_heard) {
       ++rejected_.strangers;
       return shut(p, "it said no hello");
     }
@@ -319,7 +319,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     ++p.hellos_heard;
     p.clock_began = said->who.clock_began;
     if (p.at == stage::open) close(p, "it took this node for dead");
-    if (p.hellos_said < p.hellos_heard && ours_.at != standing::phase::ended)
+    if (p.hellos_said < p.hellos_heard && ours_.at != peer_status::phase::ended)
       say_hello(p);  // or it would see a session end
     open_if_met(p);
     await_head(p);
@@ -350,7 +350,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   void shut(peer_state& p, std::string const& why) {
     auto const was = p.at;
     drop(p);
-    if (was == stage::open || !std::exchange(p.told, true)) gone(p, why);  // else its loss has been told
+    if (was == stage::open || !std::exchange(p.reported, true)) gone(p, why);  // else its loss has been told
   }
 
   void drop(peer_state& p) {
@@ -405,7 +405,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(header_of(p), {}, seal()))
       return bad_frame(p);
     auto const last = p.is_open() ? hears(p, *said) : std::nullopt;
-    if (last == standing::phase::ended) return drop(p);
+    if (last == peer_status::phase::ended) return drop(p);
     if (last) p.queue.clear();
     await_head(p);
   }

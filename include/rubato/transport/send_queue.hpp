@@ -26,7 +26,7 @@ class send_queue {
       events_.push_back(std::move(p));
       return full() ? send_status::full : send_status::accepted;
     }
-    auto& newest = states_[static_cast<std::size_t>(p.lane)];
+    auto& newest = states_[static_cast<std::size_t>(p.channel)];
     auto const status = newest ? send_status::replaced : send_status::accepted;
     newest = std::move(p);
     return status;

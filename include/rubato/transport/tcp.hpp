@@ -35,10 +35,10 @@ struct tcp_options {
   std::size_t event_bound = 64;  ///< events a peer that wait before gradients are held back
 };
 
-using tcp_door = door;
+using tcp_bound_socket = bound_socket;
 /// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be listened on.
-[[nodiscard]] inline auto open_tcp_door(std::string const& text, bool insecure = false) -> tcp_door {
-  return detail::open_door<boost::asio::ip::tcp::acceptor>(address_in(text, insecure), "listen on");
+[[nodiscard]] inline auto open_tcp_door(std::string const& text, bool insecure = false) -> tcp_bound_socket {
+  return detail::open_bound_socket<boost::asio::ip::tcp::acceptor>(address_in(text, insecure), "listen on");
 }
 
 namespace detail {
@@ -48,12 +48,12 @@ struct tcp_edge : queued_edge {
   bool we_call = false;
   std::shared_ptr<tcp_connection> link;  // open
   std::shared_ptr<tcp_connection> calling;  // ours, on its way to be
-  std::uint32_t life = 0;  // how often the edge has been opened
+  std::uint32_t session = 0;  // how often the edge has been opened
   clock::time_point call_again{};
   std::string trouble;
 
   [[nodiscard]] auto is_open() const -> bool { return link != nullptr; }
-  [[nodiscard]] auto is_free() const -> bool { return link && !link->writing && !deaf; }
+  [[nodiscard]] auto is_free() const -> bool { return link && !link->writing && !write_closed; }
 };
 
 }  // namespace detail
@@ -63,7 +63,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   friend class detail::queued_edges<tcp, detail::tcp_edge>;
 
  public:
-  static constexpr bool lossless = true;  // within a life of an edge
+  static constexpr bool lossless = true;  // within a session of an edge
   static constexpr bool ordered = true;
 
   /// Listens and begins to call; peers open while the owner polls. Throws config_error.
@@ -78,12 +78,13 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       p.queue = send_queue{options_.event_bound};
     }
     auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
-    auto const door = options_.listener
-                          ? *options_.listener
-                          : detail::open_door<boost::asio::ip::tcp::acceptor>(own, "listen on").descriptor;
+    auto const bound_socket =
+        options_.listener ? *options_.listener
+                          : detail::open_bound_socket<boost::asio::ip::tcp::acceptor>(own, "listen on").descriptor;
     boost::system::error_code error;
-    acceptor_.assign(detail::protocol_of<tcp_protocol>(own), door, error);
-    if (error) throw config_error{"socket " + std::to_string(door) + " cannot be listened on: " + error.message()};
+    acceptor_.assign(detail::protocol_of<tcp_protocol>(own), bound_socket, error);
+    if (error)
+      throw config_error{"socket " + std::to_string(bound_socket) + " cannot be listened on: " + error.message()};
     accept();
     for (auto& p : peers_) {
       if (p.we_call) call(p);
@@ -97,7 +98,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       if (auto const c = std::exchange(p.link, nullptr)) c->close();
       if (auto const c = std::exchange(p.calling, nullptr)) c->close();
     }
-    for (auto& c : knocking_) c->close();
+    for (auto& c : unidentified_) c->close();
   }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
@@ -115,12 +116,12 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   using peer_state = detail::tcp_edge;
   using connection = detail::tcp_connection;
   using error_code = boost::system::error_code;
-  static constexpr std::size_t most_knocking = 64;
+  static constexpr std::size_t most_unidentified = 64;
   static constexpr auto pause = std::chrono::milliseconds{50};  // before a call is tried again
 
   [[nodiscard]] auto io() -> boost::asio::io_context& { return polled_.context(); }
   [[nodiscard]] auto hello_to(peer_state const& p) const -> wire::hello {
-    return {run_, me_.self, p.id, me_.opened_before + p.life, me_.time.began, 0, 0};
+    return {run_, me_.self, p.id, me_.opened_before + p.session, me_.time.began, 0, 0};
   }
 
   // --- how an edge opens
@@ -166,10 +167,10 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
         turn_away_oldest();
         return;
       }
-      auto const c = knocking_.emplace_back(std::make_shared<connection>(std::move(socket)));
+      auto const c = unidentified_.emplace_back(std::make_shared<connection>(std::move(socket)));
       c->at = detail::phase::greeting;
       c->until = later(options_.greeting);
-      if (knocking_.size() > most_knocking) turn_away_oldest();
+      if (unidentified_.size() > most_unidentified) turn_away_oldest();
       c->read_hello([this, c](bool whole) {
         if (whole) answer(c);
         else turn_away(c, rejected_.strangers);
@@ -180,8 +181,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   void turn_away_oldest() {
-    if (knocking_.empty()) return;
-    turn_away(std::shared_ptr<connection>{knocking_.front()}, rejected_.crowded);
+    if (unidentified_.empty()) return;
+    turn_away(std::shared_ptr<connection>{unidentified_.front()}, rejected_.crowded);
   }
   void turn_away(std::shared_ptr<connection> const& c, std::uint64_t& counter) {
     ++counter;
@@ -189,12 +190,12 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
   void forget(std::shared_ptr<connection> const& c) {
     c->close();
-    std::erase(knocking_, c);
+    std::erase(unidentified_, c);
   }
 
   void answer(std::shared_ptr<connection> const& c) {
     auto* const p = find(c->other.from);
-    if (ours_.at == standing::phase::ended) return forget(c);  // it would open a life only to see it end
+    if (ours_.at == peer_status::phase::ended) return forget(c);  // it would open a session only to see it end
     if (p == nullptr || p->we_call || c->other.to != me_.self) return turn_away(c, rejected_.strangers);
     auto const why = wire::difference(me_.agreed.text(), c->text, p->name);
     if (auto const old = p->link; old && why.empty()) lost(*p, old, "it has called again");
@@ -204,7 +205,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
         return turn_away(c, rejected_.options);
       }
       if (error) return turn_away(c, rejected_.strangers);
-      std::erase(knocking_, c);
+      std::erase(unidentified_, c);
       open(*p, c);
     });
   }
@@ -219,8 +220,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     p.calling.reset();
     p.link = c;
     p.renew();
-    auto const mine = me_.opened_before + p.life++;
-    opened(p, c->other.clock_began, {mine, c->other.life}, {c->other.life, mine});
+    auto const mine = me_.opened_before + p.session++;
+    opened(p, c->other.clock_began, {mine, c->other.session}, {c->other.session, mine});
     read_frame(p, c);
     pump(p);
   }
@@ -273,7 +274,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(c->header, {}, seal()))
       return bad_frame(p, c);
     auto const last = hears(p, *said);
-    if (last == standing::phase::ended) return drop(p, c);
+    if (last == peer_status::phase::ended) return drop(p, c);
     if (last) p.queue.clear();
     read_frame(p, c);
   }
@@ -301,12 +302,12 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   void tick(clock::time_point now) {
     auto const heeded = listened(now, options_.silence);
     if (!accepting_) accept();
-    while (!knocking_.empty() && now > knocking_.front()->until) {
-      turn_away(std::shared_ptr<connection>{knocking_.front()}, rejected_.strangers);
+    while (!unidentified_.empty() && now > unidentified_.front()->until) {
+      turn_away(std::shared_ptr<connection>{unidentified_.front()}, rejected_.strangers);
     }
     for (auto& p : peers_) {
       if (p.link) watch(p, now, heeded);
-      else knock(p, now);
+      else call_again(p, now);
     }
   }
 
@@ -320,9 +321,9 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     beat(p, now - c->spoke, options_.silence);
   }
 
-  void knock(peer_state& p, clock::time_point now) {
+  void call_again(peer_state& p, clock::time_point now) {
     if (p.calling && now > p.calling->until) hang_up(p, "it has not answered");
-    if (p.we_call && !p.calling && p.theirs.at != standing::phase::left && !ours_.is_last() && now >= p.call_again)
+    if (p.we_call && !p.calling && p.theirs.at != peer_status::phase::left && !ours_.is_last() && now >= p.call_again)
       call(p);
     await(p, now, options_.arrival, p.trouble);
   }
@@ -331,7 +332,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   detail::polled_context polled_;  // before all that refers to it
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer timer_;
-  std::vector<std::shared_ptr<connection>> knocking_;  // accepted, and nobody yet; oldest first
+  std::vector<std::shared_ptr<connection>> unidentified_;  // accepted, and nobody yet; oldest first
   bool accepting_ = false;
 };
 

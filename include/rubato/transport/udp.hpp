@@ -49,10 +49,10 @@ struct udp_options {
   bool batches = true;  ///< hands many datagrams to the system and takes many from it in one call, where it can (Linux)
 };
 
-using udp_door = door;
+using udp_bound_socket = bound_socket;
 /// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be had.
-[[nodiscard]] inline auto open_udp_door(std::string const& text, bool insecure = false) -> udp_door {
-  return detail::open_door<boost::asio::ip::udp::socket>(address_in(text, insecure), "receive at");
+[[nodiscard]] inline auto open_udp_door(std::string const& text, bool insecure = false) -> udp_bound_socket {
+  return detail::open_bound_socket<boost::asio::ip::udp::socket>(address_in(text, insecure), "receive at");
 }
 
 /// **Thread safety:** one owner; wake() from any thread. **Models:** endpoint.
@@ -88,8 +88,8 @@ class udp : public detail::edges<detail::udp_edge> {
     RUBATO_EXPECTS(kind == channel_kind::state, "only state channels travel over udp");
     auto* const to = prepare(p);
     if (to == nullptr) return send_status::closed;
-    auto& count = detail::count_of(counts_, p.to, p.lane);
-    if (!(p.life == to->life)) {
+    auto& count = detail::count_of(counts_, p.to, p.channel);
+    if (!(p.session == to->session)) {
       ++count.lost;
       return send_status::closed;
     }
@@ -112,7 +112,7 @@ class udp : public detail::edges<detail::udp_edge> {
   }
 
   /// A frame may be lost, so it is repeated for as long as a peer may wait for it.
-  void announce(standing const& s) {
+  void announce(peer_status const& s) {
     if (!adopt(s)) return;
     for (auto& p : peers_) say_well(p);
   }
@@ -142,7 +142,7 @@ class udp : public detail::edges<detail::udp_edge> {
 
   void take_socket(address const& own) {
     auto const descriptor =
-        options_.socket ? *options_.socket : detail::open_door<protocol::socket>(own, "receive at").descriptor;
+        options_.socket ? *options_.socket : detail::open_bound_socket<protocol::socket>(own, "receive at").descriptor;
     error_code error;
     socket_.assign(detail::protocol_of<protocol>(own), descriptor, error);
     if (!error) socket_.non_blocking(true, error);
@@ -183,7 +183,7 @@ class udp : public detail::edges<detail::udp_edge> {
   /// at all counts as lost, so that no peer holds up the others.
   auto send_blocks(peer_state& p, detail::block_stream::run const& run) -> bool {
     auto labelled = *run.from;
-    labelled.life = p.wire;
+    labelled.session = p.wire;
     auto drawn = p.drawn;
     for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
       if (is_dropped(p, 0x75647021ULL, drawn)) continue;
@@ -198,7 +198,7 @@ class udp : public detail::edges<detail::udp_edge> {
     if (error == resource_unavailable_try_again || error == operation_would_block || error == no_buffer_space)
       return false;
     p.drawn = drawn;
-    detail::count_of(counts_, p.id, run.from->lane).lost += run.blocks.size() - (is_taken ? count : 0);
+    detail::count_of(counts_, p.id, run.from->channel).lost += run.blocks.size() - (is_taken ? count : 0);
     for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
       auto const part = wire::cut(*run.from, me_.blocks, {b, b + 1});
       count_sent(p.id, *run.from, part);
@@ -233,7 +233,7 @@ class udp : public detail::edges<detail::udp_edge> {
     if (ours_.is_last() && p.theirs.is_last()) ++p.parting_words;
     if (is_dropped(p, 0x75647322ULL, p.drawn_words)) return;
     auto frame = detail::frame_of(ours_, me_.self, p.id);
-    frame.life = p.wire;
+    frame.session = p.wire;
     wire::encode_header(frame, {}, seal(), leaving_.add({}));
     leave(p);
   }
@@ -290,7 +290,7 @@ class udp : public detail::edges<detail::udp_edge> {
       ++rejected_.frames;
       return;
     }
-    if (!p.open || !(f.head.life == session{p.wire.receiver, p.wire.sender}))
+    if (!p.open || !(f.head.session == session_id{p.wire.receiver, p.wire.sender}))
       return;  // of another session, or too early
     p.heard = clock::now();
     p.knows_us = true;
@@ -299,14 +299,14 @@ class udp : public detail::edges<detail::udp_edge> {
       ++rejected_.frames;
       return;
     }
-    f.head.life = {p.life.receiver, p.life.sender};
+    f.head.session = {p.session.receiver, p.session.sender};
     f.head.posted_at = me_.time.from(p.clock_began, f.head.posted_at);
     if (!arrived_.put(f, me_, counts_)) ++rejected_.frames;
   }
 
   void greeted(peer_state& p, std::span<std::byte const> bytes) {
     auto const said = wire::decode_whole_hello(bytes);
-    if (!said || said->who.from != p.id || said->who.to != me_.self || said->who.life == 0) {
+    if (!said || said->who.from != p.id || said->who.to != me_.self || said->who.session == 0) {
       ++rejected_.strangers;
       return;
     }
@@ -319,13 +319,13 @@ class udp : public detail::edges<detail::udp_edge> {
       if (p.id < me_.self) not_coming(p, why);
       return;
     }
-    if (p.open && who.life == p.wire.receiver) return confirmed(p, who);
+    if (p.open && who.session == p.wire.receiver) return confirmed(p, who);
     auto const was_only_asked = p.open && who.open == p.wire.sender && who.heard != who.open;
     if (was_only_asked) return;  // it is in this session too
     auto const says_it_is_over = p.open && (who.closed == p.wire.sender || who.open == p.wire.sender);
     if (says_it_is_over) lost(p, taken_for_dead);
-    if (ours_.at == standing::phase::ended) return;  // it would open a session only to see it end
-    p.heard_offer = who.life;
+    if (ours_.at == peer_status::phase::ended) return;  // it would open a session only to see it end
+    p.heard_offer = who.session;
     if (who.heard == p.offer) open(p, who);
     else if (may_answer(p)) greet(p);
   }
@@ -353,15 +353,15 @@ class udp : public detail::edges<detail::udp_edge> {
       drop(p);
       gone(p, who.clock_began == p.clock_began ? taken_for_dead : "it has been started again");
     }
-    p.wire = {mine, who.life};
+    p.wire = {mine, who.session};
     p.heard_offer = 0;
     p.open = true;
     p.knows_us = who.open == p.wire.sender;
-    p.life = {p.lives, p.lives};
-    ++p.lives;
+    p.session = {p.sessions, p.sessions};
+    ++p.sessions;
     p.heard = clock::now();
     p.waiting = {};
-    opened(p, who.clock_began, p.life, p.life);
+    opened(p, who.clock_began, p.session, p.session);
     confirm(p);
     say(p);
   }
@@ -388,7 +388,7 @@ class udp : public detail::edges<detail::udp_edge> {
     auto const last = hears(p, *said);
     if (!last) return;
     if (ours_.is_last()) say_well(p);
-    if (last == standing::phase::ended) drop(p);
+    if (last == peer_status::phase::ended) drop(p);
     else p.waiting = {};
   }
 
@@ -409,7 +409,7 @@ class udp : public detail::edges<detail::udp_edge> {
 
   /// Whether the peer may wait for what it was told last, should that have been lost.
   [[nodiscard]] auto is_unsure_of(peer_state const& p) const -> bool {
-    auto const both_run = ours_.at == standing::phase::running && p.theirs.at == standing::phase::running;
+    auto const both_run = ours_.at == peer_status::phase::running && p.theirs.at == peer_status::phase::running;
     return !both_run && (!p.theirs.is_last() || (ours_.is_last() && !has_parted(p)));
   }
 
@@ -417,10 +417,10 @@ class udp : public detail::edges<detail::udp_edge> {
     auto const heeded = listened(now, options_.silence);
     for (auto& p : peers_) {
       if (p.open && !p.knows_us) confirm(p);
-      if (!p.open && p.theirs.at != standing::phase::left) greet(p);
+      if (!p.open && p.theirs.at != peer_status::phase::left) greet(p);
       // Who has left speaks as long as it lingers, and hears what we say. Nothing but silence tells that it has gone,
       // and it is soon enough to stop speaking to it when that is certain: it is no loss.
-      auto const most = (p.theirs.at == standing::phase::left ? 8 : 1) * options_.silence;
+      auto const most = (p.theirs.at == peer_status::phase::left ? 8 : 1) * options_.silence;
       if (p.open && is_silent(p, p.heard, heeded, most)) {
         lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
       }

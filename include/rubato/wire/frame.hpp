@@ -23,7 +23,7 @@ namespace rubato::wire {
 ///   56 scalars 4 x u64 (zero where not carried), 88 first block u32, 92 end block u32, 96 body values u64,
 ///   104 codec u8, 105 three zeros, 108 checksum u32 over all bytes but its own, header first
 /// A frame of the control channel without an element is no message: it says how its sender stands in the run, as
-/// based-on and iteration (transport/standing.hpp).
+/// based-on and iteration (transport/peer_status.hpp).
 inline constexpr std::size_t header_bytes = 112;
 inline constexpr std::uint32_t magic = 0x6f627572;  // "rubo"
 inline constexpr std::uint8_t version = 4;
@@ -132,14 +132,14 @@ inline void encode_header(packet const& p, piece const& part, seal const& s, std
   auto* h = to.data();
   detail::put(h, magic);
   detail::put(h + 4, version);
-  detail::put(h + 5, static_cast<std::uint8_t>(p.lane));
+  detail::put(h + 5, static_cast<std::uint8_t>(p.channel));
   detail::put(h + 6, static_cast<std::uint8_t>(p.body.kind()));
   detail::put(h + 7, p.extra.mask());
   detail::put(h + 8, s.run);
   detail::put(h + 16, static_cast<std::uint32_t>(p.from));
   detail::put(h + 20, static_cast<std::uint32_t>(p.to));
-  detail::put(h + 24, p.life.sender);
-  detail::put(h + 28, p.life.receiver);
+  detail::put(h + 24, p.session.sender);
+  detail::put(h + 28, p.session.receiver);
   detail::put(h + 32, to_count(p.number));
   detail::put(h + 40, to_count(p.based_on));
   detail::put(h + 48, p.posted_at.since_start.count());
@@ -175,10 +175,10 @@ inline auto decode_header(std::span<std::byte const, header_bytes> bytes, frame_
   if (out.blocks.end < out.blocks.begin) return decode_error::bad_field;
   out.head = {};
   if (!detail::get_scalars(detail::get<std::uint8_t>(h + 7), h + 56, out.head.extra)) return decode_error::bad_field;
-  out.head.lane = static_cast<channel>(detail::get<std::uint8_t>(h + 5));
+  out.head.channel = static_cast<channel_id>(detail::get<std::uint8_t>(h + 5));
   out.head.from = node_id{detail::get<std::uint32_t>(h + 16)};
   out.head.to = node_id{detail::get<std::uint32_t>(h + 20)};
-  out.head.life = {detail::get<std::uint32_t>(h + 24), detail::get<std::uint32_t>(h + 28)};
+  out.head.session = {detail::get<std::uint32_t>(h + 24), detail::get<std::uint32_t>(h + 28)};
   out.head.number = iteration{detail::get<std::uint64_t>(h + 32)};
   out.head.based_on = iteration{detail::get<std::uint64_t>(h + 40)};
   out.head.posted_at.since_start = std::chrono::nanoseconds{detail::get<std::int64_t>(h + 48)};

@@ -18,7 +18,7 @@
 namespace rubato::wire {
 
 /// Layout (offset: field), all little-endian: 0 magic u32, 4 version u8, 5 three zeros, 8 run id u64, 16 from u32,
-/// 20 to u32, 24 life u32, 28 bytes of text u32, 32 start of the sender's clock i64 (ns since 1970), 40 heard u32,
+/// 20 to u32, 24 session u32, 28 bytes of text u32, 32 start of the sender's clock i64 (ns since 1970), 40 heard u32,
 /// 44 open u32, 48 closed u32, 52 hash u64 of all other bytes, then the text.
 inline constexpr std::size_t hello_bytes = 60;
 inline constexpr std::uint32_t hello_magic = 0x68627572;  // "rubh"
@@ -29,7 +29,7 @@ struct hello {
   node_id to{};
   /// tcp, mpi: how often the sender opened this edge before; udp: a number that the sender drew for its end of a
   /// session.
-  std::uint32_t life = 0;
+  std::uint32_t session = 0;
   std::int64_t clock_began = 0;
   // udp: numbers that the receiver drew for its own end, 0 where there is none.
   std::uint32_t heard = 0;  ///< what it last said, so that it knows that somebody answers who lives
@@ -54,7 +54,7 @@ inline auto encode_hello(hello const& who, std::string_view text) -> std::vector
   detail::put(h + 8, who.run);
   detail::put(h + 16, static_cast<std::uint32_t>(who.from));
   detail::put(h + 20, static_cast<std::uint32_t>(who.to));
-  detail::put(h + 24, who.life);
+  detail::put(h + 24, who.session);
   detail::put(h + 28, static_cast<std::uint32_t>(text.size()));
   detail::put(h + 32, who.clock_began);
   detail::put(h + 40, who.heard);
@@ -73,7 +73,7 @@ inline auto decode_hello(std::span<std::byte const, hello_bytes> bytes) -> std::
   who.run = detail::get<std::uint64_t>(h + 8);
   who.from = node_id{detail::get<std::uint32_t>(h + 16)};
   who.to = node_id{detail::get<std::uint32_t>(h + 20)};
-  who.life = detail::get<std::uint32_t>(h + 24);
+  who.session = detail::get<std::uint32_t>(h + 24);
   who.text_bytes = detail::get<std::uint32_t>(h + 28);
   who.clock_began = detail::get<std::int64_t>(h + 32);
   who.heard = detail::get<std::uint32_t>(h + 40);

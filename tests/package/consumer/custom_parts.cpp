@@ -40,8 +40,8 @@ auto two_wheels(std::size_t n) -> rubato::topology::digraph {
 int main() {
   using mine = rubato::gradient_tracking<rubato::backend::eigen<double>, late_and_eager, rubato::step::sgd, half_life>;
   auto const problem = rubato::problem::quadratic::random(10, 16, 1);
-  auto const scenario = rubato::sim::scenario{.compute = rubato::sim::lognormal(10ms, 0.2).slow(7, 5.0),
-                                              .link = {.latency = 1ms, .loss = 0.2}};
+  auto const scenario = rubato::environment::scenario{.compute = rubato::environment::lognormal(10ms, 0.2).slow(7, 5.0),
+                                                      .link = {.latency = 1ms, .loss = 0.2}};
   auto const result = rubato::simulate<mine>(two_wheels(10), problem, {.step = 0.05, .weighting = {.iterations = 20}},
                                              scenario, rubato::until{.time = 400s});
   auto worst = 0.0;

@@ -11,8 +11,9 @@
 #include <vector>
 
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -192,16 +193,16 @@ TEST_CASE("a node with a question unanswered goes on, and a neighbour that left 
   a.nodes[0].on_neighbours({}, {node_id{1}, neighbour_change::edge::opens, {2, 2}, {2, 2}}, out);
   a.nodes[0].on_gradient({}, a.oracle.evaluate(*third), out);
   REQUIRE(out.packets.size() == 1);
-  CHECK(out.packets[0].life == session{2, 2});
+  CHECK(out.packets[0].session == session_id{2, 2});
   CHECK(a.nodes[0].statistics().gradients == 3);
 }
 
 TEST_CASE("at unequal speeds ad_psgd ends where sum r_i grad f_i = 0, and misses the optimum by what that predicts") {
   auto const q = quadratic::random(4, 3, 11, {.spread = 1, .condition = 4});
   std::array const slower{1.0, 2.0, 1.0, 8.0};
-  auto compute = sim::fixed(10ms);
+  auto compute = environment::fixed(10ms);
   for (std::uint32_t i = 0; i < 4; ++i) compute = compute.slow(i, slower[i]);
-  auto const scenario = sim::scenario{.compute = compute, .link = {.latency = 1ms, .loss = 0.2}, .seed = 2};
+  auto const scenario = environment::scenario{.compute = compute, .link = {.latency = 1ms, .loss = 0.2}, .seed = 2};
   auto const result = simulate<node_type>(topology::ring(4), q, {.step = 0.002}, scenario, {.time = 100s});
   std::vector<double> mean(q.dimension(), 0.0), predicted;
   for (std::size_t k = 0; k < q.dimension(); ++k) {

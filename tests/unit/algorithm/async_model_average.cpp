@@ -7,8 +7,9 @@
 
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/minmax_u8.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -118,13 +119,14 @@ TEST_CASE("(V.L) (V.C) steps made during an average are kept, and the correction
 
 TEST_CASE("an average waits for its slowest node, and no node waits for an average") {
   auto const p = quadratic::random(4, 6, 1);
-  auto const result = simulate(assemble<node_type>(topology::ring(4), p, {.step = 0.1}),
-                               {.compute = sim::fixed(10ms).slow(3, 20.0), .link = {.latency = 1ms}}, {.time = 10s});
+  auto const result =
+      simulate(assemble<node_type>(topology::ring(4), p, {.step = 0.1}),
+               {.compute = environment::fixed(10ms).slow(3, 20.0), .link = {.latency = 1ms}}, {.time = 10s});
   CHECK(result.nodes[0].gradients >= 999);
   CHECK(result.nodes[3].gradients >= 49);
   CHECK(result.nodes[3].gradients <= 50);
   for (auto const& e : result.edges) {
-    CHECK(e.lane == channel::chunk);
+    CHECK(e.channel == channel_id::chunk);
     CHECK(e.packets_sent >= 2 * 48);  // a part and a mean for every step of the slow node
     CHECK(e.packets_sent <= 2 * 51);
   }
@@ -150,8 +152,8 @@ TEST_CASE("averages begin after so many local steps, and a node ahead by more ha
 
 TEST_CASE("with even speeds the models end near the optimum of the sum, in bytes as in doubles") {
   auto const p = quadratic::random(6, 8, 9, {.spread = 1, .condition = 4});
-  auto const weather =
-      sim::scenario{.compute = sim::lognormal(10ms, 0.2), .link = {.latency = 2ms, .loss = 0.1}, .seed = 3};
+  auto const weather = environment::scenario{
+      .compute = environment::lognormal(10ms, 0.2), .link = {.latency = 2ms, .loss = 0.1}, .seed = 3};
   auto const check = [&](run_result const& r) {
     for (auto const& m : r.models) {
       vector x;

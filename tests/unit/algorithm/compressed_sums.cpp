@@ -17,9 +17,10 @@
 #include <rubato/algorithm/r_fast_low_bits.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/low_bits.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/builders.hpp>
 
@@ -42,10 +43,10 @@ using problem::quadratic;
 
 /// After every event, from the audits alone: the law, and that what a node consumed of an edge is, block by block, a
 /// sum that its sender really had, rounded to the codec's resolution, and never an older one than before.
-struct watching : sim::observer {
+struct watching : observer {
   watching(block_partition blocks, int shift) : blocks_{blocks}, shift_{shift} {}
   void posted(instant, packet const& p) override {
-    if (p.lane != channel::tracker) return;
+    if (p.channel != channel_id::tracker) return;
     ++sums_posted;
     if (p.body.kind() != element::u16) ++of_other_type;
   }
@@ -100,12 +101,12 @@ struct watching : sim::observer {
   std::map<std::pair<node_id, node_id>, edge> edges_;
 };
 
-auto weather(std::uint64_t seed) -> sim::scenario {
-  sim::scenario s{.compute = sim::lognormal(10ms, 0.4).slow(1, 5.0),
-                  .link = {.latency = 15ms, .jitter = 20ms, .loss = 0.3, .duplication = 0.2, .overtaking = 0.3},
-                  .seed = seed};
-  if (seed % 2 == 0) s.carried = sim::frames::encoded;
-  if (seed % 3 == 0) s.split = sim::delivery::blocks;
+auto weather(std::uint64_t seed) -> environment::scenario {
+  environment::scenario s{.compute = environment::lognormal(10ms, 0.4).slow(1, 5.0),
+                          .link = {.latency = 15ms, .jitter = 20ms, .loss = 0.3, .duplication = 0.2, .overtaking = 0.3},
+                          .seed = seed};
+  if (seed % 2 == 0) s.carried = environment::frames::encoded;
+  if (seed % 3 == 0) s.split = environment::delivery::blocks;
   return s;
 }
 
@@ -142,8 +143,8 @@ auto distance_from_optimum(topology::pair const& network, quadratic const& p, in
   typename Node::options o{};
   o.step = 0.04;
   if constexpr (requires { o.sum_codec.shift; }) o.sum_codec.shift = shift;
-  auto s = sim::scenario{
-      .compute = sim::lognormal(10ms, 0.2).slow(3, 10.0), .link = {.latency = 1ms, .loss = 0.3}, .seed = 7};
+  auto s = environment::scenario{
+      .compute = environment::lognormal(10ms, 0.2).slow(3, 10.0), .link = {.latency = 1ms, .loss = 0.3}, .seed = 7};
   s.measure_every = 1h;
   auto const result = simulate(assemble<Node>(network, p, o), s, {.time = 30s});
   auto worst = 0.0;
@@ -189,7 +190,7 @@ TEST_CASE("a sum that moves out of reach ends the run with a sentence that names
 
 TEST_CASE("codes of another number of values end the run with the name of their sender") {
   auto a = assemble<in_rounds>(topology::ring(2), quadratic::random(2, 6, 3), {.step = 0.1});
-  CHECK(complaint_of_size<std::uint16_t>(a, node_id{1}, channel::tracker, 1, 3) ==
+  CHECK(complaint_of_size<std::uint16_t>(a, node_id{1}, channel_id::tracker, 1, 3) ==
         "node 1 sent 3 values in one message, where 6 are right");
 }
 
@@ -218,7 +219,8 @@ TEST_CASE("an edge that closes and opens again begins at zero at both ends, and 
       }
       for (auto const& p : std::exchange(posted, {})) {
         iteration const number = p.number;
-        patch arrived{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, {0, 1}, {&number, 1}, p.body, p.extra};
+        patch arrived{p.from,      p.to,   p.channel,    p.session, p.based_on,
+                      p.posted_at, {0, 1}, {&number, 1}, p.body,    p.extra};
         a.nodes[to_index(p.to)].on_patch({}, arrived, out);
         drain(to_index(p.to));
       }
@@ -230,10 +232,10 @@ TEST_CASE("an edge that closes and opens again begins at zero at both ends, and 
     drain(i);
   }
   iterate(20);
-  for (std::uint32_t life = 1; life <= 2; ++life) {
+  for (std::uint32_t session = 1; session <= 2; ++session) {
     for (auto const what : {neighbour_change::edge::closes, neighbour_change::edge::opens}) {
       for (auto const& [self, peer] : {std::pair{0U, 1U}, std::pair{1U, 0U}}) {
-        a.nodes[self].on_neighbours({}, {node_id{peer}, what, {life, life}, {life, life}}, out);
+        a.nodes[self].on_neighbours({}, {node_id{peer}, what, {session, session}, {session, session}}, out);
         drain(self);
       }
       CHECK(residual() == 0.0);

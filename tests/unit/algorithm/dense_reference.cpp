@@ -43,7 +43,7 @@ void compare(topology::pair const& network, Make make) {
   typename Node::options options{};
   options.step = 0.05;
   auto made = assemble<Node>(network, q, options);
-  auto const dense = test::dense_network{Node::arrange(network)};
+  auto const dense = test::dense_network{Node::make_plan(network)};
   auto advance = make(dense, q, made.raw_step);
   auto nodes = test::lockstep{std::move(made)};
   matrix x = matrix::Zero(test::index_of(q.nodes()), test::index_of(q.dimension()));

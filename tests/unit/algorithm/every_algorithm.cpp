@@ -16,8 +16,8 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/run/threads.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/driver/simulate.hpp>
+#include <rubato/driver/threads.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -46,18 +46,18 @@ struct pull {
   }
 };
 
-auto steady() -> sim::scenario { return {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}; }
+auto steady() -> environment::scenario { return {.compute = environment::fixed(10ms), .link = {.latency = 1ms}}; }
 
 /// What the nodes of a run post first on each edge and channel, in lock-step.
 auto first_packets(assembly a) -> std::vector<packet> {
-  std::map<std::tuple<node_id, node_id, channel>, packet> first;
+  std::map<std::tuple<node_id, node_id, channel_id>, packet> first;
   std::vector<std::optional<gradient_request>> asked(a.nodes.size());
   std::vector<packet> under_way;
   outbox out;
   auto const drain = [&](std::size_t i) {
     if (out.request) asked[i] = std::move(out.request);
     for (auto& p : out.packets) {
-      first.try_emplace({p.from, p.to, p.lane}, p);
+      first.try_emplace({p.from, p.to, p.channel}, p);
       under_way.push_back(std::move(p));
     }
     out.clear();
@@ -90,7 +90,7 @@ TEST_CASE("a number that no run reaches ends the run of every algorithm with the
     for (auto const& good : sent) {
       for (auto const number :
            {~std::uint64_t{0}, std::uint64_t{1} << 63, (std::uint64_t{1} << 48) + 1, std::uint64_t{0}}) {
-        CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.lane), number);
+        CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.channel), number);
         auto a = make();
         auto& n = a.nodes[to_index(good.to)];
         outbox out;
@@ -111,7 +111,7 @@ TEST_CASE("a message of another size or type ends the run of every algorithm wit
     for (auto const& good : first_packets(make())) {
       if (good.body.size() == 0) continue;
       for (auto const more : {false, true}) {
-        CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.lane), more);
+        CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.channel), more);
         auto a = make();
         auto p = good;
         p.body = more ? a.pool.allocate<std::byte>(good.body.size() + 1).publish()
@@ -130,14 +130,14 @@ TEST_CASE("a message of another size or type ends the run of every algorithm wit
 TEST_CASE("a message of another session moves nothing in any algorithm, and the one that was due is taken after it") {
   for_every_algorithm(topology::binary_tree(4), pull{}, [](std::string const& name, maker const& make) {
     for (auto const& good : first_packets(make())) {
-      CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.lane));
+      CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.channel));
       auto a = make();
       auto& n = a.nodes[to_index(good.to)];
       outbox out;
       n.start({}, out);
       auto const before = n.estimate();
       auto foreign = good;
-      foreign.life = {3, 4};
+      foreign.session = {3, 4};
       out.clear();
       hand_over(n, foreign, a.blocks.blocks(), out);
       CHECK((!out.failure && out.packets.empty() && !out.request && !out.cancel));
@@ -187,7 +187,7 @@ TEST_CASE("a gradient that is not finite is found in every algorithm, and its no
 }
 
 TEST_CASE("a gradient that is not finite is found on threads too") {
-  auto const at_full_speed = sim::scenario{.compute = sim::fixed(0ms)};
+  auto const at_full_speed = environment::scenario{.compute = environment::fixed(0ms)};
   auto const said = failure([&] {
     run_threads(assemble<d_psgd<backend::host<double>>>(topology::ring(4), pull{nan, 0}, {.step = 0.02}), at_full_speed,
                 {.time = 5min});
@@ -272,7 +272,7 @@ TEST_CASE("so many gradients are used, with all that they lead to: k n of them a
       for (auto const k : {1U, 3U, 8U}) {
         CAPTURE(name, threads, k);
         auto const end = until{.time = 5min, .gradients = k * 4};
-        auto const weather = threads ? sim::scenario{.compute = sim::fixed(0ms)} : steady();
+        auto const weather = threads ? environment::scenario{.compute = environment::fixed(0ms)} : steady();
         auto const r = threads ? run_threads(make(), weather, end) : simulate(make(), weather, end);
         CHECK(r.stopped == stop_reason::gradients);
         CHECK(r.history.back().gradients == k * 4);

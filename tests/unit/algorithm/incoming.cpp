@@ -35,9 +35,9 @@ using space = backend::host<double>;
 struct numbered {
   iteration number{};
   patch p{};
-  numbered(std::uint64_t n, std::chrono::nanoseconds posted = {}, session life = {}) : number{n} {
+  numbered(std::uint64_t n, std::chrono::nanoseconds posted = {}, session_id session = {}) : number{n} {
     p.from = node_id{2};
-    p.life = life;
+    p.session = session;
     p.posted_at = {posted};
     p.blocks = {0, 1};
     p.numbers = {&number, 1};
@@ -91,12 +91,12 @@ struct hand_made {
   auto receive(std::uint64_t number, std::chrono::nanoseconds posted = {}, std::uint64_t round = 0) -> std::string {
     packet p;
     p.from = to_node(1 - self);
-    p.lane = Node::channels()[0].lane;
+    p.channel = Node::channels()[0].channel;
     p.number = iteration{number};
     p.posted_at = {posted};
     p.based_on = iteration{round};
     p.extra.set(scalar_slot::push_sum_weight, 0.01);
-    auto body = a.pool.template allocate<double>(p.lane == channel::chunk ? 2 : 4);
+    auto body = a.pool.template allocate<double>(p.channel == channel_id::chunk ? 2 : 4);
     std::fill_n(body.data(), body.size(), 0.0);
     p.body = std::move(body).publish();
     p.extra.set(scalar_slot::sample_count, std::uint64_t{1});

@@ -8,8 +8,9 @@
 
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -33,7 +34,7 @@ struct by_hand {
   by_hand(topology::pair const& network, quadratic const& p, std::uint64_t seed) : draw{seed} {
     typename Node::options o{};
     o.step = 0.2;
-    auto const plan = Node::arrange(network);
+    auto const plan = Node::make_plan(network);
     auto shared = assemble<Node>(plan, p, o);
     oracle = shared.oracle;
     auto x0 = shared.nodes[0].estimate();
@@ -63,8 +64,8 @@ struct by_hand {
         std::find_if(links.begin(), links.end(), [&](auto const& q) { return q.from == p.from && q.to == p.to; });
     auto const first = *older;
     links.erase(older);
-    patch arrived{first.from,      first.to, first.lane,         first.life, first.based_on,
-                  first.posted_at, {0, 1},   {&first.number, 1}, first.body, first.extra};
+    patch arrived{first.from,      first.to, first.channel,      first.session, first.based_on,
+                  first.posted_at, {0, 1},   {&first.number, 1}, first.body,    first.extra};
     nodes[to_index(first.to)].on_patch({}, arrived, out);
     drain(to_index(first.to));
   }
@@ -92,7 +93,7 @@ void replicas_stay_equal(topology::pair const& network) {
   using scalar = typename Node::scalar;
   auto const n = network.pull().nodes();
   by_hand<Node> h{network, quadratic::random(n, 133, 4, {.noise = 0.3}), 17};
-  auto const plan = Node::arrange(network);
+  auto const plan = Node::make_plan(network);
   std::uint64_t compared = 0, moved = 0;
   for (int k = 0; k < 6000; ++k) {
     h.event();
@@ -120,7 +121,7 @@ TEST_CASE(
 TEST_CASE("(D.Z) without compression a round is x <- W x - gamma g(x)") {
   for (auto const& network : {topology::pair{topology::ring(5)}, topology::pair{topology::star(4)}}) {
     auto const p = quadratic::random(network.pull().nodes(), 6, 3);
-    auto const w = dense_network{exact::arrange(network)}.w;
+    auto const w = dense_network{exact::make_plan(network)}.w;
     lockstep run{assemble<exact>(network, p, {.step = 0.2})};
     matrix x = matrix::Zero(w.rows(), 6);
     for (int k = 0; k < 30; ++k) {
@@ -136,7 +137,7 @@ TEST_CASE("(D.Q) in bytes it ends where D-PSGD ends: differences fade, and their
     auto const p = quadratic::random(8, 70, 6, {.spread = 1, .condition = 4});
     lockstep run{assemble<bytes>(network, p, {.step = 0.2})};
     for (int k = 0; k < 400; ++k) run.round();
-    auto const w = dense_network{bytes::arrange(network)}.w;
+    auto const w = dense_network{bytes::make_plan(network)}.w;
     auto const expected = gossip_fixed_point(p, w, 0.2, matrix::Identity(8, 8));
     for (std::size_t i = 0; i < 8; ++i) {
       CHECK(distance(row(expected, i), p.optimum()) > 0.05);
@@ -148,11 +149,11 @@ TEST_CASE("(D.Q) in bytes it ends where D-PSGD ends: differences fade, and their
 TEST_CASE("over links that lose a third and nodes of uneven speed every difference still counts once") {
   auto const p = quadratic::random(6, 10, 8, {.spread = 1, .condition = 4});
   auto const network = topology::pair{topology::ring(6)};
-  auto const result =
-      simulate(assemble<bytes>(network, p, {.step = 0.2}),
-               {.compute = sim::lognormal(10ms, 0.5).slow(2, 4.0), .link = {.latency = 2ms, .loss = 0.3}, .seed = 2},
-               {.time = 40s});
-  auto const w = dense_network{bytes::arrange(network)}.w;
+  auto const result = simulate(
+      assemble<bytes>(network, p, {.step = 0.2}),
+      {.compute = environment::lognormal(10ms, 0.5).slow(2, 4.0), .link = {.latency = 2ms, .loss = 0.3}, .seed = 2},
+      {.time = 40s});
+  auto const w = dense_network{bytes::make_plan(network)}.w;
   auto const expected = gossip_fixed_point(p, w, 0.2, matrix::Identity(6, 6));
   for (std::size_t i = 0; i < 6; ++i) {
     std::vector<double> x;
@@ -173,7 +174,7 @@ TEST_CASE("a node says whose difference it waits for, and a changed edge ends th
     a.nodes[0].on_gradient({}, a.oracle.evaluate(*asked), out);
   }
   REQUIRE(out.wait);
-  CHECK(*out.wait == waiting{node_id{1}, channel::model, iteration{1}});
+  CHECK(*out.wait == waiting{node_id{1}, channel_id::model, iteration{1}});
   neighbour_change change;
   change.peer = node_id{2};
   a.nodes[0].on_neighbours({}, change, out);
@@ -184,7 +185,7 @@ TEST_CASE("a node says whose difference it waits for, and a changed edge ends th
 TEST_CASE("a difference of another size, or one that is not the next, ends the run with the name of its sender") {
   auto const said_of = [](std::uint64_t number, std::size_t values) {
     auto a = assemble<exact>(topology::ring(3), quadratic::random(3, 4, 1), {.step = 0.1});
-    return complaint_of_size<double>(a, node_id{1}, channel::model, number, values);
+    return complaint_of_size<double>(a, node_id{1}, channel_id::model, number, values);
   };
   CHECK(said_of(1, 4).empty());
   CHECK(said_of(1, 3) == "node 1 sent 3 values in one message, where 4 are right");
@@ -192,7 +193,7 @@ TEST_CASE("a difference of another size, or one that is not the next, ends the r
 }
 
 TEST_CASE("weights that are not symmetric are refused with the two nodes") {
-  auto plan = exact::arrange(topology::ring(4));
+  auto plan = exact::make_plan(topology::ring(4));
   plan.nodes[1].pull_to = {node_id{2}};
   auto const sentence =
       refusal([&] { static_cast<void>(assemble<exact>(plan, quadratic::random(4, 4, 1), {.step = 0.1})); });

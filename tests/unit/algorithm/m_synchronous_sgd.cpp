@@ -6,8 +6,8 @@
 #include <vector>
 
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -22,7 +22,7 @@ namespace {
 using node_type = m_synchronous_sgd<backend::host<double>>;
 using problem::quadratic;
 
-auto run(quadratic const& p, std::size_t m, sim::scenario const& s, until const& end) -> run_result {
+auto run(quadratic const& p, std::size_t m, environment::scenario const& s, until const& end) -> run_result {
   return simulate(assemble<node_type>(topology::star(p.nodes()), p, {.step = 0.3, .m = m}), s, end);
 }
 
@@ -70,9 +70,9 @@ struct by_hand {
 TEST_CASE("(M.X) with m = n the server takes steps along the mean gradient, whatever the speeds") {
   auto const p = quadratic::random(4, 6, 1);
   auto const end = until{.time = 1h, .gradients = 4 * 10};
-  auto const even = run(p, 0, {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}, end);
-  auto const weather =
-      sim::scenario{.compute = sim::lognormal(10ms, 0.8).slow(2, 7.0), .link = {.latency = 1ms, .loss = 0.2}};
+  auto const even = run(p, 0, {.compute = environment::fixed(10ms), .link = {.latency = 1ms}}, end);
+  auto const weather = environment::scenario{.compute = environment::lognormal(10ms, 0.8).slow(2, 7.0),
+                                             .link = {.latency = 1ms, .loss = 0.2}};
   auto const uneven = run(p, 4, weather, end);
   auto const expected = plain_sgd(p, 4, 10);
   for (std::size_t i = 0; i < 4; ++i) {
@@ -86,14 +86,14 @@ TEST_CASE("(M.G) a gradient travels with the version that it was computed at, an
   by_hand h;
   auto const asked = h.ask(1);
   auto const p = h.answer(1, asked);
-  CHECK(p.lane == channel::gradient);
+  CHECK(p.channel == channel_id::gradient);
   CHECK(p.to == node_id{3});
   CHECK(p.based_on == iteration{0});
   CHECK(values_of(p.body) == values_of(h.a.oracle.evaluate(asked).value));
   CHECK(p.extra.real(scalar_slot::loss) == h.a.oracle.evaluate(asked).loss);
   REQUIRE(h.out.wait);
   CHECK(h.out.wait->peer == node_id{3});
-  CHECK(h.out.wait->lane == channel::model);
+  CHECK(h.out.wait->channel == channel_id::model);
   CHECK(h.out.wait->number == iteration{1});
 }
 
@@ -133,7 +133,7 @@ TEST_CASE("a new model cancels the computation at the old one, whose gradient is
 
 TEST_CASE("with m < n a node that is always last is cancelled in every round, and its data do not count") {
   auto const p = quadratic::random(4, 6, 1);
-  auto const result = run(p, 3, {.compute = sim::fixed(10ms).slow(3, 5.0), .link = {.latency = 1ms}},
+  auto const result = run(p, 3, {.compute = environment::fixed(10ms).slow(3, 5.0), .link = {.latency = 1ms}},
                           {.time = 1h, .gradients = 3 * 200});
   CHECK(result.nodes[3].gradients == 0);
   CHECK(result.nodes[0].gradients == 200);
@@ -144,8 +144,9 @@ TEST_CASE("with m < n a node that is always last is cancelled in every round, an
 }
 
 TEST_CASE("with m < n and even speeds the gradients that come too late are counted as dropped") {
-  auto const result = run(quadratic::random(4, 6, 1), 3, {.compute = sim::fixed(10ms), .link = {.latency = 1ms}},
-                          {.time = 1h, .gradients = 4 * 50});
+  auto const result =
+      run(quadratic::random(4, 6, 1), 3, {.compute = environment::fixed(10ms), .link = {.latency = 1ms}},
+          {.time = 1h, .gradients = 4 * 50});
   CHECK(result.nodes[4].iterations == 50);
   CHECK(result.nodes[4].dropped == 50);
 }
@@ -173,7 +174,8 @@ TEST_CASE("a worker may leave while m others are left, but not while every one o
 
 TEST_CASE("a worker that comes back is given the present model and has its part in the next round") {
   by_hand h;
-  auto const change = [&](any_node& at, node_id peer, neighbour_change::edge what, session outgoing, session incoming) {
+  auto const change = [&](any_node& at, node_id peer, neighbour_change::edge what, session_id outgoing,
+                          session_id incoming) {
     h.out.clear();
     at.on_neighbours({}, {peer, what, outgoing, incoming}, h.out);
   };
@@ -186,7 +188,7 @@ TEST_CASE("a worker that comes back is given the present model and has its part 
   change(h.server(), node_id{1}, neighbour_change::edge::opens, {1, 2}, {2, 1});
   REQUIRE(h.out.packets.size() == 1);
   auto const model = h.out.packets[0];
-  CHECK((model.to == node_id{1} && model.number == iteration{1} && model.life == session{1, 2}));
+  CHECK((model.to == node_id{1} && model.number == iteration{1} && model.session == session_id{1, 2}));
   h.a.nodes[1] = std::move(by_hand{}.a.nodes[1]);
   h.ask(1);
   change(h.a.nodes[1], node_id{3}, neighbour_change::edge::opens, {2, 1}, {1, 2});
@@ -194,7 +196,7 @@ TEST_CASE("a worker that comes back is given the present model and has its part 
   REQUIRE(h.out.request);
   CHECK(h.out.request->point == model.body);
   auto const first = h.answer(1, *h.out.request);
-  CHECK((first.life == session{2, 1} && first.based_on == iteration{1}));
+  CHECK((first.session == session_id{2, 1} && first.based_on == iteration{1}));
   h.hand(h.server(), first);
   CHECK(h.server().statistics().iterations == 1);
   h.hand(h.server(), first);  // once
@@ -211,15 +213,15 @@ TEST_CASE("a worker whose server is gone waits, and begins at the first model wi
   worker.on_neighbours({}, {node_id{3}, neighbour_change::edge::closes}, out);
   CHECK((!out.failure && out.cancel && out.wait && out.wait->peer == node_id{3}));
   out.clear();
-  session const life{2, 2};
-  worker.on_neighbours({}, {node_id{3}, neighbour_change::edge::opens, life, life}, out);
+  session_id const session{2, 2};
+  worker.on_neighbours({}, {node_id{3}, neighbour_change::edge::opens, session, session}, out);
   REQUIRE(out.request);
   CHECK(out.request->point.bytes().data() == first.bytes().data());
   auto const asked = *out.request;
   out.clear();
   worker.on_gradient({}, a.oracle.evaluate(asked), out);
   REQUIRE(out.packets.size() == 1);
-  CHECK((out.packets[0].life == life && out.packets[0].based_on == iteration{0}));
+  CHECK((out.packets[0].session == session && out.packets[0].based_on == iteration{0}));
 }
 
 }  // namespace

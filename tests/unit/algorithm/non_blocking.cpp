@@ -21,8 +21,8 @@
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/contribution/finished.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/builders.hpp>
 
@@ -49,19 +49,19 @@ auto values_of(shared_buffer const& b) -> std::vector<double> {
 }
 
 /// Two fast nodes and one that is slower by `factor`, links of 1 ms: mini-batches take 10 ms on the fast ones.
-auto one_slow(double factor) -> sim::scenario {
-  return {.compute = sim::fixed(10ms).slow(2, factor), .link = {.latency = 1ms}};
+auto one_slow(double factor) -> environment::scenario {
+  return {.compute = environment::fixed(10ms).slow(2, factor), .link = {.latency = 1ms}};
 }
 
 /// Remembers what nodes posted: models by (node, number), and the counts that go with nodes' own chunks.
-struct posts : sim::observer {
+struct posts : observer {
   explicit posts(std::size_t nodes) : steps{2 * (nodes - 1)} {}
   void posted(instant, packet const& p) override {
-    if (p.lane == channel::model) models[{to_index(p.from), to_count(p.number)}] = values_of(p.body);
-    if (p.lane == channel::chunk && (to_count(p.number) - 1) % steps == 0) {
+    if (p.channel == channel_id::model) models[{to_index(p.from), to_count(p.number)}] = values_of(p.body);
+    if (p.channel == channel_id::chunk && (to_count(p.number) - 1) % steps == 0) {
       counts[to_index(p.from)].push_back(p.extra.count(scalar_slot::sample_count).value_or(1000));
     }
-    if (p.lane == channel::control) ++signals;
+    if (p.channel == channel_id::control) ++signals;
   }
   std::size_t steps;
   std::map<std::pair<std::size_t, std::uint64_t>, std::vector<double>> models;
@@ -134,7 +134,7 @@ void compare_with_dense(double factor, weigh by, bool adapts_first) {
   posts watch{3};
   auto a = assemble<Node>(topology::complete(3), q, {.step = 0.3, .contribution = {4, by}});
   simulate(std::move(a), one_slow(factor), {.time = 500ms}, &watch);
-  auto const w = dense_network{Node::arrange(topology::complete(3))}.w;
+  auto const w = dense_network{Node::make_plan(topology::complete(3))}.w;
   matrix c = matrix::Identity(3, 3);
   c(2, 2) = factor > 4 ? 0 : by == weigh::samples ? 0.25 : 1;
   matrix x = matrix::Zero(3, 5);
@@ -159,7 +159,7 @@ TEST_CASE("D-PSGD descends along what a node finished, and not at all where that
 
 /// All models at the end, of Node with three mini-batches a batch.
 template<class Node>
-auto models_of(topology::pair const& network, typename Node::options const& o, sim::scenario const& s) {
+auto models_of(topology::pair const& network, typename Node::options const& o, environment::scenario const& s) {
   auto const q = quadratic::random(network.nodes(), 6, 4, {.noise = 0.7});
   auto const r = simulate<Node>(network, q, o, s, {.time = 1s});
   CHECK(r.nodes[0].iterations >= 25);
@@ -171,7 +171,7 @@ auto models_of(topology::pair const& network, typename Node::options const& o, s
 template<class Blocking, class NonBlocking>
 void equal_to_blocking(topology::pair const& network) {
   for (auto const latency : {0ms, 1ms}) {
-    auto const s = sim::scenario{.compute = sim::fixed(10ms), .link = {.latency = latency}};
+    auto const s = environment::scenario{.compute = environment::fixed(10ms), .link = {.latency = latency}};
     auto const blocking = models_of<Blocking>(network, {.step = 0.1, .contribution = {3}}, s);
     for (auto const by : {weigh::samples, weigh::nodes}) {
       CHECK(models_of<NonBlocking>(network, {.step = 0.1, .contribution = {3, by}}, s) == blocking);
@@ -203,7 +203,7 @@ auto plain_sgd(quadratic const& q, std::uint64_t rounds) -> std::vector<double> 
 TEST_CASE("one node alone is SGD on the mean of its mini-batches") {
   auto const q = quadratic::random(1, 6, 4, {.noise = 0.7});
   auto const end = until{.time = 1h, .gradients = 60};
-  auto const scenario = sim::scenario{.compute = sim::fixed(10ms)};
+  auto const scenario = environment::scenario{.compute = environment::fixed(10ms)};
   auto const reduced = simulate<all_reduce>(topology::line(1), q, {.step = 0.1, .contribution = {3}}, scenario, end);
   auto const gossiped = simulate<gossiping>(topology::line(1), q, {.step = 0.1, .contribution = {3}}, scenario, end);
   CHECK(values_of(reduced.models[0]) == plain_sgd(q, 20));
@@ -226,10 +226,10 @@ struct noting {
 TEST_CASE("the mini-batches that are counted are the samples that were consumed, each once and in order") {
   auto const q = noting{quadratic::random(5, 4, 2, {.noise = 0.5})};
   posts watch{5};
-  auto const rough = sim::scenario{.compute = sim::lognormal(10ms, 0.6).slow(1, 2.5).slow(4, 8.0),
-                                   .link = {.latency = 3ms, .jitter = 2ms, .loss = 0.2},
-                                   .carried = sim::frames::encoded,
-                                   .seed = 4};
+  auto const rough = environment::scenario{.compute = environment::lognormal(10ms, 0.6).slow(1, 2.5).slow(4, 8.0),
+                                           .link = {.latency = 3ms, .jitter = 2ms, .loss = 0.2},
+                                           .carried = environment::frames::encoded,
+                                           .seed = 4};
   auto const r = simulate(assemble<all_reduce>(topology::ring(5), q, {.step = 0.1, .contribution = {4}}), rough,
                           {.time = 10s}, &watch);
   CHECK(watch.signals > 0);
@@ -262,7 +262,7 @@ TEST_CASE(
     asked.push_back(*out.request);
     packet signal;
     signal.from = to_node(1 - i);
-    signal.lane = channel::control;
+    signal.channel = channel_id::control;
     signal.number = iteration{1};
     out.clear();
     hand_over(a.nodes[i], signal, 1, out);
@@ -295,7 +295,7 @@ TEST_CASE(
 /// Rounds a second of the first of four nodes, the last four times slower, with four mini-batches a batch.
 template<class Node>
 auto rounds_of() -> double {
-  auto const s = sim::scenario{.compute = sim::fixed(10ms).slow(3, 4.0), .link = {.latency = 1ms}};
+  auto const s = environment::scenario{.compute = environment::fixed(10ms).slow(3, 4.0), .link = {.latency = 1ms}};
   auto const q = quadratic::random(4, 4, 2);
   auto const r = simulate<Node>(topology::ring(4), q, {.contribution = {4}}, s, {.time = 10s});
   return static_cast<double>(r.nodes[0].iterations) / 10;
@@ -339,7 +339,7 @@ TEST_CASE("a node whose batch is empty names the sender of a part of a sum that 
   packet p;
   p.from = node_id{0};
   p.to = node_id{1};
-  p.lane = channel::chunk;
+  p.channel = channel_id::chunk;
   p.number = iteration{1};
   auto part = a.pool.allocate<double>(1);
   part.data()[0] = std::nan("");

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -49,7 +49,7 @@ TEST_CASE("push-sum shares out on every edge in its own direction, along trees b
 void compare_with_dense(topology::pair const& network, std::uint64_t overlap) {
   auto const q = quadratic::random(network.nodes(), 5, 42);
   auto made = assemble<node_type>(network, q, {.step = 0.05, .overlap = overlap});
-  auto const a = dense_network{node_type::arrange(network)}.a;
+  auto const a = dense_network{node_type::make_plan(network)}.a;
   matrix const kept = a.diagonal().asDiagonal();
   matrix const sent = a - kept;
   auto nodes = lockstep{std::move(made)};
@@ -124,7 +124,7 @@ struct visible {
 };
 
 /// The laws of push-sum, after every event.
-struct law : sim::observer {
+struct law : observer {
   std::vector<std::shared_ptr<node_type>> nodes;
   std::shared_ptr<account> book = std::make_shared<account>();
   double worst_weight = 0, worst_sum = 0, least_weight = 1, largest = 1;
@@ -158,7 +158,7 @@ TEST_CASE("after every event weights and what is under way sum to n, and numerat
       auto const q = quadratic::random(network.nodes(), 4, 7, {.noise = 0.5});
       node_type::options const options{.step = 0.1, .overlap = overlap};
       auto a = assemble<node_type>(network, q, options);
-      auto const plan = node_type::arrange(network);
+      auto const plan = node_type::make_plan(network);
       law watch;
       *watch.book = {0, std::vector<double>(4, 0.0), std::vector<double>(4, 0.0), a.raw_step};
       for (std::size_t i = 0; i < a.nodes.size(); ++i) {
@@ -166,9 +166,9 @@ TEST_CASE("after every event weights and what is under way sum to n, and numerat
         watch.nodes.push_back(std::make_shared<node_type>(backend::host<double>{}, plan, to_node(i), x0, options));
         a.nodes[i] = visible{watch.nodes.back(), watch.book};
       }
-      auto const weather = sim::scenario{.compute = sim::lognormal(10ms, 0.5).slow(0, 3.0),
-                                         .link = {.latency = 2ms, .jitter = 20ms, .loss = 0.3},
-                                         .seed = 3};
+      auto const weather = environment::scenario{.compute = environment::lognormal(10ms, 0.5).slow(0, 3.0),
+                                                 .link = {.latency = 2ms, .jitter = 20ms, .loss = 0.3},
+                                                 .seed = 3};
       simulate(std::move(a), weather, {.time = 2s}, &watch);
       INFO(network.name() << ", overlap " << overlap);
       CHECK(watch.events > 50);
@@ -185,7 +185,8 @@ struct ended {
   run_result result;
 };
 auto long_run(quadratic const& q, std::uint64_t overlap) -> ended {
-  auto const scenario = sim::scenario{.compute = sim::fixed(10ms).slow(3, 4.0), .link = {.latency = 1ms}};
+  auto const scenario =
+      environment::scenario{.compute = environment::fixed(10ms).slow(3, 4.0), .link = {.latency = 1ms}};
   ended e{std::vector<double>(q.dimension(), 0.0),
           simulate<node_type>(topology::ring(4), q, {.step = 0.005, .overlap = overlap}, scenario, {.time = 60s})};
   for (auto const& model : e.result.models) {
@@ -239,7 +240,7 @@ TEST_CASE("a node waits for the message of its in-neighbour that the overlap doe
   h.iterate(1);
   CHECK_FALSE(h.out.request);
   REQUIRE(h.out.wait);
-  CHECK(*h.out.wait == waiting{node_id{0}, channel::model, iteration{1}});
+  CHECK(*h.out.wait == waiting{node_id{0}, channel_id::model, iteration{1}});
 }
 
 TEST_CASE("a message twice counts once, and one that is missing ends the run, for its mass is lost") {

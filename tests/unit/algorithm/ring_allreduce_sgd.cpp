@@ -7,8 +7,8 @@
 #include <vector>
 
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -21,7 +21,7 @@ namespace {
 using node_type = ring_allreduce_sgd<backend::host<double>>;
 using problem::quadratic;
 
-auto run(quadratic const& p, sim::scenario const& s, until const& end, sim::observer* o = nullptr) -> run_result {
+auto run(quadratic const& p, environment::scenario const& s, until const& end, observer* o = nullptr) -> run_result {
   return simulate(assemble<node_type>(topology::ring(p.nodes()), p, {.step = 0.3}), s, end, o);
 }
 
@@ -41,7 +41,7 @@ auto plain_sgd(quadratic const& p, std::uint64_t count) -> std::vector<double> {
 }
 
 /// Packets and values by (sender, round), and the bodies of the first round.
-class counting : public sim::observer {
+class counting : public observer {
  public:
   explicit counting(std::size_t nodes) : steps_{2 * (nodes - 1)}, first(nodes) {}
   void posted(instant, packet const& p) override {
@@ -64,7 +64,8 @@ TEST_CASE("a round of all-reduce takes 2(n-1) packets and 2d(n-1)/n values a nod
   auto const p = quadratic::random(4, 12, 1);
   auto const loss = GENERATE(0.0, 0.3);
   auto watch = counting{4};
-  auto const scenario = sim::scenario{.compute = sim::lognormal(10ms, 0.3), .link = {.latency = 1ms, .loss = loss}};
+  auto const scenario =
+      environment::scenario{.compute = environment::lognormal(10ms, 0.3), .link = {.latency = 1ms, .loss = loss}};
   auto const result = run(p, scenario, rounds(5, 4), &watch);
   for (std::size_t i = 0; i < 4; ++i) {
     for (std::uint64_t round = 0; round < 5; ++round) {
@@ -79,11 +80,11 @@ TEST_CASE("a round of all-reduce takes 2(n-1) packets and 2d(n-1)/n values a nod
 
 TEST_CASE("the driver's edge counters agree: each node sends to its successor alone") {
   auto const p = quadratic::random(4, 12, 1);
-  auto const result = run(p, {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}, rounds(5, 4));
+  auto const result = run(p, {.compute = environment::fixed(10ms), .link = {.latency = 1ms}}, rounds(5, 4));
   REQUIRE(result.edges.size() == 4);
   for (auto const& e : result.edges) {
     CHECK(to_index(e.to) == (to_index(e.from) + 1) % 4);
-    CHECK(e.lane == channel::chunk);
+    CHECK(e.channel == channel_id::chunk);
     CHECK(e.packets_sent == 5 * 6);
     CHECK(e.values_sent == 5 * 18);
   }
@@ -129,7 +130,8 @@ TEST_CASE("(A.G) complete chunks travel on as they are, bit for bit") {
 TEST_CASE("(A.X) a round is a step of SGD on the mean gradient, and all replicas are equal bit for bit") {
   auto const n = GENERATE(std::size_t{1}, std::size_t{2}, std::size_t{5});
   auto const p = quadratic::random(n, 7, 3);
-  auto const scenario = sim::scenario{.compute = sim::lognormal(10ms, 0.5), .link = {.latency = 1ms, .loss = 0.2}};
+  auto const scenario =
+      environment::scenario{.compute = environment::lognormal(10ms, 0.5), .link = {.latency = 1ms, .loss = 0.2}};
   auto const result = run(p, scenario, rounds(20, n));
   REQUIRE(result.models.size() == n);
   auto const expected = plain_sgd(p, 20);

@@ -10,8 +10,8 @@
 
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -28,8 +28,8 @@ using exact = scatter_allreduce_sgd<backend::host<double>>;
 using bytes = byte_grad<backend::host<float>>;
 using problem::quadratic;
 
-auto weather() -> sim::scenario {
-  return {.compute = sim::lognormal(10ms, 0.6).slow(0, 3.0),
+auto weather() -> environment::scenario {
+  return {.compute = environment::lognormal(10ms, 0.6).slow(0, 3.0),
           .link = {.latency = 4ms, .jitter = 9ms, .loss = 0.2},
           .seed = 5};
 }
@@ -49,7 +49,7 @@ auto dense(quadratic const& p, std::uint64_t count) -> std::vector<double> {
 }
 
 /// Bytes of bodies by (sender, round), and the first bodies of all.
-struct counting : sim::observer {
+struct counting : observer {
   void posted(instant, packet const& p) override {
     auto const round = (to_count(p.number) - 1) / 2;
     bytes[{to_index(p.from), round}] += p.body.size_bytes();
@@ -151,7 +151,7 @@ TEST_CASE("what a faster node sends of the next round is kept until the present 
     a.nodes[i].on_gradient({}, g, out);
     if (i == 2) {
       REQUIRE(out.wait);
-      CHECK(*out.wait == waiting{node_id{0}, channel::chunk, iteration{1}});
+      CHECK(*out.wait == waiting{node_id{0}, channel_id::chunk, iteration{1}});
     }
     drain(i, drain);
   }
@@ -203,7 +203,7 @@ TEST_CASE("a node that leaves the all-reduce ends the run with a sentence, and a
 TEST_CASE("a part or a mean of another size ends the run with the name of its sender") {
   auto const number = GENERATE(std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3});  // a part, a mean, a part ahead
   auto a = assemble<exact>(topology::ring(3), quadratic::random(3, 4, 1), {.step = 0.1});
-  CHECK(says(complaint_of_size<double>(a, node_id{2}, channel::chunk, number, 4),
+  CHECK(says(complaint_of_size<double>(a, node_id{2}, channel_id::chunk, number, 4),
              "node 2 sent 4 values in one message, where "));
 }
 

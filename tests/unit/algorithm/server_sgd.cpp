@@ -13,9 +13,9 @@
 #include <vector>
 
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/server/buffered.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 #include <rubato/weighting/polynomial.hpp>
 
@@ -264,9 +264,9 @@ struct by_hand {
     out.clear();
     hand_over(to, p, a.blocks.blocks(), out);
   }
-  void change(any_node& at, node_id peer, neighbour_change::edge what, session life) {
+  void change(any_node& at, node_id peer, neighbour_change::edge what, session_id session) {
     out.clear();
-    at.on_neighbours({}, {peer, what, life, life}, out);
+    at.on_neighbours({}, {peer, what, session, session}, out);
   }
 };
 
@@ -274,12 +274,12 @@ TEST_CASE("(As.G) a gradient travels with its version and the time that it took,
   by_hand<vanilla> h{with_step<vanilla>(0.1)};
   auto const asked = h.ask(1);
   auto const p = h.answer(1, asked, 7ms);
-  CHECK(p.lane == channel::gradient);
+  CHECK(p.channel == channel_id::gradient);
   CHECK(p.to == node_id{3});
   CHECK(p.based_on == iteration{0});
   CHECK(p.extra.count(scalar_slot::duration_ns) == 7'000'000);
   CHECK(values_of(p.body) == values_of(h.a.oracle.evaluate(asked).value));
-  CHECK(h.out.wait == waiting{node_id{3}, channel::model, iteration{1}});
+  CHECK(h.out.wait == waiting{node_id{3}, channel_id::model, iteration{1}});
   CHECK(h.a.gain == 3);  // one gradient of each of three workers is a step along their mean
   CHECK(h.a.measured() == range{3, 4});
 }
@@ -311,9 +311,9 @@ TEST_CASE("(As.C) a stop cancels a running job, and a gradient that was on its w
   h.hand(h.server(), h.answer(1, h.ask(1)));
   REQUIRE(h.out.packets.size() == 3);
   auto const stop_0 = h.out.packets[1], stop_2 = h.out.packets[2];
-  CHECK(h.out.packets[0].lane == channel::model);
-  CHECK((stop_0.lane == channel::control && stop_0.to == node_id{0}));
-  CHECK((stop_2.lane == channel::control && stop_2.to == node_id{2}));
+  CHECK(h.out.packets[0].channel == channel_id::model);
+  CHECK((stop_0.channel == channel_id::control && stop_0.to == node_id{0}));
+  CHECK((stop_2.channel == channel_id::control && stop_2.to == node_id{2}));
   h.hand(h.server(), late);
   CHECK(h.out.packets.empty());
   CHECK(h.server().statistics().iterations == 1);
@@ -361,7 +361,7 @@ TEST_CASE("a worker that leaves is not answered, the others go on, and when it i
   h.change(h.server(), node_id{1}, neighbour_change::edge::opens, {1, 2});
   REQUIRE(h.out.packets.size() == 1);
   auto const model = h.out.packets[0];
-  CHECK((model.to == node_id{1} && model.based_on == iteration{1} && model.life == session{1, 2}));
+  CHECK((model.to == node_id{1} && model.based_on == iteration{1} && model.session == session_id{1, 2}));
   h.change(h.a.nodes[1], node_id{3}, neighbour_change::edge::opens, {1, 2});
   h.hand(h.a.nodes[1], model);
   REQUIRE(h.out.request);
@@ -422,7 +422,7 @@ TEST_CASE("the server policies refuse what cannot be meant, naming it") {
   CHECK(says(refused(buffer, std::type_identity<fed_buff>{}), "at least one gradient"));
   auto r = with_step<ringmaster>(0.1);
   CHECK(refused(r, std::type_identity<ringmaster>{}).empty());
-  r.acceptance.agree(4);
+  r.acceptance.resolve_options(4);
   CHECK(r.acceptance.limit == 8);
 }
 

@@ -20,8 +20,8 @@
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/step/adam.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/topology/builders.hpp>
@@ -37,7 +37,8 @@ using whole = backend::eigen<float>;
 using reference = backend::host<double>;
 
 template<class Node>
-auto finish(topology::pair const& network, sim::scenario const& scenario, std::size_t block_values) -> run_result {
+auto finish(topology::pair const& network, environment::scenario const& scenario, std::size_t block_values)
+    -> run_result {
   auto const q =
       problem::quadratic::random(network.pull().nodes(), 203, 12, {.spread = 1, .condition = 5, .noise = 0.1});
   typename Node::options o;
@@ -49,7 +50,7 @@ auto finish(topology::pair const& network, sim::scenario const& scenario, std::s
 }
 
 template<class Written, class Actions>
-void are_equal(topology::pair const& network, sim::scenario const& scenario, std::size_t block_values = 0) {
+void are_equal(topology::pair const& network, environment::scenario const& scenario, std::size_t block_values = 0) {
   auto const a = finish<Written>(network, scenario, block_values);
   auto const b = finish<Actions>(network, scenario, block_values);
   REQUIRE(a.events > 1000);
@@ -63,15 +64,16 @@ void are_equal(topology::pair const& network, sim::scenario const& scenario, std
   }
 }
 
-sim::scenario const lossy{.compute = sim::lognormal(10ms, 0.5).slow(2, 3.0),
-                          .link = {.latency = 3ms, .loss = 0.2},
-                          .split = sim::delivery::blocks,
-                          .seed = 4};
-sim::scenario const lossless{.compute = sim::lognormal(10ms, 0.5).slow(1, 2.0), .link = {.latency = 3ms}, .seed = 4};
-sim::scenario const with_a_restart{.compute = sim::lognormal(10ms, 0.5).slow(1, 2.0),
-                                   .link = {.latency = 3ms},
-                                   .restarts = {{.node = node_id{2}, .at = 900ms, .down = 300ms}},
-                                   .seed = 4};
+environment::scenario const lossy{.compute = environment::lognormal(10ms, 0.5).slow(2, 3.0),
+                                  .link = {.latency = 3ms, .loss = 0.2},
+                                  .split = environment::delivery::blocks,
+                                  .seed = 4};
+environment::scenario const lossless{
+    .compute = environment::lognormal(10ms, 0.5).slow(1, 2.0), .link = {.latency = 3ms}, .seed = 4};
+environment::scenario const with_a_restart{.compute = environment::lognormal(10ms, 0.5).slow(1, 2.0),
+                                           .link = {.latency = 3ms},
+                                           .restarts = {{.node = node_id{2}, .at = 900ms, .down = 300ms}},
+                                           .seed = 4};
 
 TEST_CASE(
     "R-FAST tracks (R.T), consumes (R.C), pushes (R.A), descends (R.D) and mixes (R.W) as its array of actions does") {

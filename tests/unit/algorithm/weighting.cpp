@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include <rubato/backend/host.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 #include <rubato/weighting/drop_older_than.hpp>
 #include <rubato/weighting/exponential.hpp>
@@ -67,7 +67,7 @@ TEST_CASE("the weight withheld from an old value goes to the node itself (G.W)")
   iterate(1.0, 2);
   packet p;
   p.from = node_id{1};
-  p.lane = channel::model;
+  p.channel = channel_id::model;
   p.number = iteration{9};
   p.body = number_of(7.0);
   test::hand_over(node, p, 1, out);
@@ -79,8 +79,8 @@ TEST_CASE("the weight withheld from an old value goes to the node itself (G.W)")
 TEST_CASE("with equal models and no gradient, weighting moves nothing, whatever is lost or late (G.W)") {
   weighted::options options{};
   options.weighting = weighting::polynomial{1.0};
-  sim::scenario weather;
-  weather.compute = sim::lognormal(10ms, 0.5).slow(2, 10.0);
+  environment::scenario weather;
+  weather.compute = environment::lognormal(10ms, 0.5).slow(2, 10.0);
   weather.link = {.latency = 5ms, .jitter = 20ms, .loss = 0.5};
   auto const r =
       simulate(assemble<weighted>(topology::exponential(6), constant_slope{0.0, 0.7}, options), weather, {.time = 5s});

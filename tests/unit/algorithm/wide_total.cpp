@@ -29,11 +29,11 @@ void follow(random_stream& gen, unsigned bits, int steps) {
   std::vector<std::int64_t> total(n, 0);
   std::fill_n(low.data(), n, 0);
   for (int k = 0; k < steps; ++k) {
-    backend::raised_bits magnitudes = 0;
+    backend::flag_bits magnitudes = 0;
     for (std::size_t i = 0; i < n; ++i) {
       auto const size = static_cast<std::int64_t>(gen.below(std::uint64_t{1} << bits));
       auto const step = (i % 2 == 0) != gen.chance(0.1) ? size : -size;
-      magnitudes |= static_cast<backend::raised_bits>(backend::magnitude_bits(static_cast<std::int32_t>(step)));
+      magnitudes |= static_cast<backend::flag_bits>(backend::magnitude_bits(static_cast<std::int32_t>(step)));
       total[i] += step;
       low.data()[i] = low_word(total[i]);
     }

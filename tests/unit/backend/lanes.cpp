@@ -31,11 +31,11 @@ struct everything {
   void operator()(At& at) const {
     auto const v = at.load(x);
     auto const rounded = at.round(T{1000} * v);
-    auto const sum = backend::wrap_sub(backend::wrap_add(at.load(units), rounded), at.same(std::int32_t{7}));
+    auto const sum = backend::wrap_sub(backend::wrap_add(at.load(units), rounded), at.broadcast(std::int32_t{7}));
     at.store(units, sum);
-    at.stream(y, T{0.75} * (v / at.same(T{3}) - at.real(sum)));  // nothing that a compiler may contract
+    at.stream(y, T{0.75} * (v / at.broadcast(T{3}) - at.to_real(sum)));  // nothing that a compiler may contract
     at.store(wide, at.template cast<double>(v) + at.template cast<double>(sum));
-    at.raise(backend::magnitude_bits(sum));
+    at.flag(backend::magnitude_bits(sum));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T) + 16; }
 };
@@ -149,7 +149,7 @@ struct raising {
   std::int32_t const* x;
   template<class At>
   void operator()(At& at) const {
-    at.raise(at.load(x));
+    at.flag(at.load(x));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4; }
 };

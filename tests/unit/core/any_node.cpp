@@ -21,7 +21,7 @@ struct diary {
   void note(char const* what, instant now) const { *lines += what + std::to_string(now.since_start.count()) + " "; }
   void start(instant now, outbox& out) {
     note("start", now);
-    out.wait = waiting{node_id{4}, channel::model, iteration{2}};
+    out.wait = waiting{node_id{4}, channel_id::model, iteration{2}};
   }
   void on_patch(instant now, patch const& p, outbox& out) {
     note("patch", now);
@@ -48,7 +48,7 @@ struct diary {
   [[nodiscard]] auto statistics() const -> node_statistics { return {11, 12, 13, {}}; }
   void audit(tracking_audit& a) const { a.tracker = {1.5}; }
   static auto channels() -> std::span<channel_spec const> {
-    static constexpr channel_spec one{channel::chunk, channel_kind::event, element::f64};
+    static constexpr channel_spec one{channel_id::chunk, channel_kind::event, element::f64};
     return {&one, 1};
   }
 };
@@ -87,7 +87,7 @@ TEST_CASE("a look at the node inside is what it shows itself") {
   n.audit(a);
   CHECK(a.tracker == std::vector<double>{1.5});
   REQUIRE(n.channels().size() == 1);
-  CHECK(n.channels()[0].lane == channel::chunk);
+  CHECK(n.channels()[0].channel == channel_id::chunk);
 }
 
 TEST_CASE("a node moves with its state, and another can take its place") {

@@ -37,8 +37,9 @@ TEST_CASE("a patch has one iteration for all its blocks or one for each") {
 
 TEST_CASE("every channel has a name of its own") {
   for (std::size_t a = 0; a < channel_count; ++a) {
-    CHECK_FALSE(name_of(static_cast<channel>(a)).empty());
-    for (std::size_t b = 0; b < a; ++b) CHECK(name_of(static_cast<channel>(a)) != name_of(static_cast<channel>(b)));
+    CHECK_FALSE(name_of(static_cast<channel_id>(a)).empty());
+    for (std::size_t b = 0; b < a; ++b)
+      CHECK(name_of(static_cast<channel_id>(a)) != name_of(static_cast<channel_id>(b)));
   }
 }
 

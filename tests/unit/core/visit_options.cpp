@@ -8,8 +8,8 @@
 #include <type_traits>
 
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/peer.hpp>
 #include <rubato/rubato.hpp>
-#include <rubato/run/peer.hpp>
 
 #include "support/catch.hpp"
 #include "support/refusal.hpp"

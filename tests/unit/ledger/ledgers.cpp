@@ -122,7 +122,7 @@ TEST_CASE("a gradient enters as the nearest multiple of the quantum, and leaves 
   CHECK(a.quantise(at, 0.09375F) == 2);
   CHECK(a.direction(at, 16) == 1.0F);
   CHECK(l.quantum(0) == 0.0625);
-  CHECK(fixed_point::out_of_range(static_cast<backend::raised_bits>(backend::magnitude_bits(a.quantise(at, 1e30F)))));
+  CHECK(fixed_point::out_of_range(static_cast<backend::flag_bits>(backend::magnitude_bits(a.quantise(at, 1e30F)))));
 }
 
 }  // namespace

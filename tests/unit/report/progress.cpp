@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 using times = progress_bar::clock::time_point;
 
 /// What was written to a stream so far.
-auto text_of(std::FILE* stream) -> std::string {
+auto to_text(std::FILE* stream) -> std::string {
   auto buffer = std::array<char, 4096>{};
   std::rewind(stream);
   return {buffer.data(), std::fread(buffer.data(), 1, buffer.size(), stream)};
@@ -73,7 +73,7 @@ TEST_CASE("a bar is drawn at most ten times a second and leaves an empty line") 
     auto bar = progress_bar{"r_fast", progress_mode::always, stream.get(), begun};
     for (auto t = 0ms; t <= 1s; t += 1ms) bar.update(0.5, 1000, begun + t);
   }
-  auto const text = text_of(stream.get());
+  auto const text = to_text(stream.get());
   CHECK(count_of('\r', text) == 11);  // ten drawings, one clearing
   CHECK(text.rfind("\rr_fast [", 0) == 0);
   CHECK(text.find("50 %  1.00 k gradients/s  ETA 0:01\x1b[K\r\x1b[K") == text.size() - 41);
@@ -85,7 +85,7 @@ TEST_CASE("a bar is silent where there is no terminal, or when told so") {
     auto bar = progress_bar{"r_fast", mode, stream.get(), times{}};
     bar.update(0.5, 1000, times{} + 1s);
     bar.finish();
-    CHECK(text_of(stream.get()).empty());
+    CHECK(to_text(stream.get()).empty());
   }
 }
 

@@ -19,7 +19,7 @@ TEST_CASE("totals add up the edges and weigh ages by their uses") {
   CHECK(sums.packets_lost == 4);
   CHECK(mean_age(sums.age) == Approx(0.005));  // (2 + 4 + 9) / 3 ms, not the mean of the edges' means
   CHECK(largest_age(sums.age) == Approx(0.009));
-  CHECK(mean_age(sums.age_of_channel[static_cast<std::size_t>(channel::model)]) == Approx(0.003));
+  CHECK(mean_age(sums.age_of_channel[static_cast<std::size_t>(channel_id::model)]) == Approx(0.003));
 }
 
 TEST_CASE("a run that was never measured has no final loss, and the gradients of its nodes") {

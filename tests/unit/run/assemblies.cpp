@@ -8,10 +8,10 @@
 
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/peer.hpp>
+#include <rubato/driver/simulate.hpp>
+#include <rubato/driver/threads.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/run/peer.hpp>
-#include <rubato/run/threads.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 #include <rubato/transport/in_process.hpp>
 
@@ -28,7 +28,7 @@ using node_type = d_psgd<backend::host<double>>;
 auto made(double step = 0.1) -> assembly {
   return assemble<node_type>(topology::ring(3), problem::quadratic::random(3, 4, 1), {.step = step});
 }
-auto brief() -> sim::scenario { return {.compute = sim::fixed(1ms)}; }
+auto brief() -> environment::scenario { return {.compute = environment::fixed(1ms)}; }
 auto simulated(assembly a) -> std::string {
   return refusal([&] { simulate(std::move(a), brief(), {.time = 5ms}); });
 }

@@ -14,8 +14,9 @@
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -62,7 +63,7 @@ struct trace {
 };
 
 template<class Node, class Problem>
-auto run(Problem const& q, sim::scenario const& scenario) -> trace {
+auto run(Problem const& q, environment::scenario const& scenario) -> trace {
   typename Node::options options{};
   options.step = 0.1;
   options.block_values = 64;
@@ -80,14 +81,14 @@ auto run(Problem const& q, sim::scenario const& scenario) -> trace {
 }
 
 template<template<class> class Node, class T>
-void compare(sim::frames carried, sim::delivery split) {
+void compare(environment::frames carried, environment::delivery split) {
   auto const q = problem::quadratic::random(5, 203, 12, {.spread = 1, .condition = 5, .noise = 0});
-  sim::scenario const scenario{.compute = sim::fixed(10ms).slow(2, 2.0),
-                               .link = {.latency = 1ms, .loss = 0.1},
-                               .carried = carried,
-                               .split = split,
-                               .seed = 4,
-                               .measure_every = 30ms};
+  environment::scenario const scenario{.compute = environment::fixed(10ms).slow(2, 2.0),
+                                       .link = {.latency = 1ms, .loss = 0.1},
+                                       .carried = carried,
+                                       .split = split,
+                                       .seed = 4,
+                                       .measure_every = 30ms};
   auto const expected = run<Node<backend::host<T>>>(q, scenario);
   CHECK(run<Node<test::closed_backend<T>>>(q, scenario) == expected);
   if constexpr (std::is_same_v<T, double>) {
@@ -105,18 +106,18 @@ template<class B> using pushing = osgp<B>;
 template<class B> using in_pairs = ad_psgd<B>;
 
 TEST_CASE("runs on vectors that the host cannot read are those on plain vectors, however packets are carried") {
-  for (auto const carried : {sim::frames::by_reference, sim::frames::encoded}) {
-    for (auto const split : {sim::delivery::whole, sim::delivery::blocks}) {
+  for (auto const carried : {environment::frames::by_reference, environment::frames::encoded}) {
+    for (auto const split : {environment::delivery::whole, environment::delivery::blocks}) {
       compare<tracking, float>(carried, split);
       compare<tracking, double>(carried, split);
     }
-    compare<averaging, double>(carried, sim::delivery::whole);
-    compare<ring, double>(carried, sim::delivery::whole);
-    compare<server, double>(carried, sim::delivery::whole);
-    compare<in_low_bits, float>(carried, sim::delivery::whole);
-    compare<in_bytes, double>(carried, sim::delivery::whole);
-    compare<pushing, double>(carried, sim::delivery::whole);
-    compare<in_pairs, double>(carried, sim::delivery::whole);
+    compare<averaging, double>(carried, environment::delivery::whole);
+    compare<ring, double>(carried, environment::delivery::whole);
+    compare<server, double>(carried, environment::delivery::whole);
+    compare<in_low_bits, float>(carried, environment::delivery::whole);
+    compare<in_bytes, double>(carried, environment::delivery::whole);
+    compare<pushing, double>(carried, environment::delivery::whole);
+    compare<in_pairs, double>(carried, environment::delivery::whole);
   }
 }
 
@@ -128,14 +129,14 @@ TEST_CASE("the mass that a node of push-sum holds is told where the host cannot 
     return b.pool().bring_in(std::move(here).publish());
   };
   auto const network = topology::pair{topology::directed_ring(3)};
-  osgp<closed> node{b, osgp<closed>::arrange(network), node_id{1}, body(2), {}};
+  osgp<closed> node{b, osgp<closed>::make_plan(network), node_id{1}, body(2), {}};
   outbox out;
   node.start({}, out);
   iteration const first{1};
   scalars extra;
   extra.set(scalar_slot::push_sum_weight, 0.5);
-  node.on_patch({}, patch{node_id{0}, node_id{1}, channel::model, {}, {}, {}, {0, 1}, {&first, 1}, body(0.25), extra},
-                out);
+  node.on_patch(
+      {}, patch{node_id{0}, node_id{1}, channel_id::model, {}, {}, {}, {0, 1}, {&first, 1}, body(0.25), extra}, out);
   CHECK(node.mass().weight == 1.5);
   CHECK(node.mass().numerator == std::vector<double>(3, 2.25));
 }

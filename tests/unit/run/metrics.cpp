@@ -10,8 +10,8 @@
 
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -27,7 +27,7 @@ auto vector_of(std::vector<T> const& values) -> shared_buffer {
 }
 
 auto to(std::size_t peer, std::vector<double> total) -> tracking_audit::edge {
-  return {to_node(peer), channel::tracker, std::move(total)};
+  return {to_node(peer), channel_id::tracker, std::move(total)};
 }
 
 TEST_CASE("the consensus distance is the root mean square over nodes of the distance from the mean model") {
@@ -104,13 +104,13 @@ TEST_CASE("a report is found by sender, receiver and channel, whatever the order
   std::vector<edge_report> reports;
   for (std::size_t from = 5; from-- > 0;)
     for (std::size_t to = 0; to < 5; ++to)
-      for (auto const lane : {channel::tracker, channel::model})
-        if (from != to) reports.push_back({.from = to_node(from), .to = to_node(to), .lane = lane});
+      for (auto const channel : {channel_id::tracker, channel_id::model})
+        if (from != to) reports.push_back({.from = to_node(from), .to = to_node(to), .channel = channel});
   auto const index = rubato::detail::edge_index{reports};
-  for (auto& r : reports) CHECK(index.find(r.from, r.to, r.lane) == &r);
-  CHECK(index.find(to_node(1), to_node(1), channel::model) == nullptr);
-  CHECK(index.find(to_node(1), to_node(2), channel::chunk) == nullptr);
-  CHECK(rubato::detail::edge_index{{}}.find(to_node(0), to_node(1), channel::model) == nullptr);
+  for (auto& r : reports) CHECK(index.find(r.from, r.to, r.channel) == &r);
+  CHECK(index.find(to_node(1), to_node(1), channel_id::model) == nullptr);
+  CHECK(index.find(to_node(1), to_node(2), channel_id::chunk) == nullptr);
+  CHECK(rubato::detail::edge_index{{}}.find(to_node(0), to_node(1), channel_id::model) == nullptr);
 }
 
 /// Says of itself what a test wants reported.
@@ -131,12 +131,12 @@ struct counting {
 TEST_CASE("what receivers counted is joined to the edges that senders counted, and leaves the senders' counts alone") {
   run_result result;
   result.edges.push_back(
-      {.from = to_node(1), .to = to_node(0), .lane = channel::model, .packets_sent = 9, .delivered = 8});
+      {.from = to_node(1), .to = to_node(0), .channel = channel_id::model, .packets_sent = 9, .delivered = 8});
   result.edges.push_back(
-      {.from = to_node(0), .to = to_node(1), .lane = channel::model, .packets_sent = 5, .delivered = 4});
+      {.from = to_node(0), .to = to_node(1), .channel = channel_id::model, .packets_sent = 5, .delivered = 4});
   std::vector<any_node> nodes;
   nodes.emplace_back(
-      counting{{7, 6, 1, {{to_node(1), channel::model, 5, 3, {}}, {to_node(1), channel::tracker, 2, 2, {}}}}});
+      counting{{7, 6, 1, {{to_node(1), channel_id::model, 5, 3, {}}, {to_node(1), channel_id::tracker, 2, 2, {}}}}});
   nodes.emplace_back(counting{{70, 60, 10, {}}});
   rubato::detail::collect_nodes(nodes, {0, 1}, result);
   CHECK(result.edges[0].overtaken == 3);
@@ -159,8 +159,8 @@ TEST_CASE("collecting the counters of a hundred thousand nodes does not sort the
     node_statistics s{i, 0, 0, {}};
     for (std::size_t k = 1; k <= degree; ++k) {
       auto const peer = to_node((i + k * 7919) % n);
-      result.edges.push_back({.from = peer, .to = to_node(i), .lane = channel::model});
-      s.edges.push_back({peer, channel::model, 0, i + k, {}});
+      result.edges.push_back({.from = peer, .to = to_node(i), .channel = channel_id::model});
+      s.edges.push_back({peer, channel_id::model, 0, i + k, {}});
     }
     nodes.emplace_back(counting{std::move(s)});
   }
@@ -173,26 +173,26 @@ TEST_CASE("collecting the counters of a hundred thousand nodes does not sort the
 }
 
 /// Two nodes that made 1,000 iterations in a second, and messages of node 0 that were so old where node 1 used them.
-auto with_ages(std::chrono::nanoseconds age, channel lane) -> run_result {
+auto with_ages(std::chrono::nanoseconds age, channel_id channel) -> run_result {
   run_result r;
   r.ended = std::chrono::seconds{1};
   r.raw_step = 1.25;
   r.nodes = {{to_node(0), 1000, 1000, 0}, {to_node(1), 1000, 1000, 0}};
-  r.edges.push_back({.from = to_node(1), .to = to_node(0), .lane = lane});
-  r.edges.push_back({.from = to_node(0), .to = to_node(1), .lane = lane});
+  r.edges.push_back({.from = to_node(1), .to = to_node(0), .channel = channel});
+  r.edges.push_back({.from = to_node(0), .to = to_node(1), .channel = channel});
   for (auto k = 0; k < 3; ++k) r.edges[1].age.add(age);
   rubato::detail::warn_of_ages(r);
   return r;
 }
 
 TEST_CASE("a result warns of messages that are many local iterations old, with their age and the step") {
-  auto const old = with_ages(std::chrono::milliseconds{200}, channel::tracker).warnings;
+  auto const old = with_ages(std::chrono::milliseconds{200}, channel_id::tracker).warnings;
   REQUIRE(old.size() == 1);
   CHECK(old[0].find("messages were 200 local iterations old, on average, where node 1 used them") == 0);
   CHECK(old[0].find("1 / (200 L)") != std::string::npos);
   CHECK(old[0].find("this run took 1.25;") != std::string::npos);
-  CHECK(with_ages(std::chrono::milliseconds{7}, channel::model).warnings.empty());
-  CHECK(with_ages(std::chrono::milliseconds{200}, channel::gradient).warnings.empty());  // a server counts steps
+  CHECK(with_ages(std::chrono::milliseconds{7}, channel_id::model).warnings.empty());
+  CHECK(with_ages(std::chrono::milliseconds{200}, channel_id::gradient).warnings.empty());  // a server counts steps
   run_result nothing;
   rubato::detail::warn_of_ages(nothing);
   CHECK(nothing.warnings.empty());
@@ -201,8 +201,9 @@ TEST_CASE("a result warns of messages that are many local iterations old, with t
 TEST_CASE("a message that is used again and again, as its sender is gone, is no older for that") {
   using namespace std::chrono_literals;
   auto const q = problem::quadratic::random(3, 3, 4);
-  sim::scenario const parted{
-      .compute = sim::fixed(10ms), .link = {.latency = 1ms}, .partitions = {sim::island({node_id{1}}, 3, 1s, 20s)}};
+  environment::scenario const parted{.compute = environment::fixed(10ms),
+                                     .link = {.latency = 1ms},
+                                     .partitions = {environment::island({node_id{1}}, 3, 1s, 20s)}};
   auto r = simulate<r_fast<backend::host<double>>>(topology::both(topology::ring(3)), q, {.step = 0.05}, parted,
                                                    {.time = 20s});
   rubato::detail::warn_of_ages(r);

@@ -37,9 +37,9 @@ auto part(std::size_t id, std::size_t of, double value) -> peer_result {
   r.result.ended = 10ms;
   r.result.events = 7;
   r.result.nodes = {{to_node(id), 7, 7, 0}};
-  edge_report out{to_node(id), to_node((id + 1) % of), channel::model};
+  edge_report out{to_node(id), to_node((id + 1) % of), channel_id::model};
   out.packets_sent = 3;
-  edge_report in{to_node((id + of - 1) % of), to_node(id), channel::model};
+  edge_report in{to_node((id + of - 1) % of), to_node(id), channel_id::model};
   in.delivered = 2;
   r.result.edges = {out, in};
   return r;

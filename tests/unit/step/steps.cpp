@@ -13,8 +13,8 @@
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/sim/simulate.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -160,8 +160,9 @@ TEST_CASE("a server takes the step of one loop over the mean gradient (M.X)") {
   auto const q = quadratic::random(3, 5, 8);
   typename m_synchronous_sgd<reference, step::adam>::options options{};
   options.step = 0.05;
-  auto const r = simulate(assemble<m_synchronous_sgd<reference, step::adam>>(topology::star(3), q, options),
-                          {.compute = sim::fixed(10ms), .link = {.latency = 1ms}}, {.time = 1h, .gradients = 3 * 30});
+  auto const r =
+      simulate(assemble<m_synchronous_sgd<reference, step::adam>>(topology::star(3), q, options),
+               {.compute = environment::fixed(10ms), .link = {.latency = 1ms}}, {.time = 1h, .gradients = 3 * 30});
   auto const x = r.models[1].view<double>();
   CHECK(test::distance({x.begin(), x.end()}, plain_run(q, plain_adam{0.05, 0.9, 0.999, 1e-8}, 30)) < 1e-12);
 }
@@ -210,7 +211,8 @@ TEST_CASE("momentum along tracked directions ends at the optimum of the sum, wha
   options.step_rule = step::momentum{0.7};
   auto const r = simulate<node_type>(
       topology::binary_tree(5), q, options,
-      {.compute = sim::lognormal(10ms, 0.3).slow(4, 5.0), .link = {.latency = 5ms, .loss = 0.3}}, {.time = 100s});
+      {.compute = environment::lognormal(10ms, 0.3).slow(4, 5.0), .link = {.latency = 5ms, .loss = 0.3}},
+      {.time = 100s});
   for (auto const& m : r.models) {
     auto const x = m.view<double>();
     CHECK(test::distance({x.begin(), x.end()}, q.optimum()) < 1e-9);

@@ -61,7 +61,7 @@ TEST_CASE("a hello brings back what was said, and every wrong bit of it is notic
   CHECK(who->run == options("1").id());
   CHECK(who->from == node_id{3});
   CHECK(who->to == node_id{70'000});
-  CHECK(who->life == 5);
+  CHECK(who->session == 5);
   CHECK(who->clock_began == -17);
   for (std::size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
     auto flipped = bytes;

@@ -25,8 +25,8 @@ auto a_packet(buffer_pool& pool) -> packet {
   packet p;
   p.from = node_id{3};
   p.to = node_id{70'000};
-  p.lane = channel::tracker;
-  p.life = {5, 6};
+  p.channel = channel_id::tracker;
+  p.session = {5, 6};
   p.number = iteration{(std::uint64_t{1} << 40) + 1};
   p.based_on = iteration{17};
   p.posted_at = {std::chrono::nanoseconds{-3}};
@@ -46,7 +46,7 @@ auto encoded(packet const& p, range blocks, range values, wire::seal const& s = 
 constexpr auto sealed = wire::seal{0x1234'5678'9abc'def0, &wire::crc32_of};
 
 auto same_head(packet const& a, packet const& b) -> bool {
-  return a.from == b.from && a.to == b.to && a.lane == b.lane && a.life == b.life && a.number == b.number &&
+  return a.from == b.from && a.to == b.to && a.channel == b.channel && a.session == b.session && a.number == b.number &&
          a.based_on == b.based_on && a.posted_at == b.posted_at && a.extra == b.extra;
 }
 

@@ -159,7 +159,7 @@ inline constexpr unsigned threads_a_block = 256;
 /// Every index once, a block's threads side by side. The union of the bits raised goes into *raised, where that is
 /// asked.
 template<class T, class Kernel>
-__global__ void sweep_on_device(range all, Kernel kernel, raised_bits* raised) {
+__global__ void sweep_on_device(range all, Kernel kernel, flag_bits* raised) {
   scalar_lanes<T> at{0};
   auto const step = std::size_t{gridDim.x} * blockDim.x;
   for (auto i = all.begin + std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < all.end; i += step) {
@@ -227,8 +227,8 @@ class thrust<T, system::cuda> {
   [[nodiscard]] auto host_twin() const -> host<T> { return host<T>{pool_.host_side()}; }
 
   template<class Kernel>
-  auto sweep(range r, Kernel const& kernel) -> raised_bits {
-    raised_bits raised = 0;
+  auto sweep(range r, Kernel const& kernel) -> flag_bits {
+    flag_bits raised = 0;
     if (!r.empty()) {
       on_->enter();
       if constexpr (may_raise<Kernel>) raised = sweep_and_ask(r, kernel);
@@ -298,23 +298,23 @@ class thrust<T, system::cuda> {
   }
 
   template<class Kernel>
-  void launch(range r, Kernel const& kernel, raised_bits* raised) {
+  void launch(range r, Kernel const& kernel, flag_bits* raised) {
     static_assert(std::is_trivially_copyable_v<Kernel>);
     detail::sweep_on_device<T><<<blocks_for(r.size()), detail::threads_a_block, 0, on_->stream()>>>(r, kernel, raised);
     detail::expect_cuda(cudaGetLastError(), "the launch of sweep_on_device");
   }
 
   template<class Kernel>
-  auto sweep_and_ask(range r, Kernel const& kernel) -> raised_bits {
+  auto sweep_and_ask(range r, Kernel const& kernel) -> flag_bits {
     if (!own_.raised) {
       own_.raised = pool_.allocate<std::int32_t>(1);
       own_.host_raised = pool_.host_side().template allocate<std::int32_t>(1);
     }
-    detail::expect_cuda(cudaMemsetAsync(own_.raised.data(), 0, sizeof(raised_bits), on_->stream()), "cudaMemsetAsync");
-    launch(r, kernel, reinterpret_cast<raised_bits*>(own_.raised.data()));
-    on_->copy(own_.raised.data(), own_.host_raised.data(), sizeof(raised_bits), cudaMemcpyDeviceToHost);
+    detail::expect_cuda(cudaMemsetAsync(own_.raised.data(), 0, sizeof(flag_bits), on_->stream()), "cudaMemsetAsync");
+    launch(r, kernel, reinterpret_cast<flag_bits*>(own_.raised.data()));
+    on_->copy(own_.raised.data(), own_.host_raised.data(), sizeof(flag_bits), cudaMemcpyDeviceToHost);
     on_->wait();
-    return static_cast<raised_bits>(*own_.host_raised.data());
+    return static_cast<flag_bits>(*own_.host_raised.data());
   }
 
   std::shared_ptr<detail::cuda_stream> on_;

@@ -36,12 +36,12 @@ struct udp_edge : edge {
   boost::asio::ip::udp::endpoint where;
   bool open = false;  // in the session `wire`
   bool knows_us = false;  // and so is it
-  session wire{};  // what stands in frames to it: our nonce, and its own
+  session_id wire{};  // what stands in frames to it: our nonce, and its own
   std::uint32_t offer = fresh_nonce();  // ours, for the next session
   std::uint32_t heard_offer = 0;  // what it said last that is not of this session
   std::uint32_t closed = 0;  // its nonce of the session that was closed here last
-  std::uint32_t lives = 0;  // how often the edge has been opened here
-  session life{};  // as the node here knows it
+  std::uint32_t sessions = 0;  // how often the edge has been opened here
+  session_id session{};  // as the node here knows it
   std::uint64_t drawn = 0;  // numbers the draws of injected loss, of blocks
   std::uint64_t drawn_words = 0;  // and of standings, whose number depends on time
   block_stream waiting;
@@ -59,7 +59,7 @@ struct udp_edge : edge {
 inline void refuse_what_no_datagram_carries(identity const& me, std::size_t datagram_bytes) {
   for (auto const& c : me.channels) {
     if (c.kind == channel_kind::event) {
-      throw config_error{"on the channel " + std::string{name_of(c.lane)} +
+      throw config_error{"on the channel " + std::string{name_of(c.channel)} +
                          " every message counts, and udp may lose some: use tcp"};
     }
     auto const block = (std::min)(me.blocks.block_values(), std::max<std::size_t>(me.blocks.values(), 1));

@@ -30,7 +30,7 @@ struct cause {
 };
 
 /// A later standing is greater; what is not greater than the last one known is old news.
-struct standing {
+struct peer_status {
   enum class phase : std::uint8_t {
     arriving,  ///< waits until all of the run have come
     running,   ///< so they have
@@ -45,8 +45,8 @@ struct standing {
   /// Running and left: 1 of a node that has lost a peer and goes on without it, one more of each that hears so; 0: of
   /// nobody has been heard. Where it changes while running, the level rises too.
   std::uint64_t parted = 0;
-  friend auto operator==(standing const&, standing const&) -> bool = default;
-  friend auto operator<=>(standing const&, standing const&) = default;
+  friend auto operator==(peer_status const&, peer_status const&) -> bool = default;
+  friend auto operator<=>(peer_status const&, peer_status const&) = default;
 
   /// Whether nothing comes after it.
   [[nodiscard]] auto is_last() const -> bool { return at >= phase::left; }
@@ -55,7 +55,7 @@ struct standing {
 namespace detail {
 
 /// Why `teller` has ended: "it has failed", "node 3 is gone".
-inline auto text_of(cause const& c, node_id teller) -> std::string {
+inline auto to_text(cause const& c, node_id teller) -> std::string {
   auto const who = c.who == teller ? std::string{"it"} : "node " + std::to_string(to_index(c.who));
   switch (c.what) {
     case cause::how::failed:
@@ -74,35 +74,35 @@ inline auto text_of(cause const& c, node_id teller) -> std::string {
 
 /// On the wire: as based-on the phase, with `parted` above it; as iteration the level, or the id of the node at fault
 /// with the manner above it.
-inline auto frame_of(standing const& s, node_id from, node_id to) -> packet {
+inline auto frame_of(peer_status const& s, node_id from, node_id to) -> packet {
   packet p;
   p.from = from;
   p.to = to;
-  p.lane = channel::control;
+  p.channel = channel_id::control;
   p.based_on = iteration{static_cast<std::uint64_t>(s.at) | s.parted << 8};
   auto const fault = std::uint64_t{to_index(s.because.who)} | static_cast<std::uint64_t>(s.because.what) << 32;
-  p.number = iteration{s.at == standing::phase::ended ? fault : s.level};
+  p.number = iteration{s.at == peer_status::phase::ended ? fault : s.level};
   return p;
 }
 
 /// Messages of the control channel have a body, if an empty one.
 inline auto is_standing(wire::frame_view const& f) -> bool {
-  return f.head.lane == channel::control && f.kind == element::none;
+  return f.head.channel == channel_id::control && f.kind == element::none;
 }
 
 /// Nothing if a frame that is_standing says what no node says.
-inline auto standing_in(wire::frame_view const& f) -> std::optional<standing> {
+inline auto standing_in(wire::frame_view const& f) -> std::optional<peer_status> {
   auto const phase = to_count(f.head.based_on) & 0xff;
   auto const value = to_count(f.head.number);
-  if (phase > static_cast<std::uint64_t>(standing::phase::ended)) return std::nullopt;
-  standing s;
-  s.at = static_cast<standing::phase>(phase);
+  if (phase > static_cast<std::uint64_t>(peer_status::phase::ended)) return std::nullopt;
+  peer_status s;
+  s.at = static_cast<peer_status::phase>(phase);
   s.parted = to_count(f.head.based_on) >> 8;
-  auto const may_be_parted = s.at == standing::phase::running || s.at == standing::phase::left;
+  auto const may_be_parted = s.at == peer_status::phase::running || s.at == peer_status::phase::left;
   if (s.parted > (may_be_parted ? std::uint64_t{1} << 32 : 0)) return std::nullopt;
   if (!s.is_last()) {
     s.level = value;
-  } else if (s.at == standing::phase::ended) {
+  } else if (s.at == peer_status::phase::ended) {
     if (value >> 32 > static_cast<std::uint64_t>(cause::how::interrupted)) return std::nullopt;
     s.because = {node_id{static_cast<std::uint32_t>(value)}, static_cast<cause::how>(value >> 32)};
   } else if (value != 0) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/sim/event_queue.hpp>
+#include <rubato/driver/event_queue.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -14,10 +14,10 @@
 namespace {
 
 using namespace rubato;
-using sim::event_queue;
+using detail::event_queue;
 
-auto at(std::int64_t ns, std::uint32_t node) -> sim::event {
-  sim::event e;
+auto at(std::int64_t ns, std::uint32_t node) -> detail::event {
+  detail::event e;
   e.at_ns = ns;
   e.node = node;
   return e;
@@ -63,7 +63,7 @@ TEST_CASE("times beyond 32 bits and small ones keep their order") {
 TEST_CASE("any mixture of pushes and pops agrees with a stable sort") {
   test::for_all(200, [](random_stream& gen, std::uint64_t) {
     event_queue q;
-    std::vector<sim::event> reference;  // sorted, the next one first
+    std::vector<detail::event> reference;  // sorted, the next one first
     std::uint32_t pushed = 0;
     for (int k = 0; k < 400; ++k) {
       if (reference.empty() || gen.chance(0.6)) {
@@ -71,7 +71,7 @@ TEST_CASE("any mixture of pushes and pops agrees with a stable sort") {
         q.push(e);
         reference.push_back(e);
         std::sort(reference.begin(), reference.end(),  // nodes count the pushes, so this is the order of a stable sort
-                  [](sim::event const& a, sim::event const& b) {
+                  [](detail::event const& a, detail::event const& b) {
                     return std::tie(a.at_ns, a.node) < std::tie(b.at_ns, b.node);
                   });
       } else {
@@ -129,7 +129,7 @@ TEST_CASE("what leaves soon can be told in advance, and what is pushed among it 
 }
 
 TEST_CASE("a slot that is closed is opened again as it was left") {
-  sim::slot_store<std::vector<int>> store;
+  detail::slot_store<std::vector<int>> store;
   auto const a = store.open();
   store.at(a).assign(5, 1);
   auto const* const memory = store.at(a).data();
@@ -141,7 +141,7 @@ TEST_CASE("a slot that is closed is opened again as it was left") {
 }
 
 TEST_CASE("a slot that was taken is used again, and the others keep what they hold") {
-  sim::slot_store<std::unique_ptr<int>> store;
+  detail::slot_store<std::unique_ptr<int>> store;
   auto const a = store.put(std::make_unique<int>(1));
   auto const b = store.put(std::make_unique<int>(2));
   CHECK(a != b);

@@ -78,7 +78,8 @@ class inbox {
   // What lies here unread, and is older than a packet that is due no earlier: the newest wins.
   auto conflate(instant due, packet const& p) -> std::uint64_t {
     return std::erase_if(letters_, [&](letter const& l) {
-      return l.p.from == p.from && l.p.lane == p.lane && l.due <= p.posted_at && l.p.number < p.number && l.due <= due;
+      return l.p.from == p.from && l.p.channel == p.channel && l.due <= p.posted_at && l.p.number < p.number &&
+             l.due <= due;
     });
   }
 

@@ -9,7 +9,7 @@
 
 namespace rubato::detail {
 
-class asked_gradient {
+class pending_gradient {
  public:
   static void visit_state(auto& self, auto&& visit) {
     visit("id", self.id_), visit("under way", self.under_way_), visit("dropped", self.dropped_);

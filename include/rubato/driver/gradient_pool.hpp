@@ -15,10 +15,10 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/driver/event_queue.hpp>
 #include <rubato/problem/any_oracle.hpp>
-#include <rubato/sim/event_queue.hpp>
 
-namespace rubato::sim {
+namespace rubato::detail {
 
 /// **Thread safety:** one caller; the pool's own threads are joined by the destructor.
 class gradient_pool {
@@ -169,4 +169,4 @@ class gradient_pool {
   std::vector<std::thread> workers_;
 };
 
-}  // namespace rubato::sim
+}  // namespace rubato::detail

@@ -56,8 +56,8 @@ class pacer {
   }
   void hears(patch const& p, instant now) {
     auto* const n = find(p.from);
-    if (n == nullptr || p.numbers.empty() || !(p.life == n->life)) return;
-    auto& newest = n->newest[static_cast<std::size_t>(p.lane)];
+    if (n == nullptr || p.numbers.empty() || !(p.session == n->session)) return;
+    auto& newest = n->newest[static_cast<std::size_t>(p.channel)];
     auto const number = p.number_of(p.blocks.begin);
     if (number < newest) return;  // overtaken: how long it took does not matter
     if (number > *std::max_element(n->newest.begin(), n->newest.end())) n->goes_on(now);
@@ -67,13 +67,13 @@ class pacer {
     n->delays[n->samples++ % n->delays.size()] = (std::min)(under_way(p, now), longest);
     n->delay = usual_of(*n);
   }
-  /// The edge has begun a new life, or has ended one.
+  /// The edge has begun a new session, or has ended one.
   void changes(neighbour_change const& c, instant now) {
     auto* const n = find(c.peer);
     if (n == nullptr) return;
     if (last_ && *last_ > now) last_ = now;  // of a clock that began anew since
     *n = {n->id};
-    n->life = c.incoming;
+    n->session = c.incoming;
     n->counts = c.what == neighbour_change::edge::opens;
     n->heard = now;
   }
@@ -108,7 +108,7 @@ class pacer {
  private:
   struct neighbour {
     node_id id{};
-    session life{};  // what is of another one may have any number
+    session_id session{};  // what is of another one may have any number
     bool counts = true;
     instant heard{};
     std::uint64_t begun = 0;  // our gradients since then
@@ -121,7 +121,8 @@ class pacer {
     std::int64_t gaps = 0;
 
     static void visit_state(auto& self, auto&& visit) {
-      visit("life", self.life), visit("counts", self.counts), visit("heard", self.heard), visit("begun", self.begun);
+      visit("session", self.session), visit("counts", self.counts), visit("heard", self.heard),
+          visit("begun", self.begun);
       visit("newest", self.newest), visit("delays", self.delays), visit("samples", self.samples);
       visit("delay", self.delay), visit("went on", self.went_on), visit("gap", self.gap), visit("gaps", self.gaps);
     }
@@ -252,11 +253,11 @@ namespace detail {
 /// node that keeps a pace already keeps that one.
 inline auto pace_one(assembly& a, node_id self, pace_options const& o) -> std::shared_ptr<pacer> {
   auto& n = a.nodes[to_index(self)];
-  if (o.ahead == 0 || !a.again || !runs_free(n)) return nullptr;
+  if (o.ahead == 0 || !a.factory || !runs_free(n)) return nullptr;
   a.paces.resize(a.nodes.size());
   auto& by = a.paces[to_index(self)];
   if (by) return by;
-  by = std::make_shared<pacer>(a.again.senders(to_index(self)), o);
+  by = std::make_shared<pacer>(a.factory.senders(to_index(self)), o);
   n = any_node{paced_node{std::move(n), by}};
   return by;
 }

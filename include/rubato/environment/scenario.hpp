@@ -12,10 +12,10 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/text.hpp>
-#include <rubato/sim/compute.hpp>
+#include <rubato/environment/compute.hpp>
 #include <rubato/topology/digraph.hpp>
 
-namespace rubato::sim {
+namespace rubato::environment {
 
 /// Losses that come in bursts, after Gilbert (1960) and Elliott (1963): before each packet of a directed edge, a good
 /// link turns bad with probability `begin`, a bad one good with probability `end`; while bad, packets are lost with
@@ -84,7 +84,7 @@ enum class first_model : std::uint8_t {
 
 /// `node` loses its state at `at` and begins again `down` later. Its neighbours close their edges with it when it stops
 /// and open them, in a new session, when it is back (law 11). Nodes that cannot do without one of them end the run
-/// then. In each life it draws mini-batches of its own.
+/// then. After each restart it draws mini-batches of its own.
 struct restart {
   node_id node{};
   nanoseconds at{};
@@ -215,4 +215,4 @@ RUBATO_INLINE void scenario::check_restarts(std::size_t nodes) const {
 }
 #endif  // RUBATO_BODIES
 
-}  // namespace rubato::sim
+}  // namespace rubato::environment

@@ -16,7 +16,7 @@
 #include <rubato/core/random.hpp>
 #include <rubato/core/text.hpp>
 
-namespace rubato::sim {
+namespace rubato::environment {
 
 using std::chrono::nanoseconds;
 
@@ -36,7 +36,7 @@ class compute_model {
   [[nodiscard]] auto slow(std::uint32_t node, double factor) const -> compute_model;
 
   /// The same model, in which `node` computes nothing from `from` to `until`: a gradient under way then is finished
-  /// that much later. What reaches the node is still handled; sim::partition silences its links too.
+  /// that much later. What reaches the node is still handled; environment::partition silences its links too.
   [[nodiscard]] auto outage(std::uint32_t node, nanoseconds from, nanoseconds until) const -> compute_model;
 
   /// The same model with every mean times `factor` (> 0): of a gradient over fewer samples, or over more.
@@ -209,4 +209,4 @@ RUBATO_INLINE auto compute_model::relative(random_stream& stream) const -> doubl
 }
 #endif  // RUBATO_BODIES
 
-}  // namespace rubato::sim
+}  // namespace rubato::environment

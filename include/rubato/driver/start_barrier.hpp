@@ -21,16 +21,16 @@
 
 namespace rubato::detail {
 
-class arrival {
+class start_barrier {
  public:
-  arrival(assembly const& a, transport::identity const& me) : reach_{farthest(a, me.self)} {
+  start_barrier(assembly const& a, transport::identity const& me) : reach_{farthest(a, me.self)} {
     for (auto const peer : me.peers) levels_[peer] = absent;
   }
 
   /// A peer that has begun, or has ended, knows that all came. One that is lost and done without holds up nobody.
   void hears(transport::incoming const& n) {
     using what = transport::incoming::what;
-    auto const arriving = n.standing.at == transport::standing::phase::arriving;
+    auto const arriving = n.peer_status.at == transport::peer_status::phase::arriving;
     switch (n.kind) {
       case what::message:
         return;
@@ -38,7 +38,7 @@ class arrival {
         levels_[n.peer] = 1;
         return;
       case what::stands:
-        levels_[n.peer] = arriving ? (std::min)(n.standing.level, reach_) + 1 : everyone;
+        levels_[n.peer] = arriving ? (std::min)(n.peer_status.level, reach_) + 1 : everyone;
         return;
       case what::closed:
       case what::left:
@@ -65,7 +65,7 @@ class arrival {
     std::vector<node_id> found{self};
     distance[to_index(self)] = 0;
     for (std::size_t k = 0; k < found.size(); ++k) {
-      for (auto const next : a.again.neighbours(to_index(found[k]))) {
+      for (auto const next : a.factory.neighbours(to_index(found[k]))) {
         if (distance[to_index(next)] != everyone) continue;
         distance[to_index(next)] = distance[to_index(found[k])] + 1;
         found.push_back(next);
@@ -127,21 +127,21 @@ class early_messages {
   struct amount {
     std::size_t bytes = 0;
     std::size_t events = 0;
-    std::optional<place> standing{};
+    std::optional<place> peer_status{};
   };
 
   /// The arrival has heeded it; that its peer waits, or has parted, is not said again.
   auto keep_newest(transport::incoming n) -> bool {
     auto& held = held_[n.peer];
-    if (held.standing) all_.erase(*held.standing);
+    if (held.peer_status) all_.erase(*held.peer_status);
     all_.push_back({std::move(n), 0});
-    held.standing = std::prev(all_.end());
+    held.peer_status = std::prev(all_.end());
     return true;
   }
   void replace_older(place fresh) {
     auto const& m = fresh->it;
     for (auto b = m.blocks.begin; b < m.blocks.end; ++b) {
-      auto const [at, is_first] = newest_.try_emplace({m.peer, m.p.lane, b}, fresh);
+      auto const [at, is_first] = newest_.try_emplace({m.peer, m.p.channel, b}, fresh);
       if (!is_first) {
         if (transport::detail::overtakes(at->second->it.p, m.p)) continue;
         if (--at->second->newest_of == 0) drop(at->second);
@@ -163,7 +163,7 @@ class early_messages {
 
   std::size_t most_bytes_;
   std::list<entry> all_;
-  std::map<std::tuple<node_id, channel, std::size_t>, place> newest_;
+  std::map<std::tuple<node_id, channel_id, std::size_t>, place> newest_;
   std::map<node_id, amount> held_;
 };
 

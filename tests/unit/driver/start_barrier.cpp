@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What a node keeps of what came in before it began.
-#include <rubato/run/arrival.hpp>
+#include <rubato/driver/start_barrier.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -14,12 +14,12 @@ namespace {
 
 using transport::incoming;
 
-auto message(std::uint64_t number, range blocks, std::uint32_t peer = 1, session life = {}) -> incoming {
+auto message(std::uint64_t number, range blocks, std::uint32_t peer = 1, session_id session = {}) -> incoming {
   packet p;
   p.from = node_id{peer};
-  p.lane = channel::model;
+  p.channel = channel_id::model;
   p.number = iteration{number};
-  p.life = life;
+  p.session = session;
   return {incoming::what::message, p.from, std::move(p), blocks, {}, {}, {}};
 }
 
@@ -39,7 +39,7 @@ TEST_CASE(
   keep(message(6, {1, 2}));
   keep(message(2, {3, 9}));  // late in one block, the first of the others
   keep(message(3, {0, 4}, 2));             // another peer's
-  keep(message(1, {0, 4}, 1, {0, 1}));     // of a new life, which counts anew
+  keep(message(1, {0, 4}, 1, {0, 1}));     // of a new session, which counts anew
   keep(message(7, {4, 9}));                // the last of what 2 was the newest of
   keep(message(8, {0, 9}, 2));
   keep(message(8, {0, 9}, 2));
@@ -52,19 +52,19 @@ TEST_CASE("how each peer stood last is kept among what came early, since it is n
   auto const keep = [&](incoming n) { CHECK(early.keep(std::move(n), {})); };
   auto const stands = [](std::uint32_t peer, std::uint64_t level, std::uint64_t parted) {
     incoming n{incoming::what::stands, node_id{peer}, {}, {}, {}, {}, {}};
-    n.standing = {transport::standing::phase::running, level, {}, parted};
+    n.peer_status = {transport::peer_status::phase::running, level, {}, parted};
     return n;
   };
   keep(stands(1, 0, 3));
-  keep({incoming::what::closed, node_id{1}, {}, {}, {}, {}, {}});  // of a former life
+  keep({incoming::what::closed, node_id{1}, {}, {}, {}, {}, {}});  // of a former session
   keep({incoming::what::opened, node_id{1}, {}, {}, {}, {}, {}});
   keep(stands(2, 1, 0));
   for (std::uint64_t level = 0; level < 10'000; ++level) keep(stands(1, level, 1));
   auto const in = early.take();
   REQUIRE(in.size() == 4);
   CHECK(in[1].kind == incoming::what::opened);
-  CHECK(in[2].standing.level == 1);
-  CHECK((in[3].peer == node_id{1} && in[3].standing.level == 9999 && in[3].standing.parted == 1));
+  CHECK(in[2].peer_status.level == 1);
+  CHECK((in[3].peer == node_id{1} && in[3].peer_status.level == 9999 && in[3].peer_status.parted == 1));
 }
 
 TEST_CASE("what came early stays bounded by its blocks, and of events each one stays") {

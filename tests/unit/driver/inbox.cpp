@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/run/inbox.hpp>
+#include <rubato/driver/inbox.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -15,11 +15,11 @@ namespace {
 
 auto at(std::int64_t ms) -> instant { return {std::chrono::milliseconds{ms}}; }
 
-auto letter(std::uint32_t from, channel lane, std::uint64_t number, instant posted = {}) -> packet {
+auto letter(std::uint32_t from, channel_id channel, std::uint64_t number, instant posted = {}) -> packet {
   packet p;
   p.from = node_id{from};
   p.to = node_id{9};
-  p.lane = lane;
+  p.channel = channel;
   p.number = iteration{number};
   p.posted_at = posted;
   return p;
@@ -35,9 +35,9 @@ using list = std::vector<std::uint64_t>;
 
 TEST_CASE("an inbox hands out packets in the order of their due times, whatever the order they were put in") {
   inbox box;
-  CHECK(box.put(at(30), channel_kind::event, letter(0, channel::chunk, 3)) == 0);
-  CHECK(box.put(at(10), channel_kind::event, letter(1, channel::chunk, 1)) == 0);
-  CHECK(box.put(at(20), channel_kind::event, letter(2, channel::chunk, 2)) == 0);
+  CHECK(box.put(at(30), channel_kind::event, letter(0, channel_id::chunk, 3)) == 0);
+  CHECK(box.put(at(10), channel_kind::event, letter(1, channel_id::chunk, 1)) == 0);
+  CHECK(box.put(at(20), channel_kind::event, letter(2, channel_id::chunk, 2)) == 0);
   CHECK(numbers(box.take_due(at(25))) == list{1, 2});
   CHECK(numbers(box.take_due(at(25))).empty());
   CHECK(numbers(box.take_due(at(30))) == list{3});
@@ -45,68 +45,68 @@ TEST_CASE("an inbox hands out packets in the order of their due times, whatever 
 
 TEST_CASE("packets due at the same time leave an inbox in the order in which they came") {
   inbox box;
-  for (std::uint64_t k = 1; k <= 5; ++k) box.put(at(7), channel_kind::event, letter(0, channel::chunk, k));
+  for (std::uint64_t k = 1; k <= 5; ++k) box.put(at(7), channel_kind::event, letter(0, channel_id::chunk, k));
   CHECK(numbers(box.take_due(at(7))) == list{1, 2, 3, 4, 5});
 }
 
 TEST_CASE("a packet is not due a nanosecond before its time") {
   inbox box;
-  box.put(at(7), channel_kind::state, letter(0, channel::model, 1));
+  box.put(at(7), channel_kind::state, letter(0, channel_id::model, 1));
   CHECK(box.take_due({7ms - 1ns}).empty());
   CHECK(box.take_due({7ms}).size() == 1);
 }
 
 TEST_CASE("of a state channel only the newest of the due packets of one sender stays in an inbox") {
   inbox box;
-  CHECK(box.put(at(1), channel_kind::state, letter(0, channel::model, 1, at(1))) == 0);
-  CHECK(box.put(at(2), channel_kind::state, letter(0, channel::model, 2, at(2))) == 1);
-  CHECK(box.put(at(3), channel_kind::state, letter(0, channel::model, 3, at(3))) == 1);
+  CHECK(box.put(at(1), channel_kind::state, letter(0, channel_id::model, 1, at(1))) == 0);
+  CHECK(box.put(at(2), channel_kind::state, letter(0, channel_id::model, 2, at(2))) == 1);
+  CHECK(box.put(at(3), channel_kind::state, letter(0, channel_id::model, 3, at(3))) == 1);
   CHECK(numbers(box.take_due(at(10))) == list{3});
 }
 
 TEST_CASE("all that is due and older gives way to a packet of the same state channel at once") {
   inbox box;
-  CHECK(box.put(at(5), channel_kind::state, letter(0, channel::model, 1, at(1))) == 0);
-  CHECK(box.put(at(6), channel_kind::state, letter(0, channel::model, 2, at(2))) ==
+  CHECK(box.put(at(5), channel_kind::state, letter(0, channel_id::model, 1, at(1))) == 0);
+  CHECK(box.put(at(6), channel_kind::state, letter(0, channel_id::model, 2, at(2))) ==
         0);  // the first is on its way still
-  CHECK(box.put(at(9), channel_kind::state, letter(0, channel::model, 3, at(7))) == 2);
+  CHECK(box.put(at(9), channel_kind::state, letter(0, channel_id::model, 3, at(7))) == 2);
   CHECK(numbers(box.take_due(at(10))) == list{3});
 }
 
 TEST_CASE("an inbox conflates neither senders, nor channels, nor events") {
   inbox box;
-  CHECK(box.put(at(1), channel_kind::state, letter(0, channel::model, 1, at(1))) == 0);
-  CHECK(box.put(at(2), channel_kind::state, letter(1, channel::model, 2, at(2))) == 0);
-  CHECK(box.put(at(3), channel_kind::state, letter(0, channel::tracker, 3, at(3))) == 0);
-  CHECK(box.put(at(4), channel_kind::event, letter(0, channel::chunk, 4, at(4))) == 0);
-  CHECK(box.put(at(5), channel_kind::event, letter(0, channel::chunk, 5, at(5))) == 0);
+  CHECK(box.put(at(1), channel_kind::state, letter(0, channel_id::model, 1, at(1))) == 0);
+  CHECK(box.put(at(2), channel_kind::state, letter(1, channel_id::model, 2, at(2))) == 0);
+  CHECK(box.put(at(3), channel_kind::state, letter(0, channel_id::tracker, 3, at(3))) == 0);
+  CHECK(box.put(at(4), channel_kind::event, letter(0, channel_id::chunk, 4, at(4))) == 0);
+  CHECK(box.put(at(5), channel_kind::event, letter(0, channel_id::chunk, 5, at(5))) == 0);
   CHECK(numbers(box.take_due(at(10))) == list{1, 2, 3, 4, 5});
 }
 
 TEST_CASE("a packet that is still on its way is not replaced, because the receiver may use it first") {
   inbox box;
-  CHECK(box.put(at(10), channel_kind::state, letter(0, channel::model, 1, at(1))) == 0);
-  CHECK(box.put(at(12), channel_kind::state, letter(0, channel::model, 2, at(3))) == 0);
+  CHECK(box.put(at(10), channel_kind::state, letter(0, channel_id::model, 1, at(1))) == 0);
+  CHECK(box.put(at(12), channel_kind::state, letter(0, channel_id::model, 2, at(3))) == 0);
   CHECK(numbers(box.take_due(at(20))) == list{1, 2});
 }
 
 TEST_CASE("a packet that was overtaken does not replace the newer one that overtook it") {
   inbox box;
-  CHECK(box.put(at(1), channel_kind::state, letter(0, channel::model, 2, at(1))) == 0);
-  CHECK(box.put(at(5), channel_kind::state, letter(0, channel::model, 1, at(2))) == 0);
+  CHECK(box.put(at(1), channel_kind::state, letter(0, channel_id::model, 2, at(1))) == 0);
+  CHECK(box.put(at(5), channel_kind::state, letter(0, channel_id::model, 1, at(2))) == 0);
   CHECK(numbers(box.take_due(at(9))) == list{2, 1});
 }
 
 TEST_CASE("an inbox takes so many events of one sender that are due and not read, and no more") {
   inbox box;
   for (std::size_t k = 0; k < inbox::most_unread; ++k)
-    REQUIRE(box.put(at(1), channel_kind::event, letter(0, channel::chunk, 1, at(1))) == 0);
-  CHECK(box.put(at(1), channel_kind::event, letter(0, channel::chunk, 1, at(1))) == std::nullopt);
-  CHECK(box.put(at(1), channel_kind::event, letter(1, channel::chunk, 1, at(1))) == 0);
-  CHECK(box.put(at(1), channel_kind::state, letter(0, channel::model, 1, at(1))) == 0);
+    REQUIRE(box.put(at(1), channel_kind::event, letter(0, channel_id::chunk, 1, at(1))) == 0);
+  CHECK(box.put(at(1), channel_kind::event, letter(0, channel_id::chunk, 1, at(1))) == std::nullopt);
+  CHECK(box.put(at(1), channel_kind::event, letter(1, channel_id::chunk, 1, at(1))) == 0);
+  CHECK(box.put(at(1), channel_kind::state, letter(0, channel_id::model, 1, at(1))) == 0);
   CHECK(box.take_due(at(1)).size() == inbox::most_unread + 2);
   for (std::size_t k = 0; k <= inbox::most_unread; ++k) {  // on their way: of the link, and not unread
-    REQUIRE(box.put(at(9), channel_kind::event, letter(0, channel::chunk, 1, at(1))) == 0);
+    REQUIRE(box.put(at(9), channel_kind::event, letter(0, channel_id::chunk, 1, at(1))) == 0);
   }
 }
 
@@ -133,7 +133,7 @@ TEST_CASE("a wait on an inbox ends when something arrives, and packets put by ot
   std::vector<std::jthread> senders;
   for (std::uint32_t s = 0; s < 2; ++s) {
     senders.emplace_back([&box, s] {
-      for (std::uint64_t k = 1; k <= each; ++k) box.put(at(0), channel_kind::event, letter(s, channel::chunk, k));
+      for (std::uint64_t k = 1; k <= each; ++k) box.put(at(0), channel_kind::event, letter(s, channel_id::chunk, k));
     });
   }
   list got[2];

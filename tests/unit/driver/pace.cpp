@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/run/pace.hpp>
+#include <rubato/driver/pace.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -25,7 +25,7 @@ constexpr auto other = node_id{1};
 
 /// Asks for a gradient at its start and after each, and posts a message to node 1 with each.
 struct eager_node {
-  static constexpr std::array<channel_spec, 1> all{channel_spec{channel::model, channel_kind::state, element::f64}};
+  static constexpr std::array<channel_spec, 1> all{channel_spec{channel_id::model, channel_kind::state, element::f64}};
 
   void start(instant, outbox& out) { ask(out); }
   void on_patch(instant, patch const&, outbox& out) {
@@ -63,7 +63,7 @@ struct scene {
   void hear(std::chrono::nanoseconds ago, std::uint64_t answers = 0) {
     auto const number = iteration{++said};
     out.clear();
-    patch const p{other, me, channel::model, life, iteration{answers}, {now - ago}, {0, 1}, {&number, 1}, {}, {}};
+    patch const p{other, me, channel_id::model, session, iteration{answers}, {now - ago}, {0, 1}, {&number, 1}, {}, {}};
     node.on_patch({now}, p, out);
   }
   /// After a gradient that is done now: how long the next is held back.
@@ -83,7 +83,7 @@ struct scene {
 
   std::chrono::nanoseconds now{};
   std::uint64_t said = 0;
-  session life{};
+  session_id session{};
   std::shared_ptr<detail::pacer> pace;
   paced_node node;
   outbox out;
@@ -208,7 +208,7 @@ TEST_CASE("a message of a former session says nothing of the present one, in whi
   s.said = 1000;
   s.hear(200ms);  // of the former session
   s.said = 0;
-  s.life = {1, 0};
+  s.session = {1, 0};
   s.hear(50ms);
   CHECK(s.pause() == 50ms);
 }

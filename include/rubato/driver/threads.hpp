@@ -17,15 +17,15 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
+#include <rubato/environment/scenario.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint.hpp>
 #include <rubato/run/result.hpp>
-#include <rubato/sim/scenario.hpp>
 #if RUBATO_BODIES
 #include <thread>
 
+#include <rubato/driver/node_thread.hpp>
 #include <rubato/run/metrics.hpp>
-#include <rubato/run/node_thread.hpp>
 #endif
 
 namespace rubato {
@@ -50,7 +50,8 @@ struct thread_options {
 /// Throws config_error before the first thread starts, run_error if a node fails, waits too long or its problem throws
 /// (what it threw is nested); all threads are joined first. Vectors are shared by reference, so scenarios that ask for
 /// frames or blocks are refused.
-auto run_threads(assembly a, sim::scenario const& s, until const& end, thread_options const& o = {}) -> run_result;
+auto run_threads(assembly a, environment::scenario const& s, until const& end, thread_options const& o = {})
+    -> run_result;
 
 #if RUBATO_BODIES
 namespace detail {
@@ -195,9 +196,9 @@ RUBATO_INLINE void finish_report(thread_run& run, thread_watch::threads const& n
   }
 }
 
-RUBATO_INLINE void refuse_what_threads_cannot(assembly const& a, sim::scenario const& s) {
+RUBATO_INLINE void refuse_what_threads_cannot(assembly const& a, environment::scenario const& s) {
   s.check(a.peers);
-  if (s.carried != sim::frames::by_reference || s.split != sim::delivery::whole) {
+  if (s.carried != environment::frames::by_reference || s.split != environment::delivery::whole) {
     throw config_error{"the threads driver shares whole vectors; encoded frames and single blocks need the simulator"};
   }
   if (!s.restarts.empty()) throw config_error{"the threads driver restarts no nodes; restarts need the simulator"};
@@ -228,7 +229,7 @@ inline void save_last(thread_run& run, thread_watch::threads& nodes, run_result&
 
 }  // namespace detail
 
-RUBATO_INLINE auto run_threads(assembly a, sim::scenario const& s, until const& end, thread_options const& o)
+RUBATO_INLINE auto run_threads(assembly a, environment::scenario const& s, until const& end, thread_options const& o)
     -> run_result {
   detail::refuse_used(a.nodes, a.peers);
   end.check();

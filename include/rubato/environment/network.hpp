@@ -12,14 +12,14 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/core/edge_report.hpp>
 #include <rubato/core/fetch.hpp>
 #include <rubato/core/packet.hpp>
 #include <rubato/core/random.hpp>
-#include <rubato/run/result.hpp>
-#include <rubato/sim/scenario.hpp>
+#include <rubato/environment/scenario.hpp>
 #include <rubato/wire/frame.hpp>
 
-namespace rubato::sim {
+namespace rubato::environment {
 
 /// What one packet's journey comes to: arrivals (0, 1 or 2 of them).
 struct journey {
@@ -49,9 +49,9 @@ class network {
       visit("conflated", self.conflated), visit("delivered", self.delivered);
     }
   };
-  /// One channel of one directed edge. A large run has millions, so a lane holds what every packet needs and no more.
-  struct lane {
-    channel name{};
+  /// One channel of one directed edge. A large run has millions, so a channel holds what every packet needs and no more.
+  struct channel {
+    channel_id name{};
     channel_kind kind{};
     random_stream key{{}};  // of its draws, which its packets number
     traffic counts{};
@@ -74,8 +74,8 @@ class network {
     nanoseconds free_at{};
     nanoseconds last_arrival{};  // event channels keep one order on an edge, as one TCP connection would
     bool departure_scheduled = false;
-    std::size_t turn = 0;  // the lane that may leave first
-    std::vector<lane> lanes{};
+    std::size_t turn = 0;  // the channel that may leave first
+    std::vector<channel> channels{};
     std::vector<window> cuts{};  // partitions of this edge, by beginning
     std::uint64_t carried = 0;  // packets, each try counted: numbers the draws of bursts
     bool bad = false;  // in a burst of loss
@@ -83,7 +83,7 @@ class network {
     static void visit_state(auto& self, auto&& visit) {
       visit("from", self.from), visit("to", self.to), visit("free at", self.free_at);
       visit("last arrival", self.last_arrival), visit("departure scheduled", self.departure_scheduled);
-      visit("turn", self.turn), visit("lanes", self.lanes), visit("carried", self.carried), visit("bad", self.bad);
+      visit("turn", self.turn), visit("lanes", self.channels), visit("carried", self.carried), visit("bad", self.bad);
     }
   };
 
@@ -110,18 +110,18 @@ class network {
   void fetch_edges(std::size_t node) const { detail::fetch<512>(from_[node].edges.data()); }
 
   /// Valid until the next channel of e is met.
-  auto lane_of(edge& e, channel name, channel_kind kind) -> lane& {
-    for (auto& l : e.lanes) {
+  auto channel_of(edge& e, channel_id name, channel_kind kind) -> channel& {
+    for (auto& l : e.channels) {
       if (l.name == name) return l;
     }
-    return e.lanes.emplace_back(
-        lane{name, kind,
-             random_stream{{scenario_->seed, 0x6c696e6bULL, static_cast<std::uint64_t>(e.from),
-                            static_cast<std::uint64_t>(e.to), static_cast<std::uint64_t>(name)}}});
+    return e.channels.emplace_back(
+        channel{name, kind,
+                random_stream{{scenario_->seed, 0x6c696e6bULL, static_cast<std::uint64_t>(e.from),
+                               static_cast<std::uint64_t>(e.to), static_cast<std::uint64_t>(name)}}});
   }
 
   /// Puts `values` values of p on the link now or as soon as it is free.
-  auto transmit(edge& e, lane& l, packet const& p, std::size_t values, nanoseconds now) -> journey {
+  auto transmit(edge& e, channel& l, packet const& p, std::size_t values, nanoseconds now) -> journey {
     auto const bytes = wire::header_bytes + values * bytes_of(p.body.kind());
     auto draw = l.key.with(l.counts.packets_sent++);
     auto const sending = sending_time(*e.link, bytes);
@@ -136,12 +136,12 @@ class network {
   void collect(std::vector<edge_report>& reports) const {
     auto count = reports.size();
     for (auto const& mine : from_) {
-      for (auto const& e : mine.edges) count += e.lanes.size();
+      for (auto const& e : mine.edges) count += e.channels.size();
     }
     reports.reserve(count);
     for (auto const& mine : from_) {
       for (auto const& e : mine.edges) {
-        for (auto const& l : e.lanes) reports.push_back(report_of(e, l));
+        for (auto const& l : e.channels) reports.push_back(report_of(e, l));
       }
     }
   }
@@ -157,11 +157,11 @@ class network {
     }
   };
 
-  static auto report_of(edge const& e, lane const& l) -> edge_report {
+  static auto report_of(edge const& e, channel const& l) -> edge_report {
     auto const& c = l.counts;
     return {.from = e.from,
             .to = e.to,
-            .lane = l.name,
+            .channel = l.name,
             .packets_sent = c.packets_sent,
             .values_sent = c.values_sent,
             .bytes_sent = c.bytes_sent,
@@ -239,7 +239,7 @@ class network {
     return loss > 0 && draw.chance(loss);
   }
 
-  [[gnu::noinline]] auto carried(edge& e, lane& l, nanoseconds arrival, random_stream& draw) const -> journey {
+  [[gnu::noinline]] auto carried(edge& e, channel& l, nanoseconds arrival, random_stream& draw) const -> journey {
     auto const& link = *e.link;
     journey j;
     if (link.overtaking > 0 && draw.chance(link.overtaking)) arrival += some_of(4 * link.latency, draw);
@@ -256,7 +256,7 @@ class network {
 
   // Each loss is noticed and repaired after two round trips, on the same link; later messages wait behind it. What
   // meets a partition is sent once more when that has healed.
-  [[gnu::noinline]] auto retransmitted(edge& e, lane& l, nanoseconds arrival, cost c, random_stream& draw) const
+  [[gnu::noinline]] auto retransmitted(edge& e, channel& l, nanoseconds arrival, cost c, random_stream& draw) const
       -> journey {
     auto const again = [&] {
       ++l.counts.lost;
@@ -282,4 +282,4 @@ class network {
   std::vector<outgoing> from_;
 };
 
-}  // namespace rubato::sim
+}  // namespace rubato::environment

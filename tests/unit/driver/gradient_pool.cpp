@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/sim/gradient_pool.hpp>
+#include <rubato/driver/gradient_pool.hpp>
 
 #include <atomic>
 #include <latch>
@@ -15,7 +15,7 @@
 namespace {
 
 using namespace rubato;
-using sim::gradient_pool;
+using detail::gradient_pool;
 
 /// g = x + draw; draw 13 throws. Draw 77 says that it began and stays until it is let go.
 struct watched_oracle {

@@ -36,7 +36,7 @@ namespace rubato::detail {
 
 /// The sentence with which a run ends whose node has waited too long.
 inline auto waited_too_long(std::size_t node, waiting const& w, std::chrono::nanoseconds waited) -> std::string {
-  return "node " + std::to_string(node) + " has waited for " + std::string{name_of(w.lane)} + " message " +
+  return "node " + std::to_string(node) + " has waited for " + std::string{name_of(w.channel)} + " message " +
          std::to_string(to_count(w.number)) + " of node " + std::to_string(to_index(w.peer)) + " for " +
          shortest(to_seconds(waited)) + " s, which is longer than the patience";
 }
@@ -54,7 +54,7 @@ class hosted_node {
   template<class Send>
   void deliver(instant now, patch const& p, Send&& send) {
     node_->on_patch(now, p, out_);
-    ++delivered_[{p.from, p.lane}];
+    ++delivered_[{p.from, p.channel}];
     drain(now, send);
   }
   /// Throws run_error if the loss is infinite; one that is no number is not known.
@@ -116,7 +116,7 @@ class hosted_node {
   [[nodiscard]] auto channels() const -> channel_table const& { return channels_; }
   [[nodiscard]] auto node() const -> any_node& { return *node_; }
   /// Packets handed to the node, by sender and channel.
-  [[nodiscard]] auto delivered() const -> std::map<std::pair<node_id, channel>, std::uint64_t> const& {
+  [[nodiscard]] auto delivered() const -> std::map<std::pair<node_id, channel_id>, std::uint64_t> const& {
     return delivered_;
   }
 
@@ -166,7 +166,7 @@ class hosted_node {
   bool cancelled_ = false;
   std::optional<waiting> wait_;
   instant waiting_since_{};
-  std::map<std::pair<node_id, channel>, std::uint64_t> delivered_;
+  std::map<std::pair<node_id, channel_id>, std::uint64_t> delivered_;
 };
 
 }  // namespace rubato::detail

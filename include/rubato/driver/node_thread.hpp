@@ -19,18 +19,18 @@
 #include <vector>
 
 #include <rubato/core/errors.hpp>
+#include <rubato/driver/hosted_node.hpp>
+#include <rubato/driver/inbox.hpp>
+#include <rubato/environment/network.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
-#include <rubato/run/hosted_node.hpp>
-#include <rubato/run/inbox.hpp>
 #include <rubato/run/metrics.hpp>
-#include <rubato/sim/network.hpp>
 
 namespace rubato::detail {
 
 /// What all threads of a run share.
 struct thread_run {
-  thread_run(assembly& a, sim::scenario const& s, std::uint64_t most)
+  thread_run(assembly& a, environment::scenario const& s, std::uint64_t most)
       : scenario{s}, network{scenario, a.nodes.size()}, who{&a}, most_gradients{most} {
     for (std::size_t i = 0; i < a.nodes.size(); ++i) inboxes.push_back(std::make_unique<inbox>());
     begins(static_cast<std::int64_t>(a.nodes.size()));  // all starts
@@ -76,8 +76,8 @@ struct thread_run {
     return failure;
   }
 
-  sim::scenario scenario;
-  sim::network network;  // each sender touches its own edges only
+  environment::scenario scenario;
+  environment::network network;  // each sender touches its own edges only
   assembly* who;
   std::vector<std::unique_ptr<inbox>> inboxes;
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
@@ -133,13 +133,13 @@ class node_thread {
   }
 
   /// Packets handed to the node, by sender and channel. After the thread has ended.
-  [[nodiscard]] auto delivered() const -> std::map<std::pair<node_id, channel>, std::uint64_t> const& {
+  [[nodiscard]] auto delivered() const -> std::map<std::pair<node_id, channel_id>, std::uint64_t> const& {
     return host_.delivered();
   }
 
  private:
-  using edge = sim::network::edge;
-  using lane = sim::network::lane;
+  using edge = environment::network::edge;
+  using channel = environment::network::channel;
 
   auto sender() {  // before its uses, so that its type is known
     return [this](packet p, instant now) { send(std::move(p), now); };
@@ -167,8 +167,8 @@ class node_thread {
 
   /// All edges closed, and open again, in a session that both ends know without a word and never had before.
   void come_back() {
-    auto const again = session{saves_.resumed(), saves_.resumed()};
-    auto const neighbours = run_->who->again.neighbours(self_);
+    auto const again = session_id{saves_.resumed(), saves_.resumed()};
+    auto const neighbours = run_->who->factory.neighbours(self_);
     host_.resume(run_->now(), neighbours);
     for (auto const peer : neighbours)
       host_.change(run_->now(), {peer, neighbour_change::edge::opens, again, again}, sender());
@@ -232,7 +232,7 @@ class node_thread {
       auto const whole = range{0, run_->who->blocks.blocks()};
       host_.deliver(
           run_->now(),
-          patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, whole, {&p.number, 1}, p.body, p.extra},
+          patch{p.from, p.to, p.channel, p.session, p.based_on, p.posted_at, whole, {&p.number, 1}, p.body, p.extra},
           sender());
       note_waiting();
       if (run_->has_enough()) show();  // before it counts as done
@@ -254,7 +254,7 @@ class node_thread {
   void send(packet p, instant now) {
     depart(now);
     auto& e = run_->network.edge_between(p.from, p.to);
-    auto& l = run_->network.lane_of(e, p.lane, host_.channels().kind_of(p.lane));
+    auto& l = run_->network.channel_of(e, p.channel, host_.channels().kind_of(p.channel));
     if (l.kind == channel_kind::event || e.free_at <= now.since_start) {
       put_on_link(e, l, std::move(p), now.since_start);
       return;
@@ -273,7 +273,7 @@ class node_thread {
       while (auto* const l = next_to_leave(e)) {
         if (e.free_at > now.since_start) return false;
         auto const p = std::exchange(l->pending, nullptr);
-        e.turn = static_cast<std::size_t>(l - e.lanes.data() + 1) % e.lanes.size();
+        e.turn = static_cast<std::size_t>(l - e.channels.data() + 1) % e.channels.size();
         put_on_link(e, *l, std::move(*p), e.free_at);
         run_->ends();
       }
@@ -283,20 +283,20 @@ class node_thread {
   }
 
   /// Channels take turns, so that none starves on a slow link. Null if nothing waits.
-  static auto next_to_leave(edge& e) -> lane* {
-    for (std::size_t k = 0; k < e.lanes.size(); ++k) {
-      auto& l = e.lanes[(e.turn + k) % e.lanes.size()];
+  static auto next_to_leave(edge& e) -> channel* {
+    for (std::size_t k = 0; k < e.channels.size(); ++k) {
+      auto& l = e.channels[(e.turn + k) % e.channels.size()];
       if (l.pending) return &l;
     }
     return nullptr;
   }
 
-  void put_on_link(edge& e, lane& l, packet p, sim::nanoseconds at) {
+  void put_on_link(edge& e, channel& l, packet p, environment::nanoseconds at) {
     auto const j = run_->network.transmit(e, l, p, p.body.size(), at);
     if (j.second) put(l, *j.second, p);
     if (j.arrival) put(l, *j.arrival, std::move(p));
   }
-  void put(lane& l, sim::nanoseconds due, packet p) {
+  void put(channel& l, environment::nanoseconds due, packet p) {
     auto const to = p.to;
     run_->begins();
     auto const replaced = run_->inboxes[to_index(to)]->put({due}, l.kind, std::move(p));

@@ -21,17 +21,17 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
-#include <rubato/run/arrival.hpp>
+#include <rubato/driver/gradient_thread.hpp>
+#include <rubato/driver/hosted_node.hpp>
+#include <rubato/driver/kept_looks.hpp>
+#include <rubato/driver/pace.hpp>
+#include <rubato/driver/start_barrier.hpp>
+#include <rubato/environment/compute.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/atomic_file.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
-#include <rubato/run/gradient_thread.hpp>
-#include <rubato/run/hosted_node.hpp>
-#include <rubato/run/kept_looks.hpp>
 #include <rubato/run/metrics.hpp>
-#include <rubato/run/pace.hpp>
 #include <rubato/run/peer_result.hpp>
-#include <rubato/sim/compute.hpp>
 #include <rubato/transport/concepts.hpp>
 
 namespace rubato {
@@ -54,7 +54,8 @@ struct peer_options {
   /// second look goes and the interval doubles.
   std::size_t look_bytes = std::size_t{16} << 20;
   when_lost lost = when_lost::ends;
-  sim::compute_model compute = sim::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
+  environment::compute_model compute =
+      environment::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;  ///< of the model's variation
   checkpoint_options checkpoint{};  ///< `end` counts from the resumption
   pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
@@ -76,8 +77,8 @@ struct peer_options {
                        ", which lists none: give it a visit_options (core/visit_options.hpp)"};
   }
   auto const channels = a.nodes[to_index(self)].channels();
-  transport::identity me{self,     a.again.neighbours(to_index(self)), a.agreed,
-                         a.blocks, {channels.begin(), channels.end()}, a.pool};
+  transport::identity me{self,     a.factory.neighbours(to_index(self)), a.agreed,
+                         a.blocks, {channels.begin(), channels.end()},   a.pool};
   me.check = check;
   me.agreed.add("checksum", check == nullptr ? "none" : "yes");
   return me;
@@ -93,7 +94,7 @@ class peer_driver {
   peer_driver(assembly& a, transport::identity const& me, Transport& wires, peer_options const& o)
       : run_{&a},
         me_{&me},
-        wires_{&wires},
+        transport_{&wires},
         options_{o},
         pace_{pace_one(a, me.self, o.pace)},
         host_{a.nodes[to_index(me.self)], to_index(me.self)},
@@ -104,7 +105,7 @@ class peer_driver {
     if (to_index(me.self) < a.peers) o.compute.check(a.peers);
     for (auto const& c : me.channels) {
       if (c.kind == channel_kind::event && !Transport::lossless) {
-        throw config_error{"on the channel " + std::string{name_of(c.lane)} +
+        throw config_error{"on the channel " + std::string{name_of(c.channel)} +
                            " every message counts, and this transport may lose some: use one that is lossless"};
       }
     }
@@ -146,7 +147,7 @@ class peer_driver {
     }
     prepare_checkpoints();
     if (!await_everyone()) return stop_reason::interrupted;
-    wires_->announce({transport::standing::phase::running});
+    transport_->announce({transport::peer_status::phase::running});
     begun_ = now();
     if (options_.checkpoint.resume) {
       closed_.insert(me_->peers.begin(), me_->peers.end());
@@ -168,9 +169,9 @@ class peer_driver {
   auto sender() {
     return [this](packet p, instant) {
       auto const to = p.to;
-      auto const kind = host_.channels().kind_of(p.lane);
-      if (wires_->send(kind, std::move(p)) != transport::send_status::refused) return;
-      if (goes_on()) return wires_->give_up(to, transport::detail::stalled_words);
+      auto const kind = host_.channels().kind_of(p.channel);
+      if (transport_->send(kind, std::move(p)) != transport::send_status::refused) return;
+      if (goes_on()) return transport_->give_up(to, transport::detail::stalled_words);
       fault_ = {to, how::stalled};
       throw run_error{"node " + name(me_->self) + " has many times more messages waiting for node " + name(to) +
                       " than its transport should hold: the peer reads too slowly, or not at all"};
@@ -187,7 +188,7 @@ class peer_driver {
   /// Until every node of the run has come, or is known not to; the deadlines of transports bound it. Messages of peers
   /// that began earlier are kept. False if interrupted.
   [[nodiscard]] auto await_everyone() -> bool {
-    auto all = arrival{*run_, *me_};
+    auto all = start_barrier{*run_, *me_};
     reach_ = all.reach();
     while (!all.is_complete()) {
       if (is_interrupted()) return false;
@@ -195,24 +196,24 @@ class peer_driver {
         all.hears(n);
         if (n.kind == what::closed) refuse_loss(n);
         auto const from = n.peer;
-        auto const kind = n.kind == what::message ? host_.channels().kind_of(n.p.lane) : channel_kind{};
+        auto const kind = n.kind == what::message ? host_.channels().kind_of(n.p.channel) : channel_kind{};
         if (!early_.keep(std::move(n), kind)) refuse_flood(from);
       }
-      wires_->announce({transport::standing::phase::arriving, all.level()});
+      transport_->announce({transport::peer_status::phase::arriving, all.level()});
     }
     return true;
   }
 
   void refuse_flood(node_id from) {
     static constexpr auto words = "it sent more than is kept for a node that has not begun";
-    if (goes_on()) return wires_->give_up(from, words);
+    if (goes_on()) return transport_->give_up(from, words);
     fault_ = {from, how::failed};
     throw run_error{"node " + name(from) + " is at fault at node " + name(me_->self) + ": " + words};
   }
 
   auto polled(instant latest) -> std::vector<transport::incoming> {
     std::vector<transport::incoming> in;
-    wires_->poll(me_->time.at(latest), in);
+    transport_->poll(me_->time.at(latest), in);
     return in;
   }
 
@@ -254,7 +255,7 @@ class peer_driver {
       under_way_ = false;
     }
     auto const wanted = !under_way_ && host_.wants_gradient();
-    congested_ = wanted ? wires_->congested() : std::nullopt;
+    congested_ = wanted ? transport_->congested() : std::nullopt;
     if (!congested_) held_since_.reset();
     else if (!held_since_) held_since_ = now();
     if (!wanted || congested_) return;
@@ -286,13 +287,14 @@ class peer_driver {
         auto const& p = n.p;
         host_.deliver(
             now(),
-            patch{p.from, p.to, p.lane, p.life, p.based_on, p.posted_at, n.blocks, {&p.number, 1}, p.body, p.extra},
+            patch{
+                p.from, p.to, p.channel, p.session, p.based_on, p.posted_at, n.blocks, {&p.number, 1}, p.body, p.extra},
             sender());
         return;
       }
       case what::opened:
-        // Nodes begin in the first life of each edge, unless it was closed before it began: that peer came late.
-        if (closed_.contains(n.peer) || !(n.outgoing == session{}) || !(n.incoming == session{})) {
+        // Nodes begin in the first session of each edge, unless it was closed before it began: that peer came late.
+        if (closed_.contains(n.peer) || !(n.outgoing == session_id{}) || !(n.incoming == session_id{})) {
           note_return(n.peer);
           host_.change(now(), {n.peer, neighbour_change::edge::opens, n.outgoing, n.incoming}, sender());
           others_[n.peer].met_again = true;
@@ -302,7 +304,7 @@ class peer_driver {
       case what::stands: {
         hear_parted(n);
         auto& they = others_[n.peer];
-        auto const waits = n.standing.at == transport::standing::phase::running && n.standing.level % 2 != 0;
+        auto const waits = n.peer_status.at == transport::peer_status::phase::running && n.peer_status.level % 2 != 0;
         if (they.waits && !waits) they.free_since = now();
         they.waits = waits;
         return;
@@ -380,14 +382,14 @@ class peer_driver {
     return nearest == 0 || nearest > reach_ ? 0 : nearest + 1;
   }
   void hear_parted(transport::incoming const& n) {
-    others_[n.peer].parted = n.standing.parted;
+    others_[n.peer].parted = n.peer_status.parted;
     tell_parted();
   }
   void tell_parted() {
     if (!goes_on() || told_parted_ == parted()) return;
     told_parted_ = parted();
     told_waiting_ += 2;  // as odd as before
-    wires_->announce({transport::standing::phase::running, told_waiting_, {}, told_parted_});
+    transport_->announce({transport::peer_status::phase::running, told_waiting_, {}, told_parted_});
   }
 
   void refuse_loss(transport::incoming const& n) {
@@ -401,7 +403,7 @@ class peer_driver {
   /// came in all this node's time was no part of the run.
   void refuse_absence() const {
     if (!result_.lost.empty()) throw run_error{result_.lost.front()};
-    auto const traffic = wires_->traffic_of();
+    auto const traffic = transport_->traffic_of();
     for (auto const from : run_->again ? run_->again.senders(to_index(me_->self)) : std::vector<node_id>{}) {
       auto const heard =
           std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
@@ -432,7 +434,7 @@ class peer_driver {
   /// Who waits for this node shall not take it for the one at fault.
   void tell_waiting(bool waits) {
     if (waits == (told_waiting_ % 2 != 0)) return;
-    wires_->announce({transport::standing::phase::running, ++told_waiting_, {}, told_parted_});
+    transport_->announce({transport::peer_status::phase::running, ++told_waiting_, {}, told_parted_});
   }
 
   /// Of a chain of nodes that wait, only the last gives up: as many patiences as the chain may be long bound the wait.
@@ -444,7 +446,7 @@ class peer_driver {
     ++they.given_up;
     auto const why = waited_too_long(to_index(me_->self), w, waited);
     if (left_.contains(w.peer)) return lose(w.peer, why + "; that node has ended its run");
-    wires_->give_up(w.peer, why);
+    transport_->give_up(w.peer, why);
   }
 
   void refuse_congestion() {
@@ -452,7 +454,7 @@ class peer_driver {
     if (held <= options_.patience) return;
     if (goes_on()) {
       held_since_.reset();
-      return wires_->give_up(*congested_, transport::detail::stalled_words);
+      return transport_->give_up(*congested_, transport::detail::stalled_words);
     }
     fault_ = {*congested_, how::stalled};
     throw run_error{
@@ -517,17 +519,17 @@ class peer_driver {
     auto const waited = now() - host_.waiting_since();
     if (waited < std::chrono::seconds{1} || waited < result_.result.ended / 10) return;
     auto const& w = *host_.wait();
-    result_.result.warnings.push_back("node " + name(me_->self) +
-                                      " stood still when the run ended: it had waited for " +
-                                      std::string{name_of(w.lane)} + " message " + std::to_string(to_count(w.number)) +
-                                      " of node " + name(w.peer) + " for " + shortest(to_seconds(waited)) + " s");
+    result_.result.warnings.push_back(
+        "node " + name(me_->self) + " stood still when the run ended: it had waited for " +
+        std::string{name_of(w.channel)} + " message " + std::to_string(to_count(w.number)) + " of node " +
+        name(w.peer) + " for " + shortest(to_seconds(waited)) + " s");
   }
 
   /// Says goodbye and waits, for a while, until the others have said theirs.
   void depart() {
-    wires_->announce({transport::standing::phase::left, 0, {}, told_parted_});
+    transport_->announce({transport::peer_status::phase::left, 0, {}, told_parted_});
     auto const since = now();
-    while (!wires_->everyone_left() && now() - since < options_.linger && !is_interrupted()) {
+    while (!transport_->everyone_left() && now() - since < options_.linger && !is_interrupted()) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) hear_farewell(n);
     }
     // Where nodes go on without each other, one that was started again may well run on for longer: it is not cut off.
@@ -549,26 +551,27 @@ class peer_driver {
 
   /// The others shall not take this node for the one at fault, nor wait until it counts as silent.
   void say_why() {
-    wires_->announce({transport::standing::phase::ended, 0, fault_});
+    transport_->announce({transport::peer_status::phase::ended, 0, fault_});
     auto const since = now();
-    while (!wires_->everyone_left() && now() - since < options_.linger) polled(now() + std::chrono::milliseconds{20});
+    while (!transport_->everyone_left() && now() - since < options_.linger)
+      polled(now() + std::chrono::milliseconds{20});
   }
 
   void collect() {
     auto& r = result_.result;
     result_.id = me_->self;
     result_.of = run_->nodes.size();
-    result_.rejected = wires_->rejected();
+    result_.rejected = transport_->rejected();
     static_cast<run_setup&>(r) = *run_;
     r.events = gradients_;
-    for (auto const& t : wires_->traffic_of()) {
-      edge_report out{me_->self, t.peer, t.lane};
+    for (auto const& t : transport_->traffic_of()) {
+      edge_report out{me_->self, t.peer, t.channel};
       out.packets_sent = t.packets;
       out.values_sent = t.values;
       out.bytes_sent = t.bytes;
       out.conflated = t.replaced;
       out.lost = t.lost;
-      edge_report in{t.peer, me_->self, t.lane};
+      edge_report in{t.peer, me_->self, t.channel};
       in.conflated = t.skipped;
       in.delivered = t.delivered;
       in.bytes_received = t.bytes_in;
@@ -585,7 +588,7 @@ class peer_driver {
 
   assembly* run_;
   transport::identity const* me_;
-  Transport* wires_;
+  Transport* transport_;
   peer_options options_;
   std::shared_ptr<pacer> pace_;  // null: none
   hosted_node host_;

@@ -14,9 +14,9 @@
 #include <rubato/core/fetch.hpp>
 #include <rubato/core/random.hpp>
 
-namespace rubato::sim {
+namespace rubato::detail {
 
-enum class event_kind : std::uint8_t { arrival, gradient_done, departure, wakeup, measurement, stop, comeback };
+enum class event_kind : std::uint8_t { arrival, gradient_done, departure, wakeup, measurement, stop, restart_done };
 
 /// 24 bytes, since a large run has millions and moves each of them a few times.
 struct event {
@@ -307,4 +307,4 @@ class slot_store {
   std::uint32_t closed_ = none;  // the last one
 };
 
-}  // namespace rubato::sim
+}  // namespace rubato::detail

@@ -7,9 +7,9 @@
 #include <rubato/core/node.hpp>
 #include <rubato/run/result.hpp>
 
-namespace rubato::sim {
+namespace rubato {
 
-class simulator;  // sim/simulator.hpp
+class simulator;  // driver/simulator.hpp
 
 /// Watches a simulation; all calls come from the simulating thread. For checks and traces.
 class observer {
@@ -26,4 +26,4 @@ class observer {
   virtual void restarted(instant, node_id) {}
 };
 
-}  // namespace rubato::sim
+}  // namespace rubato

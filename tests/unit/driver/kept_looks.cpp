@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // When looks are due, and which of them stay.
-#include <rubato/run/kept_looks.hpp>
+#include <rubato/driver/kept_looks.hpp>
 
 #include <chrono>
 #include <cstddef>

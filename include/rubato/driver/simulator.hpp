@@ -20,44 +20,31 @@
 #include <rubato/core/node.hpp>
 #include <rubato/core/snapshot.hpp>
 #include <rubato/core/text.hpp>
+#include <rubato/driver/event_queue.hpp>
+#include <rubato/driver/gradient_pool.hpp>
+#include <rubato/driver/observer.hpp>
+#include <rubato/environment/network.hpp>
+#include <rubato/environment/scenario.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/result.hpp>
-#include <rubato/sim/event_queue.hpp>
-#include <rubato/sim/gradient_pool.hpp>
-#include <rubato/sim/network.hpp>
-#include <rubato/sim/observer.hpp>
-#include <rubato/sim/scenario.hpp>
 #include <rubato/wire/agreement.hpp>
 
-namespace rubato::sim {
+namespace rubato {
 
-/// What a simulation runs.
-struct cast {
-  std::vector<any_node> nodes;
-  std::size_t peers = 0;  ///< the first `peers` nodes compute gradients
-  problem::any_oracle oracle;
-  block_partition blocks;
-  buffer_pool pool{};  ///< where bodies that were encoded are decoded to
-  any_maker again{};  ///< needed by scenarios with restarts only
-  range measured{};  ///< nodes whose models are looked at; empty: the peers
-  std::string subject{};  ///< what the nodes are of, as wire::agreement has it: a state of another is refused
-};
-
-/// One run. **Determinism:** same cast, scenario and options give the same bits, for any scenario.threads.
+/// One run. **Determinism:** same assembly, scenario and end give the same bits, for any scenario.threads.
 class simulator {
  public:
-  /// Throws config_error if the scenario does not fit the cast.
-  simulator(cast who, scenario const& s)
+  /// Throws config_error if the scenario does not fit what was assembled.
+  simulator(assembly who, environment::scenario const& s)
       : who_{std::move(who)},
         scenario_{s},
         network_{scenario_, who_.nodes.size()},
         gradients_{who_.oracle, s.threads},
-        metrics_{who_.oracle, who_.measured.begin},
+        metrics_{who_.oracle, who_.measured().begin},
         state_(who_.nodes.size()) {
-    rubato::detail::refuse_used(who_.nodes, who_.peers);
+    detail::refuse_used(who_.nodes, who_.peers);
     s.check(who_.peers);
-    if (who_.measured.empty()) who_.measured = {0, who_.peers};
     if (s.compute.mean().count() == 0) {
       throw config_error{"a simulated gradient takes some time above 0, for nothing else moves the virtual clock"};
     }
@@ -98,23 +85,28 @@ class simulator {
   [[nodiscard]] auto nodes() const -> std::span<any_node const> { return who_.nodes; }
 
  private:
+  using nanoseconds = std::chrono::nanoseconds;
+  using network = environment::network;
+  using event = detail::event;
+  using event_kind = detail::event_kind;
+
   struct alignas(64) per_node {  // one cache line
     std::uint64_t draws = 0;  // gradients asked for, numbers compute times
     std::optional<std::uint32_t> computing{};  // slot of the gradient under way
     std::optional<waiting> wait{};
     instant waiting_since{};
-    std::uint32_t life = 0;  // how often it stopped
+    std::uint32_t session = 0;  // how often it stopped
     bool down = false;
 
     static void visit_state(auto& self, auto&& visit) {
       visit("draws", self.draws), visit("computing", self.computing), visit("wait", self.wait);
-      visit("waiting since", self.waiting_since), visit("life", self.life), visit("down", self.down);
+      visit("waiting since", self.waiting_since), visit("session", self.session), visit("down", self.down);
     }
   };
-  struct alarm {
+  struct scheduled_wakeup {
     std::uint32_t id = 0;
-    std::uint32_t life = 0;  // of the node that asked for it
-    static void visit_state(auto& self, auto&& visit) { visit("id", self.id), visit("life", self.life); }
+    std::uint32_t session = 0;  // of the node that asked for it
+    static void visit_state(auto& self, auto&& visit) { visit("id", self.id), visit("session", self.session); }
   };
   struct alignas(128) parcel {  // two neighbouring cache lines, which come together
     packet p;
@@ -155,31 +147,31 @@ class simulator {
   void carry_out(std::size_t node);
   void do_as_asked(std::size_t node);
   void send(packet& p);
-  void put_on_link(network::edge& e, network::lane& l, packet& p);
-  void put_blocks_on_link(network::edge& e, network::lane& l, packet const& p);
-  void put_on_way(journey const& j, network::lane& l, packet& p, std::size_t block);
+  void put_on_link(network::edge& e, network::channel& l, packet& p);
+  void put_blocks_on_link(network::edge& e, network::channel& l, packet const& p);
+  void put_on_way(environment::journey const& j, network::channel& l, packet& p, std::size_t block);
   void schedule_arrival(nanoseconds at, packet& p, std::size_t block);
   void encode(parcel& c) const;
   void hand_over(event const& e);
   void hand_over_frame(event const& e);
-  auto lane_under(packet const& p) -> network::lane&;
+  auto channel_under(packet const& p) -> network::channel&;
   auto look() -> measurement;
   auto measure(until const& end) -> bool;
   void check_waiting() const;
   [[noreturn]] void report_standstill(std::size_t node, char const* why) const;
   [[nodiscard]] auto block_body(packet p, std::size_t block) -> shared_buffer;
 
-  cast who_;
-  scenario scenario_;
+  assembly who_;
+  environment::scenario scenario_;
   network network_;
-  gradient_pool gradients_;
+  detail::gradient_pool gradients_;
   metrics metrics_;
   std::vector<per_node> state_;
   channel_table channels_;
-  event_queue queue_;
-  slot_store<parcel> parcels_;
-  slot_store<computation> computations_;
-  slot_store<alarm> alarms_;
+  detail::event_queue queue_;
+  detail::slot_store<parcel> parcels_;
+  detail::slot_store<computation> computations_;
+  detail::slot_store<scheduled_wakeup> scheduled_wakeups_;
   outbox out_;
   instant now_{};
   std::uint64_t gradients_done_ = 0;
@@ -202,7 +194,7 @@ inline auto simulator::run(until const& end) -> run_result {
     throw config_error{"nothing ends this run; give until a time, a target loss or a number of gradients"};
   if (begun_) go_on(end);
   else begin(end);
-  run_result result;
+  run_result result{who_};
   if (time_to_target_) result.stopped = stop_reason::target_loss;
   else result.stopped = closing_ && carried_ == 0 ? stop_reason::gradients : run_events(end);
   if (history_.back().at < now_.since_start) measure(end);
@@ -211,6 +203,7 @@ inline auto simulator::run(until const& end) -> run_result {
   result.ended = now_.since_start;
   result.events = events_;
   collect(result);
+  detail::warn_of_ages(result);
   return result;
 }
 
@@ -258,7 +251,8 @@ inline void simulator::check_target(until const& end) const {
 
 inline void simulator::visit_state(auto& self, auto&& visit) {
   visit.same("number of nodes", self.who_.nodes.size());
-  visit.same("subject", wire::hash_of(self.who_.subject)), visit.same("scenario", digest_of_state(self.scenario_));
+  visit.same("subject", wire::hash_of(self.who_.agreed.text())),
+      visit.same("scenario", digest_of_state(self.scenario_));
   visit.same("block values", self.who_.blocks.block_values());
   visit("nodes", self.who_.nodes), visit("network", self.network_), visit("of each node", self.state_);
   visit("queue", self.queue_), visit("parcels", self.parcels_), visit("computations", self.computations_);
@@ -270,7 +264,8 @@ inline void simulator::visit_state(auto& self, auto&& visit) {
     visit("request", request);
     if (visit.is_reading()) c.job = self.gradients_.submit(std::move(request));
   }
-  visit("alarms", self.alarms_), visit("now", self.now_), visit("gradients done", self.gradients_done_);
+  visit("scheduled wakeups", self.scheduled_wakeups_), visit("now", self.now_),
+      visit("gradients done", self.gradients_done_);
   visit("events", self.events_), visit("live", self.live_), visit("carried", self.carried_);
   visit("closing", self.closing_), visit("held", self.held_), visit("interval", self.interval_),
       visit("history", self.history_);
@@ -315,22 +310,22 @@ inline auto simulator::run_events(until const& end) -> stop_reason {
 inline void simulator::collect(run_result& result) {
   auto const count_under_way = [this](std::uint64_t more) {
     for (auto const& e : queue_.waiting()) {
-      if (e.kind() == event_kind::arrival) lane_under(parcels_.at(e.slot).p).counts.delivered += more;
+      if (e.kind() == event_kind::arrival) channel_under(parcels_.at(e.slot).p).counts.delivered += more;
     }
   };
   count_under_way(~std::uint64_t{0});  // one less
   network_.collect(result.edges);
   count_under_way(1);
-  rubato::detail::collect_nodes(who_.nodes, who_.measured, result);
+  detail::collect_nodes(who_.nodes, who_.measured(), result);
 }
 
 /// In a large run nothing that an event needs is in a cache. So it is asked for while the events before it are handled.
 inline void simulator::fetch_ahead() const {
   if (auto const* e = queue_.ahead(4)) {
-    if (e->kind() == event_kind::arrival) rubato::detail::fetch<sizeof(parcel)>(&parcels_.at(e->slot));
+    if (e->kind() == event_kind::arrival) detail::fetch<sizeof(parcel)>(&parcels_.at(e->slot));
     else network_.fetch_list(e->node);
-    rubato::detail::fetch(&who_.nodes[e->node]);
-    rubato::detail::fetch(&state_[e->node]);
+    detail::fetch(&who_.nodes[e->node]);
+    detail::fetch(&state_[e->node]);
   }
   if (auto const* e = queue_.ahead(2)) {
     who_.nodes[e->node].fetch();
@@ -358,15 +353,15 @@ inline void simulator::handle(event const& e) {
     case event_kind::stop:
       stop(e);
       break;
-    case event_kind::comeback:
+    case event_kind::restart_done:
       come_back(e);
       break;
   }
 }
 
 inline void simulator::wake(event const& e) {
-  auto const a = alarms_.take(e.slot);
-  if (a.life != state_[e.node].life) return;
+  auto const a = scheduled_wakeups_.take(e.slot);
+  if (a.session != state_[e.node].session) return;
   who_.nodes[e.node].on_wakeup(now_, {a.id, now_}, out_);
   drain(e.node);
 }
@@ -438,7 +433,7 @@ inline void simulator::do_as_asked(std::size_t node) {
   }
   for (auto const& w : out_.wakeups) {
     queue_.push({(std::max)(w.at, now_).since_start.count(), event_kind::wakeup, static_cast<std::uint32_t>(node),
-                 alarms_.put({w.id, s.life})});
+                 scheduled_wakeups_.put({w.id, s.session})});
     ++live_;
   }
   if (out_.wait && s.wait != out_.wait) s.waiting_since = now_;  // for another message: it made progress
@@ -451,11 +446,11 @@ inline void simulator::do_as_asked(std::size_t node) {
 // ---------------------------------------------------------------------------------------------------------
 
 inline void simulator::check_restarts() const {
-  if (!who_.again) throw config_error{"a scenario with restarts needs a cast that can make its nodes again"};
+  if (!who_.factory) throw config_error{"a scenario with restarts needs an assembly that can make its nodes again"};
 }
 
 inline void simulator::tell(std::size_t node, node_id peer, neighbour_change::edge what) {
-  auto const mine = state_[node].life, theirs = state_[to_index(peer)].life;
+  auto const mine = state_[node].session, theirs = state_[to_index(peer)].session;
   who_.nodes[node].on_neighbours(now_, {peer, what, {mine, theirs}, {theirs, mine}}, out_);
   carry_out(node);
 }
@@ -467,11 +462,12 @@ inline void simulator::stop(event const& e) {
   cancel(e.node);
   s.wait.reset();
   s.down = true;
-  ++s.life;
-  auto first = plan.begins_with == first_model::own ? who_.nodes[e.node].estimate() : shared_buffer{};
-  who_.nodes[e.node] = who_.again.make(e.node, std::move(first), s.life);
-  for (auto const peer : who_.again.neighbours(e.node)) tell(to_index(peer), plan.node, neighbour_change::edge::closes);
-  queue_.push({(now_ + plan.down).since_start.count(), event_kind::comeback, e.node, e.slot});
+  ++s.session;
+  auto first = plan.begins_with == environment::first_model::own ? who_.nodes[e.node].estimate() : shared_buffer{};
+  who_.nodes[e.node] = who_.factory.make(e.node, std::move(first), s.session);
+  for (auto const peer : who_.factory.neighbours(e.node))
+    tell(to_index(peer), plan.node, neighbour_change::edge::closes);
+  queue_.push({(now_ + plan.down).since_start.count(), event_kind::restart_done, e.node, e.slot});
   ++live_;
   if (observer_ == nullptr) return;
   observer_->restarted(now_, plan.node);
@@ -483,7 +479,7 @@ inline void simulator::come_back(event const& e) {
   state_[e.node].down = false;
   auto const self = to_node(e.node);
   if (observer_ != nullptr) observer_->restarted(now_, self);
-  for (auto const peer : who_.again.neighbours(e.node)) {
+  for (auto const peer : who_.factory.neighbours(e.node)) {
     auto const what = state_[to_index(peer)].down ? neighbour_change::edge::closes : neighbour_change::edge::opens;
     tell(e.node, peer, what);
     if (what == neighbour_change::edge::opens) tell(to_index(peer), self, what);
@@ -494,8 +490,8 @@ inline void simulator::come_back(event const& e) {
 
 inline auto simulator::look() -> measurement {
   try {
-    auto const those = std::span<any_node const>{who_.nodes}.subspan(who_.measured.begin);
-    return metrics_.measure(those, who_.measured.size(), now_.since_start);
+    auto const those = std::span<any_node const>{who_.nodes}.subspan(who_.measured().begin);
+    return metrics_.measure(those, who_.measured().size(), now_.since_start);
   } catch (run_error const&) {
     throw;
   } catch (std::exception const& e) {
@@ -533,7 +529,7 @@ inline void simulator::check_waiting() const {
 
 inline void simulator::report_standstill(std::size_t node, char const* why) const {
   auto const& w = *state_[node].wait;
-  throw run_error{"node " + std::to_string(node) + " has waited for " + std::string{name_of(w.lane)} + " message " +
+  throw run_error{"node " + std::to_string(node) + " has waited for " + std::string{name_of(w.channel)} + " message " +
                   std::to_string(to_count(w.number)) + " of node " + std::to_string(to_index(w.peer)) + " since " +
                   shortest(to_seconds(state_[node].waiting_since.since_start)) + " s, " + why};
 }
@@ -545,7 +541,7 @@ inline void simulator::report_standstill(std::size_t node, char const* why) cons
 inline void simulator::send(packet& p) {
   channels_.check(p);
   auto& e = network_.edge_between(p.from, p.to);
-  auto& l = network_.lane_of(e, p.lane, channels_.kind_of(p.lane));
+  auto& l = network_.channel_of(e, p.channel, channels_.kind_of(p.channel));
   auto const busy = e.free_at > now_.since_start;
   if (l.kind == channel_kind::event || !busy) {
     put_on_link(e, l, p);
@@ -569,8 +565,8 @@ inline void simulator::depart(event const& event) {
   e.departure_scheduled = false;
   auto sent = false;
   auto const first = e.turn;
-  for (std::size_t k = 0; k < e.lanes.size(); ++k) {
-    auto& l = e.lanes[(first + k) % e.lanes.size()];
+  for (std::size_t k = 0; k < e.channels.size(); ++k) {
+    auto& l = e.channels[(first + k) % e.channels.size()];
     if (!l.pending) continue;
     if (sent || e.free_at > now_.since_start) {
       e.departure_scheduled = true;
@@ -579,7 +575,7 @@ inline void simulator::depart(event const& event) {
     auto const p = std::exchange(l.pending, nullptr);
     put_on_link(e, l, *p);
     sent = true;
-    e.turn = (first + k + 1) % e.lanes.size();  // channels take turns, so that none starves on a slow link
+    e.turn = (first + k + 1) % e.channels.size();  // channels take turns, so that none starves on a slow link
   }
   if (!e.departure_scheduled) return;
   queue_.push({e.free_at.count(), event_kind::departure, event.node, event.slot});
@@ -587,13 +583,14 @@ inline void simulator::depart(event const& event) {
   ++carried_;
 }
 
-inline void simulator::put_on_link(network::edge& e, network::lane& l, packet& p) {
-  auto const torn = scenario_.split == delivery::blocks && l.kind == channel_kind::state && who_.blocks.blocks() > 1;
+inline void simulator::put_on_link(network::edge& e, network::channel& l, packet& p) {
+  auto const torn =
+      scenario_.split == environment::delivery::blocks && l.kind == channel_kind::state && who_.blocks.blocks() > 1;
   if (torn) put_blocks_on_link(e, l, p);
   else put_on_way(network_.transmit(e, l, p, p.body.size(), now_.since_start), l, p, network::no_block);
 }
 
-[[gnu::noinline]] inline void simulator::put_blocks_on_link(network::edge& e, network::lane& l, packet const& p) {
+[[gnu::noinline]] inline void simulator::put_blocks_on_link(network::edge& e, network::channel& l, packet const& p) {
   for (std::size_t block = 0; block < who_.blocks.blocks(); ++block) {
     auto each = p;
     auto const values = who_.blocks.values_of({block, block + 1}).size();
@@ -601,9 +598,9 @@ inline void simulator::put_on_link(network::edge& e, network::lane& l, packet& p
   }
 }
 
-/// Takes the packet's body. It counts as delivered from now on, while its lane is at hand; arrive() and collect() take
+/// Takes the packet's body. It counts as delivered from now on, while its channel is at hand; arrive() and collect() take
 /// that back for what is handed to nobody.
-inline void simulator::put_on_way(journey const& j, network::lane& l, packet& p, std::size_t block) {
+inline void simulator::put_on_way(environment::journey const& j, network::channel& l, packet& p, std::size_t block) {
   if (!j.second) {
     if (!j.arrival) return;
     ++l.counts.delivered;
@@ -619,7 +616,7 @@ inline void simulator::schedule_arrival(nanoseconds at, packet& p, std::size_t b
   auto& c = parcels_.at(slot);
   c.p = std::move(p);
   c.block = block;
-  if (scenario_.carried == frames::encoded) encode(c);
+  if (scenario_.carried == environment::frames::encoded) encode(c);
   queue_.push({at.count(), event_kind::arrival, static_cast<std::uint32_t>(c.p.to), slot});
   ++live_;
   ++carried_;
@@ -634,20 +631,20 @@ inline void simulator::schedule_arrival(nanoseconds at, packet& p, std::size_t b
   c.p.body = {};
 }
 
-inline auto simulator::lane_under(packet const& p) -> network::lane& {
-  return network_.lane_of(network_.edge_between(p.from, p.to), p.lane, channels_.kind_of(p.lane));
+inline auto simulator::channel_under(packet const& p) -> network::channel& {
+  return network_.channel_of(network_.edge_between(p.from, p.to), p.channel, channels_.kind_of(p.channel));
 }
 
 inline void simulator::arrive(event const& e) {
   auto& c = parcels_.at(e.slot);
   if (state_[e.node].down) {
-    --lane_under(c.p).counts.delivered;
+    --channel_under(c.p).counts.delivered;
     c.p.body = {};
     parcels_.close(e.slot);
     return;
   }
   ++events_;
-  if (scenario_.carried == frames::encoded) hand_over_frame(e);
+  if (scenario_.carried == environment::frames::encoded) hand_over_frame(e);
   else hand_over(e);
   drain(e.node);
 }
@@ -658,8 +655,8 @@ inline void simulator::hand_over(event const& e) {
   auto const whole = c.block == network::no_block;
   // In steps of their own: nvcc 13 ends in a fault where these choices stand within the braces.
   auto const blocks = whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1};
-  patch p{c.p.from, c.p.to, c.p.lane, c.p.life, c.p.based_on, c.p.posted_at, blocks, {&number, 1}, std::move(c.p.body),
-          c.p.extra};
+  patch p{c.p.from,      c.p.to, c.p.channel,  c.p.session,         c.p.based_on,
+          c.p.posted_at, blocks, {&number, 1}, std::move(c.p.body), c.p.extra};
   if (!whole) {
     c.p.body = std::move(p.body);
     p.body = block_body(std::move(c.p), c.block);
@@ -674,9 +671,9 @@ inline void simulator::hand_over(event const& e) {
   auto const error = wire::decode(c.frame, f);
   RUBATO_EXPECTS(!error, "a frame that was encoded here decodes");
   auto const number = f.head.number;
-  patch const p{f.head.from, f.head.to,       f.head.lane,
-                f.head.life, f.head.based_on, f.head.posted_at,
-                f.blocks,    {&number, 1},    wire::copy_body(f, who_.pool),
+  patch const p{f.head.from,    f.head.to,       f.head.channel,
+                f.head.session, f.head.based_on, f.head.posted_at,
+                f.blocks,       {&number, 1},    wire::copy_body(f, who_.pool),
                 f.head.extra};
   parcels_.close(e.slot);
   who_.nodes[e.node].on_patch(now_, p, out_);
@@ -692,4 +689,4 @@ inline void simulator::hand_over(event const& e) {
   return wire::copy_body(f, who_.pool);
 }
 
-}  // namespace rubato::sim
+}  // namespace rubato

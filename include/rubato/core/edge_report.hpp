@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// What is counted on the way between two nodes, by whoever carries their packets.
+#pragma once
+
+#include <cstdint>
+
+#include <rubato/core/ids.hpp>
+#include <rubato/core/packet.hpp>
+#include <rubato/core/statistics.hpp>
+
+namespace rubato {
+
+/// Counters of one directed edge and channel.
+struct edge_report {
+  node_id from{};
+  node_id to{};
+  channel_id channel{};
+  std::uint64_t packets_sent = 0;
+  std::uint64_t values_sent = 0;
+  std::uint64_t bytes_sent = 0;  ///< bodies and frame headers, retransmissions included
+  std::uint64_t lost = 0;  ///< never arrived (state), or had to be sent again (event)
+  std::uint64_t duplicated = 0;
+  std::uint64_t conflated = 0;  ///< replaced by a newer one before they left, or (not in the simulator) were read
+  std::uint64_t delivered = 0;  ///< handed to the node (of vectors sent as blocks: the blocks)
+  std::uint64_t bytes_received = 0;  ///< of bodies; counted where nodes are processes
+  std::uint64_t overtaken = 0;  ///< arrived after a newer one, or twice
+  age_counter age{};  ///< from post to use, at the receiver
+  weight_counter weights{};  ///< of gradients, where the receiver is a server that weighs them
+};
+
+}  // namespace rubato
