@@ -92,9 +92,8 @@ struct sample {
 enum class run_to : std::uint8_t { target, end };
 
 auto quiet_run(race_plan const& plan, race_problem const& problem, std::size_t which, until const& end) -> run_result {
-  report::progress_bar silent{"", report::progress_mode::quiet};
   auto const& name = plan.options.algorithms[which];
-  auto r = run_one(algorithm_named(name).assemble(plan.network, problem, plan.steps[which]), plan, end, silent);
+  auto r = run_one(algorithm_named(name).assemble(plan.network, problem, plan.steps[which]), plan, end);
   r.algorithm = name;
   return r;
 }

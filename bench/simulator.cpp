@@ -121,14 +121,14 @@ auto bytes_a_node(std::size_t nodes, std::size_t d) -> double {
   auto const before = bytes_in_use();
   auto a = given.assemble();
   rubato::simulator simulation{std::move(a), scenario()};
-  struct look final : rubato::observer {
+  struct look final : rubato::simulation_trace {
     double most = 0;
     std::uint64_t count = 0;
     void after_event(rubato::instant, rubato::node_id, std::span<rubato::any_node const>) override {
       if (++count % 4096 == 0) most = std::max(most, bytes_in_use());
     }
   } watching;
-  simulation.watch(watching);
+  simulation.trace(watching);
   static_cast<void>(simulation.run({.gradients = 30 * nodes}));
   return (watching.most - before) / static_cast<double>(nodes);
 }

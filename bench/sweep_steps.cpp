@@ -97,11 +97,10 @@ auto run(race_plan const& plan, race_problem const& problem, std::string const& 
   auto end = until{};
   end.time = plan.options.until;
   end.target_loss = plan.options.target_loss;
-  report::progress_bar silent{"", report::progress_mode::quiet};
   try {
     auto a = algorithm_named(name).assemble(plan.network, problem,
                                             {step, plan.options.seed, plan.options.m, 0, plan.options.weigh});
-    auto const r = run_one(std::move(a), plan, end, silent);
+    auto const r = run_one(std::move(a), plan, end);
     outcome o;
     if (r.time_to_target) o.seconds = to_seconds(*r.time_to_target);
     o.loss = r.history.back().loss;

@@ -76,7 +76,7 @@ void tell_peers(std::vector<peer_result> const& peers, double within) {
   std::printf("%.1f %.0f %.0f\n", to_seconds(looks[first].at), sum / static_cast<double>(peers.size()), most);
 }
 
-struct distance_watch : observer {
+struct distance_watch : simulation_trace {
   explicit distance_watch(double limit) : within{limit} {}
   void after_event(instant, node_id, std::span<any_node const> all) override {
     if (rounds > 0 || all.front().statistics().iterations == looked) return;
@@ -105,7 +105,7 @@ void tell_lock_step(double within) {
     s.measure_every = std::chrono::hours{1};
     auto watching = distance_watch{within};
     auto a = assemble<node>(topology::ring(nodes), problem_of_run(), o);
-    simulate(std::move(a), s, {.time = std::chrono::seconds{2}}, &watching);
+    simulate(std::move(a), s, {.time = std::chrono::seconds{2}}, {.trace = &watching});
     std::printf("raw step %.3f: %llu rounds\n", gamma, static_cast<unsigned long long>(watching.rounds));
   }
 }

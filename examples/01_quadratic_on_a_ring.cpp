@@ -17,7 +17,7 @@
 using namespace std::chrono_literals;
 
 /// Prints the first few messages, then keeps quiet.
-class trace : public rubato::observer {
+class trace : public rubato::simulation_trace {
  public:
   void posted(rubato::instant now, rubato::packet const& p) override {
     if (++count_ > 10) return;
@@ -38,7 +38,7 @@ int main() {
   auto looker_on = trace{};
 
   auto const result = simulate(rubato::assemble<node>(rubato::topology::ring(4), problem, {.step = 0.1}), scenario,
-                               rubato::until{.time = 10s}, &looker_on);
+                               rubato::until{.time = 10s}, {.trace = &looker_on});
 
   std::printf("...\n");
   for (std::size_t i = 0; i < result.models.size(); ++i)

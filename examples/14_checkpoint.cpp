@@ -24,7 +24,7 @@ auto assembled() -> rubato::assembly {
 }
 
 /// Keeps the state of a simulation once so many events have been counted.
-struct saver : rubato::observer {
+struct saver : rubato::simulation_trace {
   void between_events(rubato::simulator& s) override {
     if (!kept && s.events() >= 3000) kept = s.state();
   }
@@ -38,7 +38,7 @@ void simulated(fs::path const& file) {
   auto run = assembled();
   auto const subject = run.agreed.text();  // all that a run must have in common with the file; part of the state, too
   saver by;
-  auto const whole = rubato::simulate(std::move(run), weather, end, &by);
+  auto const whole = rubato::simulate(std::move(run), weather, end, {.trace = &by});
   rubato::write_checkpoint(file, {subject, {}, 3000, 0, *by.kept});  // synced to the disk, then renamed
 
   auto const saved = rubato::read_checkpoint(file);  // throws one sentence if it is damaged

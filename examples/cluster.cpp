@@ -225,7 +225,7 @@ auto cluster(choice c) -> int {
   c.race = plan.options;
   rubato::ensure_writable_folder(c.race.out);
   for (auto const* const name : examples::result_files) rubato::ensure_replaceable(fs::path{c.race.out} / name);
-  examples::catch_interrupt();
+  examples::signals();  // listens from now on
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c, c.race)};
   if (!c.race.quiet) {
     examples::say("One process a node over " + c.transport + " on this machine: " + c.race.problem_text + ", " +

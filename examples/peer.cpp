@@ -123,7 +123,7 @@ auto tell_of_the_lost(rubato::peer_result const& r) -> int {
 auto live(examples::peer_choice const& c) -> int {
   auto const plan = examples::planned(c.race);
   if (!c.report.empty()) examples::ensure_report(c.report);
-  examples::catch_interrupt();
+  examples::signals();  // listens from now on
   auto a = examples::assembled(plan, c);
   if (!a.remark.empty()) std::fprintf(stderr, "peer: %s\n", a.remark.c_str());
   if (c.restart > 0 && c.id < a.nodes.size()) a.nodes[c.id] = a.factory.make(c.id, {}, c.restart);
@@ -149,7 +149,7 @@ auto live(examples::peer_choice const& c) -> int {
   o.says = [](std::string_view sentence) {
     std::fprintf(stderr, "peer: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
   };
-  o.interrupted = &examples::interrupted;
+  o.stop = examples::signals().token();
   auto result = run(a, c, end, o);
   result.result.algorithm = plan.options.algorithms.front();
   a.nodes.clear();  // with which recordings end

@@ -18,7 +18,7 @@ auto race(examples::race_options const& asked) -> int {
   auto const& o = plan.options;
   rubato::ensure_writable_folder(o.out);
   for (auto const* const name : examples::result_files) rubato::ensure_replaceable(std::filesystem::path{o.out} / name);
-  examples::catch_interrupt();
+  examples::signals();  // listens from now on
   auto const data = examples::race_data(o.data);
   auto const problem = examples::race_problem_of(data, o);
   if (!o.quiet) examples::say(examples::scenario_text(plan, data) + "\n");

@@ -15,21 +15,13 @@ namespace rubato::examples {
 
 namespace {
 
-/// Draws the bar and looks for divergence while a run goes on.
-class race_watch : public observer, public thread_observer {
- public:
-  race_watch(report::progress_bar& bar, std::chrono::nanoseconds until) : bar_{&bar}, until_{until} {}
-  void measured(measurement const& m) override {
-    if (!first_) first_ = m;
-    refuse_divergence(*first_, m);
-    bar_->update(static_cast<double>(m.at.count()) / static_cast<double>(until_.count()), m.gradients);
-  }
-
- private:
-  report::progress_bar* bar_;
-  std::chrono::nanoseconds until_;
-  std::optional<measurement> first_;
-};
+/// Looks for divergence while a run goes on.
+auto divergence_watch() -> observer {
+  return [first = std::optional<measurement>{}](look const& l) mutable {
+    if (!first) first = l.seen;
+    refuse_divergence(*first, l.seen);
+  };
+}
 
 void tell_of_gaps(recording const& r) {
   for (auto const& s : r.statuses()) {
@@ -41,17 +33,17 @@ void tell_of_gaps(recording const& r) {
 
 }  // namespace
 
-auto run_one(entrant who, race_plan const& plan, until const& end, report::progress_bar& bar) -> run_result {
-  race_watch watch{bar, end.time};
+auto run_one(entrant who, race_plan const& plan, until const& end, observers watching) -> run_result {
+  watching.push_back(divergence_watch());
   auto scenario = plan.scenario;
   scenario.compute = compute_of(plan, who.minibatches);
   if (plan.options.driver == race_driver::threads) {
     thread_options o;
-    o.interrupted = &interrupted;
-    o.watching = &watch;
+    o.watching = std::move(watching);
+    o.stop = signals().token();
     return run_threads(std::move(who.nodes), scenario, end, o);
   }
-  return simulate(std::move(who.nodes), scenario, end, simulate_options{&watch, &interrupted});
+  return simulate(std::move(who.nodes), scenario, end, {.watching = std::move(watching), .stop = signals().token()});
 }
 
 auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome {
@@ -69,11 +61,11 @@ auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome
   auto& results = all.results;
   for (std::size_t i = 0; i < o.algorithms.size() && !interrupted(); ++i) {
     auto const& name = o.algorithms[i];
-    report::progress_bar bar{name, o.quiet ? report::progress_mode::quiet : report::progress_mode::on_terminal};
     try {
       auto end = until{};
       end.time = o.until;
-      results.push_back(run_one(std::move(assembled[i]), plan, end, bar));
+      auto const shown = o.quiet ? report::progress_mode::quiet : report::progress_mode::on_terminal;
+      results.push_back(run_one(std::move(assembled[i]), plan, end, {report::progress{end, name, shown}}));
     } catch (run_error const& e) {
       all.failed = std::make_exception_ptr(
           run_error{name + " with step " + report::shortest(plan.steps[i].step) + ": " + e.what()});

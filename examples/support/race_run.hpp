@@ -2,11 +2,6 @@
 // One race from options to results: the problem, the scenario, one algorithm after the other.
 #pragma once
 
-#include <signal.h>
-#include <time.h>
-
-#include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -21,10 +16,12 @@
 
 #include <rubato/environment/scenario.hpp>
 #include <rubato/report/progress.hpp>
+#include <rubato/run/observer.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/topology/zlib.hpp>
 
 #include "support/idx_files.hpp"
+#include "support/interrupt.hpp"
 #include "support/race_catalogue.hpp"
 #include "support/race_options.hpp"
 
@@ -145,38 +142,6 @@ inline auto steps_of(race_options const& o) -> std::vector<race_step> {
   return texts;
 }
 
-/// When the first Ctrl-C, SIGTERM or SIGHUP (the terminal is gone) came, on a clock that never stands at 0; 0: none
-/// has.
-inline std::atomic<std::int64_t> interrupted_at_ns = 0;
-static_assert(std::atomic<std::int64_t>::is_always_lock_free, "a signal handler may use nothing that locks");
-
-/// Another signal ends the program as usual, unless it comes within half a second of the first: `timeout` and others
-/// send theirs to a process and to its group, and mean it once.
-inline void hear_signal(int which) {
-  static constexpr std::int64_t once_ns = 500'000'000;
-  auto const errno_before = errno;
-  timespec t{};
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  auto const now = std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec + 1;
-  auto first = std::int64_t{0};
-  if (!interrupted_at_ns.compare_exchange_strong(first, now) && now - first > once_ns) {
-    signal(which, SIG_DFL);
-    raise(which);  // once this handler has returned
-  }
-  errno = errno_before;
-}
-
-inline void catch_interrupt() {
-  struct sigaction action{};
-  action.sa_handler = hear_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-  struct sigaction former{};
-  sigaction(SIGHUP, nullptr, &former);
-  if (former.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // as it is under nohup
-}
-inline auto interrupted() -> bool { return interrupted_at_ns != 0; }
-
 /// A run whose loss is so far above where it began is given up: in float32 a run away from a minimum may go on for long
 /// before a value is infinite.
 inline constexpr double divergence_factor = 100;
@@ -189,8 +154,7 @@ inline void refuse_divergence(measurement const& first, measurement const& m) {
 }
 
 /// Runs one assembled algorithm to `end`; throws run_error.
-[[nodiscard]] auto run_one(entrant who, race_plan const& plan, until const& end, report::progress_bar& bar)
-    -> run_result;
+[[nodiscard]] auto run_one(entrant who, race_plan const& plan, until const& end, observers watching = {}) -> run_result;
 
 /// The time of the first measurement at or below the target, whatever came after it.
 inline void find_target(run_result& result, double target) {

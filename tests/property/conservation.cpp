@@ -102,7 +102,7 @@ void check_one(drawn const& d, std::uint64_t seed, tally& total, after_push then
   auto made = assemble<Node>(plan, problem, options);
   auto checker = test::conservation_checker{made.blocks};
   checker.knows(plan, then);
-  simulate(std::move(made), d.weather, {.gradients = 25 * n}, &checker);
+  simulate(std::move(made), d.weather, {.gradients = 25 * n}, {.trace = &checker});
   if (n > 1) REQUIRE(checker.largest_in_flight() > 0);  // an audit of nothing would find nothing
   for (auto const& c : checker.complaints()) FAIL_CHECK(d.network.name() << ": " << c);
   ++total.scenarios;

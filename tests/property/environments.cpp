@@ -82,7 +82,7 @@ TEST_CASE("bounded staleness of 0 is rounds, and of more than anybody runs ahead
 }
 
 /// How far any node was ahead of one that it listens to, after any event.
-class lead_watch : public observer {
+class lead_watch : public simulation_trace {
  public:
   explicit lead_watch(mixing::plan plan) : plan_{std::move(plan)} {}
   void after_event(instant, node_id node, std::span<any_node const> nodes) override {
@@ -116,7 +116,7 @@ TEST_CASE(
         .patience = 1min};
     auto made = assemble<bounded>(bounded::make_plan(network), q, with_bound(bound));
     auto watch = lead_watch{bounded::make_plan(network)};
-    auto const r = simulate(std::move(made), weather, {.gradients = 80 * n}, &watch);
+    auto const r = simulate(std::move(made), weather, {.gradients = 80 * n}, {.trace = &watch});
     REQUIRE(watch.largest() <= bound + 1);
     reached += watch.largest() == bound + 1 ? 1 : 0;
     for (auto const& node : r.nodes) REQUIRE(node.iterations > 10);

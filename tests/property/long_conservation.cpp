@@ -43,10 +43,9 @@ struct finding {
 };
 
 /// Looks at the law at every measurement and keeps the worst.
-struct law_keeper : observer {
+struct law_keeper : simulation_trace {
   void after_event(instant, node_id, std::span<any_node const> all) override { nodes = all; }
-  void measured(measurement const&) override { look(); }
-  void look() {
+  void check() {
     std::vector<tracking_audit> audits(nodes.size());
     for (std::size_t i = 0; i < nodes.size(); ++i) nodes[i].audit(audits[i]);
     auto scale = 0.0;
@@ -82,8 +81,9 @@ auto run(topology::digraph const& graph, char const* name) -> finding {
   weather.link = {.latency = 5ms, .jitter = 10ms, .loss = 0.2};
   weather.measure_every = 2s;
   law_keeper keeper;
-  auto const result = simulate(assemble<node_type>(graph, bounded{}, options), weather,
-                               {.gradients = long_run() + graph.nodes()}, &keeper);
+  auto const result =
+      simulate(assemble<node_type>(graph, bounded{}, options), weather, {.gradients = long_run() + graph.nodes()},
+               {.watching = {[&](look const&) { keeper.check(); }}, .trace = &keeper});
   for (auto const& each : result.nodes) keeper.worst.iterations += each.iterations;
   std::printf("%s on %s: %llu local iterations, residual %g, relative %.2g\n", name, graph.name().c_str(),
               static_cast<unsigned long long>(keeper.worst.iterations), keeper.worst.residual, keeper.worst.relative);

@@ -28,9 +28,9 @@ struct constant_gradient {
 };
 
 /// The mean model and the mean number of local iterations, at every measurement.
-struct speedometer : observer {
+struct speedometer : simulation_trace {
   void after_event(instant, node_id, std::span<any_node const> all) override { nodes = all; }
-  void measured(measurement const&) override {
+  void see() {
     if (nodes.empty()) return;
     auto x = 0.0, t = 0.0;
     for (auto const& n : nodes) {
@@ -60,7 +60,7 @@ auto measure(topology::pair const& network) -> measured_gain {
   weather.compute = environment::lognormal(10ms, 0.05);  // phases drift through all positions, rates stay equal
   weather.measure_every = 20s;
   speedometer s;
-  simulate(std::move(made), weather, {.time = 80s}, &s);
+  simulate(std::move(made), weather, {.time = 80s}, {.watching = {[&](look const&) { s.see(); }}, .trace = &s});
   auto const late = s.models.size() - 1;
   auto const found = -(s.models[late] - s.models[1]) / (s.times[late] - s.times[1]) / (options.step * average);
   std::printf("gain on %s: measured %.4f, planned %.4f\n", network.name().c_str(), found, planned);

@@ -45,7 +45,7 @@ auto rough_weather() -> environment::scenario {
 }
 
 /// Remembers the models that the nodes end with.
-struct last_look : observer {
+struct last_look : simulation_trace {
   void after_event(instant, node_id, std::span<any_node const> nodes) override {
     models.resize(nodes.size());
     for (std::size_t i = 0; i < nodes.size(); ++i) models[i] = nodes[i].estimate();
@@ -66,7 +66,7 @@ auto final_models(topology::pair const& network, double step, std::chrono::nanos
   auto made = assemble<Node>(network, problem_of_figure(), options);
   gamma = made.raw_step;
   last_look end;
-  simulate(std::move(made), rough_weather(), {.time = time}, &end);
+  simulate(std::move(made), rough_weather(), {.time = time}, {.trace = &end});
   return end;
 }
 

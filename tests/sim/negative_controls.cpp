@@ -99,14 +99,14 @@ auto run(environment::scenario const& weather, std::chrono::nanoseconds time, do
   }
   outcome o{test::conservation_checker{made.blocks}};
   auto const best = problem_of_controls(noise).optimum();
-  struct relay : observer {
+  struct relay : simulation_trace {
     relay(outcome& to, std::vector<double> const& at) : o{to}, optimum{at} {}
     void posted(instant t, packet const& p) override { o.checker.posted(t, p); }
     void after_event(instant t, node_id i, std::span<any_node const> all) override {
       o.checker.after_event(t, i, all);
       nodes = all;
     }
-    void measured(measurement const&) override {
+    void see() const {
       o.error = 0;
       for (auto const& n : nodes) o.error = std::max(o.error, test::distance(test::widened(n.estimate()), optimum));
     }
@@ -114,7 +114,8 @@ auto run(environment::scenario const& weather, std::chrono::nanoseconds time, do
     std::vector<double> const& optimum;
     std::span<any_node const> nodes;
   } watching{o, best};
-  simulate(std::move(made), weather, {.time = time}, &watching);
+  simulate(std::move(made), weather, {.time = time},
+           {.watching = {[&](look const&) { watching.see(); }}, .trace = &watching});
   return o;
 }
 
@@ -150,7 +151,7 @@ auto run_in_fixed_point(mixing::plan const& believed) -> test::conservation_chec
   auto made = assemble<node_type>(topology::exponential(6), problem_of_controls(0.5), {.step = 0.06});
   test::conservation_checker checker{made.blocks};
   checker.knows(believed);
-  simulate(std::move(made), overtaking_links(10ms), {.time = 1s}, &checker);
+  simulate(std::move(made), overtaking_links(10ms), {.time = 1s}, {.trace = &checker});
   return checker;
 }
 

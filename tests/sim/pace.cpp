@@ -31,7 +31,7 @@ constexpr std::size_t n = 8;
 auto problem_of_test() -> problem::quadratic { return problem::quadratic::random(n, 16, 1); }
 
 /// Notes when all models had come within 1e-5 of the optimum.
-struct arrival_watch : observer {
+struct arrival_watch : simulation_trace {
   void after_event(instant now, node_id, std::span<any_node const> nodes) override {
     if (iterations > 0) return;
     for (auto const& each : nodes) {
@@ -83,14 +83,14 @@ TEST_CASE(
   auto const gain = assemble<r_fast<space>>(topology::ring(n), problem_of_test(), {}).gain;
   auto in_rounds =
       assemble<lock_step>(topology::ring(n), problem_of_test(), {.step = 0.7 / gain, .scale = step_scale::raw});
-  simulate(std::move(in_rounds), scenario_of({}), {.time = 10s}, &rounds);
+  simulate(std::move(in_rounds), scenario_of({}), {.time = 10s}, {.trace = &rounds});
   REQUIRE(rounds.iterations > 0);
   for (auto const& w : weathers()) {
     INFO(w.name << ", lock-step takes " << rounds.iterations);
     auto arrived = arrival_watch{};
     auto a = assemble<r_fast<space>>(topology::ring(n), problem_of_test(), {.step = 0.7});
     pace(a);
-    simulate(std::move(a), scenario_of(w), {.time = 60s, .gradients = n * 3000}, &arrived);
+    simulate(std::move(a), scenario_of(w), {.time = 60s, .gradients = n * 3000}, {.trace = &arrived});
     CHECK(arrived.iterations > 0);
     CHECK(arrived.iterations <= 2 * rounds.iterations);
   }
@@ -100,7 +100,7 @@ TEST_CASE("without a pace messages of 200 ms are too old for gradients of 1 ms: 
   auto never = arrival_watch{};
   try {
     simulate(assemble<r_fast<space>>(topology::ring(n), problem_of_test(), {.step = 0.7}),
-             scenario_of(weathers().front()), {.time = 60s, .gradients = n * 3000}, &never);
+             scenario_of(weathers().front()), {.time = 60s, .gradients = n * 3000}, {.trace = &never});
   } catch (run_error const&) {  // the ledger's range may be exceeded before that
   }
   CHECK(never.iterations == 0);

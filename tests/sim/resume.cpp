@@ -38,7 +38,7 @@ namespace {
 using maker = std::function<assembly()>;
 
 /// Saves the run at the first moment between two events by which so many were counted.
-struct cutter : observer {
+struct cutter : simulation_trace {
   explicit cutter(std::uint64_t events) : at{events} {}
   void between_events(simulator& s) override {
     if (!kept && s.events() >= at) kept = s.state();
@@ -80,7 +80,7 @@ auto both_accounts(maker const& make, environment::scenario const& weather, std:
   cutter cut{cut_after % (result.events + 1)};
   {
     simulator first{make(), weather};
-    first.watch(cut);
+    first.trace(cut);
     static_cast<void>(first.run(end));
   }
   REQUIRE(cut.kept);
@@ -187,7 +187,7 @@ TEST_CASE("a simulation goes on from a file, and one of another size is refused"
   auto const make = made<r_fast<space>>({});
   simulator whole{make(), weather};
   cutter cut{300};
-  whole.watch(cut);
+  whole.trace(cut);
   auto const result = whole.run(end);
   auto const path = folder.path() / "simulation.checkpoint";
   write_checkpoint(path, {make().agreed.text(), {}, 300, 0, *cut.kept});
@@ -208,9 +208,13 @@ TEST_CASE("a simulation goes on from a file, and one of another size is refused"
 /// the cut.
 struct continued {
   continued(maker const& make, environment::scenario const& weather, until const& first_end, until const& last_end,
-            bool (*interrupted)() = nullptr)
+            std::size_t looks = 0)  // so many are seen before somebody asks for a stop; 0: nobody does
       : before{make(), weather}, after{make(), weather} {
-    before.interrupt_when(interrupted);
+    stop_source source;
+    before.watch({[&, seen = std::size_t{0}](look const&) mutable {
+      if (++seen == looks) source.request_stop();
+    }});
+    before.stop_when(source.get_token());
     first = before.run(first_end);
     after.resume(before.state());
     last = after.run(last_end);
@@ -256,13 +260,28 @@ TEST_CASE("a run that is interrupted in a look goes on looking") {
   auto draw = random_stream{{76, 0}};
   auto const weather = looked_at(weather_of(draw));
   auto const make = made<r_fast<space>>({});
-  static int questions = 0;
-  questions = 0;
-  auto const run = continued{make, weather, end, end, [] { return ++questions == 12; }};
+  auto const run = continued{make, weather, end, end, 12};
   CHECK(run.first.stopped == stop_reason::interrupted);
   CHECK(run.first.ended > 0ms);
   CHECK(run.first.ended % 5ms == 0ms);
   CHECK(account_of(run.last) == account_of(uncut(make, weather, end)));
+}
+
+TEST_CASE("a run that an observer ended says so and goes on, with the looks that it had") {
+  auto draw = random_stream{{76, 1}};
+  auto const weather = looked_at(weather_of(draw));
+  auto const make = made<r_fast<space>>({});
+  auto const whole = uncut(make, weather, end);
+  simulator before{make(), weather}, after{make(), weather};
+  before.watch({[seen = 0](look const& l) mutable {
+    CHECK(l.models.size() == 5);
+    return ++seen == 7 ? verdict::stop : verdict::go_on;
+  }});
+  auto const first = before.run(end);
+  CHECK(first.stopped == stop_reason::observer);
+  CHECK(first.history.size() == 7);
+  after.resume(before.state());
+  CHECK(account_of(after.run(end)) == account_of(whole));
 }
 
 TEST_CASE("a target counts as reached by the whole history, whatever the target of the run before") {
@@ -329,7 +348,7 @@ TEST_CASE("a state goes on in its own scenario, run and blocks only, and each re
   auto const make = made<r_fast<space>>({.block_values = 64});
   cutter cut{200};
   simulator whole{make(), weather};
-  whole.watch(cut);
+  whole.trace(cut);
   static_cast<void>(whole.run(end));
   auto const why = [&](assembly who, environment::scenario const& s) {
     simulator other{std::move(who), s};
@@ -396,7 +415,7 @@ struct fading {
   };
 };
 /// Digests every node after each of its events, as a recording does.
-struct digester : observer {
+struct digester : simulation_trace {
   void between_events(simulator& s) override { digests += digest_of_state(s); }
   std::uint64_t digests = 0;
 };
@@ -407,7 +426,7 @@ TEST_CASE("a run is the same with digests and without, whatever its step lists")
   auto const alone = uncut(make, weather, end);
   digester by;
   simulator watched{make(), weather};
-  watched.watch(by);
+  watched.trace(by);
   CHECK(account_of(watched.run(end)) == account_of(alone));
   CHECK(by.digests != 0);
   CHECK(says(refusal([&] { static_cast<void>(watched.state()); }), "\"step\" has a type that lists no state"));

@@ -34,7 +34,7 @@ inline auto widened(shared_buffer const& b) -> std::vector<double> {
 /// - iteration numbers of posts rise, edge by edge and channel by channel; rho as audited is rho as last posted;
 /// - once it knows the plan: rows of W and columns of A are stochastic, and what a node posts is its column of A times
 ///   what its tracker held, to the rounding of the ledger: so columns as they are used sum to one too.
-class conservation_checker : public observer {
+class conservation_checker : public simulation_trace {
  public:
   /// What a node does after a push before it stops: with push_pull it may consume at once.
   enum class after_push : std::uint8_t { stops, consumes };

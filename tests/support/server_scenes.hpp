@@ -34,7 +34,7 @@ inline auto taking(std::vector<double> const& seconds, tuned how) -> environment
 }
 
 /// What an onlooker saw of the server.
-struct server_view : observer {
+struct server_view : simulation_trace {
   explicit server_view(std::size_t workers, std::uint64_t mean_from) : computes_at(workers), mean_from_{mean_from} {}
 
   void posted(instant, packet const& p) override {
@@ -73,7 +73,7 @@ auto watched(problem::quadratic const& p, std::vector<double> const& seconds, ty
              std::chrono::nanoseconds time, tuned how = tuned::by_id, std::uint64_t mean_from = 0) -> server_view {
   server_view view{p.nodes(), mean_from};
   view.result = simulate(assemble<Node>(topology::star(p.nodes()), p, o), taking(seconds, how),
-                         {.time = time + std::chrono::milliseconds{1}}, &view);
+                         {.time = time + std::chrono::milliseconds{1}}, {.trace = &view});
   view.weights.resize(p.nodes());
   for (auto const& e : view.result.edges) {
     if (e.channel == channel_id::gradient) view.weights[to_index(e.from)] = e.weights;

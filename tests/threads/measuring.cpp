@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -86,17 +87,12 @@ TEST_CASE("what a problem throws in a gradient on threads is nested in the run's
   CHECK(failure.inner == "no such sample");
 }
 
-TEST_CASE("a question for interruption that throws ends the run on threads and passes through") {
-  auto const o = thread_options{.interrupted = []() -> bool { throw std::domain_error{"no answer"}; }};
-  auto const start = [&] { run_threads(scripted_run({busy(), idle()}), {.compute = environment::fixed(1ms)}, {}, o); };
-  CHECK_THROWS_AS(start(), std::domain_error);
-}
-
-struct recorder : thread_observer {
+struct recorder {
   std::vector<measurement> seen;
   std::size_t gives_up_after = 1000000;
-  void measured(measurement const& m) override {
-    seen.push_back(m);
+  void operator()(look const& l) {
+    CHECK(l.models.size() == 2);
+    seen.push_back(l.seen);
     if (seen.size() == gives_up_after) throw std::range_error{"seen enough"};
   }
 };
@@ -105,7 +101,7 @@ TEST_CASE("an observer of a run on threads sees every measurement of its history
   recorder watch;
   auto const result =
       run_threads(scripted_run({busy(), idle()}), {.compute = environment::fixed(1ms), .measure_every = 2ms},
-                  {.gradients = 20}, {.watching = &watch});
+                  {.gradients = 20}, {.watching = {std::ref(watch)}});
   REQUIRE(watch.seen.size() == result.history.size());
   CHECK(watch.seen.size() >= 2);
   for (std::size_t i = 0; i < watch.seen.size(); ++i) CHECK(watch.seen[i].at == result.history[i].at);
@@ -117,10 +113,19 @@ TEST_CASE("an observer that throws ends an endless run on threads at once") {
   watch.gives_up_after = 3;
   auto const start = [&] {
     run_threads(scripted_run({busy(), idle()}), {.compute = environment::fixed(1ms), .measure_every = 1ms}, {},
-                {.watching = &watch});
+                {.watching = {std::ref(watch)}});
   };
   CHECK_THROWS_AS(start(), std::range_error);
   CHECK(watch.seen.size() == 3);
+}
+
+TEST_CASE("an observer may ask an endless run on threads to stop, which ends in order") {
+  auto looks = 0;
+  auto const result = run_threads(
+      scripted_run({busy(), idle()}), {.compute = environment::fixed(1ms), .measure_every = 1ms}, {},
+      {.watching = {[](look const&) {}, [&](look const&) { return ++looks < 4 ? verdict::go_on : verdict::stop; }}});
+  CHECK(result.stopped == stop_reason::observer);
+  CHECK(result.history.size() == 5);  // and the last one, of all threads at rest
 }
 
 TEST_CASE("a tracker that does not balance is seen while threads run, not only at the end") {

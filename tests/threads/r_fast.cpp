@@ -94,12 +94,12 @@ TEST_CASE("a run on threads ends at its time, not before") {
 }
 
 TEST_CASE("a run on threads that is interrupted ends cleanly, with its report so far") {
-  static auto interrupted = std::atomic<bool>{false};
+  stop_source source;
   auto const p = quadratic::random(3, 4, 5);
-  auto const noticing = with{p, [](sample_key key) {
-                               if (key.draw == 20) interrupted = true;
+  auto const noticing = with{p, [&source](sample_key key) {
+                               if (key.draw == 20) source.request_stop();
                              }};
-  auto const asked = thread_options{.interrupted = [] { return interrupted.load(); }};
+  auto const asked = thread_options{.stop = source.get_token()};
   auto const result = run_threads(assemble<node_type>(topology::ring(3), noticing, {.step = 0.01}),
                                   {.compute = environment::fixed(100us)}, {}, asked);
   CHECK(result.stopped == stop_reason::interrupted);

@@ -181,7 +181,9 @@ TEST_CASE("a node that is interrupted before all have come ends without a word t
   auto a = make(0);
   auto const me = identity_of(a, node_id{0});
   transport::in_process wires{room, me};
-  auto const r = run_peer(a, me, wires, rounds(10), {.linger = 10ms, .interrupted = [] { return true; }});
+  stop_source source;
+  source.request_stop();
+  auto const r = run_peer(a, me, wires, rounds(10), {.linger = 10ms, .stop = source.get_token()});
   CHECK(r.result.stopped == stop_reason::interrupted);
   CHECK(r.looks.empty());
   REQUIRE(r.result.nodes.size() == 1);
@@ -212,10 +214,14 @@ TEST_CASE(
     auto a = make(0);
     auto const me = identity_of(a, node_id{0});
     transport::in_process wires{room, me};
-    static auto asked = 0;
-    auto const r = run_peer(a, me, wires, {.time = 30s}, {.interrupted = [] { return ++asked > 2000; }});
+    stop_source source;
+    auto const at_the_fifth = [&, seen = 0](look const&) mutable {
+      if (++seen == 5) source.request_stop();
+    };
+    auto const r = run_peer(a, me, wires, {.time = 30s},
+                            {.look_every = 2ms, .watching = {at_the_fifth}, .stop = source.get_token()});
     CHECK(r.result.stopped == stop_reason::interrupted);
-    CHECK(r.looks.size() == 2);
+    CHECK(r.looks.size() > 5);
   }
   CHECK(says(said, "node 0 has ended because it was interrupted"));
 }
@@ -225,20 +231,19 @@ TEST_CASE("of nodes that are all interrupted none says that another one left it"
   auto const make = [&] { return assemble<ring_allreduce_sgd<space>>(topology::ring(2), p, {.step = 0.1}); };
   auto const room = transport::in_process::room{2};
   auto theirs = make(), mine = make();
-  static transport::in_process* other;
-  static int asked;
   transport::in_process second{room, identity_of(theirs, node_id{1})};
-  other = &second;
-  asked = 0;
   second.announce({phase::running});
   auto const me = identity_of(mine, node_id{0});
   transport::in_process wires{room, me};
-  // The other one's word comes after this node was asked whether it is interrupted, and it is by then.
-  auto const interrupted = [] {
-    if (++asked == 20) other->announce({phase::ended, 0, {node_id{1}, transport::cause::how::interrupted}});
-    return asked > 20;
+  // Whether this node hears of its own stop first or of the other one's end, it is asked to stop by then.
+  stop_source source;
+  auto const both_at_once = [&, seen = 0](look const&) mutable {
+    if (++seen != 3) return;
+    source.request_stop();
+    second.announce({phase::ended, 0, {node_id{1}, transport::cause::how::interrupted}});
   };
-  auto const r = run_peer(mine, me, wires, {.time = 30s}, {.linger = 10ms, .interrupted = interrupted});
+  auto const r = run_peer(mine, me, wires, {.time = 30s},
+                          {.linger = 10ms, .look_every = 2ms, .watching = {both_at_once}, .stop = source.get_token()});
   CHECK(r.result.stopped == stop_reason::interrupted);
   CHECK(r.lost.empty());
 }

@@ -148,6 +148,7 @@ auto with_a_slow_end(std::size_t nodes, until const& end, std::chrono::nanosecon
   auto const p = quadratic::random(nodes, 5, 4);
   tcp_doors doors{nodes};
   std::vector<fate> fates(nodes);
+  stop_source all_others_ended;
   std::vector<std::jthread> threads;
   for (std::size_t i = 0; i < nodes; ++i) {
     threads.emplace_back([&, i] {
@@ -158,12 +159,12 @@ auto with_a_slow_end(std::size_t nodes, until const& end, std::chrono::nanosecon
         auto const wires = over_tcp(doors)(i, me);
         auto o = peer_options{.patience = is_slow ? 1h : patience, .linger = 100ms, .lost = when_lost::goes_on};
         o.compute = environment::fixed(is_slow ? 1h : i + 2 == nodes ? beside_it : 1ms);
-        if (is_slow) o.interrupted = [] { return running == 0; };
+        if (is_slow) o.stop = all_others_ended.get_token();
         fates[i].result = run_peer(a, me, *wires, is_slow ? until{.time = 1h} : end, o);
       } catch (std::exception const& e) {
         fates[i].sentence = e.what();
       }
-      if (!is_slow) --running;
+      if (!is_slow && --running == 0) all_others_ended.request_stop();
     });
   }
   threads.clear();

@@ -24,6 +24,7 @@
 #include <rubato/driver/gradient_thread.hpp>
 #include <rubato/driver/hosted_node.hpp>
 #include <rubato/driver/kept_looks.hpp>
+#include <rubato/driver/look_thread.hpp>
 #include <rubato/driver/pace.hpp>
 #include <rubato/driver/start_barrier.hpp>
 #include <rubato/environment/compute.hpp>
@@ -31,7 +32,9 @@
 #include <rubato/run/atomic_file.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/metrics.hpp>
+#include <rubato/run/observer.hpp>
 #include <rubato/run/peer_result.hpp>
+#include <rubato/run/stop_token.hpp>
 #include <rubato/transport/concepts.hpp>
 
 namespace rubato {
@@ -49,7 +52,7 @@ struct peer_options {
   std::chrono::nanoseconds patience = std::chrono::seconds{30};
   /// In which all peers should end too. Give it more than the transport's silence: who dies at the end is noticed then.
   std::chrono::nanoseconds linger = std::chrono::seconds{6};
-  std::chrono::nanoseconds look_every{};  ///< between two looks at the model; 0: at the start and the end only
+  std::chrono::nanoseconds look_every{};  ///< between two looks at this node; 0: at the start and the end only
   /// Of models that looks may keep until the end, or as much as eight models take: where there would be more, every
   /// second look goes and the interval doubles.
   std::size_t look_bytes = std::size_t{16} << 20;
@@ -62,7 +65,11 @@ struct peer_options {
   /// Where nodes go on without each other: told at once, in one sentence with the time, of a peer that is lost, comes
   /// back, or ends long before this node.
   void (*says)(std::string_view sentence) = nullptr;
-  bool (*interrupted)() = nullptr;  ///< polled; true, and then for good, ends this node, which tells the others so
+  observers watching{};  ///< see this node alone, at each look; one that asks for it ends this node as its time would
+  /// Whether each look measures loss and accuracy at this node's model, which costs what the problem's loss costs; on a
+  /// thread of its own, so a look that takes longer than look_every delays the next one and no message.
+  bool measure_loss = false;
+  stop_token stop{};  ///< ends this node, which tells the others so
 };
 
 /// Who node `self` of an assembled run is to its transport.
@@ -101,7 +108,8 @@ class peer_driver {
         looks_{o.look_every, (std::max)(o.look_bytes, 8 * vector_bytes())},
         computing_{a.oracle,
                    [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
-                   [&wires] { wires.wake(); }} {
+                   [&wires] { wires.wake(); }},
+        showing_{a.oracle, me.self, {o.watching, o.measure_loss}, [&wires] { wires.wake(); }} {
     if (to_index(me.self) < a.peers) o.compute.check(a.peers);
     for (auto const& c : me.channels) {
       if (c.kind == channel_kind::event && !Transport::lossless) {
@@ -131,6 +139,7 @@ class peer_driver {
       result_.cut_off.assign(closed_.begin(), closed_.end());
       if (closed_.empty() && goes_on()) result_.parted = parted() > 0 ? parted() - 1 : 0;
     }
+    finish_history();
     if (writer_) result_.unsaved = writer_->finish();
     return std::move(result_);
   }
@@ -162,7 +171,7 @@ class peer_driver {
     result_.result.ended = now() - begun_;
     if (writer_) saves_.save(host_, *writer_);  // written while this node says goodbye
     result_.looks = looks_.take();
-    result_.looks.push_back(look(result_.result.ended));
+    result_.looks.push_back(look_at_node(result_.result.ended));
     return why;
   }
 
@@ -181,9 +190,7 @@ class peer_driver {
   [[nodiscard]] auto goes_on() const -> bool { return options_.lost == when_lost::goes_on; }
   [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
   [[nodiscard]] auto vector_bytes() const -> std::size_t { return me_->blocks.values() * sizeof(double); }
-  [[nodiscard]] auto is_interrupted() const -> bool {
-    return options_.interrupted != nullptr && options_.interrupted();
-  }
+  [[nodiscard]] auto is_interrupted() const -> bool { return options_.stop.stop_requested(); }
 
   /// Until every node of the run has come, or is known not to; the deadlines of transports bound it. Messages of peers
   /// that began earlier are kept. False if interrupted.
@@ -221,6 +228,7 @@ class peer_driver {
     auto const last = last_ = later_by(begun_, end.time);
     while (true) {
       if (is_interrupted()) return stop_reason::interrupted;
+      if (showing_.take(result_.result.history) == verdict::stop) return stop_reason::observer;
       look_if_due();
       save_if_due();
       if (now() >= last) return stop_reason::time;
@@ -241,7 +249,7 @@ class peer_driver {
   [[nodiscard]] auto next_event(instant last) const -> instant {
     auto next = (std::min)(last, now() + std::chrono::milliseconds{20});
     if (auto const due = host_.next_wakeup()) next = (std::min)(next, *due);
-    if (auto const due = looks_.due()) next = (std::min)(next, later_by(begun_, *due));
+    if (auto const due = looks_.due(); due && !showing_.is_busy()) next = (std::min)(next, later_by(begun_, *due));
     return next;
   }
 
@@ -404,7 +412,7 @@ class peer_driver {
   void refuse_absence() const {
     if (!result_.lost.empty()) throw run_error{result_.lost.front()};
     auto const traffic = transport_->traffic_of();
-    for (auto const from : run_->again ? run_->again.senders(to_index(me_->self)) : std::vector<node_id>{}) {
+    for (auto const from : run_->factory ? run_->factory.senders(to_index(me_->self)) : std::vector<node_id>{}) {
       auto const heard =
           std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
       if (heard) continue;
@@ -468,13 +476,26 @@ class peer_driver {
 
   void look_if_due() {
     auto const began = now() - begun_;
-    if (auto const due = looks_.due(); !due || began < *due) return;
-    auto l = look(looks_.time_of(began));
+    if (auto const due = looks_.due(); !due || began < *due || showing_.is_busy()) return;
+    auto l = look_at_node(looks_.time_of(began));
+    show(l);
     looks_.add(std::move(l), began, now() - begun_);
   }
-  auto look(std::chrono::nanoseconds at) -> peer_look {
+  auto look_at_node(std::chrono::nanoseconds at) -> peer_look {
     host_.node().audit(audit_);
     return {at, host_.node().estimate(), local_residual(audit_), gradients_};
+  }
+
+  void show(peer_look const& l) {
+    auto const m = measurement{.at = l.at, .tracking_residual = l.residual, .gradients = l.gradients};
+    showing_.show(m, l.model, result_.result.history);
+  }
+  /// The last look is shown when this node has said goodbye, so that nobody waits for it.
+  void finish_history() {
+    showing_.wait_and_take(result_.result.history);
+    if (result_.looks.empty()) return;  // it never began
+    show(result_.looks.back());
+    showing_.wait_and_take(result_.result.history);
   }
 
   // --- checkpoints
@@ -594,6 +615,7 @@ class peer_driver {
   hosted_node host_;
   kept_looks looks_;
   gradient_thread computing_;
+  look_thread showing_;
   node_checkpoints saves_;
   std::optional<checkpoint_writer> writer_;  // where the node is saved
   std::string failure_;  // why the last checkpoint could not be written; empty: it was

@@ -22,12 +22,14 @@
 #include <rubato/core/text.hpp>
 #include <rubato/driver/event_queue.hpp>
 #include <rubato/driver/gradient_pool.hpp>
-#include <rubato/driver/observer.hpp>
+#include <rubato/driver/simulation_trace.hpp>
 #include <rubato/environment/network.hpp>
 #include <rubato/environment/scenario.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/metrics.hpp>
+#include <rubato/run/observer.hpp>
 #include <rubato/run/result.hpp>
+#include <rubato/run/stop_token.hpp>
 #include <rubato/wire/agreement.hpp>
 
 namespace rubato {
@@ -52,9 +54,11 @@ class simulator {
     if (!s.restarts.empty()) check_restarts();
   }
 
-  void watch(observer& o) { observer_ = &o; }
-  /// Polled about every thousand events; true stops the run cleanly.
-  void interrupt_when(bool (*asked)()) { interrupted_ = asked; }
+  void watch(observers all) { watching_ = std::move(all); }
+  /// Looked at about every thousand events.
+  void stop_when(stop_token asked) { stop_ = std::move(asked); }
+  /// `t` must outlive the runs.
+  void trace(simulation_trace& t) { trace_ = &t; }
 
   /// All of the run as it is now: nodes, links, packets under way, clock and history. Between two events only, and
   /// after run() has returned. Bodies are shared; what nodes may still write is copied, one pass. Throws config_error
@@ -126,7 +130,7 @@ class simulator {
   };
 
   [[nodiscard]] auto interval_of(until const& end) const -> nanoseconds;
-  void begin(until const& end);
+  [[nodiscard]] auto begin(until const& end) -> std::optional<stop_reason>;
   void go_on(until const& end);
   void check_target(until const& end) const;
   auto run_events(until const& end) -> stop_reason;
@@ -156,7 +160,7 @@ class simulator {
   void hand_over_frame(event const& e);
   auto channel_under(packet const& p) -> network::channel&;
   auto look() -> measurement;
-  auto measure(until const& end) -> bool;
+  auto measure(until const& end) -> std::optional<stop_reason>;
   void check_waiting() const;
   [[noreturn]] void report_standstill(std::size_t node, char const* why) const;
   [[nodiscard]] auto block_body(packet p, std::size_t block) -> shared_buffer;
@@ -184,18 +188,22 @@ class simulator {
   bool begun_ = false;
   std::optional<instant> closing_{};  // since when no gradient is used any more, as there were enough
   std::vector<event> held_;  // gradients that were done since then
-  observer* observer_ = nullptr;
-  bool (*interrupted_)() = nullptr;
+  observers watching_;
+  stop_token stop_;
+  simulation_trace* trace_ = nullptr;
 };
 
 inline auto simulator::run(until const& end) -> run_result {
   end.check();
   if (end.never())
     throw config_error{"nothing ends this run; give until a time, a target loss or a number of gradients"};
+  auto at_once = std::optional<stop_reason>{};
   if (begun_) go_on(end);
-  else begin(end);
-  run_result result{who_};
+  else at_once = begin(end);
+  run_result result;
+  static_cast<run_setup&>(result) = who_;
   if (time_to_target_) result.stopped = stop_reason::target_loss;
+  else if (at_once) result.stopped = *at_once;
   else result.stopped = closing_ && carried_ == 0 ? stop_reason::gradients : run_events(end);
   if (history_.back().at < now_.since_start) measure(end);
   result.history = history_;
@@ -207,10 +215,11 @@ inline auto simulator::run(until const& end) -> run_result {
   return result;
 }
 
-inline void simulator::begin(until const& end) {
+/// What the first look ends the run by, if anything; the nodes have started in any case.
+inline auto simulator::begin(until const& end) -> std::optional<stop_reason> {
   begun_ = true;
   interval_ = interval_of(end);
-  measure(end);
+  auto const why = measure(end);
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
     at_node(i, [&] {
       who_.nodes[i].start(now_, out_);
@@ -223,6 +232,7 @@ inline void simulator::begin(until const& end) {
     ++live_;
   }
   queue_.push({interval_.count(), event_kind::measurement, 0, 0});
+  return why;
 }
 
 /// Settles anew what a former end had decided.
@@ -280,8 +290,8 @@ inline auto simulator::interval_of(until const& end) const -> nanoseconds {
 
 inline auto simulator::run_events(until const& end) -> stop_reason {
   for (std::uint64_t count = 0;; ++count) {
-    if (observer_ != nullptr) observer_->between_events(*this);
-    if (interrupted_ != nullptr && count % 1024 == 0 && interrupted_()) return stop_reason::interrupted;
+    if (trace_ != nullptr) trace_->between_events(*this);
+    if (count % 1024 == 0 && stop_.stop_requested()) return stop_reason::interrupted;
     auto const e = queue_.next();
     if (nanoseconds{e.at_ns} > end.time) {
       now_ = {(std::max)(now_.since_start, end.time)};  // not back, where the end had passed before
@@ -294,8 +304,8 @@ inline auto simulator::run_events(until const& end) -> stop_reason {
       if (!closing_) check_waiting();
       queue_.push(
           {e.at_ns + interval_.count(), event_kind::measurement, 0, 0});  // first, for a run that ends here may go on
-      if (measure(end)) return stop_reason::target_loss;
-      if (interrupted_ != nullptr && interrupted_()) return stop_reason::interrupted;  // a look may take long
+      if (auto const why = measure(end)) return *why;
+      if (stop_.stop_requested()) return stop_reason::interrupted;  // a look may take long
       continue;
     }
     --live_;
@@ -396,7 +406,7 @@ inline auto simulator::take_gradient(std::size_t node, std::uint64_t job) -> gra
 /// Does what the node wants done, at the end of an event.
 inline void simulator::drain(std::size_t node) {
   carry_out(node);
-  if (observer_ != nullptr) observer_->after_event(now_, to_node(node), who_.nodes);
+  if (trace_ != nullptr) trace_->after_event(now_, to_node(node), who_.nodes);
 }
 
 /// The gradient under way, if any, is not wanted any more.
@@ -418,7 +428,7 @@ inline void simulator::do_as_asked(std::size_t node) {
   auto& s = state_[node];
   if (out_.failure) throw run_error{out_.failure->sentence};
   for (auto& p : out_.packets) {
-    if (observer_ != nullptr) observer_->posted(now_, p);
+    if (trace_ != nullptr) trace_->posted(now_, p);
     send(p);
   }
   if (out_.cancel) cancel(node);
@@ -469,16 +479,16 @@ inline void simulator::stop(event const& e) {
     tell(to_index(peer), plan.node, neighbour_change::edge::closes);
   queue_.push({(now_ + plan.down).since_start.count(), event_kind::restart_done, e.node, e.slot});
   ++live_;
-  if (observer_ == nullptr) return;
-  observer_->restarted(now_, plan.node);
-  observer_->after_event(now_, plan.node, who_.nodes);
+  if (trace_ == nullptr) return;
+  trace_->restarted(now_, plan.node);
+  trace_->after_event(now_, plan.node, who_.nodes);
 }
 
 /// Both ends open their edges, in a session of their own, where the other end is not down itself.
 inline void simulator::come_back(event const& e) {
   state_[e.node].down = false;
   auto const self = to_node(e.node);
-  if (observer_ != nullptr) observer_->restarted(now_, self);
+  if (trace_ != nullptr) trace_->restarted(now_, self);
   for (auto const peer : who_.factory.neighbours(e.node)) {
     auto const what = state_[to_index(peer)].down ? neighbour_change::edge::closes : neighbour_change::edge::opens;
     tell(e.node, peer, what);
@@ -499,15 +509,18 @@ inline auto simulator::look() -> measurement {
   }
 }
 
-inline auto simulator::measure(until const& end) -> bool {
+/// What the look ends the run by, if anything.
+inline auto simulator::measure(until const& end) -> std::optional<stop_reason> {
   auto m = look();
   m.gradients = gradients_done_;
-  if (observer_ != nullptr) observer_->measured(m);
   history_.push_back(m);
   if (history_.size() == 1) check_target(end);
-  if (!(m.loss <= end.target_loss)) return false;
-  if (!time_to_target_) time_to_target_ = m.at;
-  return true;
+  auto const said = watching_.empty() ? verdict::go_on : detail::shown_to(watching_, {m, metrics_.models()});
+  if (m.loss <= end.target_loss) {
+    if (!time_to_target_) time_to_target_ = m.at;
+    return stop_reason::target_loss;
+  }
+  return said == verdict::stop ? std::optional{stop_reason::observer} : std::nullopt;
 }
 
 /// Names the node that has stood longest: the others wait because of it.
@@ -560,8 +573,8 @@ inline void simulator::send(packet& p) {
 }
 
 /// One waiting packet leaves; if another channel's waits too, it is the next when the link is free again.
-inline void simulator::depart(event const& event) {
-  auto& e = network_.edge_between(to_node(event.node), to_node(event.slot));
+inline void simulator::depart(event const& due) {
+  auto& e = network_.edge_between(to_node(due.node), to_node(due.slot));
   e.departure_scheduled = false;
   auto sent = false;
   auto const first = e.turn;
@@ -578,7 +591,7 @@ inline void simulator::depart(event const& event) {
     e.turn = (first + k + 1) % e.channels.size();  // channels take turns, so that none starves on a slow link
   }
   if (!e.departure_scheduled) return;
-  queue_.push({e.free_at.count(), event_kind::departure, event.node, event.slot});
+  queue_.push({e.free_at.count(), event_kind::departure, due.node, due.slot});
   ++live_;
   ++carried_;
 }

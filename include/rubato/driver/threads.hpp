@@ -20,7 +20,9 @@
 #include <rubato/environment/scenario.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint.hpp>
+#include <rubato/run/observer.hpp>
 #include <rubato/run/result.hpp>
+#include <rubato/run/stop_token.hpp>
 #if RUBATO_BODIES
 #include <thread>
 
@@ -30,19 +32,11 @@
 
 namespace rubato {
 
-/// Looks on while threads run; all calls come from the thread that called run_threads. What it throws ends the run at
-/// once and passes through.
-class thread_observer {
- public:
-  virtual ~thread_observer() = default;
-  virtual void measured(measurement const&) {}
-};
-
 /// What only a driver in real time needs.
 struct thread_options {
   std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< a node that waits longer ends the run
-  bool (*interrupted)() = nullptr;  ///< polled; true ends the run cleanly
-  thread_observer* watching = nullptr;
+  observers watching{};
+  stop_token stop{};
   checkpoint_options checkpoint{};  ///< each node is saved at a moment of its own; `end` counts from the resumption
 };
 
@@ -87,14 +81,14 @@ class thread_watch {
     while (true) {
       auto const now = run_->now();
       if (run_->ending) return stop_reason::interrupted;  // a failure; the caller throws
-      if (options_->interrupted != nullptr && options_->interrupted()) return stop_reason::interrupted;
+      if (options_->stop.stop_requested()) return stop_reason::interrupted;
       if (now.since_start >= end.time) return stop_reason::time;
       if (run_->has_enough()) {
         if (!closing) closing = now;
         if (run_->under_way.load() == 0 || now - *closing > options_->patience) return stop_reason::gradients;
       }
       if (now >= next_look) {
-        if (look(end, result)) return stop_reason::target_loss;
+        if (auto const why = look_at_all(end, result)) return *why;
         next_look = later_by(run_->now(), interval);
       }
       if (!closing) check_patience();
@@ -108,11 +102,13 @@ class thread_watch {
     auto const at = result.ended;
     auto const measured = run_->who->measured();
     auto const those = std::span<any_node const>{run_->who->nodes}.subspan(measured.begin, measured.size());
-    record(scored(at, [&] { return metrics_.measure(those, those.size(), at); }), result);
+    auto const m = scored(at, [&] { return metrics_.measure(those, those.size(), at); });
+    record(m, metrics_.models(), result);
   }
 
  private:
-  auto look(until const& end, run_result& result) -> bool {
+  /// What the look ends the run by, if anything.
+  auto look_at_all(until const& end, run_result& result) -> std::optional<stop_reason> {
     models_.clear();
     double residual = 0;
     auto const measured = run_->who->measured();
@@ -124,11 +120,13 @@ class thread_watch {
     auto const at = run_->now().since_start;
     auto m = scored(at, [&] { return metrics_.of_models(models_, at); });
     m.tracking_residual = residual;
-    record(m, result);
+    auto const said = record(m, models_, result);
     run_->measurement.fetch_add(1, std::memory_order_relaxed);
-    if (!(m.loss <= end.target_loss)) return false;
-    result.time_to_target = m.at;
-    return true;
+    if (m.loss <= end.target_loss) {
+      result.time_to_target = m.at;
+      return stop_reason::target_loss;
+    }
+    return said == verdict::stop ? std::optional{stop_reason::observer} : std::nullopt;
   }
 
   template<class Measure>
@@ -142,10 +140,10 @@ class thread_watch {
     }
   }
 
-  void record(measurement m, run_result& result) const {
+  auto record(measurement m, std::span<shared_buffer const> models, run_result& result) const -> verdict {
     m.gradients = run_->gradients.load(std::memory_order_relaxed);
     result.history.push_back(m);
-    if (options_->watching != nullptr) options_->watching->measured(m);
+    return shown_to(options_->watching, {m, models});
   }
 
   /// Names the node that has waited longest: the others wait because of it.

@@ -11,11 +11,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include <rubato/report/numbers.hpp>
+#include <rubato/run/observer.hpp>
+#include <rubato/run/result.hpp>
 
 namespace rubato::report {
 namespace detail {
@@ -131,6 +134,25 @@ class progress_bar {
   clock::time_point drawn_;
   bool visible_ = false;
   bool dirty_ = false;
+};
+
+/// A ready observer (run/observer.hpp) that draws a bar: how far a run with that end has come.
+class progress {
+ public:
+  /// As of progress_bar. Of a run that only a loss can end no fraction is known.
+  explicit progress(until const& end, std::string label = {}, progress_mode mode = progress_mode::on_terminal,
+                    std::FILE* stream = stderr)
+      : end_{end}, bar_{std::make_shared<progress_bar>(std::move(label), mode, stream)} {}
+
+  void operator()(look const& l) const {
+    auto const share = [](auto done, auto all) { return static_cast<double>(done) / static_cast<double>(all); };
+    bar_->update((std::max)(share(l.seen.at.count(), end_.time.count()), share(l.seen.gradients, end_.gradients)),
+                 l.seen.gradients);
+  }
+
+ private:
+  until end_;
+  std::shared_ptr<progress_bar> bar_;
 };
 
 }  // namespace rubato::report

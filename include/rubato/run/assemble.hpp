@@ -54,8 +54,8 @@ class node_factory {
   }
   explicit operator bool() const { return static_cast<bool>(self_); }
 
-  /// Node i as at the beginning of the run, with `first` in place of the common first model unless it is empty. `restarts`
-  /// says how often it began before: each time it draws other mini-batches (seed_of_restart).
+  /// Node i as at the beginning of the run, with `first` in place of the common first model unless it is empty.
+  /// `restarts` says how often it began before: each time it draws other mini-batches (seed_of_restart).
   [[nodiscard]] auto make(std::size_t i, shared_buffer first, std::uint64_t session) const -> any_node {
     return self_->make(i, std::move(first), session);
   }

@@ -119,6 +119,9 @@ class metrics {
     return m;
   }
 
+  /// Those that measure() looked at last.
+  [[nodiscard]] auto models() const -> std::span<shared_buffer const> { return models_; }
+
   /// The part that needs the models only. Throws run_error if one of them is not finite.
   [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const
       -> measurement {

@@ -41,7 +41,8 @@ struct until {
   }
 };
 
-enum class stop_reason : std::uint8_t { time, target_loss, gradients, interrupted };
+/// `observer`: one that looked on asked for it (run/observer.hpp); `interrupted`: somebody outside (a stop token).
+enum class stop_reason : std::uint8_t { time, target_loss, gradients, interrupted, observer };
 
 constexpr auto name_of(stop_reason r) -> std::string_view {
   switch (r) {
@@ -53,6 +54,8 @@ constexpr auto name_of(stop_reason r) -> std::string_view {
       return "gradients";
     case stop_reason::interrupted:
       return "interrupted";
+    case stop_reason::observer:
+      return "observer";
   }
   return "";
 }

@@ -43,7 +43,7 @@ using problem::quadratic;
 
 /// After every event, from the audits alone: the law, and that what a node consumed of an edge is, block by block, a
 /// sum that its sender really had, rounded to the codec's resolution, and never an older one than before.
-struct watching : observer {
+struct watching : simulation_trace {
   watching(block_partition blocks, int shift) : blocks_{blocks}, shift_{shift} {}
   void posted(instant, packet const& p) override {
     if (p.channel != channel_id::tracker) return;
@@ -119,7 +119,7 @@ void conserves(topology::pair const& network, int shift, std::uint64_t seed) {
   o.sum_codec.shift = shift;
   auto made = assemble<Node>(network, quadratic::random(n, 150, seed, {.spread = 2, .condition = 5, .noise = 0.3}), o);
   watching watch{made.blocks, shift};
-  simulate(std::move(made), weather(seed), {.gradients = 20 * n}, &watch);
+  simulate(std::move(made), weather(seed), {.gradients = 20 * n}, {.trace = &watch});
   INFO(network.name() << ", shift " << shift << ", seed " << seed);
   CHECK(watch.residual == 0.0);
   CHECK(watch.never_pushed == 0);

@@ -54,7 +54,7 @@ auto one_slow(double factor) -> environment::scenario {
 }
 
 /// Remembers what nodes posted: models by (node, number), and the counts that go with nodes' own chunks.
-struct posts : observer {
+struct posts : simulation_trace {
   explicit posts(std::size_t nodes) : steps{2 * (nodes - 1)} {}
   void posted(instant, packet const& p) override {
     if (p.channel == channel_id::model) models[{to_index(p.from), to_count(p.number)}] = values_of(p.body);
@@ -109,7 +109,7 @@ TEST_CASE("the all-reduce divides the sum by all counts, where a slow node finis
       posts watch{3};
       auto const end = until{.time = 470ms};
       auto const r = simulate(assemble<all_reduce>(topology::ring(3), p, {.step = 0.3, .contribution = {4, by}}),
-                              one_slow(factor), end, &watch);
+                              one_slow(factor), end, {.trace = &watch});
       REQUIRE(r.nodes[0].iterations == 10);  // 40 ms of compute, 1 of the signal, 4 of the reduction
       auto const slow = factor > 4 ? 0.0 : by == weigh::samples ? 1.0 : 4.0;
       std::vector<double> x(5, 0.0);
@@ -133,7 +133,7 @@ void compare_with_dense(double factor, weigh by, bool adapts_first) {
   auto const q = quadratic::random(3, 5, 8);
   posts watch{3};
   auto a = assemble<Node>(topology::complete(3), q, {.step = 0.3, .contribution = {4, by}});
-  simulate(std::move(a), one_slow(factor), {.time = 500ms}, &watch);
+  simulate(std::move(a), one_slow(factor), {.time = 500ms}, {.trace = &watch});
   auto const w = dense_network{Node::make_plan(topology::complete(3))}.w;
   matrix c = matrix::Identity(3, 3);
   c(2, 2) = factor > 4 ? 0 : by == weigh::samples ? 0.25 : 1;
@@ -231,7 +231,7 @@ TEST_CASE("the mini-batches that are counted are the samples that were consumed,
                                            .carried = environment::frames::encoded,
                                            .seed = 4};
   auto const r = simulate(assemble<all_reduce>(topology::ring(5), q, {.step = 0.1, .contribution = {4}}), rough,
-                          {.time = 10s}, &watch);
+                          {.time = 10s}, {.trace = &watch});
   CHECK(watch.signals > 0);
   for (std::size_t i = 0; i < 5; ++i) {
     auto const& samples = (*q.samples)[i];

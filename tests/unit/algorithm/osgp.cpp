@@ -124,7 +124,7 @@ struct visible {
 };
 
 /// The laws of push-sum, after every event.
-struct law : observer {
+struct law : simulation_trace {
   std::vector<std::shared_ptr<node_type>> nodes;
   std::shared_ptr<account> book = std::make_shared<account>();
   double worst_weight = 0, worst_sum = 0, least_weight = 1, largest = 1;
@@ -169,7 +169,7 @@ TEST_CASE("after every event weights and what is under way sum to n, and numerat
       auto const weather = environment::scenario{.compute = environment::lognormal(10ms, 0.5).slow(0, 3.0),
                                                  .link = {.latency = 2ms, .jitter = 20ms, .loss = 0.3},
                                                  .seed = 3};
-      simulate(std::move(a), weather, {.time = 2s}, &watch);
+      simulate(std::move(a), weather, {.time = 2s}, {.trace = &watch});
       INFO(network.name() << ", overlap " << overlap);
       CHECK(watch.events > 50);
       CHECK(watch.worst_weight < 1e-11);

@@ -21,8 +21,9 @@ namespace {
 using node_type = ring_allreduce_sgd<backend::host<double>>;
 using problem::quadratic;
 
-auto run(quadratic const& p, environment::scenario const& s, until const& end, observer* o = nullptr) -> run_result {
-  return simulate(assemble<node_type>(topology::ring(p.nodes()), p, {.step = 0.3}), s, end, o);
+auto run(quadratic const& p, environment::scenario const& s, until const& end, simulation_trace* o = nullptr)
+    -> run_result {
+  return simulate(assemble<node_type>(topology::ring(p.nodes()), p, {.step = 0.3}), s, end, {.trace = o});
 }
 
 auto rounds(std::uint64_t count, std::size_t nodes) -> until { return {.time = 1h, .gradients = count * nodes}; }
@@ -41,7 +42,7 @@ auto plain_sgd(quadratic const& p, std::uint64_t count) -> std::vector<double> {
 }
 
 /// Packets and values by (sender, round), and the bodies of the first round.
-class counting : public observer {
+class counting : public simulation_trace {
  public:
   explicit counting(std::size_t nodes) : steps_{2 * (nodes - 1)}, first(nodes) {}
   void posted(instant, packet const& p) override {

@@ -49,7 +49,7 @@ auto dense(quadratic const& p, std::uint64_t count) -> std::vector<double> {
 }
 
 /// Bytes of bodies by (sender, round), and the first bodies of all.
-struct counting : observer {
+struct counting : simulation_trace {
   void posted(instant, packet const& p) override {
     auto const round = (to_count(p.number) - 1) / 2;
     bytes[{to_index(p.from), round}] += p.body.size_bytes();
@@ -78,7 +78,8 @@ TEST_CASE(
     "(C.S) (C.R) (C.G) every node sends each chunk to its owner, and owners send the mean of their chunk to all") {
   auto const p = quadratic::random(4, 8, 2);
   counting watch;
-  simulate(assemble<exact>(topology::ring(4), p, {.step = 0.3}), {.link = {.latency = 1ms}}, rounds(1, 4), &watch);
+  simulate(assemble<exact>(topology::ring(4), p, {.step = 0.3}), {.link = {.latency = 1ms}}, rounds(1, 4),
+           {.trace = &watch});
   CHECK(watch.first.size() == 4 * 6);
   for (std::size_t i = 0; i < 4; ++i) {
     for (std::size_t to = 0; to < 4; ++to) {
@@ -102,7 +103,8 @@ TEST_CASE("byte_grad keeps all replicas equal bit for bit, and sends about 2d by
   constexpr std::size_t n = 4, d = 4 * 4096;
   auto const p = quadratic::random(n, d, 7, {.noise = 0.1});
   counting watch;
-  auto const result = simulate(assemble<bytes>(topology::ring(n), p, {.step = 0.3}), weather(), rounds(3, n), &watch);
+  auto const result =
+      simulate(assemble<bytes>(topology::ring(n), p, {.step = 0.3}), weather(), rounds(3, n), {.trace = &watch});
   for (std::uint64_t round = 0; round < 3; ++round) {
     for (std::size_t i = 0; i < n; ++i) CHECK(watch.bytes[{i, round}] == 2 * (n - 1) * (d / n + 8));
   }

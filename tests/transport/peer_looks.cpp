@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// Who looks on while a node runs in a process of its own: its history, observers, and looks that take long.
+#include <rubato/driver/peer.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/problem/quadratic.hpp>
+
+#include "support/catch.hpp"
+#include "support/refusal.hpp"
+#include "transport/peers.hpp"
+
+using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+TEST_CASE("a process has the history of its own node, with losses where they are asked for") {
+  auto const p = quadratic::random(2, 4, 8);
+  for (auto const with_loss : {false, true}) {
+    tcp_doors doors{2};
+    auto const fates =
+        run_all(2, line_of(2, p), over_tcp(doors),
+                {rounds(600), {.look_every = 5ms, .compute = environment::fixed(work), .measure_loss = with_loss}});
+    for (auto const& f : fates) {
+      INFO(f.sentence);
+      REQUIRE(f.sentence.empty());
+      auto const& h = f.result.result.history;
+      REQUIRE(h.size() == f.result.looks.size());
+      for (std::size_t k = 0; k < h.size(); ++k) {
+        CHECK(h[k].at == f.result.looks[k].at);
+        CHECK(h[k].gradients == f.result.looks[k].gradients);
+        CHECK(std::isnan(h[k].loss) == !with_loss);
+      }
+      CHECK(h.back().gradients >= 600);
+      if (with_loss) CHECK(h.back().loss < h.front().loss);
+    }
+  }
+}
+
+TEST_CASE("an observer of one node may end it, and what it throws ends it with its neighbours told") {
+  auto const p = quadratic::random(2, 4, 8);
+  for (auto const throws : {false, true}) {
+    auto const room = transport::in_process::room{2};
+    std::vector<std::string> said(2);
+    std::vector<peer_result> results(2);
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < 2; ++i) {
+      threads.emplace_back([&, i] {
+        auto a = line_of(2, p)(i);
+        auto const me = identity_of(a, to_node(i));
+        transport::in_process wires{room, me};
+        auto o = peer_options{.linger = 20ms, .look_every = 1ms};
+        o.watching = {[&, seen = 0](look const& l) mutable {
+          if (l.models.size() != 1 || ++seen < 4) return verdict::go_on;
+          if (throws && i == 0) throw std::domain_error{"seen enough"};
+          return verdict::stop;
+        }};
+        try {
+          results[i] = run_peer(a, me, wires, {.time = 30s}, o);
+        } catch (std::exception const& e) {
+          said[i] = e.what();
+        }
+      });
+    }
+    threads.clear();
+    if (throws) {
+      CHECK(says(said[0], "seen enough"));
+      continue;
+    }
+    for (std::size_t i = 0; i < 2; ++i) {
+      INFO(said[i]);
+      CHECK(said[i].empty());
+      CHECK(results[i].result.stopped == stop_reason::observer);
+      CHECK(results[i].result.history.size() >= 5);
+    }
+  }
+}
+
+/// A loss that is not known before all nodes together have computed so many gradients.
+struct gated {
+  static constexpr int most = 60;
+  quadratic inner;
+  std::atomic<int>* done;
+  [[nodiscard]] auto dimension() const -> std::size_t { return inner.dimension(); }
+  auto gradient(space& b, std::span<double const> x, sample_key key, std::span<double> g) const -> double {
+    ++*done;
+    return inner.gradient(b, x, key, g);
+  }
+  [[nodiscard]] auto loss(space&, std::span<double const>) const -> double {
+    while (*done < most) std::this_thread::yield();
+    return 0;
+  }
+};
+
+TEST_CASE("a look that takes longer than its interval delays the next one, and no message") {
+  auto const p = quadratic::random(2, 4, 8);
+  std::atomic<int> done = 0;
+  auto const made = [&] { return assemble<line_node>(topology::line(2), gated{p, &done}, {.step = 0.1}); };
+  auto const room = transport::in_process::room{2};
+  std::vector<peer_result> results(2);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < 2; ++i) {
+      threads.emplace_back([&, i] {
+        auto a = made();
+        auto const me = identity_of(a, to_node(i));
+        transport::in_process wires{room, me};
+        results[i] = run_peer(a, me, wires, {.gradients = 200},
+                              {.look_every = 1ms, .compute = environment::fixed(1ms), .measure_loss = true});
+      });
+    }
+  }
+  auto meanwhile = std::uint64_t{0};
+  for (auto const& r : results) {
+    auto const& h = r.result.history;
+    REQUIRE(h.size() >= 3);
+    CHECK(h[0].at == 0ns);
+    CHECK(h[0].gradients == 0);
+    CHECK(h[1].at > 1ms);
+    meanwhile += h[1].gradients;
+    for (auto const& e : r.result.edges) CHECK(e.packets_sent + e.delivered > 20);
+  }
+  CHECK(meanwhile > gated::most / 2);  // no look before that, and gradients and messages all the time
+}
+
+}  // namespace
+}  // namespace rubato::test
