@@ -293,13 +293,17 @@ class frame_filter {
     if (f.blocks.end > blocks_.blocks() || f.blocks.empty()) return false;
     auto const counts = s.kind == channel_kind::event;
     if (counts && f.blocks.size() != blocks_.blocks()) return false;  // events are never cut into blocks
-    // A chunk is a part of a vector, and codes are as many as their codec makes of it: the algorithm knows, and checks.
-    // A word has no body. Everything else is these blocks, whole.
-    if (s.words) return f.values == 0;
-    auto const codes = counts && bytes_of(f.kind) < sizeof(float);
-    if (codes) return f.values <= 16 * blocks_.values() + 1024;
-    if (f.head.channel == channel_id::chunk) return f.values <= blocks_.values();
-    return f.values == blocks_.values_of(f.blocks).size();
+    switch (s.body) {  // how many exactly are parts and codes, the algorithm knows, and checks
+      case body_form::whole:
+        return f.values == blocks_.values_of(f.blocks).size();
+      case body_form::part:
+        return f.values <= blocks_.values();
+      case body_form::codes:
+        return f.values <= 16 * blocks_.values() + 1024;
+      case body_form::none:
+        return f.values == 0;
+    }
+    return false;
   }
 
  private:
