@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The options of a policy or an algorithm, each listed once. Whatever needs them by name walks this list: what
-// processes must agree on (run/assemble.hpp) is the first such reader.
+// processes must agree on (run/assemble.hpp), and what command lines offer (examples/support/node_options.hpp).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,8 +24,10 @@ struct ignores_options {
 
 /// A type lists its options in a static member, each data member once and in the order of their declaration:
 ///   static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta_); visit("form", self.form_); }
-/// The name is one of words; the value a number, an enumerator with a name_of(), a vector of numbers, or another type
-/// that lists its options. `self` may be const, and a visitor may write through it where it is not.
+/// The name is one of words; the value a number, a bool, a std::chrono duration, an enumerator with a name_of(), a
+/// vector of numbers, or another type that lists its options. (Enumerators count from 0, and name_of() has the last
+/// one's name for all numbers beyond.) `self` may be const, and a visitor may write through it where it is not; then it
+/// calls check() const, where a type has one, which throws config_error for a value that the type does not take.
 template<class P>
 concept lists_options = requires(P const& p, detail::ignores_options v) { P::visit_options(p, v); };
 
@@ -54,6 +57,10 @@ template<class V>
   requires std::is_integral_v<V>
 [[nodiscard]] auto option_text(V v) -> std::string {
   return std::to_string(v);
+}
+[[nodiscard]] inline auto option_text(bool v) -> std::string { return v ? "yes" : "no"; }
+[[nodiscard]] inline auto option_text(std::chrono::nanoseconds v) -> std::string {
+  return shortest(std::chrono::duration<double>{v}.count()) + "s";
 }
 template<class V>
   requires std::is_enum_v<V>
