@@ -130,11 +130,13 @@ struct patch {
 
 /// These blocks of a message as they come in: the body is `body`, and the number is read where the packet has it, so
 /// the packet must outlive the patch.
-[[nodiscard]] inline auto patch_of(packet const& p, range blocks, shared_buffer body) -> patch {
+[[nodiscard]] inline auto patch_of(packet const& p, range blocks, shared_buffer&& body) -> patch {
   return {p.from,      p.to,   p.channel,      p.session,       p.based_on,
           p.posted_at, blocks, {&p.number, 1}, std::move(body), p.extra};
 }
 /// The same of a message that comes with its body, shared.
-[[nodiscard]] inline auto patch_of(packet const& p, range blocks) -> patch { return patch_of(p, blocks, p.body); }
+[[nodiscard]] inline auto patch_of(packet const& p, range blocks) -> patch {
+  return patch_of(p, blocks, shared_buffer{p.body});
+}
 
 }  // namespace rubato
