@@ -29,6 +29,8 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
  public:
   using typename core::options, typename core::scalar;
 
+  /// In rounds all models are of one age, so that W may have negative entries where its spectrum allows it.
+  static constexpr bool takes_negative_weights = true;
   /// Metropolis-Hastings weights on the network taken as undirected.
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);

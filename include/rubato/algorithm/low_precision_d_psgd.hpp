@@ -96,6 +96,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "low-precision D-PSGD"; }
 
+  static constexpr bool takes_negative_weights = true;  ///< as d_psgd
   /// Metropolis-Hastings weights on the network taken as undirected.
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);

@@ -59,7 +59,7 @@ class any_maker {
   [[nodiscard]] auto make(std::size_t i, shared_buffer first, std::uint64_t life) const -> any_node {
     return self_->make(i, std::move(first), life);
   }
-  /// Whose messages node i needs: of models with a weight above 0, and of pushed gradients.
+  /// Whose messages node i needs: of models with a weight other than 0, and of pushed gradients.
   [[nodiscard]] auto senders(std::size_t i) const -> std::vector<node_id> { return self_->senders(i); }
   /// The other ends of node i's edges, in either graph and direction; by id.
   [[nodiscard]] auto neighbours(std::size_t i) const -> std::vector<node_id> { return self_->neighbours(i); }
@@ -91,7 +91,7 @@ class any_maker {
     auto senders(std::size_t i) const -> std::vector<node_id> override {
       std::vector<node_id> all = plan.nodes[i].push_from;
       for (auto const& e : plan.nodes[i].pull_from) {
-        if (e.weight > 0) all.push_back(e.peer);
+        if (e.weight != 0) all.push_back(e.peer);
       }
       return all;
     }
@@ -171,6 +171,9 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
   return largest;
 }
 
+/// Throws config_error, naming the first entry of W or A that is negative; `algorithm` takes none.
+void refuse_negative_weights(mixing::plan const& plan, std::string_view algorithm);
+
 auto hexadecimal(std::uint64_t v) -> std::string;
 auto text_of(element e) -> std::string_view;
 
@@ -232,6 +235,9 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
               typename Node::backend_type backend = {}) -> assembly {
   static_assert(problem::check_problem<Problem, typename Node::backend_type>());
   if (plan.nodes.empty()) throw config_error{"a run needs at least one node"};
+  // Optional member: an algorithm that has it is right for such weights (mixing::gossip_plan).
+  if constexpr (!requires { requires Node::takes_negative_weights; })
+    detail::refuse_negative_weights(plan, name_of_type<Node>());
   if (problem.dimension() == 0) throw config_error{"the problem's models have no values: its dimension is 0"};
   assembly a;
   a.peers = plan.nodes.front().nodes;
@@ -292,6 +298,21 @@ RUBATO_INLINE auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
   return all;
+}
+
+RUBATO_INLINE void refuse_negative_weights(mixing::plan const& plan, std::string_view algorithm) {
+  auto const look = [&](node_id row, node_id column, double weight, char const* whose) {
+    if (weight >= 0) return;
+    throw config_error{"entry (" + std::to_string(to_index(row)) + ", " + std::to_string(to_index(column)) +
+                       ") of the " + whose + " weights is " + shortest(weight) + ", and " + std::string{algorithm} +
+                       " needs weights that are not negative; D-PSGD in rounds takes others"};
+  };
+  for (auto const& n : plan.nodes) {
+    look(n.self, n.self, n.pull_self, "pull");
+    for (auto const& e : n.pull_from) look(n.self, e.peer, e.weight, "pull");
+    look(n.self, n.self, n.push_self, "push");
+    for (auto const& e : n.push_to) look(e.peer, n.self, e.weight, "push");
+  }
 }
 
 RUBATO_INLINE auto hexadecimal(std::uint64_t v) -> std::string {
