@@ -3,7 +3,7 @@
 // of your own is a struct of a few lines:
 //   struct first_of_all {
 //     struct state {
-//       explicit state(first_of_all const&) {}
+//       state(first_of_all const&, rubato::node_id) {}
 //       auto operator()(std::span<rubato::node_id const>, rubato::random_stream&) -> std::size_t { return 0; }
 //     };
 //   };
@@ -20,23 +20,24 @@
 
 namespace rubato::partner {
 
-/// A value of settings with a state at each node, whose call is given those who may be asked, at least one and by id, and
+/// A value of settings with a state at each node, made from it and the node's id, whose call is given those who may be asked, at least one and by id, and
 /// gives the place in that list of who is asked. `draw` is a stream of its own for each call, by seed, node and call.
 /// Not checked, but required: all randomness comes from `draw`. Options are listed in visit_options, and what a state
 /// keeps from call to call in visit_state. Models: uniform, round_robin.
 template<class P>
-concept policy =
-    std::copyable<P> && std::default_initializable<P> && std::constructible_from<typename P::state, P const&> &&
-    requires(typename P::state& s, std::span<node_id const> open, random_stream& draw) {
-      { s(open, draw) } -> std::convertible_to<std::size_t>;
-    };
+concept policy = std::copyable<P> && std::default_initializable<P> &&
+                 std::constructible_from<typename P::state, P const&, node_id> &&
+                 requires(typename P::state& s, std::span<node_id const> open, random_stream& draw) {
+                   { s(open, draw) } -> std::convertible_to<std::size_t>;
+                 };
 
 /// Checked where a partner meets a node.
 template<class P>
 consteval auto check_partner() -> bool {
-  static_assert(policy<P>,
-                "a partner has a state, made from it, whose call is given the ids of the neighbours that may be asked "
-                "and a random stream, and gives a place in that list");
+  static_assert(
+      policy<P>,
+      "a partner has a state, made from it and a node's id, whose call is given the ids of the neighbours that "
+      "may be asked and a random stream, and gives a place in that list");
   return true;
 }
 
@@ -44,7 +45,7 @@ consteval auto check_partner() -> bool {
 struct uniform {
   static constexpr auto name() -> std::string_view { return "uniform"; }
   struct state {
-    explicit state(uniform const&) {}
+    state(uniform const&, node_id) {}
     auto operator()(std::span<node_id const> open, random_stream& draw) const -> std::size_t {
       return draw.below(open.size());
     }
@@ -57,7 +58,7 @@ struct round_robin {
   static constexpr auto name() -> std::string_view { return "round robin"; }
   class state {
    public:
-    explicit state(round_robin const&) {}
+    state(round_robin const&, node_id self) : last_{self} {}
     static void visit_state(auto& self, auto&& visit) { visit("last", self.last_); }
     auto operator()(std::span<node_id const> open, random_stream&) -> std::size_t {
       auto const next = std::upper_bound(open.begin(), open.end(), last_);
@@ -67,7 +68,7 @@ struct round_robin {
     }
 
    private:
-    node_id last_{};  // who was asked last
+    node_id last_;  // who was asked last
   };
 };
 

@@ -22,11 +22,13 @@
 namespace rubato::mixing {
 
 /// u with u^T W = u^T and sum one, by node; zero at every node that is no pull root.
-/// *requires* rows that sum to one and no negative weight; throws config_error if they do not, or if W has more than one such u.
+/// *requires* rows that sum to one and no negative weight; throws config_error if they do not, or if W has more than
+/// one such u.
 [[nodiscard]] auto perron_left(matrix const& m) -> std::vector<double>;
 
 /// v with A v = v and sum one, by node; zero at every node that is no push root.
-/// *requires* columns that sum to one and no negative weight; throws config_error if they do not, or if A has more than one such v.
+/// *requires* columns that sum to one and no negative weight; throws config_error if they do not, or if A has more than
+/// one such v.
 [[nodiscard]] auto perron_right(matrix const& m) -> std::vector<double>;
 
 #if RUBATO_BODIES

@@ -117,8 +117,8 @@ TEST_CASE("every option of every node type and policy is in a list") {
           gradient_tracking<space, order::late_post, step::sgd, w::exponential, synchrony::bounded_staleness>,
           gradient_tracking<space, order::r_fast, step::sgd, w::drop_older_than>, ring_allreduce_sgd<space>,
           non_blocking_allreduce<space>, byte_grad<space>, scatter_allreduce_sgd<space, codec::bf16>,
-          low_precision_d_psgd<space>, async_model_average<space>, ad_psgd<space>, osgp<space>,
-          m_synchronous_sgd<space>, asgd<space, w::polynomial>, rescaled_asgd<space>,
+          low_precision_d_psgd<space>, async_model_average<space>, ad_psgd<space, momentum, partner::round_robin>,
+          osgp<space>, m_synchronous_sgd<space>, asgd<space, w::polynomial>, rescaled_asgd<space>,
           rescaled_asgd<space, v::known_times>, ringmaster_asgd<space>,
           server_sgd<space, v::accept_all, w::constant, v::buffered>>() == "");
 }
