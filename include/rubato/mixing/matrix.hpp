@@ -25,8 +25,8 @@ namespace rubato::mixing {
 /// Which sums of a matrix are one: rows (pull, W), columns (push, A), or both.
 enum class stochasticity : std::uint8_t { row, column, doubly };
 
-/// Which weights are legal. Averages of models of any age, and tracking, need `not_negative`; rounds of gossip take `any`
-/// sign, on the diagonal too (gossip_plan).
+/// Which weights are legal. Averages of models of any age, and tracking, need `not_negative`; rounds of gossip take
+/// `any` sign, on the diagonal too (gossip_plan).
 enum class signs : std::uint8_t { not_negative, any };
 
 /// One weight: what `row` gives to what comes from `column`.
@@ -50,8 +50,8 @@ class matrix;
                              std::string name = "custom weights", signs allowed = signs::not_negative) -> matrix;
 
 /// A stochastic matrix, sparse by rows; made by from_entries() or from a graph, fixed afterwards.
-/// *ensures* the sums that kind() names are one within 1e-12 a weight; weights >= 0 and diagonal > 0, unless it was made
-/// with signs::any.
+/// *ensures* the sums that kind() names are one within 1e-12 a weight; weights >= 0 and diagonal > 0, unless it was
+/// made with signs::any.
 class matrix {
  public:
   auto nodes() const -> std::size_t { return begin_.size() - 1; }

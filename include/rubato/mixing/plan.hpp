@@ -45,8 +45,8 @@ namespace rubato::mixing {
 [[nodiscard]] auto gossip_plan(topology::pair const& graphs) -> plan;
 /// The same with weights of one's own. Throws config_error if they are not symmetric, a row or column does not sum to
 /// one, or a node is not connected to node 0. With negative weights, or a diagonal that is not positive (signs::any),
-/// all eigenvalues but one must lie within (-1, 1), which is all that rounds need (arXiv 1705.09056, assumption 1). Such
-/// a plan is for d_psgd, d_psgd_atc, low_precision_d_psgd and orders in rounds that do not track; assemble() refuses it
+/// all eigenvalues but one must lie within (-1, 1), which is all that rounds need (arXiv 1705.09056, assumption 1).
+/// Such a plan is for d_psgd, d_psgd_atc, low_precision_d_psgd and orders in rounds that do not track; assemble() refuses it
 /// for others: where the moduli of a row sum to more than one, averages of models of different ages may grow without
 /// bound. Where an edge closes, both its ends keep its weight themselves, and what is left of W must still mix.
 [[nodiscard]] auto gossip_plan(matrix const& weights) -> plan;
