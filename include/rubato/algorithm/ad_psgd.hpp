@@ -90,6 +90,7 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, 
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
+  static constexpr std::array<std::string_view, 2> own_options{"step", "partner"};
   /// An answer says in based_on which question it answers; a question's based_on is 0.
   static constexpr std::array all_channels{channel_spec{channel::model, channel_kind::event, element_of<scalar>}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }

@@ -83,6 +83,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
   static void agree(options& o, block_partition const&, std::span<double const>, std::size_t) {
     if (o.local_steps == 0) throw config_error{"a model is averaged after 1 local step or more, not after 0"};
   }
+  static constexpr std::array<std::string_view, 2> own_options{"step", "local steps"};
   static constexpr std::array all_channels{detail::scatter_mean<Backend, Codec>::spec};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include <rubato/algorithm/batch.hpp>
@@ -35,6 +36,7 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
+  static constexpr std::array<std::string_view, 2> own_options{"step", "contribution"};
   static constexpr std::array all_channels{exchange::spec};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 

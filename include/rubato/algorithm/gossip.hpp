@@ -119,6 +119,7 @@ class gossip
     if constexpr (tracks) o.ledger.calibrate(blocks, largest, nodes);
   }
 
+  static constexpr std::array<std::string_view, 3> own_options{"step", "weighting", "contribution"};
   static constexpr std::array<channel_spec, 2> all_channels{
       channel_spec{channel::model, Synchrony::delivery, element_of<scalar>},
       channel_spec{channel::tracker, Synchrony::delivery, element_of<typename SumCodec::template code<value>>}};

@@ -101,6 +101,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
+  static constexpr std::array<std::string_view, 1> own_options{"step"};
   static constexpr std::array all_channels{
       channel_spec{channel::model, delivery, element_of<typename Codec::template code<scalar>>}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }

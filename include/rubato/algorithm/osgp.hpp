@@ -125,6 +125,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   [[nodiscard]] static auto arrange(topology::pair const& network) -> mixing::plan {
     return mixing::push_sum_plan(network);
   }
+  static constexpr std::array<std::string_view, 1> own_options{"step"};
   static constexpr std::array all_channels{
       channel_spec{channel::model, channel_kind::event, element_of<scalar>, carrying(scalar_slot::push_sum_weight)}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }

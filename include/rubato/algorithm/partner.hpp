@@ -20,10 +20,10 @@
 
 namespace rubato::partner {
 
-/// A value of settings with a state at each node, made from it and the node's id, whose call is given those who may be asked, at least one and by id, and
-/// gives the place in that list of who is asked. `draw` is a stream of its own for each call, by seed, node and call.
-/// Not checked, but required: all randomness comes from `draw`. Options are listed in visit_options, and what a state
-/// keeps from call to call in visit_state. Models: uniform, round_robin.
+/// A value of settings with a state at each node, made from it and the node's id. Its call is given those who may be
+/// asked, at least one and by id, and gives the place in that list of who is asked. `draw` is a stream of its own for
+/// each call, by seed, node and call. Not checked, but required: all randomness comes from `draw`. Options are listed
+/// in visit_options, and what a state keeps from call to call in visit_state. Models: uniform, round_robin.
 template<class P>
 concept policy = std::copyable<P> && std::default_initializable<P> &&
                  std::constructible_from<typename P::state, P const&, node_id> &&

@@ -46,9 +46,10 @@ namespace rubato::mixing {
 /// The same with weights of one's own. Throws config_error if they are not symmetric, a row or column does not sum to
 /// one, or a node is not connected to node 0. With negative weights, or a diagonal that is not positive (signs::any),
 /// all eigenvalues but one must lie within (-1, 1), which is all that rounds need (arXiv 1705.09056, assumption 1).
-/// Such a plan is for d_psgd, d_psgd_atc, low_precision_d_psgd and orders in rounds that do not track; assemble() refuses it
-/// for others: where the moduli of a row sum to more than one, averages of models of different ages may grow without
-/// bound. Where an edge closes, both its ends keep its weight themselves, and what is left of W must still mix.
+/// Such a plan is for d_psgd, d_psgd_atc, low_precision_d_psgd and orders in rounds that do not track; assemble()
+/// refuses it for others: where the moduli of a row sum to more than one, averages of models of different ages may
+/// grow without bound. Where an edge closes, both its ends keep its weight themselves, and what is left of W must
+/// still mix.
 [[nodiscard]] auto gossip_plan(matrix const& weights) -> plan;
 
 /// For push-sum: each node shares out equally between itself and its out-neighbours, along the edges of both graphs in
@@ -146,8 +147,8 @@ RUBATO_INLINE void require_symmetric(matrix const& m) {
     }
 }
 
-/// Throws unless all eigenvalues of this symmetric W but one lie within (-1, 1). Of weights that are not negative, with
-/// a positive diagonal, on a connected graph they always do (Perron, Frobenius).
+/// Throws unless all eigenvalues of this symmetric W but one lie within (-1, 1). Of weights that are not negative,
+/// with a positive diagonal, on a connected graph they always do (Perron, Frobenius).
 RUBATO_INLINE void require_mixing(matrix const& m) {
   if (is_not_negative(m)) return;
   auto const modulus = second_singular_value(m);

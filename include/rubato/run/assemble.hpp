@@ -23,6 +23,7 @@
 #include <rubato/core/visit_options.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/problem/any_oracle.hpp>
+#include <rubato/run/node_options.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/wire/agreement.hpp>
 
@@ -47,9 +48,9 @@ class any_maker {
   any_maker() = default;
   template<node Node>
   [[nodiscard]] static auto of(typename Node::backend_type const& backend, mixing::plan const& plan,
-                               shared_buffer const& x0, typename Node::options const& options) -> any_maker {
+                               shared_buffer const& x0, std::vector<typename Node::options> const& table) -> any_maker {
     any_maker made;
-    made.self_ = std::make_shared<model<Node>>(backend, plan, x0, options);
+    made.self_ = std::make_shared<model<Node>>(backend, plan, x0, table);
     return made;
   }
   explicit operator bool() const { return static_cast<bool>(self_); }
@@ -74,10 +75,11 @@ class any_maker {
   template<class Node>
   struct model final : base {
     model(typename Node::backend_type const& b, mixing::plan const& p, shared_buffer const& x,
-          typename Node::options const& o)
-        : backend{b}, plan{p}, x0{x}, options{o} {}
+          std::vector<typename Node::options> const& t)
+        : backend{b}, plan{p}, x0{x}, table{t} {}
     auto make(std::size_t i, shared_buffer first, std::uint64_t life) const -> any_node override {
-      return Node{backend, plan, to_node(i), first ? std::move(first) : x0, of_life(options, life)};
+      return Node{backend, plan, to_node(i), first ? std::move(first) : x0,
+                  of_life(table.size() == 1 ? table[0] : table[i], life)};
     }
     // Out of line: g++ sees that a copy leaves the byte of an empty policy as it is, and warns of it where that is
     // handed on.
@@ -98,7 +100,7 @@ class any_maker {
     typename Node::backend_type backend;
     mixing::plan plan;
     shared_buffer x0;
-    typename Node::options options;
+    std::vector<typename Node::options> table;  // one entry a node, or one for all
   };
   std::shared_ptr<base const> self_;
 };
@@ -178,16 +180,20 @@ auto hexadecimal(std::uint64_t v) -> std::string;
 auto text_of(element e) -> std::string_view;
 
 /// Text that tells whether two are the same, of bounded length.
-auto short_text(std::string text) -> std::string;
+auto short_text(std::string text, std::size_t most = 200) -> std::string;
 
 /// The graph and its weights as a hash of all edges of the plan, whatever file or builder they came from.
 auto network_text(mixing::plan const& plan) -> std::string;
 
+/// Adds these options to the setup, and to what processes must agree on, there in at most 64 lines each.
+void add_options(assembly& a, wire::agreement& all, std::vector<option_of_nodes> const& options,
+                 std::string_view algorithm);
+
 /// Everything that the processes of a run must agree on: the algorithm with its policies by name, each of their
 /// options, the network, and where the run begins. Backends and compilers may differ.
 template<class Node>
-auto agreement_of(assembly& a, mixing::plan const& plan, typename Node::options const& o, shared_buffer const& x0)
-    -> wire::agreement {
+auto agreement_of(assembly& a, mixing::plan const& plan, std::vector<typename Node::options> const& table,
+                  shared_buffer const& x0) -> wire::agreement {
   wire::agreement all;
   all.add("nodes", plan.nodes.size()).add("dimension", x0.size()).add("block values", a.blocks.block_values());
   for (auto const& c : Node::channels()) {
@@ -196,48 +202,45 @@ auto agreement_of(assembly& a, mixing::plan const& plan, typename Node::options 
         std::string{text_of(c.values)} + (c.kind == channel_kind::event ? ", every one counts" : ", newest counts"));
   }
   all.add("algorithm", name_of_type<Node>());
-  auto const line = [&](std::string const& name, std::string text) {
-    a.options.emplace_back(name, text);
-    if (text == unlisted_options)
-      a.unlisted = name.empty() ? "the options of " + std::string{name_of_type<Node>()} : name;
-    else if (name != "block values") all.add(name, short_text(std::move(text)));
-  };
-  if constexpr (lists_options<typename Node::options>) {
-    each_option(o, line);
-  } else {
-    common_options common{o.step, o.scale, o.seed, o.block_values};
-    each_option(common, line);
-    if constexpr (sizeof o > sizeof common) line({}, std::string{unlisted_options});
-  }
+  add_options(a, all, options_of<Node>(table), name_of_type<Node>());
   all.add("network", network_text(plan)).add("raw step", option_text(a.raw_step));
   all.add("first model (hash)", hexadecimal(wire::hash_of(x0.on_host().bytes())));
   return all;
 }
 
 /// The nodes of a run, from what `a` holds of it already, and what they agree on. All that is compiled for a node type
-/// and for no problem, so that it can be compiled once (rubato/instances.hpp). `largest`: see Node::agree().
+/// and for no problem, so that it can be compiled once (rubato/instances.hpp). `table` has one entry a node or one for
+/// all; `largest`: see Node::agree().
 template<class Node>
-void add_nodes(assembly& a, mixing::plan const& plan, typename Node::options& options,
+void add_nodes(assembly& a, mixing::plan const& plan, std::vector<typename Node::options>& table,
                typename Node::backend_type const& backend, shared_buffer const& x0, std::span<double const> largest) {
-  Node::agree(options, a.blocks, largest, a.peers);
-  a.agreed = agreement_of<Node>(a, plan, options, x0);
+  if (table.size() > 1) static_cast<void>(options_of<Node>(table));  // before agree() derives others from them
+  for (auto& options : table) Node::agree(options, a.blocks, largest, a.peers);
+  a.agreed = agreement_of<Node>(a, plan, table, x0);
   a.nodes.reserve(plan.nodes.size());
-  a.again = any_maker::of<Node>(backend, plan, x0, options);
+  a.again = any_maker::of<Node>(backend, plan, x0, table);
   for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.push_back(a.again.make(i, {}, 0));
 }
 
-}  // namespace detail
+/// The largest of the nodes' steps, with its gamma. Throws config_error if one is not a positive number.
+template<class Options>
+void set_step(assembly& a, std::vector<Options> const& table) {
+  for (auto const& o : table) {
+    auto const gamma = rubato::raw_step(o, a.gain);
+    if (!(gamma > a.raw_step)) continue;
+    a.step = o.step;
+    a.raw_step = gamma;
+  }
+}
 
-/// Builds all nodes of a run from a plan, for weights of one's own (mixing::tracking_plan and its kin make plans).
-/// Throws config_error if plan, options and problem do not fit together.
-template<node Node, class Problem>
-auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::options options,
-              typename Node::backend_type backend = {}) -> assembly {
+template<class Node, class Problem>
+auto assembled(mixing::plan const& plan, Problem const& problem, std::vector<typename Node::options> table,
+               typename Node::backend_type backend) -> assembly {
   static_assert(problem::check_problem<Problem, typename Node::backend_type>());
   if (plan.nodes.empty()) throw config_error{"a run needs at least one node"};
   // Optional member: an algorithm that has it is right for such weights (mixing::gossip_plan).
   if constexpr (!requires { requires Node::takes_negative_weights; })
-    detail::refuse_negative_weights(plan, name_of_type<Node>());
+    refuse_negative_weights(plan, name_of_type<Node>());
   if (problem.dimension() == 0) throw config_error{"the problem's models have no values: its dimension is 0"};
   assembly a;
   a.peers = plan.nodes.front().nodes;
@@ -249,8 +252,7 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   a.network = plan.summary;
   a.remark = plan.remark;
   a.gain = plan.gain;
-  a.step = options.step;
-  a.raw_step = raw_step(options, plan.gain);
+  set_step(a, table);
   if constexpr (requires {
                   { problem.nodes() } -> std::convertible_to<std::size_t>;
                 }) {
@@ -259,14 +261,34 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
                          std::to_string(a.peers)};
     }
   }
-  auto const x0 = detail::first_model(backend, problem);
-  a.blocks = partition_of(options, x0.size());
+  auto const x0 = first_model(backend, problem);
+  a.blocks = partition_of(table.front(), x0.size());
   std::vector<double> largest;
   if constexpr (requires { requires Node::calibrates; }) {  // optional member: agree() wants the first gradients
-    largest = detail::largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, options.seed});
+    largest = largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, table.front().seed});
   }
-  detail::add_nodes<Node>(a, plan, options, backend, x0, largest);
+  add_nodes<Node>(a, plan, table, backend, x0, largest);
   return a;
+}
+
+}  // namespace detail
+
+/// Builds all nodes of a run from a plan, for weights of one's own (mixing::tracking_plan and its kin make plans).
+/// Throws config_error if plan, options and problem do not fit together.
+template<node Node, class Problem>
+auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::options options,
+              typename Node::backend_type backend = {}) -> assembly {
+  return detail::assembled<Node>(plan, problem, std::vector{std::move(options)}, std::move(backend));
+}
+
+/// The same with options of each node's own: `options` is a function of the node's id, or a vector with one entry a
+/// node. Steps, batches and weightings may differ (Node::own_options says what); processes compare the whole table.
+/// Throws config_error, naming option and node, where one differs that must be the same for all.
+template<node Node, class Problem, options_by_node<typename Node::options> O>
+auto assemble(mixing::plan const& plan, Problem const& problem, O const& options,
+              typename Node::backend_type backend = {}) -> assembly {
+  return detail::assembled<Node>(plan, problem, detail::table_of<typename Node::options>(options, plan.nodes.size()),
+                                 std::move(backend));
 }
 
 /// The same from a network, with the weights that the algorithm chooses for it.
@@ -274,6 +296,11 @@ template<node Node, class Problem>
 auto assemble(topology::pair const& network, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {
   return assemble<Node>(Node::arrange(network), problem, std::move(options), std::move(backend));
+}
+template<node Node, class Problem, options_by_node<typename Node::options> O>
+auto assemble(topology::pair const& network, Problem const& problem, O const& options,
+              typename Node::backend_type backend = {}) -> assembly {
+  return assemble<Node>(Node::arrange(network), problem, options, std::move(backend));
 }
 
 #if RUBATO_BODIES
@@ -341,8 +368,21 @@ RUBATO_INLINE auto text_of(element e) -> std::string_view {
   return "nothing";
 }
 
-RUBATO_INLINE auto short_text(std::string text) -> std::string {
-  return text.size() <= 200 ? std::move(text) : "hash " + hexadecimal(wire::hash_of(text));
+RUBATO_INLINE auto short_text(std::string text, std::size_t most) -> std::string {
+  return text.size() <= most ? std::move(text) : "hash " + hexadecimal(wire::hash_of(text));
+}
+
+RUBATO_INLINE void add_options(assembly& a, wire::agreement& all, std::vector<option_of_nodes> const& options,
+                               std::string_view algorithm) {
+  for (auto const& o : options) {
+    for (auto& line : lines_of_nodes(o, o.values.size())) a.options.push_back(std::move(line));
+    if (o.values.front() == unlisted_options) {
+      a.unlisted = o.name.empty() ? "the options of " + std::string{algorithm} : o.name;
+    } else if (o.name != "block values") {
+      for (auto& [name, text] : lines_of_nodes(o, 64))
+        all.add(name, short_text(std::move(text), o.values.size() > 64 ? 30 : 200));
+    }
+  }
 }
 
 RUBATO_INLINE auto network_text(mixing::plan const& plan) -> std::string {
