@@ -96,7 +96,7 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, 
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   ad_psgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : core{std::move(b), self, std::move(x0), o, plan.gain}, partner_{core::options_.partner, self} {
+      : core{std::move(b), self, std::move(x0), o, plan.gain}, partner_{core::options_->partner, self} {
     for (auto const& e : plan.nodes[to_index(self)].pull_from) neighbours_.emplace_back().peer = e.peer;
   }
 
@@ -162,8 +162,7 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, 
     for (auto const& e : neighbours_)
       if (e.open) open_.push_back(e.peer);
     if (open_.empty()) return;
-    auto draw =
-        random_stream{{0x70616972ULL, this->options_.seed, static_cast<std::uint64_t>(this->self_), questions_++}};
+    auto draw = random_stream{{0x70616972ULL, this->seed_, static_cast<std::uint64_t>(this->self_), questions_++}};
     std::size_t const place = partner_(std::span<node_id const>{open_}, draw);
     RUBATO_EXPECTS(place < open_.size(), "a partner is a place in the list of those who may be asked");
     auto const& e = *detail::find_edge(neighbours_, open_[place]);

@@ -129,7 +129,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
     auto const post = this->posting(channel::chunk, now, out);
     while (true) {
       if (!mean_.under_way()) {
-        if (since_snapshot_ < this->options_.local_steps) return;
+        if (since_snapshot_ < this->options_->local_steps) return;
         since_snapshot_ = 0;
         snapshot_ = this->x_;  // (V.S)
         mean_.begin(this->backend_, core::values_of(snapshot_), now, post);

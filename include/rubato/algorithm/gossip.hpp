@@ -307,7 +307,7 @@ class gossip
       s.t = tracker_.terms(does, block, end);
       if (g_new_) s.g = g_new_.template view<scalar>().data();
       s.g_share = scalar{1} / static_cast<scalar>(batch_.minibatches());
-      auto const ledger = core::options_.ledger.template arithmetic_for<scalar>(block);
+      auto const ledger = core::options_->ledger.template arithmetic_for<scalar>(block);
       auto const kernel = detail::gossip_kernel<scalar, value, std::remove_cvref_t<decltype(ledger)>, decltype(rule),
                                                 tracks, Actions...>{s, ledger, rule};
       auto const bits = core::backend_.sweep(core::blocks_.values_of({block, end}), kernel);
@@ -369,7 +369,7 @@ class gossip
   void take_over(iteration heard, instant now, outbox& out) {
     auto const round = core::iterations_ + ahead_ + 1;
     if constexpr (counts_rounds) {
-      if (heard <= next(core::options_.synchrony.latest(iteration{round}))) return;
+      if (heard <= next(core::options_->synchrony.latest(iteration{round}))) return;
       ahead_ += to_count(heard) - round;
       if (!has_sent()) return;
       ++posts_;
@@ -405,8 +405,8 @@ class gossip
     for (auto& edge : edges) {
       if (!edge.open) continue;
       if constexpr (Synchrony::delivery == channel_kind::event)
-        edge.box.advance_to(core::options_.synchrony.latest(needed));
-      if (core::options_.synchrony.ready(needed, edge.box.number())) continue;
+        edge.box.advance_to(core::options_->synchrony.latest(needed));
+      if (core::options_->synchrony.ready(needed, edge.box.number())) continue;
       out.wait = waiting{edge.peer, lane, next(edge.box.number())};
       stalled_ = true;
       return false;

@@ -256,7 +256,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
 
   /// Merges what came and asks for the next gradient, or says for whom it waits.
   void go_on(instant now, outbox& out) {
-    auto const overlap = this->options_.overlap;
+    auto const overlap = this->options_->overlap;
     if (this->iterations_ > overlap) {
       auto const needed = iteration{this->iterations_ - overlap};
       for (auto const& e : sources_) {

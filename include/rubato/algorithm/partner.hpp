@@ -20,12 +20,13 @@
 
 namespace rubato::partner {
 
-/// A value of settings with a state at each node, made from it and the node's id. Its call is given those who may be
+/// A value of settings with a state at each node, made from it and the node's id. The partner outlives it and
+/// stays where it is. Its call is given those who may be
 /// asked, at least one and by id, and gives the place in that list of who is asked. `draw` is a stream of its own for
 /// each call, by seed, node and call. Not checked, but required: all randomness comes from `draw`. Options are listed
 /// in visit_options, and what a state keeps from call to call in visit_state. Models: uniform, round_robin.
 template<class P>
-concept policy = std::copyable<P> && std::default_initializable<P> &&
+concept policy = std::copyable<P> && std::default_initializable<P> && std::movable<typename P::state> &&
                  std::constructible_from<typename P::state, P const&, node_id> &&
                  requires(typename P::state& s, std::span<node_id const> open, random_stream& draw) {
                    { s(open, draw) } -> std::convertible_to<std::size_t>;
@@ -36,7 +37,7 @@ template<class P>
 consteval auto check_partner() -> bool {
   static_assert(
       policy<P>,
-      "a partner has a state, made from it and a node's id, whose call is given the ids of the neighbours that "
+      "a partner has a movable state, made from it and a node's id, whose call is given the ids of the neighbours that "
       "may be asked and a random stream, and gives a place in that list");
   return true;
 }
