@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -125,15 +126,29 @@ struct assembly : run_setup {
 
 namespace detail {
 
+/// What initial() gave, rounded where it is of the other precision: one problem serves backends of both.
+template<class T, class Values>
+auto in_scalars(Values&& given) -> std::vector<T> {
+  if constexpr (std::convertible_to<Values, std::vector<T>>) {
+    return std::forward<Values>(given);
+  } else {
+    using other = std::conditional_t<std::same_as<T, float>, double, float>;
+    static_assert(std::convertible_to<Values, std::vector<other>>,
+                  "a problem's initial() gives a std::vector of float or of double");
+    std::vector<other> const values = std::forward<Values>(given);
+    std::vector<T> rounded(values.size());
+    std::transform(values.begin(), values.end(), rounded.begin(), [](other v) { return static_cast<T>(v); });
+    return rounded;
+  }
+}
+
 /// The common first model: problem.initial() where there is one, zeros otherwise.
 template<class Backend, class Problem>
 auto first_model(Backend& backend, Problem const& problem) -> shared_buffer {
   using scalar = typename Backend::scalar;
   if constexpr (requires { problem.initial(); }) {
     auto x = backend.pool().host_side().template allocate<scalar>(problem.dimension());
-    static_assert(std::convertible_to<decltype(problem.initial()), std::vector<scalar>>,
-                  "a problem's initial() gives a std::vector of the backend's scalar type");
-    std::vector<scalar> const values = problem.initial();
+    std::vector<scalar> const values = in_scalars<scalar>(problem.initial());
     if (values.size() != x.size()) {
       throw config_error{"the problem's initial model has " + std::to_string(values.size()) +
                          " values, its dimension is " + std::to_string(x.size())};
