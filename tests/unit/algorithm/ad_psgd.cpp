@@ -223,25 +223,8 @@ TEST_CASE("a partner of one's own is asked, its settings are options, and its st
 }
 
 TEST_CASE("every neighbour is asked equally often, by a key that has nothing to do with the order of events") {
-  auto const q = quadratic::random(5, 2, 1);
   std::map<std::size_t, int> asked;
-  auto a = assemble<node_type>(topology::star(5), q, {.step = 0.01, .seed = 3});
-  outbox out;
-  a.nodes[0].start({}, out);
-  for (int k = 0; k < 2000; ++k) {
-    REQUIRE(out.packets.size() == 1);
-    auto const question = out.packets[0];
-    auto const request = *out.request;
-    ++asked[to_index(question.to)];
-    auto reply = question;
-    std::swap(reply.from, reply.to);
-    reply.number = iteration{static_cast<std::uint64_t>(k) + 1};
-    reply.based_on = question.number;
-    out.clear();
-    hand_over(a.nodes[0], reply, 1, out);
-    CHECK(out.packets.empty());
-    a.nodes[0].on_gradient({}, a.oracle.evaluate(request), out);
-  }
+  for (auto const peer : partners<node_type>(topology::star(5), {.seed = 3}, 2000)) ++asked[peer];
   CHECK(asked.size() == 4);
   for (auto const& [peer, times] : asked) CHECK(std::abs(times - 500) < 100);  // five standard deviations
 }
