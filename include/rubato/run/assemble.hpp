@@ -24,7 +24,7 @@
 #include <rubato/core/visit_options.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/problem/any_oracle.hpp>
-#include <rubato/run/node_options.hpp>
+#include <rubato/run/options_by_node.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/wire/agreement.hpp>
 

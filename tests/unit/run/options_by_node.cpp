@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/run/node_options.hpp>
+#include <rubato/run/options_by_node.hpp>
 
 #include <chrono>
 #include <cstddef>
