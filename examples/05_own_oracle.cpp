@@ -5,6 +5,7 @@
 //
 //      0 --- 1 --- 2 --- 3       node i holds 64 points with x in [i, i+1)
 //
+// The same problem serves nodes that compute in double and in float, since the type of values is a template parameter.
 // The key names the mini-batch: seed, node and draw. Take all randomness from it, and every driver draws the same
 // samples in any order of events. Members `loss` and `nodes` are optional: for reports, and to check the network.
 // Expected output: expected/05_own_oracle.txt
@@ -23,35 +24,42 @@ struct straight_line {
   static constexpr std::size_t batch = 16;
 
   static auto place(std::size_t node, std::size_t p) -> double { return double(node) + double(p) / points; }
-  static auto error(std::span<double const> line, double x) -> double { return line[0] * x + line[1] - (3 * x - 2); }
+  static auto error(double slope, double offset, double x) -> double { return slope * x + offset - (3 * x - 2); }
 
   auto dimension() const -> std::size_t { return 2; }
   auto nodes() const -> std::size_t { return 4; }
 
-  template<class Backend>
-  auto gradient(Backend&, std::span<double const> line, sample_key key, std::span<double> g) const -> double {
+  template<class Backend, class T>
+  auto gradient(Backend&, std::span<T const> line, sample_key key, std::span<T> g) const -> double {
     auto draw = rubato::random_stream{key};
-    auto sum = 0.0;
-    g[0] = g[1] = 0;
+    auto sum = 0.0, by_slope = 0.0, by_offset = 0.0;
     for (std::size_t i = 0; i < batch; ++i) {
       auto const x = place(to_index(key.node), draw.below(points));
-      auto const e = error(line, x);
-      g[0] += e * x / batch;
-      g[1] += e / batch;
+      auto const e = error(line[0], line[1], x);
+      by_slope += e * x / batch;
+      by_offset += e / batch;
       sum += e * e / 2 / batch;
     }
+    g[0] = static_cast<T>(by_slope);
+    g[1] = static_cast<T>(by_offset);
     return sum;  // the mini-batch's loss; not-a-number would say that it is not known
   }
 };
 
-int main() {
-  using node = rubato::r_fast<rubato::backend::eigen<double>>;
+template<class T>
+void fit(char const* precision) {
+  using node = rubato::r_fast<rubato::backend::eigen<T>>;
   auto const scenario =
       rubato::environment::scenario{.compute = rubato::environment::lognormal(10ms, 0.2), .link = {.loss = 0.2}};
   auto const result = rubato::simulate<node>(rubato::topology::line(4), straight_line{}, {.step = 0.03, .seed = 3},
                                              scenario, rubato::until{.time = 60s});
   for (std::size_t i = 0; i < result.models.size(); ++i) {
-    auto const line = result.models[i].view<double>();
-    std::printf("node %zu: y = %.4f x - %.4f\n", i, line[0], -line[1]);
+    auto const line = result.models[i].template view<T>();
+    std::printf("node %zu, %s: y = %.4f x - %.4f\n", i, precision, double(line[0]), double(-line[1]));
   }
+}
+
+int main() {
+  fit<double>("double");
+  fit<float>("float");
 }

@@ -15,9 +15,9 @@
 
 /// All that assembling and running nodes of this type compiles. HOW is `extern` where it is declared and empty where it
 /// is compiled.
-#define RUBATO_NODE_INSTANCE(HOW, ...)                                                                     \
-  HOW template void detail::add_nodes<__VA_ARGS__>(assembly&, mixing::plan const&, __VA_ARGS__::options&,  \
-                                                   __VA_ARGS__::backend_type const&, shared_buffer const&, \
+#define RUBATO_NODE_INSTANCE(HOW, ...)                                                                                 \
+  HOW template void detail::add_nodes<__VA_ARGS__>(assembly&, mixing::plan const&, std::vector<__VA_ARGS__::options>&, \
+                                                   __VA_ARGS__::backend_type const&, shared_buffer const&,             \
                                                    std::span<double const>)
 
 /// r_fast, push_pull, d_psgd, ad_psgd, ring_allreduce_sgd and asgd of one backend, with the policies that their aliases

@@ -155,6 +155,7 @@ TEST_CASE("so it is with steps that keep arrays, weightings, blocks of a vector 
   };
   same(made<ring_allreduce_sgd<space, step::adam>>({}));  // a round's rule is made once and used for many chunks
   same(made<ad_psgd<space, step::momentum>>({}));
+  same(made<ad_psgd<space, step::sgd, partner::round_robin>>({}));
   same(made<r_fast<space, step::adam, weighting::polynomial>>({.block_values = 64}));
   same(made<rescaled_asgd<space>>({}));
   auto const plain = made<r_fast<space>>({});  // gradients far faster than links
@@ -174,10 +175,20 @@ struct forgetful_momentum {
     static void visit_state(auto&, auto&&) {}
   };
 };
+/// Round robin whose list forgets who was asked last.
+struct forgetful_robin : partner::round_robin {
+  struct state : partner::round_robin::state {
+    state(forgetful_robin const& p, node_id self) : partner::round_robin::state{p, self} {}
+    static void visit_state(auto&, auto&&) {}
+  };
+};
 TEST_CASE("a list that leaves a part of the state out is found by this") {
   auto draw = random_stream{{73, 0}};
   auto const [whole, resumed] = both_accounts(made<r_fast<space, forgetful_momentum>>({}), weather_of(draw), 200);
   CHECK(resumed != whole);
+  auto const [asked, asked_on] =
+      both_accounts(made<ad_psgd<space, step::sgd, forgetful_robin>>({}), weather_of(draw), 200);
+  CHECK(asked_on != asked);
 }
 
 TEST_CASE("a simulation goes on from a file, and one of another size is refused") {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <rubato/algorithm/partner.hpp>
 #include <rubato/codec/concepts.hpp>
 #include <rubato/contribution/concepts.hpp>
 #include <rubato/ledger/concepts.hpp>
@@ -28,6 +29,9 @@
 #include <rubato/weighting/hinge.hpp>
 #include <rubato/weighting/polynomial.hpp>
 
+#include <cstddef>
+#include <span>
+
 namespace {
 
 using namespace rubato;
@@ -50,7 +54,21 @@ static_assert(codec::policy<codec::identity, host> && codec::policy<codec::bf16,
 static_assert(codec::policy<codec::minmax_u8, host> && codec::policy<codec::bagua_u8, host>);
 static_assert(codec::sum_policy<codec::low_bits, host, std::int32_t>);
 
+static_assert(partner::policy<partner::uniform> && partner::policy<partner::round_robin>);
+
 // Each lacks one thing or has it wrong.
+struct without_a_choice {
+  struct state {
+    state(without_a_choice const&, node_id);
+    void operator()(std::span<node_id const>, random_stream&);
+  };
+};
+struct without_a_start : without_a_choice {
+  struct state {
+    auto operator()(std::span<node_id const>, random_stream&) -> std::size_t;
+  };
+};
+static_assert(!partner::policy<without_a_choice> && !partner::policy<without_a_start> && !partner::policy<int>);
 struct with_silent_next : step::sgd {
   template<class Backend>
   struct state : step::sgd::state<Backend> {

@@ -2,7 +2,7 @@
 // Asynchronous decentralised SGD by pairwise averaging, node i.   [A] = AD-PSGD, Lian et al., arXiv 1710.06952.
 // shapes: x, a, b in R^d;   x^ = the model at which the gradient under way was asked for
 //   (AD.G)  x <- x - gamma g_i(x^)                       when the gradient comes
-//   (AD.A)  a = x, sent to a neighbour drawn at random   with every request for a gradient, unless one is unanswered
+//   (AD.A)  a = x, sent to a neighbour, drawn at random  with every request for a gradient, unless one is unanswered
 //   (AD.P)  asked with a:     answer b = x;  x <- x + (a - b) / 2
 //   (AD.I)  answered with b:  x <- x + (b - a) / 2       a as it was sent, whatever x is by now
 // invariant: sum_i x_i + sum over answers under way of (b - a) / 2 changes by (AD.G) alone, up to rounding
@@ -10,6 +10,7 @@
 //                                                                                 tests/unit/algorithm/ad_psgd.cpp
 // At rest sum_i r_i grad f_i = 0, r_i = gradients of node i a second: who is fast weighs more. For sum_i grad f_i = 0
 // whatever the speeds there is r_fast.
+// Whom (AD.A) asks is a policy (algorithm/partner.hpp); the invariant holds for each.
 // differs from [A]: both ends average at a time of their own, by differences, so that there is no lock, nothing waits,
 // and any graph will do (there: a bipartite one, whose active side asks and whose passive side answers).
 // Vectors a local iteration: (AD.G) reads x, g, writes x; an average asked for reads x, a, b, a given one x, a; each
@@ -26,6 +27,7 @@
 #include <vector>
 
 #include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/partner.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/mixing/plan.hpp>
@@ -36,17 +38,19 @@ namespace rubato {
 
 namespace detail {
 
-template<class Step>
+template<class Step, class Partner>
 struct ad_psgd_options {
   double step = 0.1;
   step_scale scale = step_scale::per_gain;
-  std::uint64_t seed = 0;  ///< of the mini-batches, and of who is asked
+  std::uint64_t seed = 0;  ///< of the mini-batches, and of partner's draws
   std::size_t block_values = 0;
   Step step_rule{};
+  Partner partner{};
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
     visit("step rule", self.step_rule);
+    visit("partner", self.partner);
   }
 };
 
@@ -73,9 +77,10 @@ struct approach_kernel {
 /// A neighbour whose edge closes is not asked any more; an average under way on its edge is given up, which moves the
 /// sum by half a difference if only the other end took its part. A node without neighbours goes on alone.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd>
-class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>> {
-  using core = detail::node_core<Backend, detail::ad_psgd_options<Step>>;
+template<backend::array_backend Backend, class Step = step::sgd, class Partner = partner::uniform>
+class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, Partner>> {
+  using core = detail::node_core<Backend, detail::ad_psgd_options<Step, Partner>>;
+  static_assert(partner::check_partner<Partner>());
 
  public:
   using typename core::options, typename core::scalar;
@@ -85,12 +90,13 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
+  static constexpr std::array<std::string_view, 2> own_options{"step", "partner"};
   /// An answer says in based_on which question it answers; a question's based_on is 0.
   static constexpr std::array all_channels{channel_spec{channel_id::model, channel_kind::event, element_of<scalar>}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   ad_psgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : core{std::move(b), self, std::move(x0), o, plan.gain} {
+      : core{std::move(b), self, std::move(x0), o, plan.gain}, partner_{core::options_->partner, self} {
     for (auto const& e : plan.nodes[to_index(self)].pull_from) neighbours_.emplace_back().peer = e.peer;
   }
 
@@ -133,7 +139,7 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("neighbours", self.neighbours_), visit("question", self.pending_exchange_);
-    visit("posted", self.posted_), visit("questions", self.questions_);
+    visit("partner", self.partner_), visit("posted", self.posted_), visit("questions", self.questions_);
   }
 
  private:
@@ -153,17 +159,15 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
   }
 
   void ask(instant now, outbox& out) {
-    std::size_t there = 0;
-    for (auto const& e : neighbours_) there += e.open ? 1 : 0;
-    if (there == 0) return;
-    auto draw =
-        random_stream{{0x70616972ULL, this->options_.seed, static_cast<std::uint64_t>(this->self_), questions_++}};
-    auto left = draw.below(there);
-    for (auto const& e : neighbours_) {
-      if (!e.open || left-- > 0) continue;
-      pending_exchange_ = question{e.peer, post_model(e, {}, now, out), this->x_};  // (AD.A)
-      return;
-    }
+    open_.clear();
+    for (auto const& e : neighbours_)
+      if (e.open) open_.push_back(e.peer);
+    if (open_.empty()) return;
+    auto draw = random_stream{{0x70616972ULL, this->seed_, static_cast<std::uint64_t>(this->self_), questions_++}};
+    std::size_t const place = partner_(std::span<node_id const>{open_}, draw);
+    RUBATO_EXPECTS(place < open_.size(), "a partner is a place in the list of those who may be asked");
+    auto const& e = *detail::find_edge(neighbours_, open_[place]);
+    pending_exchange_ = question{e.peer, post_model(e, {}, now, out), this->x_};  // (AD.A)
   }
 
   /// Posts x as it is, in answer to `answered` if that is not 0, and returns its number.
@@ -186,6 +190,8 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step>>
   }
 
   std::vector<detail::two_way_edge> neighbours_;  // by id
+  typename Partner::state partner_;
+  std::vector<node_id> open_;  // of the question under way; kept for its memory
   std::optional<question> pending_exchange_;
   iteration posted_{};
   std::uint64_t questions_ = 0;

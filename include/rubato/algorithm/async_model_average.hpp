@@ -83,6 +83,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
   static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t) {
     if (o.local_steps == 0) throw config_error{"a model is averaged after 1 local step or more, not after 0"};
   }
+  static constexpr std::array<std::string_view, 2> own_options{"step", "local steps"};
   static constexpr std::array all_channels{detail::scatter_mean<Backend, Codec>::spec};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
@@ -128,7 +129,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
     auto const post = this->posting(channel_id::chunk, now, out);
     while (true) {
       if (!mean_.under_way()) {
-        if (since_snapshot_ < this->options_.local_steps) return;
+        if (since_snapshot_ < this->options_->local_steps) return;
         since_snapshot_ = 0;
         snapshot_ = this->x_;  // (V.S)
         mean_.begin(this->backend_, core::values_of(snapshot_), now, post);

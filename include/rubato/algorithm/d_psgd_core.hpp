@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include <rubato/algorithm/batch.hpp>
@@ -29,10 +30,13 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
  public:
   using typename core::options, typename core::scalar;
 
+  /// In rounds all models are of one age, so that W may have negative entries where its spectrum allows it.
+  static constexpr bool takes_negative_weights = true;
   /// Metropolis-Hastings weights on the network taken as undirected.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
+  static constexpr std::array<std::string_view, 2> own_options{"step", "contribution"};
   static constexpr std::array all_channels{exchange::spec};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 

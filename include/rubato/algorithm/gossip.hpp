@@ -100,6 +100,7 @@ class gossip
   using scalar = typename Backend::scalar;
   using value = typename Ledger::template value<scalar>;  ///< of z and of running sums
   static constexpr bool tracks = order::tracks<Order>();
+  static constexpr bool takes_negative_weights = !tracks && synchrony::in_lock_step<Synchrony>();
 
   using options = detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>;
 
@@ -119,6 +120,7 @@ class gossip
     if constexpr (tracks) o.ledger.calibrate(blocks, largest, nodes);
   }
 
+  static constexpr std::array<std::string_view, 3> own_options{"step", "weighting", "contribution"};
   static constexpr std::array<channel_spec, 2> all_channels{
       channel_spec{channel_id::model, Synchrony::delivery, element_of<scalar>},
       channel_spec{channel_id::tracker, Synchrony::delivery, element_of<typename SumCodec::template code<value>>}};
@@ -306,7 +308,7 @@ class gossip
       s.t = tracker_.terms(does, block, end);
       if (g_new_) s.g = g_new_.template view<scalar>().data();
       s.g_share = scalar{1} / static_cast<scalar>(batch_.minibatches());
-      auto const ledger = core::options_.ledger.template arithmetic_for<scalar>(block);
+      auto const ledger = core::options_->ledger.template arithmetic_for<scalar>(block);
       auto const kernel = detail::gossip_kernel<scalar, value, std::remove_cvref_t<decltype(ledger)>, decltype(rule),
                                                 tracks, Actions...>{s, ledger, rule};
       auto const bits = core::backend_.sweep(core::blocks_.values_of({block, end}), kernel);
@@ -368,7 +370,7 @@ class gossip
   void take_over(iteration heard, instant now, outbox& out) {
     auto const round = core::iterations_ + ahead_ + 1;
     if constexpr (counts_rounds) {
-      if (heard <= next(core::options_.synchrony.latest(iteration{round}))) return;
+      if (heard <= next(core::options_->synchrony.latest(iteration{round}))) return;
       ahead_ += to_count(heard) - round;
       if (!has_sent()) return;
       ++posts_;
@@ -404,8 +406,8 @@ class gossip
     for (auto& edge : edges) {
       if (!edge.open) continue;
       if constexpr (Synchrony::delivery == channel_kind::event)
-        edge.box.advance_to(core::options_.synchrony.latest(needed));
-      if (core::options_.synchrony.ready(needed, edge.box.number())) continue;
+        edge.box.advance_to(core::options_->synchrony.latest(needed));
+      if (core::options_->synchrony.ready(needed, edge.box.number())) continue;
       out.wait = waiting{edge.peer, channel, next(edge.box.number())};
       stalled_ = true;
       return false;

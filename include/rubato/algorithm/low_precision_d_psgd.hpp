@@ -96,10 +96,12 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "low-precision D-PSGD"; }
 
+  static constexpr bool takes_negative_weights = true;  ///< as d_psgd
   /// Metropolis-Hastings weights on the network taken as undirected.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
+  static constexpr std::array<std::string_view, 1> own_options{"step"};
   static constexpr std::array all_channels{channel_spec{
       channel_id::model, delivery, element_of<typename Codec::template code<scalar>>, 0, body_form::codes}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
@@ -121,7 +123,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
     auto* const edge = p.channel == channel_id::model ? detail::find_edge(edges_, p.from) : nullptr;
     if (edge == nullptr || !edge->is_of_session(p)) return;
     auto wrong =
-        detail::malformed(p, all_channels[0].values, this->options_.codec.template codes<scalar>(this->size()));
+        detail::malformed(p, all_channels[0].values, this->options_->codec.template codes<scalar>(this->size()));
     if (!wrong) wrong = out_of_turn(*edge, p);
     if (wrong) {
       out.failure = std::move(wrong);
@@ -233,14 +235,14 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
         rule};
     auto const raised = this->backend_.sweep({0, z.size()}, kernel);  // (D.Z)
     if ((raised & backend::not_finite) != 0) out.failure = detail::blame{this->self_}.gradient(g_).sentence();
-    return codec::encoded(this->options_.codec, this->backend_, z.data(), z.size());  // (D.Q)
+    return codec::encoded(this->options_->codec, this->backend_, z.data(), z.size());  // (D.Q)
   }
 
   /// The same operations wherever a difference is added, so that all copies of a model stay equal. False if not finite.
   [[nodiscard]] auto add(shared_buffer const& difference, scalar* to) -> bool {
     auto const all = range{0, this->size()};
     auto decoded = this->backend_.template allocate<scalar>(this->size());
-    codec::decode_body(this->options_.codec, this->backend_, difference, all, decoded.data());
+    codec::decode_body(this->options_->codec, this->backend_, difference, all, decoded.data());
     auto const kernel = backend::add_kernel<scalar>{decoded.data(), to, scalar{1}};
     return (this->backend_.sweep(all, kernel) & backend::not_finite) == 0;  // (D.W)
   }

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,7 +43,7 @@ class node_core {
   static void visit_state(auto& self, auto&& visit) {
     visit.same("node", to_index(self.self_)), visit.same("values", self.size());
     visit.same("block values", self.blocks_.block_values());  // some lists have an entry for each block
-    visit("seed", self.options_.seed);  // its own after each restart
+    visit("seed", self.seed_);  // its own after each restart
     visit("step", self.step_state_), visit("x", self.x_), visit("gradient asked for", self.pending_);
     visit("requests", self.requests_), visit("gradients", self.gradients_), visit("iterations", self.iterations_);
   }
@@ -57,11 +58,12 @@ class node_core {
   /// `steps`: whether this node moves x at all. Throws config_error unless the step is a positive number.
   node_core(Backend b, node_id self, shared_buffer x0, Options const& o, double gain, bool steps = true)
       : backend_{std::move(b)},
-        options_{o},
+        options_{std::make_shared<Options const>(o)},
+        seed_{o.seed},
         self_{self},
         blocks_{partition_of(o, x0.size())},
         gamma_{rubato::raw_step(o, gain)},
-        step_state_{o.step_rule, backend_, steps ? x0.size() : 0},
+        step_state_{options_->step_rule, backend_, steps ? x0.size() : 0},
         x_{std::move(x0)} {}
 
   [[nodiscard]] auto size() const -> std::size_t { return x_.size(); }
@@ -75,7 +77,7 @@ class node_core {
   /// The same at another point, of a sample of the algorithm's own numbering.
   void ask_gradient_at(shared_buffer point, std::uint64_t draw, outbox& out) {
     ++requests_;
-    pending_.ask(std::move(point), sample_key{options_.seed, self_, draw}, out);
+    pending_.ask(std::move(point), sample_key{seed_, self_, draw}, out);
   }
   /// Whether g is the gradient that was asked for; any other is only counted.
   [[nodiscard]] auto accept(gradient const& g) -> bool {
@@ -136,7 +138,8 @@ class node_core {
   }
 
   Backend backend_;
-  Options options_;
+  std::shared_ptr<Options const> options_;  // stays where it is when a node moves: states may point to their policies
+  std::uint64_t seed_;
   node_id self_;
   block_partition blocks_;
   double gamma_;

@@ -37,6 +37,11 @@ concept algorithm_options = requires(O const& o) {
   { o.block_values } -> std::convertible_to<std::size_t>;
 };
 
+// An algorithm whose nodes may choose some options for themselves says which, in an optional member:
+//   static constexpr std::array<std::string_view, 2> own_options{"step", "weighting"};
+// A name stands for all that begin with it, word by word: "step" for "step rule beta" too. All other options must be
+// the same for all nodes (run/options_by_node.hpp).
+
 namespace detail {
 /// The four that all have in common, as a list.
 void visit_common_options(auto& self, auto&& visit) {

@@ -125,6 +125,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::push_sum_plan(network);
   }
+  static constexpr std::array<std::string_view, 1> own_options{"step"};
   static constexpr std::array all_channels{
       channel_spec{channel_id::model, channel_kind::event, element_of<scalar>, carrying(scalar_slot::push_sum_weight)}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
@@ -255,7 +256,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
 
   /// Merges what came and asks for the next gradient, or says for whom it waits.
   void go_on(instant now, outbox& out) {
-    auto const overlap = this->options_.overlap;
+    auto const overlap = this->options_->overlap;
     if (this->iterations_ > overlap) {
       auto const needed = iteration{this->iterations_ - overlap};
       for (auto const& e : sources_) {

@@ -104,8 +104,8 @@ class server_sgd
 
   server_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), plan, self, std::move(x0), o},
-        weight_{o.weight, core::n_},
-        gathered_{o.aggregation},
+        weight_{core::options_->weight, core::n_},
+        gathered_{core::options_->aggregation},
         assignment_{o.assignment},
         ends_(core::serves() ? core::n_ : 1) {
     for (std::size_t i = 0; i < ends_.size(); ++i) ends_[i].peer = core::serves() ? to_node(i) : core::server();
@@ -223,7 +223,7 @@ class server_sgd
       return refuse(end);  // of a job that was stopped: it computes already
     end.busy = false;
     auto const delay = this->version_ - end.version;  // (As.D)
-    if (this->options_.acceptance.accepts(delay)) apply(end, delay, now, p, out);
+    if (this->options_->acceptance.accepts(delay)) apply(end, delay, now, p, out);
     else refuse(end);
     give_model(ends_[assignment_(to_index(p.from))], channel_id::model, now, out);
     stop_late_jobs(now, out);
@@ -265,9 +265,9 @@ class server_sgd
   }
 
   void stop_late_jobs(instant now, outbox& out) {
-    if (!this->options_.acceptance.stops()) return;
+    if (!this->options_->acceptance.stops()) return;
     for (auto& end : ends_) {
-      if (!end.busy || this->options_.acceptance.accepts(this->version_ - end.version)) continue;
+      if (!end.busy || this->options_->acceptance.accepts(this->version_ - end.version)) continue;
       give_model(end, channel_id::control, now, out);  // (As.C)
     }
   }

@@ -253,6 +253,11 @@ class tracker {
       return std::vector<double>(values.begin(), values.end());
     };
     a.fixed_point = Ledger::exact;
+    if constexpr (Ledger::exact) {
+      a.block_values = blocks_.block_values();
+      auto const all_alike = ledger_.uniform_end(0, blocks_.blocks()) == blocks_.blocks();
+      for (std::size_t b = 0; b < (all_alike ? 1 : blocks_.blocks()); ++b) a.quanta.push_back(ledger_.quantum(b));
+    }
     a.tracker = plain(z_.data());
     auto const owed = memory.values(debt_ ? debt_.values() : nullptr, n);
     for (std::size_t i = 0; i < owed.size(); ++i) a.tracker[i] += owed[i];

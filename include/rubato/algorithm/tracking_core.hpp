@@ -70,6 +70,7 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
                               std::size_t nodes) {
     o.ledger.calibrate(blocks, largest, nodes);
   }
+  static constexpr std::array<std::string_view, 2> own_options{"step", "weighting"};
   static constexpr std::array all_channels{model_exchange<Backend, Weighting, Synchrony>::spec,
                                            tracker<Backend, Ledger, SumCodec, Synchrony>::spec};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }

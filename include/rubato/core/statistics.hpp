@@ -75,6 +75,7 @@ struct node_statistics {
 
 /// Tracking state in doubles, which hold 32-bit units exactly. In a fixed-point ledger values are units of q and
 /// totals wrap at 2^32; otherwise they are plain values. Empty `tracker` means: this node tracks nothing.
+/// in_model_units() gives any of these vectors in the units of models and gradients.
 struct tracking_audit {
   struct edge {
     node_id peer{};
@@ -86,6 +87,20 @@ struct tracking_audit {
   std::vector<double> gradient;  ///< g, as it entered z
   std::vector<edge> pushed;      ///< rho: all ever pushed, per out-edge
   std::vector<edge> consumed;    ///< rho~: all ever consumed, per in-edge
+  std::vector<double> quanta{};  ///< q of each block, or of all; empty: 1, values are plain
+  std::size_t block_values = 0;  ///< of each block, where `quanta` has several
+
+  /// q of that value: what one unit of the ledger is in the model's units.
+  [[nodiscard]] auto quantum(std::size_t value) const -> double {
+    if (quanta.empty()) return 1;
+    return quanta.size() == 1 ? quanta[0] : quanta[value / block_values];
+  }
+  /// q times each value of tracker, gradient or a total (of which differences alone mean something, as they wrap).
+  [[nodiscard]] auto in_model_units(std::vector<double> const& of_ledger) const -> std::vector<double> {
+    auto plain = of_ledger;
+    for (std::size_t i = 0; i < plain.size(); ++i) plain[i] *= quantum(i);
+    return plain;
+  }
 };
 
 }  // namespace rubato

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -24,6 +25,10 @@ namespace rubato::mixing {
 /// Which sums of a matrix are one: rows (pull, W), columns (push, A), or both.
 enum class stochasticity : std::uint8_t { row, column, doubly };
 
+/// Which weights are legal. Averages of models of any age, and tracking, need `not_negative`; rounds of gossip take
+/// `any` sign, on the diagonal too (gossip_plan).
+enum class signs : std::uint8_t { not_negative, any };
+
 /// One weight: what `row` gives to what comes from `column`.
 struct entry {
   node_id row{};
@@ -33,13 +38,20 @@ struct entry {
 
 class matrix;
 /// The matrix of these weights. Entries of weight zero off the diagonal are left out. O(entries log entries).
-/// Throws config_error if an entry is out of range, given twice, negative or not finite, if a node keeps no weight of
-/// its own, or if a sum that should be one is not, naming the row or column.
+/// Throws config_error if an entry is out of range, given twice or not finite, or if a sum that should be one is not,
+/// naming the row or column; and, unless `allowed` is signs::any, if an entry is negative or a node keeps no weight of
+/// its own.
 [[nodiscard]] auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums,
-                                std::string name = "custom weights") -> matrix;
+                                std::string name = "custom weights", signs allowed = signs::not_negative) -> matrix;
+
+/// The same from all entries, row by row: rows[i][j] is the weight at (i, j). Throws config_error if a row has not as
+/// many entries as there are rows, and what from_entries() throws.
+[[nodiscard]] auto from_rows(std::vector<std::vector<double>> const& rows, stochasticity sums,
+                             std::string name = "custom weights", signs allowed = signs::not_negative) -> matrix;
 
 /// A stochastic matrix, sparse by rows; made by from_entries() or from a graph, fixed afterwards.
-/// *ensures* weights >= 0, diagonal > 0, and the sums that kind() names are one within 1e-12 a weight.
+/// *ensures* the sums that kind() names are one within 1e-12 a weight; weights >= 0 and diagonal > 0, unless it was
+/// made with signs::any.
 class matrix {
  public:
   auto nodes() const -> std::size_t { return begin_.size() - 1; }
@@ -64,7 +76,8 @@ class matrix {
   /// Rows become columns; row(j) of the result is column j of this one.
   [[nodiscard]] auto transposed() const -> matrix;
 
-  friend auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums, std::string name) -> matrix;
+  friend auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums, std::string name,
+                           signs allowed) -> matrix;
 
  private:
   matrix(stochasticity kind, std::string name) : kind_{kind}, name_{std::move(name)} {}
@@ -85,13 +98,20 @@ void require_rows(matrix const& m);
 /// Throws unless the columns of `m` sum to one, naming the first that does not.
 void require_columns(matrix const& m);
 
+/// Whether no weight is negative and all of the diagonal is positive.
+auto is_not_negative(matrix const& m) -> bool;
+
+/// Throws unless is_not_negative(m), naming the entry; `who` needs it, in words that go before "needs".
+void require_not_negative(matrix const& m, char const* who);
+
 }  // namespace detail
 
 /// W of weights that an edge list gives (topology::read_edge_weights): w_(to, from) for each edge. A node that is given
 /// no weight of its own keeps what is left of its row. Throws what from_entries() throws.
-[[nodiscard]] auto from_edge_weights(topology::weighted_edges const& list, stochasticity sums) -> matrix;
+[[nodiscard]] auto from_edge_weights(topology::weighted_edges const& list, stochasticity sums,
+                                     signs allowed = signs::not_negative) -> matrix;
 
-/// The graph of the weights: an edge j -> i for every w_ij > 0 off the diagonal.
+/// The graph of the weights: an edge j -> i for every w_ij other than zero off the diagonal.
 [[nodiscard]] auto support(matrix const& m) -> topology::digraph;
 
 /// Everyone averages alike what it pulls: w_ij = 1 / (1 + in-degree of i); rows sum to one.
@@ -111,13 +131,14 @@ RUBATO_INLINE auto place_of(entry const& e) -> std::string {
   return "(" + std::to_string(to_index(e.row)) + ", " + std::to_string(to_index(e.column)) + ")";
 }
 
-RUBATO_INLINE void require_entry(entry const& e, std::size_t n, std::string const& name) {
+RUBATO_INLINE void require_entry(entry const& e, std::size_t n, std::string const& name, signs allowed) {
   if (to_index(e.row) >= n || to_index(e.column) >= n)
     throw config_error("entry " + place_of(e) + " of the " + name + " does not exist: rows and columns are 0 .. " +
                        std::to_string(n - 1));
-  if (!std::isfinite(e.weight) || e.weight < 0)
+  if (!std::isfinite(e.weight) || (e.weight < 0 && allowed == signs::not_negative))
     throw config_error("entry " + place_of(e) + " of the " + name + " is " + to_text(e.weight) +
-                       ": a weight is a finite number and not negative");
+                       ": a weight is a finite number" +
+                       (allowed == signs::any ? "" : " and not negative, unless made with signs::any"));
 }
 
 /// Throws unless the sum of `count` weights is one to within 1e-12 each.
@@ -162,12 +183,29 @@ RUBATO_INLINE void require_diagonal(matrix const& m) {
                          ": the diagonal must be positive");
 }
 
+RUBATO_INLINE auto first_negative(matrix const& m) -> std::optional<entry> {
+  for (auto i = std::size_t{0}; i < m.nodes(); ++i) {
+    for (auto const& w : m.row(to_node(i)))
+      if (w.weight < 0) return entry{to_node(i), w.peer, w.weight};
+    if (!(m.diagonal(to_node(i)) > 0)) return entry{to_node(i), to_node(i), m.diagonal(to_node(i))};
+  }
+  return std::nullopt;
+}
+
+RUBATO_INLINE auto is_not_negative(matrix const& m) -> bool { return !first_negative(m); }
+
+RUBATO_INLINE void require_not_negative(matrix const& m, char const* who) {
+  if (auto const e = first_negative(m))
+    throw config_error(std::string{who} + " needs weights that are not negative and a positive diagonal, and entry " +
+                       place_of(*e) + " of the " + m.name() + " is " + to_text(e->weight));
+}
+
 }  // namespace detail
 
-RUBATO_INLINE auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums, std::string name)
-    -> matrix {
+RUBATO_INLINE auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums, std::string name,
+                                signs allowed) -> matrix {
   if (n == 0) throw config_error("the " + name + " have no row: a matrix of weights needs at least one node");
-  for (auto const& e : entries) detail::require_entry(e, n, name);
+  for (auto const& e : entries) detail::require_entry(e, n, name, allowed);
   std::sort(entries.begin(), entries.end(),
             [](entry const& a, entry const& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
   detail::require_distinct(entries, name);
@@ -182,13 +220,28 @@ RUBATO_INLINE auto from_entries(std::size_t n, std::vector<entry> entries, stoch
   }
   for (auto i = std::size_t{0}; i < n; ++i) m.begin_[i + 1] += m.begin_[i];
 
-  detail::require_diagonal(m);
+  if (allowed == signs::not_negative) detail::require_diagonal(m);
   if (sums != stochasticity::column) detail::require_rows(m);
   if (sums != stochasticity::row) detail::require_columns(m);
   return m;
 }
 
-RUBATO_INLINE auto from_edge_weights(topology::weighted_edges const& list, stochasticity sums) -> matrix {
+RUBATO_INLINE auto from_rows(std::vector<std::vector<double>> const& rows, stochasticity sums, std::string name,
+                             signs allowed) -> matrix {
+  auto entries = std::vector<entry>{};
+  for (auto i = std::size_t{0}; i < rows.size(); ++i) {
+    if (rows[i].size() != rows.size())
+      throw config_error("row " + std::to_string(i) + " of the " + name + " has " + std::to_string(rows[i].size()) +
+                         " entries, and there are " + std::to_string(rows.size()) +
+                         " rows: weights are a square matrix");
+    for (auto j = std::size_t{0}; j < rows.size(); ++j)
+      if (rows[i][j] != 0) entries.push_back({to_node(i), to_node(j), rows[i][j]});
+  }
+  return from_entries(rows.size(), std::move(entries), sums, std::move(name), allowed);
+}
+
+RUBATO_INLINE auto from_edge_weights(topology::weighted_edges const& list, stochasticity sums, signs allowed)
+    -> matrix {
   auto entries = std::vector<entry>{};
   auto left = std::vector<double>(list.nodes, 1.0);
   auto kept = std::vector<bool>(list.nodes, false);
@@ -200,7 +253,7 @@ RUBATO_INLINE auto from_edge_weights(topology::weighted_edges const& list, stoch
   }
   for (auto i = std::size_t{0}; i < list.nodes; ++i)
     if (!kept[i]) entries.push_back({to_node(i), to_node(i), left[i]});
-  return from_entries(list.nodes, std::move(entries), sums, "weights of '" + list.name + "'");
+  return from_entries(list.nodes, std::move(entries), sums, "weights of '" + list.name + "'", allowed);
 }
 
 RUBATO_INLINE auto matrix::transposed() const -> matrix {
@@ -211,7 +264,7 @@ RUBATO_INLINE auto matrix::transposed() const -> matrix {
   auto const kind = kind_ == stochasticity::row      ? stochasticity::column
                     : kind_ == stochasticity::column ? stochasticity::row
                                                      : stochasticity::doubly;
-  return from_entries(nodes(), std::move(turned), kind, name_);
+  return from_entries(nodes(), std::move(turned), kind, name_, signs::any);
 }
 
 RUBATO_INLINE auto support(matrix const& m) -> topology::digraph {

@@ -22,11 +22,13 @@
 namespace rubato::mixing {
 
 /// u with u^T W = u^T and sum one, by node; zero at every node that is no pull root.
-/// *requires* rows that sum to one; throws config_error if they do not, or if W has more than one such u.
+/// *requires* rows that sum to one and no negative weight; throws config_error if they do not, or if W has more than
+/// one such u.
 [[nodiscard]] auto perron_left(matrix const& m) -> std::vector<double>;
 
 /// v with A v = v and sum one, by node; zero at every node that is no push root.
-/// *requires* columns that sum to one; throws config_error if they do not, or if A has more than one such v.
+/// *requires* columns that sum to one and no negative weight; throws config_error if they do not, or if A has more than
+/// one such v.
 [[nodiscard]] auto perron_right(matrix const& m) -> std::vector<double>;
 
 #if RUBATO_BODIES
@@ -196,6 +198,7 @@ RUBATO_INLINE auto stationary(recurrent_part const& part) -> std::vector<double>
 
 RUBATO_INLINE auto perron_left(matrix const& m) -> std::vector<double> {
   detail::require_rows(m);
+  detail::require_not_negative(m, "a Perron vector");
   auto const part = detail::recurrent_part_of(m);
   auto const on_part = detail::stationary(part);
   auto u = std::vector<double>(m.nodes(), 0.0);

@@ -13,9 +13,11 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/mixing/gain.hpp>
 #include <rubato/mixing/matrix.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
+#include <rubato/mixing/spectral.hpp>
 #include <rubato/topology/builders.hpp>
 #include <rubato/topology/digraph.hpp>
 #include <rubato/topology/pair.hpp>
@@ -24,10 +26,13 @@
 namespace rubato::mixing {
 
 /// For gradient tracking (R-FAST, Push-Pull, ...) with weights of one's own. A weight of zero takes its edge out.
-/// Throws config_error if W's rows or A's columns do not sum to one, a weight stands where the pair has no edge,
-/// or the edges left in use have no common root. `ages` are those of mixing::gain.
+/// Throws config_error if W's rows or A's columns do not sum to one, a weight is negative or stands where the pair has
+/// no edge, or the edges left in use have no common root. `ages` are those of mixing::gain.
 [[nodiscard]] auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights, matrix const& push_weights,
                                  mean_ages ages = {}) -> plan;
+
+/// The same on the edges that the weights stand on, wherever they come from (from_rows, from_entries).
+[[nodiscard]] auto tracking_plan(matrix const& pull_weights, matrix const& push_weights, mean_ages ages = {}) -> plan;
 
 /// For gradient tracking with uniform weights.
 [[nodiscard]] auto tracking_plan(topology::pair const& graphs, mean_ages ages = {}) -> plan;
@@ -39,7 +44,12 @@ namespace rubato::mixing {
 /// The same on all edges of both graphs of a pair.
 [[nodiscard]] auto gossip_plan(topology::pair const& graphs) -> plan;
 /// The same with weights of one's own. Throws config_error if they are not symmetric, a row or column does not sum to
-/// one, or a node is not connected to node 0.
+/// one, or a node is not connected to node 0. With negative weights, or a diagonal that is not positive (signs::any),
+/// all eigenvalues but one must lie within (-1, 1), which is all that rounds need (arXiv 1705.09056, assumption 1).
+/// Such a plan is for d_psgd, d_psgd_atc, low_precision_d_psgd and orders in rounds that do not track; assemble()
+/// refuses it for others: where the moduli of a row sum to more than one, averages of models of different ages may
+/// grow without bound. Where an edge closes, both its ends keep its weight themselves, and what is left of W must
+/// still mix.
 [[nodiscard]] auto gossip_plan(matrix const& weights) -> plan;
 
 /// For push-sum: each node shares out equally between itself and its out-neighbours, along the edges of both graphs in
@@ -137,6 +147,16 @@ RUBATO_INLINE void require_symmetric(matrix const& m) {
     }
 }
 
+/// Throws unless all eigenvalues of this symmetric W but one lie within (-1, 1). Of weights that are not negative,
+/// with a positive diagonal, on a connected graph they always do (Perron, Frobenius).
+RUBATO_INLINE void require_mixing(matrix const& m) {
+  if (is_not_negative(m)) return;
+  auto const modulus = second_singular_value(m);
+  if (!(modulus <= 1 - 1e-8))
+    throw config_error("gossip needs weights under which models come closer, and of the " + m.name() +
+                       " a second eigenvalue has the modulus " + with_digits(modulus, 6) + ", which is not below 1");
+}
+
 }  // namespace detail
 
 RUBATO_INLINE auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights, matrix const& push_weights,
@@ -145,6 +165,8 @@ RUBATO_INLINE auto tracking_plan(topology::pair const& graphs, matrix const& pul
   detail::require_same_nodes(graphs, push_weights);
   detail::require_rows(pull_weights);
   detail::require_columns(push_weights);
+  detail::require_not_negative(pull_weights, "gradient tracking");
+  detail::require_not_negative(push_weights, "gradient tracking");
   detail::require_on_edges(pull_weights, graphs.pull(), "pull");
   detail::require_on_edges(push_weights, graphs.push(), "push");
 
@@ -156,6 +178,10 @@ RUBATO_INLINE auto tracking_plan(topology::pair const& graphs, matrix const& pul
   result.summary = graphs.name() + ", " + pull_weights.name() + ", " + push_weights.name() + ", gain " +
                    detail::to_text(result.gain);
   return result;
+}
+
+RUBATO_INLINE auto tracking_plan(matrix const& pull_weights, matrix const& push_weights, mean_ages ages) -> plan {
+  return tracking_plan(topology::pair{support(pull_weights), support(push_weights)}, pull_weights, push_weights, ages);
 }
 
 RUBATO_INLINE auto tracking_plan(topology::pair const& graphs, mean_ages ages) -> plan {
@@ -177,6 +203,7 @@ RUBATO_INLINE auto gossip_plan(matrix const& weights) -> plan {
   detail::require_columns(weights);
   detail::require_symmetric(weights);
   detail::require_connected(support(weights));
+  detail::require_mixing(weights);
   return {detail::pulling_nodes(weights), 1.0, "gossip, " + weights.name()};
 }
 

@@ -26,6 +26,10 @@ concept gives_gradients = requires(P const& p, Backend& b, std::span<typename Ba
 /// gradient(b, x, key, g): writes a stochastic gradient of f_{key.node} at x into g and returns the mini-batch's loss;
 /// the mini-batch is a pure function of the key. x and g have dimension() values and never overlap. A loss may be
 /// not-a-number where it is not known; one that is infinite, or a gradient that is not finite, ends the run.
+/// One problem serves nodes of float and of double if T is its template parameter (examples/05_own_oracle.cpp):
+///   template<class Backend, class T>
+///   auto gradient(Backend&, std::span<T const> x, sample_key key, std::span<T> g) const -> double;
+/// An optional initial() gives the first model as a std::vector of either, which is rounded where nodes want the other.
 /// Not checked, but required: const calls may come from several threads at once; equal arguments give equal bits.
 /// Models: quadratic, sharded_loss (softmax_regression, logistic_regression, multilayer_perceptron); an archetype
 /// stands in tests/support.
@@ -39,7 +43,7 @@ consteval auto check_problem() -> bool {
   static_assert(
       gives_gradients<P, Backend>,
       "a problem has gradient(backend, x, key, g) const, which takes the nodes' backend, x and g as spans of its "
-      "scalar type and a sample_key, and returns the loss");
+      "scalar type (of a template parameter, to serve float and double) and a sample_key, and returns the loss");
   return true;
 }
 

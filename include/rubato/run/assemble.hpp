@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,7 @@
 #include <rubato/core/visit_options.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/problem/any_oracle.hpp>
+#include <rubato/run/options_by_node.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/wire/agreement.hpp>
 
@@ -47,9 +49,10 @@ class node_factory {
   node_factory() = default;
   template<node Node>
   [[nodiscard]] static auto of(typename Node::backend_type const& backend, mixing::plan const& plan,
-                               shared_buffer const& x0, typename Node::options const& options) -> node_factory {
+                               shared_buffer const& x0, std::vector<typename Node::options> const& table)
+      -> node_factory {
     node_factory made;
-    made.self_ = std::make_shared<model<Node>>(backend, plan, x0, options);
+    made.self_ = std::make_shared<model<Node>>(backend, plan, x0, table);
     return made;
   }
   explicit operator bool() const { return static_cast<bool>(self_); }
@@ -59,7 +62,7 @@ class node_factory {
   [[nodiscard]] auto make(std::size_t i, shared_buffer first, std::uint64_t session) const -> any_node {
     return self_->make(i, std::move(first), session);
   }
-  /// Whose messages node i needs: of models with a weight above 0, and of pushed gradients.
+  /// Whose messages node i needs: of models with a weight other than 0, and of pushed gradients.
   [[nodiscard]] auto senders(std::size_t i) const -> std::vector<node_id> { return self_->senders(i); }
   /// The other ends of node i's edges, in either graph and direction; by id.
   [[nodiscard]] auto neighbours(std::size_t i) const -> std::vector<node_id> { return self_->neighbours(i); }
@@ -74,10 +77,11 @@ class node_factory {
   template<class Node>
   struct model final : base {
     model(typename Node::backend_type const& b, mixing::plan const& p, shared_buffer const& x,
-          typename Node::options const& o)
-        : backend{b}, plan{p}, x0{x}, options{o} {}
+          std::vector<typename Node::options> const& t)
+        : backend{b}, plan{p}, x0{x}, table{t} {}
     auto make(std::size_t i, shared_buffer first, std::uint64_t session) const -> any_node override {
-      return Node{backend, plan, to_node(i), first ? std::move(first) : x0, of_restart(options, session)};
+      return Node{backend, plan, to_node(i), first ? std::move(first) : x0,
+                  of_restart(table.size() == 1 ? table[0] : table[i], session)};
     }
     // Out of line: g++ sees that a copy leaves the byte of an empty policy as it is, and warns of it where that is
     // handed on.
@@ -92,14 +96,14 @@ class node_factory {
     auto senders(std::size_t i) const -> std::vector<node_id> override {
       std::vector<node_id> all = plan.nodes[i].push_from;
       for (auto const& e : plan.nodes[i].pull_from) {
-        if (e.weight > 0) all.push_back(e.peer);
+        if (e.weight != 0) all.push_back(e.peer);
       }
       return all;
     }
     typename Node::backend_type backend;
     mixing::plan plan;
     shared_buffer x0;
-    typename Node::options options;
+    std::vector<typename Node::options> table;  // one entry a node, or one for all
   };
   std::shared_ptr<base const> self_;
 };
@@ -124,15 +128,29 @@ struct assembly : run_setup {
 
 namespace detail {
 
+/// What initial() gave, rounded where it is of the other precision: one problem serves backends of both.
+template<class T, class Values>
+auto in_scalars(Values&& given) -> std::vector<T> {
+  if constexpr (std::convertible_to<Values, std::vector<T>>) {
+    return std::forward<Values>(given);
+  } else {
+    using other = std::conditional_t<std::same_as<T, float>, double, float>;
+    static_assert(std::convertible_to<Values, std::vector<other>>,
+                  "a problem's initial() gives a std::vector of float or of double");
+    std::vector<other> const values = std::forward<Values>(given);
+    std::vector<T> rounded(values.size());
+    std::transform(values.begin(), values.end(), rounded.begin(), [](other v) { return static_cast<T>(v); });
+    return rounded;
+  }
+}
+
 /// The common first model: problem.initial() where there is one, zeros otherwise.
 template<class Backend, class Problem>
 auto first_model(Backend& backend, Problem const& problem) -> shared_buffer {
   using scalar = typename Backend::scalar;
   if constexpr (requires { problem.initial(); }) {
     auto x = backend.pool().host_side().template allocate<scalar>(problem.dimension());
-    static_assert(std::convertible_to<decltype(problem.initial()), std::vector<scalar>>,
-                  "a problem's initial() gives a std::vector of the backend's scalar type");
-    std::vector<scalar> const values = problem.initial();
+    std::vector<scalar> const values = in_scalars<scalar>(problem.initial());
     if (values.size() != x.size()) {
       throw config_error{"the problem's initial model has " + std::to_string(values.size()) +
                          " values, its dimension is " + std::to_string(x.size())};
@@ -172,20 +190,27 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
   return largest;
 }
 
+/// Throws config_error, naming the first entry of W or A that is negative; `algorithm` takes none.
+void refuse_negative_weights(mixing::plan const& plan, std::string_view algorithm);
+
 auto hexadecimal(std::uint64_t v) -> std::string;
 auto to_text(element e) -> std::string_view;
 
 /// Text that tells whether two are the same, of bounded length.
-auto short_text(std::string text) -> std::string;
+auto short_text(std::string text, std::size_t most = 200) -> std::string;
 
 /// The graph and its weights as a hash of all edges of the plan, whatever file or builder they came from.
 auto network_text(mixing::plan const& plan) -> std::string;
 
+/// Adds these options to the setup, and to what processes must agree on, there in at most 64 lines each.
+void add_options(assembly& a, wire::agreement& all, std::vector<option_of_nodes> const& options,
+                 std::string_view algorithm);
+
 /// Everything that the processes of a run must agree on: the algorithm with its policies by name, each of their
 /// options, the network, and where the run begins. Backends and compilers may differ.
 template<class Node>
-auto agreement_of(assembly& a, mixing::plan const& plan, typename Node::options const& o, shared_buffer const& x0)
-    -> wire::agreement {
+auto agreement_of(assembly& a, mixing::plan const& plan, std::vector<typename Node::options> const& table,
+                  shared_buffer const& x0) -> wire::agreement {
   wire::agreement all;
   all.add("nodes", plan.nodes.size()).add("dimension", x0.size()).add("block values", a.blocks.block_values());
   for (auto const& c : Node::channels()) {
@@ -194,45 +219,45 @@ auto agreement_of(assembly& a, mixing::plan const& plan, typename Node::options 
         std::string{to_text(c.values)} + (c.kind == channel_kind::event ? ", every one counts" : ", newest counts"));
   }
   all.add("algorithm", name_of_type<Node>());
-  auto const line = [&](std::string const& name, std::string text) {
-    a.options.emplace_back(name, text);
-    if (text == unlisted_options)
-      a.unlisted = name.empty() ? "the options of " + std::string{name_of_type<Node>()} : name;
-    else if (name != "block values") all.add(name, short_text(std::move(text)));
-  };
-  if constexpr (lists_options<typename Node::options>) {
-    each_option(o, line);
-  } else {
-    common_options common{o.step, o.scale, o.seed, o.block_values};
-    each_option(common, line);
-    if constexpr (sizeof o > sizeof common) line({}, std::string{unlisted_options});
-  }
+  add_options(a, all, options_of<Node>(table), name_of_type<Node>());
   all.add("network", network_text(plan)).add("raw step", option_text(a.raw_step));
   all.add("first model (hash)", hexadecimal(wire::hash_of(x0.on_host().bytes())));
   return all;
 }
 
 /// The nodes of a run, from what `a` holds of it already, and what they agree on. All that is compiled for a node type
-/// and for no problem, so that it can be compiled once (rubato/instances.hpp). `largest`: see Node::agree().
+/// and for no problem, so that it can be compiled once (rubato/instances.hpp). `table` has one entry a node or one for
+/// all; `largest`: see Node::agree().
 template<class Node>
-void add_nodes(assembly& a, mixing::plan const& plan, typename Node::options& options,
+void add_nodes(assembly& a, mixing::plan const& plan, std::vector<typename Node::options>& table,
                typename Node::backend_type const& backend, shared_buffer const& x0, std::span<double const> largest) {
-  Node::resolve_options(options, a.blocks, largest, a.peers);
-  a.agreed = agreement_of<Node>(a, plan, options, x0);
+  if (table.size() > 1) static_cast<void>(options_of<Node>(table));  // before agree() derives others from them
+  for (auto& options : table) Node::resolve_options(options, a.blocks, largest, a.peers);
+  a.agreed = agreement_of<Node>(a, plan, table, x0);
   a.nodes.reserve(plan.nodes.size());
-  a.factory = node_factory::of<Node>(backend, plan, x0, options);
+  a.factory = node_factory::of<Node>(backend, plan, x0, table);
   for (std::size_t i = 0; i < plan.nodes.size(); ++i) a.nodes.push_back(a.factory.make(i, {}, 0));
 }
 
-}  // namespace detail
+/// The largest of the nodes' steps, with its gamma. Throws config_error if one is not a positive number.
+template<class Options>
+void set_step(assembly& a, std::vector<Options> const& table) {
+  for (auto const& o : table) {
+    auto const gamma = rubato::raw_step(o, a.gain);
+    if (!(gamma > a.raw_step)) continue;
+    a.step = o.step;
+    a.raw_step = gamma;
+  }
+}
 
-/// Builds all nodes of a run from a plan, for weights of one's own (mixing::tracking_plan and its kin make plans).
-/// Throws config_error if plan, options and problem do not fit together.
-template<node Node, class Problem>
-auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::options options,
-              typename Node::backend_type backend = {}) -> assembly {
+template<class Node, class Problem>
+auto assembled(mixing::plan const& plan, Problem const& problem, std::vector<typename Node::options> table,
+               typename Node::backend_type backend) -> assembly {
   static_assert(problem::check_problem<Problem, typename Node::backend_type>());
   if (plan.nodes.empty()) throw config_error{"a run needs at least one node"};
+  // Optional member: an algorithm that has it is right for such weights (mixing::gossip_plan).
+  if constexpr (!requires { requires Node::takes_negative_weights; })
+    refuse_negative_weights(plan, name_of_type<Node>());
   if (problem.dimension() == 0) throw config_error{"the problem's models have no values: its dimension is 0"};
   assembly a;
   a.peers = plan.nodes.front().nodes;
@@ -244,8 +269,7 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   a.network = plan.summary;
   a.remark = plan.remark;
   a.gain = plan.gain;
-  a.step = options.step;
-  a.raw_step = raw_step(options, plan.gain);
+  set_step(a, table);
   if constexpr (requires {
                   { problem.nodes() } -> std::convertible_to<std::size_t>;
                 }) {
@@ -254,16 +278,36 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
                          std::to_string(a.peers)};
     }
   }
-  auto const x0 = detail::first_model(backend, problem);
-  a.blocks = partition_of(options, x0.size());
+  auto const x0 = first_model(backend, problem);
+  a.blocks = partition_of(table.front(), x0.size());
   std::vector<double> largest;
   if constexpr (requires {
                   requires Node::needs_first_gradients;
                 }) {  // optional member: agree() wants the first gradients
-    largest = detail::largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, options.seed});
+    largest = largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, table.front().seed});
   }
-  detail::add_nodes<Node>(a, plan, options, backend, x0, largest);
+  add_nodes<Node>(a, plan, table, backend, x0, largest);
   return a;
+}
+
+}  // namespace detail
+
+/// Builds all nodes of a run from a plan, for weights of one's own (mixing::tracking_plan and its kin make plans).
+/// Throws config_error if plan, options and problem do not fit together.
+template<node Node, class Problem>
+auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::options options,
+              typename Node::backend_type backend = {}) -> assembly {
+  return detail::assembled<Node>(plan, problem, std::vector{std::move(options)}, std::move(backend));
+}
+
+/// The same with options of each node's own: `options` is a function of the node's id, or a vector with one entry a
+/// node. Steps, batches and weightings may differ (Node::own_options says what); processes compare the whole table.
+/// Throws config_error, naming option and node, where one differs that must be the same for all.
+template<node Node, class Problem, options_by_node<typename Node::options> O>
+auto assemble(mixing::plan const& plan, Problem const& problem, O const& options,
+              typename Node::backend_type backend = {}) -> assembly {
+  return detail::assembled<Node>(plan, problem, detail::table_of<typename Node::options>(options, plan.nodes.size()),
+                                 std::move(backend));
 }
 
 /// The same from a network, with the weights that the algorithm chooses for it.
@@ -271,6 +315,11 @@ template<node Node, class Problem>
 auto assemble(topology::pair const& network, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {
   return assemble<Node>(Node::make_plan(network), problem, std::move(options), std::move(backend));
+}
+template<node Node, class Problem, options_by_node<typename Node::options> O>
+auto assemble(topology::pair const& network, Problem const& problem, O const& options,
+              typename Node::backend_type backend = {}) -> assembly {
+  return assemble<Node>(Node::make_plan(network), problem, options, std::move(backend));
 }
 
 #if RUBATO_BODIES
@@ -295,6 +344,21 @@ RUBATO_INLINE auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
   return all;
+}
+
+RUBATO_INLINE void refuse_negative_weights(mixing::plan const& plan, std::string_view algorithm) {
+  auto const look = [&](node_id row, node_id column, double weight, char const* whose) {
+    if (weight >= 0) return;
+    throw config_error{"entry (" + std::to_string(to_index(row)) + ", " + std::to_string(to_index(column)) +
+                       ") of the " + whose + " weights is " + shortest(weight) + ", and " + std::string{algorithm} +
+                       " needs weights that are not negative; D-PSGD in rounds takes others"};
+  };
+  for (auto const& n : plan.nodes) {
+    look(n.self, n.self, n.pull_self, "pull");
+    for (auto const& e : n.pull_from) look(n.self, e.peer, e.weight, "pull");
+    look(n.self, n.self, n.push_self, "push");
+    for (auto const& e : n.push_to) look(e.peer, n.self, e.weight, "push");
+  }
 }
 
 RUBATO_INLINE auto hexadecimal(std::uint64_t v) -> std::string {
@@ -323,8 +387,21 @@ RUBATO_INLINE auto to_text(element e) -> std::string_view {
   return "nothing";
 }
 
-RUBATO_INLINE auto short_text(std::string text) -> std::string {
-  return text.size() <= 200 ? std::move(text) : "hash " + hexadecimal(wire::hash_of(text));
+RUBATO_INLINE auto short_text(std::string text, std::size_t most) -> std::string {
+  return text.size() <= most ? std::move(text) : "hash " + hexadecimal(wire::hash_of(text));
+}
+
+RUBATO_INLINE void add_options(assembly& a, wire::agreement& all, std::vector<option_of_nodes> const& options,
+                               std::string_view algorithm) {
+  for (auto const& o : options) {
+    for (auto& line : lines_of_nodes(o, o.values.size())) a.options.push_back(std::move(line));
+    if (o.values.front() == unlisted_options) {
+      a.unlisted = o.name.empty() ? "the options of " + std::string{algorithm} : o.name;
+    } else if (o.name != "block values") {
+      for (auto& [name, text] : lines_of_nodes(o, 64))
+        all.add(name, short_text(std::move(text), o.values.size() > 64 ? 30 : 200));
+    }
+  }
 }
 
 RUBATO_INLINE auto network_text(mixing::plan const& plan) -> std::string {

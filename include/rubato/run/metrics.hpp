@@ -64,9 +64,13 @@ inline void refuse_not_finite(shared_buffer const& model, node_id id) {
   return std::sqrt(sum / static_cast<double>(models.size()));
 }
 
-/// max over coordinates of |sum_i (z_i - g_i) + sum_(i->j) (rho_ji - rho~_ji)|, in the ledger's units, from the audits
-/// of all nodes at one instant. rho of either end is matched by the pair of ids.
-[[nodiscard]] inline auto tracking_residual(std::span<tracking_audit const> audits) -> double {
+/// In what a residual is told: units of the ledger (those of the model, where it is floating), or of the model.
+enum class residual_units : std::uint8_t { ledger, model };
+
+/// max over coordinates of |sum_i (z_i - g_i) + sum_(i->j) (rho_ji - rho~_ji)|, from the audits of all nodes at one
+/// instant. rho of either end is matched by the pair of ids; ledgers are alike at all nodes.
+[[nodiscard]] inline auto tracking_residual(std::span<tracking_audit const> audits,
+                                            residual_units in = residual_units::ledger) -> double {
   std::vector<double> law;
   for (std::size_t i = 0; i < audits.size(); ++i) {
     auto const& a = audits[i];
@@ -76,27 +80,31 @@ inline void refuse_not_finite(shared_buffer const& model, node_id id) {
       if (out.total.empty()) continue;
       auto const& receiver = audits[to_index(out.peer)];
       auto const match = std::find_if(receiver.consumed.begin(), receiver.consumed.end(),
-                                      [&](auto const& in) { return to_index(in.peer) == i; });
+                                      [&](auto const& from) { return to_index(from.peer) == i; });
       auto const* seen = match == receiver.consumed.end() || match->total.empty() ? nullptr : &match->total;
       for (std::size_t c = 0; c < out.total.size(); ++c) {
         law[c] += detail::in_flight(out.total[c], seen == nullptr ? 0.0 : (*seen)[c], a.fixed_point);
       }
     }
   }
+  auto const tracks = std::find_if(audits.begin(), audits.end(), [](auto const& a) { return !a.tracker.empty(); });
   double worst = 0;
-  for (auto const v : law) worst = (std::max)(worst, std::abs(v));
+  for (std::size_t c = 0; c < law.size(); ++c)
+    worst = (std::max)(worst, std::abs(law[c]) * (in == residual_units::model ? tracks->quantum(c) : 1.0));
   return worst;
 }
 
 /// One node's share of the same law, z - g + all it pushed - all it consumed: zero at every instant of every node, so
-/// it can be watched while nodes run on their own. Max norm, in the ledger's units.
-[[nodiscard]] inline auto local_residual(tracking_audit const& a) -> double {
+/// it can be watched while nodes run on their own. Max norm.
+[[nodiscard]] inline auto local_residual(tracking_audit const& a, residual_units in = residual_units::ledger)
+    -> double {
   double worst = 0;
   for (std::size_t c = 0; c < a.tracker.size(); ++c) {
     auto sum = a.tracker[c] - a.gradient[c];
     for (auto const& e : a.pushed) sum += e.total.empty() ? 0.0 : e.total[c];
     for (auto const& e : a.consumed) sum -= e.total.empty() ? 0.0 : e.total[c];
-    worst = (std::max)(worst, std::abs(a.fixed_point ? detail::in_flight(sum, 0, true) : sum));
+    auto const off = std::abs(a.fixed_point ? detail::in_flight(sum, 0, true) : sum);
+    worst = (std::max)(worst, off * (in == residual_units::model ? a.quantum(c) : 1.0));
   }
   return worst;
 }

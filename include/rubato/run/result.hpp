@@ -91,7 +91,7 @@ struct node_report {
 /// What of an assembled run its result says too.
 struct run_setup {
   std::string network;  ///< topology and weights
-  double step = 0;  ///< as asked
+  double step = 0;  ///< as asked; the largest, where nodes have steps of their own
   double raw_step = 0;  ///< gamma, as used: step / gain
   double gain = 1;
   std::vector<std::pair<std::string, std::string>> options;  ///< names and values, the policies' as "policy option"

@@ -50,10 +50,11 @@ concept acceptance_policy = std::copyable<A> && std::default_initializable<A> &&
                               { A::may_stop } -> std::convertible_to<bool>;
                             };
 
-/// A value of settings with a state at the server, which is asked once for each accepted gradient, in order of arrival.
-/// Models: by_delay<weighting>, known_times, own_durations.
+/// A value of settings with a movable state at the server, which is asked once for each accepted gradient, in order of
+/// arrival. The weight that a state is made from outlives it and stays where it is (and so for aggregations). Models:
+/// by_delay<weighting>, known_times, own_durations.
 template<class W>
-concept weight_policy = std::copyable<W> && std::default_initializable<W> &&
+concept weight_policy = std::copyable<W> && std::default_initializable<W> && std::movable<typename W::state> &&
                         std::constructible_from<typename W::state, W const&, std::size_t> &&
                         requires(W& w, typename W::state& s, received_gradient const& a, std::size_t workers) {
                           w.resolve_options(workers);
@@ -63,15 +64,14 @@ concept weight_policy = std::copyable<W> && std::default_initializable<W> &&
 /// take() is given a gradient, its weight, and whose it is and when it came; it returns the direction of a step when
 /// enough of them are together, which is read at once. Models: apply_at_once, buffered.
 template<class G, class Backend>
-concept aggregation_policy = std::copyable<G> && std::default_initializable<G> &&
-                             std::constructible_from<typename G::template state<Backend>, G const&> &&
-                             requires(G const& c, typename G::template state<Backend>& s, Backend& b,
-                                      shared_buffer const& g, double weight, received_gradient const& a) {
-                               c.resolve_options();
-                               {
-                                 s.take(b, g, weight, a)
-                               } -> std::same_as<std::optional<direction<typename Backend::scalar>>>;
-                             };
+concept aggregation_policy =
+    std::copyable<G> && std::default_initializable<G> && std::movable<typename G::template state<Backend>> &&
+    std::constructible_from<typename G::template state<Backend>, G const&> &&
+    requires(G const& c, typename G::template state<Backend>& s, Backend& b, shared_buffer const& g, double weight,
+             received_gradient const& a) {
+      c.resolve_options();
+      { s.take(b, g, weight, a) } -> std::same_as<std::optional<direction<typename Backend::scalar>>>;
+    };
 
 /// Which worker, without a job, is given the model after this one's gradient came. Models: same_worker.
 template<class A>
@@ -85,11 +85,13 @@ consteval auto check_policies() -> bool {
   static_assert(
       acceptance_policy<Acceptance>,
       "an acceptance has may_stop, agree(workers), accepts(delay) and stops(), which say whether a gradient counts");
-  static_assert(weight_policy<Weight>,
-                "a weight is a weighting, or has agree(workers) and a state whose call gives the weight of an arrival");
-  static_assert(aggregation_policy<Aggregation, Backend>,
-                "an aggregation has agree() and a state<Backend> whose take(backend, gradient, weight, arrival) gives "
-                "a direction or none");
+  static_assert(
+      weight_policy<Weight>,
+      "a weight is a weighting, or has agree(workers) and a movable state whose call gives the weight of an arrival");
+  static_assert(
+      aggregation_policy<Aggregation, Backend>,
+      "an aggregation has agree() and a movable state<Backend> whose take(backend, gradient, weight, arrival) gives "
+      "a direction or none");
   static_assert(assignment_policy<Assignment>,
                 "an assignment is called with the worker whose gradient came and gives the worker that goes on");
   return true;

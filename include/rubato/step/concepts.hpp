@@ -11,10 +11,11 @@
 
 namespace rubato::step {
 
-/// A value of hyper-parameters with a state per node, which holds the step's own arrays.
+/// A value of hyper-parameters with a state per node, which holds the step's own arrays. The step that a state is made
+/// from outlives it and stays where it is, so a state may keep a pointer to it, or a copy.
 template<class S, class Backend>
-concept has_state =
-    std::copyable<S> && std::constructible_from<typename S::template state<Backend>, S const&, Backend&, std::size_t>;
+concept has_state = std::copyable<S> && std::movable<typename S::template state<Backend>> &&
+                    std::constructible_from<typename S::template state<Backend>, S const&, Backend&, std::size_t>;
 
 /// next(gamma) advances the step's counters and returns what the next local iteration does, small enough for a kernel.
 template<class S, class Backend>
@@ -61,8 +62,9 @@ concept policy =
 /// Checked where a step meets a node; each sentence stands alone.
 template<class S, class Backend>
 consteval auto check_step() -> bool {
-  static_assert(has_state<S, Backend>,
-                "a step is copyable and has a template state<Backend>, made from the step, a backend and a size");
+  static_assert(
+      has_state<S, Backend>,
+      "a step is copyable and has a movable template state<Backend>, made from the step, a backend and a size");
   if constexpr (has_state<S, Backend>) {
     static_assert(gives_rules<S, Backend>,
                   "a step's state has a type rule, trivially copyable and default-made, and next(gamma) returns one");

@@ -3,10 +3,13 @@
 
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <deque>
 #include <map>
+#include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -26,15 +29,33 @@ namespace rubato::test {
 namespace {
 
 using node_type = ad_psgd<backend::host<double>>;
+
+/// Asks the neighbour with the largest id, or, every so often, the one with the smallest: settings, and a state of its
+/// own that holds them.
+struct mostly_last {
+  std::size_t period = 3;
+  static void visit_options(auto& self, auto&& visit) { visit("period", self.period); }
+  struct state;
+};
+struct mostly_last::state {
+  state(mostly_last const& p, node_id) : settings{p} {}
+  static void visit_state(auto& self, auto&& visit) { visit("calls", self.calls); }
+  auto operator()(std::span<node_id const> open, random_stream&) -> std::size_t {
+    return ++calls % settings.period == 0 ? 0 : open.size() - 1;
+  }
+  mostly_last settings;
+  std::size_t calls = 0;
+};
 using problem::quadratic;
 
 /// Any packet that is first on its edge or any gradient may be next; beside it the same events on plain matrices, which
 /// know of an answer under way only the half difference that it will bring.
+template<class Node>
 class scripted {
  public:
   scripted(topology::pair const& network, std::uint64_t seed)
       : q_{quadratic::random(network.nodes(), 4, 5)},
-        a_{assemble<node_type>(network, q_, {.step = 0.1, .seed = seed})},
+        a_{assemble<Node>(network, q_, {.step = 0.1, .seed = seed})},
         draw_{0x73637269ULL, seed},
         requests_(network.nodes()) {
     x_ = snapshot_ = matrix::Zero(index_of(q_.nodes()), index_of(q_.dimension()));
@@ -129,11 +150,13 @@ class scripted {
   int averages_ = 0;
 };
 
-TEST_CASE("in any order of events ad_psgd is its dense form and conserves the sum (AD.G) (AD.A) (AD.P) (AD.I)") {
+TEMPLATE_TEST_CASE("in any order of events ad_psgd is its dense form and conserves the sum (AD.G) (AD.A) (AD.P) (AD.I)",
+                   "", node_type, (ad_psgd<backend::host<double>, step::sgd, partner::round_robin>),
+                   (ad_psgd<backend::host<double>, step::sgd, mostly_last>)) {
   std::vector<topology::pair> const networks{topology::ring(5), topology::star(5),          topology::complete(4),
                                              topology::line(2), topology::directed_ring(3), topology::line(1)};
   for (auto const& network : networks) {
-    auto run = scripted{network, 9};
+    auto run = scripted<TestType>{network, 9};
     auto off = 0.0, law = 0.0;
     for (int k = 0; k < 4000; ++k) {
       run.step();
@@ -148,17 +171,19 @@ TEST_CASE("in any order of events ad_psgd is its dense form and conserves the su
   }
 }
 
-TEST_CASE("every neighbour is asked equally often, by a key that has nothing to do with the order of events") {
-  auto const q = quadratic::random(5, 2, 1);
-  std::map<std::size_t, int> asked;
-  auto a = assemble<node_type>(topology::star(5), q, {.step = 0.01, .seed = 3});
+/// Whom node 0 asks in so many questions, each of which is answered.
+template<class Node>
+auto partners(topology::pair const& network, typename Node::options o, int questions) -> std::vector<std::size_t> {
+  std::vector<std::size_t> asked;
+  o.step = 0.01;
+  auto a = assemble<Node>(network, quadratic::random(network.nodes(), 2, 1), o);
   outbox out;
   a.nodes[0].start({}, out);
-  for (int k = 0; k < 2000; ++k) {
+  for (int k = 0; k < questions; ++k) {
     REQUIRE(out.packets.size() == 1);
     auto const question = out.packets[0];
     auto const request = *out.request;
-    ++asked[to_index(question.to)];
+    asked.push_back(to_index(question.to));
     auto reply = question;
     std::swap(reply.from, reply.to);
     reply.number = iteration{static_cast<std::uint64_t>(k) + 1};
@@ -168,6 +193,39 @@ TEST_CASE("every neighbour is asked equally often, by a key that has nothing to 
     CHECK(out.packets.empty());
     a.nodes[0].on_gradient({}, a.oracle.evaluate(request), out);
   }
+  return asked;
+}
+
+TEST_CASE("whom ad_psgd asks by default is drawn by seed, node and question, as it always was") {
+  std::vector<std::size_t> drawn;
+  for (std::uint64_t k = 0; k < 50; ++k) drawn.push_back(1 + random_stream{{0x70616972ULL, 3, 0, k}}.below(4));
+  CHECK(partners<node_type>(topology::star(5), {.seed = 3}, 50) == drawn);
+}
+
+TEST_CASE("round robin asks one after the other, and passes over a neighbour that left") {
+  using in_turn = ad_psgd<backend::host<double>, step::sgd, partner::round_robin>;
+  CHECK(partners<in_turn>(topology::star(4), {}, 7) == std::vector<std::size_t>{1, 2, 3, 1, 2, 3, 1});
+  partner::round_robin::state of_node_2{{}, node_id{2}};
+  auto unused = random_stream{{1, 2}};
+  std::vector const all{node_id{0}, node_id{1}, node_id{3}}, without_0{node_id{1}, node_id{3}};
+  CHECK(of_node_2(all, unused) == 2);
+  CHECK(of_node_2(all, unused) == 0);
+  CHECK(of_node_2(without_0, unused) == 0);
+  CHECK(of_node_2(without_0, unused) == 1);
+  CHECK(of_node_2(without_0, unused) == 0);
+}
+
+TEST_CASE("a partner of one's own is asked, its settings are options, and its state is kept") {
+  using own = ad_psgd<backend::host<double>, step::sgd, mostly_last>;
+  CHECK(partners<own>(topology::star(4), {}, 6) == std::vector<std::size_t>{3, 3, 1, 3, 3, 1});
+  CHECK(partners<own>(topology::star(4), {.partner = {2}}, 4) == std::vector<std::size_t>{3, 1, 3, 1});
+  auto const made = assemble<own>(topology::star(4), quadratic::random(4, 2, 1), {.partner = {5}});
+  CHECK(made.agreed.text().find("partner period=5\n") != std::string::npos);
+}
+
+TEST_CASE("every neighbour is asked equally often, by a key that has nothing to do with the order of events") {
+  std::map<std::size_t, int> asked;
+  for (auto const peer : partners<node_type>(topology::star(5), {.seed = 3}, 2000)) ++asked[peer];
   CHECK(asked.size() == 4);
   for (auto const& [peer, times] : asked) CHECK(std::abs(times - 500) < 100);  // five standard deviations
 }

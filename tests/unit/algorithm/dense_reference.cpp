@@ -1,22 +1,32 @@
 // SPDX-License-Identifier: MIT
 // In lock-step every order must be its dense matrix form. Checks (G.D) (G.W) (G.T) (G.C) (G.A) of
 // algorithm/gradient_tracking.hpp against matrices that know nothing of nodes.
+#include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/s_ab.hpp>
 #include <rubato/ledger/floating.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
+#include <rubato/mixing/plan.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
 #include "support/dense.hpp"
 #include "support/lockstep.hpp"
+#include "support/refusal.hpp"
 
 namespace {
 
@@ -177,6 +187,65 @@ void compare_with_sgd() {
 TEST_CASE("r_fast on one node is SGD bit for bit (G.T)") {
   compare_with_sgd<double>();
   compare_with_sgd<float>();
+}
+
+/// On a ring of four whose members push away who stands opposite: rows sum to one, and their moduli to 1.2.
+auto opposed() -> mixing::matrix {
+  return mixing::from_rows({{.3, .4, -.1, .4}, {.4, .3, .4, -.1}, {-.1, .4, .3, .4}, {.4, -.1, .4, .3}},
+                           mixing::stochasticity::doubly, "mine", mixing::signs::any);
+}
+
+TEST_CASE("d_psgd with a W that has negative entries goes as x+ = W x - gamma g(x), to the end that this has") {
+  auto const q = problem::quadratic::random(4, 5, 42);
+  auto const plan = mixing::gossip_plan(opposed());
+  auto made = assemble<d_psgd<reference>>(plan, q, {.step = 0.05});
+  auto const dense = test::dense_network{plan};
+  CHECK(dense.w(0, 2) == -0.1);
+  auto nodes = test::lockstep{std::move(made)};
+  matrix x = matrix::Zero(4, 5);
+  auto worst = 0.0;
+  for (int k = 0; k < 2000; ++k) {
+    for (std::size_t i = 0; i < 4; ++i) worst = std::max(worst, test::distance(nodes.point(i), test::row(x, i)));
+    nodes.round();
+    x = dense.w * x - 0.05 * test::gradients(q, x);
+  }
+  CHECK(worst < 1e-12 * (1 + x.cwiseAbs().maxCoeff()));
+  auto const end = test::gossip_fixed_point(q, dense.w, 0.05, matrix::Identity(4, 4));
+  CHECK((x - end).cwiseAbs().maxCoeff() < 1e-9);
+  CHECK(x.cwiseAbs().maxCoeff() > 0.01);
+}
+
+TEST_CASE("in weather with loss and stragglers too") {
+  auto const q = problem::quadratic::random(4, 5, 42);
+  auto const plan = mixing::gossip_plan(opposed());
+  auto const scenario =
+      environment::scenario{.compute = environment::lognormal(std::chrono::milliseconds{10}, 0.5).slow(2, 4),
+                            .link = {.latency = std::chrono::milliseconds{3}, .loss = 0.2},
+                            .seed = 5};
+  auto const result =
+      simulate(assemble<d_psgd<reference>>(plan, q, {.step = 0.05}), scenario, {.time = std::chrono::seconds{200}});
+  auto const end = test::gossip_fixed_point(q, test::dense_network{plan}.w, 0.05, matrix::Identity(4, 4));
+  for (std::size_t i = 0; i < 4; ++i) {
+    std::vector<double> model;
+    rubato::detail::widen(result.models[i], model);
+    CHECK(test::distance(model, test::row(end, i)) < 1e-9);
+  }
+}
+
+TEST_CASE("methods that average models of different ages, or track, refuse negative weights with the entry") {
+  auto const q = problem::quadratic::random(4, 5, 42);
+  auto const plan = mixing::gossip_plan(opposed());
+  auto const refused = [&]<class Node>(std::type_identity<Node>) {
+    return test::refusal([&] { static_cast<void>(assemble<Node>(plan, q, {})); });
+  };
+  CHECK(refused(std::type_identity<ad_psgd<reference>>{}) ==
+        "entry (0, 2) of the pull weights is -0.1, and AD-PSGD needs weights that are not negative; D-PSGD in rounds "
+        "takes others");
+  CHECK(test::says(refused(std::type_identity<r_fast<reference>>{}), "entry (0, 2) of the pull weights is -0.1"));
+  CHECK(test::says(refused(std::type_identity<push_pull<reference>>{}), "entry (0, 2)"));
+  CHECK(refused(std::type_identity<d_psgd<reference>>{}).empty());
+  CHECK(refused(std::type_identity<d_psgd_atc<reference>>{}).empty());
+  CHECK(refused(std::type_identity<low_precision_d_psgd<reference>>{}).empty());
 }
 
 }  // namespace

@@ -92,4 +92,29 @@ TEST_CASE("Metropolis-Hastings weights refuse a directed graph by the edge witho
   CHECK(says(sentence, "2 -> 1"));
 }
 
+TEST_CASE("a dense matrix is the sparse one of its entries, and has as many entries a row as rows") {
+  auto const m = from_rows({{0.75, 0.25, 0}, {0, 1, 0}, {0.5, 0, 0.5}}, stochasticity::row, "mine");
+  CHECK(m.nodes() == 3);
+  CHECK(m.name() == "mine");
+  CHECK(m.row(a).size() == 2);
+  CHECK(m.row(b).size() == 1);
+  CHECK(m.at(a, b) == 0.25);
+  CHECK(m.at(c, a) == 0.5);
+  auto const ragged = refusal([] { (void)from_rows({{0.5, 0.5}, {1}}, stochasticity::row, "mine"); });
+  CHECK(ragged == "row 1 of the mine has 1 entries, and there are 2 rows: weights are a square matrix");
+  CHECK(says(refusal([] { (void)from_rows({{0.5, 0.6}, {0, 1}}, stochasticity::row); }), "row 0"));
+}
+
+TEST_CASE("negative weights are taken where they are allowed, on the diagonal too, and nowhere else") {
+  auto const rows = std::vector<std::vector<double>>{{-0.25, 1.25}, {1.25, -0.25}};
+  auto const m = from_rows(rows, stochasticity::doubly, "mine", signs::any);
+  CHECK(m.at(a, a) == -0.25);
+  CHECK(m.transposed().at(b, b) == -0.25);
+  CHECK(support(from_rows({{1.5, -0.5}, {-0.5, 1.5}}, stochasticity::doubly, "mine", signs::any)).edge_count() == 2);
+  CHECK(says(refusal([&] { (void)from_rows(rows, stochasticity::doubly); }), "entry (0, 0)"));
+  auto const unbounded = std::numeric_limits<double>::infinity();
+  CHECK(says(refusal([&] { (void)from_rows({{unbounded}}, stochasticity::doubly, "mine", signs::any); }), "finite"));
+  CHECK(says(refusal([&] { (void)from_rows({{-1}}, stochasticity::doubly, "mine", signs::any); }), "sums to -1"));
+}
+
 }  // namespace

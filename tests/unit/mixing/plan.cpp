@@ -182,4 +182,56 @@ TEST_CASE("plans for ten thousand nodes stay sparse") {
   CHECK(tracking_plan(topology::line(10'000)).gain == 10'000.0);
 }
 
+/// On a ring of four: each neighbour counts w, and who stands opposite -0.1.
+auto opposed(double w) -> matrix {
+  auto const own = 1.1 - 2 * w;
+  return from_rows({{own, w, -0.1, w}, {w, own, w, -0.1}, {-0.1, w, own, w}, {w, -0.1, w, own}}, stochasticity::doubly,
+                   "mine", signs::any);
+}
+
+TEST_CASE("gossip takes negative weights if all eigenvalues but one are within (-1, 1)") {
+  auto const made = gossip_plan(opposed(0.4));
+  check_plan(made);
+  CHECK(made.nodes[0].pull_from[1].weight == -0.1);
+  CHECK(made.nodes[0].pull_from[1].peer == c);
+  auto const own =
+      from_rows({{-.1, .55, .55}, {.55, -.1, .55}, {.55, .55, -.1}}, stochasticity::doubly, "mine", signs::any);
+  CHECK(gossip_plan(own).nodes[0].pull_self == -0.1);
+  auto const sentence = refusal([] { (void)gossip_plan(opposed(0.6)); });
+  INFO(sentence);
+  CHECK(says(sentence, "mine a second eigenvalue has the modulus 1.4, which is not below 1"));
+  // Here who stands opposite is pushed away more than the neighbours pull.
+  CHECK(says(refusal([] { (void)gossip_plan(opposed(0.04)); }), "modulus 1.12"));
+  // Two nodes that only swap their models do not come closer.
+  auto const swapping = from_rows({{0, 1}, {1, 0}}, stochasticity::doubly, "mine", signs::any);
+  CHECK(says(refusal([&] { (void)gossip_plan(swapping); }), "modulus 1,"));
+}
+
+TEST_CASE("tracking refuses negative weights with the entry, in either matrix") {
+  auto const graphs = topology::pair{topology::complete(4)};
+  auto const refused = [&](matrix const& w, matrix const& q) {
+    return refusal([&] { (void)tracking_plan(graphs, w, q); });
+  };
+  auto const good = metropolis_hastings(topology::complete(4));
+  auto const sentence = refused(opposed(0.4), good);
+  CHECK(
+      sentence ==
+      "gradient tracking needs weights that are not negative and a positive diagonal, and entry (0, 2) of the mine is "
+      "-0.1");
+  CHECK(says(refused(good, opposed(0.4)), "entry (0, 2) of the mine"));
+  CHECK(says(refusal([] { (void)perron_left(opposed(0.4)); }), "entry (0, 2)"));
+}
+
+TEST_CASE("a tracking plan needs no graph beside its weights") {
+  auto const pull = from_rows({{1, 0, 0}, {.5, .5, 0}, {0, .7, .3}}, stochasticity::row);
+  auto const push = from_rows({{1, .5, 0}, {0, .5, .7}, {0, 0, .3}}, stochasticity::column);
+  auto const made = tracking_plan(pull, push);
+  check_plan(made);
+  CHECK(made.gain == 3.0);
+  CHECK(made.nodes[2].pull_from[0].weight == 0.7);
+  CHECK(made.nodes[2].push_to[0].peer == b);
+  auto const by_rows = from_rows({{.5, .5, 0}, {0, .3, .7}, {0, 0, 1}}, stochasticity::row);
+  CHECK(says(refusal([&] { (void)tracking_plan(pull, by_rows); }), "column 0"));
+}
+
 }  // namespace

@@ -89,6 +89,44 @@ TEST_CASE("one node's residual is exact when its totals have wrapped, and finds 
   CHECK(local_residual(a) == 1);
 }
 
+TEST_CASE("an audit and its residuals are told in the model's units too, block by block") {
+  tracking_audit a{true, {-6, 8, 3}, {0, 0, 3}, {to(1, {6, -8, 0})}, {}, {0.5, 0.25}, 2};
+  CHECK(a.in_model_units(a.tracker) == std::vector<double>{-3, 4, 0.75});
+  CHECK(local_residual(a) == 0);
+  a.tracker[2] = 5;
+  CHECK(local_residual(a) == 2);
+  CHECK(local_residual(a, residual_units::model) == 0.5);
+  std::vector<tracking_audit> audits{a, {true, {0, 0, 0}, {0, 0, 0}, {}, {to(0, {0, 0, 0})}, {0.5, 0.25}, 2}};
+  CHECK(tracking_residual(audits) == 2);
+  CHECK(tracking_residual(audits, residual_units::model) == 0.5);
+  tracking_audit const plain{false, {2}, {1}, {}, {}};
+  CHECK(plain.in_model_units(plain.tracker) == plain.tracker);
+  CHECK(local_residual(plain, residual_units::model) == 1);
+}
+
+TEST_CASE(
+    "what a tracker begins with is the first gradient, in the model's units, whatever the ledger's exponents are") {
+  using node_type = r_fast<backend::host<float>>;
+  auto const q = problem::quadratic::random(2, 130, 3);
+  for (auto const& exponents : {std::vector<int>{}, std::vector<int>{20}, std::vector<int>{12, 24, 18}}) {
+    auto a = assemble<node_type>(topology::ring(2), q, {.block_values = 64, .ledger = {.exponents = exponents}});
+    outbox out;
+    a.nodes[0].start({}, out);
+    auto const first = a.oracle.evaluate(*out.request);
+    out.clear();
+    a.nodes[0].on_gradient({}, first, out);
+    tracking_audit audit;
+    a.nodes[0].audit(audit);
+    auto const g = audit.in_model_units(audit.gradient);
+    REQUIRE(g.size() == 130);
+    for (std::size_t i = 0; i < 130; ++i) {
+      CHECK(std::abs(g[i] - static_cast<double>(first.value.view<float>()[i])) <= audit.quantum(i) / 2);
+      CHECK(audit.quantum(i) < 1e-3);
+    }
+    if (exponents.size() == 3) CHECK((audit.quantum(63) == 0x1p-12 && audit.quantum(64) == 0x1p-24));
+  }
+}
+
 TEST_CASE("the loss is that of the mean model, and what a problem does not measure is not a number") {
   auto const problem = problem::quadratic{{{1}, {1}}, {{0}, {4}}};
   auto const looks = metrics{problem::any_oracle{backend::host<double>{}, problem}};
