@@ -47,7 +47,6 @@ void require(bool holds, char const* what) {
 }
 
 // --- plain sockets
-// ----------------------------------------------------------------------------------------------------
 
 struct socket_pair {
   int sender = -1;
@@ -118,7 +117,6 @@ auto raw_rate(load const& l) -> double {
 }
 
 // --- the transport
-// ----------------------------------------------------------------------------------------------------
 
 auto identity_of(std::size_t self, load const& l, wire::checksum check) -> transport::identity {
   auto me =

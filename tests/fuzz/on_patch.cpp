@@ -245,7 +245,6 @@ class session_of_fuzzing {
   }
 
   // --- messages
-  // -------------------------------------------------------------------------------------------------------
 
   void deliver() {
     patch p;
@@ -401,7 +400,6 @@ class session_of_fuzzing {
   }
 
   // --- the driver's own events
-  // ----------------------------------------------------------------------------------------
 
   void answer() {
     auto const content = in_->byte();

@@ -254,7 +254,6 @@ class peer_driver {
   }
 
   // --- gradients
-  // ------------------------------------------------------------------------------------------------------
 
   /// None is begun while events pile up: the node would post more of them.
   void begin_gradient() {
@@ -287,7 +286,6 @@ class peer_driver {
   }
 
   // --- what comes in
-  // --------------------------------------------------------------------------------------------------
 
   void handle(transport::incoming const& n) {
     switch (n.kind) {
@@ -377,7 +375,6 @@ class peer_driver {
   }
 
   // --- who is cut off, elsewhere
-  // --------------------------------------------------------------------------------------
 
   /// As in transport::standing: how near a node is that has lost a peer, by what the neighbours say. What they repeat
   /// of a loss that is mended grows with each word until it is farther than any node is.
@@ -423,7 +420,6 @@ class peer_driver {
   }
 
   // --- patience
-  // -------------------------------------------------------------------------------------------------------
 
   void check_patience() {
     if (congested_) refuse_congestion();
@@ -472,7 +468,6 @@ class peer_driver {
   }
 
   // --- looks and the end
-  // ----------------------------------------------------------------------------------------------
 
   void look_if_due() {
     auto const began = now() - begun_;
@@ -499,7 +494,6 @@ class peer_driver {
   }
 
   // --- checkpoints
-  // ----------------------------------------------------------------------------------------------------
 
   /// Throws config_error, before anybody waits for this node, if it could not be resumed or its checkpoint is not such.
   void prepare_checkpoints() {

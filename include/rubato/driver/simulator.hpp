@@ -453,7 +453,6 @@ inline void simulator::do_as_asked(std::size_t node) {
 }
 
 // --- restarts
-// ---------------------------------------------------------------------------------------------------------
 
 inline void simulator::check_restarts() const {
   if (!who_.factory) throw config_error{"a scenario with restarts needs an assembly that can make its nodes again"};
@@ -548,7 +547,6 @@ inline void simulator::report_standstill(std::size_t node, char const* why) cons
 }
 
 // --- packets
-// ----------------------------------------------------------------------------------------------------------
 
 /// Takes the packet's body.
 inline void simulator::send(packet& p) {
@@ -611,8 +609,8 @@ inline void simulator::put_on_link(network::edge& e, network::channel& l, packet
   }
 }
 
-/// Takes the packet's body. It counts as delivered from now on, while its channel is at hand; arrive() and collect() take
-/// that back for what is handed to nobody.
+/// Takes the packet's body. It counts as delivered from now on, while its channel is at hand; arrive() and collect()
+/// take that back for what is handed to nobody.
 inline void simulator::put_on_way(environment::journey const& j, network::channel& l, packet& p, std::size_t block) {
   if (!j.second) {
     if (!j.arrival) return;

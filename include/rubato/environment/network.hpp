@@ -49,7 +49,8 @@ class network {
       visit("conflated", self.conflated), visit("delivered", self.delivered);
     }
   };
-  /// One channel of one directed edge. A large run has millions, so a channel holds what every packet needs and no more.
+  /// One channel of one directed edge. A large run has millions, so a channel holds what every packet needs and no
+  /// more.
   struct channel {
     channel_id name{};
     channel_kind kind{};

@@ -54,8 +54,8 @@ inline auto csv_row(std::string const& algorithm, measurement const& m) -> std::
   return text;
 }
 
-/// A ready observer (run/observer.hpp) that writes a history as it grows, in the form of history_csv: the titles at once,
-/// then a row a look, handed to the system each time, so that a run that is killed leaves its rows.
+/// A ready observer (run/observer.hpp) that writes a history as it grows, in the form of history_csv: the titles at
+/// once, then a row a look, handed to the system each time, so that a run that is killed leaves its rows.
 class history_to_csv {
  public:
   /// Writes over what stands there. Throws config_error if the file cannot be opened.

@@ -40,7 +40,7 @@ auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<node_id>;
 
 }  // namespace detail
 
-/// Makes single nodes of a run once more, for a driver whose scenario restarts them.
+/// Makes a node of a run anew, for a driver whose scenario restarts nodes.
 /// **Thread safety:** const calls may come from several threads at once.
 class node_factory {
  public:
@@ -59,7 +59,7 @@ class node_factory {
   [[nodiscard]] auto make(std::size_t i, shared_buffer first, std::uint64_t session) const -> any_node {
     return self_->make(i, std::move(first), session);
   }
-  /// Whose messages node i needs: of models with a weight above 0, and of pushed gradients.
+  /// The nodes whose messages node i needs: of models with a weight above 0, and of pushed gradients.
   [[nodiscard]] auto senders(std::size_t i) const -> std::vector<node_id> { return self_->senders(i); }
   /// The other ends of node i's edges, in either graph and direction; by id.
   [[nodiscard]] auto neighbours(std::size_t i) const -> std::vector<node_id> { return self_->neighbours(i); }
@@ -112,8 +112,8 @@ struct assembly : run_setup {
   block_partition blocks;
   buffer_pool pool = buffer_pool{};  ///< of the nodes' backend: where bodies that arrive as bytes are put
   node_factory factory;  ///< for nodes that restart
-  std::string remark{};  ///< the plan's, for who runs it; empty: there is none
-  range answer_nodes{};  ///< the node whose model is the run's answer, where the peers' own are not; see measured()
+  std::string remark{};  ///< the plan's, for the person who runs it; empty: none
+  range answer_nodes{};  ///< the node whose model is the run's result, if not all peers' models are; see measured()
 
   /// The nodes that are looked at and whose models a result holds.
   [[nodiscard]] auto measured() const -> range { return answer_nodes.empty() ? range{0, peers} : answer_nodes; }
@@ -175,7 +175,7 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
 auto hexadecimal(std::uint64_t v) -> std::string;
 auto to_text(element e) -> std::string_view;
 
-/// Text that tells whether two are the same, of bounded length.
+/// The text itself, or its hash if it is long: enough to tell whether two texts are equal.
 auto short_text(std::string text) -> std::string;
 
 /// The graph and its weights as a hash of all edges of the plan, whatever file or builder they came from.
@@ -213,7 +213,7 @@ auto agreement_of(assembly& a, mixing::plan const& plan, typename Node::options 
 }
 
 /// The nodes of a run, from what `a` holds of it already, and what they agree on. All that is compiled for a node type
-/// and for no problem, so that it can be compiled once (rubato/instances.hpp). `largest`: see Node::agree().
+/// and for no problem, so that it can be compiled once (rubato/instances.hpp). `largest`: see Node::resolve_options().
 template<class Node>
 void add_nodes(assembly& a, mixing::plan const& plan, typename Node::options& options,
                typename Node::backend_type const& backend, shared_buffer const& x0, std::span<double const> largest) {
@@ -226,8 +226,8 @@ void add_nodes(assembly& a, mixing::plan const& plan, typename Node::options& op
 
 }  // namespace detail
 
-/// Builds all nodes of a run from a plan, for weights of one's own (mixing::tracking_plan and its kin make plans).
-/// Throws config_error if plan, options and problem do not fit together.
+/// Builds all nodes of a run from a plan, for your own weights (mixing::tracking_plan and mixing::gossip_plan make
+/// plans). Throws config_error if plan, options and problem do not fit together.
 template<node Node, class Problem>
 auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {
@@ -259,7 +259,7 @@ auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::o
   std::vector<double> largest;
   if constexpr (requires {
                   requires Node::needs_first_gradients;
-                }) {  // optional member: agree() wants the first gradients
+                }) {  // optional member: resolve_options() wants the first gradients
     largest = detail::largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, options.seed});
   }
   detail::add_nodes<Node>(a, plan, options, backend, x0, largest);

@@ -209,7 +209,6 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
 
   // --- messages of MPI
-  // ------------------------------------------------------------------------------------------------
 
   /// Adds the requests that move these bytes; MPI keeps the order of one pair's messages.
   void post(peer_state& p, std::vector<MPI_Request>& to, direction d, std::span<std::byte const> bytes) {
@@ -291,7 +290,6 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
 
   // --- sessions
-  // -------------------------------------------------------------------------------------------------------
 
   /// As soon as the message before it has gone.
   void say_hello(peer_state& p) {
@@ -359,7 +357,6 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
 
   // --- frames
-  // ---------------------------------------------------------------------------------------------------------
 
   void await_head(peer_state& p) {
     p.next = awaited::head;

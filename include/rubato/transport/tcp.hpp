@@ -125,7 +125,6 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   // --- how an edge opens
-  // ----------------------------------------------------------------------------------------------
 
   void call(peer_state& p) {
     auto const c = p.calling = std::make_shared<connection>(connection::socket_type{io()});
@@ -227,7 +226,6 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   // --- how it closes
-  // --------------------------------------------------------------------------------------------------
 
   void lost(peer_state& p, std::shared_ptr<connection> const& c, std::string const& why) {
     auto const was_open = p.link == c;
@@ -243,7 +241,6 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   // --- frames
-  // ---------------------------------------------------------------------------------------------------------
 
   void read_frame(peer_state& p, std::shared_ptr<connection> const& c) {
     c->read(boost::asio::buffer(c->header), [this, &p, c](error_code error) {
@@ -287,7 +284,6 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   // --- deadlines
-  // ------------------------------------------------------------------------------------------------------
 
   void tick_later() {
     auto const shortest = (std::min)({options_.arrival, options_.greeting, options_.silence});
