@@ -23,8 +23,8 @@ namespace rubato {
 ///   with a run_error that names it (at_node);
 /// - at most one gradient request is outstanding; a gradient with another ticket changes nothing but a counter;
 /// - a posted body is never written again;
-/// - if no gradient is under way after a call, outbox.wait names what is waited for. (Exceptions: a server may idle, and
-///   a node that only lets time pass has asked for a wake-up.)
+/// - if no gradient is under way after a call, outbox.wait names what is waited for. (Exceptions: a server may idle; a
+///   node that only lets time pass has asked for a wake-up.)
 template<class N>
 concept node = std::movable<N> && requires(N& n, N const& c, instant now, patch const& p, gradient g, wakeup w,
                                            neighbour_change const& change, outbox& out, tracking_audit& audit) {

@@ -71,13 +71,13 @@ constexpr auto carrying(Slots... those) -> std::uint8_t {
   return static_cast<std::uint8_t>(((1U << static_cast<unsigned>(those)) | ... | 0U));
 }
 
-/// What a node type says of one channel that it uses; drivers hold its packets to it (core/channel_table.hpp).
+/// What a node type declares of a channel that it uses; drivers check its packets against it (core/channel_table.hpp).
 struct channel_spec {
   channel_id channel{};
   channel_kind kind{};
   element values{};  ///< element type of the bodies
   std::uint8_t carried_scalars = 0;  ///< see carrying()
-  bool words = false;  ///< its messages say all that they say without a body
+  bool words = false;  ///< its messages are complete without a body
 };
 
 /// One message as posted: a whole vector (or, on the chunk channel, one chunk), shared by all its receivers.

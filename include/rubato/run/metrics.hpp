@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What drivers measure while a run goes on: loss and accuracy of the mean model, how far nodes are apart, and how far
-// the tracking law is from holding; and what they count when it has ended. Senders count what they sent, receivers what
-// they used, and both are joined here for every driver, so that the counters mean the same.
+// What drivers measure during a run (loss and accuracy of the mean model, the distance between nodes, the residual of
+// the tracking law) and count at its end. Senders count what they sent, receivers what they used. Both are joined here,
+// so that counters mean the same under every driver.
 #pragma once
 
 #include <algorithm>
@@ -36,8 +36,8 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
                    static_cast<std::uint32_t>(static_cast<std::int64_t>(consumed));
   return static_cast<double>(static_cast<std::int32_t>(low));
 }
-/// Throws run_error if the model of this node, which is on the host, is not finite: one pass. Algorithms notice in the
-/// sweep that makes it so, except where a device would have to be waited for.
+/// Throws run_error if this node's model, which must be in host memory, is not finite: one pass. Algorithms notice this
+/// in the sweep that causes it, unless that would mean waiting for a device.
 inline void refuse_not_finite(shared_buffer const& model, node_id id) {
   auto const at = first_not_finite(model);
   if (at == model.size()) return;
@@ -65,7 +65,7 @@ inline void refuse_not_finite(shared_buffer const& model, node_id id) {
 }
 
 /// max over coordinates of |sum_i (z_i - g_i) + sum_(i->j) (rho_ji - rho~_ji)|, in the ledger's units, from the audits
-/// of all nodes at one instant. rho of either end is matched by the pair of ids.
+/// of all nodes at one instant. The rho of both ends are matched by their pair of ids.
 [[nodiscard]] inline auto tracking_residual(std::span<tracking_audit const> audits) -> double {
   std::vector<double> law;
   for (std::size_t i = 0; i < audits.size(); ++i) {
@@ -88,8 +88,8 @@ inline void refuse_not_finite(shared_buffer const& model, node_id id) {
   return worst;
 }
 
-/// One node's share of the same law, z - g + all it pushed - all it consumed: zero at every instant of every node, so
-/// it can be watched while nodes run on their own. Max norm, in the ledger's units.
+/// One node's share of the same law: z - g + all it pushed - all it consumed. It is zero at every instant of every
+/// node, so it can be measured while nodes run. Max norm, in the ledger's units.
 [[nodiscard]] inline auto local_residual(tracking_audit const& a) -> double {
   double worst = 0;
   for (std::size_t c = 0; c < a.tracker.size(); ++c) {
@@ -101,7 +101,7 @@ inline void refuse_not_finite(shared_buffer const& model, node_id id) {
   return worst;
 }
 
-/// Looks at the nodes whose models are the run's answer, at one instant; `first` is the first of them.
+/// Looks, at one instant, at the nodes whose models are the run's result; `first` is the first of them.
 class metrics {
  public:
   explicit metrics(problem::any_oracle oracle, std::size_t first = 0) : oracle_{std::move(oracle)}, first_{first} {}
@@ -119,10 +119,10 @@ class metrics {
     return m;
   }
 
-  /// Those that measure() looked at last.
+  /// The models that measure() looked at last.
   [[nodiscard]] auto models() const -> std::span<shared_buffer const> { return models_; }
 
-  /// The part that needs the models only. Throws run_error if one of them is not finite.
+  /// The part of a measurement that needs only the models. Throws run_error if one of them is not finite.
   [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const
       -> measurement {
     std::vector<shared_buffer> here;
@@ -171,7 +171,7 @@ class edge_index {
     node_id from;
     node_id to;
     channel_id channel;
-    // Written out: nvcc 13 loses a default one.
+    // Written out, because nvcc 13 loses a defaulted one.
     friend auto operator<(key const& a, key const& b) -> bool {
       if (a.from != b.from) return a.from < b.from;
       return a.to != b.to ? a.to < b.to : a.channel < b.channel;
@@ -182,9 +182,9 @@ class edge_index {
   std::vector<edge_report*> sorted_;
 };
 
-/// Counters of one node, and its final model if it is measured, which must be finite (run_error); what it counted of
-/// its in-edges goes to the edges already there, which `edges` indexes: sorted once for all nodes, so that the end of a
-/// run takes O(edges log edges).
+/// Adds the counters of one node, and its final model if it is measured; that must be finite (run_error). What the node
+/// counted of its in-edges is added to the existing edges, which `edges` indexes. They are sorted once for all nodes,
+/// so the end of a run takes O(edges log edges).
 inline void collect_node(any_node const& n, node_id id, bool computes, edge_index const& edges, run_result& result) {
   auto const s = n.statistics();
   result.nodes.push_back({id, s.iterations, s.gradients, s.dropped});
@@ -201,8 +201,8 @@ inline void collect_node(any_node const& n, node_id id, bool computes, edge_inde
   }
 }
 
-/// Warns, in a result that holds all its counters, of the node whose messages were oldest, if they were that old: where
-/// a step is too large for their age, tracking diverges (algorithm/r_fast.hpp). O(nodes + edges).
+/// Requires a result with all its counters. Warns of the node whose messages were oldest, if they were very old:
+/// tracking diverges if a step is too large for their age (algorithm/r_fast.hpp). O(nodes + edges).
 inline void warn_of_ages(run_result& r) {
   static constexpr auto old = 8.0;  // local iterations
   struct sum {
@@ -236,7 +236,7 @@ inline void warn_of_ages(run_result& r) {
                        "; let nodes keep a pace, or take a smaller step");
 }
 
-/// Counters of all nodes; final models of those measured (run/assemble.hpp).
+/// Adds the counters of all nodes, and the final models of the measured ones (run/assemble.hpp).
 inline void collect_nodes(std::span<any_node const> nodes, range measured, run_result& result) {
   auto const edges = edge_index{result.edges};
   result.nodes.reserve(result.nodes.size() + nodes.size());
