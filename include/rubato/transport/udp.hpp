@@ -40,17 +40,18 @@ struct udp_options {
   std::vector<std::string> addresses{};  ///< host:port of every node of the run, by id
   std::optional<int> socket{};  ///< takes over this bound socket (see open_udp_door)
   bool insecure = false;  ///< allows addresses beyond loopback, unencrypted
-  std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< in which all peers must have come
-  std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< after which an open edge counts as dead
-  double bytes_per_second = 64e6;  ///< that are sent to all peers together
-  std::size_t socket_buffer = 1U << 20;  ///< asked for, each way; a burst is a quarter of what was granted
+  std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< time in which all peers must arrive
+  std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< time after which an open edge counts as dead
+  double bytes_per_second = 64e6;  ///< rate of sending, for all peers together
+  std::size_t socket_buffer =
+      1U << 20;  ///< requested size, in each direction; a burst is a quarter of what was granted
   double loss = 0;  ///< datagrams thrown away before they are sent, for tests; 0 up to but not 1
   std::uint64_t loss_seed = 0;
   bool batches = true;  ///< hands many datagrams to the system and takes many from it in one call, where it can (Linux)
 };
 
 using udp_bound_socket = bound_socket;
-/// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be had.
+/// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be bound.
 [[nodiscard]] inline auto open_udp_door(std::string const& text, bool insecure = false) -> udp_bound_socket {
   return detail::open_bound_socket<boost::asio::ip::udp::socket>(address_in(text, insecure), "receive at");
 }
@@ -148,7 +149,7 @@ class udp : public detail::edges<detail::udp_edge> {
     if (!error) socket_.non_blocking(true, error);
     if (error) throw config_error{"socket " + std::to_string(descriptor) + " cannot be used: " + error.message()};
     auto const wanted = static_cast<int>(options_.socket_buffer);
-    error_code ignored;  // what was granted is looked at instead
+    error_code ignored;  // what was granted is checked instead
     socket_.set_option(protocol::socket::receive_buffer_size{wanted}, ignored);
     socket_.set_option(protocol::socket::send_buffer_size{wanted}, ignored);
     protocol::socket::receive_buffer_size granted;
@@ -160,7 +161,7 @@ class udp : public detail::edges<detail::udp_edge> {
 
   // --- sending
 
-  /// The receiver's buffer charges about twice what a datagram holds, and others send to it too.
+  /// The receiver's buffer accounts about twice the bytes of a datagram, and other peers send to it too.
   [[nodiscard]] auto burst() const -> double { return static_cast<double>(receive_buffer_) / 4; }
 
   /// Blocks leave in turn while the rate allows it.
@@ -312,7 +313,7 @@ class udp : public detail::edges<detail::udp_edge> {
     if (!why.empty()) {
       ++rejected_.options;
       p.trouble = why;
-      if (may_answer(p)) greet(p);  // so that it hears what is agreed on here
+      if (may_answer(p)) greet(p);  // so that it learns the options here
       if (p.id < me_.self) not_coming(p, why);
       return;
     }
@@ -392,7 +393,7 @@ class udp : public detail::edges<detail::udp_edge> {
   // --- deadlines
 
   void tick_later() {
-    // Short while something waits for its turn: the rate is kept by many small bursts.
+    // Short while something waits to be sent: the rate is kept by many small bursts.
     auto const waits = std::any_of(peers_.begin(), peers_.end(), [](auto const& p) { return !p.waiting.empty(); });
     timer_.expires_after(waits ? std::chrono::microseconds{500} : std::chrono::microseconds{pause});
     timer_.async_wait([this](error_code error) {
