@@ -31,18 +31,17 @@ constexpr unsigned workers = 2;
 
 struct competitor {
   std::string label, algorithm;
-  std::size_t m;
-  contribution::weigh weigh = contribution::weigh::nodes;
+  std::vector<setting> settings{};
 };
 
 /// Every algorithm there is; r_fast, by which the others are measured, comes first.
 auto rivals() -> std::vector<competitor> {
   std::vector<competitor> all;
-  for (auto const& entry : catalogue()) all.push_back({std::string{entry.name}, std::string{entry.name}, 0});
+  for (auto const& entry : catalogue()) all.push_back({std::string{entry.name}, std::string{entry.name}});
   auto const first = std::find_if(all.begin(), all.end(), [](auto const& c) { return c.label == "r_fast"; });
   std::rotate(all.begin(), first, first + 1);
   for (auto const* name : {"non_blocking_allreduce", "non_blocking_d_psgd"}) {
-    all.push_back({std::string{name} + ", weighed by samples", name, 0, contribution::weigh::samples});
+    all.push_back({std::string{name} + ", weighed by samples", name, {{{}, "contribution-weigh-by", "samples"}}});
   }
   return all;
 }
@@ -50,8 +49,8 @@ auto rivals() -> std::vector<competitor> {
 /// The algorithms of the default race, and one that waits for all nodes but one.
 auto competitors() -> std::vector<competitor> {
   std::vector<competitor> all;
-  for (auto const& name : default_options().algorithms) all.push_back({name, name, 0});
-  all.push_back({"m_synchronous_sgd, m = n - 1", "m_synchronous_sgd", nodes - 1});
+  for (auto const& name : default_options().algorithms) all.push_back({name, name});
+  all.push_back({"m_synchronous_sgd, m = n - 1", "m_synchronous_sgd", {{{}, "m", std::to_string(nodes - 1)}}});
   return all;
 }
 
@@ -73,8 +72,7 @@ auto plan_of(weather const& w, competitor const& c, std::uint64_t seed) -> race_
   auto o = default_options();
   o.algorithms = {c.algorithm};
   o.nodes = nodes;
-  o.m = c.m;
-  o.weigh = c.weigh;
+  o.settings = c.settings;
   o.seed = seed;
   o.loss = w.loss;
   o.slow = w.slow;
@@ -93,7 +91,7 @@ enum class run_to : std::uint8_t { target, end };
 
 auto quiet_run(race_plan const& plan, race_problem const& problem, std::size_t which, until const& end) -> run_result {
   auto const& name = plan.options.algorithms[which];
-  auto r = run_one(algorithm_named(name).assemble(plan.network, problem, plan.steps[which]), plan, end);
+  auto r = run_one(assembled(plan, which, problem), plan, end);
   r.algorithm = name;
   return r;
 }

@@ -5,7 +5,8 @@
 // Usage: bench_sweep_steps [--algorithms A,B] [--every K] [--target LOSS] [--out FILE] [--data FOLDER]; writes the
 // tables to FILE (default: bench/sweep_steps.md) as well. --every 2 takes the powers of two only; --target leaves
 // centralised SGD out. Wrong if a best step lies at the grid's edge (the program says so and fails), or if
-// examples/support/race_defaults.hpp does not hold what stands here (the last lines name each difference).
+// examples/support/catalogue.hpp and race_defaults.hpp do not hold what stands here (the last lines name each
+// difference).
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -98,8 +99,7 @@ auto run(race_plan const& plan, race_problem const& problem, std::string const& 
   end.time = plan.options.until;
   end.target_loss = plan.options.target_loss;
   try {
-    auto a = algorithm_named(name).assemble(plan.network, problem,
-                                            {step, plan.options.seed, plan.options.m, 0, plan.options.weigh});
+    auto a = algorithm_named(name).assemble(plan.network, problem, {name, step, plan.options.seed});
     auto const r = run_one(std::move(a), plan, end);
     outcome o;
     if (r.time_to_target) o.seconds = to_seconds(*r.time_to_target);
@@ -195,7 +195,7 @@ class sweep {
     auto const b = best(scores);
     note_edge(name, b);
     text_ += " " + report::shortest(steps[b.at]) + " |\n";
-    if (default_step_of(name) != steps[b.at]) differs("the default step of " + name, steps[b.at]);
+    if (algorithm_named(name).step != steps[b.at]) differs("the default step of " + name, steps[b.at]);
   }
 
   void note_edge(std::string const& name, best_of b) {
@@ -204,7 +204,7 @@ class sweep {
     remarks_ += "The best step of " + name + " lies at the grid's edge: widen the grid.\n";
   }
   void differs(std::string const& what, double found) {
-    remarks_ += "examples/support/race_defaults.hpp: " + what + " should be " + report::shortest(found) + ".\n";
+    remarks_ += "examples/support: " + what + " should be " + report::shortest(found) + ".\n";
   }
 
   problem::train_and_test data_;

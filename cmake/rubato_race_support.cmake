@@ -4,7 +4,7 @@ include_guard(GLOBAL)
 
 function(rubato_add_race_support)
   set(folder "${PROJECT_SOURCE_DIR}/examples")
-  add_library(rubato_race_support STATIC EXCLUDE_FROM_ALL "${folder}/support/race_gossip.cpp" "${folder}/support/race_others.cpp"
+  add_library(rubato_race_support STATIC EXCLUDE_FROM_ALL "${folder}/support/race_even.cpp" "${folder}/support/race_odd.cpp"
                                          "${folder}/support/race_run.cpp")
   if(RUBATO_BUILD_TESTS AND CMAKE_BUILD_TYPE STREQUAL "Release")
     rubato_link_instances(rubato_race_support)

@@ -20,8 +20,11 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/driver/peer.hpp>
+#include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
+#include <rubato/wire/zlib.hpp>
 
 #include "support/children.hpp"
 #include "support/peer_problem.hpp"
@@ -83,14 +86,26 @@ auto last_words(std::string const& file) -> std::string {
   return first.empty() ? "it said nothing" : rubato::escaped(first, 1000);
 }
 
+/// What a peer of this algorithm is told beside what is passed on as it came.
+auto own_arguments(choice const& c, std::string const& algorithm) -> std::vector<std::string> {
+  std::vector<std::string> all{"--algorithms", algorithm, "--quiet"};
+  for (auto s : examples::settings_of(c.race, algorithm).set) {
+    s.algorithm.clear();
+    all.insert(all.end(), {"--set", s.written()});
+  }
+  all.insert(all.end(), c.passed_on.begin(), c.passed_on.end());
+  return all;
+}
+
 /// mpirun starts the ranks, more of them than there are cores if need be. Returns how many children there are.
 auto start_ranks(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place,
                  std::size_t n) -> std::size_t {
   setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 0);
   setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 0);
-  std::vector<std::string> command{"/usr/bin/env", "mpirun",  "-n",       std::to_string(n),  c.program,
-                                   "--algorithms", algorithm, "--report", place.path("node"), "--quiet"};
-  command.insert(command.end(), c.passed_on.begin(), c.passed_on.end());
+  std::vector<std::string> command{"/usr/bin/env", "mpirun",          "-n", std::to_string(n), c.program,
+                                   "--report",     place.path("node")};
+  auto const rest = own_arguments(c, algorithm);
+  command.insert(command.end(), rest.begin(), rest.end());
   peers.start({command, {}, {}, place.output(0), std::chrono::seconds{3}});  // a second of which it gives to its ranks
   return 1;
 }
@@ -99,14 +114,20 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
                std::size_t n) -> std::size_t {
   if (c.transport == "mpi") return start_ranks(peers, c, algorithm, place, n);
   doors const ports{n, c.transport == "udp"};
+  auto const rest = own_arguments(c, algorithm);
   auto const to_save =
       c.checkpoint.folder.empty() ? std::chrono::seconds{} : std::chrono::seconds{10};  // their last state
   for (std::size_t i = 0; i < n; ++i) {
-    std::vector<std::string> command{c.program,       "--algorithms",    algorithm,
-                                     "--id",          std::to_string(i), "--peers",
-                                     ports.addresses, "--listener",      std::to_string(ports.descriptors[i]),
-                                     "--report",      place.report(i),   "--quiet"};
-    command.insert(command.end(), c.passed_on.begin(), c.passed_on.end());
+    std::vector<std::string> command{c.program,
+                                     "--id",
+                                     std::to_string(i),
+                                     "--peers",
+                                     ports.addresses,
+                                     "--listener",
+                                     std::to_string(ports.descriptors[i]),
+                                     "--report",
+                                     place.report(i)};
+    command.insert(command.end(), rest.begin(), rest.end());
     peers.start({command, ports.descriptors[i], ports.descriptors, place.output(i), to_save});
   }
   return n;
@@ -162,12 +183,43 @@ void pass_on(choice const& c, workplace const& place, std::size_t n) {
   }
 }
 
+/// An algorithm, and the processes that it needs: a server is one too.
+struct competitor {
+  std::string algorithm;
+  std::size_t processes;
+};
+
+/// Those of the plan. Throws config_error, before any of them runs, where peers would refuse one: assembles each as
+/// they will.
+auto competitors(examples::race_plan const& plan, choice const& c) -> std::vector<competitor> {
+  std::vector<competitor> all;
+  auto const problem = examples::objective_of(c, c.race);
+  for (std::size_t i = 0; i < plan.algorithms.size(); ++i) {
+    auto const& name = plan.algorithms[i].told.name;
+    auto const a = examples::assembled(plan, i, problem).nodes;
+    try {
+      auto saves = c.checkpoint;
+      if (!saves.folder.empty()) saves.folder /= name;
+      for (std::size_t node = 0; node < a.nodes.size(); ++node) {
+        auto const me = rubato::identity_of(a, rubato::to_node(node), &rubato::wire::crc32_of);
+        if (c.transport == "udp") rubato::transport::udp::refuse_unfit(me);
+        if (!saves.folder.empty()) static_cast<void>(rubato::detail::node_checkpoints{saves, a, me.self});
+        if (saves.resume) static_cast<void>(rubato::read_checkpoint(saves.file_of(me.self)));
+      }
+    } catch (rubato::config_error const& e) {
+      throw rubato::config_error{name + ": " + e.what()};
+    }
+    all.push_back({name, a.nodes.size()});
+  }
+  return all;
+}
+
 /// `unwritten` becomes a sentence where a peer could not write its recording, or its node's last state.
-auto run_one(choice const& c, std::string const& algorithm, rubato::problem::any_oracle const& oracle,
-             std::string& unwritten) -> rubato::run_result {
+auto run_one(choice const& c, competitor const& who, rubato::problem::any_oracle const& oracle, std::string& unwritten)
+    -> rubato::run_result {
   workplace const place;
   examples::children peers;
-  auto const n = *c.race.nodes + examples::algorithm_named(algorithm).servers;  // which are processes too
+  auto const& [algorithm, n] = who;
   await_all(peers, c, place, start_all(peers, c, algorithm, place, n));
   if (examples::interrupted()) return {};
   pass_on(c, place, n);
@@ -200,11 +252,12 @@ struct outcome : examples::race_outcome {
   std::vector<double> away{};  // by result, on quadratics
 };
 
-auto run_all(choice const& c, rubato::problem::any_oracle const& oracle) -> outcome {
+auto run_all(choice const& c, std::vector<competitor> const& who, rubato::problem::any_oracle const& oracle)
+    -> outcome {
   outcome all;
-  for (auto const& algorithm : c.race.algorithms) {
+  for (auto const& each : who) {
     try {
-      auto result = run_one(c, algorithm, oracle, all.unwritten);
+      auto result = run_one(c, each, oracle, all.unwritten);
       if (examples::interrupted()) break;
       all.results.push_back(std::move(result));
     } catch (std::exception const&) {
@@ -226,13 +279,14 @@ auto cluster(choice c) -> int {
   rubato::ensure_writable_folder(c.race.out);
   for (auto const* const name : examples::result_files) rubato::ensure_replaceable(fs::path{c.race.out} / name);
   examples::signals();  // listens from now on
+  auto const who = competitors(plan, c);
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c, c.race)};
   if (!c.race.quiet) {
     examples::say("One process a node over " + c.transport + " on this machine: " + c.race.problem_text + ", " +
                   plan.network.name() + ", " + std::to_string(*c.race.nodes) + " nodes, " +
                   examples::detail::duration_text(c.race.until) + " each, in real time.\n\n");
   }
-  auto const all = run_all(c, oracle);
+  auto const all = run_all(c, who, oracle);
   auto const& results = all.results;
   auto words = std::string{};
   if (examples::interrupted()) {
@@ -255,7 +309,8 @@ auto cluster(choice c) -> int {
 
 /// All but what is this program's own goes to the peers as it came.
 auto passed_on(int argc, char const* const* argv) -> std::vector<std::string> {
-  static constexpr char const* own[] = {"--algorithms", "--out", "--peer", "--within", "--target-loss"};
+  static constexpr char const* own[] = {"--algorithms",  "--out", "--peer", "--within",
+                                        "--target-loss", "--set", "--step"};
   std::vector<std::string> rest;
   for (auto i = 1; i < argc; ++i) {
     auto const text = std::string{argv[i]};
@@ -276,13 +331,14 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
   c.program = (fs::read_symlink("/proc/self/exe").parent_path() / "peer").string();
   c.passed_on = passed_on(argc, argv);
   CLI::App app{"Races algorithms with one process a node, over sockets of this machine.", "cluster"};
-  app.set_help_flag("--help,-h", "print this and end");
+  app.set_help_flag("--help,-h", examples::detail::help_text);
   for (auto const& row : examples::shared_rows()) examples::detail::add_peer_row(app, row, c);
   for (auto const& row : examples::rows_heeded(examples::by_cluster)) examples::detail::add_row(app, row, c.race);
   examples::add_resume(app, c);
   app.add_option("--peer", c.program, "the program that runs one node (default: peer beside this one)");
   app.add_flag("--quiet", c.race.quiet, "neither the header nor the tables of links");
-  if (!examples::detail::parsed(app, argc, argv)) return std::nullopt;
+  if (!examples::detail::parsed(app, argc, argv, c.race, [&] { examples::settle(c); })) return std::nullopt;
+  examples::settle(c);
   examples::refuse_idle(c);
   if (c.problem.quadratic) c.race.target_loss = -std::numeric_limits<double>::infinity();  // the default is softmax's
   if (access(c.program.c_str(), X_OK) != 0) throw rubato::config_error{"--peer names no program: " + c.program};

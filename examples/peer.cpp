@@ -124,7 +124,7 @@ auto live(examples::peer_choice const& c) -> int {
   auto const plan = examples::planned(c.race);
   if (!c.report.empty()) examples::ensure_report(c.report);
   examples::signals();  // listens from now on
-  auto a = examples::assembled(plan, c);
+  auto a = examples::assembled(plan, 0, examples::objective_of(c, plan.options)).nodes;
   if (!a.remark.empty()) std::fprintf(stderr, "peer: %s\n", a.remark.c_str());
   if (c.restart > 0 && c.id < a.nodes.size()) a.nodes[c.id] = a.factory.make(c.id, {}, c.restart);
   auto log = rubato::recording{};
@@ -138,7 +138,7 @@ auto live(examples::peer_choice const& c) -> int {
   o.look_every = plan.options.measure_every;
   o.linger = c.silence + std::chrono::seconds{1};
   o.lost = c.goes_on ? rubato::when_lost::goes_on : rubato::when_lost::ends;
-  o.compute = examples::compute_of(plan, examples::algorithm_named(plan.options.algorithms.front()).minibatches);
+  o.compute = examples::compute_of(plan, plan.algorithms.front().minibatches);
   o.compute_seed = plan.scenario.seed;
   o.pace = c.pace;
   o.checkpoint = c.checkpoint;

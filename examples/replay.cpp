@@ -42,9 +42,9 @@ auto stage_of(std::string const& setup) -> stage {
   return {setup, std::move(plan), std::move(problem)};
 }
 
-auto step_of(stage const& s, std::string const& algorithm) -> examples::race_step const& {
-  for (std::size_t i = 0; i < s.plan.steps.size(); ++i) {
-    if (s.plan.options.algorithms[i] == algorithm) return s.plan.steps[i];
+auto nodes_of(stage const& s, std::string const& algorithm) -> rubato::assembly {
+  for (std::size_t i = 0; i < s.plan.algorithms.size(); ++i) {
+    if (s.plan.algorithms[i].told.name == algorithm) return examples::assembled(s.plan, i, s.problem).nodes;
   }
   throw rubato::config_error{"the recorded race did not run '" + algorithm + "'"};
 }
@@ -53,8 +53,7 @@ void replay_file(char const* path, std::optional<stage>& on) {
   rubato::recorded_run run{path};
   auto const& head = run.header();
   if (!on || on->setup != head.setup) on = stage_of(head.setup);
-  auto const& entry = examples::algorithm_named(head.name);
-  auto const report = run.replay(entry.assemble(on->plan.network, on->problem, step_of(*on, head.name)).nodes);
+  auto const report = run.replay(nodes_of(*on, head.name));
   examples::say(rubato::escaped(path) + ": " + head.name + ", node " + std::to_string(rubato::to_index(head.self)) +
                 ": " + std::to_string(report.events) + " events replay to identical bits" +
                 (report.cut_short ? "; the recording ended there, at its size limit\n" : "\n"));

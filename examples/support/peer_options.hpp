@@ -190,6 +190,9 @@ inline void refuse_idle(peer_choice const& c) {
   }
 }
 
+/// What follows for race from what is not race's: over udp a block must fit a datagram, and 256 floats do.
+inline void settle(peer_choice& c) { c.race.block_values = c.transport == "udp" ? 256 : 0; }
+
 /// Of peer and cluster.
 inline void add_resume(CLI::App& app, peer_choice& choice) {
   auto const set = [&choice](std::int64_t) {
@@ -203,7 +206,7 @@ inline void add_resume(CLI::App& app, peer_choice& choice) {
 [[nodiscard]] inline auto read_peer_line(int argc, char const* const* argv) -> std::optional<peer_choice> {
   peer_choice choice;
   CLI::App app{"Runs one node of a decentralised run; start one such process for each node.", "peer"};
-  app.set_help_flag("--help,-h", "print this and end");
+  app.set_help_flag("--help,-h", detail::help_text);
   for (auto const& row : peer_rows()) detail::add_peer_row(app, row, choice);
   for (auto const& row : rows_heeded(by_peer)) detail::add_row(app, row, choice.race);
   add_resume(app, choice);
@@ -212,7 +215,8 @@ inline void add_resume(CLI::App& app, peer_choice& choice) {
       app.add_flag("--insecure", choice.insecure, "allow addresses beyond this machine, unencrypted");
   app.add_flag("--quiet", choice.race.quiet, "print nothing when all goes well");
   choice.race.algorithms = {"r_fast"};
-  if (!detail::parsed(app, argc, argv)) return std::nullopt;
+  if (!detail::parsed(app, argc, argv, choice.race, [&] { settle(choice); })) return std::nullopt;
+  settle(choice);
   if (open->count() > 0) choice.given.emplace_back("--insecure");
   refuse_idle(choice);
   if (choice.race.algorithms.size() != 1) throw config_error{"a peer runs one algorithm; give --algorithms one name"};

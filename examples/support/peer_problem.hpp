@@ -2,6 +2,7 @@
 // The problems of peer and cluster: race's own, and quadratics whose optimum is known.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <string>
@@ -26,31 +27,21 @@ namespace rubato::examples {
   return race_problem_of(race_data(o.data), o);
 }
 
-/// Over udp a block must fit a datagram: 256 floats do.
-[[nodiscard]] inline auto block_values_of(peer_choice const& c) -> std::size_t {
-  return c.transport == "udp" && c.race.block_values == 0 ? 256 : c.race.block_values;
-}
-
 /// The options of race that build the nodes of this run again; throws config_error where none do.
 [[nodiscard]] inline auto setup_of(peer_choice const& c) -> std::string {
   if (c.problem.quadratic) throw config_error{"--record needs --problem softmax: replay reads race's data"};
   std::vector<std::string> arguments;
   for (std::size_t i = 0; i + 1 < c.race.arguments.size(); i += 2) {
     auto const& name = c.race.arguments[i];
-    if (name != "--algorithms" && name != "--block-values")
-      arguments.insert(arguments.end(), {name, c.race.arguments[i + 1]});
+    if (name != "--algorithms") arguments.insert(arguments.end(), {name, c.race.arguments[i + 1]});
   }
   arguments.insert(arguments.end(), {"--algorithms", c.race.algorithms.front()});
-  arguments.insert(arguments.end(), {"--block-values", std::to_string(block_values_of(c))});
+  auto const is_set = std::any_of(c.race.settings.begin(), c.race.settings.end(),
+                                  [](auto const& s) { return s.algorithm.empty() && s.name == "block-values"; });
+  if (!is_set) {
+    arguments.insert(arguments.end(), {"--set", "block-values=" + std::to_string(c.race.block_values)});
+  }
   return setup_text(arguments);
-}
-
-/// All nodes of the one algorithm that was chosen, on the problem that was chosen. Throws config_error.
-[[nodiscard]] inline auto assembled(race_plan const& plan, peer_choice const& c) -> assembly {
-  auto const& name = plan.options.algorithms.front();
-  auto step = plan.steps.front();
-  step.block_values = block_values_of(c);
-  return algorithm_named(name).assemble(plan.network, objective_of(c, plan.options), step).nodes;
 }
 
 /// The largest distance of any of a result's models from the optimum, in max norm.

@@ -1,41 +1,75 @@
 // SPDX-License-Identifier: MIT
-// How a row of race's catalogue makes its nodes.
+// How a row of the catalogue makes its nodes. Node types are compiled in race_even.cpp and race_odd.cpp, once for all
+// the programs that run them.
 #pragma once
 
-#include <rubato/rubato.hpp>
+#include <algorithm>
+#include <cstddef>
+#include <tuple>
+#include <utility>
+#include <vector>
 
+#include <rubato/contribution/finished.hpp>
+#include <rubato/run/assemble.hpp>
+
+#include "support/catalogue.hpp"
+#include "support/node_options.hpp"
 #include "support/race_catalogue.hpp"
 
-namespace rubato::examples {
+namespace rubato::examples::detail {
 
-namespace detail {
-
+/// What race gives by default, and then what was set. Throws config_error.
 template<class Node>
-auto options_of(race_step const& s) -> typename Node::options {
+auto options_of(algorithm_settings const& s) -> typename Node::options {
   typename Node::options o;
   o.step = s.step;
   o.seed = s.seed;
   o.block_values = s.block_values;
+  if constexpr (requires { o.contribution.by; }) {
+    o.contribution = {non_blocking_minibatches, contribution::weigh::nodes};
+  }
+  for (auto const& each : s.set) set_option(o, s.name, each);
   return o;
 }
 
 template<class Node>
-auto assemble_as(topology::pair const& network, race_objective const& problem, race_step const& s) -> entrant {
-  auto o = options_of<Node>(s);
-  if constexpr (requires { o.m; }) o.m = s.m;
-  return {rubato::assemble<Node>(network, problem, o)};
+auto minibatches_of(typename Node::options const& o) -> std::size_t {
+  if constexpr (requires { o.contribution.minibatches; }) return o.contribution.minibatches;
+  else return 1;
 }
 
-/// Its nodes compute their batch in parts, and contribute those that are done.
 template<class Node>
-auto assemble_non_blocking(topology::pair const& network, race_objective const& problem, race_step const& s)
-    -> entrant {
-  constexpr auto parts = non_blocking_minibatches;
-  auto o = options_of<Node>(s);
-  o.contribution = {parts, s.weigh};
-  return {rubato::assemble<Node>(network, problem.in_minibatches(parts), o), parts};
+auto settled(algorithm_settings const& s) -> settled_options {
+  auto const o = options_of<Node>(s);
+  return {listed(o), o.step, minibatches_of<Node>(o)};
 }
 
-}  // namespace detail
+template<class Node>
+auto assembled_as(topology::pair const& network, race_objective const& problem, algorithm_settings const& s)
+    -> entrant {
+  auto const o = options_of<Node>(s);
+  auto const parts = std::max<std::size_t>(minibatches_of<Node>(o), 1);  // of 0 a node says what is wrong
+  return {rubato::assemble<Node>(network, parts > 1 ? problem.in_minibatches(parts) : problem, o), parts};
+}
 
-}  // namespace rubato::examples
+template<class Node>
+auto processes_of(topology::pair const& network) -> std::size_t {
+  return Node::make_plan(network).nodes.size();
+}
+
+/// Of every second row, beginning with `First`: so two files compile the node types, and do so at the same time.
+template<std::size_t First>
+auto every_second_entry() -> std::vector<algorithm_entry> {
+  constexpr auto& rows = catalogue_of<race_backend>;
+  constexpr auto count = std::tuple_size_v<std::remove_cvref_t<decltype(rows)>>;
+  std::vector<algorithm_entry> entries;
+  auto const add = [&]<class Node>(catalogue_row<Node> const& row) {
+    entries.push_back({row.name, row.race_step, &assembled_as<Node>, &settled<Node>, &processes_of<Node>});
+  };
+  [&]<std::size_t... I>(std::index_sequence<I...>) {
+    (add(std::get<2 * I + First>(rows)), ...);
+  }(std::make_index_sequence<(count + 1 - First) / 2>{});
+  return entries;
+}
+
+}  // namespace rubato::examples::detail

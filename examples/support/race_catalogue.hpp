@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: MIT
-// The algorithms that race knows by name. One row in race_gossip.cpp or race_others.cpp is all that another one needs.
-// Their node types are compiled there once, for all the programs that run them.
+// The algorithms that race knows by name, with their node types behind functions. A row of catalogue.hpp is all that
+// another one needs.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <rubato/backend/eigen.hpp>
-#include <rubato/contribution/finished.hpp>
 #include <rubato/problem.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/topology.hpp>
 
+#include "support/node_options.hpp"
 #include "support/race_defaults.hpp"
 
 namespace rubato::examples {
@@ -57,13 +60,20 @@ class race_objective {
   std::variant<race_problem, problem::quadratic> which_;
 };
 
-/// What all algorithms of a race are told.
-struct race_step {
+/// What one algorithm of a race is told.
+struct algorithm_settings {
+  std::string name;
+  double step = 0;                ///< unless it is set
+  std::uint64_t seed = 0;         ///< unless it is set
+  std::size_t block_values = 0;   ///< unless it is set
+  std::vector<setting> set = {};  ///< options by name, each once
+};
+
+/// What options come of it.
+struct settled_options {
+  std::vector<listed_option> options;
   double step = 0;
-  std::uint64_t seed = 0;
-  std::size_t m = 0;  ///< gradients that a round of m_synchronous_sgd takes; 0: all
-  std::size_t block_values = 0;  ///< unit of delivery; 0: whole vectors
-  contribution::weigh weigh = contribution::weigh::nodes;  ///< of what non-blocking nodes have finished
+  std::size_t minibatches = 1;  ///< into which a node's batch is cut
 };
 
 /// Nodes ready to run, and into how many mini-batches they cut the batch of the race: each has that part of its samples
@@ -76,38 +86,47 @@ struct entrant {
 
 struct algorithm_entry {
   std::string_view name;
-  entrant (*assemble)(topology::pair const&, race_objective const&, race_step const&);
-  std::size_t minibatches = 1;  ///< must divide the batch
-  std::size_t servers = 0;  ///< nodes beside those that compute
+  double step;  ///< race's default; 0: there is none
+  entrant (*assemble)(topology::pair const&, race_objective const&, algorithm_settings const&);
+  settled_options (*settle)(algorithm_settings const&);  ///< throws config_error
+  std::size_t (*processes)(topology::pair const& network);  ///< one a node, servers too
 };
 
-inline constexpr std::size_t non_blocking_minibatches = 16;
-
 namespace detail {
-[[nodiscard]] auto gossip_entries() -> std::span<algorithm_entry const>;
-[[nodiscard]] auto other_entries() -> std::span<algorithm_entry const>;
+[[nodiscard]] auto even_entries() -> std::vector<algorithm_entry>;
+[[nodiscard]] auto odd_entries() -> std::vector<algorithm_entry>;
 }  // namespace detail
 
-/// All of them; the rows of either file together.
+/// All of them, in the order of catalogue.hpp.
 [[nodiscard]] auto catalogue() -> std::span<algorithm_entry const>;
+
+[[nodiscard]] inline auto algorithm_names() -> std::string {
+  std::string names;
+  for (auto const& entry : catalogue()) names += (names.empty() ? "" : ", ") + std::string{entry.name};
+  return names;
+}
 
 /// The entry of that name; throws config_error with the names there are.
 [[nodiscard]] inline auto algorithm_named(std::string_view name) -> algorithm_entry const& {
-  std::string names;
   for (auto const& entry : catalogue()) {
     if (entry.name == name) return entry;
-    names += (names.empty() ? "" : ", ") + std::string{entry.name};
   }
-  throw config_error{"there is no algorithm '" + std::string{name} + "': take some of " + names};
+  throw config_error{"there is no algorithm '" + std::string{name} + "': take some of " + algorithm_names()};
 }
 
-/// The step of the sweep.
-[[nodiscard]] inline auto default_step_of(std::string_view name) -> double {
-  for (auto const& d : default_steps) {
-    if (d.algorithm == name) return d.step;
+/// Whether it has an option of that name, which can be set or is a policy.
+[[nodiscard]] inline auto has_option(algorithm_entry const& entry, std::string_view name) -> bool {
+  auto const all = entry.settle({std::string{entry.name}, entry.step}).options;
+  return std::any_of(all.begin(), all.end(), [name](auto const& o) { return o.name == name; });
+}
+
+/// Those that have such an option, for a sentence; empty: none.
+[[nodiscard]] inline auto algorithms_with(std::string_view option) -> std::string {
+  std::string names;
+  for (auto const& entry : catalogue()) {
+    if (has_option(entry, option)) names += (names.empty() ? "" : ", ") + std::string{entry.name};
   }
-  throw config_error{"there is no default step for '" + std::string{name} + "': give --step-of " + std::string{name} +
-                     "=S"};
+  return names;
 }
 
 }  // namespace rubato::examples

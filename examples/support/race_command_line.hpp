@@ -4,15 +4,20 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "support/race_algorithms.hpp"
 #include "support/race_options.hpp"
+#include "support/say.hpp"
 
 namespace rubato::examples {
 
 namespace detail {
+
+inline constexpr auto help_text = "print this and end; --help ALGORITHM: the options of an algorithm";
 
 inline void add_row(CLI::App& app, option_row const& row, race_options& options) {
   auto const set = [&options, row](std::vector<std::string> const& texts) {
@@ -38,15 +43,31 @@ inline void add_row(CLI::App& app, option_row const& row, race_options& options)
   for (auto const& row : option_rows()) {
     if (row.name == name) why = "only " + heeders_of(row) + " can do something with it; ";
   }
+  auto const plain = with_dashes(name.substr(std::min(name.size(), name.find_first_not_of('-'))));
+  if (auto const those = algorithms_with(plain); why.empty() && !those.empty()) {
+    why = "it is an option of " + those + ", written --set " + plain + "=VALUE; ";
+  }
   throw config_error{"unknown option '" + text + "': " + why + program + " --help lists those there are"};
 }
 
-/// Parses, and says in one sentence what is wrong; false after --help.
-inline auto parsed(CLI::App& app, int argc, char const* const* argv) -> bool {
+/// What --help says: of the program, or of the algorithms that are named with it.
+inline void say_help(CLI::App const& app, race_options const& options) {
+  auto names = app.remaining();
+  std::erase_if(names, [](auto const& text) { return text.starts_with('-'); });
+  if (names.empty()) say(app.help());
+  for (auto const& name : names) say(algorithm_help(options, name));
+}
+
+/// Parses, and says in one sentence what is wrong; false after --help, which calls `settle` before it speaks.
+template<class Settle>
+auto parsed(CLI::App& app, int argc, char const* const* argv, race_options const& options, Settle const& settle)
+    -> bool {
+  app.footer("Options of an algorithm, with their defaults: " + app.get_name() + " --help ALGORITHM");
   try {
     app.parse(argc, argv);
-  } catch (CLI::CallForHelp const& help) {
-    app.exit(help);
+  } catch (CLI::CallForHelp const&) {
+    settle();
+    say_help(app, options);
     return false;
   } catch (CLI::ExtrasError const& e) {
     auto const rest = app.remaining();
@@ -65,10 +86,10 @@ inline auto parsed(CLI::App& app, int argc, char const* const* argv) -> bool {
   CLI::App app{
       "Trains softmax regression with several algorithms on the same data, split, seeds and scenario, side by side.",
       "race"};
-  app.set_help_flag("--help,-h", "print this and end");
+  app.set_help_flag("--help,-h", detail::help_text);
   for (auto const& row : option_rows()) detail::add_row(app, row, options);
   app.add_flag("--quiet", options.quiet, "no progress bar and no header");
-  if (!detail::parsed(app, argc, argv)) return std::nullopt;
+  if (!detail::parsed(app, argc, argv, options, [] {})) return std::nullopt;
   return options;
 }
 

@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/contribution/finished.hpp>
 #include <rubato/environment/scenario.hpp>
 #include <rubato/report/numbers.hpp>
 
@@ -38,11 +37,8 @@ struct race_options {
   std::string data;
   std::size_t batch = 0;
   double l2 = 0;
-  std::optional<double> step;
-  std::vector<std::pair<std::string, double>> step_of;
-  std::size_t m = 0;
-  contribution::weigh weigh = contribution::weigh::nodes;
-  std::size_t block_values = 0;
+  std::vector<setting> settings;  ///< of algorithms, as given
+  std::size_t block_values = 0;  ///< the algorithms' default; not an option
   std::string compute_text;
   environment::compute_model compute{};
   std::optional<std::vector<std::pair<std::uint32_t, double>>> slow;  ///< nothing: the last node, 4 times
@@ -110,11 +106,11 @@ inline void set_split(race_options& o, given g) {
   o.split = g.text == "iid" ? data_split::iid : data_split::by_label;
 }
 
-inline void set_step_of(race_options& o, given g) {
-  auto const equals = g.text.find('=');
-  if (equals == g.text.npos || equals == 0) refuse(g, "ALGORITHM=STEP (as r_fast=0.05)");
-  auto const name = std::string{g.text.substr(0, equals)};
-  o.step_of.emplace_back(name, step_in({"the step that --step-of gives to " + name, g.text.substr(equals + 1)}));
+inline void set_setting(race_options& o, given g) { o.settings.push_back(setting_in(g)); }
+
+inline void set_step(race_options& o, given g) {
+  static_cast<void>(step_in(g));
+  o.settings.push_back({{}, "step", std::string{g.text}});
 }
 
 inline void set_slow(race_options& o, given g) {
@@ -138,11 +134,6 @@ inline void set_folder(std::string& folder, given g) {
   folder = g.text;
 }
 
-inline void set_weigh(race_options& o, given g) {
-  if (g.text != "nodes" && g.text != "samples") refuse(g, "nodes or samples");
-  o.weigh = g.text == "nodes" ? contribution::weigh::nodes : contribution::weigh::samples;
-}
-
 }  // namespace detail
 
 /// Rows in the order of --help. A row's default, if it has one, is given to `set` like what a user writes.
@@ -151,12 +142,7 @@ inline void set_weigh(race_options& o, given g) {
   constexpr auto positive = "a whole number from 1 up";
   return {
       {"--algorithms", "A,B,C", "r_fast,ring_allreduce_sgd,m_synchronous_sgd,d_psgd",
-       "what races: r_fast, push_pull, s_ab, d_psgd, d_psgd_atc, ring_allreduce_sgd, m_synchronous_sgd, asgd, "
-       "rescaled_asgd, "
-       "ringmaster_asgd, byte_grad, low_precision_d_psgd, async_model_average, ad_psgd, osgp, and, with the batch cut "
-       "into " +
-           std::to_string(non_blocking_minibatches) + " mini-batches, non_blocking_allreduce, non_blocking_d_psgd",
-       detail::set_algorithms},
+       "what races: " + algorithm_names(), detail::set_algorithms},
       {"--driver", "sim|threads", "sim", "simulator in virtual time, or one thread a node in real time",
        detail::set_driver, repeatable::no, by_race},
       {"--nodes", "N", "", "nodes that compute gradients (default: 8, or as many as the topology's file has)",
@@ -172,16 +158,12 @@ inline void set_weigh(race_options& o, given g) {
        repeatable::no, by_all, true},
       {"--l2", "L", "0", "factor of the regularisation 1/2 |W|^2",
        [](o& x, given g) { x.l2 = number_in(g, 0, "a number of 0 or more"); }, repeatable::no, by_all, true},
-      {"--step", "S", "", "step of every algorithm (default: each algorithm's best of bench/sweep_steps.md)",
-       [](o& x, given g) { x.step = step_in(g); }},
-      {"--step-of", "ALG=S", "", "step of one algorithm; may be given several times", detail::set_step_of,
-       repeatable::yes},
-      {"--m", "M", "0", "gradients that a round of m_synchronous_sgd takes; 0: those of all nodes",
-       [](o& x, given g) { x.m = count_in(g, 0, "a whole number from 0 up"); }},
-      {"--weigh", "nodes|samples", "nodes",
-       "what counts alike where non-blocking nodes have finished different parts of their batches", detail::set_weigh},
-      {"--block-values", "V", "0", "unit of delivery in values, a multiple of 64; 0: whole vectors (256 over udp)",
-       [](o& x, given g) { x.block_values = count_in(g, 0, "a whole number from 0 up"); }},
+      {"--step", "S", "", "the same as --set step=S (default: each algorithm's best of bench/sweep_steps.md)",
+       detail::set_step},
+      {"--set", "NAME=VALUE", "",
+       "an option of the algorithms that have it, or, as ALGORITHM.NAME=VALUE, of one; may be given several times; "
+       "--help ALGORITHM lists them",
+       detail::set_setting, repeatable::yes},
       {"--compute", "MODEL", "lognormal:10ms,0.2", "time of one gradient: " + compute_names(),
        [](o& x, given g) { x.compute_text = g.text, x.compute = compute_in(g); }},
       {"--slow", "NODE:FACTOR", "",

@@ -48,8 +48,8 @@ inline auto slow_text(race_options const& o) -> std::string {
 
 inline auto steps_text(race_plan const& plan) -> std::string {
   std::string text;
-  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
-    text += (i == 0 ? "" : ", ") + plan.options.algorithms[i] + " " + report::shortest(plan.steps[i].step);
+  for (auto const& a : plan.algorithms) {
+    text += (text.empty() ? "" : ", ") + a.told.name + " " + report::shortest(a.step);
   }
   return text;
 }
@@ -76,7 +76,9 @@ inline auto steps_text(race_plan const& plan) -> std::string {
 [[nodiscard]] inline auto json_of(race_plan const& plan) -> nlohmann::ordered_json {
   auto const& o = plan.options;
   auto steps = nlohmann::ordered_json::object();
-  for (std::size_t i = 0; i < plan.steps.size(); ++i) steps[o.algorithms[i]] = plan.steps[i].step;
+  for (auto const& a : plan.algorithms) steps[a.told.name] = a.step;
+  auto set = nlohmann::ordered_json::array();
+  for (auto const& s : o.settings) set.push_back(s.written());
   auto slow = nlohmann::ordered_json::array();
   for (auto const& [node, factor] : *o.slow) slow.push_back({{"node", node}, {"factor", factor}});
   nlohmann::ordered_json json{{"algorithms", o.algorithms},
@@ -91,11 +93,8 @@ inline auto steps_text(race_plan const& plan) -> std::string {
                  {"l2", o.l2},
                  {"target_loss", o.target_loss}});
   }
-  json.update({{"steps", std::move(steps)},
-               {"m", o.m},
-               {"weigh", o.weigh == contribution::weigh::nodes ? "nodes" : "samples"},
-               {"compute", o.compute_text},
-               {"slow", std::move(slow)}});
+  json.update(
+      {{"steps", std::move(steps)}, {"set", std::move(set)}, {"compute", o.compute_text}, {"slow", std::move(slow)}});
   if (o.driver != race_driver::processes) {
     json.update({{"latency_s", report::seconds_of(o.latency)}, {"bandwidth", o.bandwidth_text}, {"loss", o.loss}});
   }

@@ -48,14 +48,14 @@ auto run_one(entrant who, race_plan const& plan, until const& end, observers wat
 
 auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome {
   auto const& o = plan.options;
-  std::vector<entrant> assembled;
+  std::vector<entrant> entrants;
   std::vector<recording> recordings;
   for (std::size_t i = 0; i < o.algorithms.size(); ++i) {
-    assembled.push_back(algorithm_named(o.algorithms[i]).assemble(plan.network, problem, plan.steps[i]));
-    auto const& remark = assembled.back().nodes.remark;
+    entrants.push_back(assembled(plan, i, problem));
+    auto const& remark = entrants.back().nodes.remark;
     if (!remark.empty()) std::fprintf(stderr, "race: %s: %s\n", o.algorithms[i].c_str(), remark.c_str());
     if (o.record.empty()) continue;
-    recordings.push_back(record(assembled.back().nodes, {o.record, o.algorithms[i], setup_text(o.arguments)}));
+    recordings.push_back(record(entrants.back().nodes, {o.record, o.algorithms[i], setup_text(o.arguments)}));
   }
   race_outcome all;
   auto& results = all.results;
@@ -65,10 +65,10 @@ auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome
       auto end = until{};
       end.time = o.until;
       auto const shown = o.quiet ? report::progress_mode::quiet : report::progress_mode::on_terminal;
-      results.push_back(run_one(std::move(assembled[i]), plan, end, {report::progress{end, name, shown}}));
+      results.push_back(run_one(std::move(entrants[i]), plan, end, {report::progress{end, name, shown}}));
     } catch (run_error const& e) {
       all.failed = std::make_exception_ptr(
-          run_error{name + " with step " + report::shortest(plan.steps[i].step) + ": " + e.what()});
+          run_error{name + " with step " + report::shortest(plan.algorithms[i].step) + ": " + e.what()});
       break;
     }
     results.back().algorithm = name;

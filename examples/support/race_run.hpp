@@ -22,6 +22,7 @@
 
 #include "support/idx_files.hpp"
 #include "support/interrupt.hpp"
+#include "support/race_algorithms.hpp"
 #include "support/race_catalogue.hpp"
 #include "support/race_options.hpp"
 
@@ -32,7 +33,7 @@ struct race_plan {
   race_options options;
   topology::pair network;
   environment::scenario scenario;
-  std::vector<race_step> steps;  ///< by algorithm
+  std::vector<planned_algorithm> algorithms;  ///< as options.algorithms
 };
 
 namespace detail {
@@ -65,43 +66,27 @@ inline auto scenario_of(race_options& o) -> environment::scenario {
   return s;
 }
 
-inline auto steps_of(race_options const& o) -> std::vector<race_step> {
-  std::vector<race_step> steps;
-  for (auto const& [name, step] : o.step_of) static_cast<void>(algorithm_named(name));
-  for (auto const& name : o.algorithms) {
-    static_cast<void>(algorithm_named(name));
-    auto step = o.step ? *o.step : default_step_of(name);
-    for (auto const& [of, own] : o.step_of) {
-      if (of == name) step = own;
-    }
-    steps.push_back({step, o.seed, o.m, o.block_values, o.weigh});
-  }
-  return steps;
+/// Throws config_error for a batch that an algorithm cannot cut.
+inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
+  if (o.problem_text != "softmax" || a.minibatches <= 1 || o.batch % a.minibatches == 0) return;
+  throw config_error{"--batch must be a multiple of " + std::to_string(a.minibatches) + " for " + a.told.name +
+                     ", which cuts it into so many mini-batches, not " + std::to_string(o.batch)};
 }
 
 }  // namespace detail
 
 /// Checks everything that needs no data; throws config_error.
 [[nodiscard]] inline auto planned(race_options o) -> race_plan {
-  auto steps = detail::steps_of(o);
+  auto algorithms = planned_algorithms(o);
   auto network = detail::network_of(o);
-  if (o.m > *o.nodes) {
-    throw config_error{"--m must be at most the number of nodes, " + std::to_string(*o.nodes) + ", not " +
-                       std::to_string(o.m)};
-  }
-  for (auto const& name : o.algorithms) {
-    auto const parts = algorithm_named(name).minibatches;
-    if (o.batch % parts == 0) continue;
-    throw config_error{"--batch must be a multiple of " + std::to_string(parts) + " for " + name +
-                       ", which cuts it into so many mini-batches, not " + std::to_string(o.batch)};
-  }
+  for (auto const& a : algorithms) detail::refuse_batch(o, a);
   constexpr auto most_looks = 100'000;
   if (o.measure_every.count() > 0 && o.until / o.measure_every > most_looks) {
     throw config_error{"--measure-every asks for " + std::to_string(o.until / o.measure_every) +
                        " looks in --until; there may be " + std::to_string(most_looks)};
   }
   auto scenario = detail::scenario_of(o);
-  return {std::move(o), std::move(network), std::move(scenario), std::move(steps)};
+  return {std::move(o), std::move(network), std::move(scenario), std::move(algorithms)};
 }
 
 /// The time of one gradient where a batch is cut into so many parts.
@@ -151,6 +136,16 @@ inline void refuse_divergence(measurement const& first, measurement const& m) {
   throw run_error{"the run diverges: the loss at " + report::fixed(to_seconds(m.at), 2) + " s is " +
                   report::readable(m.loss) + ", after " + report::readable(first.loss) +
                   " at the start; use a smaller step"};
+}
+
+/// The nodes of the plan's i-th algorithm; throws config_error, which names it.
+[[nodiscard]] inline auto assembled(race_plan const& plan, std::size_t i, race_objective const& problem) -> entrant {
+  auto const& told = plan.algorithms[i].told;
+  try {
+    return algorithm_named(told.name).assemble(plan.network, problem, told);
+  } catch (config_error const& e) {
+    throw config_error{told.name + ": " + e.what()};
+  }
 }
 
 /// Runs one assembled algorithm to `end`; throws run_error.

@@ -122,6 +122,12 @@ inline constexpr auto longest_run = 9e9;
   }
 }
 
+[[nodiscard]] inline auto joined(std::vector<std::string> const& parts) -> std::string {
+  std::string text;
+  for (auto const& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return text;
+}
+
 /// What --compute may say: a name, a time, and so many numbers after it.
 struct compute_form {
   std::string_view name;

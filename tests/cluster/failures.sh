@@ -68,11 +68,20 @@ grep -q '^r_fast,' out/race.csv && ! grep -q d_psgd out/race.csv || fail "race.c
 
 # What had ended before another run failed is told, and files of a former run stay.
 former=$(sha256sum out/race.csv)
-"$cluster" "${long[@]/60s/300ms}" --transport udp --algorithms r_fast,ring_allreduce_sgd >said 2>&1
-(($? == 2)) || fail "a cluster whose second algorithm is refused does not end with status 2: $(cat said)"
-grep -q 'every message counts' said || fail "it does not say why: $(cat said)"
+"$cluster" "${long[@]/60s/300ms}" --algorithms r_fast,d_psgd --set d_psgd.step=1e30 >said 2>&1
+(($? == 1)) || fail "a cluster whose second algorithm diverges does not end with status 1: $(cat said)"
+grep -q 'smaller step' said || fail "it does not say why: $(cat said)"
 grep -q '^r_fast  ' said || fail "the run before the one that failed is not told of: $(cat said)"
 [[ $(sha256sum out/race.csv) == "$former" ]] || fail "a run that failed replaced the files of a former one"
+
+# A second algorithm that cannot be is refused before the first runs.
+for cannot in "every message counts|--transport udp" "a batch consists of at least one|--set d_psgd.contribution-mini-batches=0" \
+  "cannot go on from a checkpoint|--checkpoint saved"; do
+  "$cluster" "${long[@]/60s/300ms}" ${cannot#*|} --algorithms r_fast,d_psgd,ring_allreduce_sgd >said 2>&1
+  (($? == 2)) || fail "a cluster whose second algorithm is refused does not end with status 2: $(cat said)"
+  grep -qE "^cluster: (d_psgd|ring_allreduce_sgd): .*${cannot%|*}" said && (($(wc -l <said) == 1)) || fail "it does not say why, or more: $(cat said)"
+  [[ ! -e saved ]] || fail "the first algorithm ran"
+done
 
 # A worker has no model, and so no distance; its server has both.
 asgd=(--nodes 1 --algorithms asgd --problem quadratic:10 --step 0.1 --until 1s --slow none --compute fixed:1ms
@@ -151,10 +160,13 @@ refused 2 "--drop|over tcp|--transport udp" "$cluster" --peer "$peer" "${two[@]}
 refused 2 "--within|softmax|quadratic:DIMENSION" "$peer" "${two[@]:0:2}" --within 0.1
 refused 2 "--peers|under MPI|rank" "$peer" "${two[@]}" --transport mpi --peers 127.0.0.1:0,127.0.0.1:9
 refused 2 "--record|--restart" "$peer" "${two[@]}" --id 0 --peers 127.0.0.1:0,127.0.0.1:9 --restart 1 --record here
-refused 2 "cluster: the process of node [01]|status 2|every message counts" "$cluster" --peer "$peer" "${two[@]}" --out out \
+refused 2 "cluster: ring_allreduce_sgd: |every message counts" "$cluster" --peer "$peer" "${two[@]}" --out out \
   --transport udp --algorithms ring_allreduce_sgd
 mkdir -p taken/race.json
 refused 2 "taken/race.json|plain file" "$cluster" --peer "$peer" "${two[@]}" --out taken
-refused 2 "cluster: the process of node [01]|status 2|multiple of 64" "$cluster" --peer "$peer" "${two[@]}" --out out --block-values 7
+refused 2 "cluster: r_fast: |multiple of 64" "$cluster" --peer "$peer" "${two[@]}" --out out --set block-values=7
+refused 2 "cluster: the process of node [01]|status 2|silence|1 ms at least" "$cluster" --peer "$peer" "${two[@]}" --out out --silence 1ns
+refused 2 "r_fast has no option 'overlap'|step, step-scale" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --set overlap=2
+refused 2 "none of these algorithms has an option 'm'|ad_psgd has" "$cluster" --peer "$peer" "${two[@]}" --out out --algorithms r_fast,ad_psgd --set m=1
 refused 2 "cluster: the process of node [01]|status 2|--record needs" "$cluster" --peer "$peer" "${two[@]}" --out out --record out
 finish

@@ -25,9 +25,9 @@ said=$(timeout 120 "$1" --peer "$peer" --transport mpi --problem quadratic:200 -
 echo "$said"
 for file in out/race.csv out/race.json; do [[ -s $file ]] || fail "there is no $file"; done
 said=$(timeout 120 "$1" --peer "$peer" --transport mpi --problem quadratic:200 --nodes 4 --slow none --algorithms r_fast \
-  --until 5s --block-values 7 --out out 2>&1)
+  --until 5s --silence 1ns --out out 2>&1)
 (($? == 1 || $? == 2)) || fail "a cluster whose ranks refuse an option ends well: $said"
-grep -q 'cluster: mpirun ended with status .*: peer: the block size must be a positive multiple of 64' <<<"$said" || fail "it does not say why: $said"
+grep -q 'cluster: mpirun ended with status .*: peer: the silence after which a peer counts as dead must be 1 ms at least' <<<"$said" || fail "it does not say why: $said"
 
 # ended CLUSTER SIGNAL STATUS [stopped]: a cluster of four ranks, one of them stopped, is sent that signal; nobody is left.
 ended() {

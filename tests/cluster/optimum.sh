@@ -9,7 +9,7 @@ cluster=$1 peer=$2
 rm -rf data out && tiny_data data
 
 said=$("$cluster" --peer "$peer" --problem quadratic:200 --nodes 4 --slow none --algorithms r_fast,ring_allreduce_sgd \
-  --step 0.1 --step-of ring_allreduce_sgd=1 --compute fixed:1ms --until 5s --within 1e-5 --out out --quiet 2>&1) || fail "on quadratics: status $?: $said"
+  --step 0.1 --set ring_allreduce_sgd.step=1 --compute fixed:1ms --until 5s --within 1e-5 --out out --quiet 2>&1) || fail "on quadratics: status $?: $said"
 echo "$said"
 grep -q '^algorithm  *from the optimum ' <<<"$said" || fail "the distance from the optimum is not said"
 grep -q accuracy <<<"$said" && fail "a quadratic has no accuracy"

@@ -75,6 +75,7 @@ refused() {
 kill_and_resume_all r_fast 1e-5
 before=$(cksum <saved/r_fast/node-1.checkpoint)
 step=0.2 refused "the checkpoint has step 0.1, but this node has 0.2: it is of another run"
+refused "the checkpoint has pace kept, but this node has none" --pace 0
 refused "cannot be read" --algorithms push_pull
 refused "--record and --resume exclude each other" --record somewhere
 printf 'x' | dd of=saved/r_fast/node-1.checkpoint bs=1 seek=1000 conv=notrunc status=none

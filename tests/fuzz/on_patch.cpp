@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <limits>
 #include <map>
 #include <optional>
@@ -18,24 +19,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/ad_psgd.hpp>
-#include <rubato/algorithm/asgd.hpp>
-#include <rubato/algorithm/async_model_average.hpp>
-#include <rubato/algorithm/byte_grad.hpp>
-#include <rubato/algorithm/d_psgd.hpp>
-#include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
-#include <rubato/algorithm/low_precision_d_psgd.hpp>
-#include <rubato/algorithm/m_synchronous_sgd.hpp>
-#include <rubato/algorithm/non_blocking_allreduce.hpp>
-#include <rubato/algorithm/non_blocking_d_psgd.hpp>
-#include <rubato/algorithm/osgp.hpp>
-#include <rubato/algorithm/push_pull.hpp>
-#include <rubato/algorithm/r_fast.hpp>
-#include <rubato/algorithm/r_fast_low_bits.hpp>
-#include <rubato/algorithm/rescaled_asgd.hpp>
-#include <rubato/algorithm/ring_allreduce_sgd.hpp>
-#include <rubato/algorithm/ringmaster_asgd.hpp>
 #include <rubato/algorithm/s_ab.hpp>
 #include <rubato/algorithm/scatter_allreduce_sgd.hpp>
 #include <rubato/algorithm/server_sgd.hpp>
@@ -47,6 +31,8 @@
 #include <rubato/synchrony/bounded_staleness.hpp>
 #include <rubato/topology/builders.hpp>
 #include <rubato/weighting/exponential.hpp>
+
+#include "../../examples/support/catalogue.hpp"
 
 namespace {
 
@@ -132,67 +118,39 @@ auto scene_of(char const* name, std::size_t where, std::size_t self, shape s, ty
   return made;
 }
 
-template<class Node, auto Set = [](auto&) {}>
-auto made(char const* name, std::size_t where, std::size_t self, shape s) -> scene {
-  typename Node::options o;
-  Set(o);
-  return scene_of<Node>(name, where, self, s, o);
-}
-
 template<class Order, class Synchrony = synchrony::free, class Weighting = weighting::constant>
 using tracking = gradient_tracking<space, Order, step::sgd, Weighting, Synchrony, ledger::floating>;
-using stopped_jobs = ringmaster_asgd<space>;
 using gathering = server_sgd<space, server::accept_all, weighting::constant, server::buffered>;
 
+using scene_maker = std::function<scene(std::size_t where, std::size_t self, shape s)>;
+
+template<class Node>
+auto maker_of(char const* name) -> scene_maker {
+  return [name](std::size_t where, std::size_t self, shape s) {
+    typename Node::options o;
+    if constexpr (requires { o.m; }) o.m = 2;
+    if constexpr (requires { o.acceptance.late; }) o.acceptance.late = server::late_jobs::stop;
+    if constexpr (requires { o.aggregation.size; }) o.aggregation.size = 2;
+    return scene_of<Node>(name, where, self, s, o);
+  };
+}
+
+/// Every algorithm of the catalogue, and policies that no row of it has.
+auto scene_makers() -> std::vector<scene_maker> {
+  std::vector<scene_maker> all;
+  examples::for_each_algorithm<space>(
+      [&]<class Node>(examples::catalogue_row<Node> const& row) { all.push_back(maker_of<Node>(row.name.data())); });
+  all.push_back(maker_of<tracking<order::r_fast, synchrony::free, weighting::exponential>>("r_fast, floating, by age"));
+  all.push_back(maker_of<tracking<order::late_post, synchrony::bounded_staleness>>("bounded staleness"));
+  all.push_back(maker_of<s_ab<space, step::sgd, ledger::floating>>("s_ab, floating"));
+  all.push_back(maker_of<scatter_allreduce_sgd<space>>("scatter_allreduce_sgd"));
+  all.push_back(maker_of<gathering>("buffered server"));
+  return all;
+}
+
 auto scene_number(std::size_t k, std::size_t on, std::size_t self, shape s) -> scene {
-  switch (k % 22) {
-    case 0:
-      return made<r_fast<space>>("r_fast", on, self, s);
-    case 1:
-      return made<tracking<order::r_fast, synchrony::free, weighting::exponential>>("r_fast, floating, by age", on,
-                                                                                    self, s);
-    case 2:
-      return made<r_fast_low_bits<space>>("r_fast_low_bits", on, self, s);
-    case 3:
-      return made<push_pull<space>>("push_pull", on, self, s);
-    case 4:
-      return made<s_ab<space, step::sgd, ledger::floating>>("s_ab", on, self, s);
-    case 5:
-      return made<d_psgd<space>>("d_psgd", on, self, s);
-    case 6:
-      return made<d_psgd_atc<space>>("d_psgd_atc", on, self, s);
-    case 7:
-      return made<non_blocking_d_psgd<space>>("non_blocking_d_psgd", on, self, s);
-    case 8:
-      return made<tracking<order::late_post, synchrony::bounded_staleness>>("bounded staleness", on, self, s);
-    case 9:
-      return made<ad_psgd<space>>("ad_psgd", on, self, s);
-    case 10:
-      return made<osgp<space>>("osgp", on, self, s);
-    case 11:
-      return made<low_precision_d_psgd<space>>("low_precision_d_psgd", on, self, s);
-    case 12:
-      return made<ring_allreduce_sgd<space>>("ring_allreduce_sgd", on, self, s);
-    case 13:
-      return made<non_blocking_allreduce<space>>("non_blocking_allreduce", on, self, s);
-    case 14:
-      return made<scatter_allreduce_sgd<space>>("scatter_allreduce_sgd", on, self, s);
-    case 15:
-      return made<byte_grad<space>>("byte_grad", on, self, s);
-    case 16:
-      return made<async_model_average<space>>("async_model_average", on, self, s);
-    case 17:
-      return made<m_synchronous_sgd<space>, [](auto& o) { o.m = 2; }>("m_synchronous_sgd", on, self, s);
-    case 18:
-      return made<asgd<space>>("asgd", on, self, s);
-    case 19:
-      return made<rescaled_asgd<space>>("rescaled_asgd", on, self, s);
-    case 20:
-      return made<stopped_jobs, [](auto& o) { o.acceptance.late = server::late_jobs::stop; }>("ringmaster_asgd", on,
-                                                                                              self, s);
-    default:
-      return made<gathering, [](auto& o) { o.aggregation.size = 2; }>("buffered server", on, self, s);
-  }
+  static auto const makers = scene_makers();
+  return makers[k % makers.size()](on, self, s);
 }
 
 /// Hands one input to one node.
@@ -329,7 +287,7 @@ class session_of_fuzzing {
   }
   auto body_for(channel_spec const& spec, std::size_t right) -> shared_buffer {
     auto const how = in_->byte(), content = in_->byte();
-    if (spec.words) return {};
+    if (spec.body == body_form::none) return {};
     auto const codes = spec.values == element::u8;
     auto const d = it_.blocks.values();
     if (spec.channel == channel_id::chunk) {
@@ -338,7 +296,7 @@ class session_of_fuzzing {
     }
     if (codes) right += 2 * sizeof(float);
     // What a transport lets through: exactly its blocks, or of chunks and codes whatever fits into memory.
-    if (codes || spec.channel == channel_id::chunk)
+    if (spec.body != body_form::whole)
       right = how % 16 == 0 ? 0 : how % 16 == 1 ? right + 1 : how % 16 == 2 && right > 0 ? right - 1 : right;
     switch (spec.values) {
       case element::f32:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # names_have_files.sh ROOT: each name in the first column of README's table of algorithms has a header of its name, which
-# declares it, and which rubato/rubato.hpp includes.
+# declares it, and which rubato/rubato.hpp includes; and the table's names are those of the catalogue.
 set -uo pipefail
 
 headers=$1/include/rubato
@@ -17,5 +17,10 @@ for name in "${names[@]}"; do
   elif ! grep -qx "#include <rubato/algorithm/$name.hpp>" "$headers/rubato.hpp"; then complain "rubato.hpp does not include $name.hpp"
   fi
 done
+catalogue=$1/examples/support/catalogue.hpp
+differ=$(diff <(printf '%s\n' "${names[@]}" | sort) \
+  <(sed -nE 's/^ *catalogue_row<([a-z0-9_]+)<B>>\{"([a-z0-9_]+)".*/\1 \2/p' "$catalogue" | awk '{ print $1 == $2 ? $1 : $1 " under the name " $2 }' | sort) |
+  sed -n "s/^</only README's table has/p; s/^>/only the catalogue has/p")
+[[ -z $differ ]] || complain "$differ"
 ((broken == 0)) || exit 1
-echo "${#names[@]} algorithms of README's table have a file each"
+echo "${#names[@]} algorithms of README's table have a file and a row of the catalogue each"

@@ -38,11 +38,11 @@ refused() {
 refused 2 "unknown option|--nonsense|--help" --nonsense
 refused 2 "unknown option|stray|--help" stray
 refused 2 "--batch" --batch
-refused 2 "no algorithm|r_fats|r_fast, push_pull" --algorithms r_fats
+refused 2 "no algorithm|r_fats|r_fast, r_fast_low_bits, push_pull" --algorithms r_fats
 refused 2 "--algorithms|names" --algorithms r_fast,,d_psgd
 refused 2 "r_fast|twice" --algorithms r_fast,r_fast
 refused 2 "--batch|multiple of 16|non_blocking_d_psgd|30" --algorithms non_blocking_d_psgd --batch 30
-refused 2 "no algorithm|r_fats" --step-of r_fats=0.1
+refused 2 "no algorithm|r_fats" --set r_fats.step=0.1
 refused 2 "--seed|once" --seed 1 --seed 2
 
 refused 2 "train-images-idx3-ubyte|nowhere|dataset-fashion-mnist" --data nowhere
@@ -86,8 +86,8 @@ refused 2 "--step|positive|-0.1" --step -0.1
 refused 2 "--step|positive|'0'" --step 0
 refused 2 "--step|positive|nan" --step nan
 refused 2 "--step|positive|inf" --step inf
-refused 2 "r_fast|positive|-1" --step-of r_fast=-1
-refused 2 "--step-of|ALGORITHM=STEP" --step-of 0.1
+refused 2 "r_fast|positive|-1" --set r_fast.step=-1
+refused 2 "--set|NAME=VALUE|ALGORITHM.NAME=VALUE" --set 0.1
 refused 2 "--loss|from 0|to 1|1.5" --loss 1.5
 refused 2 "--loss|from 0|to 1" --loss 1
 refused 2 "--loss|from 0|to 1|-0.1" --loss -0.1
@@ -114,11 +114,11 @@ refused 2 "--until|above 0" --until 0s
 refused 2 "--until|unit" --until soon
 refused 2 "--driver|sim or threads" --driver mpi
 refused 2 "--split|iid or by-label" --split random
-refused 2 "--weigh|nodes or samples" --weigh labels
+refused 2 "contribution-weigh-by|samples or nodes|labels" --algorithms non_blocking_d_psgd --set contribution-weigh-by=labels
 refused 2 "--batch|from 1 up" --batch 0
 refused 2 "--threads|1 to 256" --threads 0
 refused 2 "--target-loss|number" --target-loss low
-refused 2 "--m|8|9" --m 9
+refused 2 "m in 1 to 8|9" --set m=9
 
 : >file
 refused 2 "file|folder" --out file
@@ -126,7 +126,7 @@ refused 2 "folder|/proc/rubato" --out /proc/rubato
 
 refused 1 "r_fast|step 1e+30|diverges|smaller step" --algorithms r_fast --step 1e30
 refused 1 "d_psgd|step 1e+30|diverges|smaller step" --algorithms d_psgd --step 1e30
-refused 1 "ring_allreduce_sgd|step 1e+30|diverges" --algorithms r_fast,ring_allreduce_sgd --step-of ring_allreduce_sgd=1e30
+refused 1 "ring_allreduce_sgd|step 1e+30|diverges" --algorithms r_fast,ring_allreduce_sgd --set ring_allreduce_sgd.step=1e30
 # Regularised out of all bounds, the gradient itself grows, and leaves the ledger before anyone looks at the loss.
 refused 1 "r_fast|ledger's range|block 0|smaller step" --algorithms r_fast --l2 1000 --step 1 --measure-every 300ms
 refused 1 "r_fast|step 1e+38|diverges|smaller step" --algorithms r_fast --step 1e38 --driver threads

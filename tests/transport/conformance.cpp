@@ -95,6 +95,25 @@ TEMPLATE_LIST_TEST_CASE(
   }
 }
 
+TEMPLATE_LIST_TEST_CASE("codes of a codec arrive on a channel that declares them, fewer or more than there are values",
+                        "", carriers_of_events) {
+  auto const sizes = std::array<std::size_t, 5>{1, test_values / 2, test_values, 2 * test_values, 16 * test_values};
+  table<TestType> t{2};
+  REQUIRE(t.meets());
+  buffer_pool pool;
+  t.at(0, [&](auto& me) {
+    for (std::size_t k = 0; k < sizes.size(); ++k) {
+      auto p = message(0, 1, channel_id::gradient, k + 1, counting(pool, 1, sizes[k]));
+      REQUIRE(me.end->send(channel_kind::event, std::move(p)) == send_status::accepted);
+    }
+  });
+  REQUIRE(t.until(1, [&](auto& me) { return me.count(what::message) == sizes.size(); }));
+  t.at(1, [&](auto& me) {
+    auto const all = me.messages(channel_id::gradient);
+    for (std::size_t k = 0; k < sizes.size(); ++k) CHECK(all[k].p.body.size() == sizes[k]);
+  });
+}
+
 TEMPLATE_LIST_TEST_CASE("of a state channel the newest message always comes, and what it replaced is counted", "",
                         every_transport) {
   table<TestType> t{2};

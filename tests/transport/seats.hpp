@@ -36,7 +36,8 @@ inline auto test_identity(std::size_t self, std::size_t n) -> transport::identit
   me.blocks = block_partition{test_values, 64};
   me.channels = {{channel_id::model, channel_kind::state, element::f32, carrying(scalar_slot::push_sum_weight)},
                  {channel_id::tracker, channel_kind::state, element::i32},
-                 {channel_id::chunk, channel_kind::event, element::f32, carrying(scalar_slot::loss)}};
+                 {channel_id::chunk, channel_kind::event, element::f32, carrying(scalar_slot::loss), body_form::part},
+                 {channel_id::gradient, channel_kind::event, element::f32, 0, body_form::codes}};
   me.agreed.add("nodes", n).add("seed", 1);
   me.check = &wire::crc32_of;
   return me;

@@ -100,8 +100,8 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
-  static constexpr std::array all_channels{
-      channel_spec{channel_id::model, delivery, element_of<typename Codec::template code<scalar>>}};
+  static constexpr std::array all_channels{channel_spec{
+      channel_id::model, delivery, element_of<typename Codec::template code<scalar>>, 0, body_form::codes}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   /// Throws config_error on a bad step or a neighbour who would not listen back.

@@ -55,8 +55,9 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     return plan;
   }
   static constexpr std::array<channel_spec, 2> all_channels{
-      channel_spec{channel_id::chunk, channel_kind::event, element_of<scalar>, carrying(scalar_slot::sample_count)},
-      channel_spec{channel_id::control, channel_kind::event, element_of<scalar>, 0, true}};
+      channel_spec{channel_id::chunk, channel_kind::event, element_of<scalar>, carrying(scalar_slot::sample_count),
+                   body_form::part},
+      channel_spec{channel_id::control, channel_kind::event, element_of<scalar>, 0, body_form::none}};
   static constexpr auto channels() -> std::span<channel_spec const> {
     return std::span{all_channels}.first(hurries ? 2 : 1);
   }

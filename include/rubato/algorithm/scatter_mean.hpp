@@ -31,8 +31,8 @@ class scatter_mean {
  public:
   using scalar = typename Backend::scalar;
   static constexpr auto channel = channel_id::chunk;
-  static constexpr auto spec =
-      channel_spec{channel, channel_kind::event, element_of<typename Codec::template code<scalar>>};
+  static constexpr auto spec = channel_spec{channel, channel_kind::event,
+                                            element_of<typename Codec::template code<scalar>>, 0, body_form::codes};
   static_assert(codec::check_codec<Codec, Backend, spec.kind>());
 
   static void visit_state(auto& self, auto&& visit) {

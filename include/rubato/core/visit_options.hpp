@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The options of a policy or an algorithm, each listed once. All that need them by name walk this list. The first such
-// reader is what processes must agree on (run/assemble.hpp).
+// The options of a policy or an algorithm, each listed once. All that need them by name walk this list: what processes
+// must agree on (run/assemble.hpp), and what command lines offer (examples/support/node_options.hpp).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,8 +24,10 @@ struct ignores_options {
 
 /// A type lists its options in a static member, each data member once and in the order of their declaration:
 ///   static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta_); visit("form", self.form_); }
-/// The name consists of words. The value is a number, an enumerator with a name_of(), a vector of numbers, or another
-/// type that lists its options. `self` may be const; if it is not, a visitor may write to it.
+/// The name consists of words. The value is a number, a bool, a std::chrono duration, an enumerator with a name_of(), a
+/// vector of numbers, or another type that lists its options. (Enumerators count from 0; name_of() gives the last one's
+/// name for all numbers beyond.) `self` may be const; if it is not, a visitor may write to it. After writing it calls
+/// check() const, if the type has one, which throws config_error for a value that the type does not accept.
 template<class P>
 concept lists_options = requires(P const& p, detail::ignores_options v) { P::visit_options(p, v); };
 
@@ -54,6 +57,10 @@ template<class V>
   requires std::is_integral_v<V>
 [[nodiscard]] auto option_text(V v) -> std::string {
   return std::to_string(v);
+}
+[[nodiscard]] inline auto option_text(bool v) -> std::string { return v ? "yes" : "no"; }
+[[nodiscard]] inline auto option_text(std::chrono::nanoseconds v) -> std::string {
+  return shortest(std::chrono::duration<double>{v}.count()) + "s";
 }
 template<class V>
   requires std::is_enum_v<V>

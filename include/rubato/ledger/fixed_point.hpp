@@ -45,10 +45,23 @@ struct fixed_point {
   /// As if there were so many nodes at least: where few gradients are summed, one mini-batch stands out more.
   static constexpr std::size_t fewest_nodes = 4;
 
+  /// Throws config_error.
+  void check() const {
+    if (!(margin > 0) || !std::isfinite(margin)) {
+      throw config_error{"the margin of a ledger must be a positive number, not " + shortest(margin)};
+    }
+    for (auto const k : exponents) {
+      if (k < -60 || k > 60) {
+        throw config_error{"an exponent of a ledger must lie in -60 to 60, not be " + std::to_string(k)};
+      }
+    }
+  }
+
   /// Chooses the exponents from `largest`, the largest |g_i(x0)| of each block over all nodes: |z| may reach
   /// margin * max(nodes, fewest_nodes) * largest. A block that starts at zero takes the run's largest. Keeps exponents
   /// that are set.
   void calibrate(block_partition const& blocks, std::span<double const> largest, std::size_t nodes) {
+    check();
     if (!exponents.empty()) {
       if (exponents.size() != 1 && exponents.size() != blocks.blocks()) {
         throw config_error{"the ledger has " + std::to_string(exponents.size()) + " exponents for " +

@@ -114,7 +114,7 @@ class node_checkpoints {
   /// resumed node begins with all edges closed. Or nobody could tell whether it is the same run. Or a new run would
   /// overwrite the state of another one.
   node_checkpoints(checkpoint_options const& o, assembly const& a, node_id self)
-      : every_{o.every}, subject_{a.agreed.text() + o.subject}, self_{self}, file_{o.file_of(self)} {
+      : every_{o.every}, subject_{a.agreed.text() + pace_of(a, self) + o.subject}, self_{self}, file_{o.file_of(self)} {
     if (!a.unlisted.empty()) {
       throw config_error{"a checkpoint cannot tell the settings of " + a.unlisted +
                          ", which lists none: give it a visit_options (core/visit_options.hpp)"};
@@ -164,6 +164,12 @@ class node_checkpoints {
   }
 
  private:
+  /// A state says how a pace stands, so a node that keeps one cannot go on from the state of one that keeps none, nor
+  /// the other way round.
+  static auto pace_of(assembly const& a, node_id self) -> std::string {
+    auto const at = to_index(self);
+    return at < a.paces.size() && a.paces[at] ? "pace=kept\n" : "pace=none\n";
+  }
   static void refuse_unless_edges_may_close(any_node probe, std::span<node_id const> neighbours) {
     outbox out;
     for (auto const peer : neighbours) {

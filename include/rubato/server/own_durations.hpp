@@ -34,7 +34,9 @@ struct own_durations {
   paid_time paid = paid_time::computation;
   double cap = 10;  ///< the largest weight; what it keeps back is counted
 
-  void resolve_options(std::size_t) const { detail::check_cap(cap); }
+  /// Throws config_error.
+  void check() const { detail::check_cap(cap); }
+  void resolve_options(std::size_t) const { check(); }
 
   /// The mean weight of each worker's gradients in the long run, if it takes these times, always the same.
   [[nodiscard]] auto mean_weights(std::span<double const> times) const -> std::vector<double> {

@@ -33,16 +33,17 @@ class adam {
   }
 
   /// Throws config_error unless both betas lie in 0 to 1 (excluded) and epsilon is positive.
-  explicit adam(adam_options options = {}) : options_{options} {
-    auto const check = [](double beta, char const* which) {
+  explicit adam(adam_options options = {}) : options_{options} { check(); }
+  void check() const {
+    auto const check_beta = [](double beta, char const* which) {
       if (beta >= 0 && beta < 1) return;
       throw config_error{"the " + std::string{which} + " of Adam must lie in 0 (included) to 1 (excluded), not " +
                          shortest(beta)};
     };
-    check(options.beta1, "beta1");
-    check(options.beta2, "beta2");
-    if (!(options.epsilon > 0) || !std::isfinite(options.epsilon)) {
-      throw config_error{"the epsilon of Adam must be a positive number, not " + shortest(options.epsilon)};
+    check_beta(options_.beta1, "beta1");
+    check_beta(options_.beta2, "beta2");
+    if (!(options_.epsilon > 0) || !std::isfinite(options_.epsilon)) {
+      throw config_error{"the epsilon of Adam must be a positive number, not " + shortest(options_.epsilon)};
     }
   }
 

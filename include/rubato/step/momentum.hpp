@@ -32,8 +32,11 @@ class momentum {
 
   /// Throws config_error unless 0 <= beta < 1; 0 is sgd.
   explicit momentum(double beta = 0.9, momentum_form form = momentum_form::heavy_ball) : beta_{beta}, form_{form} {
-    if (!(beta >= 0 && beta < 1)) {
-      throw config_error{"the beta of momentum must lie in 0 (included) to 1 (excluded), not " + shortest(beta)};
+    check();
+  }
+  void check() const {
+    if (!(beta_ >= 0 && beta_ < 1)) {
+      throw config_error{"the beta of momentum must lie in 0 (included) to 1 (excluded), not " + shortest(beta_)};
     }
   }
 

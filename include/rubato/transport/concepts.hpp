@@ -294,13 +294,17 @@ class frame_filter {
     if (f.blocks.end > blocks_.blocks() || f.blocks.empty()) return false;
     auto const counts = s.kind == channel_kind::event;
     if (counts && f.blocks.size() != blocks_.blocks()) return false;  // events are never cut into blocks
-    // The size of a chunk and the number of codes are known to the algorithm, which checks them. A word has no body.
-    // Every other body is exactly these blocks.
-    if (s.words) return f.values == 0;
-    auto const codes = counts && bytes_of(f.kind) < sizeof(float);
-    if (codes) return f.values <= 16 * blocks_.values() + 1024;
-    if (f.head.channel == channel_id::chunk) return f.values <= blocks_.values();
-    return f.values == blocks_.values_of(f.blocks).size();
+    switch (s.body) {  // the algorithm knows the exact size of parts and codes, and checks it
+      case body_form::whole:
+        return f.values == blocks_.values_of(f.blocks).size();
+      case body_form::part:
+        return f.values <= blocks_.values();
+      case body_form::codes:
+        return f.values <= 16 * blocks_.values() + 1024;
+      case body_form::none:
+        return f.values == 0;
+    }
+    return false;
   }
 
  private:

@@ -122,6 +122,9 @@ class udp : public detail::edges<detail::udp_edge> {
            std::all_of(peers_.begin(), peers_.end(), [this](auto const& p) { return !p.open || has_parted(p); });
   }
 
+  /// Throws config_error where datagrams cannot carry what such nodes say.
+  static void refuse_unfit(identity const& me) { detail::refuse_what_no_datagram_carries(me, datagram_bytes); }
+
   /// What the system granted of the receiving buffer that was asked for, in bytes.
   [[nodiscard]] auto receive_buffer() const -> std::size_t { return receive_buffer_; }
 
@@ -133,7 +136,7 @@ class udp : public detail::edges<detail::udp_edge> {
   static constexpr auto taken_for_dead = "it took this node for dead";
 
   void refuse_what_cannot_be() const {
-    detail::refuse_what_no_datagram_carries(me_, datagram_bytes);
+    refuse_unfit(me_);
     if (!(options_.loss >= 0 && options_.loss < 1)) {
       throw config_error{"a loss must lie in 0 (included) to 1 (excluded), not " + shortest(options_.loss)};
     }

@@ -23,9 +23,11 @@ class exponential {
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
 
-  explicit exponential(double rate = 0.1) : rate_{rate} {
-    if (!(rate >= 0) || !std::isfinite(rate)) {
-      throw config_error{"the rate of an exponential weighting must be 0 or more, not " + shortest(rate)};
+  explicit exponential(double rate = 0.1) : rate_{rate} { check(); }
+  /// Throws config_error.
+  void check() const {
+    if (!(rate_ >= 0) || !std::isfinite(rate_)) {
+      throw config_error{"the rate of an exponential weighting must be 0 or more, not " + shortest(rate_)};
     }
   }
   [[nodiscard]] auto operator()(std::uint64_t age) const -> double {

@@ -22,9 +22,11 @@ class hinge {
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
 
-  explicit hinge(double slope = 1, std::uint64_t grace = 4) : slope_{slope}, grace_{grace} {
-    if (!(slope >= 0) || !std::isfinite(slope)) {
-      throw config_error{"the slope of a hinge weighting must be 0 or more, not " + shortest(slope)};
+  explicit hinge(double slope = 1, std::uint64_t grace = 4) : slope_{slope}, grace_{grace} { check(); }
+  /// Throws config_error.
+  void check() const {
+    if (!(slope_ >= 0) || !std::isfinite(slope_)) {
+      throw config_error{"the slope of a hinge weighting must be 0 or more, not " + shortest(slope_)};
     }
   }
   [[nodiscard]] auto operator()(std::uint64_t age) const -> double {

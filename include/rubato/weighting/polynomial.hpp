@@ -21,9 +21,11 @@ class polynomial {
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
 
-  explicit polynomial(double exponent = 0.5) : exponent_{exponent} {
-    if (!(exponent >= 0) || !std::isfinite(exponent)) {
-      throw config_error{"the exponent of a polynomial weighting must be 0 or more, not " + shortest(exponent)};
+  explicit polynomial(double exponent = 0.5) : exponent_{exponent} { check(); }
+  /// Throws config_error.
+  void check() const {
+    if (!(exponent_ >= 0) || !std::isfinite(exponent_)) {
+      throw config_error{"the exponent of a polynomial weighting must be 0 or more, not " + shortest(exponent_)};
     }
   }
   [[nodiscard]] auto operator()(std::uint64_t age) const -> double {

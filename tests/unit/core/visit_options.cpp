@@ -11,6 +11,7 @@
 #include <rubato/driver/peer.hpp>
 #include <rubato/rubato.hpp>
 
+#include "../../../examples/support/catalogue.hpp"
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
 
@@ -110,17 +111,14 @@ TEST_CASE("every option of every node type and policy is in a list") {
   using step::adam, step::momentum;
   namespace w = weighting;
   namespace v = server;
-  CHECK(
-      all_list_every_member<
-          r_fast<space, adam, w::hinge>, r_fast<backend::host<double>, momentum, w::polynomial>, r_fast_low_bits<space>,
-          push_pull<space>, s_ab<space>, d_psgd<space>, d_psgd_atc<space>, non_blocking_d_psgd<space>,
-          gradient_tracking<space, order::late_post, step::sgd, w::exponential, synchrony::bounded_staleness>,
-          gradient_tracking<space, order::r_fast, step::sgd, w::drop_older_than>, ring_allreduce_sgd<space>,
-          non_blocking_allreduce<space>, byte_grad<space>, scatter_allreduce_sgd<space, codec::bf16>,
-          low_precision_d_psgd<space>, async_model_average<space>, ad_psgd<space>, osgp<space>,
-          m_synchronous_sgd<space>, asgd<space, w::polynomial>, rescaled_asgd<space>,
-          rescaled_asgd<space, v::known_times>, ringmaster_asgd<space>,
-          server_sgd<space, v::accept_all, w::constant, v::buffered>>() == "");
+  CHECK(all_list_every_member<
+            r_fast<space, adam, w::hinge>, r_fast<backend::host<double>, momentum, w::polynomial>,
+            gradient_tracking<space, order::late_post, step::sgd, w::exponential, synchrony::bounded_staleness>,
+            gradient_tracking<space, order::r_fast, step::sgd, w::drop_older_than>,
+            scatter_allreduce_sgd<space, codec::bf16>, asgd<space, w::polynomial>, rescaled_asgd<space, v::known_times>,
+            server_sgd<space, v::accept_all, w::constant, v::buffered>>() == "");
+  examples::for_each_algorithm<space>(
+      []<class Node>(examples::catalogue_row<Node> const&) { CHECK(all_list_every_member<Node>() == ""); });
 }
 
 TEST_CASE("a list that leaves a member out is found, also one that hides in padding") {

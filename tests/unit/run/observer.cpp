@@ -61,137 +61,136 @@ TEST_CASE("a look brings the entry of the history and every node's model, shared
     CHECK(seen[k].loss == result.history[k].loss);
   }
   REQUIRE(kept.size() == 3);
-  for (std::size_t i = 0; i < 3; ++i) CHECK(kept[i].view<double>().data() == result.models[i].view<double>().data());
   for (std::size_t i = 0; i < 3; ++i) CHECK(kept[i].view<double>().data() == kept_elsewhere[i].view<double>().data());
+}
 
-  TEST_CASE("an observer that asks for it ends the run in order at that look, and of several each sees the look") {
-    auto first = 0, second = 0;
-    auto const result =
-        run_with({.watching = {[&](look const&) { return ++first == 5 ? verdict::stop : verdict::go_on; },
-                               [&](look const&) { ++second; }}});
-    CHECK(result.stopped == stop_reason::observer);
-    CHECK(name_of(result.stopped) == "observer");
-    CHECK(result.ended == 400ms);
-    CHECK(result.history.size() == 5);
-    CHECK(first == 5);
-    CHECK(second == 5);
-    CHECK(result.models.size() == 3);
+TEST_CASE("an observer that asks for it ends the run in order at that look, and of several each sees the look") {
+  auto first = 0, second = 0;
+  auto const result = run_with({.watching = {[&](look const&) { return ++first == 5 ? verdict::stop : verdict::go_on; },
+                                             [&](look const&) { ++second; }}});
+  CHECK(result.stopped == stop_reason::observer);
+  CHECK(name_of(result.stopped) == "observer");
+  CHECK(result.ended == 400ms);
+  CHECK(result.history.size() == 5);
+  CHECK(first == 5);
+  CHECK(second == 5);
+  CHECK(result.models.size() == 3);
 
-    auto const at_once = run_with({.watching = {[](look const&) { return verdict::stop; }}});
-    CHECK(at_once.stopped == stop_reason::observer);
-    CHECK(at_once.ended == 0ms);
+  auto const at_once = run_with({.watching = {[](look const&) { return verdict::stop; }}});
+  CHECK(at_once.stopped == stop_reason::observer);
+  CHECK(at_once.ended == 0ms);
+}
+
+TEST_CASE("what an observer throws passes through, and a look changes nothing of a run") {
+  CHECK_THROWS_AS(run_with({.watching = {[](look const&) { throw std::range_error{"enough"}; }}}), std::range_error);
+  CHECK(run_with({.watching = {[](look const&) {}}}).history.back().loss == run_with({}).history.back().loss);
+}
+
+TEST_CASE("a stop token ends a run from outside, and a token that nobody asked for ends none") {
+  stop_source source;
+  CHECK(run_with({.stop = source.get_token()}, {.time = 1s}).stopped == stop_reason::time);
+  auto const result = run_with({.watching = {[&](look const& l) {
+                                  if (l.seen.at >= 300ms) source.request_stop();
+                                }},
+                                .stop = source.get_token()});
+  CHECK(result.stopped == stop_reason::interrupted);
+  CHECK(result.ended == 300ms);
+}
+
+TEST_CASE("stop_when_flat waits for its patience after the last fall that counts") {
+  auto const nan = std::numeric_limits<double>::quiet_NaN();
+  auto flat = stop_when_flat{3s, 0.1};
+  CHECK(flat(seen_at(0s, 10)) == verdict::go_on);
+  CHECK(flat(seen_at(2s, 8)) == verdict::go_on);    // a fifth less
+  CHECK(flat(seen_at(4s, 7.3)) == verdict::go_on);  // too little
+  CHECK(flat(seen_at(4500ms, nan)) == verdict::go_on);
+  CHECK(flat(seen_at(4900ms, 100)) == verdict::go_on);
+  CHECK(flat(seen_at(5s, 7.25)) == verdict::stop);
+  CHECK(flat(seen_at(6s, 7.1)) == verdict::go_on);  // less than 8 by more than a tenth
+  CHECK(says(refusal([] { stop_when_flat{0s}; }), "a patience above 0"));
+  CHECK(says(refusal([&] { stop_when_flat(1s, nan); }), "a tolerance that is a number from 0 up"));
+
+  auto const result = run_with({.watching = {stop_when_flat{1s, 1e-6}}}, {.time = 1h});
+  CHECK(result.stopped == stop_reason::observer);
+  auto const& h = result.history;
+  REQUIRE(h.size() > 11);
+  CHECK(h[h.size() - 12].loss - h.back().loss < 1e-5 * h.front().loss);
+}
+
+TEST_CASE("a history is written as it grows, and is what history_csv writes in the end") {
+  scratch_folder const folder{"observer"};
+  auto const path = (folder.path() / "history.csv").string();
+  auto rows = std::vector<std::size_t>{};
+  auto const result = run_with({.watching = {report::history_to_csv{path, "r, fast"},
+                                             [&](look const&) { rows.push_back(content_of(path).size()); }}},
+                               {.time = 500ms});
+  for (std::size_t k = 1; k < rows.size(); ++k) CHECK(rows[k] > rows[k - 1]);
+  auto named = result;
+  named.algorithm = "r, fast";
+  CHECK(content_of(path) == report::history_csv(std::vector{named}));
+  CHECK(
+      says(refusal([&] { report::history_to_csv{(folder.path() / "no" / "x").string(), "a"}; }), "cannot be written"));
+  auto const full = [&] {
+    auto const writer = report::history_to_csv{(folder.path() / "full").string(), "a"};
+    full_disk const disk{100};
+    for (auto k = 0; k < 10; ++k) writer(seen_at(1s, 1));
+  };
+  CHECK_THROWS_AS(full(), run_error);
+}
+
+TEST_CASE("progress draws how far a run has come by the nearer of its ends") {
+  auto* const file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  {
+    auto const bar = report::progress{{.time = 100s, .gradients = 200}, "mine", report::progress_mode::always, file};
+    std::this_thread::sleep_until(std::chrono::steady_clock::now() + report::progress_bar::pause);
+    bar({{.at = 25s, .gradients = 100}, {}});
   }
+  std::rewind(file);
+  char text[400] = {};
+  CHECK(std::fread(text, 1, sizeof text - 1, file) > 0);
+  CHECK(std::string{text}.find("mine ") != std::string::npos);
+  CHECK(std::string{text}.find(" 50 %") != std::string::npos);
+  std::fclose(file);
+}
 
-  TEST_CASE("what an observer throws passes through, and a look changes nothing of a run") {
-    CHECK_THROWS_AS(run_with({.watching = {[](look const&) { throw std::range_error{"enough"}; }}}), std::range_error);
-    CHECK(run_with({.watching = {[](look const&) {}}}).history.back().loss == run_with({}).history.back().loss);
+TEST_CASE("the first signal asks for a stop, one bridge at a time, and what was set before comes back") {
+  struct sigaction before{}, after{};
+  ::sigaction(SIGTERM, nullptr, &before);
+  {
+    stop_on_signals const signals;
+    auto const token = signals.token();
+    CHECK(!token.stop_requested());
+    CHECK(!signals.heard());
+    CHECK_THROWS_AS(stop_on_signals{}, run_error);
+    ::raise(SIGTERM);
+    ::raise(SIGINT);  // at once: the same word
+    CHECK(signals.heard());
+    auto const deadline = std::chrono::steady_clock::now() + 10s;
+    while (!token.stop_requested() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    CHECK(token.stop_requested());
   }
+  ::sigaction(SIGTERM, nullptr, &after);
+  CHECK(after.sa_handler == before.sa_handler);
+  stop_on_signals const another;
+  CHECK(!another.heard());
+}
 
-  TEST_CASE("a stop token ends a run from outside, and a token that nobody asked for ends none") {
-    stop_source source;
-    CHECK(run_with({.stop = source.get_token()}, {.time = 1s}).stopped == stop_reason::time);
-    auto const result = run_with({.watching = {[&](look const& l) {
-                                    if (l.seen.at >= 300ms) source.request_stop();
-                                  }},
-                                  .stop = source.get_token()});
-    CHECK(result.stopped == stop_reason::interrupted);
-    CHECK(result.ended == 300ms);
+TEST_CASE("a second signal ends the program as usual") {
+  auto const child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    stop_on_signals const signals;
+    ::raise(SIGTERM);
+    std::this_thread::sleep_for(600ms);  // what is sent within half a second is the same word
+    ::raise(SIGTERM);
+    ::_exit(0);
   }
-
-  TEST_CASE("stop_when_flat waits for its patience after the last fall that counts") {
-    auto const nan = std::numeric_limits<double>::quiet_NaN();
-    auto flat = stop_when_flat{3s, 0.1};
-    CHECK(flat(seen_at(0s, 10)) == verdict::go_on);
-    CHECK(flat(seen_at(2s, 8)) == verdict::go_on);    // a fifth less
-    CHECK(flat(seen_at(4s, 7.3)) == verdict::go_on);  // too little
-    CHECK(flat(seen_at(4500ms, nan)) == verdict::go_on);
-    CHECK(flat(seen_at(4900ms, 100)) == verdict::go_on);
-    CHECK(flat(seen_at(5s, 7.25)) == verdict::stop);
-    CHECK(flat(seen_at(6s, 7.1)) == verdict::go_on);  // less than 8 by more than a tenth
-    CHECK(says(refusal([] { stop_when_flat{0s}; }), "a patience above 0"));
-    CHECK(says(refusal([&] { stop_when_flat(1s, nan); }), "a tolerance that is a number from 0 up"));
-
-    auto const result = run_with({.watching = {stop_when_flat{1s, 1e-6}}}, {.time = 1h});
-    CHECK(result.stopped == stop_reason::observer);
-    auto const& h = result.history;
-    REQUIRE(h.size() > 11);
-    CHECK(h[h.size() - 12].loss - h.back().loss < 1e-5 * h.front().loss);
-  }
-
-  TEST_CASE("a history is written as it grows, and is what history_csv writes in the end") {
-    scratch_folder const folder{"observer"};
-    auto const path = (folder.path() / "history.csv").string();
-    auto rows = std::vector<std::size_t>{};
-    auto const result = run_with({.watching = {report::history_to_csv{path, "r, fast"},
-                                               [&](look const&) { rows.push_back(content_of(path).size()); }}},
-                                 {.time = 500ms});
-    for (std::size_t k = 1; k < rows.size(); ++k) CHECK(rows[k] > rows[k - 1]);
-    auto named = result;
-    named.algorithm = "r, fast";
-    CHECK(content_of(path) == report::history_csv(std::vector{named}));
-    CHECK(says(refusal([&] { report::history_to_csv{(folder.path() / "no" / "x").string(), "a"}; }),
-               "cannot be written"));
-    auto const full = [&] {
-      auto const writer = report::history_to_csv{(folder.path() / "full").string(), "a"};
-      full_disk const disk{100};
-      for (auto k = 0; k < 10; ++k) writer(seen_at(1s, 1));
-    };
-    CHECK_THROWS_AS(full(), run_error);
-  }
-
-  TEST_CASE("progress draws how far a run has come by the nearer of its ends") {
-    auto* const file = std::tmpfile();
-    REQUIRE(file != nullptr);
-    {
-      auto const bar = report::progress{{.time = 100s, .gradients = 200}, "mine", report::progress_mode::always, file};
-      std::this_thread::sleep_until(std::chrono::steady_clock::now() + report::progress_bar::pause);
-      bar({{.at = 25s, .gradients = 100}, {}});
-    }
-    std::rewind(file);
-    char text[400] = {};
-    CHECK(std::fread(text, 1, sizeof text - 1, file) > 0);
-    CHECK(std::string{text}.find("mine ") != std::string::npos);
-    CHECK(std::string{text}.find(" 50 %") != std::string::npos);
-    std::fclose(file);
-  }
-
-  TEST_CASE("the first signal asks for a stop, one bridge at a time, and what was set before comes back") {
-    struct sigaction before{}, after{};
-    ::sigaction(SIGTERM, nullptr, &before);
-    {
-      stop_on_signals const signals;
-      auto const token = signals.token();
-      CHECK(!token.stop_requested());
-      CHECK(!signals.heard());
-      CHECK_THROWS_AS(stop_on_signals{}, run_error);
-      ::raise(SIGTERM);
-      ::raise(SIGINT);  // at once: the same word
-      CHECK(signals.heard());
-      auto const deadline = std::chrono::steady_clock::now() + 10s;
-      while (!token.stop_requested() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
-      CHECK(token.stop_requested());
-    }
-    ::sigaction(SIGTERM, nullptr, &after);
-    CHECK(after.sa_handler == before.sa_handler);
-    stop_on_signals const another;
-    CHECK(!another.heard());
-  }
-
-  TEST_CASE("a second signal ends the program as usual") {
-    auto const child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-      stop_on_signals const signals;
-      ::raise(SIGTERM);
-      std::this_thread::sleep_for(600ms);  // what is sent within half a second is the same word
-      ::raise(SIGTERM);
-      ::_exit(0);
-    }
-    auto status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    CHECK(WIFSIGNALED(status));
-    CHECK(WTERMSIG(status) == SIGTERM);
-  }
+  auto status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGTERM);
+}
 
 }  // namespace
 }  // namespace rubato::test

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// Every algorithm of README's table, one row each. race, peer, cluster and replay know algorithms from here, and so do
+// the tests of all algorithms (tests/support/every_algorithm.hpp, tests/matrix/catalogue.cpp) and the check of README's
+// table (tests/laws/names_have_files.sh).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <tuple>
+
+#include <rubato/algorithm/ad_psgd.hpp>
+#include <rubato/algorithm/asgd.hpp>
+#include <rubato/algorithm/async_model_average.hpp>
+#include <rubato/algorithm/byte_grad.hpp>
+#include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/low_precision_d_psgd.hpp>
+#include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/non_blocking_allreduce.hpp>
+#include <rubato/algorithm/non_blocking_d_psgd.hpp>
+#include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/push_pull.hpp>
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/r_fast_low_bits.hpp>
+#include <rubato/algorithm/rescaled_asgd.hpp>
+#include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/algorithm/ringmaster_asgd.hpp>
+#include <rubato/algorithm/s_ab.hpp>
+
+namespace rubato::examples {
+
+/// Where a run ends on data that differ by node and nodes that differ in speed, with a constant step.
+enum class ends : std::uint8_t {
+  at_optimum,
+  off_it,  ///< by an amount of the step, or of how uneven speeds are
+};
+
+template<class Node>
+struct catalogue_row {
+  using node_type = Node;
+  std::string_view name;
+  double race_step;  ///< race's default; 0: there is none
+  ends where;
+};
+
+/// Steps: the one of the grid with which an algorithm comes to the target first in race's default scenario (none does
+/// for d_psgd, d_psgd_atc, low_precision_d_psgd, async_model_average and osgp: the lowest loss at the end), as
+/// bench/sweep_steps.cpp found it; its output is bench/sweep_steps.md, where d_psgd_atc's step is that of an earlier
+/// sweep. r_fast_low_bits has r_fast's.
+template<class B>
+inline constexpr auto catalogue_of = std::tuple{
+    catalogue_row<r_fast<B>>{"r_fast", 0.03125, ends::at_optimum},
+    catalogue_row<r_fast_low_bits<B>>{"r_fast_low_bits", 0.03125, ends::at_optimum},
+    catalogue_row<push_pull<B>>{"push_pull", 0.0625, ends::at_optimum},
+    catalogue_row<s_ab<B>>{"s_ab", 0.03125, ends::at_optimum},
+    catalogue_row<d_psgd<B>>{"d_psgd", 0.0442, ends::off_it},
+    catalogue_row<d_psgd_atc<B>>{"d_psgd_atc", 0.03125, ends::off_it},
+    catalogue_row<low_precision_d_psgd<B>>{"low_precision_d_psgd", 0.0625, ends::off_it},
+    catalogue_row<non_blocking_d_psgd<B>>{"non_blocking_d_psgd", 0.125, ends::off_it},
+    catalogue_row<ad_psgd<B>>{"ad_psgd", 0.0625, ends::off_it},
+    catalogue_row<osgp<B>>{"osgp", 0.0625, ends::off_it},
+    catalogue_row<async_model_average<B>>{"async_model_average", 0.0625, ends::off_it},
+    catalogue_row<ring_allreduce_sgd<B>>{"ring_allreduce_sgd", 0.125, ends::at_optimum},
+    catalogue_row<byte_grad<B>>{"byte_grad", 0.125, ends::at_optimum},
+    catalogue_row<non_blocking_allreduce<B>>{"non_blocking_allreduce", 0.0625, ends::off_it},
+    catalogue_row<m_synchronous_sgd<B>>{"m_synchronous_sgd", 0.125, ends::at_optimum},
+    catalogue_row<asgd<B>>{"asgd", 0.0884, ends::off_it},
+    catalogue_row<rescaled_asgd<B>>{"rescaled_asgd", 0.125, ends::off_it},
+    catalogue_row<ringmaster_asgd<B>>{"ringmaster_asgd", 0.125, ends::off_it},
+};
+
+/// visit(row) for each algorithm on backend B.
+template<class B, class Visit>
+void for_each_algorithm(Visit const& visit) {
+  std::apply([&](auto const&... rows) { (visit(rows), ...); }, catalogue_of<B>);
+}
+
+}  // namespace rubato::examples
