@@ -14,7 +14,7 @@
 
 #include <rubato/core/language.hpp>
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ != 0)
-#error "rubato tells runs that diverge by values that are not finite: compile without -ffast-math and its parts"
+#error "rubato recognises divergence by values that are not finite: compile without -ffast-math and its parts"
 #endif
 
 namespace rubato {

@@ -178,8 +178,7 @@ auto body_from(checkpoint_input& in, std::size_t values, buffer_pool& pool) -> s
 }
 RUBATO_INLINE auto body_from(checkpoint_input& in, buffer_pool& pool) -> shared_buffer {
   auto const kind = in.get<std::uint8_t>();
-  if (kind == 0 || kind > static_cast<std::uint8_t>(last_element))
-    in.damaged("it holds values of a type that there is not");
+  if (kind == 0 || kind > static_cast<std::uint8_t>(last_element)) in.damaged("it holds values of an unknown type");
   auto const values = in.count_of(bytes_of(static_cast<element>(kind)));
   switch (static_cast<element>(kind)) {
     case element::f32:
@@ -222,7 +221,7 @@ namespace detail {
 /// Everything except the state.
 RUBATO_INLINE auto checkpoint_head(checkpoint_input& in) -> checkpoint {
   if (in.get<std::uint64_t>() != checkpoint_magic)
-    throw config_error{"'" + in.shown() + "' is no checkpoint of rubato"};
+    throw config_error{"'" + in.shown() + "' is not a checkpoint of rubato"};
   if (auto const format = in.get<std::uint32_t>(); format != checkpoint_format) {
     throw config_error{"the checkpoint '" + in.shown() + "' has format " + std::to_string(format) +
                        ", and this version reads format " + std::to_string(checkpoint_format)};

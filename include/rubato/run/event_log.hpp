@@ -109,7 +109,7 @@ class byte_reader {
   auto bytes() -> std::span<std::byte const> { return take(get<std::uint64_t>()); }
   auto time(std::chrono::nanoseconds latest = latest_time) -> std::chrono::nanoseconds {
     auto const t = std::chrono::nanoseconds{get<std::int64_t>()};
-    if (t > latest || t < -latest) throw config_error{"it holds a time beyond all runs"};
+    if (t > latest || t < -latest) throw config_error{"it holds a time that no run can reach"};
     return t;
   }
   /// The place and the type of a body's values.
@@ -232,7 +232,7 @@ inline auto get_gradient(byte_reader& r, buffer_pool& pool, event_rules const& r
   g.id = ticket{r.get<std::uint64_t>()};
   g.loss = std::bit_cast<double>(r.get<std::uint64_t>());
   g.duration = r.time();
-  if (g.duration.count() < 0) throw config_error{"it holds a gradient that took less than no time"};
+  if (g.duration.count() < 0) throw config_error{"it holds a gradient with a negative duration"};
   wire::frame_view f;
   r.body(f);
   if (f.kind != rules.scalar || f.values != rules.dimension) {

@@ -37,7 +37,7 @@ class observer {
   observer(F&& f) : self_{std::make_shared<model<std::decay_t<F>>>(std::forward<F>(f))} {
     using answer = std::invoke_result_t<std::decay_t<F>&, look const&>;
     static_assert(std::is_void_v<answer> || std::same_as<answer, verdict>,
-                  "an observer gives nothing, or a verdict: verdict::go_on or verdict::stop");
+                  "an observer returns nothing or a verdict: verdict::go_on or verdict::stop");
   }
 
   [[nodiscard]] auto operator()(look const& l) const -> verdict { return self_->sees(l); }

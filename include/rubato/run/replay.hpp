@@ -40,7 +40,7 @@ class recorded_run {
     std::error_code error;
     left_ = size_ = std::filesystem::file_size(path_, error);
     if (error && std::filesystem::exists(path_))
-      throw config_error{"'" + shown_ + "' is no recording but something without a size"};
+      throw config_error{"'" + shown_ + "' is not a recording: it is not a plain file"};
     file_.reset(error ? nullptr : std::fopen(path_.c_str(), "rb"));
     if (!file_) throw config_error{"the recording '" + shown_ + "' cannot be opened for reading"};
     read_header();
@@ -114,7 +114,7 @@ class recorded_run {
   void read_header() {
     std::vector<std::byte> bytes;
     if (left_ < 8 || read_number<std::uint64_t>(bytes) != recording_magic) {
-      throw config_error{"'" + shown_ + "' is no recording of a rubato node"};
+      throw config_error{"'" + shown_ + "' is not a recording of a rubato node"};
     }
     if (read_number<std::uint32_t>(bytes) != recording_format) damaged("its format is not the one this program knows");
     for (auto* const text : {&header_.build, &header_.name, &header_.setup}) {

@@ -97,8 +97,8 @@ inline auto host_named(std::string const& name, bool insecure) -> boost::asio::i
   }
   if (!insecure && !a.host.is_loopback()) {
     throw config_error{a.text() +
-                       " is not an address of this machine alone: what nodes say is not encrypted, and nobody "
-                       "asks who connects; use loopback, or ask for insecure on a network that you trust"};
+                       " is not an address of this machine alone: messages are not encrypted, and "
+                       "peers are not authenticated; use loopback, or ask for insecure on a network that you trust"};
   }
   return a;
 }

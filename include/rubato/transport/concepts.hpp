@@ -154,21 +154,20 @@ concept counts = requires(T const& t) {
 };
 
 /// Not checked, but required:
-/// - send never waits; a state packet that finds its link busy waits for it and is replaced by the next of its channel,
-///   an event waits in a queue of bounded length;
-/// - congested names a peer for which so many events wait that no gradient should be begun; give_up closes the edge to
-///   a peer, or does nothing if that is closed, and it comes in as `closed`, with `why` in the sentence about it;
+/// - send never waits. A state packet that finds its link busy waits for it, and the next one of its channel replaces
+///   it; an event waits in a queue of bounded length;
+/// - congested names a peer for which so many events wait that no gradient should be begun;
+/// - give_up closes the edge to a peer, and does nothing if it is closed. The edge is then reported as `closed`, with
+///   `why` in the sentence about it;
 /// - what is kept of peers' messages between two polls is bounded, whatever they send;
-/// - poll appends to `in` and returns as soon as there is something, at the latest at `until`, possibly earlier;
+/// - poll appends to `in` and returns as soon as there is something, at `until` at the latest, and possibly earlier;
 /// - wake may be called from any thread and ends a poll; everything else belongs to one thread;
 /// - each wait has a deadline: a peer that does not come, or falls silent, is `closed` with its name;
-/// - announce sets this node's standing, at first arriving(0), unless that is no greater than the present one. Peers
-/// hear
-///   it at once and, where frames may be lost, again and again; who comes later hears it when its edge opens. What
-///   others announce comes in as `stands`, `left`, or, if they ended by an error, as `closed` with whom they blame;
-/// - after a last standing (left, ended) nothing is sent; everyone_left says when all peers have said their last too,
-/// or
-///   are gone; after `ended` it does so soon, since those who hear it need not answer.
+/// - announce sets this node's status, at first arriving(0), if it is greater than the present one. Peers are told at
+///   once and, if frames may be lost, again and again; a peer that comes later is told when its edge opens. What others
+///   announce is reported as `stands` or `left` or, if they ended by an error, as `closed` with the node they blame;
+/// - after a last status (left, ended) nothing is sent. everyone_left says when all peers have sent their last status
+///   too, or are gone. After `ended` this is soon, since peers need not answer it.
 template<class T>
 concept endpoint = says_what_it_gives<T> && sends<T> && polls<T> && stands<T> && counts<T>;
 
@@ -180,7 +179,7 @@ consteval auto check_endpoint() -> bool {
                 "a transport has send(kind, packet), which returns a send_status, congested(), which may name a "
                 "peer, and give_up(peer, why)");
   static_assert(polls<T>, "a transport has poll(until, in), which appends to a vector of incoming, and wake()");
-  static_assert(stands<T>, "a transport has announce(standing) and everyone_left()");
+  static_assert(stands<T>, "a transport has announce(peer_status) and everyone_left()");
   static_assert(counts<T>, "a transport has traffic_of() and rejected(), which count what passed and what did not");
   return true;
 }

@@ -395,7 +395,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
 
   void bad_frame(peer_state& p) {
     ++rejected_.frames;
-    shut(p, "it sent what is no frame of this run");
+    shut(p, "it sent something that is not a frame of this run");
   }
 
   void stands(peer_state& p) {

@@ -139,7 +139,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
         if (cut) hang_up(p, cut.message());
       });
       c->read_hello([this, &p, c](bool whole) {
-        if (!whole) return hang_up(p, "what answers there is not of rubato, or too busy");
+        if (!whole) return hang_up(p, "what answers there is not a rubato node, or is too busy");
         if (c->other.from != p.id || c->other.to != me_.self) {
           return hang_up(p, "node " + std::to_string(to_index(c->other.from)) + " answers there");
         }
@@ -263,7 +263,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   void bad_frame(peer_state& p, std::shared_ptr<connection> const& c) {
     ++rejected_.frames;
-    lost(p, c, "it sent what is no frame of this run");
+    lost(p, c, "it sent something that is not a frame of this run");
   }
 
   void stands(peer_state& p, std::shared_ptr<connection> const& c) {
