@@ -29,7 +29,7 @@ namespace detail {
 
 /// Writes checkpoints on a thread of its own, one after the other, so that a run is held up only while its state is
 /// taken.
-/// **Thread safety:** any thread may give it some.
+/// **Thread safety:** any thread may give it checkpoints.
 class checkpoint_writer {
  public:
   checkpoint_writer() : thread_{[this] { live(); }} {}
