@@ -42,7 +42,7 @@ struct any_kernel {
 
 /// Not checked, but required:
 /// - sweep(r, kernel) calls the kernel for every index of r exactly once, in any order and grouping, and returns the
-///   union of the bits that it flagged. The kernel is trivially copyable, and its indices are independent of each other.
+///   union of the bits that it flagged. The kernel is trivially copyable, and its indices are independent.
 ///   What a kernel calls is marked RUBATO_HOST_DEVICE, so that it runs on devices too;
 /// - kernel.bytes_per_value() is what it reads and writes per index, from which the backend chooses how to store. It
 /// may

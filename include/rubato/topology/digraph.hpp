@@ -24,8 +24,7 @@ struct edge {
   node_id to{};
   static void visit_state(auto& self, auto&& visit) { visit("from", self.from), visit("to", self.to); }
   friend auto operator<=>(edge const&, edge const&) = default;
-  friend auto operator==(edge const&, edge const&)
-      -> bool = default;  // implied by the operator above, but nvcc needs it
+  friend auto operator==(edge const&, edge const&) -> bool = default;  // nvcc needs it
 };
 
 namespace detail {
