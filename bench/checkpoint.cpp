@@ -63,9 +63,7 @@ void run_rounds(assembly& a, int rounds) {
       drain(i);
     }
     for (auto const& p : std::exchange(under_way, {})) {
-      patch const whole{p.from,         p.to,   p.channel, p.session, p.based_on, p.posted_at, {0, a.blocks.blocks()},
-                        {&p.number, 1}, p.body, p.extra};
-      a.nodes[to_index(p.to)].on_patch({}, whole, out);
+      a.nodes[to_index(p.to)].on_patch({}, patch_of(p, {0, a.blocks.blocks()}), out);
       drain(to_index(p.to));
     }
   }

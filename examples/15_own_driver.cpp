@@ -80,9 +80,7 @@ class driver {
         links_.push_back({p, due});
         continue;
       }
-      auto const whole = rubato::range{0, run_.blocks.blocks()};
-      rubato::patch const came{p.from,      p.to,  p.channel,      p.restart, p.based_on,
-                               p.posted_at, whole, {&p.number, 1}, p.body,    p.extra};
+      auto const came = patch_of(p, {0, run_.blocks.blocks()});
       auto const to = rubato::to_index(p.to);
       run_.nodes[to].on_patch(now(), came, out_);
       drain(to);

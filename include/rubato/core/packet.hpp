@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include <rubato/core/blocks.hpp>
 #include <rubato/core/ids.hpp>
@@ -126,5 +127,14 @@ struct patch {
     return numbers.size() == 1 ? numbers[0] : numbers[block - blocks.begin];
   }
 };
+
+/// These blocks of a message as they come in: the body is `body`, and the number is read where the packet has it, so
+/// the packet must outlive the patch.
+[[nodiscard]] inline auto patch_of(packet const& p, range blocks, shared_buffer body) -> patch {
+  return {p.from,      p.to,   p.channel,      p.session,       p.based_on,
+          p.posted_at, blocks, {&p.number, 1}, std::move(body), p.extra};
+}
+/// The same of a message that comes with its body, shared.
+[[nodiscard]] inline auto patch_of(packet const& p, range blocks) -> patch { return patch_of(p, blocks, p.body); }
 
 }  // namespace rubato

@@ -138,8 +138,9 @@ class node_thread {
   }
 
  private:
-  using edge = environment::network::edge;
-  using channel = environment::network::channel;
+  using network = environment::network;
+  using edge = network::edge;
+  using channel = network::channel;
 
   auto sender() {  // before its uses, so that its type is known
     return [this](packet p, instant now) { send(std::move(p), now); };
@@ -230,11 +231,7 @@ class node_thread {
   void deliver(std::vector<packet> arrived) {
     for (auto& p : arrived) {
       if (run_->ending) return;
-      auto const whole = range{0, run_->who->blocks.blocks()};
-      host_.deliver(
-          run_->now(),
-          patch{p.from, p.to, p.channel, p.session, p.based_on, p.posted_at, whole, {&p.number, 1}, p.body, p.extra},
-          sender());
+      host_.deliver(run_->now(), patch_of(p, {0, run_->who->blocks.blocks()}), sender());
       note_waiting();
       if (run_->has_enough()) show();  // before the gradient counts as used
       run_->ends();
@@ -255,14 +252,11 @@ class node_thread {
     depart(now);
     auto& e = run_->network.edge_between(p.from, p.to);
     auto& l = run_->network.channel_of(e, p.channel, host_.channels().kind_of(p.channel));
-    if (l.kind == channel_kind::event || e.free_at <= now.since_start) {
+    if (!network::must_wait(e, l, now.since_start)) {
       put_on_link(e, l, std::move(p), now.since_start);
       return;
     }
-    // The link is busy: the newest state packet waits for it, and replaces an older one that waits.
-    if (l.pending) ++l.counts.conflated;
-    else run_->begins();
-    l.pending = std::make_unique<packet>(std::move(p));
+    if (network::keep_waiting(l, std::move(p))) run_->begins();
     if (!std::exchange(e.departure_scheduled, true)) queued_.push_back(e.to);
   }
 
@@ -270,25 +264,14 @@ class node_thread {
   void depart(instant now) {
     std::erase_if(queued_, [&](node_id to) {
       auto& e = run_->network.edge_between(to_node(self_), to);
-      while (auto* const l = next_to_leave(e)) {
+      while (auto* const l = network::next_to_leave(e)) {
         if (e.free_at > now.since_start) return false;
-        auto const p = std::exchange(l->pending, nullptr);
-        e.turn = static_cast<std::size_t>(l - e.channels.data() + 1) % e.channels.size();
-        put_on_link(e, *l, std::move(*p), e.free_at);
+        put_on_link(e, *l, std::move(*network::take_waiting(e, *l)), e.free_at);
         run_->ends();
       }
       e.departure_scheduled = false;
       return true;
     });
-  }
-
-  /// Channels take turns, so that none starves on a slow link. Null if nothing waits.
-  static auto next_to_leave(edge& e) -> channel* {
-    for (std::size_t k = 0; k < e.channels.size(); ++k) {
-      auto& l = e.channels[(e.turn + k) % e.channels.size()];
-      if (l.pending) return &l;
-    }
-    return nullptr;
   }
 
   void put_on_link(edge& e, channel& l, packet p, environment::nanoseconds at) {

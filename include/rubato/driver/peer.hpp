@@ -292,12 +292,7 @@ class peer_driver {
   void handle(transport::incoming const& n) {
     switch (n.kind) {
       case what::message: {
-        auto const& p = n.p;
-        host_.deliver(
-            now(),
-            patch{
-                p.from, p.to, p.channel, p.session, p.based_on, p.posted_at, n.blocks, {&p.number, 1}, p.body, p.extra},
-            sender());
+        host_.deliver(now(), patch_of(n.p, n.blocks), sender());
         return;
       }
       case what::opened:

@@ -554,15 +554,12 @@ inline void simulator::send(packet& p) {
   channels_.check(p);
   auto& e = network_.edge_between(p.from, p.to);
   auto& l = network_.channel_of(e, p.channel, channels_.kind_of(p.channel));
-  auto const busy = e.free_at > now_.since_start;
-  if (l.kind == channel_kind::event || !busy) {
+  if (!network::must_wait(e, l, now_.since_start)) {
     put_on_link(e, l, p);
     return;
   }
-  // The link is busy: the newest state packet waits for it, and replaces an older one that waits.
-  if (l.pending) ++l.counts.conflated;
   auto const from = p.from;
-  l.pending = std::make_unique<packet>(std::move(p));
+  network::keep_waiting(l, std::move(p));
   if (e.departure_scheduled) return;
   e.departure_scheduled = true;
   queue_.push(
@@ -574,21 +571,9 @@ inline void simulator::send(packet& p) {
 /// One waiting packet leaves. If a packet of another channel waits too, it is the next when the link is free again.
 inline void simulator::depart(event const& due) {
   auto& e = network_.edge_between(to_node(due.node), to_node(due.slot));
-  e.departure_scheduled = false;
-  auto sent = false;
-  auto const first = e.turn;
-  for (std::size_t k = 0; k < e.channels.size(); ++k) {
-    auto& l = e.channels[(first + k) % e.channels.size()];
-    if (!l.pending) continue;
-    if (sent || e.free_at > now_.since_start) {
-      e.departure_scheduled = true;
-      break;
-    }
-    auto const p = std::exchange(l.pending, nullptr);
-    put_on_link(e, l, *p);
-    sent = true;
-    e.turn = (first + k + 1) % e.channels.size();  // channels take turns, so that none starves on a slow link
-  }
+  if (auto* const l = network::next_to_leave(e); l != nullptr && e.free_at <= now_.since_start)
+    put_on_link(e, *l, *network::take_waiting(e, *l));
+  e.departure_scheduled = network::next_to_leave(e) != nullptr;
   if (!e.departure_scheduled) return;
   queue_.push({e.free_at.count(), event_kind::departure, due.node, due.slot});
   ++live_;
@@ -667,8 +652,8 @@ inline void simulator::hand_over(event const& e) {
   auto const whole = c.block == network::no_block;
   // As separate statements: nvcc 13 crashes if these choices are within the braces.
   auto const blocks = whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1};
-  patch p{c.p.from,      c.p.to, c.p.channel,  c.p.session,         c.p.based_on,
-          c.p.posted_at, blocks, {&number, 1}, std::move(c.p.body), c.p.extra};
+  auto p = patch_of(c.p, blocks, std::move(c.p.body));
+  p.numbers = {&number, 1};
   if (!whole) {
     c.p.body = std::move(p.body);
     p.body = block_body(std::move(c.p), c.block);

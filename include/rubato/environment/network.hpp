@@ -120,6 +120,30 @@ class network {
                                static_cast<std::uint64_t>(e.to), static_cast<std::uint64_t>(name)}}});
   }
 
+  /// Whether a packet of that channel must wait for a busy link. Events need not wait here; they queue on the link.
+  [[nodiscard]] static auto must_wait(edge const& e, channel const& c, nanoseconds now) -> bool {
+    return c.kind == channel_kind::state && e.free_at > now;
+  }
+  /// For state channels: p waits, and replaces an older packet that waits. False if it replaced one.
+  static auto keep_waiting(channel& c, packet&& p) -> bool {
+    auto const is_first = c.pending == nullptr;
+    if (!is_first) ++c.counts.conflated;
+    c.pending = std::make_unique<packet>(std::move(p));
+    return is_first;
+  }
+  /// The channel whose packet leaves next, or null. Channels take turns, so that none starves on a slow link.
+  [[nodiscard]] static auto next_to_leave(edge& e) -> channel* {
+    for (std::size_t k = 0; k < e.channels.size(); ++k) {
+      auto& c = e.channels[(e.turn + k) % e.channels.size()];
+      if (c.pending) return &c;
+    }
+    return nullptr;
+  }
+  [[nodiscard]] static auto take_waiting(edge& e, channel& c) -> std::unique_ptr<packet> {
+    e.turn = static_cast<std::size_t>(&c - e.channels.data() + 1) % e.channels.size();
+    return std::exchange(c.pending, nullptr);
+  }
+
   /// Puts `values` values of p on the link, now or as soon as it is free.
   auto transmit(edge& e, channel& l, packet const& p, std::size_t values, nanoseconds now) -> journey {
     auto const bytes = wire::header_bytes + values * bytes_of(p.body.kind());
