@@ -47,7 +47,6 @@ void require(bool holds, char const* what) {
 }
 
 // --- plain sockets
-// ----------------------------------------------------------------------------------------------------
 
 struct socket_pair {
   int sender = -1;
@@ -118,7 +117,6 @@ auto raw_rate(load const& l) -> double {
 }
 
 // --- the transport
-// ----------------------------------------------------------------------------------------------------
 
 auto identity_of(std::size_t self, load const& l, wire::checksum check) -> transport::identity {
   auto me =
@@ -163,8 +161,8 @@ void send_events(transport::tcp& t, load const& l, shared_buffer const& body) {
 }
 
 auto transport_rate(load const& l, wire::checksum check) -> double {
-  std::vector<transport::tcp_bound_socket> const doors{transport::open_tcp_door("127.0.0.1:0"),
-                                                       transport::open_tcp_door("127.0.0.1:0")};
+  std::vector<transport::tcp_socket> const doors{transport::open_tcp_socket("127.0.0.1:0"),
+                                                 transport::open_tcp_socket("127.0.0.1:0")};
   transport::tcp_options o;
   o.addresses = {doors[0].address, doors[1].address};
   o.event_bound = 4;

@@ -84,8 +84,8 @@ void send(transport::udp& wires, std::chrono::duration<double> time) {
 }
 
 auto measured(bool batches, double bytes_per_second, std::chrono::duration<double> time) -> outcome {
-  std::vector<transport::udp_bound_socket> const doors{transport::open_udp_door("127.0.0.1:0"),
-                                                       transport::open_udp_door("127.0.0.1:0")};
+  std::vector<transport::udp_socket> const doors{transport::open_udp_socket("127.0.0.1:0"),
+                                                 transport::open_udp_socket("127.0.0.1:0")};
   auto const options = [&](std::size_t self) {
     transport::udp_options o;
     o.addresses = {doors[0].address, doors[1].address};

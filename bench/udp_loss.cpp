@@ -128,10 +128,10 @@ auto judged(std::vector<peer_result> const& parts, problem::quadratic const& pro
 
 template<class Wires>
 auto run(problem::quadratic const& problem, double loss, std::uint64_t seed) -> outcome {
-  std::vector<transport::udp_bound_socket> doors;
+  std::vector<transport::udp_socket> doors;
   std::vector<std::string> addresses;
   for (std::size_t i = 0; i < nodes; ++i) {
-    doors.push_back(transport::open_udp_door("127.0.0.1:0"));
+    doors.push_back(transport::open_udp_socket("127.0.0.1:0"));
     addresses.push_back(doors.back().address);
   }
   std::vector<peer_result> parts(nodes);

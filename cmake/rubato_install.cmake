@@ -32,7 +32,7 @@ endforeach()
 
 configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/rubato-config.cmake.in"
                               "${PROJECT_BINARY_DIR}/rubato-config.cmake" INSTALL_DESTINATION "${rubato_package_dir}")
-write_basic_package_version_file("${PROJECT_BINARY_DIR}/rubato-config-version.cmake" COMPATIBILITY SameMajorVersion
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/rubato-config-version.cmake" COMPATIBILITY SameMinorVersion
                                  ARCH_INDEPENDENT)
 install(FILES "${PROJECT_BINARY_DIR}/rubato-config.cmake" "${PROJECT_BINARY_DIR}/rubato-config-version.cmake"
               "${CMAKE_CURRENT_LIST_DIR}/rubato_find_thrust.cmake"

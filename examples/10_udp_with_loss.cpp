@@ -43,8 +43,8 @@ void say(int process, double distance) {
 }
 
 int main() {
-  auto const first = rubato::transport::open_udp_door("127.0.0.1:0"),
-             second = rubato::transport::open_udp_door("127.0.0.1:0");
+  auto const first = rubato::transport::open_udp_socket("127.0.0.1:0"),
+             second = rubato::transport::open_udp_socket("127.0.0.1:0");
   auto const addresses = std::vector{first.address, second.address};
   auto const child = fork();
   if (child == 0) {

@@ -4,21 +4,19 @@
 //
 // What a driver does:
 //  1. It calls `start` of each node once, before all else. The nodes come from `assemble`, with the same first model.
-//  2. After each call of a handler it does what the outbox asks for, in this order, and then clears it:
-//       failure   the run cannot go on; the sentence says why, and nothing else in the outbox counts
-//       packets   to be carried to p.to. On a channel of state kind the newest replaces all before it: it may be lost,
-//                 doubled or overtaken. On one of event kind every message comes, once, and in the order of its numbers
-//       cancel    the gradient under way is not wanted any more: its result is thrown away
-//       request   one gradient at `point` of the samples that `sample` names. Never more than one is under way for a
-//       node wakeups   on_wakeup is to be called at that time or later wait      the node stands still until that
-//       message comes; a driver may lose its patience
+//  2. After each call of a handler it does what the outbox asks for, in this order, and then clears the outbox:
+//       failure   The run cannot go on. The sentence says why, and nothing else in the outbox counts.
+//       packets   Each is to be carried to p.to. On a channel of kind state the newest replaces all before it, and any
+//                 may be lost, doubled or overtaken. On one of kind event each must arrive once, in order of numbers.
+//       cancel    The gradient under way is not wanted any more: its result is thrown away.
+//       request   One gradient at `point`, of the samples that `sample` names. Never more than one a node is under way.
+//       wakeups   on_wakeup is to be called at that time or later.
+//       wait      The node stands still until that message comes. A driver may lose its patience.
 //  3. It hands messages in as patches: a range of blocks, with the number that the sender gave them. A packet is all
-//  blocks
-//     with one number. `numbers` is looked at during the call only; the body is kept by reference, and nobody writes it
-//     again.
-//  4. Times only go forward, from a clock of the driver's own; nodes compare them and look at no other clock.
-//  5. Where a peer dies or comes back, on_neighbours says so at both ends, each at a time of its own, in a session that
-//  both
+//     blocks with one number. `numbers` is read during the call only. The body is kept by reference, and nobody writes
+//     it again.
+//  4. Times only go forward, on a clock of the driver's own. Nodes compare them and look at no other clock.
+//  5. If a peer dies or comes back, on_neighbours says so at both ends, each at its own time, in a session that both
 //     know. Packets of a former session are not handed in (nodes would drop them).
 //  6. One thread at a time calls a node. Handlers throw only what memory or a backend throws.
 // Expected output: expected/15_own_driver.txt

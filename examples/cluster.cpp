@@ -55,8 +55,8 @@ class workplace : public examples::private_folder {
 struct doors {
   doors(std::size_t n, bool udp) {
     for (std::size_t i = 0; i < n; ++i) {
-      if (udp) add(rubato::transport::open_udp_door("127.0.0.1:0"));
-      else add(rubato::transport::open_tcp_door("127.0.0.1:0"));
+      if (udp) add(rubato::transport::open_udp_socket("127.0.0.1:0"));
+      else add(rubato::transport::open_tcp_socket("127.0.0.1:0"));
     }
   }
   doors(doors const&) = delete;

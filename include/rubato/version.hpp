@@ -5,5 +5,5 @@
 #include <rubato/core/language.hpp>
 
 #define RUBATO_VERSION_MAJOR 0
-#define RUBATO_VERSION_MINOR 1
+#define RUBATO_VERSION_MINOR 2
 #define RUBATO_VERSION_PATCH 0

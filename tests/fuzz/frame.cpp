@@ -31,8 +31,8 @@ void read_frame(std::span<std::byte const> bytes, wire::seal const& s) {
   static buffer_pool pool;
   wire::frame_view f;
   if (wire::decode(bytes, f, s)) return;
-  if (transport::detail::is_standing(f)) {
-    if (auto const said = transport::detail::standing_in(f)) {
+  if (transport::detail::is_status(f)) {
+    if (auto const said = transport::detail::status_in(f)) {
       auto const again = transport::detail::frame_of(*said, f.head.from, f.head.to);
       require(again.based_on == f.head.based_on && again.number == f.head.number,
               "a standing is not what it was read from");

@@ -203,7 +203,6 @@ class session_of_fuzzing {
   }
 
   // --- messages
-  // -------------------------------------------------------------------------------------------------------
 
   void deliver() {
     patch p;
@@ -359,7 +358,6 @@ class session_of_fuzzing {
   }
 
   // --- the driver's own events
-  // ----------------------------------------------------------------------------------------
 
   void answer() {
     auto const content = in_->byte();

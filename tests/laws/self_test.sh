@@ -27,7 +27,8 @@ lawful_tree() {
   printf 'TEST_CASE("(A.S1) descends") {}\n' | write tests/unit/a.cpp
   printf '#pragma once\n#include <rubato/version.hpp>\n#include <rubato/core/ids.hpp>\n#include <rubato/algorithm/a.hpp>\n' | write include/rubato/rubato.hpp
   printf '    catalogue_row<a<B>>{"a", 0.1},\n' | write examples/support/catalogue.hpp
-  printf '## Algorithms\n\n| name |\n| --- |\n| `a` | `no_name` |\n\n## Words\n\n| `no_algorithm` |\n' | write README.md
+  printf '## Algorithms\n\n| name |\n| --- |\n| `a` | `no_name` |\n\n## Words\n\n| `no_algorithm` |\n\n[page](include/rubato/A.md#some-words)\n' | write README.md
+  printf '# Some words\n\n[back](../../README.md#algorithms) [there](https://example.org)\n' | write include/rubato/A.md
 }
 
 # expect WANTED WHAT COMMAND...: WANTED is pass or fail.
@@ -59,7 +60,7 @@ plant() {
 
 arguments=()
 lawful_tree
-for law in include_graph formula_labels file_size names_have_files; do
+for law in include_graph formula_labels file_size names_have_files page_links; do
   expect pass "a lawful tree under $law" bash "$laws/$law.sh" "$folder/tree"
 done
 printf '// (A.S1) is what\n// this shows\nTEST_CASE("descends") {}\n' >"$folder/tree/tests/unit/a.cpp"
@@ -93,6 +94,10 @@ plant names_have_files "a file that does not declare its name" README.md '## Alg
 plant names_have_files "an algorithm that README's table lacks" "${row_of_b[@]}"
 plant names_have_files "an algorithm under another's name" examples/support/catalogue.hpp '    catalogue_row<b<B>>{"a", 0.1},'
 plant names_have_files "a name that rubato.hpp does not include" README.md '## Algorithms\n| `b` |' include/rubato/algorithm/b.hpp 'using b = a;' "${row_of_b[@]}"
+plant page_links "a link to no file" include/rubato/A.md '[x](B.md)'
+plant page_links "a link to no heading" include/rubato/A.md '[x](../../README.md#numbers)'
+plant page_links "a page that README does not link" examples/B.md 'words'
+plant page_links "a page with a line of 121 columns" include/rubato/A.md "$(printf 'x%.0s' {1..121})"
 plant file_size "a file of 701 lines" include/rubato/core/long.hpp "$(printf '//\\n%.0s' {1..701})"
 
 # Where there is no clang-format 19 only the length of lines is looked at, and the law ends with 77.

@@ -155,7 +155,7 @@ TEST_CASE("a header or a body that is cut short is no frame of this run, even wi
     if (rank == 0) {
       seat<transport::mpi> here{std::make_unique<transport::mpi>(me, transport::mpi_options{}, two)};
       REQUIRE(poll_until<transport::mpi>({&here}, [&] { return here.count(what::closed) == 1; }));
-      CHECK(says(here.newest(what::closed)->why, "node 1 is gone: it sent what is no frame of this run"));
+      CHECK(says(here.newest(what::closed)->why, "node 1 is gone: it sent something that is not a frame of this run"));
       CHECK(here.count(what::message) == 1);  // the one before
       CHECK(here.end->rejected().frames == 1);
     } else {

@@ -99,21 +99,22 @@ case $way in
     ;;
   components)
     install_aside
-    configure yes "no component, and no Eigen on the machine" "0.1" -DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON
-    configure yes "component eigen" "0.1 COMPONENTS eigen"
-    configure no "component eigen, and no Eigen on the machine" "0.1 COMPONENTS eigen" -DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON
-    configure yes "components eigen and nlohmann_json" "0.1 COMPONENTS eigen nlohmann_json"
-    configure no "component nlohmann_json, and no such library on the machine" "0.1 COMPONENTS nlohmann_json" \
+    configure yes "no component, and no Eigen on the machine" "0.2" -DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON
+    configure yes "component eigen" "0.2 COMPONENTS eigen"
+    configure no "component eigen, and no Eigen on the machine" "0.2 COMPONENTS eigen" -DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON
+    configure yes "components eigen and nlohmann_json" "0.2 COMPONENTS eigen nlohmann_json"
+    configure no "component nlohmann_json, and no such library on the machine" "0.2 COMPONENTS nlohmann_json" \
       -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON
     if [[ -e $prefix/share/cmake/rubato/rubato-thrust-targets.cmake ]]; then
-      configure yes "component thrust" "0.1 COMPONENTS thrust"
-      configure no "component thrust, and no Thrust where it is said to be" "0.1 COMPONENTS thrust" -DRUBATO_THRUST_ROOT=/nowhere
+      configure yes "component thrust" "0.2 COMPONENTS thrust"
+      configure no "component thrust, and no Thrust where it is said to be" "0.2 COMPONENTS thrust" -DRUBATO_THRUST_ROOT=/nowhere
     fi
-    configure yes "components asio and zlib" "0.1 COMPONENTS asio zlib"
-    configure no "component asio, and no Boost on the machine" "0.1 COMPONENTS asio" -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON
-    configure no "component zlib, and no zlib on the machine" "0.1 COMPONENTS zlib" -DCMAKE_DISABLE_FIND_PACKAGE_ZLIB=ON
+    configure yes "components asio and zlib" "0.2 COMPONENTS asio zlib"
+    configure no "component asio, and no Boost on the machine" "0.2 COMPONENTS asio" -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON
+    configure no "component zlib, and no zlib on the machine" "0.2 COMPONENTS zlib" -DCMAKE_DISABLE_FIND_PACKAGE_ZLIB=ON
     configure no "a component that does not exist" "COMPONENTS abacus"
     configure no "a later major version" "99.0"
+    configure no "an earlier minor version, whose names are others" "0.1"
     ;;
   absolute_includedir)
     rm -rf "$work/rubato" "$work/prefix" "$work/elsewhere"

@@ -381,12 +381,11 @@ TEST_CASE("a state goes on in its own scenario, run and blocks only, and each re
   CHECK(says(changed([](auto& s) { s.special = {{node_id{0}, node_id{1}, {}}}; }), "\"scenario\" does not fit"));
   CHECK(says(changed([](auto& s) { s.restarts = {{node_id{2}, 60ms, 40ms}}; }), "\"scenario\" does not fit"));
   CHECK(says(changed([](auto& s) { ++s.seed; }), "\"scenario\" does not fit"));
-  CHECK(says(why(cast_of(assemble<r_fast<space>>(topology::binary_tree(5), problem_of_runs,
-                                                 {.step = 0.02, .block_values = 64})),
+  CHECK(says(why(assemble<r_fast<space>>(topology::binary_tree(5), problem_of_runs, {.step = 0.02, .block_values = 64}),
                  weather),
              "\"subject\" does not fit"));
-  auto other_blocks = cast_of(made<r_fast<space>>({.block_values = 128})());
-  other_blocks.subject = make().agreed.text();
+  auto other_blocks = made<r_fast<space>>({.block_values = 128})();
+  other_blocks.agreed = make().agreed;
   CHECK(says(why(std::move(other_blocks), weather), "\"block values\" does not fit"));
 }
 

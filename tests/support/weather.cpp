@@ -51,7 +51,7 @@ struct options {
   double cut = 0;  // s after the start: the first half of the nodes and the second hear nothing of each other
   double heal = 0;  // s: until then
   std::uint64_t seed = 1;
-  double session = 120;  // s
+  double life_s = 120;
   std::string out = ".";
   std::vector<std::string> command;
 };
@@ -82,7 +82,7 @@ auto read_line(int argc, char** argv) -> options {
     else if (name == "--queue") o.queue = number(name, text);
     else if (name == "--cut") o.cut = number(name, text);
     else if (name == "--heal") o.heal = number(name, text);
-    else if (name == "--life") o.session = number(name, text);
+    else if (name == "--life") o.life_s = number(name, text);
     else refuse("there is no option " + name);
   }
   o.command.assign(argv + std::min(i + 1, argc), argv + argc);
@@ -359,7 +359,7 @@ void carry(options const& o, std::vector<node>& nodes) {
   for (auto& n : nodes) static_cast<void>(!write(n.line, "g", 1));
   air between{o, nodes};
   auto const latest =
-      watch::now() + std::chrono::duration_cast<watch::duration>(std::chrono::duration<double>{o.session});
+      watch::now() + std::chrono::duration_cast<watch::duration>(std::chrono::duration<double>{o.life_s});
   while (!note_ends(nodes) && watch::now() < latest) {
     auto const next = between.hand_out();
     auto const most = watch::duration{std::chrono::milliseconds{20}};

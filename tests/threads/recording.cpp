@@ -185,13 +185,13 @@ TEST_CASE("a forged recording is refused by event and byte before any field of i
   };
   constexpr auto every = ~std::uint64_t{0};
   // Where the fields of a message lie: see put_patch().
-  CHECK(says(patch(0, std::uint64_t{1} << 63), "beyond all runs"));
+  CHECK(says(patch(0, std::uint64_t{1} << 63), "that no run can reach"));
   CHECK(says(patch(0, std::uint64_t{0} - 5), "a time before the run"));
   CHECK(says(patch(8, std::uint32_t{7}), "node 7, which is no neighbour"));
   CHECK(says(patch(12, std::uint32_t{1}), "could not have been sent"));
   CHECK(says(patch(16, std::uint8_t{200}), "channel 200"));
   CHECK(says(patch(16, std::uint8_t{2}), "a chunk message"));
-  CHECK(says(patch(33, every / 2), "beyond all runs"));
+  CHECK(says(patch(33, every / 2), "that no run can reach"));
   CHECK(says(patch(41, every), "could not have been sent"));
   CHECK(says(patch(49, every), "could not have been sent"));
   CHECK(says(patch(57, every), "it ends in the middle"));
@@ -217,7 +217,8 @@ TEST_CASE("a forged recording is refused by event and byte before any field of i
     wire::detail::put(r.input.data() + 33, number_at(r.input, 33) - 4);
   });
   CHECK(says(shorter, "a gradient of 129 values, and the run's have 130"));
-  CHECK(says(gradient([](recorded_event& r) { wire::detail::put(r.input.data() + 24, every); }), "less than no time"));
+  CHECK(
+      says(gradient([](recorded_event& r) { wire::detail::put(r.input.data() + 24, every); }), "a negative duration"));
   CHECK(says(gradient([](recorded_event& r) { r.input.resize(200'000); }), "200000 bytes, more than the run can need"));
   CHECK(says(gradient([](recorded_event& r) { r.kind = 9; }), "no known kind"));
   CHECK(says(gradient([](recorded_event& r) { r.kind = 0, r.input.resize(8); }), "a node is started once"));
@@ -239,7 +240,7 @@ TEST_CASE("a recording that announces a text without end, names a stranger or is
   CHECK(says(said(), "is of node 9, and its run has nodes 0 to 2"));
   wire::detail::put(parts.head.data() + 12, std::uint64_t{1} << 39);
   CHECK(says(said(), "in its header: it announces a text of 549755813888 bytes"));
-  CHECK(says(refusal([&] { recorded_run const r{folder.path()}; }), "is no recording"));
+  CHECK(says(refusal([&] { recorded_run const r{folder.path()}; }), "is not a recording"));
 }
 
 TEST_CASE("a recording replaces a link that somebody put in its place, not what the link points at") {
@@ -292,7 +293,7 @@ TEST_CASE("a recording of another build is refused with both builds named") {
 TEST_CASE("a file that is no recording is refused by name") {
   scratch_folder const folder{"recording"};
   write_bytes(folder.path() / "letter.log", "Dear reader, this is a letter.");
-  CHECK(says(refusal([&] { recorded_run const r{folder.path() / "letter.log"}; }), "letter.log' is no recording"));
+  CHECK(says(refusal([&] { recorded_run const r{folder.path() / "letter.log"}; }), "letter.log' is not a recording"));
   CHECK(says(refusal([&] { recorded_run const r{folder.path() / "nowhere.log"}; }), "nowhere.log' cannot be opened"));
 }
 

@@ -347,7 +347,7 @@ TEST_CASE("a peer that died and is started again is taken back, and all end at t
     }
     threads.emplace_back([&] {
       live(2, assemble<r_fast<space>>(topology::complete(3), dies{p}, options), 4000);
-      doors.descriptors[2] = transport::open_tcp_door(doors.addresses[2]).descriptor;
+      doors.descriptors[2] = transport::open_tcp_socket(doors.addresses[2]).descriptor;
       live(2, assemble<r_fast<space>>(topology::complete(3), p, options), 3000);
     });
   }

@@ -63,7 +63,6 @@ TEST_CASE("a run that would end before it begins is refused") {
 }
 
 // --- more than is kept
-// -------------------------------------------------------------------------------------------------
 
 using keen_node = gradient_tracking<space, order::r_fast, step::sgd, weighting::constant, synchrony::bounded_staleness>;
 
@@ -137,7 +136,6 @@ TEST_CASE("one poll takes no more than its owner wants to keep") {
 }
 
 // --- patience
-// ----------------------------------------------------------------------------------------------------------
 
 /// The last node of a line in lock-step is too slow for the others, which end when `end` says. The gradients of the one
 /// beside it take that long.
@@ -195,7 +193,6 @@ TEST_CASE("of nodes that wait in a chain only the one whose peer is at fault giv
 }
 
 // --- the end
-// -----------------------------------------------------------------------------------------------------------
 
 /// Node 1 of two, played by hand, sends one message; what it does when node 0 has ended is the test's.
 auto after_the_end(until const& end, peer_options const& o, bool dies) -> fate {

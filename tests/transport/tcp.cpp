@@ -84,9 +84,9 @@ auto hello_of(std::size_t from, std::size_t to, std::uint64_t seed) -> std::vect
 }
 
 TEST_CASE("an address in use, one that is no address and one beyond loopback are refused in one sentence") {
-  auto const bound_socket = transport::open_tcp_door("127.0.0.1:0");
-  CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_door(bound_socket.address)); }), "in use"));
-  CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_door(bound_socket.address)); }),
+  auto const bound_socket = transport::open_tcp_socket("127.0.0.1:0");
+  CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_socket(bound_socket.address)); }), "in use"));
+  CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_socket(bound_socket.address)); }),
              bound_socket.address.c_str()));
   asio::io_context io;
   asio::ip::tcp::acceptor{io, asio::ip::tcp::v4(), bound_socket.descriptor}.close();
@@ -143,7 +143,7 @@ TEST_CASE("the body of a message is brought from its device where somebody takes
 
 TEST_CASE("a peer that never comes is reported by name within its deadline, whoever was to call") {
   tcp_doors doors{2};
-  auto const nobody = transport::open_tcp_door("127.0.0.1:0");
+  auto const nobody = transport::open_tcp_socket("127.0.0.1:0");
   asio::io_context io;
   asio::ip::tcp::acceptor{io, asio::ip::tcp::v4(), nobody.descriptor}.close();
   auto waits = seat_of(doors, 0, {.arrival = 50ms});
@@ -265,7 +265,7 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
     change(p);
     return frame_of(p, seal);
   };
-  auto const standing_of = [&](std::uint64_t phase, std::uint64_t value) {
+  auto const status_of = [&](std::uint64_t phase, std::uint64_t value) {
     auto p = transport::detail::frame_of({}, node_id{1}, node_id{0});
     p.based_on = iteration{phase};
     p.number = iteration{value};
@@ -294,11 +294,11 @@ TEST_CASE("every frame that is not one of this run, of this peer and of its chan
       with([](packet& p) { p.extra.set(scalar_slot::loss, 1.0); }),
       with([&](packet& p) { p.body = counting(pool, 1, 299); }),
       std::vector<std::byte>(wire::header_bytes, std::byte{0}),
-      standing_of(4, 0),                       // a phase that there is not
-      standing_of(2, 5),                       // who has left has no level
-      standing_of(3, std::uint64_t{9} << 32),  // nor is this a manner of ending
-      standing_of(0 | 1U << 8, 0),             // who arrives has lost nobody yet
-      standing_of(1 | std::uint64_t{1} << 41, 1),  // nor is anybody so far away
+      status_of(4, 0),                       // a phase that there is not
+      status_of(2, 5),                       // who has left has no level
+      status_of(3, std::uint64_t{9} << 32),  // nor is this a manner of ending
+      status_of(0 | 1U << 8, 0),             // who arrives has lost nobody yet
+      status_of(1 | std::uint64_t{1} << 41, 1),  // nor is anybody so far away
   };
   for (std::size_t k = 0; k < bad.size(); ++k) {
     INFO("frame " << k);

@@ -42,8 +42,8 @@ struct doors_of {
   std::vector<int> descriptors;
   std::vector<std::string> addresses;
 };
-using tcp_doors = doors_of<transport::tcp_options, transport::open_tcp_door, &transport::tcp_options::listener>;
-using udp_doors = doors_of<transport::udp_options, transport::open_udp_door, &transport::udp_options::socket>;
+using tcp_doors = doors_of<transport::tcp_options, transport::open_tcp_socket, &transport::tcp_options::listener>;
+using udp_doors = doors_of<transport::udp_options, transport::open_udp_socket, &transport::udp_options::socket>;
 
 /// Without events, which UDP does not carry.
 inline auto state_identity(std::size_t self, std::size_t n, std::uint64_t seed = 1) -> transport::identity {

@@ -12,9 +12,9 @@
 
 namespace rubato::detail {
 
-/// z <- z + r, debt <- debt - r with r an eighth of the debt, at most `limit`, and all of it below `grain`; nothing
-/// that would take |z| beyond 4 `limit`, because the other end's share, of the other sign, may come much more slowly.
-/// Reads 2, writes 2. Raises a bit while any debt is left.
+/// z <- z + r, debt <- debt - r. r is an eighth of the debt, but at most `limit`; below `grain` it is all of the debt.
+/// It is 0 if it would take |z| beyond 4 `limit`, because the other end's share, which has the opposite sign, may come
+/// much more slowly. Reads 2, writes 2. Raises a bit while any debt is left.
 template<class U>
 struct release_debt_kernel {
   double* debt;

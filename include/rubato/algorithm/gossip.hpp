@@ -112,7 +112,8 @@ class gossip
     else return mixing::tracking_plan(network);
   }
 
-  static constexpr bool needs_first_gradients = tracks && Ledger::exact;  ///< agree() needs the first gradients
+  static constexpr bool needs_first_gradients =
+      tracks && Ledger::exact;  ///< resolve_options() needs the first gradients
 
   /// Fixes what all nodes must agree on, from the largest |g_i(x0)| per block over all nodes.
   static void resolve_options(options& o, block_partition const& blocks, std::span<double const> largest,

@@ -11,12 +11,12 @@
 //                                                                            tests/property/conservation.cpp
 // differs from [R]: v is posted before the gradient is computed, not after it (order::late_post does as listed there);
 // there is one running sum per edge, where the public code of ASY-SONATA broadcasts a single one; rho is read when the
-// gradient comes, not when it is asked for.
-// Messages that arrive K local iterations old (gradients far faster than links) need a step of 1 / (K L) or less, L the
-// largest curvature: on binary_tree(8) of quadratics with L = 1 the largest that converged was 0.9/K to 1.2/K, K = 10
-// to 1000, over a latency, and 0.3/K to 0.5/K over links that are always busy; on directed_ring(4) 0.25/K was too much.
-// With a step above it z and rho grow without bound, in any arithmetic. A pace (driver/pace.hpp) keeps K near 1. Per local
-// iteration, in vectors, with dw in-edges of W, da in-edges and db out-edges of A:
+// gradient comes, not when it is asked for. Messages that arrive K local iterations old (gradients far faster than
+// links) need a step of 1 / (K L) or less, L the largest curvature: on binary_tree(8) of quadratics with L = 1 the
+// largest that converged was 0.9/K to 1.2/K, K = 10 to 1000, over a latency, and 0.3/K to 0.5/K over links that are
+// always busy; on directed_ring(4) 0.25/K was too much. With a step above it z and rho grow without bound, in any
+// arithmetic. A pace (driver/pace.hpp) keeps K near 1. A local iteration, in vectors, with dw in-edges of W, da
+// in-edges and db out-edges of A:
 //   by reference:  reads x, z, g, g_new, dw v, 2 da rho, db rho = 4 + dw + 2 da + db;  writes x, v, z, db rho = 3 + db
 //   assembled:     the same, and each arriving block is copied once into its mailbox and once into rho~ (4 a block).
 #pragma once

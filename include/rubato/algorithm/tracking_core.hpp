@@ -58,7 +58,7 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   using options = tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>;
   using scalar = typename Backend::scalar;
   using value = typename Ledger::template value<scalar>;  ///< of z and of running sums
-  static constexpr bool needs_first_gradients = Ledger::exact;  ///< agree() needs the first gradients
+  static constexpr bool needs_first_gradients = Ledger::exact;  ///< resolve_options() needs the first gradients
 
   /// Plans both matrices. In rounds every age is 0, and the gain is that of ages of 0. Throws config_error.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {

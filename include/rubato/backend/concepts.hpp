@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a backend must offer: where vectors live and how they are computed on. Everything an update does is one sweep.
+// What a backend must offer: where vectors are stored and how they are computed on. An update is one sweep.
 #pragma once
 
 #include <concepts>
@@ -42,13 +42,13 @@ struct any_kernel {
 
 /// Not checked, but required:
 /// - sweep(r, kernel) calls the kernel for every index of r exactly once, in any order and grouping, and returns the
-///   union of the bits it raised; the kernel is trivially copyable and its indices are independent of each other;
-///   what a kernel calls is marked RUBATO_HOST_DEVICE, so that it runs on devices too;
-/// - kernel.bytes_per_value() is what it reads and writes per index, from which the backend chooses how to store; it
+///   union of the bits that it flagged. The kernel is trivially copyable, and its indices are independent.
+///   What a kernel calls is marked RUBATO_HOST_DEVICE, so that it runs on devices too;
+/// - kernel.bytes_per_value() is what it reads and writes per index, from which the backend chooses how to store. It
 /// may
 ///   look into tables, so only a backend whose tables the host can read calls it;
 /// - tables that a kernel points to pass through table(), so that a device can see them, and stay valid until the call
-/// returns;
+///   returns;
 /// - buffers are aligned to 64 bytes.
 /// Models: host<T>, eigen<T>, thrust<T, System>, checked<B>.
 template<class B>
@@ -66,16 +66,16 @@ concept array_backend =
       { b.table(x, n) } -> std::same_as<typename B::scalar const*>;
     };
 
-/// A backend whose vectors the host cannot read; host_twin() gives one for code that runs on the host, whose vectors
-/// lie where copies between the two are fast.
+/// A backend whose vectors the host cannot read. host_twin() gives a backend for code that runs on the host; its
+/// vectors are where copies between the two are fast.
 template<class B>
 concept has_host_twin = requires(B const& b) {
   { b.host_twin() } -> array_backend;
 };
 
-/// Whether a kernel may raise bits that its caller must see. One that raises nothing, or not_finite alone, may say
-/// `static constexpr bool raises = false`; a device then need not wait for it, and what is not finite is noticed when
-/// somebody looks at the model (run/metrics.hpp).
+/// Whether a kernel may flag bits that its caller must see. A kernel that flags nothing, or not_finite alone, may
+/// declare `static constexpr bool raises = false`. Then a device need not wait for it, and a value that is not finite
+/// is found at the next look at the model (run/metrics.hpp).
 template<class Kernel>
 inline constexpr bool may_raise = !requires { requires !Kernel::raises; };
 

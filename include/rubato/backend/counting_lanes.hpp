@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Lanes that touch no memory and count what a kernel reads and writes, so that no kernel has to say it by hand.
+// Lanes that touch no memory and count what a kernel reads and writes, so that no kernel has to state it.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace rubato::backend {
 
-/// Stands where scalar_lanes does. Every load gives zero; the loops of a kernel over its tables run as they would.
+/// Used in place of scalar_lanes. Every load gives zero; a kernel's loops over its tables run as usual.
 template<class T>
 class counting_lanes {
  public:

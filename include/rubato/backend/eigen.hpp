@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The products of backend::eigen, whose class stands in eigen_handle.hpp. The only header that includes Eigen.
+// The products of backend::eigen, whose class is in eigen_handle.hpp. The only header that includes Eigen.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +15,9 @@ namespace rubato::backend {
 
 namespace detail {
 
-/// Eigen's functions keep one name whatever they are compiled for, and hand memory to one another: what one file's has
-/// aligned by itself, the other's would give to free(). So a program that mixes them ends before main.
+/// Eigen's functions have the same names for every instruction set, and hand memory to one another. Memory that one
+/// file's version has aligned by itself would be given to free() by another file's version. So a program that mixes
+/// them ends before main.
 inline auto all_files_align_alike(int bytes) -> bool {
   static auto const first = bytes;
   if (bytes == first) return true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The host backend for real work: sweeps in hardware vectors with streaming stores, products and sums by Eigen. Who
-// uses it includes eigen.hpp, which has those; this part of it does without Eigen.
+// The host backend for real work: sweeps in hardware vectors with streaming stores, products and sums by Eigen. Users
+// include eigen.hpp, which has the products; this part does not need Eigen.
 #pragma once
 
 #include <concepts>

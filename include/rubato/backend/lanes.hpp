@@ -41,7 +41,7 @@
 
 namespace rubato::backend {
 
-/// Bits that a kernel raised; a sweep returns their union over all indices.
+/// Bits that a kernel flagged; a sweep returns their union over all indices.
 using flag_bits = std::uint32_t;
 /// The one of expect_finite(). Magnitudes (magnitude_bits) leave it free.
 inline constexpr flag_bits not_finite = flag_bits{1} << 31;
@@ -82,8 +82,7 @@ inline auto same_bits(From const& v) -> To {
 
 RUBATO_HOST_DEVICE inline auto rounded(float x) -> std::int32_t {
 #if defined(__CUDA_ARCH__)
-  return fabsf(x) < 0x1p31F ? __float2int_rn(x)
-                            : INT32_MIN;  // __float2int_rn alone gives the nearest there, and 0 for no number
+  return fabsf(x) < 0x1p31F ? __float2int_rn(x) : INT32_MIN;  // __float2int_rn alone would saturate, and map NaN to 0
 #elif defined(__SSE2__)
   return _mm_cvtss_si32(_mm_set_ss(x));
 #else
@@ -162,9 +161,10 @@ inline auto is_zero(V const& v) -> bool {
   return any == 0;
 }
 
-/// Hardware prefetchers stop at the end of a 4 KiB page, and a kernel has some fourteen vectors to begin again with on
-/// the next one: in the last kilobyte of a page, fetches what lies a kilobyte ahead into the second-level cache. Worth
-/// a tenth of the bandwidth from memory; other distances, the first level, or all of a page cost more than they save.
+/// Hardware prefetchers stop at the end of a 4 KiB page, and a kernel would begin some fourteen vectors anew on the
+/// next one. So in the last kilobyte of a page this fetches what is a kilobyte ahead into the second-level cache. It is
+/// worth a tenth of the bandwidth from memory; other distances, the first level, or all of a page cost more than they
+/// save.
 inline void fetch_next_page(void const* at, std::size_t bytes) {
 #if defined(__SSE2__)
   constexpr std::uintptr_t page = 4096, lead = 1024;
@@ -318,8 +318,8 @@ class scalar_lanes {
   RUBATO_HOST_DEVICE auto sqrt(T v) const -> T { return std::sqrt(v); }
   /// Adds the bits of v to what the sweep returns.
   RUBATO_HOST_DEVICE void flag(std::int32_t v) { raised_ |= static_cast<flag_bits>(v); }
-  /// Raises not_finite if v is no number or infinite. A kernel that raises nothing else may still say that it never
-  /// raises (backend::may_raise): then a device need not wait, and does not tell.
+  /// Flags not_finite if v is NaN or infinite. A kernel that flags nothing else may still declare that it flags nothing
+  /// (backend::may_raise): then a device need not wait for the result, and does not report it.
   RUBATO_HOST_DEVICE void expect_finite(T v) {
     if (!(v - v == T{0})) raised_ |= flag_bits{1} << 31;  // device code sees no constant of the namespace
   }
@@ -417,7 +417,7 @@ class vector_lanes {
     raised_.c |= v.c;
     raised_.d |= v.d;
   }
-  /// v - v is a zero, or no number: two cheap instructions a vector.
+  /// v - v is zero or NaN: two cheap instructions a vector.
   void expect_finite(reals const& v) {
     differences_ |= detail::same_bits<words>(v.a - v.a) | detail::same_bits<words>(v.b - v.b) |
                     detail::same_bits<words>(v.c - v.c) | detail::same_bits<words>(v.d - v.d);

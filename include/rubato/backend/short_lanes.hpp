@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// One hardware vector of neighbouring indices: for what is left of a vector below the four of vector_lanes, and so for
-// all of a short one. Kernels that say `static constexpr bool fits_short_lanes = true` are built for it too; they use
-// arithmetic, load, store, stream, same, round, real, root and raise, and nothing that is written for a pack.
+// One hardware vector of neighbouring indices: for the rest of a vector that does not fill the four of vector_lanes,
+// and for all of a short vector. Kernels that declare `static constexpr bool fits_short_lanes = true` are built for it
+// too. They use arithmetic, load, store, stream, broadcast, round, to_real, sqrt and flag, and nothing that is written
+// for a pack.
 #pragma once
 
 #include <cstddef>

@@ -32,8 +32,8 @@
 
 namespace rubato::backend {
 
-/// Where a thrust backend computes. What a file is compiled for decides which of them have a policy (below), and
-/// nothing else: the types are the same in all files of a program.
+/// Where a thrust backend computes. The compilation of a file decides only which of them have a policy (below): the
+/// types are the same in all files of a program.
 namespace system {
 
 /// The calling thread.
@@ -90,14 +90,15 @@ inline auto chunk_of(range all, std::size_t k) -> range {
   return {begin, all.end - begin < chunk_values ? all.end : begin + chunk_values};
 }
 
-/// The bits that one chunk raises.
+/// The bits that one chunk flags.
 template<class T, class Kernel>
 struct chunk_sweep {
   range all;
   Kernel kernel;
   std::size_t streaming_bytes;
   auto operator()(std::ptrdiff_t k) const -> flag_bits {
-    auto const local = kernel;  // a copy of its own, or every store might change what the kernel points to
+    auto const local =
+        kernel;  // a local copy; otherwise the compiler must assume that every store may change the kernel
     return vector_sweep<T>(chunk_of(all, static_cast<std::size_t>(k)), local, streaming_bytes);
   }
 };

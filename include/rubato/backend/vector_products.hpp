@@ -57,7 +57,7 @@ struct product_row_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (inner + 2) * sizeof(T); }
 };
 
-/// The operands of a product whose op(A) is stored row by row; what `transposed` says of A was dealt with before.
+/// The operands of a product whose op(A) is stored row by row; `transposed` was applied to A before.
 template<class T>
 struct product_operands {
   product_shape shape;

@@ -15,7 +15,8 @@ namespace rubato::backend {
 inline constexpr std::size_t default_streaming_bytes = std::size_t{24} << 20;
 
 namespace detail::inline RUBATO_INSTRUCTION_SET {
-// Flattened: a kernel left as a call keeps the bits that it raises in memory, which costs a ledger half its speed.
+// Flattened: a kernel that is called, not inlined, keeps its flagged bits in memory, which costs a ledger half its
+// speed.
 template<class Lanes, class Kernel>
 [[gnu::flatten]] auto sweep_groups(range r, Kernel const& kernel) -> flag_bits {
   Lanes at{r.begin};

@@ -30,8 +30,8 @@ auto float_of(backend::pack<std::int32_t, L> const& bits) -> backend::pack<float
   return {same_bits<part>(bits.a), same_bits<part>(bits.b), same_bits<part>(bits.c), same_bits<part>(bits.d)};
 }
 
-/// The upper 16 bits of the nearest number that has only these. A number that is none keeps its upper bits and becomes
-/// quiet (rounded up, some would turn into infinities).
+/// The upper 16 bits of the nearest number that has only these. NaN keeps its upper bits and is made quiet (if it were
+/// rounded up, some NaNs would become infinities).
 RUBATO_HOST_DEVICE inline auto upper_half(std::int32_t bits) -> std::int32_t {
   auto const u = static_cast<std::uint32_t>(bits);
   auto const none = (u & 0x7fffffffU) > 0x7f800000U;
@@ -89,7 +89,7 @@ struct from_bf16_kernel {
 }  // namespace detail
 
 /// Policy, see codec/concepts.hpp. 2 bytes a value; each value's error is at most 2^-8 of it (of normal floats). Values
-/// beyond the largest bf16, 3.39e38, become infinities; infinities and numbers that are none stay what they are.
+/// beyond the largest bf16, 3.39e38, become infinities; infinities and NaN stay what they are.
 struct bf16 {
   static constexpr auto name() -> std::string_view { return "bf16"; }
   template<class T>

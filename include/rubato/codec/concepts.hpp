@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a lossy codec must offer: what its codes are, what it promises of its error, and two passes over memory. Codecs
+// What a lossy codec must offer: the type of its codes, a bound on its error, and two passes over memory. Codecs
 // are part of the maths: a node encodes before it posts, so a body holds values or codes, and links carry either.
 #pragma once
 
@@ -36,7 +36,7 @@ concept states_its_error = requires(C const& c, std::size_t n) {
   { c.relative_error(n) } -> std::convertible_to<double>;
 };
 
-/// Whether every message builds on the one before it, so that a single lost or reordered one spoils all that follow.
+/// Whether every message builds on the one before it, so that one lost or reordered message spoils all that follow.
 template<class C>
 concept says_what_links_it_needs = requires {
   { C::needs_lossless_links } -> std::convertible_to<bool>;
@@ -58,13 +58,13 @@ template<class C, class Backend>
 concept policy = has_codes<C, typename Backend::scalar> && states_its_error<C> && says_what_links_it_needs<C> &&
                  encodes_and_decodes<C, Backend>;
 
-/// Checked where a codec meets the channel that carries its codes.
+/// Checked where a channel carries a codec's codes.
 template<class C>
 consteval auto check_links(channel_kind kind) -> bool {
   return !C::needs_lossless_links || kind == channel_kind::event;
 }
 
-/// Checked where a codec meets a node; each sentence stands alone.
+/// Checked where a node uses a codec; each sentence needs no context.
 template<class C, class Backend, channel_kind Kind>
 consteval auto check_codec() -> bool {
   static_assert(
@@ -83,8 +83,8 @@ consteval auto check_codec() -> bool {
   return true;
 }
 
-/// A codec of running sums, which a receiver can tell from a part of their bits because it knows earlier ones.
-/// decode() reads `known`, the newest sums that the receiver has (null: zeros), and says whether all were in reach.
+/// A codec of running sums, which a receiver can restore from a part of their bits because it knows earlier ones.
+/// decode() reads `known`, the newest sums that the receiver has (null: zeros), and returns whether all were in reach.
 /// Models: low_bits.
 template<class C, class Backend, class U>
 concept sum_policy = std::copyable<C> && std::default_initializable<C> && says_what_links_it_needs<C> &&
@@ -97,7 +97,7 @@ concept sum_policy = std::copyable<C> && std::default_initializable<C> && says_w
                        { c.range_sentence(n) } -> std::convertible_to<std::string>;
                      };
 
-/// Checked where a codec of sums meets a node; each sentence stands alone.
+/// Checked where a node uses a codec of sums; each sentence needs no context.
 template<class C, class Backend, class U, channel_kind Kind>
 consteval auto check_sum_codec() -> bool {
   static_assert(sum_policy<C, Backend, U>,
@@ -110,7 +110,7 @@ consteval auto check_sum_codec() -> bool {
   return true;
 }
 
-/// A body that holds the codes of x[0 .. n).
+/// Encodes x[0 .. n) into a body.
 template<class C, class Backend>
 [[nodiscard]] auto encoded(C const& c, Backend& backend, typename Backend::scalar const* x, std::size_t n)
     -> shared_buffer {
@@ -120,7 +120,7 @@ template<class C, class Backend>
   return std::move(codes).publish();
 }
 
-/// x[0 .. n) <- the values that a body holds the codes of.
+/// Decodes a body into x[0 .. n).
 template<class C, class Backend>
 void decode_body(C const& c, Backend& backend, shared_buffer const& body, range values, typename Backend::scalar* x) {
   using scalar = typename Backend::scalar;

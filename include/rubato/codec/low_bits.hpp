@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Running sums in 16 bits. A sum rho in units of q goes as the low 16 bits of round(rho / 2^shift); the receiver takes
-// the number with these bits that lies nearest to the newest sum it knows. Sums of both ends stay exact: the receiver's
-// is a multiple of 2^shift units, and what is cut off counts as in flight until later messages carry it.
+// Running sums in 16 bits. A sum rho in units of q is sent as the low 16 bits of round(rho / 2^shift). The receiver
+// takes the number with these bits that is nearest to the newest sum it knows. The sums of both ends remain exact: the
+// receiver's is a multiple of 2^shift units, and the bits that were cut off count as in flight until later messages
+// carry them.
 #pragma once
 
 #include <cstddef>
@@ -47,8 +48,8 @@ struct to_low_bits_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 6; }
 };
 
-/// sums <- the multiple of 2^shift with these codes that lies nearest to known. Reads codes, known, writes sums. Raises
-/// the magnitude of what it moved by, in multiples of 2^shift.
+/// sums <- the multiple of 2^shift with these codes that lies nearest to known. Reads codes, known, writes sums. Flags
+/// the magnitude of the change, in multiples of 2^shift.
 struct from_low_bits_kernel {
   std::uint16_t const* codes;
   std::int32_t const* known;  // multiples of 2^shift; null stands for zeros
@@ -99,7 +100,7 @@ struct low_bits {
                             std::int32_t* sums) const -> bool {
     return backend.sweep({0, n}, detail::from_low_bits_kernel{codes, known, sums, shift}) < (1U << reach_bits);
   }
-  /// The sentence with which a run ends when sums of this block moved out of reach.
+  /// The sentence that ends a run when sums of this block moved out of reach.
   [[nodiscard]] auto range_sentence(std::size_t block) const -> std::string {
     return "a running sum of block " + std::to_string(block) + " moved by 2^" + std::to_string(reach_bits + shift) +
            " units or more between two messages, which 16 of its bits cannot tell; use " +

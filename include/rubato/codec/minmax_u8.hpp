@@ -47,7 +47,7 @@ auto for_each_lane(backend::pack<U, L> const& v, F const& f) -> backend::pack<de
   return out;
 }
 
-// Where either is no number, the second.
+// If either is NaN, returns the second.
 template<class T>
 RUBATO_HOST_DEVICE auto lesser(T x, T y) -> T {
   return x < y ? x : y;
@@ -152,7 +152,7 @@ struct chunk_terms_kernel {
   }  // never: one index is no pack
 };
 
-/// codes <- x; raises bits beyond the lowest 8 where a value is none. Reads x, writes codes.
+/// codes <- x; if a value is NaN, flags bits above the lowest 8. Reads x, writes codes.
 template<minmax_form Form, class T>
 struct quantise_kernel {
   T const* x;
@@ -162,7 +162,7 @@ struct quantise_kernel {
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const a = scale[0], s = scale[1];
     if constexpr (Form == minmax_form::shifted) {
-      // The largest value gives 255 (1 + 2^-23) at most, so only what is no number leaves 0 to 255.
+      // The largest value gives 255 (1 + 2^-23) at most, so only NaN is outside 0 to 255.
       auto const c = at.round(s * (at.load(x) - at.broadcast(a)));
       at.flag(c);
       at.store(codes, at.template cast<std::uint8_t>(c));
@@ -213,12 +213,12 @@ struct spoil_kernel {
 
 /// Policy, see codec/concepts.hpp. Deterministic. In the shifted form each error is at most half a step, (M - m) / 510,
 /// besides the rounding of the largest |v|, and |Q(x) - x|^2 <= chunk / (2 255^2) |x|^2 (an extreme case: M = -m and
-/// zeros between). A chunk with a value that is none or infinite, or with M - m beyond the largest number, decodes to
-/// NaN throughout, so that a run that diverges shows it; one with M - m below 1024 times the least normal number
-/// decodes to m. The bagua form is BAGUA's own arithmetic, with codes clamped; it promises nothing where M - m is small
-/// beside |m| (a ratio of 1e-5 in float) or beside 1e-7. Passes: encode reads x twice, the second time from the cache,
-/// and writes a byte a value; decode reads and writes once. On a device a chunk is three small launches and a wait,
-/// right but slow; chunk_values = 0 makes one chunk of all.
+/// zeros between). A chunk that holds NaN or an infinity, or whose M - m overflows, decodes to NaN throughout, so that
+/// a run that diverges shows it; one with M - m below 1024 times the least normal number decodes to m. The bagua form
+/// is BAGUA's own arithmetic, with codes clamped; it promises nothing where M - m is small beside |m| (a ratio of 1e-5
+/// in float) or beside 1e-7. Passes: encode reads x twice, the second time from the cache, and writes a byte a value;
+/// decode reads and writes once. On a device a chunk is three small launches and a wait, right but slow; chunk_values =
+/// 0 makes one chunk of all.
 template<minmax_form Form>
 struct basic_minmax_u8 {
   static constexpr auto name() -> std::string_view {

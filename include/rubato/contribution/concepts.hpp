@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a contribution policy must offer: of how many mini-batches a node's batch consists in a round, who ends it, and
-// as how many mini-batches the finished ones count.
+// What a contribution policy must offer: the number of mini-batches in a node's batch of a round, what ends the batch,
+// and the weight of the finished mini-batches.
 #pragma once
 
 #include <concepts>
@@ -31,7 +31,7 @@ concept counts_what_is_finished = requires(C const& c, std::size_t finished) {
 template<class C>
 concept policy = sizes_a_batch<C> && says_who_ends_a_batch<C> && counts_what_is_finished<C>;
 
-/// Checked where a contribution meets a node; each sentence stands alone.
+/// Checked where a node uses a contribution; each sentence needs no context.
 template<class C>
 consteval auto check_contribution() -> bool {
   static_assert(sizes_a_batch<C>, "a contribution is copyable and has minibatches, how many of them make a batch");

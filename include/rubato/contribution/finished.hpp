@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Non-blocking: when the fastest are done with their batches, everyone contributes what is finished and goes on.
+// Non-blocking: when the fastest nodes have finished their batches, all nodes contribute what they have finished and go
+// on.
 #pragma once
 
 #include <cstddef>
@@ -12,15 +13,15 @@ namespace rubato::contribution {
 
 /// How nodes that finished different numbers of mini-batches are weighed against each other.
 enum class weigh : std::uint8_t {
-  samples,  ///< all mini-batches count alike: fewest variance, but data that only a slow node holds counts less
-  nodes,    ///< all nodes that finished any count alike, as if they had finished all: for data that differs by node
+  samples,  ///< all mini-batches count alike: least variance, but data that only a slow node holds count less
+  nodes,  ///< all nodes that finished any count alike, as if they had finished all: for data that differs by node
 };
 constexpr auto name_of(weigh by) -> std::string_view { return by == weigh::samples ? "samples" : "nodes"; }
 
 /// Policy, see contribution::all. The mini-batch under way at the signal is cancelled, and its sample is taken up again
-/// at the next model: no stale gradient enters, and no sample is lost. Who needs longer than a round for one mini-batch
-/// never contributes: then cut the batch into more.
-/// Source: He, Dube, arXiv 2211.00889; both weightings and the cancelling are ours, the paper's are not known to us.
+/// at the next model: no stale gradient enters, and no sample is lost. A node that needs longer than a round for one
+/// mini-batch never contributes; then divide the batch into more mini-batches. Source: He, Dube, arXiv 2211.00889; both
+/// weightings and the cancelling are ours, the paper's are not known to us.
 struct finished {
   static constexpr auto name() -> std::string_view { return "finished"; }
   static void visit_options(auto& self, auto&& visit) {

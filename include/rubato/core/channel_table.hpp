@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the nodes of a run declared of their channels (law 3), as drivers need it: kinds to deliver by, and a check that
-// no node posts what it did not declare.
+// What the nodes of a run declared of their channels (law 3), for drivers: how to deliver each channel, and a check
+// that no node posts what it did not declare.
 #pragma once
 
 #include <array>
@@ -29,7 +29,7 @@ class channel_table {
     return specs_[static_cast<std::size_t>(channel)].kind;
   }
 
-  /// A packet keeps what its node type declared: the channel, its element type and its scalars.
+  /// Checks that a packet is as its node type declared: channel, element type and scalars.
   void check(packet const& p) const {
     auto const& s = specs_[static_cast<std::size_t>(p.channel)];
     RUBATO_EXPECTS(s.values != element::none, "a node posts only on channels that it declares");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What is counted on the way between two nodes, by whoever carries their packets.
+// What the carrier of packets counts on the way between two nodes.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@ struct edge_report {
   std::uint64_t bytes_sent = 0;  ///< bodies and frame headers, retransmissions included
   std::uint64_t lost = 0;  ///< never arrived (state), or had to be sent again (event)
   std::uint64_t duplicated = 0;
-  std::uint64_t conflated = 0;  ///< replaced by a newer one before they left, or (not in the simulator) were read
-  std::uint64_t delivered = 0;  ///< handed to the node (of vectors sent as blocks: the blocks)
+  std::uint64_t conflated = 0;  ///< replaced by a newer one before they were sent, or (not in the simulator) read
+  std::uint64_t delivered = 0;  ///< handed to the node (if vectors are sent as blocks: the blocks)
   std::uint64_t bytes_received = 0;  ///< of bodies; counted where nodes are processes
   std::uint64_t overtaken = 0;  ///< arrived after a newer one, or twice
   age_counter age{};  ///< from post to use, at the receiver

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Errors of two kinds: config_error, thrown before a run starts, and broken contracts, which are bugs.
-// What goes wrong in a node while a run operates is a value (core/outbox.hpp: fault, waiting), and an exception only
-// where a vector cannot be had or computed: std::bad_alloc, backend_error.
+// Errors of two kinds: config_error, thrown before a run starts, and broken contracts, which are bugs. What goes wrong
+// in a node during a run is a value (core/outbox.hpp: fault, waiting). It is an exception only if a vector cannot be
+// allocated or computed: std::bad_alloc, backend_error.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 #include <rubato/core/language.hpp>
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ != 0)
-#error "rubato tells runs that diverge by values that are not finite: compile without -ffast-math and its parts"
+#error "rubato recognises divergence by values that are not finite: compile without -ffast-math and its parts"
 #endif
 
 namespace rubato {
@@ -31,14 +31,14 @@ class run_error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// A backend cannot go on (a device failed); thrown through handlers, which have no part in it.
+/// A backend cannot go on (a device failed). It is thrown through handlers, which do not catch it.
 class backend_error : public run_error {
  public:
   using run_error::run_error;
 };
 
-/// Calls what a driver does with a node. What memory or the backend throws leaves as a run_error that names the node,
-/// with itself nested.
+/// Calls `f`, which uses a node. What memory or the backend throws becomes a run_error that names the node and nests
+/// the original.
 template<class Call>
 auto at_node(std::size_t node, Call&& call) -> decltype(call()) {
   try {

@@ -33,7 +33,7 @@ struct instant {
   friend auto operator-(instant a, instant b) -> std::chrono::nanoseconds { return a.since_start - b.since_start; }
 };
 
-/// So long after an instant of a run's clock; the last instant that it can tell, if that is sooner.
+/// That much later than an instant of a run's clock, or the clock's last instant if that is sooner.
 constexpr auto later_by(instant t, std::chrono::nanoseconds d) -> instant {
   using std::chrono::nanoseconds;
   return {d < (nanoseconds::max)() - t.since_start ? t.since_start + d : (nanoseconds::max)()};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Included first by every header that includes no other of rubato, so that an older language ends a compilation with
-// one sentence, whichever header it begins with.
+// Included first by every header that includes no other header of rubato. So a compiler with an older language stops
+// with one sentence, whichever header comes first.
 #pragma once
 
 #if __cplusplus < 202002L
@@ -8,8 +8,9 @@
 #include <C++20>  // no such file: ends here, since all that follows would be errors
 #endif
 
-// Functions that are no templates: each file compiles those that it calls. With the library rubato::instances, whose
-// target defines RUBATO_USE_INSTANCES, headers only declare them, and the library (RUBATO_COMPILE_INSTANCES) has them.
+// Functions that are no templates: header-only, each file compiles those that it calls. The target rubato::instances
+// defines RUBATO_USE_INSTANCES; then headers only declare them, and that library (RUBATO_COMPILE_INSTANCES) defines
+// them.
 #if RUBATO_USE_INSTANCES && !RUBATO_COMPILE_INSTANCES
 #define RUBATO_BODIES 0
 #else

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The node concept: a pure state machine whose inputs are events and whose outputs are effects. See DESIGN.md.
+// The node concept: a pure state machine whose inputs are events and whose outputs are effects. See
+// include/rubato/DESIGN.md.
 #pragma once
 
 #include <concepts>
@@ -17,14 +18,13 @@ namespace rubato {
 /// Five inputs, one output object, and a look at the state.
 /// Not checked, but required:
 /// - equal inputs give equal outputs, bit for bit; no clock, lock, thread or generator object inside;
-/// - handlers throw nothing of their own: what cannot go on is said in outbox.failure. What a backend throws in them
-///   (backend_error, std::bad_alloc) passes through; the node is not called again then, and drivers end the run with a
-///   run_error that names it (at_node);
+/// - handlers throw nothing of their own: a node that cannot go on says so in outbox.failure. What a backend throws in
+///   them (backend_error, std::bad_alloc) passes through. The node is then not called again, and drivers end the run
+///   with a run_error that names it (at_node);
 /// - at most one gradient request is outstanding; a gradient with another ticket changes nothing but a counter;
 /// - a posted body is never written again;
-/// - whenever no gradient is under way after a call, outbox.wait names what is waited for (a server may idle, and a
-/// node
-///   that only lets time pass has asked for a wake-up).
+/// - if no gradient is under way after a call, outbox.wait names what is waited for. (Exceptions: a server may idle; a
+///   node that only lets time pass has asked for a wake-up.)
 template<class N>
 concept node = std::movable<N> && requires(N& n, N const& c, instant now, patch const& p, gradient g, wakeup w,
                                            neighbour_change const& change, outbox& out, tracking_audit& audit) {
@@ -44,7 +44,7 @@ class any_node {
  public:
   any_node() = default;
   template<class N>
-    requires(!std::same_as<N, any_node>) && node<N>  // in this order: being movable asks for this very constructor
+    requires(!std::same_as<N, any_node>) && node<N>  // in this order, or the check of node<any_node> would be recursive
   any_node(N n) : self_{std::make_unique<model<N>>(std::move(n))} {}  // NOLINT: conversion is the purpose
 
   explicit operator bool() const { return self_ != nullptr; }
@@ -59,7 +59,7 @@ class any_node {
   void on_gradient(instant now, gradient g, outbox& out) { self_->on_gradient(now, std::move(g), out); }
   void on_wakeup(instant now, wakeup w, outbox& out) { self_->on_wakeup(now, w, out); }
   void on_neighbours(instant now, neighbour_change const& c, outbox& out) { self_->on_neighbours(now, c, out); }
-  /// Asks for the node's memory, as far as it is of a common size (core/fetch.hpp).
+  /// Prefetches the node's memory, up to a common size (core/fetch.hpp).
   void fetch() const { detail::fetch<640>(self_.get()); }
   /// The node's present model; shared, immutable.
   [[nodiscard]] auto estimate() const -> shared_buffer { return self_->estimate(); }

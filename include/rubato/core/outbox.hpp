@@ -38,7 +38,7 @@ struct wakeup {
   static void visit_state(auto& self, auto&& visit) { visit("id", self.id), visit("at", self.at); }
 };
 
-/// The node cannot go on before this message comes; the driver adds since when (law 8).
+/// The node cannot go on before this message comes. The driver notes how long it has waited (law 8).
 struct waiting {
   node_id peer{};
   channel_id channel{};
@@ -54,7 +54,7 @@ struct fault {
   std::string sentence;
 };
 
-/// Of a message of that peer that holds so many values, where others are right.
+/// The fault of a message from that peer that holds `values` values instead of the right number.
 [[nodiscard]] inline auto wrong_size(node_id peer, std::size_t values, std::size_t right) -> fault {
   return {"node " + std::to_string(to_index(peer)) + " sent " + std::to_string(values) +
           " values in one message, where " + std::to_string(right) + " are right"};
@@ -78,7 +78,7 @@ struct outbox {
   std::optional<waiting> wait;   ///< set whenever the node stands still without a gradient under way
   std::optional<fault> failure;
 
-  /// Whether the call wanted nothing.
+  /// Whether the call asked for nothing.
   [[nodiscard]] auto empty() const -> bool {
     return packets.empty() && !request && !cancel && wakeups.empty() && !wait && !failure;
   }

@@ -72,15 +72,15 @@ constexpr auto carrying(Slots... those) -> std::uint8_t {
   return static_cast<std::uint8_t>(((1U << static_cast<unsigned>(those)) | ... | 0U));
 }
 
-/// How many values the bodies of a channel hold, as far as one can tell who does not know the algorithm.
+/// How many values the bodies of a channel hold, as far as this is known without the algorithm.
 enum class body_form : std::uint8_t {
-  whole,  ///< those of the message's blocks, all of them
+  whole,  ///< exactly the message's blocks
   part,  ///< a part of a vector, at most all of it
   codes,  ///< as many as a codec makes of a vector: at most 16 times its values, and 1024
-  none,  ///< its messages say all that they say without a body
+  none,  ///< its messages are complete without a body
 };
 
-/// What a node type says of one channel that it uses; drivers hold its packets to it (core/channel_table.hpp).
+/// What a node type declares of a channel that it uses; drivers check its packets against it (core/channel_table.hpp).
 struct channel_spec {
   channel_id channel{};
   channel_kind kind{};

@@ -35,7 +35,7 @@ class random_stream {
   explicit constexpr random_stream(sample_key const& key)
       : random_stream{key.seed, static_cast<std::uint64_t>(key.node), key.draw} {}
 
-  /// Of a stream from which nothing was drawn: the one whose key has this word after all of its own.
+  /// Requires that nothing was drawn from this stream. Gives the stream whose key has this word appended.
   [[nodiscard]] constexpr auto with(std::uint64_t word) const -> random_stream {
     auto longer = *this;
     longer.state_ = detail::mixed(state_ + detail::golden + word);
@@ -50,7 +50,7 @@ class random_stream {
   }
   /// Uniform in [0, 1), 53 bits.
   constexpr auto uniform() -> double { return static_cast<double>(bits() >> 11) * 0x1p-53; }
-  /// Uniform in 0 .. bound-1, without bias that a 64-bit draw could show (multiply and shift); requires bound > 0.
+  /// Uniform in 0 .. bound-1, without a bias that 64-bit draws could show (multiply and shift); requires bound > 0.
   constexpr auto below(std::uint64_t bound) -> std::uint64_t {
     return static_cast<std::uint64_t>((detail::uint128{bits()} * bound) >> 64);
   }
@@ -65,8 +65,8 @@ class random_stream {
   std::uint64_t state_ = 0;
 };
 
-/// The seed of what a node draws after `restarts` restarts: the run's own after none, and another after each
-/// it, so that who starts again does not draw its first samples again.
+/// The seed of a node's draws after a number of restarts: the run's own seed after none, and another one after each
+/// restart, so that a restarted node does not draw its first samples again.
 constexpr auto seed_of_restart(std::uint64_t seed, std::uint64_t session) -> std::uint64_t {
   return session == 0 ? seed : random_stream{{0x6c696665ULL, seed, session}}.bits();
 }

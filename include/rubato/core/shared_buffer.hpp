@@ -73,8 +73,8 @@ template<> struct element_traits<std::byte> {
 template<class T>
 inline constexpr element element_of = detail::element_traits<T>::value;
 
-/// Where a pool's memory comes from: the heap by default; huge pages or a device elsewhere.
-/// The memory must be aligned to 64 bytes at least. No call begins a thread that uses the pool before the call returns.
+/// Where a pool's memory comes from: the heap by default; huge pages or a device elsewhere. The memory must be aligned
+/// to 64 bytes at least. A call must not start a thread that uses the pool before the call returns.
 /// **Thread safety:** both calls may come from any thread.
 class memory_source {
  public:
@@ -82,9 +82,9 @@ class memory_source {
   virtual auto allocate(std::size_t bytes) -> std::byte* = 0;
   virtual void release(std::byte* at, std::size_t bytes) noexcept = 0;
 
-  /// Whether the host reads and writes this memory by plain loads and stores. A source for which it does not says so,
-  /// copies between its memory and the host's (after all work enqueued on it, and done on return; may throw
-  /// backend_error), and names the memory in which the host keeps such copies.
+  /// Whether the host can read and write this memory by plain loads and stores. A source of other memory returns false
+  /// here. It copies between its memory and the host's (after all work enqueued on it, and complete on return; may
+  /// throw backend_error), and names the memory in which the host keeps such copies.
   [[nodiscard]] virtual auto is_on_host() const -> bool { return true; }
   virtual void copy_to_host(std::byte const* from, std::byte* to, std::size_t bytes) { std::memcpy(to, from, bytes); }
   virtual void copy_from_host(std::byte const* from, std::byte* to, std::size_t bytes) { std::memcpy(to, from, bytes); }
@@ -108,8 +108,9 @@ struct buffer_info {
 
 namespace detail {
 
-/// Whether no other thread ever began in this process. As long as that holds, a count needs no locked instruction and a
-/// list no mutex, which would be a tenth of a simulation's time; a thread that begins sees all that was done before it.
+/// Whether no other thread was ever started in this process. As long as that holds, a count needs no locked instruction
+/// and a list no mutex; these would take a tenth of a simulation's time. A thread that starts sees all that was done
+/// before it.
 inline auto is_only_thread() -> bool {
 #if defined(__GLIBC__) && __has_include(<sys/single_threaded.h>)
   return __libc_single_threaded != 0;
@@ -148,7 +149,7 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   struct size_class {
     std::size_t bytes = 0;
     std::size_t records = 0;
-    std::vector<buffer_record*> idle;  // capacity >= records, so that giving back never allocates
+    std::vector<buffer_record*> idle;  // capacity >= records, so that returning one never allocates
   };
 
   explicit pool_core(std::shared_ptr<memory_source> memory) : source{std::move(memory)} {
@@ -210,7 +211,7 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   }
 
   [[gnu::noinline]] void give_back(buffer_record* record) noexcept {
-    auto last_owner = std::shared_ptr<pool_core>{};  // let go of after the lock
+    auto last_owner = std::shared_ptr<pool_core>{};  // released after the lock
     auto const lock = locked();
     if (tracking) live.erase(record->data);
     classes[record->size_class].idle.push_back(record);
@@ -223,7 +224,7 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   std::vector<size_class> classes;
   std::size_t held_bytes = 0;
   std::size_t used = 0;  // records not idle
-  std::shared_ptr<pool_core> itself;  // while any is used, whether there are handles or not
+  std::shared_ptr<pool_core> itself;  // set while any record is used, even without handles
   bool tracking = false;
   std::map<std::byte const*, buffer_record*> live;  // filled only while tracking
 };
@@ -275,7 +276,7 @@ class shared_buffer {
     return {record_->data, size_bytes()};
   }
   [[nodiscard]] auto is_on_host() const -> bool { return record_ == nullptr || !record_->pool->host_side; }
-  /// These values where the host can read them: this very body, or a copy made once its writer has ended.
+  /// These values in host memory: this very body, or a copy that is made when its writer has finished.
   [[nodiscard]] auto on_host() const -> shared_buffer {
     if (is_on_host()) return *this;
     auto* const pool = record_->pool;
@@ -285,7 +286,7 @@ class shared_buffer {
     copy->published.store(true, std::memory_order_relaxed);
     return body;
   }
-  /// The same body, not an equal one.
+  /// Whether both are the same body, not merely equal ones.
   friend auto operator==(shared_buffer const& a, shared_buffer const& b) -> bool { return a.record_ == b.record_; }
 
  private:
@@ -320,7 +321,7 @@ class writable_buffer {
   [[nodiscard]] auto view() -> std::span<T> { return {data(), size()}; }
   [[nodiscard]] auto view() const -> std::span<T const> { return {data(), size()}; }
 
-  /// Its present values where the host can read them, as a body of their own: one pass. Empty if this is.
+  /// Its present values in host memory, as a separate body: one pass. Empty if this is empty.
   [[nodiscard]] auto host_copy() const -> shared_buffer {
     if (record_ == nullptr) return {};
     auto const& pool = record_->pool;
@@ -367,11 +368,11 @@ class buffer_pool {
     return writable_buffer<T>{detail::hand_out(*core_, element_of<T>, count)};
   }
 
-  /// Where the host keeps what it reads and writes of this pool's vectors: this very pool, if that is host memory.
+  /// The pool of the host's copies of this pool's vectors: this very pool, if its memory is the host's.
   [[nodiscard]] auto host_side() const -> buffer_pool {
     return core_->host_side ? buffer_pool{core_->host_side} : *this;
   }
-  /// A body of the host in this pool's memory: itself where the pool is on the host, a copy elsewhere.
+  /// A body of the host, in this pool's memory: the body itself if that is host memory, a copy otherwise.
   [[nodiscard]] auto bring_in(shared_buffer body) const -> shared_buffer {
     if (!core_->host_side) return body.is_on_host() ? body : body.on_host();
     if (!body.is_on_host()) return body;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A state as data: taken from what lists it, and put back into another of the same make. Published bodies are shared,
-// not copied; only what its owner may still write is (one pass over each such vector).
+// A state as data: it is taken from an object that lists its state, and can be put back into another of the same
+// layout. Published bodies are shared. Vectors that the owner may still write are copied, in one pass each.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@
 
 namespace rubato {
 
-/// The last word tells the layout: two states of one layout have the same parts under the same names.
+/// The last word is a hash of the layout: states of one layout have the same parts under the same names.
 struct snapshot {
   std::vector<std::uint64_t> words;
   std::vector<shared_buffer> bodies;  ///< each once, however many parts share it
@@ -75,7 +75,7 @@ class state_reader final : public state_visitor {
   state_reader(snapshot const& from, buffer_pool pool)
       : from_{&from}, pool_{std::move(pool)}, here_(from.bodies.size()) {}
   [[nodiscard]] auto is_reading() const -> bool override { return true; }
-  /// Throws config_error unless all was read and the layout is that of what was saved.
+  /// Throws config_error unless everything was read and the layout is the saved one.
   void finish() {
     if (next_ + 1 != from_->words.size() || from_->words.back() != layout_.value()) refuse("number");
   }
@@ -125,8 +125,8 @@ class state_reader final : public state_visitor {
   digest layout_;
 };
 
-/// Every word and the bytes of every body, where it is met. Published bodies that the last digest met are not read
-/// again.
+/// Digests every word, and the bytes of every body, in the order in which they are visited. Published bodies that the
+/// last digest visited are not read again.
 class state_digest final : public state_visitor {
  public:
   template<class Stateful>
@@ -181,7 +181,7 @@ void restore(Stateful& it, snapshot const& from, buffer_pool pool) {
   reader.finish();
 }
 
-/// Of all state: one pass over every vector. Equal states give equal digests.
+/// The digest of the whole state: one pass over every vector. Equal states give equal digests.
 template<class Stateful>
 [[nodiscard]] auto digest_of_state(Stateful& it) -> std::uint64_t {
   return detail::state_digest{}.of(it);

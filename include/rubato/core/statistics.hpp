@@ -15,7 +15,7 @@ namespace rubato {
 /// How old received values were where they were used for the first time: time from post to use on the run's clock.
 struct age_counter {
   std::uint64_t uses = 0;
-  double total_ns = 0;  ///< as an integer it would soon overflow where the clocks of hosts differ by a day
+  double total_ns = 0;  ///< an integer would soon overflow if the clocks of hosts differ by a day
   std::chrono::nanoseconds largest{};
   static void visit_state(auto& self, auto&& visit) {
     visit("uses", self.uses), visit("total ns", self.total_ns), visit("largest", self.largest);
@@ -31,12 +31,13 @@ struct age_counter {
   }
 };
 
-/// What a server made of the gradients that came over one edge; all zero where nobody weighs.
+/// How a server weighed the gradients that came over one edge; all zero where no server weighs.
 struct weight_counter {
   std::uint64_t uses = 0;           ///< gradients that entered a step
   double total = 0;                 ///< the sum of their weights, which are factors on the step
-  double capped = 0;                ///< what a cap kept back of it
-  std::uint64_t delay_total = 0;    ///< versions of the model between what they were computed at and what they moved
+  double capped = 0;                ///< the part of it that a cap withheld
+  std::uint64_t delay_total =
+      0;    ///< versions of the model between the one they were computed at and the one they changed
   std::uint64_t delay_largest = 0;
   static void visit_state(auto& self, auto&& visit) {
     visit("uses", self.uses), visit("total", self.total), visit("capped", self.capped);

@@ -25,14 +25,14 @@ template<std::floating_point T>
   return {text, std::to_chars(text, text + sizeof text, x).ptr};
 }
 
-/// x with at most so many digits, 17 or fewer, as printf's %g has it.
+/// x with at most `digits` digits (17 or fewer), as printf's %g writes it.
 [[nodiscard]] inline auto with_digits(double x, int digits) -> std::string {
   char text[64];
   return {text, std::to_chars(text, text + sizeof text, x, std::chars_format::general, digits).ptr};
 }
 
-/// Reads the decimal number that `text` begins with; how many bytes it takes, 0 where there is none or its value is
-/// beyond a double.
+/// Reads the decimal number at the beginning of `text`. Returns its length in bytes, or 0 if there is none or it
+/// exceeds a double.
 [[nodiscard]] inline auto read_number(std::string_view text, double& value) -> std::size_t {
 #if defined(__cpp_lib_to_chars)
   auto const read = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -51,15 +51,15 @@ template<std::floating_point T>
 #endif
 }
 
-/// What somebody else wrote (a file's content or name), on one line and fit for a terminal: \n, \t and \x1b stand for
-/// what is not shown as it is. Of a text longer than `most` bytes only the beginning, and "...".
+/// Foreign text (a file's content or name) on one line and safe for a terminal: escapes such as \n, \t and \x1b replace
+/// what cannot be shown. A text longer than `most` bytes is cut and ends with "...".
 [[nodiscard]] auto escaped(std::string_view text, std::size_t most = std::string_view::npos) -> std::string;
 
 #if RUBATO_BODIES
 namespace detail {
 
-/// How many bytes the first letter of a text takes that may be shown as it is; 0: it begins with none. Not shown are
-/// control characters, bytes that are no UTF-8, and marks that turn the direction of what follows.
+/// The length in bytes of the first letter, if it may be shown as it is; otherwise 0. Not shown are control characters,
+/// bytes that are not UTF-8, and marks that change the direction of the text after them.
 [[nodiscard]] constexpr auto shown_bytes(std::string_view text) -> std::size_t {
   auto const at = [&](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(text[i])); };
   auto const first = at(0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The options of a policy or an algorithm, each listed once. Whatever needs them by name walks this list: what
-// processes must agree on (run/assemble.hpp), and what command lines offer (examples/support/node_options.hpp).
+// The options of a policy or an algorithm, each listed once. All that need them by name walk this list: what processes
+// must agree on (run/assemble.hpp), and what command lines offer (examples/support/node_options.hpp).
 #pragma once
 
 #include <chrono>
@@ -24,16 +24,16 @@ struct ignores_options {
 
 /// A type lists its options in a static member, each data member once and in the order of their declaration:
 ///   static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta_); visit("form", self.form_); }
-/// The name is one of words; the value a number, a bool, a std::chrono duration, an enumerator with a name_of(), a
-/// vector of numbers, or another type that lists its options. (Enumerators count from 0, and name_of() has the last
-/// one's name for all numbers beyond.) `self` may be const, and a visitor may write through it where it is not; then it
-/// calls check() const, where a type has one, which throws config_error for a value that the type does not take.
+/// The name consists of words. The value is a number, a bool, a std::chrono duration, an enumerator with a name_of(), a
+/// vector of numbers, or another type that lists its options. (Enumerators count from 0; name_of() gives the last one's
+/// name for all numbers beyond.) `self` may be const; if it is not, a visitor may write to it. After writing it calls
+/// check() const, if the type has one, which throws config_error for a value that the type does not accept.
 template<class P>
 concept lists_options = requires(P const& p, detail::ignores_options v) { P::visit_options(p, v); };
 
 namespace detail {
 
-/// The type as the compiler at hand spells it: the same for plain types under all compilers, not for templates.
+/// The type as this compiler spells it: the same under all compilers for plain types, but not for templates.
 template<class P>
 constexpr auto spelling_of() -> std::string_view {
   std::string_view const all = __PRETTY_FUNCTION__;  // "... [with P = name; ...]" or "... [P = name]"
@@ -43,8 +43,8 @@ constexpr auto spelling_of() -> std::string_view {
 
 }  // namespace detail
 
-/// The word under which a policy or an algorithm is known to other processes, whatever compiler built them: its static
-/// name(), or, for a type that has none, its spelling in C++.
+/// The name by which other processes know a policy or an algorithm, whatever compiler built them: its static name(), or
+/// its spelling in C++ if it has none.
 template<class P>
 [[nodiscard]] constexpr auto name_of_type() {
   if constexpr (requires { P::name(); }) return P::name();
@@ -74,8 +74,8 @@ template<class V>
   return text;
 }
 
-/// Calls line(name, text) for every option of `p`, in order. A policy is a line with its name, and its own options
-/// follow it as "policy option". What a type with members does not list comes as one line, `unlisted_options`.
+/// Calls line(name, text) for every option of `p`, in order. A policy gives a line with its name, and then one line
+/// "policy option" for each of its options. A type with members that lists nothing gives one line, `unlisted_options`.
 inline constexpr std::string_view unlisted_options = "(settings that are not listed)";
 
 template<class P, class Line>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The state of a node, each part listed once. Whatever needs all of it walks this list: checkpoints, resuming, digests.
+// The state of a node, each part listed once. All that need the whole state walk this list: checkpoints, resuming,
+// digests.
 #pragma once
 
 #include <array>
@@ -19,13 +20,12 @@
 
 namespace rubato {
 
-/// Meets every part of a state in order, whatever is made of it: written (core/snapshot.hpp), read, hashed, counted. A
-/// type lists its state in a static member, each data member once that may differ from what its constructor made of the
-/// options:
+/// Visits every part of a state in order, to write (core/snapshot.hpp), read, hash or count it. A type lists its state
+/// in a static member. It names once each data member that may differ from what the constructor made of the options:
 ///   static void visit_state(auto& self, auto&& visit) { visit("model", self.x_), visit("iterations",
 ///   self.iterations_); }
 /// A part is a number, an enumerator, a duration, text, a body, another type that lists its state, or an array, vector,
-/// pair, optional or unique_ptr of parts. What is rebuilt for each pass over memory is no state.
+/// pair, optional or unique_ptr of parts. What is rebuilt for each pass over memory is not state.
 class state_visitor {
  public:
   state_visitor() = default;
@@ -96,7 +96,7 @@ class state_visitor {
     }
   }
 
-  /// A vector that its owner may still write: what is kept of it is a copy.
+  /// A vector that its owner may still write, so a copy of it is kept.
   template<class T>
   void operator()(std::string_view name, writable_buffer<T>& part) {
     auto copy = is_reading() ? shared_buffer{} : part.host_copy();
@@ -106,28 +106,28 @@ class state_visitor {
     part = own_copy<T>(copy);
   }
 
-  /// No state, but what it is the state of: an id, a size, a hash. It must be the same where a state is put back.
+  /// Not state, but what the state belongs to: an id, a size, a hash. It must be the same where a state is put back.
   void same(std::string_view name, std::uint64_t what) {
     auto kept = what;
     word(name, kept);
     if (kept != what) refuse(name);
   }
 
-  /// Whether parts are overwritten by what was kept of them.
+  /// Whether this visitor overwrites the parts with kept values.
   [[nodiscard]] virtual auto is_reading() const -> bool { return false; }
 
  protected:
   virtual void word(std::string_view name, std::uint64_t& bits) = 0;
-  /// How many parts a list has.
+  /// The number of parts in a list.
   virtual void length(std::string_view name, std::uint64_t& parts) { word(name, parts); }
   virtual void body(std::string_view name, shared_buffer& part) = 0;
-  /// A vector that its owner may still write: a writer is given a copy of it, a reader gives one.
+  /// A vector that its owner may still write: a writing visitor is given a copy of it, a reading one supplies a copy.
   virtual void values(std::string_view name, shared_buffer& copy) { body(name, copy); }
-  /// A part whose type lists nothing, and has something to list.
+  /// A part whose type should list its state and does not.
   virtual void unlisted(std::string_view name) = 0;
-  /// Of a reader: throws, since this part does not fit what the state is put into.
+  /// In a reading visitor: throws, since the saved part does not fit here.
   virtual void refuse(std::string_view) {}
-  /// Of a reader: where the node's own vectors lie.
+  /// In a reading visitor: the pool of the node's own vectors.
   [[nodiscard]] virtual auto memory() -> buffer_pool* { return nullptr; }
 
  private:

@@ -36,7 +36,7 @@ struct event {
     visit("at", self.at_ns), visit("rank", self.rank), visit("node", self.node), visit("slot", self.slot);
   }
 
-  /// Both numbers as one: a comparison without a branch that nothing could predict. Requires times of 0 or more.
+  /// Both numbers as one, so that a comparison has no unpredictable branch. Requires times of 0 or more.
   [[nodiscard]] auto key() const -> detail::uint128 {
     return detail::uint128{static_cast<std::uint64_t>(at_ns)} << 64 | rank;
   }
@@ -99,10 +99,10 @@ class event_heap {
   std::vector<event> heap_;
 };
 
-/// A calendar: events lie in lists by the day of their time, a day being so long that a few events fall on it. Only the
-/// next few days are in order, those that come among them later in a heap, and what is too far away for the calendar
-/// waits in another. So an event costs the same however many there are, and touches few cache lines. What the days are
-/// is told from the times of the events that left; the order in which events leave does not depend on it.
+/// A calendar: events are in lists by the day of their time, and a day is so long that a few events fall on it. Only
+/// the next few days are sorted. Events that are added to them later are in a heap, and events too far away for the
+/// calendar are in another. So an event costs the same however many there are, and touches few cache lines. The length
+/// of a day follows the times of the events that have left; their order does not depend on it.
 class event_queue {
  public:
   static void visit_state(auto& self, auto&& visit) {
@@ -131,14 +131,14 @@ class event_queue {
     drop();
     return e;
   }
-  /// What next() gave leaves.
+  /// Removes what next() gave.
   void drop() {
     --size_;
     auto const now = between_is_next() ? between_.pop().at_ns : soon_[taken_++].at_ns;
     if (--look_in_ == 0) look(now);
   }
-  /// Most likely the one that leaves `k` after the next one, k < fewest_known, or null: what it needs can be fetched
-  /// from memory meanwhile.
+  /// Most likely the event that leaves k after the next one (k < fewest_known), or null: what it needs can be
+  /// prefetched.
   [[nodiscard]] auto ahead(std::size_t k) const -> event const* {
     return taken_ + k < known_ ? &soon_[taken_ + k] : nullptr;
   }
@@ -196,7 +196,7 @@ class event_queue {
     entries_.emplace_back();
   }
 
-  /// Brings further days into order, until twice as many events as must be are known.
+  /// Sorts further days, until twice as many events as needed are known.
   [[gnu::noinline]] void order_more() {
     std::copy(soon_.data() + taken_, soon_.data() + known_, soon_.data());
     known_ -= std::exchange(taken_, 0);
@@ -216,14 +216,14 @@ class event_queue {
     if (known_ - before > 2) std::sort(soon_.data() + before, soon_.data() + known_);
     if (auto const soon = first_of(day_ + 16); soon != none) detail::fetch(&entries_[soon]);
   }
-  // The first of them, whose day is among those that are listed by now, or the present one.
+  // The first of them; its day is by now a listed one, or the present one.
   [[gnu::noinline]] void from_later() {
     auto const e = later_.pop();
     list(e, first_of(day_of(e)));
     first_later_ = later_.empty() ? never : day_of(later_.next());
   }
 
-  /// Makes days twice as long as the mean time between two events, and as many as hold most of them, where they differ.
+  /// Makes days twice as long as the mean time between two events, and as many as hold most events, if they are not so.
   [[gnu::noinline]] void look(std::int64_t now) {
     auto const gap = static_cast<std::uint64_t>(now - looked_at_) / look_after_;
     auto const bits = static_cast<int>(std::bit_width(gap));
@@ -265,7 +265,7 @@ class event_queue {
   std::uint64_t look_in_ = 256;
 };
 
-/// Things of one type under reusable small numbers.
+/// A slab: objects of one type, under small indices that are reused.
 template<class T>
 class slot_store {
  public:
@@ -273,7 +273,7 @@ class slot_store {
     visit("things", self.things_), visit("after", self.after_), visit("closed", self.closed_);
   }
 
-  /// A slot to fill in place: it holds what its last user left in it, so that memory is used again.
+  /// A slot to fill in place. It holds what its last user left in it, so that its memory is reused.
   auto open() -> std::uint32_t {
     if (closed_ == none) close(add());
     return std::exchange(closed_, after_[closed_]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Computes gradients for the simulator, on several threads if asked. When a result is ready in real time never shows:
-// the simulator asks for it at its virtual time, and computes it itself if nobody has begun.
+// Computes gradients for the simulator, on several threads if asked. The real time at which a result is ready has no
+// effect: the simulator asks for it at its virtual time, and computes it itself if no thread has begun.
 #pragma once
 
 #include <condition_variable>
@@ -39,7 +39,7 @@ class gradient_pool {
     for (auto& w : workers_) w.join();
   }
 
-  /// A name for this gradient, to take or forget it by.
+  /// Submits this gradient. Returns a name by which to take or forget it.
   auto submit(gradient_request request) -> std::uint64_t {
     if (workers_.empty()) return keep(std::move(request));
     auto const id = ++last_;
@@ -52,7 +52,7 @@ class gradient_pool {
     return id;
   }
 
-  /// What was submitted under that name, and neither taken nor forgotten since.
+  /// The request with that name, if it was neither taken nor forgotten.
   [[nodiscard]] auto request_of(std::uint64_t id) -> gradient_request {
     if (workers_.empty()) return *kept_.at(static_cast<std::uint32_t>(id)).request;
     auto const lock = std::lock_guard{mutex_};
@@ -65,7 +65,8 @@ class gradient_pool {
     auto lock = std::unique_lock{mutex_};
     auto& mine = jobs_.at(id);
     if (mine.now == state::waiting) run(mine, lock);
-    // Another thread is at it: what the queue holds is wanted soon, so this one computes that rather than sleep.
+    // Another thread computes it. What is in the queue is wanted soon, so this thread computes that instead of
+    // sleeping.
     while (mine.now != state::done) {
       if (auto* const next = first_waiting()) run(*next, lock);
       else done_.wait(lock, [&] { return mine.now == state::done; });
@@ -77,7 +78,7 @@ class gradient_pool {
     return std::move(*result.result);
   }
 
-  /// This result is not wanted any more.
+  /// Drops this result.
   void forget(std::uint64_t id) {
     if (workers_.empty()) {
       static_cast<void>(kept(id));
@@ -101,7 +102,7 @@ class gradient_pool {
     state now = state::waiting;
   };
 
-  // Of a caller who is alone: requests only, in slots, without a lock. A name is a slot and how often that was used.
+  // For a pool without threads: requests only, in slots, without a lock. A name is a slot and the number of its uses.
   struct kept_request {
     std::uint32_t use = 0;
     std::optional<gradient_request> request;
@@ -112,7 +113,7 @@ class gradient_pool {
     mine.request = std::move(request);
     return std::uint64_t{++mine.use} << 32 | slot;
   }
-  // Empty if the name is not known, or no more.
+  // Empty if the name is not known, or not any more.
   auto kept(std::uint64_t id) -> std::optional<gradient_request> {
     auto const slot = static_cast<std::uint32_t>(id);
     if (slot >= kept_.size() || kept_.at(slot).use != id >> 32 || !kept_.at(slot).request) return std::nullopt;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One thread that computes the gradients of one node, so that the thread that owns the node can serve its messages.
-// Each takes at least as long as a compute model says, so that a straggler can be tried in earnest.
+// Each gradient takes at least as long as a compute model says, so that stragglers can be tried in real time.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,7 @@
 
 namespace rubato::detail {
 
-/// One request at a time; one that is overtaken by the next is still computed, and thrown away.
+/// One request at a time. If another follows before it is done, its result is still computed, and dropped.
 /// **Thread safety:** one owner; `done` is called from the computing thread.
 class gradient_thread {
  public:
@@ -28,7 +28,7 @@ class gradient_thread {
     std::exception_ptr thrown{};
   };
 
-  /// How long the gradient of that number takes at least.
+  /// The least time that the gradient of that number takes.
   using duration_of = std::function<std::chrono::nanoseconds(std::uint64_t)>;
 
   gradient_thread(problem::any_oracle oracle, duration_of takes, std::function<void()> done)
@@ -53,7 +53,7 @@ class gradient_thread {
     }
     changed_.notify_one();
   }
-  /// What is under way is not wanted any more.
+  /// Drops the gradient under way.
   void forget() {
     {
       auto const lock = std::lock_guard{mutex_};
@@ -107,7 +107,7 @@ class gradient_thread {
   std::condition_variable changed_;
   std::optional<gradient_request> wanted_;
   std::optional<result> result_;
-  std::uint64_t number_ = 0;  // of the request; another one means that the former is not wanted
+  std::uint64_t number_ = 0;  // of the request; a new number means that the former is not wanted
   std::uint64_t draws_ = 0;
   bool ending_ = false;
   std::thread thread_;  // last: it uses all of the above

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A node and what a driver in real time keeps for it between two calls: the request under way, wake-ups, and what it
-// waits for since when. The threads driver and the driver of one process both host their nodes in this.
+// A node, with what a driver in real time keeps for it between two calls: the request under way, wake-ups, and for what
+// and since when it waits. The threads driver and the driver of one process use it for their nodes.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,7 @@
 
 namespace rubato::detail {
 
-/// Within a handler: throws a run_error that says where it happened, with what was caught nested in it.
+/// To be called in a catch block: throws a run_error that says where it happened and nests the caught exception.
 [[noreturn]] inline void rethrow_named(std::string const& where) {
   try {
     throw;
@@ -34,14 +34,14 @@ namespace rubato::detail {
   }
 }
 
-/// The sentence with which a run ends whose node has waited too long.
+/// The sentence that ends a run whose node has waited too long.
 inline auto waited_too_long(std::size_t node, waiting const& w, std::chrono::nanoseconds waited) -> std::string {
   return "node " + std::to_string(node) + " has waited for " + std::string{name_of(w.channel)} + " message " +
          std::to_string(to_count(w.number)) + " of node " + std::to_string(to_index(w.peer)) + " for " +
          shortest(to_seconds(waited)) + " s, which is longer than the patience";
 }
 
-/// **Thread safety:** one owner. `send(packet, now)` is called for every packet, in order; what fails throws run_error.
+/// **Thread safety:** one owner. `send(packet, now)` is called for every packet, in order. Failures throw run_error.
 class hosted_node {
  public:
   hosted_node(any_node& n, std::size_t self) : node_{&n}, self_{self} { channels_.add(n.channels()); }
@@ -57,7 +57,7 @@ class hosted_node {
     ++delivered_[{p.from, p.channel}];
     drain(now, send);
   }
-  /// Throws run_error if the loss is infinite; one that is no number is not known.
+  /// Throws run_error if the loss is infinite; a loss of NaN means that it is not known.
   template<class Send>
   void finish(instant now, gradient g, Send&& send) {
     if (std::isinf(g.loss)) {
@@ -73,7 +73,7 @@ class hosted_node {
     node_->on_neighbours(now, c, out_);
     drain(now, send);
   }
-  /// All wake-ups that are due by now.
+  /// Calls all wake-ups that are due by now.
   template<class Send>
   void wake(instant now, Send&& send) {
     auto const later = std::find_if(wakeups_.begin(), wakeups_.end(), [&](auto const& w) { return w.at > now; });
@@ -85,12 +85,12 @@ class hosted_node {
     }
   }
 
-  /// The node, the request whose gradient it awaits, and its wake-ups.
+  /// The state: the node, the request whose gradient it waits for, and its wake-ups.
   static void visit_state(auto& self, auto&& visit) {
     visit("node", *self.node_), visit("outstanding", self.outstanding_), visit("wake-ups", self.wakeups_);
   }
-  /// A node whose state was put back goes on. All its edges are closed (law 11), until the drivers of both ends open
-  /// them; what it posts meanwhile is of a session that is over. Its wake-ups, which were of another clock, are due at
+  /// Continues a node whose state was put back. All its edges are closed (law 11) until the drivers of both ends open
+  /// them. What it posts meanwhile belongs to an old session. Its wake-ups belong to another clock, and are due at
   /// once.
   void resume(instant now, std::span<node_id const> neighbours) {
     auto const nowhere = [](packet const&, instant) {};
@@ -99,13 +99,13 @@ class hosted_node {
     for (auto const peer : neighbours) change(now, {peer, neighbour_change::edge::closes, {}, {}}, nowhere);
   }
 
-  /// The gradient that the node wants, once; it counts as under way from then on.
+  /// The gradient that the node wants. It is given once, and counts as under way from then on.
   [[nodiscard]] auto take_request() -> std::optional<gradient_request> {
     cancelled_ = false;
     return std::exchange(request_, std::nullopt);
   }
   [[nodiscard]] auto wants_gradient() const -> bool { return request_.has_value(); }
-  /// Whether the node took back the request that was taken last.
+  /// Whether the node has cancelled the request that was taken last.
   [[nodiscard]] auto cancelled() const -> bool { return cancelled_; }
 
   [[nodiscard]] auto next_wakeup() const -> std::optional<instant> {
@@ -121,7 +121,7 @@ class hosted_node {
   }
 
  private:
-  /// Does what the node wants done.
+  /// Carries out what the node asked for.
   template<class Send>
   void drain(instant now, Send& send) {
     if (out_.failure) throw run_error{out_.failure->sentence};
@@ -161,7 +161,7 @@ class hosted_node {
   channel_table channels_;
   outbox out_;
   std::optional<gradient_request> request_;  // not begun yet
-  std::optional<gradient_request> outstanding_;  // begun or not, and no gradient came
+  std::optional<gradient_request> outstanding_;  // no gradient has come for it yet
   std::vector<wakeup> wakeups_;  // in the order of their times
   bool cancelled_ = false;
   std::optional<waiting> wait_;

@@ -16,15 +16,15 @@
 
 namespace rubato {
 
-/// Bounded: of a state channel, at most one packet a sender stays that was due when the newest was posted; of events,
-/// as many as `most_unread` that are due.
+/// Bounded. For each sender and state channel, at most one packet is kept that was due when the newest was posted. Of
+/// events, at most `most_unread` that are due are kept.
 /// **Thread safety:** any thread may put and wake; one thread takes and waits.
 class inbox {
  public:
   static constexpr std::size_t most_unread = 4096;  ///< events of one sender
 
-  /// Returns how many older packets of the same state channel and sender this one replaced; nothing if it is an event
-  /// and so many of its sender have come and are not read: it is not taken.
+  /// Returns how many older packets of the same state channel and sender this one replaced. Returns nothing, and does
+  /// not take the packet, if it is an event and too many of its sender are unread.
   auto put(instant due, channel_kind kind, packet p) -> std::optional<std::uint64_t> {
     std::uint64_t replaced = 0;
     {
@@ -50,7 +50,8 @@ class inbox {
     return due;
   }
 
-  /// Sleeps until something may be due, wake() is called, or `latest`; `on_clock` maps instants to time points.
+  /// Sleeps until something may be due, wake() is called, or `latest` is reached. `on_clock` maps instants to time
+  /// points.
   template<class Clock>
   void wait_until(instant latest, Clock const& on_clock) {
     auto lock = std::unique_lock{mutex_};
@@ -75,7 +76,7 @@ class inbox {
     packet p;
   };
 
-  // What lies here unread, and is older than a packet that is due no earlier: the newest wins.
+  // Unread packets that are older than a packet due no earlier: the newest wins.
   auto conflate(instant due, packet const& p) -> std::uint64_t {
     return std::erase_if(letters_, [&](letter const& l) {
       return l.p.from == p.from && l.p.channel == p.channel && l.due <= p.posted_at && l.p.number < p.number &&

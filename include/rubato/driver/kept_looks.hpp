@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The looks that one process keeps until its run has ended: when the next is due, and which of them stay where their
-// models would take more memory than they may.
+// The looks that one process keeps until its run has ended: when the next one is due, and which are kept if their
+// models would take too much memory.
 #pragma once
 
 #include <algorithm>
@@ -15,22 +15,22 @@
 
 namespace rubato::detail {
 
-/// Looks are due at multiples of an interval. One that is late is taken once, and delays the next: for each there is
-/// nine times as long without one. Where the models take more memory than they may, every second look is dropped and
-/// the interval doubles; the first one always stays.
+/// Looks are due at multiples of an interval. A late look is taken once and delays the next: after a look, at least
+/// nine times its duration passes without one. If the models would take too much memory, every second look is dropped
+/// and the interval doubles. The first one is always kept.
 class kept_looks {
  public:
-  /// `every`: 0 or less for one look, at the start.
+  /// `every`: 0 or less means one look, at the start.
   kept_looks(std::chrono::nanoseconds every, std::size_t most_bytes) : every_{every}, most_bytes_{most_bytes} {}
 
   /// When the next one is due, after the start; nothing if there is none.
   [[nodiscard]] auto due() const -> std::optional<std::chrono::nanoseconds> { return due_; }
-  /// For which of its times a look is that is taken now: the first for the start, however late it is.
+  /// The due time that a look taken now belongs to. The first look belongs to the start, however late it is.
   [[nodiscard]] auto time_of(std::chrono::nanoseconds now) const -> std::chrono::nanoseconds {
     return every_.count() > 0 && !all_.empty() ? now / every_ * every_ : std::chrono::nanoseconds{};
   }
 
-  /// A look that began and ended then; `l.at` is what time_of said.
+  /// Adds a look that began and ended at these times; `l.at` comes from time_of.
   void add(peer_look l, std::chrono::nanoseconds began, std::chrono::nanoseconds ended) {
     bytes_ += bytes_of(l);
     all_.push_back(std::move(l));
@@ -38,7 +38,7 @@ class kept_looks {
     plan(later_by({ended}, 9 * (ended - began)).since_start);
   }
 
-  /// All of them in order; none is kept.
+  /// Takes all looks, in order.
   [[nodiscard]] auto take() -> std::vector<peer_look> { return std::exchange(all_, {}); }
 
  private:
@@ -52,7 +52,7 @@ class kept_looks {
       return goes;
     });
   }
-  /// At the first of its times that is not before `earliest`, and after the last look.
+  /// Schedules the next look: the first due time that is not before `earliest` and after the last look.
   void plan(std::chrono::nanoseconds earliest) {
     due_.reset();
     if (every_.count() <= 0) return;

@@ -30,10 +30,11 @@ class look_thread {
   look_thread(problem::any_oracle oracle, node_id self, viewers who, std::function<void()> done)
       : metrics_{std::move(oracle), to_index(self)}, who_{std::move(who)}, done_{std::move(done)} {}
 
-  /// Whether a look has been shown that nobody took, or will be.
+  /// Whether a look is being shown, or has been shown and was not taken.
   [[nodiscard]] auto is_busy() const -> bool { return showing_.valid(); }
 
-  /// Begins, unless nobody measures or looks on: then it goes into the history at once. Not while it is busy.
+  /// Begins to show a look. If nothing is measured and nobody observes, it goes into the history at once. Requires that
+  /// it is not busy.
   void show(measurement const& m, shared_buffer const& model, std::vector<measurement>& history) {
     if (!who_.measure_loss && who_.watching.empty()) return history.push_back(m);
     showing_ = std::async(std::launch::async, [this, m, model] {
@@ -42,12 +43,12 @@ class look_thread {
       return s;
     });
   }
-  /// Puts a look that has been shown into the history, and says what observers said. Throws what they threw.
+  /// Puts a look that has been shown into the history, and returns the observers' verdict. Throws what they threw.
   auto take(std::vector<measurement>& history) -> verdict {
     if (!is_busy() || showing_.wait_for(std::chrono::seconds{0}) != std::future_status::ready) return verdict::go_on;
     return wait_and_take(history);
   }
-  /// The same, however long it takes; nothing where it is not busy.
+  /// The same, but waits for the look. Does nothing if it is not busy.
   auto wait_and_take(std::vector<measurement>& history) -> verdict {
     if (!is_busy()) return verdict::go_on;
     auto const s = showing_.get();

@@ -36,12 +36,12 @@ struct thread_run {
     begins(static_cast<std::int64_t>(a.nodes.size()));  // all starts
   }
 
-  // What is under way is counted where a run ends after so many gradients: it ends when nothing is.
+  // What is under way is counted if a number of gradients ends the run: it ends when nothing is under way.
   void begins(std::int64_t what = 1) {
     if (most_gradients != (std::numeric_limits<std::uint64_t>::max)()) under_way.fetch_add(what);
   }
   void ends(std::uint64_t what = 1) { begins(-static_cast<std::int64_t>(what)); }
-  /// Whether one more gradient may be used; it is under way until ends().
+  /// Whether one more gradient may be used; it counts as under way until ends().
   [[nodiscard]] auto takes_gradient() -> bool {
     begins();
     auto const taken = gradients.fetch_add(1) < most_gradients;
@@ -85,7 +85,7 @@ struct thread_run {
   std::uint64_t most_gradients;
   std::atomic<std::uint64_t> gradients{0};
   std::atomic<std::int64_t> under_way{0};  // starts, gradients being used, packets on links and in inboxes
-  std::atomic<std::uint64_t> measurement{0};  // number of the look that nodes should answer
+  std::atomic<std::uint64_t> measurement{0};  // number of the look for which nodes should publish their state
   std::mutex failure_mutex;
   std::exception_ptr failure;
   checkpoint_options saves;
@@ -98,8 +98,8 @@ class node_thread {
     look_.model = host_.node().estimate();
   }
 
-  /// Before the thread begins: where this node is saved, and, if it resumes, its state from there; a sentence that
-  /// warns, or nothing. Throws config_error.
+  /// To be called before the thread begins. Prepares the node's checkpoints and, if it resumes, reads its state.
+  /// Returns a warning, or nothing. Throws config_error.
   [[nodiscard]] auto prepare_checkpoints() -> std::string {
     saves_ = {run_->saves, *run_->who, to_node(self_)};
     if (!run_->saves.resume) return {};
@@ -111,7 +111,7 @@ class node_thread {
   /// After the thread has ended.
   void save() { saves_.save(host_, *run_->writer); }
 
-  /// What the measuring thread may see.
+  /// What the measuring thread may read.
   struct look {
     shared_buffer model;
     double residual = 0;
@@ -123,7 +123,7 @@ class node_thread {
     return look_;
   }
 
-  /// The thread's whole life. Whatever goes wrong ends the run with a run_error.
+  /// The body of the thread. Any failure ends the run with a run_error.
   void live() {
     try {
       live_until_stopped();
@@ -166,7 +166,7 @@ class node_thread {
     }
   }
 
-  /// All edges closed, and open again, in a session that both ends know without a word and never had before.
+  /// Closes all edges and opens them again, in a new session whose number both ends know without exchanging it.
   void come_back() {
     auto const again = session_id{saves_.resumed(), saves_.resumed()};
     auto const neighbours = run_->who->factory.neighbours(self_);
@@ -200,15 +200,15 @@ class node_thread {
     }
   }
 
-  /// Serves packets, links and wake-ups until `end` (until a gradient is wanted, if there is none), or the run stops;
-  /// once at least, so that none of them starves when gradients take no time.
+  /// Serves packets, links and wake-ups until `end` (without an end: until a gradient is wanted), or until the run
+  /// stops. It does so at least once, so that none of them starves when gradients take no time.
   void receive_until(std::optional<instant> end) {
     auto& mine = *run_->inboxes[self_];
     while (!run_->ending) {
       auto const now = run_->now();
       depart(now);
       deliver(mine.take_due(now));
-      host_.wake(run_->now(), sender());  // what was delivered took time, and a node's times never fall
+      host_.wake(run_->now(), sender());  // deliveries took time, and a node's times never go back
       note_waiting();
       if (end ? host_.cancelled() || now >= *end : wants_gradient()) return;
       mine.wait_until(next_event(end), [&](instant t) { return run_->at(t); });
@@ -216,7 +216,8 @@ class node_thread {
     }
   }
 
-  /// When there is something to do without a packet; soon in any case, so that looks are answered and stops noticed.
+  /// The time of the next work without a packet. It is soon in any case, so that looks are answered and stops are
+  /// noticed.
   auto next_event(std::optional<instant> end) -> instant {
     auto next = run_->now() + std::chrono::milliseconds{20};
     if (end) next = (std::min)(next, *end);
@@ -232,12 +233,12 @@ class node_thread {
       if (run_->ending) return;
       host_.deliver(run_->now(), patch_of(p, {0, run_->who->blocks.blocks()}), sender());
       note_waiting();
-      if (run_->has_enough()) show();  // before it counts as done
+      if (run_->has_enough()) show();  // before the gradient counts as used
       run_->ends();
     }
   }
 
-  /// For the thread that watches.
+  /// Publishes the wait for the watching thread.
   void note_waiting() {
     if (host_.wait() == look_.wait) return;  // only this thread writes it
     auto const lock = std::lock_guard{look_mutex_};
@@ -246,7 +247,6 @@ class node_thread {
   }
 
   // --- links
-  // ----------------------------------------------------------------------------------------------------------
 
   void send(packet p, instant now) {
     depart(now);
@@ -260,7 +260,7 @@ class node_thread {
     if (!std::exchange(e.departure_scheduled, true)) queued_.push_back(e.to);
   }
 
-  /// What waits for a link leaves at the time when the link became free, however late this thread looks.
+  /// A packet that waits for a link leaves at the time at which the link became free, however late this thread notices.
   void depart(instant now) {
     std::erase_if(queued_, [&](node_id to) {
       auto& e = run_->network.edge_between(to_node(self_), to);
@@ -292,7 +292,7 @@ class node_thread {
     l.counts.conflated += *replaced;
   }
 
-  /// Shows the model after every iteration, and the residual when a new look was asked for.
+  /// Publishes the model after every iteration, and the residual if a new look was asked for.
   void show() {
     auto const wanted = run_->measurement.load(std::memory_order_relaxed);
     auto residual = std::optional<double>{};
@@ -310,7 +310,7 @@ class node_thread {
   std::size_t self_;
   hosted_node host_;
   node_checkpoints saves_;
-  std::vector<node_id> queued_;  // receivers to whom a packet waits for its link
+  std::vector<node_id> queued_;  // receivers for which a packet waits for its link
   std::uint64_t draws_ = 0;
   std::uint64_t answered_ = 0;
   tracking_audit audit_;

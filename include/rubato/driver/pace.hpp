@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// A pace for nodes whose gradients are far faster than their links: messages that are many local iterations old need a
-// step that is as many times smaller, and fill queues that make them older still. A paced node begins a gradient only
+// A pace for nodes whose gradients are far faster than their links. Messages that are K local iterations old need a
+// step K times smaller, and they fill queues that make them older still. A paced node begins a gradient only
 //   as long after the one before as its neighbours' messages are under way     (messages are about one iteration old)
 //   as long after it as a neighbour has been silent then, `ahead` iterations    (partitions, bursts of loss, and the
 //   after its newest message: each of them takes twice the time                 beginning, before any message came)
-// The second rule knows stragglers: it binds only once a neighbour is silent for more than twice its usual time. It
-// waits for a time and never for a message, so nothing that is lost or slow can stop it. Where links are faster than
-// gradients the first rule never binds, and the second only after lost messages and at the beginning. Where neither
+// The second rule spares stragglers: it binds only if a neighbour has been silent for more than twice its usual time. A
+// pace waits for a time and never for a message, so nothing that is lost or slow can stop it. If links are faster than
+// gradients, the first rule never binds, and the second only after lost messages and at the beginning. While neither
 // binds, not a bit changes.
 #pragma once
 
@@ -59,7 +59,7 @@ class pacer {
     if (n == nullptr || p.numbers.empty() || !(p.session == n->session)) return;
     auto& newest = n->newest[static_cast<std::size_t>(p.channel)];
     auto const number = p.number_of(p.blocks.begin);
-    if (number < newest) return;  // overtaken: how long it took does not matter
+    if (number < newest) return;  // overtaken: its delay does not matter
     if (number > *std::max_element(n->newest.begin(), n->newest.end())) n->goes_on(now);
     newest = number;
     n->heard = now;
@@ -71,17 +71,17 @@ class pacer {
   void changes(neighbour_change const& c, instant now) {
     auto* const n = find(c.peer);
     if (n == nullptr) return;
-    if (last_ && *last_ > now) last_ = now;  // of a clock that began anew since
+    if (last_ && *last_ > now) last_ = now;  // the clock has begun anew since
     *n = {n->id};
     n->session = c.incoming;
     n->counts = c.what == neighbour_change::edge::opens;
     n->heard = now;
   }
-  /// No more is to be expected of that neighbour.
+  /// No more messages are expected of that neighbour.
   void leaves(node_id id) {
     if (auto* const n = find(id)) n->counts = false;
   }
-  /// Says in a message what was heard of its receiver, so that that node need not trust our clock.
+  /// Adds to a message what was heard of its receiver, so that the receiver need not rely on our clock.
   void posts(packet& p, instant now) {
     posted_[to_count(p.number) % posted_.size()] = {p.number, now};
     if (auto const* const n = find(p.to); n != nullptr && p.based_on == iteration{}) {
@@ -92,7 +92,7 @@ class pacer {
     last_ = now;
     for (auto& n : neighbours_) ++n.begun;
   }
-  /// The next gradient's; any time that has passed, if none has begun.
+  /// When the next gradient may begin; any past time if none has begun.
   [[nodiscard]] auto due() const -> instant {
     if (!last_) return {(std::chrono::nanoseconds::min)()};
     auto pause = std::chrono::nanoseconds{};
@@ -108,16 +108,16 @@ class pacer {
  private:
   struct neighbour {
     node_id id{};
-    session_id session{};  // what is of another one may have any number
+    session_id session{};  // messages of another session may have any number
     bool counts = true;
     instant heard{};
-    std::uint64_t begun = 0;  // our gradients since then
+    std::uint64_t begun = 0;  // our gradients since its newest message
     std::array<iteration, channel_count> newest{};
     std::array<std::chrono::nanoseconds, 8> delays{};  // of its last messages
     std::size_t samples = 0;
     std::chrono::nanoseconds delay{};  // see usual_of
-    std::optional<instant> went_on{};  // when its newest iteration was heard of
-    std::chrono::nanoseconds gap{};  // between two of them, the mean of the last 64 or so
+    std::optional<instant> went_on{};  // when a message of its newest iteration came
+    std::chrono::nanoseconds gap{};  // between two of its iterations: the mean of the last 64 or so
     std::int64_t gaps = 0;
 
     static void visit_state(auto& self, auto&& visit) {
@@ -127,7 +127,8 @@ class pacer {
       visit("delay", self.delay), visit("went on", self.went_on), visit("gap", self.gap), visit("gaps", self.gaps);
     }
 
-    /// One long silence counts as four usual ones at most: a node that waits longer and longer is no straggler.
+    /// One long silence counts as four usual ones at most, since a node that is silent for longer and longer is not a
+    /// straggler.
     void goes_on(instant now) {
       if (went_on) {
         auto const last = now - *went_on;
@@ -148,23 +149,24 @@ class pacer {
                                      [](auto const& n, node_id wanted) { return n.id < wanted; });
     return at != neighbours_.end() && at->id == id ? &*at : nullptr;
   }
-  /// By the clocks of both ends, which may disagree; but an answer is younger than what it answers.
+  /// A delay by the clocks of both ends, which may disagree. It is bounded, because an answer is younger than the
+  /// message that it answers.
   [[nodiscard]] auto under_way(patch const& p, instant now) const -> std::chrono::nanoseconds {
     auto const by_clocks = (std::max)(now - p.posted_at, std::chrono::nanoseconds{});
     auto const& answered = posted_[to_count(p.based_on) % posted_.size()];
     auto const is_known = p.based_on != iteration{} && answered.number == p.based_on;
     return is_known ? (std::min)(by_clocks, now - answered.at) : by_clocks;
   }
-  /// Between the mean of the last messages and the slowest of them: where what is lost is sent again, one edge or
-  /// another always waits for that.
+  /// Between the mean of the last delays and the largest: where lost messages are retransmitted, one edge or another
+  /// always waits for that.
   static auto usual_of(neighbour const& n) -> std::chrono::nanoseconds {
     auto const end = n.delays.begin() + static_cast<std::ptrdiff_t>((std::min)(n.samples, n.delays.size()));
     auto const sum = std::accumulate(n.delays.begin(), end, std::chrono::nanoseconds{});
     return (sum / (end - n.delays.begin()) + *std::max_element(n.delays.begin(), end)) / 2;
   }
 
-  /// A link that works again is noticed when somebody uses it; and what a partition held back for long says little of
-  /// the messages after it.
+  /// A link that works again is noticed only when it is used. The delay of a message that a partition held back says
+  /// little about the messages after it.
   static constexpr std::chrono::nanoseconds longest = std::chrono::seconds{1};
 
   std::uint32_t ahead_;
@@ -173,7 +175,7 @@ class pacer {
   std::optional<instant> last_;
 };
 
-/// Whether a node's messages are all of state kind: where every message counts, nodes wait by themselves.
+/// Whether all of a node's channels are state channels. Nodes with event channels wait by themselves.
 inline auto runs_free(any_node const& n) -> bool {
   auto const all = n.channels();
   auto const is_state = [](auto const& c) { return c.kind == channel_kind::state; };
@@ -225,7 +227,7 @@ class paced_node {
 
   void hold_back(instant now, outbox& out) {
     for (auto& p : out.packets) pace_->posts(p, now);
-    if (out.cancel && held_) {  // nobody else knows of it
+    if (out.cancel && held_) {  // the driver has not seen this request
       held_.reset();
       out.cancel.reset();
     }
@@ -249,8 +251,8 @@ class paced_node {
 
 namespace detail {
 
-/// Paces node `self` of `a`; null, and the node stays as it is, where it waits by itself or no pace is asked for. A
-/// node that keeps a pace already keeps that one.
+/// Paces node `self` of `a`. Returns null and leaves the node as it is if it waits by itself or no pace is asked for. A
+/// node that is paced already keeps its pace.
 inline auto pace_one(assembly& a, node_id self, pace_options const& o) -> std::shared_ptr<pacer> {
   auto& n = a.nodes[to_index(self)];
   if (o.ahead == 0 || !a.factory || !runs_free(n)) return nullptr;
@@ -264,9 +266,8 @@ inline auto pace_one(assembly& a, node_id self, pace_options const& o) -> std::s
 
 }  // namespace detail
 
-/// From now on all nodes of `a` keep a pace, under any driver; those whose channels are of event kind wait by
-/// themselves and stay as they are. run_peer does this by itself. What a restarted node does after its restart is not
-/// paced.
+/// Paces all nodes of `a`, under any driver. Nodes with event channels wait by themselves and stay as they are.
+/// run_peer does this by itself. A node is not paced after a restart.
 inline void pace(assembly& a, pace_options const& o = {}) {
   for (std::size_t i = 0; i < a.nodes.size(); ++i) static_cast<void>(detail::pace_one(a, to_node(i), o));
 }

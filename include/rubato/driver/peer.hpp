@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The driver of one node in one process: the same node that the simulator ran, over a transport. The calling thread
-// serves messages and deadlines; gradients are computed on a thread of their own, so that a long one silences nobody.
+// The driver of one node in one process: the same node type that the simulator runs, over a transport. The calling
+// thread serves messages and deadlines. Gradients are computed on a separate thread, so that the node is not silent
+// during a long one.
 #pragma once
 
 #include <algorithm>
@@ -46,24 +47,25 @@ enum class when_lost : std::uint8_t {
 };
 
 struct peer_options {
-  /// A node that waits longer ends the run, or gives up the peer that it waits for and goes on: after half the time
-  /// each time that it is that peer again, down to a sixteenth. One that itself waits for another node is given more
-  /// time.
+  /// A node that waits longer ends the run, or gives up the peer that it waits for and goes on. Each time it gives up
+  /// the same peer again, its patience is half as long, down to a sixteenth. A peer that itself waits for another node
+  /// is given more time.
   std::chrono::nanoseconds patience = std::chrono::seconds{30};
-  /// In which all peers should end too. Give it more than the transport's silence: who dies at the end is noticed then.
+  /// The time after its end in which all peers should end too. It should be longer than the transport's silence, so
+  /// that a peer that dies at the end is noticed.
   std::chrono::nanoseconds linger = std::chrono::seconds{6};
   std::chrono::nanoseconds look_every{};  ///< between two looks at this node; 0: at the start and the end only
-  /// Of models that looks may keep until the end, or as much as eight models take: where there would be more, every
-  /// second look goes and the interval doubles.
+  /// Memory for the models that looks keep until the end; at least that of eight models. If more would be needed, every
+  /// second look is dropped and the interval doubles.
   std::size_t look_bytes = std::size_t{16} << 20;
   when_lost lost = when_lost::ends;
   environment::compute_model compute =
-      environment::fixed({});  ///< gradients take at least so long: a straggler sleeps, as on threads
+      environment::fixed({});  ///< least time of a gradient: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;  ///< of the model's variation
   checkpoint_options checkpoint{};  ///< `end` counts from the resumption
   pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
-  /// Where nodes go on without each other: told at once, in one sentence with the time, of a peer that is lost, comes
-  /// back, or ends long before this node.
+  /// Called where nodes go on without each other: at once and with one sentence, which has the time, for each peer that
+  /// is lost, comes back, or ends long before this node.
   void (*says)(std::string_view sentence) = nullptr;
   observers watching{};  ///< see this node alone, at each look; one that asks for it ends this node as its time would
   /// Whether each look measures loss and accuracy at this node's model, which costs what the problem's loss costs; on a
@@ -72,7 +74,7 @@ struct peer_options {
   stop_token stop{};  ///< ends this node, which tells the others so
 };
 
-/// Who node `self` of an assembled run is to its transport.
+/// How node `self` of an assembled run presents itself to its transport.
 [[nodiscard]] inline auto identity_of(assembly const& a, node_id self, wire::checksum check = nullptr)
     -> transport::identity {
   if (to_index(self) >= a.nodes.size()) {
@@ -127,7 +129,7 @@ class peer_driver {
       say_why();
       throw;
     }
-    if (stopped == stop_reason::interrupted) {  // no neighbour may take it for one that has come to its end
+    if (stopped == stop_reason::interrupted) {  // neighbours must not take this for a regular end
       fault_ = {me_->self, how::interrupted};
       say_why();
       collect();
@@ -192,8 +194,8 @@ class peer_driver {
   [[nodiscard]] auto vector_bytes() const -> std::size_t { return me_->blocks.values() * sizeof(double); }
   [[nodiscard]] auto is_interrupted() const -> bool { return options_.stop.stop_requested(); }
 
-  /// Until every node of the run has come, or is known not to; the deadlines of transports bound it. Messages of peers
-  /// that began earlier are kept. False if interrupted.
+  /// Waits until every node of the run has arrived or is known not to come; the deadlines of transports bound this.
+  /// Messages of peers that began earlier are kept. False if interrupted.
   [[nodiscard]] auto await_everyone() -> bool {
     auto all = start_barrier{*run_, *me_};
     reach_ = all.reach();
@@ -241,7 +243,7 @@ class peer_driver {
     }
   }
 
-  /// Whether the node asks for the next gradient, or waits for one that has ended its run.
+  /// Whether the node asks for the next gradient, or waits for a node that has ended its run.
   [[nodiscard]] auto has_used_all() const -> bool {
     return host_.wants_gradient() || (host_.wait() && left_.contains(host_.wait()->peer));
   }
@@ -254,9 +256,8 @@ class peer_driver {
   }
 
   // --- gradients
-  // ------------------------------------------------------------------------------------------------------
 
-  /// None is begun while events pile up: the node would post more of them.
+  /// Begins no gradient while events pile up: the node would post more of them.
   void begin_gradient() {
     if (under_way_ && host_.cancelled()) {
       computing_.forget();
@@ -286,8 +287,7 @@ class peer_driver {
     host_.finish(now(), std::move(done->value), sender());
   }
 
-  // --- what comes in
-  // --------------------------------------------------------------------------------------------------
+  // --- incoming
 
   void handle(transport::incoming const& n) {
     switch (n.kind) {
@@ -296,7 +296,7 @@ class peer_driver {
         return;
       }
       case what::opened:
-        // Nodes begin in the first session of each edge, unless it was closed before it began: that peer came late.
+        // Nodes begin in the first session of each edge, unless it was closed before: then the peer came late.
         if (closed_.contains(n.peer) || !(n.outgoing == session_id{}) || !(n.incoming == session_id{})) {
           note_return(n.peer);
           host_.change(now(), {n.peer, neighbour_change::edge::opens, n.outgoing, n.incoming}, sender());
@@ -314,10 +314,10 @@ class peer_driver {
       }
       case what::closed:
         refuse_loss(n);
-        if (is_interrupted()) return;  // they all end: the node need not learn to do without them
+        if (is_interrupted()) return;  // all of them end: no need to close the edge
         lose(n.peer, n.why);
         return;
-      case what::left:  // its run has ended, and so will this one: nothing is taken back
+      case what::left:  // its run has ended in order, and so will this one: nothing is taken back
         left_.insert(n.peer);
         hear_parted(n);
         say_if_early(n.peer);
@@ -326,12 +326,12 @@ class peer_driver {
     }
   }
 
-  /// Goes on without that peer until it comes again.
+  /// Goes on without that peer until it comes back.
   void lose(node_id peer, std::string const& why) {
     if (!note_loss(peer, why)) return;
     host_.change(now(), {peer, neighbour_change::edge::closes, {}, {}}, sender());
   }
-  /// False if it is lost already.
+  /// False if the peer was lost before.
   auto note_loss(node_id peer, std::string const& why) -> bool {
     if (!closed_.insert(peer).second) return false;
     others_[peer].waits = false;
@@ -360,7 +360,8 @@ class peer_driver {
   void say_now(std::string const& sentence) const {
     if (goes_on() && options_.says != nullptr) options_.says("after " + since_begun() + ": " + sentence);
   }
-  /// It is no fault where nodes go on, as one that was started again may be given less time; but it ends the exchange.
+  /// Where nodes go on, an early end is no fault, since a restarted node may be given less time. But it ends the
+  /// exchange with that node.
   void say_if_early(node_id peer) {
     if (!goes_on() || last_.since_start == (std::chrono::nanoseconds::max)() || last_ - now() <= options_.linger)
       return;
@@ -371,11 +372,10 @@ class peer_driver {
     if (result_.result.warnings.size() < most_said) result_.result.warnings.push_back(sentence);
   }
 
-  // --- who is cut off, elsewhere
-  // --------------------------------------------------------------------------------------
+  // --- nodes that are cut off elsewhere
 
-  /// As in transport::standing: how near a node is that has lost a peer, by what the neighbours say. What they repeat
-  /// of a loss that is mended grows with each word until it is farther than any node is.
+  /// As peer_status::parted: the distance of the nearest node that has lost a peer, by what the neighbours say. What
+  /// they repeat of a loss that is over grows with each message, until it exceeds every distance in the network.
   [[nodiscard]] auto parted() const -> std::uint64_t {
     if (!closed_.empty()) return 1;
     auto nearest = std::uint64_t{0};
@@ -396,14 +396,14 @@ class peer_driver {
   }
 
   void refuse_loss(transport::incoming const& n) {
-    if (goes_on() || is_interrupted()) return;  // at one Ctrl-C all end
+    if (goes_on() || is_interrupted()) return;  // all processes end at one Ctrl-C
     fault_ = n.because;
-    if (writer_ && has_begun_) saves_.save(host_, *writer_);  // it is no fault of this node
+    if (writer_ && has_begun_) saves_.save(host_, *writer_);  // the fault is not this node's
     throw run_error{n.why};
   }
 
-  /// Who was lost after this node's end may have ended badly. Who began so late, or failed so early, that nothing of it
-  /// came in all this node's time was no part of the run.
+  /// Throws run_error for a peer that was lost after this node's end, since its run may have failed; and for a peer of
+  /// which not one message came in all this node's time, since it took no part in the run.
   void refuse_absence() const {
     if (!result_.lost.empty()) throw run_error{result_.lost.front()};
     auto const traffic = transport_->traffic_of();
@@ -418,7 +418,6 @@ class peer_driver {
   }
 
   // --- patience
-  // -------------------------------------------------------------------------------------------------------
 
   void check_patience() {
     if (congested_) refuse_congestion();
@@ -434,13 +433,14 @@ class peer_driver {
                     (left_.contains(w.peer) ? "; that node has ended its run" : "")};
   }
 
-  /// Who waits for this node shall not take it for the one at fault.
+  /// Tells the peers that this node waits, so that those who wait for it do not take it for the one at fault.
   void tell_waiting(bool waits) {
     if (waits == (told_waiting_ % 2 != 0)) return;
     transport_->announce({transport::peer_status::phase::running, ++told_waiting_, {}, told_parted_});
   }
 
-  /// Of a chain of nodes that wait, only the last gives up: as many patiences as the chain may be long bound the wait.
+  /// Of a chain of waiting nodes only the last gives up its peer. The wait is bounded by one patience for each link
+  /// that such a chain may have.
   void wait_on_or_give_up(waiting const& w, std::chrono::nanoseconds waited) {
     auto& they = others_[w.peer];
     auto const alone = (std::min)(waited, now() - they.free_since);
@@ -467,7 +467,6 @@ class peer_driver {
   }
 
   // --- looks and the end
-  // ----------------------------------------------------------------------------------------------
 
   void look_if_due() {
     auto const began = now() - begun_;
@@ -485,7 +484,7 @@ class peer_driver {
     auto const m = measurement{.at = l.at, .tracking_residual = l.residual, .gradients = l.gradients};
     showing_.show(m, l.model, result_.result.history);
   }
-  /// The last look is shown when this node has said goodbye, so that nobody waits for it.
+  /// The last look is shown after this node has said goodbye, so that no other node waits for it.
   void finish_history() {
     showing_.wait_and_take(result_.result.history);
     if (result_.looks.empty()) return;  // it never began
@@ -494,9 +493,9 @@ class peer_driver {
   }
 
   // --- checkpoints
-  // ----------------------------------------------------------------------------------------------------
 
-  /// Throws config_error, before anybody waits for this node, if it could not be resumed or its checkpoint is not such.
+  /// Throws config_error, before any peer waits for this node, if the node cannot be resumed or its checkpoint does not
+  /// fit.
   void prepare_checkpoints() {
     auto const& o = options_.checkpoint;
     o.check();
@@ -518,18 +517,19 @@ class peer_driver {
     saves_.save_if_due(now(), host_, *writer_);
     say_failure(writer_->failure());
   }
-  /// At once, and once each time that it begins: who is killed later cannot say it then.
+  /// Reports a failure at once, and once each time that failures begin: a process that is killed later could not report
+  /// it.
   void say_failure(std::string why) {
     if (why == failure_) return;
     failure_ = std::move(why);
-    if (failure_.empty()) return;  // the next one was written
+    if (failure_.empty()) return;  // the next checkpoint was written
     auto sentence = "a checkpoint failed: " + failure_;
     if (options_.says != nullptr) options_.says("after " + since_begun() + ": " + sentence);
     if (result_.result.warnings.size() < most_said) result_.result.warnings.push_back(std::move(sentence));
   }
 
-  /// A run may end by time while its node has stood still for long, as one in rounds does whose peer has ended before
-  /// it.
+  /// Warns if the run ended by time while its node had stood still for long, for example in rounds whose peer had ended
+  /// before.
   void say_if_stalled() {
     if (!host_.wait() || under_way_) return;
     auto const waited = now() - host_.waiting_since();
@@ -548,7 +548,7 @@ class peer_driver {
     while (!transport_->everyone_left() && now() - since < options_.linger && !is_interrupted()) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) hear_farewell(n);
     }
-    // Where nodes go on without each other, one that was started again may well run on for longer: it is not cut off.
+    // Where nodes go on without each other, a restarted peer may well run for longer: it is not cut off.
     if (result_.result.stopped == stop_reason::time && !goes_on() && !is_interrupted()) name_who_stays();
   }
   void hear_farewell(transport::incoming const& n) {
@@ -556,7 +556,7 @@ class peer_driver {
     if (n.kind == what::left || n.kind == what::stands) hear_parted(n);
     if (n.kind == what::closed && !is_interrupted()) note_loss(n.peer, n.why);
   }
-  /// With a time all end together, but for those that came later than others.
+  /// If a time ends the run, all end together, except those that came later.
   void name_who_stays() {
     for (auto const peer : me_->peers) {
       if (left_.contains(peer) || others_[peer].met_again) continue;
@@ -565,7 +565,8 @@ class peer_driver {
     }
   }
 
-  /// The others shall not take this node for the one at fault, nor wait until it counts as silent.
+  /// Tells the others why this node ends, so that they neither take it for the one at fault nor wait until it counts as
+  /// silent.
   void say_why() {
     transport_->announce({transport::peer_status::phase::ended, 0, fault_});
     auto const since = now();
@@ -615,25 +616,25 @@ class peer_driver {
   std::optional<checkpoint_writer> writer_;  // where the node is saved
   std::string failure_;  // why the last checkpoint could not be written; empty: it was
   bool has_begun_ = false;
-  std::set<node_id> resuming_;  // whose edges are closed since this node goes on from its checkpoint
+  std::set<node_id> resuming_;  // peers whose edges are closed because this node resumed
   bool under_way_ = false;
   std::uint64_t gradients_ = 0;
-  std::optional<node_id> congested_;  // because of whom no gradient is begun
+  std::optional<node_id> congested_;  // the peer because of which no gradient is begun
   std::optional<instant> held_since_;
   transport::cause fault_{me_->self, how::failed};
-  /// What is known of a peer beside its messages.
+  /// What is known of a peer besides its messages.
   struct other {
-    bool waits = false;  // for another node, and has for long
-    bool met_again = false;  // one of the two came later than the other, or was lost: they need not end together
-    instant free_since{};  // from such a wait
-    std::uint64_t parted = 0;  // what it says of itself and others
-    int given_up = 0;  // how often, because this node waited for it
+    bool waits = false;  // it has waited for another node for long
+    bool met_again = false;  // one of the two came late or was lost: they need not end together
+    instant free_since{};  // end of its last such wait
+    std::uint64_t parted = 0;  // its peer_status::parted
+    int given_up = 0;  // how often this node gave it up after waiting for it
   };
   std::map<node_id, other> others_;
   std::set<node_id> left_;
-  std::set<node_id> closed_;  // whose edges are closed for the node
+  std::set<node_id> closed_;  // peers whose edges are closed for the node
   std::uint64_t reach_ = 0;
-  std::uint64_t told_waiting_ = 0;  // odd: the peers know that this node waits
+  std::uint64_t told_waiting_ = 0;  // odd: the peers have been told that this node waits
   std::uint64_t told_parted_ = 0;
   early_messages early_{vector_bytes()};
   instant begun_{}, last_{};
@@ -643,13 +644,13 @@ class peer_driver {
 
 }  // namespace detail
 
-/// Runs node `me.self` of what was assembled over `wires`: waits until every node of the run has come, runs until `end`
-/// on its own clock (`end.gradients` counts this node's), and says goodbye. Keeps the other nodes of the assembly
-/// untouched. Throws config_error before the start, run_error with one sentence if a peer is lost (unless asked to go
-/// on), the node fails or waits too long, or the problem throws; peers then hear because of which node, and name it.
-/// Of neighbours that have come to their end a node hears nothing but that no more comes. With a time all end together;
-/// with `end.gradients` and unequal speeds the slow ones go on without the fast ones, and with ad_psgd or
-/// async_model_average without any exchange, for theirs with them stays open: give those a time.
+/// Runs node `me.self` of the assembly over `wires`: waits until every node of the run has arrived, runs until `end` on
+/// its own clock (`end.gradients` counts this node's), and says goodbye. It does not touch the other nodes of the
+/// assembly. Throws config_error before the start. Throws run_error with one sentence if a peer is lost (unless asked
+/// to go on), the node fails or waits too long, or the problem throws; the peers are told which node is at fault, and
+/// name it. A neighbour that has ended sends no more. If `end` is a time, all end together. With `end.gradients` and
+/// unequal speeds, slow nodes go on without the fast ones. With ad_psgd or async_model_average they then go on without
+/// any exchange, because their exchange with a node that has ended stays open: give those a time.
 template<transport::endpoint Transport>
 auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end,
               peer_options const& o = {}) -> peer_result {
@@ -667,7 +668,8 @@ auto run_peer(assembly& a, transport::identity const& me, Transport& wires, unti
   return detail::peer_driver<Transport>{a, me, wires, o}.run(end);
 }
 
-/// The same for a node type that is known here: what its transport cannot carry does not compile, and says why.
+/// The same for a known node type: if the transport cannot carry its channels, the call does not compile, and the
+/// message says why.
 template<node Node, transport::endpoint Transport>
 auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end,
               peer_options const& o = {}) -> peer_result {

@@ -17,11 +17,12 @@
 
 namespace rubato {
 
-/// Who looks on, who may end a run early, and where it goes on from.
+/// Observers, ways to end a run early, and the state from which it resumes.
 struct simulate_options {
   observers watching{};
-  stop_token stop{};  ///< looked at now and then
-  /// Where to go on from: simulator::state of a run that was assembled alike (another is refused); null: the beginning.
+  stop_token stop{};  ///< polled now and then
+  /// State to resume from: simulator::state of a run that was assembled in the same way (another is refused). Null: a
+  /// new run.
   snapshot const* resume = nullptr;
   simulation_trace* trace = nullptr;  ///< is told of every event; for checks
 };

@@ -55,18 +55,18 @@ class simulator {
   }
 
   void watch(observers all) { watching_ = std::move(all); }
-  /// Looked at about every thousand events.
+  /// Polled about every thousand events.
   void stop_when(stop_token asked) { stop_ = std::move(asked); }
   /// `t` must outlive the runs.
   void trace(simulation_trace& t) { trace_ = &t; }
 
-  /// All of the run as it is now: nodes, links, packets under way, clock and history. Between two events only, and
-  /// after run() has returned. Bodies are shared; what nodes may still write is copied, one pass. Throws config_error
-  /// where a node has a part that lists no state.
+  /// The whole run as it is now: nodes, links, packets under way, clock and history. To be called between two events,
+  /// or after run() has returned. Bodies are shared; what nodes may still write is copied, in one pass. Throws
+  /// config_error if a part of a node lists no state.
   [[nodiscard]] auto state() -> snapshot { return take_snapshot(*this); }
-  /// Goes on from there, with run(): subject, blocks and scenario are those of the run that was saved (but for its
-  /// threads), or a config_error says which is not. The result is that of a run that was never cut, to the bit. See
-  /// run() about a state that was taken after a run, and about another end.
+  /// The next run() goes on from this state. Subject, blocks and scenario (except its threads) must be those of the
+  /// saved run; otherwise a config_error says which is not. The result has the bits of a run that was never cut. About
+  /// a state that was taken after a run, and about another end, see run().
   void resume(snapshot const& saved) {
     restore(*this, saved, who_.pool);
     begun_ = true;
@@ -78,8 +78,8 @@ class simulator {
 
   /// Runs to the end. Throws run_error if a node fails, diverges or waits for ever, or if the problem throws.
   ///
-  /// A run that has ended goes on with a later end: here, if run() is called again, or elsewhere from its state(). It
-  /// is the run that was never cut, to the bit, but for these:
+  /// A run that has ended can go on with a later end: here, if run() is called again, or elsewhere, from its state().
+  /// It has the bits of a run that was never cut, with these exceptions:
   /// - the history keeps the look at the cut, and looks go on at the interval with which the run began;
   /// - a target loss counts as reached from the first look of the whole history that is at or below it;
   /// - gradients that were ready while a run with enough of them waited for its last packets are handed over when it
@@ -95,7 +95,7 @@ class simulator {
   using event_kind = detail::event_kind;
 
   struct alignas(64) per_node {  // one cache line
-    std::uint64_t draws = 0;  // gradients asked for, numbers compute times
+    std::uint64_t draws = 0;  // gradients asked for; numbers the draws of compute times
     std::optional<std::uint32_t> computing{};  // slot of the gradient under way
     std::optional<waiting> wait{};
     instant waiting_since{};
@@ -186,8 +186,8 @@ class simulator {
   std::optional<nanoseconds> time_to_target_{};
   nanoseconds interval_{};  // between two looks
   bool begun_ = false;
-  std::optional<instant> closing_{};  // since when no gradient is used any more, as there were enough
-  std::vector<event> held_;  // gradients that were done since then
+  std::optional<instant> closing_{};  // since when no further gradient is used, because there are enough
+  std::vector<event> held_;  // gradients that were ready since then
   observers watching_;
   stop_token stop_;
   simulation_trace* trace_ = nullptr;
@@ -215,7 +215,7 @@ inline auto simulator::run(until const& end) -> run_result {
   return result;
 }
 
-/// What the first look ends the run by, if anything; the nodes have started in any case.
+/// The reason for which the first look ends the run, if any. The nodes have started in any case.
 inline auto simulator::begin(until const& end) -> std::optional<stop_reason> {
   begun_ = true;
   interval_ = interval_of(end);
@@ -235,7 +235,7 @@ inline auto simulator::begin(until const& end) -> std::optional<stop_reason> {
   return why;
 }
 
-/// Settles anew what a former end had decided.
+/// Decides again what a former end had decided.
 inline void simulator::go_on(until const& end) {
   check_target(end);
   auto const reached =
@@ -267,7 +267,7 @@ inline void simulator::visit_state(auto& self, auto&& visit) {
   visit("nodes", self.who_.nodes), visit("network", self.network_), visit("of each node", self.state_);
   visit("queue", self.queue_), visit("parcels", self.parcels_), visit("computations", self.computations_);
   for (auto& of_node :
-       self.state_) {  // what is computed when it is due need not be saved, but what it is computed from
+       self.state_) {  // a gradient that is computed when it is due need not be saved, but its request must
     if (!of_node.computing) continue;
     auto& c = self.computations_.at(*of_node.computing);
     auto request = visit.is_reading() ? gradient_request{} : self.gradients_.request_of(c.job);
@@ -294,7 +294,7 @@ inline auto simulator::run_events(until const& end) -> stop_reason {
     if (count % 1024 == 0 && stop_.stop_requested()) return stop_reason::interrupted;
     auto const e = queue_.next();
     if (nanoseconds{e.at_ns} > end.time) {
-      now_ = {(std::max)(now_.since_start, end.time)};  // not back, where the end had passed before
+      now_ = {(std::max)(now_.since_start, end.time)};  // time does not go back if the end had passed before
       return closing_ ? stop_reason::gradients : stop_reason::time;
     }
     queue_.drop();
@@ -302,8 +302,8 @@ inline auto simulator::run_events(until const& end) -> stop_reason {
     now_ = {nanoseconds{e.at_ns}};
     if (e.kind() == event_kind::measurement) {
       if (!closing_) check_waiting();
-      queue_.push(
-          {e.at_ns + interval_.count(), event_kind::measurement, 0, 0});  // first, for a run that ends here may go on
+      queue_.push({e.at_ns + interval_.count(), event_kind::measurement, 0,
+                   0});  // first, because a run that ends here may go on
       if (auto const why = measure(end)) return *why;
       if (stop_.stop_requested()) return stop_reason::interrupted;  // a look may take long
       continue;
@@ -315,8 +315,8 @@ inline auto simulator::run_events(until const& end) -> stop_reason {
   }
 }
 
-/// The counters of nodes and edges; a receiver's own counts are joined to the edge's. What is still under way was not
-/// delivered, but will be if the run goes on.
+/// The counters of nodes and edges; what receivers counted is joined to the edge's counters. A packet still under way
+/// does not count as delivered, but will if the run goes on.
 inline void simulator::collect(run_result& result) {
   auto const count_under_way = [this](std::uint64_t more) {
     for (auto const& e : queue_.waiting()) {
@@ -329,7 +329,7 @@ inline void simulator::collect(run_result& result) {
   detail::collect_nodes(who_.nodes, who_.measured(), result);
 }
 
-/// In a large run nothing that an event needs is in a cache. So it is asked for while the events before it are handled.
+/// In a large run nothing that an event needs is in a cache. So it is prefetched while earlier events are handled.
 inline void simulator::fetch_ahead() const {
   if (auto const* e = queue_.ahead(4)) {
     if (e->kind() == event_kind::arrival) detail::fetch<sizeof(parcel)>(&parcels_.at(e->slot));
@@ -393,7 +393,8 @@ inline void simulator::finish_gradient(event const& e) {
   drain(e.node);
 }
 
-/// What a problem throws ends the run, with the node and its gradient's number said, and itself nested.
+/// An exception of the problem ends the run. The run_error names the node and the number of its gradient, and nests the
+/// original.
 inline auto simulator::take_gradient(std::size_t node, std::uint64_t job) -> gradient {
   try {
     return gradients_.take(job);
@@ -403,13 +404,13 @@ inline auto simulator::take_gradient(std::size_t node, std::uint64_t job) -> gra
   }
 }
 
-/// Does what the node wants done, at the end of an event.
+/// Carries out what the node asked for, at the end of an event.
 inline void simulator::drain(std::size_t node) {
   carry_out(node);
   if (trace_ != nullptr) trace_->after_event(now_, to_node(node), who_.nodes);
 }
 
-/// The gradient under way, if any, is not wanted any more.
+/// Drops the gradient under way, if any.
 inline void simulator::cancel(std::size_t node) {
   auto& s = state_[node];
   if (!s.computing) return;
@@ -446,14 +447,13 @@ inline void simulator::do_as_asked(std::size_t node) {
                  scheduled_wakeups_.put({w.id, s.session})});
     ++live_;
   }
-  if (out_.wait && s.wait != out_.wait) s.waiting_since = now_;  // for another message: it made progress
+  if (out_.wait && s.wait != out_.wait) s.waiting_since = now_;  // it waits for another message, so it made progress
   if (out_.wait) s.wait = out_.wait;
   else if (s.computing) s.wait.reset();
   out_.clear();
 }
 
 // --- restarts
-// ---------------------------------------------------------------------------------------------------------
 
 inline void simulator::check_restarts() const {
   if (!who_.factory) throw config_error{"a scenario with restarts needs an assembly that can make its nodes again"};
@@ -484,7 +484,7 @@ inline void simulator::stop(event const& e) {
   trace_->after_event(now_, plan.node, who_.nodes);
 }
 
-/// Both ends open their edges, in a session of their own, where the other end is not down itself.
+/// Both ends open their edges in a new session, unless the other end is down itself.
 inline void simulator::come_back(event const& e) {
   state_[e.node].down = false;
   auto const self = to_node(e.node);
@@ -509,7 +509,7 @@ inline auto simulator::look() -> measurement {
   }
 }
 
-/// What the look ends the run by, if anything.
+/// The reason for which the look ends the run, if any.
 inline auto simulator::measure(until const& end) -> std::optional<stop_reason> {
   auto m = look();
   m.gradients = gradients_done_;
@@ -523,7 +523,7 @@ inline auto simulator::measure(until const& end) -> std::optional<stop_reason> {
   return said == verdict::stop ? std::optional{stop_reason::observer} : std::nullopt;
 }
 
-/// Names the node that has stood longest: the others wait because of it.
+/// Names the node that has waited longest: the others wait because of it.
 inline void simulator::check_waiting() const {
   auto longest = state_.size();
   for (std::size_t i = 0; i < state_.size(); ++i) {
@@ -548,7 +548,6 @@ inline void simulator::report_standstill(std::size_t node, char const* why) cons
 }
 
 // --- packets
-// ----------------------------------------------------------------------------------------------------------
 
 /// Takes the packet's body.
 inline void simulator::send(packet& p) {
@@ -569,7 +568,7 @@ inline void simulator::send(packet& p) {
   ++carried_;
 }
 
-/// One waiting packet leaves; if another channel's waits too, it is the next when the link is free again.
+/// One waiting packet leaves. If a packet of another channel waits too, it is the next when the link is free again.
 inline void simulator::depart(event const& due) {
   auto& e = network_.edge_between(to_node(due.node), to_node(due.slot));
   if (auto* const l = network::next_to_leave(e); l != nullptr && e.free_at <= now_.since_start)
@@ -596,8 +595,8 @@ inline void simulator::put_on_link(network::edge& e, network::channel& l, packet
   }
 }
 
-/// Takes the packet's body. It counts as delivered from now on, while its channel is at hand; arrive() and collect() take
-/// that back for what is handed to nobody.
+/// Takes the packet's body. It is counted as delivered already here, where its channel is in the cache; arrive() and
+/// collect() undo that for a packet that is not handed to a node.
 inline void simulator::put_on_way(environment::journey const& j, network::channel& l, packet& p, std::size_t block) {
   if (!j.second) {
     if (!j.arrival) return;
@@ -651,7 +650,7 @@ inline void simulator::hand_over(event const& e) {
   auto& c = parcels_.at(e.slot);
   auto const number = c.p.number;
   auto const whole = c.block == network::no_block;
-  // In steps of their own: nvcc 13 ends in a fault where these choices stand within the braces.
+  // As separate statements: nvcc 13 crashes if these choices are within the braces.
   auto const blocks = whole ? range{0, who_.blocks.blocks()} : range{c.block, c.block + 1};
   auto p = patch_of(c.p, blocks, std::move(c.p.body));
   p.numbers = {&number, 1};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How all nodes of a run begin together without a master. A node's level is a distance within which all nodes have
-// come: one more than the least level of its neighbours. It begins when that is as far as the farthest node; what comes
-// in before is kept for it.
+// arrived: one more than the least level of its neighbours. The node begins when its level reaches the farthest node.
+// Messages that come in before are kept.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +27,8 @@ class start_barrier {
     for (auto const peer : me.peers) levels_[peer] = absent;
   }
 
-  /// A peer that has begun, or has ended, knows that all came. One that is lost and done without holds up nobody.
+  /// A peer that has begun or ended knows that all nodes arrived. A lost peer without which the run goes on holds up
+  /// nobody.
   void hears(transport::incoming const& n) {
     using what = transport::incoming::what;
     auto const arriving = n.peer_status.at == transport::peer_status::phase::arriving;
@@ -75,23 +76,23 @@ class start_barrier {
   }
 
   std::uint64_t reach_;
-  std::map<node_id, std::uint64_t> levels_;  // of this node, as far as each peer goes
+  std::map<node_id, std::uint64_t> levels_;  // the level of this node as far as each peer allows
 };
 
-/// What came in before its node began, in that order. Of state channels a message stays as long as it is the newest for
-/// one of its blocks, however blocks are cut into messages: at most one a peer, channel and block. Of each peer no more
-/// stays than is said here, and how it stood last.
+/// What came in before its node began, in that order. A message of a state channel is kept as long as it is the newest
+/// for one of its blocks: at most one for each peer, channel and block, however blocks are divided into messages. For
+/// each peer, a bounded number of bytes and its last status are kept.
 class early_messages {
  public:
   static constexpr std::size_t most_events = 1024;
   static constexpr std::size_t least_most_bytes = std::size_t{64} << 20;
 
-  /// For vectors of so many bytes: sixteen of them may be kept, or 64 MiB if that is more.
+  /// For vectors of that many bytes: sixteen vectors may be kept, or 64 MiB if that is more.
   explicit early_messages(std::size_t vector_bytes = 0)
       : most_bytes_{(std::max)(least_most_bytes, 16 * vector_bytes)} {}
 
-  /// False if so much of that peer is kept that this message is not. When a peer is gone, what it said before is
-  /// forgotten.
+  /// False if too much of that peer is kept already; then this message is dropped. When a peer is gone, what was kept
+  /// of it is dropped.
   [[nodiscard]] auto keep(transport::incoming n, channel_kind kind) -> bool {
     using what = transport::incoming::what;
     if (n.kind == what::closed) forget(n.peer);
@@ -130,7 +131,7 @@ class early_messages {
     std::optional<place> peer_status{};
   };
 
-  /// The arrival has heeded it; that its peer waits, or has parted, is not said again.
+  /// The barrier has used this status already. That its peer waits or is parted is not reported again.
   auto keep_newest(transport::incoming n) -> bool {
     auto& held = held_[n.peer];
     if (held.peer_status) all_.erase(*held.peer_status);

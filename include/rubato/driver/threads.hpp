@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The threads driver: one thread a node, mailboxes in one process, real time. The scenario's links and compute times
-// are kept as delays, so that the same environment can be tried in earnest; a scenario of zeros runs at full speed.
+// become real delays, so that the same environment can be tried on real threads. A scenario of zeros runs at full
+// speed.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +33,7 @@
 
 namespace rubato {
 
-/// What only a driver in real time needs.
+/// Options of the threads driver.
 struct thread_options {
   std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< a node that waits longer ends the run
   observers watching{};
@@ -50,7 +51,7 @@ auto run_threads(assembly a, environment::scenario const& s, until const& end, t
 #if RUBATO_BODIES
 namespace detail {
 
-/// Whatever ends the scope in which threads are started, they are told to end and are joined.
+/// However the scope ends in which threads are started, they are told to end and are joined.
 struct threads_of_scope {
   explicit threads_of_scope(thread_run& of) : run{&of} {}
   threads_of_scope(threads_of_scope const&) = delete;
@@ -77,7 +78,7 @@ class thread_watch {
     if (interval.count() <= 0) interval = std::min<std::chrono::nanoseconds>(end.time / 200, std::chrono::seconds{1});
     interval = std::max<std::chrono::nanoseconds>(interval, std::chrono::milliseconds{1});
     auto next_look = instant{};
-    auto closing = std::optional<instant>{};  // since when there were gradients enough
+    auto closing = std::optional<instant>{};  // since when there are enough gradients
     while (true) {
       auto const now = run_->now();
       if (run_->ending) return stop_reason::interrupted;  // a failure; the caller throws
@@ -97,7 +98,7 @@ class thread_watch {
     }
   }
 
-  /// At all nodes in one instant; after their threads have ended.
+  /// Looks at all nodes in one instant, after their threads have ended.
   void last_look(run_result& result) {
     auto const at = result.ended;
     auto const measured = run_->who->measured();
@@ -107,7 +108,7 @@ class thread_watch {
   }
 
  private:
-  /// What the look ends the run by, if anything.
+  /// The reason for which the look ends the run, if any.
   auto look_at_all(until const& end, run_result& result) -> std::optional<stop_reason> {
     models_.clear();
     double residual = 0;

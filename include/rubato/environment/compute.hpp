@@ -26,7 +26,7 @@ class compute_model {
   enum class shape : std::uint8_t { fixed, lognormal, half_normal, shifted_exponential, two_regime };
 
   compute_model() = default;
-  /// `variation`: the standard deviation over the mean, where the shape leaves it open. Throws config_error.
+  /// `variation`: the standard deviation divided by the mean, if the shape leaves it open. Throws config_error.
   compute_model(shape s, nanoseconds mean, double variation);
 
   /// Two regimes: with this probability a gradient takes `factor` times as long as otherwise. Throws config_error.
@@ -35,16 +35,16 @@ class compute_model {
   /// The same model with `node` slower by `factor` (> 0; below 1 is faster).
   [[nodiscard]] auto slow(std::uint32_t node, double factor) const -> compute_model;
 
-  /// The same model, in which `node` computes nothing from `from` to `until`: a gradient under way then is finished
-  /// that much later. What reaches the node is still handled; environment::partition silences its links too.
+  /// The same model, in which `node` computes nothing from `from` to `until`. A gradient under way is finished that
+  /// much later. The node still handles messages; environment::partition cuts its links too.
   [[nodiscard]] auto outage(std::uint32_t node, nanoseconds from, nanoseconds until) const -> compute_model;
 
-  /// The same model with every mean times `factor` (> 0): of a gradient over fewer samples, or over more.
+  /// The same model with every mean multiplied by `factor` (> 0), for gradients over fewer or more samples.
   [[nodiscard]] auto scaled(double factor) const -> compute_model;
 
   /// The time that computing takes, outages not counted.
   [[nodiscard]] auto duration(std::uint64_t seed, node_id node, std::uint64_t draw) const -> nanoseconds;
-  /// When work of that duration is done that `node` begins at `start`.
+  /// The time at which `node` finishes work of that duration that it begins at `start`.
   [[nodiscard]] auto done_at(node_id node, nanoseconds start, nanoseconds duration) const -> nanoseconds;
   [[nodiscard]] auto mean() const -> nanoseconds { return mean_; }
   [[nodiscard]] auto factor_of(node_id node) const -> double {
@@ -52,7 +52,7 @@ class compute_model {
     for (auto const& [id, f] : factors_) factor *= id == static_cast<std::uint32_t>(node) ? f : 1.0;
     return factor;
   }
-  /// Throws config_error if a slow or silent node is not one of the run's.
+  /// Throws config_error if the model names a node that the run does not have.
   void check(std::size_t nodes) const;
   static void visit_state(auto& self, auto&& visit) {
     visit("shape", self.shape_), visit("mean", self.mean_), visit("variation", self.variation_);
@@ -70,7 +70,7 @@ class compute_model {
     }
   };
 
-  /// What takes longer than three years takes three years: so many times can be added up.
+  /// Times longer than three years count as three years, so that sums of times do not overflow.
   static auto in_range(double ns) -> nanoseconds { return nanoseconds{std::llround((std::min)(ns, 1e17))}; }
 
   /// A draw of mean 1.
@@ -79,7 +79,7 @@ class compute_model {
   shape shape_ = shape::fixed;
   nanoseconds mean_{std::chrono::milliseconds{10}};
   double variation_ = 0;
-  double log_variance_ = 0;  // of a lognormal, of the logarithm
+  double log_variance_ = 0;  // the variance of a lognormal's logarithm
   double probability_ = 0;
   double factor_ = 1;
   std::vector<std::pair<std::uint32_t, double>> factors_;

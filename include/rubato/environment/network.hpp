@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The simulated links: when a packet leaves, whether it arrives, when, and what is counted on the way.
+// The simulated links: when a packet leaves, whether and when it arrives, and what is counted on the way.
 // Every random draw is keyed by edge, channel and packet number, so it does not depend on the order of events. Bursts
 // of loss strike a directed edge whatever the channel, and are keyed by the edge and the number of the packet on it.
 #pragma once
@@ -21,7 +21,7 @@
 
 namespace rubato::environment {
 
-/// What one packet's journey comes to: arrivals (0, 1 or 2 of them).
+/// The outcome of one packet's journey: its arrivals (0, 1 or 2 of them).
 struct journey {
   std::optional<nanoseconds> arrival{};
   std::optional<nanoseconds> second{};
@@ -33,7 +33,7 @@ class network {
 
   network(scenario const& s, std::size_t nodes) : scenario_{&s}, from_(nodes) {}
 
-  /// What is counted of one channel of one directed edge; an edge_report's members of the same names.
+  /// Counters of one channel of one directed edge; see the members of edge_report with the same names.
   struct traffic {
     std::uint64_t packets_sent = 0;  ///< numbers the random draws too
     std::uint64_t values_sent = 0;
@@ -54,7 +54,7 @@ class network {
   struct channel {
     channel_id name{};
     channel_kind kind{};
-    random_stream key{{}};  // of its draws, which its packets number
+    random_stream key{{}};  // of its random draws, which are numbered by its packets
     traffic counts{};
     std::unique_ptr<packet> pending{};  // state channels: the newest that waits for the link
 
@@ -71,11 +71,11 @@ class network {
     node_id from{};
     node_id to{};
     link_model const* link = nullptr;
-    bool is_calm = false;  // packets of state channels arrive, once and in turn
+    bool is_calm = false;  // packets of state channels arrive once and in order
     nanoseconds free_at{};
     nanoseconds last_arrival{};  // event channels keep one order on an edge, as one TCP connection would
     bool departure_scheduled = false;
-    std::size_t turn = 0;  // the channel that may leave first
+    std::size_t turn = 0;  // the channel whose packet may leave first
     std::vector<channel> channels{};
     std::vector<window> cuts{};  // partitions of this edge, by beginning
     std::uint64_t carried = 0;  // packets, each try counted: numbers the draws of bursts
@@ -97,8 +97,7 @@ class network {
     }
   }
 
-  /// O(1) where nodes send to their neighbours in turns, else O(log degree). Valid until the next edge of `from` is
-  /// met.
+  /// O(1) if nodes send to their neighbours in turns, else O(log degree). Valid until a new edge of `from` is added.
   auto edge_between(node_id from, node_id to) -> edge& {
     auto& mine = from_[to_index(from)];
     auto place = mine.turn < mine.edges.size() ? mine.turn : 0;
@@ -106,11 +105,11 @@ class network {
     mine.turn = place + 1;
     return mine.edges[place];
   }
-  /// Asks for what a node needs to send: its list of edges, and then, once that has come, the edges.
+  /// Prefetches what a node needs to send: its list of edges and then, when that is in the cache, the edges.
   void fetch_list(std::size_t node) const { detail::fetch(&from_[node]); }
   void fetch_edges(std::size_t node) const { detail::fetch<512>(from_[node].edges.data()); }
 
-  /// Valid until the next channel of e is met.
+  /// Valid until a new channel of e is added.
   auto channel_of(edge& e, channel_id name, channel_kind kind) -> channel& {
     for (auto& l : e.channels) {
       if (l.name == name) return l;
@@ -121,18 +120,18 @@ class network {
                                static_cast<std::uint64_t>(e.to), static_cast<std::uint64_t>(name)}}});
   }
 
-  /// Whether a packet of that channel waits for the link, which is busy: events do not, they queue on it.
+  /// Whether a packet of that channel must wait for a busy link. Events need not wait here; they queue on the link.
   [[nodiscard]] static auto must_wait(edge const& e, channel const& c, nanoseconds now) -> bool {
     return c.kind == channel_kind::state && e.free_at > now;
   }
-  /// Of a state channel the newest packet waits, and replaces an older one that does. False if it replaced one.
+  /// For state channels: p waits, and replaces an older packet that waits. False if it replaced one.
   static auto keep_waiting(channel& c, packet&& p) -> bool {
     auto const is_first = c.pending == nullptr;
     if (!is_first) ++c.counts.conflated;
     c.pending = std::make_unique<packet>(std::move(p));
     return is_first;
   }
-  /// Whose packet leaves next, or null: channels take turns, so that none starves on a slow link.
+  /// The channel whose packet leaves next, or null. Channels take turns, so that none starves on a slow link.
   [[nodiscard]] static auto next_to_leave(edge& e) -> channel* {
     for (std::size_t k = 0; k < e.channels.size(); ++k) {
       auto& c = e.channels[(e.turn + k) % e.channels.size()];
@@ -145,7 +144,7 @@ class network {
     return std::exchange(c.pending, nullptr);
   }
 
-  /// Puts `values` values of p on the link now or as soon as it is free.
+  /// Puts `values` values of p on the link, now or as soon as it is free.
   auto transmit(edge& e, channel& l, packet const& p, std::size_t values, nanoseconds now) -> journey {
     auto const bytes = wire::header_bytes + values * bytes_of(p.body.kind());
     auto draw = l.key.with(l.counts.packets_sent++);
@@ -172,7 +171,7 @@ class network {
   }
 
  private:
-  /// The edges from one node in the order in which they were met, and their places by the id of the other end.
+  /// The edges from one node in the order in which they were added, and their places by the id of the other end.
   struct outgoing {
     std::vector<edge> edges;
     std::vector<std::uint32_t> by_id;
@@ -196,7 +195,7 @@ class network {
             .delivered = c.delivered};
   }
 
-  /// Where the edge to `to` stands, which is made if it is new.
+  /// The place of the edge to `to`, which is added if it is new.
   [[gnu::noinline]] auto place_of(outgoing& mine, node_id from, node_id to) -> std::size_t {
     auto const at = std::lower_bound(mine.by_id.begin(), mine.by_id.end(), to,
                                      [&](std::uint32_t place, node_id id) { return mine.edges[place].to < id; });
@@ -209,7 +208,7 @@ class network {
     return mine.edges.size() - 1;
   }
 
-  /// What the scenario says of an edge.
+  /// The scenario's link model of an edge.
   void settle(edge& e) const {
     e.link = &scenario_->link_of(e.from, e.to);
     e.cuts = cuts_of({e.from, e.to});
@@ -251,7 +250,7 @@ class network {
     return nullptr;
   }
 
-  /// Whether the next packet that e carries is lost by itself (partitions are another matter).
+  /// Whether e loses the next packet at random (partitions are treated elsewhere).
   auto loses_next(edge& e, random_stream& draw) const -> bool {
     auto loss = e.link->loss;
     auto const& bursts = e.link->bursts;
@@ -279,8 +278,8 @@ class network {
     return j;
   }
 
-  // Each loss is noticed and repaired after two round trips, on the same link; later messages wait behind it. What
-  // meets a partition is sent once more when that has healed.
+  // Each loss is noticed and repaired after two round trips, on the same link; later messages wait behind it. A packet
+  // that meets a partition is sent again when the partition has healed.
   [[gnu::noinline]] auto retransmitted(edge& e, channel& l, nanoseconds arrival, cost c, random_stream& draw) const
       -> journey {
     auto const again = [&] {

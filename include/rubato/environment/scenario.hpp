@@ -29,8 +29,8 @@ struct burst_model {
   }
 };
 
-/// One directed link. State channels lose, duplicate and reorder as said here; event channels retransmit what is lost
-/// (each time after two round trips) and keep their order, as TCP would.
+/// One directed link. State channels lose, duplicate and reorder packets as these members say. Event channels
+/// retransmit lost packets (each time after two round trips) and keep their order, as TCP does.
 struct link_model {
   nanoseconds latency{};
   nanoseconds jitter{};          ///< added, uniform in 0 .. jitter
@@ -38,7 +38,7 @@ struct link_model {
   double loss = 0;               ///< probability, independent per packet
   double duplication = 0;        ///< probability of a second copy, up to four latencies later
   double overtaking = 0;         ///< probability of being held back by up to four latencies
-  burst_model bursts{};          ///< in which `loss` is replaced by theirs
+  burst_model bursts{};          ///< during a burst its own loss replaces `loss`
 
   /// The share of packets that are lost in the long run.
   [[nodiscard]] auto mean_loss() const -> double {
@@ -62,8 +62,8 @@ struct edge_link {
   }
 };
 
-/// From `from` on until it heals at `until`, these directed edges carry nothing: packets of state channels that would
-/// be on their way then are lost, those of event channels arrive once it has healed.
+/// From `from` until it heals at `until`, these directed edges carry nothing. Packets of state channels that would be
+/// under way then are lost; packets of event channels arrive when the partition has healed.
 struct partition {
   nanoseconds from{};
   nanoseconds until{};
@@ -79,12 +79,12 @@ struct partition {
 
 enum class first_model : std::uint8_t {
   common,  ///< as at the beginning of the run
-  own,  ///< the one it had, as from a checkpoint; its tracker and what it knew of others are lost in any case
+  own,  ///< the model it had, as from a checkpoint; its tracker and its knowledge of others are lost in any case
 };
 
 /// `node` loses its state at `at` and begins again `down` later. Its neighbours close their edges with it when it stops
-/// and open them, in a new session, when it is back (law 11). Nodes that cannot do without one of them end the run
-/// then. After each restart it draws mini-batches of its own.
+/// and open them, in a new session, when it is back (law 11). Algorithms that need every node end the run then. After
+/// each restart the node draws other mini-batches.
 struct restart {
   node_id node{};
   nanoseconds at{};
@@ -116,7 +116,7 @@ struct scenario {
   std::uint64_t seed = 0;  ///< of the environment's randomness
   nanoseconds measure_every{};  ///< 0: a two-hundredth of the run's time
   nanoseconds patience = std::chrono::hours{1};  ///< virtual; a node that waits longer ends the run
-  unsigned threads = 1;  ///< that compute gradients; results do not depend on it
+  unsigned threads = 1;  ///< number of threads that compute gradients; results do not depend on it
 
   [[nodiscard]] auto link_of(node_id from, node_id to) const -> link_model const& {
     for (auto const& e : special) {
@@ -125,7 +125,7 @@ struct scenario {
     return link;
   }
   void check(std::size_t nodes) const;
-  /// All but the threads: what tells a run's scenario from another (digest_of_state).
+  /// Everything except the threads: what makes a scenario different from another one (digest_of_state).
   static void visit_state(auto& self, auto&& visit) {
     visit("compute", self.compute), visit("link", self.link), visit("special", self.special);
     visit("partitions", self.partitions), visit("restarts", self.restarts), visit("carried", self.carried);

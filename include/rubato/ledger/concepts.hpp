@@ -49,14 +49,14 @@ concept arithmetic_of =
       a.watch(at, z);
     };
 
-/// Not checked, but required: what is shared and what is kept sum to what there was (exactly, where `exact` says so).
+/// Not checked, but required: the shares and what is kept add up to the whole (exactly, if `exact` says so).
 /// Models: fixed_point, floating.
 template<class L, class T>
 concept policy =
     has_values<L, T> && can_be_agreed_on<L, T> && watches_its_range<L> &&
     arithmetic_of<decltype(std::declval<L const&>().template arithmetic_for<T>(0)), T, typename L::template value<T>>;
 
-/// Checked where a ledger meets a node; each sentence stands alone.
+/// Checked where a node uses a ledger; each sentence needs no context.
 template<class L, class T>
 consteval auto check_ledger() -> bool {
   static_assert(has_values<L, T>,

@@ -42,7 +42,7 @@ struct fixed_point {
   std::vector<int> exponents{};
   /// How far beyond n times the largest first gradient z may grow; n is fewest_nodes where there are fewer.
   double margin = 8;
-  /// As if there were so many nodes at least: where few gradients are summed, one mini-batch stands out more.
+  /// Fewer nodes count as this many: in a sum of few gradients a single mini-batch has more influence.
   static constexpr std::size_t fewest_nodes = 4;
 
   /// Throws config_error.
@@ -92,7 +92,7 @@ struct fixed_point {
     }
     template<class V> RUBATO_HOST_DEVICE auto add(V a, V b) const -> V { return backend::wrap_add(a, b); }
     template<class V> RUBATO_HOST_DEVICE auto sub(V a, V b) const -> V { return backend::wrap_sub(a, b); }
-    /// What a push of weight a takes from z: any integer near a z conserves, this is the nearest to the product.
+    /// What a push of weight a takes from z. Any integer near a z conserves the sum; this is the nearest one.
     template<class At, class V> RUBATO_HOST_DEVICE auto share(At& at, V z, T weight) const -> V {
       return at.round(weight * at.to_real(z));
     }
@@ -131,7 +131,7 @@ struct fixed_point {
   [[nodiscard]] static auto out_of_range(backend::flag_bits magnitudes) -> bool {
     return (magnitudes & ~backend::not_finite) >= (1U << range_bits);
   }
-  /// The sentence with which a run ends when a value of this block leaves the range.
+  /// The sentence that ends a run when a value of this block leaves the range.
   [[nodiscard]] auto range_sentence(std::size_t block) const -> std::string {
     auto const reach = std::ldexp(1.0, range_bits - exponent(block));
     return "the ledger's range is exceeded in block " + std::to_string(block) + ": a tracked gradient reached " +

@@ -55,10 +55,10 @@ inline auto csv_row(std::string const& algorithm, measurement const& m) -> std::
 }
 
 /// A ready observer (run/observer.hpp) that writes a history as it grows, in the form of history_csv: the titles at
-/// once, then a row a look, handed to the system each time, so that a run that is killed leaves its rows.
+/// once, then a row for each look. Each row is flushed to the system, so that a run that is killed leaves its rows.
 class history_to_csv {
  public:
-  /// Writes over what stands there. Throws config_error if the file cannot be opened.
+  /// Overwrites an existing file. Throws config_error if the file cannot be opened.
   history_to_csv(std::string const& path, std::string const& algorithm)
       : path_{path}, algorithm_{detail::csv_field(algorithm)}, file_{std::fopen(path.c_str(), "w"), &close} {
     if (!file_) throw config_error{"the file '" + escaped(path) + "' cannot be written: " + std::strerror(errno)};
@@ -83,8 +83,8 @@ class history_to_csv {
   std::shared_ptr<std::FILE> file_;
 };
 
-/// What the servers of these runs made of their workers (report/limit_weights.hpp): one line of titles, then one row a
-/// worker of every run whose server weighed gradients. Numbers as above.
+/// How the servers of these runs weighed their workers (report/limit_weights.hpp): one line of titles, then one row for
+/// each worker of every run whose server weighed gradients. Numbers are written as above.
 [[nodiscard]] inline auto limit_weights_csv(std::span<run_result const> results) -> std::string {
   auto text = std::string{"algorithm,worker,gradients,mean_delay,mean_weight,capped,limit\n"};
   for (auto const& r : results) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Plots by the program gnuplot. Without it nothing is drawn and nothing fails: the caller says what to plot from.
+// Plots by the program gnuplot. Without it nothing is drawn, and nothing fails.
 #pragma once
 
 #include <sys/wait.h>
@@ -29,7 +29,7 @@ enum class plot_status : std::uint8_t {
   gnuplot_failed,
 };
 
-/// Whether there is a picture now and, if not, why, as one sentence without a full stop.
+/// Whether there is a picture now; if not, the reason, as one sentence without a full stop.
 struct plot_outcome {
   plot_status status = plot_status::drawn;
   std::string sentence;
@@ -49,8 +49,8 @@ inline auto shell_word(std::string_view text) -> std::string {
   return word + '\'';
 }
 
-/// Runs a shell command and reads its standard output. The input is a file, not a pipe: a program that is missing or
-/// ends early would end us by SIGPIPE.
+/// Runs a shell command and reads its standard output. The input is a file and not a pipe, because a program that is
+/// missing or ends early would kill this process by SIGPIPE.
 inline auto run_command(std::string const& command) -> command_result {
   auto result = command_result{};
   auto* const pipe = ::popen(command.c_str(), "r");
@@ -68,7 +68,7 @@ inline auto text_of_file(std::filesystem::path const& path) -> std::string {
   return {std::istreambuf_iterator<char>{file}, std::istreambuf_iterator<char>{}};
 }
 
-/// The first line that says something, without gnuplot's echo of the place of the error.
+/// The first line that is not empty, without gnuplot's echo of the place of the error.
 inline auto first_words(std::string_view text) -> std::string {
   while (!text.empty()) {
     auto const line = text.substr(0, text.find('\n'));
@@ -89,7 +89,7 @@ inline auto xml_text(std::string_view text) -> std::string {
   return escaped;
 }
 
-/// Replaces what stands between two marks, if they are there.
+/// Replaces the text between two marks, if they are there.
 inline void replace_between(std::string& text, std::string_view from, std::string_view to, std::string const& by) {
   auto const begin = text.find(from);
   if (begin == std::string::npos) return;
@@ -97,7 +97,7 @@ inline void replace_between(std::string& text, std::string_view from, std::strin
   if (end != std::string::npos) text.replace(begin + from.size(), end - begin - from.size(), by);
 }
 
-/// gnuplot calls every picture "Gnuplot" and notes its own version, which is nothing that the runs determine.
+/// gnuplot titles every picture "Gnuplot" and adds its own version, which should not depend on the machine.
 inline void name_picture(std::string& svg, std::string const& title) {
   replace_between(svg, "<title>", "</title>", xml_text(title));
   replace_between(svg, "<desc>", "</desc>", "drawn by rubato with gnuplot");
@@ -105,13 +105,13 @@ inline void name_picture(std::string& svg, std::string const& title) {
 
 }  // namespace detail
 
-/// Writes the picture of plot_script() to `path`, aside first. A file that stood there stays unless the picture is
-/// drawn. Throws run_error when `path` cannot be written.
+/// Writes the picture of plot_script() to `path`. An existing file stays unless the picture could be drawn. Throws
+/// run_error when `path` cannot be written.
 [[nodiscard]] inline auto write_plot(std::filesystem::path const& path, std::span<run_result const> results,
                                      plot_options const& options = {}) -> plot_outcome {
   auto const text = plot_script(results, options);
   if (text.empty()) return {plot_status::nothing_to_draw, "there is no finite loss to draw"};
-  auto script = atomic_file{path.string() + ".script"};  // neither is ever committed
+  auto script = atomic_file{path.string() + ".script"};  // neither file is ever committed
   auto const messages = atomic_file{path.string() + ".messages"};
   script.write(text);
   script.flush();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What an asynchronous server method minimises in truth: sum p_i F_i with p_i in proportion to (gradients a second of
+// What an asynchronous server method really minimises: sum p_i F_i with p_i in proportion to (gradients a second of
 // worker i) x (mean weight of its steps). Only if every p_i is 1/n is that the mean of all; this page says so in words.
 #pragma once
 
@@ -18,7 +18,7 @@
 
 namespace rubato::report {
 
-/// One worker's part in the limit. What was not counted is not a number.
+/// One worker's part in the limit. What was not counted is NaN.
 struct worker_weight {
   double gradients = std::numeric_limits<double>::quiet_NaN();  ///< that entered steps
   double mean_delay = std::numeric_limits<double>::quiet_NaN();  ///< in versions of the model
@@ -40,7 +40,7 @@ inline auto normalised(std::vector<worker_weight> workers) -> std::vector<worker
 }  // namespace detail
 
 /// Before a run: p_i in proportion to mean_weights[i] / seconds[i], for workers that take `seconds` a gradient and
-/// steps whose weights do not depend on delays. Requires as many of the ones as of the others.
+/// steps whose weights do not depend on delays. Requires seconds.size() == mean_weights.size().
 [[nodiscard]] inline auto predicted_weights(std::span<double const> seconds, std::span<double const> mean_weights)
     -> std::vector<worker_weight> {
   RUBATO_EXPECTS(seconds.size() == mean_weights.size(), "there is one time and one mean weight a worker");
@@ -69,12 +69,12 @@ inline auto normalised(std::vector<worker_weight> workers) -> std::vector<worker
   return weighed ? detail::normalised(std::move(workers)) : std::vector<worker_weight>{};
 }
 
-/// How far, in parts of 1/n, the worker is off that is furthest; 0 for no workers.
+/// The largest deviation of a worker from 1/n, in parts of 1/n; 0 for no workers.
 [[nodiscard]] inline auto largest_bias(std::span<worker_weight const> workers) -> double {
   double largest = 0;
   for (auto const& w : workers) {
     auto const off = std::abs(w.limit * static_cast<double>(workers.size()) - 1);
-    largest = off <= largest ? largest : off;  // what is not a number counts
+    largest = off <= largest ? largest : off;  // NaN counts
   }
   return largest;
 }

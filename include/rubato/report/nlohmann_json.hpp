@@ -19,7 +19,7 @@
 namespace rubato::report {
 namespace detail {
 
-/// JSON knows neither not-a-number nor the infinite.
+/// JSON has neither NaN nor infinities.
 inline auto number_or_null(double x) -> nlohmann::ordered_json {
   return std::isfinite(x) ? nlohmann::ordered_json(x) : nlohmann::ordered_json(nullptr);
 }
@@ -60,7 +60,7 @@ inline auto object_of(std::vector<std::pair<std::string, std::string>> const& op
   return all;
 }
 
-/// Only channels that the run has edges for.
+/// Only the channels that the run's edges have.
 inline auto mean_ages_by_channel(run_totals const& sums) -> nlohmann::ordered_json {
   auto ages = nlohmann::ordered_json::object();
   for (auto c = std::size_t{0}; c < channel_count; ++c) {
@@ -79,9 +79,9 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
 
 }  // namespace detail
 
-/// One run. Times are in seconds on the run's clock; null stands where there is no number. `limit_weights` has an entry
-/// for each worker, in the order of their ids, where a server weighed gradients, and none elsewhere;
-/// `warnings` is there only where there are any.
+/// One run. Times are in seconds on the run's clock; null stands for a missing number. If a server weighed gradients,
+/// `limit_weights` has an entry for each worker, in the order of their ids; otherwise it is empty. `warnings` is
+/// present only if there are any.
 [[nodiscard]] inline auto json_of(run_result const& r) -> nlohmann::ordered_json {
   auto const sums = totals_of(r);
   auto const workers = measured_weights(r);
@@ -123,7 +123,7 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
   return report;
 }
 
-/// Indented, with a newline at the end. Bytes that are not UTF-8 (a file's name) are replaced, never an exception.
+/// Indented, with a newline at the end. Bytes that are not UTF-8 (in a file's name) are replaced; they do not throw.
 [[nodiscard]] inline auto json_text(nlohmann::ordered_json const& report) -> std::string {
   return report.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
 }

@@ -20,12 +20,12 @@ inline auto written(std::array<char, 400> const& digits, std::to_chars_result en
 
 }  // namespace detail
 
-/// The shortest text that reads back as exactly x; empty for not-a-number, "inf" or "-inf" for the infinite.
+/// The shortest text that reads back as exactly x; empty for NaN, "inf" or "-inf" for infinities.
 [[nodiscard]] inline auto shortest(double x) -> std::string {
   return std::isnan(x) ? std::string{} : rubato::shortest(x);
 }
 
-/// x with so many decimals; "-" for not-a-number. Half-way cases round the exact binary value, so 0.125 gives 0.12.
+/// x with that many decimals; "-" for NaN. The exact binary value is rounded, ties to even, so 0.125 gives 0.12.
 [[nodiscard]] inline auto fixed(double x, int decimals) -> std::string {
   if (std::isnan(x)) return "-";
   auto digits = std::array<char, 400>{};
@@ -33,7 +33,7 @@ inline auto written(std::array<char, 400> const& digits, std::to_chars_result en
   return detail::written(digits, std::to_chars(digits.data(), last, x, std::chars_format::fixed, decimals));
 }
 
-/// x for a reader: four decimals where they say enough, else four digits and an exponent; "-" for not-a-number.
+/// x for a reader: four decimals if they suffice, else four digits and an exponent; "-" for NaN.
 [[nodiscard]] inline auto readable(double x) -> std::string {
   auto const size = std::abs(x);
   if (size == 0 || !std::isfinite(x) || (size >= 1e-2 && size < 1e6)) return fixed(x, 4);
@@ -42,7 +42,7 @@ inline auto written(std::array<char, 400> const& digits, std::to_chars_result en
   return detail::written(digits, std::to_chars(digits.data(), last, x, std::chars_format::scientific, 3));
 }
 
-/// Seconds as the double next to their decimal value, so that 300 ms is written 0.3 (a product with 1e-9 is not).
+/// Seconds as the double nearest to their decimal value, so that 300 ms is written 0.3 (a product with 1e-9 is not).
 [[nodiscard]] inline auto seconds_of(std::chrono::nanoseconds d) -> double {
   return static_cast<double>(d.count()) / 1e9;
 }

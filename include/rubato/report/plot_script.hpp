@@ -18,8 +18,8 @@
 namespace rubato::report {
 
 struct plot_options {
-  double target_loss = -std::numeric_limits<double>::infinity();  ///< a dashed line, if it is finite
-  std::string title = "loss and accuracy against time";           ///< what a screen reader says of the picture
+  double target_loss = -std::numeric_limits<double>::infinity();  ///< drawn as a dashed line if it is finite
+  std::string title = "loss and accuracy against time";           ///< for screen readers
   std::string program = "gnuplot";                                ///< a name on the PATH, or a path
 };
 
@@ -64,7 +64,7 @@ inline auto colour_of(std::size_t k) -> std::string {
   return std::string{colours[k % colours.size()]};
 }
 
-/// Solid for the first seven lines; a colour that comes again comes with another dash.
+/// Solid for the first seven lines; when a colour is used again, it has another dash.
 inline auto dash_of(std::size_t k) -> std::string { return std::to_string(1 + k / 7); }
 
 /// A gnuplot string. Control characters would end the line, so they become spaces.
@@ -116,7 +116,8 @@ inline auto loss_axis(interval loss) -> std::string {
   return log_axis({loss.low / room, loss.high * room});
 }
 
-/// Named data: `time loss accuracy` of run k in $runK, and where it first was at the target, if ever, in $hitK.
+/// Named data: `time loss accuracy` of run k in $runK, and in $hitK the point where it first reached the target, if
+/// ever.
 inline auto plot_data(run_result const& r, std::size_t k) -> std::string {
   auto const line = [](measurement const& m) {
     return plot_number(seconds_of(m.at)) + ' ' + plot_number(m.loss) + ' ' + plot_number(m.accuracy) + '\n';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A progress bar on a terminal. What a line says is a pure function; when one is drawn is the class's business.
+// A progress bar on a terminal. A pure function makes the line; the class decides when to draw it.
 #pragma once
 
 #include <sys/ioctl.h>
@@ -45,10 +45,9 @@ inline auto clock_text(std::chrono::seconds d) -> std::string {
 
 }  // namespace detail
 
-/// `[=====>    ]  42 %  1.21 M gradients/s  ETA 0:12`, exactly `width` characters or, where that is too narrow for a
-/// bar, the text alone, cut to `width`. `fraction` is held to 0..1; an unknown `eta` or a rate that is no number shows
-/// as
-/// "-".
+/// `[=====>    ]  42 %  1.21 M gradients/s  ETA 0:12`, exactly `width` characters. If that is too narrow for a bar, it
+/// is the text alone, cut to `width`. `fraction` is clamped to 0..1. An unknown `eta`, or a rate that is not finite,
+/// shows as "-".
 [[nodiscard]] inline auto progress_line(double fraction, double rate, std::optional<std::chrono::seconds> eta,
                                         std::size_t width) -> std::string {
   auto const done = std::isnan(fraction) ? 0.0 : std::clamp(fraction, 0.0, 1.0);
@@ -100,7 +99,7 @@ class progress_bar {
     auto const elapsed = std::chrono::duration<double>(now - begun_).count();
     auto const rate = static_cast<double>(gradients) / elapsed;
     auto const left = elapsed * (1 - fraction) / fraction;
-    auto const known = left >= 0 && left < 1e7;  // false for a fraction that is zero or no number
+    auto const known = left >= 0 && left < 1e7;  // false for a fraction that is zero or NaN
     auto eta = std::optional<std::chrono::seconds>{};
     if (known) eta.emplace(std::llround(left));
     auto const prefix = label_.empty() ? std::string{} : label_ + ' ';
@@ -121,7 +120,7 @@ class progress_bar {
   }
 
  private:
-  /// One column less than the terminal has, so that no line wraps; no wider than a line is pleasant to read.
+  /// One column less than the terminal has, so that no line wraps; at most 99 columns.
   auto width() const -> std::size_t {
     auto size = ::winsize{};
     auto const known = ::ioctl(::fileno(stream_), TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
@@ -136,10 +135,10 @@ class progress_bar {
   bool dirty_ = false;
 };
 
-/// A ready observer (run/observer.hpp) that draws a bar: how far a run with that end has come.
+/// A ready observer (run/observer.hpp) that draws a bar: the progress of a run towards `end`.
 class progress {
  public:
-  /// As of progress_bar. Of a run that only a loss can end no fraction is known.
+  /// Parameters as for progress_bar. If only a loss ends the run, no fraction is known.
   explicit progress(until const& end, std::string label = {}, progress_mode mode = progress_mode::on_terminal,
                     std::FILE* stream = stderr)
       : end_{end}, bar_{std::make_shared<progress_bar>(std::move(label), mode, stream)} {}

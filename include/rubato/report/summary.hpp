@@ -24,7 +24,7 @@ inline auto percent(double part, double whole) -> std::string {
   return fixed(whole > 0 ? 100 * part / whole : std::numeric_limits<double>::quiet_NaN(), 1);
 }
 
-/// What a run cost: the last columns of every table of runs.
+/// The cost of a run: the last columns of every table of runs.
 inline auto with_cost(std::vector<column> columns) -> std::vector<column> {
   for (auto const* const title : {"gradients", "MB sent", "packets lost", "mean age ms", "largest age ms"}) {
     columns.push_back({title});
@@ -41,8 +41,8 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
 
 }  // namespace detail
 
-/// One line a run, in the given order. `target` is the loss that the times belong to; an infinite one means that the
-/// runs had none.
+/// One line a run, in the given order. `target` is the loss that the times belong to; if it is infinite, the runs had
+/// no target.
 [[nodiscard]] inline auto summary_table(std::span<run_result const> results, double target) -> std::string {
   auto const goal = std::isfinite(target) ? "s to loss " + readable(target) : std::string{"s to target"};
   auto table = text_table{detail::with_cost({{"algorithm", side::left}, {goal}, {"final loss"}, {"accuracy"}})};
@@ -54,8 +54,8 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
   return table.text();
 }
 
-/// The same for problems whose optimum is known: `distances`, one a run, stand in place of what is learned. Requires as
-/// many of the ones as of the others.
+/// The same for problems whose optimum is known: `distances`, one for each run, replace loss and accuracy. Requires
+/// distances.size() == results.size().
 [[nodiscard]] inline auto distance_table(std::span<run_result const> results, std::span<double const> distances)
     -> std::string {
   RUBATO_EXPECTS(results.size() == distances.size(), "there is one distance a run");
@@ -78,7 +78,7 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
   return table.text();
 }
 
-/// One line a directed edge and channel. Goodput is of bodies that came, where nodes are processes.
+/// One line a directed edge and channel. Goodput counts received bodies, where nodes are processes.
 [[nodiscard]] inline auto edge_table(run_result const& r) -> std::string {
   auto table = text_table{{{"edge", side::left},
                            {"channel", side::left},

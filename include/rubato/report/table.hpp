@@ -13,7 +13,7 @@
 
 namespace rubato::report {
 
-/// Which side of its column a text touches: numbers the right, so that their digits stand below each other.
+/// Alignment of a column: numbers are at the right, so that their digits are below each other.
 enum class side : std::uint8_t { left, right };
 
 struct column {
@@ -26,7 +26,7 @@ class text_table {
  public:
   explicit text_table(std::vector<column> columns) : columns_{std::move(columns)} {}
 
-  /// Requires one cell a column.
+  /// Requires one cell for each column.
   void add_row(std::vector<std::string> cells) {
     RUBATO_EXPECTS(cells.size() == columns_.size(), "a row of a table must have one cell a column");
     rows_.push_back(std::move(cells));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a run comes to when its nodes, edges and channels are taken together; tables and JSON both read these numbers.
+// Totals of a run over its nodes, edges and channels; tables and JSON both use them.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace rubato::report {
 
 /// Sums over all nodes and all edges.
 struct run_totals {
-  std::uint64_t gradients = 0;  ///< computed: at the last measurement, or what the nodes used where there is none
+  std::uint64_t gradients = 0;  ///< computed up to the last measurement; if there is none, used by the nodes
   std::uint64_t packets_sent = 0;
   std::uint64_t bytes_sent = 0;
   std::uint64_t packets_lost = 0;
@@ -26,7 +26,7 @@ struct run_totals {
   std::array<std::uint64_t, channel_count> edges_of_channel{};
 };
 
-/// The counter of two sets of uses taken together.
+/// The sum of two counters.
 [[nodiscard]] inline auto joined(age_counter const& a, age_counter const& b) -> age_counter {
   return {a.uses + b.uses, a.total_ns + b.total_ns, (std::max)(a.largest, b.largest)};
 }
@@ -47,7 +47,7 @@ struct run_totals {
   return sums;
 }
 
-/// Not-a-number where the run was never measured, or its problem has no such measure.
+/// NaN if the run was never measured, or its problem has no such measure.
 [[nodiscard]] inline auto final_loss(run_result const& r) -> double {
   return r.history.empty() ? std::numeric_limits<double>::quiet_NaN() : r.history.back().loss;
 }
@@ -56,12 +56,12 @@ struct run_totals {
   return r.history.empty() ? std::numeric_limits<double>::quiet_NaN() : r.history.back().accuracy;
 }
 
-/// Seconds; not-a-number where nothing was used, since no age is not the age zero.
+/// Seconds; NaN if nothing was used, since that is not an age of zero.
 [[nodiscard]] inline auto mean_age(age_counter const& age) -> double {
   return age.uses == 0 ? std::numeric_limits<double>::quiet_NaN() : age.mean_seconds();
 }
 
-/// Seconds; not-a-number where nothing was used.
+/// Seconds; NaN if nothing was used.
 [[nodiscard]] inline auto largest_age(age_counter const& age) -> double {
   return age.uses == 0 ? std::numeric_limits<double>::quiet_NaN() : seconds_of(age.largest);
 }

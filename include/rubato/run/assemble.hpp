@@ -42,7 +42,7 @@ auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<node_id>;
 
 }  // namespace detail
 
-/// Makes single nodes of a run once more, for a driver whose scenario restarts them.
+/// Makes a node of a run anew, for a driver whose scenario restarts nodes.
 /// **Thread safety:** const calls may come from several threads at once.
 class node_factory {
  public:
@@ -62,7 +62,7 @@ class node_factory {
   [[nodiscard]] auto make(std::size_t i, shared_buffer first, std::uint64_t session) const -> any_node {
     return self_->make(i, std::move(first), session);
   }
-  /// Whose messages node i needs: of models with a weight other than 0, and of pushed gradients.
+  /// The nodes whose messages node i needs: of models with a weight other than 0, and of pushed gradients.
   [[nodiscard]] auto senders(std::size_t i) const -> std::vector<node_id> { return self_->senders(i); }
   /// The other ends of node i's edges, in either graph and direction; by id.
   [[nodiscard]] auto neighbours(std::size_t i) const -> std::vector<node_id> { return self_->neighbours(i); }
@@ -116,8 +116,8 @@ struct assembly : run_setup {
   block_partition blocks;
   buffer_pool pool = buffer_pool{};  ///< of the nodes' backend: where bodies that arrive as bytes are put
   node_factory factory;  ///< for nodes that restart
-  std::string remark{};  ///< the plan's, for who runs it; empty: there is none
-  range answer_nodes{};  ///< the node whose model is the run's answer, where the peers' own are not; see measured()
+  std::string remark{};  ///< the plan's, for the person who runs it; empty: none
+  range answer_nodes{};  ///< the node whose model is the run's result, if not all peers' models are; see measured()
 
   /// The nodes that are looked at and whose models a result holds.
   [[nodiscard]] auto measured() const -> range { return answer_nodes.empty() ? range{0, peers} : answer_nodes; }
@@ -227,11 +227,12 @@ auto agreement_of(assembly& a, mixing::plan const& plan, std::vector<typename No
 
 /// The nodes of a run, from what `a` holds of it already, and what they agree on. All that is compiled for a node type
 /// and for no problem, so that it can be compiled once (rubato/instances.hpp). `table` has one entry a node or one for
-/// all; `largest`: see Node::agree().
+/// all; `largest`: see Node::resolve_options().
 template<class Node>
 void add_nodes(assembly& a, mixing::plan const& plan, std::vector<typename Node::options>& table,
                typename Node::backend_type const& backend, shared_buffer const& x0, std::span<double const> largest) {
-  if (table.size() > 1) static_cast<void>(options_of<Node>(table));  // before agree() derives others from them
+  if (table.size() > 1)
+    static_cast<void>(options_of<Node>(table));  // before resolve_options() derives others from them
   for (auto& options : table) Node::resolve_options(options, a.blocks, largest, a.peers);
   a.agreed = agreement_of<Node>(a, plan, table, x0);
   a.nodes.reserve(plan.nodes.size());
@@ -283,7 +284,7 @@ auto assembled(mixing::plan const& plan, Problem const& problem, std::vector<typ
   std::vector<double> largest;
   if constexpr (requires {
                   requires Node::needs_first_gradients;
-                }) {  // optional member: agree() wants the first gradients
+                }) {  // optional member: resolve_options() wants the first gradients
     largest = largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, table.front().seed});
   }
   add_nodes<Node>(a, plan, table, backend, x0, largest);

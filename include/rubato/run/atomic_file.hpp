@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Files are written aside and renamed when they are complete: whoever finds one finds a whole one.
+// Files are written aside and renamed when they are complete, so a file that exists is a whole one.
 #pragma once
 
 #include <fcntl.h>
@@ -28,13 +28,14 @@ namespace detail {
 
 inline auto reason(int error) -> std::string { return std::generic_category().message(error); }
 
-/// A new file of this name, never one that is there, nor what a link that somebody planted points at; null as fopen's.
+/// Creates a new file of this name. It never opens an existing file, nor follows a link that somebody planted. Null on
+/// failure, as fopen.
 inline auto new_file(std::filesystem::path const& path) -> std::FILE* {
   static_cast<void>(std::remove(path.c_str()));
   return std::fopen(path.c_str(), "wbx");
 }
 
-/// What `at` holds is on the disk when this returns; an errno otherwise, and 0.
+/// Syncs `at` to the disk. Returns 0, or an errno.
 inline auto sync_folder(std::filesystem::path const& at) -> int {
   auto const folder = ::open(at.empty() ? "." : at.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder < 0) return errno;
@@ -44,11 +45,11 @@ inline auto sync_folder(std::filesystem::path const& at) -> int {
 }
 
 struct made_folder {
-  std::error_code error{};  ///< empty when it is there
+  std::error_code error{};  ///< empty if the folder exists
   int unsynced = 0;         ///< the errno because of which a new folder may not survive a loss of power
 };
 
-/// Creates a folder, where it is missing, and has the disk know of each one that is new.
+/// Creates a folder and its parents if they are missing, and syncs each new one to the disk.
 inline auto make_folder(std::filesystem::path const& folder) -> made_folder {
   auto made = made_folder{};
   std::vector<std::filesystem::path> hold_new;
@@ -72,8 +73,8 @@ inline auto names_dead_process(std::string_view text) -> bool {
   return ::kill(process, 0) != 0 && errno == ESRCH;
 }
 
-/// Removes what processes that were killed left beside `path`, as far as that can be done: files of the name
-/// `beginning` with such a process behind it.
+/// Removes, as far as possible, what killed processes left beside `path`: files whose name is `beginning` followed by
+/// the id of such a process.
 inline void remove_left_over(std::filesystem::path const& folder, std::string const& beginning) {
   auto error = std::error_code{};
   auto at = std::filesystem::directory_iterator{folder.empty() ? "." : folder, error};
@@ -88,9 +89,9 @@ inline void remove_left_over(std::filesystem::path const& folder, std::string co
 
 /// A file that appears at `path` only by commit(), complete; until then it is `partial_path()`, in the same folder, and
 /// whatever stood at `path` before stays as it is. Missing folders are created. What a killed process of this machine
-/// left of the same file goes when the next one is made.
-/// Every failure throws run_error, whose sentence names path and reason, and leaves nothing behind; but for one:
-/// the file is there, and whether it survives a loss of power is not known.
+/// left of the same file is removed when the next one is created. Every failure throws run_error, whose sentence names
+/// path and reason, and leaves nothing behind. There is one exception: the file may be complete while it is not known
+/// whether it survives a loss of power.
 /// **Thread safety:** distinct objects of distinct paths are independent.
 class atomic_file {
  public:
@@ -120,19 +121,18 @@ class atomic_file {
     write(std::string_view{reinterpret_cast<char const*>(bytes.data()), bytes.size()});
   }
 
-  /// What was written so far can be read at partial_path(). Requires that commit() was not called.
+  /// Makes what was written so far readable at partial_path(). Requires that commit() was not called.
   void flush() {
     RUBATO_EXPECTS(file_ != nullptr, "a committed or failed file has nothing to flush");
     if (std::fflush(file_) != 0) fail(errno);
   }
 
-  /// Lets the system begin to write what was given so far to the disk, so that a commit that survives::power waits
-  /// less.
+  /// Asks the system to begin writing to the disk, so that a commit with survives::power waits for a shorter time.
   void begin_sync() {
     flush();
 #if defined(__linux__)
     static_cast<void>(
-        ::sync_file_range(::fileno(file_), 0, 0, SYNC_FILE_RANGE_WRITE));  // a hint: fsync tells what fails
+        ::sync_file_range(::fileno(file_), 0, 0, SYNC_FILE_RANGE_WRITE));  // a hint: fsync reports failures
 #endif
   }
 
@@ -186,7 +186,8 @@ inline void write_file(std::filesystem::path const& path, std::string_view text)
   file.commit();
 }
 
-/// So that a run does not end with a result that cannot replace what stands at its place. Throws config_error.
+/// Throws config_error if a file could not be written to this path. So a run does not end with a result that has no
+/// place.
 inline void ensure_replaceable(std::filesystem::path const& file) {
   auto error = std::error_code{};
   if (!std::filesystem::exists(file, error) || std::filesystem::is_regular_file(file, error)) return;
@@ -194,8 +195,8 @@ inline void ensure_replaceable(std::filesystem::path const& file) {
                      "' is in the way of a result and is no plain file: move it, or give another folder"};
 }
 
-/// Creates the folder where it is missing and tries it with a file that is removed at once, so that a run does not end
-/// with results and no place for them. Throws config_error.
+/// Creates the folder if it is missing, and tests it with a file that is removed at once. So a run does not end with
+/// results that have no place. Throws config_error.
 inline void ensure_writable_folder(std::filesystem::path const& folder) {
   if (folder.empty()) throw config_error{"the output folder has no name: give one, or '.' for the present folder"};
   auto error = std::error_code{};

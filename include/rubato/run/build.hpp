@@ -10,10 +10,10 @@
 namespace rubato {
 inline namespace RUBATO_INSTRUCTION_SET {  // for files of one program may be compiled for several (backend/lanes.hpp)
 
-/// Names what must be the same for two programs to round alike: version, compiler, and the vector unit in use. In a
-/// program of files for several instruction sets, that of the file that calls it.
+/// Names what two programs must have in common to round alike: version, compiler, and vector unit. If the files of a
+/// program are compiled for several instruction sets, this describes the file that calls it.
 [[nodiscard]] inline auto build_text() -> std::string {
-#if defined(__FMA__) || defined(__AVX512F__)  // the latter fuses by itself
+#if defined(__FMA__) || defined(__AVX512F__)  // AVX-512 includes fused operations
   constexpr auto fused = ", fused multiply-add";
 #else
   constexpr auto fused = "";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A state on disk: what it is a state of, when it was saved, and its words and bodies.
+// A state on disk: what it belongs to, when it was saved, and its words and bodies.
 //
 // File, little-endian: magic u64, format u32, build text, subject text (each: length u64, bytes), node u32, progress
 // u64, words (count u64, each u64), bodies (count u64; each: element u8, values u64, bytes), digest of all before it
@@ -35,10 +35,10 @@
 
 namespace rubato {
 
-/// A state that was saved, or is to be.
+/// A state that was saved, or is to be saved.
 struct checkpoint {
   std::string
-      subject;  ///< what it is a state of: all that a run must have in common with it, as wire::agreement has it
+      subject;  ///< what it belongs to: all that a run must have in common with it, as the text of a wire::agreement
   node_id node{};
   std::uint64_t progress = 0;  ///< local iterations, or events of a simulation
   std::uint32_t resumed = 0;  ///< how often its run had gone on from a checkpoint by then
@@ -49,16 +49,16 @@ struct checkpoint {
 inline constexpr std::uint64_t checkpoint_magic = 0x706b636f74616275ULL;  // "ubatockp"
 inline constexpr std::uint32_t checkpoint_format = 1;
 
-/// Writes it aside, has file and folder synced to the disk, and renames it: whoever finds a checkpoint finds a whole
-/// one. Throws run_error, whose sentence names the path; what stood there before is still there then.
+/// Writes the checkpoint aside, syncs file and folder to the disk, and renames it. So a checkpoint that exists is a
+/// whole one. Throws run_error, whose sentence names the path; an older file is then still there.
 void write_checkpoint(std::filesystem::path const& path, checkpoint const& c);
 
-/// Throws config_error if there is none, or what there is is no whole checkpoint of this format. Bodies are on the
-/// host.
+/// Throws config_error if there is no file, or if it is not a whole checkpoint of this format. Bodies are in host
+/// memory.
 [[nodiscard]] auto read_checkpoint(std::filesystem::path const& path) -> checkpoint;
 
-/// Throws config_error unless the checkpoint is of that node of a run which has all this in common. A sentence that
-/// warns, or nothing: one that another build wrote goes on, but may round otherwise.
+/// Throws config_error unless the checkpoint is of that node of a run with this subject. Returns a warning if another
+/// build wrote it, since this one may round differently; otherwise nothing.
 auto check_checkpoint(checkpoint const& c, std::string_view subject, node_id node) -> std::string;
 
 /// Where one process keeps its node's checkpoints.
@@ -66,13 +66,13 @@ struct checkpoint_options {
   std::filesystem::path folder{};  ///< empty: none are saved
   std::chrono::nanoseconds every = std::chrono::seconds{30};
   bool resume = false;  ///< begin from the node's checkpoint in `folder`
-  /// What a state belongs to beside the assembled run, as the text of a wire::agreement: the data, say.
+  /// What a state belongs to besides the assembled run, such as the data; the text of a wire::agreement.
   std::string subject{};
 
   [[nodiscard]] auto file_of(node_id node) const -> std::filesystem::path {
     return folder / ("node-" + std::to_string(to_index(node)) + ".checkpoint");
   }
-  /// Throws config_error unless this can be done.
+  /// Throws config_error if these options contradict each other.
   void check() const {
     if (folder.empty() && resume)
       throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
@@ -80,9 +80,9 @@ struct checkpoint_options {
   }
 };
 
-/// For transport::identity::opened_before of a process whose node is to go on: more than former processes of the node
-/// can have opened any edge, so that no session is used twice. 0 where it begins anew. Throws what read_checkpoint
-/// throws.
+/// The value of transport::identity::opened_before for a process whose node resumes: more than the number of times that
+/// former processes of the node can have opened any edge, so that no session is used twice. 0 for a node that begins
+/// anew. Throws what read_checkpoint throws.
 [[nodiscard]] auto sessions_before(checkpoint_options const& o, node_id self) -> std::uint32_t;
 
 #if RUBATO_BODIES
@@ -114,7 +114,7 @@ class checkpoint_output {
   digest digest_;
 };
 
-/// Reads and digests; what is not there, or cannot be, is damage and never an allocation.
+/// Reads and digests. A missing part or an impossible length is reported as damage before any memory is allocated.
 class checkpoint_input {
  public:
   explicit checkpoint_input(std::filesystem::path const& path) : shown_{escaped(path.string())} {
@@ -142,7 +142,7 @@ class checkpoint_input {
     read(std::as_writable_bytes(std::span{text}));
     return text;
   }
-  /// A number of things, of at least so many bytes each, that the file can hold.
+  /// Reads a count of parts of at least `bytes_each` bytes; damage if the file is too short for them.
   auto count_of(std::size_t bytes_each) -> std::size_t {
     auto const n = get<std::uint64_t>();
     if (n > left_ / bytes_each) damaged("it ends in the middle");
@@ -178,8 +178,7 @@ auto body_from(checkpoint_input& in, std::size_t values, buffer_pool& pool) -> s
 }
 RUBATO_INLINE auto body_from(checkpoint_input& in, buffer_pool& pool) -> shared_buffer {
   auto const kind = in.get<std::uint8_t>();
-  if (kind == 0 || kind > static_cast<std::uint8_t>(last_element))
-    in.damaged("it holds values of a type that there is not");
+  if (kind == 0 || kind > static_cast<std::uint8_t>(last_element)) in.damaged("it holds values of an unknown type");
   auto const values = in.count_of(bytes_of(static_cast<element>(kind)));
   switch (static_cast<element>(kind)) {
     case element::f32:
@@ -219,10 +218,10 @@ RUBATO_INLINE void write_checkpoint(std::filesystem::path const& path, checkpoin
 }
 
 namespace detail {
-/// All but the state.
+/// Everything except the state.
 RUBATO_INLINE auto checkpoint_head(checkpoint_input& in) -> checkpoint {
   if (in.get<std::uint64_t>() != checkpoint_magic)
-    throw config_error{"'" + in.shown() + "' is no checkpoint of rubato"};
+    throw config_error{"'" + in.shown() + "' is not a checkpoint of rubato"};
   if (auto const format = in.get<std::uint32_t>(); format != checkpoint_format) {
     throw config_error{"the checkpoint '" + in.shown() + "' has format " + std::to_string(format) +
                        ", and this version reads format " + std::to_string(checkpoint_format)};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What drivers in real time keep checkpoints with: a thread that writes them, and when each node's is due.
+// Checkpoints for drivers in real time: a thread that writes them, and the times at which each node is due.
 #pragma once
 
 #include <chrono>
@@ -29,13 +29,13 @@ namespace detail {
 
 /// Writes checkpoints on a thread of its own, one after the other, so that a run is held up only while its state is
 /// taken.
-/// **Thread safety:** any thread may give it some.
+/// **Thread safety:** any thread may give it checkpoints.
 class checkpoint_writer {
  public:
   checkpoint_writer() : thread_{[this] { live(); }} {}
   checkpoint_writer(checkpoint_writer const&) = delete;
   auto operator=(checkpoint_writer const&) -> checkpoint_writer& = delete;
-  /// What was given is written to its end.
+  /// The destructor writes everything that was given.
   ~checkpoint_writer() {
     {
       auto const lock = std::lock_guard{mutex_};
@@ -45,12 +45,12 @@ class checkpoint_writer {
     thread_.join();
   }
 
-  /// Whether the last one for this file is written.
+  /// Whether the last checkpoint for this file has been written.
   [[nodiscard]] auto has_written(std::filesystem::path const& file) -> bool {
     auto const lock = std::lock_guard{mutex_};
     return !wanted_.contains(file) && busy_with_ != file;
   }
-  /// Replaces one for the same file that was not begun.
+  /// Replaces a checkpoint for the same file whose writing has not begun.
   void write(std::filesystem::path const& file, checkpoint c) {
     {
       auto const lock = std::lock_guard{mutex_};
@@ -58,7 +58,7 @@ class checkpoint_writer {
     }
     changed_.notify_all();
   }
-  /// Why the last checkpoint of some file could not be written, or nothing where all were.
+  /// Why the last checkpoint of a file could not be written; empty if all were.
   [[nodiscard]] auto failure() -> std::string {
     auto const lock = std::lock_guard{mutex_};
     return first_failure();
@@ -110,9 +110,9 @@ class checkpoint_writer {
 class node_checkpoints {
  public:
   node_checkpoints() = default;  // none
-  /// Throws config_error where the node could not be resumed: at its start all its edges are closed, and an algorithm
-  /// that needs every node cannot have that; where nobody could tell whether it is the same run; or where a run that
-  /// begins anew would write over the state of another one.
+  /// Throws config_error in three cases. The node could not be resumed, because its algorithm needs every node, and a
+  /// resumed node begins with all edges closed. Or nobody could tell whether it is the same run. Or a new run would
+  /// overwrite the state of another one.
   node_checkpoints(checkpoint_options const& o, assembly const& a, node_id self)
       : every_{o.every}, subject_{a.agreed.text() + pace_of(a, self) + o.subject}, self_{self}, file_{o.file_of(self)} {
     if (!a.unlisted.empty()) {
@@ -127,8 +127,8 @@ class node_checkpoints {
       refuse_unless_edges_may_close(a.factory.make(to_index(self), {}, 0), a.factory.neighbours(to_index(self)));
   }
 
-  /// Puts the state of the node's file into `host`. A sentence that warns, or nothing. Throws config_error, which names
-  /// the file, if that holds no state of this node of this run.
+  /// Puts the state of the node's file into `host`. Returns a warning, or nothing. Throws config_error, which names the
+  /// file, if it does not hold a state of this node and run.
   template<class Host>
   [[nodiscard]] auto restore_into(Host& host, buffer_pool const& pool) -> std::string {
     auto const saved = read_checkpoint(file_);
@@ -142,16 +142,15 @@ class node_checkpoints {
       throw config_error{"'" + escaped(file_.string()) + "': " + e.what()};
     }
   }
-  /// Of the state that was read: local iterations; and how often the run has gone on from a checkpoint, this time
-  /// included.
+  /// Of the state that was read: its local iterations, and how often the run has resumed, this time included.
   [[nodiscard]] auto progress() const -> std::uint64_t { return progress_; }
   [[nodiscard]] auto resumed() const -> std::uint32_t { return resumed_; }
-  /// Where nodes of one run were saved after different numbers of resumptions, all count from the largest.
+  /// If the nodes of a run were saved after different numbers of resumptions, all count from the largest number.
   void count_from(std::uint32_t resumed) { resumed_ = resumed; }
 
-  /// At once for the first time, so that a run can be gone on from whenever it is killed. The node is held up while
-  /// what it may still write is copied; the rest is done beside it. Where the disk is slower than the period, the next
-  /// one waits.
+  /// Saves at once for the first time, so that a run can be resumed whenever it is killed. The node is held up while
+  /// the vectors that it may still write are copied; the other thread does the rest. If the disk is slower than the
+  /// period, the next save waits.
   template<class Host>
   void save_if_due(instant now, Host& host, checkpoint_writer& writer) {
     if (due_ && now < *due_) return;

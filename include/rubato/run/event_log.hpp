@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What happened to one node, as bytes: its inputs in the order in which it consumed them, and a digest of what it did.
+// What happened to one node, as bytes: its inputs in the order in which it consumed them, and a digest of its outputs.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +29,7 @@
 
 namespace rubato {
 
-/// What a record of a log holds. The numbers are in files, so they never change.
+/// The kind of a record in a log. The numbers are in files, so they never change.
 enum class logged : std::uint8_t { start = 0, patch = 1, gradient = 2, wakeup = 3, neighbours = 4, end = 5 };
 
 constexpr auto name_of(logged l) -> std::string_view {
@@ -38,7 +38,7 @@ constexpr auto name_of(logged l) -> std::string_view {
   return names[static_cast<std::size_t>(l)];
 }
 
-/// One input of a node. Which members mean something says `kind`.
+/// One input of a node. `kind` decides which members have a meaning.
 struct logged_event {
   logged kind{};
   instant now{};
@@ -49,7 +49,7 @@ struct logged_event {
   neighbour_change change{};
 };
 
-/// What a node of a run may be given; decoding holds records to it.
+/// What a node of a run may be given; decoding checks records against it.
 struct event_rules {
   transport::detail::frame_filter bound_socket;  ///< of its messages
   std::vector<node_id> peers;          ///< its neighbours
@@ -63,7 +63,7 @@ struct event_rules {
                            a.blocks, {n.channels().begin(), n.channels().end()}, a.pool};
     return {transport::detail::frame_filter{me}, me.peers, n.estimate().kind(), a.blocks.values()};
   }
-  /// No record of the node takes more.
+  /// No record of the node is larger.
   [[nodiscard]] auto bytes_max() const -> std::uint64_t { return 8192 + std::uint64_t{48} * dimension; }
 };
 
@@ -93,12 +93,12 @@ class byte_writer {
   std::vector<std::byte>* out_;
 };
 
-/// Times of a run are nearer than this to its beginning, so that differences of them are times too: 36 years.
+/// Times of a run are less than this (36 years) from its beginning, so that their differences are valid times too.
 inline constexpr auto latest_time = std::chrono::nanoseconds{std::int64_t{1} << 60};
-/// A sender's clock may be further off: transport::run_clock::from() gives no more than this.
+/// A sender's clock may be further off; transport::run_clock::from() limits it to this.
 inline constexpr auto latest_post = std::chrono::nanoseconds{std::int64_t{1} << 62};
 
-/// Reads them back; what is not there throws.
+/// Reads the numbers back; throws if bytes are missing.
 class byte_reader {
  public:
   explicit byte_reader(std::span<std::byte const> in) : in_{in} {}
@@ -109,10 +109,10 @@ class byte_reader {
   auto bytes() -> std::span<std::byte const> { return take(get<std::uint64_t>()); }
   auto time(std::chrono::nanoseconds latest = latest_time) -> std::chrono::nanoseconds {
     auto const t = std::chrono::nanoseconds{get<std::int64_t>()};
-    if (t > latest || t < -latest) throw config_error{"it holds a time beyond all runs"};
+    if (t > latest || t < -latest) throw config_error{"it holds a time that no run can reach"};
     return t;
   }
-  /// Where the values of a body lie, and what they are.
+  /// The place and the type of a body's values.
   void body(wire::frame_view& f) {
     auto const kind = get<std::uint8_t>();
     if (kind > static_cast<std::uint8_t>(last_element)) throw config_error{"it holds a body of no known type"};
@@ -232,7 +232,7 @@ inline auto get_gradient(byte_reader& r, buffer_pool& pool, event_rules const& r
   g.id = ticket{r.get<std::uint64_t>()};
   g.loss = std::bit_cast<double>(r.get<std::uint64_t>());
   g.duration = r.time();
-  if (g.duration.count() < 0) throw config_error{"it holds a gradient that took less than no time"};
+  if (g.duration.count() < 0) throw config_error{"it holds a gradient with a negative duration"};
   wire::frame_view f;
   r.body(f);
   if (f.kind != rules.scalar || f.values != rules.dimension) {
@@ -243,7 +243,7 @@ inline auto get_gradient(byte_reader& r, buffer_pool& pool, event_rules const& r
   return g;
 }
 
-/// Digests bodies once, however many packets of one call share them.
+/// Digests each body once, even if many packets of one call share it.
 class outbox_digest {
  public:
   [[nodiscard]] auto of(outbox const& out, any_node& node) -> std::uint64_t {
@@ -263,7 +263,8 @@ class outbox_digest {
       d.add(to_count(out.wait->number));
     }
     if (out.failure) d.add(std::as_bytes(std::span{out.failure->sentence}));
-    if (auto model = node.estimate(); !model_digest_ || !(model == model_)) {  // its state may not be listed
+    if (auto model = node.estimate();
+        !model_digest_ || !(model == model_)) {  // a node that lists no state still has its model digested
       model_digest_ = body(model);
       model_ = std::move(model);
     }
@@ -292,14 +293,14 @@ class outbox_digest {
     return value;
   }
 
-  shared_buffer model_;  // kept alive, so that another one is never taken for it
+  shared_buffer model_;  // kept alive, so that its address is not reused by another body
   std::optional<std::uint64_t> model_digest_;
   std::vector<std::pair<shared_buffer, std::uint64_t>> seen_;
 };
 
 }  // namespace detail
 
-/// The bytes of an input, without what it brought about.
+/// The bytes of an input, without its outputs.
 inline void encode_event(logged_event const& e, std::vector<std::byte>& out) {
   detail::byte_writer w{out};
   w.put(e.now.since_start.count());
@@ -322,8 +323,8 @@ inline void encode_event(logged_event const& e, std::vector<std::byte>& out) {
   }
 }
 
-/// The input that was encoded so, held to what that node may be given before any memory is taken for it. Throws
-/// config_error if these are not the bytes of one; the sentence has no subject.
+/// Decodes an input, and checks it against what that node may be given before it allocates memory. Throws config_error
+/// if the bytes are not a valid input; the sentence has no subject.
 [[nodiscard]] inline auto decode_event(logged kind, std::span<std::byte const> bytes, event_rules const& rules,
                                        buffer_pool& pool) -> logged_event {
   detail::byte_reader r{bytes};

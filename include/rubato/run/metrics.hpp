@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What drivers measure while a run goes on: loss and accuracy of the mean model, how far nodes are apart, and how far
-// the tracking law is from holding; and what they count when it has ended. Senders count what they sent, receivers what
-// they used, and both are joined here for every driver, so that the counters mean the same.
+// What drivers measure during a run (loss and accuracy of the mean model, the distance between nodes, the residual of
+// the tracking law) and count at its end. Senders count what they sent, receivers what they used. Both are joined here,
+// so that counters mean the same under every driver.
 #pragma once
 
 #include <algorithm>
@@ -36,8 +36,8 @@ inline auto in_flight(double pushed, double consumed, bool wraps) -> double {
                    static_cast<std::uint32_t>(static_cast<std::int64_t>(consumed));
   return static_cast<double>(static_cast<std::int32_t>(low));
 }
-/// Throws run_error if the model of this node, which is on the host, is not finite: one pass. Algorithms notice in the
-/// sweep that makes it so, except where a device would have to be waited for.
+/// Throws run_error if this node's model, which must be in host memory, is not finite: one pass. Algorithms notice this
+/// in the sweep that causes it, unless that would mean waiting for a device.
 inline void refuse_not_finite(shared_buffer const& model, node_id id) {
   auto const at = first_not_finite(model);
   if (at == model.size()) return;
@@ -109,7 +109,7 @@ enum class residual_units : std::uint8_t { ledger, model };
   return worst;
 }
 
-/// Looks at the nodes whose models are the run's answer, at one instant; `first` is the first of them.
+/// Looks, at one instant, at the nodes whose models are the run's result; `first` is the first of them.
 class metrics {
  public:
   explicit metrics(problem::any_oracle oracle, std::size_t first = 0) : oracle_{std::move(oracle)}, first_{first} {}
@@ -127,10 +127,10 @@ class metrics {
     return m;
   }
 
-  /// Those that measure() looked at last.
+  /// The models that measure() looked at last.
   [[nodiscard]] auto models() const -> std::span<shared_buffer const> { return models_; }
 
-  /// The part that needs the models only. Throws run_error if one of them is not finite.
+  /// The part of a measurement that needs only the models. Throws run_error if one of them is not finite.
   [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const
       -> measurement {
     std::vector<shared_buffer> here;
@@ -179,7 +179,7 @@ class edge_index {
     node_id from;
     node_id to;
     channel_id channel;
-    // Written out: nvcc 13 loses a default one.
+    // Written out, because nvcc 13 loses a defaulted one.
     friend auto operator<(key const& a, key const& b) -> bool {
       if (a.from != b.from) return a.from < b.from;
       return a.to != b.to ? a.to < b.to : a.channel < b.channel;
@@ -190,9 +190,9 @@ class edge_index {
   std::vector<edge_report*> sorted_;
 };
 
-/// Counters of one node, and its final model if it is measured, which must be finite (run_error); what it counted of
-/// its in-edges goes to the edges already there, which `edges` indexes: sorted once for all nodes, so that the end of a
-/// run takes O(edges log edges).
+/// Adds the counters of one node, and its final model if it is measured; that must be finite (run_error). What the node
+/// counted of its in-edges is added to the existing edges, which `edges` indexes. They are sorted once for all nodes,
+/// so the end of a run takes O(edges log edges).
 inline void collect_node(any_node const& n, node_id id, bool computes, edge_index const& edges, run_result& result) {
   auto const s = n.statistics();
   result.nodes.push_back({id, s.iterations, s.gradients, s.dropped});
@@ -209,8 +209,8 @@ inline void collect_node(any_node const& n, node_id id, bool computes, edge_inde
   }
 }
 
-/// Warns, in a result that holds all its counters, of the node whose messages were oldest, if they were that old: where
-/// a step is too large for their age, tracking diverges (algorithm/r_fast.hpp). O(nodes + edges).
+/// Requires a result with all its counters. Warns of the node whose messages were oldest, if they were very old:
+/// tracking diverges if a step is too large for their age (algorithm/r_fast.hpp). O(nodes + edges).
 inline void warn_of_ages(run_result& r) {
   static constexpr auto old = 8.0;  // local iterations
   struct sum {
@@ -244,7 +244,7 @@ inline void warn_of_ages(run_result& r) {
                        "; let nodes keep a pace, or take a smaller step");
 }
 
-/// Counters of all nodes; final models of those measured (run/assemble.hpp).
+/// Adds the counters of all nodes, and the final models of the measured ones (run/assemble.hpp).
 inline void collect_nodes(std::span<any_node const> nodes, range measured, run_result& result) {
   auto const edges = edge_index{result.edges};
   result.nodes.reserve(result.nodes.size() + nodes.size());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Who looks on while a run goes on, under any driver: any callable that takes a look, and may ask the run to stop.
+// Observers of a run, under any driver: any callable that takes a look, and may ask the run to stop.
 #pragma once
 
 #include <concepts>
@@ -14,19 +14,20 @@
 
 namespace rubato {
 
-/// One look at a run. It is valid during the call; models are shared and may be kept, which keeps their memory.
+/// One look at a run. It is valid during the call. The models are shared; copies of them may be kept, and keep their
+/// memory.
 struct look {
   measurement seen;  ///< as it stands in the history
-  /// Of each node that is looked at (assembly::measured), in order; a process sees its own alone. In the memory of the
-  /// nodes' backend: shared_buffer::on_host gives what the host can read.
+  /// The models of the measured nodes (assembly::measured), in order; a process sees only its own. They are in the
+  /// memory of the nodes' backend; shared_buffer::on_host makes them readable for the host.
   std::span<shared_buffer const> models;
 };
 
 enum class verdict : bool { go_on, stop };
 
-/// A callable on a look, which gives nothing or a verdict. A run that is asked to stop ends in order, with that look as
-/// its last but one, and says stop_reason::observer. What the callable throws ends the run at once and passes through.
-/// Copies share the callable; give std::ref(x) to keep it yourself.
+/// A callable on a look, which returns nothing or a verdict. A run that is asked to stop ends in order, with that look
+/// as its last but one, and says stop_reason::observer. What the callable throws ends the run at once and passes
+/// through. Copies share the callable; give std::ref(x) to keep it yourself.
 /// **Thread safety:** of one run all calls come one after the other: under the simulator and on threads from the thread
 /// that started the run, between processes from a thread of their own, so that a long one holds up no message.
 class observer {
@@ -36,7 +37,7 @@ class observer {
   observer(F&& f) : self_{std::make_shared<model<std::decay_t<F>>>(std::forward<F>(f))} {
     using answer = std::invoke_result_t<std::decay_t<F>&, look const&>;
     static_assert(std::is_void_v<answer> || std::same_as<answer, verdict>,
-                  "an observer gives nothing, or a verdict: verdict::go_on or verdict::stop");
+                  "an observer returns nothing or a verdict: verdict::go_on or verdict::stop");
   }
 
   [[nodiscard]] auto operator()(look const& l) const -> verdict { return self_->sees(l); }
@@ -66,7 +67,7 @@ class observer {
 using observers = std::vector<observer>;
 
 namespace detail {
-/// All of them see it; one that asks is enough.
+/// Shows the look to all observers; one verdict::stop is enough.
 inline auto shown_to(observers const& all, look const& l) -> verdict {
   auto said = verdict::go_on;
   for (auto const& each : all) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What one process knows of a run when that has ended, and how the parts of all processes are joined.
+// What one process knows of a run at its end, and how the results of all processes are joined.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,7 @@
 
 namespace rubato {
 
-/// One look at a node: at a multiple of look_every after its start, the first one there, and at its end.
+/// One look at a node. Looks are at its start, at multiples of look_every after it, and at its end.
 struct peer_look {
   std::chrono::nanoseconds at{};
   shared_buffer model;
@@ -27,20 +27,20 @@ struct peer_look {
   std::uint64_t gradients = 0;
 };
 
-/// What one process knows of a run; `merged` joins those of all.
+/// What one process knows of a run; `merged` joins the results of all processes.
 struct peer_result {
   node_id id{};
-  std::size_t of = 0;           ///< so many nodes of the run, servers among them
-  run_result result;            ///< counters of this node; of an edge, the half that this end sees
+  std::size_t of = 0;           ///< number of nodes of the run, servers included
+  run_result result;            ///< the counters of this node, and of each edge the half that this end sees
   std::vector<peer_look> looks;
   transport::rejections rejected;
-  std::vector<std::string> lost;  ///< what was said of each peer that went, in order; of the first thousand times
-  std::vector<std::string> returned;  ///< what was said of each peer that came back, likewise
-  std::string unsaved;  ///< why the node's last state could not be saved; empty where it was, or was not to be
+  std::vector<std::string> lost;  ///< a sentence for each loss of a peer, in order; the first thousand
+  std::vector<std::string> returned;  ///< a sentence for each return of a peer, likewise
+  std::string unsaved;  ///< why the node's last state could not be saved; empty if it was, or if none was to be
   std::vector<node_id>
       cut_off;  ///< peers that were lost and had not come back when the run ended: it went on without them
-  /// Where cut_off is empty: so many edges away is the nearest node of which this one has heard that it was cut off
-  /// from a peer when the run ended; 0: of none.
+  /// If cut_off is empty: the distance, in edges, of the nearest node that was reported cut off from a peer when the
+  /// run ended; 0: none was.
   std::uint64_t parted = 0;
 };
 
@@ -60,14 +60,14 @@ inline void add_to(edge_report& sum, edge_report const& part) {
   if (part.weights.uses > 0) sum.weights = part.weights;  // a server's
 }
 
-/// The last of some looks that was not taken after that time; the first, if all were.
+/// The last look that is not later than that time; the first look, if all are later.
 inline auto newest_at(std::vector<peer_look> const& looks, std::chrono::nanoseconds at) -> peer_look const& {
   auto const later =
       std::upper_bound(looks.begin(), looks.end(), at, [](auto t, peer_look const& l) { return t < l.at; });
   return later == looks.begin() ? looks.front() : *std::prev(later);
 }
 
-/// Throws config_error unless these, sorted by id, are the results of each node of one run.
+/// Requires results sorted by id. Throws config_error unless they are those of every node of one run, once each.
 inline void refuse_gaps(std::vector<peer_result> const& parts) {
   if (parts.empty()) throw config_error{"there are no results to be merged"};
   auto const nodes = parts.front().of;
@@ -90,9 +90,9 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
 
 }  // namespace detail
 
-/// One result from those of all processes: counters are joined by edge. The history is measured at the mean of models
-/// that were looked at together: at the times of the node that looked least often, of each other one its last look up
-/// to then. The last entry is of all ends. Throws config_error unless each node of the run is among them, once.
+/// One result from those of all processes. Counters are joined by edge. The history is measured at mean models, at the
+/// times of the node that looked least often; every other node contributes its last look up to then. The last entry is
+/// made of the last looks. Throws config_error unless each node of the run is among them, once.
 [[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
   std::sort(parts.begin(), parts.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
   detail::refuse_gaps(parts);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Records what every node of a run consumed and a digest of what it did then and is after it, for any driver: a node is
-// a pure state machine, so run/replay.hpp can demand the same bits from another program.
+// Records, under any driver, what every node of a run consumed, with a digest of its outputs and of its state. A node
+// is a pure state machine, so run/replay.hpp can demand the same bits from another program.
 //
 // File, little-endian: magic u64, format u32, build text, name, setup text (each: length u64, bytes), node u32, digest
 // u64; then records: kind u8, length u64, input bytes, digest of the input u64, digest of outputs and of all state u64.
@@ -32,7 +32,8 @@ struct recording_options {
   std::filesystem::path folder;
   std::string name;  ///< of the run, in file names: NAME.node-K.log
   std::string setup;  ///< kept in the file: all that a replay needs to build the nodes again
-  std::uint64_t bytes_max = std::uint64_t{1} << 30;  ///< a node; what comes later is not recorded, and the run goes on
+  std::uint64_t bytes_max = std::uint64_t{1}
+                            << 30;  ///< for each node; what comes later is not recorded, and the run goes on
 };
 
 /// How one node's recording went. Read it after the run.
@@ -47,7 +48,7 @@ struct recording_status {
 
 namespace detail {
 
-/// What the end record says in place of a time.
+/// Stands in the end record in place of a time.
 enum class end_of_log : std::int64_t { all_recorded = 0, limit_reached = 1 };
 
 /// One node's file. A failed write ends the recording, never the run.
@@ -56,7 +57,7 @@ class event_log {
  public:
   event_log(recording_options const& o, node_id self) : limit_{o.bytes_max} {
     status_.file = o.folder / (o.name + ".node-" + std::to_string(to_index(self)) + ".log");
-    // A new file: who may write to the folder cannot have another one written through a link of that name.
+    // A new file, so that nobody who may write to the folder can redirect the output by a link of that name.
     static_cast<void>(std::remove(status_.file.c_str()));
     file_.reset(std::fopen(status_.file.c_str(), "wbx"));
     if (!file_)
@@ -79,7 +80,7 @@ class event_log {
     if (std::fclose(file_.release()) != 0) fail();
   }
 
-  /// Encodes an input now; its outputs follow with finish(). No input comes between.
+  /// Encodes an input; finish() then adds its outputs. No other input may come between the two.
   void begin(logged_event const& e) {
     if (!records()) return;
     bytes_.clear();
@@ -134,8 +135,8 @@ class event_log {
 
 }  // namespace detail
 
-/// A node whose inputs and outputs are written down. Costs a pass over every body that comes in, and one digest of
-/// every body that goes out. Drivers hand it an empty outbox at every call, as they must.
+/// A node whose inputs and outputs are recorded. It costs a pass over every received body and one digest of every sent
+/// body. As always, drivers must give it an empty outbox at every call.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as the node's.
 class recorded_node {
  public:
@@ -195,8 +196,8 @@ class recording {
     for (auto const& log : logs_) all.push_back(log->status());
     return all;
   }
-  /// A sentence about the first recording that could not be written; empty where all were. *requires* that the run has
-  /// ended and its nodes are gone: some failures show only then.
+  /// A sentence about the first recording that could not be written; empty if all were. *requires* that the run has
+  /// ended and its nodes are destroyed, since some failures show only then.
   [[nodiscard]] auto failure() const -> std::string {
     for (auto const& log : logs_) {
       auto const& s = log->status();
@@ -211,11 +212,11 @@ class recording {
   std::vector<std::shared_ptr<detail::event_log>> logs_;
 };
 
-/// From now on node `self` of `a` is recorded, in a file that is complete once the run's nodes are gone, which is when
-/// its driver returns. What a restarted node does after its restart is not recorded. Throws config_error if the file
-/// cannot be made.
+/// Records node `self` of `a` from now on. The file is complete when the run's nodes are destroyed, which is when its
+/// driver returns. What a restarted node does after its restart is not recorded. Throws config_error if the file cannot
+/// be made.
 [[nodiscard]] inline auto record(assembly& a, node_id self, recording_options const& o) -> recording {
-  std::error_code error;  // what is wrong with the folder shows when the file is made
+  std::error_code error;  // a fault of the folder shows when the file is created
   std::filesystem::create_directories(o.folder, error);
   auto log = std::make_shared<detail::event_log>(o, self);
   auto& n = a.nodes[to_index(self)];
@@ -223,7 +224,7 @@ class recording {
   return recording{{std::move(log)}};
 }
 
-/// The same of every node, as for drivers that run them all.
+/// Records every node, for drivers that run all of them.
 [[nodiscard]] inline auto record(assembly& a, recording_options const& o) -> recording {
   recording all;
   for (std::size_t i = 0; i < a.nodes.size(); ++i) all.join(record(a, to_node(i), o));

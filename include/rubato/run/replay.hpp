@@ -18,7 +18,7 @@
 
 namespace rubato {
 
-/// What stands at the beginning of a recording.
+/// The beginning of a recording.
 struct recording_header {
   std::string build;
   std::string name;
@@ -27,7 +27,7 @@ struct recording_header {
 };
 
 struct replay_report {
-  std::uint64_t events = 0;  ///< that gave identical bits
+  std::uint64_t events = 0;  ///< number of events with identical bits
   bool cut_short = false;    ///< the recording ended at its size limit, before the run did
 };
 
@@ -35,12 +35,12 @@ struct replay_report {
 /// **Thread safety:** one owner at a time.
 class recorded_run {
  public:
-  /// Throws config_error if the file cannot be read, is no recording, or was changed at its beginning.
+  /// Throws config_error if the file cannot be read, is not a recording, or has a damaged beginning.
   explicit recorded_run(std::filesystem::path path) : path_{std::move(path)}, shown_{escaped(path_.string())} {
     std::error_code error;
     left_ = size_ = std::filesystem::file_size(path_, error);
     if (error && std::filesystem::exists(path_))
-      throw config_error{"'" + shown_ + "' is no recording but something without a size"};
+      throw config_error{"'" + shown_ + "' is not a recording: it is not a plain file"};
     file_.reset(error ? nullptr : std::fopen(path_.c_str(), "rb"));
     if (!file_) throw config_error{"the recording '" + shown_ + "' cannot be opened for reading"};
     read_header();
@@ -48,9 +48,10 @@ class recorded_run {
 
   [[nodiscard]] auto header() const -> recording_header const& { return header_; }
 
-  /// Gives the recorded node of `run`, assembled as it was then, what it consumed, every field held to what the node
-  /// may be given. Throws run_error naming the first event whose outputs differ in any bit, config_error if the
-  /// recording is damaged, is of no node of `run` or was made by a build that may round otherwise. Once only.
+  /// Gives the recorded node of `run` the inputs that it consumed. `run` must be assembled as it was then; every field
+  /// is checked against what the node may be given. Throws run_error, which names the first event whose outputs differ
+  /// in any bit. Throws config_error if the recording is damaged, belongs to no node of `run`, or was made by a build
+  /// that may round differently. Call it once only.
   [[nodiscard]] auto replay(assembly run) -> replay_report {
     if (header_.build != build_text()) {
       throw config_error{"the recording '" + shown_ + "' was made by '" + escaped(header_.build, 200) +
@@ -96,7 +97,7 @@ class recorded_run {
     throw config_error{"the recording '" + shown_ + "' is damaged " + where + ": " + how};
   }
 
-  /// Appends the next n bytes; a length that the file does not have is damage, never an allocation.
+  /// Appends the next n bytes. A length beyond the end of the file is reported as damage before memory is allocated.
   void read(std::uint64_t n, std::vector<std::byte>& into) {
     if (n > left_) damaged("it ends in the middle");
     auto const at = into.size();
@@ -113,7 +114,7 @@ class recorded_run {
   void read_header() {
     std::vector<std::byte> bytes;
     if (left_ < 8 || read_number<std::uint64_t>(bytes) != recording_magic) {
-      throw config_error{"'" + shown_ + "' is no recording of a rubato node"};
+      throw config_error{"'" + shown_ + "' is not a recording of a rubato node"};
     }
     if (read_number<std::uint32_t>(bytes) != recording_format) damaged("its format is not the one this program knows");
     for (auto* const text : {&header_.build, &header_.name, &header_.setup}) {

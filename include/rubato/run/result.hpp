@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a run says when it has ended: the history of its metrics and its counters, as plain data.
+// The result of a run, as plain data: the history of its metrics, and its counters.
 #pragma once
 
 #include <chrono>
@@ -20,28 +20,28 @@
 
 namespace rubato {
 
-/// When a run ends: at a time on its clock, at a loss, or after so many gradients of all nodes together; the first
-/// counts. After that many gradients no further one is used, and the run ends when nothing that they led to is under
-/// way any more: so k n gradients are k rounds of n nodes, and k steps of a server. (A process counts the gradients of
-/// its own node, and ends when that asks for the next.)
+/// When a run ends: at a time on its clock, at a loss, or after a number of gradients of all nodes together, whichever
+/// is first. After that many gradients no further one is used, and the run ends when no message that they led to is
+/// under way any more. So k n gradients are k rounds of n nodes. (A process counts the gradients of its own node, and
+/// ends when the node asks for the next one.)
 struct until {
   std::chrono::nanoseconds time = (std::chrono::nanoseconds::max)();
   double target_loss = -std::numeric_limits<double>::infinity();
   std::uint64_t gradients = (std::numeric_limits<std::uint64_t>::max)();
 
-  /// Whether nothing at all ends the run.
+  /// Whether nothing ends the run.
   [[nodiscard]] auto never() const -> bool {
     return time == (std::chrono::nanoseconds::max)() && !(target_loss > -std::numeric_limits<double>::infinity()) &&
            gradients == (std::numeric_limits<std::uint64_t>::max)();
   }
-  /// Throws config_error unless these are ends that a run can come to.
+  /// Throws config_error unless a run can reach these ends.
   void check() const {
     if (time.count() < 0) throw config_error{"a run cannot end at a time below 0"};
     if (std::isnan(target_loss)) throw config_error{"a target loss must be a number"};
   }
 };
 
-/// `observer`: one that looked on asked for it (run/observer.hpp); `interrupted`: somebody outside (a stop token).
+/// `observer`: an observer asked for it (run/observer.hpp). `interrupted`: a stop token did.
 enum class stop_reason : std::uint8_t { time, target_loss, gradients, interrupted, observer };
 
 constexpr auto name_of(stop_reason r) -> std::string_view {
@@ -60,15 +60,15 @@ constexpr auto name_of(stop_reason r) -> std::string_view {
   return "";
 }
 
-/// One look at all nodes. Not-a-number where a problem has no such measure.
+/// One look at all nodes. NaN where a problem has no such measure.
 struct measurement {
   std::chrono::nanoseconds at{};
   double loss = std::numeric_limits<double>::quiet_NaN();  ///< F at the mean of the nodes' models
   double accuracy = std::numeric_limits<double>::quiet_NaN();  ///< held-out, at the mean model
   double consensus_distance = 0;  ///< root mean square over nodes of |x_i - mean x|
-  /// Max norm of sum z + in flight - sum g over all nodes, in the ledger's units. On threads, nodes that run cannot be
-  /// looked at in one instant: there it is the largest residual of one node (see local_residual), in the last entry,
-  /// for which all threads have ended, the sum over all nodes as everywhere else.
+  /// Max norm of sum z + in flight - sum g over all nodes, in the ledger's units. On threads, running nodes cannot be
+  /// looked at in one instant. There it is the largest residual of a single node (see local_residual); only the last
+  /// entry, when all threads have ended, is the sum over all nodes.
   double tracking_residual = 0;
   std::uint64_t gradients = 0;  ///< computed by all nodes so far
 
@@ -83,12 +83,11 @@ struct node_report {
   node_id id{};
   std::uint64_t iterations = 0;
   std::uint64_t gradients = 0;
-  std::uint64_t dropped = 0;  ///< gradients nobody wanted any more
-  std::uint64_t iterations_before =
-      0;  ///< of `iterations`: done before the processes or threads went on from a checkpoint
+  std::uint64_t dropped = 0;  ///< gradients that were no longer wanted
+  std::uint64_t iterations_before = 0;  ///< those of `iterations` before processes or threads resumed from a checkpoint
 };
 
-/// What of an assembled run its result says too.
+/// What a result repeats of the assembled run.
 struct run_setup {
   std::string network;  ///< topology and weights
   double step = 0;  ///< as asked; the largest, where nodes have steps of their own
@@ -106,7 +105,7 @@ struct run_result : run_setup {
   std::vector<measurement> history;
   std::vector<node_report> nodes;
   std::vector<edge_report> edges;
-  std::vector<std::string> warnings;  ///< sentences about a run that may have ended at a wrong point
+  std::vector<std::string> warnings;  ///< sentences about what may have spoiled the result
   std::vector<shared_buffer> models;  ///< final estimate of each measured node (run/assemble.hpp); on the host
 };
 

@@ -22,15 +22,16 @@ namespace rubato {
 
 namespace detail {
 
-/// What a handler may use: when the first signal came (0: none has), and where to write that it did.
+/// What a signal handler may use: when the first signal came (0: none has), and where to report it.
 struct signal_bridge {
   static_assert(std::atomic<std::int64_t>::is_always_lock_free, "a signal handler may use nothing that locks");
   inline static std::atomic<std::int64_t> first_at_ns = 0;
   inline static std::atomic<int> write_end = -1;
-  inline static std::atomic<int> owner = 0;  // the process; a child of it that has not begun another program is none
+  inline static std::atomic<int> owner =
+      0;  // the process; a forked child that has not started another program is not the owner
 
-  /// Another signal ends the program as usual, unless it comes within half a second of the first: `timeout` and others
-  /// send theirs to a process and to its group, and mean it once.
+  /// A second signal ends the program as usual, unless it comes within half a second of the first: `timeout` and others
+  /// send theirs to the process and to its group, and mean one.
   static void hear(int which) {
     static constexpr std::int64_t once_ns = 500'000'000;
     auto const errno_before = errno;
@@ -53,10 +54,11 @@ struct signal_bridge {
 }  // namespace detail
 
 /// Handles SIGINT, SIGTERM and SIGHUP (the terminal is gone; not where that is ignored, as under nohup) until it is
-/// destroyed: the first asks for a stop, another half a second later or more ends the program as usual. One at a time.
+/// destroyed. The first one requests a stop; another one, at least half a second later, ends the program as usual.
+/// There can be one such object at a time.
 class stop_on_signals {
  public:
-  /// Throws run_error where there is one already, or the system refuses.
+  /// Throws run_error if there is one already, or if the system refuses.
   stop_on_signals() {
     auto none = -1;
     if (::pipe2(ends_.data(), O_CLOEXEC) != 0) refuse(std::strerror(errno));
@@ -99,7 +101,8 @@ class stop_on_signals {
     ::close(ends_[0]);
     ::close(ends_[1]);
   }
-  /// A handler may not ask for a stop itself, since that may call back; so it writes a byte, and this thread asks.
+  /// A signal handler may not request a stop itself, since that may run callbacks. So it writes a byte, and this thread
+  /// requests it.
   void listen() {
     auto word = char{};
     while (true) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How a run is asked to end from outside: the standard library's stop tokens, or their like where it has none.
+// How a run is asked to end from outside: the stop tokens of the standard library, or the same interface where it has
+// none.
 #pragma once
 
 #include <version>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A ready observer that ends a run whose loss falls no more.
+// A ready observer that ends a run whose loss has stopped falling.
 #pragma once
 
 #include <chrono>
@@ -12,8 +12,9 @@
 
 namespace rubato {
 
-/// Asks to stop once the least loss has not fallen by more than `tolerance` times itself (at a loss of 0: at all) for
-/// `patience`, on the run's clock. Looks without a loss say nothing. It holds what it has seen: give each run one.
+/// Asks to stop when the least loss has not fallen by more than `tolerance` times itself (at a loss of 0: at all) for
+/// `patience`, on the run's clock. Looks without a loss are ignored. It remembers what it has seen, so give each run
+/// its own.
 class stop_when_flat {
  public:
   /// Throws config_error unless patience is above 0 and tolerance is a number from 0 up.

@@ -38,7 +38,7 @@ struct direction {
 };
 
 /// Which gradients may move the model. Where may_stop is true, running jobs whose delay is not accepted any more are
-/// stopped if stops() says so. agree() is told the number of workers before the run and may throw config_error.
+/// stopped if stops() says so. resolve_options() is told the number of workers before the run and may throw config_error.
 /// Not checked, but required: what is refused at a delay is refused at all larger ones. Models: accept_all,
 /// delay_threshold.
 template<class A>
@@ -82,16 +82,16 @@ concept assignment_policy = std::copyable<A> && std::default_initializable<A> &&
 /// Checked where policies meet a server; each sentence stands alone.
 template<class Acceptance, class Weight, class Aggregation, class Assignment, class Backend>
 consteval auto check_policies() -> bool {
-  static_assert(
-      acceptance_policy<Acceptance>,
-      "an acceptance has may_stop, agree(workers), accepts(delay) and stops(), which say whether a gradient counts");
-  static_assert(
-      weight_policy<Weight>,
-      "a weight is a weighting, or has agree(workers) and a movable state whose call gives the weight of an arrival");
-  static_assert(
-      aggregation_policy<Aggregation, Backend>,
-      "an aggregation has agree() and a movable state<Backend> whose take(backend, gradient, weight, arrival) gives "
-      "a direction or none");
+  static_assert(acceptance_policy<Acceptance>,
+                "an acceptance has may_stop, resolve_options(workers), accepts(delay) and stops(), which say whether a "
+                "gradient counts");
+  static_assert(weight_policy<Weight>,
+                "a weight is a weighting, or has resolve_options(workers) and a movable state whose call gives the "
+                "weight of an arrival");
+  static_assert(aggregation_policy<Aggregation, Backend>,
+                "an aggregation has resolve_options() and a movable state<Backend> whose take(backend, gradient, "
+                "weight, arrival) gives "
+                "a direction or none");
   static_assert(assignment_policy<Assignment>,
                 "an assignment is called with the worker whose gradient came and gives the worker that goes on");
   return true;

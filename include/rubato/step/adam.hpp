@@ -23,8 +23,8 @@ struct adam_options {
 };
 
 /// Policy, see step::sgd. The size of the directions cancels, so that x moves by gamma at most or so, whatever share of
-/// the sum of gradients a node tracks: with gradient tracking say step_scale::raw, for a gain has nothing to divide.
-/// Memory: two vectors a node; reads and writes both once a local iteration, in the pass that moves x.
+/// the sum of gradients a node tracks: with gradient tracking use step_scale::raw, because dividing by a gain has no
+/// meaning. Memory: two vectors a node; reads and writes both once a local iteration, in the pass that moves x.
 class adam {
  public:
   static constexpr auto name() -> std::string_view { return "adam"; }

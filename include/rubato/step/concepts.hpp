@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a step policy must offer. The concepts stand apart, so that each can be refused with a sentence of its own.
+// What a step policy must offer. The concepts are separate, so that each violation has its own sentence.
 #pragma once
 
 #include <concepts>
@@ -26,7 +26,7 @@ concept gives_rules =
     } && std::is_trivially_copyable_v<typename S::template state<Backend>::rule> &&
     std::default_initializable<typename S::template state<Backend>::rule>;
 
-/// The new x from the lanes, x and the direction; and how many bytes a value the rule itself reads and writes.
+/// Gives the new x from the lanes, x and the direction, and the bytes per value that the rule itself reads and writes.
 template<class S, class Backend>
 concept rule_moves_x = requires(typename S::template state<Backend>::rule const& rule,
                                 backend::scalar_lanes<typename Backend::scalar>& at, typename Backend::scalar v) {
@@ -59,7 +59,7 @@ template<class S, class Backend>
 concept policy =
     has_state<S, Backend> && gives_rules<S, Backend> && rule_moves_x<S, Backend> && rule_has_parts<S, Backend>;
 
-/// Checked where a step meets a node; each sentence stands alone.
+/// Checked where a node uses a step; each sentence needs no context.
 template<class S, class Backend>
 consteval auto check_step() -> bool {
   static_assert(

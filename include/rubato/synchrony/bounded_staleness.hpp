@@ -17,8 +17,8 @@ namespace rubato::synchrony {
 /// of each neighbour that it listens to.
 ///
 /// It needs event channels, and so lossless, ordered links: on a state channel the last message before a wait may be
-/// lost, and a sender that itself waits would never say it again. With event channels none can wait for ever: of all
-/// nodes that wait, take one with the fewest iterations; what it needs was posted by then, and arrives.
+/// lost, and a sender that itself waits would never repeat it. With event channels no node can wait for ever: take, of
+/// all nodes that wait, one with the fewest iterations. What it needs has been posted, and arrives.
 struct bounded_staleness {
   static constexpr auto name() -> std::string_view { return "bounded staleness"; }
   static void visit_options(auto& self, auto&& visit) { visit("bound", self.bound); }

@@ -25,7 +25,7 @@ concept judges_iterations =
       { s.ready(number, number) } -> std::convertible_to<bool>;
     };
 
-/// On event channels nothing is skipped unseen: how far into the queue a node may go is the synchrony's to say.
+/// On event channels the synchrony decides how far into the queue a node may go.
 template<class S>
 concept limits_its_queue = requires(S const& s, iteration number) {
   { s.latest(number) } -> std::convertible_to<iteration>;
@@ -36,14 +36,14 @@ concept limits_its_queue = requires(S const& s, iteration number) {
 template<class S>
 concept policy = says_whether_it_waits<S> && names_a_delivery<S> && judges_iterations<S> && limits_its_queue<S>;
 
-/// Whether nodes use nothing but values of their own round: an optional constant, lock_step.
+/// Whether nodes use only values of their own round: an optional constant, lock_step.
 template<class S>
 constexpr auto in_lock_step() -> bool {
   if constexpr (requires { S::lock_step; }) return S::lock_step;
   else return false;
 }
 
-/// Checked where a synchrony meets a node; each sentence stands alone.
+/// Checked where a node uses a synchrony; each sentence needs no context.
 template<class S>
 consteval auto check_synchrony() -> bool {
   static_assert(says_whether_it_waits<S>, "a synchrony says in a constant, waits, whether a node may have to wait");

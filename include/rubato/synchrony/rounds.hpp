@@ -10,7 +10,7 @@
 namespace rubato::synchrony {
 
 /// Policy, see synchrony::free. Neighbours may run ahead; their messages queue and are used in order, none is skipped.
-/// `lock_step` says that nothing ages, which a gain takes into account.
+/// `lock_step` says that no value ages; the gain takes this into account.
 struct rounds {
   static constexpr auto name() -> std::string_view { return "rounds"; }
   static constexpr bool waits = true;

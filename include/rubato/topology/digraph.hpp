@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A directed graph as a value: who can send to whom, before any weight is put on an edge.
+// A directed graph as a value: which node can send to which, without weights.
 // Kept as two sorted neighbour tables (out and in), so that a graph costs O(nodes + edges) and never n squared.
 #pragma once
 
@@ -24,7 +24,7 @@ struct edge {
   node_id to{};
   static void visit_state(auto& self, auto&& visit) { visit("from", self.from), visit("to", self.to); }
   friend auto operator<=>(edge const&, edge const&) = default;
-  friend auto operator==(edge const&, edge const&) -> bool = default;  // implied by the former, but nvcc forgets it
+  friend auto operator==(edge const&, edge const&) -> bool = default;  // nvcc needs it
 };
 
 namespace detail {
@@ -55,7 +55,7 @@ class digraph {
   auto nodes() const -> std::size_t { return nodes_; }
   auto edge_count() const -> std::size_t { return out_.ids.size(); }
   auto name() const -> std::string const& { return name_; }
-  /// Where an algorithm that needs a root puts it unless told otherwise; node 0 for every builder.
+  /// The default root for algorithms that need one; node 0 for every builder.
   auto root_hint() const -> node_id { return root_hint_; }
 
   /// The nodes that `id` sends to, sorted; *requires* id < nodes(); valid while the graph lives.

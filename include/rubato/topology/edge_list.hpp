@@ -44,9 +44,9 @@ struct weighted_edges {
 /// Throws config_error naming the source and the line at fault; a third column, too, is refused.
 [[nodiscard]] auto parse_edge_list(std::string_view text, std::string_view source) -> digraph;
 
-/// The edges and weights of `text`, each line "FROM TO WEIGHT": what node TO gives to what comes from FROM. In
-/// MatrixMarket files, and under the titles i, j, w_ij, a line is an entry of W: row TO, column FROM. A line "NODE NODE
-/// WEIGHT" is what a node keeps. Throws config_error naming the source and the line at fault.
+/// The edges and weights of `text`. Each line is "FROM TO WEIGHT": the weight with which TO counts what comes from
+/// FROM. In MatrixMarket files, and under the titles i, j, w_ij, a line is an entry of W: row TO, column FROM. A line
+/// "NODE NODE WEIGHT" is what a node keeps. Throws config_error naming the source and the line at fault.
 [[nodiscard]] auto parse_edge_weights(std::string_view text, std::string_view source) -> weighted_edges;
 
 /// Throws config_error if the file cannot be read or a line of it is wrong.
@@ -109,7 +109,7 @@ auto is_among(std::string_view word, std::array<std::string_view, N> const& name
   return std::find(names.begin(), names.end(), in_lower_case(word)) != names.end();
 }
 
-/// Whether an edge list may have a third column, and must then have it.
+/// Whether an edge list has a third column: then every line must have it.
 enum class third_column : std::uint8_t { refused, weight };
 
 class edge_list_parser {
@@ -222,7 +222,7 @@ class edge_list_parser {
   }
 
   auto weight_in(line_words const& words, std::string_view line) const -> double {
-    auto const timed = format_ == format::konect && words.count == 4;  // a time, which no graph has use for
+    auto const timed = format_ == format::konect && words.count == 4;  // a time, which is not used
     if (words.count < 2 || (words.count > 3 && !timed)) refuse(quoted(line) + " is not an edge: write 'FROM TO'");
     auto const counted = format_ == format::konect && unweighted_ && words.count > 2 && words[2] == "1";
     if (third_ == third_column::refused) {
@@ -274,7 +274,7 @@ class edge_list_parser {
     if (*nodes_ == 0) refuse("a matrix without rows leaves no node: a topology needs at least one");
     announced_ = number(words[2]);
   }
-  /// "EDGES NODES NODES" in a comment of KONECT's; what else stands there is for people.
+  /// "EDGES NODES NODES" in a comment of KONECT's; other text there is for human readers.
   void read_konect_size(std::string_view comment) {
     auto const words = words_of(comment);
     if (nodes_ || !words || words->count < 2 || words->count > 3) return;
@@ -379,7 +379,7 @@ RUBATO_INLINE void write_edge_list(digraph const& graph, std::string const& path
   auto const text = to_edge_list(graph);
   auto file = detail::open_file{std::fopen(path.c_str(), "wb")};
   auto const written = file && std::fwrite(text.data(), 1, text.size(), file.get()) == text.size();
-  // Buffered bytes may still fail on the way out, so the result of closing counts too.
+  // Buffered bytes may fail to be written on closing, so its result counts too.
   if (!written || std::fclose(file.release()) != 0)
     throw config_error("graph file '" + escaped(path) +
                        "' cannot be written: check the path, its permissions and the disk");

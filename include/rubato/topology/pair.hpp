@@ -37,7 +37,7 @@ class pair {
 
   /// Throws config_error, naming a node and why, if no node is a root of both; takes the lowest common root.
   pair(digraph pull, digraph push) : pair{std::move(pull), std::move(push), std::nullopt, {}} {}
-  /// The same with a root of one's own choice, which must be a common one.
+  /// The same with a given root, which must be a common one.
   pair(digraph pull, digraph push, node_id root) : pair{std::move(pull), std::move(push), std::optional{root}, {}} {}
 
   auto nodes() const -> std::size_t { return pull_.nodes(); }
@@ -49,7 +49,7 @@ class pair {
   /// The roots of the pull graph that are roots of the push graph, sorted; never empty. O(nodes + edges).
   auto common_roots() const -> std::vector<node_id>;
 
-  /// All edges of both graphs, both ways: for methods that need a symmetric graph.
+  /// All edges of both graphs, in both directions: for methods that need a symmetric graph.
   [[nodiscard]] auto underlying() const -> digraph;
 
   /// Whether both graphs are trees of the same root: with a common root, n - 1 edges leave no other possibility.

@@ -14,8 +14,8 @@
 
 namespace rubato::topology {
 
-/// A breadth-first search from `root` along the edges: parents are as near to the root as can be,
-/// and among equals the one that was found first.
+/// A breadth-first search from `root` along the edges. Parents are as near to the root as possible; among equals, the
+/// one that was found first.
 struct breadth_first_tree {
   static constexpr node_id unreached{(std::numeric_limits<std::uint32_t>::max)()};
 
@@ -36,10 +36,9 @@ struct breadth_first_tree {
 /// *requires* root < graph.nodes()
 [[nodiscard]] auto search_from(digraph const& graph, node_id root) -> breadth_first_tree;
 
-/// The only node that could reach all others, up to nodes it reaches and that reach it back.
-/// Starts searches wherever nothing has arrived yet; the last start is the answer, since any node that
-/// reaches it was not seen before it, so is reached from it. Hence, if the candidate misses a node, then
-/// no node at all reaches both.
+/// The only candidate for a node that reaches all others, up to nodes that it reaches and that reach it. Searches start
+/// wherever no search has arrived yet, and the last start is the candidate. A node that reaches it was not seen by
+/// earlier searches, so it is reached from the candidate. Hence, if the candidate misses a node, no node reaches both.
 [[nodiscard]] auto candidate_root(digraph const& graph) -> node_id;
 
 /// The nodes that reach every other node, sorted; empty if there is none.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the transports over Boost.Asio share: addresses as text, names of hosts, and a context that its owner polls with
-// a deadline.
+// What the transports over Boost.Asio share: addresses as text, names of hosts, and a context that is polled with a
+// deadline.
 #pragma once
 
 #include <algorithm>
@@ -29,12 +29,12 @@ namespace rubato::transport {
 struct address {
   boost::asio::ip::address host{};
   std::uint16_t port = 0;
-  std::string name{};  ///< by which the host was given; none where it was given by number
+  std::string name{};  ///< by which the host was given; empty if it was given by number
   [[nodiscard]] auto numbers() const -> std::string {
     auto const h = host.to_string();
     return (host.is_v6() ? "[" + h + "]" : h) + ":" + std::to_string(port);
   }
-  /// For sentences: says too what a name stands for, as "node1:5000 (10.0.0.7)".
+  /// For messages: a name with what it resolves to, as in "node1:5000 (10.0.0.7)".
   [[nodiscard]] auto text() const -> std::string {
     return name.empty() ? numbers() : name + ":" + std::to_string(port) + " (" + host.to_string() + ")";
   }
@@ -42,8 +42,9 @@ struct address {
 
 namespace detail {
 
-/// Of all that a name stands for: of this machine alone unless `insecure`, then of others if there is one, for a
-/// machine often calls itself by its loopback; and IPv4 rather than IPv6, so that all nodes of a run take the same.
+/// Chooses one of a name's addresses. Unless `insecure`, only addresses of this machine are taken. With `insecure`,
+/// others are preferred, for a machine's own name often resolves to its loopback. IPv4 is preferred to IPv6, so that
+/// all nodes of a run choose alike.
 inline auto likeliest(std::vector<boost::asio::ip::address> all, bool insecure) -> boost::asio::ip::address {
   auto const rank = [insecure](boost::asio::ip::address const& a) {
     return 2 * static_cast<int>(a.is_loopback() == insecure) + static_cast<int>(a.is_v6());
@@ -51,7 +52,7 @@ inline auto likeliest(std::vector<boost::asio::ip::address> all, bool insecure) 
   return *std::min_element(all.begin(), all.end(), [&](auto const& a, auto const& b) { return rank(a) < rank(b); });
 }
 
-/// Asks the system, which may take the seconds that its resolver takes.
+/// Asks the system's resolver, which may take seconds.
 inline auto host_named(std::string const& name, bool insecure) -> boost::asio::ip::address {
   boost::asio::io_context io;
   boost::system::error_code error;
@@ -66,8 +67,8 @@ inline auto host_named(std::string const& name, bool insecure) -> boost::asio::i
 }  // namespace detail
 
 /// "127.0.0.1:5000", "[::1]:5000" or "node1:5000"; a name is looked up at once. Throws config_error with a sentence
-/// that names the text. Only loopback addresses are taken unless `insecure`: nothing here is encrypted, and whoever can
-/// connect can take part.
+/// that names the text. Only loopback addresses are accepted unless `insecure`: nothing is encrypted, and anyone who
+/// can connect can take part.
 [[nodiscard]] inline auto address_in(std::string const& text, bool insecure = false) -> address {
   auto const refuse = [&](char const* right) {
     throw config_error{"'" + escaped(text, wire::detail::most_shown) + "' is no address: " + right};
@@ -96,13 +97,13 @@ inline auto host_named(std::string const& name, bool insecure) -> boost::asio::i
   }
   if (!insecure && !a.host.is_loopback()) {
     throw config_error{a.text() +
-                       " is not an address of this machine alone: what nodes say is not encrypted, and nobody "
-                       "asks who connects; use loopback, or ask for insecure on a network that you trust"};
+                       " is not an address of this machine alone: messages are not encrypted, and "
+                       "peers are not authenticated; use loopback, or ask for insecure on a network that you trust"};
   }
   return a;
 }
 
-/// A socket that is bound before its transport exists, so that a port chosen by the system can be told to the peers.
+/// A socket that is bound before its transport exists, so that the peers can be told a port that the system has chosen.
 /// The descriptor belongs to the caller, or to the transport that takes it over.
 struct bound_socket {
   int descriptor = -1;
@@ -116,11 +117,11 @@ auto protocol_of(address const& a) -> Protocol {
   return a.host.is_v6() ? Protocol::v6() : Protocol::v4();
 }
 
-/// Binds a `Socket`, which listens if it can; throws config_error, where `nobody_can` do what it is for. A node that is
-/// given by name on a network answers at all addresses of its machine: here the name may stand for another than
-/// elsewhere.
+/// Binds a `Socket`, and listens if it is an acceptor. Throws config_error; `nobody_can` says in its sentence what the
+/// socket is for. A node that is given by a name on a network is bound to all addresses of its machine, since the name
+/// may resolve to another address here than elsewhere.
 template<class Socket>
-auto open_bound_socket(address a, std::string const& nobody_can) -> bound_socket {
+auto open_socket(address a, std::string const& nobody_can) -> bound_socket {
   using any = boost::asio::ip::address;
   if (!a.name.empty() && !a.host.is_loopback())
     a.host = a.host.is_v6() ? any{boost::asio::ip::address_v6::any()} : any{};
@@ -139,7 +140,7 @@ auto open_bound_socket(address a, std::string const& nobody_can) -> bound_socket
   return {opened.release(), a.numbers()};
 }
 
-/// The address of one node of the run; throws config_error where none is given.
+/// The address of one node of the run; throws config_error if none is given.
 inline auto address_of(node_id id, std::vector<std::string> const& all, bool insecure) -> address {
   if (to_index(id) < all.size()) return address_in(all[to_index(id)], insecure);
   throw config_error{"node " + std::to_string(to_index(id)) + " has no address: " + std::to_string(all.size()) +
@@ -154,8 +155,8 @@ class polled_context {
     boost::asio::post(io_, [this] { woken_ = true; });
   }
 
-  /// Runs what is ready: some hundred handlers for some milliseconds at most, however much comes in, and none once
-  /// `enough()` holds; if that leaves `idle()` true, waits for more until the deadline.
+  /// Runs handlers that are ready: at most some hundred, for some milliseconds, however much comes in, and none once
+  /// `enough()` is true. If `idle()` is still true then, waits for more until the deadline.
   template<class Idle, class Enough>
   void run(clock::time_point until, Idle idle, Enough enough) {
     woken_ = false;

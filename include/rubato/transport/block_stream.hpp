@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Vectors that travel a block at a time: what one sender still has to send, and what of it has arrived somewhere else.
+// Vectors that travel block by block: what a sender has still to send, and what has arrived at a receiver.
 #pragma once
 
 #include <algorithm>
@@ -20,8 +20,8 @@
 
 namespace rubato::transport::detail {
 
-/// The blocks that wait for one peer. A newer packet takes over at the block where the older one was, so that every
-/// block is sent equally often, however fast packets come.
+/// The blocks that wait for one peer. A newer packet continues at the block that the older one had reached, so that
+/// every block is sent equally often, however fast packets come.
 class block_stream {
  public:
   /// Blocks `blocks` of a packet that stays valid until the next put.
@@ -30,7 +30,7 @@ class block_stream {
     range blocks;
   };
 
-  /// Whether an older packet of the channel was replaced before all of its blocks had left.
+  /// Adds a packet. Returns whether it replaced an older packet of the channel of which not all blocks had left.
   auto put(packet p, std::size_t blocks) -> bool {
     auto& l = lanes_[static_cast<std::size_t>(p.channel)];
     auto const replaced = l.left > 0;
@@ -39,7 +39,7 @@ class block_stream {
     return replaced;
   }
 
-  /// The next blocks, at most so many, side by side in one packet; the same until they are done.
+  /// The next blocks, at most `most`, adjacent and of one packet. The same ones until done() is called.
   [[nodiscard]] auto next(std::size_t most) const -> std::optional<run> {
     for (std::size_t k = 0; k < lanes_.size(); ++k) {
       auto const& l = lanes_[(turn_ + k) % lanes_.size()];
@@ -49,7 +49,7 @@ class block_stream {
     }
     return std::nullopt;
   }
-  /// What next() gave has left; channels take turns.
+  /// The blocks that next() gave have left. Channels take turns.
   void done(run const& sent) {
     auto const at = static_cast<std::size_t>(sent.from->channel);
     lanes_[at].left -= sent.blocks.size();
@@ -71,9 +71,10 @@ class block_stream {
   std::size_t turn_ = 0;
 };
 
-/// How far the numbers of one sender and channel have come in one session. Who takes the newest for the best could be
-/// led to wait for ever by one number that is far too large, so one datagram alone moves them by a bounded stride: what
-/// jumps farther is dropped, which a state channel bears, unless the datagram before it jumped too, and no farther.
+/// The largest number so far of one sender and channel in one session. A receiver that takes the newest as the best
+/// could be blocked for ever by one number that is far too large. So a single datagram raises the number by a bounded
+/// amount only. A datagram that jumps farther is dropped, which a state channel tolerates, unless the datagram before
+/// it jumped too, and no farther.
 class number_watch {
  public:
   static constexpr std::uint64_t stride = std::uint64_t{1} << 20;
@@ -94,13 +95,13 @@ class number_watch {
   std::uint64_t doubted_ = 0;  // 0: the last one was none
 };
 
-/// The newest of each block that arrived since the owner last looked, handed over in as few pieces as they form.
+/// The newest version of each block that arrived since the owner last polled, handed over in as few pieces as possible.
 class block_gatherer {
  public:
   [[nodiscard]] auto empty() const -> bool { return held_.empty(); }
 
-  /// Takes a frame of one block; an older one of the same session that nobody has seen goes, or is counted as late.
-  /// False if its number is not to be believed yet.
+  /// Takes a frame of one block. It replaces an older one of the same session that was not handed over yet; if it is
+  /// itself older, it counts as late. False if its number is not credible yet.
   auto put(wire::frame_view const& f, identity const& me, std::vector<traffic>& counts) -> bool {
     auto& seen = seen_[{f.head.from, f.head.channel}];
     if (!(seen.session == f.head.session)) seen = {f.head.session, {}};
@@ -122,7 +123,7 @@ class block_gatherer {
     return true;
   }
 
-  /// Blocks side by side of one packet become one message.
+  /// Adjacent blocks of one packet become one message.
   void hand_over(identity const& me, std::vector<incoming>& in) {
     for (auto at = held_.begin(); at != held_.end();) {
       auto const first = at;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a transport is: the ends of one node's edges, between which packets travel. One thread owns and polls it;
-// sending never waits. A transport says what it gives (law 3), counts what it refuses, and gives every wait a deadline
-// (law 8).
+// sending never waits. A transport declares what it guarantees (law 3), counts what it refuses, and gives every wait a
+// deadline (law 8).
 #pragma once
 
 #include <algorithm>
@@ -39,50 +39,50 @@ struct run_clock {
     return {std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - begin)};
   }
   [[nodiscard]] auto at(instant t) const -> clock::time_point { return begin + t.since_start; }
-  /// What a clock that began then calls `theirs`, on this one.
+  /// The instant `theirs` of a clock that began at that time, on this clock.
   [[nodiscard]] auto from(std::int64_t other_began, instant theirs) const -> instant {
-    // What came over a wire may be any number: times beyond 73 years become that. (Who adds them up does so in double.)
+    // A received time may be any number, so it is limited to 73 years. (Sums of such times are made in double.)
     static constexpr auto most = std::int64_t{1} << 61;
     auto const held = [](std::int64_t v) { return std::clamp(v, -most, most); };
     return {std::chrono::nanoseconds{held(theirs.since_start.count()) + held(held(other_began) - held(began))}};
   }
 };
 
-/// So far from now; as far as the clock goes, if that is less.
+/// That far from now, or the end of the clock if that is sooner.
 [[nodiscard]] inline auto later(std::chrono::nanoseconds from_now) -> clock::time_point {
   auto const now = clock::now();
   return now + std::min<std::chrono::nanoseconds>(from_now, (clock::time_point::max)() - now);
 }
 
-/// Who a node is to its transport, and what its messages may look like.
+/// How a node presents itself to its transport, and what its messages may look like.
 struct identity {
   node_id self{};
-  std::vector<node_id> peers;  ///< with whom messages are exchanged, either way; sorted
-  wire::agreement agreed;  ///< refused by peers where it differs
+  std::vector<node_id> peers;  ///< nodes with which messages are exchanged in either direction; sorted
+  wire::agreement agreed;  ///< peers with another one are refused
   block_partition blocks;  ///< of every vector
-  std::vector<channel_spec> channels;  ///< nothing else is accepted
-  buffer_pool pool;  ///< where bodies that arrive as bytes are put
+  std::vector<channel_spec> channels;  ///< other messages are refused
+  buffer_pool pool;  ///< holds bodies that arrive as bytes
   wire::checksum check = nullptr;  ///< over whole frames, beyond what the transport checks by itself
   run_clock time{};  ///< of the owner; received times are brought to it
   std::uint32_t opened_before =
-      0;  ///< the number of its first session: above 0 where former processes had some (sessions_before())
+      0;  ///< the number of its first session: above 0 if former processes had some (sessions_before())
 };
 
 /// What became of a packet that was given to send().
 enum class send_status : std::uint8_t {
-  accepted,  ///< it leaves as soon as the link is free
-  replaced,  ///< and takes the place of an older one of its state channel
-  full,  ///< accepted, but so many events wait for the link now that no gradient should be begun
-  refused,  ///< the queue of events has grown far beyond its bound: it is not sent, so give the peer up, or end
-  closed,  ///< nobody is there; dropped
+  accepted,  ///< it is sent as soon as the link is free
+  replaced,  ///< accepted, and replaces an older one of its state channel
+  full,  ///< accepted, but so many events wait for the link that no gradient should be begun
+  refused,  ///< not sent, since the queue of events has grown far beyond its bound: give the peer up, or end the run
+  closed,  ///< dropped, since the edge is closed
 };
 
-/// What polling brings.
+/// What a poll returns.
 struct incoming {
   enum class what : std::uint8_t {
     message,  ///< `p` with the values of `blocks`
     opened,  ///< the edge to `peer` has begun a session
-    stands,  ///< the peer has come nearer to its beginning, or has begun: `standing`
+    stands,  ///< the peer has a new status, `peer_status`: nearer to its beginning, or running
     closed,  ///< the peer died, fell silent, never came or ended by an error: `why` is a sentence about it
     left,  ///< the peer has ended its run in order
   };
@@ -90,8 +90,8 @@ struct incoming {
   node_id peer{};
   packet p{};
   range blocks{};
-  session_id outgoing{};  ///< opened: of packets to the peer from now on
-  session_id incoming{};  ///< opened: of packets from the peer
+  session_id outgoing{};  ///< opened: the session of packets to the peer from now on
+  session_id incoming{};  ///< opened: the session of packets from the peer
   std::string why{};
   cause because{};  ///< closed: the node at fault, which need not be the peer
   transport::peer_status peer_status{};
@@ -101,23 +101,24 @@ struct incoming {
 struct traffic {
   node_id peer{};
   channel_id channel{};
-  std::uint64_t packets = 0;  ///< sent; of vectors that travel as blocks: the datagrams
+  std::uint64_t packets = 0;  ///< sent; for vectors that travel as blocks: datagrams
   std::uint64_t values = 0;
   std::uint64_t bytes = 0;  ///< bodies and headers
-  std::uint64_t replaced = 0;  ///< by a newer one before they left
-  std::uint64_t lost = 0;  ///< thrown away here, on purpose or because nobody was there
+  std::uint64_t replaced = 0;  ///< replaced by a newer one before they were sent
+  std::uint64_t lost = 0;  ///< dropped here, on purpose or because the edge was closed
   std::uint64_t delivered = 0;  ///< received and handed to the owner
   std::uint64_t skipped = 0;  ///< received, and replaced by a newer one before the owner polled
   std::uint64_t bytes_in = 0;  ///< of bodies received
   std::uint64_t late = 0;  ///< received after a newer one (udp); counted among the others too
 };
 
-/// What was turned away, by reason.
+/// What was refused, by reason.
 struct rejections {
-  std::uint64_t strangers = 0;  ///< connections that said something else than a hello, or nothing in time
-  std::uint64_t options = 0;  ///< peers that agreed on something else
-  std::uint64_t frames = 0;  ///< malformed, of another run, damaged, too large, or not of that peer and its channels
-  std::uint64_t crowded = 0;  ///< connections closed because too many were knocking at once
+  std::uint64_t strangers = 0;  ///< connections that sent no valid hello in time
+  std::uint64_t options = 0;  ///< peers with other options
+  std::uint64_t frames =
+      0;  ///< frames that were malformed, of another run, damaged, too large, or not of that peer and its channels
+  std::uint64_t crowded = 0;  ///< connections closed because too many were unidentified at once
   [[nodiscard]] auto total() const -> std::uint64_t { return strangers + options + frames + crowded; }
 };
 
@@ -153,25 +154,24 @@ concept counts = requires(T const& t) {
 };
 
 /// Not checked, but required:
-/// - send never waits; a state packet that finds its link busy waits for it and is replaced by the next of its channel,
-///   an event waits in a queue of bounded length;
-/// - congested names a peer for which so many events wait that no gradient should be begun; give_up closes the edge to
-///   a peer, or does nothing if that is closed, and it comes in as `closed`, with `why` in the sentence about it;
-/// - of what peers send, no more is kept between two polls than a bound says that holds whatever they do;
-/// - poll appends to `in` and returns as soon as there is something, at the latest at `until`, possibly earlier;
+/// - send never waits. A state packet that finds its link busy waits for it, and the next one of its channel replaces
+///   it; an event waits in a queue of bounded length;
+/// - congested names a peer for which so many events wait that no gradient should be begun;
+/// - give_up closes the edge to a peer, and does nothing if it is closed. The edge is then reported as `closed`, with
+///   `why` in the sentence about it;
+/// - what is kept of peers' messages between two polls is bounded, whatever they send;
+/// - poll appends to `in` and returns as soon as there is something, at `until` at the latest, and possibly earlier;
 /// - wake may be called from any thread and ends a poll; everything else belongs to one thread;
 /// - each wait has a deadline: a peer that does not come, or falls silent, is `closed` with its name;
-/// - announce sets this node's standing, at first arriving(0), unless that is no greater than the present one. Peers
-/// hear
-///   it at once and, where frames may be lost, again and again; who comes later hears it when its edge opens. What
-///   others announce comes in as `stands`, `left`, or, if they ended by an error, as `closed` with whom they blame;
-/// - after a last standing (left, ended) nothing is sent; everyone_left says when all peers have said their last too,
-/// or
-///   are gone; after `ended` it does so soon, since those who hear it need not answer.
+/// - announce sets this node's status, at first arriving(0), if it is greater than the present one. Peers are told at
+///   once and, if frames may be lost, again and again; a peer that comes later is told when its edge opens. What others
+///   announce is reported as `stands` or `left` or, if they ended by an error, as `closed` with the node they blame;
+/// - after a last status (left, ended) nothing is sent. everyone_left says when all peers have sent their last status
+///   too, or are gone. After `ended` this is soon, since peers need not answer it.
 template<class T>
 concept endpoint = says_what_it_gives<T> && sends<T> && polls<T> && stands<T> && counts<T>;
 
-/// Checked where a transport meets a driver; each sentence stands alone.
+/// Checked where a driver uses a transport; each sentence needs no context.
 template<class T>
 consteval auto check_endpoint() -> bool {
   static_assert(says_what_it_gives<T>, "a transport says in two constants whether it is lossless and ordered");
@@ -179,7 +179,7 @@ consteval auto check_endpoint() -> bool {
                 "a transport has send(kind, packet), which returns a send_status, congested(), which may name a "
                 "peer, and give_up(peer, why)");
   static_assert(polls<T>, "a transport has poll(until, in), which appends to a vector of incoming, and wake()");
-  static_assert(stands<T>, "a transport has announce(standing) and everyone_left()");
+  static_assert(stands<T>, "a transport has announce(peer_status) and everyone_left()");
   static_assert(counts<T>, "a transport has traffic_of() and rejected(), which count what passed and what did not");
   return true;
 }
@@ -198,7 +198,7 @@ consteval auto every_message_counts() -> bool {
 
 }  // namespace detail
 
-/// Checked where a transport meets a node whose type is known; each sentence stands alone.
+/// Checked where a node of known type uses a transport; each sentence needs no context.
 template<class T, class Node>
 consteval auto check_carries() -> bool {
   if constexpr (!T::lossless) {
@@ -227,7 +227,7 @@ inline auto to_text(node_id id, std::string const& place = {}) -> std::string {
   return "node " + std::to_string(to_index(id)) + (place.empty() ? "" : " at " + place);
 }
 
-// What an owner is told of a peer whose name in sentences this is.
+// What an owner is told of a peer; `name` is the peer's name in sentences.
 inline auto closed_news(node_id peer, std::string why, cause c) -> incoming {
   return {incoming::what::closed, peer, {}, {}, {}, {}, std::move(why), c};
 }
@@ -235,7 +235,7 @@ inline constexpr auto stalled_words = "it reads too slowly, or not at all";
 inline auto gone_news(node_id peer, std::string const& name, std::string const& why) -> incoming {
   return closed_news(peer, name + " is gone: " + why, {peer, cause::how::gone});
 }
-inline auto standing_news(node_id peer, std::string const& name, peer_status const& s) -> incoming {
+inline auto status_news(node_id peer, std::string const& name, peer_status const& s) -> incoming {
   if (s.at == peer_status::phase::ended)
     return closed_news(peer, name + " has ended because " + to_text(s.because, peer), s.because);
   auto const kind = s.at == peer_status::phase::left ? incoming::what::left : incoming::what::stands;
@@ -253,12 +253,12 @@ inline auto count_of(std::vector<traffic>& all, node_id peer, channel_id channel
   return all.emplace_back(traffic{peer, channel});
 }
 
-/// Whether of one peer and state channel, for the same blocks, `old` need not be seen where `fresh` is there.
+/// Whether `fresh` replaces `old`: both from the same peer and state channel, for the same blocks.
 inline auto overtakes(packet const& fresh, packet const& old) -> bool {
   return fresh.session == old.session && old.number <= fresh.number;
 }
 
-/// Appends a message; of a state channel, an older one that nobody has seen yet goes (the newest wins).
+/// Appends a message. On a state channel it replaces an older one that was not handed over yet (the newest wins).
 inline void hand_over(std::vector<incoming>& in, channel_kind kind, incoming&& fresh, std::vector<traffic>& counts) {
   auto& count = count_of(counts, fresh.peer, fresh.p.channel);
   ++count.delivered;
@@ -274,7 +274,7 @@ inline void hand_over(std::vector<incoming>& in, channel_kind kind, incoming&& f
   in.push_back(std::move(fresh));
 }
 
-/// Holds what arrives to what its channel declares, before any memory is taken for it.
+/// Checks incoming frames against what their channel declares, before memory is allocated.
 class frame_filter {
  public:
   explicit frame_filter(identity const& me) : self_{me.self}, blocks_{me.blocks} {
@@ -285,7 +285,7 @@ class frame_filter {
     return specs_[static_cast<std::size_t>(channel)].kind;
   }
 
-  /// Whether a frame that decodes may be a message of this peer to this node.
+  /// Whether a frame that was decoded may be a message of this peer to this node.
   [[nodiscard]] auto admits(wire::frame_view const& f, node_id from) const -> bool {
     auto const& s = specs_[static_cast<std::size_t>(f.head.channel)];
     if (f.head.from != from || f.head.to != self_ || s.values == element::none || f.kind != s.values) return false;
@@ -293,7 +293,7 @@ class frame_filter {
     if (f.blocks.end > blocks_.blocks() || f.blocks.empty()) return false;
     auto const counts = s.kind == channel_kind::event;
     if (counts && f.blocks.size() != blocks_.blocks()) return false;  // events are never cut into blocks
-    switch (s.body) {  // how many exactly are parts and codes, the algorithm knows, and checks
+    switch (s.body) {  // the algorithm knows the exact size of parts and codes, and checks it
       case body_form::whole:
         return f.values == blocks_.values_of(f.blocks).size();
       case body_form::part:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Many datagrams of one size across the system's border in one call, where the system can cut and join them (Linux:
-// UDP_SEGMENT and UDP_GRO); one by one elsewhere. What travels is the same.
+// Many datagrams of one size in one system call, if the system can split and join them (Linux: UDP_SEGMENT and
+// UDP_GRO); otherwise one by one. The network sees the same datagrams.
 #pragma once
 
 #include <sys/socket.h>
@@ -24,7 +24,7 @@
 
 namespace rubato::transport::detail {
 
-/// Switches joining on for what `socket` receives; whether the system cuts what it sends.
+/// Switches joining on for what `socket` receives. Returns whether the system can split what it sends.
 [[nodiscard]] inline auto joins_and_cuts(int socket) -> bool {
 #if defined(UDP_SEGMENT) && defined(UDP_GRO)
   auto size = 0;
@@ -41,7 +41,7 @@ namespace rubato::transport::detail {
 /// Frames to one address, all but the last of one size, that leave together.
 class outgoing_datagrams {
  public:
-  static constexpr std::size_t most = 48;  // 64 KiB are the limit of one call, and 64 pieces
+  static constexpr std::size_t most = 48;  // one call takes at most 64 KiB and 64 pieces
 
   outgoing_datagrams() {
     headers_.reserve(most);
@@ -49,17 +49,18 @@ class outgoing_datagrams {
   }
 
   [[nodiscard]] auto size() const -> std::size_t { return headers_.size(); }
-  /// Where the header goes. The body must stay where it is until the frames have left, and be as long as those before;
-  /// who adds a shorter one adds no more. At most `most` frames.
+  /// Adds a frame and returns the place of its header. The body must stay in place until the frames have left, and be
+  /// as long as those before; after a shorter one no more may be added. At most `most` frames.
   auto add(std::span<std::byte const> body) -> std::span<std::byte, wire::header_bytes> {
     if (headers_.empty()) body_bytes_ = body.size();
-    auto& header = headers_.emplace_back();  // within its capacity: those before stay where they are
+    auto& header = headers_.emplace_back();  // within its capacity, so earlier headers do not move
     pieces_.push_back({header.data(), header.size()});
     if (!body.empty()) pieces_.push_back({const_cast<std::byte*>(body.data()), body.size()});  // is read only
     return header;
   }
 
-  /// What kept the system from taking them, all or none; nothing if it took them. Here there are none left either way.
+  /// Gives all frames to the system, which takes all or none. Returns its error, if any. Afterwards there are no frames
+  /// here.
   [[nodiscard]] auto leave(int socket, void* address, std::size_t address_bytes) -> std::errc {
     msghdr m{};
     m.msg_name = address;
@@ -91,23 +92,24 @@ class outgoing_datagrams {
   std::size_t body_bytes_ = 0;
 };
 
-/// Whether an error of a socket says what became of something that was sent; there may be more to receive behind it.
+/// Whether a socket's error reports the fate of something that was sent earlier; then there may be more to receive.
 [[nodiscard]] inline auto is_echo(int error) -> bool {
   static constexpr int echoes[] = {ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENETDOWN, ECONNRESET,
                                    ENOPROTOOPT,  EPROTO,       EACCES,      EPERM,     EMSGSIZE, EINTR};
   return std::find(std::begin(echoes), std::end(echoes), error) != std::end(echoes);
 }
 
-/// What one call received: datagrams of `each` bytes from one address, the last one possibly shorter.
+/// The result of one call: datagrams of `each` bytes from one address; the last one may be shorter.
 class incoming_datagrams {
  public:
   incoming_datagrams() : bytes_(std::size_t{1} << 16) {}
 
-  /// False if there is nothing to be had now. Echoes of something sent count as an empty datagram, and so does what did
-  /// not fit, whose limits are not known.
+  /// False if nothing is available now. An error about something that was sent counts as an empty datagram. So does
+  /// input that did not fit, since its boundaries are not known.
   [[nodiscard]] auto receive(int socket) -> bool {
     iovec all{bytes_.data(), bytes_.size()};
-    alignas(cmsghdr) std::array<std::byte, 64> control{};  // also for a time, which whoever opened the socket may want
+    alignas(cmsghdr) std::array<std::byte, 64>
+        control{};  // room for a timestamp too, which the socket's creator may have switched on
     msghdr m{};
     m.msg_name = &address_;
     m.msg_namelen = sizeof address_;

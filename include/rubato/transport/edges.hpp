@@ -21,8 +21,8 @@ namespace rubato::transport::detail {
 struct edge {
   node_id id{};
   std::string name;  // in sentences
-  bool reported = false;  // the owner knows that it has come, or that it has not
-  bool write_closed = false;  // it takes nothing more; what it said may still be on its way
+  bool reported = false;  // the owner knows whether it has arrived
+  bool write_closed = false;  // it takes nothing more; what it sent may still be under way
   peer_status theirs{};  // in the present session
   std::int64_t clock_began = 0;
   clock::time_point heard_before{};  // at the last tick
@@ -54,10 +54,9 @@ class edges {
   [[nodiscard]] auto seal() const -> wire::seal { return {run_, me_.check}; }
 
   // --- sending
-  // --------------------------------------------------------------------------------------------------------
 
-  /// Brings a packet's body to where a wire can read it, and says where it goes to; nowhere, and counted so, if its
-  /// edge takes none.
+  /// Brings a packet's body to the host's memory, and returns its edge; none if the edge is closed, and the packet then
+  /// counts as lost.
   [[nodiscard]] auto prepare(packet& p) -> Edge* {
     auto* const to = find(p.to);
     RUBATO_EXPECTS(to != nullptr, "a node sends to its peers only");
@@ -74,20 +73,19 @@ class edges {
     if (!part.body.empty()) count.values += part.body.size() / bytes_of(p.body.kind());
     count.bytes += wire::header_bytes + part.body.size();
   }
-  /// From now on the node here stands so, unless that is old news: false.
+  /// Sets the status of this node from now on; false if it is not newer than the present one.
   [[nodiscard]] auto adopt(peer_status const& s) -> bool {
     if (ours_.is_last() || !(ours_ < s)) return false;
     ours_ = s;
     ours_since_ = clock::now();
     return true;
   }
-  /// A peer that hears of an error need not answer: this long after it nobody is waited for.
+  /// A peer that is told of an error need not answer: after this time no peer is waited for.
   [[nodiscard]] auto needs_no_answer() const -> bool {
     return ours_.at == peer_status::phase::ended && clock::now() > ours_since_ + std::chrono::milliseconds{200};
   }
 
   // --- what the owner is told
-  // -----------------------------------------------------------------------------------------
 
   void opened(Edge& p, std::int64_t clock_began, session_id outgoing, session_id theirs) {
     p.reported = true;
@@ -99,7 +97,7 @@ class edges {
   void gone(Edge const& p, std::string const& why) {
     if (!p.theirs.is_last()) news_.push_back(gone_news(p.id, p.name, why));
   }
-  /// Once: `why` is a whole sentence.
+  /// Reports it once. `why` is a whole sentence.
   void not_coming(Edge& p, std::string why) {
     if (!std::exchange(p.reported, true))
       news_.push_back(closed_news(p.id, std::move(why), {p.id, cause::how::absent}));
@@ -107,11 +105,11 @@ class edges {
   void await(Edge& p, clock::time_point now, std::chrono::nanoseconds limit, std::string const& trouble) {
     if (now - begin_ > limit) not_coming(p, absence_text(p.name, limit) + ": " + trouble);
   }
-  /// The last standing of a peer, where this is it: nothing more is to be sent to it.
+  /// If this is the peer's last status: nothing more is to be sent to it.
   auto hears(Edge& p, peer_status const& s) -> std::optional<peer_status::phase> {
     if (p.theirs.is_last() || !(p.theirs < s)) return std::nullopt;
     p.theirs = s;
-    news_.push_back(standing_news(p.id, p.name, s));
+    news_.push_back(status_news(p.id, p.name, s));
     return s.is_last() ? std::optional{s.at} : std::nullopt;
   }
   void deliver(Edge const& p, wire::frame_view& f, shared_buffer body) {
@@ -127,22 +125,23 @@ class edges {
     news_.clear();
     event_bytes_ = 0;
   }
-  /// Whether so many bytes of events wait for the owner that the rest had better stay with the peers. (States replace
-  /// each other.)
+  /// Whether so many bytes of events wait for the owner that the rest should stay with the peers. (Messages of state
+  /// channels replace each other.)
   [[nodiscard]] auto holds_enough() const -> bool { return event_bytes_ > std::size_t{16} << 20; }
 
-  /// Throws config_error: in less than that nothing could be told from a peer that is merely not running at the moment.
+  /// Throws config_error if the silence is too short to tell a dead peer from one that is not running at the moment.
   static void check_silence(std::chrono::nanoseconds silence) {
     if (silence >= std::chrono::milliseconds{1}) return;
     throw config_error{"the silence after which a peer counts as dead must be 1 ms at least"};
   }
-  /// For each tick, before is_silent(): the time since the last one that counts as silence. Of a long one only a part,
-  /// for then it is the owner who did not listen; so a peer counts as silent after five ticks at the soonest.
+  /// To be called at each tick, before is_silent(): how much of the time since the last tick counts as silence. Of a
+  /// long time only a part counts, for it was the owner who did not listen. So a peer counts as silent after five ticks
+  /// at the earliest.
   [[nodiscard]] auto listened(clock::time_point now, std::chrono::nanoseconds silence) -> std::chrono::nanoseconds {
     return std::min<std::chrono::nanoseconds>(now - std::exchange(last_tick_, now), silence / 4);
   }
-  /// Whether nothing came of a peer, which was heard of last at that time, for longer than it may be silent. Where
-  /// links keep order, who has said its last word says no more: it is not asked of such a one.
+  /// Whether nothing has come from a peer, last heard of at that time, for longer than it may be silent. Not to be
+  /// asked of a peer that has sent its last status, if links keep order: it sends nothing more.
   [[nodiscard]] static auto is_silent(Edge& p, clock::time_point heard, std::chrono::nanoseconds listened,
                                       std::chrono::nanoseconds silence) -> bool {
     p.silent = std::exchange(p.heard_before, heard) == heard ? p.silent + listened : std::chrono::nanoseconds{};
@@ -166,10 +165,10 @@ class edges {
 struct queued_edge : edge {
   enum class word : std::uint8_t { unsaid, begun, said };
   send_queue queue;
-  bool untold = true;  // it has not heard our present standing
-  word last_word = word::unsaid;  // our last standing
+  bool untold = true;  // it has not been sent our present status
+  word last_word = word::unsaid;  // our last status
 
-  /// A new session begins with an empty queue and our status.
+  /// A new session begins with an empty queue and our status; nothing of a former session is sent in it.
   void renew() {
     queue.clear();
     untold = true;
@@ -177,8 +176,8 @@ struct queued_edge : edge {
   }
 };
 
-/// For links that lose nothing and keep order. `Self` has write(edge, packet, piece), and calls written(edge) when that
-/// is done; its `Edge`, a queued_edge, says with is_free() whether it is open and nothing is being written.
+/// For links that lose nothing and keep order. `Self` has write(edge, packet, piece) and calls written(edge) when that
+/// is done. Its `Edge` is a queued_edge; is_free() says whether it is open and nothing is being written.
 template<class Self, class Edge>
 class queued_edges : public edges<Edge> {
  public:
@@ -218,7 +217,7 @@ class queued_edges : public edges<Edge> {
   using edges<Edge>::edges;
   ~queued_edges() = default;
 
-  /// Sends what waits, if nothing is being sent: `left` comes after all packets, another standing before them.
+  /// Sends what waits, if nothing is being sent: `left` after all packets, any other status before them.
   void pump(Edge& p) {
     if (!p.is_free() || p.last_word != queued_edge::word::unsaid) return;
     auto const urgent = p.untold && this->ours_.at != peer_status::phase::left;
@@ -230,7 +229,7 @@ class queued_edges : public edges<Edge> {
       say(p);
     }
   }
-  /// Nothing can be written any more; who is read to the end may have said why.
+  /// Nothing can be written any more. What can still be read may say why.
   void not_written(Edge& p) {
     p.write_closed = true;
     p.queue.clear();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Edges between nodes of one process: bodies are shared by reference, nothing is lost, and a slow reader bounds its
-// senders. The plainest transport there is, and the measure for the others.
+// Edges between nodes of one process: bodies are shared by reference, nothing is lost, and a slow reader holds its
+// senders back. This is the plainest transport, and the reference for the others.
 #pragma once
 
 #include <algorithm>
@@ -33,7 +33,7 @@ class in_process {
   /// Where the endpoints of one run meet; a handle. Node ids are 0 .. nodes-1.
   class room {
    public:
-    /// `arrival`: in which all peers of an endpoint must have come.
+    /// `arrival`: the time in which all peers of an endpoint must arrive.
     explicit room(std::size_t nodes, std::size_t event_bound = 64,
                   std::chrono::nanoseconds arrival = std::chrono::seconds{10})
         : core_{std::make_shared<core>()} {
@@ -53,8 +53,8 @@ class in_process {
     std::shared_ptr<core> core_;
   };
 
-  /// Takes the node's place in the room, and opens the edges to those of its peers that are there. Throws config_error
-  /// if the place is taken or a peer that is there agreed on something else.
+  /// Takes the node's place in the room, and opens the edges to its peers that are present. Throws config_error if the
+  /// place is taken, or if a peer that is present has other options.
   in_process(room where, identity me) : room_{std::move(where)}, me_{std::move(me)} {
     auto const lock = std::lock_guard{room_.core_->mutex};
     auto& mine = here();
@@ -104,7 +104,7 @@ class in_process {
       return status;
     }
     to.arrived.notify_one();
-    if (status == send_status::replaced) {  // the older one was counted, and never left
+    if (status == send_status::replaced) {  // the older one was counted, and was never sent
       ++count.replaced;
       return status;
     }
@@ -135,7 +135,7 @@ class in_process {
     here().arrived.notify_one();
   }
 
-  /// Closes the edge to a peer, at both ends, until one of them comes again; the next news say so.
+  /// Closes the edge to a peer at both ends, until one of them comes back; the next poll reports it.
   void give_up(node_id peer, std::string const& why = detail::stalled_words) {
     auto const lock = std::lock_guard{room_.core_->mutex};
     if (!at(peer).is_here() || is_shut(peer)) return;
@@ -147,7 +147,7 @@ class in_process {
     tell(peer, detail::gone_news(me_.self, detail::to_text(me_.self), "it gave this node up"));
   }
 
-  /// A peer that has not read its events for long.
+  /// A peer that has too many unread events.
   [[nodiscard]] auto congested() const -> std::optional<node_id> {
     auto const lock = std::lock_guard{room_.core_->mutex};
     for (auto const peer : me_.peers) {
@@ -171,7 +171,7 @@ class in_process {
   }
   [[nodiscard]] auto everyone_left() const -> bool {
     auto const lock = std::lock_guard{room_.core_->mutex};
-    if (here().stands.at == peer_status::phase::ended) return true;  // they have heard it
+    if (here().stands.at == peer_status::phase::ended) return true;  // the peers have been told
     return std::none_of(me_.peers.begin(), me_.peers.end(),
                         [&](node_id peer) { return at(peer).is_here() && !is_shut(peer); });
   }
@@ -184,12 +184,12 @@ class in_process {
     bool taken = false;
     peer_status stands{};
     bool woken = false;
-    std::uint32_t session = 0;  // how often the place was taken
+    std::uint32_t session = 0;  // how often the place has been taken
     std::string text;
     std::int64_t began = 0;
-    std::vector<node_id> awaited;  // peers that have not come yet
-    std::vector<node_id> closed;  // peers that are here, to whom nothing is sent
-    std::vector<incoming> news;  // in order; of messages those that a last word followed
+    std::vector<node_id> awaited;  // peers that have not arrived yet
+    std::vector<node_id> closed;  // peers that are present and to which nothing is sent
+    std::vector<incoming> news;  // in order; includes messages that came before a last status
     std::vector<std::pair<node_id, send_queue>> waiting;
     std::condition_variable arrived;
 
@@ -208,7 +208,7 @@ class in_process {
   }
   [[nodiscard]] auto here() const -> place& { return at(me_.self); }
 
-  // The room is locked in all that follows.
+  // All functions below require that the room is locked.
 
   void tell(node_id peer, incoming news) {
     auto& other = at(peer);
@@ -222,14 +222,14 @@ class in_process {
     }
   }
   static auto said(node_id peer, peer_status const& s) -> incoming {
-    return detail::standing_news(peer, detail::to_text(peer), s);
+    return detail::status_news(peer, detail::to_text(peer), s);
   }
 
-  /// What the peer has not read of this node yet.
+  /// What the peer has not read yet of this node's messages.
   [[nodiscard]] auto waiting_at(node_id peer) const -> send_queue& {
     return at(peer).queue_from(me_.self, room_.core_->bound);
   }
-  /// A last word comes after everything that was sent.
+  /// A last status comes after everything that was sent.
   void hand_rest(node_id peer) {
     while (auto p = waiting_at(peer).take())
       tell(peer, {incoming::what::message, me_.self, std::move(*p), {}, {}, {}, {}});
@@ -252,7 +252,7 @@ class in_process {
     tell(peer, {incoming::what::opened, me_.self, {}, {}, {theirs, mine}, {mine, theirs}, {}});
   }
 
-  /// The deadline of arrival is over.
+  /// The deadline of arrival has passed.
   void stop_awaiting() {
     for (auto const peer : std::exchange(here().awaited, {})) {
       auto why = detail::absence_text(detail::to_text(peer), room_.core_->arrival);

@@ -3,8 +3,9 @@
 // values. A node's id is its rank. MPI makes progress only inside its calls, so the owner must poll.
 //
 // An edge has one stream of messages each way for good, since MPI loses nothing and keeps order. Hellos divide it: what
-// follows the k-th hello belongs to session k-1, which is open where the k-th hello of both ends has been said and
-// heard. Who takes a peer for dead says its next hello, and reads on until the peer has said the same.
+// follows the k-th hello belongs to session k-1. That session is open at an end which has sent its own k-th hello and
+// received the peer's. A node that takes a peer for dead sends its next hello, and reads on until the peer has sent the
+// same.
 #pragma once
 
 #include <algorithm>
@@ -30,9 +31,9 @@ namespace rubato::transport {
 
 /// What a user may set of the MPI transport.
 struct mpi_options {
-  std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< in which all peers must have come
-  std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< after which an open edge counts as dead
-  std::size_t event_bound = 64;  ///< events a peer that wait before gradients are held back
+  std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< time in which all peers must arrive
+  std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< time after which an open edge counts as dead
+  std::size_t event_bound = 64;  ///< events that may wait for a peer before gradients are held back
 };
 
 namespace detail {
@@ -49,7 +50,7 @@ struct mpi_edge : queued_edge {
   std::vector<std::byte> out;
   shared_buffer body;  // of the frame that is being sent
   std::vector<MPI_Request> receiving;
-  std::size_t received = 0;  // bytes of what is being received
+  std::size_t received = 0;  // bytes of the present message
   std::vector<std::byte> in;  // has room for a hello
   wire::frame_view frame;
   wire::arriving_body arriving;
@@ -60,13 +61,13 @@ struct mpi_edge : queued_edge {
   [[nodiscard]] auto is_free() const -> bool { return is_open() && !hello_due && sending.empty(); }
 };
 
-/// What keeps one transport's messages apart from all others.
+/// What distinguishes one transport's messages from all others.
 struct mpi_space {
   MPI_Comm comm = MPI_COMM_NULL;
   int tag = 0;
 };
 
-/// All ranks must come to this within the limit, or the others throw config_error.
+/// All ranks must call this within the limit; otherwise those that did throw config_error.
 inline auto duplicate_of(MPI_Comm ranks, std::chrono::nanoseconds limit) -> MPI_Comm {
   auto fresh = std::make_unique<MPI_Comm>(MPI_COMM_NULL);
   MPI_Request all_here = MPI_REQUEST_NULL;
@@ -86,13 +87,14 @@ inline auto duplicate_of(MPI_Comm ranks, std::chrono::nanoseconds limit) -> MPI_
   return *fresh;
 }
 
-/// One that no transport has had. Collective over `ranks`; only MPI's main thread comes here. Throws config_error.
+/// A context that no transport has had. Collective over `ranks`; only MPI's main thread may call it. Throws
+/// config_error.
 ///
-/// What is sent to a transport that is gone is never received. A communicator with such a message must not be freed:
-/// MPICH and Open MPI hand it to whoever gets the same context next, be it the program itself. So none is: one is kept
-/// for each group of ranks, and each transport takes its next tag.
+/// A message to a transport that is gone is never received. A communicator with such a message must not be freed: MPICH
+/// and Open MPI would deliver the message to the next user of the same context, possibly the program itself. So
+/// communicators are never freed: one is kept for each group of ranks, and each transport takes its next tag.
 inline auto next_space(MPI_Comm ranks, std::chrono::nanoseconds limit = std::chrono::seconds{10}) -> mpi_space {
-  constexpr auto most = 32767;  // of tags, that any MPI has
+  constexpr auto most = 32767;  // tags that every MPI has
   static std::vector<mpi_space> newest;
   auto const is_of_these = [ranks](mpi_space const& s) {
     int how = MPI_UNEQUAL;
@@ -126,7 +128,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   mpi(identity me, mpi_options o, MPI_Comm ranks = MPI_COMM_WORLD) : queued_edges{std::move(me)}, options_{o} {
     refuse_this_process();
     space_ = detail::next_space(
-        ranks, options_.arrival);  // before what one rank may refuse and others do not, for they count along
+        ranks, options_.arrival);  // before any check that may fail on one rank only, since all ranks must count along
     refuse_ranks(ranks);
     check_silence(options_.silence);
     for (auto const id : me_.peers) {
@@ -139,13 +141,12 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
   mpi(mpi const&) = delete;
   auto operator=(mpi const&) -> mpi& = delete;
-  /// What is still being sent is given up, and so is, a tenth of a second later, a body whose sender stopped in the
-  /// middle.
+  /// Cancels what is still being sent and, a tenth of a second later, a body whose sender stopped in the middle.
   ~mpi() {
     auto const latest = clock::now() + std::chrono::milliseconds{100};
     for (auto& p : peers_) {
       for (auto& r : p.receiving) {
-        if (r != MPI_REQUEST_NULL) MPI_Cancel(&r);  // without effect where the sender has begun: that is waited for
+        if (r != MPI_REQUEST_NULL) MPI_Cancel(&r);  // without effect if the sender has begun; then it is waited for
       }
     }
     for (auto& p : peers_) {
@@ -169,7 +170,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     take_news(in);
   }
   void wake() { woken_.store(true); }
-  /// Closes the edge to a peer; the next news say so.
+  /// Closes the edge to a peer; the next poll reports it.
   void give_up(node_id id, std::string const& why = detail::stalled_words) {
     if (auto* const p = find(id); p != nullptr && p->is_open()) lost(*p, why);
   }
@@ -179,7 +180,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   using stage = peer_state::stage;
   using awaited = peer_state::awaited;
   enum class direction : std::uint8_t { in, out };
-  static constexpr std::size_t piece_bytes = std::size_t{1} << 20;  // each that comes through is a sign of life
+  static constexpr std::size_t piece_bytes = std::size_t{1} << 20;  // each completed piece is a sign of life
 
   static void refuse_this_process() {
     auto is_initialised = 0, level = 0, is_main = 0;
@@ -209,9 +210,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
 
   // --- messages of MPI
-  // ------------------------------------------------------------------------------------------------
 
-  /// Adds the requests that move these bytes; MPI keeps the order of one pair's messages.
+  /// Adds the requests that move these bytes. MPI keeps the messages of a pair in order.
   void post(peer_state& p, std::vector<MPI_Request>& to, direction d, std::span<std::byte const> bytes) {
     auto const rank = static_cast<int>(to_index(p.id));
     while (!bytes.empty()) {
@@ -230,7 +230,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     auto is_over = 0;
     while (r != MPI_REQUEST_NULL && clock::now() < until) MPI_Test(&r, &is_over, MPI_STATUS_IGNORE);
   }
-  /// Where some are not done, MPI may still touch their bytes, for as long as the process lives.
+  /// If some are not done, MPI may still access their bytes for as long as the process lives.
   template<class... Bytes>
   static void abandon(std::vector<MPI_Request>& requests, Bytes&&... bytes) {
     auto pending = false;
@@ -242,7 +242,8 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     if (pending) new std::tuple<Bytes...>{std::move(bytes)...};
   }
 
-  /// Whether all are done; `moved` is when one was last. To `received` are added the bytes of those that are.
+  /// Whether all are done. Sets `moved` to now if one was completed, and adds the bytes of completed ones to
+  /// `received`.
   auto done(peer_state& p, std::vector<MPI_Request>& requests, clock::time_point& moved,
             std::size_t* received = nullptr) -> bool {
     if (requests.empty()) return false;
@@ -285,15 +286,14 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
       auto const bytes = std::exchange(p.received, 0);
       if (p.next == awaited::head) headed(p, std::span<std::byte const>{p.in}.first(bytes));
       else if (bytes != p.arriving.bytes().size())
-        bad_frame(p);  // no piece holds more than was posted, so one held less
+        bad_frame(p);  // no piece can exceed what was posted, so one was shorter
       else complete(p);
     }
   }
 
   // --- sessions
-  // -------------------------------------------------------------------------------------------------------
 
-  /// As soon as the message before it has gone.
+  /// Sent as soon as the message before it has left.
   void say_hello(peer_state& p) {
     p.hello_due = !p.sending.empty();
     if (p.hello_due) return;
@@ -320,7 +320,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     p.clock_began = said->who.clock_began;
     if (p.at == stage::open) close(p, "it took this node for dead");
     if (p.hellos_said < p.hellos_heard && ours_.at != peer_status::phase::ended)
-      say_hello(p);  // or it would see a session end
+      say_hello(p);  // otherwise it would see a session end
     open_if_met(p);
     await_head(p);
   }
@@ -346,11 +346,11 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     if (!ours_.is_last()) say_hello(p);
   }
 
-  /// Nothing that it sends can be understood any more.
+  /// Nothing that this peer sends can be decoded any more.
   void shut(peer_state& p, std::string const& why) {
     auto const was = p.at;
     drop(p);
-    if (was == stage::open || !std::exchange(p.reported, true)) gone(p, why);  // else its loss has been told
+    if (was == stage::open || !std::exchange(p.reported, true)) gone(p, why);  // otherwise its loss was reported before
   }
 
   void drop(peer_state& p) {
@@ -359,7 +359,6 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
 
   // --- frames
-  // ---------------------------------------------------------------------------------------------------------
 
   void await_head(peer_state& p) {
     p.next = awaited::head;
@@ -369,7 +368,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     return std::span<std::byte const>{p.in}.first<wire::header_bytes>();
   }
 
-  /// Before the first hello there is nothing but that.
+  /// Nothing precedes the first hello.
   void headed(peer_state& p, std::span<std::byte const> bytes) {
     auto const may_be_hello = bytes.size() >= wire::hello_bytes && wire::decode_hello(bytes.first<wire::hello_bytes>());
     if (p.hellos_heard == 0 || may_be_hello) greeted(p, bytes);
@@ -380,7 +379,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   void begun(peer_state& p) {
     auto& f = p.frame;
     if (wire::decode_header(header_of(p), f, seal())) return bad_frame(p);
-    if (detail::is_standing(f)) return stands(p);
+    if (detail::is_status(f)) return stands(p);
     if (!door_.admits(f, p.id)) return bad_frame(p);
     p.arriving = {f.kind, f.values, me_.pool};
     p.next = awaited::body;
@@ -390,17 +389,17 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
 
   void complete(peer_state& p) {
     if (!wire::is_intact(header_of(p), p.arriving.bytes(), seal())) return bad_frame(p);
-    if (p.is_open()) deliver(p, p.frame, std::move(p.arriving).publish());  // else it is of a session that is over
+    if (p.is_open()) deliver(p, p.frame, std::move(p.arriving).publish());  // otherwise it belongs to an old session
     await_head(p);
   }
 
   void bad_frame(peer_state& p) {
     ++rejected_.frames;
-    shut(p, "it sent what is no frame of this run");
+    shut(p, "it sent something that is not a frame of this run");
   }
 
   void stands(peer_state& p) {
-    auto const said = detail::standing_in(p.frame);
+    auto const said = detail::status_in(p.frame);
     auto const& head = p.frame.head;
     if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(header_of(p), {}, seal()))
       return bad_frame(p);
@@ -410,7 +409,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     await_head(p);
   }
 
-  /// The body is sent from where it lies, and kept until it has gone.
+  /// The body is sent without a copy, and kept until it has left.
   void write(peer_state& p, packet const& what, wire::piece const& part) {
     p.out.resize(wire::header_bytes);
     wire::encode_header(what, part, seal(), std::span{p.out}.first<wire::header_bytes>());
@@ -427,7 +426,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
       if (p.at != stage::open) continue;
       if (!p.theirs.is_last() && is_silent(p, p.heard, heeded, options_.silence)) {
         lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
-      } else beat(p, now - p.spoke, options_.silence);  // also for one that has left, as long as it lingers
+      } else beat(p, now - p.spoke, options_.silence);  // also to a peer that has left, while it lingers
     }
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How far a node is in its run, which its neighbours are told: every control frame carries it, so that heartbeats say
-// something, all begin together, and who ends early says because of whom.
+// How far a node is in its run. Every control frame carries this to the neighbours, so that heartbeats carry
+// information, all nodes begin together, and a node that ends early says which node is the cause.
 #pragma once
 
 #include <compare>
@@ -17,11 +17,11 @@ namespace rubato::transport {
 /// The node because of which a run ends, however far away it is.
 struct cause {
   enum class how : std::uint8_t {
-    failed,       ///< its problem threw, its ledger left its range, it was told what cannot be
+    failed,       ///< its problem threw, its ledger left its range, or it was sent something impossible
     gone,         ///< it died, or fell silent
     absent,       ///< it never came
     stalled,      ///< others waited longer for it than their patience
-    interrupted,  ///< by who runs it
+    interrupted,  ///< the user stopped it
   };
   node_id who{};
   how what{};
@@ -29,26 +29,26 @@ struct cause {
   friend auto operator<=>(cause const&, cause const&) = default;
 };
 
-/// A later standing is greater; what is not greater than the last one known is old news.
+/// A later status is greater. A status that is not greater than the last one known is outdated.
 struct peer_status {
   enum class phase : std::uint8_t {
-    arriving,  ///< waits until all of the run have come
-    running,   ///< so they have
-    left,      ///< has ended in order; after everything that it sent
-    ended,     ///< has ended by an error, at once
+    arriving,  ///< waits until all nodes of the run have arrived
+    running,   ///< all nodes have arrived
+    left,      ///< has ended in order; comes after everything that it sent
+    ended,     ///< has ended by an error; comes at once
   };
   phase at = phase::arriving;
-  /// Arriving: all nodes that are at most so many edges away have come. Running: odd while it waits for another node,
-  /// and has for long.
+  /// Arriving: all nodes that are at most this many edges away have arrived. Running: odd while the node has been
+  /// waiting for another one for long.
   std::uint64_t level = 0;
   cause because{};  ///< ended
-  /// Running and left: 1 of a node that has lost a peer and goes on without it, one more of each that hears so; 0: of
-  /// nobody has been heard. Where it changes while running, the level rises too.
+  /// Running and left: the distance, plus 1, of the nearest known node that has lost a peer and goes on without it; 0:
+  /// none is known. If it changes while running, the level rises too.
   std::uint64_t parted = 0;
   friend auto operator==(peer_status const&, peer_status const&) -> bool = default;
   friend auto operator<=>(peer_status const&, peer_status const&) = default;
 
-  /// Whether nothing comes after it.
+  /// Whether no status follows this one.
   [[nodiscard]] auto is_last() const -> bool { return at >= phase::left; }
 };
 
@@ -72,8 +72,8 @@ inline auto to_text(cause const& c, node_id teller) -> std::string {
   return who;
 }
 
-/// On the wire: as based-on the phase, with `parted` above it; as iteration the level, or the id of the node at fault
-/// with the manner above it.
+/// In a frame: based-on holds the phase, with `parted` in the upper bits; iteration holds the level, or the id of the
+/// node at fault with the kind of fault in the upper bits.
 inline auto frame_of(peer_status const& s, node_id from, node_id to) -> packet {
   packet p;
   p.from = from;
@@ -85,13 +85,13 @@ inline auto frame_of(peer_status const& s, node_id from, node_id to) -> packet {
   return p;
 }
 
-/// Messages of the control channel have a body, if an empty one.
-inline auto is_standing(wire::frame_view const& f) -> bool {
+/// Messages of the control channel have an element type, even if their body is empty.
+inline auto is_status(wire::frame_view const& f) -> bool {
   return f.head.channel == channel_id::control && f.kind == element::none;
 }
 
-/// Nothing if a frame that is_standing says what no node says.
-inline auto standing_in(wire::frame_view const& f) -> std::optional<peer_status> {
+/// Nothing if a frame that is_status holds impossible values.
+inline auto status_in(wire::frame_view const& f) -> std::optional<peer_status> {
   auto const phase = to_count(f.head.based_on) & 0xff;
   auto const value = to_count(f.head.number);
   if (phase > static_cast<std::uint64_t>(peer_status::phase::ended)) return std::nullopt;

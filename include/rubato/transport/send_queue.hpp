@@ -17,7 +17,8 @@ namespace rubato::transport {
 /// **Thread safety:** one owner.
 class send_queue {
  public:
-  /// With `bound` events waiting the owner should begin no gradient; with sixteen times as many, nothing more is taken.
+  /// When `bound` events wait, the owner should begin no gradient. When sixteen times as many wait, no more are
+  /// accepted.
   explicit send_queue(std::size_t bound = 64) : bound_{bound} {}
 
   auto put(channel_kind kind, packet p) -> send_status {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Edges between processes over TCP: one connection a pair of nodes, hellos that compare options, frames that trust
-// nothing, heartbeats that say how a node stands, and a deadline on every wait. Of each pair the node with the higher
-// id calls.
+// Edges between processes over TCP: one connection for each pair of nodes, hellos that compare options, checked frames,
+// heartbeats that carry a node's status, and a deadline on every wait. Of each pair the node with the higher id calls.
 #pragma once
 
 #include <algorithm>
@@ -27,18 +26,19 @@ namespace rubato::transport {
 /// What a user may set of the TCP transport.
 struct tcp_options {
   std::vector<std::string> addresses{};  ///< host:port of every node of the run, by id
-  std::optional<int> listener{};  ///< takes over this listening socket (see tcp_door) instead of opening its address
+  std::optional<int>
+      listener{};  ///< takes over this listening socket (see open_tcp_socket) instead of opening its address
   bool insecure = false;  ///< allows addresses beyond loopback, unencrypted
-  std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< in which all peers must have come
-  std::chrono::nanoseconds greeting = std::chrono::seconds{2};  ///< in which a connection must have said hello
-  std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< after which an open connection counts as dead
-  std::size_t event_bound = 64;  ///< events a peer that wait before gradients are held back
+  std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< time in which all peers must arrive
+  std::chrono::nanoseconds greeting = std::chrono::seconds{2};  ///< time in which a connection must have sent its hello
+  std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< time after which an open connection counts as dead
+  std::size_t event_bound = 64;  ///< events that may wait for a peer before gradients are held back
 };
 
-using tcp_bound_socket = bound_socket;
+using tcp_socket = bound_socket;
 /// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be listened on.
-[[nodiscard]] inline auto open_tcp_door(std::string const& text, bool insecure = false) -> tcp_bound_socket {
-  return detail::open_bound_socket<boost::asio::ip::tcp::acceptor>(address_in(text, insecure), "listen on");
+[[nodiscard]] inline auto open_tcp_socket(std::string const& text, bool insecure = false) -> tcp_socket {
+  return detail::open_socket<boost::asio::ip::tcp::acceptor>(address_in(text, insecure), "listen on");
 }
 
 namespace detail {
@@ -47,7 +47,7 @@ struct tcp_edge : queued_edge {
   address where;
   bool we_call = false;
   std::shared_ptr<tcp_connection> link;  // open
-  std::shared_ptr<tcp_connection> calling;  // ours, on its way to be
+  std::shared_ptr<tcp_connection> calling;  // our call, not open yet
   std::uint32_t session = 0;  // how often the edge has been opened
   clock::time_point call_again{};
   std::string trouble;
@@ -78,9 +78,9 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       p.queue = send_queue{options_.event_bound};
     }
     auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
-    auto const bound_socket =
-        options_.listener ? *options_.listener
-                          : detail::open_bound_socket<boost::asio::ip::tcp::acceptor>(own, "listen on").descriptor;
+    auto const bound_socket = options_.listener
+                                  ? *options_.listener
+                                  : detail::open_socket<boost::asio::ip::tcp::acceptor>(own, "listen on").descriptor;
     boost::system::error_code error;
     acceptor_.assign(detail::protocol_of<tcp_protocol>(own), bound_socket, error);
     if (error)
@@ -94,7 +94,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   tcp(tcp const&) = delete;
   auto operator=(tcp const&) -> tcp& = delete;
   ~tcp() {
-    for (auto& p : peers_) {  // which outlive the context
+    for (auto& p : peers_) {  // handlers of the context refer to them
       if (auto const c = std::exchange(p.link, nullptr)) c->close();
       if (auto const c = std::exchange(p.calling, nullptr)) c->close();
     }
@@ -106,7 +106,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     take_news(in);
   }
   void wake() { polled_.wake(); }
-  /// Closes the edge to a peer; the next news say so.
+  /// Closes the edge to a peer; the next poll reports it.
   void give_up(node_id id, std::string const& why = detail::stalled_words) {
     if (auto* const p = find(id); p != nullptr && p->link) lost(*p, std::shared_ptr<connection>{p->link}, why);
   }
@@ -125,12 +125,12 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   // --- how an edge opens
-  // ----------------------------------------------------------------------------------------------
 
   void call(peer_state& p) {
     auto const c = p.calling = std::make_shared<connection>(connection::socket_type{io()});
     c->peer = p.id;
-    c->until = later((std::max)(options_.greeting, options_.arrival));  // it may listen long before it looks
+    c->until = later(
+        (std::max)(options_.greeting, options_.arrival));  // a peer may accept connections long before it serves them
     c->socket.async_connect({p.where.host, p.where.port}, [this, &p, c](error_code error) {
       if (c->at == detail::phase::closed) return;
       if (error) return hang_up(p, error.message());
@@ -139,7 +139,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
         if (cut) hang_up(p, cut.message());
       });
       c->read_hello([this, &p, c](bool whole) {
-        if (!whole) return hang_up(p, "what answers there is not of rubato, or too busy");
+        if (!whole) return hang_up(p, "what answers there is not a rubato node, or is too busy");
         if (c->other.from != p.id || c->other.to != me_.self) {
           return hang_up(p, "node " + std::to_string(to_index(c->other.from)) + " answers there");
         }
@@ -163,7 +163,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   void accept() {
     acceptor_.async_accept([this](error_code error, connection::socket_type socket) {
       accepting_ = false;
-      if (error) {  // out of descriptors, most likely: room is made, and the next tick goes on
+      if (error) {  // most likely out of descriptors: some are freed, and the next tick tries again
         turn_away_oldest();
         return;
       }
@@ -195,12 +195,12 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   void answer(std::shared_ptr<connection> const& c) {
     auto* const p = find(c->other.from);
-    if (ours_.at == peer_status::phase::ended) return forget(c);  // it would open a session only to see it end
+    if (ours_.at == peer_status::phase::ended) return forget(c);  // the session would end at once
     if (p == nullptr || p->we_call || c->other.to != me_.self) return turn_away(c, rejected_.strangers);
     auto const why = wire::difference(me_.agreed.text(), c->text, p->name);
     if (auto const old = p->link; old && why.empty()) lost(*p, old, "it has called again");
     c->write_hello(hello_to(*p), me_.agreed.text(), [this, p, c, why](error_code error) {
-      if (!why.empty()) {  // the caller has heard what is agreed on here, and ends with a sentence of its own
+      if (!why.empty()) {  // the caller knows the options here, and ends with its own sentence
         p->trouble = why;
         return turn_away(c, rejected_.options);
       }
@@ -227,7 +227,6 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   // --- how it closes
-  // --------------------------------------------------------------------------------------------------
 
   void lost(peer_state& p, std::shared_ptr<connection> const& c, std::string const& why) {
     auto const was_open = p.link == c;
@@ -243,14 +242,13 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   // --- frames
-  // ---------------------------------------------------------------------------------------------------------
 
   void read_frame(peer_state& p, std::shared_ptr<connection> const& c) {
     c->read(boost::asio::buffer(c->header), [this, &p, c](error_code error) {
       if (error) return lost(p, c, error.message());
       auto& f = c->frame;
       if (wire::decode_header(c->header, f, seal())) return bad_frame(p, c);
-      if (detail::is_standing(f)) return stands(p, c);
+      if (detail::is_status(f)) return stands(p, c);
       if (!door_.admits(f, p.id)) return bad_frame(p, c);
       c->arriving = {f.kind, f.values, me_.pool};
       c->read(boost::asio::buffer(c->arriving.bytes().data(), c->arriving.bytes().size()),
@@ -265,11 +263,11 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   void bad_frame(peer_state& p, std::shared_ptr<connection> const& c) {
     ++rejected_.frames;
-    lost(p, c, "it sent what is no frame of this run");
+    lost(p, c, "it sent something that is not a frame of this run");
   }
 
   void stands(peer_state& p, std::shared_ptr<connection> const& c) {
-    auto const said = detail::standing_in(c->frame);
+    auto const said = detail::status_in(c->frame);
     auto const& head = c->frame.head;
     if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(c->header, {}, seal()))
       return bad_frame(p, c);
@@ -281,13 +279,12 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   void write(peer_state& p, packet const& what, wire::piece const& part) {
     p.link->write_frame(what, part, seal(), [this, &p](error_code error) {
-      if (error) not_written(p);  // the reading ends too, or the silence does it
+      if (error) not_written(p);  // reading will fail too, or the silence will end it
       else written(p);
     });
   }
 
   // --- deadlines
-  // ------------------------------------------------------------------------------------------------------
 
   void tick_later() {
     auto const shortest = (std::min)({options_.arrival, options_.greeting, options_.silence});
@@ -313,8 +310,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   void watch(peer_state& p, clock::time_point now, std::chrono::nanoseconds heeded) {
     auto const c = p.link;
-    // Who has said its last word says nothing more, and takes our silence for our end as long as it lingers. Should it
-    // die, its connection ends.
+    // A peer that has sent its last status sends nothing more. While it lingers, it takes our silence for our end. If
+    // it dies, its connection ends.
     if (!p.theirs.is_last() && is_silent(p, c->heard, heeded, options_.silence)) {
       return lost(p, c, "it has been silent for " + detail::seconds_text(options_.silence));
     }
@@ -329,10 +326,10 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   tcp_options options_;
-  detail::polled_context polled_;  // before all that refers to it
+  detail::polled_context polled_;  // before the members that refer to it
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer timer_;
-  std::vector<std::shared_ptr<connection>> unidentified_;  // accepted, and nobody yet; oldest first
+  std::vector<std::shared_ptr<connection>> unidentified_;  // accepted, and without a hello yet; oldest first
   bool accepting_ = false;
 };
 

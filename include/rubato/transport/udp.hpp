@@ -3,9 +3,9 @@
 // are repeated until they are answered, senders keep to a rate, and loss can be asked for, keyed, to see what it does.
 //
 // A session is known by two random numbers, one of each end, and every frame carries both. An end opens a session when
-// a hello repeats the number that it offered for it: whoever sent that is there now, and no datagram from before is
-// taken for it, whatever the clocks of the two say. An end that is in a session and is offered another one answers that
-// with a number of its own, and stays where it is until that comes back.
+// a hello repeats the number that it offered for it: so its sender is there now. No older datagram can be taken for
+// such a hello, whatever the clocks of the two say. An end that is in a session and is offered another one answers with
+// a new number of its own. It stays in the old session until that number comes back.
 #pragma once
 
 #include <algorithm>
@@ -38,21 +38,22 @@ namespace rubato::transport {
 /// What a user may set of the UDP transport.
 struct udp_options {
   std::vector<std::string> addresses{};  ///< host:port of every node of the run, by id
-  std::optional<int> socket{};  ///< takes over this bound socket (see udp_door)
+  std::optional<int> socket{};  ///< takes over this bound socket (see open_udp_socket)
   bool insecure = false;  ///< allows addresses beyond loopback, unencrypted
-  std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< in which all peers must have come
-  std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< after which an open edge counts as dead
-  double bytes_per_second = 64e6;  ///< that are sent to all peers together
-  std::size_t socket_buffer = 1U << 20;  ///< asked for, each way; a burst is a quarter of what was granted
+  std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< time in which all peers must arrive
+  std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< time after which an open edge counts as dead
+  double bytes_per_second = 64e6;  ///< rate of sending, for all peers together
+  std::size_t socket_buffer =
+      1U << 20;  ///< requested size, in each direction; a burst is a quarter of what was granted
   double loss = 0;  ///< datagrams thrown away before they are sent, for tests; 0 up to but not 1
   std::uint64_t loss_seed = 0;
   bool batches = true;  ///< hands many datagrams to the system and takes many from it in one call, where it can (Linux)
 };
 
-using udp_bound_socket = bound_socket;
-/// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be had.
-[[nodiscard]] inline auto open_udp_door(std::string const& text, bool insecure = false) -> udp_bound_socket {
-  return detail::open_bound_socket<boost::asio::ip::udp::socket>(address_in(text, insecure), "receive at");
+using udp_socket = bound_socket;
+/// Port 0 lets the system choose. Throws config_error with one sentence if the address cannot be bound.
+[[nodiscard]] inline auto open_udp_socket(std::string const& text, bool insecure = false) -> udp_socket {
+  return detail::open_socket<boost::asio::ip::udp::socket>(address_in(text, insecure), "receive at");
 }
 
 /// **Thread safety:** one owner; wake() from any thread. **Models:** endpoint.
@@ -106,12 +107,12 @@ class udp : public detail::edges<detail::udp_edge> {
     arrived_.hand_over(me_, in);
   }
   void wake() { polled_.wake(); }
-  /// Closes the edge to a peer; the next news say so.
+  /// Closes the edge to a peer; the next poll reports it.
   void give_up(node_id id, std::string const& why = detail::stalled_words) {
     if (auto* const p = find(id); p != nullptr && p->open) lost(*p, why);
   }
 
-  /// A frame may be lost, so it is repeated for as long as a peer may wait for it.
+  /// A frame may be lost, so it is repeated as long as a peer may be waiting for it.
   void announce(peer_status const& s) {
     if (!adopt(s)) return;
     for (auto& p : peers_) say_well(p);
@@ -145,13 +146,13 @@ class udp : public detail::edges<detail::udp_edge> {
 
   void take_socket(address const& own) {
     auto const descriptor =
-        options_.socket ? *options_.socket : detail::open_bound_socket<protocol::socket>(own, "receive at").descriptor;
+        options_.socket ? *options_.socket : detail::open_socket<protocol::socket>(own, "receive at").descriptor;
     error_code error;
     socket_.assign(detail::protocol_of<protocol>(own), descriptor, error);
     if (!error) socket_.non_blocking(true, error);
     if (error) throw config_error{"socket " + std::to_string(descriptor) + " cannot be used: " + error.message()};
     auto const wanted = static_cast<int>(options_.socket_buffer);
-    error_code ignored;  // what was granted is looked at instead
+    error_code ignored;  // what was granted is checked instead
     socket_.set_option(protocol::socket::receive_buffer_size{wanted}, ignored);
     socket_.set_option(protocol::socket::send_buffer_size{wanted}, ignored);
     protocol::socket::receive_buffer_size granted;
@@ -162,9 +163,8 @@ class udp : public detail::edges<detail::udp_edge> {
   }
 
   // --- sending
-  // --------------------------------------------------------------------------------------------------------
 
-  /// The receiver's buffer charges about twice what a datagram holds, and others send to it too.
+  /// The receiver's buffer accounts about twice the bytes of a datagram, and other peers send to it too.
   [[nodiscard]] auto burst() const -> double { return static_cast<double>(receive_buffer_) / 4; }
 
   /// Blocks leave in turn while the rate allows it.
@@ -182,7 +182,7 @@ class udp : public detail::edges<detail::udp_edge> {
     }
   }
 
-  /// False if the socket takes no more for now: these blocks are the next ones still. What the system refuses to carry
+  /// False if the socket takes no more for now; then the same blocks are tried next. What the system refuses to carry
   /// at all counts as lost, so that no peer holds up the others.
   auto send_blocks(peer_state& p, detail::block_stream::run const& run) -> bool {
     auto labelled = *run.from;
@@ -211,7 +211,7 @@ class udp : public detail::edges<detail::udp_edge> {
     return true;
   }
 
-  /// Gives the system the frames that stand ready; what kept it from taking them, or nothing.
+  /// Gives the system the frames that are ready. Returns the error that kept it from taking them, if any.
   auto leave(peer_state& p) -> std::errc {
     auto const together = leaving_.size() > 1;
     auto const error = leaving_.leave(socket_.native_handle(), p.where.data(), p.where.size());
@@ -221,7 +221,7 @@ class udp : public detail::edges<detail::udp_edge> {
     }
     auto const uncut =
         error == std::errc::io_error || error == std::errc::invalid_argument || error == std::errc::message_size;
-    if (together && uncut) batch_ = 1;  // this way out cannot cut
+    if (together && uncut) batch_ = 1;  // this interface cannot split one
     return error;
   }
 
@@ -241,19 +241,18 @@ class udp : public detail::edges<detail::udp_edge> {
     leave(p);
   }
 
-  /// A last standing is worth more than one datagram.
+  /// A last status is worth more than one datagram.
   void say_well(peer_state& p) {
     for (auto k = 0; k < (ours_.is_last() ? 3 : 1); ++k) say(p);
   }
-  /// Who leaves second cannot know whether its word came, and nobody repeats it when it is gone: of so many one will
-  /// come.
+  /// The last node to leave gets no acknowledgement of its `left`, so it sends so many that one will arrive.
   [[nodiscard]] auto has_parted(peer_state const& p) const -> bool {
     return p.theirs.is_last() && p.parting_words >= 24;
   }
 
-  /// Offers the next session, and says which one is over for us, should that be a false suspicion.
+  /// Offers the next session, and says which one is over for us: the peer may be alive and not know it.
   void greet(peer_state const& p) { say_hello(p, p.offer, p.heard_offer); }
-  /// Says that we are in this session, to a peer that may not be yet.
+  /// Tells the peer, which may not be in this session yet, that we are.
   void confirm(peer_state const& p) { say_hello(p, p.wire.sender, p.wire.receiver); }
   void say_hello(peer_state const& p, std::uint32_t mine, std::uint32_t heard) {
     auto const open = p.open ? p.wire.receiver : 0U;
@@ -264,7 +263,6 @@ class udp : public detail::edges<detail::udp_edge> {
   }
 
   // --- receiving
-  // ------------------------------------------------------------------------------------------------------
 
   void receive_later() {
     socket_.async_wait(protocol::socket::wait_read, [this](error_code error) {
@@ -297,7 +295,7 @@ class udp : public detail::edges<detail::udp_edge> {
       return;  // of another session, or too early
     p.heard = clock::now();
     p.knows_us = true;
-    if (detail::is_standing(f)) return stands(p, f);
+    if (detail::is_status(f)) return stands(p, f);
     if (!door_.admits(f, p.id) || f.blocks.size() != 1) {
       ++rejected_.frames;
       return;
@@ -318,7 +316,7 @@ class udp : public detail::edges<detail::udp_edge> {
     if (!why.empty()) {
       ++rejected_.options;
       p.trouble = why;
-      if (may_answer(p)) greet(p);  // so that it hears what is agreed on here
+      if (may_answer(p)) greet(p);  // so that it learns the options here
       if (p.id < me_.self) not_coming(p, why);
       return;
     }
@@ -327,13 +325,13 @@ class udp : public detail::edges<detail::udp_edge> {
     if (was_only_asked) return;  // it is in this session too
     auto const says_it_is_over = p.open && (who.closed == p.wire.sender || who.open == p.wire.sender);
     if (says_it_is_over) lost(p, taken_for_dead);
-    if (ours_.at == peer_status::phase::ended) return;  // it would open a session only to see it end
+    if (ours_.at == peer_status::phase::ended) return;  // the session would end at once
     p.heard_offer = who.session;
     if (who.heard == p.offer) open(p, who);
     else if (may_answer(p)) greet(p);
   }
 
-  /// A peer of this session may not be in it yet; if it is, it may not know that we are.
+  /// A peer with which we are in this session may not be in it yet. If it is, it may not know that we are.
   void confirmed(peer_state& p, wire::hello const& who) {
     auto const is_in = who.open == p.wire.sender;
     p.knows_us = p.knows_us || is_in;
@@ -341,7 +339,7 @@ class udp : public detail::edges<detail::udp_edge> {
     if (is_in) say(p);
     else confirm(p);
   }
-  /// Answers are answered too: not within the pause, so that two nodes do not go on for ever.
+  /// Answers are answered too, but not within the pause: otherwise two nodes would answer each other without end.
   [[nodiscard]] auto may_answer(peer_state& p) const -> bool {
     auto const now = clock::now();
     if (now < p.answered + pause) return false;
@@ -349,7 +347,7 @@ class udp : public detail::edges<detail::udp_edge> {
     return true;
   }
 
-  /// It repeats what was offered for this session, and for nothing before.
+  /// Whether the peer repeats the number that was offered for this session, and no older one.
   void open(peer_state& p, wire::hello const& who) {
     auto const mine = std::exchange(p.offer, detail::fresh_nonce());
     if (p.open) {
@@ -375,7 +373,7 @@ class udp : public detail::edges<detail::udp_edge> {
     p.offer = detail::fresh_nonce();
     p.waiting = {};
   }
-  /// Should the peer live, it hears so at once: this node may end because of it.
+  /// If the peer is alive, it learns this at once: this node may end because of it.
   void lost(peer_state& p, std::string const& why) {
     drop(p);
     gone(p, why);
@@ -383,7 +381,7 @@ class udp : public detail::edges<detail::udp_edge> {
   }
 
   void stands(peer_state& p, wire::frame_view const& f) {
-    auto const said = detail::standing_in(f);
+    auto const said = detail::status_in(f);
     if (!said) {
       ++rejected_.frames;
       return;
@@ -396,10 +394,9 @@ class udp : public detail::edges<detail::udp_edge> {
   }
 
   // --- deadlines
-  // ------------------------------------------------------------------------------------------------------
 
   void tick_later() {
-    // Short while something waits for its turn: the rate is kept by many small bursts.
+    // Short while something waits to be sent: the rate is kept by many small bursts.
     auto const waits = std::any_of(peers_.begin(), peers_.end(), [](auto const& p) { return !p.waiting.empty(); });
     timer_.expires_after(waits ? std::chrono::microseconds{500} : std::chrono::microseconds{pause});
     timer_.async_wait([this](error_code error) {
@@ -410,7 +407,7 @@ class udp : public detail::edges<detail::udp_edge> {
     });
   }
 
-  /// Whether the peer may wait for what it was told last, should that have been lost.
+  /// Whether the peer may be waiting for our last status, which may have been lost.
   [[nodiscard]] auto is_unsure_of(peer_state const& p) const -> bool {
     auto const both_run = ours_.at == peer_status::phase::running && p.theirs.at == peer_status::phase::running;
     return !both_run && (!p.theirs.is_last() || (ours_.is_last() && !has_parted(p)));
@@ -421,8 +418,8 @@ class udp : public detail::edges<detail::udp_edge> {
     for (auto& p : peers_) {
       if (p.open && !p.knows_us) confirm(p);
       if (!p.open && p.theirs.at != peer_status::phase::left) greet(p);
-      // Who has left speaks as long as it lingers, and hears what we say. Nothing but silence tells that it has gone,
-      // and it is soon enough to stop speaking to it when that is certain: it is no loss.
+      // A peer that has left still sends and receives while it lingers. Only silence shows that it is gone. Then we
+      // stop sending to it; this is no loss.
       auto const most = (p.theirs.at == peer_status::phase::left ? 8 : 1) * options_.silence;
       if (p.open && is_silent(p, p.heard, heeded, most)) {
         lost(p, "it has been silent for " + detail::seconds_text(options_.silence));

@@ -18,7 +18,7 @@ concept policy = std::copyable<W> && std::default_initializable<W> && requires(W
   { W::depends_on_age } -> std::convertible_to<bool>;
 };
 
-/// Checked where a weighting meets a node.
+/// Checked where a node uses a weighting.
 template<class W>
 consteval auto check_weighting() -> bool {
   static_assert(policy<W>,

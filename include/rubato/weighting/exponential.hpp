@@ -14,8 +14,8 @@
 
 namespace rubato::weighting {
 
-/// Policy, see weighting::constant. Requires rate >= 0; 0 is constant. Never 0, however old: where exp would be, the
-/// smallest double stands for it.
+/// Policy, see weighting::constant. Requires rate >= 0; 0 is constant. It is never 0: where exp would be 0, the
+/// smallest double replaces it.
 class exponential {
  public:
   static constexpr auto name() -> std::string_view { return "exponential"; }

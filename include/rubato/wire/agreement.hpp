@@ -14,7 +14,8 @@
 
 namespace rubato::wire {
 
-/// FNV-1a, 64 bits: the same on every machine, and enough to tell options apart; it is no protection against intent.
+/// FNV-1a, 64 bits: the same on every machine, and enough to distinguish options. It is no protection against an
+/// attacker.
 [[nodiscard]] constexpr auto hash_of(std::string_view text, std::uint64_t so_far = 0xcbf29ce484222325ULL)
     -> std::uint64_t {
   for (auto const c : text) so_far = (so_far ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
@@ -34,7 +35,7 @@ auto value_of(std::string_view text, std::string_view name) -> std::optional<std
 /// Names and values, one a line, in the order in which they were added.
 class agreement {
  public:
-  /// A text that is longer is not exchanged by any transport.
+  /// The longest text that transports exchange.
   static constexpr std::size_t most_bytes = std::size_t{1} << 14;
 
   /// Requires a name without '=' and without line breaks; control characters of the value are escaped. Throws
@@ -56,8 +57,8 @@ class agreement {
   std::string text_;
 };
 
-/// The first difference as a clause about `them`, such as "node 2 has seed 7, but this node has 1"; empty where the
-/// texts are equal. `theirs` may be anything.
+/// The first difference as a clause about `them`, such as "node 2 has seed 7, but this node has 1"; empty if the texts
+/// are equal. `theirs` may be arbitrary bytes.
 [[nodiscard]] auto difference(std::string_view mine, std::string_view theirs, std::string const& them) -> std::string;
 
 #if RUBATO_BODIES

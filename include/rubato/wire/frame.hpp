@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One packet as bytes: a fixed little-endian header and the body. Decoding trusts nothing it reads.
+// One packet as bytes: a fixed little-endian header and the body. Decoding checks everything it reads.
 #pragma once
 
 #include <array>
@@ -22,19 +22,19 @@ namespace rubato::wire {
 ///   24 session sender u32, 28 session receiver u32, 32 iteration u64, 40 based-on u64, 48 posted-at ns i64,
 ///   56 scalars 4 x u64 (zero where not carried), 88 first block u32, 92 end block u32, 96 body values u64,
 ///   104 codec u8, 105 three zeros, 108 checksum u32 over all bytes but its own, header first
-/// A frame of the control channel without an element is no message: it says how its sender stands in the run, as
-/// based-on and iteration (transport/peer_status.hpp).
+/// A frame of the control channel without an element type is not a message: based-on and iteration hold its sender's
+/// status (transport/peer_status.hpp).
 inline constexpr std::size_t header_bytes = 112;
 inline constexpr std::uint32_t magic = 0x6f627572;  // "rubo"
 inline constexpr std::uint8_t version = 4;
 /// Lossless codecs of bodies that this version knows; 0: the values as they lie in memory.
 inline constexpr std::uint8_t codec_count = 1;
 
-/// Goes on from the checksum of what came before (0 at the beginning); wire/zlib.hpp has one.
+/// Continues the checksum of the bytes before (0 at the beginning); wire/zlib.hpp provides one.
 using checksum = std::uint32_t (*)(std::uint32_t so_far, std::span<std::byte const> bytes);
 
-/// What all frames of a run have in common. Without a checksum the field is zero: enough between two places of one
-/// process, and over links that check what they carry.
+/// What all frames of a run have in common. Without a checksum function the field is zero. That is enough within one
+/// process, and over links with checksums of their own.
 struct seal {
   std::uint64_t run = 0;  ///< see wire/agreement.hpp
   checksum check = nullptr;
@@ -52,13 +52,13 @@ enum class decode_error : std::uint8_t {
 };
 inline constexpr std::size_t decode_error_count = 8;
 
-/// Some blocks of a packet's body and their bytes.
+/// Some blocks of a packet's body, and their bytes.
 struct piece {
   range blocks{};
   std::span<std::byte const> body;
 };
 
-/// These blocks of p's body, which is a whole vector of that partition.
+/// These blocks of p's body, which must be a whole vector of that partition.
 inline auto cut(packet const& p, block_partition const& partition, range blocks) -> piece {
   auto const r = partition.values_of(blocks);
   auto const width = bytes_of(p.body.kind());
@@ -112,7 +112,7 @@ inline auto get_scalars(std::uint8_t mask, std::byte const* at, scalars& extra) 
   return true;
 }
 
-/// What the first bytes say about how to read the rest.
+/// What the first bytes of a frame say about how to read the rest.
 inline auto refuse_head(std::byte const* h, seal const& s) -> std::optional<decode_error> {
   if (get<std::uint32_t>(h) != magic) return decode_error::wrong_magic;
   if (get<std::uint8_t>(h + 4) != version) return decode_error::wrong_version;
@@ -126,7 +126,7 @@ inline auto refuse_head(std::byte const* h, seal const& s) -> std::optional<deco
 }
 }  // namespace detail
 
-/// Writes the header of the frame that carries this piece of p; the body is to follow it as it is.
+/// Writes the header of the frame that carries this piece of p; the body must follow it unchanged.
 inline void encode_header(packet const& p, piece const& part, seal const& s, std::span<std::byte, header_bytes> to) {
   static_assert(std::endian::native == std::endian::little, "bodies are copied as they lie in memory");
   auto* h = to.data();
@@ -160,7 +160,8 @@ inline void encode(packet const& p, piece const& part, std::vector<std::byte>& o
   if (!part.body.empty()) std::memcpy(out.data() + start + header_bytes, part.body.data(), part.body.size());
 }
 
-/// Reads a header whose body has not come yet: all but the checksum is checked, `values` says how much is to come.
+/// Reads a header whose body has not come yet. Everything but the checksum is checked; `values` says how much is to
+/// come.
 inline auto decode_header(std::span<std::byte const, header_bytes> bytes, frame_view& out, seal const& s = {})
     -> std::optional<decode_error> {
   auto const* h = bytes.data();
@@ -187,13 +188,13 @@ inline auto decode_header(std::span<std::byte const, header_bytes> bytes, frame_
   return std::nullopt;
 }
 
-/// Whether header and body are what was sent, as far as the checksum tells.
+/// Whether the checksum of header and body is right.
 inline auto is_intact(std::span<std::byte const, header_bytes> header, std::span<std::byte const> body, seal const& s)
     -> bool {
   return detail::sum_of(header, body, s) == detail::get<std::uint32_t>(header.data() + detail::checksum_at);
 }
 
-/// Reads one whole frame; the view points into `bytes`. Any inconsistency is an error value, never more.
+/// Reads one whole frame; the view points into `bytes`. Any inconsistency gives an error value; nothing is thrown.
 inline auto decode(std::span<std::byte const> bytes, frame_view& out, seal const& s = {})
     -> std::optional<decode_error> {
   if (bytes.size() < header_bytes) return decode_error::too_short;
@@ -206,7 +207,7 @@ inline auto decode(std::span<std::byte const> bytes, frame_view& out, seal const
   return std::nullopt;
 }
 
-/// A vector that is filled from a wire before it is published, in host memory first where the pool's is not.
+/// A vector that is filled with received bytes before it is published; first in host memory if the pool's is not.
 class arriving_body {
  public:
   arriving_body() = default;
@@ -260,7 +261,7 @@ class arriving_body {
       buffer_;
 };
 
-/// The body of a frame as a new vector of the pool: one copy, and another to memory that the host cannot write.
+/// The body of a frame as a new vector of the pool: one copy, and a second one to memory that the host cannot write.
 inline auto copy_body(frame_view const& f, buffer_pool const& pool) -> shared_buffer {
   RUBATO_EXPECTS(f.body.size() == f.values * bytes_of(f.kind), "a frame's body has as many bytes as its values take");
   auto fresh = arriving_body{f.kind, f.values, pool};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What two processes say first: who they are, which session of their edge they mean, when their clocks began, and what
-// they agreed on.
+// The first message between two processes: who they are, which session of their edge they mean, when their clocks
+// began, and their options.
 #pragma once
 
 #include <cstddef>
@@ -31,10 +31,10 @@ struct hello {
   /// session.
   std::uint32_t session = 0;
   std::int64_t clock_began = 0;
-  // udp: numbers that the receiver drew for its own end, 0 where there is none.
-  std::uint32_t heard = 0;  ///< what it last said, so that it knows that somebody answers who lives
-  std::uint32_t open = 0;  ///< of the session in which the sender is
-  std::uint32_t closed = 0;  ///< of the last session that the sender closed, which is closed for good
+  // udp: numbers that the receiver drew for its own end; 0 if there is none.
+  std::uint32_t heard = 0;  ///< the last one received, which shows the receiver that its own hello was heard
+  std::uint32_t open = 0;  ///< of the session that is open at the sender
+  std::uint32_t closed = 0;  ///< of the last session that the sender closed for good
   std::size_t text_bytes = 0;  ///< of the agreement that follows
   std::uint64_t sum = 0;
 };
@@ -65,7 +65,8 @@ inline auto encode_hello(hello const& who, std::string_view text) -> std::vector
   return bytes;
 }
 
-/// The fixed part; the text is still to come. Nothing if this is no hello of this version, or its text is too long.
+/// The fixed part; the text is still to come. Nothing if this is not a hello of this version, or if its text is too
+/// long.
 inline auto decode_hello(std::span<std::byte const, hello_bytes> bytes) -> std::optional<hello> {
   auto const* h = bytes.data();
   if (detail::get<std::uint32_t>(h) != hello_magic || detail::get<std::uint32_t>(h + 4) != version) return std::nullopt;
@@ -84,7 +85,7 @@ inline auto decode_hello(std::span<std::byte const, hello_bytes> bytes) -> std::
   return who;
 }
 
-/// Whether the hello came as it was sent, and its run id is that of its text.
+/// Whether the hello is undamaged, and its run id belongs to its text.
 inline auto is_intact(std::span<std::byte const, hello_bytes> bytes, std::string_view text) -> bool {
   return detail::hello_sum(bytes, text) == detail::get<std::uint64_t>(bytes.data() + detail::sum_at) &&
          hash_of(text) == detail::get<std::uint64_t>(bytes.data() + 8);
@@ -95,7 +96,7 @@ struct whole_hello {
   hello who;
   std::string_view text;
 };
-/// Nothing unless these bytes are one hello with its text, as it was sent.
+/// Nothing unless these bytes are exactly one undamaged hello with its text.
 inline auto decode_whole_hello(std::span<std::byte const> bytes) -> std::optional<whole_hello> {
   if (bytes.size() < hello_bytes) return std::nullopt;
   auto const head = bytes.first<hello_bytes>();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One TCP connection: how hellos and frames are read and written on it. What they mean is transport/tcp.hpp's.
+// One TCP connection: how hellos and frames are read and written on it. transport/tcp.hpp interprets them.
 #pragma once
 
 #include <netinet/in.h>
@@ -29,8 +29,8 @@
 
 namespace rubato::transport::detail {
 
-/// Asio moves 64 KiB a system call unless told to take all there is, which halves the rate of large bodies. On the way
-/// it notes when bytes moved: a peer that is in the middle of a large body is not silent.
+/// Asio moves 64 KiB a system call unless it is told to take all, and that halves the rate of large bodies. This also
+/// notes when bytes moved, since a peer in the middle of a large body is not silent.
 struct all_at_once {
   clock::time_point* moved = nullptr;
   auto operator()(boost::system::error_code const& error, std::size_t so_far) const -> std::size_t {
@@ -39,13 +39,14 @@ struct all_at_once {
   }
 };
 
-/// Has the system send what was lost again every eighth of `silence` at least, or every second if that is longer, as
-/// far as it can do so (Linux): it doubles its pauses, so that over a link that loses a tenth of everything a live peer
-/// would now and then not be heard for as long as it may be silent.
+/// Limits the system's pause between retransmissions to an eighth of `silence`, or a second if that is longer, where it
+/// can (Linux). By default the pauses double. Over a link that loses a tenth of everything, a live peer would then
+/// sometimes be silent for longer than it may.
 inline void try_again_soon([[maybe_unused]] int socket, [[maybe_unused]] std::chrono::nanoseconds silence) {
-#if defined(__linux__)  // elsewhere these numbers may name other options
+#if defined(__linux__)  // on other systems these numbers may mean other options
   auto const set = [socket](int option, int value) {
-    static_cast<void>(setsockopt(socket, IPPROTO_TCP, option, &value, sizeof value));  // without it, as before
+    static_cast<void>(
+        setsockopt(socket, IPPROTO_TCP, option, &value, sizeof value));  // without effect on older systems
   };
   constexpr auto longest_pause_in_ms = 44;  // TCP_RTO_MAX_MS of Linux 6.15, which no libc names yet
   set(longest_pause_in_ms,
@@ -53,14 +54,14 @@ inline void try_again_soon([[maybe_unused]] int socket, [[maybe_unused]] std::ch
   constexpr auto shortest_pause_in_us = 45;  // TCP_RTO_MIN_US of Linux 6.15: 200 ms otherwise, on links of one too
   set(shortest_pause_in_us, 50'000);
 #ifdef TCP_THIN_LINEAR_TIMEOUTS
-  set(TCP_THIN_LINEAR_TIMEOUTS, 1);  // of few segments the pause is not doubled at all
+  set(TCP_THIN_LINEAR_TIMEOUTS, 1);  // with few segments under way the pause is not doubled at all
 #endif
 #endif
 }
 
 enum class phase : std::uint8_t { connecting, greeting, open, closed };
 
-/// Kept alive by the handlers that are under way; all members belong to the owner's thread.
+/// Kept alive by its pending handlers; all members belong to the owner's thread.
 struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   using socket_type = boost::asio::ip::tcp::socket;
   using error_code = boost::system::error_code;
@@ -118,7 +119,7 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
     write(boost::asio::buffer(out), std::move(then));
   }
 
-  /// The body is sent from where it lies.
+  /// The body is sent without a copy.
   template<class Then>
   void write_frame(packet const& p, wire::piece const& part, wire::seal const& s, Then then) {
     out.resize(wire::header_bytes);
@@ -131,9 +132,9 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
 
   socket_type socket;
   phase at = phase::connecting;
-  node_id peer{};  ///< known once it has said so, or from the beginning if we called
+  node_id peer{};  ///< known after its hello, or from the beginning if we called
   bool writing = false;
-  clock::time_point until{};  ///< of what it does before it is open
+  clock::time_point until{};  ///< deadline of its present action before it is open
   clock::time_point heard = clock::now();
   clock::time_point spoke = clock::now();
 

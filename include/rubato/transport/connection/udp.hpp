@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a node knows of one peer that it talks to by datagrams, by which numbers it tells sessions apart, and what
-// datagrams cannot carry. What travels in them is transport/udp.hpp's.
+// What a node knows of a peer with which it exchanges datagrams, the numbers that distinguish sessions, and what
+// datagrams cannot carry. Their content is in transport/udp.hpp.
 #pragma once
 
 #include <algorithm>
@@ -18,15 +18,15 @@
 
 namespace rubato::transport::detail {
 
-/// Whether what came from there came from this address. A machine that calls itself by several addresses of its
-/// loopback sends from the one that its system likes.
+/// Whether a datagram from that endpoint came from this address. A machine with several loopback addresses may send
+/// from any of them.
 [[nodiscard]] inline auto is_from(boost::asio::ip::udp::endpoint const& there,
                                   boost::asio::ip::udp::endpoint const& peer) -> bool {
   return there == peer ||
          (there.port() == peer.port() && there.address().is_loopback() && peer.address().is_loopback());
 }
 
-/// A number that nobody else can know before it is told, for one end of one session; never 0.
+/// An unpredictable number for one end of one session; never 0.
 [[nodiscard]] inline auto fresh_nonce() -> std::uint32_t {
   std::random_device source;
   return (std::max)(1U, source());
@@ -35,27 +35,26 @@ namespace rubato::transport::detail {
 struct udp_edge : edge {
   boost::asio::ip::udp::endpoint where;
   bool open = false;  // in the session `wire`
-  bool knows_us = false;  // and so is it
-  session_id wire{};  // what stands in frames to it: our nonce, and its own
+  bool knows_us = false;  // the peer is in it too
+  session_id wire{};  // in frames to the peer: our nonce and its own
   std::uint32_t offer = fresh_nonce();  // ours, for the next session
-  std::uint32_t heard_offer = 0;  // what it said last that is not of this session
-  std::uint32_t closed = 0;  // its nonce of the session that was closed here last
+  std::uint32_t heard_offer = 0;  // the last nonce it offered that is not of this session
+  std::uint32_t closed = 0;  // its nonce in the session that was closed here last
   std::uint32_t sessions = 0;  // how often the edge has been opened here
   session_id session{};  // as the node here knows it
-  std::uint64_t drawn = 0;  // numbers the draws of injected loss, of blocks
-  std::uint64_t drawn_words = 0;  // and of standings, whose number depends on time
+  std::uint64_t drawn = 0;  // numbers the draws of injected loss for blocks
+  std::uint64_t drawn_words = 0;  // and for statuses, whose number depends on time
   block_stream waiting;
   clock::time_point heard{};
   clock::time_point spoke{};
   clock::time_point answered{};
-  int parting_words = 0;  // how often it was told our last standing when we knew its own
+  int parting_words = 0;  // how often our last status was sent after its own had come
   std::string trouble = "nothing was heard of it";
 
   [[nodiscard]] auto is_open() const -> bool { return open; }
 };
 
-/// Throws config_error if a channel, a block or the agreement is more than datagrams of so many bytes may be trusted
-/// with.
+/// Throws config_error if a channel, a block or the agreement cannot be carried by datagrams of that many bytes.
 inline void refuse_what_no_datagram_carries(identity const& me, std::size_t datagram_bytes) {
   for (auto const& c : me.channels) {
     if (c.kind == channel_kind::event) {

@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# readme.sh README WORK COMPILER [FLAG...]: every ```cpp block that follows a line <!-- compiled: NAME --> compiles as
-# printed; one with a main is linked and run too. None found is a failure.
+# pages.sh ROOT WORK COMPILER [FLAG...]: in README.md and in all pages under examples/ and include/, each ```cpp block
+# that follows a line <!-- compiled: NAME --> compiles as printed; one with a main is linked and run too. A page that has
+# none is fine; none in all of them is a failure, and so is a block
+# of C++ without a mark.
 set -uo pipefail
 
-readme=$1 work=$2
+root=$1 work=$2
 shift 2
 compile=("$@" -O1 -Wall -Wextra)
 
-[[ -f $readme ]] || { echo "$readme is missing"; exit 1; }
+[[ -f $root/README.md ]] || { echo "$root/README.md is missing"; exit 1; }
+mapfile -t pages < <(find "$root/examples" "$root/include" -name '*.md' 2>/dev/null | LC_ALL=C sort)
 rm -rf "$work"
 mkdir -p "$work" || exit 1
 awk -v work="$work" '
   function die(text) { print FILENAME ":" FNR ": " text; broken = 1; exit 1 }
+  FNR == 1 { if (name != "") die("the block " name " of the page before has no end"); inside = 0 }
   /^<!-- compiled: [A-Za-z0-9_-]+ -->[ \t\r]*$/ {
     if (name != "") die("two marks and no block between them")
     name = $3
@@ -23,9 +27,10 @@ awk -v work="$work" '
   inside && /^```/ { inside = 0; name = ""; close(file); next }
   inside { sub(/\r$/, ""); print > file; next }
   name != "" && /^```cpp/ { inside = 1; file = work "/" name ".cpp"; printf "" > file; next }
+  /^```cpp/ { die("a block of C++ without a mark <!-- compiled: NAME -->") }
   name != "" && !/^[ \t\r]*$/ { die("the mark " name " is not followed by a cpp block") }
   END { if (!broken && name != "") { print FILENAME ": the block " name " has no end"; exit 1 } }
-' "$readme" || exit 1
+' "$root/README.md" "${pages[@]}" || exit 1
 
 found=0 failures=0
 for block in "$work"/*.cpp; do
@@ -47,5 +52,6 @@ for block in "$work"/*.cpp; do
     failures=$((failures + 1))
   fi
 done
-((found > 0)) || { echo "$readme has no cpp block marked <!-- compiled: NAME -->"; exit 1; }
+((found > 0)) || { echo "no page under $root has a cpp block marked <!-- compiled: NAME -->"; exit 1; }
+echo "$found blocks of $((${#pages[@]} + 1)) pages"
 ((failures == 0))
