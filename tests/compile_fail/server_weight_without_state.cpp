@@ -3,7 +3,7 @@
 // a weighting does, whether it may cut and whether it depends on the age.
 // illegal: silent
 // legal:   frank
-// error:   a weight is a weighting, or has resolve_options(workers) and a movable state whose call gives the weight of an arrival
+// error:   a weight is a weighting, or has resolve_options(workers) and a movable state whose call gives a weight
 #include <cstdint>
 
 #include <rubato/algorithm/server_sgd.hpp>

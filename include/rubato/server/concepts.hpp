@@ -38,9 +38,9 @@ struct direction {
 };
 
 /// Which gradients may move the model. Where may_stop is true, running jobs whose delay is not accepted any more are
-/// stopped if stops() says so. resolve_options() is told the number of workers before the run and may throw config_error.
-/// Not checked, but required: what is refused at a delay is refused at all larger ones. Models: accept_all,
-/// delay_threshold.
+/// stopped if stops() says so. resolve_options() is told the number of workers before the run and may throw
+/// config_error. Not checked, but required: what is refused at a delay is refused at all larger ones. Models:
+/// accept_all, delay_threshold.
 template<class A>
 concept acceptance_policy = std::copyable<A> && std::default_initializable<A> &&
                             requires(A& a, A const& c, std::uint64_t delay, std::size_t workers) {

@@ -116,7 +116,7 @@ class edges {
     auto message = std::move(f.head);
     message.body = std::move(body);
     message.posted_at = me_.time.from(p.clock_began, message.posted_at);
-    auto const kind = door_.kind_of(message.channel);
+    auto const kind = filter_.kind_of(message.channel);
     if (kind == channel_kind::event) event_bytes_ += message.body.size_bytes();
     hand_over(news_, kind, {incoming::what::message, p.id, std::move(message), f.blocks, {}, {}, {}}, counts_);
   }
@@ -150,7 +150,7 @@ class edges {
 
   identity me_;
   std::uint64_t run_ = me_.agreed.id();
-  frame_filter door_{me_};
+  frame_filter filter_{me_};
   peer_status ours_{};
   clock::time_point ours_since_{};
   std::deque<Edge> peers_;  // never moved: handlers point at them

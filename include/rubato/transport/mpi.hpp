@@ -380,7 +380,7 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
     auto& f = p.frame;
     if (wire::decode_header(header_of(p), f, seal())) return bad_frame(p);
     if (detail::is_status(f)) return stands(p);
-    if (!door_.admits(f, p.id)) return bad_frame(p);
+    if (!filter_.admits(f, p.id)) return bad_frame(p);
     p.arriving = {f.kind, f.values, me_.pool};
     p.next = awaited::body;
     if (f.values == 0) return complete(p);

@@ -249,7 +249,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       auto& f = c->frame;
       if (wire::decode_header(c->header, f, seal())) return bad_frame(p, c);
       if (detail::is_status(f)) return stands(p, c);
-      if (!door_.admits(f, p.id)) return bad_frame(p, c);
+      if (!filter_.admits(f, p.id)) return bad_frame(p, c);
       c->arriving = {f.kind, f.values, me_.pool};
       c->read(boost::asio::buffer(c->arriving.bytes().data(), c->arriving.bytes().size()),
               [this, &p, c](error_code cut) {

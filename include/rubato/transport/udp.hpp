@@ -296,7 +296,7 @@ class udp : public detail::edges<detail::udp_edge> {
     p.heard = clock::now();
     p.knows_us = true;
     if (detail::is_status(f)) return stands(p, f);
-    if (!door_.admits(f, p.id) || f.blocks.size() != 1) {
+    if (!filter_.admits(f, p.id) || f.blocks.size() != 1) {
       ++rejected_.frames;
       return;
     }
