@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What must hold in harsh environments: bounded staleness under heavy loss neither stands still nor lets a node run
-// ahead, and no restart, partition, burst or outage breaks the tracking law or keeps R-FAST from the optimum of the
-// sum.
+// What must hold in harsh environments: bounded staleness under heavy loss neither stalls nor lets a node run ahead,
+// and no restart, partition, burst or outage breaks the tracking law or keeps R-FAST from the optimum of the sum.
 #include <rubato/synchrony/bounded_staleness.hpp>
 
 #include <algorithm>

@@ -71,7 +71,7 @@ auto account_of(run_result const& r, simulator& s) -> std::string {
 
 constexpr auto end = until{.time = 250ms};
 
-/// The account of an uncut run, and of one that was cut after so many events and went on elsewhere, with another number
+/// The digests of an uncut run, and of one that was cut after so many events and resumed elsewhere, with another number
 /// of threads.
 auto both_accounts(maker const& make, environment::scenario const& weather, std::uint64_t cut_after)
     -> std::pair<std::string, std::string> {
@@ -215,8 +215,8 @@ TEST_CASE("a simulation goes on from a file, and one of another size is refused"
 
 // after a run
 
-/// Runs to `first_end`, and goes on to `end` elsewhere. Says what it ended by, and gives the result without the look at
-/// the cut.
+/// Runs to `first_end`, and goes on to `end` elsewhere. Records why it ended, and gives the result without the
+/// measurement at the cut.
 struct continued {
   continued(maker const& make, environment::scenario const& weather, until const& first_end, until const& last_end,
             std::size_t looks = 0)  // so many are seen before somebody asks for a stop; 0: nobody does

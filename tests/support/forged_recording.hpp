@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Recordings as somebody forges them who knows the format: parts that can be changed, and files of them with right
+// Recordings forged by someone who knows the format: parts that can be changed, and files made of them with correct
 // digests.
 #pragma once
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a backend throws inside a handler: each driver ends the run with the node's name and the backend's own words.
+// Exceptions from a backend inside a handler: each driver ends the run with the node's name and the backend's message.
 #include <rubato/driver/peer.hpp>
 #include <rubato/driver/threads.hpp>
 

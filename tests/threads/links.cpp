@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Links that are slow, on real threads: they mean what they mean in the simulator.
+// Slow links on real threads: they behave as in the simulator.
 #include <rubato/driver/threads.hpp>
 
 #include <chrono>

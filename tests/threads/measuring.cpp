@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What looks on while threads run, and what happens to the threads when that goes wrong.
+// Measuring and observing while threads run, and what happens to the threads when that fails.
 #include <rubato/driver/threads.hpp>
 
 #include <atomic>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Recordings: what one driver did, another program's node does again to the last bit; what was changed is noticed.
+// Recordings: another program's node repeats what one driver did, to the last bit; changes are detected.
 #include <rubato/run/replay.hpp>
 
 #include <chrono>

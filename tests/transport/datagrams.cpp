@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Datagrams that cross the system's border together: they arrive as they were, whoever cuts and joins them, and what is
-// no datagram ends neither the reading nor the process.
+// Many datagrams in one system call: they arrive unchanged, whichever side cuts and joins them, and anything that is no
+// datagram ends neither the reading nor the process.
 #include <rubato/transport/datagrams.hpp>
 
 #include <linux/net_tstamp.h>

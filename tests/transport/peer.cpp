@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One node a driver, over real transports: the nodes that the simulator runs, with their failures.
+// One node per driver, over real transports: the nodes of the simulator, with their failures.
 #include <rubato/driver/peer.hpp>
 
 #include <algorithm>

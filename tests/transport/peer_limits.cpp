@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What bounds a node of its own driver: looks that cost more than their interval, peers that say more than can be kept,
-// peers that keep others waiting, and peers that die when the run has ended.
+// Limits of a node with its own driver: measurements that cost more than their interval, peers that send more than can
+// be kept, peers that keep others waiting, and peers that die when the run has ended.
 #include <rubato/driver/peer.hpp>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Who looks on while a node runs in a process of its own: its history, observers, and looks that take long.
+// Measuring a node in a process of its own: its history, observers, and measurements that take long.
 #include <rubato/driver/peer.hpp>
 
 #include <atomic>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What happens on a port of this machine that is not a healthy peer: each is one sentence or a counted rejection.
+// What happens when a port is used by anything but a healthy peer: each case is one sentence or a counted rejection.
 #include <rubato/transport/tcp.hpp>
 
 #include <netinet/in.h>

@@ -144,8 +144,7 @@ TEST_CASE("a burst that is larger than any buffer is spread by the rate, replace
     two.end->send(channel_kind::state, message(1, 0, channel_id::model, k, counting(pool, 0, large)));
   }
   CHECK(two.end->traffic_of()[0].replaced == 9);
-  // Nobody read while the ten were given, so what left of the last one then, a burst or two, may have met a full
-  // buffer.
+  // Nobody read while the ten were posted, so the last burst or two of the final one may have met a full buffer.
   std::size_t blocks = 0;
   REQUIRE(poll_until<udp>({&one, &two}, [&] {
     blocks = 0;

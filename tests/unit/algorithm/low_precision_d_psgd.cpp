@@ -27,8 +27,7 @@ using exact = low_precision_d_psgd<backend::host<double>, codec::identity>;
 using bytes = low_precision_d_psgd<backend::host<float>>;
 using problem::quadratic;
 
-/// Nodes by their own type, so that their replicas can be looked at; events in a random order that keeps links in
-/// order.
+/// Nodes by their own type, so that their replicas can be examined; events in a random order that keeps links ordered.
 template<class Node>
 struct by_hand {
   by_hand(topology::pair const& network, quadratic const& p, std::uint64_t seed) : draw{seed} {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A policy's state may point to its policy or hold a copy: the policy lives as long and stays where it is, however
-// often nodes move. The archetypes here know where all policies live that exist.
+// A policy's state may point to its policy or hold a copy: the policy lives as long as the state and keeps its address,
+// however often nodes move. The archetypes here keep a list of all living policies.
 #include <algorithm>
 #include <chrono>
 #include <cstddef>

@@ -55,8 +55,7 @@ struct family {
   double (*draw)(random_stream&, std::size_t);
 };
 
-/// What a codec may meet: gradients of all sizes, weights with an offset, heavy tails, few values among zeros, the
-/// extremes.
+/// Inputs of a codec: gradients of all sizes, weights with an offset, heavy tails, few values among zeros, extremes.
 constexpr family families[] = {
     {"normal", [](random_stream& r, std::size_t) { return r.normal(); }},
     {"uniform", [](random_stream& r, std::size_t) { return 2 * r.uniform() - 1; }},

@@ -56,8 +56,7 @@ TEST_CASE("foreign text is one line without anything that moves a terminal's cur
   CHECK(escaped("abcdef", 3) == "abc...");
 }
 
-/// A locale whose decimal point is a comma, made by localedef where the system brings its sources; false: there is
-/// none.
+/// A locale whose decimal point is a comma, made by localedef if the system has its sources; false otherwise.
 auto take_decimal_comma(std::filesystem::path const& folder) -> bool {
   if (std::setlocale(LC_ALL, "de_DE.UTF-8") == nullptr) {
     auto const make = "localedef -i de_DE -f UTF-8 '" + (folder / "de_DE.UTF-8").string() + "' 2>/dev/null";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// When looks are due, and which of them stay.
+// When measurements are due, and which of them are kept.
 #include <rubato/driver/kept_looks.hpp>
 
 #include <chrono>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a node keeps of what came in before it began.
+// What a node keeps of the messages that arrive before it starts.
 #include <rubato/driver/start_barrier.hpp>
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A problem that is written once, with the type of values as a template parameter, serves nodes of either precision.
+// A problem written once, with the type of its values as a template parameter, serves nodes of either precision.
 #include <rubato/problem/concepts.hpp>
 
 #include <algorithm>

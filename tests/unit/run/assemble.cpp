@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Of run/assemble.hpp: what every run begins with, and what it refuses.
+// run/assemble.hpp: what every run begins with, and what it refuses.
 #include <rubato/run/assemble.hpp>
 
 #include <cmath>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A checkpoint comes back as it was written, and one that is damaged, of another run or of another make is refused with
-// a sentence, and nothing worse happens.
+// A checkpoint is read back as it was written; one that is damaged, or from another run or build, is refused with a
+// sentence and does no harm.
 #include <rubato/run/checkpoint.hpp>
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Vectors that the host cannot read change nothing: bodies, tables and audits go through the pool's copies, everywhere.
+// Vectors that the host cannot read change nothing: bodies, tables and audits are copied through the pool everywhere.
 #include <rubato/core/shared_buffer.hpp>
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a driver is given may be empty, used or moved from, and options may be no numbers: each is one sentence.
+// An assembly may be empty, used or moved from, and options may be NaN: each gives one sentence.
 #include <chrono>
 #include <limits>
 #include <span>

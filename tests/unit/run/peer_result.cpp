@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The parts of a run that processes made, joined.
+// Joining the results of the processes of a run.
 #include <rubato/run/peer_result.hpp>
 
 #include <chrono>
