@@ -58,7 +58,7 @@ auto final_models(topology::pair const& network, typename Node::options const& o
   return models;
 }
 
-TEST_CASE("bounded staleness of 0 is rounds, and of more than anybody runs ahead it is free, bit for bit") {
+TEST_CASE("bounded staleness of 0 equals rounds, and a bound that is never reached equals free, bit for bit") {
   for (auto const& network :
        std::vector<topology::pair>{topology::ring(5), topology::binary_tree(5), topology::exponential(5)}) {
     INFO(network.name());
@@ -99,7 +99,7 @@ class lead_watch : public simulation_trace {
 };
 
 TEST_CASE(
-    "under 60 % loss no node of bounded staleness leads a neighbour by more than bound + 1, and none stands still") {
+    "under 60 % loss with bounded staleness no node is more than bound + 1 ahead of a neighbour, and none stalls") {
   auto reached = 0;
   test::for_all(test::short_runs() ? 10 : 40, [&](random_stream& gen, std::uint64_t seed) {
     auto const n = 3 + gen.below(6);
@@ -191,7 +191,7 @@ TEST_CASE(
   });
 }
 
-TEST_CASE("a node that restarts begins at the common first model or at its own, and knows its neighbours again") {
+TEST_CASE("a restarted node begins at the common first model or at its own, and meets its neighbours again") {
   auto const q = problem::quadratic::random(3, 4, 5, {.spread = 2, .condition = 3, .noise = 0});
   auto const model_at_stop = [&](environment::first_model begins, std::chrono::nanoseconds down) {
     environment::scenario const weather{

@@ -32,7 +32,7 @@ auto run(std::uint64_t gradients, checkpoint_options const& saved, std::size_t n
   return run_threads(std::move(made), {.compute = environment::fixed(300us)}, {.gradients = gradients}, o);
 }
 
-TEST_CASE("nodes on threads go on from where each of them was saved") {
+TEST_CASE("nodes on threads resume from where each of them was saved") {
   scratch_folder folder{"threads"};
   auto const first = run(800, {folder.path(), 20ms, false});
   CHECK(folder.files() == 4);

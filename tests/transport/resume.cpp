@@ -164,7 +164,7 @@ auto sentences(std::function<assembly(std::size_t)> const& make, checkpoint_opti
   return all;
 }
 
-TEST_CASE("what cannot be saved, or gone on from, is said in one sentence before anybody waits") {
+TEST_CASE("a run that cannot be saved or resumed is refused in one sentence before any node waits") {
   scratch_folder folder{"resume"};
   auto const p = problem::quadratic::random(nodes, 10, 4);
   auto const ring = [&](std::size_t) {
@@ -188,7 +188,7 @@ TEST_CASE("what cannot be saved, or gone on from, is said in one sentence before
   }
 }
 
-TEST_CASE("a checkpoint that cannot be written is said at once, and the run goes on") {
+TEST_CASE("a checkpoint that cannot be written is reported at once, and the run goes on") {
   scratch_folder folder{"resume"};
   auto const p = problem::quadratic::random(nodes, 10, 4);
   tcp_doors doors{nodes};

@@ -46,7 +46,7 @@ auto begun() -> assembly {
 }
 auto checkpoint_of(assembly& a) -> checkpoint { return {a.agreed.text(), node_id{1}, 1, 0, take_snapshot(a.nodes[1])}; }
 
-TEST_CASE("a checkpoint holds the whole state of a node, and each body once") {
+TEST_CASE("a checkpoint contains the whole state of a node, and each body once") {
   scratch_folder folder{"checkpoint"};
   auto a = begun();
   auto const saved = checkpoint_of(a);
@@ -89,7 +89,7 @@ TEST_CASE("no byte of a checkpoint can be changed or missing without a sentence"
         std::string::npos);
 }
 
-TEST_CASE("a checkpoint of another run, node or make is refused, and one of another build warns") {
+TEST_CASE("a checkpoint of another run, node or format is refused, and one of another build warns") {
   auto a = begun();
   auto const saved = checkpoint_of(a);
   auto const why = [&](auto&& call) { return refusal(call); };
@@ -111,7 +111,7 @@ TEST_CASE("a checkpoint of another run, node or make is refused, and one of anot
   CHECK(why([&] { restore(plain.nodes[1], saved.state, plain.pool); }).find("does not fit") != std::string::npos);
 }
 
-TEST_CASE("what is written over a checkpoint and fails leaves the former one") {
+TEST_CASE("a failed write over a checkpoint leaves the earlier one") {
   scratch_folder folder{"checkpoint"};
   auto a = begun();
   auto const path = folder.path() / "c";
