@@ -22,6 +22,7 @@
 #include <rubato/algorithm/scatter_mean.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 
@@ -68,7 +69,7 @@ struct correction_kernel {
 /// Never waits: a slow node delays averages, not the others' steps. Its data count less, as it makes fewer steps, so
 /// with data that differ from node to node the models end beside the optimum. Needs lossless, ordered links.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
+template<backend::array_backend Backend, class Codec, class Step>
 class async_model_average : public detail::node_core<Backend, detail::async_model_average_options<Codec, Step>> {
   using core = detail::node_core<Backend, detail::async_model_average_options<Codec, Step>>;
 

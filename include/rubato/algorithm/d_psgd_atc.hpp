@@ -18,6 +18,7 @@
 #include <rubato/algorithm/formulas.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/contribution/all.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/step/sgd.hpp>
 
 namespace rubato {
@@ -60,7 +61,7 @@ struct d_psgd_atc_mixing {
 
 /// As d_psgd, with what a node has learnt in a round already in what it sends.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+template<backend::array_backend Backend, class Step, class Contribution>
 class d_psgd_atc : public detail::d_psgd_core<Backend, Step, Contribution> {
   using core = detail::d_psgd_core<Backend, Step, Contribution>;
 

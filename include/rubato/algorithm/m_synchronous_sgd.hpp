@@ -19,6 +19,7 @@
 #include <vector>
 
 #include <rubato/algorithm/server_core.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -49,7 +50,7 @@ struct m_synchronous_options {
 /// comes (back) is given the present model, and one whose server is gone waits for it. With m = n a lost worker ends
 /// the run.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd>
+template<backend::array_backend Backend, class Step>
 class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchronous_options<Step>> {
   using core = detail::server_core<Backend, detail::m_synchronous_options<Step>>;
 

@@ -34,6 +34,7 @@
 #include <rubato/algorithm/formulas.hpp>
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -113,7 +114,7 @@ struct push_sum_mass {
 /// Push-sum: models on a directed graph agree on the mean of all nodes, whatever the degrees. Needs lossless, ordered
 /// links: a lost message would take its mass with it, so that a gap in the count ends the run.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd>
+template<backend::array_backend Backend, class Step>
 class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   using core = detail::node_core<Backend, detail::osgp_options<Step>>;
 

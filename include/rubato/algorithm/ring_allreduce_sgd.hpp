@@ -28,6 +28,7 @@
 #include <rubato/algorithm/batch.hpp>
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/contribution/all.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -37,7 +38,7 @@ namespace rubato {
 /// Every node ends every round with the same model. Needs lossless, ordered links. A slow node slows all, unless
 /// Contribution is contribution::finished: then it contributes less.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+template<backend::array_backend Backend, class Step, class Contribution>
 class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_options<Step, Contribution>> {
   using core = detail::node_core<Backend, detail::batch_options<Step, Contribution>>;
   using rule = typename Step::template state<Backend>::rule;

@@ -19,6 +19,7 @@
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/algorithm/scatter_mean.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 
@@ -27,7 +28,7 @@ namespace rubato {
 /// Every node ends every round with the same model. Needs lossless, ordered links; a slow node slows all. The star and
 /// the ring send the same bytes over fewer links; here a message takes two hops whatever n is.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
+template<backend::array_backend Backend, class Codec, class Step>
 class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_options<Codec, Step>> {
   using core = detail::node_core<Backend, detail::coded_options<Codec, Step>>;
 
