@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Declares every node type that is a class, and says its default policies: here, and nowhere else. For headers of your
-// own that name node types and need not know them. (Names that compose another node type are aliases, each in its file.)
+// own that name node types and need not know them. (Names that compose another node type are aliases, each in its
+// file.)
 #pragma once
 
 #include <cstddef>
