@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Declares every node type that is a class, and says its default policies: here, and nowhere else. For headers of your
-// own that name node types and need not know them. (Names that compose another node type are aliases, each in its
-// file.)
+// Declares the node types that are classes, and says their default policies: here, and nowhere else. For headers of your
+// own that name node types and need not know them. (Names that compose another node type are aliases, each in its file;
+// low_precision_d_psgd, whose default codec is one, is declared there too.)
 #pragma once
 
 #include <cstddef>
@@ -37,7 +37,6 @@ struct same_worker;
 }  // namespace server
 namespace codec {
 struct identity;
-struct minmax_u8;
 }  // namespace codec
 
 namespace detail {
@@ -62,9 +61,6 @@ template<backend::array_backend Backend, class Order, class Step = step::sgd, cl
          class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity,
          class Contribution = contribution::all>
 class gossip;
-
-template<backend::array_backend Backend, class Codec = codec::minmax_u8, class Step = step::sgd>
-class low_precision_d_psgd;
 
 template<backend::array_backend Backend, class Step = step::sgd>
 class m_synchronous_sgd;

@@ -87,7 +87,7 @@ struct replica_of_neighbour : incoming_edge {
 /// lost difference would part a model from its replicas for good. The codec must be fine enough for the graph;
 /// minmax_u8 is. Ends where d_psgd ends: differences fade, and their rounding with them.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Codec, class Step>
+template<backend::array_backend Backend, class Codec = codec::minmax_u8, class Step = step::sgd>
 class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_options<Codec, Step>> {
   using core = detail::node_core<Backend, detail::coded_options<Codec, Step>>;
   static constexpr auto delivery = channel_kind::event;

@@ -288,7 +288,7 @@ struct basic_minmax_u8 {
 };
 
 /// The codec to take: right for gradients, weights and their differences.
-struct minmax_u8 : basic_minmax_u8<minmax_form::shifted> {};
+using minmax_u8 = basic_minmax_u8<minmax_form::shifted>;
 /// To compare with BAGUA.
 using bagua_u8 = basic_minmax_u8<minmax_form::bagua>;
 
