@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Declares the node types that are classes, and says their default policies: here, and nowhere else. For headers of your
-// own that name node types and need not know them. (Names that compose another node type are aliases, each in its file;
-// low_precision_d_psgd, whose default codec is one, is declared there too.)
+// Declares the node types that are classes, and says their default policies: here, and nowhere else. For headers of
+// your own that name node types and need not know them. (Names that compose another node type are aliases, each in its
+// file; low_precision_d_psgd, whose default codec is one, is declared there too.)
 #pragma once
 
 #include <cstddef>
