@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Local SGD with an averaging of models that nobody waits for, node i of n.   Source: BAGUA's asynchronous model
 // average, arXiv 2107.01499 and its public code. Formulas (C.*) of the averaging: scatter_mean.hpp.
-//   (V.L)  x <- x - gamma g(x as it was asked for)                          local step, whatever else goes on
+//   (V.L)  x <- x - gamma g(x at the request)                              local step, whatever else goes on
 //   (V.S)  s <- x, given to the averaging, when the last one is complete and `local_steps` steps were made since
-//   (V.C)  x <- mean(s_1 .. s_n) + (x - s)                                  what was learnt meanwhile stays
-// invariant: without steps meanwhile all models become equal, bit for bit; the corrections mean - s add up to zero but
-// for the rounding of sums and the codec                              tests/unit/algorithm/async_model_average.cpp
+//   (V.C)  x <- mean(s_1 .. s_n) + (x - s)                                 keeps the steps made in the meantime
+// invariant: without steps in the meantime all models become equal, bit for bit; the corrections mean - s sum to zero
+// up to the rounding of sums and the codec                            tests/unit/algorithm/async_model_average.cpp
 // differs from [BAGUA]: an average begins by count, not by time; the correction does not wait for a gradient under way.
-// Passes, in vectors: a local step reads x, g, writes x; an average those of scatter_mean, and reads x, s, mean, writes
-// x.
+// Passes, in vectors: a local step reads x, g and writes x; an average has those of scatter_mean, and reads x, s, mean
+// and writes x.
 #pragma once
 
 #include <array>

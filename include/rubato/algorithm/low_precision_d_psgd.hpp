@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 // D-PSGD that sends compressed differences (DCD-PSGD), node i.   Source: Tang et al., arXiv 1803.06443, and BAGUA's
-// low-precision decentralised SGD, arXiv 2107.01499.   W symmetric, doubly stochastic; w_j: the published model of node
-// j.
-//   (D.Z)  z   = [sum_j w_ij w_j - gamma g(w_i)] - w_i                       where D-PSGD would go, as a difference
+// low-precision decentralised SGD, arXiv 2107.01499.   W symmetric, doubly stochastic; w_j: published model of node j
+//   (D.Z)  z   = [sum_j w_ij w_j - gamma g(w_i)] - w_i                      the step of D-PSGD, as a difference
 //   (D.Q)  q_i = Q(z), sent to all neighbours
-//   (D.W)  w_i <- w_i + decode(q_i);  w_j <- w_j + decode(q_j)               the same sum at every end
+//   (D.W)  w_i <- w_i + decode(q_i);  w_j <- w_j + decode(q_j)              the same sum at both ends
 // invariant: w_i at node i and its replicas at all neighbours are equal bit for bit, round by round
 //                                                                 tests/unit/algorithm/low_precision_d_psgd.cpp
-// differs from [BAGUA]: any such W instead of thirds on a ring; the gradient is computed while messages travel, at w_i.
+// differs from [BAGUA]: any such W instead of thirds on a ring; the gradient is computed at w_i while messages travel.
 // Passes a round with k neighbours, in vectors: reads w, k replicas, g, writes z; encodes z; decodes k + 1 differences
 // into a scratch vector and adds each (reads 2, writes 1). Memory: w, z, a scratch vector, k replicas.
 #pragma once

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// m-synchronous SGD, a server and n workers: a round takes the first m gradients at the present model; the others are
-// cancelled. The honest synchronous baseline: near time-optimal under random compute times (arXiv 2602.03802).
+// m-synchronous SGD, a server and n workers: a round takes the first m gradients at the current model; the others are
+// cancelled. The synchronous baseline: near time-optimal under random compute times (arXiv 2602.03802).
 //   (M.G)  worker i: g_i at x_k, sent to the server; a newer model cancels the computation
 //   (M.X)  server: x_{k+1} <- x_k - gamma (1/m) sum of the first m gradients at x_k, summed by id; sent to all
 // invariant: with m = n this is SGD on the mean gradient, whatever the speeds
-// tests/unit/algorithm/m_synchronous_sgd.cpp differs from a mean over data: with m < n and data that differs from node
-// to node, the slow nodes' data counts less.
+//                                                              tests/unit/algorithm/m_synchronous_sgd.cpp
+// differs from a mean over data: if m < n and data differ from node to node, the data of slow nodes count less.
 #pragma once
 
 #include <algorithm>

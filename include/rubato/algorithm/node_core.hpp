@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What every node has whatever its algorithm: who it is, its model, its step, the one gradient it asked for, its
-// packets, and counters.
+// The base of every node, whatever its algorithm: its id, its model, its step, the one gradient it has requested, its
+// packets and its counters.
 #pragma once
 
 #include <cstddef>

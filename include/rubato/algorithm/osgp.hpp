@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: MIT
-// Stochastic gradient push with overlap, node i.   [O] = SGP and OSGP, Assran, Loizou, Ballas, Rabbat, arXiv
-// 1811.10792. shapes: x, z, m in R^d;  w, the weight of x;  a = 1 / (1 + out-neighbours): column-stochastic on any
-// directed graph
+// Stochastic gradient push with overlap, node i.  [O] = SGP and OSGP, Assran, Loizou, Ballas, Rabbat, arXiv 1811.10792.
+// shapes: x, z, m in R^d;  w, the weight of x;  a = 1 / (1 + out-neighbours): column-stochastic on any directed graph
 //   (OS.X)  x <- x - gamma g_i(z)                          on the numerator; the gradient is at the de-biased model
 //   (OS.A)  m = a x, u = a w, to each out-neighbour;  x <- x - sum m;  w <- w - sum u
-//   (OS.M)  x <- x + sum of the m that came;  w <- w + sum of their u          each once, before the next gradient
+//   (OS.M)  x <- x + sum of the m that arrived;  w <- w + sum of their u       each once, before the next gradient
 //   (OS.Z)  z <- x / w
 // invariants: sum_i w_i + under way = n;  sum_i x_i + under way changes by (OS.X) alone;  w_i > 0
 //                                                                                    tests/unit/algorithm/osgp.cpp
-// Overlap s: after its t-th iteration a node asks for the next gradient once it has, of every in-neighbour, all
-// messages up to that of the sender's iteration t - s. A schedule is not needed for this, since every iteration sends
-// to every out-neighbour and messages carry the sender's count. s = 0 in lock-step is SGP; a large s never waits. A
-// node waits only for one that has done fewer iterations, so whoever has done the fewest goes on: there is no deadlock.
-// What comes early is merged early: mass is not held back. The step of node i on z is gamma / w_i: while nothing comes,
-// w shrinks with every iteration, so that a large overlap among nodes of very different speeds takes a small step. At
-// rest sum_i r_i grad f_i = 0, r_i = iterations a second, which s makes equal in the long run: then it is the optimum
-// of the sum, but for the error of a constant step. differs from [O]: all out-neighbours in each iteration (there: one
-// or two, in turn), in exchange for no common schedule. Vectors a local iteration with k messages: reads x twice, g, k
-// m; writes x twice, m, z; sent: 1 an out-neighbour.
+// Overlap s: after its t-th iteration a node requests the next gradient once it has, from every in-neighbour, all
+// messages up to that of the sender's iteration t - s. This needs no schedule, since every iteration sends to every
+// out-neighbour and messages carry the sender's count. s = 0 in lock-step is SGP; a large s never waits. A node waits
+// only for nodes that have done fewer iterations, so the node that has done the fewest goes on: there is no deadlock.
+// Messages that arrive early are merged early: mass is not held back.
+// step: the step of node i on z is gamma / w_i. While nothing arrives, w shrinks with every iteration, so a large
+// overlap among nodes of very different speeds needs a small step. At rest sum_i r_i grad f_i = 0, r_i = iterations per
+// second. The overlap s makes the r_i equal in the long run: the limit is then the optimum of the sum, up to the error
+// of a constant step.
+// differs from [O]: every iteration sends to all out-neighbours (in [O] to one or two, in turn), so that no common
+// schedule is needed.
+// Vectors per local iteration with k messages: reads x twice, g, k m; writes x twice, m, z; sent: 1 per out-neighbour.
 #pragma once
 
 #include <array>

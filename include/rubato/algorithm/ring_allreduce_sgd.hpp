@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Synchronous SGD over a ring all-reduce, node i of n.   Source: the usual reduce-scatter and all-gather on a ring.
 // Chunk c is [c d/n, (c+1) d/n); indices of nodes and chunks are modulo n; 2(n-1) packets and 2d(n-1)/n values a round.
-// What a node contributes, s_i with the count c_i, is its batch: (N.S) (N.C) of algorithm/batch.hpp, a gradient and 1
-// at least.
+// A node contributes its batch, s_i with the count c_i: (N.S) (N.C) of algorithm/batch.hpp, at least one gradient.
 //   (A.R)  for s = 0 .. n-2:  receive S_c, c = i-s-1, from i-1;  S_c <- S_c + s_c;  forward to i+1      reduce-scatter
 //   (A.G)  for s = 0 .. n-2:  receive the complete S_c, c = i-s, from i-1;  forward to i+1               all-gather
 //   (A.X)  x_c <- x_c - gamma S_c / sum_i c_i                             as soon as chunk c is complete
 // invariant: all replicas are equal bit for bit after a round               tests/unit/algorithm/ring_allreduce_sgd.cpp
-// Counts are added up in the messages like sums, so that whoever has a complete chunk has the whole count too.
-// With contribution::finished, a round ends for a node when its own batch is full, when a node that was first says so
-// (a control message to all, which the chunk is for its successor), or when its predecessor's chunk comes. The message
-// only hurries: a node that never hears it fills its batch and contributes all the same, so that nobody waits for it.
-// Passes a round, in vectors: reads s, x, 2 S; writes x, S. Partial sums live in the messages, not in a vector of their
-// own.
+// Counts are summed in the messages along with the values, so a node with a complete chunk also has the complete count.
+// With contribution::finished, a node's round ends when its own batch is full, when the first node to finish says so
+// (in a control message to all; its successor takes the chunk for it), or when its predecessor's chunk arrives. The
+// message only shortens the batch: a node that never receives it fills its batch and contributes all the same, so
+// nobody waits for it.
+// Passes a round, in vectors: reads s, x, 2 S; writes x, S. Partial sums are kept in the messages, not in a vector of
+// their own.
 #pragma once
 
 #include <algorithm>

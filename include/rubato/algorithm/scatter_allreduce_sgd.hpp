@@ -4,8 +4,9 @@
 // scatter_mean.hpp.
 //   (C.X)  x <- x - gamma mean,  mean = the gathered (1/n) sum_j decode(Q(g_j)), compressed twice
 // invariant: all replicas are equal bit for bit after a round     tests/unit/algorithm/scatter_allreduce_sgd.cpp
-// differs from [BAGUA]: ranges in chunks of a few thousand values, shifted (codec/minmax_u8.hpp); not hierarchical; n
-// chunks of d/n values without padding. No error feedback, as there: what rounding takes from a gradient is gone.
+// differs from [BAGUA]: each range covers a chunk of a few thousand values and is shifted (codec/minmax_u8.hpp); it is
+// not hierarchical; there are n chunks of d/n values without padding. No error feedback, as in BAGUA: what rounding
+// removes from a gradient is lost.
 // Passes a round, in vectors, besides those of scatter_mean: reads x, mean; writes x.
 #pragma once
 

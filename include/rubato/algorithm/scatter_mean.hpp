@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The mean of one vector a node, everybody with everybody, in compressed messages: BAGUA's C_LP_S, and its C_FP_S where
-// Q is codec::identity. No node waits inside: a driver's events move it on. Node i owns chunk i, [i d/n, (i+1) d/n).
+// The mean of one vector per node, all to all, in compressed messages: BAGUA's C_LP_S, and its C_FP_S where Q is
+// codec::identity. Nothing blocks inside: the driver's events move it on. Node i owns chunk i, [i d/n, (i+1) d/n).
 //   (C.S)  q_ic = Q(s_ic) for each chunk c of the own vector s_i, sent to node c                   scatter
 //   (C.R)  m_i = (1/n) sum_j decode(q_ji), by id;  Q(m_i), sent to all                             reduce
-//   (C.G)  mean = the decoded Q(m_c) of all chunks, the own one too                                gather
+//   (C.G)  mean = the decoded Q(m_c) of all chunks, including the own one                          gather
 // invariant: the means of all nodes are equal bit for bit         tests/unit/algorithm/scatter_allreduce_sgd.cpp
-// Messages: 2(n-1) a node and round, with 2d(n-1)/n values. Passes, in vectors: encodes d twice, decodes d twice, sums
-// d.
+// Per node and round: 2(n-1) messages with 2d(n-1)/n values. Passes, in values: encodes 2d, decodes 2d, sums d.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What server_sgd and m_synchronous_sgd have in common: both roles in one class, of which the neighbourhood says which
-// one a node has, the gradient on its way to the server, and the model on its way back.
+// Common base of server_sgd and m_synchronous_sgd: both roles in one class (the neighbourhood says which one a node
+// has), the gradient on its way to the server, and the model on its way back.
 #pragma once
 
 #include <cstddef>

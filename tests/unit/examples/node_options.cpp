@@ -92,7 +92,7 @@ TEST_CASE("a value that an option does not take is refused with option, value an
   CHECK(says(refused("step-rule-beta=1"),
              "the option step-rule-beta of it cannot be '1': the beta of momentum must lie"));
   CHECK(says(refused("step-rule=adam"), "the option step-rule of it is momentum, which is chosen where"));
-  CHECK(says(refused("momentum=1"), "it has no option 'momentum', which is to be '1'; it has looks-ahead, small, "));
+  CHECK(says(refused("momentum=1"), "it has no option 'momentum' (set to '1'); it has looks-ahead, small, "));
   CHECK(says(refused("rate"), "--set must be NAME=VALUE"));
 }
 
