@@ -13,6 +13,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -60,6 +61,7 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
 
   /// An all-reduce cannot do without one of its nodes.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::resumes && !mean_.under_way()) return mean_.resume(change);
     core::refuse_change(change, "the all-reduce, which needs every node; use r_fast where nodes may leave", out);
   }
 
@@ -67,6 +69,9 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
     auto s = this->counts();
     mean_.add_statistics(s);
     return s;
+  }
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    return round_state{this->iterations_, this->pending_.under_way() && !mean_.under_way()};
   }
   static void visit_state(auto& self, auto&& visit) { core::visit_state(self, visit), visit("mean", self.mean_); }
 
