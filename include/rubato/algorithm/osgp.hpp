@@ -191,7 +191,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
 
   /// Where nodes meet no mass is under way: each has merged all that was sent before, and nothing that was sent after.
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
-    auto const edge = (std::min)(this->options_.overlap, std::uint64_t{1} << 32) + 1;
+    auto const edge = (std::min)(this->options_->overlap, std::uint64_t{1} << 32) + 1;
     return round_state{this->iterations_, has_met(), edge * (std::max)(nodes_, std::size_t{2})};
   }
   void meet_at(std::uint64_t round, std::uint64_t every) {
