@@ -124,7 +124,8 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
           {"--silence", "T", "5s", "time after which a silent peer counts as dead",
            [](peer_choice& c, given g) { c.silence = duration_in(g); }},
           {"--checkpoint", "DIR", "",
-           "folder in which nodes are saved from time to time, as DIR/ALGORITHM/node-I.checkpoint",
+           "folder in which nodes are saved from time to time, as DIR/ALGORITHM/node-I.checkpoint, or, where all go on "
+           "together, as node-I.round-K.checkpoint",
            [](peer_choice& c, given g) {
              auto folder = std::string{};
              detail::set_folder(folder, g);
@@ -132,6 +133,11 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
            }},
           {"--every", "T", "30s", "time between two checkpoints of a node",
            [](peer_choice& c, given g) { c.checkpoint.every = duration_in(g); }},
+          {"--every-rounds", "N", "1000",
+           "rounds between two checkpoints of algorithms that need every node, and go on together from one round",
+           [](peer_choice& c, given g) { c.checkpoint.every_rounds = count_in(g, 1, "a whole number from 1 up"); }},
+          {"--round", "K", "", "round from which these are to --resume (default: the newest that all have)",
+           [](peer_choice& c, given g) { c.checkpoint.round = count_in(g, 0, "a whole number from 0 up"); }},
           {"--pace", "K", "4",
            "gradients that a node which waits for nobody begins at full speed after each neighbour's newest message; "
            "0: no pace",
@@ -175,7 +181,9 @@ inline void refuse_idle(peer_choice const& c) {
   }
   auto const none = std::string{"without a --checkpoint, the folder of the files"};
   refuse_if(c.checkpoint.folder.empty(), "--every", none);
+  refuse_if(c.checkpoint.folder.empty(), "--every-rounds", none);
   refuse_if(c.checkpoint.folder.empty(), "--resume", none);
+  refuse_if(!c.checkpoint.resume, "--round", "without --resume");
   refuse_if(c.checkpoint.resume, "--restart", "on a node that goes on from its checkpoint, which includes its draws");
   if (c.checkpoint.resume && !c.race.record.empty()) {
     throw config_error{"--record and --resume exclude each other: replay begins with a node's first event"};

@@ -164,7 +164,7 @@ void survives(hardship const& h, std::uint64_t seed, double within) {
   auto made = assemble<Node>(h.network, q, options);
   auto checker = test::conservation_checker{made.blocks};
   auto const exact = std::is_same_v<typename Node::value, std::int32_t>;
-  auto const r = simulate(std::move(made), h.weather, {.time = 40s}, exact ? &checker : nullptr);
+  auto const r = simulate(std::move(made), h.weather, {.time = 40s}, {.trace = exact ? &checker : nullptr});
   for (auto const& c : checker.complaints()) FAIL_CHECK(h.network.name() << ": " << c);
   if (exact) {
     CHECK(checker.events() > 3000);

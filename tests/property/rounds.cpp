@@ -172,7 +172,7 @@ void far_apart(limits const& l) {
   auto const tracks = made.nodes[0].channels().size() > 1;
   environment::scenario const weather{
       .compute = environment::fixed(10ms).slow(2, 3.0), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 20s}}};
-  auto const r = simulate(std::move(made), weather, {.time = 60s}, tracks ? &checker : nullptr);
+  auto const r = simulate(std::move(made), weather, {.time = 60s}, {.trace = tracks ? &checker : nullptr});
   for (auto const& c : checker.complaints()) FAIL_CHECK(c);
   CHECK(checker.worst() == 0.0);
   CHECK(r.nodes[1].iterations < r.nodes[0].iterations - 1000);

@@ -31,6 +31,7 @@
 #include <rubato/algorithm/partner.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -78,7 +79,7 @@ struct approach_kernel {
 /// whose edge closes is no longer asked; an average under way on the edge is given up, which moves the sum by half a
 /// difference if only the other end took its part. A node without neighbours goes on alone.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd, class Partner = partner::uniform>
+template<backend::array_backend Backend, class Step, class Partner>
 class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, Partner>> {
   using core = detail::node_core<Backend, detail::ad_psgd_options<Step, Partner>>;
   static_assert(partner::check_partner<Partner>());

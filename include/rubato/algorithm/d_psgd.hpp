@@ -19,6 +19,7 @@
 #include <rubato/algorithm/formulas.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/contribution/all.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/step/sgd.hpp>
 
 namespace rubato {
@@ -50,7 +51,7 @@ struct d_psgd_kernel {
 /// lossless, ordered links; the slowest node sets the pace, unless Contribution is contribution::finished. Memory in
 /// vectors: x, g, one per in-edge.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+template<backend::array_backend Backend, class Step, class Contribution>
 class d_psgd : public detail::d_psgd_core<Backend, Step, Contribution> {
   using core = detail::d_psgd_core<Backend, Step, Contribution>;
 

@@ -17,6 +17,7 @@
 #include <rubato/algorithm/formulas.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/contribution/all.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/step/sgd.hpp>
 
 namespace rubato {
@@ -59,7 +60,7 @@ struct d_psgd_atc_mixing {
 
 /// As d_psgd, but the model that a node sends already includes its own step of the round.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+template<backend::array_backend Backend, class Step, class Contribution>
 class d_psgd_atc : public detail::d_psgd_core<Backend, Step, Contribution> {
   using core = detail::d_psgd_core<Backend, Step, Contribution>;
 

@@ -27,6 +27,7 @@
 #include <rubato/codec/identity.hpp>
 #include <rubato/contribution/all.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
@@ -75,9 +76,8 @@ struct gossip_options {
 /// batch of this round. The message only shortens the batch: a node that never receives it fills its batch and goes on,
 /// so nobody waits for it.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Order, class Step = step::sgd, class Weighting = weighting::constant,
-         class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity,
-         class Contribution = contribution::all>
+template<backend::array_backend Backend, class Order, class Step, class Weighting, class Synchrony, class Ledger,
+         class SumCodec, class Contribution>
 class gossip
     : public detail::node_core<Backend,
                                detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>> {

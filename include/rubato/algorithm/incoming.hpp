@@ -110,14 +110,19 @@ class message_order {
 
   /// Event channels: accepts the number of p, or says what is wrong with it.
   [[nodiscard]] auto follow(patch const& p) -> std::optional<fault> {
+    if (newest_ != 0 || p.session == session_id{}) return follow_on(p);
+    newest_ = to_count(p.numbers[0]);
+    return {};
+  }
+  /// The same over edges that never open anew, and resume with the number that was next.
+  [[nodiscard]] auto follow_on(patch const& p) -> std::optional<fault> {
     auto const number = to_count(p.numbers[0]);
-    auto const next = newest_ + 1;
-    if (number != next && (newest_ != 0 || p.session == session_id{})) {
-      return out_of_turn(p, next);
-    }
+    if (number != newest_ + 1) return out_of_turn(p, newest_ + 1);
     newest_ = number;
     return {};
   }
+  /// A session that goes on after this number.
+  void resume_after(std::uint64_t newest) { newest_ = newest; }
   /// State channels: the same. A patch with several numbers has no posting time for each; its numbers are accepted.
   [[nodiscard]] auto rise(patch const& p) -> std::optional<fault> {
     if (p.numbers.size() != 1) return {};

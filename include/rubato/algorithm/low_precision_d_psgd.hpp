@@ -27,6 +27,7 @@
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/codec/minmax_u8.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -62,7 +63,7 @@ struct difference_kernel {
 
 /// What a node knows of a neighbour's published model.
 template<class T>
-struct replica_of_neighbour : incoming_edge {
+struct replica_of_neighbour : two_way_edge {
   double weight = 0;
   writable_buffer<T> values{};
   std::uint64_t round = 0;  // of values
@@ -74,7 +75,7 @@ struct replica_of_neighbour : incoming_edge {
   std::vector<difference> ahead{};  // in order; a neighbour is ahead by two rounds at most
 
   static void visit_state(auto& self, auto&& visit) {
-    incoming_edge::visit_state(self, visit);
+    two_way_edge::visit_state(self, visit);
     visit("values", self.values), visit("round", self.round), visit("ahead", self.ahead);
   }
 };
@@ -133,16 +134,21 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
     if (g_) go_on(now, out);
   }
 
-  /// A replica cannot be taken up again in the middle.
-  void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+  /// A replica cannot be taken up again in the middle. Where all go back to the beginning of a round, replicas are as
+  /// they were before the last difference, which is sent once more.
+  void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::resumes && at_begin()) return resume(change, now, out);
     core::refuse_change(
         change, "a run on compressed differences, which needs fixed neighbours; use d_psgd where they change", out);
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(edges_, channel_id::model); }
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    return round_state{this->iterations_, at_begin()};
+  }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
-    visit("g", self.g_), visit("edges", self.edges_);
+    visit("g", self.g_), visit("edges", self.edges_), visit("last difference", self.last_);
   }
 
   /// A neighbour's published model as this node knows it, and how many rounds it has counted; for tests.
@@ -171,6 +177,15 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
     }
   }
 
+  [[nodiscard]] auto at_begin() const -> bool { return this->pending_.under_way(); }
+  void resume(neighbour_change const& c, instant now, outbox& out) {
+    auto* const edge = detail::find_edge(edges_, c.peer);
+    if (edge == nullptr) return;
+    edge->change(c);
+    edge->ahead.clear();
+    if (last_) this->post(edge->outward(), channel_id::model, last_, now, out).number = iteration{this->iterations_};
+  }
+
   /// What is wrong with the number of a message: each counts, and a neighbour is one round ahead at most.
   [[nodiscard]] auto out_of_turn(detail::replica_of_neighbour<scalar> const& edge, patch const& p) const
       -> std::optional<fault> {
@@ -196,10 +211,11 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
       }
     }
     auto const body = encoded_difference(out);
-    for (auto const& e : edges_) this->post(e, channel_id::model, body, now, out);
+    for (auto const& e : edges_) this->post(e.outward(), channel_id::model, body, now, out);
     auto fresh = backend::copied(this->backend_, this->x(), this->size());
     if (!add(body, fresh.data()) && !out.failure) out.failure = detail::blame{this->self_}.gradient(g_).sentence();
     this->x_ = std::move(fresh).publish();
+    last_ = body;
     g_ = {};
     ++this->iterations_;
     this->ask_gradient(out);
@@ -249,6 +265,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   // w_i is x_ of the core.
   scalar self_weight_;
   shared_buffer g_;  // the gradient of this round, once it has come
+  shared_buffer last_;  // the codes that were sent last
   std::vector<detail::replica_of_neighbour<scalar>> edges_;
   std::vector<detail::model_source<scalar>> table_;  // of the pass under way
 };

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include <rubato/algorithm/server_core.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -49,7 +51,7 @@ struct m_synchronous_options {
 /// comes (back) is given the present model, and one whose server is gone waits for it. With m = n a lost worker ends
 /// the run.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd>
+template<backend::array_backend Backend, class Step>
 class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchronous_options<Step>> {
   using core = detail::server_core<Backend, detail::m_synchronous_options<Step>>;
 
@@ -101,6 +103,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     if (this->serves() ? to_index(change.peer) >= this->n_ : change.peer != this->server()) return;
     auto& end = ends_[this->serves() ? to_index(change.peer) : 0];
     end.change(change);
+    if (change.what == neighbour_change::edge::resumes) return resume(end);
     if (this->serves()) {
       if (end.open && this->version_ > 0) give_model(end, now, out);
       if (!end.open && m_ == this->n_) core::refuse_change(change, "a run that needs it every round", out);
@@ -119,6 +122,11 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     s.dropped += this->late_;
     return s;
   }
+  /// With m = n all are at the same version, or one behind. With less, who resumes is given the present model.
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    if (m_ < this->n_) return {};
+    return round_state{this->version_, this->serves() || this->pending_.under_way()};
+  }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("first", self.first_), visit("ends", self.ends_), visit("received", self.received_);
@@ -126,6 +134,13 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   }
 
  private:
+  /// All are at this version: workers compute its gradients again.
+  void resume(detail::two_way_edge& end) {
+    if (!this->serves()) return end.order.resume_after(this->version_);
+    received_[to_index(end.peer)] = {};
+    arrived_ = 0;
+  }
+
   /// Worker: a new model ends whatever was computed at the old one.
   void follow(instant now, patch const& p, outbox& out) {
     auto& end = ends_[0];

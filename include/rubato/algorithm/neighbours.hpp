@@ -65,7 +65,7 @@ struct two_way_edge : incoming_edge {
   /// The edge as seen by outgoing messages.
   [[nodiscard]] auto outward() const -> edge_session { return {peer, outgoing, open}; }
   void change(neighbour_change const& c) {
-    open = c.what == neighbour_change::edge::opens;
+    open = c.what != neighbour_change::edge::closes;
     session = c.incoming;
     outgoing = c.outgoing;
     order = {};

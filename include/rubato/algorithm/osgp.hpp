@@ -21,9 +21,11 @@
 // Vectors per local iteration with k messages: reads x twice, g, k m; writes x twice, m, z; sent: 1 per out-neighbour.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,6 +37,7 @@
 #include <rubato/algorithm/formulas.hpp>
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -114,7 +117,7 @@ struct push_sum_mass {
 /// Push-sum: models on a directed graph agree on the mean of all nodes, whatever the degrees. Needs lossless, ordered
 /// links: a lost message would take its mass with it, so that a gap in the count ends the run.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd>
+template<backend::array_backend Backend, class Step>
 class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   using core = detail::node_core<Backend, detail::osgp_options<Step>>;
 
@@ -136,7 +139,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
         nodes_{plan.nodes.size()},
         numerator_{backend::copied(core::backend_, core::x(), core::size())} {
     auto const& own = plan.nodes[to_index(self)];
-    for (auto const& e : own.push_to) readers_.push_back(e.peer);
+    for (auto const& e : own.push_to) readers_.emplace_back().peer = e.peer;
     for (auto const peer : own.push_from) sources_.emplace_back().peer = peer;
   }
 
@@ -168,20 +171,32 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     }
     ++from->accepted;
     from->newest = p.numbers[0];
-    from->came.push_back({p.body, *weight, p.posted_at});
+    from->came.push_back({p.body, *weight, p.posted_at, p.numbers[0]});
     if (from->came.size() > most_apart) fold(*from);
     if (!this->pending_.under_way()) go_on(now, out);
   }
 
   /// Mass on its way to a node that leaves, and what that node holds, cannot be called back.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::resumes && has_met()) return resume(change);
     core::refuse_change(change, "a run of osgp and took its mass with it; use r_fast where nodes may leave", out);
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(sources_, channel_id::model); }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
+    visit("readers", self.readers_), visit("meets at", self.meets_at_), visit("meets every", self.meets_every_);
     visit("numerator", self.numerator_), visit("w", self.w_), visit("sources", self.sources_);
+  }
+
+  /// Where nodes meet no mass is under way: each has merged all that was sent before, and nothing that was sent after.
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    auto const edge = (std::min)(this->options_->overlap, std::uint64_t{1} << 32) + 1;
+    return round_state{this->iterations_, has_met(), edge * (std::max)(nodes_, std::size_t{2})};
+  }
+  void meet_at(std::uint64_t round, std::uint64_t every) {
+    meets_at_ = round;
+    meets_every_ = every;
   }
 
   /// All that this node holds, as the conservation law counts it; copies where vectors are not on the host.
@@ -205,8 +220,10 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     shared_buffer part;
     double weight = 0;
     instant posted{};
+    iteration number{};  // of sums, the last one
     static void visit_state(auto& self, auto&& visit) {
       visit("part", self.part), visit("weight", self.weight), visit("posted", self.posted);
+      visit("number", self.number);
     }
   };
   struct source : detail::incoming_edge {
@@ -225,16 +242,38 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
                  ", where it must lie in 0 to " + std::to_string(nodes_)};
   }
 
-  /// A sender far ahead of this node fills no memory: its mass is added up as it waits, in order.
+  [[nodiscard]] auto has_met() const -> bool { return this->pending_.under_way() && this->iterations_ == meets_at_; }
+  void resume(neighbour_change const& c) {
+    if (auto* const to = detail::find_edge(readers_, c.peer)) to->session = c.outgoing;
+    auto* const from = detail::find_edge(sources_, c.peer);
+    if (from == nullptr) return;
+    from->session = c.incoming;
+    from->newest = iteration{this->iterations_};
+    from->came.clear();
+  }
+  /// How many meetings lie between this node and that message; its mass waits for all of them.
+  [[nodiscard]] auto meetings_before(iteration number) const -> std::uint64_t {
+    if (this->iterations_ > meets_at_ || to_count(number) <= meets_at_) return 0;
+    return 1 + (to_count(number) - meets_at_ - 1) / meets_every_;
+  }
+
+  /// A sender far ahead of this node fills no memory: its mass is added up as it waits, in order, from meeting to
+  /// meeting.
   void fold(source& e) {
-    auto sum = backend::copied(this->backend_, core::values_of(e.came[0].part), this->size());
-    for (std::size_t k = 1; k < e.came.size(); ++k) {
-      auto const* const more = core::values_of(e.came[k].part);
-      this->backend_.sweep({0, this->size()}, backend::add_kernel<scalar>{more, sum.data(), scalar{1}});
-      e.came[0].weight += e.came[k].weight;
+    std::vector<message> sums;
+    for (std::size_t k = 0; k < e.came.size();) {
+      auto folded = e.came[k];
+      auto sum = backend::copied(this->backend_, core::values_of(folded.part), this->size());
+      for (++k; k < e.came.size() && meetings_before(e.came[k].number) == meetings_before(folded.number); ++k) {
+        auto const* const more = core::values_of(e.came[k].part);
+        this->backend_.sweep({0, this->size()}, backend::add_kernel<scalar>{more, sum.data(), scalar{1}});
+        folded.weight += e.came[k].weight;
+        folded.number = e.came[k].number;
+      }
+      folded.part = std::move(sum).publish();
+      sums.push_back(std::move(folded));
     }
-    e.came.resize(1);
-    e.came[0].part = std::move(sum).publish();
+    e.came = std::move(sums);
   }
 
   void share_out(shared_buffer const& g, instant now, outbox& out) {
@@ -250,14 +289,14 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     auto const weight = share * w_;
     w_ -= degree * weight;
     auto const body = std::move(part).publish();
-    for (auto const to : readers_) {
-      this->post({to}, channel_id::model, body, now, out).extra.set(scalar_slot::push_sum_weight, weight);
+    for (auto const& to : readers_) {
+      this->post(to, channel_id::model, body, now, out).extra.set(scalar_slot::push_sum_weight, weight);
     }
   }
 
   /// Merges what came and asks for the next gradient, or says for whom it waits.
   void go_on(instant now, outbox& out) {
-    auto const overlap = this->options_->overlap;
+    auto const overlap = this->iterations_ == meets_at_ ? 0 : this->options_->overlap;
     if (this->iterations_ > overlap) {
       auto const needed = iteration{this->iterations_ - overlap};
       for (auto const& e : sources_) {
@@ -270,11 +309,18 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     this->ask_gradient(out);
   }
 
+  /// What came and is to be merged now: all of it, but for what was sent after the next meeting.
+  [[nodiscard]] auto due_of(source const& e) const -> std::span<message const> {
+    auto n = e.came.size();
+    while (n > 0 && meetings_before(e.came[n - 1].number) > 0) --n;
+    return std::span{e.came}.first(n);
+  }
+
   /// By id and in order, so that sums do not depend on who was first.
   void merge(instant now, outbox& out) {
     table_.clear();
     for (auto& e : sources_) {
-      for (auto const& c : e.came) {
+      for (auto const& c : due_of(e)) {
         table_.push_back(core::values_of(c.part));
         w_ += c.weight;
         e.age.add(now - c.posted);
@@ -290,9 +336,9 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     auto blame = detail::blame{this->self_};
     for (auto& e : sources_) {
       if (spoilt) {
-        for (auto const& c : e.came) blame.message(e.peer, channel_id::model, c.part);
+        for (auto const& c : due_of(e)) blame.message(e.peer, channel_id::model, c.part);
       }
-      e.came.clear();
+      e.came.erase(e.came.begin(), e.came.begin() + static_cast<std::ptrdiff_t>(due_of(e).size()));
     }
     if (spoilt) out.failure = blame.sentence();
     this->x_ = std::move(fresh).publish();
@@ -302,8 +348,10 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   std::size_t nodes_;  // n
   writable_buffer<scalar> numerator_;  // x
   double w_ = 1;
-  std::vector<node_id> readers_;
+  std::vector<detail::edge_session> readers_;
   std::vector<source> sources_;  // by id
+  std::uint64_t meets_at_ = 0;  // local iterations, after which all nodes have the mass of those before and no other
+  std::uint64_t meets_every_ = (std::numeric_limits<std::uint64_t>::max)();
   std::vector<scalar const*> table_;  // of the merge under way; a member only to keep its memory
 };
 

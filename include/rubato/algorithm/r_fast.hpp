@@ -29,6 +29,7 @@
 
 #include <rubato/algorithm/tracking_core.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/synchrony/free.hpp>
 #include <rubato/weighting/constant.hpp>
@@ -70,8 +71,7 @@ struct r_fast_kernel {
 /// reference are shared with their sender. The 64-bit view of rho adds at most half a vector per tracking edge. Step,
 /// Weighting, Ledger (fixed-point by default for float), SumCodec: policies, see step/, weighting/, ledger/, codec/.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd, class Weighting = weighting::constant,
-         class Ledger = detail::default_ledger<typename Backend::scalar>, class SumCodec = codec::identity>
+template<backend::array_backend Backend, class Step, class Weighting, class Ledger, class SumCodec>
 class r_fast : public detail::tracking_core<Backend, Step, Weighting, synchrony::free, Ledger, SumCodec> {
   using core = detail::tracking_core<Backend, Step, Weighting, synchrony::free, Ledger, SumCodec>;
 

@@ -19,6 +19,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,7 @@
 #include <rubato/algorithm/batch.hpp>
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/contribution/all.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -37,7 +39,7 @@ namespace rubato {
 /// Every node ends every round with the same model. Needs lossless, ordered links. A slow node slows all, unless
 /// Contribution is contribution::finished: then it contributes less.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+template<backend::array_backend Backend, class Step, class Contribution>
 class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_options<Step, Contribution>> {
   using core = detail::node_core<Backend, detail::batch_options<Step, Contribution>>;
   using rule = typename Step::template state<Backend>::rule;
@@ -67,6 +69,8 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
         n_{plan.nodes[to_index(self)].nodes},
         batch_{o.contribution} {
     before_.peer = to_node((to_index(self) + n_ - 1) % n_);
+    after_.peer = to_node((to_index(self) + 1) % n_);
+    for (std::size_t j = 0; hurries && j < n_; ++j) others_.emplace_back().peer = to_node(j);
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
@@ -83,7 +87,9 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
 
   void on_patch(instant now, patch const& p, outbox& out) {
     if (p.channel == channel_id::chunk && p.from == before_.peer && n_ > 1 && before_.is_of_session(p)) take(p, out);
-    else if (hurries && p.channel == channel_id::control && detail::edge_session{p.from}.carries(p)) hear(p, out);
+    else if (hurries && p.channel == channel_id::control && to_index(p.from) < n_ &&
+             others_[to_index(p.from)].carries(p))
+      hear(p, out);
     else return;
     if (out.failure) return;
     if (this->pending_.under_way() && round_ends()) {
@@ -95,6 +101,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
 
   /// A ring cannot do without one of its nodes.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::resumes && at_begin()) return resume(change);
     core::refuse_change(change, "the ring all-reduce, which needs every node; use r_fast where nodes may leave", out);
   }
 
@@ -103,11 +110,18 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     if (n_ > 1) s.edges.push_back(before_.counted(channel_id::chunk));
     return s;
   }
+  /// All chunks of a round have come before it ends.
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    return round_state{this->iterations_, at_begin()};
+  }
+  void meet_at(std::uint64_t round, std::uint64_t) { meets_at_ = round; }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("batch", self.batch_), visit("own", self.own_), visit("inbox", self.inbox_);
     visit("step of the round", self.step_);
-    visit("sent", self.sent_), visit("fastest", self.fastest_), visit("before", self.before_);
+    visit("sent", self.sent_), visit("fastest", self.fastest_), visit("before", self.before_),
+        visit("after", self.after_);
+    visit("others", self.others_), visit("meets at", self.meets_at_);
     self.visit_fresh(visit);
     if (visit.is_reading() && self.step_ + 1 >= self.n_) {  // in the middle of a round
       self.rule_ = step::present_rule(self.step_state_, self.gamma_);
@@ -122,7 +136,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     auto const count = p.extra.count(scalar_slot::sample_count);
     auto const most = std::uint64_t{n_} * batch_.minibatches();
     auto wrong = detail::miscounted(p);
-    if (!wrong) wrong = before_.order.follow(p);
+    if (!wrong) wrong = before_.order.follow_on(p);
     if (!wrong) {
       auto const c = chunk_of((before_.order.newest() - 1) % steps());
       wrong = detail::malformed(p, all_channels[0].values, chunk(c).size());
@@ -160,10 +174,8 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     static void visit_state(auto& self, auto&& visit) { visit("posted", self.posted), visit("part", self.part); }
   };
 
-  [[nodiscard]] auto after() const -> node_id { return to_node((to_index(this->self_) + 1) % n_); }
-
   void send(detail::contributed const& part, instant now, outbox& out) {
-    auto& p = this->post({after()}, channel_id::chunk, part.sum, now, out);
+    auto& p = this->post(after_, channel_id::chunk, part.sum, now, out);
     p.number = iteration{this->iterations_ * steps() + sent_++ + 1};
     p.extra.set(scalar_slot::sample_count, part.count);
   }
@@ -172,12 +184,24 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   void tell_all(instant now, outbox& out) {
     auto const nothing = this->backend_.template allocate<scalar>(0).publish();
     for (std::size_t j = 0; j < n_; ++j) {
-      if (to_node(j) != this->self_ && to_node(j) != after())
-        this->post({to_node(j)}, channel_id::control, nothing, now, out);
+      if (to_node(j) != this->self_ && to_node(j) != after_.peer)
+        this->post(others_[j].outward(), channel_id::control, nothing, now, out);
     }
   }
 
   // a round
+
+  [[nodiscard]] auto at_begin() const -> bool { return this->pending_.under_way() && batch_.empty(); }
+  /// What came for the round that begins comes once more.
+  void resume(neighbour_change const& c) {
+    if (hurries && to_index(c.peer) < n_) others_[to_index(c.peer)].change(c);
+    fastest_ = iteration{this->iterations_};
+    if (c.peer == after_.peer) after_.session = c.outgoing;
+    if (c.peer != before_.peer) return;
+    before_.session = c.incoming;
+    before_.order.resume_after(this->iterations_ * steps());
+    inbox_.clear();
+  }
 
   /// Steps 0 .. n-2 reduce, n-1 .. 2n-3 gather; each ends with one receipt.
   [[nodiscard]] auto steps() const -> std::size_t { return 2 * (n_ - 1); }
@@ -276,7 +300,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     ++this->iterations_;
     sent_ = 0;
     step_ = 0;
-    if (round_ends()) contribute(now, out);  // others are already done with the next one
+    if (round_ends() && this->iterations_ != meets_at_) contribute(now, out);  // others are done with the next one
     else this->ask_gradient(out);
   }
 
@@ -308,6 +332,10 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   detail::contributed own_;  // this node's part of the round, once its batch has ended
   writable_buffer<scalar> x_fresh_;
   detail::incoming_edge before_;  // the predecessor
+  detail::edge_session after_;
+  std::vector<detail::two_way_edge> others_;  // all, by id, to hurry and be hurried by
+  std::uint64_t meets_at_ =
+      0;  // rounds, after which the next one begins with a gradient, so that the node can be saved
   std::vector<message> inbox_;  // of the predecessor, in order; it may be a round ahead
   std::size_t step_ = 0;  // receipts of this round
   std::size_t sent_ = 0;  // packets of this round

@@ -21,6 +21,7 @@
 
 #include <rubato/algorithm/tracking_core.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/synchrony/rounds.hpp>
 #include <rubato/weighting/constant.hpp>
@@ -68,8 +69,7 @@ struct s_ab_tracking {
 /// Converges to the optimum of the sum even if data differ between nodes. Needs lossless, ordered links; the slowest
 /// node sets the pace. Memory and policies: as r_fast.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd,
-         class Ledger = detail::default_ledger<typename Backend::scalar>>
+template<backend::array_backend Backend, class Step, class Ledger>
 class s_ab
     : public detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity> {
   using core = detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity>;

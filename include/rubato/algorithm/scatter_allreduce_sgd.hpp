@@ -13,6 +13,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -20,6 +21,7 @@
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/algorithm/scatter_mean.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 
@@ -28,7 +30,7 @@ namespace rubato {
 /// Every node ends every round with the same model. Needs lossless, ordered links; a slow node slows all. The star and
 /// the ring send the same bytes over fewer links; here a message takes two hops whatever n is.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
+template<backend::array_backend Backend, class Codec, class Step>
 class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_options<Codec, Step>> {
   using core = detail::node_core<Backend, detail::coded_options<Codec, Step>>;
 
@@ -59,6 +61,7 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
 
   /// An all-reduce cannot do without one of its nodes.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::resumes && !mean_.under_way()) return mean_.resume(change);
     core::refuse_change(change, "the all-reduce, which needs every node; use r_fast where nodes may leave", out);
   }
 
@@ -66,6 +69,9 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
     auto s = this->counts();
     mean_.add_statistics(s);
     return s;
+  }
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    return round_state{this->iterations_, this->pending_.under_way() && !mean_.under_way()};
   }
   static void visit_state(auto& self, auto&& visit) { core::visit_state(self, visit), visit("mean", self.mean_); }
 

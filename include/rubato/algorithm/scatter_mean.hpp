@@ -50,6 +50,17 @@ class scatter_mean {
 
   /// Between begin() and the advance() that completes the round.
   [[nodiscard]] auto under_way() const -> bool { return begun_; }
+  /// Rounds that are complete here: all that was sent to this node for them has come.
+  [[nodiscard]] auto rounds_done() const -> std::uint64_t { return round_; }
+  /// Between two rounds, to which all go back: what came for the next one comes once more.
+  void resume(neighbour_change const& c) {
+    RUBATO_EXPECTS(!begun_, "edges resume between two rounds");
+    auto const j = to_index(c.peer);
+    if (j >= n_) return;
+    peers_[j].change(c);
+    peers_[j].order.resume_after(2 * round_);
+    for (auto& r : rounds_) r.parts[j] = r.means[j] = {};
+  }
 
   /// Gives s_i for the next round; x is read now. post(edge, body) posts a message on `channel` and returns it.
   template<class Post>
@@ -60,7 +71,7 @@ class scatter_mean {
       auto const r = chunk(c);
       auto body = codec::encoded(codec_, backend, x + r.begin, r.size());  // (C.S)
       if (c == to_index(self_)) present().parts[c] = {now, std::move(body)};
-      else post(peers_[c], std::move(body)).number = number_of(step::scatter);
+      else post(peers_[c].outward(), std::move(body)).number = number_of(step::scatter);
     }
   }
 
@@ -73,7 +84,7 @@ class scatter_mean {
     auto const number = to_count(p.numbers[0]) - 1;
     auto const codes = codec_.template codes<scalar>(chunk(number % 2 == 0 ? to_index(self_) : from).size());
     auto wrong = malformed(p, spec.values, codes);
-    if (!wrong) wrong = peers_[from].order.follow(p);
+    if (!wrong) wrong = peers_[from].order.follow_on(p);
     if (!wrong && number / 2 > round_ + 1) {
       wrong = fault{text_of_message(p, number + 1) + " is of a round that cannot begin before node " +
                     std::to_string(to_index(self_)) + " has ended round " + std::to_string(round_ + 1)};
@@ -170,7 +181,7 @@ class scatter_mean {
         all, backend::scale_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
     auto const body = codec::encoded(codec_, backend, part.data(), size);
     for (std::size_t j = 0; j < n_; ++j) {
-      if (j != to_index(self_)) post(peers_[j], body).number = number_of(step::gather);
+      if (j != to_index(self_)) post(peers_[j].outward(), body).number = number_of(step::gather);
     }
     present().means[to_index(self_)] = {now, body};
     reduced_ = true;
@@ -204,7 +215,7 @@ class scatter_mean {
   Codec codec_;
   std::array<round, 2> rounds_;  // the present one and the next, by parity
   writable_buffer<scalar> mean_;
-  std::vector<incoming_edge> peers_;  // by id
+  std::vector<two_way_edge> peers_;  // by id
   std::uint64_t round_ = 0;
   bool begun_ = false;
   bool reduced_ = false;

@@ -27,6 +27,7 @@
 #include <vector>
 
 #include <rubato/algorithm/server_core.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/server/accept_all.hpp>
 #include <rubato/server/apply_at_once.hpp>
@@ -70,8 +71,8 @@ struct server_options {
 /// or returns is given the current model; the others are not affected. A worker whose server is gone waits for its
 /// model.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Acceptance = server::accept_all, class Weight = weighting::constant,
-         class Aggregation = server::apply_at_once, class Assignment = server::same_worker, class Step = step::sgd>
+template<backend::array_backend Backend, class Acceptance, class Weight, class Aggregation, class Assignment,
+         class Step>
 class server_sgd
     : public detail::server_core<Backend, detail::server_options<Acceptance, Weight, Aggregation, Assignment, Step>> {
   using core = detail::server_core<Backend, detail::server_options<Acceptance, Weight, Aggregation, Assignment, Step>>;

@@ -15,6 +15,7 @@
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/algorithm/tracker.hpp>
 #include <rubato/backend/counting_lanes.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
@@ -151,8 +152,5 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   model_exchange<Backend, Weighting, Synchrony> models_;
   tracker<Backend, Ledger, SumCodec, Synchrony> tracker_;
 };
-
-template<class T>
-using default_ledger = std::conditional_t<std::is_same_v<T, float>, ledger::fixed_point, ledger::floating>;
 
 }  // namespace rubato::detail

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// What the driver of one node in one process is told, and how that node presents itself to its transport.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/core/ids.hpp>
+#include <rubato/driver/pace.hpp>
+#include <rubato/environment/compute.hpp>
+#include <rubato/run/assemble.hpp>
+#include <rubato/run/checkpoint.hpp>
+#include <rubato/run/observer.hpp>
+#include <rubato/run/stop_token.hpp>
+#include <rubato/transport/concepts.hpp>
+
+namespace rubato {
+
+/// What happens when a peer dies, falls silent or never comes.
+enum class when_lost : std::uint8_t {
+  ends,     ///< the run, with a run_error that names the peer
+  goes_on,  ///< without it: its edges close (law 11), and open again if it comes back
+};
+
+struct peer_options {
+  /// A node that waits longer ends the run, or gives up the peer that it waits for and goes on. Each time it gives up
+  /// the same peer again, its patience is half as long, down to a sixteenth. A peer that itself waits for another node
+  /// is given more time.
+  std::chrono::nanoseconds patience = std::chrono::seconds{30};
+  /// The time after its end in which all peers should end too. It should be longer than the transport's silence, so
+  /// that a peer that dies at the end is noticed.
+  std::chrono::nanoseconds linger = std::chrono::seconds{6};
+  std::chrono::nanoseconds look_every{};  ///< between two looks at this node; 0: at the start and the end only
+  /// Memory for the models that looks keep until the end; at least that of eight models. If more would be needed, every
+  /// second look is dropped and the interval doubles.
+  std::size_t look_bytes = std::size_t{16} << 20;
+  when_lost lost = when_lost::ends;
+  environment::compute_model compute =
+      environment::fixed({});  ///< least time of a gradient: a straggler sleeps, as on threads
+  std::uint64_t compute_seed = 0;  ///< of the model's variation
+  checkpoint_options checkpoint{};  ///< `end` counts from the resumption
+  pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
+  /// Called where nodes go on without each other: at once and with one sentence, which has the time, for each peer that
+  /// is lost, comes back, or ends long before this node.
+  void (*says)(std::string_view sentence) = nullptr;
+  observers watching{};  ///< see this node alone, at each look; one that asks for it ends this node as its time would
+  /// Whether each look measures loss and accuracy at this node's model, which costs what the problem's loss costs; on a
+  /// thread of its own, so a look that takes longer than look_every delays the next one and no message.
+  bool measure_loss = false;
+  stop_token stop{};  ///< ends this node, which tells the others so
+};
+
+/// How node `self` of an assembled run presents itself to its transport. `saved`: as in peer_options, where the node is
+/// saved or resumes. Throws config_error, also if its state is not there.
+[[nodiscard]] inline auto identity_of(assembly const& a, node_id self, wire::checksum check = nullptr,
+                                      checkpoint_options const& saved = {}) -> transport::identity {
+  if (to_index(self) >= a.nodes.size()) {
+    throw config_error{"there is no node " + std::to_string(to_index(self)) + ": the run has nodes 0 to " +
+                       std::to_string(a.nodes.size() - 1)};
+  }
+  if (!a.unlisted.empty()) {
+    throw config_error{"processes cannot compare the settings of " + a.unlisted +
+                       ", which lists none: give it a visit_options (core/visit_options.hpp)"};
+  }
+  auto const channels = a.nodes[to_index(self)].channels();
+  transport::identity me{self,     a.factory.neighbours(to_index(self)), a.agreed,
+                         a.blocks, {channels.begin(), channels.end()},   a.pool};
+  me.check = check;
+  me.agreed.add("checksum", check == nullptr ? "none" : "yes");
+  me.opened_before = sessions_before(saved, self);
+  if (!saved.folder.empty() && a.nodes[to_index(self)].common_round()) {
+    me.agreed.add("rounds between checkpoints", saved.every_rounds);
+    if (saved.resume) me.agreed.add("round to go on from", detail::round_of(saved, self).done);
+  }
+  return me;
+}
+
+}  // namespace rubato
