@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The effect of speeds on a server without rounds: Fashion-MNIST, softmax, ten workers with one class each, two of each
 // time of 10, 20, 40, 80 and 160 ms a gradient. In equal virtual time rescaled_asgd (each gradient weighted by its own
-// duration) must reach the training loss of synchronous SGD, within 2 %; asgd must not, since classes of fast workers
-// count 16-fold.
+// duration) must reach the training loss of synchronous SGD, within 2 %; asgd must not, since
+// classes of fast workers count 16-fold.
 //   bench_server_bias [STEP [DATA_FOLDER]]
 // One step for all, for rescaled_asgd by cycle, so that its model moves as much a second as the synchronous one. asgd
 // moves 6 times as much with this step, so it also runs with a sixth of it, and the better run counts. Half a minute on

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A bad day on the network: three messages in ten are lost, links reorder and duplicate, and node 5 is ten times slower
 // than the others. The nodes' data also differ strongly. R-FAST still ends at the optimum of the sum, to the last
-// digits. D-PSGD, with the same network and the same step, ends off the optimum and waits for the slow node all the
-// time.
+// digits. D-PSGD, with the same network and the same step, ends off the optimum and
+// waits for the slow node all the time.
 //
 //            0
 //          /   \                 every edge carries models and gradients, both ways

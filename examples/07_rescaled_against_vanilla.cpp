@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A server applies gradients as they arrive. A fast worker delivers more of them and so counts more: plain asynchronous
 // SGD finds the optimum of another sum than the intended one, and its curves do not show it. The rescaled form weights
-// each gradient by its computation time: a worker that delivers half as often makes steps twice as long, and all count
-// the same.
+// each gradient by its computation time: a worker that delivers half as often makes steps
+// twice as long, and all count the same.
 //
 //        0   1   2   3       worker i wants x = 0, 1, 4, 10 with curvature 1, 2, 0.5, 3
 //         \  |   |  /        and takes 1, 2, 4, 8 s for a gradient

@@ -13,8 +13,8 @@
 //       wakeups   on_wakeup is to be called at that time or later.
 //       wait      The node does nothing until that message arrives. A driver may stop waiting and end the run.
 //  3. It delivers messages as patches: a range of blocks, with the number that the sender gave them. A packet is all
-//     blocks with one number. `numbers` is read during the call only. The body is kept by reference and must not be
-//     written again.
+//     blocks with one number. `numbers` is read during the call only. The body is kept by
+//     reference and must not be written again.
 //  4. Times only go forward, on the driver's own clock. Nodes compare them and use no other clock.
 //  5. If a peer dies or returns, on_neighbours says so at both ends, each at its own time, in a session that both
 //     know. Packets of an earlier session are not delivered (nodes would drop them).

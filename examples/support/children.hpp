@@ -100,8 +100,8 @@ class children {
     std::chrono::milliseconds grace{};
   };
 
-  /// The status of a child that has ended. The rest of its group is ended at once, while no other process can have its
-  /// id.
+  /// The status of a child that has ended. The rest of its group is ended at once,
+  /// while no other process can have its id.
   static auto reap(child& c, int how) -> std::optional<int> {
     siginfo_t ended{};
     if (c.id <= 0 || waitid(P_PID, static_cast<id_t>(c.id), &ended, WEXITED | WNOWAIT | how) != 0 ||

@@ -20,8 +20,8 @@
 
 namespace rubato::examples {
 
-/// Heterogeneous quadratics of `dimension` values, one per node, drawn from the seed; or the softmax regression of
-/// race.
+/// Heterogeneous quadratics of `dimension` values, one per node, drawn from the
+/// seed; or the softmax regression of race.
 struct problem_choice {
   std::optional<std::size_t> quadratic;
 };

@@ -20,8 +20,8 @@ namespace rubato::examples {
 
 class private_folder {
  public:
-  /// `name` is the start of the folder's name. Throws config_error if no folder can be made. Call it before any thread
-  /// is started.
+  /// `name` is the start of the folder's name. Throws config_error if no folder can be made.
+  /// Call it before any thread is started.
   explicit private_folder(std::string const& name) {
     auto error = std::error_code{};
     path_ = (std::filesystem::temp_directory_path(error) / (name + "-XXXXXX")).string();

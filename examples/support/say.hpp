@@ -38,8 +38,8 @@ inline void say(std::string_view text) {
   if (!written && detail::unsaid == 0) detail::unsaid = errno != 0 ? errno : EIO;
 }
 
-/// The whole of a program. Returns the status from `body`, or from complain() if it throws; 1 in place of 0 if output
-/// was lost.
+/// The whole of a program. Returns the status from `body`, or from complain() if it throws;
+/// 1 in place of 0 if output was lost.
 template<class Body>
 auto run_program(char const* name, Body const& body) -> int {
   detail::fill_standard_streams();

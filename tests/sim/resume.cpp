@@ -71,8 +71,8 @@ auto account_of(run_result const& r, simulator& s) -> std::string {
 
 constexpr auto end = until{.time = 250ms};
 
-/// The digests of an uncut run, and of one that was cut after so many events and resumed elsewhere, with another number
-/// of threads.
+/// The digests of an uncut run, and of one that was cut after so many events and resumed
+/// elsewhere, with another number of threads.
 auto both_accounts(maker const& make, environment::scenario const& weather, std::uint64_t cut_after)
     -> std::pair<std::string, std::string> {
   simulator whole{make(), weather};

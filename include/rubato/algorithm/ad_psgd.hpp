@@ -14,8 +14,8 @@
 // differs from [A]: each end averages at its own time, by differences, so there is no lock, nothing waits, and any
 // graph will do (in [A] a bipartite one, whose active side asks and whose passive side answers).
 // Per local iteration, in vectors: (AD.G) reads x, g; an average that this node asked for reads x, a, b, one that it
-// answers reads x, a; each writes x once. Sent: 1, and 1 for each answer. A model is posted by reference, without a
-// copy.
+// answers reads x, a; each writes x once. Sent: 1, and 1 for each answer. A model is
+// posted by reference, without a copy.
 #pragma once
 
 #include <array>

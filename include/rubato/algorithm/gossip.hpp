@@ -68,8 +68,8 @@ struct gossip_options {
 
 /// A node that averages models with its neighbours and descends along its own gradient or a tracked one.
 /// Memory in vectors: x, v, g and, with tracking, z, one rho per out-edge, rho and rho~ per in-edge; whole vectors that
-/// arrive by reference are shared with their sender. The 64-bit view of rho adds at most half a vector per tracking
-/// edge.
+/// arrive by reference are shared with their sender. The 64-bit view of rho adds at
+/// most half a vector per tracking edge.
 /// SumCodec: codec::identity sends rho as it is, at no cost; a codec of sums costs one pass per message at either end.
 /// Without tracking, a local iteration may take a batch of several gradients at one model (algorithm/batch.hpp). With
 /// contribution::finished the batch also ends when a neighbour's message shows that the neighbour has finished its own
@@ -130,8 +130,8 @@ class gossip
     return std::span{all_channels}.first(tracks ? 2 : 1);
   }
 
-  /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step or an unsuitable
-  /// weighting.
+  /// `x0`: the common first model, of the run's dimension. Throws config_error on a
+  /// bad step or an unsuitable weighting.
   gossip(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         models_{core::backend_,

@@ -12,8 +12,8 @@
 //                   most_overtaken iterations newer. So a number that the sender never reached does not silence it:
 //                   its next message contradicts that number.
 // A message that breaks these rules ends the run with a sentence that names its sender. A message of a closed session
-// is no fault. Every message pays for the checks, so they are comparisons only; sentences are built out of line, once
-// one fails.
+// is no fault. Every message pays for the checks, so they are comparisons only; sentences
+// are built out of line, once one fails.
 #pragma once
 
 #include <cstddef>

@@ -72,8 +72,8 @@ struct two_way_edge : incoming_edge {
   }
 };
 
-/// Whether a message on an event channel may name its round, in based_on. It may where neighbours agree on round
-/// numbers.
+/// Whether a message on an event channel may name its round, in based_on. It may
+/// where neighbours agree on round numbers.
 enum class named_rounds : std::uint8_t { no, yes };
 
 /// After an edge opens in the middle of a run, each end may do one round before it has to wait for the other.

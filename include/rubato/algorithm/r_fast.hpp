@@ -79,8 +79,8 @@ class r_fast : public detail::tracking_core<Backend, Step, Weighting, synchrony:
   using typename core::options, typename core::scalar, typename core::value;
   static constexpr auto name() -> std::string_view { return "R-FAST"; }
 
-  /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step or an unsuitable
-  /// weighting.
+  /// `x0`: the common first model, of the run's dimension. Throws config_error on a
+  /// bad step or an unsuitable weighting.
   r_fast(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), plan, self, std::move(x0), o} {}
 

@@ -11,8 +11,8 @@
 // (in a control message to all; its successor takes the chunk for it), or when its predecessor's chunk arrives. The
 // message only shortens the batch: a node that never receives it fills its batch and contributes all the same, so
 // nobody waits for it.
-// Passes a round, in vectors: reads s, x, 2 S; writes x, S. Partial sums are kept in the messages, not in a vector of
-// their own.
+// Passes a round, in vectors: reads s, x, 2 S; writes x, S. Partial sums are kept in the
+// messages, not in a vector of their own.
 #pragma once
 
 #include <algorithm>

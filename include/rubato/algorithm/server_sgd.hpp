@@ -68,8 +68,8 @@ struct server_options {
 
 /// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. The server's
 /// model is the result of the run: workers hold older ones. A worker that leaves gets no more answers; one that joins
-/// or returns is given the current model; the others are not affected. A worker whose server is gone waits for its
-/// model.
+/// or returns is given the current model; the others are not affected. A worker whose
+/// server is gone waits for its model.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Acceptance, class Weight, class Aggregation, class Assignment,
          class Step>

@@ -165,8 +165,8 @@ class tracker {
     if (Ledger::out_of_range(raised) && !Ledger::out_of_range(magnitudes_)) beyond_ = blocks;
     magnitudes_ |= raised;
   }
-  /// If a value left the ledger's range in this pass, sets out.failure, naming the block with the largest value in z or
-  /// g_new.
+  /// If a value left the ledger's range in this pass, sets out.failure, naming the block
+  /// with the largest value in z or g_new.
   void fail_if_out_of_range(outbox& out) const {
     if (!Ledger::out_of_range(magnitudes_)) return;
     tracking_audit a;

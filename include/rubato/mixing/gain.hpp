@@ -24,8 +24,8 @@
 
 namespace rubato::mixing {
 
-/// Mean ages of values when they are used, in local iterations: 1/2 if nodes act at regular times, 1 if at random
-/// times.
+/// Mean ages of values when they are used, in local iterations: 1/2 if nodes act at
+/// regular times, 1 if at random times.
 struct mean_ages {
   double push = 0.5;  ///< r: from the push of a tracked gradient to its consumption
   double pull = 0.5;  ///< dW: of the neighbours' models

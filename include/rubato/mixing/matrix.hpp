@@ -49,8 +49,8 @@ class matrix;
                              std::string name = "custom weights", signs allowed = signs::not_negative) -> matrix;
 
 /// A stochastic matrix, sparse by rows; made by from_entries() or from a graph, and never changed afterwards. *ensures*
-/// the sums that kind() names are one within 1e-12 per weight; weights >= 0 and diagonal > 0, unless it was made with
-/// signs::any.
+/// the sums that kind() names are one within 1e-12 per weight; weights >= 0 and diagonal > 0,
+/// unless it was made with signs::any.
 class matrix {
  public:
   auto nodes() const -> std::size_t { return begin_.size() - 1; }

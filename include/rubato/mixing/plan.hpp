@@ -48,8 +48,8 @@ namespace rubato::mixing {
 /// all eigenvalues but one must lie within (-1, 1), which is all that rounds need (arXiv 1705.09056, assumption 1).
 /// Such a plan is for d_psgd, d_psgd_atc, low_precision_d_psgd and orders in rounds that do not track; assemble()
 /// refuses it for others: where the absolute values of a row sum to more than one, averages of models of different ages
-/// may grow without bound. If an edge closes, each end keeps the edge's weight itself, and the remaining W must still
-/// mix.
+/// may grow without bound. If an edge closes, each end keeps the edge's weight itself,
+/// and the remaining W must still mix.
 [[nodiscard]] auto gossip_plan(matrix const& weights) -> plan;
 
 /// For push-sum: each node divides its mass equally between itself and its out-neighbours, along the edges of both

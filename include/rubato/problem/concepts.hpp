@@ -29,8 +29,8 @@ concept gives_gradients = requires(P const& p, Backend& b, std::span<typename Ba
 /// One problem serves nodes of float and of double if T is its template parameter (examples/05_own_oracle.cpp):
 ///   template<class Backend, class T>
 ///   auto gradient(Backend&, std::span<T const> x, sample_key key, std::span<T> g) const -> double;
-/// An optional initial() returns the first model as a std::vector of float or double, converted to the type of the
-/// nodes.
+/// An optional initial() returns the first model as a std::vector of float or double,
+/// converted to the type of the nodes.
 /// Not checked, but required: const calls may come from several threads at once; equal arguments give equal bits.
 /// Models: quadratic, sharded_loss (softmax_regression, logistic_regression, multilayer_perceptron); there is an
 /// archetype in tests/support.

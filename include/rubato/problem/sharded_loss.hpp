@@ -126,8 +126,8 @@ concept sample_model =
     };
 
 /// The samples are kept as T in host memory, those of each node together, and shared by copies, so that a copy costs
-/// nothing and threads read the same bytes. Vectors must lie in memory that the host can read; products use the
-/// backend.
+/// nothing and threads read the same bytes. Vectors must lie in memory that the host
+/// can read; products use the backend.
 /// **Thread safety:** const calls from several threads are fine, each with a backend handle of its own.
 /// **Models:** gradient_oracle, has_loss, has_accuracy, for backends of scalar T.
 template<std::floating_point T, class Model>
@@ -140,8 +140,8 @@ class sharded_loss {
   sharded_loss(dataset const& train, split::shards const& shards, options_type options = {})
       : data_{detail::gathered<T>(train, shards)}, options_{checked(options)}, model_{width(), classes(), options} {}
 
-  /// As above, with data.test as held-out data. Also throws config_error if its width or classes differ from
-  /// data.train.
+  /// As above, with data.test as held-out data. Also throws config_error if its
+  /// width or classes differ from data.train.
   sharded_loss(train_and_test const& data, split::shards const& shards, options_type options = {})
       : data_{detail::gathered<T>(data, shards)}, options_{checked(options)}, model_{width(), classes(), options} {}
 

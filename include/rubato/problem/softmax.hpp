@@ -47,8 +47,8 @@ auto cross_entropy_gradient(std::span<T> z, T const* bias, std::size_t label) ->
   return row.loss;
 }
 
-/// The same for every row of z (rows.count x classes); adds share times each to g_bias and returns the sum of the
-/// losses.
+/// The same for every row of z (rows.count x classes); adds share times each to
+/// g_bias and returns the sum of the losses.
 template<class T>
 auto cross_entropy_gradients(std::span<T> z, T const* bias, sample_rows<T> rows, std::span<T> g_bias) -> double {
   auto const classes = z.size() / rows.count;

@@ -12,8 +12,8 @@
 
 namespace rubato::server {
 
-/// Policy, see aggregation_policy. Keeps one vector; a gradient reads 2 and writes 1, a step costs the same as in
-/// apply_at_once.
+/// Policy, see aggregation_policy. Keeps one vector; a gradient reads 2 and writes 1, a step
+/// costs the same as in apply_at_once.
 struct buffered {
   static constexpr auto name() -> std::string_view { return "buffered"; }
   static void visit_options(auto& self, auto&& visit) { visit("size", self.size); }

@@ -94,8 +94,8 @@ class drawn_order {
       }
     }
   }
-  /// Until each node has been at the beginning of that round, and of `more` that are due after it; some go beyond it
-  /// meanwhile.
+  /// Until each node has been at the beginning of that round, and of `more` that are due
+  /// after it; some go beyond it meanwhile.
   auto through(std::uint64_t round, std::size_t more) -> std::vector<moment> {
     std::vector<moment> all(more + 1);
     seen_ = &all;

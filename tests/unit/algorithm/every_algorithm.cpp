@@ -32,8 +32,8 @@ namespace {
 using maker = std::function<assembly()>;
 constexpr auto nan = std::numeric_limits<double>::quiet_NaN();
 
-/// Pulls every value towards the number of the node. A gradient of node 3 may contain a bad value; losses may be
-/// unknown.
+/// Pulls every value towards the number of the node. A gradient of node 3 may contain
+/// a bad value; losses may be unknown.
 struct pull {
   double bad = 0;
   double loss = 0;
