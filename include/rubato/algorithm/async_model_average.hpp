@@ -38,7 +38,7 @@ struct async_model_average_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
-  std::uint64_t local_steps = 1;  ///< at least so many between two snapshots
+  std::uint64_t local_steps = 1;  ///< at least this many between two snapshots
   Step step_rule{};
   Codec codec{};
 
@@ -68,8 +68,8 @@ struct correction_kernel {
 
 }  // namespace detail
 
-/// Never waits: a slow node delays averages, not the others' steps. Its data count less, as it makes fewer steps, so
-/// with data that differ from node to node the models end beside the optimum. Needs lossless, ordered links.
+/// Never waits: a slow node delays averages, not the steps of others. It makes fewer steps, so its data count less: if
+/// data differ from node to node, the models end off the optimum. Needs lossless, ordered links.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Codec, class Step>
 class async_model_average : public detail::node_core<Backend, detail::async_model_average_options<Codec, Step>> {
@@ -79,7 +79,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "asynchronous model average"; }
 
-  /// An all-to-all of its own, whatever the network.
+  /// All-to-all, whatever the network.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::all_to_all_plan(network.pull().nodes());
   }

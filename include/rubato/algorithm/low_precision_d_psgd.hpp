@@ -82,8 +82,8 @@ struct replica_of_neighbour : two_way_edge {
 
 }  // namespace detail
 
-/// Waits for its neighbours' last round before it mixes. Needs lossless, ordered links and a fixed neighbourhood: one
-/// lost difference would part a model from its replicas for good. The codec must be fine enough for the graph;
+/// Waits for the last round of its neighbours before it mixes. Needs lossless, ordered links and a fixed neighbourhood:
+/// one lost difference would separate a model from its replicas for good. The codec must be fine enough for the graph;
 /// minmax_u8 is. Ends where d_psgd ends: differences fade, and their rounding with them.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Codec = codec::minmax_u8, class Step = step::sgd>
@@ -97,7 +97,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   static constexpr auto name() -> std::string_view { return "low-precision D-PSGD"; }
 
   static constexpr bool takes_negative_weights = true;  ///< as d_psgd
-  /// Metropolis-Hastings weights on the network taken as undirected.
+  /// Metropolis-Hastings weights on the network, taken as undirected.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
@@ -106,7 +106,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
       channel_id::model, delivery, element_of<typename Codec::template code<scalar>>, 0, body_form::codes}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
-  /// Throws config_error on a bad step or a neighbour who would not listen back.
+  /// Throws config_error on a bad step or a neighbour that does not pull from this node.
   low_precision_d_psgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         self_weight_{static_cast<scalar>(plan.nodes[to_index(self)].pull_self)} {
@@ -134,8 +134,8 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
     if (g_) go_on(now, out);
   }
 
-  /// A replica cannot be taken up again in the middle. Where all go back to the beginning of a round, replicas are as
-  /// they were before the last difference, which is sent once more.
+  /// A replica cannot be resumed in the middle of a round. If all nodes go back to the start of a round, replicas are
+  /// as they were before the last difference, which is sent again.
   void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
     if (change.what == neighbour_change::edge::resumes && at_begin()) return resume(change, now, out);
     core::refuse_change(
@@ -186,7 +186,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
     if (last_) this->post(edge->outward(), channel_id::model, last_, now, out).number = iteration{this->iterations_};
   }
 
-  /// What is wrong with the number of a message: each counts, and a neighbour is one round ahead at most.
+  /// What is wrong with the number of a message: each counts, and a neighbour is at most one round ahead.
   [[nodiscard]] auto out_of_turn(detail::replica_of_neighbour<scalar> const& edge, patch const& p) const
       -> std::optional<fault> {
     auto const number = to_count(p.numbers[0]), due = edge.round + edge.ahead.size() + 1;
@@ -200,7 +200,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
                  " has not sent yet, in round " + std::to_string(this->iterations_ + 1)};
   }
 
-  /// With the gradient of this round: waits until all replicas are of this round too, then does it.
+  /// With the gradient of this round: waits until all replicas are of this round too, then completes it.
   void go_on(instant now, outbox& out) {
     for (auto& e : edges_) {
       auto const there = catch_up(e, now, out);
@@ -221,7 +221,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
     this->ask_gradient(out);
   }
 
-  /// w_j of this node's round; false if messages are missing. What is of later rounds stays where it is.
+  /// w_j of this node's round; false if messages are missing. Those of later rounds are kept.
   auto catch_up(detail::replica_of_neighbour<scalar>& e, instant now, outbox& out) -> bool {
     while (e.round < this->iterations_ && !e.ahead.empty()) {
       if (!add(e.ahead.front().body, e.values.data())) {
@@ -265,9 +265,9 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   // w_i is x_ of the core.
   scalar self_weight_;
   shared_buffer g_;  // the gradient of this round, once it has come
-  shared_buffer last_;  // the codes that were sent last
+  shared_buffer last_;  // the last codes sent
   std::vector<detail::replica_of_neighbour<scalar>> edges_;
-  std::vector<detail::model_source<scalar>> table_;  // of the pass under way
+  std::vector<detail::model_source<scalar>> table_;  // of the current pass
 };
 
 }  // namespace rubato

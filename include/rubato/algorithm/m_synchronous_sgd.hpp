@@ -48,8 +48,8 @@ struct m_synchronous_options {
 }  // namespace detail
 
 /// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. A worker that
-/// comes (back) is given the present model, and one whose server is gone waits for it. With m = n a lost worker ends
-/// the run.
+/// joins or returns gets the current model, and a worker whose server is gone waits for it. With m = n a lost worker
+/// ends the run.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step>
 class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchronous_options<Step>> {
@@ -59,7 +59,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "m-synchronous SGD"; }
 
-  /// A star of its own around an extra node, whatever the network.
+  /// A star around an extra node, whatever the network.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::server_plan(network.pull().nodes());
   }
@@ -113,7 +113,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     if (!end.open) return;
     out.wait.reset();
     if (this->requests_ == 0) return;  // it has not begun
-    this->ask_next(first_, out);  // until the server says more: one that was started again needs gradients there
+    this->ask_next(first_, out);  // until the server sends a model: after a restart it needs gradients at this one
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics {
@@ -122,7 +122,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     s.dropped += this->late_;
     return s;
   }
-  /// With m = n all are at the same version, or one behind. With less, who resumes is given the present model.
+  /// With m = n all nodes are at the same version or one behind. With fewer, a resumed node gets the current model.
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
     if (m_ < this->n_) return {};
     return round_state{this->version_, this->serves() || this->pending_.under_way()};
@@ -134,14 +134,14 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   }
 
  private:
-  /// All are at this version: workers compute its gradients again.
+  /// All nodes are at this version: workers compute its gradients again.
   void resume(detail::two_way_edge& end) {
     if (!this->serves()) return end.order.resume_after(this->version_);
     received_[to_index(end.peer)] = {};
     arrived_ = 0;
   }
 
-  /// Worker: a new model ends whatever was computed at the old one.
+  /// Worker: a new model ends the computation at the old one.
   void follow(instant now, patch const& p, outbox& out) {
     auto& end = ends_[0];
     if (!end.is_of_session(p)) return;
@@ -153,7 +153,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     this->go_on_at(p.body, to_count(p.numbers[0]), out);
   }
 
-  /// Server: takes a gradient of the present round; late ones are dropped.
+  /// Server: takes a gradient of the current round; late ones are dropped.
   void collect(instant now, patch const& p, outbox& out) {
     auto const from = to_index(p.from);
     auto& end = ends_[from];
@@ -184,7 +184,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     for (auto const& end : ends_) give_model(end, now, out);
   }
 
-  /// The sum of what came, by id, so that its rounding does not depend on who was first.
+  /// The sum of this round's gradients, by id, so that its rounding does not depend on the order of arrival.
   [[nodiscard]] auto summed() -> writable_buffer<scalar> {
     auto sum = this->backend_.template allocate<scalar>(this->size());
     auto const all = range{0, this->size()};

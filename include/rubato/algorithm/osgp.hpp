@@ -52,7 +52,7 @@ struct osgp_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
-  std::uint64_t overlap = 1;  ///< s: local iterations that may pass before a message is waited for
+  std::uint64_t overlap = 1;  ///< s: local iterations before a message is waited for
   Step step_rule{};
 
   static void visit_options(auto& self, auto&& visit) {
@@ -62,7 +62,7 @@ struct osgp_options {
   }
 };
 
-/// x <- rule(x, g), then a share of it leaves `times` times: reads 2n, writes 2n (n where nothing leaves: m null).
+/// x <- rule(x, g), then `times` shares of it leave: reads 2n, writes 2n (n if nothing leaves: m is null).
 template<class T, class Rule>
 struct descend_and_share_kernel {
   T* x;
@@ -108,14 +108,14 @@ struct merge_kernel {
 
 }  // namespace detail
 
-/// What a node of push-sum holds: merged, and come in but not merged yet.
+/// The mass of a push-sum node: merged, and arrived but not merged yet.
 struct push_sum_mass {
   double weight = 0;
   std::vector<double> numerator;
 };
 
 /// Push-sum: models on a directed graph agree on the mean of all nodes, whatever the degrees. Needs lossless, ordered
-/// links: a lost message would take its mass with it, so that a gap in the count ends the run.
+/// links: the mass of a lost message would be lost, so a gap in the numbers ends the run.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step>
 class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
@@ -125,7 +125,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "OSGP"; }
 
-  /// The edges of both graphs, each in its own direction: along trees this is both ways.
+  /// The edges of both graphs, each in its own direction: along trees, both ways.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::push_sum_plan(network);
   }
@@ -176,7 +176,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     if (!this->pending_.under_way()) go_on(now, out);
   }
 
-  /// Mass on its way to a node that leaves, and what that node holds, cannot be called back.
+  /// Mass on its way to a node that leaves, and the mass of that node, cannot be recovered.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
     if (change.what == neighbour_change::edge::resumes && has_met()) return resume(change);
     core::refuse_change(change, "a run of osgp and took its mass with it; use r_fast where nodes may leave", out);
@@ -199,7 +199,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     meets_every_ = every;
   }
 
-  /// All that this node holds, as the conservation law counts it; copies where vectors are not on the host.
+  /// The mass of this node, as in the conservation law; copied if vectors are not on the host.
   [[nodiscard]] auto mass() const -> push_sum_mass {
     auto const x = this->backend_.pool().values(numerator_.view().data(), numerator_.size());
     push_sum_mass m{w_, {x.begin(), x.end()}};
@@ -215,12 +215,12 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   }
 
  private:
-  static constexpr std::size_t most_apart = 64;  // messages of one sender that wait as they came
+  static constexpr std::size_t most_apart = 64;  // messages of one sender that wait unmerged
   struct message {
     shared_buffer part;
     double weight = 0;
     instant posted{};
-    iteration number{};  // of sums, the last one
+    iteration number{};  // of the last one summed
     static void visit_state(auto& self, auto&& visit) {
       visit("part", self.part), visit("weight", self.weight), visit("posted", self.posted);
       visit("number", self.number);
@@ -228,7 +228,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   };
   struct source : detail::incoming_edge {
     iteration newest{};
-    std::vector<message> came{};  // and not merged yet
+    std::vector<message> came{};  // not merged yet
     static void visit_state(auto& self, auto&& visit) {
       incoming_edge::visit_state(self, visit);
       visit("newest", self.newest), visit("came", self.came);
@@ -257,8 +257,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     return 1 + (to_count(number) - meets_at_ - 1) / meets_every_;
   }
 
-  /// A sender far ahead of this node fills no memory: its mass is added up as it waits, in order, from meeting to
-  /// meeting.
+  /// A sender far ahead fills no memory: its waiting mass is summed, in order, from meeting to meeting.
   void fold(source& e) {
     std::vector<message> sums;
     for (std::size_t k = 0; k < e.came.size();) {
@@ -294,7 +293,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     }
   }
 
-  /// Merges what came and asks for the next gradient, or says for whom it waits.
+  /// Merges what has arrived and requests the next gradient, or sets out.wait.
   void go_on(instant now, outbox& out) {
     auto const overlap = this->iterations_ == meets_at_ ? 0 : this->options_->overlap;
     if (this->iterations_ > overlap) {
@@ -309,14 +308,14 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     this->ask_gradient(out);
   }
 
-  /// What came and is to be merged now: all of it, but for what was sent after the next meeting.
+  /// The messages to merge now: all that have arrived, except those sent after the next meeting.
   [[nodiscard]] auto due_of(source const& e) const -> std::span<message const> {
     auto n = e.came.size();
     while (n > 0 && meetings_before(e.came[n - 1].number) > 0) --n;
     return std::span{e.came}.first(n);
   }
 
-  /// By id and in order, so that sums do not depend on who was first.
+  /// In order of ids, so that sums do not depend on the order of arrival.
   void merge(instant now, outbox& out) {
     table_.clear();
     for (auto& e : sources_) {

@@ -49,8 +49,8 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "ring all-reduce SGD"; }
 
-  /// The ring goes by id, whatever the network: an all-reduce brings its own topology. Who hurries the others talks to
-  /// all.
+  /// A ring by id, whatever the network: an all-reduce brings its own topology. With a contribution that follows the
+  /// fastest, every two nodes are joined for short messages.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     auto plan = mixing::ring_plan(network.pull().nodes());
     if constexpr (hurries) mixing::add_messengers(plan);
@@ -99,7 +99,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     go_on(now, out);
   }
 
-  /// A ring cannot do without one of its nodes.
+  /// An all-reduce on a ring needs every node.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
     if (change.what == neighbour_change::edge::resumes && at_begin()) return resume(change);
     core::refuse_change(change, "the ring all-reduce, which needs every node; use r_fast where nodes may leave", out);
@@ -110,7 +110,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     if (n_ > 1) s.edges.push_back(before_.counted(channel_id::chunk));
     return s;
   }
-  /// All chunks of a round have come before it ends.
+  /// A round ends only when all its chunks have arrived.
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
     return round_state{this->iterations_, at_begin()};
   }
@@ -131,7 +131,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
  private:
   // messages
 
-  /// A chunk of the predecessor. It needs this node's part of a round to end it, so it is never a whole round ahead.
+  /// A chunk from the predecessor, which needs this node's part to end the round, so it is never a whole round ahead.
   void take(patch const& p, outbox& out) {
     auto const count = p.extra.count(scalar_slot::sample_count);
     auto const most = std::uint64_t{n_} * batch_.minibatches();
@@ -156,7 +156,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     inbox_.push_back({p.posted_at, {p.body, *count}});
   }
 
-  /// Some node's word that it is done with a round: with this node's, or with the next if it needs no more of this one.
+  /// A message that some node has finished a round: this node's, or the next one if it needs no more of this one.
   void hear(patch const& p, outbox& out) {
     out.failure = detail::malformed(p, all_channels[1].values, 0);
     if (!out.failure && to_count(p.numbers[0]) > this->iterations_ + 2) {
@@ -180,7 +180,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     p.extra.set(scalar_slot::sample_count, part.count);
   }
 
-  /// The first to fill its batch says so; its successor will see it by the chunk.
+  /// The first node to fill its batch tells the others; its successor sees it by the chunk.
   void tell_all(instant now, outbox& out) {
     auto const nothing = this->backend_.template allocate<scalar>(0).publish();
     for (std::size_t j = 0; j < n_; ++j) {
@@ -192,7 +192,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   // a round
 
   [[nodiscard]] auto at_begin() const -> bool { return this->pending_.under_way() && batch_.empty(); }
-  /// What came for the round that begins comes once more.
+  /// Messages that had arrived for the next round are sent again.
   void resume(neighbour_change const& c) {
     if (hurries && to_index(c.peer) < n_) others_[to_index(c.peer)].change(c);
     fastest_ = iteration{this->iterations_};
@@ -209,18 +209,18 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     auto const d = this->size();
     return {c * d / n_, (c + 1) * d / n_};
   }
-  /// The chunk that comes in a step.
+  /// The chunk that is received in a step.
   [[nodiscard]] auto chunk_of(std::size_t step) const -> std::size_t {
     auto const i = to_index(this->self_);
     return step < n_ - 1 ? (i + 2 * n_ - step - 1) % n_ : (i + 2 * n_ - (step - (n_ - 1))) % n_;
   }
-  /// Whether others are done with this round. A chunk that comes during a batch is of the same round: the next one's
-  /// needs this node's part.
+  /// Whether other nodes have finished this round. A chunk that arrives during a batch is of the same round: that of
+  /// the next one needs this node's part.
   [[nodiscard]] auto round_ends() const -> bool {
     return hurries && (fastest_ > iteration{this->iterations_} || !inbox_.empty());
   }
 
-  /// Ends the batch, whatever it holds, and begins the reduction with the node's own chunk.
+  /// Ends the batch, with the gradients it has, and begins the reduction with the node's own chunk.
   void contribute(instant now, outbox& out) {
     own_ = batch_.take(this->backend_);
     x_fresh_ = this->backend_.template allocate<scalar>(this->size());
@@ -265,7 +265,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
       if ((this->backend_.sweep({0, r.size()}, kernel) & backend::not_finite) != 0) out.failure = spoilt(part);
       part = {std::move(sum).publish(), part.count + own_.count};
     } else if (reduces && part.sum.size() > 0) {
-      // Nothing is added, so no sum would show whose fault it is: the next node would blame this one.
+      // Nothing is added here, so a bad value would go unnoticed and the next node would blame this one.
       auto copy = this->backend_.template allocate<scalar>(part.sum.size());
       auto const kernel = backend::scale_kernel<scalar>{core::values_of(part.sum), copy.data(), scalar{1}};
       if ((this->backend_.sweep({0, copy.size()}, kernel) & backend::not_finite) != 0) out.failure = spoilt(part);
@@ -287,7 +287,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
       this->backend_.sweep({0, r.size()}, backend::copy_kernel<scalar>{x, x_new});
       return;
     }
-    if (step_ + 1 == n_) rule_ = this->step_state_.next(this->gamma_);  // the first of the round
+    if (step_ + 1 == n_) rule_ = this->step_state_.next(this->gamma_);  // at the first chunk of the round
     auto const kernel = detail::mean_step_kernel<scalar, rule>{
         x, core::values_of(whole.sum), x_new, scalar{1} / static_cast<scalar>(whole.count), rule_.from(r.begin)};
     auto const raised = this->backend_.sweep({0, r.size()}, kernel);  // (A.X) (N.R)
@@ -300,11 +300,11 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     ++this->iterations_;
     sent_ = 0;
     step_ = 0;
-    if (round_ends() && this->iterations_ != meets_at_) contribute(now, out);  // others are done with the next one
+    if (round_ends() && this->iterations_ != meets_at_) contribute(now, out);  // others have finished the next round
     else this->ask_gradient(out);
   }
 
-  /// Of a sum that is not finite: this node's own part of it, or what the predecessor sent.
+  /// The cause of a sum that is not finite: this node's part of it, or the body from the predecessor.
   [[nodiscard]] auto spoilt(detail::contributed const& sum) const -> fault {
     auto blame = detail::blame{this->self_};
     if (own_.sum) blame.gradient(own_.sum);
@@ -312,7 +312,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     return blame.sentence();
   }
 
-  /// Of the model under way, the chunks that are complete.
+  /// The complete chunks of the new model.
   void visit_fresh(state_visitor& visit) {
     auto there = static_cast<bool>(x_fresh_);
     visit("fresh x", there);
@@ -333,13 +333,13 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   writable_buffer<scalar> x_fresh_;
   detail::incoming_edge before_;  // the predecessor
   detail::edge_session after_;
-  std::vector<detail::two_way_edge> others_;  // all, by id, to hurry and be hurried by
+  std::vector<detail::two_way_edge> others_;  // all, by id, for messages that shorten batches
   std::uint64_t meets_at_ =
       0;  // rounds, after which the next one begins with a gradient, so that the node can be saved
   std::vector<message> inbox_;  // of the predecessor, in order; it may be a round ahead
   std::size_t step_ = 0;  // receipts of this round
   std::size_t sent_ = 0;  // packets of this round
-  iteration fastest_{};  // the newest round in which some node is known to be done
+  iteration fastest_{};  // the newest round that some node is known to have finished
 };
 
 }  // namespace rubato

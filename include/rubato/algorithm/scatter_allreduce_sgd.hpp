@@ -38,7 +38,7 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "scatter all-reduce SGD"; }
 
-  /// An all-to-all of its own, whatever the network.
+  /// All-to-all, whatever the network.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::all_to_all_plan(network.pull().nodes());
   }
@@ -59,7 +59,7 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
     if (p.channel == channel_id::chunk && mean_.accept(p, out)) go_on(now, out);
   }
 
-  /// An all-reduce cannot do without one of its nodes.
+  /// An all-reduce needs every node.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
     if (change.what == neighbour_change::edge::resumes && !mean_.under_way()) return mean_.resume(change);
     core::refuse_change(change, "the all-reduce, which needs every node; use r_fast where nodes may leave", out);

@@ -24,7 +24,7 @@
 namespace rubato::detail {
 
 /// One node's part in an endless sequence of rounds. Needs lossless, ordered links. A node may be one round behind the
-/// others, so what comes for the next round is kept.
+/// others, so messages for the next round are kept.
 template<class Backend, class Codec>
 class scatter_mean {
  public:
@@ -48,11 +48,11 @@ class scatter_mean {
     }
   }
 
-  /// Between begin() and the advance() that completes the round.
+  /// True between begin() and the advance() that completes the round.
   [[nodiscard]] auto under_way() const -> bool { return begun_; }
-  /// Rounds that are complete here: all that was sent to this node for them has come.
+  /// Rounds that are complete at this node: all messages to it for them have arrived.
   [[nodiscard]] auto rounds_done() const -> std::uint64_t { return round_; }
-  /// Between two rounds, to which all go back: what came for the next one comes once more.
+  /// All nodes go back to the moment between two rounds: messages for the next one are sent again.
   void resume(neighbour_change const& c) {
     RUBATO_EXPECTS(!begun_, "edges resume between two rounds");
     auto const j = to_index(c.peer);
@@ -75,8 +75,8 @@ class scatter_mean {
     }
   }
 
-  /// Takes the next message of another node, of this or the next round: nobody completes a round without this node.
-  /// False if it was none, or none that can be.
+  /// Takes the next message of another node, of this or the next round (no node completes a round without this one).
+  /// False if it is invalid or of another session.
   [[nodiscard]] auto accept(patch const& p, outbox& out) -> bool {
     auto const from = to_index(p.from);
     if (from >= n_ || p.from == self_ || !peers_[from].is_of_session(p)) return false;
@@ -113,7 +113,7 @@ class scatter_mean {
     return true;
   }
 
-  /// Whose part of the mean is not finite, for who found that it is not; the mean is taken already.
+  /// The cause of a mean that is not finite; call it after take_mean().
   [[nodiscard]] auto spoilt(std::vector<scalar> const& mean) const -> fault {
     for (std::size_t c = 0; c < n_; ++c) {
       auto const r = chunk(c);
@@ -124,10 +124,10 @@ class scatter_mean {
     return blame{self_}.sentence();
   }
 
-  /// After advance() gave true: the mean, of `values` values.
+  /// The mean, of `values` values; call it after advance() has returned true.
   [[nodiscard]] auto take_mean() -> writable_buffer<scalar> { return std::move(mean_); }
 
-  /// What a round under way stands still for.
+  /// The message that a round under way waits for.
   [[nodiscard]] auto missing() -> waiting {
     auto const& list = reduced_ ? present().means : present().parts;
     return {to_node(first_missing(list)), channel, number_of(reduced_ ? step::gather : step::scatter)};
@@ -147,7 +147,7 @@ class scatter_mean {
     static void visit_state(auto& self, auto&& visit) { visit("posted", self.posted), visit("body", self.body); }
   };
   struct round {
-    std::vector<message> parts;  // by sender: of the own chunk
+    std::vector<message> parts;  // by sender: parts of the own chunk
     std::vector<message> means;  // by owner
     static void visit_state(auto& self, auto&& visit) { visit("parts", self.parts), visit("means", self.means); }
   };
@@ -213,7 +213,7 @@ class scatter_mean {
   std::size_t n_;
   std::size_t values_;
   Codec codec_;
-  std::array<round, 2> rounds_;  // the present one and the next, by parity
+  std::array<round, 2> rounds_;  // the current one and the next, by parity
   writable_buffer<scalar> mean_;
   std::vector<two_way_edge> peers_;  // by id
   std::uint64_t round_ = 0;
