@@ -88,7 +88,7 @@ class drawn_order {
       hosts_[i].resume({});
     }
     for (std::size_t i = 0; i < hosts_.size(); ++i) {
-      for (auto const peer : a_.again.neighbours(i)) {
+      for (auto const peer : a_.factory.neighbours(i)) {
         auto const mine = static_cast<std::uint32_t>(i + 7), theirs = static_cast<std::uint32_t>(to_index(peer) + 7);
         hosts_[i].change({}, {peer, neighbour_change::edge::resumes, {mine, theirs}, {theirs, mine}}, sender());
       }
