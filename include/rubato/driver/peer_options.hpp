@@ -14,6 +14,7 @@
 #include <rubato/environment/compute.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint.hpp>
+#include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/stop_token.hpp>
 #include <rubato/transport/concepts.hpp>
