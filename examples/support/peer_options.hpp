@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/driver/pace.hpp>
 #include <rubato/run/checkpoint.hpp>
+#include <rubato/run/pace.hpp>
 
 #include "support/race_command_line.hpp"
 #include "support/race_run.hpp"

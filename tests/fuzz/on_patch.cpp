@@ -385,17 +385,18 @@ class session_of_fuzzing {
     if (it_.neighbours.empty()) return;
     auto const peer = it_.neighbours[in_->byte() % it_.neighbours.size()];
     auto const session = static_cast<std::uint32_t>(in_->byte() % 4);
-    auto const opens = in_->byte() % 2 == 0;
+    auto const how = in_->byte() % 3;
+    auto const round = it_.node.common_round();
+    auto const may_resume = round && round->begins;  // the only moment at which a driver says it
+    auto const what = how == 0                  ? neighbour_change::edge::opens
+                      : how == 1 || !may_resume ? neighbour_change::edge::closes
+                                                : neighbour_change::edge::resumes;
+    if (may_resume && what == neighbour_change::edge::resumes) it_.node.meet_at(round->done + 1 + how, 1 + how);
     for (auto const channel :
          {channel_id::model, channel_id::tracker, channel_id::chunk, channel_id::gradient, channel_id::control})
       next_[{peer, channel}] = 0;
     lives_[peer] = {session, 0};
-    call([&] {
-      it_.node.on_neighbours(
-          now_,
-          {peer, opens ? neighbour_change::edge::opens : neighbour_change::edge::closes, {0, session}, {session, 0}},
-          out_);
-    });
+    call([&] { it_.node.on_neighbours(now_, {peer, what, {0, session}, {session, 0}}, out_); });
   }
 
   reader* in_;

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # pages.sh ROOT WORK COMPILER [FLAG...]: in README.md and in all pages under examples/ and include/, each ```cpp block
-# that follows a line <!-- compiled: NAME --> compiles as printed; one with a main is linked and run too. A page that has
-# none is fine; none in all of them is a failure, and so is a block
-# of C++ without a mark.
+# that follows a line <!-- compiled: NAME --> compiles as printed; one with a main is linked and run too. A page may have
+# none. It is a failure if no page has one, or if a block of C++ has no mark.
 set -uo pipefail
 
 root=$1 work=$2

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Links on which messages are hundreds of local iterations old: with a pace r_fast reaches the optimum with little more
 // than the rounds of lock-step, without one it does not; and where links are fast a pace changes no bit.
-#include <rubato/driver/pace.hpp>
+#include <rubato/run/pace.hpp>
 
 #include <algorithm>
 #include <cmath>

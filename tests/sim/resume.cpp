@@ -16,9 +16,9 @@
 
 #include <rubato/core/random.hpp>
 #include <rubato/core/snapshot.hpp>
-#include <rubato/driver/pace.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/checkpoint.hpp>
+#include <rubato/run/pace.hpp>
 #include <rubato/step/adam.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/topology/builders.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A pace on real threads: links of 5 ms, and gradients that take no time.
-#include <rubato/driver/pace.hpp>
+#include <rubato/run/pace.hpp>
 
 #include <chrono>
 #include <utility>

@@ -59,8 +59,8 @@ TEST_CASE("an observer of one node may end it, and an exception from it ends the
         transport::in_process wires{room, me};
         auto o = peer_options{.linger = 20ms, .look_every = 1ms};
         o.watching = {[&, seen = 0](look const& l) mutable {
-          if (l.models.size() != 1 || ++seen < 4) return verdict::go_on;
-          if (throws && i == 0) throw std::domain_error{"seen enough"};
+          if (l.models.size() != 1 || ++seen < 4 || (throws && i == 1)) return verdict::go_on;
+          if (throws) throw std::domain_error{"seen enough"};
           return verdict::stop;
         }};
         try {
@@ -73,6 +73,7 @@ TEST_CASE("an observer of one node may end it, and an exception from it ends the
     threads.clear();
     if (throws) {
       CHECK(says(said[0], "seen enough"));
+      CHECK(says(said[1], "node 0"));
       continue;
     }
     for (std::size_t i = 0; i < 2; ++i) {

@@ -140,7 +140,7 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, 
   [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(neighbours_, channel_id::model); }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
-    visit("neighbours", self.neighbours_), visit("question", self.pending_exchange_);
+    visit("neighbours", self.neighbours_), visit("pending exchange", self.pending_exchange_);
     visit("partner", self.partner_), visit("posted", self.posted_), visit("questions", self.questions_);
   }
 

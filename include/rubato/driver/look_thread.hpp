@@ -6,12 +6,15 @@
 #include <array>
 #include <chrono>
 #include <exception>
-#include <functional>
 #include <future>
+#include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/problem/any_oracle.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/observer.hpp>
@@ -19,7 +22,7 @@
 
 namespace rubato::detail {
 
-/// **Thread safety:** one owner; `done` is called from the other thread, when a look has been shown.
+/// **Thread safety:** one owner.
 class look_thread {
  public:
   struct viewers {
@@ -27,8 +30,8 @@ class look_thread {
     bool measure_loss = false;
   };
 
-  look_thread(problem::any_oracle oracle, node_id self, viewers who, std::function<void()> done)
-      : metrics_{std::move(oracle), to_index(self)}, who_{std::move(who)}, done_{std::move(done)} {}
+  look_thread(problem::any_oracle oracle, node_id self, viewers who)
+      : metrics_{std::move(oracle), to_index(self)}, self_{self}, who_{std::move(who)} {}
 
   /// Whether a look is being shown, or has been shown and was not taken.
   [[nodiscard]] auto is_busy() const -> bool { return showing_.valid(); }
@@ -37,11 +40,7 @@ class look_thread {
   /// it is not busy.
   void show(measurement const& m, shared_buffer const& model, std::vector<measurement>& history) {
     if (!who_.measure_loss && who_.watching.empty()) return history.push_back(m);
-    showing_ = std::async(std::launch::async, [this, m, model] {
-      auto s = shown_now(m, model);
-      done_();
-      return s;
-    });
+    showing_ = std::async(std::launch::async, [this, m, model] { return shown_now(m, model); });
   }
   /// Puts a look that has been shown into the history, and returns the observers' verdict. Throws what they threw.
   auto take(std::vector<measurement>& history) -> verdict {
@@ -68,7 +67,7 @@ class look_thread {
     try {
       auto const models = std::array{model};
       if (who_.measure_loss) {
-        auto const scored = metrics_.of_models(models, m.at);
+        auto const scored = scored_at(models, m.at);
         m.loss = scored.loss;
         m.accuracy = scored.accuracy;
       }
@@ -78,9 +77,21 @@ class look_thread {
     }
   }
 
+  /// What the problem throws is nested in a sentence that names node and time.
+  auto scored_at(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const -> measurement {
+    try {
+      return metrics_.of_models(models, at);
+    } catch (run_error const&) {
+      throw;
+    } catch (...) {
+      rethrow_named("the problem threw while node " + std::to_string(to_index(self_)) + " was measured at " +
+                    shortest(to_seconds(at)) + " s");
+    }
+  }
+
   metrics metrics_;
+  node_id self_;
   viewers who_;
-  std::function<void()> done_;
   std::future<shown> showing_;  // last: its thread, for which it waits, uses all of the above
 };
 

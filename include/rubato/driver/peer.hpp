@@ -27,7 +27,6 @@
 #include <rubato/driver/hosted_node.hpp>
 #include <rubato/driver/kept_looks.hpp>
 #include <rubato/driver/look_thread.hpp>
-#include <rubato/driver/pace.hpp>
 #include <rubato/driver/peer_options.hpp>
 #include <rubato/driver/start_barrier.hpp>
 #include <rubato/environment/compute.hpp>
@@ -36,6 +35,7 @@
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/observer.hpp>
+#include <rubato/run/pace.hpp>
 #include <rubato/run/peer_result.hpp>
 #include <rubato/run/stop_token.hpp>
 #include <rubato/transport/concepts.hpp>
@@ -60,7 +60,9 @@ class peer_driver {
         computing_{a.oracle,
                    [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
                    [&wires] { wires.wake(); }},
-        showing_{a.oracle, me.self, {o.watching, o.measure_loss}, [&wires] { wires.wake(); }} {
+        showing_{a.oracle, me.self, {o.watching, o.measure_loss}} {
+    if (!o.watching.empty() && o.look_every.count() <= 0)
+      throw config_error{"a node has observers, and nothing says how often they look: give look_every a time"};
     if (to_index(me.self) < a.peers) o.compute.check(a.peers);
     for (auto const& c : me.channels) {
       if (c.kind == channel_kind::event && !Transport::lossless) {

@@ -10,12 +10,12 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
-#include <rubato/driver/pace.hpp>
 #include <rubato/environment/compute.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/observer.hpp>
+#include <rubato/run/pace.hpp>
 #include <rubato/run/stop_token.hpp>
 #include <rubato/transport/concepts.hpp>
 
@@ -48,7 +48,9 @@ struct peer_options {
   /// Called where nodes go on without each other: at once and with one sentence, which has the time, for each peer that
   /// is lost, comes back, or ends long before this node.
   void (*says)(std::string_view sentence) = nullptr;
-  observers watching{};  ///< see this node alone, at each look; one that asks for it ends this node as its time would
+  /// See this node alone, at each look, so look_every is above 0. An observer that asks to stop ends this node alone,
+  /// as its time would: a neighbour that waits for it ends with a sentence, unless it is asked to stop too.
+  observers watching{};
   /// Whether each look measures loss and accuracy at this node's model, which costs what the problem's loss costs; on a
   /// thread of its own, so a look that takes longer than look_every delays the next one and no message.
   bool measure_loss = false;
@@ -72,11 +74,11 @@ struct peer_options {
                          a.blocks, {channels.begin(), channels.end()},   a.pool};
   me.check = check;
   me.agreed.add("checksum", check == nullptr ? "none" : "yes");
-  me.opened_before = sessions_before(saved, self);
   if (!saved.folder.empty() && a.nodes[to_index(self)].common_round()) {
     me.agreed.add("rounds between checkpoints", saved.every_rounds);
     if (saved.resume) me.agreed.add("round to go on from", detail::round_of(saved, self).done);
   }
+  me.opened_before = sessions_before(saved, self);
   return me;
 }
 

@@ -84,7 +84,8 @@ class network {
     static void visit_state(auto& self, auto&& visit) {
       visit("from", self.from), visit("to", self.to), visit("free at", self.free_at);
       visit("last arrival", self.last_arrival), visit("departure scheduled", self.departure_scheduled);
-      visit("turn", self.turn), visit("lanes", self.channels), visit("carried", self.carried), visit("bad", self.bad);
+      visit("turn", self.turn), visit("channels", self.channels), visit("carried", self.carried),
+          visit("bad", self.bad);
     }
   };
 

@@ -32,7 +32,7 @@ namespace rubato {
 
 namespace detail {
 
-class pacer;  // driver/pace.hpp
+class pacer;  // run/pace.hpp
 
 /// Throws config_error unless these nodes can begin a run.
 void refuse_used(std::span<any_node const> nodes, std::size_t peers);

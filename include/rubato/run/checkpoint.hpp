@@ -2,8 +2,8 @@
 // A state on disk: what it belongs to, when it was saved, and its words and bodies.
 //
 // File, little-endian: magic u64, format u32, build text, subject text (each: length u64, bytes), node u32, progress
-// u64, words (count u64, each u64), bodies (count u64; each: element u8, values u64, bytes), digest of all before it
-// u64.
+// u64, resumed u32, words (count u64, each u64), bodies (count u64; each: element u8, values u64, bytes), digest of all
+// before it u64.
 #pragma once
 
 #include <algorithm>
@@ -43,8 +43,8 @@ namespace rubato {
 
 /// A state that was saved, or is to be saved.
 struct checkpoint {
-  std::string
-      subject;  ///< what it belongs to: all that a run must have in common with it, as the text of a wire::agreement
+  /// What it belongs to: all that a run must have in common with it, as the text of a wire::agreement.
+  std::string subject;
   node_id node{};
   std::uint64_t progress = 0;  ///< local iterations, or events of a simulation
   std::uint32_t resumed = 0;  ///< how often its run had gone on from a checkpoint by then
@@ -325,9 +325,10 @@ RUBATO_INLINE auto newest_common_round(checkpoint_options const& o, std::span<no
     auto whole = true;
     for (auto const node : nodes) {
       auto const file = o.file_of(node, round);
+      auto error = std::error_code{};
+      whole = std::filesystem::exists(file, error);
+      if (error) throw config_error{"'" + escaped(file.string()) + "' cannot be looked at: " + error.message()};
       try {
-        auto error = std::error_code{};
-        whole = std::filesystem::exists(file, error);
         if (whole) static_cast<void>(read_checkpoint(file));
         else skipped(node, "no checkpoint");
       } catch (config_error const& e) {

@@ -50,7 +50,7 @@ class checkpoint_writer {
   }
 
   /// Whether the last checkpoint for this file has been written.
-  [[nodiscard]] auto has_written(std::filesystem::path const& file) -> bool {
+  [[nodiscard]] auto is_done_with(std::filesystem::path const& file) -> bool {
     auto const lock = std::lock_guard{mutex_};
     return !wanted_.contains(file) && busy_with_ != file;
   }
@@ -194,7 +194,7 @@ class node_checkpoints {
   template<class Host>
   void save_if_due(instant now, Host& host, checkpoint_writer& writer) {
     if (due_ && now < *due_) return;
-    if (!writer.has_written(file_)) return;
+    if (!writer.is_done_with(file_)) return;
     save(host, writer);
     due_ = later_by(now, options_.every);
   }
@@ -204,7 +204,7 @@ class node_checkpoints {
   [[nodiscard]] auto save_round_if_due(Host& host, checkpoint_writer& writer) -> bool {
     auto const round = *host.node().common_round();
     if (!round.begins || (saved_ && round.done < *saved_ + options_.every_rounds)) return true;
-    if (!writer.has_written(file_)) return false;
+    if (!writer.is_done_with(file_)) return false;
     if (saved_ && writer.forgets_failure(file_)) rounds_.pop_back();  // there is none
     save_round(host, writer, round.done);
     host.node().meet_at(round.done + options_.every_rounds, options_.every_rounds);

@@ -25,9 +25,9 @@ struct look {
 
 enum class verdict : bool { go_on, stop };
 
-/// A callable on a look, which returns nothing or a verdict. A run that is asked to stop ends in order, with that look
-/// as its last but one, and says stop_reason::observer. What the callable throws ends the run at once and passes
-/// through. Copies share the callable; give std::ref(x) to keep it yourself.
+/// A callable on a look, which returns nothing or a verdict. A run that is asked to stop ends in order at that look,
+/// and says stop_reason::observer; between processes, that is the run of this node alone. What the callable throws ends
+/// the run at once and passes through. Copies share the callable; give std::ref(x) to keep it yourself.
 /// **Thread safety:** of one run all calls come one after the other: under the simulator and on threads from the thread
 /// that started the run, between processes from a thread of their own, so that a long one holds up no message.
 class observer {

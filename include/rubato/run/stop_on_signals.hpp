@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include <rubato/core/errors.hpp>
@@ -27,13 +28,12 @@ struct signal_bridge {
   static_assert(std::atomic<std::int64_t>::is_always_lock_free, "a signal handler may use nothing that locks");
   inline static std::atomic<std::int64_t> first_at_ns = 0;
   inline static std::atomic<int> write_end = -1;
-  inline static std::atomic<int> owner =
-      0;  // the process; a forked child that has not started another program is not the owner
+  inline static std::atomic<int> owner = 0;  // the process; a forked child is not the owner
+  inline static std::atomic<std::int64_t> once_ns = 500'000'000;  // within which signals are the same word
 
   /// A second signal ends the program as usual, unless it comes within half a second of the first: `timeout` and others
   /// send theirs to the process and to its group, and mean one.
   static void hear(int which) {
-    static constexpr std::int64_t once_ns = 500'000'000;
     auto const errno_before = errno;
     timespec t{};
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -60,15 +60,19 @@ class stop_on_signals {
  public:
   /// Throws run_error if there is one already, or if the system refuses.
   stop_on_signals() {
+    static auto const ends = opened_pipe();  // for the life of the process: a handler may still run on another thread
     auto none = -1;
-    if (::pipe2(ends_.data(), O_CLOEXEC) != 0) refuse(std::strerror(errno));
-    if (!detail::signal_bridge::write_end.compare_exchange_strong(none, ends_[1])) {
-      close_ends();
+    if (!detail::signal_bridge::write_end.compare_exchange_strong(none, ends[1]))
       refuse("another stop_on_signals does");
-    }
+    read_end_ = ends[0];
     detail::signal_bridge::first_at_ns = 0;
     detail::signal_bridge::owner = ::getpid();
-    listener_ = std::thread{[this] { listen(); }};
+    try {
+      listener_ = std::thread{[this] { listen(); }};
+    } catch (std::system_error const& e) {
+      detail::signal_bridge::write_end = -1;
+      refuse(e.what());
+    }
     struct sigaction action{};
     action.sa_handler = &detail::signal_bridge::hear;
     for (std::size_t k = 0; k < signals.size(); ++k) {
@@ -81,10 +85,9 @@ class stop_on_signals {
   ~stop_on_signals() {
     for (std::size_t k = 0; k < signals.size(); ++k) ::sigaction(signals[k], &former_[k], nullptr);
     auto const word = 'e';
-    [[maybe_unused]] auto const n = ::write(ends_[1], &word, 1);
+    [[maybe_unused]] auto const n = ::write(detail::signal_bridge::write_end, &word, 1);
     listener_.join();
     detail::signal_bridge::write_end = -1;
-    close_ends();
   }
 
   [[nodiscard]] auto token() const -> stop_token { return source_.get_token(); }
@@ -97,23 +100,24 @@ class stop_on_signals {
   [[noreturn]] static void refuse(char const* why) {
     throw run_error{"signals cannot be listened to: " + std::string{why}};
   }
-  void close_ends() const {
-    ::close(ends_[0]);
-    ::close(ends_[1]);
+  static auto opened_pipe() -> std::array<int, 2> {
+    auto ends = std::array{-1, -1};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) refuse(std::strerror(errno));
+    return ends;
   }
   /// A signal handler may not request a stop itself, since that may run callbacks. So it writes a byte, and this thread
   /// requests it.
   void listen() {
     auto word = char{};
     while (true) {
-      auto const n = ::read(ends_[0], &word, 1);
+      auto const n = ::read(read_end_, &word, 1);
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0 || word == 'e') return;
       source_.request_stop();
     }
   }
 
-  std::array<int, 2> ends_{-1, -1};
+  int read_end_ = -1;
   std::array<struct sigaction, 3> former_{};
   stop_source source_;
   std::thread listener_;

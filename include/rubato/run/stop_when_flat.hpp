@@ -27,7 +27,8 @@ class stop_when_flat {
 
   [[nodiscard]] auto operator()(look const& l) -> verdict {
     if (std::isnan(l.seen.loss)) return verdict::go_on;
-    if (!since_ || l.seen.loss < best_ - tolerance_ * std::abs(best_)) {
+    auto const enough = std::isinf(best_) ? 0.0 : tolerance_ * std::abs(best_);
+    if (!since_ || l.seen.loss < best_ - enough) {
       best_ = l.seen.loss;
       since_ = l.seen.at;
     }

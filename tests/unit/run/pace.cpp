@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/driver/pace.hpp>
+#include <rubato/run/pace.hpp>
 
 #include <chrono>
 #include <cstdint>
