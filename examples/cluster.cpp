@@ -21,6 +21,7 @@
 #include <vector>
 
 #include <rubato/driver/peer.hpp>
+#include <rubato/report/nlohmann_json.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
@@ -28,7 +29,6 @@
 
 #include "support/children.hpp"
 #include "support/peer_problem.hpp"
-#include "support/peer_report.hpp"
 #include "support/private_folder.hpp"
 #include "support/race_report.hpp"
 #include "support/say.hpp"
@@ -225,8 +225,8 @@ auto run_one(choice const& c, competitor const& who, rubato::problem::any_oracle
   pass_on(c, place, n);
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) {
-    parts.push_back(examples::read_peer_report(place.report(i)));
-    if (unwritten.empty()) unwritten = examples::unwritten_in(place.report(i));
+    parts.push_back(rubato::report::read_peer_result(place.report(i)));
+    if (unwritten.empty()) unwritten = parts.back().unwritten;
   }
   auto result = rubato::merged(std::move(parts), oracle);
   result.algorithm = algorithm;

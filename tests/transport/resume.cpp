@@ -124,7 +124,7 @@ TEMPLATE_LIST_TEST_CASE("processes that are killed and go on conserve the tracke
     if constexpr (std::is_same_v<scalar, float>) CHECK(f.result.looks.back().residual == 0);
     else CHECK(f.result.looks.back().residual < 1e-9);
     CHECK(f.result.returned.empty());
-    CHECK(f.result.unsaved.empty());
+    CHECK(f.result.unwritten.empty());
     auto const& mine = f.result.result.nodes[0];
     CHECK(mine.iterations_before > 0);
     CHECK(mine.iterations - mine.iterations_before <= 3000);  // those of this run alone
@@ -205,7 +205,7 @@ TEST_CASE("a checkpoint that cannot be written is said at once, and the run goes
     CHECK(f.sentence.empty());
     REQUIRE(f.result.result.warnings.size() == 1);
     CHECK(f.result.result.warnings[0].find("cannot be written") != std::string::npos);
-    CHECK(f.result.unsaved.find("cannot be written") != std::string::npos);  // the last one was not either
+    CHECK(f.result.unwritten.find("cannot be written") != std::string::npos);  // the last one was not either
   }
   CHECK(said == static_cast<int>(nodes));
 }

@@ -64,8 +64,8 @@ struct peer_options {
   std::uint64_t compute_seed = 0;  ///< of the model's variation
   checkpoint_options checkpoint{};  ///< `end` counts from the resumption
   pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
-  /// Called where nodes go on without each other: at once and with one sentence, which has the time, for each peer that
-  /// is lost, comes back, or ends long before this node.
+  /// Called with each sentence of the result's warnings, `lost` and `returned`, once and as soon as it is known; what
+  /// happens in the middle of a run is said with its time. (A loss that ends the run is thrown, and not said.)
   void (*says)(std::string_view sentence) = nullptr;
   observers watching{};  ///< see this node alone, at each look; one that asks for it ends this node as its time would
   /// Whether each look measures loss and accuracy at this node's model, which costs what the problem's loss costs; on a
@@ -134,7 +134,8 @@ class peer_driver {
       say_why();
       collect();
     } else {
-      say_if_stalled();
+      if (stopped == stop_reason::neighbour) say_if_early_itself();
+      else say_if_stalled();
       depart();
       collect();
       if (options_.lost == when_lost::ends && !is_interrupted()) refuse_absence();
@@ -142,7 +143,9 @@ class peer_driver {
       if (closed_.empty() && goes_on()) result_.parted = parted() > 0 ? parted() - 1 : 0;
     }
     finish_history();
-    if (writer_) result_.unsaved = writer_->finish();
+    if (!writer_) return std::move(result_);
+    if (auto const why = writer_->finish(); !why.empty())
+      result_.unwritten = "the last state of this node was not saved: " + why;
     return std::move(result_);
   }
 
@@ -235,6 +238,7 @@ class peer_driver {
       save_if_due();
       if (now() >= last) return stop_reason::time;
       if (gradients_ >= end.gradients && has_used_all()) return stop_reason::gradients;
+      if (!goes_on() && waits_in_vain()) return end_with_neighbour(end);
       begin_gradient();
       for (auto const& n : polled(next_event(last))) handle(n);
       host_.wake(now(), sender());
@@ -244,8 +248,19 @@ class peer_driver {
   }
 
   /// Whether the node asks for the next gradient, or waits for a node that has ended its run.
-  [[nodiscard]] auto has_used_all() const -> bool {
-    return host_.wants_gradient() || (host_.wait() && left_.contains(host_.wait()->peer));
+  [[nodiscard]] auto has_used_all() const -> bool { return host_.wants_gradient() || waits_in_vain(); }
+  /// Whether the node can do nothing before a message comes of a node that has ended its run. (Its goodbye came after
+  /// all that it had sent.)
+  [[nodiscard]] auto waits_in_vain() const -> bool {
+    return !under_way_ && !host_.wants_gradient() && host_.wait() && left_.contains(host_.wait()->peer);
+  }
+  /// In order, but where a number of gradients was to be computed and nothing else: that is not reached.
+  auto end_with_neighbour(until const& end) -> stop_reason {
+    if (end.time != (std::chrono::nanoseconds::max)()) return stop_reason::neighbour;
+    auto const& w = *host_.wait();
+    fault_ = {w.peer, how::stalled};
+    throw run_error{waited_too_long(to_index(me_->self), w, now() - host_.waiting_since()) +
+                    "; that node has ended its run"};
   }
 
   [[nodiscard]] auto next_event(instant last) const -> instant {
@@ -338,10 +353,8 @@ class peer_driver {
     others_[peer].met_again = true;
     others_[peer].parted = 0;
     resuming_.erase(peer);
-    if (result_.lost.size() < most_said) say_now(why);
-    if (result_.lost.size() < most_said) result_.lost.push_back(why);
-    else if (result_.lost.size() == most_said)
-      result_.lost.emplace_back("peers were lost more often than is said here");
+    if (goes_on()) note(result_.lost, why, why);
+    else result_.lost.push_back(why);  // it is thrown
     tell_parted();
     return true;
   }
@@ -349,16 +362,26 @@ class peer_driver {
     others_[peer].parted = 0;
     if (closed_.erase(peer) == 0) return;
     if (resuming_.erase(peer) > 0) return;  // it was this node that was away
-    auto why = "node " + name(peer) + " has come back";
-    if (result_.returned.size() < most_said) say_now(why);
-    if (result_.returned.size() < most_said) result_.returned.push_back(std::move(why) + " after " + since_begun());
+    auto const news = "node " + name(peer) + " has come back";
+    note(result_.returned, news, news + " after " + since_begun());
     tell_parted();
   }
   [[nodiscard]] auto since_begun() const -> std::string {
     return shortest(std::round(to_seconds(now() - begun_) * 100) / 100) + " s";
   }
-  void say_now(std::string const& sentence) const {
-    if (goes_on() && options_.says != nullptr) options_.says("after " + since_begun() + ": " + sentence);
+  void say(std::string const& sentence) const {
+    if (options_.says != nullptr) options_.says(sentence);
+  }
+  /// What happened now is said, and kept in the list, as long as that is not full.
+  void note(std::vector<std::string>& list, std::string const& said, std::string const& kept) const {
+    static auto const no_more = std::string{"more of this kind happens, and is not said"};
+    if (list.size() > most_said) return;
+    say("after " + since_begun() + ": " + (list.size() < most_said ? said : no_more));
+    list.push_back(list.size() < most_said ? kept : no_more);
+  }
+  void warn(std::string sentence) {
+    say(sentence);
+    result_.result.warnings.push_back(std::move(sentence));
   }
   /// Where nodes go on, an early end is no fault, since a restarted node may be given less time. But it ends the
   /// exchange with that node.
@@ -368,8 +391,7 @@ class peer_driver {
     auto const sentence = "node " + name(peer) + " has ended its run " +
                           shortest(std::round(to_seconds(last_ - now()) * 100) / 100) + " s before the end that node " +
                           name(me_->self) + " was given";
-    say_now(sentence);
-    if (result_.result.warnings.size() < most_said) result_.result.warnings.push_back(sentence);
+    note(result_.result.warnings, sentence, sentence);
   }
 
   // --- nodes that are cut off elsewhere
@@ -502,8 +524,7 @@ class peer_driver {
     if (o.folder.empty()) return;
     saves_ = {o, *run_, me_->self};
     if (o.resume) {
-      if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty())
-        result_.result.warnings.push_back(std::move(warning));
+      if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty()) warn(std::move(warning));
     }
     if (me_->opened_before >> 16 != saves_.resumed()) {
       throw config_error{
@@ -523,9 +544,8 @@ class peer_driver {
     if (why == failure_) return;
     failure_ = std::move(why);
     if (failure_.empty()) return;  // the next checkpoint was written
-    auto sentence = "a checkpoint failed: " + failure_;
-    if (options_.says != nullptr) options_.says("after " + since_begun() + ": " + sentence);
-    if (result_.result.warnings.size() < most_said) result_.result.warnings.push_back(std::move(sentence));
+    auto const sentence = "a checkpoint failed: " + failure_;
+    note(result_.result.warnings, sentence, sentence);
   }
 
   /// Warns if the run ended by time while its node had stood still for long, for example in rounds whose peer had ended
@@ -535,10 +555,19 @@ class peer_driver {
     auto const waited = now() - host_.waiting_since();
     if (waited < std::chrono::seconds{1} || waited < result_.result.ended / 10) return;
     auto const& w = *host_.wait();
-    result_.result.warnings.push_back(
-        "node " + name(me_->self) + " stood still when the run ended: it had waited for " +
-        std::string{name_of(w.channel)} + " message " + std::to_string(to_count(w.number)) + " of node " +
-        name(w.peer) + " for " + shortest(to_seconds(waited)) + " s");
+    warn("node " + name(me_->self) + " stood still when the run ended: it had waited for " +
+         std::string{name_of(w.channel)} + " message " + std::to_string(to_count(w.number)) + " of node " +
+         name(w.peer) + " for " + shortest(to_seconds(waited)) + " s");
+  }
+
+  /// Where all end at one time, they do so nearly together: only an earlier end is worth a sentence.
+  void say_if_early_itself() {
+    auto const left = last_ - begun_ - result_.result.ended;
+    if (left < std::chrono::seconds{1} || left < result_.result.ended / 10) return;
+    auto const& w = *host_.wait();
+    warn("node " + name(me_->self) + " ended after " + shortest(to_seconds(result_.result.ended)) +
+         " s, before its own end: node " + name(w.peer) + ", which had to send it " + std::string{name_of(w.channel)} +
+         " message " + std::to_string(to_count(w.number)) + ", had ended its run");
   }
 
   /// Says goodbye and waits, for a while, until the others have said theirs.
@@ -578,6 +607,7 @@ class peer_driver {
     auto& r = result_.result;
     result_.id = me_->self;
     result_.of = run_->nodes.size();
+    result_.agreed = me_->agreed.text();
     result_.rejected = transport_->rejected();
     static_cast<run_setup&>(r) = *run_;
     r.events = gradients_;
@@ -600,7 +630,10 @@ class peer_driver {
     auto const self = to_index(me_->self);
     collect_node(host_.node(), me_->self, self >= measured.begin && self < measured.end, edge_index{r.edges}, r);
     r.nodes.back().iterations_before = saves_.progress();
+    auto const said = r.warnings.size();
     warn_of_ages(r);
+    std::for_each(r.warnings.begin() + static_cast<std::ptrdiff_t>(said), r.warnings.end(),
+                  [this](auto const& w) { say(w); });
   }
 
   assembly* run_;
@@ -648,7 +681,8 @@ class peer_driver {
 /// its own clock (`end.gradients` counts this node's), and says goodbye. It does not touch the other nodes of the
 /// assembly. Throws config_error before the start. Throws run_error with one sentence if a peer is lost (unless asked
 /// to go on), the node fails or waits too long, or the problem throws; the peers are told which node is at fault, and
-/// name it. A neighbour that has ended sends no more. If `end` is a time, all end together. With `end.gradients` and
+/// name it. A neighbour that has ended sends no more; a node that waits for it ends too, in order
+/// (stop_reason::neighbour; a run_error if only a number of gradients ends the run), unless it goes on without. If `end` is a time, all end together. With `end.gradients` and
 /// unequal speeds, slow nodes go on without the fast ones. With ad_psgd or async_model_average they then go on without
 /// any exchange, because their exchange with a node that has ended stays open: give those a time.
 template<transport::endpoint Transport>
