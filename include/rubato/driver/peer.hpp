@@ -16,7 +16,6 @@
 #include <set>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,6 +26,7 @@
 #include <rubato/driver/kept_looks.hpp>
 #include <rubato/driver/look_thread.hpp>
 #include <rubato/driver/pace.hpp>
+#include <rubato/driver/peer_options.hpp>
 #include <rubato/driver/start_barrier.hpp>
 #include <rubato/environment/compute.hpp>
 #include <rubato/run/assemble.hpp>
@@ -39,40 +39,6 @@
 #include <rubato/transport/concepts.hpp>
 
 namespace rubato {
-
-/// What happens when a peer dies, falls silent or never comes.
-enum class when_lost : std::uint8_t {
-  ends,     ///< the run, with a run_error that names the peer
-  goes_on,  ///< without it: its edges close (law 11), and open again if it comes back
-};
-
-struct peer_options {
-  /// A node that waits longer ends the run, or gives up the peer that it waits for and goes on. Each time it gives up
-  /// the same peer again, its patience is half as long, down to a sixteenth. A peer that itself waits for another node
-  /// is given more time.
-  std::chrono::nanoseconds patience = std::chrono::seconds{30};
-  /// The time after its end in which all peers should end too. It should be longer than the transport's silence, so
-  /// that a peer that dies at the end is noticed.
-  std::chrono::nanoseconds linger = std::chrono::seconds{6};
-  std::chrono::nanoseconds look_every{};  ///< between two looks at this node; 0: at the start and the end only
-  /// Memory for the models that looks keep until the end; at least that of eight models. If more would be needed, every
-  /// second look is dropped and the interval doubles.
-  std::size_t look_bytes = std::size_t{16} << 20;
-  when_lost lost = when_lost::ends;
-  environment::compute_model compute =
-      environment::fixed({});  ///< least time of a gradient: a straggler sleeps, as on threads
-  std::uint64_t compute_seed = 0;  ///< of the model's variation
-  checkpoint_options checkpoint{};  ///< `end` counts from the resumption
-  pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
-  /// Called with each sentence of the result's warnings, `lost` and `returned`, once and as soon as it is known; what
-  /// happens in the middle of a run is said with its time. (A loss that ends the run is thrown, and not said.)
-  void (*says)(std::string_view sentence) = nullptr;
-  observers watching{};  ///< see this node alone, at each look; one that asks for it ends this node as its time would
-  /// Whether each look measures loss and accuracy at this node's model, which costs what the problem's loss costs; on a
-  /// thread of its own, so a look that takes longer than look_every delays the next one and no message.
-  bool measure_loss = false;
-  stop_token stop{};  ///< ends this node, which tells the others so
-};
 
 /// How node `self` of an assembled run presents itself to its transport.
 [[nodiscard]] inline auto identity_of(assembly const& a, node_id self, wire::checksum check = nullptr)
@@ -682,9 +648,10 @@ class peer_driver {
 /// assembly. Throws config_error before the start. Throws run_error with one sentence if a peer is lost (unless asked
 /// to go on), the node fails or waits too long, or the problem throws; the peers are told which node is at fault, and
 /// name it. A neighbour that has ended sends no more; a node that waits for it ends too, in order
-/// (stop_reason::neighbour; a run_error if only a number of gradients ends the run), unless it goes on without. If `end` is a time, all end together. With `end.gradients` and
-/// unequal speeds, slow nodes go on without the fast ones. With ad_psgd or async_model_average they then go on without
-/// any exchange, because their exchange with a node that has ended stays open: give those a time.
+/// (stop_reason::neighbour; a run_error if only a number of gradients ends the run), unless it goes on without. If
+/// `end` is a time, all end together. With `end.gradients` and unequal speeds, slow nodes go on without the fast ones.
+/// With ad_psgd or async_model_average they then go on without any exchange, because their exchange with a node that
+/// has ended stays open: give those a time.
 template<transport::endpoint Transport>
 auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end,
               peer_options const& o = {}) -> peer_result {
