@@ -198,11 +198,10 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
     auto const& name = plan.algorithms[i].told.name;
     auto const a = examples::assembled(plan, i, problem).nodes;
     try {
-      auto saves = c.checkpoint;
-      if (!saves.folder.empty()) saves.folder /= name;
       for (std::size_t node = 0; node < a.nodes.size(); ++node) {
         auto const me = rubato::identity_of(a, rubato::to_node(node), &rubato::wire::crc32_of);
         if (c.transport == "udp") rubato::transport::udp::refuse_unfit(me);
+        auto const saves = examples::checkpoints_of(c, name, me.self);
         if (!saves.folder.empty()) static_cast<void>(rubato::detail::node_checkpoints{saves, a, me.self});
         if (saves.resume) static_cast<void>(rubato::read_checkpoint(saves.file_of(me.self)));
       }

@@ -141,8 +141,8 @@ auto live(examples::peer_choice const& c) -> int {
   o.compute = examples::compute_of(plan, plan.algorithms.front().minibatches);
   o.compute_seed = plan.scenario.seed;
   o.pace = c.pace;
-  o.checkpoint = c.checkpoint;
-  if (!c.checkpoint.folder.empty()) o.checkpoint.folder /= plan.options.algorithms.front();
+  o.checkpoint =
+      examples::checkpoints_of(c, plan.options.algorithms.front(), rubato::to_node(static_cast<std::size_t>(c.id)));
   auto setting = rubato::wire::agreement{};
   examples::add_setting(setting, c);
   o.checkpoint.subject = setting.text();

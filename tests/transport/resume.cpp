@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -150,6 +151,46 @@ TEMPLATE_LIST_TEST_CASE("methods in rounds that are killed and go on end where a
     auto const x = last[i].result.result.models[0].template view<double>();
     auto const never_cut = uncut[i].result.result.models[0].template view<double>();
     for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(x[k] - never_cut[k]) < 1e-5);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("who has no checkpoint yet begins anew beside others that go on from theirs", "", ways) {
+  using scalar = typename TestType::scalar;
+  using node = r_fast<backend::host<scalar>>;
+  auto const p = problem::quadratic::random(nodes, 50, 4);
+  scratch_folder folder{"resume"};
+  static_cast<void>(runs_of<node, typename TestType::transport, typename TestType::doors>(p)(
+      folder.path(), {.gradients = 300}, false));
+  std::filesystem::remove(file_of(folder.path(), 1));
+  typename TestType::doors doors{nodes};
+  std::vector<fate> fates(nodes);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < nodes; ++i) {
+      threads.emplace_back([&, i] {
+        try {
+          peer_options o{.compute = environment::fixed(work)};
+          o.checkpoint.folder = folder.path();
+          o.checkpoint.resume = has_checkpoint(o.checkpoint, to_node(i));
+          auto a = assemble<node>(topology::complete(nodes), p, {.step = 0.1});
+          auto me = identity_of(a, to_node(i), &wire::crc32_of);
+          me.opened_before = sessions_before(o.checkpoint, me.self);
+          typename TestType::transport wires{me, doors.options(i)};
+          fates[i].result = run_peer(a, me, wires, {.gradients = 3000}, o);
+        } catch (std::exception const& e) {
+          fates[i].sentence = e.what();
+        }
+      });
+    }
+  }
+  for (std::size_t i = 0; i < nodes; ++i) {
+    REQUIRE(fates[i].sentence == "");
+    CHECK((fates[i].result.result.nodes[0].iterations_before == 0) == (i == 1));
+    CHECK(fates[i].result.looks.back().residual <= (std::is_same_v<scalar, float> ? 0 : 1e-9));
+    auto const x = fates[i].result.result.models[0].template view<scalar>();
+    for (std::size_t k = 0; k < x.size(); ++k) {
+      REQUIRE(std::abs(static_cast<double>(x[k]) - p.optimum()[k]) < (std::is_same_v<scalar, float> ? 1e-5 : 1e-9));
+    }
   }
 }
 

@@ -18,6 +18,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -79,6 +80,10 @@ struct checkpoint_options {
     if (every.count() <= 0) throw config_error{"the time between two checkpoints must be above 0"};
   }
 };
+
+/// Whether that node has a checkpoint in the folder, be it a damaged one; true as well where that cannot be told, so
+/// that reading it says why. For programs that are started again blindly: `o.resume = has_checkpoint(o, self)`.
+[[nodiscard]] auto has_checkpoint(checkpoint_options const& o, node_id node) -> bool;
 
 /// The value of transport::identity::opened_before for a process whose node resumes: more than the number of times that
 /// former processes of the node can have opened any edge, so that no session is used twice. 0 for a node that begins
@@ -246,6 +251,11 @@ RUBATO_INLINE auto read_checkpoint(std::filesystem::path const& path) -> checkpo
   for (auto& b : c.state.bodies) b = detail::body_from(in, pool);
   in.finish();
   return c;
+}
+
+RUBATO_INLINE auto has_checkpoint(checkpoint_options const& o, node_id node) -> bool {
+  auto error = std::error_code{};
+  return std::filesystem::status(o.file_of(node), error).type() != std::filesystem::file_type::not_found;
 }
 
 RUBATO_INLINE auto sessions_before(checkpoint_options const& o, node_id self) -> std::uint32_t {
