@@ -11,6 +11,7 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -242,6 +243,8 @@ TEST_CASE("a node that stood still for long when its run ended by time says for 
 
 TEST_CASE("in rounds, when one node ends early, all others end in order, each with a sentence, and none waits") {
   constexpr std::size_t nodes = 3;
+  static std::atomic<int> said;
+  said = 0;
   auto const p = quadratic::random(nodes, 5, 4);
   tcp_doors doors{nodes};
   std::vector<fate> fates(nodes);
@@ -254,6 +257,7 @@ TEST_CASE("in rounds, when one node ends early, all others end in order, each wi
           auto const me = identity_of(a, to_node(i), &wire::crc32_of);
           auto const wires = over_tcp(doors)(i, me);
           auto o = peer_options{.patience = 1h, .look_every = 1ms};
+          o.says = [](std::string_view) { ++said; };
           if (i == 0)
             o.watching = {[](look const& l) { return l.seen.gradients < 20 ? verdict::go_on : verdict::stop; }};
           fates[i].result = run_peer(a, me, *wires, {.time = 1h}, o);
@@ -263,6 +267,7 @@ TEST_CASE("in rounds, when one node ends early, all others end in order, each wi
       });
     }
   }
+  CHECK(said == 2);  // each warning once
   CHECK(fates[0].result.result.stopped == stop_reason::observer);
   for (std::size_t i = 1; i < nodes; ++i) {
     INFO("node " << i << ": " << fates[i].sentence);
