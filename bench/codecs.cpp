@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Shows what compression costs a node: encode plus decode of d floats on one thread, against a memcpy of the same d
-// floats, in interleaved rounds. Prints medians and quartiles of the ratios round by round, and judges: minmax_u8 at
-// the large size takes at most 3 times the memcpy (exit status 1 if not). Usage: bench_codecs [--rounds N, 41] [--large
-// L, 24: the large size is 2^L] Wrong if other programs use the memory meanwhile (quartiles tell), or if buffers do not
-// lie in huge pages.
+// floats, in interleaved rounds. Prints medians and quartiles of the ratios round by round. Required: minmax_u8 at the
+// large size takes at most 3 times the memcpy (exit status 1 if not).
+//   bench_codecs [--rounds N, 41] [--large L, 24: the large size is 2^L]
+// Wrong if other programs use the memory meanwhile (the quartiles show it), or if buffers are not in huge pages.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Figures 3 and 4 of the race: that threads change the time but not one bit of race.csv, and how much sooner r_fast
-// comes to the target than the others in five kinds of weather (medians of 5 seeds, virtual time; steps tuned in the
-// first, with another seed). m_synchronous_sgd stands there twice: with all gradients a round, and with all but one
-// (the same step). And all algorithms of the race in the first weather, run to the end, with their last loss. Usage:
-// bench_race_figures [weathers|rivals|threads [DATA_FOLDER]]; without a word, all. Status 1 if a figure is missed.
-// Wrong if the machine has fewer than 2 free cores (the ratio of threads is wall-clock), or a target is never reached:
-// such a run counts as the whole 60 s, so that a ratio in its disfavour is a lower bound (marked >).
+// reaches the target than the others in five kinds of weather (medians of 5 seeds, virtual time; steps tuned in the
+// first, with another seed). m_synchronous_sgd appears twice: with all gradients a round, and with all but one (the
+// same step). Also all algorithms of the race in the first weather, run to the end, with their last loss.
+//   bench_race_figures [weathers|rivals|threads [DATA_FOLDER]]      without a word, all
+// Status 1 if a figure is missed. Wrong if the machine has fewer than 2 free cores (the ratio of threads is
+// wall-clock), or if a target is never reached: such a run counts as the whole 60 s, so a ratio in its disfavour is a
+// lower bound (marked >).
 #include <algorithm>
 #include <atomic>
 #include <chrono>

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// What speeds do to a server without rounds: Fashion-MNIST, softmax, ten workers with one class each, two of each time
-// of 10, 20, 40, 80 and 160 ms a gradient. In equal virtual time rescaled_asgd (each gradient paid its own duration)
-// must come to the training loss of synchronous SGD, 2 % tolerated; asgd must not, since classes of fast workers count
-// 16-fold. Usage: bench_server_bias [STEP [DATA_FOLDER]]; one step for all, for rescaled_asgd by cycle, so that its
-// model moves as much a second as the synchronous one. asgd moves 6 times as much with this step, so it runs with a
-// sixth as well, and is judged by the better of both. Half a minute on one core; nothing is random but by seed. Status
-// 1 if a judgement is missed. Wrong if the step is so large that the steps' noise hides the bias, or the time so short
-// that nobody has converged.
+// The effect of speeds on a server without rounds: Fashion-MNIST, softmax, ten workers with one class each, two of each
+// time of 10, 20, 40, 80 and 160 ms a gradient. In equal virtual time rescaled_asgd (each gradient weighted by its own
+// duration) must reach the training loss of synchronous SGD, within 2 %; asgd must not, since
+// classes of fast workers count 16-fold.
+//   bench_server_bias [STEP [DATA_FOLDER]]
+// One step for all, for rescaled_asgd by cycle, so that its model moves as much a second as the synchronous one. asgd
+// moves 6 times as much with this step, so it also runs with a sixth of it, and the better run counts. Half a minute on
+// one core; nothing is random except by seed. Status 1 if a requirement is missed. Wrong if the step is so large that
+// noise hides the bias, or the time so short that no method has converged.
 #include <algorithm>
 #include <array>
 #include <cmath>

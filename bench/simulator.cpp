@@ -145,8 +145,8 @@ void memory_line(std::size_t nodes, std::size_t d, std::FILE* json) {
   if (json != nullptr) std::fprintf(json, "  \"bytes_a_node_d%zu\": %.0f,\n", d, measured);
 }
 
-/// Simulator and control in turns, so that both meet the same machine: best rates, and the median of the rounds'
-/// ratios.
+/// Simulator and control in turns, so that both run under the same conditions: best rates,
+/// and the median ratio of the rounds.
 void beside_control(std::size_t nodes, std::uint64_t iterations) {
   setup const given{nodes};
   auto ours = 0.0, control = 0.0;

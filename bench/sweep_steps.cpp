@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The sweep behind race's defaults: the target loss, from centralised SGD, and for every algorithm the step of one and
-// the same grid that comes to the target first in the default scenario, looked at as often as race looks, with a seed
-// that no figure is scored with. Equal times: the step in the middle of the best ones (of two middles the smaller).
-// Usage: bench_sweep_steps [--algorithms A,B] [--every K] [--target LOSS] [--out FILE] [--data FOLDER]; writes the
-// tables to FILE (default: bench/sweep_steps.md) as well. --every 2 takes the powers of two only; --target leaves
-// centralised SGD out. Wrong if a best step lies at the grid's edge (the program says so and fails), or if
-// examples/support/catalogue.hpp and race_defaults.hpp do not hold what stands here (the last lines name each
-// difference).
+// The sweep behind race's defaults: the target loss, from centralised SGD, and for every algorithm the step of one
+// common grid that reaches the target first in the default scenario, measured as often as race measures, with a seed
+// that no figure uses. With equal times: the step in the middle of the best ones (of two middles the smaller).
+//   bench_sweep_steps [--algorithms A,B] [--every K] [--target LOSS] [--out FILE] [--data FOLDER]
+// Also writes the tables to FILE (default: bench/sweep_steps.md). --every 2 takes the powers of two only; --target
+// leaves centralised SGD out. Wrong if a best step is at the edge of the grid (the program says so and fails), or if
+// examples/support/catalogue.hpp and race_defaults.hpp differ from the result (the last lines name each difference).
 #include <algorithm>
 #include <atomic>
 #include <cmath>

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Shows: what the TCP transport makes of a loopback connection, against plain sockets that do the same copies: header
-// and body sent from where they lie, received into a pooled vector, with the system's congestion control for both; and
-// Gloo and MPI point-to-point beside them. Wrong if the sides move different bytes, or if one of them runs while the
-// machine is slower: they take turns, and ratios of neighbours are reported. usage: tcp_goodput [repetitions]
-// [messages] [values] For MPI: mpirun -n 2 --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include lo tcp_goodput, or
-// it uses shared memory.
+// The goodput of the TCP transport on a loopback connection, against plain sockets that make the same copies: header
+// and body sent from where they are, received into a pooled vector, with the system's congestion control for both; and
+// Gloo and MPI point-to-point for comparison. Wrong if the sides move different bytes, or if one of them runs while the
+// machine is slower: they take turns, and ratios of neighbouring rounds are reported.
+//   tcp_goodput [REPETITIONS] [MESSAGES] [VALUES]
+//   mpirun -n 2 --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include lo tcp_goodput
+// The second form includes MPI; without these options MPI would use shared memory.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>

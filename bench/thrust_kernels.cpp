@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Shows what Thrust costs on the host: one r_fast local iteration (either ledger) and a dot product on thrust's systems
-// against backend::eigen, d = 2^24 floats, interleaved rounds, memory from one kind of pool. Asked: 0.9 of eigen's
-// speed for cpp and omp, by medians of the ratio round by round; the exit status says whether that was met. One thread
-// against one thread (cpp) is judged by the thread's processor time, so that being put aside does not count; threads by
-// the clock.
+// against backend::eigen, d = 2^24 floats, interleaved rounds, memory from one kind of pool. Required: 0.9 of eigen's
+// speed for cpp and omp, by the median of the ratio round by round; the exit status says whether that was met. One
+// thread against one thread (cpp) is compared by the thread's processor time, so that preemption does not count;
+// several threads by wall-clock time.
 //   --rounds N    interleaved rounds, 21     --log2d L    the size is 2^L, 24     --json FILE
-// What would make it wrong: other programs at work, and OMP_WAIT_POLICY: with `active`, threads that wait spin, which
-// makes omp's launches cheaper and takes a core from everything else. It is printed with the figures.
+// Wrong if other programs are at work, or with OMP_WAIT_POLICY=active: waiting threads then spin, which makes omp's
+// launches cheaper and takes a core from everything else. The policy is printed with the figures.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Shows: what the UDP transport makes of vectors of 131,072 floats in blocks of 256, one a datagram, from one thread to
-// another over loopback: processor time a datagram at the default rate, and goodput without a limit; each with many
-// datagrams a call to the system, and one by one. Both take turns in one run. Wrong if the system cannot cut and join
-// (before Linux 5.0): then both rows are the same, or if the buffer that was granted is so small that every burst
-// overflows it: what came stands beside. usage: udp_goodput [rounds] [seconds of each]
+// The UDP transport with vectors of 131,072 floats in blocks of 256, one per datagram, from one thread to another over
+// loopback: processor time per datagram at the default rate, and goodput without a limit; each with many datagrams per
+// system call, and one by one. Both take turns in one run. Wrong if the system cannot cut and join datagrams (before
+// Linux 5.0): then both rows are the same; or if the granted buffer is so small that every burst overflows it: the
+// share of datagrams that arrived is printed.
+//   udp_goodput [ROUNDS] [SECONDS OF EACH]
 #include <algorithm>
 #include <atomic>
 #include <chrono>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Shows: what a loss of a tenth of all datagrams costs r_fast over UDP when vectors of 100,000 floats travel in blocks,
-// one a datagram: root iterations and seconds until the root's model is within 1e-2 of the optimum (of its first
-// distance), over those without loss. The negative control delivers a vector only when all its blocks have come; it
-// must work without loss and must not with it, or this shows nothing. All four take turns in one run. Four nodes of a
+// What a loss of a tenth of all datagrams costs r_fast over UDP when vectors of 100,000 floats travel in blocks, one
+// per datagram: root iterations and seconds until the root's model is within 1e-2 of the optimum (of its first
+// distance), over those without loss. The negative control delivers a vector only when all its blocks have arrived; it
+// must work without loss and must fail with it, or this shows nothing. All four take turns in one run. Four nodes of a
 // binary tree in one process, each with a socket and threads of its own; a gradient takes 50 ms, asleep for most of it.
-// Wrong if the machine is so busy that nodes do not come to their 20 gradients a second: the rate stands in the table.
-// usage: udp_loss [rounds]   Status 1 if a figure is missed.
+// Wrong if the machine is so busy that nodes do not reach their 20 gradients a second: the rate is in the table.
+//   udp_loss [ROUNDS]      Status 1 if a figure is missed.
 #include <algorithm>
 #include <chrono>
 #include <cmath>

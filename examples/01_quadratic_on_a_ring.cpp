@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The shortest run there is. Four nodes on a ring; node i wants x = i, and no node knows what the others want. Together
-// they find the x that suits all of them best, the mean, 1.5, though none waits for another and none sees all.
+// they find the x that suits all of them best, the mean, 1.5. No node waits for another, and none sees everything.
 //
 //      0 --- 1        node i: f_i(x) = (x - i)^2 / 2
 //      |     |
 //      3 --- 2        the sum of all is smallest at x = 1.5
 //
-// The simulator runs in virtual time: each gradient takes 10 ms and each message 1 ms, whatever this machine does. What
-// it prints first shows how control flows: nodes post messages, and the driver decides when they arrive.
+// The simulator runs in virtual time: each gradient takes 10 ms and each message 1 ms, on any machine. The first lines
+// of output show the control flow: nodes post messages, and the driver decides when they arrive.
 // Expected output: expected/01_quadratic_on_a_ring.txt
 #include <cstdio>
 
@@ -16,7 +16,7 @@
 
 using namespace std::chrono_literals;
 
-/// Prints the first few messages, then keeps quiet.
+/// Prints the first few messages only.
 class trace : public rubato::simulation_trace {
  public:
   void posted(rubato::instant now, rubato::packet const& p) override {

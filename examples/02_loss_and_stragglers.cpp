@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A bad day on the network: three messages in ten are lost, links reorder and duplicate, and node 5 is ten times slower
-// than the others. Nodes also disagree strongly about the answer. R-FAST still ends at the optimum of the sum, to the
-// last digits. D-PSGD, with the same weather and the same step, ends beside it, and waits for the slow node throughout.
+// than the others. The nodes' data also differ strongly. R-FAST still ends at the optimum of the sum, to the last
+// digits. D-PSGD, with the same network and the same step, ends off the optimum and
+// waits for the slow node all the time.
 //
 //            0
 //          /   \                 every edge carries models and gradients, both ways
@@ -9,8 +10,8 @@
 //        / \   / \               R-FAST makes two spanning trees of this:
 //       3   4 5*  6              models flow down from node 0, gradients flow up to it
 //
-// What makes the difference: R-FAST sends running sums, not increments, so that the newest message makes up for all
-// that were lost before it. D-PSGD needs every message; what is lost is sent again, and everyone waits.
+// Why: R-FAST sends running sums, not increments, so the newest message replaces all that were lost before it. D-PSGD
+// needs every message; a lost one is sent again, and all nodes wait.
 // Expected output: expected/02_loss_and_stragglers.txt
 #include <cmath>
 #include <cstdio>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // R-FAST needs less than a connected network: models must flow from some node to all others, and gradients from all
-// others to that node. Two spanning trees with one root are enough, and they can be cut out of any graph that has them.
-// Where the root sits matters: it sets the pace, so put it where the machine is fast and near the middle.
+// others to that node. Two spanning trees with the same root are enough, and any graph that has them can be reduced to
+// them. The choice of the root matters: it sets the pace, so choose a fast machine near the middle.
 //
-//      0 --> 1 --> 2         a one-way street with short cuts back to node 0: nobody can be
+//      0 --> 1 --> 2         a one-way street with short cuts back to node 0: no node can be
 //      ^     |     |         left out, and no link works in both directions
 //      |     v     v
 //      +---- 4 <-- 3         (and 2 --> 0)
@@ -45,7 +45,7 @@ int main() {
     std::printf("  worst distance of a node from the optimum, 4/7, below 1e-9: %s\n", worst < 1e-9 ? "yes" : "no");
   }
 
-  // A graph without such trees is refused before anything runs, and the sentence says which node is at fault.
+  // A graph without such trees is refused before anything runs, with a sentence that names the node at fault.
   try {
     rubato::topology::pair{rubato::topology::from_edges(3, {{id(0), id(1)}, {id(0), id(2)}}, "one way only")};
   } catch (rubato::config_error const& refusal) {

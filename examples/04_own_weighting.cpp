@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// A weighting says how much a model counts that came long ago; what it withholds, the node keeps for its own. This one
-// counts a value fully while it is fresh and by a quarter afterwards. It is a struct of three lines: nothing is
-// registered and nothing is derived from. The factor never reaches 0, so no edge is ever cut, and `can_cut` says so;
-// a weighting that may cut is refused at a node with a single in-edge, which it would leave alone.
+// A weighting gives a model a factor by its age; the weight withheld goes to the node itself. This one has factor 1 for
+// fresh models and 1/4 for older ones. It is a struct of a few lines, without registration or a base class. The factor
+// is never 0, so no edge is ever cut, and `can_cut` says so. A weighting that may cut is refused at a node with a
+// single in-edge, which would be left isolated.
 //
 //      0 -> 1 -> 2 -> 3        an exponential graph: i sends to i+1, i+2, i+4 (mod 8);
 //      ^  \_______/   |        node 6 computes five times slower than the others,
-//      7 <- 6*<- 5 <- 4        so what it says is old where it is used
+//      7 <- 6*<- 5 <- 4        so its models are old when they are used
 //
 // Expected output: expected/04_own_weighting.txt
 #include <cmath>
@@ -23,10 +23,9 @@ using backend = rubato::backend::eigen<double>;
 struct fresh_first {
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
-  std::uint64_t fresh = 2;  ///< a policy may have settings: they are part of the options
-  static void visit_options(auto& self, auto&& visit) {
-    visit("fresh", self.fresh);
-  }  ///< between processes: what to compare
+  std::uint64_t fresh = 2;  ///< settings of a policy are part of the options
+  /// Processes compare these at the start.
+  static void visit_options(auto& self, auto&& visit) { visit("fresh", self.fresh); }
   auto operator()(std::uint64_t age) const -> double { return age <= fresh ? 1.0 : 0.25; }
 };
 

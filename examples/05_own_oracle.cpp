@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Your own problem is any type that knows its dimension and computes a gradient for a named mini-batch: no base class,
-// no registration. This one fits a straight line to points that are spread over the nodes; each node has seen another
-// stretch of the x axis, so none could find the line well on its own, and no point ever leaves its node.
+// A problem of your own is any type that has a dimension and computes a gradient for a named mini-batch, without a base
+// class or registration. This one fits a straight line to points that are spread over the nodes. Each node has another
+// section of the x axis, so none could find the line well on its own, and no point ever leaves its node.
 //
 //      0 --- 1 --- 2 --- 3       node i holds 64 points with x in [i, i+1)
 //
-// The same problem serves nodes that compute in double and in float, since the type of values is a template parameter.
-// The key names the mini-batch: seed, node and draw. Take all randomness from it, and every driver draws the same
-// samples in any order of events. Members `loss` and `nodes` are optional: for reports, and to check the network.
+// The same problem serves nodes of double and of float, since the type of the values is a template parameter. The key
+// names the mini-batch by seed, node and draw. Take all randomness from it: every driver then draws the same samples,
+// in any order of events. The members `loss` and `nodes` are optional: for reports, and to check the network.
 // Expected output: expected/05_own_oracle.txt
 #include <cstdio>
 #include <span>
@@ -42,7 +42,7 @@ struct straight_line {
     }
     g[0] = static_cast<T>(by_slope);
     g[1] = static_cast<T>(by_offset);
-    return sum;  // the mini-batch's loss; not-a-number would say that it is not known
+    return sum;  // the loss of the mini-batch; return NaN if it is not known
   }
 };
 

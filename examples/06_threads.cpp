@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// The same node type that the simulator ran, on real threads: one a node, messages in shared memory, no copies. The
-// scenario's times are kept as real delays; here node 3 sleeps ten times longer than the others, and a tenth of all
-// messages is thrown away. Nothing here depends on how fast this machine is, so the output is always the same.
+// The node type of the simulator on real threads: one per node, messages in shared memory, no copies. The times of the
+// scenario become real delays: node 3 sleeps ten times longer than the others, and a tenth of all messages is dropped.
+// Nothing here depends on the speed of the machine, so the output is always the same.
 //
 //      0 --> 1 --> 2 --> 3*      a ring that works in one direction only
 //      ^                 |
 //      +-----------------+
 //
-// Models are float: their tracked gradients live in a fixed-point ledger, in which sum z + in flight = sum g holds
-// exactly, in every run, whatever was lost and whoever was late.
+// Models are float: their tracked gradients are kept in a fixed-point ledger, in which sum z + in flight = sum g holds
+// exactly in every run, whatever messages were lost and whichever node was late.
 // Expected output: expected/06_threads.txt
 #include <cmath>
 #include <cstdio>
@@ -24,7 +24,7 @@ int main() {
   auto const scenario =
       rubato::environment::scenario{.compute = rubato::environment::fixed(200us).slow(3, 10.0), .link = {.loss = 0.1}};
 
-  // A run ends when the first of its conditions holds: here at a loss very near the best one, or after a minute.
+  // A run ends when its first condition holds: here at a loss very near the minimum, or after a minute.
   auto start = rubato::assemble<node>(rubato::topology::directed_ring(4), problem, {.step = 0.1});
   auto const result =
       rubato::run_threads(std::move(start), scenario, {.time = 60s, .target_loss = problem.minimum() + 1e-6});

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
-// A server takes gradients as they come. Whoever computes fast comes often, and so counts more: plain asynchronous SGD
-// finds the optimum of another sum than the one you meant, and nothing in its curves says so. Rescaled, each gradient
-// is paid the time that it took: a worker that comes half as often makes steps twice as long, and all count the same.
+// A server applies gradients as they arrive. A fast worker delivers more of them and so counts more: plain asynchronous
+// SGD finds the optimum of another sum than the intended one, and its curves do not show it. The rescaled form weights
+// each gradient by its computation time: a worker that delivers half as often makes steps
+// twice as long, and all count the same.
 //
 //        0   1   2   3       worker i wants x = 0, 1, 4, 10 with curvature 1, 2, 0.5, 3
 //         \  |   |  /        and takes 1, 2, 4, 8 s for a gradient
 //          server
 //
-// The mean of the four is smallest at 68/13 = 5.2308; weighed by how often each comes, at 2.1. A report of limit
-// weights says which sum a run minimised in truth, and warns where that is not the mean. Expected output:
-// expected/07_rescaled_against_vanilla.txt
+// The mean of the four is smallest at 68/13 = 5.2308; weighted by the rates of the workers, at 2.1. A report of limit
+// weights says which sum a run has minimised, and warns if it is not the mean.
+// Expected output: expected/07_rescaled_against_vanilla.txt
 #include <cstdio>
 
 #include <rubato/backend/eigen.hpp>

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
-// Waiting for nobody, without stale gradients. Each node cuts its batch into 4 mini-batches. When the fastest have done
-// all of theirs they say so, and everyone contributes what is finished: node 3, four times slower, 1 of 4. The rest of
-// its batch it takes up at the next model. A round then takes the time of the fast nodes, not that of the slow one.
+// No waiting for slow nodes, without stale gradients. Each node cuts its batch into 4 mini-batches. When the fastest
+// nodes have done all of theirs they say so, and every node contributes what it has finished: node 3, four times
+// slower, 1 of 4. It continues with its next samples at the next model. A round then takes the time of the fast nodes,
+// not that of the slow one.
 //
 //      0 --- 1           the all-reduce makes a ring of its own, by node numbers
 //      |     |
 //      3* -- 2
 //
-// Two ways to count what was finished: by samples, where node 3 counts a quarter of the others (and its data with it:
-// the answer is a little beside the optimum), or by nodes, where it counts as if it had finished all. After a minute,
-// the latter is at the optimum; the blocking run is on its way. Expected output: expected/08_non_blocking.txt
+// There are two ways to weight partial batches. By samples, node 3 counts a quarter of the others, and so do its data:
+// the answer is slightly off the optimum. By nodes, it counts as if it had finished all. After a minute the latter is
+// at the optimum, and the blocking run is still on its way.
+// Expected output: expected/08_non_blocking.txt
 #include <cmath>
 #include <cstdio>
 

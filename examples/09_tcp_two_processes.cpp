@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Two processes, one node each, over TCP on this machine. Every process assembles the whole run, so that all agree on
-// everything, and runs the one node that is its own; peers that were told something else are refused with a sentence.
+// everything, and runs its own node. A peer with other options is refused with a sentence.
 //
-//      process 0 <----- TCP -----> process 1      each knows only data of its own
+//      process 0 <----- TCP -----> process 1      each knows its own data only
 //
-// Real programs are started on their own and know their addresses; this one makes its second process by fork, and lets
-// the system choose the ports. Without a lossless transport nothing changes: see 10_udp_with_loss.cpp.
+// Real programs are started separately and know their addresses; this one forks its second process and lets the system
+// choose the ports. On a transport that loses messages nothing else changes: see 10_udp_with_loss.cpp.
 // Expected output: expected/09_tcp_two_processes.txt
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Two processes over UDP, of whose datagrams three in ten are thrown away on purpose. A vector is cut into blocks, one
-// a datagram (hence block_values: 128 doubles or 256 floats fit); a lost one costs the freshness of its block only, and
-// the next running sum makes up for it. Nothing is sent again, and nobody waits. (run_peer<node> over UDP does not
-// compile for algorithms whose messages must all arrive.)
+// Two processes over UDP; three in ten datagrams are dropped on purpose. A vector is cut into blocks, one per datagram
+// (hence block_values: 128 doubles or 256 floats fit). A lost datagram makes only its own block older, and the next
+// running sum replaces it. Nothing is sent again, and no node waits. (run_peer<node> over UDP does not compile for
+// algorithms that need every message.)
 //
-//      process 0 <-- UDP, 30 % loss --> process 1      each knows only data of its own
+//      process 0 <-- UDP, 30 % loss --> process 1      each knows its own data only
 //
 // Expected output: expected/10_udp_with_loss.txt
 #include <sys/wait.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The same node under MPI: a rank is a node, its number the node's id. Messages are two-sided and non-blocking, on a
+// The same node under MPI: each rank is a node, with the rank as its id. Messages are two-sided and non-blocking, on a
 // communicator of rubato's own, so the rest of the program can go on using MPI.
 //
 //      mpirun -n 3 example_11_mpi        rank 0 --- rank 1, rank 0 --- rank 2: a binary tree

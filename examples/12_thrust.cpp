@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The same algorithm on another backend: vectors computed on through Thrust, here by the calling thread and by
-// OpenMP's threads where the compiler has them. Only the type of the backend changes, and the bits do not.
+// The same algorithm on another backend: Thrust computes on the vectors, here with the calling thread and with OpenMP
+// threads if the compiler has them. Only the type of the backend changes, and the bits do not.
 //
 //      0 <-> 1 <-> 2 <-> 3      models are pulled and gradients pushed along a line
 //
@@ -19,7 +19,7 @@ constexpr std::size_t nodes = 4, dimension = 20'000;
 
 template<class Backend>
 auto run(rubato::problem::quadratic const& problem) -> rubato::run_result {
-  // A sweep is handed to threads from 8 MiB of data on; here from the first byte, to have them work at all.
+  // By default only sweeps over 8 MiB or more use several threads; here all do, so that the threads are used at all.
   auto const all_threads = Backend{rubato::buffer_pool{}, {.parallel_bytes = 0}};
   auto const network = rubato::topology::line(nodes);
   auto start = rubato::assemble<rubato::r_fast<Backend>>(network, problem, {.step = 0.1}, all_threads);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// An algorithm of one's own in fifty lines: asynchronous decentralised gradient descent. A node is a value with five
+// An algorithm of your own in fifty lines: asynchronous decentralised gradient descent. A node is a value with five
 // handlers and no clock, lock or socket, so it runs in the simulator, on threads, over sockets and under MPI at once.
 //   x_i <- w_ii x_i + sum_j w_ij x_j(newest) - gamma g_i(x_i);   post x_i;   nobody waits
 // Expected output: expected/13_own_algorithm.txt
@@ -71,7 +71,7 @@ int main() {
   auto const problem = rubato::problem::quadratic::random(6, 50, 3);
   auto const weather = rubato::environment::scenario{.compute = rubato::environment::lognormal(10ms, 0.3).slow(2, 5.0),
                                                      .link = {.latency = 2ms, .loss = 0.2}};
-  for (auto const step : {0.1, 0.01, 0.001}) {  // biased by an amount of the step, as its theory says; r_fast is not
+  for (auto const step : {0.1, 0.01, 0.001}) {  // the bias depends on the step, as theory says; r_fast has none
     auto const r =
         rubato::simulate<async_dgd>(rubato::topology::ring(6), problem, {.step = step}, weather, {.time = 600s});
     std::printf("step %g: loss above the minimum %.1e\n", step, r.history.back().loss - problem.minimum());

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// A run that is cut, kept in a file, and goes on: in the simulator the bits are those of a run that was never cut.
-// Nodes on threads, and in processes of their own, are saved each at a moment of its own. What they had sent each other
-// since is lost with the process; edges open in new sessions, every sum that went over them is settled at both ends,
-// and the tracking law holds again, exactly. Expected output: expected/14_checkpoint.txt
+// A run that is interrupted, kept in a file, and resumed. In the simulator the bits are those of an uninterrupted run.
+// Nodes on threads, and in processes of their own, are each saved at a time of their own. Messages sent after that are
+// lost with the process; edges open in new sessions, every sum sent over them is settled at both ends, and the tracking
+// law holds again, exactly.
+// Expected output: expected/14_checkpoint.txt
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -23,7 +24,7 @@ auto assembled() -> rubato::assembly {
   return rubato::assemble<node>(rubato::topology::binary_tree(4), problem, {.step = 0.05});
 }
 
-/// Keeps the state of a simulation once so many events have been counted.
+/// Keeps the state of a simulation after a given number of events.
 struct saver : rubato::simulation_trace {
   void between_events(rubato::simulator& s) override {
     if (!kept && s.events() >= 3000) kept = s.state();
@@ -36,14 +37,14 @@ void simulated(fs::path const& file) {
                                                      .link = {.latency = 1ms, .loss = 0.2}};
   auto const end = rubato::until{.time = 20s};
   auto run = assembled();
-  auto const subject = run.agreed.text();  // all that a run must have in common with the file; part of the state, too
+  auto const subject = run.agreed.text();  // all that a run must have in common with the file; also part of the state
   saver by;
   auto const whole = rubato::simulate(std::move(run), weather, end, {.trace = &by});
   rubato::write_checkpoint(file, {subject, {}, 3000, 0, *by.kept});  // synced to the disk, then renamed
 
   auto const saved = rubato::read_checkpoint(file);  // throws one sentence if it is damaged
   auto const resumed =
-      rubato::simulate(assembled(), weather, end, {.resume = &saved.state});  // throws if it is of another run
+      rubato::simulate(assembled(), weather, end, {.resume = &saved.state});  // throws if it belongs to another run
   auto same = resumed.events == whole.events;
   for (std::size_t i = 0; i < 4; ++i) {
     for (std::size_t k = 0; k < problem.dimension(); ++k) {

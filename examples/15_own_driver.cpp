@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: MIT
-// Your own driver: whoever owns a clock, links and a way to compute gradients can run nodes. This one delivers each
-// message whole, after a random number of turns, and computes a gradient of a random node in each turn.
+// A driver of your own: any program with a clock, links and a way to compute gradients can run nodes. This one delivers
+// each message whole, after a random number of turns, and computes a gradient of a random node in each turn.
 //
 // What a driver does:
-//  1. It calls `start` of each node once, before all else. The nodes come from `assemble`, with the same first model.
+//  1. It calls `start` of each node once, before anything else. The nodes come from `assemble`, with one first model.
 //  2. After each call of a handler it does what the outbox asks for, in this order, and then clears the outbox:
 //       failure   The run cannot go on. The sentence says why, and nothing else in the outbox counts.
 //       packets   Each is to be carried to p.to. On a channel of kind state the newest replaces all before it, and any
-//                 may be lost, doubled or overtaken. On one of kind event each must arrive once, in order of numbers.
-//       cancel    The gradient under way is not wanted any more: its result is thrown away.
-//       request   One gradient at `point`, of the samples that `sample` names. Never more than one a node is under way.
+//                 may be lost, duplicated or overtaken. On one of kind event each must arrive once, in numerical order.
+//       cancel    The gradient under way is no longer wanted: its result is discarded.
+//       request   One gradient at `point`, on the samples of `sample`. At most one per node is under way.
 //       wakeups   on_wakeup is to be called at that time or later.
-//       wait      The node stands still until that message comes. A driver may lose its patience.
-//  3. It hands messages in as patches: a range of blocks, with the number that the sender gave them. A packet is all
-//     blocks with one number. `numbers` is read during the call only. The body is kept by reference, and nobody writes
-//     it again.
-//  4. Times only go forward, on a clock of the driver's own. Nodes compare them and look at no other clock.
-//  5. If a peer dies or comes back, on_neighbours says so at both ends, each at its own time, in a session that both
-//     know. Packets of a former session are not handed in (nodes would drop them).
+//       wait      The node does nothing until that message arrives. A driver may stop waiting and end the run.
+//  3. It delivers messages as patches: a range of blocks, with the number that the sender gave them. A packet is all
+//     blocks with one number. `numbers` is read during the call only. The body is kept by
+//     reference and must not be written again.
+//  4. Times only go forward, on the driver's own clock. Nodes compare them and use no other clock.
+//  5. If a peer dies or returns, on_neighbours says so at both ends, each at its own time, in a session that both
+//     know. Packets of an earlier session are not delivered (nodes would drop them).
 //  6. One thread at a time calls a node. Handlers throw only what memory or a backend throws.
 // Expected output: expected/15_own_driver.txt
 #include <cmath>
@@ -60,11 +60,11 @@ class driver {
 
   [[nodiscard]] auto now() const -> rubato::instant { return {std::chrono::milliseconds{turn_}}; }
 
-  /// Requests are kept until this node's turn. R-FAST cancels none, wants no wake-ups and never waits.
+  /// Requests are kept until this node's turn. R-FAST cancels no gradient, requests no wake-ups and never waits.
   void drain(std::size_t i) {
     if (out_.failure) throw rubato::run_error{out_.failure->sentence};
     for (auto& p : out_.packets) {
-      auto const is_lost = draw_.chance(0.1);  // its channels are of state kind
+      auto const is_lost = draw_.chance(0.1);  // its channels are of kind state
       if (!is_lost) links_.push_back({std::move(p), turn_ + 1 + static_cast<int>(draw_.below(5))});
     }
     if (out_.request) asked_[i] = std::move(out_.request);

@@ -203,7 +203,7 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
         if (c.transport == "udp") rubato::transport::udp::refuse_unfit(me);
         auto const saves = examples::checkpoints_of(c, name, me.self);
         if (!saves.folder.empty()) static_cast<void>(rubato::detail::node_checkpoints{saves, a, me.self});
-        if (saves.resume) static_cast<void>(rubato::read_checkpoint(saves.file_of(me.self)));
+        if (saves.resume) static_cast<void>(rubato::sessions_before(saves, me.self));
       }
     } catch (rubato::config_error const& e) {
       throw rubato::config_error{name + ": " + e.what()};
@@ -213,12 +213,27 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
   return all;
 }
 
+/// Where nodes go on together, from the newest round of which all files are here and whole.
+auto choose_round(choice const& c, std::string const& algorithm, std::size_t n) -> std::vector<std::string> {
+  if (!(c.checkpoint.resume || c.resume_if_there) || c.checkpoint.round) return {};
+  auto o = c.checkpoint;
+  o.folder /= algorithm;
+  std::vector<rubato::node_id> all;
+  for (std::size_t i = 0; i < n; ++i) all.push_back(rubato::to_node(i));
+  auto const newest = rubato::newest_common_round(o, all);
+  if (!newest) return {};
+  if (!newest->remark.empty()) std::fprintf(stderr, "cluster: %s\n", newest->remark.c_str());
+  return {"--round", std::to_string(newest->done)};
+}
+
 /// `unwritten` becomes a sentence where a peer could not write its recording, or its node's last state.
-auto run_one(choice const& c, competitor const& who, rubato::problem::any_oracle const& oracle, std::string& unwritten)
+auto run_one(choice c, competitor const& who, rubato::problem::any_oracle const& oracle, std::string& unwritten)
     -> rubato::run_result {
   workplace const place;
   examples::children peers;
   auto const& [algorithm, n] = who;
+  auto const round = choose_round(c, algorithm, n);
+  c.passed_on.insert(c.passed_on.end(), round.begin(), round.end());
   await_all(peers, c, place, start_all(peers, c, algorithm, place, n));
   if (examples::interrupted()) return {};
   pass_on(c, place, n);

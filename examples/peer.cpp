@@ -64,10 +64,10 @@ auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Op
 
 auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until const& end, rubato::peer_options const& how)
     -> rubato::peer_result {
-  auto me = rubato::identity_of(a, rubato::to_node(static_cast<std::size_t>(c.id)), &rubato::wire::crc32_of);
+  auto me =
+      rubato::identity_of(a, rubato::to_node(static_cast<std::size_t>(c.id)), &rubato::wire::crc32_of, how.checkpoint);
   examples::add_setting(me.agreed, c);
   examples::add_end(me.agreed, c);
-  me.opened_before = rubato::sessions_before(how.checkpoint, me.self);
   if (c.transport == "udp") {
     auto o = options_of<rubato::transport::udp_options>(a, c);
     o.socket = c.listener;

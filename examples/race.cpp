@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The main job: the same model, data, split, seeds and scenario for several algorithms, side by side.
-// Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, 130 interrupted (with the report so
-// far).
+// Trains the same model on the same data, split, seeds and scenario with several algorithms, side by side. Exit status:
+// 0 done, 1 a run failed, 2 the options are invalid, 130 interrupted (with the report so far).
 #include <filesystem>
 #include <string>
 
@@ -18,7 +17,7 @@ auto race(examples::race_options const& asked) -> int {
   auto const& o = plan.options;
   rubato::ensure_writable_folder(o.out);
   for (auto const* const name : examples::result_files) rubato::ensure_replaceable(std::filesystem::path{o.out} / name);
-  examples::signals();  // listens from now on
+  examples::signals();  // starts listening
   auto const data = examples::race_data(o.data);
   auto const problem = examples::race_problem_of(data, o);
   if (!o.quiet) examples::say(examples::scenario_text(plan, data) + "\n");

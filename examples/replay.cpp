@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Repeats what race --record wrote down, in a program of its own, and demands the same bits of every node after every
-// event. Exit status: 0 all replay, 1 some node did otherwise, 2 a recording cannot be read or is damaged.
+// Repeats what race --record has recorded, in a separate program, and requires the same bits of every node after every
+// event. Exit status: 0 all recordings match, 1 some node differs, 2 a recording cannot be read or is damaged.
 #include <algorithm>
 #include <cstdio>
 #include <optional>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What programs that time a transport between two ends of one process share: the load, who the two nodes are, the
-// clock.
+// Common parts of programs that time a transport between two ends of one process: the load, the two nodes, the clock.
 #pragma once
 
 #include <algorithm>

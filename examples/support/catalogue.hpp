@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Every algorithm of README's table, one row each. race, peer, cluster and replay know algorithms from here, and so do
-// the tests of all algorithms (tests/support/every_algorithm.hpp, tests/matrix/catalogue.cpp) and the check of README's
-// table (tests/laws/names_have_files.sh).
+// Every algorithm in README's table, one row each. race, peer, cluster and replay take their algorithms from here, and
+// so do the tests of all algorithms (tests/support/every_algorithm.hpp, tests/matrix/catalogue.cpp) and the check of
+// README's table (tests/laws/names_have_files.sh).
 #pragma once
 
 #include <cstdint>
@@ -29,10 +29,10 @@
 
 namespace rubato::examples {
 
-/// Where a run ends on data that differ by node and nodes that differ in speed, with a constant step.
+/// Where a run with a constant step ends if data and speeds differ between nodes.
 enum class ends : std::uint8_t {
   at_optimum,
-  off_it,  ///< by an amount of the step, or of how uneven speeds are
+  off_it,  ///< by a distance that depends on the step, or on how uneven speeds are
 };
 
 template<class Node>
@@ -43,10 +43,10 @@ struct catalogue_row {
   ends where;
 };
 
-/// Steps: the one of the grid with which an algorithm comes to the target first in race's default scenario (none does
-/// for d_psgd, d_psgd_atc, low_precision_d_psgd, async_model_average and osgp: the lowest loss at the end), as
-/// bench/sweep_steps.cpp found it; its output is bench/sweep_steps.md, where d_psgd_atc's step is that of an earlier
-/// sweep. r_fast_low_bits has r_fast's.
+/// Steps: those of the grid with which an algorithm reaches the target first in race's default scenario. (d_psgd,
+/// d_psgd_atc, low_precision_d_psgd, async_model_average and osgp never reach it: for these, the lowest loss at the
+/// end.) bench/sweep_steps.cpp found them; its output is bench/sweep_steps.md, where the step of d_psgd_atc is from an
+/// earlier sweep. r_fast_low_bits has the step of r_fast.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.03125, ends::at_optimum},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Child processes with a bounded life: whatever happens to their parent, none of them outlives it. Each has a process
-// group of its own, which ends with it: a child that starts others itself is given time to end those it put elsewhere.
+// Child processes that never outlive their parent, however it ends. Each has a process group of its own, which ends
+// with it. A child that starts processes in other groups gets time to end them.
 #pragma once
 
 #include <fcntl.h>
@@ -24,28 +24,28 @@
 
 namespace rubato::examples {
 
-/// What a child is started with.
+/// How a child is started.
 struct child_start {
   std::vector<std::string> command;  ///< the program's path and its arguments
-  std::optional<int> keep{};         ///< a descriptor that it inherits, of those in `close`
+  std::optional<int> keep{};         ///< a descriptor from `close` that it inherits
   std::vector<int> close;            ///< descriptors that no other child may keep open
-  std::string output;                ///< a new file for what it prints, on either stream
-  std::chrono::milliseconds grace{}; ///< between SIGTERM and SIGKILL, to end what it started; none: SIGKILL at once
+  std::string output;                ///< a new file for what it prints, on both streams
+  std::chrono::milliseconds grace{};  ///< time between SIGTERM and SIGKILL, to end what it started; 0: SIGKILL at once
 };
 
 struct child_ending {
   std::size_t which = 0;
   int status = 0;  ///< if no signal ended it
-  int signal = 0;  ///< that ended it; 0: none
+  int signal = 0;  ///< the signal that ended it; 0: none
 };
 
-/// In words, after "the process": how it ended.
+/// How the process ended, in words that follow "the process".
 [[nodiscard]] inline auto words_of(child_ending const& end) -> std::string {
   if (end.signal == 0) return "ended with status " + std::to_string(end.status);
   return "was ended by signal " + std::to_string(end.signal) + " (" + strsignal(end.signal) + ")";
 }
 
-/// Ends and reaps what is left of them when it goes.
+/// On destruction ends and reaps those that are left.
 class children {
  public:
   children() = default;
@@ -60,13 +60,13 @@ class children {
     arguments.push_back(nullptr);
     auto const parent = getpid();
     auto const id = fork();
-    if (id < 0) throw run_error{"no further process can be started: " + std::string{std::strerror(errno)}};
+    if (id < 0) throw run_error{"no process can be started: " + std::string{std::strerror(errno)}};
     if (id == 0) become(s, arguments, parent);
-    setpgid(id, id);  // here too: it may be ended before it has done so itself
+    setpgid(id, id);  // here too: it may be killed before it has called this itself
     running_.push_back({id, s.grace});
   }
 
-  /// The next child that has ended, if one does before `until`.
+  /// The next child that ends before `until`, if any.
   [[nodiscard]] auto next_end(std::chrono::steady_clock::time_point until) -> std::optional<child_ending> {
     do {
       for (std::size_t i = 0; i < running_.size(); ++i) {
@@ -96,12 +96,12 @@ class children {
 
  private:
   struct child {
-    pid_t id = 0;  // and of its group; 0: has ended
+    pid_t id = 0;  // also the id of its group; 0: has ended
     std::chrono::milliseconds grace{};
   };
 
-  /// The status of a child that has ended; what is left of its group ends with it, as long as its id can be nobody
-  /// else's.
+  /// The status of a child that has ended. The rest of its group is ended at once,
+  /// while no other process can have its id.
   static auto reap(child& c, int how) -> std::optional<int> {
     siginfo_t ended{};
     if (c.id <= 0 || waitid(P_PID, static_cast<id_t>(c.id), &ended, WEXITED | WNOWAIT | how) != 0 ||
@@ -118,11 +118,11 @@ class children {
   [[noreturn]] static void become(child_start const& s, std::vector<char*> const& arguments, pid_t parent) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, s.grace.count() > 0 ? SIGTERM : SIGKILL);
-    if (getppid() != parent) _exit(127);  // it was gone already
+    if (getppid() != parent) _exit(127);  // the parent has ended already
     for (auto const d : s.close) {
       if (d != s.keep.value_or(-1)) close(d);
     }
-    signal(SIGPIPE, SIG_DFL);  // whatever the parent does about it
+    signal(SIGPIPE, SIG_DFL);  // whatever the parent has set
     auto const out = open(s.output.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out >= 0) {
       dup2(out, STDOUT_FILENO);

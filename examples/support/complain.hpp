@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How these programs end when something cannot be: one sentence, and a status that says whose fault it is.
+// How these programs end after an error: one sentence, and a status that says whether the input or the run is at fault.
 #pragma once
 
 #include <cstdio>
@@ -12,8 +12,8 @@
 
 namespace rubato::examples {
 
-/// In a handler that catches everything: says what was thrown, and returns the exit status: 2 where what was asked for
-/// cannot be, 1 where the run failed.
+/// To be called in a handler that catches everything: prints what was thrown and returns the exit status, 2 for invalid
+/// input, 1 for a failed run.
 inline auto complain(char const* program) -> int {
   auto const say = [program](char const* what, int status) {
     std::fprintf(stderr, "%s: %s\n", program, escaped(what).c_str());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Reads a folder of four IDX files (the format of MNIST: big-endian header, one byte a pixel or label), gzipped or
-// plain. A header is never trusted: what it claims bounds what is read, and only what was read is allocated.
+// Reads a folder of four IDX files (the format of MNIST: big-endian header, one byte per pixel or label), gzipped or
+// plain. A header is never trusted: it limits what is read, and only what was read is allocated.
 #pragma once
 
 #include <algorithm>
@@ -46,7 +46,7 @@ class idx_file {
 
   [[noreturn]] void fail(std::string const& what) const { throw config_error{path_ + " " + what}; }
 
-  /// Appends up to `count` bytes to `bytes`; fewer only where the file ends, also in the middle of a gzip stream.
+  /// Appends up to `count` bytes to `bytes`; fewer only if the file ends, even in the middle of a gzip stream.
   void read(std::vector<unsigned char>& bytes, std::uint64_t count) {
     unsigned char piece[1U << 15];
     while (count > 0) {
@@ -60,7 +60,7 @@ class idx_file {
     }
   }
 
-  /// Fails unless the file ends here, after `bytes` bytes, and its gzip stream, if it is one, is whole.
+  /// Fails unless the file ends here, after `bytes` bytes, and its gzip stream, if any, is complete.
   void expect_end(std::uint64_t bytes) {
     std::vector<unsigned char> rest;
     read(rest, 1);
@@ -75,7 +75,7 @@ class idx_file {
     void operator()(gzFile file) const { gzclose(file); }
   };
 
-  // A gzip stream that is cut ends like a plain file that is cut: the caller counts the bytes.
+  // A truncated gzip stream ends like a truncated plain file: the caller counts the bytes.
   void read_failed() const {
     auto code = Z_OK;
     auto const* const text = gzerror(file_.get(), &code);
@@ -112,7 +112,7 @@ inline void expect_size(idx_file const& file, std::size_t have, std::uint64_t si
   file.fail("ends after " + std::to_string(have) + " of " + std::to_string(size) + " bytes");
 }
 
-// What the header says, checked; the number of bytes that must follow cannot overflow 64 bits.
+// The checked contents of the header; the number of bytes that must follow cannot overflow 64 bits.
 inline auto read_header(idx_file& file, idx_kind kind) -> idx_content {
   auto const images = kind == idx_kind::images;
   std::size_t const size = images ? 16 : 8;
@@ -172,8 +172,8 @@ inline auto read_pair(std::string const& folder, std::string const& prefix) -> p
 }  // namespace detail
 
 /// Training and test data from train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-/// t10k-labels-idx1-ubyte in `folder`, each plain or with the ending .gz (plain first); pixels become 0..1.
-/// Throws config_error with a sentence that names the file which is missing, cut, damaged or at odds with the others.
+/// t10k-labels-idx1-ubyte in `folder`, each plain or with the ending .gz (plain first); pixels become 0..1. Throws
+/// config_error naming a file that is missing, truncated, damaged or inconsistent with the others.
 [[nodiscard]] inline auto read_idx_folder(std::string const& folder = default_data_folder) -> problem::train_and_test {
   auto train = detail::read_pair(folder, "train");
   auto test = detail::read_pair(folder, "t10k");

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The one bridge from signals of a program: Ctrl-C, SIGTERM, or a terminal that is gone end what runs, in order.
+// A program's only signal handler: Ctrl-C, SIGTERM or a closed terminal ends the run in order.
 #pragma once
 
 #include <rubato/run/stop_on_signals.hpp>
 
 namespace rubato::examples {
 
-/// Listens from the first call on.
+/// Starts listening with the first call.
 inline auto signals() -> stop_on_signals& {
   static stop_on_signals all;
   return all;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The options that a node type lists (core/visit_options.hpp), offered and read by their names: a program that takes
-// them names none itself, so that a new one needs no line here.
+// Reads and lists the options of a node type by their names (core/visit_options.hpp). A program that uses this names no
+// option itself, so a new option needs no change here.
 #pragma once
 
 #include <charconv>
@@ -22,16 +22,16 @@
 
 namespace rubato::examples {
 
-/// An option of an algorithm, as it stands on a command line: a '-' between words.
+/// An option of an algorithm, as on a command line, with '-' between words.
 struct listed_option {
   std::string name;
   std::string value;
-  std::string right;  ///< what the value may be; empty: a policy, which is chosen where the algorithm is compiled
+  std::string right;  ///< the values allowed; empty: a policy, which is fixed when the algorithm is compiled
 };
 
 /// NAME=VALUE, or ALGORITHM.NAME=VALUE.
 struct setting {
-  std::string algorithm;  ///< empty: every algorithm that has it
+  std::string algorithm;  ///< empty: every algorithm with this option
   std::string name;
   std::string text;
   [[nodiscard]] auto written() const -> std::string {
@@ -39,7 +39,7 @@ struct setting {
   }
 };
 
-/// A name as command lines have it; '_' and ' ' stand for '-' too.
+/// A name as on command lines; '_' and ' ' are also accepted for '-'.
 [[nodiscard]] inline auto with_dashes(std::string text) -> std::string {
   for (auto& c : text) {
     if (c == ' ' || c == '_') c = '-';
@@ -77,7 +77,7 @@ auto enumerators() -> std::vector<E> {
   return all;
 }
 
-/// What a value of this type may be, in words that follow "must be".
+/// The values that this type allows, in words that follow "must be".
 template<class V>
 auto right_of() -> std::string {
   if constexpr (std::same_as<V, bool>) {
@@ -143,7 +143,7 @@ inline auto name_under(std::string const& under, std::string_view its) -> std::s
   return with_dashes(under.empty() ? std::string{its} : under + "-" + std::string{its});
 }
 
-/// Calls row(name, value) for all that P lists; a policy is such a value too, and what it lists follows.
+/// Calls row(name, value) for every option of P; for a policy, then also for each option of the policy.
 template<lists_options P, class Row>
 void walk_options(P& p, Row const& row, std::string const& under = {}) {
   P::visit_options(p, [&](std::string_view its, auto& value) {
@@ -183,7 +183,7 @@ template<lists_options O>
   return all;
 }
 
-/// The names of those that can be set, for a sentence.
+/// The names of the options that can be set, for a sentence.
 [[nodiscard]] inline auto names_of(std::vector<listed_option> const& all) -> std::string {
   std::string names;
   for (auto const& o : all) {
@@ -192,7 +192,7 @@ template<lists_options O>
   return names;
 }
 
-/// Sets one option of `algorithm`; throws config_error where it has none of this name, or where this is no value of it.
+/// Sets one option of `algorithm`; throws config_error if it has no option of this name or the value is not valid.
 template<lists_options O>
 void set_option(O& options, std::string_view algorithm, setting const& s) {
   auto const who = "the option " + s.name + " of " + std::string{algorithm};
@@ -209,8 +209,8 @@ void set_option(O& options, std::string_view algorithm, setting const& s) {
     }
   });
   if (!found) {
-    throw config_error{std::string{algorithm} + " has no option '" + s.name + "', which is to be '" + s.text +
-                       "'; it has " + names_of(listed(options))};
+    throw config_error{std::string{algorithm} + " has no option '" + s.name + "' (set to '" + s.text + "'); it has " +
+                       names_of(listed(options))};
   }
   try {
     detail::check_options(options);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What peer and cluster take beside race's options, and the problems that they know.
+// The options of peer and cluster beyond those of race, and the problems that they know.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -20,7 +20,8 @@
 
 namespace rubato::examples {
 
-/// Heterogeneous quadratics of `dimension` values, one a node, drawn from the seed; or race's softmax regression.
+/// Heterogeneous quadratics of `dimension` values, one per node, drawn from the
+/// seed; or the softmax regression of race.
 struct problem_choice {
   std::optional<std::size_t> quadratic;
 };
@@ -43,10 +44,10 @@ struct peer_choice {
   double within = 0;
   bool goes_on = false;
   bool insecure = false;
-  std::vector<std::string> given;  ///< names of options that are not race's, as they came
+  std::vector<std::string> given;  ///< names of given options that race does not have, as written
 };
 
-/// An option that is not race's.
+/// An option that race does not have.
 struct peer_row {
   char const* name;
   char const* value;
@@ -99,8 +100,7 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
 
 }  // namespace detail
 
-/// Those of race's options that this program heeds. Where a node is a process, one algorithm runs unless more are
-/// named.
+/// The options of race that this program uses. Where each node is a process, one algorithm runs unless more are named.
 [[nodiscard]] inline auto rows_heeded(heeder by) -> std::vector<option_row> {
   auto rows = option_rows();
   std::erase_if(rows, [by](option_row const& row) { return (row.heeded & by) == 0; });
@@ -110,27 +110,35 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   return rows;
 }
 
-/// What a cluster takes too, and passes on to its peers.
+/// Options that cluster also takes and passes on to its peers.
 [[nodiscard]] inline auto shared_rows() -> std::vector<peer_row> {
   return {{"--problem", "NAME", "softmax", "softmax (on --data), or quadratic:DIMENSION, whose optimum is known",
            detail::set_problem},
           {"--transport", "tcp|udp|mpi", "tcp",
-           "what carries the messages; mpi needs mpirun, and takes the rank as --id", detail::set_transport},
-          {"--drop", "P", "0", "probability with which udp throws a datagram away before it is sent", detail::set_drop},
-          {"--within", "D", "0", "fail unless models end so near the optimum of a quadratic; 0: do not ask",
+           "transport of the messages; mpi needs mpirun, and takes the rank as --id", detail::set_transport},
+          {"--drop", "P", "0", "probability with which udp drops a datagram before sending it", detail::set_drop},
+          {"--within", "D", "0",
+           "fail unless models end within this distance of the optimum of a quadratic; 0: do not check",
            [](peer_choice& c, given g) { c.within = number_in(g, 0, "a number of 0 or more"); }},
-          {"--arrival", "T", "10s", "in which all peers must have come",
+          {"--arrival", "T", "10s", "time within which all peers must connect",
            [](peer_choice& c, given g) { c.arrival = duration_in(g); }},
-          {"--silence", "T", "5s", "after which a peer that says nothing counts as dead",
+          {"--silence", "T", "5s", "time after which a silent peer counts as dead",
            [](peer_choice& c, given g) { c.silence = duration_in(g); }},
-          {"--checkpoint", "DIR", "", "where every node is saved now and then, as DIR/ALGORITHM/node-I.checkpoint",
+          {"--checkpoint", "DIR", "",
+           "folder in which nodes are saved from time to time, as DIR/ALGORITHM/node-I.checkpoint, or, where all go on "
+           "together, as node-I.round-K.checkpoint",
            [](peer_choice& c, given g) {
              auto folder = std::string{};
              detail::set_folder(folder, g);
              c.checkpoint.folder = folder;
            }},
-          {"--every", "T", "30s", "between two checkpoints of a node",
+          {"--every", "T", "30s", "time between two checkpoints of a node",
            [](peer_choice& c, given g) { c.checkpoint.every = duration_in(g); }},
+          {"--every-rounds", "N", "1000",
+           "rounds between two checkpoints of algorithms that need every node, and go on together from one round",
+           [](peer_choice& c, given g) { c.checkpoint.every_rounds = count_in(g, 1, "a whole number from 1 up"); }},
+          {"--round", "K", "", "round from which these are to --resume (default: the newest that all have)",
+           [](peer_choice& c, given g) { c.checkpoint.round = count_in(g, 0, "a whole number from 0 up"); }},
           {"--pace", "K", "4",
            "gradients that a node which waits for nobody begins at full speed after each neighbour's newest message; "
            "0: no pace",
@@ -145,56 +153,57 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   rows.push_back({"--id", "I", "0", "which node of the run this process is",
                   [](peer_choice& c, given g) { c.id = count_in(g, 0, "a whole number from 0 up"); }});
   rows.push_back({"--restart", "K", "0",
-                  "how often this node was started before, where the others --go-on: it draws other samples",
+                  "how often this node was started before, if the others --go-on: it then draws other samples",
                   [](peer_choice& c, given g) { c.restart = count_in(g, 0, "a whole number from 0 up"); }});
   rows.push_back({"--peers", "HOST:PORT,...", "", "addresses of all nodes, by id",
                   [](peer_choice& c, given g) { c.peers = g.text; }});
   rows.push_back(
-      {"--listener", "FD", "", "a descriptor that is bound to this node's address already",
+      {"--listener", "FD", "", "a descriptor that is already bound to this node's address",
        [](peer_choice& c, given g) { c.listener = static_cast<int>(count_in(g, 3, "a descriptor from 3 up")); }});
-  rows.push_back({"--report", "FILE", "",
-                  "where to write what this process knows at the end; FILE.models holds its models",
+  rows.push_back({"--report", "FILE", "", "file for the results of this process; FILE.models gets its models",
                   [](peer_choice& c, given g) { detail::set_folder(c.report, g); }});
   return rows;
 }
 
-/// Throws config_error for an option that was given and that the others make idle.
+/// Throws config_error for a given option that has no effect because of the others.
 inline void refuse_idle(peer_choice const& c) {
   auto const refuse_if = [&](bool idle, std::string const& name, std::string const& why) {
     if (idle && std::find(c.given.begin(), c.given.end(), name) != c.given.end()) {
-      throw config_error{name + " means nothing " + why};
+      throw config_error{name + " has no effect " + why};
     }
   };
   refuse_if(c.transport != "udp", "--drop",
             "over " + c.transport + ", which loses no message: it is for --transport udp");
   refuse_if(!c.problem.quadratic, "--within",
-            "to --problem softmax, whose optimum is not known: it is for --problem quadratic:DIMENSION");
+            "on --problem softmax, whose optimum is not known: it is for --problem quadratic:DIMENSION");
   for (auto const* const name : {"--id", "--peers", "--listener", "--insecure"}) {
     refuse_if(c.transport == "mpi", name,
               "under MPI, where the rank of a process is its id and mpirun knows where all are");
   }
   auto const none = std::string{"without a --checkpoint, the folder of the files"};
   refuse_if(c.checkpoint.folder.empty(), "--every", none);
+  refuse_if(c.checkpoint.folder.empty(), "--every-rounds", none);
   for (auto const* const name : {"--resume", "--resume-if-there"}) refuse_if(c.checkpoint.folder.empty(), name, none);
   auto const resumes = c.checkpoint.resume || c.resume_if_there;
-  refuse_if(resumes, "--restart", "to a node that goes on from its checkpoint, which knows what it has drawn");
+  refuse_if(!resumes, "--round", "without --resume");
+  refuse_if(resumes, "--restart", "on a node that goes on from its checkpoint, which includes its draws");
   if (resumes && !c.race.record.empty()) {
     throw config_error{"--record and --resume exclude each other: replay begins with a node's first event"};
   }
   if (c.restart > 0 && !c.race.record.empty()) {
-    throw config_error{"--record and --restart exclude each other: replay begins with the first life of a node"};
+    throw config_error{"--record and --restart exclude each other: replay begins with the first start of a node"};
   }
   for (auto const& row : option_rows()) {
     if (!c.problem.quadratic || !row.of_data || !was_given(c.race, row.name)) continue;
-    throw config_error{std::string{row.name} + " means nothing to --problem " + c.race.problem_text +
+    throw config_error{std::string{row.name} + " has no effect on --problem " + c.race.problem_text +
                        ", which has no samples"};
   }
 }
 
-/// What follows for race from what is not race's: over udp a block must fit a datagram, and 256 floats do.
+/// Sets race's options that follow from the others: over udp a block must fit a datagram, and 256 floats do.
 inline void settle(peer_choice& c) { c.race.block_values = c.transport == "udp" ? 256 : 0; }
 
-/// Of peer and cluster.
+/// For peer and cluster.
 inline void add_resume(CLI::App& app, peer_choice& choice) {
   auto const set = [&choice](std::int64_t) {
     choice.checkpoint.resume = true;
@@ -218,7 +227,7 @@ inline void add_resume(CLI::App& app, peer_choice& choice) {
   return o;
 }
 
-/// Nothing after --help. Throws config_error with one sentence.
+/// Empty after --help. Throws config_error with one sentence.
 [[nodiscard]] inline auto read_peer_line(int argc, char const* const* argv) -> std::optional<peer_choice> {
   peer_choice choice;
   CLI::App app{"Runs one node of a decentralised run; start one such process for each node.", "peer"};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The problems of peer and cluster: race's own, and quadratics whose optimum is known.
+// The problems of peer and cluster: that of race, and quadratics with a known optimum.
 #pragma once
 
 #include <algorithm>
@@ -21,13 +21,13 @@ namespace rubato::examples {
   return problem::quadratic::random(*o.nodes, dimension, o.seed);
 }
 
-/// The problem that was chosen; reads data if it has any. Throws config_error.
+/// The chosen problem; reads its data, if any. Throws config_error.
 [[nodiscard]] inline auto objective_of(peer_choice const& c, race_options const& o) -> race_objective {
   if (c.problem.quadratic) return quadratic_of(*c.problem.quadratic, o);
   return race_problem_of(race_data(o.data), o);
 }
 
-/// The options of race that build the nodes of this run again; throws config_error where none do.
+/// The options of race with which the nodes of this run can be built again; throws config_error if there are none.
 [[nodiscard]] inline auto setup_of(peer_choice const& c) -> std::string {
   if (c.problem.quadratic) throw config_error{"--record needs --problem softmax: replay reads race's data"};
   std::vector<std::string> arguments;
@@ -55,22 +55,22 @@ namespace rubato::examples {
   return worst;
 }
 
-/// Throws run_error if the models of a run on quadratics are not as near the optimum as was asked for.
+/// Throws run_error unless the models of a run on quadratics are as near the optimum as required.
 inline void require_near(double worst, peer_choice const& c) {
   if (c.within == 0 || worst <= c.within) return;
   throw run_error{"a model is " + report::readable(worst) + " away from the optimum, and --within allows " +
                   report::readable(c.within)};
 }
 
-/// What a node's state belongs to, beside what the node does.
+/// What a node's saved state depends on, besides the node itself.
 inline void add_setting(wire::agreement& agreed, peer_choice const& c) {
   agreed.add("--algorithms", c.race.algorithms.front()).add("problem", c.race.problem_text);
   if (c.problem.quadratic) return;
   agreed.add("split", c.race.split == data_split::iid ? "iid" : "by-label").add("batch", c.race.batch);
   agreed.add("l2", report::shortest(c.race.l2));
 }
-/// What the processes of a run must have in common beside that. Where nodes go on without each other, one that is
-/// started again is given less time.
+/// What else the processes of a run must have in common. Not the time if nodes go on without each other: a restarted
+/// one gets less time.
 inline void add_end(wire::agreement& agreed, peer_choice const& c) {
   agreed.add("--until", c.goes_on ? "any, as nodes --go-on" : report::shortest(to_seconds(c.race.until)) + " s");
 }

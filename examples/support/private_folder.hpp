@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A folder for temporary files that nobody else can enter or foresee. It goes with its owner, however that one ends: a
-// process of its own, which no signal to the owner reaches, waits for that end and removes what is left.
+// A folder for temporary files that no other user can enter or guess. It disappears with its owner, however that ends:
+// a separate process, which no signal to the owner reaches, waits for that and removes what is left.
 #pragma once
 
 #include <fcntl.h>
@@ -20,7 +20,8 @@ namespace rubato::examples {
 
 class private_folder {
  public:
-  /// `name` begins the folder's. Throws config_error where there is no place for it. Before any thread is started.
+  /// `name` is the start of the folder's name. Throws config_error if no folder can be made.
+  /// Call it before any thread is started.
   explicit private_folder(std::string const& name) {
     auto error = std::error_code{};
     path_ = (std::filesystem::temp_directory_path(error) / (name + "-XXXXXX")).string();
@@ -44,7 +45,7 @@ class private_folder {
     std::filesystem::remove_all(path_, ignored);
   }
 
-  /// Forks twice, so that the watcher is nobody's child. Where that fails the destructor alone removes the folder.
+  /// Forks twice, so that the watcher is no child of the owner. If that fails, only the destructor removes the folder.
   void watch() {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return;
@@ -59,7 +60,7 @@ class private_folder {
     open_ = ends[1];
   }
 
-  /// The other end of the pipe closes with its owner. Processes that die with that one may write a moment longer.
+  /// The other end of the pipe closes with its owner. Processes that die with the owner may still write for a moment.
   [[noreturn]] void await_end(int end) const {
     auto const nowhere = open("/dev/null", O_RDWR);
     for (auto const stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(nowhere, stream);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// From what was set on a command line to what each algorithm is told; and what --help says of an algorithm.
+// From the settings on a command line to the settings of each algorithm; and the text of --help ALGORITHM.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 
 namespace rubato::examples {
 
-/// An algorithm of a race, before there are data.
+/// An algorithm of a race, before the data are loaded.
 struct planned_algorithm {
   algorithm_settings told;
   double step = 0;
@@ -24,7 +24,7 @@ struct planned_algorithm {
 
 namespace detail {
 
-/// Throws config_error for what is set twice, or of an algorithm that does not run.
+/// Throws config_error for an option that is set twice, or set for an algorithm that does not run.
 inline void refuse_senseless(race_options const& o) {
   for (std::size_t i = 0; i < o.settings.size(); ++i) {
     auto const& s = o.settings[i];
@@ -36,13 +36,14 @@ inline void refuse_senseless(race_options const& o) {
     if (s.algorithm.empty()) continue;
     static_cast<void>(algorithm_named(s.algorithm));
     if (std::find(o.algorithms.begin(), o.algorithms.end(), s.algorithm) == o.algorithms.end()) {
-      throw config_error{"--set " + s.written() + " is of an algorithm that does not run here: --algorithms names " +
+      throw config_error{"--set " + s.written() +
+                         " sets an option of an algorithm that does not run here: --algorithms names " +
                          joined(o.algorithms)};
     }
   }
 }
 
-/// Throws config_error for an option that none of several algorithms has. (Of one alone that is said where it is set.)
+/// Throws config_error for an option that none of several algorithms has. (For a single one it is reported when set.)
 inline void refuse_ownerless(race_options const& o) {
   for (auto const& s : o.settings) {
     if (!s.algorithm.empty() || o.algorithms.size() == 1) continue;
@@ -54,16 +55,16 @@ inline void refuse_ownerless(race_options const& o) {
       theirs += (theirs.empty() ? "" : "; ") + name + " has " + names_of(entry.settle({name, entry.step}).options);
     }
     if (!found) {
-      throw config_error{"none of these algorithms has an option '" + s.name + "', which is to be '" + s.text +
-                         "': " + theirs};
+      throw config_error{"none of these algorithms has an option '" + s.name + "' (set to '" + s.text +
+                         "'): " + theirs};
     }
   }
 }
 
 }  // namespace detail
 
-/// What this algorithm is told: what is set for it alone, and what is set for all that have such an option. Throws
-/// config_error where there is no such algorithm.
+/// The settings of this algorithm: those for it alone, and those for all that have the option. Throws config_error if
+/// there is no such algorithm.
 [[nodiscard]] inline auto settings_of(race_options const& o, std::string const& name) -> algorithm_settings {
   auto const& entry = algorithm_named(name);
   algorithm_settings told{name, entry.step, o.seed, o.block_values};
@@ -78,7 +79,7 @@ inline void refuse_ownerless(race_options const& o) {
   return told;
 }
 
-/// Throws config_error, before anything runs, for a setting that cannot be.
+/// Throws config_error for an invalid setting, before anything runs.
 [[nodiscard]] inline auto planned_algorithms(race_options const& o) -> std::vector<planned_algorithm> {
   std::vector<planned_algorithm> all;
   for (auto const& name : o.algorithms) static_cast<void>(algorithm_named(name));
@@ -98,7 +99,7 @@ inline void refuse_ownerless(race_options const& o) {
   return all;
 }
 
-/// The options of an algorithm, with the values that they have where nobody sets them.
+/// The options of an algorithm with their default values.
 [[nodiscard]] inline auto algorithm_help(race_options o, std::string const& name) -> std::string {
   o.algorithms = {name};
   o.settings.clear();
@@ -114,7 +115,7 @@ inline void refuse_ownerless(race_options const& o) {
                                 : each.right + " (default: " + (each.value.empty() ? "nothing" : each.value) + ")") +
             "\n";
   }
-  return text + "What they mean: include/rubato/algorithm/" + name + ".hpp, and the policies that it names.\n";
+  return text + "Their meaning: include/rubato/algorithm/" + name + ".hpp, and the policies that it names.\n";
 }
 
 }  // namespace rubato::examples

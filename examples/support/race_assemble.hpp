@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How a row of the catalogue makes its nodes. Node types are compiled in race_even.cpp and race_odd.cpp, once for all
-// the programs that run them.
+// programs that run them.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@
 
 namespace rubato::examples::detail {
 
-/// What race gives by default, and then what was set. Throws config_error.
+/// The defaults of race, then the given settings. Throws config_error.
 template<class Node>
 auto options_of(algorithm_settings const& s) -> typename Node::options {
   typename Node::options o;
@@ -48,7 +48,7 @@ template<class Node>
 auto assembled_as(topology::pair const& network, race_objective const& problem, algorithm_settings const& s)
     -> entrant {
   auto const o = options_of<Node>(s);
-  auto const parts = std::max<std::size_t>(minibatches_of<Node>(o), 1);  // of 0 a node says what is wrong
+  auto const parts = std::max<std::size_t>(minibatches_of<Node>(o), 1);  // for 0 the node itself reports the error
   return {rubato::assemble<Node>(network, parts > 1 ? problem.in_minibatches(parts) : problem, o), parts};
 }
 
@@ -57,7 +57,7 @@ auto processes_of(topology::pair const& network) -> std::size_t {
   return Node::make_plan(network).nodes.size();
 }
 
-/// Of every second row, beginning with `First`: so two files compile the node types, and do so at the same time.
+/// Every second row, beginning with `First`: two files compile the node types, at the same time.
 template<std::size_t First>
 auto every_second_entry() -> std::vector<algorithm_entry> {
   constexpr auto& rows = catalogue_of<race_backend>;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The algorithms that race knows by name, with their node types behind functions. A row of catalogue.hpp is all that
-// another one needs.
+// The algorithms that race knows by name, with their node types behind functions. To add one, add a row to
+// catalogue.hpp.
 #pragma once
 
 #include <algorithm>
@@ -27,8 +27,8 @@ namespace rubato::examples {
 using race_backend = backend::eigen<float>;
 using race_problem = problem::softmax_regression<float>;
 
-/// What nodes learn: softmax regression, or quadratics whose optimum is known; one type, so that algorithms are
-/// compiled once for both. **Models:** gradient_oracle, has_loss, has_accuracy (not a number for quadratics).
+/// What nodes learn: softmax regression, or quadratics with a known optimum. One type, so that algorithms are compiled
+/// once for both. **Models:** gradient_oracle, has_loss, has_accuracy (NaN for quadratics).
 class race_objective {
  public:
   race_objective(race_problem p) : which_{std::move(p)} {}
@@ -50,7 +50,7 @@ class race_objective {
     auto const* const trained = std::get_if<race_problem>(&which_);
     return trained == nullptr ? std::numeric_limits<double>::quiet_NaN() : trained->accuracy(b, x);
   }
-  /// The same, each of whose gradients is over that part of the samples; a quadratic has none and stays as it is.
+  /// The same with gradients over one of `parts` equal parts of the samples; a quadratic has none and is unchanged.
   [[nodiscard]] auto in_minibatches(std::size_t parts) const -> race_objective {
     auto const* const trained = std::get_if<race_problem>(&which_);
     return trained == nullptr ? *this : race_objective{trained->with_batch(trained->options().batch / parts)};
@@ -60,7 +60,7 @@ class race_objective {
   std::variant<race_problem, problem::quadratic> which_;
 };
 
-/// What one algorithm of a race is told.
+/// The settings of one algorithm in a race.
 struct algorithm_settings {
   std::string name;
   double step = 0;                ///< unless it is set
@@ -69,16 +69,16 @@ struct algorithm_settings {
   std::vector<setting> set = {};  ///< options by name, each once
 };
 
-/// What options come of it.
+/// The options that result from them.
 struct settled_options {
   std::vector<listed_option> options;
   double step = 0;
-  std::size_t minibatches = 1;  ///< into which a node's batch is cut
+  std::size_t minibatches = 1;  ///< into which a node cuts its batch
 };
 
-/// Nodes ready to run, and into how many mini-batches they cut the batch of the race: each has that part of its samples
-/// and takes that part of its time. (Each draws its time by itself, so that a whole batch varies less than one in a
-/// piece.)
+/// Nodes ready to run, and the number of mini-batches into which they cut the batch of the race. Each mini-batch has
+/// that part of the samples and takes that part of the time. (Each draws its own time, so a whole batch varies less
+/// than one that is not cut.)
 struct entrant {
   assembly nodes;
   std::size_t minibatches = 1;
@@ -89,7 +89,7 @@ struct algorithm_entry {
   double step;  ///< race's default; 0: there is none
   entrant (*assemble)(topology::pair const&, race_objective const&, algorithm_settings const&);
   settled_options (*settle)(algorithm_settings const&);  ///< throws config_error
-  std::size_t (*processes)(topology::pair const& network);  ///< one a node, servers too
+  std::size_t (*processes)(topology::pair const& network);  ///< one per node, including servers
 };
 
 namespace detail {
@@ -106,21 +106,21 @@ namespace detail {
   return names;
 }
 
-/// The entry of that name; throws config_error with the names there are.
+/// The entry with that name; throws config_error that lists the names.
 [[nodiscard]] inline auto algorithm_named(std::string_view name) -> algorithm_entry const& {
   for (auto const& entry : catalogue()) {
     if (entry.name == name) return entry;
   }
-  throw config_error{"there is no algorithm '" + std::string{name} + "': take some of " + algorithm_names()};
+  throw config_error{"there is no algorithm '" + std::string{name} + "'; there are " + algorithm_names()};
 }
 
-/// Whether it has an option of that name, which can be set or is a policy.
+/// Whether it has an option with that name, either one that can be set or a policy.
 [[nodiscard]] inline auto has_option(algorithm_entry const& entry, std::string_view name) -> bool {
   auto const all = entry.settle({std::string{entry.name}, entry.step}).options;
   return std::any_of(all.begin(), all.end(), [name](auto const& o) { return o.name == name; });
 }
 
-/// Those that have such an option, for a sentence; empty: none.
+/// The algorithms that have such an option, for a sentence; empty: none.
 [[nodiscard]] inline auto algorithms_with(std::string_view option) -> std::string {
   std::string names;
   for (auto const& entry : catalogue()) {

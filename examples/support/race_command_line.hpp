@@ -17,7 +17,7 @@ namespace rubato::examples {
 
 namespace detail {
 
-inline constexpr auto help_text = "print this and end; --help ALGORITHM: the options of an algorithm";
+inline constexpr auto help_text = "print this and exit; --help ALGORITHM: the options of an algorithm";
 
 inline void add_row(CLI::App& app, option_row const& row, race_options& options) {
   auto const set = [&options, row](std::vector<std::string> const& texts) {
@@ -36,21 +36,21 @@ inline void add_row(CLI::App& app, option_row const& row, race_options& options)
   option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
 }
 
-/// The sentence for an option that this program has not; of one that others have it names those.
+/// Throws the sentence for an unknown option; if other programs or algorithms have it, the sentence names them.
 [[noreturn]] inline void refuse_unknown(std::string const& text, std::string const& program) {
   auto const name = text.substr(0, text.find('='));
   std::string why;
   for (auto const& row : option_rows()) {
-    if (row.name == name) why = "only " + heeders_of(row) + " can do something with it; ";
+    if (row.name == name) why = "only " + heeders_of(row) + " can use it; ";
   }
   auto const plain = with_dashes(name.substr(std::min(name.size(), name.find_first_not_of('-'))));
   if (auto const those = algorithms_with(plain); why.empty() && !those.empty()) {
     why = "it is an option of " + those + ", written --set " + plain + "=VALUE; ";
   }
-  throw config_error{"unknown option '" + text + "': " + why + program + " --help lists those there are"};
+  throw config_error{"unknown option '" + text + "': " + why + program + " --help lists all options"};
 }
 
-/// What --help says: of the program, or of the algorithms that are named with it.
+/// Prints the text of --help: of the program, or of the algorithms named with it.
 inline void say_help(CLI::App const& app, race_options const& options) {
   auto names = app.remaining();
   std::erase_if(names, [](auto const& text) { return text.starts_with('-'); });
@@ -58,7 +58,7 @@ inline void say_help(CLI::App const& app, race_options const& options) {
   for (auto const& name : names) say(algorithm_help(options, name));
 }
 
-/// Parses, and says in one sentence what is wrong; false after --help, which calls `settle` before it speaks.
+/// Parses, and throws one sentence if something is wrong; false after --help, which calls `settle` first.
 template<class Settle>
 auto parsed(CLI::App& app, int argc, char const* const* argv, race_options const& options, Settle const& settle)
     -> bool {
@@ -80,7 +80,7 @@ auto parsed(CLI::App& app, int argc, char const* const* argv, race_options const
 
 }  // namespace detail
 
-/// Nothing after --help, which it has printed. Throws config_error with one sentence for whatever is wrong.
+/// Empty after --help, which has been printed. Throws config_error with one sentence for any error.
 [[nodiscard]] inline auto read_command_line(int argc, char const* const* argv) -> std::optional<race_options> {
   auto options = default_options();
   CLI::App app{
@@ -93,20 +93,19 @@ auto parsed(CLI::App& app, int argc, char const* const* argv, race_options const
   return options;
 }
 
-/// Throws config_error for options that race's driver cannot heed, where `options` came from a command line.
+/// Throws config_error for options that race's driver cannot use, if `options` came from a command line.
 inline void refuse_unheeded(race_options const& options) {
   auto const driver = std::string{name_of(options.driver)};
   auto const mine = options.driver == race_driver::sim ? by_sim : by_threads;
   for (auto const& row : option_rows()) {
     if ((row.heeded & mine) == 0 && was_given(options, row.name)) {
-      throw config_error{std::string{row.name} + " means nothing to --driver " + driver + ": only " + heeders_of(row) +
-                         " can do something with it"};
+      throw config_error{std::string{row.name} + " has no effect with --driver " + driver + ": only " +
+                         heeders_of(row) + " can use it"};
     }
   }
   if (options.driver == race_driver::sim && options.compute.mean().count() == 0) {
     throw config_error{
-        "--compute must be a model with a time above 0 for --driver sim, whose clock nothing else moves, "
-        "not '" +
+        "--compute must be a model with a time above 0 for --driver sim, whose clock nothing else moves, not '" +
         options.compute_text + "'"};
   }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The node types of the first, third, ... row of the catalogue.
+// The node types of the odd-numbered rows of the catalogue: first, third, ...
 #include "support/race_assemble.hpp"
 
 namespace rubato::examples {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The node types of the second, fourth, ... row of the catalogue, and both halves together.
+// The node types of the even-numbered rows of the catalogue: second, fourth, ...; and both halves together.
 #include <algorithm>
 
 #include "support/race_assemble.hpp"

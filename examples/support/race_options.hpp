@@ -30,9 +30,9 @@ enum class data_split : std::uint8_t { iid, by_label };
 struct race_options {
   std::vector<std::string> algorithms;
   race_driver driver{};
-  std::optional<std::size_t> nodes;  ///< nothing: 8, or as many as the file of the topology has
+  std::optional<std::size_t> nodes;  ///< unset: 8, or as many as the topology's file has
   std::string topology;
-  std::string problem_text = "softmax";  ///< or what peer and cluster take in its place
+  std::string problem_text = "softmax";  ///< peer and cluster accept others
   data_split split{};
   std::string data;
   std::size_t batch = 0;
@@ -41,7 +41,7 @@ struct race_options {
   std::size_t block_values = 0;  ///< the algorithms' default; not an option
   std::string compute_text;
   environment::compute_model compute{};
-  std::optional<std::vector<std::pair<std::uint32_t, double>>> slow;  ///< nothing: the last node, 4 times
+  std::optional<std::vector<std::pair<std::uint32_t, double>>> slow;  ///< unset: the last node, 4 times
   std::chrono::nanoseconds latency{};
   std::string bandwidth_text;
   double bits_per_second = 0;
@@ -59,11 +59,11 @@ struct race_options {
 
 enum class repeatable : std::uint8_t { no, yes };
 
-/// Which programs heed an option; race under either driver, by the name of the driver.
+/// Which programs use an option; race for either driver, by the name of the driver.
 enum heeder : unsigned { by_sim = 1, by_threads = 2, by_cluster = 4, by_peer = 8 };
 inline constexpr unsigned by_race = by_sim | by_threads, by_all = by_race | by_cluster | by_peer;
 
-/// One option: its name, what stands for its value in --help, its default as text (none: empty), and what it does.
+/// One option: its name, the placeholder for its value in --help, its default as text (empty: none), and its meaning.
 struct option_row {
   char const* name;
   char const* value;
@@ -72,10 +72,10 @@ struct option_row {
   void (*set)(race_options&, given);
   repeatable repeats = repeatable::no;
   unsigned heeded = by_all;
-  bool of_data = false;  ///< says something of samples, which quadratics do not have
+  bool of_data = false;  ///< about samples, which quadratics do not have
 };
 
-/// In words; requires a row that some program heeds.
+/// In words; requires a row that some program uses.
 [[nodiscard]] inline auto heeders_of(option_row const& row) -> std::string {
   std::string text = (row.heeded & by_race) == by_race ? "race" : (row.heeded & by_sim) != 0 ? "race --driver sim" : "";
   if ((row.heeded & by_cluster) != 0) text += text.empty() ? "cluster" : " and cluster";
@@ -136,14 +136,14 @@ inline void set_folder(std::string& folder, given g) {
 
 }  // namespace detail
 
-/// Rows in the order of --help. A row's default, if it has one, is given to `set` like what a user writes.
+/// Rows in the order of --help. A row's default, if any, is given to `set` in the same way as a user's value.
 [[nodiscard]] inline auto option_rows() -> std::vector<option_row> {
   using o = race_options;
   constexpr auto positive = "a whole number from 1 up";
   return {
       {"--algorithms", "A,B,C", "r_fast,ring_allreduce_sgd,m_synchronous_sgd,d_psgd",
        "what races: " + algorithm_names(), detail::set_algorithms},
-      {"--driver", "sim|threads", "sim", "simulator in virtual time, or one thread a node in real time",
+      {"--driver", "sim|threads", "sim", "simulator in virtual time, or one thread per node in real time",
        detail::set_driver, repeatable::no, by_race},
       {"--nodes", "N", "", "nodes that compute gradients (default: 8, or as many as the topology's file has)",
        [](o& x, given g) { x.nodes = count_in(g, 1, "a whole number from 1 up"); }},
@@ -158,36 +158,35 @@ inline void set_folder(std::string& folder, given g) {
        repeatable::no, by_all, true},
       {"--l2", "L", "0", "factor of the regularisation 1/2 |W|^2",
        [](o& x, given g) { x.l2 = number_in(g, 0, "a number of 0 or more"); }, repeatable::no, by_all, true},
-      {"--step", "S", "", "the same as --set step=S (default: each algorithm's best of bench/sweep_steps.md)",
+      {"--step", "S", "", "the same as --set step=S (default: the best step of each algorithm in bench/sweep_steps.md)",
        detail::set_step},
       {"--set", "NAME=VALUE", "",
-       "an option of the algorithms that have it, or, as ALGORITHM.NAME=VALUE, of one; may be given several times; "
+       "sets an option of all algorithms that have it, or of one as ALGORITHM.NAME=VALUE; may be given several times; "
        "--help ALGORITHM lists them",
        detail::set_setting, repeatable::yes},
       {"--compute", "MODEL", "lognormal:10ms,0.2", "time of one gradient: " + compute_names(),
        [](o& x, given g) { x.compute_text = g.text, x.compute = compute_in(g); }},
       {"--slow", "NODE:FACTOR", "",
        "a node whose gradients take FACTOR times as long, or none; may be given several times (default: the last node, "
-       "4 "
-       "times; with 8 nodes this is 7:4)",
+       "4 times; with 8 nodes this is 7:4)",
        detail::set_slow, repeatable::yes},
-      {"--latency", "T", "1ms", "of every link (ns, us, ms, s)", [](o& x, given g) { x.latency = duration_in(g); },
-       repeatable::no, by_race},
-      {"--bandwidth", "R", "1Gbit", "of every link, in bit, kbit, Mbit or Gbit a second, or unlimited",
+      {"--latency", "T", "1ms", "latency of every link (ns, us, ms, s)",
+       [](o& x, given g) { x.latency = duration_in(g); }, repeatable::no, by_race},
+      {"--bandwidth", "R", "1Gbit", "bandwidth of every link in bit, kbit, Mbit or Gbit per second, or unlimited",
        [](o& x, given g) { x.bandwidth_text = g.text, x.bits_per_second = rate_in(g); }, repeatable::no, by_race},
       {"--loss", "P", "0.1",
-       "probability that a packet is lost, 0 up to but not 1; where nothing may be lost it is sent again",
+       "probability from 0 to below 1 that a packet is lost; if an algorithm needs every packet it is sent again",
        detail::set_loss, repeatable::no, by_race},
-      {"--until", "T", "60s", "each algorithm runs so long on the driver's clock (ns, us, ms, s, min)",
+      {"--until", "T", "60s", "time that each algorithm runs, on the driver's clock (ns, us, ms, s, min)",
        detail::set_until},
       {"--measure-every", "T", "0",
-       "time between two looks at loss and accuracy; 0: a 240th of --until, at least 100ms; each look costs the time "
-       "of some thousand gradients",
+       "time between two measurements of loss and accuracy; 0: a 240th of --until, at least 100ms; each takes as long "
+       "as some thousand gradients",
        [](o& x, given g) { x.measure_every = duration_in(g); }},
-      {"--target-loss", "L", report::shortest(default_target_loss), "training loss that the times are taken to",
+      {"--target-loss", "L", report::shortest(default_target_loss), "training loss for the time to target",
        [](o& x, given g) { x.target_loss = number_in(g, -1e300, "a number"); }, repeatable::no, by_race | by_cluster,
        true},
-      {"--seed", "S", "1", "of the split, the mini-batches and the scenario",
+      {"--seed", "S", "1", "seed of the split, the mini-batches and the scenario",
        [](o& x, given g) { x.seed = count_in(g, 0, "a whole number from 0 up"); }},
       {"--threads", "K", "2", "threads that compute the simulator's gradients; results do not depend on it",
        [](o& x, given g) {
@@ -196,16 +195,16 @@ inline void set_folder(std::string& folder, given g) {
          x.threads = static_cast<unsigned>(count_in(g, 1, right));
        },
        repeatable::no, by_sim},
-      {"--out", "DIR", ".", "folder for race.csv, race.json, race.weights.csv and race.svg; made where it is missing",
+      {"--out", "DIR", ".", "folder for race.csv, race.json, race.weights.csv and race.svg; created if missing",
        [](o& x, given g) { detail::set_folder(x.out, g); }, repeatable::no, by_race | by_cluster},
       {"--record", "DIR", "",
-       "folder for recordings of all that every node consumes (ALGORITHM.node-K.log), at most 1 GiB each; replay "
-       "repeats them",
+       "folder for recordings of all input of every node (ALGORITHM.node-K.log), at most 1 GiB each; replay repeats "
+       "them",
        [](o& x, given g) { detail::set_folder(x.record, g); }},
   };
 }
 
-/// Whether the command line named it.
+/// Whether the command line contains it.
 [[nodiscard]] inline auto was_given(race_options const& options, std::string_view name) -> bool {
   for (std::size_t i = 0; i < options.arguments.size(); i += 2) {
     if (options.arguments[i] == name) return true;

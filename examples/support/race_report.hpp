@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What race says and writes: a paragraph before, a table after, and files that appear whole or not at all.
+// What race prints and writes: a paragraph before, a table after, and files that appear complete or not at all.
 #pragma once
 
 #include <array>
@@ -28,7 +28,7 @@ inline auto duration_text(std::chrono::nanoseconds d) -> std::string {
   return report::shortest(ns / 1e9) + " s";
 }
 
-/// Of a batch that the samples of a node do not fill.
+/// A remark if the batch is larger than a node's share of the samples.
 inline auto batch_text(race_plan const& plan, problem::train_and_test const& data) -> std::string {
   auto const share = data.train.samples() / *plan.options.nodes;
   return plan.options.batch <= share
@@ -56,7 +56,7 @@ inline auto steps_text(race_plan const& plan) -> std::string {
 
 }  // namespace detail
 
-/// One paragraph: what runs on what, where, and for how long.
+/// One paragraph: the problem, the network, the driver and the duration.
 [[nodiscard]] inline auto scenario_text(race_plan const& plan, problem::train_and_test const& data) -> std::string {
   auto const& o = plan.options;
   auto const simulated = o.driver == race_driver::sim;
@@ -72,7 +72,7 @@ inline auto steps_text(race_plan const& plan) -> std::string {
          report::shortest(o.target_loss) + ". Steps: " + detail::steps_text(plan) + ".\n";
 }
 
-/// The options that the run heeded, units in the names; the steps by algorithm.
+/// The options used by the run, with units in the names; the steps by algorithm.
 [[nodiscard]] inline auto json_of(race_plan const& plan) -> nlohmann::ordered_json {
   auto const& o = plan.options;
   auto steps = nlohmann::ordered_json::object();
@@ -107,10 +107,10 @@ inline auto steps_text(race_plan const& plan) -> std::string {
 
 inline constexpr std::array result_files{"race.csv", "race.json", "race.weights.csv", "race.svg"};
 
-/// What of a run only its program knows, for race.json.
+/// Additions of one program to race.json.
 struct more_to_say {
   nlohmann::ordered_json options = nlohmann::ordered_json::object();
-  std::span<double const> from_optimum{};  ///< by result, where it is known; else empty
+  std::span<double const> from_optimum{};  ///< by result, if known; otherwise empty
 };
 
 /// On standard error.
@@ -121,8 +121,8 @@ inline void tell_warnings(char const* program, std::span<run_result const> resul
   }
 }
 
-/// Writes race.csv, race.json and race.weights.csv, all or none, and race.svg where gnuplot can draw it. Returns what
-/// to tell of it.
+/// Writes race.csv, race.json and race.weights.csv, all or none, and race.svg if gnuplot can draw it. Returns the
+/// sentence that says so.
 [[nodiscard]] inline auto write_results(race_plan const& plan, std::span<run_result const> results,
                                         more_to_say const& more = {}) -> std::string {
   auto const folder = std::filesystem::path{plan.options.out};
@@ -149,9 +149,9 @@ inline void tell_warnings(char const* program, std::span<run_result const> resul
          " (columns algorithm, time_s, loss, accuracy).\n";
 }
 
-/// Files first, for who reads the words may be gone: says `words`, and then what `write` returns. Throws what ended the
-/// runs early, and then writes nothing, so that files of a former run outlive it; else what kept files or recordings
-/// from being written.
+/// Files first, because the reader of the output may be gone: prints `words`, and then what `write` returns. If the
+/// runs ended early, writes nothing, so that files of an earlier run are kept, and throws the cause; otherwise throws
+/// if files or recordings could not be written.
 template<class Write>
 void tell(race_outcome const& all, std::string const& words, Write const& write) {
   auto failed = all.failed;

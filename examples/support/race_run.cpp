@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Runs the algorithms of a race, each under the driver that was asked for.
+// Runs the algorithms of a race, each with the chosen driver.
 #include "support/race_run.hpp"
 
 #include <cstdio>
@@ -15,7 +15,7 @@ namespace rubato::examples {
 
 namespace {
 
-/// Looks for divergence while a run goes on.
+/// Checks for divergence while a run goes on.
 auto divergence_watch() -> observer {
   return [first = std::optional<measurement>{}](look const& l) mutable {
     if (!first) first = l.seen;

@@ -28,12 +28,12 @@
 
 namespace rubato::examples {
 
-/// Options that fit each other, and what follows from them without the data.
+/// Options that are consistent, and what follows from them without the data.
 struct race_plan {
   race_options options;
   topology::pair network;
   environment::scenario scenario;
-  std::vector<planned_algorithm> algorithms;  ///< as options.algorithms
+  std::vector<planned_algorithm> algorithms;  ///< in the order of options.algorithms
 };
 
 namespace detail {
@@ -66,11 +66,11 @@ inline auto scenario_of(race_options& o) -> environment::scenario {
   return s;
 }
 
-/// Throws config_error for a batch that an algorithm cannot cut.
+/// Throws config_error for a batch that an algorithm cannot cut into its mini-batches.
 inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
   if (o.problem_text != "softmax" || a.minibatches <= 1 || o.batch % a.minibatches == 0) return;
   throw config_error{"--batch must be a multiple of " + std::to_string(a.minibatches) + " for " + a.told.name +
-                     ", which cuts it into so many mini-batches, not " + std::to_string(o.batch)};
+                     ", which cuts it into that many mini-batches, not " + std::to_string(o.batch)};
 }
 
 }  // namespace detail
@@ -83,13 +83,13 @@ inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
   constexpr auto most_looks = 100'000;
   if (o.measure_every.count() > 0 && o.until / o.measure_every > most_looks) {
     throw config_error{"--measure-every asks for " + std::to_string(o.until / o.measure_every) +
-                       " looks in --until; there may be " + std::to_string(most_looks)};
+                       " measurements in --until; there may be at most " + std::to_string(most_looks)};
   }
   auto scenario = detail::scenario_of(o);
   return {std::move(o), std::move(network), std::move(scenario), std::move(algorithms)};
 }
 
-/// The time of one gradient where a batch is cut into so many parts.
+/// The time of one gradient if the batch is cut into this many mini-batches.
 [[nodiscard]] inline auto compute_of(race_plan const& plan, std::size_t minibatches) -> environment::compute_model {
   return minibatches > 1 ? plan.scenario.compute.scaled(1 / static_cast<double>(minibatches)) : plan.scenario.compute;
 }
@@ -110,7 +110,7 @@ inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
   return {data, shards, {o.l2, o.batch}};
 }
 
-/// What a recording keeps of the options, names and values in turn: a zero ends each. Paths are whole, so that a replay
+/// The options in a recording: names and values in turn, each ended by a zero. Paths are absolute, so that a replay
 /// finds them from any folder.
 [[nodiscard]] inline auto setup_text(std::vector<std::string> const& arguments) -> std::string {
   constexpr auto file = std::string_view{"file:"};
@@ -127,7 +127,7 @@ inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
   return texts;
 }
 
-/// A run whose loss is so far above where it began is given up: in float32 a run away from a minimum may go on for long
+/// A run is given up when its loss is this many times that at the start: a diverging run in float32 may go on for long
 /// before a value is infinite.
 inline constexpr double divergence_factor = 100;
 
@@ -138,7 +138,7 @@ inline void refuse_divergence(measurement const& first, measurement const& m) {
                   " at the start; use a smaller step"};
 }
 
-/// The nodes of the plan's i-th algorithm; throws config_error, which names it.
+/// The nodes of the plan's i-th algorithm; throws a config_error that names it.
 [[nodiscard]] inline auto assembled(race_plan const& plan, std::size_t i, race_objective const& problem) -> entrant {
   auto const& told = plan.algorithms[i].told;
   try {
@@ -151,7 +151,7 @@ inline void refuse_divergence(measurement const& first, measurement const& m) {
 /// Runs one assembled algorithm to `end`; throws run_error.
 [[nodiscard]] auto run_one(entrant who, race_plan const& plan, until const& end, observers watching = {}) -> run_result;
 
-/// The time of the first measurement at or below the target, whatever came after it.
+/// The time of the first measurement at or below the target, whatever follows it.
 inline void find_target(run_result& result, double target) {
   result.time_to_target.reset();
   for (auto const& m : result.history) {
@@ -161,15 +161,16 @@ inline void find_target(run_result& result, double target) {
   }
 }
 
-/// Of algorithms in turn, those that ended; what ended the others, which is thrown once these are told.
+/// The results of the algorithms that have ended, and the exception that ended another one, to be thrown after these
+/// have been reported.
 struct race_outcome {
   std::vector<run_result> results;
   std::exception_ptr failed{};
-  std::string unwritten{};  ///< a sentence, where a recording or a node's last state could not be written
+  std::string unwritten{};  ///< a sentence, if a recording or a node's last state could not be written
 };
 
-/// All algorithms in turn; ends early, with what there is, when interrupted or when one fails (with a run_error that
-/// names it). Throws if the first one fails.
+/// Runs all algorithms in turn. When interrupted, or when one fails (with a run_error that names it), ends early with
+/// the results so far. Throws if the first one fails.
 [[nodiscard]] auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome;
 
 }  // namespace rubato::examples

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What race's options may say, read strictly: a whole text is one value, or a sentence says what would have been right.
+// Parses the values of race's options strictly: the whole text is one value, or a sentence says what is expected.
 #pragma once
 
 #include <charconv>
@@ -20,7 +20,7 @@
 
 namespace rubato::examples {
 
-/// An option's name and what stands after it.
+/// The name of an option and its value as written.
 struct given {
   std::string_view option;
   std::string_view text;
@@ -30,7 +30,7 @@ struct given {
   throw config_error{std::string{g.option} + " must be " + std::string{right} + ", not '" + std::string{g.text} + "'"};
 }
 
-/// A number and the letters right behind it; nothing if the text does not begin with a number.
+/// A number and the letters right after it; nothing if the text does not begin with a number.
 struct quantity {
   double value = 0;
   std::string_view unit;
@@ -43,7 +43,7 @@ struct quantity {
   return q;
 }
 
-/// A finite number; `least` is still allowed.
+/// A finite number, at least `least`.
 [[nodiscard]] inline auto number_in(given g, double least, std::string_view right) -> double {
   auto const q = quantity_in(g.text);
   if (!q || !q->unit.empty() || !std::isfinite(q->value) || !(q->value >= least)) refuse(g, right);
@@ -65,7 +65,7 @@ struct quantity {
   return count;
 }
 
-/// 115 days: some hundred of them can be added up, and to the longest run too, before a clock in nanoseconds overflows.
+/// 115 days: about a hundred of them, plus the longest run, can be added before a clock in nanoseconds overflows.
 inline constexpr auto longest_time = 1e7;  // in seconds
 inline constexpr auto longest_run = 9e9;
 
@@ -86,7 +86,7 @@ inline constexpr auto longest_run = 9e9;
   refuse(g, right);
 }
 
-/// Bits a second: 100Mbit, 1Gbit; 0 stands for "unlimited".
+/// Bits per second: 100Mbit, 1Gbit; 0 stands for "unlimited".
 [[nodiscard]] inline auto rate_in(given g) -> double {
   constexpr auto right =
       std::string_view{"a positive rate in bit, kbit, Mbit or Gbit a second (as 1Gbit), or unlimited"};
@@ -128,7 +128,7 @@ inline constexpr auto longest_run = 9e9;
   return text;
 }
 
-/// What --compute may say: a name, a time, and so many numbers after it.
+/// A form of --compute: a name, a time, and this many numbers after it.
 struct compute_form {
   std::string_view name;
   std::string_view right;
@@ -151,7 +151,7 @@ inline constexpr compute_form compute_forms[] = {
   return names;
 }
 
-/// One of the forms above; times may be 0, which only real clocks can do with.
+/// One of the forms above; times may be 0, which only drivers with a real clock accept.
 [[nodiscard]] inline auto compute_in(given g) -> environment::compute_model {
   auto const colon = g.text.find(':');
   auto const name = g.text.substr(0, colon);

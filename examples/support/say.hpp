@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What these programs print, and how they end. A reader who is gone (`race | head -1`), a closed terminal or a full
-// disk ends no run: it is told of at the end, with a status that is not 0.
+// What these programs print, and how they end. If the reader is gone (`race | head -1`), the terminal closed or the
+// disk full, the run goes on; at the end this is reported, with a status that is not 0.
 #pragma once
 
 #include <fcntl.h>
@@ -18,10 +18,10 @@ namespace rubato::examples {
 
 namespace detail {
 
-/// Why something that was said did not arrive; 0: all did.
+/// The errno of output that was lost; 0: none was.
 inline int unsaid = 0;
 
-/// A file that is opened later must not take the place of a standard stream that is closed, and get its words.
+/// Opens closed standard streams, so that a file opened later does not take their place and get their output.
 inline void fill_standard_streams() {
   for (auto const stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(stream, F_GETFD) == -1 && errno == EBADF)
@@ -31,15 +31,15 @@ inline void fill_standard_streams() {
 
 }  // namespace detail
 
-/// Prints now.
+/// Prints at once.
 inline void say(std::string_view text) {
   errno = 0;
   auto const written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   if (!written && detail::unsaid == 0) detail::unsaid = errno != 0 ? errno : EIO;
 }
 
-/// All of a program: what `body` returns, or what complain() says of what it throws; 1 in place of 0 if words were
-/// lost.
+/// The whole of a program. Returns the status from `body`, or from complain() if it throws;
+/// 1 in place of 0 if output was lost.
 template<class Body>
 auto run_program(char const* name, Body const& body) -> int {
   detail::fill_standard_streams();

@@ -138,7 +138,7 @@ refused 2 "--problem|quadratic:DIMENSION" "$peer" "${two[@]:0:2}" --problem cubi
 refused 2 "--transport|tcp" "$peer" "${two[@]}" --transport pigeon
 refused 2 "chunk every message counts|tcp" "$peer" "${two[@]}" --transport udp --algorithms ring_allreduce_sgd --peers 127.0.0.1:0,127.0.0.1:9
 refused 2 "silence|1 ms at least" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --silence 1ns
-refused 2 "--measure-every|looks" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --measure-every 1ns
+refused 2 "--measure-every|measurements" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --measure-every 1ns
 refused 2 "/proc/here" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --report /proc/here/report
 refused 2 "not enough memory" "$peer" "${two[@]/quadratic:10/quadratic:99999999999999}" --peers 127.0.0.1:0,127.0.0.1:9
 TMPDIR=$PWD/nowhere refused 2 "temporary|TMPDIR" "$cluster" --peer "$peer" "${two[@]}" --out out

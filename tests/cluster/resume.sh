@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # resume.sh CLUSTER PEER: processes save themselves while they run. One that is killed goes on from its file while the
 # others --go-on; all that were killed go on together, over TCP, UDP and (where there is mpirun) MPI; and they end at the
-# optimum. A file that is damaged or of another run is refused with one sentence, and stays as it is.
+# optimum. A file that is damaged or of another run is refused with one sentence, and stays as it is. Algorithms that need
+# every node go on together from the newest round that all have.
 set -uo pipefail
 
 cluster=$1
@@ -65,6 +66,48 @@ transport=tcp
 kill_and_resume_all r_fast 1e-5
 transport=udp
 kill_and_resume_all r_fast 1e-5 --resume-if-there
+
+# descendants PID: its children, theirs (ranks are those of mpirun), and so on.
+descendants() {
+  local child
+  for child in $(pgrep -P "$1"); do
+    echo "$child"
+    descendants "$child"
+  done
+}
+# begin_together ALGORITHM OPTION...: a cluster, whose processes are killed once each node has been saved at a third round.
+begin_together() {
+  local algorithm=$1 i n
+  shift
+  rm -rf saved said*
+  touch said.{0,1,2}
+  "$cluster" --peer "$peer" "${run[@]}" --step 0.1 --algorithms "$algorithm" --checkpoint saved --every-rounds 50 --until 60s "$@" >said.0 2>&1 &
+  started=$!
+  for i in 0 1 2; do
+    for ((n = 0; n < 400; ++n)); do
+      compgen -G "saved/$algorithm/node-$i.round-[0-9][0-9][0-9]*" >/dev/null && break
+      sleep 0.05
+    done
+    compgen -G "saved/$algorithm/node-$i.round-[0-9][0-9][0-9]*" >/dev/null || fail "$algorithm: node $i was not saved at round 100: $(cat said.0)"
+  done
+  mapfile -t pids < <(descendants $started)
+  kill -KILL "${pids[@]}" 2>/dev/null
+  wait $started && fail "$algorithm: processes that were killed end with status 0"
+}
+# go_on_together ALGORITHM OPTION...
+go_on_together() {
+  local algorithm=$1
+  shift
+  timeout 120 "$cluster" --peer "$peer" "${run[@]}" --step 0.1 --algorithms "$algorithm" --checkpoint saved --every-rounds 50 --until 6s \
+    --within 1e-5 --resume "$@" >said.0 2>&1 || fail "$algorithm, all resumed together: $(cat said.0)"
+}
+begin_together ring_allreduce_sgd
+newest=$(ls -v saved/ring_allreduce_sgd/node-1.round-*.checkpoint | tail -n 1)
+printf 'x' | dd of="$newest" bs=1 seek=500 conv=notrunc status=none
+go_on_together ring_allreduce_sgd
+[[ $(<said.0) == *"cluster: of round "*": going on from round "* ]] || fail "a damaged newest file: $(cat said.0)"
+begin_together m_synchronous_sgd
+go_on_together m_synchronous_sgd
 
 transport=tcp
 # refused WORDS OPTION...: status 2, one sentence, and the file is as it was.
@@ -131,6 +174,8 @@ if command -v mpirun >/dev/null && [[ $(ldd "$peer") == *libmpi* ]]; then
   pkill -KILL -P $started
   wait $started && fail "a run whose ranks were killed ends with status 0"
   timeout 120 "${mpi[@]}" --until 12s --within 1e-5 --resume >said.0 2>&1 || fail "ranks that go on from their files: $(cat said.0)"
+  begin_together ring_allreduce_sgd --transport mpi
+  go_on_together ring_allreduce_sgd --transport mpi
 else
   echo "left out: MPI, for there is no mpirun or peer was built without it"
 fi

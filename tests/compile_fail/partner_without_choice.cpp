@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Who asks for an average asks somebody: a partner that names nobody is none.
+// A partner policy must choose a neighbour.
 // illegal: silent
 // legal:   frank
 // error:   whose call is given the ids of the neighbours that may be asked and a random stream, and gives a place in

@@ -11,7 +11,7 @@
 namespace rubato::test {
 namespace {
 
-TEST_CASE("every algorithm of the catalogue ends at the optimum, or off it, as its row says") {
+TEST_CASE("every algorithm of the catalogue ends at the optimum or off it, as its row says") {
   auto algorithms = 0;
   examples::for_each_algorithm<backend::host<double>>([&]<class Node>(examples::catalogue_row<Node> const& row) {
     // The bound of those that end off the optimum is a fraction of the 5.0 at the start.

@@ -33,8 +33,8 @@ struct policy_values {
   std::size_t dimension = 67;  // odd, and more than a block
 };
 
-/// Runs Node on a ring in bad weather until it has reached the loss, and looks at the law on the way. `options` are
-/// those that the combination needs beside the step.
+/// Runs Node on a ring in bad weather until it has reached the loss, and checks the law on the way. `options` are those
+/// that the combination needs besides the step.
 template<class Node>
 void reaches(char const* name, expectation const& e, typename Node::options options = {}, policy_values const& v = {}) {
   INFO(name);

@@ -105,8 +105,8 @@ TEST_CASE("gossip in any combination comes near the optimum") {
   reaches<plain_gossip<host_f, order::adapt_then_combine, sgd, constant, rounds>>("d_psgd_atc", near);
   reaches<plain_gossip<eigen_f, order::combine_while_computing, momentum, constant, rounds>>(
       "d_psgd, eigen, momentum", {.step = 0.002, .above_minimum = 5e-2, .apart = 2});
-  // Adam divides each node's own gradient by its size, so the nodes' pulls weigh alike: 2.5 of the 5.0 at the start
-  // remain.
+  // Adam divides each node's own gradient by its size, so the nodes' pulls have equal weight:
+  // 2.5 remains of the 5.0 at the start.
   reaches<plain_gossip<host_d, order::adapt_then_combine, adam, constant, rounds>>(
       "d_psgd_atc, adam", {.step = 0.01, .above_minimum = 2.6, .apart = 1});
   reaches<plain_gossip<host_f, order::combine_while_computing, sgd, constant, bounded_staleness>>("d_psgd, bounded",

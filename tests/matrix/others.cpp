@@ -48,7 +48,7 @@ TEST_CASE("an all-reduce in any combination reaches the optimum, nodes never mor
   reaches<scatter_allreduce_sgd<host_d, codec::minmax_u8, adam>>("scatter, u8, adam", together_roughly);
 }
 
-TEST_CASE("a server in any combination comes to the optimum that its weights imply") {
+TEST_CASE("a server in any combination reaches the optimum given by its weights") {
   reaches<m_synchronous_sgd<host_f, sgd>>("m_synchronous", {});
   reaches<m_synchronous_sgd<host_d, momentum>>("m_synchronous, momentum", {.step = 0.01});
   reaches<m_synchronous_sgd<checked_f, adam>>("m_synchronous, adam, checked", {.step = 0.02, .above_minimum = 1e-2});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Catch's main under MPI: mpirun -n 4 starts it. Refusals that need MPI in another state than the tests do come first.
-// All ranks run the same tests in the same order; a rank that fails says so and ends the others, which would wait for
-// it.
+// All ranks run the same tests in the same order; a rank that fails reports it and ends
+// the others, which would wait for it.
 #define CATCH_CONFIG_RUNNER
 #include <algorithm>
 #include <cstdio>

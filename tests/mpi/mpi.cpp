@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 namespace rubato::test {
 namespace {
 
-TEST_CASE("a node whose id is not its rank, one without a rank, and another thread are refused in one sentence") {
+TEST_CASE("a node whose id is not its rank, one without a rank, and a second thread are refused in one sentence") {
   auto const rank = rank_of(MPI_COMM_WORLD);
   auto const refused = [](transport::identity me) { return refusal([&] { transport::mpi m{std::move(me), {}}; }); };
   auto const other = test_identity(rank + 1, 9);
@@ -85,8 +85,7 @@ auto frame_of(transport::identity const& me, shared_buffer body) -> std::vector<
   return frame;
 }
 
-TEST_CASE(
-    "what a transport sent to one that is gone reaches neither the next one nor a communicator of the program's own") {
+TEST_CASE("messages to a transport that is gone reach neither its successor nor the program's own communicator") {
   auto two = first_two();
   if (two == MPI_COMM_NULL) return;
   auto const rank = rank_of(two);
@@ -112,7 +111,7 @@ TEST_CASE(
   MPI_Comm_free(&two);
 }
 
-TEST_CASE("a group of ranks whose tags are used up goes on with another communicator") {
+TEST_CASE("a group of ranks that has used all tags goes on with another communicator") {
   auto two = first_two();
   if (two == MPI_COMM_NULL) return;
   auto const first = transport::detail::next_space(two);
@@ -128,7 +127,7 @@ TEST_CASE("a group of ranks whose tags are used up goes on with another communic
   MPI_Comm_free(&two);
 }
 
-TEST_CASE("a rank that does not begin is missed within the deadline, and the others say so") {
+TEST_CASE("a rank that does not begin is reported by the others within the deadline") {
   auto const rank = rank_of(MPI_COMM_WORLD);
   auto two = first_two();
   if (two == MPI_COMM_NULL) return;
@@ -145,7 +144,7 @@ TEST_CASE("a rank that does not begin is missed within the deadline, and the oth
   MPI_Barrier(two);  // nothing stands in its way
 }
 
-TEST_CASE("a header or a body that is cut short is no frame of this run, even without a checksum") {
+TEST_CASE("a truncated header or body is not accepted as a frame, even without a checksum") {
   constexpr std::size_t values = 300;
   auto const rank = rank_of(MPI_COMM_WORLD);
   auto two = first_two();
@@ -173,7 +172,7 @@ TEST_CASE("a header or a body that is cut short is no frame of this run, even wi
   MPI_Comm_free(&two);
 }
 
-TEST_CASE("a transport whose peer stopped in the middle of a body goes all the same") {
+TEST_CASE("a transport can be destroyed although its peer stopped in the middle of a body") {
   constexpr std::size_t piece = std::size_t{1} << 20, values = 2 * piece / sizeof(float);
   auto const rank = rank_of(MPI_COMM_WORLD);
   auto two = first_two();
@@ -205,7 +204,7 @@ TEST_CASE("a transport whose peer stopped in the middle of a body goes all the s
   MPI_Comm_free(&two);
 }
 
-TEST_CASE("a message that takes longer than a peer may be silent is no death, as long as its pieces come") {
+TEST_CASE("a message that takes longer than the silence is no loss of the peer while its pieces arrive") {
   constexpr auto silence = 600ms;
   constexpr std::size_t piece = std::size_t{1} << 20, pieces = 5, values = pieces * piece / sizeof(float);
   auto const rank = rank_of(MPI_COMM_WORLD);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What headers of others leave behind, for who has none of them: dialects.sh puts this between the standard library's
-// headers and rubato's.
+// Macros that other libraries' headers define; dialects.sh puts this between the
+// standard library's headers and rubato's.
 #pragma once
 
 // <complex.h>, <sys/sysmacros.h>, <sys/param.h>

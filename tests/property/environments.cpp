@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What must hold in harsh environments: bounded staleness under heavy loss neither stands still nor lets a node run
-// ahead, and no restart, partition, burst or outage breaks the tracking law or keeps R-FAST from the optimum of the
-// sum.
+// What must hold in harsh environments: bounded staleness under heavy loss neither stalls nor lets a node run ahead,
+// and no restart, partition, burst or outage breaks the tracking law or keeps R-FAST from the optimum of the sum.
 #include <rubato/synchrony/bounded_staleness.hpp>
 
 #include <algorithm>
@@ -59,7 +58,7 @@ auto final_models(topology::pair const& network, typename Node::options const& o
   return models;
 }
 
-TEST_CASE("bounded staleness of 0 is rounds, and of more than anybody runs ahead it is free, bit for bit") {
+TEST_CASE("bounded staleness of 0 equals rounds, and a bound that is never reached equals free, bit for bit") {
   for (auto const& network :
        std::vector<topology::pair>{topology::ring(5), topology::binary_tree(5), topology::exponential(5)}) {
     INFO(network.name());
@@ -100,7 +99,7 @@ class lead_watch : public simulation_trace {
 };
 
 TEST_CASE(
-    "under 60 % loss no node of bounded staleness leads a neighbour by more than bound + 1, and none stands still") {
+    "under 60 % loss with bounded staleness no node is more than bound + 1 ahead of a neighbour, and none stalls") {
   auto reached = 0;
   test::for_all(test::short_runs() ? 10 : 40, [&](random_stream& gen, std::uint64_t seed) {
     auto const n = 3 + gen.below(6);
@@ -165,7 +164,7 @@ void survives(hardship const& h, std::uint64_t seed, double within) {
   auto made = assemble<Node>(h.network, q, options);
   auto checker = test::conservation_checker{made.blocks};
   auto const exact = std::is_same_v<typename Node::value, std::int32_t>;
-  auto const r = simulate(std::move(made), h.weather, {.time = 40s}, exact ? &checker : nullptr);
+  auto const r = simulate(std::move(made), h.weather, {.time = 40s}, {.trace = exact ? &checker : nullptr});
   for (auto const& c : checker.complaints()) FAIL_CHECK(h.network.name() << ": " << c);
   if (exact) {
     CHECK(checker.events() > 3000);
@@ -192,7 +191,7 @@ TEST_CASE(
   });
 }
 
-TEST_CASE("a node that restarts begins at the common first model or at its own, and knows its neighbours again") {
+TEST_CASE("a restarted node begins at the common first model or at its own, and meets its neighbours again") {
   auto const q = problem::quadratic::random(3, 4, 5, {.spread = 2, .condition = 3, .noise = 0});
   auto const model_at_stop = [&](environment::first_model begins, std::chrono::nanoseconds down) {
     environment::scenario const weather{

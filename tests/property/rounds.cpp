@@ -172,7 +172,7 @@ void far_apart(limits const& l) {
   auto const tracks = made.nodes[0].channels().size() > 1;
   environment::scenario const weather{
       .compute = environment::fixed(10ms).slow(2, 3.0), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 20s}}};
-  auto const r = simulate(std::move(made), weather, {.time = 60s}, tracks ? &checker : nullptr);
+  auto const r = simulate(std::move(made), weather, {.time = 60s}, {.trace = tracks ? &checker : nullptr});
   for (auto const& c : checker.complaints()) FAIL_CHECK(c);
   CHECK(checker.worst() == 0.0);
   CHECK(r.nodes[1].iterations < r.nodes[0].iterations - 1000);
@@ -187,7 +187,7 @@ void far_apart(limits const& l) {
   }
 }
 
-TEST_CASE("a node that begins again in round 1 goes on with neighbours that are in others") {
+TEST_CASE("a node that restarts in round 1 goes on with neighbours that are in other rounds") {
   far_apart<push_pull<exact>>({1e-4});
   far_apart<s_ab<exact>>({1e-4});
   far_apart<d_psgd<reference>>({1e-8});
@@ -214,7 +214,7 @@ TEST_CASE("Push-Pull and S-AB equal their arrays of actions to the bit where nod
 }
 
 /// Node 2 of a directed ring, which node 0 waits for, is gone for good: 0 runs ahead of 1 as fast as it can.
-TEST_CASE("a node whose sender waits for nobody any more uses the newest of what it was sent, and nothing piles up") {
+TEST_CASE("a node whose sender no longer waits uses the newest messages, and nothing piles up") {
   auto const q = problem::quadratic::random(3, 3, 4, {.spread = 1, .condition = 3, .noise = 0});
   auto const run = [&]<class Node>(std::type_identity<Node>) {
     environment::scenario const weather{.compute = environment::fixed(1ms).slow(1, 20.0),
@@ -245,14 +245,14 @@ void with_a_server(typename Node::options const& o) {
     CHECK(test::distance({m.template view<double>().begin(), m.template view<double>().end()}, q.optimum()) < 1e-6);
 }
 
-TEST_CASE("workers that begin again are taken back by their server (M.X) (As.X)") {
+TEST_CASE("restarted workers are accepted by their server (M.X) (As.X)") {
   with_a_server<asgd<reference>>({.step = 0.02});
   with_a_server<ringmaster_asgd<reference>>(
       {.step = 0.02, .acceptance = {.limit = 6, .late = server::late_jobs::stop}});
   with_a_server<m_synchronous_sgd<reference>>({.step = 0.1, .m = 2});
 }
 
-TEST_CASE("of every algorithm, a node that restarts is taken back, or the run ends with a sentence that names it") {
+TEST_CASE("in every algorithm a restarted node is accepted, or the run ends with a sentence that names it") {
   auto const q = problem::quadratic::random(3, 3, 4, {.spread = 0, .condition = 2, .noise = 0});
   environment::scenario const weather{
       .compute = environment::fixed(10ms), .link = {.latency = 1ms}, .restarts = {{node_id{1}, 2s, 1s}}};

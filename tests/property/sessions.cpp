@@ -130,7 +130,7 @@ TEST_CASE("the survivors of a death reach the optimum of the survivors' sum") {
   SECTION("fixed point in hardware vectors") { survivors_agree<r_fast<backend::eigen<float>>>(0.0, 2e-5); }
 }
 
-TEST_CASE("late packets of a closed session are dropped, and taken for new ones they break the law") {
+TEST_CASE("late packets of a closed session are dropped; if they were accepted they would break the law") {
   constexpr std::size_t dead = 2;  // it pushes to the others, who do not push to it
   auto const push = topology::from_edges(
       3, {{node_id{0}, node_id{1}}, {node_id{1}, node_id{0}}, {node_id{2}, node_id{0}}, {node_id{2}, node_id{1}}},

@@ -78,7 +78,7 @@ TEST_CASE("roots agree with the transitive closure") {
   });
 }
 
-TEST_CASE("a pair is accepted exactly if some node is a root of both graphs, and knows all of them") {
+TEST_CASE("a pair is accepted exactly if some node is a root of both graphs, and lists all of them") {
   for_all(400, [](random_stream& gen, std::uint64_t) {
     auto const pull = any_graph(gen);
     auto push = any_graph(gen);
@@ -160,7 +160,7 @@ TEST_CASE("a permuted graph has permuted roots and weights, and the same gain an
   });
 }
 
-TEST_CASE("random regular graphs are what they claim for every seed") {
+TEST_CASE("random regular graphs are regular and connected for every seed") {
   for_all(200, [](random_stream& gen, std::uint64_t seed) {
     auto const n = static_cast<std::size_t>(4 + gen.below(40));
     auto const degree = static_cast<std::size_t>(2 + gen.below(n - 2));
@@ -172,7 +172,7 @@ TEST_CASE("random regular graphs are what they claim for every seed") {
   });
 }
 
-TEST_CASE("graphs survive being written and read") {
+TEST_CASE("graphs that are written and read back are equal") {
   for_all(100, [](random_stream& gen, std::uint64_t) {
     auto const graph = any_graph(gen);
     CHECK(parse_edge_list(to_edge_list(graph), "again") == graph);

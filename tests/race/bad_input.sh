@@ -103,7 +103,7 @@ refused 2 "shifted exponential|at most 1" --compute shifted_exponential:10ms,1.5
 refused 2 "probability of the second regime|1.5" --compute two_regime:10ms,1.5,10
 refused 2 "--compute|time|3" --compute fixed:3
 refused 2 "--compute|above 0|--driver sim|fixed:0s" --compute fixed:0s
-refused 2 "--threads|nothing to --driver threads|only race --driver sim" --driver threads --threads 1
+refused 2 "--threads|no effect with --driver threads|only race --driver sim" --driver threads --threads 1
 refused 2 "unknown option|--transport|race --help" --transport udp
 "$race" --data data --out zero --quiet --driver threads --compute fixed:0ms --until 100ms --algorithms r_fast >/dev/null ||
   fail "gradients that take no time of their own cannot run on threads: status $?"

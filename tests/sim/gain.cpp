@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The step gain c of section 1.6: with constant gradients the mean model moves by -c gamma times the average gradient
-// per local iteration. Measured with random phases (so that ages are 1/2) and compared with what plans say.
+// The step gain c (mixing/gain.hpp): with constant gradients the mean model moves by -c gamma times the average
+// gradient per local iteration. Measured with random phases (so that ages are 1/2) and compared with the gain of plans.
 #include <cstdio>
 
 #include <rubato/algorithm/r_fast.hpp>

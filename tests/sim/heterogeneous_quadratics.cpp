@@ -157,11 +157,11 @@ void misses_as_predicted(char const* name, bool adapt_first) {
   }
 }
 
-TEST_CASE("d_psgd misses the optimum by what (I - W) x + gamma g(x) = 0 predicts") {
+TEST_CASE("d_psgd ends where (I - W) x + gamma g(x) = 0") {
   misses_as_predicted<d_psgd<backend::host<double>>>("d_psgd", false);
 }
 
-TEST_CASE("d_psgd_atc misses the optimum by what x = W (x - gamma g(x)) predicts") {
+TEST_CASE("d_psgd_atc ends where x = W (x - gamma g(x))") {
   misses_as_predicted<d_psgd_atc<backend::host<double>>>("d_psgd_atc", true);
 }
 

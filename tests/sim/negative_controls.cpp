@@ -119,13 +119,13 @@ auto run(environment::scenario const& weather, std::chrono::nanoseconds time, do
   return o;
 }
 
-TEST_CASE("the checker finds nothing wrong with an honest node") {
+TEST_CASE("the checker accepts a correct node") {
   auto const o = run<honest>(overtaking_links(10ms), 5s);
   CHECK(o.checker.complaints().empty());
   CHECK(o.checker.events() > 5000);
 }
 
-TEST_CASE("the checker sees a sample that is redrawn") {
+TEST_CASE("the checker detects a sample that is drawn again") {
   auto const o = run<redrawing>(overtaking_links(10ms), 1s);
   CHECK(o.checker.complains_of("the tracking law is off"));
   CHECK(o.checker.worst() > 1e-3);
@@ -155,7 +155,7 @@ auto run_in_fixed_point(mixing::plan const& believed) -> test::conservation_chec
   return checker;
 }
 
-TEST_CASE("the checker sees a fixed-point ledger that rounds what it keeps as well as what it shares") {
+TEST_CASE("the checker detects a fixed-point ledger that rounds the kept part as well as the shares") {
   auto const plan = mixing::tracking_plan(topology::exponential(6));
   auto const right = run_in_fixed_point<ledger::fixed_point>(plan);
   CHECK(right.complaints().empty());
@@ -166,7 +166,7 @@ TEST_CASE("the checker sees a fixed-point ledger that rounds what it keeps as we
   CHECK(wrong.worst() >= 1.0);
 }
 
-TEST_CASE("the checker sees weights that are not stochastic, and pushes with other weights than the plan's") {
+TEST_CASE("the checker detects weights that are not stochastic, and pushes with weights that differ from the plan") {
   auto plan = mixing::tracking_plan(topology::exponential(6));
   plan.nodes[2].pull_self += 0.01;
   CHECK(run_in_fixed_point<ledger::fixed_point>(plan).complains_of("row of W of node 2 is not stochastic"));

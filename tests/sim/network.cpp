@@ -60,7 +60,7 @@ TEST_CASE("packets queue for a link's bandwidth, and each edge has its own") {
   CHECK(w.counts(p).values_sent == 202);
 }
 
-TEST_CASE("losses and duplicates come as often as the link says") {
+TEST_CASE("losses and duplicates have the frequency set for the link") {
   wires w{{.latency = 1ms, .loss = 0.3, .duplication = 0.1}};
   auto const p = message(2, 3, channel_id::tracker, 1);
   constexpr auto trials = 20'000;
@@ -134,7 +134,7 @@ TEST_CASE("the fate of a packet does not depend on what other edges carry") {
   }
 }
 
-TEST_CASE("losses in bursts come as often as the chain of good and bad says, and as long") {
+TEST_CASE("burst losses have the frequency and the length given by the chain of good and bad states") {
   environment::link_model const link{.latency = 1ms, .loss = 0.01, .bursts = {.begin = 0.02, .end = 0.1, .loss = 0.9}};
   wires w{link};
   constexpr auto trials = 60'000;
@@ -170,7 +170,7 @@ TEST_CASE("bursts on an edge do not depend on what other edges carry, and an eve
   CHECK(plausible(alone.counts(p).lost, 450, 1.0 / 3));  // 300 that arrive, and a third of all tries are bad
 }
 
-TEST_CASE("a partition loses what is on its edges meanwhile and heals; an event message arrives when it has healed") {
+TEST_CASE("a partition loses packets on its edges until it heals; an event message arrives afterwards") {
   wires w{{.latency = 2ms}};
   w.world.partitions.push_back({20ms, 30ms, {{node_id{0}, node_id{1}}}});
   w.world.partitions.push_back({31ms, 40ms, {{node_id{0}, node_id{1}}}});
@@ -192,7 +192,7 @@ TEST_CASE("a partition loses what is on its edges meanwhile and heals; an event 
   CHECK(event_at(50ms) == 52ms);
 }
 
-TEST_CASE("an island is cut off both ways, and its inside is not") {
+TEST_CASE("an island is cut off in both directions, but not inside") {
   auto const p = environment::island({node_id{1}, node_id{3}}, 4, 1ms, 2ms);
   CHECK(p.edges.size() == 8);
   for (auto const& e : p.edges) CHECK((to_index(e.from) % 2 == 1) != (to_index(e.to) % 2 == 1));
@@ -205,7 +205,7 @@ TEST_CASE("a special link replaces the common one on its edge and direction only
   CHECK(w.send(message(1, 0, channel_id::model, 1), channel_kind::state, 0ms).arrival == 1ms);
 }
 
-TEST_CASE("links and compute models that make no sense are refused in a sentence") {
+TEST_CASE("invalid links and compute models are refused in a sentence") {
   auto const refused = [](environment::link_model const& link) { return test::refusal([&] { link.check(); }); };
   CHECK(test::says(refused({.loss = 1.0}), "loss of a link"));
   CHECK(test::says(refused({.loss = -0.1}), "loss of a link"));
@@ -242,7 +242,7 @@ TEST_CASE("links and compute models that make no sense are refused in a sentence
       test::says(test::refusal([] { static_cast<void>(environment::fixed(1ms).scaled(0)); }), "cannot be scaled by 0"));
 }
 
-TEST_CASE("compute times have the mean that was asked for, and the variation of their shape") {
+TEST_CASE("compute times have the requested mean, and the variation of their distribution") {
   struct row {
     char const* name;
     environment::compute_model model;
@@ -278,7 +278,7 @@ TEST_CASE("compute times have the mean that was asked for, and the variation of 
   CHECK(to_seconds(half) == Approx(to_seconds(model.duration(1, node_id{0}, 7)) / 2).epsilon(1e-6));
 }
 
-TEST_CASE("a gradient is done later by all of its node's outages that it meets, and by no other") {
+TEST_CASE("a gradient is delayed by exactly those outages of its node that it overlaps") {
   auto const model =
       environment::fixed(10ms).outage(1, 50ms, 60ms).outage(1, 20ms, 25ms).outage(1, 55ms, 70ms).outage(0, 0ms, 1s);
   auto const done = [&](nanoseconds start, nanoseconds takes) { return model.done_at(node_id{1}, start, takes); };

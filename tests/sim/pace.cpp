@@ -106,7 +106,7 @@ TEST_CASE("without a pace messages of 200 ms are too old for gradients of 1 ms: 
   CHECK(never.iterations == 0);
 }
 
-TEST_CASE("a straggler does not slow its neighbours down: a pace knows how seldom it posts") {
+TEST_CASE("a straggler does not slow its neighbours down: the pace adapts to its rare messages") {
   auto s = scenario_of({"fast", {.latency = 1ms}});
   s.compute = environment::lognormal(10ms, 0.2).slow(n - 1, 50);
   s.measure_every = 1s;
@@ -120,7 +120,7 @@ TEST_CASE("a straggler does not slow its neighbours down: a pace knows how seldo
   CHECK(10 * paced > 9 * unpaced);
 }
 
-TEST_CASE("where links are faster than gradients a pace changes no bit of a run") {
+TEST_CASE("if links are faster than gradients, a pace changes no bit of a run") {
   auto s = scenario_of({"fast", {.latency = 1ms, .bits_per_second = 1e9, .loss = 0.1}});
   s.compute = environment::lognormal(10ms, 0.2).slow(n - 1, 4);
   s.measure_every = 100ms;

@@ -19,7 +19,6 @@
 #include <rubato/driver/pace.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/checkpoint.hpp>
-#include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/step/adam.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/topology/builders.hpp>
@@ -71,8 +70,8 @@ auto account_of(run_result const& r, simulator& s) -> std::string {
 
 constexpr auto end = until{.time = 250ms};
 
-/// The account of an uncut run, and of one that was cut after so many events and went on elsewhere, with another number
-/// of threads.
+/// The digests of an uncut run, and of one that was cut after so many events and resumed
+/// elsewhere, with another number of threads.
 auto both_accounts(maker const& make, environment::scenario const& weather, std::uint64_t cut_after)
     -> std::pair<std::string, std::string> {
   simulator whole{make(), weather};
@@ -110,14 +109,14 @@ auto all_state(assembly const& a) -> bool {
 /// Whether every node can go on without another.
 auto edges_may_close(assembly const& a) -> bool {
   for (std::size_t i = 0; i < a.nodes.size(); ++i) {
-    if (!refusal([&] { detail::node_checkpoints({}, a, to_node(i)); }).empty()) return false;
+    if (a.nodes[i].common_round()) return false;
   }
   return true;
 }
 auto const problem_of_runs = problem::quadratic::random(5, 150, 3);
 
 TEST_CASE(
-    "a run that is cut anywhere and goes on elsewhere is the run that was never cut, to the bit, for every algorithm") {
+    "a run interrupted anywhere and resumed elsewhere equals the uninterrupted run to the bit, for every algorithm") {
   auto draw = random_stream{{71, 0}};
   for_every_algorithm(topology::binary_tree(5), problem_of_runs, [&](std::string const& name, maker const& make) {
     for (int k = 0; k < 4; ++k) {
@@ -142,7 +141,7 @@ auto made(typename Node::options o) -> maker {
 }
 using space = backend::host<float>;
 
-TEST_CASE("so it is with steps that keep arrays, weightings, blocks of a vector and a pace") {
+TEST_CASE("resumed runs are also equal with steps that keep arrays, weightings, blocks and a pace") {
   auto draw = random_stream{{72, 0}};
   auto const same = [&](maker const& make) {
     for (int k = 0; k < 6; ++k) {
@@ -182,7 +181,7 @@ struct forgetful_robin : partner::round_robin {
     static void visit_state(auto&, auto&&) {}
   };
 };
-TEST_CASE("a list that leaves a part of the state out is found by this") {
+TEST_CASE("a state list that leaves out a member is found by comparing resumed runs") {
   auto draw = random_stream{{73, 0}};
   auto const [whole, resumed] = both_accounts(made<r_fast<space, forgetful_momentum>>({}), weather_of(draw), 200);
   CHECK(resumed != whole);
@@ -191,7 +190,7 @@ TEST_CASE("a list that leaves a part of the state out is found by this") {
   CHECK(asked_on != asked);
 }
 
-TEST_CASE("a simulation goes on from a file, and one of another size is refused") {
+TEST_CASE("a simulation is resumed from a file, and a file for another size is refused") {
   scratch_folder folder{"resume"};
   auto draw = random_stream{{74, 0}};
   auto const weather = weather_of(draw);
@@ -215,8 +214,8 @@ TEST_CASE("a simulation goes on from a file, and one of another size is refused"
 
 // after a run
 
-/// Runs to `first_end`, and goes on to `end` elsewhere. Says what it ended by, and gives the result without the look at
-/// the cut.
+/// Runs to `first_end`, and goes on to `end` elsewhere. Records why it ended, and gives the result without the
+/// measurement at the cut.
 struct continued {
   continued(maker const& make, environment::scenario const& weather, until const& first_end, until const& last_end,
             std::size_t looks = 0)  // so many are seen before somebody asks for a stop; 0: nobody does
@@ -248,7 +247,7 @@ auto looked_at(environment::scenario weather) -> environment::scenario {
   return weather;
 }
 
-TEST_CASE("a run that ended goes on with a later end, and is the run that was never cut but for the look at the cut") {
+TEST_CASE("an ended run resumed to a later end equals the uninterrupted run but for the measurement at the cut") {
   auto draw = random_stream{{75, 0}};
   for_every_algorithm(topology::binary_tree(5), problem_of_runs, [&](std::string const& name, maker const& make) {
     auto const weather = looked_at(weather_of(draw));
@@ -267,7 +266,7 @@ TEST_CASE("a run that ended goes on with a later end, and is the run that was ne
   });
 }
 
-TEST_CASE("a run that is interrupted in a look goes on looking") {
+TEST_CASE("a run interrupted during a measurement goes on measuring after it is resumed") {
   auto draw = random_stream{{76, 0}};
   auto const weather = looked_at(weather_of(draw));
   auto const make = made<r_fast<space>>({});
@@ -278,7 +277,7 @@ TEST_CASE("a run that is interrupted in a look goes on looking") {
   CHECK(account_of(run.last) == account_of(uncut(make, weather, end)));
 }
 
-TEST_CASE("a run that an observer ended says so and goes on, with the looks that it had") {
+TEST_CASE("a run ended by an observer says so and can be resumed, with its earlier measurements") {
   auto draw = random_stream{{76, 1}};
   auto const weather = looked_at(weather_of(draw));
   auto const make = made<r_fast<space>>({});
@@ -295,7 +294,7 @@ TEST_CASE("a run that an observer ended says so and goes on, with the looks that
   CHECK(account_of(after.run(end)) == account_of(whole));
 }
 
-TEST_CASE("a target counts as reached by the whole history, whatever the target of the run before") {
+TEST_CASE("a target is judged by the whole history, whatever the target of the earlier run") {
   auto draw = random_stream{{77, 0}};
   auto const weather = looked_at(weather_of(draw));
   auto const make = made<r_fast<space>>({});
@@ -311,7 +310,7 @@ TEST_CASE("a target counts as reached by the whole history, whatever the target 
   CHECK(back.last.events == back.first.events);
 }
 
-TEST_CASE("a run that had its gradients goes on with more of them") {
+TEST_CASE("a run that ended by gradients can be resumed with a higher limit") {
   auto steady = looked_at({});
   steady.compute = environment::fixed(10ms);
   steady.link = {.latency = 1ms};
@@ -338,7 +337,7 @@ TEST_CASE("a run that had its gradients goes on with more of them") {
   });
 }
 
-TEST_CASE("looks go on at the interval with which a run began, and the clock never goes back") {
+TEST_CASE("measurements go on at the interval of the original run, and the clock never goes back") {
   auto draw = random_stream{{79, 0}};
   auto weather = weather_of(draw);
   auto const make = made<r_fast<space>>({});
@@ -353,7 +352,7 @@ TEST_CASE("looks go on at the interval with which a run began, and the clock nev
   CHECK(account_of(passed) == account_of(on));
 }
 
-TEST_CASE("a state goes on in its own scenario, run and blocks only, and each refusal says what differs") {
+TEST_CASE("a state can be resumed only in its own scenario, run and blocks, and each refusal says what differs") {
   auto draw = random_stream{{80, 0}};
   auto const weather = weather_of(draw);
   auto const make = made<r_fast<space>>({.block_values = 64});

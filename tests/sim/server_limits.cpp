@@ -71,8 +71,7 @@ auto optimum_for(std::vector<double> const& p) -> double {
   return top / bottom;
 }
 
-TEST_CASE(
-    "asgd misses the optimum by frequency, rescaled_asgd that of the mean, by amounts in proportion to the step") {
+TEST_CASE("asgd ends near the frequency-weighted optimum, rescaled_asgd near that of the mean, off by O(step)") {
   struct golden {
     double gamma, plain, rescaled;
   };
@@ -87,7 +86,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("a wrong time of a worker makes it count so much too much") {
+TEST_CASE("a wrong time gives a worker a weight that is wrong by the same factor") {
   auto o = raw<known>(0.001);
   o.weight.times = {1, 2, 4, 8.8};
   auto const p = report::predicted_weights(four_times(), o.weight.mean_weights());
@@ -140,8 +139,7 @@ TEST_CASE("limit weights are predicted from times before a run, and agree with w
   CHECK(report::limit_weight_text({}) == "No server weighed gradients in this run.\n");
 }
 
-TEST_CASE(
-    "where links take time, workers paid for their computation count unequally, paid for the round trip they do not") {
+TEST_CASE("with slow links, weights by computation time are unequal, and weights by round trip are equal") {
   auto scenario = taking(four_times(), tuned::evenly);
   scenario.link.latency = 250ms;
   auto const limits = [&](server::paid_time paid) {
@@ -155,7 +153,7 @@ TEST_CASE(
   CHECK(report::largest_bias(round_trip) < 0.005);
 }
 
-TEST_CASE("durations that vary, and a slow worker's cap, show in the measured limit weights") {
+TEST_CASE("the measured limit weights show varying durations and a slow worker's cap") {
   auto scenario = taking(four_times(), tuned::evenly);
   scenario.compute = environment::lognormal(1s, 1.0).slow(1, 2).slow(2, 4).slow(3, 8);
   auto const bias = [&](own::options const& o, double& capped) {

@@ -76,7 +76,7 @@ TEST_CASE("the same seed gives the same bits, again and with any number of threa
   }
 }
 
-TEST_CASE("packets that are encoded into fresh memory give the same results as shared ones") {
+TEST_CASE("packets encoded into fresh memory give the same results as shared ones") {
   for (auto const split : {environment::delivery::whole, environment::delivery::blocks}) {
     auto weather = rough();
     weather.split = split;
@@ -91,7 +91,7 @@ TEST_CASE("packets that are encoded into fresh memory give the same results as s
   check_same(encoded, simulate(made<in_rounds>(topology::ring(4)), calm, {.time = 2s}));
 }
 
-TEST_CASE("a datagram a block loses blocks, not vectors") {
+TEST_CASE("with one datagram per block single blocks are lost, not vectors") {
   auto weather = rough();
   weather.link = {.latency = 1ms, .loss = 0.3};
   weather.split = environment::delivery::blocks;
@@ -128,7 +128,7 @@ TEST_CASE("an event channel conflates and loses nothing") {
   for (auto const& n : r.nodes) CHECK(n.iterations + 2 >= r.nodes[0].iterations);
 }
 
-TEST_CASE("a node that waits longer than the patience ends the run with a sentence that names it and the message") {
+TEST_CASE("a node that waits longer than the patience ends the run, which names it and the message") {
   auto weather = rough();
   weather.patience = 1s;
   weather.special.push_back({node_id{2}, node_id{1}, {.latency = 24h}});
@@ -172,7 +172,7 @@ auto model_of_one() -> shared_buffer {
   return std::move(x).publish();
 }
 
-TEST_CASE("a run in which nothing is under way any more ends at once, naming who waits for what") {
+TEST_CASE("a run with nothing under way ends at once, naming the waiting node and its message") {
   std::vector<any_node> nodes;
   nodes.emplace_back(forlorn{model_of_one()});
   auto run = simulator{stage(std::move(nodes)), {}};
@@ -200,7 +200,7 @@ struct fickle : forlorn {
   }
 };
 
-TEST_CASE("a node may wake itself and cancel a gradient, whose result then never comes") {
+TEST_CASE("a node may wake itself and cancel a gradient, whose result is then not delivered") {
   for (auto const threads : {1U, 2U}) {
     std::vector<any_node> nodes;
     nodes.emplace_back(fickle{{model_of_one()}});
@@ -230,7 +230,7 @@ TEST_CASE("runs end at their time, their target or their number of gradients") {
   CHECK(*by_target.time_to_target <= by_time.history[20].at);
 }
 
-TEST_CASE("a run that diverges or leaves the ledger's range ends with a sentence about it") {
+TEST_CASE("a run that diverges or leaves the ledger's range ends with a sentence that says so") {
   auto const calm = environment::scenario{};
   CHECK(rubato::test::failure([&] {
           simulate(made<d_psgd<backend::host<double>>>(topology::ring(3), 30.0), calm, {.time = 1h});
@@ -267,7 +267,7 @@ auto keys_of(std::vector<environment::restart> restarts) -> std::vector<std::vec
   return *problem.keys;
 }
 
-TEST_CASE("a node that restarts draws mini-batches that no former life of it drew") {
+TEST_CASE("a restarted node draws mini-batches that it has never drawn before") {
   auto const calm = keys_of({});
   auto const keys = keys_of({{node_id{2}, 105ms, 20ms}, {node_id{2}, 255ms, 20ms}});
   REQUIRE(calm[2].size() >= 49);

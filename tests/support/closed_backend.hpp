@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A device without a device: a backend whose vectors lie behind a page protection that opens only while it computes or
-// copies. A line of the host that reads a body or a table by itself ends the program, as it would with real device
-// memory.
+// A device without a device: a backend whose vectors are behind a page protection that opens only while it computes or
+// copies. Host code that reads a body or a table directly ends the program, as it would with real device memory.
 #pragma once
 
 #include <sys/mman.h>

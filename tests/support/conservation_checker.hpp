@@ -29,8 +29,7 @@ inline auto widened(shared_buffer const& b) -> std::vector<double> {
 /// After every event:
 /// - sum z + sum (newest posted rho - consumed) = sum g: exactly in fixed point, otherwise within a tolerance relative
 ///   to sum |z| + sum |in flight|;
-/// - what is consumed is, block by block, a body that was really posted on that edge, and never an older one than
-/// before;
+/// - what is consumed is, block by block, a body that was really posted on that edge, and never an older one again;
 /// - iteration numbers of posts rise, edge by edge and channel by channel; rho as audited is rho as last posted;
 /// - once it knows the plan: rows of W and columns of A are stochastic, and what a node posts is its column of A times
 ///   what its tracker held, to the rounding of the ledger: so columns as they are used sum to one too.

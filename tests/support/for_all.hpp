@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Property tests: the same assertions over many seeds. A failure prints its seed; RUBATO_SEED=<seed> runs that one
-// alone.
+// Property tests: the same assertions over many seeds. A failure prints its seed;
+// RUBATO_SEED=<seed> runs only that one.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Recordings as somebody forges them who knows the format: parts that can be changed, and files of them with right
-// digests.
+// Recordings forged by someone who knows the format: parts that can be changed, and
+// files made of them with correct digests.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What every problem's tests do: vectors to evaluate at, central differences, and the sentence of a refusal
-// (refusal.hpp).
+// Common parts of the tests of problems: vectors to evaluate at, central differences, and refusals (refusal.hpp).
 #pragma once
 
 #include <algorithm>

@@ -19,8 +19,7 @@ namespace rubato::test {
 inline auto four_workers() -> problem::quadratic { return {{{1}, {2}, {0.5}, {3}}, {{0}, {1}, {4}, {10}}}; }
 inline auto four_times() -> std::vector<double> { return {1, 2, 4, 8}; }
 
-/// The simulator breaks ties by who was scheduled first. One part in 10^9 more time for each next id makes ties go by
-/// id.
+/// The simulator breaks ties by the order of scheduling. One part in 10^9 more time per id makes ties go by id.
 enum class tuned : std::uint8_t { by_id, evenly };
 
 inline auto taking(std::vector<double> const& seconds, tuned how) -> environment::scenario {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Bad links on one machine: starts a command for each node in a network namespace of its own, and carries the IP frames
-// between them over TUN devices with delay, jitter, loss, duplication, a rate and a partition. The kernel needs no
-// netem.
+// between them over TUN devices with delay, jitter, loss, duplication, a rate and a
+// partition. Needs no netem in the kernel.
 //   weather --nodes 8 --delay 200 --loss 0.1 --life 90 --out DIR -- peer --id @ --peers 10.7.0.1:7250,10.7.0.2:7250 ...
 // In the command @ is the node's number; node i has the address 10.7.0.(i+1). DIR/node-i holds what it said, and its
 // last line is "status S". Exit status: 0 every command ended well, 1 one did not, 2 bad options, 77 namespaces or TUN

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a backend throws inside a handler: each driver ends the run with the node's name and the backend's own words.
+// Exceptions from a backend inside a handler: each driver ends the run with the node's name and the backend's message.
 #include <rubato/driver/peer.hpp>
 #include <rubato/driver/threads.hpp>
 
@@ -59,8 +59,7 @@ auto sentences_of(Make const& make) -> std::vector<std::string> {
           failure([&] { run_threads(make(), {.compute = environment::fixed(1ms)}, {.time = 1min}); }), second};
 }
 
-TEST_CASE(
-    "a device that fails in a handler ends the run under any driver, with the node's name and the device's words") {
+TEST_CASE("a device that fails in a handler ends the run under any driver, with the node and the device's message") {
   for (auto const& sentence : sentences_of([] { return pair_with({.at_start = lost_device}); })) {
     CHECK(sentence == "node 1 cannot go on: cudaLaunchKernel failed: device lost");
   }
@@ -77,7 +76,7 @@ TEST_CASE("a node without memory for its vectors ends the run under any driver, 
   }
 }
 
-TEST_CASE("what the backend threw is nested in the run's error") {
+TEST_CASE("the backend's exception is nested in the run's error") {
   auto inner = std::string{};
   try {
     simulate(pair_with({.at_start = lost_device}), {.compute = environment::fixed(1ms)}, {.time = 1s});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Links that are slow, on real threads: they mean what they mean in the simulator.
+// Slow links on real threads: they behave as in the simulator.
 #include <rubato/driver/threads.hpp>
 
 #include <chrono>
@@ -56,7 +56,7 @@ auto burst(std::vector<channel_id> const& lanes, std::uint64_t count) -> assembl
   return scripted_run({{.at_start = post}, {.at_patch = receive}});
 }
 
-TEST_CASE("of the states posted while a link is busy only the newest is sent, on threads as in the simulator") {
+TEST_CASE("while a link is busy only the newest posted state is kept for sending, on threads as in the simulator") {
   auto const on_threads = GENERATE(true, false);
   CAPTURE(on_threads);
   auto const weather = slow_link(10ms);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What looks on while threads run, and what happens to the threads when that goes wrong.
+// Measuring and observing while threads run, and what happens to the threads when that fails.
 #include <rubato/driver/threads.hpp>
 
 #include <atomic>
@@ -65,7 +65,7 @@ auto failure_of(Action&& action) -> sentences {
   return {};
 }
 
-TEST_CASE("a problem that throws while it is measured ends the run on threads, which says so") {
+TEST_CASE("a problem that throws during a measurement ends the run on threads with a sentence that says so") {
   auto const failure = failure_of([] {
     run_threads(scripted_run({busy(), idle()}, {space{}, throws_when_measured{}}),
                 {.compute = environment::fixed(1ms), .measure_every = 1ms}, {});
@@ -75,7 +75,7 @@ TEST_CASE("a problem that throws while it is measured ends the run on threads, w
   CHECK(failure.inner == "no such row");
 }
 
-TEST_CASE("what a problem throws in a gradient on threads is nested in the run's error") {
+TEST_CASE("an exception from a gradient on threads is nested in the run's error") {
   auto const ask = [](instant, outbox& out) {
     out.request = gradient_request{ticket{1}, one_value(), {0, node_id{0}, 7}};
   };
@@ -128,7 +128,7 @@ TEST_CASE("an observer may ask an endless run on threads to stop, which ends in 
   CHECK(result.history.size() == 5);  // and the last one, of all threads at rest
 }
 
-TEST_CASE("a tracker that does not balance is seen while threads run, not only at the end") {
+TEST_CASE("a tracker that does not balance is detected while threads run, not only at the end") {
   auto const result = run_threads(scripted_run({{.imbalance = 0.5}}), {.measure_every = 1ms}, {.time = 500ms});
   auto seen = false;
   for (std::size_t i = 0; i + 1 < result.history.size(); ++i) seen = seen || result.history[i].tracking_residual == 0.5;

@@ -74,7 +74,7 @@ TEST_CASE("the tracking law of a fixed-point ledger holds exactly on threads, at
   for (auto const& m : result.history) CHECK(m.tracking_residual == 0);
 }
 
-TEST_CASE("a run on threads ends after the gradients that were asked for, a few under way included") {
+TEST_CASE("a run on threads ends after the requested gradients, plus a few under way") {
   auto const p = quadratic::random(3, 4, 5);
   auto const result = run_threads(assemble<node_type>(topology::ring(3), p, {.step = 0.01}),
                                   {.compute = environment::fixed(0ns)}, {.gradients = 300});
@@ -108,7 +108,7 @@ TEST_CASE("a run on threads that is interrupted ends cleanly, with its report so
   CHECK(result.edges.size() >= 4);  // of the node that noticed; the others may have had no time to send
 }
 
-TEST_CASE("a problem that throws ends the run on threads with the node, the gradient and its own words") {
+TEST_CASE("a problem that throws ends the run on threads with the node, the gradient and its message") {
   auto const p = quadratic::random(3, 4, 5);
   auto const throwing = with{p, [](sample_key key) {
                                if (key.node == node_id{1} && key.draw == 7)
@@ -121,7 +121,7 @@ TEST_CASE("a problem that throws ends the run on threads with the node, the grad
   CHECK(says(sentence, "node 1, gradient 8: the disk is full"));
 }
 
-TEST_CASE("what a problem throws on a thread need not be an exception to be reported") {
+TEST_CASE("an object thrown by a problem on a thread is reported even if it is no std::exception") {
   auto const p = quadratic::random(3, 4, 5);
   auto const throwing = with{p, [](sample_key key) {
                                if (key.node == node_id{2} && key.draw == 1) throw 42;
@@ -141,7 +141,7 @@ TEST_CASE("a step that makes the run on threads diverge is named") {
   CHECK((says(sentence, "diverges") || says(sentence, "ledger")));  // whichever notices first
 }
 
-TEST_CASE("the threads driver refuses scenarios that it cannot keep, before it starts a thread") {
+TEST_CASE("the threads driver refuses scenarios that it does not support, before it starts a thread") {
   auto const p = quadratic::random(3, 4, 5);
   auto const start = [&](environment::scenario const& s) {
     auto a = assemble<node_type>(topology::ring(3), p, {.step = 0.01});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Recordings: what one driver did, another program's node does again to the last bit; what was changed is noticed.
+// Recordings: another program's node repeats what one driver did, to the last bit; changes are detected.
 #include <rubato/run/replay.hpp>
 
 #include <chrono>
@@ -89,7 +89,7 @@ auto threads_replay(fs::path const& folder) -> std::uint64_t {
   return events;
 }
 
-TEST_CASE("what threads did replays to identical bits, with loss and overtaking, cancelled gradients and a server") {
+TEST_CASE("a run on threads replays to identical bits, with loss and overtaking, cancelled gradients and a server") {
   scratch_folder const folder{"recording"};
   threads_replay<r_fast<space>>(folder.path());
   threads_replay<m_synchronous_sgd<space>>(folder.path());
@@ -109,7 +109,7 @@ auto simulated(fs::path const& folder, setting const& s, std::uint64_t bytes_max
   return rec.statuses()[0].file;
 }
 
-TEST_CASE("what the simulator did in single blocks replays to identical bits") {
+TEST_CASE("a simulated run with single blocks replays to identical bits") {
   scratch_folder const folder{"recording"};
   simulated(folder.path(), {});
   CHECK(replayed_events<r_fast<space>>(folder.path(), {}) > 20);
@@ -141,7 +141,7 @@ auto is_noticed(fs::path const& file, std::string const& bytes, setting const& s
   return says(sentence, file.filename().c_str());
 }
 
-TEST_CASE("every flipped bit of a recording and every cut of it is noticed") {
+TEST_CASE("every flipped bit and every truncation of a recording is detected") {
   scratch_folder const folder{"recording"};
   auto const tiny = setting{2, 1, 0.05};
   auto const whole = content_of(simulated(folder.path(), tiny));
@@ -226,7 +226,7 @@ TEST_CASE("a forged recording is refused by event and byte before any field of i
              "a node is started once"));
 }
 
-TEST_CASE("a recording that announces a text without end, names a stranger or is no file is refused") {
+TEST_CASE("a recording with an endless text, an unknown node or that is no file is refused") {
   scratch_folder const folder{"recording"};
   auto parts = taken_apart(bytes_of_file(simulated(folder.path(), {})));
   auto const file = folder.path() / "forged.log";
@@ -243,7 +243,7 @@ TEST_CASE("a recording that announces a text without end, names a stranger or is
   CHECK(says(refusal([&] { recorded_run const r{folder.path()}; }), "is not a recording"));
 }
 
-TEST_CASE("a recording replaces a link that somebody put in its place, not what the link points at") {
+TEST_CASE("a recording replaces a link in its place, not the file that the link points to") {
   scratch_folder const folder{"recording"};
   write_bytes(folder.path() / "precious", "keep me");
   fs::create_directories(folder.path() / "logs");
@@ -265,7 +265,7 @@ TEST_CASE("a recording that cannot be written ends with its reason") {
   CHECK(rec.statuses()[0].end == recording_status::ending::failed);
 }
 
-TEST_CASE("a recording stays within its limit, and what it holds replays") {
+TEST_CASE("a recording stays within its size limit, and its contents replay") {
   scratch_folder const folder{"recording"};
   auto const file = simulated(folder.path(), {}, 5000);
   CHECK(fs::file_size(file) <= 5000);

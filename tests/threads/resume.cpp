@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/topology/builders.hpp>
@@ -32,7 +33,7 @@ auto run(std::uint64_t gradients, checkpoint_options const& saved, std::size_t n
   return run_threads(std::move(made), {.compute = environment::fixed(300us)}, {.gradients = gradients}, o);
 }
 
-TEST_CASE("nodes on threads go on from where each of them was saved") {
+TEST_CASE("nodes on threads resume from where each of them was saved") {
   scratch_folder folder{"threads"};
   auto const first = run(800, {folder.path(), 20ms, false});
   CHECK(folder.files() == 4);
@@ -53,6 +54,17 @@ TEST_CASE("checkpoints that are missing, or of another run, are refused before a
   CHECK(says(refusal([&] { static_cast<void>(run(10, o)); }), "node-0.checkpoint' cannot be read"));
   static_cast<void>(run(10, {folder.path(), 1s, false}));
   CHECK(says(refusal([&] { static_cast<void>(run(10, o, 3)); }), "has nodes 4, but this node has 3"));
+}
+
+TEST_CASE("nodes that go on together are refused on threads before one begins") {
+  scratch_folder folder{"threads"};
+  thread_options o;
+  o.checkpoint = {.folder = folder.path()};
+  auto const run_ring = [&] {
+    auto made = assemble<ring_allreduce_sgd<backend::host<float>>>(topology::ring(4), p, {.step = 0.1});
+    static_cast<void>(run_threads(std::move(made), {.compute = environment::fixed(300us)}, {.gradients = 8}, o));
+  };
+  CHECK(says(refusal(run_ring), "which threads cannot do yet: run it in processes or in the simulator"));
 }
 
 }  // namespace

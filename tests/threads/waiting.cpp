@@ -33,7 +33,7 @@ auto failure_of(assembly a, environment::scenario const& s, until const& end, th
   return failure([&] { run_threads(std::move(a), s, end, o); });
 }
 
-TEST_CASE("ring all-reduce runs on threads to the optimum, with links that lose, and no replica is a round apart") {
+TEST_CASE("ring all-reduce on threads reaches the optimum over lossy links, and no replica is a round apart") {
   auto const p = quadratic::random(4, 12, 1);
   auto const scenario = environment::scenario{
       .compute = environment::fixed(100us), .link = {.latency = 20us, .loss = 0.1}, .measure_every = 2ms};
@@ -96,14 +96,14 @@ auto once(scripted::handler then) {
 /// Long before the patience is over all messages have come. Looks are rarer than a test may take: nobody waits for one.
 auto const rare_looks = environment::scenario{.link = {.latency = 1ms}, .measure_every = 1h};
 
-TEST_CASE("of the nodes on threads that wait too long, the one that has waited longest is named") {
+TEST_CASE("if several nodes on threads wait too long, the one that has waited longest is named") {
   auto const sentence = failure_of(scripted_run({{.at_patch = once(wait_and_tell(0, channel_id::model, 1))},
                                                  {.at_start = wait_and_tell(1, channel_id::model, 2)}}),
                                    rare_looks, {}, {.patience = 500ms});
   CHECK(says(sentence, "node 1 has waited for model message 2 of node 0"));
 }
 
-TEST_CASE("a wait on threads begins anew when it is for another channel, be it of the same peer and number") {
+TEST_CASE("a wait on threads starts again for another channel, even with the same peer and number") {
   // Node 0 waits first, but for another message since node 1 has waited.
   auto const sentence = failure_of(scripted_run({{.at_start = wait_and_tell(0, channel_id::model, 1),
                                                   .at_patch = once(wait_and_tell(0, channel_id::tracker, 1))},

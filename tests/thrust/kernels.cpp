@@ -57,7 +57,7 @@ struct memory {
 
 constexpr auto chunk = backend::detail::chunk_values;
 
-TEST_CASE("a sweep visits every index once, whatever the system, the size, the beginning and the way of storing") {
+TEST_CASE("a sweep visits every index once, for every system, size, start and way of storing") {
   test::for_each_system([](auto system) {
     for (auto const n : {std::size_t{1}, std::size_t{203}, chunk, chunk + 1, 3 * chunk + 77}) {
       for (auto const begin : {std::size_t{0}, std::size_t{64}, std::size_t{67}}) {
@@ -144,7 +144,7 @@ void compare_products(Backend const& b) {
   }
 }
 
-TEST_CASE("every system multiplies as the reference does, for every transpose and every beta, alone and by threads") {
+TEST_CASE("every system multiplies as the reference does, for every transpose and beta, with one thread or several") {
   test::for_each_system([](auto system) {
     using tested = backend::thrust<double, decltype(system)>;
     compare_products(tested{});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// R-FAST where a process stops for longer than it may be silent and lives: it comes back in a new session of its edges,
-// the law of each node is intact (law 11), and all end at the optimum of the sum.
+// R-FAST where a process stops for longer than the allowed silence and then goes on: it returns in a new session of its
+// edges, the law of each node holds (law 11), and all end at the optimum of the sum.
 #include <rubato/driver/peer.hpp>
 
 #include <algorithm>

@@ -44,7 +44,7 @@ auto all_blocks(std::uint64_t number) -> std::vector<std::uint64_t> {
   return std::vector<std::uint64_t>(test_blocks, number);
 }
 
-TEMPLATE_LIST_TEST_CASE("a message arrives with everything that it was posted with", "", carriers_of_messages) {
+TEMPLATE_LIST_TEST_CASE("a message arrives with all its fields", "", carriers_of_messages) {
   table<TestType> t{2};
   REQUIRE(t.meets());
   t.at(0, [&](auto& me) { CHECK(me.newest(what::opened)->outgoing == session_id{}); });
@@ -114,7 +114,7 @@ TEMPLATE_LIST_TEST_CASE("codes of a codec arrive on a channel that declares them
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("of a state channel the newest message always comes, and what it replaced is counted", "",
+TEMPLATE_LIST_TEST_CASE("on a state channel the newest message always arrives, and those replaced are counted", "",
                         every_transport) {
   table<TestType> t{2};
   REQUIRE(t.meets());
@@ -196,7 +196,7 @@ TEMPLATE_LIST_TEST_CASE("channels do not replace each other, and neither do send
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "events that wait beyond their bound are said to be too many, for whom, and none of them is lost", "",
+    "events that wait beyond their limit are reported with their receiver, and none of them is lost", "",
     lossless_transports) {
   table<TestType> t{2, {.event_bound = 4}};
   REQUIRE(t.meets());
@@ -225,7 +225,7 @@ TEMPLATE_LIST_TEST_CASE(
   t.at(0, [&](auto& me) { CHECK(me.end->traffic_of()[0].packets == sent); });
 }
 
-TEMPLATE_LIST_TEST_CASE("a peer for whom far too many events wait can be given up, and both hear of it", "",
+TEMPLATE_LIST_TEST_CASE("a peer for which far too many events wait can be given up, and both ends are told", "",
                         lossless_transports) {
   table<TestType> t{2, {.event_bound = 4, .silence = 300ms}};
   REQUIRE(t.meets());
@@ -247,7 +247,7 @@ TEMPLATE_LIST_TEST_CASE("a peer for whom far too many events wait can be given u
   REQUIRE(t.until(1, [](auto& me) { return me.count(what::closed) == 1; }));
 }
 
-TEMPLATE_LIST_TEST_CASE("a peer that goes without a word is reported by name, and nothing can be sent to it", "",
+TEMPLATE_LIST_TEST_CASE("a peer that disappears is reported by name, and nothing can be sent to it", "",
                         every_transport) {
   table<TestType> t{2, {.silence = 300ms}};
   REQUIRE(t.meets());
@@ -283,7 +283,7 @@ constexpr auto is_heard = [](auto& me) {
                      [&](auto const& n) { return n.p.session == me.newest(what::opened)->incoming; });
 };
 
-TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes back, in a new session of both ends", "",
+TEMPLATE_LIST_TEST_CASE("a live peer that was silent for too long returns in a new session of both ends", "",
                         transports_with_silence) {
   table<TestType> t{2, {.silence = 1s}};
   REQUIRE(t.meets());
@@ -315,7 +315,7 @@ TEMPLATE_LIST_TEST_CASE("a peer that was silent for too long and lives comes bac
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("two peers that both took the other for dead meet again", "", transports_with_silence) {
+TEMPLATE_LIST_TEST_CASE("two peers that each took the other for dead connect again", "", transports_with_silence) {
   table<TestType> t{2, {.silence = 1s}};
   REQUIRE(t.meets());
   for (std::size_t i = 0; i < 2; ++i) t.at(i, [&](auto& me) { me.end->give_up(to_node(1 - i)); });
@@ -324,7 +324,7 @@ TEMPLATE_LIST_TEST_CASE("two peers that both took the other for dead meet again"
 }
 
 #if !RUBATO_TEST_OVER_MPI
-TEMPLATE_LIST_TEST_CASE("a peer that died comes back in a new life of its edge", "", every_transport) {
+TEMPLATE_LIST_TEST_CASE("a peer that died returns in a new session of its edge", "", every_transport) {
   table<TestType> t{2, {.silence = 300ms}};
   REQUIRE(t.meets());
   t.vanish(1);
@@ -345,7 +345,7 @@ TEMPLATE_LIST_TEST_CASE("a peer that died comes back in a new life of its edge",
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("a peer that never comes is reported by name within the deadline", "", every_transport) {
+TEMPLATE_LIST_TEST_CASE("a peer that never connects is reported by name within the deadline", "", every_transport) {
   table<TestType> t{2, {.arrival = 60ms}};
   t.sit(0);
   REQUIRE(t.until(0, [](auto& me) { return me.count(what::closed) == 1; }));
@@ -357,7 +357,7 @@ TEMPLATE_LIST_TEST_CASE("a peer that never comes is reported by name within the 
 }
 #endif
 
-TEMPLATE_LIST_TEST_CASE("who leaves in order says so, after everything that counts, and is not reported as lost", "",
+TEMPLATE_LIST_TEST_CASE("a peer that leaves in order says so after all its messages, and is not reported as lost", "",
                         every_transport) {
   table<TestType> t{2};
   REQUIRE(t.meets());
@@ -387,7 +387,7 @@ TEMPLATE_LIST_TEST_CASE("who leaves in order says so, after everything that coun
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("how a node stands is told to those who are there, and to those who come later", "",
+TEMPLATE_LIST_TEST_CASE("a node's status is sent to present peers, and to those that connect later", "",
                         every_transport) {
   table<TestType> t{3};
   t.sit(0);
@@ -409,7 +409,7 @@ TEMPLATE_LIST_TEST_CASE("how a node stands is told to those who are there, and t
   for (std::size_t i = 0; i < 3; ++i) t.at(i, [](auto& me) { CHECK(me.count(what::closed) == 0); });
 }
 
-TEMPLATE_LIST_TEST_CASE("who comes when a peer has left already meets it, and hears that it has left", "",
+TEMPLATE_LIST_TEST_CASE("a peer that connects after another has left still meets it, and learns that it has left", "",
                         every_transport) {
   table<TestType> t{2};
   t.sit(0);
@@ -425,7 +425,7 @@ TEMPLATE_LIST_TEST_CASE("who comes when a peer has left already meets it, and he
   REQUIRE(t.until_all([](auto& me) { return me.end->everyone_left(); }));
 }
 
-TEMPLATE_LIST_TEST_CASE("who ends by an error says because of whom, before events that wait, and is gone", "",
+TEMPLATE_LIST_TEST_CASE("a peer that ends by an error names the cause before waiting events, and is gone", "",
                         every_transport) {
   table<TestType> t{3};
   REQUIRE(t.meets());

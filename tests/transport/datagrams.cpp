@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Datagrams that cross the system's border together: they arrive as they were, whoever cuts and joins them, and what is
-// no datagram ends neither the reading nor the process.
+// Many datagrams in one system call: they arrive unchanged, whichever side cuts and joins them, and anything that is no
+// datagram ends neither the reading nor the process.
 #include <rubato/transport/datagrams.hpp>
 
 #include <linux/net_tstamp.h>
@@ -102,7 +102,7 @@ auto receive(port const& at, port const& from, std::size_t n) -> std::vector<byt
   return got;
 }
 
-TEST_CASE("frames arrive as they were, many or one, with a shorter last one or no body, cut and joined or one by one") {
+TEST_CASE("frames arrive unchanged, many or one, with a shorter last one or no body, batched or one by one") {
   auto last_shorter = std::vector<std::size_t>(7, full);
   last_shorter.push_back(5);
   auto const sets = {
@@ -122,7 +122,7 @@ TEST_CASE("frames arrive as they were, many or one, with a shorter last one or n
   }
 }
 
-TEST_CASE("datagrams of a stranger come in between under its own address") {
+TEST_CASE("datagrams of a stranger in between arrive under its own address") {
   auto here = port::open(AF_INET), peer = port::open(AF_INET), stranger = port::open(AF_INET);
   REQUIRE((here && peer && stranger));
   auto const cuts = joins_and_cuts(here->descriptor());
@@ -140,7 +140,7 @@ TEST_CASE("datagrams of a stranger come in between under its own address") {
   CHECK(of_stranger == 1);
 }
 
-TEST_CASE("what became of something sent is an empty datagram, and an error that lasts is nothing") {
+TEST_CASE("an error about a sent datagram is received as an empty datagram, and a lasting error as nothing") {
   auto here = port::open(AF_INET), there = port::open(AF_INET);
   REQUIRE((here && there));
   outgoing_datagrams out;
@@ -165,7 +165,7 @@ TEST_CASE("what became of something sent is an empty datagram, and an error that
   CHECK(out.leave(here->descriptor(), nullptr, 0) == std::errc::message_size);
 }
 
-TEST_CASE("where the system has no room to say what it joined, nothing is taken for one frame") {
+TEST_CASE("if the system cannot report what it joined, the data are not taken for one frame") {
   auto here = port::open(AF_INET), there = port::open(AF_INET);
   REQUIRE((here && there));
   if (!joins_and_cuts(here->descriptor())) return;

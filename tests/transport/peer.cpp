@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One node a driver, over real transports: the nodes that the simulator runs, with their failures.
+// One node per driver, over real transports: the nodes of the simulator, with their failures.
 #include <rubato/driver/peer.hpp>
 
 #include <algorithm>
@@ -79,7 +79,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("a ring all-reduce and a server with workers, whose every message counts, run over TCP in step") {
+TEST_CASE("a ring all-reduce and a server with workers, which need every message, run over TCP in step") {
   auto const p = quadratic::random(3, 7, 2);
   tcp_doors doors{3};
   auto const ring =
@@ -99,7 +99,7 @@ TEST_CASE("a ring all-reduce and a server with workers, whose every message coun
   CHECK(worst_distance(server, p) < 1e-5);
 }
 
-TEST_CASE("processes whose seeds differ do not run together, and the caller's sentence names the seed") {
+TEST_CASE("processes with different seeds do not run together, and the caller's sentence names the seed") {
   auto const p = quadratic::random(2, 5, 3);
   tcp_doors doors{2};
   auto const fates =
@@ -120,7 +120,7 @@ struct dies {
   }
 };
 
-TEST_CASE("of a peer that dies the others say the name and end, or go on without it, as asked") {
+TEST_CASE("when a peer dies the others name it and end, or go on without it, as requested") {
   auto const p = quadratic::random(3, 5, 4);
   auto const make_dying = [&](std::size_t) {
     return assemble<r_fast<space>>(topology::complete(3), dies{p}, {.step = 0.1});
@@ -146,7 +146,8 @@ TEST_CASE("of a peer that dies the others say the name and end, or go on without
   }
 }
 
-TEST_CASE("a node begins when all have come, however far away, and tells its neighbours how near it is to that") {
+TEST_CASE(
+    "a node begins when all nodes have connected, however far away, and tells its neighbours how far it has got") {
   auto const p = quadratic::random(3, 4, 8);
   auto const make = line_of(3, p);
   tcp_doors doors{3};
@@ -172,7 +173,7 @@ TEST_CASE("a node begins when all have come, however far away, and tells its nei
   CHECK(std::find_if(got.begin(), got.end(), is(phase::arriving)) < began);
 }
 
-TEST_CASE("a node that is interrupted before all have come ends without a word that they came") {
+TEST_CASE("a node interrupted before all have connected ends without reporting that they have") {
   auto const p = quadratic::random(3, 4, 8);
   auto const make = line_of(3, p);
   auto const room = transport::in_process::room{3};
@@ -194,8 +195,7 @@ TEST_CASE("a node that is interrupted before all have come ends without a word t
   CHECK(middle.count(what::left) == 0);
 }
 
-TEST_CASE(
-    "a node that is interrupted in the middle is no node that has come to its end: the others end with its name") {
+TEST_CASE("a node interrupted in the middle has not ended normally: the others end and name it") {
   auto const p = quadratic::random(2, 4, 8);
   auto const make = line_of(2, p);
   auto const room = transport::in_process::room{2};
@@ -226,7 +226,7 @@ TEST_CASE(
   CHECK(says(said, "node 0 has ended because it was interrupted"));
 }
 
-TEST_CASE("of nodes that are all interrupted none says that another one left it") {
+TEST_CASE("if all nodes are interrupted, none reports that another has left it") {
   auto const p = quadratic::random(2, 4, 8);
   auto const make = [&] { return assemble<ring_allreduce_sgd<space>>(topology::ring(2), p, {.step = 0.1}); };
   auto const room = transport::in_process::room{2};
@@ -259,7 +259,7 @@ struct counted {
   }
 };
 
-TEST_CASE("of a node that dies at the end of a line, all name that node, and of one that never comes too") {
+TEST_CASE("if a node at the end of a line dies or never connects, all nodes name it") {
   auto const p = quadratic::random(4, 5, 4);
   tcp_doors doors{4};
   {
@@ -297,7 +297,7 @@ TEST_CASE("of a node that dies at the end of a line, all name that node, and of 
   }
 }
 
-TEST_CASE("a node that is held back because a peer does not read names it when its patience is over") {
+TEST_CASE("a node that is blocked by a peer that does not read names it when its patience is over") {
   using patient_node =
       gradient_tracking<space, order::r_fast, step::sgd, weighting::constant, synchrony::bounded_staleness>;
   auto const p = quadratic::random(2, 4, 5);
@@ -324,7 +324,7 @@ TEST_CASE("a node that is held back because a peer does not read names it when i
   CHECK(last->because == transport::cause{node_id{1}, transport::cause::how::stalled});
 }
 
-TEST_CASE("a peer that died and is started again is taken back, and all end at the optimum of the sum") {
+TEST_CASE("a peer that died and is restarted is accepted, and all end at the optimum of the sum") {
   auto const p = quadratic::random(3, 5, 4);
   tcp_doors doors{3};
   auto const wires_of = over_tcp(doors);
@@ -373,8 +373,7 @@ struct told {
   }
 };
 
-TEST_CASE(
-    "a peer that comes when the others have begun without it is taken in, and all end at the optimum of the sum") {
+TEST_CASE("a peer that connects after the others have begun is accepted, and all end at the optimum of the sum") {
   auto const p = quadratic::random(3, 5, 4);
   tcp_doors doors{3};
   std::atomic<unsigned> begun = 0;
@@ -410,7 +409,7 @@ TEST_CASE(
   CHECK(worst_distance(fates, p) < 1e-3);
 }
 
-TEST_CASE("of a peer that ended its run early, a node that needs it for its number of gradients says so at once") {
+TEST_CASE("a node that needs a peer which has ended early for its number of gradients reports it at once") {
   auto const p = quadratic::random(2, 4, 5);
   tcp_doors doors{2};
   auto const patient = peer_options{.patience = 1h, .linger = 10ms};
@@ -439,7 +438,8 @@ TEST_CASE("of a peer that ended its run early, a node that needs it for its numb
 }
 
 TEST_CASE(
-    "processes that differ in step, network, dimension, first gradients or blocks have other run ids, and hear why") {
+    "processes that differ in step, network, dimension, first gradients or blocks have different run ids, and say "
+    "why") {
   using fixed = r_fast<backend::host<float>>;
   using options = fixed::options;
   auto const text = [](topology::digraph const& g, std::size_t dimension, options const& o, std::uint64_t seed) {
@@ -457,7 +457,7 @@ TEST_CASE(
   CHECK(says(differs(text(topology::ring(4), 100, steeper, 1)), "ledger exponents 9, but"));
 }
 
-TEST_CASE("a run of one process without an end, or to a loss that it cannot see, is refused") {
+TEST_CASE("a run of one process without an end, or with a target loss that it cannot measure, is refused") {
   auto const p = quadratic::random(1, 4, 6);
   auto a = assemble<r_fast<space>>(topology::ring(1), p, {.step = 0.1});
   auto const me = identity_of(a, node_id{0});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What bounds a node of its own driver: looks that cost more than their interval, peers that say more than can be kept,
-// peers that keep others waiting, and peers that die when the run has ended.
+// Limits of a node with its own driver: measurements that cost more than their interval, peers that send more than can
+// be kept, peers that keep others waiting, and peers that die when the run has ended.
 #include <rubato/driver/peer.hpp>
 
 #include <algorithm>
@@ -39,7 +39,7 @@ auto run_alone(std::size_t dimension, until const& end, peer_options const& o) -
   return run_peer(a, me, alone, end, o);
 }
 
-TEST_CASE("looks that cost more than the time between them delay each other, and neither gradients nor the end") {
+TEST_CASE("measurements that cost more than their interval delay each other, but neither gradients nor the end") {
   auto const r = run_alone(1000, {.time = 100ms}, {.look_every = 1ns});
   CHECK(r.result.stopped == stop_reason::time);
   CHECK(r.result.nodes[0].gradients > 0);
@@ -49,7 +49,7 @@ TEST_CASE("looks that cost more than the time between them delay each other, and
   for (std::size_t k = 1; k < r.looks.size(); ++k) CHECK(r.looks[k - 1].at < r.looks[k].at);
 }
 
-TEST_CASE("models that looks keep until the end take no more memory than they may, however long a run is") {
+TEST_CASE("models kept for measurements stay within their memory limit, however long a run is") {
   constexpr std::size_t dimension = 2000;
   auto const r =
       run_alone(dimension, {.time = 300ms}, {.look_every = 1ms, .look_bytes = 10 * dimension * sizeof(double)});
@@ -116,7 +116,7 @@ void check_flood(Open open) {
   CHECK(says(went_on.result.lost[0], words));
 }
 
-TEST_CASE("of a peer that says more before a run than is kept, a node says the name and ends, or goes on without it") {
+TEST_CASE("if a peer sends more before a run than is kept, a node names it and ends, or goes on without it") {
   SECTION("in one process") {
     check_flood([] { return over_room(transport::in_process::room{3}); });
   }
@@ -126,7 +126,7 @@ TEST_CASE("of a peer that says more before a run than is kept, a node says the n
   }
 }
 
-TEST_CASE("one poll takes no more than its owner wants to keep") {
+TEST_CASE("one poll takes no more than its owner can keep") {
   transport::detail::polled_context polled;
   auto taken = 0;
   for (auto k = 0; k < 10; ++k) boost::asio::post(polled.context(), [&] { ++taken; });
@@ -170,7 +170,7 @@ auto with_a_slow_end(std::size_t nodes, until const& end, std::chrono::nanosecon
   return fates;
 }
 
-TEST_CASE("a node that goes on gives up a peer that is too slow, and waits for it less each time") {
+TEST_CASE("a node that may go on gives up a peer that is too slow, and waits less for it each time") {
   auto const fates = with_a_slow_end(2, rounds(100), 400ms, 1ms);
   INFO(fates[0].sentence);
   REQUIRE(fates[0].sentence.empty());
@@ -181,7 +181,7 @@ TEST_CASE("a node that goes on gives up a peer that is too slow, and waits for i
   CHECK(fates[0].result.result.ended < 20s);
 }
 
-TEST_CASE("of nodes that wait in a chain only the one whose peer is at fault gives that up") {
+TEST_CASE("of nodes that wait in a chain only the one next to the faulty peer gives it up") {
   // What it sends next comes later still: its neighbour waits longer than its patience, but not for a node at fault.
   auto const fates = with_a_slow_end(4, rounds(5), 1s, 400ms);
   for (std::size_t i = 0; i < 3; ++i) {
@@ -219,8 +219,7 @@ auto after_the_end(until const& end, peer_options const& o, bool dies) -> fate {
   return fates.at(0);
 }
 
-TEST_CASE(
-    "of a peer that dies when a node has ended, that node says so, and does not end well unless it may go on without") {
+TEST_CASE("a peer that dies after a node has ended is an error for that node, unless it may go on without it") {
   auto const ended = after_the_end(rounds(5), {.linger = 20s}, true);
   CHECK(says(ended.sentence, "node 1 at 127.0.0.1"));
   CHECK(says(ended.sentence, " is gone: "));
@@ -231,7 +230,7 @@ TEST_CASE(
   CHECK(went_on.result.cut_off == std::vector{node_id{1}});
 }
 
-TEST_CASE("a node that stood still for long when its run ended by time says for whom") {
+TEST_CASE("a node that has long been waiting when its run ends by time names the peer") {
   auto const fates = with_a_slow_end(2, {.time = 2s}, 1h, 1ms);
   INFO(fates[0].sentence);
   REQUIRE(fates[0].sentence.empty());
@@ -280,7 +279,7 @@ TEST_CASE("in rounds, when one node ends early, all others end in order, each wi
   }
 }
 
-TEST_CASE("of a peer that does not end when all should, a node says so") {
+TEST_CASE("a node reports a peer that does not end when all should") {
   CHECK(says(after_the_end({.time = 50ms}, {.linger = 50ms}, false).sentence,
              "node 1 has not ended within 0.05 s of the end of node 0"));
   auto const went_on = after_the_end({.time = 50ms}, {.linger = 50ms, .lost = when_lost::goes_on}, false);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Who looks on while a node runs in a process of its own: its history, observers, and looks that take long.
+// Measuring a node in a process of its own: its history, observers, and measurements that take long.
 #include <rubato/driver/peer.hpp>
 
 #include <atomic>
@@ -22,7 +22,7 @@ using namespace std::chrono_literals;
 namespace rubato::test {
 namespace {
 
-TEST_CASE("a process has the history of its own node, with losses where they are asked for") {
+TEST_CASE("a process has the history of its own node, with losses if requested") {
   auto const p = quadratic::random(2, 4, 8);
   for (auto const with_loss : {false, true}) {
     tcp_doors doors{2};
@@ -45,7 +45,7 @@ TEST_CASE("a process has the history of its own node, with losses where they are
   }
 }
 
-TEST_CASE("an observer of one node may end it, and what it throws ends it with its neighbours told") {
+TEST_CASE("an observer of one node may end it, and an exception from it ends the node and is reported to neighbours") {
   auto const p = quadratic::random(2, 4, 8);
   for (auto const throws : {false, true}) {
     auto const room = transport::in_process::room{2};
@@ -100,7 +100,7 @@ struct gated {
   }
 };
 
-TEST_CASE("a look that takes longer than its interval delays the next one, and no message") {
+TEST_CASE("a measurement that takes longer than its interval delays the next one, but no message") {
   auto const p = quadratic::random(2, 4, 8);
   std::atomic<int> done = 0;
   auto const made = [&] { return assemble<line_node>(topology::line(2), gated{p, &done}, {.step = 0.1}); };

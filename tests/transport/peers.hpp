@@ -43,8 +43,7 @@ auto run_all(std::size_t nodes, Assemble assemble_one, Open open, std::pair<unti
       threads.emplace_back([&, i] {
         try {
           auto a = assemble_one(i);
-          auto me = identity_of(a, to_node(i), &wire::crc32_of);
-          me.opened_before = sessions_before(how.second.checkpoint, me.self);
+          auto const me = identity_of(a, to_node(i), &wire::crc32_of, how.second.checkpoint);
           auto const wires = open(i, me);
           fates[i].result = run_peer(a, me, *wires, how.first, how.second);
         } catch (std::exception const& e) {

@@ -3,6 +3,8 @@
 // used, the tracking law holds again, exactly, and all end where a run ends that was never cut.
 #include <rubato/driver/peer.hpp>
 
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -16,6 +18,8 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -25,12 +29,20 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/async_model_average.hpp>
+#include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/low_precision_d_psgd.hpp>
+#include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/non_blocking_allreduce.hpp>
+#include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/algorithm/s_ab.hpp>
+#include <rubato/algorithm/scatter_allreduce_sgd.hpp>
 
 #include "support/catch.hpp"
+#include "support/refusal.hpp"
 #include "support/scratch_folder.hpp"
 #include "transport/peers.hpp"
 
@@ -194,6 +206,174 @@ TEMPLATE_LIST_TEST_CASE("who has no checkpoint yet begins anew beside others tha
   }
 }
 
+// --- nodes that go on together
+
+/// Three nodes over TCP, each saved every 20 rounds.
+template<class Node>
+auto together(problem::quadratic const& p, std::filesystem::path const& folder, until const& end,
+              std::optional<std::uint64_t> from = {}) -> std::vector<fate> {
+  auto const make = [&](std::size_t) { return assemble<Node>(topology::ring(nodes), p, {.step = 0.1}); };
+  tcp_doors doors{make(0).nodes.size()};
+  peer_options o{.compute = environment::fixed(work).slow(1, 3)};
+  o.checkpoint = {.folder = folder, .resume = from.has_value(), .every_rounds = 20, .round = from};
+  return run_all(doors.descriptors.size(), make, over_tcp(doors), {end, o});
+}
+auto everyone(std::size_t n) -> std::vector<node_id> {
+  std::vector<node_id> all;
+  for (std::size_t i = 0; i < n; ++i) all.push_back(to_node(i));
+  return all;
+}
+auto newest_in(std::filesystem::path const& folder, std::size_t n) -> std::uint64_t {
+  return newest_common_round({.folder = folder}, everyone(n)).value().done;
+}
+void require_good(std::vector<fate> const& all) {
+  std::string said;
+  for (auto const& f : all) said += f.sentence.empty() ? f.result.unwritten : f.sentence + "; ";
+  REQUIRE(said == "");
+}
+
+/// Runs them all in one process of its own and ends it with SIGKILL, once each has been saved several times.
+template<class Node>
+void kill_in_the_middle(problem::quadratic const& p, std::filesystem::path const& folder,
+                        std::optional<std::uint64_t> from = {}) {
+  auto const n = assemble<Node>(topology::ring(nodes), p, {.step = 0.1}).nodes.size();
+  auto const child = ::fork();  // no other thread runs
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    static_cast<void>(together<Node>(p, folder, {.time = 1min}, from));
+    ::_exit(1);
+  }
+  auto const latest = std::chrono::steady_clock::now() + 50s;
+  for (auto saved = false; !saved && std::chrono::steady_clock::now() < latest; std::this_thread::yield()) {
+    saved = true;
+    for (auto const node : everyone(n)) {
+      auto const rounds = saved_rounds({.folder = folder}, node);
+      saved = saved && !rounds.empty() && rounds.back() >= from.value_or(0) + 60;
+    }
+  }
+  ::kill(child, SIGKILL);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFSIGNALED(status));  // it was in the middle
+}
+
+using in_lock_step =
+    std::tuple<ring_allreduce_sgd<space>, low_precision_d_psgd<space>, scatter_allreduce_sgd<space>, byte_grad<space>>;
+
+TEMPLATE_LIST_TEST_CASE("synchronous replicas that are killed all, twice, and go on end with the bits of an uncut run",
+                        "", in_lock_step) {
+  auto const p = problem::quadratic::random(nodes, 50, 4);
+  scratch_folder cut{"cut"}, whole{"whole"};
+  kill_in_the_middle<TestType>(p, cut.path());
+  auto const first = newest_in(cut.path(), nodes);
+  kill_in_the_middle<TestType>(p, cut.path(), first);
+  auto const second = newest_in(cut.path(), nodes);
+  CHECK(second > first);
+  for (auto const node : everyone(nodes)) CHECK(saved_rounds({.folder = cut.path()}, node).size() <= 3);
+  auto const last = together<TestType>(p, cut.path(), {.gradients = 30}, second);
+  auto const uncut = together<TestType>(p, whole.path(), {.gradients = second + 30});
+  require_good(last);
+  require_good(uncut);
+  for (std::size_t i = 0; i < nodes; ++i) {
+    auto const& mine = last[i].result.result.nodes[0];
+    CHECK(mine.iterations_before == second);
+    CHECK(mine.iterations == second + 30);
+    auto const x = last[i].result.result.models[0].template view<double>();
+    auto const never_cut = uncut[i].result.result.models[0].template view<double>();
+    for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(x[k] == never_cut[k]);
+  }
+}
+
+TEST_CASE("a server and its workers that need each other are killed and go on to the optimum") {
+  using node = m_synchronous_sgd<space>;
+  auto const p = problem::quadratic::random(nodes, 50, 4);
+  scratch_folder folder{"served"};
+  kill_in_the_middle<node>(p, folder.path());
+  auto const from = newest_in(folder.path(), nodes + 1);
+  auto const all = together<node>(p, folder.path(), {.time = 2s}, from);
+  require_good(all);
+  CHECK(all.back().result.result.nodes[0].iterations_before == from);
+  for (std::size_t i = 0; i < nodes; ++i) {
+    auto const x = all[i].result.result.models.at(0).template view<double>();
+    for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(x[k] - p.optimum()[k]) < 1e-6);
+  }
+}
+
+TEST_CASE("push-sum that is killed and goes on ends where a run ends that was never cut") {
+  using node = osgp<space>;
+  auto const p = problem::quadratic::random(nodes, 50, 4);
+  scratch_folder cut{"cut"}, whole{"whole"};
+  kill_in_the_middle<node>(p, cut.path());
+  auto const from = newest_in(cut.path(), nodes);
+  auto const last = together<node>(p, cut.path(), {.gradients = 700}, from);
+  auto const uncut = together<node>(p, whole.path(), {.gradients = 700});
+  require_good(last);
+  require_good(uncut);
+  for (std::size_t i = 0; i < nodes; ++i) {
+    CHECK(last[i].result.result.nodes[0].iterations_before == from);
+    auto const x = last[i].result.result.models.at(0).template view<double>();
+    auto const never_cut = uncut[i].result.result.models.at(0).template view<double>();
+    for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(x[k] - never_cut[k]) < 0.01);
+  }
+}
+
+using by_their_own_time = std::tuple<async_model_average<space>, non_blocking_allreduce<space>>;
+
+TEMPLATE_LIST_TEST_CASE("nodes that meet only to be saved are killed and go on", "", by_their_own_time) {
+  auto const p = problem::quadratic::random(nodes, 50, 4);
+  scratch_folder cut{"cut"};
+  kill_in_the_middle<TestType>(p, cut.path());
+  auto const from = newest_in(cut.path(), nodes);
+  kill_in_the_middle<TestType>(p, cut.path(), from);  // it comes 60 rounds further
+  auto const last = together<TestType>(p, cut.path(), {.time = 300ms}, newest_in(cut.path(), nodes));
+  require_good(last);
+  for (auto const& f : last) {
+    auto const& mine = f.result.result.nodes[0];
+    CHECK(mine.iterations_before >= from + 20);
+    CHECK(mine.iterations > mine.iterations_before);
+  }
+}
+
+TEST_CASE("where a node's newest file is damaged or missing all go back to one that all have, and it is said") {
+  using node = ring_allreduce_sgd<space>;
+  auto const p = problem::quadratic::random(nodes, 50, 4);
+  scratch_folder folder{"damaged"};
+  require_good(together<node>(p, folder.path(), {.gradients = 70}));
+  checkpoint_options const o{.folder = folder.path(), .resume = true, .every_rounds = 20};
+  CHECK(saved_rounds(o, node_id{1}) == std::vector<std::uint64_t>{20, 40, 60, 70});  // the last one at its end
+  CHECK(newest_common_round(o, everyone(nodes))->remark.empty());
+  std::filesystem::remove(o.file_of(node_id{2}, 70));
+  std::ofstream{o.file_of(node_id{1}, 60), std::ios::binary | std::ios::in}.seekp(300).put('x');
+  auto const common = newest_common_round(o, everyone(nodes)).value();
+  CHECK(common.done == 40);
+  CHECK(common.remark == "of round 70 node 2 has no checkpoint: going on from round 40");
+
+  // Who does not see the others' files offers the newest of its own, and both rounds are named where they differ.
+  auto const differ = together<node>(p, folder.path(), {.gradients = 10}, std::nullopt);
+  CHECK(differ[0].sentence.find("already: go on from it") != std::string::npos);
+  tcp_doors doors{nodes};
+  auto const make = [&](std::size_t) { return assemble<node>(topology::ring(nodes), p, {.step = 0.1}); };
+  peer_options how;
+  how.checkpoint = o;
+  std::string said;
+  for (auto const& f : run_all(nodes, make, over_tcp(doors, {.arrival = 2s}), {{.gradients = 10}, how}))
+    said += f.sentence;
+  CHECK(said.find("round to go on from 60, but this node has 70") != std::string::npos);
+
+  std::filesystem::remove(o.file_of(node_id{1}, 70));
+  auto const own = std::vector{node_id{1}};
+  CHECK(newest_common_round(o, own)->remark.find("node-1.round-60.checkpoint' is damaged") != std::string::npos);
+  require_good(together<node>(p, folder.path(), {.gradients = 30}, 40));
+  CHECK(saved_rounds(o, node_id{0}) == std::vector<std::uint64_t>{20, 40, 60, 70});
+  CHECK(newest_in(folder.path(), nodes) == 70);
+  for (auto const round : {40, 60, 70})
+    std::filesystem::remove(o.file_of(node_id{1}, static_cast<std::uint64_t>(round)));
+  std::filesystem::remove(o.file_of(node_id{0}, 20));
+  CHECK(refusal([&] {
+          static_cast<void>(newest_common_round(o, everyone(nodes)));
+        }).find("there is no round of which every node has a whole checkpoint") != std::string::npos);
+}
+
 /// What three processes say that are to begin like this.
 auto sentences(std::function<assembly(std::size_t)> const& make, checkpoint_options const& saved)
     -> std::vector<std::string> {
@@ -205,13 +385,30 @@ auto sentences(std::function<assembly(std::size_t)> const& make, checkpoint_opti
   return all;
 }
 
-TEST_CASE("what cannot be saved, or gone on from, is said in one sentence before anybody waits") {
+/// A node that needs all others and has nothing to say of rounds.
+struct of_a_user {
+  any_node inner;
+  void start(instant now, outbox& out) { inner.start(now, out); }
+  void on_patch(instant now, patch const& p, outbox& out) { inner.on_patch(now, p, out); }
+  void on_gradient(instant now, gradient g, outbox& out) { inner.on_gradient(now, std::move(g), out); }
+  void on_wakeup(instant now, wakeup w, outbox& out) { inner.on_wakeup(now, w, out); }
+  void on_neighbours(instant now, neighbour_change const& c, outbox& out) { inner.on_neighbours(now, c, out); }
+  [[nodiscard]] auto estimate() const -> shared_buffer { return inner.estimate(); }
+  [[nodiscard]] auto statistics() const -> node_statistics { return inner.statistics(); }
+  void audit(tracking_audit& a) const { inner.audit(a); }
+  [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return inner.channels(); }
+  static void visit_state(auto& self, auto&& visit) { visit("inner", self.inner); }
+};
+
+TEST_CASE("a run that cannot be saved or resumed is refused in one sentence before any node waits") {
   scratch_folder folder{"resume"};
   auto const p = problem::quadratic::random(nodes, 10, 4);
-  auto const ring = [&](std::size_t) {
-    return assemble<ring_allreduce_sgd<space>>(topology::ring(nodes), p, {.step = 0.1});
+  auto const without_rounds = [&](std::size_t) {
+    auto a = assemble<ring_allreduce_sgd<space>>(topology::ring(nodes), p, {.step = 0.1});
+    for (auto& n : a.nodes) n = any_node{of_a_user{std::move(n)}};
+    return a;
   };
-  for (auto const& s : sentences(ring, {.folder = folder.path()}))
+  for (auto const& s : sentences(without_rounds, {.folder = folder.path()}))
     CHECK(s.find("cannot go on from a checkpoint") != std::string::npos);
   auto const line = line_of(nodes, p);
   for (auto const& s : sentences(line, {.folder = folder.path(), .resume = true}))
@@ -229,7 +426,7 @@ TEST_CASE("what cannot be saved, or gone on from, is said in one sentence before
   }
 }
 
-TEST_CASE("a checkpoint that cannot be written is said at once, and the run goes on") {
+TEST_CASE("a checkpoint that cannot be written is reported at once, and the run goes on") {
   scratch_folder folder{"resume"};
   auto const p = problem::quadratic::random(nodes, 10, 4);
   tcp_doors doors{nodes};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What happens on a port of this machine that is not a healthy peer: each is one sentence or a counted rejection.
+// What happens when a port is used by anything but a healthy peer: each case is one sentence or a counted rejection.
 #include <rubato/transport/tcp.hpp>
 
 #include <netinet/in.h>
@@ -83,7 +83,7 @@ auto hello_of(std::size_t from, std::size_t to, std::uint64_t seed) -> std::vect
   return wire::encode_hello({agreed.id(), to_node(from), to_node(to), 0, 0, 0, 0}, agreed.text());
 }
 
-TEST_CASE("an address in use, one that is no address and one beyond loopback are refused in one sentence") {
+TEST_CASE("an address in use, an invalid one and one beyond loopback are each refused in one sentence") {
   auto const bound_socket = transport::open_tcp_socket("127.0.0.1:0");
   CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_socket(bound_socket.address)); }), "in use"));
   CHECK(says(refusal([&] { static_cast<void>(transport::open_tcp_socket(bound_socket.address)); }),
@@ -101,7 +101,7 @@ TEST_CASE("an address in use, one that is no address and one beyond loopback are
              "node 2 has no address"));
 }
 
-TEST_CASE("peers whose options differ are refused on both sides, and the caller hears which option it is") {
+TEST_CASE("peers with different options are refused on both sides, and the caller is told which option differs") {
   tcp_doors doors{2};
   tcp_seat one{std::make_unique<tcp>(identity_with_seed(0, 2, 1), doors.options(0))};
   tcp_seat two{std::make_unique<tcp>(identity_with_seed(1, 2, 7), doors.options(1))};
@@ -127,7 +127,7 @@ struct far_memory final : memory_source {
   int copies = 0;
 };
 
-TEST_CASE("the body of a message is brought from its device where somebody takes it, and only there") {
+TEST_CASE("the body of a message is copied from its device only where it is received") {
   tcp_doors doors{2};
   auto one = seat_of(doors, 0, {});
   auto const memory = std::make_shared<far_memory>();
@@ -141,7 +141,7 @@ TEST_CASE("the body of a message is brought from its device where somebody takes
   CHECK(memory->copies == 1);
 }
 
-TEST_CASE("a peer that never comes is reported by name within its deadline, whoever was to call") {
+TEST_CASE("a peer that never connects is reported by name within its deadline, whichever side calls") {
   tcp_doors doors{2};
   auto const nobody = transport::open_tcp_socket("127.0.0.1:0");
   asio::io_context io;
@@ -163,7 +163,7 @@ TEST_CASE("a peer that never comes is reported by name within its deadline, whoe
   CHECK(says(vainly.newest(what::closed)->why, "has not come within 0.08 s: it has not answered"));
 }
 
-TEST_CASE("a host may be given by name, and sentences say what that stands for, or that it stands for nothing") {
+TEST_CASE("a host may be given by name, and sentences include its address or say that it has none") {
   auto const here = transport::address_in("LocalHost:7000");
   CHECK(here.host.is_loopback());
   CHECK(here.text() == "LocalHost:7000 (" + here.host.to_string() + ")");
@@ -183,7 +183,7 @@ TEST_CASE("a host may be given by name, and sentences say what that stands for, 
   CHECK(transport::detail::likeliest(all, true) == make_address("192.0.2.7"));
 }
 
-TEST_CASE("peers whose hosts are given by name meet, and are named with what that stands for") {
+TEST_CASE("peers whose hosts are given by name connect, and are named with their addresses") {
   tcp_doors doors{2};
   for (auto& a : doors.addresses) a.replace(0, a.rfind(':'), "LocalHost");
   auto one = seat_of(doors, 0, {}), two = seat_of(doors, 1, {});
@@ -194,7 +194,7 @@ TEST_CASE("peers whose hosts are given by name meet, and are named with what tha
              ("node 1 at " + transport::address_in(doors.addresses[1]).text() + " is gone").c_str()));
 }
 
-TEST_CASE("what a connection lost is sent again several times within the silence") {
+TEST_CASE("messages lost with a connection are sent again several times within the silence") {
   tcp_doors doors{2};
   auto one = seat_of(doors, 0, {.silence = 16s}), two = seat_of(doors, 1, {.silence = 16s});
   REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) + two.count(what::opened) == 2; }));
@@ -214,7 +214,7 @@ TEST_CASE("what a connection lost is sent again several times within the silence
   CHECK(connections == 2);
 }
 
-TEST_CASE("garbage, half a hello, a hello of nobody and silence on the port are counted, and the peer still comes in") {
+TEST_CASE("garbage, half a hello, an unknown hello and silence on the port are counted, and the peer still connects") {
   tcp_doors doors{2};
   auto one = seat_of(doors, 0, {.greeting = 200ms});
   stranger garbage{doors.addresses[0]}, half{doors.addresses[0]}, silent{doors.addresses[0]},
@@ -247,7 +247,7 @@ auto impostor(tcp_doors const& doors, tcp_seat& one) -> std::unique_ptr<stranger
   return s;
 }
 
-TEST_CASE("every frame that is not one of this run, of this peer and of its channels closes the edge and is counted") {
+TEST_CASE("every frame that is not of this run, this peer and its channels closes the edge and is counted") {
   tcp_doors doors{2};
   auto one = seat_of(doors, 0, {});
   buffer_pool pool;
@@ -340,7 +340,7 @@ TEST_CASE(
   CHECK(one.count(what::closed) == 1);
 }
 
-TEST_CASE("half a frame and then silence is a peer that is gone when the deadline passes") {
+TEST_CASE("half a frame followed by silence counts as a lost peer when the deadline passes") {
   tcp_doors doors{2};
   auto one = seat_of(doors, 0, {.silence = 80ms});
   auto const s = impostor(doors, one);
@@ -355,7 +355,7 @@ TEST_CASE("half a frame and then silence is a peer that is gone when the deadlin
   CHECK(one.count(what::message) == 0);
 }
 
-TEST_CASE("peers that have nothing to say keep their edge alive, and one that stops is found out") {
+TEST_CASE("peers without messages keep their edge alive, and one that stops is detected") {
   tcp_doors doors{2};
   auto one = seat_of(doors, 0, {.silence = 200ms});
   auto two = seat_of(doors, 1, {.silence = 200ms});
@@ -367,7 +367,7 @@ TEST_CASE("peers that have nothing to say keep their edge alive, and one that st
   CHECK(says(one.newest(what::closed)->why, "has been silent"));
 }
 
-TEST_CASE("a thousand connections at once are turned away or time out, and the peer still comes in") {
+TEST_CASE("a thousand connections at once are refused or time out, and the peer still connects") {
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;

@@ -70,7 +70,7 @@ auto have_met(udp_seat& one, udp_seat& two) -> bool {
   return poll_until<udp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; });
 }
 
-TEST_CASE("a vector travels as datagrams of one block, and arrives with everything that it was posted with") {
+TEST_CASE("a vector travels as datagrams of one block each, and arrives with all its fields") {
   udp_doors doors{2};
   auto one = seat_of(doors, 0), two = seat_of(doors, 1);
   REQUIRE(have_met(one, two));
@@ -128,7 +128,7 @@ TEST_CASE(
   CHECK(lose_half(4) != first);
 }
 
-TEST_CASE("a burst that is larger than any buffer is spread by the rate, replaced by the newest, and drowns nobody") {
+TEST_CASE("a burst larger than any buffer is spread by the rate, replaced by the newest, and overflows no receiver") {
   udp_doors doors{2};
   constexpr std::size_t large = 64 * 4096;  // 1 MiB a vector, 4096 datagrams
   auto const make = [&](std::size_t self) {
@@ -144,8 +144,7 @@ TEST_CASE("a burst that is larger than any buffer is spread by the rate, replace
     two.end->send(channel_kind::state, message(1, 0, channel_id::model, k, counting(pool, 0, large)));
   }
   CHECK(two.end->traffic_of()[0].replaced == 9);
-  // Nobody read while the ten were given, so what left of the last one then, a burst or two, may have met a full
-  // buffer.
+  // Nobody read while the ten were posted, so the last burst or two of the final one may have met a full buffer.
   std::size_t blocks = 0;
   REQUIRE(poll_until<udp>({&one, &two}, [&] {
     blocks = 0;
@@ -175,7 +174,7 @@ TEST_CASE("events, blocks beyond a datagram and a loss that is no probability ar
   CHECK(says(refused(wordy), "more than a datagram"));
 }
 
-TEST_CASE("over UDP, options that differ are named, a peer that never comes too, and garbage is counted") {
+TEST_CASE("over UDP, different options and a peer that never connects are named, and garbage is counted") {
   udp_doors doors{2};
   auto one = seat_of(doors, 0), two = seat_of(doors, 1, {}, 7);
   REQUIRE(
@@ -202,7 +201,7 @@ TEST_CASE("over UDP, options that differ are named, a peer that never comes too,
   REQUIRE(poll_until<udp>({&lonely}, [&] { return lonely.end->rejected().frames == 2; }));
 }
 
-TEST_CASE("a peer that stops on UDP is found out, and one that is started again opens a new life of the edge") {
+TEST_CASE("over UDP a peer that stops is detected, and one that is restarted opens a new session of the edge") {
   auto const silence = GENERATE(200ms, 10ms);  // of which the second is less than half of what lies between two looks
   udp_doors doors{2};
   auto one = seat_of(doors, 0, {.silence = silence}), two = seat_of(doors, 1);
@@ -225,7 +224,7 @@ TEST_CASE("a peer that stops on UDP is found out, and one that is started again 
   REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.end->everyone_left() && two.end->everyone_left(); }));
 }
 
-TEST_CASE("a peer on UDP that has left and is gone is not spoken to for ever, and is no loss") {
+TEST_CASE("over UDP nothing more is sent to a peer that has left, and it does not count as lost") {
   udp_doors doors{2};
   auto one = seat_of(doors, 0, {.silence = 20ms}), two = seat_of(doors, 1);
   REQUIRE(have_met(one, two));
@@ -323,7 +322,7 @@ class impostor {
   buffer_pool pool_;
 };
 
-TEST_CASE("over UDP a hello of a former session that comes late, or again, changes nothing, whatever clocks say") {
+TEST_CASE("over UDP a late or repeated hello of an earlier session changes nothing, whatever the clocks") {
   auto const later =
       GENERATE(std::int64_t{3600}, std::int64_t{-3600}, std::int64_t{2'160'000}, std::int64_t{-2'160'000}) *
       1'000'000'000;
@@ -395,8 +394,7 @@ TEST_CASE(
   CHECK(one.newest(what::message)->p.session == one.newest(what::opened)->incoming);
 }
 
-TEST_CASE(
-    "over UDP one datagram with a number that is far too large is not believed, and hides none of those that follow") {
+TEST_CASE("over UDP one datagram with a far too large number is ignored, and does not hide those that follow") {
   auto const far = GENERATE(std::uint64_t{1} << 22, std::uint64_t{1} << 63, ~std::uint64_t{0});
   udp_doors doors{2};
   auto one = seat_of(doors, 0);
@@ -423,14 +421,14 @@ TEST_CASE(
   arrives((1U << 22) + 2);
 }
 
-TEST_CASE("over UDP a node that has an IPv4 address refuses a peer that has an IPv6 one, and says so at once") {
+TEST_CASE("over UDP a node with an IPv4 address refuses a peer with an IPv6 address, and says so at once") {
   auto const said = refusal([] { udp u{state_identity(0, 2), {.addresses = {"127.0.0.1:0", "[::1]:9"}}}; });
   CHECK(says(said, "node 1 at [::1]:9 cannot be reached from 127.0.0.1:0 over udp"));
   CHECK(says(said, "give all nodes addresses of one kind, or use tcp"));
   CHECK(refusal([] { udp u{state_identity(0, 2), {.addresses = {"127.0.0.1:0", "[::ffff:127.0.0.1]:9"}}}; }).empty());
 }
 
-TEST_CASE("blocks of one packet that lie side by side are handed over together, older ones not at all") {
+TEST_CASE("adjacent blocks of one packet are delivered together, older ones not at all") {
   auto const me = state_identity(0, 2);
   transport::detail::block_gatherer gathered;
   std::vector<transport::traffic> counts;
@@ -461,7 +459,7 @@ TEST_CASE("blocks of one packet that lie side by side are handed over together, 
   CHECK(gathered.empty());
 }
 
-TEST_CASE("what a full socket does not take waits uncounted until it does, and what the system never takes is lost") {
+TEST_CASE("datagrams that a full socket refuses wait uncounted, and those that the system never accepts are lost") {
   udp_doors doors{2};
   auto one = seat_of(doors, 0), two = seat_of(doors, 1);
   REQUIRE(have_met(one, two));
@@ -496,7 +494,7 @@ TEST_CASE("what a full socket does not take waits uncounted until it does, and w
   CHECK(sent().lost == 5);
 }
 
-TEST_CASE("a newer packet goes on at the block where the older one was, so that no block is starved") {
+TEST_CASE("a newer packet continues at the block of the older one, so that no block is starved") {
   transport::detail::block_stream waiting;
   buffer_pool pool;
   auto const body = counting(pool, 0);
@@ -521,8 +519,7 @@ TEST_CASE("a newer packet goes on at the block where the older one was, so that 
   CHECK(waiting.empty());
 }
 
-TEST_CASE(
-    "over UDP that loses a third of its datagrams, who leaves first hears in time that the second one leaves too") {
+TEST_CASE("over UDP with a third of datagrams lost, the first node to leave still learns that the second one leaves") {
   constexpr std::size_t pairs = 6;
   std::vector<udp_seat> first, second;
   for (std::size_t k = 0; k < pairs; ++k) {
@@ -581,7 +578,7 @@ TEST_CASE("R-FAST over UDP that loses a fifth of its datagrams ends at the optim
   for (auto const& e : all.edges) CHECK(e.lost > 0);
 }
 
-TEST_CASE("over UDP a node that dies is named by those far away too, without a silence for each on the way") {
+TEST_CASE("over UDP a node that dies is also named by distant nodes, without one silence per hop") {
   using space = backend::host<double>;
   using phase = transport::peer_status::phase;
   auto const p = problem::quadratic::random(4, 20, 9);
@@ -619,7 +616,7 @@ TEST_CASE("over UDP a node that dies is named by those far away too, without a s
   CHECK(says(sentences[0], " has ended because node 3 is gone"));
 }
 
-TEST_CASE("a node whose messages all count is refused over UDP before the run") {
+TEST_CASE("a node that needs every message is refused over UDP before the run") {
   using space = backend::host<double>;
   auto const p = problem::quadratic::random(2, 5, 9);
   auto const a = assemble<ring_allreduce_sgd<space>>(topology::ring(2), p, {.step = 0.1});

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Asynchronous decentralised SGD by pairwise averaging, node i.   [A] = AD-PSGD, Lian et al., arXiv 1710.06952.
-// shapes: x, a, b in R^d;   x^ = the model at which the gradient under way was asked for
-//   (AD.G)  x <- x - gamma g_i(x^)                       when the gradient comes
-//   (AD.A)  a = x, sent to a neighbour, drawn at random  with every request for a gradient, unless one is unanswered
+// shapes: x, a, b in R^d;   x^ = the model at which the gradient under way was requested
+//   (AD.G)  x <- x - gamma g_i(x^)                       when the gradient arrives
+//   (AD.A)  a = x, sent to a neighbour drawn at random   with every request for a gradient, unless one is unanswered
 //   (AD.P)  asked with a:     answer b = x;  x <- x + (a - b) / 2
 //   (AD.I)  answered with b:  x <- x + (b - a) / 2       a as it was sent, whatever x is by now
 // invariant: sum_i x_i + sum over answers under way of (b - a) / 2 changes by (AD.G) alone, up to rounding
-//   (a - b and b - a differ in their sign only, so all that is lost is what each sum rounds off)
+//   (a - b and b - a differ only in sign, so nothing is lost but the rounding of each sum)
 //                                                                                 tests/unit/algorithm/ad_psgd.cpp
-// At rest sum_i r_i grad f_i = 0, r_i = gradients of node i a second: who is fast weighs more. For sum_i grad f_i = 0
-// whatever the speeds there is r_fast.
-// Whom (AD.A) asks is a policy (algorithm/partner.hpp); the invariant holds for each.
-// differs from [A]: both ends average at a time of their own, by differences, so that there is no lock, nothing waits,
-// and any graph will do (there: a bipartite one, whose active side asks and whose passive side answers).
-// Vectors a local iteration: (AD.G) reads x, g, writes x; an average asked for reads x, a, b, a given one x, a; each
-// writes x once. Sent: 1, and 1 for each answer. A model is posted by reference, without a copy.
+// At rest sum_i r_i grad f_i = 0, r_i = gradients of node i per second: a fast node weighs more. r_fast gives sum_i
+// grad f_i = 0 whatever the speeds.
+// The neighbour in (AD.A) is chosen by a policy (algorithm/partner.hpp); the invariant holds for each.
+// differs from [A]: each end averages at its own time, by differences, so there is no lock, nothing waits, and any
+// graph will do (in [A] a bipartite one, whose active side asks and whose passive side answers).
+// Per local iteration, in vectors: (AD.G) reads x, g; an average that this node asked for reads x, a, b, one that it
+// answers reads x, a; each writes x once. Sent: 1, and 1 for each answer. A model is
+// posted by reference, without a copy.
 #pragma once
 
 #include <array>
@@ -30,6 +31,7 @@
 #include <rubato/algorithm/partner.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -42,7 +44,7 @@ template<class Step, class Partner>
 struct ad_psgd_options {
   double step = 0.1;
   step_scale scale = step_scale::per_gain;
-  std::uint64_t seed = 0;  ///< of the mini-batches, and of partner's draws
+  std::uint64_t seed = 0;  ///< of the mini-batches, and of the partner's draws
   std::size_t block_values = 0;
   Step step_rule{};
   Partner partner{};
@@ -73,11 +75,11 @@ struct approach_kernel {
 
 }  // namespace detail
 
-/// Nobody waits for anybody. Needs lossless, ordered links: a lost answer would lose half a difference.
-/// A neighbour whose edge closes is not asked any more; an average under way on its edge is given up, which moves the
-/// sum by half a difference if only the other end took its part. A node without neighbours goes on alone.
+/// Nobody waits for anybody. Needs lossless, ordered links: a lost answer would lose half a difference. A neighbour
+/// whose edge closes is no longer asked; an average under way on the edge is given up, which moves the sum by half a
+/// difference if only the other end took its part. A node without neighbours goes on alone.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd, class Partner = partner::uniform>
+template<backend::array_backend Backend, class Step, class Partner>
 class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, Partner>> {
   using core = detail::node_core<Backend, detail::ad_psgd_options<Step, Partner>>;
   static_assert(partner::check_partner<Partner>());
@@ -86,12 +88,12 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, 
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "AD-PSGD"; }
 
-  /// Any connected network, edges taken both ways.
+  /// Any connected network, with its edges taken both ways.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
   static constexpr std::array<std::string_view, 2> own_options{"step", "partner"};
-  /// An answer says in based_on which question it answers; a question's based_on is 0.
+  /// In an answer based_on is the number of its question; in a question it is 0.
   static constexpr std::array all_channels{channel_spec{channel_id::model, channel_kind::event, element_of<scalar>}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
@@ -143,7 +145,7 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, 
   }
 
  private:
-  /// The one question of this node that has no answer yet.
+  /// The one unanswered question of this node.
   struct question {
     node_id peer{};
     iteration number{};
@@ -170,7 +172,7 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, 
     pending_exchange_ = question{e.peer, post_model(e, {}, now, out), this->x_};  // (AD.A)
   }
 
-  /// Posts x as it is, in answer to `answered` if that is not 0, and returns its number.
+  /// Posts x as it is, in answer to `answered` unless that is 0, and returns its number.
   auto post_model(detail::two_way_edge const& to, iteration answered, instant now, outbox& out) -> iteration {
     auto& p = this->post(to.outward(), channel_id::model, this->x_, now, out);
     p.number = posted_ = next(posted_);
@@ -191,7 +193,7 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, 
 
   std::vector<detail::two_way_edge> neighbours_;  // by id
   typename Partner::state partner_;
-  std::vector<node_id> open_;  // of the question under way; kept for its memory
+  std::vector<node_id> open_;  // that may be asked now; kept for its memory
   std::optional<question> pending_exchange_;
   iteration posted_{};
   std::uint64_t questions_ = 0;

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Local SGD with an averaging of models that nobody waits for, node i of n.   Source: BAGUA's asynchronous model
 // average, arXiv 2107.01499 and its public code. Formulas (C.*) of the averaging: scatter_mean.hpp.
-//   (V.L)  x <- x - gamma g(x as it was asked for)                          local step, whatever else goes on
+//   (V.L)  x <- x - gamma g(x at the request)                              local step, whatever else goes on
 //   (V.S)  s <- x, given to the averaging, when the last one is complete and `local_steps` steps were made since
-//   (V.C)  x <- mean(s_1 .. s_n) + (x - s)                                  what was learnt meanwhile stays
-// invariant: without steps meanwhile all models become equal, bit for bit; the corrections mean - s add up to zero but
-// for the rounding of sums and the codec                              tests/unit/algorithm/async_model_average.cpp
+//   (V.C)  x <- mean(s_1 .. s_n) + (x - s)                                 keeps the steps made in the meantime
+// invariant: without steps in the meantime all models become equal, bit for bit; the corrections mean - s sum to zero
+// up to the rounding of sums and the codec                            tests/unit/algorithm/async_model_average.cpp
 // differs from [BAGUA]: an average begins by count, not by time; the correction does not wait for a gradient under way.
-// Passes, in vectors: a local step reads x, g, writes x; an average those of scatter_mean, and reads x, s, mean, writes
-// x.
+// Passes, in vectors: a local step reads x, g and writes x; an average has those of scatter_mean, and reads x, s, mean
+// and writes x.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -22,6 +24,7 @@
 #include <rubato/algorithm/scatter_mean.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 
@@ -35,7 +38,7 @@ struct async_model_average_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
-  std::uint64_t local_steps = 1;  ///< at least so many between two snapshots
+  std::uint64_t local_steps = 1;  ///< at least this many between two snapshots
   Step step_rule{};
   Codec codec{};
 
@@ -65,10 +68,10 @@ struct correction_kernel {
 
 }  // namespace detail
 
-/// Never waits: a slow node delays averages, not the others' steps. Its data count less, as it makes fewer steps, so
-/// with data that differ from node to node the models end beside the optimum. Needs lossless, ordered links.
+/// Never waits: a slow node delays averages, not the steps of others. It makes fewer steps, so its data count less: if
+/// data differ from node to node, the models end off the optimum. Needs lossless, ordered links.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
+template<backend::array_backend Backend, class Codec, class Step>
 class async_model_average : public detail::node_core<Backend, detail::async_model_average_options<Codec, Step>> {
   using core = detail::node_core<Backend, detail::async_model_average_options<Codec, Step>>;
 
@@ -76,7 +79,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "asynchronous model average"; }
 
-  /// An all-to-all of its own, whatever the network.
+  /// All-to-all, whatever the network.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::all_to_all_plan(network.pull().nodes());
   }
@@ -109,6 +112,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
 
   /// Without one of its nodes no average is ever complete.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::resumes && !mean_.under_way()) return mean_.resume(change);
     core::refuse_change(change, "the averaging of models, which needs every node; use r_fast where nodes may leave",
                         out);
   }
@@ -118,8 +122,14 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
     mean_.add_statistics(s);
     return s;
   }
+  /// A round is an average: between two of them all that a node has is its own.
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    return round_state{mean_.rounds_done(), !mean_.under_way()};
+  }
+  void meet_at(std::uint64_t round, std::uint64_t) { meets_at_ = round; }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
+    visit("meets at", self.meets_at_);
     visit("mean", self.mean_), visit("snapshot", self.snapshot_), visit("since snapshot", self.since_snapshot_);
   }
 
@@ -129,7 +139,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
     auto const post = this->posting(channel_id::chunk, now, out);
     while (true) {
       if (!mean_.under_way()) {
-        if (since_snapshot_ < this->options_->local_steps) return;
+        if (since_snapshot_ < this->options_->local_steps || mean_.rounds_done() == meets_at_) return;
         since_snapshot_ = 0;
         snapshot_ = this->x_;  // (V.S)
         mean_.begin(this->backend_, core::values_of(snapshot_), now, post);
@@ -152,9 +162,11 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
     return true;
   }
 
+  static constexpr auto no_meeting = (std::numeric_limits<std::uint64_t>::max)();
   detail::scatter_mean<Backend, Codec> mean_;
   shared_buffer snapshot_;  // s, while an average is under way
   std::uint64_t since_snapshot_ = 0;
+  std::uint64_t meets_at_ = no_meeting;  // averages, after which the next one waits until the node was saved
 };
 
 }  // namespace rubato

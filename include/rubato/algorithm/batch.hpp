@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The mini-batches of one node in one round, under a contribution policy.   [N] = non-blocking SGD, arXiv 2211.00889
 // All gradients of a batch are at the same model x.   shapes: s_i in R^d, counts m_i <= M and c_i
-//   (N.S)  s_i <- s_i + g_i(x; next sample),  m_i <- m_i + 1       until m_i = M or, with finished, the fastest are
-//   done (N.C)  c_i = m_i (by samples), M (by nodes), 0 if m_i = 0;  s_i <- (c_i / m_i) s_i (N.R)  all-reduce:  x   <-
-//   x - gamma (sum_i s_i) / (sum_i c_i)                  no step where all m_i = 0 (N.D)  D-PSGD:      x_i <- sum_j
-//   w_ij x_j - gamma s_i / M, or the step first    no step where m_i = 0
+//   (N.S)  s_i <- s_i + g_i(x; next sample),  m_i <- m_i + 1      until m_i = M or, with finished, the fastest are done
+//   (N.C)  c_i = m_i (by samples), M (by nodes), 0 if m_i = 0;  s_i <- (c_i / m_i) s_i
+//   (N.R)  all-reduce:  x   <- x - gamma (sum_i s_i) / (sum_i c_i)                  no step where all m_i = 0
+//   (N.D)  D-PSGD:      x_i <- sum_j w_ij x_j - gamma s_i / M, or the step first    no step where m_i = 0
 // invariant: samples consumed = mini-batches counted; equal speeds give the blocking run bit for bit
 //                                                                            tests/unit/algorithm/non_blocking.cpp
 // Passes a batch: none for one mini-batch, else reads 2m, writes m-1; scaling (by nodes, m < M) reads 1, writes 1.
-// differs from [N]: weighting and the fate of an unfinished mini-batch are not known to us; see
+// differs from [N]: it does not say how nodes are weighted and what becomes of an unfinished mini-batch; see
 // contribution/finished.hpp.
 #pragma once
 
@@ -66,7 +66,7 @@ class batch {
   [[nodiscard]] auto minibatches() const -> std::size_t { return policy_.minibatches; }
   [[nodiscard]] auto full() const -> bool { return done_ == policy_.minibatches; }
   [[nodiscard]] auto empty() const -> bool { return done_ == 0; }
-  /// Numbers the sample of the next mini-batch: as many as were added since the start, whatever the round.
+  /// The sample number of the next mini-batch: the count of those added since the start, over all rounds.
   [[nodiscard]] auto draw() const -> std::uint64_t { return draws_; }
 
   void add(Backend& backend, shared_buffer g) {
@@ -85,7 +85,7 @@ class batch {
     ++draws_;
   }
 
-  /// s_i and c_i; the next batch begins.
+  /// Returns s_i and c_i, and begins the next batch.
   [[nodiscard]] auto take(Backend& backend) -> contributed {
     auto const done = std::exchange(done_, 0);
     auto const count = policy_.counted(done);
@@ -104,7 +104,7 @@ class batch {
 
   Contribution policy_;
   shared_buffer first_;  // of a batch with one gradient so far
-  writable_buffer<scalar> sum_;  // of one with more
+  writable_buffer<scalar> sum_;  // of a batch with more
   std::size_t done_ = 0;
   std::uint64_t draws_ = 0;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Where compressed running sums become whole numbers again: at the edge of the node, against the newest that it has.
+// Decodes compressed running sums on arrival at a node, against the newest sum that it has.
 #pragma once
 
 #include <cstddef>
@@ -12,12 +12,12 @@
 namespace rubato::detail {
 
 struct expanded_body {
-  shared_buffer body{};                   // of the patch's blocks; those that are not new are left indeterminate
-  std::optional<std::size_t> beyond{};    // the first block with a sum out of the codec's reach
+  shared_buffer body{};                   // the patch's blocks; those that are not new are left indeterminate
+  std::optional<std::size_t> beyond{};    // the first block with a sum beyond the codec's reach
 };
 
-/// Decodes the blocks of p that are newer than what the mailbox has. A block that is not newer is not decoded: it may
-/// lie beyond the codec's reach by now, and nobody will read it. Where every message counts, each is newer.
+/// Decodes the blocks of p that are newer than those in the mailbox. A block that is not newer is not decoded: it may
+/// lie beyond the codec's reach by now, and nobody reads it. On an event channel every block is newer.
 template<class U, channel_kind Kind, class SumCodec, class Backend>
 auto expanded_sums(SumCodec const& codec, Backend& backend, block_partition const& blocks,
                    mailbox<Backend, U> const& box, patch const& p) -> expanded_body {

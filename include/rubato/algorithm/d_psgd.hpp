@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // D-PSGD, node i.   [L] = Lian et al., arXiv 1705.09056.   x, g in R^d; W symmetric, doubly stochastic
 // Round k, from 1:
-//   x is posted as model k; meanwhile g is computed at x, or a batch of gradients (algorithm/batch.hpp)
-//   (DP.W)  x <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k
-//   (DP.D)  x <- x - gamma g                                               along s_i / M of a batch; no step if it is
-//   empty
+//   x is posted as model k; meanwhile g, or a batch of gradients (algorithm/batch.hpp), is computed at x
+//   (DP.W)  x <- w_ii x + sum_j w_ij x_j       waits for the models of round k
+//   (DP.D)  x <- x - gamma g                   for a batch: along s_i / M; no step if it is empty
 // so that x+ = W x - gamma g(x). With contribution::finished (non_blocking_d_psgd.hpp) a batch ends as soon as a
-// neighbour is done with its own of this round: its model k+1 has come. The message only hurries: nobody waits for it.
+// neighbour has finished its own batch of this round, that is, when its model k+1 has arrived. The message only
+// shortens the batch; nobody waits for it.
 // Per round, in vectors, one pass, with w in-edges: reads x, w x_j, g;  writes x.
 #pragma once
 
@@ -19,6 +19,7 @@
 #include <rubato/algorithm/formulas.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/contribution/all.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/step/sgd.hpp>
 
 namespace rubato {
@@ -46,11 +47,11 @@ struct d_psgd_kernel {
 
 }  // namespace detail
 
-/// Where data differ between nodes it ends beside the optimum, by an amount of the step. Needs lossless, ordered links;
-/// the slowest node sets the pace, unless Contribution is contribution::finished. Memory in vectors: x, g, one an
-/// in-edge.
+/// Where data differ between nodes, the limit is off the optimum by a distance that depends on the step. Needs
+/// lossless, ordered links; the slowest node sets the pace, unless Contribution is contribution::finished. Memory in
+/// vectors: x, g, one per in-edge.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+template<backend::array_backend Backend, class Step, class Contribution>
 class d_psgd : public detail::d_psgd_core<Backend, Step, Contribution> {
   using core = detail::d_psgd_core<Backend, Step, Contribution>;
 
@@ -79,7 +80,7 @@ class d_psgd : public detail::d_psgd_core<Backend, Step, Contribution> {
   }
 
  private:
-  /// As far as gradients and messages have come.
+  /// Goes on as far as gradients and messages allow.
   void go_on(instant now, outbox& out) {
     while (!out.failure) {
       if (this->computes_ && !this->batch_ends(next(this->round()), out)) return;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
-// D-PSGD that adapts and then combines, node i, as the codes of MATCHA and SGP run it.   x, g in R^d; W as in
-// d_psgd.hpp Round k, from 1, with g at x, or a batch of gradients (algorithm/batch.hpp):
-//   (DA.D)  x <- x - gamma g                                               along s_i / M of a batch; no step if it is
-//   empty
+// D-PSGD that adapts and then combines, node i, as the published code of MATCHA and SGP runs it.
+// x, g in R^d; W as in d_psgd.hpp. Round k, from 1, with g (or a batch of gradients, algorithm/batch.hpp) at x:
+//   (DA.D)  x <- x - gamma g                   for a batch: along s_i / M; no step if it is empty
 //           x is posted as model k
-//   (DA.W)  x <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k
-// so that x+ = W (x - gamma g(x)). With contribution::finished a batch ends as soon as a neighbour is done with its own
-// of this round: its model k has come. The message only hurries: nobody waits for it. Per round, in vectors, two
-// passes, with w in-edges: reads x, g / x, w x_j;  writes x / x.
+//   (DA.W)  x <- w_ii x + sum_j w_ij x_j       waits for the models of round k
+// so that x+ = W (x - gamma g(x)). With contribution::finished a batch ends as soon as a neighbour has finished its own
+// batch of this round, that is, when its model k has arrived. The message only shortens the batch; nobody waits for it.
+// Per round, in vectors, two passes, with w in-edges: reads x, g / x, w x_j;  writes x / x.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +17,7 @@
 #include <rubato/algorithm/formulas.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/contribution/all.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/step/sgd.hpp>
 
 namespace rubato {
@@ -58,9 +58,9 @@ struct d_psgd_atc_mixing {
 
 }  // namespace detail
 
-/// As d_psgd, with what a node has learnt in a round already in what it sends.
+/// As d_psgd, but the model that a node sends already includes its own step of the round.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+template<backend::array_backend Backend, class Step, class Contribution>
 class d_psgd_atc : public detail::d_psgd_core<Backend, Step, Contribution> {
   using core = detail::d_psgd_core<Backend, Step, Contribution>;
 
@@ -87,7 +87,7 @@ class d_psgd_atc : public detail::d_psgd_core<Backend, Step, Contribution> {
   }
 
  private:
-  /// As far as gradients and messages have come.
+  /// Goes on as far as gradients and messages allow.
   void go_on(instant now, outbox& out) {
     while (!out.failure) {
       if (this->computes_) {

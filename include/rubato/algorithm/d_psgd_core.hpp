@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What d_psgd and d_psgd_atc have in common: the batch of a round and its end, models that come and go, and the sweep.
+// Common base of d_psgd and d_psgd_atc: the batch of a round and its end, edges that open and close, and the sweep.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@
 
 namespace rubato::detail {
 
-/// A node computes a batch (`computes_`), or waits for the models of its round. A subclass says what it does then.
+/// A node computes a batch (`computes_`) or waits for the models of its round. A subclass decides what follows.
 template<class Backend, class Step, class Contribution>
 class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>> {
   using core = node_core<Backend, batch_options<Step, Contribution>>;
@@ -30,9 +30,9 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
  public:
   using typename core::options, typename core::scalar;
 
-  /// In rounds all models are of one age, so that W may have negative entries where its spectrum allows it.
+  /// In rounds all models have the same age, so W may have negative entries where its spectrum allows it.
   static constexpr bool takes_negative_weights = true;
-  /// Metropolis-Hastings weights on the network taken as undirected.
+  /// Metropolis-Hastings weights on the network, taken as undirected.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
@@ -57,7 +57,7 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
         models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, {}, {}, core::x_, named_rounds::yes},
         batch_{o.contribution} {}
 
-  /// The present round, which neighbours have in common whatever each of them has done since its start.
+  /// The current round, common to all neighbours however many rounds each has done since its start.
   [[nodiscard]] auto round() const -> iteration { return iteration{this->iterations_ + ahead_ + 1}; }
 
   void take(instant now, patch const& p, outbox& out) {
@@ -71,27 +71,28 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
     ++posts_;
     models_.post(this->x_, posting_model(now, out));
   }
-  /// Over an edge that opens goes the model of this round once more.
+  /// When an edge opens, the model of this round is sent over it again.
   void change_edge(neighbour_change const& change, instant now, outbox& out) {
     models_.change(change, {});
     if (change.what == neighbour_change::edge::opens && has_sent_) {
       models_.post_to(change.peer, this->x_, posting_model(now, out));
     }
   }
-  /// Moves the edges on to the models of this round. If one has not come, says so in out.wait; false.
+  /// Advances the edges to the models of this round. If one has not arrived, sets out.wait and returns false.
   [[nodiscard]] auto models_are_there(outbox& out) -> bool {
     return core::take_due_messages(models_.in(), channel_id::model, to_count(round()), out);
   }
 
-  /// Adds a gradient to the batch (N.S). False if the batch wants another one, which is asked for.
+  /// Adds a gradient to the batch (N.S). False if the batch needs another one, which is then requested.
   [[nodiscard]] auto fills_batch(gradient g, outbox& out) -> bool {
     batch_.add(this->backend_, std::move(g.value));
     if (batch_.full()) computes_ = false;
     else this->ask_gradient(out);
     return !computes_;
   }
-  /// Goes on with the batch, unless neighbours are done with theirs: those whose model `proof` or a later one has come.
-  /// (One that is further ahead than a round allows was apart, and hurries nobody.) Then the batch ends as it is; true.
+  /// True if the batch ends early: some neighbour has finished its own, since its model `proof` or a later one has
+  /// arrived. (A model that is further ahead than a round allows is ignored: its sender was separated for a while.)
+  /// Otherwise the batch goes on; false.
   [[nodiscard]] auto batch_ends(iteration proof, outbox& out) -> bool {
     if (!Contribution::follows_the_fastest || !is_there(proof)) {
       if (!this->pending_.under_way()) this->ask_gradient(out);
@@ -102,8 +103,8 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
     return true;
   }
 
-  /// x <- kernel_of(x, what is pulled), one pass over memory. False, with out.failure set, if that is not finite; `g`:
-  /// the gradients that went in, if any.
+  /// x <- kernel_of(x, what is pulled), one pass over memory. False, with out.failure set, if the result is not finite.
+  /// `g`: the gradients used, if any.
   template<class KernelOf>
   [[nodiscard]] auto sweep(shared_buffer const& g, outbox& out, KernelOf const& kernel_of) -> bool {
     auto x_new = this->backend_.template allocate<scalar>(this->size());
@@ -118,7 +119,7 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
     out.failure = suspects.sentence();
     return false;
   }
-  /// What a step is along: s_i / M (N.D).
+  /// The factor of s_i in a step: the step is along s_i / M (N.D).
   [[nodiscard]] auto share() const -> scalar { return scalar{1} / static_cast<scalar>(batch_.minibatches()); }
 
   exchange models_;
@@ -127,7 +128,7 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
   bool has_sent_ = false;  // the model of this round
 
  private:
-  /// A message names its round where its number does not say it.
+  /// A message names its round where the number does not tell it.
   [[nodiscard]] auto posting_model(instant now, outbox& out) const {
     return [this, now, &out](edge_session const& to, shared_buffer v) {
       auto& p = this->post(to, channel_id::model, std::move(v), now, out);
@@ -135,8 +136,8 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
       if (ahead_ > 0 || !(to.session == session_id{})) p.based_on = round();
     };
   }
-  /// A neighbour whose message is for a round so far ahead was apart for a while: the rest of this node's round counts
-  /// as that one, and all neighbours hear so.
+  /// A neighbour that sends a message for a round so far ahead was separated for a while: the rest of this node's round
+  /// counts as that round, and all neighbours are told.
   void take_over(iteration heard, instant now, outbox& out) {
     if (heard <= next(round())) return;
     ahead_ += to_count(heard) - to_count(round());
@@ -148,7 +149,7 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
                        [&](auto const& e) { return e.open && e.box.latest() >= proof && e.box.latest() <= most; });
   }
 
-  std::uint64_t ahead_ = 0;  // rounds that were taken over
+  std::uint64_t ahead_ = 0;  // rounds skipped by take_over()
   std::uint64_t posts_ = 0;  // messages to each reader
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a closed edge left to be given back or taken back (law 11), released into z a little at a time: a sudden kick of
-// a whole history would throw the model off.
+// The debt of closed edges: what has to be given back or taken back (law 11). It is released into z a little at a time,
+// because adding a whole history at once would throw the model off.
 #pragma once
 
 #include <cstddef>
@@ -74,7 +74,7 @@ class debt {
   explicit operator bool() const { return static_cast<bool>(owed_); }
   [[nodiscard]] auto values() const -> double const* { return owed_.data(); }
 
-  /// The vector of n values to settle totals into.
+  /// The vector of n values into which totals are settled.
   auto open(Backend& backend, std::size_t n) -> double* {
     if (!owed_) {
       owed_ = backend.template allocate<double>(n);
@@ -83,7 +83,7 @@ class debt {
     return owed_.data();
   }
 
-  /// One local iteration's release. In a fixed-point ledger at most 2^25 units at once, a sixteenth of its range.
+  /// Releases the part of one local iteration: in a fixed-point ledger at most 2^25 units, a sixteenth of its range.
   void release(Backend& backend, U* z, std::size_t n) {
     if (!owed_) return;
     constexpr auto fixed = std::is_same_v<U, std::int32_t>;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Who is at fault when a sweep raised not_finite: looked for only then, in passes of its own.
+// Finds the cause after a sweep raised not_finite, in passes of its own that run only then.
 #pragma once
 
 #include <cmath>
@@ -15,14 +15,14 @@
 
 namespace rubato::detail {
 
-/// The place of the first value that is no number or infinite; the size if all are finite.
+/// The index of the first value that is NaN or infinite; the size if all are finite.
 template<class Values>
 [[nodiscard]] auto first_not_finite(Values const& values) -> std::size_t {
   std::size_t at = 0;
   while (at < values.size() && std::isfinite(values[at])) ++at;
   return at;
 }
-/// The same of a body of models or gradients, wherever it lies; codes and integers are finite.
+/// The same for a body of models or gradients, wherever its memory is; codes and integers are always finite.
 [[nodiscard]] inline auto first_not_finite(shared_buffer const& body) -> std::size_t {
   auto const here = body.on_host();
   if (here.kind() == element::f32) return first_not_finite(here.view<float>());
@@ -30,8 +30,8 @@ template<class Values>
   return here.size();
 }
 
-/// Suspects, in the order in which they are named: the first that holds a value that is not finite is at fault; if all
-/// that went in was finite, the model has outgrown its numbers.
+/// Suspects, in the order in which they were named: the first that contains a value that is not finite is the cause. If
+/// all inputs were finite, the model itself has overflowed.
 class blame {
  public:
   explicit blame(node_id self) : self_{self} {}
@@ -41,7 +41,7 @@ class blame {
     accuse("the gradient that node " + std::to_string(to_index(self_)) + " computed", first_not_finite(g), g.size());
     return *this;
   }
-  /// What another node sent: a body, or values decoded from one.
+  /// Data from another node: a body, or values decoded from one.
   template<class Values>
   auto message(node_id from, channel_id channel, Values const& values) -> blame& {
     accuse("a " + std::string{to_text(channel)} + " that node " + std::to_string(to_index(from)) + " sent to node " +
@@ -77,8 +77,8 @@ class blame {
   std::string named_;
 };
 
-/// Of a worker, which makes no pass over what it is sent and what it computes: looks at both where the loss of its
-/// gradient is not known, as it is at a model that is not finite.
+/// For a worker, which makes no pass over what it receives and computes: checks both if the loss of its gradient is not
+/// known, as is the case at a model that is not finite.
 [[nodiscard]] inline auto spoilt_gradient(node_id self, node_id server, shared_buffer const& model, gradient const& g)
     -> std::optional<fault> {
   if (std::isfinite(g.loss)) return {};

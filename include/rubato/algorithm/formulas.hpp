@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The terms of gossip and gradient tracking at one index, as kernels use them. `at` is a lane or a pack of lanes; a
-// table holds one entry a neighbour, in the order of their ids, so that every sum has one order (law 9).
+// The terms of gossip and gradient tracking at one index, as kernels use them. `at` is a lane or a pack of lanes. A
+// table has one entry per neighbour, in the order of their ids, so that every sum has one order (law 9).
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace rubato::detail {
 
-/// Table entries; pointers are bases of whole vectors in the backend's memory.
+/// Table entries; pointers are to the start of whole vectors in the backend's memory.
 template<class T>
 struct model_source {
   T const* values;
@@ -34,13 +34,13 @@ struct table {
   std::size_t size;
 };
 
-/// What a node pulls: w_ii and its neighbours' models.
+/// What a node pulls: w_ii and the models of its neighbours.
 template<class T>
 struct pull_terms {
   T self = 1;
   table<model_source<T>> models{};
 };
-/// What a node tracks: z, its stored and its new gradient, the sums that came and those that it pushes, and a_ii.
+/// What a node tracks: z, its stored and its new gradient, the incoming and the outgoing sums, and a_ii.
 template<class T, class U>
 struct tracking_terms {
   U* z = nullptr;
@@ -60,7 +60,7 @@ RUBATO_HOST_DEVICE auto pulled(At& at, pull_terms<T> const& w, X x) -> X {
   return x;
 }
 
-/// (z - g) + g_new, evaluated so that a lone node is SGD bit for bit.
+/// (z - g) + g_new, evaluated so that a single node without neighbours is SGD bit for bit.
 template<class At, class L, class T, class U, class Z>
 RUBATO_HOST_DEVICE auto tracked(At& at, L const& ledger, tracking_terms<T, U> const& s, Z z) -> Z {
   if (s.g_old != nullptr) z = ledger.sub(z, ledger.quantise(at, at.load(s.g_old)));
@@ -98,13 +98,13 @@ RUBATO_HOST_DEVICE auto pushed(At& at, L const& ledger, tracking_terms<T, U> con
   return ledger.kept(z, s.push_self, all);
 }
 
-/// z as the next pass finds it. (A ledger of integers watches its range instead of asking whether z is finite.)
+/// Stores z for the next pass. (A ledger of integers watches its range instead of checking whether z is finite.)
 template<class At, class T, class U, class Z>
 RUBATO_HOST_DEVICE void store_tracker(At& at, tracking_terms<T, U> const& s, Z z) {
   if constexpr (std::is_same_v<T, U>) at.expect_finite(z);
   at.store(s.z, z);
 }
-/// The new x, bypassing the cache where vectors are large.
+/// Stores the new x, bypassing the cache where vectors are large.
 template<class At, class T, class X>
 RUBATO_HOST_DEVICE void store_model(At& at, T* x_new, X x) {
   at.expect_finite(x);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The node of all methods in which neighbours average models, with or without gradient tracking. What it does in one
-// local iteration is its Order, a sequence of actions; runs of actions between two waits are one pass over memory.
-// The formulas and invariants of the tracking members stand in algorithm/gradient_tracking.hpp.
+// The node of all methods in which neighbours average models, with or without gradient tracking. Its Order, a sequence
+// of actions, says what it does in one local iteration; the actions between two waits are one pass over memory.
+// Formulas and invariants of the tracking methods: algorithm/gradient_tracking.hpp.
 #pragma once
 
 #include <algorithm>
@@ -27,6 +27,7 @@
 #include <rubato/codec/identity.hpp>
 #include <rubato/contribution/all.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
@@ -65,18 +66,18 @@ struct gossip_options {
 };
 }  // namespace detail
 
-/// A node that averages models with its neighbours and descends along its own or a tracked gradient.
+/// A node that averages models with its neighbours and descends along its own gradient or a tracked one.
 /// Memory in vectors: x, v, g and, with tracking, z, one rho per out-edge, rho and rho~ per in-edge; whole vectors that
-/// arrive by reference are shared with their sender. The 64-bit view of rho adds half a vector a tracking edge at most.
-/// SumCodec: codec::identity sends rho as it is, at no cost; a codec of sums costs a pass a message at either end.
+/// arrive by reference are shared with their sender. The 64-bit view of rho adds at
+/// most half a vector per tracking edge.
+/// SumCodec: codec::identity sends rho as it is, at no cost; a codec of sums costs one pass per message at either end.
 /// Without tracking, a local iteration may take a batch of several gradients at one model (algorithm/batch.hpp). With
-/// contribution::finished a neighbour's message that it could only post after its own batch of this round ends this
-/// node's batch too. The message only hurries: who never hears it fills its batch and goes on, so that nobody waits for
-/// it.
+/// contribution::finished the batch also ends when a neighbour's message shows that the neighbour has finished its own
+/// batch of this round. The message only shortens the batch: a node that never receives it fills its batch and goes on,
+/// so nobody waits for it.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Order, class Step = step::sgd, class Weighting = weighting::constant,
-         class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity,
-         class Contribution = contribution::all>
+template<backend::array_backend Backend, class Order, class Step, class Weighting, class Synchrony, class Ledger,
+         class SumCodec, class Contribution>
 class gossip
     : public detail::node_core<Backend,
                                detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>> {
@@ -98,14 +99,14 @@ class gossip
     visit("posts", self.posts_), visit("stalled", self.stalled_);
   }
   using scalar = typename Backend::scalar;
-  using value = typename Ledger::template value<scalar>;  ///< of z and of running sums
+  using value = typename Ledger::template value<scalar>;  ///< the type of z and of running sums
   static constexpr bool tracks = order::tracks<Order>();
   static constexpr bool takes_negative_weights = !tracks && synchrony::in_lock_step<Synchrony>();
 
   using options = detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>;
 
-  /// Both matrices for tracking orders, a symmetric doubly stochastic W otherwise; throws config_error.
-  /// In rounds nothing ages, so that the gain of a regular graph is 1.
+  /// Both matrices for orders that track, otherwise a symmetric doubly stochastic W. In rounds every age is 0, so the
+  /// gain of a regular graph is 1. Throws config_error.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     if constexpr (!tracks) return mixing::gossip_plan(network);
     else if constexpr (synchrony::in_lock_step<Synchrony>()) return mixing::tracking_plan(network, {0, 0});
@@ -129,7 +130,8 @@ class gossip
     return std::span{all_channels}.first(tracks ? 2 : 1);
   }
 
-  /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step or an unfit weighting.
+  /// `x0`: the common first model, of the run's dimension. Throws config_error on a
+  /// bad step or an unsuitable weighting.
   gossip(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         models_{core::backend_,
@@ -217,9 +219,9 @@ class gossip
     core::ask_gradient(out);
     if (batch_.empty()) ++batches_;
   }
-  /// Whether a neighbour is done with its batch of this round: its model after it has come, which in an order that
-  /// sends before it computes is that of the next round. One that is further ahead than a round allows was apart, and
-  /// hurries nobody.
+  /// Whether a neighbour has finished its batch of this round, that is, whether its next model has arrived; in an order
+  /// that sends before it computes, this is the model of the next round. A model that is further ahead than a round
+  /// allows is ignored: its sender was separated for a while.
   [[nodiscard]] auto round_ends() const -> bool {
     if constexpr (Contribution::follows_the_fastest) {
       using enum order::action;
@@ -249,7 +251,7 @@ class gossip
     place_ = (place + 1) % program.size();
     if (place_ == 0) ++core::iterations_;
   }
-  /// Runs from the present place; false when the node stops for a gradient, a neighbour or a fault.
+  /// Runs from the current place; false when the node stops for a gradient, a neighbour or a fault.
   template<std::size_t... Place>
   auto dispatch(std::index_sequence<Place...>, instant now, outbox& out) -> bool {
     bool goes_on = false;
@@ -261,7 +263,7 @@ class gossip
     using enum order::action;
     constexpr auto first = program[Begin];
     if constexpr (first == gradient) {
-      if (round_ends()) {  // before this node began with it
+      if (round_ends()) {  // before this node began its own
         end_batch();
         return true;
       }
@@ -269,8 +271,8 @@ class gossip
       return false;
     } else {
       if constexpr (waits_at(first)) {
-        // What lock-step would use here: this round's message if it is sent before this place, the last round's
-        // otherwise.
+        // The message that lock-step would use here: that of this round if it is sent before this place, otherwise that
+        // of the last round.
         constexpr auto sent_by = first == pull ? send_model : push;
         auto const needed = iteration{core::iterations_ + ahead_ + (order::place_of<Order>(sent_by) < Begin ? 1 : 0)};
         auto can_go = false;
@@ -287,7 +289,7 @@ class gossip
     run_list(order::actions_of<program[(Begin + Place) % program.size()]...>{}, out);
     (finish_and_step<(Begin + Place) % program.size()>(now, out), ...);
   }
-  /// One pass over memory for all these actions (one a range of blocks, where blocks differ in age or exponent).
+  /// One pass over memory for all these actions (one for each range of blocks, where blocks differ in age or exponent).
   template<order::action... Actions>
   void run_list(order::actions_of<Actions...>, outbox& out) {
     using list = order::actions_of<Actions...>;
@@ -316,7 +318,7 @@ class gossip
       tracker_.record_raised({block, end}, bits & ~backend::not_finite);
       raised |= bits;
     }
-    // Published only now: what was read above may be the very bodies that these replace.
+    // Published only now: the bodies replaced here may be those read above.
     if constexpr (list::has(write_model) && !list::model_is_x()) v_ = std::move(v_new).publish();
     if constexpr (list::changes_x) core::x_ = std::move(x_new).publish();
     if constexpr (list::model_is_x()) v_ = core::x_;
@@ -329,7 +331,7 @@ class gossip
       out.failure = suspects.sentence();
     }
   }
-  /// What an action leaves to do once its arithmetic is done: posts, marks and counts.
+  /// What remains of an action after its arithmetic: posts, marks and counts.
   template<order::action A>
   void finish(instant now, outbox& out) {
     using enum order::action;
@@ -348,13 +350,12 @@ class gossip
     step_past(At);
   }
 
-  // rounds
-  /// The message that the next pull or consume needs, which `sent_by` sends.
+  // Rounds: the message that the next pull or consume needs, which `sent_by` sends.
   [[nodiscard]] auto due(order::action use, order::action sent_by) const -> std::uint64_t {
     auto const at = order::place_of<Order>(use);
     return core::iterations_ + ahead_ + (order::place_of<Order>(sent_by) < at ? 1 : 0) + (place_ > at ? 1 : 0);
   }
-  /// Posts v_ as the message of this node's round, which it names where the number does not say it.
+  /// Posts v_ as the message of this node's round, which it names where the number does not tell it.
   [[nodiscard]] auto posting_model(instant now, outbox& out) const {
     return [this, now, &out](detail::edge_session const& to, shared_buffer v) {
       core::post(to, channel_id::model, std::move(v), now, out);
@@ -366,8 +367,8 @@ class gossip
       }
     };
   }
-  /// A neighbour whose message is for a round so far ahead was apart for a while: the rest of this node's round counts
-  /// as that one, and all neighbours hear so.
+  /// A neighbour that sends a message for a round so far ahead was separated for a while: the rest of this node's round
+  /// counts as that round, and all neighbours are told.
   void take_over(iteration heard, instant now, outbox& out) {
     auto const round = core::iterations_ + ahead_ + 1;
     if constexpr (counts_rounds) {
@@ -378,8 +379,8 @@ class gossip
       models_.post(v_, posting_model(now, out));
     }
   }
-  /// Whether a model was sent that the next pull of its readers is for, so that none follows before this node's own
-  /// pull.
+  /// Whether the model for the next pull of its readers has been sent, so that no further one follows before this
+  /// node's own pull.
   [[nodiscard]] auto has_sent() const -> bool {
     constexpr auto sends = order::place_of<Order>(order::action::send_model),
                    pulls = order::place_of<Order>(order::action::pull);
@@ -393,7 +394,7 @@ class gossip
   [[nodiscard]] static constexpr auto slice_length(std::size_t begin) -> std::size_t {
     auto written = false;
     for (std::size_t n = 1; n <= program.size(); ++n) {
-      // A model that an earlier pass wrote leaves before a later write_model replaces it.
+      // A model written by an earlier pass is sent before a later write_model replaces it.
       auto const last = program[(begin + n - 1) % program.size()];
       written = written || last == order::action::write_model;
       if (last == order::action::send_model && !written) return n;
@@ -421,11 +422,11 @@ class gossip
       tracker_;
   detail::batch<Backend, Contribution> batch_;
   shared_buffer v_;  // v_i as last written
-  shared_buffer g_new_;  // of a batch that came, in an order that does not track
+  shared_buffer g_new_;  // of a finished batch, in an order that does not track
   std::size_t place_ = 0;
-  std::uint64_t batches_ = 0;  // begun: the clock of ages
-  std::uint64_t ahead_ = 0;  // in rounds: how many it has taken over from neighbours without doing them
-  std::uint64_t posts_ = 0;  // of models
+  std::uint64_t batches_ = 0;  // batches begun: the clock of ages
+  std::uint64_t ahead_ = 0;  // in rounds: rounds skipped by take_over()
+  std::uint64_t posts_ = 0;  // models posted
   bool stalled_ = false;  // waits for a neighbour
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The arithmetic of a local iteration, for any run of actions, as one kernel: one pass over memory (law 7).
-// Labels (G.*) are those of algorithm/gradient_tracking.hpp.
+// The arithmetic of a local iteration, for any run of actions, as one kernel: one pass over memory (law 7). Labels
+// (G.*) are those of algorithm/gradient_tracking.hpp.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace rubato::detail {
 
-/// Everything that a kernel of this family can touch; unused members stay null.
+/// Everything that a kernel of this family may read or write; unused members stay null.
 template<class T, class U>
 struct gossip_streams {
   T const* x = nullptr;
@@ -21,7 +21,7 @@ struct gossip_streams {
   T* model = nullptr;  // v, where it is not the new x itself
   pull_terms<T> w{};
   tracking_terms<T, U> t{};
-  T const* g = nullptr;  // to descend along without tracking; null: no descent
+  T const* g = nullptr;  // the direction of descent without tracking; null: no descent
   T g_share = 1;
 };
 
@@ -29,7 +29,7 @@ template<class T, class U, class Arithmetic, class Rule, bool Tracks, order::act
 struct gossip_kernel {
   using list = order::actions_of<Actions...>;
   static constexpr bool raises = backend::may_raise<Arithmetic>;
-  static constexpr bool fits_short_lanes = true;  // rules and ledgers are written for any lanes
+  static constexpr bool fits_short_lanes = true;  // rules and ledgers work on any lanes
 
   gossip_streams<T, U> s;
   Arithmetic ledger;
@@ -48,7 +48,7 @@ struct gossip_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<T>(*this); }
 
  private:
-  // Constants, because device code may not call what is constexpr on the host.
+  // Constants, because device code may not call functions that are constexpr on the host.
   static constexpr bool loads_z = Tracks && (list::changes_z || list::has(order::action::descend));
   static constexpr bool model_apart = !list::model_is_x();
 

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT
-// What a node holds every message to before it believes a word of it: shape, counts, order. Transports check frames
-// against their channels, but a node is safe by itself, since what is left over a wire may be any number.
-//   any channel     blocks within the partition, a number (one in all, or one a block) of 1 to most_counted, based_on
-//   up to
-//                   most_counted, a body of the right type and size
-//   event channels  numbers 1, 2, 3, ... of each sender; over an edge that opened anew they go on from any number.
-//                   Where neighbours agree on the number of a round a message may name it, as based_on: a later one
-//                   than the message before, and far ahead if its receiver began anew, but not beyond most_taken_over
-//   state channels  a sender may be any number of iterations ahead, and messages may be lost, doubled or overtaken; but
-//                   its numbers and the times when it posted them rise together, and no message is overtaken by one
-//                   that is most_overtaken iterations newer. So a number that was never reached does not silence its
-//                   sender: the next message contradicts it.
-// A message that breaks this ends the run with a sentence that names its sender. One of a closed session is no fault.
-// Every message pays for the checks, so they are comparisons alone; sentences are made out of line, once one fails.
+// The checks that a node applies to every message before it uses it: shape, counts, order. Transports check frames
+// against their channels, but a node must be safe by itself, since a remote process may send any number.
+//   any channel     blocks within the partition; one number in all or one per block, from 1 to most_counted; based_on
+//                   up to most_counted; a body of the right type and size
+//   event channels  numbers 1, 2, 3, ... from each sender; over an edge that opened again they go on from any number.
+//                   Where neighbours agree on the number of a round, a message may name it in based_on: a later round
+//                   than that of the message before; far ahead if its receiver was restarted, but at most
+//                   most_taken_over
+//   state channels  a sender may be any number of iterations ahead, and messages may be lost, duplicated or overtaken.
+//                   But numbers and posting times rise together, and no message is overtaken by one that is
+//                   most_overtaken iterations newer. So a number that the sender never reached does not silence it:
+//                   its next message contradicts that number.
+// A message that breaks these rules ends the run with a sentence that names its sender. A message of a closed session
+// is no fault. Every message pays for the checks, so they are comparisons only; sentences
+// are built out of line, once one fails.
 #pragma once
 
 #include <cstddef>
@@ -27,15 +28,15 @@
 
 namespace rubato::detail {
 
-/// No count of a run comes so far: with a local iteration a microsecond it would take nine years.
+/// No count of a run gets this high: with a local iteration per microsecond it would take nine years.
 inline constexpr std::uint64_t most_counted = std::uint64_t{1} << 48;
-/// Nobody goes over to a round beyond this one because a message names it. Whatever messages say, then, the rounds that
-/// are left until counts end are as many again.
+/// The highest round that a node goes over to because a message names it. Whatever messages say, as many rounds again
+/// remain until counts end.
 inline constexpr std::uint64_t most_taken_over = most_counted / 2;
-/// No link holds a message back while its sender makes so many iterations.
+/// No link holds a message back for this many iterations of its sender.
 inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
 
-/// model message 7 of node 2
+/// For example: model message 7 of node 2
 [[gnu::cold]] inline auto text_of_message(patch const& p, std::uint64_t number) -> std::string {
   return std::string{name_of(p.channel)} + " message " + std::to_string(number) + " of node " +
          std::to_string(to_index(p.from));
@@ -66,7 +67,7 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
 [[nodiscard]] inline auto is_counted(iteration number, iteration based_on) -> bool {
   return to_count(number) - 1 < most_counted && to_count(based_on) <= most_counted;
 }
-/// What is wrong with the counts of a message, whatever it is made of.
+/// What is wrong with the counts of a message, whatever its body.
 [[nodiscard]] inline auto miscounted(patch const& p) -> std::optional<fault> {
   auto counted = !p.numbers.empty();
   for (auto const n : p.numbers) counted = counted && is_counted(n, p.based_on);
@@ -74,7 +75,7 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
   return fault_of_counts(p);
 }
 
-/// The same, and of its body, which holds so many values of this type: a part of a vector, codes, or nothing.
+/// The same with its body, which must have this many values of this type: a part of a vector, codes, or nothing.
 [[nodiscard]] inline auto holds(patch const& p, element kind, std::size_t values) -> bool {
   return p.body.size() == values && (values == 0 || p.body.kind() == kind);
 }
@@ -93,31 +94,36 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
   }
   return malformed(p, spec.values, blocks.values_of(p.blocks).size());
 }
-/// The same where the body is the patch's blocks of a vector, or, on an event channel, a vector whole under one number.
+/// The same where the body is the patch's blocks of a vector or, on an event channel, a whole vector with one number.
 [[nodiscard]] inline auto malformed(patch const& p, block_partition const& blocks, channel_spec const& spec)
     -> std::optional<fault> {
   auto const whole =
-      p.numbers.size() == 1 && p.blocks.begin == 0 && p.blocks.end == blocks.blocks();  // as nearly all are
+      p.numbers.size() == 1 && p.blocks.begin == 0 && p.blocks.end == blocks.blocks();  // true for nearly all
   if (whole && is_counted(p.numbers[0], p.based_on) && holds(p, spec.values, blocks.values())) return {};
   return malformed_part(p, blocks, spec);
 }
 
-/// The numbers of one sender on one channel, in one session of their edge.
+/// The numbers from one sender on one channel, in one session of their edge.
 class message_order {
  public:
   static void visit_state(auto& self, auto&& visit) { visit("newest", self.newest_), visit("posted", self.posted_); }
 
-  /// Event channels: takes the number of p, or says what is wrong with it.
+  /// Event channels: accepts the number of p, or says what is wrong with it.
   [[nodiscard]] auto follow(patch const& p) -> std::optional<fault> {
+    if (newest_ != 0 || p.session == session_id{}) return follow_on(p);
+    newest_ = to_count(p.numbers[0]);
+    return {};
+  }
+  /// The same over edges that never open anew, and resume with the number that was next.
+  [[nodiscard]] auto follow_on(patch const& p) -> std::optional<fault> {
     auto const number = to_count(p.numbers[0]);
-    auto const next = newest_ + 1;
-    if (number != next && (newest_ != 0 || p.session == session_id{})) {
-      return out_of_turn(p, next);
-    }
+    if (number != newest_ + 1) return out_of_turn(p, newest_ + 1);
     newest_ = number;
     return {};
   }
-  /// State channels: the same. Patches of several numbers tell no time of their own, and are believed.
+  /// A session that goes on after this number.
+  void resume_after(std::uint64_t newest) { newest_ = newest; }
+  /// State channels: the same. A patch with several numbers has no posting time for each; its numbers are accepted.
   [[nodiscard]] auto rise(patch const& p) -> std::optional<fault> {
     if (p.numbers.size() != 1) return {};
     auto const number = to_count(p.numbers[0]);

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 // D-PSGD that sends compressed differences (DCD-PSGD), node i.   Source: Tang et al., arXiv 1803.06443, and BAGUA's
-// low-precision decentralised SGD, arXiv 2107.01499.   W symmetric, doubly stochastic; w_j: the published model of node
-// j.
-//   (D.Z)  z   = [sum_j w_ij w_j - gamma g(w_i)] - w_i                       where D-PSGD would go, as a difference
+// low-precision decentralised SGD, arXiv 2107.01499.   W symmetric, doubly stochastic; w_j: published model of node j
+//   (D.Z)  z   = [sum_j w_ij w_j - gamma g(w_i)] - w_i                      the step of D-PSGD, as a difference
 //   (D.Q)  q_i = Q(z), sent to all neighbours
-//   (D.W)  w_i <- w_i + decode(q_i);  w_j <- w_j + decode(q_j)               the same sum at every end
+//   (D.W)  w_i <- w_i + decode(q_i);  w_j <- w_j + decode(q_j)              the same sum at both ends
 // invariant: w_i at node i and its replicas at all neighbours are equal bit for bit, round by round
 //                                                                 tests/unit/algorithm/low_precision_d_psgd.cpp
-// differs from [BAGUA]: any such W instead of thirds on a ring; the gradient is computed while messages travel, at w_i.
+// differs from [BAGUA]: any such W instead of thirds on a ring; the gradient is computed at w_i while messages travel.
 // Passes a round with k neighbours, in vectors: reads w, k replicas, g, writes z; encodes z; decodes k + 1 differences
 // into a scratch vector and adds each (reads 2, writes 1). Memory: w, z, a scratch vector, k replicas.
 #pragma once
@@ -28,6 +27,7 @@
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/codec/minmax_u8.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -63,7 +63,7 @@ struct difference_kernel {
 
 /// What a node knows of a neighbour's published model.
 template<class T>
-struct replica_of_neighbour : incoming_edge {
+struct replica_of_neighbour : two_way_edge {
   double weight = 0;
   writable_buffer<T> values{};
   std::uint64_t round = 0;  // of values
@@ -75,15 +75,15 @@ struct replica_of_neighbour : incoming_edge {
   std::vector<difference> ahead{};  // in order; a neighbour is ahead by two rounds at most
 
   static void visit_state(auto& self, auto&& visit) {
-    incoming_edge::visit_state(self, visit);
+    two_way_edge::visit_state(self, visit);
     visit("values", self.values), visit("round", self.round), visit("ahead", self.ahead);
   }
 };
 
 }  // namespace detail
 
-/// Waits for its neighbours' last round before it mixes. Needs lossless, ordered links and a fixed neighbourhood: one
-/// lost difference would part a model from its replicas for good. The codec must be fine enough for the graph;
+/// Waits for the last round of its neighbours before it mixes. Needs lossless, ordered links and a fixed neighbourhood:
+/// one lost difference would separate a model from its replicas for good. The codec must be fine enough for the graph;
 /// minmax_u8 is. Ends where d_psgd ends: differences fade, and their rounding with them.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Codec = codec::minmax_u8, class Step = step::sgd>
@@ -97,7 +97,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   static constexpr auto name() -> std::string_view { return "low-precision D-PSGD"; }
 
   static constexpr bool takes_negative_weights = true;  ///< as d_psgd
-  /// Metropolis-Hastings weights on the network taken as undirected.
+  /// Metropolis-Hastings weights on the network, taken as undirected.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
@@ -106,7 +106,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
       channel_id::model, delivery, element_of<typename Codec::template code<scalar>>, 0, body_form::codes}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
-  /// Throws config_error on a bad step or a neighbour who would not listen back.
+  /// Throws config_error on a bad step or a neighbour that does not pull from this node.
   low_precision_d_psgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         self_weight_{static_cast<scalar>(plan.nodes[to_index(self)].pull_self)} {
@@ -134,16 +134,21 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
     if (g_) go_on(now, out);
   }
 
-  /// A replica cannot be taken up again in the middle.
-  void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+  /// A replica cannot be resumed in the middle of a round. If all nodes go back to the start of a round, replicas are
+  /// as they were before the last difference, which is sent again.
+  void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::resumes && at_begin()) return resume(change, now, out);
     core::refuse_change(
         change, "a run on compressed differences, which needs fixed neighbours; use d_psgd where they change", out);
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(edges_, channel_id::model); }
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    return round_state{this->iterations_, at_begin()};
+  }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
-    visit("g", self.g_), visit("edges", self.edges_);
+    visit("g", self.g_), visit("edges", self.edges_), visit("last difference", self.last_);
   }
 
   /// A neighbour's published model as this node knows it, and how many rounds it has counted; for tests.
@@ -172,7 +177,16 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
     }
   }
 
-  /// What is wrong with the number of a message: each counts, and a neighbour is one round ahead at most.
+  [[nodiscard]] auto at_begin() const -> bool { return this->pending_.under_way(); }
+  void resume(neighbour_change const& c, instant now, outbox& out) {
+    auto* const edge = detail::find_edge(edges_, c.peer);
+    if (edge == nullptr) return;
+    edge->change(c);
+    edge->ahead.clear();
+    if (last_) this->post(edge->outward(), channel_id::model, last_, now, out).number = iteration{this->iterations_};
+  }
+
+  /// What is wrong with the number of a message: each counts, and a neighbour is at most one round ahead.
   [[nodiscard]] auto out_of_turn(detail::replica_of_neighbour<scalar> const& edge, patch const& p) const
       -> std::optional<fault> {
     auto const number = to_count(p.numbers[0]), due = edge.round + edge.ahead.size() + 1;
@@ -186,7 +200,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
                  " has not sent yet, in round " + std::to_string(this->iterations_ + 1)};
   }
 
-  /// With the gradient of this round: waits until all replicas are of this round too, then does it.
+  /// With the gradient of this round: waits until all replicas are of this round too, then completes it.
   void go_on(instant now, outbox& out) {
     for (auto& e : edges_) {
       auto const there = catch_up(e, now, out);
@@ -197,16 +211,17 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
       }
     }
     auto const body = encoded_difference(out);
-    for (auto const& e : edges_) this->post(e, channel_id::model, body, now, out);
+    for (auto const& e : edges_) this->post(e.outward(), channel_id::model, body, now, out);
     auto fresh = backend::copied(this->backend_, this->x(), this->size());
     if (!add(body, fresh.data()) && !out.failure) out.failure = detail::blame{this->self_}.gradient(g_).sentence();
     this->x_ = std::move(fresh).publish();
+    last_ = body;
     g_ = {};
     ++this->iterations_;
     this->ask_gradient(out);
   }
 
-  /// w_j of this node's round; false if messages are missing. What is of later rounds stays where it is.
+  /// w_j of this node's round; false if messages are missing. Those of later rounds are kept.
   auto catch_up(detail::replica_of_neighbour<scalar>& e, instant now, outbox& out) -> bool {
     while (e.round < this->iterations_ && !e.ahead.empty()) {
       if (!add(e.ahead.front().body, e.values.data())) {
@@ -250,8 +265,9 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   // w_i is x_ of the core.
   scalar self_weight_;
   shared_buffer g_;  // the gradient of this round, once it has come
+  shared_buffer last_;  // the last codes sent
   std::vector<detail::replica_of_neighbour<scalar>> edges_;
-  std::vector<detail::model_source<scalar>> table_;  // of the pass under way
+  std::vector<detail::model_source<scalar>> table_;  // of the current pass
 };
 
 }  // namespace rubato

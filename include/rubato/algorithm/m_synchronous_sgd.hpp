@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
-// m-synchronous SGD, a server and n workers: a round takes the first m gradients at the present model; the others are
-// cancelled. The honest synchronous baseline: near time-optimal under random compute times (arXiv 2602.03802).
+// m-synchronous SGD, a server and n workers: a round takes the first m gradients at the current model; the others are
+// cancelled. The synchronous baseline: near time-optimal under random compute times (arXiv 2602.03802).
 //   (M.G)  worker i: g_i at x_k, sent to the server; a newer model cancels the computation
 //   (M.X)  server: x_{k+1} <- x_k - gamma (1/m) sum of the first m gradients at x_k, summed by id; sent to all
 // invariant: with m = n this is SGD on the mean gradient, whatever the speeds
-// tests/unit/algorithm/m_synchronous_sgd.cpp differs from a mean over data: with m < n and data that differs from node
-// to node, the slow nodes' data counts less.
+//                                                              tests/unit/algorithm/m_synchronous_sgd.cpp
+// differs from a mean over data: if m < n and data differ from node to node, the data of slow nodes count less.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include <rubato/algorithm/server_core.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -46,10 +48,10 @@ struct m_synchronous_options {
 }  // namespace detail
 
 /// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. A worker that
-/// comes (back) is given the present model, and one whose server is gone waits for it. With m = n a lost worker ends
-/// the run.
+/// joins or returns gets the current model, and a worker whose server is gone waits for it. With m = n a lost worker
+/// ends the run.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd>
+template<backend::array_backend Backend, class Step>
 class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchronous_options<Step>> {
   using core = detail::server_core<Backend, detail::m_synchronous_options<Step>>;
 
@@ -57,7 +59,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "m-synchronous SGD"; }
 
-  /// A star of its own around an extra node, whatever the network.
+  /// A star around an extra node, whatever the network.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::server_plan(network.pull().nodes());
   }
@@ -101,6 +103,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     if (this->serves() ? to_index(change.peer) >= this->n_ : change.peer != this->server()) return;
     auto& end = ends_[this->serves() ? to_index(change.peer) : 0];
     end.change(change);
+    if (change.what == neighbour_change::edge::resumes) return resume(end);
     if (this->serves()) {
       if (end.open && this->version_ > 0) give_model(end, now, out);
       if (!end.open && m_ == this->n_) core::refuse_change(change, "a run that needs it every round", out);
@@ -110,7 +113,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     if (!end.open) return;
     out.wait.reset();
     if (this->requests_ == 0) return;  // it has not begun
-    this->ask_next(first_, out);  // until the server says more: one that was started again needs gradients there
+    this->ask_next(first_, out);  // until the server sends a model: after a restart it needs gradients at this one
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics {
@@ -119,6 +122,11 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     s.dropped += this->late_;
     return s;
   }
+  /// With m = n all nodes are at the same version or one behind. With fewer, a resumed node gets the current model.
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    if (m_ < this->n_) return {};
+    return round_state{this->version_, this->serves() || this->pending_.under_way()};
+  }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("first", self.first_), visit("ends", self.ends_), visit("received", self.received_);
@@ -126,7 +134,14 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   }
 
  private:
-  /// Worker: a new model ends whatever was computed at the old one.
+  /// All nodes are at this version: workers compute its gradients again.
+  void resume(detail::two_way_edge& end) {
+    if (!this->serves()) return end.order.resume_after(this->version_);
+    received_[to_index(end.peer)] = {};
+    arrived_ = 0;
+  }
+
+  /// Worker: a new model ends the computation at the old one.
   void follow(instant now, patch const& p, outbox& out) {
     auto& end = ends_[0];
     if (!end.is_of_session(p)) return;
@@ -138,7 +153,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     this->go_on_at(p.body, to_count(p.numbers[0]), out);
   }
 
-  /// Server: takes a gradient of the present round; late ones are dropped.
+  /// Server: takes a gradient of the current round; late ones are dropped.
   void collect(instant now, patch const& p, outbox& out) {
     auto const from = to_index(p.from);
     auto& end = ends_[from];
@@ -169,7 +184,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     for (auto const& end : ends_) give_model(end, now, out);
   }
 
-  /// The sum of what came, by id, so that its rounding does not depend on who was first.
+  /// The sum of this round's gradients, by id, so that its rounding does not depend on the order of arrival.
   [[nodiscard]] auto summed() -> writable_buffer<scalar> {
     auto sum = this->backend_.template allocate<scalar>(this->size());
     auto const all = range{0, this->size()};

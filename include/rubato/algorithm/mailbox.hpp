@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What one neighbour said last on one channel. Whole vectors are kept by reference; parts are assembled, each block
-// with its own iteration number, so that a lost datagram costs the freshness of its block only (law 5).
+// The last message of one neighbour on one channel. Whole vectors are kept by reference; parts are assembled, each
+// block with its own iteration number, so that a lost datagram makes only its own block older (law 5).
 #pragma once
 
 #include <algorithm>
@@ -21,10 +21,10 @@ namespace rubato::detail {
 template<class Backend, class U>
 class mailbox {
  public:
-  /// What is known of one block (of all blocks, while the vector is whole).
+  /// What is known about one block (about all blocks, while the vector is whole).
   struct stamp {
     iteration number{};
-    std::uint64_t arrived = 0;  ///< the owner's local iteration then
+    std::uint64_t arrived = 0;  ///< the owner's local iteration at that time
     instant posted{};
     static void visit_state(auto& self, auto&& visit) {
       visit("number", self.number), visit("arrived", self.arrived), visit("posted", self.posted);
@@ -37,8 +37,8 @@ class mailbox {
 
   void start_with(shared_buffer initial) { whole_ = std::move(initial); }
 
-  /// State channel: takes what is newer and says whether anything was. Whole patches cost no pass; partial ones copy
-  /// themselves once (and the first one copies the former vector).
+  /// State channel: takes what is newer and returns whether anything was. Whole patches cost no pass; partial ones are
+  /// copied once (and the first one copies the previous vector).
   auto accept(Backend& backend, block_partition const& blocks, patch const& p, std::uint64_t own) -> bool {
     auto const covers_all = p.blocks.begin == 0 && p.blocks.end == blocks.blocks() && p.numbers.size() == 1;
     if (covers_all && !(p.numbers[0] > newest_of_any())) {
@@ -52,8 +52,8 @@ class mailbox {
     return accept_parts(backend, blocks, p, own);
   }
 
-  /// Event channel: every message counts, in order. Here it is numbered by the round that it is for: the one that it
-  /// names, else the one after that of the message before. In the first session of an edge this is its own number.
+  /// Event channel: every message counts, in order. Here a message is numbered by its round: the round that it names,
+  /// or the one after that of the message before. In the first session of an edge this equals its own number.
   void enqueue(patch const& p, std::uint64_t own) {
     auto const round = p.based_on == iteration{} ? next(latest()) : p.based_on;
     queue_.push_back({{round, own, p.posted_at}, p.body});
@@ -63,7 +63,7 @@ class mailbox {
     clear();
     stamp_.number = round;
   }
-  /// Event channel: steps forward to the message of iteration `wanted`; true if it is (now) the present one.
+  /// Event channel: steps forward to the message of iteration `wanted`; true if that is now the current one.
   auto advance_to(iteration wanted) -> bool {
     while (stamp_.number < wanted && !queue_.empty()) {
       stamp_ = queue_.front().first;
@@ -73,26 +73,25 @@ class mailbox {
     return stamp_.number >= wanted;
   }
 
-  /// Event channel: forgets messages that advance_to(wanted) would pass without a look.
+  /// Event channel: drops messages that advance_to(wanted) would skip.
   void drop_passed(iteration wanted) {
     while (queue_.size() > 1 && queue_.front().first.number < wanted) queue_.erase(queue_.begin());
   }
-  /// Event channel: gives the place of the oldest message to the next, and so on.
+  /// Event channel: drops the oldest message; each later one takes the round of the one before it.
   void skip_oldest() {
     queue_.erase(queue_.begin());
     for (auto& waiting : queue_) waiting.first.number = iteration{to_count(waiting.first.number) - 1};
   }
   [[nodiscard]] auto queued() const -> std::size_t { return queue_.size(); }
 
-  /// Event channel: the newest message that has come, whether it is the present one or still queued.
+  /// Event channel: the newest message that has arrived, whether current or still queued.
   [[nodiscard]] auto latest() const -> iteration { return queue_.empty() ? stamp_.number : queue_.back().first.number; }
 
-  /// Null before the first message (which stands for zeros, or never happens after start_with).
+  /// Null before the first message: this stands for zeros (and cannot happen after start_with).
   [[nodiscard]] auto values() const -> U const* {
     return is_whole() ? whole_.template view<U>().data() : parts_->values.data();
   }
-  /// The newest values that came, whether they are the present ones or wait in the queue; null before the first
-  /// message.
+  /// The newest values that have arrived, whether current or still queued; null before the first message.
   [[nodiscard]] auto newest() const -> U const* {
     return queue_.empty() ? values() : queue_.back().second.template view<U>().data();
   }

@@ -29,15 +29,15 @@ struct mean_step_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T) + Rule::bytes_per_value(); }
 };
 
-/// What to step along: share * sum, a vector of x's size.
+/// The direction of a step: share * sum, a vector of x's size.
 template<class T>
 struct direction {
   T const* sum;
   T share = 1;
 };
 
-/// x <- the model after one step from x, published: one pass, as the kernel says. False if it is not finite (backends
-/// that do not wait for such bits say true).
+/// x <- the model after one step from x, published. One pass, see the kernel. False if it is not finite; a backend that
+/// does not wait for these bits returns true.
 template<class Backend, class Rule>
 [[nodiscard]] auto step_on(Backend& backend, shared_buffer& x, Rule const& rule,
                            direction<typename Backend::scalar> along) -> bool {

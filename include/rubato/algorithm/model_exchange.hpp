@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The models that a node pulls and those who pull its own: mailboxes, weights and the ages that a weighting sees.
+// The models that a node pulls and the nodes that pull its own: mailboxes, weights and the ages that a weighting uses.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +28,7 @@ class model_exchange {
 
   static void visit_state(auto& self, auto&& visit) { visit("models in", self.in_), visit("models out", self.out_); }
 
-  /// Throws config_error where the weighting may cut the only in-edge of a node, or gives no factor at some age.
+  /// Throws config_error if the weighting may cut the only in-edge of a node, or gives no factor at some age.
   model_exchange(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Weighting const& weighting,
                  Synchrony const& synchrony, shared_buffer const& x0, named_rounds rounds = named_rounds::no)
       : backend_{std::move(b)},
@@ -64,8 +64,8 @@ class model_exchange {
     edge->put(backend_, blocks_, spec.kind, p, clock);
   }
 
-  /// What is pulled of the blocks from `block` on; `end` is lowered to the first block whose ages differ. What a
-  /// weighting withholds, and what closed edges would have given, goes to the node itself.
+  /// The terms to pull for the blocks from `block` on; `end` is lowered to the first block whose ages differ. The
+  /// weight that a weighting withholds and that of closed edges go to the node itself.
   [[nodiscard]] auto terms(std::uint64_t clock, std::size_t block, std::size_t& end) -> pull_terms<scalar> {
     table_.clear();
     auto self_weight = pull_self_;
@@ -97,19 +97,19 @@ class model_exchange {
       if (e.open) send(e, v);
     }
   }
-  /// The same for one of them, if it is a reader.
+  /// The same for one node, if it is a reader.
   template<class Send>
   void post_to(node_id peer, shared_buffer const& v, Send&& send) {
     if (auto const* const e = find_edge(out_, peer); e != nullptr && e->open) send(*e, v);
   }
 
-  /// Event channels: the round of the newest message of that neighbour.
+  /// Event channels: the round of the newest message from that neighbour.
   [[nodiscard]] auto latest_of(node_id peer) -> iteration {
     auto const* const e = find_edge(in_, peer);
     return e != nullptr && e->open ? e->box.latest() : iteration{};
   }
 
-  /// `round`: where every message counts, the first one over an edge that opens is for the round after it.
+  /// `round`: on an event channel, the first message over an edge that opens is for the round after it.
   void change(neighbour_change const& c, iteration round) {
     if (auto* e = find_edge(in_, c.peer)) {
       e->change(c, Synchrony::delivery == channel_kind::event ? round : iteration{});
@@ -121,7 +121,7 @@ class model_exchange {
     }
   }
 
-  /// Names the models just read as suspects for a value that is not finite.
+  /// Adds the models just read to the suspects for a value that is not finite.
   void accuse(blame& suspects) const {
     for (auto const& e : in_) {
       if (e.box.values() != nullptr)
@@ -131,7 +131,7 @@ class model_exchange {
   void count_into(node_statistics& s) const {
     for (auto const& e : in_) s.edges.push_back({e.peer, channel_id::model, e.accepted, e.overtaken, e.age});
   }
-  /// The in-edges, for those who wait for a message.
+  /// The in-edges, for code that waits for a message.
   [[nodiscard]] auto in() -> std::vector<model_in<Backend, scalar>>& { return in_; }
   [[nodiscard]] auto in() const -> std::vector<model_in<Backend, scalar>> const& { return in_; }
 
@@ -150,7 +150,7 @@ class model_exchange {
   double pull_self_;
   std::vector<model_in<Backend, scalar>> in_;
   std::vector<model_out> out_;
-  std::vector<model_source<scalar>> table_;  // of the pass under way; kept for its memory
+  std::vector<model_source<scalar>> table_;  // of the current pass; kept for its memory
 };
 
 }  // namespace rubato::detail

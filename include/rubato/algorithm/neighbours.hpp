@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One node's edges: from whom it pulls models, from whom and to whom tracked gradient flows. Sorted by id, so that
-// every sum has one order; an edge can close and open again (law 11).
+// The edges of one node: the nodes from which it pulls models, and the nodes from which it receives and to which it
+// pushes tracked gradient. Sorted by id, so that every sum has one order; an edge can close and open again (law 11).
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,7 @@
 
 namespace rubato::detail {
 
-/// What every edge has: its other end, its session, and whether it is open.
+/// What every edge has: the node at its other end, its session, and whether it is open.
 struct edge_session {
   node_id peer{};
   session_id session{};
@@ -28,11 +28,11 @@ struct edge_session {
     visit.same("peer", to_index(self.peer));
     visit("session", self.session), visit("open", self.open);
   }
-  /// Whether a message that came is of the present session. It is asked here, for all algorithms.
+  /// Whether an arriving message belongs to the current session. All algorithms check it here.
   [[nodiscard]] auto carries(patch const& p) const -> bool { return open && p.session == session; }
 };
 
-/// An edge over which messages come.
+/// An edge on which messages arrive.
 struct incoming_edge : edge_session {
   message_order order{};
   std::uint64_t accepted = 0;
@@ -44,7 +44,7 @@ struct incoming_edge : edge_session {
     visit("order", self.order), visit("accepted", self.accepted);
     visit("overtaken", self.overtaken), visit("age", self.age);
   }
-  /// False of a message of another session: it is counted, and to be forgotten.
+  /// False for a message of another session: it is counted and must be ignored.
   [[nodiscard]] auto is_of_session(patch const& p) -> bool {
     if (!carries(p)) ++overtaken;
     return carries(p);
@@ -54,7 +54,7 @@ struct incoming_edge : edge_session {
   }
 };
 
-/// One over which messages go, too, each way in a session of its own; `session` is that of what comes in.
+/// An edge on which messages go both ways, each way in a session of its own; `session` is that of incoming messages.
 struct two_way_edge : incoming_edge {
   session_id outgoing{};
 
@@ -62,29 +62,30 @@ struct two_way_edge : incoming_edge {
     incoming_edge::visit_state(self, visit);
     visit("outgoing", self.outgoing);
   }
-  /// The edge as what is posted sees it.
+  /// The edge as seen by outgoing messages.
   [[nodiscard]] auto outward() const -> edge_session { return {peer, outgoing, open}; }
   void change(neighbour_change const& c) {
-    open = c.what == neighbour_change::edge::opens;
+    open = c.what != neighbour_change::edge::closes;
     session = c.incoming;
     outgoing = c.outgoing;
     order = {};
   }
 };
 
-/// Whether a message on an event channel may name the round that it is for, as based_on: where neighbours agree on it.
+/// Whether a message on an event channel may name its round, in based_on. It may
+/// where neighbours agree on round numbers.
 enum class named_rounds : std::uint8_t { no, yes };
 
-/// Where an edge opens in the middle of a run, each end may go on for one round before it has to wait for the other.
+/// After an edge opens in the middle of a run, each end may do one round before it has to wait for the other.
 inline constexpr std::size_t opened_lead = 2;
 
-/// An edge over which vectors come, and the newest of them.
+/// An edge on which vectors arrive, with the newest of them.
 template<class Backend, class U>
 struct edge_in : edge_session {
   message_order order{};
-  mailbox<Backend, U> box{};  // what every message needs lies in one cache line so far
-  std::size_t lead = 1;  // messages that may wait in the box, where every one counts
-  bool is_heard = true;  // the other end waits in turn for what this node sends
+  mailbox<Backend, U> box{};  // all that every message needs is in one cache line up to here
+  std::size_t lead = 1;  // messages that may wait in the box, on an event channel
+  bool is_heard = true;  // the other end waits in turn for messages of this node
   named_rounds rounds = named_rounds::no;
   std::uint64_t accepted = 0;
   std::uint64_t overtaken = 0;
@@ -96,8 +97,8 @@ struct edge_in : edge_session {
     visit("accepted", self.accepted), visit("overtaken", self.overtaken), visit("age", self.age);
   }
 
-  /// Whether a message may be kept: it is of this session, and such as its channel carries. One that no node posts sets
-  /// out.failure. `passed`: the last message that the node would use now, where every one counts.
+  /// Whether to keep a message: it belongs to this session, and it is valid on its channel. An invalid one sets
+  /// out.failure. `passed`: the last message that the node could use now, on an event channel.
   [[nodiscard]] auto admit(node_id self, block_partition const& blocks, channel_spec const& spec, iteration passed,
                            patch const& p, outbox& out) -> bool {
     if (!carries(p)) {
@@ -109,14 +110,14 @@ struct edge_in : edge_session {
     if (auto wrong = order.rise(p)) return refuse(*wrong, out);
     return true;
   }
-  /// The edge closes, or opens with a message for the round after `round` as its first one.
+  /// Closes the edge, or opens it; its first message is then for the round after `round`.
   void change(neighbour_change const& c, iteration round) {
     open = c.what == neighbour_change::edge::opens;
     session = c.incoming;
     order = {};
     box.begin_at(open ? round : iteration{});
   }
-  /// Keeps a message that was admitted; `clock`: the owner's own, by which ages are counted.
+  /// Keeps an admitted message. `clock`: the owner's count, in which ages are measured.
   void put(Backend& backend, block_partition const& blocks, channel_kind kind, patch const& p, std::uint64_t clock) {
     auto newer = true;
     if (kind == channel_kind::event) box.enqueue(p, clock);
@@ -129,7 +130,7 @@ struct edge_in : edge_session {
     out.failure = std::move(wrong);
     return false;
   }
-  /// One that is no further ahead than a neighbour may be is no matter of belief, however high it is.
+  /// A round that is no further ahead than a neighbour may be is accepted, however high its number.
   [[nodiscard]] auto may_name(iteration round, iteration passed) const -> bool {
     auto const most = (std::max)(most_taken_over, to_count(passed) + opened_lead);
     return rounds == named_rounds::yes && round > box.latest() && to_count(round) <= most;
@@ -141,7 +142,7 @@ struct edge_in : edge_session {
     if (p.based_on > box.latest()) return {what + ", which no run reaches"};
     return {what + ", and one for round " + std::to_string(to_count(box.latest())) + " came before it"};
   }
-  /// Where every message counts.
+  /// For event channels.
   auto admit_next(node_id self, iteration passed, patch const& p, outbox& out) -> bool {
     if (auto wrong = order.follow(p)) return refuse(*wrong, out);
     box.drop_passed(passed);
@@ -150,7 +151,8 @@ struct edge_in : edge_session {
       return refuse(wrong, out);
     }
     auto const most = lead + (session == session_id{} && p.based_on == iteration{} ? 0 : opened_lead);
-    // Who does not hear this node may have lost those for whom it waited, and runs ahead then: its oldest messages go.
+    // A neighbour that does not receive from this node may have lost the nodes that it waited for, and then runs ahead:
+    // its oldest messages are dropped.
     if (!is_heard && box.queued() >= most) box.skip_oldest();
     if (box.queued() < most) return true;
     auto wrong = fault{text_of_message(p, to_count(p.numbers[0])) + " came while " + std::to_string(box.queued()) +
@@ -160,11 +162,11 @@ struct edge_in : edge_session {
   }
 };
 
-/// v_j of one in-neighbour of the pull graph.
+/// The model v_j of one in-neighbour of the pull graph.
 template<class Backend, class T>
 struct alignas(64) model_in : edge_in<Backend, T> {
   double weight = 0;
-  iteration pulled{};  // the last one used, of its first block
+  iteration pulled{};  // number of the last one used, for its first block
 
   static void visit_state(auto& self, auto&& visit) {
     edge_in<Backend, T>::visit_state(self, visit);
@@ -176,9 +178,9 @@ struct alignas(64) model_in : edge_in<Backend, T> {
 template<class Backend, class U>
 struct alignas(64) sum_in : edge_in<Backend, U> {
   using edge_in<Backend, U>::box, edge_in<Backend, U>::age;
-  shared_buffer consumed_whole{};  // rho~ by reference, while vectors come whole
-  writable_buffer<U> consumed_parts{};  // rho~ as a copy, once they come in parts
-  std::vector<iteration> consumed_numbers{};  // per block, in parts only
+  shared_buffer consumed_whole{};  // rho~ by reference, while whole vectors arrive
+  writable_buffer<U> consumed_parts{};  // rho~ as a copy, once parts arrive
+  std::vector<iteration> consumed_numbers{};  // per block, for parts only
   iteration consumed_number{};
   wide_total<Backend, U> wide{};
 
@@ -194,7 +196,7 @@ struct alignas(64) sum_in : edge_in<Backend, U> {
     return consumed_whole.template view<U>().data();
   }
 
-  /// rho~ <- rho: free for whole vectors; copies the blocks that are new otherwise.
+  /// rho~ <- rho: free for whole vectors; otherwise copies the blocks that are new.
   void mark_consumed(Backend& backend, block_partition const& blocks, instant now) {
     if (box.values() == nullptr) return;
     if (box.is_whole()) {
@@ -238,12 +240,12 @@ struct alignas(64) sum_in : edge_in<Backend, U> {
   }
 };
 
-/// rho_ji of one out-neighbour of the push graph: the state is the last body published.
+/// rho_ji of one out-neighbour of the push graph; its value is the last body published.
 template<class Backend, class U>
 struct sum_out : edge_session {
   double weight = 0;
   shared_buffer total{};
-  writable_buffer<U> fresh{};  // of the pass under way
+  writable_buffer<U> fresh{};  // of the current pass
   wide_total<Backend, U> wide{};
   static void visit_state(auto& self, auto&& visit) {
     edge_session::visit_state(self, visit);
@@ -257,9 +259,9 @@ inline auto hears(mixing::neighbourhood const& n, node_id peer) -> bool {
          std::any_of(n.push_to.begin(), n.push_to.end(), [&](auto const& e) { return e.peer == peer; });
 }
 
-/// How many messages of a neighbour may wait unused, where it waits in turn for what this node sends: those of the
-/// present round and of the next one. Who hears nothing of this node waits for one who does, within as many edges as
-/// there are nodes, while none of these is closed.
+/// How many messages of a neighbour may wait unused: those of the current round and of the next one, if the neighbour
+/// waits in turn for messages of this node. A neighbour that receives nothing from this node waits for a node that
+/// does, over at most as many edges as there are nodes, while none of these edges is closed.
 template<class Synchrony>
 auto lead_of(mixing::neighbourhood const& n, node_id peer, Synchrony const& synchrony) -> std::size_t {
   std::size_t one = 2;
@@ -272,7 +274,7 @@ auto lead_of(mixing::neighbourhood const& n, node_id peer, Synchrony const& sync
   return hears(n, peer) ? one : one + n.nodes * rounds;
 }
 
-/// The last message of each neighbour that a node may use now, after so many iterations of its own.
+/// The last message of each neighbour that a node may use after `done` iterations of its own.
 template<class Synchrony>
 auto last_usable(Synchrony const& synchrony, iteration done) -> iteration {
   if constexpr (Synchrony::delivery == channel_kind::event) return synchrony.latest(done);
@@ -287,12 +289,12 @@ template<class Edge>
 auto find_edge(std::vector<Edge>& edges, node_id peer) -> Edge* {
   auto* at = edges.data();
   auto n = edges.size();
-  while (n > 8) {  // the last one whose id is not above the peer's is among these n
+  while (n > 8) {  // the last edge whose id is not above `peer` is among these n
     auto const half = n / 2;
     at = at[half].peer <= peer ? at + half : at;
     n -= half;
   }
-  Edge* found = nullptr;  // all of a few, so that the processor asks the memory for all at once
+  Edge* found = nullptr;  // no early exit: all loads can be under way at once
   for (auto* const end = at + n; at != end; ++at) found = at->peer == peer ? at : found;
   return found;
 }

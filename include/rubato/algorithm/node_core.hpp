@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What every node has whatever its algorithm: who it is, its model, its step, the one gradient it asked for, its
-// packets, and counters.
+// The base of every node, whatever its algorithm: its id, its model, its step, the one gradient it has requested, its
+// packets and its counters.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +39,7 @@ class node_core {
   /// Fixes what all nodes must agree on beyond their options: nothing.
   static void resolve_options(options&, block_partition const&, std::span<double const>, std::size_t) {}
 
-  /// An algorithm that has more state visits this first and then its own.
+  /// An algorithm with more state visits this first, then its own.
   static void visit_state(auto& self, auto&& visit) {
     visit.same("node", to_index(self.self_)), visit.same("values", self.size());
     visit.same("block values", self.blocks_.block_values());  // some lists have an entry for each block
@@ -79,7 +79,7 @@ class node_core {
     ++requests_;
     pending_.ask(std::move(point), sample_key{seed_, self_, draw}, out);
   }
-  /// Whether g is the gradient that was asked for; any other is only counted.
+  /// Whether g is the requested gradient; any other is only counted.
   [[nodiscard]] auto accept(gradient const& g) -> bool {
     if (!pending_.accept(g)) return false;
     ++gradients_;
@@ -91,8 +91,8 @@ class node_core {
     return step_on(backend_, x_, step_state_.next(gamma_), {sum, share});
   }
 
-  /// Posts a body to the other end of an edge, as the message of the iteration under way: number iterations_ + 1. The
-  /// caller may number it otherwise, and sets what else its channel carries.
+  /// Posts a body to the other end of an edge, as the message of the current iteration: number iterations_ + 1. The
+  /// caller may change the number, and sets the other fields that its channel carries.
   auto post(edge_session const& to, channel_id channel, shared_buffer body, instant now, outbox& out) const -> packet& {
     auto& p = out.packets.emplace_back();
     p.from = self_;
@@ -104,14 +104,15 @@ class node_core {
     p.body = std::move(body);
     return p;
   }
-  /// The same as a callable post(edge, body), for those who know the edges.
+  /// The same as a callable post(edge, body), for callers that know the edges.
   [[nodiscard]] auto posting(channel_id channel, instant now, outbox& out) const {
     return [this, channel, now, &out](edge_session const& to, shared_buffer body) -> packet& {
       return post(to, channel, std::move(body), now, out);
     };
   }
 
-  /// In rounds: moves every open in-edge on to message `needed`. If one has not come, says so in out.wait; false.
+  /// In rounds: advances every open in-edge to message `needed`. If one has not arrived, sets out.wait and returns
+  /// false.
   template<class Edges>
   [[nodiscard]] static auto take_due_messages(Edges& edges, channel_id channel, std::uint64_t needed, outbox& out)
       -> bool {
@@ -122,13 +123,13 @@ class node_core {
     }
     return true;
   }
-  /// Of methods in which no edge may change: node j left `what`, and why that ends the run.
+  /// For methods in which no edge may change: node j left `what`, and why that ends the run.
   static void refuse_change(neighbour_change const& c, std::string_view what, outbox& out) {
     auto const left = c.what == neighbour_change::edge::closes ? " left " : " began anew, and so left ";
     out.failure = fault{"node " + std::to_string(to_index(c.peer)) + left + std::string{what}};
   }
 
-  /// The counters of the node, without its edges, or with the edges over which `channel` comes in.
+  /// The counters of the node, without its edges, or with its in-edges of `channel`.
   [[nodiscard]] auto counts() const -> node_statistics { return {iterations_, gradients_, pending_.dropped(), {}}; }
   template<class Edges>
   [[nodiscard]] auto counts(Edges const& edges, channel_id channel) const -> node_statistics {
@@ -144,7 +145,7 @@ class node_core {
   block_partition blocks_;
   double gamma_;
   typename step_rule::template state<Backend> step_state_;
-  shared_buffer x_;  // x_i, published: it is the point of gradients too
+  shared_buffer x_;  // x_i, published: also the point of gradients
   pending_gradient pending_;
   std::uint64_t requests_ = 0;  // gradients asked for: the clock of ages
   std::uint64_t gradients_ = 0;  // received

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Non-blocking SGD over a ring all-reduce: a node's batch of a round ends when it is full or the fastest nodes have
-// filled theirs, (N.S) and (N.C) of batch.hpp; then (A.R), (A.G) and (A.X) of ring_allreduce_sgd.hpp, the class that
+// Non-blocking SGD over a ring all-reduce: a node's batch of a round ends when it is full or when the fastest nodes
+// have filled theirs, (N.S) and (N.C) of batch.hpp; then (A.R), (A.G) and (A.X) of ring_allreduce_sgd.hpp, whose class
 // this composes. Source: He, Dube, arXiv 2211.00889.
 #pragma once
 

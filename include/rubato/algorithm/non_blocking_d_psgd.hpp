@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Non-blocking SGD over D-PSGD: a node's batch of a round ends when it is full or its fastest neighbour has filled its
-// own, (N.S) and (N.D) of batch.hpp; models mix as in d_psgd.hpp, the class that this composes. Source: He, Dube, arXiv
-// 2211.00889.
+// Non-blocking SGD over D-PSGD: a node's batch of a round ends when it is full or when its fastest neighbour has filled
+// its own batch, (N.S) and (N.D) of batch.hpp. Models mix as in d_psgd.hpp, whose class this composes. Source: He,
+// Dube, arXiv 2211.00889.
 #pragma once
 
 #include <rubato/algorithm/d_psgd.hpp>

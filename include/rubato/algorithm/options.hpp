@@ -24,11 +24,11 @@ constexpr auto name_of(step_scale scale) -> std::string_view {
   return scale == step_scale::per_gain ? "per gain" : "raw";
 }
 
-/// Every algorithm's options begin with these four members, in this order:
+/// The options of every algorithm begin with these four members, in this order:
 ///   double step = 0.1;  step_scale scale = step_scale::per_gain;
 ///   std::uint64_t seed = 0;         of the mini-batches
 ///   std::size_t block_values = 0;   unit of delivery; 0: the whole vector is one block
-/// and list all of them, those that follow too (core/visit_options.hpp).
+/// and list all members, including those that follow (core/visit_options.hpp).
 template<class O>
 concept algorithm_options = requires(O const& o) {
   { o.step } -> std::convertible_to<double>;
@@ -37,20 +37,20 @@ concept algorithm_options = requires(O const& o) {
   { o.block_values } -> std::convertible_to<std::size_t>;
 };
 
-// An algorithm whose nodes may choose some options for themselves says which, in an optional member:
+// An algorithm whose nodes may choose some options individually names them in an optional member:
 //   static constexpr std::array<std::string_view, 2> own_options{"step", "weighting"};
-// A name stands for all that begin with it, word by word: "step" for "step rule beta" too. All other options must be
-// the same for all nodes (run/options_by_node.hpp).
+// A name stands for all options that begin with it, word by word: "step" also for "step rule beta". All other options
+// must be the same for all nodes (run/options_by_node.hpp).
 
 namespace detail {
-/// The four that all have in common, as a list.
+/// Lists the four common members.
 void visit_common_options(auto& self, auto&& visit) {
   visit("step", self.step);
   visit("step scale", self.scale);
   visit("seed", self.seed);
   visit("block values", self.block_values);
 }
-/// Options that consist of these four need no list of their own.
+/// Options that consist of these four only need no list of their own.
 struct common_options {
   double step = 0.1;
   step_scale scale = step_scale::per_gain;
@@ -58,7 +58,7 @@ struct common_options {
   std::size_t block_values = 0;
   static void visit_options(auto& self, auto&& visit) { visit_common_options(self, visit); }
 };
-/// Those of algorithms whose messages are coded. (A base class would not do: {.step = 0.1} names direct members only.)
+/// Options of algorithms whose messages are coded. (Not by inheritance: {.step = 0.1} names direct members only.)
 template<class Codec, class Step>
 struct coded_options {
   double step = 0.1;
@@ -73,7 +73,7 @@ struct coded_options {
     visit("codec", self.codec);
   }
 };
-/// Those of algorithms whose rounds take a batch of a node.
+/// Options of algorithms in which a round takes a batch of each node.
 template<class Step, class Contribution>
 struct batch_options {
   double step = 0.1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Update orders: a local iteration is a sequence of actions, and an algorithm of the gossip and tracking family is
-// little more than that sequence. Your own order is a struct with one constexpr array (examples/ has one).
+// little more than that sequence. An order of your own is a struct with one constexpr array (examples/ has one).
 #pragma once
 
 #include <array>
@@ -13,13 +13,13 @@
 
 namespace rubato::order {
 
-/// What a local iteration is made of. x is the node's model, z its tracker, g the stored gradient.
+/// The actions of a local iteration. x is the node's model, z its tracker, g the stored gradient.
 enum class action : std::uint8_t {
   descend,      ///< x <- x - gamma z          (without tracking: - gamma g)
-  write_model,  ///< v <- x: what neighbours will see
-  send_model,   ///< posts v to all who pull from this node
+  write_model,  ///< v <- x: the model that neighbours will receive
+  send_model,   ///< posts v to every node that pulls from this one
   pull,         ///< x <- w_ii x + sum_j w_ij v_j
-  gradient,     ///< asks for a gradient at x and stops until it comes
+  gradient,     ///< requests a gradient at x and stops until it arrives
   track,        ///< z <- (z - g) + g_new; g <- g_new
   consume,      ///< z <- z + sum_j (rho_ij - rho~_ij); rho~ <- rho
   push,         ///< p_j = a_ji z; rho_ji += p_j, posted; z <- z - sum p_j
@@ -31,13 +31,13 @@ constexpr auto name_of(action a) -> std::string_view {
   return names[static_cast<std::size_t>(a)];
 }
 
-/// R-FAST as the design fixes it: descend, post v at once, pull, and after the gradient consume, track, push.
+/// R-FAST as designed here: descend, post v at once, pull; after the gradient track, consume, push.
 struct r_fast {
   static constexpr std::array program{action::descend,  action::write_model, action::send_model, action::pull,
                                       action::gradient, action::track,       action::consume,    action::push};
 };
 
-/// R-FAST as the paper lists its messages: v travels together with rho, after the gradient.
+/// R-FAST with its messages as listed in the paper: v travels together with rho, after the gradient.
 struct late_post {
   static constexpr std::array program{action::descend, action::write_model, action::pull, action::gradient,
                                       action::track,   action::consume,     action::push, action::send_model};
@@ -49,7 +49,7 @@ struct push_pull {
                                       action::pull,    action::gradient, action::track,       action::push};
 };
 
-/// AB: the step after the mixing, x+ = W x - gamma y, y+ = A y + g_new - g.
+/// AB: the step follows the mixing, x+ = W x - gamma y, y+ = A y + g_new - g.
 struct ab {
   static constexpr std::array program{action::write_model, action::send_model, action::pull,    action::descend,
                                       action::push,        action::gradient,   action::consume, action::track};
@@ -83,7 +83,7 @@ constexpr auto place_of(action a) -> std::size_t {
   return Order::program.size();
 }
 
-/// The order in words: what tells it from others, whatever its type is called.
+/// The order in words: what distinguishes it from others, whatever its type is called.
 template<class Order>
 [[nodiscard]] auto words_of() -> std::string {
   std::string words;
@@ -104,7 +104,7 @@ struct actions_of {
   static constexpr bool changes_x = has(action::descend) || has(action::pull);
   static constexpr bool changes_z = has(action::track) || has(action::consume) || has(action::push);
   static constexpr bool reads_x = changes_x || has(action::write_model);
-  /// Whether the model written is also what x is at the end of the run, so that one vector serves both.
+  /// Whether the model written is also the final x of this part, so that one vector serves both.
   static constexpr auto model_is_x() -> bool {
     bool same = false;
     ((same = Actions == action::write_model                          ? true
@@ -126,7 +126,7 @@ constexpr auto before(action a, action b) -> bool {
 }
 }  // namespace detail
 
-/// Checked where an order meets a node; each sentence stands alone.
+/// Checked where an order is used by a node; each sentence needs no context.
 template<class Order>
 consteval void check_order() {
   using enum action;

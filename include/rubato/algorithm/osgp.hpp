@@ -1,28 +1,31 @@
 // SPDX-License-Identifier: MIT
-// Stochastic gradient push with overlap, node i.   [O] = SGP and OSGP, Assran, Loizou, Ballas, Rabbat, arXiv
-// 1811.10792. shapes: x, z, m in R^d;  w, the weight of x;  a = 1 / (1 + out-neighbours): column-stochastic on any
-// directed graph
+// Stochastic gradient push with overlap, node i.  [O] = SGP and OSGP, Assran, Loizou, Ballas, Rabbat, arXiv 1811.10792.
+// shapes: x, z, m in R^d;  w, the weight of x;  a = 1 / (1 + out-neighbours): column-stochastic on any directed graph
 //   (OS.X)  x <- x - gamma g_i(z)                          on the numerator; the gradient is at the de-biased model
 //   (OS.A)  m = a x, u = a w, to each out-neighbour;  x <- x - sum m;  w <- w - sum u
-//   (OS.M)  x <- x + sum of the m that came;  w <- w + sum of their u          each once, before the next gradient
+//   (OS.M)  x <- x + sum of the m that arrived;  w <- w + sum of their u       each once, before the next gradient
 //   (OS.Z)  z <- x / w
 // invariants: sum_i w_i + under way = n;  sum_i x_i + under way changes by (OS.X) alone;  w_i > 0
 //                                                                                    tests/unit/algorithm/osgp.cpp
-// Overlap s: after its t-th iteration a node asks for the next gradient once it has, of every in-neighbour, all
-// messages up to that of the sender's iteration t - s. A schedule is not needed for this, since every iteration sends
-// to every out-neighbour and messages carry the sender's count. s = 0 in lock-step is SGP; a large s never waits. A
-// node waits only for one that has done fewer iterations, so whoever has done the fewest goes on: there is no deadlock.
-// What comes early is merged early: mass is not held back. The step of node i on z is gamma / w_i: while nothing comes,
-// w shrinks with every iteration, so that a large overlap among nodes of very different speeds takes a small step. At
-// rest sum_i r_i grad f_i = 0, r_i = iterations a second, which s makes equal in the long run: then it is the optimum
-// of the sum, but for the error of a constant step. differs from [O]: all out-neighbours in each iteration (there: one
-// or two, in turn), in exchange for no common schedule. Vectors a local iteration with k messages: reads x twice, g, k
-// m; writes x twice, m, z; sent: 1 an out-neighbour.
+// Overlap s: after its t-th iteration a node requests the next gradient once it has, from every in-neighbour, all
+// messages up to that of the sender's iteration t - s. This needs no schedule, since every iteration sends to every
+// out-neighbour and messages carry the sender's count. s = 0 in lock-step is SGP; a large s never waits. A node waits
+// only for nodes that have done fewer iterations, so the node that has done the fewest goes on: there is no deadlock.
+// Messages that arrive early are merged early: mass is not held back.
+// step: the step of node i on z is gamma / w_i. While nothing arrives, w shrinks with every iteration, so a large
+// overlap among nodes of very different speeds needs a small step. At rest sum_i r_i grad f_i = 0, r_i = iterations per
+// second. The overlap s makes the r_i equal in the long run: the limit is then the optimum of the sum, up to the error
+// of a constant step.
+// differs from [O]: every iteration sends to all out-neighbours (in [O] to one or two, in turn), so that no common
+// schedule is needed.
+// Vectors per local iteration with k messages: reads x twice, g, k m; writes x twice, m, z; sent: 1 per out-neighbour.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -34,6 +37,7 @@
 #include <rubato/algorithm/formulas.hpp>
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -48,7 +52,7 @@ struct osgp_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
-  std::uint64_t overlap = 1;  ///< s: local iterations that may pass before a message is waited for
+  std::uint64_t overlap = 1;  ///< s: local iterations before a message is waited for
   Step step_rule{};
 
   static void visit_options(auto& self, auto&& visit) {
@@ -58,7 +62,7 @@ struct osgp_options {
   }
 };
 
-/// x <- rule(x, g), then a share of it leaves `times` times: reads 2n, writes 2n (n where nothing leaves: m null).
+/// x <- rule(x, g), then `times` shares of it leave: reads 2n, writes 2n (n if nothing leaves: m is null).
 template<class T, class Rule>
 struct descend_and_share_kernel {
   T* x;
@@ -104,16 +108,16 @@ struct merge_kernel {
 
 }  // namespace detail
 
-/// What a node of push-sum holds: merged, and come in but not merged yet.
+/// The mass of a push-sum node: merged, and arrived but not merged yet.
 struct push_sum_mass {
   double weight = 0;
   std::vector<double> numerator;
 };
 
 /// Push-sum: models on a directed graph agree on the mean of all nodes, whatever the degrees. Needs lossless, ordered
-/// links: a lost message would take its mass with it, so that a gap in the count ends the run.
+/// links: the mass of a lost message would be lost, so a gap in the numbers ends the run.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd>
+template<backend::array_backend Backend, class Step>
 class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   using core = detail::node_core<Backend, detail::osgp_options<Step>>;
 
@@ -121,7 +125,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "OSGP"; }
 
-  /// The edges of both graphs, each in its own direction: along trees this is both ways.
+  /// The edges of both graphs, each in its own direction: along trees, both ways.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::push_sum_plan(network);
   }
@@ -135,7 +139,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
         nodes_{plan.nodes.size()},
         numerator_{backend::copied(core::backend_, core::x(), core::size())} {
     auto const& own = plan.nodes[to_index(self)];
-    for (auto const& e : own.push_to) readers_.push_back(e.peer);
+    for (auto const& e : own.push_to) readers_.emplace_back().peer = e.peer;
     for (auto const peer : own.push_from) sources_.emplace_back().peer = peer;
   }
 
@@ -167,23 +171,35 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     }
     ++from->accepted;
     from->newest = p.numbers[0];
-    from->came.push_back({p.body, *weight, p.posted_at});
+    from->came.push_back({p.body, *weight, p.posted_at, p.numbers[0]});
     if (from->came.size() > most_apart) fold(*from);
     if (!this->pending_.under_way()) go_on(now, out);
   }
 
-  /// Mass on its way to a node that leaves, and what that node holds, cannot be called back.
+  /// Mass on its way to a node that leaves, and the mass of that node, cannot be recovered.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::resumes && has_met()) return resume(change);
     core::refuse_change(change, "a run of osgp and took its mass with it; use r_fast where nodes may leave", out);
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(sources_, channel_id::model); }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
+    visit("readers", self.readers_), visit("meets at", self.meets_at_), visit("meets every", self.meets_every_);
     visit("numerator", self.numerator_), visit("w", self.w_), visit("sources", self.sources_);
   }
 
-  /// All that this node holds, as the conservation law counts it; copies where vectors are not on the host.
+  /// Where nodes meet no mass is under way: each has merged all that was sent before, and nothing that was sent after.
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    auto const edge = (std::min)(this->options_->overlap, std::uint64_t{1} << 32) + 1;
+    return round_state{this->iterations_, has_met(), edge * (std::max)(nodes_, std::size_t{2})};
+  }
+  void meet_at(std::uint64_t round, std::uint64_t every) {
+    meets_at_ = round;
+    meets_every_ = every;
+  }
+
+  /// The mass of this node, as in the conservation law; copied if vectors are not on the host.
   [[nodiscard]] auto mass() const -> push_sum_mass {
     auto const x = this->backend_.pool().values(numerator_.view().data(), numerator_.size());
     push_sum_mass m{w_, {x.begin(), x.end()}};
@@ -199,18 +215,20 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   }
 
  private:
-  static constexpr std::size_t most_apart = 64;  // messages of one sender that wait as they came
+  static constexpr std::size_t most_apart = 64;  // messages of one sender that wait unmerged
   struct message {
     shared_buffer part;
     double weight = 0;
     instant posted{};
+    iteration number{};  // of the last one summed
     static void visit_state(auto& self, auto&& visit) {
       visit("part", self.part), visit("weight", self.weight), visit("posted", self.posted);
+      visit("number", self.number);
     }
   };
   struct source : detail::incoming_edge {
     iteration newest{};
-    std::vector<message> came{};  // and not merged yet
+    std::vector<message> came{};  // not merged yet
     static void visit_state(auto& self, auto&& visit) {
       incoming_edge::visit_state(self, visit);
       visit("newest", self.newest), visit("came", self.came);
@@ -224,16 +242,37 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
                  ", where it must lie in 0 to " + std::to_string(nodes_)};
   }
 
-  /// A sender far ahead of this node fills no memory: its mass is added up as it waits, in order.
+  [[nodiscard]] auto has_met() const -> bool { return this->pending_.under_way() && this->iterations_ == meets_at_; }
+  void resume(neighbour_change const& c) {
+    if (auto* const to = detail::find_edge(readers_, c.peer)) to->session = c.outgoing;
+    auto* const from = detail::find_edge(sources_, c.peer);
+    if (from == nullptr) return;
+    from->session = c.incoming;
+    from->newest = iteration{this->iterations_};
+    from->came.clear();
+  }
+  /// How many meetings lie between this node and that message; its mass waits for all of them.
+  [[nodiscard]] auto meetings_before(iteration number) const -> std::uint64_t {
+    if (this->iterations_ > meets_at_ || to_count(number) <= meets_at_) return 0;
+    return 1 + (to_count(number) - meets_at_ - 1) / meets_every_;
+  }
+
+  /// A sender far ahead fills no memory: its waiting mass is summed, in order, from meeting to meeting.
   void fold(source& e) {
-    auto sum = backend::copied(this->backend_, core::values_of(e.came[0].part), this->size());
-    for (std::size_t k = 1; k < e.came.size(); ++k) {
-      auto const* const more = core::values_of(e.came[k].part);
-      this->backend_.sweep({0, this->size()}, backend::add_kernel<scalar>{more, sum.data(), scalar{1}});
-      e.came[0].weight += e.came[k].weight;
+    std::vector<message> sums;
+    for (std::size_t k = 0; k < e.came.size();) {
+      auto folded = e.came[k];
+      auto sum = backend::copied(this->backend_, core::values_of(folded.part), this->size());
+      for (++k; k < e.came.size() && meetings_before(e.came[k].number) == meetings_before(folded.number); ++k) {
+        auto const* const more = core::values_of(e.came[k].part);
+        this->backend_.sweep({0, this->size()}, backend::add_kernel<scalar>{more, sum.data(), scalar{1}});
+        folded.weight += e.came[k].weight;
+        folded.number = e.came[k].number;
+      }
+      folded.part = std::move(sum).publish();
+      sums.push_back(std::move(folded));
     }
-    e.came.resize(1);
-    e.came[0].part = std::move(sum).publish();
+    e.came = std::move(sums);
   }
 
   void share_out(shared_buffer const& g, instant now, outbox& out) {
@@ -249,14 +288,14 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     auto const weight = share * w_;
     w_ -= degree * weight;
     auto const body = std::move(part).publish();
-    for (auto const to : readers_) {
-      this->post({to}, channel_id::model, body, now, out).extra.set(scalar_slot::push_sum_weight, weight);
+    for (auto const& to : readers_) {
+      this->post(to, channel_id::model, body, now, out).extra.set(scalar_slot::push_sum_weight, weight);
     }
   }
 
-  /// Merges what came and asks for the next gradient, or says for whom it waits.
+  /// Merges what has arrived and requests the next gradient, or sets out.wait.
   void go_on(instant now, outbox& out) {
-    auto const overlap = this->options_->overlap;
+    auto const overlap = this->iterations_ == meets_at_ ? 0 : this->options_->overlap;
     if (this->iterations_ > overlap) {
       auto const needed = iteration{this->iterations_ - overlap};
       for (auto const& e : sources_) {
@@ -269,11 +308,18 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     this->ask_gradient(out);
   }
 
-  /// By id and in order, so that sums do not depend on who was first.
+  /// The messages to merge now: all that have arrived, except those sent after the next meeting.
+  [[nodiscard]] auto due_of(source const& e) const -> std::span<message const> {
+    auto n = e.came.size();
+    while (n > 0 && meetings_before(e.came[n - 1].number) > 0) --n;
+    return std::span{e.came}.first(n);
+  }
+
+  /// In order of ids, so that sums do not depend on the order of arrival.
   void merge(instant now, outbox& out) {
     table_.clear();
     for (auto& e : sources_) {
-      for (auto const& c : e.came) {
+      for (auto const& c : due_of(e)) {
         table_.push_back(core::values_of(c.part));
         w_ += c.weight;
         e.age.add(now - c.posted);
@@ -289,9 +335,9 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     auto blame = detail::blame{this->self_};
     for (auto& e : sources_) {
       if (spoilt) {
-        for (auto const& c : e.came) blame.message(e.peer, channel_id::model, c.part);
+        for (auto const& c : due_of(e)) blame.message(e.peer, channel_id::model, c.part);
       }
-      e.came.clear();
+      e.came.erase(e.came.begin(), e.came.begin() + static_cast<std::ptrdiff_t>(due_of(e).size()));
     }
     if (spoilt) out.failure = blame.sentence();
     this->x_ = std::move(fresh).publish();
@@ -301,8 +347,10 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   std::size_t nodes_;  // n
   writable_buffer<scalar> numerator_;  // x
   double w_ = 1;
-  std::vector<node_id> readers_;
+  std::vector<detail::edge_session> readers_;
   std::vector<source> sources_;  // by id
+  std::uint64_t meets_at_ = 0;  // local iterations, after which all nodes have the mass of those before and no other
+  std::uint64_t meets_every_ = (std::numeric_limits<std::uint64_t>::max)();
   std::vector<scalar const*> table_;  // of the merge under way; a member only to keep its memory
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Whom a node of ad_psgd asks for an average: uniform draws anew each time, round_robin goes from one to the next. One
-// of your own is a struct of a few lines:
+// How a node of ad_psgd chooses the neighbour that it averages with: uniform draws one at random each time, round_robin
+// takes them in turn. A policy of your own is a struct of a few lines:
 //   struct first_of_all {
 //     struct state {
 //       state(first_of_all const&, rubato::node_id) {}
@@ -20,11 +20,11 @@
 
 namespace rubato::partner {
 
-/// A value of settings with a state at each node, made from it and the node's id. The partner outlives it and
-/// stays where it is. Its call is given those who may be
-/// asked, at least one and by id, and gives the place in that list of who is asked. `draw` is a stream of its own for
-/// each call, by seed, node and call. Not checked, but required: all randomness comes from `draw`. Options are listed
-/// in visit_options, and what a state keeps from call to call in visit_state. Models: uniform, round_robin.
+/// Settings, with a state at each node that is made from them and the node's id. The settings outlive the state and
+/// stay at the same address. The state is called with the ids of the neighbours that may be asked, in order and at
+/// least one, and returns an index into that list. `draw` is a stream of its own for each call, keyed by seed, node and
+/// call. Not checked, but required: all randomness comes from `draw`. Options are listed in visit_options, and what a
+/// state keeps from call to call in visit_state. Models: uniform, round_robin.
 template<class P>
 concept policy = std::copyable<P> && std::default_initializable<P> && std::movable<typename P::state> &&
                  std::constructible_from<typename P::state, P const&, node_id> &&
@@ -32,7 +32,7 @@ concept policy = std::copyable<P> && std::default_initializable<P> && std::movab
                    { s(open, draw) } -> std::convertible_to<std::size_t>;
                  };
 
-/// Checked where a partner meets a node.
+/// Checked where a node uses a partner policy.
 template<class P>
 consteval auto check_partner() -> bool {
   static_assert(
@@ -42,7 +42,7 @@ consteval auto check_partner() -> bool {
   return true;
 }
 
-/// Each neighbour is as likely as any other, whatever came before ([A] of ad_psgd.hpp).
+/// Each neighbour is equally likely, whatever was drawn before ([A] of ad_psgd.hpp).
 struct uniform {
   static constexpr auto name() -> std::string_view { return "uniform"; }
   struct state {
@@ -53,8 +53,8 @@ struct uniform {
   };
 };
 
-/// The neighbours in turn, by id; one whose edge is closed is passed over. A node begins after its own id, so that not
-/// all of them ask the same one first.
+/// The neighbours in turn, by id; one whose edge is closed is skipped. A node begins after its own id, so that nodes do
+/// not all ask the same neighbour first.
 struct round_robin {
   static constexpr auto name() -> std::string_view { return "round robin"; }
   class state {
@@ -69,7 +69,7 @@ struct round_robin {
     }
 
    private:
-    node_id last_;  // who was asked last
+    node_id last_;  // the node asked last
   };
 };
 

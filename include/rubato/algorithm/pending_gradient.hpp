@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The one gradient that a node may have asked for, and the counting of all others.
+// The one gradient that a node may have requested, and a counter of all others.
 #pragma once
 
 #include <cstdint>
@@ -15,17 +15,17 @@ class pending_gradient {
     visit("id", self.id_), visit("under way", self.under_way_), visit("dropped", self.dropped_);
   }
 
-  /// Asks for a gradient at `point`; *requires* that none is under way, or that it was cancelled in the same outbox.
+  /// Requests a gradient at `point`. *requires* that none is under way, or that it was cancelled in the same outbox.
   void ask(shared_buffer point, sample_key sample, outbox& out) {
     id_ = next(id_);
     out.request = gradient_request{id_, std::move(point), sample};
     under_way_ = true;
   }
-  /// The one under way is not wanted any more; nothing happens if there is none.
+  /// Cancels the gradient under way, if any.
   void cancel(outbox& out) {
     if (std::exchange(under_way_, false)) out.cancel = id_;
   }
-  /// Takes g if it is the one, which is not under way any more then. Any other is counted, and to be forgotten.
+  /// True if g is the requested gradient, which is then no longer under way. Any other is counted and must be ignored.
   [[nodiscard]] auto accept(gradient const& g) -> bool {
     auto const ours = under_way_ && g.id == id_;
     if (ours) under_way_ = false;

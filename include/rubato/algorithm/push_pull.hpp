@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
-// Push-Pull, node i, in its adapt-then-combine form.   [P] = Pu, Shi, Xu, Nedic, arXiv 1810.06653.   x, z, g, rho in
-// R^d Round k, from 1:
-//   (P.C)  z  <- z + sum_j (rho_ij - rho~_ij) ;  rho~ <- rho                waits for the sums of round k-1
+// Push-Pull, node i, in its adapt-then-combine form.   [P] = Pu, Shi, Xu, Nedic, arXiv 1810.06653.
+// x, z, g, rho in R^d. Round k, from 1:
+//   (P.C)  z  <- z + sum_j (rho_ij - rho~_ij) ;  rho~ <- rho               waits for the sums of round k-1
 //   (P.D)  x  <- x - gamma z                                               posted as model k
-//   (P.W)  x  <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k; rows of W
-//   sum to 1 (P.T)  z  <- (z - g) + g_new ;  g <- g_new                             g_new at the mixed x (P.A)  p_j =
-//   a_ji z ;  rho_ji <- rho_ji + p_j ;  z <- z - sum_j p_j     rho is posted as sums k; columns of A sum to 1
+//   (P.W)  x  <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k
+//   (P.T)  z  <- (z - g) + g_new ;  g <- g_new                             g_new at the mixed x
+//   (P.A)  p_j = a_ji z ;  rho_ji <- rho_ji + p_j ;  z <- z - sum_j p_j    rho is posted as sums k
+// rows of W and columns of A sum to 1
 // invariant: sum_i z_i + sum_(i->j) (rho_ji - rho~_ji) = sum_i g_i, debts of closed edges counted with z
 //                                                                            tests/property/conservation.cpp
-// differs from [P]: z+ = A (z + g_new - g) where [P] has A z + g_new - g (s_ab is of that form); mass travels as
-// running sums, as in R-FAST, so that the mass of a closed edge can be returned exactly. Per round, in vectors, three
-// passes, with dw in-edges of W, da in-edges and db out-edges of A:
+// differs from [P]: z+ = A (z + g_new - g), where [P] has A z + g_new - g (the form of s_ab); mass travels as running
+// sums, as in R-FAST, so that the mass of a closed edge can be returned exactly.
+// Per round, in vectors, three passes, with dw in-edges of W, da in-edges and db out-edges of A:
 //   reads x, z, 2 da rho / x, dw x_j / z, g, g_new, db rho;   writes x, z / x / z, db rho.
 #pragma once
 
@@ -22,6 +23,7 @@
 
 #include <rubato/algorithm/tracking_core.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/synchrony/rounds.hpp>
 #include <rubato/weighting/constant.hpp>
@@ -78,11 +80,10 @@ struct push_pull_tracking {
 
 }  // namespace detail
 
-/// Converges to the optimum of the sum also where data differ between nodes. Needs lossless, ordered links; the slowest
+/// Converges to the optimum of the sum even if data differ between nodes. Needs lossless, ordered links; the slowest
 /// node sets the pace. Memory and policies: as r_fast.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd,
-         class Ledger = detail::default_ledger<typename Backend::scalar>>
+template<backend::array_backend Backend, class Step, class Ledger>
 class push_pull
     : public detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity> {
   using core = detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity>;
@@ -102,7 +103,7 @@ class push_pull
   }
   void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
     auto const k = this->iterations_ + 1;
-    auto const first = !this->tracker_.has_tracked();  // the gradient under way is of no round
+    auto const first = !this->tracker_.has_tracked();  // the gradient under way belongs to no round
     switch (next_) {
       case place::descent:
         this->change_edges(change, {.model = k, .sums = k - 1});
@@ -129,7 +130,7 @@ class push_pull
  private:
   enum class place : std::uint8_t { descent, mixing, gradient };
 
-  /// From where the node stands to its next gradient, as far as messages have come.
+  /// Goes on towards the next gradient, as far as messages allow.
   void go_on(instant now, outbox& out) {
     auto const done = this->iterations_;
     if (next_ == place::descent && !out.failure &&

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// R-FAST whose running sums travel in 16 bits: (R.T) to (R.W) of r_fast.hpp, with rho_ji in (R.A) read by its receiver
-// from the low bits of a shifted number (codec/low_bits.hpp). As exact a conservation, a coarser optimum.
+// R-FAST whose running sums travel in 16 bits: (R.T) to (R.W) of r_fast.hpp, where the receiver restores rho_ji of
+// (R.A) from the low bits of a shifted number (codec/low_bits.hpp). Conservation is still exact; the optimum is less
+// precise.
 #pragma once
 
 #include <rubato/algorithm/r_fast.hpp>

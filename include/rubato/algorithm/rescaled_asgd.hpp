@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Rescaled asynchronous SGD: asgd whose steps are in proportion to the workers' computation times
-// (server/time_scale.hpp), so that all workers count the same, however fast. Formulas (As.*): server_sgd.hpp. Source:
-// Mahran, Maranjyan, Richtarik, arXiv 2605.13434.
+// (server/time_scale.hpp), so that all workers count the same, whatever their speed. Formulas (As.*): server_sgd.hpp.
+// Source: Mahran, Maranjyan, Richtarik, arXiv 2605.13434.
 #pragma once
 
 #include <rubato/algorithm/asgd.hpp>

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: MIT
 // Synchronous SGD over a ring all-reduce, node i of n.   Source: the usual reduce-scatter and all-gather on a ring.
 // Chunk c is [c d/n, (c+1) d/n); indices of nodes and chunks are modulo n; 2(n-1) packets and 2d(n-1)/n values a round.
-// What a node contributes, s_i with the count c_i, is its batch: (N.S) (N.C) of algorithm/batch.hpp, a gradient and 1
-// at least.
+// A node contributes its batch, s_i with the count c_i: (N.S) (N.C) of algorithm/batch.hpp, at least one gradient.
 //   (A.R)  for s = 0 .. n-2:  receive S_c, c = i-s-1, from i-1;  S_c <- S_c + s_c;  forward to i+1      reduce-scatter
 //   (A.G)  for s = 0 .. n-2:  receive the complete S_c, c = i-s, from i-1;  forward to i+1               all-gather
 //   (A.X)  x_c <- x_c - gamma S_c / sum_i c_i                             as soon as chunk c is complete
 // invariant: all replicas are equal bit for bit after a round               tests/unit/algorithm/ring_allreduce_sgd.cpp
-// Counts are added up in the messages like sums, so that whoever has a complete chunk has the whole count too.
-// With contribution::finished, a round ends for a node when its own batch is full, when a node that was first says so
-// (a control message to all, which the chunk is for its successor), or when its predecessor's chunk comes. The message
-// only hurries: a node that never hears it fills its batch and contributes all the same, so that nobody waits for it.
-// Passes a round, in vectors: reads s, x, 2 S; writes x, S. Partial sums live in the messages, not in a vector of their
-// own.
+// Counts are summed in the messages along with the values, so a node with a complete chunk also has the complete count.
+// With contribution::finished, a node's round ends when its own batch is full, when the first node to finish says so
+// (in a control message to all; its successor takes the chunk for it), or when its predecessor's chunk arrives. The
+// message only shortens the batch: a node that never receives it fills its batch and contributes all the same, so
+// nobody waits for it.
+// Passes a round, in vectors: reads s, x, 2 S; writes x, S. Partial sums are kept in the
+// messages, not in a vector of their own.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,7 @@
 #include <rubato/algorithm/batch.hpp>
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/contribution/all.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -37,7 +39,7 @@ namespace rubato {
 /// Every node ends every round with the same model. Needs lossless, ordered links. A slow node slows all, unless
 /// Contribution is contribution::finished: then it contributes less.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+template<backend::array_backend Backend, class Step, class Contribution>
 class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_options<Step, Contribution>> {
   using core = detail::node_core<Backend, detail::batch_options<Step, Contribution>>;
   using rule = typename Step::template state<Backend>::rule;
@@ -47,8 +49,8 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "ring all-reduce SGD"; }
 
-  /// The ring goes by id, whatever the network: an all-reduce brings its own topology. Who hurries the others talks to
-  /// all.
+  /// A ring by id, whatever the network: an all-reduce brings its own topology. With a contribution that follows the
+  /// fastest, every two nodes are joined for short messages.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     auto plan = mixing::ring_plan(network.pull().nodes());
     if constexpr (hurries) mixing::add_messengers(plan);
@@ -67,6 +69,8 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
         n_{plan.nodes[to_index(self)].nodes},
         batch_{o.contribution} {
     before_.peer = to_node((to_index(self) + n_ - 1) % n_);
+    after_.peer = to_node((to_index(self) + 1) % n_);
+    for (std::size_t j = 0; hurries && j < n_; ++j) others_.emplace_back().peer = to_node(j);
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
@@ -83,7 +87,9 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
 
   void on_patch(instant now, patch const& p, outbox& out) {
     if (p.channel == channel_id::chunk && p.from == before_.peer && n_ > 1 && before_.is_of_session(p)) take(p, out);
-    else if (hurries && p.channel == channel_id::control && detail::edge_session{p.from}.carries(p)) hear(p, out);
+    else if (hurries && p.channel == channel_id::control && to_index(p.from) < n_ &&
+             others_[to_index(p.from)].carries(p))
+      hear(p, out);
     else return;
     if (out.failure) return;
     if (this->pending_.under_way() && round_ends()) {
@@ -93,8 +99,9 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     go_on(now, out);
   }
 
-  /// A ring cannot do without one of its nodes.
+  /// An all-reduce on a ring needs every node.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::resumes && at_begin()) return resume(change);
     core::refuse_change(change, "the ring all-reduce, which needs every node; use r_fast where nodes may leave", out);
   }
 
@@ -103,11 +110,18 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     if (n_ > 1) s.edges.push_back(before_.counted(channel_id::chunk));
     return s;
   }
+  /// A round ends only when all its chunks have arrived.
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    return round_state{this->iterations_, at_begin()};
+  }
+  void meet_at(std::uint64_t round, std::uint64_t) { meets_at_ = round; }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("batch", self.batch_), visit("own", self.own_), visit("inbox", self.inbox_);
     visit("step of the round", self.step_);
-    visit("sent", self.sent_), visit("fastest", self.fastest_), visit("before", self.before_);
+    visit("sent", self.sent_), visit("fastest", self.fastest_), visit("before", self.before_),
+        visit("after", self.after_);
+    visit("others", self.others_), visit("meets at", self.meets_at_);
     self.visit_fresh(visit);
     if (visit.is_reading() && self.step_ + 1 >= self.n_) {  // in the middle of a round
       self.rule_ = step::present_rule(self.step_state_, self.gamma_);
@@ -117,12 +131,12 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
  private:
   // messages
 
-  /// A chunk of the predecessor. It needs this node's part of a round to end it, so it is never a whole round ahead.
+  /// A chunk from the predecessor, which needs this node's part to end the round, so it is never a whole round ahead.
   void take(patch const& p, outbox& out) {
     auto const count = p.extra.count(scalar_slot::sample_count);
     auto const most = std::uint64_t{n_} * batch_.minibatches();
     auto wrong = detail::miscounted(p);
-    if (!wrong) wrong = before_.order.follow(p);
+    if (!wrong) wrong = before_.order.follow_on(p);
     if (!wrong) {
       auto const c = chunk_of((before_.order.newest() - 1) % steps());
       wrong = detail::malformed(p, all_channels[0].values, chunk(c).size());
@@ -142,7 +156,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     inbox_.push_back({p.posted_at, {p.body, *count}});
   }
 
-  /// Some node's word that it is done with a round: with this node's, or with the next if it needs no more of this one.
+  /// A message that some node has finished a round: this node's, or the next one if it needs no more of this one.
   void hear(patch const& p, outbox& out) {
     out.failure = detail::malformed(p, all_channels[1].values, 0);
     if (!out.failure && to_count(p.numbers[0]) > this->iterations_ + 2) {
@@ -160,24 +174,34 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     static void visit_state(auto& self, auto&& visit) { visit("posted", self.posted), visit("part", self.part); }
   };
 
-  [[nodiscard]] auto after() const -> node_id { return to_node((to_index(this->self_) + 1) % n_); }
-
   void send(detail::contributed const& part, instant now, outbox& out) {
-    auto& p = this->post({after()}, channel_id::chunk, part.sum, now, out);
+    auto& p = this->post(after_, channel_id::chunk, part.sum, now, out);
     p.number = iteration{this->iterations_ * steps() + sent_++ + 1};
     p.extra.set(scalar_slot::sample_count, part.count);
   }
 
-  /// The first to fill its batch says so; its successor will see it by the chunk.
+  /// The first node to fill its batch tells the others; its successor sees it by the chunk.
   void tell_all(instant now, outbox& out) {
     auto const nothing = this->backend_.template allocate<scalar>(0).publish();
     for (std::size_t j = 0; j < n_; ++j) {
-      if (to_node(j) != this->self_ && to_node(j) != after())
-        this->post({to_node(j)}, channel_id::control, nothing, now, out);
+      if (to_node(j) != this->self_ && to_node(j) != after_.peer)
+        this->post(others_[j].outward(), channel_id::control, nothing, now, out);
     }
   }
 
   // a round
+
+  [[nodiscard]] auto at_begin() const -> bool { return this->pending_.under_way() && batch_.empty(); }
+  /// Messages that had arrived for the next round are sent again.
+  void resume(neighbour_change const& c) {
+    if (hurries && to_index(c.peer) < n_) others_[to_index(c.peer)].change(c);
+    fastest_ = iteration{this->iterations_};
+    if (c.peer == after_.peer) after_.session = c.outgoing;
+    if (c.peer != before_.peer) return;
+    before_.session = c.incoming;
+    before_.order.resume_after(this->iterations_ * steps());
+    inbox_.clear();
+  }
 
   /// Steps 0 .. n-2 reduce, n-1 .. 2n-3 gather; each ends with one receipt.
   [[nodiscard]] auto steps() const -> std::size_t { return 2 * (n_ - 1); }
@@ -185,18 +209,18 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     auto const d = this->size();
     return {c * d / n_, (c + 1) * d / n_};
   }
-  /// The chunk that comes in a step.
+  /// The chunk that is received in a step.
   [[nodiscard]] auto chunk_of(std::size_t step) const -> std::size_t {
     auto const i = to_index(this->self_);
     return step < n_ - 1 ? (i + 2 * n_ - step - 1) % n_ : (i + 2 * n_ - (step - (n_ - 1))) % n_;
   }
-  /// Whether others are done with this round. A chunk that comes during a batch is of the same round: the next one's
-  /// needs this node's part.
+  /// Whether other nodes have finished this round. A chunk that arrives during a batch is of the same round: that of
+  /// the next one needs this node's part.
   [[nodiscard]] auto round_ends() const -> bool {
     return hurries && (fastest_ > iteration{this->iterations_} || !inbox_.empty());
   }
 
-  /// Ends the batch, whatever it holds, and begins the reduction with the node's own chunk.
+  /// Ends the batch, with the gradients it has, and begins the reduction with the node's own chunk.
   void contribute(instant now, outbox& out) {
     own_ = batch_.take(this->backend_);
     x_fresh_ = this->backend_.template allocate<scalar>(this->size());
@@ -241,7 +265,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
       if ((this->backend_.sweep({0, r.size()}, kernel) & backend::not_finite) != 0) out.failure = spoilt(part);
       part = {std::move(sum).publish(), part.count + own_.count};
     } else if (reduces && part.sum.size() > 0) {
-      // Nothing is added, so no sum would show whose fault it is: the next node would blame this one.
+      // Nothing is added here, so a bad value would go unnoticed and the next node would blame this one.
       auto copy = this->backend_.template allocate<scalar>(part.sum.size());
       auto const kernel = backend::scale_kernel<scalar>{core::values_of(part.sum), copy.data(), scalar{1}};
       if ((this->backend_.sweep({0, copy.size()}, kernel) & backend::not_finite) != 0) out.failure = spoilt(part);
@@ -263,7 +287,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
       this->backend_.sweep({0, r.size()}, backend::copy_kernel<scalar>{x, x_new});
       return;
     }
-    if (step_ + 1 == n_) rule_ = this->step_state_.next(this->gamma_);  // the first of the round
+    if (step_ + 1 == n_) rule_ = this->step_state_.next(this->gamma_);  // at the first chunk of the round
     auto const kernel = detail::mean_step_kernel<scalar, rule>{
         x, core::values_of(whole.sum), x_new, scalar{1} / static_cast<scalar>(whole.count), rule_.from(r.begin)};
     auto const raised = this->backend_.sweep({0, r.size()}, kernel);  // (A.X) (N.R)
@@ -276,11 +300,11 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     ++this->iterations_;
     sent_ = 0;
     step_ = 0;
-    if (round_ends()) contribute(now, out);  // others are already done with the next one
+    if (round_ends() && this->iterations_ != meets_at_) contribute(now, out);  // others have finished the next round
     else this->ask_gradient(out);
   }
 
-  /// Of a sum that is not finite: this node's own part of it, or what the predecessor sent.
+  /// The cause of a sum that is not finite: this node's part of it, or the body from the predecessor.
   [[nodiscard]] auto spoilt(detail::contributed const& sum) const -> fault {
     auto blame = detail::blame{this->self_};
     if (own_.sum) blame.gradient(own_.sum);
@@ -288,7 +312,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     return blame.sentence();
   }
 
-  /// Of the model under way, the chunks that are complete.
+  /// The complete chunks of the new model.
   void visit_fresh(state_visitor& visit) {
     auto there = static_cast<bool>(x_fresh_);
     visit("fresh x", there);
@@ -308,10 +332,14 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   detail::contributed own_;  // this node's part of the round, once its batch has ended
   writable_buffer<scalar> x_fresh_;
   detail::incoming_edge before_;  // the predecessor
+  detail::edge_session after_;
+  std::vector<detail::two_way_edge> others_;  // all, by id, for messages that shorten batches
+  std::uint64_t meets_at_ =
+      0;  // rounds, after which the next one begins with a gradient, so that the node can be saved
   std::vector<message> inbox_;  // of the predecessor, in order; it may be a round ahead
   std::size_t step_ = 0;  // receipts of this round
   std::size_t sent_ = 0;  // packets of this round
-  iteration fastest_{};  // the newest round in which some node is known to be done
+  iteration fastest_{};  // the newest round that some node is known to have finished
 };
 
 }  // namespace rubato

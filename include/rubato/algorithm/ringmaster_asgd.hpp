@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Ringmaster ASGD: asynchronous SGD that makes no step along a gradient from R versions of the model ago or more; jobs
-// whose gradient would come too late may be stopped, (As.C). Formulas (As.*): server_sgd.hpp, the class that this
-// composes. Source: Maranjyan, Tyurin, Richtarik, arXiv 2501.16168.
+// Ringmaster ASGD: asynchronous SGD that ignores a gradient computed R or more versions of the model ago. A job whose
+// gradient would arrive too late may be stopped, (As.C). Formulas (As.*): server_sgd.hpp, whose class this composes.
+// Source: Maranjyan, Tyurin, Richtarik, arXiv 2501.16168.
 #pragma once
 
 #include <rubato/algorithm/server_sgd.hpp>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // S-AB, node i: AB with stochastic gradients.   [S] = Xin, Sahu, Khan, Kar, arXiv 1903.07266.   x, z, g, rho in R^d
 // Round k, from 1; x was posted as model k:
-//   (S.W)  x  <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k; rows of W
-//   sum to 1 (S.D)  x  <- x - gamma z                                               the step after the mixing (S.A) p_j
-//   = a_ji z ;  rho_ji <- rho_ji + p_j ;  z <- z - sum_j p_j     rho is posted as sums k; columns of A sum to 1 (S.C)
-//   z  <- z + sum_j (rho_ij - rho~_ij) ;  rho~ <- rho               waits for the sums of round k (S.T)  z  <- (z - g)
-//   + g_new ;  g <- g_new                             g_new at the new x
-// so that x+ = W x - gamma z and z+ = A z + g_new - g.
+//   (S.W)  x  <- w_ii x + sum_j w_ij x_j                                   waits for the models of round k
+//   (S.D)  x  <- x - gamma z                                               the step follows the mixing
+//   (S.A)  p_j = a_ji z ;  rho_ji <- rho_ji + p_j ;  z <- z - sum_j p_j    rho is posted as sums k
+//   (S.C)  z  <- z + sum_j (rho_ij - rho~_ij) ;  rho~ <- rho               waits for the sums of round k
+//   (S.T)  z  <- (z - g) + g_new ;  g <- g_new                             g_new at the new x
+// so that x+ = W x - gamma z and z+ = A z + g_new - g; rows of W and columns of A sum to 1
 // invariant: sum_i z_i + sum_(i->j) (rho_ji - rho~_ji) = sum_i g_i, debts of closed edges counted with z
 //                                                                            tests/property/conservation.cpp
 // Per round, in vectors, two passes, with dw in-edges of W, da in-edges and db out-edges of A:
@@ -21,6 +21,7 @@
 
 #include <rubato/algorithm/tracking_core.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/synchrony/rounds.hpp>
 #include <rubato/weighting/constant.hpp>
@@ -65,11 +66,10 @@ struct s_ab_tracking {
 
 }  // namespace detail
 
-/// Converges to the optimum of the sum also where data differ between nodes. Needs lossless, ordered links; the slowest
+/// Converges to the optimum of the sum even if data differ between nodes. Needs lossless, ordered links; the slowest
 /// node sets the pace. Memory and policies: as r_fast.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step = step::sgd,
-         class Ledger = detail::default_ledger<typename Backend::scalar>>
+template<backend::array_backend Backend, class Step, class Ledger>
 class s_ab
     : public detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity> {
   using core = detail::tracking_core<Backend, Step, weighting::constant, synchrony::rounds, Ledger, codec::identity>;
@@ -103,9 +103,9 @@ class s_ab
  private:
   enum class place : std::uint8_t { tracking, moving, gradient };
 
-  /// From where the node stands to its next gradient, as far as messages have come.
+  /// Goes on towards the next gradient, as far as messages allow.
   void go_on(instant now, outbox& out) {
-    auto const first = !this->tracker_.has_tracked();  // z_0 = g(x_0), in no round: nothing is consumed yet
+    auto const first = !this->tracker_.has_tracked();  // z_0 = g(x_0), before round 1: nothing is consumed yet
     auto const round = first ? 0 : this->iterations_ + 1;
     if (next_ == place::tracking && !out.failure &&
         this->take_due_messages(this->tracker_.in(), channel_id::tracker, round, out)) {

@@ -4,14 +4,16 @@
 // scatter_mean.hpp.
 //   (C.X)  x <- x - gamma mean,  mean = the gathered (1/n) sum_j decode(Q(g_j)), compressed twice
 // invariant: all replicas are equal bit for bit after a round     tests/unit/algorithm/scatter_allreduce_sgd.cpp
-// differs from [BAGUA]: ranges in chunks of a few thousand values, shifted (codec/minmax_u8.hpp); not hierarchical; n
-// chunks of d/n values without padding. No error feedback, as there: what rounding takes from a gradient is gone.
+// differs from [BAGUA]: each range covers a chunk of a few thousand values and is shifted (codec/minmax_u8.hpp); it is
+// not hierarchical; there are n chunks of d/n values without padding. No error feedback, as in BAGUA: what rounding
+// removes from a gradient is lost.
 // Passes a round, in vectors, besides those of scatter_mean: reads x, mean; writes x.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -19,6 +21,7 @@
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/algorithm/scatter_mean.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
 
@@ -27,7 +30,7 @@ namespace rubato {
 /// Every node ends every round with the same model. Needs lossless, ordered links; a slow node slows all. The star and
 /// the ring send the same bytes over fewer links; here a message takes two hops whatever n is.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
+template<backend::array_backend Backend, class Codec, class Step>
 class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_options<Codec, Step>> {
   using core = detail::node_core<Backend, detail::coded_options<Codec, Step>>;
 
@@ -35,7 +38,7 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "scatter all-reduce SGD"; }
 
-  /// An all-to-all of its own, whatever the network.
+  /// All-to-all, whatever the network.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::all_to_all_plan(network.pull().nodes());
   }
@@ -56,8 +59,9 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
     if (p.channel == channel_id::chunk && mean_.accept(p, out)) go_on(now, out);
   }
 
-  /// An all-reduce cannot do without one of its nodes.
+  /// An all-reduce needs every node.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
+    if (change.what == neighbour_change::edge::resumes && !mean_.under_way()) return mean_.resume(change);
     core::refuse_change(change, "the all-reduce, which needs every node; use r_fast where nodes may leave", out);
   }
 
@@ -65,6 +69,9 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
     auto s = this->counts();
     mean_.add_statistics(s);
     return s;
+  }
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> {
+    return round_state{this->iterations_, this->pending_.under_way() && !mean_.under_way()};
   }
   static void visit_state(auto& self, auto&& visit) { core::visit_state(self, visit), visit("mean", self.mean_); }
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The mean of one vector a node, everybody with everybody, in compressed messages: BAGUA's C_LP_S, and its C_FP_S where
-// Q is codec::identity. No node waits inside: a driver's events move it on. Node i owns chunk i, [i d/n, (i+1) d/n).
+// The mean of one vector per node, all to all, in compressed messages: BAGUA's C_LP_S, and its C_FP_S where Q is
+// codec::identity. Nothing blocks inside: the driver's events move it on. Node i owns chunk i, [i d/n, (i+1) d/n).
 //   (C.S)  q_ic = Q(s_ic) for each chunk c of the own vector s_i, sent to node c                   scatter
 //   (C.R)  m_i = (1/n) sum_j decode(q_ji), by id;  Q(m_i), sent to all                             reduce
-//   (C.G)  mean = the decoded Q(m_c) of all chunks, the own one too                                gather
+//   (C.G)  mean = the decoded Q(m_c) of all chunks, including the own one                          gather
 // invariant: the means of all nodes are equal bit for bit         tests/unit/algorithm/scatter_allreduce_sgd.cpp
-// Messages: 2(n-1) a node and round, with 2d(n-1)/n values. Passes, in vectors: encodes d twice, decodes d twice, sums
-// d.
+// Per node and round: 2(n-1) messages with 2d(n-1)/n values. Passes, in values: encodes 2d, decodes 2d, sums d.
 #pragma once
 
 #include <array>
@@ -25,7 +24,7 @@
 namespace rubato::detail {
 
 /// One node's part in an endless sequence of rounds. Needs lossless, ordered links. A node may be one round behind the
-/// others, so what comes for the next round is kept.
+/// others, so messages for the next round are kept.
 template<class Backend, class Codec>
 class scatter_mean {
  public:
@@ -49,8 +48,19 @@ class scatter_mean {
     }
   }
 
-  /// Between begin() and the advance() that completes the round.
+  /// True between begin() and the advance() that completes the round.
   [[nodiscard]] auto under_way() const -> bool { return begun_; }
+  /// Rounds that are complete at this node: all messages to it for them have arrived.
+  [[nodiscard]] auto rounds_done() const -> std::uint64_t { return round_; }
+  /// All nodes go back to the moment between two rounds: messages for the next one are sent again.
+  void resume(neighbour_change const& c) {
+    RUBATO_EXPECTS(!begun_, "edges resume between two rounds");
+    auto const j = to_index(c.peer);
+    if (j >= n_) return;
+    peers_[j].change(c);
+    peers_[j].order.resume_after(2 * round_);
+    for (auto& r : rounds_) r.parts[j] = r.means[j] = {};
+  }
 
   /// Gives s_i for the next round; x is read now. post(edge, body) posts a message on `channel` and returns it.
   template<class Post>
@@ -61,12 +71,12 @@ class scatter_mean {
       auto const r = chunk(c);
       auto body = codec::encoded(codec_, backend, x + r.begin, r.size());  // (C.S)
       if (c == to_index(self_)) present().parts[c] = {now, std::move(body)};
-      else post(peers_[c], std::move(body)).number = number_of(step::scatter);
+      else post(peers_[c].outward(), std::move(body)).number = number_of(step::scatter);
     }
   }
 
-  /// Takes the next message of another node, of this or the next round: nobody completes a round without this node.
-  /// False if it was none, or none that can be.
+  /// Takes the next message of another node, of this or the next round (no node completes a round without this one).
+  /// False if it is invalid or of another session.
   [[nodiscard]] auto accept(patch const& p, outbox& out) -> bool {
     auto const from = to_index(p.from);
     if (from >= n_ || p.from == self_ || !peers_[from].is_of_session(p)) return false;
@@ -74,7 +84,7 @@ class scatter_mean {
     auto const number = to_count(p.numbers[0]) - 1;
     auto const codes = codec_.template codes<scalar>(chunk(number % 2 == 0 ? to_index(self_) : from).size());
     auto wrong = malformed(p, spec.values, codes);
-    if (!wrong) wrong = peers_[from].order.follow(p);
+    if (!wrong) wrong = peers_[from].order.follow_on(p);
     if (!wrong && number / 2 > round_ + 1) {
       wrong = fault{text_of_message(p, number + 1) + " is of a round that cannot begin before node " +
                     std::to_string(to_index(self_)) + " has ended round " + std::to_string(round_ + 1)};
@@ -103,7 +113,7 @@ class scatter_mean {
     return true;
   }
 
-  /// Whose part of the mean is not finite, for who found that it is not; the mean is taken already.
+  /// The cause of a mean that is not finite; call it after take_mean().
   [[nodiscard]] auto spoilt(std::vector<scalar> const& mean) const -> fault {
     for (std::size_t c = 0; c < n_; ++c) {
       auto const r = chunk(c);
@@ -114,10 +124,10 @@ class scatter_mean {
     return blame{self_}.sentence();
   }
 
-  /// After advance() gave true: the mean, of `values` values.
+  /// The mean, of `values` values; call it after advance() has returned true.
   [[nodiscard]] auto take_mean() -> writable_buffer<scalar> { return std::move(mean_); }
 
-  /// What a round under way stands still for.
+  /// The message that a round under way waits for.
   [[nodiscard]] auto missing() -> waiting {
     auto const& list = reduced_ ? present().means : present().parts;
     return {to_node(first_missing(list)), channel, number_of(reduced_ ? step::gather : step::scatter)};
@@ -137,7 +147,7 @@ class scatter_mean {
     static void visit_state(auto& self, auto&& visit) { visit("posted", self.posted), visit("body", self.body); }
   };
   struct round {
-    std::vector<message> parts;  // by sender: of the own chunk
+    std::vector<message> parts;  // by sender: parts of the own chunk
     std::vector<message> means;  // by owner
     static void visit_state(auto& self, auto&& visit) { visit("parts", self.parts), visit("means", self.means); }
   };
@@ -171,7 +181,7 @@ class scatter_mean {
         all, backend::scale_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
     auto const body = codec::encoded(codec_, backend, part.data(), size);
     for (std::size_t j = 0; j < n_; ++j) {
-      if (j != to_index(self_)) post(peers_[j], body).number = number_of(step::gather);
+      if (j != to_index(self_)) post(peers_[j].outward(), body).number = number_of(step::gather);
     }
     present().means[to_index(self_)] = {now, body};
     reduced_ = true;
@@ -203,9 +213,9 @@ class scatter_mean {
   std::size_t n_;
   std::size_t values_;
   Codec codec_;
-  std::array<round, 2> rounds_;  // the present one and the next, by parity
+  std::array<round, 2> rounds_;  // the current one and the next, by parity
   writable_buffer<scalar> mean_;
-  std::vector<incoming_edge> peers_;  // by id
+  std::vector<two_way_edge> peers_;  // by id
   std::uint64_t round_ = 0;
   bool begun_ = false;
   bool reduced_ = false;

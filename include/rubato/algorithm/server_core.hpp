@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What server_sgd and m_synchronous_sgd have in common: both roles in one class, of which the neighbourhood says which
-// one a node has, the gradient on its way to the server, and the model on its way back.
+// Common base of server_sgd and m_synchronous_sgd: both roles in one class (the neighbourhood says which one a node
+// has), the gradient on its way to the server, and the model on its way back.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 namespace rubato::detail {
 
-/// The base of nodes on a star, whose centre, node n, is the server. Models are numbered by their version, from 0.
+/// The base of nodes on a star, with the server, node n, at its centre. Models are numbered by their version, from 0.
 template<class Backend, class Options>
 class server_core : public node_core<Backend, Options> {
   using core = node_core<Backend, Options>;
@@ -38,9 +38,9 @@ class server_core : public node_core<Backend, Options> {
 
   // worker
 
-  /// A job that is cancelled has used its sample up.
+  /// A cancelled job has used up its sample.
   void ask_next(shared_buffer point, outbox& out) { this->ask_gradient_at(std::move(point), this->requests_, out); }
-  /// Sends the gradient that came; the caller sets what it says besides.
+  /// Sends the gradient; the caller sets the other fields.
   auto send_gradient(gradient& g, edge_session const& to, instant now, outbox& out) -> packet& {
     out.failure = spoilt_gradient(this->self_, server(), this->x_, g);
     auto& p = this->post(to, channel_id::gradient, std::move(g.value), now, out);
@@ -55,7 +55,7 @@ class server_core : public node_core<Backend, Options> {
     this->pending_.cancel(out);
     ask_next(this->x_, out);
   }
-  /// The edge to the server closes or opens, which stops the job: one that was started again is at version 0.
+  /// The edge to the server closes or opens: the job stops, at version 0, which is that of a restarted server.
   void wait_for_server(outbox& out) {
     version_ = 0;
     this->pending_.cancel(out);
@@ -64,7 +64,7 @@ class server_core : public node_core<Backend, Options> {
 
   // server
 
-  /// What is wrong with a gradient that came.
+  /// What is wrong with a gradient that arrived.
   [[nodiscard]] auto wrong_gradient(patch const& p, channel_spec const& spec) const -> std::optional<fault> {
     if (auto wrong = malformed(p, this->blocks_, spec)) return wrong;
     if (to_count(p.based_on) <= version_) return {};
@@ -75,7 +75,7 @@ class server_core : public node_core<Backend, Options> {
 
   std::size_t n_;  // workers
   std::uint64_t version_ = 0;
-  std::uint64_t late_ = 0;  // gradients that came in vain
+  std::uint64_t late_ = 0;  // gradients that arrived too late
 };
 
 }  // namespace rubato::detail

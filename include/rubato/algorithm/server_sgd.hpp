@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
-// Asynchronous SGD, a server and n workers: whoever brings a gradient moves the model and goes on from there; nobody
-// waits for anybody. Four policies of server/ make the family; asgd.hpp, rescaled_asgd.hpp and ringmaster_asgd.hpp are
-// its members.
-//   (As.G)  worker i: g at the model x_v that it was given, sent to the server with v and the time that it took
+// Asynchronous SGD, a server and n workers: each gradient moves the model, and its worker goes on from there; nobody
+// waits for anybody. Four policies of server/ define the family; its members are asgd.hpp, rescaled_asgd.hpp and
+// ringmaster_asgd.hpp.
+//   (As.G)  worker i: g at the model x_v that it was given, sent to the server with v and the time it took
 //   (As.D)  server, at version k: the delay of g is k - v; a gradient that is not accepted moves nothing
 //   (As.W)  weight w of g: 1, or by its delay, or in proportion to its worker's time
-//   (As.X)  x_{k+1} <- x_k - gamma w g, k <- k + 1 (of several gathered gradients: along their mean); a worker goes on
-//   at x (As.C)  a job that could not be accepted any more may be stopped: its worker starts anew at x_k at once
+//   (As.X)  x_{k+1} <- x_k - gamma w g, k <- k + 1 (for several buffered gradients: along their mean); a worker goes on
+//           at x
+//   (As.C)  a job that can no longer be accepted may be stopped: its worker starts again at x_k at once
 // invariant: while all n workers compute and every gradient makes a step, the delays of k steps and the ages of the n
 // jobs under way sum to (n - 1) k: the mean delay is n - 1, whatever the speeds.   tests/unit/algorithm/server_sgd.cpp
-// limit: a small constant step solves min sum p_i F_i with p_i in proportion to (gradients a second of i) x (mean w of
-// i); report/limit_weights.hpp prints them. Only where all are 1/n is it the optimum of the sum. A step reads 2 vectors
-// and writes 1, besides what the step rule and a gathering policy move.
+// limit: a small constant step minimises sum p_i F_i, with p_i in proportion to (gradients per second of i) x (mean w
+// of i); report/limit_weights.hpp prints the p_i. This is the optimum of the sum only if all p_i are 1/n.
+// A step reads 2 vectors and writes 1, besides the traffic of the step rule and of an aggregation policy.
 #pragma once
 
 #include <algorithm>
@@ -26,6 +27,7 @@
 #include <vector>
 
 #include <rubato/algorithm/server_core.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/server/accept_all.hpp>
 #include <rubato/server/apply_at_once.hpp>
@@ -65,12 +67,12 @@ struct server_options {
 }  // namespace detail
 
 /// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. The server's
-/// model is the run's answer: workers hold older ones. A worker that leaves is not answered any more, and one that
-/// comes (back) is given the present model; the others notice nothing. A worker whose server is gone waits for its
-/// model.
+/// model is the result of the run: workers hold older ones. A worker that leaves gets no more answers; one that joins
+/// or returns is given the current model; the others are not affected. A worker whose
+/// server is gone waits for its model.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Acceptance = server::accept_all, class Weight = weighting::constant,
-         class Aggregation = server::apply_at_once, class Assignment = server::same_worker, class Step = step::sgd>
+template<backend::array_backend Backend, class Acceptance, class Weight, class Aggregation, class Assignment,
+         class Step>
 class server_sgd
     : public detail::server_core<Backend, detail::server_options<Acceptance, Weight, Aggregation, Assignment, Step>> {
   using core = detail::server_core<Backend, detail::server_options<Acceptance, Weight, Aggregation, Assignment, Step>>;
@@ -82,8 +84,8 @@ class server_sgd
   static constexpr auto name() -> std::string_view { return "server SGD"; }
   static constexpr bool server_has_the_model = true;
 
-  /// A star of its own around an extra node, whatever the network. Its gain is n: when every worker has brought one
-  /// gradient of weight 1, the model has moved by n gamma times their mean.
+  /// A star around an extra node, whatever the network. Its gain is n: when every worker has delivered one gradient of
+  /// weight 1, the model has moved by n gamma times their mean.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     auto plan = mixing::server_plan(network.pull().nodes());
     plan.gain = static_cast<double>(network.pull().nodes());
@@ -138,7 +140,7 @@ class server_sgd
     else if (end.open) give_model(end, channel_id::model, now, out);
   }
 
-  /// The server's iterations are its versions, a worker's its gradients.
+  /// The server's iterations are its versions, a worker's are its gradients.
   [[nodiscard]] auto statistics() const -> node_statistics {
     auto s = this->counts();
     s.iterations = this->serves() ? this->version_ : this->gradients_;
@@ -157,20 +159,20 @@ class server_sgd
   }
 
  private:
-  /// Models that go one way on one channel.
+  /// The models sent in one direction on one channel.
   struct model_stream {
     detail::message_order order{};  // worker
-    std::uint64_t version = 0;  // worker: of the last that came
+    std::uint64_t version = 0;  // worker: of the last that arrived
     std::uint64_t sent = 0;  // server
     static void visit_state(auto& self, auto&& visit) {
       visit("order", self.order), visit("version", self.version), visit("sent", self.sent);
     }
   };
-  /// What a node knows of the other end of one of its edges. A worker has one of them, the server one a worker.
+  /// What a node knows about the other end of an edge. A worker has one such end, the server one per worker.
   struct other_end : detail::two_way_edge {
     bool busy = true;  // server: this worker has a job whose gradient is awaited
     std::uint64_t version = 0;  // server: of the model of that job
-    instant given_at{};  // server: when the worker was told to begin it
+    instant given_at{};  // server: when the model of that job was posted
     model_stream models{}, stops{};
     age_counter age_of_stops{};
     weight_counter weights{};
@@ -191,7 +193,7 @@ class server_sgd
     }
   };
 
-  /// Worker: a model is where to go on, at once, whatever is being computed.
+  /// Worker: goes on at the model that arrived, at once, whatever is being computed.
   void follow(instant now, patch const& p, outbox& out) {
     auto& end = ends_[0];
     if (!end.is_of_session(p)) return;
@@ -214,13 +216,13 @@ class server_sgd
     this->go_on_at(p.body, version, out);
   }
 
-  /// Server: takes one gradient, and says where the workers go on.
+  /// Server: takes one gradient and gives jobs to workers.
   void collect(instant now, patch const& p, outbox& out) {
     auto& end = ends_[to_index(p.from)];
     if (!end.is_of_session(p)) return;
     if (out.failure = this->wrong_gradient(p, all_channels[1]); out.failure) return;
     if (!end.busy || to_count(p.based_on) != end.version)
-      return refuse(end);  // of a job that was stopped: it computes already
+      return refuse(end);  // of a job that was stopped: the worker already computes the next one
     end.busy = false;
     auto const delay = this->version_ - end.version;  // (As.D)
     if (this->options_->acceptance.accepts(delay)) apply(end, delay, now, p, out);
@@ -234,7 +236,7 @@ class server_sgd
   }
 
   void apply(other_end& end, std::uint64_t delay, instant now, patch const& p, outbox& out) {
-    // A worker's word for the time that it took, and no longer than it can have been.
+    // The duration that the worker reports, limited to the time that has passed since it was given the job.
     auto const round_trip = now - end.given_at;
     auto const most = static_cast<std::uint64_t>((std::max<std::int64_t>)(round_trip.count(), 0));
     auto const said = (std::min)(p.extra.count(scalar_slot::duration_ns).value_or(0), most);

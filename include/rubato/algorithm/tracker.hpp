@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The tracker of one node with the running sums of its edges: z, the stored gradient g, rho and rho~, in the units of a
-// ledger. What conservation needs besides the arithmetic of formulas.hpp stands here (laws 6 and 11).
+// The tracker of one node and the running sums of its edges: z, the stored gradient g, rho and rho~, in the units of a
+// ledger. Besides the arithmetic in formulas.hpp, all that conservation depends on is here (laws 6 and 11).
 // invariant: sum_i z_i + sum_(i->j) (rho_ji - rho~_ji) = sum_i g_i, debts of closed edges counted with z
 //                                                                              tests/property/conservation.cpp
 #pragma once
@@ -27,16 +27,16 @@
 
 namespace rubato::detail {
 
-/// What a pass over memory does besides its own.
+/// What one pass over memory includes.
 struct pass_parts {
   bool pulls = false;  ///< reads the models of neighbours
-  bool tracks = false;  ///< takes the gradient that came; debts are released first
-  bool consumes = false;  ///< otherwise no sums come in: consumed() leaves z as it is
-  bool pushes = false;  ///< otherwise no sums go out and a_ii is 1: pushed() leaves z as it is
+  bool tracks = false;  ///< includes the new gradient; debts are released first
+  bool consumes = false;  ///< otherwise no sums are read: consumed() leaves z as it is
+  bool pushes = false;  ///< otherwise no sums are sent and a_ii is 1: pushed() leaves z as it is
   [[nodiscard]] constexpr auto uses_tracker() const -> bool { return tracks || consumes || pushes; }
 };
 
-/// Stands in for tracker in a node that does not track.
+/// Replaces tracker in a node that does not track.
 template<class T, class U>
 struct no_tracker {
   no_tracker(auto const&...) {}
@@ -52,8 +52,8 @@ struct no_tracker {
   void audit(tracking_audit& a) const { a = {}; }
 };
 
-/// A pass is begin(), terms() for each range of blocks that is swept together, record_raised() with what the sweep
-/// raised, fail_if_out_of_range(), and finish() for what the pass did.
+/// The steps of a pass: begin(); terms() for each range of blocks that is swept together, and record_raised() with the
+/// result of the sweep; fail_if_out_of_range(); finish().
 template<class Backend, class Ledger, class SumCodec, class Synchrony>
 class tracker {
  public:
@@ -98,8 +98,8 @@ class tracker {
     }
   }
 
-  /// Keeps a message, as model_exchange::take. A compressed sum is decoded on arrival; the rest of the tracker sees
-  /// plain sums.
+  /// Keeps a message, as model_exchange::take. A compressed sum is decoded on arrival; the rest of the tracker handles
+  /// plain sums only.
   void take(patch const& p, std::uint64_t clock, iteration done, outbox& out) {
     auto* const edge = find_edge(in_, p.from);
     if (edge == nullptr || !edge->admit(self_, blocks_, spec, last_usable(synchrony_, done), p, out)) return;
@@ -120,7 +120,7 @@ class tracker {
 
   /// Keeps a gradient for the next pass that tracks.
   void receive(shared_buffer g_new) { g_new_ = std::move(g_new); }
-  /// Whether a gradient was tracked yet.
+  /// Whether a gradient has been tracked yet.
   [[nodiscard]] auto has_tracked() const -> bool { return static_cast<bool>(g_); }
 
   void begin(pass_parts does) {
@@ -132,7 +132,7 @@ class tracker {
     }
   }
 
-  /// For the blocks from `block` on; `end` is lowered to the first block with another exponent.
+  /// The terms for the blocks from `block` on; `end` is lowered to the first block with another exponent.
   [[nodiscard]] auto terms(pass_parts does, std::size_t block, std::size_t& end) -> tracking_terms<scalar, value> {
     end = (std::min)(end, ledger_.uniform_end(block, blocks_.blocks()));
     tracking_terms<scalar, value> s;
@@ -160,13 +160,13 @@ class tracker {
   }
   [[nodiscard]] auto arithmetic(std::size_t block) const { return ledger_.template arithmetic_for<scalar>(block); }
 
-  /// What the sweep over these blocks raised.
+  /// Records the result of the sweep over these blocks.
   void record_raised(range blocks, backend::flag_bits raised) {
     if (Ledger::out_of_range(raised) && !Ledger::out_of_range(magnitudes_)) beyond_ = blocks;
     magnitudes_ |= raised;
   }
-  /// Sets out.failure if a value left the ledger's range in this pass, with the block of the largest value in z or in
-  /// g_new.
+  /// If a value left the ledger's range in this pass, sets out.failure, naming the block
+  /// with the largest value in z or g_new.
   void fail_if_out_of_range(outbox& out) const {
     if (!Ledger::out_of_range(magnitudes_)) return;
     tracking_audit a;
@@ -190,7 +190,7 @@ class tracker {
     out.failure = fault{"node " + std::to_string(to_index(self_)) + sender_out_of_range() + ": " +
                         ledger_.range_sentence(worst / blocks_.block_values())};
   }
-  /// Names the gradient that came and the sums just read as suspects for a value that is not finite.
+  /// Adds the new gradient and the sums just read to the suspects for a value that is not finite.
   void accuse(blame& suspects) const {
     if (g_new_) suspects.gradient(g_new_);
     if constexpr (std::is_same_v<value, scalar>) {
@@ -201,7 +201,7 @@ class tracker {
     }
   }
 
-  /// After the pass: what it read is stored, and what it pushed is published, with send(edge, body) for each out-edge.
+  /// After the pass: stores what it read and publishes what it pushed, with send(edge, body) for each out-edge.
   template<class Send>
   void finish(pass_parts did, instant now, Send&& send) {
     if (did.tracks) store_gradient();
@@ -227,8 +227,8 @@ class tracker {
     }
   }
 
-  /// What a closed edge pushed is taken back, and what it brought is given back, as a debt (law 11). `round`: as
-  /// model_exchange::change.
+  /// When an edge closes, what it pushed is taken back and what it delivered is given back, as a debt (law 11).
+  /// `round`: as in model_exchange::change.
   void change(neighbour_change const& c, iteration round) {
     auto const n = z_.size();
     if (auto* e = find_edge(in_, c.peer)) {
@@ -275,12 +275,12 @@ class tracker {
   void count_into(node_statistics& s) const {
     for (auto const& e : in_) s.edges.push_back({e.peer, channel_id::tracker, e.accepted, e.overtaken, e.age});
   }
-  /// The in-edges, for those who wait for a message.
+  /// The in-edges, for code that waits for a message.
   [[nodiscard]] auto in() -> std::vector<sum_in<Backend, value>>& { return in_; }
 
  private:
-  /// The sender of a running sum that, since it was last consumed, moved further than the ledger reaches; empty if none
-  /// did.
+  /// The sender of a running sum that has moved further than the ledger's range since it was last consumed; empty if
+  /// there is none.
   [[nodiscard]] auto sender_out_of_range() const -> std::string {
     if constexpr (std::is_same_v<value, std::int32_t>) {
       auto const& memory = backend_.pool();
@@ -315,14 +315,14 @@ class tracker {
   block_partition blocks_;
   double push_self_;
   writable_buffer<value> z_;  // z_i
-  shared_buffer g_, g_new_;  // the gradient that z holds, and the one that came
+  shared_buffer g_, g_new_;  // the gradient that z contains, and the one that arrived
   std::vector<sum_in<Backend, value>> in_;
   std::vector<sum_out<Backend, value>> out_;
   debt<Backend, value> debt_;
-  std::vector<sum_source<value>> in_table_;  // tables of the pass under way; kept for their memory
+  std::vector<sum_source<value>> in_table_;  // tables of the current pass; kept for their memory
   std::vector<sum_target<scalar, value>> out_table_;
   backend::flag_bits magnitudes_ = 0;  // of the last pass
-  range beyond_{};  // the blocks in which it left the ledger's range
+  range beyond_{};  // the blocks in which the last pass left the ledger's range
 };
 
 }  // namespace rubato::detail

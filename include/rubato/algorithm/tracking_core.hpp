@@ -15,6 +15,7 @@
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/algorithm/tracker.hpp>
 #include <rubato/backend/counting_lanes.hpp>
+#include <rubato/fwd.hpp>
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
@@ -57,10 +58,10 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
  public:
   using options = tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>;
   using scalar = typename Backend::scalar;
-  using value = typename Ledger::template value<scalar>;  ///< of z and of running sums
+  using value = typename Ledger::template value<scalar>;  ///< the type of z and of running sums
   static constexpr bool needs_first_gradients = Ledger::exact;  ///< resolve_options() needs the first gradients
 
-  /// Plans both matrices. In rounds every age is 0, and the gain is that of ages of 0. Throws config_error.
+  /// Makes both matrices. In rounds every age is 0, so the gain is that for ages of 0. Throws config_error.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return synchrony::in_lock_step<Synchrony>() ? mixing::tracking_plan(network, {0, 0})
                                                 : mixing::tracking_plan(network);
@@ -96,12 +97,12 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
         models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_},
         tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony} {}
 
-  /// Of each channel the message that the node needs next, in rounds.
+  /// The next message that the node needs on each channel, in rounds.
   struct due {
     std::uint64_t model = 0;
     std::uint64_t sums = 0;
   };
-  /// Over an edge that opens nothing is waited for the first time: see the design page on rounds.
+  /// A node does not wait for the first message over an edge that opens: see the design page on rounds.
   void change_edges(neighbour_change const& c, due const& next) {
     models_.change(c, iteration{next.model});
     tracker_.change(c, iteration{next.sums});
@@ -114,8 +115,8 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   }
 
   /// One pass over memory (one for each range of blocks, where blocks differ in age or exponent): kernel_of(models,
-  /// tracked, ledger) gives the kernel of a range. Then g, rho~ and rho are up to date, and the new rho are posted.
-  /// False, with out.failure set and nothing posted, if the run cannot go on.
+  /// tracked, ledger) returns the kernel of a range. Afterwards g, rho~ and rho are up to date, and the new rho are
+  /// posted. False, with out.failure set and nothing posted, if the run cannot go on.
   template<class KernelOf>
   [[nodiscard]] auto sweep(pass_parts does, instant now, outbox& out, KernelOf&& kernel_of) -> bool {
     tracker_.begin(does);
@@ -151,8 +152,5 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   model_exchange<Backend, Weighting, Synchrony> models_;
   tracker<Backend, Ledger, SumCodec, Synchrony> tracker_;
 };
-
-template<class T>
-using default_ledger = std::conditional_t<std::is_same_v<T, float>, ledger::fixed_point, ledger::floating>;
 
 }  // namespace rubato::detail

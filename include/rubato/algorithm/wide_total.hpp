@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Keeps a running 32-bit total readable as the 64-bit number that it is (law 11 needs all ever pushed and consumed).
-// Only a coarse high word is stored, refreshed from time to time: totals = the number congruent to the low word that
-// lies nearest to high * 2^30. So it is cold memory: touched once in hundreds of iterations.
+// Restores the 64-bit value of a running 32-bit total (law 11 needs everything ever pushed and consumed). Only a coarse
+// high word is stored: the total is the number congruent to the low word that is nearest to high * 2^30. The high word
+// is refreshed once in hundreds of iterations, so its memory stays cold.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace rubato::detail {
 
-/// high <- round(total / 2^30), from the old high and the present low word: reads 2, writes 1.
+/// high <- round(total / 2^30), from the old high and the current low word: reads 2, writes 1.
 struct refresh_high_kernel {
   std::int32_t const* low;  // null stands for zeros
   std::int32_t* high;
@@ -59,7 +59,7 @@ struct settle_total_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 24; }
 };
 
-/// The same for a ledger whose totals are plain values.
+/// The same for a ledger whose totals do not wrap.
 template<class T>
 struct settle_plain_kernel {
   T const* total;
@@ -73,13 +73,13 @@ struct settle_plain_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 24; }
 };
 
-/// Where a closed edge's total goes: added to a debt of doubles, with this sign.
+/// Where the total of a closed edge goes: it is added to a debt of doubles, with this sign.
 struct settlement {
   double* debt;
   double sign;
 };
 
-/// The high words of one edge's total, or nothing where totals do not wrap.
+/// The high words of the total of one edge; empty where totals do not wrap.
 template<class Backend, class U>
 class wide_total {
  public:
@@ -100,7 +100,7 @@ class wide_total {
     }
   }
 
-  /// debt += sign * (all that ever went over the edge), n values; exact up to 2^53 units.
+  /// debt += sign * (everything that ever went over the edge), n values; exact up to 2^53 units.
   void settle(Backend& backend, U const* low, std::size_t n, settlement into) {
     if (low == nullptr) return;
     auto const [debt, sign] = into;
@@ -119,7 +119,7 @@ class wide_total {
 
  private:
   writable_buffer<std::int32_t> high_;
-  std::uint64_t moved_ = 0;  // bound on the change since the high words were right
+  std::uint64_t moved_ = 0;  // bound on the change since the high words were last exact
 };
 
 }  // namespace rubato::detail

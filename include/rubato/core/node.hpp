@@ -4,7 +4,9 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -39,6 +41,16 @@ concept node = std::movable<N> && requires(N& n, N const& c, instant now, patch 
   { c.channels() } -> std::convertible_to<std::span<channel_spec const>>;
 };
 
+/// Where a node stands that needs all the others. They go on together from the states that they had at the beginning of
+/// the same round, or not at all: what was under way between them is lost with their sessions.
+struct round_state {
+  std::uint64_t done = 0;  ///< rounds
+  /// The next round begins: of it the node has done and sent nothing, and whatever it lacks of former rounds is sent
+  /// once more by who resumes there.
+  bool begins = false;
+  std::uint64_t behind = 1;  ///< rounds by which a neighbour may be behind this node
+};
+
 /// Any node behind one virtual call an event: for drivers, and for programs that choose the algorithm at run time.
 class any_node {
  public:
@@ -66,6 +78,12 @@ class any_node {
   [[nodiscard]] auto statistics() const -> node_statistics { return self_->statistics(); }
   void audit(tracking_audit& a) const { self_->audit(a); }
   [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return self_->channels(); }
+  /// Nothing of a node that goes on from a state of its own, whatever the others do (law 11). A node type that can say
+  /// more has a member of this name, and takes neighbour_change::edge::resumes.
+  [[nodiscard]] auto common_round() const -> std::optional<round_state> { return self_->common_round(); }
+  /// All nodes are to be saved at the beginning of that round, and of each so many rounds later. Nodes that go in
+  /// lock-step come by it anyway; others, which have a member of this name, meet there.
+  void meet_at(std::uint64_t round, std::uint64_t every) { self_->meet_at(round, every); }
   /// All state of the node; requires that there is one.
   static void visit_state(auto& self, auto&& visit) {
     visit("started", self.started_);
@@ -84,6 +102,8 @@ class any_node {
     virtual auto statistics() const -> node_statistics = 0;
     virtual void audit(tracking_audit&) const = 0;
     virtual auto channels() const -> std::span<channel_spec const> = 0;
+    virtual auto common_round() const -> std::optional<round_state> = 0;
+    virtual void meet_at(std::uint64_t, std::uint64_t) = 0;
     virtual void visit_state(state_visitor&) = 0;
   };
   template<class N>
@@ -98,6 +118,13 @@ class any_node {
     auto statistics() const -> node_statistics override { return n.statistics(); }
     void audit(tracking_audit& a) const override { n.audit(a); }
     auto channels() const -> std::span<channel_spec const> override { return n.channels(); }
+    auto common_round() const -> std::optional<round_state> override {
+      if constexpr (requires { n.common_round(); }) return n.common_round();
+      else return {};
+    }
+    void meet_at(std::uint64_t round, std::uint64_t every) override {
+      if constexpr (requires { n.meet_at(round, every); }) n.meet_at(round, every);
+    }
     void visit_state(state_visitor& visit) override { visit("node", n); }
     N n;
   };

@@ -62,7 +62,11 @@ struct fault {
 
 /// An edge of the neighbourhood opens or closes (restart, death, false suspicion, rewiring: law 11).
 struct neighbour_change {
-  enum class edge : std::uint8_t { closes, opens };
+  enum class edge : std::uint8_t {
+    closes,
+    opens,
+    resumes,  ///< in a new session, as both ends go on from the beginning of one round: of nodes with a common_round()
+  };
   node_id peer{};
   edge what{};
   session_id outgoing{};  ///< from now on, for packets to the peer
@@ -75,7 +79,7 @@ struct outbox {
   std::optional<gradient_request> request;
   std::optional<ticket> cancel;  ///< this request's result is not wanted any more; done before `request`
   std::vector<wakeup> wakeups;
-  std::optional<waiting> wait;   ///< set whenever the node stands still without a gradient under way
+  std::optional<waiting> wait;  ///< set whenever the node stands still without a gradient under way
   std::optional<fault> failure;
 
   /// Whether the call asked for nothing.

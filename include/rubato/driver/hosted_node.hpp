@@ -94,9 +94,15 @@ class hosted_node {
   /// once.
   void resume(instant now, std::span<node_id const> neighbours) {
     auto const nowhere = [](packet const&, instant) {};
+    resume(now);
+    for (auto const peer : neighbours) change(now, {peer, neighbour_change::edge::closes, {}, {}}, nowhere);
+  }
+
+  /// The same of a node with which all go on at the beginning of one round. Each of its edges is to resume
+  /// (neighbour_change) before anything else comes.
+  void resume(instant now) {
     request_ = outstanding_;
     for (auto& w : wakeups_) w.at = now;
-    for (auto const peer : neighbours) change(now, {peer, neighbour_change::edge::closes, {}, {}}, nowhere);
   }
 
   /// The gradient that the node wants. It is given once, and counts as under way from then on.

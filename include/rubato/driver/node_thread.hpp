@@ -102,6 +102,12 @@ class node_thread {
   /// Returns a warning, or nothing. Throws config_error.
   [[nodiscard]] auto prepare_checkpoints() -> std::string {
     saves_ = {run_->saves, *run_->who, to_node(self_)};
+    if (saves_.together()) {
+      throw config_error{
+          "nodes of this algorithm go on together from the beginning of a round, which threads cannot do yet: run it "
+          "in "
+          "processes or in the simulator"};
+    }
     if (!run_->saves.resume) return {};
     auto warning = saves_.restore_into(host_, run_->who->pool);
     look_.model = host_.node().estimate();

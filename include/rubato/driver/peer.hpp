@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <map>
 #include <memory>
@@ -39,25 +40,6 @@
 #include <rubato/transport/concepts.hpp>
 
 namespace rubato {
-
-/// How node `self` of an assembled run presents itself to its transport.
-[[nodiscard]] inline auto identity_of(assembly const& a, node_id self, wire::checksum check = nullptr)
-    -> transport::identity {
-  if (to_index(self) >= a.nodes.size()) {
-    throw config_error{"there is no node " + std::to_string(to_index(self)) + ": the run has nodes 0 to " +
-                       std::to_string(a.nodes.size() - 1)};
-  }
-  if (!a.unlisted.empty()) {
-    throw config_error{"processes cannot compare the settings of " + a.unlisted +
-                       ", which lists none: give it a visit_options (core/visit_options.hpp)"};
-  }
-  auto const channels = a.nodes[to_index(self)].channels();
-  transport::identity me{self,     a.factory.neighbours(to_index(self)), a.agreed,
-                         a.blocks, {channels.begin(), channels.end()},   a.pool};
-  me.check = check;
-  me.agreed.add("checksum", check == nullptr ? "none" : "yes");
-  return me;
-}
 
 namespace detail {
 
@@ -129,21 +111,31 @@ class peer_driver {
     if (!await_everyone()) return stop_reason::interrupted;
     transport_->announce({transport::peer_status::phase::running});
     begun_ = now();
-    if (options_.checkpoint.resume) {
-      closed_.insert(me_->peers.begin(), me_->peers.end());
-      resuming_ = closed_;
-      host_.resume(now(), me_->peers);
-    } else {
-      host_.start(now(), sender());
-    }
+    auto early = early_.take();
+    if (options_.checkpoint.resume && !saves_.together()) resuming_ = closed_ = {me_->peers.begin(), me_->peers.end()};
+    if (!options_.checkpoint.resume) host_.start(now(), sender());
+    else if (saves_.together()) resume_together(early);
+    else host_.resume(now(), me_->peers);  // whose edges are all closed
     has_begun_ = true;
-    for (auto const& n : early_.take()) handle(n);
+    save_round_if_due();
+    for (auto& n : early) take(std::move(n));
     auto const why = live(end);
     result_.result.ended = now() - begun_;
-    if (writer_) saves_.save(host_, *writer_);  // written while this node says goodbye
+    if (writer_) saves_.save_last(host_, *writer_);  // written while this node says goodbye
     result_.looks = looks_.take();
     result_.looks.push_back(look_at_node(result_.result.ended));
     return why;
+  }
+
+  /// All have come, so every edge has opened; its first session carries on with the round that begins.
+  void resume_together(std::vector<transport::incoming>& early) {
+    host_.resume(now());
+    std::set<node_id> resumed;
+    std::erase_if(early, [&](transport::incoming const& n) {
+      if (n.kind != what::opened || !resumed.insert(n.peer).second) return false;
+      host_.change(now(), {n.peer, neighbour_change::edge::resumes, n.outgoing, n.incoming}, sender());
+      return true;
+    });
   }
 
   auto sender() {
@@ -205,8 +197,8 @@ class peer_driver {
       if (now() >= last) return stop_reason::time;
       if (gradients_ >= end.gradients && has_used_all()) return stop_reason::gradients;
       if (!goes_on() && waits_in_vain()) return end_with_neighbour(end);
-      begin_gradient();
-      for (auto const& n : polled(next_event(last))) handle(n);
+      if (!stands_still_) begin_gradient();
+      for (auto& n : polled(next_event(last))) take(std::move(n));
       host_.wake(now(), sender());
       finish_gradient();
       check_patience();
@@ -218,7 +210,8 @@ class peer_driver {
   /// Whether the node can do nothing before a message comes of a node that has ended its run. (Its goodbye came after
   /// all that it had sent.)
   [[nodiscard]] auto waits_in_vain() const -> bool {
-    return !under_way_ && !host_.wants_gradient() && host_.wait() && left_.contains(host_.wait()->peer);
+    return !under_way_ && held_.empty() && !host_.wants_gradient() && host_.wait() &&
+           left_.contains(host_.wait()->peer);
   }
   /// In order, but where a number of gradients was to be computed and nothing else: that is not reached.
   auto end_with_neighbour(until const& end) -> stop_reason {
@@ -266,9 +259,23 @@ class peer_driver {
     }
     ++gradients_;
     host_.finish(now(), std::move(done->value), sender());
+    save_round_if_due();
   }
 
   // --- incoming
+
+  /// Messages wait while the node stands still.
+  void take(transport::incoming n) {
+    if (n.kind == what::message && (stands_still_ || !held_.empty())) return held_.push_back(std::move(n));
+    handle(n);
+    save_round_if_due();
+  }
+  void take_held() {
+    for (; !stands_still_ && !held_.empty(); held_.pop_front()) {
+      handle(held_.front());
+      save_round_if_due();
+    }
+  }
 
   void handle(transport::incoming const& n) {
     switch (n.kind) {
@@ -386,7 +393,7 @@ class peer_driver {
   void refuse_loss(transport::incoming const& n) {
     if (goes_on() || is_interrupted()) return;  // all processes end at one Ctrl-C
     fault_ = n.because;
-    if (writer_ && has_begun_) saves_.save(host_, *writer_);  // the fault is not this node's
+    if (writer_ && has_begun_) saves_.save_last(host_, *writer_);  // the fault is not this node's
     throw run_error{n.why};
   }
 
@@ -489,20 +496,28 @@ class peer_driver {
     o.check();
     if (o.folder.empty()) return;
     saves_ = {o, *run_, me_->self};
+    saves_.reach(start_barrier{*run_, *me_}.reach(), run_->nodes.size());
     if (o.resume) {
       if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty()) warn(std::move(warning));
     }
     if (me_->opened_before >> 16 != saves_.resumed()) {
-      throw config_error{
-          "the sessions of a node that goes on must be new: take its identity::opened_before from sessions_before()"};
+      throw config_error{"the sessions of a node that goes on must be new: give identity_of() its checkpoint_options"};
     }
     ensure_writable_folder(o.folder);
     writer_.emplace();
   }
   void save_if_due() {
     if (!writer_) return;
-    saves_.save_if_due(now(), host_, *writer_);
+    if (saves_.together()) {
+      save_round_if_due();
+      take_held();
+    } else {
+      saves_.save_if_due(now(), host_, *writer_);
+    }
     say_failure(writer_->failure());
+  }
+  void save_round_if_due() {
+    if (writer_ && saves_.together()) stands_still_ = !saves_.save_round_if_due(host_, *writer_);
   }
   /// Reports a failure at once, and once each time that failures begin: a process that is killed later could not report
   /// it.
@@ -613,6 +628,8 @@ class peer_driver {
   look_thread showing_;
   node_checkpoints saves_;
   std::optional<checkpoint_writer> writer_;  // where the node is saved
+  bool stands_still_ = false;  // until the state that is due can be written
+  std::deque<transport::incoming> held_;  // messages that came meanwhile
   std::string failure_;  // why the last checkpoint could not be written; empty: it was
   bool has_begun_ = false;
   std::set<node_id> resuming_;  // peers whose edges are closed because this node resumed

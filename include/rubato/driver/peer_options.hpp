@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: MIT
-// How one node in one process is to be driven (driver/peer.hpp).
+// What the driver of one node in one process is told, and how that node presents itself to its transport.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
+#include <rubato/core/errors.hpp>
+#include <rubato/core/ids.hpp>
 #include <rubato/driver/pace.hpp>
 #include <rubato/environment/compute.hpp>
+#include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint.hpp>
+#include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/stop_token.hpp>
+#include <rubato/transport/concepts.hpp>
 
 namespace rubato {
 
@@ -48,5 +54,30 @@ struct peer_options {
   bool measure_loss = false;
   stop_token stop{};  ///< ends this node, which tells the others so
 };
+
+/// How node `self` of an assembled run presents itself to its transport. `saved`: as in peer_options, where the node is
+/// saved or resumes. Throws config_error, also if its state is not there.
+[[nodiscard]] inline auto identity_of(assembly const& a, node_id self, wire::checksum check = nullptr,
+                                      checkpoint_options const& saved = {}) -> transport::identity {
+  if (to_index(self) >= a.nodes.size()) {
+    throw config_error{"there is no node " + std::to_string(to_index(self)) + ": the run has nodes 0 to " +
+                       std::to_string(a.nodes.size() - 1)};
+  }
+  if (!a.unlisted.empty()) {
+    throw config_error{"processes cannot compare the settings of " + a.unlisted +
+                       ", which lists none: give it a visit_options (core/visit_options.hpp)"};
+  }
+  auto const channels = a.nodes[to_index(self)].channels();
+  transport::identity me{self,     a.factory.neighbours(to_index(self)), a.agreed,
+                         a.blocks, {channels.begin(), channels.end()},   a.pool};
+  me.check = check;
+  me.agreed.add("checksum", check == nullptr ? "none" : "yes");
+  me.opened_before = sessions_before(saved, self);
+  if (!saved.folder.empty() && a.nodes[to_index(self)].common_round()) {
+    me.agreed.add("rounds between checkpoints", saved.every_rounds);
+    if (saved.resume) me.agreed.add("round to go on from", detail::round_of(saved, self).done);
+  }
+  return me;
+}
 
 }  // namespace rubato

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The node types of rubato/instances.hpp on backend::eigen; included instead of rubato/backend/eigen.hpp. With the
+// The node types of rubato/instances.hpp on backend::eigen; include it instead of rubato/backend/eigen.hpp. With the
 // library, Eigen itself is not included.
 #pragma once
 

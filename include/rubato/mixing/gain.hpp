@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The step gain c: with gradient steps of gamma at every node, the consensus model moves by -c gamma times the average
-// gradient per unit of time in which each node acts once. It differs between graphs by orders of magnitude, so a
-// user's `step` is divided by it.
+// gradient in the time in which each node acts once. It differs between graphs by orders of magnitude, so the option
+// `step` is divided by it.
 //   (gain.tree)     tree pair                 c = n
 //   (gain.regular)  regular, equal weights    c = a/(a + (1-a) r) / (1 + (1-w) dW)
 //   (gain.perron)   any other                 c = n u.v,  u^T W = u^T,  A v = v
 // a = a_ii, w = w_ii; r = mean time from push to consumption, dW = mean age of the model used, in local iterations.
-// (gain.tree) holds per local iteration of the root. tests/sim/gain.cpp measures it, and (gain.regular), within 10 % at
-// n = 8.
+// (gain.tree) is per local iteration of the root. tests/sim/gain.cpp measures (gain.tree) and (gain.regular), within 10
+// % at n = 8.
 #pragma once
 
 #include <cmath>
@@ -24,7 +24,8 @@
 
 namespace rubato::mixing {
 
-/// Mean ages where values are used, in local iterations: 1/2 when nodes act at regular times, 1 when at random ones.
+/// Mean ages of values when they are used, in local iterations: 1/2 if nodes act at
+/// regular times, 1 if at random times.
 struct mean_ages {
   double push = 0.5;  ///< r: from the push of a tracked gradient to its consumption
   double pull = 0.5;  ///< dW: of the neighbours' models
@@ -47,7 +48,7 @@ RUBATO_INLINE auto is_regular(topology::digraph const& graph) -> bool {
   return true;
 }
 
-/// Whether all diagonal weights are equal, and all others equal too.
+/// Whether all diagonal weights are equal, and all other weights too.
 RUBATO_INLINE auto has_equal_weights(matrix const& m) -> bool {
   if (m.row(node_id{0}).size() < 2) return false;
   auto const own = m.diagonal(node_id{0});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Weights on the edges of a graph, as a sparse square matrix that proves at construction which of its sums are one.
-// Entry (i, j) is the weight that i gives to what comes from j, so it lives on the edge j -> i.
+// Entry (i, j) is the weight that i gives to data from j, so it belongs to the edge j -> i.
 #pragma once
 
 #include <algorithm>
@@ -25,11 +25,11 @@ namespace rubato::mixing {
 /// Which sums of a matrix are one: rows (pull, W), columns (push, A), or both.
 enum class stochasticity : std::uint8_t { row, column, doubly };
 
-/// Which weights are legal. Averages of models of any age, and tracking, need `not_negative`; rounds of gossip take
-/// `any` sign, on the diagonal too (gossip_plan).
+/// Which weights are allowed. Averages of models of any age, and tracking, need `not_negative`; rounds of gossip accept
+/// `any` sign, also on the diagonal (gossip_plan).
 enum class signs : std::uint8_t { not_negative, any };
 
-/// One weight: what `row` gives to what comes from `column`.
+/// One weight: the one that `row` gives to data from `column`.
 struct entry {
   node_id row{};
   node_id column{};
@@ -37,28 +37,27 @@ struct entry {
 };
 
 class matrix;
-/// The matrix of these weights. Entries of weight zero off the diagonal are left out. O(entries log entries).
-/// Throws config_error if an entry is out of range, given twice or not finite, or if a sum that should be one is not,
-/// naming the row or column; and, unless `allowed` is signs::any, if an entry is negative or a node keeps no weight of
-/// its own.
+/// The matrix of these weights. Entries of weight zero off the diagonal are left out. O(entries log entries). Throws
+/// config_error if an entry is out of range, given twice or not finite, or if a sum that should be one is not, naming
+/// the row or column; and, unless `allowed` is signs::any, if an entry is negative or a diagonal entry is not positive.
 [[nodiscard]] auto from_entries(std::size_t n, std::vector<entry> entries, stochasticity sums,
                                 std::string name = "custom weights", signs allowed = signs::not_negative) -> matrix;
 
-/// The same from all entries, row by row: rows[i][j] is the weight at (i, j). Throws config_error if a row has not as
-/// many entries as there are rows, and what from_entries() throws.
+/// The same from all entries, row by row: rows[i][j] is the weight at (i, j). Throws config_error if the number of
+/// entries in a row differs from the number of rows, and what from_entries() throws.
 [[nodiscard]] auto from_rows(std::vector<std::vector<double>> const& rows, stochasticity sums,
                              std::string name = "custom weights", signs allowed = signs::not_negative) -> matrix;
 
-/// A stochastic matrix, sparse by rows; made by from_entries() or from a graph, fixed afterwards.
-/// *ensures* the sums that kind() names are one within 1e-12 a weight; weights >= 0 and diagonal > 0, unless it was
-/// made with signs::any.
+/// A stochastic matrix, sparse by rows; made by from_entries() or from a graph, and never changed afterwards. *ensures*
+/// the sums that kind() names are one within 1e-12 per weight; weights >= 0 and diagonal > 0,
+/// unless it was made with signs::any.
 class matrix {
  public:
   auto nodes() const -> std::size_t { return begin_.size() - 1; }
   auto kind() const -> stochasticity { return kind_; }
   auto name() const -> std::string const& { return name_; }
 
-  /// Weights of row i by column, the diagonal among them; *requires* i < nodes(); valid while the matrix lives.
+  /// Weights of row i by column, including the diagonal; *requires* i < nodes(); valid while the matrix lives.
   auto row(node_id i) const -> std::span<weighted_edge const> {
     RUBATO_EXPECTS(to_index(i) < nodes(), "row() needs a node of the matrix");
     auto const at = to_index(i);
@@ -98,30 +97,30 @@ void require_rows(matrix const& m);
 /// Throws unless the columns of `m` sum to one, naming the first that does not.
 void require_columns(matrix const& m);
 
-/// Whether no weight is negative and all of the diagonal is positive.
+/// Whether no weight is negative and the whole diagonal is positive.
 auto is_not_negative(matrix const& m) -> bool;
 
-/// Throws unless is_not_negative(m), naming the entry; `who` needs it, in words that go before "needs".
+/// Throws unless is_not_negative(m), naming the entry; `who` is the subject of "needs" in the message.
 void require_not_negative(matrix const& m, char const* who);
 
 }  // namespace detail
 
-/// W of weights that an edge list gives (topology::read_edge_weights): w_(to, from) for each edge. A node that is given
-/// no weight of its own keeps what is left of its row. Throws what from_entries() throws.
+/// The matrix of the weights in an edge list (topology::read_edge_weights): w_(to, from) for each edge. A node without
+/// a diagonal weight in the list keeps the rest of its row. Throws what from_entries() throws.
 [[nodiscard]] auto from_edge_weights(topology::weighted_edges const& list, stochasticity sums,
                                      signs allowed = signs::not_negative) -> matrix;
 
 /// The graph of the weights: an edge j -> i for every w_ij other than zero off the diagonal.
 [[nodiscard]] auto support(matrix const& m) -> topology::digraph;
 
-/// Everyone averages alike what it pulls: w_ij = 1 / (1 + in-degree of i); rows sum to one.
+/// Equal weights for pulling: w_ij = 1 / (1 + in-degree of i); rows sum to one.
 [[nodiscard]] auto uniform_pull(topology::digraph const& graph) -> matrix;
 
-/// Everyone splits alike what it pushes: a_ji = 1 / (1 + out-degree of i); columns sum to one.
+/// Equal weights for pushing: a_ji = 1 / (1 + out-degree of i); columns sum to one.
 [[nodiscard]] auto uniform_push(topology::digraph const& graph) -> matrix;
 
-/// w_ij = 1 / (1 + max(d_i, d_j)), the rest on the diagonal: symmetric, and both sums are one.
-/// Throws config_error naming the edge that has no reverse.
+/// w_ij = 1 / (1 + max(d_i, d_j)), the rest on the diagonal: symmetric, and both sums are one. Throws config_error
+/// naming an edge that has no reverse.
 [[nodiscard]] auto metropolis_hastings(topology::digraph const& graph) -> matrix;
 
 #if RUBATO_BODIES
@@ -310,7 +309,7 @@ RUBATO_INLINE auto metropolis_hastings(topology::digraph const& graph) -> matrix
   for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
     auto const peers = graph.out_of(to_node(i));
     auto const own = 1.0 / static_cast<double>(1 + peers.size());
-    // What is left for i, as a sum of terms none of which is negative: it cannot come out below zero.
+    // The rest for i as a sum of terms that are not negative, so it cannot come out below zero.
     auto rest = own;
     for (auto const j : peers) {
       auto const weight = (std::min)(own, 1.0 / static_cast<double>(1 + graph.out_of(j).size()));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What one node knows of the network: its role, its row of W and its column of A. Nothing else of the graph reaches it.
+// What a node knows of the network: its role, its row of W and its column of A, and nothing else of the graph.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace rubato::mixing {
 
-/// Peers compute gradients and talk to neighbours; workers compute for a server, which computes none.
+/// Peers compute gradients and exchange messages with neighbours; workers compute for a server, which computes none.
 enum class role : std::uint8_t { peer, worker, server };
 
 struct weighted_edge {
@@ -19,29 +19,29 @@ struct weighted_edge {
   double weight = 0;
 };
 
-/// One node's share of a pair of mixing matrices. All lists are sorted by id and hold no self-loop.
+/// One node's share of a pair of mixing matrices. All lists are sorted by id and contain no self-loop.
 ///   row of W    (pull): pull_self + sum pull_from = 1
 ///   column of A (push): push_self + sum push_to   = 1
 struct neighbourhood {
   node_id self{};
-  std::size_t nodes = 1;  ///< n, the nodes that compute gradients; a server is not counted
+  std::size_t nodes = 1;  ///< n, the nodes that compute gradients; excludes a server
   role part = role::peer;
 
   double pull_self = 1;
-  std::vector<weighted_edge> pull_from;  ///< w_ij: whose models this node averages
-  std::vector<node_id> pull_to;  ///< who averages this node's model
+  std::vector<weighted_edge> pull_from;  ///< w_ij: nodes whose models this node averages
+  std::vector<node_id> pull_to;  ///< nodes that average this node's model
 
   double push_self = 1;
-  std::vector<weighted_edge> push_to;  ///< a_ji: to whom this node pushes its tracked gradient
-  std::vector<node_id> push_from;  ///< who pushes to this node
+  std::vector<weighted_edge> push_to;  ///< a_ji: nodes to which this node pushes its tracked gradient
+  std::vector<node_id> push_from;  ///< nodes that push to this node
 };
 
-/// Everything the nodes of one run are given about the network, proved at construction.
+/// Everything that the nodes of one run are told about the network, proved at construction.
 struct plan {
-  std::vector<neighbourhood> nodes;  ///< by id; a server, if any, is the last
+  std::vector<neighbourhood> nodes;  ///< by id; a server, if any, is last
   double gain = 1;  ///< `step / gain` moves the consensus model by step times the average gradient
   std::string summary;  ///< for reports: names of the graph and of the weights
-  std::string remark{};  ///< where the plan is not quite what was asked for: a sentence for who runs it
+  std::string remark{};  ///< where the plan differs from what was asked for: a sentence for the user
 };
 
 }  // namespace rubato::mixing

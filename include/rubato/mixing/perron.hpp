@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Perron vectors: u^T W = u^T for a row-stochastic W, A v = v for a column-stochastic A, both summing to one.
-// u_i says how much node i's model counts in the consensus, v_i how much of the gradient sum ends up at i.
-// W is a Markov chain i -> j, and u its stationary law; it lives on the pull roots only.
+// Perron vectors: u^T W = u^T for a row-stochastic W, A v = v for a column-stochastic A, each summing to one. u_i is
+// the weight of node i's model in the consensus, v_i the share of the gradient sum that ends up at i. W is a Markov
+// chain i -> j with stationary distribution u, which is positive on the pull roots only.
 #pragma once
 
 #include <cmath>
@@ -21,14 +21,12 @@
 
 namespace rubato::mixing {
 
-/// u with u^T W = u^T and sum one, by node; zero at every node that is no pull root.
-/// *requires* rows that sum to one and no negative weight; throws config_error if they do not, or if W has more than
-/// one such u.
+/// u with u^T W = u^T and sum one, by node; zero at every node that is no pull root. *requires* rows that sum to one
+/// and no negative weight; throws config_error if this does not hold or if W has more than one such u.
 [[nodiscard]] auto perron_left(matrix const& m) -> std::vector<double>;
 
-/// v with A v = v and sum one, by node; zero at every node that is no push root.
-/// *requires* columns that sum to one and no negative weight; throws config_error if they do not, or if A has more than
-/// one such v.
+/// v with A v = v and sum one, by node; zero at every node that is no push root. *requires* columns that sum to one and
+/// no negative weight; throws config_error if this does not hold or if A has more than one such v.
 [[nodiscard]] auto perron_right(matrix const& m) -> std::vector<double>;
 
 #if RUBATO_BODIES
@@ -56,7 +54,7 @@ RUBATO_INLINE auto recurrent_part_of(matrix const& m) -> recurrent_part {
   auto number_of = std::vector<std::size_t>(m.nodes(), outside);
   for (auto k = std::size_t{0}; k < part.size(); ++k) number_of[to_index(part.ids[k])] = k;
   part.rows.resize(part.size());
-  // A recurrent node takes from recurrent nodes only, so nothing of a row is lost here.
+  // A recurrent node takes from recurrent nodes only, so no part of a row is lost here.
   for (auto k = std::size_t{0}; k < part.size(); ++k)
     for (auto const& w : m.row(part.ids[k])) part.rows[k].emplace_back(number_of[to_index(w.peer)], w.weight);
   return part;
@@ -81,13 +79,13 @@ RUBATO_INLINE auto distance(std::vector<double> const& a, std::vector<double> co
   return sum;
 }
 
-/// Whether u^T W = u^T to rounding. False for a guess that overflowed, too.
+/// Whether u^T W = u^T to rounding. Also false for a guess that overflowed.
 RUBATO_INLINE auto is_stationary(recurrent_part const& part, std::vector<double> const& u) -> bool {
   return distance(u, advanced(part, u)) <= 1e-14;
 }
 
-/// The law under which flows balance edge by edge, u_i w_ij = u_j w_ji, as on every undirected graph with uniform
-/// weights: read off along a search from node 0. A guess, right only if is_stationary().
+/// The distribution under which flows balance edge by edge, u_i w_ij = u_j w_ji, as on every undirected graph with
+/// uniform weights, found by a search from node 0. It is a guess, right only if is_stationary().
 RUBATO_INLINE auto balanced_guess(recurrent_part const& part) -> std::vector<double> {
   auto u = std::vector<double>(part.size(), 0.0);
   auto order = std::vector<std::size_t>{0};
@@ -130,7 +128,7 @@ class elimination {
  private:
   struct removal {
     std::size_t node;
-    std::vector<std::pair<std::size_t, double>> shares;  ///< u of the node as a sum over those left
+    std::vector<std::pair<std::size_t, double>> shares;  ///< u of the node as a weighted sum over the remaining nodes
   };
 
   void link(std::size_t i, std::size_t j, double weight) {
@@ -141,7 +139,7 @@ class elimination {
     cost_[i] = out_[i].size() * in_[i].size();
     queue_.emplace(cost_[i], i);
   }
-  /// Leads the flow through k past it. Weights of a node on itself cancel out of the method and are left out.
+  /// Redirects the flow through k past it. A node's weight on itself cancels out of the method and is left out.
   auto remove(std::size_t k) -> removal {
     auto leaving = 0.0;
     for (auto const& [j, weight] : out_[k]) leaving += weight;
@@ -168,8 +166,8 @@ class elimination {
   std::set<std::pair<std::size_t, std::size_t>> queue_;
 };
 
-/// Repeated averaging, which wins on large graphs that mix well. What settles in this many rounds shrinks its error by
-/// 1.5 % a round or more, so a last change of 1e-13 leaves an error below 1e-11.
+/// Repeated averaging, the fastest way on large graphs that mix well. If it settles in this many rounds, each round
+/// shrinks the error by 1.5 % or more, so a last change of 1e-13 leaves an error below 1e-11.
 RUBATO_INLINE auto iterated(recurrent_part const& part) -> std::optional<std::vector<double>> {
   auto u = std::vector<double>(part.size(), 1.0 / static_cast<double>(part.size()));
   for (auto round = 0; round < 2'000; ++round) {
@@ -184,7 +182,7 @@ RUBATO_INLINE auto iterated(recurrent_part const& part) -> std::optional<std::ve
 
 RUBATO_INLINE auto stationary(recurrent_part const& part) -> std::vector<double> {
   constexpr auto few = std::size_t{256};
-  // Two guesses that are often right and cost one pass; then what is exact, unless it may be slow.
+  // First two guesses that are often right and cost one pass each, then iteration if exact elimination may be slow.
   auto even = std::vector<double>(part.size(), 1.0 / static_cast<double>(part.size()));
   if (is_stationary(part, even)) return even;
   auto balanced = balanced_guess(part);

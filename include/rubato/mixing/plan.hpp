@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// From graphs and weights to what each node is given: one plan per family of algorithms.
-// In every plan the lists of two ends agree: j is in i's pull_from exactly if i is in j's pull_to, and so for push.
+// From graphs and weights to the neighbourhood of each node: one plan per family of algorithms. In every plan the lists
+// of the two ends agree: j is in i's pull_from exactly if i is in j's pull_to, and likewise for push.
 #pragma once
 
 #include <algorithm>
@@ -25,56 +25,56 @@
 
 namespace rubato::mixing {
 
-/// For gradient tracking (R-FAST, Push-Pull, ...) with weights of one's own. A weight of zero takes its edge out.
-/// Throws config_error if W's rows or A's columns do not sum to one, a weight is negative or stands where the pair has
-/// no edge, or the edges left in use have no common root. `ages` are those of mixing::gain.
+/// For gradient tracking (R-FAST, Push-Pull, ...) with weights of your own. A weight of zero removes its edge. Throws
+/// config_error if W's rows or A's columns do not sum to one, if a weight is negative or on an edge that the pair does
+/// not have, or if the remaining edges have no common root. `ages` are those of mixing::gain.
 [[nodiscard]] auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights, matrix const& push_weights,
                                  mean_ages ages = {}) -> plan;
 
-/// The same on the edges that the weights stand on, wherever they come from (from_rows, from_entries).
+/// The same with the weights' own edges, wherever the weights come from (from_rows, from_entries).
 [[nodiscard]] auto tracking_plan(matrix const& pull_weights, matrix const& push_weights, mean_ages ages = {}) -> plan;
 
 /// For gradient tracking with uniform weights.
 [[nodiscard]] auto tracking_plan(topology::pair const& graphs, mean_ages ages = {}) -> plan;
 
-/// For gossip (D-PSGD and its kin, pairwise averaging): Metropolis-Hastings weights for pulling on the graph taken as
-/// undirected, which the plan's remark says where it is not; nothing to push, gain 1. Throws config_error naming a node
-/// that is not connected to node 0.
+/// For gossip (D-PSGD and its variants, pairwise averaging): Metropolis-Hastings weights for pulling on the graph,
+/// taken as undirected (the plan's remark says so if it is not); nothing to push, gain 1. Throws config_error naming a
+/// node that is not connected to node 0.
 [[nodiscard]] auto gossip_plan(topology::digraph const& graph) -> plan;
 /// The same on all edges of both graphs of a pair.
 [[nodiscard]] auto gossip_plan(topology::pair const& graphs) -> plan;
-/// The same with weights of one's own. Throws config_error if they are not symmetric, a row or column does not sum to
+/// The same with weights of your own. Throws config_error if they are not symmetric, a row or column does not sum to
 /// one, or a node is not connected to node 0. With negative weights, or a diagonal that is not positive (signs::any),
 /// all eigenvalues but one must lie within (-1, 1), which is all that rounds need (arXiv 1705.09056, assumption 1).
 /// Such a plan is for d_psgd, d_psgd_atc, low_precision_d_psgd and orders in rounds that do not track; assemble()
-/// refuses it for others: where the moduli of a row sum to more than one, averages of models of different ages may
-/// grow without bound. Where an edge closes, both its ends keep its weight themselves, and what is left of W must
-/// still mix.
+/// refuses it for others: where the absolute values of a row sum to more than one, averages of models of different ages
+/// may grow without bound. If an edge closes, each end keeps the edge's weight itself,
+/// and the remaining W must still mix.
 [[nodiscard]] auto gossip_plan(matrix const& weights) -> plan;
 
-/// For push-sum: each node shares out equally between itself and its out-neighbours, along the edges of both graphs in
-/// their own directions; nothing to pull, gain 1. A pair's common root reaches all and is reached by all, so that any
-/// pair will do: mass from everywhere comes everywhere.
+/// For push-sum: each node divides its mass equally between itself and its out-neighbours, along the edges of both
+/// graphs in their own directions; nothing to pull, gain 1. Any pair will do, because its common root reaches all nodes
+/// and is reached by all: mass from every node reaches every node.
 [[nodiscard]] auto push_sum_plan(topology::pair const& graphs) -> plan;
 
-/// For collectives around a ring: node i receives from i-1 and sends to i+1, mod n. Weights of 1/2 keep the row a legal
-/// one; collectives do not use them.
+/// For collectives around a ring: node i receives from i-1 and sends to i+1, mod n. Weights of 1/2 keep the rows valid;
+/// collectives do not use them.
 [[nodiscard]] auto ring_plan(std::size_t n) -> plan;
 
-/// For collectives in which everybody talks to everybody: gossip on the complete graph.
+/// For collectives in which every node sends to every other: gossip on the complete graph.
 [[nodiscard]] auto all_to_all_plan(std::size_t n) -> plan;
 
-/// Joins every two nodes of a plan by edges of weight 0, on which models do not flow: for short messages to all.
+/// Joins every two nodes of a plan by edges of weight 0, which carry no models, for short messages to all.
 void add_messengers(plan& p);
 
-/// For a server and its workers: workers 0 .. n-1 pull the model from node n and push all of their gradient to it;
-/// the server keeps what it has. The server is not counted in `nodes`.
+/// For a server and its workers: workers 0 .. n-1 pull the model from node n and push their whole gradient to it; the
+/// server keeps its own. The server is not counted in `nodes`.
 [[nodiscard]] auto server_plan(std::size_t n) -> plan;
 
 #if RUBATO_BODIES
 namespace detail {
 
-/// The weights of a row other than its diagonal.
+/// The weights of a row without its diagonal.
 RUBATO_INLINE auto others_in(matrix const& m, node_id i) -> std::vector<weighted_edge> {
   auto others = std::vector<weighted_edge>{};
   for (auto const& w : m.row(i))
@@ -108,7 +108,7 @@ RUBATO_INLINE void add_pushing(std::vector<neighbourhood>& nodes, matrix const& 
   }
 }
 
-/// Throws unless each weight off the diagonal stands on an edge of the graph.
+/// Throws unless each weight off the diagonal is on an edge of the graph.
 RUBATO_INLINE void require_on_edges(matrix const& m, topology::digraph const& graph, char const* role_of_graph) {
   for (auto const e : support(m).edges())
     if (!graph.has_edge(e.from, e.to))
@@ -122,7 +122,7 @@ RUBATO_INLINE void require_connected(topology::digraph const& undirected) {
                        undirected.name() + "' is not connected to node 0: add edges until one network is left");
 }
 
-/// `given` of the edges were there before the others were added.
+/// `given`: how many edges there were before the graph was made undirected.
 RUBATO_INLINE auto gossip_on(topology::digraph const& undirected, std::size_t given) -> plan {
   require_connected(undirected);
   auto made = plan{pulling_nodes(metropolis_hastings(undirected)), 1.0,
@@ -147,8 +147,8 @@ RUBATO_INLINE void require_symmetric(matrix const& m) {
     }
 }
 
-/// Throws unless all eigenvalues of this symmetric W but one lie within (-1, 1). Of weights that are not negative,
-/// with a positive diagonal, on a connected graph they always do (Perron, Frobenius).
+/// Throws unless all eigenvalues of this symmetric W but one lie within (-1, 1). They always do if weights are not
+/// negative, the diagonal is positive and the graph is connected (Perron, Frobenius).
 RUBATO_INLINE void require_mixing(matrix const& m) {
   if (is_not_negative(m)) return;
   auto const modulus = second_singular_value(m);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How fast averaging mixes: rho(W) = ||W - J||_2, the second singular value of a doubly stochastic W (J = 1 1^T / n).
-// Computed on demand only, by the Lanczos method on W^T W over the vectors of mean zero; W stays sparse.
+// Computed only on demand, by the Lanczos method on W^T W over the vectors of mean zero; W stays sparse.
 #pragma once
 
 #include <algorithm>
@@ -19,9 +19,9 @@
 
 namespace rubato::mixing {
 
-/// rho(W) = ||W - J||_2, the factor by which one averaging round shrinks disagreement, to 1e-8 or better.
-/// *requires* rows and columns that sum to one (config_error names the first that does not). Exact method for up to
-/// 601 nodes; beyond, graphs that mix too slowly for 600 steps are refused.
+/// rho(W) = ||W - J||_2, the factor by which one averaging round shrinks disagreement, to 1e-8 or better. *requires*
+/// rows and columns that sum to one (config_error names the first that does not). Exact for up to 601 nodes; larger
+/// graphs that mix too slowly for 600 steps are refused.
 [[nodiscard]] auto second_singular_value(matrix const& m) -> double;
 
 /// 1 - rho(W).
@@ -63,7 +63,7 @@ RUBATO_INLINE auto transposed_product(matrix const& m, std::vector<double> const
   return y;
 }
 
-/// A symmetric tridiagonal matrix: `across` on the diagonal, `beside` next to it (one shorter).
+/// A symmetric tridiagonal matrix: `across` on the diagonal, `beside` next to it (shorter by one).
 struct tridiagonal {
   std::vector<double> across;
   std::vector<double> beside;
@@ -76,7 +76,7 @@ struct tridiagonal {
     return pivot < 0;
   }
 
-  /// An upper bound of the largest eigenvalue that is above it by rounding only.
+  /// An upper bound of the largest eigenvalue, tight to rounding.
   auto top() const -> double {
     auto low = *std::max_element(across.begin(), across.end());
     auto high = low;
@@ -111,11 +111,11 @@ struct tridiagonal {
   }
 };
 
-/// The Lanczos method for the largest eigenvalue of W^T W on mean-zero vectors, every vector kept orthogonal to all.
+/// The Lanczos method for the largest eigenvalue of W^T W on mean-zero vectors, with full orthogonalisation.
 class squared_spectrum {
  public:
   explicit squared_spectrum(matrix const& m) : weights_{m} {
-    // Any start will do that is not orthogonal to the wanted vector; a keyed random one makes results repeatable.
+    // Any start works that is not orthogonal to the wanted vector; a keyed random one makes results repeatable.
     auto gen = random_stream{0x7275'6261'746fULL, m.nodes()};
     auto start = std::vector<double>(m.nodes());
     for (auto& value : start) value = gen.uniform() - 0.5;
@@ -126,7 +126,7 @@ class squared_spectrum {
     auto const dimension = weights_.nodes() - 1;
     for (auto step = std::size_t{1};; ++step) {
       auto const beta = advance();
-      // Nothing is left outside the space searched: its eigenvalues are exact.
+      // The searched space is invariant: its eigenvalues are exact.
       if (step == dimension || beta < 1e-18) return small_.top();
       if (step % 8 == 0) {
         auto const value = small_.top();
@@ -147,12 +147,12 @@ class squared_spectrum {
     scale(x, 1 / std::sqrt(dot(x, x)));
     basis_.push_back(std::move(x));
   }
-  /// Applies the operator to the newest vector; returns the length of what is new about the result.
+  /// Applies the operator to the newest vector; returns the norm of the component that is new.
   auto advance() -> double {
     rest_ = transposed_product(weights_, product(weights_, basis_.back()));
     remove_mean(rest_);
     small_.across.push_back(dot(rest_, basis_.back()));
-    // Twice is enough (Kahan, Parlett): one pass leaves what rounding of the large parts put back.
+    // Twice is enough (Kahan, Parlett): the second pass removes the rounding errors of the first.
     for (auto pass = 0; pass < 2; ++pass)
       for (auto const& known : basis_) add_scaled(rest_, -dot(rest_, known), known);
     return std::sqrt(dot(rest_, rest_));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A user's problem behind two virtual calls, so that drivers are compiled once: one gradient, and one look at a model.
+// A user's problem behind virtual calls (a gradient, the score of a model), so that drivers are compiled once.
 #pragma once
 
 #include <limits>
@@ -12,7 +12,7 @@
 
 namespace rubato::problem {
 
-/// What a model scores; not-a-number where the problem has no such measure.
+/// The score of a model; NaN where the problem has no such measure.
 struct score {
   double loss = std::numeric_limits<double>::quiet_NaN();
   double accuracy = std::numeric_limits<double>::quiet_NaN();
@@ -28,7 +28,7 @@ class any_oracle {
 
   /// A gradient at request.point; one evaluation. What the problem throws passes through.
   [[nodiscard]] auto evaluate(gradient_request const& request) const -> gradient { return self_->evaluate(request); }
-  /// The score of the mean of these models, which are all of one size and type.
+  /// The score of the mean of these models, which all have the same size and type.
   [[nodiscard]] auto score_mean(std::span<shared_buffer const> models) const -> score {
     return self_->score_mean(models);
   }
@@ -48,12 +48,12 @@ class any_oracle {
     static constexpr bool staged = backend::has_host_twin<Backend> && !reads_device_memory<Problem>;
     model(Backend b, Problem p) : backend{std::move(b)}, problem{std::move(p)} {}
 
-    /// Backends are handles; each call has its own. A problem for the host gets the twin of a device's backend.
+    /// Backends are handles; each call has its own. A problem for the host gets the host twin of a device backend.
     auto worker() const {
       if constexpr (staged) return backend.host_twin();
       else return backend;
     }
-    /// A body where the problem can read it.
+    /// The body in memory that the problem can read.
     auto readable(shared_buffer const& body) const -> shared_buffer {
       if constexpr (staged) return body.on_host();
       else return backend.pool().bring_in(body);

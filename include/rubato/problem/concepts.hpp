@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a user must write to train something: a stochastic gradient for a named mini-batch, and a loss to look at.
+// What a user must provide to train something: a stochastic gradient for a named mini-batch, and a loss for reports.
 #pragma once
 
 #include <concepts>
@@ -23,20 +23,21 @@ concept gives_gradients = requires(P const& p, Backend& b, std::span<typename Ba
 };
 
 /// The objective is F(x) = (1/n) sum_i f_i(x); node i knows f_i only.
-/// gradient(b, x, key, g): writes a stochastic gradient of f_{key.node} at x into g and returns the mini-batch's loss;
-/// the mini-batch is a pure function of the key. x and g have dimension() values and never overlap. A loss may be
-/// not-a-number where it is not known; one that is infinite, or a gradient that is not finite, ends the run.
+/// gradient(b, x, key, g): writes a stochastic gradient of f_{key.node} at x into g and returns the loss of the
+/// mini-batch, which is a pure function of the key. x and g have dimension() values and never overlap. The loss may be
+/// NaN if it is not known; an infinite loss, or a gradient that is not finite, ends the run.
 /// One problem serves nodes of float and of double if T is its template parameter (examples/05_own_oracle.cpp):
 ///   template<class Backend, class T>
 ///   auto gradient(Backend&, std::span<T const> x, sample_key key, std::span<T> g) const -> double;
-/// An optional initial() gives the first model as a std::vector of either, which is rounded where nodes want the other.
+/// An optional initial() returns the first model as a std::vector of float or double,
+/// converted to the type of the nodes.
 /// Not checked, but required: const calls may come from several threads at once; equal arguments give equal bits.
-/// Models: quadratic, sharded_loss (softmax_regression, logistic_regression, multilayer_perceptron); an archetype
-/// stands in tests/support.
+/// Models: quadratic, sharded_loss (softmax_regression, logistic_regression, multilayer_perceptron); there is an
+/// archetype in tests/support.
 template<class P, class Backend>
 concept gradient_oracle = backend::array_backend<Backend> && has_dimension<P> && gives_gradients<P, Backend>;
 
-/// Checked where a problem meets nodes; each sentence stands alone.
+/// Checked where nodes use a problem; each sentence needs no context.
 template<class P, class Backend>
 consteval auto check_problem() -> bool {
   static_assert(has_dimension<P>, "a problem says in dimension() how many values its model has");
@@ -47,8 +48,8 @@ consteval auto check_problem() -> bool {
   return true;
 }
 
-/// Says `static constexpr bool reads_device_memory = true`: gradient and its kin work on vectors wherever the backend
-/// keeps them. All other problems are given vectors that the host can read, copied where the backend's are elsewhere.
+/// A problem with `static constexpr bool reads_device_memory = true`: its members work on vectors wherever the backend
+/// keeps them. All other problems get vectors that the host can read, copied if those of the backend are elsewhere.
 template<class P>
 concept reads_device_memory = requires { requires P::reads_device_memory; };
 
@@ -58,7 +59,7 @@ concept has_loss = requires(P const& p, Backend& b, std::span<typename Backend::
   { p.loss(b, x) } -> std::convertible_to<double>;
 };
 
-/// accuracy(b, x): the share of held-out samples that x classifies rightly, 0..1.
+/// accuracy(b, x): the share of held-out samples that x classifies correctly, 0..1.
 template<class P, class Backend>
 concept has_accuracy = requires(P const& p, Backend& b, std::span<typename Backend::scalar const> x) {
   { p.accuracy(b, x) } -> std::convertible_to<double>;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Labelled samples as a value: checked once when made, so that whatever trains on them need not look again.
+// Labelled samples as a value: checked once when made, so that training need not check them again.
 #pragma once
 
 #include <algorithm>
@@ -20,8 +20,9 @@ namespace rubato::problem {
 /// **Thread safety:** const calls from several threads are fine.
 class dataset {
  public:
-  /// The width is features per label. Throws config_error unless there are at least one sample, one feature a sample
-  /// and two classes (65536 at most), every label is below `classes` and every feature is finite. One pass.
+  /// The width is the number of features divided by that of labels. Throws config_error unless there are at least one
+  /// sample, one feature per sample and two classes (at most 65536), every label is below `classes` and every feature
+  /// is finite. One pass.
   dataset(std::vector<float> features, std::vector<std::uint16_t> labels, std::size_t classes);
 
   [[nodiscard]] auto samples() const -> std::size_t { return labels_.size(); }
@@ -46,7 +47,7 @@ class dataset {
   std::size_t width_ = 0;
 };
 
-/// What a model learns from, and what it is judged by and never sees.
+/// Samples to train on, and held-out samples to test with.
 struct train_and_test {
   dataset train;
   dataset test;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Logistic regression on two classes: parameters x = [w (width), c], t = w a + c, y = 1 where label >= threshold, else
-// 0,
+// Logistic regression on two classes: parameters x = [w (width), c], t = w a + c, y = 1 if label >= threshold, else 0,
 //   loss(x, sample) = log(1 + exp(t)) - y t        l2 acts on w, not on c
 // in the objective of problem/sharded_loss.hpp. With l2 > 0 it is strongly convex in w.
 #pragma once
@@ -16,14 +15,14 @@
 
 namespace rubato::problem {
 
-/// `threshold`: the lowest label that counts as 1, so that data of many classes serve too; data of two need none.
+/// `threshold`: the lowest label that counts as 1. This makes data of many classes usable; two classes need no change.
 struct logistic_options {
   double l2 = 0;
   std::size_t batch = 32;
   std::size_t threshold = 1;
 };
 
-/// See sample_model. A gradient reads w twice and writes g once. A score of 0 is the lower class.
+/// See sample_model. A gradient reads w twice and writes g once. A score of 0 counts as the lower class.
 template<std::floating_point T>
 class logistic_model {
  public:
@@ -75,7 +74,7 @@ class logistic_model {
 
  private:
   [[nodiscard]] auto is_one(std::size_t label) const -> bool { return label >= threshold_; }
-  // Not finite where t is not: what is right for certain is then 0 times infinity, or infinity minus itself.
+  // Not finite where t is not: a sample classified correctly then gives 0 times infinity, or infinity minus itself.
   static auto loss_at(double t, bool one) -> double {
     return std::log1p(std::exp(-std::abs(t))) + ((t < 0 ? 0.0 : t) - (one ? 1.0 : 0.0) * t);
   }

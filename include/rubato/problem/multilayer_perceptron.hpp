@@ -18,8 +18,8 @@
 
 namespace rubato::problem {
 
-/// `seed` of the first model, in which V and W are normal with variance 2 over the number of inputs (He et al.,
-/// arXiv 1502.01852) and biases are 0: zeros everywhere would keep all hidden values alike for ever.
+/// `seed` of the first model, in which V and W are normal with variance 2 over the number of inputs (He et al., arXiv
+/// 1502.01852) and biases are 0. (If all were zero, the hidden values would stay equal for ever.)
 struct perceptron_options {
   double l2 = 0;
   std::size_t batch = 32;
@@ -96,8 +96,8 @@ class perceptron_model {
   [[nodiscard]] auto at_b() const -> std::size_t { return regularised(); }
   [[nodiscard]] auto at_c() const -> std::size_t { return regularised() + hidden_; }
 
-  /// h, rows.count x hidden. What is below 0 becomes 0 times itself, which is no number where it was not finite, so
-  /// that a broken model shows in its loss.
+  /// h, rows.count x hidden. A value below 0 is multiplied by 0 rather than set to 0: this gives NaN if it was not
+  /// finite, so a broken model shows in its loss.
   template<class Backend>
   void activate(Backend& b, std::span<T const> x, sample_rows<T> rows, T* h) const {
     b.multiply({rows.count, hidden_, width_, backend::transposed::no, backend::transposed::yes}, T{1}, rows.features,

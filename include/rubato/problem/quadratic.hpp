@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The problem whose answer is known: node i has f_i(x) = 1/2 sum_k h_ik (x_k - b_ik)^2 with its own curvatures h_i and
-// centres b_i. Nodes disagree, so a method that weighs them unequally ends at a wrong point, and by a known distance.
+// A problem whose solution is known: node i has f_i(x) = 1/2 sum_k h_ik (x_k - b_ik)^2 with its own curvatures h_i and
+// centres b_i. Nodes disagree, so a method that weighs them unequally ends off the optimum, by a known distance.
 #pragma once
 
 #include <cmath>
@@ -39,8 +39,8 @@ class quadratic {
   /// deviation of the normal noise on each gradient value, drawn from the sample key. Throws config_error.
   quadratic(rows const& curvatures, rows const& centres, double noise = 0);
 
-  /// A random instance, the same for the same arguments on every platform up to the last bits of log and cos.
-  /// Node i's row depends on the seed and i alone, not on the number of nodes. Throws config_error.
+  /// A random instance, the same for the same arguments on every platform up to the last bits of log and cos. Node i's
+  /// row depends on the seed and i alone, not on the number of nodes. Throws config_error.
   [[nodiscard]] static auto random(std::size_t nodes, std::size_t dimension, std::uint64_t seed,
                                    quadratic_options options = {}) -> quadratic;
 
@@ -71,8 +71,8 @@ class quadratic {
     return loss;
   }
 
-  /// F(x) = (1/n) sum_i f_i(x), as its minimum plus the distance from it: no sum over nodes, and no cancellation near
-  /// the optimum in `loss(b, x) - minimum()`. One pass over d.
+  /// F(x) = (1/n) sum_i f_i(x), computed as its minimum plus the distance from it: no sum over nodes, and `loss(b, x) -
+  /// minimum()` does not cancel near the optimum. One pass over d.
   template<backend::array_backend Backend>
   [[nodiscard]] auto loss(Backend&, std::span<typename Backend::scalar const> x) const -> double {
     RUBATO_EXPECTS(x.size() == dimension(), "x has the problem's dimension");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// What all problems that learn from labelled samples have in common, whatever their model is:
+// The common part of all problems that learn from labelled samples, whatever their model:
 //   f_i(x) = mean over node i's shard of loss(x, sample) + l2/2 |the first regularised() values of x|^2
 //   F(x)   = (1/n) sum_i f_i(x)
-// so a sample of node i weighs 1/(n |shard i|). Shards of equal size make F the plain mean over all samples; where the
-// sizes differ, the weights do too, and F is exactly what the nodes together minimise.
+// so a sample of node i has weight 1/(n |shard i|). With shards of equal size F is the plain mean over all samples. If
+// sizes differ, so do the weights, and the nodes together still minimise exactly F.
 #pragma once
 
 #include <algorithm>
@@ -33,7 +33,7 @@ struct loss_and_share {
   double accuracy = 0;
 };
 
-/// Neighbouring samples in memory; their mean is taken over `total`, of which they may be a part.
+/// Neighbouring samples in memory; their mean is taken over `total`, of which they may be only a part.
 template<class T>
 struct sample_rows {
   T const* features = nullptr;  ///< count x width, row-major
@@ -59,7 +59,7 @@ struct samples {
   }
 };
 
-/// All samples of a run, each node's together.
+/// All samples of a run, those of each node together.
 template<class T>
 struct sample_tables {
   std::size_t width = 0;
@@ -104,12 +104,14 @@ auto gathered(train_and_test const& data, split::shards const& shards) -> std::s
 
 }  // namespace detail
 
-/// What a Model must offer, made from (width, classes, options) and cheap to copy; options have l2 and batch.
-///   dimension(), regularised()               values of x, and how many of them, from the first on, l2 acts on
-///   accumulate(b, x, rows, g) -> double      g += the gradient of the rows' losses over rows.total; the sum of their
-///   losses scores(b, x, rows, out)                  outputs() values a row, from which the two below know all about a
-///   sample loss_of(x, scores, label) -> double      may overwrite the scores; not finite where x is not is_right(x,
-///   scores, label) -> bool initial() -> std::vector<T>              only where zeros are no good start
+/// What a Model must provide. It is made from (width, classes, options) and cheap to copy; options have l2 and batch.
+///   dimension(), regularised()               values of x; l2 acts on the first regularised() of them
+///   accumulate(b, x, rows, g) -> double      g += the gradient of the rows' losses over rows.total; returns the sum of
+///                                            their losses
+///   scores(b, x, rows, out)                  outputs() values per row: all that the two below need of a sample
+///   loss_of(x, scores, label) -> double      may overwrite the scores; not finite if x is not
+///   is_right(x, scores, label) -> bool
+///   initial() -> std::vector<T>              only where zeros are not a good start
 template<class M, class T, class Backend>
 concept sample_model =
     std::constructible_from<M, std::size_t, std::size_t, typename M::options_type> &&
@@ -123,8 +125,9 @@ concept sample_model =
       { m.is_right(x, x, label) } -> std::same_as<bool>;
     };
 
-/// The samples are kept as T in host memory, each node's together, and shared by copies, so that a copy costs nothing
-/// and threads read the same bytes. Vectors must lie in memory that the host can read; products are the backend's.
+/// The samples are kept as T in host memory, those of each node together, and shared by copies, so that a copy costs
+/// nothing and threads read the same bytes. Vectors must lie in memory that the host
+/// can read; products use the backend.
 /// **Thread safety:** const calls from several threads are fine, each with a backend handle of its own.
 /// **Models:** gradient_oracle, has_loss, has_accuracy, for backends of scalar T.
 template<std::floating_point T, class Model>
@@ -132,12 +135,13 @@ class sharded_loss {
  public:
   using options_type = typename Model::options_type;
 
-  /// Without held-out data: accuracy() is not a number. Throws config_error if a shard is empty or names a sample that
-  /// does not exist, if l2 is negative or not finite, if the batch is empty, or as the model does.
+  /// Without held-out data accuracy() is NaN. Throws config_error if a shard is empty or names a sample that does not
+  /// exist, if l2 is negative or not finite, if the batch is empty, or as the model does.
   sharded_loss(dataset const& train, split::shards const& shards, options_type options = {})
       : data_{detail::gathered<T>(train, shards)}, options_{checked(options)}, model_{width(), classes(), options} {}
 
-  /// As above, judged on data.test. Throws config_error, too, if its width or classes are not those of data.train.
+  /// As above, with data.test as held-out data. Also throws config_error if its
+  /// width or classes differ from data.train.
   sharded_loss(train_and_test const& data, split::shards const& shards, options_type options = {})
       : data_{detail::gathered<T>(data, shards)}, options_{checked(options)}, model_{width(), classes(), options} {}
 
@@ -146,7 +150,7 @@ class sharded_loss {
   [[nodiscard]] auto classes() const -> std::size_t { return data_->classes; }
   [[nodiscard]] auto width() const -> std::size_t { return data_->width; }
   [[nodiscard]] auto options() const -> options_type { return options_; }
-  /// The same problem over the same data, which are shared, with another batch; throws config_error if that is empty.
+  /// The same problem on the same, shared data with another batch; throws config_error if that is empty.
   [[nodiscard]] auto with_batch(std::size_t batch) const -> sharded_loss {
     auto copy = *this;
     copy.options_.batch = batch;
@@ -158,15 +162,15 @@ class sharded_loss {
     RUBATO_EXPECTS(node < nodes(), "a problem is asked for one of its own nodes");
     return data_->first[node + 1] - data_->first[node];
   }
-  /// The first model of a run, where the problem has one of its own.
+  /// The first model of a run, if the problem provides one.
   [[nodiscard]] auto initial() const -> std::vector<T>
     requires requires(Model const& m) { m.initial(); }
   {
     return model_.initial();
   }
 
-  /// Writes the gradient of f_i over the batch that the key names, with regularisation, into g and returns that batch's
-  /// loss. Requires key.node < nodes(). Copies the batch once; passes over x and g as the model has, and one to begin.
+  /// Writes the gradient of f_i over the batch of the key, with regularisation, into g and returns the loss of that
+  /// batch. Requires key.node < nodes(). Copies the batch once; the model's passes over x and g, and one more to begin.
   template<backend::array_backend Backend>
     requires std::same_as<typename Backend::scalar, T>
   auto gradient(Backend& b, std::span<T const> x, sample_key key, std::span<T> g) const -> double {
@@ -220,8 +224,8 @@ class sharded_loss {
     return mean + regularisation(b, x);
   }
 
-  /// The share of held-out samples that the model classifies rightly, 0..1; not a number without held-out data. A
-  /// sample whose scores are no numbers counts as wrong.
+  /// The share of held-out samples that the model classifies correctly, 0..1; NaN without held-out data. A sample with
+  /// a NaN score counts as wrong.
   template<backend::array_backend Backend>
     requires std::same_as<typename Backend::scalar, T>
   [[nodiscard]] auto accuracy(Backend& b, std::span<T const> x) const -> double {
@@ -241,7 +245,7 @@ class sharded_loss {
   }
 
  private:
-  // 256 rows of 784 floats stay in a second-level cache while their scores are made.
+  // 256 rows of 784 floats stay in a second-level cache while their scores are computed.
   static constexpr std::size_t tile_rows = 256;
 
   static auto checked(options_type const& options) -> options_type const& {
@@ -257,7 +261,7 @@ class sharded_loss {
     return {all.features.data() + begin * width(), all.labels.data() + begin, count, total};
   }
 
-  /// g <- the gradient of the regularisation, whose value is returned.
+  /// g <- the gradient of the regularisation; returns its value.
   template<class Backend>
   auto start(Backend& b, std::span<T const> x, std::span<T> g) const -> double {
     auto const weights = model_.regularised();
@@ -266,7 +270,7 @@ class sharded_loss {
     return regularisation(b, x);
   }
 
-  // Without l2 the product is skipped: its squares overflow long before the loss does, and 0 times infinity is no loss.
+  // Without l2 the product is skipped: its squares overflow long before the loss does, and 0 times infinity is NaN.
   template<class Backend>
   auto regularisation(Backend& b, std::span<T const> x) const -> double {
     return options_.l2 > 0 ? 0.5 * options_.l2 * b.dot(x.data(), x.data(), model_.regularised()) : 0.0;

@@ -18,8 +18,8 @@ struct softmax_row {
   double loss;  // -log softmax[label]
 };
 
-/// z <- exp(z + bias - max(z + bias)), which cannot overflow. The loss is not finite if a logit is not: 0 times a
-/// logit is 0 or not a number, while a class at minus infinity would otherwise vanish without a trace.
+/// z <- exp(z + bias - max(z + bias)), which cannot overflow. The loss is not finite if a logit is not: 0 times each
+/// logit, which is 0 or NaN, is added to it. Without this a class at minus infinity would go unnoticed.
 template<class T>
 auto exponentials(std::span<T> z, T const* bias, std::size_t label) -> softmax_row<T> {
   auto largest = -std::numeric_limits<T>::infinity();
@@ -47,7 +47,8 @@ auto cross_entropy_gradient(std::span<T> z, T const* bias, std::size_t label) ->
   return row.loss;
 }
 
-/// The same for every row of z (rows.count x classes); adds share times each to g_bias and returns the sum of losses.
+/// The same for every row of z (rows.count x classes); adds share times each to
+/// g_bias and returns the sum of the losses.
 template<class T>
 auto cross_entropy_gradients(std::span<T> z, T const* bias, sample_rows<T> rows, std::span<T> g_bias) -> double {
   auto const classes = z.size() / rows.count;
@@ -61,7 +62,7 @@ auto cross_entropy_gradients(std::span<T> z, T const* bias, sample_rows<T> rows,
   return sum;
 }
 
-/// Whether z + bias is largest at label, and at no lower class as large; false where a value is not a number.
+/// Whether z + bias is largest at label; a lower class wins a tie. False if a value is NaN.
 template<class T>
 auto is_largest(std::span<T const> z, T const* bias, std::size_t label) -> bool {
   auto const own = z[label] + bias[label];

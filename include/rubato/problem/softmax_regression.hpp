@@ -19,7 +19,7 @@ struct softmax_options {
   std::size_t batch = 32;
 };
 
-/// See sample_model. A gradient reads W twice and writes g once; of equal logits the lowest class is the answer.
+/// See sample_model. A gradient reads W twice and writes g once; among equal logits the lowest class is the answer.
 template<std::floating_point T>
 class softmax_model {
  public:
@@ -42,8 +42,7 @@ class softmax_model {
     return sum;
   }
 
-  /// Logits without their biases. Samples times classes is the orientation that Eigen is fastest at, by 5 to 30 % over
-  /// classes times samples.
+  /// Logits without their biases. Samples times classes is the orientation in which Eigen is fastest, by 5 to 30 %.
   template<class Backend>
   void scores(Backend& b, std::span<T const> x, sample_rows<T> rows, std::span<T> out) const {
     b.multiply({rows.count, classes_, width_, backend::transposed::no, backend::transposed::yes}, T{1}, rows.features,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Who holds which samples. By label is the hard case: most nodes never see most classes, so only what the nodes
-// tell each other can teach them the rest. Dirichlet lies anywhere between that and iid.
+// Which node holds which samples. By label is the hard case: most nodes never see most classes and can learn them from
+// messages only. Dirichlet lies anywhere between that and iid.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,7 @@
 
 namespace rubato::split {
 
-/// For each node the indices of its samples.
+/// For each node, the indices of its samples.
 using shards = std::vector<std::vector<std::uint32_t>>;
 
 /// Every sample to exactly one node, at random; shard sizes differ by at most 1. Throws config_error if there are no
@@ -27,13 +27,13 @@ using shards = std::vector<std::vector<std::uint32_t>>;
 [[nodiscard]] auto iid(problem::dataset const& data, std::size_t nodes, std::uint64_t seed) -> shards;
 
 /// Every sample to exactly one node: sorted by label, then cut, so that a node sees few classes; shard sizes differ by
-/// at most 1. The seed changes the order inside shards only. Throws config_error as iid.
+/// at most 1. The seed changes only the order inside shards. Throws config_error as iid.
 [[nodiscard]] auto by_label(problem::dataset const& data, std::size_t nodes, std::uint64_t seed) -> shards;
 
 /// Every sample to exactly one node: of each label, every node gets a share drawn from a Dirichlet distribution with
 /// all parameters alpha (Hsu, Qi, Brown, arXiv 1909.06335, drawn per label). Small alpha: few nodes hold a label; large
-/// alpha: nearly as iid. Shard sizes differ; none is empty, for a node that would be is given a sample of the largest.
-/// Throws config_error as iid, and unless alpha is a positive number.
+/// alpha: nearly iid. Shard sizes differ; a node that would get no sample is given one of the largest shard. Throws
+/// config_error as iid, and unless alpha is a positive number.
 [[nodiscard]] auto dirichlet(problem::dataset const& data, std::size_t nodes, double alpha, std::uint64_t seed)
     -> shards;
 
@@ -99,7 +99,7 @@ RUBATO_INLINE auto dirichlet_shares(random_stream& draw, std::size_t nodes, doub
   return shares;
 }
 
-/// A node without samples gets the last one of the node that has most (the lowest such node).
+/// A node without samples gets the last sample of the node with the most (the lowest such node).
 RUBATO_INLINE void fill_empty(shards& pieces) {
   for (auto& empty : pieces) {
     if (!empty.empty()) continue;
@@ -123,8 +123,8 @@ RUBATO_INLINE auto by_label(problem::dataset const& data, std::size_t nodes, std
   detail::check(data, nodes);
   auto order = detail::in_order(data);
   auto const labels = data.labels();
-  // Ties by index: the order of a stable sort, without its temporary buffer, which libstdc++ 12 takes from a deprecated
-  // function that clang warns of.
+  // Ties by index: the order of a stable sort without its temporary buffer, for which libstdc++ 12 calls a deprecated
+  // function that clang warns about.
   std::sort(order.begin(), order.end(),
             [&](std::uint32_t a, std::uint32_t b) { return labels[a] != labels[b] ? labels[a] < labels[b] : a < b; });
   auto pieces = detail::cut(order, nodes);

@@ -6,15 +6,20 @@
 // u64.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -65,21 +70,43 @@ auto check_checkpoint(checkpoint const& c, std::string_view subject, node_id nod
 /// Where one process keeps its node's checkpoints.
 struct checkpoint_options {
   std::filesystem::path folder{};  ///< empty: none are saved
-  std::chrono::nanoseconds every = std::chrono::seconds{30};
+  std::chrono::nanoseconds every = std::chrono::seconds{30};  ///< where each node is saved at a moment of its own
   bool resume = false;  ///< begin from the node's checkpoint in `folder`
   /// What a state belongs to besides the assembled run, such as the data; the text of a wire::agreement.
   std::string subject{};
+  /// Where all go on together (any_node::common_round): between two rounds at whose beginnings nodes are saved, the
+  /// same for all of them.
+  std::uint64_t every_rounds = 1000;
+  std::optional<std::uint64_t> round{};  ///< of the checkpoint to begin from; nothing: the newest one that is whole
 
   [[nodiscard]] auto file_of(node_id node) const -> std::filesystem::path {
     return folder / ("node-" + std::to_string(to_index(node)) + ".checkpoint");
+  }
+  /// The same at the beginning of a round.
+  [[nodiscard]] auto file_of(node_id node, std::uint64_t round_done) const -> std::filesystem::path {
+    return folder / ("node-" + std::to_string(to_index(node)) + ".round-" + std::to_string(round_done) + ".checkpoint");
   }
   /// Throws config_error if these options contradict each other.
   void check() const {
     if (folder.empty() && resume)
       throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
     if (every.count() <= 0) throw config_error{"the time between two checkpoints must be above 0"};
+    if (every_rounds == 0) throw config_error{"the rounds between two checkpoints must be 1 or more"};
   }
 };
+
+/// The rounds at whose beginnings that node was saved, in rising order; its files may be damaged.
+[[nodiscard]] auto saved_rounds(checkpoint_options const& o, node_id node) -> std::vector<std::uint64_t>;
+
+struct round_to_resume {
+  std::uint64_t done = 0;
+  std::string remark{};  ///< why it is not the newest one that some node has; empty: it is
+};
+/// The newest round of which each of these nodes has a whole checkpoint, as far as this process sees their files; at
+/// least one node. Reads them. Nothing where none of the nodes was saved at a round. Throws config_error where no round
+/// is left.
+[[nodiscard]] auto newest_common_round(checkpoint_options const& o, std::span<node_id const> nodes)
+    -> std::optional<round_to_resume>;
 
 /// Whether that node has a checkpoint in the folder, be it a damaged one; true as well where that cannot be told, so
 /// that reading it says why. For programs that are started again blindly: `o.resume = has_checkpoint(o, self)`.
@@ -255,14 +282,74 @@ RUBATO_INLINE auto read_checkpoint(std::filesystem::path const& path) -> checkpo
 
 RUBATO_INLINE auto has_checkpoint(checkpoint_options const& o, node_id node) -> bool {
   auto error = std::error_code{};
-  return std::filesystem::status(o.file_of(node), error).type() != std::filesystem::file_type::not_found;
+  return std::filesystem::status(o.file_of(node), error).type() != std::filesystem::file_type::not_found ||
+         !saved_rounds(o, node).empty();
 }
 
 RUBATO_INLINE auto sessions_before(checkpoint_options const& o, node_id self) -> std::uint32_t {
   o.check();
   if (!o.resume) return 0;
-  auto in = detail::checkpoint_input{o.file_of(self)};
-  return (detail::checkpoint_head(in).resumed + 1) << 16;
+  auto const resumed_of = [](std::filesystem::path const& path) {
+    auto in = detail::checkpoint_input{path};
+    return detail::checkpoint_head(in).resumed;
+  };
+  auto const rounds = saved_rounds(o, self);
+  if (rounds.empty()) return (resumed_of(o.file_of(self)) + 1) << 16;
+  std::uint32_t most = 0;
+  for (auto const round : rounds) {
+    try {
+      most = (std::max)(most, resumed_of(o.file_of(self, round)));
+    } catch (config_error const&) {  // a damaged one, beside whole ones
+    }
+  }
+  return (most + 1) << 16;
+}
+
+RUBATO_INLINE auto saved_rounds(checkpoint_options const& o, node_id node) -> std::vector<std::uint64_t> {
+  std::vector<std::uint64_t> rounds;
+  auto error = std::error_code{};
+  for (auto at = std::filesystem::directory_iterator{o.folder, error}; !error && at != end(at); at.increment(error)) {
+    auto const name = at->path().filename().string();
+    auto const digits = name.find(".round-") + 7;
+    std::uint64_t round = 0;
+    auto const read = std::from_chars(name.data() + (std::min)(digits, name.size()), name.data() + name.size(), round);
+    if (read.ec == std::errc{} && o.file_of(node, round).filename() == name) rounds.push_back(round);
+  }
+  std::sort(rounds.begin(), rounds.end());
+  return rounds;
+}
+
+RUBATO_INLINE auto newest_common_round(checkpoint_options const& o, std::span<node_id const> nodes)
+    -> std::optional<round_to_resume> {
+  std::set<std::uint64_t, std::greater<>> newest_first;
+  for (auto const node : nodes) {
+    for (auto const round : saved_rounds(o, node)) newest_first.insert(round);
+  }
+  if (newest_first.empty()) return {};
+  std::string why;
+  for (auto const round : newest_first) {
+    auto const skipped = [&why, round](node_id node, std::string const& how) {
+      if (why.empty())
+        why = "of round " + std::to_string(round) + " node " + std::to_string(to_index(node)) + " has " + how;
+    };
+    auto whole = true;
+    for (auto const node : nodes) {
+      auto const file = o.file_of(node, round);
+      try {
+        auto error = std::error_code{};
+        whole = std::filesystem::exists(file, error);
+        if (whole) static_cast<void>(read_checkpoint(file));
+        else skipped(node, "no checkpoint");
+      } catch (config_error const& e) {
+        whole = false;
+        skipped(node, "none that is whole (" + std::string{e.what()} + ")");
+      }
+      if (!whole) break;
+    }
+    if (whole) return round_to_resume{round, why.empty() ? "" : why + ": going on from round " + std::to_string(round)};
+  }
+  throw config_error{"there is no round of which every node has a whole checkpoint in '" + escaped(o.folder.string()) +
+                     "': " + why};
 }
 
 RUBATO_INLINE auto check_checkpoint(checkpoint const& c, std::string_view subject, node_id node) -> std::string {

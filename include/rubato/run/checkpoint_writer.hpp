@@ -2,8 +2,11 @@
 // Checkpoints for drivers in real time: a thread that writes them, and the times at which each node is due.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <map>
@@ -14,6 +17,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
@@ -57,6 +61,11 @@ class checkpoint_writer {
       wanted_[file] = std::move(c);
     }
     changed_.notify_all();
+  }
+  /// Whether this file's last one could not be written; it is not told of any more.
+  [[nodiscard]] auto forgets_failure(std::filesystem::path const& file) -> bool {
+    auto const lock = std::lock_guard{mutex_};
+    return failures_.erase(file) > 0;
   }
   /// Why the last checkpoint of a file could not be written; empty if all were.
   [[nodiscard]] auto failure() -> std::string {
@@ -105,39 +114,70 @@ class checkpoint_writer {
   std::thread thread_;  // last: it uses all of the above
 };
 
+/// From which round that node goes on, of those that it was saved at. Throws config_error where there is none.
+inline auto round_of(checkpoint_options const& o, node_id self) -> round_to_resume {
+  if (o.round) return {*o.round};
+  if (auto newest = newest_common_round(o, std::span{&self, 1})) return *std::move(newest);
+  throw config_error{"the checkpoint '" + escaped(o.file_of(self, 0).string()) +
+                     "' cannot be read, and there is none of a later round"};
+}
+
 /// One node's checkpoints in a driver in real time.
 /// **Thread safety:** one owner; several may share a writer.
 class node_checkpoints {
  public:
   node_checkpoints() = default;  // none
-  /// Throws config_error in three cases. The node could not be resumed, because its algorithm needs every node, and a
-  /// resumed node begins with all edges closed. Or nobody could tell whether it is the same run. Or a new run would
-  /// overwrite the state of another one.
+  /// Throws config_error in three cases. The node could not be resumed, because its algorithm needs every node, a
+  /// resumed node begins with all edges closed, and its nodes do not go on together. Or nobody could tell whether it is
+  /// the same run. Or a new run would overwrite the state of another one.
   node_checkpoints(checkpoint_options const& o, assembly const& a, node_id self)
-      : every_{o.every}, subject_{a.agreed.text() + pace_of(a, self) + o.subject}, self_{self}, file_{o.file_of(self)} {
+      : options_{o},
+        subject_{a.agreed.text() + pace_of(a, self) + o.subject},
+        self_{self},
+        together_{a.nodes[to_index(self)].common_round().has_value()},
+        behind_{a.nodes[to_index(self)].common_round().value_or(round_state{}).behind},
+        file_{o.file_of(self)},
+        rounds_{saved_rounds(o, self)} {
     if (!a.unlisted.empty()) {
       throw config_error{"a checkpoint cannot tell the settings of " + a.unlisted +
                          ", which lists none: give it a visit_options (core/visit_options.hpp)"};
     }
+    if (!rounds_.empty()) file_ = o.file_of(self, rounds_.back());
     if (auto error = std::error_code{}; !o.resume && std::filesystem::exists(file_, error)) {
       throw config_error{"'" + escaped(file_.string()) + "' holds a state of node " + std::to_string(to_index(self)) +
                          " already: go on from it, or give another folder to a run that begins anew"};
     }
-    if (a.factory)
+    if (a.factory && !together_)
       refuse_unless_edges_may_close(a.factory.make(to_index(self), {}, 0), a.factory.neighbours(to_index(self)));
+  }
+  /// Whether the nodes of this run go on together from the beginning of one round, or each from a state of its own.
+  [[nodiscard]] auto together() const -> bool { return together_; }
+  /// The distance of the node that is farthest away, in edges, and how many nodes there are: what bounds how far this
+  /// node may be ahead of another one, and so which of its files that one may still count on.
+  void reach(std::uint64_t edges, std::uint64_t nodes) {
+    if (!together_) return;
+    auto const rounds = edges * (std::min)(behind_, std::uint64_t{1} << 40);
+    older_kept_ =
+        static_cast<std::size_t>((std::min)((rounds + options_.every_rounds - 1) / options_.every_rounds, nodes)) + 1;
   }
 
   /// Puts the state of the node's file into `host`. Returns a warning, or nothing. Throws config_error, which names the
   /// file, if it does not hold a state of this node and run.
   template<class Host>
   [[nodiscard]] auto restore_into(Host& host, buffer_pool const& pool) -> std::string {
+    std::string remark;
+    if (together_) {
+      auto from = round_of(options_, self_);
+      file_ = options_.file_of(self_, from.done);
+      remark = std::move(from.remark);
+    }
     auto const saved = read_checkpoint(file_);
     try {
       auto warning = check_checkpoint(saved, subject_, self_);
       restore(host, saved.state, pool);
       progress_ = saved.progress;
-      resumed_ = saved.resumed + 1;
-      return warning;
+      resumed_ = sessions_before(options_, self_) >> 16;
+      return warning.empty() || remark.empty() ? warning + remark : remark + "; " + warning;
     } catch (config_error const& e) {
       throw config_error{"'" + escaped(file_.string()) + "': " + e.what()};
     }
@@ -156,7 +196,27 @@ class node_checkpoints {
     if (due_ && now < *due_) return;
     if (!writer.has_written(file_)) return;
     save(host, writer);
-    due_ = later_by(now, every_);
+    due_ = later_by(now, options_.every);
+  }
+  /// Of nodes that go on together, after every event: the state at the beginning of each round that is due. False while
+  /// the one before is not written: then the node has to stand still, since the others count on it.
+  template<class Host>
+  [[nodiscard]] auto save_round_if_due(Host& host, checkpoint_writer& writer) -> bool {
+    auto const round = *host.node().common_round();
+    if (!round.begins || (saved_ && round.done < *saved_ + options_.every_rounds)) return true;
+    if (!writer.has_written(file_)) return false;
+    if (saved_ && writer.forgets_failure(file_)) rounds_.pop_back();  // there is none
+    save_round(host, writer, round.done);
+    host.node().meet_at(round.done + options_.every_rounds, options_.every_rounds);
+    remove_useless();
+    return true;
+  }
+  /// What is there at the end of a run. Nodes that go on together have such a state at the beginning of a round.
+  template<class Host>
+  void save_last(Host& host, checkpoint_writer& writer) {
+    if (!together_) return save(host, writer);
+    auto const round = *host.node().common_round();
+    if (round.begins && saved_ != round.done) save_round(host, writer, round.done);
   }
   template<class Host>
   void save(Host& host, checkpoint_writer& writer) const {
@@ -170,6 +230,29 @@ class node_checkpoints {
     auto const at = to_index(self);
     return at < a.paces.size() && a.paces[at] ? "pace=kept\n" : "pace=none\n";
   }
+  template<class Host>
+  void save_round(Host& host, checkpoint_writer& writer, std::uint64_t done) {
+    if (!saved_) {  // what a former process had done beyond the round that all go back to is of no run any more
+      std::erase_if(rounds_, [&](std::uint64_t r) { return r > done && remove(r); });
+      std::erase(rounds_, done);
+    }
+    saved_ = done;
+    rounds_.push_back(done);
+    ++saves_;
+    file_ = options_.file_of(self_, done);
+    save(host, writer);
+  }
+  /// A node that is at a round whose state is due has seen all others at most `reach` rounds before it, and they had
+  /// written all but the last of what was due by then.
+  void remove_useless() {
+    if (saves_ <= older_kept_) return;
+    for (; rounds_.size() > older_kept_ + 1; rounds_.erase(rounds_.begin())) remove(rounds_.front());
+  }
+  auto remove(std::uint64_t round) const -> bool {
+    auto error = std::error_code{};
+    std::filesystem::remove(options_.file_of(self_, round), error);
+    return true;
+  }
   static void refuse_unless_edges_may_close(any_node probe, std::span<node_id const> neighbours) {
     outbox out;
     for (auto const peer : neighbours) {
@@ -180,10 +263,16 @@ class node_checkpoints {
     }
   }
 
-  std::chrono::nanoseconds every_{};
+  checkpoint_options options_;
   std::string subject_;
   node_id self_{};
-  std::filesystem::path file_;
+  bool together_ = false;
+  std::uint64_t behind_ = 1;  // rounds, of a neighbour
+  std::filesystem::path file_;  // of rounds, the newest
+  std::vector<std::uint64_t> rounds_;  // of which there are files, in rising order
+  std::optional<std::uint64_t> saved_;  // the last of them that this process saved
+  std::size_t saves_ = 0;
+  std::size_t older_kept_ = 2;
   std::uint64_t progress_ = 0;
   std::uint32_t resumed_ = 0;
   std::optional<instant> due_;

@@ -210,7 +210,7 @@ inline auto get_change(byte_reader& r, event_rules const& rules) -> neighbour_ch
   neighbour_change c;
   c.peer = get_peer(r, rules);
   auto const what = r.get<std::uint8_t>();
-  if (what > static_cast<std::uint8_t>(neighbour_change::edge::opens))
+  if (what > static_cast<std::uint8_t>(neighbour_change::edge::resumes))
     throw config_error{"it holds a change of no known kind"};
   c.what = static_cast<neighbour_change::edge>(what);
   for (auto* const session : {&c.outgoing, &c.incoming}) {

@@ -136,7 +136,8 @@ class event_log {
 }  // namespace detail
 
 /// A node whose inputs and outputs are recorded. It costs a pass over every received body and one digest of every sent
-/// body. As always, drivers must give it an empty outbox at every call.
+/// body. As always, drivers must give it an empty outbox at every call. A replay does not repeat where nodes met
+/// to be saved, so this node does not say that it can meet.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as the node's.
 class recorded_node {
  public:

@@ -12,8 +12,8 @@
 
 namespace rubato::server {
 
-/// Policy, see aggregation_policy. Keeps one vector; a gradient reads 2 and writes 1, a step reads and writes as at
-/// once.
+/// Policy, see aggregation_policy. Keeps one vector; a gradient reads 2 and writes 1, a step
+/// costs the same as in apply_at_once.
 struct buffered {
   static constexpr auto name() -> std::string_view { return "buffered"; }
   static void visit_options(auto& self, auto&& visit) { visit("size", self.size); }
@@ -37,7 +37,7 @@ struct buffered {
       if (count_ == 0) backend.sweep(all, backend::zero_kernel<scalar>{sum_->data()});
       auto const raised = backend.sweep(all, backend::add_kernel<scalar>{g.template view<scalar>().data(), sum_->data(),
                                                                          static_cast<scalar>(weight)});
-      auto const finite = (raised & backend::not_finite) == 0;  // else now, while it is known whose gradient it was
+      auto const finite = (raised & backend::not_finite) == 0;  // checked now, while it is known whose gradient it was
       if (++count_ < size_ && finite) return std::nullopt;
       count_ = 0;
       return direction<scalar>{sum_->data(), scalar{1} / static_cast<scalar>(size_)};
@@ -46,7 +46,7 @@ struct buffered {
    private:
     std::size_t size_;
     std::size_t count_ = 0;
-    std::optional<writable_buffer<scalar>> sum_;  // made with the first gradient: workers need none
+    std::optional<writable_buffer<scalar>> sum_;  // made with the first gradient, because workers need none
   };
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any weighting of weighting/ as a server's weight: its age is the gradient's delay. Since slow workers have the large
-// delays, one that falls with age moves the limit still further towards the fast workers' optimum.
+// Any policy of weighting/ as a server's weight: its age is the gradient's delay. Slow workers have the large delays,
+// so a weight that falls with age moves the limit even further towards the optimum of the fast workers.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ struct by_delay : Weighting {
   static void visit_options(auto& self, auto&& visit) { visit("weighting", weighting_of(self)); }
   using Weighting::Weighting;
   by_delay() = default;
-  by_delay(Weighting w) : Weighting{w} {}  // NOLINT: a weighting is meant to stand for its weight
+  by_delay(Weighting w) : Weighting{w} {}  // NOLINT: implicit, so that a weighting can be given as a weight
 
   void resolve_options(std::size_t) {}
 
@@ -54,7 +54,7 @@ struct as_weight<W> {
 
 }  // namespace detail
 
-/// A weighting becomes the weight by delay; every other type is left as it is.
+/// A weighting becomes the weight by delay; every other type stays as it is.
 template<class W>
 using as_weight = typename detail::as_weight<W>::type;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the policies of a server must offer: which gradients count, how much each weighs, how many make a step, and who
-// is given the new model. algorithm/server_sgd.hpp puts them together.
+// What the policies of a server must provide: which gradients count, the weight of each, how many make a step, and
+// which worker gets the new model. algorithm/server_sgd.hpp combines them.
 #pragma once
 
 #include <chrono>
@@ -15,16 +15,16 @@
 
 namespace rubato::server {
 
-/// One gradient, as the server sees it when it comes in.
+/// One gradient, as the server sees it on arrival.
 struct received_gradient {
   std::size_t worker = 0;
-  std::uint64_t delay = 0;                ///< versions of the model since the one that it was computed at
-  std::chrono::nanoseconds duration{};    ///< that its computation took
-  std::chrono::nanoseconds round_trip{};  ///< since the server gave its worker the model: computation and both links
-  instant at{};                           ///< when it came, on the run's clock
+  std::uint64_t delay = 0;                ///< versions of the model since the one at which it was computed
+  std::chrono::nanoseconds duration{};    ///< of its computation
+  std::chrono::nanoseconds round_trip{};  ///< from the server's posting of the model: computation and both links
+  instant at{};                           ///< time of arrival, on the run's clock
 };
 
-/// A factor of 0 or more on the step, and what a cap kept back of it.
+/// A factor of 0 or more on the step, and the part that a cap has cut off.
 struct weight {
   double factor = 1;
   double capped = 0;
@@ -37,10 +37,9 @@ struct direction {
   T share{1};
 };
 
-/// Which gradients may move the model. Where may_stop is true, running jobs whose delay is not accepted any more are
-/// stopped if stops() says so. resolve_options() is told the number of workers before the run and may throw
-/// config_error. Not checked, but required: what is refused at a delay is refused at all larger ones. Models:
-/// accept_all, delay_threshold.
+/// Which gradients may move the model. If may_stop is true and stops() says so, running jobs whose delay is no longer
+/// accepted are stopped. resolve_options() gets the number of workers before the run and may throw config_error. Not
+/// checked, but required: if a delay is refused, all larger ones are. Models: accept_all, delay_threshold.
 template<class A>
 concept acceptance_policy = std::copyable<A> && std::default_initializable<A> &&
                             requires(A& a, A const& c, std::uint64_t delay, std::size_t workers) {
@@ -50,8 +49,8 @@ concept acceptance_policy = std::copyable<A> && std::default_initializable<A> &&
                               { A::may_stop } -> std::convertible_to<bool>;
                             };
 
-/// A value of settings with a movable state at the server, which is asked once for each accepted gradient, in order of
-/// arrival. The weight that a state is made from outlives it and stays where it is (and so for aggregations). Models:
+/// Settings, with a movable state at the server that is called once for each accepted gradient, in order of arrival.
+/// The settings outlive the state and stay at the same address (likewise for aggregations). Models:
 /// by_delay<weighting>, known_times, own_durations.
 template<class W>
 concept weight_policy = std::copyable<W> && std::default_initializable<W> && std::movable<typename W::state> &&
@@ -61,8 +60,8 @@ concept weight_policy = std::copyable<W> && std::default_initializable<W> && std
                           { s(a) } -> std::same_as<weight>;
                         };
 
-/// take() is given a gradient, its weight, and whose it is and when it came; it returns the direction of a step when
-/// enough of them are together, which is read at once. Models: apply_at_once, buffered.
+/// take() gets a gradient, its weight, its worker and its arrival time. When enough gradients have been added it
+/// returns the direction of a step, which is used at once. Models: apply_at_once, buffered.
 template<class G, class Backend>
 concept aggregation_policy =
     std::copyable<G> && std::default_initializable<G> && std::movable<typename G::template state<Backend>> &&
@@ -73,13 +72,13 @@ concept aggregation_policy =
       { s.take(b, g, weight, a) } -> std::same_as<std::optional<direction<typename Backend::scalar>>>;
     };
 
-/// Which worker, without a job, is given the model after this one's gradient came. Models: same_worker.
+/// Which worker, of those without a job, gets the model after this worker's gradient arrived. Models: same_worker.
 template<class A>
 concept assignment_policy = std::copyable<A> && std::default_initializable<A> && requires(A& a, std::size_t arrived) {
   { a(arrived) } -> std::convertible_to<std::size_t>;
 };
 
-/// Checked where policies meet a server; each sentence stands alone.
+/// Checked where policies are used by a server; each sentence needs no context.
 template<class Acceptance, class Weight, class Aggregation, class Assignment, class Backend>
 consteval auto check_policies() -> bool {
   static_assert(acceptance_policy<Acceptance>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A gradient counts if its delay is below a limit R, so that no step is taken along one from R versions ago.
+// A gradient counts if its delay is below a limit R, so no step uses a gradient from R or more versions ago.
 // Source: Ringmaster ASGD, Maranjyan, Tyurin, Richtarik, arXiv 2501.16168, without and with stops.
 #pragma once
 
@@ -11,14 +11,14 @@
 
 namespace rubato::server {
 
-/// What becomes of a running job whose gradient could not be accepted any more.
+/// What to do with a running job whose gradient can no longer be accepted.
 enum class late_jobs : std::uint8_t {
-  finish,  ///< its gradient is ignored when it comes, a round trip for nothing
-  stop,    ///< the worker is told at once and starts anew at the present model
+  finish,  ///< its gradient is ignored on arrival; a round trip is wasted
+  stop,    ///< the worker is told at once and starts again at the current model
 };
 constexpr auto name_of(late_jobs late) -> std::string_view { return late == late_jobs::finish ? "finish" : "stop"; }
 
-/// Policy, see acceptance_policy. A small limit leaves slow workers out altogether: then their data do not count.
+/// Policy, see acceptance_policy. A small limit excludes slow workers altogether: their data then do not count.
 struct delay_threshold {
   static constexpr auto name() -> std::string_view { return "delay threshold"; }
   static void visit_options(auto& self, auto&& visit) { visit("limit", self.limit), visit("late jobs", self.late); }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Steps in proportion to the workers' computation times, which are known before the run. A wrong time is not noticed:
-// a worker that is given tau' instead of tau counts tau'/tau-fold in the limit.
+// Steps in proportion to the workers' computation times, which are known before the run. A wrong time is not detected:
+// a worker listed with tau' instead of tau has weight tau'/tau in the limit.
 #pragma once
 
 #include <cmath>
@@ -15,15 +15,15 @@
 
 namespace rubato::server {
 
-/// Policy, see weight_policy; the formulas stand in time_scale.hpp.
+/// Policy, see weight_policy; formulas: time_scale.hpp.
 struct known_times {
   static constexpr auto name() -> std::string_view { return "known times"; }
   static void visit_options(auto& self, auto&& visit) {
     visit("times", self.times), visit("scale", self.scale), visit("cap", self.cap);
   }
-  std::vector<double> times{};  ///< one a worker, above 0, in any unit
+  std::vector<double> times{};  ///< one per worker, above 0, in any unit
   time_scale scale = time_scale::mean_step;
-  double cap = 10;  ///< the largest weight; what it keeps back of a slow worker's steps is counted
+  double cap = 10;  ///< the largest weight; what it cuts off a slow worker's steps is counted
 
   /// Throws config_error unless there is a positive time for each worker.
   void resolve_options(std::size_t workers) const {

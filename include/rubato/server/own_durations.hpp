@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Each gradient is paid the time that it took, so that nothing need be known or estimated in advance and speeds may
-// drift. What stands for tau_H is the mean duration of all gradients so far (each worker counts by how often it comes,
-// which makes it the harmonic mean); what stands for tau_max is the largest mean duration of one worker so far.
-// The theory has no links. Where they take time, a worker comes once in computation + links: paid for the computation
-// alone, workers that compute little count too little; paid for the round trip, all count the same.
+// Each gradient is weighted by the time that it took, so nothing has to be known or estimated in advance and speeds may
+// drift. tau_H is replaced by the mean duration of all gradients so far (a worker counts as often as its gradients
+// arrive, which makes it the harmonic mean), tau_max by the largest mean duration of one worker so far.
+// The theory has no links. If messages take time, a worker delivers one gradient per computation + links. If the weight
+// is the computation time alone, workers that compute little count too little; with the round trip, all count the same.
 #pragma once
 
 #include <algorithm>
@@ -23,8 +23,8 @@ constexpr auto name_of(paid_time paid) -> std::string_view {
   return paid == paid_time::computation ? "computation" : "round trip";
 }
 
-/// Policy, see weight_policy; the formulas stand in time_scale.hpp. One long pause would make one huge step: hence the
-/// cap. A driver's duration of zero (nothing was measured) weighs 1.
+/// Policy, see weight_policy; formulas: time_scale.hpp. One long pause would make one huge step, hence the cap. A
+/// duration of zero (nothing was measured) gives weight 1.
 struct own_durations {
   static constexpr auto name() -> std::string_view { return "own durations"; }
   static void visit_options(auto& self, auto&& visit) {
@@ -32,13 +32,13 @@ struct own_durations {
   }
   time_scale scale = time_scale::mean_step;
   paid_time paid = paid_time::computation;
-  double cap = 10;  ///< the largest weight; what it keeps back is counted
+  double cap = 10;  ///< the largest weight; what it cuts off is counted
 
   /// Throws config_error.
   void check() const { detail::check_cap(cap); }
   void resolve_options(std::size_t) const { check(); }
 
-  /// The mean weight of each worker's gradients in the long run, if it takes these times, always the same.
+  /// The long-run mean weight of each worker's gradients, if these are its constant computation times.
   [[nodiscard]] auto mean_weights(std::span<double const> times) const -> std::vector<double> {
     auto weights = proportional_weights(times, scale);
     for (auto& w : weights) w = detail::capped(w, cap).factor;
@@ -71,7 +71,7 @@ struct own_durations {
     };
     double cap_;
     paid_time paid_;
-    std::vector<mean> means_;  // one of all gradients, or one a worker
+    std::vector<mean> means_;  // one of all gradients, or one per worker
   };
 };
 

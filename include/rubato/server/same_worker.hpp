@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Who brought a gradient goes on with the new model, so that nobody ever idles and nothing queues.
+// The worker whose gradient arrived goes on with the new model, so no worker is ever idle and nothing queues.
 #pragma once
 
 #include <cstddef>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Weights in proportion to how long a worker computes. A worker that takes tau_i a gradient brings 1/tau_i of them a
-// second; paid tau_i each, all workers move the model equally much a second, and the limit is the optimum of the sum.
+// Weights in proportion to how long a worker computes. A worker that takes tau_i a gradient delivers 1/tau_i gradients
+// a second; with weight tau_i each, all workers move the model equally much per second, and the limit is the optimum
+// of the sum.
 //   mean_step  w_i = tau_i / tau_H,   tau_H the harmonic mean: the mean weight of a server's steps is 1
-//   cycle      w_i = tau_i / tau_max: with gamma = alpha / n, a worker spends alpha / n in each tau_max
-// Source: Rescaled ASGD, Mahran, Maranjyan, Richtarik, arXiv 2605.13434, for the proportion; the constants follow from
-// it.
+//   cycle      w_i = tau_i / tau_max: with gamma = alpha / n, a worker's steps sum to alpha / n in each tau_max
+// Source: Rescaled ASGD, Mahran, Maranjyan, Richtarik, arXiv 2605.13434 (the proportion; the constants follow from it).
 #pragma once
 
 #include <algorithm>
@@ -26,9 +26,9 @@ constexpr auto name_of(time_scale scale) -> std::string_view {
   return scale == time_scale::mean_step ? "mean step" : "cycle";
 }
 
-/// w_i of all workers, from their positive times in any unit; one at least. Equal times give exactly 1 in either scale.
+/// w_i of all workers, from their positive times in any unit; at least one. Equal times give exactly 1 in either scale.
 [[nodiscard]] inline auto proportional_weights(std::span<double const> times, time_scale scale) -> std::vector<double> {
-  auto const first = times.front();  // all are taken in units of it, so that equal times round nothing
+  auto const first = times.front();  // all times are divided by it, so that equal times cause no rounding
   double reciprocals = 0, longest = 0;
   for (auto const t : times) {
     reciprocals += first / t;

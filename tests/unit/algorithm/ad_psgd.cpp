@@ -196,13 +196,13 @@ auto partners(topology::pair const& network, typename Node::options o, int quest
   return asked;
 }
 
-TEST_CASE("whom ad_psgd asks by default is drawn by seed, node and question, as it always was") {
+TEST_CASE("ad_psgd by default draws the neighbour to ask from seed, node and question") {
   std::vector<std::size_t> drawn;
   for (std::uint64_t k = 0; k < 50; ++k) drawn.push_back(1 + random_stream{{0x70616972ULL, 3, 0, k}}.below(4));
   CHECK(partners<node_type>(topology::star(5), {.seed = 3}, 50) == drawn);
 }
 
-TEST_CASE("round robin asks one after the other, and passes over a neighbour that left") {
+TEST_CASE("round robin asks the neighbours in turn, and skips one that has left") {
   using in_turn = ad_psgd<backend::host<double>, step::sgd, partner::round_robin>;
   CHECK(partners<in_turn>(topology::star(4), {}, 7) == std::vector<std::size_t>{1, 2, 3, 1, 2, 3, 1});
   partner::round_robin::state of_node_2{{}, node_id{2}};
@@ -215,7 +215,7 @@ TEST_CASE("round robin asks one after the other, and passes over a neighbour tha
   CHECK(of_node_2(without_0, unused) == 0);
 }
 
-TEST_CASE("a partner of one's own is asked, its settings are options, and its state is kept") {
+TEST_CASE("a custom partner policy is used, its settings are options, and its state is kept") {
   using own = ad_psgd<backend::host<double>, step::sgd, mostly_last>;
   CHECK(partners<own>(topology::star(4), {}, 6) == std::vector<std::size_t>{3, 3, 1, 3, 3, 1});
   CHECK(partners<own>(topology::star(4), {.partner = {2}}, 4) == std::vector<std::size_t>{3, 1, 3, 1});
@@ -223,14 +223,14 @@ TEST_CASE("a partner of one's own is asked, its settings are options, and its st
   CHECK(made.agreed.text().find("partner period=5\n") != std::string::npos);
 }
 
-TEST_CASE("every neighbour is asked equally often, by a key that has nothing to do with the order of events") {
+TEST_CASE("every neighbour is asked equally often, by a key that does not depend on the order of events") {
   std::map<std::size_t, int> asked;
   for (auto const peer : partners<node_type>(topology::star(5), {.seed = 3}, 2000)) ++asked[peer];
   CHECK(asked.size() == 4);
   for (auto const& [peer, times] : asked) CHECK(std::abs(times - 500) < 100);  // five standard deviations
 }
 
-TEST_CASE("a node with a question unanswered goes on, and a neighbour that left is not asked") {
+TEST_CASE("a node with an unanswered question goes on, and a neighbour that has left is not asked") {
   auto a = assemble<node_type>(topology::line(2), quadratic::random(2, 2, 1), {.step = 0.01});
   outbox out;
   a.nodes[0].start({}, out);
@@ -255,7 +255,7 @@ TEST_CASE("a node with a question unanswered goes on, and a neighbour that left 
   CHECK(a.nodes[0].statistics().gradients == 3);
 }
 
-TEST_CASE("at unequal speeds ad_psgd ends where sum r_i grad f_i = 0, and misses the optimum by what that predicts") {
+TEST_CASE("at unequal speeds ad_psgd ends where sum r_i grad f_i = 0, off the optimum by the predicted distance") {
   auto const q = quadratic::random(4, 3, 11, {.spread = 1, .condition = 4});
   std::array const slower{1.0, 2.0, 1.0, 8.0};
   auto compute = environment::fixed(10ms);

@@ -76,7 +76,7 @@ auto minus(vector a, vector const& b) -> vector {
   return a;
 }
 
-TEST_CASE("(V.S) where no step is made during an average, all models are equal bit for bit after it") {
+TEST_CASE("(V.S) if no step is made during an average, all models are equal bit for bit after it") {
   lockstep exact{assemble<node_type>(topology::ring(5), quadratic::random(5, 12, 1), {.step = 0.3})};
   lockstep coarse{assemble<bytes>(topology::ring(5), quadratic::random(5, 12, 1), {.step = 0.3})};
   for (auto* run : {&exact, &coarse}) {
@@ -132,7 +132,7 @@ TEST_CASE("an average waits for its slowest node, and no node waits for an avera
   }
 }
 
-TEST_CASE("averages begin after so many local steps, and a node ahead by more has one under way all the same") {
+TEST_CASE("an average begins after the set number of local steps, and a node further ahead has only one under way") {
   by_hand h{quadratic::random(3, 6, 4), 3};
   for (int k = 0; k < 2; ++k) {
     for (std::size_t i = 0; i < 3; ++i) h.step(i);
@@ -165,7 +165,8 @@ TEST_CASE("with even speeds the models end near the optimum of the sum, in bytes
   check(simulate(assemble<bytes>(topology::ring(6), p, {.step = 0.02}), weather, {.time = 30s}));
 }
 
-TEST_CASE("a node that leaves the averaging ends the run with a sentence, and an unasked gradient is only counted") {
+TEST_CASE(
+    "a node that leaves the averaging ends the run with a sentence, and an unrequested gradient is only counted") {
   by_hand h{quadratic::random(3, 4, 1)};
   auto g = h.a.oracle.evaluate(h.asked[0]);
   g.id = next(g.id);

@@ -156,7 +156,7 @@ auto distance_from_optimum(topology::pair const& network, quadratic const& p, in
   return worst;
 }
 
-TEST_CASE("with sums in 16 bits r_fast comes within 2e-2 of the optimum where whole sums reach it") {
+TEST_CASE("with sums in 16 bits r_fast comes within 2e-2 of the optimum, which whole sums reach") {
   auto const p = quadratic::random(8, 6, 2024, {.spread = 1, .condition = 4, .noise = 0});
   for (auto const& network : {topology::pair{topology::binary_tree(8)}, topology::pair{topology::ring(8)},
                               topology::pair{topology::directed_ring(8)}}) {
@@ -188,13 +188,13 @@ TEST_CASE("a sum that moves out of reach ends the run with a sentence that names
   CHECK(says(refusal([&] { static_cast<void>(assemble<compressed>(topology::ring(4), p, o)); }), "shifted by 0 to 16"));
 }
 
-TEST_CASE("codes of another number of values end the run with the name of their sender") {
+TEST_CASE("codes for a wrong number of values end the run, naming their sender") {
   auto a = assemble<in_rounds>(topology::ring(2), quadratic::random(2, 6, 3), {.step = 0.1});
   CHECK(complaint_of_size<std::uint16_t>(a, node_id{1}, channel_id::tracker, 1, 3) ==
         "node 1 sent 3 values in one message, where 6 are right");
 }
 
-TEST_CASE("an edge that closes and opens again begins at zero at both ends, and what it carried is given back") {
+TEST_CASE("an edge that closes and opens again begins at zero at both ends, and its mass is given back") {
   auto a = assemble<compressed>(topology::ring(3), quadratic::random(3, 5, 5, {.noise = 0.2}), {.step = 0.05});
   std::vector<gradient_request> asked(3);
   outbox out;

@@ -195,7 +195,7 @@ auto opposed() -> mixing::matrix {
                            mixing::stochasticity::doubly, "mine", mixing::signs::any);
 }
 
-TEST_CASE("d_psgd with a W that has negative entries goes as x+ = W x - gamma g(x), to the end that this has") {
+TEST_CASE("d_psgd with negative entries in W follows x+ = W x - gamma g(x), to its fixed point") {
   auto const q = problem::quadratic::random(4, 5, 42);
   auto const plan = mixing::gossip_plan(opposed());
   auto made = assemble<d_psgd<reference>>(plan, q, {.step = 0.05});
@@ -215,7 +215,7 @@ TEST_CASE("d_psgd with a W that has negative entries goes as x+ = W x - gamma g(
   CHECK(x.cwiseAbs().maxCoeff() > 0.01);
 }
 
-TEST_CASE("in weather with loss and stragglers too") {
+TEST_CASE("negative entries in W also work with loss and stragglers") {
   auto const q = problem::quadratic::random(4, 5, 42);
   auto const plan = mixing::gossip_plan(opposed());
   auto const scenario =

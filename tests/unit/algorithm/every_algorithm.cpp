@@ -32,8 +32,8 @@ namespace {
 using maker = std::function<assembly()>;
 constexpr auto nan = std::numeric_limits<double>::quiet_NaN();
 
-/// Pulls every value towards the number of the node. One gradient of node 3 may hold a bad value, and losses may be
-/// unknown.
+/// Pulls every value towards the number of the node. A gradient of node 3 may contain
+/// a bad value; losses may be unknown.
 struct pull {
   double bad = 0;
   double loss = 0;
@@ -83,7 +83,7 @@ auto first_packets(assembly a) -> std::vector<packet> {
   return all;
 }
 
-TEST_CASE("a number that no run reaches ends the run of every algorithm with the name of its sender") {
+TEST_CASE("a message number that no run reaches ends the run in every algorithm, naming the sender") {
   for_every_algorithm(topology::binary_tree(4), pull{}, [](std::string const& name, maker const& make) {
     auto const sent = first_packets(make());
     REQUIRE_FALSE(sent.empty());
@@ -106,7 +106,7 @@ TEST_CASE("a number that no run reaches ends the run of every algorithm with the
   });
 }
 
-TEST_CASE("a message of another size or type ends the run of every algorithm with the name of its sender") {
+TEST_CASE("a message of the wrong size or type ends the run in every algorithm, naming the sender") {
   for_every_algorithm(topology::binary_tree(4), pull{}, [](std::string const& name, maker const& make) {
     for (auto const& good : first_packets(make())) {
       if (good.body.size() == 0) continue;
@@ -127,7 +127,7 @@ TEST_CASE("a message of another size or type ends the run of every algorithm wit
   });
 }
 
-TEST_CASE("a message of another session moves nothing in any algorithm, and the one that was due is taken after it") {
+TEST_CASE("a message of another session changes nothing in any algorithm, and the next valid one is still taken") {
   for_every_algorithm(topology::binary_tree(4), pull{}, [](std::string const& name, maker const& make) {
     for (auto const& good : first_packets(make())) {
       CAPTURE(name, to_index(good.from), to_index(good.to), name_of(good.channel));
@@ -148,8 +148,7 @@ TEST_CASE("a message of another session moves nothing in any algorithm, and the 
   });
 }
 
-TEST_CASE(
-    "whoever needs every neighbour to the end says so when one leaves or begins anew, and nobody else ends the run") {
+TEST_CASE("a neighbour that leaves or restarts ends the run in algorithms that need all neighbours, and in no other") {
   auto const needs_all = [](std::string const& name) {
     for (auto const* one : {"osgp", "low_precision_d_psgd", "ring_allreduce_sgd", "non_blocking_allreduce",
                             "scatter_allreduce_sgd", "byte_grad", "async_model_average"}) {
@@ -174,7 +173,7 @@ TEST_CASE(
   });
 }
 
-TEST_CASE("a gradient that is not finite is found in every algorithm, and its node is named, whatever the loss says") {
+TEST_CASE("a gradient that is not finite is found in every algorithm, naming its node, whatever the loss is") {
   for (auto const bad : {nan, -std::numeric_limits<double>::infinity()}) {
     for_every_algorithm(topology::binary_tree(5), pull{bad, 0}, [](std::string const& name, maker const& make) {
       CAPTURE(name);
@@ -227,7 +226,7 @@ struct liar {
   }
 };
 
-TEST_CASE("of a message that is not finite its sender is named, neither the receiver nor the step") {
+TEST_CASE("for a message that is not finite the sender is named, not the receiver or the step") {
   for_every_algorithm(topology::ring(4), pull{}, [](std::string const& name, maker const& make) {
     auto a = make();
     auto const floats = a.nodes[1].channels()[0].values == element::f64;
@@ -241,7 +240,7 @@ TEST_CASE("of a message that is not finite its sender is named, neither the rece
   });
 }
 
-TEST_CASE("a loss that is no number is not known: every algorithm goes on") {
+TEST_CASE("a loss of NaN counts as unknown: every algorithm goes on") {
   for_every_algorithm(topology::binary_tree(4), pull{0, nan}, [](std::string const& name, maker const& make) {
     CAPTURE(name);
     auto const r = simulate(make(), steady(), {.time = 2s});
@@ -266,7 +265,7 @@ auto lock_step_of(std::string const& name) -> std::uint64_t {
   return name == "non_blocking_d_psgd" || name == "non_blocking_allreduce" ? 2 : 0;
 }
 
-TEST_CASE("so many gradients are used, with all that they lead to: k n of them are k rounds, and k steps of a server") {
+TEST_CASE("a limit of k n gradients is met exactly: k rounds, or the matching number of server steps") {
   for_every_algorithm(topology::binary_tree(4), pull{}, [](std::string const& name, maker const& make) {
     for (auto const threads : {false, true}) {
       for (auto const k : {1U, 3U, 8U}) {

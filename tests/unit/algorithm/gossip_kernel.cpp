@@ -102,7 +102,7 @@ void compare_iterations(Ledger const& ledger, std::size_t n, range r) {
   }
 }
 
-TEST_CASE("a local iteration in hardware vectors is that of single indices, with either ledger") {
+TEST_CASE("a local iteration in hardware vectors agrees with single indices, with either ledger") {
   ledger::fixed_point fixed;
   fixed.exponents = {16};
   for (std::size_t const n : {1U, 7U, 64U, 130U, 999U}) {
@@ -113,7 +113,7 @@ TEST_CASE("a local iteration in hardware vectors is that of single indices, with
   }
 }
 
-TEST_CASE("a debt is released in hardware vectors as index by index") {
+TEST_CASE("a debt is released alike in hardware vectors and index by index") {
   constexpr std::size_t n = 211;
   random_stream draw{5};
   std::vector<double> debt(n);

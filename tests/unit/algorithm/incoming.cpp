@@ -48,7 +48,7 @@ struct numbered {
 
 auto said(std::optional<fault> const& f) -> std::string { return f ? f->sentence : ""; }
 
-TEST_CASE("where every message counts numbers go on by one, from 1 or, in a later life, from any number") {
+TEST_CASE("on event channels numbers go on by one, from 1 or, in a later session, from any number") {
   detail::message_order first, later;
   CHECK(said(first.follow(numbered{1}.p)).empty());
   CHECK(said(first.follow(numbered{2}.p)).empty());
@@ -105,7 +105,7 @@ struct hand_made {
   }
 };
 
-TEST_CASE("a neighbour in rounds that runs ahead of what rounds allow ends the run, before it fills the memory") {
+TEST_CASE("a neighbour that runs further ahead than rounds allow ends the run, before it fills the memory") {
   hand_made<d_psgd<space>> d{0};
   CHECK(d.receive(1).empty());
   CHECK(d.receive(2).empty());
@@ -137,14 +137,14 @@ void goes_over_to_rounds() {
   CHECK(std::any_of(posted.begin(), posted.end(), [](auto const& p) { return to_count(p.based_on) >= last; }));
 }
 
-TEST_CASE("no message moves a node to a round from which counts come to their end, and up to there all go on") {
+TEST_CASE("no message moves a node to a round near the end of counts, and up to there all go on") {
   goes_over_to_rounds<d_psgd<space>>();
   goes_over_to_rounds<d_psgd_atc<space>>();
   goes_over_to_rounds<non_blocking_d_psgd<space>>();
   goes_over_to_rounds<gossip<space, order::adapt_then_combine, step::sgd, weighting::constant, synchrony::rounds>>();
 }
 
-TEST_CASE("where messages name no rounds, one that does is no message of this run") {
+TEST_CASE("if messages name no rounds, one that does is refused") {
   hand_made<push_pull<space>> n{1};
   CHECK(n.receive(1, {}, 7) == "model message 1 of node 0 is for round 7, and here no message names a round");
 }
@@ -156,7 +156,7 @@ TEST_CASE("a state with a number from the far future does not silence its sender
   CHECK(says(n.receive(2, 3ms), "model message 2 of node 0 came after message"));
 }
 
-TEST_CASE("mass that waits is added up in order, so that a sender far ahead fills no memory and loses none") {
+TEST_CASE("waiting mass is summed in order, so a sender far ahead fills no memory and loses no mass") {
   hand_made<osgp<space>> n{0, {.overlap = std::uint64_t{1} << 40}};
   for (std::uint64_t k = 1; k <= 2000; ++k) REQUIRE(n.receive(k).empty());
   CHECK(n.a.nodes[0].statistics().edges.at(0).accepted == 2000);

@@ -27,8 +27,7 @@ using exact = low_precision_d_psgd<backend::host<double>, codec::identity>;
 using bytes = low_precision_d_psgd<backend::host<float>>;
 using problem::quadratic;
 
-/// Nodes by their own type, so that their replicas can be looked at; events in a random order that keeps links in
-/// order.
+/// Nodes by their own type, so that their replicas can be examined; events in a random order that keeps links ordered.
 template<class Node>
 struct by_hand {
   by_hand(topology::pair const& network, quadratic const& p, std::uint64_t seed) : draw{seed} {
@@ -146,7 +145,7 @@ TEST_CASE("(D.Q) in bytes it ends where D-PSGD ends: differences fade, and their
   }
 }
 
-TEST_CASE("over links that lose a third and nodes of uneven speed every difference still counts once") {
+TEST_CASE("with a third of packets lost and uneven speeds every difference still counts once") {
   auto const p = quadratic::random(6, 10, 8, {.spread = 1, .condition = 4});
   auto const network = topology::pair{topology::ring(6)};
   auto const result = simulate(
@@ -163,7 +162,7 @@ TEST_CASE("over links that lose a third and nodes of uneven speed every differen
   for (auto const& e : result.edges) CHECK(e.values_sent == e.packets_sent * (10 + 8));
 }
 
-TEST_CASE("a node says whose difference it waits for, and a changed edge ends the run with a sentence") {
+TEST_CASE("a node names the neighbour whose difference it waits for, and a changed edge ends the run with a sentence") {
   auto a = assemble<exact>(topology::ring(3), quadratic::random(3, 4, 1), {.step = 0.1});
   outbox out;
   a.nodes[0].start({}, out);
@@ -182,7 +181,7 @@ TEST_CASE("a node says whose difference it waits for, and a changed edge ends th
   CHECK(says(out.failure->sentence, "node 2 left a run on compressed differences"));
 }
 
-TEST_CASE("a difference of another size, or one that is not the next, ends the run with the name of its sender") {
+TEST_CASE("a difference of the wrong size, or out of order, ends the run, naming its sender") {
   auto const said_of = [](std::uint64_t number, std::size_t values) {
     auto a = assemble<exact>(topology::ring(3), quadratic::random(3, 4, 1), {.step = 0.1});
     return complaint_of_size<double>(a, node_id{1}, channel_id::model, number, values);

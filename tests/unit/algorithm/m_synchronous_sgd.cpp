@@ -82,7 +82,7 @@ TEST_CASE("(M.X) with m = n the server takes steps along the mean gradient, what
   }
 }
 
-TEST_CASE("(M.G) a gradient travels with the version that it was computed at, and its loss") {
+TEST_CASE("(M.G) a gradient travels with the version at which it was computed, and its loss") {
   by_hand h;
   auto const asked = h.ask(1);
   auto const p = h.answer(1, asked);
@@ -113,7 +113,7 @@ TEST_CASE("the server answers all workers when m gradients are in, and drops the
   CHECK(h.server().statistics().dropped == 2);
 }
 
-TEST_CASE("a new model cancels the computation at the old one, whose gradient is not wanted any more") {
+TEST_CASE("a new model cancels the computation at the old one") {
   by_hand h;
   auto const old = h.ask(1);
   for (auto i : {std::size_t{0}, std::size_t{2}}) h.hand(h.server(), h.answer(i, h.ask(i)));
@@ -143,7 +143,7 @@ TEST_CASE("with m < n a node that is always last is cancelled in every round, an
   for (std::size_t c = 0; c < x.size(); ++c) CHECK(x[c] == Approx(expected[c]).epsilon(1e-12));
 }
 
-TEST_CASE("with m < n and even speeds the gradients that come too late are counted as dropped") {
+TEST_CASE("with m < n and even speeds late gradients are counted as dropped") {
   auto const result =
       run(quadratic::random(4, 6, 1), 3, {.compute = environment::fixed(10ms), .link = {.latency = 1ms}},
           {.time = 1h, .gradients = 4 * 50});
@@ -158,7 +158,7 @@ TEST_CASE("more gradients a round than there are workers are refused with both n
   CHECK(says(sentence, "cannot take 5 gradients from 4 workers"));
 }
 
-TEST_CASE("a worker may leave while m others are left, but not while every one of them is needed") {
+TEST_CASE("a worker may leave while m others remain, but not if all workers are needed") {
   auto const leave = [](std::size_t m) {
     auto a = assemble<node_type>(topology::star(3), quadratic::random(3, 4, 5), {.step = 0.3, .m = m});
     outbox out;
@@ -172,7 +172,7 @@ TEST_CASE("a worker may leave while m others are left, but not while every one o
   CHECK(says(leave(3), "node 1 left"));
 }
 
-TEST_CASE("a worker that comes back is given the present model and has its part in the next round") {
+TEST_CASE("a worker that returns gets the current model and takes part in the next round") {
   by_hand h;
   auto const change = [&](any_node& at, node_id peer, neighbour_change::edge what, session_id outgoing,
                           session_id incoming) {
@@ -203,7 +203,7 @@ TEST_CASE("a worker that comes back is given the present model and has its part 
   CHECK(h.out.packets.empty());
 }
 
-TEST_CASE("a worker whose server is gone waits, and begins at the first model with one that was started again") {
+TEST_CASE("a worker whose server is gone waits, and begins at the first model when the server restarts") {
   auto a = assemble<node_type>(topology::star(3), quadratic::random(3, 4, 5), {.step = 0.3, .m = 2});
   auto& worker = a.nodes[0];
   outbox out;

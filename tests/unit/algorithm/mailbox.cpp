@@ -96,7 +96,7 @@ TEST_CASE("a patch with one iteration number for each of its blocks is taken blo
   CHECK_FALSE(o.box.accept(o.b, o.blocks, p, 6));
 }
 
-TEST_CASE("a patch over all blocks with a number for each is no whole vector") {
+TEST_CASE("a patch over all blocks with a number for each does not count as a whole vector") {
   post_office o;
   o.accept(5);
   auto body = o.b.allocate<float>(dimension);
@@ -115,7 +115,7 @@ TEST_CASE("a patch over all blocks with a number for each is no whole vector") {
   CHECK_FALSE(o.box.is_whole());
 }
 
-TEST_CASE("a whole vector between the parts' ages improves the blocks that are older only") {
+TEST_CASE("a whole vector replaces only those parts that are older") {
   post_office o;
   o.accept(4, {0, 1});
   o.accept(9, {1, 2});
@@ -187,7 +187,7 @@ TEST_CASE("an event channel hands out every message once and in order") {
   CHECK(o.values()[0] == 3.0F);
 }
 
-TEST_CASE("a mailbox reads bodies as what they were written as, whole, in parts and queued") {
+TEST_CASE("a mailbox reads bodies with the type they were written with, whole, in parts and queued") {
   backend::host<float> b;
   block_partition const blocks{dimension, 64};
   iteration const at{1};

@@ -148,7 +148,7 @@ void compare_with_dense(double factor, weigh by, bool adapts_first) {
   }
 }
 
-TEST_CASE("D-PSGD descends along what a node finished, and not at all where that is nothing (N.D)") {
+TEST_CASE("D-PSGD descends along the finished mini-batches of a node, and not at all if there are none (N.D)") {
   for (auto const factor : {3.0, 6.0}) {
     for (auto const by : {weigh::samples, weigh::nodes}) {
       compare_with_dense<gossiping>(factor, by, false);
@@ -223,7 +223,7 @@ struct noting {
   }
 };
 
-TEST_CASE("the mini-batches that are counted are the samples that were consumed, each once and in order") {
+TEST_CASE("the counted mini-batches are the consumed samples, each once and in order") {
   auto const q = noting{quadratic::random(5, 4, 2, {.noise = 0.5})};
   posts watch{5};
   auto const rough = environment::scenario{.compute = environment::lognormal(10ms, 0.6).slow(1, 2.5).slow(4, 8.0),
@@ -318,7 +318,7 @@ TEST_CASE(
   faster<d_psgd_atc<space>, gossiping_atc>("d_psgd_atc", 2);
 }
 
-TEST_CASE("a batch of nothing, and several mini-batches under tracking, are refused with a sentence") {
+TEST_CASE("an empty batch, and several mini-batches under tracking, are refused with a sentence") {
   auto const q = quadratic::random(3, 2, 1);
   auto const of = [&](auto node, std::size_t minibatches) {
     using node_type = typename decltype(node)::type;
@@ -331,7 +331,7 @@ TEST_CASE("a batch of nothing, and several mini-batches under tracking, are refu
   CHECK(says(of(std::type_identity<tracking>{}, 2), "takes one mini-batch a local iteration, not 2"));
 }
 
-TEST_CASE("a node whose batch is empty names the sender of a part of a sum that is not finite, and forwards none") {
+TEST_CASE("a node with an empty batch names the sender of a partial sum that is not finite, and does not forward it") {
   auto a = assemble<all_reduce>(topology::both(topology::ring(3)), quadratic::random(3, 3, 4), {.step = 0.1});
   outbox out;
   a.nodes[1].start({}, out);

@@ -36,7 +36,7 @@ auto networks() -> std::vector<topology::pair> {
           topology::line(1)};
 }
 
-TEST_CASE("push-sum shares out on every edge in its own direction, along trees both ways") {
+TEST_CASE("push-sum sends a share on every edge in the edge's own direction, along trees both ways") {
   for (auto const& network : networks()) check_plan(mixing::push_sum_plan(network));
   auto const tree = mixing::push_sum_plan(topology::binary_tree(7));
   CHECK(peers_of(tree.nodes[1].push_to) == std::vector<node_id>{node_id{0}, node_id{3}, node_id{4}});
@@ -152,7 +152,7 @@ struct law : simulation_trace {
   }
 };
 
-TEST_CASE("after every event weights and what is under way sum to n, and numerators change by gradients alone") {
+TEST_CASE("after every event weights plus those under way sum to n, and numerators change by gradients alone") {
   for (auto const overlap : {std::uint64_t{0}, std::uint64_t{2}, std::uint64_t{1'000'000}}) {
     for (auto const& network : networks()) {
       auto const q = quadratic::random(network.nodes(), 4, 7, {.noise = 0.5});
@@ -195,7 +195,7 @@ auto long_run(quadratic const& q, std::uint64_t overlap) -> ended {
   return e;
 }
 
-TEST_CASE("a bounded overlap keeps iterations together and ends at the optimum, an unbounded one where speeds say") {
+TEST_CASE("a bounded overlap keeps iterations together and ends at the optimum, an unbounded one depends on speeds") {
   auto const q = quadratic::random(4, 3, 11, {.spread = 1, .condition = 4});
   std::vector<double> predicted;
   for (std::size_t k = 0; k < q.dimension(); ++k) {
@@ -243,7 +243,7 @@ TEST_CASE("a node waits for the message of its in-neighbour that the overlap doe
   CHECK(*h.out.wait == waiting{node_id{0}, channel_id::model, iteration{1}});
 }
 
-TEST_CASE("a message twice counts once, and one that is missing ends the run, for its mass is lost") {
+TEST_CASE("a duplicated message counts once, and a missing one ends the run, because its mass is lost") {
   by_hand h;
   h.a.nodes[0].start({}, h.out);
   std::vector<packet> sent;

@@ -156,7 +156,7 @@ TEST_CASE("a node that leaves the ring ends the run with a sentence that names i
   CHECK(out.failure->sentence.find("node 2 left") != std::string::npos);
 }
 
-TEST_CASE("a gradient that nobody asked for changes nothing but a counter") {
+TEST_CASE("a gradient that was not requested changes nothing but a counter") {
   auto a = assemble<node_type>(topology::ring(3), quadratic::random(3, 4, 1), {.step = 0.1});
   outbox out;
   a.nodes[0].start({}, out);

@@ -125,7 +125,7 @@ TEST_CASE("byte_grad ends near the optimum of the sum on data that differ from n
   for (std::size_t i = 1; i < n; ++i) CHECK(run.point(i) == run.point(0));
 }
 
-TEST_CASE("what a faster node sends of the next round is kept until the present one is complete") {
+TEST_CASE("messages of a faster node for the next round are kept until the current round is complete") {
   auto const p = quadratic::random(3, 6, 5);
   auto a = assemble<exact>(topology::ring(3), p, {.step = 0.3});
   std::vector<gradient_request> asked(3);
@@ -185,7 +185,8 @@ TEST_CASE("what a faster node sends of the next round is kept until the present 
   CHECK(std::vector<double>(x.begin(), x.end()) == dense(p, 1));
 }
 
-TEST_CASE("a node that leaves the all-reduce ends the run with a sentence, and an unasked gradient is only counted") {
+TEST_CASE(
+    "a node that leaves the all-reduce ends the run with a sentence, and an unrequested gradient is only counted") {
   auto a = assemble<exact>(topology::ring(3), quadratic::random(3, 4, 1), {.step = 0.1});
   outbox out;
   a.nodes[0].start({}, out);
@@ -202,7 +203,7 @@ TEST_CASE("a node that leaves the all-reduce ends the run with a sentence, and a
   CHECK(says(out.failure->sentence, "node 2 left the all-reduce"));
 }
 
-TEST_CASE("a part or a mean of another size ends the run with the name of its sender") {
+TEST_CASE("a part or a mean of the wrong size ends the run, naming its sender") {
   auto const number = GENERATE(std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3});  // a part, a mean, a part ahead
   auto a = assemble<exact>(topology::ring(3), quadratic::random(3, 4, 1), {.step = 0.1});
   CHECK(says(complaint_of_size<double>(a, node_id{2}, channel_id::chunk, number, 4),

@@ -106,7 +106,7 @@ TEST_CASE("(As.W) a weight by delay or by known times multiplies the step of its
   agrees_with_plain_loop<known>(rescaled, [&](std::size_t i, auto) { return uneven()[i] / harmonic_mean; });
 }
 
-TEST_CASE("(As.D) a gradient at least R versions old moves nothing, and its worker goes on at the present model") {
+TEST_CASE("(As.D) a gradient at least R versions old moves nothing, and its worker goes on at the current model") {
   auto o = with_step<ringmaster>(0.05);
   o.acceptance.limit = 6;
   agrees_with_plain_loop<ringmaster>(o, [](auto, std::uint64_t delay) { return delay < 6 ? 1.0 : -1.0; });
@@ -148,7 +148,7 @@ TEST_CASE("with equal times the rescaled method is the plain one, bit for bit") 
   }
 }
 
-TEST_CASE("over one cycle every worker is paid the same, by known times and by durations") {
+TEST_CASE("over one cycle every worker's weights sum to the same, by known times and by durations") {
   std::vector<double> const times{1, 2, 4, 8};
   auto const by_cycle = server::proportional_weights(times, server::time_scale::cycle);
   auto const by_mean = server::proportional_weights(times, server::time_scale::mean_step);
@@ -161,7 +161,7 @@ TEST_CASE("over one cycle every worker is paid the same, by known times and by d
   for (auto const& w : seen.weights) CHECK(w.total == Approx(seen.weights[0].total).epsilon(0.02));
 }
 
-TEST_CASE("what a cap keeps back of a step is counted") {
+TEST_CASE("the part of a step that a cap cuts off is counted") {
   auto o = with_step<known>(0.01);
   o.weight.times = four_times();
   o.weight.cap = 2;
@@ -187,7 +187,7 @@ TEST_CASE("no applied gradient of ringmaster_asgd is R versions old, with stops 
   }
 }
 
-TEST_CASE("with R = 1 ringmaster_asgd is SGD on the gradient that comes first after each step") {
+TEST_CASE("with R = 1 ringmaster_asgd is SGD on the first gradient after each step") {
   for (auto const late : {server::late_jobs::finish, server::late_jobs::stop}) {
     auto o = with_step<ringmaster>(0.05);
     o.acceptance = {1, late};
@@ -270,7 +270,7 @@ struct by_hand {
   }
 };
 
-TEST_CASE("(As.G) a gradient travels with its version and the time that it took, and the worker waits for a model") {
+TEST_CASE("(As.G) a gradient travels with its version and duration, and the worker waits for a model") {
   by_hand<vanilla> h{with_step<vanilla>(0.1)};
   auto const asked = h.ask(1);
   auto const p = h.answer(1, asked, 7ms);
@@ -326,7 +326,7 @@ TEST_CASE("(As.C) a stop cancels a running job, and a gradient that was on its w
   CHECK(h.out.request);
 }
 
-TEST_CASE("a model that a stop overtook does not take a worker back") {
+TEST_CASE("a model that a stop has overtaken is ignored by the worker") {
   auto o = with_step<ringmaster>(0.1);
   o.acceptance = {2, server::late_jobs::stop};
   by_hand<ringmaster> h{o};
@@ -349,7 +349,7 @@ TEST_CASE("a model that a stop overtook does not take a worker back") {
   CHECK_FALSE(h.out.cancel);
 }
 
-TEST_CASE("a worker that leaves is not answered, the others go on, and when it is back it is given the present model") {
+TEST_CASE("a worker that leaves gets no answer, the others go on, and when it returns it gets the current model") {
   by_hand<vanilla> h{with_step<vanilla>(0.1)};
   auto const last_words = h.answer(1, h.ask(1));
   h.change(h.server(), node_id{1}, neighbour_change::edge::closes, {1, 1});
@@ -369,7 +369,7 @@ TEST_CASE("a worker that leaves is not answered, the others go on, and when it i
   CHECK(h.server().statistics().iterations == 2);
 }
 
-TEST_CASE("a worker whose server is gone waits for it, and goes on at the model of the server that is back") {
+TEST_CASE("a worker whose server is gone waits, and goes on at the model of the returned server") {
   by_hand<vanilla> h{with_step<vanilla>(0.1)};
   for (auto k = 0; k < 3; ++k) {
     h.hand(h.server(), h.answer(0, h.ask(0)));
@@ -406,7 +406,7 @@ TEST_CASE("a buffer of K makes one step along the mean of K gradients, and worke
         watched<vanilla>(problem_of_five(), uneven(), with_step<vanilla>(0.1), 60s).x);
 }
 
-TEST_CASE("the server policies refuse what cannot be meant, naming it") {
+TEST_CASE("the server policies refuse invalid settings, naming them") {
   auto const refused = [](auto const& o, auto node) {
     return refusal(
         [&] { static_cast<void>(assemble<typename decltype(node)::type>(topology::star(4), four_workers(), o)); });

@@ -20,7 +20,7 @@ namespace {
 using namespace rubato;
 using watched = backend::checked<backend::host<double>>;
 
-TEST_CASE("lawful kernels run as on the backend inside") {
+TEST_CASE("valid kernels run as on the backend inside") {
   watched b;
   auto x = b.allocate<double>(100);
   auto y = b.allocate<double>(100);
@@ -31,7 +31,7 @@ TEST_CASE("lawful kernels run as on the backend inside") {
   CHECK(std::count(y.data(), y.data() + 100, 0.0) == 100);
 }
 
-TEST_CASE("a value that was never written is not read unnoticed") {
+TEST_CASE("reading a value that was never written is detected") {
   watched b;
   auto x = b.allocate<double>(10);
   auto y = b.allocate<double>(10);
@@ -43,7 +43,7 @@ TEST_CASE("a value that was never written is not read unnoticed") {
   CHECK(copy(10) == "a kernel reads only values that were written");
 }
 
-TEST_CASE("a published body is not written unnoticed") {
+TEST_CASE("writing to a published body is detected") {
   watched b;
   auto x = b.allocate<double>(10);
   auto* const at = x.data();
@@ -57,7 +57,7 @@ TEST_CASE("a published body is not written unnoticed") {
         }).empty());
 }
 
-TEST_CASE("memory outside live vectors is neither read nor written unnoticed") {
+TEST_CASE("reads and writes outside live vectors are detected") {
   watched b;
   auto x = b.allocate<double>(10);
   auto y = b.allocate<double>(8);

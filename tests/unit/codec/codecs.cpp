@@ -55,8 +55,7 @@ struct family {
   double (*draw)(random_stream&, std::size_t);
 };
 
-/// What a codec may meet: gradients of all sizes, weights with an offset, heavy tails, few values among zeros, the
-/// extremes.
+/// Inputs of a codec: gradients of all sizes, weights with an offset, heavy tails, few values among zeros, extremes.
 constexpr family families[] = {
     {"normal", [](random_stream& r, std::size_t) { return r.normal(); }},
     {"uniform", [](random_stream& r, std::size_t) { return 2 * r.uniform() - 1; }},
@@ -130,7 +129,7 @@ TEST_CASE("the stated factor of minmax_u8 is nearly reached by two ends with zer
         1);  // nothing is promised of so large a chunk
 }
 
-TEST_CASE("no value of minmax_u8 is off by more than half a step of its chunk, and the smallest stays what it is") {
+TEST_CASE("no value of minmax_u8 is off by more than half a step of its chunk, and the smallest is exact") {
   constexpr std::size_t chunk = 64;
   for (auto const& f : families) {
     for (auto const n : sizes) {
@@ -169,7 +168,7 @@ TEST_CASE("hardware vectors and single values encode to the same bytes and decod
   }
 }
 
-TEST_CASE("codes take a byte a value and two numbers a chunk, and nothing is touched beside them") {
+TEST_CASE("codes take one byte per value and two numbers per chunk, and nothing else is touched") {
   CHECK(codec::minmax_u8{}.codes<float>(4096) == 4096 + 8);
   CHECK(codec::minmax_u8{}.codes<float>(4097) == 4097 + 16);
   CHECK(codec::minmax_u8{}.codes<double>(10) == 10 + 16);
@@ -184,7 +183,7 @@ TEST_CASE("codes take a byte a value and two numbers a chunk, and nothing is tou
   CHECK(through(codec::minmax_u8{}, host{}, floats{}).empty());
 }
 
-TEST_CASE("a chunk of minmax_u8 with a value that is none or infinite decodes to NaN throughout, the others as ever") {
+TEST_CASE("a chunk of minmax_u8 with a NaN or infinite value decodes to NaN throughout, the other chunks as usual") {
   for (auto const bad : {none, infinity, -infinity}) {
     for (std::size_t place = 64; place < 128; ++place) {
       auto x = drawn(families[0], 200);
@@ -242,7 +241,7 @@ TEST_CASE("bagua_u8 has BAGUA's codes, clamped where those leave a byte") {
   }
 }
 
-TEST_CASE("where the range is small beside the offset BAGUA's codes leave a byte; minmax_u8 stays within half a step") {
+TEST_CASE("with a range small against the offset, BAGUA's codes leave a byte; minmax_u8 stays within half a step") {
   auto x = drawn(families[6], 4096);
   for (auto& v : x) v = 1000 + (v - 1000) / 5;
   auto const [low, high] = std::minmax_element(x.begin(), x.end());
@@ -258,7 +257,7 @@ TEST_CASE("where the range is small beside the offset BAGUA's codes leave a byte
   CHECK(worst(through(codec::bagua_u8{}, vectors{}, x)) < 12 * step);  // uncast, it would be all of the range
 }
 
-TEST_CASE("bf16 rounds to the nearest, ties to even, and keeps infinities, signs and what is no number") {
+TEST_CASE("bf16 rounds to the nearest, ties to even, and keeps infinities, signs and NaN") {
   auto const of = [](std::uint32_t bits) { return std::bit_cast<float>(bits); };
   auto const x = floats{1.0F,      of(0x3f808000), of(0x3f818000), of(0x3f808001), -0.0F,          infinity,
                         -infinity, of(0x7f7fffff), of(0x7f800001), of(0xffc12345), of(0x00018000), 0.0F};
@@ -335,7 +334,7 @@ TEST_CASE("low_bits follows running sums to half its resolution, past 2^31 and w
   }
 }
 
-TEST_CASE("low_bits says when a single sum has moved out of reach, up or down, and refuses a shift that is none") {
+TEST_CASE("low_bits reports a single sum that has moved out of reach, up or down, and refuses an invalid shift") {
   for (std::size_t i = 0; i < 77; ++i) {
     for (auto const sign : {1, -1}) {
       sums<vectors> s;

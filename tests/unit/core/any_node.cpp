@@ -53,7 +53,7 @@ struct diary {
   }
 };
 
-TEST_CASE("every call reaches the node inside, with its time and its arguments, and its answer comes back") {
+TEST_CASE("every call reaches the node inside, with its time and its arguments, and its effects are returned") {
   diary inside;
   auto const lines = inside.lines;
   any_node n{std::move(inside)};
@@ -79,7 +79,7 @@ TEST_CASE("every call reaches the node inside, with its time and its arguments, 
   CHECK(out.failure->sentence == "7");
 }
 
-TEST_CASE("a look at the node inside is what it shows itself") {
+TEST_CASE("estimate, statistics and audit are those of the node inside") {
   any_node const n{diary{}};
   CHECK(n.estimate().view<double>()[0] == 5.0);
   CHECK(n.statistics().iterations == 11);

@@ -7,7 +7,7 @@ namespace {
 
 using namespace rubato;
 
-TEST_CASE("clear() leaves nothing to do and keeps the memory") {
+TEST_CASE("clear() removes all effects and keeps the memory") {
   outbox out;
   out.packets.resize(20);
   out.wakeups.resize(3);
@@ -26,7 +26,7 @@ TEST_CASE("clear() leaves nothing to do and keeps the memory") {
   CHECK(out.packets.capacity() == capacity);
 }
 
-TEST_CASE("clear() lets go of the bodies it held") {
+TEST_CASE("clear() releases the bodies") {
   buffer_pool pool;
   pool.track();
   auto writer = pool.allocate<float>(4);

@@ -9,7 +9,7 @@ namespace {
 
 using namespace rubato;
 
-TEST_CASE("scalars keep the bits of what was set, and know what was not") {
+TEST_CASE("scalars keep the bits of set values, and know which were not set") {
   scalars s;
   CHECK(s.mask() == 0);
   CHECK_FALSE(s.real(scalar_slot::loss));

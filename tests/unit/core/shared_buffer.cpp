@@ -86,7 +86,7 @@ TEST_CASE("buffers are aligned for any hardware vector, even of one value or non
   }
 }
 
-TEST_CASE("memory that comes back is handed out as another type, and the body is of that type") {
+TEST_CASE("returned memory can be reused for another type, and the body then has that type") {
   buffer_pool pool;
   auto first = pool.allocate<double>(8);
   auto const* const place = static_cast<void const*>(first.data());
@@ -100,7 +100,7 @@ TEST_CASE("memory that comes back is handed out as another type, and the body is
   CHECK(body.view<std::int32_t>()[15] == 15);
 }
 
-TEST_CASE("a body is read as what it was written as") {
+TEST_CASE("a body is read with the type it was written with") {
   buffer_pool pool;
   auto const body = counted(pool, 4);
   CHECK(test::broken_by([&] { static_cast<void>(body.view<float>()); }) ==

@@ -38,7 +38,7 @@ TEST_CASE("a number is written in the shortest way that reads back, and read up 
   CHECK(value == 7.0);
 }
 
-TEST_CASE("foreign text is one line without anything that moves a terminal's cursor, and letters stay letters") {
+TEST_CASE("foreign text becomes one line without terminal control, and letters stay unchanged") {
   CHECK(escaped("plain text, \xc3\xa9t\xc3\xa9, \xe2\x82\xac, \xf0\x9f\x8e\xbb") ==
         "plain text, \xc3\xa9t\xc3\xa9, \xe2\x82\xac, \xf0\x9f\x8e\xbb");
   CHECK(escaped("a\nb\tc\r\x1b[2J\x7f") == "a\\nb\\tc\\x0d\\x1b[2J\\x7f");
@@ -56,8 +56,7 @@ TEST_CASE("foreign text is one line without anything that moves a terminal's cur
   CHECK(escaped("abcdef", 3) == "abc...");
 }
 
-/// A locale whose decimal point is a comma, made by localedef where the system brings its sources; false: there is
-/// none.
+/// A locale whose decimal point is a comma, made by localedef if the system has its sources; false otherwise.
 auto take_decimal_comma(std::filesystem::path const& folder) -> bool {
   if (std::setlocale(LC_ALL, "de_DE.UTF-8") == nullptr) {
     auto const make = "localedef -i de_DE -f UTF-8 '" + (folder / "de_DE.UTF-8").string() + "' 2>/dev/null";
@@ -68,7 +67,7 @@ auto take_decimal_comma(std::filesystem::path const& folder) -> bool {
   return *std::localeconv()->decimal_point == ',';
 }
 
-TEST_CASE("sentences, reports and files have a decimal point where the locale has a comma") {
+TEST_CASE("sentences, reports and files use a decimal point even if the locale has a comma") {
   scratch_folder const folder{"locale"};
   if (!take_decimal_comma(folder.path())) {
     WARN("skipped: there is neither a locale de_DE.UTF-8 nor localedef with the sources of one (Debian: locales)");

@@ -143,7 +143,7 @@ TEST_CASE("what nodes agree on is the same text under every compiler and backend
   CHECK(says(array, "algorithm=gossip: descend, write model, pull, gradient, track, consume, push, send model\n"));
 }
 
-TEST_CASE("nodes that differ in one option of a policy hear which, and both values") {
+TEST_CASE("nodes that differ in one option of a policy are told which, with both values") {
   using ring = ring_allreduce_sgd<space, step::momentum>;
   CHECK(refused<ring>({.step_rule = step::momentum{0.9}}, {.step_rule = step::momentum{0.5}}) ==
         "node 2 has step rule beta 0.5, but this node has 0.9");
@@ -160,7 +160,7 @@ TEST_CASE("nodes that differ in one option of a policy hear which, and both valu
         "node 2 has step rule adam, but this node has sgd");
 }
 
-TEST_CASE("equal graphs agree whatever they are called, and other weights do not") {
+TEST_CASE("equal graphs agree whatever their names, and different weights do not") {
   auto const read = [](std::string const& text, std::string const& file) {
     return agreed<r_fast<space>>({}, topology::parse_edge_list(text, file));
   };
@@ -180,7 +180,7 @@ TEST_CASE("a policy that lists none of its settings is refused between processes
   CHECK(assemble<empty>(topology::ring(4), problem::quadratic::random(4, 10, 1), {}).unlisted.empty());
 }
 
-TEST_CASE("an assembled run, and so its result, tells all options of the algorithm and its policies by name") {
+TEST_CASE("an assembled run and its result list all options of the algorithm and its policies by name") {
   using node = r_fast<space, step::momentum>;
   auto const run = assemble<node>(topology::binary_tree(4), problem::quadratic::random(4, 10, 1),
                                   {.step = 0.05, .step_rule = step::momentum{0.5}});

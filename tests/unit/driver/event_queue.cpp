@@ -39,7 +39,7 @@ TEST_CASE("events of one time leave in the order in which they were pushed, also
   for (std::uint32_t k = 25; k < 90; ++k) REQUIRE(q.pop().node == k);
 }
 
-TEST_CASE("what a pusher writes into the sequence number does not matter") {
+TEST_CASE("the sequence number that the caller writes is ignored") {
   event_queue q;
   auto first = at(7, 1);
   first.number(99);
@@ -111,7 +111,7 @@ TEST_CASE("a calendar of any pace keeps the order: days grow and shrink with the
   });
 }
 
-TEST_CASE("what leaves soon can be told in advance, and what is pushed among it afterwards still leaves in its turn") {
+TEST_CASE("events due soon can be previewed, and events pushed among them afterwards still leave in order") {
   event_queue q;
   for (std::uint32_t k = 0; k < 100; ++k) q.push(at(1000000 * (k + 1), k));
   CHECK(q.next().node == 0);
@@ -140,7 +140,7 @@ TEST_CASE("a slot that is closed is opened again as it was left") {
   CHECK(store.size() == 2);
 }
 
-TEST_CASE("a slot that was taken is used again, and the others keep what they hold") {
+TEST_CASE("a slot that was taken is used again, and the others keep their contents") {
   detail::slot_store<std::unique_ptr<int>> store;
   auto const a = store.put(std::make_unique<int>(1));
   auto const b = store.put(std::make_unique<int>(2));

@@ -52,7 +52,7 @@ struct fixture {
   auto pool(unsigned threads) -> gradient_pool { return gradient_pool{problem::any_oracle{b, oracle}, threads}; }
 };
 
-TEST_CASE("every result belongs to its own request, in whatever order they are taken, on one thread or three") {
+TEST_CASE("every result belongs to its own request, in any order of taking, on one thread or three") {
   for (auto const threads : {1U, 3U}) {
     fixture f;
     auto pool = f.pool(threads);
@@ -69,7 +69,7 @@ TEST_CASE("every result belongs to its own request, in whatever order they are t
   }
 }
 
-TEST_CASE("what the problem throws is thrown again where its result is taken, and the others are not touched") {
+TEST_CASE("an exception from the problem is rethrown when its result is taken, and other results are not affected") {
   for (auto const threads : {1U, 3U}) {
     fixture f;
     auto pool = f.pool(threads);
@@ -112,7 +112,7 @@ TEST_CASE("a gradient can be forgotten while it is being computed, and the pool 
   CHECK(f.oracle.seen->calls == 2);
 }
 
-TEST_CASE("what threw and is forgotten is never heard of, and an unknown name is nothing to forget") {
+TEST_CASE("the exception of a forgotten gradient is dropped, and forgetting an unknown gradient does nothing") {
   fixture f;
   auto pool = f.pool(3);
   auto const unlucky = pool.submit(f.request(13));
@@ -121,7 +121,7 @@ TEST_CASE("what threw and is forgotten is never heard of, and an unknown name is
   CHECK(pool.take(pool.submit(f.request(3))).loss == 3.0);
 }
 
-TEST_CASE("a pool ends while gradients wait that nobody takes") {
+TEST_CASE("a pool can be destroyed while gradients wait to be taken") {
   fixture f;
   {
     auto pool = f.pool(3);

@@ -56,7 +56,7 @@ TEST_CASE("a packet is not due a nanosecond before its time") {
   CHECK(box.take_due({7ms}).size() == 1);
 }
 
-TEST_CASE("of a state channel only the newest of the due packets of one sender stays in an inbox") {
+TEST_CASE("an inbox keeps only the newest due packet of each sender on a state channel") {
   inbox box;
   CHECK(box.put(at(1), channel_kind::state, letter(0, channel_id::model, 1, at(1))) == 0);
   CHECK(box.put(at(2), channel_kind::state, letter(0, channel_id::model, 2, at(2))) == 1);
@@ -64,7 +64,7 @@ TEST_CASE("of a state channel only the newest of the due packets of one sender s
   CHECK(numbers(box.take_due(at(10))) == list{3});
 }
 
-TEST_CASE("all that is due and older gives way to a packet of the same state channel at once") {
+TEST_CASE("a packet on a state channel replaces all older due packets of the same channel at once") {
   inbox box;
   CHECK(box.put(at(5), channel_kind::state, letter(0, channel_id::model, 1, at(1))) == 0);
   CHECK(box.put(at(6), channel_kind::state, letter(0, channel_id::model, 2, at(2))) ==
@@ -97,7 +97,7 @@ TEST_CASE("a packet that was overtaken does not replace the newer one that overt
   CHECK(numbers(box.take_due(at(9))) == list{2, 1});
 }
 
-TEST_CASE("an inbox takes so many events of one sender that are due and not read, and no more") {
+TEST_CASE("an inbox accepts a limited number of due, unread events of one sender") {
   inbox box;
   for (std::size_t k = 0; k < inbox::most_unread; ++k)
     REQUIRE(box.put(at(1), channel_kind::event, letter(0, channel_id::chunk, 1, at(1))) == 0);
@@ -110,7 +110,7 @@ TEST_CASE("an inbox takes so many events of one sender that are due and not read
   }
 }
 
-TEST_CASE("waking ends the present wait on an inbox and every later one") {
+TEST_CASE("waking ends the current wait on an inbox and every later one") {
   inbox box;
   auto const begin = std::chrono::steady_clock::now();
   auto const never = [&](instant) { return begin + 1h; };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// When looks are due, and which of them stay.
+// When measurements are due, and which of them are kept.
 #include <rubato/driver/kept_looks.hpp>
 
 #include <chrono>
@@ -31,13 +31,13 @@ auto times(detail::kept_looks looks, nanoseconds until, nanoseconds cost) -> std
 
 using list = std::vector<nanoseconds>;
 
-TEST_CASE("looks are due at the start and at each multiple of the interval") {
+TEST_CASE("measurements are due at the start and at each multiple of the interval") {
   CHECK(times({10ms, 1U << 20}, 45ms, 100us) == list{0ms, 10ms, 20ms, 30ms, 40ms});
   CHECK(times({0ms, 1U << 20}, 1h, 1us) == list{0ms});
   CHECK(times({nanoseconds::max(), 1U << 20}, 1h, 1us) == list{0ms});
 }
 
-TEST_CASE("a look that is late is taken once, for the time that was last, and delays the next nine times its cost") {
+TEST_CASE("a late measurement is taken once, for the last due time, and delays the next by nine times its cost") {
   detail::kept_looks looks{10ms, 1U << 20};
   looks.add({looks.time_of(0ms), model(), 0, 0}, 0ms, 3ms);
   CHECK(looks.due() == 30ms);
@@ -46,8 +46,7 @@ TEST_CASE("a look that is late is taken once, for the time that was last, and de
   CHECK(looks.due() == 70ms);
 }
 
-TEST_CASE(
-    "where looks would take too much memory every second one goes, and they are as far apart as that from then on") {
+TEST_CASE("if measurements would take too much memory every second one is dropped, and the interval doubles") {
   constexpr std::size_t room = 4 * (8000 + sizeof(peer_look));
   CHECK(times({10ms, room}, 45ms, 0ms) == list{0ms, 20ms, 40ms});
   CHECK(times({10ms, room}, 65ms, 0ms) == list{0ms, 20ms, 40ms, 60ms});

@@ -89,7 +89,7 @@ struct scene {
   outbox out;
 };
 
-TEST_CASE("a paced node begins a gradient as long after the last as messages are under way, and needs none for it") {
+TEST_CASE("a paced node waits between gradients as long as messages travel, and needs no further message for it") {
   scene s;
   s.now = 1ms;
   s.hear(200ms);
@@ -101,7 +101,7 @@ TEST_CASE("a paced node begins a gradient as long after the last as messages are
   CHECK(s.pause() == 199ms);
 }
 
-TEST_CASE("where gradients take longer than messages are under way, a paced node is as without a pace") {
+TEST_CASE("if gradients take longer than messages travel, a pace changes nothing") {
   scene s;
   for (auto k = 0; k < 100; ++k) {
     s.now += 10ms;
@@ -114,7 +114,7 @@ TEST_CASE("where gradients take longer than messages are under way, a paced node
   }
 }
 
-TEST_CASE("messages that a partition held back slow a paced node down by a second at most, and not for long") {
+TEST_CASE("messages delayed by a partition slow a paced node down by at most a second, and not for long") {
   scene s;
   for (auto const ago : {5ms, 8000ms, 8000ms}) s.hear(ago);
   auto const held = s.pause();
@@ -126,7 +126,7 @@ TEST_CASE("messages that a partition held back slow a paced node down by a secon
   CHECK(s.pause() == 5ms);
 }
 
-TEST_CASE("a silent neighbour slows a paced node down ever more, to one gradient a second, and its word frees it") {
+TEST_CASE("a silent neighbour slows a paced node down gradually, to one gradient a second, until it sends a message") {
   scene s{3};
   auto begun = 1;
   for (s.now = 1ms; s.now < 60s; s.now += 1ms) {
@@ -145,7 +145,7 @@ TEST_CASE("a silent neighbour slows a paced node down ever more, to one gradient
   CHECK(s.pause() == 0ms);
 }
 
-TEST_CASE("nobody paces himself by a neighbour whose edge is closed or that has left") {
+TEST_CASE("a neighbour that has left, or whose edge is closed, does not count for the pace") {
   for (auto const leaves : {true, false}) {
     scene s{2};
     s.now = 1ms;
@@ -163,7 +163,7 @@ TEST_CASE("nobody paces himself by a neighbour whose edge is closed or that has 
   }
 }
 
-TEST_CASE("clocks that disagree by an hour do not stop a paced node: an answer is younger than what it answers") {
+TEST_CASE("clocks that differ by an hour do not stop a paced node: an answer is younger than its question") {
   scene s;
   for (auto k = 0; k < 5; ++k) {
     s.now += 1ms;
@@ -177,7 +177,7 @@ TEST_CASE("clocks that disagree by an hour do not stop a paced node: an answer i
   CHECK(s.pause() <= 5ms);
 }
 
-TEST_CASE("a paced node says in its messages what it has heard, and forgets a request that was cancelled meanwhile") {
+TEST_CASE("a paced node reports in its messages what it has received, and drops a request that was cancelled") {
   scene s{8, true};
   s.now = 1ms;
   s.hear(100ms);
@@ -190,7 +190,7 @@ TEST_CASE("a paced node says in its messages what it has heard, and forgets a re
   CHECK_FALSE(s.out.request);
 }
 
-TEST_CASE("nodes that wait by themselves keep no pace, nor does any that is asked for none") {
+TEST_CASE("nodes that wait by themselves keep no pace, nor does a node that is asked for none") {
   using space = backend::host<double>;
   auto const p = problem::quadratic::random(4, 8, 1);
   auto waits = assemble<push_pull<space>>(topology::ring(4), p, {});
@@ -202,7 +202,7 @@ TEST_CASE("nodes that wait by themselves keep no pace, nor does any that is aske
   CHECK(detail::pace_one(free, me, {}) == pace);  // it keeps one already
 }
 
-TEST_CASE("a message of a former session says nothing of the present one, in which numbers may begin anew") {
+TEST_CASE("a message of an earlier session does not count in the current one, in which numbers may start again") {
   scene s;
   s.node.on_neighbours({s.now}, {other, neighbour_change::edge::opens, {0, 1}, {1, 0}}, s.out);
   s.said = 1000;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a node keeps of what came in before it began.
+// What a node keeps of the messages that arrive before it starts.
 #include <rubato/driver/start_barrier.hpp>
 
 #include <cstddef>
@@ -47,7 +47,7 @@ TEST_CASE(
   CHECK(early.take().empty());
 }
 
-TEST_CASE("how each peer stood last is kept among what came early, since it is not said again") {
+TEST_CASE("the last status of each peer is kept among early messages, since it is not sent again") {
   detail::early_messages early;
   auto const keep = [&](incoming n) { CHECK(early.keep(std::move(n), {})); };
   auto const stands = [](std::uint32_t peer, std::uint64_t level, std::uint64_t parted) {
@@ -67,7 +67,7 @@ TEST_CASE("how each peer stood last is kept among what came early, since it is n
   CHECK((in[3].peer == node_id{1} && in[3].peer_status.level == 9999 && in[3].peer_status.parted == 1));
 }
 
-TEST_CASE("what came early stays bounded by its blocks, and of events each one stays") {
+TEST_CASE("early states are bounded by their blocks, and every early event is kept") {
   detail::early_messages early;
   constexpr std::size_t blocks = 16;
   std::uint64_t number = 0;
@@ -81,7 +81,7 @@ TEST_CASE("what came early stays bounded by its blocks, and of events each one s
   CHECK(early.take().size() == 20);
 }
 
-TEST_CASE("of each peer only so many events, and so many bytes, are kept that came early, until it is gone") {
+TEST_CASE("early events of each peer are kept up to a number and a size, until the peer is gone") {
   detail::early_messages early{8};
   auto const event = [&](std::uint32_t peer, shared_buffer body = {}) {
     auto n = message(1, {0, 1}, peer);

@@ -50,7 +50,7 @@ auto refused(std::string_view text) -> std::string {
 
 }  // namespace
 
-TEST_CASE("an option of every kind is listed with its value, and takes what is written for it") {
+TEST_CASE("an option of every kind is listed with its value, and accepts a written value") {
   of_all_kinds o;
   std::string text;
   for (auto const& each : listed(o)) text += each.name + "=" + each.value + "\n";
@@ -68,7 +68,7 @@ TEST_CASE("an option of every kind is listed with its value, and takes what is w
   CHECK(o.exponents.empty());
 }
 
-TEST_CASE("what an option lists as its value can be written for it") {
+TEST_CASE("the listed value of an option can be written back") {
   of_all_kinds o;
   set(o, "exponents=1,-2");
   auto const before = listed(o);
@@ -79,7 +79,7 @@ TEST_CASE("what an option lists as its value can be written for it") {
   for (std::size_t i = 0; i < before.size(); ++i) CHECK(before[i].value == after[i].value);
 }
 
-TEST_CASE("a value that an option does not take is refused with option, value and what would be right") {
+TEST_CASE("an invalid value is refused with the option, the value and the values allowed") {
   CHECK(refused("looks-ahead=1") == "the option looks-ahead of it must be yes or no, not '1'");
   CHECK(refused("small=256") == "the option small of it must be a whole number from 0 to 255, not '256'");
   CHECK(says(refused("shift=1.5"), "shift of it must be a whole number from -2147483648 to 2147483647, not '1.5'"));
@@ -92,11 +92,11 @@ TEST_CASE("a value that an option does not take is refused with option, value an
   CHECK(says(refused("step-rule-beta=1"),
              "the option step-rule-beta of it cannot be '1': the beta of momentum must lie"));
   CHECK(says(refused("step-rule=adam"), "the option step-rule of it is momentum, which is chosen where"));
-  CHECK(says(refused("momentum=1"), "it has no option 'momentum', which is to be '1'; it has looks-ahead, small, "));
+  CHECK(says(refused("momentum=1"), "it has no option 'momentum' (set to '1'); it has looks-ahead, small, "));
   CHECK(says(refused("rate"), "--set must be NAME=VALUE"));
 }
 
-TEST_CASE("every option that a node type of the catalogue lists can be set by its name, and is told with that value") {
+TEST_CASE("every option of a node type in the catalogue can be set by its name, and is reported with that value") {
   for_each_algorithm<backend::host<float>>([]<class Node>(catalogue_row<Node> const& row) {
     INFO(row.name);
     typename Node::options o;

@@ -40,7 +40,8 @@ class temporary_folders_in {
   std::string former_;
 };
 
-TEST_CASE("a private folder is only its owner's, has a name of its own each time, and goes with what it holds") {
+TEST_CASE(
+    "a private folder is accessible to its owner only, has a new name each time, and is removed with its contents") {
   scratch_folder const scratch{"private"};
   temporary_folders_in const here{scratch.path().string()};
   {
@@ -55,7 +56,7 @@ TEST_CASE("a private folder is only its owner's, has a name of its own each time
   CHECK(scratch.files() == 0);
 }
 
-TEST_CASE("a private folder is removed too where its owner is ended by a signal that nobody can catch") {
+TEST_CASE("a private folder is also removed when its owner is ended by a signal that cannot be caught") {
   scratch_folder const scratch{"private"};
   temporary_folders_in const here{scratch.path().string()};
   auto const owner = fork();
@@ -72,7 +73,7 @@ TEST_CASE("a private folder is removed too where its owner is ended by a signal 
   CHECK(scratch.files() == 0);
 }
 
-TEST_CASE("where there is no place for temporary files, the sentence says what to do") {
+TEST_CASE("if there is no place for temporary files, the sentence says what to do") {
   temporary_folders_in const nowhere{"/nowhere"};
   CHECK(says(refusal([] { examples::private_folder const its{"it"}; }), "name one in TMPDIR"));
 }

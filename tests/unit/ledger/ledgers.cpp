@@ -35,7 +35,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("each block has its own exponent, and one that starts at zero takes the run's") {
+TEST_CASE("each block has its own exponent, and a block that starts at zero takes that of the run") {
   auto const l = calibrated({1.0, 0.0, 0.001}, 4);
   REQUIRE(l.exponents.size() == 3);
   CHECK(l.exponent(0) == l.exponent(1));
@@ -61,7 +61,7 @@ TEST_CASE("exponents that were set are kept if they fit, and refused otherwise")
   CHECK(test::says(test::refusal([] { calibrated({std::numeric_limits<double>::infinity()}, 1); }), "not finite"));
 }
 
-TEST_CASE("values of 2^29 units leave the range, and the sentence says where, how far and what would do") {
+TEST_CASE("values of 2^29 units leave the range, and the sentence says where, how far and what would help") {
   CHECK_FALSE(fixed_point::out_of_range((1U << 29) - 1));
   CHECK(fixed_point::out_of_range(1U << 29));
   fixed_point const l{.exponents = {10, 25}};
@@ -105,7 +105,7 @@ void split_and_compare(Ledger const& l, V z, std::vector<T> const& weights, doub
         (Ledger::exact ? 0.0 : 1e-12 * std::abs(static_cast<double>(z))));
 }
 
-TEST_CASE("what is shared and what is kept sum to what there was (G.A)") {
+TEST_CASE("the shares and the kept part sum to the whole (G.A)") {
   for (auto const z : {0, 1, -1, 2, 7, -12345, (1 << 29) - 1}) {
     split_and_compare<fixed_point, float>(fixed_point{.exponents = {20}}, z, {0.2F, 0.2F, 0.2F},
                                           0.5 + 1e-7 * std::abs(z));

@@ -45,7 +45,7 @@ TEST_CASE("sums that are not one are refused by row, by column and by value") {
   CHECK(refusal([] { (void)from_entries(1, {{a, a, 1 + 1e-13}}, stochasticity::row); }).empty());
 }
 
-TEST_CASE("weights that make no sense are refused by their place") {
+TEST_CASE("invalid weights are refused with their place") {
   auto const refused = [](std::vector<entry> const& entries) {
     return refusal([&] { (void)from_entries(2, entries, stochasticity::row); });
   };
@@ -92,7 +92,7 @@ TEST_CASE("Metropolis-Hastings weights refuse a directed graph by the edge witho
   CHECK(says(sentence, "2 -> 1"));
 }
 
-TEST_CASE("a dense matrix is the sparse one of its entries, and has as many entries a row as rows") {
+TEST_CASE("a dense matrix equals the sparse one of its entries, and has as many entries per row as rows") {
   auto const m = from_rows({{0.75, 0.25, 0}, {0, 1, 0}, {0.5, 0, 0.5}}, stochasticity::row, "mine");
   CHECK(m.nodes() == 3);
   CHECK(m.name() == "mine");
@@ -105,7 +105,7 @@ TEST_CASE("a dense matrix is the sparse one of its entries, and has as many entr
   CHECK(says(refusal([] { (void)from_rows({{0.5, 0.6}, {0, 1}}, stochasticity::row); }), "row 0"));
 }
 
-TEST_CASE("negative weights are taken where they are allowed, on the diagonal too, and nowhere else") {
+TEST_CASE("negative weights are accepted only where they are allowed, also on the diagonal") {
   auto const rows = std::vector<std::vector<double>>{{-0.25, 1.25}, {1.25, -0.25}};
   auto const m = from_rows(rows, stochasticity::doubly, "mine", signs::any);
   CHECK(m.at(a, a) == -0.25);

@@ -33,14 +33,14 @@ TEST_CASE("on a tree pair all weight lies on the root, exactly") {
   CHECK(perron_right(uniform_push(trees.push())) == wanted);
 }
 
-TEST_CASE("on an undirected graph with uniform weights it goes with the degree plus one") {
+TEST_CASE("on an undirected graph with uniform weights it is proportional to the degree plus one") {
   auto const u = perron_left(uniform_pull(topology::star(5)));
   CHECK(u[0] == Approx(5.0 / 13));
   CHECK(u[4] == Approx(2.0 / 13));
   CHECK(perron_right(uniform_push(topology::star(5)))[0] == Approx(5.0 / 13));
 }
 
-TEST_CASE("doubly stochastic weights count everyone alike") {
+TEST_CASE("doubly stochastic weights count all nodes equally") {
   for (auto const value : perron_left(metropolis_hastings(topology::line(6)))) CHECK(value == Approx(1.0 / 6));
   for (auto const value : perron_left(uniform_pull(topology::directed_ring(1000)))) CHECK(value == Approx(1e-3));
 }

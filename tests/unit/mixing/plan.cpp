@@ -64,7 +64,7 @@ TEST_CASE("every kind of plan is consistent on every builder") {
     }
 }
 
-TEST_CASE("custom weights make a plan if they stand on edges and keep a common root") {
+TEST_CASE("custom weights make a plan if they are on edges and keep a common root") {
   auto const graphs = both(topology::complete(3));
   auto const pull = from_entries(3, {{a, a, 1}, {b, b, .5}, {b, a, .5}, {c, c, .3}, {c, b, .7}}, stochasticity::row);
   auto const push = from_entries(3, {{a, a, 1}, {b, b, .5}, {a, b, .5}, {c, c, .3}, {b, c, .7}}, stochasticity::column);
@@ -75,7 +75,7 @@ TEST_CASE("custom weights make a plan if they stand on edges and keep a common r
   CHECK(made.nodes[2].push_to[0].peer == b);
 }
 
-TEST_CASE("custom weights that fit no legal plan are refused with the edge, the sum or the node at fault") {
+TEST_CASE("custom weights without a valid plan are refused with the edge, the sum or the node at fault") {
   auto const graphs = topology::pair{topology::directed_ring(3)};
   auto const pull = uniform_pull(topology::directed_ring(3));
   auto const push = uniform_push(topology::directed_ring(3));
@@ -109,7 +109,7 @@ TEST_CASE("a gossip plan pulls both ways and pushes nothing") {
   for (auto i = std::size_t{0}; i < 7; ++i) CHECK(on_pair.nodes[i].pull_to == on_tree.nodes[i].pull_to);
 }
 
-TEST_CASE("a gossip plan takes a chain of one-way edges, but no graph that is apart") {
+TEST_CASE("a gossip plan takes a chain of one-way edges, but no disconnected graph") {
   check_plan(gossip_plan(topology::from_edges(3, {{a, b}, {b, c}})));
   CHECK(says(refusal([] { (void)gossip_plan(topology::from_edges(3, {{a, c}}, "mine")); }), "node 1 of 'mine'"));
 }
@@ -126,7 +126,7 @@ TEST_CASE("a gossip plan that uses one-way edges both ways says so, and any othe
   CHECK(tracking_plan(topology::directed_ring(4)).remark.empty());
 }
 
-TEST_CASE("gossip takes weights of one's own, from a file too, if they are symmetric, sum to one and join all nodes") {
+TEST_CASE("gossip takes custom weights, also from a file, if they are symmetric, sum to one and join all nodes") {
   auto const list = topology::parse_edge_weights("undirected\n0 1 0.25\n1 2 0.5\n", "w.txt");
   auto const made = gossip_plan(from_edge_weights(list, stochasticity::doubly));
   check_plan(made);

@@ -68,8 +68,7 @@ TEST_CASE("standardising applies the training data's mean and deviation to the t
 }
 
 TEST_CASE("features that are constant in the training data become 0 in both sets") {
-  // The mean of seven times 0.1F is not 0.1F in floating arithmetic, so a test of the variance against 0 would fail
-  // here.
+  // The mean of seven times 0.1F is not 0.1F in floating arithmetic: a test of the variance against 0 would fail.
   std::vector<float> features(7, 0.1F);
   auto const labels = std::vector<std::uint16_t>(7, 0);
   auto const both = standardise(dataset{features, labels, 2}, dataset{{0.7F}, {1}, 2});

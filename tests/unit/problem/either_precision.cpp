@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A problem that is written once, with the type of values as a template parameter, serves nodes of either precision.
+// A problem written once, with the type of its values as a template parameter, serves nodes of either precision.
 #include <rubato/problem/concepts.hpp>
 
 #include <algorithm>
@@ -76,7 +76,7 @@ TEST_CASE("the first gradients of both precisions are of the same samples") {
     CHECK(f.value.view<float>()[k] == Approx(d.value.view<double>()[k]).epsilon(1e-6));
 }
 
-TEST_CASE("a first model of the other precision is rounded, and refused where it is not finite then") {
+TEST_CASE("a first model of the other precision is rounded, and refused if it is then not finite") {
   auto const a = assemble<d_psgd<double_precision>>(topology::ring(4), from_float{}, {});
   CHECK(a.nodes[0].estimate().view<double>()[2] == 0.5);
   auto huge = either{};

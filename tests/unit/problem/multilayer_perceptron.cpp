@@ -132,7 +132,7 @@ TEST_CASE("logistic regression is softmax regression of two classes, seen from t
   CHECK(one.accuracy(b, x.view()) == both.accuracy(b, y));
 }
 
-TEST_CASE("a threshold makes two classes of many: labels from it on are one") {
+TEST_CASE("a threshold makes two classes of many: labels at or above it are class 1") {
   backend::host<double> b;
   auto const data = dataset{{1, 2, 3}, {0, 1, 2}, 3};
   auto const x = std::vector<double>{0, 1};  // t = 1 for every sample

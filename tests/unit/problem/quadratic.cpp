@@ -51,7 +51,7 @@ TEMPLATE_TEST_CASE("a quadratic's gradient is the derivative of the loss that it
   }
 }
 
-TEST_CASE("a quadratic's loss is the mean over nodes of what each node has") {
+TEST_CASE("a quadratic's loss is the mean of the losses of its nodes") {
   auto const problem = quadratic::random(5, 6, 3, {.spread = 3, .condition = 100, .noise = 0});
   backend::host<double> b;
   auto const x = std::vector<double>{1, -2, 3, -4, 5, -6};
@@ -137,7 +137,7 @@ TEST_CASE("a random quadratic is a function of its seed and keeps to its options
   }
 }
 
-TEST_CASE("a quadratic refuses what is no convex problem, in a sentence") {
+TEST_CASE("a quadratic refuses a problem that is not convex, in a sentence") {
   auto const nan = std::numeric_limits<double>::quiet_NaN();
   using rows = quadratic::rows;
   auto const refused = [](rows const& h, rows const& b, double noise = 0) {

@@ -186,7 +186,7 @@ TEST_CASE("mini-batch gradients are unbiased and use the node's own samples alon
   for (std::size_t i = 0; i < dimension; ++i) CHECK(std::abs(mean[i] - exact[i]) < 0.02);
 }
 
-TEST_CASE("accuracy counts the held-out samples whose own class is largest, and of equals the lowest") {
+TEST_CASE("accuracy counts the held-out samples whose own class is largest; the lowest class wins a tie") {
   backend::eigen<float> b;
   auto const train = dataset{{1, 2}, {0, 1}, 2};
   auto const test = dataset{{1, -1, 2, 3}, {0, 1, 1, 0}, 2};
@@ -203,7 +203,7 @@ TEST_CASE("accuracy counts the held-out samples whose own class is largest, and 
   CHECK(std::isnan(without.accuracy(b, std::vector<float>{0, 0, 0, 0})));
 }
 
-TEST_CASE("a loss is not finite where x is not, and huge finite x neither overflow nor trap") {
+TEST_CASE("a loss is not finite if x is not, and huge finite x neither overflow nor trap") {
   backend::eigen<float> b;
   auto const data = dataset{{1, 2, 3, 4}, {0, 1}, 3};  // class 2 never occurs
   auto const problem = softmax_regression<float>{data, {{0}, {1}}, {.l2 = 0, .batch = 4}};
@@ -224,7 +224,7 @@ TEST_CASE("a loss is not finite where x is not, and huge finite x neither overfl
   CHECK(g[0] == 3);
 }
 
-TEST_CASE("softmax regression refuses what it cannot be trained on, in a sentence") {
+TEST_CASE("softmax regression refuses unsuitable data and options, in a sentence") {
   auto const data = random_samples(10, 1);
   auto const refused = [&](split::shards const& shards, softmax_options options) {
     return refusal([&] { return softmax_regression<float>{data, shards, options}; });

@@ -69,7 +69,7 @@ TEST_CASE("an iid split gives every class to every node") {
   }
 }
 
-TEST_CASE("a Dirichlet split gives every sample to exactly one node and leaves none without") {
+TEST_CASE("a Dirichlet split gives every sample to exactly one node and every node a sample") {
   for (auto const alpha : {1e-3, 0.1, 1.0, 1e6}) {
     for (auto const nodes : {1UL, 3UL, 50UL, 60UL}) {
       auto const data = sorted_by_turns(60, 3);

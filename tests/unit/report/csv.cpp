@@ -20,7 +20,7 @@ TEST_CASE("the history has a line of titles and one row a measurement of every r
   CHECK(report::history_csv(results) == titles + rows("a") + rows("b"));
 }
 
-TEST_CASE("a measure that is no number leaves its field empty") {
+TEST_CASE("a measure that is NaN leaves its field empty") {
   auto r = run_result{};
   r.algorithm = "a";
   r.history.push_back({std::chrono::seconds{1}, 0.5, std::nan(""), 0, std::nan(""), 3});
@@ -34,7 +34,7 @@ TEST_CASE("a name with commas or quotes stays one field") {
   CHECK(report::history_csv({&r, 1}) == titles + "\"a,\"\"b\"\"\",0,,,0,0,0\n");
 }
 
-TEST_CASE("limit weights have a row a worker of every run whose server weighed gradients") {
+TEST_CASE("limit weights have one row per worker of every run whose server weighted gradients") {
   auto const results = std::vector{rubato::test::sample_result("a"), rubato::test::served_result("asgd")};
   CHECK(report::limit_weights_csv(results) ==
         "algorithm,worker,gradients,mean_delay,mean_weight,capped,limit\n"
@@ -42,6 +42,6 @@ TEST_CASE("limit weights have a row a worker of every run whose server weighed g
         "asgd,1,1,4,2,0.3333333333333333,0.4\n");
 }
 
-TEST_CASE("no run at all gives the line of titles") { CHECK(report::history_csv({}) == titles); }
+TEST_CASE("without runs only the line of titles is written") { CHECK(report::history_csv({}) == titles); }
 
 }  // namespace

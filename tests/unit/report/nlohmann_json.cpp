@@ -60,7 +60,7 @@ TEST_CASE("a result holds the limit weights of its workers, and none where no se
   CHECK(report::json_of(rubato::test::sample_result("a"))["limit_weights"] == ordered_json::array());
 }
 
-TEST_CASE("null stands where there is no number, as in a run that diverged, never arrived or used nothing") {
+TEST_CASE("a missing number is null, as in a run that diverged, never reached the target or used nothing") {
   auto r = run_result{};
   r.step = std::nan("");
   r.history.push_back({{}, std::numeric_limits<double>::infinity(), std::nan(""), 0, 0, 0});

@@ -20,7 +20,7 @@ TEST_CASE("the shortest text of a number reads back bit for bit") {
   CHECK(shortest(2) == "2");
 }
 
-TEST_CASE("what is not a number is empty in files and a dash in tables") {
+TEST_CASE("NaN is empty in files and a dash in tables") {
   CHECK(shortest(nan).empty());
   CHECK(fixed(nan, 2) == "-");
   CHECK(readable(nan) == "-");
@@ -40,7 +40,7 @@ TEST_CASE("fixed numbers have room for the largest double") {
   CHECK(fixed(-std::numeric_limits<double>::max(), 4).size() == 1 + 309 + 5);
 }
 
-TEST_CASE("readable numbers change to exponents where four decimals say too little or too much") {
+TEST_CASE("readable numbers use exponents where four decimals are too few or too many") {
   CHECK(readable(0.45123) == "0.4512");
   CHECK(readable(0.0) == "0.0000");
   CHECK(readable(1.2344e-9) == "1.234e-09");

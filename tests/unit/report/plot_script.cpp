@@ -24,7 +24,7 @@ TEST_CASE("a script holds the data, the target as a dashed line, and both panels
   CHECK(holds(script, "set title 'held-out accuracy'"));
 }
 
-TEST_CASE("a script leaves out the accuracy where there is none, and the target where it is infinite") {
+TEST_CASE("a script leaves out an unknown accuracy and an infinite target") {
   auto r = sample_result("a");
   for (auto& m : r.history) m.accuracy = std::nan("");
   auto const script = report::plot_script({&r, 1}, {});

@@ -49,7 +49,7 @@ TEST_CASE("a progress line too narrow for a bar is the text, cut") {
   CHECK(progress_line(0.42, 100, 12s, 0).empty());
 }
 
-TEST_CASE("a progress line holds what makes no sense to 0..1 and dashes") {
+TEST_CASE("a progress line limits invalid values to 0..1 and prints dashes") {
   auto const nan = std::numeric_limits<double>::quiet_NaN();
   CHECK(progress_line(nan, nan, std::nullopt, 30) == "  0 %  - gradients/s  ETA -");
   CHECK(progress_line(7, 1, 0s, 30) == "100 %  1 gradients/s  ETA 0:00");

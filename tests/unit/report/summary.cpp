@@ -24,12 +24,12 @@ TEST_CASE("the race table has one line a run, and a dash where a run never reach
   // clang-format on
 }
 
-TEST_CASE("the race table names no target where there was none") {
+TEST_CASE("the race table names no target if there is none") {
   auto const table = report::summary_table({}, -std::numeric_limits<double>::infinity());
   CHECK(table.find("s to target") != std::string::npos);
 }
 
-TEST_CASE("where the optimum is known the table says how far from it each run ended") {
+TEST_CASE("if the optimum is known, the table lists each run's final distance from it") {
   auto const results = std::vector{rubato::test::sample_result("r_fast"), rubato::test::sample_result("d_psgd")};
   auto const distances = std::vector{2.5e-6, 0.125};
   // clang-format off
@@ -55,7 +55,7 @@ TEST_CASE("the edge table has one line a directed edge and channel") {
   CHECK(table.find("1 -> 0  tracker       20       0  0.01     3    15.0") != std::string::npos);
 }
 
-TEST_CASE("the edge table says what came of bodies in a second, where that was counted") {
+TEST_CASE("the edge table shows the rate of received body bytes, if they were counted") {
   auto r = rubato::test::sample_result("a");
   CHECK(report::edge_table(r).find("6.00") == std::string::npos);
   r.ended = std::chrono::seconds{2};

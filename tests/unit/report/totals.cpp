@@ -30,7 +30,7 @@ TEST_CASE("a run that was never measured has no final loss, and the gradients of
   CHECK(std::isnan(final_accuracy(r)));
 }
 
-TEST_CASE("no use has no age") {
+TEST_CASE("without uses there is no mean age") {
   CHECK(std::isnan(mean_age({})));
   CHECK(std::isnan(largest_age({})));
 }

@@ -58,7 +58,7 @@ auto sentence_of(Act act) -> std::string {
   return {};
 }
 
-TEST_CASE("what is written aside is a new file, whatever link somebody planted under its name") {
+TEST_CASE("the temporary file is always a new file, whatever link was planted under its name") {
   auto const folder = scratch_folder{"planted"};
   auto const path = folder.path() / "race.csv";
   auto const precious = folder.path() / "precious";
@@ -86,7 +86,7 @@ TEST_CASE("a file appears when it is committed, whole, in folders that are creat
   CHECK(folder.files() == 3);  // a, b, race.csv
 }
 
-TEST_CASE("what a killed process left of a file goes when the next one is made, and what others write stays") {
+TEST_CASE("leftovers of a killed process are removed when the next file is made, and files of others stay") {
   auto const folder = scratch_folder{"left_over"};
   auto const path = folder.path() / "race.csv";
   auto const dead = ::fork();
@@ -108,7 +108,7 @@ TEST_CASE("what a killed process left of a file goes when the next one is made, 
   CHECK(content_of(path) == "whole");
 }
 
-TEST_CASE("with a file that survives a loss of power, all folders that were created for it do") {
+TEST_CASE("if a file survives a loss of power, so do all folders created for it") {
   auto const folder = scratch_folder{"power"};
   auto const has = [](std::filesystem::path const& name) {
     return std::count(synced().begin(), synced().end(), std::filesystem::canonical(name).string()) > 0;
@@ -126,7 +126,7 @@ TEST_CASE("with a file that survives a loss of power, all folders that were crea
   CHECK_FALSE(has(folder.path()));
 }
 
-TEST_CASE("a file that is written and whose folder cannot be synced stands at its place, and the sentence says so") {
+TEST_CASE("a written file whose folder cannot be synced is in place, and the sentence says so") {
   auto const folder = scratch_folder{"unsynced"};
   auto const in_new_folder = GENERATE(false, true);
   auto const path = folder.path() / (in_new_folder ? "new/node" : "node");
@@ -156,7 +156,7 @@ TEST_CASE("an exception leaves the earlier file as it was and nothing beside it"
   CHECK(folder.files() == 1);
 }
 
-TEST_CASE("a full disk is said in a sentence that names the file, and nothing half-written stays") {
+TEST_CASE("a full disk is reported in a sentence that names the file, and no partial file stays") {
   auto const folder = scratch_folder{"full"};
   auto const path = folder.path() / "race.csv";
   auto const sentence = sentence_of<run_error>([&] {
@@ -177,7 +177,7 @@ TEST_CASE("a path below a file, or that is a folder, cannot be written") {
   CHECK(folder.files() == 2);
 }
 
-TEST_CASE("an output folder is created and tried before a run, and left empty") {
+TEST_CASE("an output folder is created and tested before a run, and left empty") {
   auto const folder = scratch_folder{"tried"};
   ensure_writable_folder(folder.path() / "out" / "deep");
   CHECK(std::filesystem::is_directory(folder.path() / "out" / "deep"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A checkpoint comes back as it was written, and one that is damaged, of another run or of another make is refused with
-// a sentence, and nothing worse happens.
+// A checkpoint is read back as it was written; one that is damaged, or from another run or build, is refused with a
+// sentence and does no harm.
 #include <rubato/run/checkpoint.hpp>
 
 #include <cstddef>
@@ -46,7 +46,7 @@ auto begun() -> assembly {
 }
 auto checkpoint_of(assembly& a) -> checkpoint { return {a.agreed.text(), node_id{1}, 1, 0, take_snapshot(a.nodes[1])}; }
 
-TEST_CASE("a checkpoint holds the whole state of a node, and each body once") {
+TEST_CASE("a checkpoint contains the whole state of a node, and each body once") {
   scratch_folder folder{"checkpoint"};
   auto a = begun();
   auto const saved = checkpoint_of(a);
@@ -89,7 +89,7 @@ TEST_CASE("no byte of a checkpoint can be changed or missing without a sentence"
         std::string::npos);
 }
 
-TEST_CASE("a checkpoint of another run, node or make is refused, and one of another build warns") {
+TEST_CASE("a checkpoint of another run, node or format is refused, and one of another build warns") {
   auto a = begun();
   auto const saved = checkpoint_of(a);
   auto const why = [&](auto&& call) { return refusal(call); };
@@ -125,7 +125,7 @@ TEST_CASE("whether a node has a checkpoint can be asked, and a damaged one is on
   CHECK(has_checkpoint({.folder = folder.path() / "loop"}, node_id{1}));  // reading says why it cannot be read
 }
 
-TEST_CASE("what is written over a checkpoint and fails leaves the former one") {
+TEST_CASE("a failed write over a checkpoint leaves the earlier one") {
   scratch_folder folder{"checkpoint"};
   auto a = begun();
   auto const path = folder.path() / "c";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Vectors that the host cannot read change nothing: bodies, tables and audits go through the pool's copies, everywhere.
+// Vectors that the host cannot read change nothing: bodies, tables and audits are copied through the pool everywhere.
 #include <rubato/core/shared_buffer.hpp>
 
 #include <cstdint>
@@ -30,7 +30,7 @@ using closed = test::closed_backend<double>;
 static_assert(backend::array_backend<closed> && backend::has_host_twin<closed>);
 static_assert(!backend::has_host_twin<backend::host<double>>);
 
-TEST_CASE("a body that the host cannot read is copied to where it can, and back, and a readable one stays itself") {
+TEST_CASE("a body that the host cannot read is copied to host memory and back, and a readable one is not copied") {
   closed b;
   auto here = b.pool().host_side().allocate<std::int32_t>(1000);
   for (std::size_t i = 0; i < here.size(); ++i) here.data()[i] = static_cast<std::int32_t>(3 * i);
@@ -105,7 +105,7 @@ template<class B> using in_bytes = byte_grad<B>;
 template<class B> using pushing = osgp<B>;
 template<class B> using in_pairs = ad_psgd<B>;
 
-TEST_CASE("runs on vectors that the host cannot read are those on plain vectors, however packets are carried") {
+TEST_CASE("runs on vectors that the host cannot read equal those on plain vectors, however packets are carried") {
   for (auto const carried : {environment::frames::by_reference, environment::frames::encoded}) {
     for (auto const split : {environment::delivery::whole, environment::delivery::blocks}) {
       compare<tracking, float>(carried, split);
@@ -121,7 +121,7 @@ TEST_CASE("runs on vectors that the host cannot read are those on plain vectors,
   }
 }
 
-TEST_CASE("the mass that a node of push-sum holds is told where the host cannot read it") {
+TEST_CASE("the mass of a push-sum node is reported even if the host cannot read it") {
   closed b;
   auto const body = [&](double value) {
     auto here = b.pool().host_side().allocate<double>(3);
@@ -141,7 +141,7 @@ TEST_CASE("the mass that a node of push-sum holds is told where the host cannot 
   CHECK(node.mass().numerator == std::vector<double>(3, 2.25));
 }
 
-TEST_CASE("a ledger that leaves its range says so with the same sentence") {
+TEST_CASE("a ledger that leaves its range reports it with the same sentence") {
   auto const sentence_of = []<class Backend>(Backend) -> std::string {
     typename r_fast<Backend>::options options{};
     options.ledger.exponents = {28};

@@ -43,7 +43,7 @@ TEST_CASE("nodes with equal models have a consensus distance of zero, as has no 
   CHECK(consensus_distance({}) == 0);
 }
 
-TEST_CASE("the tracking residual is what trackers, gradients and mass in flight fail to balance by") {
+TEST_CASE("the tracking residual is the imbalance of trackers, gradients and mass in flight") {
   // z - g: (1, 0) and (0, -2); node 0 pushed (4, 7), of which node 1 consumed (5, 5): in flight (-1, 2). Sum (0, 0).
   std::vector<tracking_audit> audits(2);
   audits[0] = {false, {3, 1}, {2, 1}, {to(1, {4, 7})}, {}};
@@ -74,7 +74,7 @@ TEST_CASE("totals of a fixed-point ledger that wrapped at 2^32 leave no residual
   CHECK(tracking_residual(audits) > 4e9);
 }
 
-TEST_CASE("one node's residual balances its tracker with all that it pushed and consumed") {
+TEST_CASE("one node's residual compares its tracker with all that it pushed and consumed") {
   // z - g + pushed - consumed = 2 - 5 + (4 + 1) - 2 = 0
   tracking_audit a{false, {2}, {5}, {to(1, {4}), to(2, {1})}, {to(1, {2}), to(2, {})}};
   CHECK(local_residual(a) == 0);
@@ -89,7 +89,7 @@ TEST_CASE("one node's residual is exact when its totals have wrapped, and finds 
   CHECK(local_residual(a) == 1);
 }
 
-TEST_CASE("an audit and its residuals are told in the model's units too, block by block") {
+TEST_CASE("an audit and its residuals are also given in the model's units, block by block") {
   tracking_audit a{true, {-6, 8, 3}, {0, 0, 3}, {to(1, {6, -8, 0})}, {}, {0.5, 0.25}, 2};
   CHECK(a.in_model_units(a.tracker) == std::vector<double>{-3, 4, 0.75});
   CHECK(local_residual(a) == 0);
@@ -104,8 +104,7 @@ TEST_CASE("an audit and its residuals are told in the model's units too, block b
   CHECK(local_residual(plain, residual_units::model) == 1);
 }
 
-TEST_CASE(
-    "what a tracker begins with is the first gradient, in the model's units, whatever the ledger's exponents are") {
+TEST_CASE("a tracker begins with the first gradient, in the model's units, whatever the ledger's exponents") {
   using node_type = r_fast<backend::host<float>>;
   auto const q = problem::quadratic::random(2, 130, 3);
   for (auto const& exponents : {std::vector<int>{}, std::vector<int>{20}, std::vector<int>{12, 24, 18}}) {
@@ -127,7 +126,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("the loss is that of the mean model, and what a problem does not measure is not a number") {
+TEST_CASE("the loss is that of the mean model, and measures that a problem does not have are NaN") {
   auto const problem = problem::quadratic{{{1}, {1}}, {{0}, {4}}};
   auto const looks = metrics{problem::any_oracle{backend::host<double>{}, problem}};
   std::vector<shared_buffer> const models{vector_of<double>({0}), vector_of<double>({2})};
@@ -166,7 +165,7 @@ struct counting {
   void audit(tracking_audit&) const {}
 };
 
-TEST_CASE("what receivers counted is joined to the edges that senders counted, and leaves the senders' counts alone") {
+TEST_CASE("counts of receivers are joined to the senders' edges, and leave the senders' counts unchanged") {
   run_result result;
   result.edges.push_back(
       {.from = to_node(1), .to = to_node(0), .channel = channel_id::model, .packets_sent = 9, .delivered = 8});
@@ -236,7 +235,7 @@ TEST_CASE("a result warns of messages that are many local iterations old, with t
   CHECK(nothing.warnings.empty());
 }
 
-TEST_CASE("a message that is used again and again, as its sender is gone, is no older for that") {
+TEST_CASE("a message that is used repeatedly because its sender is gone does not count as older") {
   using namespace std::chrono_literals;
   auto const q = problem::quadratic::random(3, 3, 4);
   environment::scenario const parted{.compute = environment::fixed(10ms),

@@ -46,7 +46,7 @@ auto run_with(simulate_options const& by, until const& end = {.time = 10s}) -> r
 }
 auto seen_at(std::chrono::nanoseconds at, double loss) -> look { return {{.at = at, .loss = loss}, {}}; }
 
-TEST_CASE("a look brings the entry of the history and every node's model, shared and not copied") {
+TEST_CASE("a measurement contains the entry of the history and every node's model, shared and not copied") {
   std::vector<measurement> seen;
   std::vector<shared_buffer> kept, kept_elsewhere;
   auto const result =
@@ -64,7 +64,7 @@ TEST_CASE("a look brings the entry of the history and every node's model, shared
   for (std::size_t i = 0; i < 3; ++i) CHECK(kept[i].view<double>().data() == kept_elsewhere[i].view<double>().data());
 }
 
-TEST_CASE("an observer that asks for it ends the run in order at that look, and of several each sees the look") {
+TEST_CASE("an observer can end the run at a measurement, in order, and each of several observers sees it") {
   auto first = 0, second = 0;
   auto const result = run_with({.watching = {[&](look const&) { return ++first == 5 ? verdict::stop : verdict::go_on; },
                                              [&](look const&) { ++second; }}});
@@ -81,12 +81,12 @@ TEST_CASE("an observer that asks for it ends the run in order at that look, and 
   CHECK(at_once.ended == 0ms);
 }
 
-TEST_CASE("what an observer throws passes through, and a look changes nothing of a run") {
+TEST_CASE("an observer's exception passes through, and measuring does not change a run") {
   CHECK_THROWS_AS(run_with({.watching = {[](look const&) { throw std::range_error{"enough"}; }}}), std::range_error);
   CHECK(run_with({.watching = {[](look const&) {}}}).history.back().loss == run_with({}).history.back().loss);
 }
 
-TEST_CASE("a stop token ends a run from outside, and a token that nobody asked for ends none") {
+TEST_CASE("a stop token ends a run from outside, and an unused token ends none") {
   stop_source source;
   CHECK(run_with({.stop = source.get_token()}, {.time = 1s}).stopped == stop_reason::time);
   auto const result = run_with({.watching = {[&](look const& l) {
@@ -154,7 +154,7 @@ TEST_CASE("progress draws how far a run has come by the nearer of its ends") {
   std::fclose(file);
 }
 
-TEST_CASE("the first signal asks for a stop, one bridge at a time, and what was set before comes back") {
+TEST_CASE("the first signal requests a stop, one handler at a time, and the earlier handlers are restored") {
   struct sigaction before{}, after{};
   ::sigaction(SIGTERM, nullptr, &before);
   {

@@ -49,7 +49,7 @@ auto difference(Mine const& mine, Theirs const& theirs) -> std::string {
   return wire::difference(made<Node>(mine).agreed.text(), made<Node>(theirs).agreed.text(), "node 2");
 }
 
-TEST_CASE("a function and a table give each node its own options, and d_psgd goes as x+ = W x - diag(gamma) g(x)") {
+TEST_CASE("a function and a table give each node its own options, and d_psgd follows x+ = W x - diag(gamma) g(x)") {
   using node_type = d_psgd<space>;
   auto const step_of = [](node_id i) { return 0.02 * (1.0 + static_cast<double>(to_index(i))); };
   auto const by_function = [&](node_id i) { return node_type::options{.step = step_of(i)}; };
@@ -84,7 +84,7 @@ TEST_CASE("a function and a table give each node its own options, and d_psgd goe
   }
 }
 
-TEST_CASE("r_fast ends at the optimum of the sum though every node has a step, momentum and weighting of its own") {
+TEST_CASE("r_fast ends at the optimum of the sum even if every node has its own step, momentum and weighting") {
   using node_type = r_fast<space, step::momentum, weighting::polynomial>;
   auto const options = [](node_id i) {
     auto const k = static_cast<double>(to_index(i));
@@ -101,7 +101,7 @@ TEST_CASE("r_fast ends at the optimum of the sum though every node has a step, m
   }
 }
 
-TEST_CASE("a table of equal options is one for all: the same text, and the same bits") {
+TEST_CASE("a table of equal options is the same as one set of options: equal text, equal bits") {
   auto const same = [](node_id) { return tracking::options{.step = 0.01, .seed = 3}; };
   auto one = assemble<tracking>(topology::ring(4), data, {.step = 0.01, .seed = 3});
   auto many = made<tracking>(same);
@@ -117,7 +117,7 @@ TEST_CASE("a table of equal options is one for all: the same text, and the same 
   }
 }
 
-TEST_CASE("processes compare the table of all nodes, and hear the option and the node") {
+TEST_CASE("processes compare the table of all nodes, and the refusal names the option and the node") {
   auto const table = [](double of_node_1, double beta = 0.9) {
     return [=](node_id i) {
       return gossiping::options{.step = i == node_id{1} ? of_node_1 : 0.1,
@@ -137,7 +137,7 @@ TEST_CASE("processes compare the table of all nodes, and hear the option and the
   CHECK(identity_of(a, node_id{0}).agreed.id() == identity_of(a, node_id{3}).agreed.id());
 }
 
-TEST_CASE("options that edges or the whole run rely on are refused where they differ") {
+TEST_CASE("options that edges or the whole run depend on are refused if they differ") {
   auto const only_2 = [](auto const& change) {
     return [=](node_id i) {
       typename tracking::options o{};
@@ -163,7 +163,7 @@ TEST_CASE("options that edges or the whole run rely on are refused where they di
              "the step must be a positive number, not -1"));
 }
 
-TEST_CASE("the table of a thousand nodes is compared too, in few lines that name those next to each other") {
+TEST_CASE("the table of a thousand nodes is also compared, in a few lines that group neighbouring ids") {
   using node_type = ad_psgd<space>;
   auto const to_text = [](double of_node_777) {
     auto const options = [=](node_id i) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The parts of a run that processes made, joined.
+// Joining the results of the processes of a run.
 #include <rubato/run/peer_result.hpp>
 
 #include <chrono>
@@ -45,7 +45,7 @@ auto part(std::size_t id, std::size_t of, double value) -> peer_result {
   return r;
 }
 
-TEST_CASE("the parts of all nodes are joined in any order: edges by their two ends, looks at the mean model") {
+TEST_CASE("the parts of all nodes are joined in any order: edges by their two ends, measurements of the mean model") {
   auto const p = problem::quadratic::random(3, 2, 1);
   auto const all = merged({part(2, 3, 3), part(0, 3, 1), part(1, 3, 2)}, {space{}, p});
   REQUIRE(all.edges.size() == 3);
@@ -64,7 +64,7 @@ TEST_CASE("the parts of all nodes are joined in any order: edges by their two en
   CHECK(all.history[1].consensus_distance > mean.history[1].consensus_distance);
 }
 
-TEST_CASE("looks of nodes that looked at different times are joined at the times of the one that looked least") {
+TEST_CASE("measurements at different times are joined at the times of the node with the fewest") {
   auto const p = problem::quadratic::random(2, 2, 1);
   auto often = part(0, 2, 4), rarely = part(1, 2, 4);
   often.looks = {{0ms, model_of(0), 0, 0},
@@ -82,7 +82,7 @@ TEST_CASE("looks of nodes that looked at different times are joined at the times
   CHECK(all.history[2].gradients == 44);
 }
 
-TEST_CASE("parts of which one is missing, be it the last, doubled or of another run are not joined") {
+TEST_CASE("parts are not joined if one is missing, even the last, duplicated or of another run") {
   auto const p = problem::quadratic::random(3, 2, 1);
   auto const refused = [&](std::vector<peer_result> parts) {
     return refusal([&] { static_cast<void>(merged(std::move(parts), {space{}, p})); });

@@ -113,7 +113,7 @@ void alone_is_plain(Step const& rule, Plain plain) {
   CHECK(test::distance(x, vec(9, 0.0)) > 0.1);
 }
 
-TEST_CASE("a lone node with momentum or Adam is the plain loop, bit for bit") {
+TEST_CASE("a single node with momentum or Adam equals the plain loop, bit for bit") {
   alone_is_plain(step::momentum{0.9}, plain_momentum{0.05, 0.9, false});
   alone_is_plain(step::momentum{0.7, momentum_form::nesterov}, plain_momentum{0.05, 0.7, true});
   alone_is_plain(step::adam{}, plain_adam{0.05, 0.9, 0.999, 1e-8});
@@ -190,7 +190,7 @@ auto swept(Step const& its) -> std::vector<double> {
   return {x.data(), x.data() + n};
 }
 
-TEST_CASE("steps in hardware vectors agree with one index at a time, and touch what is theirs only") {
+TEST_CASE("steps in hardware vectors agree with one index at a time, and touch only their own values") {
   auto const check = []<class Step>(Step const& rule) {
     auto const exact = swept<backend::host<double>>(rule);
     CHECK(test::distance(swept<backend::eigen<double>>(rule), exact) < 1e-14);
@@ -203,7 +203,7 @@ TEST_CASE("steps in hardware vectors agree with one index at a time, and touch w
   check(step::adam{});
 }
 
-TEST_CASE("momentum along tracked directions ends at the optimum of the sum, whatever is lost and whoever is slow") {
+TEST_CASE("momentum along tracked directions ends at the optimum of the sum, despite losses and slow nodes") {
   auto const q = quadratic::random(5, 6, 2, {.spread = 2, .condition = 4, .noise = 0});
   using node_type = r_fast<reference, step::momentum>;
   node_type::options options{};
@@ -219,7 +219,7 @@ TEST_CASE("momentum along tracked directions ends at the optimum of the sum, wha
   }
 }
 
-TEST_CASE("hyper-parameters that make no sense are refused by name") {
+TEST_CASE("invalid hyper-parameters are refused by name") {
   for (auto const beta : {-0.1, 1.0, std::nan("")}) {
     CHECK(test::says(test::refusal([&] { step::momentum{beta}; }), "beta of momentum"));
     CHECK(test::says(test::refusal([&] { step::adam{{.beta1 = beta}}; }), "beta1 of Adam"));

@@ -32,13 +32,13 @@ TEST_CASE("builders draw what their names say") {
   CHECK(binary_tree(6).name() == "binary_tree(6)");
 }
 
-TEST_CASE("the static exponential graph has as many hops as n has binary digits to count with") {
+TEST_CASE("the static exponential graph has ceil(log2 n) hops") {
   for (auto const& [n, hops] :
        std::vector<std::pair<std::size_t, std::size_t>>{{4, 2}, {5, 3}, {8, 3}, {9, 4}, {33, 6}})
     CHECK(exponential(n).out_of(node_id{0}).size() == hops);
 }
 
-TEST_CASE("every builder takes one node without edges, two nodes with one pair, and no fewer") {
+TEST_CASE("every builder makes one node without edges and two nodes with one pair, and refuses fewer") {
   for (auto const& known : topology::detail::named_builders) {
     INFO(known.name);
     CHECK(known.build(1).edge_count() == 0);
@@ -61,7 +61,7 @@ TEST_CASE("random regular graphs are regular, undirected, connected and repeatab
   CHECK_FALSE(random_regular(20, 4, 1) == random_regular(20, 4, 2));
 }
 
-TEST_CASE("ten thousand nodes of degree four are drawn sparsely") {
+TEST_CASE("a random graph of ten thousand nodes of degree four stays sparse") {
   auto const graph = random_regular(10'000, 4, 1);
   CHECK(graph.edge_count() == 40'000);
   CHECK(search_from(graph, node_id{0}).reaches_all());

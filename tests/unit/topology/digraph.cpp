@@ -48,7 +48,7 @@ TEST_CASE("digraphs are equal by nodes and edges, not by name") {
   CHECK(from_edges(2, {}, "one").with_name("two").name() == "two");
 }
 
-TEST_CASE("a node of its own is a graph without edges, and undirected") {
+TEST_CASE("a single node is a graph without edges, and undirected") {
   auto const graph = from_edges(1, {});
   CHECK(graph.edge_count() == 0);
   CHECK(graph.out_of(a).empty());

@@ -93,7 +93,7 @@ TEST_CASE("files of MatrixMarket and KONECT say how many nodes there are and whe
   CHECK(says(refused("% sym positive\n1 2 7\n"), "line 2: '1 2 7' has a weight, '7'"));
 }
 
-TEST_CASE("a third column is weights where they are asked for, and refused by name where they are not") {
+TEST_CASE("a third column is read as weights if they are requested, and refused by name otherwise") {
   auto const refused = [](char const* text) { return refusal([&] { (void)parse_edge_list(text, "g"); }); };
   CHECK(says(refused("0 1 0.25\n"), "line 1: '0 1 0.25' has a weight, '0.25', and a graph has none"));
   auto const read = parse_edge_weights("from,to,weight\n0,1,0.25\n1,0,2.5e-1\n1,1,.75\n", "w.csv");
@@ -118,7 +118,7 @@ TEST_CASE("a third column is weights where they are asked for, and refused by na
   CHECK(says(unweighted("0 1 0.5 7\n"), "is not an edge"));
 }
 
-TEST_CASE("what is no edge list is refused in one line that is fit for a terminal") {
+TEST_CASE("a file that is no edge list is refused in one line that is safe for a terminal") {
   auto const refused = [](std::string_view text) { return refusal([&] { (void)parse_edge_list(text, "g\n.txt"); }); };
   CHECK(says(refused("\x1b[2J\n"), "graph file 'g\\n.txt', line 1: '\\x1b[2J' is none of"));
   CHECK(refused(std::string(5000, 'x')).size() < 250);
@@ -133,7 +133,7 @@ TEST_CASE("what is no edge list is refused in one line that is fit for a termina
   CHECK(parse_edge_list("0 1\n", "g\n.txt").name() == "g\\n.txt");
 }
 
-TEST_CASE("a gzipped file is read as it is when it is plain, and one that is cut or damaged is refused") {
+TEST_CASE("a gzipped file is read like a plain one, and one that is truncated or damaged is refused") {
   test::scratch_folder const folder{"edge_lists"};
   auto const path = (folder.path() / "g.gz").string();
   auto* const zipped = gzopen(path.c_str(), "wb");

@@ -33,7 +33,7 @@ TEST_CASE("a tree is rooted where its graph hints") {
   CHECK(trees.push() == from_edges(3, {e(0, 1), e(2, 1)}));
 }
 
-TEST_CASE("any other graph serves both ways") {
+TEST_CASE("any other graph is used in both directions") {
   auto const graphs = topology::pair{directed_ring(4)};
   CHECK(graphs.pull() == directed_ring(4));
   CHECK(graphs.push() == directed_ring(4));
@@ -57,7 +57,7 @@ TEST_CASE("spanning trees follow the directions of the graph") {
   CHECK(trees.push() == from_edges(4, {e(3, 0), e(0, 1), e(1, 2)}));
 }
 
-TEST_CASE("spanning trees are refused where a node is cut off, by its name") {
+TEST_CASE("spanning trees are refused if a node is cut off, naming it") {
   auto const chain = from_edges(3, {e(0, 1), e(1, 2)}, "chain");
   CHECK(says(refusal([&] { (void)spanning_trees(chain, node_id{1}); }), "node 0 cannot be reached from it"));
   CHECK(says(refusal([&] { (void)spanning_trees(chain, node_id{0}); }), "node 1 cannot reach it"));

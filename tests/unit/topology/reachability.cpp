@@ -43,7 +43,7 @@ TEST_CASE("roots are exactly the nodes that reach all others") {
   CHECK(roots(from_edges(1, {})) == std::vector{node_id{0}});
 }
 
-TEST_CASE("undirected trees are told from other graphs") {
+TEST_CASE("undirected trees are distinguished from other graphs") {
   CHECK(is_undirected_tree(line(5)));
   CHECK(is_undirected_tree(star(5)));
   CHECK(is_undirected_tree(binary_tree(10)));

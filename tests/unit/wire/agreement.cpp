@@ -21,7 +21,7 @@ auto options(std::string const& seed) -> wire::agreement {
   return a;
 }
 
-TEST_CASE("equal options have one run id, and one that differs is named with both values") {
+TEST_CASE("equal options have one run id, and a different option is named with both values") {
   CHECK(options("1").id() == options("1").id());
   CHECK(options("1").id() != options("2").id());
   CHECK(wire::difference(options("1").text(), options("1").text(), "node 2").empty());
@@ -29,7 +29,7 @@ TEST_CASE("equal options have one run id, and one that differs is named with bot
         "node 2 has seed 2, but this node has 1");
 }
 
-TEST_CASE("options that only one side knows, or that stand in another order, are a difference") {
+TEST_CASE("options that only one side has, or in another order, are a difference") {
   auto more = options("1");
   more.add("m", 4);
   CHECK(wire::difference(more.text(), options("1").text(), "node 2") == "node 2 says nothing of m, which is 4 here");
@@ -39,14 +39,14 @@ TEST_CASE("options that only one side knows, or that stand in another order, are
   CHECK_FALSE(wire::difference("a=1\n", "a=1\na=1\n", "node 2").empty());
 }
 
-TEST_CASE("what a stranger sends instead of options is shown without control characters and cut") {
+TEST_CASE("text from a stranger in place of options is shown without control characters, and truncated") {
   auto const sentence = wire::difference("seed=1\n", "seed=\x1b[2J" + std::string(500, 'x') + "\n", "node 2");
   CHECK(says(sentence, "seed \\x1b[2Jxxx"));
   CHECK(sentence.size() < 160);
   CHECK(says(refusal([] { wire::agreement{}.add("long", std::string(20'000, 'x')); }), "16 KiB"));
 }
 
-TEST_CASE("a hello brings back what was said, and every wrong bit of it is noticed") {
+TEST_CASE("a hello is decoded as it was encoded, and every wrong bit is detected") {
   auto const text = options("1").text();
   auto const bytes = wire::encode_hello({options("1").id(), node_id{3}, node_id{70'000}, 5, -17, 0, 0}, text);
   REQUIRE(bytes.size() == wire::hello_bytes + text.size());
@@ -71,7 +71,7 @@ TEST_CASE("a hello brings back what was said, and every wrong bit of it is notic
   }
 }
 
-TEST_CASE("a hello with a run id that is not its text's is not intact, and one that announces too much is none") {
+TEST_CASE("a hello whose run id does not match its text is damaged, and one that announces too much is refused") {
   auto const text = options("1").text();
   auto const forged = wire::encode_hello({1, {}, {}, 0, 0, 0, 0}, text);
   CHECK_FALSE(wire::is_intact(std::span{forged}.first<wire::hello_bytes>(), text));

@@ -143,7 +143,7 @@ TEST_CASE(
   CHECK(refused[static_cast<std::size_t>(wire::decode_error::wrong_checksum)] > 8 * 256);  // the body's bits at least
 }
 
-TEST_CASE("a frame of another run, with an unknown codec, or sealed in another way is refused by name") {
+TEST_CASE("a frame of another run, with an unknown codec, or with another seal is refused by name") {
   buffer_pool pool;
   auto const p = a_packet(pool);
   auto frame = encoded(p, {1, 2}, {64, 128}, sealed);
@@ -156,7 +156,7 @@ TEST_CASE("a frame of another run, with an unknown codec, or sealed in another w
   CHECK(wire::decode(frame, f, sealed) == wire::decode_error::unknown_codec);
 }
 
-TEST_CASE("a header announces how much is to come before its body has been read") {
+TEST_CASE("a header says how much follows before its body has been read") {
   buffer_pool pool;
   auto const p = a_packet(pool);
   auto const frame = encoded(p, {1, 2}, {64, 128}, sealed);

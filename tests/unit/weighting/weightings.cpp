@@ -134,7 +134,7 @@ struct any_factor {
   [[nodiscard]] auto operator()(std::uint64_t age) const -> double { return age == at ? factor : 1; }
 };
 
-TEST_CASE("a factor below 0, above 1 or of no value breaks a contract where it is used") {
+TEST_CASE("a factor below 0, above 1 or NaN breaks a contract when it is used") {
   using node_type = r_fast<backend::host<double>, step::sgd, any_factor>;
   auto const broken = [](double factor) {
     node_type::options options{};
@@ -163,7 +163,7 @@ struct half_life {
   auto operator()(std::uint64_t age) const -> double { return std::exp2(-static_cast<double>(age) / iterations); }
 };
 
-TEST_CASE("settings with which a weighting gives no factor are refused before the run, with the factor and the age") {
+TEST_CASE("settings with which a weighting gives an invalid factor are refused before the run, with factor and age") {
   using node_type = r_fast<backend::host<double>, step::sgd, half_life>;
   auto const refused = [](double iterations) {
     return test::refusal([&] {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a driver is given may be empty, used or moved from, and options may be no numbers: each is one sentence.
+// An assembly may be empty, used or moved from, and options may be NaN: each gives one sentence.
 #include <chrono>
 #include <limits>
 #include <span>
@@ -36,7 +36,7 @@ auto on_threads(assembly a) -> std::string {
   return refusal([&] { run_threads(std::move(a), brief(), {.time = 5ms}); });
 }
 
-TEST_CASE("an assembly that is empty, moved from or used runs on no driver, and says so in one sentence") {
+TEST_CASE("an assembly that is empty, moved from or used is refused by every driver in one sentence") {
   for (auto const run : {&simulated, &on_threads}) {
     CHECK(says(run(assembly{}), "has no nodes to run"));
     auto a = made();
@@ -80,7 +80,7 @@ struct begins_badly : problem::quadratic {
   }
 };
 
-TEST_CASE("no dimension, a first model or a step that is no number, and an end that is none are one sentence each") {
+TEST_CASE("no dimension, a first model or step of NaN, and an invalid end give one sentence each") {
   CHECK(says(refusal([] { assemble<node_type>(topology::ring(3), nothing{}, {}); }), "its dimension is 0"));
   CHECK(says(
       refusal([] { assemble<node_type>(topology::ring(3), begins_badly{problem::quadratic::random(3, 4, 1)}, {}); }),

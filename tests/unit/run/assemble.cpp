@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Of run/assemble.hpp: what every run begins with, and what it refuses.
+// run/assemble.hpp: what every run begins with, and what it refuses.
 #include <rubato/run/assemble.hpp>
 
 #include <cmath>
@@ -49,14 +49,14 @@ TEST_CASE("all nodes begin at the problem's first model, in one shared body") {
   CHECK(a.view<float>().data() == b.view<float>().data());
 }
 
-TEST_CASE("a problem split over another number of nodes than the network has is refused, with both numbers") {
+TEST_CASE("a problem split over a different number of nodes than the network has is refused, with both numbers") {
   auto const said = refused({.split_over = 5});
   CHECK(test::says(said, "5"));
   CHECK(test::says(said, "2"));
   CHECK(refused({}).empty());
 }
 
-TEST_CASE("a first model of another size than the problem's dimension is refused, with both sizes") {
+TEST_CASE("a first model whose size is not the problem's dimension is refused, with both sizes") {
   for (auto const size : {0U, 2U, 4U, 1000U}) {
     auto const said = refused({.first = std::vector<float>(size, 1.0F)});
     CHECK(test::says(said, std::to_string(size).c_str()));
@@ -64,7 +64,7 @@ TEST_CASE("a first model of another size than the problem's dimension is refused
   }
 }
 
-TEST_CASE("a first gradient that is no number is refused, naming the node") {
+TEST_CASE("a first gradient of NaN is refused, naming the node") {
   using limits = std::numeric_limits<float>;
   for (auto const bad : {std::nanf(""), limits::infinity(), -limits::infinity()}) {
     CHECK(test::says(refused({.of_node_1 = bad}), "node 1"));

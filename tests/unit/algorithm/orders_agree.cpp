@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// R-FAST, Push-Pull, S-AB and D-PSGD as they are written out, line by line of their papers, beside the same methods as
-// arrays of actions (order::r_fast, push_pull, ab, ...): equal to the bit, event by event, also where messages are lost
-// and nodes restart.
+// R-FAST, Push-Pull, S-AB and D-PSGD written out as in their papers, against the same methods as arrays of actions
+// (order::r_fast, push_pull, ab, ...): equal to the bit, event by event, also with lost messages and restarts.
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/gossip.hpp>

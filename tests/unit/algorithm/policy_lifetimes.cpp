@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A policy's state may point to its policy or hold a copy: the policy lives as long and stays where it is, however
-// often nodes move. The archetypes here know where all policies live that exist.
+// A policy's state may point to its policy or hold a copy: the policy lives as long as the state and keeps its address,
+// however often nodes move. The archetypes here keep a list of all living policies.
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -132,7 +132,7 @@ auto run(typename Node::options o) -> std::vector<double> {
   return all;
 }
 
-TEST_CASE("a step's state may point to its step, and does what that says") {
+TEST_CASE("a step's state may point to its step and use its settings") {
   auto twice = pointed_step{};
   twice.factor = 2;
   using pointed = r_fast<space, pointed_step>;
@@ -140,7 +140,7 @@ TEST_CASE("a step's state may point to its step, and does what that says") {
   CHECK(run<pointed>({.step = 0.01, .step_rule = twice}) == run<r_fast<space>>({.step = 0.02}));
 }
 
-TEST_CASE("and so may the states of a server's weight and aggregation, and that of a partner") {
+TEST_CASE("the states of a server's weight and aggregation, and of a partner, may point to their policies") {
   auto half = pointed_weight{};
   half.factor = 0.5;
   using server_of = server_sgd<space, server::accept_all, pointed_weight, pointed_aggregation>;
@@ -149,7 +149,7 @@ TEST_CASE("and so may the states of a server's weight and aggregation, and that 
   CHECK_FALSE(run<ad_psgd<space, step::sgd, pointed_partner>>({.step = 0.02}).empty());
 }
 
-TEST_CASE("a node that was moved by itself still knows its policies") {
+TEST_CASE("a node that was moved on its own still knows its policies") {
   using pointed = r_fast<space, pointed_step>;
   auto const plan = pointed::make_plan(topology::line(1));
   auto b = space{};

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// Declares the node types that are classes, and says their default policies: here, and nowhere else. For headers of
+// your own that name node types and need not know them. (Names that compose another node type are aliases, each in its
+// file; low_precision_d_psgd, whose default codec is one, is declared there too.)
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+
+#include <rubato/backend/concepts.hpp>
+
+namespace rubato {
+
+namespace step {
+struct sgd;
+}
+namespace weighting {
+struct constant;
+}
+namespace synchrony {
+struct free;
+}
+namespace ledger {
+struct fixed_point;
+struct floating;
+}  // namespace ledger
+namespace contribution {
+struct all;
+}
+namespace partner {
+struct uniform;
+}
+namespace server {
+struct accept_all;
+struct apply_at_once;
+struct same_worker;
+}  // namespace server
+namespace codec {
+struct identity;
+}  // namespace codec
+
+namespace detail {
+/// Exact where that is cheap: fixed-point for float, plain for double.
+template<class T>
+using default_ledger = std::conditional_t<std::is_same_v<T, float>, ledger::fixed_point, ledger::floating>;
+}  // namespace detail
+
+template<backend::array_backend Backend, class Step = step::sgd, class Partner = partner::uniform>
+class ad_psgd;
+
+template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
+class async_model_average;
+
+template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+class d_psgd;
+
+template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+class d_psgd_atc;
+
+template<backend::array_backend Backend, class Order, class Step = step::sgd, class Weighting = weighting::constant,
+         class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity,
+         class Contribution = contribution::all>
+class gossip;
+
+template<backend::array_backend Backend, class Step = step::sgd>
+class m_synchronous_sgd;
+
+template<backend::array_backend Backend, class Step = step::sgd>
+class osgp;
+
+template<backend::array_backend Backend, class Step = step::sgd,
+         class Ledger = detail::default_ledger<typename Backend::scalar>>
+class push_pull;
+
+template<backend::array_backend Backend, class Step = step::sgd, class Weighting = weighting::constant,
+         class Ledger = detail::default_ledger<typename Backend::scalar>, class SumCodec = codec::identity>
+class r_fast;
+
+template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+class ring_allreduce_sgd;
+
+template<backend::array_backend Backend, class Step = step::sgd,
+         class Ledger = detail::default_ledger<typename Backend::scalar>>
+class s_ab;
+
+template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
+class scatter_allreduce_sgd;
+
+template<backend::array_backend Backend, class Acceptance = server::accept_all, class Weight = weighting::constant,
+         class Aggregation = server::apply_at_once, class Assignment = server::same_worker, class Step = step::sgd>
+class server_sgd;
+
+}  // namespace rubato
