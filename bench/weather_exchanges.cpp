@@ -22,11 +22,10 @@
 #include <rubato/backend/eigen.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/report/nlohmann_json.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/builders.hpp>
-
-#include "support/peer_report.hpp"
 
 namespace {
 
@@ -124,7 +123,7 @@ auto main(int argc, char** argv) -> int {
       return 0;
     }
     std::vector<peer_result> peers;
-    for (auto k = 2; k < argc; ++k) peers.push_back(examples::read_peer_report(argv[k]));
+    for (auto k = 2; k < argc; ++k) peers.push_back(report::read_peer_result(argv[k]));
     tell_peers(peers, within);
     return 0;
   } catch (std::exception const& e) {

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include <rubato/driver/peer.hpp>
+#include <rubato/report/nlohmann_json.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
@@ -28,7 +29,6 @@
 
 #include "support/children.hpp"
 #include "support/peer_problem.hpp"
-#include "support/peer_report.hpp"
 #include "support/private_folder.hpp"
 #include "support/race_report.hpp"
 #include "support/say.hpp"
@@ -198,11 +198,10 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
     auto const& name = plan.algorithms[i].told.name;
     auto const a = examples::assembled(plan, i, problem).nodes;
     try {
-      auto saves = c.checkpoint;
-      if (!saves.folder.empty()) saves.folder /= name;
       for (std::size_t node = 0; node < a.nodes.size(); ++node) {
         auto const me = rubato::identity_of(a, rubato::to_node(node), &rubato::wire::crc32_of);
         if (c.transport == "udp") rubato::transport::udp::refuse_unfit(me);
+        auto const saves = examples::checkpoints_of(c, name, me.self);
         if (!saves.folder.empty()) static_cast<void>(rubato::detail::node_checkpoints{saves, a, me.self});
         if (saves.resume) static_cast<void>(rubato::sessions_before(saves, me.self));
       }
@@ -216,7 +215,7 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
 
 /// Where nodes go on together, from the newest round of which all files are here and whole.
 auto choose_round(choice const& c, std::string const& algorithm, std::size_t n) -> std::vector<std::string> {
-  if (!c.checkpoint.resume || c.checkpoint.round) return {};
+  if (!(c.checkpoint.resume || c.resume_if_there) || c.checkpoint.round) return {};
   auto o = c.checkpoint;
   o.folder /= algorithm;
   std::vector<rubato::node_id> all;
@@ -240,8 +239,8 @@ auto run_one(choice c, competitor const& who, rubato::problem::any_oracle const&
   pass_on(c, place, n);
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) {
-    parts.push_back(examples::read_peer_report(place.report(i)));
-    if (unwritten.empty()) unwritten = examples::unwritten_in(place.report(i));
+    parts.push_back(rubato::report::read_peer_result(place.report(i)));
+    if (unwritten.empty()) unwritten = parts.back().unwritten;
   }
   auto result = rubato::merged(std::move(parts), oracle);
   result.algorithm = algorithm;

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include <rubato/driver/peer.hpp>
+#include <rubato/report/nlohmann_json.hpp>
 #include <rubato/report/summary.hpp>
 #include <rubato/run/recorder.hpp>
 #include <rubato/transport/tcp.hpp>
@@ -32,7 +33,6 @@
 
 #include "support/peer_options.hpp"
 #include "support/peer_problem.hpp"
-#include "support/peer_report.hpp"
 #include "support/say.hpp"
 
 namespace {
@@ -122,7 +122,7 @@ auto tell_of_the_lost(rubato::peer_result const& r) -> int {
 
 auto live(examples::peer_choice const& c) -> int {
   auto const plan = examples::planned(c.race);
-  if (!c.report.empty()) examples::ensure_report(c.report);
+  if (!c.report.empty()) rubato::report::ensure_peer_result_writable(c.report);
   examples::signals();  // listens from now on
   auto a = examples::assembled(plan, 0, examples::objective_of(c, plan.options)).nodes;
   if (!a.remark.empty()) std::fprintf(stderr, "peer: %s\n", a.remark.c_str());
@@ -141,8 +141,8 @@ auto live(examples::peer_choice const& c) -> int {
   o.compute = examples::compute_of(plan, plan.algorithms.front().minibatches);
   o.compute_seed = plan.scenario.seed;
   o.pace = c.pace;
-  o.checkpoint = c.checkpoint;
-  if (!c.checkpoint.folder.empty()) o.checkpoint.folder /= plan.options.algorithms.front();
+  o.checkpoint =
+      examples::checkpoints_of(c, plan.options.algorithms.front(), rubato::to_node(static_cast<std::size_t>(c.id)));
   auto setting = rubato::wire::agreement{};
   examples::add_setting(setting, c);
   o.checkpoint.subject = setting.text();
@@ -156,17 +156,11 @@ auto live(examples::peer_choice const& c) -> int {
   for (auto const& file : log.statuses()) {
     if (!file.cut_short.empty()) std::fprintf(stderr, "peer: the recording is cut short: %s\n", file.cut_short.c_str());
   }
-  for (auto const& sentence : result.result.warnings) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
-  auto unwritten = log.failure();
-  if (unwritten.empty() && !result.unsaved.empty())
-    unwritten = "the last state of this node was not saved: " + result.unsaved;
-  for (auto const* const list : {&result.lost, &result.returned}) {
-    for (auto const& sentence : *list) std::fprintf(stderr, "peer: %s\n", sentence.c_str());
-  }
-  if (!c.report.empty()) examples::write_peer_report(c.report, result, unwritten);
+  if (auto why = log.failure(); !why.empty()) result.unwritten = std::move(why);
+  if (!c.report.empty()) rubato::report::write_peer_result(c.report, result);
   if (!plan.options.quiet) examples::say(rubato::report::node_table(result.result));
   if (c.problem.quadratic) tell_distance(result.result, c, plan.options);
-  if (!unwritten.empty() && c.report.empty()) throw rubato::run_error{unwritten};  // else who reads the report says so
+  if (!result.unwritten.empty() && c.report.empty()) throw rubato::run_error{result.unwritten};  // else its reader does
   if (examples::interrupted()) std::fprintf(stderr, "peer: interrupted\n");
   return examples::interrupted() ? 130 : tell_of_the_lost(result);
 }

@@ -39,6 +39,7 @@ struct peer_choice {
   std::chrono::nanoseconds silence{};
   pace_options pace{};
   checkpoint_options checkpoint{};
+  bool resume_if_there = false;  ///< a node without a checkpoint begins anew
   double drop = 0;
   double within = 0;
   bool goes_on = false;
@@ -182,10 +183,11 @@ inline void refuse_idle(peer_choice const& c) {
   auto const none = std::string{"without a --checkpoint, the folder of the files"};
   refuse_if(c.checkpoint.folder.empty(), "--every", none);
   refuse_if(c.checkpoint.folder.empty(), "--every-rounds", none);
-  refuse_if(c.checkpoint.folder.empty(), "--resume", none);
-  refuse_if(!c.checkpoint.resume, "--round", "without --resume");
-  refuse_if(c.checkpoint.resume, "--restart", "on a node that goes on from its checkpoint, which includes its draws");
-  if (c.checkpoint.resume && !c.race.record.empty()) {
+  for (auto const* const name : {"--resume", "--resume-if-there"}) refuse_if(c.checkpoint.folder.empty(), name, none);
+  auto const resumes = c.checkpoint.resume || c.resume_if_there;
+  refuse_if(!resumes, "--round", "without --resume");
+  refuse_if(resumes, "--restart", "on a node that goes on from its checkpoint, which includes its draws");
+  if (resumes && !c.race.record.empty()) {
     throw config_error{"--record and --resume exclude each other: replay begins with a node's first event"};
   }
   if (c.restart > 0 && !c.race.record.empty()) {
@@ -208,6 +210,21 @@ inline void add_resume(CLI::App& app, peer_choice& choice) {
     choice.given.emplace_back("--resume");
   };
   app.add_flag_function("--resume", set, "go on from the files of --checkpoint; --until counts from then on");
+  auto const set_if_there = [&choice](std::int64_t) {
+    choice.resume_if_there = true;
+    choice.given.emplace_back("--resume-if-there");
+  };
+  app.add_flag_function("--resume-if-there", set_if_there, "the same, but a node that has no file yet begins anew");
+}
+
+/// What is saved where, of one node of this algorithm.
+[[nodiscard]] inline auto checkpoints_of(peer_choice const& c, std::string const& algorithm, node_id self)
+    -> checkpoint_options {
+  auto o = c.checkpoint;
+  if (o.folder.empty()) return o;
+  o.folder /= algorithm;
+  if (c.resume_if_there && has_checkpoint(o, self)) o.resume = true;
+  return o;
 }
 
 /// Empty after --help. Throws config_error with one sentence.

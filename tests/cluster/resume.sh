@@ -50,19 +50,22 @@ for transport in tcp udp; do
   all_end_well "one resumed"
 done
 
-# All are killed and go on together: $1 is the algorithm, over $transport.
+# All are killed and go on together: $1 is the algorithm, over $transport; $3 is said at both times, as by a script.
 kill_and_resume_all() {
   rm -rf saved said*
   new_addresses
-  begin --step 0.1 "${save[@]}" --algorithms "$1" --until 60s
+  begin --step 0.1 "${save[@]}" --algorithms "$1" --until 60s ${3:+"$3"}
   await_files "$1"
   kill -KILL "${pids[@]}" 2>/dev/null # one may have ended already, because of another
   wait "${pids[@]}" 2>/dev/null
   new_addresses
-  begin --step 0.1 "${save[@]}" --algorithms "$1" --until 8s --resume --within "$2"
+  begin --step 0.1 "${save[@]}" --algorithms "$1" --until 8s "${3:---resume}" --within "$2"
   all_end_well "all resumed, $1"
 }
-for transport in tcp udp; do kill_and_resume_all r_fast 1e-5; done
+transport=tcp
+kill_and_resume_all r_fast 1e-5
+transport=udp
+kill_and_resume_all r_fast 1e-5 --resume-if-there
 
 # descendants PID: its children, theirs (ranks are those of mpirun), and so on.
 descendants() {
@@ -111,7 +114,7 @@ transport=tcp
 refused() {
   local words=$1 said
   shift
-  said=$(timeout 20 "$peer" --id 1 --peers "$addresses" "${run[@]}" "${save[@]}" --resume --until 1s --step "${step:-0.1}" "$@" 2>&1)
+  said=$(timeout 20 "$peer" --id 1 --peers "$addresses" "${run[@]}" "${save[@]}" "${resume:---resume}" --until 1s --step "${step:-0.1}" "$@" 2>&1)
   (($? == 2)) && [[ $said == *"$words"* && $(grep -c . <<<"$said") == 1 ]] || fail "$*: $said"
   [[ $(cksum <saved/r_fast/node-1.checkpoint) == "$before" ]] || fail "$*: the checkpoint was changed"
 }
@@ -124,6 +127,7 @@ refused "--record and --resume exclude each other" --record somewhere
 printf 'x' | dd of=saved/r_fast/node-1.checkpoint bs=1 seek=1000 conv=notrunc status=none
 before=$(cksum <saved/r_fast/node-1.checkpoint)
 refused "saved/r_fast/node-1.checkpoint' is damaged"
+resume=--resume-if-there refused "saved/r_fast/node-1.checkpoint' is damaged"
 
 # Who is interrupted, or ends because of another, saves where it has come to.
 transport=tcp

@@ -11,6 +11,7 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -237,6 +238,45 @@ TEST_CASE("a node that has long been waiting when its run ends by time names the
   REQUIRE_FALSE(said.empty());
   CHECK(says(said[0], "node 0 stood still when the run ended: it had waited for model message"));
   CHECK(says(said[0], "of node 1 for"));
+}
+
+TEST_CASE("in rounds, when one node ends early, all others end in order, each with a sentence, and none waits") {
+  constexpr std::size_t nodes = 3;
+  static std::atomic<int> said;
+  said = 0;
+  auto const p = quadratic::random(nodes, 5, 4);
+  tcp_doors doors{nodes};
+  std::vector<fate> fates(nodes);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < nodes; ++i) {
+      threads.emplace_back([&, i] {
+        try {
+          auto a = assemble<d_psgd<space>>(topology::line(nodes), p, {.step = 0.1});
+          auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+          auto const wires = over_tcp(doors)(i, me);
+          auto o = peer_options{.patience = 1h, .look_every = 1ms};
+          o.says = [](std::string_view) { ++said; };
+          if (i == 0)
+            o.watching = {[](look const& l) { return l.seen.gradients < 20 ? verdict::go_on : verdict::stop; }};
+          fates[i].result = run_peer(a, me, *wires, {.time = 1h}, o);
+        } catch (std::exception const& e) {
+          fates[i].sentence = e.what();
+        }
+      });
+    }
+  }
+  CHECK(said == 2);  // each warning once
+  CHECK(fates[0].result.result.stopped == stop_reason::observer);
+  for (std::size_t i = 1; i < nodes; ++i) {
+    INFO("node " << i << ": " << fates[i].sentence);
+    REQUIRE(fates[i].sentence.empty());
+    auto const& r = fates[i].result.result;
+    CHECK(r.stopped == stop_reason::neighbour);
+    REQUIRE(r.warnings.size() == 1);
+    CHECK(
+        says(r.warnings[0], ("before its own end: node " + std::to_string(i - 1) + ", which had to send it").c_str()));
+  }
 }
 
 TEST_CASE("a node reports a peer that does not end when all should") {

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -136,7 +137,7 @@ TEMPLATE_LIST_TEST_CASE("processes that are killed and go on conserve the tracke
     if constexpr (std::is_same_v<scalar, float>) CHECK(f.result.looks.back().residual == 0);
     else CHECK(f.result.looks.back().residual < 1e-9);
     CHECK(f.result.returned.empty());
-    CHECK(f.result.unsaved.empty());
+    CHECK(f.result.unwritten.empty());
     auto const& mine = f.result.result.nodes[0];
     CHECK(mine.iterations_before > 0);
     CHECK(mine.iterations - mine.iterations_before <= 3000);  // those of this run alone
@@ -165,6 +166,46 @@ TEMPLATE_LIST_TEST_CASE("methods in rounds that are killed and go on end where a
   }
 }
 
+TEMPLATE_LIST_TEST_CASE("who has no checkpoint yet begins anew beside others that go on from theirs", "", ways) {
+  using scalar = typename TestType::scalar;
+  using node = r_fast<backend::host<scalar>>;
+  auto const p = problem::quadratic::random(nodes, 50, 4);
+  scratch_folder folder{"resume"};
+  static_cast<void>(runs_of<node, typename TestType::transport, typename TestType::doors>(p)(
+      folder.path(), {.gradients = 300}, false));
+  std::filesystem::remove(file_of(folder.path(), 1));
+  typename TestType::doors doors{nodes};
+  std::vector<fate> fates(nodes);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < nodes; ++i) {
+      threads.emplace_back([&, i] {
+        try {
+          peer_options o{.compute = environment::fixed(work)};
+          o.checkpoint.folder = folder.path();
+          o.checkpoint.resume = has_checkpoint(o.checkpoint, to_node(i));
+          auto a = assemble<node>(topology::complete(nodes), p, {.step = 0.1});
+          auto me = identity_of(a, to_node(i), &wire::crc32_of);
+          me.opened_before = sessions_before(o.checkpoint, me.self);
+          typename TestType::transport wires{me, doors.options(i)};
+          fates[i].result = run_peer(a, me, wires, {.gradients = 3000}, o);
+        } catch (std::exception const& e) {
+          fates[i].sentence = e.what();
+        }
+      });
+    }
+  }
+  for (std::size_t i = 0; i < nodes; ++i) {
+    REQUIRE(fates[i].sentence == "");
+    CHECK((fates[i].result.result.nodes[0].iterations_before == 0) == (i == 1));
+    CHECK(fates[i].result.looks.back().residual <= (std::is_same_v<scalar, float> ? 0 : 1e-9));
+    auto const x = fates[i].result.result.models[0].template view<scalar>();
+    for (std::size_t k = 0; k < x.size(); ++k) {
+      REQUIRE(std::abs(static_cast<double>(x[k]) - p.optimum()[k]) < (std::is_same_v<scalar, float> ? 1e-5 : 1e-9));
+    }
+  }
+}
+
 // --- nodes that go on together
 
 /// Three nodes over TCP, each saved every 20 rounds.
@@ -187,7 +228,7 @@ auto newest_in(std::filesystem::path const& folder, std::size_t n) -> std::uint6
 }
 void require_good(std::vector<fate> const& all) {
   std::string said;
-  for (auto const& f : all) said += f.sentence.empty() ? f.result.unsaved : f.sentence + "; ";
+  for (auto const& f : all) said += f.sentence.empty() ? f.result.unwritten : f.sentence + "; ";
   REQUIRE(said == "");
 }
 
@@ -402,7 +443,7 @@ TEST_CASE("a checkpoint that cannot be written is reported at once, and the run 
     CHECK(f.sentence.empty());
     REQUIRE(f.result.result.warnings.size() == 1);
     CHECK(f.result.result.warnings[0].find("cannot be written") != std::string::npos);
-    CHECK(f.result.unsaved.find("cannot be written") != std::string::npos);  // the last one was not either
+    CHECK(f.result.unwritten.find("cannot be written") != std::string::npos);  // the last one was not either
   }
   CHECK(said == static_cast<int>(nodes));
 }

@@ -26,6 +26,15 @@ struct edge_report {
   std::uint64_t overtaken = 0;  ///< arrived after a newer one, or twice
   age_counter age{};  ///< from post to use, at the receiver
   weight_counter weights{};  ///< of gradients, where the receiver is a server that weighs them
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("from", self.from), visit("to", self.to), visit("channel", self.channel);
+    visit("packets_sent", self.packets_sent), visit("values_sent", self.values_sent);
+    visit("bytes_sent", self.bytes_sent), visit("lost", self.lost), visit("duplicated", self.duplicated);
+    visit("conflated", self.conflated), visit("delivered", self.delivered);
+    visit("bytes_received", self.bytes_received), visit("overtaken", self.overtaken);
+    visit("age", self.age), visit("weights", self.weights);
+  }
 };
 
 }  // namespace rubato

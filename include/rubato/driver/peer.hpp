@@ -17,7 +17,6 @@
 #include <set>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -85,7 +84,8 @@ class peer_driver {
       say_why();
       collect();
     } else {
-      say_if_stalled();
+      if (stopped == stop_reason::neighbour) say_if_early_itself();
+      else say_if_stalled();
       depart();
       collect();
       if (options_.lost == when_lost::ends && !is_interrupted()) refuse_absence();
@@ -93,7 +93,9 @@ class peer_driver {
       if (closed_.empty() && goes_on()) result_.parted = parted() > 0 ? parted() - 1 : 0;
     }
     finish_history();
-    if (writer_) result_.unsaved = writer_->finish();
+    if (!writer_) return std::move(result_);
+    if (auto const why = writer_->finish(); !why.empty())
+      result_.unwritten = "the last state of this node was not saved: " + why;
     return std::move(result_);
   }
 
@@ -196,6 +198,7 @@ class peer_driver {
       save_if_due();
       if (now() >= last) return stop_reason::time;
       if (gradients_ >= end.gradients && has_used_all()) return stop_reason::gradients;
+      if (!goes_on() && waits_in_vain()) return end_with_neighbour(end);
       if (!stands_still_) begin_gradient();
       for (auto& n : polled(next_event(last))) take(std::move(n));
       host_.wake(now(), sender());
@@ -205,8 +208,20 @@ class peer_driver {
   }
 
   /// Whether the node asks for the next gradient, or waits for a node that has ended its run.
-  [[nodiscard]] auto has_used_all() const -> bool {
-    return host_.wants_gradient() || (host_.wait() && left_.contains(host_.wait()->peer));
+  [[nodiscard]] auto has_used_all() const -> bool { return host_.wants_gradient() || waits_in_vain(); }
+  /// Whether the node can do nothing before a message comes of a node that has ended its run. (Its goodbye came after
+  /// all that it had sent.)
+  [[nodiscard]] auto waits_in_vain() const -> bool {
+    return !under_way_ && held_.empty() && !host_.wants_gradient() && host_.wait() &&
+           left_.contains(host_.wait()->peer);
+  }
+  /// In order, but where a number of gradients was to be computed and nothing else: that is not reached.
+  auto end_with_neighbour(until const& end) -> stop_reason {
+    if (end.time != (std::chrono::nanoseconds::max)()) return stop_reason::neighbour;
+    auto const& w = *host_.wait();
+    fault_ = {w.peer, how::stalled};
+    throw run_error{waited_too_long(to_index(me_->self), w, now() - host_.waiting_since()) +
+                    "; that node has ended its run"};
   }
 
   [[nodiscard]] auto next_event(instant last) const -> instant {
@@ -313,10 +328,8 @@ class peer_driver {
     others_[peer].met_again = true;
     others_[peer].parted = 0;
     resuming_.erase(peer);
-    if (result_.lost.size() < most_said) say_now(why);
-    if (result_.lost.size() < most_said) result_.lost.push_back(why);
-    else if (result_.lost.size() == most_said)
-      result_.lost.emplace_back("peers were lost more often than is said here");
+    if (goes_on()) note(result_.lost, why, why);
+    else result_.lost.push_back(why);  // it is thrown
     tell_parted();
     return true;
   }
@@ -324,16 +337,26 @@ class peer_driver {
     others_[peer].parted = 0;
     if (closed_.erase(peer) == 0) return;
     if (resuming_.erase(peer) > 0) return;  // it was this node that was away
-    auto why = "node " + name(peer) + " has come back";
-    if (result_.returned.size() < most_said) say_now(why);
-    if (result_.returned.size() < most_said) result_.returned.push_back(std::move(why) + " after " + since_begun());
+    auto const news = "node " + name(peer) + " has come back";
+    note(result_.returned, news, news + " after " + since_begun());
     tell_parted();
   }
   [[nodiscard]] auto since_begun() const -> std::string {
     return shortest(std::round(to_seconds(now() - begun_) * 100) / 100) + " s";
   }
-  void say_now(std::string const& sentence) const {
-    if (goes_on() && options_.says != nullptr) options_.says("after " + since_begun() + ": " + sentence);
+  void say(std::string const& sentence) const {
+    if (options_.says != nullptr) options_.says(sentence);
+  }
+  /// What happened now is said, and kept in the list, as long as that is not full.
+  void note(std::vector<std::string>& list, std::string const& said, std::string const& kept) const {
+    static auto const no_more = std::string{"more of this kind happens, and is not said"};
+    if (list.size() > most_said) return;
+    say("after " + since_begun() + ": " + (list.size() < most_said ? said : no_more));
+    list.push_back(list.size() < most_said ? kept : no_more);
+  }
+  void warn(std::string sentence) {
+    say(sentence);
+    result_.result.warnings.push_back(std::move(sentence));
   }
   /// Where nodes go on, an early end is no fault, since a restarted node may be given less time. But it ends the
   /// exchange with that node.
@@ -343,8 +366,7 @@ class peer_driver {
     auto const sentence = "node " + name(peer) + " has ended its run " +
                           shortest(std::round(to_seconds(last_ - now()) * 100) / 100) + " s before the end that node " +
                           name(me_->self) + " was given";
-    say_now(sentence);
-    if (result_.result.warnings.size() < most_said) result_.result.warnings.push_back(sentence);
+    note(result_.result.warnings, sentence, sentence);
   }
 
   // --- nodes that are cut off elsewhere
@@ -478,8 +500,7 @@ class peer_driver {
     saves_ = {o, *run_, me_->self};
     saves_.reach(start_barrier{*run_, *me_}.reach(), run_->nodes.size());
     if (o.resume) {
-      if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty())
-        result_.result.warnings.push_back(std::move(warning));
+      if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty()) warn(std::move(warning));
     }
     if (me_->opened_before >> 16 != saves_.resumed()) {
       throw config_error{"the sessions of a node that goes on must be new: give identity_of() its checkpoint_options"};
@@ -506,9 +527,8 @@ class peer_driver {
     if (why == failure_) return;
     failure_ = std::move(why);
     if (failure_.empty()) return;  // the next checkpoint was written
-    auto sentence = "a checkpoint failed: " + failure_;
-    if (options_.says != nullptr) options_.says("after " + since_begun() + ": " + sentence);
-    if (result_.result.warnings.size() < most_said) result_.result.warnings.push_back(std::move(sentence));
+    auto const sentence = "a checkpoint failed: " + failure_;
+    note(result_.result.warnings, sentence, sentence);
   }
 
   /// Warns if the run ended by time while its node had stood still for long, for example in rounds whose peer had ended
@@ -518,10 +538,19 @@ class peer_driver {
     auto const waited = now() - host_.waiting_since();
     if (waited < std::chrono::seconds{1} || waited < result_.result.ended / 10) return;
     auto const& w = *host_.wait();
-    result_.result.warnings.push_back(
-        "node " + name(me_->self) + " stood still when the run ended: it had waited for " +
-        std::string{name_of(w.channel)} + " message " + std::to_string(to_count(w.number)) + " of node " +
-        name(w.peer) + " for " + shortest(to_seconds(waited)) + " s");
+    warn("node " + name(me_->self) + " stood still when the run ended: it had waited for " +
+         std::string{name_of(w.channel)} + " message " + std::to_string(to_count(w.number)) + " of node " +
+         name(w.peer) + " for " + shortest(to_seconds(waited)) + " s");
+  }
+
+  /// Where all end at one time, they do so nearly together: only an earlier end is worth a sentence.
+  void say_if_early_itself() {
+    auto const left = last_ - begun_ - result_.result.ended;
+    if (left < std::chrono::seconds{1} || left < result_.result.ended / 10) return;
+    auto const& w = *host_.wait();
+    warn("node " + name(me_->self) + " ended after " + shortest(to_seconds(result_.result.ended)) +
+         " s, before its own end: node " + name(w.peer) + ", which had to send it " + std::string{name_of(w.channel)} +
+         " message " + std::to_string(to_count(w.number)) + ", had ended its run");
   }
 
   /// Says goodbye and waits, for a while, until the others have said theirs.
@@ -561,6 +590,7 @@ class peer_driver {
     auto& r = result_.result;
     result_.id = me_->self;
     result_.of = run_->nodes.size();
+    result_.agreed = me_->agreed.text();
     result_.rejected = transport_->rejected();
     static_cast<run_setup&>(r) = *run_;
     r.events = gradients_;
@@ -583,7 +613,10 @@ class peer_driver {
     auto const self = to_index(me_->self);
     collect_node(host_.node(), me_->self, self >= measured.begin && self < measured.end, edge_index{r.edges}, r);
     r.nodes.back().iterations_before = saves_.progress();
+    auto const said = r.warnings.size();
     warn_of_ages(r);
+    std::for_each(r.warnings.begin() + static_cast<std::ptrdiff_t>(said), r.warnings.end(),
+                  [this](auto const& w) { say(w); });
   }
 
   assembly* run_;
@@ -633,9 +666,11 @@ class peer_driver {
 /// its own clock (`end.gradients` counts this node's), and says goodbye. It does not touch the other nodes of the
 /// assembly. Throws config_error before the start. Throws run_error with one sentence if a peer is lost (unless asked
 /// to go on), the node fails or waits too long, or the problem throws; the peers are told which node is at fault, and
-/// name it. A neighbour that has ended sends no more. If `end` is a time, all end together. With `end.gradients` and
-/// unequal speeds, slow nodes go on without the fast ones. With ad_psgd or async_model_average they then go on without
-/// any exchange, because their exchange with a node that has ended stays open: give those a time.
+/// name it. A neighbour that has ended sends no more; a node that waits for it ends too, in order
+/// (stop_reason::neighbour; a run_error if only a number of gradients ends the run), unless it goes on without. If
+/// `end` is a time, all end together. With `end.gradients` and unequal speeds, slow nodes go on without the fast ones.
+/// With ad_psgd or async_model_average they then go on without any exchange, because their exchange with a node that
+/// has ended stays open: give those a time.
 template<transport::endpoint Transport>
 auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end,
               peer_options const& o = {}) -> peer_result {

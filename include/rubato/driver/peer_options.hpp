@@ -45,8 +45,8 @@ struct peer_options {
   std::uint64_t compute_seed = 0;  ///< of the model's variation
   checkpoint_options checkpoint{};  ///< `end` counts from the resumption
   pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
-  /// Called where nodes go on without each other: at once and with one sentence, which has the time, for each peer that
-  /// is lost, comes back, or ends long before this node.
+  /// Called with each sentence of the result's warnings, `lost` and `returned`, once and as soon as it is known; what
+  /// happens in the middle of a run is said with its time. (A loss that ends the run is thrown, and not said.)
   void (*says)(std::string_view sentence) = nullptr;
   /// See this node alone, at each look, so look_every is above 0. An observer that asks to stop ends this node alone,
   /// as its time would: a neighbour that waits for it ends with a sentence, unless it is asked to stop too.

@@ -1,19 +1,35 @@
 // SPDX-License-Identifier: MIT
 // Results as JSON by the library nlohmann_json. Only what the runs determine is written: no date, no wall-clock value.
+// Results of single processes are written so that they can be read again.
 #pragma once
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
 #include <span>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include <rubato/core/digest.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/shared_buffer.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/report/limit_weights.hpp>
 #include <rubato/report/numbers.hpp>
 #include <rubato/report/totals.hpp>
+#include <rubato/run/atomic_file.hpp>
+#include <rubato/run/checkpoint.hpp>
+#include <rubato/run/peer_result.hpp>
 #include <rubato/run/result.hpp>
 
 namespace rubato::report {
@@ -126,6 +142,183 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
 /// Indented, with a newline at the end. Bytes that are not UTF-8 (in a file's name) are replaced; they do not throw.
 [[nodiscard]] inline auto json_text(nlohmann::ordered_json const& report) -> std::string {
   return report.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+}
+
+namespace detail {
+
+template<class V>
+concept is_body = requires(V part) {
+  part.on_host();
+  part.bytes();
+};
+template<class V>
+concept is_optional = requires(V part) {
+  part.has_value();
+  part.reset();
+};
+template<class V>
+concept is_duration = requires(V part) { V{part.count()}; };
+template<class V>
+concept is_pair = requires(V part) {
+  part.first;
+  part.second;
+};
+
+/// What lists its parts (core/visit_state.hpp) as an object, each part under its name. Bodies are put aside, each once;
+/// a number, from 1 on, stands for a body.
+class json_writer {
+ public:
+  template<class V>
+  void operator()(std::string_view name, V const& part) {
+    object_[std::string{name}] = value_of(part);
+  }
+  template<class V>
+  [[nodiscard]] auto value_of(V const& part) -> nlohmann::ordered_json {
+    using json = nlohmann::ordered_json;
+    if constexpr (requires { V::visit_state(part, *this); }) {
+      auto outer = std::exchange(object_, json::object());
+      V::visit_state(part, *this);
+      return std::exchange(object_, std::move(outer));
+    } else if constexpr (std::is_enum_v<V>) {
+      return json(static_cast<std::underlying_type_t<V>>(part));
+    } else if constexpr (std::is_floating_point_v<V>) {
+      return std::isfinite(part) ? json(part) : json(rubato::shortest(part));
+    } else if constexpr (is_body<V>) {
+      return json(part ? place_of(part) : 0);
+    } else if constexpr (is_optional<V>) {
+      return part ? value_of(*part) : json(nullptr);
+    } else if constexpr (is_duration<V>) {
+      return json(part.count());
+    } else if constexpr (is_pair<V>) {
+      return json::array({value_of(part.first), value_of(part.second)});
+    } else if constexpr (std::is_integral_v<V> || std::is_same_v<V, std::string>) {
+      return json(part);
+    } else {
+      auto list = json::array();
+      for (auto const& each : part) list.push_back(value_of(each));
+      return list;
+    }
+  }
+  [[nodiscard]] auto bodies() const -> std::vector<shared_buffer> const& { return bodies_; }
+
+ private:
+  auto place_of(shared_buffer const& part) -> std::size_t {
+    auto const [at, is_new] = places_.try_emplace(part.bytes().data(), bodies_.size() + 1);
+    if (is_new) bodies_.push_back(part);
+    return at->second;
+  }
+  nlohmann::ordered_json object_ = nlohmann::ordered_json::object();
+  std::vector<shared_buffer> bodies_;
+  std::map<std::byte const*, std::size_t> places_;
+};
+
+/// Reads what json_writer wrote. Throws std::exception where a part is missing or of another type.
+class json_reader {
+ public:
+  json_reader(nlohmann::ordered_json const& object, std::span<shared_buffer const> bodies)
+      : object_{&object}, bodies_{bodies} {}
+  template<class V>
+  void operator()(std::string_view name, V& part) {
+    read(object_->at(std::string{name}), part);
+  }
+  template<class V>
+  void read(nlohmann::ordered_json const& from, V& part) {
+    if constexpr (requires { V::visit_state(part, *this); }) {
+      auto const* const outer = std::exchange(object_, &from);
+      V::visit_state(part, *this);
+      object_ = outer;
+    } else if constexpr (std::is_enum_v<V>) {
+      part = static_cast<V>(from.get<std::underlying_type_t<V>>());
+    } else if constexpr (std::is_floating_point_v<V>) {
+      if (from.is_string()) part = number_in(from.get<std::string>());
+      else part = from.get<V>();
+    } else if constexpr (is_body<V>) {
+      auto const place = from.get<std::size_t>();
+      if (place > bodies_.size()) throw config_error{"it names a body that does not exist"};
+      part = place == 0 ? V{} : bodies_[place - 1];
+    } else if constexpr (is_optional<V>) {
+      if (from.is_null()) part.reset();
+      else read(from, part.emplace());
+    } else if constexpr (is_duration<V>) {
+      part = V{from.get<typename V::rep>()};
+    } else if constexpr (is_pair<V>) {
+      read(from.at(0), part.first);
+      read(from.at(1), part.second);
+    } else if constexpr (std::is_integral_v<V> || std::is_same_v<V, std::string>) {
+      from.get_to(part);
+    } else {
+      part.clear();
+      for (auto const& each : from) read(each, part.emplace_back());
+    }
+  }
+
+ private:
+  static auto number_in(std::string const& text) -> double {
+    auto value = 0.0;
+    if (read_number(text, value) != text.size()) throw config_error{"it has a text where a number should be"};
+    return value;
+  }
+  nlohmann::ordered_json const* object_;
+  std::span<shared_buffer const> bodies_;
+};
+
+inline auto models_beside(std::filesystem::path const& path) -> std::filesystem::path {
+  return path.string() + ".models";
+}
+
+inline auto digest_of(std::string const& text) -> std::uint64_t {
+  return digest{}.add(std::as_bytes(std::span{text})).value();
+}
+
+inline auto text_in(std::filesystem::path const& path) -> std::string {
+  auto file = std::ifstream{path, std::ios::binary};
+  if (!file) throw config_error{"it cannot be opened"};
+  return {std::istreambuf_iterator<char>{file}, std::istreambuf_iterator<char>{}};
+}
+
+}  // namespace detail
+
+/// Throws config_error, before a run, if its result could not be written to this path.
+inline void ensure_peer_result_writable(std::filesystem::path const& path) {
+  auto const folder = path.parent_path();
+  ensure_writable_folder(folder.empty() ? "." : folder);
+  ensure_replaceable(path);
+  ensure_replaceable(detail::models_beside(path));
+}
+
+/// Writes what one process knows of a run as two files: `path` is JSON, and `path`.models holds the models (in the form
+/// of run/checkpoint.hpp) and a digest of both. Each is written aside, synced and renamed, the JSON last; so where it
+/// exists, both are whole, or reading refuses them. Bytes that are not UTF-8 are replaced. Throws run_error, whose
+/// sentence names the path. Reads every model once.
+inline void write_peer_result(std::filesystem::path const& path, peer_result const& result) {
+  auto writer = detail::json_writer{};
+  auto const text =
+      writer.value_of(result).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+  // The digest stands in the place of a checkpoint's progress.
+  write_checkpoint(detail::models_beside(path),
+                   {result.agreed, result.id, detail::digest_of(text), 0, {{}, writer.bodies()}});
+  auto file = atomic_file{path};
+  file.write(text);
+  file.commit(atomic_file::survives::power);
+}
+
+/// Reads what write_peer_result() wrote; models are in host memory. Throws config_error, with one sentence that names
+/// the file, if it is missing, damaged or something else.
+[[nodiscard]] inline auto read_peer_result(std::filesystem::path const& path) -> peer_result {
+  try {
+    auto const text = detail::text_in(path);
+    auto const models = read_checkpoint(detail::models_beside(path));
+    if (models.progress != detail::digest_of(text)) {
+      throw config_error{"it is damaged, or '" + escaped(detail::models_beside(path).string()) +
+                         "' is of another result"};
+    }
+    auto result = peer_result{};
+    auto const object = nlohmann::ordered_json::parse(text);
+    detail::json_reader{object, models.state.bodies}.read(object, result);
+    return result;
+  } catch (std::exception const& e) {
+    throw config_error{"'" + escaped(path.string()) + "' is not the result of a process: " + e.what()};
+  }
 }
 
 }  // namespace rubato::report

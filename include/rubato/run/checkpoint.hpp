@@ -108,6 +108,10 @@ struct round_to_resume {
 [[nodiscard]] auto newest_common_round(checkpoint_options const& o, std::span<node_id const> nodes)
     -> std::optional<round_to_resume>;
 
+/// Whether that node has a checkpoint in the folder, be it a damaged one; true as well where that cannot be told, so
+/// that reading it says why. For programs that are started again blindly: `o.resume = has_checkpoint(o, self)`.
+[[nodiscard]] auto has_checkpoint(checkpoint_options const& o, node_id node) -> bool;
+
 /// The value of transport::identity::opened_before for a process whose node resumes: more than the number of times that
 /// former processes of the node can have opened any edge, so that no session is used twice. 0 for a node that begins
 /// anew. Throws what read_checkpoint throws.
@@ -274,6 +278,12 @@ RUBATO_INLINE auto read_checkpoint(std::filesystem::path const& path) -> checkpo
   for (auto& b : c.state.bodies) b = detail::body_from(in, pool);
   in.finish();
   return c;
+}
+
+RUBATO_INLINE auto has_checkpoint(checkpoint_options const& o, node_id node) -> bool {
+  auto error = std::error_code{};
+  return std::filesystem::status(o.file_of(node), error).type() != std::filesystem::file_type::not_found ||
+         !saved_rounds(o, node).empty();
 }
 
 RUBATO_INLINE auto sessions_before(checkpoint_options const& o, node_id self) -> std::uint32_t {

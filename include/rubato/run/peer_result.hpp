@@ -16,6 +16,7 @@
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/transport/concepts.hpp>
+#include <rubato/wire/agreement.hpp>
 
 namespace rubato {
 
@@ -25,23 +26,39 @@ struct peer_look {
   shared_buffer model;
   double residual = 0;  ///< of the tracking law, see local_residual
   std::uint64_t gradients = 0;
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("at", self.at), visit("model", self.model), visit("residual", self.residual);
+    visit("gradients", self.gradients);
+  }
 };
 
-/// What one process knows of a run; `merged` joins the results of all processes.
+/// What one process knows of a run. report/nlohmann_json.hpp writes and reads it; `merged` joins the results of all
+/// processes.
 struct peer_result {
   node_id id{};
   std::size_t of = 0;           ///< number of nodes of the run, servers included
+  std::string agreed;           ///< what all its processes have in common: the text of their wire::agreement
   run_result result;            ///< the counters of this node, and of each edge the half that this end sees
   std::vector<peer_look> looks;
   transport::rejections rejected;
   std::vector<std::string> lost;  ///< a sentence for each loss of a peer, in order; the first thousand
   std::vector<std::string> returned;  ///< a sentence for each return of a peer, likewise
-  std::string unsaved;  ///< why the node's last state could not be saved; empty if it was, or if none was to be
+  /// A sentence, if something of this process could not be written to its end: the node's last state, or what its
+  /// program adds, such as a recording.
+  std::string unwritten;
   std::vector<node_id>
       cut_off;  ///< peers that were lost and had not come back when the run ended: it went on without them
   /// If cut_off is empty: the distance, in edges, of the nearest node that was reported cut off from a peer when the
   /// run ended; 0: none was.
   std::uint64_t parted = 0;
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("id", self.id), visit("of", self.of), visit("agreed", self.agreed), visit("result", self.result);
+    visit("looks", self.looks), visit("rejected", self.rejected), visit("lost", self.lost);
+    visit("returned", self.returned), visit("unwritten", self.unwritten), visit("cut_off", self.cut_off);
+    visit("parted", self.parted);
+  }
 };
 
 namespace detail {
@@ -88,14 +105,25 @@ inline void refuse_gaps(std::vector<peer_result> const& parts) {
   }
 }
 
+/// Throws config_error, which names the option that differs, unless all are of runs with the same options.
+inline void refuse_other_runs(std::vector<peer_result> const& parts) {
+  for (auto const& p : parts) {
+    auto const different = wire::difference(parts.front().agreed, p.agreed,
+                                            "the result of node " + std::to_string(to_index(p.id)), "that of node 0");
+    if (!different.empty()) throw config_error{different + ": it is of another run"};
+  }
+}
+
 }  // namespace detail
 
 /// One result from those of all processes. Counters are joined by edge. The history is measured at mean models, at the
 /// times of the node that looked least often; every other node contributes its last look up to then. The last entry is
-/// made of the last looks. Throws config_error unless each node of the run is among them, once.
+/// made of the last looks. Throws config_error unless each node of the run is among them, once, and all have the same
+/// options.
 [[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
   std::sort(parts.begin(), parts.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
   detail::refuse_gaps(parts);
+  detail::refuse_other_runs(parts);
   auto all = run_result{};
   auto const& first = parts.front().result;
   static_cast<run_setup&>(all) = first;

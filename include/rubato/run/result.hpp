@@ -41,8 +41,9 @@ struct until {
   }
 };
 
-/// `observer`: an observer asked for it (run/observer.hpp). `interrupted`: a stop token did.
-enum class stop_reason : std::uint8_t { time, target_loss, gradients, interrupted, observer };
+/// `observer`: an observer asked for it (run/observer.hpp). `interrupted`: a stop token did. `neighbour`: this process
+/// waited for a message of a neighbour that has ended its run, and that may not be gone on without.
+enum class stop_reason : std::uint8_t { time, target_loss, gradients, interrupted, observer, neighbour };
 
 constexpr auto name_of(stop_reason r) -> std::string_view {
   switch (r) {
@@ -56,6 +57,8 @@ constexpr auto name_of(stop_reason r) -> std::string_view {
       return "interrupted";
     case stop_reason::observer:
       return "observer";
+    case stop_reason::neighbour:
+      return "neighbour";
   }
   return "";
 }
@@ -85,6 +88,11 @@ struct node_report {
   std::uint64_t gradients = 0;
   std::uint64_t dropped = 0;  ///< gradients that were no longer wanted
   std::uint64_t iterations_before = 0;  ///< those of `iterations` before processes or threads resumed from a checkpoint
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("id", self.id), visit("iterations", self.iterations), visit("gradients", self.gradients);
+    visit("dropped", self.dropped), visit("iterations_before", self.iterations_before);
+  }
 };
 
 /// What a result repeats of the assembled run.
@@ -94,6 +102,11 @@ struct run_setup {
   double raw_step = 0;  ///< gamma, as used: step / gain
   double gain = 1;
   std::vector<std::pair<std::string, std::string>> options;  ///< names and values, the policies' as "policy option"
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("network", self.network), visit("step", self.step), visit("raw_step", self.raw_step);
+    visit("gain", self.gain), visit("options", self.options);
+  }
 };
 
 struct run_result : run_setup {
@@ -107,6 +120,14 @@ struct run_result : run_setup {
   std::vector<edge_report> edges;
   std::vector<std::string> warnings;  ///< sentences about what may have spoiled the result
   std::vector<shared_buffer> models;  ///< final estimate of each measured node (run/assemble.hpp); on the host
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("algorithm", self.algorithm);
+    run_setup::visit_state(self, visit);
+    visit("stopped", self.stopped), visit("ended", self.ended), visit("events", self.events);
+    visit("time_to_target", self.time_to_target), visit("history", self.history), visit("nodes", self.nodes);
+    visit("edges", self.edges), visit("warnings", self.warnings), visit("models", self.models);
+  }
 };
 
 }  // namespace rubato

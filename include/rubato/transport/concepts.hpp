@@ -120,6 +120,11 @@ struct rejections {
       0;  ///< frames that were malformed, of another run, damaged, too large, or not of that peer and its channels
   std::uint64_t crowded = 0;  ///< connections closed because too many were unidentified at once
   [[nodiscard]] auto total() const -> std::uint64_t { return strangers + options + frames + crowded; }
+
+  static void visit_state(auto& self, auto&& visit) {
+    visit("strangers", self.strangers), visit("options", self.options), visit("frames", self.frames);
+    visit("crowded", self.crowded);
+  }
 };
 
 template<class T>

@@ -59,7 +59,8 @@ class agreement {
 
 /// The first difference as a clause about `them`, such as "node 2 has seed 7, but this node has 1"; empty if the texts
 /// are equal. `theirs` may be arbitrary bytes.
-[[nodiscard]] auto difference(std::string_view mine, std::string_view theirs, std::string const& them) -> std::string;
+[[nodiscard]] auto difference(std::string_view mine, std::string_view theirs, std::string const& them,
+                              std::string const& me = "this node") -> std::string;
 
 #if RUBATO_BODIES
 namespace detail {
@@ -80,7 +81,8 @@ RUBATO_INLINE auto value_of(std::string_view text, std::string_view name) -> std
 }
 }  // namespace detail
 
-RUBATO_INLINE auto difference(std::string_view mine, std::string_view theirs, std::string const& them) -> std::string {
+RUBATO_INLINE auto difference(std::string_view mine, std::string_view theirs, std::string const& them,
+                              std::string const& me) -> std::string {
   if (mine == theirs) return {};
   for (auto rest = mine; !rest.empty();) {
     auto const line = detail::line_of(rest);
@@ -92,7 +94,7 @@ RUBATO_INLINE auto difference(std::string_view mine, std::string_view theirs, st
              " here";
     }
     if (*other != own) {
-      return them + " has " + std::string{name} + " " + escaped(*other, detail::most_shown) + ", but this node has " +
+      return them + " has " + std::string{name} + " " + escaped(*other, detail::most_shown) + ", but " + me + " has " +
              escaped(own, detail::most_shown);
     }
   }
@@ -100,7 +102,7 @@ RUBATO_INLINE auto difference(std::string_view mine, std::string_view theirs, st
     auto const line = detail::line_of(rest);
     auto const name = line.substr(0, line.find('='));
     if (!detail::value_of(mine, name)) {
-      return them + " has " + escaped(line, detail::most_shown) + ", which this node does not know";
+      return them + " has " + escaped(line, detail::most_shown) + ", which " + me + " does not know";
     }
   }
   return them + " lists the same options in another order or twice";

@@ -111,6 +111,20 @@ TEST_CASE("a checkpoint of another run, node or format is refused, and one of an
   CHECK(why([&] { restore(plain.nodes[1], saved.state, plain.pool); }).find("does not fit") != std::string::npos);
 }
 
+TEST_CASE("whether a node has a checkpoint can be asked, and a damaged one is one") {
+  scratch_folder folder{"checkpoint"};
+  auto const o = checkpoint_options{.folder = folder.path() / "saved"};
+  CHECK_FALSE(has_checkpoint(o, node_id{1}));
+  auto a = begun();
+  write_checkpoint(o.file_of(node_id{1}), checkpoint_of(a));
+  CHECK(has_checkpoint(o, node_id{1}));
+  CHECK_FALSE(has_checkpoint(o, node_id{2}));
+  std::ofstream{o.file_of(node_id{2})} << "x";
+  CHECK(has_checkpoint(o, node_id{2}));
+  std::filesystem::create_symlink(folder.path() / "loop", folder.path() / "loop");
+  CHECK(has_checkpoint({.folder = folder.path() / "loop"}, node_id{1}));  // reading says why it cannot be read
+}
+
 TEST_CASE("a failed write over a checkpoint leaves the earlier one") {
   scratch_folder folder{"checkpoint"};
   auto a = begun();

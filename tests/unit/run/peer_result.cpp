@@ -97,6 +97,11 @@ TEST_CASE("parts are not joined if one is missing, even the last, duplicated or 
              "the result of node 2 is of a run of 4 nodes, and that of node 0 of one of 3"));
   CHECK(says(refused({part(0, 2, 1), part(1, 2, 1), part(2, 2, 1)}),
              "there is a result of node 2, and the run has only 2 nodes"));
+  auto others = std::vector{part(0, 3, 1), part(1, 3, 1), part(2, 3, 1)};
+  for (auto& each : others) each.agreed = "problem=quadratic\nstep=0.1\n";
+  CHECK(refused(others).empty());
+  others[1].agreed = "problem=quadratic\nstep=0.2\n";
+  CHECK(says(refused(others), "the result of node 1 has step 0.2, but that of node 0 has 0.1: it is of another run"));
 }
 
 }  // namespace
