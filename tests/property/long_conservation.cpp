@@ -9,6 +9,7 @@
 #include <rubato/driver/simulate.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"

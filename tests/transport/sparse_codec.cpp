@@ -40,7 +40,9 @@ struct sparse {
   void encode(Backend&, T const* x, std::size_t n, T* out) const {
     std::vector<std::size_t> places(n);
     std::iota(places.begin(), places.end(), std::size_t{0});
-    std::stable_sort(places.begin(), places.end(), [x](auto a, auto b) { return std::abs(x[a]) > std::abs(x[b]); });
+    std::sort(places.begin(), places.end(), [x](auto a, auto b) {
+      return std::abs(x[a]) != std::abs(x[b]) ? std::abs(x[a]) > std::abs(x[b]) : a < b;
+    });
     for (std::size_t k = 0; k < kept(n); ++k) {
       out[2 * k] = static_cast<T>(places[k]);
       out[2 * k + 1] = x[places[k]];
