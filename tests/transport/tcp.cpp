@@ -287,7 +287,11 @@ TEST_CASE("every frame that is not of this run, this peer and its channels close
       frame_of(good, seal, {0, 6}),  // a block too many
       with([](packet& p) { p.from = node_id{0}; }),
       with([](packet& p) { p.to = node_id{1}; }),
-      with([](packet& p) { p.channel = channel_id::gradient; }),
+      with([](packet& p) { p.channel = channel_id::control; }),
+      with([&](packet& p) {  // more codes than a codec may make
+        p.channel = channel_id::gradient;
+        p.body = counting(pool, 1, 16 * test_values + 1025);
+      }),
       with([](packet& p) { p.channel = channel_id::tracker; }),  // which carries integers
       with([](packet& p) { p.number = iteration{0}; }),
       chunk_in({0, 1}),                            // an event is never cut into blocks

@@ -48,7 +48,7 @@ using udp_doors = doors_of<transport::udp_options, transport::open_udp_socket, &
 /// Without events, which UDP does not carry.
 inline auto state_identity(std::size_t self, std::size_t n, std::uint64_t seed = 1) -> transport::identity {
   auto me = test_identity(self, n);
-  me.channels.pop_back();
+  std::erase_if(me.channels, [](channel_spec const& c) { return c.kind == channel_kind::event; });
   me.agreed = {};
   me.agreed.add("nodes", n).add("seed", seed);
   return me;
