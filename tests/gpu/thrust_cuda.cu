@@ -263,7 +263,7 @@ void runs_agree(std::string const& name, double tolerance, std::optional<double>
 
 template<class B> using tracking = r_fast<B>;
 template<class B> using ring = ring_allreduce_sgd<B>;
-template<class B> using server = m_synchronous_sgd<B>;
+template<class B> using with_server = m_synchronous_sgd<B>;
 template<class B> using in_low_bits = r_fast_low_bits<B>;
 template<class B> using in_bytes = byte_grad<B>;
 template<class B> using pushing = osgp<B>;
@@ -304,7 +304,7 @@ int main() {
   runs_agree<pushing, double>("osgp", 1e-11);
   runs_agree<in_pairs, double>("ad_psgd", 1e-11);
   runs_agree<ring, double>("ring_allreduce_sgd", 1e-11);
-  runs_agree<server, double>("m_synchronous_sgd", 1e-11);
+  runs_agree<with_server, double>("m_synchronous_sgd", 1e-11);
   threads_share_a_device();
   std::printf("%d checks held, %d did not\n", held, broken);
   return broken == 0 && held > 0 ? 0 : 1;

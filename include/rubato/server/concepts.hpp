@@ -85,12 +85,11 @@ consteval auto check_policies() -> bool {
                 "an acceptance has may_stop, resolve_options(workers), accepts(delay) and stops(), which say whether a "
                 "gradient counts");
   static_assert(weight_policy<Weight>,
-                "a weight is a weighting, or has resolve_options(workers) and a movable state whose call gives the "
-                "weight of an arrival");
+                "a weight is a weighting, or has resolve_options(workers) and a movable state whose call gives a "
+                "weight");
   static_assert(aggregation_policy<Aggregation, Backend>,
                 "an aggregation has resolve_options() and a movable state<Backend> whose take(backend, gradient, "
-                "weight, arrival) gives "
-                "a direction or none");
+                "weight, received_gradient) gives a direction or none");
   static_assert(assignment_policy<Assignment>,
                 "an assignment is called with the worker whose gradient came and gives the worker that goes on");
   return true;
