@@ -515,6 +515,7 @@ inline auto simulator::measure(until const& end) -> std::optional<stop_reason> {
   m.gradients = gradients_done_;
   history_.push_back(m);
   if (history_.size() == 1) check_target(end);
+  detail::refuse_unknown_loss(end, m);
   auto const said = watching_.empty() ? verdict::go_on : detail::shown_to(watching_, {m, metrics_.models()});
   if (m.loss <= end.target_loss) {
     if (!time_to_target_) time_to_target_ = m.at;

@@ -121,6 +121,7 @@ class thread_watch {
     auto const at = run_->now().since_start;
     auto m = scored(at, [&] { return metrics_.of_models(models_, at); });
     m.tracking_residual = residual;
+    refuse_unknown_loss(end, m);
     auto const said = record(m, models_, result);
     run_->measurement.fetch_add(1, std::memory_order_relaxed);
     if (m.loss <= end.target_loss) {

@@ -329,7 +329,7 @@ RUBATO_INLINE auto newest_common_round(checkpoint_options const& o, std::span<no
   std::string why;
   for (auto const round : newest_first) {
     auto const skipped = [&why, round](node_id node, std::string const& how) {
-      if (why.empty())
+      if (why.empty() || how.starts_with("none"))  // damage says more than a file that is not there yet
         why = "of round " + std::to_string(round) + " node " + std::to_string(to_index(node)) + " has " + how;
     };
     auto whole = true;

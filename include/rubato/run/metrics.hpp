@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -155,6 +156,15 @@ class metrics {
 };
 
 namespace detail {
+
+/// Throws run_error if nothing but a target loss ends the run, and its loss is not a number any more.
+inline void refuse_unknown_loss(until const& end, measurement const& m) {
+  auto others = end;
+  others.target_loss = -std::numeric_limits<double>::infinity();
+  if (end.never() || !others.never() || !std::isnan(m.loss)) return;
+  throw run_error{"the loss is not a number at " + shortest(to_seconds(m.at)) +
+                  " s, and nothing but a target loss ends this run: give it a time too"};
+}
 
 /// Finds a report by edge and channel; the reports must stay where they are.
 class edge_index {

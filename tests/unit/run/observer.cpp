@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <functional>
 #include <limits>
+#include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -18,6 +20,7 @@
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/driver/simulate.hpp>
+#include <rubato/driver/threads.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/report/csv.hpp>
 #include <rubato/report/progress.hpp>
@@ -94,6 +97,39 @@ TEST_CASE("a stop token ends a run from outside, and an unused token ends none")
                                 .stop = source.get_token()});
   CHECK(result.stopped == stop_reason::interrupted);
   CHECK(result.ended == 300ms);
+}
+
+/// Its loss is not a number once so many looks have seen it.
+struct forgetful {
+  problem::quadratic inner;
+  std::shared_ptr<int> looks = std::make_shared<int>(0);
+  [[nodiscard]] auto dimension() const -> std::size_t { return inner.dimension(); }
+  auto gradient(backend::host<double>& b, std::span<double const> x, sample_key key, std::span<double> g) const
+      -> double {
+    return inner.gradient(b, x, key, g);
+  }
+  [[nodiscard]] auto loss(backend::host<double>&, std::span<double const>) const -> double {
+    return ++*looks > 3 ? std::numeric_limits<double>::quiet_NaN() : 1.0;
+  }
+};
+
+TEST_CASE("a run that only a target loss can end does not go on for ever once its loss is not a number") {
+  auto const made = [] {
+    return assemble<node_type>(topology::both(topology::ring(3)), forgetful{problem::quadratic::random(3, 4, 5)},
+                               {.step = 0.05});
+  };
+  auto const by_loss = until{.target_loss = 0.5};
+  auto const words = [](auto&& run) {
+    try {
+      run();
+    } catch (run_error const& e) {
+      return std::string{e.what()};
+    }
+    return std::string{};
+  };
+  CHECK(says(words([&] { simulate(made(), calm(), by_loss); }), "the loss is not a number at 0.3 s"));
+  CHECK(says(words([&] { run_threads(made(), {.measure_every = 1ms}, by_loss); }), "give it a time too"));
+  CHECK(simulate(made(), calm(), {.time = 2s, .target_loss = 0.5}).stopped == stop_reason::time);
 }
 
 TEST_CASE("stop_when_flat waits for its patience after the last fall that counts") {
