@@ -39,7 +39,7 @@ compiled() {
   local what
   for what in 'any_node::model<rubato::r_fast<rubato::backend::(host|eigen)<double>, [^()]*>::(start|on_patch|on_gradient)' \
     'detail::tracker<rubato::backend::(host|eigen)<double>, [^()]*, rubato::synchrony::free>::(take|change|terms|audit)' \
-    'sim::simulator::[a-z_]*' '(topology|mixing)::([a-z_]+|detail::[a-z_]+::[a-z_]+)'; do
+    'simulator::[a-z_]*' '(topology|mixing)::([a-z_]+|detail::[a-z_]+::[a-z_]+)'; do
     nm -C "$1" | grep -cE " [TW] (unsigned int |void )?rubato::$what\\("
   done
 }

@@ -75,15 +75,15 @@ class stop_on_signals {
     }
     struct sigaction action{};
     action.sa_handler = &detail::signal_bridge::hear;
-    for (std::size_t k = 0; k < signals.size(); ++k) {
-      ::sigaction(signals[k], nullptr, &former_[k]);
-      if (signals[k] != SIGHUP || former_[k].sa_handler != SIG_IGN) ::sigaction(signals[k], &action, nullptr);
+    for (std::size_t k = 0; k < handled.size(); ++k) {
+      ::sigaction(handled[k], nullptr, &former_[k]);
+      if (handled[k] != SIGHUP || former_[k].sa_handler != SIG_IGN) ::sigaction(handled[k], &action, nullptr);
     }
   }
   stop_on_signals(stop_on_signals const&) = delete;
   auto operator=(stop_on_signals const&) -> stop_on_signals& = delete;
   ~stop_on_signals() {
-    for (std::size_t k = 0; k < signals.size(); ++k) ::sigaction(signals[k], &former_[k], nullptr);
+    for (std::size_t k = 0; k < handled.size(); ++k) ::sigaction(handled[k], &former_[k], nullptr);
     auto const word = 'e';
     [[maybe_unused]] auto const n = ::write(detail::signal_bridge::write_end, &word, 1);
     listener_.join();
@@ -95,7 +95,7 @@ class stop_on_signals {
   [[nodiscard]] auto heard() const -> bool { return detail::signal_bridge::first_at_ns != 0; }
 
  private:
-  static constexpr std::array<int, 3> signals{SIGINT, SIGTERM, SIGHUP};
+  static constexpr std::array<int, 3> handled{SIGINT, SIGTERM, SIGHUP};
 
   [[noreturn]] static void refuse(char const* why) {
     throw run_error{"signals cannot be listened to: " + std::string{why}};
