@@ -5,6 +5,8 @@
 
 #include <version>
 
+#include <rubato/core/language.hpp>
+
 #if defined(__cpp_lib_jthread)
 #include <stop_token>
 #else
