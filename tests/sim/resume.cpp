@@ -226,6 +226,7 @@ struct continued {
     }});
     before.stop_when(source.get_token());
     first = before.run(first_end);
+    before.watch({});  // what it refers to ends here
     after.resume(before.state());
     last = after.run(last_end);
     auto const is_cut = [&](auto const& m) {
