@@ -299,8 +299,8 @@ TEST_CASE("a server and its workers that need each other are killed and go on to
   }
 }
 
-// Where nodes disagree, the end of push-sum with overlap depends on how old messages are, and so on the machine. So they
-// agree here. That no mass is lost or counted twice is shown to 1e-9 in tests/unit/algorithm/common_round.cpp.
+// Where nodes disagree, the end of push-sum with overlap depends on how old messages are, and so on the machine. So
+// they agree here. That no mass is lost or counted twice is shown to 1e-9 in tests/unit/algorithm/common_round.cpp.
 TEST_CASE("push-sum that is killed and goes on ends at the optimum that its nodes agree on") {
   using node = osgp<space>;
   auto const p = problem::quadratic::random(nodes, 50, 4, {.spread = 0, .noise = 0});
