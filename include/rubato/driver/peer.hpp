@@ -9,7 +9,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <limits>
 #include <map>
 #include <memory>
@@ -169,15 +168,15 @@ class peer_driver {
         if (n.kind == what::closed) refuse_loss(n);
         auto const from = n.peer;
         auto const kind = n.kind == what::message ? host_.channels().kind_of(n.p.channel) : channel_kind{};
-        if (!early_.keep(std::move(n), kind)) refuse_flood(from);
+        if (!early_.keep(std::move(n), kind)) refuse_flood(from, "has not begun");
       }
       transport_->announce({transport::peer_status::phase::arriving, all.level()});
     }
     return true;
   }
 
-  void refuse_flood(node_id from) {
-    static constexpr auto words = "it sent more than is kept for a node that has not begun";
+  void refuse_flood(node_id from, char const* state) {
+    auto const words = std::string{"it sent more than is kept for a node that "} + state;
     if (goes_on()) return transport_->give_up(from, words);
     fault_ = {from, how::failed};
     throw run_error{"node " + name(from) + " is at fault at node " + name(me_->self) + ": " + words};
@@ -268,15 +267,18 @@ class peer_driver {
 
   /// Messages wait while the node stands still.
   void take(transport::incoming n) {
-    if (n.kind == what::message && (stands_still_ || !held_.empty())) return held_.push_back(std::move(n));
+    if (n.kind == what::message && (stands_still_ || !held_.empty())) {
+      auto const from = n.peer;
+      auto const kind = host_.channels().kind_of(n.p.channel);
+      if (!held_.keep(std::move(n), kind)) refuse_flood(from, "waits for its checkpoint to be written");
+      return;
+    }
     handle(n);
     save_round_if_due();
   }
   void take_held() {
-    for (; !stands_still_ && !held_.empty(); held_.pop_front()) {
-      handle(held_.front());
-      save_round_if_due();
-    }
+    if (stands_still_ || held_.empty()) return;
+    for (auto& n : held_.take()) take(std::move(n));  // the rest is held again if the node stands still on the way
   }
 
   void handle(transport::incoming const& n) {
@@ -631,7 +633,7 @@ class peer_driver {
   node_checkpoints saves_;
   std::optional<checkpoint_writer> writer_;  // where the node is saved
   bool stands_still_ = false;  // until the state that is due can be written
-  std::deque<transport::incoming> held_;  // messages that came meanwhile
+  early_messages held_{vector_bytes()};  // messages that came meanwhile
   std::string failure_;  // why the last checkpoint could not be written; empty: it was
   bool has_begun_ = false;
   std::set<node_id> resuming_;  // peers whose edges are closed because this node resumed

@@ -79,9 +79,10 @@ class start_barrier {
   std::map<node_id, std::uint64_t> levels_;  // the level of this node as far as each peer allows
 };
 
-/// What came in before its node began, in that order. A message of a state channel is kept as long as it is the newest
-/// for one of its blocks: at most one for each peer, channel and block, however blocks are divided into messages. For
-/// each peer, a bounded number of bytes and its last status are kept.
+/// What came in while its node could not take it, in that order: before it began, or while it waits for a file. A
+/// message of a state channel is kept as long as it is the newest for one of its blocks: at most one for each peer,
+/// channel and block, however blocks are divided into messages. For each peer, a bounded number of bytes and its last
+/// status are kept.
 class early_messages {
  public:
   static constexpr std::size_t most_events = 1024;
@@ -109,6 +110,7 @@ class early_messages {
     return true;
   }
 
+  [[nodiscard]] auto empty() const -> bool { return all_.empty(); }
   /// All of it; none is kept.
   [[nodiscard]] auto take() -> std::vector<transport::incoming> {
     std::vector<transport::incoming> in;

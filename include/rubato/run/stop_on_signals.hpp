@@ -60,7 +60,10 @@ class stop_on_signals {
  public:
   /// Throws run_error if there is one already, or if the system refuses.
   stop_on_signals() {
-    static auto const ends = opened_pipe();  // for the life of the process: a handler may still run on another thread
+    // For the life of the process, since a handler may still run on another thread; a forked child has its own.
+    static auto ends = opened_pipe();
+    static auto process = ::getpid();
+    if (process != ::getpid()) ends = opened_pipe(), process = ::getpid();
     auto none = -1;
     if (!detail::signal_bridge::write_end.compare_exchange_strong(none, ends[1]))
       refuse("another stop_on_signals does");
