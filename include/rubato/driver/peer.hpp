@@ -166,16 +166,18 @@ class peer_driver {
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
         all.hears(n);
         if (n.kind == what::closed) refuse_loss(n);
-        auto const from = n.peer;
-        auto const kind = n.kind == what::message ? host_.channels().kind_of(n.p.channel) : channel_kind{};
-        if (!early_.keep(std::move(n), kind)) refuse_flood(from, "has not begun");
+        keep(early_, std::move(n), "has not begun");
       }
       transport_->announce({transport::peer_status::phase::arriving, all.level()});
     }
     return true;
   }
 
-  void refuse_flood(node_id from, char const* state) {
+  /// What the node, in that state, cannot take yet; a peer that sends more than is kept is refused or given up.
+  void keep(early_messages& in, transport::incoming n, char const* state) {
+    auto const from = n.peer;
+    auto const kind = n.kind == what::message ? host_.channels().kind_of(n.p.channel) : channel_kind{};
+    if (in.keep(std::move(n), kind)) return;
     auto const words = std::string{"it sent more than is kept for a node that "} + state;
     if (goes_on()) return transport_->give_up(from, words);
     fault_ = {from, how::failed};
@@ -267,12 +269,8 @@ class peer_driver {
 
   /// Messages wait while the node stands still.
   void take(transport::incoming n) {
-    if (n.kind == what::message && (stands_still_ || !held_.empty())) {
-      auto const from = n.peer;
-      auto const kind = host_.channels().kind_of(n.p.channel);
-      if (!held_.keep(std::move(n), kind)) refuse_flood(from, "waits for its checkpoint to be written");
-      return;
-    }
+    if (n.kind == what::message && (stands_still_ || !held_.empty()))
+      return keep(held_, std::move(n), "waits for its checkpoint to be written");
     handle(n);
     save_round_if_due();
   }
