@@ -5,6 +5,9 @@
 #include <rubato/topology/builders.hpp>
 #include <rubato/topology/digraph.hpp>
 #include <rubato/topology/dot.hpp>
+#include <rubato/topology/lattices.hpp>
 #include <rubato/topology/pair.hpp>
+#include <rubato/topology/random_graphs.hpp>
 #include <rubato/topology/random_regular.hpp>
 #include <rubato/topology/reachability.hpp>
+#include <rubato/topology/trees.hpp>

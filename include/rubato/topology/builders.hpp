@@ -2,7 +2,9 @@
 // Named graphs. Every builder takes any n >= 1: one node has no edges, and with two nodes double edges collapse.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -13,8 +15,11 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/topology/digraph.hpp>
 #include <rubato/topology/edge_list.hpp>
+#include <rubato/topology/lattices.hpp>
+#include <rubato/topology/random_graphs.hpp>
 #include <rubato/topology/random_regular.hpp>
 
 namespace rubato::topology {
@@ -53,13 +58,27 @@ inline constexpr named_builder named_builders[] = {{"line", &line},
                                                    {"star", &star},
                                                    {"complete", &complete},
                                                    {"binary-tree", &binary_tree},
-                                                   {"exponential", &exponential}};
+                                                   {"exponential", &exponential},
+                                                   {"grid", &grid},
+                                                   {"torus", &torus},
+                                                   {"hierarchical", &hierarchical},
+                                                   {"small-world", &small_world},
+                                                   {"geometric", &geometric},
+                                                   {"erdos-renyi", &erdos_renyi}};
+
+/// Forms beside the names above.
+inline constexpr std::string_view other_forms =
+    "hypercube, grid:ROWSxCOLUMNS, torus:ROWSxCOLUMNS, hierarchical:GROUPS, random-regular:DEGREE[:SEED], "
+    "small-world:DEGREE:REWIRED[:SEED], geometric:RADIUS[:SEED], erdos-renyi:PROBABILITY[:SEED] or file:PATH";
 
 }  // namespace detail
 
-/// The graph that a command line names: a builder's name, with hyphens or underscores; "random-regular:DEGREE[:SEED]";
-/// or "file:PATH", which `read` reads, where n must agree with the file, or be 0 to take what the file has.
-/// Throws config_error with the list of names for any other.
+/// What by_name() takes, as a list for a sentence.
+[[nodiscard]] auto known_names() -> std::string;
+
+/// The graph that a command line names: a builder's name, with hyphens or underscores; one with parameters, as
+/// "torus:4x5" (detail::other_forms lists them); or "file:PATH", which `read` reads. Where a form or a file says how many
+/// nodes there are, n must agree, or be 0 to take what it says. Throws config_error with the list of names for any other.
 [[nodiscard]] auto by_name(std::string_view asked, std::size_t n, digraph (*read)(std::string const&) = &read_edge_list)
     -> digraph;
 
@@ -131,31 +150,99 @@ RUBATO_INLINE auto exponential(std::size_t n) -> digraph {
   return from_edges(n, std::move(edges), std::move(name));
 }
 
+RUBATO_INLINE auto known_names() -> std::string {
+  auto names = std::string{};
+  for (auto const& known : detail::named_builders) names += std::string{known.name} + ", ";
+  return names + std::string{detail::other_forms};
+}
+
 namespace detail {
 
 [[noreturn]] RUBATO_INLINE void refuse_name(std::string_view asked) {
-  auto sentence = "there is no topology '" + escaped(asked) + "': take one of ";
-  for (auto const& known : named_builders) sentence += std::string{known.name} + ", ";
-  throw config_error(sentence + "random-regular:DEGREE, random-regular:DEGREE:SEED or file:PATH");
+  throw config_error("there is no topology '" + escaped(asked) + "': take one of " + known_names());
 }
 
-/// Reads "DEGREE" or "DEGREE:SEED".
-RUBATO_INLINE auto regular_by_name(std::string_view asked, std::string_view numbers, std::size_t n) -> digraph {
-  auto degree = std::size_t{};
-  auto seed = std::uint64_t{0};
-  auto const* const begin = numbers.data();
-  auto const* const end = begin + numbers.size();
-  auto read = std::from_chars(begin, end, degree);
-  if (read.ec == std::errc{} && read.ptr != end && *read.ptr == ':') read = std::from_chars(read.ptr + 1, end, seed);
-  if (read.ec != std::errc{} || read.ptr != end) refuse_name(asked);
-  return random_regular(n, degree, seed);
+/// The parameters after a builder's name, each after a colon. What is not as it should be is refused as an unknown name.
+class name_parameters {
+ public:
+  name_parameters(std::string_view asked, std::string_view after_name) : asked_{asked} {
+    while (!after_name.empty()) {
+      after_name.remove_prefix(1);
+      auto const part = after_name.substr(0, after_name.find(':'));
+      parts_.push_back(part);
+      after_name.remove_prefix(part.size());
+    }
+  }
+
+  /// Throws unless there are from `least` to `most`.
+  void require(std::size_t least, std::size_t most) const {
+    if (parts_.size() < least || parts_.size() > most) refuse_name(asked_);
+  }
+  auto count(std::size_t k) const -> std::size_t { return whole<std::size_t>(parts_[k]); }
+  auto number(std::size_t k) const -> double {
+    auto value = 0.0;
+    if (parts_[k].empty() || read_number(parts_[k], value) != parts_[k].size() || !std::isfinite(value))
+      refuse_name(asked_);
+    return value;
+  }
+  /// 0 where there is none.
+  auto seed(std::size_t k) const -> std::uint64_t { return k < parts_.size() ? whole<std::uint64_t>(parts_[k]) : 0; }
+  /// "ROWSxCOLUMNS" for n nodes, or for any number of them if n is 0.
+  auto shape(std::size_t k, std::size_t n) const -> lattice_shape {
+    auto const cross = parts_[k].find('x');
+    if (cross == parts_[k].npos) refuse_name(asked_);
+    auto const shape = lattice_shape{whole<std::uint32_t>(parts_[k].substr(0, cross)),
+                                     whole<std::uint32_t>(parts_[k].substr(cross + 1))};
+    if (n != 0 && shape.rows * shape.columns != n)
+      throw config_error("topology '" + escaped(asked_) + "' has " + std::to_string(shape.rows * shape.columns) +
+                         " nodes, and " + std::to_string(n) + " were asked for: make the two agree");
+    return shape;
+  }
+
+ private:
+  template<class Whole>
+  auto whole(std::string_view text) const -> Whole {
+    auto value = Whole{};
+    auto const* const end = text.data() + text.size();
+    auto const read = std::from_chars(text.data(), end, value);
+    if (read.ec != std::errc{} || read.ptr != end) refuse_name(asked_);
+    return value;
+  }
+
+  std::string_view asked_;
+  std::vector<std::string_view> parts_;
+};
+
+/// A builder with parameters, under its name with hyphens.
+RUBATO_INLINE auto with_parameters(std::string_view name, name_parameters const& given, std::string_view asked,
+                                   std::size_t n) -> digraph {
+  if (name == "hypercube") {
+    given.require(0, 0);
+    return hypercube(n);
+  }
+  if (name == "grid" || name == "torus") {
+    given.require(1, 1);
+    return name == "grid" ? grid(given.shape(0, n)) : torus(given.shape(0, n));
+  }
+  if (name == "hierarchical") {
+    given.require(1, 1);
+    return hierarchical(n, given.count(0));
+  }
+  if (name == "small-world") {
+    given.require(2, 3);
+    return small_world(n, given.count(0), given.number(1), given.seed(2));
+  }
+  given.require(1, 2);
+  if (name == "random-regular") return random_regular(n, given.count(0), given.seed(1));
+  if (name == "geometric") return geometric(n, given.number(0), given.seed(1));
+  if (name == "erdos-renyi") return erdos_renyi(n, given.number(0), given.seed(1));
+  refuse_name(asked);
 }
 
 }  // namespace detail
 
 RUBATO_INLINE auto by_name(std::string_view asked, std::size_t n, digraph (*read)(std::string const&)) -> digraph {
   constexpr auto file = std::string_view{"file:"};
-  constexpr auto regular = std::string_view{"random-regular:"};
   if (asked.starts_with(file)) {
     auto const path = std::string{asked.substr(file.size())};
     auto graph = read(path);
@@ -164,14 +251,13 @@ RUBATO_INLINE auto by_name(std::string_view asked, std::size_t n, digraph (*read
                          std::to_string(n) + " were asked for: make the two agree");
     return graph;
   }
-  auto name = std::string{asked};
+  auto const end = (std::min)(asked.find(':'), asked.size());
+  auto name = std::string{asked.substr(0, end)};
   for (auto& letter : name)
     if (letter == '_') letter = '-';
-  if (name.starts_with(regular))
-    return detail::regular_by_name(asked, std::string_view{asked}.substr(regular.size()), n);
   for (auto const& known : detail::named_builders)
-    if (known.name == name) return known.build(n);
-  detail::refuse_name(asked);
+    if (known.name == name && end == asked.size()) return known.build(n);
+  return detail::with_parameters(name, detail::name_parameters{asked, asked.substr(end)}, asked, n);
 }
 #endif  // RUBATO_BODIES
 

@@ -81,14 +81,31 @@ TEST_CASE("command lines name graphs with hyphens or underscores") {
   CHECK(by_name("directed_ring", 5) == directed_ring(5));
   CHECK(by_name("random-regular:4", 9) == random_regular(9, 4, 0));
   CHECK(by_name("random_regular:4:11", 9) == random_regular(9, 4, 11));
+  CHECK(by_name("hypercube", 8) == hypercube(8));
+  CHECK(by_name("torus", 12) == torus({3, 4}));
+  CHECK(by_name("grid:2x5", 10) == grid({2, 5}));
+  CHECK(by_name("torus:3x3", 0) == torus({3, 3}));
+  CHECK(by_name("hierarchical:3", 9) == hierarchical(9, 3));
+  CHECK(by_name("small_world:4:0.2:7", 20) == small_world(20, 4, 0.2, 7));
+  CHECK(by_name("geometric:0.6", 20) == geometric(20, 0.6, 0));
+  CHECK(by_name("erdos-renyi:0.3:5", 20) == erdos_renyi(20, 0.3, 5));
+}
+
+TEST_CASE("a lattice of named sides must agree about the number of nodes") {
+  CHECK(says(refusal([] { (void)by_name("torus:2x5", 8); }), "has 10 nodes, and 8 were asked for"));
+  CHECK(says(refusal([] { (void)by_name("grid:0x3", 0); }), "has no node"));
+  CHECK(says(refusal([] { (void)by_name("torus:4294967295x4294967295", 0); }), "32 bits"));
 }
 
 TEST_CASE("an unknown name is refused with the list of names") {
-  for (auto const* const asked : {"torus", "", "ring ", "random-regular:", "random-regular:4:", "random-regular:4x"}) {
+  for (auto const* const asked : {"moebius", "", "ring ", "ring:3", "random-regular", "random-regular:",
+                                  "random-regular:4:", "random-regular:4x", "torus:3", "torus:3x", "grid:x3",
+                                  "grid:3x3:1", "small-world:4", "geometric:nan", "erdos-renyi:", "hypercube:3"}) {
     auto const sentence = refusal([&] { (void)by_name(asked, 5); });
     INFO(sentence);
     CHECK(says(sentence, ("'" + std::string{asked} + "'").c_str()));
-    for (auto const* const known : {"line", "directed-ring", "binary-tree", "exponential", "file:PATH"})
+    for (auto const* const known :
+         {"line", "directed-ring", "binary-tree", "exponential", "torus:ROWSxCOLUMNS", "file:PATH"})
       CHECK(says(sentence, known));
   }
 }
