@@ -2,6 +2,7 @@
 // The closed forms of rho(W) that are known for standard graphs.
 #include <rubato/mixing/spectral.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -52,6 +53,28 @@ TEST_CASE("the static exponential graph has gap 2/(1 + hops) for even n and more
   for (auto const& [n, gap] : std::vector<std::pair<std::size_t, double>>{
            {5, 0.75}, {7, 0.646447}, {9, 0.558213}, {15, 0.510102}, {33, 0.392200}})
     CHECK(spectral_gap(uniform_pull(topology::exponential(n))) == close_to(gap));
+}
+
+TEST_CASE("the second singular value meets its closed forms on tori and hypercubes") {
+  for (auto const& [a, b] : std::vector<std::pair<std::size_t, std::size_t>>{{3, 3}, {3, 4}, {4, 4}, {3, 7}, {8, 5}}) {
+    INFO(a << " x " << b);
+    auto const longer = static_cast<double>((std::max)(a, b));
+    CHECK(rho_uniform(topology::torus({a, b})) == close_to((3 + 2 * std::cos(2 * pi / longer)) / 5));
+  }
+  for (auto const bits : {1, 2, 3, 4, 5, 7})
+    CHECK(rho_uniform(topology::hypercube(std::size_t{1} << bits)) == close_to((bits - 1.0) / (bits + 1.0)));
+}
+
+TEST_CASE("the second singular value meets the known figures of grids with Metropolis-Hastings weights") {
+  for (auto const& [side, rho] :
+       std::vector<std::pair<std::size_t, double>>{{3, 0.767423}, {4, 0.868641}, {8, 0.967705}})
+    CHECK(rho_mh(topology::grid({side, side})) == close_to(rho));
+}
+
+TEST_CASE("a random regular graph mixes nearly as well as Ramanujan's bound allows") {
+  for (auto const degree : {3, 4, 6})
+    CHECK(rho_uniform(topology::random_regular(400, static_cast<std::size_t>(degree), 1)) <
+          (1 + 2 * std::sqrt(degree - 1.0)) / (degree + 1) + 0.04);
 }
 
 TEST_CASE("large sparse graphs that mix well have their gap measured") {

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+// Sequences of matrices with few edges a round: one-peer exponential, and groups with leaders. One matrix a round; a
+// run repeats them. How near a sequence comes to the mean of all is residual(), 0 if it is exact.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/core/ids.hpp>
+#include <rubato/mixing/matrix.hpp>
+#include <rubato/mixing/spectral.hpp>
+#include <rubato/topology/lattices.hpp>
+
+namespace rubato::mixing {
+
+/// Round k of ceil(log2 n): node i averages with what comes from i - 2^k mod n, half and half. Directed; rows and
+/// columns sum to one. All rounds together are exact, J = 1 1^T / n, if and only if n is a power of two (Ying et al.
+/// 2021). One node has one round, which changes nothing.
+[[nodiscard]] auto one_peer_exponential(std::size_t n) -> std::vector<matrix>;
+
+/// Groups that average among themselves `inside_rounds` times, then their leaders once, then the groups once more, each
+/// time with Metropolis-Hastings weights on these edges of topology::hierarchical(). Symmetric. Ours.
+[[nodiscard]] auto hierarchical_rounds(std::size_t n, std::size_t groups, std::size_t inside_rounds = 1,
+                                       topology::inside_groups inside = topology::inside_groups::complete,
+                                       topology::among_leaders among = topology::among_leaders::ring)
+    -> std::vector<matrix>;
+
+/// ||P - J||_2, where P applies the rounds in their order: how much disagreement is left after all of them.
+/// *requires* at least one matrix, all for the same nodes and doubly stochastic (config_error).
+[[nodiscard]] auto residual(std::vector<matrix> const& rounds) -> double;
+
+#if RUBATO_BODIES
+namespace detail {
+
+/// Applies `next` after `first`.
+RUBATO_INLINE auto composed(matrix const& first, matrix const& next) -> matrix {
+  if (first.nodes() != next.nodes())
+    throw config_error("a sequence has weights for " + std::to_string(first.nodes()) + " and for " +
+                       std::to_string(next.nodes()) + " nodes: all rounds need the same");
+  auto const n = first.nodes();
+  auto entries = std::vector<entry>{};
+  auto row = std::vector<double>(n);
+  for (auto i = std::size_t{0}; i < n; ++i) {
+    std::fill(row.begin(), row.end(), 0.0);
+    for (auto const& a : next.row(to_node(i)))
+      for (auto const& b : first.row(a.peer)) row[to_index(b.peer)] += a.weight * b.weight;
+    for (auto j = std::size_t{0}; j < n; ++j) entries.push_back({to_node(i), to_node(j), row[j]});
+  }
+  return from_entries(n, std::move(entries), stochasticity::doubly, "product of " + first.name(), signs::any);
+}
+
+/// The edges of `graph` whose ends fulfil a condition, with Metropolis-Hastings weights.
+template<class Condition>
+auto metropolis_hastings_where(topology::digraph const& graph, Condition const& holds) -> matrix {
+  auto edges = graph.edges();
+  std::erase_if(edges, [&](topology::edge e) { return !holds(to_index(e.from), to_index(e.to)); });
+  return metropolis_hastings(topology::from_edges(graph.nodes(), std::move(edges), graph.name()));
+}
+
+}  // namespace detail
+
+RUBATO_INLINE auto one_peer_exponential(std::size_t n) -> std::vector<matrix> {
+  auto const name = "one-peer exponential weights";
+  topology::detail::require_nodes(n, name);
+  auto rounds = std::vector<matrix>{};
+  for (auto hop = std::size_t{1}; hop < n || rounds.empty(); hop *= 2) {
+    auto entries = std::vector<entry>{};
+    for (auto i = std::size_t{0}; i < n; ++i) {
+      entries.push_back({to_node(i), to_node(i), n == 1 ? 1.0 : 0.5});
+      if (n > 1) entries.push_back({to_node(i), to_node((i + n - hop) % n), 0.5});
+    }
+    rounds.push_back(from_entries(n, std::move(entries), stochasticity::doubly, name));
+  }
+  return rounds;
+}
+
+RUBATO_INLINE auto hierarchical_rounds(std::size_t n, std::size_t groups, std::size_t inside_rounds,
+                                       topology::inside_groups inside, topology::among_leaders among)
+    -> std::vector<matrix> {
+  auto const graph = topology::hierarchical(n, groups, inside, among);
+  auto const begins = topology::group_begins(n, groups);
+  auto const group_of = [&](std::size_t i) {
+    return std::upper_bound(begins.begin(), begins.end(), i) - begins.begin();
+  };
+  auto const within = detail::metropolis_hastings_where(
+      graph, [&](std::size_t i, std::size_t j) { return group_of(i) == group_of(j); });
+  auto rounds = std::vector<matrix>(inside_rounds, within);
+  rounds.push_back(detail::metropolis_hastings_where(
+      graph, [&](std::size_t i, std::size_t j) { return group_of(i) != group_of(j); }));
+  rounds.push_back(within);
+  return rounds;
+}
+
+RUBATO_INLINE auto residual(std::vector<matrix> const& rounds) -> double {
+  if (rounds.empty()) throw config_error("a sequence of no rounds has no residual: give at least one matrix");
+  auto all = rounds.front();
+  for (auto k = std::size_t{1}; k < rounds.size(); ++k) all = detail::composed(all, rounds[k]);
+  return second_singular_value(all);
+}
+#endif  // RUBATO_BODIES
+
+}  // namespace rubato::mixing
