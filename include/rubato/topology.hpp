@@ -7,7 +7,9 @@
 #include <rubato/topology/dot.hpp>
 #include <rubato/topology/lattices.hpp>
 #include <rubato/topology/pair.hpp>
+#include <rubato/topology/places.hpp>
 #include <rubato/topology/random_graphs.hpp>
 #include <rubato/topology/random_regular.hpp>
 #include <rubato/topology/reachability.hpp>
+#include <rubato/topology/svg.hpp>
 #include <rubato/topology/trees.hpp>

@@ -77,8 +77,8 @@ inline constexpr std::string_view other_forms =
 [[nodiscard]] auto known_names() -> std::string;
 
 /// The graph that a command line names: a builder's name, with hyphens or underscores; one with parameters, as
-/// "torus:4x5" (detail::other_forms lists them); or "file:PATH", which `read` reads. Where a form or a file says how many
-/// nodes there are, n must agree, or be 0 to take what it says. Throws config_error with the list of names for any other.
+/// "torus:4x5" (detail::other_forms lists them); or "file:PATH", which `read` reads. Where a form or a file says how
+/// many nodes there are, n must agree, or be 0 to take what it says. Throws config_error with known_names() for any other.
 [[nodiscard]] auto by_name(std::string_view asked, std::size_t n, digraph (*read)(std::string const&) = &read_edge_list)
     -> digraph;
 
@@ -162,7 +162,7 @@ namespace detail {
   throw config_error("there is no topology '" + escaped(asked) + "': take one of " + known_names());
 }
 
-/// The parameters after a builder's name, each after a colon. What is not as it should be is refused as an unknown name.
+/// The parameters after a builder's name, each after a colon. What is not as it should be is refused as unknown.
 class name_parameters {
  public:
   name_parameters(std::string_view asked, std::string_view after_name) : asked_{asked} {

@@ -17,12 +17,13 @@
 #include <rubato/core/random.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/topology/digraph.hpp>
+#include <rubato/topology/places.hpp>
 #include <rubato/topology/reachability.hpp>
 
 namespace rubato::topology {
 
-/// Each pair is joined with this probability. O(n^2) a draw. Throws config_error if the probability is not in [0, 1], or
-/// no draw of 1,000 is connected; ln(n) / n is where graphs begin to be.
+/// Each pair is joined with this probability. O(n^2) a draw. Throws config_error if it is not in [0, 1], or no draw of
+/// 1,000 is connected; ln(n) / n is where graphs begin to be.
 [[nodiscard]] auto erdos_renyi(std::size_t n, double probability, std::uint64_t seed) -> digraph;
 /// With the probability min(1, 2 ln(n) / n), at which most graphs are connected.
 [[nodiscard]] auto erdos_renyi(std::size_t n) -> digraph;
@@ -37,12 +38,6 @@ namespace rubato::topology {
 /// Newman and Watts 1999: for each edge of the ring, with the probability `added`, one more edge between two random
 /// nodes. No edge is removed, so each draw is connected. Throws config_error as small_world() does.
 [[nodiscard]] auto newman_watts(std::size_t n, std::size_t degree, double added, std::uint64_t seed) -> digraph;
-
-/// A place in a picture.
-struct point {
-  double x = 0;
-  double y = 0;
-};
 
 /// A graph whose nodes have places.
 struct placed_graph {

@@ -3,6 +3,7 @@
 // so that a line of a million nodes overflows no stack.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -46,6 +47,9 @@ struct breadth_first_tree {
 
 /// Whether the graph is an undirected tree: connected, and n - 1 pairs of opposite edges.
 [[nodiscard]] auto is_undirected_tree(digraph const& graph) -> bool;
+
+/// The most edges on a shortest path between two nodes; nothing if one does not reach another. O(nodes edges).
+[[nodiscard]] auto diameter(digraph const& graph) -> std::optional<std::size_t>;
 
 #if RUBATO_BODIES
 namespace detail {
@@ -103,6 +107,20 @@ RUBATO_INLINE auto roots(digraph const& graph) -> std::vector<node_id> {
 RUBATO_INLINE auto is_undirected_tree(digraph const& graph) -> bool {
   return graph.edge_count() == 2 * (graph.nodes() - 1) && graph.is_undirected() &&
          search_from(graph, node_id{0}).reaches_all();
+}
+
+RUBATO_INLINE auto diameter(digraph const& graph) -> std::optional<std::size_t> {
+  auto longest = std::size_t{0};
+  auto depth = std::vector<std::size_t>(graph.nodes(), 0);
+  for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
+    auto const tree = search_from(graph, to_node(i));
+    if (!tree.reaches_all()) return std::nullopt;
+    depth[i] = 0;
+    for (auto const id : tree.order)
+      if (to_index(id) != i) depth[to_index(id)] = depth[to_index(tree.parent[to_index(id)])] + 1;
+    longest = (std::max)(longest, depth[to_index(tree.order.back())]);
+  }
+  return longest;
 }
 #endif  // RUBATO_BODIES
 

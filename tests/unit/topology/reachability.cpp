@@ -55,6 +55,18 @@ TEST_CASE("undirected trees are distinguished from other graphs") {
   CHECK_FALSE(is_undirected_tree(apart.with_both_directions()));
 }
 
+TEST_CASE("the diameter is the longest of the shortest paths, if there is a path between every two nodes") {
+  CHECK(diameter(line(1)) == 0U);
+  CHECK(diameter(line(9)) == 8U);
+  CHECK(diameter(ring(9)) == 4U);
+  CHECK(diameter(directed_ring(9)) == 8U);
+  CHECK(diameter(complete(9)) == 1U);
+  CHECK(diameter(hypercube(32)) == 5U);
+  CHECK(diameter(torus({4, 6})) == 5U);
+  CHECK(diameter(binary_tree(15)) == 6U);
+  CHECK_FALSE(diameter(from_edges(3, {{node_id{0}, node_id{1}}, {node_id{1}, node_id{2}}})).has_value());
+}
+
 TEST_CASE("long lines overflow no stack") {
   auto const n = std::size_t{200'000};
   auto const graph = line(n);
