@@ -85,31 +85,6 @@ auto says_nodes(std::string const& name) -> bool {
   return name.starts_with("file:") || name.starts_with("grid:") || name.starts_with("torus:");
 }
 
-/// Places that suit what was asked for: a lattice's rows, the square of a geometric graph, groups.
-auto places_for(std::string const& name, topology::digraph const& graph) -> std::vector<topology::point> {
-  auto const end = (std::min)(name.find(':'), name.size());
-  auto const kind = name.substr(0, end);
-  auto const parameter = name.substr((std::min)(end + 1, name.size()));
-  auto const n = graph.nodes();
-  if (kind == "grid" || kind == "torus") {
-    auto shape = topology::closest_factors(n);
-    if (!parameter.empty()) shape = topology::lattice_shape{std::stoul(parameter), n / std::stoul(parameter)};
-    return topology::lattice_places(shape);
-  }
-  if (kind == "hierarchical") {
-    auto groups = std::size_t{1};
-    while ((groups + 1) * (groups + 1) <= n) ++groups;
-    return topology::group_places(topology::group_begins(n, parameter.empty() ? groups : std::stoul(parameter)));
-  }
-  if (kind == "geometric") {
-    auto const parts = topology::detail::name_parameters{name, std::string_view{name}.substr(end)};
-    return topology::geometric_with_places(n, parameter.empty() ? topology::connecting_radius(n) : parts.number(0),
-                                           parts.seed(1))
-        .places;
-  }
-  return topology::places_of(graph);
-}
-
 /// "3", or "2 to 5".
 auto range_of(std::vector<std::size_t> const& values) -> std::string {
   auto const [low, high] = std::minmax_element(values.begin(), values.end());
@@ -227,7 +202,7 @@ auto picture_of(study const& s, asked const& o) -> std::string {
                                ", gradients flow back to it");
   }
   auto const tree = options.root && is_undirected_tree(g);
-  return to_svg(g, tree ? topology::tree_places(g, *options.root) : places_for(o.name, g), options);
+  return to_svg(g, tree ? topology::tree_places(g, *options.root) : topology::places_by_name(o.name, g), options);
 }
 
 }  // namespace

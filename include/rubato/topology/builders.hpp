@@ -19,6 +19,7 @@
 #include <rubato/topology/digraph.hpp>
 #include <rubato/topology/edge_list.hpp>
 #include <rubato/topology/lattices.hpp>
+#include <rubato/topology/places.hpp>
 #include <rubato/topology/random_graphs.hpp>
 #include <rubato/topology/random_regular.hpp>
 
@@ -78,9 +79,14 @@ inline constexpr std::string_view other_forms =
 
 /// The graph that a command line names: a builder's name, with hyphens or underscores; one with parameters, as
 /// "torus:4x5" (detail::other_forms lists them); or "file:PATH", which `read` reads. Where a form or a file says how
-/// many nodes there are, n must agree, or be 0 to take what it says. Throws config_error with known_names() for any other.
+/// many nodes there are, n must agree, or be 0 to take what it says. Throws config_error with known_names() for any
+/// other.
 [[nodiscard]] auto by_name(std::string_view asked, std::size_t n, digraph (*read)(std::string const&) = &read_edge_list)
     -> digraph;
+
+/// Places for the graph that by_name() made of this name: rows and columns of a lattice, the square of a geometric
+/// graph, circles of groups; for any other, places_of().
+[[nodiscard]] auto places_by_name(std::string_view asked, digraph const& graph) -> std::vector<point>;
 
 #if RUBATO_BODIES
 namespace detail {
@@ -174,6 +180,7 @@ class name_parameters {
     }
   }
 
+  auto empty() const -> bool { return parts_.empty(); }
   /// Throws unless there are from `least` to `most`.
   void require(std::size_t least, std::size_t most) const {
     if (parts_.size() < least || parts_.size() > most) refuse_name(asked_);
@@ -213,6 +220,14 @@ class name_parameters {
   std::vector<std::string_view> parts_;
 };
 
+/// A name with hyphens, and its parameters.
+RUBATO_INLINE auto name_in(std::string_view asked) -> std::pair<std::string, name_parameters> {
+  auto const end = (std::min)(asked.find(':'), asked.size());
+  auto name = std::string{asked.substr(0, end)};
+  std::replace(name.begin(), name.end(), '_', '-');
+  return {std::move(name), name_parameters{asked, asked.substr(end)}};
+}
+
 /// A builder with parameters, under its name with hyphens.
 RUBATO_INLINE auto with_parameters(std::string_view name, name_parameters const& given, std::string_view asked,
                                    std::size_t n) -> digraph {
@@ -251,13 +266,21 @@ RUBATO_INLINE auto by_name(std::string_view asked, std::size_t n, digraph (*read
                          std::to_string(n) + " were asked for: make the two agree");
     return graph;
   }
-  auto const end = (std::min)(asked.find(':'), asked.size());
-  auto name = std::string{asked.substr(0, end)};
-  for (auto& letter : name)
-    if (letter == '_') letter = '-';
+  auto const [name, parameters] = detail::name_in(asked);
   for (auto const& known : detail::named_builders)
-    if (known.name == name && end == asked.size()) return known.build(n);
-  return detail::with_parameters(name, detail::name_parameters{asked, asked.substr(end)}, asked, n);
+    if (known.name == name && parameters.empty()) return known.build(n);
+  return detail::with_parameters(name, parameters, asked, n);
+}
+
+RUBATO_INLINE auto places_by_name(std::string_view asked, digraph const& graph) -> std::vector<point> {
+  auto const n = graph.nodes();
+  if (asked.starts_with("file:")) return places_of(graph);
+  auto const [name, given] = detail::name_in(asked);
+  if (name == "grid" || name == "torus") return lattice_places(given.empty() ? closest_factors(n) : given.shape(0, n));
+  if (name == "hierarchical") return group_places(group_begins(n, given.empty() ? usual_groups(n) : given.count(0)));
+  if (name == "geometric")
+    return geometric_with_places(n, given.empty() ? connecting_radius(n) : given.number(0), given.seed(1)).places;
+  return places_of(graph);
 }
 #endif  // RUBATO_BODIES
 

@@ -52,7 +52,9 @@ enum class among_leaders : std::uint8_t { ring, complete, tree };
 /// Throws what group_begins() throws.
 [[nodiscard]] auto hierarchical(std::size_t n, std::size_t groups, inside_groups inside = inside_groups::complete,
                                 among_leaders among = among_leaders::ring) -> digraph;
-/// About sqrt(n) groups, complete inside, with a ring of leaders.
+/// The largest number whose square is at most n: so groups are about as large as there are groups.
+[[nodiscard]] auto usual_groups(std::size_t n) -> std::size_t;
+/// With usual_groups(n), complete inside, and a ring of leaders.
 [[nodiscard]] auto hierarchical(std::size_t n) -> digraph;
 
 #if RUBATO_BODIES
@@ -133,11 +135,13 @@ RUBATO_INLINE auto hierarchical(std::size_t n, std::size_t groups, inside_groups
   return from_edges(n, std::move(edges), std::move(name)).with_both_directions();
 }
 
-RUBATO_INLINE auto hierarchical(std::size_t n) -> digraph {
+RUBATO_INLINE auto usual_groups(std::size_t n) -> std::size_t {
   auto groups = std::size_t{1};
   while ((groups + 1) * (groups + 1) <= n) ++groups;
-  return hierarchical(n, groups);
+  return groups;
 }
+
+RUBATO_INLINE auto hierarchical(std::size_t n) -> digraph { return hierarchical(n, usual_groups(n)); }
 #endif  // RUBATO_BODIES
 
 }  // namespace rubato::topology

@@ -74,6 +74,22 @@ TEST_CASE("one node and a thousand have a picture") {
   CHECK(count(many, "</text>") == 1);
 }
 
+TEST_CASE("places by name are those of lattices, groups and geometric graphs, with parameters and without") {
+  auto const same = [](std::string_view name, std::size_t n, std::vector<point> const& wanted) {
+    auto const made = places_by_name(name, by_name(name, n));
+    return std::equal(made.begin(), made.end(), wanted.begin(), wanted.end(),
+                      [](point a, point b) { return a.x == b.x && a.y == b.y; });
+  };
+  CHECK(same("torus", 12, lattice_places({3, 4})));
+  CHECK(same("grid:6x2", 12, lattice_places({6, 2})));
+  CHECK(same("hierarchical", 12, group_places({0, 4, 8, 12})));
+  CHECK(same("hierarchical:2", 12, group_places({0, 6, 12})));
+  CHECK(same("geometric", 12, geometric_with_places(12, connecting_radius(12), 0).places));
+  CHECK(same("geometric:0.7:3", 12, geometric_with_places(12, 0.7, 3).places));
+  CHECK(same("random_regular:3", 12, circle_places(12)));
+  CHECK(same("binary-tree", 12, tree_places(binary_tree(12), node_id{0})));
+}
+
 /// No two nodes nearer than this.
 auto least_distance(std::vector<point> const& places) -> double {
   auto least = 1e300;
