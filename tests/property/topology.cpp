@@ -114,6 +114,51 @@ TEST_CASE("every pair of spanning trees is two trees of the graph with one root"
   });
 }
 
+/// The slow definition of distances: Floyd.
+auto distances(digraph const& graph, tree_costs const& costs) -> std::vector<std::vector<double>> {
+  auto const n = graph.nodes();
+  auto d = std::vector<std::vector<double>>(n, std::vector<double>(n, 1e9));
+  for (auto i = std::size_t{0}; i < n; ++i) d[i][i] = 0;
+  for (auto const e : graph.edges()) d[to_index(e.from)][to_index(e.to)] = costs.link[to_index(e.from)][to_index(e.to)];
+  for (auto k = std::size_t{0}; k < n; ++k)
+    for (auto i = std::size_t{0}; i < n; ++i)
+      for (auto j = std::size_t{0}; j < n; ++j) d[i][j] = (std::min)(d[i][j], d[i][k] + d[k][j]);
+  return d;
+}
+
+TEST_CASE("the best root is the first with the least depth and time, and its trees are cheapest paths") {
+  for_all(150, [](random_stream& gen, std::uint64_t) {
+    auto const graph = strongly_connected(gen);
+    auto const n = graph.nodes();
+    auto costs = tree_costs{.link = std::vector<std::vector<double>>(n, std::vector<double>(n)), .kappa = 0.5};
+    for (auto& row : costs.link)
+      for (auto& cost : row) cost = static_cast<double>(1 + gen.below(9));
+    for (auto i = std::size_t{0}; i < n; ++i) costs.gradient.push_back(static_cast<double>(gen.below(5)));
+    auto const d = distances(graph, costs);
+    auto best = std::size_t{0};
+    auto least = 1e9;
+    for (auto r = std::size_t{0}; r < n; ++r) {
+      auto depth = 0.0;
+      for (auto i = std::size_t{0}; i < n; ++i) depth = (std::max)({depth, d[r][i], d[i][r]});
+      CHECK(tree_depth(graph, to_node(r), costs) == depth);
+      auto const score = depth + 0.5 * static_cast<double>(n) * costs.gradient[r];
+      if (score < least) best = r, least = score;
+    }
+    auto const trees = spanning_trees(graph, best_root, costs);
+    CHECK(trees.root() == to_node(best));
+    for (auto const e : trees.pull().edges()) {
+      auto const from = to_index(e.from), to = to_index(e.to);
+      CHECK(graph.has_edge(e.from, e.to));
+      CHECK(d[best][to] == d[best][from] + costs.link[from][to]);
+    }
+    for (auto const e : trees.push().edges()) {
+      auto const from = to_index(e.from), to = to_index(e.to);
+      CHECK(graph.has_edge(e.from, e.to));
+      CHECK(d[from][best] == d[to][best] + costs.link[from][to]);
+    }
+  });
+}
+
 TEST_CASE("plans on random graphs have sums of one, ends that agree, and a gain of n on trees") {
   for_all(150, [](random_stream& gen, std::uint64_t) {
     auto const graph = strongly_connected(gen);

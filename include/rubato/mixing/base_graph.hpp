@@ -27,12 +27,7 @@ namespace detail {
 class base_rounds {
  public:
   using nodes = std::vector<std::size_t>;
-  struct link {
-    std::size_t a;
-    std::size_t b;
-    double weight;
-  };
-  using rounds = std::vector<std::vector<link>>;
+  using rounds = std::vector<std::vector<entry>>;
 
   explicit base_rounds(std::size_t neighbours) : base_{neighbours + 1} {}
 
@@ -73,10 +68,10 @@ class base_rounds {
     for (auto k = std::size_t{0}; k < added.size(); ++k)
       on[begin + k].insert(on[begin + k].end(), added[k].begin(), added[k].end());
   }
-  static void join_all(std::vector<link>& round, nodes const& clique) {
+  static void join_all(std::vector<entry>& round, nodes const& clique) {
     for (auto i = std::size_t{0}; i < clique.size(); ++i)
       for (auto j = std::size_t{0}; j < i; ++j)
-        round.push_back({clique[j], clique[i], 1 / static_cast<double>(clique.size())});
+        round.push_back({to_node(clique[j]), to_node(clique[i]), 1 / static_cast<double>(clique.size())});
   }
 
   /// Factors of m up to the base, smallest first; not all of m if it has a larger prime.
@@ -150,19 +145,19 @@ class base_rounds {
 
   /// Group `source` gives its mean away: each node of a later group takes one node of each part of it, with weights
   /// after which the rest of the source still holds its share. Nodes that are not taken average among themselves.
-  auto spread(std::vector<group> const& groups, std::size_t source) const -> std::vector<link> {
+  auto spread(std::vector<group> const& groups, std::size_t source) const -> std::vector<entry> {
     auto const& from = groups[source];
     auto remaining = std::size_t{0};
     for (auto l = source; l < groups.size(); ++l) remaining += groups[l].all.size();
     auto const weight =
         static_cast<double>(from.all.size()) / static_cast<double>(remaining) / static_cast<double>(from.count);
-    auto round = std::vector<link>{};
+    auto round = std::vector<entry>{};
     auto left = from.each;  // in each part; taken from the end
     for (auto l = groups.size() - 1; l > source; --l)
       for (auto const node : groups[l].all) {
         --left;
         for (auto p = std::size_t{0}; p < from.count; ++p)
-          round.push_back({node, from.all[p * from.each + left], weight});
+          round.push_back({to_node(node), to_node(from.all[p * from.each + left]), weight});
       }
     auto clique = nodes{};
     for (auto at = std::size_t{0}; at < from.all.size(); ++at) {
@@ -175,20 +170,6 @@ class base_rounds {
   std::size_t base_;
 };
 
-RUBATO_INLINE auto symmetric_round(std::size_t n, std::vector<base_rounds::link> const& links, std::string name)
-    -> matrix {
-  auto entries = std::vector<entry>{};
-  auto kept = std::vector<double>(n, 1.0);
-  for (auto const& [a, b, weight] : links) {
-    entries.push_back({to_node(a), to_node(b), weight});
-    entries.push_back({to_node(b), to_node(a), weight});
-    kept[a] -= weight;
-    kept[b] -= weight;
-  }
-  for (auto i = std::size_t{0}; i < n; ++i) entries.push_back({to_node(i), to_node(i), kept[i]});
-  return from_entries(n, std::move(entries), stochasticity::doubly, std::move(name));
-}
-
 }  // namespace detail
 
 RUBATO_INLINE auto base_graph(std::size_t n, std::size_t neighbours) -> std::vector<matrix> {
@@ -197,9 +178,9 @@ RUBATO_INLINE auto base_graph(std::size_t n, std::size_t neighbours) -> std::vec
   if (neighbours == 0)
     throw config_error("the Base-(k+1) graph needs at least one neighbour a round: take k from 1 up");
   auto rounds = std::vector<matrix>{};
-  for (auto const& links : detail::base_rounds{(std::min)(neighbours, n)}.shortest(n))
-    rounds.push_back(detail::symmetric_round(n, links, name));
-  if (rounds.empty()) rounds.push_back(detail::symmetric_round(n, {}, name));
+  for (auto const& pairs : detail::base_rounds{(std::min)(neighbours, n)}.shortest(n))
+    rounds.push_back(from_pairs(n, pairs, name));
+  if (rounds.empty()) rounds.push_back(from_pairs(n, {}, name));
   return rounds;
 }
 #endif  // RUBATO_BODIES

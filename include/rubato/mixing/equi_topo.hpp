@@ -128,21 +128,14 @@ RUBATO_INLINE auto ou_equi_dyn(std::size_t n, equi_options const& options, std::
   auto const weight = options.eta * static_cast<double>(n - 1) / static_cast<double>(n);
   auto const start = static_cast<std::size_t>(drawn.gen.below(n));
   auto taken = std::vector<bool>(n, n == 1);
-  auto entries = std::vector<entry>{};
+  auto pairs = std::vector<entry>{};
   for (auto k = std::size_t{0}; k < n; ++k) {
     auto const i = (start + k) % n, j = (i + drawn.shift) % n;
     if (taken[i] || taken[j]) continue;
     taken[i] = taken[j] = true;
-    entries.push_back({to_node(i), to_node(j), weight});
-    entries.push_back({to_node(j), to_node(i), weight});
-    entries.push_back({to_node(i), to_node(i), 1 - weight});
-    entries.push_back({to_node(j), to_node(j), 1 - weight});
+    pairs.push_back({to_node(i), to_node(j), weight});
   }
-  auto paired = std::vector<bool>(n, false);
-  for (auto const& e : entries) paired[to_index(e.row)] = true;
-  for (auto i = std::size_t{0}; i < n; ++i)
-    if (!paired[i]) entries.push_back({to_node(i), to_node(i), 1.0});
-  return from_entries(n, std::move(entries), stochasticity::doubly, "OU-EquiDyn weights");
+  return from_pairs(n, pairs, "OU-EquiDyn weights");
 }
 #endif  // RUBATO_BODIES
 

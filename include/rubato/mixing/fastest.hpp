@@ -116,17 +116,17 @@ class fastest_problem {
       if (e.from < e.to) links_.emplace_back(to_index(e.from), to_index(e.to));
   }
 
-  auto solved() -> std::vector<std::pair<topology::edge, double>> {
+  auto solved() const -> std::vector<entry> {
     auto const constraints = static_cast<double>(2 * n_ + (bounded_ ? links_.size() + n_ : 0));
     auto at = start();
     for (auto t = 1.0;; t *= 8) {
       centre(at, t);
       if (constraints / t <= 1e-10) break;
     }
-    auto weights = std::vector<std::pair<topology::edge, double>>{};
+    auto pairs = std::vector<entry>{};
     for (auto e = std::size_t{0}; e < links_.size(); ++e)
-      weights.push_back({{to_node(links_[e].first), to_node(links_[e].second)}, at[e]});
-    return weights;
+      pairs.push_back({to_node(links_[e].first), to_node(links_[e].second), at[e]});
+    return pairs;
   }
 
  private:
@@ -261,27 +261,12 @@ RUBATO_INLINE void require_mixing_graph(topology::digraph const& graph) {
                        " of '" + graph.name() + "' is not connected to node 0: add edges");
 }
 
-/// I - sum over pairs of weight (unit_i - unit_j)(unit_i - unit_j)^T.
-RUBATO_INLINE auto symmetric_weights(std::size_t n, std::vector<std::pair<topology::edge, double>> const& pairs,
-                                     std::string name, signs allowed) -> matrix {
-  auto entries = std::vector<entry>{};
-  auto kept = std::vector<double>(n, 1.0);
-  for (auto const& [ends, weight] : pairs) {
-    entries.push_back({ends.from, ends.to, weight});
-    entries.push_back({ends.to, ends.from, weight});
-    kept[to_index(ends.from)] -= weight;
-    kept[to_index(ends.to)] -= weight;
-  }
-  for (auto i = std::size_t{0}; i < n; ++i) entries.push_back({to_node(i), to_node(i), kept[i]});
-  return from_entries(n, std::move(entries), stochasticity::doubly, std::move(name), allowed);
-}
-
 /// I - factor L.
 RUBATO_INLINE auto constant_weights(topology::digraph const& graph, double factor) -> matrix {
-  auto pairs = std::vector<std::pair<topology::edge, double>>{};
+  auto pairs = std::vector<entry>{};
   for (auto const e : graph.edges())
-    if (e.from < e.to) pairs.push_back({e, factor});
-  return symmetric_weights(graph.nodes(), pairs, "best constant weights", signs::any);
+    if (e.from < e.to) pairs.push_back({e.from, e.to, factor});
+  return from_pairs(graph.nodes(), pairs, "best constant weights", signs::any);
 }
 
 }  // namespace detail
@@ -298,9 +283,8 @@ RUBATO_INLINE auto fastest_mixing(topology::digraph const& graph, signs allowed,
     throw config_error("the least weight that a node keeps is " + with_digits(own_min, 6) +
                        ": it is at least 0 and below 1");
   auto const name = allowed == signs::any ? "fastest weights of any sign" : "fastest weights";
-  if (graph.nodes() == 1) return detail::symmetric_weights(1, {}, name, allowed);
-  return detail::symmetric_weights(graph.nodes(), detail::fastest_problem{graph, allowed, own_min}.solved(), name,
-                                   allowed);
+  if (graph.nodes() == 1) return from_pairs(1, {}, name, allowed);
+  return from_pairs(graph.nodes(), detail::fastest_problem{graph, allowed, own_min}.solved(), name, allowed);
 }
 
 RUBATO_INLINE auto laplacian_range_of(topology::digraph const& graph) -> laplacian_range {

@@ -37,6 +37,11 @@ struct entry {
 };
 
 class matrix;
+/// The symmetric matrix with these weights, one entry for both directions of a pair; each node keeps what its pairs
+/// leave of 1. Throws what from_entries() throws.
+[[nodiscard]] auto from_pairs(std::size_t n, std::vector<entry> const& pairs, std::string name = "custom weights",
+                              signs allowed = signs::not_negative) -> matrix;
+
 /// The matrix of these weights. Entries of weight zero off the diagonal are left out. O(entries log entries). Throws
 /// config_error if an entry is out of range, given twice or not finite, or if a sum that should be one is not, naming
 /// the row or column; and, unless `allowed` is signs::any, if an entry is negative or a diagonal entry is not positive.
@@ -223,6 +228,22 @@ RUBATO_INLINE auto from_entries(std::size_t n, std::vector<entry> entries, stoch
   if (sums != stochasticity::column) detail::require_rows(m);
   if (sums != stochasticity::row) detail::require_columns(m);
   return m;
+}
+
+RUBATO_INLINE auto from_pairs(std::size_t n, std::vector<entry> const& pairs, std::string name, signs allowed)
+    -> matrix {
+  auto entries = std::vector<entry>{};
+  entries.reserve(n + 2 * pairs.size());
+  auto kept = std::vector<double>(n, 1.0);
+  for (auto const& p : pairs) {
+    detail::require_entry(p, n, name, allowed);
+    entries.push_back(p);
+    entries.push_back({p.column, p.row, p.weight});
+    kept[to_index(p.row)] -= p.weight;
+    kept[to_index(p.column)] -= p.weight;
+  }
+  for (auto i = std::size_t{0}; i < n; ++i) entries.push_back({to_node(i), to_node(i), kept[i]});
+  return from_entries(n, std::move(entries), stochasticity::doubly, std::move(name), allowed);
 }
 
 RUBATO_INLINE auto from_rows(std::vector<std::vector<double>> const& rows, stochasticity sums, std::string name,

@@ -21,6 +21,12 @@
 namespace rubato::topology {
 
 class pair;
+namespace detail {
+/// The trees of these parents, by node: away from the root and towards it.
+auto trees_of(digraph const& graph, node_id root, std::vector<node_id> const& away, std::vector<node_id> const& towards)
+    -> pair;
+}  // namespace detail
+
 /// Two breadth-first trees of the graph with one root: pull edges lead away from it, push edges towards it.
 /// Throws config_error naming the node that the root does not reach, or that does not reach the root.
 [[nodiscard]] auto spanning_trees(digraph const& graph, node_id root) -> pair;
@@ -57,7 +63,8 @@ class pair {
 
  private:
   pair(digraph pull, digraph push, std::optional<node_id> root, std::string name);
-  friend auto spanning_trees(digraph const& graph, node_id root) -> pair;
+  friend auto detail::trees_of(digraph const& graph, node_id root, std::vector<node_id> const& away,
+                               std::vector<node_id> const& towards) -> pair;
 
   void require_same_size() const;
   /// Finds out why there is no common root and says so.
@@ -90,6 +97,22 @@ RUBATO_INLINE void pair::refuse() const {
                      " does not reach it by push edges");
 }
 
+RUBATO_INLINE auto detail::trees_of(digraph const& graph, node_id root, std::vector<node_id> const& away,
+                                    std::vector<node_id> const& towards) -> pair {
+  auto down = std::vector<edge>{};
+  auto up = std::vector<edge>{};
+  for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
+    if (to_node(i) == root) continue;
+    down.push_back({away[i], to_node(i)});
+    up.push_back({to_node(i), towards[i]});
+  }
+  auto const n = graph.nodes();
+  auto const ends = " node " + to_text(root) + " of " + graph.name();
+  return pair{from_edges(n, std::move(down), "tree from" + ends).with_root_hint(root),
+              from_edges(n, std::move(up), "tree towards" + ends).with_root_hint(root), std::optional{root},
+              "spanning trees of " + graph.name() + ", root " + to_text(root)};
+}
+
 RUBATO_INLINE auto spanning_trees(digraph const& graph, node_id root) -> pair {
   auto const rooted = graph.with_root_hint(root);
   auto const away = search_from(rooted, root);
@@ -101,18 +124,7 @@ RUBATO_INLINE auto spanning_trees(digraph const& graph, node_id root) -> pair {
   if (auto const lost = towards.first_unreached())
     throw config_error("graph '" + graph.name() + "' has no spanning tree towards node " + detail::to_text(root) +
                        ": node " + detail::to_text(*lost) + " cannot reach it; take another root or add edges");
-  auto down = std::vector<edge>{};
-  auto up = std::vector<edge>{};
-  for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
-    if (to_node(i) == root) continue;
-    down.push_back({away.parent[i], to_node(i)});
-    up.push_back({to_node(i), towards.parent[i]});
-  }
-  auto const n = graph.nodes();
-  auto const ends = " node " + detail::to_text(root) + " of " + graph.name();
-  return pair{from_edges(n, std::move(down), "tree from" + ends).with_root_hint(root),
-              from_edges(n, std::move(up), "tree towards" + ends).with_root_hint(root), std::optional{root},
-              "spanning trees of " + graph.name() + ", root " + detail::to_text(root)};
+  return detail::trees_of(graph, root, away.parent, towards.parent);
 }
 
 RUBATO_INLINE auto both(digraph const& graph) -> pair { return pair{graph, graph, graph.root_hint()}; }

@@ -145,19 +145,6 @@ RUBATO_INLINE auto cost_trees_of(digraph const& graph, node_id root, tree_costs 
   return {cheapest_tree(graph, root, costs, false), cheapest_tree(graph, root, costs, true)};
 }
 
-RUBATO_INLINE auto pair_of(digraph const& graph, node_id root, cost_trees const& trees) -> pair {
-  auto down = std::vector<edge>{};
-  auto up = std::vector<edge>{};
-  for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
-    if (to_node(i) == root) continue;
-    down.push_back({trees.away.parent[i], to_node(i)});
-    up.push_back({to_node(i), trees.towards.parent[i]});
-  }
-  auto const name = "cheapest trees of " + graph.name() + ", root " + to_text(root);
-  return {from_edges(graph.nodes(), std::move(down), name).with_root_hint(root),
-          from_edges(graph.nodes(), std::move(up), name).with_root_hint(root), root};
-}
-
 [[noreturn]] RUBATO_INLINE void refuse_children(digraph const& graph, tree_costs const& costs) {
   throw config_error("no tree of '" + graph.name() + "' with at most " + std::to_string(costs.children_max) +
                      " children a node was found: allow more of them, or take another root");
@@ -185,7 +172,7 @@ RUBATO_INLINE auto spanning_trees(digraph const& graph, node_id root, tree_costs
   static_cast<void>(spanning_trees(graph, root));  // says which node has no path
   auto const trees = detail::cost_trees_of(graph, root, costs);
   if (!trees.span()) detail::refuse_children(graph, costs);
-  return detail::pair_of(graph, root, trees);
+  return detail::trees_of(graph, root, trees.away.parent, trees.towards.parent);
 }
 
 RUBATO_INLINE auto spanning_trees(digraph const& graph, best_root_t, tree_costs const& costs) -> pair {
@@ -201,7 +188,8 @@ RUBATO_INLINE auto spanning_trees(digraph const& graph, best_root_t, tree_costs 
     if (!best || score < best->first) best = {score, root};
   }
   if (!best) detail::refuse_children(graph, costs);
-  return detail::pair_of(graph, best->second, detail::cost_trees_of(graph, best->second, costs));
+  auto const trees = detail::cost_trees_of(graph, best->second, costs);
+  return detail::trees_of(graph, best->second, trees.away.parent, trees.towards.parent);
 }
 
 RUBATO_INLINE auto tree_depth(digraph const& graph, node_id root, tree_costs const& costs) -> std::optional<double> {

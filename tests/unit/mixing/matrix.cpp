@@ -30,6 +30,18 @@ TEST_CASE("a matrix keeps its rows sorted and its zeros out") {
   CHECK(support(m) == topology::from_edges(2, {{b, a}}));
 }
 
+TEST_CASE("a matrix of pairs is symmetric, and each node keeps what its pairs leave") {
+  auto const m = from_pairs(3, {{a, b, 0.25}, {c, b, 0.5}});
+  for (auto const& [i, j, w] : std::vector<entry>{{a, b, .25}, {b, a, .25}, {b, c, .5}, {c, b, .5}, {a, c, 0}})
+    CHECK(m.at(i, j) == w);
+  CHECK(m.diagonal(a) == 0.75);
+  CHECK(m.diagonal(b) == 0.25);
+  CHECK(from_pairs(2, {}).diagonal(b) == 1);
+  CHECK(says(refusal([] { (void)from_pairs(2, {{a, c, 1}}); }), "(0, 2) of the custom weights does not exist"));
+  CHECK(says(refusal([] { (void)from_pairs(2, {{a, b, 1.5}}); }), "(0, 0) of the custom weights is -0.5"));
+  CHECK(from_pairs(2, {{a, b, 1.5}}, "any", signs::any).diagonal(a) == -0.5);
+}
+
 TEST_CASE("sums that are not one are refused by row, by column and by value") {
   auto const row = refusal([] { (void)from_entries(2, {{a, a, 1}, {b, b, 0.5}, {b, a, 0.4}}, stochasticity::row); });
   CHECK(says(row, "row 1 of the custom weights sums to 0.9"));

@@ -52,7 +52,7 @@ TEST_CASE("the best root has the least depth, and its trees are the cheapest pat
   CHECK(trees.is_tree_pair());
   CHECK(trees.pull() == from_edges(5, {e(1, 0), e(2, 1), e(2, 3), e(3, 4)}));
   CHECK(trees.push() == trees.pull().reversed());
-  CHECK(trees.name() == "cheapest trees of five, root 2");
+  CHECK(trees.name() == "spanning trees of five, root 2");
 }
 
 TEST_CASE("the narrow tree has the fastest slowest link") {
