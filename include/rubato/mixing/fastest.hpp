@@ -26,7 +26,7 @@ namespace rubato::mixing {
 /// The symmetric doubly stochastic matrix on these edges with the least rho(W), to 1e-9. With signs::any some weights,
 /// also of a node for itself, may be negative: legal where gossip_plan() says so. Otherwise no weight is negative, and
 /// each node keeps `own_min` or more. Throws config_error if the graph is not undirected and connected, has more than
-/// 200 nodes or 600 pairs, or if own_min is not in [0, 1). O((nodes + pairs)^3), some seconds for the largest.
+/// 200 nodes or 600 pairs, or if own_min is not in [0, 1). O((nodes + pairs)^3), seconds for the largest.
 [[nodiscard]] auto fastest_mixing(topology::digraph const& graph, signs allowed = signs::not_negative,
                                   double own_min = 1e-3) -> matrix;
 
@@ -84,8 +84,8 @@ RUBATO_INLINE void solve(square const& factor, std::vector<double>& x) {
     x[i] /= factor(i, i);
   }
   for (auto i = n; i-- > 0;) {
-    for (auto k = i + 1; k < n; ++k) x[i] -= factor(k, i) * x[k];
     x[i] /= factor(i, i);
+    for (auto k = std::size_t{0}; k < i; ++k) x[k] -= factor(i, k) * x[i];
   }
 }
 
@@ -190,14 +190,14 @@ class fastest_problem {
   /// Adds -log det(s I - sign M), whose inverse is p, to gradient and Hessian.
   void add_gap(square const& p, double sign, vector& slope, square& curve) const {
     auto const m = links_.size();
-    auto squared = square{n_};
-    for (auto i = std::size_t{0}; i < n_; ++i)
-      for (auto j = std::size_t{0}; j < n_; ++j)
-        for (auto k = std::size_t{0}; k < n_; ++k) squared(i, j) += p(i, k) * p(j, k);
-    for (auto i = std::size_t{0}; i < n_; ++i) slope[m] -= p(i, i), curve(m, m) += squared(i, i);
+    for (auto i = std::size_t{0}; i < n_; ++i) {
+      slope[m] -= p(i, i);
+      for (auto j = std::size_t{0}; j < n_; ++j) curve(m, m) += p(i, j) * p(i, j);
+    }
     for (auto e = std::size_t{0}; e < m; ++e) {
+      auto const [i, j] = links_[e];
       slope[e] -= sign * between(p, e, e);
-      curve(m, e) += sign * between(squared, e, e);
+      for (auto k = std::size_t{0}; k < n_; ++k) curve(m, e) += sign * (p(i, k) - p(j, k)) * (p(i, k) - p(j, k));
       for (auto f = std::size_t{0}; f <= e; ++f) {
         auto const x = between(p, e, f);
         curve(e, f) += x * x;
