@@ -212,7 +212,8 @@ RUBATO_INLINE auto narrow_tree(digraph const& graph, tree_costs const& costs) ->
   for (auto const e : graph.edges())
     if (e.from < e.to)
       links.push_back({(std::max)(detail::link_cost(costs, e.from, e.to), detail::link_cost(costs, e.to, e.from)), e});
-  std::stable_sort(links.begin(), links.end(), [](link const& a, link const& b) { return a.cost < b.cost; });
+  std::sort(links.begin(), links.end(),
+            [](link const& a, link const& b) { return a.cost != b.cost ? a.cost < b.cost : a.ends < b.ends; });
   auto part = std::vector<std::size_t>(graph.nodes());  // a forest: roots name parts
   for (auto i = std::size_t{0}; i < part.size(); ++i) part[i] = i;
   auto const part_of = [&part](node_id id) {
