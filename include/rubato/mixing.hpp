@@ -7,4 +7,5 @@
 #include <rubato/mixing/neighbourhood.hpp>
 #include <rubato/mixing/perron.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/mixing/schedule.hpp>
 #include <rubato/mixing/spectral.hpp>
