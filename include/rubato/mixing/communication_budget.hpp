@@ -29,6 +29,11 @@
 
 namespace rubato::mixing {
 
+namespace detail {
+/// Throws config_error unless 0 < budget <= 1.
+void require_budget(double budget);
+}  // namespace detail
+
 using matching_list = std::vector<std::vector<topology::edge>>;
 
 /// The probabilities p, within 1e-9 of the best lambda_2. *requires* matchings, at least one, of a connected graph of n
