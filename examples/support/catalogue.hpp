@@ -16,8 +16,10 @@
 #include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/matcha.hpp>
 #include <rubato/algorithm/non_blocking_allreduce.hpp>
 #include <rubato/algorithm/non_blocking_d_psgd.hpp>
+#include <rubato/algorithm/non_blocking_matcha.hpp>
 #include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
@@ -57,6 +59,8 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<d_psgd_atc<B>>{"d_psgd_atc", 0.03125, ends::off_it},
     catalogue_row<low_precision_d_psgd<B>>{"low_precision_d_psgd", 0.0625, ends::off_it},
     catalogue_row<non_blocking_d_psgd<B>>{"non_blocking_d_psgd", 0.125, ends::off_it},
+    catalogue_row<matcha<B>>{"matcha", 0.0625, ends::off_it},
+    catalogue_row<non_blocking_matcha<B>>{"non_blocking_matcha", 0.0625, ends::off_it},
     catalogue_row<ad_psgd<B>>{"ad_psgd", 0.0625, ends::off_it},
     catalogue_row<osgp<B>>{"osgp", 0.0625, ends::off_it},
     catalogue_row<async_model_average<B>>{"async_model_average", 0.0625, ends::off_it},

@@ -65,6 +65,9 @@ class gossip;
 template<backend::array_backend Backend, class Step = step::sgd>
 class m_synchronous_sgd;
 
+template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
+class matcha;
+
 template<backend::array_backend Backend, class Step = step::sgd>
 class osgp;
 

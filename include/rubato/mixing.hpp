@@ -11,4 +11,5 @@
 #include <rubato/mixing/one_peer.hpp>
 #include <rubato/mixing/perron.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/mixing/schedule.hpp>
 #include <rubato/mixing/spectral.hpp>

@@ -56,20 +56,16 @@ struct d_psgd_atc_mixing {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return backend::counted_bytes<T>(*this); }
 };
 
-}  // namespace detail
-
-/// As d_psgd, but the model that a node sends already includes its own step of the round.
-/// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step, class Contribution>
-class d_psgd_atc : public detail::d_psgd_core<Backend, Step, Contribution> {
-  using core = detail::d_psgd_core<Backend, Step, Contribution>;
+/// All of d_psgd_atc but its name, for algorithms that differ in the plan alone.
+template<class Backend, class Step, class Contribution, class Options = batch_options<Step, Contribution>>
+class d_psgd_atc_core : public d_psgd_core<Backend, Step, Contribution, Options> {
+  using core = d_psgd_core<Backend, Step, Contribution, Options>;
 
  public:
   using typename core::options, typename core::scalar;
-  static constexpr auto name() -> std::string_view { return "D-PSGD, adapt then combine"; }
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step.
-  d_psgd_atc(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+  d_psgd_atc_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), plan, self, std::move(x0), o} {}
 
   void on_gradient(instant now, gradient g, outbox& out) {
@@ -118,6 +114,17 @@ class d_psgd_atc : public detail::d_psgd_core<Backend, Step, Contribution> {
     });
     if (done) this->models_.record_ages(now);
   }
+};
+
+}  // namespace detail
+
+/// As d_psgd, but the model that a node sends already includes its own step of the round.
+/// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
+template<backend::array_backend Backend, class Step, class Contribution>
+class d_psgd_atc : public detail::d_psgd_atc_core<Backend, Step, Contribution> {
+ public:
+  using detail::d_psgd_atc_core<Backend, Step, Contribution>::d_psgd_atc_core;
+  static constexpr auto name() -> std::string_view { return "D-PSGD, adapt then combine"; }
 };
 
 }  // namespace rubato

@@ -6,24 +6,32 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <rubato/algorithm/batch.hpp>
 #include <rubato/algorithm/model_exchange.hpp>
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/mixing/schedule.hpp>
 #include <rubato/synchrony/rounds.hpp>
 #include <rubato/topology/pair.hpp>
 #include <rubato/weighting/constant.hpp>
 
 namespace rubato::detail {
 
+// Graphs that change: in round k a node posts to, waits for, and mixes with its neighbours of that round. Messages then
+// name their round, and are numbered edge by edge. All nodes know all rounds, so both ends agree on the rounds of an
+// edge, and a node is at most two messages of an edge ahead, as on a graph that stays. A node that has been separated
+// tells its round to all its neighbours, in that round or not: one of them may wait for it in an earlier round.
+
 /// A node computes a batch (`computes_`) or waits for the models of its round. A subclass decides what follows.
-template<class Backend, class Step, class Contribution>
-class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>> {
-  using core = node_core<Backend, batch_options<Step, Contribution>>;
+template<class Backend, class Step, class Contribution, class Options = batch_options<Step, Contribution>>
+class d_psgd_core : public node_core<Backend, Options> {
+  using core = node_core<Backend, Options>;
   using exchange = model_exchange<Backend, weighting::constant, synchrony::rounds>;
   static_assert(contribution::check_contribution<Contribution>());
 
@@ -32,6 +40,7 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
 
   /// In rounds all models have the same age, so W may have negative entries where its spectrum allows it.
   static constexpr bool takes_negative_weights = true;
+  static constexpr bool takes_changing_graphs = true;
   /// Metropolis-Hastings weights on the network, taken as undirected.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
@@ -44,6 +53,7 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
     core::visit_state(self, visit);
     visit("models", self.models_), visit("batch", self.batch_), visit("computes", self.computes_);
     visit("has sent", self.has_sent_), visit("ahead", self.ahead_), visit("posts", self.posts_);
+    visit("posts to", self.posts_to_), visit("tells all", self.tells_all_);
   }
   [[nodiscard]] auto statistics() const -> node_statistics {
     auto s = this->counts();
@@ -55,7 +65,9 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
   d_psgd_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, {}, {}, core::x_, named_rounds::yes},
-        batch_{o.contribution} {}
+        batch_{o.contribution},
+        rounds_{plan.rounds},
+        posts_to_(plan.rounds ? plan.nodes.size() : 0) {}
 
   /// The current round, common to all neighbours however many rounds each has done since its start.
   [[nodiscard]] auto round() const -> iteration { return iteration{this->iterations_ + ahead_ + 1}; }
@@ -63,23 +75,28 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
   void take(instant now, patch const& p, outbox& out) {
     if (p.channel != channel_id::model) return;
     models_.take(p, this->requests_, iteration{this->iterations_ + ahead_}, out);
-    if (!out.failure) take_over(models_.latest_of(p.from), now, out);
+    if (!out.failure) take_over(p.from, models_.latest_of(p.from), now, out);
   }
   /// Sends x as the model of this round.
   void post_model(instant now, outbox& out) {
+    using enum readers;
     has_sent_ = true;
     ++posts_;
-    models_.post(this->x_, posting_model(now, out));
+    set_weights();
+    models_.post(this->x_, posting_model(now, out), std::exchange(tells_all_, false) ? everyone : of_this_round);
   }
   /// When an edge opens, the model of this round is sent over it again.
   void change_edge(neighbour_change const& change, instant now, outbox& out) {
     models_.change(change, {});
-    if (change.what == neighbour_change::edge::opens && has_sent_) {
+    if (change.what != neighbour_change::edge::opens) return;
+    tells_all_ = tells_all_ || (rounds_ && !has_sent_);
+    if (has_sent_) {
       models_.post_to(change.peer, this->x_, posting_model(now, out));
     }
   }
   /// Advances the edges to the models of this round. If one has not arrived, sets out.wait and returns false.
   [[nodiscard]] auto models_are_there(outbox& out) -> bool {
+    set_weights();
     return core::take_due_messages(models_.in(), channel_id::model, to_count(round()), out);
   }
 
@@ -109,6 +126,7 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
   [[nodiscard]] auto sweep(shared_buffer const& g, outbox& out, KernelOf const& kernel_of) -> bool {
     auto x_new = this->backend_.template allocate<scalar>(this->size());
     auto all = this->blocks_.blocks();
+    set_weights();
     auto const kernel = kernel_of(x_new.data(), models_.terms(this->requests_, 0, all));
     auto const raised = this->backend_.sweep({0, this->size()}, kernel);
     this->x_ = std::move(x_new).publish();
@@ -129,28 +147,48 @@ class d_psgd_core : public node_core<Backend, batch_options<Step, Contribution>>
 
  private:
   /// A message names its round where the number does not tell it.
-  [[nodiscard]] auto posting_model(instant now, outbox& out) const {
+  [[nodiscard]] auto posting_model(instant now, outbox& out) {
     return [this, now, &out](edge_session const& to, shared_buffer v) {
       auto& p = this->post(to, channel_id::model, std::move(v), now, out);
-      p.number = iteration{posts_};
-      if (ahead_ > 0 || !(to.session == session_id{})) p.based_on = round();
+      p.number = iteration{rounds_ ? ++posts_to_[to_index(to.peer)] : posts_};
+      if (rounds_ || ahead_ > 0 || !(to.session == session_id{})) p.based_on = round();
     };
   }
   /// A neighbour that sends a message for a round so far ahead was separated for a while: the rest of this node's round
   /// counts as that round, and all neighbours are told.
-  void take_over(iteration heard, instant now, outbox& out) {
-    if (heard <= next(round())) return;
+  void take_over(node_id from, iteration heard, instant now, outbox& out) {
+    if (heard <= next(round()) || may_be_at(from, to_count(heard))) return;
     ahead_ += to_count(heard) - to_count(round());
+    tells_all_ = rounds_ != nullptr;
     if (has_sent_) post_model(now, out);
   }
+  /// On a graph that changes: whether that neighbour may be there without having been separated, since it needed no
+  /// message of a later round than this node's.
+  [[nodiscard]] auto may_be_at(node_id peer, std::uint64_t heard) const -> bool {
+    if (!rounds_) return false;
+    auto shared = 0;
+    for (auto k = to_count(round()); k < heard && shared < 2; ++k)
+      if (rounds_->weight(k, this->self_, peer) != 0) ++shared;
+    return shared < 2;
+  }
+  /// On a graph that changes: makes the weights those of this round.
+  void set_weights() {
+    if (!rounds_ || weights_of_ == round()) return;
+    weights_of_ = round();
+    models_.weigh([&](node_id i, node_id j) { return rounds_->weight(to_count(weights_of_), i, j); });
+  }
   [[nodiscard]] auto is_there(iteration proof) const -> bool {
-    auto const most = iteration{to_count(proof) + 2};
+    auto const most = rounds_ ? iteration{most_counted} : iteration{to_count(proof) + 2};
     return std::any_of(models_.in().begin(), models_.in().end(),
                        [&](auto const& e) { return e.open && e.box.latest() >= proof && e.box.latest() <= most; });
   }
 
   std::uint64_t ahead_ = 0;  // rounds skipped by take_over()
   std::uint64_t posts_ = 0;  // messages to each reader
+  std::shared_ptr<mixing::schedule const> rounds_;  // null: the graph stays the same
+  std::vector<std::uint64_t> posts_to_;  // by node, where the graph changes
+  iteration weights_of_{};  // the round whose weights models_ has; follows from the state
+  bool tells_all_ = false;  // the next model goes to neighbours of all rounds
 };
 
 }  // namespace rubato::detail

@@ -20,6 +20,9 @@
 
 namespace rubato::detail {
 
+/// Where the graph changes: to whom a model goes.
+enum class readers : std::uint8_t { of_this_round, everyone };
+
 template<class Backend, class Weighting, class Synchrony>
 class model_exchange {
  public:
@@ -70,7 +73,7 @@ class model_exchange {
     table_.clear();
     auto self_weight = pull_self_;
     for (auto const& e : in_) {
-      auto factor = e.open && e.box.values() != nullptr ? 1.0 : 0.0;
+      auto factor = e.open && e.active && e.box.values() != nullptr ? 1.0 : 0.0;
       if constexpr (Weighting::depends_on_age) {
         end = (std::min)(end, e.box.uniform_end(block, end));
         auto const left = static_cast<double>(weighting_(clock - e.box.of(block).arrived));
@@ -90,11 +93,22 @@ class model_exchange {
     }
   }
 
-  /// Calls send(edge, v) for each reader whose edge is open.
+  /// The weights of a round, on a graph that changes: weight_of(i, j) is entry (i, j) of W.
+  template<class WeightOf>
+  void weigh(WeightOf const& weight_of) {
+    pull_self_ = weight_of(self_, self_);
+    for (auto& e : in_) {
+      e.weight = weight_of(self_, e.peer);
+      e.active = e.weight != 0;
+    }
+    for (auto& e : out_) e.active = weight_of(e.peer, self_) != 0;
+  }
+
+  /// Calls send(edge, v) for each reader whose edge is open and, unless `whom` is everyone, in this round.
   template<class Send>
-  void post(shared_buffer const& v, Send&& send) const {
+  void post(shared_buffer const& v, Send&& send, readers whom = readers::of_this_round) const {
     for (auto const& e : out_) {
-      if (e.open) send(e, v);
+      if (e.open && (e.active || whom == readers::everyone)) send(e, v);
     }
   }
   /// The same for one node, if it is a reader.

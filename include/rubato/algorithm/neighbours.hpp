@@ -24,6 +24,7 @@ struct edge_session {
   node_id peer{};
   session_id session{};
   bool open = true;
+  bool active = true;  // in the round for which weights were set last, on a graph that changes; no state of its own
   static void visit_state(auto& self, auto&& visit) {
     visit.same("peer", to_index(self.peer));
     visit("session", self.session), visit("open", self.open);

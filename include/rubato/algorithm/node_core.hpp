@@ -111,13 +111,13 @@ class node_core {
     };
   }
 
-  /// In rounds: advances every open in-edge to message `needed`. If one has not arrived, sets out.wait and returns
-  /// false.
+  /// In rounds: advances every open in-edge of this round to message `needed`. If one has not arrived, sets out.wait
+  /// and returns false.
   template<class Edges>
   [[nodiscard]] static auto take_due_messages(Edges& edges, channel_id channel, std::uint64_t needed, outbox& out)
       -> bool {
     for (auto& e : edges) {
-      if (!e.open || e.box.advance_to(iteration{needed})) continue;
+      if (!e.open || !e.active || e.box.advance_to(iteration{needed})) continue;
       out.wait = waiting{e.peer, channel, next(e.box.number())};
       return false;
     }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,12 +37,15 @@ struct neighbourhood {
   std::vector<node_id> push_from;  ///< nodes that push to this node
 };
 
+class schedule;  // mixing/schedule.hpp
+
 /// Everything that the nodes of one run are told about the network, proved at construction.
 struct plan {
   std::vector<neighbourhood> nodes;  ///< by id; a server, if any, is last
   double gain = 1;  ///< `step / gain` moves the consensus model by step times the average gradient
   std::string summary;  ///< for reports: names of the graph and of the weights
   std::string remark{};  ///< where the plan differs from what was asked for: a sentence for the user
+  std::shared_ptr<schedule const> rounds{};  ///< weights that change from round to round; null: those of `nodes`
 };
 
 }  // namespace rubato::mixing

@@ -23,6 +23,7 @@
 #include <rubato/core/text.hpp>
 #include <rubato/core/visit_options.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/mixing/schedule.hpp>
 #include <rubato/problem/any_oracle.hpp>
 #include <rubato/run/options_by_node.hpp>
 #include <rubato/run/result.hpp>
@@ -190,6 +191,9 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
   return largest;
 }
 
+/// Throws config_error if the graph changes from round to round; `algorithm` needs one that stays.
+void refuse_changing_graph(mixing::plan const& plan, std::string_view algorithm);
+
 /// Throws config_error, naming the first entry of W or A that is negative; `algorithm` takes none.
 void refuse_negative_weights(mixing::plan const& plan, std::string_view algorithm);
 
@@ -259,6 +263,8 @@ auto assembled(mixing::plan const& plan, Problem const& problem, std::vector<typ
   // Optional member: an algorithm that has it is right for such weights (mixing::gossip_plan).
   if constexpr (!requires { requires Node::takes_negative_weights; })
     refuse_negative_weights(plan, name_of_type<Node>());
+  // Optional member: an algorithm that has it asks plan.rounds for the weights of each round.
+  if constexpr (!requires { requires Node::takes_changing_graphs; }) refuse_changing_graph(plan, name_of_type<Node>());
   if (problem.dimension() == 0) throw config_error{"the problem's models have no values: its dimension is 0"};
   assembly a;
   a.peers = plan.nodes.front().nodes;
@@ -291,6 +297,17 @@ auto assembled(mixing::plan const& plan, Problem const& problem, std::vector<typ
   return a;
 }
 
+/// What make_plan() of the algorithm makes of a network, and of node 0's options if it asks for them.
+template<class Node, class O>
+auto plan_of(topology::pair const& network, O const& options) -> mixing::plan {
+  using one = typename Node::options;
+  if constexpr (!requires(one const& o) { Node::make_plan(network, o); }) return Node::make_plan(network);
+  else if constexpr (std::convertible_to<O const&, one>) return Node::make_plan(network, options);
+  else if constexpr (!std::convertible_to<O const&, std::vector<one> const&>)
+    return Node::make_plan(network, options(node_id{0}));
+  else return options.empty() ? Node::make_plan(network) : Node::make_plan(network, options.front());
+}
+
 }  // namespace detail
 
 /// Builds all nodes of a run from a plan, for weights of one's own (mixing::tracking_plan and its kin make plans).
@@ -315,12 +332,13 @@ auto assemble(mixing::plan const& plan, Problem const& problem, O const& options
 template<node Node, class Problem>
 auto assemble(topology::pair const& network, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {
-  return assemble<Node>(Node::make_plan(network), problem, std::move(options), std::move(backend));
+  auto const plan = detail::plan_of<Node>(network, options);
+  return assemble<Node>(plan, problem, std::move(options), std::move(backend));
 }
 template<node Node, class Problem, options_by_node<typename Node::options> O>
 auto assemble(topology::pair const& network, Problem const& problem, O const& options,
               typename Node::backend_type backend = {}) -> assembly {
-  return assemble<Node>(Node::make_plan(network), problem, options, std::move(backend));
+  return assemble<Node>(detail::plan_of<Node>(network, options), problem, options, std::move(backend));
 }
 
 #if RUBATO_BODIES
@@ -345,6 +363,12 @@ RUBATO_INLINE auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
   return all;
+}
+
+RUBATO_INLINE void refuse_changing_graph(mixing::plan const& plan, std::string_view algorithm) {
+  if (!plan.rounds) return;
+  throw config_error{std::string{algorithm} + " needs a graph that stays the same, and the " + plan.rounds->name() +
+                     " change from round to round; d_psgd and its kin take them"};
 }
 
 RUBATO_INLINE void refuse_negative_weights(mixing::plan const& plan, std::string_view algorithm) {
@@ -418,6 +442,7 @@ RUBATO_INLINE auto network_text(mixing::plan const& plan) -> std::string {
     add(n.push_to, ">");
     hash = wire::hash_of("|", hash);
   }
+  if (plan.rounds) hash = wire::hash_of(plan.rounds->text(), hash);
   return std::to_string(plan.nodes.size()) + " nodes, " + std::to_string(edges) + " weights, hash " + hexadecimal(hash);
 }
 
