@@ -28,6 +28,7 @@
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/algorithm/ringmaster_asgd.hpp>
 #include <rubato/algorithm/s_ab.hpp>
+#include <rubato/algorithm/sgp.hpp>
 
 namespace rubato::examples {
 
@@ -48,7 +49,7 @@ struct catalogue_row {
 /// Steps: those of the grid with which an algorithm reaches the target first in race's default scenario. (d_psgd,
 /// d_psgd_atc, low_precision_d_psgd, async_model_average and osgp never reach it: for these, the lowest loss at the
 /// end.) bench/sweep_steps.cpp found them; its output is bench/sweep_steps.md, where the step of d_psgd_atc is from an
-/// earlier sweep. r_fast_low_bits has the step of r_fast.
+/// earlier sweep. r_fast_low_bits has the step of r_fast, and sgp that of osgp.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.03125, ends::at_optimum},
@@ -62,6 +63,7 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<matcha<B>>{"matcha", 0.0625, ends::off_it},
     catalogue_row<non_blocking_matcha<B>>{"non_blocking_matcha", 0.0625, ends::off_it},
     catalogue_row<ad_psgd<B>>{"ad_psgd", 0.0625, ends::off_it},
+    catalogue_row<sgp<B>>{"sgp", 0.0625, ends::off_it},
     catalogue_row<osgp<B>>{"osgp", 0.0625, ends::off_it},
     catalogue_row<async_model_average<B>>{"async_model_average", 0.0625, ends::off_it},
     catalogue_row<ring_allreduce_sgd<B>>{"ring_allreduce_sgd", 0.125, ends::at_optimum},

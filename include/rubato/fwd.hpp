@@ -93,4 +93,7 @@ template<backend::array_backend Backend, class Acceptance = server::accept_all, 
          class Aggregation = server::apply_at_once, class Assignment = server::same_worker, class Step = step::sgd>
 class server_sgd;
 
+template<backend::array_backend Backend, class Step = step::sgd>
+class sgp;
+
 }  // namespace rubato

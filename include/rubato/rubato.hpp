@@ -25,6 +25,7 @@
 #include <rubato/algorithm/ringmaster_asgd.hpp>
 #include <rubato/algorithm/s_ab.hpp>
 #include <rubato/algorithm/scatter_allreduce_sgd.hpp>
+#include <rubato/algorithm/sgp.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/bf16.hpp>

@@ -179,7 +179,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   /// Mass on its way to a node that leaves, and the mass of that node, cannot be recovered.
   void on_neighbours(instant, neighbour_change const& change, outbox& out) {
     if (change.what == neighbour_change::edge::resumes && has_met()) return resume(change);
-    core::refuse_change(change, "a run of osgp and took its mass with it; use r_fast where nodes may leave", out);
+    core::refuse_change(change, "a run of push-sum and took its mass with it; use r_fast where nodes may leave", out);
   }
 
   [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(sources_, channel_id::model); }
