@@ -14,6 +14,7 @@
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/dsgt.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/matcha.hpp>
@@ -56,6 +57,7 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast_low_bits<B>>{"r_fast_low_bits", 0.03125, ends::at_optimum},
     catalogue_row<push_pull<B>>{"push_pull", 0.0625, ends::at_optimum},
     catalogue_row<s_ab<B>>{"s_ab", 0.03125, ends::at_optimum},
+    catalogue_row<dsgt<B>>{"dsgt", 0.0625, ends::at_optimum},
     catalogue_row<d_psgd<B>>{"d_psgd", 0.0442, ends::off_it},
     catalogue_row<d_psgd_atc<B>>{"d_psgd_atc", 0.03125, ends::off_it},
     catalogue_row<low_precision_d_psgd<B>>{"low_precision_d_psgd", 0.0625, ends::off_it},

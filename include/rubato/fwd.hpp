@@ -57,6 +57,10 @@ class d_psgd;
 template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
 class d_psgd_atc;
 
+template<backend::array_backend Backend, class Step = step::sgd,
+         class Ledger = detail::default_ledger<typename Backend::scalar>>
+class dsgt;
+
 template<backend::array_backend Backend, class Order, class Step = step::sgd, class Weighting = weighting::constant,
          class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity,
          class Contribution = contribution::all>

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string>
 
+#include <rubato/algorithm/dsgt.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
@@ -145,6 +146,17 @@ TEST_CASE("the tracking law holds exactly after every event in fixed point (G.T)
     CHECK(t.events >= 100 * t.scenarios);
     CHECK(t.columns >= 10 * t.scenarios);
   }
+}
+
+TEST_CASE("the law holds exactly for dsgt too, which pushes along the symmetric W (T.T) (T.A) (T.C)") {
+  tally rounds;
+  test::for_all(scenario_count() / 5, [&](random_stream& gen, std::uint64_t seed) {
+    check_one<dsgt<backend::host<float>>>(draw_scenario(gen), seed, rounds, after_push::consumes);
+  });
+  print("fixed point, dsgt on host", rounds);
+  CHECK(rounds.worst == 0.0);
+  CHECK(rounds.events >= 100 * rounds.scenarios);
+  CHECK(rounds.columns >= 10 * rounds.scenarios);
 }
 
 TEST_CASE("the tracking law holds to rounding after every event in double (G.T) (G.C) (G.A)") {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/dsgt.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/run/metrics.hpp>
@@ -143,6 +144,7 @@ TEST_CASE(
     "(S.C)") {
   survives<push_pull<exact>>(true, {1e-4});
   survives<s_ab<exact>>(true, {1e-4});
+  survives<dsgt<exact>>(false, {1e-4});
   survives<in_rounds<order::r_fast>>(true, {1e-4});
   survives<in_rounds<order::late_post>>(true, {1e-4});
   survives<gradient_tracking<exact, order::r_fast, step::sgd, weighting::constant, synchrony::bounded_staleness>>(
@@ -190,6 +192,7 @@ void far_apart(limits const& l) {
 TEST_CASE("a node that restarts in round 1 goes on with neighbours that are in other rounds") {
   far_apart<push_pull<exact>>({1e-4});
   far_apart<s_ab<exact>>({1e-4});
+  far_apart<dsgt<exact>>({1e-4});
   far_apart<d_psgd<reference>>({1e-8});
   far_apart<d_psgd_atc<reference>>({1e-8, 0});
 }

@@ -4,6 +4,7 @@
 #include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/dsgt.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/push_pull.hpp>
@@ -95,6 +96,41 @@ TEST_CASE("s_ab in lock-step is x+ = W x - gamma y, y+ = A y + g_new - g") {
       };
     });
   }
+}
+
+TEST_CASE("dsgt in lock-step is x+ = W (x - gamma z), z+ = W z + g_new - g (T.T) (T.D) (T.A) (T.W) (T.C)") {
+  for (auto const& network : networks()) {
+    compare<dsgt<reference>>(network, [](auto const& m, auto const& q, double gamma) {
+      CHECK((m.w - m.w.transpose()).cwiseAbs().maxCoeff() < 1e-15);
+      return [=, z = matrix{}, g = matrix{}](matrix const& x) mutable -> matrix {
+        matrix const fresh = test::gradients(q, x);
+        if (z.size() == 0) z = fresh;
+        else z = m.w * z + fresh - g;
+        g = fresh;
+        return m.w * (x - gamma * z);
+      };
+    });
+  }
+}
+
+TEST_CASE("dsgt ends at the optimum of data that differ, where d_psgd_atc does not") {
+  auto const q = problem::quadratic::random(6, 5, 42);
+  auto const off = [&]<class Node>(std::type_identity<Node>) {
+    auto nodes = test::lockstep{assemble<Node>(topology::ring(6), q, {.step = 0.1})};
+    for (int k = 0; k < 3000; ++k) nodes.round();
+    auto worst = 0.0;
+    for (std::size_t i = 0; i < 6; ++i) worst = std::max(worst, test::distance(nodes.point(i), q.optimum()));
+    return worst;
+  };
+  CHECK(off(std::type_identity<dsgt<reference>>{}) < 1e-9);
+  CHECK(off(std::type_identity<d_psgd_atc<reference>>{}) > 1e-3);
+}
+
+TEST_CASE("dsgt refuses a plan that pushes with other weights than it pulls with") {
+  auto const q = problem::quadratic::random(7, 5, 42);
+  auto const plan = mixing::tracking_plan(topology::binary_tree(7));
+  CHECK(
+      test::says(test::refusal([&] { static_cast<void>(assemble<dsgt<reference>>(plan, q, {})); }), "one symmetric W"));
 }
 
 TEST_CASE("d_psgd in lock-step is x+ = W x - gamma g(x)") {
