@@ -2,12 +2,14 @@
 // Parses the values of race's options strictly: the whole text is one value, or a sentence says what is expected.
 #pragma once
 
+#include <array>
 #include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -133,17 +135,19 @@ struct compute_form {
   std::string_view name;
   std::string_view right;
   std::size_t numbers;
-  auto (*make)(std::chrono::nanoseconds, double, double) -> environment::compute_model;
+  auto (*make)(std::chrono::nanoseconds, std::span<double const> numbers) -> environment::compute_model;
 };
 inline constexpr compute_form compute_forms[] = {
-    {"fixed", "fixed:TIME", 0, [](auto time, double, double) { return environment::fixed(time); }},
+    {"fixed", "fixed:TIME", 0, [](auto time, auto) { return environment::fixed(time); }},
     {"lognormal", "lognormal:MEAN,COEFFICIENT_OF_VARIATION", 1,
-     [](auto mean, double v, double) { return environment::lognormal(mean, v); }},
-    {"half_normal", "half_normal:MEAN", 0, [](auto mean, double, double) { return environment::half_normal(mean); }},
+     [](auto mean, auto n) { return environment::lognormal(mean, n[0]); }},
+    {"half_normal", "half_normal:MEAN", 0, [](auto mean, auto) { return environment::half_normal(mean); }},
     {"shifted_exponential", "shifted_exponential:MEAN,COEFFICIENT_OF_VARIATION", 1,
-     [](auto mean, double v, double) { return environment::shifted_exponential(mean, v); }},
+     [](auto mean, auto n) { return environment::shifted_exponential(mean, n[0]); }},
     {"two_regime", "two_regime:MEAN,PROBABILITY,FACTOR", 2,
-     [](auto mean, double p, double factor) { return environment::two_regime(mean, p, factor); }}};
+     [](auto mean, auto n) { return environment::two_regime(mean, n[0], n[1]); }},
+    {"random_slow", "random_slow:MEAN,PROBABILITY,LEAST_FACTOR,GREATEST_FACTOR", 3,
+     [](auto mean, auto n) { return environment::random_slow(mean, n[0], n[1], n[2]); }}};
 
 [[nodiscard]] inline auto compute_names() -> std::string {
   std::string names;
@@ -160,9 +164,9 @@ inline constexpr compute_form compute_forms[] = {
     auto const parts = list_in(colon == g.text.npos ? std::string_view{} : g.text.substr(colon + 1));
     if (colon == g.text.npos || parts.size() != 1 + form.numbers) refuse(g, form.right);
     auto const time = duration_in({g.option, parts[0]});
-    double numbers[2] = {};
+    std::array<double, 3> numbers{};
     for (std::size_t k = 0; k < form.numbers; ++k) numbers[k] = number_in({g.option, parts[k + 1]}, 0, form.right);
-    return form.make(time, numbers[0], numbers[1]);
+    return form.make(time, numbers);
   }
   throw config_error{std::string{g.option} + " knows no model '" + std::string{name} + "'; there are " +
                      compute_names()};

@@ -100,6 +100,8 @@ refused 2 "--compute|no model|'gamma'|half_normal:MEAN" --compute gamma:10ms
 refused 2 "--compute|lognormal:MEAN,COEFFICIENT_OF_VARIATION" --compute lognormal:10ms
 refused 2 "--compute|two_regime:MEAN,PROBABILITY,FACTOR" --compute two_regime:10ms,0.1
 refused 2 "shifted exponential|at most 1" --compute shifted_exponential:10ms,1.5
+refused 2 "--compute|random_slow:MEAN,PROBABILITY,LEAST" --compute random_slow:10ms,0.25,3
+refused 2 "greatest factor|at least 3|2" --compute random_slow:10ms,0.25,3,2
 refused 2 "probability of the second regime|1.5" --compute two_regime:10ms,1.5,10
 refused 2 "--compute|time|3" --compute fixed:3
 refused 2 "--compute|above 0|--driver sim|fixed:0s" --compute fixed:0s

@@ -235,6 +235,8 @@ TEST_CASE("invalid links and compute models are refused in a sentence") {
                    "probability of the second regime"));
   CHECK(test::says(test::refusal([] { static_cast<void>(environment::two_regime(1ms, 0.5, 0)); }),
                    "factor of the second regime"));
+  CHECK(test::says(test::refusal([] { static_cast<void>(environment::random_slow(1ms, 0.5, 3, 2)); }),
+                   "greatest factor of the second regime"));
   CHECK(test::says(test::refusal([] { static_cast<void>(environment::fixed(1ms).slow(1, 0.0)); }), "node 1"));
   CHECK(test::says(test::refusal([] { static_cast<void>(environment::lognormal(1ms, -1)); }),
                    "coefficient of variation"));
@@ -253,7 +255,8 @@ TEST_CASE("compute times have the requested mean, and the variation of their dis
                         row{"half_normal", environment::half_normal(10ms), 0.7555106, 0},
                         row{"shifted_exponential", environment::shifted_exponential(10ms, 0.4), 0.4, 0.6},
                         row{"exponential", environment::shifted_exponential(10ms, 1), 1, 0},
-                        row{"two_regime", environment::two_regime(10ms, 0.1, 11), 1.5, 0.5}}) {
+                        row{"two_regime", environment::two_regime(10ms, 0.1, 11), 1.5, 0.5},
+                        row{"random_slow", environment::random_slow(10ms, 0.25, 3, 5), 0.7604207, 4.0 / 7}}) {
     INFO(r.name);
     auto sum = 0.0, squares = 0.0, least = 1.0;
     constexpr auto draws = 40'000;
@@ -276,6 +279,18 @@ TEST_CASE("compute times have the requested mean, and the variation of their dis
   CHECK(environment::fixed(10ms).slow(3, 4.0).scaled(0.25).duration(1, node_id{3}, 0) == 10ms);
   auto const half = model.scaled(0.5).duration(1, node_id{0}, 7);
   CHECK(to_seconds(half) == Approx(to_seconds(model.duration(1, node_id{0}, 7)) / 2).epsilon(1e-6));
+}
+
+TEST_CASE("with random stragglers a round that waits for 8 nodes takes 2.2729 times as long as a gradient") {
+  auto const model = environment::random_slow(10ms, 0.25, 3, 5);
+  auto sum = 0.0;
+  constexpr auto rounds = 20'000;
+  for (std::uint64_t k = 0; k < rounds; ++k) {
+    auto slowest = nanoseconds{};
+    for (std::uint32_t i = 0; i < 8; ++i) slowest = std::max(slowest, model.duration(1, node_id{i}, k));
+    sum += to_seconds(slowest) / 0.01 / rounds;
+  }
+  CHECK(sum == Approx(2.272929842509921).epsilon(0.01));
 }
 
 TEST_CASE("a gradient is delayed by exactly those outages of its node that it overlaps") {

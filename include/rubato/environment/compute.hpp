@@ -29,8 +29,10 @@ class compute_model {
   /// `variation`: the standard deviation divided by the mean, if the shape leaves it open. Throws config_error.
   compute_model(shape s, nanoseconds mean, double variation);
 
-  /// Two regimes: with this probability a gradient takes `factor` times as long as otherwise. Throws config_error.
-  [[nodiscard]] static auto of_two_regimes(nanoseconds mean, double probability, double factor) -> compute_model;
+  /// Two regimes: with this probability a gradient takes `least` to `most` times as long as otherwise, uniformly drawn.
+  /// Throws config_error.
+  [[nodiscard]] static auto of_two_regimes(nanoseconds mean, double probability, double least, double most)
+      -> compute_model;
 
   /// The same model with `node` slower by `factor` (> 0; below 1 is faster).
   [[nodiscard]] auto slow(std::uint32_t node, double factor) const -> compute_model;
@@ -57,6 +59,7 @@ class compute_model {
   static void visit_state(auto& self, auto&& visit) {
     visit("shape", self.shape_), visit("mean", self.mean_), visit("variation", self.variation_);
     visit("log variance", self.log_variance_), visit("probability", self.probability_), visit("factor", self.factor_);
+    visit("greatest factor", self.greatest_factor_);
     visit("factors", self.factors_), visit("outages", self.outages_);
   }
 
@@ -81,7 +84,8 @@ class compute_model {
   double variation_ = 0;
   double log_variance_ = 0;  // the variance of a lognormal's logarithm
   double probability_ = 0;
-  double factor_ = 1;
+  double factor_ = 1;  // of the second regime, at least
+  double greatest_factor_ = 1;
   std::vector<std::pair<std::uint32_t, double>> factors_;
   std::vector<window> outages_;  // by beginning
 };
@@ -101,7 +105,13 @@ class compute_model {
 }
 /// With this probability a gradient takes `factor` times as long as otherwise; the mean over both is `mean`.
 [[nodiscard]] inline auto two_regime(nanoseconds mean, double probability, double factor) -> compute_model {
-  return compute_model::of_two_regimes(mean, probability, factor);
+  return compute_model::of_two_regimes(mean, probability, factor, factor);
+}
+/// Random stragglers: with this probability a gradient of any node takes `least` to `most` times as long as otherwise,
+/// uniformly drawn; the mean over all is `mean`.
+[[nodiscard]] inline auto random_slow(nanoseconds mean, double probability, double least, double most)
+    -> compute_model {
+  return compute_model::of_two_regimes(mean, probability, least, most);
 }
 
 #if RUBATO_BODIES
@@ -116,16 +126,22 @@ RUBATO_INLINE compute_model::compute_model(shape s, nanoseconds mean, double var
   }
 }
 
-RUBATO_INLINE auto compute_model::of_two_regimes(nanoseconds mean, double probability, double factor) -> compute_model {
+RUBATO_INLINE auto compute_model::of_two_regimes(nanoseconds mean, double probability, double least, double most)
+    -> compute_model {
   if (!(probability >= 0 && probability <= 1)) {
     throw config_error{"the probability of the second regime must lie in 0 to 1, not " + shortest(probability)};
   }
-  if (!(factor > 0) || !std::isfinite(factor)) {
-    throw config_error{"the factor of the second regime must be a positive number, not " + shortest(factor)};
+  if (!(least > 0) || !std::isfinite(least)) {
+    throw config_error{"the factor of the second regime must be a positive number, not " + shortest(least)};
+  }
+  if (!(most >= least) || !std::isfinite(most)) {
+    throw config_error{"the greatest factor of the second regime must be a number of at least " + shortest(least) +
+                       ", the least one, not " + shortest(most)};
   }
   auto model = compute_model{shape::two_regime, mean, 0};
   model.probability_ = probability;
-  model.factor_ = factor;
+  model.factor_ = least;
+  model.greatest_factor_ = most;
   return model;
 }
 
@@ -202,8 +218,15 @@ RUBATO_INLINE auto compute_model::relative(random_stream& stream) const -> doubl
       return std::sqrt(1.5707963267948966) * std::abs(stream.normal());
     case shape::shifted_exponential:
       return 1 - variation_ - variation_ * std::log(1 - stream.uniform());
-    case shape::two_regime:
-      return (stream.chance(probability_) ? factor_ : 1.0) / (1 - probability_ + probability_ * factor_);
+    case shape::two_regime: {
+      auto const mean_factor = factor_ + (greatest_factor_ - factor_) / 2;
+      auto factor = 1.0;
+      if (stream.chance(probability_)) {
+        factor = factor_;
+        if (greatest_factor_ > factor_) factor += (greatest_factor_ - factor_) * stream.uniform();
+      }
+      return factor / (1 - probability_ + probability_ * mean_factor);
+    }
   }
   return 1;
 }

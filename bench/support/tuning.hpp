@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+// One sweep of equal effort for every algorithm, over steps and networks, in one weather. A trial is a run of the race to
+// its target with a seed that no figure uses. All algorithms get the same number of trials: where no network matters,
+// the steps lie closer. A trial ends as soon as it is later than the best one so far, so bad ones are cheap.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/race_run.hpp"
+
+namespace bench {
+
+using namespace rubato;
+using namespace rubato::examples;
+
+/// Calls job(0) .. job(count - 1) on two threads. Throws run_error when the program is interrupted: results of runs that
+/// were cut short mean nothing.
+template<class Job>
+void for_all_jobs(std::size_t count, Job const& job) {
+  std::atomic<std::size_t> next{0};
+  std::vector<std::jthread> threads;
+  for (auto w = 0; w < 2; ++w) {
+    threads.emplace_back([&] {
+      for (auto i = next++; i < count && !interrupted(); i = next++) job(i);
+    });
+  }
+  threads.clear();
+  if (interrupted()) throw run_error{"interrupted; nothing of this sweep is kept"};
+}
+
+/// What races, with the options that make it what it is; everything but its step and network.
+struct competitor {
+  std::string label, algorithm;
+  std::vector<setting> settings{};
+  bool needs_network = true;
+};
+
+/// Where it races: everything that the options of race say about data, speeds and links.
+struct weather {
+  std::string name;
+  void (*set)(race_options&);
+};
+
+struct trial {
+  double step = 0;
+  std::string network;
+};
+
+/// A run that never reached the target has the whole time as its seconds, and `reached` false.
+struct finish {
+  double seconds = std::numeric_limits<double>::infinity();
+  double loss = std::numeric_limits<double>::infinity();
+  bool reached = false;
+};
+/// Sooner, or where neither arrives, lower.
+[[nodiscard]] inline auto beats(finish const& a, finish const& b) -> bool {
+  if (a.reached != b.reached) return a.reached;
+  return a.reached ? a.seconds < b.seconds : a.loss < b.loss;
+}
+
+[[nodiscard]] inline auto plan_for(competitor const& c, trial const& t, weather const& w, std::uint64_t seed)
+    -> race_plan {
+  auto o = default_options();
+  w.set(o);
+  o.algorithms = {c.algorithm};
+  o.settings = c.settings;
+  o.settings.push_back({{}, "step", report::shortest(t.step)});
+  if (!t.network.empty()) o.topology = t.network;
+  o.seed = seed;
+  o.threads = 1;
+  return planned(o);
+}
+
+/// One run to the target, at most `longest` long. Divergence counts as never arriving.
+[[nodiscard]] inline auto run_trial(race_plan const& plan, race_problem const& problem,
+                                    std::chrono::nanoseconds longest) -> finish {
+  auto end = until{};
+  end.time = std::min<std::chrono::nanoseconds>(plan.options.until, longest);
+  end.target_loss = plan.options.target_loss;
+  try {
+    auto r = run_one(assembled(plan, 0, problem), plan, end);
+    find_target(r, plan.options.target_loss);
+    auto const last = r.history.back().loss;
+    if (r.time_to_target) return {to_seconds(*r.time_to_target), last, true};
+    return {to_seconds(end.time), std::isfinite(last) ? last : std::numeric_limits<double>::infinity(), false};
+  } catch (run_error const&) {
+    return {};
+  }
+}
+
+struct effort {
+  double least_step = 1.0 / 128, greatest_step = 0.5;
+  int steps = 7;  ///< a network
+  std::vector<std::string> networks{"star", "binary-tree", "ring", "exponential", "complete"};
+  std::uint64_t seed = 101;
+};
+
+[[nodiscard]] inline auto trials_of(competitor const& c, effort const& e) -> std::vector<trial> {
+  auto const count = c.needs_network ? e.steps : e.steps * static_cast<int>(e.networks.size());
+  std::vector<trial> all;
+  for (auto k = 0; k < count; ++k) {
+    auto const step = e.least_step * std::pow(e.greatest_step / e.least_step, count > 1 ? 1.0 * k / (count - 1) : 0.0);
+    auto const unit = std::pow(10.0, 2 - std::floor(std::log10(step)));
+    auto const rounded = std::round(step * unit) / unit;
+    if (!c.needs_network) {
+      all.push_back({rounded, {}});
+      continue;
+    }
+    for (auto const& n : e.networks) all.push_back({rounded, n});
+  }
+  // From the middle of the grid outwards, so that a good time is known early.
+  std::stable_sort(all.begin(), all.end(), [&](trial const& a, trial const& b) {
+    auto const middle = std::log(e.least_step * e.greatest_step) / 2;
+    return std::abs(std::log(a.step) - middle) < std::abs(std::log(b.step) - middle);
+  });
+  return all;
+}
+
+struct tuned {
+  trial best;
+  finish with;
+  std::size_t number = std::numeric_limits<std::size_t>::max();  ///< of the best trial; of equal ones the first
+  bool at_edge = false;  ///< of the grid of steps: the best may lie beyond
+};
+
+/// The best of all trials. A network that the algorithm refuses counts as a trial that never arrives.
+[[nodiscard]] inline auto tune(competitor const& c, weather const& w, effort const& e, race_problem const& problem)
+    -> tuned {
+  auto const all = trials_of(c, e);
+  std::mutex one_at_a_time;
+  tuned found;
+  for_all_jobs(all.size(), [&](std::size_t i) {
+    auto longest = std::chrono::nanoseconds::max();
+    {
+      auto const lock = std::lock_guard{one_at_a_time};
+      if (found.with.reached) longest = std::chrono::nanoseconds{std::llround(found.with.seconds * 1e9)};
+    }
+    finish f;
+    try {
+      f = run_trial(plan_for(c, all[i], w, e.seed), problem, longest);
+    } catch (config_error const&) {
+      f = {};
+    }
+    auto const lock = std::lock_guard{one_at_a_time};
+    if (beats(f, found.with) || (!beats(found.with, f) && i < found.number)) found = {all[i], f, i};
+  });
+  found.at_edge = found.best.step <= e.least_step * 1.001 || found.best.step >= e.greatest_step * 0.999;
+  std::fprintf(stderr, "%s; %s: step %s%s%s: %s%s s, loss %s%s\n", w.name.c_str(), c.label.c_str(),
+               report::shortest(found.best.step).c_str(), found.best.network.empty() ? "" : " on ",
+               found.best.network.c_str(), found.with.reached ? "" : "not in ",
+               report::fixed(found.with.seconds, 2).c_str(), report::fixed(found.with.loss, 4).c_str(),
+               found.at_edge ? ", at the edge of the grid" : "");
+  return found;
+}
+
+}  // namespace bench
