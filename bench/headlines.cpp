@@ -2,7 +2,7 @@
 // The headlines of R-FAST and of Non-blocking SGD, and a map of which algorithm is first where.
 //   bench_headlines r_fast|non_blocking|map [--out FOLDER] [--data FOLDER] [--algorithms A,B] [--weathers K,L]
 // Every algorithm is tuned by one sweep of equal effort over steps and networks (support/tuning.hpp), in each weather
-// anew, with seed 101; then it runs with seeds 1 to 5, of which the median counts. All times are virtual, so they do not
+// anew, with seed 101; then it runs with seeds 1 to 5, of which the median counts. All times are virtual: they do not
 // depend on the load of the machine. Writes FOLDER/NAME.csv (default: bench/headlines). Status 1 if a goal is missed.
 //   r_fast        data by label; a leaf 4x slower and 10 % loss (race's default), calm, and slow root
 //   non_blocking  iid data, cheap links, each gradient 3 to 5 times slower with probability 0.25; and race's default

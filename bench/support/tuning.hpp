@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One sweep of equal effort for every algorithm, over steps and networks, in one weather. A trial is a run of the race to
-// its target with a seed that no figure uses. All algorithms get the same number of trials: where no network matters,
-// the steps lie closer. A trial ends as soon as it is later than the best one so far, so bad ones are cheap.
+// One sweep of equal effort for every algorithm, over steps and networks, in one weather. A trial is a run of the race
+// to its target with a seed that no figure uses. All algorithms get as many trials each: where no network matters, the
+// steps lie closer. A trial ends as soon as it is later than the best one so far, so bad ones are cheap.
 #pragma once
 
 #include <algorithm>
@@ -25,8 +25,8 @@ namespace bench {
 using namespace rubato;
 using namespace rubato::examples;
 
-/// Calls job(0) .. job(count - 1) on two threads. Throws run_error when the program is interrupted: results of runs that
-/// were cut short mean nothing.
+/// Calls job(0) .. job(count - 1) on two threads. Throws run_error when the program is interrupted: runs that were cut
+/// short mean nothing.
 template<class Job>
 void for_all_jobs(std::size_t count, Job const& job) {
   std::atomic<std::size_t> next{0};
