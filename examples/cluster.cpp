@@ -170,12 +170,14 @@ void await_all(examples::children& peers, choice const& c, workplace const& plac
   }
 }
 
-/// What peers that ended well complained of, each sentence once.
-void pass_on(choice const& c, workplace const& place, std::size_t n) {
+/// What peers that ended well complained of, each sentence once; not what the result warns of, which is told with it.
+void pass_on(choice const& c, workplace const& place, std::size_t n, rubato::run_result const& result) {
   std::vector<std::string> said;
   for (std::size_t i = 0; i < (c.transport == "mpi" ? 1 : n); ++i) {
     std::ifstream in{place.output(i)};
     for (std::string line; said.size() < 32 && std::getline(in, line);) {
+      auto const is_told = [&](auto const& warning) { return line.ends_with(warning); };
+      if (std::any_of(result.warnings.begin(), result.warnings.end(), is_told)) continue;
       if (!line.starts_with("peer: ") || std::find(said.begin(), said.end(), line) != said.end()) continue;
       said.push_back(line);
       std::fprintf(stderr, "cluster: %s\n", rubato::escaped(line, 1000).c_str());
@@ -236,7 +238,6 @@ auto run_one(choice c, competitor const& who, rubato::problem::any_oracle const&
   c.passed_on.insert(c.passed_on.end(), round.begin(), round.end());
   await_all(peers, c, place, start_all(peers, c, algorithm, place, n));
   if (examples::interrupted()) return {};
-  pass_on(c, place, n);
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) {
     parts.push_back(rubato::report::read_peer_result(place.report(i)));
@@ -244,6 +245,7 @@ auto run_one(choice c, competitor const& who, rubato::problem::any_oracle const&
   }
   auto result = rubato::merged(std::move(parts), oracle);
   result.algorithm = algorithm;
+  pass_on(c, place, n, result);
   return result;
 }
 

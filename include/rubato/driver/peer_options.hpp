@@ -49,7 +49,8 @@ struct peer_options {
   /// happens in the middle of a run is said with its time. (A loss that ends the run is thrown, and not said.)
   void (*says)(std::string_view sentence) = nullptr;
   /// See this node alone, at each look, so look_every is above 0. An observer that asks to stop ends this node alone,
-  /// as its time would: a neighbour that waits for it ends with a sentence, unless it is asked to stop too.
+  /// as its time would: a neighbour that waits for it ends with a sentence, or goes on without it (when_lost::goes_on);
+  /// the results of neighbours that run on warn of it.
   observers watching{};
   /// Whether each look measures loss and accuracy at this node's model, which costs what the problem's loss costs; on a
   /// thread of its own, so a look that takes longer than look_every delays the next one and no message.

@@ -106,6 +106,8 @@ class thread_watch {
     auto const m = scored(at, [&] { return metrics_.measure(those, those.size(), at); });
     record(m, metrics_.models(), result);
   }
+  /// What the last look saw of each node's tracking.
+  [[nodiscard]] auto audits() const -> std::span<tracking_audit const> { return metrics_.audits(); }
 
  private:
   /// The reason for which the look ends the run, if any.
@@ -248,6 +250,7 @@ RUBATO_INLINE auto run_threads(assembly a, environment::scenario const& s, until
   static_cast<run_setup&>(result) = a;
   detail::finish_report(run, nodes, result);
   detail::warn_of_ages(result);
+  detail::warn_of_resolution(watcher.audits(), result);
   return result;
 }
 #endif  // RUBATO_BODIES

@@ -238,6 +238,7 @@ void add_nodes(assembly& a, mixing::plan const& plan, std::vector<typename Node:
   if (table.size() > 1)
     static_cast<void>(options_of<Node>(table));  // before resolve_options() derives others from them
   for (auto& options : table) Node::resolve_options(options, a.blocks, largest, a.peers);
+  a.algorithm = name_of_type<Node>();
   a.agreed = agreement_of<Node>(a, plan, table, x0);
   a.nodes.reserve(plan.nodes.size());
   a.factory = node_factory::of<Node>(backend, plan, x0, table);

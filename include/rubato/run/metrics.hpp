@@ -128,6 +128,8 @@ class metrics {
     return m;
   }
 
+  /// What measure() saw last of each node's tracking.
+  [[nodiscard]] auto audits() const -> std::span<tracking_audit const> { return audits_; }
   /// The models that measure() looked at last.
   [[nodiscard]] auto models() const -> std::span<shared_buffer const> { return models_; }
 
@@ -252,6 +254,25 @@ inline void warn_of_ages(run_result& r) {
                        std::to_string(to_index(oldest.second)) + " used them: that needs a raw step of about 1 / (" +
                        age + " L), L the largest curvature, and this run took " + with_digits(r.raw_step, 3) +
                        "; let nodes keep a pace, or take a smaller step");
+}
+
+/// Requires a result with all its counters, and the audits at its end. Warns if all that nodes track has fallen to a
+/// few units of a ledger of fixed point: from there on steps are made of rounding. One pass over the audits.
+inline void warn_of_resolution(std::span<tracking_audit const> audits, run_result& r) {
+  static constexpr auto few = 16.0;
+  auto const none = std::none_of(r.nodes.begin(), r.nodes.end(), [](auto const& n) { return n.gradients > 0; });
+  if (audits.empty() || none) return;
+  auto coarsest = 0.0;
+  for (auto const& a : audits) {
+    if (!a.fixed_point) return;
+    auto const is_more = [](double z) { return std::abs(z) > few; };
+    if (std::any_of(a.tracker.begin(), a.tracker.end(), is_more)) return;
+    for (auto const q : a.quanta) coarsest = (std::max)(coarsest, q);
+  }
+  r.warnings.push_back("tracked gradients are at most " + with_digits(few, 2) +
+                       " units of the ledger (a unit: " + with_digits(coarsest, 2) +
+                       "), and are rounded to units: models come no nearer to the optimum than about one unit over the "
+                       "least curvature; a finer ledger (a smaller margin, larger exponents) or a floating one does");
 }
 
 /// Adds the counters of all nodes, and the final models of the measured ones (run/assemble.hpp).

@@ -118,8 +118,8 @@ inline void refuse_other_runs(std::vector<peer_result> const& parts) {
 
 /// One result from those of all processes. Counters are joined by edge. The history is measured at mean models, at the
 /// times of the node that looked least often; every other node contributes its last look up to then. The last entry is
-/// made of the last looks. Throws config_error unless each node of the run is among them, once, and all have the same
-/// options.
+/// made of the last looks. Warnings are those of all, each sentence once. Throws config_error unless each node of the
+/// run is among them, once, and all have the same options.
 [[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
   std::sort(parts.begin(), parts.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
   detail::refuse_gaps(parts);
@@ -139,6 +139,10 @@ inline void refuse_other_runs(std::vector<peer_result> const& parts) {
     }
     all.nodes.insert(all.nodes.end(), p.result.nodes.begin(), p.result.nodes.end());
     all.models.insert(all.models.end(), p.result.models.begin(), p.result.models.end());
+    for (auto const& sentence : p.result.warnings) {
+      if (std::find(all.warnings.begin(), all.warnings.end(), sentence) == all.warnings.end())
+        all.warnings.push_back(sentence);
+    }
     all.events += p.result.events;
     all.ended = (std::max)(all.ended, p.result.ended);
     if (p.result.models.empty()) continue;
@@ -171,7 +175,6 @@ inline void refuse_other_runs(std::vector<peer_result> const& parts) {
     m.tracking_residual = sums.tracking_residual;
     all.history.push_back(m);
   }
-  detail::warn_of_ages(all);
   return all;
 }
 

@@ -97,6 +97,7 @@ struct node_report {
 
 /// What a result repeats of the assembled run.
 struct run_setup {
+  std::string algorithm;  ///< the node type's name; a program may put its own in its place
   std::string network;  ///< topology and weights
   double step = 0;  ///< as asked; the largest, where nodes have steps of their own
   double raw_step = 0;  ///< gamma, as used: step / gain
@@ -104,13 +105,13 @@ struct run_setup {
   std::vector<std::pair<std::string, std::string>> options;  ///< names and values, the policies' as "policy option"
 
   static void visit_state(auto& self, auto&& visit) {
+    visit("algorithm", self.algorithm);
     visit("network", self.network), visit("step", self.step), visit("raw_step", self.raw_step);
     visit("gain", self.gain), visit("options", self.options);
   }
 };
 
 struct run_result : run_setup {
-  std::string algorithm;
   stop_reason stopped = stop_reason::time;
   std::chrono::nanoseconds ended{};
   std::uint64_t events = 0;  ///< gradients computed and packets delivered
@@ -122,7 +123,6 @@ struct run_result : run_setup {
   std::vector<shared_buffer> models;  ///< final estimate of each measured node (run/assemble.hpp); on the host
 
   static void visit_state(auto& self, auto&& visit) {
-    visit("algorithm", self.algorithm);
     run_setup::visit_state(self, visit);
     visit("stopped", self.stopped), visit("ended", self.ended), visit("events", self.events);
     visit("time_to_target", self.time_to_target), visit("history", self.history), visit("nodes", self.nodes);

@@ -235,6 +235,24 @@ TEST_CASE("a result warns of messages that are many local iterations old, with t
   CHECK(nothing.warnings.empty());
 }
 
+TEST_CASE("a result warns when all that is tracked has fallen to a few units of the ledger, and names its algorithm") {
+  using namespace std::chrono_literals;
+  auto const q = problem::quadratic::random(2, 3, 4);
+  environment::scenario const calm{.compute = environment::fixed(10ms)};
+  auto const after = [&]<class Node>(Node*, std::chrono::nanoseconds time) {
+    auto const r = simulate<Node>(topology::both(topology::line(2)), q, {.step = 0.1}, calm, {.time = time});
+    CHECK(r.algorithm == "R-FAST");
+    return r.warnings;
+  };
+  r_fast<backend::host<float>>* coarse = nullptr;
+  r_fast<backend::host<double>>* fine = nullptr;
+  CHECK(after(coarse, 50ms).empty());
+  auto const late = after(coarse, 60s);
+  REQUIRE(late.size() == 1);
+  CHECK(late[0].find("tracked gradients are at most 16 units of the ledger (a unit: ") == 0);
+  CHECK(after(fine, 60s).empty());
+}
+
 TEST_CASE("a message that is used repeatedly because its sender is gone does not count as older") {
   using namespace std::chrono_literals;
   auto const q = problem::quadratic::random(3, 3, 4);

@@ -64,6 +64,17 @@ TEST_CASE("the parts of all nodes are joined in any order: edges by their two en
   CHECK(all.history[1].consensus_distance > mean.history[1].consensus_distance);
 }
 
+TEST_CASE("a joined result has the name of the algorithm, and what the parts warn of, each sentence once") {
+  auto const p = problem::quadratic::random(2, 2, 1);
+  auto one = part(0, 2, 1), other = part(1, 2, 1);
+  one.result.algorithm = other.result.algorithm = "r_fast";
+  one.result.warnings = {"all: old", "node 0: early"};
+  other.result.warnings = {"all: old", "node 1: late"};
+  auto const all = merged({one, other}, {space{}, p});
+  CHECK(all.algorithm == "r_fast");
+  CHECK(all.warnings == std::vector<std::string>{"all: old", "node 0: early", "node 1: late"});
+}
+
 TEST_CASE("measurements at different times are joined at the times of the node with the fewest") {
   auto const p = problem::quadratic::random(2, 2, 1);
   auto often = part(0, 2, 4), rarely = part(1, 2, 4);

@@ -1,0 +1,654 @@
+// SPDX-License-Identifier: MIT
+// The life of one node in one process, from the meeting of all nodes to its goodbye. The calling thread serves messages
+// and deadlines. Gradients are computed on a separate thread, so that the node is not silent during a long one.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
+#include <rubato/driver/gradient_thread.hpp>
+#include <rubato/driver/hosted_node.hpp>
+#include <rubato/driver/kept_looks.hpp>
+#include <rubato/driver/look_thread.hpp>
+#include <rubato/driver/peer_neighbours.hpp>
+#include <rubato/driver/peer_notes.hpp>
+#include <rubato/driver/peer_options.hpp>
+#include <rubato/driver/start_barrier.hpp>
+#include <rubato/environment/compute.hpp>
+#include <rubato/run/assemble.hpp>
+#include <rubato/run/atomic_file.hpp>
+#include <rubato/run/checkpoint_writer.hpp>
+#include <rubato/run/metrics.hpp>
+#include <rubato/run/observer.hpp>
+#include <rubato/run/pace.hpp>
+#include <rubato/run/peer_result.hpp>
+#include <rubato/run/stop_token.hpp>
+#include <rubato/transport/concepts.hpp>
+
+namespace rubato::detail {
+
+template<transport::endpoint Transport>
+class peer_driver {
+  static_assert(transport::check_endpoint<Transport>());
+
+ public:
+  peer_driver(assembly& a, transport::identity const& me, Transport& wires, peer_options const& o)
+      : run_{&a},
+        me_{&me},
+        transport_{&wires},
+        options_{o},
+        pace_{pace_one(a, me.self, o.pace)},
+        host_{a.nodes[to_index(me.self)], to_index(me.self)},
+        looks_{o.look_every, (std::max)(o.look_bytes, 8 * vector_bytes())},
+        computing_{a.oracle,
+                   [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
+                   [&wires] { wires.wake(); }},
+        showing_{a.oracle, me.self, {o.watching, o.measure_loss}},
+        notes_{o.says} {
+    if (!o.watching.empty() && o.look_every.count() <= 0)
+      throw config_error{"a node has observers, and nothing says how often they look: give look_every a time"};
+    if (to_index(me.self) < a.peers) o.compute.check(a.peers);
+    for (auto const& c : me.channels) {
+      if (c.kind == channel_kind::event && !Transport::lossless) {
+        throw config_error{"on the channel " + std::string{name_of(c.channel)} +
+                           " every message counts, and this transport may lose some: use one that is lossless"};
+      }
+    }
+  }
+
+  auto run(until const& end) -> peer_result {
+    auto& stopped = result_.result.stopped;
+    try {
+      stopped = at_node(to_index(me_->self), [&] { return begin_and_live(end); });
+    } catch (...) {
+      say_why();
+      throw;
+    }
+    if (stopped == stop_reason::interrupted) {  // neighbours must not take this for a regular end
+      fault_ = {me_->self, how::interrupted};
+      say_why();
+      collect();
+    } else {
+      if (stopped == stop_reason::neighbour) say_if_early_itself();
+      else say_if_stalled();
+      if (stopped != stop_reason::neighbour) say_who_ended_before();
+      depart();
+      collect();
+      if (options_.lost == when_lost::ends && !is_interrupted()) refuse_absence();
+      result_.cut_off = others_.lost();
+      if (result_.cut_off.empty() && goes_on()) result_.parted = std::max<std::uint64_t>(others_.parted(), 1) - 1;
+    }
+    finish_history();
+    if (!writer_) return std::move(result_);
+    if (auto const why = writer_->finish(); !why.empty())
+      result_.unwritten = "the last state of this node was not saved: " + why;
+    return std::move(result_);
+  }
+
+ private:
+  using what = transport::incoming::what;
+  using how = transport::cause::how;
+
+  auto begin_and_live(until const& end) -> stop_reason {
+    if (to_index(me_->self) >= run_->peers && end.time == (std::chrono::nanoseconds::max)()) {
+      throw config_error{"node " + name(me_->self) +
+                         " is a server, which computes no gradients: give its run a time to end at"};
+    }
+    prepare_checkpoints();
+    if (!await_everyone()) return stop_reason::interrupted;
+    transport_->announce({transport::peer_status::phase::running});
+    begun_ = now();
+    auto early = early_.take();
+    if (options_.checkpoint.resume && !saves_.together()) others_.resume(me_->peers);
+    if (!options_.checkpoint.resume) host_.start(now(), sender());
+    else if (saves_.together()) resume_together(early);
+    else host_.resume(now(), me_->peers);  // whose edges are all closed
+    has_begun_ = true;
+    save_round_if_due();
+    for (auto& n : early) take(std::move(n));
+    auto const why = live(end);
+    result_.result.ended = now() - begun_;
+    if (writer_) saves_.save_last(host_, *writer_);  // written while this node says goodbye
+    result_.looks = looks_.take();
+    result_.looks.push_back(look_at_node(result_.result.ended));
+    return why;
+  }
+
+  /// All have come, so every edge has opened; its first session carries on with the round that begins.
+  void resume_together(std::vector<transport::incoming>& early) {
+    host_.resume(now());
+    std::set<node_id> resumed;
+    std::erase_if(early, [&](transport::incoming const& n) {
+      if (n.kind != what::opened || !resumed.insert(n.peer).second) return false;
+      host_.change(now(), {n.peer, neighbour_change::edge::resumes, n.outgoing, n.incoming}, sender());
+      return true;
+    });
+  }
+
+  auto sender() {
+    return [this](packet p, instant) {
+      auto const to = p.to;
+      auto const kind = host_.channels().kind_of(p.channel);
+      if (transport_->send(kind, std::move(p)) != transport::send_status::refused) return;
+      if (goes_on()) return transport_->give_up(to, transport::detail::stalled_words);
+      fault_ = {to, how::stalled};
+      throw run_error{"node " + name(me_->self) + " has many times more messages waiting for node " + name(to) +
+                      " than its transport should hold: the peer reads too slowly, or not at all"};
+    };
+  }
+  static auto name(node_id id) -> std::string { return std::to_string(to_index(id)); }
+  [[nodiscard]] auto goes_on() const -> bool { return options_.lost == when_lost::goes_on; }
+  [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
+  [[nodiscard]] auto vector_bytes() const -> std::size_t { return me_->blocks.values() * sizeof(double); }
+  [[nodiscard]] auto is_interrupted() const -> bool { return options_.stop.stop_requested(); }
+
+  /// Waits until every node of the run has arrived or is known not to come; the deadlines of transports bound this.
+  /// Messages of peers that began earlier are kept. False if interrupted.
+  [[nodiscard]] auto await_everyone() -> bool {
+    auto all = start_barrier{*run_, *me_};
+    others_.reach(all.reach());
+    while (!all.is_complete()) {
+      if (is_interrupted()) return false;
+      for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
+        all.hears(n);
+        if (n.kind == what::closed) refuse_loss(n);
+        keep(early_, std::move(n), "has not begun");
+      }
+      transport_->announce({transport::peer_status::phase::arriving, all.level()});
+    }
+    return true;
+  }
+
+  /// What the node, in that state, cannot take yet; a peer that sends more than is kept is refused or given up.
+  void keep(early_messages& in, transport::incoming n, char const* state) {
+    auto const from = n.peer;
+    auto const kind = n.kind == what::message ? host_.channels().kind_of(n.p.channel) : channel_kind{};
+    if (in.keep(std::move(n), kind)) return;
+    auto const words = std::string{"it sent more than is kept for a node that "} + state;
+    if (goes_on()) return transport_->give_up(from, words);
+    fault_ = {from, how::failed};
+    throw run_error{"node " + name(from) + " is at fault at node " + name(me_->self) + ": " + words};
+  }
+
+  auto polled(instant latest) -> std::vector<transport::incoming> {
+    std::vector<transport::incoming> in;
+    transport_->poll(me_->time.at(latest), in);
+    return in;
+  }
+
+  auto live(until const& end) -> stop_reason {
+    auto const last = last_ = later_by(begun_, end.time);
+    while (true) {
+      if (is_interrupted()) return stop_reason::interrupted;
+      if (showing_.take(result_.result.history) == verdict::stop) return stop_reason::observer;
+      look_if_due();
+      save_if_due();
+      if (now() >= last) return stop_reason::time;
+      if (gradients_ >= end.gradients && has_used_all()) return stop_reason::gradients;
+      if (waits_in_vain() && !goes_on_without_neighbour()) return end_with_neighbour(end);
+      note_early_ends();
+      if (!stands_still_) begin_gradient();
+      for (auto& n : polled(next_event(last))) take(std::move(n));
+      host_.wake(now(), sender());
+      finish_gradient();
+      check_patience();
+    }
+  }
+
+  /// Whether the node asks for the next gradient, or waits for a node that has ended its run.
+  [[nodiscard]] auto has_used_all() const -> bool { return host_.wants_gradient() || waits_in_vain(); }
+  /// Whether the node can do nothing before a message comes of a node that has ended its run. (Its goodbye came after
+  /// all that it had sent.)
+  [[nodiscard]] auto waits_in_vain() const -> bool {
+    return !under_way_ && held_.empty() && !host_.wants_gradient() && host_.wait() &&
+           others_.has_left(host_.wait()->peer);
+  }
+  /// In order, but where a number of gradients was to be computed and nothing else: that is not reached.
+  auto end_with_neighbour(until const& end) -> stop_reason {
+    if (end.time != (std::chrono::nanoseconds::max)()) return stop_reason::neighbour;
+    auto const& w = *host_.wait();
+    fault_ = {w.peer, how::stalled};
+    throw run_error{waited_too_long(to_index(me_->self), w, now() - host_.waiting_since()) +
+                    "; that node has ended its run"};
+  }
+
+  // --- neighbours that end before this node
+
+  [[nodiscard]] auto ends_at_a_time() const -> bool { return last_.since_start != (std::chrono::nanoseconds::max)(); }
+  [[nodiscard]] auto worth_a_sentence() const -> std::chrono::nanoseconds {
+    return detail::worth_a_sentence((ends_at_a_time() ? last_ : now()) - begun_, ends_at_a_time());
+  }
+  /// Of a node that waits in vain: closes its edge with the node that has ended its run, so that it goes on at once.
+  /// That one is not lost: it had ended in order. False if this node may not go on without it, or cannot.
+  auto goes_on_without_neighbour() -> bool {
+    if (!goes_on()) return false;
+    if (last_ - now() < worth_a_sentence()) return true;  // its own end is near
+    auto const peer = host_.wait()->peer;
+    auto& it = others_.of(peer);
+    if (std::exchange(it.without, true)) return false;  // it waits for it all the same
+    it.met_again = true;
+    host_.change(now(), {peer, neighbour_change::edge::closes, {}, {}}, sender());
+    return true;
+  }
+  /// Where a time ends this run, it is known at once that a neighbour has ended before. (A node that may not go on
+  /// without is likely to end because of that, and says so then.)
+  void note_early_ends() {
+    if (!goes_on() || !ends_at_a_time()) return;
+    for (auto& [peer, it] : others_.all()) {
+      if (!it.left || it.told || last_ - now() < worth_a_sentence()) continue;
+      it.told = true;
+      auto const sentence = "node " + name(peer) + " has ended its run " + readable_seconds(last_ - now()) +
+                            " before the end that node " + name(me_->self) +
+                            " was given: what this one computes from now on lacks what that one would have";
+      note(result_.result.warnings, sentence, sentence);
+    }
+  }
+  /// The others that ended before this node did, so that its model may be off the optimum.
+  void say_who_ended_before() {
+    auto const ended = begun_ + result_.result.ended;
+    for (auto& [peer, it] : others_.all()) {
+      if (!it.left || it.told || ended - *it.left < worth_a_sentence()) continue;
+      it.told = true;
+      notes_.warn("node " + name(peer) + " ended its run " + readable_seconds(ended - *it.left) + " before node " +
+                  name(me_->self) + " did: what this one computed since then lacks what that one would have");
+    }
+  }
+
+  [[nodiscard]] auto next_event(instant last) const -> instant {
+    auto next = (std::min)(last, now() + std::chrono::milliseconds{20});
+    if (auto const due = host_.next_wakeup()) next = (std::min)(next, *due);
+    if (auto const due = looks_.due(); due && !showing_.is_busy()) next = (std::min)(next, later_by(begun_, *due));
+    return next;
+  }
+
+  // --- gradients
+
+  /// Begins no gradient while events pile up: the node would post more of them.
+  void begin_gradient() {
+    if (under_way_ && host_.cancelled()) {
+      computing_.forget();
+      under_way_ = false;
+    }
+    auto const wanted = !under_way_ && host_.wants_gradient();
+    congested_ = wanted ? transport_->congested() : std::nullopt;
+    if (!congested_) held_since_.reset();
+    else if (!held_since_) held_since_ = now();
+    if (!wanted || congested_) return;
+    computing_.submit(*host_.take_request());
+    under_way_ = true;
+  }
+
+  void finish_gradient() {
+    auto done = computing_.take();
+    if (!done || (under_way_ && host_.cancelled())) return;
+    under_way_ = false;
+    if (done->thrown) {
+      try {
+        std::rethrow_exception(done->thrown);
+      } catch (...) {
+        rethrow_named("the problem threw at node " + name(me_->self) + ", gradient " + std::to_string(gradients_ + 1));
+      }
+    }
+    ++gradients_;
+    host_.finish(now(), std::move(done->value), sender());
+    save_round_if_due();
+  }
+
+  // --- incoming
+
+  /// Messages wait while the node stands still.
+  void take(transport::incoming n) {
+    if (n.kind == what::message && (stands_still_ || !held_.empty()))
+      return keep(held_, std::move(n), "waits for its checkpoint to be written");
+    handle(n);
+    save_round_if_due();
+  }
+  void take_held() {
+    if (stands_still_ || held_.empty()) return;
+    for (auto& n : held_.take()) take(std::move(n));  // the rest is held again if the node stands still on the way
+  }
+
+  void handle(transport::incoming const& n) {
+    switch (n.kind) {
+      case what::message: {
+        host_.deliver(now(), patch_of(n.p, n.blocks), sender());
+        return;
+      }
+      case what::opened:
+        // Nodes begin in the first session of each edge, unless it was closed before: then the peer came late.
+        if (others_.is_lost(n.peer) || !(n.outgoing == session_id{}) || !(n.incoming == session_id{})) {
+          note_return(n.peer);
+          host_.change(now(), {n.peer, neighbour_change::edge::opens, n.outgoing, n.incoming}, sender());
+          others_.of(n.peer).met_again = true;
+        }
+        others_.opens(n.peer);
+        return;
+      case what::stands: {
+        hear_parted(n);
+        auto& they = others_.of(n.peer);
+        auto const waits = n.peer_status.at == transport::peer_status::phase::running && n.peer_status.level % 2 != 0;
+        if (they.waits && !waits) they.free_since = now();
+        they.waits = waits;
+        return;
+      }
+      case what::closed:
+        refuse_loss(n);
+        if (is_interrupted()) return;  // all of them end: no need to close the edge
+        lose(n.peer, n.why);
+        return;
+      case what::left:  // its run has ended in order, and so will this one: nothing is taken back
+        others_.leaves(n.peer, now());
+        hear_parted(n);
+        if (pace_) pace_->leaves(n.peer);
+        return;
+    }
+  }
+
+  /// Goes on without that peer until it comes back.
+  void lose(node_id peer, std::string const& why) {
+    if (!note_loss(peer, why)) return;
+    host_.change(now(), {peer, neighbour_change::edge::closes, {}, {}}, sender());
+  }
+  /// False if the peer was lost before.
+  auto note_loss(node_id peer, std::string const& why) -> bool {
+    if (!others_.lose(peer)) return false;
+    if (goes_on()) note(result_.lost, why, why);
+    else result_.lost.push_back(why);  // it is thrown
+    tell_parted();
+    return true;
+  }
+  void note_return(node_id peer) {
+    if (!others_.comes_back(peer)) return;
+    auto const news = "node " + name(peer) + " has come back";
+    note(result_.returned, news, news + " after " + readable_seconds(now() - begun_));
+    tell_parted();
+  }
+  void note(std::vector<std::string>& list, std::string const& said, std::string const& kept) const {
+    notes_.note(list, now() - begun_, said, kept);
+  }
+
+  // --- nodes that are cut off elsewhere
+
+  void hear_parted(transport::incoming const& n) {
+    others_.of(n.peer).parted = n.peer_status.parted;
+    tell_parted();
+  }
+  void tell_parted() {
+    if (!goes_on() || told_.parted == others_.parted()) return;
+    told_.parted = others_.parted();
+    tell();
+  }
+  /// Tells the peers how this node stands, that it waits as before.
+  void tell() {
+    told_.level += 2;
+    transport_->announce(told_);
+  }
+
+  void refuse_loss(transport::incoming const& n) {
+    if (goes_on() || is_interrupted()) return;  // all processes end at one Ctrl-C
+    fault_ = n.because;
+    if (writer_ && has_begun_) saves_.save_last(host_, *writer_);  // the fault is not this node's
+    throw run_error{n.why};
+  }
+
+  /// Throws run_error for a peer that was lost after this node's end, since its run may have failed; and for a peer of
+  /// which not one message came in all this node's time, since it took no part in the run.
+  void refuse_absence() const {
+    if (!result_.lost.empty()) throw run_error{result_.lost.front()};
+    auto const traffic = transport_->traffic_of();
+    for (auto const from : run_->factory ? run_->factory.senders(to_index(me_->self)) : std::vector<node_id>{}) {
+      auto const heard =
+          std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
+      if (heard) continue;
+      throw run_error{"node " + name(from) + " took no part: not one message of it came in the " +
+                      shortest(to_seconds(result_.result.ended)) + " s that node " + name(me_->self) +
+                      " ran; start the processes nearer together, or let them run longer"};
+    }
+  }
+
+  // --- patience
+
+  void check_patience() {
+    if (congested_) refuse_congestion();
+    auto const waits = host_.wait() && !under_way_ && !host_.wants_gradient();
+    auto const waited = waits ? now() - host_.waiting_since() : std::chrono::nanoseconds{};
+    tell_waiting(waited > options_.patience / 2);
+    if (!waits) return;
+    auto const w = *host_.wait();
+    if (goes_on() && !others_.is_lost(w.peer)) return wait_on_or_give_up(w, waited);
+    if (waited <= options_.patience) return;
+    fault_ = {w.peer, how::stalled};
+    throw run_error{waited_too_long(to_index(me_->self), w, waited)};
+  }
+
+  /// Tells the peers that this node waits, so that those who wait for it do not take it for the one at fault.
+  void tell_waiting(bool waits) {
+    if (waits == (told_.level % 2 != 0)) return;
+    ++told_.level;
+    transport_->announce(told_);
+  }
+
+  /// Of a chain of waiting nodes only the last gives up its peer. The wait is bounded by one patience for each link
+  /// that such a chain may have.
+  void wait_on_or_give_up(waiting const& w, std::chrono::nanoseconds waited) {
+    if (others_.has_left(w.peer)) return;  // so near to this node's end that it need not go on without that one
+    auto& they = others_.of(w.peer);
+    auto const alone = (std::min)(waited, now() - they.free_since);
+    auto const patience = options_.patience / (std::int64_t{1} << (std::min)(they.given_up, 4));
+    if (they.waits ? waited / static_cast<std::int64_t>(others_.reach() + 1) <= options_.patience : alone <= patience)
+      return;
+    ++they.given_up;
+    transport_->give_up(w.peer, waited_too_long(to_index(me_->self), w, waited));
+  }
+
+  void refuse_congestion() {
+    auto const held = now() - *held_since_;
+    if (held <= options_.patience) return;
+    if (goes_on()) {
+      held_since_.reset();
+      return transport_->give_up(*congested_, transport::detail::stalled_words);
+    }
+    fault_ = {*congested_, how::stalled};
+    throw run_error{
+        "node " + name(me_->self) + " has begun no gradient for " + shortest(to_seconds(held)) +
+        " s, which is longer than the patience: as many messages as its transport should hold wait for node " +
+        name(*congested_) + ", which reads too slowly, or not at all"};
+  }
+
+  // --- looks and the end
+
+  void look_if_due() {
+    auto const began = now() - begun_;
+    if (auto const due = looks_.due(); !due || began < *due || showing_.is_busy()) return;
+    auto l = look_at_node(looks_.time_of(began));
+    show(l);
+    looks_.add(std::move(l), began, now() - begun_);
+  }
+  auto look_at_node(std::chrono::nanoseconds at) -> peer_look {
+    host_.node().audit(audit_);
+    return {at, host_.node().estimate(), local_residual(audit_), gradients_};
+  }
+
+  void show(peer_look const& l) {
+    auto const m = measurement{.at = l.at, .tracking_residual = l.residual, .gradients = l.gradients};
+    showing_.show(m, l.model, result_.result.history);
+  }
+  /// The last look is shown after this node has said goodbye, so that no other node waits for it.
+  void finish_history() {
+    showing_.wait_and_take(result_.result.history);
+    if (result_.looks.empty()) return;  // it never began
+    show(result_.looks.back());
+    showing_.wait_and_take(result_.result.history);
+  }
+
+  // --- checkpoints
+
+  /// Throws config_error, before any peer waits for this node, if the node cannot be resumed or its checkpoint does not
+  /// fit.
+  void prepare_checkpoints() {
+    auto const& o = options_.checkpoint;
+    o.check();
+    if (o.folder.empty()) return;
+    saves_ = {o, *run_, me_->self};
+    saves_.reach(start_barrier{*run_, *me_}.reach(), run_->nodes.size());
+    if (o.resume) {
+      if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty()) notes_.warn(std::move(warning));
+    }
+    if (me_->opened_before >> 16 != saves_.resumed()) {
+      throw config_error{"the sessions of a node that goes on must be new: give identity_of() its checkpoint_options"};
+    }
+    ensure_writable_folder(o.folder);
+    writer_.emplace();
+  }
+  void save_if_due() {
+    if (!writer_) return;
+    if (saves_.together()) {
+      save_round_if_due();
+      take_held();
+    } else {
+      saves_.save_if_due(now(), host_, *writer_);
+    }
+    say_failure(writer_->failure());
+  }
+  void save_round_if_due() {
+    if (writer_ && saves_.together()) stands_still_ = !saves_.save_round_if_due(host_, *writer_);
+  }
+  /// Reports a failure at once, and once each time that failures begin: a process that is killed later could not report
+  /// it.
+  void say_failure(std::string why) {
+    if (why == failure_) return;
+    failure_ = std::move(why);
+    if (failure_.empty()) return;  // the next checkpoint was written
+    auto const sentence = "a checkpoint failed: " + failure_;
+    note(result_.result.warnings, sentence, sentence);
+  }
+
+  /// Warns if the run ended by time while its node had stood still for long, for example in rounds whose peer had ended
+  /// before.
+  void say_if_stalled() {
+    if (!host_.wait() || under_way_) return;
+    auto const waited = now() - host_.waiting_since();
+    if (waited < std::chrono::seconds{1} || waited < result_.result.ended / 10) return;
+    auto const& w = *host_.wait();
+    notes_.warn("node " + name(me_->self) + " stood still when the run ended: it had waited for " +
+                std::string{name_of(w.channel)} + " message " + std::to_string(to_count(w.number)) + " of node " +
+                name(w.peer) + " for " + shortest(to_seconds(waited)) + " s");
+  }
+
+  /// That the node itself ended early because of a neighbour.
+  void say_if_early_itself() {
+    if (last_ - begun_ - result_.result.ended < worth_a_sentence()) return;
+    auto const& w = *host_.wait();
+    notes_.warn("node " + name(me_->self) + " ended after " + shortest(to_seconds(result_.result.ended)) +
+                " s, before its own end: node " + name(w.peer) + ", which had to send it " +
+                std::string{name_of(w.channel)} + " message " + std::to_string(to_count(w.number)) +
+                ", had ended its run");
+  }
+
+  /// Says goodbye and waits, for a while, until the others have said theirs.
+  void depart() {
+    transport_->announce({transport::peer_status::phase::left, 0, {}, told_.parted});
+    auto const since = now();
+    while (!transport_->everyone_left() && now() - since < options_.linger && !is_interrupted()) {
+      for (auto const& n : polled(now() + std::chrono::milliseconds{20})) hear_farewell(n);
+    }
+    // Where nodes go on without each other, a restarted peer may well run for longer: it is not cut off.
+    if (result_.result.stopped == stop_reason::time && !goes_on() && !is_interrupted()) name_who_stays();
+  }
+  void hear_farewell(transport::incoming const& n) {
+    if (n.kind == what::left) others_.leaves(n.peer, now());
+    if (n.kind == what::left || n.kind == what::stands) hear_parted(n);
+    if (n.kind == what::closed && !is_interrupted()) note_loss(n.peer, n.why);
+  }
+  /// If a time ends the run, all end together, except those that came later.
+  void name_who_stays() {
+    for (auto const peer : me_->peers) {
+      if (others_.has_left(peer) || others_.of(peer).met_again) continue;
+      note_loss(peer, "node " + name(peer) + " has not ended within " +
+                          transport::detail::seconds_text(options_.linger) + " of the end of node " + name(me_->self));
+    }
+  }
+
+  /// Tells the others why this node ends, so that they neither take it for the one at fault nor wait until it counts as
+  /// silent.
+  void say_why() {
+    transport_->announce({transport::peer_status::phase::ended, 0, fault_});
+    auto const since = now();
+    while (!transport_->everyone_left() && now() - since < options_.linger)
+      polled(now() + std::chrono::milliseconds{20});
+  }
+
+  void collect() {
+    auto& r = result_.result;
+    result_.id = me_->self;
+    result_.of = run_->nodes.size();
+    result_.agreed = me_->agreed.text();
+    result_.rejected = transport_->rejected();
+    static_cast<run_setup&>(r) = *run_;
+    r.events = gradients_;
+    for (auto const& t : transport_->traffic_of()) {
+      edge_report out{me_->self, t.peer, t.channel};
+      out.packets_sent = t.packets;
+      out.values_sent = t.values;
+      out.bytes_sent = t.bytes;
+      out.conflated = t.replaced;
+      out.lost = t.lost;
+      edge_report in{t.peer, me_->self, t.channel};
+      in.conflated = t.skipped;
+      in.delivered = t.delivered;
+      in.bytes_received = t.bytes_in;
+      r.events += t.delivered;
+      if (t.packets + t.replaced + t.lost > 0) r.edges.push_back(out);
+      if (t.delivered + t.skipped > 0) r.edges.push_back(in);
+    }
+    auto const measured = run_->measured();
+    auto const self = to_index(me_->self);
+    collect_node(host_.node(), me_->self, self >= measured.begin && self < measured.end, edge_index{r.edges}, r);
+    r.nodes.back().iterations_before = saves_.progress();
+    auto const said = r.warnings.size();
+    warn_of_ages(r);
+    if (!result_.looks.empty()) warn_of_resolution({&audit_, 1}, r);
+    std::for_each(r.warnings.begin() + static_cast<std::ptrdiff_t>(said), r.warnings.end(),
+                  [this](auto const& w) { notes_.say(w); });
+  }
+
+  assembly* run_;
+  transport::identity const* me_;
+  Transport* transport_;
+  peer_options options_;
+  std::shared_ptr<pacer> pace_;  // null: none
+  hosted_node host_;
+  kept_looks looks_;
+  gradient_thread computing_;
+  look_thread showing_;
+  node_checkpoints saves_;
+  std::optional<checkpoint_writer> writer_;  // where the node is saved
+  bool stands_still_ = false;  // until the state that is due can be written
+  early_messages held_{vector_bytes()};  // messages that came meanwhile
+  std::string failure_;  // why the last checkpoint could not be written; empty: it was
+  bool has_begun_ = false;
+  bool under_way_ = false;
+  std::uint64_t gradients_ = 0;
+  std::optional<node_id> congested_;  // the peer because of which no gradient is begun
+  std::optional<instant> held_since_;
+  transport::cause fault_{me_->self, how::failed};
+  peer_neighbours others_;
+  transport::peer_status told_{transport::peer_status::phase::running};  // while it runs
+  early_messages early_{vector_bytes()};
+  instant begun_{}, last_{};
+  tracking_audit audit_;
+  peer_notes notes_;
+  peer_result& result_ = notes_.result;
+};
+
+}  // namespace rubato::detail
