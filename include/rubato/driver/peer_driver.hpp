@@ -562,6 +562,7 @@ class peer_driver {
     while (!transport_->everyone_left() && now() - since < options_.linger && !is_interrupted()) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) hear_farewell(n);
     }
+    for (auto const& n : polled(now())) hear_farewell(n);  // a last status may be known before it is heard
     // Where nodes go on without each other, a restarted peer may well run for longer: it is not cut off.
     if (result_.result.stopped == stop_reason::time && !goes_on() && !is_interrupted()) name_who_stays();
   }
