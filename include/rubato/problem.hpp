@@ -2,6 +2,7 @@
 // What is minimised, and how its data lie over the nodes: all of rubato/problem/.
 #pragma once
 
+#include <rubato/problem/clipped.hpp>
 #include <rubato/problem/concepts.hpp>
 #include <rubato/problem/dataset.hpp>
 #include <rubato/problem/logistic_regression.hpp>

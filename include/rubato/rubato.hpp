@@ -37,6 +37,9 @@
 #include <rubato/server/buffered.hpp>
 #include <rubato/server/known_times.hpp>
 #include <rubato/step/adam.hpp>
+#include <rubato/step/clipped_by_norm.hpp>
+#include <rubato/step/clipped_by_value.hpp>
+#include <rubato/step/decayed.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/synchrony/bounded_staleness.hpp>
 #include <rubato/topology.hpp>

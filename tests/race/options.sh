@@ -34,9 +34,10 @@ for algorithm in "${algorithms[@]}"; do
     case $name in
       block-values) value=64 ;;
       ledger-exponents) value=18 ;;
+      step-schedule-floor) value=0.5 ;;
       *)
         if [[ $choice == *number* ]]; then value=$(awk -v d="$default" 'BEGIN { print d == 0 ? 2 : d / 2 }')
-        else value=${choice% or *}; [[ $value != "$default" ]] || value=${choice#* or }; fi
+        else value=${choice%% or *}; [[ $value != "$default" ]] || { value=${choice#* or }; value=${value%% or *}; }; fi
         [[ $default != 1 ]] || value=2 ;;
     esac
     settings+=(--set "$name=$value") wanted+=("$name $value")
@@ -65,7 +66,7 @@ refused() {
   [[ ! -e fresh/race.csv ]] || fail "race $* wrote results"
   echo "$said"
 }
-refused "r_fast has no option 'momentum'|'0.9'|step, step-scale, seed, block-values, ledger-exponents, ledger-margin" \
+refused "r_fast has no option 'momentum'|'0.9'|step, step-scale, seed, block-values, step-schedule-unit, |, ledger-exponents, ledger-margin" \
   --algorithms r_fast --set momentum=0.9
 refused "none of these algorithms has an option 'overlap'|'2'|r_fast has step|d_psgd has step" --algorithms r_fast,d_psgd --set overlap=2
 refused "osgp|whole number|'two'" --algorithms r_fast,osgp --set overlap=two

@@ -18,6 +18,9 @@
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
 #include <rubato/step/adam.hpp>
+#include <rubato/step/clipped_by_norm.hpp>
+#include <rubato/step/clipped_by_value.hpp>
+#include <rubato/step/decayed.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/synchrony/bounded_staleness.hpp>
@@ -40,6 +43,11 @@ using host = backend::host<float>;
 // What the library calls a policy is one.
 static_assert(step::policy<step::sgd, host> && step::policy<step::sgd, backend::eigen<double>>);
 static_assert(step::policy<step::momentum, host> && step::policy<step::adam, backend::eigen<double>>);
+static_assert(step::policy<step::adamw, host> && step::policy<step::clipped_by_value<step::adamw>, host>);
+static_assert(step::policy<step::clipped_by_norm<>, host> && step::needs_norm<step::clipped_by_norm<>, host>);
+static_assert(step::policy<step::decayed<step::clipped_by_norm<>>, host> && !step::needs_norm<step::adamw, host>);
+static_assert(!step::policy<step::clipped_by_value<step::clipped_by_norm<>>, host>);
+static_assert(step::linear<step::momentum> && !step::linear<step::decayed<step::sgd>>);
 static_assert(synchrony::policy<synchrony::free> && synchrony::policy<synchrony::rounds>);
 static_assert(synchrony::policy<synchrony::bounded_staleness> &&
               !synchrony::in_lock_step<synchrony::bounded_staleness>());

@@ -46,6 +46,7 @@ struct ad_psgd_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;  ///< of the mini-batches, and of the partner's draws
   std::size_t block_values = 0;
+  step::schedule schedule{};
   Step step_rule{};
   Partner partner{};
 
@@ -107,7 +108,7 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, 
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!this->accept(g)) return;
     ++this->iterations_;
-    if (!this->step_along(core::values_of(g.value)))
+    if (!this->step_along(now, core::values_of(g.value)))
       out.failure = detail::blame{this->self_}.gradient(g.value).sentence();  // (AD.G)
     begin(now, out);
   }

@@ -38,6 +38,7 @@ struct async_model_average_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   std::uint64_t local_steps = 1;  ///< at least this many between two snapshots
   Step step_rule{};
   Codec codec{};
@@ -96,7 +97,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
 
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!this->accept(g)) return;
-    if (!this->step_along(core::values_of(g.value))) {  // (V.L)
+    if (!this->step_along(now, core::values_of(g.value))) {  // (V.L)
       out.failure = detail::blame{this->self_}.gradient(g.value).sentence();
       return;
     }

@@ -95,7 +95,7 @@ class d_psgd : public detail::d_psgd_core<Backend, Step, Contribution> {
   void mix_and_descend(instant now, outbox& out) {
     auto const g = this->batch_.take(this->backend_).sum;
     using rule = typename Step::template state<Backend>::rule;
-    auto const step = g ? this->step_state_.next(this->gamma_) : rule{};
+    auto const step = g ? this->next_rule_along(now, {core::values_of(g), this->share()}) : rule{};
     auto const done = this->sweep(g, out, [&](scalar* x_new, auto const& pull) {
       return detail::d_psgd_kernel<scalar, rule>{this->x(), x_new, pull, core::values_of(g), this->share(), step};
     });

@@ -101,7 +101,7 @@ class d_psgd_atc_core : public d_psgd_core<Backend, Step, Contribution, Options>
   void descend(instant now, outbox& out) {
     auto const g = this->batch_.take(this->backend_).sum;
     using rule = typename Step::template state<Backend>::rule;
-    auto const step = g ? this->step_state_.next(this->gamma_) : rule{};
+    auto const step = g ? this->next_rule_along(now, {core::values_of(g), this->share()}) : rule{};
     auto const done = this->sweep(g, out, [&](scalar* x_new, auto const&) {
       return detail::d_psgd_atc_descent<scalar, rule>{this->x(), x_new, core::values_of(g), this->share(), step};
     });

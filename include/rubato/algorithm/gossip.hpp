@@ -23,6 +23,7 @@
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/algorithm/order.hpp>
+#include <rubato/algorithm/shared_step.hpp>
 #include <rubato/algorithm/tracker.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/contribution/all.hpp>
@@ -47,6 +48,7 @@ struct gossip_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   Step step_rule{};
   Weighting weighting{};
   Synchrony synchrony{};
@@ -142,7 +144,8 @@ class gossip
                 core::x_,
                 counts_rounds ? detail::named_rounds::yes : detail::named_rounds::no},
         tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony},
-        batch_{o.contribution} {
+        batch_{o.contribution},
+        push_share_{plan.nodes[to_index(self)].push_share} {
     order::check_order<Order>();
     if (tracks && batch_.minibatches() != 1) {
       throw config_error{"an order that tracks takes one mini-batch a local iteration, not " +
@@ -180,7 +183,7 @@ class gossip
     if constexpr (tracks) {
       if (!tracker_.has_tracked()) {
         tracker_.receive(batch_.take(core::backend_).sum);
-        run_list(order::actions_of<order::action::track>{}, out);
+        run_list(order::actions_of<order::action::track>{}, now, out);
         finish<order::action::track>(now, out);
         return advance(now, out);
       }
@@ -213,6 +216,8 @@ class gossip
   /// Whether neighbours agree on the number of a round: see take_over().
   static constexpr bool counts_rounds = !tracks && Synchrony::waits && Synchrony::delivery == channel_kind::event;
   using streams = detail::gossip_streams<scalar, value>;
+  using step_rule = std::conditional_t<tracks, detail::rule_along_tracker<Step, Backend>,
+                                       typename Step::template state<Backend>::rule>;
 
   // the program
   void request_gradient(outbox& out) {
@@ -286,12 +291,22 @@ class gossip
   }
   template<std::size_t Begin, std::size_t... Place>
   void run_slice(std::index_sequence<Place...>, instant now, outbox& out) {
-    run_list(order::actions_of<program[(Begin + Place) % program.size()]...>{}, out);
+    run_list(order::actions_of<program[(Begin + Place) % program.size()]...>{}, now, out);
     (finish_and_step<(Begin + Place) % program.size()>(now, out), ...);
+  }
+  /// The rule of this local iteration; none if there is no gradient.
+  [[nodiscard]] auto next_rule(instant now) -> step_rule {
+    if constexpr (tracks) {
+      return detail::step_along_tracker<Step, Backend>(push_share_,
+                                                       [&](double share) { return core::next_rule(now, share); });
+    } else {
+      auto const share = scalar{1} / static_cast<scalar>(batch_.minibatches());
+      return g_new_ ? core::next_rule_along(now, {core::values_of(g_new_), share}) : step_rule{};
+    }
   }
   /// One pass over memory for all these actions (one for each range of blocks, where blocks differ in age or exponent).
   template<order::action... Actions>
-  void run_list(order::actions_of<Actions...>, outbox& out) {
+  void run_list(order::actions_of<Actions...>, instant now, outbox& out) {
     using list = order::actions_of<Actions...>;
     using enum order::action;
     if constexpr (!list::reads_x && !list::changes_z) return;
@@ -300,8 +315,8 @@ class gossip
     writable_buffer<scalar> x_new, v_new;
     if constexpr (list::changes_x) x_new = core::backend_.template allocate<scalar>(n);
     if constexpr (list::has(write_model) && !list::model_is_x()) v_new = core::backend_.template allocate<scalar>(n);
-    typename Step::template state<Backend>::rule rule{};
-    if (list::has(descend) && (tracks || g_new_)) rule = core::step_state_.next(core::gamma_);
+    step_rule rule{};
+    if constexpr (list::has(descend)) rule = next_rule(now);
     tracker_.begin(does);
     backend::flag_bits raised = 0;
     auto const all = core::blocks_.blocks();
@@ -421,6 +436,7 @@ class gossip
   std::conditional_t<tracks, detail::tracker<Backend, Ledger, SumCodec, Synchrony>, detail::no_tracker<scalar, value>>
       tracker_;
   detail::batch<Backend, Contribution> batch_;
+  double push_share_;
   shared_buffer v_;  // v_i as last written
   shared_buffer g_new_;  // of a finished batch, in an order that does not track
   std::size_t place_ = 0;

@@ -210,7 +210,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
         return;
       }
     }
-    auto const body = encoded_difference(out);
+    auto const body = encoded_difference(now, out);
     for (auto const& e : edges_) this->post(e.outward(), channel_id::model, body, now, out);
     auto fresh = backend::copied(this->backend_, this->x(), this->size());
     if (!add(body, fresh.data()) && !out.failure) out.failure = detail::blame{this->self_}.gradient(g_).sentence();
@@ -236,11 +236,11 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
     return e.round == this->iterations_;
   }
 
-  [[nodiscard]] auto encoded_difference(outbox& out) -> shared_buffer {
+  [[nodiscard]] auto encoded_difference(instant now, outbox& out) -> shared_buffer {
     table_.clear();
     for (auto const& e : edges_) table_.push_back({e.values.data(), static_cast<scalar>(e.weight)});
     auto z = this->backend_.template allocate<scalar>(this->size());
-    auto const rule = this->step_state_.next(this->gamma_);
+    auto const rule = this->next_rule_along(now, {core::values_of(g_)});
     auto const kernel = detail::difference_kernel<scalar, std::remove_const_t<decltype(rule)>>{
         this->x(),
         core::values_of(g_),

@@ -35,6 +35,7 @@ struct m_synchronous_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   std::size_t m = 0;  ///< gradients that a round takes; 0: all n
   Step step_rule{};
 
@@ -171,7 +172,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
 
   void end_round(instant now, outbox& out) {
     auto const sum = summed();
-    if (!this->step_along(sum.data(), scalar{1} / static_cast<scalar>(m_))) {  // (M.X)
+    if (!this->step_along(now, sum.data(), scalar{1} / static_cast<scalar>(m_))) {  // (M.X)
       auto blame = detail::blame{this->self_};
       for (std::size_t i = 0; i < this->n_; ++i) {
         if (received_[i]) blame.message(to_node(i), channel_id::gradient, received_[i]);

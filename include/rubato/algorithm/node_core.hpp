@@ -3,6 +3,7 @@
 // packets and its counters.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -46,6 +47,7 @@ class node_core {
     visit("seed", self.seed_);  // its own after each restart
     visit("step", self.step_state_), visit("x", self.x_), visit("gradient asked for", self.pending_);
     visit("requests", self.requests_), visit("gradients", self.gradients_), visit("iterations", self.iterations_);
+    visit("steps", self.steps_), visit("gamma", self.present_gamma_);
   }
 
   void start(instant, outbox& out) { ask_gradient(out); }
@@ -86,9 +88,29 @@ class node_core {
     return true;
   }
 
+  /// The rule of the next step, which is made `now`; `factor`: of gamma, besides the schedule. For algorithms that make
+  /// the direction inside the pass.
+  [[nodiscard]] auto next_rule(instant now, double factor = 1) {
+    static_assert(!step::needs_norm<step_rule, Backend>,
+                  "this algorithm makes the direction of a step inside the pass that moves x, so its norm is not known "
+                  "before: use step::clipped_by_value, or clip the gradients (problem::clipped)");
+    return step_state_.next(next_gamma(now) * factor);
+  }
+  /// The same where the direction is there: a step that needs its norm costs one more pass.
+  [[nodiscard]] auto next_rule_along(instant now, direction<scalar> along) {
+    if constexpr (step::needs_norm<step_rule, Backend>) {
+      auto const norm = std::sqrt(backend_.dot(along.sum, along.sum, size()));
+      return step_state_.next(next_gamma(now), norm * std::abs(static_cast<double>(along.share)));
+    } else {
+      return next_rule(now);
+    }
+  }
+  /// The rule that was given last, for a state that was just read back.
+  [[nodiscard]] auto present_rule() { return step::present_rule(step_state_, present_gamma_); }
+
   /// x <- the model after one step along share * sum: one pass. False if it is not finite.
-  [[nodiscard]] auto step_along(scalar const* sum, scalar share = 1) -> bool {
-    return step_on(backend_, x_, step_state_.next(gamma_), {sum, share});
+  [[nodiscard]] auto step_along(instant now, scalar const* sum, scalar share = 1) -> bool {
+    return step_on(backend_, x_, next_rule_along(now, {sum, share}), {sum, share});
   }
 
   /// Posts a body to the other end of an edge, as the message of the current iteration: number iterations_ + 1. The
@@ -150,6 +172,17 @@ class node_core {
   std::uint64_t requests_ = 0;  // gradients asked for: the clock of ages
   std::uint64_t gradients_ = 0;  // received
   std::uint64_t iterations_ = 0;  // local iterations completed
+
+ private:
+  [[nodiscard]] auto next_gamma(instant now) -> double {
+    auto factor = 1.0;
+    if constexpr (requires { options_->schedule; }) factor = options_->schedule.factor(steps_, now);
+    ++steps_;
+    present_gamma_ = gamma_ * factor;
+    return present_gamma_;
+  }
+  std::uint64_t steps_ = 0;  // made by this node: the time of its schedule
+  double present_gamma_ = 0;  // of the last step
 };
 
 }  // namespace rubato::detail

@@ -12,6 +12,7 @@
 #include <rubato/core/blocks.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
+#include <rubato/step/schedule.hpp>
 
 namespace rubato {
 
@@ -24,10 +25,12 @@ constexpr auto name_of(step_scale scale) -> std::string_view {
   return scale == step_scale::per_gain ? "per gain" : "raw";
 }
 
-/// The options of every algorithm begin with these four members, in this order:
+/// The options of every algorithm begin with these members, in this order:
 ///   double step = 0.1;  step_scale scale = step_scale::per_gain;
 ///   std::uint64_t seed = 0;         of the mini-batches
 ///   std::size_t block_values = 0;   unit of delivery; 0: the whole vector is one block
+/// and, if their step may change during a run,
+///   step::schedule schedule{};
 /// and list all members, including those that follow (core/visit_options.hpp).
 template<class O>
 concept algorithm_options = requires(O const& o) {
@@ -43,19 +46,21 @@ concept algorithm_options = requires(O const& o) {
 // must be the same for all nodes (run/options_by_node.hpp).
 
 namespace detail {
-/// Lists the four common members.
+/// Lists the common members.
 void visit_common_options(auto& self, auto&& visit) {
   visit("step", self.step);
   visit("step scale", self.scale);
   visit("seed", self.seed);
   visit("block values", self.block_values);
+  if constexpr (requires { self.schedule; }) visit("step schedule", self.schedule);
 }
-/// Options that consist of these four only need no list of their own.
+/// Options that consist of these only need no list of their own.
 struct common_options {
   double step = 0.1;
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   static void visit_options(auto& self, auto&& visit) { visit_common_options(self, visit); }
 };
 /// Options of algorithms whose messages are coded. (Not by inheritance: {.step = 0.1} names direct members only.)
@@ -65,6 +70,7 @@ struct coded_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   Step step_rule{};
   Codec codec{};
   static void visit_options(auto& self, auto&& visit) {
@@ -80,6 +86,7 @@ struct batch_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   Step step_rule{};
   Contribution contribution{};
   static void visit_options(auto& self, auto&& visit) {
@@ -95,12 +102,13 @@ template<algorithm_options O>
   return o.block_values == 0 ? block_partition{dimension} : block_partition{dimension, o.block_values};
 }
 
-/// gamma; throws config_error unless the step is a positive number.
+/// gamma, before the schedule; throws config_error unless the step is a positive number and the schedule is valid.
 template<algorithm_options O>
 [[nodiscard]] auto raw_step(O const& o, double gain) -> double {
   if (!(o.step > 0) || !std::isfinite(o.step)) {
     throw config_error{"the step must be a positive number, not " + shortest(o.step)};
   }
+  if constexpr (requires { o.schedule; }) o.schedule.check();
   auto const gamma = o.scale == step_scale::raw ? o.step : o.step / gain;
   if (!std::isfinite(gamma))
     throw config_error{"a step of " + shortest(o.step) + " over a gain of " + shortest(gain) +

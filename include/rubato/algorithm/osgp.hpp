@@ -52,6 +52,7 @@ struct osgp_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   std::uint64_t overlap = 1;  ///< s: local iterations before a message is waited for
   Step step_rule{};
 
@@ -279,8 +280,9 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     auto const degree = static_cast<double>(readers_.size());
     auto const share = 1 / (1 + degree);
     auto part = readers_.empty() ? writable_buffer<scalar>{} : this->backend_.template allocate<scalar>(this->size());
-    auto const rule = this->step_state_.next(this->gamma_);
-    auto const kernel = detail::descend_and_share_kernel<scalar, std::remove_const_t<decltype(rule)>>{
+    auto rule = this->next_rule_along(now, {core::values_of(g)});
+    if constexpr (requires { rule.decay_at(1.0); }) rule.decay_at(1 / w_);  // what decays is z
+    auto const kernel = detail::descend_and_share_kernel<scalar, decltype(rule)>{
         numerator_.data(),          core::values_of(g),          part.data(),
         static_cast<scalar>(share), static_cast<scalar>(degree), rule};
     auto const raised = this->backend_.sweep({0, this->size()}, kernel);

@@ -153,7 +153,7 @@ class push_pull
 
   void descend(instant now, outbox& out) {
     auto x_new = this->backend_.template allocate<scalar>(this->size());
-    auto const step = this->step_state_.next(this->gamma_);
+    auto const step = this->next_step(now);
     auto const kernel = [&](auto const&, auto const& track, auto const& ledger) {
       return detail::push_pull_descent<scalar, value, std::remove_cvref_t<decltype(ledger)>,
                                        std::remove_cvref_t<decltype(step)>>{this->x(), x_new.data(), track, ledger,

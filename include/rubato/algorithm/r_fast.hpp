@@ -102,7 +102,7 @@ class r_fast : public detail::tracking_core<Backend, Step, Weighting, synchrony:
   auto iterate(detail::pass_parts does, instant now, outbox& out) -> shared_buffer {
     auto v = this->backend_.template allocate<scalar>(this->size());
     auto x_new = this->backend_.template allocate<scalar>(this->size());
-    auto const step = this->step_state_.next(this->gamma_);
+    auto const step = this->next_step(now);
     auto const kernel = [&](auto const& pull, auto const& track, auto const& ledger) {
       return detail::r_fast_kernel<scalar, value, std::remove_cvref_t<decltype(ledger)>,
                                    std::remove_cvref_t<decltype(step)>>{this->x(), v.data(), x_new.data(), pull,

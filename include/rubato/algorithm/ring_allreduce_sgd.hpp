@@ -124,7 +124,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     visit("others", self.others_), visit("meets at", self.meets_at_);
     self.visit_fresh(visit);
     if (visit.is_reading() && self.step_ + 1 >= self.n_) {  // in the middle of a round
-      self.rule_ = step::present_rule(self.step_state_, self.gamma_);
+      self.rule_ = self.present_rule();
     }
   }
 
@@ -225,7 +225,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     own_ = batch_.take(this->backend_);
     x_fresh_ = this->backend_.template allocate<scalar>(this->size());
     if (n_ == 1) {
-      apply(0, own_, out);
+      apply(0, own_, now, out);
       finish_round(now, out);
       return;
     }
@@ -273,13 +273,13 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
     if (out.failure) return;
     ++step_;
     if (step_ < steps()) send(part, now, out);  // (A.G): complete chunks are forwarded as they came
-    if (step_ >= n_ - 1) apply(c, part, out);
+    if (step_ >= n_ - 1) apply(c, part, now, out);
     if (out.failure) return;
     if (step_ == steps()) finish_round(now, out);
   }
 
   /// Every complete chunk of a round has the same count; with none at all, the model stays as it is.
-  void apply(std::size_t c, detail::contributed const& whole, outbox& out) {
+  void apply(std::size_t c, detail::contributed const& whole, instant now, outbox& out) {
     auto const r = chunk(c);
     auto const* x = this->x() + r.begin;
     auto* const x_new = x_fresh_.data() + r.begin;
@@ -287,7 +287,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
       this->backend_.sweep({0, r.size()}, backend::copy_kernel<scalar>{x, x_new});
       return;
     }
-    if (step_ + 1 == n_) rule_ = this->step_state_.next(this->gamma_);  // at the first chunk of the round
+    if (step_ + 1 == n_) rule_ = this->next_rule(now);  // at the first chunk of the round
     auto const kernel = detail::mean_step_kernel<scalar, rule>{
         x, core::values_of(whole.sum), x_new, scalar{1} / static_cast<scalar>(whole.count), rule_.from(r.begin)};
     auto const raised = this->backend_.sweep({0, r.size()}, kernel);  // (A.X) (N.R)

@@ -130,7 +130,7 @@ class s_ab
 
   void move(instant now, outbox& out) {
     auto x_new = this->backend_.template allocate<scalar>(this->size());
-    auto const step = this->step_state_.next(this->gamma_);
+    auto const step = this->next_step(now);
     auto const kernel = [&](auto const& pull, auto const& track, auto const& ledger) {
       return detail::s_ab_move<scalar, value, std::remove_cvref_t<decltype(ledger)>,
                                std::remove_cvref_t<decltype(step)>>{this->x(), x_new.data(), pull, track, ledger, step};

@@ -79,7 +79,7 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
   void go_on(instant now, outbox& out) {
     if (mean_.advance(this->backend_, now, this->posting(channel_id::chunk, now, out), out)) {
       auto const mean = mean_.take_mean();
-      if (!this->step_along(mean.data())) {  // (C.X)
+      if (!this->step_along(now, mean.data())) {  // (C.X)
         out.failure = mean_.spoilt(this->backend_.pool().values(mean.data(), mean.size()));
       }
       ++this->iterations_;

@@ -48,6 +48,7 @@ struct server_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   Acceptance acceptance{};
   server::as_weight<Weight> weight{};
   Aggregation aggregation{};
@@ -249,7 +250,7 @@ class server_sgd
     ++this->gradients_;
     auto const along = gathered_.take(this->backend_, p.body, w.factor, arrived);
     if (!along) return;
-    if (!this->step_along(along->values, along->share)) {  // (As.X)
+    if (!this->step_along(now, along->values, along->share)) {  // (As.X)
       out.failure = detail::blame{this->self_}.message(p.from, channel_id::gradient, p.body).sentence();
     }
     ++this->version_;

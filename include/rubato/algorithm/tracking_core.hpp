@@ -13,6 +13,7 @@
 
 #include <rubato/algorithm/model_exchange.hpp>
 #include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/shared_step.hpp>
 #include <rubato/algorithm/tracker.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/fwd.hpp>
@@ -33,6 +34,7 @@ struct tracking_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   Step step_rule{};
   Weighting weighting{};
   Synchrony synchrony{};
@@ -95,7 +97,14 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   tracking_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_},
-        tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony} {}
+        tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony},
+        push_share_{plan.nodes[to_index(self)].push_share} {}
+
+  /// The rule of the next step along the tracker.
+  [[nodiscard]] auto next_step(instant now) {
+    return detail::step_along_tracker<Step, Backend>(push_share_,
+                                                     [&](double share) { return this->next_rule(now, share); });
+  }
 
   /// The next message that the node needs on each channel, in rounds.
   struct due {
@@ -151,6 +160,9 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
 
   model_exchange<Backend, Weighting, Synchrony> models_;
   tracker<Backend, Ledger, SumCodec, Synchrony> tracker_;
+
+ private:
+  double push_share_;
 };
 
 }  // namespace rubato::detail

@@ -35,6 +35,7 @@ struct neighbourhood {
   double push_self = 1;
   std::vector<weighted_edge> push_to;  ///< a_ji: nodes to which this node pushes its tracked gradient
   std::vector<node_id> push_from;  ///< nodes that push to this node
+  double push_share = 1;  ///< pi_i: at rest this node steps along pi_i times the mean gradient
 };
 
 class schedule;  // mixing/schedule.hpp

@@ -17,6 +17,7 @@
 #include <rubato/mixing/gain.hpp>
 #include <rubato/mixing/matrix.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
+#include <rubato/mixing/perron.hpp>
 #include <rubato/mixing/spectral.hpp>
 #include <rubato/topology/builders.hpp>
 #include <rubato/topology/digraph.hpp>
@@ -27,7 +28,8 @@ namespace rubato::mixing {
 
 /// For gradient tracking (R-FAST, Push-Pull, ...) with weights of your own. A weight of zero removes its edge. Throws
 /// config_error if W's rows or A's columns do not sum to one, if a weight is negative or on an edge that the pair does
-/// not have, or if the remaining edges have no common root. `ages` are those of mixing::gain.
+/// not have, or if the remaining edges have no common root. `ages` are those of mixing::gain; 0 is for
+/// rounds.
 [[nodiscard]] auto tracking_plan(topology::pair const& graphs, matrix const& pull_weights, matrix const& push_weights,
                                  mean_ages ages = {}) -> plan;
 
@@ -108,6 +110,25 @@ RUBATO_INLINE void add_pushing(std::vector<neighbourhood>& nodes, matrix const& 
   }
 }
 
+/// In rounds (age 0) a step is along all that node i tracks, v_i of the sum. A free node steps along what it keeps
+/// after a push, and the rest is under way for r of its local iterations:
+///   share_i = n a_ii v_i / sum_j v_j (a_jj + (1 - a_jj) r)
+RUBATO_INLINE void add_push_shares(std::vector<neighbourhood>& nodes, matrix const& push_weights, double age) {
+  auto v = perron_right(push_weights);
+  auto all = 1.0;
+  if (age > 0) {
+    all = 0;
+    for (auto i = std::size_t{0}; i < nodes.size(); ++i) {
+      all += v[i] * (nodes[i].push_self + (1 - nodes[i].push_self) * age);
+      v[i] *= nodes[i].push_self;
+    }
+  }
+  for (auto i = std::size_t{0}; i < nodes.size(); ++i) {
+    auto const share = static_cast<double>(nodes.size()) * v[i] / all;
+    nodes[i].push_share = std::abs(share - 1) < 1e-12 ? 1.0 : share;
+  }
+}
+
 /// Throws unless each weight off the diagonal is on an edge of the graph.
 RUBATO_INLINE void require_on_edges(matrix const& m, topology::digraph const& graph, char const* role_of_graph) {
   for (auto const e : support(m).edges())
@@ -174,6 +195,7 @@ RUBATO_INLINE auto tracking_plan(topology::pair const& graphs, matrix const& pul
   auto result = plan{};
   result.nodes = detail::pulling_nodes(pull_weights);
   detail::add_pushing(result.nodes, push_weights);
+  detail::add_push_shares(result.nodes, push_weights, ages.push);
   result.gain = gain(in_use, pull_weights, push_weights, ages);
   result.summary = graphs.name() + ", " + pull_weights.name() + ", " + push_weights.name() + ", gain " +
                    detail::to_text(result.gain);

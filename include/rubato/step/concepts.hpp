@@ -17,14 +17,24 @@ template<class S, class Backend>
 concept has_state = std::copyable<S> && std::movable<typename S::template state<Backend>> &&
                     std::constructible_from<typename S::template state<Backend>, S const&, Backend&, std::size_t>;
 
+/// A step with next(gamma, norm) in place of next(gamma): it is told the norm of the direction first, which costs a
+/// pass, and cannot be taken where the direction is made inside the pass that moves x.
+template<class S, class Backend>
+concept needs_norm = requires(typename S::template state<Backend>& s, double gamma) { s.next(gamma, gamma); };
+
+/// A step that is linear in its directions and looks at nothing else: S(a d) = a S(d).
+template<class S>
+concept linear = requires { requires S::is_linear; };
+
 /// next(gamma) advances the step's counters and returns what the next local iteration does, small enough for a kernel.
 template<class S, class Backend>
-concept gives_rules =
-    requires(typename S::template state<Backend>& s, double gamma) {
-      typename S::template state<Backend>::rule;
-      { s.next(gamma) } -> std::same_as<typename S::template state<Backend>::rule>;
-    } && std::is_trivially_copyable_v<typename S::template state<Backend>::rule> &&
-    std::default_initializable<typename S::template state<Backend>::rule>;
+concept gives_rules = requires { typename S::template state<Backend>::rule; } &&
+                      (needs_norm<S, Backend> ||
+                       requires(typename S::template state<Backend>& s, double gamma) {
+                         { s.next(gamma) } -> std::same_as<typename S::template state<Backend>::rule>;
+                       }) &&
+                      std::is_trivially_copyable_v<typename S::template state<Backend>::rule> &&
+                      std::default_initializable<typename S::template state<Backend>::rule>;
 
 /// Gives the new x from the lanes, x and the direction, and the bytes per value that the rule itself reads and writes.
 template<class S, class Backend>
@@ -54,7 +64,7 @@ auto present_rule(State& s, double gamma) -> typename State::rule {
 }
 
 /// Not checked, but required: the rule acts on each index separately, for packs of lanes as for one.
-/// Models: sgd, momentum, adam.
+/// Models: sgd, momentum, adam, decayed, clipped_by_value, clipped_by_norm.
 template<class S, class Backend>
 concept policy =
     has_state<S, Backend> && gives_rules<S, Backend> && rule_moves_x<S, Backend> && rule_has_parts<S, Backend>;

@@ -27,6 +27,7 @@ constexpr auto name_of(momentum_form form) -> std::string_view {
 /// Memory: one vector a node; reads and writes it once a local iteration, in the pass that moves x.
 class momentum {
  public:
+  static constexpr bool is_linear = true;
   static constexpr auto name() -> std::string_view { return "momentum"; }
   static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta_), visit("form", self.form_); }
 

@@ -15,7 +15,11 @@ namespace rubato::step {
 /// arrays by index; its static bytes_per_value() says how much of them it moves, and from(begin) is the rule for a part
 /// of the vector whose index 0 is index `begin` of the whole. A state that can be saved lists its parts
 /// (core/visit_state.hpp) and has present(gamma), the rule that next(gamma) gave last.
+/// Optional: `static constexpr bool is_linear = true` if x moves by a linear function of the directions alone: such a
+/// step takes a tracked gradient as it is, and any other takes it as a share (algorithm/shared_step.hpp).
+/// next(gamma, norm) in place of next(gamma): the step needs the norm of its direction beforehand.
 struct sgd {
+  static constexpr bool is_linear = true;
   static constexpr auto name() -> std::string_view { return "sgd"; }
   template<class Backend>
   class state {

@@ -47,6 +47,7 @@ class listed {
 };
 
 struct pointed_step : listed {
+  static constexpr bool is_linear = true;
   double factor = 1;
   static void visit_options(auto& self, auto&& visit) { visit("factor", self.factor); }
   template<class Backend>

@@ -112,14 +112,18 @@ TEST_CASE("every option of every node type and policy is in a list") {
   namespace w = weighting;
   namespace v = server;
   CHECK(all_list_every_member<
-            r_fast<space, adam, w::hinge>, r_fast<backend::host<double>, momentum, w::polynomial>,
+            r_fast<space, adam, w::hinge>, r_fast<space, step::clipped_by_value<step::adamw>>,
+            d_psgd<space, step::clipped_by_norm<momentum>>, r_fast<backend::host<double>, momentum, w::polynomial>,
             gradient_tracking<space, order::late_post, step::sgd, w::exponential, synchrony::bounded_staleness>,
             gradient_tracking<space, order::r_fast, step::sgd, w::drop_older_than>,
             ad_psgd<space, momentum, partner::round_robin>, scatter_allreduce_sgd<space, codec::bf16>,
             asgd<space, w::polynomial>, rescaled_asgd<space, v::known_times>,
             server_sgd<space, v::accept_all, w::constant, v::buffered>>() == "");
-  examples::for_each_algorithm<space>(
-      []<class Node>(examples::catalogue_row<Node> const&) { CHECK(all_list_every_member<Node>() == ""); });
+  examples::for_each_algorithm<space>([]<class Node>(examples::catalogue_row<Node> const& row) {
+    INFO(row.name << ": its options need a member step::schedule schedule, after block_values");
+    CHECK(requires(typename Node::options o) { o.schedule; });
+    CHECK(all_list_every_member<Node>() == "");
+  });
 }
 
 TEST_CASE("a list that leaves a member out is found, also one that hides in padding") {
@@ -135,7 +139,11 @@ TEST_CASE("what nodes agree on is the same text under every compiler and backend
         "nodes=4\ndimension=10\nblock values=10\nchannel model=float32, newest counts\nchannel tracker=int32, newest "
         "counts\n"
         "algorithm=R-FAST\n"
-        "step=0.25\nstep scale=per gain\nseed=0\nstep rule=momentum\nstep rule beta=0.9\nstep rule form=heavy ball\n"
+        "step=0.25\nstep scale=per gain\nseed=0\n"
+        "step schedule=schedule\nstep schedule unit=iterations\nstep schedule warmup=0\nstep schedule drops at=\n"
+        "step schedule drop=0.1\nstep schedule curve=constant\nstep schedule length=1000\nstep schedule floor=0\n"
+        "step schedule begin=after warmup\n"
+        "step rule=momentum\nstep rule beta=0.9\nstep rule form=heavy ball\n"
         "weighting=constant\nsynchrony=free\nledger=fixed point\nledger exponents=23\nledger margin=8\nsum "
         "codec=identity\n");
   CHECK(text == agreed<r_fast<backend::checked<space>, step::momentum>>({.step = 0.25}));

@@ -2,6 +2,8 @@
 // Steps with arrays of their own, against the plainest loops: alone, over blocks, over chunks, at a server, in hardware
 // vectors and under gradient tracking.
 #include <rubato/step/adam.hpp>
+#include <rubato/step/clipped_by_value.hpp>
+#include <rubato/step/decayed.hpp>
 #include <rubato/step/momentum.hpp>
 
 #include <cmath>
@@ -201,6 +203,8 @@ TEST_CASE("steps in hardware vectors agree with one index at a time, and touch o
   check(step::momentum{0.9});
   check(step::momentum{0.9, momentum_form::nesterov});
   check(step::adam{});
+  check(step::adamw{step::adam{}, 0.1});
+  check(step::clipped_by_value{step::adamw{}, 0.3});
 }
 
 TEST_CASE("momentum along tracked directions ends at the optimum of the sum, despite losses and slow nodes") {
