@@ -156,7 +156,7 @@ class dsgt
 
   void descend(instant now, outbox& out) {
     auto x_new = this->backend_.template allocate<scalar>(this->size());
-    auto const step = this->step_state_.next(this->gamma_);
+    auto const step = this->next_step(now);
     auto const kernel = [&](auto const&, auto const& track, auto const& ledger) {
       return detail::dsgt_descent<scalar, value, std::remove_cvref_t<decltype(ledger)>,
                                   std::remove_cvref_t<decltype(step)>>{this->x(), x_new.data(), track, ledger, step};

@@ -38,6 +38,7 @@ struct matcha_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   double budget = 0.5;  ///< in (0, 1]: the share of the links that a round uses on average
   Step step_rule{};
   Contribution contribution{};

@@ -33,6 +33,7 @@ struct sgp_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   Step step_rule{};
 
   static void visit_options(auto& self, auto&& visit) {
@@ -55,7 +56,11 @@ class sgp : public osgp<Backend, Step> {
   static void resolve_options(options&, block_partition const&, std::span<double const>, std::size_t) {}
 
   sgp(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : base{std::move(b), plan, self, std::move(x0), {o.step, o.scale, o.seed, o.block_values, 0, o.step_rule}} {
+      : base{std::move(b),
+             plan,
+             self,
+             std::move(x0),
+             {o.step, o.scale, o.seed, o.block_values, o.schedule, 0, o.step_rule}} {
     base::meet_at(0, 1);
   }
 
