@@ -3,7 +3,8 @@
 //   bench_headlines r_fast|non_blocking|map [--out FOLDER] [--data FOLDER] [--algorithms A,B] [--weathers K,L]
 // Every algorithm is tuned by one sweep of equal effort over steps and networks (support/tuning.hpp), in each weather
 // anew, with seed 101; then it runs with seeds 1 to 5, of which the median counts. All times are virtual: they do not
-// depend on the load of the machine. Writes FOLDER/NAME.csv (default: bench/headlines). Status 1 if a goal is missed.
+// depend on the load of the machine. Writes FOLDER/NAME.csv (default: bench/headlines), and a picture of the map.
+// Status 1 if a goal is missed.
 //   r_fast        data by label; a leaf 4x slower and 10 % loss (race's default), calm, and slow root
 //   non_blocking  iid data, cheap links, each gradient 3 to 5 times slower with probability 0.25; and race's default
 //   map           stragglers x loss x latency x bandwidth x split, a small problem, one algorithm a family, one seed
@@ -21,6 +22,7 @@
 #include <string_view>
 #include <vector>
 
+#include <rubato/report/gnuplot.hpp>
 #include <rubato/report/table.hpp>
 #include <rubato/run/atomic_file.hpp>
 
@@ -310,6 +312,8 @@ auto map_headline(wishes const& w) -> bool {
     std::printf("%s is first in %d of %zu weathers\n", name.c_str(), count, all.size());
   std::filesystem::create_directories(w.out);
   write_file(w.out + "/map.csv", csv);
+  auto const drawn = report::write_heat_map(w.out + "/map.svg", picture_of(found, target));
+  if (drawn.status != report::plot_status::drawn) std::printf("no map.svg: %s\n", drawn.sentence.c_str());
   return true;
 }
 

@@ -318,7 +318,9 @@ auto cluster(choice c) -> int {
   for (auto const& r : results) {
     if (!c.race.quiet) words += r.algorithm + ", what its links did:\n\n" + rubato::report::edge_table(r) + "\n";
   }
-  examples::tell(all, words, [&] { return examples::write_results(plan, results, {links_of(c), all.away}); });
+  auto more = examples::more_to_say{links_of(c), all.away};
+  if (c.problem.quadratic) more.lowest_loss = examples::quadratic_of(*c.problem.quadratic, c.race).minimum();
+  examples::tell(all, words, [&] { return examples::write_results(plan, results, more); });
   for (auto const each : all.away) examples::require_near(each, c);
   return examples::interrupted() ? 130 : 0;
 }
@@ -326,7 +328,7 @@ auto cluster(choice c) -> int {
 /// All but what is this program's own goes to the peers as it came.
 auto passed_on(int argc, char const* const* argv) -> std::vector<std::string> {
   static constexpr char const* own[] = {"--algorithms",  "--out", "--peer", "--within",
-                                        "--target-loss", "--set", "--step"};
+                                        "--target-loss", "--set", "--step", "--picture-by"};
   std::vector<std::string> rest;
   for (auto i = 1; i < argc; ++i) {
     auto const text = std::string{argv[i]};

@@ -14,6 +14,7 @@
 
 #include <rubato/environment/scenario.hpp>
 #include <rubato/report/numbers.hpp>
+#include <rubato/report/plot_script.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/race_catalogue.hpp"
@@ -53,6 +54,7 @@ struct race_options {
   std::uint64_t seed = 0;
   unsigned threads = 1;
   std::string out;
+  report::plot_by picture_by{};
   std::string record;                  ///< folder for recordings; empty: none
   bool quiet = false;
   std::vector<std::string> arguments;  ///< names and values as given, so that a replay can read them again
@@ -105,6 +107,13 @@ inline void set_driver(race_options& o, given g) {
 inline void set_split(race_options& o, given g) {
   if (g.text != "iid" && g.text != "by-label") refuse(g, "iid or by-label");
   o.split = g.text == "iid" ? data_split::iid : data_split::by_label;
+}
+
+inline void set_picture_by(race_options& o, given g) {
+  if (g.text == "time") o.picture_by = report::plot_by::time;
+  else if (g.text == "gradients") o.picture_by = report::plot_by::gradients;
+  else if (g.text == "bytes") o.picture_by = report::plot_by::bytes;
+  else refuse(g, "time, gradients or bytes");
 }
 
 inline void set_setting(race_options& o, given g) { o.settings.push_back(setting_in(g)); }
@@ -196,6 +205,9 @@ inline void set_folder(std::string& folder, given g) {
        repeatable::no, by_sim},
       {"--out", "DIR", ".", "folder for race.csv, race.json, race.weights.csv and race.svg; created if missing",
        [](o& x, given g) { detail::set_folder(x.out, g); }, repeatable::no, by_race | by_cluster},
+      {"--picture-by", "time|gradients|bytes", "time",
+       "what race.svg compares the algorithms by: time, or the gradients or bytes of all nodes", detail::set_picture_by,
+       repeatable::no, by_race | by_cluster},
       {"--record", "DIR", "",
        "folder for recordings of all input of every node (ALGORITHM.node-K.log), at most 1 GiB each; replay repeats "
        "them",

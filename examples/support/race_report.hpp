@@ -5,6 +5,7 @@
 #include <array>
 #include <exception>
 #include <filesystem>
+#include <limits>
 #include <span>
 #include <string>
 
@@ -46,6 +47,11 @@ inline auto slow_text(race_options const& o) -> std::string {
   return text;
 }
 
+inline auto links_text(race_options const& o) -> std::string {
+  return "links with latency " + duration_text(o.latency) + ", " + o.bandwidth_text +
+         (o.bits_per_second > 0 ? "/s" : "") + " and " + report::shortest(100 * o.loss) + " % loss";
+}
+
 inline auto steps_text(race_plan const& plan) -> std::string {
   std::string text;
   for (auto const& a : plan.algorithms) {
@@ -64,10 +70,9 @@ inline auto steps_text(race_plan const& plan) -> std::string {
          std::to_string(data.test.samples()) + " test samples, " + std::to_string(data.train.width()) +
          " features, standardised), split " + (o.split == data_split::iid ? "at random" : "by label") + " over " +
          std::to_string(*o.nodes) + " nodes, batch " + std::to_string(o.batch) + detail::batch_text(plan, data) +
-         ", l2 " + report::shortest(o.l2) + ". Network: " + plan.network.name() + "; links with latency " +
-         detail::duration_text(o.latency) + ", " + o.bandwidth_text + (o.bits_per_second > 0 ? "/s" : "") + " and " +
-         report::shortest(100 * o.loss) + " % loss. A gradient takes " + o.compute_text + "; " + detail::slow_text(o) +
-         ". " + (simulated ? "Simulated" : "One thread a node, in real time") + ", " + detail::duration_text(o.until) +
+         ", l2 " + report::shortest(o.l2) + ". Network: " + plan.network.name() + "; " + detail::links_text(o) +
+         ". A gradient takes " + o.compute_text + "; " + detail::slow_text(o) + ". " +
+         (simulated ? "Simulated" : "One thread a node, in real time") + ", " + detail::duration_text(o.until) +
          (simulated ? " of virtual time" : "") + " an algorithm, seed " + std::to_string(o.seed) + ", target loss " +
          report::shortest(o.target_loss) + ". Steps: " + detail::steps_text(plan) + ".\n";
 }
@@ -107,11 +112,53 @@ inline auto steps_text(race_plan const& plan) -> std::string {
 
 inline constexpr std::array result_files{"race.csv", "race.json", "race.weights.csv", "race.svg"};
 
-/// Additions of one program to race.json.
+/// Additions of one program to race.json and the picture.
 struct more_to_say {
   nlohmann::ordered_json options = nlohmann::ordered_json::object();
   std::span<double const> from_optimum{};  ///< by result, if known; otherwise empty
+  double lowest_loss = std::numeric_limits<double>::quiet_NaN();  ///< that of the optimum, if known
 };
+
+namespace detail {
+
+/// The last part of a folder's path.
+inline auto name_of_folder(std::string const& folder) -> std::string {
+  auto const path = std::filesystem::absolute(folder).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+inline auto picture_title(race_options const& o, std::string const& network) -> std::string {
+  auto const softmax = o.problem_text == "softmax";
+  auto const data = softmax ? "Softmax regression on " + name_of_folder(o.data) + ", split " +
+                                  (o.split == data_split::iid ? "at random" : "by label")
+                            : o.problem_text;
+  return data + ", " + std::to_string(*o.nodes) + " nodes, network " + network;
+}
+
+/// The weather.
+inline auto picture_note(race_options const& o) -> std::string {
+  auto const real = o.driver == race_driver::processes;
+  return (real ? std::string{} : links_text(o) + "; ") + "a gradient takes " + o.compute_text + "; " + slow_text(o) +
+         "; " +
+         (real                               ? "one process a node, in real time"
+          : o.driver == race_driver::threads ? "one thread a node, in real time"
+                                             : "simulated") +
+         ", seed " + std::to_string(o.seed);
+}
+
+inline auto picture_of(race_plan const& plan, more_to_say const& more) -> report::plot_options {
+  auto const& o = plan.options;
+  auto look = report::plot_options{};
+  look.target_loss = o.target_loss;
+  look.optimum = more.lowest_loss;
+  look.by = o.picture_by;
+  if (o.driver == race_driver::sim) look.clock = "virtual time";
+  look.title = picture_title(o, plan.network.name());
+  look.note = picture_note(o);
+  return look;
+}
+
+}  // namespace detail
 
 /// On standard error.
 inline void tell_warnings(char const* program, std::span<run_result const> results) {
@@ -139,11 +186,7 @@ inline void tell_warnings(char const* program, std::span<run_result const> resul
   for (auto* const file : {&csv, &json, &weights}) file->commit();
   auto const written = "Wrote " + (folder / "race.csv").string() + ", " + (folder / "race.json").string() + ", " +
                        (folder / "race.weights.csv").string();
-  report::plot_options look;
-  look.target_loss = plan.options.target_loss;
-  look.title = "race: loss and accuracy against " +
-               std::string{plan.options.driver == race_driver::sim ? "virtual " : ""} + "time";
-  auto const plot = report::write_plot(folder / "race.svg", results, look);
+  auto const plot = report::write_plot(folder / "race.svg", results, detail::picture_of(plan, more));
   if (plot.status == report::plot_status::drawn) return written + " and " + (folder / "race.svg").string() + ".\n";
   return written + "; no race.svg: " + plot.sentence + ". A plot can be made from " + (folder / "race.csv").string() +
          " (columns algorithm, time_s, loss, accuracy).\n";

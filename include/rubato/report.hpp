@@ -4,6 +4,7 @@
 
 #include <rubato/report/csv.hpp>
 #include <rubato/report/gnuplot.hpp>
+#include <rubato/report/heat_map.hpp>
 #include <rubato/report/limit_weights.hpp>
 #include <rubato/report/numbers.hpp>
 #include <rubato/report/plot_script.hpp>

@@ -61,7 +61,8 @@ inline auto sample_result(std::string const& algorithm) -> run_result {
   r.gain = 2;
   r.ended = 300ms;
   r.time_to_target = 300ms;
-  r.history = {{0ms, 2.0, 0.1, 0.0, 0.0, 0}, {100ms, 1.0, 0.5, 0.25, 0.0, 20}, {300ms, 0.5, 0.75, 0.125, 0.0, 60}};
+  r.history = {
+      {0ms, 2.0, 0.1, 0.0, 0.0, 0}, {100ms, 1.0, 0.5, 0.25, 0.0, 20, 4000}, {300ms, 0.5, 0.75, 0.125, 0.0, 60, 12000}};
   r.nodes = {{to_node(0), 30, 30, 1}, {to_node(1), 27, 27, 2}};
   auto there = edge_report{};
   there.from = to_node(0);

@@ -67,6 +67,7 @@ TEST_CASE("while a link is busy only the newest posted state is kept for sending
   CHECK(result.ended >= 20ms);
   REQUIRE(result.edges.size() == 1);
   CHECK(result.edges[0].packets_sent == 2);
+  CHECK(result.history.back().bytes_sent == 2 * frame);
   CHECK(result.edges[0].conflated == 998);
   CHECK(result.edges[0].delivered == 2);
   CHECK(result.events == 3);  // a gradient and two deliveries

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <thread>
@@ -37,9 +39,14 @@ TEST_CASE("a process has the history of its own node, with losses if requested")
       for (std::size_t k = 0; k < h.size(); ++k) {
         CHECK(h[k].at == f.result.looks[k].at);
         CHECK(h[k].gradients == f.result.looks[k].gradients);
+        CHECK(h[k].bytes_sent == f.result.looks[k].bytes_sent);
         CHECK(std::isnan(h[k].loss) == !with_loss);
       }
       CHECK(h.back().gradients >= 600);
+      std::uint64_t sent = 0;
+      for (auto const& e : f.result.result.edges) sent += e.bytes_sent;
+      CHECK(h.back().bytes_sent > h.front().bytes_sent);
+      CHECK(h.back().bytes_sent <= sent);
       if (with_loss) CHECK(h.back().loss < h.front().loss);
     }
   }

@@ -84,6 +84,7 @@ struct thread_run {
   std::atomic<bool> ending{false};
   std::uint64_t most_gradients;
   std::atomic<std::uint64_t> gradients{0};
+  std::atomic<std::uint64_t> bytes_sent{0};
   std::atomic<std::int64_t> under_way{0};  // starts, gradients being used, packets on links and in inboxes
   std::atomic<std::uint64_t> measurement{0};  // number of the look for which nodes should publish their state
   std::mutex failure_mutex;
@@ -281,7 +282,9 @@ class node_thread {
   }
 
   void put_on_link(edge& e, channel& l, packet p, environment::nanoseconds at) {
+    auto const before = l.counts.bytes_sent;
     auto const j = run_->network.transmit(e, l, p, p.body.size(), at);
+    run_->bytes_sent.fetch_add(l.counts.bytes_sent - before, std::memory_order_relaxed);
     if (j.second) put(l, *j.second, p);
     if (j.arrival) put(l, *j.arrival, std::move(p));
   }

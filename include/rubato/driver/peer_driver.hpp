@@ -476,13 +476,11 @@ class peer_driver {
   }
   auto look_at_node(std::chrono::nanoseconds at) -> peer_look {
     host_.node().audit(audit_);
-    return {at, host_.node().estimate(), local_residual(audit_), gradients_};
+    return {at, host_.node().estimate(), local_residual(audit_), gradients_,
+            transport::bytes_sent(transport_->traffic_of())};
   }
 
-  void show(peer_look const& l) {
-    auto const m = measurement{.at = l.at, .tracking_residual = l.residual, .gradients = l.gradients};
-    showing_.show(m, l.model, result_.result.history);
-  }
+  void show(peer_look const& l) { showing_.show(l.unscored(), l.model, result_.result.history); }
   /// The last look is shown after this node has said goodbye, so that no other node waits for it.
   void finish_history() {
     showing_.wait_and_take(result_.result.history);

@@ -514,6 +514,7 @@ inline auto simulator::look() -> measurement {
 inline auto simulator::measure(until const& end) -> std::optional<stop_reason> {
   auto m = look();
   m.gradients = gradients_done_;
+  m.bytes_sent = network_.bytes_sent();
   history_.push_back(m);
   if (history_.size() == 1) check_target(end);
   detail::refuse_unknown_loss(end, m);

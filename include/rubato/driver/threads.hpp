@@ -146,6 +146,7 @@ class thread_watch {
 
   auto record(measurement m, std::span<shared_buffer const> models, run_result& result) const -> verdict {
     m.gradients = run_->gradients.load(std::memory_order_relaxed);
+    m.bytes_sent = run_->bytes_sent.load(std::memory_order_relaxed);
     result.history.push_back(m);
     return shown_to(options_->watching, {m, models});
   }

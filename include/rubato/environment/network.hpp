@@ -158,6 +158,17 @@ class network {
     return e.is_calm ? journey{arrival, {}} : carried(e, l, arrival, draw);
   }
 
+  /// By all nodes so far; O(edges).
+  [[nodiscard]] auto bytes_sent() const -> std::uint64_t {
+    std::uint64_t bytes = 0;
+    for (auto const& mine : from_) {
+      for (auto const& e : mine.edges) {
+        for (auto const& l : e.channels) bytes += l.counts.bytes_sent;
+      }
+    }
+    return bytes;
+  }
+
   void collect(std::vector<edge_report>& reports) const {
     auto count = reports.size();
     for (auto const& mine : from_) {

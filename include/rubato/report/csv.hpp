@@ -33,12 +33,12 @@ inline auto csv_field(std::string_view text) -> std::string {
 }
 
 inline constexpr std::string_view history_titles =
-    "algorithm,time_s,loss,accuracy,consensus_distance,tracking_residual,gradients\n";
+    "algorithm,time_s,loss,accuracy,consensus_distance,tracking_residual,gradients,bytes_sent\n";
 
 inline auto csv_row(std::string const& algorithm, measurement const& m) -> std::string {
   return algorithm + ',' + shortest(seconds_of(m.at)) + ',' + shortest(m.loss) + ',' + shortest(m.accuracy) + ',' +
          shortest(m.consensus_distance) + ',' + shortest(m.tracking_residual) + ',' + std::to_string(m.gradients) +
-         '\n';
+         ',' + std::to_string(m.bytes_sent) + '\n';
 }
 
 }  // namespace detail

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 
+#include <rubato/report/heat_map.hpp>
 #include <rubato/report/plot_script.hpp>
 #include <rubato/run/atomic_file.hpp>
 #include <rubato/run/result.hpp>
@@ -103,29 +104,41 @@ inline void name_picture(std::string& svg, std::string const& title) {
   replace_between(svg, "<desc>", "</desc>", "drawn by rubato with gnuplot");
 }
 
+/// Writes to `path` what gnuplot, by this name, draws of a script. An existing file stays unless the picture could be
+/// drawn. Throws run_error when `path` cannot be written.
+inline auto drawn_by(std::string const& program, std::filesystem::path const& path, std::string const& text,
+                     std::string const& title) -> plot_outcome {
+  auto script = atomic_file{path.string() + ".script"};  // neither file is ever committed
+  auto const messages = atomic_file{path.string() + ".messages"};
+  script.write(text);
+  script.flush();
+  auto drawn = run_command(shell_word(program) + ' ' + shell_word(script.partial_path().string()) + " 2>" +
+                           shell_word(messages.partial_path().string()));
+  if (drawn.status == 127) return {plot_status::gnuplot_missing, "the program '" + program + "' was not found"};
+  if (drawn.status != 0 || drawn.output.find("</svg>") == std::string::npos) {
+    auto const words = first_words(text_of_file(messages.partial_path()));
+    return {plot_status::gnuplot_failed, '\'' + program + "' could not draw the plot: " + words};
+  }
+  name_picture(drawn.output, title);
+  write_file(path, drawn.output);
+  return {plot_status::drawn, {}};
+}
+
 }  // namespace detail
 
 /// Writes the picture of plot_script() to `path`. An existing file stays unless the picture could be drawn. Throws
 /// run_error when `path` cannot be written.
 [[nodiscard]] inline auto write_plot(std::filesystem::path const& path, std::span<run_result const> results,
                                      plot_options const& options = {}) -> plot_outcome {
-  auto const text = plot_script(results, options);
-  if (text.empty()) return {plot_status::nothing_to_draw, "there is no finite loss to draw"};
-  auto script = atomic_file{path.string() + ".script"};  // neither file is ever committed
-  auto const messages = atomic_file{path.string() + ".messages"};
-  script.write(text);
-  script.flush();
-  auto drawn = detail::run_command(detail::shell_word(options.program) + ' ' +
-                                   detail::shell_word(script.partial_path().string()) + " 2>" +
-                                   detail::shell_word(messages.partial_path().string()));
-  if (drawn.status == 127) return {plot_status::gnuplot_missing, "the program '" + options.program + "' was not found"};
-  if (drawn.status != 0 || drawn.output.find("</svg>") == std::string::npos) {
-    auto const words = detail::first_words(detail::text_of_file(messages.partial_path()));
-    return {plot_status::gnuplot_failed, '\'' + options.program + "' could not draw the plot: " + words};
-  }
-  detail::name_picture(drawn.output, options.title);
-  write_file(path, drawn.output);
-  return {plot_status::drawn, {}};
+  auto const script = plot_script(results, options);
+  if (script.empty()) return {plot_status::nothing_to_draw, "there is no finite loss to draw"};
+  return detail::drawn_by(options.program, path, script, options.title);
+}
+
+/// The same for heat_map_script(). Throws config_error where that does.
+[[nodiscard]] inline auto write_heat_map(std::filesystem::path const& path, heat_map const& map,
+                                         std::string const& program = "gnuplot") -> plot_outcome {
+  return detail::drawn_by(program, path, heat_map_script(map), map.title);
 }
 
 }  // namespace rubato::report

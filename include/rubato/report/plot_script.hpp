@@ -1,26 +1,40 @@
 // SPDX-License-Identifier: MIT
-// The picture of a race as a script for gnuplot, which draws it in report/gnuplot.hpp: loss and accuracy against time.
+// The picture of a race as a script for gnuplot, which draws it in report/gnuplot.hpp: who reaches the target first.
+// Both panels have logarithmic axes and lower is better: the loss above the best one, and the test error.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <utility>
 #include <vector>
 
+#include <rubato/report/canvas.hpp>
 #include <rubato/report/numbers.hpp>
+#include <rubato/report/totals.hpp>
 #include <rubato/run/result.hpp>
 
 namespace rubato::report {
 
+/// What runs are compared by: time on their clock, or the gradients or bytes of all nodes together.
+enum class plot_by : std::uint8_t { time, gradients, bytes };
+
 struct plot_options {
   double target_loss = -std::numeric_limits<double>::infinity();  ///< drawn as a dashed line if it is finite
-  std::string title = "loss and accuracy against time";           ///< for screen readers
-  std::string program = "gnuplot";                                ///< a name on the PATH, or a path
+  double optimum = std::numeric_limits<double>::quiet_NaN();  ///< NaN: unknown, and the lowest loss of all runs is used
+  plot_by by = plot_by::time;
+  std::string clock = "time";  ///< what the axis of times is called
+  std::string title = "distance to the best loss, and test error";
+  std::string note{};  ///< below the title, in small letters
+  std::string program = "gnuplot";  ///< a name on the PATH, or a path
 };
 
 namespace detail {
@@ -36,51 +50,135 @@ struct interval {
   auto empty() const -> bool { return low > high; }
 };
 
-/// What the panels must show.
-struct plot_extent {
-  interval seconds;
-  interval loss;
-  interval accuracy;
-};
-
-inline auto extent_of(std::span<run_result const> results, double target) -> plot_extent {
-  auto extent = plot_extent{};
-  for (auto const& r : results) {
-    for (auto const& m : r.history) {
-      extent.seconds.cover(seconds_of(m.at));
-      extent.loss.cover(m.loss);
-      extent.accuracy.cover(m.accuracy);
-    }
-  }
-  if (!extent.loss.empty()) extent.loss.cover(target);
-  return extent;
-}
-
-/// Okabe and Ito's palette, told apart by every kind of colour vision; without its yellow, too pale for a line on
-/// white.
-inline auto colour_of(std::size_t k) -> std::string {
-  constexpr auto colours =
-      std::array<std::string_view, 7>{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"};
-  return std::string{colours[k % colours.size()]};
-}
-
 /// Solid for the first seven lines; when a colour is used again, it has another dash.
 inline auto dash_of(std::size_t k) -> std::string { return std::to_string(1 + k / 7); }
 
-/// A gnuplot string. Control characters would end the line, so they become spaces.
-inline auto plot_string(std::string_view text) -> std::string {
-  auto quoted = std::string{"'"};
-  for (auto const letter : text) {
-    if (letter == '\'') quoted += '\'';
-    quoted += static_cast<unsigned char>(letter) < 0x20 ? ' ' : letter;
-  }
-  return quoted + '\'';
-}
-
 inline auto plot_number(double x) -> std::string { return std::isfinite(x) ? shortest(x) : "NaN"; }
 
-/// Positions of tics on a logarithmic axis: powers of ten, 1-2-5 or 1-2-3-5-7, the coarsest that gives four of them.
-/// Empty when the axis is too short for that.
+// --- the numbers that are drawn
+
+/// The mean of each value and of up to `half` values before and after it, of those that are finite; NaN stays NaN.
+/// Windows shrink towards the first value and towards `kept`: both stay as they are, and no other mean holds `kept` or
+/// values from both sides of it. So if `kept` is the first value at or below a target, it is the first mean too.
+inline auto smoothed(std::span<double const> values, std::size_t half, std::optional<std::size_t> kept)
+    -> std::vector<double> {
+  auto means = std::vector<double>(values.begin(), values.end());
+  for (auto k = std::size_t{0}; k < values.size(); ++k) {
+    if (!std::isfinite(values[k])) continue;
+    auto reach = (std::min)(half, k);
+    if (kept) reach = k == *kept ? 0 : (std::min)(reach, (k > *kept ? k - *kept : *kept - k) - 1);
+    auto sum = 0.0, count = 0.0;
+    for (auto i = k - reach; i <= (std::min)(k + reach, values.size() - 1); ++i) {
+      if (!std::isfinite(values[i])) continue;
+      sum += values[i];
+      count += 1;
+    }
+    if (reach > 0) means[k] = sum / count;
+  }
+  return means;
+}
+
+/// Looks before and after each that are averaged: a fiftieth of all.
+inline auto half_window(std::size_t looks) -> std::size_t { return (looks + 25) / 50; }
+
+/// The x axis: a number of a look, in a unit that suits the largest one.
+struct plot_axis {
+  plot_by by;
+  double scale;
+  std::string title;
+  std::string unit;  // after a number
+
+  auto of(measurement const& m) const -> double {
+    if (by == plot_by::time) return seconds_of(m.at);
+    return static_cast<double>(by == plot_by::gradients ? m.gradients : m.bytes_sent) / scale;
+  }
+  auto words(double x) const -> std::string {
+    return fixed(x, unit.empty() || (x >= 100 && by != plot_by::time) ? 0 : 2) + unit;
+  }
+};
+
+inline auto axis_of(std::span<run_result const> results, plot_options const& o) -> plot_axis {
+  auto gradients = std::uint64_t{0}, bytes = std::uint64_t{0};
+  for (auto const& r : results) {
+    for (auto const& m : r.history)
+      gradients = (std::max)(gradients, m.gradients), bytes = (std::max)(bytes, m.bytes_sent);
+  }
+  if (o.by == plot_by::time) return {o.by, 1, o.clock + " in s", " s"};
+  if (o.by == plot_by::gradients) {
+    if (gradients < 10'000) return {o.by, 1, "gradients of all nodes", ""};
+    return {o.by, 1e3, "gradients of all nodes, in thousands", " k"};
+  }
+  if (bytes < 20'000'000'000) return {o.by, 1e6, "MB sent by all nodes", " MB"};
+  return {o.by, 1e9, "GB sent by all nodes", " GB"};
+}
+
+/// What is drawn of one run, look by look.
+struct plot_curve {
+  std::vector<double> x;
+  std::vector<double> above;  // loss above the best
+  std::vector<double> above_mean;
+  std::vector<double> error;  // in per cent
+  std::vector<double> error_mean;
+  std::optional<std::size_t> hit;  // the look that first reached the target
+};
+
+inline auto has_number(run_result const& r, double measurement::* measure) -> bool {
+  return std::any_of(r.history.begin(), r.history.end(), [&](auto const& m) { return std::isfinite(m.*measure); });
+}
+
+/// Means are of losses and not of distances, since the logarithm of a distance of zero is no number.
+inline auto curve_of(run_result const& r, plot_axis const& axis, double best) -> plot_curve {
+  auto curve = plot_curve{};
+  for (auto k = std::size_t{0}; k < r.history.size(); ++k) {
+    auto const& m = r.history[k];
+    curve.x.push_back(axis.of(m));
+    curve.above.push_back(m.loss - best);
+    curve.error.push_back(100 * (1 - m.accuracy));
+    if (!curve.hit && r.time_to_target && m.at >= *r.time_to_target) curve.hit = k;
+  }
+  auto const half = half_window(r.history.size());
+  curve.above_mean = smoothed(curve.above, half, curve.hit);
+  curve.error_mean = smoothed(curve.error, half, {});
+  return curve;
+}
+
+/// All of a picture. `order`: those that reach the target by when they do, the others by their last loss.
+struct plot_race {
+  std::span<run_result const> results;
+  plot_options const* options;
+  plot_axis axis;
+  double best = std::numeric_limits<double>::infinity();
+  std::vector<plot_curve> curves{};
+  std::vector<std::size_t> order{};
+
+  auto has_target() const -> bool { return std::isfinite(options->target_loss); }
+};
+
+inline auto race_of(std::span<run_result const> results, plot_options const& o) -> plot_race {
+  auto race = plot_race{results, &o, axis_of(results, o)};
+  for (auto const& r : results) {
+    for (auto const& m : r.history)
+      if (std::isfinite(m.loss)) race.best = (std::min)(race.best, m.loss);
+  }
+  if (std::isfinite(o.optimum)) race.best = o.optimum;
+  for (auto k = std::size_t{0}; k < results.size(); ++k) {
+    race.curves.push_back(curve_of(results[k], race.axis, race.best));
+    if (has_number(results[k], &measurement::loss)) race.order.push_back(k);
+  }
+  auto const rank = [&](std::size_t k) {
+    auto const& c = race.curves[k];
+    auto const last = final_loss(results[k]);
+    constexpr auto never = std::numeric_limits<double>::infinity();
+    return std::tuple{c.hit ? c.x[*c.hit] : never, std::isfinite(last) ? last : never, k};
+  };
+  std::sort(race.order.begin(), race.order.end(), [&](auto a, auto b) { return rank(a) < rank(b); });
+  return race;
+}
+
+// --- axes
+
+/// Positions of tics on a logarithmic axis, at least four: powers of ten, 1-2-5 or 1-2-3-5-7, or on a short axis round
+/// numbers at equal distances. Requires 0 < low < high.
 inline auto log_tics(interval shown) -> std::vector<double> {
   auto const ladders = std::array<std::vector<double>, 3>{{{1}, {1, 2, 5}, {1, 1.5, 2, 3, 4, 5, 7}}};
   auto const first = static_cast<int>(std::floor(std::log10(shown.low)));
@@ -93,14 +191,19 @@ inline auto log_tics(interval shown) -> std::vector<double> {
         if (auto const tic = rung * std::pow(10.0, decade); tic >= shown.low && tic <= shown.high) tics.push_back(tic);
     if (tics.size() >= 4) return tics;
   }
+  auto const decade = std::pow(10.0, std::floor(std::log10((shown.high - shown.low) / 4)));
+  for (auto const rung : {5.0, 2.0, 1.0}) {
+    auto tics = std::vector<double>{};
+    auto const step = rung * decade;
+    for (auto k = std::ceil(shown.low / step); k * step <= shown.high; ++k) tics.push_back(k * step);
+    if (tics.size() >= 4) return tics;
+  }
   return {};
 }
 
 inline auto log_axis(interval shown) -> std::string {
-  auto script = "set logscale y\nset yrange [" + shortest(shown.low) + ':' + shortest(shown.high) + "]\n";
+  auto script = "set yrange [" + shortest(shown.low) + ':' + shortest(shown.high) + "]\nset logscale y\nset ytics (";
   auto const tics = log_tics(shown);
-  if (tics.empty()) return script + "set ytics autofreq\n";
-  script += "set ytics (";
   for (auto t = std::size_t{0}; t < tics.size(); ++t) {
     auto const sized = tics[t] >= 1e-3 && tics[t] < 1e5;
     auto const label = sized ? "'%g' " : "'%.0e' ";
@@ -109,58 +212,70 @@ inline auto log_axis(interval shown) -> std::string {
   return script + ")\n";
 }
 
-/// Logarithmic unless a loss is zero or negative, with a twentieth of the axis free at both ends.
-inline auto loss_axis(interval loss) -> std::string {
-  if (loss.low <= 0) return "set yrange [*:*]\nset ytics autofreq\n";
-  auto const room = (std::max)(std::pow(loss.high / loss.low, 0.05), 1.01);
-  return log_axis({loss.low / room, loss.high * room});
+inline auto linear_axis() -> std::string { return "unset logscale y\nset yrange [*:*]\nset ytics autofreq\n"; }
+
+/// With a twentieth of the axis free at both ends.
+inline auto roomy(interval shown) -> interval {
+  auto const room = (std::max)(std::pow(shown.high / shown.low, 0.05), 1.01);
+  return {shown.low / room, shown.high * room};
 }
 
-/// Named data: `time loss accuracy` of run k in $runK, and in $hitK the point where it first reached the target, if
-/// ever.
-inline auto plot_data(run_result const& r, std::size_t k) -> std::string {
-  auto const line = [](measurement const& m) {
-    return plot_number(seconds_of(m.at)) + ' ' + plot_number(m.loss) + ' ' + plot_number(m.accuracy) + '\n';
-  };
-  auto rows = std::string{};
-  auto hit = std::string{};
-  for (auto const& m : r.history) {
-    rows += line(m);
-    if (hit.empty() && r.time_to_target && m.at >= *r.time_to_target) hit = line(m);
+/// What a logarithmic axis should show of these lines: all that is positive, but for the lowest part of each. The run
+/// that reaches the best loss comes as near to zero as one likes.
+inline auto shown_of(plot_race const& race, std::vector<double> plot_curve::* line, double lowest_part) -> interval {
+  auto shown = interval{};
+  for (auto const& c : race.curves) {
+    auto positive = std::vector<double>{};
+    for (auto const y : c.*line)
+      if (std::isfinite(y) && y > 0) positive.push_back(y);
+    if (positive.empty()) continue;
+    std::sort(positive.begin(), positive.end());
+    shown.cover(positive[static_cast<std::size_t>(lowest_part * static_cast<double>(positive.size()))]);
+    shown.cover(positive.back());
   }
+  return shown;
+}
+
+inline auto loss_axis(plot_race const& race) -> std::string {
+  auto shown = shown_of(race, &plot_curve::above_mean, 0.05);
+  if (shown.empty()) return linear_axis();
+  if (auto const goal = race.options->target_loss - race.best; goal > 0) shown.cover(goal / 1.5), shown.cover(goal);
+  return log_axis(roomy(shown));
+}
+
+/// The first looks, with errors of many times those that are reached, would take most of the axis: it is cut there.
+inline auto error_axis(plot_race const& race) -> std::string {
+  auto shown = shown_of(race, &plot_curve::error_mean, 0);
+  if (shown.empty()) return linear_axis();
+  shown.high = (std::min)(shown.high, 3 * shown.low);
+  return log_axis(roomy(shown));
+}
+
+// --- data and lines
+
+/// Named data of run k: `x above mean error mean`, and in $hitK its mark.
+inline auto plot_data(plot_curve const& c, std::size_t k) -> std::string {
   auto const number = std::to_string(k);
-  auto data = "$run" + number + " << END\n" + rows + "END\n";
-  if (!hit.empty()) data += "$hit" + number + " << END\n" + hit + "END\n";
+  auto data = "$run" + number + " << END\n";
+  for (auto i = std::size_t{0}; i < c.x.size(); ++i) {
+    data += plot_number(c.x[i]);
+    for (auto const* const line : {&c.above, &c.above_mean, &c.error, &c.error_mean})
+      data += ' ' + plot_number((*line)[i]);
+    data += '\n';
+  }
+  data += "END\n";
+  if (c.hit) {
+    data += "$hit" + number + " << END\n" + plot_number(c.x[*c.hit]) + ' ' + plot_number(c.above[*c.hit]) + "\nEND\n";
+  }
   return data;
 }
 
-inline auto has_number(run_result const& r, double measurement::* measure) -> bool {
-  return std::any_of(r.history.begin(), r.history.end(), [&](auto const& m) { return std::isfinite(m.*measure); });
-}
+/// How run k's mean is drawn wherever it appears.
+inline auto mean_ink(std::size_t k) -> ink { return {colour_of(k), 2.4, dash_of(k)}; }
+inline auto target_ink() -> ink { return {"#404040", 1.4, "2"}; }
 
-inline auto reached_target(run_result const& r) -> bool {
-  return r.time_to_target && !r.history.empty() && r.history.back().at >= *r.time_to_target;
-}
-
-/// How run k is drawn wherever it appears.
-inline auto line_style(std::size_t k) -> std::string {
-  return " with lines lw 2.2 dt " + dash_of(k) + " lc rgb '" + colour_of(k) + '\'';
-}
-
-inline auto target_style() -> std::string { return " with lines lw 1.4 dt 2 lc rgb '#404040'"; }
-
-/// The lines of one panel, as the arguments of `plot`; runs without a number have none.
-inline auto plot_lines(std::span<run_result const> results, double measurement::* measure) -> std::vector<std::string> {
-  auto const loss = measure == &measurement::loss;
-  auto const column = std::string{loss ? " using 1:2" : " using 1:3"};
-  auto lines = std::vector<std::string>{};
-  for (auto k = std::size_t{0}; k < results.size(); ++k) {
-    if (!has_number(results[k], measure)) continue;
-    lines.push_back("$run" + std::to_string(k) + column + line_style(k));
-    if (loss && reached_target(results[k]))
-      lines.push_back("$hit" + std::to_string(k) + column + " with points pt 7 ps 0.7 lc rgb '" + colour_of(k) + '\'');
-  }
-  return lines;
+inline auto with_lines(ink const& pen) -> std::string {
+  return " with lines lw " + shortest(pen.width) + " dt " + pen.dash + " lc rgb '" + pen.colour + '\'';
 }
 
 inline auto plot_command(std::vector<std::string> const& lines) -> std::string {
@@ -169,35 +284,116 @@ inline auto plot_command(std::vector<std::string> const& lines) -> std::string {
   return command + '\n';
 }
 
-/// Rows that the legend needs: entries are estimated at 7.1 pixels a letter and 66 for the sample of the line.
-inline auto legend_rows(std::span<run_result const> results, double target, double pixels) -> std::size_t {
-  auto longest = std::size_t{12};
-  for (auto const& r : results) longest = (std::max)(longest, r.algorithm.size());
-  auto const entry = 66 + 7.1 * static_cast<double>(longest);
-  auto const in_row = (std::max)(1.0, std::floor(pixels / entry));
-  auto const entries = static_cast<double>(results.size()) + (std::isfinite(target) ? 1 : 0);
-  return static_cast<std::size_t>((std::max)(1.0, std::ceil(entries / in_row)));
-}
-
-/// The legend is a plot of its own, of lines outside its range, because gnuplot fits a legend into its plot's width.
-inline auto legend(std::span<run_result const> results, double target, std::size_t rows) -> std::string {
+/// Looks pale below the means. The first to arrive is drawn last, above the others.
+inline auto lines_of(plot_race const& race, std::size_t column) -> std::vector<std::string> {
   auto lines = std::vector<std::string>{};
-  for (auto k = std::size_t{0}; k < results.size(); ++k)
-    lines.push_back('2' + line_style(k) + " title " + plot_string(results[k].algorithm));
-  if (std::isfinite(target)) lines.push_back('2' + target_style() + " title 'target " + readable(target) + '\'');
-  return "unset border\nunset tics\nset xrange [0:1]\nset yrange [0:1]\n"
-         "set key center center horizontal Left reverse samplen 1.8 font ',12' maxrows " +
-         std::to_string(rows) + " textcolor rgb '#202020'\n" + plot_command(lines) + "unset key\n";
+  for (auto const mean : {std::size_t{0}, std::size_t{1}}) {
+    for (auto at = race.order.rbegin(); at != race.order.rend(); ++at) {
+      auto const pen = mean == 1 ? mean_ink(*at) : ink{paler(colour_of(*at), 0.68)};
+      lines.push_back("$run" + std::to_string(*at) + " using 1:" + std::to_string(column + mean) + with_lines(pen));
+    }
+  }
+  return lines;
 }
 
-inline auto panel_style(double seconds_high) -> std::string {
+inline auto panel_style(plot_race const& race) -> std::string {
+  auto across = interval{};
+  for (auto const& c : race.curves)
+    for (auto const x : c.x) across.cover(x);
   return "set border 3 lc rgb '#606060'\n"
          "set xtics autofreq nomirror out scale 0.6 textcolor rgb '#303030'\n"
          "set ytics nomirror out scale 0.6 textcolor rgb '#303030'\n"
-         "set grid lc rgb '#dcdcdc' lt 1 lw 0.8\n"
-         "set xlabel 'time in s' offset 0,0.2 textcolor rgb '#303030'\n"
-         "set xrange [0:" +
-         shortest(seconds_high > 0 ? seconds_high : 1) + "]\n";
+         "set grid lc rgb '#e4e4e4' lt 1 lw 0.8\n"
+         "set xlabel " +
+         plot_string(race.axis.title) +
+         " offset 0,0.2 textcolor rgb '#303030'\nset xrange [0:" + shortest(across.high > 0 ? across.high : 1) + "]\n";
+}
+
+/// With a mark where each run reaches the target, and a line down to the axis from there.
+inline auto loss_panel(plot_race const& race) -> std::string {
+  auto script = "set title 'loss above " +
+                std::string{std::isfinite(race.options->optimum) ? "the optimum" : "the lowest of all runs"} + ", " +
+                readable(race.best) + "' offset 0,-0.4\n" + loss_axis(race);
+  auto lines = lines_of(race, 2);
+  if (race.has_target()) lines.push_back(shortest(race.options->target_loss - race.best) + with_lines(target_ink()));
+  for (auto const k : race.order) {
+    auto const& c = race.curves[k];
+    if (!c.hit) continue;
+    auto const number = std::to_string(k);
+    auto const x = plot_number(c.x[*c.hit]);
+    script += "set arrow from first " + x + ",first " + plot_number(c.above[*c.hit]) + " to first " + x +
+              ",graph 0 nohead lw 1.2 dt 3 lc rgb '" + colour_of(k) + "'\n";
+    lines.push_back("$hit" + number + " using 1:2 with points pt 7 ps 1.05 lc rgb '#ffffff'");
+    lines.push_back("$hit" + number + " using 1:2 with points pt 7 ps 0.8 lc rgb '" + colour_of(k) + '\'');
+  }
+  return script + plot_command(lines) + "unset arrow\n";
+}
+
+inline auto error_panel(plot_race const& race) -> std::string {
+  return "set title 'test error in %' offset 0,-0.4\n" + error_axis(race) + plot_command(lines_of(race, 4));
+}
+
+// --- words
+
+constexpr auto picture_edge = 20.0, legend_row = 20.0;
+
+/// One entry of the legend: of a run, in the order of arrival, or without a line.
+struct legend_entry {
+  std::string words;
+  std::optional<std::size_t> run;
+  point at{};
+};
+
+/// Entries in rows as long as the picture is wide; `top` becomes the height of the last row.
+inline auto legend_of(plot_race const& race, double width, double& top) -> std::vector<legend_entry> {
+  auto entries = std::vector<legend_entry>{{"loss at the end:", {}}};
+  if (race.has_target()) {
+    auto const* const what = race.axis.by == plot_by::time    ? "time"
+                             : race.axis.by == plot_by::bytes ? "bytes"
+                                                              : "gradients";
+    entries.front().words = what + (" to loss " + readable(race.options->target_loss)) + " (dashed):";
+  }
+  for (auto const k : race.order) {
+    auto const& c = race.curves[k];
+    auto const number = c.hit               ? race.axis.words(c.x[*c.hit])
+                        : race.has_target() ? "never"
+                                            : readable(final_loss(race.results[k]));
+    entries.push_back({race.results[k].algorithm + "  " + number, k});
+  }
+  auto x = picture_edge;
+  for (auto& e : entries) {
+    auto const length = text_width(e.words, 12) + (e.run ? 30 : 0);
+    if (x > picture_edge && x + length > width - picture_edge) x = picture_edge, top += legend_row;
+    e.at = {x, top};
+    x += length + 18;
+  }
+  return entries;
+}
+
+/// How the lines are made, for the foot of the picture.
+inline auto foot_of(plot_race const& race) -> std::string {
+  auto half = std::size_t{0};
+  for (auto const& c : race.curves) half = (std::max)(half, half_window(c.x.size()));
+  auto words = half == 0 ? std::string{}
+                         : "Strong lines: means of " + std::to_string(2 * half + 1) +
+                               " looks, fewer at the ends and beside a mark. Pale lines: single looks.";
+  if (race.has_target())
+    words += std::string{words.empty() ? "" : " "} + "Marks: the first look at or below the target.";
+  return words;
+}
+
+/// All words of the picture, with the legend; `top` becomes the height of the last row of the legend.
+inline void put_words(canvas& sheet, plot_race const& race, double& top) {
+  auto const room = sheet.width() - 2 * picture_edge;
+  sheet.text({picture_edge, 20}, fitted(race.options->title, 15, room), {15, "#000000"});
+  sheet.text({picture_edge, 41}, fitted(race.options->note, 11, room), {11, "#505050"});
+  for (auto const& e : legend_of(race, sheet.width(), top)) {
+    auto const first = e.run && e.run == race.order.front() && race.curves[*e.run].hit;
+    sheet.text({e.at.x + (e.run ? 30 : 0), e.at.y}, e.words,
+               {12, "#202020", align::left, first ? face::bold : face::normal});
+    if (e.run) sheet.line(e.at, {e.at.x + 24, e.at.y}, mean_ink(*e.run));
+  }
+  sheet.text({picture_edge, sheet.height() - 14}, fitted(foot_of(race), 11, room), {11, "#505050"});
 }
 
 }  // namespace detail
@@ -205,36 +401,25 @@ inline auto panel_style(double seconds_high) -> std::string {
 /// The script draws an SVG to gnuplot's standard output: two panels side by side, or the loss alone where no run has an
 /// accuracy. Empty when no run has a finite loss. Equal results give equal text.
 [[nodiscard]] inline auto plot_script(std::span<run_result const> results, plot_options const& options) -> std::string {
-  auto const extent = detail::extent_of(results, options.target_loss);
-  if (extent.loss.empty()) return {};
-  auto const both = !extent.accuracy.empty();
-  auto const width = both ? 1000.0 : 560.0;
-  auto const rows = detail::legend_rows(results, options.target_loss, width - 4);
-  auto const legend_height = 12 + 20 * static_cast<double>(rows);
-  auto const height = 380 + legend_height;
-  auto const frame = [&](detail::interval across, detail::interval down) {
-    return "set lmargin at screen " + fixed(across.low / width, 4) + "\nset rmargin at screen " +
-           fixed(across.high / width, 4) + "\nset tmargin at screen " + fixed(1 - down.low / height, 4) +
-           "\nset bmargin at screen " + fixed(1 - down.high / height, 4) + '\n';
-  };
-  auto const panel = detail::interval{legend_height + 32, height - 56};
+  using detail::point;
+  auto const race = detail::race_of(results, options);
+  if (race.order.empty()) return {};
+  auto const both = std::any_of(results.begin(), results.end(),
+                                [](auto const& r) { return detail::has_number(r, &measurement::accuracy); });
+  auto const width = both ? 1000.0 : 640.0;
+  auto const first_row = options.note.empty() ? 46.0 : 64.0;
+  auto last_row = first_row;
+  static_cast<void>(detail::legend_of(race, width, last_row));
+  auto sheet = detail::canvas{width, last_row + 406};
+  auto row = first_row;
+  detail::put_words(sheet, race, row);
 
-  auto script = "set terminal svg size " + fixed(width, 0) + ',' + fixed(height, 0) +
-                " noenhanced font 'DejaVu Sans,13' background rgb 'white'\n";
-  for (auto k = std::size_t{0}; k < results.size(); ++k) script += detail::plot_data(results[k], k);
-  script += "set multiplot\n" + frame({2, width - 2}, {6, legend_height});
-  script += detail::legend(results, options.target_loss, rows);
-
-  auto lines = detail::plot_lines(results, &measurement::loss);
-  if (std::isfinite(options.target_loss)) lines.push_back(shortest(options.target_loss) + detail::target_style());
-  script += detail::panel_style(extent.seconds.high) + frame({70, both ? 486 : width - 20}, panel);
-  script += "set title 'loss at the mean model' offset 0,-0.4\n" + detail::loss_axis(extent.loss);
-  script += detail::plot_command(lines);
-  if (both) {
-    script += frame({568, width - 20}, panel) + "set title 'held-out accuracy' offset 0,-0.4\n";
-    script += "unset logscale y\nset yrange [*:*]\nset ytics autofreq\n";
-    script += detail::plot_command(detail::plot_lines(results, &measurement::accuracy));
-  }
+  auto script = sheet.terminal();
+  for (auto const k : race.order) script += detail::plot_data(race.curves[k], k);
+  script += "set multiplot\n" + sheet.script() + detail::panel_style(race);
+  auto const top = last_row + 42, bottom = sheet.height() - 78;
+  script += sheet.frame({74, top}, {both ? 490 : width - 20, bottom}) + detail::loss_panel(race);
+  if (both) script += sheet.frame({572, top}, {width - 20, bottom}) + detail::error_panel(race);
   return script + "unset multiplot\n";
 }
 

@@ -26,10 +26,16 @@ struct peer_look {
   shared_buffer model;
   double residual = 0;  ///< of the tracking law, see local_residual
   std::uint64_t gradients = 0;
+  std::uint64_t bytes_sent = 0;
+
+  /// Without what the model tells.
+  [[nodiscard]] auto unscored() const -> measurement {
+    return {.at = at, .tracking_residual = residual, .gradients = gradients, .bytes_sent = bytes_sent};
+  }
 
   static void visit_state(auto& self, auto&& visit) {
     visit("at", self.at), visit("model", self.model), visit("residual", self.residual);
-    visit("gradients", self.gradients);
+    visit("gradients", self.gradients), visit("bytes_sent", self.bytes_sent);
   }
 };
 
@@ -169,9 +175,11 @@ inline void refuse_other_runs(std::vector<peer_result> const& parts) {
     for (auto const& p : parts) {
       if (p.looks.empty()) continue;
       sums.gradients += look_of(p).gradients;
+      sums.bytes_sent += look_of(p).bytes_sent;
     }
     auto m = measuring.of_models(models, sums.at);
     m.gradients = sums.gradients;
+    m.bytes_sent = sums.bytes_sent;
     m.tracking_residual = sums.tracking_residual;
     all.history.push_back(m);
   }

@@ -74,11 +74,12 @@ struct measurement {
   /// entry, when all threads have ended, is the sum over all nodes.
   double tracking_residual = 0;
   std::uint64_t gradients = 0;  ///< computed by all nodes so far
+  std::uint64_t bytes_sent = 0;  ///< by all nodes so far: bodies and frame headers, retransmissions included
 
   static void visit_state(auto& self, auto&& visit) {
     visit("at", self.at), visit("loss", self.loss), visit("accuracy", self.accuracy);
     visit("consensus distance", self.consensus_distance), visit("tracking residual", self.tracking_residual);
-    visit("gradients", self.gradients);
+    visit("gradients", self.gradients), visit("bytes_sent", self.bytes_sent);
   }
 };
 

@@ -112,6 +112,12 @@ struct traffic {
   std::uint64_t late = 0;  ///< received after a newer one (udp); counted among the others too
 };
 
+[[nodiscard]] inline auto bytes_sent(std::vector<traffic> const& all) -> std::uint64_t {
+  std::uint64_t bytes = 0;
+  for (auto const& t : all) bytes += t.bytes;
+  return bytes;
+}
+
 /// What was refused, by reason.
 struct rejections {
   std::uint64_t strangers = 0;  ///< connections that sent no valid hello in time

@@ -10,12 +10,14 @@
 namespace {
 
 using namespace rubato;
-auto const titles = std::string{"algorithm,time_s,loss,accuracy,consensus_distance,tracking_residual,gradients\n"};
+auto const titles =
+    std::string{"algorithm,time_s,loss,accuracy,consensus_distance,tracking_residual,gradients,bytes_sent\n"};
 
 TEST_CASE("the history has a line of titles and one row a measurement of every run") {
   auto const results = std::vector{rubato::test::sample_result("a"), rubato::test::sample_result("b")};
   auto const rows = [](std::string const& name) {
-    return name + ",0,2,0.1,0,0,0\n" + name + ",0.1,1,0.5,0.25,0,20\n" + name + ",0.3,0.5,0.75,0.125,0,60\n";
+    return name + ",0,2,0.1,0,0,0,0\n" + name + ",0.1,1,0.5,0.25,0,20,4000\n" + name +
+           ",0.3,0.5,0.75,0.125,0,60,12000\n";
   };
   CHECK(report::history_csv(results) == titles + rows("a") + rows("b"));
 }
@@ -23,15 +25,15 @@ TEST_CASE("the history has a line of titles and one row a measurement of every r
 TEST_CASE("a measure that is NaN leaves its field empty") {
   auto r = run_result{};
   r.algorithm = "a";
-  r.history.push_back({std::chrono::seconds{1}, 0.5, std::nan(""), 0, std::nan(""), 3});
-  CHECK(report::history_csv({&r, 1}) == titles + "a,1,0.5,,0,,3\n");
+  r.history.push_back({std::chrono::seconds{1}, 0.5, std::nan(""), 0, std::nan(""), 3, 70});
+  CHECK(report::history_csv({&r, 1}) == titles + "a,1,0.5,,0,,3,70\n");
 }
 
 TEST_CASE("a name with commas or quotes stays one field") {
   auto r = run_result{};
   r.algorithm = "a,\"b\"";
   r.history.emplace_back();
-  CHECK(report::history_csv({&r, 1}) == titles + "\"a,\"\"b\"\"\",0,,,0,0,0\n");
+  CHECK(report::history_csv({&r, 1}) == titles + "\"a,\"\"b\"\"\",0,,,0,0,0,0\n");
 }
 
 TEST_CASE("limit weights have one row per worker of every run whose server weighted gradients") {

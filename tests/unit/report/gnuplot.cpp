@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <rubato/report/gnuplot.hpp>
 
+#include <cmath>
 #include <cstdlib>
 #include <vector>
 
@@ -30,11 +31,53 @@ TEST_CASE("gnuplot draws every run by name, the same bytes each time, and leaves
   REQUIRE(outcome.status == plot_status::drawn);
   auto const picture = content_of(path);
   CHECK(picture.find("r_fast") != std::string::npos);
-  CHECK(picture.find("target 0.5000") != std::string::npos);
+  CHECK(picture.find("time to loss 0.5000") != std::string::npos);
+  CHECK(picture.find("<text>a &lt; b</text>") != std::string::npos);  // seen, and for screen readers:
   CHECK(picture.find("<title>a &lt; b</title>") != std::string::npos);
   CHECK(picture.find("GNUPLOT") == std::string::npos);
   CHECK(folder.files() == 1);
   CHECK(report::write_plot(path, results, {.target_loss = 0.5, .title = "a < b"}).status == plot_status::drawn);
+  CHECK(content_of(path) == picture);
+}
+
+TEST_CASE("gnuplot draws every axis of a race, a race without accuracy, and one of a single look") {
+  if (!gnuplot_is_here()) {
+    WARN("SKIPPED: there is no gnuplot on this machine");
+    return;
+  }
+  auto const folder = scratch_folder{"axes"};
+  auto const drawn = [&](run_result const& r, report::plot_options const& o) {
+    auto const outcome = report::write_plot(folder.path() / "race.svg", {&r, 1}, o);
+    INFO(outcome.sentence);
+    CHECK(outcome.status == plot_status::drawn);
+  };
+  auto r = sample_result("a");
+  for (auto const by : {report::plot_by::time, report::plot_by::gradients, report::plot_by::bytes})
+    drawn(r, {.target_loss = 0.5, .by = by, .note = "weather"});
+  for (auto& m : r.history) m.accuracy = std::nan("");
+  drawn(r, {});
+  r.history.resize(1);
+  drawn(r, {.target_loss = 0.5});
+}
+
+TEST_CASE("gnuplot draws a map with the names of all winners, the same bytes each time") {
+  if (!gnuplot_is_here()) {
+    WARN("SKIPPED: there is no gnuplot on this machine");
+    return;
+  }
+  auto const folder = scratch_folder{"map"};
+  auto const path = folder.path() / "map.svg";
+  auto map = report::heat_map{.title = "it's a <map>", .columns = {{"loss", {"0 %", "30 %"}}}};
+  map.cells = {{"r_fast", 1.5}, {"ring", 3}};
+  auto const outcome = report::write_heat_map(path, map);
+  INFO(outcome.sentence);
+  REQUIRE(outcome.status == plot_status::drawn);
+  auto const picture = content_of(path);
+  for (auto const* const words : {"r_fast  1 of 2", "ring  1 of 2", "30 %", "<title>it's a &lt;map&gt;</title>"})
+    CHECK(picture.find(words) != std::string::npos);
+  CHECK(report::write_heat_map(path, map).status == plot_status::drawn);
+  CHECK(content_of(path) == picture);
+  CHECK(report::write_heat_map(path, map, "rubato no such program").status == plot_status::gnuplot_missing);
   CHECK(content_of(path) == picture);
 }
 

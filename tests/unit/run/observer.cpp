@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <limits>
@@ -64,6 +66,20 @@ TEST_CASE("a measurement contains the entry of the history and every node's mode
   }
   REQUIRE(kept.size() == 3);
   for (std::size_t i = 0; i < 3; ++i) CHECK(kept[i].view<double>().data() == result.models[i].view<double>().data());
+}
+
+TEST_CASE("the bytes of a look are those sent up to it, and those of the last look are the sum over all edges") {
+  auto weather = calm();
+  weather.link.loss = 0.3;
+  auto const result = simulate<node_type>(topology::both(topology::ring(3)), problem::quadratic::random(3, 4, 5),
+                                          {.step = 0.05}, weather, {.time = 1005ms});
+  REQUIRE(result.history.size() == 12);
+  CHECK(result.history.front().bytes_sent == 0);
+  for (std::size_t k = 1; k < result.history.size(); ++k)
+    CHECK(result.history[k].bytes_sent > result.history[k - 1].bytes_sent);
+  std::uint64_t sum = 0;
+  for (auto const& e : result.edges) sum += e.bytes_sent;
+  CHECK(result.history.back().bytes_sent == sum);
 }
 
 TEST_CASE("an observer can end the run at a measurement, in order, and each of several observers sees it") {

@@ -32,7 +32,7 @@ auto part(std::size_t id, std::size_t of, double value) -> peer_result {
   peer_result r;
   r.id = to_node(id);
   r.of = of;
-  r.looks = {{0ms, model_of(0), 0, 0}, {10ms, model_of(value), 0.5, 7}};
+  r.looks = {{0ms, model_of(0), 0, 0}, {10ms, model_of(value), 0.5, 7, 300}};
   r.result.models = {model_of(value)};
   r.result.ended = 10ms;
   r.result.events = 7;
@@ -58,6 +58,7 @@ TEST_CASE("the parts of all nodes are joined in any order: edges by their two en
   CHECK(all.nodes[2].id == node_id{2});
   REQUIRE(all.history.size() == 2);
   CHECK(all.history[1].gradients == 21);
+  CHECK(all.history[1].bytes_sent == 900);
   CHECK(all.history[1].tracking_residual == 0.5);
   auto const mean = merged({part(0, 1, 2)}, {space{}, p});  // of 1, 2 and 3
   CHECK(all.history[1].loss == Approx(mean.history[1].loss));
