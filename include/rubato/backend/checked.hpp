@@ -84,6 +84,7 @@ class checked {
     auto round(scalar v) const -> std::int32_t { return plain_.round(v); }
     auto to_real(std::int32_t v) const -> scalar { return plain_.to_real(v); }
     auto sqrt(scalar v) const -> scalar { return plain_.sqrt(v); }
+    auto clamp(scalar v, scalar limit) const -> scalar { return plain_.clamp(v, limit); }
     void flag(std::int32_t v) { plain_.flag(v); }
     void expect_finite(scalar v) { plain_.expect_finite(v); }
     template<class U> auto broadcast(U v) const -> U { return v; }

@@ -21,6 +21,7 @@ class counting_lanes {
   RUBATO_HOST_DEVICE auto round(T) const -> std::int32_t { return 0; }
   RUBATO_HOST_DEVICE auto to_real(std::int32_t) const -> T { return T{}; }
   RUBATO_HOST_DEVICE auto sqrt(T) const -> T { return T{}; }
+  RUBATO_HOST_DEVICE auto clamp(T, T) const -> T { return T{}; }
   RUBATO_HOST_DEVICE void flag(std::int32_t) const {}
   RUBATO_HOST_DEVICE void expect_finite(T) const {}
   [[nodiscard]] RUBATO_HOST_DEVICE auto bytes() const -> std::size_t { return bytes_; }

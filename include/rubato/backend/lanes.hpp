@@ -143,6 +143,14 @@ inline auto root_vector(V const& x) -> V {
   }
 }
 
+/// Element by element; a NaN compares with nothing and stays.
+template<class V, class T>
+inline auto clamped_vector(V const& x, T limit) -> V {
+  auto const high = V{} + limit, low = V{} - limit;
+  V const below = x > high ? high : x;
+  return below < low ? low : below;
+}
+
 /// The union of the bits of 32-bit lanes.
 template<class V>
 inline auto any_bits(V const& v) -> flag_bits {
@@ -316,6 +324,8 @@ class scalar_lanes {
   /// An integer as the run's scalar type.
   RUBATO_HOST_DEVICE auto to_real(std::int32_t v) const -> T { return static_cast<T>(v); }
   RUBATO_HOST_DEVICE auto sqrt(T v) const -> T { return std::sqrt(v); }
+  /// v, but at least -limit and at most limit; NaN stays.
+  RUBATO_HOST_DEVICE auto clamp(T v, T limit) const -> T { return v > limit ? limit : v < -limit ? -limit : v; }
   /// Adds the bits of v to what the sweep returns.
   RUBATO_HOST_DEVICE void flag(std::int32_t v) { raised_ |= static_cast<flag_bits>(v); }
   /// Flags not_finite if v is NaN or infinite. A kernel that flags nothing else may still declare that it flags nothing
@@ -410,6 +420,10 @@ class vector_lanes {
   auto to_real(integers const& v) const -> reals { return cast<T>(v); }
   auto sqrt(reals const& v) const -> reals {
     return {detail::root_vector(v.a), detail::root_vector(v.b), detail::root_vector(v.c), detail::root_vector(v.d)};
+  }
+  auto clamp(reals const& v, T limit) const -> reals {
+    return {detail::clamped_vector(v.a, limit), detail::clamped_vector(v.b, limit), detail::clamped_vector(v.c, limit),
+            detail::clamped_vector(v.d, limit)};
   }
   void flag(integers const& v) {
     raised_.a |= v.a;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One hardware vector of neighbouring indices: for the rest of a vector that does not fill the four of vector_lanes,
 // and for all of a short vector. Kernels that declare `static constexpr bool fits_short_lanes = true` are built for it
-// too. They use arithmetic, load, store, stream, broadcast, round, to_real, sqrt and flag, and nothing that is written
-// for a pack.
+// too. They use arithmetic, load, store, stream, broadcast, round, to_real, sqrt, clamp and flag, and nothing that is
+// written for a pack.
 #pragma once
 
 #include <cstddef>
@@ -86,6 +86,7 @@ class short_lanes {
   auto round(reals const& v) const -> integers { return {detail::rounded_vector<typename integers::part>(v.a)}; }
   auto to_real(integers const& v) const -> reals { return cast<T>(v); }
   auto sqrt(reals const& v) const -> reals { return {detail::root_vector(v.a)}; }
+  auto clamp(reals const& v, T limit) const -> reals { return {detail::clamped_vector(v.a, limit)}; }
   void flag(integers const& v) { raised_.a |= v.a; }
   /// As vector_lanes.
   void expect_finite(reals const& v) { differences_ |= detail::same_bits<words>(v.a - v.a); }
