@@ -9,7 +9,9 @@
 #include <tuple>
 
 #include <rubato/algorithm/ad_psgd.hpp>
+#include <rubato/algorithm/adsgd.hpp>
 #include <rubato/algorithm/asgd.hpp>
+#include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
@@ -22,6 +24,7 @@
 #include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/non_blocking_matcha.hpp>
 #include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
@@ -50,7 +53,8 @@ struct catalogue_row {
 /// Steps: those of the grid with which an algorithm reaches the target first in race's default scenario. (d_psgd,
 /// d_psgd_atc, low_precision_d_psgd, async_model_average and osgp never reach it: for these, the lowest loss at the
 /// end.) bench/sweep_steps.cpp found them; its output is bench/sweep_steps.md, where the step of d_psgd_atc is from an
-/// earlier sweep. r_fast_low_bits has the step of r_fast, and sgp that of osgp.
+/// earlier sweep. r_fast_low_bits has the step of r_fast, and sgp that of
+/// osgp; those of prox_dgd, adsgd and async_dgd_atc are not swept.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.03125, ends::at_optimum},
@@ -64,6 +68,9 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<non_blocking_d_psgd<B>>{"non_blocking_d_psgd", 0.125, ends::off_it},
     catalogue_row<matcha<B>>{"matcha", 0.0625, ends::off_it},
     catalogue_row<non_blocking_matcha<B>>{"non_blocking_matcha", 0.0625, ends::off_it},
+    catalogue_row<prox_dgd<B>>{"prox_dgd", 0.0625, ends::off_it},
+    catalogue_row<adsgd<B>>{"adsgd", 0.0625, ends::off_it},
+    catalogue_row<async_dgd_atc<B>>{"async_dgd_atc", 0.0625, ends::off_it},
     catalogue_row<ad_psgd<B>>{"ad_psgd", 0.0625, ends::off_it},
     catalogue_row<sgp<B>>{"sgp", 0.0625, ends::off_it},
     catalogue_row<osgp<B>>{"osgp", 0.0625, ends::off_it},

@@ -30,6 +30,9 @@ struct all;
 namespace partner {
 struct uniform;
 }
+namespace prox {
+struct l1;
+}
 namespace server {
 struct accept_all;
 struct apply_at_once;
@@ -47,6 +50,9 @@ using default_ledger = std::conditional_t<std::is_same_v<T, float>, ledger::fixe
 
 template<backend::array_backend Backend, class Step = step::sgd, class Partner = partner::uniform>
 class ad_psgd;
+
+template<backend::array_backend Backend, class Step = step::sgd>
+class async_dgd_atc;
 
 template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
 class async_model_average;
@@ -74,6 +80,9 @@ class matcha;
 
 template<backend::array_backend Backend, class Step = step::sgd>
 class osgp;
+
+template<backend::array_backend Backend, class Prox = prox::l1, class Step = step::sgd>
+class prox_dgd;
 
 template<backend::array_backend Backend, class Step = step::sgd,
          class Ledger = detail::default_ledger<typename Backend::scalar>>

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <rubato/algorithm/ad_psgd.hpp>
+#include <rubato/algorithm/adsgd.hpp>
 #include <rubato/algorithm/asgd.hpp>
+#include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
@@ -18,6 +20,7 @@
 #include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/non_blocking_matcha.hpp>
 #include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>

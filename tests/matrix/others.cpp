@@ -74,6 +74,10 @@ TEST_CASE("pairs, push-sum and codes in any combination come near the optimum") 
   reaches<ad_psgd<host_d>>("ad_psgd", near);
   reaches<ad_psgd<eigen_f, momentum>>("ad_psgd, momentum, eigen", {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<osgp<host_d>>("osgp", near);
+  reaches<prox_dgd<eigen_f, prox::box>>("prox_dgd, box, eigen", near, {.prox = {3}});
+  reaches<adsgd<checked_f, momentum>>("adsgd, momentum, checked", {.step = 0.002, .above_minimum = 3, .apart = 3});
+  reaches<async_dgd_atc<eigen_d, momentum>>("async_dgd_atc, momentum, eigen",
+                                            {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<osgp<checked_f, momentum>>("osgp, momentum, checked", {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<low_precision_d_psgd<host_f>>("low precision", {.step = 0.02, .above_minimum = 0.3, .apart = 3});
   reaches<low_precision_d_psgd<host_d, codec::bf16, momentum>>("low precision, bf16, momentum",

@@ -4,6 +4,8 @@
 #include <type_traits>
 
 #include <rubato/algorithm/ad_psgd.hpp>
+#include <rubato/algorithm/adsgd.hpp>
+#include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
@@ -28,6 +30,7 @@ static_assert(node<push_pull<backend::host<double>>> && node<s_ab<backend::host<
 static_assert(node<d_psgd<backend::host<float>>> && node<d_psgd_atc<backend::host<float>>>);
 static_assert(node<non_blocking_d_psgd<backend::host<float>>> && node<non_blocking_allreduce<backend::host<float>>>);
 static_assert(node<ad_psgd<backend::host<float>>> && node<osgp<backend::host<float>>>);
+static_assert(node<prox_dgd<backend::host<float>>> && node<async_dgd_atc<backend::host<float>>>);
 static_assert(node<r_fast<backend::host<float>, step::sgd, weighting::polynomial>>);
 
 // The ledger follows the scalar unless one says otherwise.
@@ -39,6 +42,7 @@ static_assert(
 // An alias is the composition that it names.
 static_assert(std::is_same_v<non_blocking_d_psgd<backend::host<float>>,
                              d_psgd<backend::host<float>, step::sgd, contribution::finished>>);
+static_assert(std::is_same_v<adsgd<backend::host<float>>, prox_dgd<backend::host<float>, prox::none>>);
 static_assert(gradient_tracking<backend::host<float>>::tracks &&
               !gossip<backend::host<float>, order::combine_while_computing>::tracks);
 

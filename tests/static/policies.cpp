@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <rubato/algorithm/partner.hpp>
+#include <rubato/algorithm/prox.hpp>
 #include <rubato/codec/concepts.hpp>
 #include <rubato/contribution/concepts.hpp>
 #include <rubato/ledger/concepts.hpp>
@@ -76,6 +77,12 @@ struct without_a_start : without_a_choice {
     auto operator()(std::span<node_id const>, random_stream&) -> std::size_t;
   };
 };
+static_assert(prox::policy<prox::none, float> && prox::policy<prox::l1, float> && prox::policy<prox::box, double>);
+struct without_a_map {
+  template<class T>
+  auto with(double) const -> T;
+};
+static_assert(!prox::policy<without_a_map, float> && !prox::policy<int, float>);
 static_assert(!partner::policy<without_a_choice> && !partner::policy<without_a_start> && !partner::policy<int>);
 struct with_silent_next : step::sgd {
   template<class Backend>

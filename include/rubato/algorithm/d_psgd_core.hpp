@@ -7,19 +7,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <rubato/algorithm/batch.hpp>
-#include <rubato/algorithm/model_exchange.hpp>
-#include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/mixing_core.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/mixing/schedule.hpp>
 #include <rubato/synchrony/rounds.hpp>
-#include <rubato/topology/pair.hpp>
-#include <rubato/weighting/constant.hpp>
 
 namespace rubato::detail {
 
@@ -30,9 +26,8 @@ namespace rubato::detail {
 
 /// A node computes a batch (`computes_`) or waits for the models of its round. A subclass decides what follows.
 template<class Backend, class Step, class Contribution, class Options = batch_options<Step, Contribution>>
-class d_psgd_core : public node_core<Backend, Options> {
-  using core = node_core<Backend, Options>;
-  using exchange = model_exchange<Backend, weighting::constant, synchrony::rounds>;
+class d_psgd_core : public mixing_core<Backend, synchrony::rounds, Options> {
+  using core = mixing_core<Backend, synchrony::rounds, Options>;
   static_assert(contribution::check_contribution<Contribution>());
 
  public:
@@ -41,30 +36,18 @@ class d_psgd_core : public node_core<Backend, Options> {
   /// In rounds all models have the same age, so W may have negative entries where its spectrum allows it.
   static constexpr bool takes_negative_weights = true;
   static constexpr bool takes_changing_graphs = true;
-  /// Metropolis-Hastings weights on the network, taken as undirected.
-  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
-    return mixing::gossip_plan(network);
-  }
   static constexpr std::array<std::string_view, 2> own_options{"step", "contribution"};
-  static constexpr std::array all_channels{exchange::spec};
-  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
-    visit("models", self.models_), visit("batch", self.batch_), visit("computes", self.computes_);
+    visit("batch", self.batch_), visit("computes", self.computes_);
     visit("has sent", self.has_sent_), visit("ahead", self.ahead_), visit("posts", self.posts_);
     visit("posts to", self.posts_to_), visit("tells all", self.tells_all_);
-  }
-  [[nodiscard]] auto statistics() const -> node_statistics {
-    auto s = this->counts();
-    models_.count_into(s);
-    return s;
   }
 
  protected:
   d_psgd_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : core{std::move(b), self, std::move(x0), o, plan.gain},
-        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, {}, {}, core::x_, named_rounds::yes},
+      : core{std::move(b), plan, self, std::move(x0), o, named_rounds::yes},
         batch_{o.contribution},
         rounds_{plan.rounds},
         posts_to_(plan.rounds ? plan.nodes.size() : 0) {}
@@ -74,8 +57,8 @@ class d_psgd_core : public node_core<Backend, Options> {
 
   void take(instant now, patch const& p, outbox& out) {
     if (p.channel != channel_id::model) return;
-    models_.take(p, this->requests_, iteration{this->iterations_ + ahead_}, out);
-    if (!out.failure) take_over(p.from, models_.latest_of(p.from), now, out);
+    this->models_.take(p, this->requests_, iteration{this->iterations_ + ahead_}, out);
+    if (!out.failure) take_over(p.from, this->models_.latest_of(p.from), now, out);
   }
   /// Sends x as the model of this round.
   void post_model(instant now, outbox& out) {
@@ -83,21 +66,21 @@ class d_psgd_core : public node_core<Backend, Options> {
     has_sent_ = true;
     ++posts_;
     set_weights();
-    models_.post(this->x_, posting_model(now, out), std::exchange(tells_all_, false) ? everyone : of_this_round);
+    this->models_.post(this->x_, posting_model(now, out), std::exchange(tells_all_, false) ? everyone : of_this_round);
   }
   /// When an edge opens, the model of this round is sent over it again.
   void change_edge(neighbour_change const& change, instant now, outbox& out) {
-    models_.change(change, {});
+    this->models_.change(change, {});
     if (change.what != neighbour_change::edge::opens) return;
     tells_all_ = tells_all_ || (rounds_ && !has_sent_);
     if (has_sent_) {
-      models_.post_to(change.peer, this->x_, posting_model(now, out));
+      this->models_.post_to(change.peer, this->x_, posting_model(now, out));
     }
   }
   /// Advances the edges to the models of this round. If one has not arrived, sets out.wait and returns false.
   [[nodiscard]] auto models_are_there(outbox& out) -> bool {
     set_weights();
-    return core::take_due_messages(models_.in(), channel_id::model, to_count(round()), out);
+    return core::take_due_messages(this->models_.in(), channel_id::model, to_count(round()), out);
   }
 
   /// Adds a gradient to the batch (N.S). False if the batch needs another one, which is then requested.
@@ -120,27 +103,15 @@ class d_psgd_core : public node_core<Backend, Options> {
     return true;
   }
 
-  /// x <- kernel_of(x, what is pulled), one pass over memory. False, with out.failure set, if the result is not finite.
-  /// `g`: the gradients used, if any.
+  /// As that of the base, with the weights of this round.
   template<class KernelOf>
   [[nodiscard]] auto sweep(shared_buffer const& g, outbox& out, KernelOf const& kernel_of) -> bool {
-    auto x_new = this->backend_.template allocate<scalar>(this->size());
-    auto all = this->blocks_.blocks();
     set_weights();
-    auto const kernel = kernel_of(x_new.data(), models_.terms(this->requests_, 0, all));
-    auto const raised = this->backend_.sweep({0, this->size()}, kernel);
-    this->x_ = std::move(x_new).publish();
-    if ((raised & backend::not_finite) == 0) return true;
-    auto suspects = blame{this->self_};
-    if (g) suspects.gradient(g);
-    models_.accuse(suspects);
-    out.failure = suspects.sentence();
-    return false;
+    return core::sweep(g, out, kernel_of);
   }
   /// The factor of s_i in a step: the step is along s_i / M (N.D).
   [[nodiscard]] auto share() const -> scalar { return scalar{1} / static_cast<scalar>(batch_.minibatches()); }
 
-  exchange models_;
   batch<Backend, Contribution> batch_;
   bool computes_ = true;
   bool has_sent_ = false;  // the model of this round
@@ -175,11 +146,11 @@ class d_psgd_core : public node_core<Backend, Options> {
   void set_weights() {
     if (!rounds_ || weights_of_ == round()) return;
     weights_of_ = round();
-    models_.weigh([&](node_id i, node_id j) { return rounds_->weight(to_count(weights_of_), i, j); });
+    this->models_.weigh([&](node_id i, node_id j) { return rounds_->weight(to_count(weights_of_), i, j); });
   }
   [[nodiscard]] auto is_there(iteration proof) const -> bool {
     auto const most = rounds_ ? iteration{most_counted} : iteration{to_count(proof) + 2};
-    return std::any_of(models_.in().begin(), models_.in().end(),
+    return std::any_of(this->models_.in().begin(), this->models_.in().end(),
                        [&](auto const& e) { return e.open && e.box.latest() >= proof && e.box.latest() <= most; });
   }
 

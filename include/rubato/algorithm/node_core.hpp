@@ -105,6 +105,8 @@ class node_core {
       return next_rule(now);
     }
   }
+  /// gamma times the factor of the schedule, of the last step.
+  [[nodiscard]] auto present_gamma() const -> double { return present_gamma_; }
   /// The rule that was given last, for a state that was just read back.
   [[nodiscard]] auto present_rule() { return step::present_rule(step_state_, present_gamma_); }
 

@@ -63,6 +63,20 @@ struct common_options {
   step::schedule schedule{};
   static void visit_options(auto& self, auto&& visit) { visit_common_options(self, visit); }
 };
+/// Options that consist of these and a step rule.
+template<class Step>
+struct step_options {
+  double step = 0.1;
+  step_scale scale = step_scale::per_gain;
+  std::uint64_t seed = 0;
+  std::size_t block_values = 0;
+  step::schedule schedule{};
+  Step step_rule{};
+  static void visit_options(auto& self, auto&& visit) {
+    visit_common_options(self, visit);
+    visit("step rule", self.step_rule);
+  }
+};
 /// Options of algorithms whose messages are coded. (Not by inheritance: {.step = 0.1} names direct members only.)
 template<class Codec, class Step>
 struct coded_options {

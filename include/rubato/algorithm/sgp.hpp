@@ -25,25 +25,6 @@
 
 namespace rubato {
 
-namespace detail {
-
-template<class Step>
-struct sgp_options {
-  double step = 0.1;
-  step_scale scale = step_scale::per_gain;
-  std::uint64_t seed = 0;
-  std::size_t block_values = 0;
-  step::schedule schedule{};
-  Step step_rule{};
-
-  static void visit_options(auto& self, auto&& visit) {
-    visit_common_options(self, visit);
-    visit("step rule", self.step_rule);
-  }
-};
-
-}  // namespace detail
-
 /// Push-sum in lock-step. Needs lossless, ordered links, and every node.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend, whatever the order of events.
 template<backend::array_backend Backend, class Step>
@@ -51,7 +32,7 @@ class sgp : public osgp<Backend, Step> {
   using base = osgp<Backend, Step>;
 
  public:
-  using options = detail::sgp_options<Step>;
+  using options = detail::step_options<Step>;
   static constexpr auto name() -> std::string_view { return "SGP"; }
   static void resolve_options(options&, block_partition const&, std::span<double const>, std::size_t) {}
 

@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include <rubato/algorithm/ad_psgd.hpp>
+#include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/non_blocking_allreduce.hpp>
 #include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/eigen.hpp>
@@ -68,12 +70,21 @@ template<class Backend>
 using pairwise = ad_psgd<Backend>;
 template<class Backend>
 using pushing = osgp<Backend>;
+template<class Backend>
+using sparse = prox_dgd<Backend>;
+template<class Backend>
+using bounded = prox_dgd<Backend, prox::box>;
+template<class Backend>
+using combining = async_dgd_atc<Backend>;
 
 TEST_CASE("methods without tracking walk the path of the reference on every backend") {
   agree_without_tracking<gossiping>();
   agree_without_tracking<reducing>();
   agree_without_tracking<pairwise>();
   agree_without_tracking<pushing>();
+  agree_without_tracking<sparse>();
+  agree_without_tracking<bounded>();
+  agree_without_tracking<combining>();
 }
 
 }  // namespace
