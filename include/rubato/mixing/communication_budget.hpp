@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/text.hpp>
+#include <rubato/mixing/dense.hpp>
 #include <rubato/mixing/matrix.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/mixing/schedule.hpp>
@@ -62,78 +64,11 @@ RUBATO_INLINE void require_budget(double budget) {
                        ": it is the share of all links that a round uses on average");
 }
 
-/// A dense square matrix, row by row.
-struct square {
-  explicit square(std::size_t size) : n{size}, values(size * size, 0.0) {}
-  auto operator()(std::size_t i, std::size_t j) -> double& { return values[i * n + j]; }
-  auto operator()(std::size_t i, std::size_t j) const -> double { return values[i * n + j]; }
-  std::size_t n;
-  std::vector<double> values;
-};
-
 /// to += w L
 RUBATO_INLINE void add_laplacian(square& to, std::vector<topology::edge> const& links, double w) {
   for (auto const& e : links) {
     auto const i = to_index(e.from), j = to_index(e.to);
     to(i, i) += w, to(j, j) += w, to(i, j) -= w, to(j, i) -= w;
-  }
-}
-
-/// Zeroes entry (p, q) of a symmetric matrix by a rotation (Jacobi).
-RUBATO_INLINE void rotate(square& a, std::size_t p, std::size_t q) {
-  auto const theta = (a(q, q) - a(p, p)) / (2 * a(p, q));
-  auto const t = std::copysign(1.0, theta) / (std::abs(theta) + std::hypot(theta, 1.0));
-  auto const c = 1 / std::hypot(t, 1.0), s = t * c;
-  for (auto k = std::size_t{0}; k < a.n; ++k) {
-    auto const x = a(k, p), y = a(k, q);
-    a(k, p) = c * x - s * y, a(k, q) = s * x + c * y;
-  }
-  for (auto k = std::size_t{0}; k < a.n; ++k) {
-    auto const x = a(p, k), y = a(q, k);
-    a(p, k) = c * x - s * y, a(q, k) = s * x + c * y;
-  }
-}
-
-/// The eigenvalues of a symmetric matrix, ascending.
-RUBATO_INLINE auto eigenvalues(square a) -> std::vector<double> {
-  auto norm = 0.0;
-  for (auto const v : a.values) norm += v * v;
-  for (auto sweep = 0; sweep < 60; ++sweep) {
-    auto off = 0.0;
-    for (auto p = std::size_t{0}; p < a.n; ++p)
-      for (auto q = p + 1; q < a.n; ++q) off += a(p, q) * a(p, q);
-    if (off <= 1e-32 * norm) break;
-    for (auto p = std::size_t{0}; p < a.n; ++p)
-      for (auto q = p + 1; q < a.n; ++q)
-        if (a(p, q) != 0) rotate(a, p, q);
-  }
-  std::vector<double> values(a.n);
-  for (auto i = std::size_t{0}; i < a.n; ++i) values[i] = a(i, i);
-  std::sort(values.begin(), values.end());
-  return values;
-}
-
-/// a <- its factor L with L L^T = a. False if a is not positive definite.
-RUBATO_INLINE auto factorise(square& a) -> bool {
-  for (auto j = std::size_t{0}; j < a.n; ++j) {
-    for (auto i = j; i < a.n; ++i) {
-      auto sum = a(i, j);
-      for (auto k = std::size_t{0}; k < j; ++k) sum -= a(i, k) * a(j, k);
-      if (i == j && !(sum > 0)) return false;
-      a(i, j) = i == j ? std::sqrt(sum) : sum / a(j, j);
-    }
-  }
-  return true;
-}
-/// x <- (L L^T)^-1 x
-RUBATO_INLINE void solve(square const& l, std::vector<double>& x) {
-  for (auto i = std::size_t{0}; i < l.n; ++i) {
-    for (auto k = std::size_t{0}; k < i; ++k) x[i] -= l(i, k) * x[k];
-    x[i] /= l(i, i);
-  }
-  for (auto i = l.n; i-- > 0;) {
-    for (auto k = i + 1; k < l.n; ++k) x[i] -= l(k, i) * x[k];
-    x[i] /= l(i, i);
   }
 }
 
@@ -158,7 +93,7 @@ class budget_barrier {
   [[nodiscard]] auto matrix_at(std::vector<double> const& at) const -> square {
     auto x = square{n_};
     auto const share = (1 + at.back()) / static_cast<double>(n_);
-    std::fill(x.values.begin(), x.values.end(), share);
+    std::fill(x.entries().begin(), x.entries().end(), share);
     for (auto i = std::size_t{0}; i < n_; ++i) x(i, i) -= at.back();
     for (auto j = std::size_t{0}; j < all_.size(); ++j) add_laplacian(x, all_[j], at[j]);
     return x;
@@ -173,23 +108,9 @@ class budget_barrier {
       sum -= std::log(at[j]) + std::log(1 - at[j]);
       left -= at[j];
     }
-    auto x = matrix_at(at);
-    if (!(left > 0) || !factorise(x)) return infinite;
-    for (auto i = std::size_t{0}; i < n_; ++i) sum -= 2 * std::log(x(i, i));
-    return sum - std::log(left);
-  }
-  [[nodiscard]] auto inverse() const -> square {
-    auto l = matrix_at(at_);
-    static_cast<void>(factorise(l));  // at_ is in the domain
-    auto s = square{n_};
-    std::vector<double> column(n_);
-    for (auto j = std::size_t{0}; j < n_; ++j) {
-      std::fill(column.begin(), column.end(), 0.0);
-      column[j] = 1;
-      solve(l, column);
-      for (auto i = std::size_t{0}; i < n_; ++i) s(i, j) = column[i];
-    }
-    return s;
+    auto const factor = left > 0 ? cholesky(matrix_at(at)) : std::nullopt;
+    if (!factor) return infinite;
+    return sum - log_det(*factor) - std::log(left);
   }
   /// L times S, S = X^-1.
   [[nodiscard]] auto times(std::vector<topology::edge> const& links, square const& s) const -> square {
@@ -208,14 +129,14 @@ class budget_barrier {
     std::vector<square> d;
     for (auto const& links : all_) d.push_back(times(links, s));
     auto last = s;
-    for (auto& v : last.values) v = 1 / static_cast<double>(n_) - v;
+    for (auto& v : last.entries()) v = 1 / static_cast<double>(n_) - v;
     d.push_back(std::move(last));
     return d;
   }
   /// One step of Newton's method; false if it is the last that this t needs.
   auto descend(double t) -> bool {
     auto const m = at_.size();
-    auto const d = directions(inverse());
+    auto const d = directions(inverse(*cholesky(matrix_at(at_))));  // at_ is in the domain
     auto hessian = square{m};
     std::vector<double> step(m);
     auto left = most_;
@@ -234,8 +155,9 @@ class budget_barrier {
       for (auto k = std::size_t{0}; k + 1 < m; ++k) hessian(j, k) += 1 / (left * left);
     }
     auto const slope = step;
-    if (!factorise(hessian)) return false;
-    solve(hessian, step);
+    auto const factor = cholesky(std::move(hessian));
+    if (!factor) return false;
+    solve(*factor, step);
     auto decrement = 0.0;
     for (auto j = std::size_t{0}; j < m; ++j) decrement += slope[j] * step[j];
     return decrement > 1e-10 && search(step, decrement, t);
@@ -259,7 +181,7 @@ class budget_barrier {
 };
 
 RUBATO_INLINE auto rho_of(square const& mean, square const& spread, double alpha) -> double {
-  auto const n = mean.n;
+  auto const n = mean.size();
   auto m = square{n};
   for (auto i = std::size_t{0}; i < n; ++i)
     for (auto j = std::size_t{0}; j < n; ++j) {

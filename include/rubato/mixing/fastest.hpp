@@ -17,6 +17,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/text.hpp>
+#include <rubato/mixing/dense.hpp>
 #include <rubato/mixing/matrix.hpp>
 #include <rubato/mixing/spectral.hpp>
 #include <rubato/topology/reachability.hpp>
@@ -45,67 +46,6 @@ struct laplacian_range {
 
 #if RUBATO_BODIES
 namespace detail {
-
-/// A square matrix, row by row.
-class square {
- public:
-  explicit square(std::size_t n) : n_{n}, all_(n * n, 0.0) {}
-  auto size() const -> std::size_t { return n_; }
-  auto operator()(std::size_t i, std::size_t j) -> double& { return all_[i * n_ + j]; }
-  auto operator()(std::size_t i, std::size_t j) const -> double { return all_[i * n_ + j]; }
-
- private:
-  std::size_t n_;
-  std::vector<double> all_;
-};
-
-/// The lower factor of a symmetric positive definite matrix; nothing if it is not positive definite.
-RUBATO_INLINE auto cholesky(square a) -> std::optional<square> {
-  auto const n = a.size();
-  for (auto j = std::size_t{0}; j < n; ++j) {
-    for (auto i = j; i < n; ++i) {
-      auto sum = a(i, j);
-      for (auto k = std::size_t{0}; k < j; ++k) sum -= a(i, k) * a(j, k);
-      if (i == j) {
-        if (!(sum > 0)) return std::nullopt;
-        a(j, j) = std::sqrt(sum);
-      } else {
-        a(i, j) = sum / a(j, j);
-      }
-    }
-  }
-  return a;
-}
-
-RUBATO_INLINE void solve(square const& factor, std::vector<double>& x) {
-  auto const n = factor.size();
-  for (auto i = std::size_t{0}; i < n; ++i) {
-    for (auto k = std::size_t{0}; k < i; ++k) x[i] -= factor(i, k) * x[k];
-    x[i] /= factor(i, i);
-  }
-  for (auto i = n; i-- > 0;) {
-    x[i] /= factor(i, i);
-    for (auto k = std::size_t{0}; k < i; ++k) x[k] -= factor(i, k) * x[i];
-  }
-}
-
-RUBATO_INLINE auto inverse(square const& factor) -> square {
-  auto const n = factor.size();
-  auto result = square{n};
-  for (auto j = std::size_t{0}; j < n; ++j) {
-    auto column = std::vector<double>(n, 0.0);
-    column[j] = 1;
-    solve(factor, column);
-    for (auto i = std::size_t{0}; i < n; ++i) result(i, j) = column[i];
-  }
-  return result;
-}
-
-RUBATO_INLINE auto log_det(square const& factor) -> double {
-  auto sum = 0.0;
-  for (auto i = std::size_t{0}; i < factor.size(); ++i) sum += 2 * std::log(factor(i, i));
-  return sum;
-}
 
 /// The problem above, and its barrier at a point (w_1 .. w_m, s).
 class fastest_problem {
