@@ -16,7 +16,7 @@
 // less, where L is the largest curvature. On binary_tree(8) of quadratics with L = 1, the largest step that converged
 // was 0.9/K to 1.2/K for K = 10 to 1000 if latency was the cause, and 0.3/K to 0.5/K if links were always busy; on
 // directed_ring(4) 0.25/K was too much. With a larger step z and rho grow without bound, in any arithmetic. A pace
-// (run/pace.hpp) keeps K near 1.
+// (run/pace.hpp) keeps K near 1, and a step by delay (step/by_delay.hpp) falls with K.
 // A local iteration, in vectors, with dw in-edges of W, da in-edges and db out-edges of A:
 //   by reference:  reads x, z, g, g_new, dw v, 2 da rho, db rho = 4 + dw + 2 da + db;  writes x, v, z, db rho = 3 + db
 //   assembled:     the same, and each arriving block is copied once into its mailbox and once into rho~ (4 a block).

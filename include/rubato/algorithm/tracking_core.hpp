@@ -3,6 +3,7 @@
 // kernels and decides when each runs.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +14,7 @@
 
 #include <rubato/algorithm/model_exchange.hpp>
 #include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/round_trips.hpp>
 #include <rubato/algorithm/shared_step.hpp>
 #include <rubato/algorithm/tracker.hpp>
 #include <rubato/backend/counting_lanes.hpp>
@@ -21,6 +23,7 @@
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/step/by_delay.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/synchrony/concepts.hpp>
 #include <rubato/weighting/concepts.hpp>
@@ -35,6 +38,7 @@ struct tracking_options {
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
   step::schedule schedule{};
+  std::conditional_t<Synchrony::delivery == channel_kind::state, step::by_delay, step::never_late> by_delay{};
   Step step_rule{};
   Weighting weighting{};
   Synchrony synchrony{};
@@ -43,6 +47,7 @@ struct tracking_options {
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
+    visit("step by delay", self.by_delay);
     visit("step rule", self.step_rule);
     visit("weighting", self.weighting);
     visit("synchrony", self.synchrony);
@@ -80,7 +85,7 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
 
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
-    visit("models", self.models_), visit("tracker", self.tracker_);
+    visit("models", self.models_), visit("tracker", self.tracker_), visit("round trips", self.round_trips_);
   }
 
   void on_neighbours(instant, neighbour_change const& change, outbox&) { change_edges(change, {}); }
@@ -98,12 +103,17 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_},
         tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony},
-        push_share_{plan.nodes[to_index(self)].push_share} {}
+        push_share_{plan.nodes[to_index(self)].push_share} {
+    o.by_delay.check();
+    if (o.by_delay.adapts()) round_trips_ = round_trips{plan.nodes[to_index(self)]};
+  }
 
   /// The rule of the next step along the tracker.
   [[nodiscard]] auto next_step(instant now) {
-    return detail::step_along_tracker<Step, Backend>(push_share_,
-                                                     [&](double share) { return this->next_rule(now, share); });
+    auto const& delays = core::options_->by_delay;
+    auto const slower = delays.adapts() ? delays.factor(round_trips_.measure(posted())) : 1.0;
+    return detail::step_along_tracker<Step, Backend>(
+        push_share_, [&](double share) { return this->next_rule(now, share * slower); });
   }
 
   /// The next message that the node needs on each channel, in rounds.
@@ -115,12 +125,18 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   void change_edges(neighbour_change const& c, due const& next) {
     models_.change(c, iteration{next.model});
     tracker_.change(c, iteration{next.sums});
+    round_trips_.change(c, posted());
   }
 
   void take(patch const& p, outbox& out) {
     auto const done = iteration{core::iterations_};
     if (p.channel == channel_id::model) models_.take(p, core::requests_, done, out);
     else if (p.channel == channel_id::tracker) tracker_.take(p, core::requests_, done, out);
+    if (!core::options_->by_delay.adapts() || out.failure) return;
+    auto const is_of_session = [&](auto const* edge) { return edge != nullptr && edge->carries(p); };
+    if (p.channel == channel_id::model ? is_of_session(find_edge(models_.in(), p.from))
+                                       : is_of_session(find_edge(tracker_.in(), p.from)))
+      round_trips_.heard(p, posted(), out);
   }
 
   /// One pass over memory (one for each range of blocks, where blocks differ in age or exponent): kernel_of(models,
@@ -149,19 +165,40 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
       out.failure = suspects.sentence();
     }
     if (out.failure) return false;
-    tracker_.finish(does, now, this->posting(channel_id::tracker, now, out));
     if (does.pulls) models_.record_ages(now);
+    tracker_.finish(does, now, posting(channel_id::tracker, now, out));
     return true;
   }
 
   void post_model(shared_buffer const& v, instant now, outbox& out) {
-    models_.post(v, this->posting(channel_id::model, now, out));
+    models_.post(v, posting(channel_id::model, now, out));
   }
 
   model_exchange<Backend, Weighting, Synchrony> models_;
   tracker<Backend, Ledger, SumCodec, Synchrony> tracker_;
 
  private:
+  /// The number of the newest model that this node has posted.
+  [[nodiscard]] auto posted() const -> std::uint64_t { return core::iterations_ + 1; }
+  /// As node_core::posting; a message says which one of its receiver was used last, if the step goes by that.
+  [[nodiscard]] auto posting(channel_id channel, instant now, outbox& out) {
+    return [this, post = core::posting(channel, now, out)](edge_session const& to, shared_buffer body) -> packet& {
+      auto& p = post(to, std::move(body));
+      if (core::options_->by_delay.adapts()) p.based_on = last_used(to.peer);
+      return p;
+    };
+  }
+  /// The newest message of that node that this one has used, as the number of a model: sums n leave in the same pass as
+  /// model n + 1.
+  [[nodiscard]] auto last_used(node_id peer) -> iteration {
+    auto const* const model = find_edge(models_.in(), peer);
+    auto const* const sums = find_edge(tracker_.in(), peer);
+    auto used = model != nullptr ? model->pulled : iteration{};
+    if (sums != nullptr && sums->consumed_number != iteration{}) used = (std::max)(used, next(sums->consumed_number));
+    return used;
+  }
+
+  round_trips round_trips_;  // without neighbours, unless the step goes by delay
   double push_share_;
 };
 

@@ -142,7 +142,8 @@ TEST_CASE("what nodes agree on is the same text under every compiler and backend
         "step=0.25\nstep scale=per gain\nseed=0\n"
         "step schedule=schedule\nstep schedule unit=iterations\nstep schedule warmup=0\nstep schedule drops at=\n"
         "step schedule drop=0.1\nstep schedule curve=constant\nstep schedule length=1000\nstep schedule floor=0\n"
-        "step schedule begin=after warmup\n"
+        "step schedule begin=after warmup\nstep by delay=power law\nstep by delay exponent=0\n"
+        "step by delay reference=1\n"
         "step rule=momentum\nstep rule beta=0.9\nstep rule form=heavy ball\n"
         "weighting=constant\nsynchrony=free\nledger=fixed point\nledger exponents=23\nledger margin=8\nsum "
         "codec=identity\n");
