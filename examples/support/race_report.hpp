@@ -132,7 +132,7 @@ inline auto picture_title(race_options const& o, std::string const& network) -> 
   auto const data = softmax ? "Softmax regression on " + name_of_folder(o.data) + ", split " +
                                   (o.split == data_split::iid ? "at random" : "by label")
                             : o.problem_text;
-  return data + ", " + std::to_string(*o.nodes) + " nodes, network " + network;
+  return data + ", " + std::to_string(*o.nodes) + " nodes, " + network;
 }
 
 /// The weather.

@@ -44,6 +44,7 @@ refused 2 "r_fast|twice" --algorithms r_fast,r_fast
 refused 2 "--batch|multiple of 16|non_blocking_d_psgd|30" --algorithms non_blocking_d_psgd --batch 30
 refused 2 "no algorithm|r_fats" --set r_fats.step=0.1
 refused 2 "--seed|once" --seed 1 --seed 2
+refused 2 "--picture-by|time, gradients or bytes|loss" --picture-by loss
 
 refused 2 "train-images-idx3-ubyte|nowhere|dataset-fashion-mnist" --data nowhere
 mkdir -p taken/race.json

@@ -38,7 +38,12 @@ for name in ${all//,/ }; do
 done
 awk -F, 'NR > 1 && $2 == 2 && !($3 < 2.2) { print; bad = 1 } END { exit bad }' first/race.csv ||
   fail "these did not learn anything in 2 s"
-if command -v gnuplot >/dev/null; then grep -q '</svg>' first/race.svg || fail "race.svg is no picture"; fi
+if command -v gnuplot >/dev/null; then
+  grep -q '</svg>' first/race.svg || fail "race.svg is no picture"
+  grep -q '<text>Softmax regression on data, split by label, 8 nodes, .*</text>' first/race.svg || fail "race.svg does not say what is drawn"
+  "$race" --data data --out by_bytes --quiet --until 100ms --picture-by bytes >/dev/null || fail "--picture-by bytes: status $?"
+  grep -q '<text>MB sent by all nodes</text>' by_bytes/race.svg || fail "--picture-by bytes has another axis"
+fi
 
 # Without gnuplot the run ends well and says from which file a plot can be made.
 mkdir -p no_programs

@@ -64,7 +64,7 @@ inline auto begins_letter(char byte) -> bool { return (static_cast<unsigned char
 
 /// In pixels, estimated: fonts differ between machines.
 inline auto text_width(std::string_view text, double size) -> double {
-  return 0.59 * size * static_cast<double>(std::count_if(text.begin(), text.end(), begins_letter));
+  return 0.56 * size * static_cast<double>(std::count_if(text.begin(), text.end(), begins_letter));
 }
 
 /// The text, or as much of it as has this width, with dots after it. Cuts no letter of several bytes.
@@ -87,12 +87,10 @@ struct ink {
   std::string dash = "1";
 };
 enum class align : std::uint8_t { left, center, right };
-enum class face : std::uint8_t { normal, bold };
 struct letters {
   double size = 12;
   std::string colour = "#202020";
   align at = align::left;
-  face weight = face::normal;
 };
 
 /// Collects what is to be drawn, in its order: boxes below, then lines and texts.
@@ -107,8 +105,7 @@ class canvas {
   void text(point at, std::string_view words, letters const& style = {}) {
     if (words.empty()) return;
     auto const* const side = style.at == align::left ? "left" : style.at == align::center ? "center" : "right";
-    auto const* const font = style.weight == face::bold ? "DejaVu Sans:Bold," : "DejaVu Sans,";
-    items_ += "set label " + plot_string(words) + " at first " + place(at) + ' ' + side + " font '" + font +
+    items_ += "set label " + plot_string(words) + " at first " + place(at) + ' ' + side + " font 'DejaVu Sans," +
               shortest(style.size) + "' textcolor rgb '" + style.colour + "' front\n";
   }
   void line(point from, point to, ink const& pen) {

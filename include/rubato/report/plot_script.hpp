@@ -177,19 +177,20 @@ inline auto race_of(std::span<run_result const> results, plot_options const& o) 
 
 // --- axes
 
-/// Positions of tics on a logarithmic axis, at least four: powers of ten, 1-2-5 or 1-2-3-5-7, or on a short axis round
-/// numbers at equal distances. Requires 0 < low < high.
+/// Positions of tics on a logarithmic axis: powers of ten or the coarsest of some ladders between them that gives
+/// enough, or on a short axis round numbers at equal distances. At least four. Requires 0 < low < high.
 inline auto log_tics(interval shown) -> std::vector<double> {
-  auto const ladders = std::array<std::vector<double>, 3>{{{1}, {1, 2, 5}, {1, 1.5, 2, 3, 4, 5, 7}}};
+  auto const ladders = std::array<std::pair<std::size_t, std::vector<double>>, 4>{
+      {{4, {1}}, {4, {1, 2, 5}}, {6, {1, 1.5, 2, 3, 4, 5, 7}}, {4, {1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 8}}}};
   auto const first = static_cast<int>(std::floor(std::log10(shown.low)));
   auto const last = static_cast<int>(std::floor(std::log10(shown.high)));
-  for (auto const& ladder : ladders) {
+  for (auto const& [enough, ladder] : ladders) {
     auto tics = std::vector<double>{};
     auto const stride = ladder.size() == 1 ? (std::max)(1, (last - first) / 8) : 1;
     for (auto decade = first; decade <= last; decade += stride)
       for (auto const rung : ladder)
         if (auto const tic = rung * std::pow(10.0, decade); tic >= shown.low && tic <= shown.high) tics.push_back(tic);
-    if (tics.size() >= 4) return tics;
+    if (tics.size() >= enough) return tics;
   }
   auto const decade = std::pow(10.0, std::floor(std::log10((shown.high - shown.low) / 4)));
   for (auto const rung : {5.0, 2.0, 1.0}) {
@@ -247,7 +248,7 @@ inline auto loss_axis(plot_race const& race) -> std::string {
 inline auto error_axis(plot_race const& race) -> std::string {
   auto shown = shown_of(race, &plot_curve::error_mean, 0);
   if (shown.empty()) return linear_axis();
-  shown.high = (std::min)(shown.high, 3 * shown.low);
+  shown.high = (std::min)(shown.high, 2 * shown.low);
   return log_axis(roomy(shown));
 }
 
@@ -388,12 +389,10 @@ inline void put_words(canvas& sheet, plot_race const& race, double& top) {
   sheet.text({picture_edge, 20}, fitted(race.options->title, 15, room), {15, "#000000"});
   sheet.text({picture_edge, 41}, fitted(race.options->note, 11, room), {11, "#505050"});
   for (auto const& e : legend_of(race, sheet.width(), top)) {
-    auto const first = e.run && e.run == race.order.front() && race.curves[*e.run].hit;
-    sheet.text({e.at.x + (e.run ? 30 : 0), e.at.y}, e.words,
-               {12, "#202020", align::left, first ? face::bold : face::normal});
+    sheet.text({e.at.x + (e.run ? 30 : 0), e.at.y}, e.words);
     if (e.run) sheet.line(e.at, {e.at.x + 24, e.at.y}, mean_ink(*e.run));
   }
-  sheet.text({picture_edge, sheet.height() - 14}, fitted(foot_of(race), 11, room), {11, "#505050"});
+  sheet.text({picture_edge, sheet.height() - 13}, fitted(foot_of(race), 11, room), {11, "#505050"});
 }
 
 }  // namespace detail
@@ -410,14 +409,14 @@ inline void put_words(canvas& sheet, plot_race const& race, double& top) {
   auto const first_row = options.note.empty() ? 46.0 : 64.0;
   auto last_row = first_row;
   static_cast<void>(detail::legend_of(race, width, last_row));
-  auto sheet = detail::canvas{width, last_row + 406};
+  auto sheet = detail::canvas{width, last_row + 416};
   auto row = first_row;
   detail::put_words(sheet, race, row);
 
   auto script = sheet.terminal();
   for (auto const k : race.order) script += detail::plot_data(race.curves[k], k);
   script += "set multiplot\n" + sheet.script() + detail::panel_style(race);
-  auto const top = last_row + 42, bottom = sheet.height() - 78;
+  auto const top = last_row + 42, bottom = sheet.height() - 88;
   script += sheet.frame({74, top}, {both ? 490 : width - 20, bottom}) + detail::loss_panel(race);
   if (both) script += sheet.frame({572, top}, {width - 20, bottom}) + detail::error_panel(race);
   return script + "unset multiplot\n";

