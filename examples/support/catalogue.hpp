@@ -16,6 +16,7 @@
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/delayed_randomized_gossip.hpp>
 #include <rubato/algorithm/dsgt.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
@@ -54,7 +55,8 @@ struct catalogue_row {
 /// d_psgd_atc, low_precision_d_psgd, async_model_average and osgp never reach it: for these, the lowest loss at the
 /// end.) bench/sweep_steps.cpp found them; its output is bench/sweep_steps.md, where the step of d_psgd_atc is from an
 /// earlier sweep. r_fast_low_bits has the step of r_fast, and sgp that of
-/// osgp; those of prox_dgd, adsgd and async_dgd_atc are not swept.
+/// osgp; those of prox_dgd, adsgd, async_dgd_atc and
+/// delayed_randomized_gossip are not swept.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.03125, ends::at_optimum},
@@ -72,6 +74,7 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<adsgd<B>>{"adsgd", 0.0625, ends::off_it},
     catalogue_row<async_dgd_atc<B>>{"async_dgd_atc", 0.0625, ends::off_it},
     catalogue_row<ad_psgd<B>>{"ad_psgd", 0.0625, ends::off_it},
+    catalogue_row<delayed_randomized_gossip<B>>{"delayed_randomized_gossip", 0.0625, ends::off_it},
     catalogue_row<sgp<B>>{"sgp", 0.0625, ends::off_it},
     catalogue_row<osgp<B>>{"osgp", 0.0625, ends::off_it},
     catalogue_row<async_model_average<B>>{"async_model_average", 0.0625, ends::off_it},

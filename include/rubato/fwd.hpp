@@ -20,6 +20,9 @@ struct constant;
 namespace synchrony {
 struct free;
 }
+namespace firing {
+struct poisson;
+}
 namespace ledger {
 struct fixed_point;
 struct floating;
@@ -62,6 +65,9 @@ class d_psgd;
 
 template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
 class d_psgd_atc;
+
+template<backend::array_backend Backend, class Step = step::sgd, class Firing = firing::poisson>
+class delayed_randomized_gossip;
 
 template<backend::array_backend Backend, class Step = step::sgd,
          class Ledger = detail::default_ledger<typename Backend::scalar>>

@@ -4,6 +4,7 @@
 
 #include <rubato/mixing/base_graph.hpp>
 #include <rubato/mixing/equi_topo.hpp>
+#include <rubato/mixing/exchange_times.hpp>
 #include <rubato/mixing/fastest.hpp>
 #include <rubato/mixing/gain.hpp>
 #include <rubato/mixing/matrix.hpp>

@@ -11,6 +11,7 @@
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/delayed_randomized_gossip.hpp>
 #include <rubato/algorithm/dsgt.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>

@@ -8,6 +8,7 @@
 #include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/delayed_randomized_gossip.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/algorithm/non_blocking_allreduce.hpp>
 #include <rubato/algorithm/non_blocking_d_psgd.hpp>
@@ -31,6 +32,7 @@ static_assert(node<d_psgd<backend::host<float>>> && node<d_psgd_atc<backend::hos
 static_assert(node<non_blocking_d_psgd<backend::host<float>>> && node<non_blocking_allreduce<backend::host<float>>>);
 static_assert(node<ad_psgd<backend::host<float>>> && node<osgp<backend::host<float>>>);
 static_assert(node<prox_dgd<backend::host<float>>> && node<async_dgd_atc<backend::host<float>>>);
+static_assert(node<delayed_randomized_gossip<backend::host<float>>>);
 static_assert(node<r_fast<backend::host<float>, step::sgd, weighting::polynomial>>);
 
 // The ledger follows the scalar unless one says otherwise.

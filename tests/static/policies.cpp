@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <rubato/algorithm/firing.hpp>
 #include <rubato/algorithm/partner.hpp>
 #include <rubato/algorithm/prox.hpp>
 #include <rubato/codec/concepts.hpp>
@@ -77,6 +78,7 @@ struct without_a_start : without_a_choice {
     auto operator()(std::span<node_id const>, random_stream&) -> std::size_t;
   };
 };
+static_assert(firing::policy<firing::poisson> && !firing::policy<prox::none> && !firing::policy<int>);
 static_assert(prox::policy<prox::none, float> && prox::policy<prox::l1, float> && prox::policy<prox::box, double>);
 struct without_a_map {
   template<class T>

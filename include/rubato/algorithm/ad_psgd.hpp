@@ -27,9 +27,9 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/approach.hpp>
 #include <rubato/algorithm/node_core.hpp>
 #include <rubato/algorithm/partner.hpp>
-#include <rubato/core/host_device.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
@@ -55,23 +55,6 @@ struct ad_psgd_options {
     visit("step rule", self.step_rule);
     visit("partner", self.partner);
   }
-};
-
-/// x_new <- x + (theirs - mine) / 2: reads 3n, writes n.
-template<class T>
-struct approach_kernel {
-  static constexpr bool raises = false;
-  T const* x;
-  T const* theirs;
-  T const* mine;
-  T* x_new;
-  template<class At>
-  RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto const fresh = at.load(x) + T(0.5) * (at.load(theirs) - at.load(mine));
-    at.expect_finite(fresh);
-    at.store(x_new, fresh);
-  }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 * sizeof(T); }
 };
 
 }  // namespace detail
@@ -182,14 +165,8 @@ class ad_psgd : public detail::node_core<Backend, detail::ad_psgd_options<Step, 
   }
 
   void approach(patch const& p, shared_buffer const& mine, outbox& out) {
-    auto fresh = this->backend_.template allocate<scalar>(this->size());
-    auto const kernel =
-        detail::approach_kernel<scalar>{this->x(), core::values_of(p.body), core::values_of(mine), fresh.data()};
-    auto const raised = this->backend_.sweep({0, this->size()}, kernel);
-    if ((raised & backend::not_finite) != 0) {
+    if (!detail::approach(this->backend_, this->x_, p.body, mine, scalar(0.5)))
       out.failure = detail::blame{this->self_}.message(p.from, p.channel, p.body).sentence();
-    }
-    this->x_ = std::move(fresh).publish();
   }
 
   std::vector<detail::two_way_edge> neighbours_;  // by id

@@ -39,6 +39,7 @@ struct neighbourhood {
 };
 
 class schedule;  // mixing/schedule.hpp
+class exchange_times;  // mixing/exchange_times.hpp
 
 /// Everything that the nodes of one run are told about the network, proved at construction.
 struct plan {
@@ -47,6 +48,7 @@ struct plan {
   std::string summary;  ///< for reports: names of the graph and of the weights
   std::string remark{};  ///< where the plan differs from what was asked for: a sentence for the user
   std::shared_ptr<schedule const> rounds{};  ///< weights that change from round to round; null: those of `nodes`
+  std::shared_ptr<exchange_times const> exchanges{};  ///< for nodes that exchange models at random; null: none
 };
 
 }  // namespace rubato::mixing

@@ -22,6 +22,7 @@
 #include <rubato/core/random.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/core/visit_options.hpp>
+#include <rubato/mixing/exchange_times.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/mixing/schedule.hpp>
 #include <rubato/problem/any_oracle.hpp>
@@ -444,6 +445,7 @@ RUBATO_INLINE auto network_text(mixing::plan const& plan) -> std::string {
     hash = wire::hash_of("|", hash);
   }
   if (plan.rounds) hash = wire::hash_of(plan.rounds->text(), hash);
+  if (plan.exchanges) hash = wire::hash_of(plan.exchanges->text(), hash);
   return std::to_string(plan.nodes.size()) + " nodes, " + std::to_string(edges) + " weights, hash " + hexadecimal(hash);
 }
 

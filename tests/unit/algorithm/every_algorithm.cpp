@@ -53,9 +53,11 @@ auto first_packets(assembly a) -> std::vector<packet> {
   std::map<std::tuple<node_id, node_id, channel_id>, packet> first;
   std::vector<std::optional<gradient_request>> asked(a.nodes.size());
   std::vector<packet> under_way;
+  std::vector<std::pair<std::size_t, wakeup>> wakeups;
   outbox out;
   auto const drain = [&](std::size_t i) {
     if (out.request) asked[i] = std::move(out.request);
+    for (auto const& w : out.wakeups) wakeups.emplace_back(i, w);
     for (auto& p : out.packets) {
       first.try_emplace({p.from, p.to, p.channel}, p);
       under_way.push_back(std::move(p));
@@ -72,6 +74,10 @@ auto first_packets(assembly a) -> std::vector<packet> {
         a.nodes[i].on_gradient({}, a.oracle.evaluate(*r), out);
         drain(i);
       }
+    }
+    for (auto const& [i, w] : std::exchange(wakeups, {})) {
+      a.nodes[i].on_wakeup(w.at, w, out);
+      drain(i);
     }
     for (auto const& p : std::exchange(under_way, {})) {
       hand_over(a.nodes[to_index(p.to)], p, a.blocks.blocks(), out);
@@ -206,7 +212,10 @@ struct liar {
     inner.on_gradient(now, std::move(g), out);
     spoil(now, out);
   }
-  void on_wakeup(instant now, wakeup w, outbox& out) { inner.on_wakeup(now, w, out); }
+  void on_wakeup(instant now, wakeup w, outbox& out) {
+    inner.on_wakeup(now, w, out);
+    spoil(now, out);
+  }
   void on_neighbours(instant now, neighbour_change const& c, outbox& out) { inner.on_neighbours(now, c, out); }
   [[nodiscard]] auto estimate() const -> shared_buffer { return inner.estimate(); }
   [[nodiscard]] auto statistics() const -> node_statistics { return inner.statistics(); }
