@@ -4,6 +4,7 @@
 // ends soon, posts little and breaks no promise of the node concept; tests/fuzz/run.sh builds and runs it.
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -87,7 +88,10 @@ template<class Node>
 auto scene_of(char const* name, std::size_t where, std::size_t self, shape s, typename Node::options o) -> scene {
   static std::array<std::optional<mixing::plan>, 3> plans;  // weights take longer than all that a node does here
   auto const& network = networks()[where];
-  if (!plans[where]) plans[where] = Node::make_plan(network);
+  if (!plans[where]) {
+    if constexpr (requires { Node::make_plan(network, o); }) plans[where] = Node::make_plan(network, o);
+    else plans[where] = Node::make_plan(network);
+  }
   auto const& plan = *plans[where];
   auto backend = space{};
   auto const x0 = backend::zeros<float>(backend, s.values);
@@ -129,6 +133,7 @@ auto maker_of(char const* name) -> scene_maker {
   return [name](std::size_t where, std::size_t self, shape s) {
     typename Node::options o;
     if constexpr (requires { o.m; }) o.m = 2;
+    if constexpr (requires { o.delay; }) o.delay = std::chrono::microseconds{5};  // an event takes one
     if constexpr (requires { o.acceptance.late; }) o.acceptance.late = server::late_jobs::stop;
     if constexpr (requires { o.aggregation.size; }) o.aggregation.size = 2;
     return scene_of<Node>(name, where, self, s, o);

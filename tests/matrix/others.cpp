@@ -74,8 +74,8 @@ TEST_CASE("pairs, push-sum and codes in any combination come near the optimum") 
   reaches<ad_psgd<host_d>>("ad_psgd", near);
   reaches<ad_psgd<eigen_f, momentum>>("ad_psgd, momentum, eigen", {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<osgp<host_d>>("osgp", near);
-  reaches<delayed_randomized_gossip<eigen_f, momentum>>("delayed randomized gossip, momentum, eigen",
-                                                        {.step = 0.002, .above_minimum = 3, .apart = 3}, {.delay = 5ms});
+  reaches<delayed_randomized_gossip<eigen_f, momentum>>(
+      "delayed randomized gossip, momentum, eigen", {.step = 0.002, .above_minimum = 3, .apart = 3}, {.delay = 5ms});
   reaches<prox_dgd<eigen_f, prox::box>>("prox_dgd, box, eigen", near, {.prox = {3}});
   reaches<adsgd<checked_f, momentum>>("adsgd, momentum, checked", {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<async_dgd_atc<eigen_d, momentum>>("async_dgd_atc, momentum, eigen",

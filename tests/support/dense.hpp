@@ -64,6 +64,20 @@ inline auto gossip_fixed_point(problem::quadratic const& q, matrix const& w, dou
   return x;
 }
 
+/// Where sum_i grad f_i / slower_i = 0: the end of methods in which a node counts as often as it computes.
+inline auto optimum_by_speed(problem::quadratic const& q, std::vector<double> const& slower) -> std::vector<double> {
+  std::vector<double> x;
+  for (std::size_t k = 0; k < q.dimension(); ++k) {
+    auto above = 0.0, below = 0.0;
+    for (std::size_t i = 0; i < q.nodes(); ++i) {
+      above += q.curvature(i, k) * q.centre(i, k) / slower[i];
+      below += q.curvature(i, k) / slower[i];
+    }
+    x.push_back(above / below);
+  }
+  return x;
+}
+
 /// Row i as a vector.
 inline auto row(matrix const& x, std::size_t i) -> std::vector<double> {
   std::vector<double> out(static_cast<std::size_t>(x.cols()));

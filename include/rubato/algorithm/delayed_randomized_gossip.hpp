@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Delayed randomized gossip, node i.   [E] = Even, Hendrikx, Massoulie, arXiv 2106.03585.   x, a in R^d
-// Each link e = (i, j) has a delay tau_e, a weight k_e, and exchanges that begin at random times of mean distance tau_e.
-// Both ends draw these times by the same key, so they need not talk about them:
+// Each link e = (i, j) has a delay tau_e, a weight k_e, and exchanges that begin at random times, on average one each
+// tau_e. Both ends draw these times by the same key, so they need not talk about them:
 //   (DR.S)  a_i = x, sent to j                     when an exchange begins
 //   (DR.A)  x <- x + k_e (a_j - a_i)               tau_e later, or when a_j comes if that is later still
 //   (DR.G)  x <- x - gamma g_i(x^)                 when the gradient comes; x^ = the model at which it was requested
@@ -53,6 +53,7 @@ struct delayed_randomized_gossip_options {
   step_scale scale = step_scale::per_gain;
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
+  step::schedule schedule{};
   std::chrono::nanoseconds delay = std::chrono::milliseconds{10};  ///< of each link; or see mixing::exchange_plan
   Step step_rule{};
   Firing firing{};
@@ -119,7 +120,8 @@ class delayed_randomized_gossip
   static constexpr std::array all_channels{channel_spec{channel_id::model, channel_kind::event, element_of<scalar>}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
-  /// `x0`: the first model, of the run's dimension. Throws config_error on a bad step, and for a plan without exchanges.
+  /// `x0`: the first model, of the run's dimension. Throws config_error on a bad step, and for a plan without
+  /// exchanges.
   delayed_randomized_gossip(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain} {
     o.check();
@@ -142,10 +144,10 @@ class delayed_randomized_gossip
     this->ask_gradient(out);
   }
 
-  void on_gradient(instant, gradient g, outbox& out) {
+  void on_gradient(instant now, gradient g, outbox& out) {
     if (!this->accept(g)) return;
     ++this->iterations_;
-    if (!this->step_along(core::values_of(g.value)))
+    if (!this->step_along(now, core::values_of(g.value)))
       out.failure = detail::blame{this->self_}.gradient(g.value).sentence();  // (DR.G)
     this->ask_gradient(out);
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // How often the two ends of each link exchange models at random, and how much of their difference they apply.
 // [E] = Even, Hendrikx, Massoulie, arXiv 2106.03585. Link e with delay tau_e, f: the links that touch e, e included:
-//   rate    p_e = 1 / tau_e                                        fitted to its own delay: a slow link exchanges rarely
-//   weight  k_e = 1 / (1 + sum_f p_f (tau_e + e0 tau_f))           e0 = exp(1)
+//   rate    p_e = 1 / tau_e                                    fitted to its own delay: a slow link exchanges rarely
+//   weight  k_e = 1 / (1 + sum_f p_f (tau_e + e0 tau_f))       e0 = exp(1)
 // Models then come together as under a Laplacian of weights K_e = p_e k_e, and a slow link lowers K of no link but
 // itself. The bound k_e is recalled from [E]; on a ring of six, twice and four times as much converges too, and eight
 // times as much does not.

@@ -329,15 +329,7 @@ TEST_CASE("fast nodes count more at rest, and steps in proportion to the time of
       for (std::size_t k = 0; k < mean.size(); ++k) mean[k] += m.template view<double>()[k] / 4;
     return mean;
   };
-  std::vector<double> weighted;
-  for (std::size_t k = 0; k < q.dimension(); ++k) {
-    auto above = 0.0, below = 0.0;
-    for (std::size_t i = 0; i < 4; ++i) {
-      above += q.curvature(i, k) * q.centre(i, k) / slower[i];
-      below += q.curvature(i, k) / slower[i];
-    }
-    weighted.push_back(above / below);
-  }
+  auto const weighted = optimum_by_speed(q, slower);
   auto const miss = distance(weighted, q.optimum());
   CHECK(miss > 0.1);
   CHECK(distance(ends(node_type::options{.step = 0.005}), weighted) < 0.1 * miss);

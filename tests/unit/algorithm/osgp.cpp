@@ -197,16 +197,7 @@ auto long_run(quadratic const& q, std::uint64_t overlap) -> ended {
 
 TEST_CASE("a bounded overlap keeps iterations together and ends at the optimum, an unbounded one depends on speeds") {
   auto const q = quadratic::random(4, 3, 11, {.spread = 1, .condition = 4});
-  std::vector<double> predicted;
-  for (std::size_t k = 0; k < q.dimension(); ++k) {
-    auto above = 0.0, below = 0.0;
-    for (std::size_t i = 0; i < 4; ++i) {
-      auto const rate = i == 3 ? 0.25 : 1.0;
-      above += rate * q.curvature(i, k) * q.centre(i, k);
-      below += rate * q.curvature(i, k);
-    }
-    predicted.push_back(above / below);
-  }
+  auto const predicted = optimum_by_speed(q, {1, 1, 1, 4});
   auto const miss = distance(predicted, q.optimum());
   auto const together = long_run(q, 1);
   auto const apart = long_run(q, 1'000'000);
