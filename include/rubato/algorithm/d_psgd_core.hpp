@@ -134,9 +134,10 @@ class d_psgd_core : public mixing_core<Backend, synchrony::rounds, Options> {
     if (has_sent_) post_model(now, out);
   }
   /// On a graph that changes: whether that neighbour may be there without having been separated, since it needed no
-  /// message of a later round than this node's.
+  /// message of a later round than this node's. One that is many thousands of rounds ahead counts as separated, so that
+  /// no message makes a long search.
   [[nodiscard]] auto may_be_at(node_id peer, std::uint64_t heard) const -> bool {
-    if (!rounds_) return false;
+    if (!rounds_ || heard - to_count(round()) > 1U << 16) return false;
     auto shared = 0;
     for (auto k = to_count(round()); k < heard && shared < 2; ++k)
       if (rounds_->weight(k, this->self_, peer) != 0) ++shared;

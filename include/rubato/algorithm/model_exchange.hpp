@@ -138,7 +138,7 @@ class model_exchange {
   /// Adds the models just read to the suspects for a value that is not finite.
   void accuse(blame& suspects) const {
     for (auto const& e : in_) {
-      if (e.box.values() != nullptr)
+      if (e.open && e.active && e.box.values() != nullptr)
         suspects.message(e.peer, channel_id::model, backend_.pool().values(e.box.values(), blocks_.values()));
     }
   }

@@ -166,6 +166,11 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
                     std::to_string(to_index(p.from)) + " to node " + std::to_string(to_index(this->self_)) +
                     " is lost, and its mass with it; push-sum needs links that lose nothing, r_fast does not"};
     }
+    if (!wrong && meets_every_ == 1 && to_count(p.numbers[0]) > this->iterations_ + nodes_ + 1) {
+      wrong = fault{detail::text_of_message(p, to_count(p.numbers[0])) + " is of a round that its sender cannot have " +
+                    "reached, since node " + std::to_string(to_index(this->self_)) + " has completed " +
+                    std::to_string(this->iterations_) + " only"};
+    }
     if (wrong) {
       out.failure = std::move(wrong);
       return;
@@ -173,7 +178,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     ++from->accepted;
     from->newest = p.numbers[0];
     from->came.push_back({p.body, *weight, p.posted_at, p.numbers[0]});
-    if (from->came.size() > most_apart) fold(*from);
+    if (from->came.size() > most_apart && meets_every_ > 1) fold(*from);
     if (!this->pending_.under_way()) go_on(now, out);
   }
 

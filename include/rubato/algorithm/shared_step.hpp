@@ -38,11 +38,14 @@ using rule_along_tracker =
     std::conditional_t<step::linear<Step>, typename Step::template state<Backend>::rule,
                        shared_rule<typename Step::template state<Backend>::rule, typename Backend::scalar>>;
 
+/// A node with less is as one with nothing: the inverse must be a float, and such a step would not be seen.
+inline constexpr auto least_share = 1e-12;
+
 /// `next(factor)`: the rule of this local iteration, with that factor of gamma. `share`: pi_i.
 template<class Step, class Backend, class Next>
 auto step_along_tracker(double share, Next const& next) -> rule_along_tracker<Step, Backend> {
   if constexpr (step::linear<Step>) return next(1.0);
-  else return {next(share), static_cast<typename Backend::scalar>(share > 0 ? 1 / share : 0)};
+  else return {next(share), static_cast<typename Backend::scalar>(share > least_share ? 1 / share : 0)};
 }
 
 }  // namespace rubato::detail

@@ -85,7 +85,9 @@ class schedule {
 
 /// Gossip in rounds whose weights change. Its neighbourhoods are those of the union of all rounds. Throws config_error
 /// unless each matrix is symmetric and doubly stochastic and the union is connected; in a cycle and in one_of() no
-/// weight may be negative. For algorithms that say `takes_changing_graphs`; assemble() refuses it for all others.
+/// weight may be negative. That the rounds together mix is not checked: two nodes that swap their models in every round
+/// never agree, and parts of independent() may add up to weights that diverge (residual() tells for a cycle).
+/// For algorithms that say `takes_changing_graphs`; assemble() refuses it for all others.
 [[nodiscard]] auto gossip_plan(schedule rounds) -> plan;
 
 #if RUBATO_BODIES
@@ -167,7 +169,8 @@ RUBATO_INLINE auto schedule::text() const -> std::string {
   for (auto const& m : parts_)
     for (auto i = std::size_t{0}; i < m.nodes(); ++i) {
       all += '|';
-      for (auto const& w : m.row(to_node(i))) all += std::to_string(to_index(w.peer)) + "<" + option_text(w.weight);
+      for (auto const& w : m.row(to_node(i)))
+        all += std::to_string(to_index(w.peer)) + "<" + option_text(w.weight) + " ";
     }
   return all;
 }

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -53,7 +54,8 @@ class clipped : public P {
     }
   }
 
-  /// The loss is that of the problem. A gradient that is not finite stays so, and ends the run.
+  /// The loss is that of the problem. A gradient whose norm is not finite, in the arithmetic of the backend's dot
+  /// product, becomes NaN and ends the run.
   template<class Backend, class T>
   auto gradient(Backend& backend, std::span<T const> x, sample_key key, std::span<T> g) const -> double {
     auto const loss = static_cast<double>(P::gradient(backend, x, key, g));
@@ -63,7 +65,7 @@ class clipped : public P {
     }
     auto const norm = std::sqrt(backend.dot(g.data(), g.data(), g.size()));
     if (!(norm <= limit_)) {
-      auto const factor = limit_ / norm;  // NaN for NaN, 0 times infinity is NaN: such a gradient stays not finite
+      auto const factor = std::isfinite(norm) ? limit_ / norm : (std::numeric_limits<double>::quiet_NaN)();
       backend.sweep({0, g.size()}, backend::scale_kernel<T>{g.data(), g.data(), static_cast<T>(factor)});
     }
     return loss;

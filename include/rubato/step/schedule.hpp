@@ -70,7 +70,7 @@ struct schedule {
 RUBATO_INLINE void schedule::check() const {
   auto const require = [](bool good, char const* what, double value) {
     if (!good || !std::isfinite(value)) {
-      throw config_error{"the " + std::string{what} + ", not be " + shortest(value)};
+      throw config_error{"the " + std::string{what} + ", not " + shortest(value)};
     }
   };
   require(warmup >= 0, "warmup of a schedule must be a number of at least 0", warmup);
@@ -79,7 +79,7 @@ RUBATO_INLINE void schedule::check() const {
   require(floor >= 0 && floor <= 1, "floor of a schedule is a share of the step and must lie in 0 to 1", floor);
   for (std::size_t k = 0; k < drops_at.size(); ++k) {
     require(drops_at[k] >= 0 && (k == 0 || drops_at[k] > drops_at[k - 1]),
-            "drops of a schedule must come one after the other, at or after 0; one cannot", drops_at[k]);
+            "drops of a schedule must each come at or after 0 and after the one before", drops_at[k]);
   }
 }
 

@@ -70,8 +70,8 @@ RUBATO_INLINE auto lattice_places(lattice_shape shape) -> std::vector<point> {
 
 RUBATO_INLINE auto group_places(std::vector<std::size_t> const& begins) -> std::vector<point> {
   auto const groups = begins.size() - 1;
-  auto const small = detail::circle_radius(begins[1] - begins[0]);
-  auto const large = detail::circle_radius(groups) * (2 * small + 1);
+  auto const inner = detail::circle_radius(begins[1] - begins[0]);
+  auto const large = detail::circle_radius(groups) * (2 * inner + 1);
   auto places = std::vector<point>{};
   for (auto g = std::size_t{0}; g < groups; ++g) {
     auto const direction = static_cast<double>(g) / static_cast<double>(groups);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <rubato/backend/host.hpp>
@@ -98,6 +99,28 @@ TEST_CASE("sgp ends where its weights say, which is not the optimum") {
     }
   }
   CHECK(off > 1e-3);
+}
+
+TEST_CASE("a sender that is further ahead than rounds allow ends the run, so that no sender fills the memory") {
+  auto a = assemble<node_type>(topology::directed_ring(3), quadratic::random(3, 4, 5), {.step = 0.3});
+  outbox out;
+  a.nodes[0].start({}, out);
+  auto const asked = *out.request;
+  out.clear();
+  a.nodes[0].on_gradient({}, a.oracle.evaluate(asked), out);
+  auto p = out.packets.at(0);
+  out.clear();
+  a.nodes[1].start({}, out);
+  out.clear();
+  for (std::uint64_t k = 1; k <= 4; ++k) {  // node 0 may be two rounds ahead, and has then sent three messages
+    p.number = iteration{k};
+    hand_over(a.nodes[1], p, 1, out);
+    CHECK_FALSE(out.failure);
+  }
+  p.number = iteration{5};
+  hand_over(a.nodes[1], p, 1, out);
+  REQUIRE(out.failure);
+  CHECK(out.failure->sentence.find("of a round that its sender cannot have reached") != std::string::npos);
 }
 
 }  // namespace

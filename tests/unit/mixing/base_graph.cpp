@@ -94,7 +94,7 @@ void check_rounds(std::vector<matrix> const& rounds, known_rounds const& known) 
     INFO("round " << r);
     auto pairs = std::size_t{0};
     for (auto i = std::size_t{0}; i < rounds[r].nodes(); ++i)
-      for (auto const& w : rounds[r].row(to_node(i))) pairs += to_index(w.peer) > i ? 1 : 0;
+      for (auto const& w : rounds[r].row(to_node(i))) pairs += to_index(w.peer) > i ? 1U : 0U;
     CHECK(pairs == known[r].size());
     for (auto const& [ends, weight] : known[r])
       CHECK(rounds[r].at(to_node(static_cast<std::size_t>(ends / 10)), to_node(static_cast<std::size_t>(ends % 10))) ==

@@ -80,10 +80,11 @@ TEST_CASE("an invalid schedule is refused with its node's options, before the ru
     });
   };
   CHECK(test::says(why({.warmup = -1}), "warmup of a schedule"));
-  CHECK(test::says(why({.drop = 0}), "drop of a schedule must be a positive number, not be 0"));
+  CHECK(test::says(why({.drop = 0}), "drop of a schedule must be a positive number, not 0"));
   CHECK(test::says(why({.length = std::nan("")}), "length of a schedule"));
   CHECK(test::says(why({.floor = 1.5}), "floor of a schedule is a share of the step"));
-  CHECK(test::says(why({.drops_at = {5, 5}}), "drops of a schedule must come one after the other"));
+  CHECK(test::says(why({.drops_at = {5, 5}}),
+                   "drops of a schedule must each come at or after 0 and after the one before"));
   CHECK(why({.warmup = 3, .drops_at = {5, 6}}).empty());
 }
 
