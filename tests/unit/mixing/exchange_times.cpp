@@ -16,10 +16,10 @@
 #include "support/dense.hpp"
 #include "support/refusal.hpp"
 
-namespace rubato::mixing {
+namespace rubato::test {
 namespace {
 
-using test::index_of, test::matrix;
+using mixing::exchange_plan, mixing::exchange_times, mixing::fitted_exchanges, mixing::link_delays;
 
 auto delays_of(std::size_t n, double all) -> link_delays { return link_delays(n, std::vector<double>(n, all)); }
 /// A ring of six whose link between 2 and 3 is fifty times slower than the others.
@@ -78,20 +78,20 @@ TEST_CASE("no weight comes near what an unlimited delay allows, whatever the gra
 
 TEST_CASE("delays that are none, weights beyond 1 and links that the graph does not have are refused") {
   auto const why = [](double delay) {
-    return test::refusal([&] { static_cast<void>(exchange_plan(topology::ring(4), delays_of(4, delay), 0)); });
+    return refusal([&] { static_cast<void>(exchange_plan(topology::ring(4), delays_of(4, delay), 0)); });
   };
   CHECK(why(0.5).empty());
   for (auto const bad : {0.0, -1.0, std::numeric_limits<double>::infinity(), std::nan("")})
-    CHECK(test::says(why(bad), "the delay of link 0 -> 1 must be a positive number of seconds"));
-  CHECK(test::says(test::refusal([] { static_cast<void>(fitted_exchanges(topology::ring(4), delays_of(3, 1), 0)); }),
-                   "no square matrix of 4 rows"));
-  CHECK(test::says(test::refusal([] { exchange_times({{{node_id{0}, node_id{1}}, 1, 1}}, 0); }),
-                   "the weight of link 0 -> 1 must lie between 0 and 1, not 1"));
+    CHECK(says(why(bad), "the delay of link 0 -> 1 must be a positive number of seconds"));
+  CHECK(says(refusal([] { static_cast<void>(fitted_exchanges(topology::ring(4), delays_of(3, 1), 0)); }),
+             "no square matrix of 4 rows"));
+  CHECK(says(refusal([] { exchange_times({{{node_id{0}, node_id{1}}, 1, 1}}, 0); }),
+             "the weight of link 0 -> 1 must lie between 0 and 1, not 1"));
   auto const line = fitted_exchanges(topology::line(4), delays_of(4, 1), 0);
-  CHECK(test::says(test::refusal([&] { static_cast<void>(exchange_plan(topology::ring(4), line)); }), "other links"));
+  CHECK(says(refusal([&] { static_cast<void>(exchange_plan(topology::ring(4), line)); }), "other links"));
   CHECK(exchange_plan(topology::line(4), line).exchanges->text() == line.text());
   CHECK(line.text() != fitted_exchanges(topology::line(4), delays_of(4, 1), 1).text());
 }
 
 }  // namespace
-}  // namespace rubato::mixing
+}  // namespace rubato::test
