@@ -36,7 +36,8 @@ for algorithm in "${algorithms[@]}"; do
       ledger-exponents) value=18 ;;
       step-schedule-floor) value=0.5 ;;
       *)
-        if [[ $choice == *number* ]]; then value=$(awk -v d="$default" 'BEGIN { print d == 0 ? 2 : d / 2 }')
+        if [[ $choice == "a time"* ]]; then value=2s
+        elif [[ $choice == *number* ]]; then value=$(awk -v d="$default" 'BEGIN { print d == 0 ? 2 : d / 2 }')
         else value=${choice%% or *}; [[ $value != "$default" ]] || { value=${choice#* or }; value=${value%% or *}; }; fi
         [[ $default != 1 ]] || value=2 ;;
     esac

@@ -25,7 +25,7 @@ whole headed
 
 "$race" "${short[@]}" --out closed >&- 2>said && fail "a closed standard output ends with status 0"
 whole closed
-grep -q '^algorithm,' closed/race.csv && ! grep -q Softmax closed/* || fail "words were written into a result"
+grep -q '^algorithm,' closed/race.csv && ! grep -q Softmax closed/*.csv closed/*.json || fail "words were written into a result"
 
 for program in "$race" "$replay"; do
   "$program" --help >/dev/full 2>/dev/null && fail "$program --help on a full disk ends with status 0"
