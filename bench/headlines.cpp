@@ -65,15 +65,15 @@ auto needs_network(std::string_view name) -> bool {
 
 auto named(std::string const& name) -> competitor { return {name, name, {}, needs_network(name)}; }
 
+/// Those of `names` that were asked for. Throws config_error if there is none.
 auto chosen(wishes const& w, std::vector<std::string> const& names) -> std::vector<competitor> {
   std::vector<competitor> all;
   for (auto const& name : names) {
     auto const wanted =
         w.algorithms.empty() || std::find(w.algorithms.begin(), w.algorithms.end(), name) != w.algorithms.end();
-    auto const known =
-        std::any_of(catalogue().begin(), catalogue().end(), [&](auto const& e) { return e.name == name; });
-    if (wanted && known) all.push_back(named(name));
+    if (wanted) all.push_back(named(name));
   }
+  if (all.empty()) throw config_error{"of the algorithms of this headline, --algorithms names none: " + joined(names)};
   return all;
 }
 
@@ -194,7 +194,12 @@ auto with_place(std::vector<weather> all, wishes const& w) -> std::vector<weathe
   if (w.weathers.empty()) return all;
   std::vector<weather> some;
   for (auto const& place : w.weathers) {
-    some.push_back(all.at(count_in({"--weathers", place}, 0, "places from 0, with a comma between them")));
+    auto const k = count_in({"--weathers", place}, 0, "places from 0, with a comma between them");
+    if (k >= all.size()) {
+      throw config_error{"--weathers names place " + std::to_string(k) + ", and this headline has " +
+                         std::to_string(all.size()) + " weathers, counted from 0"};
+    }
+    some.push_back(all[k]);
   }
   return some;
 }
@@ -207,7 +212,7 @@ void save(wishes const& w, std::string const& csv) {
 auto r_fast_headline(wishes const& w, problem::train_and_test const& data) -> bool {
   auto const who =
       chosen(w, {"r_fast", "ring_allreduce_sgd", "d_psgd", "d_psgd_atc", "push_pull", "s_ab", "m_synchronous_sgd",
-                 "byte_grad", "rescaled_asgd", "asgd", "ad_psgd", "osgp", "asy_sonata", "rasgp", "dsgt", "matcha"});
+                 "byte_grad", "rescaled_asgd", "asgd", "ad_psgd", "osgp", "dsgt", "matcha"});
   auto holds = true;
   std::string csv;
   for (auto const& in : with_place({{"default: by label, a leaf 4x slower, 10 % loss", &set_default},
@@ -338,6 +343,9 @@ auto wishes_in(std::span<char*> given) -> wishes {
     else throw config_error{"unknown option " + escaped(name) + "; usage: " + usage};
   }
   for (auto const& a : w.algorithms) static_cast<void>(algorithm_named(a));
+  if (w.what == "map" && !(w.algorithms.empty() && w.weathers.empty())) {
+    throw config_error{"the map takes neither --algorithms nor --weathers: it is of all of them"};
+  }
   return w;
 }
 

@@ -7,19 +7,19 @@
 // leaves centralised SGD out. Wrong if a best step is at the edge of the grid (the program says so and fails), or if
 // examples/support/catalogue.hpp and race_defaults.hpp differ from the result (the last lines name each difference).
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <exception>
 #include <optional>
 #include <span>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <rubato/report/numbers.hpp>
 #include <rubato/run/atomic_file.hpp>
 
+#include "support/jobs.hpp"
+#include "support/plain_sgd.hpp"
 #include "support/quantile.hpp"
 #include "support/race_run.hpp"
 
@@ -32,7 +32,6 @@ constexpr int lowest = -14, highest = -4;  // powers of the square root of two: 
 constexpr int seeds = 5;  // of centralised SGD
 constexpr std::uint64_t tuning_seed = 101;  // bench/race_figures.cpp scores with 1 to 5
 constexpr int epochs = 3;
-constexpr unsigned workers = 2;
 
 /// Every step of the grid, or every second, third, ... one.
 auto grid(int every) -> std::vector<double> {
@@ -45,31 +44,10 @@ auto grid(int every) -> std::vector<double> {
   return steps;
 }
 
-/// Calls job(0) .. job(count - 1), on a few threads.
-template<class Job>
-void for_all_jobs(std::size_t count, Job const& job) {
-  std::atomic<std::size_t> next{0};
-  std::vector<std::jthread> threads;
-  for (unsigned w = 0; w < workers; ++w) {
-    threads.emplace_back([&] {
-      for (auto i = next++; i < count; i = next++) job(i);
-    });
-  }
-}
-
 /// The loss after 3 epochs of plain SGD at one node that holds everything.
 auto centralised(problem::train_and_test const& data, std::size_t batch, double step, std::uint64_t seed) -> double {
-  race_problem const problem{data.train, split::iid(data.train, 1, seed), {0, batch}};
-  race_backend b;
-  auto x = b.allocate<float>(problem.dimension());
-  auto g = b.allocate<float>(problem.dimension());
-  b.sweep({0, x.size()}, backend::zero_kernel<float>{x.data()});
-  auto const rounds = static_cast<std::size_t>(epochs) * data.train.samples() / batch;
-  for (std::size_t k = 0; k < rounds; ++k) {
-    problem.gradient(b, std::as_const(x).view(), {seed, node_id{0}, k}, g.view());
-    b.sweep({0, x.size()}, backend::add_kernel<float>{g.data(), x.data(), static_cast<float>(-step)});
-  }
-  return problem.loss(b, std::as_const(x).view());
+  auto const steps = static_cast<std::size_t>(epochs) * data.train.samples() / batch;
+  return bench::plain_sgd_loss(data, batch, step, seed, steps);
 }
 
 struct best_of {
@@ -137,8 +115,8 @@ class sweep {
     auto const batch = o.batch * 8;
     auto const steps = grid(1);
     std::vector<double> losses(steps.size() * seeds), medians;
-    for_all_jobs(losses.size(),
-                 [&](std::size_t i) { losses[i] = centralised(data_, batch, steps[i / seeds], 1 + i % seeds); });
+    bench::for_all_jobs(losses.size(),
+                        [&](std::size_t i) { losses[i] = centralised(data_, batch, steps[i / seeds], 1 + i % seeds); });
     text_ += "Centralised SGD, all samples, batch " + std::to_string(batch) + ", " + std::to_string(epochs) +
              " epochs: final training loss, median of " + std::to_string(seeds) + " seeds.\n\n" + header(steps) +
              "| loss |";
@@ -165,7 +143,7 @@ class sweep {
     auto const problem = race_problem_of(data_, plan.options);
     auto const steps = grid(every);
     std::vector<outcome> outcomes(names.size() * steps.size());
-    for_all_jobs(outcomes.size(), [&](std::size_t i) {
+    bench::for_all_jobs(outcomes.size(), [&](std::size_t i) {
       auto const& name = names[i / steps.size()];
       outcomes[i] = run(plan, problem, name, steps[i % steps.size()]);
       std::fprintf(stderr, "%s %s: %s\n", name.c_str(), report::shortest(steps[i % steps.size()]).c_str(),

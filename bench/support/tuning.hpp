@@ -5,7 +5,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -14,31 +13,16 @@
 #include <limits>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "support/jobs.hpp"
 #include "support/race_run.hpp"
 
 namespace bench {
 
 using namespace rubato;
 using namespace rubato::examples;
-
-/// Calls job(0) .. job(count - 1) on two threads. Throws run_error when the program is interrupted: runs that were cut
-/// short mean nothing.
-template<class Job>
-void for_all_jobs(std::size_t count, Job const& job) {
-  std::atomic<std::size_t> next{0};
-  std::vector<std::jthread> threads;
-  for (auto w = 0; w < 2; ++w) {
-    threads.emplace_back([&] {
-      for (auto i = next++; i < count && !interrupted(); i = next++) job(i);
-    });
-  }
-  threads.clear();
-  if (interrupted()) throw run_error{"interrupted; nothing of this sweep is kept"};
-}
 
 /// What races, with the options that make it what it is; everything but its step and network.
 struct competitor {

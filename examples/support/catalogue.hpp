@@ -54,9 +54,8 @@ struct catalogue_row {
 /// Steps: those of the grid with which an algorithm reaches the target first in race's default scenario. (d_psgd,
 /// d_psgd_atc, low_precision_d_psgd, async_model_average and osgp never reach it: for these, the lowest loss at the
 /// end.) bench/sweep_steps.cpp found them; its output is bench/sweep_steps.md, where the step of d_psgd_atc is from an
-/// earlier sweep. r_fast_low_bits has the step of r_fast, and sgp that of
-/// osgp; those of prox_dgd, adsgd, async_dgd_atc and
-/// delayed_randomized_gossip are not swept.
+/// earlier sweep. r_fast_low_bits has the step of r_fast, and sgp that of osgp. Not swept are those of dsgt, matcha,
+/// non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc and delayed_randomized_gossip.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.03125, ends::at_optimum},

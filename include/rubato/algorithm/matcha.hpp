@@ -5,7 +5,8 @@
 //   x <- x - alpha sum_j b_j (L_j X)_i   (DA.W) with W(k) = I - alpha sum_j b_j L_j, b_j drawn by the key (seed, k, j)
 // P(b_j = 1) = p_j, sum_j p_j <= budget * m. p and alpha are made from network and budget
 // (mixing/communication_budget.hpp). All nodes draw the same b_j without talking, and a link that is not drawn carries
-// nothing. With budget 1 this is d_psgd_atc with W = I - 2 L / (lambda_2 + lambda_n). W(k) may have negative entries on
+// nothing. Between processes all must be builds for one instruction set: p and alpha are compared to the last bit. With
+// budget 1 this is d_psgd_atc with W = I - 2 L / (lambda_2 + lambda_n). W(k) may have negative entries on
 // its diagonal.
 // With contribution::finished (non_blocking_matcha.hpp) a batch ends as soon as a neighbour of the round has finished
 // its own. Nobody hears of a node that is alone in its round, and that node computes its whole batch.

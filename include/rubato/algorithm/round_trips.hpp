@@ -27,12 +27,13 @@ class round_trips {
   explicit round_trips(mixing::neighbourhood const& n) : self_{n.self} {
     for (auto const& e : n.pull_from) add(n, e.peer);
     for (auto const peer : n.push_from) add(n, peer);
+    std::sort(neighbours_.begin(), neighbours_.end(), [](auto const& a, auto const& b) { return a.peer < b.peer; });
   }
 
   /// A message of the present session arrived, after the node had posted number `posted`. An answer to a later one ends
   /// the run.
   void heard(patch const& p, std::uint64_t posted, outbox& out) {
-    auto* const n = find(p.from);
+    auto* const n = find_edge(neighbours_, p.from);
     if (n == nullptr) return;
     auto const answered = to_count(p.based_on);
     if (answered > posted) {
@@ -44,7 +45,7 @@ class round_trips {
     n->arrived = posted;
   }
   void change(neighbour_change const& c, std::uint64_t posted) {
-    auto* const n = find(c.peer);
+    auto* const n = find_edge(neighbours_, c.peer);
     if (n != nullptr) *n = {n->peer, n->answers, c.what == neighbour_change::edge::opens, posted, posted};
   }
   /// The round trip of the slowest edge after `posted` messages.
@@ -72,15 +73,12 @@ class round_trips {
     }
   };
   void add(mixing::neighbourhood const& n, node_id peer) {
-    if (find(peer) == nullptr) neighbours_.push_back({peer, hears(n, peer)});
-  }
-  [[nodiscard]] auto find(node_id peer) -> neighbour* {
-    auto const at = std::find_if(neighbours_.begin(), neighbours_.end(), [&](auto const& n) { return n.peer == peer; });
-    return at == neighbours_.end() ? nullptr : &*at;
+    auto const is = [peer](neighbour const& one) { return one.peer == peer; };
+    if (std::none_of(neighbours_.begin(), neighbours_.end(), is)) neighbours_.push_back({peer, hears(n, peer)});
   }
 
   node_id self_{};
-  std::vector<neighbour> neighbours_;
+  std::vector<neighbour> neighbours_;  // by id
   double usual_ = 0;
 };
 

@@ -356,7 +356,8 @@ class peer_driver {
 
   /// Goes on without that peer until it comes back.
   void lose(node_id peer, std::string const& why) {
-    if (!note_loss(peer, why)) return;
+    auto const is_closed = others_.of(peer).without;  // since it ended its run
+    if (!note_loss(peer, why) || is_closed) return;
     host_.change(now(), {peer, neighbour_change::edge::closes, {}, {}}, sender());
   }
   /// False if the peer was lost before.

@@ -25,7 +25,6 @@ class peer_neighbours {
     bool met_again = false;  // one of the two came late or was lost: they need not end together
     instant free_since{};    // end of its last such wait
     std::uint64_t parted = 0;   // its peer_status::parted
-    std::uint64_t meeting = 0;  // its peer_status::meeting
     int given_up = 0;           // how often this node gave it up after waiting for it
     std::optional<instant> left{};  // when it said that it had ended its run, if it did before this node
     bool told = false;              // it was said that this was early

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // How a step changes during a run: a factor of the option `step`, for any step rule of any algorithm.
-//   factor = warmup x drops x curve;   t = steps that this node has made, or seconds since the run's start
+//   factor = warmup x drops x curve;   t = steps that this node has made, or seconds of the driver's clock
 //   warmup w:      min(1, (t+1)/w) in iterations, min(1, t/w) in seconds
 //   drops at t_1 < t_2 < ...:   drop^(number of t_i <= t')
 //   cosine:        floor + (1 - floor) (1 + cos(pi min(t',T)/T)) / 2
 //   inverse:       1 / (1 + t'/T)            root:  1 / sqrt(1 + t'/T)
+// The clock begins with the run, and anew in a process that resumes.
 // T = length;  t' = t, or max(0, t - w) if what follows begins after the warmup.
 // By iterations, fast nodes of an asynchronous run have smaller steps than slow ones at the same moment, which moves
 // the limit of a method whose nodes weigh by their steps; by seconds they have the same. Gradient tracking needs steps

@@ -255,6 +255,12 @@ TEST_CASE("a budget says how many packets there are, and non_blocking_matcha wai
         1.3 * static_cast<double>(rounds(static_cast<blocking const*>(nullptr))));
 }
 
+TEST_CASE("a network for which probabilities would take too long is refused") {
+  auto const q = problem::quadratic::random(129, 1, 5);
+  auto const why = refusal([&] { static_cast<void>(assemble<node_type>(topology::ring(129), q, {})); });
+  CHECK(says(why, "MATCHA computes its probabilities for at most 128 nodes, and 'ring(129)' has 129"));
+}
+
 TEST_CASE("a budget outside (0, 1] is refused") {
   auto const q = problem::quadratic::random(4, 5, 42);
   for (auto const budget : {0.0, -0.5, 1.0001, std::numeric_limits<double>::quiet_NaN()}) {
