@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -441,8 +442,8 @@ TEST_CASE("a checkpoint that cannot be written is reported at once, and the run 
   }
   for (auto const& f : run_all(nodes, line_of(nodes, p), over_tcp(doors), {rounds(300), o})) {
     CHECK(f.sentence.empty());
-    REQUIRE(f.result.result.warnings.size() == 1);
-    CHECK(f.result.result.warnings[0].find("cannot be written") != std::string::npos);
+    auto const& w = f.result.result.warnings;  // a slow machine may add that messages were old
+    CHECK(std::ranges::count_if(w, [](auto const& s) { return s.find("cannot be written") != s.npos; }) == 1);
     CHECK(f.result.unwritten.find("cannot be written") != std::string::npos);  // the last one was not either
   }
   CHECK(said == static_cast<int>(nodes));

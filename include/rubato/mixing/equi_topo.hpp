@@ -90,7 +90,7 @@ RUBATO_INLINE auto equi_round_of(std::size_t n, equi_options const& options, std
   auto gen = equi_key(n, options.seed).with(round);
   if (n == 1) return {gen, 0};
   if (options.shifts == 0) {
-    auto const shift = static_cast<std::size_t>(1 + gen.below(n - 1));
+    auto const shift = std::size_t{1 + gen.below(n - 1)};
     return {gen, shift};
   }
   auto const shift = equi_draws(n, options)[gen.below(options.shifts)];
@@ -126,7 +126,7 @@ RUBATO_INLINE auto od_equi_dyn(std::size_t n, equi_options const& options, std::
 RUBATO_INLINE auto ou_equi_dyn(std::size_t n, equi_options const& options, std::uint64_t round) -> matrix {
   auto drawn = detail::equi_round_of(n, options, round);
   auto const weight = options.eta * static_cast<double>(n - 1) / static_cast<double>(n);
-  auto const start = static_cast<std::size_t>(drawn.gen.below(n));
+  auto const start = std::size_t{drawn.gen.below(n)};
   auto taken = std::vector<bool>(n, n == 1);
   auto pairs = std::vector<entry>{};
   for (auto k = std::size_t{0}; k < n; ++k) {

@@ -130,7 +130,7 @@ RUBATO_INLINE auto schedule::independent(std::vector<matrix> parts, std::vector<
 }
 
 RUBATO_INLINE auto schedule::only(std::uint64_t round) const -> std::size_t {
-  if (how_ == kind::cycle) return static_cast<std::size_t>((round - 1) % parts_.size());
+  if (how_ == kind::cycle) return std::size_t{(round - 1) % parts_.size()};
   auto left = random_stream{{draws, seed_, round}}.uniform();
   for (auto j = std::size_t{0}; j + 1 < parts_.size(); ++j) {
     left -= probabilities_[j];
