@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/topology/trees.hpp>
+
 #include "support/jobs.hpp"
 #include "support/race_run.hpp"
 
@@ -29,6 +31,7 @@ struct competitor {
   std::string label, algorithm;
   std::vector<setting> settings{};
   bool needs_network = true;
+  std::vector<std::string> networks{};  ///< empty: those of the effort
 };
 
 /// Where it races: everything that the options of race say about data, speeds and links.
@@ -37,9 +40,16 @@ struct weather {
   void (*set)(race_options&);
 };
 
+/// `measured-star` and `measured-binary-tree` have the root that durations measured in the run choose.
 struct trial {
   double step = 0;
   std::string network;
+};
+
+/// A run that is planned, and what it does before it, in virtual time, which counts.
+struct prepared {
+  race_plan plan;
+  std::chrono::nanoseconds before{};
 };
 
 /// A run that never reached the target has the whole time as its seconds, and `reached` false.
@@ -54,31 +64,59 @@ struct finish {
   return a.reached ? a.seconds < b.seconds : a.loss < b.loss;
 }
 
-[[nodiscard]] inline auto plan_for(competitor const& c, trial const& t, weather const& w, std::uint64_t seed)
-    -> race_plan {
+/// Nodes measure their gradients for as long as a node that is 4x slower takes for 8 of 10 ms; then each sends what it
+/// measured to all, and 200 ms are enough for ten attempts of a message, its loss noticed after 20 ms each.
+inline constexpr auto measuring = std::chrono::milliseconds{320}, agreeing = std::chrono::milliseconds{200};
+
+/// Seconds a gradient, by node: what a run of that long on the complete graph shows. Its models are thrown away.
+[[nodiscard]] inline auto measured_durations(race_options o, race_problem const& problem) -> std::vector<double> {
+  o.algorithms = {"r_fast"};
+  o.settings = {{{}, "step", "0.001"}};
+  o.topology = "complete";
+  auto const plan = planned(o);
+  auto end = until{};
+  end.time = measuring;
+  std::vector<double> all;
+  for (auto const& n : run_one(assembled(plan, 0, problem), plan, end).nodes)
+    all.push_back(to_seconds(end.time) / std::max(1.0, static_cast<double>(n.gradients)));
+  return all;
+}
+
+[[nodiscard]] inline auto plan_for(competitor const& c, trial const& t, weather const& w, std::uint64_t seed,
+                                   race_problem const& problem) -> prepared {
   auto o = default_options();
   w.set(o);
   o.algorithms = {c.algorithm};
   o.settings = c.settings;
   o.settings.push_back({{}, "step", report::shortest(t.step)});
-  if (!t.network.empty()) o.topology = t.network;
   o.seed = seed;
   o.threads = 1;
-  return planned(o);
+  auto const measured = t.network.starts_with("measured-");
+  if (measured) o.topology = "complete";
+  else if (!t.network.empty()) o.topology = t.network;
+  auto plan = planned(o);
+  if (!measured) return {std::move(plan)};
+  auto const children = t.network == "measured-star" ? *plan.options.nodes : std::size_t{2};
+  plan.network = spanning_trees(plan.network.pull(), topology::best_root,
+                                {.gradient = measured_durations(std::move(o), problem), .children_max = children});
+  return {std::move(plan), measuring + agreeing};
 }
 
 /// One run to the target, at most `longest` long. Divergence counts as never arriving.
-[[nodiscard]] inline auto run_trial(race_plan const& plan, race_problem const& problem,
-                                    std::chrono::nanoseconds longest) -> finish {
+[[nodiscard]] inline auto run_trial(prepared const& p, race_problem const& problem, std::chrono::nanoseconds longest)
+    -> finish {
+  auto const& plan = p.plan;
   auto end = until{};
-  end.time = std::min<std::chrono::nanoseconds>(plan.options.until, longest);
+  end.time =
+      std::max<std::chrono::nanoseconds>(std::min(plan.options.until, longest) - p.before, std::chrono::nanoseconds{1});
   end.target_loss = plan.options.target_loss;
   try {
     auto r = run_one(assembled(plan, 0, problem), plan, end);
     find_target(r, plan.options.target_loss);
     auto const last = r.history.back().loss;
-    if (r.time_to_target) return {to_seconds(*r.time_to_target), last, true};
-    return {to_seconds(end.time), std::isfinite(last) ? last : std::numeric_limits<double>::infinity(), false};
+    if (r.time_to_target) return {to_seconds(p.before + *r.time_to_target), last, true};
+    return {to_seconds(p.before + end.time), std::isfinite(last) ? last : std::numeric_limits<double>::infinity(),
+            false};
   } catch (run_error const&) {
     return {};
   }
@@ -102,7 +140,7 @@ struct effort {
       all.push_back({rounded, {}});
       continue;
     }
-    for (auto const& n : e.networks) all.push_back({rounded, n});
+    for (auto const& n : c.networks.empty() ? e.networks : c.networks) all.push_back({rounded, n});
   }
   // From the middle of the grid outwards, so that a good time is known early.
   std::stable_sort(all.begin(), all.end(), [&](trial const& a, trial const& b) {
@@ -133,7 +171,7 @@ struct tuned {
     }
     finish f;
     try {
-      f = run_trial(plan_for(c, all[i], w, e.seed), problem, longest);
+      f = run_trial(plan_for(c, all[i], w, e.seed, problem), problem, longest);
     } catch (config_error const&) {
       f = {};
     }

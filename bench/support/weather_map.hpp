@@ -123,7 +123,7 @@ struct map_entry {
       o.threads = 1;
       auto const longest = entry.best.reached ? std::chrono::nanoseconds{std::llround(entry.best.seconds * 1e9)}
                                               : std::chrono::nanoseconds{o.until};
-      auto const f = run_trial(planned(std::move(o)), problem, longest);
+      auto const f = run_trial({planned(std::move(o))}, problem, longest);
       if (beats(f, entry.best)) entry.with = {own * factor, network}, entry.best = f;
     }
   }
