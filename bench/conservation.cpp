@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Conservation exact, optimum reached: every algorithm of the catalogue that its row says ends at the optimum, in random
-// scenarios of network, speeds, delays, loss, duplication and overtaking. Where an algorithm tracks, the law of tracking
-// is looked at every 50 ms and must be exactly 0 (fixed point, float32). The loss must come within 1e-5 of what it was
-// over its minimum at the start (byte_grad and r_fast_low_bits: 1e-2, since their codes round). The largest step that
-// converges depends on the ages of messages: it begins at 0.05 and is divided by 4 where a run does not arrive, at most
-// four times.
+// Conservation exact, optimum reached: every algorithm of the catalogue that its row says ends at the optimum, in
+// random scenarios of network, speeds, delays, loss, duplication and overtaking. Where an algorithm tracks, the law of
+// tracking is looked at every 50 ms and must be exactly 0 (fixed point, float32). The loss must come within 1e-5 of
+// what it was over its minimum at the start (byte_grad and r_fast_low_bits: 1e-2, since their codes round). The largest
+// step that converges depends on the ages of messages: it begins at 0.05 and is divided by 4 where a run does not
+// arrive, at most four times.
 //   bench_conservation [SCENARIOS [ALGORITHM...]]
 // 1,000 scenarios of all algorithms: minutes on two cores. Status 1 if a requirement is missed. Wrong if a step that is
 // too large would hide a fault: so how many runs needed a smaller one is printed. The control, plain float32 sums in

@@ -70,13 +70,14 @@ struct outcome {
   double loss = std::numeric_limits<double>::infinity();
 };
 
-/// Runs one algorithm with one step up to the target.
-auto run(race_plan const& plan, race_problem const& problem, std::string const& name, double step) -> outcome {
+/// Runs the plan's k-th algorithm with one step up to the target.
+auto run(race_plan const& plan, race_problem const& problem, std::size_t k, double step) -> outcome {
   auto end = until{};
   end.time = plan.options.until;
   end.target_loss = plan.options.target_loss;
+  auto const& name = plan.options.algorithms[k];
   try {
-    auto a = algorithm_named(name).assemble(plan.network, problem, {name, step, plan.options.seed});
+    auto a = algorithm_named(name).assemble(plan.networks[k], problem, {name, step, plan.options.seed});
     auto const r = run_one(std::move(a), plan, end);
     outcome o;
     if (r.time_to_target) o.seconds = to_seconds(*r.time_to_target);
@@ -139,13 +140,14 @@ class sweep {
     o.target_loss = target_;
     o.seed = tuning_seed;
     o.threads = 1;
+    o.algorithms = names;
     auto const plan = planned(o);
     auto const problem = race_problem_of(data_, plan.options);
     auto const steps = grid(every);
     std::vector<outcome> outcomes(names.size() * steps.size());
     bench::for_all_jobs(outcomes.size(), [&](std::size_t i) {
       auto const& name = names[i / steps.size()];
-      outcomes[i] = run(plan, problem, name, steps[i % steps.size()]);
+      outcomes[i] = run(plan, problem, i / steps.size(), steps[i % steps.size()]);
       std::fprintf(stderr, "%s %s: %s\n", name.c_str(), report::shortest(steps[i % steps.size()]).c_str(),
                    cell(outcomes[i]).c_str());
     });

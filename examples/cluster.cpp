@@ -299,7 +299,7 @@ auto cluster(choice c) -> int {
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c, c.race)};
   if (!c.race.quiet) {
     examples::say("One process a node over " + c.transport + " on this machine: " + c.race.problem_text + ", " +
-                  plan.network.name() + ", " + std::to_string(*c.race.nodes) + " nodes, " +
+                  examples::network_text(plan) + ", " + std::to_string(*c.race.nodes) + " nodes, " +
                   examples::detail::duration_text(c.race.until) + " each, in real time.\n\n");
   }
   auto const all = run_all(c, who, oracle);

@@ -97,8 +97,8 @@ inline constexpr auto measuring = std::chrono::milliseconds{320}, agreeing = std
   auto plan = planned(o);
   if (!measured) return {std::move(plan)};
   auto const children = t.network == "measured-star" ? *plan.options.nodes : std::size_t{2};
-  plan.network = spanning_trees(plan.network.pull(), topology::best_root,
-                                {.gradient = measured_durations(std::move(o), problem), .children_max = children});
+  plan.networks[0] = spanning_trees(plan.networks[0].pull(), topology::best_root,
+                                    {.gradient = measured_durations(std::move(o), problem), .children_max = children});
   return {std::move(plan), measuring + agreeing};
 }
 

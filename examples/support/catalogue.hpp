@@ -49,6 +49,7 @@ struct catalogue_row {
   std::string_view name;
   double race_step;  ///< race's default; 0: there is none
   ends where;
+  std::string_view race_network = "binary-tree";  ///< race's default, by name
 };
 
 /// Steps: those of the grid with which an algorithm reaches the target first in race's default scenario. (d_psgd,
@@ -58,13 +59,13 @@ struct catalogue_row {
 /// non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc and delayed_randomized_gossip.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
-    catalogue_row<r_fast<B>>{"r_fast", 0.03125, ends::at_optimum},
-    catalogue_row<r_fast_low_bits<B>>{"r_fast_low_bits", 0.03125, ends::at_optimum},
-    catalogue_row<push_pull<B>>{"push_pull", 0.0625, ends::at_optimum},
-    catalogue_row<s_ab<B>>{"s_ab", 0.03125, ends::at_optimum},
+    catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},
+    catalogue_row<r_fast_low_bits<B>>{"r_fast_low_bits", 0.0625, ends::at_optimum, "star"},
+    catalogue_row<push_pull<B>>{"push_pull", 0.25, ends::at_optimum, "star"},
+    catalogue_row<s_ab<B>>{"s_ab", 0.0625, ends::at_optimum, "star"},
     catalogue_row<dsgt<B>>{"dsgt", 0.0625, ends::at_optimum},
-    catalogue_row<d_psgd<B>>{"d_psgd", 0.0442, ends::off_it},
-    catalogue_row<d_psgd_atc<B>>{"d_psgd_atc", 0.03125, ends::off_it},
+    catalogue_row<d_psgd<B>>{"d_psgd", 0.0625, ends::off_it, "complete"},
+    catalogue_row<d_psgd_atc<B>>{"d_psgd_atc", 0.125, ends::off_it, "complete"},
     catalogue_row<low_precision_d_psgd<B>>{"low_precision_d_psgd", 0.0625, ends::off_it},
     catalogue_row<non_blocking_d_psgd<B>>{"non_blocking_d_psgd", 0.125, ends::off_it},
     catalogue_row<matcha<B>>{"matcha", 0.0625, ends::off_it},
@@ -72,18 +73,18 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<prox_dgd<B>>{"prox_dgd", 0.0625, ends::off_it},
     catalogue_row<adsgd<B>>{"adsgd", 0.0625, ends::off_it},
     catalogue_row<async_dgd_atc<B>>{"async_dgd_atc", 0.0625, ends::off_it},
-    catalogue_row<ad_psgd<B>>{"ad_psgd", 0.0625, ends::off_it},
+    catalogue_row<ad_psgd<B>>{"ad_psgd", 0.0625, ends::off_it, "exponential"},
     catalogue_row<delayed_randomized_gossip<B>>{"delayed_randomized_gossip", 0.0625, ends::off_it},
-    catalogue_row<sgp<B>>{"sgp", 0.0625, ends::off_it},
-    catalogue_row<osgp<B>>{"osgp", 0.0625, ends::off_it},
-    catalogue_row<async_model_average<B>>{"async_model_average", 0.0625, ends::off_it},
-    catalogue_row<ring_allreduce_sgd<B>>{"ring_allreduce_sgd", 0.125, ends::at_optimum},
-    catalogue_row<byte_grad<B>>{"byte_grad", 0.125, ends::at_optimum},
-    catalogue_row<non_blocking_allreduce<B>>{"non_blocking_allreduce", 0.0625, ends::off_it},
-    catalogue_row<m_synchronous_sgd<B>>{"m_synchronous_sgd", 0.125, ends::at_optimum},
-    catalogue_row<asgd<B>>{"asgd", 0.0884, ends::off_it},
-    catalogue_row<rescaled_asgd<B>>{"rescaled_asgd", 0.125, ends::off_it},
-    catalogue_row<ringmaster_asgd<B>>{"ringmaster_asgd", 0.125, ends::off_it},
+    catalogue_row<sgp<B>>{"sgp", 0.125, ends::off_it, "exponential"},
+    catalogue_row<osgp<B>>{"osgp", 0.125, ends::off_it, "exponential"},
+    catalogue_row<async_model_average<B>>{"async_model_average", 0.0625, ends::off_it, "complete"},
+    catalogue_row<ring_allreduce_sgd<B>>{"ring_allreduce_sgd", 0.102, ends::at_optimum, "ring"},
+    catalogue_row<byte_grad<B>>{"byte_grad", 0.147, ends::at_optimum, "complete"},
+    catalogue_row<non_blocking_allreduce<B>>{"non_blocking_allreduce", 0.0625, ends::off_it, "ring"},
+    catalogue_row<m_synchronous_sgd<B>>{"m_synchronous_sgd", 0.147, ends::at_optimum, "star"},
+    catalogue_row<asgd<B>>{"asgd", 0.0798, ends::off_it, "star"},
+    catalogue_row<rescaled_asgd<B>>{"rescaled_asgd", 0.102, ends::off_it, "star"},
+    catalogue_row<ringmaster_asgd<B>>{"ringmaster_asgd", 0.125, ends::off_it, "star"},
 };
 
 /// visit(row) for each algorithm on backend B.

@@ -64,7 +64,8 @@ auto every_second_entry() -> std::vector<algorithm_entry> {
   constexpr auto count = std::tuple_size_v<std::remove_cvref_t<decltype(rows)>>;
   std::vector<algorithm_entry> entries;
   auto const add = [&]<class Node>(catalogue_row<Node> const& row) {
-    entries.push_back({row.name, row.race_step, &assembled_as<Node>, &settled<Node>, &processes_of<Node>});
+    entries.push_back(
+        {row.name, row.race_step, row.race_network, &assembled_as<Node>, &settled<Node>, &processes_of<Node>});
   };
   [&]<std::size_t... I>(std::index_sequence<I...>) {
     (add(std::get<2 * I + First>(rows)), ...);

@@ -87,6 +87,7 @@ struct entrant {
 struct algorithm_entry {
   std::string_view name;
   double step;  ///< race's default; 0: there is none
+  std::string_view network;  ///< race's default
   entrant (*assemble)(topology::pair const&, race_objective const&, algorithm_settings const&);
   settled_options (*settle)(algorithm_settings const&);  ///< throws config_error
   std::size_t (*processes)(topology::pair const& network);  ///< one per node, including servers

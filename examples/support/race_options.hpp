@@ -157,7 +157,10 @@ inline void set_folder(std::string& folder, given g) {
        detail::set_driver, repeatable::no, by_race},
       {"--nodes", "N", "", "nodes that compute gradients (default: 8, or as many as the topology's file has)",
        [](o& x, given g) { x.nodes = count_in(g, 1, "a whole number from 1 up"); }},
-      {"--topology", "NAME", "binary-tree", topology::known_names(), [](o& x, given g) { x.topology = g.text; }},
+      {"--topology", "NAME", std::string{best_networks},
+       "best: each algorithm on the network where it was first in bench/headlines; or one for all: " +
+           topology::known_names(),
+       [](o& x, given g) { x.topology = g.text; }},
       {"--split", "iid|by-label", "by-label", "which samples a node holds: random ones, or those of few labels",
        detail::set_split, repeatable::no, by_all, true},
       {"--data", "DIR", "/usr/share/datasets/fashion-mnist", "folder with the four IDX files, plain or gzipped",

@@ -70,7 +70,7 @@ inline auto steps_text(race_plan const& plan) -> std::string {
          std::to_string(data.test.samples()) + " test samples, " + std::to_string(data.train.width()) +
          " features, standardised), split " + (o.split == data_split::iid ? "at random" : "by label") + " over " +
          std::to_string(*o.nodes) + " nodes, batch " + std::to_string(o.batch) + detail::batch_text(plan, data) +
-         ", l2 " + report::shortest(o.l2) + ". Network: " + plan.network.name() + "; " + detail::links_text(o) +
+         ", l2 " + report::shortest(o.l2) + ". Network: " + network_text(plan) + "; " + detail::links_text(o) +
          ". A gradient takes " + o.compute_text + "; " + detail::slow_text(o) + ". " +
          (simulated ? "Simulated" : "One thread a node, in real time") + ", " + detail::duration_text(o.until) +
          (simulated ? " of virtual time" : "") + " an algorithm, seed " + std::to_string(o.seed) + ", target loss " +
@@ -153,7 +153,7 @@ inline auto picture_of(race_plan const& plan, more_to_say const& more) -> report
   look.optimum = more.lowest_loss;
   look.by = o.picture_by;
   if (o.driver == race_driver::sim) look.clock = "virtual time";
-  look.title = picture_title(o, plan.network.name());
+  look.title = picture_title(o, has_one_network(plan) ? plan.networks.front().name() : "each on its best network");
   look.note = picture_note(o);
   return look;
 }

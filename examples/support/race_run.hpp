@@ -2,12 +2,14 @@
 // One race from options to results: the problem, the scenario, one algorithm after the other.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,18 +33,27 @@ namespace rubato::examples {
 /// Options that are consistent, and what follows from them without the data.
 struct race_plan {
   race_options options;
-  topology::pair network;
+  std::vector<topology::pair> networks;  ///< by algorithm
   environment::scenario scenario;
   std::vector<planned_algorithm> algorithms;  ///< in the order of options.algorithms
 };
 
 namespace detail {
 
-inline auto network_of(race_options& o) -> topology::pair {
-  auto const from_file = o.topology.starts_with("file:");
-  auto graph = topology::by_name(o.topology, o.nodes.value_or(from_file ? 0 : 8), &topology::read_zipped_edge_list);
-  o.nodes = graph.nodes();
-  return topology::pair{graph};
+inline auto networks_of(race_options& o) -> std::vector<topology::pair> {
+  std::map<std::string, topology::pair> made;
+  std::vector<topology::pair> all;
+  for (auto const& algorithm : o.algorithms) {
+    auto const name = o.topology == best_networks ? std::string{algorithm_named(algorithm).network} : o.topology;
+    if (!made.contains(name)) {
+      auto const from_file = name.starts_with("file:");
+      auto graph = topology::by_name(name, o.nodes.value_or(from_file ? 0 : 8), &topology::read_zipped_edge_list);
+      o.nodes = graph.nodes();
+      made.emplace(name, topology::pair{graph});
+    }
+    all.push_back(made.at(name));
+  }
+  return all;
 }
 
 inline auto scenario_of(race_options& o) -> environment::scenario {
@@ -78,7 +89,7 @@ inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
 /// Checks everything that needs no data; throws config_error.
 [[nodiscard]] inline auto planned(race_options o) -> race_plan {
   auto algorithms = planned_algorithms(o);
-  auto network = detail::network_of(o);
+  auto networks = detail::networks_of(o);
   for (auto const& a : algorithms) detail::refuse_batch(o, a);
   constexpr auto most_looks = 100'000;
   if (o.measure_every.count() > 0 && o.until / o.measure_every > most_looks) {
@@ -86,7 +97,7 @@ inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
                        " measurements in --until; there may be at most " + std::to_string(most_looks)};
   }
   auto scenario = detail::scenario_of(o);
-  return {std::move(o), std::move(network), std::move(scenario), std::move(algorithms)};
+  return {std::move(o), std::move(networks), std::move(scenario), std::move(algorithms)};
 }
 
 /// The time of one gradient if the batch is cut into this many mini-batches.
@@ -138,11 +149,27 @@ inline void refuse_divergence(measurement const& first, measurement const& m) {
                   " at the start; use a smaller step"};
 }
 
+/// Whether all algorithms run on the same network.
+[[nodiscard]] inline auto has_one_network(race_plan const& plan) -> bool {
+  auto const& all = plan.networks;
+  return std::all_of(all.begin(), all.end(), [&](auto const& n) { return n.name() == all.front().name(); });
+}
+
+/// Its name, or the names by algorithm.
+[[nodiscard]] inline auto network_text(race_plan const& plan) -> std::string {
+  auto const& all = plan.networks;
+  if (has_one_network(plan)) return all.front().name();
+  std::string text;
+  for (std::size_t i = 0; i < all.size(); ++i)
+    text += (i > 0 ? ", " : "") + plan.algorithms[i].told.name + " on " + all[i].name();
+  return text;
+}
+
 /// The nodes of the plan's i-th algorithm; throws a config_error that names it.
 [[nodiscard]] inline auto assembled(race_plan const& plan, std::size_t i, race_objective const& problem) -> entrant {
   auto const& told = plan.algorithms[i].told;
   try {
-    return algorithm_named(told.name).assemble(plan.network, problem, told);
+    return algorithm_named(told.name).assemble(plan.networks[i], problem, told);
   } catch (config_error const& e) {
     throw config_error{told.name + ": " + e.what()};
   }
