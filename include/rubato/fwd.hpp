@@ -73,6 +73,9 @@ template<backend::array_backend Backend, class Step = step::sgd,
          class Ledger = detail::default_ledger<typename Backend::scalar>>
 class dsgt;
 
+template<backend::array_backend Backend, class Step = step::sgd>
+class extra;
+
 template<backend::array_backend Backend, class Order, class Step = step::sgd, class Weighting = weighting::constant,
          class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity,
          class Contribution = contribution::all>

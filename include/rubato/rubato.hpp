@@ -13,6 +13,7 @@
 #include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/delayed_randomized_gossip.hpp>
 #include <rubato/algorithm/dsgt.hpp>
+#include <rubato/algorithm/extra.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>

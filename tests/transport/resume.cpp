@@ -33,6 +33,7 @@
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/extra.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/non_blocking_allreduce.hpp>
@@ -258,8 +259,8 @@ void kill_in_the_middle(problem::quadratic const& p, std::filesystem::path const
   REQUIRE(WIFSIGNALED(status));  // it was in the middle
 }
 
-using in_lock_step =
-    std::tuple<ring_allreduce_sgd<space>, low_precision_d_psgd<space>, scatter_allreduce_sgd<space>, byte_grad<space>>;
+using in_lock_step = std::tuple<ring_allreduce_sgd<space>, extra<space>, low_precision_d_psgd<space>,
+                                scatter_allreduce_sgd<space>, byte_grad<space>>;
 
 TEMPLATE_LIST_TEST_CASE("synchronous replicas that are killed all, twice, and go on end with the bits of an uncut run",
                         "", in_lock_step) {

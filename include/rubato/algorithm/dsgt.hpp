@@ -22,7 +22,6 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <rubato/algorithm/tracking_core.hpp>
 #include <rubato/codec/identity.hpp>
@@ -124,17 +123,10 @@ class dsgt
   enum class place : std::uint8_t { mixing, gradient };
 
   static auto checked(mixing::plan const& plan, node_id self) -> mixing::plan const& {
-    auto const weight_in = [](std::vector<mixing::weighted_edge> const& edges, node_id peer) {
-      for (auto const& e : edges)
-        if (e.peer == peer) return e.weight;
-      return 0.0;
-    };
     auto const& n = plan.nodes[to_index(self)];
-    auto same = n.push_to.size() == n.pull_from.size();
-    for (auto const& e : n.pull_from) {  // w_ij = w_ji = a_ji
-      auto const back = weight_in(plan.nodes[to_index(e.peer)].pull_from, self);
-      same = same && std::abs(back - e.weight) <= 1e-12 && std::abs(weight_in(n.push_to, e.peer) - e.weight) <= 1e-12;
-    }
+    auto same = n.push_to.size() == n.pull_from.size() && mixing::pulls_symmetrically(plan, self);
+    for (auto const& e : n.pull_from)  // w_ij = w_ji = a_ji
+      same = same && std::abs(mixing::weight_of(n.push_to, e.peer) - e.weight) <= 1e-12;
     if (!same)
       throw config_error("DSGT pulls and pushes with one symmetric W, and the weights of node " +
                          std::to_string(to_index(self)) +

@@ -130,7 +130,7 @@ class model_exchange {
       e->pulled = {};
     }
     if (auto* e = find_edge(out_, c.peer)) {
-      e->open = c.what == neighbour_change::edge::opens;
+      e->open = c.what != neighbour_change::edge::closes;
       e->session = c.outgoing;
     }
   }

@@ -111,9 +111,9 @@ struct edge_in : edge_session {
     if (auto wrong = order.rise(p)) return refuse(*wrong, out);
     return true;
   }
-  /// Closes the edge, or opens it; its first message is then for the round after `round`.
+  /// Closes the edge, or opens it or lets it resume; its first message is then for the round after `round`.
   void change(neighbour_change const& c, iteration round) {
-    open = c.what == neighbour_change::edge::opens;
+    open = c.what != neighbour_change::edge::closes;
     session = c.incoming;
     order = {};
     box.begin_at(open ? round : iteration{});

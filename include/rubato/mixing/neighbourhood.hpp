@@ -20,6 +20,13 @@ struct weighted_edge {
   double weight = 0;
 };
 
+/// The weight of the edge to or from that peer; 0 if there is none.
+inline auto weight_of(std::vector<weighted_edge> const& edges, node_id peer) -> double {
+  for (auto const& e : edges)
+    if (e.peer == peer) return e.weight;
+  return 0;
+}
+
 /// One node's share of a pair of mixing matrices. All lists are sorted by id and contain no self-loop.
 ///   row of W    (pull): pull_self + sum pull_from = 1
 ///   column of A (push): push_self + sum push_to   = 1

@@ -48,11 +48,15 @@ namespace rubato::mixing {
 /// The same with weights of your own. Throws config_error if they are not symmetric, a row or column does not sum to
 /// one, or a node is not connected to node 0. With negative weights, or a diagonal that is not positive (signs::any),
 /// all eigenvalues but one must lie within (-1, 1), which is all that rounds need (arXiv 1705.09056, assumption 1).
-/// Such a plan is for d_psgd, d_psgd_atc, low_precision_d_psgd and orders in rounds that do not track; assemble()
-/// refuses it for others: where the absolute values of a row sum to more than one, averages of models of different ages
-/// may grow without bound. If an edge closes, each end keeps the edge's weight itself,
-/// and the remaining W must still mix.
+/// Such a plan is for d_psgd, d_psgd_atc, low_precision_d_psgd, extra and orders in rounds that do not track;
+/// assemble() refuses it for others: where the absolute values of a row sum to more than one, averages of models of
+/// different ages may grow without bound. If an edge closes, each end keeps the edge's weight itself, and the remaining
+/// W must still mix.
 [[nodiscard]] auto gossip_plan(matrix const& weights) -> plan;
+
+/// Whether node i counts the model of each neighbour with the weight with which that one counts its own, to within
+/// 1e-12.
+[[nodiscard]] auto pulls_symmetrically(plan const& made, node_id i) -> bool;
 
 /// For push-sum: each node divides its mass equally between itself and its out-neighbours, along the edges of both
 /// graphs in their own directions; nothing to pull, gain 1. Any pair will do, because its common root reaches all nodes
@@ -227,6 +231,12 @@ RUBATO_INLINE auto gossip_plan(matrix const& weights) -> plan {
   detail::require_connected(support(weights));
   detail::require_mixing(weights);
   return {detail::pulling_nodes(weights), 1.0, "gossip, " + weights.name()};
+}
+
+RUBATO_INLINE auto pulls_symmetrically(plan const& made, node_id i) -> bool {
+  for (auto const& e : made.nodes[to_index(i)].pull_from)
+    if (!(std::abs(weight_of(made.nodes[to_index(e.peer)].pull_from, i) - e.weight) <= 1e-12)) return false;
+  return true;
 }
 
 RUBATO_INLINE auto push_sum_plan(topology::pair const& graphs) -> plan {

@@ -197,7 +197,7 @@ TEST_CASE("all that go on together in lock-step end with the bits of a run that 
       REQUIRE(cut_twice(make, seed % 5, seed).models == whole.through(seed % 5, 2).back().models);
     }
   });
-  CHECK(tried == 6);
+  CHECK(tried == 7);
 }
 
 TEST_CASE("nothing is lost or counted twice where all go on together, whatever was under way") {
@@ -208,13 +208,17 @@ TEST_CASE("nothing is lost or counted twice where all go on together, whatever w
     for (std::uint64_t seed = 0; seed < 8; ++seed) {
       CAPTURE(name, seed);
       auto const end = cut_twice(make, seed % 5, seed);
+      auto const expected = Approx(-make().raw_step * pushes::mean()).epsilon(1e-9);
+      auto mean = 0.0;
       for (auto const& [node, x] : end.models) {
+        mean += x[0] / nodes;
         if (name == "non_blocking_allreduce") REQUIRE(x == end.models.at(0));  // what counts how much depends on times
-        else REQUIRE(x[0] == Approx(-make().raw_step * pushes::mean()).epsilon(1e-9));
+        else if (name != "extra") REQUIRE(x[0] == expected);
       }
+      if (name == "extra") REQUIRE(mean == expected);  // its models take longer to agree
     }
   });
-  CHECK(tried == 7);
+  CHECK(tried == 8);
 }
 
 }  // namespace
