@@ -27,6 +27,7 @@
 #include <rubato/algorithm/non_blocking_matcha.hpp>
 #include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/prox_dgd.hpp>
+#include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
@@ -56,8 +57,8 @@ struct catalogue_row {
 /// Steps: those of the grid with which an algorithm reaches the target first in race's default scenario. (d_psgd,
 /// d_psgd_atc, low_precision_d_psgd, async_model_average and osgp never reach it: for these, the lowest loss at the
 /// end.) bench/sweep_steps.cpp found them; its output is bench/sweep_steps.md, where the step of d_psgd_atc is from an
-/// earlier sweep. r_fast_low_bits has the step of r_fast, and sgp that of osgp. Not swept are those of dsgt, extra,
-/// matcha, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc and delayed_randomized_gossip.
+/// earlier sweep. r_fast_low_bits has the step of r_fast, and sgp that of osgp. Not swept are those of dsgt,
+/// push_diging, extra, matcha, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc and delayed_randomized_gossip.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},
@@ -65,6 +66,7 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<push_pull<B>>{"push_pull", 0.25, ends::at_optimum, "star"},
     catalogue_row<s_ab<B>>{"s_ab", 0.0625, ends::at_optimum, "star"},
     catalogue_row<dsgt<B>>{"dsgt", 0.0625, ends::at_optimum},
+    catalogue_row<push_diging<B>>{"push_diging", 0.0625, ends::at_optimum},
     catalogue_row<extra<B>>{"extra", 0.0625, ends::at_optimum},
     catalogue_row<d_psgd<B>>{"d_psgd", 0.0625, ends::off_it, "complete"},
     catalogue_row<d_psgd_atc<B>>{"d_psgd_atc", 0.125, ends::off_it, "complete"},

@@ -95,6 +95,10 @@ class prox_dgd;
 
 template<backend::array_backend Backend, class Step = step::sgd,
          class Ledger = detail::default_ledger<typename Backend::scalar>>
+class push_diging;
+
+template<backend::array_backend Backend, class Step = step::sgd,
+         class Ledger = detail::default_ledger<typename Backend::scalar>>
 class push_pull;
 
 template<backend::array_backend Backend, class Step = step::sgd, class Weighting = weighting::constant,

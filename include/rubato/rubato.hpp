@@ -23,6 +23,7 @@
 #include <rubato/algorithm/non_blocking_matcha.hpp>
 #include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/prox_dgd.hpp>
+#include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>

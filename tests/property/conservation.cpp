@@ -8,6 +8,7 @@
 
 #include <rubato/algorithm/dsgt.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/s_ab.hpp>
@@ -148,15 +149,22 @@ TEST_CASE("the tracking law holds exactly after every event in fixed point (G.T)
   }
 }
 
-TEST_CASE("the law holds exactly for dsgt too, which pushes along the symmetric W (T.T) (T.A) (T.C)") {
-  tally rounds;
+TEST_CASE(
+    "the law holds exactly for dsgt too, which pushes along the symmetric W, and for push_diging (T.T) (T.A) (T.C)") {
+  tally symmetric, directed;
   test::for_all(scenario_count() / 5, [&](random_stream& gen, std::uint64_t seed) {
-    check_one<dsgt<backend::host<float>>>(draw_scenario(gen), seed, rounds, after_push::consumes);
+    auto const d = draw_scenario(gen);
+    if (gen.chance(0.5)) return check_one<dsgt<backend::host<float>>>(d, seed, symmetric, after_push::consumes);
+    check_one<push_diging<backend::host<float>>>(d, seed, directed, after_push::consumes);
   });
-  print("fixed point, dsgt on host", rounds);
-  CHECK(rounds.worst == 0.0);
-  CHECK(rounds.events >= 100 * rounds.scenarios);
-  CHECK(rounds.columns >= 10 * rounds.scenarios);
+  print("fixed point, dsgt on host", symmetric);
+  print("fixed point, push_diging on host", directed);
+  for (auto const* t : {&symmetric, &directed}) {
+    CHECK(t->worst == 0.0);
+    CHECK(t->scenarios > 5);
+    CHECK(t->events >= 100 * t->scenarios);
+    CHECK(t->columns >= 10 * t->scenarios);
+  }
 }
 
 TEST_CASE("the tracking law holds to rounding after every event in double (G.T) (G.C) (G.A)") {

@@ -38,6 +38,7 @@
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/non_blocking_allreduce.hpp>
 #include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/algorithm/s_ab.hpp>
@@ -259,8 +260,8 @@ void kill_in_the_middle(problem::quadratic const& p, std::filesystem::path const
   REQUIRE(WIFSIGNALED(status));  // it was in the middle
 }
 
-using in_lock_step = std::tuple<ring_allreduce_sgd<space>, extra<space>, low_precision_d_psgd<space>,
-                                scatter_allreduce_sgd<space>, byte_grad<space>>;
+using in_lock_step = std::tuple<ring_allreduce_sgd<space>, extra<space>, push_diging<space>,
+                                low_precision_d_psgd<space>, scatter_allreduce_sgd<space>, byte_grad<space>>;
 
 TEMPLATE_LIST_TEST_CASE("synchronous replicas that are killed all, twice, and go on end with the bits of an uncut run",
                         "", in_lock_step) {

@@ -25,6 +25,7 @@
 #include <rubato/core/blocks.hpp>
 #include <rubato/core/outbox.hpp>
 #include <rubato/core/packet.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::detail {
 
@@ -101,6 +102,24 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
       p.numbers.size() == 1 && p.blocks.begin == 0 && p.blocks.end == blocks.blocks();  // true for nearly all
   if (whole && is_counted(p.numbers[0], p.based_on) && holds(p, spec.values, blocks.values())) return {};
   return malformed_part(p, blocks, spec);
+}
+
+/// What is wrong with the push-sum weight of a message: all weights of a run sum to its number of nodes.
+[[nodiscard]] inline auto fault_of_weight(patch const& p, std::optional<double> weight, std::size_t nodes)
+    -> std::optional<fault> {
+  if (weight && *weight >= 0 && *weight <= static_cast<double>(nodes)) return {};
+  return fault{text_of_message(p, to_count(p.numbers[0])) + " carries " +
+               (weight ? "a push-sum weight of " + shortest(*weight) : "no push-sum weight") +
+               ", where it must lie in 0 to " + std::to_string(nodes)};
+}
+/// In rounds on a directed graph: a sender that hears nothing from its receiver waits for a node that does, over at
+/// most as many edges as there are nodes.
+[[nodiscard]] inline auto fault_beyond_rounds(patch const& p, node_id self, std::uint64_t done, std::size_t nodes)
+    -> std::optional<fault> {
+  if (to_count(p.numbers[0]) <= done + nodes + 1) return {};
+  return fault{text_of_message(p, to_count(p.numbers[0])) +
+               " is of a round that its sender cannot have reached, since " + "node " + std::to_string(to_index(self)) +
+               " has completed " + std::to_string(done) + " only"};
 }
 
 /// The numbers from one sender on one channel, in one session of their edge.

@@ -156,7 +156,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     if (from == nullptr || !from->is_of_session(p)) return;
     auto const weight = p.extra.real(scalar_slot::push_sum_weight);
     auto wrong = detail::malformed(p, this->blocks_, all_channels[0]);
-    if (!wrong) wrong = no_weight(p, weight);
+    if (!wrong) wrong = detail::fault_of_weight(p, weight, nodes_);
     if (!wrong && p.numbers[0] <= from->newest) {
       ++from->overtaken;
       return;
@@ -166,11 +166,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
                     std::to_string(to_index(p.from)) + " to node " + std::to_string(to_index(this->self_)) +
                     " is lost, and its mass with it; push-sum needs links that lose nothing, r_fast does not"};
     }
-    if (!wrong && meets_every_ == 1 && to_count(p.numbers[0]) > this->iterations_ + nodes_ + 1) {
-      wrong = fault{detail::text_of_message(p, to_count(p.numbers[0])) + " is of a round that its sender cannot have " +
-                    "reached, since node " + std::to_string(to_index(this->self_)) + " has completed " +
-                    std::to_string(this->iterations_) + " only"};
-    }
+    if (!wrong && meets_every_ == 1) wrong = detail::fault_beyond_rounds(p, this->self_, this->iterations_, nodes_);
     if (wrong) {
       out.failure = std::move(wrong);
       return;
@@ -240,13 +236,6 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
       visit("newest", self.newest), visit("came", self.came);
     }
   };
-
-  [[nodiscard]] auto no_weight(patch const& p, std::optional<double> weight) const -> std::optional<fault> {
-    if (weight && *weight >= 0 && *weight <= static_cast<double>(nodes_)) return {};  // all weights of a run sum to n
-    return fault{detail::text_of_message(p, to_count(p.numbers[0])) + " carries " +
-                 (weight ? "a push-sum weight of " + shortest(*weight) : "no push-sum weight") +
-                 ", where it must lie in 0 to " + std::to_string(nodes_)};
-  }
 
   [[nodiscard]] auto has_met() const -> bool { return this->pending_.under_way() && this->iterations_ == meets_at_; }
   void resume(neighbour_change const& c) {

@@ -227,19 +227,22 @@ class tracker {
     }
   }
 
-  /// When an edge closes, what it pushed is taken back and what it delivered is given back, as a debt (law 11).
+  /// When an edge closes, what it pushed is taken back and what it delivered is given back, as a debt (law 11). Where
+  /// all resume at one round, sums go on: all that was pushed in former rounds has been consumed.
   /// `round`: as in model_exchange::change.
   void change(neighbour_change const& c, iteration round) {
     auto const n = z_.size();
+    auto const goes_on = c.what == neighbour_change::edge::resumes;
     if (auto* e = find_edge(in_, c.peer)) {
-      if (e->consumed() != nullptr) e->wide.settle(backend_, e->consumed(), n, {debt_.open(backend_, n), -1.0});
-      e->forget_consumed();
+      if (!goes_on && e->consumed() != nullptr)
+        e->wide.settle(backend_, e->consumed(), n, {debt_.open(backend_, n), -1.0});
+      if (!goes_on) e->forget_consumed();
       e->change(c, Synchrony::delivery == channel_kind::event ? round : iteration{});
     }
     if (auto* e = find_edge(out_, c.peer)) {
-      if (e->total) e->wide.settle(backend_, values_of(e->total), n, {debt_.open(backend_, n), 1.0});
-      e->total = {};
-      e->open = c.what == neighbour_change::edge::opens;
+      if (!goes_on && e->total) e->wide.settle(backend_, values_of(e->total), n, {debt_.open(backend_, n), 1.0});
+      if (!goes_on) e->total = {};
+      e->open = c.what != neighbour_change::edge::closes;
       e->session = c.outgoing;
     }
   }

@@ -22,6 +22,7 @@
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
+#include <rubato/mixing/neighbourhood.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/by_delay.hpp>
 #include <rubato/step/sgd.hpp>
@@ -100,12 +101,15 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
 
  protected:
   tracking_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : core{std::move(b), self, std::move(x0), o, plan.gain},
-        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.weighting, o.synchrony, core::x_},
-        tracker_{core::backend_, plan.nodes[to_index(self)], core::blocks_, o.ledger, o.sum_codec, o.synchrony},
-        push_share_{plan.nodes[to_index(self)].push_share} {
+      : tracking_core{std::move(b), plan.nodes[to_index(self)], plan.gain, std::move(x0), o} {}
+  /// For a node whose place in the network is not as the plan says.
+  tracking_core(Backend b, mixing::neighbourhood const& n, double gain, shared_buffer x0, options const& o)
+      : core{std::move(b), n.self, std::move(x0), o, gain},
+        models_{core::backend_, n, core::blocks_, o.weighting, o.synchrony, core::x_},
+        tracker_{core::backend_, n, core::blocks_, o.ledger, o.sum_codec, o.synchrony},
+        push_share_{n.push_share} {
     o.by_delay.check();
-    if (o.by_delay.adapts()) round_trips_ = round_trips{plan.nodes[to_index(self)]};
+    if (o.by_delay.adapts()) round_trips_ = round_trips{n};
   }
 
   /// The rule of the next step along the tracker.

@@ -219,9 +219,7 @@ RUBATO_INLINE auto gossip_plan(topology::digraph const& graph) -> plan {
 }
 
 RUBATO_INLINE auto gossip_plan(topology::pair const& graphs) -> plan {
-  auto given = graphs.pull().edges();
-  for (auto const e : graphs.push().edges()) given.push_back(e);
-  return detail::gossip_on(graphs.underlying(), topology::from_edges(graphs.nodes(), std::move(given)).edge_count());
+  return detail::gossip_on(graphs.underlying(), graphs.joined().edge_count());
 }
 
 RUBATO_INLINE auto gossip_plan(matrix const& weights) -> plan {
@@ -240,16 +238,13 @@ RUBATO_INLINE auto pulls_symmetrically(plan const& made, node_id i) -> bool {
 }
 
 RUBATO_INLINE auto push_sum_plan(topology::pair const& graphs) -> plan {
-  auto edges = graphs.pull().edges();
-  for (auto const e : graphs.push().edges()) edges.push_back(e);
-  auto const graph = topology::from_edges(graphs.nodes(), std::move(edges), graphs.name());
   auto result =
       plan{std::vector<neighbourhood>(graphs.nodes()), 1.0, "push-sum on " + graphs.name() + ", uniform weights"};
   for (auto i = std::size_t{0}; i < result.nodes.size(); ++i) {
     result.nodes[i].self = to_node(i);
     result.nodes[i].nodes = result.nodes.size();
   }
-  detail::add_pushing(result.nodes, uniform_push(graph));
+  detail::add_pushing(result.nodes, uniform_push(graphs.joined()));
   return result;
 }
 

@@ -58,6 +58,9 @@ class pair {
   /// All edges of both graphs, in both directions: for methods that need a symmetric graph.
   [[nodiscard]] auto underlying() const -> digraph;
 
+  /// All edges of both graphs, each in its own direction: for methods whose mass flows both ways of a tree.
+  [[nodiscard]] auto joined() const -> digraph;
+
   /// Whether both graphs are trees of the same root: with a common root, n - 1 edges leave no other possibility.
   auto is_tree_pair() const -> bool { return pull_.edge_count() == nodes() - 1 && push_.edge_count() == nodes() - 1; }
 
@@ -140,10 +143,12 @@ RUBATO_INLINE auto pair::common_roots() const -> std::vector<node_id> {
   return common;
 }
 
-RUBATO_INLINE auto pair::underlying() const -> digraph {
+RUBATO_INLINE auto pair::underlying() const -> digraph { return joined().with_both_directions().with_root_hint(root_); }
+
+RUBATO_INLINE auto pair::joined() const -> digraph {
   auto all = pull_.edges();
   for (auto const e : push_.edges()) all.push_back(e);
-  return from_edges(nodes(), std::move(all), name_).with_both_directions().with_root_hint(root_);
+  return from_edges(nodes(), std::move(all), name_);
 }
 
 RUBATO_INLINE pair::pair(digraph pull, digraph push, std::optional<node_id> root, std::string name)
