@@ -11,6 +11,7 @@
 #include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/adsgd.hpp>
 #include <rubato/algorithm/asgd.hpp>
+#include <rubato/algorithm/asy_sonata.hpp>
 #include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
@@ -57,12 +58,13 @@ struct catalogue_row {
 /// Steps: those of the grid with which an algorithm reaches the target first in race's default scenario. (d_psgd,
 /// d_psgd_atc, low_precision_d_psgd, async_model_average and osgp never reach it: for these, the lowest loss at the
 /// end.) bench/sweep_steps.cpp found them; its output is bench/sweep_steps.md, where the step of d_psgd_atc is from an
-/// earlier sweep. r_fast_low_bits has the step of r_fast, and sgp that of osgp. Not swept are those of dsgt,
-/// push_diging, extra, matcha, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc and delayed_randomized_gossip.
+/// earlier sweep. r_fast_low_bits and asy_sonata have the step of r_fast, sgp that of osgp. Not swept are those of
+/// dsgt, push_diging, extra, matcha, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc and delayed_randomized_gossip.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},
     catalogue_row<r_fast_low_bits<B>>{"r_fast_low_bits", 0.0625, ends::at_optimum, "star"},
+    catalogue_row<asy_sonata<B>>{"asy_sonata", 0.0625, ends::at_optimum, "star"},
     catalogue_row<push_pull<B>>{"push_pull", 0.25, ends::at_optimum, "star"},
     catalogue_row<s_ab<B>>{"s_ab", 0.0625, ends::at_optimum, "star"},
     catalogue_row<dsgt<B>>{"dsgt", 0.0625, ends::at_optimum},

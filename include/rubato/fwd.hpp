@@ -54,6 +54,10 @@ using default_ledger = std::conditional_t<std::is_same_v<T, float>, ledger::fixe
 template<backend::array_backend Backend, class Step = step::sgd, class Partner = partner::uniform>
 class ad_psgd;
 
+template<backend::array_backend Backend, class Step = step::sgd, class Weighting = weighting::constant,
+         class Ledger = detail::default_ledger<typename Backend::scalar>, class SumCodec = codec::identity>
+class asy_sonata;
+
 template<backend::array_backend Backend, class Step = step::sgd>
 class async_dgd_atc;
 

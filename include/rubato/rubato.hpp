@@ -6,6 +6,7 @@
 #include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/adsgd.hpp>
 #include <rubato/algorithm/asgd.hpp>
+#include <rubato/algorithm/asy_sonata.hpp>
 #include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/byte_grad.hpp>

@@ -84,6 +84,10 @@ TEST_CASE("pairs, push-sum and codes in any combination come near the optimum") 
   reaches<low_precision_d_psgd<host_f>>("low precision", {.step = 0.02, .above_minimum = 0.3, .apart = 3});
   reaches<low_precision_d_psgd<host_d, codec::bf16, momentum>>("low precision, bf16, momentum",
                                                                {.step = 0.002, .above_minimum = 0.3, .apart = 3});
+  reaches<extra<eigen_f, momentum>>("extra, momentum, eigen", {.step = 0.01, .above_minimum = 1e-2});
+  reaches<push_diging<checked_f, step::adamw>>("push_diging, adamw, checked", {.step = 0.002, .above_minimum = 0.3});
+  reaches<asy_sonata<host_f, sgd, weighting::hinge, ledger::fixed_point, codec::low_bits>>(
+      "asy_sonata, hinge, 16 bits of a sum", {.above_minimum = 2e-2, .law = 0});
   reaches<async_model_average<host_f>>("model average", near);
   reaches<async_model_average<eigen_d, codec::identity, momentum>>("model average, momentum, eigen",
                                                                    {.step = 0.002, .above_minimum = 3, .apart = 3});

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string>
 
+#include <rubato/algorithm/asy_sonata.hpp>
 #include <rubato/algorithm/dsgt.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/algorithm/push_diging.hpp>
@@ -122,17 +123,19 @@ void print(char const* ledger, tally const& t) {
 }
 
 TEST_CASE("the tracking law holds exactly after every event in fixed point (G.T) (G.C) (G.A)") {
-  tally plain, vectors, late, rounds;
+  tally plain, vectors, late, broadcast, rounds;
   test::for_all(scenario_count(), [&](random_stream& gen, std::uint64_t seed) {
     using late_type = gradient_tracking<backend::eigen<float>, order::late_post>;
     auto const d = draw_scenario(gen);
-    switch (gen.below(4)) {
+    switch (gen.below(5)) {
       case 0:
         return check_one<r_fast<backend::host<float>>>(d, seed, plain);
       case 1:
         return check_one<r_fast<backend::eigen<float>>>(d, seed, vectors);
       case 2:
         return check_one<late_type>(d, seed, late);
+      case 3:
+        return check_one<asy_sonata<backend::host<float>>>(d, seed, broadcast);
       default:
         return check_one<push_pull<backend::host<float>>>(d, seed, rounds, after_push::consumes);
     }
@@ -140,8 +143,9 @@ TEST_CASE("the tracking law holds exactly after every event in fixed point (G.T)
   print("fixed point, r_fast on host", plain);
   print("fixed point, r_fast on eigen", vectors);
   print("fixed point, late_post on eigen", late);
+  print("fixed point, asy_sonata on host", broadcast);
   print("fixed point, push_pull on host", rounds);
-  for (auto const& t : {plain, vectors, late, rounds}) {
+  for (auto const& t : {plain, vectors, late, broadcast, rounds}) {
     CHECK(t.worst == 0.0);
     if (std::getenv("RUBATO_SEED") == nullptr) CHECK(t.scenarios > scenario_count() / 8);
     CHECK(t.events >= 100 * t.scenarios);

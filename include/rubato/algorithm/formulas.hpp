@@ -27,6 +27,7 @@ struct sum_target {
   U const* before;  // rho_ji so far, null for zeros
   U* after;
   T weight;  // a_ji
+  std::size_t readers = 1;  // out-neighbours that are sent this sum
 };
 template<class E>
 struct table {
@@ -84,7 +85,7 @@ RUBATO_HOST_DEVICE auto consumed(At& at, L const& ledger, tracking_terms<T, U> c
   return z;
 }
 
-/// p_j = a_ji z;  rho_ji <- rho_ji + p_j;  returns z - sum_j p_j.
+/// p_j = a_ji z;  rho_ji <- rho_ji + p_j;  returns z - sum_j p_j. A sum of several readers is made once.
 template<class At, class L, class T, class U, class Z>
 RUBATO_HOST_DEVICE auto pushed(At& at, L const& ledger, tracking_terms<T, U> const& s, Z z) -> Z {
   ledger.watch(at, z);
@@ -92,7 +93,7 @@ RUBATO_HOST_DEVICE auto pushed(At& at, L const& ledger, tracking_terms<T, U> con
   for (std::size_t j = 0; j < s.sums_out.size; ++j) {
     auto const& e = s.sums_out.entries[j];
     auto const share = ledger.share(at, z, e.weight);
-    all = ledger.add(all, share);
+    for (std::size_t r = 0; r < e.readers; ++r) all = ledger.add(all, share);
     at.stream(e.after, e.before == nullptr ? share : ledger.add(at.load(e.before), share));
   }
   return ledger.kept(z, s.push_self, all);

@@ -246,7 +246,9 @@ template<class Backend, class U>
 struct sum_out : edge_session {
   double weight = 0;
   shared_buffer total{};
-  writable_buffer<U> fresh{};  // of the current pass
+  writable_buffer<U> fresh{};  // of the current pass, unless another edge has it
+  std::size_t source = 0;  // of the current pass: the edge that has it
+  std::size_t readers = 1;  // of the current pass, if this edge has it: those that are sent this sum
   wide_total<Backend, U> wide{};
   static void visit_state(auto& self, auto&& visit) {
     edge_session::visit_state(self, visit);

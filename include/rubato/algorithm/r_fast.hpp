@@ -10,14 +10,14 @@
 // invariant: sum_i z_i + sum_(i->j) (rho_ji - rho~_ji) = sum_i g_i, debts of closed edges counted with z
 //                                                                            tests/property/conservation.cpp
 // differs from [R]: v is posted before the gradient is computed, not after it (order::late_post keeps the order of the
-// paper); there is one running sum per edge, where the public code of ASY-SONATA broadcasts a single one; rho is read
-// when the gradient arrives, not when it is requested.
+// paper; asy_sonata.hpp too); rho is read when the gradient arrives, not when it is requested. Out-edges with equal
+// weights have one rho, as long as they have been open for the same time: then it is the same for all of them.
 // step: if messages arrive K local iterations old (gradients are far faster than links), the step must be 1 / (K L) or
 // less, where L is the largest curvature. On binary_tree(8) of quadratics with L = 1, the largest step that converged
 // was 0.9/K to 1.2/K for K = 10 to 1000 if latency was the cause, and 0.3/K to 0.5/K if links were always busy; on
 // directed_ring(4) 0.25/K was too much. With a larger step z and rho grow without bound, in any arithmetic. A pace
 // (run/pace.hpp) keeps K near 1, and a step by delay (step/by_delay.hpp) falls with K.
-// A local iteration, in vectors, with dw in-edges of W, da in-edges and db out-edges of A:
+// A local iteration, in vectors, with dw in-edges of W, da in-edges of A, db different rho:
 //   by reference:  reads x, z, g, g_new, dw v, 2 da rho, db rho = 4 + dw + 2 da + db;  writes x, v, z, db rho = 3 + db
 //   assembled:     the same, and each arriving block is copied once into its mailbox and once into rho~ (4 a block).
 #pragma once
@@ -67,9 +67,10 @@ struct r_fast_kernel {
 }  // namespace detail
 
 /// Fully asynchronous and robust to message loss; converges to the optimum of the sum even if data differ between
-/// nodes. Memory in vectors: x, v, g, z, one rho per out-edge, rho and rho~ per in-edge; whole vectors that arrive by
-/// reference are shared with their sender. The 64-bit view of rho adds at most half a vector per tracking edge. Step,
-/// Weighting, Ledger (fixed-point by default for float), SumCodec: policies, see step/, weighting/, ledger/, codec/.
+/// nodes. Memory in vectors: x, v, g, z, at most one rho per out-edge, rho and rho~ per in-edge; whole vectors that
+/// arrive by reference are shared with their sender. The 64-bit view of rho adds at most half a vector per tracking
+/// edge. Step, Weighting, Ledger (fixed-point by default for float), SumCodec: policies, see step/, weighting/,
+/// ledger/, codec/.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Step, class Weighting, class Ledger, class SumCodec>
 class r_fast : public detail::tracking_core<Backend, Step, Weighting, synchrony::free, Ledger, SumCodec> {
@@ -97,7 +98,7 @@ class r_fast : public detail::tracking_core<Backend, Step, Weighting, synchrony:
     this->ask_gradient(out);
   }
 
- private:
+ protected:
   /// Moves z, rho and x; returns v, or nothing if the run cannot go on.
   auto iterate(detail::pass_parts does, instant now, outbox& out) -> shared_buffer {
     auto v = this->backend_.template allocate<scalar>(this->size());

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -127,8 +128,9 @@ class tracker {
     magnitudes_ = 0;
     if (does.tracks && debt_) debt_.release(backend_, z_.data(), z_.size());
     if (!does.pushes) return;
-    for (auto& e : out_) {
-      if (e.open) e.fresh = backend_.template allocate<value>(z_.size());
+    share_sums();
+    for (std::size_t j = 0; j < out_.size(); ++j) {
+      if (out_[j].open && out_[j].source == j) out_[j].fresh = backend_.template allocate<value>(z_.size());
     }
   }
 
@@ -149,9 +151,11 @@ class tracker {
     if (does.pushes) {
       out_table_.clear();
       auto self_weight = push_self_;
-      for (auto& e : out_) {
+      for (std::size_t j = 0; j < out_.size(); ++j) {
+        auto& e = out_[j];
         if (!e.open) self_weight += e.weight;
-        else out_table_.push_back({values_of(e.total), e.fresh.data(), static_cast<scalar>(e.weight)});
+        else if (e.source == j)
+          out_table_.push_back({values_of(e.total), e.fresh.data(), static_cast<scalar>(e.weight), e.readers});
       }
       s.push_self = static_cast<scalar>(self_weight);
       s.sums_out = {backend_.table(out_table_.data(), out_table_.size()), out_table_.size()};
@@ -219,12 +223,20 @@ class tracker {
   }
   template<class Send>
   void publish_sums(Send&& send) {
-    for (auto& e : out_) {
+    sent_.resize(out_.size());
+    for (std::size_t j = 0; j < out_.size(); ++j) {
+      auto& e = out_[j];
       if (!e.open) continue;
-      e.total = std::move(e.fresh).publish();
+      if (e.source == j) {
+        e.total = std::move(e.fresh).publish();
+        sent_[j] = body_of(e.total);
+      } else {
+        e.total = out_[e.source].total;
+      }
       e.wide.grew(backend_, values_of(e.total), z_.size(), magnitudes_);
-      send(e, body_of(e.total));
+      send(e, sent_[e.source]);
     }
+    sent_.clear();
   }
 
   /// When an edge closes, what it pushed is taken back and what it delivered is given back, as a debt (law 11). Where
@@ -282,6 +294,24 @@ class tracker {
   [[nodiscard]] auto in() -> std::vector<sum_in<Backend, value>>& { return in_; }
 
  private:
+  /// Edges that push with one weight, and over which the same has been pushed since they opened, have one sum. (Which
+  /// they had before is seen by its body. Few sums are compared, so that degrees may be large.)
+  void share_sums() {
+    std::array<std::size_t, 4> latest{};
+    std::size_t sums = 0;
+    for (std::size_t j = 0; j < out_.size(); ++j) {
+      auto& e = out_[j];
+      if (!e.open) continue;
+      e.source = j;
+      e.readers = 1;
+      for (std::size_t k = 0; k < (std::min)(sums, latest.size()) && e.source == j; ++k) {
+        auto const& other = out_[latest[k]];
+        if (other.weight == e.weight && other.total == e.total) e.source = latest[k];
+      }
+      if (e.source != j) ++out_[e.source].readers;
+      else latest[sums++ % latest.size()] = j;
+    }
+  }
   /// The sender of a running sum that has moved further than the ledger's range since it was last consumed; empty if
   /// there is none.
   [[nodiscard]] auto sender_out_of_range() const -> std::string {
@@ -324,6 +354,7 @@ class tracker {
   debt<Backend, value> debt_;
   std::vector<sum_source<value>> in_table_;  // tables of the current pass; kept for their memory
   std::vector<sum_target<scalar, value>> out_table_;
+  std::vector<shared_buffer> sent_;  // by out-edge, the same
   backend::flag_bits magnitudes_ = 0;  // of the last pass
   range beyond_{};  // the blocks in which the last pass left the ledger's range
 };

@@ -17,6 +17,7 @@
 #include <rubato/step/momentum.hpp>
 #include <rubato/topology/builders.hpp>
 
+#include "support/alone.hpp"
 #include "support/catch.hpp"
 #include "support/dense.hpp"
 #include "support/lockstep.hpp"
@@ -131,18 +132,7 @@ TEST_CASE("extra ends at the optimum of data that differ, with momentum too") {
   CHECK(off_the_optimum<extra<space, step::momentum>>({.step = 0.02, .step_rule = step::momentum{0.8}}) < 1e-9);
 }
 
-TEST_CASE("extra on one node is SGD bit for bit (EX.R)") {
-  auto const q = quadratic::random(1, 9, 5, {.spread = 3, .condition = 10, .noise = 0.3});
-  auto nodes = lockstep{assemble<node_type>(topology::line(1), q, {.step = 0.37, .seed = 11})};
-  std::vector<double> x(9), g(9);
-  space b;
-  for (std::uint64_t k = 0; k < 200; ++k) {
-    REQUIRE(nodes.point(0) == x);
-    q.gradient(b, std::span<double const>{x}, {11, node_id{0}, k}, std::span<double>{g});
-    for (std::size_t c = 0; c < 9; ++c) x[c] = x[c] - 0.37 * g[c];
-    nodes.round();
-  }
-}
+TEST_CASE("extra on one node is SGD bit for bit (EX.R)") { is_sgd_alone<node_type>(); }
 
 TEST_CASE("extra is the synchronous method whatever the speeds and links") {
   auto const network = topology::binary_tree(7);

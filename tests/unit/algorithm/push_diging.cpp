@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -17,6 +16,7 @@
 #include <rubato/step/decayed.hpp>
 #include <rubato/topology/builders.hpp>
 
+#include "support/alone.hpp"
 #include "support/catch.hpp"
 #include "support/dense.hpp"
 #include "support/lockstep.hpp"
@@ -163,18 +163,7 @@ TEST_CASE("in any weather v sums to n, and u moves by the sum of gradients alone
   CHECK(std::abs(sum[0]) > 1);
 }
 
-TEST_CASE("push_diging on one node is SGD bit for bit (PD.X)") {
-  auto const q = quadratic::random(1, 9, 5, {.spread = 3, .condition = 10, .noise = 0.3});
-  auto nodes = lockstep{assemble<node_type>(topology::line(1), q, {.step = 0.37, .seed = 11})};
-  std::vector<double> x(9), g(9);
-  space b;
-  for (std::uint64_t k = 0; k < 200; ++k) {
-    REQUIRE(nodes.point(0) == x);
-    q.gradient(b, std::span<double const>{x}, {11, node_id{0}, k}, std::span<double>{g});
-    for (std::size_t c = 0; c < 9; ++c) x[c] = x[c] - 0.37 * g[c];
-    nodes.round();
-  }
-}
+TEST_CASE("push_diging on one node is SGD bit for bit (PD.X)") { is_sgd_alone<node_type>(); }
 
 TEST_CASE("push_diging with decay ends at the optimum of the decayed sum, wherever mass gathers") {
   using decayed = step::decayed<step::sgd>;
