@@ -100,6 +100,7 @@ void tell_distance(rubato::run_result const& r, examples::peer_choice const& c, 
   examples::require_near(worst, c);
 }
 
+constexpr auto was_interrupted = 130;  // an exit status
 constexpr auto cut_off = 3;  // the exit status of a run that ended without some peer
 
 /// Of peers that were gone when the run ended, its own and those of others; returns the exit status.
@@ -161,8 +162,10 @@ auto live(examples::peer_choice const& c) -> int {
   if (!plan.options.quiet) examples::say(rubato::report::node_table(result.result));
   if (c.problem.quadratic) tell_distance(result.result, c, plan.options);
   if (!result.unwritten.empty() && c.report.empty()) throw rubato::run_error{result.unwritten};  // else its reader does
-  if (examples::interrupted()) std::fprintf(stderr, "peer: interrupted\n");
-  return examples::interrupted() ? 130 : tell_of_the_lost(result);
+  auto const interrupted =  // here, or at another node
+      examples::interrupted() || result.result.stopped == rubato::stop_reason::interrupted;
+  if (interrupted) std::fprintf(stderr, "peer: interrupted\n");
+  return interrupted ? was_interrupted : tell_of_the_lost(result);
 }
 
 #if RUBATO_EXAMPLES_HAVE_MPI
@@ -209,7 +212,8 @@ class mpi_session {
   void end(int status) const {
     if (!used_) return;
 #if RUBATO_EXAMPLES_HAVE_MPI
-    auto const waits = status == 0 || status == cut_off;  // the others may be writing what they know
+    // the others may be writing what they know
+    auto const waits = status == 0 || status == cut_off || status == was_interrupted;
     auto const late = waits && !all_have_ended();
     if (late)
       std::fprintf(stderr, "peer: not all ranks have ended within 30 s of this one, so the others are ended with it\n");

@@ -43,6 +43,7 @@
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/algorithm/s_ab.hpp>
 #include <rubato/algorithm/scatter_allreduce_sgd.hpp>
+#include <rubato/run/stop_token.hpp>
 
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
@@ -284,6 +285,81 @@ TEMPLATE_LIST_TEST_CASE("synchronous replicas that are killed all, twice, and go
     auto const x = last[i].result.result.models[0].template view<double>();
     auto const never_cut = uncut[i].result.result.models[0].template view<double>();
     for (std::size_t k = 0; k < x.size(); ++k) REQUIRE(x[k] == never_cut[k]);
+  }
+}
+
+/// Three nodes like those above, of which these are interrupted once all were saved several times.
+template<class Node>
+auto interrupted(problem::quadratic const& p, std::filesystem::path const& folder, std::vector<std::size_t> const& whom)
+    -> std::vector<fate> {
+  auto const make = [&] { return assemble<Node>(topology::ring(nodes), p, {.step = 0.1}); };
+  auto const n = make().nodes.size();
+  tcp_doors doors{n};
+  stop_source source;
+  std::vector<fate> all(n);
+  std::vector<std::jthread> threads;
+  for (std::size_t i = 0; i < n; ++i) {
+    threads.emplace_back([&, i] {
+      try {
+        peer_options o{.compute = environment::fixed(work).slow(1, 3)};
+        o.checkpoint = {.folder = folder, .every_rounds = 20};
+        if (std::ranges::count(whom, i) > 0) o.stop = source.get_token();
+        auto a = make();
+        auto const me = identity_of(a, to_node(i), &wire::crc32_of, o.checkpoint);
+        auto const wires = over_tcp(doors)(i, me);
+        all[i].result = run_peer(a, me, *wires, {.time = 1min}, o);
+      } catch (std::exception const& e) {
+        all[i].sentence = e.what();
+      }
+    });
+  }
+  auto const latest = std::chrono::steady_clock::now() + 50s;
+  for (auto saved = false; !saved && std::chrono::steady_clock::now() < latest; std::this_thread::yield()) {
+    saved =
+        std::ranges::all_of(everyone(n), [&](auto node) { return saved_rounds({.folder = folder}, node).size() > 2; });
+  }
+  source.request_stop();
+  for (auto& t : threads) t.join();
+  return all;
+}
+
+using who_can_meet =
+    std::tuple<ring_allreduce_sgd<space>, low_precision_d_psgd<space>, scatter_allreduce_sgd<space>, byte_grad<space>,
+               osgp<space>, async_model_average<space>, non_blocking_allreduce<space>, m_synchronous_sgd<space>>;
+
+TEMPLATE_LIST_TEST_CASE("where one node or all are interrupted all meet at the next round and are saved there", "",
+                        who_can_meet) {
+  auto const p = problem::quadratic::random(nodes, 50, 4);
+  for (auto const& whom : {std::vector<std::size_t>{1}, std::vector<std::size_t>{0, 1, 2, 3}}) {
+    scratch_folder folder{"met"};
+    auto const all = interrupted<TestType>(p, folder.path(), whom);
+    require_good(all);
+    auto const met = newest_in(folder.path(), all.size());
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      CHECK(all[i].result.result.stopped == stop_reason::interrupted);
+      CHECK(all[i].result.result.warnings.empty());
+      CHECK(saved_rounds({.folder = folder.path()}, to_node(i)).back() == met);
+      if (all[i].result.result.nodes.empty()) continue;
+      auto const saved = read_checkpoint(checkpoint_options{.folder = folder.path()}.file_of(to_node(i), met));
+      auto const iterations = all[i].result.result.nodes[0].iterations;  // one may have been under way
+      CHECK((saved.progress == iterations || saved.progress + 1 == iterations));
+    }
+    require_good(together<TestType>(p, folder.path(), {.time = 100ms}, met));
+  }
+}
+
+TEST_CASE("replicas that were interrupted and go on end with the bits of an uncut run") {
+  using node = ring_allreduce_sgd<space>;
+  auto const p = problem::quadratic::random(nodes, 50, 4);
+  scratch_folder cut{"interrupted"}, whole{"whole"};
+  require_good(interrupted<node>(p, cut.path(), {2}));
+  auto const met = newest_in(cut.path(), nodes);
+  auto const last = together<node>(p, cut.path(), {.gradients = 30}, met);
+  auto const uncut = together<node>(p, whole.path(), {.gradients = met + 30});
+  require_good(last);
+  for (std::size_t i = 0; i < nodes; ++i) {
+    auto const x = last[i].result.result.models[0].view<double>(), y = uncut[i].result.result.models[0].view<double>();
+    CHECK(std::equal(x.begin(), x.end(), y.begin(), y.end()));
   }
 }
 

@@ -74,8 +74,12 @@ class peer_driver {
       say_why();
       throw;
     }
-    if (stopped == stop_reason::interrupted) {  // neighbours must not take this for a regular end
+    if (stopped == stop_reason::interrupted && saves_.has_met()) {
+      depart();  // what the others lack for this round is still on its way to them
+      collect();
+    } else if (stopped == stop_reason::interrupted) {  // neighbours must not take this for a regular end
       fault_ = {me_->self, how::interrupted};
+      say_if_not_met();
       say_why();
       collect();
     } else {
@@ -189,7 +193,8 @@ class peer_driver {
   auto live(until const& end) -> stop_reason {
     auto const last = last_ = later_by(begun_, end.time);
     while (true) {
-      if (is_interrupted()) return stop_reason::interrupted;
+      if (saves_.has_met() || (is_interrupted() && !meets())) return stop_reason::interrupted;
+      if (meets_by_ && now() > *meets_by_) return stop_reason::interrupted;
       if (showing_.take(result_.result.history) == verdict::stop) return stop_reason::observer;
       look_if_due();
       save_if_due();
@@ -264,6 +269,30 @@ class peer_driver {
     }
   }
 
+  // --- the round at which all end who go on together
+
+  /// Asks the others, if they are all there, to end with this node at a round at which all are saved. False if it is to
+  /// end at once.
+  [[nodiscard]] auto meets() -> bool {
+    if (meets_by_) return true;
+    if (!writer_ || !saves_.together() || !Transport::ordered || !result_.lost.empty()) return false;
+    meet_at(saves_.earliest_meeting(host_.node().common_round()->done));
+    return meets_by_.has_value();
+  }
+  /// The neighbours hear of it before anything else that this node sends.
+  void meet_at(std::uint64_t round) {
+    if (!writer_ || !saves_.meet_at(host_, round)) return;
+    if (!meets_by_) meets_by_ = later_by(now(), options_.linger);
+    told_ = transport::peer_status::meets_at(round, told_.parted);
+    transport_->announce(told_);
+  }
+  void say_if_not_met() {
+    if (!meets_by_ || saves_.has_met()) return;
+    notes_.warn("node " + name(me_->self) +
+                " ended before it was saved at one more round together with the others: the run goes on from the last "
+                "round at which all were saved");
+  }
+
   [[nodiscard]] auto next_event(instant last) const -> instant {
     auto next = (std::min)(last, now() + std::chrono::milliseconds{20});
     if (auto const due = host_.next_wakeup()) next = (std::min)(next, *due);
@@ -335,6 +364,7 @@ class peer_driver {
         return;
       case what::stands: {
         hear_parted(n);
+        if (auto const round = n.peer_status.meeting()) meet_at(*round);
         auto& they = others_.of(n.peer);
         auto const waits = n.peer_status.at == transport::peer_status::phase::running && n.peer_status.level % 2 != 0;
         if (they.waits && !waits) they.free_since = now();
@@ -343,7 +373,10 @@ class peer_driver {
       }
       case what::closed:
         refuse_loss(n);
-        if (is_interrupted()) return;  // all of them end: no need to close the edge
+        if (is_interrupted()) {  // all of them end: no need to close the edge
+          if (meets_by_) meets_by_ = now();
+          return;
+        }
         lose(n.peer, n.why);
         return;
       case what::left:  // its run has ended in order, and so will this one: nothing is taken back
@@ -385,7 +418,7 @@ class peer_driver {
     tell_parted();
   }
   void tell_parted() {
-    if (!goes_on() || told_.parted == others_.parted()) return;
+    if (!goes_on() || told_.parted == others_.parted() || told_.at != transport::peer_status::phase::running) return;
     told_.parted = others_.parted();
     tell();
   }
@@ -434,7 +467,7 @@ class peer_driver {
 
   /// Tells the peers that this node waits, so that those who wait for it do not take it for the one at fault.
   void tell_waiting(bool waits) {
-    if (waits == (told_.level % 2 != 0)) return;
+    if (told_.at != transport::peer_status::phase::running || waits == (told_.level % 2 != 0)) return;
     ++told_.level;
     transport_->announce(told_);
   }
@@ -558,7 +591,8 @@ class peer_driver {
   void depart() {
     transport_->announce({transport::peer_status::phase::left, 0, {}, told_.parted});
     auto const since = now();
-    while (!transport_->everyone_left() && now() - since < options_.linger && !is_interrupted()) {
+    auto const may_end = [&] { return is_interrupted() && !saves_.has_met(); };
+    while (!transport_->everyone_left() && now() - since < options_.linger && !may_end()) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) hear_farewell(n);
     }
     for (auto const& n : polled(now())) hear_farewell(n);  // a last status may be known before it is heard
@@ -637,6 +671,7 @@ class peer_driver {
   early_messages held_{vector_bytes()};  // messages that came meanwhile
   std::string failure_;  // why the last checkpoint could not be written; empty: it was
   bool has_begun_ = false;
+  std::optional<instant> meets_by_;  // all nodes are to be saved at one more round until then, and to end there
   bool under_way_ = false;
   std::uint64_t gradients_ = 0;
   std::optional<node_id> congested_;  // the peer because of which no gradient is begun

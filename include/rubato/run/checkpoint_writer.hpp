@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -156,9 +157,9 @@ class node_checkpoints {
   /// node may be ahead of another one, and so which of its files that one may still count on.
   void reach(std::uint64_t edges, std::uint64_t nodes) {
     if (!together_) return;
-    auto const rounds = edges * (std::min)(behind_, std::uint64_t{1} << 40);
+    apart_ = edges * (std::min)(behind_, std::uint64_t{1} << 40);
     older_kept_ =
-        static_cast<std::size_t>((std::min)((rounds + options_.every_rounds - 1) / options_.every_rounds, nodes)) + 1;
+        static_cast<std::size_t>((std::min)((apart_ + options_.every_rounds - 1) / options_.every_rounds, nodes)) + 1;
   }
 
   /// Puts the state of the node's file into `host`. Returns a warning, or nothing. Throws config_error, which names the
@@ -202,15 +203,35 @@ class node_checkpoints {
   /// the one before is not written: then the node has to stand still, since the others count on it.
   template<class Host>
   [[nodiscard]] auto save_round_if_due(Host& host, checkpoint_writer& writer) -> bool {
+    if (has_met()) return false;
     auto const round = *host.node().common_round();
-    if (!round.begins || (saved_ && round.done < *saved_ + options_.every_rounds)) return true;
+    auto const due = !saved_ || round.done >= *saved_ + options_.every_rounds || round.done == meets_at_;
+    if (!round.begins || !due) return true;
     if (!writer.is_done_with(file_)) return false;
     if (saved_ && writer.forgets_failure(file_)) rounds_.pop_back();  // there is none
     save_round(host, writer, round.done);
-    host.node().meet_at(round.done + options_.every_rounds, options_.every_rounds);
+    if (has_met()) return false;
+    host.node().meet_at((std::min)(round.done + options_.every_rounds, meets_at_.value_or(never)),
+                        options_.every_rounds);
     remove_useless();
     return true;
   }
+
+  /// The earliest round that no node has begun before it hears from this one, which is in round `done`, that all are to
+  /// end there. Links keep order, and a node that hears of it tells its neighbours before it sends them anything else.
+  [[nodiscard]] auto earliest_meeting(std::uint64_t done) const -> std::uint64_t { return done + apart_ + 1; }
+  /// All nodes end at that round, where they are saved. False if there is nothing new in that: they end before it
+  /// anyway, or have passed it.
+  template<class Host>
+  auto meet_at(Host& host, std::uint64_t round) -> bool {
+    if (!together_ || !saved_ || round >= meets_at_.value_or(never) || round <= host.node().common_round()->done)
+      return false;
+    meets_at_ = round;
+    host.node().meet_at((std::min)(*saved_ + options_.every_rounds, round), options_.every_rounds);
+    return true;
+  }
+  /// Whether the node was saved at the round at which all end.
+  [[nodiscard]] auto has_met() const -> bool { return meets_at_ && saved_ == meets_at_; }
   /// What is there at the end of a run. Nodes that go on together have such a state at the beginning of a round.
   template<class Host>
   void save_last(Host& host, checkpoint_writer& writer) {
@@ -224,6 +245,8 @@ class node_checkpoints {
   }
 
  private:
+  static constexpr auto never = (std::numeric_limits<std::uint64_t>::max)();
+
   /// A state says how a pace stands, so a node that keeps one cannot go on from the state of one that keeps none, nor
   /// the other way round.
   static auto pace_of(assembly const& a, node_id self) -> std::string {
@@ -273,6 +296,8 @@ class node_checkpoints {
   std::optional<std::uint64_t> saved_;  // the last of them that this process saved
   std::size_t saves_ = 0;
   std::size_t older_kept_ = 2;
+  std::uint64_t apart_ = 1;  // so many rounds at most are between this node and any other
+  std::optional<std::uint64_t> meets_at_;  // the round at which all end
   std::uint64_t progress_ = 0;
   std::uint32_t resumed_ = 0;
   std::optional<instant> due_;

@@ -34,22 +34,36 @@ struct peer_status {
   enum class phase : std::uint8_t {
     arriving,  ///< waits until all nodes of the run have arrived
     running,   ///< all nodes have arrived
+    meeting,   ///< runs on to a round at which all nodes end
     left,      ///< has ended in order; comes after everything that it sent
     ended,     ///< has ended by an error; comes at once
   };
   phase at = phase::arriving;
   /// Arriving: all nodes that are at most this many edges away have arrived. Running: odd while the node has been
-  /// waiting for another one for long.
+  /// waiting for another one for long. Meeting: 2^48 minus the round, so that an earlier round is a later status.
   std::uint64_t level = 0;
   cause because{};  ///< ended
-  /// Running and left: the distance, plus 1, of the nearest known node that has lost a peer and goes on without it; 0:
-  /// none is known. If it changes while running, the level rises too.
+  /// Running, meeting and left: the distance, plus 1, of the nearest known node that has lost a peer and goes on without
+  /// it; 0: none is known. If it changes while running, the level rises too.
   std::uint64_t parted = 0;
   friend auto operator==(peer_status const&, peer_status const&) -> bool = default;
   friend auto operator<=>(peer_status const&, peer_status const&) = default;
 
+  /// That of a node that meets the others at this round, from 0 to 2^48 - 1.
+  [[nodiscard]] static auto meets_at(std::uint64_t round, std::uint64_t parted) -> peer_status {
+    return {phase::meeting, most_rounds - round, {}, parted};
+  }
+  /// Nothing if it meets nobody, or at no round that there can be.
+  [[nodiscard]] auto meeting() const -> std::optional<std::uint64_t> {
+    if (at != phase::meeting || level == 0 || level > most_rounds) return std::nullopt;
+    return most_rounds - level;
+  }
+
   /// Whether no status follows this one.
   [[nodiscard]] auto is_last() const -> bool { return at >= phase::left; }
+
+ private:
+  static constexpr auto most_rounds = std::uint64_t{1} << 48;
 };
 
 namespace detail {
@@ -98,7 +112,7 @@ inline auto status_in(wire::frame_view const& f) -> std::optional<peer_status> {
   peer_status s;
   s.at = static_cast<peer_status::phase>(phase);
   s.parted = to_count(f.head.based_on) >> 8;
-  auto const may_be_parted = s.at == peer_status::phase::running || s.at == peer_status::phase::left;
+  auto const may_be_parted = s.at != peer_status::phase::arriving && s.at != peer_status::phase::ended;
   if (s.parted > (may_be_parted ? std::uint64_t{1} << 32 : 0)) return std::nullopt;
   if (!s.is_last()) {
     s.level = value;
