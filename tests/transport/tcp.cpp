@@ -101,7 +101,7 @@ TEST_CASE("an address in use, an invalid one and one beyond loopback are each re
              "node 2 has no address"));
 }
 
-TEST_CASE("peers with different options are refused on both sides, and the caller is told which option differs") {
+TEST_CASE("peers with different options are refused on both sides, and both are told soon which option differs") {
   tcp_doors doors{2};
   tcp_seat one{std::make_unique<tcp>(identity_with_seed(0, 2, 1), doors.options(0))};
   tcp_seat two{std::make_unique<tcp>(identity_with_seed(1, 2, 7), doors.options(1))};
@@ -111,6 +111,12 @@ TEST_CASE("peers with different options are refused on both sides, and the calle
   CHECK(says(two.newest(what::closed)->why, "node 0 at 127.0.0.1"));
   CHECK(two.end->rejected().options > 0);
   CHECK(one.count(what::opened) == 0);
+  // The other side waits a second for the right process, and no longer.
+  auto const refused = transport::clock::now();
+  CHECK(one.count(what::closed) == 0);
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::closed) == 1; }));
+  CHECK(transport::clock::now() - refused > 500ms);
+  CHECK(says(one.newest(what::closed)->why, "has seed 7, but this node has 1"));
 }
 
 /// Of a device: copies to the host are counted.
@@ -298,9 +304,11 @@ TEST_CASE("every frame that is not of this run, this peer and its channels close
       with([](packet& p) { p.extra.set(scalar_slot::loss, 1.0); }),
       with([&](packet& p) { p.body = counting(pool, 1, 299); }),
       std::vector<std::byte>(wire::header_bytes, std::byte{0}),
-      status_of(4, 0),                       // a phase that there is not
-      status_of(2, 5),                       // who has left has no level
-      status_of(3, std::uint64_t{9} << 32),  // nor is this a manner of ending
+      status_of(5, 0),                       // a phase that there is not
+      status_of(2, 0),                       // nodes meet at a round
+      status_of(2, (std::uint64_t{1} << 48) + 1),
+      status_of(3, 5),                       // who has left has no level
+      status_of(4, std::uint64_t{9} << 32),  // nor is this a manner of ending
       status_of(0 | 1U << 8, 0),             // who arrives has lost nobody yet
       status_of(1 | std::uint64_t{1} << 41, 1),  // nor is anybody so far away
   };

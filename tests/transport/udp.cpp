@@ -180,6 +180,8 @@ TEST_CASE("over UDP, different options and a peer that never connects are named,
   REQUIRE(
       poll_until<udp>({&one, &two}, [&] { return two.count(what::closed) == 1 && one.end->rejected().options > 0; }));
   CHECK(says(two.newest(what::closed)->why, "has seed 1, but this node has 7"));
+  REQUIRE(poll_until<udp>({&one, &two}, [&] { return one.count(what::closed) == 1; }));  // a second later
+  CHECK(says(one.newest(what::closed)->why, "has seed 7, but this node has 1"));
   udp_doors alone{2};
   auto lonely = seat_of(alone, 0, {.arrival = 60ms});
   boost::asio::io_context io;

@@ -22,6 +22,7 @@ struct edge {
   node_id id{};
   std::string name;  // in sentences
   bool reported = false;  // the owner knows whether it has arrived
+  std::optional<clock::time_point> differs_since{};  // its last hello had other options
   bool write_closed = false;  // it takes nothing more; what it sent may still be under way
   peer_status theirs{};  // in the present session
   std::int64_t clock_began = 0;
@@ -89,6 +90,7 @@ class edges {
 
   void opened(Edge& p, std::int64_t clock_began, session_id outgoing, session_id theirs) {
     p.reported = true;
+    p.differs_since.reset();
     p.write_closed = false;
     p.theirs = {};
     p.clock_began = clock_began;
@@ -102,7 +104,14 @@ class edges {
     if (!std::exchange(p.reported, true))
       news_.push_back(closed_news(p.id, std::move(why), {p.id, cause::how::absent}));
   }
+  /// A process of another run may have taken this one for its peer, so that for a second the right one may still come.
+  void differs(Edge& p, std::string why) {
+    ++rejected_.options;
+    p.trouble = std::move(why);
+    if (!p.differs_since) p.differs_since = clock::now();
+  }
   void await(Edge& p, clock::time_point now, std::chrono::nanoseconds limit, std::string const& trouble) {
+    if (p.differs_since && now - *p.differs_since > std::chrono::seconds{1}) not_coming(p, trouble);
     if (now - begin_ > limit) not_coming(p, absence_text(p.name, limit) + ": " + trouble);
   }
   /// If this is the peer's last status: nothing more is to be sent to it.

@@ -43,7 +43,7 @@ struct peer_status {
   /// waiting for another one for long. Meeting: 2^48 minus the round, so that an earlier round is a later status.
   std::uint64_t level = 0;
   cause because{};  ///< ended
-  /// Running, meeting and left: the distance, plus 1, of the nearest known node that has lost a peer and goes on without
+  /// Running, meeting, left: the distance, plus 1, of the nearest known node that has lost a peer and goes on without
   /// it; 0: none is known. If it changes while running, the level rises too.
   std::uint64_t parted = 0;
   friend auto operator==(peer_status const&, peer_status const&) -> bool = default;
@@ -116,6 +116,7 @@ inline auto status_in(wire::frame_view const& f) -> std::optional<peer_status> {
   if (s.parted > (may_be_parted ? std::uint64_t{1} << 32 : 0)) return std::nullopt;
   if (!s.is_last()) {
     s.level = value;
+    if (s.at == peer_status::phase::meeting && !s.meeting()) return std::nullopt;
   } else if (s.at == peer_status::phase::ended) {
     if (value >> 32 > static_cast<std::uint64_t>(cause::how::interrupted)) return std::nullopt;
     s.because = {node_id{static_cast<std::uint32_t>(value)}, static_cast<cause::how>(value >> 32)};

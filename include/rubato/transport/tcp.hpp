@@ -201,8 +201,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     if (auto const old = p->link; old && why.empty()) lost(*p, old, "it has called again");
     c->write_hello(hello_to(*p), me_.agreed.text(), [this, p, c, why](error_code error) {
       if (!why.empty()) {  // the caller knows the options here, and ends with its own sentence
-        p->trouble = why;
-        return turn_away(c, rejected_.options);
+        differs(*p, why);
+        return forget(c);
       }
       if (error) return turn_away(c, rejected_.strangers);
       std::erase(unidentified_, c);

@@ -314,8 +314,7 @@ class udp : public detail::edges<detail::udp_edge> {
     auto const& who = said->who;
     auto const why = wire::difference(me_.agreed.text(), said->text, p.name);
     if (!why.empty()) {
-      ++rejected_.options;
-      p.trouble = why;
+      differs(p, why);
       if (may_answer(p)) greet(p);  // so that it learns the options here
       if (p.id < me_.self) not_coming(p, why);
       return;
