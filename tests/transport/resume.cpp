@@ -494,6 +494,8 @@ TEST_CASE("a run that cannot be saved or resumed is refused in one sentence befo
     CHECK(s.find("cannot be read") != std::string::npos);
   for (auto const& s : sentences(line, {.resume = true}))
     CHECK(s.find("no folder to resume from") != std::string::npos);
+  for (auto const& s : sentences(line, {.folder = folder.path(), .round = 3}))
+    CHECK(s.find("a round to go on from was given, 3, and the nodes of this algorithm are not saved at rounds") == 0);
   for (auto const& s : sentences(line, {.folder = folder.path(), .every = 0s}))
     CHECK(s.find("must be above 0") != std::string::npos);
 

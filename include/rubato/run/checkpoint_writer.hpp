@@ -128,7 +128,7 @@ inline auto round_of(checkpoint_options const& o, node_id self) -> round_to_resu
 class node_checkpoints {
  public:
   node_checkpoints() = default;  // none
-  /// Throws config_error in three cases. The node could not be resumed, because its algorithm needs every node, a
+  /// Throws config_error in four cases. A round was given to nodes that have none. The node could not be resumed, because its algorithm needs every node, a
   /// resumed node begins with all edges closed, and its nodes do not go on together. Or nobody could tell whether it is
   /// the same run. Or a new run would overwrite the state of another one.
   node_checkpoints(checkpoint_options const& o, assembly const& a, node_id self)
@@ -142,6 +142,10 @@ class node_checkpoints {
     if (!a.unlisted.empty()) {
       throw config_error{"a checkpoint cannot tell the settings of " + a.unlisted +
                          ", which lists none: give it a visit_options (core/visit_options.hpp)"};
+    }
+    if (o.round && !together_) {
+      throw config_error{"a round to go on from was given, " + std::to_string(*o.round) +
+                         ", and the nodes of this algorithm are not saved at rounds: each goes on from its only file"};
     }
     if (!rounds_.empty()) file_ = o.file_of(self, rounds_.back());
     if (auto error = std::error_code{}; !o.resume && std::filesystem::exists(file_, error)) {
