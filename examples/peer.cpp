@@ -127,7 +127,12 @@ auto live(examples::peer_choice const& c) -> int {
   examples::signals();  // listens from now on
   auto a = examples::assembled(plan, 0, examples::objective_of(c, plan.options)).nodes;
   if (!a.remark.empty()) std::fprintf(stderr, "peer: %s\n", a.remark.c_str());
-  if (c.restart > 0 && c.id < a.nodes.size()) a.nodes[c.id] = a.factory.make(c.id, {}, c.restart);
+  if (c.restart > 0) {
+    if (c.id >= a.nodes.size())
+      throw rubato::config_error{"there is no node " + std::to_string(c.id) + " to --restart: the run has nodes 0 to " +
+                                 std::to_string(a.nodes.size() - 1)};
+    a.nodes[c.id] = a.factory.make(c.id, {}, c.restart);
+  }
   auto log = rubato::recording{};
   if (auto const& o = plan.options; !o.record.empty()) {
     log = rubato::record(a, rubato::to_node(static_cast<std::size_t>(c.id)),

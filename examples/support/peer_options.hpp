@@ -186,6 +186,8 @@ inline void refuse_idle(peer_choice const& c) {
   for (auto const* const name : {"--resume", "--resume-if-there"}) refuse_if(c.checkpoint.folder.empty(), name, none);
   auto const resumes = c.checkpoint.resume || c.resume_if_there;
   refuse_if(!resumes, "--round", "without --resume");
+  refuse_if(!c.goes_on, "--restart",
+            "without --go-on: all nodes of such a run end with the one that dies, and begin together");
   refuse_if(resumes, "--restart", "on a node that goes on from its checkpoint, which includes its draws");
   if (resumes && !c.race.record.empty()) {
     throw config_error{"--record and --resume exclude each other: replay begins with a node's first event"};

@@ -157,7 +157,10 @@ refused 2 "--target-loss|quadratic:10|no samples" "$cluster" --peer "$peer" "${t
 refused 2 "--drop|over tcp|--transport udp" "$cluster" --peer "$peer" "${two[@]}" --drop 0.1
 refused 2 "--within|softmax|quadratic:DIMENSION" "$peer" "${two[@]:0:2}" --within 0.1
 refused 2 "--peers|under MPI|rank" "$peer" "${two[@]}" --transport mpi --peers 127.0.0.1:0,127.0.0.1:9
-refused 2 "--record|--restart" "$peer" "${two[@]}" --id 0 --peers 127.0.0.1:0,127.0.0.1:9 --restart 1 --record here
+refused 2 "--record|--restart" "$peer" "${two[@]}" --id 0 --peers 127.0.0.1:0,127.0.0.1:9 --restart 1 --go-on --record here
+refused 2 "--restart|without --go-on" "$peer" "${two[@]}" --id 0 --peers 127.0.0.1:0,127.0.0.1:9 --restart 1
+refused 2 "no node 2 to --restart|0 to 1" "$peer" "${two[@]}" --id 2 --peers 127.0.0.1:0,127.0.0.1:9 --restart 1 --go-on
+refused 2 "r_fast: a round to go on from was given, 7" "$cluster" --peer "$peer" "${two[@]}" --out out --checkpoint unsaved --resume --round 7
 refused 2 "cluster: ring_allreduce_sgd: |every message counts" "$cluster" --peer "$peer" "${two[@]}" --out out \
   --transport udp --algorithms ring_allreduce_sgd
 mkdir -p taken/race.json

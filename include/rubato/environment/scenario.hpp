@@ -207,7 +207,7 @@ RUBATO_INLINE void scenario::check_restarts(std::size_t nodes) const {
     }
     if (r.at.count() < 0 || r.down.count() < 0) throw config_error{who + " restarts at a time below 0"};
     for (auto const& other : restarts) {
-      if (&other != &r && other.node == r.node && other.at >= r.at && other.at <= r.at + r.down) {
+      if (&other != &r && other.node == r.node && other.at >= r.at && other.at - r.at <= r.down) {
         throw config_error{who + " cannot restart again before it is back"};
       }
     }
