@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <string>
@@ -20,9 +22,12 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/driver/hosted_node.hpp>
 #include <rubato/driver/peer.hpp>
 #include <rubato/report/nlohmann_json.hpp>
+#include <rubato/run/atomic_file.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
+#include <rubato/run/pace.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
 #include <rubato/wire/zlib.hpp>
@@ -133,19 +138,35 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
   return n;
 }
 
-/// Whether `a` is nearer to the cause than `b`, of two peers that ended other than well: one that a signal ended, or
-/// that was asked for what cannot be, is what the others then complain of.
-auto explains_more(examples::child_ending const& a, examples::child_ending const& b) -> bool {
-  auto const rank = [](auto const& end) { return end.signal != 0 ? 2 : end.status == 2 ? 1 : 0; };
-  return rank(a) > rank(b);
+/// Whether these are the last words of a peer that complains of another one.
+auto blames_another(std::string const& words) -> bool {
+  static constexpr char const* of_others[] = {" is gone: ", " has ended because ", " has not come within ",
+                                              " keeps others waiting", "longer than the patience"};
+  return std::any_of(std::begin(of_others), std::end(of_others),
+                     [&](auto const* of) { return words.find(of) != words.npos; });
 }
 
-/// Throws what ended the run: run_error, or config_error where a peer refused what it was given. Of those that have
-/// ended by now the one is named that explains most.
+/// How near a peer's end is to the cause of all. One that a signal ended, that was asked for what cannot be or that
+/// tells of a fault of its own is what the others then complain of.
+auto explains(examples::child_ending const& end, workplace const& place) -> int {
+  if (end.signal != 0) return 4;
+  if (end.status == 0) return 0;
+  if (end.status == 2) return 3;
+  return blames_another(last_words(place.output(end.which))) ? 1 : 2;
+}
+
+/// Throws what ended the run: run_error, or config_error where a peer refused what it was given. The first to end need
+/// not be the one at fault, so the others get three seconds to end too, and the one is named that explains most.
 [[noreturn]] void report_failure(examples::children& peers, examples::child_ending first, choice const& c,
-                                 workplace const& place) {
-  while (auto const other = peers.next_end({})) {
-    if (explains_more(*other, first)) first = *other;
+                                 workplace const& place, std::size_t others) {
+  auto const latest = std::chrono::steady_clock::now() + std::chrono::seconds{3};
+  auto most = explains(first, place);
+  for (; others > 0 && most < 4 && !examples::interrupted(); --others) {
+    auto const other = peers.next_end(latest);
+    if (!other) break;
+    if (explains(*other, place) <= most) continue;
+    first = *other;
+    most = explains(first, place);
   }
   auto const who = c.transport == "mpi" ? "mpirun" : "the process of node " + std::to_string(first.which);
   auto const sentence = who + " " + examples::words_of(first) + ": " + last_words(place.output(first.which));
@@ -166,7 +187,7 @@ void await_all(examples::children& peers, choice const& c, workplace const& plac
     }
     if (!end) continue;
     ++ended;
-    if (end->status != 0 || end->signal != 0) report_failure(peers, *end, c, place);
+    if (end->status != 0 || end->signal != 0) report_failure(peers, *end, c, place, n - ended);
   }
 }
 
@@ -189,35 +210,12 @@ void pass_on(choice const& c, workplace const& place, std::size_t n, rubato::run
 struct competitor {
   std::string algorithm;
   std::size_t processes;
+  std::vector<std::string> arguments;  // what its peers are told of the round from which they go on together
 };
 
-/// Those of the plan. Throws config_error, before any of them runs, where peers would refuse one: assembles each as
-/// they will.
-auto competitors(examples::race_plan const& plan, choice const& c) -> std::vector<competitor> {
-  std::vector<competitor> all;
-  auto const problem = examples::objective_of(c, c.race);
-  for (std::size_t i = 0; i < plan.algorithms.size(); ++i) {
-    auto const& name = plan.algorithms[i].told.name;
-    auto const a = examples::assembled(plan, i, problem).nodes;
-    try {
-      for (std::size_t node = 0; node < a.nodes.size(); ++node) {
-        auto const me = rubato::identity_of(a, rubato::to_node(node), &rubato::wire::crc32_of);
-        if (c.transport == "udp") rubato::transport::udp::refuse_unfit(me);
-        auto const saves = examples::checkpoints_of(c, name, me.self);
-        if (!saves.folder.empty()) static_cast<void>(rubato::detail::node_checkpoints{saves, a, me.self});
-        if (saves.resume) static_cast<void>(rubato::sessions_before(saves, me.self));
-      }
-    } catch (rubato::config_error const& e) {
-      throw rubato::config_error{name + ": " + e.what()};
-    }
-    all.push_back({name, a.nodes.size()});
-  }
-  return all;
-}
-
-/// Where nodes go on together, from the newest round of which all files are here and whole.
-auto choose_round(choice const& c, std::string const& algorithm, std::size_t n) -> std::vector<std::string> {
-  if (!(c.checkpoint.resume || c.resume_if_there) || c.checkpoint.round) return {};
+/// The newest round of which all files are here and whole, where nodes go on together.
+auto round_of_all(choice const& c, std::string const& algorithm, std::size_t n) -> std::optional<std::uint64_t> {
+  if (!(c.checkpoint.resume || c.resume_if_there) || c.checkpoint.round) return c.checkpoint.round;
   auto o = c.checkpoint;
   o.folder /= algorithm;
   std::vector<rubato::node_id> all;
@@ -225,7 +223,52 @@ auto choose_round(choice const& c, std::string const& algorithm, std::size_t n) 
   auto const newest = rubato::newest_common_round(o, all);
   if (!newest) return {};
   if (!newest->remark.empty()) std::fprintf(stderr, "cluster: %s\n", newest->remark.c_str());
-  return {"--round", std::to_string(newest->done)};
+  return newest->done;
+}
+
+/// Throws config_error where that node's process would: assembles it and, where it goes on, reads its state, as that
+/// process will. Returns the bytes that its checkpoints take.
+auto refuse_as_a_peer(rubato::assembly& a, rubato::node_id node, choice c, std::optional<std::uint64_t> round)
+    -> std::uint64_t {
+  auto const me = rubato::identity_of(a, node, &rubato::wire::crc32_of);
+  if (c.transport == "udp") rubato::transport::udp::refuse_unfit(me);
+  auto saves = examples::checkpoints_of(c, c.race.algorithms.front(), node);
+  if (saves.folder.empty()) return 0;
+  saves.round = round;
+  saves.subject = examples::setting_of(c);
+  static_cast<void>(rubato::detail::pace_one(a, node, c.pace));
+  auto checkpoints = rubato::detail::node_checkpoints{saves, a, node};
+  auto host = rubato::detail::hosted_node{a.nodes[rubato::to_index(node)], rubato::to_index(node)};
+  if (saves.resume) static_cast<void>(checkpoints.restore_into(host, a.pool));
+  return checkpoints.least_bytes(host);
+}
+
+/// Those of the plan. Throws config_error, before any of them runs, where peers would refuse one, and where the disk
+/// has no room for its files.
+auto competitors(examples::race_plan const& plan, choice const& c) -> std::vector<competitor> {
+  std::vector<competitor> all;
+  auto saved = std::uint64_t{0},
+       models = std::uint64_t{0};  // bytes: of all checkpoints, and of one algorithm's results
+  auto const problem = examples::objective_of(c, c.race);
+  for (std::size_t i = 0; i < plan.algorithms.size(); ++i) {
+    auto const& name = plan.algorithms[i].told.name;
+    auto a = examples::assembled(plan, i, problem).nodes;
+    auto alone = c;
+    alone.race.algorithms = {name};
+    all.push_back({name, a.nodes.size(), {}});
+    try {
+      auto const round = round_of_all(c, name, a.nodes.size());
+      if (round && !c.checkpoint.round) all.back().arguments = {"--round", std::to_string(*round)};
+      for (std::size_t node = 0; node < a.nodes.size(); ++node)
+        saved += refuse_as_a_peer(a, rubato::to_node(node), alone, round);
+    } catch (rubato::config_error const& e) {
+      throw rubato::config_error{name + ": " + e.what()};
+    }
+    models = std::max(models, std::uint64_t{a.nodes.size() * a.blocks.values() * sizeof(float)});
+  }
+  if (saved > 0) rubato::ensure_space(c.checkpoint.folder, saved);
+  rubato::ensure_space(fs::temp_directory_path(), models);
+  return all;
 }
 
 /// `unwritten` becomes a sentence where a peer could not write its recording, or its node's last state.
@@ -233,9 +276,8 @@ auto run_one(choice c, competitor const& who, rubato::problem::any_oracle const&
     -> rubato::run_result {
   workplace const place;
   examples::children peers;
-  auto const& [algorithm, n] = who;
-  auto const round = choose_round(c, algorithm, n);
-  c.passed_on.insert(c.passed_on.end(), round.begin(), round.end());
+  auto const& [algorithm, n, more] = who;
+  c.passed_on.insert(c.passed_on.end(), more.begin(), more.end());
   await_all(peers, c, place, start_all(peers, c, algorithm, place, n));
   if (examples::interrupted()) return {};
   std::vector<rubato::peer_result> parts;

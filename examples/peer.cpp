@@ -149,9 +149,7 @@ auto live(examples::peer_choice const& c) -> int {
   o.pace = c.pace;
   o.checkpoint =
       examples::checkpoints_of(c, plan.options.algorithms.front(), rubato::to_node(static_cast<std::size_t>(c.id)));
-  auto setting = rubato::wire::agreement{};
-  examples::add_setting(setting, c);
-  o.checkpoint.subject = setting.text();
+  o.checkpoint.subject = examples::setting_of(c);
   o.says = [](std::string_view sentence) {
     std::fprintf(stderr, "peer: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
   };

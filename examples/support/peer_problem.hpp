@@ -69,6 +69,12 @@ inline void add_setting(wire::agreement& agreed, peer_choice const& c) {
   agreed.add("split", c.race.split == data_split::iid ? "iid" : "by-label").add("batch", c.race.batch);
   agreed.add("l2", report::shortest(c.race.l2));
 }
+[[nodiscard]] inline auto setting_of(peer_choice const& c) -> std::string {
+  wire::agreement setting;
+  add_setting(setting, c);
+  return setting.text();
+}
+
 /// What else the processes of a run must have in common. Not the time if nodes go on without each other: a restarted
 /// one gets less time.
 inline void add_end(wire::agreement& agreed, peer_choice const& c) {

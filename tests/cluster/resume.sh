@@ -120,6 +120,15 @@ refused() {
 }
 kill_and_resume_all r_fast 1e-5
 before=$(cksum <saved/r_fast/node-1.checkpoint)
+# Of several algorithms every state is looked at before any runs.
+several=("$cluster" --peer "$peer" --step 0.1 "${run[@]}" --checkpoint several --algorithms r_fast,push_pull)
+rm -rf several race.csv
+"${several[@]}" --until 300ms >said.0 2>&1 || fail "two algorithms that are saved: $(cat said.0)"
+printf 'x' | dd of=several/push_pull/node-2.checkpoint bs=1 seek=1000 conv=notrunc status=none
+rm -f race.csv
+said=$("${several[@]}" --resume --until 1s 2>&1)
+(($? == 2)) && [[ $said == "cluster: push_pull: "*"push_pull/node-2.checkpoint' is damaged"* && ! -e race.csv && $(wc -l <<<"$said") == 1 ]] ||
+  fail "a damaged state of the second algorithm: $said"
 step=0.2 refused "the checkpoint has step 0.1, but this node has 0.2: it is of another run"
 refused "the checkpoint has pace kept, but this node has none" --pace 0
 refused "cannot be read" --algorithms push_pull
@@ -141,6 +150,16 @@ sleep 1 # not for correctness: so that there is more to save
 kill -TERM $started
 wait $started
 [[ $(cksum <saved/r_fast/node-1.checkpoint) != "$before" ]] || fail "an interrupted cluster saves nothing: $(cat said.0)"
+# Nodes that go on together meet once more, so that no round is done again.
+rm -rf saved said*
+"$cluster" --peer "$peer" --step 0.1 "${run[@]}" --algorithms ring_allreduce_sgd --checkpoint saved --every-rounds 1000000 --until 60s >said.0 2>&1 &
+started=$!
+until [[ -e saved/ring_allreduce_sgd/node-2.round-0.checkpoint ]] || ! kill -0 $started; do sleep 0.05; done
+sleep 1 # as above
+kill -INT $started
+wait $started
+(($? == 130 && $(find saved -name '*.checkpoint' ! -name '*round-0.*' | sed 's/.*round-//' | sort -u | wc -l) == 1 &&
+  $(find saved -name '*.checkpoint' ! -name '*round-0.*' | wc -l) == 3)) || fail "an interrupted run in rounds: $(ls saved/* && cat said.0)"
 rm -rf saved said*
 new_addresses
 begin --step 0.1 --checkpoint saved --every 60min --until 60s
@@ -154,9 +173,20 @@ wait "${pids[@]}" 2>/dev/null
 # A disk that takes no state is no good end: results are whole, and the status says so.
 mkdir -p full
 rm -rf saved said*
-if mount -t tmpfs -o size=4k none full 2>/dev/null; then
-  said=$("$cluster" --peer "$peer" --step 0.1 "${run[@]}" --checkpoint full --every 200ms --until 2s 2>&1)
-  (($? == 1)) && [[ $said == *"was not saved"* && -s race.csv ]] || fail "a full disk: $said"
+if mount -t tmpfs -o size=256k none full 2>/dev/null; then
+  "$cluster" --peer "$peer" --step 0.1 "${run[@]}" --checkpoint full --every 200ms --until 3s >said.0 2>&1 &
+  started=$!
+  until [[ -e full/r_fast/node-0.checkpoint && -e full/r_fast/node-1.checkpoint && -e full/r_fast/node-2.checkpoint ]] ||
+    ! kill -0 $started; do sleep 0.05; done
+  dd if=/dev/zero of=full/rest bs=1k count=256 2>/dev/null
+  wait $started
+  (($? == 1)) && grep -q "was not saved" said.0 && [[ -s race.csv ]] || fail "a full disk: $(cat said.0)"
+  umount full
+  # What is known to have no room is refused before anything runs.
+  mount -t tmpfs -o size=16k none full
+  said=$("$cluster" --peer "$peer" --step 0.1 "${run[@]}" --checkpoint full --until 2s 2>&1)
+  (($? == 2)) && [[ $said == *"the disk of 'full' has room for 16384 bytes, and the files of this run need at least "* && $(wc -l <<<"$said") == 1 ]] ||
+    fail "a disk that is too small: $said"
   umount full
 else
   echo "left out: a full disk, which needs the right to mount"

@@ -540,6 +540,7 @@ class peer_driver {
       throw config_error{"the sessions of a node that goes on must be new: give identity_of() its checkpoint_options"};
     }
     ensure_writable_folder(o.folder);
+    ensure_space(o.folder, saves_.least_bytes(host_));
     writer_.emplace();
   }
   void save_if_due() {

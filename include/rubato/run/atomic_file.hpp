@@ -195,7 +195,19 @@ inline void ensure_replaceable(std::filesystem::path const& file) {
                      "' is in the way of a result and is no plain file: move it, or give another folder"};
 }
 
-/// Creates the folder if it is missing, and tests it with a file that is removed at once. So a run does not end with
+/// Throws config_error if the disk of that folder, which need not exist yet, has less room than so many bytes.
+inline void ensure_space(std::filesystem::path const& folder, std::uint64_t bytes) {
+  auto error = std::error_code{};
+  auto at = std::filesystem::absolute(folder, error);
+  while (!std::filesystem::exists(at, error) && at.has_parent_path() && at != at.parent_path()) at = at.parent_path();
+  auto const space = std::filesystem::space(at, error);
+  if (error || space.available >= bytes) return;  // what cannot be told is told by the file that cannot be written
+  throw config_error{"the disk of '" + escaped(folder.string()) + "' has room for " + std::to_string(space.available) +
+                     " bytes, and the files of this run need at least " + std::to_string(bytes) +
+                     " bytes: give another folder"};
+}
+
+/// Creates the folder if it is missing, and tests it with a small file that is removed at once. So a run does not end with
 /// results that have no place. Throws config_error.
 inline void ensure_writable_folder(std::filesystem::path const& folder) {
   if (folder.empty()) throw config_error{"the output folder has no name: give one, or '.' for the present folder"};
@@ -215,8 +227,14 @@ inline void ensure_writable_folder(std::filesystem::path const& folder) {
     throw config_error{"the output folder '" + escaped(folder.string()) + "' cannot be written to (" +
                        detail::reason(errno) + "): give another one"};
   }
+  auto const text = std::string(4096, ' ');
+  auto const written = std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0;
+  auto const why = errno;
   std::fclose(file);
   std::remove(probe.c_str());
+  if (written) return;
+  throw config_error{"the output folder '" + escaped(folder.string()) + "' cannot be written to (" +
+                     detail::reason(why) + "): give another one"};
 }
 
 }  // namespace rubato

@@ -193,6 +193,15 @@ class node_checkpoints {
   /// If the nodes of a run were saved after different numbers of resumptions, all count from the largest number.
   void count_from(std::uint32_t resumed) { resumed_ = resumed; }
 
+  /// The bytes that this node's checkpoints take on the disk, at least: a file, and beside it the one that replaces it.
+  template<class Host>
+  [[nodiscard]] auto least_bytes(Host& host) const -> std::uint64_t {
+    auto const s = take_snapshot(host);
+    auto bytes = std::uint64_t{sizeof(std::uint64_t) * s.words.size()};
+    for (auto const& b : s.bodies) bytes += b.size_bytes();
+    return (options_.resume ? 1 : 2) * bytes;
+  }
+
   /// Saves at once for the first time, so that a run can be resumed whenever it is killed. The node is held up while
   /// the vectors that it may still write are copied; the other thread does the rest. If the disk is slower than the
   /// period, the next save waits.

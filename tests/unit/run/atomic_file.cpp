@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
@@ -164,6 +165,21 @@ TEST_CASE("a full disk is reported in a sentence that names the file, and no par
     write_file(path, std::string(100000, 'x'));
   });
   CHECK(sentence.find(path.string() + "' cannot be written: ") != std::string::npos);
+  CHECK(folder.files() == 0);
+}
+
+TEST_CASE("a folder on a full disk, or on one with less room than a run needs, is refused") {
+  auto const folder = scratch_folder{"space"};
+  CHECK(sentence_of<config_error>([&] {
+          auto const disk = full_disk{1000};
+          ensure_writable_folder(folder.path());
+        }).find("'" + folder.path().string() + "' cannot be written to") != std::string::npos);
+  CHECK(folder.files() == 0);
+  ensure_space(folder.path() / "not" / "there", 1);
+  auto const sentence =
+      sentence_of<config_error>([&] { ensure_space(folder.path() / "not" / "there", std::uint64_t{1} << 62); });
+  CHECK(sentence.find("the disk of '" + (folder.path() / "not" / "there").string() + "' has room for ") == 0);
+  CHECK(sentence.find("and the files of this run need at least 4611686018427387904 bytes") != std::string::npos);
   CHECK(folder.files() == 0);
 }
 
