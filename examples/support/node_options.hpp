@@ -27,6 +27,7 @@ struct listed_option {
   std::string name;
   std::string value;
   std::string right;  ///< the values allowed; empty: a policy, which is fixed when the algorithm is compiled
+  std::string meaning{};  ///< empty: its list says nothing
 };
 
 /// NAME=VALUE, or ALGORITHM.NAME=VALUE.
@@ -143,12 +144,12 @@ inline auto name_under(std::string const& under, std::string_view its) -> std::s
   return with_dashes(under.empty() ? std::string{its} : under + "-" + std::string{its});
 }
 
-/// Calls row(name, value) for every option of P; for a policy, then also for each option of the policy.
+/// Calls row(name, value, meaning) for every option of P; for a policy, then also for each option of the policy.
 template<lists_options P, class Row>
 void walk_options(P& p, Row const& row, std::string const& under = {}) {
-  P::visit_options(p, [&](std::string_view its, auto& value) {
+  P::visit_options(p, [&](std::string_view its, auto& value, std::string_view meaning = {}) {
     auto const name = name_under(under, its);
-    row(name, value);
+    row(name, value, meaning);
     if constexpr (lists_options<std::remove_cvref_t<decltype(value)>>) walk_options(value, row, name);
   });
 }
@@ -160,7 +161,7 @@ template<class P>
 void check_options(P const& p) {
   if constexpr (requires { p.check(); }) p.check();
   if constexpr (lists_options<P>) {
-    P::visit_options(p, [](std::string_view, auto const& value) {
+    P::visit_options(p, [](std::string_view, auto const& value, std::string_view = {}) {
       if constexpr (!plain_option<std::remove_cvref_t<decltype(value)>>) check_options(value);
     });
   }
@@ -172,12 +173,12 @@ void check_options(P const& p) {
 template<lists_options O>
 [[nodiscard]] auto listed(O const& options) -> std::vector<listed_option> {
   std::vector<listed_option> all;
-  detail::walk_options(options, [&](std::string const& name, auto const& value) {
+  detail::walk_options(options, [&](std::string const& name, auto const& value, std::string_view meaning) {
     using type = std::remove_cvref_t<decltype(value)>;
     if constexpr (detail::plain_option<type>) {
-      all.push_back({name, detail::written_value(value), detail::right_of<type>()});
+      all.push_back({name, detail::written_value(value), detail::right_of<type>(), std::string{meaning}});
     } else {
-      all.push_back({name, with_dashes(std::string{name_of_type<type>()}), {}});
+      all.push_back({name, with_dashes(std::string{name_of_type<type>()}), {}, std::string{meaning}});
     }
   });
   return all;
@@ -197,7 +198,7 @@ template<lists_options O>
 void set_option(O& options, std::string_view algorithm, setting const& s) {
   auto const who = "the option " + s.name + " of " + std::string{algorithm};
   auto found = false;
-  detail::walk_options(options, [&](std::string const& name, auto& value) {
+  detail::walk_options(options, [&](std::string const& name, auto& value, std::string_view) {
     using type = std::remove_cvref_t<decltype(value)>;
     if (name != s.name) return;
     found = true;

@@ -99,7 +99,7 @@ inline void refuse_ownerless(race_options const& o) {
   return all;
 }
 
-/// The options of an algorithm with their default values.
+/// The options of an algorithm with their default values and, where its lists say so, what they mean.
 [[nodiscard]] inline auto algorithm_help(race_options o, std::string const& name) -> std::string {
   o.algorithms = {name};
   o.settings.clear();
@@ -114,8 +114,9 @@ inline void refuse_ownerless(race_options const& o) {
             (each.right.empty() ? "is " + each.value
                                 : each.right + " (default: " + (each.value.empty() ? "nothing" : each.value) + ")") +
             "\n";
+    if (!each.meaning.empty()) text += "      " + each.meaning + "\n";
   }
-  return text + "Their meaning: include/rubato/algorithm/" + name + ".hpp, and the policies that it names.\n";
+  return text + "More about them: include/rubato/algorithm/" + name + ".hpp, and the policies that it names.\n";
 }
 
 }  // namespace rubato::examples

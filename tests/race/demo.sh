@@ -23,6 +23,13 @@ names() { grep -oE '^  (-h, ?)?(--[a-z0-9-]+)' "$1" | grep -oE -- '--[a-z0-9-]+'
 [[ $(names help) == "$(names race_help)" ]] || fail "demo and race have other options: $(diff <(names help) <(names race_help))"
 ! grep -B1 -E '^ *(\(default.*)?$' help || fail "these options have no text"
 
+# The options of an algorithm come from race itself, where it was built.
+if said=$(demo --help r_fast osgp 2>&1); then
+  [[ $said == "Options of r_fast"*"Options of osgp"* ]] || fail "demo --help r_fast osgp: $said"
+else
+  [[ $said == "examples/demo: race lists the options of r_fast osgp, and is not built yet"* ]] || fail "demo --help r_fast osgp: $said"
+fi
+
 refused() { # refused 'WORDS' OPTION...
   local words=$1 said status
   shift
@@ -34,6 +41,7 @@ refused "unknown option '--unitl'" --unitl 5s
 refused "unknown option '--lots=3'" --lots=3
 refused "unknown option 'stray'" --loss 0.1 stray
 refused "--loss needs a value" --quiet --loss
+refused "no algorithm 'r_fats'" --help r_fats
 [[ ! -e trace ]] || fail "something was installed or built: $(<trace)"
 demo --loss 0.1 --out --unusual >/dev/null 2>&1 # an option's value may look like one
 [[ -e trace ]] || fail "what can be run is refused"

@@ -23,10 +23,13 @@ for algorithm in "${algorithms[@]}"; do
   done
   said=$(run --algorithms "$algorithm") || fail "$algorithm: status $?: $said"
   # Those of the run are those of --help, and so are their values, but for what a run makes of "nothing" and 0.
-  offered=$(grep '^  ' help | awk '{ print $1 }')
+  offered=$(grep '^  [^ ]' help | awk '{ print $1 }')
   ran=$(sed -n '/"results"/,$p' out/race.json | sed -n '/"options"/,/}/p' | grep -oE '^ *"[^"]+": "' | grep -oE '"[^"]+"' |
     tr -d '"' | tr ' ' '-' | grep -v '^$')
   [[ $offered == "$ran" ]] || fail "$algorithm: --help and race.json have other options: $(diff <(echo "$offered") <(echo "$ran"))"
+  for name in step step-scale seed block-values; do
+    grep -A1 "^  $name " help | tail -n 1 | grep -q '^      [^ ]' || fail "--help $algorithm does not say what $name means"
+  done
   settings=() wanted=()
   while read -r name default choice; do
     value=$(told "$name")

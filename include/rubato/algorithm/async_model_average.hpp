@@ -45,7 +45,7 @@ struct async_model_average_options {
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("local steps", self.local_steps);
+    visit("local steps", self.local_steps, "least number of local iterations between two averages");
     visit("step rule", self.step_rule);
     visit("codec", self.codec);
   }

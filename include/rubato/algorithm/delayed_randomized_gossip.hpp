@@ -59,7 +59,7 @@ struct delayed_randomized_gossip_options {
   Firing firing{};
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("delay", self.delay);
+    visit("delay", self.delay, "time that an exchange over a link is given");
     visit("step rule", self.step_rule);
     visit("firing", self.firing);
   }

@@ -41,7 +41,7 @@ struct m_synchronous_options {
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("m", self.m);
+    visit("m", self.m, "gradients that a round takes; 0: one of each node");
     visit("step rule", self.step_rule);
   }
 };

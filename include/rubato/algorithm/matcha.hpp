@@ -45,7 +45,7 @@ struct matcha_options {
   Contribution contribution{};
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("budget", self.budget);
+    visit("budget", self.budget, "share of the links that a round uses on average, above 0 and up to 1");
     visit("step rule", self.step_rule);
     visit("contribution", self.contribution);
   }

@@ -48,10 +48,11 @@ concept algorithm_options = requires(O const& o) {
 namespace detail {
 /// Lists the common members.
 void visit_common_options(auto& self, auto&& visit) {
-  visit("step", self.step);
-  visit("step scale", self.scale);
-  visit("seed", self.seed);
-  visit("block values", self.block_values);
+  visit("step", self.step, "step size; of the mean model, or of a node, as step-scale says");
+  visit("step scale", self.scale,
+        "per-gain: a step moves the mean model equally far on every graph; raw: it is that of a node");
+  visit("seed", self.seed, "of the mini-batches and of whatever else is drawn");
+  visit("block values", self.block_values, "values that are delivered together; 0: the whole vector");
   if constexpr (requires { self.schedule; }) visit("step schedule", self.schedule);
 }
 /// Options that consist of these only need no list of their own.

@@ -58,7 +58,7 @@ struct osgp_options {
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("overlap", self.overlap);
+    visit("overlap", self.overlap, "local iterations before a message is waited for");
     visit("step rule", self.step_rule);
   }
 };

@@ -68,7 +68,9 @@ struct none {
 struct l1 {
   double lambda = 1e-4;  ///< 0 or more
   static constexpr auto name() -> std::string_view { return "l1"; }
-  static void visit_options(auto& self, auto&& visit) { visit("lambda", self.lambda); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("lambda", self.lambda, "weight of the 1-norm, which makes models sparse");
+  }
   /// Throws config_error unless lambda is a number of 0 or more.
   void check() const {
     if (!(lambda >= 0 && std::isfinite(lambda)))
@@ -92,7 +94,9 @@ struct l1 {
 struct box {
   double bound = 1;  ///< positive
   static constexpr auto name() -> std::string_view { return "box"; }
-  static void visit_options(auto& self, auto&& visit) { visit("bound", self.bound); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("bound", self.bound, "every value of a model stays between -bound and bound");
+  }
   /// Throws config_error unless the bound is a positive number.
   void check() const {
     if (!(bound > 0 && std::isfinite(bound)))

@@ -75,7 +75,9 @@ struct from_low_bits_kernel {
 /// ledger.
 struct low_bits {
   static constexpr auto name() -> std::string_view { return "low bits"; }
-  static void visit_options(auto& self, auto&& visit) { visit("shift", self.shift); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("shift", self.shift, "a sum is coded in multiples of 2^shift units of the ledger");
+  }
   template<class U>
   using code = std::uint16_t;
   static constexpr bool needs_lossless_links = false;

@@ -224,7 +224,9 @@ struct basic_minmax_u8 {
   static constexpr auto name() -> std::string_view {
     return Form == minmax_form::shifted ? "minmax u8" : "minmax u8 of bagua";
   }
-  static void visit_options(auto& self, auto&& visit) { visit("values of a chunk", self.chunk_values); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("values of a chunk", self.chunk_values, "values that share one scale; 0: all of them");
+  }
   template<class T>
   using code = std::byte;
   static constexpr auto error = error_class::contractive;

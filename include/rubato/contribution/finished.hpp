@@ -25,7 +25,9 @@ constexpr auto name_of(weigh by) -> std::string_view { return by == weigh::sampl
 struct finished {
   static constexpr auto name() -> std::string_view { return "finished"; }
   static void visit_options(auto& self, auto&& visit) {
-    visit("mini-batches", self.minibatches), visit("weigh by", self.by);
+    visit("mini-batches", self.minibatches,
+          "parts into which a batch is divided, of which those count that are finished in time"),
+        visit("weigh by", self.by, "samples: all mini-batches count alike; nodes: all nodes do that finished any");
   }
   static constexpr bool follows_the_fastest = true;
   std::size_t minibatches = 4;

@@ -18,16 +18,18 @@ namespace rubato {
 namespace detail {
 struct ignores_options {
   template<class V>
-  void operator()(std::string_view, V&) const {}
+  void operator()(std::string_view, V&, std::string_view = {}) const {}
 };
 }  // namespace detail
 
 /// A type lists its options in a static member, each data member once and in the order of their declaration:
 ///   static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta_); visit("form", self.form_); }
-/// The name consists of words. The value is a number, a bool, a std::chrono duration, an enumerator with a name_of(), a
-/// vector of numbers, or another type that lists its options. (Enumerators count from 0; name_of() gives the last one's
-/// name for all numbers beyond.) `self` may be const; if it is not, a visitor may write to it. After writing it calls
-/// check() const, if the type has one, which throws config_error for a value that the type does not accept.
+/// What an option means may follow as a third argument, in a few words for --help: visit("beta", self.beta_, "share of
+/// the former step that is kept"). The name consists of words. The value is a number, a bool, a std::chrono duration,
+/// an enumerator with a name_of(), a vector of numbers, or another type that lists its options. (Enumerators count from
+/// 0; name_of() gives the last one's name for all numbers beyond.) `self` may be const; if it is not, a visitor may
+/// write to it. After writing it calls check() const, if the type has one, which throws config_error for a value that
+/// the type does not accept.
 template<class P>
 concept lists_options = requires(P const& p, detail::ignores_options v) { P::visit_options(p, v); };
 
@@ -81,7 +83,7 @@ inline constexpr std::string_view unlisted_options = "(settings that are not lis
 template<class P, class Line>
 void each_option(P const& p, Line&& line, std::string const& under = {}) {
   if constexpr (lists_options<P>) {
-    P::visit_options(p, [&](std::string_view its, auto const& value) {
+    P::visit_options(p, [&](std::string_view its, auto const& value, std::string_view = {}) {
       auto const name = under.empty() ? std::string{its} : under + " " + std::string{its};
       if constexpr (requires { option_text(value); }) {
         line(name, option_text(value));

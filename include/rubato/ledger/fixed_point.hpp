@@ -31,7 +31,8 @@ namespace rubato::ledger {
 struct fixed_point {
   static constexpr auto name() -> std::string_view { return "fixed point"; }
   static void visit_options(auto& self, auto&& visit) {
-    visit("exponents", self.exponents), visit("margin", self.margin);
+    visit("exponents", self.exponents, "of the unit 2^-k, by block; nothing: chosen from the first gradients"),
+        visit("margin", self.margin, "factor by which values may exceed the first gradients");
   }
   template<class T>
   using value = std::int32_t;

@@ -16,7 +16,9 @@ namespace rubato::server {
 /// costs the same as in apply_at_once.
 struct buffered {
   static constexpr auto name() -> std::string_view { return "buffered"; }
-  static void visit_options(auto& self, auto&& visit) { visit("size", self.size); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("size", self.size, "gradients that are collected before a step");
+  }
   std::size_t size = 10;  ///< K
 
   void resolve_options() const {

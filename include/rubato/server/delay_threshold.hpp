@@ -21,7 +21,10 @@ constexpr auto name_of(late_jobs late) -> std::string_view { return late == late
 /// Policy, see acceptance_policy. A small limit excludes slow workers altogether: their data then do not count.
 struct delay_threshold {
   static constexpr auto name() -> std::string_view { return "delay threshold"; }
-  static void visit_options(auto& self, auto&& visit) { visit("limit", self.limit), visit("late jobs", self.late); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("limit", self.limit, "the largest delay that is accepted; 0: twice the number of workers"),
+        visit("late jobs", self.late, "finish: what comes too late is ignored; stop: the worker is told at once");
+  }
   static constexpr bool may_stop = true;
   std::uint64_t limit = 0;  ///< R; 0: twice the number of workers, about twice the mean delay
   late_jobs late = late_jobs::finish;

@@ -28,7 +28,8 @@ constexpr auto name_of(paid_time paid) -> std::string_view {
 struct own_durations {
   static constexpr auto name() -> std::string_view { return "own durations"; }
   static void visit_options(auto& self, auto&& visit) {
-    visit("scale", self.scale), visit("paid", self.paid), visit("cap", self.cap);
+    visit("scale", self.scale, "how durations become weights, see server/time_scale.hpp"),
+        visit("paid", self.paid, "the time that a weight pays for"), visit("cap", self.cap, "the largest weight");
   }
   time_scale scale = time_scale::mean_step;
   paid_time paid = paid_time::computation;

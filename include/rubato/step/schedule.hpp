@@ -47,9 +47,13 @@ constexpr auto name_of(schedule_begin begin) -> std::string_view {
 struct schedule {
   static constexpr auto name() -> std::string_view { return "schedule"; }
   static void visit_options(auto& self, auto&& visit) {
-    visit("unit", self.unit), visit("warmup", self.warmup), visit("drops at", self.drops_at);
-    visit("drop", self.drop), visit("curve", self.shape), visit("length", self.length);
-    visit("floor", self.floor), visit("begin", self.begin);
+    visit("unit", self.unit, "what the times of the schedule count"),
+        visit("warmup", self.warmup, "time in which the step rises from 0"),
+        visit("drops at", self.drops_at, "times at which the step drops");
+    visit("drop", self.drop, "factor of each drop"), visit("curve", self.shape, "shape in which the step falls"),
+        visit("length", self.length, "time after which the curve has come to the floor");
+    visit("floor", self.floor, "the least step, as a share of the step"),
+        visit("begin", self.begin, "whether drops and curve count from the start or from the end of the warmup");
   }
 
   schedule_unit unit = schedule_unit::iterations;

@@ -25,7 +25,7 @@ namespace {
 struct layout {
   std::size_t size = 0, alignment = 1;
   template<class V>
-  void operator()(std::string_view, V const&) {
+  void operator()(std::string_view, V const&, std::string_view = {}) {
     size = (size + alignof(V) - 1) / alignof(V) * alignof(V) + sizeof(V);
     alignment = std::max(alignment, alignof(V));
     ++members;
@@ -53,7 +53,7 @@ auto lists_every_member(P const& p) -> bool {
     layout its;
     auto nested = true;
     P::visit_options(p, its);
-    P::visit_options(p, [&](std::string_view, auto const& value) {
+    P::visit_options(p, [&](std::string_view, auto const& value, std::string_view = {}) {
       if constexpr (!requires { option_text(value); }) nested = nested && lists_every_member(value);
     });
     if constexpr (std::is_aggregate_v<P>) {

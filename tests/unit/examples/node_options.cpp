@@ -35,7 +35,8 @@ struct of_all_kinds {
   step::sgd none{};
   static void visit_options(auto& self, auto&& visit) {
     visit("looks ahead", self.looks_ahead), visit("small", self.small), visit("shift", self.shift);
-    visit("count", self.count), visit("rate", self.rate), visit("pause", self.pause), visit("scale", self.scale);
+    visit("count", self.count), visit("rate", self.rate, "a share"), visit("pause", self.pause),
+        visit("scale", self.scale);
     visit("exponents", self.exponents), visit("step rule", self.rule), visit("none", self.none);
   }
 };
@@ -64,6 +65,7 @@ TEST_CASE("an option of every kind is listed with its value, and accepts a writt
   CHECK((o.looks_ahead && o.small == 255 && o.shift == -7 && o.count == ~std::uint64_t{0} && o.rate == 1e-3));
   CHECK((o.pause == 1500us && o.scale == step_scale::per_gain && o.exponents == std::vector{20, -3}));
   CHECK(listed(o)[10].value == "nesterov");
+  CHECK((listed(o)[4].meaning == "a share" && listed(o)[5].meaning.empty()));
   set(o, "exponents=");
   CHECK(o.exponents.empty());
 }
