@@ -1,18 +1,29 @@
 // SPDX-License-Identifier: MIT
-// Nodes on threads that are saved each at a moment of its own, and go on from there: the law of conservation is exact,
-// and they end at the optimum of the sum.
+// Nodes on threads that are saved, each at a moment of its own or all at the same rounds, and go on from there: the law
+// of conservation is exact, and they end where a run ends that was never cut.
 #include <rubato/driver/threads.hpp>
 
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <filesystem>
 #include <string>
+#include <tuple>
 #include <utility>
+#include <vector>
 
+#include <rubato/algorithm/async_model_average.hpp>
+#include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/core/ids.hpp>
+#include <rubato/driver/hosted_node.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/run/assemble.hpp>
+#include <rubato/run/checkpoint.hpp>
+#include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -56,15 +67,50 @@ TEST_CASE("checkpoints that are missing, or of another run, are refused before a
   CHECK(says(refusal([&] { static_cast<void>(run(10, o, 3)); }), "has nodes 4, but this node has 3"));
 }
 
-TEST_CASE("nodes that go on together are refused on threads before one begins") {
-  scratch_folder folder{"threads"};
+/// Four nodes that are saved every so many rounds, and the newest round of which all have a file.
+template<class Node>
+auto run_in_rounds(std::filesystem::path const& folder, std::uint64_t rounds, bool resume, std::uint64_t every = 20)
+    -> std::uint64_t {
   thread_options o;
-  o.checkpoint = {.folder = folder.path()};
-  auto const run_ring = [&] {
-    auto made = assemble<ring_allreduce_sgd<backend::host<float>>>(topology::ring(4), p, {.step = 0.1});
-    static_cast<void>(run_threads(std::move(made), {.compute = environment::fixed(300us)}, {.gradients = 8}, o));
-  };
-  CHECK(says(refusal(run_ring), "which threads cannot do yet: run it in processes or in the simulator"));
+  o.checkpoint = {.folder = folder, .resume = resume, .every_rounds = every};
+  auto made = assemble<Node>(topology::ring(4), p, {.step = 0.1});
+  auto const r =
+      run_threads(std::move(made), {.compute = environment::fixed(50us).slow(1, 3)}, {.gradients = 4 * rounds}, o);
+  // Nodes that ended at different rounds were saved there too.
+  for (auto const& w : r.warnings) CHECK(says(w, ": going on from round "));
+  std::vector<node_id> const all{node_id{0}, node_id{1}, node_id{2}, node_id{3}};
+  return newest_common_round(o.checkpoint, all).value().done;
+}
+/// A node's model at that round.
+template<class Node>
+auto model_at(std::filesystem::path const& folder, node_id who, std::uint64_t round) -> std::vector<double> {
+  auto made = assemble<Node>(topology::ring(4), p, {.step = 0.1});
+  auto host = detail::hosted_node{made.nodes[to_index(who)], to_index(who)};
+  auto saves = detail::node_checkpoints{{.folder = folder, .resume = true, .round = round}, made, who};
+  static_cast<void>(saves.restore_into(host, made.pool));
+  auto const x = host.node().estimate().template view<double>();
+  return {x.begin(), x.end()};
+}
+
+using in_rounds = std::tuple<ring_allreduce_sgd<backend::host<double>>, low_precision_d_psgd<backend::host<double>>>;
+
+TEMPLATE_LIST_TEST_CASE("nodes on threads that go on together end with the bits of an uncut run", "", in_rounds) {
+  scratch_folder cut{"cut"}, whole{"whole"};
+  auto const first = run_in_rounds<TestType>(cut.path(), 90, false);
+  CHECK(first >= 60);
+  auto const second = run_in_rounds<TestType>(cut.path(), 90, true);
+  CHECK(second > first);
+  CHECK(run_in_rounds<TestType>(whole.path(), second + 5, false, second) >= second);
+  for (std::size_t i = 0; i < 4; ++i)
+    CHECK(model_at<TestType>(cut.path(), to_node(i), second) == model_at<TestType>(whole.path(), to_node(i), second));
+}
+
+TEST_CASE("nodes on threads that meet only to be saved go on") {
+  using meets = async_model_average<backend::host<double>>;
+  scratch_folder folder{"threads"};
+  auto const first = run_in_rounds<meets>(folder.path(), 900, false);
+  CHECK(first >= 20);
+  CHECK(run_in_rounds<meets>(folder.path(), 900, true) >= first + 20);
 }
 
 }  // namespace

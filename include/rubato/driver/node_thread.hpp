@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <limits>
 #include <map>
@@ -103,12 +104,7 @@ class node_thread {
   /// Returns a warning, or nothing. Throws config_error.
   [[nodiscard]] auto prepare_checkpoints() -> std::string {
     saves_ = {run_->saves, *run_->who, to_node(self_)};
-    if (saves_.together()) {
-      throw config_error{
-          "nodes of this algorithm go on together from the beginning of a round, which threads cannot do yet: run it "
-          "in "
-          "processes or in the simulator"};
-    }
+    saves_.reach(run_->who->nodes.size() - 1, run_->who->nodes.size());
     if (!run_->saves.resume) return {};
     auto warning = saves_.restore_into(host_, run_->who->pool);
     look_.model = host_.node().estimate();
@@ -116,7 +112,7 @@ class node_thread {
   }
   [[nodiscard]] auto saves() -> node_checkpoints& { return saves_; }
   /// After the thread has ended.
-  void save() { saves_.save(host_, *run_->writer); }
+  void save_last() { saves_.save_last(host_, *run_->writer); }
 
   /// What the measuring thread may read.
   struct look {
@@ -158,10 +154,11 @@ class node_thread {
       at_node(self_, [this] {
         if (run_->saves.resume) come_back();
         else host_.start(run_->now(), sender());
+        save_round_if_due();
         note_waiting();
         run_->ends();
         while (!run_->ending) {
-          if (run_->writer) saves_.save_if_due(run_->now(), host_, *run_->writer);
+          if (run_->writer && !saves_.together()) saves_.save_if_due(run_->now(), host_, *run_->writer);
           if (wants_gradient()) compute();
           else receive_until(std::nullopt);
         }
@@ -173,16 +170,26 @@ class node_thread {
     }
   }
 
-  /// Closes all edges and opens them again, in a new session whose number both ends know without exchanging it.
+  /// Closes all edges and opens them again, in a new session whose number both ends know without exchanging it. Where
+  /// all nodes go on from one round, their edges resume.
   void come_back() {
+    using what = neighbour_change::edge;
     auto const again = session_id{saves_.resumed(), saves_.resumed()};
     auto const neighbours = run_->who->factory.neighbours(self_);
-    host_.resume(run_->now(), neighbours);
+    if (saves_.together()) host_.resume(run_->now());
+    else host_.resume(run_->now(), neighbours);
     for (auto const peer : neighbours)
-      host_.change(run_->now(), {peer, neighbour_change::edge::opens, again, again}, sender());
+      host_.change(run_->now(), {peer, saves_.together() ? what::resumes : what::opens, again, again}, sender());
   }
 
-  [[nodiscard]] auto wants_gradient() const -> bool { return host_.wants_gradient() && !run_->has_enough(); }
+  /// After every event: at a round whose state is due the node stands still until the one before is written.
+  void save_round_if_due() {
+    if (run_->writer && saves_.together()) stands_still_ = !saves_.save_round_if_due(host_, *run_->writer);
+  }
+
+  [[nodiscard]] auto wants_gradient() const -> bool {
+    return host_.wants_gradient() && !stands_still_ && !run_->has_enough();
+  }
 
   void compute() {
     auto const request = *host_.take_request();
@@ -194,6 +201,7 @@ class node_thread {
     g.duration = run_->now() - started;
     if (!run_->takes_gradient()) return;
     host_.finish(run_->now(), std::move(g), sender());
+    save_round_if_due();
     note_waiting();
     show();
     run_->ends();
@@ -227,6 +235,7 @@ class node_thread {
   /// noticed.
   auto next_event(std::optional<instant> end) -> instant {
     auto next = run_->now() + std::chrono::milliseconds{20};
+    if (stands_still_) next = run_->now() + std::chrono::milliseconds{1};
     if (end) next = (std::min)(next, *end);
     if (auto const due = host_.next_wakeup()) next = (std::min)(next, *due);
     for (auto const to : queued_) {
@@ -235,10 +244,16 @@ class node_thread {
     return next;
   }
 
+  /// What came while the node stands still waits for it.
   void deliver(std::vector<packet> arrived) {
-    for (auto& p : arrived) {
+    for (auto& p : arrived) held_.push_back(std::move(p));
+    if (stands_still_) save_round_if_due();
+    while (!held_.empty() && !stands_still_) {
       if (run_->ending) return;
+      auto const p = std::move(held_.front());
+      held_.pop_front();
       host_.deliver(run_->now(), patch_of(p, {0, run_->who->blocks.blocks()}), sender());
+      save_round_if_due();
       note_waiting();
       if (run_->has_enough()) show();  // before the gradient counts as used
       run_->ends();
@@ -319,6 +334,8 @@ class node_thread {
   std::size_t self_;
   hosted_node host_;
   node_checkpoints saves_;
+  bool stands_still_ = false;  // until the state that is due can be written
+  std::deque<packet> held_;  // packets that came meanwhile
   std::vector<node_id> queued_;  // receivers for which a packet waits for its link
   std::uint64_t draws_ = 0;
   std::uint64_t answered_ = 0;

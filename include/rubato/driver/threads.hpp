@@ -38,7 +38,9 @@ struct thread_options {
   std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< a node that waits longer ends the run
   observers watching{};
   stop_token stop{};
-  checkpoint_options checkpoint{};  ///< each node is saved at a moment of its own; `end` counts from the resumption
+  /// Each node is saved at a moment of its own or, where all go on together, at the same rounds; `end` counts from the
+  /// resumption.
+  checkpoint_options checkpoint{};
 };
 
 /// Runs what was assembled, one thread a node, until `end` on the real clock. Nodes that the scenario slows sleep.
@@ -215,6 +217,14 @@ inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, c
   o.check();
   if (o.folder.empty()) return;
   run.saves = o;
+  if (o.resume && !o.round && run.who->nodes[0].common_round()) {
+    std::vector<node_id> all;
+    for (std::size_t i = 0; i < nodes.size(); ++i) all.push_back(to_node(i));
+    if (auto const newest = newest_common_round(o, all)) {
+      run.saves.round = newest->done;
+      if (!newest->remark.empty()) result.warnings.push_back(newest->remark);
+    }
+  }
   for (auto& each : nodes) {
     if (auto warning = each->prepare_checkpoints(); !warning.empty()) result.warnings.push_back(std::move(warning));
   }
@@ -226,7 +236,7 @@ inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, c
 }
 inline void save_last(thread_run& run, thread_watch::threads& nodes, run_result& result) {
   if (!run.writer) return;
-  for (auto& each : nodes) each->save();
+  for (auto& each : nodes) each->save_last();
   if (auto why = run.writer->finish(); !why.empty()) result.warnings.push_back("a checkpoint failed: " + why);
 }
 

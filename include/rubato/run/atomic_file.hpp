@@ -207,8 +207,8 @@ inline void ensure_space(std::filesystem::path const& folder, std::uint64_t byte
                      " bytes: give another folder"};
 }
 
-/// Creates the folder if it is missing, and tests it with a small file that is removed at once. So a run does not end with
-/// results that have no place. Throws config_error.
+/// Creates the folder if it is missing, and tests it with a small file that is removed at once. So a run does not end
+/// with results that have no place. Throws config_error.
 inline void ensure_writable_folder(std::filesystem::path const& folder) {
   if (folder.empty()) throw config_error{"the output folder has no name: give one, or '.' for the present folder"};
   auto error = std::error_code{};

@@ -128,9 +128,9 @@ inline auto round_of(checkpoint_options const& o, node_id self) -> round_to_resu
 class node_checkpoints {
  public:
   node_checkpoints() = default;  // none
-  /// Throws config_error in four cases. A round was given to nodes that have none. The node could not be resumed, because its algorithm needs every node, a
-  /// resumed node begins with all edges closed, and its nodes do not go on together. Or nobody could tell whether it is
-  /// the same run. Or a new run would overwrite the state of another one.
+  /// Throws config_error in four cases. A round was given to nodes that have none. The node could not be resumed,
+  /// because its algorithm needs every node, a resumed node begins with all edges closed, and its nodes do not go on
+  /// together. Or nobody could tell whether it is the same run. Or a new run would overwrite the state of another one.
   node_checkpoints(checkpoint_options const& o, assembly const& a, node_id self)
       : options_{o},
         subject_{a.agreed.text() + pace_of(a, self) + o.subject},
