@@ -236,7 +236,8 @@ struct basic_minmax_u8 {
   std::size_t chunk_values = 4096;
 
   [[nodiscard]] auto chunks(std::size_t n) const -> std::size_t {
-    return chunk_values == 0 ? (n > 0 ? 1 : 0) : (n + chunk_values - 1) / chunk_values;
+    if (n == 0) return 0;
+    return chunk_values == 0 ? 1 : (n - 1) / chunk_values + 1;
   }
   template<class T>
   [[nodiscard]] auto codes(std::size_t n) const -> std::size_t {
@@ -284,7 +285,7 @@ struct basic_minmax_u8 {
   template<class T, class Codes, class F>
   void for_chunks(std::size_t n, Codes* codes, F const& f) const {
     auto* head = reinterpret_cast<T*>(codes);
-    auto const step = chunk_values == 0 ? std::max<std::size_t>(n, 1) : chunk_values;
+    auto const step = chunk_values == 0 ? n : (std::min)(n, chunk_values);
     for (std::size_t begin = 0; begin < n; begin += step, head += 2) f(range{begin, (std::min)(n, begin + step)}, head);
   }
 };

@@ -36,7 +36,7 @@ class block_partition {
       throw config_error{"the block size must be a positive multiple of 64 values, not " +
                          std::to_string(block_values)};
     }
-    if (values > 0) blocks_ = (values + block_values - 1) / block_values;
+    if (values > 0) blocks_ = (values - 1) / block_values + 1;
   }
 
   [[nodiscard]] auto values() const -> std::size_t { return values_; }

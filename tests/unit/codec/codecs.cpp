@@ -116,6 +116,7 @@ TEST_CASE("identity, bf16 and minmax_u8 are contractive with the factor that the
   keeps_its_promise(codec::minmax_u8{}, vectors{});
   keeps_its_promise(codec::minmax_u8{.chunk_values = 64}, vectors{});
   keeps_its_promise(codec::minmax_u8{.chunk_values = 0}, host{});
+  keeps_its_promise(codec::minmax_u8{.chunk_values = (std::numeric_limits<std::size_t>::max)()}, host{});
   keeps_its_promise(codec::minmax_u8{}, backend::host<double>{});
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <rubato/core/blocks.hpp>
 
+#include <cstddef>
+#include <limits>
+
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
 
@@ -26,6 +29,9 @@ TEST_CASE("blocks cover the vector once, the last one possibly shorter") {
 TEST_CASE("a partition without a size is one block, even of nothing") {
   CHECK(block_partition{7}.blocks() == 1);
   CHECK(block_partition{7}.values_of({0, 1}) == range{0, 7});
+  auto const longest = (std::numeric_limits<std::size_t>::max)();
+  CHECK(block_partition{7, longest}.blocks() == 1);
+  CHECK(block_partition{7, longest}.values_of({0, 1}) == range{0, 7});
   CHECK(block_partition{0}.blocks() == 1);
   CHECK(block_partition{0}.values_of({0, 1}).empty());
   CHECK(block_partition{128, 64}.blocks() == 2);
