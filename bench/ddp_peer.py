@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""PyTorch's DistributedDataParallel on Gloo, on the problem of bench/perceptron_peer.cpp, whose line and options it shares
-(those that it has): the same pictures, standardised likewise, the same network and kind of first model, batches drawn
-from equal iid shards, and the same least time of a gradient. It sleeps before it computes, for that time less what its
-own gradient takes, so that what Gloo does while gradients are computed stays as it is."""
+"""PyTorch's DistributedDataParallel on Gloo, on the problem of bench/perceptron_peer.cpp, whose line and options it
+shares (those that it has): the same pictures, standardised likewise, the same network and kind of first model, batches
+drawn from equal iid shards, and the same least time of a gradient. It sleeps before it computes, for that time less
+what its own gradient takes, so that what Gloo does while gradients are computed stays as it is."""
 import gzip
 import math
 import os
@@ -138,8 +138,8 @@ def main():
     full = next((accuracy(x, data) for _, k, x in looks if c.samples > 0 and k * c.nodes * c.batch >= c.samples), None)
     rate = looks[-1][1] * c.nodes * c.batch / looks[-1][0]
     dash = "-"
-    print("DDP", "gloo", dash if there is None else f"{there:.2f}", f"{accuracy(looks[-1][2], data):.4f}", f"{rate:.0f}",
-          dash if full is None else f"{full:.4f}", sep="\t")
+    print("DDP", "gloo", dash if there is None else f"{there:.2f}", f"{accuracy(looks[-1][2], data):.4f}",
+          f"{rate:.0f}", dash if full is None else f"{full:.4f}", sep="\t")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// One process a node, on this machine: a perceptron 784-128-10 learns Fashion-MNIST (d = 101,770, float), and the models
-// of node 0 are scored after the run, so that scoring disturbs nothing. bench/real_processes runs it beside PyTorch's
+// One process a node, on this machine: a perceptron 784-128-10 learns Fashion-MNIST (d = 101,770, float). Models of
+// node 0 are scored after the run, so that scoring disturbs nothing. bench/real_processes runs it beside PyTorch's
 // DistributedDataParallel (bench/ddp_peer.py), which learns the same from the same data.
 //   perceptron_peer ALGORITHM [NAME=VALUE...]      see `choice` for names
-// Prints one line: ALGORITHM, transport, seconds until node 0's model is right on `target` of the test data, its accuracy
-// at the end, samples a second of all nodes together, and its accuracy when these had taken `samples` samples; a dash
-// where it did not come so far. What processes did goes to stderr. ALGORITHM `alone` is SGD in a plain loop, by one node.
+// Prints one line: ALGORITHM, transport, seconds until node 0's model is right on `target` of the test data, its
+// accuracy at the end, samples a second of all nodes together, and its accuracy when these had taken `samples` samples;
+// a dash where it did not come so far. What processes did goes to stderr. ALGORITHM `alone` is SGD in a plain loop, by
+// one node.
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -60,6 +61,7 @@ struct choice {
   double until = 10;  ///< seconds
   double look = 100;  ///< milliseconds between two models that are kept
   double pace = 4;  ///< see run/pace.hpp; 0: none
+  double check = 1;  ///< whether frames carry a checksum
   double pin = 0;  ///< 1: each process has one core, in turn
   double seed = 1;
   double target = 0.8;
@@ -70,7 +72,8 @@ struct choice {
     visit("data", self.data), visit("nodes", self.nodes), visit("step", self.step), visit("batch", self.batch);
     visit("compute", self.compute), visit("slow", self.slow), visit("own", self.own), visit("drop", self.drop),
         visit("until", self.until);
-    visit("look", self.look), visit("pace", self.pace), visit("pin", self.pin), visit("seed", self.seed);
+    visit("look", self.look), visit("pace", self.pace), visit("check", self.check), visit("pin", self.pin),
+        visit("seed", self.seed);
     visit("target", self.target), visit("samples", self.samples);
   }
   [[nodiscard]] auto count() const -> std::size_t { return static_cast<std::size_t>(nodes); }
@@ -157,7 +160,7 @@ auto compute_of(choice const& c) -> environment::compute_model {
   return environment::lognormal(as_duration(c.compute), 0.2).slow(static_cast<std::uint32_t>(c.count() - 1), c.slow);
 }
 
-/// Equal weights, but for what a node with neighbours gives itself: rows of those that pull, columns of those that push.
+/// Equal weights, but for what a node with neighbours gives itself: rows of who pulls, columns of who pushes.
 auto weights(topology::digraph const& graph, double own, mixing::stochasticity sums) -> mixing::matrix {
   auto const pulls = sums == mixing::stochasticity::row;
   std::vector<mixing::entry> all;
@@ -189,7 +192,7 @@ auto run_node(choice const& c, perceptron const& problem, std::size_t self, int 
   o.seed = static_cast<std::uint64_t>(c.seed);
   o.block_values = c.transport == "udp" ? 256 : 0;
   auto nodes = assemble<Node>(plan_of<Node>(c), problem, o);
-  auto const me = identity_of(nodes, to_node(self), &wire::crc32_of);
+  auto const me = identity_of(nodes, to_node(self), c.check > 0 ? &wire::crc32_of : nullptr);
   peer_options how;
   how.look_every = as_duration(c.look);
   how.look_bytes = std::size_t{1} << 30;

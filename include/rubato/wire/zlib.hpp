@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The checksum of frames on real wires: zlib's CRC-32, which detects every wrong bit and every burst of up to 32 wrong
-// bits. Where the processor multiplies without carries, long bodies are folded to 64 bytes first, of which zlib makes the
-// same number (Gopal et al., Fast CRC Computation Using PCLMULQDQ, Intel 2009): a body is then read about five times as
-// fast. As polynomials over two elements, with A followed by D bits:
+// bits. Where the processor multiplies without carries, long bodies are folded to 64 bytes first, of which zlib makes
+// the same number (Gopal et al., Fast CRC Computation Using PCLMULQDQ, Intel 2009): a body is then read about five
+// times as fast. As polynomials over two elements, with A followed by D bits:
 //   A x^D = A_first (x^(D+64) mod P) + A_last (x^D mod P)   modulo P,   A_first and A_last of 64 bits
 #pragma once
 
