@@ -50,20 +50,6 @@ auto same_head(packet const& a, packet const& b) -> bool {
          a.based_on == b.based_on && a.posted_at == b.posted_at && a.extra == b.extra;
 }
 
-TEST_CASE("the checksum is zlib's, however long the bytes are, wherever they begin, and in however many parts") {
-  test::for_all(200, [](random_stream& draw, std::uint64_t) {
-    bytes all(draw.below(3000) + 20);
-    for (auto& b : all) b = static_cast<std::byte>(draw.below(256));
-    auto const some = std::span{all}.subspan(draw.below(20));
-    auto const before = static_cast<std::uint32_t>(draw.below(std::uint64_t{1} << 32));
-    auto const* const at = reinterpret_cast<unsigned char const*>(some.data());
-    auto const expected = some.empty() ? before : static_cast<std::uint32_t>(crc32_z(before, at, some.size()));
-    CHECK(wire::crc32_of(before, some) == expected);
-    auto const cut = draw.below(some.size() + 1);
-    CHECK(wire::crc32_of(wire::crc32_of(before, some.first(cut)), some.subspan(cut)) == expected);
-  });
-}
-
 TEST_CASE("a frame brings back the packet that it was made from") {
   buffer_pool pool;
   auto const p = a_packet(pool);
