@@ -14,6 +14,7 @@
 #include <rubato/algorithm/asy_sonata.hpp>
 #include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
+#include <rubato/algorithm/bipartite_ad_psgd.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
@@ -32,6 +33,7 @@
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
+#include <rubato/algorithm/rasgp.hpp>
 #include <rubato/algorithm/rescaled_asgd.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/algorithm/ringmaster_asgd.hpp>
@@ -80,9 +82,11 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<adsgd<B>>{"adsgd", 0.0625, ends::off_it},
     catalogue_row<async_dgd_atc<B>>{"async_dgd_atc", 0.0625, ends::off_it},
     catalogue_row<ad_psgd<B>>{"ad_psgd", 0.0625, ends::off_it, "exponential"},
+    catalogue_row<bipartite_ad_psgd<B>>{"bipartite_ad_psgd", 0.0625, ends::off_it},
     catalogue_row<delayed_randomized_gossip<B>>{"delayed_randomized_gossip", 0.0625, ends::off_it},
     catalogue_row<sgp<B>>{"sgp", 0.125, ends::off_it, "exponential"},
     catalogue_row<osgp<B>>{"osgp", 0.125, ends::off_it, "exponential"},
+    catalogue_row<rasgp<B>>{"rasgp", 0.0625, ends::off_it},
     catalogue_row<async_model_average<B>>{"async_model_average", 0.0625, ends::off_it, "complete"},
     catalogue_row<ring_allreduce_sgd<B>>{"ring_allreduce_sgd", 0.102, ends::at_optimum, "ring"},
     catalogue_row<byte_grad<B>>{"byte_grad", 0.147, ends::at_optimum, "complete"},

@@ -64,6 +64,9 @@ class async_dgd_atc;
 template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
 class async_model_average;
 
+template<backend::array_backend Backend, class Step = step::sgd, class Partner = partner::uniform>
+class bipartite_ad_psgd;
+
 template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
 class d_psgd;
 
@@ -122,6 +125,9 @@ class scatter_allreduce_sgd;
 template<backend::array_backend Backend, class Acceptance = server::accept_all, class Weight = weighting::constant,
          class Aggregation = server::apply_at_once, class Assignment = server::same_worker, class Step = step::sgd>
 class server_sgd;
+
+template<backend::array_backend Backend, class Step = step::sgd>
+class rasgp;
 
 template<backend::array_backend Backend, class Step = step::sgd>
 class sgp;

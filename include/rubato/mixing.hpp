@@ -13,4 +13,5 @@
 #include <rubato/mixing/perron.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/mixing/schedule.hpp>
+#include <rubato/mixing/sides.hpp>
 #include <rubato/mixing/spectral.hpp>

@@ -9,6 +9,7 @@
 #include <rubato/algorithm/asy_sonata.hpp>
 #include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
+#include <rubato/algorithm/bipartite_ad_psgd.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
@@ -28,6 +29,7 @@
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
+#include <rubato/algorithm/rasgp.hpp>
 #include <rubato/algorithm/rescaled_asgd.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/algorithm/ringmaster_asgd.hpp>

@@ -87,6 +87,7 @@ auto networks() -> std::array<topology::pair, 3> const& {
 template<class Node>
 auto scene_of(char const* name, std::size_t where, std::size_t self, shape s, typename Node::options o) -> scene {
   static std::array<std::optional<mixing::plan>, 3> plans;  // weights take longer than all that a node does here
+  if constexpr (requires { Node::needs_two_sides; }) where %= 2;  // the third one has a triangle
   auto const& network = networks()[where];
   if (!plans[where]) {
     if constexpr (requires { Node::make_plan(network, o); }) plans[where] = Node::make_plan(network, o);

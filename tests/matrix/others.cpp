@@ -73,7 +73,11 @@ TEST_CASE("pairs, push-sum and codes in any combination come near the optimum") 
   constexpr auto near = expectation{.step = 0.02, .above_minimum = 3, .apart = 3};
   reaches<ad_psgd<host_d>>("ad_psgd", near);
   reaches<ad_psgd<eigen_f, momentum>>("ad_psgd, momentum, eigen", {.step = 0.002, .above_minimum = 3, .apart = 3});
+  reaches<ad_psgd<host_f, step::sgd, partner::by_speed>>("ad_psgd, by speed", near);
+  reaches<bipartite_ad_psgd<eigen_d, momentum, partner::round_robin>>("bipartite ad_psgd, momentum, round robin, eigen",
+                                                                      {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<osgp<host_d>>("osgp", near);
+  reaches<rasgp<eigen_f, momentum>>("rasgp, momentum, eigen", {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<delayed_randomized_gossip<eigen_f, momentum>>(
       "delayed randomized gossip, momentum, eigen", {.step = 0.002, .above_minimum = 3, .apart = 3}, {.delay = 5ms});
   reaches<prox_dgd<eigen_f, prox::box>>("prox_dgd, box, eigen", near, {.prox = {3}});

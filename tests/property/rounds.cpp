@@ -277,7 +277,7 @@ TEST_CASE("in every algorithm a restarted node is accepted, or the run ends with
   });
   std::sort(ended.begin(), ended.end());
   CHECK(ended == std::vector<std::string>{"async_model_average", "byte_grad", "extra", "low_precision_d_psgd",
-                                          "m_synchronous_sgd", "non_blocking_allreduce", "osgp", "push_diging",
+                                          "m_synchronous_sgd", "non_blocking_allreduce", "osgp", "push_diging", "rasgp",
                                           "ring_allreduce_sgd", "scatter_allreduce_sgd", "sgp"});
 }
 

@@ -155,6 +155,7 @@ TEST_CASE("resumed runs are also equal with steps that keep arrays, weightings, 
   same(made<ring_allreduce_sgd<space, step::adam>>({}));  // a round's rule is made once and used for many chunks
   same(made<ad_psgd<space, step::momentum>>({}));
   same(made<ad_psgd<space, step::sgd, partner::round_robin>>({}));
+  same(made<ad_psgd<space, step::sgd, partner::by_speed>>({}));
   same(made<r_fast<space, step::adam, weighting::polynomial>>({.block_values = 64}));
   same(made<rescaled_asgd<space>>({}));
   auto const plain = made<r_fast<space>>({});  // gradients far faster than links

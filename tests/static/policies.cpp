@@ -65,6 +65,7 @@ static_assert(codec::policy<codec::minmax_u8, host> && codec::policy<codec::bagu
 static_assert(codec::sum_policy<codec::low_bits, host, std::int32_t>);
 
 static_assert(partner::policy<partner::uniform> && partner::policy<partner::round_robin>);
+static_assert(partner::policy<partner::by_speed> && partner::policy<partner::fixed>);
 
 // Each lacks one thing or has it wrong.
 struct without_a_choice {

@@ -13,13 +13,15 @@
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/server/buffered.hpp>
+#include <rubato/topology/builders.hpp>
 
 #include "../../examples/support/catalogue.hpp"
 
 namespace rubato::test {
 
 /// visit(name, make) for each algorithm of the catalogue, and for some that are not in it; make() assembles a run of
-/// it on `network`, with a step that suits a mean of quadratics.
+/// it on `network`, or on a line of as many nodes if it
+/// needs two sides, with a step that suits a mean of quadratics.
 template<class Problem>
 void for_every_algorithm(topology::pair const& network, Problem const& problem,
                          std::function<void(std::string const&, std::function<assembly()> const&)> const& visit) {
@@ -29,7 +31,9 @@ void for_every_algorithm(topology::pair const& network, Problem const& problem,
       typename Node::options o;
       o.step = 0.02;
       set(o);
-      return assemble<Node>(network, problem, o);
+      if constexpr (requires { Node::needs_two_sides; })  // a ring of three has none
+        return assemble<Node>(topology::both(topology::line(network.nodes())), problem, o);
+      else return assemble<Node>(network, problem, o);
     });
   };
   examples::for_each_algorithm<space>([&]<class Node>(examples::catalogue_row<Node> const& row) {

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include <rubato/algorithm/bipartite_ad_psgd.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/problem/quadratic.hpp>
@@ -96,6 +97,22 @@ TEST_CASE(
   check_who_says_so(run_line<r_fast<space>>(4, {.time = 1s}, all, [](std::size_t i, until& end, peer_options&) {
     if (i == 1) end.time = 100ms;
   }));
+}
+
+TEST_CASE("a node that averages in pairs is told that a neighbour has ended, and asks only the others from then on") {
+  auto const all = peer_options{.linger = 3s, .compute = environment::fixed(work)};
+  auto const fates =
+      run_line<bipartite_ad_psgd<space>>(4, {.gradients = 500}, all, [](std::size_t i, until& end, peer_options&) {
+        if (i == 3) end.gradients = 20;  // a question to it after that has no answer
+      });
+  for (auto const& f : fates) CHECK(f.sentence.empty());
+  std::size_t asked = 0;
+  for (auto const& e : fates[2].result.result.edges) {
+    if (e.to != node_id{2}) continue;
+    ++asked;
+    CHECK((e.delivered > 100) == (e.from == node_id{1}));
+  }
+  CHECK(asked == 2);
 }
 
 TEST_CASE("in rounds, nodes that go on do so at once when a neighbour has ended, and do not count it as lost") {

@@ -84,6 +84,9 @@ class any_node {
   /// All nodes are to be saved at the beginning of that round, and of each so many rounds later. Nodes that go in
   /// lock-step come by it anyway; others, which have a member of this name, meet there.
   void meet_at(std::uint64_t round, std::uint64_t every) { self_->meet_at(round, every); }
+  /// Whether an edge of this node is to close once its other end has ended its run in order. A node type for which this
+  /// is right has a member of this name; the others may still need what was under way.
+  [[nodiscard]] auto closes_ended_edges() const -> bool { return self_->closes_ended_edges(); }
   /// All state of the node; requires that there is one.
   static void visit_state(auto& self, auto&& visit) {
     visit("started", self.started_);
@@ -104,6 +107,7 @@ class any_node {
     virtual auto channels() const -> std::span<channel_spec const> = 0;
     virtual auto common_round() const -> std::optional<round_state> = 0;
     virtual void meet_at(std::uint64_t, std::uint64_t) = 0;
+    [[nodiscard]] virtual auto closes_ended_edges() const -> bool = 0;
     virtual void visit_state(state_visitor&) = 0;
   };
   template<class N>
@@ -124,6 +128,10 @@ class any_node {
     }
     void meet_at(std::uint64_t round, std::uint64_t every) override {
       if constexpr (requires { n.meet_at(round, every); }) n.meet_at(round, every);
+    }
+    [[nodiscard]] auto closes_ended_edges() const -> bool override {
+      if constexpr (requires { n.closes_ended_edges(); }) return n.closes_ended_edges();
+      else return false;
     }
     void visit_state(state_visitor& visit) override { visit("node", n); }
     N n;

@@ -24,8 +24,8 @@ namespace rubato {
 /// name it. A neighbour that has ended sends no more; a node that waits for it ends too, in order
 /// (stop_reason::neighbour; a run_error if only a number of gradients ends the run), unless it goes on without. If
 /// `end` is a time, all end together. With `end.gradients` and unequal speeds, slow nodes go on without the fast ones.
-/// With ad_psgd or async_model_average they then go on without any exchange, because their exchange with a node that
-/// has ended stays open: give those a time.
+/// With async_model_average they then go on without any exchange, because their exchange with a node that has ended
+/// stays open: give it a time. Nodes that average in pairs (ad_psgd) no longer ask one that has ended.
 template<transport::endpoint Transport>
 auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end,
               peer_options const& o = {}) -> peer_result {

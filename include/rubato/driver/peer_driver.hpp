@@ -383,6 +383,8 @@ class peer_driver {
         others_.leaves(n.peer, now());
         hear_parted(n);
         if (pace_) pace_->leaves(n.peer);
+        if (host_.node().closes_ended_edges() && !std::exchange(others_.of(n.peer).without, true))
+          host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
         return;
     }
   }

@@ -12,8 +12,9 @@
 
 namespace rubato::mixing {
 
-/// Peers compute gradients and exchange messages with neighbours; workers compute for a server, which computes none.
-enum class role : std::uint8_t { peer, worker, server };
+/// Peers compute gradients and exchange messages with neighbours, a passive one only when it is asked
+/// (mixing/sides.hpp); workers compute for a server, which computes none.
+enum class role : std::uint8_t { peer, worker, server, passive };
 
 struct weighted_edge {
   node_id peer{};

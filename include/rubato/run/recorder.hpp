@@ -178,6 +178,7 @@ class recorded_node {
   [[nodiscard]] auto statistics() const -> node_statistics { return inner_.statistics(); }
   void audit(tracking_audit& a) const { inner_.audit(a); }
   [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return inner_.channels(); }
+  [[nodiscard]] auto closes_ended_edges() const -> bool { return inner_.closes_ended_edges(); }
   static void visit_state(auto& self, auto&& visit) { visit("inner", self.inner_); }
 
  private:

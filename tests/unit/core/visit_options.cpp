@@ -116,8 +116,8 @@ TEST_CASE("every option of every node type and policy is in a list") {
             d_psgd<space, step::clipped_by_norm<momentum>>, r_fast<backend::host<double>, momentum, w::polynomial>,
             gradient_tracking<space, order::late_post, step::sgd, w::exponential, synchrony::bounded_staleness>,
             gradient_tracking<space, order::r_fast, step::sgd, w::drop_older_than>,
-            ad_psgd<space, momentum, partner::round_robin>, scatter_allreduce_sgd<space, codec::bf16>,
-            asgd<space, w::polynomial>, rescaled_asgd<space, v::known_times>,
+            ad_psgd<space, momentum, partner::round_robin>, ad_psgd<space, step::sgd, partner::by_speed>,
+            scatter_allreduce_sgd<space, codec::bf16>, asgd<space, w::polynomial>, rescaled_asgd<space, v::known_times>,
             server_sgd<space, v::accept_all, w::constant, v::buffered>>() == "");
   examples::for_each_algorithm<space>([]<class Node>(examples::catalogue_row<Node> const& row) {
     INFO(row.name << ": its options need a member step::schedule schedule, after block_values");
