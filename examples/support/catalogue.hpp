@@ -8,6 +8,7 @@
 #include <string_view>
 #include <tuple>
 
+#include <rubato/algorithm/a2cid2.hpp>
 #include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/adsgd.hpp>
 #include <rubato/algorithm/asgd.hpp>
@@ -83,6 +84,7 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<async_dgd_atc<B>>{"async_dgd_atc", 0.0625, ends::off_it},
     catalogue_row<ad_psgd<B>>{"ad_psgd", 0.0625, ends::off_it, "exponential"},
     catalogue_row<bipartite_ad_psgd<B>>{"bipartite_ad_psgd", 0.0625, ends::off_it},
+    catalogue_row<a2cid2<B>>{"a2cid2", 0.0625, ends::off_it},
     catalogue_row<delayed_randomized_gossip<B>>{"delayed_randomized_gossip", 0.0625, ends::off_it},
     catalogue_row<sgp<B>>{"sgp", 0.125, ends::off_it, "exponential"},
     catalogue_row<osgp<B>>{"osgp", 0.125, ends::off_it, "exponential"},

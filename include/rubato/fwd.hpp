@@ -52,6 +52,9 @@ using default_ledger = std::conditional_t<std::is_same_v<T, float>, ledger::fixe
 }  // namespace detail
 
 template<backend::array_backend Backend, class Step = step::sgd, class Partner = partner::uniform>
+class a2cid2;
+
+template<backend::array_backend Backend, class Step = step::sgd, class Partner = partner::uniform>
 class ad_psgd;
 
 template<backend::array_backend Backend, class Step = step::sgd, class Weighting = weighting::constant,

@@ -10,6 +10,7 @@
 #include <rubato/mixing/matrix.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
 #include <rubato/mixing/one_peer.hpp>
+#include <rubato/mixing/pair_momentum.hpp>
 #include <rubato/mixing/perron.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/mixing/schedule.hpp>

@@ -3,6 +3,7 @@
 // dependency are included by name (rubato/backend/eigen.hpp), and so are reports (rubato/report.hpp).
 #pragma once
 
+#include <rubato/algorithm/a2cid2.hpp>
 #include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/adsgd.hpp>
 #include <rubato/algorithm/asgd.hpp>

@@ -77,6 +77,7 @@ TEST_CASE("pairs, push-sum and codes in any combination come near the optimum") 
   reaches<bipartite_ad_psgd<eigen_d, momentum, partner::round_robin>>("bipartite ad_psgd, momentum, round robin, eigen",
                                                                       {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<osgp<host_d>>("osgp", near);
+  reaches<a2cid2<eigen_f, momentum>>("a2cid2, momentum, eigen", {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<rasgp<eigen_f, momentum>>("rasgp, momentum, eigen", {.step = 0.002, .above_minimum = 3, .apart = 3});
   reaches<delayed_randomized_gossip<eigen_f, momentum>>(
       "delayed randomized gossip, momentum, eigen", {.step = 0.002, .above_minimum = 3, .apart = 3}, {.delay = 5ms});

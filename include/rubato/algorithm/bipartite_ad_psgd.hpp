@@ -55,9 +55,9 @@ class bipartite_ad_psgd : public detail::pairwise_core<Backend, detail::pairwise
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step, for partners that never
   /// bring all models together, and for a plan without two sides.
   bipartite_ad_psgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : core{std::move(b), plan, self, std::move(x0), o, [&](node_id i) { return is_active(plan, i); }}, active_{is_active(plan, self)} {
+      : core{std::move(b), plan, self, std::move(x0), o, active_in{&plan}}, active_{active_in{&plan}(self)} {
     for (auto const& e : plan.nodes[to_index(self)].pull_from) {
-      if (is_active(plan, e.peer) != active_) continue;
+      if (active_in{&plan}(e.peer) != active_) continue;
       throw config_error{"nodes " + std::to_string(to_index(self)) + " and " + std::to_string(to_index(e.peer)) +
                          " are neighbours and both " + (active_ ? "active" : "passive") +
                          ": make the plan with mixing::with_sides"};
@@ -91,9 +91,10 @@ class bipartite_ad_psgd : public detail::pairwise_core<Backend, detail::pairwise
   }
 
  private:
-  static auto is_active(mixing::plan const& plan, node_id i) -> bool {
-    return plan.nodes[to_index(i)].part != mixing::role::passive;
-  }
+  struct active_in {
+    mixing::plan const* plan;
+    auto operator()(node_id i) const -> bool { return plan->nodes[to_index(i)].part != mixing::role::passive; }
+  };
   void begin(instant now, outbox& out) {
     this->ask_gradient(out);
     if (active_ && this->may_ask()) this->ask(now, out);  // (BP.Q)

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,12 @@ struct neighbourhood {
 class schedule;  // mixing/schedule.hpp
 class exchange_times;  // mixing/exchange_times.hpp
 
+/// How a2cid2 mixes (mixing/pair_momentum.hpp).
+struct pair_momentum {
+  double rate = 0;  ///< eta, by the time from one question of a node to the next
+  double share = 0.5;  ///< alpha~: of a difference, for the second model
+};
+
 /// Everything that the nodes of one run are told about the network, proved at construction.
 struct plan {
   std::vector<neighbourhood> nodes;  ///< by id; a server, if any, is last
@@ -57,6 +64,7 @@ struct plan {
   std::string remark{};  ///< where the plan differs from what was asked for: a sentence for the user
   std::shared_ptr<schedule const> rounds{};  ///< weights that change from round to round; null: those of `nodes`
   std::shared_ptr<exchange_times const> exchanges{};  ///< for nodes that exchange models at random; null: none
+  std::optional<pair_momentum> momentum{};  ///< for nodes whose pairs are accelerated
 };
 
 }  // namespace rubato::mixing

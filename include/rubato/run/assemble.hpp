@@ -446,6 +446,8 @@ RUBATO_INLINE auto network_text(mixing::plan const& plan) -> std::string {
   }
   if (plan.rounds) hash = wire::hash_of(plan.rounds->text(), hash);
   if (plan.exchanges) hash = wire::hash_of(plan.exchanges->text(), hash);
+  if (plan.momentum)
+    hash = wire::hash_of(with_digits(plan.momentum->rate, 9) + " " + with_digits(plan.momentum->share, 9), hash);
   return std::to_string(plan.nodes.size()) + " nodes, " + std::to_string(edges) + " weights, hash " + hexadecimal(hash);
 }
 
