@@ -50,7 +50,11 @@ TEST_CASE(
       auto const promised = row.where == examples::ends::at_optimum
                                 ? expectation{.step = 0.05, .above_minimum = 2e-2, .law = 1e-9}
                                 : expectation{.step = 0.02, .share_of_start = 0.6};
-      reaches<Node>(std::string{row.name}.c_str(), promised, {}, s);
+      auto its = s;
+      if constexpr (requires { Node::needs_two_sides; }) {
+        if (s.network.nodes() == 3) its.network = topology::line(3);
+      }
+      reaches<Node>(std::string{row.name}.c_str(), promised, {}, its);
       ++combinations;
     });
   }
@@ -109,6 +113,15 @@ TEST_CASE("a composition that cannot work is refused before the start, and its l
       {"local steps", refused<async_model_average<space>>({.local_steps = 2}),
        refused<async_model_average<space>>({.local_steps = 0}), "1 local step or more"},
       {"prox", refused<prox_dgd<space>>({}), refused<prox_dgd<space, prox::l1>>({.prox = {-1}}), "lambda of l1"},
+      {"two sides", refused<bipartite_ad_psgd<space>>({}, topology::ring(4)),
+       refused<bipartite_ad_psgd<space>>({}, topology::complete(4)), "a cycle of odd length: 1 - 0 - 2"},
+      {"fixed partners", refused<ad_psgd<space, step::sgd, partner::fixed>>({}, topology::star(4)),
+       refused<bipartite_ad_psgd<space, step::sgd, partner::fixed>>({}, topology::hypercube(4)),
+       "with fixed partners no exchange leads from node"},
+      {"chance of a slow partner", refused<ad_psgd<space, step::sgd, partner::by_speed>>({}),
+       refused<ad_psgd<space, step::sgd, partner::by_speed>>({.partner = {.floor = 0}}), "must lie above 0"},
+      {"constants of pairs", refused<a2cid2<space>>({}, mixing::accelerated(mixing::gossip_plan(both_ways))),
+       refused<a2cid2<space>>({}, mixing::gossip_plan(both_ways)), "make the plan with mixing::accelerated"},
       {"problem of other nodes", refused<r_fast<space>>({}, both_ways, 4), refused<r_fast<space>>({}, both_ways, 5),
        "split over 5 nodes"},
   };

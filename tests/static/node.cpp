@@ -3,9 +3,11 @@
 
 #include <type_traits>
 
+#include <rubato/algorithm/a2cid2.hpp>
 #include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/adsgd.hpp>
 #include <rubato/algorithm/async_dgd_atc.hpp>
+#include <rubato/algorithm/bipartite_ad_psgd.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/delayed_randomized_gossip.hpp>
@@ -15,6 +17,7 @@
 #include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/rasgp.hpp>
 #include <rubato/algorithm/s_ab.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
@@ -31,6 +34,8 @@ static_assert(node<push_pull<backend::host<double>>> && node<s_ab<backend::host<
 static_assert(node<d_psgd<backend::host<float>>> && node<d_psgd_atc<backend::host<float>>>);
 static_assert(node<non_blocking_d_psgd<backend::host<float>>> && node<non_blocking_allreduce<backend::host<float>>>);
 static_assert(node<ad_psgd<backend::host<float>>> && node<osgp<backend::host<float>>>);
+static_assert(node<bipartite_ad_psgd<backend::host<float>>> && node<a2cid2<backend::host<float>>>);
+static_assert(node<rasgp<backend::host<float>>>);
 static_assert(node<prox_dgd<backend::host<float>>> && node<async_dgd_atc<backend::host<float>>>);
 static_assert(node<delayed_randomized_gossip<backend::host<float>>>);
 static_assert(node<r_fast<backend::host<float>, step::sgd, weighting::polynomial>>);

@@ -2,6 +2,7 @@
 // Every backend and ledger walks the path of host<double> with plain sums, within its own rounding.
 #include <algorithm>
 
+#include <rubato/algorithm/a2cid2.hpp>
 #include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/non_blocking_allreduce.hpp>
@@ -9,6 +10,7 @@
 #include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/rasgp.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
@@ -69,6 +71,10 @@ using reducing = non_blocking_allreduce<Backend>;
 template<class Backend>
 using pairwise = ad_psgd<Backend>;
 template<class Backend>
+using accelerated = a2cid2<Backend>;
+template<class Backend>
+using giving = rasgp<Backend>;
+template<class Backend>
 using pushing = osgp<Backend>;
 template<class Backend>
 using sparse = prox_dgd<Backend>;
@@ -81,6 +87,8 @@ TEST_CASE("methods without tracking walk the path of the reference on every back
   agree_without_tracking<gossiping>();
   agree_without_tracking<reducing>();
   agree_without_tracking<pairwise>();
+  agree_without_tracking<accelerated>();
+  agree_without_tracking<giving>();
   agree_without_tracking<pushing>();
   agree_without_tracking<sparse>();
   agree_without_tracking<bounded>();

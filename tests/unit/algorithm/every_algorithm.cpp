@@ -156,8 +156,9 @@ TEST_CASE("a message of another session changes nothing in any algorithm, and th
 
 TEST_CASE("a neighbour that leaves or restarts ends the run in algorithms that need all neighbours, and in no other") {
   auto const needs_all = [](std::string const& name) {
-    for (auto const* one : {"extra", "push_diging", "osgp", "sgp", "low_precision_d_psgd", "ring_allreduce_sgd",
-                            "non_blocking_allreduce", "scatter_allreduce_sgd", "byte_grad", "async_model_average"}) {
+    for (auto const* one :
+         {"extra", "push_diging", "osgp", "sgp", "rasgp", "low_precision_d_psgd", "ring_allreduce_sgd",
+          "non_blocking_allreduce", "scatter_allreduce_sgd", "byte_grad", "async_model_average"}) {
       if (name == one) return true;
     }
     return false;
