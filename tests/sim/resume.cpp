@@ -107,11 +107,14 @@ auto all_state(assembly const& a) -> bool {
   return std::all_of(specs.begin(), specs.end(), [](auto const& c) { return c.kind == channel_kind::state; });
 }
 /// Whether every node can go on without another.
-auto edges_may_close(assembly const& a) -> bool {
+auto edges_may_close(assembly a) -> bool {
   for (std::size_t i = 0; i < a.nodes.size(); ++i) {
     if (a.nodes[i].common_round()) return false;
   }
-  return true;
+  outbox out;
+  a.nodes.back().start({}, out);
+  a.nodes.back().on_neighbours({}, {node_id{1}, neighbour_change::edge::closes, {1, 1}, {1, 1}}, out);
+  return !out.failure;
 }
 auto const problem_of_runs = problem::quadratic::random(5, 150, 3);
 
