@@ -62,7 +62,8 @@ struct catalogue_row {
 /// d_psgd_atc, low_precision_d_psgd, async_model_average and osgp never reach it: for these, the lowest loss at the
 /// end.) bench/sweep_steps.cpp found them; its output is bench/sweep_steps.md, where the step of d_psgd_atc is from an
 /// earlier sweep. r_fast_low_bits and asy_sonata have the step of r_fast, sgp that of osgp. Not swept are those of
-/// dsgt, push_diging, extra, matcha, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc and delayed_randomized_gossip.
+/// dsgt, push_diging, extra, matcha, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2,
+/// delayed_randomized_gossip and rasgp.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},
