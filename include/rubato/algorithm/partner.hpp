@@ -104,7 +104,10 @@ struct by_speed {
   double floor = 0.1;  ///< in (0, 1]; 1 is uniform
   double newest = 0.2;  ///< what the newest time counts in the mean, in (0, 1]
   static constexpr auto name() -> std::string_view { return "by speed"; }
-  static void visit_options(auto& self, auto&& visit) { visit("floor", self.floor), visit("newest", self.newest); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("floor", self.floor, "least chance of a neighbour, in terms of an equal one"),
+        visit("newest", self.newest, "what the newest time counts in the mean");
+  }
   /// Throws config_error unless both lie in (0, 1].
   void check() const {
     for (auto const v : {floor, newest})
