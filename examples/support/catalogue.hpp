@@ -58,11 +58,12 @@ struct catalogue_row {
   std::string_view race_network = "binary-tree";  ///< race's default, by name
 };
 
-/// Steps: those of the grid with which an algorithm reaches the target first in race's default scenario. (d_psgd,
-/// d_psgd_atc, low_precision_d_psgd, async_model_average and osgp never reach it: for these, the lowest loss at the
-/// end.) bench/sweep_steps.cpp found them; its output is bench/sweep_steps.md, where the step of d_psgd_atc is from an
-/// earlier sweep. r_fast_low_bits and asy_sonata have the step of r_fast, sgp that of osgp. Not swept are those of
-/// dsgt, push_diging, extra, matcha, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2,
+/// Steps and networks: those with which an algorithm reaches the target first in race's default scenario, by the sweep
+/// of bench/headlines.cpp (bench/RESULTS.md, 29): r_fast, push_pull, s_ab, d_psgd, d_psgd_atc, ad_psgd, osgp, dsgt,
+/// matcha, ring_allreduce_sgd, byte_grad, m_synchronous_sgd, asgd, rescaled_asgd. r_fast_low_bits and asy_sonata have
+/// those of r_fast, sgp those of osgp. The steps of low_precision_d_psgd, non_blocking_d_psgd, async_model_average,
+/// non_blocking_allreduce and ringmaster_asgd are of a sweep on a binary tree (bench/sweep_steps.md). Not swept are
+/// push_diging, extra, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2,
 /// delayed_randomized_gossip and rasgp.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
@@ -71,14 +72,14 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<asy_sonata<B>>{"asy_sonata", 0.0625, ends::at_optimum, "star"},
     catalogue_row<push_pull<B>>{"push_pull", 0.25, ends::at_optimum, "star"},
     catalogue_row<s_ab<B>>{"s_ab", 0.0625, ends::at_optimum, "star"},
-    catalogue_row<dsgt<B>>{"dsgt", 0.0625, ends::at_optimum},
+    catalogue_row<dsgt<B>>{"dsgt", 0.125, ends::at_optimum, "exponential"},
     catalogue_row<push_diging<B>>{"push_diging", 0.0625, ends::at_optimum},
     catalogue_row<extra<B>>{"extra", 0.0625, ends::at_optimum},
     catalogue_row<d_psgd<B>>{"d_psgd", 0.0625, ends::off_it, "complete"},
     catalogue_row<d_psgd_atc<B>>{"d_psgd_atc", 0.125, ends::off_it, "complete"},
     catalogue_row<low_precision_d_psgd<B>>{"low_precision_d_psgd", 0.0625, ends::off_it},
     catalogue_row<non_blocking_d_psgd<B>>{"non_blocking_d_psgd", 0.125, ends::off_it},
-    catalogue_row<matcha<B>>{"matcha", 0.0625, ends::off_it},
+    catalogue_row<matcha<B>>{"matcha", 0.125, ends::off_it, "complete"},
     catalogue_row<non_blocking_matcha<B>>{"non_blocking_matcha", 0.0625, ends::off_it},
     catalogue_row<prox_dgd<B>>{"prox_dgd", 0.0625, ends::off_it},
     catalogue_row<adsgd<B>>{"adsgd", 0.0625, ends::off_it},

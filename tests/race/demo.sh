@@ -24,10 +24,10 @@ names() { grep -oE '^  (-h, ?)?(--[a-z0-9-]+)' "$1" | grep -oE -- '--[a-z0-9-]+'
 ! grep -B1 -E '^ *(\(default.*)?$' help || fail "these options have no text"
 
 # The options of an algorithm come from race itself, where it was built.
-if said=$(demo --help r_fast osgp 2>&1); then
-  [[ $said == "Options of r_fast"*"Options of osgp"* ]] || fail "demo --help r_fast osgp: $said"
+if said=$(demo --help r_fast a2cid2 2>&1); then
+  [[ $said == "Options of r_fast"*"Options of a2cid2"* ]] || fail "demo --help r_fast a2cid2: $said"
 else
-  [[ $said == "examples/demo: race lists the options of r_fast osgp, and is not built yet"* ]] || fail "demo --help r_fast osgp: $said"
+  [[ $said == "examples/demo: race lists the options of r_fast a2cid2, and is not built yet"* ]] || fail "demo --help r_fast a2cid2: $said"
 fi
 
 refused() { # refused 'WORDS' OPTION...

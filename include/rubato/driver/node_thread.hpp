@@ -111,6 +111,8 @@ class node_thread {
     return warning;
   }
   [[nodiscard]] auto saves() -> node_checkpoints& { return saves_; }
+  /// See node_checkpoints.
+  [[nodiscard]] auto least_bytes() -> std::uint64_t { return saves_.least_bytes(host_); }
   /// After the thread has ended.
   void save_last() { saves_.save_last(host_, *run_->writer); }
 

@@ -155,6 +155,8 @@ class peer_driver {
   [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
   [[nodiscard]] auto vector_bytes() const -> std::size_t { return me_->blocks.values() * sizeof(double); }
   [[nodiscard]] auto is_interrupted() const -> bool { return options_.stop.stop_requested(); }
+  /// This node was interrupted, or meets the others because one of them was.
+  [[nodiscard]] auto all_end() const -> bool { return is_interrupted() || meets_by_; }
 
   /// Waits until every node of the run has arrived or is known not to come; the deadlines of transports bound this.
   /// Messages of peers that began earlier are kept. False if interrupted.
@@ -276,7 +278,9 @@ class peer_driver {
   [[nodiscard]] auto meets() -> bool {
     if (meets_by_) return true;
     if (!writer_ || !saves_.together() || !Transport::ordered || !result_.lost.empty()) return false;
-    meet_at(saves_.earliest_meeting(host_.node().common_round()->done));
+    auto const round = saves_.earliest_meeting(host_.node().common_round()->done);
+    if (round >= transport::peer_status::most_rounds) return false;
+    meet_at(round);
     return meets_by_.has_value();
   }
   /// The neighbours hear of it before anything else that this node sends.
@@ -373,7 +377,7 @@ class peer_driver {
       }
       case what::closed:
         refuse_loss(n);
-        if (is_interrupted()) {  // all of them end: no need to close the edge
+        if (all_end()) {  // no need to close the edge
           if (meets_by_) meets_by_ = now();
           return;
         }
@@ -431,7 +435,7 @@ class peer_driver {
   }
 
   void refuse_loss(transport::incoming const& n) {
-    if (goes_on() || is_interrupted()) return;  // all processes end at one Ctrl-C
+    if (goes_on() || all_end()) return;  // all processes end at one Ctrl-C
     fault_ = n.because;
     if (writer_ && has_begun_) saves_.save_last(host_, *writer_);  // the fault is not this node's
     throw run_error{n.why};

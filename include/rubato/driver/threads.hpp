@@ -20,6 +20,7 @@
 #include <rubato/core/text.hpp>
 #include <rubato/environment/scenario.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/atomic_file.hpp>
 #include <rubato/run/checkpoint.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/result.hpp>
@@ -232,6 +233,9 @@ inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, c
   for (auto& each : nodes) resumed = (std::max)(resumed, each->saves().resumed());
   for (auto& each : nodes) each->saves().count_from(resumed);
   ensure_writable_folder(o.folder);
+  auto bytes = std::uint64_t{0};
+  for (auto& each : nodes) bytes += each->least_bytes();
+  ensure_space(o.folder, bytes);
   run.writer.emplace();
 }
 inline void save_last(thread_run& run, thread_watch::threads& nodes, run_result& result) {

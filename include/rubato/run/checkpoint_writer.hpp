@@ -196,10 +196,7 @@ class node_checkpoints {
   /// The bytes that this node's checkpoints take on the disk, at least: a file, and beside it the one that replaces it.
   template<class Host>
   [[nodiscard]] auto least_bytes(Host& host) const -> std::uint64_t {
-    auto const s = take_snapshot(host);
-    auto bytes = std::uint64_t{sizeof(std::uint64_t) * s.words.size()};
-    for (auto const& b : s.bodies) bytes += b.size_bytes();
-    return (options_.resume ? 1 : 2) * bytes;
+    return std::uint64_t{options_.resume ? 1U : 2U} * take_snapshot(host).size_bytes();
   }
 
   /// Saves at once for the first time, so that a run can be resumed whenever it is killed. The node is held up while
@@ -213,7 +210,8 @@ class node_checkpoints {
     due_ = later_by(now, options_.every);
   }
   /// Of nodes that go on together, after every event: the state at the beginning of each round that is due. False while
-  /// the one before is not written: then the node has to stand still, since the others count on it.
+  /// the one before is not written: then the node has to stand still, since the others count on it. False too once it
+  /// has met the others, where it ends.
   template<class Host>
   [[nodiscard]] auto save_round_if_due(Host& host, checkpoint_writer& writer) -> bool {
     if (has_met()) return false;
@@ -230,8 +228,8 @@ class node_checkpoints {
     return true;
   }
 
-  /// The earliest round that no node has begun before it hears from this one, which is in round `done`, that all are to
-  /// end there. Links keep order, and a node that hears of it tells its neighbours before it sends them anything else.
+  /// This node has done `done` rounds: no node can have begun the returned one before it hears that all end there. Links
+  /// keep order, and a node that hears of it tells its neighbours before it sends them anything else.
   [[nodiscard]] auto earliest_meeting(std::uint64_t done) const -> std::uint64_t { return done + apart_ + 1; }
   /// All nodes end at that round, where they are saved. False if there is nothing new in that: they end before it
   /// anyway, or have passed it.

@@ -49,7 +49,8 @@ struct peer_status {
   friend auto operator==(peer_status const&, peer_status const&) -> bool = default;
   friend auto operator<=>(peer_status const&, peer_status const&) = default;
 
-  /// That of a node that meets the others at this round, from 0 to 2^48 - 1.
+  static constexpr auto most_rounds = std::uint64_t{1} << 48;
+  /// That of a node that meets the others at this round, from 0 to most_rounds - 1.
   [[nodiscard]] static auto meets_at(std::uint64_t round, std::uint64_t parted) -> peer_status {
     return {phase::meeting, most_rounds - round, {}, parted};
   }
@@ -61,9 +62,6 @@ struct peer_status {
 
   /// Whether no status follows this one.
   [[nodiscard]] auto is_last() const -> bool { return at >= phase::left; }
-
- private:
-  static constexpr auto most_rounds = std::uint64_t{1} << 48;
 };
 
 namespace detail {

@@ -67,6 +67,25 @@ TEST_CASE("the last status of each peer is kept among early messages, since it i
   CHECK((in[3].peer == node_id{1} && in[3].peer_status.level == 9999 && in[3].peer_status.parted == 1));
 }
 
+TEST_CASE("a meeting is at a round that there can be, and the earlier of two is the later status") {
+  using transport::peer_status;
+  auto const read = [](std::uint64_t level) {
+    auto const p = transport::detail::frame_of({peer_status::phase::meeting, level}, node_id{0}, node_id{1});
+    wire::frame_view f;
+    f.head = p;
+    return transport::detail::status_in(f);
+  };
+  CHECK_FALSE(read(0));
+  CHECK_FALSE(read(peer_status::most_rounds + 1));
+  CHECK(read(1)->meeting() == peer_status::most_rounds - 1);
+  CHECK(read(peer_status::most_rounds)->meeting() == 0);
+  for (auto const round : {std::uint64_t{0}, std::uint64_t{7}, peer_status::most_rounds - 1})
+    CHECK(read(peer_status::meets_at(round, 0).level)->meeting() == round);
+  CHECK(peer_status::meets_at(7, 0) > peer_status::meets_at(8, 0));
+  CHECK(peer_status::meets_at(8, 0) > peer_status{peer_status::phase::running, 1000});
+  CHECK_FALSE(peer_status{peer_status::phase::running, 5}.meeting());
+}
+
 TEST_CASE("early states are bounded by their blocks, and every early event is kept") {
   detail::early_messages early;
   constexpr std::size_t blocks = 16;
