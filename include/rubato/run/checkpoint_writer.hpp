@@ -228,8 +228,8 @@ class node_checkpoints {
     return true;
   }
 
-  /// This node has done `done` rounds: no node can have begun the returned one before it hears that all end there. Links
-  /// keep order, and a node that hears of it tells its neighbours before it sends them anything else.
+  /// This node has done `done` rounds: no node can have begun the returned one before it hears that all end there.
+  /// Links keep order, and a node that hears of it tells its neighbours before it sends them anything else.
   [[nodiscard]] auto earliest_meeting(std::uint64_t done) const -> std::uint64_t { return done + apart_ + 1; }
   /// All nodes end at that round, where they are saved. False if there is nothing new in that: they end before it
   /// anyway, or have passed it.
