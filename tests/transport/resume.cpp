@@ -212,11 +212,17 @@ TEMPLATE_LIST_TEST_CASE("who has no checkpoint yet begins anew beside others tha
 
 // --- nodes that go on together
 
+/// A ring; for push_diging one that is directed, so that nodes meet there too.
+template<class Node>
+auto ring_for() {
+  return std::is_same_v<Node, push_diging<space>> ? topology::directed_ring(nodes) : topology::ring(nodes);
+}
+
 /// Three nodes over TCP, each saved every 20 rounds.
 template<class Node>
 auto together(problem::quadratic const& p, std::filesystem::path const& folder, until const& end,
               std::optional<std::uint64_t> from = {}) -> std::vector<fate> {
-  auto const make = [&](std::size_t) { return assemble<Node>(topology::ring(nodes), p, {.step = 0.1}); };
+  auto const make = [&](std::size_t) { return assemble<Node>(ring_for<Node>(), p, {.step = 0.1}); };
   tcp_doors doors{make(0).nodes.size()};
   peer_options o{.compute = environment::fixed(work).slow(1, 3)};
   o.checkpoint = {.folder = folder, .resume = from.has_value(), .every_rounds = 20, .round = from};
@@ -240,7 +246,7 @@ void require_good(std::vector<fate> const& all) {
 template<class Node>
 void kill_in_the_middle(problem::quadratic const& p, std::filesystem::path const& folder,
                         std::optional<std::uint64_t> from = {}) {
-  auto const n = assemble<Node>(topology::ring(nodes), p, {.step = 0.1}).nodes.size();
+  auto const n = assemble<Node>(ring_for<Node>(), p, {.step = 0.1}).nodes.size();
   auto const child = ::fork();  // no other thread runs
   REQUIRE(child >= 0);
   if (child == 0) {
@@ -292,7 +298,7 @@ TEMPLATE_LIST_TEST_CASE("synchronous replicas that are killed all, twice, and go
 template<class Node>
 auto interrupted(problem::quadratic const& p, std::filesystem::path const& folder, std::vector<std::size_t> const& whom)
     -> std::vector<fate> {
-  auto const make = [&] { return assemble<Node>(topology::ring(nodes), p, {.step = 0.1}); };
+  auto const make = [&] { return assemble<Node>(ring_for<Node>(), p, {.step = 0.1}); };
   auto const n = make().nodes.size();
   tcp_doors doors{n};
   stop_source source;
@@ -324,8 +330,9 @@ auto interrupted(problem::quadratic const& p, std::filesystem::path const& folde
 }
 
 using who_can_meet =
-    std::tuple<ring_allreduce_sgd<space>, low_precision_d_psgd<space>, scatter_allreduce_sgd<space>, byte_grad<space>,
-               osgp<space>, async_model_average<space>, non_blocking_allreduce<space>, m_synchronous_sgd<space>>;
+    std::tuple<ring_allreduce_sgd<space>, extra<space>, push_diging<space>, low_precision_d_psgd<space>,
+               scatter_allreduce_sgd<space>, byte_grad<space>, osgp<space>, async_model_average<space>,
+               non_blocking_allreduce<space>, m_synchronous_sgd<space>>;
 
 TEMPLATE_LIST_TEST_CASE("where one node or all are interrupted all meet at the next round and are saved there", "",
                         who_can_meet) {

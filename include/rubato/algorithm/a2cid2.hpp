@@ -36,6 +36,7 @@
 #include <rubato/algorithm/pairwise_core.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/pair_momentum.hpp>
 #include <rubato/mixing/plan.hpp>
@@ -118,13 +119,16 @@ class a2cid2 : public detail::pairwise_core<Backend, detail::pairwise_options<St
   }
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step, for partners that never
-  /// bring all models together, and for a plan without the constants of its graph.
+  /// bring all models together, and for a plan without the constants of its graph or with impossible ones.
   a2cid2(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), plan, self, std::move(x0), o, [](node_id) { return true; }},
         second_{backend::copied(core::backend_, core::x(), core::size())} {
     if (!plan.momentum)
       throw config_error{"A2CiD2 needs the constants of its graph: make the plan with mixing::accelerated"};
     momentum_ = *plan.momentum;
+    for (auto const v : {momentum_.rate, momentum_.share})
+      if (!(v >= 0 && std::isfinite(v)))
+        throw config_error{"the constants of A2CiD2 must be finite and not negative, and one is " + shortest(v)};
   }
 
   void start(instant now, outbox& out) {

@@ -7,7 +7,7 @@
 // invariant: sum_i z_i + sum_(i->j) (rho_i - rho~_ij) = sum_i g_i, where rho_i counts from when edge (i, j) opened,
 // debts of closed edges counted with z                                            tests/property/conservation.cpp
 // differs from [A]: gradients are of samples; what is summed is p in place of z, so that receivers add what has been
-// rounded, and the law is exact; the optional scalar that [A] tracks beside z is left out.
+// rounded, and with the ledger of float the law is exact; the optional scalar that [A] tracks beside z is left out.
 // step, vectors and memory: as r_fast.hpp, with one rho for all out-edges that opened at the same time.
 #pragma once
 

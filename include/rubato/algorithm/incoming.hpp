@@ -104,13 +104,13 @@ inline constexpr std::uint64_t most_overtaken = std::uint64_t{1} << 20;
   return malformed_part(p, blocks, spec);
 }
 
-/// What is wrong with the push-sum weight of a message: all weights of a run sum to its number of nodes.
-[[nodiscard]] inline auto fault_of_weight(patch const& p, std::optional<double> weight, std::size_t nodes)
-    -> std::optional<fault> {
-  if (weight && *weight >= 0 && *weight <= static_cast<double>(nodes)) return {};
+/// What is wrong with the push-sum weight of a message, `name`: all weights of a run sum to its number of nodes.
+[[nodiscard]] inline auto fault_of_weight(patch const& p, std::optional<double> weight, double most,
+                                          std::string_view name = "a push-sum weight") -> std::optional<fault> {
+  if (weight && *weight >= 0 && *weight <= most) return {};
   return fault{text_of_message(p, to_count(p.numbers[0])) + " carries " +
-               (weight ? "a push-sum weight of " + shortest(*weight) : "no push-sum weight") +
-               ", where it must lie in 0 to " + std::to_string(nodes)};
+               (weight ? std::string{name} + " of " + shortest(*weight) : "no push-sum weight") +
+               ", where it must lie in 0 to " + shortest(most)};
 }
 /// In rounds on a directed graph: a sender that hears nothing from its receiver waits for a node that does, over at
 /// most as many edges as there are nodes.

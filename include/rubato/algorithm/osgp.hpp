@@ -156,7 +156,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     if (from == nullptr || !from->is_of_session(p)) return;
     auto const weight = p.extra.real(scalar_slot::push_sum_weight);
     auto wrong = detail::malformed(p, this->blocks_, all_channels[0]);
-    if (!wrong) wrong = detail::fault_of_weight(p, weight, nodes_);
+    if (!wrong) wrong = detail::fault_of_weight(p, weight, static_cast<double>(nodes_));
     if (!wrong && p.numbers[0] <= from->newest) {
       ++from->overtaken;
       return;

@@ -65,6 +65,15 @@ struct pair_question {
   }
 };
 
+/// An edge on which every message counts, each way under numbers of its own.
+struct pair_edge : two_way_edge {
+  iteration posted{};  // the newest number
+  static void visit_state(auto& self, auto&& visit) {
+    two_way_edge::visit_state(self, visit);
+    visit("posted", self.posted);
+  }
+};
+
 template<class Backend, class Options, class Partner>
 class pairwise_core : public node_core<Backend, Options> {
   using core = node_core<Backend, Options>;
@@ -93,7 +102,7 @@ class pairwise_core : public node_core<Backend, Options> {
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("neighbours", self.neighbours_), visit("pending exchange", self.pending_exchange_);
-    visit("partner", self.partner_), visit("posted", self.posted_), visit("questions", self.questions_);
+    visit("partner", self.partner_), visit("questions", self.questions_);
   }
 
  protected:
@@ -103,20 +112,23 @@ class pairwise_core : public node_core<Backend, Options> {
   pairwise_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, Options const& o, Asks const& asks)
       : core{std::move(b), self, std::move(x0), o, plan.gain}, partner_{core::options_->partner, self} {
     if constexpr (requires { o.partner.check(); }) o.partner.check();
-    if constexpr (requires(std::span<node_id const> all) { Partner::only(all); }) refuse_parts(plan, asks);
+    if constexpr (requires(std::span<node_id const> all) { Partner::only(all); }) {
+      if (to_index(self) == 0) refuse_parts(plan, asks);  // once for all nodes
+    }
     for (auto const& e : plan.nodes[to_index(self)].pull_from) neighbours_.emplace_back().peer = e.peer;
   }
 
   /// A message of the present session: of whom, and, if it answers the unanswered question of this node, the model that
   /// went with it. Nothing of one that must be ignored or, with out.failure, ends the run.
   struct heard {
-    two_way_edge* from = nullptr;
+    pair_edge* from = nullptr;
     shared_buffer asked_with{};
   };
   [[nodiscard]] auto hear(instant now, patch const& p, outbox& out) -> heard {
     auto* const from = p.channel == channel_id::model ? find_edge(neighbours_, p.from) : nullptr;
     if (from == nullptr || !from->is_of_session(p)) return {};
     if (out.failure = malformed(p, this->blocks_, all_channels[0]); out.failure) return {};
+    if (out.failure = from->order.follow(p); out.failure) return {};
     auto const answers = p.based_on != iteration{};
     if (answers &&
         !(pending_exchange_ && pending_exchange_->peer == p.from && pending_exchange_->number == p.based_on)) {
@@ -142,15 +154,15 @@ class pairwise_core : public node_core<Backend, Options> {
     auto draw = random_stream{{0x70616972ULL, this->seed_, static_cast<std::uint64_t>(this->self_), questions_++}};
     std::size_t const place = partner_(std::span<node_id const>{open_}, draw);
     RUBATO_EXPECTS(place < open_.size(), "a partner is a place in the list of those who may be asked");
-    auto const& e = *find_edge(neighbours_, open_[place]);
+    auto& e = *find_edge(neighbours_, open_[place]);
     pending_exchange_ = pair_question{e.peer, post_model(e, {}, now, out), now, this->x_};
   }
   /// Posts x as it is, in answer to `answered` unless that is 0, and returns its number.
-  auto post_model(two_way_edge const& to, iteration answered, instant now, outbox& out) -> iteration {
+  auto post_model(pair_edge& to, iteration answered, instant now, outbox& out) -> iteration {
     auto& p = this->post(to.outward(), channel_id::model, this->x_, now, out);
-    p.number = posted_ = next(posted_);
+    p.number = to.posted = next(to.posted);
     p.based_on = answered;
-    return posted_;
+    return to.posted;
   }
   /// x <- x + share (theirs - mine), where p brought `theirs`.
   void approach(patch const& p, shared_buffer const& mine, double share, outbox& out) {
@@ -190,11 +202,10 @@ class pairwise_core : public node_core<Backend, Options> {
     }
   }
 
-  std::vector<two_way_edge> neighbours_;  // by id
+  std::vector<pair_edge> neighbours_;  // by id
   typename Partner::state partner_;
   std::vector<node_id> open_;  // that may be asked now; kept for its memory
   std::optional<pair_question> pending_exchange_;
-  iteration posted_{};
   std::uint64_t questions_ = 0;
 };
 

@@ -126,19 +126,28 @@ struct by_speed {
       if (at != times_.end() && at->peer == peer) at->mean += newest_ * (seconds - at->mean);
       else times_.insert(at, {peer, seconds});
     }
-    /// The chance of the one at that place.
-    [[nodiscard]] auto chance(std::span<node_id const> open, std::size_t at) const -> double {
+    /// The chance of each. O(open and answered).
+    [[nodiscard]] auto chances(std::span<node_id const> open) const -> std::vector<double> {
       auto fastest = 0.0, all = 0.0;
       for (auto const& t : times_) fastest = (std::max)(fastest, 1 / t.mean);
-      auto const speed = [&](node_id peer) { return fastest > 0 ? speed_of(peer, fastest) : 1.0; };
-      for (auto const peer : open) all += speed(peer);
+      std::vector<double> each;
+      each.reserve(open.size());
+      auto t = times_.begin();
+      for (auto const peer : open) {
+        while (t != times_.end() && t->peer < peer) ++t;
+        auto const heard = t != times_.end() && t->peer == peer;
+        each.push_back(heard ? 1 / t->mean : fastest > 0 ? fastest : 1.0);
+        all += each.back();
+      }
       auto const even = floor_ / static_cast<double>(open.size());
-      return even + (1 - floor_) * speed(open[at]) / all;
+      for (auto& c : each) c = even + (1 - floor_) * c / all;
+      return each;
     }
     auto operator()(std::span<node_id const> open, random_stream& draw) const -> std::size_t {
+      auto const each = chances(open);
       auto left = draw.uniform();
       for (std::size_t at = 0; at + 1 < open.size(); ++at) {
-        left -= chance(open, at);
+        left -= each[at];
         if (left < 0) return at;
       }
       return open.size() - 1;
@@ -153,11 +162,6 @@ struct by_speed {
     [[nodiscard]] auto place_of(node_id peer) -> std::vector<time>::iterator {
       return std::lower_bound(times_.begin(), times_.end(), peer,
                               [](time const& t, node_id id) { return t.peer < id; });
-    }
-    [[nodiscard]] auto speed_of(node_id peer, double otherwise) const -> double {
-      for (auto const& t : times_)
-        if (t.peer == peer) return 1 / t.mean;
-      return otherwise;
     }
     double floor_, newest_;
     std::vector<time> times_;  // of those that have answered, by id

@@ -147,7 +147,7 @@ class push_diging
   /// v of one in-neighbour: of the messages that have come and are not used yet.
   struct weights_in {
     double weight = 0;  // a_ij
-    std::vector<double> came{};
+    std::vector<double> came{};  // at most n + 1, since fault_beyond_rounds refuses later rounds
     static void visit_state(auto& self, auto&& visit) { visit("came", self.came); }
   };
 
@@ -172,7 +172,7 @@ class push_diging
     auto const weight = p.extra.real(scalar_slot::push_sum_weight);
     if (from != nullptr && from->carries(p)) {
       auto wrong = detail::miscounted(p);
-      if (!wrong) wrong = detail::fault_of_weight(p, weight, nodes_);
+      if (!wrong) wrong = detail::fault_of_weight(p, weight, static_cast<double>(nodes_));
       if (!wrong) wrong = detail::fault_beyond_rounds(p, this->self_, this->iterations_, nodes_);
       if (wrong) {
         out.failure = std::move(wrong);

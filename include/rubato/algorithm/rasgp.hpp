@@ -9,8 +9,9 @@
 //   (RG.M)  x <- x + sum_j (sigma_j - rho_j),  w <- w + sum_j (sigma_w,j - rho_w,j);  rho_j <- sigma_j
 //           sigma_j: the newest that has come of in-neighbour j; rho_j: what this node has had of it before
 //   (RG.Z)  z <- x / w
-// invariants: w + d sigma_w - sum_j rho_w,j = 1, and x + d sigma - sum_j rho_j changes by (RG.X) alone, at each node
-//   and whatever is lost: so sum_i w_i + what is under way = n          tests/unit/algorithm/rasgp.cpp
+// invariants: w + d sigma_w - sum_j rho_w,j = 1, and x + d sigma - sum_j rho_j changes by (RG.X) alone, up to the
+//   rounding of x, at each node and whatever is lost: so sum_i w_i + what is under way = n
+//                                                                       tests/unit/algorithm/rasgp.cpp
 // A running sum makes up for all messages that were lost before it. x and its weight must be of the same message:
 // parts of a vector count once all of one message have come, so over links that lose much a vector should fit in few
 // datagrams.
@@ -103,13 +104,14 @@ struct push_sums_in : incoming_edge {
   writable_buffer<double> parts{};  // of a message that has not come whole yet
   double parts_weight = 0;
   iteration parts_number{};
-  std::vector<std::uint64_t> missing{};  // blocks of it
+  std::vector<std::uint8_t> has{};  // of its blocks, 1 for those that have come
+  std::uint64_t missing = 0;  // how many have not
 
   static void visit_state(auto& self, auto&& visit) {
     incoming_edge::visit_state(self, visit);
     visit("newest", self.newest), visit("consumed", self.consumed), visit("parts", self.parts);
     visit("weight of parts", self.parts_weight), visit("number of parts", self.parts_number);
-    visit("missing", self.missing);
+    visit("has", self.has), visit("missing", self.missing);
   }
 };
 
@@ -158,7 +160,10 @@ class rasgp : public detail::node_core<Backend, detail::step_options<Step>> {
     auto const weight = p.extra.real(scalar_slot::push_sum_weight);
     auto wrong = detail::malformed(p, this->blocks_, all_channels[0]);
     if (!wrong) wrong = from->order.rise(p);
-    if (!wrong) wrong = no_sum_of_weights(p, weight);
+    if (!wrong) {  // n with each message
+      auto const most = static_cast<double>(nodes_) * static_cast<double>(to_count(p.numbers[0]));
+      wrong = detail::fault_of_weight(p, weight, most, "a sum of push-sum weights");
+    }
     if (!wrong) wrong = keep(*from, p, *weight);
     if (wrong) out.failure = std::move(wrong);
   }
@@ -196,15 +201,7 @@ class rasgp : public detail::node_core<Backend, detail::step_options<Step>> {
  private:
   static constexpr double least_weight = 1.0 / 64;
 
-  [[nodiscard]] auto no_sum_of_weights(patch const& p, std::optional<double> weight) const -> std::optional<fault> {
-    auto const number = p.number_of(p.blocks.begin);
-    auto const most = static_cast<double>(nodes_) * static_cast<double>(to_count(number));  // n with each message
-    if (weight && *weight >= 0 && *weight <= most) return {};
-    return fault{detail::text_of_message(p, to_count(number)) + " carries " +
-                 (weight ? "a sum of push-sum weights of " + shortest(*weight) : "no push-sum weight") +
-                 ", where it must lie in 0 to " + shortest(most)};
-  }
-  [[nodiscard]] static auto fault_of_weight(patch const& p, double weight, char const* beside) -> fault {
+  [[nodiscard]] static auto fault_of_order(patch const& p, double weight, char const* beside) -> fault {
     return {detail::text_of_message(p, to_count(p.number_of(p.blocks.begin))) +
             " carries a sum of push-sum weights of " + shortest(weight) + beside};
   }
@@ -228,16 +225,16 @@ class rasgp : public detail::node_core<Backend, detail::step_options<Step>> {
         from.parts = this->backend_.template allocate<double>(this->size());
         from.parts_number = number;
         from.parts_weight = weight;
-        from.missing.resize(all);
-        for (std::size_t b = 0; b < all; ++b) from.missing[b] = b;
+        from.has.assign(all, 0);
+        from.missing = all;
       }
-      if (weight != from.parts_weight) return fault_of_weight(p, weight, ", and another part of it another one");
-      if (std::erase(from.missing, block) == 0) continue;
+      if (weight != from.parts_weight) return fault_of_order(p, weight, ", and another part of it another one");
+      if (std::exchange(from.has[block], std::uint8_t{1}) != 0) continue;
       auto const r = this->blocks_.values_of({block, block + 1});
       this->backend_.sweep({0, r.size()},
                            backend::copy_kernel<double>{p.body.template view<double>().data() + (r.begin - offset),
                                                         from.parts.data() + r.begin});
-      if (!from.missing.empty()) continue;
+      if (--from.missing > 0) continue;
       auto const whole = std::move(from.parts).publish();
       from.parts = {};
       if (auto wrong = complete(from, p, {whole, weight, number, p.posted_at})) return wrong;
@@ -245,7 +242,7 @@ class rasgp : public detail::node_core<Backend, detail::step_options<Step>> {
     return {};
   }
   [[nodiscard]] static auto complete(source& from, patch const& p, source::sums fresh) -> std::optional<fault> {
-    if (fresh.weight < from.newest.weight) return fault_of_weight(p, fresh.weight, ", less than one before it");
+    if (fresh.weight < from.newest.weight) return fault_of_order(p, fresh.weight, ", less than one before it");
     from.newest = std::move(fresh);
     ++from.accepted;
     return {};

@@ -16,6 +16,7 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/mixing/dense.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
 #include <rubato/mixing/plan.hpp>
@@ -23,7 +24,8 @@
 namespace rubato::mixing {
 
 /// For the edges of a plan of gossip; `questions`: q above; `delay`: in units of time, 0 for exchanges that take none.
-/// Throws config_error for more than 512 nodes, since it decomposes a dense matrix. O(nodes^3).
+/// Throws config_error unless questions is above 0, delay is not negative and both are finite; and for more than 512
+/// nodes, since it decomposes a dense matrix. O(nodes^3).
 [[nodiscard]] auto momentum_of(plan const& gossip, double questions = 1, double delay = 0) -> pair_momentum;
 
 /// The same plan with its constants, for nodes that ask once in a unit of time.
@@ -31,6 +33,9 @@ namespace rubato::mixing {
 
 #if RUBATO_BODIES
 RUBATO_INLINE auto momentum_of(plan const& gossip, double questions, double delay) -> pair_momentum {
+  if (!(questions > 0 && std::isfinite(questions) && delay >= 0 && std::isfinite(delay)))
+    throw config_error{"accelerated averaging in pairs needs questions above 0 and a delay that is not negative, not " +
+                       shortest(questions) + " and " + shortest(delay)};
   auto const n = gossip.nodes.size();
   if (n < 2) return {};
   if (n > 512)

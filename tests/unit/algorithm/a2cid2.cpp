@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <deque>
+#include <limits>
 #include <map>
 #include <optional>
 #include <span>
@@ -18,6 +19,7 @@
 #include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/topology/builders.hpp>
@@ -66,6 +68,23 @@ TEST_CASE("a plan without constants, and a network that is too large for them, a
   CHECK(assemble<node_type>(other, q, {}).agreed.text() != as_made);
 }
 
+TEST_CASE("constants that cannot be are refused where they come in") {
+  auto const q = quadratic::random(4, 1, 1);
+  auto const ring = mixing::gossip_plan(topology::ring(4));
+  auto const nan = std::nan(""), inf = std::numeric_limits<double>::infinity();
+  for (auto const v : {nan, inf, -1.0}) {
+    auto plan = ring;
+    for (auto const& m : {mixing::pair_momentum{v, 0.5}, mixing::pair_momentum{1, v}}) {
+      plan.momentum = m;
+      CHECK(says(refusal([&] { static_cast<void>(assemble<node_type>(plan, q, {})); }),
+                 ("must be finite and not negative, and one is " + shortest(v)).c_str()));
+    }
+    CHECK(says(refusal([&] { static_cast<void>(mixing::momentum_of(ring, v)); }), "needs questions above 0"));
+    CHECK(says(refusal([&] { static_cast<void>(mixing::momentum_of(ring, 1, v)); }), "a delay that is not negative"));
+  }
+  CHECK(says(refusal([&] { static_cast<void>(mixing::momentum_of(ring, 0)); }), "not 0 and 0"));
+}
+
 auto at(std::chrono::nanoseconds t) -> instant { return {t}; }
 
 TEST_CASE(
@@ -98,7 +117,8 @@ TEST_CASE(
   others.packets.clear();
   one.on_patch(at(1500ms), patch_of(question, {0, 1}), out);
   REQUIRE(out.packets.size() == 1);
-  auto const answer = out.packets[0];
+  auto answer = out.packets[0];
+  answer.number = iteration{1};  // what went before it never comes
   out.packets.clear();
   other.on_patch(at(1500ms), patch_of(answer, {0, 1}), others);
   auto const check = [](node_type const& n, double x, double y) {

@@ -185,7 +185,6 @@ auto partners(topology::pair const& network, typename Node::options o, int quest
     asked.push_back(to_index(question.to));
     auto reply = question;
     std::swap(reply.from, reply.to);
-    reply.number = iteration{static_cast<std::uint64_t>(k) + 1};
     reply.based_on = question.number;
     out.clear();
     hand_over(a.nodes[0], reply, 1, out);

@@ -223,8 +223,12 @@ TEST_CASE("a question to an active node ends the run with its sender, and an ans
   couple twice;
   hand_over(twice.a.nodes[0], twice.answer, 1, twice.out);
   auto const once = twice.model(0);
+  twice.answer.number = next(twice.answer.number);
   hand_over(twice.a.nodes[0], twice.answer, 1, twice.out);
   CHECK((twice.model(0) == once && !twice.out.failure));
+  hand_over(twice.a.nodes[0], twice.answer, 1, twice.out);
+  REQUIRE(twice.out.failure);
+  CHECK(says(twice.out.failure->sentence, "model message 2 of node 1 came where message 3 was next"));
 }
 
 TEST_CASE("alone it is SGD to the bit (BP.G)") {
@@ -285,15 +289,17 @@ TEST_CASE("fixed partners are refused where their pairs do not join all nodes") 
 TEST_CASE("by speed, a neighbour is drawn in proportion to the speed of its answers, and none is forgotten") {
   std::vector const open{node_id{1}, node_id{4}, node_id{5}};
   partner::by_speed::state s{{.floor = 0.1, .newest = 0.5}, node_id{0}};
-  for (std::size_t k = 0; k < 3; ++k) CHECK(s.chance(open, k) == Approx(1.0 / 3));
+  for (std::size_t k = 0; k < 3; ++k) CHECK(s.chances(open)[k] == Approx(1.0 / 3));
   s.answered(node_id{4}, 1s);
   s.answered(node_id{4}, 3s);  // mean 2
   s.answered(node_id{5}, 1s);
   // speeds 1 (not heard: as the fastest), 1/2, 1
-  CHECK(s.chance(open, 0) == Approx(0.1 / 3 + 0.9 * 0.4));
-  CHECK(s.chance(open, 1) == Approx(0.1 / 3 + 0.9 * 0.2));
+  CHECK(s.chances(open)[0] == Approx(0.1 / 3 + 0.9 * 0.4));
+  CHECK(s.chances(open)[1] == Approx(0.1 / 3 + 0.9 * 0.2));
+  std::vector const fewer{node_id{1}, node_id{4}};  // node 5, which is the fastest, has left
+  CHECK(s.chances(fewer)[1] == Approx(0.1 / 2 + 0.9 / 3));
   s.answered(node_id{1}, 1000000s);
-  CHECK(s.chance(open, 0) > 0.1 / 3);
+  CHECK(s.chances(open)[0] > 0.1 / 3);
   std::map<std::size_t, int> drawn;
   for (std::uint64_t k = 0; k < 3000; ++k) {
     auto draw = random_stream{{7, k}};
