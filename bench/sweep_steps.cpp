@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The sweep behind race's defaults: the target loss, from centralised SGD, and for every algorithm the step of one
-// common grid that reaches the target first in the default scenario, measured as often as race measures, with a seed
-// that no figure uses. With equal times: the step in the middle of the best ones (of two middles the smaller).
+// The sweep behind race's defaults: the target loss, from centralised SGD, and for every algorithm, on its own network,
+// the step of one common grid that reaches the target first in the default scenario, measured as often as race
+// measures, with a seed that no figure uses. With equal times: the step in the middle of the best ones (of two middles
+// the smaller).
 //   bench_sweep_steps [--algorithms A,B] [--every K] [--target LOSS] [--out FILE] [--data FOLDER]
 // Also writes the tables to FILE (default: bench/sweep_steps.md). --every 2 takes the powers of two only; --target
 // leaves centralised SGD out. Wrong if a best step is at the edge of the grid (the program says so and fails), or if

@@ -24,6 +24,7 @@
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/topology/builders.hpp>
 
+#include "support/alone.hpp"
 #include "support/catch.hpp"
 #include "support/dense.hpp"
 #include "support/lockstep.hpp"
@@ -280,18 +281,7 @@ TEST_CASE("without mixing, and with half a difference for both models, it is ad_
     for (std::size_t k = 0; k < 3; ++k) CHECK(mixed.models[i].view<double>()[k] == plain.models[i].view<double>()[k]);
 }
 
-TEST_CASE("alone it is SGD (AC.G)") {
-  auto const q = quadratic::random(1, 6, 3, {.noise = 0.3});
-  auto nodes = lockstep{assemble<node_type>(topology::line(1), q, {.step = 0.2, .seed = 5})};
-  std::vector<double> x(6, 0.0), g(6);
-  space b;
-  for (std::uint64_t k = 0; k < 50; ++k) {
-    REQUIRE(nodes.point(0) == x);
-    q.gradient(b, std::span<double const>{x}, {5, node_id{0}, k}, std::span<double>{g});
-    for (std::size_t c = 0; c < x.size(); ++c) x[c] = x[c] - 0.2 * g[c];
-    nodes.round();
-  }
-}
+TEST_CASE("alone it is SGD (AC.G)") { is_sgd_alone<node_type>(); }
 
 TEST_CASE("at unequal speeds it ends where sum r_i grad f_i = 0 (AC.G)") {
   auto const q = quadratic::random(4, 3, 11, {.spread = 1, .condition = 4});

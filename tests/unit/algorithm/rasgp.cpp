@@ -21,6 +21,7 @@
 #include <rubato/run/metrics.hpp>
 #include <rubato/topology/builders.hpp>
 
+#include "support/alone.hpp"
 #include "support/catch.hpp"
 #include "support/dense.hpp"
 #include "support/lockstep.hpp"
@@ -237,18 +238,7 @@ TEST_CASE("without gradients all models come to the exact mean of the start alth
   }
 }
 
-TEST_CASE("alone it is SGD to the bit (RG.X)") {
-  auto const q = quadratic::random(1, 6, 3, {.noise = 0.3});
-  auto nodes = lockstep{assemble<node_type>(topology::line(1), q, {.step = 0.2, .seed = 5})};
-  std::vector<double> x(6, 0.0), g(6);
-  space b;
-  for (std::uint64_t k = 0; k < 50; ++k) {
-    REQUIRE(nodes.point(0) == x);
-    q.gradient(b, std::span<double const>{x}, {5, node_id{0}, k}, std::span<double>{g});
-    for (std::size_t c = 0; c < x.size(); ++c) x[c] = x[c] - 0.2 * g[c];
-    nodes.round();
-  }
-}
+TEST_CASE("alone it is SGD to the bit (RG.X)") { is_sgd_alone<node_type>(); }
 
 /// The mean model after a run on links that lose 20 % of all blocks.
 auto end_of(quadratic const& q, std::vector<double> const& slower) -> std::vector<double> {
