@@ -18,7 +18,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include <rubato/algorithm/gossip_kernel.hpp>
+#include <rubato/algorithm/detail/gossip_kernel.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
 

@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/driver/hosted_node.hpp>
+#include <rubato/driver/detail/hosted_node.hpp>
 #include <rubato/driver/peer.hpp>
 #include <rubato/report/nlohmann_json.hpp>
 #include <rubato/run/atomic_file.hpp>

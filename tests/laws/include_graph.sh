@@ -54,7 +54,13 @@ awk -v root="$root/" '
   function stem(path) { sub(/.*\//, "", path); sub(/\.[a-z]+$/, "", path); return path }
   function say(text) { print "include/rubato/" file ":" FNR ": " text; ++broken }
 
+  function close_file() {
+    if (file == "") return
+    if (file ~ /\/detail\// && open_names) { FNR = open_names; say("a header of detail/ declares names outside of a namespace detail") }
+    if (file !~ /\/detail\// && internal && !open_names) { FNR = internal; say("all that this header declares is internal: it belongs in " folder "/detail/") }
+  }
   FNR == 1 {
+    at = FNR; close_file(); FNR = at; open_names = internal = 0
     file = substr(FILENAME, length(root) + 1); folder = folder_of(file); in_comment = 0; ++count
     if (folder != "top" && !(folder in known)) say("the folder " folder " is not in the table of tests/laws/include_graph.sh")
   }
@@ -65,6 +71,7 @@ awk -v root="$root/" '
     gsub(/\/\*[^*]*\*\//, "", line); sub(/\/\/.*/, "", line)
     if (sub(/\/\*.*/, "", line)) in_comment = 1
   }
+  line ~ /^(inline )?namespace [a-z_]/ { if (line ~ /detail/) internal = FNR; else open_names = FNR }
   (folder in maths) && line ~ /_clock[ \t]*::[ \t]*now|random_device|[^a-zA-Z_]gettimeofday|this_thread/ {
     say("the maths reads a clock, a thread or a random device: " line)
   }
@@ -102,6 +109,7 @@ awk -v root="$root/" '
     }
   }
   END {
+    close_file()
     if (broken) { print broken " violations of the include graph"; exit 1 }
     print count " headers obey the include graph"
   }

@@ -70,6 +70,8 @@ plant include_graph "the maths includes <atomic>, spelt with blanks" include/rub
 plant include_graph "the maths reads a clock" include/rubato/core/ids.hpp 'auto t = std::chrono::steady_clock::now();'
 plant include_graph "the maths reads a random device" include/rubato/problem/q.hpp 'std::random_device entropy;'
 plant include_graph "the maths includes the simulator" include/rubato/algorithm/b.hpp '#include <rubato/driver/simulator.hpp>'
+plant include_graph "an internal header outside of detail" include/rubato/topology/ring.hpp 'namespace rubato::detail {'
+plant include_graph "a public name in detail" include/rubato/topology/detail/ring.hpp 'namespace rubato {'
 plant include_graph "a topology includes an algorithm" include/rubato/topology/ring.hpp '#include <rubato/algorithm/a.hpp>'
 plant include_graph "a report includes the threads driver" include/rubato/report/csv.hpp '#include <rubato/driver/threads.hpp>'
 plant include_graph "the maths includes the whole" include/rubato/step/sgd.hpp '#include <rubato/rubato.hpp>'

@@ -11,7 +11,7 @@
 #if defined(WITH_EIGEN)
 #include <rubato/backend/eigen.hpp>
 #endif
-#include <rubato/backend/vector_products.hpp>
+#include <rubato/backend/detail/vector_products.hpp>
 #include <rubato/backend/vector_sweep.hpp>
 #include <rubato/run/build.hpp>
 

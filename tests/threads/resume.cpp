@@ -19,7 +19,7 @@
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/core/ids.hpp>
-#include <rubato/driver/hosted_node.hpp>
+#include <rubato/driver/detail/hosted_node.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Many datagrams in one system call: they arrive unchanged, whichever side cuts and joins them, and anything that is no
 // datagram ends neither the reading nor the process.
-#include <rubato/transport/datagrams.hpp>
+#include <rubato/transport/detail/datagrams.hpp>
 
 #include <linux/net_tstamp.h>
 #include <poll.h>

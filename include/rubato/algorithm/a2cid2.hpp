@@ -33,7 +33,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <rubato/algorithm/pairwise_core.hpp>
+#include <rubato/algorithm/detail/pairwise_core.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/core/text.hpp>

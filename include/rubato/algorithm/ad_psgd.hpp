@@ -22,7 +22,7 @@
 #include <string_view>
 #include <utility>
 
-#include <rubato/algorithm/pairwise_core.hpp>
+#include <rubato/algorithm/detail/pairwise_core.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/step/sgd.hpp>
 

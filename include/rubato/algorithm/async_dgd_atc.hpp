@@ -20,8 +20,8 @@
 #include <type_traits>
 #include <utility>
 
-#include <rubato/algorithm/delay_free_core.hpp>
-#include <rubato/algorithm/formulas.hpp>
+#include <rubato/algorithm/detail/delay_free_core.hpp>
+#include <rubato/algorithm/detail/formulas.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/step/sgd.hpp>

@@ -20,8 +20,8 @@
 #include <string_view>
 #include <utility>
 
-#include <rubato/algorithm/node_core.hpp>
-#include <rubato/algorithm/scatter_mean.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
+#include <rubato/algorithm/detail/scatter_mean.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/fwd.hpp>

@@ -23,7 +23,7 @@
 #include <string_view>
 #include <utility>
 
-#include <rubato/algorithm/pairwise_core.hpp>
+#include <rubato/algorithm/detail/pairwise_core.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>

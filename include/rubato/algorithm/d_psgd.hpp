@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // D-PSGD, node i.   [L] = Lian et al., arXiv 1705.09056.   x, g in R^d; W symmetric, doubly stochastic
 // Round k, from 1:
-//   x is posted as model k; meanwhile g, or a batch of gradients (algorithm/batch.hpp), is computed at x
+//   x is posted as model k; meanwhile g, or a batch of gradients (algorithm/detail/batch.hpp), is computed at x
 //   (DP.W)  x <- w_ii x + sum_j w_ij x_j       waits for the models of round k
 //   (DP.D)  x <- x - gamma g                   for a batch: along s_i / M; no step if it is empty
 // so that x+ = W x - gamma g(x). With contribution::finished (non_blocking_d_psgd.hpp) a batch ends as soon as a
@@ -15,8 +15,8 @@
 #include <type_traits>
 #include <utility>
 
-#include <rubato/algorithm/d_psgd_core.hpp>
-#include <rubato/algorithm/formulas.hpp>
+#include <rubato/algorithm/detail/d_psgd_core.hpp>
+#include <rubato/algorithm/detail/formulas.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/contribution/all.hpp>
 #include <rubato/fwd.hpp>

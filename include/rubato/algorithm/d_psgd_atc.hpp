@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // D-PSGD that adapts and then combines, node i, as the published code of MATCHA and SGP runs it.
-// x, g in R^d; W as in d_psgd.hpp. Round k, from 1, with g (or a batch of gradients, algorithm/batch.hpp) at x:
+// x, g in R^d; W as in d_psgd.hpp. Round k, from 1, with g (or a batch of gradients, algorithm/detail/batch.hpp) at x:
 //   (DA.D)  x <- x - gamma g                   for a batch: along s_i / M; no step if it is empty
 //           x is posted as model k
 //   (DA.W)  x <- w_ii x + sum_j w_ij x_j       waits for the models of round k
@@ -13,8 +13,8 @@
 #include <string_view>
 #include <utility>
 
-#include <rubato/algorithm/d_psgd_core.hpp>
-#include <rubato/algorithm/formulas.hpp>
+#include <rubato/algorithm/detail/d_psgd_core.hpp>
+#include <rubato/algorithm/detail/formulas.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/contribution/all.hpp>
 #include <rubato/fwd.hpp>

@@ -33,9 +33,9 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/approach.hpp>
+#include <rubato/algorithm/detail/approach.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
 #include <rubato/algorithm/firing.hpp>
-#include <rubato/algorithm/node_core.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/exchange_times.hpp>

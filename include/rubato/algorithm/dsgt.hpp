@@ -23,7 +23,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <rubato/algorithm/tracking_core.hpp>
+#include <rubato/algorithm/detail/tracking_core.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/fwd.hpp>

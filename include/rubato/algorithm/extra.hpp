@@ -27,8 +27,8 @@
 #include <type_traits>
 #include <utility>
 
-#include <rubato/algorithm/formulas.hpp>
-#include <rubato/algorithm/mixing_core.hpp>
+#include <rubato/algorithm/detail/formulas.hpp>
+#include <rubato/algorithm/detail/mixing_core.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/core/errors.hpp>

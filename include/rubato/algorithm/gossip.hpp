@@ -17,14 +17,14 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/batch.hpp>
-#include <rubato/algorithm/gossip_kernel.hpp>
-#include <rubato/algorithm/model_exchange.hpp>
-#include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/detail/batch.hpp>
+#include <rubato/algorithm/detail/gossip_kernel.hpp>
+#include <rubato/algorithm/detail/model_exchange.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
+#include <rubato/algorithm/detail/shared_step.hpp>
+#include <rubato/algorithm/detail/tracker.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/algorithm/order.hpp>
-#include <rubato/algorithm/shared_step.hpp>
-#include <rubato/algorithm/tracker.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/contribution/all.hpp>
 #include <rubato/core/node.hpp>
@@ -73,10 +73,10 @@ struct gossip_options {
 /// arrive by reference are shared with their sender. The 64-bit view of rho adds at
 /// most half a vector per tracking edge.
 /// SumCodec: codec::identity sends rho as it is, at no cost; a codec of sums costs one pass per message at either end.
-/// Without tracking, a local iteration may take a batch of several gradients at one model (algorithm/batch.hpp). With
-/// contribution::finished the batch also ends when a neighbour's message shows that the neighbour has finished its own
-/// batch of this round. The message only shortens the batch: a node that never receives it fills its batch and goes on,
-/// so nobody waits for it.
+/// Without tracking, a local iteration may take a batch of several gradients at one model (algorithm/detail/batch.hpp).
+/// With contribution::finished the batch also ends when a neighbour's message shows that the neighbour has finished its
+/// own batch of this round. The message only shortens the batch: a node that never receives it fills its batch and goes
+/// on, so nobody waits for it.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Order, class Step, class Weighting, class Synchrony, class Ledger,
          class SumCodec, class Contribution>

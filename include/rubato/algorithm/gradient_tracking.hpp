@@ -9,8 +9,8 @@
 // invariant: sum_i z_i + sum_(i->j) (rho_ji - rho~_ji) = sum_i g_i         tests/property/conservation.cpp
 #pragma once
 
+#include <rubato/algorithm/detail/tracking_core.hpp>
 #include <rubato/algorithm/gossip.hpp>
-#include <rubato/algorithm/tracking_core.hpp>
 #include <rubato/synchrony/rounds.hpp>
 
 namespace rubato {

@@ -23,8 +23,8 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/formulas.hpp>
-#include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/detail/formulas.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
 #include <rubato/codec/minmax_u8.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/fwd.hpp>

@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/server_core.hpp>
+#include <rubato/algorithm/detail/server_core.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>

@@ -34,8 +34,8 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/formulas.hpp>
-#include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/detail/formulas.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>

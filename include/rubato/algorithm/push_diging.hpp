@@ -30,9 +30,9 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/detail/incoming.hpp>
+#include <rubato/algorithm/detail/tracking_core.hpp>
 #include <rubato/algorithm/dsgt.hpp>
-#include <rubato/algorithm/incoming.hpp>
-#include <rubato/algorithm/tracking_core.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/core/node.hpp>

@@ -36,8 +36,8 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/formulas.hpp>
-#include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/detail/formulas.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
 #include <rubato/algorithm/osgp.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/core/text.hpp>

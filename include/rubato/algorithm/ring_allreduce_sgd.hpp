@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Synchronous SGD over a ring all-reduce, node i of n.   Source: the usual reduce-scatter and all-gather on a ring.
 // Chunk c is [c d/n, (c+1) d/n); indices of nodes and chunks are modulo n; 2(n-1) packets and 2d(n-1)/n values a round.
-// A node contributes its batch, s_i with the count c_i: (N.S) (N.C) of algorithm/batch.hpp, at least one gradient.
+// A node contributes its batch, s_i with the count c_i: (N.S) (N.C) of algorithm/detail/batch.hpp, at least one
+// gradient.
 //   (A.R)  for s = 0 .. n-2:  receive S_c, c = i-s-1, from i-1;  S_c <- S_c + s_c;  forward to i+1      reduce-scatter
 //   (A.G)  for s = 0 .. n-2:  receive the complete S_c, c = i-s, from i-1;  forward to i+1               all-gather
 //   (A.X)  x_c <- x_c - gamma S_c / sum_i c_i                             as soon as chunk c is complete
@@ -26,8 +27,8 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/batch.hpp>
-#include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/detail/batch.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
 #include <rubato/contribution/all.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>

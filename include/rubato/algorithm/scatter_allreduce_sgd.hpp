@@ -18,8 +18,8 @@
 #include <string_view>
 #include <utility>
 
-#include <rubato/algorithm/node_core.hpp>
-#include <rubato/algorithm/scatter_mean.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
+#include <rubato/algorithm/detail/scatter_mean.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>

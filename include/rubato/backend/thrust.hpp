@@ -27,7 +27,7 @@
 #endif
 
 #include <rubato/backend/concepts.hpp>
-#include <rubato/backend/vector_products.hpp>
+#include <rubato/backend/detail/vector_products.hpp>
 #include <rubato/backend/vector_sweep.hpp>
 
 namespace rubato::backend {

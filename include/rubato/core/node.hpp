@@ -10,7 +10,7 @@
 #include <span>
 #include <utility>
 
-#include <rubato/core/fetch.hpp>
+#include <rubato/core/detail/fetch.hpp>
 #include <rubato/core/outbox.hpp>
 #include <rubato/core/statistics.hpp>
 #include <rubato/core/visit_state.hpp>
@@ -71,7 +71,7 @@ class any_node {
   void on_gradient(instant now, gradient g, outbox& out) { self_->on_gradient(now, std::move(g), out); }
   void on_wakeup(instant now, wakeup w, outbox& out) { self_->on_wakeup(now, w, out); }
   void on_neighbours(instant now, neighbour_change const& c, outbox& out) { self_->on_neighbours(now, c, out); }
-  /// Prefetches the node's memory, up to a common size (core/fetch.hpp).
+  /// Prefetches the node's memory, up to a common size (core/detail/fetch.hpp).
   void fetch() const { detail::fetch<640>(self_.get()); }
   /// The node's present model; shared, immutable.
   [[nodiscard]] auto estimate() const -> shared_buffer { return self_->estimate(); }

@@ -8,7 +8,7 @@
 #include <string>
 
 #include <rubato/core/errors.hpp>
-#include <rubato/driver/peer_driver.hpp>
+#include <rubato/driver/detail/peer_driver.hpp>
 #include <rubato/driver/peer_options.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/peer_result.hpp>

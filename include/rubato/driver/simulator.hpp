@@ -20,8 +20,8 @@
 #include <rubato/core/node.hpp>
 #include <rubato/core/snapshot.hpp>
 #include <rubato/core/text.hpp>
-#include <rubato/driver/event_queue.hpp>
-#include <rubato/driver/gradient_pool.hpp>
+#include <rubato/driver/detail/event_queue.hpp>
+#include <rubato/driver/detail/gradient_pool.hpp>
 #include <rubato/driver/simulation_trace.hpp>
 #include <rubato/environment/network.hpp>
 #include <rubato/environment/scenario.hpp>

@@ -28,7 +28,7 @@
 #if RUBATO_BODIES
 #include <thread>
 
-#include <rubato/driver/node_thread.hpp>
+#include <rubato/driver/detail/node_thread.hpp>
 #include <rubato/run/metrics.hpp>
 #endif
 

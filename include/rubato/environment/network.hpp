@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/core/detail/fetch.hpp>
 #include <rubato/core/edge_report.hpp>
-#include <rubato/core/fetch.hpp>
 #include <rubato/core/packet.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/environment/scenario.hpp>

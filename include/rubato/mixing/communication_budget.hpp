@@ -20,7 +20,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/text.hpp>
-#include <rubato/mixing/dense.hpp>
+#include <rubato/mixing/detail/dense.hpp>
 #include <rubato/mixing/matrix.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/mixing/schedule.hpp>

@@ -17,7 +17,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/text.hpp>
-#include <rubato/mixing/dense.hpp>
+#include <rubato/mixing/detail/dense.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
 #include <rubato/mixing/plan.hpp>
 

@@ -13,8 +13,8 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/problem/detail/softmax.hpp>
 #include <rubato/problem/sharded_loss.hpp>
-#include <rubato/problem/softmax.hpp>
 
 namespace rubato::problem {
 

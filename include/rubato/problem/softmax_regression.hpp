@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <span>
 
+#include <rubato/problem/detail/softmax.hpp>
 #include <rubato/problem/sharded_loss.hpp>
-#include <rubato/problem/softmax.hpp>
 
 namespace rubato::problem {
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include <rubato/core/errors.hpp>
-#include <rubato/report/canvas.hpp>
+#include <rubato/report/detail/canvas.hpp>
 #include <rubato/report/numbers.hpp>
 
 namespace rubato::report {

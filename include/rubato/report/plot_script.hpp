@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/report/canvas.hpp>
+#include <rubato/report/detail/canvas.hpp>
 #include <rubato/report/numbers.hpp>
 #include <rubato/report/totals.hpp>
 #include <rubato/run/result.hpp>

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/finite.hpp>
+#include <rubato/algorithm/detail/finite.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/core/random.hpp>

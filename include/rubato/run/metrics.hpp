@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/finite.hpp>
+#include <rubato/algorithm/detail/finite.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/core/text.hpp>

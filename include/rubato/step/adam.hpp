@@ -24,9 +24,9 @@ struct adam_options {
 
 /// Policy, see step::sgd. The size of the directions cancels, so that x moves by gamma at most or so. With gradient
 /// tracking d is the node's estimate of the mean gradient, and node i moves by its share of gamma
-/// (algorithm/shared_step.hpp). On a tree pair the gain is n and the root has all n shares, so it moves by the option
-/// `step`; on regular graphs give a raw step (step_scale::raw), since the gain counts what Adam cancels.
-/// Memory: two vectors a node; reads and writes both once a local iteration, in the pass that moves x.
+/// (algorithm/detail/shared_step.hpp). On a tree pair the gain is n and the root has all n shares, so it moves by the
+/// option `step`; on regular graphs give a raw step (step_scale::raw), since the gain counts what Adam cancels. Memory:
+/// two vectors a node; reads and writes both once a local iteration, in the pass that moves x.
 class adam {
  public:
   static constexpr auto name() -> std::string_view { return "adam"; }

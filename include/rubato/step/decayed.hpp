@@ -2,8 +2,8 @@
 // Any step with decoupled weight decay; adamw is Adam with it.      Loshchilov and Hutter, arXiv 1711.05101
 //   x <- x - gamma S(d) - gamma lambda x        x on the right is the model before the step
 // The decay is a part of the step and never of a gradient: an average of models does not see it, and neither does the
-// law of gradient tracking. With tracking, node i takes its share of it, see algorithm/shared_step.hpp; push-sum decays
-// along the de-biased model. The limit of decayed<sgd> is the optimum of sum_i f_i + n lambda |x|^2 / 2.
+// law of gradient tracking. With tracking, node i takes its share of it, see algorithm/detail/shared_step.hpp; push-sum
+// decays along the de-biased model. The limit of decayed<sgd> is the optimum of sum_i f_i + n lambda |x|^2 / 2.
 #pragma once
 
 #include <cmath>

@@ -16,7 +16,7 @@ namespace rubato::step {
 /// of the vector whose index 0 is index `begin` of the whole. A state that can be saved lists its parts
 /// (core/visit_state.hpp) and has present(gamma), the rule that next(gamma) gave last.
 /// Optional: `static constexpr bool is_linear = true` if x moves by a linear function of the directions alone: such a
-/// step takes a tracked gradient as it is, and any other takes it as a share (algorithm/shared_step.hpp).
+/// step takes a tracked gradient as it is, and any other takes it as a share (algorithm/detail/shared_step.hpp).
 /// next(gamma, norm) in place of next(gamma): the step needs the norm of its direction beforehand.
 struct sgd {
   static constexpr bool is_linear = true;

@@ -24,7 +24,7 @@
 #include <mpi.h>
 
 #include <rubato/core/errors.hpp>
-#include <rubato/transport/edges.hpp>
+#include <rubato/transport/detail/edges.hpp>
 #include <rubato/wire/hello.hpp>
 
 namespace rubato::transport {

@@ -18,8 +18,8 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/transport/asio.hpp>
 #include <rubato/transport/concepts.hpp>
-#include <rubato/transport/connection/tcp.hpp>
-#include <rubato/transport/edges.hpp>
+#include <rubato/transport/detail/connection/tcp.hpp>
+#include <rubato/transport/detail/edges.hpp>
 
 namespace rubato::transport {
 

@@ -27,10 +27,10 @@
 #include <rubato/core/random.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/transport/asio.hpp>
-#include <rubato/transport/block_stream.hpp>
-#include <rubato/transport/connection/udp.hpp>
-#include <rubato/transport/datagrams.hpp>
-#include <rubato/transport/edges.hpp>
+#include <rubato/transport/detail/block_stream.hpp>
+#include <rubato/transport/detail/connection/udp.hpp>
+#include <rubato/transport/detail/datagrams.hpp>
+#include <rubato/transport/detail/edges.hpp>
 #include <rubato/wire/hello.hpp>
 
 namespace rubato::transport {

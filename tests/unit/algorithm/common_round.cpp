@@ -14,7 +14,7 @@
 
 #include <rubato/core/random.hpp>
 #include <rubato/core/snapshot.hpp>
-#include <rubato/driver/hosted_node.hpp>
+#include <rubato/driver/detail/hosted_node.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Gradient tracking whose running sums travel in 16 bits: conservation stays exact, counted with what the receiver
 // decoded, and the optimum is reached to the resolution of the codes.
-#include <rubato/algorithm/compressed_sums.hpp>
+#include <rubato/algorithm/detail/compressed_sums.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // prox_dgd, adsgd and async_dgd_atc: their dense forms, and that delays change nothing about where they end.
-#include <rubato/algorithm/delay_free_core.hpp>
+#include <rubato/algorithm/detail/delay_free_core.hpp>
 
 #include <algorithm>
 #include <chrono>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One local iteration as one kernel, on the reference and in hardware vectors: the ledger's integers agree to the bit,
 // models to what a fused multiply-add may round differently. Built again for wider vectors (tests/CMakeLists.txt).
-#include <rubato/algorithm/gossip_kernel.hpp>
+#include <rubato/algorithm/detail/gossip_kernel.hpp>
 
 #include <array>
 #include <cmath>
@@ -9,7 +9,7 @@
 #include <limits>
 #include <vector>
 
-#include <rubato/algorithm/debt.hpp>
+#include <rubato/algorithm/detail/debt.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/core/random.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/algorithm/incoming.hpp>
+#include <rubato/algorithm/detail/incoming.hpp>
 
 #include <algorithm>
 #include <chrono>

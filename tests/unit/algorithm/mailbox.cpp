@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/algorithm/mailbox.hpp>
+#include <rubato/algorithm/detail/mailbox.hpp>
 
 #include <algorithm>
 #include <cstdint>

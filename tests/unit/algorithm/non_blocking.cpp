@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Batches of several mini-batches, over the all-reduce and over D-PSGD: everyone's (the blocking ones) and those that
 // end when the fastest are done.
-#include <rubato/algorithm/batch.hpp>
+#include <rubato/algorithm/detail/batch.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/algorithm/wide_total.hpp>
+#include <rubato/algorithm/detail/wide_total.hpp>
 
 #include <cstdlib>
 
-#include <rubato/algorithm/debt.hpp>
+#include <rubato/algorithm/detail/debt.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/driver/event_queue.hpp>
+#include <rubato/driver/detail/event_queue.hpp>
 
 #include <algorithm>
 #include <memory>

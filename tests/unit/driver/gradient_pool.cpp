@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <rubato/driver/gradient_pool.hpp>
+#include <rubato/driver/detail/gradient_pool.hpp>
 
 #include <atomic>
 #include <latch>

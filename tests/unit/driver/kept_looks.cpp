@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // When measurements are due, and which of them are kept.
-#include <rubato/driver/kept_looks.hpp>
+#include <rubato/driver/detail/kept_looks.hpp>
 
 #include <chrono>
 #include <cstddef>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What a node keeps of the messages that arrive before it starts.
-#include <rubato/driver/start_barrier.hpp>
+#include <rubato/driver/detail/start_barrier.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/incoming.hpp>
-#include <rubato/algorithm/mailbox.hpp>
-#include <rubato/algorithm/wide_total.hpp>
+#include <rubato/algorithm/detail/incoming.hpp>
+#include <rubato/algorithm/detail/mailbox.hpp>
+#include <rubato/algorithm/detail/wide_total.hpp>
 #include <rubato/core/outbox.hpp>
 #include <rubato/core/statistics.hpp>
 #include <rubato/mixing/neighbourhood.hpp>

@@ -15,11 +15,11 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/compressed_sums.hpp>
-#include <rubato/algorithm/debt.hpp>
-#include <rubato/algorithm/finite.hpp>
-#include <rubato/algorithm/formulas.hpp>
-#include <rubato/algorithm/neighbours.hpp>
+#include <rubato/algorithm/detail/compressed_sums.hpp>
+#include <rubato/algorithm/detail/debt.hpp>
+#include <rubato/algorithm/detail/finite.hpp>
+#include <rubato/algorithm/detail/formulas.hpp>
+#include <rubato/algorithm/detail/neighbours.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/outbox.hpp>

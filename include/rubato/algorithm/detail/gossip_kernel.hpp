@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-#include <rubato/algorithm/formulas.hpp>
+#include <rubato/algorithm/detail/formulas.hpp>
 #include <rubato/algorithm/order.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/backend/counting_lanes.hpp>

@@ -7,8 +7,8 @@
 #include <span>
 #include <utility>
 
-#include <rubato/algorithm/model_exchange.hpp>
-#include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/detail/model_exchange.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/topology/pair.hpp>
 #include <rubato/weighting/constant.hpp>

@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/finite.hpp>
-#include <rubato/algorithm/neighbours.hpp>
+#include <rubato/algorithm/detail/finite.hpp>
+#include <rubato/algorithm/detail/neighbours.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
 #include <rubato/core/host_device.hpp>

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/core/fetch.hpp>
+#include <rubato/core/detail/fetch.hpp>
 #include <rubato/core/random.hpp>
 
 namespace rubato::detail {

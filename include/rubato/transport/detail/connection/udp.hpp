@@ -12,8 +12,8 @@
 #include <boost/asio/ip/udp.hpp>
 
 #include <rubato/core/errors.hpp>
-#include <rubato/transport/block_stream.hpp>
-#include <rubato/transport/edges.hpp>
+#include <rubato/transport/detail/block_stream.hpp>
+#include <rubato/transport/detail/edges.hpp>
 #include <rubato/wire/hello.hpp>
 
 namespace rubato::transport::detail {

@@ -5,7 +5,7 @@
 
 #include <utility>
 
-#include <rubato/algorithm/mixing_core.hpp>
+#include <rubato/algorithm/detail/mixing_core.hpp>
 #include <rubato/synchrony/free.hpp>
 
 namespace rubato::detail {

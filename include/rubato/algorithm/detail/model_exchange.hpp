@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/finite.hpp>
-#include <rubato/algorithm/formulas.hpp>
-#include <rubato/algorithm/neighbours.hpp>
+#include <rubato/algorithm/detail/finite.hpp>
+#include <rubato/algorithm/detail/formulas.hpp>
+#include <rubato/algorithm/detail/neighbours.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/outbox.hpp>
 #include <rubato/core/statistics.hpp>

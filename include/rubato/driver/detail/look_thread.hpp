@@ -15,7 +15,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/text.hpp>
-#include <rubato/driver/hosted_node.hpp>
+#include <rubato/driver/detail/hosted_node.hpp>
 #include <rubato/problem/any_oracle.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/observer.hpp>

@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
 #include <rubato/mixing/plan.hpp>
 
 namespace rubato::detail {

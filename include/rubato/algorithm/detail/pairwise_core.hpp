@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/approach.hpp>
-#include <rubato/algorithm/node_core.hpp>
+#include <rubato/algorithm/detail/approach.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
 #include <rubato/algorithm/partner.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/host_device.hpp>

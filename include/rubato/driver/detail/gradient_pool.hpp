@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/driver/event_queue.hpp>
+#include <rubato/driver/detail/event_queue.hpp>
 #include <rubato/problem/any_oracle.hpp>
 
 namespace rubato::detail {

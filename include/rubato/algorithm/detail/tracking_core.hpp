@@ -12,11 +12,11 @@
 #include <type_traits>
 #include <utility>
 
-#include <rubato/algorithm/model_exchange.hpp>
-#include <rubato/algorithm/node_core.hpp>
-#include <rubato/algorithm/round_trips.hpp>
-#include <rubato/algorithm/shared_step.hpp>
-#include <rubato/algorithm/tracker.hpp>
+#include <rubato/algorithm/detail/model_exchange.hpp>
+#include <rubato/algorithm/detail/node_core.hpp>
+#include <rubato/algorithm/detail/round_trips.hpp>
+#include <rubato/algorithm/detail/shared_step.hpp>
+#include <rubato/algorithm/detail/tracker.hpp>
 #include <rubato/backend/counting_lanes.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/ledger/concepts.hpp>

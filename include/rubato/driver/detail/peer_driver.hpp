@@ -16,14 +16,14 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
-#include <rubato/driver/gradient_thread.hpp>
-#include <rubato/driver/hosted_node.hpp>
-#include <rubato/driver/kept_looks.hpp>
-#include <rubato/driver/look_thread.hpp>
-#include <rubato/driver/peer_neighbours.hpp>
-#include <rubato/driver/peer_notes.hpp>
+#include <rubato/driver/detail/gradient_thread.hpp>
+#include <rubato/driver/detail/hosted_node.hpp>
+#include <rubato/driver/detail/kept_looks.hpp>
+#include <rubato/driver/detail/look_thread.hpp>
+#include <rubato/driver/detail/peer_neighbours.hpp>
+#include <rubato/driver/detail/peer_notes.hpp>
+#include <rubato/driver/detail/start_barrier.hpp>
 #include <rubato/driver/peer_options.hpp>
-#include <rubato/driver/start_barrier.hpp>
 #include <rubato/environment/compute.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/atomic_file.hpp>

@@ -6,7 +6,7 @@
 #include <optional>
 #include <utility>
 
-#include <rubato/algorithm/mailbox.hpp>
+#include <rubato/algorithm/detail/mailbox.hpp>
 #include <rubato/core/packet.hpp>
 
 namespace rubato::detail {

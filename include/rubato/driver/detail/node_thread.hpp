@@ -20,7 +20,7 @@
 #include <vector>
 
 #include <rubato/core/errors.hpp>
-#include <rubato/driver/hosted_node.hpp>
+#include <rubato/driver/detail/hosted_node.hpp>
 #include <rubato/driver/inbox.hpp>
 #include <rubato/environment/network.hpp>
 #include <rubato/run/assemble.hpp>

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include <rubato/algorithm/incoming.hpp>
-#include <rubato/algorithm/neighbours.hpp>
+#include <rubato/algorithm/detail/incoming.hpp>
+#include <rubato/algorithm/detail/neighbours.hpp>
 #include <rubato/core/outbox.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
 

@@ -12,11 +12,11 @@
 #include <string_view>
 #include <utility>
 
-#include <rubato/algorithm/finite.hpp>
-#include <rubato/algorithm/mean_step.hpp>
-#include <rubato/algorithm/neighbours.hpp>
+#include <rubato/algorithm/detail/finite.hpp>
+#include <rubato/algorithm/detail/mean_step.hpp>
+#include <rubato/algorithm/detail/neighbours.hpp>
+#include <rubato/algorithm/detail/pending_gradient.hpp>
 #include <rubato/algorithm/options.hpp>
-#include <rubato/algorithm/pending_gradient.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/node.hpp>
 #include <rubato/core/shared_buffer.hpp>

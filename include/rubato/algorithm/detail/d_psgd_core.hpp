@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/algorithm/batch.hpp>
-#include <rubato/algorithm/mixing_core.hpp>
+#include <rubato/algorithm/detail/batch.hpp>
+#include <rubato/algorithm/detail/mixing_core.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/mixing/schedule.hpp>
 #include <rubato/synchrony/rounds.hpp>
