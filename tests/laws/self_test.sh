@@ -60,7 +60,7 @@ plant() {
 
 arguments=()
 lawful_tree
-for law in include_graph formula_labels file_size names_have_files page_links; do
+for law in include_graph formula_labels file_size names_have_files options_have_meanings page_links; do
   expect pass "a lawful tree under $law" bash "$laws/$law.sh" "$folder/tree"
 done
 printf '// (A.S1) is what\n// this shows\nTEST_CASE("descends") {}\n' >"$folder/tree/tests/unit/a.cpp"
@@ -96,6 +96,9 @@ plant names_have_files "a file that does not declare its name" README.md '## Alg
 plant names_have_files "an algorithm that README's table lacks" "${row_of_b[@]}"
 plant names_have_files "an algorithm under another's name" examples/support/catalogue.hpp '    catalogue_row<b<B>>{"a", 0.1},'
 plant names_have_files "a name that rubato.hpp does not include" README.md '## Algorithms\n| `b` |' include/rubato/algorithm/b.hpp 'using b = a;' "${row_of_b[@]}"
+meaning='static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta_, "a share");'
+plant options_have_meanings "an option without a meaning" include/rubato/step/b.hpp "$meaning visit(\"form\", self.form_); }"
+plant options_have_meanings "a policy without a meaning, after one that has it" include/rubato/step/b.hpp "$meaning\n visit(\"rule\", of(self)); }"
 plant page_links "a link to no file" include/rubato/A.md '[x](B.md)'
 plant page_links "a link to no heading" include/rubato/A.md '[x](../../README.md#numbers)'
 plant page_links "a page that README does not link" examples/B.md 'words'

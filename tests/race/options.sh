@@ -27,9 +27,8 @@ for algorithm in "${algorithms[@]}"; do
   ran=$(sed -n '/"results"/,$p' out/race.json | sed -n '/"options"/,/}/p' | grep -oE '^ *"[^"]+": "' | grep -oE '"[^"]+"' |
     tr -d '"' | tr ' ' '-' | grep -v '^$')
   [[ $offered == "$ran" ]] || fail "$algorithm: --help and race.json have other options: $(diff <(echo "$offered") <(echo "$ran"))"
-  for name in step step-scale seed block-values; do
-    grep -A1 "^  $name " help | tail -n 1 | grep -q '^      [^ ]' || fail "--help $algorithm does not say what $name means"
-  done
+  unsaid=$(awk '/^  [^ ]/ { if (name) print name; name = $1 } /^      [^ ]/ { name = "" } END { if (name) print name }' help)
+  [[ -z $unsaid ]] || fail "--help $algorithm does not say what these mean:" $unsaid
   settings=() wanted=()
   while read -r name default choice; do
     value=$(told "$name")

@@ -46,8 +46,8 @@ struct async_model_average_options {
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
     visit("local steps", self.local_steps, "least number of local iterations between two averages");
-    visit("step rule", self.step_rule);
-    visit("codec", self.codec);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
+    visit("codec", self.codec, "how messages are coded");
   }
 };
 

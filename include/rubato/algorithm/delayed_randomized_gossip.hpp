@@ -60,8 +60,8 @@ struct delayed_randomized_gossip_options {
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
     visit("delay", self.delay, "time that an exchange over a link is given");
-    visit("step rule", self.step_rule);
-    visit("firing", self.firing);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
+    visit("firing", self.firing, "when the exchanges of a link begin");
   }
   /// Throws config_error unless the delay is positive.
   void check() const {

@@ -58,12 +58,12 @@ struct gossip_options {
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("step rule", self.step_rule);
-    visit("weighting", self.weighting);
-    visit("synchrony", self.synchrony);
-    visit("ledger", self.ledger);
-    visit("sum codec", self.sum_codec);
-    visit("contribution", self.contribution);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
+    visit("weighting", self.weighting, "what an old message counts");
+    visit("synchrony", self.synchrony, "how long a node waits for its neighbours");
+    visit("ledger", self.ledger, "the arithmetic of the tracked sums");
+    visit("sum codec", self.sum_codec, "how running sums are coded");
+    visit("contribution", self.contribution, "which part of a batch counts");
   }
 };
 }  // namespace detail

@@ -42,7 +42,7 @@ struct m_synchronous_options {
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
     visit("m", self.m, "gradients that a round takes; 0: one of each node");
-    visit("step rule", self.step_rule);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
   }
 };
 

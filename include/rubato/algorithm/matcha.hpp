@@ -46,8 +46,8 @@ struct matcha_options {
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
     visit("budget", self.budget, "share of the links that a round uses on average, above 0 and up to 1");
-    visit("step rule", self.step_rule);
-    visit("contribution", self.contribution);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
+    visit("contribution", self.contribution, "which part of a batch counts");
   }
   /// Throws config_error unless the budget lies in (0, 1].
   void check() const { mixing::detail::require_budget(budget); }

@@ -53,7 +53,7 @@ void visit_common_options(auto& self, auto&& visit) {
         "per-gain: a step moves the mean model equally far on every graph; raw: it is that of a node");
   visit("seed", self.seed, "of the mini-batches and of whatever else is drawn");
   visit("block values", self.block_values, "values that are delivered together; 0: the whole vector");
-  if constexpr (requires { self.schedule; }) visit("step schedule", self.schedule);
+  if constexpr (requires { self.schedule; }) visit("step schedule", self.schedule, "how the step changes during a run");
 }
 /// Options that consist of these only need no list of their own.
 struct common_options {
@@ -75,7 +75,7 @@ struct step_options {
   Step step_rule{};
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("step rule", self.step_rule);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
   }
 };
 /// Options of algorithms whose messages are coded. (Not by inheritance: {.step = 0.1} names direct members only.)
@@ -90,8 +90,8 @@ struct coded_options {
   Codec codec{};
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("step rule", self.step_rule);
-    visit("codec", self.codec);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
+    visit("codec", self.codec, "how messages are coded");
   }
 };
 /// Options of algorithms in which a round takes a batch of each node.
@@ -106,8 +106,8 @@ struct batch_options {
   Contribution contribution{};
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("step rule", self.step_rule);
-    visit("contribution", self.contribution);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
+    visit("contribution", self.contribution, "which part of a batch counts");
   }
 };
 }  // namespace detail

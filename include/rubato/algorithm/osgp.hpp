@@ -59,7 +59,7 @@ struct osgp_options {
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
     visit("overlap", self.overlap, "local iterations before a message is waited for");
-    visit("step rule", self.step_rule);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
   }
 };
 

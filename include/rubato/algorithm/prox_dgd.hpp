@@ -43,8 +43,8 @@ struct prox_dgd_options {
   Prox prox{};  ///< h_i; may differ from node to node
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("step rule", self.step_rule);
-    visit("prox", self.prox);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
+    visit("prox", self.prox, "the term that is added to the loss, by its proximal map");
   }
 };
 

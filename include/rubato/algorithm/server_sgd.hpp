@@ -57,11 +57,11 @@ struct server_options {
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("acceptance", self.acceptance);
-    visit("weight", self.weight);
-    visit("aggregation", self.aggregation);
-    visit("assignment", self.assignment);
-    visit("step rule", self.step_rule);
+    visit("acceptance", self.acceptance, "which gradients the server takes");
+    visit("weight", self.weight, "what a gradient counts");
+    visit("aggregation", self.aggregation, "how many gradients make a step");
+    visit("assignment", self.assignment, "which worker computes next");
+    visit("step rule", self.step_rule, "how a step is made of a direction");
   }
 };
 

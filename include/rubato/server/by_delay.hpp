@@ -16,7 +16,9 @@ namespace rubato::server {
 template<weighting::policy Weighting>
 struct by_delay : Weighting {
   static constexpr auto name() -> std::string_view { return "by delay"; }
-  static void visit_options(auto& self, auto&& visit) { visit("weighting", weighting_of(self)); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("weighting", weighting_of(self), "what a gradient counts by its delay, in steps of the server");
+  }
   using Weighting::Weighting;
   by_delay() = default;
   by_delay(Weighting w) : Weighting{w} {}  // NOLINT: implicit, so that a weighting can be given as a weight

@@ -19,7 +19,9 @@ namespace rubato::server {
 struct known_times {
   static constexpr auto name() -> std::string_view { return "known times"; }
   static void visit_options(auto& self, auto&& visit) {
-    visit("times", self.times), visit("scale", self.scale), visit("cap", self.cap);
+    visit("times", self.times, "computation time of each worker, in any unit"),
+        visit("scale", self.scale, "how times become weights, see server/time_scale.hpp"),
+        visit("cap", self.cap, "the largest weight");
   }
   std::vector<double> times{};  ///< one per worker, above 0, in any unit
   time_scale scale = time_scale::mean_step;

@@ -31,7 +31,9 @@ class adam {
  public:
   static constexpr auto name() -> std::string_view { return "adam"; }
   static void visit_options(auto& self, auto&& visit) {
-    visit("beta1", self.options_.beta1), visit("beta2", self.options_.beta2), visit("epsilon", self.options_.epsilon);
+    visit("beta1", self.options_.beta1, "share of the former mean direction that is kept"),
+        visit("beta2", self.options_.beta2, "share of the former mean square that is kept"),
+        visit("epsilon", self.options_.epsilon, "what is added to the root of the mean square");
   }
 
   /// Throws config_error unless both betas lie in 0 to 1 (excluded) and epsilon is positive.

@@ -21,7 +21,8 @@ namespace rubato::step {
 struct by_delay {
   static constexpr auto name() -> std::string_view { return "power law"; }
   static void visit_options(auto& self, auto&& visit) {
-    visit("exponent", self.exponent), visit("reference", self.reference);
+    visit("exponent", self.exponent, "power of the delay by which the step is divided; 0: a constant step"),
+        visit("reference", self.reference, "the round trip up to which the step is not lowered, in local iterations");
   }
 
   double exponent = 0;  ///< q: 0 is a constant step; 1 suits tree pairs, 1.5 regular graphs

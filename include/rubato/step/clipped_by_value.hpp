@@ -24,7 +24,10 @@ template<class Rule = sgd>
 class clipped_by_value {
  public:
   static auto name() -> std::string { return std::string{name_of_type<Rule>()} + " clipped by value"; }
-  static void visit_options(auto& self, auto&& visit) { visit("rule", self.rule_), visit("limit", self.limit_); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("rule", self.rule_, "the step along what is clipped"),
+        visit("limit", self.limit_, "the largest absolute value of a direction");
+  }
 
   /// `limit`: c. Throws config_error unless it is a positive number.
   explicit clipped_by_value(Rule rule = Rule{}, double limit = 1) : rule_{std::move(rule)}, limit_{limit} { check(); }

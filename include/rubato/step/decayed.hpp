@@ -25,7 +25,10 @@ template<class Rule>
 class decayed {
  public:
   static auto name() -> std::string { return std::string{name_of_type<Rule>()} + " with decay"; }
-  static void visit_options(auto& self, auto&& visit) { visit("rule", self.rule_), visit("decay", self.decay_); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("rule", self.rule_, "the step beside the decay"),
+        visit("decay", self.decay_, "share of a model that a step of 1 takes off it");
+  }
 
   /// `decay`: lambda. Throws config_error unless it is a number of at least 0.
   explicit decayed(Rule rule = Rule{}, double decay = 0.01) : rule_{std::move(rule)}, decay_{decay} { check(); }

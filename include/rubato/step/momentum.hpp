@@ -29,7 +29,11 @@ class momentum {
  public:
   static constexpr bool is_linear = true;
   static constexpr auto name() -> std::string_view { return "momentum"; }
-  static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta_), visit("form", self.form_); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("beta", self.beta_, "share of the former sum of directions that is kept"),
+        visit("form", self.form_,
+              "heavy-ball: along that sum; nesterov: along the direction and what is kept of the new sum");
+  }
 
   /// Throws config_error unless 0 <= beta < 1; 0 is sgd.
   explicit momentum(double beta = 0.9, momentum_form form = momentum_form::heavy_ball) : beta_{beta}, form_{form} {

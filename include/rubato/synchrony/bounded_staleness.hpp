@@ -21,7 +21,9 @@ namespace rubato::synchrony {
 /// all nodes that wait, one with the fewest iterations. What it needs has been posted, and arrives.
 struct bounded_staleness {
   static constexpr auto name() -> std::string_view { return "bounded staleness"; }
-  static void visit_options(auto& self, auto&& visit) { visit("bound", self.bound); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("bound", self.bound, "rounds by which a neighbour may be behind");
+  }
   static constexpr bool waits = true;
   static constexpr channel_kind delivery = channel_kind::event;
   std::uint64_t bound = 1;

@@ -13,7 +13,9 @@ namespace rubato::weighting {
 class drop_older_than {
  public:
   static constexpr auto name() -> std::string_view { return "drop older than"; }
-  static void visit_options(auto& self, auto&& visit) { visit("age", self.oldest_); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("age", self.oldest_, "the greatest age at which a message counts");
+  }
   static constexpr bool can_cut = true;
   static constexpr bool depends_on_age = true;
 

@@ -19,7 +19,7 @@ namespace rubato::weighting {
 class exponential {
  public:
   static constexpr auto name() -> std::string_view { return "exponential"; }
-  static void visit_options(auto& self, auto&& visit) { visit("rate", self.rate_); }
+  static void visit_options(auto& self, auto&& visit) { visit("rate", self.rate_, "a message counts exp(-rate age)"); }
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
 

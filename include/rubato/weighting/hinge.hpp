@@ -18,7 +18,10 @@ namespace rubato::weighting {
 class hinge {
  public:
   static constexpr auto name() -> std::string_view { return "hinge"; }
-  static void visit_options(auto& self, auto&& visit) { visit("slope", self.slope_), visit("grace", self.grace_); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("slope", self.slope_, "beyond the grace, a message counts 1 / (1 + slope (age - grace))"),
+        visit("grace", self.grace_, "age up to which a message counts fully");
+  }
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
 

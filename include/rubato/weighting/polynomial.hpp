@@ -17,7 +17,9 @@ namespace rubato::weighting {
 class polynomial {
  public:
   static constexpr auto name() -> std::string_view { return "polynomial"; }
-  static void visit_options(auto& self, auto&& visit) { visit("exponent", self.exponent_); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("exponent", self.exponent_, "a message counts 1 / (1 + age)^exponent");
+  }
   static constexpr bool can_cut = false;
   static constexpr bool depends_on_age = true;
 

@@ -37,8 +37,8 @@ struct pairwise_options {
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
-    visit("step rule", self.step_rule);
-    visit("partner", self.partner);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
+    visit("partner", self.partner, "which neighbour is asked next");
   }
 };
 
