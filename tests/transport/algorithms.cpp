@@ -2,6 +2,7 @@
 #include "transport/algorithms.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -9,7 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/transport/in_process.hpp>
+
 #include "support/catch.hpp"
+#include "support/refusal.hpp"
 #include "transport/peers.hpp"
 
 namespace rubato::test {
@@ -45,6 +49,30 @@ TEST_CASE("every algorithm runs over TCP, and those that need no lossless links 
     reach_the_goal(name + " over UDP", run_all(n, mine, open, how));
   });
   CHECK(over_udp == 8);
+}
+
+TEST_CASE("going on without lost peers is refused before the start where an algorithm needs every node, only there") {
+  auto const p = one_goal();
+  auto refusals = std::string{};
+  for_every_algorithm(topology::ring(3), p, [&](std::string const& name, std::function<assembly()> const& make) {
+    auto a = make();
+    CAPTURE(name);
+    for (std::size_t i = 0; i < a.nodes.size(); ++i)
+      CHECK(why_not_go_on(a, to_node(i)).empty() == why_not_go_on(a, node_id{0}).empty());
+    auto const needs_every_node = a.nodes[0].common_round().has_value() || name == "rasgp";
+    CHECK(why_not_go_on(a, node_id{0}).empty() != needs_every_node);
+    if (!needs_every_node) return;
+    auto const me = identity_of(a, node_id{0});
+    transport::in_process wires{transport::in_process::room{a.nodes.size()}, me};
+    auto const sentence = refusal([&] {
+      static_cast<void>(run_peer(a, me, wires, {.time = std::chrono::hours{1}}, {.lost = when_lost::goes_on}));
+    });
+    CHECK(says(sentence,
+               "(when_lost::goes_on) is not possible, because this algorithm needs every node; if one was lost"));
+    refusals += name + " ";
+  });
+  CHECK(says(refusals, "push_diging extra "));
+  CHECK(says(refusals, " rasgp "));
 }
 
 }  // namespace

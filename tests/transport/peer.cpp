@@ -297,6 +297,54 @@ TEST_CASE("if a node at the end of a line dies or never connects, all nodes name
   }
 }
 
+/// A node that needs its neighbours once it has begun, as a server does of which too few workers are left.
+struct needs_neighbours {
+  any_node inner;
+  void start(instant now, outbox& out) { inner.start(now, out); }
+  void on_patch(instant now, patch const& p, outbox& out) { inner.on_patch(now, p, out); }
+  void on_gradient(instant now, gradient g, outbox& out) { inner.on_gradient(now, std::move(g), out); }
+  void on_wakeup(instant now, wakeup w, outbox& out) { inner.on_wakeup(now, w, out); }
+  void on_neighbours(instant, neighbour_change const& c, outbox& out) {
+    out.failure = fault{"node " + std::to_string(to_index(c.peer)) + " left a run that needs it"};
+  }
+  [[nodiscard]] auto estimate() const -> shared_buffer { return inner.estimate(); }
+  [[nodiscard]] auto statistics() const -> node_statistics { return inner.statistics(); }
+  void audit(tracking_audit& a) const { inner.audit(a); }
+  [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return inner.channels(); }
+  static void visit_state(auto& self, auto&& visit) { visit("inner", self.inner); }
+};
+
+TEST_CASE("a node that cannot go on without a lost peer names, and tells the others, the node that died") {
+  auto const p = quadratic::random(4, 5, 4);
+  tcp_doors doors{4};
+  auto before = by_hand(0, line_of(4, p)(0), doors), after = by_hand(2, line_of(4, p)(2), doors);
+  std::string sentence;
+  auto thread = std::jthread{[&] {
+    auto a = line_of(4, p)(1);
+    a.nodes[1] = needs_neighbours{std::move(a.nodes[1])};
+    auto const me = identity_of(a, node_id{1}, &wire::crc32_of);
+    auto const wires = over_tcp(doors)(1, me);
+    try {
+      static_cast<void>(run_peer(a, me, *wires, {.time = 1min}, {.lost = when_lost::goes_on}));
+    } catch (peer_error const& e) {
+      sentence = e.what();
+    }
+  }};
+  auto const both = [&](auto&& is) { return poll_until<transport::tcp>({&before.it, &after.it}, is); };
+  for (auto* const other : {&before, &after}) other->it.end->announce({phase::running});
+  REQUIRE(both([&] {
+    auto const* const n = before.it.newest(what::stands);
+    return n != nullptr && n->peer_status.at == phase::running;
+  }));
+  after.it.end->announce({phase::ended, 0, {node_id{3}, transport::cause::how::gone}});
+  REQUIRE(both([&] { return before.it.newest(what::closed) != nullptr; }));
+  CHECK(before.it.newest(what::closed)->because == transport::cause{node_id{3}, transport::cause::how::gone});
+  before.it.end.reset(), after.it.end.reset();
+  thread.join();
+  CHECK(says(sentence, "node 2 at 127.0.0.1"));
+  CHECK(says(sentence, " has ended because node 3 is gone, and node 2 left a run that needs it"));
+}
+
 TEST_CASE("a node that is blocked by a peer that does not read names it when its patience is over") {
   using patient_node =
       gradient_tracking<space, order::r_fast, step::sgd, weighting::constant, synchrony::bounded_staleness>;

@@ -19,9 +19,9 @@ namespace rubato {
 
 /// Runs node `me.self` of the assembly over `wires`: waits until every node of the run has arrived, runs until `end` on
 /// its own clock (`end.gradients` counts this node's), and says goodbye. It does not touch the other nodes of the
-/// assembly. Throws config_error before the start. Throws run_error with one sentence if a peer is lost (unless asked
-/// to go on), the node fails or waits too long, or the problem throws; the peers are told which node is at fault, and
-/// name it. A neighbour that has ended sends no more; a node that waits for it ends too, in order
+/// assembly. Throws config_error before the start. Throws run_error with one sentence if the node fails or the problem
+/// throws, and peer_error, which is one too, if a peer is lost (unless asked to go on) or waited for too long; the
+/// peers are told which node is at fault, and name it. A neighbour that has ended sends no more; a node that waits for it ends too, in order
 /// (stop_reason::neighbour; a run_error if only a number of gradients ends the run), unless it goes on without. If
 /// `end` is a time, all end together. With `end.gradients` and unequal speeds, slow nodes go on without the fast ones.
 /// With async_model_average they then go on without any exchange, because their exchange with a node that has ended
@@ -40,6 +40,8 @@ auto run_peer(assembly& a, transport::identity const& me, Transport& wires, unti
                        ": it is empty, or was moved into a run before"};
   }
   detail::refuse_used(std::span{a.nodes}.subspan(to_index(me.self), 1), 1);
+  if (auto const why = o.lost == when_lost::goes_on ? why_not_go_on(a, me.self) : ""; !why.empty())
+    throw config_error{"going on without lost peers (when_lost::goes_on) is not possible" + why};
   return detail::peer_driver<Transport>{a, me, wires, o}.run(end);
 }
 

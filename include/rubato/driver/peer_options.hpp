@@ -24,7 +24,8 @@ namespace rubato {
 /// What happens when a peer dies, falls silent or never comes.
 enum class when_lost : std::uint8_t {
   ends,     ///< the run, with a run_error that names the peer
-  goes_on,  ///< without it: its edges close (law 11), and open again if it comes back
+  goes_on,  ///< without it: its edges close (law 11), and open again if it comes back; not for algorithms that need
+            ///< every node
 };
 
 struct peer_options {
@@ -81,6 +82,19 @@ struct peer_options {
   }
   me.opened_before = sessions_before(saved, self);
   return me;
+}
+
+/// Why the run cannot go on when a peer is lost, as far as node `self` and its neighbours are concerned, in words that
+/// follow "not possible"; empty: it can.
+[[nodiscard]] inline auto why_not_go_on(assembly const& a, node_id self) -> std::string {
+  if (!a.factory) return {};
+  auto all = a.factory.neighbours(to_index(self));
+  all.insert(all.begin(), self);
+  for (auto const node : all) {
+    if (auto const end = a.factory.end_by_closed_edge(to_index(node)); !end.empty())
+      return ", because this algorithm needs every node; if one was lost, the run would end with: " + end;
+  }
+  return {};
 }
 
 }  // namespace rubato

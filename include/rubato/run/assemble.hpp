@@ -19,6 +19,7 @@
 #include <rubato/algorithm/detail/finite.hpp>
 #include <rubato/algorithm/options.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/core/outbox.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/core/visit_options.hpp>
@@ -68,6 +69,17 @@ class node_factory {
   [[nodiscard]] auto senders(std::size_t i) const -> std::vector<node_id> { return self_->senders(i); }
   /// The other ends of node i's edges, in either graph and direction; by id.
   [[nodiscard]] auto neighbours(std::size_t i) const -> std::vector<node_id> { return self_->neighbours(i); }
+  /// With what sentence node i would end the run if one of its edges closed; empty: it would go on. O(making a node).
+  [[nodiscard]] auto end_by_closed_edge(std::size_t i) const -> std::string {
+    auto probe = make(i, {}, 0);
+    outbox out;
+    for (auto const peer : neighbours(i)) {
+      probe.on_neighbours({}, {peer, neighbour_change::edge::closes, {}, {}}, out);
+      if (out.failure) return out.failure->sentence;
+      out.clear();
+    }
+    return {};
+  }
 
  private:
   struct base {

@@ -152,8 +152,8 @@ class node_checkpoints {
       throw config_error{"'" + escaped(file_.string()) + "' holds a state of node " + std::to_string(to_index(self)) +
                          " already: go on from it, or give another folder to a run that begins anew"};
     }
-    if (a.factory && !together_)
-      refuse_unless_edges_may_close(a.factory.make(to_index(self), {}, 0), a.factory.neighbours(to_index(self)));
+    if (auto const why = a.factory && !together_ ? a.factory.end_by_closed_edge(to_index(self)) : ""; !why.empty())
+      throw config_error{"this algorithm cannot go on from a checkpoint between nodes: " + why};
   }
   /// Whether the nodes of this run go on together from the beginning of one round, or each from a state of its own.
   [[nodiscard]] auto together() const -> bool { return together_; }
@@ -286,15 +286,6 @@ class node_checkpoints {
     auto error = std::error_code{};
     std::filesystem::remove(options_.file_of(self_, round), error);
     return true;
-  }
-  static void refuse_unless_edges_may_close(any_node probe, std::span<node_id const> neighbours) {
-    outbox out;
-    for (auto const peer : neighbours) {
-      probe.on_neighbours({}, {peer, neighbour_change::edge::closes, {}, {}}, out);
-      if (out.failure)
-        throw config_error{"this algorithm cannot go on from a checkpoint between nodes: " + out.failure->sentence};
-      out.clear();
-    }
   }
 
   checkpoint_options options_;

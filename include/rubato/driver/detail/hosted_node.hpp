@@ -73,6 +73,14 @@ class hosted_node {
     node_->on_neighbours(now, c, out_);
     drain(now, send);
   }
+  /// Closes the edge to a lost peer. If the node cannot go on without it, the sentence also says why it was lost:
+  /// another node may have died, because of which this peer ended.
+  template<class Send>
+  void close(instant now, node_id peer, std::string const& why, Send&& send) {
+    node_->on_neighbours(now, {peer, neighbour_change::edge::closes, {}, {}}, out_);
+    if (out_.failure) throw peer_error{why + ", and " + out_.failure->sentence};
+    drain(now, send);
+  }
   /// Calls all wake-ups that are due by now.
   template<class Send>
   void wake(instant now, Send&& send) {

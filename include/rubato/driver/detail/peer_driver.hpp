@@ -146,8 +146,8 @@ class peer_driver {
       if (transport_->send(kind, std::move(p)) != transport::send_status::refused) return;
       if (goes_on()) return transport_->give_up(to, transport::detail::stalled_words);
       fault_ = {to, how::stalled};
-      throw run_error{"node " + name(me_->self) + " has many times more messages waiting for node " + name(to) +
-                      " than its transport should hold: the peer reads too slowly, or not at all"};
+      throw peer_error{"node " + name(me_->self) + " has many times more messages waiting for node " + name(to) +
+                       " than its transport should hold: the peer reads too slowly, or not at all"};
     };
   }
   static auto name(node_id id) -> std::string { return std::to_string(to_index(id)); }
@@ -183,7 +183,7 @@ class peer_driver {
     auto const words = std::string{"it sent more than is kept for a node that "} + state;
     if (goes_on()) return transport_->give_up(from, words);
     fault_ = {from, how::failed};
-    throw run_error{"node " + name(from) + " is at fault at node " + name(me_->self) + ": " + words};
+    throw peer_error{"node " + name(from) + " is at fault at node " + name(me_->self) + ": " + words};
   }
 
   auto polled(instant latest) -> std::vector<transport::incoming> {
@@ -225,8 +225,8 @@ class peer_driver {
     if (end.time != (std::chrono::nanoseconds::max)()) return stop_reason::neighbour;
     auto const& w = *host_.wait();
     fault_ = {w.peer, how::stalled};
-    throw run_error{waited_too_long(to_index(me_->self), w, now() - host_.waiting_since()) +
-                    "; that node has ended its run"};
+    throw peer_error{waited_too_long(to_index(me_->self), w, now() - host_.waiting_since()) +
+                     "; that node has ended its run"};
   }
 
   // --- neighbours that end before this node
@@ -353,10 +353,9 @@ class peer_driver {
 
   void handle(transport::incoming const& n) {
     switch (n.kind) {
-      case what::message: {
+      case what::message:
         host_.deliver(now(), patch_of(n.p, n.blocks), sender());
         return;
-      }
       case what::opened:
         // Nodes begin in the first session of each edge, unless it was closed before: then the peer came late.
         if (others_.is_lost(n.peer) || !(n.outgoing == session_id{}) || !(n.incoming == session_id{})) {
@@ -381,8 +380,7 @@ class peer_driver {
           if (meets_by_) meets_by_ = now();
           return;
         }
-        lose(n.peer, n.why);
-        return;
+        return lose(n);
       case what::left:  // its run has ended in order, and so will this one: nothing is taken back
         others_.leaves(n.peer, now());
         hear_parted(n);
@@ -393,11 +391,13 @@ class peer_driver {
     }
   }
 
-  /// Goes on without that peer until it comes back.
-  void lose(node_id peer, std::string const& why) {
-    auto const is_closed = others_.of(peer).without;  // since it ended its run
-    if (!note_loss(peer, why) || is_closed) return;
-    host_.change(now(), {peer, neighbour_change::edge::closes, {}, {}}, sender());
+  /// Goes on without that peer until it comes back. If the node cannot, the fault is that of the node that died.
+  void lose(transport::incoming const& n) {
+    auto const is_closed = others_.of(n.peer).without;  // since it ended its run
+    if (!note_loss(n.peer, n.why) || is_closed) return;
+    auto const fault = std::exchange(fault_, n.because);
+    host_.close(now(), n.peer, n.why, sender());
+    fault_ = fault;
   }
   /// False if the peer was lost before.
   auto note_loss(node_id peer, std::string const& why) -> bool {
@@ -438,21 +438,21 @@ class peer_driver {
     if (goes_on() || all_end()) return;  // all processes end at one Ctrl-C
     fault_ = n.because;
     if (writer_ && has_begun_) saves_.save_last(host_, *writer_);  // the fault is not this node's
-    throw run_error{n.why};
+    throw peer_error{n.why};
   }
 
-  /// Throws run_error for a peer that was lost after this node's end, since its run may have failed; and for a peer of
+  /// Throws peer_error for a peer that was lost after this node's end, since its run may have failed; and for a peer of
   /// which not one message came in all this node's time, since it took no part in the run.
   void refuse_absence() const {
-    if (!result_.lost.empty()) throw run_error{result_.lost.front()};
+    if (!result_.lost.empty()) throw peer_error{result_.lost.front()};
     auto const traffic = transport_->traffic_of();
     for (auto const from : run_->factory ? run_->factory.senders(to_index(me_->self)) : std::vector<node_id>{}) {
       auto const heard =
           std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
       if (heard) continue;
-      throw run_error{"node " + name(from) + " took no part: not one message of it came in the " +
-                      shortest(to_seconds(result_.result.ended)) + " s that node " + name(me_->self) +
-                      " ran; start the processes nearer together, or let them run longer"};
+      throw peer_error{"node " + name(from) + " took no part: not one message of it came in the " +
+                       shortest(to_seconds(result_.result.ended)) + " s that node " + name(me_->self) +
+                       " ran; start the processes nearer together, or let them run longer"};
     }
   }
 
@@ -468,7 +468,7 @@ class peer_driver {
     if (goes_on() && !others_.is_lost(w.peer)) return wait_on_or_give_up(w, waited);
     if (waited <= options_.patience) return;
     fault_ = {w.peer, how::stalled};
-    throw run_error{waited_too_long(to_index(me_->self), w, waited)};
+    throw peer_error{waited_too_long(to_index(me_->self), w, waited)};
   }
 
   /// Tells the peers that this node waits, so that those who wait for it do not take it for the one at fault.
@@ -499,7 +499,7 @@ class peer_driver {
       return transport_->give_up(*congested_, transport::detail::stalled_words);
     }
     fault_ = {*congested_, how::stalled};
-    throw run_error{
+    throw peer_error{
         "node " + name(me_->self) + " has begun no gradient for " + shortest(to_seconds(held)) +
         " s, which is longer than the patience: as many messages as its transport should hold wait for node " +
         name(*congested_) + ", which reads too slowly, or not at all"};
