@@ -154,8 +154,9 @@ RUBATO_INLINE auto gossip_on(topology::digraph const& undirected, std::size_t gi
                    "gossip on " + undirected.name() + ", Metropolis-Hastings weights"};
   if (auto const added = undirected.edge_count() - given; added > 0) {
     made.summary += ", one-way edges used both ways: " + std::to_string(added);
-    made.remark = "gossip needs links that go both ways; edges of '" + undirected.name() +
-                  "' that go one way and are used both ways: " + std::to_string(added);
+    made.remark =
+        "note: " + std::to_string(added) + (added == 1 ? " edge of '" : " edges of '") + undirected.name() +
+        (added == 1 ? "' goes one way, and gossip uses it both ways" : "' go one way, and gossip uses them both ways");
   }
   return made;
 }

@@ -81,19 +81,26 @@ class pair {
 
 #if RUBATO_BODIES
 RUBATO_INLINE void pair::refuse() const {
+  auto const of_one = pull_ == push_;  // then nobody has heard of two graphs
   auto const top = candidate_root(pull_);
   if (auto const lost = search_from(pull_, top).first_unreached())
-    throw config_error("no node can reach every other node in the pull graph: node " + detail::to_text(*lost) +
-                       " is not reached from node " + detail::to_text(top) + " of '" + pull_.name() +
+    throw config_error(std::string{"no node can reach every other node in the "} + (of_one ? "" : "pull ") +
+                       "graph: node " + detail::to_text(*lost) + " is not reached from node " + detail::to_text(top) +
+                       " of '" + pull_.name() +
                        "', nor is there a node that reaches both; add edges until one node reaches all");
   auto const against = push_.reversed();
   auto const sink = candidate_root(against);
   if (auto const lost = search_from(against, sink).first_unreached())
-    throw config_error("no node can be reached by every other node in the push graph: node " + detail::to_text(*lost) +
-                       " does not reach node " + detail::to_text(sink) + " of '" + push_.name() +
+    throw config_error(std::string{"no node can be reached by every other node in the "} + (of_one ? "" : "push ") +
+                       "graph: node " + detail::to_text(*lost) + " does not reach node " + detail::to_text(sink) +
+                       " of '" + push_.name() +
                        "', nor is there a node that both reach; add edges until all reach one node");
   auto const root = roots(pull_).front();
   auto const lost = search_from(against, root).first_unreached().value_or(sink);
+  if (of_one)
+    throw config_error("no node of the graph '" + pull_.name() +
+                       "' both reaches all others and is reached by all: node " + detail::to_text(root) +
+                       " reaches every node, but node " + detail::to_text(lost) + " does not reach it; add edges");
   throw config_error("the pull graph '" + pull_.name() + "' and the push graph '" + push_.name() +
                      "' have no common root: node " + detail::to_text(root) +
                      " reaches every node by pull edges, but node " + detail::to_text(lost) +

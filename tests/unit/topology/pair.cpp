@@ -76,14 +76,16 @@ TEST_CASE("pairs without a common root are refused with the node and the reason"
   auto const apart = from_edges(4, {e(0, 1), e(1, 0), e(2, 3), e(3, 2)}, "apart");
   auto const split = refusal([&] { (void)topology::pair{apart}; });
   INFO(split);
-  CHECK(says(split, "no node can reach every other node in the pull graph: node 0 is not reached from node 2"));
+  CHECK(says(split, "no node can reach every other node in the graph: node 0 is not reached from node 2"));
   CHECK(says(refusal([&] { (void)topology::pair{ring(4), apart}; }), "no node can be reached by every other node"));
 
   auto const chain = from_edges(3, {e(0, 1), e(1, 2)}, "chain");
   auto const one_way = refusal([&] { (void)topology::pair{chain}; });
   INFO(one_way);
-  CHECK(says(one_way, "no common root: node 0"));
+  CHECK(says(one_way, "no node of the graph 'chain' both reaches all others and is reached by all: node 0"));
   CHECK(says(one_way, "node 1 does not reach it"));
+  auto const apart_ways = refusal([&] { (void)topology::pair{chain, from_edges(3, {e(0, 1), e(0, 2)}, "out")}; });
+  CHECK(says(apart_ways, "no node can be reached by every other node in the push graph"));
 
   CHECK(says(refusal([&] { (void)topology::pair{line(3), line(4)}; }), "3 nodes"));
   CHECK(says(refusal([&] { (void)topology::pair{chain, chain.reversed(), node_id{1}}; }), "node 0 is"));
