@@ -99,6 +99,9 @@ TEST_CASE("an address in use, an invalid one and one beyond loopback are each re
   CHECK(transport::address_in("[::1]:7").text() == "[::1]:7");
   CHECK(says(refusal([] { tcp t{test_identity(0, 3), {.addresses = {"127.0.0.1:0", "127.0.0.1:1"}}}; }),
              "node 2 has no address"));
+  CHECK(says(
+      refusal([] { tcp t{test_identity(0, 3), {.addresses = {"127.0.0.1:0", "127.0.0.1:7001", "127.0.0.1:7001"}}}; }),
+      "nodes 1 and 2 are given the same address, 127.0.0.1:7001: each needs one of its own"));
 }
 
 TEST_CASE("peers with different options are refused on both sides, and both are told soon which option differs") {

@@ -201,7 +201,8 @@ inline void ensure_space(std::filesystem::path const& folder, std::uint64_t byte
   auto at = std::filesystem::absolute(folder, error);
   while (!std::filesystem::exists(at, error) && at.has_parent_path() && at != at.parent_path()) at = at.parent_path();
   auto const space = std::filesystem::space(at, error);
-  if (error || space.available >= bytes) return;  // what cannot be told is told by the file that cannot be written
+  auto const is_disk = !error && space.capacity > 0;  // /proc is none
+  if (!is_disk || space.available >= bytes) return;  // what cannot be told is told by the file that cannot be written
   throw config_error{"the disk of '" + escaped(folder.string()) + "' has room for " + std::to_string(space.available) +
                      " bytes, and the files of this run need at least " + std::to_string(bytes) +
                      " bytes: give another folder"};

@@ -57,8 +57,8 @@ class agreement {
   std::string text_;
 };
 
-/// The first difference as a clause about `them`, such as "node 2 has seed 7, but this node has 1"; empty if the texts
-/// are equal. `theirs` may be arbitrary bytes.
+/// The first difference as a clause about `them`, such as "node 2 has seed 7, but this node has 1"; that of the
+/// algorithms, from which others follow, before all. Empty if the texts are equal. `theirs` may be arbitrary bytes.
 [[nodiscard]] auto difference(std::string_view mine, std::string_view theirs, std::string const& them,
                               std::string const& me = "this node") -> std::string;
 
@@ -84,6 +84,12 @@ RUBATO_INLINE auto value_of(std::string_view text, std::string_view name) -> std
 RUBATO_INLINE auto difference(std::string_view mine, std::string_view theirs, std::string const& them,
                               std::string const& me) -> std::string {
   if (mine == theirs) return {};
+  auto const clause = [&](std::string_view name, std::string_view other, std::string_view own) {
+    return them + " has " + std::string{name} + " " + escaped(other, detail::most_shown) + ", but " + me + " has " +
+           escaped(own, detail::most_shown);
+  };
+  auto const ours = detail::value_of(mine, "algorithm"), its = detail::value_of(theirs, "algorithm");
+  if (ours && its && *ours != *its) return clause("algorithm", *its, *ours);
   for (auto rest = mine; !rest.empty();) {
     auto const line = detail::line_of(rest);
     auto const name = line.substr(0, line.find('='));
@@ -93,10 +99,7 @@ RUBATO_INLINE auto difference(std::string_view mine, std::string_view theirs, st
       return them + " says nothing of " + std::string{name} + ", which is " + escaped(own, detail::most_shown) +
              " here";
     }
-    if (*other != own) {
-      return them + " has " + std::string{name} + " " + escaped(*other, detail::most_shown) + ", but " + me + " has " +
-             escaped(own, detail::most_shown);
-    }
+    if (*other != own) return clause(name, *other, own);
   }
   for (auto rest = theirs; !rest.empty();) {
     auto const line = detail::line_of(rest);

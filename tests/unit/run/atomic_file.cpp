@@ -180,6 +180,7 @@ TEST_CASE("a folder on a full disk, or on one with less room than a run needs, i
       sentence_of<config_error>([&] { ensure_space(folder.path() / "not" / "there", std::uint64_t{1} << 62); });
   CHECK(sentence.find("the disk of '" + (folder.path() / "not" / "there").string() + "' has room for ") == 0);
   CHECK(sentence.find("and the files of this run need at least 4611686018427387904 bytes") != std::string::npos);
+  if (std::filesystem::exists("/proc/self")) ensure_space("/proc/none", 1);  // no disk, of which nothing can be said
   CHECK(folder.files() == 0);
 }
 
