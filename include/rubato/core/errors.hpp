@@ -31,8 +31,8 @@ class run_error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// The run of one node failed because of another node, which what() names: it died, never came, ended, has other options
-/// or keeps this one waiting.
+/// The run of one node failed because of another node, which what() names: it died, never came, ended, has other
+/// options or keeps this one waiting.
 class peer_error : public run_error {
  public:
   using run_error::run_error;

@@ -21,11 +21,12 @@ namespace rubato {
 /// its own clock (`end.gradients` counts this node's), and says goodbye. It does not touch the other nodes of the
 /// assembly. Throws config_error before the start. Throws run_error with one sentence if the node fails or the problem
 /// throws, and peer_error, which is one too, if a peer is lost (unless asked to go on) or waited for too long; the
-/// peers are told which node is at fault, and name it. A neighbour that has ended sends no more; a node that waits for it ends too, in order
-/// (stop_reason::neighbour; a run_error if only a number of gradients ends the run), unless it goes on without. If
-/// `end` is a time, all end together. With `end.gradients` and unequal speeds, slow nodes go on without the fast ones.
-/// With async_model_average they then go on without any exchange, because their exchange with a node that has ended
-/// stays open: give it a time. Nodes that average in pairs (ad_psgd) no longer ask one that has ended.
+/// peers are told which node is at fault, and name it. A neighbour that has ended sends no more; a node that waits for
+/// it ends too, in order (stop_reason::neighbour; a run_error if only a number of gradients ends the run), unless it
+/// goes on without. If `end` is a time, all end together. With `end.gradients` and unequal speeds, slow nodes go on
+/// without the fast ones. With async_model_average they then go on without any exchange, because their exchange with a
+/// node that has ended stays open: give it a time. Nodes that average in pairs (ad_psgd) no longer ask one that has
+/// ended.
 template<transport::endpoint Transport>
 auto run_peer(assembly& a, transport::identity const& me, Transport& wires, until const& end,
               peer_options const& o = {}) -> peer_result {

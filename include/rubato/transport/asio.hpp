@@ -140,8 +140,8 @@ auto open_socket(address a, std::string const& nobody_can) -> bound_socket {
   return {opened.release(), a.numbers()};
 }
 
-/// The address of one node of the run; throws config_error if none is given, or another node has the same (port 0, which
-/// the system chooses, is no address).
+/// The address of one node of the run; throws config_error if none is given, or another node has the same (port 0,
+/// which the system chooses, is no address).
 inline auto address_of(node_id id, std::vector<std::string> const& all, bool insecure) -> address {
   if (to_index(id) < all.size()) {
     auto const& own = all[to_index(id)];

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,8 @@ struct tcp_options {
   std::chrono::nanoseconds greeting = std::chrono::seconds{2};  ///< time in which a connection must have sent its hello
   std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< time after which an open connection counts as dead
   std::size_t event_bound = 64;  ///< events that may wait for a peer before gradients are held back
+  /// Called with a sentence about each peer in whose name a process with other options came before the peer itself.
+  void (*says)(std::string_view sentence) = nullptr;
 };
 
 using tcp_socket = bound_socket;
@@ -67,7 +70,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   static constexpr bool ordered = true;
 
   /// Listens and begins to call; peers open while the owner polls. Throws config_error.
-  tcp(identity me, tcp_options o) : queued_edges{std::move(me)}, options_{std::move(o)}, acceptor_{io()}, timer_{io()} {
+  tcp(identity me, tcp_options o)
+      : queued_edges{std::move(me), o.says}, options_{std::move(o)}, acceptor_{io()}, timer_{io()} {
     check_silence(options_.silence);
     for (auto const id : me_.peers) {
       auto const where = detail::address_of(id, options_.addresses, options_.insecure);
@@ -145,10 +149,9 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
         }
         auto const why = wire::difference(me_.agreed.text(), c->text, p.name);
         if (why.empty()) return open(p, c);
-        ++rejected_.options;
         hang_up(p, why);
-        p.call_again += 20 * pause;
-        not_coming(p, why);
+        p.call_again = clock::now() + between_hellos;
+        differs(p, why);
       });
     });
   }
@@ -200,7 +203,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     auto const why = wire::difference(me_.agreed.text(), c->text, p->name);
     if (auto const old = p->link; old && why.empty()) lost(*p, old, "it has called again");
     c->write_hello(hello_to(*p), me_.agreed.text(), [this, p, c, why](error_code error) {
-      if (!why.empty()) {  // the caller knows the options here, and ends with its own sentence
+      if (!why.empty()) {  // the caller knows the options here, and has its own sentence
         differs(*p, why);
         return forget(c);
       }

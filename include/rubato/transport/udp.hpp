@@ -16,6 +16,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -47,6 +48,8 @@ struct udp_options {
       1U << 20;  ///< requested size, in each direction; a burst is a quarter of what was granted
   double loss = 0;  ///< datagrams thrown away before they are sent, for tests; 0 up to but not 1
   std::uint64_t loss_seed = 0;
+  /// Called with a sentence about each peer in whose name a process with other options came before the peer itself.
+  void (*says)(std::string_view sentence) = nullptr;
   bool batches = true;  ///< hands many datagrams to the system and takes many from it in one call, where it can (Linux)
 };
 
@@ -65,7 +68,7 @@ class udp : public detail::edges<detail::udp_edge> {
 
   /// Binds and begins to greet; edges open while the owner polls. Throws config_error.
   udp(identity me, udp_options o)
-      : edges{std::move(me)}, options_{std::move(o)}, socket_{polled_.context()}, timer_{polled_.context()} {
+      : edges{std::move(me), o.says}, options_{std::move(o)}, socket_{polled_.context()}, timer_{polled_.context()} {
     refuse_what_cannot_be();
     auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
     for (auto const id : me_.peers) {
@@ -316,7 +319,6 @@ class udp : public detail::edges<detail::udp_edge> {
     if (!why.empty()) {
       differs(p, why);
       if (may_answer(p)) greet(p);  // so that it learns the options here
-      if (p.id < me_.self) not_coming(p, why);
       return;
     }
     if (p.open && who.session == p.wire.receiver) return confirmed(p, who);

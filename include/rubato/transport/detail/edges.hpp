@@ -9,6 +9,7 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,7 +23,11 @@ struct edge {
   node_id id{};
   std::string name;  // in sentences
   bool reported = false;  // the owner knows whether it has arrived
-  std::optional<clock::time_point> differs_since{};  // its last hello had other options
+  /// Of hellos with other options, since it last came with the right ones: from when on, how many, not counting those
+  /// that soon follow another one, and in what.
+  std::optional<clock::time_point> differs_since{}, differed_last{};
+  unsigned differed = 0;
+  std::string difference;
   bool write_closed = false;  // it takes nothing more; what it sent may still be under way
   peer_status theirs{};  // in the present session
   std::int64_t clock_began = 0;
@@ -38,7 +43,10 @@ class edges {
   [[nodiscard]] auto rejected() const -> rejections { return rejected_; }
 
  protected:
-  explicit edges(identity me) : me_{std::move(me)} {}
+  /// Between two hellos of a peer that is answered with other options.
+  static constexpr auto between_hellos = std::chrono::milliseconds{400};
+
+  explicit edges(identity me, void (*says)(std::string_view) = nullptr) : me_{std::move(me)}, says_{says} {}
   ~edges() = default;
 
   /// `place` as in "node 1 at 127.0.0.1:5000"; none where the id says it all.
@@ -90,7 +98,8 @@ class edges {
 
   void opened(Edge& p, std::int64_t clock_began, session_id outgoing, session_id theirs) {
     p.reported = true;
-    p.differs_since.reset();
+    p.differs_since.reset(), p.differed_last.reset();
+    p.differed = 0;
     p.write_closed = false;
     p.theirs = {};
     p.clock_began = clock_began;
@@ -104,15 +113,27 @@ class edges {
     if (!std::exchange(p.reported, true))
       news_.push_back(closed_news(p.id, std::move(why), {p.id, cause::how::absent}));
   }
-  /// A process of another run may have taken this one for its peer, so that for a second the right one may still come.
-  void differs(Edge& p, std::string why) {
+  /// Refuses a hello with other options, and says so once. It may come from a stranger, such as a process of another
+  /// run that has taken this one for its peer, so the right one is waited for. If who says to be that peer comes again
+  /// and still differs, it is that peer: await() then reports it.
+  void differs(Edge& p, std::string const& why) {
     ++rejected_.options;
-    p.trouble = std::move(why);
-    if (!p.differs_since) p.differs_since = clock::now();
+    p.trouble = why;
+    auto const now = clock::now();
+    if (!p.differs_since) p.differs_since = now;
+    if (p.differed_last && now - *p.differed_last < between_hellos / 2) return;
+    p.differed_last = now;
+    p.difference = why;
+    if (++p.differed == 1 && !p.reported && says_ != nullptr)
+      says_("a process that takes itself for " + to_text(p.id) + " was refused, since " + why);
   }
   void await(Edge& p, clock::time_point now, std::chrono::nanoseconds limit, std::string const& trouble) {
-    if (p.differs_since && now - *p.differs_since > std::chrono::seconds{1}) not_coming(p, trouble);
-    if (now - begin_ > limit) not_coming(p, absence_text(p.name, limit) + ": " + trouble);
+    auto const keeps_differing = p.differed > 1 && now - *p.differs_since > std::chrono::seconds{1} &&
+                                 now - *p.differed_last < between_hellos * 3 / 2;
+    if (keeps_differing) not_coming(p, p.difference);
+    if (now - begin_ <= limit) return;
+    auto const differed = p.differed > 0 && trouble != p.difference ? "; before, " + p.difference : "";
+    not_coming(p, absence_text(p.name, limit) + ": " + trouble + differed);
   }
   /// If this is the peer's last status: nothing more is to be sent to it.
   auto hears(Edge& p, peer_status const& s) -> std::optional<peer_status::phase> {
@@ -158,6 +179,7 @@ class edges {
   }
 
   identity me_;
+  void (*says_)(std::string_view);
   std::uint64_t run_ = me_.agreed.id();
   frame_filter filter_{me_};
   peer_status ours_{};
