@@ -2,7 +2,7 @@
 // race with one process a node: starts a `peer` for each on this machine, on ports that the system chooses (or has
 // mpirun start them), and joins what they report into race's table and files. No peer outlives it, nor their time by
 // more than half a minute and the silence in which others count as dead. Exit status: 0 done, 1 a run failed, 2
-// something that was asked for cannot be, here or at a peer, 130 interrupted.
+// something that was asked for cannot be, here or at a peer, 3 done, but without some node (--go-on), 130 interrupted.
 #include <signal.h>
 #include <unistd.h>
 
@@ -15,8 +15,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <limits>
 #include <optional>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -41,6 +41,7 @@
 namespace {
 
 namespace examples = rubato::examples;
+namespace status = rubato::examples::status;
 namespace fs = std::filesystem;
 
 struct choice : examples::peer_choice {
@@ -94,6 +95,7 @@ auto last_words(std::string const& file) -> std::string {
 /// What a peer of this algorithm is told beside what is passed on as it came.
 auto own_arguments(choice const& c, std::string const& algorithm) -> std::vector<std::string> {
   std::vector<std::string> all{"--algorithms", algorithm, "--quiet"};
+  if (!examples::was_given(c.race, "--nodes")) all.insert(all.end(), {"--nodes", std::to_string(*c.race.nodes)});
   for (auto s : examples::settings_of(c.race, algorithm).set) {
     s.algorithm.clear();
     all.insert(all.end(), {"--set", s.written()});
@@ -138,21 +140,18 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
   return n;
 }
 
-/// Whether these are the last words of a peer that complains of another one.
-auto blames_another(std::string const& words) -> bool {
-  static constexpr char const* of_others[] = {" is gone: ", " has ended because ", " has not come within ",
-                                              " keeps others waiting", "longer than the patience"};
-  return std::any_of(std::begin(of_others), std::end(of_others),
-                     [&](auto const* of) { return words.find(of) != words.npos; });
+/// How near a peer's end is to the cause of all: that of one that a signal ended, that was asked for what cannot be or
+/// that failed by itself. The others then end because of it, with a status of their own.
+auto explains(examples::child_ending const& end) -> int {
+  if (end.signal != 0) return 4;
+  if (end.status == status::done) return 0;
+  if (end.status == status::bad_input) return 3;
+  return end.status == status::failed_elsewhere ? 1 : 2;
 }
 
-/// How near a peer's end is to the cause of all. One that a signal ended, that was asked for what cannot be or that
-/// tells of a fault of its own is what the others then complain of.
-auto explains(examples::child_ending const& end, workplace const& place) -> int {
-  if (end.signal != 0) return 4;
-  if (end.status == 0) return 0;
-  if (end.status == 2) return 3;
-  return blames_another(last_words(place.output(end.which))) ? 1 : 2;
+auto sentence_of(examples::child_ending const& end, choice const& c, workplace const& place) -> std::string {
+  auto const who = c.transport == "mpi" ? "mpirun" : "the process of node " + std::to_string(end.which);
+  return who + " " + examples::words_of(end) + ": " + last_words(place.output(end.which));
 }
 
 /// Throws what ended the run: run_error, or config_error where a peer refused what it was given. The first to end need
@@ -160,25 +159,37 @@ auto explains(examples::child_ending const& end, workplace const& place) -> int 
 [[noreturn]] void report_failure(examples::children& peers, examples::child_ending first, choice const& c,
                                  workplace const& place, std::size_t others) {
   auto const latest = std::chrono::steady_clock::now() + std::chrono::seconds{3};
-  auto most = explains(first, place);
+  auto most = explains(first);
   for (; others > 0 && most < 4 && !examples::interrupted(); --others) {
     auto const other = peers.next_end(latest);
     if (!other) break;
-    if (explains(*other, place) <= most) continue;
+    if (explains(*other) <= most) continue;
     first = *other;
-    most = explains(first, place);
+    most = explains(first);
   }
-  auto const who = c.transport == "mpi" ? "mpirun" : "the process of node " + std::to_string(first.which);
-  auto const sentence = who + " " + examples::words_of(first) + ": " + last_words(place.output(first.which));
-  if (first.signal == 0 && first.status == 2) throw rubato::config_error{sentence};
+  auto const sentence = sentence_of(first, c, place);
+  if (first.signal == 0 && first.status == status::bad_input) throw rubato::config_error{sentence};
   throw rubato::run_error{sentence};
 }
 
+/// How the peers of a run ended that did not fail as a whole.
+struct endings {
+  std::set<std::size_t> lost;  // nodes without which the others went on
+  std::vector<std::string> sentences;  // about each of them
+  bool parted = false;  // some node was without another one at its end
+};
+
+/// Whether the others can go on without the process that ended so.
+auto may_go_on_without(examples::child_ending const& end, choice const& c) -> bool {
+  return c.goes_on && c.transport != "mpi" && (end.signal != 0 || end.status != status::bad_input);
+}
+
 /// Until all have ended; throws what report_failure throws, or run_error if they do not end.
-void await_all(examples::children& peers, choice const& c, workplace const& place, std::size_t n) {
+auto await_all(examples::children& peers, choice const& c, workplace const& place, std::size_t n) -> endings {
   auto const latest = rubato::transport::later(c.race.until + c.arrival + c.silence + std::chrono::seconds{30});
+  endings all;
   for (std::size_t ended = 0; ended < n;) {
-    if (examples::interrupted()) return;
+    if (examples::interrupted()) return all;
     auto const end = peers.next_end(std::chrono::steady_clock::now() + std::chrono::milliseconds{50});
     if (std::chrono::steady_clock::now() > latest) {
       throw rubato::run_error{"of " + std::to_string(n) + " peers only " + std::to_string(ended) +
@@ -187,8 +198,15 @@ void await_all(examples::children& peers, choice const& c, workplace const& plac
     }
     if (!end) continue;
     ++ended;
-    if (end->status != 0 || end->signal != 0) report_failure(peers, *end, c, place, n - ended);
+    auto const is_cut_off = end->signal == 0 && end->status == status::cut_off && c.goes_on;
+    all.parted = all.parted || is_cut_off;
+    if (is_cut_off || (end->status == status::done && end->signal == 0)) continue;
+    if (!may_go_on_without(*end, c) || all.lost.size() + 1 == n) report_failure(peers, *end, c, place, n - ended);
+    all.lost.insert(end->which);
+    all.sentences.push_back(sentence_of(*end, c, place) + "; its results are missing");
+    std::fprintf(stderr, "cluster: %s\n", all.sentences.back().c_str());
   }
+  return all;
 }
 
 /// What peers that ended well complained of, each sentence once; not what the result warns of, which is told with it.
@@ -230,6 +248,7 @@ auto round_of_all(choice const& c, std::string const& algorithm, std::size_t n) 
 /// process will. Returns the bytes that its checkpoints take.
 auto refuse_as_a_peer(rubato::assembly& a, rubato::node_id node, choice c, std::optional<std::uint64_t> round)
     -> std::uint64_t {
+  examples::refuse_going_on(c, a, node);
   auto const me = rubato::identity_of(a, node, &rubato::wire::crc32_of);
   if (c.transport == "udp") rubato::transport::udp::refuse_unfit(me);
   auto saves = examples::checkpoints_of(c, c.race.algorithms.front(), node);
@@ -249,7 +268,7 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
   std::vector<competitor> all;
   auto saved = std::uint64_t{0},
        models = std::uint64_t{0};  // bytes: of all checkpoints, and of one algorithm's results
-  auto const problem = examples::objective_of(c, c.race);
+  auto const problem = examples::objective_of(c.race);
   for (std::size_t i = 0; i < plan.algorithms.size(); ++i) {
     auto const& name = plan.algorithms[i].told.name;
     auto a = examples::assembled(plan, i, problem).nodes;
@@ -266,38 +285,40 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
     }
     models = std::max(models, std::uint64_t{a.nodes.size() * a.blocks.values() * sizeof(float)});
   }
-  if (saved > 0) rubato::ensure_space(c.checkpoint.folder, saved);
+  if (saved > 0) {
+    rubato::ensure_writable_folder(c.checkpoint.folder);
+    rubato::ensure_space(c.checkpoint.folder, saved);
+  }
   auto none = std::error_code{};
   if (auto const here = fs::temp_directory_path(none); !none) rubato::ensure_space(here, models);
   return all;
 }
 
-/// `unwritten` becomes a sentence where a peer could not write its recording, or its node's last state.
-auto run_one(choice c, competitor const& who, rubato::problem::any_oracle const& oracle, std::string& unwritten)
-    -> rubato::run_result {
+struct outcome : examples::race_outcome {
+  bool parted = false;  // some node was without another one at the end of a run
+};
+
+/// Adds what comes of it to `all`; nothing where interrupted.
+void run_one(choice c, competitor const& who, rubato::problem::any_oracle const& oracle, outcome& all) {
   workplace const place;
   examples::children peers;
   auto const& [algorithm, n, more] = who;
   c.passed_on.insert(c.passed_on.end(), more.begin(), more.end());
-  await_all(peers, c, place, start_all(peers, c, algorithm, place, n));
-  if (examples::interrupted()) return {};
+  auto const ends = await_all(peers, c, place, start_all(peers, c, algorithm, place, n));
+  if (examples::interrupted()) return;
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) {
+    if (ends.lost.contains(i)) continue;
     parts.push_back(rubato::report::read_peer_result(place.report(i)));
-    if (unwritten.empty()) unwritten = parts.back().unwritten;
+    if (all.unwritten.empty()) all.unwritten = parts.back().unwritten;
   }
-  auto result = rubato::merged(std::move(parts), oracle);
+  auto const gaps = ends.lost.empty() ? rubato::gaps::refused : rubato::gaps::left_out;
+  auto& result = all.results.emplace_back(rubato::merged(std::move(parts), oracle, gaps));
   result.algorithm = algorithm;
   pass_on(c, place, n, result);
-  return result;
-}
-
-/// What to say of all runs; `away` are their distances from the optimum, where that is known.
-auto table(choice const& c, std::vector<rubato::run_result> const& results, std::vector<double> const& away)
-    -> std::string {
-  if (!c.problem.quadratic) return rubato::report::summary_table(results, c.race.target_loss);
-  return rubato::report::distance_table(results, away) +
-         "No value of any node's model is farther from the optimum than is said there.\n";
+  result.warnings.insert(result.warnings.end(), ends.sentences.begin(), ends.sentences.end());
+  all.parted = all.parted || ends.parted || !ends.lost.empty();
+  examples::judge_last(all, c.race);
 }
 
 /// The links, beside race's options.
@@ -307,27 +328,18 @@ auto links_of(choice const& c) -> nlohmann::ordered_json {
   return links;
 }
 
-struct outcome : examples::race_outcome {
-  std::vector<double> away{};  // by result, on quadratics
-};
-
 auto run_all(choice const& c, std::vector<competitor> const& who, rubato::problem::any_oracle const& oracle)
     -> outcome {
   outcome all;
   for (auto const& each : who) {
     try {
-      auto result = run_one(c, each, oracle, all.unwritten);
+      run_one(c, each, oracle, all);
       if (examples::interrupted()) break;
-      all.results.push_back(std::move(result));
     } catch (std::exception const&) {
       if (all.results.empty()) throw;
       all.failed = std::current_exception();
       break;
     }
-    examples::find_target(all.results.back(), c.race.target_loss);
-    if (!c.problem.quadratic) continue;
-    all.away.push_back(
-        examples::distance(all.results.back(), examples::quadratic_of(*c.problem.quadratic, c.race).optimum()));
   }
   return all;
 }
@@ -339,7 +351,7 @@ auto cluster(choice c) -> int {
   for (auto const* const name : examples::result_files) rubato::ensure_replaceable(fs::path{c.race.out} / name);
   examples::signals();  // listens from now on
   auto const who = competitors(plan, c);
-  auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c, c.race)};
+  auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c.race)};
   if (!c.race.quiet) {
     examples::say("One process a node over " + c.transport + " on this machine: " + c.race.problem_text + ", " +
                   examples::network_text(plan) + ", " + std::to_string(*c.race.nodes) + " nodes, " +
@@ -353,19 +365,20 @@ auto cluster(choice c) -> int {
             " algorithms have ended.\n";
     if (results.empty()) {
       examples::say(words);
-      return 130;
+      return status::interrupted;
     }
   }
-  words += table(c, results, all.away) + "\n";
+  words += examples::result_table(c.race, all) + "\n";
   examples::tell_warnings("cluster", results);
   for (auto const& r : results) {
     if (!c.race.quiet) words += r.algorithm + ", what its links did:\n\n" + rubato::report::edge_table(r) + "\n";
   }
-  auto more = examples::more_to_say{links_of(c), all.away};
-  if (c.problem.quadratic) more.lowest_loss = examples::quadratic_of(*c.problem.quadratic, c.race).minimum();
+  auto more = examples::more_of(c.race, all);
+  more.options = links_of(c);
   examples::tell(all, words, [&] { return examples::write_results(plan, results, more); });
   for (auto const each : all.away) examples::require_near(each, c);
-  return examples::interrupted() ? 130 : 0;
+  if (examples::interrupted()) return status::interrupted;
+  return all.parted ? status::cut_off : status::done;
 }
 
 /// All but what is this program's own goes to the peers as it came.
@@ -395,13 +408,12 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
   app.set_help_flag("--help,-h", examples::detail::help_text);
   for (auto const& row : examples::shared_rows()) examples::detail::add_peer_row(app, row, c);
   for (auto const& row : examples::rows_heeded(examples::by_cluster)) examples::detail::add_row(app, row, c.race);
-  examples::add_resume(app, c);
+  examples::add_shared_flags(app, c);
   app.add_option("--peer", c.program, "the program that runs one node (default: peer beside this one)");
   app.add_flag("--quiet", c.race.quiet, "neither the header nor the tables of links");
   if (!examples::detail::parsed(app, argc, argv, c.race, [&] { examples::settle(c); })) return std::nullopt;
   examples::settle(c);
   examples::refuse_idle(c);
-  if (c.problem.quadratic) c.race.target_loss = -std::numeric_limits<double>::infinity();  // the default is softmax's
   if (access(c.program.c_str(), X_OK) != 0) throw rubato::config_error{"--peer names no program: " + c.program};
   return c;
 }

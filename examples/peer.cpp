@@ -4,8 +4,8 @@
 //   peer --id 0 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s &
 //   peer --id 1 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s
 //   mpirun -n 2 peer --transport mpi --nodes 2 --problem quadratic:100 --until 5s
-// Exit status: 0 done, 1 the run failed (a peer was lost, a node failed), 2 what was asked for cannot be, 3 done, but
-// cut off from a peer, or another node was from one of its own (--go-on), 130 interrupted.
+// Exit status: 0 done, 1 this node failed, 2 what was asked for cannot be, 3 done, but cut off from a peer, or another
+// node was from one of its own (--go-on), 4 the run failed because of another node, 130 interrupted.
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -38,6 +38,7 @@
 namespace {
 
 namespace examples = rubato::examples;
+namespace status = rubato::examples::status;
 
 /// Addresses of all processes; throws config_error.
 auto addresses_of(rubato::assembly const& a, examples::peer_choice const& c) -> std::vector<std::string> {
@@ -45,6 +46,10 @@ auto addresses_of(rubato::assembly const& a, examples::peer_choice const& c) -> 
   if (!c.peers.empty() && all.size() == a.nodes.size()) return all;
   throw rubato::config_error{"--peers must name an address for each of the " + std::to_string(a.nodes.size()) +
                              " processes of this run (a server is one of them), in the order of their ids"};
+}
+
+void say_aloud(std::string_view sentence) {
+  std::fprintf(stderr, "peer: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
 }
 
 /// What tcp and udp are told alike.
@@ -59,6 +64,7 @@ auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Op
   o.insecure = c.insecure;
   o.arrival = c.arrival;
   o.silence = c.silence;
+  o.says = &say_aloud;
   return o;
 }
 
@@ -94,14 +100,11 @@ void tell_distance(rubato::run_result const& r, examples::peer_choice const& c, 
     if (!o.quiet) examples::say("this node computes gradients for a server, which has the model\n");
     return;
   }
-  auto const worst = examples::distance(r, examples::quadratic_of(*c.problem.quadratic, o).optimum());
+  auto const worst = examples::distance(r, examples::quadratic_of(*o.quadratic, o).optimum());
   if (!o.quiet)
     examples::say("no value of the model is farther than " + rubato::report::readable(worst) + " from the optimum\n");
   examples::require_near(worst, c);
 }
-
-constexpr auto was_interrupted = 130;  // an exit status
-constexpr auto cut_off = 3;  // the exit status of a run that ended without some peer
 
 /// Of peers that were gone when the run ended, its own and those of others; returns the exit status.
 auto tell_of_the_lost(rubato::peer_result const& r) -> int {
@@ -112,21 +115,21 @@ auto tell_of_the_lost(rubato::peer_result const& r) -> int {
                  rubato::to_index(r.id), rubato::to_index(id));
   }
   if (r.parted > 0) {
-    std::fprintf(
-        stderr,
-        "peer: a node that is %llu edges away from node %zu was cut off from a peer when the run ended: what one "
-        "side computed since then, the other lacks\n",
-        static_cast<unsigned long long>(r.parted), rubato::to_index(r.id));
+    std::fprintf(stderr,
+                 "peer: a node that is %llu %s away from node %zu was cut off from a peer when the run ended: what one "
+                 "side computed since then, the other lacks\n",
+                 static_cast<unsigned long long>(r.parted), r.parted == 1 ? "edge" : "edges", rubato::to_index(r.id));
   }
-  return r.cut_off.empty() && r.parted == 0 ? 0 : cut_off;
+  return r.cut_off.empty() && r.parted == 0 ? status::done : status::cut_off;
 }
 
 auto live(examples::peer_choice const& c) -> int {
   auto const plan = examples::planned(c.race);
   if (!c.report.empty()) rubato::report::ensure_peer_result_writable(c.report);
   examples::signals();  // listens from now on
-  auto a = examples::assembled(plan, 0, examples::objective_of(c, plan.options)).nodes;
+  auto a = examples::assembled(plan, 0, examples::objective_of(plan.options)).nodes;
   if (!a.remark.empty()) std::fprintf(stderr, "peer: %s\n", a.remark.c_str());
+  examples::refuse_going_on(c, a, rubato::to_node(static_cast<std::size_t>(c.id)));
   if (c.restart > 0) {
     if (c.id >= a.nodes.size())
       throw rubato::config_error{"there is no node " + std::to_string(c.id) + " to --restart: the run has nodes 0 to " +
@@ -150,9 +153,7 @@ auto live(examples::peer_choice const& c) -> int {
   o.checkpoint =
       examples::checkpoints_of(c, plan.options.algorithms.front(), rubato::to_node(static_cast<std::size_t>(c.id)));
   o.checkpoint.subject = examples::setting_of(c);
-  o.says = [](std::string_view sentence) {
-    std::fprintf(stderr, "peer: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
-  };
+  o.says = &say_aloud;
   o.stop = examples::signals().token();
   auto result = run(a, c, end, o);
   result.result.algorithm = plan.options.algorithms.front();
@@ -163,12 +164,12 @@ auto live(examples::peer_choice const& c) -> int {
   if (auto why = log.failure(); !why.empty()) result.unwritten = std::move(why);
   if (!c.report.empty()) rubato::report::write_peer_result(c.report, result);
   if (!plan.options.quiet) examples::say(rubato::report::node_table(result.result));
-  if (c.problem.quadratic) tell_distance(result.result, c, plan.options);
+  if (c.race.quadratic) tell_distance(result.result, c, plan.options);
   if (!result.unwritten.empty() && c.report.empty()) throw rubato::run_error{result.unwritten};  // else its reader does
   auto const interrupted =  // here, or at another node
       examples::interrupted() || result.result.stopped == rubato::stop_reason::interrupted;
   if (interrupted) std::fprintf(stderr, "peer: interrupted\n");
-  return interrupted ? was_interrupted : tell_of_the_lost(result);
+  return interrupted ? status::interrupted : tell_of_the_lost(result);
 }
 
 #if RUBATO_EXAMPLES_HAVE_MPI
@@ -212,22 +213,22 @@ class mpi_session {
   mpi_session(mpi_session const&) = delete;
   auto operator=(mpi_session const&) -> mpi_session& = delete;
   /// What a failed rank leaves behind is ended with it: finalising would wait for the others.
-  void end(int status) const {
+  void end(int its_status) const {
     if (!used_) return;
 #if RUBATO_EXAMPLES_HAVE_MPI
     // the others may be writing what they know
-    auto const waits = status == 0 || status == cut_off || status == was_interrupted;
+    auto const waits = its_status == status::done || its_status == status::cut_off || its_status == status::interrupted;
     auto const late = waits && !all_have_ended();
     if (late)
       std::fprintf(stderr, "peer: not all ranks have ended within 30 s of this one, so the others are ended with it\n");
     if (late || !waits) {
       std::fflush(stdout);
       await_reader();
-      MPI_Abort(MPI_COMM_WORLD, late && status == 0 ? 1 : status);
+      MPI_Abort(MPI_COMM_WORLD, late && its_status == status::done ? status::failed : its_status);
     }
     MPI_Finalize();
 #else
-    static_cast<void>(status);
+    static_cast<void>(its_status);
 #endif
   }
 
@@ -250,8 +251,8 @@ auto main(int argc, char** argv) -> int {
     auto choice = examples::read_peer_line(argc, argv);
     if (!choice) return 0;
     mpi_session const session{*choice, argc, argv};
-    auto const status = guarded(*choice);
-    session.end(status);
-    return status;
+    auto const its_status = guarded(*choice);
+    session.end(its_status);
+    return its_status;
   });
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Trains the same model on the same data, split, seeds and scenario with several algorithms, side by side. Exit status:
+// Trains the same model on the same data, split, seeds and scenario with several algorithms, side by side, or finds the
+// optimum of the same quadratics. Exit status:
 // 0 done, 1 a run failed, 2 the options are invalid, 130 interrupted (with the report so far).
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "support/race_command_line.hpp"
@@ -18,9 +20,10 @@ auto race(examples::race_options const& asked) -> int {
   rubato::ensure_writable_folder(o.out);
   for (auto const* const name : examples::result_files) rubato::ensure_replaceable(std::filesystem::path{o.out} / name);
   examples::signals();  // starts listening
-  auto const data = examples::race_data(o.data);
-  auto const problem = examples::race_problem_of(data, o);
-  if (!o.quiet) examples::say(examples::scenario_text(plan, data) + "\n");
+  auto const data = o.quadratic ? std::optional<rubato::problem::train_and_test>{} : examples::race_data(o.data);
+  auto const problem = data ? examples::race_objective{examples::race_problem_of(*data, o)}
+                            : examples::race_objective{examples::quadratic_of(*o.quadratic, o)};
+  if (!o.quiet) examples::say(examples::scenario_text(plan, data ? &*data : nullptr) + "\n");
   auto const all = examples::run_all(plan, problem);
   auto words = std::string{};
   if (examples::interrupted()) {
@@ -31,9 +34,9 @@ auto race(examples::race_options const& asked) -> int {
     examples::say(words);
     return 130;
   }
-  words += rubato::report::summary_table(all.results, o.target_loss) + "\n";
+  words += examples::result_table(o, all) + "\n";
   examples::tell_warnings("race", all.results);
-  examples::tell(all, words, [&] { return examples::write_results(plan, all.results); });
+  examples::tell(all, words, [&] { return examples::write_results(plan, all.results, examples::more_of(o, all)); });
   return examples::interrupted() ? 130 : 0;
 }
 

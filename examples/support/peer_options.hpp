@@ -20,15 +20,8 @@
 
 namespace rubato::examples {
 
-/// Heterogeneous quadratics of `dimension` values, one per node, drawn from the
-/// seed; or the softmax regression of race.
-struct problem_choice {
-  std::optional<std::size_t> quadratic;
-};
-
 struct peer_choice {
   race_options race = default_options();
-  problem_choice problem;
   std::string transport;
   std::uint64_t id = 0;
   std::uint64_t restart = 0;
@@ -57,16 +50,6 @@ struct peer_row {
 };
 
 namespace detail {
-
-inline void set_problem(peer_choice& c, given g) {
-  c.race.problem_text = g.text;
-  c.problem = {};
-  if (g.text == "softmax") return;
-  constexpr auto right = std::string_view{"softmax, or quadratic:DIMENSION (as quadratic:100)"};
-  constexpr auto prefix = std::string_view{"quadratic:"};
-  if (!g.text.starts_with(prefix)) refuse(g, right);
-  c.problem.quadratic = count_in({g.option, g.text.substr(prefix.size())}, 1, right);
-}
 
 inline void set_transport(peer_choice& c, given g) {
   if (g.text != "tcp" && g.text != "udp" && g.text != "mpi") refuse(g, "tcp, udp or mpi");
@@ -106,15 +89,15 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   std::erase_if(rows, [by](option_row const& row) { return (row.heeded & by) == 0; });
   for (auto& row : rows) {
     if (std::string_view{row.name} == "--algorithms") row.initial = "r_fast";
+    if (by == by_peer && std::string_view{row.name} == "--nodes")
+      row.help = "nodes that compute gradients; to be given, unless --topology names a file";
   }
   return rows;
 }
 
 /// Options that cluster also takes and passes on to its peers.
 [[nodiscard]] inline auto shared_rows() -> std::vector<peer_row> {
-  return {{"--problem", "NAME", "softmax", "softmax (on --data), or quadratic:DIMENSION, whose optimum is known",
-           detail::set_problem},
-          {"--transport", "tcp|udp|mpi", "tcp",
+  return {{"--transport", "tcp|udp|mpi", "tcp",
            "transport of the messages; mpi needs mpirun, and takes the rank as --id", detail::set_transport},
           {"--drop", "P", "0", "probability with which udp drops a datagram before sending it", detail::set_drop},
           {"--within", "D", "0",
@@ -174,7 +157,7 @@ inline void refuse_idle(peer_choice const& c) {
   };
   refuse_if(c.transport != "udp", "--drop",
             "over " + c.transport + ", which loses no message: it is for --transport udp");
-  refuse_if(!c.problem.quadratic, "--within",
+  refuse_if(!c.race.quadratic, "--within",
             "on --problem softmax, whose optimum is not known: it is for --problem quadratic:DIMENSION");
   for (auto const* const name : {"--id", "--peers", "--listener", "--insecure"}) {
     refuse_if(c.transport == "mpi", name,
@@ -195,18 +178,14 @@ inline void refuse_idle(peer_choice const& c) {
   if (c.restart > 0 && !c.race.record.empty()) {
     throw config_error{"--record and --restart exclude each other: replay begins with the first start of a node"};
   }
-  for (auto const& row : option_rows()) {
-    if (!c.problem.quadratic || !row.of_data || !was_given(c.race, row.name)) continue;
-    throw config_error{std::string{row.name} + " has no effect on --problem " + c.race.problem_text +
-                       ", which has no samples"};
-  }
+  refuse_without_samples(c.race);
 }
 
 /// Sets race's options that follow from the others: over udp a block must fit a datagram, and 256 floats do.
 inline void settle(peer_choice& c) { c.race.block_values = c.transport == "udp" ? 256 : 0; }
 
-/// For peer and cluster.
-inline void add_resume(CLI::App& app, peer_choice& choice) {
+/// Flags of peer and cluster.
+inline void add_shared_flags(CLI::App& app, peer_choice& choice) {
   auto const set = [&choice](std::int64_t) {
     choice.checkpoint.resume = true;
     choice.given.emplace_back("--resume");
@@ -217,6 +196,7 @@ inline void add_resume(CLI::App& app, peer_choice& choice) {
     choice.given.emplace_back("--resume-if-there");
   };
   app.add_flag_function("--resume-if-there", set_if_there, "the same, but a node that has no file yet begins anew");
+  app.add_flag("--go-on", choice.goes_on, "go on without peers that are lost, instead of ending with a sentence");
 }
 
 /// What is saved where, of one node of this algorithm.
@@ -236,8 +216,7 @@ inline void add_resume(CLI::App& app, peer_choice& choice) {
   app.set_help_flag("--help,-h", detail::help_text);
   for (auto const& row : peer_rows()) detail::add_peer_row(app, row, choice);
   for (auto const& row : rows_heeded(by_peer)) detail::add_row(app, row, choice.race);
-  add_resume(app, choice);
-  app.add_flag("--go-on", choice.goes_on, "go on without peers that are lost, instead of ending with a sentence");
+  add_shared_flags(app, choice);
   auto const* const open =
       app.add_flag("--insecure", choice.insecure, "allow addresses beyond this machine, unencrypted");
   app.add_flag("--quiet", choice.race.quiet, "print nothing when all goes well");
@@ -247,6 +226,8 @@ inline void add_resume(CLI::App& app, peer_choice& choice) {
   if (open->count() > 0) choice.given.emplace_back("--insecure");
   refuse_idle(choice);
   if (choice.race.algorithms.size() != 1) throw config_error{"a peer runs one algorithm; give --algorithms one name"};
+  if (!was_given(choice.race, "--nodes") && !choice.race.topology.starts_with("file:"))
+    throw config_error{"--nodes is missing: say how many nodes of this run compute gradients, the same at each peer"};
   return choice;
 }
 

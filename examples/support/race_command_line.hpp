@@ -84,7 +84,7 @@ auto parsed(CLI::App& app, int argc, char const* const* argv, race_options const
 [[nodiscard]] inline auto read_command_line(int argc, char const* const* argv) -> std::optional<race_options> {
   auto options = default_options();
   CLI::App app{
-      "Trains softmax regression with several algorithms on the same data, split, seeds and scenario, side by side.",
+      "Runs several algorithms, side by side, on the same problem (softmax regression, or quadratics) and scenario.",
       "race"};
   app.set_help_flag("--help,-h", detail::help_text);
   for (auto const& row : option_rows()) detail::add_row(app, row, options);
@@ -103,6 +103,9 @@ inline void refuse_unheeded(race_options const& options) {
                          heeders_of(row) + " can use it"};
     }
   }
+  refuse_without_samples(options);
+  if (options.quadratic && !options.record.empty())
+    throw config_error{"--record needs --problem softmax: replay reads race's data"};
   if (options.driver == race_driver::sim && options.compute.mean().count() == 0) {
     throw config_error{
         "--compute must be a model with a time above 0 for --driver sim, whose clock nothing else moves, not '" +

@@ -34,7 +34,8 @@ struct race_options {
   race_driver driver{};
   std::optional<std::size_t> nodes;  ///< unset: 8, or as many as the topology's file has
   std::string topology;
-  std::string problem_text = "softmax";  ///< peer and cluster accept others
+  std::string problem_text = "softmax";
+  std::optional<std::size_t> quadratic;  ///< dimension of quadratics, one a node, drawn from the seed; unset: softmax
   data_split split{};
   std::string data;
   std::size_t batch = 0;
@@ -55,7 +56,7 @@ struct race_options {
   unsigned threads = 1;
   std::string out;
   report::plot_by picture_by{};
-  std::string record;                  ///< folder for recordings; empty: none
+  std::string record;  ///< folder for recordings; empty: none
   bool quiet = false;
   std::vector<std::string> arguments;  ///< names and values as given, so that a replay can read them again
 };
@@ -97,6 +98,16 @@ inline void set_algorithms(race_options& o, given g) {
       }
     }
   }
+}
+
+inline void set_problem(race_options& o, given g) {
+  o.problem_text = g.text;
+  o.quadratic.reset();
+  if (g.text == "softmax") return;
+  constexpr auto right = std::string_view{"softmax, or quadratic:DIMENSION (as quadratic:100)"};
+  constexpr auto prefix = std::string_view{"quadratic:"};
+  if (!g.text.starts_with(prefix)) refuse(g, right);
+  o.quadratic = count_in({g.option, g.text.substr(prefix.size())}, 1, right);
 }
 
 inline void set_driver(race_options& o, given g) {
@@ -161,6 +172,8 @@ inline void set_folder(std::string& folder, given g) {
        "best: each algorithm on the network where it was first in bench/headlines; or one for all: " +
            topology::known_names(),
        [](o& x, given g) { x.topology = g.text; }},
+      {"--problem", "NAME", "softmax", "softmax (on --data), or quadratic:DIMENSION, whose optimum is known",
+       detail::set_problem},
       {"--split", "iid|by-label", "by-label", "which samples a node holds: random ones, or those of few labels",
        detail::set_split, repeatable::no, by_all, true},
       {"--data", "DIR", "/usr/share/datasets/fashion-mnist", "folder with the four IDX files, plain or gzipped",
@@ -224,6 +237,15 @@ inline void set_folder(std::string& folder, given g) {
     if (options.arguments[i] == name) return true;
   }
   return false;
+}
+
+/// Throws config_error for an option about samples that was given for a problem that has none.
+inline void refuse_without_samples(race_options const& o) {
+  for (auto const& row : option_rows()) {
+    if (!o.quadratic || !row.of_data || !was_given(o, row.name)) continue;
+    throw config_error{std::string{row.name} + " has no effect on --problem " + o.problem_text +
+                       ", which has no samples"};
+  }
 }
 
 /// All defaults.

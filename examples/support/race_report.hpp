@@ -37,6 +37,20 @@ inline auto batch_text(race_plan const& plan, problem::train_and_test const& dat
              : " (more than the " + std::to_string(share) + " samples of a node: some are drawn twice)";
 }
 
+inline auto data_text(race_plan const& plan, problem::train_and_test const& data) -> std::string {
+  auto const& o = plan.options;
+  return "Softmax regression on " + o.data + " (" + std::to_string(data.train.samples()) + " training and " +
+         std::to_string(data.test.samples()) + " test samples, " + std::to_string(data.train.width()) +
+         " features, standardised), split " + (o.split == data_split::iid ? "at random" : "by label") + " over " +
+         std::to_string(*o.nodes) + " nodes, batch " + std::to_string(o.batch) + batch_text(plan, data) + ", l2 " +
+         report::shortest(o.l2);
+}
+
+inline auto quadratics_text(race_options const& o) -> std::string {
+  return "Quadratics of " + std::to_string(*o.quadratic) + " values, another one at each of " +
+         std::to_string(*o.nodes) + " nodes; the optimum of their sum is known";
+}
+
 inline auto slow_text(race_options const& o) -> std::string {
   if (o.slow->empty()) return "no node is slower than the others";
   std::string text;
@@ -62,19 +76,16 @@ inline auto steps_text(race_plan const& plan) -> std::string {
 
 }  // namespace detail
 
-/// One paragraph: the problem, the network, the driver and the duration.
-[[nodiscard]] inline auto scenario_text(race_plan const& plan, problem::train_and_test const& data) -> std::string {
+/// One paragraph: the problem, the network, the driver and the duration. `data`: null if the problem has none.
+[[nodiscard]] inline auto scenario_text(race_plan const& plan, problem::train_and_test const* data) -> std::string {
   auto const& o = plan.options;
   auto const simulated = o.driver == race_driver::sim;
-  return "Softmax regression on " + o.data + " (" + std::to_string(data.train.samples()) + " training and " +
-         std::to_string(data.test.samples()) + " test samples, " + std::to_string(data.train.width()) +
-         " features, standardised), split " + (o.split == data_split::iid ? "at random" : "by label") + " over " +
-         std::to_string(*o.nodes) + " nodes, batch " + std::to_string(o.batch) + detail::batch_text(plan, data) +
-         ", l2 " + report::shortest(o.l2) + ". Network: " + network_text(plan) + "; " + detail::links_text(o) +
-         ". A gradient takes " + o.compute_text + "; " + detail::slow_text(o) + ". " +
-         (simulated ? "Simulated" : "One thread a node, in real time") + ", " + detail::duration_text(o.until) +
-         (simulated ? " of virtual time" : "") + " an algorithm, seed " + std::to_string(o.seed) + ", target loss " +
-         report::shortest(o.target_loss) + ". Steps: " + detail::steps_text(plan) + ".\n";
+  return (data != nullptr ? detail::data_text(plan, *data) : detail::quadratics_text(o)) +
+         ". Network: " + network_text(plan) + "; " + detail::links_text(o) + ". A gradient takes " + o.compute_text +
+         "; " + detail::slow_text(o) + ". " + (simulated ? "Simulated" : "One thread a node, in real time") + ", " +
+         detail::duration_text(o.until) + (simulated ? " of virtual time" : "") + " an algorithm, seed " +
+         std::to_string(o.seed) + (o.quadratic ? "" : ", target loss " + report::shortest(o.target_loss)) +
+         ". Steps: " + detail::steps_text(plan) + ".\n";
 }
 
 /// The options used by the run, with units in the names; the steps by algorithm.
@@ -159,6 +170,21 @@ inline auto picture_of(race_plan const& plan, more_to_say const& more) -> report
 }
 
 }  // namespace detail
+
+/// What to say of all results: losses, or on quadratics how far models are from the optimum.
+[[nodiscard]] inline auto result_table(race_options const& o, race_outcome const& all) -> std::string {
+  if (!o.quadratic) return report::summary_table(all.results, o.target_loss);
+  return report::distance_table(all.results, all.away) +
+         "No value of any node's model is farther from the optimum than is said there.\n";
+}
+
+/// What race.json and the picture of quadratics hold beside what they always do.
+[[nodiscard]] inline auto more_of(race_options const& o, race_outcome const& all) -> more_to_say {
+  auto more = more_to_say{};
+  more.from_optimum = all.away;
+  if (o.quadratic) more.lowest_loss = quadratic_of(*o.quadratic, o).minimum();
+  return more;
+}
 
 /// On standard error.
 inline void tell_warnings(char const* program, std::span<run_result const> results) {

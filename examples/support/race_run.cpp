@@ -46,7 +46,7 @@ auto run_one(entrant who, race_plan const& plan, until const& end, observers wat
   return simulate(std::move(who.nodes), scenario, end, {.watching = std::move(watching), .stop = signals().token()});
 }
 
-auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome {
+auto run_all(race_plan const& plan, race_objective const& problem) -> race_outcome {
   auto const& o = plan.options;
   std::vector<entrant> entrants;
   std::vector<recording> recordings;
@@ -72,7 +72,7 @@ auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome
       break;
     }
     results.back().algorithm = name;
-    find_target(results.back(), o.target_loss);
+    judge_last(all, o);
     if (o.record.empty()) continue;
     tell_of_gaps(recordings[i]);
     if (all.unwritten.empty()) all.unwritten = recordings[i].failure();

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <span>
 #include <string>
@@ -17,7 +18,9 @@
 #include <vector>
 
 #include <rubato/environment/scenario.hpp>
+#include <rubato/problem/quadratic.hpp>
 #include <rubato/report/progress.hpp>
+#include <rubato/run/metrics.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/topology/zlib.hpp>
@@ -79,7 +82,7 @@ inline auto scenario_of(race_options& o) -> environment::scenario {
 
 /// Throws config_error for a batch that an algorithm cannot cut into its mini-batches.
 inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
-  if (o.problem_text != "softmax" || a.minibatches <= 1 || o.batch % a.minibatches == 0) return;
+  if (o.quadratic || a.minibatches <= 1 || o.batch % a.minibatches == 0) return;
   throw config_error{"--batch must be a multiple of " + std::to_string(a.minibatches) + " for " + a.told.name +
                      ", which cuts it into that many mini-batches, not " + std::to_string(o.batch)};
 }
@@ -97,6 +100,7 @@ inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
                        " measurements in --until; there may be at most " + std::to_string(most_looks)};
   }
   auto scenario = detail::scenario_of(o);
+  if (o.quadratic) o.target_loss = -std::numeric_limits<double>::infinity();  // the default is softmax's
   return {std::move(o), std::move(networks), std::move(scenario), std::move(algorithms)};
 }
 
@@ -119,6 +123,27 @@ inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
   auto const shards = o.split == data_split::iid ? split::iid(data.train, *o.nodes, o.seed)
                                                  : split::by_label(data.train, *o.nodes, o.seed);
   return {data, shards, {o.l2, o.batch}};
+}
+
+[[nodiscard]] inline auto quadratic_of(std::size_t dimension, race_options const& o) -> problem::quadratic {
+  return problem::quadratic::random(*o.nodes, dimension, o.seed);
+}
+
+/// The chosen problem; reads its data, if any. Throws config_error.
+[[nodiscard]] inline auto objective_of(race_options const& o) -> race_objective {
+  if (o.quadratic) return quadratic_of(*o.quadratic, o);
+  return race_problem_of(race_data(o.data), o);
+}
+
+/// The largest distance of any of a result's models from the optimum, in max norm.
+[[nodiscard]] inline auto distance(run_result const& r, std::vector<double> const& optimum) -> double {
+  auto worst = 0.0;
+  std::vector<double> x;
+  for (auto const& m : r.models) {
+    rubato::detail::widen(m, x);
+    for (std::size_t k = 0; k < x.size(); ++k) worst = std::fmax(worst, std::abs(x[k] - optimum[k]));
+  }
+  return worst;
 }
 
 /// The options in a recording: names and values in turn, each ended by a zero. Paths are absolute, so that a replay
@@ -192,12 +217,19 @@ inline void find_target(run_result& result, double target) {
 /// have been reported.
 struct race_outcome {
   std::vector<run_result> results;
+  std::vector<double> away{};  ///< by result, on quadratics: the largest distance of a model from the optimum
   std::exception_ptr failed{};
   std::string unwritten{};  ///< a sentence, if a recording or a node's last state could not be written
 };
 
+/// To be called after each run: adds the time to the target, or the distance from the optimum, of the last result.
+inline void judge_last(race_outcome& all, race_options const& o) {
+  find_target(all.results.back(), o.target_loss);
+  if (o.quadratic) all.away.push_back(distance(all.results.back(), quadratic_of(*o.quadratic, o).optimum()));
+}
+
 /// Runs all algorithms in turn. When interrupted, or when one fails (with a run_error that names it), ends early with
 /// the results so far. Throws if the first one fails.
-[[nodiscard]] auto run_all(race_plan const& plan, race_problem const& problem) -> race_outcome;
+[[nodiscard]] auto run_all(race_plan const& plan, race_objective const& problem) -> race_outcome;
 
 }  // namespace rubato::examples

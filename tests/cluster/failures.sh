@@ -85,6 +85,31 @@ done
 "$cluster" "${long[@]/60s/20s}" --record log >said 2>&1 # which quadratics refuse
 (($? == 2)) && grep -q 'status 2: peer: --record' said || fail "the one at fault is not named: $(cat said)"
 
+# Who failed by itself is told from who ended because of another one by the status, whatever they say.
+cat >liar <<'LIAR'
+#!/usr/bin/env bash
+[[ " $* " == *" --id 0 "* ]] || { echo "peer: all my own fault" >&2; exit 4; }
+sleep 1
+echo "peer: node 1 is gone: it keeps others waiting" >&2
+exit 1
+LIAR
+chmod +x liar
+said=$("$cluster" "${long[@]/$peer/./liar}" 2>&1)
+(($? == 1)) && [[ $said == *"cluster: the process of node 0 ended with status 1: peer: node 1 is gone"* ]] ||
+  fail "the cause is looked for in words: $said"
+
+# With --go-on the others go on without a dead process, and what they found is written.
+rm -rf out
+"$cluster" "${long[@]/60s/6s}" --compute fixed:2ms --slow none --silence 1s --go-on >said 2>&1 &
+started=$!
+read -ra peers < <(children $started)
+kill -KILL "${peers[2]}"
+wait $started
+(($? == 3)) || fail "a cluster that goes on without a process does not end with status 3: $(cat said)"
+grep -q 'cluster: the process of node 2 was ended by signal 9 (Killed)' said && grep -q '^r_fast  ' said && [[ -s out/race.csv ]] ||
+  fail "what goes on is not told: $(cat said)"
+grep -q '"warnings"' out/race.json && grep -q 'signal 9 (Killed).*its results are missing' out/race.json || fail "race.json does not say what is missing"
+
 # A worker has no model, and so no distance; its server has both.
 asgd=(--nodes 1 --algorithms asgd --problem quadratic:10 --step 0.1 --until 1s --slow none --compute fixed:1ms
   --peers "127.0.0.1:$((20000 + RANDOM % 5000)),127.0.0.1:$((25000 + RANDOM % 5000))")
@@ -131,11 +156,19 @@ refused() {
 }
 two=(--nodes 2 --problem quadratic:10 --step 0.1 --until 1s --slow none)
 refused 2 "--peers|2 processes" "$peer" "${two[@]}"
+refused 2 "--nodes is missing" "$peer" "${two[@]:2}" --peers 127.0.0.1:1,127.0.0.1:2
+refused 2 "nodes 0 and 1 are given the same address, 127.0.0.1:9" "$peer" "${two[@]}" --peers 127.0.0.1:9,127.0.0.1:9
+refused 2 "--go-on is not possible|EXTRA" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --go-on --algorithms extra
+refused 2 "cluster: extra: --go-on is not possible|EXTRA" "$cluster" --peer "$peer" "${two[@]}" --out out --go-on --algorithms r_fast,extra
+for program in "$peer --peers 127.0.0.1:0,127.0.0.1:9" "$cluster --peer $peer --out out"; do
+  refused 2 "'/proc/none" $program "${two[@]}" --checkpoint /proc/none
+  said=$($program "${two[@]}" --checkpoint /proc/none 2>&1) || [[ $said != *"has room for"* ]] || fail "/proc is called a full disk: $said"
+done
 refused 2 "no node 2|0 to 1" "$peer" "${two[@]}" --id 2 --peers 127.0.0.1:1,127.0.0.1:2
 refused 2 "host:port" "$peer" "${two[@]}" --peers here,there
 refused 2 "192.0.2.1:7|insecure" "$peer" "${two[@]}" --id 0 --peers 127.0.0.1:0,192.0.2.1:7
-refused 1 "node 1 at 127.0.0.1:9|has not come within 0.2 s" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --arrival 200ms
-refused 1 "node 0 at 127.0.0.1:9|Connection refused" "$peer" "${two[@]}" --id 1 --peers 127.0.0.1:9,127.0.0.1:0 --arrival 200ms
+refused 4 "node 1 at 127.0.0.1:9|has not come within 0.2 s" "$peer" "${two[@]}" --peers 127.0.0.1:0,127.0.0.1:9 --arrival 200ms
+refused 4 "node 0 at 127.0.0.1:9|Connection refused" "$peer" "${two[@]}" --id 1 --peers 127.0.0.1:9,127.0.0.1:0 --arrival 200ms
 refused 2 "--problem|quadratic:DIMENSION" "$peer" "${two[@]:0:2}" --problem cubic
 refused 2 "--transport|tcp" "$peer" "${two[@]}" --transport pigeon
 refused 2 "chunk every message counts|tcp" "$peer" "${two[@]}" --transport udp --algorithms ring_allreduce_sgd --peers 127.0.0.1:0,127.0.0.1:9

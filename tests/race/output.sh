@@ -59,6 +59,18 @@ said=$("$race" --data data --slow none --until 300ms --algorithms r_fast,d_psgd 
   fail "a MatrixMarket file: status $?: $said"
 [[ $said == "race: d_psgd: note: 3 edges of "*" go one way, and gossip uses them both ways" ]] || fail "one-way edges: it says '$said'"
 
+# Quadratics, whose optimum is known.
+said=$("$race" --problem quadratic:20 --algorithms r_fast,d_psgd --nodes 4 --until 20s --out quadratics 2>&1) || fail "quadratics: status $?: $said"
+[[ $said == "Quadratics of 20 values, another one at each of 4 nodes"*"from the optimum"* ]] || fail "quadratics: it says '$said'"
+grep -q '"problem": "quadratic:20"' quadratics/race.json && (($(grep -c '"from_optimum"' quadratics/race.json) == 2)) ||
+  fail "race.json does not say how far from the optimum of quadratics they end"
+sed -nE 's/.*"from_optimum": //p' quadratics/race.json | awk 'NR == 1 { near = $1 < 1e-4 } END { exit !near }' ||
+  fail "r_fast does not come near the optimum of quadratics"
+for idle in "--batch 8|--batch has no effect on --problem quadratic:20" "--target-loss 1|--target-loss has no effect" "--record log|--record needs"; do
+  said=$("$race" --problem quadratic:20 ${idle%|*} --out none 2>&1)
+  (($? == 2)) && [[ $said == *"${idle#*|}"* ]] || fail "quadratics with ${idle%|*}: $said"
+done
+
 said=$("$race" "${short[@]}" --out batch --batch 201 2>&1 >/dev/null)
 [[ $said == "race: --batch must be at most the number of training samples, 200, not 201" ]] || fail "--batch 201: $said"
 said=$("$race" "${short[@]}" --out batch --batch 150 2>&1) || fail "--batch 150: status $?"

@@ -67,6 +67,12 @@ struct peer_result {
   }
 };
 
+/// What becomes of nodes whose results are missing.
+enum class gaps : std::uint8_t {
+  refused,
+  left_out,  ///< as of nodes without which the others went on: of their edges one half is known
+};
+
 namespace detail {
 
 inline void add_to(edge_report& sum, edge_report const& part) {
@@ -90,25 +96,27 @@ inline auto newest_at(std::vector<peer_look> const& looks, std::chrono::nanoseco
   return later == looks.begin() ? looks.front() : *std::prev(later);
 }
 
-/// Requires results sorted by id. Throws config_error unless they are those of every node of one run, once each.
-inline void refuse_gaps(std::vector<peer_result> const& parts) {
+/// Requires results sorted by id. Throws config_error unless they are those of nodes of one run, each once, and of all
+/// its nodes where gaps are refused.
+inline void refuse_others(std::vector<peer_result> const& parts, gaps missing) {
   if (parts.empty()) throw config_error{"there are no results to be merged"};
   auto const nodes = parts.front().of;
-  for (std::size_t i = 0; i < (std::max)(nodes, parts.size()); ++i) {
-    if (i > 0 && i < parts.size() && parts[i].id == parts[i - 1].id) {
-      throw config_error{"there are two results of node " + std::to_string(to_index(parts[i].id))};
-    }
-    if (i == parts.size() || to_index(parts[i].id) != i) {
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    auto const id = to_index(parts[i].id);
+    if (i > 0 && to_index(parts[i - 1].id) == id)
+      throw config_error{"there are two results of node " + std::to_string(id)};
+    if (id != i && missing == gaps::refused)
       throw config_error{"the result of node " + std::to_string(i) + " is missing"};
-    }
-    if (i >= nodes) {
-      throw config_error{"there is a result of node " + std::to_string(i) + ", and the run has only " +
+    if (id >= nodes) {
+      throw config_error{"there is a result of node " + std::to_string(id) + ", and the run has only " +
                          std::to_string(nodes) + " nodes"};
     }
     if (parts[i].of == nodes) continue;
     throw config_error{"the result of node " + std::to_string(i) + " is of a run of " + std::to_string(parts[i].of) +
                        " nodes, and that of node 0 of one of " + std::to_string(nodes)};
   }
+  if (parts.size() < nodes && missing == gaps::refused)
+    throw config_error{"the result of node " + std::to_string(parts.size()) + " is missing"};
 }
 
 /// Throws config_error, which names the option that differs, unless all are of runs with the same options.
@@ -125,10 +133,11 @@ inline void refuse_other_runs(std::vector<peer_result> const& parts) {
 /// One result from those of all processes. Counters are joined by edge. The history is measured at mean models, at the
 /// times of the node that looked least often; every other node contributes its last look up to then. The last entry is
 /// made of the last looks. Warnings are those of all, each sentence once. Throws config_error unless each node of the
-/// run is among them, once, and all have the same options.
-[[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle) -> run_result {
+/// run is among them, once (at most once with gaps::left_out), and all have the same options.
+[[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle,
+                                 gaps missing = gaps::refused) -> run_result {
   std::sort(parts.begin(), parts.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
-  detail::refuse_gaps(parts);
+  detail::refuse_others(parts, missing);
   detail::refuse_other_runs(parts);
   auto all = run_result{};
   auto const& first = parts.front().result;

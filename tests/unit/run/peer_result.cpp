@@ -109,6 +109,12 @@ TEST_CASE("parts are not joined if one is missing, even the last, duplicated or 
              "the result of node 2 is of a run of 4 nodes, and that of node 0 of one of 3"));
   CHECK(says(refused({part(0, 2, 1), part(1, 2, 1), part(2, 2, 1)}),
              "there is a result of node 2, and the run has only 2 nodes"));
+  auto const two = merged({part(2, 3, 1), part(0, 3, 3)}, {space{}, p}, gaps::left_out);
+  CHECK((two.nodes.size() == 2 && two.models.size() == 2 && two.nodes[1].id == node_id{2}));
+  CHECK(says(refusal([&] { static_cast<void>(merged({part(2, 3, 1), part(2, 3, 1)}, {space{}, p}, gaps::left_out)); }),
+             "two results of node 2"));
+  CHECK(says(refusal([&] { static_cast<void>(merged({part(0, 2, 1), part(2, 2, 1)}, {space{}, p}, gaps::left_out)); }),
+             "there is a result of node 2, and the run has only 2 nodes"));
   auto others = std::vector{part(0, 3, 1), part(1, 3, 1), part(2, 3, 1)};
   for (auto& each : others) each.agreed = "problem=quadratic\nstep=0.1\n";
   CHECK(refused(others).empty());

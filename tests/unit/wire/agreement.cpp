@@ -31,8 +31,8 @@ TEST_CASE("equal options have one run id, and a different option is named with b
 
 TEST_CASE("where algorithms differ, they are named, and nothing that follows from them") {
   CHECK(wire::difference("nodes=4\nchannel model=float32\nalgorithm=EXTRA\n",
-                         "nodes=5\nchannel model=float64\nalgorithm=R-FAST\n", "node 2") ==
-        "node 2 has algorithm R-FAST, but this node has EXTRA");
+                         "nodes=5\nchannel model=float64\nalgorithm=R-FAST\n",
+                         "node 2") == "node 2 has algorithm R-FAST, but this node has EXTRA");
 }
 
 TEST_CASE("options that only one side has, or in another order, are a difference") {
