@@ -313,7 +313,9 @@ void run_one(choice c, competitor const& who, rubato::problem::any_oracle const&
     if (all.unwritten.empty()) all.unwritten = parts.back().unwritten;
   }
   auto const gaps = ends.lost.empty() ? rubato::gaps::refused : rubato::gaps::left_out;
-  auto& result = all.results.emplace_back(rubato::merged(std::move(parts), oracle, gaps));
+  auto merged = rubato::merged(std::move(parts), oracle, gaps);
+  if (merged.models.empty()) throw rubato::run_error{"no node that has a model is left: " + ends.sentences.front()};
+  auto& result = all.results.emplace_back(std::move(merged));
   result.algorithm = algorithm;
   pass_on(c, place, n, result);
   result.warnings.insert(result.warnings.end(), ends.sentences.begin(), ends.sentences.end());

@@ -110,6 +110,14 @@ grep -q 'cluster: the process of node 2 was ended by signal 9 (Killed)' said && 
   fail "what goes on is not told: $(cat said)"
 grep -q '"warnings"' out/race.json && grep -q 'signal 9 (Killed).*its results are missing' out/race.json || fail "race.json does not say what is missing"
 
+served=(--peer "$peer" --problem quadratic:50 --nodes 3 --step 0.1 --until 6s --quiet --out out --algorithms asgd)
+"$cluster" "${served[@]}" --compute fixed:2ms --slow none --silence 1s --go-on >said 2>&1 &
+started=$!
+read -ra peers < <(children $started)
+kill -KILL "${peers[3]}" # the server, whose model is the answer
+wait $started
+(($? == 1)) && grep -q 'no node that has a model is left: the process of node 3 was ended by signal 9' said || fail "a run without its model: $(cat said)"
+
 # A worker has no model, and so no distance; its server has both.
 asgd=(--nodes 1 --algorithms asgd --problem quadratic:10 --step 0.1 --until 1s --slow none --compute fixed:1ms
   --peers "127.0.0.1:$((20000 + RANDOM % 5000)),127.0.0.1:$((25000 + RANDOM % 5000))")
