@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // race with one process a node: starts a `peer` for each on this machine, on ports that the system chooses (or has
 // mpirun start them), and joins what they report into race's table and files. No peer outlives it, nor their time by
-// more than half a minute and the silence in which others count as dead. Exit status: 0 done, 1 a run failed, 2
+// more than half a minute and twice the silence in which others count as dead. Exit status: 0 done, 1 a run failed, 2
 // something that was asked for cannot be, here or at a peer, 3 done, but without some node (--go-on), 130 interrupted.
 #include <signal.h>
 #include <unistd.h>
@@ -186,7 +186,7 @@ auto may_go_on_without(examples::child_ending const& end, choice const& c) -> bo
 
 /// Until all have ended; throws what report_failure throws, or run_error if they do not end.
 auto await_all(examples::children& peers, choice const& c, workplace const& place, std::size_t n) -> endings {
-  auto const latest = rubato::transport::later(c.race.until + c.arrival + c.silence + std::chrono::seconds{30});
+  auto const latest = rubato::transport::later(c.race.until + c.arrival + 2 * c.silence + std::chrono::seconds{30});
   endings all;
   for (std::size_t ended = 0; ended < n;) {
     if (examples::interrupted()) return all;

@@ -32,20 +32,21 @@ struct fate {
   std::string sentence;
 };
 
-/// Runs `nodes` drivers, a thread each, as processes would: everyone assembles for itself.
-template<class Assemble, class Open>
-auto run_all(std::size_t nodes, Assemble assemble_one, Open open, std::pair<until, peer_options> const& how)
-    -> std::vector<fate> {
+/// Runs `nodes` drivers, a thread each, as processes would: everyone assembles for itself, and `how(i)` is node i's end
+/// and options.
+template<class Assemble, class Open, class How>
+auto run_each(std::size_t nodes, Assemble assemble_one, Open open, How how) -> std::vector<fate> {
   std::vector<fate> fates(nodes);
   {
     std::vector<std::jthread> threads;
     for (std::size_t i = 0; i < nodes; ++i) {
       threads.emplace_back([&, i] {
         try {
+          auto const [end, options] = how(i);
           auto a = assemble_one(i);
-          auto const me = identity_of(a, to_node(i), &wire::crc32_of, how.second.checkpoint);
+          auto const me = identity_of(a, to_node(i), &wire::crc32_of, options.checkpoint);
           auto const wires = open(i, me);
-          fates[i].result = run_peer(a, me, *wires, how.first, how.second);
+          fates[i].result = run_peer(a, me, *wires, end, options);
         } catch (std::exception const& e) {
           fates[i].sentence = e.what();
         }
@@ -53,6 +54,12 @@ auto run_all(std::size_t nodes, Assemble assemble_one, Open open, std::pair<unti
     }
   }
   return fates;
+}
+/// The same, where all have one end and the same options.
+template<class Assemble, class Open>
+auto run_all(std::size_t nodes, Assemble assemble_one, Open open, std::pair<until, peer_options> const& how)
+    -> std::vector<fate> {
+  return run_each(nodes, std::move(assemble_one), std::move(open), [&](std::size_t) { return how; });
 }
 
 inline auto over_tcp(tcp_doors& doors, transport::tcp_options const& deadlines = {}) {

@@ -138,6 +138,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   osgp(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         nodes_{plan.nodes.size()},
+        behind_{mixing::push_rounds_behind(plan, (std::min)(o.overlap, std::uint64_t{1} << 32) + 1)},
         numerator_{backend::copied(core::backend_, core::x(), core::size())} {
     auto const& own = plan.nodes[to_index(self)];
     for (auto const& e : own.push_to) readers_.emplace_back().peer = e.peer;
@@ -193,8 +194,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
 
   /// Where nodes meet no mass is under way: each has merged all that was sent before, and nothing that was sent after.
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
-    auto const edge = (std::min)(this->options_->overlap, std::uint64_t{1} << 32) + 1;
-    return round_state{this->iterations_, has_met(), edge * (std::max)(nodes_, std::size_t{2})};
+    return round_state{this->iterations_, has_met(), behind_};
   }
   void meet_at(std::uint64_t round, std::uint64_t every) {
     meets_at_ = round;
@@ -341,6 +341,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
 
   // z, the de-biased model at which gradients are asked for, is x_ of the core.
   std::size_t nodes_;  // n
+  std::uint64_t behind_;  // rounds, of a neighbour
   writable_buffer<scalar> numerator_;  // x
   double w_ = 1;
   std::vector<detail::edge_session> readers_;

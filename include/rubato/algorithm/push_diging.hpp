@@ -107,6 +107,7 @@ class push_diging
   push_diging(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), pulling_with_a(plan, self), 1.0, std::move(x0), o},
         nodes_{plan.nodes.size()},
+        behind_{mixing::push_rounds_behind(plan, 1)},
         keeps_{plan.nodes[to_index(self)].push_self},
         u_{this->x_} {
     for (auto const& e : this->models_.in()) weights_.push_back({e.weight, {}});
@@ -136,7 +137,7 @@ class push_diging
   }
 
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
-    return round_state{this->iterations_, at_begin(), (std::max)(nodes_, std::size_t{2})};
+    return round_state{this->iterations_, at_begin(), behind_};
   }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
@@ -231,6 +232,7 @@ class push_diging
 
   // x, at which gradients are asked for, is x_ of the core.
   std::size_t nodes_;  // n
+  std::uint64_t behind_;  // rounds, of a neighbour
   double keeps_;  // a_ii
   shared_buffer u_;
   double v_ = 1;

@@ -113,7 +113,7 @@ class ring_allreduce_sgd : public detail::node_core<Backend, detail::batch_optio
   }
   /// A round ends only when all its chunks have arrived.
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
-    return round_state{this->iterations_, at_begin()};
+    return round_state{this->iterations_, at_begin(), 1, hurries ? 0 : batch_.minibatches()};
   }
   void meet_at(std::uint64_t round, std::uint64_t) { meets_at_ = round; }
   static void visit_state(auto& self, auto&& visit) {

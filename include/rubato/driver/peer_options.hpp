@@ -34,7 +34,8 @@ struct peer_options {
   /// is given more time.
   std::chrono::nanoseconds patience = std::chrono::seconds{30};
   /// The time after its end in which all peers should end too. It should be longer than the transport's silence, so
-  /// that a peer that dies at the end is noticed.
+  /// that a peer that dies at the end is noticed. Nodes that are saved at the same rounds go on for as long before that,
+  /// if need be, until all are saved at one more round.
   std::chrono::nanoseconds linger = std::chrono::seconds{6};
   std::chrono::nanoseconds look_every{};  ///< between two looks at this node; 0: at the start and the end only
   /// Memory for the models that looks keep until the end; at least that of eight models. If more would be needed, every
@@ -51,7 +52,7 @@ struct peer_options {
   void (*says)(std::string_view sentence) = nullptr;
   /// See this node alone, at each look, so look_every is above 0. An observer that asks to stop ends this node alone,
   /// as its time would: a neighbour that waits for it ends with a sentence, or goes on without it (when_lost::goes_on);
-  /// the results of neighbours that run on warn of it.
+  /// the results of neighbours that run on warn of it. Nodes that are saved at the same rounds all end with it.
   observers watching{};
   /// Whether each look measures loss and accuracy at this node's model, which costs what the problem's loss costs; on a
   /// thread of its own, so a look that takes longer than look_every delays the next one and no message.

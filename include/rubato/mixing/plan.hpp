@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <utility>
@@ -57,6 +58,10 @@ namespace rubato::mixing {
 /// Whether node i counts the model of each neighbour with the weight with which that one counts its own, to within
 /// 1e-12.
 [[nodiscard]] auto pulls_symmetrically(plan const& made, node_id i) -> bool;
+
+/// Rounds by which a neighbour may be behind a node that waits for a message of each node that pushes to it, of that
+/// one's last round but `apart - 1`: `apart` where all edges go both ways. To where they do not, a path of them leads.
+[[nodiscard]] auto push_rounds_behind(plan const& made, std::uint64_t apart) -> std::uint64_t;
 
 /// For push-sum: each node divides its mass equally between itself and its out-neighbours, along the edges of both
 /// graphs in their own directions; nothing to pull, gain 1. Any pair will do, because its common root reaches all nodes
@@ -236,6 +241,14 @@ RUBATO_INLINE auto pulls_symmetrically(plan const& made, node_id i) -> bool {
   for (auto const& e : made.nodes[to_index(i)].pull_from)
     if (!(std::abs(weight_of(made.nodes[to_index(e.peer)].pull_from, i) - e.weight) <= 1e-12)) return false;
   return true;
+}
+
+RUBATO_INLINE auto push_rounds_behind(plan const& made, std::uint64_t apart) -> std::uint64_t {
+  auto const both_ways = std::all_of(made.nodes.begin(), made.nodes.end(), [](neighbourhood const& n) {
+    return std::equal(n.push_to.begin(), n.push_to.end(), n.push_from.begin(), n.push_from.end(),
+                      [](weighted_edge const& to, node_id from) { return to.peer == from; });
+  });
+  return both_ways ? apart : apart * (std::max)(made.nodes.size(), std::size_t{2});
 }
 
 RUBATO_INLINE auto push_sum_plan(topology::pair const& graphs) -> plan {

@@ -98,6 +98,15 @@ struct checkpoint_options {
 /// The rounds at whose beginnings that node was saved, in rising order; its files may be damaged.
 [[nodiscard]] auto saved_rounds(checkpoint_options const& o, node_id node) -> std::vector<std::uint64_t>;
 
+namespace detail {
+/// What follows the names of files of rounds that are of no run any more, since all nodes went back to an earlier one;
+/// they are kept until the nodes have come further than that.
+inline constexpr auto aside = std::string_view{".aside"};
+/// The rounds of which that node has files whose names end so.
+[[nodiscard]] auto rounds_of_files(checkpoint_options const& o, node_id node, std::string_view ending)
+    -> std::vector<std::uint64_t>;
+}  // namespace detail
+
 struct round_to_resume {
   std::uint64_t done = 0;
   std::string remark{};  ///< why it is not the newest one that some node has; empty: it is
@@ -306,6 +315,11 @@ RUBATO_INLINE auto sessions_before(checkpoint_options const& o, node_id self) ->
 }
 
 RUBATO_INLINE auto saved_rounds(checkpoint_options const& o, node_id node) -> std::vector<std::uint64_t> {
+  return detail::rounds_of_files(o, node, "");
+}
+
+RUBATO_INLINE auto detail::rounds_of_files(checkpoint_options const& o, node_id node, std::string_view ending)
+    -> std::vector<std::uint64_t> {
   std::vector<std::uint64_t> rounds;
   auto error = std::error_code{};
   for (auto at = std::filesystem::directory_iterator{o.folder, error}; !error && at != end(at); at.increment(error)) {
@@ -313,7 +327,8 @@ RUBATO_INLINE auto saved_rounds(checkpoint_options const& o, node_id node) -> st
     auto const digits = name.find(".round-") + 7;
     std::uint64_t round = 0;
     auto const read = std::from_chars(name.data() + (std::min)(digits, name.size()), name.data() + name.size(), round);
-    if (read.ec == std::errc{} && o.file_of(node, round).filename() == name) rounds.push_back(round);
+    if (read.ec == std::errc{} && o.file_of(node, round).filename().string().append(ending) == name)
+      rounds.push_back(round);
   }
   std::sort(rounds.begin(), rounds.end());
   return rounds;
@@ -347,7 +362,10 @@ RUBATO_INLINE auto newest_common_round(checkpoint_options const& o, std::span<no
       }
       if (!whole) break;
     }
-    if (whole) return round_to_resume{round, why.empty() ? "" : why + ": going on from round " + std::to_string(round)};
+    if (!whole) continue;
+    if (why.empty()) return round_to_resume{round};
+    return round_to_resume{round, why + ": going on from round " + std::to_string(round) + ", which loses the " +
+                                      std::to_string(*newest_first.begin() - round) + " rounds after it"};
   }
   throw config_error{"there is no round of which every node has a whole checkpoint in '" + escaped(o.folder.string()) +
                      "': " + why};

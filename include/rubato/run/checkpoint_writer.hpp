@@ -73,7 +73,12 @@ class checkpoint_writer {
     auto const lock = std::lock_guard{mutex_};
     return first_failure();
   }
-  /// The same, once nothing is left to write.
+  /// How many checkpoints could not be written, up to now.
+  [[nodiscard]] auto failed() -> std::uint64_t {
+    auto const lock = std::lock_guard{mutex_};
+    return failed_;
+  }
+  /// As failure(), once nothing is left to write.
   [[nodiscard]] auto finish() -> std::string {
     auto lock = std::unique_lock{mutex_};
     changed_.wait(lock, [this] { return wanted_.empty() && busy_with_.empty(); });
@@ -100,7 +105,7 @@ class checkpoint_writer {
       }
       lock.lock();
       if (why.empty()) failures_.erase(next.key());
-      else failures_[next.key()] = std::move(why);
+      else failures_[next.key()] = std::move(why), ++failed_;
       busy_with_.clear();
       changed_.notify_all();
     }
@@ -111,9 +116,16 @@ class checkpoint_writer {
   std::map<std::filesystem::path, checkpoint> wanted_;
   std::filesystem::path busy_with_;
   std::map<std::filesystem::path, std::string> failures_;  // of files whose last checkpoint could not be written
+  std::uint64_t failed_ = 0;
   bool ending_ = false;
   std::thread thread_;  // last: it uses all of the above
 };
+
+/// What to say of all checkpoints that could not be written, if there were several: " could not write 3 checkpoints".
+inline auto failures_of(checkpoint_writer& writer) -> std::string {
+  auto const n = writer.failed();
+  return n < 2 ? std::string{} : " could not write " + std::to_string(n) + " checkpoints";
+}
 
 /// From which round that node goes on, of those that it was saved at. Throws config_error where there is none.
 inline auto round_of(checkpoint_options const& o, node_id self) -> round_to_resume {
@@ -241,6 +253,20 @@ class node_checkpoints {
     host.node().meet_at((std::min)(*saved_ + options_.every_rounds, round), options_.every_rounds);
     return true;
   }
+  /// A node that is to use so many gradients since it began ends at a round that is known, where each round takes the
+  /// same number of them; so do all others that are to use as many.
+  template<class Host>
+  void meet_after(std::uint64_t gradients, Host& host) {
+    if (!together_ || !saved_ || foreseen_) return;
+    foreseen_ = true;
+    auto const at = *host.node().common_round();
+    if (at.gradients > 0 && gradients % at.gradients == 0 && gradients / at.gradients < never - *saved_)
+      static_cast<void>(meet_at(host, *saved_ + gradients / at.gradients));
+  }
+  /// The round at which all end, as far as this node knows.
+  [[nodiscard]] auto last_round() const -> std::optional<std::uint64_t> { return meets_at_; }
+  /// The newest one at which this process saved the node.
+  [[nodiscard]] auto newest_round() const -> std::optional<std::uint64_t> { return saved_; }
   /// Whether the node was saved at the round at which all end.
   [[nodiscard]] auto has_met() const -> bool { return meets_at_ && saved_ == meets_at_; }
   /// What is there at the end of a run. Nodes that go on together have such a state at the beginning of a round.
@@ -266,8 +292,9 @@ class node_checkpoints {
   }
   template<class Host>
   void save_round(Host& host, checkpoint_writer& writer, std::uint64_t done) {
-    if (!saved_) {  // what a former process had done beyond the round that all go back to is of no run any more
-      std::erase_if(rounds_, [&](std::uint64_t r) { return r > done && remove(r); });
+    if (!saved_) {
+      aside_ = rounds_of_files(options_, self_, aside);
+      std::erase_if(rounds_, [&](std::uint64_t r) { return r > done && put_aside(r); });
       std::erase(rounds_, done);
     }
     saved_ = done;
@@ -280,11 +307,21 @@ class node_checkpoints {
   /// written all but the last of what was due by then.
   void remove_useless() {
     if (saves_ <= older_kept_) return;
-    for (; rounds_.size() > older_kept_ + 1; rounds_.erase(rounds_.begin())) remove(rounds_.front());
-  }
-  auto remove(std::uint64_t round) const -> bool {
     auto error = std::error_code{};
-    std::filesystem::remove(options_.file_of(self_, round), error);
+    for (; rounds_.size() > older_kept_ + 1; rounds_.erase(rounds_.begin()))
+      std::filesystem::remove(options_.file_of(self_, rounds_.front()), error);
+    std::erase_if(aside_, [&](std::uint64_t r) {
+      return r < rounds_.front() && (std::filesystem::remove(options_.file_of(self_, r) += aside, error), true);
+    });
+  }
+  /// What a former process had done beyond the round that all go back to is of no run any more: it must not be mixed
+  /// with what this one does.
+  auto put_aside(std::uint64_t round) -> bool {
+    auto const file = options_.file_of(self_, round);
+    auto error = std::error_code{};
+    std::filesystem::rename(file, std::filesystem::path{file} += aside, error);
+    if (error) throw run_error{"'" + escaped(file.string()) + "' cannot be renamed: " + error.message()};
+    aside_.push_back(round);
     return true;
   }
 
@@ -295,11 +332,13 @@ class node_checkpoints {
   std::uint64_t behind_ = 1;  // rounds, of a neighbour
   std::filesystem::path file_;  // of rounds, the newest
   std::vector<std::uint64_t> rounds_;  // of which there are files, in rising order
-  std::optional<std::uint64_t> saved_;  // the last of them that this process saved
+  std::vector<std::uint64_t> aside_;  // those of files that are kept beside them for a while
+  std::optional<std::uint64_t> saved_;  // the last that this process saved
   std::size_t saves_ = 0;
   std::size_t older_kept_ = 2;
   std::uint64_t apart_ = 1;  // so many rounds at most are between this node and any other
   std::optional<std::uint64_t> meets_at_;  // the round at which all end
+  bool foreseen_ = false;  // what meet_after could say was said
   std::uint64_t progress_ = 0;
   std::uint32_t resumed_ = 0;
   std::optional<instant> due_;

@@ -40,7 +40,8 @@ struct peer_status {
   };
   phase at = phase::arriving;
   /// Arriving: all nodes that are at most this many edges away have arrived. Running: odd while the node has been
-  /// waiting for another one for long. Meeting: 2^48 minus the round, so that an earlier round is a later status.
+  /// waiting for another one for long. Meeting: twice 2^48 minus the round, so that an earlier round is a later status,
+  /// and one more if a node was interrupted.
   std::uint64_t level = 0;
   cause because{};  ///< ended
   /// Running, meeting, left: the distance, plus 1, of the nearest known node that has lost a peer and goes on without
@@ -50,15 +51,18 @@ struct peer_status {
   friend auto operator<=>(peer_status const&, peer_status const&) = default;
 
   static constexpr auto most_rounds = std::uint64_t{1} << 48;
-  /// That of a node that meets the others at this round, from 0 to most_rounds - 1.
-  [[nodiscard]] static auto meets_at(std::uint64_t round, std::uint64_t parted) -> peer_status {
-    return {phase::meeting, most_rounds - round, {}, parted};
+  /// That of a node that meets the others at this round, from 0 to most_rounds - 1, because one of them has come to its
+  /// end, or was interrupted.
+  [[nodiscard]] static auto meets_at(std::uint64_t round, bool interrupted, std::uint64_t parted) -> peer_status {
+    return {phase::meeting, (most_rounds - round) * 2 + (interrupted ? 1 : 0), {}, parted};
   }
   /// Nothing if it meets nobody, or at no round that there can be.
   [[nodiscard]] auto meeting() const -> std::optional<std::uint64_t> {
-    if (at != phase::meeting || level == 0 || level > most_rounds) return std::nullopt;
-    return most_rounds - level;
+    if (at != phase::meeting || level < 2 || level / 2 > most_rounds) return std::nullopt;
+    return most_rounds - level / 2;
   }
+  /// Of a node that meets the others: whether one of them was interrupted.
+  [[nodiscard]] auto is_interrupted() const -> bool { return level % 2 != 0; }
 
   /// Whether no status follows this one.
   [[nodiscard]] auto is_last() const -> bool { return at >= phase::left; }

@@ -2,6 +2,7 @@
 // Nodes that go on together: whatever was under way when each of them was at the beginning of one round, all go on from
 // there in new sessions. Where they go in lock-step they end with the bits of a run that was never cut, and elsewhere
 // nothing is lost or counted twice.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -109,6 +110,22 @@ class drawn_order {
     }
     return all;
   }
+  /// After each of so many events, by how many rounds a neighbour is behind a node, and by how many it may be.
+  auto most_behind(std::size_t events) -> std::pair<std::uint64_t, std::uint64_t> {
+    std::vector<moment> none;
+    seen_ = &none;
+    std::uint64_t most = 0, allowed = 0;
+    for (auto const& n : a_.nodes) allowed = (std::max)(allowed, n.common_round()->behind);
+    for (std::size_t k = 0; k < events && step(); ++k) {
+      for (std::size_t i = 0; i < hosts_.size(); ++i) {
+        for (auto const j : a_.factory.neighbours(i)) {
+          auto const mine = a_.nodes[i].common_round()->done, theirs = a_.nodes[to_index(j)].common_round()->done;
+          if (mine > theirs) most = (std::max)(most, mine - theirs);
+        }
+      }
+    }
+    return {most, allowed};
+  }
   [[nodiscard]] auto raw_step() const -> double { return a_.raw_step; }
 
  private:
@@ -198,6 +215,31 @@ TEST_CASE("all that go on together in lock-step end with the bits of a run that 
     }
   });
   CHECK(tried == 8);
+}
+
+// From this follows how far away a meeting is that nobody can have passed.
+TEST_CASE("a neighbour is never further behind than a node says, and may be as far behind as that") {
+  auto const most_of = [](std::function<assembly()> const& make) {
+    std::pair<std::uint64_t, std::uint64_t> all{};
+    for (std::uint64_t seed = 0; seed < 4; ++seed) {
+      auto order = drawn_order{make(), seed};
+      order.start();
+      auto const [most, allowed] = order.most_behind(600);
+      all = {(std::max)(all.first, most), allowed};
+    }
+    return all;
+  };
+  for_all_that_go_on_together(noisy_pull{}, [&](std::string const& name, auto const& make) {
+    CAPTURE(name);
+    auto const [most, allowed] = most_of(make);
+    CHECK(allowed == (name == "osgp" ? 2 : 1));  // its overlap, and one
+    CHECK(most == allowed);
+  });
+  auto const [most, allowed] = most_of([] {
+    return assemble<osgp<backend::host<double>>>(topology::directed_ring(nodes), noisy_pull{}, {.step = 0.1});
+  });
+  CHECK(allowed == 2 * nodes);
+  CHECK((most > 2 && most <= allowed));
 }
 
 TEST_CASE("nothing is lost or counted twice where all go on together, whatever was under way") {

@@ -75,14 +75,20 @@ TEST_CASE("a meeting is at a round that there can be, and the earlier of two is 
     f.head = p;
     return transport::detail::status_in(f);
   };
-  CHECK_FALSE(read(0));
-  CHECK_FALSE(read(peer_status::most_rounds + 1));
-  CHECK(read(1)->meeting() == peer_status::most_rounds - 1);
-  CHECK(read(peer_status::most_rounds)->meeting() == 0);
-  for (auto const round : {std::uint64_t{0}, std::uint64_t{7}, peer_status::most_rounds - 1})
-    CHECK(read(peer_status::meets_at(round, 0).level)->meeting() == round);
-  CHECK(peer_status::meets_at(7, 0) > peer_status::meets_at(8, 0));
-  CHECK(peer_status::meets_at(8, 0) > peer_status{peer_status::phase::running, 1000});
+  for (auto const level : {std::uint64_t{0}, std::uint64_t{1}, peer_status::most_rounds * 2 + 2})
+    CHECK_FALSE(read(level));
+  CHECK(read(2)->meeting() == peer_status::most_rounds - 1);
+  CHECK(read(peer_status::most_rounds * 2 + 1)->meeting() == 0);
+  for (auto const interrupted : {false, true}) {
+    for (auto const round : {std::uint64_t{0}, std::uint64_t{7}, peer_status::most_rounds - 1}) {
+      auto const heard = read(peer_status::meets_at(round, interrupted, 0).level);
+      CHECK(heard->meeting() == round);
+      CHECK(heard->is_interrupted() == interrupted);
+    }
+  }
+  CHECK(peer_status::meets_at(7, false, 0) > peer_status::meets_at(8, true, 0));
+  CHECK(peer_status::meets_at(8, true, 0) > peer_status::meets_at(8, false, 0));
+  CHECK(peer_status::meets_at(8, false, 0) > peer_status{peer_status::phase::running, 1000});
   CHECK_FALSE(peer_status{peer_status::phase::running, 5}.meeting());
 }
 

@@ -19,6 +19,7 @@
 #include <rubato/driver/detail/gradient_thread.hpp>
 #include <rubato/driver/detail/hosted_node.hpp>
 #include <rubato/driver/detail/kept_looks.hpp>
+#include <rubato/driver/detail/last_meeting.hpp>
 #include <rubato/driver/detail/look_thread.hpp>
 #include <rubato/driver/detail/peer_neighbours.hpp>
 #include <rubato/driver/detail/peer_notes.hpp>
@@ -74,12 +75,13 @@ class peer_driver {
       say_why();
       throw;
     }
-    if (stopped == stop_reason::interrupted && saves_.has_met()) {
+    if (writer_ && !meeting_.was_held() && saves_.newest_round())
+      notes_.warn("node " + name(me_->self) + meeting_.words_of_none());
+    if (stopped == stop_reason::interrupted && meeting_.was_held()) {
       depart();  // what the others lack for this round is still on its way to them
       collect();
     } else if (stopped == stop_reason::interrupted) {  // neighbours must not take this for a regular end
       fault_ = {me_->self, how::interrupted};
-      say_if_not_met();
       say_why();
       collect();
     } else {
@@ -94,8 +96,9 @@ class peer_driver {
     }
     finish_history();
     if (!writer_) return std::move(result_);
-    if (auto const why = writer_->finish(); !why.empty())
-      result_.unwritten = "the last state of this node was not saved: " + why;
+    auto const why = writer_->finish();
+    if (auto const all = failures_of(*writer_); !all.empty()) notes_.warn("node " + name(me_->self) + all);
+    if (!why.empty()) result_.unwritten = "the last state of this node was not saved: " + why;
     return std::move(result_);
   }
 
@@ -156,7 +159,7 @@ class peer_driver {
   [[nodiscard]] auto vector_bytes() const -> std::size_t { return me_->blocks.values() * sizeof(double); }
   [[nodiscard]] auto is_interrupted() const -> bool { return options_.stop.stop_requested(); }
   /// This node was interrupted, or meets the others because one of them was.
-  [[nodiscard]] auto all_end() const -> bool { return is_interrupted() || meets_by_; }
+  [[nodiscard]] auto all_end() const -> bool { return is_interrupted() || meeting_.is_interrupted(); }
 
   /// Waits until every node of the run has arrived or is known not to come; the deadlines of transports bound this.
   /// Messages of peers that began earlier are kept. False if interrupted.
@@ -193,23 +196,41 @@ class peer_driver {
   }
 
   auto live(until const& end) -> stop_reason {
-    auto const last = last_ = later_by(begun_, end.time);
+    last_ = later_by(begun_, end.time);
     while (true) {
-      if (saves_.has_met() || (is_interrupted() && !meets())) return stop_reason::interrupted;
-      if (meets_by_ && now() > *meets_by_) return stop_reason::interrupted;
-      if (showing_.take(result_.result.history) == verdict::stop) return stop_reason::observer;
-      look_if_due();
-      save_if_due();
-      if (now() >= last) return stop_reason::time;
-      if (gradients_ >= end.gradients && has_used_all()) return stop_reason::gradients;
-      if (waits_in_vain() && !goes_on_without_neighbour()) return end_with_neighbour(end);
+      if (auto const why = reason_to_end(end)) return *why;
       note_early_ends();
       if (!stands_still_) begin_gradient();
-      for (auto& n : polled(next_event(last))) take(std::move(n));
+      for (auto& n : polled(next_event(last_))) take(std::move(n));
       host_.wake(now(), sender());
       finish_gradient();
       check_patience();
     }
+  }
+
+  /// Why this node ends now, if it does: what it came to first. It may go on for a while to meet the others.
+  auto reason_to_end(until const& end) -> std::optional<stop_reason> {
+    auto const spent = gradients_ >= end.gradients && has_used_all();  // then it cannot go on to a later round
+    auto const why = own_reason(spent);
+    if (can_meet() && to_index(me_->self) < run_->peers) meeting_.foresee(end.gradients);
+    if (can_meet() && why && !own_end_ && !spent) meeting_.name_earliest(*why == stop_reason::interrupted, now());
+    if (!own_end_) own_end_ = why;
+    tell_of_meeting();
+    if (meeting_.was_held()) return end_with_all(end);
+    if (own_end_ && (spent || !meeting_.is_awaited(now()))) return own_end_;
+    if (meeting_.is_interrupted() && !meeting_.is_awaited(now())) return stop_reason::interrupted;
+    if (!waits_in_vain() || goes_on_without_neighbour()) return std::nullopt;
+    return own_end_ ? own_end_ : end_with_neighbour(end);
+  }
+  /// Looks and saves as long as the node lives.
+  auto own_reason(bool spent) -> std::optional<stop_reason> {
+    auto const said = showing_.take(result_.result.history);
+    look_if_due();
+    save_if_due();
+    if (is_interrupted()) return stop_reason::interrupted;
+    if (said == verdict::stop) return stop_reason::observer;
+    if (now() >= last_) return stop_reason::time;
+    return spent ? std::optional{stop_reason::gradients} : std::nullopt;
   }
 
   /// Whether the node asks for the next gradient, or waits for a node that has ended its run.
@@ -273,28 +294,24 @@ class peer_driver {
 
   // --- the round at which all end who go on together
 
-  /// Asks the others, if they are all there, to end with this node at a round at which all are saved. False if it is to
-  /// end at once.
-  [[nodiscard]] auto meets() -> bool {
-    if (meets_by_) return true;
-    if (!writer_ || !saves_.together() || !Transport::ordered || !result_.lost.empty()) return false;
-    auto const round = saves_.earliest_meeting(host_.node().common_round()->done);
-    if (round >= transport::peer_status::most_rounds) return false;
-    meet_at(round);
-    return meets_by_.has_value();
+  [[nodiscard]] auto can_meet() const -> bool {
+    return writer_ && saves_.together() && Transport::ordered && result_.lost.empty();
   }
   /// The neighbours hear of it before anything else that this node sends.
-  void meet_at(std::uint64_t round) {
-    if (!writer_ || !saves_.meet_at(host_, round)) return;
-    if (!meets_by_) meets_by_ = later_by(now(), options_.linger);
-    told_ = transport::peer_status::meets_at(round, told_.parted);
+  void tell_of_meeting() {
+    auto const s = meeting_.status_after(told_);
+    if (s == told_) return;
+    told_ = s;
     transport_->announce(told_);
   }
-  void say_if_not_met() {
-    if (!meets_by_ || saves_.has_met()) return;
-    notes_.warn("node " + name(me_->self) +
-                " ended before it was saved at one more round together with the others: the run goes on from the last "
-                "round at which all were saved");
+  /// All were saved at one round, at which this node ends, be it because another one does.
+  auto end_with_all(until const& end) -> stop_reason {
+    if (own_end_) return *own_end_;
+    if (meeting_.is_interrupted()) return stop_reason::interrupted;
+    if (gradients_ >= end.gradients) return stop_reason::gradients;
+    if (end.time != (std::chrono::nanoseconds::max)()) return stop_reason::neighbour;
+    throw run_error{"node " + name(me_->self) + " ended after " + std::to_string(gradients_) + " of " +
+                    std::to_string(end.gradients) + " gradients: " + meeting_.words_of_all()};
   }
 
   [[nodiscard]] auto next_event(instant last) const -> instant {
@@ -367,7 +384,8 @@ class peer_driver {
         return;
       case what::stands: {
         hear_parted(n);
-        if (auto const round = n.peer_status.meeting()) meet_at(*round);
+        if (writer_) meeting_.hear(n.peer_status, now());
+        tell_of_meeting();
         auto& they = others_.of(n.peer);
         auto const waits = n.peer_status.at == transport::peer_status::phase::running && n.peer_status.level % 2 != 0;
         if (they.waits && !waits) they.free_since = now();
@@ -376,11 +394,9 @@ class peer_driver {
       }
       case what::closed:
         refuse_loss(n);
-        if (all_end()) {  // no need to close the edge
-          if (meets_by_) meets_by_ = now();
-          return;
-        }
-        return lose(n);
+        meeting_.give_up();
+        if (!all_end()) lose(n);  // else there is no need to close the edge
+        return;
       case what::left:  // its run has ended in order, and so will this one: nothing is taken back
         others_.leaves(n.peer, now());
         hear_parted(n);
@@ -460,7 +476,8 @@ class peer_driver {
 
   void check_patience() {
     if (congested_) refuse_congestion();
-    auto const waits = host_.wait() && !under_way_ && !host_.wants_gradient();
+    auto const meets = meeting_.is_awaited(now());  // which is shorter, or longer
+    auto const waits = host_.wait() && !under_way_ && !host_.wants_gradient() && !meets;
     auto const waited = waits ? now() - host_.waiting_since() : std::chrono::nanoseconds{};
     tell_waiting(waited > options_.patience / 2);
     if (!waits) return;
@@ -557,19 +574,10 @@ class peer_driver {
     } else {
       saves_.save_if_due(now(), host_, *writer_);
     }
-    say_failure(writer_->failure());
+    notes_.note_failure(writer_->failure(), now() - begun_);
   }
   void save_round_if_due() {
     if (writer_ && saves_.together()) stands_still_ = !saves_.save_round_if_due(host_, *writer_);
-  }
-  /// Reports a failure at once, and once each time that failures begin: a process that is killed later could not report
-  /// it.
-  void say_failure(std::string why) {
-    if (why == failure_) return;
-    failure_ = std::move(why);
-    if (failure_.empty()) return;  // the next checkpoint was written
-    auto const sentence = "a checkpoint failed: " + failure_;
-    note(result_.result.warnings, sentence, sentence);
   }
 
   /// Warns if the run ended by time while its node had stood still for long, for example in rounds whose peer had ended
@@ -587,6 +595,10 @@ class peer_driver {
   /// That the node itself ended early because of a neighbour.
   void say_if_early_itself() {
     if (last_ - begun_ - result_.result.ended < worth_a_sentence()) return;
+    if (meeting_.was_held()) {
+      return notes_.warn("node " + name(me_->self) + " ended after " + shortest(to_seconds(result_.result.ended)) +
+                         " s, before its own end: " + meeting_.words_of_all());
+    }
     auto const& w = *host_.wait();
     notes_.warn("node " + name(me_->self) + " ended after " + shortest(to_seconds(result_.result.ended)) +
                 " s, before its own end: node " + name(w.peer) + ", which had to send it " +
@@ -598,7 +610,7 @@ class peer_driver {
   void depart() {
     transport_->announce({transport::peer_status::phase::left, 0, {}, told_.parted});
     auto const since = now();
-    auto const may_end = [&] { return is_interrupted() && !saves_.has_met(); };
+    auto const may_end = [&] { return is_interrupted() && !meeting_.was_held(); };
     while (!transport_->everyone_left() && now() - since < options_.linger && !may_end()) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) hear_farewell(n);
     }
@@ -637,21 +649,7 @@ class peer_driver {
     result_.rejected = transport_->rejected();
     static_cast<run_setup&>(r) = *run_;
     r.events = gradients_;
-    for (auto const& t : transport_->traffic_of()) {
-      edge_report out{me_->self, t.peer, t.channel};
-      out.packets_sent = t.packets;
-      out.values_sent = t.values;
-      out.bytes_sent = t.bytes;
-      out.conflated = t.replaced;
-      out.lost = t.lost;
-      edge_report in{t.peer, me_->self, t.channel};
-      in.conflated = t.skipped;
-      in.delivered = t.delivered;
-      in.bytes_received = t.bytes_in;
-      r.events += t.delivered;
-      if (t.packets + t.replaced + t.lost > 0) r.edges.push_back(out);
-      if (t.delivered + t.skipped > 0) r.edges.push_back(in);
-    }
+    for (auto const& t : transport_->traffic_of()) notes_.add_traffic(me_->self, t);
     auto const measured = run_->measured();
     auto const self = to_index(me_->self);
     collect_node(host_.node(), me_->self, self >= measured.begin && self < measured.end, edge_index{r.edges}, r);
@@ -673,12 +671,12 @@ class peer_driver {
   gradient_thread computing_;
   look_thread showing_;
   node_checkpoints saves_;
+  last_meeting meeting_{saves_, host_, options_.linger};
+  std::optional<stop_reason> own_end_;  // to which this node came first, whether it goes on to a meeting or not
   std::optional<checkpoint_writer> writer_;  // where the node is saved
   bool stands_still_ = false;  // until the state that is due can be written
   early_messages held_{vector_bytes()};  // messages that came meanwhile
-  std::string failure_;  // why the last checkpoint could not be written; empty: it was
   bool has_begun_ = false;
-  std::optional<instant> meets_by_;  // all nodes are to be saved at one more round until then, and to end there
   bool under_way_ = false;
   std::uint64_t gradients_ = 0;
   std::optional<node_id> congested_;  // the peer because of which no gradient is begun

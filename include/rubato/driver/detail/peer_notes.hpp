@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,12 +41,39 @@ class peer_notes {
     say(sentence);
     result.result.warnings.push_back(std::move(sentence));
   }
+  /// Why the last checkpoint could not be written; empty: it was. Says it at once, since a process that is killed later
+  /// could not say it, and then once a minute.
+  void note_failure(std::string const& why, std::chrono::nanoseconds since_begun) {
+    if (std::exchange(failure_, why) == why || why.empty()) return;
+    if (failure_said_ && since_begun - *failure_said_ < std::chrono::minutes{1}) return;
+    failure_said_ = since_begun;
+    note(result.result.warnings, since_begun, "a checkpoint failed: " + why, "a checkpoint failed: " + why);
+  }
+  /// What went over one channel of an edge of that node, as that end sees it.
+  void add_traffic(node_id self, transport::traffic const& t) {
+    auto& r = result.result;
+    edge_report out{self, t.peer, t.channel};
+    out.packets_sent = t.packets;
+    out.values_sent = t.values;
+    out.bytes_sent = t.bytes;
+    out.conflated = t.replaced;
+    out.lost = t.lost;
+    edge_report in{t.peer, self, t.channel};
+    in.conflated = t.skipped;
+    in.delivered = t.delivered;
+    in.bytes_received = t.bytes_in;
+    r.events += t.delivered;
+    if (t.packets + t.replaced + t.lost > 0) r.edges.push_back(out);
+    if (t.delivered + t.skipped > 0) r.edges.push_back(in);
+  }
 
   peer_result result;
 
  private:
   static constexpr std::size_t most = 1000;  // sentences of a list
   speaker says_;
+  std::string failure_;
+  std::optional<std::chrono::nanoseconds> failure_said_;
 };
 
 }  // namespace rubato::detail

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/driver/detail/reach.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/transport/concepts.hpp>
 
@@ -23,7 +24,7 @@ namespace rubato::detail {
 
 class start_barrier {
  public:
-  start_barrier(assembly const& a, transport::identity const& me) : reach_{farthest(a, me.self)} {
+  start_barrier(assembly const& a, transport::identity const& me) : reach_{reach_of(a, me.self)} {
     for (auto const peer : me.peers) levels_[peer] = absent;
   }
 
@@ -60,20 +61,6 @@ class start_barrier {
  private:
   static constexpr std::uint64_t absent = 0;
   static constexpr std::uint64_t everyone = (std::numeric_limits<std::uint64_t>::max)();
-
-  static auto farthest(assembly const& a, node_id self) -> std::uint64_t {
-    std::vector<std::uint64_t> distance(a.nodes.size(), everyone);
-    std::vector<node_id> found{self};
-    distance[to_index(self)] = 0;
-    for (std::size_t k = 0; k < found.size(); ++k) {
-      for (auto const next : a.factory.neighbours(to_index(found[k]))) {
-        if (distance[to_index(next)] != everyone) continue;
-        distance[to_index(next)] = distance[to_index(found[k])] + 1;
-        found.push_back(next);
-      }
-    }
-    return distance[to_index(found.back())];
-  }
 
   std::uint64_t reach_;
   std::map<node_id, std::uint64_t> levels_;  // the level of this node as far as each peer allows
