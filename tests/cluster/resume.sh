@@ -160,6 +160,21 @@ kill -INT $started
 wait $started
 (($? == 130 && $(find saved -name '*.checkpoint' ! -name '*round-0.*' | sed 's/.*round-//' | sort -u | wc -l) == 1 &&
   $(find saved -name '*.checkpoint' ! -name '*round-0.*' | wc -l) == 3)) || fail "an interrupted run in rounds: $(ls saved/* && cat said.0)"
+# They do so as well at the end of their time, and a run that goes on from there does not go back.
+rm -rf saved said*
+for resume in '' --resume; do
+  "$cluster" --peer "$peer" --step 0.1 "${run[@]}" --algorithms ring_allreduce_sgd --checkpoint saved --every-rounds 1000000 --until 1s $resume >said.0 2>&1 ||
+    fail "a run in rounds that ends at a time: $(cat said.0)"
+  grep -qE 'going on from|at one more round' said.0 && fail "a run in rounds that ends at a time loses some: $(cat said.0)"
+done
+(($(find saved -name '*.checkpoint' | sed 's/.*round-//' | sort -u | wc -l) == 3 && $(find saved -name '*.checkpoint' | wc -l) == 9)) ||
+  fail "a run in rounds that ends at a time and goes on: $(ls saved/* && cat said.0)"
+# One node has a newer round than the others, as after a loss of power: it is said how far they go back, and nothing is removed.
+rm saved/ring_allreduce_sgd/node-1.round-$(ls saved/ring_allreduce_sgd | sed 's/.*round-//; s/\..*//' | sort -n | tail -n 1).checkpoint
+"$cluster" --peer "$peer" --step 0.1 "${run[@]}" --algorithms ring_allreduce_sgd --checkpoint saved --every-rounds 1000000 --until 1s --resume >said.0 2>&1 ||
+  fail "a run that goes back to a round that all have: $(cat said.0)"
+(($(grep -cE 'has no checkpoint: going on from round [0-9]+, which loses the [0-9]+ rounds after it' said.0) == 1 && $(find saved -name '*.aside' | wc -l) == 2)) ||
+  fail "a run that goes back to a round that all have: $(ls saved/* && cat said.0)"
 rm -rf saved said*
 new_addresses
 begin --step 0.1 --checkpoint saved --every 60min --until 60s

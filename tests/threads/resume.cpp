@@ -10,11 +10,14 @@
 #include <filesystem>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
+#include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
@@ -24,6 +27,9 @@
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
+#include <rubato/run/observer.hpp>
+#include <rubato/run/result.hpp>
+#include <rubato/run/stop_token.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -67,19 +73,30 @@ TEST_CASE("checkpoints that are missing, or of another run, are refused before a
   CHECK(says(refusal([&] { static_cast<void>(run(10, o, 3)); }), "has nodes 4, but this node has 3"));
 }
 
+std::vector<node_id> const everyone{node_id{0}, node_id{1}, node_id{2}, node_id{3}};
+
+template<class Node>
+auto run_until(until const& end, thread_options const& o) -> run_result {
+  return run_threads(assemble<Node>(topology::ring(4), p, {.step = 0.1}),
+                     {.compute = environment::fixed(50us).slow(1, 3)}, end, o);
+}
 /// Four nodes that are saved every so many rounds, and the newest round of which all have a file.
 template<class Node>
 auto run_in_rounds(std::filesystem::path const& folder, std::uint64_t rounds, bool resume, std::uint64_t every = 20)
     -> std::uint64_t {
   thread_options o;
   o.checkpoint = {.folder = folder, .resume = resume, .every_rounds = every};
-  auto made = assemble<Node>(topology::ring(4), p, {.step = 0.1});
-  auto const r =
-      run_threads(std::move(made), {.compute = environment::fixed(50us).slow(1, 3)}, {.gradients = 4 * rounds}, o);
-  // Nodes that ended at different rounds were saved there too.
-  for (auto const& w : r.warnings) CHECK(says(w, ": going on from round "));
-  std::vector<node_id> const all{node_id{0}, node_id{1}, node_id{2}, node_id{3}};
-  return newest_common_round(o.checkpoint, all).value().done;
+  auto const r = run_until<Node>({.gradients = 4 * rounds}, o);
+  auto const done = newest_common_round(o.checkpoint, everyone).value().done;
+  CHECK(r.stopped == stop_reason::gradients);
+  if (std::is_same_v<Node, async_model_average<backend::host<double>>>) {
+    // Its averages take no number of gradients that is known.
+    CHECK(says(r.warnings.back(), ("it goes on from round " + std::to_string(done)).c_str()));
+  } else {
+    CHECK(r.warnings.empty());
+    CHECK(r.history.back().gradients == 4 * rounds);
+  }
+  return done;
 }
 /// A node's model at that round.
 template<class Node>
@@ -97,12 +114,62 @@ using in_rounds = std::tuple<ring_allreduce_sgd<backend::host<double>>, low_prec
 TEMPLATE_LIST_TEST_CASE("nodes on threads that go on together end with the bits of an uncut run", "", in_rounds) {
   scratch_folder cut{"cut"}, whole{"whole"};
   auto const first = run_in_rounds<TestType>(cut.path(), 90, false);
-  CHECK(first >= 60);
-  auto const second = run_in_rounds<TestType>(cut.path(), 90, true);
-  CHECK(second > first);
-  CHECK(run_in_rounds<TestType>(whole.path(), second + 5, false, second) >= second);
+  CHECK(first == 90);  // each node's share of the gradients, at which all end
+  auto const second = run_in_rounds<TestType>(cut.path(), 85, true);
+  CHECK(second == 175);
+  CHECK(run_in_rounds<TestType>(whole.path(), second + 5, false, second) == second + 5);
   for (std::size_t i = 0; i < 4; ++i)
     CHECK(model_at<TestType>(cut.path(), to_node(i), second) == model_at<TestType>(whole.path(), to_node(i), second));
+}
+
+using who_can_meet = std::tuple<ring_allreduce_sgd<backend::host<double>>, low_precision_d_psgd<backend::host<double>>,
+                                osgp<backend::host<double>>, async_model_average<backend::host<double>>,
+                                m_synchronous_sgd<backend::host<double>>>;
+
+TEMPLATE_LIST_TEST_CASE("however their run ends, nodes on threads meet at one round more and are saved there", "",
+                        who_can_meet) {
+  stop_source source;
+  auto const stops = [&](look const& l) {
+    if (l.seen.at > 10ms) source.request_stop();
+  };
+  auto const says_stop = [](look const& l) { return l.seen.at > 10ms ? verdict::stop : verdict::go_on; };
+  struct way {
+    stop_reason why;
+    until end;
+    observers watching{};
+  };
+  for (auto const& [why, end, watching] :
+       {way{stop_reason::time, {.time = 20ms}},
+        way{stop_reason::target_loss, {.time = 1min, .target_loss = p.minimum() + 1}},
+        way{stop_reason::observer, {.time = 1min}, {says_stop}},
+        way{stop_reason::interrupted, {.time = 1min}, {stops}}}) {
+    scratch_folder folder{"ended"};
+    thread_options o;
+    o.watching = watching;
+    o.stop = source.get_token();
+    o.checkpoint = {.folder = folder.path(), .every_rounds = 1'000'000};
+    auto const r = run_until<TestType>(end, o);
+    CHECK(r.stopped == why);
+    CHECK(r.warnings.empty());
+    auto const met = newest_common_round(o.checkpoint, everyone).value();
+    CHECK(met.done > 0);
+    CHECK(met.remark.empty());
+    o.checkpoint.resume = true;
+    auto const again = run_until<TestType>({.time = 1min, .gradients = 40}, {.checkpoint = o.checkpoint});
+    CHECK(again.nodes[0].iterations_before >= met.done);
+    if (why == stop_reason::interrupted) break;
+  }
+}
+
+TEST_CASE("a run on threads whose gradients are not shared out evenly says from which round it goes on") {
+  scratch_folder folder{"uneven"};
+  thread_options o;
+  o.checkpoint = {.folder = folder.path(), .every_rounds = 20};
+  auto const r = run_until<low_precision_d_psgd<backend::host<double>>>({.gradients = 4 * 30 + 2}, o);
+  CHECK(r.stopped == stop_reason::gradients);
+  CHECK(r.history.back().gradients == 4 * 30 + 2);
+  auto const done = newest_common_round(o.checkpoint, everyone).value().done;
+  CHECK(says(r.warnings.back(), ("it goes on from round " + std::to_string(done)).c_str()));
 }
 
 TEST_CASE("nodes on threads that meet only to be saved go on") {

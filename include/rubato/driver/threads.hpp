@@ -42,6 +42,9 @@ struct thread_options {
   /// Each node is saved at a moment of its own or, where all go on together, at the same rounds; `end` counts from the
   /// resumption.
   checkpoint_options checkpoint{};
+  /// Of nodes that are saved at the same rounds: the longest time that they go on after their end, until all are saved
+  /// at one more round.
+  std::chrono::nanoseconds linger = std::chrono::seconds{6};
 };
 
 /// Runs what was assembled, one thread a node, until `end` on the real clock. Nodes that the scenario slows sleep.
@@ -89,7 +92,8 @@ class thread_watch {
       if (now.since_start >= end.time) return stop_reason::time;
       if (run_->has_enough()) {
         if (!closing) closing = now;
-        if (run_->under_way.load() == 0 || now - *closing > options_->patience) return stop_reason::gradients;
+        if (run_->under_way.load() == 0 || have_met() || now - *closing > options_->patience)
+          return stop_reason::gradients;
       }
       if (now >= next_look) {
         if (auto const why = look_at_all(end, result)) return *why;
@@ -100,6 +104,18 @@ class thread_watch {
           run_->at((std::min)({next_look, now + std::chrono::milliseconds{closing ? 1 : 20}, instant{end.time}})));
     }
   }
+
+  /// Until all have met, or cannot or will not. Nodes that may compute no more could not go on to another round.
+  void await_meeting() const {
+    if (!run_->writer || !threads_->front()->saves().together()) return;
+    run_->meet();
+    auto const latest = later_by(run_->now(), options_->linger);
+    auto const may_go_on = [this] { return !run_->has_enough() || run_->under_way.load() > 0; };
+    while (!run_->ending && may_go_on() && !have_met() && run_->now() < latest)
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  }
+  /// Whether all were saved at the round at which they end.
+  [[nodiscard]] auto have_met() const -> bool { return run_->met == threads_->size(); }
 
   /// Looks at all nodes in one instant, after their threads have ended.
   void last_look(run_result& result) {
@@ -185,7 +201,9 @@ RUBATO_INLINE auto live_together(thread_run& run, thread_watch::threads& nodes, 
   } catch (std::system_error const&) {
     rethrow_named("the thread of node " + std::to_string(threads.started.size()) + " cannot be started");
   }
-  return watcher.watch(end, result);
+  auto const why = watcher.watch(end, result);
+  watcher.await_meeting();
+  return why;
 }
 
 RUBATO_INLINE void finish_report(thread_run& run, thread_watch::threads const& nodes, run_result& result) {
@@ -238,10 +256,26 @@ inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, c
   ensure_space(o.folder, bytes);
   run.writer.emplace();
 }
-inline void save_last(thread_run& run, thread_watch::threads& nodes, run_result& result) {
+/// From which round a run goes on whose nodes did not meet at its end.
+RUBATO_INLINE auto words_of_no_meeting(checkpoint_options const& o, std::size_t nodes) -> std::string {
+  std::vector<node_id> all;
+  for (std::size_t i = 0; i < nodes; ++i) all.push_back(to_node(i));
+  try {
+    auto const newest = newest_common_round(o, all);
+    return "the run ended before all nodes were saved at one more round: it goes on from round " +
+           std::to_string(newest ? newest->done : 0);
+  } catch (config_error const& e) {
+    return e.what();
+  }
+}
+RUBATO_INLINE void save_last(thread_run& run, thread_watch::threads& nodes, run_result& result) {
   if (!run.writer) return;
   for (auto& each : nodes) each->save_last();
   if (auto why = run.writer->finish(); !why.empty()) result.warnings.push_back("a checkpoint failed: " + why);
+  if (auto const all = failures_of(*run.writer); !all.empty()) result.warnings.push_back("the run" + all);
+  auto const have_met = std::all_of(nodes.begin(), nodes.end(), [](auto& each) { return each->saves().has_met(); });
+  if (nodes.front()->saves().together() && !have_met)
+    result.warnings.push_back(words_of_no_meeting(run.saves, nodes.size()));
 }
 
 }  // namespace detail

@@ -21,6 +21,7 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/driver/detail/hosted_node.hpp>
+#include <rubato/driver/detail/reach.hpp>
 #include <rubato/driver/inbox.hpp>
 #include <rubato/environment/network.hpp>
 #include <rubato/run/assemble.hpp>
@@ -59,6 +60,16 @@ struct thread_run {
   }
   [[nodiscard]] auto at(instant t) const -> std::chrono::steady_clock::time_point { return begin + t.since_start; }
 
+  /// All that go on together are to meet as soon as they can.
+  void meet() {
+    meeting = true;
+    for (auto& box : inboxes) box->wake();
+  }
+  /// The gradients of each node, where all are to compute the same number of them.
+  [[nodiscard]] auto gradients_of_each() const -> std::optional<std::uint64_t> {
+    if (most_gradients == (std::numeric_limits<std::uint64_t>::max)() || most_gradients % who->peers != 0) return {};
+    return most_gradients / who->peers;
+  }
   /// Every thread ends as soon as it can.
   void end() {
     ending = true;
@@ -92,6 +103,9 @@ struct thread_run {
   std::exception_ptr failure;
   checkpoint_options saves;
   std::optional<checkpoint_writer> writer;  // where nodes are saved
+  std::atomic<bool> meeting{false};  // nodes that go on together are to meet at one round, and end there
+  std::atomic<std::uint64_t> last_round{(std::numeric_limits<std::uint64_t>::max)()};  // that one
+  std::atomic<std::size_t> met{0};  // nodes that were saved there
 };
 
 class node_thread {
@@ -104,7 +118,7 @@ class node_thread {
   /// Returns a warning, or nothing. Throws config_error.
   [[nodiscard]] auto prepare_checkpoints() -> std::string {
     saves_ = {run_->saves, *run_->who, to_node(self_)};
-    saves_.reach(run_->who->nodes.size() - 1, run_->who->nodes.size());
+    saves_.reach(reach_of(*run_->who, to_node(self_)), run_->who->nodes.size());
     if (!run_->saves.resume) return {};
     auto warning = saves_.restore_into(host_, run_->who->pool);
     look_.model = host_.node().estimate();
@@ -186,7 +200,23 @@ class node_thread {
 
   /// After every event: at a round whose state is due the node stands still until the one before is written.
   void save_round_if_due() {
-    if (run_->writer && saves_.together()) stands_still_ = !saves_.save_round_if_due(host_, *run_->writer);
+    if (!run_->writer || !saves_.together()) return;
+    auto const has_met = saves_.has_met();
+    stands_still_ = !saves_.save_round_if_due(host_, *run_->writer);
+    if (auto const each = run_->gradients_of_each()) saves_.meet_after(*each, host_);
+    if (!has_met && saves_.has_met()) ++run_->met;
+  }
+  /// Before every event: at which round all meet. Who hears of the meeting names a round that nobody can have begun
+  /// before it sees that one; of all that are named the earliest is everybody's.
+  void note_meeting() {
+    if (!run_->meeting || !run_->writer || !saves_.together()) return;
+    if (!std::exchange(names_round_, true)) {
+      auto const mine = saves_.earliest_meeting(host_.node().common_round()->done);
+      auto last = run_->last_round.load();
+      while (mine < last && !run_->last_round.compare_exchange_weak(last, mine)) {
+      }
+    }
+    static_cast<void>(saves_.meet_at(host_, run_->last_round));
   }
 
   [[nodiscard]] auto wants_gradient() const -> bool {
@@ -202,6 +232,7 @@ class node_thread {
     if (host_.cancelled() || run_->ending) return;
     g.duration = run_->now() - started;
     if (!run_->takes_gradient()) return;
+    note_meeting();
     host_.finish(run_->now(), std::move(g), sender());
     save_round_if_due();
     note_waiting();
@@ -225,6 +256,7 @@ class node_thread {
       auto const now = run_->now();
       depart(now);
       deliver(mine.take_due(now));
+      note_meeting();
       host_.wake(run_->now(), sender());  // deliveries took time, and a node's times never go back
       note_waiting();
       if (end ? host_.cancelled() || now >= *end : wants_gradient()) return;
@@ -254,6 +286,7 @@ class node_thread {
       if (run_->ending) return;
       auto const p = std::move(held_.front());
       held_.pop_front();
+      note_meeting();
       host_.deliver(run_->now(), patch_of(p, {0, run_->who->blocks.blocks()}), sender());
       save_round_if_due();
       note_waiting();
@@ -337,6 +370,7 @@ class node_thread {
   hosted_node host_;
   node_checkpoints saves_;
   bool stands_still_ = false;  // until the state that is due can be written
+  bool names_round_ = false;  // it has named one
   std::deque<packet> held_;  // packets that came meanwhile
   std::vector<node_id> queued_;  // receivers for which a packet waits for its link
   std::uint64_t draws_ = 0;
