@@ -42,8 +42,8 @@ struct until {
 };
 
 /// `observer`: an observer asked for it (run/observer.hpp). `interrupted`: a stop token did. `neighbour`: this process
-/// waited for a message of a neighbour that has ended its run, and that may not be gone on without, or was saved with all
-/// others at the round at which another one ended.
+/// waited for a message of a neighbour that has ended its run, and that may not be gone on without, or was saved with
+/// all others at the round at which another one ended.
 enum class stop_reason : std::uint8_t { time, target_loss, gradients, interrupted, observer, neighbour };
 
 constexpr auto name_of(stop_reason r) -> std::string_view {
