@@ -219,8 +219,9 @@ class peer_driver {
     if (meeting_.was_held()) return end_with_all(end);
     if (own_end_ && (spent || !meeting_.is_awaited(now()))) return own_end_;
     if (meeting_.is_interrupted() && !meeting_.is_awaited(now())) return stop_reason::interrupted;
-    if (!waits_in_vain() || goes_on_without_neighbour()) return std::nullopt;
-    return own_end_ ? own_end_ : end_with_neighbour(end);
+    if (!waits_in_vain()) return std::nullopt;
+    if (own_end_) return own_end_;
+    return goes_on_without_neighbour() ? std::nullopt : std::optional{end_with_neighbour(end)};
   }
   /// Looks and saves as long as the node lives.
   auto own_reason(bool spent) -> std::optional<stop_reason> {
@@ -476,8 +477,8 @@ class peer_driver {
 
   void check_patience() {
     if (congested_) refuse_congestion();
-    auto const meets = meeting_.is_awaited(now());  // which is shorter, or longer
-    auto const waits = host_.wait() && !under_way_ && !host_.wants_gradient() && !meets;
+    auto const ends = own_end_ || meeting_.is_interrupted();  // it waits for the meeting, and ends if that is not held
+    auto const waits = host_.wait() && !under_way_ && !host_.wants_gradient() && !ends;
     auto const waited = waits ? now() - host_.waiting_since() : std::chrono::nanoseconds{};
     tell_waiting(waited > options_.patience / 2);
     if (!waits) return;
