@@ -109,26 +109,25 @@ TEST_CASE("nodes that compute different numbers of gradients end where the first
 TEST_CASE("who waits for the last meeting waits for linger at most, and not for its patience") {
   using node = extra<space>;
   auto const p = problem::quadratic::random(nodes, 50, 4);
-  auto const ends_waiting = [&](std::filesystem::path const& folder, std::chrono::nanoseconds linger) {
+  auto const ends_waiting = [&](std::filesystem::path const& folder, std::chrono::nanoseconds time, peer_options o) {
     tcp_doors doors{nodes};
     auto const make = [&](std::size_t) { return assemble<node>(topology::ring(nodes), p, {.step = 0.1}); };
-    peer_options o{.patience = 150ms, .linger = linger, .lost = when_lost::goes_on};
     o.compute = environment::fixed(1ms).slow(1, 400);
     o.checkpoint = {.folder = folder, .every_rounds = 1'000'000};
-    auto all = run_all(nodes, make, over_tcp(doors), {{.time = 50ms}, o});
+    auto all = run_all(nodes, make, over_tcp(doors), {{.time = time}, o});
     require_good(all);
     for (auto const& f : all) CHECK(f.result.result.stopped == stop_reason::time);
     return all;
   };
   scratch_folder long_enough{"long"}, too_short{"short"};
-  auto const is_behind = [](auto const& w) { return says(w, "at which all were saved, round 0 or an earlier one"); };
-  for (auto const& f :
-       ends_waiting(long_enough.path(), 1min)) {  // messages are old where one is so slow, and it is said
+  auto const is_behind = [](auto const& w) { return says(w, " ended before it was saved at one more round"); };
+  for (auto const& f : ends_waiting(long_enough.path(), 50ms, {.patience = 150ms, .linger = 1min})) {
+    // Messages are old where one is so slow, and it is said.
     CHECK(std::ranges::count_if(f.result.result.warnings, is_behind) == 0);
     CHECK(f.result.lost.empty());
   }
   CHECK(met_in(long_enough.path(), nodes) >= 2);
-  for (auto const& f : ends_waiting(too_short.path(), 200ms))
+  for (auto const& f : ends_waiting(too_short.path(), 500ms, {.linger = 300ms}))
     CHECK(std::ranges::count_if(f.result.result.warnings, is_behind) == 1);
 }
 

@@ -311,12 +311,13 @@ class peer_driver {
     if (meeting_.is_interrupted()) return stop_reason::interrupted;
     if (gradients_ >= end.gradients) return stop_reason::gradients;
     if (end.time != (std::chrono::nanoseconds::max)()) return stop_reason::neighbour;
-    throw run_error{"node " + name(me_->self) + " ended after " + std::to_string(gradients_) + " of " +
-                    std::to_string(end.gradients) + " gradients: " + meeting_.words_of_all()};
+    throw peer_error{"node " + name(me_->self) + " ended after " + std::to_string(gradients_) + " of " +
+                     std::to_string(end.gradients) + " gradients: " + meeting_.words_of_all()};
   }
 
   [[nodiscard]] auto next_event(instant last) const -> instant {
-    auto next = (std::min)(last, now() + std::chrono::milliseconds{20});
+    auto next = now() + std::chrono::milliseconds{20};
+    if (!own_end_) next = (std::min)(next, last);
     if (auto const due = host_.next_wakeup()) next = (std::min)(next, *due);
     if (auto const due = looks_.due(); due && !showing_.is_busy()) next = (std::min)(next, later_by(begun_, *due));
     return next;
