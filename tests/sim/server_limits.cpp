@@ -139,6 +139,46 @@ TEST_CASE("limit weights are predicted from times before a run, and agree with w
   CHECK(report::limit_weight_text({}) == "No server weighed gradients in this run.\n");
 }
 
+TEST_CASE(
+    "every estimate of a worker's time leads to the mean's optimum, and those that forget follow changing speeds") {
+  auto scenario = taking(four_times(), tuned::evenly);
+  scenario.compute = environment::lognormal(1s, 1.0).slow(1, 2).slow(2, 4).slow(3, 8);
+  auto const weights = [&](server::time_estimate by, environment::scenario const& s) {
+    auto o = raw<own>(0.001);
+    o.weight.cap = 1e9;
+    o.weight.estimate = by;
+    o.weight.factor = 0.05;
+    return report::measured_weights(simulate(assemble<own>(topology::star(4), four_workers(), o), s, {.time = 20000s}));
+  };
+  using server::time_estimate;
+  for (auto const by : {time_estimate::own, time_estimate::mean, time_estimate::moving})
+    CHECK(report::largest_bias(weights(by, scenario)) < 0.03);
+
+  auto const golden = [](time_estimate by, std::vector<double> const& times) {
+    server::own_durations const its{.cap = 1e9, .estimate = by, .factor = 0.25};
+    server::own_durations::state state{its, 1};
+    std::vector<double> estimates;
+    double total = 0;
+    for (std::size_t k = 0; k < times.size(); ++k) {
+      total += times[k];
+      auto const ns = std::chrono::nanoseconds{static_cast<std::int64_t>(times[k] * 1e9)};
+      estimates.push_back(state({.duration = ns}).factor * total / static_cast<double>(k + 1));
+    }
+    return estimates;
+  };
+  std::vector<double> const times{4, 8, 2, 6}, means{4, 6, 14.0 / 3, 5}, moving{4, 5, 4.25, 4.6875};
+  for (std::size_t k = 0; k < 4; ++k) {
+    CHECK(golden(time_estimate::own, times)[k] == Approx(times[k]));
+    CHECK(golden(time_estimate::mean, times)[k] == Approx(means[k]));
+    CHECK(golden(time_estimate::moving, times)[k] == Approx(moving[k]));
+  }
+  std::vector<double> slows_down(100, 1.0);
+  slows_down.resize(200, 5.0);
+  CHECK(golden(time_estimate::own, slows_down).back() == Approx(5));
+  CHECK(golden(time_estimate::moving, slows_down).back() == Approx(5).epsilon(1e-9));
+  CHECK(golden(time_estimate::mean, slows_down).back() == Approx(3));  // which has not noticed
+}
+
 TEST_CASE("with slow links, weights by computation time are unequal, and weights by round trip are equal") {
   auto scenario = taking(four_times(), tuned::evenly);
   scenario.link.latency = 250ms;

@@ -2,6 +2,7 @@
 // m-synchronous SGD, a server and n workers: a round takes the first m gradients at the current model; the others are
 // cancelled. The synchronous baseline: near time-optimal under random compute times (arXiv 2602.03802).
 //   (M.G)  worker i: g_i at x_k, sent to the server; a newer model cancels the computation
+//   (M.F)  or, without stops, finishes it first; its gradient comes too late and is dropped
 //   (M.X)  server: x_{k+1} <- x_k - gamma (1/m) sum of the first m gradients at x_k, summed by id; sent to all
 // invariant: with m = n this is SGD on the mean gradient, whatever the speeds
 //                                                              tests/unit/algorithm/m_synchronous_sgd.cpp
@@ -22,6 +23,7 @@
 #include <rubato/algorithm/detail/server_core.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/server/delay_threshold.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
 
@@ -37,11 +39,13 @@ struct m_synchronous_options {
   std::size_t block_values = 0;
   step::schedule schedule{};
   std::size_t m = 0;  ///< gradients that a round takes; 0: all n
+  server::late_jobs late = server::late_jobs::stop;
   Step step_rule{};
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
     visit("m", self.m, "gradients that a round takes; 0: one of each node");
+    visit("late jobs", self.late, "stop: a new model ends the computation at the old one; finish: it does not");
     visit("step rule", self.step_rule, "how a step is made of a direction");
   }
 };
@@ -93,6 +97,9 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     if (!this->accept(g)) return;
     this->send_gradient(g, ends_[0].outward(), now, out).extra.set(scalar_slot::loss, g.loss);  // (M.G)
     out.wait = waiting{this->server(), channel_id::model, iteration{this->version_ + 1}};
+    if (!next_) return;
+    out.wait.reset();
+    this->go_on_at(std::exchange(next_, {}), next_version_, out);  // (M.F)
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
@@ -110,6 +117,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
       if (!end.open && m_ == this->n_) core::refuse_change(change, "a run that needs it every round", out);
       return;
     }
+    next_ = {};
     this->wait_for_server(out);
     if (!end.open) return;
     out.wait.reset();
@@ -131,7 +139,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("first", self.first_), visit("ends", self.ends_), visit("received", self.received_);
-    visit("arrived", self.arrived_);
+    visit("arrived", self.arrived_), visit("next", self.next_), visit("next version", self.next_version_);
   }
 
  private:
@@ -142,7 +150,7 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     arrived_ = 0;
   }
 
-  /// Worker: a new model ends the computation at the old one.
+  /// Worker: a new model ends the computation at the old one, or waits for its end.
   void follow(instant now, patch const& p, outbox& out) {
     auto& end = ends_[0];
     if (!end.is_of_session(p)) return;
@@ -151,7 +159,10 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     if (out.failure) return;
     ++end.accepted;
     end.age.add(now - p.posted_at);
-    this->go_on_at(p.body, to_count(p.numbers[0]), out);
+    if (this->options_->late == server::late_jobs::stop || !this->pending_.under_way())
+      return this->go_on_at(p.body, to_count(p.numbers[0]), out);
+    next_ = p.body;
+    next_version_ = to_count(p.numbers[0]);
   }
 
   /// Server: takes a gradient of the current round; late ones are dropped.
@@ -205,6 +216,8 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   std::vector<detail::two_way_edge> ends_;  // of the server's edges by worker, or of the worker's one
   std::vector<shared_buffer> received_;  // server: this round's gradients, by worker
   std::size_t arrived_ = 0;  // server: how many there are
+  shared_buffer next_{};  // worker, without stops: the newest model, while it computes at an older one
+  std::uint64_t next_version_ = 0;
 };
 
 }  // namespace rubato

@@ -113,6 +113,23 @@ TEST_CASE("the server answers all workers when m gradients are in, and drops the
   CHECK(h.server().statistics().dropped == 2);
 }
 
+TEST_CASE("(M.F) without stops a worker ends its computation first, and a round takes no longer") {
+  auto const p = quadratic::random(3, 4, 5);
+  auto const with = [&](server::late_jobs late) {
+    return simulate(assemble<node_type>(topology::star(3), p, {.step = 0.3, .m = 2, .late = late}),
+                    {.compute = environment::fixed(1s).slow(2, 3.5)}, {.time = 100s + 500ms});
+  };
+  auto const stops = with(server::late_jobs::stop), finishes = with(server::late_jobs::finish);
+  CHECK(stops.nodes[3].iterations == 100);
+  CHECK(finishes.nodes[3].iterations == 100);
+  CHECK(stops.nodes[2].gradients == 0);
+  CHECK(finishes.nodes[2].gradients == 28);  // in 100.5 s, of 3.5 s each; all come too late
+  CHECK(finishes.nodes[3].dropped == 28);
+  auto const expected = plain_sgd(p, 2, 100), x = values_of(finishes.models[0]);
+  for (std::size_t c = 0; c < x.size(); ++c) CHECK(x[c] == Approx(expected[c]).epsilon(1e-12));
+  CHECK(values_of(stops.models[0]) == x);
+}
+
 TEST_CASE("a new model cancels the computation at the old one") {
   by_hand h;
   auto const old = h.ask(1);
