@@ -12,31 +12,44 @@
 #include <rubato/algorithm/ad_psgd.hpp>
 #include <rubato/algorithm/adsgd.hpp>
 #include <rubato/algorithm/asgd.hpp>
+#include <rubato/algorithm/asgrad.hpp>
 #include <rubato/algorithm/asy_sonata.hpp>
 #include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/bipartite_ad_psgd.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
+#include <rubato/algorithm/clipped_asgd.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/dasgd.hpp>
+#include <rubato/algorithm/dc_asgd.hpp>
+#include <rubato/algorithm/delay_adaptive_asgd.hpp>
 #include <rubato/algorithm/delayed_randomized_gossip.hpp>
 #include <rubato/algorithm/dsgt.hpp>
+#include <rubato/algorithm/dude_asgd.hpp>
 #include <rubato/algorithm/extra.hpp>
+#include <rubato/algorithm/fedasync.hpp>
+#include <rubato/algorithm/fedbuff.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
+#include <rubato/algorithm/malenia_sgd.hpp>
 #include <rubato/algorithm/matcha.hpp>
+#include <rubato/algorithm/naive_optimal_asgd.hpp>
 #include <rubato/algorithm/non_blocking_allreduce.hpp>
 #include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/non_blocking_matcha.hpp>
 #include <rubato/algorithm/osgp.hpp>
+#include <rubato/algorithm/piag.hpp>
 #include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
 #include <rubato/algorithm/rasgp.hpp>
+#include <rubato/algorithm/rennala_sgd.hpp>
 #include <rubato/algorithm/rescaled_asgd.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/algorithm/ringleader_asgd.hpp>
 #include <rubato/algorithm/ringmaster_asgd.hpp>
 #include <rubato/algorithm/s_ab.hpp>
 #include <rubato/algorithm/sgp.hpp>
@@ -64,7 +77,7 @@ struct catalogue_row {
 /// those of r_fast, sgp those of osgp. The steps of low_precision_d_psgd, non_blocking_d_psgd, async_model_average,
 /// non_blocking_allreduce and ringmaster_asgd are of a sweep on a binary tree (bench/sweep_steps.md). Not swept are
 /// push_diging, extra, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2,
-/// delayed_randomized_gossip and rasgp.
+/// delayed_randomized_gossip, rasgp, and the servers from delay_adaptive_asgd on.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},
@@ -99,6 +112,19 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<asgd<B>>{"asgd", 0.0798, ends::off_it, "star"},
     catalogue_row<rescaled_asgd<B>>{"rescaled_asgd", 0.102, ends::off_it, "star"},
     catalogue_row<ringmaster_asgd<B>>{"ringmaster_asgd", 0.125, ends::off_it, "star"},
+    catalogue_row<delay_adaptive_asgd<B>>{"delay_adaptive_asgd", 0.0625, ends::off_it, "star"},
+    catalogue_row<clipped_asgd<B>>{"clipped_asgd", 0.0625, ends::off_it, "star"},
+    catalogue_row<dasgd<B>>{"dasgd", 0.0625, ends::off_it, "star"},
+    catalogue_row<dc_asgd<B>>{"dc_asgd", 0.0625, ends::off_it, "star"},
+    catalogue_row<naive_optimal_asgd<B>>{"naive_optimal_asgd", 0.0625, ends::off_it, "star"},
+    catalogue_row<asgrad<B>>{"asgrad", 0.0625, ends::off_it, "star"},
+    catalogue_row<rennala_sgd<B>>{"rennala_sgd", 0.0625, ends::off_it, "star"},
+    catalogue_row<malenia_sgd<B>>{"malenia_sgd", 0.0625, ends::at_optimum, "star"},
+    catalogue_row<ringleader_asgd<B>>{"ringleader_asgd", 0.0625, ends::at_optimum, "star"},
+    catalogue_row<dude_asgd<B>>{"dude_asgd", 0.0625, ends::at_optimum, "star"},
+    catalogue_row<piag<B>>{"piag", 0.0625, ends::at_optimum, "star"},
+    catalogue_row<fedbuff<B>>{"fedbuff", 0.0625, ends::off_it, "star"},
+    catalogue_row<fedasync<B>>{"fedasync", 0.0625, ends::off_it, "star"},
 };
 
 /// visit(row) for each algorithm on backend B.

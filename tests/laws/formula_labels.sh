@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# formula_labels.sh ROOT: each label such as (R.S2b) in the comment at the head of an algorithm's header stands again
-# at a line of code in that folder, and in the name of a test or in the comment directly above one; a label at a line of
-# code stands at the head of some header.
+# formula_labels.sh ROOT: each label such as (R.S2b) in the comment at the head of a header of algorithm/ or server/ stands
+# again at a line of code of these folders, and in the name of a test or in the comment directly above one; a label at a
+# line of code stands at the head of some header.
 set -uo pipefail
 
 folder=$1/include/rubato/algorithm
 tests=$1/tests
-mapfile -t headers < <(find "$folder" -name '*.hpp' 2>/dev/null | LC_ALL=C sort)
+mapfile -t headers < <(find "$folder" "$1/include/rubato/server" -name '*.hpp' 2>/dev/null | LC_ALL=C sort)
 ((${#headers[@]} > 0)) || { echo "$folder holds no headers"; exit 1; }
 mapfile -t test_files < <(find "$tests" -name '*.cpp' -o -name '*.hpp' | LC_ALL=C sort)
 ((${#test_files[@]} > 0)) || { echo "$tests holds no tests"; exit 1; }
@@ -20,10 +20,10 @@ awk '
       line = substr(line, RSTART + RLENGTH)
     }
   }
-  FNR == 1 { head = FILENAME ~ /\/include\/rubato\/algorithm\// }
+  FNR == 1 { head = FILENAME ~ /\/include\/rubato\/(algorithm|server)\// }
   head && !/^[ \t]*(\/\/|#|$)/ { head = 0 }        # the head ends where code begins
   # A test is named from TEST_CASE to the brace; a comment counts only if no other line comes between.
-  FILENAME !~ /\/include\/rubato\/algorithm\// {
+  FILENAME !~ /\/include\/rubato\/(algorithm|server)\// {
     if (FNR == 1) { above = ""; naming = 0 }
     if ($0 ~ /^[ \t]*(TEST_CASE|TEMPLATE_TEST_CASE|TEMPLATE_LIST_TEST_CASE|SCENARIO)[ \t]*\(/) { labels(above, in_test); naming = 1 }
     if (naming) { labels($0, in_test); naming = $0 !~ /{[ \t]*$/ }

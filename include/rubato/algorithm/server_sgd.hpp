@@ -78,24 +78,29 @@ class server_sgd
     : public detail::server_core<Backend, detail::server_options<Acceptance, Weight, Aggregation, Assignment, Step>> {
   using core = detail::server_core<Backend, detail::server_options<Acceptance, Weight, Aggregation, Assignment, Step>>;
   using weighing = server::as_weight<Weight>;
+  static constexpr bool queues = server::queueing_assignment<Assignment>;
+  static constexpr bool has_local_steps = requires { typename Assignment::template local<Backend>; };
   static_assert(server::check_policies<Acceptance, weighing, Aggregation, Assignment, Backend>());
 
  public:
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "server SGD"; }
   static constexpr bool server_has_the_model = true;
+  static constexpr bool needs_given = requires { requires Aggregation::needs_given; };
 
   /// A star around an extra node, whatever the network. Its gain is n: when every worker has delivered one gradient of
-  /// weight 1, the model has moved by n gamma times their mean.
+  /// weight 1, the model has moved by n gamma times their mean. It is 1 if the aggregation makes one step by_round.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     auto plan = mixing::server_plan(network.pull().nodes());
-    plan.gain = static_cast<double>(network.pull().nodes());
+    if constexpr (!requires { requires Aggregation::by_round; })
+      plan.gain = static_cast<double>(network.pull().nodes());
     return plan;
   }
   static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t nodes) {
     o.acceptance.resolve_options(nodes);
     o.weight.resolve_options(nodes);
-    o.aggregation.resolve_options();
+    o.aggregation.resolve_options(nodes);
+    if constexpr (queues) o.assignment.resolve_options(nodes);
   }
   static constexpr std::array<channel_spec, 3> all_channels{
       channel_spec{channel_id::model, channel_kind::event, element_of<scalar>},
@@ -108,19 +113,30 @@ class server_sgd
   server_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), plan, self, std::move(x0), o},
         weight_{core::options_->weight, core::n_},
-        gathered_{core::options_->aggregation},
-        assignment_{o.assignment},
+        gathered_{core::options_->aggregation, core::n_},
+        assignment_{server::assignment_state<Assignment>::make(o.assignment, core::n_, o.seed)},
+        local_{o.assignment},
         ends_(core::serves() ? core::n_ : 1) {
     for (std::size_t i = 0; i < ends_.size(); ++i) ends_[i].peer = core::serves() ? to_node(i) : core::server();
   }
 
   void start(instant now, outbox& out) {
-    for (auto& end : ends_) end.given_at = now;
+    for (auto& end : ends_) {
+      end.given_at = now;
+      if (needs_given && this->serves()) end.given = this->x_;
+    }
     if (!this->serves()) this->ask_next(this->x_, out);  // all begin at the common first model, version 0
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!this->accept(g)) return;
+    if constexpr (has_local_steps) {
+      if (!local_.ends(this->backend_, this->x_, g, this->gamma_)) {
+        out.failure = detail::spoilt_gradient(this->self_, this->server(), this->x_, g);
+        if (!local_.finite()) out.failure = detail::blame{this->self_}.gradient(g.value).sentence();
+        return this->ask_next(local_.model(), out);
+      }
+    }
     auto const took = static_cast<std::uint64_t>(g.duration.count());
     this->send_gradient(g, ends_[0].outward(), now, out).extra.set(scalar_slot::duration_ns, took);  // (As.G)
     out.wait = waiting{this->server(), channel_id::model, iteration{ends_[0].models.order.newest() + 1}};
@@ -137,8 +153,11 @@ class server_sgd
     if (this->serves() ? to_index(change.peer) >= this->n_ : change.peer != this->server()) return;
     auto& end = ends_[this->serves() ? to_index(change.peer) : 0];
     end.change(change);
-    if (!this->serves()) this->wait_for_server(out);
-    else if (end.open) give_model(end, channel_id::model, now, out);
+    local_.begin();
+    if (!this->serves()) return this->wait_for_server(out);
+    if (end.open && takes(to_index(change.peer))) give_model(end, channel_id::model, now, out);
+    for (auto lost = std::exchange(end.queue, {}).size(); lost > 0; --lost)  // anew, so that no worker's versions fall
+      queue_or_give(to_index(change.peer), {this->x_, this->version_}, now, out);
   }
 
   /// The server's iterations are its versions, a worker's are its gradients.
@@ -156,6 +175,7 @@ class server_sgd
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("weight", self.weight_), visit("gathered", self.gathered_), visit("assignment", self.assignment_);
+    if constexpr (has_local_steps) visit("local", self.local_);
     visit("ends", self.ends_);
   }
 
@@ -169,11 +189,19 @@ class server_sgd
       visit("order", self.order), visit("version", self.version), visit("sent", self.sent);
     }
   };
+  /// A model for a worker that still computes at another one.
+  struct queued_job {
+    shared_buffer model{};
+    std::uint64_t version = 0;
+    static void visit_state(auto& self, auto&& visit) { visit("model", self.model), visit("version", self.version); }
+  };
   /// What a node knows about the other end of an edge. A worker has one such end, the server one per worker.
   struct other_end : detail::two_way_edge {
     bool busy = true;  // server: this worker has a job whose gradient is awaited
     std::uint64_t version = 0;  // server: of the model of that job
     instant given_at{};  // server: when the model of that job was posted
+    shared_buffer given{};  // server: that model, if the aggregation needs it
+    std::vector<queued_job> queue{};  // server: of an assignment that may name a busy worker
     model_stream models{}, stops{};
     age_counter age_of_stops{};
     weight_counter weights{};
@@ -181,6 +209,8 @@ class server_sgd
     static void visit_state(auto& self, auto&& visit) {
       two_way_edge::visit_state(self, visit);
       visit("busy", self.busy), visit("version", self.version), visit("given at", self.given_at);
+      if constexpr (needs_given) visit("given", self.given);
+      if constexpr (queues) visit("queue", self.queue);
       visit("models", self.models), visit("stops", self.stops);
       visit("age of stops", self.age_of_stops), visit("weights", self.weights);
     }
@@ -214,6 +244,7 @@ class server_sgd
     }
     if (p.channel == channel_id::model) ++end.accepted;
     (p.channel == channel_id::control ? end.age_of_stops : end.age).add(now - p.posted_at);
+    local_.begin();
     this->go_on_at(p.body, version, out);
   }
 
@@ -225,11 +256,18 @@ class server_sgd
     if (!end.busy || to_count(p.based_on) != end.version)
       return refuse(end);  // of a job that was stopped: the worker already computes the next one
     end.busy = false;
+    if (!takes(to_index(p.from))) return refuse(end);
     auto const delay = this->version_ - end.version;  // (As.D)
     if (this->options_->acceptance.accepts(delay)) apply(end, delay, now, p, out);
     else refuse(end);
-    give_model(ends_[assignment_(to_index(p.from))], channel_id::model, now, out);
+    assign_after(to_index(p.from), now, out);
     stop_late_jobs(now, out);
+  }
+  /// Whether this worker is given jobs.
+  [[nodiscard]] auto takes(std::size_t worker) const -> bool {
+    if constexpr (requires { this->options_->acceptance.takes(worker); })
+      return this->options_->acceptance.takes(worker);
+    else return true;
   }
   void refuse(other_end& end) {
     ++end.overtaken;
@@ -242,7 +280,8 @@ class server_sgd
     auto const most = static_cast<std::uint64_t>((std::max<std::int64_t>)(round_trip.count(), 0));
     auto const said = (std::min)(p.extra.count(scalar_slot::duration_ns).value_or(0), most);
     auto const duration = std::chrono::nanoseconds{static_cast<std::int64_t>(said)};
-    auto const arrived = server::received_gradient{to_index(p.from), delay, duration, round_trip, now};
+    auto arrived = server::received_gradient{to_index(p.from), delay, duration, round_trip, now};
+    if constexpr (needs_given) arrived.model = &this->x_, arrived.given = &end.given;
     auto const w = weight_(arrived);  // (As.W)
     ++end.accepted;
     end.age.add(now - p.posted_at);
@@ -250,21 +289,49 @@ class server_sgd
     ++this->gradients_;
     auto const along = gathered_.take(this->backend_, p.body, w.factor, arrived);
     if (!along) return;
-    if (!this->step_along(now, along->values, along->share)) {  // (As.X)
+    if (along->from) this->x_ = along->from;
+    if (!this->step_along(now, along->values, along->share, along->step)) {  // (As.X)
       out.failure = detail::blame{this->self_}.message(p.from, channel_id::gradient, p.body).sentence();
     }
     ++this->version_;
   }
 
+  void assign_after(std::size_t arrived, instant now, outbox& out) {
+    if constexpr (queues) {
+      for (auto const to : assignment_(arrived)) queue_or_give(to, {this->x_, this->version_}, now, out);
+      auto& end = ends_[arrived];
+      if (end.busy || end.queue.empty()) return;
+      auto const job = std::move(end.queue.front());
+      end.queue.erase(end.queue.begin());
+      give_job(end, channel_id::model, job, now, out);
+    } else {
+      give_model(ends_[assignment_(arrived)], channel_id::model, now, out);
+    }
+  }
+  /// To this worker or, if it is gone, to the next one by id: the number of jobs under way stays the same.
+  void queue_or_give(std::size_t to, queued_job job, instant now, outbox& out) {
+    for (std::size_t tried = 0; tried < this->n_; ++tried) {
+      auto& end = ends_[(to + tried) % this->n_];
+      if (!end.open) continue;
+      if (!end.busy && end.queue.empty()) return give_job(end, channel_id::model, job, now, out);
+      end.queue.push_back(std::move(job));  // (As.A)
+      return;
+    }
+  }
+
   void give_model(other_end& end, channel_id channel, instant now, outbox& out) {
+    give_job(end, channel, {this->x_, this->version_}, now, out);
+  }
+  void give_job(other_end& end, channel_id channel, queued_job const& job, instant now, outbox& out) {
     RUBATO_EXPECTS(channel == channel_id::control || !end.busy, "a worker is given a job only when it has none");
     if (!end.open) return;
     end.busy = true;
-    end.version = this->version_;
+    end.version = job.version;
     end.given_at = now;
-    auto& p = this->post(end.outward(), channel, this->x_, now, out);
+    if (needs_given) end.given = job.model;
+    auto& p = this->post(end.outward(), channel, job.model, now, out);
     p.number = iteration{++end.on(channel).sent};
-    p.based_on = iteration{this->version_};
+    p.based_on = iteration{job.version};
   }
 
   void stop_late_jobs(instant now, outbox& out) {
@@ -277,7 +344,8 @@ class server_sgd
 
   typename weighing::state weight_;
   typename Aggregation::template state<Backend> gathered_;
-  Assignment assignment_;
+  typename server::assignment_state<Assignment>::type assignment_;
+  typename server::local_work<Assignment, Backend>::type local_;
   std::vector<other_end> ends_;
 };
 

@@ -21,7 +21,7 @@ struct buffered {
   }
   std::size_t size = 10;  ///< K
 
-  void resolve_options() const {
+  void resolve_options(std::size_t) const {
     if (size == 0) throw config_error{"a server's buffer holds at least one gradient, not 0"};
   }
 
@@ -29,7 +29,7 @@ struct buffered {
   class state {
    public:
     using scalar = typename Backend::scalar;
-    explicit state(buffered const& b) : size_{b.size} {}
+    state(buffered const& b, std::size_t) : size_{b.size} {}
     static void visit_state(auto& self, auto&& visit) { visit("count", self.count_), visit("sum", self.sum_); }
 
     auto take(Backend& backend, shared_buffer const& g, double weight, received_gradient const&)

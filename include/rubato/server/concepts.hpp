@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/ids.hpp>
@@ -22,6 +23,9 @@ struct received_gradient {
   std::chrono::nanoseconds duration{};    ///< of its computation
   std::chrono::nanoseconds round_trip{};  ///< from the server's posting of the model: computation and both links
   instant at{};                           ///< time of arrival, on the run's clock
+  // For an aggregation with a true `needs_given`, otherwise null; both live during the call.
+  shared_buffer const* model = nullptr;  ///< the server's, now
+  shared_buffer const* given = nullptr;  ///< the one at which the worker began
 };
 
 /// A factor of 0 or more on the step, and the part that a cap has cut off.
@@ -35,11 +39,14 @@ template<class T>
 struct direction {
   T const* values = nullptr;
   T share{1};
+  shared_buffer from{};  ///< where the step begins; empty: at the model
+  double step = 1;       ///< factor of gamma
 };
 
 /// Which gradients may move the model. If may_stop is true and stops() says so, running jobs whose delay is no longer
 /// accepted are stopped. resolve_options() gets the number of workers before the run and may throw config_error. Not
-/// checked, but required: if a delay is refused, all larger ones are. Models: accept_all, delay_threshold.
+/// checked, but required: if a delay is refused, all larger ones are. Optional: takes(worker), false for a worker that
+/// gets no job after its first. Models: accept_all, delay_threshold, current_only, fastest_workers.
 template<class A>
 concept acceptance_policy = std::copyable<A> && std::default_initializable<A> &&
                             requires(A& a, A const& c, std::uint64_t delay, std::size_t workers) {
@@ -51,7 +58,7 @@ concept acceptance_policy = std::copyable<A> && std::default_initializable<A> &&
 
 /// Settings, with a movable state at the server that is called once for each accepted gradient, in order of arrival.
 /// The settings outlive the state and stay at the same address (likewise for aggregations). Models:
-/// by_delay<weighting>, known_times, own_durations.
+/// by_delay<weighting>, delay_adaptive, known_times, own_durations.
 template<class W>
 concept weight_policy = std::copyable<W> && std::default_initializable<W> && std::movable<typename W::state> &&
                         std::constructible_from<typename W::state, W const&, std::size_t> &&
@@ -61,21 +68,67 @@ concept weight_policy = std::copyable<W> && std::default_initializable<W> && std
                         };
 
 /// take() gets a gradient, its weight, its worker and its arrival time. When enough gradients have been added it
-/// returns the direction of a step, which is used at once. Models: apply_at_once, buffered.
+/// returns the direction of a step, which is used at once. A gradient that is not finite is one at once, so that it is
+/// known whose it was. Optional: by_round, true if a step comes about once per gradient of each worker, so that the
+/// gain is 1 and not their number; needs_given, see received_gradient. Models: apply_at_once, buffered, collected,
+/// mean_of_means, two_tables, newest_of_each, mixed_models, delay_compensated.
 template<class G, class Backend>
 concept aggregation_policy =
     std::copyable<G> && std::default_initializable<G> && std::movable<typename G::template state<Backend>> &&
-    std::constructible_from<typename G::template state<Backend>, G const&> &&
-    requires(G const& c, typename G::template state<Backend>& s, Backend& b, shared_buffer const& g, double weight,
-             received_gradient const& a) {
-      c.resolve_options();
+    std::constructible_from<typename G::template state<Backend>, G const&, std::size_t> &&
+    requires(G& c, typename G::template state<Backend>& s, Backend& b, shared_buffer const& g, double weight,
+             received_gradient const& a, std::size_t workers) {
+      c.resolve_options(workers);
       { s.take(b, g, weight, a) } -> std::same_as<std::optional<direction<typename Backend::scalar>>>;
     };
 
-/// Which worker, of those without a job, gets the model after this worker's gradient arrived. Models: same_worker.
+/// Which worker, of those without a job, gets the model after this worker's gradient arrived. Or, if it may name
+/// workers that have one, so that jobs queue: resolve_options(workers), and a state, made of the policy, the
+/// number of workers and the seed, whose call gives the workers of all jobs that are posted now. Optional:
+/// local<Backend>, what a worker does for a job that is more than one gradient. Models: same_worker, local_steps;
+/// drawn_order.
 template<class A>
-concept assignment_policy = std::copyable<A> && std::default_initializable<A> && requires(A& a, std::size_t arrived) {
-  { a(arrived) } -> std::convertible_to<std::size_t>;
+concept queueing_assignment = std::movable<typename A::state> &&
+                              std::constructible_from<typename A::state, A const&, std::size_t, std::uint64_t> &&
+                              requires(A& a, typename A::state& s, std::size_t workers) {
+                                a.resolve_options(workers);
+                                { s(workers) } -> std::convertible_to<std::span<std::size_t const>>;
+                              };
+template<class A>
+concept assignment_policy = std::copyable<A> && std::default_initializable<A> &&
+                            (queueing_assignment<A> || requires(A& a, std::size_t arrived) {
+                              { a(arrived) } -> std::convertible_to<std::size_t>;
+                            });
+
+namespace detail {
+/// A job of one gradient.
+struct no_local_work {
+  explicit no_local_work(auto const&) {}
+  void begin() {}
+};
+}  // namespace detail
+
+/// A server's part of an assignment.
+template<class A>
+struct assignment_state {
+  using type = A;
+  static auto make(A const& a, std::size_t, std::uint64_t) -> type { return a; }
+};
+template<queueing_assignment A>
+struct assignment_state<A> {
+  using type = typename A::state;
+  static auto make(A const& a, std::size_t workers, std::uint64_t seed) -> type { return {a, workers, seed}; }
+};
+
+/// A worker's part of an assignment.
+template<class A, class Backend>
+struct local_work {
+  using type = detail::no_local_work;
+};
+template<class A, class Backend>
+  requires requires { typename A::template local<Backend>; }
+struct local_work<A, Backend> {
+  using type = typename A::template local<Backend>;
 };
 
 /// Checked where policies are used by a server; each sentence needs no context.
@@ -87,9 +140,10 @@ consteval auto check_policies() -> bool {
   static_assert(weight_policy<Weight>,
                 "a weight is a weighting, or has resolve_options(workers) and a movable state whose call gives a "
                 "weight");
-  static_assert(aggregation_policy<Aggregation, Backend>,
-                "an aggregation has resolve_options() and a movable state<Backend> whose take(backend, gradient, "
-                "weight, received_gradient) gives a direction or none");
+  static_assert(
+      aggregation_policy<Aggregation, Backend>,
+      "an aggregation has resolve_options(workers) and a movable state<Backend> whose take(backend, gradient, "
+      "weight, received_gradient) gives a direction or none");
   static_assert(assignment_policy<Assignment>,
                 "an assignment is called with the worker whose gradient came and gives the worker that goes on");
   return true;

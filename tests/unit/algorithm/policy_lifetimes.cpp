@@ -88,10 +88,10 @@ struct pointed_weight::state {
 };
 
 struct pointed_aggregation : listed {
-  void resolve_options() const {}
+  void resolve_options(std::size_t) const {}
   template<class Backend>
   struct state {
-    explicit state(pointed_aggregation const& a) : its{&a}, inner{server::apply_at_once{}} {}
+    state(pointed_aggregation const& a, std::size_t n) : its{&a}, inner{server::apply_at_once{}, n} {}
     static void visit_state(auto&, auto&&) {}
     auto take(Backend& b, shared_buffer const& g, double weight, server::received_gradient const& a)
         -> std::optional<server::direction<typename Backend::scalar>> {

@@ -97,12 +97,12 @@ class node_core {
     return step_state_.next(next_gamma(now) * factor);
   }
   /// The same where the direction is there: a step that needs its norm costs one more pass.
-  [[nodiscard]] auto next_rule_along(instant now, direction<scalar> along) {
+  [[nodiscard]] auto next_rule_along(instant now, direction<scalar> along, double factor = 1) {
     if constexpr (step::needs_norm<step_rule, Backend>) {
       auto const norm = std::sqrt(backend_.dot(along.sum, along.sum, size()));
-      return step_state_.next(next_gamma(now), norm * std::abs(static_cast<double>(along.share)));
+      return step_state_.next(next_gamma(now) * factor, norm * std::abs(static_cast<double>(along.share)));
     } else {
-      return next_rule(now);
+      return next_rule(now, factor);
     }
   }
   /// gamma times the factor of the schedule, of the last step.
@@ -110,9 +110,9 @@ class node_core {
   /// The rule that was given last, for a state that was just read back.
   [[nodiscard]] auto present_rule() { return step::present_rule(step_state_, present_gamma_); }
 
-  /// x <- the model after one step along share * sum: one pass. False if it is not finite.
-  [[nodiscard]] auto step_along(instant now, scalar const* sum, scalar share = 1) -> bool {
-    return step_on(backend_, x_, next_rule_along(now, {sum, share}), {sum, share});
+  /// x <- the model after one step along share * sum: one pass. False if it is not finite. `factor`: of gamma.
+  [[nodiscard]] auto step_along(instant now, scalar const* sum, scalar share = 1, double factor = 1) -> bool {
+    return step_on(backend_, x_, next_rule_along(now, {sum, share}, factor), {sum, share});
   }
 
   /// Posts a body to the other end of an edge, as the message of the current iteration: number iterations_ + 1. The
