@@ -101,6 +101,8 @@ class server_sgd
     o.weight.resolve_options(nodes);
     o.aggregation.resolve_options(nodes);
     if constexpr (queues) o.assignment.resolve_options(nodes);
+    if constexpr (requires { o.aggregation.check_jobs(o.assignment.rate); })
+      o.aggregation.check_jobs(o.assignment.rate);
   }
   static constexpr std::array<channel_spec, 3> all_channels{
       channel_spec{channel_id::model, channel_kind::event, element_of<scalar>},
@@ -285,7 +287,7 @@ class server_sgd
     auto const w = weight_(arrived);  // (As.W)
     ++end.accepted;
     end.age.add(now - p.posted_at);
-    end.weights.add(w.factor, w.capped, delay);
+    if constexpr (!requires { requires Aggregation::workers_count_alike; }) end.weights.add(w.factor, w.capped, delay);
     ++this->gradients_;
     auto const along = gathered_.take(this->backend_, p.body, w.factor, arrived);
     if (!along) return;

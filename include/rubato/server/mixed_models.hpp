@@ -38,7 +38,7 @@ struct mix_kernel {
 }  // namespace detail
 
 /// Policy, see aggregation_policy. Keeps the models that workers were given, by reference; a gradient reads 4 vectors
-/// and writes 2. Requires a worker whose local steps have rate 1.
+/// and writes 2.
 struct mixed_models {
   static constexpr auto name() -> std::string_view { return "mixed models"; }
   static constexpr bool needs_given = true;
@@ -55,6 +55,12 @@ struct mixed_models {
       throw config_error{"the alpha of mixed models must lie above 0 and at most at 1, not " + shortest(alpha)};
   }
   void resolve_options(std::size_t) const { check(); }
+  /// `rate`: of local steps. Throws config_error unless it is 1: the worker's model is told by steps of gamma.
+  static void check_jobs(double rate) {
+    if (rate != 1)
+      throw config_error{"a server that mixes models needs local steps of rate 1, not " + shortest(rate) +
+                         "; change the step instead"};
+  }
 
   template<class Backend>
   class state {

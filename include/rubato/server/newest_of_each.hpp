@@ -78,6 +78,7 @@ class window_rule {
 /// reads about 5 vectors and writes 2, whatever n is. Of a worker that leaves, the last gradient keeps counting.
 struct newest_of_each {
   static constexpr auto name() -> std::string_view { return "newest of each"; }
+  static constexpr bool workers_count_alike = true;
   static void visit_options(auto& self, auto&& visit) {
     visit("window", self.window, "how a step follows the oldest gradient's age: not at all, or by one of two rules");
     visit("alpha", self.alpha, "of the rule \"remaining\": the share of what is left");

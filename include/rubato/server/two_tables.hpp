@@ -19,6 +19,7 @@ namespace rubato::server {
 /// holds up the phase that needs it until it returns; the gradients of the others go on into the tables.
 struct two_tables {
   static constexpr auto name() -> std::string_view { return "two tables"; }
+  static constexpr bool workers_count_alike = true;
   void resolve_options(std::size_t) const {}
 
   template<class Backend>

@@ -28,6 +28,7 @@
 #include <rubato/algorithm/prox.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/report/limit_weights.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -193,6 +194,8 @@ TEST_CASE("(Ml.S) (Ml.X) a round of malenia_sgd ends with the harmonic mean of c
   }
   auto o = with_step<node>(0.5);
   CHECK(ends_at<node>(o, 800s) == Approx(best).epsilon(1e-12));
+  auto const seen = watched<node>(four_workers(), four_times(), o, 80s);
+  CHECK(report::measured_weights(seen.result).empty());  // workers count the same, however often they arrive
 }
 
 /// Ringleader ASGD with its tables spelled out, and what its theory speaks of.
@@ -509,6 +512,7 @@ TEST_CASE("the policies of server methods refuse invalid settings, each in a sen
   CHECK(says(refused(type_identity<fedbuff<host>>{}, [](auto& o) { o.assignment.rate = -1; }), "rate of local steps"));
   CHECK(says(refused(type_identity<fedbuff<host>>{}, [](auto& o) { o.assignment.proximal = -1; }), "proximal term"));
   CHECK(says(refused(type_identity<fedasync<host>>{}, [](auto& o) { o.aggregation.alpha = 1.5; }), "alpha of mixed"));
+  CHECK(says(refused(type_identity<fedasync<host>>{}, [](auto& o) { o.assignment.rate = 0.5; }), "rate 1, not 0.5"));
   CHECK(says(refused(type_identity<dc_asgd<host>>{}, [](auto& o) { o.aggregation.lambda = -1; }), "lambda of delay"));
   CHECK(says(refused(type_identity<dc_asgd<host>>{}, [](auto& o) { o.aggregation.keep = 1; }), "mean square"));
   CHECK(says(refused(type_identity<naive_optimal_asgd<host>>{}, [](auto& o) { o.acceptance.times = {1, 2, -1, 4}; }),
