@@ -60,7 +60,8 @@ struct fastest_workers {
   void choose() {
     std::vector<std::size_t> order(times.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](auto i, auto j) { return times[i] < times[j]; });
+    std::sort(order.begin(), order.end(),
+              [&](auto i, auto j) { return times[i] != times[j] ? times[i] < times[j] : i < j; });
     double reciprocals = 0, best = std::numeric_limits<double>::infinity();
     std::size_t fastest = 1;
     for (std::size_t m = 1; m <= order.size(); ++m) {
