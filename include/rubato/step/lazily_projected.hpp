@@ -66,6 +66,7 @@ class lazily_projected {
       template<class At, class V>
       RUBATO_HOST_DEVICE auto operator()(At& at, V x, V direction) const -> V {
         auto const y = (is_first ? x : at.load(sum)) - gamma * direction;
+        at.expect_finite(y);  // before the projection, which makes infinity finite
         at.store(sum, y);
         return at.clamp(y, bound);
       }

@@ -31,7 +31,9 @@ struct proximal {
       [[nodiscard]] auto from(std::size_t) const -> rule { return *this; }
       template<class At, class V>
       RUBATO_HOST_DEVICE auto operator()(At& at, V x, V direction) const -> V {
-        return map(at, x - gamma * direction);  // (Pi.X) of piag.hpp
+        auto const moved = x - gamma * direction;
+        at.expect_finite(moved);  // before the map, which may make infinity finite
+        return map(at, moved);
       }
     };
 
