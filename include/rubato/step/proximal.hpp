@@ -16,7 +16,9 @@ namespace rubato::step {
 template<class Prox>
 struct proximal {
   static auto name() -> std::string { return "proximal " + std::string{name_of_type<Prox>()}; }
-  static void visit_options(auto& self, auto&& visit) { visit("prox", self.prox); }
+  static void visit_options(auto& self, auto&& visit) {
+    visit("prox", self.prox, "the term h of f + h, by its proximal map");
+  }
   Prox prox{};
 
   template<class Backend>
