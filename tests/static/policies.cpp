@@ -12,9 +12,18 @@
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/bf16.hpp>
+#include <rubato/codec/block_top_k.hpp>
+#include <rubato/codec/damped.hpp>
+#include <rubato/codec/fp16.hpp>
+#include <rubato/codec/fp8.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/codec/low_bits.hpp>
 #include <rubato/codec/minmax_u8.hpp>
+#include <rubato/codec/natural.hpp>
+#include <rubato/codec/qsgd.hpp>
+#include <rubato/codec/random_k.hpp>
+#include <rubato/codec/sign_scale.hpp>
+#include <rubato/codec/top_k.hpp>
 #include <rubato/contribution/all.hpp>
 #include <rubato/contribution/finished.hpp>
 #include <rubato/ledger/fixed_point.hpp>
@@ -62,6 +71,12 @@ static_assert(ledger::policy<ledger::fixed_point, float> && ledger::policy<ledge
 static_assert(ledger::policy<ledger::floating, float> && ledger::policy<ledger::floating, double>);
 static_assert(codec::policy<codec::identity, host> && codec::policy<codec::bf16, backend::eigen<double>>);
 static_assert(codec::policy<codec::minmax_u8, host> && codec::policy<codec::bagua_u8, host>);
+static_assert(codec::policy<codec::fp16, host> && codec::policy<codec::fp8_e4m3, host>);
+static_assert(codec::policy<codec::qsgd, host> && codec::draws<codec::qsgd, host>);
+static_assert(codec::policy<codec::natural, backend::eigen<double>> && codec::draws<codec::random_k, host>);
+static_assert(codec::policy<codec::top_k, host> && !codec::draws<codec::top_k, host> && codec::is_coarse<codec::top_k>);
+static_assert(codec::policy<codec::block_top_k, host> && codec::policy<codec::sign_scale, host>);
+static_assert(codec::policy<codec::damped<codec::qsgd>, host> && !codec::is_coarse<codec::minmax_u8>);
 static_assert(codec::sum_policy<codec::low_bits, host, std::int32_t>);
 
 static_assert(partner::policy<partner::uniform> && partner::policy<partner::round_robin>);

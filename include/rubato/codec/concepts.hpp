@@ -12,16 +12,30 @@
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/packet.hpp>
+#include <rubato/core/random.hpp>
 #include <rubato/core/shared_buffer.hpp>
 
 namespace rubato::codec {
 
-/// What a codec promises of Q(x) = decode(encode(x)), for every x of n finite values.
+/// What a codec promises of Q(x) = decode(encode(x)), for every x of n finite values; E is over its draws, if it draws.
 enum class error_class : std::uint8_t {
-  unbiased,     ///< E Q(x) = x and E |Q(x) - x|^2 <= omega |x|^2; relative_error(n) is omega
-  contractive,  ///< |Q(x) - x|^2 <= (1 - delta) |x|^2; relative_error(n) is 1 - delta, at least 1 where nothing is
-                ///< promised
+  unbiased,  ///< E Q(x) = x and E |Q(x) - x|^2 <= omega |x|^2; relative_error(n) is omega
+  contractive,  ///< E |Q(x) - x|^2 <= (1 - delta) |x|^2; relative_error(n) is 1 - delta, at least 1 where nothing is
+  ///< promised
 };
+
+/// omega of an unbiased codec, for n values.
+template<class C>
+  requires(C::error == error_class::unbiased)
+[[nodiscard]] auto omega(C const& c, std::size_t n) -> double {
+  return c.relative_error(n);
+}
+/// delta of a contractive codec, for n values; 0 or less where nothing is promised.
+template<class C>
+  requires(C::error == error_class::contractive)
+[[nodiscard]] auto delta(C const& c, std::size_t n) -> double {
+  return 1 - c.relative_error(n);
+}
 
 /// code<T>: what n values of T become, codes<T>(n) of them; on the wire a code is bytes_of(element_of<code<T>>) bytes.
 template<class C, class T>
@@ -42,18 +56,32 @@ concept says_what_links_it_needs = requires {
   { C::needs_lossless_links } -> std::convertible_to<bool>;
 };
 
+/// Whether encode() draws: it takes a stream of keyed random numbers as its last argument.
+template<class C, class Backend>
+concept draws = requires(C const& c, Backend& b, typename Backend::scalar const* y, std::size_t n,
+                         typename C::template code<typename Backend::scalar>* codes,
+                         random_stream r) { c.encode(b, y, n, codes, r); };
+
 template<class C, class Backend>
 concept encodes_and_decodes =
     requires(C const& c, Backend& b, typename Backend::scalar* x, typename Backend::scalar const* y, std::size_t n,
              typename C::template code<typename Backend::scalar>* codes,
              typename C::template code<typename Backend::scalar> const* received) {
-      c.encode(b, y, n, codes);
+      requires draws<C, Backend> || requires { c.encode(b, y, n, codes); };
       c.decode(b, received, n, x);
     };
 
-/// A codec of whole vectors. Not checked, but required: equal values give equal codes and equal codes equal values, bit
-/// for bit, so that nodes that decode one body hold equal vectors.
-/// Models: identity, bf16, minmax_u8, bagua_u8.
+/// Whether a codec leaves out so much that what it leaves out must be sent later: used alone, it moves the limit of a
+/// method, or the method diverges. Such a codec has a constant `coarse` that is true.
+template<class C>
+inline constexpr bool is_coarse = requires { requires C::coarse; };
+
+/// A codec of whole vectors. Not checked, but required: equal values and draws give equal codes, and equal codes equal
+/// values, bit for bit, so that nodes that decode one body hold equal vectors; any bytes can be decoded (they may come
+/// from anywhere), to NaN where no encoder can have made them. A codec that not every number of values suits has
+/// check(n), which throws config_error.
+/// Models: identity, bf16, fp16, basic_fp8, minmax_u8, bagua_u8, qsgd, natural, sign_scale, top_k, random_k,
+/// scaled_random_k, block_top_k, damped.
 template<class C, class Backend>
 concept policy = has_codes<C, typename Backend::scalar> && states_its_error<C> && says_what_links_it_needs<C> &&
                  encodes_and_decodes<C, Backend>;
@@ -76,7 +104,8 @@ consteval auto check_codec() -> bool {
                 "a codec says in a constant, needs_lossless_links, whether its messages build on each other");
   if constexpr (has_codes<C, typename Backend::scalar> && says_what_links_it_needs<C>) {
     static_assert(encodes_and_decodes<C, Backend>,
-                  "a codec has encode(backend, values, n, codes) and decode(backend, codes, n, values)");
+                  "a codec has encode(backend, values, n, codes), with a random_stream at the end if it draws, and "
+                  "decode(backend, codes, n, values)");
     static_assert(check_links<C>(Kind),
                   "a codec whose messages build on each other needs lossless, ordered links: an event channel");
   }
@@ -110,14 +139,41 @@ consteval auto check_sum_codec() -> bool {
   return true;
 }
 
-/// Encodes x[0 .. n) into a body.
+/// Bytes of a message of n values, without its header.
+template<class T, class C>
+[[nodiscard]] auto bytes_on_wire(C const& c, std::size_t n) -> std::size_t {
+  using code = typename C::template code<T>;
+  return c.template codes<T>(n) * sizeof(code);
+}
+
+/// Throws config_error if the codec cannot take n values.
+template<class C>
+void check_size(C const& c, std::size_t n) {
+  if constexpr (requires { c.check(n); }) c.check(n);
+}
+
+/// Encodes x[0 .. n) into codes, with draws if the codec draws.
+template<class C, class Backend, class Code>
+void encode_with(C const& c, Backend& backend, typename Backend::scalar const* x, std::size_t n, Code* codes,
+                 random_stream const& draw) {
+  if constexpr (draws<C, Backend>) c.encode(backend, x, n, codes, draw);
+  else c.encode(backend, x, n, codes);
+}
+
+/// Encodes x[0 .. n) into a body. A codec that draws needs a key of its own for each message.
 template<class C, class Backend>
-[[nodiscard]] auto encoded(C const& c, Backend& backend, typename Backend::scalar const* x, std::size_t n)
-    -> shared_buffer {
+[[nodiscard]] auto encoded(C const& c, Backend& backend, typename Backend::scalar const* x, std::size_t n,
+                           random_stream const& draw) -> shared_buffer {
   using scalar = typename Backend::scalar;
   auto codes = backend.template allocate<typename C::template code<scalar>>(c.template codes<scalar>(n));
-  c.encode(backend, x, n, codes.data());
+  encode_with(c, backend, x, n, codes.data(), draw);
   return std::move(codes).publish();
+}
+template<class C, class Backend>
+  requires(!draws<C, Backend>)
+[[nodiscard]] auto encoded(C const& c, Backend& backend, typename Backend::scalar const* x, std::size_t n)
+    -> shared_buffer {
+  return encoded(c, backend, x, n, random_stream{0});
 }
 
 /// Decodes a body into x[0 .. n).
