@@ -14,6 +14,11 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/scatter_allreduce_sgd.hpp>
+#include <rubato/codec/error_feedback.hpp>
+#include <rubato/codec/qsgd.hpp>
+#include <rubato/codec/sign_scale.hpp>
+#include <rubato/codec/top_k.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/core/snapshot.hpp>
 #include <rubato/problem/quadratic.hpp>
@@ -161,6 +166,9 @@ TEST_CASE("resumed runs are also equal with steps that keep arrays, weightings, 
   same(made<ad_psgd<space, step::sgd, partner::by_speed>>({}));
   same(made<r_fast<space, step::adam, weighting::polynomial>>({.block_values = 64}));
   same(made<rescaled_asgd<space>>({}));
+  same(made<scatter_allreduce_sgd<space, codec::error_feedback<codec::top_k>>>({}));
+  same(made<scatter_allreduce_sgd<space, codec::qsgd>>({}));
+  same(made<async_model_average<space, codec::ef21<codec::sign_scale>>>({}));
   auto const plain = made<r_fast<space>>({});  // gradients far faster than links
   same([&] {
     auto a = plain();

@@ -88,12 +88,12 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
     if (o.local_steps == 0) throw config_error{"a model is averaged after 1 local step or more, not after 0"};
   }
   static constexpr std::array<std::string_view, 2> own_options{"step", "local steps"};
-  static constexpr std::array all_channels{detail::scatter_mean<Backend, Codec>::spec};
+  static constexpr std::array all_channels{detail::scatter_mean<Backend, Codec, codec::use::models>::spec};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   async_model_average(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
-        mean_{self, plan.nodes[to_index(self)].nodes, core::size(), o.codec} {}
+        mean_{self, plan.nodes[to_index(self)].nodes, core::size(), o.codec, o.seed} {}
 
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!this->accept(g)) return;
@@ -164,7 +164,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
   }
 
   static constexpr auto no_meeting = (std::numeric_limits<std::uint64_t>::max)();
-  detail::scatter_mean<Backend, Codec> mean_;
+  detail::scatter_mean<Backend, Codec, codec::use::models> mean_;
   shared_buffer snapshot_;  // s, while an average is under way
   std::uint64_t since_snapshot_ = 0;
   std::uint64_t meets_at_ = no_meeting;  // averages, after which the next one waits until the node was saved

@@ -27,6 +27,7 @@
 #include <rubato/algorithm/detail/node_core.hpp>
 #include <rubato/codec/minmax_u8.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/core/random.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
@@ -90,7 +91,7 @@ template<backend::array_backend Backend, class Codec = codec::minmax_u8, class S
 class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_options<Codec, Step>> {
   using core = detail::node_core<Backend, detail::coded_options<Codec, Step>>;
   static constexpr auto delivery = channel_kind::event;
-  static_assert(codec::check_codec<Codec, Backend, delivery>());
+  static_assert(codec::check_codec<Codec, Backend, delivery, codec::use::differences>());
 
  public:
   using typename core::options, typename core::scalar;
@@ -110,6 +111,7 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
   low_precision_d_psgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         self_weight_{static_cast<scalar>(plan.nodes[to_index(self)].pull_self)} {
+    codec::check_size(o.codec, this->size());
     connect(plan.nodes[to_index(self)]);
   }
 
@@ -250,7 +252,8 @@ class low_precision_d_psgd : public detail::node_core<Backend, detail::coded_opt
         rule};
     auto const raised = this->backend_.sweep({0, z.size()}, kernel);  // (D.Z)
     if ((raised & backend::not_finite) != 0) out.failure = detail::blame{this->self_}.gradient(g_).sentence();
-    return codec::encoded(this->options_->codec, this->backend_, z.data(), z.size());  // (D.Q)
+    auto const draw = random_stream{0x636f646563ULL, this->seed_, to_index(this->self_), this->iterations_};
+    return codec::encoded(this->options_->codec, this->backend_, z.data(), z.size(), draw);  // (D.Q)
   }
 
   /// The same operations wherever a difference is added, so that all copies of a model stay equal. False if not finite.

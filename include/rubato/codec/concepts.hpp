@@ -86,14 +86,54 @@ template<class C, class Backend>
 concept policy = has_codes<C, typename Backend::scalar> && states_its_error<C> && says_what_links_it_needs<C> &&
                  encodes_and_decodes<C, Backend>;
 
+/// Whether a policy keeps state between messages, at the sender and at each receiver (codec/error_feedback.hpp). It
+/// has no encode() and decode() of its own, but types sender<Backend> and receiver<Backend> that do; `inner` is the
+/// codec of single vectors in it.
+template<class C>
+inline constexpr bool has_memory = requires { typename C::inner; };
+
+/// What the messages of an algorithm say, and so which codecs keep it right.
+enum class use : std::uint8_t {
+  sums,  ///< gradients: their sum over time counts
+  models,  ///< whole models
+  differences,  ///< of a model from its replicas, which become the model that is used (DCD-PSGD)
+  references,  ///< of a model from its replicas, towards which the model moves a little (CHOCO-SGD)
+};
+
+/// Whether a policy for this use keeps the method right; the sentences are in check_codec().
+template<class C>
+constexpr bool is_complete_for(use u) {
+  return u == use::references || !is_coarse<C>;
+}
+template<class C>
+constexpr bool feeds_back_as(use u) {
+  constexpr auto for_sums = requires { requires C::for_sums; };
+  return !has_memory<C> || u == use::sums || (u == use::models && !for_sums);
+}
+
 /// Checked where a channel carries a codec's codes.
 template<class C>
 consteval auto check_links(channel_kind kind) -> bool {
   return !C::needs_lossless_links || kind == channel_kind::event;
 }
 
+namespace detail {
+template<class C>
+struct innermost {
+  using type = C;
+};
+template<class C>
+  requires has_memory<C>
+struct innermost<C> {
+  using type = typename C::inner;
+};
+}  // namespace detail
+/// The codec of single vectors in a policy.
+template<class C>
+using innermost = typename detail::innermost<C>::type;
+
 /// Checked where a node uses a codec; each sentence needs no context.
-template<class C, class Backend, channel_kind Kind>
+template<class C, class Backend, channel_kind Kind, use Use>
 consteval auto check_codec() -> bool {
   static_assert(
       has_codes<C, typename Backend::scalar>,
@@ -102,8 +142,16 @@ consteval auto check_codec() -> bool {
                 "a codec states its error: a constant of codec::error_class, error, and the bound relative_error(n)");
   static_assert(says_what_links_it_needs<C>,
                 "a codec says in a constant, needs_lossless_links, whether its messages build on each other");
+  static_assert(is_complete_for<C>(Use),
+                "a codec that drops most of a vector diverges or moves the limit if nothing sends the rest later: wrap "
+                "it in codec::error_feedback or codec::ef21, or use choco_sgd");
+  static_assert(feeds_back_as<C>(Use),
+                "error_feedback is for gradients, whose sum counts: use ef21 for models, and a bare codec where "
+                "differences from replicas are sent");
+  static_assert(Use != use::references || C::error == error_class::contractive,
+                "references need a contractive codec: use codec::damped round an unbiased one");
   if constexpr (has_codes<C, typename Backend::scalar> && says_what_links_it_needs<C>) {
-    static_assert(encodes_and_decodes<C, Backend>,
+    static_assert(encodes_and_decodes<innermost<C>, Backend>,
                   "a codec has encode(backend, values, n, codes), with a random_stream at the end if it draws, and "
                   "decode(backend, codes, n, values)");
     static_assert(check_links<C>(Kind),
@@ -185,5 +233,41 @@ void decode_body(C const& c, Backend& backend, shared_buffer const& body, range 
                  "a body holds the codes of as many values as are decoded");
   c.decode(backend, codes.data(), values.size(), x + values.begin);
 }
+
+/// The sending end of a codec without memory, and a receiving one.
+template<class C, class Backend>
+struct plain_sender {
+  static void visit_state(auto&, auto&&) {}
+  [[nodiscard]] auto encode(C const& c, Backend& backend, typename Backend::scalar const* x, std::size_t n,
+                            random_stream const& draw) -> shared_buffer {
+    return encoded(c, backend, x, n, draw);
+  }
+};
+template<class C, class Backend>
+struct plain_receiver {
+  static void visit_state(auto&, auto&&) {}
+  void decode(C const& c, Backend& backend, shared_buffer const& body, range values, typename Backend::scalar* x) {
+    decode_body(c, backend, body, values, x);
+  }
+};
+
+namespace detail {
+template<class C, class Backend>
+struct ends {
+  using sender = plain_sender<C, Backend>;
+  using receiver = plain_receiver<C, Backend>;
+};
+template<class C, class Backend>
+  requires has_memory<C>
+struct ends<C, Backend> {
+  using sender = typename C::template sender<Backend>;
+  using receiver = typename C::template receiver<Backend>;
+};
+}  // namespace detail
+/// What an algorithm keeps for each stream of messages that it sends, and for each that it receives.
+template<class C, class Backend>
+using sender = typename detail::ends<C, Backend>::sender;
+template<class C, class Backend>
+using receiver = typename detail::ends<C, Backend>::receiver;
 
 }  // namespace rubato::codec

@@ -20,28 +20,44 @@
 #include <rubato/codec/concepts.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/core/random.hpp>
 
 namespace rubato::detail {
 
 /// One node's part in an endless sequence of rounds. Needs lossless, ordered links. A node may be one round behind the
 /// others, so messages for the next round are kept.
-template<class Backend, class Codec>
+template<class Backend, class Codec, codec::use Use>
 class scatter_mean {
+  static_assert(codec::check_codec<Codec, Backend, channel_kind::event, Use>());
+
  public:
   using scalar = typename Backend::scalar;
   static constexpr auto channel = channel_id::chunk;
   static constexpr auto spec = channel_spec{channel, channel_kind::event,
                                             element_of<typename Codec::template code<scalar>>, 0, body_form::codes};
-  static_assert(codec::check_codec<Codec, Backend, spec.kind>());
 
   static void visit_state(auto& self, auto&& visit) {
     visit("rounds", self.rounds_), visit("mean", self.mean_), visit("peers", self.peers_);
     visit("round", self.round_), visit("begun", self.begun_), visit("reduced", self.reduced_);
+    if constexpr (codec::has_memory<Codec>) {
+      visit("part senders", self.parts_out_), visit("mean sender", self.mean_out_);
+      visit("part receivers", self.parts_in_), visit("mean receivers", self.means_in_);
+    }
   }
 
-  scatter_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec)
-      : self_{self}, n_{nodes}, values_{values}, codec_{std::move(codec)}, peers_(nodes) {
+  /// `seed`: of the codec's draws. Throws config_error if the codec cannot take a chunk.
+  scatter_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec, std::uint64_t seed)
+      : self_{self},
+        n_{nodes},
+        values_{values},
+        codec_{std::move(codec)},
+        seed_{seed},
+        parts_out_(nodes),
+        parts_in_(nodes),
+        means_in_(nodes),
+        peers_(nodes) {
     for (std::size_t j = 0; j < n_; ++j) peers_[j].peer = to_node(j);
+    for (std::size_t c = 0; c < n_; ++c) codec::check_size(codec_, chunk(c).size());
     for (auto& r : rounds_) {
       r.parts.resize(n_);
       r.means.resize(n_);
@@ -69,7 +85,7 @@ class scatter_mean {
     begun_ = true;
     for (std::size_t c = 0; c < n_; ++c) {
       auto const r = chunk(c);
-      auto body = codec::encoded(codec_, backend, x + r.begin, r.size());  // (C.S)
+      auto body = parts_out_[c].encode(codec_, backend, x + r.begin, r.size(), draw(step::scatter, c));  // (C.S)
       if (c == to_index(self_)) present().parts[c] = {now, std::move(body)};
       else post(peers_[c].outward(), std::move(body)).number = number_of(step::scatter);
     }
@@ -157,6 +173,10 @@ class scatter_mean {
   [[nodiscard]] auto number_of(step s) const -> iteration {
     return iteration{2 * round_ + (s == step::scatter ? 1 : 2)};
   }
+  /// The key of a message's draws.
+  [[nodiscard]] auto draw(step s, std::size_t c) const -> random_stream {
+    return random_stream{0x636f646563ULL, seed_, to_index(self_), to_count(number_of(s)), c};
+  }
   [[nodiscard]] auto first_missing(std::vector<message> const& list) const -> std::size_t {
     std::size_t j = 0;
     while (j < n_ && list[j].body) ++j;
@@ -171,7 +191,7 @@ class scatter_mean {
     auto part = backend.template allocate<scalar>(size);
     backend.sweep(all, backend::zero_kernel<scalar>{sum.data()});
     for (std::size_t j = 0; j < n_ && !out.failure; ++j) {
-      codec::decode_body(codec_, backend, present().parts[j].body, all, part.data());
+      parts_in_[j].decode(codec_, backend, present().parts[j].body, all, part.data());
       auto const raised = backend.sweep(all, backend::add_kernel<scalar>{part.data(), sum.data(), scalar{1}});
       if ((raised & backend::not_finite) != 0)
         out.failure = spoilt_by(j, backend.pool().values(std::as_const(part).data(), size));
@@ -179,7 +199,7 @@ class scatter_mean {
     }
     backend.sweep(
         all, backend::scale_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
-    auto const body = codec::encoded(codec_, backend, part.data(), size);
+    auto const body = mean_out_.encode(codec_, backend, part.data(), size, draw(step::gather, to_index(self_)));
     for (std::size_t j = 0; j < n_; ++j) {
       if (j != to_index(self_)) post(peers_[j].outward(), body).number = number_of(step::gather);
     }
@@ -200,7 +220,7 @@ class scatter_mean {
   void gather(Backend& backend, instant now) {
     mean_ = backend.template allocate<scalar>(values_);
     for (std::size_t c = 0; c < n_; ++c) {
-      codec::decode_body(codec_, backend, present().means[c].body, chunk(c), mean_.data());  // (C.G)
+      means_in_[c].decode(codec_, backend, present().means[c].body, chunk(c), mean_.data());  // (C.G)
       if (c != to_index(self_)) peers_[c].age.add(now - present().means[c].posted);
       present().parts[c] = {};
       present().means[c] = {};
@@ -213,6 +233,11 @@ class scatter_mean {
   std::size_t n_;
   std::size_t values_;
   Codec codec_;
+  std::uint64_t seed_;
+  std::vector<codec::sender<Codec, Backend>> parts_out_;  // by chunk
+  codec::sender<Codec, Backend> mean_out_;
+  std::vector<codec::receiver<Codec, Backend>> parts_in_;  // by sender
+  std::vector<codec::receiver<Codec, Backend>> means_in_;  // by owner
   std::array<round, 2> rounds_;  // the current one and the next, by parity
   writable_buffer<scalar> mean_;
   std::vector<two_way_edge> peers_;  // by id
