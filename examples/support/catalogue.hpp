@@ -18,6 +18,7 @@
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/bipartite_ad_psgd.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
+#include <rubato/algorithm/choco_sgd.hpp>
 #include <rubato/algorithm/clipped_asgd.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
@@ -76,7 +77,7 @@ struct catalogue_row {
 /// matcha, ring_allreduce_sgd, byte_grad, m_synchronous_sgd, asgd, rescaled_asgd. r_fast_low_bits and asy_sonata have
 /// those of r_fast, sgp those of osgp. The steps of low_precision_d_psgd, non_blocking_d_psgd, async_model_average,
 /// non_blocking_allreduce and ringmaster_asgd are of a sweep on a binary tree (bench/sweep_steps.md). Not swept are
-/// push_diging, extra, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2,
+/// push_diging, extra, choco_sgd, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2,
 /// delayed_randomized_gossip, rasgp, and the servers from delay_adaptive_asgd on.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
@@ -91,6 +92,7 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<d_psgd<B>>{"d_psgd", 0.0625, ends::off_it, "complete"},
     catalogue_row<d_psgd_atc<B>>{"d_psgd_atc", 0.125, ends::off_it, "complete"},
     catalogue_row<low_precision_d_psgd<B>>{"low_precision_d_psgd", 0.0625, ends::off_it},
+    catalogue_row<choco_sgd<B>>{"choco_sgd", 0.0625, ends::off_it},
     catalogue_row<non_blocking_d_psgd<B>>{"non_blocking_d_psgd", 0.125, ends::off_it},
     catalogue_row<matcha<B>>{"matcha", 0.125, ends::off_it, "complete"},
     catalogue_row<non_blocking_matcha<B>>{"non_blocking_matcha", 0.0625, ends::off_it},

@@ -43,6 +43,7 @@ struct same_worker;
 }  // namespace server
 namespace codec {
 struct identity;
+struct sign_scale;
 }  // namespace codec
 
 namespace detail {
@@ -69,6 +70,9 @@ class async_model_average;
 
 template<backend::array_backend Backend, class Step = step::sgd, class Partner = partner::uniform>
 class bipartite_ad_psgd;
+
+template<backend::array_backend Backend, class Codec = codec::sign_scale, class Step = step::sgd>
+class choco_sgd;
 
 template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
 class d_psgd;

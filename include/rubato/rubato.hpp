@@ -13,6 +13,7 @@
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/bipartite_ad_psgd.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
+#include <rubato/algorithm/choco_sgd.hpp>
 #include <rubato/algorithm/clipped_asgd.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
@@ -53,6 +54,15 @@
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/bf16.hpp>
+#include <rubato/codec/block_top_k.hpp>
+#include <rubato/codec/damped.hpp>
+#include <rubato/codec/error_feedback.hpp>
+#include <rubato/codec/fp16.hpp>
+#include <rubato/codec/fp8.hpp>
+#include <rubato/codec/natural.hpp>
+#include <rubato/codec/qsgd.hpp>
+#include <rubato/codec/random_k.hpp>
+#include <rubato/codec/top_k.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/driver/threads.hpp>
 #include <rubato/mixing.hpp>

@@ -245,7 +245,7 @@ TEST_CASE("a neighbour is never further behind than a node says, and may be as f
 TEST_CASE("nothing is lost or counted twice where all go on together, whatever was under way") {
   std::size_t tried = 0;
   for_all_that_go_on_together(pushes{}, [&](std::string const& name, auto const& make) {
-    if (name == "byte_grad" || name == "low_precision_d_psgd") return;  // they round
+    if (name == "byte_grad" || name == "low_precision_d_psgd" || name == "choco_sgd") return;  // they round
     ++tried;
     for (std::uint64_t seed = 0; seed < 8; ++seed) {
       CAPTURE(name, seed);
