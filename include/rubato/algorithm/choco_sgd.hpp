@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// CHOCO-SGD, node i.   Source: Koloskova, Stich, Jaggi, arXiv 1902.00340, algorithm 2.   W symmetric, doubly stochastic;
-// h_j: what all know of node j
+// CHOCO-SGD, node i.   Source: Koloskova, Stich, Jaggi, arXiv 1902.00340, algorithm 2.
+// W symmetric, doubly stochastic;  h_j: what all know of node j
 //   (K.X)  x  <- x - gamma g(x)
 //   (K.Q)  q_i = Q(x - h_i), sent to all neighbours;  Q: any contractive codec
 //   (K.H)  h_i <- h_i + decode(q_i);  h_j <- h_j + decode(q_j)                 the same sum at both ends
 //   (K.M)  x  <- x + c sum_j w_ij (h_j - h_i)                                  c: the consensus step
-// invariants: h_i and its replicas at all neighbours are equal bit for bit, round by round; (K.M) keeps the sum of all x
+// invariants: h_i and its replicas at all neighbours are equal bit for bit, round by round; (K.M) keeps the sum of x
 //                                                                            tests/unit/algorithm/choco_sgd.cpp
 // differs from the paper: h_i begins with the common first model, which all know, and not with 0.
 // Passes a round with k neighbours, in vectors: reads x, g, writes x; reads x, h, writes the difference; encodes it;

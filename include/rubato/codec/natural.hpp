@@ -27,11 +27,13 @@ RUBATO_HOST_DEVICE auto natural_exponent(W const& magnitude, W const& random) ->
   W uniform;
   if constexpr (fraction <= 32) uniform = (random >> (32 - fraction)) & ((word{1} << fraction) - 1);
   else uniform = (random & word{0xffffffff}) << (fraction - 32);
-  W exponent = ((magnitude + uniform) >> fraction) - rebias;  // the carry is the rounding up
+  W const nothing = magnitude * 0;
   W const below = (magnitude >> fraction) - rebias;
-  exponent = ((exponent >= word{255}) & (below < word{255})) ? exponent * 0 + word{254} : exponent;
-  exponent = exponent > word{255} ? exponent * 0 + word{255} : exponent;
-  return exponent < word{0} ? exponent * 0 : exponent;
+  W const finite = below >= word{255} ? nothing : magnitude;  // a NaN and random bits would overflow
+  W exponent = ((finite + uniform) >> fraction) - rebias;  // the carry is the rounding up
+  exponent = exponent >= word{255} ? nothing + word{254} : exponent;
+  exponent = below >= word{255} ? nothing + word{255} : exponent;
+  return exponent < word{0} ? nothing : exponent;
 }
 
 template<class T>

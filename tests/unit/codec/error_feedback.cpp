@@ -144,7 +144,7 @@ TEST_CASE("(E.R) all-reduce SGD with error feedback is the two-sided form: worke
   auto const n = std::size_t{3}, size = std::size_t{2};
   auto const p = problem::quadratic::random(n, n * size, 4, {.spread = 1, .condition = 3});
   lockstep run{assemble<node>(topology::ring(n), p, {.step = 0.1, .codec = {.of = {.k = 1}}})};
-  auto const part = [size](values const& v, std::size_t c) {
+  auto const part = [](values const& v, std::size_t c) {
     return values(v.begin() + static_cast<std::ptrdiff_t>(c * size),
                   v.begin() + static_cast<std::ptrdiff_t>((c + 1) * size));
   };

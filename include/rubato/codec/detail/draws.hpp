@@ -56,15 +56,12 @@ struct draw_key {
   }
 };
 
-/// 32 random bits of a key and an index word; W: a number or a hardware vector of 32-bit integers. (The multipliers are
-/// those of Wellons' hash of 32 bits.)
+/// 32 bits of a key and an index word, of which the high ones are to be used; W: a number or a hardware vector of 32-bit
+/// integers. Over keys they are uniform at each index, which is what unbiasedness and a bound on the error need, and
+/// nearly independent between two indices (multiply-shift with a random odd multiplier).
 template<class W>
 RUBATO_HOST_DEVICE auto hashed(draw_key const& key, W const& index_word) -> W {
-  auto word = as_unsigned(index_word);
-  word = (word ^ key.first) * 0x7feb352dU;
-  word = ((word ^ (word >> 15)) + key.second) * 0x846ca68bU;
-  word = word ^ (word >> 16);
-  return as_signed<W>(word);
+  return as_signed<W>((as_unsigned(index_word) ^ key.first) * (key.second | 1U));
 }
 
 /// f(range, key) for pieces of at most words_of_a_key values.
