@@ -25,6 +25,9 @@
 #include <rubato/algorithm/scatter_allreduce_sgd.hpp>
 #include <rubato/algorithm/server_sgd.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/codec/block_top_k.hpp>
+#include <rubato/codec/error_feedback.hpp>
+#include <rubato/codec/top_k.hpp>
 #include <rubato/core/channel_table.hpp>
 #include <rubato/ledger/floating.hpp>
 #include <rubato/mixing/plan.hpp>
@@ -151,6 +154,9 @@ auto scene_makers() -> std::vector<scene_maker> {
   all.push_back(maker_of<s_ab<space, step::sgd, ledger::floating>>("s_ab, floating"));
   all.push_back(maker_of<scatter_allreduce_sgd<space>>("scatter_allreduce_sgd"));
   all.push_back(maker_of<gathering>("buffered server"));
+  all.push_back(maker_of<scatter_allreduce_sgd<space, codec::error_feedback<codec::top_k>>>("error feedback"));
+  all.push_back(maker_of<async_model_average<space, codec::ef21<codec::block_top_k>>>("ef21"));
+  all.push_back(maker_of<choco_sgd<space, codec::top_k>>("choco_sgd, top k"));
   return all;
 }
 

@@ -56,9 +56,9 @@ struct draw_key {
   }
 };
 
-/// 32 bits of a key and an index word, of which the high ones are to be used; W: a number or a hardware vector of 32-bit
-/// integers. Over keys they are uniform at each index, which is what unbiasedness and a bound on the error need, and
-/// nearly independent between two indices (multiply-shift with a random odd multiplier).
+/// 32 bits of a key and an index word, of which the high ones are to be used; W: a number or a hardware vector of
+/// 32-bit integers. Over keys they are uniform at each index, which is what unbiasedness and a bound on the error need,
+/// and nearly independent between two indices (multiply-shift with a random odd multiplier).
 template<class W>
 RUBATO_HOST_DEVICE auto hashed(draw_key const& key, W const& index_word) -> W {
   return as_signed<W>((as_unsigned(index_word) ^ key.first) * (key.second | 1U));
