@@ -132,24 +132,41 @@ TEST_CASE("a composition that cannot work is refused before the start, and its l
   }
 }
 
+/// The sentence with which these rounds are refused, or nothing.
+template<class Node>
+auto refused_rounds(mixing::schedule const& rounds) -> std::string {
+  return refusal([&] {
+    auto const q = problem::quadratic::random(rounds.nodes(), 3, 1);
+    static_cast<void>(assemble<Node>(rounds, q, typename Node::options{}));
+  });
+}
+
 TEST_CASE("a changing graph is refused by each algorithm that needs one that stays, and by no other") {
-  auto const w = mixing::metropolis_hastings(topology::ring(4));
-  auto const still = mixing::gossip_plan(w), changing = mixing::gossip_plan(mixing::schedule::cycle({w}));
-  std::size_t takes = 0, refuses = 0;
+  auto const rounds = mixing::schedule::cycle({mixing::metropolis_hastings(topology::ring(4))});
+  std::size_t takes = 0, takes_by_time = 0, refuses = 0;
   examples::for_each_algorithm<space>([&]<class Node>(examples::catalogue_row<Node> const& row) {
     INFO(row.name);
-    auto const sentence = refused<Node>({}, changing);
-    if constexpr (requires { requires Node::takes_changing_graphs; }) {
+    auto const sentence = refused_rounds<Node>(rounds), by_time = refused_rounds<Node>(rounds.by_time(1s));
+    if constexpr (requires { Node::make_plan(rounds); }) {
       CHECK(sentence.empty());
       ++takes;
+      constexpr auto at_any_time = requires { requires Node::takes_graphs_by_time; };
+      CHECK(by_time.empty() == at_any_time);
+      if (at_any_time) ++takes_by_time;
+      else CHECK(says(by_time, "no common clock"));
     } else {
       CHECK(says(sentence, "needs a graph that stays the same"));
+      CHECK(says(by_time, "needs a graph that stays the same"));
       ++refuses;
     }
   });
-  CHECK(takes >= 4);
-  CHECK(refuses >= 10);
-  CHECK(refused<d_psgd<space>>({}, still).empty());
+  CHECK(takes == 7);
+  CHECK(takes_by_time == 2);
+  CHECK(refuses >= 20);
+  auto const changing = mixing::gossip_plan(rounds);
+  CHECK(refused<matcha<space>>({}, changing).empty());  // MATCHA's own rounds come as a plan
+  CHECK(says(refused<r_fast<space>>({}, changing), "needs a graph that stays the same"));
+  CHECK(refused<d_psgd<space>>({}, mixing::gossip_plan(mixing::metropolis_hastings(topology::ring(4)))).empty());
 }
 
 }  // namespace

@@ -11,6 +11,8 @@
 // At rest sum_i r_i grad f_i = 0, r_i = gradients of node i per second: a fast node weighs more. r_fast gives sum_i
 // grad f_i = 0 whatever the speeds.
 // The neighbour in (AD.A) is chosen by a policy (algorithm/partner.hpp); the invariant holds for each.
+// Where the graph changes, the neighbour in (AD.A) is one of the asker's present round: of its iteration, or of the
+// time. Exchanges are symmetric in themselves and nobody waits, so nodes need not agree on a round.
 // differs from [A]: each end averages at its own time, by differences, so there is no lock, nothing waits, and any
 // graph will do. In [A] it is a bipartite one, whose active side asks and whose passive side answers: that form is
 // bipartite_ad_psgd.hpp.
@@ -24,6 +26,7 @@
 
 #include <rubato/algorithm/detail/pairwise_core.hpp>
 #include <rubato/fwd.hpp>
+#include <rubato/mixing/schedule.hpp>
 #include <rubato/step/sgd.hpp>
 
 namespace rubato {
@@ -40,6 +43,11 @@ class ad_psgd : public detail::pairwise_core<Backend, detail::pairwise_options<S
  public:
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "AD-PSGD"; }
+  static constexpr bool takes_changing_graphs = true, takes_graphs_by_time = true;
+  using core::make_plan;
+  [[nodiscard]] static auto make_plan(mixing::schedule rounds) -> mixing::plan {
+    return mixing::gossip_plan(std::move(rounds));
+  }
 
   ad_psgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), plan, self, std::move(x0), o, [](node_id) { return true; }} {}

@@ -27,6 +27,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/mixing/schedule.hpp>
 #include <rubato/mixing/sides.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
@@ -51,6 +52,11 @@ class bipartite_ad_psgd : public detail::pairwise_core<Backend, detail::pairwise
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::with_sides(mixing::gossip_plan(network));
   }
+  /// The same for rounds whose union is bipartite; as for ad_psgd, who asks decides on the round.
+  [[nodiscard]] static auto make_plan(mixing::schedule rounds) -> mixing::plan {
+    return mixing::with_sides(mixing::gossip_plan(std::move(rounds)));
+  }
+  static constexpr bool takes_changing_graphs = true, takes_graphs_by_time = true;
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step, for partners that never
   /// bring all models together, and for a plan without two sides.

@@ -3,21 +3,23 @@
 // shapes: x, z, m in R^d;  w, the weight of x;  a = 1 / (1 + out-neighbours): column-stochastic on any directed graph
 //   (OS.X)  x <- x - gamma g_i(z)                          on the numerator; the gradient is at the de-biased model
 //   (OS.A)  m = a x, u = a w, to each out-neighbour;  x <- x - sum m;  w <- w - sum u
+//           where the graph changes: in iteration k to those of round k, a = a_ji(k) of mixing::schedule
 //   (OS.M)  x <- x + sum of the m that arrived;  w <- w + sum of their u       each once, before the next gradient
 //   (OS.Z)  z <- x / w
 // invariants: sum_i w_i + under way = n;  sum_i x_i + under way changes by (OS.X) alone;  w_i > 0
 //                                                                                    tests/unit/algorithm/osgp.cpp
 // Overlap s: after its t-th iteration a node requests the next gradient once it has, from every in-neighbour, all
-// messages up to that of the sender's iteration t - s. This needs no schedule, since every iteration sends to every
-// out-neighbour and messages carry the sender's count. s = 0 in lock-step is SGP; a large s never waits. A node waits
+// messages up to that of the sender's iteration t - s. On a graph that stays every iteration sends to every
+// out-neighbour; on one that changes all nodes know all rounds, so a node knows which messages there are. They carry
+// the sender's count. s = 0 in lock-step is SGP; a large s never waits. A node waits
 // only for nodes that have done fewer iterations, so the node that has done the fewest goes on: there is no deadlock.
 // Messages that arrive early are merged early: mass is not held back.
 // step: the step of node i on z is gamma / w_i. While nothing arrives, w shrinks with every iteration, so a large
 // overlap among nodes of very different speeds needs a small step. At rest sum_i r_i grad f_i = 0, r_i = iterations per
 // second. The overlap s makes the r_i equal in the long run: the limit is then the optimum of the sum, up to the error
 // of a constant step.
-// differs from [O]: every iteration sends to all out-neighbours (in [O] to one or two, in turn), so that no common
-// schedule is needed.
+// differs from [O]: on a graph that stays every iteration sends to all out-neighbours. One or two in turn, as in [O], are
+// a graph that changes: mixing::schedule::cycle(mixing::one_peer_exponential(n)).
 // Vectors per local iteration with k messages: reads x twice, g, k m; writes x twice, m, z; sent: 1 per out-neighbour.
 #pragma once
 
@@ -26,6 +28,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,6 +42,7 @@
 #include <rubato/core/host_device.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/mixing/schedule.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
 
@@ -87,6 +91,24 @@ struct descend_and_share_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 * sizeof(T) + Rule::bytes_per_value(); }
 };
 
+/// m <- ratio * first;  x <- x - times * m: a second share of what the first was taken of: reads 2n, writes 2n.
+template<class T>
+struct share_more_kernel {
+  static constexpr bool raises = false;
+  T* x;
+  T const* first;
+  T* m;
+  T ratio;
+  T times;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto const part = ratio * at.load(first);
+    at.stream(m, part);
+    at.store(x, at.load(x) - times * part);  // (OS.A)
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 * sizeof(T); }
+};
+
 /// x <- x + sum of the table;  z <- x / w: reads (1 + k)n, writes 2n.
 template<class T>
 struct merge_kernel {
@@ -130,6 +152,10 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::push_sum_plan(network);
   }
+  [[nodiscard]] static auto make_plan(mixing::schedule rounds) -> mixing::plan {
+    return mixing::push_sum_plan(std::move(rounds));
+  }
+  static constexpr bool takes_changing_graphs = true;
   static constexpr std::array<std::string_view, 1> own_options{"step"};
   static constexpr std::array all_channels{
       channel_spec{channel_id::model, channel_kind::event, element_of<scalar>, carrying(scalar_slot::push_sum_weight)}};
@@ -139,10 +165,13 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         nodes_{plan.nodes.size()},
         behind_{mixing::push_rounds_behind(plan, (std::min)(o.overlap, std::uint64_t{1} << 32) + 1)},
+        rounds_{plan.rounds},
         numerator_{backend::copied(core::backend_, core::x(), core::size())} {
     auto const& own = plan.nodes[to_index(self)];
     for (auto const& e : own.push_to) readers_.emplace_back().peer = e.peer;
     for (auto const peer : own.push_from) sources_.emplace_back().peer = peer;
+    if (rounds_ && readers_.empty() && nodes_ > 1)
+      throw config_error{"push-sum sends along edges of its own: make the plan with mixing::push_sum_plan"};
   }
 
   void on_gradient(instant now, gradient g, outbox& out) {
@@ -162,12 +191,12 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
       ++from->overtaken;
       return;
     }
-    if (!wrong && p.numbers[0] != next(from->newest)) {
-      wrong = fault{"message " + std::to_string(to_count(next(from->newest))) + " of node " +
+    if (!wrong && p.numbers[0] != next_of(*from)) {
+      wrong = fault{"message " + std::to_string(to_count(next_of(*from))) + " of node " +
                     std::to_string(to_index(p.from)) + " to node " + std::to_string(to_index(this->self_)) +
                     " is lost, and its mass with it; push-sum needs links that lose nothing, r_fast does not"};
     }
-    if (!wrong && meets_every_ == 1) wrong = detail::fault_beyond_rounds(p, this->self_, this->iterations_, nodes_);
+    if (!wrong && meets_every_ == 1) wrong = detail::fault_beyond_rounds(p, this->self_, this->iterations_, apart());
     if (wrong) {
       out.failure = std::move(wrong);
       return;
@@ -194,7 +223,10 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
 
   /// Where nodes meet no mass is under way: each has merged all that was sent before, and nothing that was sent after.
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
-    return round_state{this->iterations_, has_met(), behind_};
+    if (!rounds_) return round_state{this->iterations_, has_met(), behind_};
+    auto const edge = (std::min)(this->options_->overlap, std::uint64_t{1} << 32) + 1;
+    auto const others = (std::max)(apart(), std::size_t{2});
+    return round_state{this->iterations_, has_met(), (std::min)(edge, detail::most_counted / others) * others};
   }
   void meet_at(std::uint64_t round, std::uint64_t every) {
     meets_at_ = round;
@@ -231,11 +263,27 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   struct source : detail::incoming_edge {
     iteration newest{};
     std::vector<message> came{};  // not merged yet
+    iteration due{}, due_after{};  // where the graph changes: the message after `due_after`; follows from the state
     static void visit_state(auto& self, auto&& visit) {
       incoming_edge::visit_state(self, visit);
       visit("newest", self.newest), visit("came", self.came);
     }
   };
+
+  /// The number of the next message: that of the next round in which its sender gives something to this node.
+  [[nodiscard]] auto next_of(source& e) const -> iteration {
+    if (!rounds_) return next(e.newest);
+    if (e.due == iteration{} || e.due_after != e.newest) {
+      e.due_after = e.newest;
+      e.due = iteration{rounds_->next_with(to_count(e.newest), this->self_, e.peer)};
+    }
+    return e.due;
+  }
+  /// By how many rounds two nodes may be apart that wait for every message of a round: what one has done reaches at
+  /// least one further node each time that all edges have been there.
+  [[nodiscard]] auto apart() const -> std::size_t {
+    return rounds_ ? nodes_ * std::size_t{rounds_->longest_absence()} : nodes_;
+  }
 
   [[nodiscard]] auto has_met() const -> bool { return this->pending_.under_way() && this->iterations_ == meets_at_; }
   void resume(neighbour_change const& c) {
@@ -270,10 +318,30 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     e.came = std::move(sums);
   }
 
+  /// Those who are given the same part of the mass in this iteration.
+  struct equal_shares {
+    double part = 0;
+    std::vector<detail::edge_session const*> to{};
+  };
+  /// By weight, in the order in which they come first.
+  [[nodiscard]] auto shares() const -> std::vector<equal_shares> {
+    std::vector<equal_shares> all;
+    for (auto const& to : readers_) {
+      auto const part = rounds_ ? rounds_->weight(this->iterations_ + 1, to.peer, this->self_)
+                                : 1 / (1 + static_cast<double>(readers_.size()));
+      if (part == 0) continue;
+      auto at = std::find_if(all.begin(), all.end(), [&](auto const& s) { return s.part == part; });
+      if (at == all.end()) at = all.insert(at, {part});
+      at->to.push_back(&to);
+    }
+    return all;
+  }
+
   void share_out(shared_buffer const& g, instant now, outbox& out) {
-    auto const degree = static_cast<double>(readers_.size());
-    auto const share = 1 / (1 + degree);
-    auto part = readers_.empty() ? writable_buffer<scalar>{} : this->backend_.template allocate<scalar>(this->size());
+    auto const all = shares();
+    auto const degree = all.empty() ? 0.0 : static_cast<double>(all[0].to.size());
+    auto const share = all.empty() ? 1.0 : all[0].part;
+    auto part = all.empty() ? writable_buffer<scalar>{} : this->backend_.template allocate<scalar>(this->size());
     auto rule = this->next_rule_along(now, {core::values_of(g)});
     if constexpr (requires { rule.decay_at(1.0); }) rule.decay_at(1 / w_);  // what decays is z
     auto const kernel = detail::descend_and_share_kernel<scalar, decltype(rule)>{
@@ -281,12 +349,23 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
         static_cast<scalar>(share), static_cast<scalar>(degree), rule};
     auto const raised = this->backend_.sweep({0, this->size()}, kernel);
     if ((raised & backend::not_finite) != 0) out.failure = detail::blame{this->self_}.gradient(g).sentence();
-    auto const weight = share * w_;
-    w_ -= degree * weight;
     auto const body = std::move(part).publish();
-    for (auto const& to : readers_) {
-      this->post(to, channel_id::model, body, now, out).extra.set(scalar_slot::push_sum_weight, weight);
-    }
+    auto const before = w_;
+    for (auto const& s : all) send_shares(s, s.part == share ? body : further_share(body, s, share), before, now, out);
+  }
+  /// The numerator's part for those who are given another share than the first.
+  [[nodiscard]] auto further_share(shared_buffer const& first, equal_shares const& s, double share) -> shared_buffer {
+    auto part = this->backend_.template allocate<scalar>(this->size());
+    this->backend_.sweep({0, this->size()}, detail::share_more_kernel<scalar>{
+                                                numerator_.data(), core::values_of(first), part.data(),
+                                                static_cast<scalar>(s.part / share), static_cast<scalar>(s.to.size())});
+    return std::move(part).publish();
+  }
+  void send_shares(equal_shares const& s, shared_buffer const& body, double before, instant now, outbox& out) {
+    auto const weight = s.part * before;
+    w_ -= static_cast<double>(s.to.size()) * weight;
+    for (auto const* to : s.to)
+      this->post(*to, channel_id::model, body, now, out).extra.set(scalar_slot::push_sum_weight, weight);
   }
 
   /// Merges what has arrived and requests the next gradient, or sets out.wait.
@@ -294,9 +373,10 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     auto const overlap = this->iterations_ == meets_at_ ? 0 : this->options_->overlap;
     if (this->iterations_ > overlap) {
       auto const needed = iteration{this->iterations_ - overlap};
-      for (auto const& e : sources_) {
-        if (e.newest >= needed) continue;
-        out.wait = waiting{e.peer, channel_id::model, next(e.newest)};
+      for (auto& e : sources_) {
+        auto const due = next_of(e);
+        if (due > needed) continue;
+        out.wait = waiting{e.peer, channel_id::model, due};
         return;
       }
     }
@@ -342,6 +422,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   // z, the de-biased model at which gradients are asked for, is x_ of the core.
   std::size_t nodes_;  // n
   std::uint64_t behind_;  // rounds, of a neighbour
+  std::shared_ptr<mixing::schedule const> rounds_;  // null: the graph stays the same
   writable_buffer<scalar> numerator_;  // x
   double w_ = 1;
   std::vector<detail::edge_session> readers_;

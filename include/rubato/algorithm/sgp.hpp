@@ -6,7 +6,8 @@
 // it waits for its round. The result is that of the synchronous method, bit for bit, whatever the speeds.
 // invariants: as osgp.hpp.   At rest with a constant step and exact gradients, r the Perron vector of p with sum n:
 //   r_i z_i = sum_j p_ij (r_j z_j - gamma g_j(z_j)), so sum_i g_i(z_i) = 0 at models that lie O(gamma) apart.
-// differs from the source: every round sends to all out-neighbours, as osgp.hpp says.
+// differs from the source: on a graph that stays every round sends to all out-neighbours. One or two in turn, as in the
+// source, are a graph that changes, with p(k) in round k: see osgp.hpp.
 // Vectors per local iteration: as osgp.hpp.
 #pragma once
 

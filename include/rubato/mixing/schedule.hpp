@@ -4,11 +4,16 @@
 //   cycle        W(k) = W_(k-1 mod period)
 //   one_of       W(k) = W_j with probability p_j
 //   independent  W(k) = I + sum_j b_j (W_j - I), b_j = 1 with probability p_j, each drawn for itself
-// There is no schedule by time: nodes in rounds have no common clock, so the two ends of an edge could disagree whether
-// it is there. A network that changes with time belongs to the environment (environment/).
+// A round is an iteration of the node, or, of a schedule by time, an interval of the run's time, which handlers are told
+// as `now`. Nodes have no common clock: by time, two of them may be in different rounds at the same moment. So only
+// algorithms in which the sender alone decides to which round a message belongs take schedules by time
+// (`takes_graphs_by_time`): in pairs, who asks chooses among its neighbours of that moment, and whoever is asked
+// answers. Where nodes wait for each other's messages of a round, the two ends of an edge could disagree whether it is
+// there; these take rounds by iteration.
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -28,6 +33,7 @@
 #include <rubato/mixing/plan.hpp>
 #include <rubato/topology/digraph.hpp>
 #include <rubato/topology/edge_list.hpp>
+#include <rubato/topology/reachability.hpp>
 
 namespace rubato::mixing {
 
@@ -53,6 +59,25 @@ class schedule {
   /// Whether several matrices may take part in one round.
   [[nodiscard]] auto adds_up() const -> bool { return how_ == kind::independent; }
   [[nodiscard]] auto parts() const -> std::vector<matrix> const& { return parts_; }
+
+  /// The same rounds by time: round k, from 1, is from (k - 1) times `lasts` to k times `lasts`. Throws config_error
+  /// unless `lasts` is positive.
+  [[nodiscard]] auto by_time(std::chrono::nanoseconds lasts) const -> schedule;
+  [[nodiscard]] auto is_by_time() const -> bool { return lasts_.count() > 0; }
+  /// The round of a node in its `iteration`, from 1, at `now`.
+  [[nodiscard]] auto round_at(std::uint64_t iteration, instant now) const -> std::uint64_t {
+    if (!is_by_time()) return iteration;
+    return 1 + static_cast<std::uint64_t>((std::max)(now, instant{}).since_start / lasts_);
+  }
+  /// Within so many rounds in a row every edge is there: the period; of drawn ones, but for a chance of e^-64 an edge.
+  /// At most 2^32.
+  [[nodiscard]] auto longest_absence() const -> std::uint64_t;
+  /// The first round after `round` that has an edge (i, j). *requires* that some round has it.
+  [[nodiscard]] auto next_with(std::uint64_t round, node_id i, node_id j) const -> std::uint64_t {
+    do ++round;
+    while (weight(round, i, j) == 0);
+    return round;
+  }
 
   /// Entry (i, j) of W(round). *requires* round >= 1. O(parts + log degree); a drawn one costs one hash a part.
   [[nodiscard]] auto weight(std::uint64_t round, node_id i, node_id j) const -> double;
@@ -81,6 +106,7 @@ class schedule {
   std::vector<double> probabilities_;  // none in a cycle
   std::uint64_t seed_;
   std::string name_;
+  std::chrono::nanoseconds lasts_{};  // 0: rounds are iterations
 };
 
 /// Gossip in rounds whose weights change. Its neighbourhoods are those of the union of all rounds. Throws config_error
@@ -89,6 +115,11 @@ class schedule {
 /// never agree, and parts of independent() may add up to weights that diverge (residual() tells for a cycle).
 /// For algorithms that say `takes_changing_graphs`; assemble() refuses it for all others.
 [[nodiscard]] auto gossip_plan(schedule rounds) -> plan;
+
+/// Push-sum in rounds whose weights change: column j of A(k) says how node j divides its mass in round k. Throws
+/// config_error unless the columns of each matrix sum to one, no weight is negative, each node keeps a positive part of
+/// its mass in every round, and the union of all rounds is strongly connected. For algorithms as above.
+[[nodiscard]] auto push_sum_plan(schedule rounds) -> plan;
 
 #if RUBATO_BODIES
 RUBATO_INLINE schedule::schedule(kind how, std::vector<matrix> parts, std::vector<double> probabilities,
@@ -129,6 +160,21 @@ RUBATO_INLINE auto schedule::independent(std::vector<matrix> parts, std::vector<
   return {kind::independent, std::move(parts), std::move(probabilities), seed, std::move(name)};
 }
 
+RUBATO_INLINE auto schedule::by_time(std::chrono::nanoseconds lasts) const -> schedule {
+  if (lasts.count() <= 0)
+    throw config_error("a round of the " + name_ + " by time must last longer than 0 s, and not " +
+                       detail::to_text(std::chrono::duration<double>{lasts}.count()) + " s");
+  auto timed = *this;
+  timed.lasts_ = lasts;
+  return timed;
+}
+
+RUBATO_INLINE auto schedule::longest_absence() const -> std::uint64_t {
+  if (how_ == kind::cycle) return parts_.size();
+  auto const rarest = *std::min_element(probabilities_.begin(), probabilities_.end());
+  return static_cast<std::uint64_t>((std::min)(std::ceil(64 / rarest), 4294967296.0));
+}
+
 RUBATO_INLINE auto schedule::only(std::uint64_t round) const -> std::size_t {
   if (how_ == kind::cycle) return std::size_t{(round - 1) % parts_.size()};
   auto left = random_stream{{draws, seed_, round}}.uniform();
@@ -165,6 +211,7 @@ RUBATO_INLINE auto schedule::union_graph() const -> topology::digraph {
 
 RUBATO_INLINE auto schedule::text() const -> std::string {
   auto all = std::to_string(static_cast<unsigned>(how_)) + " " + std::to_string(seed_);
+  if (is_by_time()) all += " " + std::to_string(lasts_.count()) + " ns";
   for (auto const p : probabilities_) all += " " + option_text(p);
   for (auto const& m : parts_)
     for (auto i = std::size_t{0}; i < m.nodes(); ++i) {
@@ -184,6 +231,20 @@ RUBATO_INLINE void require_no_negative(matrix const& m) {
         throw config_error("a graph that changes needs weights that are not negative, and entry " +
                            place_of({to_node(i), w.peer}) + " of the " + m.name() + " is " + to_text(w.weight));
 }
+
+/// Of independent parts all may take part in one round.
+RUBATO_INLINE void require_kept_mass(schedule const& rounds) {
+  for (auto i = std::size_t{0}; i < rounds.nodes(); ++i) {
+    auto least = 1.0;
+    for (auto const& m : rounds.parts()) {
+      auto const gives = 1 - m.diagonal(to_node(i));
+      least = rounds.adds_up() ? least - gives : (std::min)(least, 1 - gives);
+    }
+    if (!(least > 1e-12))
+      throw config_error("push-sum needs nodes that keep a part of their mass in every round, and node " +
+                         std::to_string(i) + " may keep " + to_text(least) + " under the " + rounds.name());
+  }
+}
 }  // namespace detail
 
 RUBATO_INLINE auto gossip_plan(schedule rounds) -> plan {
@@ -196,6 +257,28 @@ RUBATO_INLINE auto gossip_plan(schedule rounds) -> plan {
   auto const graph = rounds.union_graph();
   detail::require_connected(graph);
   auto made = plan{detail::pulling_nodes(metropolis_hastings(graph)), 1.0, "gossip, " + rounds.name()};
+  made.rounds = std::make_shared<schedule const>(std::move(rounds));
+  return made;
+}
+
+RUBATO_INLINE auto push_sum_plan(schedule rounds) -> plan {
+  for (auto const& m : rounds.parts()) {
+    detail::require_columns(m);
+    detail::require_no_negative(m);
+  }
+  detail::require_kept_mass(rounds);
+  auto const graph = rounds.union_graph();
+  for (auto const& way : {graph, graph.reversed()})
+    if (auto const lost = topology::search_from(way, node_id{0}).first_unreached())
+      throw config_error("push-sum needs rounds that together lead from every node to every other, and those of the " +
+                         rounds.name() + " do not join node 0 and node " + topology::detail::to_text(*lost) +
+                         " both ways");
+  auto made = plan{std::vector<neighbourhood>(rounds.nodes()), 1.0, "push-sum, " + rounds.name()};
+  for (auto i = std::size_t{0}; i < made.nodes.size(); ++i) {
+    made.nodes[i].self = to_node(i);
+    made.nodes[i].nodes = made.nodes.size();
+  }
+  detail::add_pushing(made.nodes, uniform_push(graph));
   made.rounds = std::make_shared<schedule const>(std::move(rounds));
   return made;
 }

@@ -205,7 +205,9 @@ auto largest_first_gradients(problem::any_oracle const& oracle, shared_buffer co
 }
 
 /// Throws config_error if the graph changes from round to round; `algorithm` needs one that stays.
-void refuse_changing_graph(mixing::plan const& plan, std::string_view algorithm);
+void refuse_changing_graph(mixing::schedule const* rounds, std::string_view algorithm);
+/// Throws config_error if the graph changes by time; `algorithm` takes one that changes by iteration.
+void refuse_graph_by_time(mixing::schedule const* rounds, std::string_view algorithm);
 
 /// Throws config_error, naming the first entry of W or A that is negative; `algorithm` takes none.
 void refuse_negative_weights(mixing::plan const& plan, std::string_view algorithm);
@@ -278,7 +280,11 @@ auto assembled(mixing::plan const& plan, Problem const& problem, std::vector<typ
   if constexpr (!requires { requires Node::takes_negative_weights; })
     refuse_negative_weights(plan, name_of_type<Node>());
   // Optional member: an algorithm that has it asks plan.rounds for the weights of each round.
-  if constexpr (!requires { requires Node::takes_changing_graphs; }) refuse_changing_graph(plan, name_of_type<Node>());
+  if constexpr (!requires { requires Node::takes_changing_graphs; })
+    refuse_changing_graph(plan.rounds.get(), name_of_type<Node>());
+  // Optional member: in such an algorithm who sends a message decides to which round it belongs.
+  if constexpr (!requires { requires Node::takes_graphs_by_time; })
+    refuse_graph_by_time(plan.rounds.get(), name_of_type<Node>());
   if (problem.dimension() == 0) throw config_error{"the problem's models have no values: its dimension is 0"};
   assembly a;
   a.peers = plan.nodes.front().nodes;
@@ -321,6 +327,15 @@ auto plan_of(topology::pair const& network, O const& options) -> mixing::plan {
     return Node::make_plan(network, options(node_id{0}));
   else return options.empty() ? Node::make_plan(network) : Node::make_plan(network, options.front());
 }
+template<class Node, class O>
+auto plan_of(mixing::schedule const& rounds, O const&) -> mixing::plan {
+  if constexpr (requires { Node::make_plan(rounds); }) {
+    return Node::make_plan(rounds);
+  } else {
+    refuse_changing_graph(&rounds, name_of_type<Node>());
+    return {};
+  }
+}
 
 }  // namespace detail
 
@@ -347,6 +362,13 @@ template<node Node, class Problem>
 auto assemble(topology::pair const& network, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {
   auto const plan = detail::plan_of<Node>(network, options);
+  return assemble<Node>(plan, problem, std::move(options), std::move(backend));
+}
+/// The same from rounds whose graphs change, for an algorithm that takes them; config_error for any other.
+template<node Node, class Problem>
+auto assemble(mixing::schedule const& rounds, Problem const& problem, typename Node::options options,
+              typename Node::backend_type backend = {}) -> assembly {
+  auto const plan = detail::plan_of<Node>(rounds, options);
   return assemble<Node>(plan, problem, std::move(options), std::move(backend));
 }
 template<node Node, class Problem, options_by_node<typename Node::options> O>
@@ -379,10 +401,18 @@ RUBATO_INLINE auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<
   return all;
 }
 
-RUBATO_INLINE void refuse_changing_graph(mixing::plan const& plan, std::string_view algorithm) {
-  if (!plan.rounds) return;
-  throw config_error{std::string{algorithm} + " needs a graph that stays the same, and the " + plan.rounds->name() +
-                     " change from round to round; d_psgd and its kin take them"};
+RUBATO_INLINE void refuse_changing_graph(mixing::schedule const* rounds, std::string_view algorithm) {
+  if (rounds == nullptr) return;
+  throw config_error{std::string{algorithm} + " needs a graph that stays the same, and the " + rounds->name() +
+                     " change from round to round; d_psgd, sgp, ad_psgd and their kin take them"};
+}
+
+RUBATO_INLINE void refuse_graph_by_time(mixing::schedule const* rounds, std::string_view algorithm) {
+  if (rounds == nullptr || !rounds->is_by_time()) return;
+  throw config_error{std::string{algorithm} +
+                     " waits for the messages of a round, and nodes have no common clock by which to know the round "
+                     "of a message; the " +
+                     rounds->name() + " by time are for ad_psgd, where who asks decides"};
 }
 
 RUBATO_INLINE void refuse_negative_weights(mixing::plan const& plan, std::string_view algorithm) {

@@ -11,6 +11,8 @@
 
 #include <rubato/backend/host.hpp>
 #include <rubato/driver/simulate.hpp>
+#include <rubato/mixing/one_peer.hpp>
+#include <rubato/mixing/schedule.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/topology/builders.hpp>
 
@@ -154,11 +156,14 @@ struct law : simulation_trace {
 
 TEST_CASE("after every event weights plus those under way sum to n, and numerators change by gradients alone") {
   for (auto const overlap : {std::uint64_t{0}, std::uint64_t{2}, std::uint64_t{1'000'000}}) {
-    for (auto const& network : networks()) {
-      auto const q = quadratic::random(network.nodes(), 4, 7, {.noise = 0.5});
+    std::vector<mixing::plan> plans;
+    for (auto const& network : networks()) plans.push_back(mixing::push_sum_plan(network));
+    plans.push_back(mixing::push_sum_plan(mixing::schedule::cycle(mixing::one_peer_exponential(6))));
+    plans.push_back(mixing::push_sum_plan(mixing::schedule::one_of(mixing::one_peer_exponential(6), {.2, .4, .4}, 5)));
+    for (auto const& plan : plans) {
+      auto const q = quadratic::random(plan.nodes.size(), 4, 7, {.noise = 0.5});
       node_type::options const options{.step = 0.1, .overlap = overlap};
-      auto a = assemble<node_type>(network, q, options);
-      auto const plan = node_type::make_plan(network);
+      auto a = assemble<node_type>(plan, q, options);
       law watch;
       *watch.book = {0, std::vector<double>(4, 0.0), std::vector<double>(4, 0.0), a.raw_step};
       for (std::size_t i = 0; i < a.nodes.size(); ++i) {
@@ -170,7 +175,7 @@ TEST_CASE("after every event weights plus those under way sum to n, and numerato
                                                  .link = {.latency = 2ms, .jitter = 20ms, .loss = 0.3},
                                                  .seed = 3};
       simulate(std::move(a), weather, {.time = 2s}, {.trace = &watch});
-      INFO(network.name() << ", overlap " << overlap);
+      INFO(plan.summary << ", overlap " << overlap);
       CHECK(watch.events > 50);
       CHECK(watch.worst_weight < 1e-11);
       CHECK(watch.worst_sum < 1e-11 * watch.largest);

@@ -36,6 +36,10 @@ class d_psgd_core : public mixing_core<Backend, synchrony::rounds, Options> {
   /// In rounds all models have the same age, so W may have negative entries where its spectrum allows it.
   static constexpr bool takes_negative_weights = true;
   static constexpr bool takes_changing_graphs = true;
+  using core::make_plan;
+  [[nodiscard]] static auto make_plan(mixing::schedule rounds) -> mixing::plan {
+    return mixing::gossip_plan(std::move(rounds));
+  }
   static constexpr std::array<std::string_view, 2> own_options{"step", "contribution"};
 
   static void visit_state(auto& self, auto&& visit) {

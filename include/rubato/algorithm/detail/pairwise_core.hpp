@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,6 +22,7 @@
 #include <rubato/core/host_device.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/mixing/schedule.hpp>
 #include <rubato/topology/pair.hpp>
 
 namespace rubato::detail {
@@ -110,9 +112,14 @@ class pairwise_core : public node_core<Backend, Options> {
   /// of all nodes never come together.
   template<class Asks>
   pairwise_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, Options const& o, Asks const& asks)
-      : core{std::move(b), self, std::move(x0), o, plan.gain}, partner_{core::options_->partner, self} {
+      : core{std::move(b), self, std::move(x0), o, plan.gain},
+        rounds_{plan.rounds},
+        partner_{core::options_->partner, self} {
     if constexpr (requires { o.partner.check(); }) o.partner.check();
     if constexpr (requires(std::span<node_id const> all) { Partner::only(all); }) {
+      if (rounds_)
+        throw config_error{"fixed partners need a graph that stays the same, and the " + rounds_->name() +
+                           " change: choose partners at random or in turn"};
       if (to_index(self) == 0) refuse_parts(plan, asks);  // once for all nodes
     }
     for (auto const& e : plan.nodes[to_index(self)].pull_from) neighbours_.emplace_back().peer = e.peer;
@@ -145,11 +152,13 @@ class pairwise_core : public node_core<Backend, Options> {
   }
 
   [[nodiscard]] auto may_ask() const -> bool { return !pending_exchange_.has_value(); }
-  /// Asks a neighbour that the policy chooses, if any is there; *requires* may_ask().
+  /// Asks a neighbour that the policy chooses, if any is there; *requires* may_ask(). Where the graph changes, one that
+  /// this node has in its present round: who asks decides, and whoever is asked answers.
   void ask(instant now, outbox& out) {
     open_.clear();
+    auto const round = rounds_ ? rounds_->round_at(this->iterations_ + 1, now) : 0;
     for (auto const& e : neighbours_)
-      if (e.open) open_.push_back(e.peer);
+      if (e.open && (!rounds_ || rounds_->weight(round, this->self_, e.peer) != 0)) open_.push_back(e.peer);
     if (open_.empty()) return;
     auto draw = random_stream{{0x70616972ULL, this->seed_, static_cast<std::uint64_t>(this->self_), questions_++}};
     std::size_t const place = partner_(std::span<node_id const>{open_}, draw);
@@ -202,6 +211,7 @@ class pairwise_core : public node_core<Backend, Options> {
     }
   }
 
+  std::shared_ptr<mixing::schedule const> rounds_;  // null: the graph stays the same
   std::vector<pair_edge> neighbours_;  // by id
   typename Partner::state partner_;
   std::vector<node_id> open_;  // that may be asked now; kept for its memory
