@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // What a graph is like before anything runs on it: its size, how fast it mixes, what an iteration costs, whether R-FAST
-// may run on it; and pictures of it, as SVG and for Graphviz.
+// may run on it; and pictures of it, as SVG and for Graphviz. Of rounds of graphs that change: how near they come to the
+// mean, and who takes them; the picture is of all their edges.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +18,7 @@
 #include <rubato/topology.hpp>
 #include <rubato/topology/zlib.hpp>
 
+#include "support/race_network.hpp"
 #include "support/race_text.hpp"
 #include "support/say.hpp"
 
@@ -38,7 +41,7 @@ struct asked {
 auto usage() -> std::string {
   return "usage: topology NAME [OPTION...]\n"
          "  NAME           " +
-         topology::known_names() +
+         rubato::examples::known_networks() +
          "\n"
          "  --nodes N      how many nodes (default: 8, or what the file or the form says)\n"
          "  --root R       trees for R-FAST from this node; 'best': from the one with the shortest paths\n"
@@ -76,7 +79,7 @@ auto read_options(int argc, char** argv) -> std::optional<asked> {
     if (word == "--root" && given.text == "best") options.best_root = true;
     else if (word == "--root") options.root = rubato::to_node(count(0, "a node, as a whole number, or 'best'"));
   }
-  if (options.name.empty()) throw config_error{"a NAME is needed: " + topology::known_names()};
+  if (options.name.empty()) throw config_error{"a NAME is needed: " + rubato::examples::known_networks()};
   return options;
 }
 
@@ -140,13 +143,70 @@ auto gap_of(topology::digraph const& graph) -> std::string {
   return text;
 }
 
+/// The sentence with which these rounds are refused, or "yes: WHO".
+template<class Plan>
+auto taken_by(char const* who, Plan const& plan) -> std::string {
+  try {
+    static_cast<void>(plan());
+    return std::string{"yes: "} + who;
+  } catch (config_error const& e) {
+    return std::string{"no: "} + e.what();
+  }
+}
+
+/// After how many rounds all are exactly at the mean, or what a whole cycle leaves of their disagreement.
+auto consensus_of(std::vector<mixing::matrix> const& rounds) -> std::string {
+  auto done = std::vector<mixing::matrix>{};
+  auto left = 1.0;
+  for (auto const& m : rounds) {
+    done.push_back(m);
+    left = mixing::residual(done);
+    if (left < 1e-12) return "exact after " + std::to_string(done.size()) + " rounds";
+  }
+  return "not exact: all rounds leave " + rubato::with_digits(left, 5) + " of the disagreement, a gap of " +
+         rubato::with_digits(1 - left, 5);
+}
+
+auto report_of(mixing::schedule const& rounds, asked const& o) -> std::string {
+  auto out = std::vector<std::size_t>{}, in = std::vector<std::size_t>{};
+  auto all = std::size_t{0};
+  for (auto const& m : rounds.parts()) {
+    auto const graph = mixing::support(m);
+    all += graph.edge_count();
+    for (auto i = std::size_t{0}; i < graph.nodes(); ++i) {
+      out.push_back(graph.out_of(rubato::to_node(i)).size());
+      in.push_back(graph.into(rubato::to_node(i)).size());
+    }
+  }
+  auto const size = static_cast<double>(o.dimension * o.bytes);
+  auto const most = static_cast<double>(*std::max_element(out.begin(), out.end())) * size;
+  auto const mean = static_cast<double>(all) / static_cast<double>(rounds.parts().size()) * size;
+  return row("graph", rubato::escaped(rounds.name())) + row("nodes", std::to_string(rounds.nodes())) +
+         row("rounds", std::to_string(rounds.parts().size()) + ", then again") +
+         row("degrees", "in a round: out " + range_of(out) + ", in " + range_of(in)) +
+         row("consensus", or_reason([&] { return consensus_of(rounds.parts()); })) +
+         row("gossip", taken_by("d_psgd, d_psgd_atc, non_blocking_d_psgd, ad_psgd, bipartite_ad_psgd if there is no "
+                                "cycle of odd length",
+                                [&] { return mixing::gossip_plan(rounds); })) +
+         row("push-sum", taken_by("sgp, osgp", [&] { return mixing::push_sum_plan(rounds); })) +
+         row("R-FAST", "no: it needs a graph that stays the same") +
+         row("bytes", "an iteration: " + rubato::with_digits(most, 15) + " at most at a node, " +
+                          rubato::with_digits(mean, 15) + " in all on average");
+}
+
 struct study {
   topology::digraph graph;
   std::optional<topology::pair> tracking;
   std::string reason;  ///< why R-FAST may not run
+  std::shared_ptr<mixing::schedule const> rounds{};  ///< where the graph changes; `graph` has all their edges
 };
 
 auto studied(asked const& o) -> study {
+  if (auto const rounds = mixing::rounds_by_name(o.name, o.nodes.value_or(8))) {
+    if (o.root || o.best_root)
+      throw config_error{"--root makes trees for R-FAST, which needs a graph that stays the same"};
+    return {rounds->union_graph(), std::nullopt, {}, std::make_shared<mixing::schedule const>(*rounds)};
+  }
   auto graph =
       topology::by_name(o.name, o.nodes.value_or(says_nodes(o.name) ? 0 : 8), &topology::read_zipped_edge_list);
   auto made = study{std::move(graph), std::nullopt, {}};
@@ -164,6 +224,7 @@ auto studied(asked const& o) -> study {
 }
 
 auto report_of(study const& s, asked const& o) -> std::string {
+  if (s.rounds) return report_of(*s.rounds, o);
   auto const& g = s.graph;
   auto out = std::vector<std::size_t>{}, in = std::vector<std::size_t>{};
   for (auto i = std::size_t{0}; i < g.nodes(); ++i) {
@@ -193,6 +254,11 @@ auto picture_of(study const& s, asked const& o) -> std::string {
   options.captions.push_back(std::to_string(g.nodes()) + " nodes, " +
                              (g.is_undirected() ? std::to_string(g.edge_count() / 2) + " edges"
                                                 : std::to_string(g.edge_count()) + " directed edges"));
+  if (s.rounds) {
+    options.captions.push_back("all edges of " + std::to_string(s.rounds->parts().size()) + " rounds; consensus " +
+                               or_reason([&] { return consensus_of(s.rounds->parts()); }));
+    return to_svg(g, topology::places_of(g), options);
+  }
   options.captions.push_back("spectral gap " + or_reason([&] { return gap_of(g); }));
   if (!s.tracking) options.captions.push_back("R-FAST may not run here: no common root");
   if (s.tracking && s.tracking->is_tree_pair() && g.nodes() > 1) {

@@ -45,16 +45,17 @@ auto settled(algorithm_settings const& s) -> settled_options {
 }
 
 template<class Node>
-auto assembled_as(topology::pair const& network, race_objective const& problem, algorithm_settings const& s)
-    -> entrant {
+auto assembled_as(race_network const& network, race_objective const& problem, algorithm_settings const& s) -> entrant {
   auto const o = options_of<Node>(s);
   auto const parts = std::max<std::size_t>(minibatches_of<Node>(o), 1);  // for 0 the node itself reports the error
-  return {rubato::assemble<Node>(network, parts > 1 ? problem.in_minibatches(parts) : problem, o), parts};
+  auto const cut = parts > 1 ? problem.in_minibatches(parts) : problem;
+  if (network.rounds) return {rubato::assemble<Node>(*network.rounds, cut, o), parts};
+  return {rubato::assemble<Node>(network, cut, o), parts};
 }
 
 template<class Node>
-auto processes_of(topology::pair const& network) -> std::size_t {
-  return Node::make_plan(network).nodes.size();
+auto processes_of(race_network const& network) -> std::size_t {
+  return network.rounds ? network.nodes() : Node::make_plan(network).nodes.size();
 }
 
 /// Every second row, beginning with `First`: two files compile the node types, at the same time.

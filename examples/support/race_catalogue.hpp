@@ -21,6 +21,7 @@
 
 #include "support/node_options.hpp"
 #include "support/race_defaults.hpp"
+#include "support/race_network.hpp"
 
 namespace rubato::examples {
 
@@ -88,9 +89,9 @@ struct algorithm_entry {
   std::string_view name;
   double step;  ///< race's default; 0: there is none
   std::string_view network;  ///< race's default
-  entrant (*assemble)(topology::pair const&, race_objective const&, algorithm_settings const&);
+  entrant (*assemble)(race_network const&, race_objective const&, algorithm_settings const&);
   settled_options (*settle)(algorithm_settings const&);  ///< throws config_error
-  std::size_t (*processes)(topology::pair const& network);  ///< one per node, including servers
+  std::size_t (*processes)(race_network const&);  ///< one per node, including servers
 };
 
 namespace detail {

@@ -169,8 +169,7 @@ inline void set_folder(std::string& folder, given g) {
       {"--nodes", "N", "", "nodes that compute gradients (default: 8, or as many as the topology's file has)",
        [](o& x, given g) { x.nodes = count_in(g, 1, "a whole number from 1 up"); }},
       {"--topology", "NAME", std::string{best_networks},
-       "best: each algorithm on the network where it was first in bench/headlines; or one for all: " +
-           topology::known_names(),
+       "best: each algorithm on the network where it was first in bench/headlines; or one for all: " + known_networks(),
        [](o& x, given g) { x.topology = g.text; }},
       {"--problem", "NAME", "softmax", "softmax (on --data), or quadratic:DIMENSION, whose optimum is known",
        detail::set_problem},

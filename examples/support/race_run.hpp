@@ -23,12 +23,12 @@
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/result.hpp>
-#include <rubato/topology/zlib.hpp>
 
 #include "support/idx_files.hpp"
 #include "support/interrupt.hpp"
 #include "support/race_algorithms.hpp"
 #include "support/race_catalogue.hpp"
+#include "support/race_network.hpp"
 #include "support/race_options.hpp"
 
 namespace rubato::examples {
@@ -36,23 +36,22 @@ namespace rubato::examples {
 /// Options that are consistent, and what follows from them without the data.
 struct race_plan {
   race_options options;
-  std::vector<topology::pair> networks;  ///< by algorithm
+  std::vector<race_network> networks;  ///< by algorithm
   environment::scenario scenario;
   std::vector<planned_algorithm> algorithms;  ///< in the order of options.algorithms
 };
 
 namespace detail {
 
-inline auto networks_of(race_options& o) -> std::vector<topology::pair> {
-  std::map<std::string, topology::pair> made;
-  std::vector<topology::pair> all;
+inline auto networks_of(race_options& o) -> std::vector<race_network> {
+  std::map<std::string, race_network> made;
+  std::vector<race_network> all;
   for (auto const& algorithm : o.algorithms) {
     auto const name = o.topology == best_networks ? std::string{algorithm_named(algorithm).network} : o.topology;
     if (!made.contains(name)) {
-      auto const from_file = name.starts_with("file:");
-      auto graph = topology::by_name(name, o.nodes.value_or(from_file ? 0 : 8), &topology::read_zipped_edge_list);
-      o.nodes = graph.nodes();
-      made.emplace(name, topology::pair{graph});
+      auto network = network_named(name, o.nodes);
+      o.nodes = network.nodes();
+      made.emplace(name, std::move(network));
     }
     all.push_back(made.at(name));
   }

@@ -37,6 +37,12 @@ printf 'nodes 3\n0 1\n1 0\n' >apart.txt
 "$topology" geometric --nodes 30 --out more/folder >second
 cmp -s first second && cmp -s first.svg more/folder/topology.svg || fail "equal graphs give different output"
 
+says one-peer-exponential 'nodes 8|rounds 3, then again|degrees in a round: out 1, in 1|consensus exact after 3 rounds|push-sum yes: sgp, osgp|bytes an iteration: 31400 at most at a node, 251200 in all on average'
+"$topology" one-peer-exponential --out out | grep -q '^gossip *no: gossip needs symmetric weights' || fail "gossip on one-peer exponential graphs"
+says one-peer-exponential 'consensus not exact: all rounds leave 0.21651 of the disagreement, a gap of 0.78349' --nodes 6
+says base_k:2 'consensus exact after 2 rounds|degrees in a round: out 2, in 2|push-sum yes: sgp, osgp' --nodes 9
+says one-peer-equitopo 'rounds 20, then again|degrees in a round: out 0 to 1, in 0 to 1' --nodes 5
+
 "$topology" --help | grep -q 'small-world:DEGREE:REWIRED' || fail "--help does not list the names"
 
 before=$(sha256sum out/* && ls -A out)
@@ -59,6 +65,8 @@ refused "power of two" hypercube --nodes 6
 refused "20 nodes, and 8" torus:4x5 --nodes 8
 refused "nothere.txt|cannot be opened" file:nothere.txt
 refused "second one" ring star
+refused "--root|stays the same" base-k --root 0
+refused "no topology|base-k:two" base-k:two
 refused "unknown option|--colour|--help" ring --colour red
 refused "--nodes|needs a value" ring --nodes
 refused "--nodes|from 1 up|eight" ring --nodes eight
