@@ -3,9 +3,10 @@
 // the step of one common grid that reaches the target first in the default scenario, measured as often as race
 // measures, with a seed that no figure uses. With equal times: the step in the middle of the best ones (of two middles
 // the smaller).
-//   bench_sweep_steps [--algorithms A,B] [--every K] [--target LOSS] [--out FILE] [--data FOLDER]
+//   bench_sweep_steps [--algorithms A,B] [--every K] [--target LOSS] [--out FILE] [--data FOLDER] [--in-turns yes]
 // Also writes the tables to FILE (default: bench/sweep_steps.md). --every 2 takes the powers of two only; --target
-// leaves centralised SGD out. Wrong if a best step is at the edge of the grid (the program says so and fails), or if
+// leaves centralised SGD out. --in-turns yes sweeps networks too, with fewer runs each (support/turns.hpp), and only
+// prints the rows. Wrong if a best step is at the edge of the grid (the program says so and fails), or if
 // examples/support/catalogue.hpp and race_defaults.hpp differ from the result (the last lines name each difference).
 #include <algorithm>
 #include <cmath>
@@ -23,6 +24,7 @@
 #include "support/plain_sgd.hpp"
 #include "support/quantile.hpp"
 #include "support/race_run.hpp"
+#include "support/turns.hpp"
 
 namespace {
 
@@ -201,7 +203,26 @@ struct wishes {
   std::optional<double> target;
   std::string out = "bench/sweep_steps.md";
   std::string data = default_options().data;
+  bool in_turns = false;
 };
+
+/// Prints each row when it is known, for the sweep may be stopped.
+void sweep_in_turns(wishes const& w) {
+  auto const data = race_data(w.data);
+  auto o = default_options();
+  o.nodes = 8;
+  auto const problem_of = [&](std::uint64_t seed) {
+    o.seed = seed;
+    return race_problem_of(data, o);
+  };
+  auto const how = bench::turns{};
+  auto const first = problem_of(how.seed), second = problem_of(how.second_seed);
+  for (auto const& name : w.algorithms) {
+    auto const done = bench::in_turns{{name, name}, how, first, second};
+    std::fputs(done.row().c_str(), stdout);
+    std::fflush(stdout);
+  }
+}
 
 auto wishes_in(std::span<char*> given) -> wishes {
   wishes w;
@@ -215,7 +236,10 @@ auto wishes_in(std::span<char*> given) -> wishes {
     else if (name == "--every") w.every = static_cast<int>(count_in({name, value}, 1, "a whole number from 1 up"));
     else if (name == "--out") w.out = value;
     else if (name == "--data") w.data = value;
-    else throw config_error{"unknown option " + name + ": there are --algorithms, --every, --target, --out and --data"};
+    else if (name == "--in-turns" && value == "yes") w.in_turns = true;
+    else
+      throw config_error{"unknown option " + name + " " + value +
+                         ": there are --algorithms, --every, --target, --out, --data and --in-turns yes"};
   }
   for (auto const& a : w.algorithms) static_cast<void>(algorithm_named(a));
   return w;
@@ -226,6 +250,7 @@ auto wishes_in(std::span<char*> given) -> wishes {
 auto main(int argc, char** argv) -> int {
   try {
     auto const w = wishes_in(std::span{argv, static_cast<std::size_t>(argc)}.subspan(1));
+    if (w.in_turns) return sweep_in_turns(w), 0;
     sweep s{w.data};
     if (w.target) s.take_target(*w.target);
     else s.find_target();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a graph is like before anything runs on it: its size, how fast it mixes, what an iteration costs, whether R-FAST
-// may run on it; and pictures of it, as SVG and for Graphviz. Of rounds of graphs that change: how near they come to the
-// mean, and who takes them; the picture is of all their edges.
+// may run on it; and pictures of it, as SVG and for Graphviz. Of rounds of graphs that change: how near they come to
+// the mean, and who takes them; the picture is of all their edges.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

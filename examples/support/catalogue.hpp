@@ -76,9 +76,10 @@ struct catalogue_row {
 /// of bench/headlines.cpp (bench/RESULTS.md, 29): r_fast, push_pull, s_ab, d_psgd, d_psgd_atc, ad_psgd, osgp, dsgt,
 /// matcha, ring_allreduce_sgd, byte_grad, m_synchronous_sgd, asgd, rescaled_asgd. r_fast_low_bits and asy_sonata have
 /// those of r_fast, sgp those of osgp. The steps of low_precision_d_psgd, non_blocking_d_psgd, async_model_average,
-/// non_blocking_allreduce and ringmaster_asgd are of a sweep on a binary tree (bench/sweep_steps.md). Not swept are
-/// push_diging, extra, choco_sgd, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2,
-/// delayed_randomized_gossip, rasgp, and the servers from delay_adaptive_asgd on.
+/// non_blocking_allreduce and ringmaster_asgd are of a sweep on a binary tree (bench/sweep_steps.md). push_diging,
+/// extra, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2, delayed_randomized_gossip and
+/// rasgp have those of a smaller sweep over networks and steps (the last tables of that page). Not swept are choco_sgd
+/// and the servers from delay_adaptive_asgd on.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},
@@ -88,24 +89,24 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<s_ab<B>>{"s_ab", 0.0625, ends::at_optimum, "star"},
     catalogue_row<dsgt<B>>{"dsgt", 0.125, ends::at_optimum, "exponential"},
     catalogue_row<push_diging<B>>{"push_diging", 0.0625, ends::at_optimum},
-    catalogue_row<extra<B>>{"extra", 0.0625, ends::at_optimum},
+    catalogue_row<extra<B>>{"extra", 0.0625, ends::at_optimum, "star"},
     catalogue_row<d_psgd<B>>{"d_psgd", 0.0625, ends::off_it, "complete"},
     catalogue_row<d_psgd_atc<B>>{"d_psgd_atc", 0.125, ends::off_it, "complete"},
     catalogue_row<low_precision_d_psgd<B>>{"low_precision_d_psgd", 0.0625, ends::off_it},
     catalogue_row<choco_sgd<B>>{"choco_sgd", 0.0625, ends::off_it},
     catalogue_row<non_blocking_d_psgd<B>>{"non_blocking_d_psgd", 0.125, ends::off_it},
     catalogue_row<matcha<B>>{"matcha", 0.125, ends::off_it, "complete"},
-    catalogue_row<non_blocking_matcha<B>>{"non_blocking_matcha", 0.0625, ends::off_it},
-    catalogue_row<prox_dgd<B>>{"prox_dgd", 0.0625, ends::off_it},
-    catalogue_row<adsgd<B>>{"adsgd", 0.0625, ends::off_it},
-    catalogue_row<async_dgd_atc<B>>{"async_dgd_atc", 0.0625, ends::off_it},
+    catalogue_row<non_blocking_matcha<B>>{"non_blocking_matcha", 0.0625, ends::off_it, "exponential"},
+    catalogue_row<prox_dgd<B>>{"prox_dgd", 0.0625, ends::off_it, "complete"},
+    catalogue_row<adsgd<B>>{"adsgd", 0.0625, ends::off_it, "complete"},
+    catalogue_row<async_dgd_atc<B>>{"async_dgd_atc", 0.125, ends::off_it, "complete"},
     catalogue_row<ad_psgd<B>>{"ad_psgd", 0.0625, ends::off_it, "exponential"},
-    catalogue_row<bipartite_ad_psgd<B>>{"bipartite_ad_psgd", 0.0625, ends::off_it},
-    catalogue_row<a2cid2<B>>{"a2cid2", 0.0625, ends::off_it},
-    catalogue_row<delayed_randomized_gossip<B>>{"delayed_randomized_gossip", 0.0625, ends::off_it},
+    catalogue_row<bipartite_ad_psgd<B>>{"bipartite_ad_psgd", 0.125, ends::off_it, "ring"},
+    catalogue_row<a2cid2<B>>{"a2cid2", 0.0625, ends::off_it, "exponential"},
+    catalogue_row<delayed_randomized_gossip<B>>{"delayed_randomized_gossip", 0.015625, ends::off_it, "exponential"},
     catalogue_row<sgp<B>>{"sgp", 0.125, ends::off_it, "exponential"},
     catalogue_row<osgp<B>>{"osgp", 0.125, ends::off_it, "exponential"},
-    catalogue_row<rasgp<B>>{"rasgp", 0.0625, ends::off_it},
+    catalogue_row<rasgp<B>>{"rasgp", 0.0625, ends::off_it, "complete"},
     catalogue_row<async_model_average<B>>{"async_model_average", 0.0625, ends::off_it, "complete"},
     catalogue_row<ring_allreduce_sgd<B>>{"ring_allreduce_sgd", 0.102, ends::at_optimum, "ring"},
     catalogue_row<byte_grad<B>>{"byte_grad", 0.147, ends::at_optimum, "complete"},

@@ -18,8 +18,8 @@
 // overlap among nodes of very different speeds needs a small step. At rest sum_i r_i grad f_i = 0, r_i = iterations per
 // second. The overlap s makes the r_i equal in the long run: the limit is then the optimum of the sum, up to the error
 // of a constant step.
-// differs from [O]: on a graph that stays every iteration sends to all out-neighbours. One or two in turn, as in [O], are
-// a graph that changes: mixing::schedule::cycle(mixing::one_peer_exponential(n)).
+// differs from [O]: on a graph that stays every iteration sends to all out-neighbours. One or two in turn, as in [O],
+// are a graph that changes: mixing::schedule::cycle(mixing::one_peer_exponential(n)).
 // Vectors per local iteration with k messages: reads x twice, g, k m; writes x twice, m, z; sent: 1 per out-neighbour.
 #pragma once
 

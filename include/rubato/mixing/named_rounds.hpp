@@ -25,8 +25,8 @@ namespace rubato::mixing {
 /// What rounds_by_name() takes, as a list for a sentence.
 [[nodiscard]] auto known_rounds() -> std::string;
 
-/// A cycle of rounds, by name with hyphens or underscores; nothing for a name that is none of these. Throws config_error
-/// for parameters that do not fit, and for no nodes.
+/// A cycle of rounds, by name with hyphens or underscores; nothing for a name that is none of these. Throws
+/// config_error for parameters that do not fit, and for no nodes.
 ///   one-peer-exponential            directed: one_peer_exponential(n)
 ///   base-k, base-k:K                symmetric: base_graph(n, K), K = 1 unless it is given
 ///   one-peer-equitopo, ...:SEED     symmetric: 4 n rounds of ou_equi_dyn(), at most 256, drawn once

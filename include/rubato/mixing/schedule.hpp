@@ -4,9 +4,9 @@
 //   cycle        W(k) = W_(k-1 mod period)
 //   one_of       W(k) = W_j with probability p_j
 //   independent  W(k) = I + sum_j b_j (W_j - I), b_j = 1 with probability p_j, each drawn for itself
-// A round is an iteration of the node, or, of a schedule by time, an interval of the run's time, which handlers are told
-// as `now`. Nodes have no common clock: by time, two of them may be in different rounds at the same moment. So only
-// algorithms in which the sender alone decides to which round a message belongs take schedules by time
+// A round is an iteration of the node, or, of a schedule by time, an interval of the run's time, which handlers are
+// told as `now`. Nodes have no common clock: by time, two of them may be in different rounds at the same moment. So
+// only algorithms in which the sender alone decides to which round a message belongs take schedules by time
 // (`takes_graphs_by_time`): in pairs, who asks chooses among its neighbours of that moment, and whoever is asked
 // answers. Where nodes wait for each other's messages of a round, the two ends of an edge could disagree whether it is
 // there; these take rounds by iteration.
