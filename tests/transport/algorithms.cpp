@@ -53,7 +53,7 @@ TEST_CASE("every algorithm runs over TCP, and those that need no lossless links 
 }
 
 TEST_CASE("going on without lost peers is refused before the start where an algorithm needs every node, only there") {
-  auto const p = one_goal();
+  auto const p = three_centres();
   auto refusals = std::string{};
   for_every_algorithm(topology::ring(3), p, [&](std::string const& name, std::function<assembly()> const& make) {
     auto a = make();
