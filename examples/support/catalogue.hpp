@@ -79,8 +79,8 @@ struct catalogue_row {
 /// non_blocking_allreduce and ringmaster_asgd are of a sweep on a binary tree (bench/sweep_steps.md). push_diging,
 /// extra, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2, delayed_randomized_gossip and
 /// rasgp have those of a smaller sweep over networks and steps (the last tables of that page); of bipartite_ad_psgd the
-/// best network that is bipartite for any number of nodes, since a ring of an even number would be better. Not swept are
-/// choco_sgd and the servers from delay_adaptive_asgd on.
+/// best network that is bipartite for any number of nodes, since a ring of an even number would be better. Not swept
+/// are choco_sgd and the servers from delay_adaptive_asgd on.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},

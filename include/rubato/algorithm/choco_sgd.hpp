@@ -50,8 +50,8 @@ struct choco_options {
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
     visit("consensus", self.consensus, "how far models move towards those of neighbours; less with a coarse codec");
-    visit("step rule", self.step_rule);
-    visit("codec", self.codec);
+    visit("step rule", self.step_rule, "how a step is made of a direction");
+    visit("codec", self.codec, "how messages are coded");
   }
 };
 

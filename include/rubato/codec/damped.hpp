@@ -17,7 +17,7 @@ template<class Q>
 struct damped {
   static_assert(Q::error == error_class::unbiased, "codec::damped is for an unbiased codec");
   static constexpr auto name() -> std::string_view { return "damped"; }
-  static void visit_options(auto& self, auto&& visit) { visit("of", self.of); }
+  static void visit_options(auto& self, auto&& visit) { visit("of", self.of, "the codec inside"); }
   template<class T>
   using code = typename Q::template code<T>;
   static constexpr auto error = error_class::contractive;

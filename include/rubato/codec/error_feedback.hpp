@@ -65,7 +65,7 @@ struct error_feedback {
   static constexpr bool needs_lossless_links = true;  // a lost message loses what no later one sends
   static constexpr auto name() -> std::string_view { return "error feedback"; }
   static void visit_options(auto& self, auto&& visit) {
-    visit("of", self.of);
+    visit("of", self.of, "the codec inside");
     visit("decay", self.decay, "what is kept of old errors from message to message; 1: all");
   }
   static constexpr bool for_sums = true;
@@ -127,7 +127,7 @@ struct ef21 {
   static constexpr auto error = error_class::contractive;
   static constexpr bool needs_lossless_links = true;  // a lost message loses what no later one sends
   static constexpr auto name() -> std::string_view { return "ef21"; }
-  static void visit_options(auto& self, auto&& visit) { visit("of", self.of); }
+  static void visit_options(auto& self, auto&& visit) { visit("of", self.of, "the codec inside"); }
 
   C of{};
 
