@@ -112,7 +112,6 @@ TEST_CASE("who waits for the last meeting waits for linger at most, and not for 
   auto const ends_waiting = [&](std::filesystem::path const& folder, std::chrono::nanoseconds time, peer_options o) {
     tcp_doors doors{nodes};
     auto const make = [&](std::size_t) { return assemble<node>(topology::ring(nodes), p, {.step = 0.1}); };
-    o.compute = environment::fixed(1ms).slow(1, 400);
     o.checkpoint = {.folder = folder, .every_rounds = 1'000'000};
     auto all = run_all(nodes, make, over_tcp(doors), {{.time = time}, o});
     require_good(all);
@@ -121,13 +120,16 @@ TEST_CASE("who waits for the last meeting waits for linger at most, and not for 
   };
   scratch_folder long_enough{"long"}, too_short{"short"};
   auto const is_behind = [](auto const& w) { return says(w, " ended before it was saved at one more round"); };
-  for (auto const& f : ends_waiting(long_enough.path(), 50ms, {.patience = 150ms, .linger = 1min})) {
+  for (auto const& f :
+       ends_waiting(long_enough.path(), 50ms,
+                    {.patience = 150ms, .linger = 1min, .compute = environment::fixed(1ms).slow(1, 400)})) {
     // Messages are old where one is so slow, and it is said.
     CHECK(std::ranges::count_if(f.result.result.warnings, is_behind) == 0);
     CHECK(f.result.lost.empty());
   }
   CHECK(met_in(long_enough.path(), nodes) >= 2);
-  for (auto const& f : ends_waiting(too_short.path(), 500ms, {.linger = 300ms}))
+  for (auto const& f :
+       ends_waiting(too_short.path(), 1s, {.linger = 300ms, .compute = environment::fixed(1ms).slow(1, 800)}))
     CHECK(std::ranges::count_if(f.result.result.warnings, is_behind) == 1);
 }
 
