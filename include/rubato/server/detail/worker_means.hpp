@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include <rubato/backend/concepts.hpp>
@@ -48,13 +47,13 @@ class worker_means {
   [[nodiscard]] auto fold(Backend& backend, std::size_t worker, shared_buffer const& g, double weight) -> bool {
     auto const everything = range{0, g.size()};
     if (!all_) all_ = backend.template allocate<scalar>(g.size());
-    if (missing() == means_.size()) backend.sweep(everything, backend::zero_kernel<scalar>{all_->data()});
+    if (missing() == means_.size()) backend.sweep(everything, backend::zero_kernel<scalar>{all_.data()});
     auto& its = means_[worker];
     if (!its.mean) its.mean = backend.template allocate<scalar>(g.size());
     auto const inverse = 1 / static_cast<double>(++its.count);
     auto const share = inverse / static_cast<double>(means_.size());
     auto const raised =
-        backend.sweep(everything, fold_kernel<scalar>{g.template view<scalar>().data(), its.mean->data(), all_->data(),
+        backend.sweep(everything, fold_kernel<scalar>{g.template view<scalar>().data(), its.mean.data(), all_.data(),
                                                       static_cast<scalar>(weight), static_cast<scalar>(inverse),
                                                       static_cast<scalar>(share), its.count == 1});
     return (raised & backend::not_finite) == 0;
@@ -80,16 +79,16 @@ class worker_means {
     return static_cast<double>(means_.size()) / sum;
   }
   /// (1/n) sum of the means, once each worker has one.
-  [[nodiscard]] auto mean() const -> scalar const* { return all_->data(); }
+  [[nodiscard]] auto mean() const -> scalar const* { return all_.data(); }
 
  private:
   struct mean_of_one {
     std::uint64_t count = 0;
-    std::optional<writable_buffer<scalar>> mean{};  // made with its first gradient, because workers need none
+    writable_buffer<scalar> mean{};  // made with its first gradient, because workers need none
     static void visit_state(auto& self, auto&& visit) { visit("count", self.count), visit("mean", self.mean); }
   };
   std::vector<mean_of_one> means_;
-  std::optional<writable_buffer<scalar>> all_;
+  writable_buffer<scalar> all_;
 };
 
 }  // namespace rubato::server::detail
