@@ -48,7 +48,7 @@ struct basic_fp8 {
   }
   [[nodiscard]] auto relative_error(std::size_t n) const -> double {
     auto const rounding = Format == fp8_format::e4m3 ? 0x1p-8 : 0x1p-6;
-    auto const floor = small::template least<double> / 2 / largest<double>;  // of the chunk's largest value
+    auto const floor = format::template least<double> / 2 / largest<double>;  // of the chunk's largest value
     return rounding + static_cast<double>(detail::chunks{chunk_values}.largest(n)) * floor * floor;
   }
 
@@ -62,7 +62,8 @@ struct basic_fp8 {
       auto const finite = std::isfinite(most);
       *scale = !finite ? std::numeric_limits<T>::quiet_NaN() : most < tiny ? T{0} : most / largest<T>;
       if (!finite || most < tiny) return std::fill(to, to + r.size(), std::uint8_t{0});
-      backend.sweep({0, r.size()}, detail::to_small_kernel<small, T, std::uint8_t>{x + r.begin, to, largest<T> / most});
+      backend.sweep({0, r.size()},
+                    detail::to_small_kernel<format, T, std::uint8_t>{x + r.begin, to, largest<T> / most});
     });
   }
   template<class Backend>
@@ -70,13 +71,14 @@ struct basic_fp8 {
     using T = typename Backend::scalar;
     detail::chunks{chunk_values}.for_each<T const, std::uint8_t const>(
         n, codes, bytes, [&](range r, T const* scale, std::uint8_t const* from) {
-          backend.sweep({0, r.size()}, detail::from_small_kernel<small, T, std::uint8_t>{from, x + r.begin, *scale});
+          backend.sweep({0, r.size()}, detail::from_small_kernel<format, T, std::uint8_t>{from, x + r.begin, *scale});
         });
   }
 
  private:
-  using small = std::conditional_t<Format == fp8_format::e4m3, detail::small_float<4, 3, detail::top_exponent::one_nan>,
-                                   detail::small_float<5, 2, detail::top_exponent::saturates>>;
+  using format =
+      std::conditional_t<Format == fp8_format::e4m3, detail::small_float<4, 3, detail::top_exponent::one_nan>,
+                         detail::small_float<5, 2, detail::top_exponent::saturates>>;
   template<class T>
   static constexpr T largest = Format == fp8_format::e4m3 ? T{448} : T{57344};
   static constexpr auto bytes(std::size_t m) -> std::size_t { return m; }

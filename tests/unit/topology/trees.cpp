@@ -116,7 +116,8 @@ TEST_CASE("costs and graphs without a tree are refused by name") {
   CHECK(says(refused(line(2), {.link = {{0, -1}, {1, 0}}}), "edge 0 -> 1 is -1"));
   CHECK(says(refused(line(2), {.gradient = {1}}), "gradient times of 1 nodes"));
   CHECK(says(refused(line(2), {.gradient = {1, std::numeric_limits<double>::infinity()}}), "node 1 is inf"));
-  CHECK(says(refused(from_edges(2, {e(0, 1)}, "chain"), {}), "no common root"));
+  CHECK(says(refused(from_edges(2, {e(0, 1)}, "chain"), {}),
+             "no node of the graph 'chain' both reaches all others and is reached by all"));
   CHECK(
       says(refusal([] { (void)spanning_trees(from_edges(2, {e(0, 1)}), node_id{0}, tree_costs{}); }), "cannot reach"));
   CHECK(says(refusal([] { (void)narrow_tree(directed_ring(3), {}); }), "without a reverse"));
