@@ -33,17 +33,19 @@ for algorithm in "${algorithms[@]}"; do
   while read -r name default choice; do
     value=$(told "$name")
     [[ $value == "$default" || $default == 0 || $default == nothing ]] || fail "$algorithm: $name is $value, and --help says $default"
-    case $name in
-      block-values) value=64 ;;
-      ledger-exponents) value=18 ;;
-      step-schedule-floor) value=0.5 ;;
+    case $algorithm.$name in
+      *.block-values) value=64 ;;
+      *.ledger-exponents) value=18 ;;
+      *.step-schedule-floor) value=0.5 ;;
+      naive_optimal_asgd.acceptance-times) value=2,2,2 ;;  # one a worker
+      fedasync.assignment-rate) value=1 ;;                 # it mixes models, and takes no other
       *)
         if [[ $choice == "a time"* ]]; then value=2s
         elif [[ $choice == *number* ]]; then value=$(awk -v d="$default" 'BEGIN { print d == 0 ? 2 : d / 2 }')
         else value=${choice%% or *}; [[ $value != "$default" ]] || { value=${choice#* or }; value=${value%% or *}; }; fi
         [[ $default != 1 ]] || value=2 ;;
     esac
-    settings+=(--set "$name=$value") wanted+=("$name $value")
+    settings+=(--set "$name=$value") wanted+=("$name ${value//,/-}")
   done < <(sed -nE 's/^  ([a-z0-9-]+) +(.*) \(default: (.*)\)$/\1 \3 \2/p' help)
   ((${#wanted[@]} >= 4)) || fail "$algorithm has ${#wanted[@]} options only"
   said=$(run --algorithms "$algorithm" "${settings[@]}") || fail "$algorithm ${settings[*]}: status $?: $said"

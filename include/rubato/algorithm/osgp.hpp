@@ -223,10 +223,10 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
 
   /// Where nodes meet no mass is under way: each has merged all that was sent before, and nothing that was sent after.
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
-    if (!rounds_) return round_state{this->iterations_, has_met(), behind_};
     auto const edge = (std::min)(this->options_->overlap, std::uint64_t{1} << 32) + 1;
+    if (!rounds_) return round_state{this->iterations_, has_met(), behind_, 1, behind_ > edge};
     auto const others = (std::max)(apart(), std::size_t{2});
-    return round_state{this->iterations_, has_met(), (std::min)(edge, detail::most_counted / others) * others};
+    return round_state{this->iterations_, has_met(), (std::min)(edge, detail::most_counted / others) * others, 1, true};
   }
   void meet_at(std::uint64_t round, std::uint64_t every) {
     meets_at_ = round;

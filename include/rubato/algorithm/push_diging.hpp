@@ -137,7 +137,7 @@ class push_diging
   }
 
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
-    return round_state{this->iterations_, at_begin(), behind_};
+    return round_state{this->iterations_, at_begin(), behind_, 1, behind_ > 1};
   }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);

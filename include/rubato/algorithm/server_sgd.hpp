@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Asynchronous SGD, a server and n workers: each gradient moves the model, and its worker goes on from there; nobody
-// waits for anybody. Four policies of server/ define the family; its members are asgd.hpp, rescaled_asgd.hpp and
-// ringmaster_asgd.hpp.
+// waits for anybody. Four policies of server/ define the family; its members are the servers of README's table.
 //   (As.G)  worker i: g at the model x_v that it was given, sent to the server with v and the time it took
 //   (As.D)  server, at version k: the delay of g is k - v; a gradient that is not accepted moves nothing
 //   (As.W)  weight w of g: 1, or by its delay, or in proportion to its worker's time
@@ -87,6 +86,8 @@ class server_sgd
   static constexpr auto name() -> std::string_view { return "server SGD"; }
   static constexpr bool server_has_the_model = true;
   static constexpr bool needs_given = requires { requires Aggregation::needs_given; };
+  /// Unless models are mixed, or gradients are corrected at them.
+  static constexpr bool moves_by_steps_alone = !needs_given;
 
   /// A star around an extra node, whatever the network. Its gain is n: when every worker has delivered one gradient of
   /// weight 1, the model has moved by n gamma times their mean. It is 1 if the aggregation makes one step by_round.
@@ -141,7 +142,8 @@ class server_sgd
     }
     auto const took = static_cast<std::uint64_t>(g.duration.count());
     this->send_gradient(g, ends_[0].outward(), now, out).extra.set(scalar_slot::duration_ns, took);  // (As.G)
-    out.wait = waiting{this->server(), channel_id::model, iteration{ends_[0].models.order.newest() + 1}};
+    if (takes(to_index(this->self_)))  // another one's gradient is its last, and it waits for nothing
+      out.wait = waiting{this->server(), channel_id::model, iteration{ends_[0].models.order.newest() + 1}};
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
@@ -156,7 +158,10 @@ class server_sgd
     auto& end = ends_[this->serves() ? to_index(change.peer) : 0];
     end.change(change);
     local_.begin();
-    if (!this->serves()) return this->wait_for_server(out);
+    if (!this->serves()) {
+      if (takes(to_index(this->self_))) this->wait_for_server(out);
+      return;
+    }
     if (end.open && takes(to_index(change.peer))) give_model(end, channel_id::model, now, out);
     for (auto lost = std::exchange(end.queue, {}).size(); lost > 0; --lost)  // anew, so that no worker's versions fall
       queue_or_give(to_index(change.peer), {this->x_, this->version_}, now, out);

@@ -50,6 +50,7 @@ struct round_state {
   bool begins = false;
   std::uint64_t behind = 1;  ///< rounds by which a neighbour may be behind this node
   std::uint64_t gradients = 1;  ///< that each node which computes uses for a round; 0: not always the same number
+  bool anywhere = false;  ///< `behind` bounds every two nodes, and not only neighbours
 };
 
 /// Any node behind one virtual call an event: for drivers, and for programs that choose the algorithm at run time.

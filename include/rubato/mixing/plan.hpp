@@ -60,7 +60,8 @@ namespace rubato::mixing {
 [[nodiscard]] auto pulls_symmetrically(plan const& made, node_id i) -> bool;
 
 /// Rounds by which a neighbour may be behind a node that waits for a message of each node that pushes to it, of that
-/// one's last round but `apart - 1`: `apart` where all edges go both ways. To where they do not, a path of them leads.
+/// one's last round but `apart - 1`: `apart` where all edges go both ways. Where they do not, a path of them leads
+/// back, and the number, n times as large, holds for every two nodes.
 [[nodiscard]] auto push_rounds_behind(plan const& made, std::uint64_t apart) -> std::uint64_t;
 
 /// For push-sum: each node divides its mass equally between itself and its out-neighbours, along the edges of both

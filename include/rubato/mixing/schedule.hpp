@@ -99,6 +99,8 @@ class schedule {
   }
   [[nodiscard]] auto only(std::uint64_t round) const -> std::size_t;
 
+  static constexpr double least_probability = 1e-6;  // a node looks ahead for the next round of an edge
+
   static constexpr std::uint64_t draws = 0x7363686564756c65ULL;  // this class's draws, apart from those of samples
 
   kind how_;
@@ -142,6 +144,9 @@ RUBATO_INLINE schedule::schedule(kind how, std::vector<matrix> parts, std::vecto
   for (auto const p : probabilities_) {
     if (!(p > 0 && p <= 1))
       throw config_error("a probability of the " + name_ + " is " + detail::to_text(p) + ": it must lie in (0, 1]");
+    if (p < least_probability)
+      throw config_error("a probability of the " + name_ + " is " + detail::to_text(p) +
+                         ": leave out what comes less " + "than once in a million rounds");
     sum += p;
   }
   if (how_ == kind::one_of && !(std::abs(sum - 1) <= 1e-12 * static_cast<double>(parts_.size())))

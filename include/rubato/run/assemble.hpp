@@ -275,6 +275,11 @@ template<class Node, class Problem>
 auto assembled(mixing::plan const& plan, Problem const& problem, std::vector<typename Node::options> table,
                typename Node::backend_type backend) -> assembly {
   static_assert(problem::check_problem<Problem, typename Node::backend_type>());
+  if constexpr (requires { requires decltype(std::declval<typename Node::options>().step_rule)::moves_alone; })
+    static_assert(
+        requires { requires Node::moves_by_steps_alone; },
+        "this step rule makes x of the sum of its steps, and this algorithm also moves x otherwise: what it "
+        "averages would be lost");
   if (plan.nodes.empty()) throw config_error{"a run needs at least one node"};
   // Optional member: an algorithm that has it is right for such weights (mixing::gossip_plan).
   if constexpr (!requires { requires Node::takes_negative_weights; })

@@ -148,7 +148,7 @@ class node_checkpoints {
         subject_{a.agreed.text() + pace_of(a, self) + o.subject},
         self_{self},
         together_{a.nodes[to_index(self)].common_round().has_value()},
-        behind_{a.nodes[to_index(self)].common_round().value_or(round_state{}).behind},
+        round_{a.nodes[to_index(self)].common_round().value_or(round_state{})},
         file_{o.file_of(self)},
         rounds_{saved_rounds(o, self)} {
     if (!a.unlisted.empty()) {
@@ -173,7 +173,7 @@ class node_checkpoints {
   /// node may be ahead of another one, and so which of its files that one may still count on.
   void reach(std::uint64_t edges, std::uint64_t nodes) {
     if (!together_) return;
-    apart_ = edges * (std::min)(behind_, std::uint64_t{1} << 40);
+    apart_ = (round_.anywhere ? 1 : edges) * (std::min)(round_.behind, std::uint64_t{1} << 40);
     older_kept_ =
         static_cast<std::size_t>((std::min)((apart_ + options_.every_rounds - 1) / options_.every_rounds, nodes)) + 1;
   }
@@ -329,7 +329,7 @@ class node_checkpoints {
   std::string subject_;
   node_id self_{};
   bool together_ = false;
-  std::uint64_t behind_ = 1;  // rounds, of a neighbour
+  round_state round_;  // at the beginning: how far apart nodes may be
   std::filesystem::path file_;  // of rounds, the newest
   std::vector<std::uint64_t> rounds_;  // of which there are files, in rising order
   std::vector<std::uint64_t> aside_;  // those of files that are kept beside them for a while

@@ -52,6 +52,9 @@ class lazily_projected {
     return size_at(static_cast<double>(k) + offset_) / size_at(offset_);
   }
 
+  /// x is made of the sum of the steps: what else moves it would be lost.
+  static constexpr bool moves_alone = true;
+
   template<class Backend>
   class state {
    public:

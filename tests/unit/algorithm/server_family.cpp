@@ -492,6 +492,17 @@ TEST_CASE("(No.M) naive_optimal_asgd computes on the m fastest workers, and the 
   });
   auto const seen = watched<node>(problem_of_five(), uneven(), o, 60s);
   for (std::size_t i = 0; i < 5; ++i) CHECK((seen.weights[i].uses > 0) == f.takes(i));
+  // who is not taken waits for nothing, so no patience ends the run for its sake
+  auto made = assemble<node>(topology::star(5), problem_of_five(), o);
+  for (std::size_t i = 0; i < 5; ++i) {
+    outbox out;
+    made.nodes[i].start({}, out);
+    auto const g = made.oracle.evaluate(*out.request);
+    out.clear();
+    made.nodes[i].on_gradient({}, g, out);
+    CHECK(out.packets.size() == 1);
+    CHECK(out.wait.has_value() == f.takes(i));
+  }
 }
 
 TEST_CASE("the policies of server methods refuse invalid settings, each in a sentence") {
