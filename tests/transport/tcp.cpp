@@ -334,7 +334,8 @@ TEST_CASE("every frame that is not of this run, this peer and its channels close
       std::vector<std::byte>(wire::header_bytes, std::byte{0}),
       status_of(5, 0),                       // a phase that there is not
       status_of(2, 0),                       // nodes meet at a round
-      status_of(2, (std::uint64_t{1} << 48) + 1),
+      status_of(2, 1),
+      status_of(2, (std::uint64_t{1} << 49) + 2),
       status_of(3, 5),                       // who has left has no level
       status_of(4, std::uint64_t{9} << 32),  // nor is this a manner of ending
       status_of(0 | 1U << 8, 0),             // who arrives has lost nobody yet

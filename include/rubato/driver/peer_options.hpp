@@ -23,7 +23,7 @@ namespace rubato {
 
 /// What happens when a peer dies, falls silent or never comes.
 enum class when_lost : std::uint8_t {
-  ends,     ///< the run, with a run_error that names the peer
+  ends,     ///< the run, with a peer_error that names the peer
   goes_on,  ///< without it: its edges close (law 11), and open again if it comes back; not for algorithms that need
             ///< every node
 };

@@ -112,8 +112,9 @@ inline void refuse_others(std::vector<peer_result> const& parts, gaps missing) {
                          std::to_string(nodes) + " nodes"};
     }
     if (parts[i].of == nodes) continue;
-    throw config_error{"the result of node " + std::to_string(i) + " is of a run of " + std::to_string(parts[i].of) +
-                       " nodes, and that of node 0 of one of " + std::to_string(nodes)};
+    throw config_error{"the result of node " + std::to_string(id) + " is of a run of " + std::to_string(parts[i].of) +
+                       " nodes, and that of node " + std::to_string(to_index(parts.front().id)) + " of one of " +
+                       std::to_string(nodes)};
   }
   if (parts.size() < nodes && missing == gaps::refused)
     throw config_error{"the result of node " + std::to_string(parts.size()) + " is missing"};

@@ -26,7 +26,7 @@ namespace rubato::wire {
 /// status (transport/peer_status.hpp).
 inline constexpr std::size_t header_bytes = 112;
 inline constexpr std::uint32_t magic = 0x6f627572;  // "rubo"
-inline constexpr std::uint8_t version = 5;
+inline constexpr std::uint8_t version = 6;
 /// Lossless codecs of bodies that this version knows; 0: the values as they lie in memory.
 inline constexpr std::uint8_t codec_count = 1;
 
