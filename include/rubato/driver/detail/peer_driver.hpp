@@ -23,6 +23,7 @@
 #include <rubato/driver/detail/look_thread.hpp>
 #include <rubato/driver/detail/peer_neighbours.hpp>
 #include <rubato/driver/detail/peer_notes.hpp>
+#include <rubato/driver/detail/reach.hpp>
 #include <rubato/driver/detail/start_barrier.hpp>
 #include <rubato/driver/peer_options.hpp>
 #include <rubato/environment/compute.hpp>
@@ -557,7 +558,7 @@ class peer_driver {
     o.check();
     if (o.folder.empty()) return;
     saves_ = {o, *run_, me_->self};
-    saves_.reach(start_barrier{*run_, *me_}.reach(), run_->nodes.size());
+    saves_.reach(reach_of(*run_, me_->self), run_->nodes.size());
     if (o.resume) {
       if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty()) notes_.warn(std::move(warning));
     }
