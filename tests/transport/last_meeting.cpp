@@ -106,6 +106,25 @@ TEST_CASE("nodes that compute different numbers of gradients end where the first
   CHECK(all[0].result.result.stopped == stop_reason::neighbour);
 }
 
+TEST_CASE("a node that has no other end than more gradients than the first has fails, and all are saved all the same") {
+  using node = low_precision_d_psgd<space>;
+  auto const p = problem::quadratic::random(nodes, 50, 4);
+  scratch_folder folder{"no time"};
+  tcp_doors doors{nodes};
+  auto const make = [&](std::size_t) { return assemble<node>(topology::ring(nodes), p, {.step = 0.1}); };
+  auto const all = run_each(nodes, make, over_tcp(doors), [&](std::size_t i) {
+    peer_options o{.compute = environment::fixed(work)};
+    o.checkpoint = {.folder = folder.path(), .every_rounds = 1'000'000};
+    return std::pair{until{.gradients = i == 2 ? 40U : 50U}, o};
+  });
+  CHECK(met_in(folder.path(), nodes) == 40);
+  for (std::size_t i = 0; i < nodes; ++i) {
+    INFO("node " << i << ": " << all[i].sentence);
+    if (i == 2) CHECK(all[i].sentence.empty());
+    else CHECK(says(all[i].sentence, "ended after 40 of 50 gradients"));
+  }
+}
+
 TEST_CASE("who waits for the last meeting waits for linger at most, and not for its patience") {
   using node = extra<space>;
   auto const p = problem::quadratic::random(nodes, 50, 4);

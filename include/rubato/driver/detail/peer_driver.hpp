@@ -99,6 +99,7 @@ class peer_driver {
     if (!writer_) return std::move(result_);
     auto const why = writer_->finish();
     if (auto const all = failures_of(*writer_); !all.empty()) notes_.warn("node " + name(me_->self) + all);
+    if (!too_early_.empty()) throw peer_error{too_early_};  // now that the others have all that they need
     if (!why.empty()) result_.unwritten = "the last state of this node was not saved: " + why;
     return std::move(result_);
   }
@@ -312,8 +313,9 @@ class peer_driver {
     if (meeting_.is_interrupted()) return stop_reason::interrupted;
     if (gradients_ >= end.gradients) return stop_reason::gradients;
     if (end.time != (std::chrono::nanoseconds::max)()) return stop_reason::neighbour;
-    throw peer_error{"node " + name(me_->self) + " ended after " + std::to_string(gradients_) + " of " +
-                     std::to_string(end.gradients) + " gradients: " + meeting_.words_of_all()};
+    too_early_ = "node " + name(me_->self) + " ended after " + std::to_string(gradients_) + " of " +
+                 std::to_string(end.gradients) + " gradients: " + meeting_.words_of_all();
+    return stop_reason::neighbour;
   }
 
   [[nodiscard]] auto next_event(instant last) const -> instant {
@@ -685,6 +687,7 @@ class peer_driver {
   std::optional<node_id> congested_;  // the peer because of which no gradient is begun
   std::optional<instant> held_since_;
   transport::cause fault_{me_->self, how::failed};
+  std::string too_early_;  // the sentence of a node that ended before its gradients were used, and had no other end
   peer_neighbours others_;
   transport::peer_status told_{transport::peer_status::phase::running};  // while it runs
   early_messages early_{vector_bytes()};
