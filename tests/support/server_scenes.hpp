@@ -2,13 +2,16 @@
 // Runs of server methods in virtual time without links, where workers take fixed times, and what there was to see.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/options.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/topology/builders.hpp>
@@ -18,6 +21,56 @@ namespace rubato::test {
 /// Four workers on a line: the optimum of the mean is 68/13, of the mean by frequency 2.1.
 inline auto four_workers() -> problem::quadratic { return {{{1}, {2}, {0.5}, {3}}, {{0}, {1}, {4}, {10}}}; }
 inline auto four_times() -> std::vector<double> { return {1, 2, 4, 8}; }
+
+inline auto uneven() -> std::vector<double> { return {3, 1, 2.5, 1, 7}; }
+inline auto problem_of_five() -> problem::quadratic { return problem::quadratic::random(5, 3, 9); }
+
+/// Options with gamma itself as the step.
+template<class Node>
+auto with_step(double gamma) -> typename Node::options {
+  typename Node::options o;
+  o.step = gamma;
+  o.scale = step_scale::raw;
+  return o;
+}
+
+/// A list of jobs: the next to end, of equal ones the first by id, is handed to `take`, which may move x.
+struct plain_loop {
+  struct job {
+    double ends;
+    std::vector<double> at;
+    std::uint64_t version;
+  };
+  problem::quadratic p;
+  std::vector<double> times;
+  bool stops = false;  // all jobs begin anew after each step
+  std::vector<job> jobs{};
+  std::vector<double> x = std::vector<double>(p.dimension(), 0.0);
+  std::uint64_t version = 0;
+
+  [[nodiscard]] auto gradient(std::size_t i, std::vector<double> const& at) const -> std::vector<double> {
+    std::vector<double> g(at.size());
+    for (std::size_t c = 0; c < at.size(); ++c) g[c] = p.curvature(i, c) * (at[c] - p.centre(i, c));
+    return g;
+  }
+  void move(double by, std::vector<double> const& along) {
+    for (std::size_t c = 0; c < x.size(); ++c) x[c] -= by * along[c];
+  }
+  /// Until there are `count` versions; take(worker, its job) says whether it made one.
+  void run(std::uint64_t count, std::function<bool(std::size_t, job const&)> const& take) {
+    for (auto const t : times) jobs.push_back({t, x, 0});
+    while (version < count) {
+      auto const next =
+          std::min_element(jobs.begin(), jobs.end(), [](job const& a, job const& b) { return a.ends < b.ends; });
+      auto const i = static_cast<std::size_t>(next - jobs.begin());
+      auto const now = next->ends;
+      auto const moved = take(i, *next);
+      if (moved) ++version;
+      *next = {now + times[i], x, version};
+      for (std::size_t j = 0; moved && stops && j < jobs.size(); ++j) jobs[j] = {now + times[j], x, version};
+    }
+  }
+};
 
 /// The simulator breaks ties by the order of scheduling. One part in 10^9 more time per id makes ties go by id.
 enum class tuned : std::uint8_t { by_id, evenly };

@@ -68,7 +68,7 @@ auto failure_of(Action&& action) -> sentences {
 TEST_CASE("a problem that throws during a measurement ends the run on threads with a sentence that says so") {
   auto const failure = failure_of([] {
     run_threads(scripted_run({busy(), idle()}, {space{}, throws_when_measured{}}),
-                {.compute = environment::fixed(1ms), .measure_every = 1ms}, {});
+                {.compute = environment::fixed(1ms), .measure_every = 1ms}, {.time = 1h});
   });
   CHECK(says(failure.outer, "the problem threw while it was measured at"));
   CHECK(says(failure.outer, "no such row"));
@@ -81,7 +81,7 @@ TEST_CASE("an exception from a gradient on threads is nested in the run's error"
   };
   auto const failure = failure_of([&] {
     run_threads(scripted_run({{.at_start = ask}, idle()}, {space{}, throws_when_measured{}}),
-                {.compute = environment::fixed(0ns), .measure_every = 1h}, {});
+                {.compute = environment::fixed(0ns), .measure_every = 1h}, {.time = 1h});
   });
   CHECK(says(failure.outer, "the problem threw at node 0, gradient 1: no such sample"));
   CHECK(failure.inner == "no such sample");

@@ -116,7 +116,7 @@ TEST_CASE("a problem that throws ends the run on threads with the node, the grad
                              }};
   auto const sentence = failure([&] {
     run_threads(assemble<node_type>(topology::ring(3), throwing, {.step = 0.01}), {.compute = environment::fixed(0ns)},
-                {});
+                {.time = 1h});
   });
   CHECK(says(sentence, "node 1, gradient 8: the disk is full"));
 }
@@ -128,7 +128,7 @@ TEST_CASE("an object thrown by a problem on a thread is reported even if it is n
                              }};
   auto const sentence = failure([&] {
     run_threads(assemble<node_type>(topology::ring(3), throwing, {.step = 0.01}), {.compute = environment::fixed(0ns)},
-                {});
+                {.time = 1h});
   });
   CHECK(says(sentence, "node 2, gradient 2: something was thrown"));
 }
@@ -136,7 +136,8 @@ TEST_CASE("an object thrown by a problem on a thread is reported even if it is n
 TEST_CASE("a step that makes the run on threads diverge is named") {
   auto const p = quadratic::random(3, 4, 5);
   auto const sentence = failure([&] {
-    run_threads(assemble<node_type>(topology::ring(3), p, {.step = 1e6}), {.compute = environment::fixed(0ns)}, {});
+    run_threads(assemble<node_type>(topology::ring(3), p, {.step = 1e6}), {.compute = environment::fixed(0ns)},
+                {.time = 1h});
   });
   CHECK((says(sentence, "diverges") || says(sentence, "ledger")));  // whichever notices first
 }

@@ -13,6 +13,7 @@
 #include <rubato/backend/host.hpp>
 #include <rubato/driver/inbox.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/run/stop_token.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -61,15 +62,16 @@ TEST_CASE("m-synchronous SGD on threads does not wait for the slowest node, and 
 
 TEST_CASE("a node that waits longer than the patience ends the run on threads, named with what it waits for") {
   auto const p = quadratic::random(2, 4, 1);
-  auto const sentence =
-      failure_of(assemble<ring_allreduce_sgd<space>>(topology::ring(2), p, {.step = 0.1}),
-                 {.compute = environment::fixed(1ms).slow(1, 1e6), .measure_every = 2ms}, {}, {.patience = 30ms});
+  auto const sentence = failure_of(assemble<ring_allreduce_sgd<space>>(topology::ring(2), p, {.step = 0.1}),
+                                   {.compute = environment::fixed(1ms).slow(1, 1e6), .measure_every = 2ms},
+                                   {.time = 1h}, {.patience = 30ms});
   CHECK(says(sentence, "node 0 has waited for chunk message 1 of node 1"));
 }
 
 TEST_CASE("a node on threads that waits for ever is named with peer, channel and number") {
   auto const waits = [](instant, outbox& out) { out.wait = waiting{node_id{3}, channel_id::tracker, iteration{7}}; };
-  auto const sentence = failure_of(scripted_run({{.at_start = waits}}), {.measure_every = 1ms}, {}, {.patience = 5ms});
+  auto const sentence =
+      failure_of(scripted_run({{.at_start = waits}}), {.measure_every = 1ms}, {.time = 1h}, {.patience = 5ms});
   CHECK(says(sentence, "node 0 has waited for tracker message 7 of node 3"));
 }
 
@@ -99,7 +101,7 @@ auto const rare_looks = environment::scenario{.link = {.latency = 1ms}, .measure
 TEST_CASE("if several nodes on threads wait too long, the one that has waited longest is named") {
   auto const sentence = failure_of(scripted_run({{.at_patch = once(wait_and_tell(0, channel_id::model, 1))},
                                                  {.at_start = wait_and_tell(1, channel_id::model, 2)}}),
-                                   rare_looks, {}, {.patience = 500ms});
+                                   rare_looks, {.time = 1h}, {.patience = 500ms});
   CHECK(says(sentence, "node 1 has waited for model message 2 of node 0"));
 }
 
@@ -108,7 +110,7 @@ TEST_CASE("a wait on threads starts again for another channel, even with the sam
   auto const sentence = failure_of(scripted_run({{.at_start = wait_and_tell(0, channel_id::model, 1),
                                                   .at_patch = once(wait_and_tell(0, channel_id::tracker, 1))},
                                                  {.at_patch = once(wait_and_tell(1, channel_id::model, 2))}}),
-                                   rare_looks, {}, {.patience = 500ms});
+                                   rare_looks, {.time = 1h}, {.patience = 500ms});
   CHECK(says(sentence, "node 1 has waited for model message 2 of node 0"));
 }
 
@@ -123,7 +125,7 @@ TEST_CASE("a node on threads that does not read its events ends the run, which n
       out.packets.push_back(std::move(p));
     }
   };
-  CHECK(says(failure_of(scripted_run({{.at_start = flood}}), {}, {}),
+  CHECK(says(failure_of(scripted_run({{.at_start = flood}}), {}, {.time = 1h}),
              "node 0 has not read 4096 chunk messages of node 0"));
 }
 
@@ -131,9 +133,16 @@ TEST_CASE("a run on threads that would end before it begins is refused") {
   CHECK(says(refusal([] { run_threads(scripted_run({{}}), {}, {.time = -1ns}); }), "cannot end at a time below 0"));
 }
 
+TEST_CASE("a run on threads that nothing would end is refused, and a stop token is an end") {
+  CHECK(says(refusal([] { run_threads(scripted_run({{}}), {}, {}); }), "nothing ends this run"));
+  stop_source source;
+  source.request_stop();
+  CHECK(run_threads(scripted_run({{}}), {}, {}, {.stop = source.get_token()}).stopped == stop_reason::interrupted);
+}
+
 TEST_CASE("a node on threads that cannot go on ends the run with its own sentence") {
   auto const fails = [](instant, outbox& out) { out.failure = fault{"block 2 is out of range"}; };
-  CHECK(says(failure_of(scripted_run({{.at_start = fails}}), {}, {}), "block 2 is out of range"));
+  CHECK(says(failure_of(scripted_run({{.at_start = fails}}), {}, {.time = 1h}), "block 2 is out of range"));
 }
 
 TEST_CASE("a node on threads is woken at its time and not earlier") {
@@ -143,7 +152,7 @@ TEST_CASE("a node on threads is woken at its time and not earlier") {
     if (++calls == 3) out.failure = fault{"woken three times"};
     out.wakeups.push_back({1, now + 5ms});
   };
-  CHECK(says(failure_of(scripted_run({{.at_start = ask, .at_wakeup = again}}), {}, {}), "woken three times"));
+  CHECK(says(failure_of(scripted_run({{.at_start = ask, .at_wakeup = again}}), {}, {.time = 1h}), "woken three times"));
 }
 
 TEST_CASE("a node on threads whose gradients take no time is woken all the same") {

@@ -11,9 +11,9 @@
 // Overlap s: after its t-th iteration a node requests the next gradient once it has, from every in-neighbour, all
 // messages up to that of the sender's iteration t - s. On a graph that stays every iteration sends to every
 // out-neighbour; on one that changes all nodes know all rounds, so a node knows which messages there are. They carry
-// the sender's count. s = 0 in lock-step is SGP; a large s never waits. A node waits
-// only for nodes that have done fewer iterations, so the node that has done the fewest goes on: there is no deadlock.
-// Messages that arrive early are merged early: mass is not held back.
+// the sender's count. s = 0 in lock-step is SGP; a large s never waits. A node waits only for nodes that have done
+// fewer iterations, so the node that has done the fewest goes on: there is no deadlock. Messages that arrive early are
+// merged early: mass is not held back.
 // step: the step of node i on z is gamma / w_i. While nothing arrives, w shrinks with every iteration, so a large
 // overlap among nodes of very different speeds needs a small step. At rest sum_i r_i grad f_i = 0, r_i = iterations per
 // second. The overlap s makes the r_i equal in the long run: the limit is then the optimum of the sum, up to the error

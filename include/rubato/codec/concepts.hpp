@@ -17,7 +17,8 @@
 
 namespace rubato::codec {
 
-/// What a codec promises of Q(x) = decode(encode(x)), for every x of n finite values; E is over its draws, if it draws.
+/// What a codec promises of Q(x) = decode(encode(x)), for every x of n values that its own comment does not except
+/// (fp16 has a range, others lose denormal values); E is over its draws, if it draws.
 enum class error_class : std::uint8_t {
   unbiased,  ///< E Q(x) = x and E |Q(x) - x|^2 <= omega |x|^2; relative_error(n) is omega
   contractive,  ///< E |Q(x) - x|^2 <= (1 - delta) |x|^2; relative_error(n) is 1 - delta, at least 1 where nothing is
@@ -78,10 +79,9 @@ inline constexpr bool is_coarse = requires { requires C::coarse; };
 
 /// A codec of whole vectors. Not checked, but required: equal values and draws give equal codes, and equal codes equal
 /// values, bit for bit, so that nodes that decode one body hold equal vectors; any bytes can be decoded (they may come
-/// from anywhere), to NaN where no encoder can have made them. A codec that not every number of values suits has
-/// check(n), which throws config_error.
-/// Models: identity, bf16, fp16, basic_fp8, minmax_u8, bagua_u8, qsgd, natural, sign_scale, top_k, random_k,
-/// scaled_random_k, block_top_k, damped.
+/// from anywhere) without touching other memory, and what the codec sees to be no encoder's decodes to NaN. A codec
+/// that not every number of values suits has check(n), which throws config_error. Models: identity, bf16, fp16,
+/// basic_fp8, minmax_u8, bagua_u8, qsgd, natural, sign_scale, top_k, random_k, scaled_random_k, block_top_k, damped.
 template<class C, class Backend>
 concept policy = has_codes<C, typename Backend::scalar> && states_its_error<C> && says_what_links_it_needs<C> &&
                  encodes_and_decodes<C, Backend>;

@@ -47,6 +47,9 @@ consteval auto check_feedback() -> bool {
   static_assert(C::error == error_class::contractive,
                 "error feedback needs a contractive codec: with an unbiased one its errors grow without bound; use "
                 "codec::damped round an unbiased codec, or random_k in place of scaled_random_k");
+  static_assert(
+      !requires { requires C::overflows; },
+      "error feedback keeps what a codec leaves out, and this one makes infinity of large values; use bf16");
   return true;
 }
 

@@ -14,13 +14,15 @@ namespace rubato::codec {
 
 /// Policy, see codec/concepts.hpp. 2 bytes a value; each value's error is at most 2^-11 of it from 2^-14 to 65504, and
 /// 2^-25 below (nothing relative is promised there). Values of 65520 and more become infinities; infinities and NaN
-/// stay what they are, -0 too. Gradients that leave this range need bf16, which has the exponents of float.
+/// stay what they are, -0 too. Gradients that leave this range need bf16, which has the exponents of float; error
+/// feedback, which would keep the infinity, does not take fp16.
 struct fp16 {
   static constexpr auto name() -> std::string_view { return "fp16"; }
   template<class T>
   using code = std::uint16_t;
   static constexpr auto error = error_class::contractive;
   static constexpr bool needs_lossless_links = false;
+  static constexpr bool overflows = true;
 
   template<class T>
   [[nodiscard]] auto codes(std::size_t n) const -> std::size_t {

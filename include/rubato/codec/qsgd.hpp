@@ -91,8 +91,8 @@ auto norm_of(Backend& backend, T const* x, std::size_t n) -> T {
 
 /// Policy, see codec/concepts.hpp. Unbiased, with omega = min(m / s^2, sqrt(m) / s) for chunks of m values and
 /// s = 2^(bits - 1) - 1 levels. `bits` a value and a scale a chunk. A chunk that holds NaN or an infinity, or whose
-/// norm overflows, decodes to NaN throughout; one whose norm is below s / (the largest number) to zeros; zeros and -0
-/// become 0. On the host only. Passes: encode reads x twice, the second time from the cache.
+/// norm overflows, decodes to NaN throughout; one whose norm is below s / (the largest number) to zeros; zeros
+/// become 0 or -0. On the host only. Passes: encode reads x twice, the second time from the cache.
 struct qsgd {
   static constexpr auto name() -> std::string_view { return "qsgd"; }
   static void visit_options(auto& self, auto&& visit) {

@@ -284,6 +284,9 @@ RUBATO_INLINE auto run_threads(assembly a, environment::scenario const& s, until
     -> run_result {
   detail::refuse_used(a.nodes, a.peers);
   end.check();
+  if (end.never() && o.watching.empty() && !o.stop.stop_possible())
+    throw config_error{
+        "nothing ends this run; give a time, a target loss, a number of gradients, an observer or a stop token"};
   detail::refuse_what_threads_cannot(a, s);
   run_result result;
   detail::thread_run run{a, s, end.gradients};

@@ -43,55 +43,6 @@ namespace {
 using host = backend::host<double>;
 using vec = std::vector<double>;
 
-template<class Node>
-auto with_step(double gamma) -> typename Node::options {
-  typename Node::options o;
-  o.step = gamma;
-  o.scale = step_scale::raw;
-  return o;
-}
-
-/// A list of jobs: the next to end, of equal ones the first by id, is handed to `take`, which may move x.
-struct plain_loop {
-  struct job {
-    double ends;
-    vec at;
-    std::uint64_t version;
-  };
-  problem::quadratic p;
-  vec times;
-  bool stops = false;  // all jobs begin anew after each step
-  std::vector<job> jobs{};
-  vec x = vec(p.dimension(), 0.0);
-  std::uint64_t version = 0;
-
-  [[nodiscard]] auto gradient(std::size_t i, vec const& at) const -> vec {
-    vec g(at.size());
-    for (std::size_t c = 0; c < at.size(); ++c) g[c] = p.curvature(i, c) * (at[c] - p.centre(i, c));
-    return g;
-  }
-  void move(double by, vec const& along) {
-    for (std::size_t c = 0; c < x.size(); ++c) x[c] -= by * along[c];
-  }
-  /// Until there are `count` versions; take(worker, its job) says whether it made one.
-  void run(std::uint64_t count, std::function<bool(std::size_t, job const&)> const& take) {
-    for (auto const t : times) jobs.push_back({t, x, 0});
-    while (version < count) {
-      auto const next =
-          std::min_element(jobs.begin(), jobs.end(), [](job const& a, job const& b) { return a.ends < b.ends; });
-      auto const i = static_cast<std::size_t>(next - jobs.begin());
-      auto const now = next->ends;
-      auto const moved = take(i, *next);
-      if (moved) ++version;
-      *next = {now + times[i], x, version};
-      for (std::size_t j = 0; moved && stops && j < jobs.size(); ++j) jobs[j] = {now + times[j], x, version};
-    }
-  }
-};
-
-auto uneven() -> vec { return {3, 1, 2.5, 1, 7}; }
-auto problem_of_five() -> problem::quadratic { return problem::quadratic::random(5, 3, 9); }
-
 /// Node's x after `time` against the loop's after as many versions.
 template<class Node>
 void agrees(typename Node::options const& o, plain_loop loop,

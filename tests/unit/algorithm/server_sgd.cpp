@@ -41,52 +41,17 @@ auto values_of(shared_buffer const& b) -> std::vector<double> {
   return {b.view<double>().begin(), b.view<double>().end()};
 }
 
-template<class Node>
-auto with_step(double gamma) -> typename Node::options {
-  typename Node::options o;
-  o.step = gamma;
-  o.scale = step_scale::raw;
-  return o;
-}
-
-/// The same methods as a loop over a list of jobs: the next to end, of equal ones the first by id, moves the model.
-struct plain_loop {
-  struct job {
-    double ends;
-    std::vector<double> at;
-    std::uint64_t version;
-  };
-  problem::quadratic p;
-  std::vector<double> times;
-  std::vector<job> jobs{};
-  std::vector<double> x = std::vector<double>(p.dimension(), 0.0);
-  std::uint64_t version = 0;
-
-  /// Takes gradients until `count` of them have moved the model; a negative weight refuses one.
-  void run(std::uint64_t count, double gamma, std::function<double(std::size_t, std::uint64_t)> const& weight) {
-    for (auto const t : times) jobs.push_back({t, x, 0});
-    while (version < count) {
-      auto const next =
-          std::min_element(jobs.begin(), jobs.end(), [](job const& a, job const& b) { return a.ends < b.ends; });
-      auto const i = static_cast<std::size_t>(next - jobs.begin());
-      auto const w = weight(i, version - next->version);
-      for (std::size_t c = 0; w >= 0 && c < x.size(); ++c)
-        x[c] -= gamma * w * p.curvature(i, c) * (next->at[c] - p.centre(i, c));
-      if (w >= 0) ++version;
-      *next = {next->ends + times[i], x, version};
-    }
-  }
-};
-
-auto uneven() -> std::vector<double> { return {3, 1, 2.5, 1, 7}; }
-auto problem_of_five() -> problem::quadratic { return problem::quadratic::random(5, 3, 9); }
-
+/// `weight` of a gradient by its worker and delay; a negative one refuses it.
 template<class Node>
 void agrees_with_plain_loop(typename Node::options const& o,
                             std::function<double(std::size_t, std::uint64_t)> const& weight) {
   auto const seen = watched<Node>(problem_of_five(), uneven(), o, 60s);
   plain_loop loop{problem_of_five(), uneven()};
-  loop.run(seen.versions, o.step, weight);
+  loop.run(seen.versions, [&](std::size_t i, plain_loop::job const& job) {
+    auto const w = weight(i, loop.version - job.version);
+    if (w >= 0) loop.move(o.step * w, loop.gradient(i, job.at));
+    return w >= 0;
+  });
   CHECK(seen.versions > 100);
   for (std::size_t c = 0; c < 3; ++c) CHECK(seen.x[c] == Approx(loop.x[c]).epsilon(1e-12));
 }
@@ -194,7 +159,10 @@ TEST_CASE("with R = 1 ringmaster_asgd is SGD on the first gradient after each st
     auto const seen = watched<ringmaster>(problem_of_five(), {2, 1, 3, 5, 7}, o, 30s);
     CHECK(seen.versions == 30);  // worker 1 is first every second, whether the others are stopped or ignored
     plain_loop one{problem_of_five(), {2, 1, 3, 5, 7}};
-    one.run(30, 0.05, [](std::size_t i, auto) { return i == 1 ? 1.0 : -1.0; });
+    one.run(30, [&](std::size_t i, plain_loop::job const& job) {
+      if (i == 1) one.move(0.05, one.gradient(i, job.at));
+      return i == 1;
+    });
     for (std::size_t c = 0; c < 3; ++c) CHECK(seen.x[c] == Approx(one.x[c]).epsilon(1e-12));
   }
 }

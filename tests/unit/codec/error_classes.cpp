@@ -12,8 +12,11 @@
 #include <rubato/codec/top_k.hpp>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -205,6 +208,20 @@ TEST_CASE("any bytes can be decoded") {
       }
     }
   });
+}
+
+TEST_CASE("top_k decodes a place that there is not to NaN, whatever comes after it") {
+  host b;
+  auto const c = codec::top_k{.k = 2};
+  std::vector<std::byte> codes(c.codes<float>(4));
+  for (auto const& places : {std::array<std::uint32_t, 2>{9, 0}, std::array<std::uint32_t, 2>{0, 9}}) {
+    std::memcpy(codes.data(), places.data(), 8);
+    std::vector<float> const values{1, 2};
+    std::memcpy(codes.data() + 8, values.data(), 8);
+    std::vector<float> out(4);
+    c.decode(b, codes.data(), 4, out.data());
+    CHECK(std::isnan(out[0]));
+  }
 }
 
 TEST_CASE("sizes on the wire") {
