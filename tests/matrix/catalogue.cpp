@@ -25,6 +25,7 @@
 #include <rubato/weighting/hinge.hpp>
 
 #include "matrix/combination.hpp"
+#include "support/catalogue_instances.hpp"
 #include "support/refusal.hpp"
 
 namespace rubato::test {

@@ -7,7 +7,7 @@ set -uo pipefail
 
 root=$1 work=$2
 shift 2
-compile=("$@" -O1 -Wall -Wextra)
+compile=("$@" -O0 -Wall -Wextra)
 
 [[ -f $root/README.md ]] || { echo "$root/README.md is missing"; exit 1; }
 mapfile -t pages < <(find "$root/examples" "$root/include" -name '*.md' 2>/dev/null | LC_ALL=C sort)

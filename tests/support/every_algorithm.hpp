@@ -16,6 +16,7 @@
 #include <rubato/topology/builders.hpp>
 
 #include "../../examples/support/catalogue.hpp"
+#include "support/catalogue_instances.hpp"
 
 namespace rubato::test {
 

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// The node types of the catalogue on backend::host<double>, which most tests of algorithms run, compiled once for all
+// programs of tests (rubato_catalogue_instances) and not by each file that assembles them. Those that rubato::instances
+// has are not here. A row of the catalogue that is missing costs time and nothing else.
+#pragma once
+
+#include <rubato/backend/host.hpp>
+#include <rubato/instances.hpp>
+
+#include "../../examples/support/catalogue.hpp"
+
+#define RUBATO_CATALOGUE_GROUP_0(HOW)                                  \
+  RUBATO_NODE_INSTANCE(HOW, r_fast_low_bits<backend::host<double>>);   \
+  RUBATO_NODE_INSTANCE(HOW, push_diging<backend::host<double>>);       \
+  RUBATO_NODE_INSTANCE(HOW, choco_sgd<backend::host<double>>);         \
+  RUBATO_NODE_INSTANCE(HOW, prox_dgd<backend::host<double>>);          \
+  RUBATO_NODE_INSTANCE(HOW, a2cid2<backend::host<double>>);            \
+  RUBATO_NODE_INSTANCE(HOW, rasgp<backend::host<double>>);             \
+  RUBATO_NODE_INSTANCE(HOW, m_synchronous_sgd<backend::host<double>>); \
+  RUBATO_NODE_INSTANCE(HOW, clipped_asgd<backend::host<double>>);      \
+  RUBATO_NODE_INSTANCE(HOW, asgrad<backend::host<double>>);            \
+  RUBATO_NODE_INSTANCE(HOW, dude_asgd<backend::host<double>>)
+
+#define RUBATO_CATALOGUE_GROUP_1(HOW)                                          \
+  RUBATO_NODE_INSTANCE(HOW, asy_sonata<backend::host<double>>);                \
+  RUBATO_NODE_INSTANCE(HOW, extra<backend::host<double>>);                     \
+  RUBATO_NODE_INSTANCE(HOW, non_blocking_d_psgd<backend::host<double>>);       \
+  RUBATO_NODE_INSTANCE(HOW, adsgd<backend::host<double>>);                     \
+  RUBATO_NODE_INSTANCE(HOW, delayed_randomized_gossip<backend::host<double>>); \
+  RUBATO_NODE_INSTANCE(HOW, async_model_average<backend::host<double>>);       \
+  RUBATO_NODE_INSTANCE(HOW, rescaled_asgd<backend::host<double>>);             \
+  RUBATO_NODE_INSTANCE(HOW, dasgd<backend::host<double>>);                     \
+  RUBATO_NODE_INSTANCE(HOW, rennala_sgd<backend::host<double>>);               \
+  RUBATO_NODE_INSTANCE(HOW, piag<backend::host<double>>)
+
+#define RUBATO_CATALOGUE_GROUP_2(HOW)                                \
+  RUBATO_NODE_INSTANCE(HOW, s_ab<backend::host<double>>);            \
+  RUBATO_NODE_INSTANCE(HOW, d_psgd_atc<backend::host<double>>);      \
+  RUBATO_NODE_INSTANCE(HOW, matcha<backend::host<double>>);          \
+  RUBATO_NODE_INSTANCE(HOW, async_dgd_atc<backend::host<double>>);   \
+  RUBATO_NODE_INSTANCE(HOW, sgp<backend::host<double>>);             \
+  RUBATO_NODE_INSTANCE(HOW, byte_grad<backend::host<double>>);       \
+  RUBATO_NODE_INSTANCE(HOW, ringmaster_asgd<backend::host<double>>); \
+  RUBATO_NODE_INSTANCE(HOW, dc_asgd<backend::host<double>>);         \
+  RUBATO_NODE_INSTANCE(HOW, malenia_sgd<backend::host<double>>);     \
+  RUBATO_NODE_INSTANCE(HOW, fedbuff<backend::host<double>>)
+
+#define RUBATO_CATALOGUE_GROUP_3(HOW)                                       \
+  RUBATO_NODE_INSTANCE(HOW, dsgt<backend::host<double>>);                   \
+  RUBATO_NODE_INSTANCE(HOW, low_precision_d_psgd<backend::host<double>>);   \
+  RUBATO_NODE_INSTANCE(HOW, non_blocking_matcha<backend::host<double>>);    \
+  RUBATO_NODE_INSTANCE(HOW, bipartite_ad_psgd<backend::host<double>>);      \
+  RUBATO_NODE_INSTANCE(HOW, osgp<backend::host<double>>);                   \
+  RUBATO_NODE_INSTANCE(HOW, non_blocking_allreduce<backend::host<double>>); \
+  RUBATO_NODE_INSTANCE(HOW, delay_adaptive_asgd<backend::host<double>>);    \
+  RUBATO_NODE_INSTANCE(HOW, naive_optimal_asgd<backend::host<double>>);     \
+  RUBATO_NODE_INSTANCE(HOW, ringleader_asgd<backend::host<double>>);        \
+  RUBATO_NODE_INSTANCE(HOW, fedasync<backend::host<double>>)
+
+#if RUBATO_USE_CATALOGUE_INSTANCES
+namespace rubato {
+RUBATO_CATALOGUE_GROUP_0(extern);
+RUBATO_CATALOGUE_GROUP_1(extern);
+RUBATO_CATALOGUE_GROUP_2(extern);
+RUBATO_CATALOGUE_GROUP_3(extern);
+}  // namespace rubato
+#endif
