@@ -26,11 +26,13 @@
 #include <rubato/algorithm/dc_asgd.hpp>
 #include <rubato/algorithm/delay_adaptive_asgd.hpp>
 #include <rubato/algorithm/delayed_randomized_gossip.hpp>
+#include <rubato/algorithm/diloco.hpp>
 #include <rubato/algorithm/dsgt.hpp>
 #include <rubato/algorithm/dude_asgd.hpp>
 #include <rubato/algorithm/extra.hpp>
 #include <rubato/algorithm/fedasync.hpp>
 #include <rubato/algorithm/fedbuff.hpp>
+#include <rubato/algorithm/local_sgd.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/malenia_sgd.hpp>
@@ -41,6 +43,7 @@
 #include <rubato/algorithm/non_blocking_matcha.hpp>
 #include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/piag.hpp>
+#include <rubato/algorithm/post_local_sgd.hpp>
 #include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>
@@ -54,6 +57,8 @@
 #include <rubato/algorithm/ringmaster_asgd.hpp>
 #include <rubato/algorithm/s_ab.hpp>
 #include <rubato/algorithm/sgp.hpp>
+#include <rubato/algorithm/slowmo.hpp>
+#include <rubato/algorithm/streaming_diloco.hpp>
 
 namespace rubato::examples {
 
@@ -80,7 +85,7 @@ struct catalogue_row {
 /// extra, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2, delayed_randomized_gossip and
 /// rasgp have those of a smaller sweep over networks and steps (the last tables of that page); of bipartite_ad_psgd the
 /// best network that is bipartite for any number of nodes, since a ring of an even number would be better. Not swept
-/// are choco_sgd and the servers from delay_adaptive_asgd on.
+/// are choco_sgd, those of local steps, and the servers from delay_adaptive_asgd on.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},
@@ -109,6 +114,11 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<osgp<B>>{"osgp", 0.125, ends::off_it, "exponential"},
     catalogue_row<rasgp<B>>{"rasgp", 0.0625, ends::off_it, "complete"},
     catalogue_row<async_model_average<B>>{"async_model_average", 0.0625, ends::off_it, "complete"},
+    catalogue_row<local_sgd<B>>{"local_sgd", 0.0625, ends::off_it, "complete"},
+    catalogue_row<post_local_sgd<B>>{"post_local_sgd", 0.0625, ends::off_it, "complete"},
+    catalogue_row<slowmo<B>>{"slowmo", 0.03125, ends::off_it, "complete"},
+    catalogue_row<diloco<B>>{"diloco", 0.0078125, ends::off_it, "complete"},
+    catalogue_row<streaming_diloco<B>>{"streaming_diloco", 0.0078125, ends::off_it, "complete"},
     catalogue_row<ring_allreduce_sgd<B>>{"ring_allreduce_sgd", 0.102, ends::at_optimum, "ring"},
     catalogue_row<byte_grad<B>>{"byte_grad", 0.147, ends::at_optimum, "complete"},
     catalogue_row<non_blocking_allreduce<B>>{"non_blocking_allreduce", 0.0625, ends::off_it, "ring"},

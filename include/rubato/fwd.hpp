@@ -36,6 +36,12 @@ struct uniform;
 namespace prox {
 struct l1;
 }
+namespace outer {
+struct mean;
+}
+namespace rhythm {
+struct steady;
+}
 namespace server {
 struct accept_all;
 struct apply_at_once;
@@ -94,6 +100,10 @@ template<backend::array_backend Backend, class Order, class Step = step::sgd, cl
          class Synchrony = synchrony::free, class Ledger = ledger::floating, class SumCodec = codec::identity,
          class Contribution = contribution::all>
 class gossip;
+
+template<backend::array_backend Backend, class Outer = outer::mean, class Rhythm = rhythm::steady,
+         class Codec = codec::identity, class Step = step::sgd>
+class local_sgd;
 
 template<backend::array_backend Backend, class Step = step::sgd>
 class m_synchronous_sgd;

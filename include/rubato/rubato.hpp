@@ -21,12 +21,14 @@
 #include <rubato/algorithm/dc_asgd.hpp>
 #include <rubato/algorithm/delay_adaptive_asgd.hpp>
 #include <rubato/algorithm/delayed_randomized_gossip.hpp>
+#include <rubato/algorithm/diloco.hpp>
 #include <rubato/algorithm/dsgt.hpp>
 #include <rubato/algorithm/dude_asgd.hpp>
 #include <rubato/algorithm/extra.hpp>
 #include <rubato/algorithm/fedasync.hpp>
 #include <rubato/algorithm/fedbuff.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/local_sgd.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/malenia_sgd.hpp>
@@ -37,6 +39,7 @@
 #include <rubato/algorithm/non_blocking_matcha.hpp>
 #include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/piag.hpp>
+#include <rubato/algorithm/post_local_sgd.hpp>
 #include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>
@@ -51,6 +54,8 @@
 #include <rubato/algorithm/s_ab.hpp>
 #include <rubato/algorithm/scatter_allreduce_sgd.hpp>
 #include <rubato/algorithm/sgp.hpp>
+#include <rubato/algorithm/slowmo.hpp>
+#include <rubato/algorithm/streaming_diloco.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/bf16.hpp>

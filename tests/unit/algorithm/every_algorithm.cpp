@@ -158,7 +158,8 @@ TEST_CASE("a neighbour that leaves or restarts ends the run in algorithms that n
   auto const needs_all = [](std::string const& name) {
     for (auto const* one :
          {"extra", "push_diging", "osgp", "sgp", "rasgp", "choco_sgd", "low_precision_d_psgd", "ring_allreduce_sgd",
-          "non_blocking_allreduce", "scatter_allreduce_sgd", "byte_grad", "async_model_average"}) {
+          "non_blocking_allreduce", "scatter_allreduce_sgd", "byte_grad", "local_sgd", "post_local_sgd", "slowmo",
+          "diloco", "streaming_diloco", "async_model_average"}) {
       if (name == one) return true;
     }
     return false;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The mean of one vector per node, all to all, in compressed messages: BAGUA's C_LP_S, and its C_FP_S where Q is
 // codec::identity. Nothing blocks inside: the driver's events move it on. Node i owns chunk i, [i d/n, (i+1) d/n).
+// Rounds may take turns with P fragments of a vector: round r is of fragment r mod P, [p d/P, (p+1) d/P), in place of
+// the whole.
 //   (C.S)  q_ic = Q(s_ic) for each chunk c of the own vector s_i, sent to node c                   scatter
 //   (C.R)  m_i = (1/n) sum_j decode(q_ji), by id;  Q(m_i), sent to all                             reduce
 //   (C.G)  mean = the decoded Q(m_c) of all chunks, including the own one                          gather
@@ -45,19 +47,23 @@ class scatter_mean {
     }
   }
 
-  /// `seed`: of the codec's draws. Throws config_error if the codec cannot take a chunk.
-  scatter_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec, std::uint64_t seed)
+  /// `values`: of the whole vector; `seed`: of the codec's draws. Throws config_error if the codec cannot take a chunk.
+  scatter_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec, std::uint64_t seed,
+               std::size_t fragments = 1)
       : self_{self},
         n_{nodes},
         values_{values},
+        fragments_{fragments},
         codec_{std::move(codec)},
         seed_{seed},
-        parts_out_(nodes),
-        parts_in_(nodes),
-        means_in_(nodes),
+        parts_out_(fragments * nodes),
+        mean_out_(fragments),
+        parts_in_(fragments * nodes),
+        means_in_(fragments * nodes),
         peers_(nodes) {
     for (std::size_t j = 0; j < n_; ++j) peers_[j].peer = to_node(j);
-    for (std::size_t c = 0; c < n_; ++c) codec::check_size(codec_, chunk(c).size());
+    for (std::size_t f = 0; f < fragments_; ++f)
+      for (std::size_t c = 0; c < n_; ++c) codec::check_size(codec_, chunk(c, f).size());
     for (auto& r : rounds_) {
       r.parts.resize(n_);
       r.means.resize(n_);
@@ -68,6 +74,11 @@ class scatter_mean {
   [[nodiscard]] auto under_way() const -> bool { return begun_; }
   /// Rounds that are complete at this node: all messages to it for them have arrived.
   [[nodiscard]] auto rounds_done() const -> std::uint64_t { return round_; }
+  /// The values of a round, 0-based, in the whole vector.
+  [[nodiscard]] auto fragment(std::uint64_t of_round) const -> range {
+    std::size_t const f = of_round % fragments_;
+    return {f * values_ / fragments_, (f + 1) * values_ / fragments_};
+  }
   /// All nodes go back to the moment between two rounds: messages for the next one are sent again.
   void resume(neighbour_change const& c) {
     RUBATO_EXPECTS(!begun_, "edges resume between two rounds");
@@ -78,14 +89,15 @@ class scatter_mean {
     for (auto& r : rounds_) r.parts[j] = r.means[j] = {};
   }
 
-  /// Gives s_i for the next round; x is read now. post(edge, body) posts a message on `channel` and returns it.
+  /// Gives s_i for the next round, the values of its fragment; x is read now. post(edge, body) posts a message on
+  /// `channel` and returns it.
   template<class Post>
   void begin(Backend& backend, scalar const* x, instant now, Post const& post) {
     RUBATO_EXPECTS(!begun_, "a round begins when the one before it is complete");
     begun_ = true;
     for (std::size_t c = 0; c < n_; ++c) {
-      auto const r = chunk(c);
-      auto body = parts_out_[c].encode(codec_, backend, x + r.begin, r.size(), draw(step::scatter, c));  // (C.S)
+      auto const r = chunk(c, round_);
+      auto body = parts_out_[slot(c)].encode(codec_, backend, x + r.begin, r.size(), draw(step::scatter, c));  // (C.S)
       if (c == to_index(self_)) present().parts[c] = {now, std::move(body)};
       else post(peers_[c].outward(), std::move(body)).number = number_of(step::scatter);
     }
@@ -98,7 +110,8 @@ class scatter_mean {
     if (from >= n_ || p.from == self_ || !peers_[from].is_of_session(p)) return false;
     if (out.failure = miscounted(p); out.failure) return false;
     auto const number = to_count(p.numbers[0]) - 1;
-    auto const codes = codec_.template codes<scalar>(chunk(number % 2 == 0 ? to_index(self_) : from).size());
+    auto const owner = number % 2 == 0 ? to_index(self_) : from;
+    auto const codes = codec_.template codes<scalar>(chunk(owner, number / 2).size());
     auto wrong = malformed(p, spec.values, codes);
     if (!wrong) wrong = peers_[from].order.follow_on(p);
     if (!wrong && number / 2 > round_ + 1) {
@@ -132,7 +145,7 @@ class scatter_mean {
   /// The cause of a mean that is not finite; call it after take_mean().
   [[nodiscard]] auto spoilt(std::vector<scalar> const& mean) const -> fault {
     for (std::size_t c = 0; c < n_; ++c) {
-      auto const r = chunk(c);
+      auto const r = chunk(c, round_ - 1);
       std::vector<scalar> const part(mean.begin() + static_cast<std::ptrdiff_t>(r.begin),
                                      mean.begin() + static_cast<std::ptrdiff_t>(r.end));
       if (first_not_finite(part) < part.size()) return spoilt_by(c, part);
@@ -140,7 +153,7 @@ class scatter_mean {
     return blame{self_}.sentence();
   }
 
-  /// The mean, of `values` values; call it after advance() has returned true.
+  /// The mean, of as many values as the fragment; call it after advance() has returned true.
   [[nodiscard]] auto take_mean() -> writable_buffer<scalar> { return std::move(mean_); }
 
   /// The message that a round under way waits for.
@@ -168,7 +181,14 @@ class scatter_mean {
     static void visit_state(auto& self, auto&& visit) { visit("parts", self.parts), visit("means", self.means); }
   };
 
-  [[nodiscard]] auto chunk(std::size_t c) const -> range { return {c * values_ / n_, (c + 1) * values_ / n_}; }
+  /// In the fragment of that round.
+  [[nodiscard]] auto chunk(std::size_t c, std::uint64_t of_round) const -> range {
+    auto const values = fragment(of_round).size();
+    return {c * values / n_, (c + 1) * values / n_};
+  }
+  /// Where what belongs to that node in this round's fragment is kept.
+  [[nodiscard]] auto slot(std::size_t j) const -> std::size_t { return turn() * n_ + j; }
+  [[nodiscard]] auto turn() const -> std::size_t { return round_ % fragments_; }
   [[nodiscard]] auto present() -> round& { return rounds_[round_ % 2]; }
   [[nodiscard]] auto number_of(step s) const -> iteration {
     return iteration{2 * round_ + (s == step::scatter ? 1 : 2)};
@@ -185,13 +205,13 @@ class scatter_mean {
 
   template<class Post>
   void reduce(Backend& backend, instant now, Post const& post, outbox& out) {
-    auto const size = chunk(to_index(self_)).size();
+    auto const size = chunk(to_index(self_), round_).size();
     auto const all = range{0, size};
     auto sum = backend.template allocate<scalar>(size);
     auto part = backend.template allocate<scalar>(size);
     backend.sweep(all, backend::zero_kernel<scalar>{sum.data()});
     for (std::size_t j = 0; j < n_ && !out.failure; ++j) {
-      parts_in_[j].decode(codec_, backend, present().parts[j].body, all, part.data());
+      parts_in_[slot(j)].decode(codec_, backend, present().parts[j].body, all, part.data());
       auto const raised = backend.sweep(all, backend::add_kernel<scalar>{part.data(), sum.data(), scalar{1}});
       if ((raised & backend::not_finite) != 0)
         out.failure = spoilt_by(j, backend.pool().values(std::as_const(part).data(), size));
@@ -199,7 +219,7 @@ class scatter_mean {
     }
     backend.sweep(
         all, backend::scale_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
-    auto const body = mean_out_.encode(codec_, backend, part.data(), size, draw(step::gather, to_index(self_)));
+    auto const body = mean_out_[turn()].encode(codec_, backend, part.data(), size, draw(step::gather, to_index(self_)));
     for (std::size_t j = 0; j < n_; ++j) {
       if (j != to_index(self_)) post(peers_[j].outward(), body).number = number_of(step::gather);
     }
@@ -218,9 +238,9 @@ class scatter_mean {
   }
 
   void gather(Backend& backend, instant now) {
-    mean_ = backend.template allocate<scalar>(values_);
+    mean_ = backend.template allocate<scalar>(fragment(round_).size());
     for (std::size_t c = 0; c < n_; ++c) {
-      means_in_[c].decode(codec_, backend, present().means[c].body, chunk(c), mean_.data());  // (C.G)
+      means_in_[slot(c)].decode(codec_, backend, present().means[c].body, chunk(c, round_), mean_.data());  // (C.G)
       if (c != to_index(self_)) peers_[c].age.add(now - present().means[c].posted);
       present().parts[c] = {};
       present().means[c] = {};
@@ -232,12 +252,13 @@ class scatter_mean {
   node_id self_;
   std::size_t n_;
   std::size_t values_;
+  std::size_t fragments_;
   Codec codec_;
   std::uint64_t seed_;
-  std::vector<codec::sender<Codec, Backend>> parts_out_;  // by chunk
-  codec::sender<Codec, Backend> mean_out_;
-  std::vector<codec::receiver<Codec, Backend>> parts_in_;  // by sender
-  std::vector<codec::receiver<Codec, Backend>> means_in_;  // by owner
+  std::vector<codec::sender<Codec, Backend>> parts_out_;  // by fragment, then by chunk
+  std::vector<codec::sender<Codec, Backend>> mean_out_;  // by fragment
+  std::vector<codec::receiver<Codec, Backend>> parts_in_;  // by fragment, then by sender
+  std::vector<codec::receiver<Codec, Backend>> means_in_;  // by fragment, then by owner
   std::array<round, 2> rounds_;  // the current one and the next, by parity
   writable_buffer<scalar> mean_;
   std::vector<two_way_edge> peers_;  // by id
