@@ -15,6 +15,7 @@
 #include <rubato/algorithm/asgrad.hpp>
 #include <rubato/algorithm/asy_sonata.hpp>
 #include <rubato/algorithm/async_dgd_atc.hpp>
+#include <rubato/algorithm/async_diloco.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/bipartite_ad_psgd.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
@@ -139,6 +140,7 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<piag<B>>{"piag", 0.0625, ends::at_optimum, "star"},
     catalogue_row<fedbuff<B>>{"fedbuff", 0.0625, ends::off_it, "star"},
     catalogue_row<fedasync<B>>{"fedasync", 0.0625, ends::off_it, "star"},
+    catalogue_row<async_diloco<B>>{"async_diloco", 0.0078125, ends::off_it, "star"},
 };
 
 /// visit(row) for each algorithm on backend B.

@@ -10,6 +10,7 @@
 #include <rubato/algorithm/asgrad.hpp>
 #include <rubato/algorithm/asy_sonata.hpp>
 #include <rubato/algorithm/async_dgd_atc.hpp>
+#include <rubato/algorithm/async_diloco.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/bipartite_ad_psgd.hpp>
 #include <rubato/algorithm/byte_grad.hpp>

@@ -2,6 +2,7 @@
 // The compositions of server_sgd that have a name, each against the plainest loop over jobs that does the same, and at
 // its fixed point. Golden values: four workers that disagree, times 1, 2, 4, 8; the optimum of the mean is 68/13.
 #include <rubato/algorithm/asgd.hpp>
+#include <rubato/algorithm/async_diloco.hpp>
 #include <rubato/algorithm/clipped_asgd.hpp>
 #include <rubato/algorithm/dc_asgd.hpp>
 #include <rubato/algorithm/delay_adaptive_asgd.hpp>
@@ -370,6 +371,50 @@ TEST_CASE("(Fa.X) fedasync mixes the model of a worker's local steps into the se
       loop);
 }
 
+TEST_CASE(
+    "(Ad.M) (Ad.X) async_diloco moves by each result, and by its momentum at every N-th, with its golden values") {
+  auto space = host{};
+  auto const after = [&](server::delayed_nesterov const& its, vec const& results) {
+    server::delayed_nesterov::state<host> state{its, 2};
+    vec x{1};
+    for (auto const d : results) {
+      auto const along = state.take(space, backend::copied(space, &d, 1).publish(), 1, {});
+      x.push_back(x.back() - along->share * along->values[0]);
+    }
+    return x;
+  };
+  auto const trace = after({}, {0.5, -0.2, 0.3, 0.1});
+  auto const golden = vec{1, 0.825, 0.8005, 0.6955, 0.44945};
+  for (std::size_t t = 0; t < 5; ++t) CHECK(trace[t] == Approx(golden[t]).epsilon(1e-14));
+  CHECK(after({.size = 5}, vec(5, 1.0)).back() == Approx(1 - 0.7 * (1 + 0.9)).epsilon(1e-14));  // one Nesterov step
+  CHECK(after({.size = 5, .early = 0.2}, vec(5, 1.0))[1] == Approx(1 - 0.7 / 5).epsilon(1e-14));  // no momentum yet
+  CHECK(after({.size = 2, .early = 0.25}, {1, 1, 1, 1}).back() ==
+        Approx(1 - 0.7 * (2 + 0.75 * 0.9 + 0.25 * 0.9 + 0.75 * 0.9 * 1.9)).epsilon(1e-14));
+  using node = async_diloco<host>;
+  auto o = with_step<node>(0.05);
+  o.aggregation = {.size = 3, .rate = 0.6, .beta = 0.8};
+  o.assignment.count = 3;
+  auto loop = three_steps();
+  seen_in_steps<node>(
+      o,
+      [&, sum = vec(3, 0.0), m = vec(3, 0.0), n = 0](std::size_t i, auto const& job) mutable {
+        auto const s = local_sum(loop, i, job.at, 3, 0.05, 0);
+        auto const renews = ++n % 3 == 0;
+        for (std::size_t c = 0; c < 3; ++c) {
+          sum[c] += s[c];
+          if (renews) m[c] = 0.8 * m[c] + std::exchange(sum[c], 0.0) / 3;
+          loop.x[c] -= 0.6 * 0.05 * (s[c] / 3 + (renews ? 0.8 * m[c] : 0.0));
+        }
+        return true;
+      },
+      loop);
+  auto plain = with_step<node>(0.05);
+  plain.aggregation = {.size = 1, .rate = 1, .beta = 0};  // with H = 1 it is asgd
+  CHECK(watched<node>(problem_of_five(), uneven(), plain, 60s).x ==
+        watched<asgd<host>>(problem_of_five(), uneven(), with_step<asgd<host>>(0.05), 60s).x);
+  CHECK(ends_at<node>(with_step<node>(0.0005), 8000s) == Approx(2.1).margin(0.01));  // the mean by frequency
+}
+
 TEST_CASE("(Dc.C) (Dc.A) dc_asgd corrects a late gradient by how far the model has moved, with its golden values") {
   auto space = host{};
   auto const one = [&](double v) { return backend::copied(space, &v, 1).publish(); };
@@ -475,6 +520,12 @@ TEST_CASE("the policies of server methods refuse invalid settings, each in a sen
   CHECK(says(refused(type_identity<fedbuff<host>>{}, [](auto& o) { o.assignment.proximal = -1; }), "proximal term"));
   CHECK(says(refused(type_identity<fedasync<host>>{}, [](auto& o) { o.aggregation.alpha = 1.5; }), "alpha of mixed"));
   CHECK(says(refused(type_identity<fedasync<host>>{}, [](auto& o) { o.assignment.rate = 0.5; }), "rate 1, not 0.5"));
+  using delayed = type_identity<async_diloco<host>>;
+  CHECK(says(refused(delayed{}, [](auto& o) { o.aggregation.rate = 0; }), "rate of an outer step"));
+  CHECK(says(refused(delayed{}, [](auto& o) { o.aggregation.beta = 1; }), "beta of momentum"));
+  CHECK(says(refused(delayed{}, [](auto& o) { o.aggregation.early = 0.3; }), "must lie in 0 to 1/N"));
+  CHECK(says(refused(delayed{}, [](auto& o) { o.assignment.rate = 2; }), "local steps of rate 1, not 2"));
+  CHECK(says(refused(delayed{}, [](auto& o) { o.assignment.count = 0; }), "at least one local step"));
   CHECK(says(refused(type_identity<dc_asgd<host>>{}, [](auto& o) { o.aggregation.lambda = -1; }), "lambda of delay"));
   CHECK(says(refused(type_identity<dc_asgd<host>>{}, [](auto& o) { o.aggregation.keep = 1; }), "mean square"));
   CHECK(says(refused(type_identity<naive_optimal_asgd<host>>{}, [](auto& o) { o.acceptance.times = {1, 2, -1, 4}; }),
