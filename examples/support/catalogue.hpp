@@ -48,6 +48,7 @@
 #include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>
+#include <rubato/algorithm/quorum_diloco.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
 #include <rubato/algorithm/rasgp.hpp>
@@ -59,6 +60,7 @@
 #include <rubato/algorithm/s_ab.hpp>
 #include <rubato/algorithm/sgp.hpp>
 #include <rubato/algorithm/slowmo.hpp>
+#include <rubato/algorithm/sparse_loco.hpp>
 #include <rubato/algorithm/streaming_diloco.hpp>
 
 namespace rubato::examples {
@@ -120,10 +122,12 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<slowmo<B>>{"slowmo", 0.03125, ends::off_it, "complete"},
     catalogue_row<diloco<B>>{"diloco", 0.0078125, ends::off_it, "complete"},
     catalogue_row<streaming_diloco<B>>{"streaming_diloco", 0.0078125, ends::off_it, "complete"},
+    catalogue_row<sparse_loco<B>>{"sparse_loco", 0.0625, ends::off_it, "complete"},
     catalogue_row<ring_allreduce_sgd<B>>{"ring_allreduce_sgd", 0.102, ends::at_optimum, "ring"},
     catalogue_row<byte_grad<B>>{"byte_grad", 0.147, ends::at_optimum, "complete"},
     catalogue_row<non_blocking_allreduce<B>>{"non_blocking_allreduce", 0.0625, ends::off_it, "ring"},
     catalogue_row<m_synchronous_sgd<B>>{"m_synchronous_sgd", 0.147, ends::at_optimum, "star"},
+    catalogue_row<quorum_diloco<B>>{"quorum_diloco", 0.0078125, ends::off_it, "star"},
     catalogue_row<asgd<B>>{"asgd", 0.0798, ends::off_it, "star"},
     catalogue_row<rescaled_asgd<B>>{"rescaled_asgd", 0.102, ends::off_it, "star"},
     catalogue_row<ringmaster_asgd<B>>{"ringmaster_asgd", 0.125, ends::off_it, "star"},

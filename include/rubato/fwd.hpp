@@ -38,9 +38,13 @@ struct l1;
 }
 namespace outer {
 struct mean;
-}
+struct nesterov;
+}  // namespace outer
 namespace rhythm {
 struct steady;
+}
+namespace merge {
+struct all_reduce;
 }
 namespace server {
 struct accept_all;
@@ -102,7 +106,7 @@ template<backend::array_backend Backend, class Order, class Step = step::sgd, cl
 class gossip;
 
 template<backend::array_backend Backend, class Outer = outer::mean, class Rhythm = rhythm::steady,
-         class Codec = codec::identity, class Step = step::sgd>
+         class Codec = codec::identity, class Step = step::sgd, class Merge = merge::all_reduce>
 class local_sgd;
 
 template<backend::array_backend Backend, class Step = step::sgd>
@@ -142,6 +146,9 @@ class scatter_allreduce_sgd;
 template<backend::array_backend Backend, class Acceptance = server::accept_all, class Weight = weighting::constant,
          class Aggregation = server::apply_at_once, class Assignment = server::same_worker, class Step = step::sgd>
 class server_sgd;
+
+template<backend::array_backend Backend, class Outer = outer::nesterov>
+class quorum_diloco;
 
 template<backend::array_backend Backend, class Step = step::sgd>
 class rasgp;

@@ -44,6 +44,7 @@
 #include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>
+#include <rubato/algorithm/quorum_diloco.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
 #include <rubato/algorithm/rasgp.hpp>
@@ -56,6 +57,7 @@
 #include <rubato/algorithm/scatter_allreduce_sgd.hpp>
 #include <rubato/algorithm/sgp.hpp>
 #include <rubato/algorithm/slowmo.hpp>
+#include <rubato/algorithm/sparse_loco.hpp>
 #include <rubato/algorithm/streaming_diloco.hpp>
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/host.hpp>

@@ -276,10 +276,25 @@ TEST_CASE("in every algorithm a restarted node is accepted, or the run ends with
     }
   });
   std::sort(ended.begin(), ended.end());
-  CHECK(ended == std::vector<std::string>{"async_model_average", "byte_grad", "choco_sgd", "diloco", "extra",
-                                          "local_sgd", "low_precision_d_psgd", "m_synchronous_sgd",
-                                          "non_blocking_allreduce", "osgp", "post_local_sgd", "push_diging", "rasgp",
-                                          "ring_allreduce_sgd", "scatter_allreduce_sgd", "sgp", "slowmo",
+  CHECK(ended == std::vector<std::string>{"async_model_average",
+                                          "byte_grad",
+                                          "choco_sgd",
+                                          "diloco",
+                                          "extra",
+                                          "local_sgd",
+                                          "low_precision_d_psgd",
+                                          "m_synchronous_sgd",
+                                          "non_blocking_allreduce",
+                                          "osgp",
+                                          "post_local_sgd",
+                                          "push_diging",
+                                          "quorum_diloco",
+                                          "rasgp",
+                                          "ring_allreduce_sgd",
+                                          "scatter_allreduce_sgd",
+                                          "sgp",
+                                          "slowmo",
+                                          "sparse_loco",
                                           "streaming_diloco"});
 }
 

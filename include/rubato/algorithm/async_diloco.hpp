@@ -20,8 +20,8 @@
 
 namespace rubato {
 
-/// For data that do not differ much. `.assignment.count`: H, by default 1; `.aggregation`: N (by default n), rate, beta.
-/// The schedule of the step changes the server's part only, so keep it constant.
+/// For data that do not differ much. `.assignment.count`: H, by default 1; `.aggregation`: N (by default n), rate,
+/// beta. The schedule of the step changes the server's part only, so keep it constant.
 template<backend::array_backend Backend, class Weight = weighting::constant, class Step = step::sgd>
 using async_diloco =
     server_sgd<Backend, server::accept_all, Weight, server::delayed_nesterov, server::local_steps, Step>;

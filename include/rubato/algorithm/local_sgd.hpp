@@ -9,7 +9,8 @@
 //   (L.X)  x <- s + a (x - s)                       a = 0 unless the rhythm says otherwise
 // A rhythm may merge fragments of the model in turn, in each of which (L.D) to (L.X) act on these values alone, and let
 // nodes make steps between (L.D) and (L.O).
-// The mean is that of scatter_mean.hpp, formulas (C.*), in 2(n-1) messages of d/n values.
+// The mean is that of detail/scatter_mean.hpp, formulas (C.*), in 2(n-1) messages of d/n values, or of
+// detail/gather_mean.hpp (algorithm/merge.hpp).
 // invariant: s is equal at all nodes bit for bit after a merge. With k = 1, outer::mean and plain steps this is SGD on
 // the mean gradient.                                                            tests/unit/algorithm/local_sgd.cpp
 // limit: the point where the work of k steps adds up to zero, sum_i D_i = 0: for quadratics f_i of curvature h_i and
@@ -30,7 +31,7 @@
 #include <vector>
 
 #include <rubato/algorithm/detail/node_core.hpp>
-#include <rubato/algorithm/detail/scatter_mean.hpp>
+#include <rubato/algorithm/merge.hpp>
 #include <rubato/algorithm/outer.hpp>
 #include <rubato/algorithm/rhythm.hpp>
 #include <rubato/codec/identity.hpp>
@@ -43,7 +44,7 @@ namespace rubato {
 
 namespace detail {
 
-template<class Outer, class Rhythm, class Codec, class Step>
+template<class Outer, class Rhythm, class Codec, class Step, class Merge>
 struct local_options {
   double step = 0.1;
   step_scale scale = step_scale::per_gain;
@@ -54,6 +55,7 @@ struct local_options {
   Outer outer{};
   Step step_rule{};
   Codec codec{};
+  Merge merge{};
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
@@ -61,6 +63,7 @@ struct local_options {
     visit("outer", self.outer, "what is made of the mean local work");
     visit("step rule", self.step_rule, "how a local step is made of a direction");
     visit("codec", self.codec, "how messages are coded");
+    visit("merge", self.merge, "how nodes come to the mean of their work");
   }
 };
 
@@ -99,10 +102,10 @@ struct kept_share_kernel {
 /// Every node ends every merge with the same s. Needs lossless, ordered links; a slow node slows all. Memory in
 /// vectors: x, s, g, what the rules need, and the mean under way.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Outer, class Rhythm, class Codec, class Step>
-class local_sgd : public detail::node_core<Backend, detail::local_options<Outer, Rhythm, Codec, Step>> {
-  using core = detail::node_core<Backend, detail::local_options<Outer, Rhythm, Codec, Step>>;
-  using merging = detail::scatter_mean<Backend, Codec, codec::use::sums>;
+template<backend::array_backend Backend, class Outer, class Rhythm, class Codec, class Step, class Merge>
+class local_sgd : public detail::node_core<Backend, detail::local_options<Outer, Rhythm, Codec, Step, Merge>> {
+  using core = detail::node_core<Backend, detail::local_options<Outer, Rhythm, Codec, Step, Merge>>;
+  using merging = typename Merge::template of<Backend, Codec>;
   using outer_state = typename decltype(Outer::rule)::template state<Backend>;
   static_assert(outer::check_outer<Outer, Backend>() && rhythm::check_rhythm<Rhythm>());
 

@@ -23,7 +23,9 @@
 #include <rubato/algorithm/detail/server_core.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
+#include <rubato/server/concepts.hpp>
 #include <rubato/server/delay_threshold.hpp>
+#include <rubato/server/same_worker.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/topology/pair.hpp>
 
@@ -50,19 +52,16 @@ struct m_synchronous_options {
   }
 };
 
-}  // namespace detail
-
-/// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. A worker that
-/// joins or returns gets the current model, and a worker whose server is gone waits for it. With m = n a lost worker
-/// ends the run.
-/// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
-template<backend::array_backend Backend, class Step>
-class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchronous_options<Step>> {
-  using core = detail::server_core<Backend, detail::m_synchronous_options<Step>>;
+/// All of m_synchronous_sgd but its name, for quorum_diloco too: options with `work` make a worker's result that of
+/// local steps, and those with `grace` let a round go on after the m-th result.
+template<class Backend, class Options>
+class m_synchronous_core : public server_core<Backend, Options> {
+  using core = server_core<Backend, Options>;
+  static constexpr bool has_local_steps = requires(Options const& o) { o.work; };
+  static constexpr bool has_grace = requires(Options const& o) { o.grace; };
 
  public:
   using typename core::options, typename core::scalar;
-  static constexpr auto name() -> std::string_view { return "m-synchronous SGD"; }
 
   /// A star around an extra node, whatever the network.
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
@@ -74,15 +73,17 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
                          " workers; give m in 1 to " + std::to_string(nodes) + ", or 0 for all"};
     }
     if (o.m == 0) o.m = nodes;
+    if constexpr (requires { o.check(); }) o.check();
   }
   static constexpr std::array<channel_spec, 2> all_channels{
       channel_spec{channel_id::model, channel_kind::event, element_of<scalar>},
       channel_spec{channel_id::gradient, channel_kind::event, element_of<scalar>, carrying(scalar_slot::loss)}};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
-  m_synchronous_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+  m_synchronous_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), plan, self, std::move(x0), o},
         m_{o.m == 0 ? core::n_ : o.m},
+        local_{work_in(o)},
         first_{core::serves() ? shared_buffer{} : core::x_},
         ends_(core::serves() ? core::n_ : 1),
         received_(core::serves() ? core::n_ : 0) {
@@ -95,11 +96,22 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
 
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!this->accept(g)) return;
+    if constexpr (has_local_steps) {
+      if (!local_.ends(this->backend_, this->x_, g, this->gamma_)) {
+        if (!local_.finite()) out.failure = blame{this->self_}.gradient(g.value).sentence();
+        return this->ask_next(local_.model(), out);
+      }
+    }
     this->send_gradient(g, ends_[0].outward(), now, out).extra.set(scalar_slot::loss, g.loss);  // (M.G)
     out.wait = waiting{this->server(), channel_id::model, iteration{this->version_ + 1}};
     if (!next_) return;
     out.wait.reset();
+    local_.begin();
     this->go_on_at(std::exchange(next_, {}), next_version_, out);  // (M.F)
+  }
+  /// The end of a grace period, if that round has not ended before.
+  void on_wakeup(instant now, wakeup w, outbox& out) {
+    if (has_grace && arrived_ >= m_ && w.id == round_id()) end_round(now, out);
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
@@ -115,9 +127,11 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     if (this->serves()) {
       if (end.open && this->version_ > 0) give_model(end, now, out);
       if (!end.open && m_ == this->n_) core::refuse_change(change, "a run that needs it every round", out);
+      if (arrived_ >= m_) wait_for_others(now, out);  // anew: the wake-up may be of a run that was cut
       return;
     }
     next_ = {};
+    local_.begin();
     this->wait_for_server(out);
     if (!end.open) return;
     out.wait.reset();
@@ -134,17 +148,22 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   /// With m = n all nodes are at the same version or one behind. With fewer, a resumed node gets the current model.
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
     if (m_ < this->n_) return {};
-    return round_state{this->version_, this->serves() || this->pending_.under_way()};
+    auto in_job = false;
+    std::uint64_t gradients = 1;
+    if constexpr (has_local_steps) in_job = local_.in_job(), gradients = this->options_->work.count;
+    return round_state{this->version_, this->serves() || (this->pending_.under_way() && !in_job), 1, gradients};
   }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("first", self.first_), visit("ends", self.ends_), visit("received", self.received_);
     visit("arrived", self.arrived_), visit("next", self.next_), visit("next version", self.next_version_);
+    if constexpr (has_local_steps) visit("local", self.local_);
   }
 
  private:
   /// All nodes are at this version: workers compute its gradients again.
-  void resume(detail::two_way_edge& end) {
+  void resume(two_way_edge& end) {
+    local_.begin();
     if (!this->serves()) return end.order.resume_after(this->version_);
     received_[to_index(end.peer)] = {};
     arrived_ = 0;
@@ -154,13 +173,15 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
   void follow(instant now, patch const& p, outbox& out) {
     auto& end = ends_[0];
     if (!end.is_of_session(p)) return;
-    out.failure = detail::malformed(p, this->blocks_, all_channels[0]);
+    out.failure = malformed(p, this->blocks_, all_channels[0]);
     if (!out.failure) out.failure = end.order.follow(p);
     if (out.failure) return;
     ++end.accepted;
     end.age.add(now - p.posted_at);
-    if (this->options_->late == server::late_jobs::stop || !this->pending_.under_way())
+    if (this->options_->late == server::late_jobs::stop || !this->pending_.under_way()) {
+      local_.begin();
       return this->go_on_at(p.body, to_count(p.numbers[0]), out);
+    }
     next_ = p.body;
     next_version_ = to_count(p.numbers[0]);
   }
@@ -178,17 +199,33 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     ++end.accepted;
     end.age.add(now - p.posted_at);
     received_[from] = p.body;
-    if (++arrived_ == m_) end_round(now, out);
+    if (++arrived_ < m_) return;
+    if (!has_grace || all_are_there()) end_round(now, out);  // (Qu.W)
+    else if (arrived_ == m_) wait_for_others(now, out);
+  }
+  [[nodiscard]] auto all_are_there() const -> bool {
+    for (std::size_t i = 0; i < this->n_; ++i)
+      if (ends_[i].open && !received_[i]) return false;
+    return true;
+  }
+  [[nodiscard]] auto round_id() const -> std::uint32_t { return static_cast<std::uint32_t>(this->version_); }
+  void wait_for_others(instant now, outbox& out) {
+    if constexpr (has_grace) {
+      if (this->options_->grace.count() == 0) end_round(now, out);
+      else out.wakeups.push_back({round_id(), now + this->options_->grace});
+    }
   }
 
   void end_round(instant now, outbox& out) {
     auto const sum = summed();
-    if (!this->step_along(now, sum.data(), scalar{1} / static_cast<scalar>(m_))) {  // (M.X)
-      auto blame = detail::blame{this->self_};
+    auto factor = 1.0;
+    if constexpr (requires { this->options_->rate; }) factor = this->options_->rate;
+    if (!this->step_along(now, sum.data(), scalar{1} / static_cast<scalar>(arrived_), factor)) {  // (M.X) (Qu.X)
+      auto suspects = blame{this->self_};
       for (std::size_t i = 0; i < this->n_; ++i) {
-        if (received_[i]) blame.message(to_node(i), channel_id::gradient, received_[i]);
+        if (received_[i]) suspects.message(to_node(i), channel_id::gradient, received_[i]);
       }
-      out.failure = blame.sentence();
+      out.failure = suspects.sentence();
     }
     ++this->version_;
     arrived_ = 0;
@@ -207,17 +244,36 @@ class m_synchronous_sgd : public detail::server_core<Backend, detail::m_synchron
     return sum;
   }
 
-  void give_model(detail::two_way_edge const& to, instant now, outbox& out) {
+  void give_model(two_way_edge const& to, instant now, outbox& out) {
     if (to.open) this->post(to.outward(), channel_id::model, this->x_, now, out).number = iteration{this->version_};
   }
 
+  static auto work_in(options const& o) {
+    if constexpr (has_local_steps) return o.work;
+    else return server::same_worker{};
+  }
+
   std::size_t m_;
+  typename server::local_work<decltype(work_in(std::declval<options const&>())), Backend>::type local_;
   shared_buffer first_;  // worker: the common first model, version 0
-  std::vector<detail::two_way_edge> ends_;  // of the server's edges by worker, or of the worker's one
+  std::vector<two_way_edge> ends_;  // of the server's edges by worker, or of the worker's one
   std::vector<shared_buffer> received_;  // server: this round's gradients, by worker
   std::size_t arrived_ = 0;  // server: how many there are
   shared_buffer next_{};  // worker, without stops: the newest model, while it computes at an older one
   std::uint64_t next_version_ = 0;
+};
+
+}  // namespace detail
+
+/// Both roles in one class; the neighbourhood says which one a node has. Needs lossless, ordered links. A worker that
+/// joins or returns gets the current model, and a worker whose server is gone waits for it. With m = n a lost worker
+/// ends the run.
+/// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
+template<backend::array_backend Backend, class Step>
+class m_synchronous_sgd : public detail::m_synchronous_core<Backend, detail::m_synchronous_options<Step>> {
+ public:
+  using detail::m_synchronous_core<Backend, detail::m_synchronous_options<Step>>::m_synchronous_core;
+  static constexpr auto name() -> std::string_view { return "m-synchronous SGD"; }
 };
 
 }  // namespace rubato

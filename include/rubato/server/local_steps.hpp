@@ -110,6 +110,8 @@ struct local_steps {
       sum_.reset();
       return true;
     }
+    /// Whether a job has begun and not ended.
+    [[nodiscard]] auto in_job() const -> bool { return steps_ > 0 && steps_ < count_; }
     [[nodiscard]] auto model() const -> shared_buffer const& { return model_; }
     [[nodiscard]] auto finite() const -> bool { return finite_; }
 

@@ -214,7 +214,7 @@ TEST_CASE("all that go on together in lock-step end with the bits of a run that 
       REQUIRE(cut_twice(make, seed % 5, seed).models == whole.through(seed % 5, 2).back().models);
     }
   });
-  CHECK(tried == 14);
+  CHECK(tried == 16);
 }
 
 // From this follows how far away a meeting is that nobody can have passed.
@@ -246,7 +246,8 @@ TEST_CASE("nothing is lost or counted twice where all go on together, whatever w
   std::size_t tried = 0;
   for_all_that_go_on_together(pushes{}, [&](std::string const& name, auto const& make) {
     if (name == "byte_grad" || name == "low_precision_d_psgd" || name == "choco_sgd") return;  // they round
-    if (name == "slowmo" || name == "diloco" || name == "streaming_diloco") return;  // they go further
+    if (name == "slowmo" || name == "diloco" || name == "quorum_diloco" || name == "streaming_diloco")
+      return;  // they go further
     ++tried;
     for (std::uint64_t seed = 0; seed < 8; ++seed) {
       CAPTURE(name, seed);

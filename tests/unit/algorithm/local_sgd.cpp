@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <rubato/algorithm/local_sgd.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <span>
@@ -12,6 +13,7 @@
 #include <rubato/algorithm/post_local_sgd.hpp>
 #include <rubato/algorithm/scatter_allreduce_sgd.hpp>
 #include <rubato/algorithm/slowmo.hpp>
+#include <rubato/algorithm/sparse_loco.hpp>
 #include <rubato/algorithm/streaming_diloco.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
@@ -257,6 +259,57 @@ TEST_CASE("streaming_diloco with one fragment and no delay is diloco, bit for bi
   }
 }
 
+/// Node i goes along row i, wherever it is.
+struct slopes {
+  std::vector<vector> of;
+  [[nodiscard]] auto dimension() const -> std::size_t { return of[0].size(); }
+  template<class Backend>
+  auto gradient(Backend&, std::span<double const>, sample_key key, std::span<double> g) const -> double {
+    std::copy(of[to_index(key.node)].begin(), of[to_index(key.node)].end(), g.begin());
+    return 0;
+  }
+};
+
+TEST_CASE(
+    "(Ga.S) (Ga.M) sparse_loco sends the largest value of each block and keeps the rest, with its golden values") {
+  auto const work = slopes{{{.4, -.1, 0, .2, 1, 0, -2, .5}, {.1, .3, -.6, 0, 0, .7, .2, -.1}}};
+  lockstep run{assemble<sparse_loco<host>>(topology::line(2), work,
+                                           {.step = 1,
+                                            .scale = step_scale::raw,
+                                            .rhythm = {.local_steps = 1},
+                                            .codec = {.of = {.block_values = 4, .k = 1}, .decay = 0.95}})};
+  for (auto const& expected : {vector{-0.2, 0, 0.3, 0, 0, -0.35, 1, 0}, vector{-0.4, 0, 0.6, 0, 0, -0.7, 2, 0}}) {
+    run.round();
+    CHECK(distance(run.point(0), expected) < 1e-14);
+    CHECK(run.point(1) == run.point(0));
+  }
+}
+
+TEST_CASE("a mean that is gathered is that of the all-reduce, and sparse_loco ends about where local_sgd does") {
+  using gathered = local_sgd<host, outer::mean, rhythm::steady, codec::identity, step::sgd, merge::all_gather>;
+  follows_the_reference<gathered>({.rhythm = {.local_steps = 3}}, {}, 30, every(3));
+  auto const p = quadratic::random(4, 12, 8);
+  auto const end = [&](auto node, double step) {
+    using type = typename decltype(node)::type;
+    typename type::options o;
+    o.step = step;
+    if constexpr (requires { o.codec.of; }) o.codec.of = {.block_values = 6, .k = 2};
+    lockstep run{assemble<type>(topology::ring(4), p, o)};
+    for (int t = 0; t < static_cast<int>(80 / step); ++t) run.round();
+    for (std::size_t i = 1; i < 4; ++i) CHECK(run.point(i) == run.point(0));
+    return run.point(0);
+  };
+  auto const apart = [&](double step) {
+    return distance(end(std::type_identity<sparse_loco<host>>{}, step),
+                    end(std::type_identity<local_sgd<host>>{}, step));
+  };
+  auto const coarse = apart(0.1), fine = apart(0.01);
+  CAPTURE(coarse, fine);
+  CHECK(coarse > 1e-6);
+  CHECK(fine < coarse / 4);
+  CHECK(fine < 0.05);
+}
+
 template<class Node>
 auto refused(typename Node::options const& o) -> std::string {
   return refusal([&] { static_cast<void>(assemble<Node>(topology::ring(3), quadratic::random(3, 4, 1), o)); });
@@ -272,6 +325,9 @@ TEST_CASE("bad options of local steps are refused, and so is a node that leaves"
   CHECK(says(refused<streamed>({.rhythm = {6, 2, 3}}), "than lie between two, 3, and so not for 3"));
   for (auto const share : {-0.1, 1.0, std::nan("")})
     CHECK(says(refused<streamed>({.rhythm = {.share_kept = share}}), "the share that a node keeps must lie in 0"));
+  CHECK(says(refused<sparse_loco<host>>({.rhythm = {.local_steps = 0}}), "after 1 local step or more, not after 0"));
+  CHECK(says(refused<sparse_loco<host>>({.codec = {.of = {.block_values = 4, .k = 5}}}), "keeps 1 to 4 values"));
+  CHECK(says(refused<sparse_loco<host>>({.codec = {.decay = 1.5}}), "error feedback keeps 0 to 1 of old errors"));
   CHECK(says(refusal([] { step::momentum{1}; }), "the beta of momentum must lie in 0"));
   for (auto const rate : {0.0, -1.0, std::nan("")})
     CHECK(says(refused<local_sgd<host>>({.outer = {.rate = rate}}), "the rate of an outer step must be a positive"));

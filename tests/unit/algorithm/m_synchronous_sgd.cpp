@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/quorum_diloco.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
@@ -13,6 +15,7 @@
 #include "support/catch.hpp"
 #include "support/lockstep.hpp"
 #include "support/refusal.hpp"
+#include "support/server_scenes.hpp"
 
 using namespace std::chrono_literals;
 
@@ -239,6 +242,102 @@ TEST_CASE("a worker whose server is gone waits, and begins at the first model wh
   worker.on_gradient({}, a.oracle.evaluate(asked), out);
   REQUIRE(out.packets.size() == 1);
   CHECK((out.packets[0].session == session && out.packets[0].based_on == iteration{0}));
+}
+
+using quorum = quorum_diloco<backend::host<double>>;
+
+/// x after so many rounds of diloco over the workers `who`: H local steps of 0.05, then Nesterov.
+auto plain_diloco(quadratic const& p, std::vector<std::size_t> const& who, int local_steps, std::uint64_t rounds)
+    -> std::vector<double> {
+  std::vector<double> x(p.dimension(), 0.0), m = x;
+  for (std::uint64_t k = 0; k < rounds; ++k) {
+    for (std::size_t c = 0; c < x.size(); ++c) {
+      auto work = 0.0;
+      for (auto const i : who) {
+        auto y = x[c];
+        for (int t = 0; t < local_steps; ++t) y -= 0.05 * p.curvature(i, c) * (y - p.centre(i, c));
+        work += (x[c] - y) / static_cast<double>(who.size());
+      }
+      m[c] = 0.9 * m[c] + work;
+      x[c] -= 0.7 * (work + 0.9 * m[c]);
+    }
+  }
+  return x;
+}
+void same(std::vector<double> const& x, std::vector<double> const& y) {
+  REQUIRE(x.size() == y.size());
+  for (std::size_t c = 0; c < x.size(); ++c) CHECK(x[c] == Approx(y[c]).epsilon(1e-12).margin(1e-12));
+}
+
+TEST_CASE("(Qu.X) quorum_diloco that waits for all is diloco, whatever the speeds and the grace period") {
+  auto const p = problem_of_five();
+  for (auto const grace : {0s, 2s, 100s}) {
+    auto o = with_step<quorum>(0.05);
+    o.work.count = 3, o.grace = grace;
+    auto const seen = watched<quorum>(p, uneven(), o, 21s * 12);
+    CHECK(seen.versions == 12);  // the slowest takes 3 times 7 s
+    same(seen.x, plain_diloco(p, {0, 1, 2, 3, 4}, 3, 12));
+  }
+}
+
+TEST_CASE("(Qu.W) a round ends a grace period after the m-th result, or with the last one if that is earlier") {
+  auto const p = four_workers();
+  auto const rounds_of = [&](std::chrono::nanoseconds grace, server::late_jobs late) {
+    auto o = with_step<quorum>(0.05);
+    o.m = 2, o.work.count = 2, o.grace = grace, o.late = late;
+    return watched<quorum>(p, {0.5, 1, 2, 4}, o, 90s);
+  };
+  for (auto const late : {server::late_jobs::stop, server::late_jobs::finish}) {
+    auto const two = rounds_of(0s, late), three = rounds_of(2500ms, late), four = rounds_of(30s, late);
+    CHECK(two.versions == 45);
+    same(two.x, plain_diloco(p, {0, 1}, 2, 45));
+    CHECK(three.versions == 20);
+    CHECK(three.stepped_at[4].count() == Approx(4.5e9 * 5).epsilon(1e-6));
+    same(three.x, plain_diloco(p, {0, 1, 2}, 2, 20));
+    CHECK(four.versions == 11);
+    CHECK(four.stepped_at[10].count() == Approx(8e9 * 11).epsilon(1e-6));
+    same(four.x, plain_diloco(p, {0, 1, 2, 3}, 2, 11));
+  }
+}
+
+TEST_CASE("a wake-up of an earlier round ends nothing, and an edge that opens in a grace period sets a new one") {
+  auto a = assemble<quorum>(topology::star(3), quadratic::random(3, 4, 5),
+                            {.step = 0.3, .m = 1, .grace = 2s, .work = {.count = 1}});
+  outbox out;
+  a.nodes[0].start({}, out);
+  auto const g = a.oracle.evaluate(*out.request);
+  out.clear();
+  a.nodes[0].on_gradient({}, g, out);
+  auto const result = out.packets[0];
+  out.clear();
+  hand_over(a.nodes[3], result, 1, out);
+  REQUIRE(out.wakeups.size() == 1);
+  auto const due = out.wakeups[0];
+  CHECK(due.at == instant{} + 2s);
+  out.clear();
+  a.nodes[3].on_neighbours({}, {node_id{1}, neighbour_change::edge::opens, {1, 2}, {2, 1}}, out);
+  REQUIRE(out.wakeups.size() == 1);
+  CHECK((out.wakeups[0].id == due.id && out.wakeups[0].at == due.at));
+  out.clear();
+  a.nodes[3].on_wakeup(due.at, due, out);
+  CHECK(out.packets.size() == 3);
+  out.clear();
+  a.nodes[3].on_wakeup(due.at, due, out);
+  CHECK(out.empty());
+}
+
+TEST_CASE("bad options of a quorum are refused") {
+  auto const refused = [](auto const& set) {
+    auto o = with_step<quorum>(0.1);
+    set(o);
+    return refusal([&] { static_cast<void>(assemble<quorum>(topology::star(4), quadratic::random(4, 2, 1), o)); });
+  };
+  CHECK(refused([](auto&) {}).empty());
+  CHECK(says(refused([](auto& o) { o.m = 5; }), "cannot take 5 gradients from 4 workers"));
+  CHECK(says(refused([](auto& o) { o.grace = -1s; }), "a grace period lasts 0 or more, not -1s"));
+  CHECK(says(refused([](auto& o) { o.work.count = 0; }), "at least one local step"));
+  CHECK(says(refused([](auto& o) { o.work.rate = 0.5; }), "local steps of rate 1, not 0.5"));
+  CHECK(says(refused([](auto& o) { o.rate = 0; }), "the rate of an outer step"));
 }
 
 }  // namespace
