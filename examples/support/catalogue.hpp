@@ -39,6 +39,7 @@
 #include <rubato/algorithm/malenia_sgd.hpp>
 #include <rubato/algorithm/matcha.hpp>
 #include <rubato/algorithm/naive_optimal_asgd.hpp>
+#include <rubato/algorithm/noloco.hpp>
 #include <rubato/algorithm/non_blocking_allreduce.hpp>
 #include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/non_blocking_matcha.hpp>
@@ -106,6 +107,7 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<non_blocking_d_psgd<B>>{"non_blocking_d_psgd", 0.125, ends::off_it},
     catalogue_row<matcha<B>>{"matcha", 0.125, ends::off_it, "complete"},
     catalogue_row<non_blocking_matcha<B>>{"non_blocking_matcha", 0.0625, ends::off_it, "exponential"},
+    catalogue_row<noloco<B>>{"noloco", 0.03125, ends::off_it, "complete"},
     catalogue_row<prox_dgd<B>>{"prox_dgd", 0.0625, ends::off_it, "complete"},
     catalogue_row<adsgd<B>>{"adsgd", 0.0625, ends::off_it, "complete"},
     catalogue_row<async_dgd_atc<B>>{"async_dgd_atc", 0.125, ends::off_it, "complete"},

@@ -39,6 +39,7 @@ struct l1;
 namespace outer {
 struct mean;
 struct nesterov;
+struct pair_momentum;
 }  // namespace outer
 namespace rhythm {
 struct steady;
@@ -114,6 +115,9 @@ class m_synchronous_sgd;
 
 template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
 class matcha;
+
+template<backend::array_backend Backend, class Outer = outer::pair_momentum, class Step = step::sgd>
+class noloco;
 
 template<backend::array_backend Backend, class Step = step::sgd>
 class osgp;

@@ -35,6 +35,7 @@
 #include <rubato/algorithm/malenia_sgd.hpp>
 #include <rubato/algorithm/matcha.hpp>
 #include <rubato/algorithm/naive_optimal_asgd.hpp>
+#include <rubato/algorithm/noloco.hpp>
 #include <rubato/algorithm/non_blocking_allreduce.hpp>
 #include <rubato/algorithm/non_blocking_d_psgd.hpp>
 #include <rubato/algorithm/non_blocking_matcha.hpp>

@@ -25,7 +25,7 @@
 namespace rubato::outer {
 
 /// Settings: a rate, which stands for gamma in the rule, and the rule, a step policy that needs no norm. Options are
-/// listed in visit_options. Models: mean, slow_momentum, nesterov.
+/// listed in visit_options. Models: mean, slow_momentum, nesterov, pair_momentum.
 template<class O, class Backend>
 concept policy = std::copyable<O> && std::default_initializable<O> && requires(O const& o) {
   { o.rate } -> std::convertible_to<double>;
@@ -77,6 +77,14 @@ struct nesterov {
   static void visit_options(auto& self, auto&& visit) { detail::visit_outer(self, visit); }
   double rate = 0.7;
   step::momentum rule{0.9, step::momentum_form::nesterov};
+};
+
+/// Policy: slow_momentum with the values of NoLoCo, where the rate is also that at which nodes approach each other.
+struct pair_momentum {
+  static constexpr auto name() -> std::string_view { return "pair momentum"; }
+  static void visit_options(auto& self, auto&& visit) { detail::visit_outer(self, visit); }
+  double rate = 0.7;
+  step::momentum rule{0.3};
 };
 
 }  // namespace rubato::outer

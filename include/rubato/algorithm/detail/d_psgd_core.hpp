@@ -52,7 +52,7 @@ class d_psgd_core : public mixing_core<Backend, synchrony::rounds, Options> {
  protected:
   d_psgd_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), plan, self, std::move(x0), o, named_rounds::yes},
-        batch_{o.contribution},
+        batch_{contribution_of(o)},
         rounds_{plan.rounds},
         posts_to_(plan.rounds ? plan.nodes.size() : 0) {}
 
@@ -121,6 +121,11 @@ class d_psgd_core : public mixing_core<Backend, synchrony::rounds, Options> {
   bool has_sent_ = false;  // the model of this round
 
  private:
+  /// Options without one are of an algorithm that makes no batches.
+  static auto contribution_of(options const& o) -> Contribution {
+    if constexpr (requires { o.contribution; }) return o.contribution;
+    else return {};
+  }
   /// A message names its round where the number does not tell it.
   [[nodiscard]] auto posting_model(instant now, outbox& out) {
     return [this, now, &out](edge_session const& to, shared_buffer v) {
