@@ -15,7 +15,6 @@ namespace rubato::merge {
 /// Policy of local_sgd: of<Backend, Codec> is a node's part in an endless sequence of means.
 struct all_reduce {
   static constexpr auto name() -> std::string_view { return "all-reduce"; }
-  static void visit_options(auto&, auto&&) {}
   template<class Backend, class Codec>
   using of = rubato::detail::scatter_mean<Backend, Codec, codec::use::sums>;
 };
@@ -23,7 +22,6 @@ struct all_reduce {
 /// Policy, see all_reduce.
 struct all_gather {
   static constexpr auto name() -> std::string_view { return "all-gather"; }
-  static void visit_options(auto&, auto&&) {}
   template<class Backend, class Codec>
   using of = rubato::detail::gather_mean<Backend, Codec, codec::use::sums>;
 };

@@ -16,6 +16,7 @@
 #include <rubato/algorithm/sparse_loco.hpp>
 #include <rubato/algorithm/streaming_diloco.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/codec/top_k.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/topology/builders.hpp>
@@ -308,6 +309,25 @@ TEST_CASE("a mean that is gathered is that of the all-reduce, and sparse_loco en
   CHECK(coarse > 1e-6);
   CHECK(fine < coarse / 4);
   CHECK(fine < 0.05);
+}
+
+TEST_CASE("each fragment has its own error feedback: what a run has left out stays bounded") {
+  using sparse = local_sgd<host, outer::mean, rhythm::in_fragments, codec::error_feedback<codec::top_k>>;
+  auto const work = slopes{{{.4, -.1, 0, .2, 1, 0, -2, .5}, {.1, .3, -.6, 0, 0, .7, .2, -.1}}};
+  auto const left_out = [&](int rounds) {
+    lockstep run{assemble<sparse>(topology::line(2), work,
+                                  {.step = 1,
+                                   .scale = step_scale::raw,
+                                   .rhythm = {.local_steps = 2, .parts = 2, .delay = 0, .share_kept = 0},
+                                   .codec = {.of = {.k = 1}}})};
+    for (int t = 0; t < rounds; ++t) run.round();
+    auto left = 0.0;
+    for (std::size_t c = 0; c < 8; ++c)
+      left = std::max(left, std::abs(run.point(0)[c] + rounds * (work.of[0][c] + work.of[1][c]) / 2));
+    return left;
+  };
+  CHECK(left_out(100) < 12);  // each message brings 1 of 2 values
+  CHECK(left_out(1600) < 12);
 }
 
 template<class Node>
