@@ -48,6 +48,20 @@ TEST_CASE("an all-reduce in any combination reaches the optimum, nodes never mor
   reaches<scatter_allreduce_sgd<host_d, codec::minmax_u8, adam>>("scatter, u8, adam", together_roughly);
 }
 
+TEST_CASE("local steps in any combination come near the optimum") {
+  constexpr auto biased = expectation{.step = 0.01, .above_minimum = 1, .apart = 3};
+  reaches<local_sgd<checked_f, outer::slow_momentum, rhythm::in_fragments, codec::bf16, momentum>>(
+      "local steps, momentum, in fragments, checked", {.step = 0.002, .above_minimum = 3, .apart = 3});
+  reaches<local_sgd<eigen_d, outer::nesterov, rhythm::after_warm_up, codec::error_feedback<codec::top_k>, momentum,
+                    merge::all_gather>>("local steps, momentum, sparse, eigen",
+                                        {.step = 0.0005, .above_minimum = 1, .apart = 3});
+  reaches<noloco<checked_f, outer::nesterov, momentum>>("pairs, momentum, checked",
+                                                        {.step = 0.0005, .above_minimum = 3, .apart = 3});
+  reaches<quorum_diloco<checked_f, outer::slow_momentum>>("quorum, checked", biased);
+  reaches<async_diloco<eigen_f, weighting::polynomial>>("async_diloco, polynomial, eigen",
+                                                        {.step = 0.005, .above_minimum = 3});
+}
+
 TEST_CASE("a server in any combination reaches the optimum given by its weights") {
   reaches<m_synchronous_sgd<host_f, sgd>>("m_synchronous", {});
   reaches<m_synchronous_sgd<host_d, momentum>>("m_synchronous, momentum", {.step = 0.01});

@@ -19,7 +19,9 @@
   RUBATO_NODE_INSTANCE(HOW, m_synchronous_sgd<backend::host<double>>); \
   RUBATO_NODE_INSTANCE(HOW, clipped_asgd<backend::host<double>>);      \
   RUBATO_NODE_INSTANCE(HOW, asgrad<backend::host<double>>);            \
-  RUBATO_NODE_INSTANCE(HOW, dude_asgd<backend::host<double>>)
+  RUBATO_NODE_INSTANCE(HOW, dude_asgd<backend::host<double>>);         \
+  RUBATO_NODE_INSTANCE(HOW, local_sgd<backend::host<double>>);         \
+  RUBATO_NODE_INSTANCE(HOW, slowmo<backend::host<double>>)
 
 #define RUBATO_CATALOGUE_GROUP_1(HOW)                                          \
   RUBATO_NODE_INSTANCE(HOW, asy_sonata<backend::host<double>>);                \
@@ -31,19 +33,23 @@
   RUBATO_NODE_INSTANCE(HOW, rescaled_asgd<backend::host<double>>);             \
   RUBATO_NODE_INSTANCE(HOW, dasgd<backend::host<double>>);                     \
   RUBATO_NODE_INSTANCE(HOW, rennala_sgd<backend::host<double>>);               \
-  RUBATO_NODE_INSTANCE(HOW, piag<backend::host<double>>)
+  RUBATO_NODE_INSTANCE(HOW, piag<backend::host<double>>);                      \
+  RUBATO_NODE_INSTANCE(HOW, diloco<backend::host<double>>);                    \
+  RUBATO_NODE_INSTANCE(HOW, async_diloco<backend::host<double>>)
 
-#define RUBATO_CATALOGUE_GROUP_2(HOW)                                \
-  RUBATO_NODE_INSTANCE(HOW, s_ab<backend::host<double>>);            \
-  RUBATO_NODE_INSTANCE(HOW, d_psgd_atc<backend::host<double>>);      \
-  RUBATO_NODE_INSTANCE(HOW, matcha<backend::host<double>>);          \
-  RUBATO_NODE_INSTANCE(HOW, async_dgd_atc<backend::host<double>>);   \
-  RUBATO_NODE_INSTANCE(HOW, sgp<backend::host<double>>);             \
-  RUBATO_NODE_INSTANCE(HOW, byte_grad<backend::host<double>>);       \
-  RUBATO_NODE_INSTANCE(HOW, ringmaster_asgd<backend::host<double>>); \
-  RUBATO_NODE_INSTANCE(HOW, dc_asgd<backend::host<double>>);         \
-  RUBATO_NODE_INSTANCE(HOW, malenia_sgd<backend::host<double>>);     \
-  RUBATO_NODE_INSTANCE(HOW, fedbuff<backend::host<double>>)
+#define RUBATO_CATALOGUE_GROUP_2(HOW)                                 \
+  RUBATO_NODE_INSTANCE(HOW, s_ab<backend::host<double>>);             \
+  RUBATO_NODE_INSTANCE(HOW, d_psgd_atc<backend::host<double>>);       \
+  RUBATO_NODE_INSTANCE(HOW, matcha<backend::host<double>>);           \
+  RUBATO_NODE_INSTANCE(HOW, async_dgd_atc<backend::host<double>>);    \
+  RUBATO_NODE_INSTANCE(HOW, sgp<backend::host<double>>);              \
+  RUBATO_NODE_INSTANCE(HOW, byte_grad<backend::host<double>>);        \
+  RUBATO_NODE_INSTANCE(HOW, ringmaster_asgd<backend::host<double>>);  \
+  RUBATO_NODE_INSTANCE(HOW, dc_asgd<backend::host<double>>);          \
+  RUBATO_NODE_INSTANCE(HOW, malenia_sgd<backend::host<double>>);      \
+  RUBATO_NODE_INSTANCE(HOW, fedbuff<backend::host<double>>);          \
+  RUBATO_NODE_INSTANCE(HOW, streaming_diloco<backend::host<double>>); \
+  RUBATO_NODE_INSTANCE(HOW, quorum_diloco<backend::host<double>>)
 
 #define RUBATO_CATALOGUE_GROUP_3(HOW)                                       \
   RUBATO_NODE_INSTANCE(HOW, dsgt<backend::host<double>>);                   \
@@ -55,7 +61,10 @@
   RUBATO_NODE_INSTANCE(HOW, delay_adaptive_asgd<backend::host<double>>);    \
   RUBATO_NODE_INSTANCE(HOW, naive_optimal_asgd<backend::host<double>>);     \
   RUBATO_NODE_INSTANCE(HOW, ringleader_asgd<backend::host<double>>);        \
-  RUBATO_NODE_INSTANCE(HOW, fedasync<backend::host<double>>)
+  RUBATO_NODE_INSTANCE(HOW, fedasync<backend::host<double>>);               \
+  RUBATO_NODE_INSTANCE(HOW, sparse_loco<backend::host<double>>);            \
+  RUBATO_NODE_INSTANCE(HOW, noloco<backend::host<double>>);                 \
+  RUBATO_NODE_INSTANCE(HOW, post_local_sgd<backend::host<double>>)
 
 #if RUBATO_USE_CATALOGUE_INSTANCES
 namespace rubato {

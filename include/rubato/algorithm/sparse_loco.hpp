@@ -9,7 +9,8 @@
 // differs from [Sarfi et al.]: beta is 1 by default and not 0.95; the mean is over all nodes and not, value by value,
 // over those that sent one; the quantiser is that of codec/block_top_k.hpp; places are not chosen by matrix.
 // limit: nodes hover about that of local_sgd: at rest the D_i cancel each other and do not vanish, and what is sent of
-// them differs from round to round.
+// them differs from round to round. A value that is sent every R-th round moves by the work of R rounds at once, so the
+// step must be smaller than that of local_sgd by about as much.
 #pragma once
 
 #include <rubato/algorithm/local_sgd.hpp>

@@ -14,6 +14,7 @@
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
+#include <rubato/algorithm/streaming_diloco.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/metrics.hpp>
@@ -104,6 +105,7 @@ template<class B> using in_low_bits = r_fast_low_bits<B>;
 template<class B> using in_bytes = byte_grad<B>;
 template<class B> using pushing = osgp<B>;
 template<class B> using in_pairs = ad_psgd<B>;
+template<class B> using in_fragments = streaming_diloco<B>;
 
 TEST_CASE("runs on vectors that the host cannot read equal those on plain vectors, however packets are carried") {
   for (auto const carried : {environment::frames::by_reference, environment::frames::encoded}) {
@@ -118,6 +120,7 @@ TEST_CASE("runs on vectors that the host cannot read equal those on plain vector
     compare<in_bytes, double>(carried, environment::delivery::whole);
     compare<pushing, double>(carried, environment::delivery::whole);
     compare<in_pairs, double>(carried, environment::delivery::whole);
+    compare<in_fragments, double>(carried, environment::delivery::whole);
   }
 }
 
