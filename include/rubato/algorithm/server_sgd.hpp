@@ -162,9 +162,10 @@ class server_sgd
       if (takes(to_index(this->self_))) this->wait_for_server(out);
       return;
     }
-    if (end.open && takes(to_index(change.peer))) give_model(end, channel_id::model, now, out);
     for (auto lost = std::exchange(end.queue, {}).size(); lost > 0; --lost)  // anew, so that no worker's versions fall
       queue_or_give(to_index(change.peer), {this->x_, this->version_}, now, out);
+    if (end.open && takes(to_index(change.peer))) admit(end, now, out);
+    if constexpr (queues) give_held_if_idle(now, out);
   }
 
   /// The server's iterations are its versions, a worker's are its gradients.
@@ -307,10 +308,12 @@ class server_sgd
     if constexpr (queues) {
       for (auto const to : assignment_(arrived)) queue_or_give(to, {this->x_, this->version_}, now, out);
       auto& end = ends_[arrived];
-      if (end.busy || end.queue.empty()) return;
-      auto const job = std::move(end.queue.front());
-      end.queue.erase(end.queue.begin());
-      give_job(end, channel_id::model, job, now, out);
+      if (!end.busy && !end.queue.empty()) {
+        auto const job = std::move(end.queue.front());
+        end.queue.erase(end.queue.begin());
+        give_job(end, channel_id::model, job, now, out);
+      }
+      give_held_if_idle(now, out);
     } else {
       give_model(ends_[assignment_(arrived)], channel_id::model, now, out);
     }
@@ -324,6 +327,33 @@ class server_sgd
       end.queue.push_back(std::move(job));  // (As.A)
       return;
     }
+  }
+
+  void give_held(instant now, outbox& out)
+    requires(queues)
+  {
+    for (auto const to : assignment_.give_held()) queue_or_give(to, {this->x_, this->version_}, now, out);
+  }
+  /// If no gradient is to come, since workers left with their jobs, nothing is waited for.
+  void give_held_if_idle(instant now, outbox& out)
+    requires(queues)
+  {
+    if (std::ranges::none_of(ends_, [](auto const& e) { return e.open && e.busy; })) give_held(now, out);
+  }
+  /// Server: a worker that joins or returns gets the current model. If no job was lost, so that there are n without it,
+  /// it takes over the last one of the longest queue: there are never more jobs than workers.
+  void admit(other_end& end, instant now, outbox& out) {
+    if constexpr (queues) {
+      if (end.busy) return;
+      auto jobs = assignment_.held();
+      for (auto const& e : ends_) jobs += e.queue.size() + (e.busy ? 1 : 0);
+      if (jobs >= this->n_) {
+        give_held(now, out);
+        if (end.busy) return;
+        std::ranges::max_element(ends_, {}, [](auto const& e) { return e.queue.size(); })->queue.pop_back();
+      }
+    }
+    give_model(end, channel_id::model, now, out);
   }
 
   void give_model(other_end& end, channel_id channel, instant now, outbox& out) {

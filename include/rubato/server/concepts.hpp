@@ -85,15 +85,17 @@ concept aggregation_policy =
 
 /// Which worker, of those without a job, gets the model after this worker's gradient arrived. Or, if it may name
 /// workers that have one, so that jobs queue: resolve_options(workers), and a state, made of the policy, the
-/// number of workers and the seed, whose call gives the workers of all jobs that are posted now. Optional:
-/// local<Backend>, what a worker does for a job that is more than one gradient. Models: same_worker, local_steps;
-/// drawn_order.
+/// number of workers and the seed, whose call gives the workers of all jobs that are posted now. It may hold jobs back:
+/// held() of them, whose workers give_held() gives when none is under way any more. Optional: local<Backend>, what a
+/// worker does for a job that is more than one gradient. Models: same_worker, local_steps; drawn_order.
 template<class A>
 concept queueing_assignment = std::movable<typename A::state> &&
                               std::constructible_from<typename A::state, A const&, std::size_t, std::uint64_t> &&
                               requires(A& a, typename A::state& s, std::size_t workers) {
                                 a.resolve_options(workers);
                                 { s(workers) } -> std::convertible_to<std::span<std::size_t const>>;
+                                { s.held() } -> std::convertible_to<std::size_t>;
+                                { s.give_held() } -> std::convertible_to<std::span<std::size_t const>>;
                               };
 template<class A>
 concept assignment_policy = std::copyable<A> && std::default_initializable<A> &&

@@ -54,7 +54,12 @@ struct drawn_order {
     /// The workers of the jobs that are posted now; valid until the next call.
     [[nodiscard]] auto operator()(std::size_t arrived) -> std::span<std::size_t const> {
       arrived_.push_back(arrived);
-      if (arrived_.size() < wait_) return {};  // (Ag.B)
+      return arrived_.size() < wait_ ? std::span<std::size_t const>{} : give_held();  // (Ag.B)
+    }
+    /// The jobs of workers that arrived and wait for others to arrive.
+    [[nodiscard]] auto held() const -> std::size_t { return arrived_.size(); }
+    /// The workers of those jobs, which are posted now; valid until the next call.
+    [[nodiscard]] auto give_held() -> std::span<std::size_t const> {
       named_ = std::exchange(arrived_, {});
       if (order_ == job_order::pure) return named_;
       for (auto& worker : named_) worker = order_ == job_order::random ? draws_.below(places_.size()) : next_in_turn();

@@ -14,6 +14,7 @@
 
 #include <rubato/algorithm/asgd.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/core/random.hpp>
 #include <rubato/server/drawn_order.hpp>
 #include <rubato/topology/builders.hpp>
 
@@ -160,6 +161,74 @@ TEST_CASE(
   CHECK(refused(4).empty());
   CHECK(says(refused(5), "jobs cannot be given 5 at a time to 4 workers"));
   CHECK(says(refused(0), "jobs cannot be given 0 at a time"));
+}
+
+/// A server whose workers' gradients come, and whose workers leave and return, in any order.
+struct unsteady_workers {
+  assembly a;
+  std::vector<packet> jobs{};  // of open workers, each the newest model that it was sent
+  std::vector<std::uint32_t> session = std::vector<std::uint32_t>(4, 0);
+  std::vector<bool> there = std::vector<bool>(4, true);
+  std::uint64_t late = 0, arrived = 0;  // sum of delays
+  outbox out{};
+
+  explicit unsteady_workers(assembly made) : a{std::move(made)} {
+    a.nodes.back().start({}, out);
+    for (std::size_t i = 0; i < 4; ++i) jobs.emplace_back().to = to_node(i);
+  }
+  auto version() -> std::uint64_t { return a.nodes.back().statistics().iterations; }
+  void take_jobs() {
+    REQUIRE_FALSE(out.failure);
+    for (auto const& p : out.packets) {
+      REQUIRE(there[to_index(p.to)]);
+      REQUIRE(std::ranges::none_of(jobs, [&](packet const& j) { return j.to == p.to; }));
+      jobs.push_back(p);
+    }
+    out.clear();
+  }
+  void arrive(std::size_t which) {
+    auto const job = jobs[which];
+    jobs.erase(jobs.begin() + static_cast<std::ptrdiff_t>(which));
+    late += version() - to_count(job.based_on);
+    ++arrived;
+    packet g;
+    g.from = job.to, g.to = node_id{4}, g.channel = channel_id::gradient, g.number = iteration{arrived};
+    g.session = {session[to_index(job.to)], session[to_index(job.to)]};
+    g.based_on = job.based_on;
+    g.body = a.nodes[0].estimate();
+    g.extra.set(scalar_slot::duration_ns, std::uint64_t{1});
+    hand_over(a.nodes.back(), g, a.blocks.blocks(), out);
+    take_jobs();
+  }
+  void change(std::size_t worker) {
+    std::erase_if(jobs, [&](packet const& j) { return to_index(j.to) == worker; });
+    auto const what = there[worker] ? neighbour_change::edge::closes : neighbour_change::edge::opens;
+    if (!there[worker]) ++session[worker];
+    there[worker] = !there[worker];
+    auto const at = session_id{session[worker], session[worker]};
+    a.nodes.back().on_neighbours({}, {to_node(worker), what, at, at}, out);
+    take_jobs();
+  }
+};
+
+TEST_CASE("(Ag.B) the server waits for no more jobs than are under way, and has never more than workers") {
+  for (auto const order : {job_order::pure, job_order::random, job_order::shuffled}) {
+    for (std::size_t const wait : {1U, 3U, 4U}) {
+      INFO(name_of(order) << ", " << wait);
+      unsteady_workers w{assemble<node_type>(topology::star(4), four_workers(), with(order, wait))};
+      random_stream draw{wait};
+      for (int event = 0; event < 2000; ++event) {
+        if (w.jobs.empty() || draw.below(4) == 0) w.change(draw.below(4));
+        else w.arrive(draw.below(w.jobs.size()));
+        REQUIRE(w.jobs.empty() == std::ranges::none_of(w.there, [](bool here) { return here; }));
+      }
+      for (std::size_t i = 0; i < 4; ++i)
+        if (!w.there[i]) w.change(i);
+      w.late = w.arrived = 0;
+      for (int event = 0; event < 4000; ++event) w.arrive(draw.below(w.jobs.size()));
+      if (wait == 1) CHECK(static_cast<double>(w.late) / 4000 == Approx(3).epsilon(0.01));  // n - 1: there are n jobs
+    }
+  }
 }
 
 }  // namespace
