@@ -116,7 +116,7 @@ struct block_top_k {
     std::uint16_t count, entry;
     std::memcpy(&most, from, sizeof(T));
     std::memcpy(&count, from + sizeof(T), 2);
-    if (!std::isfinite(most) || count > (std::min)(k, m)) return false;
+    if (!std::isfinite(most) || most < 0 || count > (std::min)(k, m)) return false;
     for (std::size_t i = 0; i < count; ++i) {
       std::memcpy(&entry, from + sizeof(T) + 2 + 2 * i, 2);
       auto const place = entry & 0xfffU;

@@ -26,9 +26,10 @@ enum class fp8_format : std::uint8_t {
 
 /// Policy, see codec/concepts.hpp. A byte a value and a scale a chunk, max |v| / 448 (e5m2: 57344). The error of a
 /// value is at most 2^-4 (2^-3) of it, or half the smallest step below 2^-6 (2^-14) scales. Rounding is deterministic,
-/// so there is a small bias. A chunk that holds NaN or an infinity decodes to NaN throughout, one whose scale
-/// would be below the least normal number to zeros. On the host only. Passes: encode reads x twice, the second
-/// time from the cache.
+/// so there is a small bias. A chunk that holds NaN or an infinity decodes to NaN throughout, and so does one with a
+/// negative scale, which is never encoded; one whose scale would be below the least normal number decodes to zeros.
+/// Codes of NaN and infinities, which are not encoded either, decode to them. On the host only. Passes: encode reads x
+/// twice, the second time from the cache.
 template<fp8_format Format>
 struct basic_fp8 {
   static constexpr auto name() -> std::string_view { return Format == fp8_format::e4m3 ? "fp8 e4m3" : "fp8 e5m2"; }
@@ -71,7 +72,8 @@ struct basic_fp8 {
     using T = typename Backend::scalar;
     detail::chunks{chunk_values}.for_each<T const, std::uint8_t const>(
         n, codes, bytes, [&](range r, T const* scale, std::uint8_t const* from) {
-          backend.sweep({0, r.size()}, detail::from_small_kernel<format, T, std::uint8_t>{from, x + r.begin, *scale});
+          backend.sweep({0, r.size()}, detail::from_small_kernel<format, T, std::uint8_t>{from, x + r.begin,
+                                                                                          detail::scale_from(*scale)});
         });
   }
 

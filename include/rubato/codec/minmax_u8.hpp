@@ -191,9 +191,10 @@ struct dequantise_kernel {
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const a = at.broadcast(head[0]);
+    auto const b = head[1] >= 0 ? head[1] : not_a_number<T>;
     auto const c = at.to_real(at.template cast<std::int32_t>(at.load(codes)));
-    if constexpr (Form == minmax_form::shifted) at.store(x, a + head[1] * c);
-    else at.store(x, (c + a) / at.broadcast(head[1]));
+    if constexpr (Form == minmax_form::shifted) at.store(x, a + b * c);
+    else at.store(x, (c + a) / at.broadcast(b));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(T) + 1; }
 };
@@ -214,11 +215,11 @@ struct spoil_kernel {
 /// Policy, see codec/concepts.hpp. Deterministic. In the shifted form each error is at most half a step, (M - m) / 510,
 /// besides the rounding of the largest |v|, and |Q(x) - x|^2 <= chunk / (2 255^2) |x|^2 (an extreme case: M = -m and
 /// zeros between). A chunk that holds NaN or an infinity, or whose M - m overflows, decodes to NaN throughout, so that
-/// a run that diverges shows it; one with M - m below 1024 times the least normal number decodes to m. The bagua form
-/// is BAGUA's own arithmetic, with codes clamped; it promises nothing where M - m is small beside |m| (a ratio of 1e-5
-/// in float) or beside 1e-7. Passes: encode reads x twice, the second time from the cache, and writes a byte a value;
-/// decode reads and writes once. On a device a chunk is three small launches and a wait, right but slow; chunk_values =
-/// 0 makes one chunk of all.
+/// a run that diverges shows it, and so does one with a negative step, which is never encoded; one with M - m below
+/// 1024 times the least normal number decodes to m. The bagua form is BAGUA's own arithmetic, with codes clamped; it
+/// promises nothing where M - m is small beside |m| (a ratio of 1e-5 in float) or beside 1e-7. Passes: encode reads x
+/// twice, the second time from the cache, and writes a byte a value; decode reads and writes once. On a device a chunk
+/// is three small launches and a wait, right but slow; chunk_values = 0 makes one chunk of all.
 template<minmax_form Form>
 struct basic_minmax_u8 {
   static constexpr auto name() -> std::string_view {

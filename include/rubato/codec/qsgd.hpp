@@ -55,10 +55,12 @@ struct qsgd_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(T) + 1; }
 };
 
-/// x <- unit (codes - s). Reads codes, writes x.
+/// x <- unit (codes - s), and NaN for the level s + 1, which a byte can hold and no encoder writes. Reads codes, writes
+/// x.
 template<class T>
 struct from_qsgd_kernel {
   static constexpr bool raises = false;
+  static constexpr T none = std::numeric_limits<T>::quiet_NaN();
   std::uint8_t const* codes;
   T* x;
   T unit;
@@ -66,7 +68,8 @@ struct from_qsgd_kernel {
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const level = backend::wrap_sub(at.template cast<std::int32_t>(at.load(codes)), at.broadcast(levels));
-    at.store(x, unit * at.to_real(level));
+    at.store(x, by_part([this]<class V>(V const& v) { return v > T(levels) ? splat<V>(none) : unit * v; },
+                        at.to_real(level)));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(T) + 1; }
 };
@@ -91,8 +94,9 @@ auto norm_of(Backend& backend, T const* x, std::size_t n) -> T {
 
 /// Policy, see codec/concepts.hpp. Unbiased, with omega = min(m / s^2, sqrt(m) / s) for chunks of m values and
 /// s = 2^(bits - 1) - 1 levels. `bits` a value and a scale a chunk. A chunk that holds NaN or an infinity, or whose
-/// norm overflows, decodes to NaN throughout; one whose norm is below s / (the largest number) to zeros; zeros
-/// become 0 or -0. On the host only. Passes: encode reads x twice, the second time from the cache.
+/// norm overflows, decodes to NaN throughout, and so does one with a negative scale; a level above s decodes to NaN.
+/// Neither is ever encoded. A chunk whose norm is below s / (the largest number) decodes to zeros; zeros become 0 or
+/// -0. On the host only. Passes: encode reads x twice, the second time from the cache.
 struct qsgd {
   static constexpr auto name() -> std::string_view { return "qsgd"; }
   static void visit_options(auto& self, auto&& visit) {
@@ -165,15 +169,16 @@ struct qsgd {
     auto scratch = backend.template allocate<std::byte>(detail::words_of_a_key);
     auto* const wide = reinterpret_cast<std::uint8_t*>(scratch.data());
     detail::chunks{chunk_values}.for_each<T const, std::uint8_t const>(
-        n, codes, bytes(), [&](range r, T const* unit, std::uint8_t const* from) {
+        n, codes, bytes(), [&](range r, T const* sent, std::uint8_t const* from) {
+          auto const unit = detail::scale_from(*sent);
           if (bits == 8) {
-            backend.sweep({0, r.size()}, detail::from_qsgd_kernel<T>{from, x + r.begin, *unit, s});
+            backend.sweep({0, r.size()}, detail::from_qsgd_kernel<T>{from, x + r.begin, unit, s});
             return;
           }
           for (std::size_t begin = 0; begin < r.size(); begin += detail::words_of_a_key) {
             auto const m = (std::min)(detail::words_of_a_key, r.size() - begin);
             unpack(from + begin * bits / 8, m, wide);
-            backend.sweep({0, m}, detail::from_qsgd_kernel<T>{wide, x + r.begin + begin, *unit, s});
+            backend.sweep({0, m}, detail::from_qsgd_kernel<T>{wide, x + r.begin + begin, unit, s});
           }
         });
   }

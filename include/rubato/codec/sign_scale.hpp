@@ -49,9 +49,9 @@ struct same_magnitude {
 
 /// Policy, see codec/concepts.hpp. Contractive with delta = |v|_1^2 / (m |v|_2^2) of each chunk of m values, at least
 /// 1/m, which is all that is promised; 0.6 for normal values. 0 counts as positive and -0 as negative. A chunk that
-/// holds NaN or an infinity decodes to NaN throughout. It drops so much that it needs error feedback. chunk_values = 0
-/// is one scale for all values, as in EF-SignSGD. On the host only. Passes: encode reads x twice, the second time from
-/// the cache.
+/// holds NaN or an infinity, or has a negative scale, decodes to NaN throughout. It drops so much that it needs error
+/// feedback. chunk_values = 0 is one scale for all values, as in EF-SignSGD. On the host only. Passes: encode reads x
+/// twice, the second time from the cache.
 struct sign_scale {
   static constexpr auto name() -> std::string_view { return "sign with scale"; }
   static void visit_options(auto& self, auto&& visit) {
@@ -90,7 +90,8 @@ struct sign_scale {
     using T = typename Backend::scalar;
     detail::chunks{chunk_values}.for_each<T const, std::uint8_t const>(
         n, codes, detail::bytes_of_signs, [&](range r, T const* scale, std::uint8_t const* from) {
-          detail::decode_signs(backend, from, r.size(), x + r.begin, detail::same_magnitude<T>{*scale});
+          detail::decode_signs(backend, from, r.size(), x + r.begin,
+                               detail::same_magnitude<T>{detail::scale_from(*scale)});
         });
   }
 };

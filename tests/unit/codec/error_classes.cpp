@@ -224,6 +224,37 @@ TEST_CASE("top_k decodes a place that there is not to NaN, whatever comes after 
   }
 }
 
+/// What bytes decode to, of two values; the first bytes are those of these numbers.
+template<class C>
+auto decoded(C const& c, std::vector<float> const& head, std::vector<std::uint8_t> const& rest) -> floats {
+  host b;
+  std::vector<std::byte> codes(4 * head.size() + rest.size());
+  REQUIRE(codes.size() == c.template codes<float>(2));
+  std::memcpy(codes.data(), head.data(), 4 * head.size());
+  std::memcpy(codes.data() + 4 * head.size(), rest.data(), rest.size());
+  floats out(2);
+  c.decode(b, codes.data(), 2, out.data());
+  return out;
+}
+
+TEST_CASE("levels and scales that no encoder writes decode to NaN, and their neighbours in range as usual") {
+  auto const first_alone = [](floats const& x) { return std::isnan(x[0]) && std::isfinite(x[1]); };
+  auto const both = [](floats const& x) { return std::isnan(x[0]) && std::isnan(x[1]); };
+  CHECK(decoded(codec::qsgd{}, {2}, {254, 0}) == floats{254, -254});  // levels 127 and -127
+  CHECK(first_alone(decoded(codec::qsgd{}, {2}, {255, 0})));
+  CHECK(first_alone(decoded(codec::qsgd{.bits = 4}, {2}, {0x0f})));
+  CHECK(first_alone(decoded(codec::qsgd{.bits = 2}, {2}, {0x03})));
+  CHECK(both(decoded(codec::qsgd{}, {-2}, {254, 0})));
+  CHECK(both(decoded(codec::damped<codec::qsgd>{}, {-2}, {254, 0})));
+  CHECK(both(decoded(codec::sign_scale{}, {-2}, {1})));
+  CHECK(both(decoded(codec::fp8_e4m3{}, {-2}, {1, 2})));
+  CHECK(first_alone(decoded(codec::fp8_e4m3{}, {2}, {0x7f, 2})));
+  CHECK(first_alone(decoded(codec::fp8_e5m2{}, {2}, {0x7f, 2})));
+  CHECK(both(decoded(codec::minmax_u8{}, {1, -2}, {1, 2})));
+  CHECK(both(decoded(codec::bagua_u8{}, {1, -2}, {1, 2})));
+  CHECK(both(decoded(codec::block_top_k{.block_values = 2, .k = 2}, {-2}, {1, 0, 0, 0, 0, 0})));
+}
+
 TEST_CASE("sizes on the wire") {
   using codec::bytes_on_wire;
   CHECK(bytes_on_wire<float>(codec::identity{}, 10) == 40);

@@ -113,6 +113,12 @@ template<class T>
   return from_bits<T>(most);
 }
 
+/// A scale as a decoder takes it from a message: no encoder writes a negative one, which becomes NaN.
+template<class T>
+[[nodiscard]] auto scale_from(T sent) -> T {
+  return sent >= 0 ? sent : std::numeric_limits<T>::quiet_NaN();
+}
+
 /// Refused where the memory of vectors is not the host's.
 template<class Backend>
 consteval auto check_on_host() -> bool {
