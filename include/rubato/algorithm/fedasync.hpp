@@ -3,7 +3,8 @@
 // own at once.
 //   (Fa.X)  x <- (1 - a) x + a y,  a = alpha w, w by the delay; computed as (x - a (x - x_v)) - a gamma s
 // Formulas (As.*): server_sgd.hpp, whose class this composes. Source: Xie, Koyejo, Gupta, arXiv 1903.03934.
-// invariant: x stays a convex combination of models that workers sent and the first one.
+// invariant: x stays a convex combination of models that workers sent and the first one. So the server's step is plain:
+// momentum, Adam or decay, which would lead out of it, do not compile.
 // limit: as asgd, by frequency and mean weight; with Q > 1 also by the local steps.
 #pragma once
 

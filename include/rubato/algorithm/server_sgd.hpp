@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -80,6 +81,10 @@ class server_sgd
   static constexpr bool queues = server::queueing_assignment<Assignment>;
   static constexpr bool has_local_steps = requires { typename Assignment::template local<Backend>; };
   static_assert(server::check_policies<Acceptance, weighing, Aggregation, Assignment, Backend>());
+  static_assert(
+      !requires { requires Aggregation::needs_plain_steps; } || std::same_as<Step, step::sgd>,
+      "a server that mixes models takes a plain step, step::sgd: it restores a worker's model by it, and what other "
+      "rules add would be no model of a worker");
 
  public:
   using typename core::options, typename core::scalar;

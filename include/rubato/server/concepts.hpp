@@ -70,9 +70,10 @@ concept weight_policy = std::copyable<W> && std::default_initializable<W> && std
 /// take() gets a gradient, its weight, its worker and its arrival time. When enough gradients have been added it
 /// returns the direction of a step, which is used at once. A gradient that is not finite is one at once, so that it is
 /// known whose it was. Optional: by_round, true if a step comes about once per gradient of each worker, so that the
-/// gain is 1 and not their number; needs_given, see received_gradient; workers_count_alike, true if
-/// all workers count the same in the limit, so that no limit weights are reported. Models: apply_at_once, buffered,
-/// collected, mean_of_means, two_tables, newest_of_each, mixed_models, delay_compensated, delayed_nesterov.
+/// gain is 1 and not their number; needs_given, see received_gradient; needs_plain_steps, true if only step::sgd is
+/// right; workers_count_alike, true if all workers count the same in the limit, so that no limit weights are reported.
+/// Models: apply_at_once, buffered, collected, mean_of_means, two_tables, newest_of_each, mixed_models,
+/// delay_compensated, delayed_nesterov.
 template<class G, class Backend>
 concept aggregation_policy =
     std::copyable<G> && std::default_initializable<G> && std::movable<typename G::template state<Backend>> &&

@@ -42,6 +42,7 @@ struct mix_kernel {
 struct mixed_models {
   static constexpr auto name() -> std::string_view { return "mixed models"; }
   static constexpr bool needs_given = true;
+  static constexpr bool needs_plain_steps = true;
   static constexpr bool by_round =
       true;  // workers pull the model back to older ones: a round moves it by gamma at most
   static void visit_options(auto& self, auto&& visit) {
