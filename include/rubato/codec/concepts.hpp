@@ -73,7 +73,8 @@ concept encodes_and_decodes =
     };
 
 /// Whether a codec leaves out so much that what it leaves out must be sent later: used alone, it moves the limit of a
-/// method, or the method diverges. Such a codec has a constant `coarse` that is true.
+/// method, or the method diverges. Such a codec has a constant `coarse` that is true. An unbiased one may stand alone
+/// where sums are sent: later messages make up for what one leaves out, on average, and the price is noise.
 template<class C>
 inline constexpr bool is_coarse = requires { requires C::coarse; };
 
@@ -103,7 +104,7 @@ enum class use : std::uint8_t {
 /// Whether a policy for this use keeps the method right; the sentences are in check_codec().
 template<class C>
 constexpr bool is_complete_for(use u) {
-  return u == use::references || !is_coarse<C>;
+  return u == use::references || !is_coarse<C> || (u == use::sums && C::error == error_class::unbiased);
 }
 template<class C>
 constexpr bool feeds_back_as(use u) {

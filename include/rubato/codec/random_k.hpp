@@ -21,7 +21,8 @@ namespace rubato::codec {
 
 enum class random_k_form : std::uint8_t {
   unscaled,  ///< contractive, delta = k/n: for error feedback
-  scaled,  ///< by n/k; unbiased, omega = n/k - 1, and not contractive: under error feedback it diverges
+  scaled,  ///< by n/k; unbiased, omega = n/k - 1: alone, for gradients, to which it adds noise of omega times their
+  ///< square; not contractive: under error feedback it diverges
 };
 
 namespace detail {

@@ -10,6 +10,7 @@
 
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/codec/random_k.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/topology/builders.hpp>
@@ -123,6 +124,20 @@ TEST_CASE("byte_grad ends near the optimum of the sum on data that differ from n
   CHECK(far > 0.5);
   CHECK(distance(run.point(0), p.optimum()) < 0.03);
   for (std::size_t i = 1; i < n; ++i) CHECK(run.point(i) == run.point(0));
+}
+
+TEST_CASE("with scaled random k, which is unbiased, models go round the optimum of the sum") {
+  auto const p = quadratic::random(3, 6, 11);
+  using sparse = scatter_allreduce_sgd<backend::host<double>, codec::scaled_random_k>;
+  lockstep run{assemble<sparse>(topology::ring(3), p, {.step = 0.02, .codec = {.share = 0.5}})};
+  for (int k = 0; k < 500; ++k) run.round();
+  std::vector<double> mean(6);
+  for (int k = 0; k < 20'000; ++k) {
+    run.round();
+    for (std::size_t c = 0; c < 6; ++c) mean[c] += run.point(0)[c] / 20'000;
+  }
+  CHECK(distance(run.point(0), p.optimum()) > 0.02);
+  CHECK(distance(mean, p.optimum()) < 0.01);
 }
 
 TEST_CASE("messages of a faster node for the next round are kept until the current round is complete") {
