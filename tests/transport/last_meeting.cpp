@@ -38,6 +38,13 @@ auto ended(problem::quadratic const& p, std::filesystem::path const& folder, unt
     return std::pair{end, mine};
   });
 }
+/// What was said of how a run ended; how old messages were is another matter, on a machine that is slow.
+auto words_of_ends(run_result const& r) -> std::vector<std::string> {
+  std::vector<std::string> said;
+  for (auto const& w : r.warnings)
+    if (!says(w, "local iterations old")) said.push_back(w);
+  return said;
+}
 /// The round that all were saved at, and nobody at a later one.
 auto met_in(std::filesystem::path const& folder, std::size_t n) -> std::uint64_t {
   auto const met = newest_in(folder, n);
@@ -61,9 +68,10 @@ TEMPLATE_LIST_TEST_CASE("at the end of their time, and where an observer ends on
     for (auto const& f : all) {
       by_itself += f.result.result.stopped == own ? 1 : 0;
       CHECK((f.result.result.stopped == own || f.result.result.stopped == stop_reason::neighbour));
-      for (auto const& w : f.result.result.warnings)
-        CHECK((says(w, "before its own end: another node had come to its end, and all were saved at round") &&
-               own == stop_reason::observer));
+      for (auto const& w : words_of_ends(f.result.result)) {  // at the end of a time too, if it began late
+        CHECK(says(w, "before its own end: another node had come to its end, and all were saved at round"));
+        CHECK(f.result.result.stopped == stop_reason::neighbour);
+      }
     }
     CHECK((own == stop_reason::time ? by_itself > 0 : by_itself == 1));
     auto const again = together<TestType>(p, folder.path(), a_little<TestType>, met);
@@ -85,7 +93,7 @@ TEMPLATE_LIST_TEST_CASE("nodes that all compute a number of gradients end at one
     CHECK(all[i].result.result.stopped == stop_reason::gradients);
     CHECK(all[i].result.result.events >= few);
     CHECK(all[i].result.result.nodes.at(0).iterations == few);
-    CHECK(all[i].result.result.warnings.empty());
+    CHECK(words_of_ends(all[i].result.result).empty());
   }
 }
 

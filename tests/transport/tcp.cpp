@@ -131,10 +131,11 @@ TEST_CASE("who comes once with other options in a peer's name ends nothing, and 
   o.says = [](std::string_view sentence) { spoken().emplace_back(sentence); };
   spoken().clear();
   tcp_seat one{std::make_unique<tcp>(test_identity(0, 2), std::move(o))};
-  for (auto const seed : {2, 3}) {
-    stranger other_run{doors.addresses[0]};
-    other_run.say(hello_of(1, 0, static_cast<std::uint64_t>(seed)));
-    REQUIRE(poll_until<tcp>({&one}, [&] { return other_run.is_turned_away(); }));
+  {
+    stranger other_run{doors.addresses[0]}, another{doors.addresses[0]};  // both have called before either is heard
+    other_run.say(hello_of(1, 0, 2));
+    another.say(hello_of(1, 0, 3));
+    REQUIRE(poll_until<tcp>({&one}, [&] { return other_run.is_turned_away() && another.is_turned_away(); }));
   }
   auto const since = transport::clock::now();  // far longer than who keeps differing is borne
   REQUIRE(poll_until<tcp>({&one}, [&] { return transport::clock::now() - since > 2s; }));
@@ -142,7 +143,7 @@ TEST_CASE("who comes once with other options in a peer's name ends nothing, and 
   CHECK(one.end->rejected().options == 2);
   REQUIRE(spoken().size() == 1);
   CHECK(says(spoken()[0], "a process that takes itself for node 1 was refused, since node 1 at 127.0.0.1"));
-  CHECK(says(spoken()[0], "has seed 2, but this node has 1"));
+  CHECK((says(spoken()[0], "has seed 2, but this node has 1") || says(spoken()[0], "has seed 3")));
   auto two = seat_of(doors, 1, {});
   REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; }));
 }
@@ -183,7 +184,7 @@ TEST_CASE("a peer that never connects is reported by name within its deadline, w
   auto waits = seat_of(doors, 0, {.arrival = 50ms});
   auto o = doors.options(1);
   o.addresses[0] = nobody.address;
-  o.arrival = 50ms;
+  o.arrival = 500ms;  // within which it has been refused, however slow the machine is
   tcp_seat calls{std::make_unique<tcp>(test_identity(1, 2), std::move(o))};
   REQUIRE(poll_until<tcp>({&waits, &calls},
                           [&] { return waits.count(what::closed) == 1 && calls.count(what::closed) == 1; }));
@@ -192,9 +193,9 @@ TEST_CASE("a peer that never connects is reported by name within its deadline, w
   CHECK(says(calls.newest(what::closed)->why, "Connection refused"));
   // Who listens, and never looks, is given as long as all are.
   tcp_doors silent{2};
-  auto vainly = seat_of(silent, 1, {.arrival = 80ms, .greeting = 20ms});
+  auto vainly = seat_of(silent, 1, {.arrival = 500ms, .greeting = 20ms});
   REQUIRE(poll_until<tcp>({&vainly}, [&] { return vainly.count(what::closed) == 1; }));
-  CHECK(says(vainly.newest(what::closed)->why, "has not come within 0.08 s: it has not answered"));
+  CHECK(says(vainly.newest(what::closed)->why, "has not come within 0.5 s: it has not answered"));
 }
 
 TEST_CASE("a host may be given by name, and sentences include its address or say that it has none") {

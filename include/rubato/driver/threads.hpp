@@ -231,15 +231,18 @@ RUBATO_INLINE void refuse_what_threads_cannot(assembly const& a, environment::sc
   }
 }
 
+inline auto first_nodes(std::size_t n) -> std::vector<node_id> {
+  std::vector<node_id> all;
+  for (std::size_t i = 0; i < n; ++i) all.push_back(to_node(i));
+  return all;
+}
 inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, checkpoint_options const& o,
                                 run_result& result) {
   o.check();
   if (o.folder.empty()) return;
   run.saves = o;
   if (o.resume && !o.round && run.who->nodes[0].common_round()) {
-    std::vector<node_id> all;
-    for (std::size_t i = 0; i < nodes.size(); ++i) all.push_back(to_node(i));
-    if (auto const newest = newest_common_round(o, all)) {
+    if (auto const newest = newest_common_round(o, first_nodes(nodes.size()))) {
       run.saves.round = newest->done;
       if (!newest->remark.empty()) result.warnings.push_back(newest->remark);
     }
@@ -257,16 +260,8 @@ inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, c
   run.writer.emplace();
 }
 /// From which round a run goes on whose nodes did not meet at its end.
-RUBATO_INLINE auto words_of_no_meeting(checkpoint_options const& o, std::size_t nodes) -> std::string {
-  std::vector<node_id> all;
-  for (std::size_t i = 0; i < nodes; ++i) all.push_back(to_node(i));
-  try {
-    auto const newest = newest_common_round(o, all);
-    return "the run ended before all nodes were saved at one more round: it goes on from round " +
-           std::to_string(newest ? newest->done : 0);
-  } catch (config_error const& e) {
-    return e.what();
-  }
+inline auto words_of_no_meeting(std::uint64_t newest) -> std::string {
+  return "the run ended before all nodes were saved at one more round: it goes on from round " + std::to_string(newest);
 }
 RUBATO_INLINE void save_last(thread_run& run, thread_watch::threads& nodes, run_result& result) {
   if (!run.writer) return;
@@ -274,8 +269,13 @@ RUBATO_INLINE void save_last(thread_run& run, thread_watch::threads& nodes, run_
   if (auto why = run.writer->finish(); !why.empty()) result.warnings.push_back("a checkpoint failed: " + why);
   if (auto const all = failures_of(*run.writer); !all.empty()) result.warnings.push_back("the run" + all);
   auto const have_met = std::all_of(nodes.begin(), nodes.end(), [](auto& each) { return each->saves().has_met(); });
-  if (nodes.front()->saves().together() && !have_met)
-    result.warnings.push_back(words_of_no_meeting(run.saves, nodes.size()));
+  if (!nodes.front()->saves().together() || have_met) return;
+  try {
+    auto const newest = newest_common_round(run.saves, first_nodes(nodes.size()));
+    result.warnings.push_back(words_of_no_meeting(newest ? newest->done : 0));
+  } catch (config_error const& e) {
+    result.warnings.emplace_back(e.what());
+  }
 }
 
 }  // namespace detail
