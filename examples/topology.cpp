@@ -16,7 +16,6 @@
 #include <rubato/mixing.hpp>
 #include <rubato/run/atomic_file.hpp>
 #include <rubato/topology.hpp>
-#include <rubato/topology/zlib.hpp>
 
 #include "support/race_network.hpp"
 #include "support/race_text.hpp"
@@ -81,11 +80,6 @@ auto read_options(int argc, char** argv) -> std::optional<asked> {
   }
   if (options.name.empty()) throw config_error{"a NAME is needed: " + rubato::examples::known_networks()};
   return options;
-}
-
-/// Whether the name says how many nodes there are.
-auto says_nodes(std::string const& name) -> bool {
-  return name.starts_with("file:") || name.starts_with("grid:") || name.starts_with("torus:");
 }
 
 /// "3", or "2 to 5".
@@ -202,14 +196,13 @@ struct study {
 };
 
 auto studied(asked const& o) -> study {
-  if (auto const rounds = mixing::rounds_by_name(o.name, o.nodes.value_or(8))) {
+  auto named = rubato::examples::graph_named(o.name, o.nodes);
+  auto made = study{std::move(named.edges), std::nullopt, {}, std::move(named.rounds)};
+  if (made.rounds) {
     if (o.root || o.best_root)
       throw config_error{"--root makes trees for R-FAST, which needs a graph that stays the same"};
-    return {rounds->union_graph(), std::nullopt, {}, std::make_shared<mixing::schedule const>(*rounds)};
+    return made;
   }
-  auto graph =
-      topology::by_name(o.name, o.nodes.value_or(says_nodes(o.name) ? 0 : 8), &topology::read_zipped_edge_list);
-  auto made = study{std::move(graph), std::nullopt, {}};
   if (o.root && to_index(*o.root) >= made.graph.nodes())
     throw config_error{"--root " + std::to_string(to_index(*o.root)) + " is no node: nodes are 0 to " +
                        std::to_string(made.graph.nodes() - 1)};

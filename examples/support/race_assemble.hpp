@@ -50,12 +50,12 @@ auto assembled_as(race_network const& network, race_objective const& problem, al
   auto const parts = std::max<std::size_t>(minibatches_of<Node>(o), 1);  // for 0 the node itself reports the error
   auto const cut = parts > 1 ? problem.in_minibatches(parts) : problem;
   if (network.rounds) return {rubato::assemble<Node>(*network.rounds, cut, o), parts};
-  return {rubato::assemble<Node>(network, cut, o), parts};
+  return {rubato::assemble<Node>(network.graphs, cut, o), parts};
 }
 
 template<class Node>
 auto processes_of(race_network const& network) -> std::size_t {
-  return network.rounds ? network.nodes() : Node::make_plan(network).nodes.size();
+  return network.rounds ? network.graphs.nodes() : Node::make_plan(network.graphs).nodes.size();
 }
 
 /// Every second row, beginning with `First`: two files compile the node types, at the same time.

@@ -8,17 +8,26 @@
 #include <string>
 #include <utility>
 
+#include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/mixing/named_rounds.hpp>
 #include <rubato/mixing/schedule.hpp>
 #include <rubato/topology/builders.hpp>
+#include <rubato/topology/digraph.hpp>
 #include <rubato/topology/pair.hpp>
 #include <rubato/topology/zlib.hpp>
 
 namespace rubato::examples {
 
-/// A pair of graphs; where it changes from round to round, all edges of all rounds, and the rounds.
-struct race_network : topology::pair {
-  race_network(topology::pair graphs) : topology::pair{std::move(graphs)} {}
+/// All edges of a graph and, where it changes from round to round, the rounds; otherwise null.
+struct named_graph {
+  topology::digraph edges;
+  std::shared_ptr<mixing::schedule const> rounds{};
+};
+
+/// The same as algorithms are given it.
+struct race_network {
+  topology::pair graphs;
   std::shared_ptr<mixing::schedule const> rounds{};
 };
 
@@ -26,15 +35,21 @@ struct race_network : topology::pair {
   return topology::known_names() + "; or graphs that change: " + mixing::known_rounds();
 }
 
-/// `n` nodes, or, if it is empty, 8 or as many as a file has. Throws config_error for a name that is none.
-[[nodiscard]] inline auto network_named(std::string const& name, std::optional<std::size_t> n) -> race_network {
+/// `n` nodes, or, if it is empty, as many as a file or a form like torus:4x5 has, or 8. Throws config_error for a name
+/// that is none.
+[[nodiscard]] inline auto graph_named(std::string const& name, std::optional<std::size_t> n) -> named_graph {
   if (auto rounds = mixing::rounds_by_name(name, n.value_or(8))) {
-    auto network = race_network{topology::pair{rounds->union_graph()}};
-    network.rounds = std::make_shared<mixing::schedule const>(*std::move(rounds));
-    return network;
+    auto edges = rounds->union_graph();
+    return {std::move(edges), std::make_shared<mixing::schedule const>(*std::move(rounds))};
   }
-  return topology::pair{
-      topology::by_name(name, n.value_or(name.starts_with("file:") ? 0 : 8), &topology::read_zipped_edge_list)};
+  if (!topology::knows_name(name))
+    throw config_error{"there is no topology '" + escaped(name) + "': take one of " + known_networks()};
+  auto const says_nodes = name.starts_with("file:") || name.starts_with("grid:") || name.starts_with("torus:");
+  return {topology::by_name(name, n.value_or(says_nodes ? 0 : 8), &topology::read_zipped_edge_list)};
+}
+[[nodiscard]] inline auto network_named(std::string const& name, std::optional<std::size_t> n) -> race_network {
+  auto graph = graph_named(name, n);
+  return {topology::pair{std::move(graph.edges)}, std::move(graph.rounds)};
 }
 
 }  // namespace rubato::examples

@@ -32,7 +32,7 @@ enum class data_split : std::uint8_t { iid, by_label };
 struct race_options {
   std::vector<std::string> algorithms;
   race_driver driver{};
-  std::optional<std::size_t> nodes;  ///< unset: 8, or as many as the topology's file has
+  std::optional<std::size_t> nodes;  ///< unset: 8, or as many as the topology's file or form has
   std::string topology;
   std::string problem_text = "softmax";
   std::optional<std::size_t> quadratic;  ///< dimension of quadratics, one a node, drawn from the seed; unset: softmax
@@ -166,7 +166,7 @@ inline void set_folder(std::string& folder, given g) {
        "what races: " + algorithm_names(), detail::set_algorithms},
       {"--driver", "sim|threads", "sim", "simulator in virtual time, or one thread per node in real time",
        detail::set_driver, repeatable::no, by_race},
-      {"--nodes", "N", "", "nodes that compute gradients (default: 8, or as many as the topology's file has)",
+      {"--nodes", "N", "", "nodes that compute gradients (default: 8, or what the topology's file or form says)",
        [](o& x, given g) { x.nodes = count_in(g, 1, "a whole number from 1 up"); }},
       {"--topology", "NAME", std::string{best_networks},
        "best: each algorithm on the network where it was first in bench/headlines; or one for all: " + known_networks(),

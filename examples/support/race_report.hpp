@@ -164,7 +164,8 @@ inline auto picture_of(race_plan const& plan, more_to_say const& more) -> report
   look.optimum = more.lowest_loss;
   look.by = o.picture_by;
   if (o.driver == race_driver::sim) look.clock = "virtual time";
-  look.title = picture_title(o, has_one_network(plan) ? plan.networks.front().name() : "each on its best network");
+  look.title =
+      picture_title(o, has_one_network(plan) ? plan.networks.front().graphs.name() : "each on its best network");
   look.note = picture_note(o);
   return look;
 }

@@ -50,7 +50,7 @@ inline auto networks_of(race_options& o) -> std::vector<race_network> {
     auto const name = o.topology == best_networks ? std::string{algorithm_named(algorithm).network} : o.topology;
     if (!made.contains(name)) {
       auto network = network_named(name, o.nodes);
-      o.nodes = network.nodes();
+      o.nodes = network.graphs.nodes();
       made.emplace(name, std::move(network));
     }
     all.push_back(made.at(name));
@@ -176,16 +176,17 @@ inline void refuse_divergence(measurement const& first, measurement const& m) {
 /// Whether all algorithms run on the same network.
 [[nodiscard]] inline auto has_one_network(race_plan const& plan) -> bool {
   auto const& all = plan.networks;
-  return std::all_of(all.begin(), all.end(), [&](auto const& n) { return n.name() == all.front().name(); });
+  return std::all_of(all.begin(), all.end(),
+                     [&](auto const& n) { return n.graphs.name() == all.front().graphs.name(); });
 }
 
 /// Its name, or the names by algorithm.
 [[nodiscard]] inline auto network_text(race_plan const& plan) -> std::string {
   auto const& all = plan.networks;
-  if (has_one_network(plan)) return all.front().name();
+  if (has_one_network(plan)) return all.front().graphs.name();
   std::string text;
   for (std::size_t i = 0; i < all.size(); ++i)
-    text += (i > 0 ? ", " : "") + plan.algorithms[i].told.name + " on " + all[i].name();
+    text += (i > 0 ? ", " : "") + plan.algorithms[i].told.name + " on " + all[i].graphs.name();
   return text;
 }
 

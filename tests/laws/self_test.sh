@@ -99,6 +99,9 @@ plant names_have_files "a name that rubato.hpp does not include" README.md '## A
 meaning='static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta_, "a share");'
 plant options_have_meanings "an option without a meaning" include/rubato/step/b.hpp "$meaning visit(\"form\", self.form_); }"
 plant options_have_meanings "a policy without a meaning, after one that has it" include/rubato/step/b.hpp "$meaning\n visit(\"rule\", of(self)); }"
+plant options_have_meanings "an option in a form that the law cannot read" include/rubato/step/b.hpp "$meaning visit(name_of(self), self.form_, \"x\"); }"
+plant options_have_meanings "an option whose value is computed" include/rubato/step/b.hpp "$meaning visit(\"form\", self.forms_[0], \"x\"); }"
+plant options_have_meanings "a list of options in another form" include/rubato/step/b.hpp 'template<class V> static void visit_options(V const& v) { v("form", 1); }'
 plant page_links "a link to no file" include/rubato/A.md '[x](B.md)'
 plant page_links "a link to no heading" include/rubato/A.md '[x](../../README.md#numbers)'
 plant page_links "a page that README does not link" examples/B.md 'words'

@@ -60,7 +60,7 @@ refused() {
   [[ $(sha256sum out/* && ls -A out) == "$before" ]] || fail "topology $*: changed former pictures"
 }
 refused "a NAME is needed|binary-tree"
-refused "no topology|moebius|torus:ROWSxCOLUMNS" moebius
+refused "no topology|moebius|torus:ROWSxCOLUMNS|or graphs that change: one-peer-exponential" moebius
 refused "power of two" hypercube --nodes 6
 refused "20 nodes, and 8" torus:4x5 --nodes 8
 refused "nothere.txt|cannot be opened" file:nothere.txt

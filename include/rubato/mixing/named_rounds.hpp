@@ -72,7 +72,7 @@ RUBATO_INLINE auto known_rounds() -> std::string {
 }
 
 RUBATO_INLINE auto rounds_by_name(std::string_view asked, std::size_t n) -> std::optional<schedule> {
-  auto const [name, given] = topology::detail::name_in(asked);
+  auto const [name, given] = topology::detail::name_in(asked, &known_rounds);
   auto made = detail::named_matrices(name, given, n);
   if (made.empty()) return std::nullopt;
   return schedule::cycle(std::move(made), "rounds of " + std::string{asked} + "(" + std::to_string(n) + ")");

@@ -168,14 +168,14 @@ RUBATO_INLINE auto gossip_on(topology::digraph const& undirected, std::size_t gi
 }
 
 /// Throws unless W is symmetric to within 1e-12, naming the first edge that is not.
-RUBATO_INLINE void require_symmetric(matrix const& m) {
+RUBATO_INLINE void require_symmetric(matrix const& m, std::string_view advice = "") {
   for (auto i = std::size_t{0}; i < m.nodes(); ++i)
     for (auto const& w : m.row(to_node(i))) {
       auto const back = m.at(w.peer, to_node(i));
       if (std::abs(w.weight - back) <= 1e-12) continue;
       throw config_error("gossip needs symmetric weights, and in the " + m.name() + " entry " +
                          place_of({to_node(i), w.peer}) + " is " + to_text(w.weight) + " where entry " +
-                         place_of({w.peer, to_node(i)}) + " is " + to_text(back));
+                         place_of({w.peer, to_node(i)}) + " is " + to_text(back) + std::string{advice});
     }
 }
 

@@ -256,7 +256,7 @@ RUBATO_INLINE auto gossip_plan(schedule rounds) -> plan {
   for (auto const& m : rounds.parts()) {
     detail::require_rows(m);
     detail::require_columns(m);
-    detail::require_symmetric(m);
+    detail::require_symmetric(m, "; sgp and osgp take directed rounds");
     if (!rounds.adds_up()) detail::require_no_negative(m);
   }
   auto const graph = rounds.union_graph();

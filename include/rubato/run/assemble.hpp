@@ -406,10 +406,29 @@ RUBATO_INLINE auto neighbours_of(mixing::neighbourhood const& n) -> std::vector<
   return all;
 }
 
+/// Which algorithms take these rounds, as the end of a sentence.
+RUBATO_INLINE auto takers_of(mixing::schedule const& rounds) -> std::string {
+  auto const fits = [](auto const& make_plan) {
+    try {
+      static_cast<void>(make_plan());
+      return true;
+    } catch (config_error const&) {
+      return false;
+    }
+  };
+  auto const gossips = fits([&] { return mixing::gossip_plan(rounds); });
+  if (rounds.is_by_time()) return gossips ? "; ad_psgd takes them" : "";
+  auto const pushes = fits([&] { return mixing::push_sum_plan(rounds); });
+  if (gossips)
+    return std::string{"; d_psgd, d_psgd_atc, non_blocking_d_psgd"} +
+           (pushes ? ", ad_psgd, sgp and osgp" : " and ad_psgd") + " take them";
+  return pushes ? "; sgp and osgp take them" : "";
+}
+
 RUBATO_INLINE void refuse_changing_graph(mixing::schedule const* rounds, std::string_view algorithm) {
   if (rounds == nullptr) return;
   throw config_error{std::string{algorithm} + " needs a graph that stays the same, and the " + rounds->name() +
-                     " change from round to round; d_psgd, sgp, ad_psgd and their kin take them"};
+                     " change from round to round" + takers_of(*rounds)};
 }
 
 RUBATO_INLINE void refuse_graph_by_time(mixing::schedule const* rounds, std::string_view algorithm) {

@@ -77,6 +77,9 @@ inline constexpr std::string_view other_forms =
 /// What by_name() takes, as a list for a sentence.
 [[nodiscard]] auto known_names() -> std::string;
 
+/// Whether by_name() has a graph of this name, be its parameters right or wrong.
+[[nodiscard]] auto knows_name(std::string_view asked) -> bool;
+
 /// The graph that a command line names: a builder's name, with hyphens or underscores; one with parameters, as
 /// "torus:4x5" (detail::other_forms lists them); or "file:PATH", which `read` reads. Where a form or a file says how
 /// many nodes there are, n must agree, or be 0 to take what it says. Throws config_error with known_names() for any
@@ -164,14 +167,16 @@ RUBATO_INLINE auto known_names() -> std::string {
 
 namespace detail {
 
-[[noreturn]] RUBATO_INLINE void refuse_name(std::string_view asked) {
-  throw config_error("there is no topology '" + escaped(asked) + "': take one of " + known_names());
+[[noreturn]] RUBATO_INLINE void refuse_name(std::string_view asked, std::string const& known = known_names()) {
+  throw config_error("there is no topology '" + escaped(asked) + "': take one of " + known);
 }
 
 /// The parameters after a builder's name, each after a colon. What is not as it should be is refused as unknown.
 class name_parameters {
  public:
-  name_parameters(std::string_view asked, std::string_view after_name) : asked_{asked} {
+  /// `known`: what there is, as a list for a sentence.
+  name_parameters(std::string_view asked, std::string_view after_name, std::string (*known)())
+      : asked_{asked}, known_{known} {
     while (!after_name.empty()) {
       after_name.remove_prefix(1);
       auto const part = after_name.substr(0, after_name.find(':'));
@@ -183,13 +188,13 @@ class name_parameters {
   auto empty() const -> bool { return parts_.empty(); }
   /// Throws unless there are from `least` to `most`.
   void require(std::size_t least, std::size_t most) const {
-    if (parts_.size() < least || parts_.size() > most) refuse_name(asked_);
+    if (parts_.size() < least || parts_.size() > most) refuse_name(asked_, known_());
   }
   auto count(std::size_t k) const -> std::size_t { return whole<std::size_t>(parts_[k]); }
   auto number(std::size_t k) const -> double {
     auto value = 0.0;
     if (parts_[k].empty() || read_number(parts_[k], value) != parts_[k].size() || !std::isfinite(value))
-      refuse_name(asked_);
+      refuse_name(asked_, known_());
     return value;
   }
   /// 0 where there is none.
@@ -197,7 +202,7 @@ class name_parameters {
   /// "ROWSxCOLUMNS" for n nodes, or for any number of them if n is 0.
   auto shape(std::size_t k, std::size_t n) const -> lattice_shape {
     auto const cross = parts_[k].find('x');
-    if (cross == parts_[k].npos) refuse_name(asked_);
+    if (cross == parts_[k].npos) refuse_name(asked_, known_());
     auto const shape = lattice_shape{whole<std::uint32_t>(parts_[k].substr(0, cross)),
                                      whole<std::uint32_t>(parts_[k].substr(cross + 1))};
     if (n != 0 && shape.rows * shape.columns != n)
@@ -212,20 +217,22 @@ class name_parameters {
     auto value = Whole{};
     auto const* const end = text.data() + text.size();
     auto const read = std::from_chars(text.data(), end, value);
-    if (read.ec != std::errc{} || read.ptr != end) refuse_name(asked_);
+    if (read.ec != std::errc{} || read.ptr != end) refuse_name(asked_, known_());
     return value;
   }
 
   std::string_view asked_;
+  std::string (*known_)();
   std::vector<std::string_view> parts_;
 };
 
 /// A name with hyphens, and its parameters.
-RUBATO_INLINE auto name_in(std::string_view asked) -> std::pair<std::string, name_parameters> {
+RUBATO_INLINE auto name_in(std::string_view asked, std::string (*known)() = &known_names)
+    -> std::pair<std::string, name_parameters> {
   auto const end = (std::min)(asked.find(':'), asked.size());
   auto name = std::string{asked.substr(0, end)};
   std::replace(name.begin(), name.end(), '_', '-');
-  return {std::move(name), name_parameters{asked, asked.substr(end)}};
+  return {std::move(name), name_parameters{asked, asked.substr(end), known}};
 }
 
 /// A builder with parameters, under its name with hyphens.
@@ -255,6 +262,13 @@ RUBATO_INLINE auto with_parameters(std::string_view name, name_parameters const&
 }
 
 }  // namespace detail
+
+RUBATO_INLINE auto knows_name(std::string_view asked) -> bool {
+  auto const name = detail::name_in(asked).first;
+  return asked.starts_with("file:") || name == "hypercube" || name == "random-regular" ||
+         std::any_of(std::begin(detail::named_builders), std::end(detail::named_builders),
+                     [&](auto const& known) { return known.name == name; });
+}
 
 RUBATO_INLINE auto by_name(std::string_view asked, std::size_t n, digraph (*read)(std::string const&)) -> digraph {
   constexpr auto file = std::string_view{"file:"};

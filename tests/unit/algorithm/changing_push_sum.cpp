@@ -251,8 +251,14 @@ TEST_CASE("rounds that an algorithm cannot take, and rounds that are none, are r
   CHECK(says(refused<r_fast<space>>(rounds), "needs a graph that stays the same"));
   CHECK(says(refused<rasgp<space>>(rounds), "needs a graph that stays the same"));
   CHECK(says(refused<matcha<space>>(rounds), "needs a graph that stays the same"));
+  CHECK(says(refused<r_fast<space>>(rounds), "; d_psgd, d_psgd_atc, non_blocking_d_psgd, ad_psgd, sgp and osgp take"));
+  CHECK(says(refused<r_fast<space>>(rounds.by_time(1s)), "; ad_psgd takes them"));
+  CHECK(says(refused<r_fast<space>>(schedule::cycle(mixing::one_peer_exponential(4))),
+             "change from round to round; sgp and osgp take them"));
   CHECK(says(refused<ad_psgd<space, step::sgd, partner::fixed>>(rounds), "fixed partners need a graph"));
   CHECK(says(refused<d_psgd<space>>(schedule::cycle(mixing::one_peer_exponential(4))), "symmetric"));
+  CHECK(says(refused<d_psgd<space>>(schedule::cycle(mixing::one_peer_exponential(4))),
+             "; sgp and osgp take directed rounds"));
   CHECK(says(refusal([&] { static_cast<void>(rounds.by_time(0s)); }), "longer than 0 s"));
   CHECK(rounds.by_time(1s).text() != rounds.text());
   CHECK(says(refused<sgp<space>>(schedule::cycle({pushing({{1, 0.5}, {0, 0.5}})})), "both ways"));

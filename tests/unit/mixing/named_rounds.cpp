@@ -44,7 +44,7 @@ TEST_CASE("parameters of rounds that do not fit are refused with a sentence") {
     return refusal([&] { static_cast<void>(mixing::rounds_by_name(name, n)); });
   };
   CHECK(says(refused("one-peer-exponential:2"), "there is no topology"));
-  CHECK(says(refused("base-k:many"), "there is no topology"));
+  CHECK(says(refused("base-k:many"), "there is no topology 'base-k:many': take one of one-peer-exponential, base-k"));
   CHECK(says(refused("base-k:0"), "at least one neighbour"));
   CHECK(says(refused("hierarchical-rounds"), "there is no topology"));
   CHECK(says(refused("one-peer-exponential", 0), "one-peer exponential"));

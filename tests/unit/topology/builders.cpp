@@ -82,6 +82,9 @@ TEST_CASE("command lines name graphs with hyphens or underscores") {
   CHECK(by_name("random-regular:4", 9) == random_regular(9, 4, 0));
   CHECK(by_name("random_regular:4:11", 9) == random_regular(9, 4, 11));
   CHECK(by_name("hypercube", 8) == hypercube(8));
+  for (auto const* known : {"ring", "binary_tree", "hypercube", "random-regular:4", "torus:wrong", "file:any"})
+    CHECK(knows_name(known));
+  for (auto const* unknown : {"moebius", "base-k", "file"}) CHECK_FALSE(knows_name(unknown));
   CHECK(by_name("torus", 12) == torus({3, 4}));
   CHECK(by_name("grid:2x5", 10) == grid({2, 5}));
   CHECK(by_name("torus:3x3", 0) == torus({3, 3}));
