@@ -170,6 +170,8 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     auto const& own = plan.nodes[to_index(self)];
     for (auto const& e : own.push_to) readers_.emplace_back().peer = e.peer;
     for (auto const peer : own.push_from) sources_.emplace_back().peer = peer;
+    parts_.resize(readers_.size());
+    shares_.reserve(readers_.size());
     if (rounds_ && readers_.empty() && nodes_ > 1)
       throw config_error{"push-sum sends along edges of its own: make the plan with mixing::push_sum_plan"};
   }
@@ -302,7 +304,7 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
 
   /// A sender far ahead fills no memory: its waiting mass is summed, in order, from meeting to meeting.
   void fold(source& e) {
-    std::vector<message> sums;
+    std::size_t sums = 0;
     for (std::size_t k = 0; k < e.came.size();) {
       auto folded = e.came[k];
       auto sum = backend::copied(this->backend_, core::values_of(folded.part), this->size());
@@ -313,33 +315,33 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
         folded.number = e.came[k].number;
       }
       folded.part = std::move(sum).publish();
-      sums.push_back(std::move(folded));
+      e.came[sums++] = std::move(folded);
     }
-    e.came = std::move(sums);
+    e.came.erase(e.came.begin() + static_cast<std::ptrdiff_t>(sums), e.came.end());
   }
 
-  /// Those who are given the same part of the mass in this iteration.
+  /// A part of the mass that so many out-neighbours are given in this iteration.
   struct equal_shares {
     double part = 0;
-    std::vector<detail::edge_session const*> to{};
+    std::size_t times = 0;
   };
-  /// By weight, in the order in which they come first.
-  [[nodiscard]] auto shares() const -> std::vector<equal_shares> {
-    std::vector<equal_shares> all;
-    for (auto const& to : readers_) {
-      auto const part = rounds_ ? rounds_->weight(this->iterations_ + 1, to.peer, this->self_)
-                                : 1 / (1 + static_cast<double>(readers_.size()));
-      if (part == 0) continue;
-      auto at = std::find_if(all.begin(), all.end(), [&](auto const& s) { return s.part == part; });
-      if (at == all.end()) at = all.insert(at, {part});
-      at->to.push_back(&to);
+  /// By weight, in the order in which they come first; parts_ says who is given which. Valid until the next call.
+  [[nodiscard]] auto shares() -> std::span<equal_shares const> {
+    shares_.clear();
+    for (std::size_t i = 0; i < readers_.size(); ++i) {
+      parts_[i] = rounds_ ? rounds_->weight(this->iterations_ + 1, readers_[i].peer, this->self_)
+                          : 1 / (1 + static_cast<double>(readers_.size()));
+      if (parts_[i] == 0) continue;
+      auto at = std::find_if(shares_.begin(), shares_.end(), [&](auto const& s) { return s.part == parts_[i]; });
+      if (at == shares_.end()) at = shares_.insert(at, {parts_[i]});
+      ++at->times;
     }
-    return all;
+    return shares_;
   }
 
   void share_out(shared_buffer const& g, instant now, outbox& out) {
     auto const all = shares();
-    auto const degree = all.empty() ? 0.0 : static_cast<double>(all[0].to.size());
+    auto const degree = all.empty() ? 0.0 : static_cast<double>(all[0].times);
     auto const share = all.empty() ? 1.0 : all[0].part;
     auto part = all.empty() ? writable_buffer<scalar>{} : this->backend_.template allocate<scalar>(this->size());
     auto rule = this->next_rule_along(now, {core::values_of(g)});
@@ -358,14 +360,16 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
     auto part = this->backend_.template allocate<scalar>(this->size());
     this->backend_.sweep({0, this->size()}, detail::share_more_kernel<scalar>{
                                                 numerator_.data(), core::values_of(first), part.data(),
-                                                static_cast<scalar>(s.part / share), static_cast<scalar>(s.to.size())});
+                                                static_cast<scalar>(s.part / share), static_cast<scalar>(s.times)});
     return std::move(part).publish();
   }
   void send_shares(equal_shares const& s, shared_buffer const& body, double before, instant now, outbox& out) {
     auto const weight = s.part * before;
-    w_ -= static_cast<double>(s.to.size()) * weight;
-    for (auto const* to : s.to)
-      this->post(*to, channel_id::model, body, now, out).extra.set(scalar_slot::push_sum_weight, weight);
+    w_ -= static_cast<double>(s.times) * weight;
+    for (std::size_t i = 0; i < readers_.size(); ++i) {
+      if (parts_[i] == s.part)
+        this->post(readers_[i], channel_id::model, body, now, out).extra.set(scalar_slot::push_sum_weight, weight);
+    }
   }
 
   /// Merges what has arrived and requests the next gradient, or sets out.wait.
@@ -426,6 +430,8 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
   writable_buffer<scalar> numerator_;  // x
   double w_ = 1;
   std::vector<detail::edge_session> readers_;
+  std::vector<double> parts_;  // of readers_, in the present iteration; 0: none
+  std::vector<equal_shares> shares_;  // of the present iteration
   std::vector<source> sources_;  // by id
   std::uint64_t meets_at_ = 0;  // local iterations, after which all nodes have the mass of those before and no other
   std::uint64_t meets_every_ = (std::numeric_limits<std::uint64_t>::max)();
