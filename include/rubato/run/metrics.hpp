@@ -256,6 +256,21 @@ inline void warn_of_ages(run_result& r) {
                        "; let nodes keep a pace, or take a smaller step");
 }
 
+/// Requires a result with all its counters. Warns if the server, which follows the first `peers` nodes, got gradients
+/// and made no step: the answer is the first model then. O(nodes + edges).
+inline void warn_of_no_step(std::size_t peers, run_result& r) {
+  auto const server =
+      std::find_if(r.nodes.begin(), r.nodes.end(), [&](auto const& n) { return to_index(n.id) >= peers; });
+  if (server == r.nodes.end() || server->iterations > 0) return;
+  auto got = server->dropped;
+  for (auto const& e : r.edges)
+    if (e.to == server->id && e.channel == channel_id::gradient) got += e.age.uses;
+  if (got == 0) return;
+  r.warnings.push_back("the server took " + std::to_string(got) +
+                       " gradients and made no step, so its model is still the first one: a step needs more gradients, "
+                       "or some of each worker");
+}
+
 /// Requires a result with all its counters, and the audits at its end. Warns if all that nodes track has fallen to a
 /// few units of a ledger of fixed point: from there on steps are made of rounding. One pass over the audits.
 inline void warn_of_resolution(std::span<tracking_audit const> audits, run_result& r) {

@@ -9,6 +9,7 @@
 #include <rubato/algorithm/dude_asgd.hpp>
 #include <rubato/algorithm/fedasync.hpp>
 #include <rubato/algorithm/fedbuff.hpp>
+#include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/malenia_sgd.hpp>
 #include <rubato/algorithm/naive_optimal_asgd.hpp>
 #include <rubato/algorithm/piag.hpp>
@@ -532,6 +533,29 @@ TEST_CASE("the policies of server methods refuse invalid settings, each in a sen
              "computation time of worker 2 must be above 0"));
   CHECK(says(refused(type_identity<naive_optimal_asgd<host>>{}, [](auto& o) { o.acceptance.noise = -1; }), "noise"));
   CHECK(refused(type_identity<malenia_sgd<host>>{}, [](auto& o) { o.aggregation.size = 40; }).empty());
+}
+
+/// The warnings of seven seconds, within which the first three of four workers end 7, 3 and 1 jobs.
+template<class Node>
+auto warned(std::size_t size = 0) -> std::string {
+  auto o = with_step<Node>(0.1);
+  if constexpr (requires { o.aggregation.size; }) {
+    if (size > 0) o.aggregation.size = size;
+  }
+  std::string all;
+  for (auto const& w : watched<Node>(four_workers(), four_times(), o, 7s).result.warnings) all += w;
+  return all;
+}
+
+TEST_CASE("a server that got gradients and made no step says so, whatever it waited for") {
+  auto const none = "the server took 11 gradients and made no step, so its model is still the first one";
+  CHECK(says(warned<rennala_sgd<host>>(100), none));
+  CHECK(says(warned<malenia_sgd<host>>(), none));
+  CHECK(says(warned<ringleader_asgd<host>>(), none));
+  CHECK(says(warned<dude_asgd<host>>(), none));
+  CHECK(says(warned<m_synchronous_sgd<host>>(), "the server took 3 gradients and made no step"));
+  CHECK(warned<rennala_sgd<host>>(11).empty());
+  CHECK(warned<asgd<host>>().empty());
 }
 
 }  // namespace

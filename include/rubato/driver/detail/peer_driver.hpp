@@ -661,6 +661,7 @@ class peer_driver {
     r.nodes.back().iterations_before = saves_.progress();
     auto const said = r.warnings.size();
     warn_of_ages(r);
+    warn_of_no_step(run_->peers, r);
     if (!result_.looks.empty()) warn_of_resolution({&audit_, 1}, r);
     std::for_each(r.warnings.begin() + static_cast<std::ptrdiff_t>(said), r.warnings.end(),
                   [this](auto const& w) { notes_.say(w); });
