@@ -17,7 +17,7 @@
 
 namespace rubato {
 
-/// For differing data and speeds. A step reads about 5 vectors, and not n.
+/// For differing data and speeds. A step reads 6 vectors, and not n.
 template<backend::array_backend Backend, class Step = step::sgd>
 using dude_asgd =
     server_sgd<Backend, server::accept_all, weighting::constant, server::newest_of_each, server::same_worker, Step>;

@@ -7,8 +7,9 @@
 // invariant: w_i at node i and its replicas at all neighbours are equal bit for bit, round by round
 //                                                                 tests/unit/algorithm/low_precision_d_psgd.cpp
 // differs from [BAGUA]: any such W instead of thirds on a ring; the gradient is computed at w_i while messages travel.
-// Passes a round with k neighbours, in vectors: reads w, k replicas, g, writes z; encodes z; decodes k + 1 differences
-// into a scratch vector and adds each (reads 2, writes 1). Memory: w, z, a scratch vector, k replicas.
+// Passes a round with k neighbours, in vectors: reads w, k replicas, g, writes z; encodes z; copies w, since the former
+// one was published; decodes k + 1 differences into a scratch vector and adds each (reads 2, writes 1). Memory: w, z, a
+// scratch vector, k replicas.
 #pragma once
 
 #include <array>

@@ -42,6 +42,21 @@ struct combine_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }
 };
 
+/// h <- h + x;  x <- h. Reads both, writes both.
+template<class T>
+struct follow_kernel {
+  static constexpr bool raises = false;
+  T* h;
+  T* x;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto const sum = at.load(h) + at.load(x);
+    at.store(h, sum);
+    at.store(x, sum);
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 * sizeof(T); }
+};
+
 template<class C>
 consteval auto check_feedback() -> bool {
   static_assert(C::error == error_class::contractive,
@@ -120,7 +135,7 @@ struct error_feedback {
 
 /// EF21 round a contractive codec, for gradients or models. A policy of algorithms that keep its state, one vector at
 /// each end; needs lossless links. Passes besides those of C: the sender reads v and h, writes the difference, decodes
-/// it and adds it to h; the receiver decodes, adds, and copies h.
+/// what it sent of it, reads that and h, writes h; the receiver decodes, reads that and h, writes h and its copy.
 template<class C>
 struct ef21 {
   static_assert(detail::check_feedback<C>());
@@ -151,12 +166,6 @@ struct ef21 {
       if (known.size() != n) known = backend::zeros<scalar>(b, n);
       return known.data();
     }
-    void add(ef21 const& c, Backend& b, shared_buffer const& body, std::size_t n) {
-      auto* const h = of_size(b, n);
-      auto sent = b.template allocate<scalar>(n);
-      decode_body(c.of, b, body, {0, n}, sent.data());
-      b.sweep({0, n}, detail::combine_kernel<scalar>{h, sent.data(), h, scalar{1}, scalar{1}});  // (E.D)
-    }
     writable_buffer<scalar> known{};  // empty before the first message
   };
   template<class Backend>
@@ -164,10 +173,12 @@ struct ef21 {
     using typename reference<Backend>::scalar;
     [[nodiscard]] auto encode(ef21 const& c, Backend& b, scalar const* v, std::size_t n, random_stream const& draw)
         -> shared_buffer {
+      auto* const h = this->of_size(b, n);
       auto difference = b.template allocate<scalar>(n);
-      b.sweep({0, n}, detail::combine_kernel<scalar>{v, this->of_size(b, n), difference.data(), scalar{1}, scalar{-1}});
+      b.sweep({0, n}, detail::combine_kernel<scalar>{v, h, difference.data(), scalar{1}, scalar{-1}});
       auto body = encoded(c.of, b, difference.data(), n, draw);
-      this->add(c, b, body, n);
+      decode_body(c.of, b, body, {0, n}, difference.data());
+      b.sweep({0, n}, detail::combine_kernel<scalar>{h, difference.data(), h, scalar{1}, scalar{1}});  // (E.D)
       return body;
     }
   };
@@ -175,8 +186,9 @@ struct ef21 {
   struct receiver : reference<Backend> {
     using typename reference<Backend>::scalar;
     void decode(ef21 const& c, Backend& b, shared_buffer const& body, range values, scalar* x) {
-      this->add(c, b, body, values.size());
-      b.sweep({0, values.size()}, backend::copy_kernel<scalar>{std::as_const(this->known).data(), x + values.begin});
+      auto* const h = this->of_size(b, values.size());
+      decode_body(c.of, b, body, values, x);
+      b.sweep({0, values.size()}, detail::follow_kernel<scalar>{h, x + values.begin});  // (E.D)
     }
   };
 };

@@ -49,6 +49,28 @@ struct replace_kernel {
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 * sizeof(T); }
 };
 
+template<class T>
+struct table_entry {
+  T const* values;
+  T share;
+};
+
+/// y <- the sum of share * values over a table. Reads its vectors, writes y.
+template<class T>
+struct sum_of_table_kernel {
+  table_entry<T> const* entries;
+  std::size_t size;
+  T* y;
+  static constexpr bool raises = false;
+  template<class Lanes>
+  RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
+    auto sum = entries[0].share * at.load(entries[0].values);
+    for (std::size_t j = 1; j < size; ++j) sum = sum + entries[j].share * at.load(entries[j].values);
+    at.store(y, sum);
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (size + 1) * sizeof(T); }
+};
+
 /// The factors of gamma of the latest steps, as far back as a gradient that is still used.
 class window_rule {
  public:
@@ -75,7 +97,8 @@ class window_rule {
 }  // namespace detail
 
 /// Policy, see aggregation_policy. Keeps the n gradients that arrived, by reference, and one vector more. A gradient
-/// reads about 5 vectors and writes 2, whatever n is. Of a worker that leaves, the last gradient keeps counting.
+/// reads 4 vectors and writes one and an n-th, whatever n is. Of a worker that leaves, the last gradient keeps
+/// counting.
 struct newest_of_each {
   static constexpr auto name() -> std::string_view { return "newest of each"; }
   static constexpr bool workers_count_alike = true;
@@ -146,17 +169,16 @@ struct newest_of_each {
       return (raised & backend::not_finite) == 0;
     }
 
-    /// One of n parts of the mean, from all entries: reads about one vector and writes one n-th.
+    /// One of n parts of the mean, from all entries: reads one vector in all and writes one n-th.
     void renew_part(Backend& backend) {
       auto const size = mean_->size(), parts = (std::min)(entries_.size(), size);
       if (parts == 0) return;
       auto const part = renewed_++ % parts;
       auto const its = range{size * part / parts, size * (part + 1) / parts};
-      backend.sweep(its, backend::zero_kernel<scalar>{mean_->data()});
-      for (auto const& e : entries_) {
-        backend.sweep(its, backend::add_kernel<scalar>{e.gradient.template view<scalar>().data(), mean_->data(),
-                                                       share(e.weight)});
-      }
+      table_.clear();
+      for (auto const& e : entries_) table_.push_back({e.gradient.template view<scalar>().data(), share(e.weight)});
+      backend.sweep(its, detail::sum_of_table_kernel<scalar>{backend.table(table_.data(), table_.size()), table_.size(),
+                                                             mean_->data()});
     }
 
     [[nodiscard]] auto oldest() const -> std::uint64_t {
@@ -168,6 +190,7 @@ struct newest_of_each {
     step_window window_;
     double alpha_;
     std::vector<entry> entries_;  // by worker
+    std::vector<detail::table_entry<scalar>> table_;  // of the current pass
     std::size_t missing_;  // workers that have not sent a gradient
     std::uint64_t version_ = 0;
     detail::window_rule rule_;

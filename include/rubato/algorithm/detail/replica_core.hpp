@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The base of algorithms in rounds that send compressed differences of a vector from what its receivers know: each
-// neighbour holds a replica, and all copies move by the same decoded messages.
+// The base of algorithms in rounds whose messages are compressed differences. Each node publishes a vector: its
+// neighbours hold replicas of it, and a message is the code of how far it is to move. The node and its neighbours add
+// the same decoded values in the same order, so that all copies of a vector are equal bit for bit, round by round,
+// whatever the codec loses. The node knows what its neighbours know, and its next difference makes up for that loss.
+// Two algorithms build on it, and say what is published: low_precision_d_psgd (its model) and choco_sgd (a reference,
+// towards which models move).
 #pragma once
 
 #include <algorithm>
@@ -21,18 +25,19 @@
 
 namespace rubato::detail {
 
-/// What a node knows of a neighbour's published vector.
+/// What a node knows of a neighbour's published vector. Such an edge goes both ways: each end holds a replica of the
+/// other's.
 template<class T>
 struct replica_of_neighbour : two_way_edge {
-  double weight = 0;
-  writable_buffer<T> values{};
-  std::uint64_t round = 0;  // of values
+  double weight = 0;  // w_ij
+  writable_buffer<T> values{};  // the replica
+  std::uint64_t round = 0;  // how many of the neighbour's differences are in it
   struct difference {
     instant posted{};
-    shared_buffer body{};
+    shared_buffer body{};  // codes
     static void visit_state(auto& self, auto&& visit) { visit("posted", self.posted), visit("body", self.body); }
   };
-  std::vector<difference> ahead{};  // in order; a neighbour is ahead by two rounds at most
+  std::vector<difference> ahead{};  // came, and not yet in the replica; in order, two at most
 
   static void visit_state(auto& self, auto&& visit) {
     two_way_edge::visit_state(self, visit);
@@ -41,7 +46,10 @@ struct replica_of_neighbour : two_way_edge {
 };
 
 /// Needs lossless, ordered links and fixed neighbours: one lost difference would part a vector from its replicas for
-/// good.
+/// good. A node sends one difference a round, in order, numbered from 1, and goes no further than its slowest neighbour
+/// allows: `iterations_` are rounds. The derived class lists edges_ in visit_state, and posts, and says when replicas
+/// are brought up to date (catch_up). All passes are those of add(), and what the derived class does.
+/// **Thread safety:** one owner at a time.
 template<class Backend, class Options>
 class replica_core : public node_core<Backend, Options> {
   using core = node_core<Backend, Options>;
@@ -84,9 +92,11 @@ class replica_core : public node_core<Backend, Options> {
     }
   }
 
+  /// Whether this node computes the gradient of its round, and has sent nothing in it.
   [[nodiscard]] auto at_begin() const -> bool { return this->pending_.under_way(); }
 
-  /// Keeps the difference of a neighbour; `sent`: messages that this node has sent to each. False if it does not count.
+  /// Keeps the difference of a neighbour until catch_up() needs it; `sent`: messages that this node has sent to each.
+  /// False if it does not count (another channel or session), or with out.failure if it can be no neighbour's.
   [[nodiscard]] auto keep(patch const& p, element type, std::uint64_t sent, outbox& out) -> bool {
     auto* const edge = p.channel == channel_id::model ? find_edge(edges_, p.from) : nullptr;
     if (edge == nullptr || !edge->is_of_session(p)) return false;
@@ -101,8 +111,9 @@ class replica_core : public node_core<Backend, Options> {
     return true;
   }
 
-  /// Brings all replicas to a round. If a message has not come, or one is not finite, sets out.wait or out.failure and
-  /// returns false.
+  /// Brings all replicas to a round: adds the differences up to that number. If one has not come, or a replica is not
+  /// finite, sets out.wait or out.failure (which names the sender) and returns false; what was added stays added, so
+  /// the next call goes on from there. A pass of add() for each difference.
   [[nodiscard]] auto catch_up(std::uint64_t round, instant now, outbox& out) -> bool {
     for (auto& e : edges_) {
       auto const there = catch_up(e, round, now, out);
@@ -115,17 +126,18 @@ class replica_core : public node_core<Backend, Options> {
     return true;
   }
 
-  /// Q(z), drawn for this round.
+  /// Q(z), with the draws of this node and round: called once a round. Passes: the codec's.
   [[nodiscard]] auto encoded(scalar const* z) -> shared_buffer {
     auto const draw = random_stream{0x636f646563ULL, this->seed_, to_index(this->self_), this->iterations_};
     return codec::encoded(this->options_->codec, this->backend_, z, this->size(), draw);
   }
+  /// One body for all, not copied.
   void post_to_all(shared_buffer const& body, instant now, outbox& out) {
     for (auto const& e : edges_) this->post(e.outward(), channel_id::model, body, now, out);
   }
 
-  /// to <- to + decode(difference): the same operations wherever one is added, so that all copies stay equal. False if
-  /// not finite.
+  /// to <- to + decode(difference): the same operations at the sender and at its receivers, so that all copies stay
+  /// equal. False if the sum is not finite. Decodes into a scratch vector, then reads 2 vectors and writes 1.
   [[nodiscard]] auto add(shared_buffer const& difference, scalar* to) -> bool {
     auto const all = range{0, this->size()};
     auto decoded = this->backend_.template allocate<scalar>(this->size());
@@ -134,7 +146,7 @@ class replica_core : public node_core<Backend, Options> {
     return (this->backend_.sweep(all, kernel) & backend::not_finite) == 0;
   }
 
-  /// The replicas with their weights times a factor, for a kernel; valid until the next call.
+  /// The replicas with factor * w_ij, for a kernel that mixes them; valid until the next call.
   [[nodiscard]] auto weighted_replicas(double factor = 1) -> table<model_source<scalar>> {
     table_.clear();
     for (auto const& e : edges_) table_.push_back({e.values.data(), static_cast<scalar>(factor * e.weight)});
@@ -144,7 +156,8 @@ class replica_core : public node_core<Backend, Options> {
   std::vector<replica_of_neighbour<scalar>> edges_;
 
  private:
-  /// What is wrong with the number of a message: each counts, and a neighbour is at most one round ahead.
+  /// What is wrong with the number of a message, or nothing: none may be missing, and a neighbour cannot send its next
+  /// one before it has this node's of the round before.
   [[nodiscard]] auto out_of_turn(replica_of_neighbour<scalar> const& edge, patch const& p, std::uint64_t sent) const
       -> std::optional<fault> {
     auto const number = to_count(p.numbers[0]), due = edge.round + edge.ahead.size() + 1;
@@ -158,7 +171,7 @@ class replica_core : public node_core<Backend, Options> {
                  " has not sent yet, in round " + std::to_string(sent + 1)};
   }
 
-  /// False if messages are missing. Those of later rounds are kept.
+  /// The same for one replica. False if messages are missing; those of later rounds are kept.
   auto catch_up(replica_of_neighbour<scalar>& e, std::uint64_t round, instant now, outbox& out) -> bool {
     while (e.round < round && !e.ahead.empty()) {
       if (!add(e.ahead.front().body, e.values.data())) {

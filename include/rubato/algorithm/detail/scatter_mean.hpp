@@ -7,7 +7,9 @@
 //   (C.R)  m_i = (1/n) sum_j decode(q_ji), by id;  Q(m_i), sent to all                             reduce
 //   (C.G)  mean = the decoded Q(m_c) of all chunks, including the own one                          gather
 // invariant: the means of all nodes are equal bit for bit         tests/unit/algorithm/scatter_allreduce_sgd.cpp
-// Per node and round: 2(n-1) messages with 2d(n-1)/n values. Passes, in values: encodes 2d, decodes 2d, sums d.
+// Per node and round: 2(n-1) messages with 2d(n-1)/n values. Passes, in values: encodes d + d/n, decodes 2d, adds d
+// (reads 2, writes 1), writes zeros and scales d/n. A codec with memory adds its own (codec/error_feedback.hpp), as the
+// sender of d + d/n values and the receiver of 2d.
 #pragma once
 
 #include <array>
