@@ -22,5 +22,9 @@ differ=$(diff <(printf '%s\n' "${names[@]}" | sort) \
   <(sed -nE 's/^ *catalogue_row<([a-z0-9_]+)<B>>\{"([a-z0-9_]+)".*/\1 \2/p' "$catalogue" | awk '{ print $1 == $2 ? $1 : $1 " under the name " $2 }' | sort) |
   sed -n "s/^</only README's table has/p; s/^>/only the catalogue has/p")
 [[ -z $differ ]] || complain "$differ"
+odd=$(grep -E '^ *catalogue_row<' "$catalogue" | grep -vE '^ *catalogue_row<[a-z0-9_]+<B>>\{"[a-z0-9_]+"')
+[[ -z $odd ]] || complain "the catalogue has a row in a form that this law cannot read:$odd"
+odd=$(awk '/^## / { inside = $2 == "Algorithms" } inside && /^\|/ && !/^\| (name|---) / && !/^\| `[a-z0-9_]+`(, `[a-z0-9_]+`)* \|/' "$1/README.md")
+[[ -z $odd ]] || complain "README's table has a row in a form that this law cannot read: $odd"
 ((broken == 0)) || exit 1
 echo "${#names[@]} algorithms of README's table have a file and a row of the catalogue each"

@@ -95,6 +95,8 @@ plant names_have_files "a name without a file" README.md '## Algorithms\n| `b` |
 plant names_have_files "a file that does not declare its name" README.md '## Algorithms\n| `a`, `b` |' include/rubato/algorithm/b.hpp '// b' include/rubato/rubato.hpp '#include <rubato/algorithm/b.hpp>' "${row_of_b[@]}"
 plant names_have_files "an algorithm that README's table lacks" "${row_of_b[@]}"
 plant names_have_files "an algorithm under another's name" examples/support/catalogue.hpp '    catalogue_row<b<B>>{"a", 0.1},'
+plant names_have_files "a row of the catalogue in another form" examples/support/catalogue.hpp '    catalogue_row<b<B, int>>{"b", 0.1},'
+plant names_have_files "a row of README's table in another form" README.md '## Algorithms\n| b |'
 plant names_have_files "a name that rubato.hpp does not include" README.md '## Algorithms\n| `b` |' include/rubato/algorithm/b.hpp 'using b = a;' "${row_of_b[@]}"
 meaning='static void visit_options(auto& self, auto&& visit) { visit("beta", self.beta_, "a share");'
 plant options_have_meanings "an option without a meaning" include/rubato/step/b.hpp "$meaning visit(\"form\", self.form_); }"

@@ -344,8 +344,17 @@ auto plan_of(mixing::schedule const& rounds, O const&) -> mixing::plan {
 
 }  // namespace detail
 
-/// Builds all nodes of a run from a plan, for weights of one's own (mixing::tracking_plan and its kin make plans).
-/// Throws config_error if plan, options and problem do not fit together.
+/// Builds all nodes of a run from a plan, for weights of one's own (mixing::tracking_plan, gossip_plan, push_sum_plan
+/// and others make plans). Throws config_error if plan, options and problem do not fit together.
+///
+/// Beside the node concept a node type may have these static members; without one, the stricter reading holds:
+///   make_plan(network), make_plan(network, options), make_plan(rounds)   the weights that it chooses itself
+///   resolve_options(options, blocks, largest, nodes)   checks options and fills in what depends on the run; `largest`
+///                                     are the largest first gradients, by block, with a true needs_first_gradients
+///   own_options                       names of options that may differ from node to node
+///   takes_negative_weights, takes_changing_graphs, takes_graphs_by_time   plans that it is right for
+///   server_has_the_model              the answer is the model of the last node, a server
+///   moves_by_steps_alone              its model is the sum of its steps: for steps that `moves_alone`
 template<node Node, class Problem>
 auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {

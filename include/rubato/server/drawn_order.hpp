@@ -49,6 +49,7 @@ struct drawn_order {
     state(drawn_order const& its, std::size_t workers, std::uint64_t seed)
         : order_{its.order}, wait_{its.wait}, draws_{0x6a6f6273ULL, seed}, places_(workers), place_{workers} {
       std::iota(places_.begin(), places_.end(), std::size_t{0});
+      arrived_.reserve(workers), named_.reserve(workers);
     }
 
     /// The workers of the jobs that are posted now; valid until the next call.
@@ -60,7 +61,8 @@ struct drawn_order {
     [[nodiscard]] auto held() const -> std::size_t { return arrived_.size(); }
     /// The workers of those jobs, which are posted now; valid until the next call.
     [[nodiscard]] auto give_held() -> std::span<std::size_t const> {
-      named_ = std::exchange(arrived_, {});
+      named_.clear();
+      named_.swap(arrived_);
       if (order_ == job_order::pure) return named_;
       for (auto& worker : named_) worker = order_ == job_order::random ? draws_.below(places_.size()) : next_in_turn();
       return named_;  // (Ag.R) (Ag.S)
