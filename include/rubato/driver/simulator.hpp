@@ -211,8 +211,7 @@ inline auto simulator::run(until const& end) -> run_result {
   result.ended = now_.since_start;
   result.events = events_;
   collect(result);
-  detail::warn_of_ages(result);
-  detail::warn_of_no_step(who_.peers, result);
+  detail::warn_of_counters(who_.peers, result);
   detail::warn_of_resolution(metrics_.audits(), result);
   return result;
 }

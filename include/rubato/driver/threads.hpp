@@ -301,8 +301,7 @@ RUBATO_INLINE auto run_threads(assembly a, environment::scenario const& s, until
   detail::save_last(run, nodes, result);
   static_cast<run_setup&>(result) = a;
   detail::finish_report(run, nodes, result);
-  detail::warn_of_ages(result);
-  detail::warn_of_no_step(a.peers, result);
+  detail::warn_of_counters(a.peers, result);
   detail::warn_of_resolution(watcher.audits(), result);
   return result;
 }

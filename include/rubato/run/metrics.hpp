@@ -271,6 +271,12 @@ inline void warn_of_no_step(std::size_t peers, run_result& r) {
                        "or some of each worker");
 }
 
+/// All warnings that counters give rise to, of a run whose first `peers` nodes compute.
+inline void warn_of_counters(std::size_t peers, run_result& r) {
+  warn_of_ages(r);
+  warn_of_no_step(peers, r);
+}
+
 /// Requires a result with all its counters, and the audits at its end. Warns if all that nodes track has fallen to a
 /// few units of a ledger of fixed point: from there on steps are made of rounding. One pass over the audits.
 inline void warn_of_resolution(std::span<tracking_audit const> audits, run_result& r) {

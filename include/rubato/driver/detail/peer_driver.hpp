@@ -660,8 +660,7 @@ class peer_driver {
     collect_node(host_.node(), me_->self, self >= measured.begin && self < measured.end, edge_index{r.edges}, r);
     r.nodes.back().iterations_before = saves_.progress();
     auto const said = r.warnings.size();
-    warn_of_ages(r);
-    warn_of_no_step(run_->peers, r);
+    warn_of_counters(run_->peers, r);
     if (!result_.looks.empty()) warn_of_resolution({&audit_, 1}, r);
     std::for_each(r.warnings.begin() + static_cast<std::ptrdiff_t>(said), r.warnings.end(),
                   [this](auto const& w) { notes_.say(w); });
