@@ -179,9 +179,10 @@ auto report_of(mixing::schedule const& rounds, asked const& o) -> std::string {
          row("rounds", std::to_string(rounds.parts().size()) + ", then again") +
          row("degrees", "in a round: out " + range_of(out) + ", in " + range_of(in)) +
          row("consensus", or_reason([&] { return consensus_of(rounds.parts()); })) +
-         row("gossip", taken_by("d_psgd, d_psgd_atc, non_blocking_d_psgd, ad_psgd, bipartite_ad_psgd if there is no "
-                                "cycle of odd length",
-                                [&] { return mixing::gossip_plan(rounds); })) +
+         row("gossip",
+             taken_by("d_psgd, d_psgd_atc, non_blocking_d_psgd, noloco, ad_psgd, bipartite_ad_psgd if there is no "
+                      "cycle of odd length",
+                      [&] { return mixing::gossip_plan(rounds); })) +
          row("push-sum", taken_by("sgp, osgp", [&] { return mixing::push_sum_plan(rounds); })) +
          row("R-FAST", "no: it needs a graph that stays the same") +
          row("bytes", "an iteration: " + rubato::with_digits(most, 15) + " at most at a node, " +

@@ -429,7 +429,7 @@ RUBATO_INLINE auto takers_of(mixing::schedule const& rounds) -> std::string {
   if (rounds.is_by_time()) return gossips ? "; ad_psgd takes them" : "";
   auto const pushes = fits([&] { return mixing::push_sum_plan(rounds); });
   if (gossips)
-    return std::string{"; d_psgd, d_psgd_atc, non_blocking_d_psgd"} +
+    return std::string{"; d_psgd, d_psgd_atc, non_blocking_d_psgd, noloco"} +
            (pushes ? ", ad_psgd, sgp and osgp" : " and ad_psgd") + " take them";
   return pushes ? "; sgp and osgp take them" : "";
 }

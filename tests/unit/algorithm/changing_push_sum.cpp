@@ -251,7 +251,8 @@ TEST_CASE("rounds that an algorithm cannot take, and rounds that are none, are r
   CHECK(says(refused<r_fast<space>>(rounds), "needs a graph that stays the same"));
   CHECK(says(refused<rasgp<space>>(rounds), "needs a graph that stays the same"));
   CHECK(says(refused<matcha<space>>(rounds), "needs a graph that stays the same"));
-  CHECK(says(refused<r_fast<space>>(rounds), "; d_psgd, d_psgd_atc, non_blocking_d_psgd, ad_psgd, sgp and osgp take"));
+  CHECK(says(refused<r_fast<space>>(rounds),
+             "; d_psgd, d_psgd_atc, non_blocking_d_psgd, noloco, ad_psgd, sgp and osgp take"));
   CHECK(says(refused<r_fast<space>>(rounds.by_time(1s)), "; ad_psgd takes them"));
   CHECK(says(refused<r_fast<space>>(schedule::cycle(mixing::one_peer_exponential(4))),
              "change from round to round; sgp and osgp take them"));
