@@ -74,6 +74,7 @@ class m_synchronous_core : public server_core<Backend, Options> {
     }
     if (o.m == 0) o.m = nodes;
     if constexpr (requires { o.check(); }) o.check();
+    if constexpr (has_local_steps) o.check_work();
   }
   static constexpr std::array<channel_spec, 2> all_channels{
       channel_spec{channel_id::model, channel_kind::event, element_of<scalar>},

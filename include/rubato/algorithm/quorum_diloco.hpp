@@ -54,14 +54,17 @@ struct quorum_options {
     visit("rate", self.rate, "the outer step, in terms of the mean local work");
     visit("step rule", self.step_rule, "how the outer step is made of the mean local work");
   }
+  /// Throws config_error unless local steps are of gamma, by which the server tells what workers have done.
+  void check_work() const {
+    if (work.rate != 1)
+      throw config_error{"a server with an outer step needs local steps of rate 1, not " + shortest(work.rate) +
+                         "; change the step instead"};
+  }
   /// Throws config_error.
   void check() const {
     if (grace.count() < 0)
       throw config_error{"a grace period lasts 0 or more, not " +
                          shortest(std::chrono::duration<double>{grace}.count()) + "s"};
-    if (work.rate != 1)
-      throw config_error{"a server with an outer step needs local steps of rate 1, not " + shortest(work.rate) +
-                         "; change the step instead"};
     work.check();
     outer::check_rate(*this);
   }

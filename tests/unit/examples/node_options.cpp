@@ -101,7 +101,7 @@ TEST_CASE("an invalid value is refused with the option, the value and the values
 /// A number other than `present` that the option takes; options have limits of their own.
 template<class Set>
 auto number_taken(std::string const& present, Set const& set) -> std::string {
-  for (auto const* text : {"1", "2", "0.5", "64"}) {
+  for (auto const* text : {"1", "2", "0.5", "0.25", "64"}) {
     if (text == present) continue;
     try {
       set(text);
