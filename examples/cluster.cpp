@@ -32,6 +32,7 @@
 #include <rubato/transport/udp.hpp>
 #include <rubato/wire/zlib.hpp>
 
+#include "support/checkpoint_folders.hpp"
 #include "support/children.hpp"
 #include "support/peer_problem.hpp"
 #include "support/private_folder.hpp"
@@ -229,11 +230,12 @@ struct competitor {
   std::string algorithm;
   std::size_t processes;
   std::vector<std::string> arguments;  // what its peers are told of the round from which they go on together
+  examples::held_folder saved;
 };
 
 /// The newest round of which all files are here and whole, where nodes go on together.
 auto round_of_all(choice const& c, std::string const& algorithm, std::size_t n) -> std::optional<std::uint64_t> {
-  if (!(c.checkpoint.resume || c.resume_if_there) || c.checkpoint.round) return c.checkpoint.round;
+  if (!examples::resumes(c) || c.checkpoint.round) return c.checkpoint.round;
   auto o = c.checkpoint;
   o.folder /= algorithm;
   std::vector<rubato::node_id> all;
@@ -274,8 +276,9 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
     auto a = examples::assembled(plan, i, problem).nodes;
     auto alone = c;
     alone.race.algorithms = {name};
-    all.push_back({name, a.nodes.size(), {}});
     try {
+      all.push_back({name, a.nodes.size(), {}, {c, name, a.nodes.size()}});
+      if (examples::interrupted()) return all;
       auto const round = round_of_all(c, name, a.nodes.size());
       if (round && !c.checkpoint.round) all.back().arguments = {"--round", std::to_string(*round)};
       for (std::size_t node = 0; node < a.nodes.size(); ++node)
@@ -288,6 +291,7 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
   if (saved > 0) {
     rubato::ensure_writable_folder(c.checkpoint.folder);
     rubato::ensure_space(c.checkpoint.folder, saved);
+    for (auto& each : all) each.saved.take();
   }
   auto none = std::error_code{};
   if (auto const here = fs::temp_directory_path(none); !none) rubato::ensure_space(here, models);
@@ -302,7 +306,7 @@ struct outcome : examples::race_outcome {
 void run_one(choice c, competitor const& who, rubato::problem::any_oracle const& oracle, outcome& all) {
   workplace const place;
   examples::children peers;
-  auto const& [algorithm, n, more] = who;
+  auto const& [algorithm, n, more, folder] = who;
   c.passed_on.insert(c.passed_on.end(), more.begin(), more.end());
   auto const ends = await_all(peers, c, place, start_all(peers, c, algorithm, place, n));
   if (examples::interrupted()) return;
@@ -353,6 +357,7 @@ auto cluster(choice c) -> int {
   for (auto const* const name : examples::result_files) rubato::ensure_replaceable(fs::path{c.race.out} / name);
   examples::signals();  // listens from now on
   auto const who = competitors(plan, c);
+  if (examples::interrupted()) return status::interrupted;
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c.race)};
   if (!c.race.quiet) {
     examples::say("One process a node over " + c.transport + " on this machine: " + c.race.problem_text + ", " +

@@ -31,6 +31,7 @@
 #include <rubato/transport/mpi.hpp>
 #endif
 
+#include "support/checkpoint_folders.hpp"
 #include "support/peer_options.hpp"
 #include "support/peer_problem.hpp"
 #include "support/say.hpp"
@@ -150,6 +151,8 @@ auto live(examples::peer_choice const& c) -> int {
   o.compute = examples::compute_of(plan, plan.algorithms.front().minibatches);
   o.compute_seed = plan.scenario.seed;
   o.pace = c.pace;
+  if (!examples::await_former_life("peer", c, plan.options.algorithms.front(), {c.id, c.id + 1}))
+    return status::interrupted;
   o.checkpoint =
       examples::checkpoints_of(c, plan.options.algorithms.front(), rubato::to_node(static_cast<std::size_t>(c.id)));
   o.checkpoint.subject = examples::setting_of(c);

@@ -53,7 +53,7 @@ auto run(std::uint64_t gradients, checkpoint_options const& saved, std::size_t n
 TEST_CASE("nodes on threads resume from where each of them was saved") {
   scratch_folder folder{"threads"};
   auto const first = run(800, {folder.path(), 20ms, false});
-  CHECK(folder.files() == 4);
+  CHECK(folder.files() == 5);  // and the lock
   auto const second = run(12000, {folder.path(), 20ms, true});
   CHECK(second.history.front().loss <
         (first.history.front().loss + first.history.back().loss) / 2);  // it did not begin anew
@@ -71,6 +71,21 @@ TEST_CASE("checkpoints that are missing, or of another run, are refused before a
   CHECK(says(refusal([&] { static_cast<void>(run(10, o)); }), "node-0.checkpoint' cannot be read"));
   static_cast<void>(run(10, {folder.path(), 1s, false}));
   CHECK(says(refusal([&] { static_cast<void>(run(10, o, 3)); }), "has nodes 4, but this node has 3"));
+}
+
+TEST_CASE("two runs on threads do not save into one folder at a time") {
+  scratch_folder folder{"threads"};
+  auto made = assemble<node>(topology::complete(4), p, {.step = 0.1});
+  std::string why;
+  thread_options o;
+  o.checkpoint = {.folder = folder.path()};
+  o.watching = {[&](look const&) {
+    if (why.empty())
+      why = refusal([&] { static_cast<void>(run(10, {.folder = folder.path(), .resume = true, .wait = 1ms})); });
+  }};
+  static_cast<void>(run_threads(std::move(made), {.compute = environment::fixed(300us)}, {.gradients = 40}, o));
+  CHECK(says(why, "another run saves into '"));
+  CHECK(refusal([&] { static_cast<void>(run(10, {.folder = folder.path(), .resume = true, .wait = 0s})); }).empty());
 }
 
 std::vector<node_id> const everyone{node_id{0}, node_id{1}, node_id{2}, node_id{3}};

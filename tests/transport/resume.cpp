@@ -426,6 +426,28 @@ TEST_CASE("where a node's newest file is damaged or missing all go back to one t
         }).find("there is no round of which every node has a whole checkpoint") != std::string::npos);
 }
 
+TEST_CASE("a node that another process saves after its identity was made is refused before it runs") {
+  using node = ring_allreduce_sgd<space>;
+  auto const p = problem::quadratic::random(nodes, 10, 4);
+  scratch_folder folder{"meanwhile"};
+  require_good(together<node>(p, folder.path(), {.gradients = 10}));
+  peer_options o;
+  o.checkpoint = {.folder = folder.path(), .resume = true};
+  auto a = assemble<node>(topology::ring(nodes), p, {.step = 0.1});
+  auto const me = identity_of(a, node_id{1}, &wire::crc32_of, o.checkpoint);
+  auto newer = read_checkpoint(o.checkpoint.file_of(node_id{1}, 10));
+  write_checkpoint(o.checkpoint.file_of(node_id{1}, 15), newer);
+  tcp_doors doors{nodes};
+  auto const wires = over_tcp(doors)(1, me);
+  CHECK(says(refusal([&] { static_cast<void>(run_peer(a, me, *wires, {.gradients = 10}, o)); }),
+             "another process saved node 1 meanwhile: it was to go on from round 10, and its newest is round 15"));
+  checkpoint_lock held;
+  CHECK(held.take(o.checkpoint, {1, 2}));
+  o.checkpoint.wait = 1ms;
+  CHECK(says(refusal([&] { static_cast<void>(identity_of(a, node_id{1}, nullptr, o.checkpoint)); }),
+             "another run saves into '"));
+}
+
 /// What three processes say that are to begin like this.
 auto sentences(std::function<assembly(std::size_t)> const& make, checkpoint_options const& saved)
     -> std::vector<std::string> {

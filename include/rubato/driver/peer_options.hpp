@@ -13,6 +13,7 @@
 #include <rubato/environment/compute.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint.hpp>
+#include <rubato/run/checkpoint_lock.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/pace.hpp>
@@ -61,7 +62,8 @@ struct peer_options {
 };
 
 /// How node `self` of an assembled run presents itself to its transport. `saved`: as in peer_options, where the node is
-/// saved or resumes. Throws config_error, also if its state is not there.
+/// saved or resumes; it then waits for `saved.wait` at most until no other process saves the node any more. Throws
+/// config_error, also if its state is not there.
 [[nodiscard]] inline auto identity_of(assembly const& a, node_id self, wire::checksum check = nullptr,
                                       checkpoint_options const& saved = {}) -> transport::identity {
   if (to_index(self) >= a.nodes.size()) {
@@ -77,9 +79,11 @@ struct peer_options {
                          a.blocks, {channels.begin(), channels.end()},   a.pool};
   me.check = check;
   me.agreed.add("checksum", check == nullptr ? "none" : "yes");
+  saved.check();
+  if (saved.resume) static_cast<void>(checkpoint_lock{}.take(saved, {to_index(self), to_index(self) + 1}));
   if (!saved.folder.empty() && a.nodes[to_index(self)].common_round()) {
     me.agreed.add("rounds between checkpoints", saved.every_rounds);
-    if (saved.resume) me.agreed.add("round to go on from", detail::round_of(saved, self).done);
+    if (saved.resume) me.agreed.add(detail::round_to_go_on_from, detail::round_of(saved, self).done);
   }
   me.opened_before = sessions_before(saved, self);
   return me;

@@ -240,6 +240,9 @@ inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, c
                                 run_result& result) {
   o.check();
   if (o.folder.empty()) return;
+  if (!o.resume) ensure_writable_folder(o.folder);
+  static_cast<void>(run.held.take(o, {0, nodes.size()}));
+  if (!run.held.remark().empty()) result.warnings.push_back(run.held.remark());
   run.saves = o;
   if (o.resume && !o.round && run.who->nodes[0].common_round()) {
     if (auto const newest = newest_common_round(o, first_nodes(nodes.size()))) {

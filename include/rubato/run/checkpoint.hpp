@@ -78,6 +78,8 @@ struct checkpoint_options {
   /// same for all of them.
   std::uint64_t every_rounds = 1000;
   std::optional<std::uint64_t> round{};  ///< of the checkpoint to begin from; nothing: the newest one that is whole
+  /// How long a run that resumes waits for processes that still save the same nodes, such as those of its former life.
+  std::chrono::nanoseconds wait = std::chrono::seconds{20};
 
   [[nodiscard]] auto file_of(node_id node) const -> std::filesystem::path {
     return folder / ("node-" + std::to_string(to_index(node)) + ".checkpoint");
@@ -91,6 +93,7 @@ struct checkpoint_options {
     if (folder.empty() && resume)
       throw config_error{"there is no folder to resume from: give the one of the checkpoints"};
     if (every.count() <= 0) throw config_error{"the time between two checkpoints must be above 0"};
+    if (wait.count() < 0) throw config_error{"the time to wait for who still saves a node cannot be below 0"};
     if (every_rounds == 0) throw config_error{"the rounds between two checkpoints must be 1 or more"};
   }
 };
@@ -99,6 +102,8 @@ struct checkpoint_options {
 [[nodiscard]] auto saved_rounds(checkpoint_options const& o, node_id node) -> std::vector<std::uint64_t>;
 
 namespace detail {
+/// On what processes agree that go on together.
+inline constexpr auto round_to_go_on_from = std::string_view{"round to go on from"};
 /// What follows the names of files of rounds that are of no run any more, since all nodes went back to an earlier one;
 /// they are kept until the nodes have come further than that.
 inline constexpr auto aside = std::string_view{".aside"};

@@ -185,6 +185,7 @@ class node_checkpoints {
     std::string remark;
     if (together_) {
       auto from = round_of(options_, self_);
+      from_ = from.done;
       file_ = options_.file_of(self_, from.done);
       remark = std::move(from.remark);
     }
@@ -202,6 +203,8 @@ class node_checkpoints {
   /// Of the state that was read: its local iterations, and how often the run has resumed, this time included.
   [[nodiscard]] auto progress() const -> std::uint64_t { return progress_; }
   [[nodiscard]] auto resumed() const -> std::uint32_t { return resumed_; }
+  /// The round that the state is of, where all go on together.
+  [[nodiscard]] auto resumed_from() const -> std::optional<std::uint64_t> { return from_; }
   /// If the nodes of a run were saved after different numbers of resumptions, all count from the largest number.
   void count_from(std::uint32_t resumed) { resumed_ = resumed; }
 
@@ -339,6 +342,7 @@ class node_checkpoints {
   std::uint64_t apart_ = 1;  // so many rounds at most are between this node and any other
   std::optional<std::uint64_t> meets_at_;  // the round at which all end
   bool foreseen_ = false;  // what meet_after could say was said
+  std::optional<std::uint64_t> from_;
   std::uint64_t progress_ = 0;
   std::uint32_t resumed_ = 0;
   std::optional<instant> due_;

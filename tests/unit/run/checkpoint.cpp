@@ -3,6 +3,11 @@
 // sentence and does no harm.
 #include <rubato/run/checkpoint.hpp>
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -16,13 +21,17 @@
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/checkpoint_lock.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
+#include <rubato/run/stop_token.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
 #include "support/scratch_folder.hpp"
+
+using namespace std::chrono_literals;
 
 namespace rubato::test {
 namespace {
@@ -123,6 +132,57 @@ TEST_CASE("whether a node has a checkpoint can be asked, and a damaged one is on
   CHECK(has_checkpoint(o, node_id{2}));
   std::filesystem::create_symlink(folder.path() / "loop", folder.path() / "loop");
   CHECK(has_checkpoint({.folder = folder.path() / "loop"}, node_id{1}));  // reading says why it cannot be read
+}
+
+TEST_CASE("of two that save the same node in one folder the second is refused, until the first has ended") {
+  scratch_folder folder{"lock"};
+  auto const o = checkpoint_options{.folder = folder.path()};
+  auto const refused = [&](range nodes) {
+    return refusal([&] { static_cast<void>(checkpoint_lock{}.take(o, nodes)); });
+  };
+  {
+    checkpoint_lock first;
+    CHECK(first.take(o, {2, 4}));
+    CHECK(first.remark().empty());
+    auto const me = "process " + std::to_string(::getpid()) + " on ";
+    CHECK(says(refused({0, 8}), ("saves into '" + folder.path().string() + "' (node 2: " + me).c_str()));
+    CHECK(says(refused({3, 4}), ("(node 3: " + me).c_str()));
+    CHECK(says(checkpoint_lock::holder(o, {0, 4}), ("node 2: " + me).c_str()));
+    CHECK(checkpoint_lock::holder(o, {0, 2}).empty());
+    CHECK(refused({0, 2}).empty());
+    CHECK(refused({4, 5}).empty());
+    CHECK(checkpoint_lock{}.take_run(o));
+    CHECK(checkpoint_lock::holder_of_run(o).empty());
+  }
+  CHECK(refused({0, 8}).empty());
+  CHECK(checkpoint_lock{}.take({.folder = folder.path() / "missing"}, {0, 1}));
+  CHECK(says(refusal([&] { checkpoint_options{.wait = -1ns}.check(); }), "cannot be below 0"));
+}
+
+TEST_CASE("a run that resumes waits for a process that still saves its nodes, and a killed one holds nothing") {
+  scratch_folder folder{"lock"};
+  auto o = checkpoint_options{.folder = folder.path(), .resume = true, .wait = 50ms};
+  int ready[2];
+  REQUIRE(::pipe(ready) == 0);
+  auto const child = ::fork();
+  if (child == 0) {
+    checkpoint_lock held;
+    if (held.take(o, {0, 1}) && ::write(ready[1], "x", 1) == 1) ::pause();
+    ::_exit(1);
+  }
+  char byte = 0;
+  REQUIRE(::read(ready[0], &byte, 1) == 1);
+  checkpoint_lock mine, other;
+  CHECK(says(refusal([&] { static_cast<void>(other.take(o, {0, 1})); }),
+             ("(node 0: process " + std::to_string(child) + " on ").c_str()));
+  stop_source source;
+  source.request_stop();
+  o.wait = 1min;
+  CHECK_FALSE(checkpoint_lock{}.take(o, {0, 1}, source.get_token()));
+  REQUIRE(::kill(child, SIGKILL) == 0);
+  CHECK(mine.take(o, {0, 1}));
+  CHECK(::waitpid(child, nullptr, 0) == child);
+  ::close(ready[0]), ::close(ready[1]);
 }
 
 TEST_CASE("a failed write over a checkpoint leaves the earlier one") {

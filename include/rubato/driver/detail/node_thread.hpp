@@ -25,6 +25,7 @@
 #include <rubato/driver/inbox.hpp>
 #include <rubato/environment/network.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/checkpoint_lock.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/metrics.hpp>
 
@@ -102,6 +103,7 @@ struct thread_run {
   std::mutex failure_mutex;
   std::exception_ptr failure;
   checkpoint_options saves;
+  checkpoint_lock held;  // longer than anything is written
   std::optional<checkpoint_writer> writer;  // where nodes are saved
   std::atomic<bool> meeting{false};  // nodes that go on together are to meet at one round, and end there
   std::atomic<std::uint64_t> last_round{(std::numeric_limits<std::uint64_t>::max)()};  // that one

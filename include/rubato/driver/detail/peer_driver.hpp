@@ -23,12 +23,11 @@
 #include <rubato/driver/detail/look_thread.hpp>
 #include <rubato/driver/detail/peer_neighbours.hpp>
 #include <rubato/driver/detail/peer_notes.hpp>
-#include <rubato/driver/detail/reach.hpp>
+#include <rubato/driver/detail/peer_saves.hpp>
 #include <rubato/driver/detail/start_barrier.hpp>
 #include <rubato/driver/peer_options.hpp>
 #include <rubato/environment/compute.hpp>
 #include <rubato/run/assemble.hpp>
-#include <rubato/run/atomic_file.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/run/observer.hpp>
@@ -113,8 +112,8 @@ class peer_driver {
       throw config_error{"node " + name(me_->self) +
                          " is a server, which computes no gradients: give its run a time to end at"};
     }
-    prepare_checkpoints();
-    if (!await_everyone()) return stop_reason::interrupted;
+    if (!kept_.prepare(options_.checkpoint, *run_, *me_, host_, notes_, options_.stop) || !await_everyone())
+      return stop_reason::interrupted;
     transport_->announce({transport::peer_status::phase::running});
     begun_ = now();
     auto early = early_.take();
@@ -553,24 +552,6 @@ class peer_driver {
 
   // --- checkpoints
 
-  /// Throws config_error, before any peer waits for this node, if the node cannot be resumed or its checkpoint does not
-  /// fit.
-  void prepare_checkpoints() {
-    auto const& o = options_.checkpoint;
-    o.check();
-    if (o.folder.empty()) return;
-    saves_ = {o, *run_, me_->self};
-    saves_.reach(reach_of(*run_, me_->self), run_->nodes.size());
-    if (o.resume) {
-      if (auto warning = saves_.restore_into(host_, run_->pool); !warning.empty()) notes_.warn(std::move(warning));
-    }
-    if (me_->opened_before >> 16 != saves_.resumed()) {
-      throw config_error{"the sessions of a node that goes on must be new: give identity_of() its checkpoint_options"};
-    }
-    ensure_writable_folder(o.folder);
-    ensure_space(o.folder, saves_.least_bytes(host_));
-    writer_.emplace();
-  }
   void save_if_due() {
     if (!writer_) return;
     if (saves_.together()) {
@@ -675,10 +656,11 @@ class peer_driver {
   kept_looks looks_;
   gradient_thread computing_;
   look_thread showing_;
-  node_checkpoints saves_;
+  peer_saves kept_;
+  node_checkpoints& saves_ = kept_.node;
+  std::optional<checkpoint_writer>& writer_ = kept_.writer;
   last_meeting meeting_{saves_, host_, options_.linger};
   std::optional<stop_reason> own_end_;  // to which this node came first, whether it goes on to a meeting or not
-  std::optional<checkpoint_writer> writer_;  // where the node is saved
   bool stands_still_ = false;  // until the state that is due can be written
   early_messages held_{vector_bytes()};  // messages that came meanwhile
   bool has_begun_ = false;
