@@ -173,6 +173,11 @@ auto sentence_of(examples::child_ending const& end, choice const& c, workplace c
   throw rubato::run_error{sentence};
 }
 
+/// With --go-on, where the process of the server has ended.
+[[noreturn]] void throw_without_server(examples::child_ending const& end, choice const& c, workplace const& place) {
+  throw rubato::run_error{sentence_of(end, c, place) + "; it is the server, without which the others cannot go on"};
+}
+
 /// How the peers of a run ended that did not fail as a whole.
 struct endings {
   std::set<std::size_t> lost;  // nodes without which the others went on
@@ -186,7 +191,8 @@ auto may_go_on_without(examples::child_ending const& end, choice const& c) -> bo
 }
 
 /// Until all have ended; throws what report_failure throws, or run_error if they do not end.
-auto await_all(examples::children& peers, choice const& c, workplace const& place, std::size_t n) -> endings {
+auto await_all(examples::children& peers, choice const& c, workplace const& place, std::size_t n, std::size_t computing)
+    -> endings {
   auto const latest = rubato::transport::later(c.race.until + c.arrival + 2 * c.silence + std::chrono::seconds{30});
   endings all;
   for (std::size_t ended = 0; ended < n;) {
@@ -202,6 +208,7 @@ auto await_all(examples::children& peers, choice const& c, workplace const& plac
     auto const is_cut_off = end->signal == 0 && end->status == status::cut_off && c.goes_on;
     all.parted = all.parted || is_cut_off;
     if (is_cut_off || (end->status == status::done && end->signal == 0)) continue;
+    if (may_go_on_without(*end, c) && end->which >= computing) throw_without_server(*end, c, place);
     if (!may_go_on_without(*end, c) || all.lost.size() + 1 == n) report_failure(peers, *end, c, place, n - ended);
     all.lost.insert(end->which);
     all.sentences.push_back(sentence_of(*end, c, place) + "; its results are missing");
@@ -229,6 +236,7 @@ void pass_on(choice const& c, workplace const& place, std::size_t n, rubato::run
 struct competitor {
   std::string algorithm;
   std::size_t processes;
+  std::size_t computing;  // of these; a server follows
   std::vector<std::string> arguments;  // what its peers are told of the round from which they go on together
   examples::held_folder saved;
 };
@@ -277,7 +285,7 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
     auto alone = c;
     alone.race.algorithms = {name};
     try {
-      all.push_back({name, a.nodes.size(), {}, {c, name, a.nodes.size()}});
+      all.push_back({name, a.nodes.size(), a.peers, {}, {c, name, a.nodes.size()}});
       if (examples::interrupted()) return all;
       auto const round = round_of_all(c, name, a.nodes.size());
       if (round && !c.checkpoint.round) all.back().arguments = {"--round", std::to_string(*round)};
@@ -306,9 +314,9 @@ struct outcome : examples::race_outcome {
 void run_one(choice c, competitor const& who, rubato::problem::any_oracle const& oracle, outcome& all) {
   workplace const place;
   examples::children peers;
-  auto const& [algorithm, n, more, folder] = who;
+  auto const& [algorithm, n, computing, more, folder] = who;
   c.passed_on.insert(c.passed_on.end(), more.begin(), more.end());
-  auto const ends = await_all(peers, c, place, start_all(peers, c, algorithm, place, n));
+  auto const ends = await_all(peers, c, place, start_all(peers, c, algorithm, place, n), computing);
   if (examples::interrupted()) return;
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) {

@@ -147,6 +147,7 @@ auto live(examples::peer_choice const& c) -> int {
   rubato::peer_options o;
   o.look_every = plan.options.measure_every;
   o.linger = c.silence + std::chrono::seconds{1};
+  o.come_back = c.arrival;
   o.lost = c.goes_on ? rubato::when_lost::goes_on : rubato::when_lost::ends;
   o.compute = examples::compute_of(plan, plan.algorithms.front().minibatches);
   o.compute_seed = plan.scenario.seed;

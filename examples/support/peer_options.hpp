@@ -97,38 +97,39 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
 
 /// Options that cluster also takes and passes on to its peers.
 [[nodiscard]] inline auto shared_rows() -> std::vector<peer_row> {
-  return {{"--transport", "tcp|udp|mpi", "tcp",
-           "transport of the messages; mpi needs mpirun, and takes the rank as --id", detail::set_transport},
-          {"--drop", "P", "0", "probability with which udp drops a datagram before sending it", detail::set_drop},
-          {"--within", "D", "0",
-           "fail unless models end within this distance of the optimum of a quadratic; 0: do not check",
-           [](peer_choice& c, given g) { c.within = number_in(g, 0, "a number of 0 or more"); }},
-          {"--arrival", "T", "10s", "time within which all peers must connect",
-           [](peer_choice& c, given g) { c.arrival = duration_in(g); }},
-          {"--silence", "T", "5s", "time after which a silent peer counts as dead",
-           [](peer_choice& c, given g) { c.silence = duration_in(g); }},
-          {"--checkpoint", "DIR", "",
-           "folder in which nodes are saved from time to time, as DIR/ALGORITHM/node-I.checkpoint, or, where all go on "
-           "together, as node-I.round-K.checkpoint",
-           [](peer_choice& c, given g) {
-             auto folder = std::string{};
-             detail::set_folder(folder, g);
-             c.checkpoint.folder = folder;
-           }},
-          {"--every", "T", "30s", "time between two checkpoints of a node",
-           [](peer_choice& c, given g) { c.checkpoint.every = duration_in(g); }},
-          {"--every-rounds", "N", "1000",
-           "rounds between two checkpoints of algorithms that need every node, and go on together from one round",
-           [](peer_choice& c, given g) { c.checkpoint.every_rounds = count_in(g, 1, "a whole number from 1 up"); }},
-          {"--round", "K", "", "round from which these are to --resume (default: the newest that all have)",
-           [](peer_choice& c, given g) { c.checkpoint.round = count_in(g, 0, "a whole number from 0 up"); }},
-          {"--pace", "K", "4",
-           "gradients that a node which waits for nobody begins at full speed after each neighbour's newest message; "
-           "0: no pace",
-           [](peer_choice& c, given g) {
-             constexpr auto most = std::uint64_t{1'000'000'000};
-             c.pace.ahead = static_cast<std::uint32_t>(std::min(count_in(g, 0, "a whole number from 0 up"), most));
-           }}};
+  return {
+      {"--transport", "tcp|udp|mpi", "tcp", "transport of the messages; mpi needs mpirun, and takes the rank as --id",
+       detail::set_transport},
+      {"--drop", "P", "0", "probability with which udp drops a datagram before sending it", detail::set_drop},
+      {"--within", "D", "0",
+       "fail unless models end within this distance of the optimum of a quadratic; 0: do not check",
+       [](peer_choice& c, given g) { c.within = number_in(g, 0, "a number of 0 or more"); }},
+      {"--arrival", "T", "10s", "time within which all peers must connect, and a lost server must come back (--go-on)",
+       [](peer_choice& c, given g) { c.arrival = duration_in(g); }},
+      {"--silence", "T", "5s", "time after which a silent peer counts as dead",
+       [](peer_choice& c, given g) { c.silence = duration_in(g); }},
+      {"--checkpoint", "DIR", "",
+       "folder in which nodes are saved from time to time, as DIR/ALGORITHM/node-I.checkpoint, or, where all go on "
+       "together, as node-I.round-K.checkpoint",
+       [](peer_choice& c, given g) {
+         auto folder = std::string{};
+         detail::set_folder(folder, g);
+         c.checkpoint.folder = folder;
+       }},
+      {"--every", "T", "30s", "time between two checkpoints of a node",
+       [](peer_choice& c, given g) { c.checkpoint.every = duration_in(g); }},
+      {"--every-rounds", "N", "1000",
+       "rounds between two checkpoints of algorithms that need every node, and go on together from one round",
+       [](peer_choice& c, given g) { c.checkpoint.every_rounds = count_in(g, 1, "a whole number from 1 up"); }},
+      {"--round", "K", "", "round from which these are to --resume (default: the newest that all have)",
+       [](peer_choice& c, given g) { c.checkpoint.round = count_in(g, 0, "a whole number from 0 up"); }},
+      {"--pace", "K", "4",
+       "gradients that a node which waits for nobody begins at full speed after each neighbour's newest message; "
+       "0: no pace",
+       [](peer_choice& c, given g) {
+         constexpr auto most = std::uint64_t{1'000'000'000};
+         c.pace.ahead = static_cast<std::uint32_t>(std::min(count_in(g, 0, "a whole number from 0 up"), most));
+       }}};
 }
 
 [[nodiscard]] inline auto peer_rows() -> std::vector<peer_row> {

@@ -110,13 +110,31 @@ grep -q 'cluster: the process of node 2 was ended by signal 9 (Killed)' said && 
   fail "what goes on is not told: $(cat said)"
 grep -q '"warnings"' out/race.json && grep -q 'signal 9 (Killed).*its results are missing' out/race.json || fail "race.json does not say what is missing"
 
-served=(--peer "$peer" --problem quadratic:50 --nodes 3 --step 0.1 --until 6s --quiet --out out --algorithms asgd)
-"$cluster" "${served[@]}" --compute fixed:2ms --slow none --silence 1s --go-on >said 2>&1 &
-started=$!
-read -ra peers < <(children $started)
-kill -KILL "${peers[3]}" # the server, whose model is the answer
-wait $started
-(($? == 1)) && grep -q 'no node that has a model is left: the process of node 3 was ended by signal 9' said || fail "a run without its model: $(cat said)"
+# But not without the server, whose model is the answer (asgd) or the way of all models (m_synchronous_sgd): that ends
+# the run at once, in processes that were started by hand once it does not come back.
+served=(--problem quadratic:50 --nodes 3 --step 0.1 --quiet --compute fixed:2ms --slow none --silence 1s --go-on)
+for algorithm in asgd "m_synchronous_sgd --set m=2"; do
+  "$cluster" --peer "$peer" "${served[@]}" --out out --until 60s --algorithms $algorithm >said 2>&1 &
+  started=$!
+  read -ra peers < <(children $started)
+  kill -KILL "${peers[3]}"
+  wait $started
+  (($? == 1)) && grep -qF 'cluster: the process of node 3 was ended by signal 9 (Killed): it said nothing; it is the server, without which the others cannot go on' said &&
+    (($(wc -l <said) == 1)) || fail "a run without its server: $(cat said)"
+done
+addresses= pids=()
+for i in 0 1 2 3; do addresses+=${addresses:+,}127.0.0.1:$((20000 + RANDOM % 10000)); done
+for i in 0 1 2 3; do
+  "$peer" --id $i --peers "$addresses" "${served[@]}" --arrival 3s --until 60s --algorithms asgd >said.$i 2>&1 &
+  pids+=($!)
+done
+sleep 2 # not for correctness: so that they have met
+kill -KILL "${pids[3]}"
+for i in 0 1 2; do
+  wait "${pids[i]}"
+  (($? == 4)) && grep -qE "^peer: node 3 at .* is gone: .*, and has not come back within 3 s: it is the server, without which node $i cannot go on" said.$i ||
+    fail "a worker without its server: $(cat said.$i)"
+done
 
 # A worker has no model, and so no distance; its server has both.
 asgd=(--nodes 1 --algorithms asgd --problem quadratic:10 --step 0.1 --until 1s --slow none --compute fixed:1ms

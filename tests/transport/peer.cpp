@@ -23,6 +23,7 @@
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/run/stop_token.hpp>
 #include <rubato/synchrony/bounded_staleness.hpp>
 #include <rubato/topology/builders.hpp>
 
@@ -97,6 +98,38 @@ TEST_CASE("a ring all-reduce and a server with workers, which need every message
               over_tcp(more), {{.time = 2s, .gradients = 300}, {}});  // the server, which computes none, ends by time
   for (auto const& f : server) CHECK(f.sentence == "");
   CHECK(worst_distance(server, p) < 1e-5);
+}
+
+TEST_CASE("workers whose server is lost end soon and name it, though they may go on without a worker") {
+  auto const p = quadratic::random(3, 7, 2);
+  auto const make = [&](std::size_t) {
+    return assemble<m_synchronous_sgd<space>>(topology::star(3), p, {.step = 0.5, .m = 2});
+  };
+  struct way {
+    std::size_t who;
+    std::chrono::nanoseconds time, come_back;
+    char const* says;
+  };
+  for (auto const& w : {way{3, 1min, 200ms, "and has not come back within 0.2 s: it is the server, without which"},
+                        way{3, 800ms, 1min, "and had not come back when the run ended: it is the server"},
+                        way{0, 800ms, 1ms, nullptr}}) {
+    tcp_doors doors{4};
+    stop_source stop;
+    std::jthread const stopping{[&] {
+      std::this_thread::sleep_for(300ms);  // not for correctness: in the middle of the run
+      stop.request_stop();
+    }};
+    auto const all = run_each(4, make, over_tcp(doors), [&](std::size_t i) {
+      peer_options o{.lost = when_lost::goes_on, .come_back = w.come_back, .compute = environment::fixed(work)};
+      if (i == w.who) o.stop = stop.get_token();
+      return std::pair{until{.time = w.time}, o};
+    });
+    for (std::size_t i = 0; i < 4; ++i) {
+      if (i == w.who) CHECK(all[i].result.result.stopped == stop_reason::interrupted);
+      else if (w.says == nullptr) CHECK(all[i].sentence.empty());
+      else CHECK(says(all[i].sentence, w.says));
+    }
+  }
 }
 
 TEST_CASE("processes with different seeds do not run together, and the caller's sentence names the seed") {

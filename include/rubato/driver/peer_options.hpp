@@ -43,6 +43,9 @@ struct peer_options {
   /// second look is dropped and the interval doubles.
   std::size_t look_bytes = std::size_t{16} << 20;
   when_lost lost = when_lost::ends;
+  /// Where nodes go on without lost ones: the time in which a lost server may come back. Then, or when the run ends
+  /// without it, the runs of its workers fail with a peer_error, since they cannot go on without it.
+  std::chrono::nanoseconds come_back = std::chrono::seconds{10};
   environment::compute_model compute =
       environment::fixed({});  ///< least time of a gradient: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;  ///< of the model's variation

@@ -135,6 +135,8 @@ struct assembly : run_setup {
 
   /// The nodes that are looked at and whose models a result holds.
   [[nodiscard]] auto measured() const -> range { return answer_nodes.empty() ? range{0, peers} : answer_nodes; }
+  /// Whether that node is the server: without it none of the others can go on.
+  [[nodiscard]] auto is_server(node_id node) const -> bool { return to_index(node) >= peers; }
   wire::agreement agreed{};  ///< what processes that run these nodes must have in common
   std::string unlisted;  ///< a policy, or the algorithm, whose options nobody can compare, or empty
   std::vector<std::shared_ptr<detail::pacer>> paces{};  ///< by node, where some keep a pace

@@ -24,6 +24,7 @@
 #include <rubato/driver/detail/peer_neighbours.hpp>
 #include <rubato/driver/detail/peer_notes.hpp>
 #include <rubato/driver/detail/peer_saves.hpp>
+#include <rubato/driver/detail/peer_words.hpp>
 #include <rubato/driver/detail/start_barrier.hpp>
 #include <rubato/driver/peer_options.hpp>
 #include <rubato/environment/compute.hpp>
@@ -150,8 +151,7 @@ class peer_driver {
       if (transport_->send(kind, std::move(p)) != transport::send_status::refused) return;
       if (goes_on()) return transport_->give_up(to, transport::detail::stalled_words);
       fault_ = {to, how::stalled};
-      throw peer_error{"node " + name(me_->self) + " has many times more messages waiting for node " + name(to) +
-                       " than its transport should hold: the peer reads too slowly, or not at all"};
+      throw peer_error{words_of_refusal(me_->self, to)};
     };
   }
   static auto name(node_id id) -> std::string { return std::to_string(to_index(id)); }
@@ -199,7 +199,10 @@ class peer_driver {
   auto live(until const& end) -> stop_reason {
     last_ = later_by(begun_, end.time);
     while (true) {
-      if (auto const why = reason_to_end(end)) return *why;
+      if (auto const why = reason_to_end(end)) {
+        if (*why != stop_reason::interrupted) refuse_without_server(true);
+        return *why;
+      }
       note_early_ends();
       if (!stands_still_) begin_gradient();
       for (auto& n : polled(next_event(last_))) take(std::move(n));
@@ -422,6 +425,8 @@ class peer_driver {
   /// False if the peer was lost before.
   auto note_loss(node_id peer, std::string const& why) -> bool {
     if (!others_.lose(peer)) return false;
+    others_.of(peer).lost_at = now();
+    others_.of(peer).lost_why = why;
     if (goes_on()) note(result_.lost, why, why);
     else result_.lost.push_back(why);  // it is thrown
     tell_parted();
@@ -470,15 +475,28 @@ class peer_driver {
       auto const heard =
           std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
       if (heard) continue;
-      throw peer_error{"node " + name(from) + " took no part: not one message of it came in the " +
-                       shortest(to_seconds(result_.result.ended)) + " s that node " + name(me_->self) +
-                       " ran; start the processes nearer together, or let them run longer"};
+      throw peer_error{words_of_absence(from, me_->self, result_.result.ended)};
     }
   }
 
   // --- patience
 
+  /// Of a worker that goes on without lost nodes: its server is none of those. It may come back for a while.
+  void refuse_without_server(bool ends) {
+    if (!goes_on()) return;
+    for (auto const peer : others_.lost()) {
+      auto const& they = others_.of(peer);
+      if (!run_->is_server(peer) || (!ends && now() - they.lost_at.value_or(begun_) <= options_.come_back)) continue;
+      fault_ = {peer, how::gone};
+      if (writer_) saves_.save_last(host_, *writer_);
+      auto const why = they.lost_why.empty() ? node_name(peer) + " was lost" : they.lost_why;
+      throw peer_error{words_of_no_server(
+          why, ends ? std::nullopt : std::optional<std::chrono::nanoseconds>{options_.come_back}, me_->self)};
+    }
+  }
+
   void check_patience() {
+    refuse_without_server(false);
     if (congested_) refuse_congestion();
     auto const ends = own_end_ || meeting_.is_interrupted();  // it waits for the meeting, and ends if that is not held
     auto const waits = host_.wait() && !under_way_ && !host_.wants_gradient() && !ends;
@@ -520,10 +538,7 @@ class peer_driver {
       return transport_->give_up(*congested_, transport::detail::stalled_words);
     }
     fault_ = {*congested_, how::stalled};
-    throw peer_error{
-        "node " + name(me_->self) + " has begun no gradient for " + shortest(to_seconds(held)) +
-        " s, which is longer than the patience: as many messages as its transport should hold wait for node " +
-        name(*congested_) + ", which reads too slowly, or not at all"};
+    throw peer_error{words_of_congestion(me_->self, *congested_, held)};
   }
 
   // --- looks and the end
@@ -572,24 +587,16 @@ class peer_driver {
     if (!host_.wait() || under_way_) return;
     auto const waited = now() - host_.waiting_since();
     if (waited < std::chrono::seconds{1} || waited < result_.result.ended / 10) return;
-    auto const& w = *host_.wait();
-    notes_.warn("node " + name(me_->self) + " stood still when the run ended: it had waited for " +
-                std::string{name_of(w.channel)} + " message " + std::to_string(to_count(w.number)) + " of node " +
-                name(w.peer) + " for " + shortest(to_seconds(waited)) + " s");
+    notes_.warn(words_of_stall(me_->self, *host_.wait(), waited));
   }
 
   /// That the node itself ended early because of a neighbour.
   void say_if_early_itself() {
     if (last_ - begun_ - result_.result.ended < worth_a_sentence()) return;
-    if (meeting_.was_held()) {
-      return notes_.warn("node " + name(me_->self) + " ended after " + shortest(to_seconds(result_.result.ended)) +
-                         " s, before its own end: " + meeting_.words_of_all());
-    }
-    auto const& w = *host_.wait();
-    notes_.warn("node " + name(me_->self) + " ended after " + shortest(to_seconds(result_.result.ended)) +
-                " s, before its own end: node " + name(w.peer) + ", which had to send it " +
-                std::string{name_of(w.channel)} + " message " + std::to_string(to_count(w.number)) +
-                ", had ended its run");
+    auto const why = meeting_.was_held() ? meeting_.words_of_all()
+                                         : node_name(host_.wait()->peer) + ", which had to send it " +
+                                               words_of(*host_.wait()) + ", had ended its run";
+    notes_.warn(words_of_early_end(me_->self, result_.result.ended, why));
   }
 
   /// Says goodbye and waits, for a while, until the others have said theirs.

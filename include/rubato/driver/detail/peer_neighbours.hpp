@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <rubato/core/ids.hpp>
@@ -28,6 +29,8 @@ class peer_neighbours {
     int given_up = 0;           // how often this node gave it up after waiting for it
     std::optional<instant> left{};  // when it said that it had ended its run, if it did before this node
     bool told = false;              // it was said that this was early
+    std::optional<instant> lost_at{};  // when it was lost the last time, if this node did not come later itself
+    std::string lost_why{};
     bool without = false;           // its edge is closed for the node because it has ended its run
   };
 

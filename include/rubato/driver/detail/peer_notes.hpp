@@ -3,7 +3,6 @@
 #pragma once
 
 #include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -11,15 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include <rubato/core/text.hpp>
+#include <rubato/driver/detail/peer_words.hpp>
 #include <rubato/run/peer_result.hpp>
 
 namespace rubato::detail {
-
-/// Seconds with two digits behind the point.
-inline auto readable_seconds(std::chrono::nanoseconds d) -> std::string {
-  return shortest(std::round(to_seconds(d) * 100) / 100) + " s";
-}
 
 class peer_notes {
  public:

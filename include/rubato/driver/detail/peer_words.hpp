@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// Sentences of one process about its end, and about the nodes because of which it ended or stood still.
+#pragma once
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <rubato/core/ids.hpp>
+#include <rubato/core/outbox.hpp>
+#include <rubato/core/packet.hpp>
+#include <rubato/core/text.hpp>
+
+namespace rubato::detail {
+
+inline auto node_name(node_id id) -> std::string { return "node " + std::to_string(to_index(id)); }
+
+/// Seconds with two digits behind the point.
+inline auto readable_seconds(std::chrono::nanoseconds d) -> std::string {
+  return shortest(std::round(to_seconds(d) * 100) / 100) + " s";
+}
+inline auto words_of(waiting const& w) -> std::string {
+  return std::string{name_of(w.channel)} + " message " + std::to_string(to_count(w.number));
+}
+
+/// Of a node that stood still when its time was over.
+inline auto words_of_stall(node_id self, waiting const& w, std::chrono::nanoseconds waited) -> std::string {
+  return node_name(self) + " stood still when the run ended: it had waited for " + words_of(w) + " of " +
+         node_name(w.peer) + " for " + shortest(to_seconds(waited)) + " s";
+}
+/// Of a node that ended before its time: `why` follows.
+inline auto words_of_early_end(node_id self, std::chrono::nanoseconds ran, std::string const& why) -> std::string {
+  return node_name(self) + " ended after " + shortest(to_seconds(ran)) + " s, before its own end: " + why;
+}
+inline auto words_of_absence(node_id from, node_id self, std::chrono::nanoseconds ran) -> std::string {
+  return node_name(from) + " took no part: not one message of it came in the " + shortest(to_seconds(ran)) +
+         " s that " + node_name(self) + " ran; start the processes nearer together, or let them run longer";
+}
+inline auto words_of_congestion(node_id self, node_id peer, std::chrono::nanoseconds held) -> std::string {
+  return node_name(self) + " has begun no gradient for " + shortest(to_seconds(held)) +
+         " s, which is longer than the patience: as many messages as its transport should hold wait for " +
+         node_name(peer) + ", which reads too slowly, or not at all";
+}
+inline auto words_of_refusal(node_id self, node_id to) -> std::string {
+  return node_name(self) + " has many times more messages waiting for " + node_name(to) +
+         " than its transport should hold: the peer reads too slowly, or not at all";
+}
+/// Of a server that was lost, as `why` says, and did not come back: within that time, or before the run ended.
+inline auto words_of_no_server(std::string const& why, std::optional<std::chrono::nanoseconds> within, node_id self)
+    -> std::string {
+  return why + ", and " +
+         (within ? "has not come back within " + readable_seconds(*within) : "had not come back when the run ended") +
+         ": it is the server, without which " + node_name(self) + " cannot go on";
+}
+
+}  // namespace rubato::detail
