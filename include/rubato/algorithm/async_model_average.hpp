@@ -125,7 +125,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
   }
   /// A round is an average: between two of them all that a node has is its own.
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
-    return round_state{mean_.rounds_done(), !mean_.under_way(), 1, 0};
+    return round_state{mean_.rounds_done(), !mean_.under_way()};
   }
   void meet_at(std::uint64_t round, std::uint64_t) { meets_at_ = round; }
   static void visit_state(auto& self, auto&& visit) {

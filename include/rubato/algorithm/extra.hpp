@@ -116,7 +116,7 @@ class extra : public detail::mixing_core<Backend, synchrony::rounds, detail::ste
   }
 
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
-    return round_state{this->iterations_, at_begin()};
+    return round_state{this->iterations_, at_begin(), 1, 1};
   }
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);

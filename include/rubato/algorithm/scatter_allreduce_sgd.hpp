@@ -72,7 +72,7 @@ class scatter_allreduce_sgd : public detail::node_core<Backend, detail::coded_op
     return s;
   }
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
-    return round_state{this->iterations_, this->pending_.under_way() && !mean_.under_way()};
+    return round_state{this->iterations_, this->pending_.under_way() && !mean_.under_way(), 1, 1};
   }
   static void visit_state(auto& self, auto&& visit) { core::visit_state(self, visit), visit("mean", self.mean_); }
 

@@ -49,7 +49,7 @@ struct round_state {
   /// once more by who resumes there.
   bool begins = false;
   std::uint64_t behind = 1;  ///< rounds by which a neighbour may be behind this node
-  std::uint64_t gradients = 1;  ///< that each node which computes uses for a round; 0: not always the same number
+  std::uint64_t gradients = 0;  ///< that each node which computes uses for a round; 0: not always the same number
   bool anywhere = false;  ///< `behind` bounds every two nodes, and not only neighbours
 };
 

@@ -59,7 +59,7 @@ class replica_core : public node_core<Backend, Options> {
 
   [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(edges_, channel_id::model); }
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
-    return round_state{this->iterations_, at_begin()};
+    return round_state{this->iterations_, at_begin(), 1, 1};
   }
 
   /// A neighbour's published vector as this node knows it, and how many rounds it has counted; for tests.
