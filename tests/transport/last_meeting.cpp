@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include <rubato/driver/peer.hpp>
 #include <rubato/run/checkpoint.hpp>
 #include <rubato/run/observer.hpp>
+#include <rubato/run/stop_token.hpp>
 
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
@@ -158,6 +160,32 @@ TEST_CASE("who waits for the last meeting waits for linger at most, and not for 
   for (auto const& f :
        ends_waiting(too_short.path(), 1s, {.linger = 300ms, .compute = environment::fixed(1ms).slow(1, 800)}))
     CHECK(std::ranges::count_if(f.result.result.warnings, is_behind) == 1);
+}
+
+TEST_CASE("who is interrupted after its own end waits for the others for a second more, and not for linger") {
+  using node = extra<space>;
+  auto const p = problem::quadratic::random(nodes, 50, 4);
+  scratch_folder folder{"hurried"};
+  tcp_doors doors{nodes};
+  stop_source source;
+  std::jthread const stops{[&] {
+    std::this_thread::sleep_for(400ms);  // not for correctness: all have ended by then, and wait for the last meeting
+    source.request_stop();
+  }};
+  peer_options o{.linger = 1min, .compute = environment::fixed(1ms).slow(1, 20'000)};
+  o.checkpoint = {.folder = folder.path(), .every_rounds = 1'000'000};
+  o.stop = source.get_token();
+  auto const began = std::chrono::steady_clock::now();
+  auto const make = [&](std::size_t) { return assemble<node>(topology::ring(nodes), p, {.step = 0.1}); };
+  auto const all = run_all(nodes, make, over_tcp(doors), {{.time = 100ms}, o});
+  CHECK(std::chrono::steady_clock::now() - began < 15s);  // a gradient of node 1 takes 20 s
+  require_good(all);
+  for (auto const& f : all) {
+    CHECK(f.result.result.stopped == stop_reason::time);
+    CHECK(std::ranges::count_if(f.result.result.warnings, [](auto const& w) {
+            return says(w, " ended before it was saved at one more round");
+          }) == 1);
+  }
 }
 
 // Its rounds take no number of gradients that is known, and a node that may compute no more cannot go on to one.

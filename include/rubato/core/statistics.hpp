@@ -72,6 +72,24 @@ struct node_statistics {
   std::uint64_t gradients = 0;   ///< gradients used
   std::uint64_t dropped = 0;     ///< gradients whose ticket was not the outstanding one
   std::vector<edge_statistics> edges;
+
+  /// What was counted since `before`, an earlier look at the same node; largest values stay those of all its life, and
+  /// `iterations` says where the node is.
+  [[nodiscard]] auto since(node_statistics const& before) const -> node_statistics {
+    auto s = *this;
+    auto const subtract = [](auto& count, auto was) { count = count < was ? count : count - was; };  // it began anew
+    subtract(s.gradients, before.gradients), subtract(s.dropped, before.dropped);
+    for (auto& e : s.edges) {
+      for (auto const& was : before.edges) {
+        if (was.peer != e.peer || was.channel != e.channel) continue;
+        subtract(e.accepted, was.accepted), subtract(e.overtaken, was.overtaken);
+        subtract(e.age.uses, was.age.uses), subtract(e.age.total_ns, was.age.total_ns);
+        subtract(e.weights.uses, was.weights.uses), subtract(e.weights.total, was.weights.total);
+        subtract(e.weights.capped, was.weights.capped), subtract(e.weights.delay_total, was.weights.delay_total);
+      }
+    }
+    return s;
+  }
 };
 
 /// Tracking state in doubles, which hold 32-bit units exactly. In a fixed-point ledger values are units of q and
@@ -84,10 +102,10 @@ struct tracking_audit {
     std::vector<double> total;  ///< empty stands for zeros
   };
   bool fixed_point = false;
-  std::vector<double> tracker;   ///< z
+  std::vector<double> tracker;  ///< z
   std::vector<double> gradient;  ///< g, as it entered z
-  std::vector<edge> pushed;      ///< rho: all ever pushed, per out-edge
-  std::vector<edge> consumed;    ///< rho~: all ever consumed, per in-edge
+  std::vector<edge> pushed;  ///< rho: all ever pushed, per out-edge
+  std::vector<edge> consumed;  ///< rho~: all ever consumed, per in-edge
   std::vector<double> quanta{};  ///< q of each block, or of all; empty: 1, values are plain
   std::size_t block_values = 0;  ///< of each block, where `quanta` has several
 

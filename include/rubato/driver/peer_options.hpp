@@ -36,7 +36,8 @@ struct peer_options {
   std::chrono::nanoseconds patience = std::chrono::seconds{30};
   /// The time after its end in which all peers should end too. It should be longer than the transport's silence, so
   /// that a peer that dies at the end is noticed. Before that, nodes that are saved at the same rounds go on for as
-  /// long at most, until all are saved at one more round.
+  /// long at most, until all are saved at one more round. A stop that is requested after the end shortens both to a
+  /// second.
   std::chrono::nanoseconds linger = std::chrono::seconds{6};
   std::chrono::nanoseconds look_every{};  ///< between two looks at this node; 0: at the start and the end only
   /// Memory for the models that looks keep until the end; at least that of eight models. If more would be needed, every

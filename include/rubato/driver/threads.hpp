@@ -43,7 +43,7 @@ struct thread_options {
   /// resumption.
   checkpoint_options checkpoint{};
   /// Of nodes that are saved at the same rounds: the longest time that they go on after their end, until all are saved
-  /// at one more round.
+  /// at one more round. A stop that is requested in this time shortens it to a second.
   std::chrono::nanoseconds linger = std::chrono::seconds{6};
 };
 
@@ -109,10 +109,14 @@ class thread_watch {
   void await_meeting() const {
     if (!run_->writer || !threads_->front()->saves().together()) return;
     run_->meet();
-    auto const latest = later_by(run_->now(), options_->linger);
+    auto latest = later_by(run_->now(), options_->linger);
+    auto hurries = options_->stop.stop_requested();  // at the end itself; later, what is under way has a second left
     auto const may_go_on = [this] { return !run_->has_enough() || run_->under_way.load() > 0; };
-    while (!run_->ending && may_go_on() && !have_met() && run_->now() < latest)
+    while (!run_->ending && may_go_on() && !have_met() && run_->now() < latest) {
       std::this_thread::sleep_for(std::chrono::milliseconds{1});
+      if (!std::exchange(hurries, options_->stop.stop_requested()) && hurries)
+        latest = (std::min)(latest, later_by(run_->now(), std::chrono::seconds{1}));
+    }
   }
   /// Whether all were saved at the round at which they end.
   [[nodiscard]] auto have_met() const -> bool { return run_->met == threads_->size(); }
@@ -208,11 +212,12 @@ RUBATO_INLINE auto live_together(thread_run& run, thread_watch::threads& nodes, 
 
 RUBATO_INLINE void finish_report(thread_run& run, thread_watch::threads const& nodes, run_result& result) {
   run.network.collect(result.edges);
-  collect_nodes(run.who->nodes, run.who->measured(), result);
   result.events = run.gradients.load();
   auto const edges = edge_index{result.edges};
+  auto const measured = run.who->measured();
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    result.nodes[i].iterations_before = nodes[i]->saves().progress();
+    auto const answers = i >= measured.begin && i < measured.end;
+    collect_node(run.who->nodes[i], to_node(i), answers, edges, result, nodes[i]->saves().counted_before());
     for (auto const& [sender, count] : nodes[i]->delivered()) {
       edges.find(sender.first, to_node(i), sender.second)->delivered = count;
       result.events += count;
@@ -244,7 +249,10 @@ inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, c
   static_cast<void>(run.held.take(o, {0, nodes.size()}));
   if (!run.held.remark().empty()) result.warnings.push_back(run.held.remark());
   run.saves = o;
-  if (o.resume && !o.round && run.who->nodes[0].common_round()) {
+  auto const together = run.who->nodes[0].common_round().has_value();
+  if (auto ignored = o.resume ? ignored_checkpoints(o, nodes.size(), together) : ""; !ignored.empty())
+    result.warnings.push_back(std::move(ignored));
+  if (o.resume && !o.round && together) {
     if (auto const newest = newest_common_round(o, first_nodes(nodes.size()))) {
       run.saves.round = newest->done;
       if (!newest->remark.empty()) result.warnings.push_back(newest->remark);

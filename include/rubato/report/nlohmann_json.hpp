@@ -41,7 +41,11 @@ inline auto number_or_null(double x) -> nlohmann::ordered_json {
 }
 
 inline auto json_of(node_report const& n) -> nlohmann::ordered_json {
-  return {{"node", to_index(n.id)}, {"iterations", n.iterations}, {"gradients", n.gradients}, {"dropped", n.dropped}};
+  return {{"node", to_index(n.id)},
+          {"iterations", n.iterations},
+          {"iterations_before", n.iterations_before},
+          {"gradients", n.gradients},
+          {"dropped", n.dropped}};
 }
 
 inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {

@@ -66,16 +66,28 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
   return table.text();
 }
 
-/// One line a node: what it did, and at what rate on the run's clock.
+/// One line a node: what it did, and at what rate on the run's clock. Iterations include those before it went on from a
+/// checkpoint; the rest counts from then on.
 [[nodiscard]] inline auto node_table(run_result const& r) -> std::string {
-  auto table = text_table{{{"node"}, {"iterations"}, {"per second"}, {"gradients"}, {"dropped"}}};
+  auto table = text_table{{{"node"}, {"iterations"}, {"before"}, {"per second"}, {"gradients"}, {"dropped"}}};
   auto const seconds = seconds_of(r.ended);
   for (auto const& n : r.nodes) {
     auto const rate = seconds > 0 ? static_cast<double>(n.iterations - n.iterations_before) / seconds : std::nan("");
-    table.add_row({std::to_string(to_index(n.id)), std::to_string(n.iterations), fixed(rate, 1),
-                   std::to_string(n.gradients), std::to_string(n.dropped)});
+    table.add_row({std::to_string(to_index(n.id)), std::to_string(n.iterations), std::to_string(n.iterations_before),
+                   fixed(rate, 1), std::to_string(n.gradients), std::to_string(n.dropped)});
   }
   return table.text();
+}
+
+/// A sentence to follow a table, where some of the runs went on from a checkpoint; else nothing.
+[[nodiscard]] inline auto counted_since(std::span<run_result const> results) -> std::string {
+  for (auto const& r : results) {
+    for (auto const& n : r.nodes) {
+      if (n.iterations_before > 0)
+        return "Times, gradients and bytes count from the checkpoint from which a run went on.\n";
+    }
+  }
+  return {};
 }
 
 /// One line a directed edge and channel. Goodput counts received bodies, where nodes are processes.

@@ -102,6 +102,8 @@ struct checkpoint_options {
 [[nodiscard]] auto saved_rounds(checkpoint_options const& o, node_id node) -> std::vector<std::uint64_t>;
 
 namespace detail {
+/// The line of a subject that tells of the network in words.
+inline auto const network_words = std::string{"network in words"};
 /// On what processes agree that go on together.
 inline constexpr auto round_to_go_on_from = std::string_view{"round to go on from"};
 /// What follows the names of files of rounds that are of no run any more, since all nodes went back to an earlier one;
@@ -121,6 +123,10 @@ struct round_to_resume {
 /// is left.
 [[nodiscard]] auto newest_common_round(checkpoint_options const& o, std::span<node_id const> nodes)
     -> std::optional<round_to_resume>;
+
+/// A sentence if the folder holds checkpoints that a run of so many nodes ignores: those of other nodes and, where
+/// nodes go on together from a round, those that are of none, or the other way round; empty: it holds no such.
+[[nodiscard]] auto ignored_checkpoints(checkpoint_options const& o, std::size_t nodes, bool together) -> std::string;
 
 /// Whether that node has a checkpoint in the folder, be it a damaged one; true as well where that cannot be told, so
 /// that reading it says why. For programs that are started again blindly: `o.resume = has_checkpoint(o, self)`.
@@ -339,6 +345,23 @@ RUBATO_INLINE auto detail::rounds_of_files(checkpoint_options const& o, node_id 
   return rounds;
 }
 
+RUBATO_INLINE auto ignored_checkpoints(checkpoint_options const& o, std::size_t nodes, bool together) -> std::string {
+  std::vector<std::string> ignored;
+  auto error = std::error_code{};
+  for (auto at = std::filesystem::directory_iterator{o.folder, error}; !error && at != end(at); at.increment(error)) {
+    auto const name = at->path().filename().string();
+    if (!name.starts_with("node-") || !name.ends_with(".checkpoint")) continue;
+    std::size_t node = 0;
+    auto const read = std::from_chars(name.data() + 5, name.data() + name.size(), node);
+    auto const of_round = std::string_view{read.ptr, name.data() + name.size()}.starts_with(".round-");
+    if (read.ec != std::errc{} || node >= nodes || of_round != together) ignored.push_back(name);
+  }
+  if (ignored.empty()) return {};
+  auto const first = *std::min_element(ignored.begin(), ignored.end());
+  return "of '" + escaped(o.folder.string()) + "' this run ignores " + std::to_string(ignored.size()) +
+         (ignored.size() == 1 ? " file" : " files") + " of another one, such as '" + escaped(first) + "'";
+}
+
 RUBATO_INLINE auto newest_common_round(checkpoint_options const& o, std::span<node_id const> nodes)
     -> std::optional<round_to_resume> {
   std::set<std::uint64_t, std::greater<>> newest_first;
@@ -376,13 +399,32 @@ RUBATO_INLINE auto newest_common_round(checkpoint_options const& o, std::span<no
                      "': " + why};
 }
 
+namespace detail {
+/// The subject without its line about the network, whose words may differ: a graph is known by its edges.
+RUBATO_INLINE auto without_network(std::string_view subject) -> std::string {
+  auto const line = network_words + "=";
+  auto const at = subject.find(line);
+  if (at == subject.npos || (at > 0 && subject[at - 1] != '\n')) return std::string{subject};
+  return std::string{subject.substr(0, at)} +
+         std::string{subject.substr((std::min)(subject.find('\n', at), subject.size() - 1) + 1)};
+}
+/// In words, where the networks of both runs are known and differ.
+RUBATO_INLINE auto both_networks(std::string_view mine, std::string_view saved) -> std::string {
+  auto const ours = wire::detail::value_of(mine, network_words), its = wire::detail::value_of(saved, network_words);
+  if (!ours || !its || *ours == *its) return {};
+  return " (its network is " + escaped(*its, 100) + ", and this one " + escaped(*ours, 100) + ")";
+}
+}  // namespace detail
+
 RUBATO_INLINE auto check_checkpoint(checkpoint const& c, std::string_view subject, node_id node) -> std::string {
   if (c.node != node) {
     throw config_error{"the checkpoint is of node " + std::to_string(to_index(c.node)) + ", and this is node " +
                        std::to_string(to_index(node))};
   }
-  auto different = wire::difference(subject, c.subject, "the checkpoint");
-  if (!different.empty()) throw config_error{different + ": it is of another run"};
+  auto different =
+      wire::difference(detail::without_network(subject), detail::without_network(c.subject), "the checkpoint");
+  if (!different.empty())
+    throw config_error{different + detail::both_networks(subject, c.subject) + ": it is of another run"};
   if (c.build == build_text()) return {};
   return "the checkpoint was written by '" + escaped(c.build, 200) + "' and this is '" + build_text() +
          "': from here on bits may differ from those of a run that was never cut";

@@ -145,7 +145,7 @@ class node_checkpoints {
   /// together. Or nobody could tell whether it is the same run. Or a new run would overwrite the state of another one.
   node_checkpoints(checkpoint_options const& o, assembly const& a, node_id self)
       : options_{o},
-        subject_{a.agreed.text() + pace_of(a, self) + o.subject},
+        subject_{a.agreed.text() + pace_of(a, self) + o.subject + network_words + "=" + escaped(a.network) + "\n"},
         self_{self},
         together_{a.nodes[to_index(self)].common_round().has_value()},
         round_{a.nodes[to_index(self)].common_round().value_or(round_state{})},
@@ -193,15 +193,16 @@ class node_checkpoints {
     try {
       auto warning = check_checkpoint(saved, subject_, self_);
       restore(host, saved.state, pool);
-      progress_ = saved.progress;
+      before_ = host.node().statistics();
       resumed_ = sessions_before(options_, self_) >> 16;
       return warning.empty() || remark.empty() ? warning + remark : remark + "; " + warning;
     } catch (config_error const& e) {
       throw config_error{"'" + escaped(file_.string()) + "': " + e.what()};
     }
   }
-  /// Of the state that was read: its local iterations, and how often the run has resumed, this time included.
-  [[nodiscard]] auto progress() const -> std::uint64_t { return progress_; }
+  /// What the node had counted by the state that was read.
+  [[nodiscard]] auto counted_before() const -> node_statistics const& { return before_; }
+  /// How often the run has resumed, this time included.
   [[nodiscard]] auto resumed() const -> std::uint32_t { return resumed_; }
   /// The round that the state is of, where all go on together.
   [[nodiscard]] auto resumed_from() const -> std::optional<std::uint64_t> { return from_; }
@@ -231,14 +232,14 @@ class node_checkpoints {
   [[nodiscard]] auto save_round_if_due(Host& host, checkpoint_writer& writer) -> bool {
     if (has_met()) return false;
     auto const round = *host.node().common_round();
-    auto const due = !saved_ || round.done >= *saved_ + options_.every_rounds || round.done == meets_at_;
+    auto const due = !saved_ || round.done >= *saved_ + options_.every_rounds || round.done == meets_at_ ||
+                     (round.done == rests_at_ && saved_ != rests_at_);
     if (!round.begins || !due) return true;
     if (!writer.is_done_with(file_)) return false;
     if (saved_ && writer.forgets_failure(file_)) rounds_.pop_back();  // there is none
     save_round(host, writer, round.done);
     if (has_met()) return false;
-    host.node().meet_at((std::min)(round.done + options_.every_rounds, meets_at_.value_or(never)),
-                        options_.every_rounds);
+    tell_next(host);
     remove_useless();
     return true;
   }
@@ -253,18 +254,28 @@ class node_checkpoints {
     if (!together_ || !saved_ || round >= meets_at_.value_or(never) || round <= host.node().common_round()->done)
       return false;
     meets_at_ = round;
-    host.node().meet_at((std::min)(*saved_ + options_.every_rounds, round), options_.every_rounds);
+    tell_next(host);
     return true;
   }
   /// A node that is to use so many gradients since it began ends at a round that is known, where each round takes the
-  /// same number of them; so do all others that are to use as many.
+  /// same number of them; so do all others that are to use as many. With a `rest`, some of them are to use more: then
+  /// all are saved at the last round that is whole, rest there until everybody is, and go on.
   template<class Host>
-  void meet_after(std::uint64_t gradients, Host& host) {
+  void meet_after(std::uint64_t gradients, Host& host, bool rest = false) {
     if (!together_ || !saved_ || foreseen_) return;
     foreseen_ = true;
     auto const at = *host.node().common_round();
-    if (at.gradients > 0 && gradients % at.gradients == 0 && gradients / at.gradients < never - *saved_)
-      static_cast<void>(meet_at(host, *saved_ + gradients / at.gradients));
+    if (at.gradients == 0 || gradients / at.gradients >= never - *saved_) return;
+    auto const round = *saved_ + gradients / at.gradients;
+    if (!rest && gradients % at.gradients == 0) return static_cast<void>(meet_at(host, round));
+    if (!rest || round == *saved_) return;
+    rests_at_ = round;
+    tell_next(host);
+  }
+  /// Whether it was saved at the round at which it rests, and stands there.
+  template<class Host>
+  [[nodiscard]] auto rests(Host& host) const -> bool {
+    return rests_at_ && saved_ == rests_at_ && host.node().common_round()->done == *rests_at_;
   }
   /// The round at which all end, as far as this node knows.
   [[nodiscard]] auto last_round() const -> std::optional<std::uint64_t> { return meets_at_; }
@@ -293,6 +304,13 @@ class node_checkpoints {
     auto const at = to_index(self);
     return at < a.paces.size() && a.paces[at] ? "pace=kept\n" : "pace=none\n";
   }
+  /// The next round at which nodes have to meet that do not come by it anyway.
+  template<class Host>
+  void tell_next(Host& host) const {
+    auto next = (std::min)(*saved_ + options_.every_rounds, meets_at_.value_or(never));
+    if (rests_at_ && *rests_at_ > *saved_) next = (std::min)(next, *rests_at_);
+    host.node().meet_at(next, options_.every_rounds);
+  }
   template<class Host>
   void save_round(Host& host, checkpoint_writer& writer, std::uint64_t done) {
     if (!saved_) {
@@ -302,14 +320,12 @@ class node_checkpoints {
     }
     saved_ = done;
     rounds_.push_back(done);
-    ++saves_;
     file_ = options_.file_of(self_, done);
     save(host, writer);
   }
   /// A node that is at a round whose state is due has seen all others at most `reach` rounds before it, and they had
-  /// written all but the last of what was due by then.
+  /// written all but the last of what was due by then. And all have the round from which they went on.
   void remove_useless() {
-    if (saves_ <= older_kept_) return;
     auto error = std::error_code{};
     for (; rounds_.size() > older_kept_ + 1; rounds_.erase(rounds_.begin()))
       std::filesystem::remove(options_.file_of(self_, rounds_.front()), error);
@@ -337,13 +353,13 @@ class node_checkpoints {
   std::vector<std::uint64_t> rounds_;  // of which there are files, in rising order
   std::vector<std::uint64_t> aside_;  // those of files that are kept beside them for a while
   std::optional<std::uint64_t> saved_;  // the last that this process saved
-  std::size_t saves_ = 0;
   std::size_t older_kept_ = 2;
   std::uint64_t apart_ = 1;  // so many rounds at most are between this node and any other
   std::optional<std::uint64_t> meets_at_;  // the round at which all end
+  std::optional<std::uint64_t> rests_at_;  // the round at which all are saved beside those that are due
   bool foreseen_ = false;  // what meet_after could say was said
   std::optional<std::uint64_t> from_;
-  std::uint64_t progress_ = 0;
+  node_statistics before_;
   std::uint32_t resumed_ = 0;
   std::optional<instant> due_;
 };

@@ -204,10 +204,12 @@ class edge_index {
 
 /// Adds the counters of one node, and its final model if it is measured; that must be finite (run_error). What the node
 /// counted of its in-edges is added to the existing edges, which `edges` indexes. They are sorted once for all nodes,
-/// so the end of a run takes O(edges log edges).
-inline void collect_node(any_node const& n, node_id id, bool computes, edge_index const& edges, run_result& result) {
-  auto const s = n.statistics();
-  result.nodes.push_back({id, s.iterations, s.gradients, s.dropped});
+/// so the end of a run takes O(edges log edges). `before`: of a node that went on from a checkpoint, what it had
+/// counted by then.
+inline void collect_node(any_node const& n, node_id id, bool computes, edge_index const& edges, run_result& result,
+                         node_statistics const& before = {}) {
+  auto const s = n.statistics().since(before);
+  result.nodes.push_back({id, s.iterations, s.gradients, s.dropped, before.iterations});
   if (computes) {
     result.models.push_back(n.estimate().on_host());
     refuse_not_finite(result.models.back(), id);

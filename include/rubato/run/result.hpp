@@ -74,7 +74,7 @@ struct measurement {
   /// looked at in one instant. There it is the largest residual of a single node (see local_residual); only the last
   /// entry, when all threads have ended, is the sum over all nodes.
   double tracking_residual = 0;
-  std::uint64_t gradients = 0;  ///< computed by all nodes so far
+  std::uint64_t gradients = 0;  ///< computed by all nodes so far (see node_report)
   std::uint64_t bytes_sent = 0;  ///< by all nodes so far: bodies and frame headers, retransmissions included
 
   static void visit_state(auto& self, auto&& visit) {
@@ -84,10 +84,13 @@ struct measurement {
   }
 };
 
+/// Where processes or threads went on from a checkpoint, all that a result counts is counted from then on: times,
+/// gradients, bytes. Iterations alone say where a node is, so they include those before. (A simulation that goes on is
+/// one with the one that was cut.)
 struct node_report {
   node_id id{};
   std::uint64_t iterations = 0;
-  std::uint64_t gradients = 0;
+  std::uint64_t gradients = 0;  ///< used
   std::uint64_t dropped = 0;  ///< gradients that were no longer wanted
   std::uint64_t iterations_before = 0;  ///< those of `iterations` before processes or threads resumed from a checkpoint
 

@@ -45,6 +45,7 @@ TEST_CASE("a result holds what the run determined, in seconds") {
   CHECK(json["mean_age_s"] == 0.005);
   CHECK(json["mean_age_s_by_channel"] == ordered_json{{"model", 0.003}, {"tracker", 0.009}});
   CHECK(json["nodes"][1]["iterations"] == 27);
+  CHECK(json["nodes"][1]["iterations_before"] == 0);
   CHECK(json["edges"][1]["channel"] == "tracker");
   CHECK(json["edges"][1]["lost"] == 3);
 }

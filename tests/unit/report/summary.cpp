@@ -43,10 +43,17 @@ TEST_CASE("if the optimum is known, the table lists each run's final distance fr
 
 TEST_CASE("the node table gives local iterations a second on the run's clock") {
   CHECK(report::node_table(rubato::test::sample_result("a")) ==
-        "node  iterations  per second  gradients  dropped\n"
-        "----  ----------  ----------  ---------  -------\n"
-        "   0          30       100.0         30        1\n"
-        "   1          27        90.0         27        2\n");
+        "node  iterations  before  per second  gradients  dropped\n"
+        "----  ----------  ------  ----------  ---------  -------\n"
+        "   0          30       0       100.0         30        1\n"
+        "   1          27       0        90.0         27        2\n");
+  auto resumed = rubato::test::sample_result("a");
+  auto const all = std::span{&resumed, 1};
+  CHECK(report::counted_since(all).empty());
+  resumed.nodes[1].iterations_before = 18;
+  CHECK(report::node_table(resumed).find("   1          27      18        30.0         27        2\n") !=
+        std::string::npos);
+  CHECK(report::counted_since(all).starts_with("Times, gradients and bytes count from the checkpoint"));
 }
 
 TEST_CASE("the edge table has one line a directed edge and channel") {

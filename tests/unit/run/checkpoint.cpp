@@ -19,6 +19,7 @@
 
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/driver/detail/hosted_node.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint_lock.hpp>
@@ -118,6 +119,44 @@ TEST_CASE("a checkpoint of another run, node or format is refused, and one of an
   CHECK(why([&] { restore(c.nodes[1], saved.state, c.pool); }).find("\"values\" does not fit") != std::string::npos);
   auto plain = assemble<r_fast<space>>(topology::binary_tree(4), problem::quadratic::random(4, 10, 1), {});
   CHECK(why([&] { restore(plain.nodes[1], saved.state, plain.pool); }).find("does not fit") != std::string::npos);
+}
+
+TEST_CASE("a checkpoint on another network says the names of both, which need not be the same for the same graph") {
+  scratch_folder folder{"network"};
+  auto const on = [](auto const& graph) {
+    return assemble<r_fast<space>>(graph, problem::quadratic::random(4, 10, 1), {.step = 0.1});
+  };
+  auto ring = on(topology::ring(4)), line = on(topology::line(4)), renamed = on(topology::ring(4));
+  renamed.network = "the same from a file";
+  auto const o = checkpoint_options{.folder = folder.path(), .resume = true};
+  auto host = detail::hosted_node{ring.nodes[1], 1};
+  {
+    auto to_save = o;
+    to_save.resume = false;
+    detail::checkpoint_writer writer;
+    detail::node_checkpoints{to_save, ring, node_id{1}}.save(host, writer);
+  }
+  auto const why = [&](assembly& a) {
+    auto its = detail::hosted_node{a.nodes[1], 1};
+    return refusal([&] { static_cast<void>(detail::node_checkpoints{o, a, node_id{1}}.restore_into(its, a.pool)); });
+  };
+  CHECK(says(why(line), "has network 4 nodes, "));
+  CHECK(says(why(line), "(its network is ring(4), "));
+  CHECK(says(why(line), ", and this one "));
+  CHECK(why(renamed).empty());
+}
+
+TEST_CASE("files of another run that lie in a folder are told of") {
+  scratch_folder folder{"mixed"};
+  auto const o = checkpoint_options{.folder = folder.path()};
+  std::ofstream{o.file_of(node_id{1})} << "x";
+  CHECK(ignored_checkpoints(o, 2, false).empty());
+  CHECK(says(ignored_checkpoints(o, 1, false), "this run ignores 1 file of another one, such as 'node-1.checkpoint'"));
+  std::ofstream{o.file_of(node_id{0}, 7)} << "x";
+  std::ofstream{o.file_of(node_id{0}, 7).string() + ".aside"} << "x";
+  CHECK(says(ignored_checkpoints(o, 2, false), "1 file of another one, such as 'node-0.round-7.checkpoint'"));
+  CHECK(says(ignored_checkpoints(o, 2, true), "1 file of another one, such as 'node-1.checkpoint'"));
+  CHECK(says(ignored_checkpoints(o, 0, true), "ignores 2 files"));
 }
 
 TEST_CASE("whether a node has a checkpoint can be asked, and a damaged one is one") {

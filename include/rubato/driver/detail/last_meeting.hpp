@@ -4,6 +4,7 @@
 // hears of it, and goes on to that round like all others.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -48,6 +49,10 @@ class last_meeting {
     interrupted_ = interrupted_ || s.is_interrupted();
     meet_at(*round);
     if (is_named_ && interrupted_ && !latest_) latest_ = later_by(now, linger_);
+  }
+  /// This node was interrupted after it had come to its end: it waits no longer than until then.
+  void hurry(instant latest) {
+    if (latest_) latest_ = (std::min)(*latest_, latest);
   }
   /// It cannot be held any more: one of the nodes is gone.
   void give_up() { given_up_ = true; }

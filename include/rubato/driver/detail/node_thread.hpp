@@ -66,9 +66,9 @@ struct thread_run {
     meeting = true;
     for (auto& box : inboxes) box->wake();
   }
-  /// The gradients of each node, where all are to compute the same number of them.
+  /// The gradients of each node, or, where they cannot all compute the same number of them, the least.
   [[nodiscard]] auto gradients_of_each() const -> std::optional<std::uint64_t> {
-    if (most_gradients == (std::numeric_limits<std::uint64_t>::max)() || most_gradients % who->peers != 0) return {};
+    if (most_gradients == (std::numeric_limits<std::uint64_t>::max)()) return {};
     return most_gradients / who->peers;
   }
   /// Every thread ends as soon as it can.
@@ -108,6 +108,7 @@ struct thread_run {
   std::atomic<bool> meeting{false};  // nodes that go on together are to meet at one round, and end there
   std::atomic<std::uint64_t> last_round{(std::numeric_limits<std::uint64_t>::max)()};  // that one
   std::atomic<std::size_t> met{0};  // nodes that were saved there
+  std::atomic<std::size_t> resting{0};  // nodes that have come to the round at which all rest (node_checkpoints)
 };
 
 class node_thread {
@@ -205,8 +206,12 @@ class node_thread {
     if (!run_->writer || !saves_.together()) return;
     auto const has_met = saves_.has_met();
     stands_still_ = !saves_.save_round_if_due(host_, *run_->writer);
-    if (auto const each = run_->gradients_of_each()) saves_.meet_after(*each, host_);
+    if (auto const each = run_->gradients_of_each())
+      saves_.meet_after(*each, host_, run_->most_gradients % run_->who->peers != 0);
     if (!has_met && saves_.has_met()) ++run_->met;
+    if (!saves_.rests(host_)) return;
+    if (!std::exchange(rested_, true)) ++run_->resting;
+    if (run_->resting < run_->inboxes.size()) stands_still_ = true;
   }
   /// Before every event: at which round all meet. Who hears of the meeting names a round that nobody can have begun
   /// before it sees that one; of all that are named the earliest is everybody's.
@@ -373,6 +378,7 @@ class node_thread {
   node_checkpoints saves_;
   bool stands_still_ = false;  // until the state that is due can be written
   bool names_round_ = false;  // it has named one
+  bool rested_ = false;  // it has come to the round at which all rest
   std::deque<packet> held_;  // packets that came meanwhile
   std::vector<node_id> queued_;  // receivers for which a packet waits for its link
   std::uint64_t draws_ = 0;

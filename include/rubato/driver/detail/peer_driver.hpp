@@ -162,6 +162,13 @@ class peer_driver {
   /// This node was interrupted, or meets the others because one of them was.
   [[nodiscard]] auto all_end() const -> bool { return is_interrupted() || meeting_.is_interrupted(); }
 
+  /// What is under way has a second left where this node is interrupted after its own end; else nothing.
+  [[nodiscard]] auto hurried() -> std::optional<instant> {
+    if (!hurried_ && is_interrupted() && own_end_ && *own_end_ != stop_reason::interrupted)
+      hurried_ = later_by(now(), std::chrono::seconds{1});
+    return hurried_;
+  }
+
   /// Waits until every node of the run has arrived or is known not to come; the deadlines of transports bound this.
   /// Messages of peers that began earlier are kept. False if interrupted.
   [[nodiscard]] auto await_everyone() -> bool {
@@ -219,6 +226,7 @@ class peer_driver {
     if (can_meet() && to_index(me_->self) < run_->peers) meeting_.foresee(end.gradients);
     if (can_meet() && why && !own_end_ && !spent) meeting_.name_earliest(*why == stop_reason::interrupted, now());
     if (!own_end_) own_end_ = why;
+    if (auto const latest = hurried()) meeting_.hurry(*latest);
     tell_of_meeting();
     if (meeting_.was_held()) return end_with_all(end);
     if (own_end_ && (spent || !meeting_.is_awaited(now()))) return own_end_;
@@ -424,9 +432,7 @@ class peer_driver {
   }
   /// False if the peer was lost before.
   auto note_loss(node_id peer, std::string const& why) -> bool {
-    if (!others_.lose(peer)) return false;
-    others_.of(peer).lost_at = now();
-    others_.of(peer).lost_why = why;
+    if (!others_.lose(peer, now(), why)) return false;
     if (goes_on()) note(result_.lost, why, why);
     else result_.lost.push_back(why);  // it is thrown
     tell_parted();
@@ -603,7 +609,10 @@ class peer_driver {
   void depart() {
     transport_->announce({transport::peer_status::phase::left, 0, {}, told_.parted});
     auto const since = now();
-    auto const may_end = [&] { return is_interrupted() && !meeting_.was_held(); };
+    auto const may_end = [&] {
+      auto const latest = hurried();
+      return latest ? now() >= *latest : is_interrupted() && !meeting_.was_held();
+    };
     while (!transport_->everyone_left() && now() - since < options_.linger && !may_end()) {
       for (auto const& n : polled(now() + std::chrono::milliseconds{20})) hear_farewell(n);
     }
@@ -645,8 +654,8 @@ class peer_driver {
     for (auto const& t : transport_->traffic_of()) notes_.add_traffic(me_->self, t);
     auto const measured = run_->measured();
     auto const self = to_index(me_->self);
-    collect_node(host_.node(), me_->self, self >= measured.begin && self < measured.end, edge_index{r.edges}, r);
-    r.nodes.back().iterations_before = saves_.progress();
+    collect_node(host_.node(), me_->self, self >= measured.begin && self < measured.end, edge_index{r.edges}, r,
+                 saves_.counted_before());
     auto const said = r.warnings.size();
     warn_of_counters(run_->peers, r);
     if (!result_.looks.empty()) warn_of_resolution({&audit_, 1}, r);
@@ -667,6 +676,7 @@ class peer_driver {
   node_checkpoints& saves_ = kept_.node;
   std::optional<checkpoint_writer>& writer_ = kept_.writer;
   last_meeting meeting_{saves_, host_, options_.linger};
+  std::optional<instant> hurried_;
   std::optional<stop_reason> own_end_;  // to which this node came first, whether it goes on to a meeting or not
   bool stands_still_ = false;  // until the state that is due can be written
   early_messages held_{vector_bytes()};  // messages that came meanwhile

@@ -48,9 +48,11 @@ class peer_neighbours {
     closed_ = resuming_;
   }
   /// False if it was lost before.
-  auto lose(node_id peer) -> bool {
+  auto lose(node_id peer, instant now, std::string const& why) -> bool {
     if (!closed_.insert(peer).second) return false;
     auto& it = all_[peer];
+    it.lost_at = now;
+    it.lost_why = why;
     it.waits = false;
     it.met_again = true;
     it.parted = 0;

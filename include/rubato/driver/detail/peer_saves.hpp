@@ -39,6 +39,8 @@ struct peer_saves {
     node = {o, a, me.self};
     node.reach(reach_of(a, me.self), a.nodes.size());
     if (o.resume) {
+      if (auto other = ignored_checkpoints(o, a.nodes.size(), node.together()); !other.empty())
+        notes.warn(std::move(other));
       if (auto warning = node.restore_into(host, a.pool); !warning.empty()) notes.warn(std::move(warning));
     }
     refuse_other_state(me);
