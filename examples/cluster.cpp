@@ -212,19 +212,37 @@ auto await_all(examples::children& peers, choice const& c, workplace const& plac
     if (!may_go_on_without(*end, c) || all.lost.size() + 1 == n) report_failure(peers, *end, c, place, n - ended);
     all.lost.insert(end->which);
     all.sentences.push_back(sentence_of(*end, c, place) + "; its results are missing");
-    std::fprintf(stderr, "cluster: %s\n", all.sentences.back().c_str());
+    std::fprintf(stderr, "cluster: %s; the others go on\n", sentence_of(*end, c, place).c_str());
   }
   return all;
 }
 
-/// What peers that ended well complained of, each sentence once; not what the result warns of, which is told with it.
-void pass_on(choice const& c, workplace const& place, std::size_t n, rubato::run_result const& result) {
+/// What is said of dead processes, in place of what each of their peers says of them.
+auto told_of(std::set<std::size_t> const& dead, std::vector<rubato::peer_result> const& parts)
+    -> std::vector<std::string> {
+  std::vector<std::string> told;
+  for (auto const& p : parts) {
+    for (auto const& sentence : p.lost) {
+      if (std::any_of(dead.begin(), dead.end(),
+                      [&](auto i) { return sentence.starts_with("node " + std::to_string(i) + " "); }))
+        told.push_back(sentence);
+    }
+    auto const of_these = [&](rubato::node_id id) { return dead.contains(rubato::to_index(id)); };
+    if (!dead.empty() && std::all_of(p.cut_off.begin(), p.cut_off.end(), of_these))
+      told.push_back(examples::words_of_the_lost(p));
+  }
+  std::erase(told, "");
+  return told;
+}
+
+/// What peers that ended well complained of, each sentence once; not what was told by then, or is told with the result.
+void pass_on(choice const& c, workplace const& place, std::size_t n, std::vector<std::string> const& told) {
   std::vector<std::string> said;
   for (std::size_t i = 0; i < (c.transport == "mpi" ? 1 : n); ++i) {
     std::ifstream in{place.output(i)};
     for (std::string line; said.size() < 32 && std::getline(in, line);) {
       auto const is_told = [&](auto const& warning) { return line.ends_with(warning); };
-      if (std::any_of(result.warnings.begin(), result.warnings.end(), is_told)) continue;
+      if (std::any_of(told.begin(), told.end(), is_told)) continue;
       if (!line.starts_with("peer: ") || std::find(said.begin(), said.end(), line) != said.end()) continue;
       said.push_back(line);
       std::fprintf(stderr, "cluster: %s\n", rubato::escaped(line, 1000).c_str());
@@ -239,6 +257,7 @@ struct competitor {
   std::size_t computing;  // of these; a server follows
   std::vector<std::string> arguments;  // what its peers are told of the round from which they go on together
   examples::held_folder saved;
+  std::vector<std::string> told{};  // what peers need not say of their checkpoints, too
 };
 
 /// The newest round of which all files are here and whole, where nodes go on together.
@@ -272,12 +291,27 @@ auto refuse_as_a_peer(rubato::assembly& a, rubato::node_id node, choice c, std::
   return checkpoints.least_bytes(host);
 }
 
+/// Says what of a folder is ignored or missing where a run goes on.
+void tell_of_folder(choice const& c, competitor& it, rubato::assembly const& a) {
+  if (!examples::resumes(c)) return;
+  auto o = c.checkpoint;
+  o.folder /= it.algorithm;
+  it.told = {rubato::ignored_checkpoints(o, a.nodes.size(), a.nodes[0].common_round().has_value()),
+             examples::who_begins_anew(c, it.algorithm, {0, a.nodes.size()})};
+  for (std::size_t i = 0; i < a.nodes.size(); ++i)  // each says it of itself
+    it.told.push_back(examples::who_begins_anew(c, it.algorithm, {i, i + 1}));
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (!it.told[i].empty()) std::fprintf(stderr, "cluster: %s: %s\n", it.algorithm.c_str(), it.told[i].c_str());
+  }
+  std::erase(it.told, "");
+}
 /// Those of the plan. Throws config_error, before any of them runs, where peers would refuse one, and where the disk
 /// has no room for its files.
 auto competitors(examples::race_plan const& plan, choice const& c) -> std::vector<competitor> {
   std::vector<competitor> all;
   auto saved = std::uint64_t{0},
        models = std::uint64_t{0};  // bytes: of all checkpoints, and of one algorithm's results
+  std::vector<examples::resumption> on;
   auto const problem = examples::objective_of(c.race);
   for (std::size_t i = 0; i < plan.algorithms.size(); ++i) {
     auto const& name = plan.algorithms[i].told.name;
@@ -287,7 +321,10 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
     try {
       all.push_back({name, a.nodes.size(), a.peers, {}, {c, name, a.nodes.size()}});
       if (examples::interrupted()) return all;
+      examples::refuse_unsaved(c, name, a.nodes.size());
+      tell_of_folder(c, all.back(), a);
       auto const round = round_of_all(c, name, a.nodes.size());
+      on.push_back({name, round, examples::any_is_saved(c, name, a.nodes.size())});
       if (round && !c.checkpoint.round) all.back().arguments = {"--round", std::to_string(*round)};
       for (std::size_t node = 0; node < a.nodes.size(); ++node)
         saved += refuse_as_a_peer(a, rubato::to_node(node), alone, round);
@@ -296,6 +333,7 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
     }
     models = std::max(models, std::uint64_t{a.nodes.size() * a.blocks.values() * sizeof(float)});
   }
+  if (examples::resumes(c) && on.size() > 1) std::fprintf(stderr, "cluster: %s\n", examples::words_of(on).c_str());
   if (saved > 0) {
     rubato::ensure_writable_folder(c.checkpoint.folder);
     rubato::ensure_space(c.checkpoint.folder, saved);
@@ -314,7 +352,7 @@ struct outcome : examples::race_outcome {
 void run_one(choice c, competitor const& who, rubato::problem::any_oracle const& oracle, outcome& all) {
   workplace const place;
   examples::children peers;
-  auto const& [algorithm, n, computing, more, folder] = who;
+  auto const& [algorithm, n, computing, more, folder, its_folder_told] = who;
   c.passed_on.insert(c.passed_on.end(), more.begin(), more.end());
   auto const ends = await_all(peers, c, place, start_all(peers, c, algorithm, place, n), computing);
   if (examples::interrupted()) return;
@@ -324,12 +362,15 @@ void run_one(choice c, competitor const& who, rubato::problem::any_oracle const&
     parts.push_back(rubato::report::read_peer_result(place.report(i)));
     if (all.unwritten.empty()) all.unwritten = parts.back().unwritten;
   }
+  auto told = told_of(ends.lost, parts);
   auto const gaps = ends.lost.empty() ? rubato::gaps::refused : rubato::gaps::left_out;
   auto merged = rubato::merged(std::move(parts), oracle, gaps);
   if (merged.models.empty()) throw rubato::run_error{"no node that has a model is left: " + ends.sentences.front()};
   auto& result = all.results.emplace_back(std::move(merged));
   result.algorithm = algorithm;
-  pass_on(c, place, n, result);
+  told.insert(told.end(), result.warnings.begin(), result.warnings.end());
+  told.insert(told.end(), who.told.begin(), who.told.end());
+  pass_on(c, place, n, told);
   result.warnings.insert(result.warnings.end(), ends.sentences.begin(), ends.sentences.end());
   all.parted = all.parted || ends.parted || !ends.lost.empty();
   examples::judge_last(all, c.race);

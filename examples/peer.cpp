@@ -109,18 +109,7 @@ void tell_distance(rubato::run_result const& r, examples::peer_choice const& c, 
 
 /// Of peers that were gone when the run ended, its own and those of others; returns the exit status.
 auto tell_of_the_lost(rubato::peer_result const& r) -> int {
-  for (auto const id : r.cut_off) {
-    std::fprintf(stderr,
-                 "peer: node %zu and node %zu were cut off from each other when the run ended: what one computed since "
-                 "then, the other lacks\n",
-                 rubato::to_index(r.id), rubato::to_index(id));
-  }
-  if (r.parted > 0) {
-    std::fprintf(stderr,
-                 "peer: a node that is %llu %s away from node %zu was cut off from a peer when the run ended: what one "
-                 "side computed since then, the other lacks\n",
-                 static_cast<unsigned long long>(r.parted), r.parted == 1 ? "edge" : "edges", rubato::to_index(r.id));
-  }
+  if (auto const words = examples::words_of_the_lost(r); !words.empty()) say_aloud(words);
   return r.cut_off.empty() && r.parted == 0 ? status::done : status::cut_off;
 }
 
@@ -154,6 +143,8 @@ auto live(examples::peer_choice const& c) -> int {
   o.pace = c.pace;
   if (!examples::await_former_life("peer", c, plan.options.algorithms.front(), {c.id, c.id + 1}))
     return status::interrupted;
+  if (auto const anew = examples::who_begins_anew(c, plan.options.algorithms.front(), {c.id, c.id + 1}); !anew.empty())
+    say_aloud(anew);
   o.checkpoint =
       examples::checkpoints_of(c, plan.options.algorithms.front(), rubato::to_node(static_cast<std::size_t>(c.id)));
   o.checkpoint.subject = examples::setting_of(c);

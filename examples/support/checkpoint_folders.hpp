@@ -2,15 +2,22 @@
 // What peer and cluster do with the folders of checkpoints before a run begins: nobody else may save there.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <vector>
 
 #include <rubato/core/blocks.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/ids.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/run/atomic_file.hpp>
 #include <rubato/run/checkpoint.hpp>
@@ -54,6 +61,61 @@ auto await_free(char const* program, checkpoint_options const& o, Holder const& 
   auto o = c.checkpoint;
   o.folder /= algorithm;
   return detail::await_free(program, o, [&] { return checkpoint_lock::holder(o, nodes); });
+}
+
+/// With --resume-if-there, of a folder where some nodes were saved: who of these has no checkpoint there and begins
+/// anew; empty: nobody.
+[[nodiscard]] inline auto who_begins_anew(peer_choice const& c, std::string const& algorithm, range nodes)
+    -> std::string {
+  if (!c.resume_if_there) return {};
+  auto o = c.checkpoint;
+  o.folder /= algorithm;
+  auto none = std::error_code{};
+  auto at = std::filesystem::directory_iterator{o.folder, none};
+  if (none || std::none_of(at, {}, [](auto const& file) { return file.path().extension() == ".checkpoint"; }))
+    return {};
+  std::string who;
+  for (auto i = nodes.begin; i < nodes.end; ++i) {
+    if (!has_checkpoint(o, to_node(i))) who += (who.empty() ? "node " : ", node ") + std::to_string(i);
+  }
+  return who.empty() ? who
+                     : "there is no checkpoint of " + who + " in '" + escaped(o.folder.string()) +
+                           "', so it begins anew, beside others that go on";
+}
+
+/// Of several algorithms, what each is about to do.
+struct resumption {
+  std::string algorithm;
+  std::optional<std::uint64_t> round{};
+  bool goes_on = false;
+};
+[[nodiscard]] inline auto words_of(std::vector<resumption> const& all) -> std::string {
+  std::string on, anew;
+  for (auto const& each : all) {
+    auto& list = each.goes_on ? on : anew;
+    list += (list.empty() ? "" : ", ") + each.algorithm;
+    if (each.round) list += " (from round " + std::to_string(*each.round) + ")";
+  }
+  return (on.empty() ? "" : "going on: " + on) + (on.empty() || anew.empty() ? "" : "; ") +
+         (anew.empty() ? "" : "beginning anew: " + anew);
+}
+
+/// Whether any of so many nodes has a checkpoint.
+[[nodiscard]] inline auto any_is_saved(peer_choice const& c, std::string const& algorithm, std::size_t nodes) -> bool {
+  auto o = c.checkpoint;
+  o.folder /= algorithm;
+  for (std::size_t i = 0; i < nodes; ++i) {
+    if (has_checkpoint(o, to_node(i))) return true;
+  }
+  return false;
+}
+
+/// Throws config_error where one of several algorithms is to go on and was never saved: nothing is run then.
+inline void refuse_unsaved(peer_choice const& c, std::string const& algorithm, std::size_t nodes) {
+  if (!c.checkpoint.resume || c.race.algorithms.size() < 2 || any_is_saved(c, algorithm, nodes)) return;
+  throw config_error{"no node has a checkpoint in '" + escaped((c.checkpoint.folder / algorithm).string()) +
+                     "', so none of these algorithms is run: leave it out, or give --resume-if-there, with which it "
+                     "begins anew"};
 }
 
 /// What a cluster holds of the folder of one algorithm while it runs, so that no other one begins there. Its peers lock

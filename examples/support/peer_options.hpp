@@ -168,6 +168,11 @@ inline void refuse_idle(peer_choice const& c) {
   refuse_if(c.checkpoint.folder.empty(), "--every", none);
   refuse_if(c.checkpoint.folder.empty(), "--every-rounds", none);
   for (auto const* const name : {"--resume", "--resume-if-there"}) refuse_if(c.checkpoint.folder.empty(), name, none);
+  if (c.checkpoint.resume && c.resume_if_there) {
+    throw config_error{
+        "--resume and --resume-if-there exclude each other: the first refuses a node that has no file, and the second "
+        "lets it begin anew"};
+  }
   auto const resumes = c.checkpoint.resume || c.resume_if_there;
   refuse_if(!resumes, "--round", "without --resume");
   refuse_if(!c.goes_on, "--restart",

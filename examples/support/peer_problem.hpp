@@ -9,6 +9,7 @@
 #include <rubato/driver/peer_options.hpp>
 #include <rubato/report/numbers.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/peer_result.hpp>
 #include <rubato/wire/agreement.hpp>
 
 #include "support/peer_options.hpp"
@@ -30,6 +31,21 @@ namespace rubato::examples {
     arguments.insert(arguments.end(), {"--set", "block-values=" + std::to_string(c.race.block_values)});
   }
   return setup_text(arguments);
+}
+
+/// Of peers that were gone when the run ended, this node's own and those of others, one sentence; empty: there were
+/// none.
+[[nodiscard]] inline auto words_of_the_lost(peer_result const& r) -> std::string {
+  auto const self = std::to_string(to_index(r.id));
+  if (r.cut_off.empty() && r.parted == 0) return {};
+  if (r.cut_off.empty()) {
+    return "a node that is " + std::to_string(r.parted) + (r.parted == 1 ? " edge" : " edges") + " away from node " +
+           self + " was cut off from a peer when the run ended: what one side computed since then, the other lacks";
+  }
+  std::string who;
+  for (auto const id : r.cut_off) who += (who.empty() ? "node " : ", node ") + std::to_string(to_index(id));
+  return "node " + self + " and " + who +
+         " were cut off from each other when the run ended: what one computed since then, the other lacks";
 }
 
 /// Throws run_error unless the models of a run on quadratics are as near the optimum as required.

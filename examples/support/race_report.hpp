@@ -174,9 +174,10 @@ inline auto picture_of(race_plan const& plan, more_to_say const& more) -> report
 
 /// What to say of all results: losses, or on quadratics how far models are from the optimum.
 [[nodiscard]] inline auto result_table(race_options const& o, race_outcome const& all) -> std::string {
-  if (!o.quadratic) return report::summary_table(all.results, o.target_loss);
+  auto const since = report::counted_since(all.results);
+  if (!o.quadratic) return report::summary_table(all.results, o.target_loss) + since;
   return report::distance_table(all.results, all.away) +
-         "No value of any node's model is farther from the optimum than is said there.\n";
+         "No value of any node's model is farther from the optimum than is said there.\n" + since;
 }
 
 /// What race.json and the picture of quadratics hold beside what they always do.

@@ -108,6 +108,8 @@ wait $started
 (($? == 3)) || fail "a cluster that goes on without a process does not end with status 3: $(cat said)"
 grep -q 'cluster: the process of node 2 was ended by signal 9 (Killed)' said && grep -q '^r_fast  ' said && [[ -s out/race.csv ]] ||
   fail "what goes on is not told: $(cat said)"
+(($(grep -c 'node 2' said) == 2 && $(grep -cE 'cut off|is gone' said) == 0)) || # the cause at once, and what is missing at the end
+  fail "one death is told of in many lines: $(cat said)"
 grep -q '"warnings"' out/race.json && grep -q 'signal 9 (Killed).*its results are missing' out/race.json || fail "race.json does not say what is missing"
 
 # But not without the server, whose model is the answer (asgd) or the way of all models (m_synchronous_sgd): that ends

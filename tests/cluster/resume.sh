@@ -129,6 +129,20 @@ rm -f race.csv
 said=$("${several[@]}" --resume --until 1s 2>&1)
 (($? == 2)) && [[ $said == "cluster: push_pull: "*"push_pull/node-2.checkpoint' is damaged"* && ! -e race.csv && $(wc -l <<<"$said") == 1 ]] ||
   fail "a damaged state of the second algorithm: $said"
+# What each of them is about to do is said in a line; if one cannot go on, none is run.
+mv several/push_pull several/aside
+said=$("${several[@]}" --resume --until 1s 2>&1)
+(($? == 2)) && [[ $said == "cluster: push_pull: no node has a checkpoint in 'several/push_pull', so none of these algorithms is run: "* && $(wc -l <<<"$said") == 1 ]] ||
+  fail "several algorithms of which one was never saved: $said"
+rm several/r_fast/node-1.checkpoint
+"${several[@]}" --resume-if-there --until 300ms >said.0 2>&1 || fail "several algorithms of which one begins anew: $(cat said.0)"
+grep -qx "cluster: going on: r_fast; beginning anew: push_pull" said.0 &&
+  (($(grep -c "there is no checkpoint of node 1 in 'several/r_fast', so it begins anew" said.0) == 1)) &&
+  grep -q '^Times, gradients and bytes count from the checkpoint' said.0 || fail "what several algorithms do is not said: $(cat said.0)"
+# Where the network is another one, both are named.
+said=$("${several[@]/ring/line}" --resume --until 1s 2>&1)
+(($? == 2)) && [[ $said == *"(its network is ring(3), "*", and this one "*"line(3), "* && $(wc -l <<<"$said") == 1 ]] || fail "another network: $said"
+refused "--resume and --resume-if-there exclude each other" --resume-if-there
 step=0.2 refused "the checkpoint has step 0.1, but this node has 0.2: it is of another run"
 refused "the checkpoint has pace kept, but this node has none" --pace 0
 refused "cannot be read" --algorithms push_pull
