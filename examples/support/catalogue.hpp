@@ -17,14 +17,18 @@
 #include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/async_diloco.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
+#include <rubato/algorithm/beer.hpp>
 #include <rubato/algorithm/bipartite_ad_psgd.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
+#include <rubato/algorithm/c_gt.hpp>
 #include <rubato/algorithm/choco_sgd.hpp>
 #include <rubato/algorithm/clipped_asgd.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/dasgd.hpp>
 #include <rubato/algorithm/dc_asgd.hpp>
+#include <rubato/algorithm/dcd_sgd.hpp>
+#include <rubato/algorithm/deepsqueeze.hpp>
 #include <rubato/algorithm/delay_adaptive_asgd.hpp>
 #include <rubato/algorithm/delayed_randomized_gossip.hpp>
 #include <rubato/algorithm/diloco.hpp>
@@ -33,6 +37,7 @@
 #include <rubato/algorithm/extra.hpp>
 #include <rubato/algorithm/fedasync.hpp>
 #include <rubato/algorithm/fedbuff.hpp>
+#include <rubato/algorithm/lead.hpp>
 #include <rubato/algorithm/local_sgd.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
@@ -89,7 +94,7 @@ struct catalogue_row {
 /// extra, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2, delayed_randomized_gossip and
 /// rasgp have those of a smaller sweep over networks and steps (the last tables of that page); of bipartite_ad_psgd the
 /// best network that is bipartite for any number of nodes, since a ring of an even number would be better. Not swept
-/// are choco_sgd, those of local steps, and the servers from delay_adaptive_asgd on.
+/// are choco_sgd to c_gt, those of local steps, and the servers from delay_adaptive_asgd on.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},
@@ -104,6 +109,11 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<d_psgd_atc<B>>{"d_psgd_atc", 0.125, ends::off_it, "complete"},
     catalogue_row<low_precision_d_psgd<B>>{"low_precision_d_psgd", 0.0625, ends::off_it},
     catalogue_row<choco_sgd<B>>{"choco_sgd", 0.0625, ends::off_it},
+    catalogue_row<dcd_sgd<B>>{"dcd_sgd", 0.0625, ends::off_it},
+    catalogue_row<deepsqueeze<B>>{"deepsqueeze", 0.0625, ends::off_it},
+    catalogue_row<lead<B>>{"lead", 0.0625, ends::at_optimum},
+    catalogue_row<beer<B>>{"beer", 0.0625, ends::at_optimum},
+    catalogue_row<c_gt<B>>{"c_gt", 0.0625, ends::at_optimum},
     catalogue_row<non_blocking_d_psgd<B>>{"non_blocking_d_psgd", 0.125, ends::off_it},
     catalogue_row<matcha<B>>{"matcha", 0.125, ends::off_it, "complete"},
     catalogue_row<non_blocking_matcha<B>>{"non_blocking_matcha", 0.0625, ends::off_it, "exponential"},

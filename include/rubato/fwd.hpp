@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Declares the node types that are classes, and says their default policies: here, and nowhere else. For headers of
 // your own that name node types and need not know them. (Names that compose another node type are aliases, each in its
-// file; low_precision_d_psgd, whose default codec is one, is declared there too.)
+// file; low_precision_d_psgd, lead, beer, c_gt and dcd_sgd, whose default codecs are, are declared there too.)
 #pragma once
 
 #include <cstddef>
@@ -90,6 +90,9 @@ class d_psgd;
 
 template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
 class d_psgd_atc;
+
+template<backend::array_backend Backend, class Codec = codec::sign_scale, class Step = step::sgd>
+class deepsqueeze;
 
 template<backend::array_backend Backend, class Step = step::sgd, class Firing = firing::poisson>
 class delayed_randomized_gossip;

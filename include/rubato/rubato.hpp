@@ -12,14 +12,18 @@
 #include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/async_diloco.hpp>
 #include <rubato/algorithm/async_model_average.hpp>
+#include <rubato/algorithm/beer.hpp>
 #include <rubato/algorithm/bipartite_ad_psgd.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
+#include <rubato/algorithm/c_gt.hpp>
 #include <rubato/algorithm/choco_sgd.hpp>
 #include <rubato/algorithm/clipped_asgd.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
 #include <rubato/algorithm/dasgd.hpp>
 #include <rubato/algorithm/dc_asgd.hpp>
+#include <rubato/algorithm/dcd_sgd.hpp>
+#include <rubato/algorithm/deepsqueeze.hpp>
 #include <rubato/algorithm/delay_adaptive_asgd.hpp>
 #include <rubato/algorithm/delayed_randomized_gossip.hpp>
 #include <rubato/algorithm/diloco.hpp>
@@ -29,6 +33,7 @@
 #include <rubato/algorithm/fedasync.hpp>
 #include <rubato/algorithm/fedbuff.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
+#include <rubato/algorithm/lead.hpp>
 #include <rubato/algorithm/local_sgd.hpp>
 #include <rubato/algorithm/low_precision_d_psgd.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>

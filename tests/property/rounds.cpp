@@ -278,10 +278,15 @@ TEST_CASE("in every algorithm a restarted node is accepted, or the run ends with
   });
   std::sort(ended.begin(), ended.end());
   CHECK(ended == std::vector<std::string>{"async_model_average",
+                                          "beer",
                                           "byte_grad",
+                                          "c_gt",
                                           "choco_sgd",
+                                          "dcd_sgd",
+                                          "deepsqueeze",
                                           "diloco",
                                           "extra",
+                                          "lead",
                                           "local_sgd",
                                           "low_precision_d_psgd",
                                           "m_synchronous_sgd",

@@ -325,7 +325,7 @@ TEST_CASE("every frame that is not of this run, this peer and its channels close
       with([](packet& p) { p.channel = channel_id::control; }),
       with([&](packet& p) {  // more codes than a codec may make
         p.channel = channel_id::gradient;
-        p.body = counting(pool, 1, 16 * test_values + 1025);
+        p.body = counting(pool, 1, 32 * test_values + 2049);
       }),
       with([](packet& p) { p.channel = channel_id::tracker; }),  // which carries integers
       with([](packet& p) { p.number = iteration{0}; }),

@@ -14,19 +14,15 @@
 #pragma once
 
 #include <array>
-#include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
 
 #include <rubato/algorithm/detail/formulas.hpp>
-#include <rubato/algorithm/detail/replica_core.hpp>
+#include <rubato/algorithm/detail/replica_rounds.hpp>
 #include <rubato/codec/sign_scale.hpp>
-#include <rubato/core/errors.hpp>
 #include <rubato/core/host_device.hpp>
-#include <rubato/core/text.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
@@ -35,40 +31,6 @@
 namespace rubato {
 
 namespace detail {
-
-template<class Codec, class Step>
-struct choco_options {
-  double step = 0.1;
-  step_scale scale = step_scale::per_gain;
-  std::uint64_t seed = 0;
-  std::size_t block_values = 0;
-  step::schedule schedule{};
-  double consensus = 0.25;  ///< c, above 0 and at most 1; the coarser the codec, the smaller
-  Step step_rule{};
-  Codec codec{};
-
-  static void visit_options(auto& self, auto&& visit) {
-    visit_common_options(self, visit);
-    visit("consensus", self.consensus, "how far models move towards those of neighbours; less with a coarse codec");
-    visit("step rule", self.step_rule, "how a step is made of a direction");
-    visit("codec", self.codec, "how messages are coded");
-  }
-};
-
-/// z <- x - h: reads x, h, writes z.
-template<class T>
-struct from_reference_kernel {
-  T const* x;
-  T const* h;
-  T* z;
-  template<class At>
-  RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto const difference = at.load(x) - at.load(h);
-    at.expect_finite(difference);
-    at.store(z, difference);
-  }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }
-};
 
 /// x_new <- x + sum_j weight_j (h_j - h): reads x, h and the replicas, writes x_new.
 template<class T>
@@ -97,8 +59,11 @@ struct reference_mix_kernel {
 /// optimum, further than d_psgd, by an amount of step / consensus.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Codec, class Step>
-class choco_sgd : public detail::replica_core<Backend, detail::choco_options<Codec, Step>> {
-  using core = detail::replica_core<Backend, detail::choco_options<Codec, Step>>;
+class choco_sgd
+    : public detail::answered_rounds<choco_sgd<Backend, Codec, Step>, Backend, detail::consensus_options<Codec, Step>> {
+  using core =
+      detail::answered_rounds<choco_sgd<Backend, Codec, Step>, Backend, detail::consensus_options<Codec, Step>>;
+  friend core;
   static constexpr auto delivery = channel_kind::event;
   static_assert(codec::check_codec<Codec, Backend, delivery, codec::use::references>());
 
@@ -111,9 +76,7 @@ class choco_sgd : public detail::replica_core<Backend, detail::choco_options<Cod
     return mixing::gossip_plan(network);
   }
   static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t) {
-    if (!(o.consensus > 0 && o.consensus <= 1)) {
-      throw config_error{"the consensus step is above 0 and at most 1, not " + shortest(o.consensus)};
-    }
+    detail::check_consensus(o.consensus);
   }
   static constexpr std::array<std::string_view, 1> own_options{"step"};
   static constexpr std::array all_channels{channel_spec{
@@ -126,33 +89,6 @@ class choco_sgd : public detail::replica_core<Backend, detail::choco_options<Cod
       : core{std::move(b), plan.nodes[to_index(self)], self, std::move(x0), o, plan.gain},
         known_{backend::copied(this->backend_, this->x(), this->size())} {}
 
-  void on_gradient(instant now, gradient g, outbox& out) {
-    if (!this->accept(g)) return;
-    if (!this->step_along(now, core::values_of(g.value)) || !send(now, out)) {  // (K.X)
-      out.failure = detail::blame{this->self_}.gradient(g.value).sentence();
-      return;
-    }
-    go_on(now, out);
-  }
-
-  void on_patch(instant now, patch const& p, outbox& out) {
-    auto const sent = this->iterations_ + (this->at_begin() ? 0 : 1);
-    if (this->keep(p, all_channels[0].values, sent, out) && !this->at_begin()) go_on(now, out);
-  }
-
-  /// At the start of a round all replicas are of the last one, so nothing is sent again.
-  void on_neighbours(instant, neighbour_change const& change, outbox& out) {
-    if (change.what == neighbour_change::edge::resumes && this->at_begin()) {
-      auto* const edge = detail::find_edge(this->edges_, change.peer);
-      if (edge == nullptr) return;
-      edge->change(change);
-      edge->ahead.clear();
-      return;
-    }
-    core::refuse_change(
-        change, "a run on compressed differences, which needs fixed neighbours; use d_psgd where they change", out);
-  }
-
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("known", self.known_), visit("edges", self.edges_);
@@ -163,7 +99,8 @@ class choco_sgd : public detail::replica_core<Backend, detail::choco_options<Cod
 
  private:
   /// False if a value is not finite.
-  auto send(instant now, outbox& out) -> bool {
+  auto send(instant now, scalar const* g, outbox& out) -> bool {
+    if (!this->step_along(now, g)) return false;  // (K.X)
     auto z = this->backend_.template allocate<scalar>(this->size());
     auto const raised =
         this->backend_.sweep({0, z.size()}, detail::from_reference_kernel<scalar>{this->x(), known_.data(), z.data()});
@@ -172,9 +109,9 @@ class choco_sgd : public detail::replica_core<Backend, detail::choco_options<Cod
     return this->add(body, known_.data()) && (raised & backend::not_finite) == 0;  // (K.H)
   }
 
-  /// After this node's difference is sent: waits until all replicas are of this round too, then completes it.
-  void go_on(instant now, outbox& out) {
-    if (!this->catch_up(this->iterations_ + 1, now, out)) return;
+  /// False while replicas are not of this round.
+  auto mix(instant now, outbox& out) -> bool {
+    if (!this->catch_up(this->iterations_ + 1, now, out)) return false;
     auto mixed = this->backend_.template allocate<scalar>(this->size());
     auto const kernel = detail::reference_mix_kernel<scalar>{this->x(), known_.data(), mixed.data(),
                                                              this->weighted_replicas(this->options_->consensus)};
@@ -182,8 +119,7 @@ class choco_sgd : public detail::replica_core<Backend, detail::choco_options<Cod
       out.failure = detail::blame{this->self_}.sentence();
     }
     this->x_ = std::move(mixed).publish();
-    ++this->iterations_;
-    this->ask_gradient(out);
+    return true;
   }
 
   writable_buffer<scalar> known_;  // h_i

@@ -21,7 +21,7 @@
 #include <utility>
 
 #include <rubato/algorithm/detail/formulas.hpp>
-#include <rubato/algorithm/detail/replica_core.hpp>
+#include <rubato/algorithm/detail/replica_rounds.hpp>
 #include <rubato/codec/minmax_u8.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/fwd.hpp>
@@ -65,8 +65,11 @@ struct difference_kernel {
 /// minmax_u8 is. Ends where d_psgd ends: differences fade, and their rounding with them.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Codec = codec::minmax_u8, class Step = step::sgd>
-class low_precision_d_psgd : public detail::replica_core<Backend, detail::coded_options<Codec, Step>> {
-  using core = detail::replica_core<Backend, detail::coded_options<Codec, Step>>;
+class low_precision_d_psgd : public detail::overlapped_rounds<low_precision_d_psgd<Backend, Codec, Step>, Backend,
+                                                              detail::coded_options<Codec, Step>> {
+  using core = detail::overlapped_rounds<low_precision_d_psgd<Backend, Codec, Step>, Backend,
+                                         detail::coded_options<Codec, Step>>;
+  friend core;
   static constexpr auto delivery = channel_kind::event;
   static_assert(codec::check_codec<Codec, Backend, delivery, codec::use::differences>());
 
@@ -89,67 +92,30 @@ class low_precision_d_psgd : public detail::replica_core<Backend, detail::coded_
       : core{std::move(b), plan.nodes[to_index(self)], self, std::move(x0), o, plan.gain},
         self_weight_{static_cast<scalar>(plan.nodes[to_index(self)].pull_self)} {}
 
-  void on_gradient(instant now, gradient g, outbox& out) {
-    if (!this->accept(g)) return;
-    g_ = std::move(g.value);
-    go_on(now, out);
-  }
-
-  void on_patch(instant now, patch const& p, outbox& out) {
-    if (this->keep(p, all_channels[0].values, this->iterations_, out) && g_) go_on(now, out);
-  }
-
-  /// A replica cannot be resumed in the middle of a round. If all nodes go back to the start of a round, replicas are
-  /// as they were before the last difference, which is sent again.
-  void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
-    if (change.what == neighbour_change::edge::resumes && this->at_begin()) return resume(change, now, out);
-    core::refuse_change(
-        change, "a run on compressed differences, which needs fixed neighbours; use d_psgd where they change", out);
-  }
-
-  static void visit_state(auto& self, auto&& visit) {
-    core::visit_state(self, visit);
-    visit("g", self.g_), visit("edges", self.edges_), visit("last difference", self.last_);
-  }
-
  private:
-  void resume(neighbour_change const& c, instant now, outbox& out) {
-    auto* const edge = detail::find_edge(this->edges_, c.peer);
-    if (edge == nullptr) return;
-    edge->change(c);
-    edge->ahead.clear();
-    if (last_) this->post(edge->outward(), channel_id::model, last_, now, out).number = iteration{this->iterations_};
-  }
-
-  /// With the gradient of this round: waits until all replicas are of this round too, then completes it.
-  void go_on(instant now, outbox& out) {
-    if (!this->catch_up(this->iterations_, now, out)) return;
-    auto const body = encoded_difference(now, out);
-    this->post_to_all(body, now, out);
+  /// q_i; empty until all replicas are of this round.
+  auto advance(instant now, shared_buffer const& g, outbox& out) -> shared_buffer {
+    if (!this->catch_up(this->iterations_, now, out)) return {};
+    auto body = encoded_difference(now, g, out);
     auto fresh = backend::copied(this->backend_, this->x(), this->size());
     if (!this->add(body, fresh.data()) && !out.failure)  // (D.W)
-      out.failure = detail::blame{this->self_}.gradient(g_).sentence();
+      out.failure = detail::blame{this->self_}.gradient(g).sentence();
     this->x_ = std::move(fresh).publish();
-    last_ = body;
-    g_ = {};
-    ++this->iterations_;
-    this->ask_gradient(out);
+    return body;
   }
 
-  [[nodiscard]] auto encoded_difference(instant now, outbox& out) -> shared_buffer {
+  [[nodiscard]] auto encoded_difference(instant now, shared_buffer const& g, outbox& out) -> shared_buffer {
     auto z = this->backend_.template allocate<scalar>(this->size());
-    auto const rule = this->next_rule_along(now, {core::values_of(g_)});
+    auto const rule = this->next_rule_along(now, {core::values_of(g)});
     auto const kernel = detail::difference_kernel<scalar, std::remove_const_t<decltype(rule)>>{
-        this->x(), core::values_of(g_), z.data(), self_weight_, this->weighted_replicas(), rule};
+        this->x(), core::values_of(g), z.data(), self_weight_, this->weighted_replicas(), rule};
     auto const raised = this->backend_.sweep({0, z.size()}, kernel);  // (D.Z)
-    if ((raised & backend::not_finite) != 0) out.failure = detail::blame{this->self_}.gradient(g_).sentence();
+    if ((raised & backend::not_finite) != 0) out.failure = detail::blame{this->self_}.gradient(g).sentence();
     return this->encoded(z.data());  // (D.Q)
   }
 
   // w_i is x_ of the core.
   scalar self_weight_;
-  shared_buffer g_;  // the gradient of this round, once it has come
-  shared_buffer last_;  // the last codes sent
 };
 
 }  // namespace rubato

@@ -14,6 +14,7 @@
 #include <rubato/core/packet.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/core/shared_buffer.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::codec {
 
@@ -99,12 +100,14 @@ enum class use : std::uint8_t {
   models,  ///< whole models
   differences,  ///< of a model from its replicas, which become the model that is used (DCD-PSGD)
   references,  ///< of a model from its replicas, towards which the model moves a little (CHOCO-SGD)
+  damped_references,  ///< the same where replicas move by a part of each difference (C-GT)
 };
 
 /// Whether a policy for this use keeps the method right; the sentences are in check_codec().
 template<class C>
 constexpr bool is_complete_for(use u) {
-  return u == use::references || !is_coarse<C> || (u == use::sums && C::error == error_class::unbiased);
+  return u == use::references || u == use::damped_references || !is_coarse<C> ||
+         (u == use::sums && C::error == error_class::unbiased);
 }
 template<class C>
 constexpr bool feeds_back_as(use u) {
@@ -193,6 +196,18 @@ template<class T, class C>
 [[nodiscard]] auto bytes_on_wire(C const& c, std::size_t n) -> std::size_t {
   using code = typename C::template code<T>;
   return c.template codes<T>(n) * sizeof(code);
+}
+
+/// Throws config_error unless references that move by `share` of each coded difference come nearer to what they follow:
+/// (1 - a)^2 + a^2 omega < 1 for an unbiased codec. With a contractive one they do for any share of at most 1.
+template<class C>
+void check_share_of_references(C const& c, std::size_t n, double share) {
+  if constexpr (C::error == error_class::unbiased) {
+    if (share * (1 + omega(c, n)) < 2) return;
+    throw config_error{"with a codec whose omega is " + shortest(omega(c, n)) +
+                       " references move by less than 2 / (1 + omega) = " + shortest(2 / (1 + omega(c, n))) +
+                       " of a difference, not by " + shortest(share)};
+  }
 }
 
 /// Throws config_error if the codec cannot take n values.

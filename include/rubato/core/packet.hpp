@@ -76,7 +76,7 @@ constexpr auto carrying(Slots... those) -> std::uint8_t {
 enum class body_form : std::uint8_t {
   whole,  ///< exactly the message's blocks
   part,  ///< a part of a vector, at most all of it
-  codes,  ///< as many as a codec makes of a vector: at most 16 times its values, and 1024
+  codes,  ///< as many as a codec makes of one or two vectors: at most 32 times the values, and 2048
   none,  ///< its messages are complete without a body
 };
 

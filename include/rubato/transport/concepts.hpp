@@ -310,7 +310,7 @@ class frame_filter {
       case body_form::part:
         return f.values <= blocks_.values();
       case body_form::codes:
-        return f.values <= 16 * blocks_.values() + 1024;
+        return f.values <= 32 * blocks_.values() + 2048;
       case body_form::none:
         return f.values == 0;
     }

@@ -16,6 +16,7 @@
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
+#include "support/compressed.hpp"
 #include "support/dense.hpp"
 #include "support/lockstep.hpp"
 #include "support/refusal.hpp"
@@ -29,20 +30,6 @@ using space = backend::host<double>;
 using problem::quadratic;
 using sparse = choco_sgd<space, codec::top_k>;
 using exact = choco_sgd<space, codec::identity>;
-
-/// The codec of each row.
-template<class Codec>
-auto coded(Codec const& c, matrix const& z) -> matrix {
-  matrix q = z;
-  space b;
-  for (Eigen::Index i = 0; i < z.rows(); ++i) {
-    std::vector<double> row(static_cast<std::size_t>(z.cols())), out(row.size());
-    for (Eigen::Index k = 0; k < z.cols(); ++k) row[static_cast<std::size_t>(k)] = z(i, k);
-    codec::decode_body(c, b, codec::encoded(c, b, row.data(), row.size()), {0, row.size()}, out.data());
-    for (Eigen::Index k = 0; k < z.cols(); ++k) q(i, k) = out[static_cast<std::size_t>(k)];
-  }
-  return q;
-}
 
 /// The method as matrices: X and H of all nodes.
 template<class Codec>
@@ -82,20 +69,7 @@ TEST_CASE("(K.X) (K.Q) (K.H) (K.M) rounds in lock-step are those of the dense fo
   }
 }
 
-/// f_i = 1/2 sum_k H_ik (x_k - C_ik)^2 with H_ik = 1 + ((i + 2k) mod 4)/2, C_ik = ((3i + 5k) mod 7) - 3; ring of 4, all
-/// weights 1/3.
 TEST_CASE("(K.M) golden values: top 1, step 0.05, consensus 0.2, two rounds, and where it ends") {
-  struct golden_problem {
-    [[nodiscard]] auto dimension() const -> std::size_t { return 3; }
-    auto gradient(space&, std::span<double const> x, sample_key key, std::span<double> g) const -> double {
-      auto const i = to_index(key.node);
-      for (std::size_t k = 0; k < 3; ++k) {
-        auto const curvature = 1 + static_cast<double>((i + 2 * k) % 4) / 2;
-        g[k] = curvature * (x[k] - (static_cast<double>((3 * i + 5 * k) % 7) - 3));
-      }
-      return 0;
-    }
-  };
   lockstep run{assemble<sparse>(topology::ring(4), golden_problem{},
                                 {.step = 0.05, .scale = step_scale::raw, .consensus = 0.2, .codec = {.k = 1}})};
   run.round();
@@ -103,7 +77,7 @@ TEST_CASE("(K.M) golden values: top 1, step 0.05, consensus 0.2, two rounds, and
   CHECK(distance(run.point(0), {-0.2535, 0.269613888888889, 0.061375}) < 1e-12);
   for (int k = 0; k < 6000; ++k) run.round();
   double worst = 0;
-  for (std::size_t i = 0; i < 4; ++i) worst = std::max(worst, distance(run.point(i), {1.0 / 14, -9.0 / 14, 15.0 / 14}));
+  for (std::size_t i = 0; i < 4; ++i) worst = std::max(worst, distance(run.point(i), golden_problem::optimum()));
   CHECK(worst > 0.5);
   CHECK(worst < 2.5);
 }

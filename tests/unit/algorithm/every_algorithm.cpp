@@ -156,10 +156,29 @@ TEST_CASE("a message of another session changes nothing in any algorithm, and th
 
 TEST_CASE("a neighbour that leaves or restarts ends the run in algorithms that need all neighbours, and in no other") {
   auto const needs_all = [](std::string const& name) {
-    for (auto const* one :
-         {"extra", "push_diging", "osgp", "sgp", "rasgp", "choco_sgd", "low_precision_d_psgd", "ring_allreduce_sgd",
-          "non_blocking_allreduce", "scatter_allreduce_sgd", "byte_grad", "local_sgd", "post_local_sgd", "slowmo",
-          "diloco", "streaming_diloco", "sparse_loco", "async_model_average"}) {
+    for (auto const* one : {"extra",
+                            "push_diging",
+                            "osgp",
+                            "sgp",
+                            "rasgp",
+                            "choco_sgd",
+                            "low_precision_d_psgd",
+                            "dcd_sgd",
+                            "deepsqueeze",
+                            "lead",
+                            "beer",
+                            "c_gt",
+                            "ring_allreduce_sgd",
+                            "non_blocking_allreduce",
+                            "scatter_allreduce_sgd",
+                            "byte_grad",
+                            "local_sgd",
+                            "post_local_sgd",
+                            "slowmo",
+                            "diloco",
+                            "streaming_diloco",
+                            "sparse_loco",
+                            "async_model_average"}) {
       if (name == one) return true;
     }
     return false;
@@ -276,8 +295,9 @@ TEST_CASE("a loss of NaN counts as unknown: every algorithm goes on") {
 /// The gradients of a node in a round, where nodes go in lock-step. (On threads, only an all-reduce makes them equal at
 /// any instant: neighbours may be a round apart.)
 auto lock_step_of(std::string const& name) -> std::uint64_t {
-  for (auto const* one : {"extra", "d_psgd", "d_psgd_atc", "choco_sgd", "low_precision_d_psgd", "ring_allreduce_sgd",
-                          "scatter_allreduce_sgd", "byte_grad"}) {
+  for (auto const* one :
+       {"extra", "d_psgd", "d_psgd_atc", "choco_sgd", "low_precision_d_psgd", "dcd_sgd", "deepsqueeze", "lead", "beer",
+        "c_gt", "ring_allreduce_sgd", "scatter_allreduce_sgd", "byte_grad"}) {
     if (name == one) return 1;
   }
   return name == "non_blocking_d_psgd" || name == "non_blocking_allreduce" ? 2 : 0;

@@ -6,14 +6,17 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/dcd_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/codec/natural.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
+#include "support/compressed.hpp"
 #include "support/dense.hpp"
 #include "support/lockstep.hpp"
 #include "support/refusal.hpp"
@@ -189,6 +192,36 @@ TEST_CASE("a difference of the wrong size, or out of order, ends the run, naming
   CHECK(said_of(1, 4).empty());
   CHECK(said_of(1, 3) == "node 1 sent 3 values in one message, where 4 are right");
   CHECK(says(said_of(2, 4), "message 2 of node 1 came where message 1 was next"));
+}
+
+TEST_CASE("DCD-PSGD: golden values of two rounds, and it ends where D-PSGD ends") {
+  using node = dcd_sgd<backend::host<double>, fifteen_levels>;
+  lockstep run{assemble<node>(topology::ring(4), golden_problem{}, {.step = 0.05, .scale = step_scale::raw})};
+  run.round();
+  run.round();
+  CHECK(distance(run.point(0), {-0.231292517006803, 0.089455782312925, 0.154761904761905}) < 1e-12);
+  auto const p = quadratic::random(5, 20, 6, {.spread = 1, .condition = 4});
+  using halves = dcd_sgd<backend::host<double>>;
+  lockstep fine{assemble<halves>(topology::ring(5), p, {.step = 0.2})};
+  for (int k = 0; k < 600; ++k) fine.round();
+  auto const expected =
+      gossip_fixed_point(p, dense_network{halves::make_plan(topology::ring(5))}.w, 0.2, matrix::Identity(5, 5));
+  for (std::size_t i = 0; i < 5; ++i) CHECK(distance(fine.point(i), row(expected, i)) < 1e-12);
+}
+
+TEST_CASE("DCD-PSGD refuses a codec that is too coarse for the graph, and low_precision_d_psgd tries it") {
+  auto const sentence = [](topology::digraph const& network) {
+    using node = dcd_sgd<backend::host<double>, codec::natural>;
+    return refusal([&] {
+      static_cast<void>(assemble<node>(topology::pair{network}, quadratic::random(network.nodes(), 9, 1), {}));
+    });
+  };
+  CHECK(sentence(topology::complete(8)).empty());  // rho = 0, mu = 1: less than 1/2
+  CHECK(says(sentence(topology::ring(4)),
+             "leaves out up to 0.35355 of a difference of 9 values, where DCD-PSGD on this "
+             "graph bears less than 0.25"));  // (1 - 1/3) / (2 4/3)
+  CHECK(says(sentence(topology::ring(20)), "use a finer codec, a graph that mixes faster, or choco_sgd"));
+  CHECK(rubato::detail::most_relative_error(exact::make_plan(topology::ring(1))) > 1e300);
 }
 
 TEST_CASE("weights that are not symmetric are refused with the two nodes") {

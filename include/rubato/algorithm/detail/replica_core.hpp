@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
-// The base of algorithms in rounds whose messages are compressed differences. Each node publishes a vector: its
+// The base of algorithms in rounds whose messages are compressed differences. Each node publishes a vector, or two: its
 // neighbours hold replicas of it, and a message is the code of how far it is to move. The node and its neighbours add
 // the same decoded values in the same order, so that all copies of a vector are equal bit for bit, round by round,
 // whatever the codec loses. The node knows what its neighbours know, and its next difference makes up for that loss.
-// Two algorithms build on it, and say what is published: low_precision_d_psgd (its model) and choco_sgd (a reference,
-// towards which models move).
+// The orders of events in a round are in replica_rounds.hpp.
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -18,20 +19,64 @@
 
 #include <rubato/algorithm/detail/formulas.hpp>
 #include <rubato/algorithm/detail/node_core.hpp>
+#include <rubato/algorithm/options.hpp>
 #include <rubato/codec/concepts.hpp>
 #include <rubato/core/errors.hpp>
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
 
 namespace rubato::detail {
 
-/// What a node knows of a neighbour's published vector. Such an edge goes both ways: each end holds a replica of the
+/// Options of methods in which models move a little towards what is known of neighbours.
+template<class Codec, class Step>
+struct consensus_options {
+  double step = 0.1;
+  step_scale scale = step_scale::per_gain;
+  std::uint64_t seed = 0;
+  std::size_t block_values = 0;
+  step::schedule schedule{};
+  double consensus = 0.25;  ///< c, above 0 and at most 1; the coarser the codec, the smaller
+  Step step_rule{};
+  Codec codec{};
+
+  static void visit_options(auto& self, auto&& visit) {
+    visit_common_options(self, visit);
+    visit("consensus", self.consensus, "how far models move towards those of neighbours; less with a coarse codec");
+    visit("step rule", self.step_rule, "how a step is made of a direction");
+    visit("codec", self.codec, "how messages are coded");
+  }
+};
+/// The same where references move by a part of each difference.
+template<class Codec, class Step>
+struct reference_options {
+  double step = 0.1;
+  step_scale scale = step_scale::per_gain;
+  std::uint64_t seed = 0;
+  std::size_t block_values = 0;
+  step::schedule schedule{};
+  double consensus = 0.25;  ///< c, above 0 and at most 1; the coarser the codec, the smaller
+  double share = 0.5;  ///< a: 1, 1/2, 1/4, ...
+  Step step_rule{};
+  Codec codec{};
+
+  static void visit_options(auto& self, auto&& visit) {
+    visit_common_options(self, visit);
+    visit("consensus", self.consensus, "how far models move towards those of neighbours; less with a coarse codec");
+    visit("share", self.share, "of a coded difference, by which references move; less with a noisy codec");
+    visit("step rule", self.step_rule, "how a step is made of a direction");
+    visit("codec", self.codec, "how messages are coded");
+  }
+};
+
+/// What a node knows of a neighbour's published vectors. Such an edge goes both ways: each end holds replicas of the
 /// other's.
-template<class T>
+template<class T, std::size_t Streams>
 struct replica_of_neighbour : two_way_edge {
   double weight = 0;  // w_ij
-  writable_buffer<T> values{};  // the replica
-  std::uint64_t round = 0;  // how many of the neighbour's differences are in it
+  std::array<writable_buffer<T>, Streams> values{};  // the replicas, or empty where none are kept
+  std::uint64_t round = 0;  // how many of the neighbour's messages are in them
   struct difference {
     instant posted{};
     shared_buffer body{};  // codes
@@ -45,12 +90,120 @@ struct replica_of_neighbour : two_way_edge {
   }
 };
 
+/// What a node knows of a vector of its own that it publishes.
+template<class T>
+struct published_vector {
+  writable_buffer<T> known{};  // h_i, equal to all its replicas bit for bit
+  writable_buffer<T> said{};  // h_i + q_i as it was before the last move of h_i
+  static void visit_state(auto& self, auto&& visit) { visit("known", self.known), visit("said", self.said); }
+};
+
+/// said <- h + q;  h <- h + share q. Reads h, q, writes both. (Where no h is kept, said <- q.)
+template<class T>
+struct said_kernel {
+  T const* q;
+  T* known;
+  T* said;
+  T share;  // a power of two, so that its products are exact and all builds compute equal references
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto const difference = at.load(q);
+    if (known == nullptr) {
+      at.expect_finite(difference);
+      at.store(said, difference);
+      return;
+    }
+    auto const before = at.load(std::as_const(known));
+    auto const whole = before + difference;
+    at.expect_finite(whole);
+    at.store(said, whole);
+    at.store(known, before + share * difference);
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (known == nullptr ? 2 : 4) * sizeof(T); }
+};
+
+/// mix <- mix + weight (h + q - said);  h <- h + share q. Reads h, q, said, mix, writes h and mix.
+template<class T>
+struct heard_kernel {
+  T const* q;
+  T* known;
+  T const* said;
+  T* mix;
+  T weight;
+  T share;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto const difference = at.load(q);
+    auto theirs = difference;
+    if (known != nullptr) {
+      auto const before = at.load(std::as_const(known));
+      theirs = before + difference;
+      at.store(known, before + share * difference);
+    }
+    at.expect_finite(theirs);
+    at.store(mix, at.load(std::as_const(mix)) + weight * (theirs - at.load(said)));
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (known == nullptr ? 4 : 6) * sizeof(T); }
+};
+
+/// x <- y + c mix: reads both, writes x.
+template<class T>
+struct towards_kernel {
+  T const* y;
+  T const* mix;
+  T* x;
+  T c;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto const moved = at.load(y) + c * at.load(mix);
+    at.expect_finite(moved);
+    at.store(x, moved);
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }
+};
+
+/// z <- x - h: reads x, h, writes z.
+template<class T>
+struct from_reference_kernel {
+  T const* x;
+  T const* h;
+  T* z;
+  template<class At>
+  RUBATO_HOST_DEVICE void operator()(At& at) const {
+    auto const difference = at.load(x) - at.load(h);
+    at.expect_finite(difference);
+    at.store(z, difference);
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 3 * sizeof(T); }
+};
+
+/// Throws config_error unless the consensus step lies in (0, 1].
+inline void check_consensus(double consensus) {
+  if (consensus > 0 && consensus <= 1) return;
+  throw config_error{"the consensus step is above 0 and at most 1, not " + shortest(consensus)};
+}
+/// The same, and unless the share of references is 1, 1/2, 1/4, ... and small enough for the codec.
+template<class Options>
+void check_references(Options const& o, std::size_t values) {
+  check_consensus(o.consensus);
+  int exponent = 0;
+  if (!(o.share > 0 && o.share <= 1 && std::frexp(o.share, &exponent) == 0.5 && exponent > -64)) {
+    throw config_error{
+        "references move by 1, 0.5, 0.25, ... of a difference, so that all nodes compute them alike, not "
+        "by " +
+        shortest(o.share)};
+  }
+  codec::check_share_of_references(o.codec, values, o.share);
+}
+
+/// A message says something of each of `Streams` vectors; `Keeps`: whether replicas are kept.
 /// Needs lossless, ordered links and fixed neighbours: one lost difference would part a vector from its replicas for
 /// good. A node sends one difference a round, in order, numbered from 1, and goes no further than its slowest neighbour
 /// allows: `iterations_` are rounds. The derived class lists edges_ in visit_state, and posts, and says when replicas
-/// are brought up to date (catch_up). All passes are those of add(), and what the derived class does.
+/// are brought up to date (catch_up). All passes are those of add(), say()
+/// and hear(), and what the derived class does.
 /// **Thread safety:** one owner at a time.
-template<class Backend, class Options>
+template<class Backend, class Options, std::size_t Streams = 1, bool Keeps = true>
 class replica_core : public node_core<Backend, Options> {
   using core = node_core<Backend, Options>;
 
@@ -67,16 +220,18 @@ class replica_core : public node_core<Backend, Options> {
     std::span<scalar const> values;
     std::uint64_t round;
   };
-  [[nodiscard]] auto replica_of(node_id peer) const -> replica {
+  [[nodiscard]] auto replica_of(node_id peer, std::size_t stream = 0) const -> replica {
     for (auto const& e : edges_) {
-      if (e.peer == peer) return {e.values.view(), e.round};
+      if (e.peer == peer) return {e.values[stream].view(), e.round};
     }
     return {};
   }
 
  protected:
-  /// All published vectors begin with x0. Throws config_error on a bad step, on a neighbour that does not pull from
-  /// this node, or if the codec cannot take the vector.
+  using replica_edge = replica_of_neighbour<scalar, Streams>;
+
+  /// The first published vector begins with x0 at all nodes, a second one with zeros. Throws config_error on a bad
+  /// step, on a neighbour that does not pull from this node, or if the codec cannot take the vector.
   replica_core(Backend b, mixing::neighbourhood const& n, node_id self, shared_buffer x0, Options const& o, double gain)
       : core{std::move(b), self, std::move(x0), o, gain} {
     codec::check_size(o.codec, this->size());
@@ -88,8 +243,19 @@ class replica_core : public node_core<Backend, Options> {
       auto& edge = edges_.emplace_back();
       edge.peer = e.peer;
       edge.weight = e.weight;
-      edge.values = backend::copied(this->backend_, this->x(), this->size());
+      if constexpr (Keeps) {
+        for (std::size_t s = 0; s < Streams; ++s) edge.values[s] = first_reference(s);
+      }
     }
+  }
+
+  /// h before the first message.
+  [[nodiscard]] auto first_reference(std::size_t stream) -> writable_buffer<scalar> {
+    return stream == 0 ? backend::copied(this->backend_, this->x(), this->size())
+                       : backend::zeros<scalar>(this->backend_, this->size());
+  }
+  [[nodiscard]] auto first_published(std::size_t stream) -> published_vector<scalar> {
+    return {first_reference(stream), this->backend_.template allocate<scalar>(this->size())};
   }
 
   /// Whether this node computes the gradient of its round, and has sent nothing in it.
@@ -100,7 +266,7 @@ class replica_core : public node_core<Backend, Options> {
   [[nodiscard]] auto keep(patch const& p, element type, std::uint64_t sent, outbox& out) -> bool {
     auto* const edge = p.channel == channel_id::model ? find_edge(edges_, p.from) : nullptr;
     if (edge == nullptr || !edge->is_of_session(p)) return false;
-    auto wrong = malformed(p, type, this->options_->codec.template codes<scalar>(this->size()));
+    auto wrong = malformed(p, type, Streams * codes_of_one());
     if (!wrong) wrong = out_of_turn(*edge, p, sent);
     if (wrong) {
       out.failure = std::move(wrong);
@@ -126,10 +292,21 @@ class replica_core : public node_core<Backend, Options> {
     return true;
   }
 
-  /// Q(z), with the draws of this node and round: called once a round. Passes: the codec's.
-  [[nodiscard]] auto encoded(scalar const* z) -> shared_buffer {
+  /// Q(z) of each stream in one body, with the draws of this node and round: called once a round. Passes: the codec's.
+  [[nodiscard]] auto encoded(std::array<scalar const*, Streams> const& z) -> shared_buffer {
+    using code = typename decltype(Options::codec)::template code<scalar>;
     auto const draw = random_stream{0x636f646563ULL, this->seed_, to_index(this->self_), this->iterations_};
-    return codec::encoded(this->options_->codec, this->backend_, z, this->size(), draw);
+    auto codes = this->backend_.template allocate<code>(Streams * codes_of_one());
+    for (std::size_t s = 0; s < Streams; ++s) {
+      codec::encode_with(this->options_->codec, this->backend_, z[s], this->size(), codes.data() + s * codes_of_one(),
+                         s == 0 ? draw : draw.with(s));
+    }
+    return std::move(codes).publish();
+  }
+  [[nodiscard]] auto encoded(scalar const* z) -> shared_buffer
+    requires(Streams == 1)
+  {
+    return encoded(std::array{z});
   }
   /// One body for all, not copied.
   void post_to_all(shared_buffer const& body, instant now, outbox& out) {
@@ -140,8 +317,7 @@ class replica_core : public node_core<Backend, Options> {
   /// equal. False if the sum is not finite. Decodes into a scratch vector, then reads 2 vectors and writes 1.
   [[nodiscard]] auto add(shared_buffer const& difference, scalar* to) -> bool {
     auto const all = range{0, this->size()};
-    auto decoded = this->backend_.template allocate<scalar>(this->size());
-    codec::decode_body(this->options_->codec, this->backend_, difference, all, decoded.data());
+    auto const decoded = decoded_part(difference, 0);
     auto const kernel = backend::add_kernel<scalar>{decoded.data(), to, scalar{1}};
     return (this->backend_.sweep(all, kernel) & backend::not_finite) == 0;
   }
@@ -149,16 +325,78 @@ class replica_core : public node_core<Backend, Options> {
   /// The replicas with factor * w_ij, for a kernel that mixes them; valid until the next call.
   [[nodiscard]] auto weighted_replicas(double factor = 1) -> table<model_source<scalar>> {
     table_.clear();
-    for (auto const& e : edges_) table_.push_back({e.values.data(), static_cast<scalar>(factor * e.weight)});
+    for (auto const& e : edges_) table_.push_back({e.values[0].data(), static_cast<scalar>(factor * e.weight)});
     return {this->backend_.table(table_.data(), table_.size()), table_.size()};
   }
 
-  std::vector<replica_of_neighbour<scalar>> edges_;
+  /// Notes what this node has just said of a stream. False if not finite.
+  [[nodiscard]] auto say(shared_buffer const& body, std::size_t stream, published_vector<scalar>& own, double share = 1)
+      -> bool {
+    auto const q = decoded_part(body, stream);
+    auto const kernel = said_kernel<scalar>{q.data(), own.known.data(), own.said.data(), static_cast<scalar>(share)};
+    return (this->backend_.sweep({0, this->size()}, kernel) & backend::not_finite) == 0;
+  }
+  /// sum_j w_ij (what j said - what this node said) of each stream, when all messages of `round` are there. Otherwise,
+  /// or if one is not finite, sets out.wait or out.failure and returns false; no part of the round is then counted.
+  [[nodiscard]] auto hear(std::uint64_t round, std::array<published_vector<scalar> const*, Streams> const& own,
+                          std::array<writable_buffer<scalar>, Streams>& mix, double share, instant now, outbox& out)
+      -> bool {
+    for (auto const& e : edges_) {
+      if (e.round + e.ahead.size() >= round) continue;
+      out.wait = waiting{e.peer, channel_id::model, iteration{e.round + e.ahead.size() + 1}};
+      return false;
+    }
+    for (auto& m : mix) m = backend::zeros<scalar>(this->backend_, this->size());
+    for (auto& e : edges_) {
+      if (e.round < round && !hear_next(e, own, mix, share, now, out)) return false;
+    }
+    return true;
+  }
+
+  std::vector<replica_edge> edges_;
 
  private:
+  [[nodiscard]] auto codes_of_one() const -> std::size_t {
+    return this->options_->codec.template codes<scalar>(this->size());
+  }
+  [[nodiscard]] auto decoded_part(shared_buffer const& body, std::size_t stream) -> writable_buffer<scalar> {
+    using code = typename decltype(Options::codec)::template code<scalar>;
+    auto decoded = this->backend_.template allocate<scalar>(this->size());
+    auto const codes = body.template view<code>();
+    RUBATO_EXPECTS(codes.size() == Streams * codes_of_one(), "a message holds the codes of all its vectors");
+    this->options_->codec.decode(this->backend_, codes.data() + stream * codes_of_one(), this->size(), decoded.data());
+    return decoded;
+  }
+
+  auto hear_next(replica_edge& e, std::array<published_vector<scalar> const*, Streams> const& own,
+                 std::array<writable_buffer<scalar>, Streams>& mix, double share, instant now, outbox& out) -> bool {
+    auto& next = e.ahead.front();
+    for (std::size_t s = 0; s < Streams; ++s) {
+      auto const q = decoded_part(next.body, s);
+      auto const kernel = heard_kernel<scalar>{q.data(),
+                                               e.values[s].data(),
+                                               own[s]->said.data(),
+                                               mix[s].data(),
+                                               static_cast<scalar>(e.weight),
+                                               static_cast<scalar>(share)};
+      if ((this->backend_.sweep({0, this->size()}, kernel) & backend::not_finite) == 0) continue;
+      auto const sent = this->backend_.pool().values(q.data(), this->size());
+      out.failure = blame{this->self_}.message(e.peer, channel_id::model, sent).sentence();
+      return false;
+    }
+    count(e, now);
+    return true;
+  }
+  /// The oldest message of an edge is used.
+  static void count(replica_edge& e, instant now) {
+    e.age.add(now - e.ahead.front().posted);
+    e.ahead.erase(e.ahead.begin());
+    ++e.round;
+  }
+
   /// What is wrong with the number of a message, or nothing: none may be missing, and a neighbour cannot send its next
   /// one before it has this node's of the round before.
-  [[nodiscard]] auto out_of_turn(replica_of_neighbour<scalar> const& edge, patch const& p, std::uint64_t sent) const
+  [[nodiscard]] auto out_of_turn(replica_edge const& edge, patch const& p, std::uint64_t sent) const
       -> std::optional<fault> {
     auto const number = to_count(p.numbers[0]), due = edge.round + edge.ahead.size() + 1;
     if (number != due) {
@@ -172,16 +410,14 @@ class replica_core : public node_core<Backend, Options> {
   }
 
   /// The same for one replica. False if messages are missing; those of later rounds are kept.
-  auto catch_up(replica_of_neighbour<scalar>& e, std::uint64_t round, instant now, outbox& out) -> bool {
+  auto catch_up(replica_edge& e, std::uint64_t round, instant now, outbox& out) -> bool {
     while (e.round < round && !e.ahead.empty()) {
-      if (!add(e.ahead.front().body, e.values.data())) {
-        auto const sum = this->backend_.pool().values(std::as_const(e.values).data(), this->size());
+      if (!add(e.ahead.front().body, e.values[0].data())) {
+        auto const sum = this->backend_.pool().values(std::as_const(e.values[0]).data(), this->size());
         out.failure = blame{this->self_}.message(e.peer, channel_id::model, sum).sentence();
         return false;
       }
-      e.age.add(now - e.ahead.front().posted);
-      e.ahead.erase(e.ahead.begin());
-      ++e.round;
+      count(e, now);
     }
     return e.round == round;
   }
