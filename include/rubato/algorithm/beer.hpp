@@ -23,8 +23,8 @@
 namespace rubato {
 
 /// With its gradient, waits for the last messages of all neighbours. Needs lossless, ordered links and fixed
-/// neighbours. Ends at the optimum with a constant step, by any contractive codec, if the consensus step is small enough
-/// for it.
+/// neighbours. Ends at the optimum with a constant step, by any contractive codec, if the consensus step is small
+/// enough for it.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Codec = codec::minmax_u8, class Step = step::sgd>
 class beer

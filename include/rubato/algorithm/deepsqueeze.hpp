@@ -53,8 +53,8 @@ struct squeezed_step_kernel {
 }  // namespace detail
 
 /// Waits in every round for the models of all neighbours, after its own is sent. Needs lossless, ordered links and
-/// fixed neighbours, but keeps nothing of them. Codes whole models, whose errors do not fade: it ends further off the optimum
-/// than d_psgd, by an amount of the step, the consensus step and the codec.
+/// fixed neighbours, but keeps nothing of them. Codes whole models, whose errors do not fade: it ends further off the
+/// optimum than d_psgd, by an amount of the step, the consensus step and the codec.
 /// **Thread safety:** one owner at a time. **Models:** node. **Determinism:** as Backend.
 template<backend::array_backend Backend, class Codec, class Step>
 class deepsqueeze : public detail::answered_rounds<deepsqueeze<Backend, Codec, Step>, Backend,

@@ -127,7 +127,8 @@ class gossip
   static constexpr std::array<std::string_view, 3> own_options{"step", "weighting", "contribution"};
   static constexpr std::array<channel_spec, 2> all_channels{
       channel_spec{channel_id::model, Synchrony::delivery, element_of<scalar>},
-      channel_spec{channel_id::tracker, Synchrony::delivery, element_of<typename SumCodec::template code<value>>}};
+      channel_spec{channel_id::tracker, Synchrony::delivery, element_of<typename SumCodec::template code<value>>, 0,
+                   codec::adapts<SumCodec> ? body_form::codes : body_form::whole}};
   static constexpr auto channels() -> std::span<channel_spec const> {
     return std::span{all_channels}.first(tracks ? 2 : 1);
   }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <rubato/backend/concepts.hpp>
+#include <rubato/core/blocks.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/packet.hpp>
 #include <rubato/core/random.hpp>
@@ -178,10 +179,26 @@ concept sum_policy = std::copyable<C> && std::default_initializable<C> && says_w
                        { c.range_sentence(n) } -> std::convertible_to<std::string>;
                      };
 
+/// A codec of running sums whose sender remembers how they moved: encode() is told the sums of the message before
+/// (null: zeros), and a message is codes(n) codes, which travel whole. decode() returns whether they can be a sender's.
+/// Models: adaptive_bits.
+template<class C>
+inline constexpr bool adapts = requires { typename C::motion; };
+template<class C, class Backend, class U>
+concept adaptive_sum_policy =
+    std::copyable<C> && std::default_initializable<C> && says_what_links_it_needs<C> && adapts<C> &&
+    requires(C const& c, Backend& b, U const* sums, U* out, std::size_t n, typename C::template code<U>* codes,
+             typename C::template code<U> const* received, block_partition const& blocks) {
+      rubato::detail::element_traits<typename C::template code<U>>::value;
+      c.check(blocks);
+      { c.codes(n) } -> std::same_as<std::size_t>;
+      { c.decode(b, received, sums, n, out) } -> std::same_as<bool>;
+    };
+
 /// Checked where a node uses a codec of sums; each sentence needs no context.
 template<class C, class Backend, class U, channel_kind Kind>
 consteval auto check_sum_codec() -> bool {
-  static_assert(sum_policy<C, Backend, U>,
+  static_assert(sum_policy<C, Backend, U> || adaptive_sum_policy<C, Backend, U>,
                 "a codec of sums has needs_lossless_links, code<U>, check(), encode(backend, sums, n, codes), "
                 "decode(backend, codes, known, n, sums) and range_sentence(block), for the ledger's type of sums");
   if constexpr (says_what_links_it_needs<C>) {

@@ -242,7 +242,8 @@ struct alignas(64) sum_in : edge_in<Backend, U> {
 };
 
 /// rho_ji of one out-neighbour of the push graph; its value is the last body published.
-template<class Backend, class U>
+struct no_motion {};
+template<class Backend, class U, class Motion = no_motion>
 struct sum_out : edge_session {
   double weight = 0;
   shared_buffer total{};
@@ -250,9 +251,10 @@ struct sum_out : edge_session {
   std::size_t source = 0;  // of the current pass: the edge that has it
   std::size_t readers = 1;  // of the current pass, if this edge has it: those that are sent this sum
   wide_total<Backend, U> wide{};
+  [[no_unique_address]] Motion motion{};  // what a codec of sums remembers of them
   static void visit_state(auto& self, auto&& visit) {
     edge_session::visit_state(self, visit);
-    visit("total", self.total), visit("wide", self.wide);
+    visit("total", self.total), visit("wide", self.wide), visit("motion", self.motion);
   }
 };
 

@@ -53,6 +53,16 @@ struct no_tracker {
   void audit(tracking_audit& a) const { a = {}; }
 };
 
+template<class SumCodec>
+struct motion_of {
+  using type = no_motion;
+};
+template<class SumCodec>
+  requires codec::adapts<SumCodec>
+struct motion_of<SumCodec> {
+  using type = typename SumCodec::motion;
+};
+
 /// The steps of a pass: begin(); terms() for each range of blocks that is swept together, and record_raised() with the
 /// result of the sweep; fail_if_out_of_range(); finish().
 template<class Backend, class Ledger, class SumCodec, class Synchrony>
@@ -62,7 +72,8 @@ class tracker {
   using value = typename Ledger::template value<scalar>;
   static constexpr bool compresses = !std::is_same_v<SumCodec, codec::identity>;
   using code = typename SumCodec::template code<value>;
-  static constexpr channel_spec spec{channel_id::tracker, Synchrony::delivery, element_of<code>};
+  static constexpr channel_spec spec{channel_id::tracker, Synchrony::delivery, element_of<code>, 0,
+                                     codec::adapts<SumCodec> ? body_form::codes : body_form::whole};
 
   static void visit_state(auto& self, auto&& visit) {
     visit("z", self.z_), visit("g", self.g_), visit("g that came", self.g_new_);
@@ -81,7 +92,8 @@ class tracker {
         z_{backend::zeros<value>(backend_, blocks.values())} {
     if constexpr (compresses) {
       static_assert(codec::check_sum_codec<SumCodec, Backend, value, Synchrony::delivery>());
-      codec_.check();
+      if constexpr (codec::adapts<SumCodec>) codec_.check(blocks_);
+      else codec_.check();
     }
     if constexpr (Ledger::exact) {
       RUBATO_EXPECTS(!ledger.exponents.empty(), "a fixed-point ledger is calibrated before nodes are made");
@@ -103,8 +115,21 @@ class tracker {
   /// plain sums only.
   void take(patch const& p, std::uint64_t clock, iteration done, outbox& out) {
     auto* const edge = find_edge(in_, p.from);
-    if (edge == nullptr || !edge->admit(self_, blocks_, spec, last_usable(synchrony_, done), p, out)) return;
-    if constexpr (compresses) {
+    if (edge == nullptr || !edge->admit(self_, coded_blocks(), spec, last_usable(synchrony_, done), p, out)) return;
+    if constexpr (codec::adapts<SumCodec>) {
+      if (Synchrony::delivery == channel_kind::state && !(p.numbers[0] > edge->box.newest_number(0))) {
+        ++edge->overtaken;
+        return;
+      }
+      auto sums = backend_.template allocate<value>(z_.size());
+      if (!codec_.decode(backend_, p.body.template view<code>().data(), edge->box.newest(), z_.size(), sums.data())) {
+        out.failure = fault{text_of_message(p, to_count(p.numbers[0])) + " holds no coded sums"};
+        return;
+      }
+      auto whole = p;
+      whole.body = std::move(sums).publish();
+      edge->put(backend_, blocks_, spec.kind, whole, clock);
+    } else if constexpr (compresses) {
       auto sums = expanded_sums<value, Synchrony::delivery>(codec_, backend_, blocks_, edge->box, p);
       if (sums.beyond) {
         out.failure = fault{"node " + std::to_string(to_index(self_)) + ", sums of node " +
@@ -228,10 +253,11 @@ class tracker {
       auto& e = out_[j];
       if (!e.open) continue;
       if (e.source == j) {
-        e.total = std::move(e.fresh).publish();
-        sent_[j] = body_of(e.total);
+        auto const before = std::exchange(e.total, std::move(e.fresh).publish());
+        sent_[j] = body_of(before, e);
       } else {
         e.total = out_[e.source].total;
+        e.motion = out_[e.source].motion;
       }
       e.wide.grew(backend_, values_of(e.total), z_.size(), magnitudes_);
       send(e, sent_[e.source]);
@@ -253,7 +279,7 @@ class tracker {
     }
     if (auto* e = find_edge(out_, c.peer)) {
       if (!goes_on && e->total) e->wide.settle(backend_, values_of(e->total), n, {debt_.open(backend_, n), 1.0});
-      if (!goes_on) e->total = {};
+      if (!goes_on) e->total = {}, e->motion = {};
       e->open = c.what != neighbour_change::edge::closes;
       e->session = c.outgoing;
     }
@@ -330,14 +356,27 @@ class tracker {
     return {};
   }
   static auto values_of(shared_buffer const& total) -> value const* { return total.template view<value>().data(); }
-  [[nodiscard]] auto body_of(shared_buffer const& total) -> shared_buffer {
-    if constexpr (compresses) {
-      auto codes = backend_.template allocate<code>(total.size());
-      codec_.encode(backend_, total.template view<value>().data(), total.size(), codes.data());
+  using edge_out = sum_out<Backend, value, typename motion_of<SumCodec>::type>;
+
+  /// The message of an edge's new sums; `before`: those of the last one, or empty.
+  [[nodiscard]] auto body_of([[maybe_unused]] shared_buffer const& before, edge_out& e) -> shared_buffer {
+    if constexpr (codec::adapts<SumCodec>) {
+      auto codes = backend_.template allocate<code>(codec_.codes(e.total.size()));
+      codec_.encode(backend_, before ? values_of(before) : nullptr, values_of(e.total), e.total.size(), e.motion,
+                    codes.data());
+      return std::move(codes).publish();
+    } else if constexpr (compresses) {
+      auto codes = backend_.template allocate<code>(e.total.size());
+      codec_.encode(backend_, values_of(e.total), e.total.size(), codes.data());
       return std::move(codes).publish();
     } else {
-      return total;
+      return e.total;
     }
+  }
+  /// The partition of a message's body.
+  [[nodiscard]] auto coded_blocks() const -> block_partition {
+    if constexpr (codec::adapts<SumCodec>) return block_partition{codec_.codes(blocks_.values())};
+    else return blocks_;
   }
 
   Backend backend_;
@@ -350,7 +389,7 @@ class tracker {
   writable_buffer<value> z_;  // z_i
   shared_buffer g_, g_new_;  // the gradient that z contains, and the one that arrived
   std::vector<sum_in<Backend, value>> in_;
-  std::vector<sum_out<Backend, value>> out_;
+  std::vector<edge_out> out_;
   debt<Backend, value> debt_;
   std::vector<sum_source<value>> in_table_;  // tables of the current pass; kept for their memory
   std::vector<sum_target<scalar, value>> out_table_;
