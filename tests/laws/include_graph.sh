@@ -25,7 +25,7 @@ awk -v root="$root/" '
     allow("wire", "core")
     allow("transport", "core wire")
     allow("environment", "core topology wire")
-    allow("planner", "core topology mixing wire environment")
+    allow("planner", "core backend codec topology mixing wire environment")
     allow("run", maths_folders " wire transport")
     allow("driver", maths_folders " wire transport environment run")
     allow("report", "core run")

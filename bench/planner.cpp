@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+// What the planner predicts, beside what the simulator shows.
+//   bench_planner rates [SITUATIONS] [FIRST_SEED]    steps, gradients and bytes a second of every candidate
+//   bench_planner pick [SITUATIONS] [FIRST_SEED]     is the candidate that it takes among the best two?
+// Situations are drawn at random (support/planner_trials.hpp). The models were built on seeds from 1 on; figures are of
+// seeds from 100001 on. For the pick each candidate runs with the step that the planner gives it, half and twice that,
+// and its best run counts. All times are virtual. Status 1 if a goal is missed.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <map>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include <rubato/backend/host.hpp>
+#include <rubato/rubato.hpp>
+
+#include "support/jobs.hpp"
+#include "support/planner_trials.hpp"
+
+namespace {
+
+using namespace bench;
+using space = backend::host<double>;
+
+template<class Node>
+auto made(topology::pair const& network, problem::quadratic const& p, double step, planner::situation const& s)
+    -> assembly {
+  auto o = typename Node::options{};
+  o.step = step, o.seed = s.seed;
+  return assemble<Node>(network, p, o);
+}
+
+auto assembled(planner::candidate const& c, topology::pair const& network, problem::quadratic const& p, double step,
+               planner::situation const& s) -> assembly {
+  using make = auto (*)(topology::pair const&, problem::quadratic const&, double, planner::situation const&)->assembly;
+  static std::map<std::string_view, make> const all{{"ring_allreduce_sgd", &made<ring_allreduce_sgd<space>>},
+                                                    {"byte_grad", &made<byte_grad<space>>},
+                                                    {"m_synchronous_sgd", &made<m_synchronous_sgd<space>>},
+                                                    {"d_psgd", &made<d_psgd<space>>},
+                                                    {"asgd", &made<asgd<space>>},
+                                                    {"rescaled_asgd", &made<rescaled_asgd<space>>},
+                                                    {"ringmaster_asgd", &made<ringmaster_asgd<space>>},
+                                                    {"rennala_sgd", &made<rennala_sgd<space>>},
+                                                    {"malenia_sgd", &made<malenia_sgd<space>>},
+                                                    {"fedbuff", &made<fedbuff<space>>},
+                                                    {"dude_asgd", &made<dude_asgd<space>>},
+                                                    {"ad_psgd", &made<ad_psgd<space>>},
+                                                    {"r_fast", &made<r_fast<space>>}};
+  return all.at(c.algorithm)(network, p, step, s);
+}
+
+auto title(planner::candidate const& c) -> std::string {
+  return std::string{c.algorithm} + (c.network.empty() ? "" : " on ") + std::string{c.network};
+}
+
+/// The largest deviations of predictions, candidate by candidate.
+auto check_rates(std::size_t situations, std::uint64_t first) -> bool {
+  constexpr auto count = std::size(planner::candidates);
+  struct ratios {
+    double steps, gradients, bytes;
+  };
+  std::vector<std::vector<ratios>> found(situations, std::vector<ratios>(count));
+  for_all_jobs(situations, [&](std::size_t k) {
+    auto const s = random_situation(first + k);
+    for (auto c = std::size_t{0}; c < count; ++c) {
+      auto const says = planner::pace_of(s, planner::candidates[c]);
+      auto const length = 600 / says.steps_per_second * (planner::candidates[c].network == "star" ? 4 : 1) +
+                          (says.steps_per_second > 400 ? 10 : 0);
+      auto const shows = measured(s, planner::candidates[c], length, &assembled);
+      found[k][c] = {says.steps_per_second / shows.steps, says.gradients_per_second / shows.gradients,
+                     says.bytes_per_second / shows.bytes};
+    }
+  });
+  auto holds = true;
+  std::printf("predicted / simulated, least and largest of %zu situations\n", situations);
+  for (auto c = std::size_t{0}; c < count; ++c) {
+    auto const print = [&](char const* what, double ratios::* which) {
+      auto least = 1e9, most = 0.0;
+      auto outside = 0;
+      for (auto const& each : found) {
+        auto const r = each[c].*which;
+        least = std::fmin(least, r), most = std::fmax(most, r);
+        outside += r >= 0.9 && r <= 1.1 ? 0 : 1;
+      }
+      std::printf("  %s %.3f to %.3f%s", what, least, most, outside > 0 ? "" : ";");
+      if (outside > 0) std::printf(" (%d outside of 10 %%);", outside);
+      holds = holds && outside == 0;
+    };
+    std::printf("%-26s", title(planner::candidates[c]).c_str());
+    auto const by_node = planner::candidates[c].algorithm == "ad_psgd" || planner::candidates[c].algorithm == "r_fast";
+    if (!by_node) print("steps", &ratios::steps);
+    print("gradients", &ratios::gradients), print("bytes", &ratios::bytes);
+    std::printf("\n");
+  }
+  return holds;
+}
+
+struct verdict {
+  std::string picked, first;
+  std::size_t rank = 0, strict_rank = 0;
+  double over_best = 1, says = 0, shows = 0, step = 0, limit = 0;
+  bool none = false;
+};
+
+auto judged(planner::situation const& s) -> verdict {
+  auto const all = planner::predictions_of(s);
+  auto const pick = planner::choose(all).place;
+  auto v = verdict{.picked = title(all[pick].of)};
+  v.says = all[pick].run.seconds, v.step = all[pick].run.step, v.limit = all[pick].step_limit;
+  if (!std::isfinite(v.says)) {
+    v.none = true;
+    return v;
+  }
+  constexpr auto horizon = 60.0;
+  auto const allowed = std::fmin(20 * v.says + 1, horizon);
+  auto const best_of = [&](planner::prediction const& p, double longest) {
+    for (auto const factor : {1.0, 2.0, 0.5})
+      longest = std::fmin(longest, seconds_to_target(s, p.of, factor * p.run.step, longest, &assembled));
+    return longest;
+  };
+  v.shows = seconds_to_target(s, all[pick].of, all[pick].run.step, allowed, &assembled);
+  auto const own = best_of(all[pick], std::fmin(v.shows, allowed));
+  auto least = own;
+  v.rank = v.strict_rank = 1;
+  v.first = v.picked;
+  for (auto k = std::size_t{0}; k < all.size(); ++k) {
+    if (k == pick || !(all[k].run.step > 0)) continue;
+    auto const bound = std::fmin(v.shows, allowed);
+    auto const its = best_of(all[k], bound);
+    if (its < bound) ++v.strict_rank;
+    if (its < own) ++v.rank;
+    if (its < least) least = its, v.first = title(all[k].of);
+  }
+  v.over_best = own / least;
+  return v;
+}
+
+auto check_picks(std::size_t situations, std::uint64_t first) -> bool {
+  std::vector<verdict> found(situations);
+  for_all_jobs(situations, [&](std::size_t k) {
+    found[k] = judged(random_situation(first + k));
+    auto const& v = found[k];
+    std::fprintf(
+        stderr, "%llu: %s, says %.3g s, shows %.3g s, rank %zu (%zu), step %.3g of %.3g, n %zu target %.2g%s%s\n",
+        static_cast<unsigned long long>(first + k), v.picked.c_str(), v.says, v.shows, v.rank, v.strict_rank, v.step,
+        v.limit, random_situation(first + k).workers, random_situation(first + k).target,
+        v.rank > 1 ? ", first is " : "", v.rank > 1 ? (v.first + ", " + std::to_string(v.over_best)).c_str() : "");
+  });
+  std::size_t best = 0, two = 0, strict = 0, judged = 0;
+  auto within = std::size_t{0};
+  std::map<std::string, int> picks;
+  std::vector<double> over, right;
+  for (auto const& v : found) {
+    if (v.none) continue;
+    ++judged, ++picks[v.picked];
+    best += v.rank == 1, two += v.rank <= 2, strict += v.strict_rank <= 2;
+    within += v.over_best <= 1.1;
+    over.push_back(v.over_best), right.push_back(v.says / v.shows);
+  }
+  std::sort(over.begin(), over.end()), std::sort(right.begin(), right.end());
+  auto const share = [&](std::size_t of) { return 100.0 * static_cast<double>(of) / static_cast<double>(judged); };
+  std::printf("%zu situations, %zu with a candidate that comes to the target, %zu candidates\n", situations, judged,
+              std::size(planner::candidates));
+  std::printf(
+      "the pick is first in %.1f %%, among the best two in %.1f %% (goal: 90 %%); with the planner's own step "
+      "beside the best of three of all others in %.1f %%\n",
+      share(best), share(two), share(strict));
+  std::printf("within 10 %% of the best in %.1f %%; over the best: median %.3f, 90 %% %.3f, worst %.3f\n",
+              share(within), over[over.size() / 2], over[over.size() * 9 / 10], over.back());
+  std::printf("predicted / simulated seconds of the pick: 10 %% %.3f, median %.3f, 90 %% %.3f\n",
+              right[right.size() / 10], right[right.size() / 2], right[right.size() * 9 / 10]);
+  for (auto const& [name, count] : picks) std::printf("  %s: %d\n", name.c_str(), count);
+  return share(two) >= 90;
+}
+
+}  // namespace
+
+auto main(int argc, char** argv) -> int {
+  auto const what = argc > 1 ? std::string{argv[1]} : std::string{};
+  auto const count = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : (what == "rates" ? 40ULL : 200ULL);
+  auto const first = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 100'001ULL;
+  try {
+    if (what == "rates") return check_rates(count, first) ? 0 : 1;
+    if (what == "pick") return check_picks(count, first) ? 0 : 1;
+    std::fprintf(stderr, "usage: bench_planner rates|pick [SITUATIONS] [FIRST_SEED]\n");
+  } catch (std::exception const& e) {
+    std::fprintf(stderr, "bench_planner: %s\n", e.what());
+  }
+  return 2;
+}

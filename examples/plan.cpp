@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+// What a run will cost, before it runs: of every algorithm that the planner has a model of, how often it steps, what it
+// sends, how old its gradients are, the largest stable step, the time to the target; how many workers are useful; and
+// which algorithm to take, with the reason. With --json, the same for programs.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <rubato/planner.hpp>
+#include <rubato/report/numbers.hpp>
+#include <rubato/report/table.hpp>
+
+#include "support/race_text.hpp"
+#include "support/say.hpp"
+
+namespace {
+
+namespace planner = rubato::planner;
+namespace report = rubato::report;
+using rubato::config_error;
+using rubato::examples::given;
+
+struct asked {
+  planner::situation about;
+  std::vector<double> times;  ///< of --times, in seconds
+  bool workers_given = false, compute_given = false, json = false;
+  std::optional<double> variation;
+};
+
+struct option_row {
+  std::string_view name, value, help;
+  void (*set)(asked&, given);
+};
+
+auto positive(given g) -> double { return rubato::examples::step_in(g); }
+auto share(given g) -> double { return rubato::examples::number_in(g, 0, "a number of at least 0"); }
+auto count(given g) -> std::size_t {
+  return std::min<std::uint64_t>(rubato::examples::count_in(g, 1, "a whole number from 1 up"), 1ULL << 40);
+}
+
+constexpr option_row rows[] = {
+    {"--workers", "N", "machines that compute (default: 8, or as many as --times has)",
+     [](asked& a, given g) { a.about.workers = count(g), a.workers_given = true; }},
+    {"--compute", "MODEL", "the time of a gradient, as race has it (default: fixed:10ms)",
+     [](asked& a, given g) { a.about.compute = rubato::examples::compute_in(g), a.compute_given = true; }},
+    {"--times", "T,T,...", "instead: the mean time of a gradient of each machine, as measured",
+     [](asked& a, given g) {
+       a.times.clear();
+       for (auto const& part : rubato::examples::list_in(g.text))
+         a.times.push_back(1e-9 * static_cast<double>(rubato::examples::duration_in({g.option, part}).count()));
+     }},
+    {"--variation", "V", "with --times: the standard deviation of a machine's times over their mean (default: 0)",
+     [](asked& a, given g) { a.variation = share(g); }},
+    {"--slow", "N:F", "machine N is F times slower; may be repeated",
+     [](asked& a, given g) {
+       auto const [node, factor] = rubato::examples::slow_in(g);
+       a.about.compute = a.about.compute.slow(node, factor);
+     }},
+    {"--latency", "TIME", "of a link, one way (default: 1ms)",
+     [](asked& a, given g) { a.about.link.latency = rubato::examples::duration_in(g); }},
+    {"--jitter", "TIME", "on top of it, at most (default: 0)",
+     [](asked& a, given g) { a.about.link.jitter = rubato::examples::duration_in(g); }},
+    {"--bandwidth", "RATE", "of a link, each way (default: 1Gbit)",
+     [](asked& a, given g) { a.about.link.bits_per_second = rubato::examples::rate_in(g); }},
+    {"--loss", "P", "the share of messages that are lost (default: 0)",
+     [](asked& a, given g) { a.about.link.loss = share(g); }},
+    {"--dimension", "D", "values of a model (default: 7850)", [](asked& a, given g) { a.about.dimension = count(g); }},
+    {"--bytes", "B", "of a value, 4 or 8 (default: 4)", [](asked& a, given g) { a.about.value_bytes = count(g); }},
+    {"--curvature", "L,L", "the least and the largest one (default: 0.1,1)",
+     [](asked& a, given g) {
+       auto const parts = rubato::examples::list_in(g.text);
+       if (parts.size() != 2) rubato::examples::refuse(g, "two numbers, the least and the largest curvature");
+       a.about.flattest = positive({g.option, parts[0]}), a.about.steepest = positive({g.option, parts[1]});
+     }},
+    {"--noise", "S", "of a gradient's value, standard deviation (default: 0.1)",
+     [](asked& a, given g) { a.about.noise = share(g); }},
+    {"--distance", "S", "of the first model from the optimum, root mean square a value (default: 1)",
+     [](asked& a, given g) { a.about.distance = positive(g); }},
+    {"--spread", "S", "of the machines' own optima around the common one, likewise (default: 0)",
+     [](asked& a, given g) { a.about.spread = share(g); }},
+    {"--curvature-spread", "V", "of the machines' curvatures around their mean, as a part of it (default: 0)",
+     [](asked& a, given g) { a.about.curvature_spread = share(g); }},
+    {"--target", "P", "the run ends at this part of the first loss above the minimum (default: 0.01)",
+     [](asked& a, given g) { a.about.target = positive(g); }},
+    {"--step", "S", "of every algorithm, as race's --set step (default: the best one of each)",
+     [](asked& a, given g) { a.about.step = positive(g); }},
+    {"--round", "M", "gradients of a round of m_synchronous_sgd and rennala_sgd (default: one a machine)",
+     [](asked& a, given g) { a.about.round_size = count(g); }},
+    {"--buffer", "K", "gradients of a step of fedbuff (default: as many as machines)",
+     [](asked& a, given g) { a.about.buffer = count(g); }},
+    {"--cap", "W", "the largest weight of rescaled_asgd (default: 10)",
+     [](asked& a, given g) { a.about.weight_cap = positive(g); }},
+    {"--seed", "N", "of the times that are drawn (default: 1)",
+     [](asked& a, given g) { a.about.seed = rubato::examples::count_in(g, 0, "a whole number"); }}};
+
+auto usage() -> std::string {
+  auto text = std::string{"usage: plan [OPTION...]\n"};
+  for (auto const& r : rows) {
+    auto line = "  " + std::string{r.name} + " " + std::string{r.value};
+    line.resize((std::max)(line.size() + 1, std::size_t{25}), ' ');
+    text += line + std::string{r.help} + "\n";
+  }
+  return text + "  --json                 print JSON\n";
+}
+
+/// Machines of measured times: the first one's is the mean of the model, and the others are so many times slower.
+void take_times(asked& a) {
+  auto const right = " with --times the machines are counted and their times known";
+  if (a.compute_given) throw config_error{std::string{"--compute and --times exclude each other:"} + right};
+  if (a.workers_given && a.about.workers != a.times.size())
+    throw config_error{"--workers says " + std::to_string(a.about.workers) + " and --times has " +
+                       std::to_string(a.times.size()) + " machines: make the two agree"};
+  a.about.workers = a.times.size();
+  for (auto i = std::size_t{0}; i < a.times.size(); ++i)
+    if (!(a.times[i] > 0)) throw config_error{"machine " + std::to_string(i) + " of --times needs a time above 0"};
+  auto const first = std::chrono::nanoseconds{std::llround(1e9 * a.times[0])};
+  auto model = rubato::environment::lognormal(first, a.variation.value_or(0));
+  for (auto i = std::size_t{1}; i < a.times.size(); ++i)
+    model = model.slow(static_cast<std::uint32_t>(i), a.times[i] / a.times[0]);
+  a.about.compute = model;
+}
+
+/// Throws config_error; nothing if help was asked for.
+auto read_options(int argc, char** argv) -> std::optional<asked> {
+  auto a = asked{};
+  a.about.link = {.latency = std::chrono::milliseconds{1}, .bits_per_second = 1e9};
+  a.about.dimension = 7850, a.about.noise = 0.1;
+  auto slow = std::vector<given>{};
+  for (auto k = 1; k < argc; ++k) {
+    auto const word = std::string_view{argv[k]};
+    if (word == "--help") return std::nullopt;
+    if (word == "--json") {
+      a.json = true;
+      continue;
+    }
+    auto const row = std::find_if(std::begin(rows), std::end(rows), [&](auto const& r) { return r.name == word; });
+    if (row == std::end(rows)) throw config_error{"unknown option '" + rubato::escaped(word) + "'; see plan --help"};
+    if (k + 1 == argc) throw config_error{std::string{word} + " needs a value; see plan --help"};
+    auto const value = given{word, argv[++k]};
+    if (word == "--slow") slow.push_back(value);  // of whatever --compute says, in any order
+    else row->set(a, value);
+  }
+  if (!a.times.empty()) take_times(a);
+  else if (a.variation) throw config_error{"--variation belongs to --times; --compute says how times spread by itself"};
+  auto const& slower =
+      *std::find_if(std::begin(rows), std::end(rows), [](auto const& r) { return r.name == "--slow"; });
+  for (auto const& g : slow) slower.set(a, g);
+  a.about.check();
+  return a;
+}
+
+/// The standard deviation of all gradient times over their mean, as one worker of the mean speed would show it.
+auto variation_of(planner::situation const& s) -> double {
+  auto sum = 0.0, squares = 0.0;
+  constexpr auto draws = std::uint64_t{2000};
+  for (auto k = std::uint64_t{0}; k < draws; ++k) {
+    auto const t = static_cast<double>(s.compute.duration(s.seed, rubato::node_id{0}, k).count());
+    sum += t, squares += t * t;
+  }
+  return std::sqrt((std::max)(0.0, squares * static_cast<double>(draws) / (sum * sum) - 1));
+}
+
+/// Of asgd with a step: h = (the step of a gradient) x curvature.
+auto useful_text(planner::situation const& s, double step) -> std::string {
+  auto const gamma = step / static_cast<double>(s.workers);
+  auto const variation = variation_of(s);
+  auto const steep = planner::useful_workers(gamma * s.steepest, variation);
+  auto const flat = planner::useful_workers(gamma * s.flattest, variation);
+  auto seconds = std::vector<double>{};
+  for (auto i = std::size_t{0}; i < s.workers; ++i) seconds.push_back(s.seconds(i));
+  std::sort(seconds.begin(), seconds.end());
+  auto const gradient = s.target * s.steepest * s.steepest * s.distance * s.distance;
+  auto text = "useful workers of asgd, if a gradient's step stays " + rubato::with_digits(gamma, 3) + ": " +
+              rubato::with_digits(steep.best, 3) + " for the largest curvature";
+  text += std::isfinite(steep.diverges_near)
+              ? ", and it diverges near " + rubato::with_digits(steep.diverges_near, 3) + "; "
+              : ", and beyond that more neither help nor hurt; ";
+  text += rubato::with_digits(flat.best, 3) + " for the least.\n";
+  if (s.noise > 0)
+    text += "useful workers for noise of that size at the target: " +
+            std::to_string(planner::useful_workers_in_noise(seconds, s.noise * s.noise / gradient)) + " of " +
+            std::to_string(s.workers) + ".\n";
+  return text;
+}
+
+auto title(planner::candidate const& c) -> std::string {
+  return std::string{c.algorithm} + (c.network.empty() ? "" : " on " + std::string{c.network});
+}
+auto finite(double x) -> std::string { return std::isfinite(x) ? rubato::with_digits(x, 3) : std::string{"-"}; }
+
+auto text_of(planner::situation const& s, std::vector<planner::prediction> const& all, planner::choice const& taken)
+    -> std::string {
+  auto table = report::text_table{{{"algorithm", report::side::left},
+                                   {"step in ms"},
+                                   {"gradients/s"},
+                                   {"bytes/s"},
+                                   {"age in steps"},
+                                   {"age in ms"},
+                                   {"largest step"},
+                                   {"step"},
+                                   {"s to target"},
+                                   {"floor"}}};
+  for (auto const& p : all) {
+    auto const stable = p.run.step < p.step_limit;
+    table.add_row({title(p.of), finite(1e3 / p.moves.steps_per_second), finite(p.moves.gradients_per_second),
+                   finite(p.moves.bytes_per_second), finite(p.moves.mean_age()), finite(1e3 * p.moves.age_seconds),
+                   finite(p.step_limit), finite(p.run.step), stable ? finite(p.run.seconds) : "diverges",
+                   finite(p.run.floor)});
+  }
+  auto const asgd = std::find_if(all.begin(), all.end(), [](auto const& p) { return p.of.algorithm == "asgd"; });
+  return table.text() + "\n" + useful_text(s, asgd->run.step) + "take " + title(all[taken.place].of) + ": " +
+         taken.reason + ".\n";
+}
+
+auto json_of(std::vector<planner::prediction> const& all, planner::choice const& taken) -> std::string {
+  auto const number = [](double x) { return std::isfinite(x) ? nlohmann::json(x) : nlohmann::json(nullptr); };
+  auto predictions = nlohmann::json::array();
+  for (auto const& p : all)
+    predictions.push_back({{"algorithm", p.of.algorithm},
+                           {"network", p.of.network},
+                           {"steps_per_second", number(p.moves.steps_per_second)},
+                           {"gradients_per_second", number(p.moves.gradients_per_second)},
+                           {"bytes_per_second", number(p.moves.bytes_per_second)},
+                           {"age_steps", number(p.moves.mean_age())},
+                           {"age_seconds", number(p.moves.age_seconds)},
+                           {"largest_step", number(p.step_limit)},
+                           {"step", number(p.run.step)},
+                           {"seconds", number(p.run.seconds)},
+                           {"floor", number(p.run.floor)}});
+  auto const& best = all[taken.place].of;
+  return nlohmann::json{{"predictions", predictions},
+                        {"pick", {{"algorithm", best.algorithm}, {"network", best.network}}},
+                        {"reason", taken.reason}}
+             .dump(2) +
+         "\n";
+}
+
+}  // namespace
+
+auto main(int argc, char** argv) -> int {
+  return rubato::examples::run_program("plan", [&] {
+    auto const options = read_options(argc, argv);
+    if (!options) {
+      rubato::examples::say(usage());
+      return 0;
+    }
+    auto const& s = options->about;
+    auto const all = planner::predictions_of(s);
+    auto const taken = planner::choose(all);
+    rubato::examples::say(options->json ? json_of(all, taken) : text_of(s, all, taken));
+    return 0;
+  });
+}

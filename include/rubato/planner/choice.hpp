@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+// All algorithms that a planner has a model of, on the networks where they are worth it, and which of them it takes.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/text.hpp>
+#include <rubato/planner/forecast.hpp>
+#include <rubato/planner/pace.hpp>
+#include <rubato/planner/peers.hpp>
+#include <rubato/planner/rounds.hpp>
+#include <rubato/planner/servers.hpp>
+#include <rubato/planner/situation.hpp>
+#include <rubato/topology/builders.hpp>
+
+namespace rubato::planner {
+
+/// An algorithm, by its name in README's table, on a network, by the name that topology::by_name takes ("": its own).
+struct candidate {
+  std::string_view algorithm;
+  std::string_view network;
+};
+inline constexpr candidate candidates[] = {{"ring_allreduce_sgd", ""},
+                                           {"byte_grad", ""},
+                                           {"m_synchronous_sgd", ""},
+                                           {"d_psgd", "ring"},
+                                           {"d_psgd", "exponential"},
+                                           {"d_psgd", "complete"},
+                                           {"asgd", ""},
+                                           {"rescaled_asgd", ""},
+                                           {"ringmaster_asgd", ""},
+                                           {"rennala_sgd", ""},
+                                           {"malenia_sgd", ""},
+                                           {"fedbuff", ""},
+                                           {"dude_asgd", ""},
+                                           {"ad_psgd", "exponential"},
+                                           {"r_fast", "star"}};
+
+struct prediction {
+  candidate of;
+  pace moves;
+  double step_limit = 0;  ///< the largest stable step, as the option `step`
+  forecast run;
+};
+
+/// Throws config_error if there is no model of this algorithm.
+[[nodiscard]] auto pace_of(situation const& s, candidate const& c) -> pace;
+/// Of these candidates, in the given order. Throws config_error as situation::check, and as above.
+[[nodiscard]] auto predictions_of(situation const& s, std::span<candidate const> of = candidates)
+    -> std::vector<prediction>;
+
+/// Which one the planner takes, by its place, and why.
+struct choice {
+  std::size_t place = 0;
+  std::string reason;
+};
+/// The one that is first at the target, or if none comes there the one that comes nearest; *requires* one at least.
+[[nodiscard]] auto choose(std::span<prediction const> from) -> choice;
+
+#if RUBATO_BODIES
+namespace detail {
+
+RUBATO_INLINE auto title(candidate const& c) -> std::string {
+  return std::string{c.algorithm} + (c.network.empty() ? "" : " on " + std::string{c.network});
+}
+
+RUBATO_INLINE auto comes_before(prediction const& a, prediction const& b) -> bool {
+  if (a.run.seconds != b.run.seconds) return a.run.seconds < b.run.seconds;
+  return a.run.floor < b.run.floor;
+}
+
+RUBATO_INLINE auto reason_for(prediction const& best, prediction const* second) -> std::string {
+  if (!(best.run.seconds < std::numeric_limits<double>::infinity()))
+    return "none comes to the target; " + title(best.of) + " comes nearest, to " + with_digits(best.run.floor, 3) +
+           " of the first loss: noise and bias keep it there";
+  auto text = title(best.of) + " comes to the target in " + with_digits(best.run.seconds, 3) + " s, after " +
+              with_digits(best.run.steps, 3) + " steps";
+  if (second != nullptr && second->run.seconds < std::numeric_limits<double>::infinity()) {
+    auto const steps = second->run.steps / best.run.steps;
+    auto const rate = best.moves.steps_per_second / second->moves.steps_per_second;
+    text += "; next is " + title(second->of) + ", in " + with_digits(second->run.seconds / best.run.seconds, 3) +
+            " times that, since it makes " + with_digits(1 / rate, 3) + " times as many steps a second and needs " +
+            with_digits(steps, 3) + " times as many";
+  } else if (second != nullptr) {
+    text += "; no other comes there";
+  }
+  auto const far = best.moves.mean_age();
+  if (far > 0.5) text += "; its gradients are " + with_digits(far, 3) + " steps old on average";
+  return text;
+}
+
+}  // namespace detail
+
+RUBATO_INLINE auto pace_of(situation const& s, candidate const& c) -> pace {
+  auto const graph = [&] { return topology::by_name(c.network, s.workers); };
+  if (c.algorithm == "ring_allreduce_sgd") return ring_allreduce_pace(s);
+  if (c.algorithm == "byte_grad") return byte_grad_pace(s);
+  if (c.algorithm == "m_synchronous_sgd") return m_synchronous_pace(s);
+  if (c.algorithm == "d_psgd") return gossip_pace(s, graph());
+  if (c.algorithm == "ad_psgd") return ad_psgd_pace(s, graph());
+  if (c.algorithm == "r_fast" && c.network == "star") return r_fast_on_star_pace(s);
+  constexpr std::pair<std::string_view, server_rule> servers[] = {{"asgd", server_rule::at_once},
+                                                                  {"rescaled_asgd", server_rule::by_duration},
+                                                                  {"ringmaster_asgd", server_rule::below_threshold},
+                                                                  {"rennala_sgd", server_rule::collected},
+                                                                  {"malenia_sgd", server_rule::one_of_each},
+                                                                  {"fedbuff", server_rule::buffered},
+                                                                  {"dude_asgd", server_rule::newest_of_each}};
+  for (auto const& [name, rule] : servers)
+    if (c.algorithm == name) return server_pace(s, rule);
+  throw config_error{"the planner has no model of " + detail::title(c)};
+}
+
+RUBATO_INLINE auto predictions_of(situation const& s, std::span<candidate const> of) -> std::vector<prediction> {
+  s.check();
+  auto all = std::vector<prediction>{};
+  for (auto const& c : of) {
+    auto p = prediction{.of = c, .moves = pace_of(s, c), .run = {}};
+    p.step_limit = largest_step(s, p.moves);
+    p.run = forecast_of(s, p.moves);
+    all.push_back(std::move(p));
+  }
+  return all;
+}
+
+RUBATO_INLINE auto choose(std::span<prediction const> from) -> choice {
+  RUBATO_EXPECTS(!from.empty(), "a planner chooses among one candidate or more");
+  auto order = std::vector<prediction const*>{};
+  for (auto const& p : from) order.push_back(&p);
+  std::stable_sort(order.begin(), order.end(),
+                   [](auto const* a, auto const* b) { return detail::comes_before(*a, *b); });
+  return {static_cast<std::size_t>(order[0] - from.data()),
+          detail::reason_for(*order[0], order.size() > 1 ? order[1] : nullptr)};
+}
+#endif  // RUBATO_BODIES
+
+}  // namespace rubato::planner

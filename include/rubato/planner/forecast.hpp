@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: MIT
+// How long a run takes to its target. Each of a few curvatures lambda is followed on its own, with h = share step
+// lambda and a_q the parts of a step that are gradients of age q:
+//   phi_{k+1} = phi_k - h sum_q a_q phi_{k-q},  phi_0 = 1      an error that is made in one step
+//   e_k = 1 - h sum_{j<k} phi_j                                the distance to the optimum, from the start
+//   v_k = sum_{j<k} phi_j^2                                    what noise of variance 1 a step has become
+// The loss is the sum of lambda/2 (distance^2 e^2 + what noise, uneven speeds and biased weights add) over the values.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include <rubato/core/random.hpp>
+#include <rubato/planner/pace.hpp>
+#include <rubato/planner/situation.hpp>
+
+namespace rubato::planner {
+
+/// What becomes of a run with one step.
+struct forecast {
+  double step = 0;
+  double seconds = std::numeric_limits<double>::infinity();  ///< to the target; infinity: it does not come there
+  double steps = std::numeric_limits<double>::infinity();  ///< likewise
+  double floor = 0;  ///< the share of the first loss that noise and bias leave in the end; infinity: it diverges
+};
+
+/// The largest step (as the option `step`) with which every curvature decays, from the ages of gradients and from the
+/// mixing of models.
+[[nodiscard]] auto largest_step(situation const& s, pace const& p) -> double;
+/// With this step; at most until `longest` seconds.
+[[nodiscard]] auto forecast_of(situation const& s, pace const& p, double step,
+                               double longest = std::numeric_limits<double>::infinity()) -> forecast;
+/// With the step of the situation, or if it is 0 the best of those half an octave apart.
+[[nodiscard]] auto forecast_of(situation const& s, pace const& p) -> forecast;
+
+#if RUBATO_BODIES
+namespace detail {
+
+/// Curvatures that stand for all of them.
+inline constexpr std::size_t modes = 5;
+/// The part of the loss that comes and goes with the order of gradients (it has but as many degrees of freedom as there
+/// are workers) that is left when a run is first below its target.
+inline constexpr double first_look = 0.5;
+
+/// Evenly on a logarithmic scale: the nodes and weights of Gauss and Legendre on [0, 1].
+inline constexpr std::array<double, modes> mode_places{0.046910077030668, 0.230765344947158, 0.5, 0.769234655052842,
+                                                       0.953089922969332};
+inline constexpr std::array<double, modes> mode_parts{0.118463442528095, 0.239314335249683, 0.284444444444444,
+                                                      0.239314335249683, 0.118463442528095};
+RUBATO_INLINE auto curvature_of(situation const& s, std::size_t mode) -> double {
+  return s.flattest * std::pow(s.steepest / s.flattest, mode_places[mode]);
+}
+
+/// The curvature of one node, where the mean is this.
+RUBATO_INLINE auto drawn_curvature(situation const& s, double mean, random_stream& draw) -> double {
+  return mean * (1 + s.curvature_spread * std::sqrt(3.0) * (2 * draw.uniform() - 1));
+}
+
+/// Ages from `first` to before `end`, each with this part: what is old is told less finely.
+struct age_range {
+  std::size_t first, end;
+  double each;
+};
+
+RUBATO_INLINE auto ranges_of(std::vector<double> const& ages) -> std::vector<age_range> {
+  auto all = std::vector<age_range>{};
+  for (auto q = std::size_t{0}; q < ages.size();) {
+    auto const end = (std::min)(ages.size(), q + 1 + q / 8);
+    auto sum = 0.0;
+    for (auto k = q; k < end; ++k) sum += ages[k];
+    all.push_back({q, end, sum / static_cast<double>(end - q)});
+    q = end;
+  }
+  return all;
+}
+
+/// phi, e and v of one mode.
+class response {
+ public:
+  response(double h, std::vector<age_range> const& ages) : h_{h}, ages_{&ages}, sums_{0, 1} {}
+  void advance() {
+    auto const count = sums_.size() - 1;  // of phi_0, phi_1, ...; sums_[k]: of the first k
+    auto pull = 0.0;
+    for (auto const& r : *ages_) {
+      if (r.first >= count) break;
+      pull += r.each * (sums_[count - r.first] - sums_[r.end >= count ? 0 : count - r.end]);
+    }
+    moved_ += h_ * newest_, noise_ += newest_ * newest_;
+    newest_ -= h_ * pull;
+    sums_.push_back(sums_.back() + newest_);
+  }
+  [[nodiscard]] auto distance() const -> double { return 1 - moved_; }
+  [[nodiscard]] auto noise() const -> double { return noise_; }
+  [[nodiscard]] auto newest() const -> double { return newest_; }
+
+ private:
+  double h_;
+  std::vector<age_range> const* ages_;
+  std::vector<double> sums_;
+  double newest_ = 1, moved_ = 0, noise_ = 0;
+};
+
+/// Ages beyond which nothing comes, without a long thin tail: what is older than `most` counts as that old.
+RUBATO_INLINE auto shortened(std::vector<double> const& ages) -> std::vector<double> {
+  auto rest = 1.0;
+  auto end = std::size_t{0};
+  while (end + 1 < ages.size() && rest > 1e-3) rest -= ages[end++];
+  auto all = std::vector<double>(ages.begin(), ages.begin() + static_cast<std::ptrdiff_t>(end + 1));
+  auto sum = 0.0;
+  for (auto k = std::size_t{0}; k < end; ++k) sum += all[k];
+  all[end] = (std::max)(0.0, 1 - sum);
+  return all;
+}
+
+/// Whether a mode decays: it is followed until it has either grown or fallen by much, or for long enough.
+RUBATO_INLINE auto decays(double h, std::vector<double> const& ages) -> bool {
+  auto mean = 0.0;
+  for (auto q = std::size_t{0}; q < ages.size(); ++q) mean += static_cast<double>(q) * ages[q];
+  auto const ranges = ranges_of(ages);
+  auto r = response{h, ranges};
+  auto const window = static_cast<std::size_t>(8 * mean) + 16;
+  auto early = 0.0, late = 0.0;
+  for (auto k = std::size_t{0}; k < 12 * window; ++k) {
+    r.advance();
+    auto const size = std::abs(r.newest());
+    if (!(size < 1e6)) return false;
+    if (k >= 5 * window && k < 6 * window) early = (std::max)(early, size);
+    if (k >= 11 * window) late = (std::max)(late, size);
+  }
+  return late < early || late < 1e-9;
+}
+
+/// So many steps taken together that each mode still moves little in them.
+struct grouped_steps {
+  grouped_steps(double h, std::vector<double> const& ages) {
+    if (h < 0.02) together = static_cast<std::size_t>((std::min)(0.04 / h, 1e6));
+    auto all = std::vector<double>((ages.size() - 1) / together + 1, 0.0);
+    for (auto q = std::size_t{0}; q < ages.size(); ++q) all[q / together] += ages[q];
+    ranges = ranges_of(all);
+  }
+  std::size_t together = 1;
+  std::vector<age_range> ranges{};
+};
+
+/// Solves a x = b in place, a row by row, n by n and diagonally dominant.
+RUBATO_INLINE void solve(std::vector<double>& a, std::vector<double>& b) {
+  auto const n = b.size();
+  for (auto k = std::size_t{0}; k < n; ++k)
+    for (auto i = k + 1; i < n; ++i) {
+      auto const f = a[i * n + k] / a[k * n + k];
+      if (f == 0) continue;
+      for (auto j = k; j < n; ++j) a[i * n + j] -= f * a[k * n + j];
+      b[i] -= f * b[k];
+    }
+  for (auto i = n; i-- > 0;) {
+    for (auto j = i + 1; j < n; ++j) b[i] -= a[i * n + j] * b[j];
+    b[i] /= a[i * n + i];
+  }
+}
+
+/// Where a run rests: the mean model less the optimum, and models less their nodes' own optima; mean squares.
+struct rest {
+  double bias = 0;
+  double apart = 0;
+};
+
+/// A mean over drawn curvatures and optima of nodes. One model comes to rest at sum p h b / sum p h; models that differ
+/// where sum_j c_ij (x_j - x_i) = step r_i h_i (x_i - b_i).
+RUBATO_INLINE auto rest_of(situation const& s, pace const& p, double step, double curvature) -> rest {
+  auto const n = s.workers;
+  auto sum = rest{};
+  if (s.spread == 0 || p.weights.size() != n) return sum;
+  auto draw = random_stream{0x62696173ULL, s.seed};
+  auto const draws = n <= 32 ? 12 : n <= 100 ? 3 : 1;
+  for (auto k = 0; k < draws; ++k) {
+    auto b = std::vector<double>(n), h = b;
+    auto bent = 0.0, pulled = 0.0, wanted = 0.0, mean = 0.0;
+    for (auto i = std::size_t{0}; i < n; ++i) {
+      h[i] = drawn_curvature(s, curvature, draw), b[i] = s.spread * draw.normal();
+      bent += h[i], wanted += h[i] * b[i];
+      pulled += p.weights[i] * h[i], mean += p.weights[i] * h[i] * b[i];
+    }
+    wanted /= bent, mean /= pulled;
+    auto x = std::vector<double>(n, mean);
+    if (!p.couplings.empty()) {
+      auto a = std::vector<double>(n * n, 0.0);
+      for (auto i = std::size_t{0}; i < n; ++i) {
+        auto const own = step * p.own_rates[i] * h[i];
+        a[i * n + i] += own, x[i] = own * b[i];
+        for (auto j = std::size_t{0}; j < n; ++j)
+          if (j != i) a[i * n + j] -= p.couplings[i * n + j], a[i * n + i] += p.couplings[i * n + j];
+      }
+      solve(a, x);
+      mean = 0;
+      for (auto const each : x) mean += each / static_cast<double>(n);
+    }
+    sum.bias += (mean - wanted) * (mean - wanted) / draws;
+    for (auto i = std::size_t{0}; i < n; ++i)
+      sum.apart += (x[i] - b[i]) * (x[i] - b[i]) / (static_cast<double>(n) * draws);
+  }
+  return sum;
+}
+
+/// Nodes whose models differ, of one mode, without noise: for a few draws of curvatures and optima, all models.
+class coupled_nodes {
+ public:
+  coupled_nodes(situation const& s, pace const& p, double step, double curvature) : p_{&p}, n_{s.workers} {
+    auto draw = random_stream{0x636f7570ULL, s.seed};
+    // In rounds a step is a step; else time goes by in quarters of the time in which each node computes once.
+    per_step_ = p.mixes_in_rounds ? 1 : 4 / static_cast<double>(n_);
+    stride_ = p.mixes_in_rounds ? 1 : 1 / (per_step_ * p.steps_per_second);
+    auto const old = p.mixes_in_rounds ? 0.0 : (std::min)(p.coupling_seconds / stride_, 1000.0);
+    past_.resize(static_cast<std::size_t>(std::lround(old)) + 1);
+    for (auto k = 0; k < draws; ++k) {
+      auto bent = 0.0, wanted = 0.0;
+      for (auto i = std::size_t{0}; i < n_; ++i) {
+        h_.push_back(drawn_curvature(s, curvature, draw)), b_.push_back(s.spread * draw.normal());
+        bent += h_.back(), wanted += h_.back() * b_.back();
+      }
+      for (auto i = h_.size() - n_; i < h_.size(); ++i) {
+        b_[i] -= wanted / bent, h_[i] *= stride_ * step * p.own_rates[i % n_];
+        x_.push_back(k % 2 == 0 ? s.distance : -s.distance);
+      }
+    }
+  }
+  /// So many steps of the mean model further.
+  void advance(double steps) {
+    for (due_ += steps * per_step_; due_ >= 1; due_ -= 1) move();
+  }
+  /// The squared distance of the mean model from the optimum.
+  [[nodiscard]] auto squared() const -> double {
+    auto sum = 0.0;
+    for (auto k = std::size_t{0}; k < draws; ++k) {
+      auto mean = 0.0;
+      for (auto i = std::size_t{0}; i < n_; ++i) mean += x_[k * n_ + i] / static_cast<double>(n_);
+      sum += mean * mean / draws;
+    }
+    return sum;
+  }
+
+ private:
+  static constexpr auto draws = 4;
+  void move() {
+    auto& newest = past_[moves_ % past_.size()];
+    newest = x_;
+    auto const& seen = moves_ + 1 >= past_.size() ? past_[(moves_ + 1) % past_.size()] : past_[0];
+    ++moves_;
+    for (auto at = std::size_t{0}; at < x_.size(); ++at) {
+      auto const i = at % n_;
+      auto const* const known = seen.data() + (at - i);
+      auto const* const row = p_->couplings.data() + i * n_;
+      auto drawn = 0.0;
+      for (auto j = std::size_t{0}; j < n_; ++j) drawn += row[j] * (known[j] - known[i]);
+      x_[at] += stride_ * drawn - h_[at] * (x_[at] - b_[at]);
+    }
+  }
+  pace const* p_;
+  std::size_t n_;
+  double per_step_ = 1, stride_ = 1, due_ = 0;
+  std::vector<double> h_{}, b_{}, x_{};
+  std::vector<std::vector<double>> past_{};  // models of the last moves, in turn
+  std::size_t moves_ = 0;
+};
+
+/// Whether models that are drawn together in rounds and move along their own gradients stay together: all eigenvalues
+/// of W - step H lie above -1. Curvatures are those of the steepest values.
+RUBATO_INLINE auto rounds_mix(situation const& s, pace const& p, double step) -> bool {
+  auto const n = s.workers;
+  auto draw = random_stream{0x6d697865ULL, s.seed};
+  for (auto k = 0; k < 3; ++k) {
+    auto h = std::vector<double>(n), x = h, y = h;
+    for (auto i = std::size_t{0}; i < n; ++i)
+      h[i] = step * drawn_curvature(s, s.steepest, draw), x[i] = draw.uniform() - 0.5;
+    auto length = 0.0;
+    for (auto round = 0; round < 60; ++round) {  // the power method on I - W + step H
+      auto norm = 0.0;
+      for (auto i = std::size_t{0}; i < n; ++i) {
+        y[i] = h[i] * x[i];
+        for (auto j = std::size_t{0}; j < n; ++j)
+          if (j != i) y[i] += p.couplings[i * n + j] * (x[i] - x[j]);
+        norm += y[i] * y[i];
+      }
+      length = std::sqrt(norm);
+      for (auto i = std::size_t{0}; i < n; ++i) x[i] = y[i] / length;
+    }
+    if (!(length < 2)) return false;
+  }
+  return true;
+}
+
+}  // namespace detail
+
+RUBATO_INLINE auto largest_step(situation const& s, pace const& p) -> double {
+  auto const ages = detail::shortened(p.ages);
+  auto const stable = [&](double step) {
+    if (step * s.steepest >= p.largest_mixing) return false;
+    if (p.mixes_in_rounds && !detail::rounds_mix(s, p, step)) return false;
+    return detail::decays(p.share * step * s.steepest, ages);
+  };
+  auto low = 0.0, high = 2.0 * static_cast<double>(ages.size() + 1) / (p.share * s.steepest);
+  if (stable(high)) return high;
+  for (auto k = 0; k < 24; ++k) {
+    auto const middle = (low + high) / 2;
+    (stable(middle) ? low : high) = middle;
+  }
+  return low;
+}
+
+RUBATO_INLINE auto forecast_of(situation const& s, pace const& p, double step, double longest) -> forecast {
+  auto f = forecast{.step = step};
+  auto const group = detail::grouped_steps{p.share * step * s.steepest, detail::shortened(p.ages)};
+  auto const size = static_cast<double>(group.together);
+  auto all = std::vector<detail::response>{};
+  auto first = 0.0;
+  for (auto m = std::size_t{0}; m < detail::modes; ++m) {
+    auto const curvature = detail::curvature_of(s, m);
+    all.emplace_back(size * p.share * step * curvature, group.ranges);
+    first += detail::mode_parts[m] * curvature * s.distance * s.distance;
+  }
+  auto const moved = step * p.share;
+  auto rests = std::array<detail::rest, detail::modes>{};
+  auto nodes = std::vector<detail::coupled_nodes>{};
+  for (auto m = std::size_t{0}; m < detail::modes && !p.couplings.empty() && s.workers <= 64; ++m)
+    nodes.emplace_back(s, p, step, detail::curvature_of(s, m));
+  for (auto m = std::size_t{0}; m < detail::modes; ++m)
+    rests[m] = detail::rest_of(s, p, step, detail::curvature_of(s, m));
+  constexpr auto steps_max = std::size_t{20'000};
+  for (auto k = std::size_t{1}; k <= steps_max; ++k) {
+    auto loss = 0.0, left = 0.0;
+    for (auto m = std::size_t{0}; m < detail::modes; ++m) {
+      auto& r = all[m];
+      r.advance();
+      auto const curvature = detail::curvature_of(s, m);
+      auto const pull = detail::first_look * curvature * curvature * rests[m].apart;
+      auto const drawn = moved * moved * (p.noise * s.noise * s.noise + p.unevenness * pull) * size * r.noise();
+      auto const kept = drawn + rests[m].bias + p.jumps * step * step * pull;
+      auto const distance = s.distance * r.distance();
+      auto const counts = detail::mode_parts[m] * curvature;
+      auto squared = distance * distance + rests[m].bias;
+      if (!nodes.empty()) nodes[m].advance(size), squared = (std::max)(distance * distance, nodes[m].squared());
+      left += counts * kept, loss += counts * (squared + kept - rests[m].bias);
+    }
+    f.floor = left / first;
+    if (!(loss < 1e6 * first)) return f.floor = f.seconds, f;
+    auto const done = size * static_cast<double>(k);
+    auto const at = p.first_seconds + (done - 1) / p.steps_per_second;
+    if (loss <= s.target * first) return f.seconds = at, f.steps = done, f;
+    if (at > longest || (k > 50 && left > 4 * s.target * first)) return f;
+  }
+  return f;
+}
+
+RUBATO_INLINE auto forecast_of(situation const& s, pace const& p) -> forecast {
+  if (!(p.steps_per_second > 0)) return {};
+  if (s.step > 0) return forecast_of(s, p, s.step);
+  auto const limit = largest_step(s, p);
+  auto const most = limit * (p.ages.size() == 1 ? 0.8 : 0.7);  // where ages count, they are known less well
+  auto best = forecast{.step = limit / 2};
+  for (auto k = 0; k < 20; ++k) {
+    auto const f = forecast_of(s, p, most * std::pow(0.5, k / 2.0), best.seconds);
+    if (f.seconds < best.seconds) best = f;
+    else if (best.seconds < std::numeric_limits<double>::infinity() && f.floor < s.target / 4) break;
+  }
+  return best;
+}
+#endif  // RUBATO_BODIES
+
+}  // namespace rubato::planner

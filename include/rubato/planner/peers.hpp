@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+// The pace of nodes that wait for nobody: each computes one gradient after the other, and uses what has arrived.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <vector>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/core/ids.hpp>
+#include <rubato/core/random.hpp>
+#include <rubato/planner/detail/timed_link.hpp>
+#include <rubato/planner/pace.hpp>
+#include <rubato/planner/situation.hpp>
+#include <rubato/topology/digraph.hpp>
+
+namespace rubato::planner {
+
+/// ad_psgd on this graph, its edges taken both ways. A node asks one neighbour at a time; models are exchanged as often
+/// as links allow.
+[[nodiscard]] auto ad_psgd_pace(situation const& s, topology::digraph const& graph) -> pace;
+/// r_fast on a star around node 0: models go from it to the leaves, sums of gradients back. A step is one of node 0.
+/// Lost messages are not sent again: the next one carries all that the lost one did. *requires* two workers or more
+/// (config_error).
+[[nodiscard]] auto r_fast_on_star_pace(situation const& s) -> pace;
+
+#if RUBATO_BODIES
+namespace detail {
+
+/// Gradients a second of all nodes, from mean times.
+RUBATO_INLINE auto gradients_of_all(situation const& s) -> double {
+  auto rate = 0.0;
+  for (auto i = std::size_t{0}; i < s.workers; ++i) rate += 1 / s.seconds(i);
+  return rate;
+}
+
+/// How often node i of the graph asks, per second: its questions are followed for a while.
+RUBATO_INLINE auto questions_of(situation const& s, std::size_t i, message const& m, random_stream& draw) -> double {
+  auto times = drawn_times{s.compute, s.workers, s.seed};
+  auto there = timed_link{}, back = timed_link{};
+  constexpr auto iterations = 400;
+  auto now = 0.0, answered = 0.0;
+  auto questions = 0;
+  for (auto k = 0; k < iterations; ++k) {
+    if (answered <= now) {
+      answered = back.arrival(s.link, m, there.arrival(s.link, m, now, draw), draw);
+      ++questions;
+    }
+    now += times(i);
+  }
+  return questions / now;
+}
+
+/// Adds draws to a histogram of ages.
+class age_histogram {
+ public:
+  void add(double age, double weight) {
+    auto const low = std::floor((std::max)(age, 0.0));
+    auto const q = static_cast<std::size_t>(low);
+    if (q + 2 > parts_.size()) parts_.resize(q + 2);
+    parts_[q] += weight * (low + 1 - age), parts_[q + 1] += weight * (age - low);
+    total_ += weight;
+  }
+  [[nodiscard]] auto parts() const -> std::vector<double> {
+    auto all = parts_;
+    for (auto& p : all) p /= total_;
+    return all;
+  }
+
+ private:
+  std::vector<double> parts_;
+  double total_ = 0;
+};
+
+}  // namespace detail
+
+RUBATO_INLINE auto ad_psgd_pace(situation const& s, topology::digraph const& graph) -> pace {
+  auto const m = detail::message{s.link, static_cast<double>(s.dimension * s.value_bytes)};
+  auto const n = static_cast<double>(s.workers);
+  auto const both = graph.with_both_directions();
+  auto draw = random_stream{0x61647073ULL, s.seed};
+  auto p = pace{};
+  p.couplings.assign(s.workers * s.workers, 0);
+  auto ages = detail::age_histogram{};
+  p.steps_per_second = p.gradients_per_second = detail::gradients_of_all(s);
+  auto times = detail::drawn_times{s.compute, s.workers, s.seed};
+  p.first_seconds = std::numeric_limits<double>::infinity();
+  for (auto i = std::size_t{0}; i < s.workers; ++i) {
+    auto const rate = 1 / s.seconds(i);
+    p.weights.push_back(rate / p.steps_per_second);
+    p.first_seconds = (std::min)(p.first_seconds, s.seconds(i));
+    auto sum = 0.0, squares = 0.0;
+    constexpr auto draws = 200;
+    for (auto k = 0; k < draws; ++k) {
+      auto const t = times(i);
+      ages.add((std::max)(0.0, t * (p.steps_per_second - rate)), rate);  // steps of the others meanwhile
+      sum += t, squares += t * t;
+    }
+    p.unevenness += p.weights.back() * (std::max)(0.0, squares * draws / (sum * sum) - 1);
+    auto const neighbours = both.into(to_node(i));
+    p.own_rates.push_back(rate);
+    if (neighbours.empty()) continue;
+    auto const questions = detail::questions_of(s, i, m, draw);
+    p.bytes_per_second += 2 * questions * m.bytes * detail::message::tries(s.link);
+    for (auto const j : neighbours) {
+      auto const half = questions / (2 * static_cast<double>(neighbours.size()));
+      p.couplings[i * s.workers + to_index(j)] += half, p.couplings[to_index(j) * s.workers + i] += half;
+    }
+  }
+  p.coupling_seconds = detail::in_seconds(s.link.latency) + detail::in_seconds(s.link.jitter) / 2 + m.sending;
+  // A node's own gradient is taken at a model that has been averaged with others since. Found by trials.
+  p.largest_mixing = 1.5 / (1 + s.curvature_spread * std::sqrt(3.0));
+  p.age_seconds = n / p.steps_per_second;
+  p.ages = ages.parts();
+  p.share = 1 / n;
+  p.jumps = 1 / (12 * n);
+  return p;
+}
+
+RUBATO_INLINE auto r_fast_on_star_pace(situation const& s) -> pace {
+  if (s.workers < 2) throw config_error{"a star for r_fast needs two workers, its centre and a leaf"};
+  auto const m = detail::message{s.link, static_cast<double>(s.dimension * s.value_bytes)};
+  auto const n = static_cast<double>(s.workers);
+  auto const root = s.seconds(0), lost = s.link.mean_loss();
+  auto draw = random_stream{0x72666173ULL, s.seed};
+  auto p = pace{};
+  auto ages = detail::age_histogram{};
+  p.steps_per_second = 1 / root, p.first_seconds = 2 * root;
+  p.gradients_per_second = detail::gradients_of_all(s);
+  p.share = 1, p.noise = 0;
+  auto times = detail::drawn_times{s.compute, s.workers, s.seed};
+  // How often node i's link carries a message: while it is busy, the newest message waits and replaces older ones.
+  auto const carried = [&](std::size_t i) {
+    constexpr auto iterations = 1000;
+    auto now = 0.0, free_at = 0.0;
+    auto waits = false;
+    auto count = 0;
+    for (auto k = 0; k < iterations; ++k) {
+      now += times(i);
+      if (waits && free_at <= now) free_at += m.sending, ++count, waits = false;
+      if (free_at > now) waits = true;
+      else free_at = now + m.sending, ++count;
+    }
+    return count / now;
+  };
+  auto const every = [&](double iteration) { return (std::max)(iteration, m.sending); };
+  // Travel and, if messages are lost, the wait for the next one that is not; half a message waits for the link.
+  auto const delay = [&](double iteration) {
+    auto at = detail::in_seconds(s.link.latency) + detail::in_seconds(s.link.jitter) / 2 + m.sending;
+    if (m.sending > iteration) at += m.sending / 2;
+    for (auto k = 0; k < 50 && lost > 0 && draw.chance(lost); ++k) at += every(iteration);
+    return at;
+  };
+  auto const waits = [&](double iteration) {  // half stays at each of its iterations
+    auto k = 0.0;
+    while (k < 50 && draw.chance(0.5)) k += 1;
+    return k * iteration;
+  };
+  auto const from_root = carried(0);
+  auto seconds = 0.0;
+  for (auto i = std::size_t{0}; i < s.workers; ++i) {
+    auto const own = s.seconds(i);
+    constexpr auto draws = 400;
+    for (auto k = 0; k < draws; ++k) {
+      auto age = 0.0;
+      if (i > 0) {
+        age = delay(root) + draw.uniform() * own + waits(own) + times(i) + waits(own) + delay(own);
+        age += draw.uniform() * (std::max)(own, m.sending) + root / 2;  // until the next gradient of it takes its place
+        age -= root;  // a gradient of the centre itself is used as it is: age 0
+      }
+      ages.add(age / root, 1);
+      seconds += (age + root) / (n * draws);
+    }
+    p.noise += (std::max)(1.0, own / root) / (n * n);
+    if (i > 0) p.bytes_per_second += m.bytes * (carried(i) + from_root);
+  }
+  p.age_seconds = seconds;
+  p.ages = ages.parts();
+  p.weights.assign(s.workers, 1 / n);
+  return p;
+}
+#endif  // RUBATO_BODIES
+
+}  // namespace rubato::planner

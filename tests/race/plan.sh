@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# plan.sh RACE: plan, beside race, predicts and picks, and refuses what cannot be in one sentence with a non-zero status.
+set -uo pipefail
+
+plan=$(dirname "$1")/plan
+. "$(dirname "${BASH_SOURCE[0]}")/common.bash"
+
+got=$("$plan" --times 10ms,10ms,10ms,1s --latency 1ms) || fail "plan: status $?"
+grep -q '^asgd ' <<<"$got" || fail "plan: no row of asgd in: $got"
+grep -q '^useful workers of asgd' <<<"$got" || fail "plan: no useful workers in: $got"
+grep -Eq '^take [a-z_]+.*: .* comes to the target in [0-9.]+ s' <<<"$got" || fail "plan: no pick in: $got"
+[[ $("$plan" --json --workers 4 | head -c 1) == "{" ]] || fail "plan --json: no JSON"
+[[ $("$plan" --help | head -1) == "usage: plan [OPTION...]" ]] || fail "plan --help"
+
+# refused 'PART OF THE SENTENCE' OPTION...
+refused() {
+  local part=$1 said status
+  shift
+  said=$("$plan" "$@" 2>&1 >/dev/null)
+  status=$?
+  ((status != 0)) || fail "plan $*: status 0"
+  [[ $said == *"$part"* && $(wc -l <<<"$said") == 1 ]] || fail "plan $*: said '$said', not one sentence with '$part'"
+}
+refused 'must be a time of 0 or more' --times 10ms,-3ms
+refused 'cannot take 9 gradients from 8 workers' --round 9
+refused 'at least 1, which is the mean weight' --cap 0.5
+refused 'make the two agree' --times 10ms,20ms --workers 3
+refused 'exclude each other' --times 10ms --compute fixed:1ms
+refused '--variation belongs to --times' --variation 0.5
+refused 'at least the least one' --curvature 2,1
+refused 'above 0 and below 1' --target 2
+refused "unknown option '--speed'" --speed 3
+finish

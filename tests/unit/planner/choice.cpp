@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// Paces, forecasts and the choice, on situations of which the answer is known.
+#include <rubato/planner/choice.hpp>
+
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/refusal.hpp"
+
+using namespace rubato;
+using namespace rubato::planner;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Four workers of 1, 2, 4 and 8 s a gradient, and links that cost nothing.
+auto four() -> situation {
+  situation s;
+  s.workers = 4, s.dimension = 8;
+  s.compute = environment::fixed(1s).slow(1, 2).slow(2, 4).slow(3, 8);
+  return s;
+}
+
+auto seconds_of(pace const& p) -> double { return 1 / p.steps_per_second; }
+
+}  // namespace
+
+TEST_CASE("rounds take the time of what they wait for") {
+  auto s = four();
+  CHECK(seconds_of(ring_allreduce_pace(s)) == Approx(8));
+  CHECK(seconds_of(byte_grad_pace(s)) == Approx(8));
+  CHECK(seconds_of(m_synchronous_pace(s)) == Approx(8));
+  CHECK(seconds_of(gossip_pace(s, topology::ring(4))) == Approx(8));
+  s.round_size = 2;
+  CHECK(seconds_of(m_synchronous_pace(s)) == Approx(2));
+  s.round_size = 0, s.link.latency = 3s;
+  CHECK(seconds_of(m_synchronous_pace(s)) == Approx(8 + 2 * 3));
+  CHECK(seconds_of(byte_grad_pace(s)) == Approx(8 + 2 * 3));
+  CHECK(seconds_of(gossip_pace(s, topology::ring(4))) == Approx(8));  // models travel while gradients are computed
+  auto even = s;
+  even.compute = environment::fixed(1s);
+  CHECK(seconds_of(ring_allreduce_pace(even)) == Approx(1 + 6 * 3));  // 2 (n-1) hops
+  s.link.latency = 12s;
+  CHECK(seconds_of(gossip_pace(s, topology::ring(4))) == Approx(12));
+}
+
+TEST_CASE("servers take gradients as fast as workers and links make them, at a mean age of n - 1 steps") {
+  auto s = four();
+  auto const once = server_pace(s, server_rule::at_once);
+  CHECK(once.steps_per_second == Approx(1.875).epsilon(0.01));
+  CHECK(once.mean_age() == Approx(3).margin(0.05));
+  CHECK(once.share == Approx(0.25));
+  CHECK(once.weights[0] == Approx(1 / 1.875).epsilon(0.01));
+  CHECK(once.weights[3] == Approx(0.125 / 1.875).epsilon(0.01));
+  auto const paid = server_pace(s, server_rule::by_duration);
+  for (auto const w : paid.weights) CHECK(w == Approx(0.25).epsilon(0.02));
+  s.buffer = 4;
+  auto const four_at_once = server_pace(s, server_rule::buffered);
+  CHECK(four_at_once.steps_per_second == Approx(0.46875).epsilon(0.01));
+  s.link.latency = 1s;
+  CHECK(server_pace(s, server_rule::at_once).steps_per_second ==
+        Approx(1 / 3.0 + 1 / 4.0 + 1 / 6.0 + 1 / 10.0).epsilon(0.01));
+}
+
+TEST_CASE("a link that loses sends again, and a busy one sets the pace") {
+  auto s = four();
+  s.link.loss = 0.2;
+  auto const body = static_cast<double>(s.dimension * s.value_bytes + wire::header_bytes);
+  CHECK(ring_allreduce_pace(s).bytes_per_second ==
+        Approx(24 * (body - 3 * 8.0) / 0.8 / 8).epsilon(0.01));  // 2 (n-1) n messages of a quarter of the values
+  CHECK(server_pace(s, server_rule::at_once).bytes_per_second == Approx(2 * 1.875 * body / 0.8).epsilon(0.01));
+  s.link = {.bits_per_second = 8 * body / 20};  // a model takes 20 s
+  CHECK(seconds_of(gossip_pace(s, topology::ring(4))) == Approx(20).epsilon(0.01));
+  CHECK(seconds_of(m_synchronous_pace(s)) == Approx(48).epsilon(0.01));
+}
+
+TEST_CASE("the largest step of a server is that of delayed steps, and rounds bear 2 over the curvature") {
+  situation s;
+  s.workers = 8, s.compute = environment::fixed(1s), s.steepest = 2;
+  CHECK(largest_step(s, m_synchronous_pace(s)) == Approx(2 / s.steepest).epsilon(1e-3));
+  auto const limit = 8 * 2 * std::sin(3.14159265358979 / (2 * 15)) / s.steepest;  // of h = step/8 x curvature, delay 7
+  CHECK(largest_step(s, server_pace(s, server_rule::at_once)) == Approx(limit).epsilon(0.03));
+}
+
+TEST_CASE("without noise a forecast of rounds is that of gradient descent") {
+  situation s;
+  s.workers = 4, s.compute = environment::fixed(1s), s.flattest = s.steepest = 1, s.target = 1e-4;
+  auto const f = forecast_of(s, m_synchronous_pace(s), 0.1);
+  CHECK(f.steps == std::ceil(std::log(1e-4) / (2 * std::log(0.9))));
+  CHECK(f.seconds == Approx(f.steps).epsilon(0.01));
+  CHECK(forecast_of(s, m_synchronous_pace(s), 2.5).seconds == std::numeric_limits<double>::infinity());
+}
+
+TEST_CASE("where one machine is slow the choice waits for nobody, and says why") {
+  situation s;
+  s.workers = 8, s.compute = environment::fixed(10ms).slow(7, 100), s.link.latency = 1ms;
+  auto const all = predictions_of(s);
+  CHECK(all.size() == std::size(candidates));
+  auto const taken = choose(all);
+  auto const pick = std::string{all[taken.place].of.algorithm};
+  CHECK((pick == "asgd" || pick == "ringmaster_asgd" || pick == "rescaled_asgd" || pick == "ad_psgd"));
+  CHECK(test::says(taken.reason, "comes to the target in"));
+  for (auto const& p : all) CHECK(p.run.seconds >= all[taken.place].run.seconds);
+}
+
+TEST_CASE("a situation that cannot be is refused by a sentence") {
+  using test::refusal, test::says;
+  auto const refused = [](auto change) {
+    situation s;
+    change(s);
+    return refusal([&] { s.check(); });
+  };
+  CHECK(refused([](situation&) {}).empty());
+  CHECK(says(refused([](auto& s) { s.workers = 0; }), "at least one worker"));
+  CHECK(says(refused([](auto& s) { s.round_size = 9; }), "cannot take 9 gradients from 8 workers"));
+  CHECK(says(refused([](auto& s) { s.weight_cap = 0.5; }), "at least 1, which is the mean weight"));
+  CHECK(says(refused([](auto& s) { s.flattest = 2; }), "at least the least one"));
+  CHECK(says(refused([](auto& s) { s.curvature_spread = 0.6; }), "0 to 0.577"));
+  CHECK(says(refused([](auto& s) { s.target = 1; }), "above 0 and below 1"));
+  CHECK(says(refused([](auto& s) { s.noise = -1; }), "noise of a gradient"));
+  CHECK(says(refused([](auto& s) { s.link.loss = 1; }), "loss of a link"));
+  CHECK(says(refused([](auto& s) { s.compute = environment::fixed(0s); }), "more than no time"));
+  CHECK(says(refused([](auto& s) { s.value_bytes = 3; }), "4 or 8 bytes"));
+  CHECK(says(refusal([] { static_cast<void>(pace_of(situation{}, {"matcha", ""})); }), "no model of matcha"));
+}
