@@ -112,7 +112,8 @@ struct verdict {
 auto judged(planner::situation const& s) -> verdict {
   auto const all = planner::predictions_of(s);
   auto const pick = planner::choose(all).place;
-  auto v = verdict{.picked = title(all[pick].of)};
+  verdict v;
+  v.picked = title(all[pick].of);
   v.says = all[pick].run.seconds, v.step = all[pick].run.step, v.limit = all[pick].step_limit;
   if (!std::isfinite(v.says)) {
     v.none = true;

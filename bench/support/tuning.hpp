@@ -97,8 +97,9 @@ inline constexpr auto measuring = std::chrono::milliseconds{320}, agreeing = std
   auto plan = planned(o);
   if (!measured) return {std::move(plan)};
   auto const children = t.network == "measured-star" ? *plan.options.nodes : std::size_t{2};
-  plan.networks[0] = spanning_trees(plan.networks[0].pull(), topology::best_root,
-                                    {.gradient = measured_durations(std::move(o), problem), .children_max = children});
+  auto& graphs = plan.networks[0].graphs;
+  graphs = spanning_trees(graphs.pull(), topology::best_root,
+                          {.gradient = measured_durations(std::move(o), problem), .children_max = children});
   return {std::move(plan), measuring + agreeing};
 }
 
