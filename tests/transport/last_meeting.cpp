@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // However the run of processes in rounds ends, all are saved at one more round: nothing is done again when it goes on.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -168,17 +169,20 @@ TEST_CASE("who is interrupted after its own end waits for the others for a secon
   scratch_folder folder{"hurried"};
   tcp_doors doors{nodes};
   stop_source source;
-  std::jthread const stops{[&] {
-    std::this_thread::sleep_for(400ms);  // not for correctness: all have ended by then, and wait for the last meeting
-    source.request_stop();
-  }};
-  peer_options o{.linger = 1min, .compute = environment::fixed(1ms).slow(1, 20'000)};
-  o.checkpoint = {.folder = folder.path(), .every_rounds = 1'000'000};
-  o.stop = source.get_token();
+  auto ended = std::atomic<std::size_t>{};
   auto const began = std::chrono::steady_clock::now();
   auto const make = [&](std::size_t) { return assemble<node>(topology::ring(nodes), p, {.step = 0.1}); };
-  auto const all = run_all(nodes, make, over_tcp(doors), {{.time = 100ms}, o});
-  CHECK(std::chrono::steady_clock::now() - began < 15s);  // a gradient of node 1 takes 20 s
+  auto const all = run_each(nodes, make, over_tcp(doors), [&](std::size_t) {
+    peer_options o{.linger = 2min, .look_every = 5ms, .compute = environment::fixed(1ms).slow(1, 200'000)};
+    o.checkpoint = {.folder = folder.path(), .every_rounds = 1'000'000};
+    o.stop = source.get_token();
+    // At its second look after its time a node knows that it has ended, and waits for the last meeting.
+    o.watching = {[&, looks = 0](look const& l) mutable {
+      if (l.seen.at >= 100ms && ++looks == 2 && ++ended == nodes) source.request_stop();
+    }};
+    return std::pair{until{.time = 100ms}, o};
+  });
+  CHECK(std::chrono::steady_clock::now() - began < 1min);  // a gradient of node 1 takes 200 s
   require_good(all);
   for (auto const& f : all) {
     CHECK(f.result.result.stopped == stop_reason::time);

@@ -111,17 +111,19 @@ TEST_CASE("workers whose server is lost end soon and name it, though they may go
     char const* says;
   };
   for (auto const& w : {way{3, 1min, 200ms, "and has not come back within 0.2 s: it is the server, without which"},
-                        way{3, 800ms, 1min, "and had not come back when the run ended: it is the server"},
-                        way{0, 800ms, 1ms, nullptr}}) {
+                        way{3, 1500ms, 1min, "and had not come back when the run ended: it is the server"},
+                        way{0, 1500ms, 1ms, nullptr}}) {
     tcp_doors doors{4};
     stop_source stop;
-    std::jthread const stopping{[&] {
-      std::this_thread::sleep_for(300ms);  // not for correctness: in the middle of the run
-      stop.request_stop();
-    }};
+    auto at_work = std::atomic<int>{};
     auto const all = run_each(4, make, over_tcp(doors), [&](std::size_t i) {
       peer_options o{.lost = when_lost::goes_on, .come_back = w.come_back, .compute = environment::fixed(work)};
       if (i == w.who) o.stop = stop.get_token();
+      o.look_every = 5ms;
+      o.watching = {[&, is_counted = i == 3](look const& l) mutable {  // once all three workers are at work
+        if (!is_counted && l.seen.gradients >= 5) is_counted = true, at_work += 1;
+        if (at_work == 3) stop.request_stop();
+      }};
       return std::pair{until{.time = w.time}, o};
     });
     for (std::size_t i = 0; i < 4; ++i) {

@@ -61,6 +61,7 @@ struct one_node {
 TEST_CASE("who comes to its end names the earliest round that no node can have begun, and waits for it for linger") {
   one_node here{3};
   auto& m = here.meeting;
+  m.hurry(at(1s));  // waits for nothing yet
   CHECK_FALSE((m.is_named() || m.is_awaited({}) || m.was_held()));
   CHECK(m.status_after(running) == running);
   m.name_earliest(false, at(1s));
@@ -90,6 +91,10 @@ TEST_CASE("a node that hears of a meeting goes on to the earlier round, and wait
   CHECK(m.status_after(running) == met_at(5, true));
   CHECK(m.is_awaited(at(2300ms)));
   CHECK_FALSE(m.is_awaited(at(2301ms)));
+  m.hurry(at(2200ms));  // interrupted after its own end
+  m.hurry(at(9s));  // which shortens, and never lengthens
+  CHECK(m.is_awaited(at(2200ms)));
+  CHECK_FALSE(m.is_awaited(at(2201ms)));
   auto const later = peer_status{peer_status::phase::left, 0, {}, 0};
   CHECK(m.status_after(later) == later);
 }
