@@ -27,8 +27,9 @@
 namespace rubato {
 
 /// The right to save some nodes in the folder of checkpoints, held until destruction.
-/// **Thread safety:** one owner. Two of one process exclude each other too (Linux; elsewhere only those of different
-/// processes do).
+/// **Thread safety:** one owner. Two of one process exclude each other too (Linux). Elsewhere only those of different
+/// processes do, and a process drops all locks that it has in a folder as soon as it asks for a holder() there or
+/// destroys another checkpoint_lock of that folder: ask before you take, and take once.
 class checkpoint_lock {
  public:
   checkpoint_lock() = default;
@@ -41,7 +42,8 @@ class checkpoint_lock {
   /// To be called once, where the folder exists: in one that is missing it holds nothing. A run that resumes waits for
   /// others that hold a lock on one of these nodes, such as processes of a former life of the run that save their last
   /// state, for `o.wait` at most. Then, and at once where a run begins anew, it throws config_error, which names the
-  /// folder and who holds the lock. False if `stop` was requested meanwhile.
+  /// folder and who holds the lock (after a second at least if the system does not name who). False if `stop` was
+  /// requested meanwhile.
   [[nodiscard]] auto take(checkpoint_options const& o, range nodes, stop_token const& stop = {}) -> bool {
     return take_lines(o, {nodes.begin + 1, nodes.end + 1}, stop);
   }
@@ -61,7 +63,7 @@ class checkpoint_lock {
     throw config_error{"another run saves into '" + escaped(o.folder.string()) + "' (" + who +
                        "): wait until it has ended, or give another folder"};
   }
-  /// A sentence if the system cannot lock files there; empty: it can.
+  /// A sentence if the file cannot be opened or the system cannot lock files there; empty: it can.
   [[nodiscard]] auto remark() const -> std::string const& { return remark_; }
 
  private:
@@ -90,22 +92,32 @@ class checkpoint_lock {
   take_lines(checkpoint_options const& o, range lines, stop_token const& stop) -> bool {
     RUBATO_EXPECTS(file_ < 0, "a lock is taken once");
     file_ = ::open(file_in(o).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (file_ < 0) return true;  // nothing can be saved there either, which the files themselves tell
-    auto const latest = std::chrono::steady_clock::now() + (o.resume ? o.wait : std::chrono::nanoseconds{});
+    if (file_ < 0) {
+      if (errno != ENOENT && errno != ENOTDIR) remark_ = words_of_none(o, errno);
+      return true;
+    }
+    auto const first = std::chrono::steady_clock::now();
+    auto const latest = first + (o.resume ? o.wait : std::chrono::nanoseconds{});
     for (auto at = span_of(lines); !control(file_, true, at); at = span_of(lines)) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN && errno != EACCES) {
-        remark_ = "'" + escaped(o.folder.string()) + "' cannot be locked (" + detail::reason(errno) +
-                  "): nothing keeps another run from saving there too";
+        remark_ = words_of_none(o, errno);
         return true;
       }
       if (stop.stop_requested()) return false;
-      if (auto const who = holder_of(file_, lines); !who.empty() && std::chrono::steady_clock::now() >= latest)
-        refuse(o, who);
+      auto const who = holder_of(file_, lines);
+      auto const now = std::chrono::steady_clock::now();
+      if (!who.empty() && now >= latest) refuse(o, who);
+      // The holder may have ended meanwhile; a system that never names one would be asked for ever.
+      if (now >= (std::max)(latest, first + std::chrono::seconds{1})) refuse(o, "another process");
       std::this_thread::sleep_for(std::chrono::milliseconds{10});
     }
     for (auto i = lines.begin; i < lines.end; ++i) sign(i);
     return true;
+  }
+  [[nodiscard]] static auto words_of_none(checkpoint_options const& o, int why) -> std::string {
+    return "'" + escaped(o.folder.string()) + "' cannot be locked (" + detail::reason(why) +
+           "): nothing keeps another run from saving there too";
   }
   /// Writes who this is into a line that it holds, for those who find it locked.
   void sign(std::size_t line) const {

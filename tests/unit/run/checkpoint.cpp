@@ -194,7 +194,12 @@ TEST_CASE("of two that save the same node in one folder the second is refused, u
     CHECK(checkpoint_lock::holder_of_run(o).empty());
   }
   CHECK(refused({0, 8}).empty());
-  CHECK(checkpoint_lock{}.take({.folder = folder.path() / "missing"}, {0, 1}));
+  checkpoint_lock missing, unopened;
+  CHECK((missing.take({.folder = folder.path() / "missing"}, {0, 1}) && missing.remark().empty()));
+  std::filesystem::create_directory(folder.path() / "planted");
+  std::filesystem::create_symlink(folder.path() / "lock", folder.path() / "planted" / "lock");
+  CHECK(unopened.take({.folder = folder.path() / "planted"}, {0, 1}));
+  CHECK(says(unopened.remark(), "planted' cannot be locked ("));
   CHECK(says(refusal([&] { checkpoint_options{.wait = -1ns}.check(); }), "cannot be below 0"));
 }
 
