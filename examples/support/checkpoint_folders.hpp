@@ -129,9 +129,12 @@ class held_folder {
     if (!resumes(c)) options_.wait = {};
     auto none = std::error_code{};
     if (!std::filesystem::exists(options_.folder, none)) return;
-    if (detail::await_free("cluster", options_, [this] { return checkpoint_lock::holder_of_run(options_); })) take();
-    static_cast<void>(
-        detail::await_free("cluster", options_, [&] { return checkpoint_lock::holder(options_, {0, nodes}); }));
+    // Asked before it is taken: where a lock is one of the process, to ask drops it.
+    auto const is_free = detail::await_free("cluster", options_, [&] {
+      auto who = checkpoint_lock::holder_of_run(options_);
+      return who.empty() ? checkpoint_lock::holder(options_, {0, nodes}) : who;
+    });
+    if (is_free) take();
   }
   /// Throws config_error.
   void take() {
