@@ -71,8 +71,8 @@ auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Op
 
 auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until const& end, rubato::peer_options const& how)
     -> rubato::peer_result {
-  auto me =
-      rubato::identity_of(a, rubato::to_node(static_cast<std::size_t>(c.id)), &rubato::wire::crc32_of, how.checkpoint);
+  auto me = rubato::identity_of(a, rubato::to_node(static_cast<std::size_t>(c.id)), &rubato::wire::crc32_of,
+                                how.checkpoint, how.stop);
   examples::add_setting(me.agreed, c);
   examples::add_end(me.agreed, c);
   if (c.transport == "udp") {

@@ -28,6 +28,7 @@
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/checkpoint.hpp>
+#include <rubato/run/checkpoint_lock.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/result.hpp>
@@ -222,18 +223,42 @@ TEST_CASE("a stop that is requested after the end of a run leaves its nodes a se
   stop_source source;
   thread_options o;
   o.stop = source.get_token();
-  o.linger = 1min;
   o.checkpoint = {.folder = folder.path()};
-  std::jthread const stops{[&] {
-    std::this_thread::sleep_for(300ms);
-    source.request_stop();
+  auto stops = std::jthread{};
+  o.watching = {[&](look const& l) {
+    if (l.seen.at < 50ms) return verdict::go_on;
+    stops = std::jthread{[&] {
+      std::this_thread::sleep_for(200ms);  // it ends in a moment
+      source.request_stop();
+    }};
+    return verdict::stop;
   }};
+  o.linger = 2min;
   auto const began = std::chrono::steady_clock::now();
   auto const r = run_threads(assemble<low_precision_d_psgd<backend::host<double>>>(topology::ring(4), p, {.step = 0.1}),
-                             {.compute = environment::fixed(1ms).slow(1, 20'000)}, {.time = 100ms}, o);
-  CHECK(std::chrono::steady_clock::now() - began < 15s);  // its second gradient would take 20 s
-  CHECK(r.stopped == stop_reason::time);
+                             {.compute = environment::fixed(1ms).slow(1, 200'000)}, {.time = 10min}, o);
+  CHECK(std::chrono::steady_clock::now() - began < 1min);  // its second gradient would take 200 s
+  CHECK(r.stopped == stop_reason::observer);
   CHECK(says(r.warnings.front(), "it goes on from round 0"));
+}
+
+TEST_CASE("a stop ends the wait for who still saves into the folder") {
+  scratch_folder folder{"waits"};
+  thread_options o;
+  o.checkpoint = {.folder = folder.path()};
+  auto const once = [&] { return run_until<node>({.gradients = 4}, o); };
+  CHECK(once().stopped == stop_reason::gradients);
+  checkpoint_lock other;
+  CHECK(other.take(o.checkpoint, {2, 3}));
+  o.checkpoint.resume = true;
+  o.checkpoint.wait = 1ms;
+  stop_source source;
+  source.request_stop();
+  o.stop = source.get_token();
+  auto const r = once();
+  CHECK(r.stopped == stop_reason::interrupted);
+  CHECK(r.events == 0);
+  CHECK(r.models.size() == 4);
 }
 
 TEST_CASE("nodes on threads that meet only to be saved go on") {

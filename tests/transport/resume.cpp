@@ -446,6 +446,9 @@ TEST_CASE("a node that another process saves after its identity was made is refu
   o.checkpoint.wait = 1ms;
   CHECK(says(refusal([&] { static_cast<void>(identity_of(a, node_id{1}, nullptr, o.checkpoint)); }),
              "another run saves into '"));
+  stop_source source;
+  source.request_stop();
+  static_cast<void>(identity_of(a, node_id{1}, nullptr, o.checkpoint, source.get_token()));  // and does not wait
 }
 
 /// What three processes say that are to begin like this.

@@ -66,10 +66,12 @@ struct peer_options {
 };
 
 /// How node `self` of an assembled run presents itself to its transport. `saved`: as in peer_options, where the node is
-/// saved or resumes; it then waits for `saved.wait` at most until no other process saves the node any more. Throws
-/// config_error, also if its state is not there.
+/// saved or resumes; it then waits for `saved.wait` at most until no other process saves the node any more, or until
+/// `stop` is requested: run_peer(), given the same token, then ends as interrupted. Throws config_error, also if its
+/// state is not there.
 [[nodiscard]] inline auto identity_of(assembly const& a, node_id self, wire::checksum check = nullptr,
-                                      checkpoint_options const& saved = {}) -> transport::identity {
+                                      checkpoint_options const& saved = {}, stop_token const& stop = {})
+    -> transport::identity {
   if (to_index(self) >= a.nodes.size()) {
     throw config_error{"there is no node " + std::to_string(to_index(self)) + ": the run has nodes 0 to " +
                        std::to_string(a.nodes.size() - 1)};
@@ -84,10 +86,10 @@ struct peer_options {
   me.check = check;
   me.agreed.add("checksum", check == nullptr ? "none" : "yes");
   saved.check();
-  if (saved.resume) static_cast<void>(checkpoint_lock{}.take(saved, {to_index(self), to_index(self) + 1}));
+  auto const resumes = saved.resume && checkpoint_lock{}.take(saved, {to_index(self), to_index(self) + 1}, stop);
   if (!saved.folder.empty() && a.nodes[to_index(self)].common_round()) {
     me.agreed.add("rounds between checkpoints", saved.every_rounds);
-    if (saved.resume) me.agreed.add(detail::round_to_go_on_from, detail::round_of(saved, self).done);
+    if (resumes) me.agreed.add(detail::round_to_go_on_from, detail::round_of(saved, self).done);
   }
   me.opened_before = sessions_before(saved, self);
   return me;

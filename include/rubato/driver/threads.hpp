@@ -241,12 +241,13 @@ inline auto first_nodes(std::size_t n) -> std::vector<node_id> {
   for (std::size_t i = 0; i < n; ++i) all.push_back(to_node(i));
   return all;
 }
-inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, checkpoint_options const& o,
-                                run_result& result) {
+/// False if `stop` was requested while it waited for a process of a former life of the run.
+inline auto prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, checkpoint_options const& o,
+                                stop_token const& stop, run_result& result) -> bool {
   o.check();
-  if (o.folder.empty()) return;
+  if (o.folder.empty()) return true;
   if (!o.resume) ensure_writable_folder(o.folder);
-  static_cast<void>(run.held.take(o, {0, nodes.size()}));
+  if (!run.held.take(o, {0, nodes.size()}, stop)) return false;
   if (!run.held.remark().empty()) result.warnings.push_back(run.held.remark());
   run.saves = o;
   auto const together = run.who->nodes[0].common_round().has_value();
@@ -269,6 +270,7 @@ inline void prepare_checkpoints(thread_run& run, thread_watch::threads& nodes, c
   for (auto& each : nodes) bytes += each->least_bytes();
   ensure_space(o.folder, bytes);
   run.writer.emplace();
+  return true;
 }
 /// From which round a run goes on whose nodes did not meet at its end.
 inline auto words_of_no_meeting(std::uint64_t newest) -> std::string {
@@ -303,9 +305,9 @@ RUBATO_INLINE auto run_threads(assembly a, environment::scenario const& s, until
   detail::thread_run run{a, s, end.gradients};
   detail::thread_watch::threads nodes;
   for (std::size_t i = 0; i < a.nodes.size(); ++i) nodes.push_back(std::make_unique<detail::node_thread>(run, i));
-  detail::prepare_checkpoints(run, nodes, o.checkpoint, result);
+  auto const prepared = detail::prepare_checkpoints(run, nodes, o.checkpoint, o.stop, result);
   detail::thread_watch watcher{run, nodes, o};
-  result.stopped = detail::live_together(run, nodes, watcher, end, result);
+  result.stopped = prepared ? detail::live_together(run, nodes, watcher, end, result) : stop_reason::interrupted;
   if (auto const failure = run.failed()) std::rethrow_exception(failure);
   result.ended = run.now().since_start;
   watcher.last_look(result);
