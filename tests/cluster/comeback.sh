@@ -7,7 +7,6 @@ set -uo pipefail
 
 peer=$2
 . "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
-base=$((20000 + RANDOM % 10000))
 run=(--problem quadratic:50 --step 0.1 --compute fixed:2ms --slow none --within 1e-3 --quiet --go-on)
 three=(--nodes 3 --topology ring --silence 800ms --until 12s)
 
@@ -27,7 +26,8 @@ told() {
 
 for transport in tcp udp; do
   rm -f said* pid.*
-  addresses=LocalHost:$((++base)),LocalHost:$((++base)),LocalHost:$((++base))
+  free_addresses 3
+  addresses=${addresses//127.0.0.1/LocalHost}
   pids=()
   for i in 0 1 2; do
     "$peer" --id $i --transport "$transport" --peers "$addresses" "${three[@]}" "${run[@]}" >said.$i 2>&1 &
@@ -67,10 +67,15 @@ extern "C" int clock_gettime(clockid_t id, timespec* t) noexcept {
 SKEW
 "${CXX:-c++}" -shared -fPIC skew.cpp -o skew.so -ldl || fail "the clock cannot be built"
 for skew in -3600 2160000; do
-  two=(--peers "127.0.0.1:$((++base)),127.0.0.1:$((++base))" --transport udp --nodes 2 --silence 800ms)
+  free_addresses 2
+  two=(--peers "$addresses" --transport udp --nodes 2 --silence 800ms)
   "$peer" --id 0 "${two[@]}" "${run[@]}" --until 12s >said.0 2>&1 &
   first=$!
-  timeout -s KILL 3 "$peer" --id 1 "${two[@]}" "${run[@]}" --until 12s >said.1 2>&1
+  "$peer" --id 1 "${two[@]}" "${run[@]}" --until 12s >said.1 2>&1 &
+  second=$!
+  sleep 3 # not for correctness: so that they have met
+  kill -KILL $second
+  wait $second 2>/dev/null # its port is free then
   SKEW_S=$skew LD_PRELOAD=$PWD/skew.so "$peer" --id 1 --restart 1 "${two[@]}" "${run[@]}" --until 6s >said.1 2>&1 ||
     fail "started again $skew s off it is not taken in: $(cat said.1)"
   wait $first || fail "the other of one that is started again $skew s off: $(cat said.0)"
@@ -83,6 +88,6 @@ said_at_once() {
   said=$(timeout 20 "$peer" --id 0 --peers "$peers" --nodes 2 --problem quadratic:10 --step 0.1 --until 1s --arrival 1min "$@" 2>&1)
   (($? == 2)) && [[ $said == *"$words"* && $(grep -c . <<<"$said") == 1 ]] || fail "$peers: $said"
 }
-said_at_once "for one address is IPv4 and the other IPv6" "127.0.0.1:$((++base)),[::1]:$((++base))" --transport udp
-said_at_once "no host is known here by the name 'no..where'" "127.0.0.1:$((++base)),no..where:$((++base))" --transport tcp
+said_at_once "for one address is IPv4 and the other IPv6" "127.0.0.1:20001,[::1]:20002" --transport udp
+said_at_once "no host is known here by the name 'no..where'" "127.0.0.1:20001,no..where:20002" --transport tcp
 finish

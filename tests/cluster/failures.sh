@@ -124,8 +124,8 @@ for algorithm in asgd "m_synchronous_sgd --set m=2"; do
   (($? == 1)) && grep -qF 'cluster: the process of node 3 was ended by signal 9 (Killed): it said nothing; it is the server, without which the others cannot go on' said &&
     (($(wc -l <said) == 1)) || fail "a run without its server: $(cat said)"
 done
-addresses= pids=()
-for i in 0 1 2 3; do addresses+=${addresses:+,}127.0.0.1:$((20000 + RANDOM % 10000)); done
+pids=()
+free_addresses 4
 for i in 0 1 2 3; do
   "$peer" --id $i --peers "$addresses" "${served[@]}" --arrival 3s --until 60s --algorithms asgd >said.$i 2>&1 &
   pids+=($!)
@@ -139,8 +139,9 @@ for i in 0 1 2; do
 done
 
 # A worker has no model, and so no distance; its server has both.
+free_addresses 2
 asgd=(--nodes 1 --algorithms asgd --problem quadratic:10 --step 0.1 --until 1s --slow none --compute fixed:1ms
-  --peers "127.0.0.1:$((20000 + RANDOM % 5000)),127.0.0.1:$((25000 + RANDOM % 5000))")
+  --peers "$addresses")
 "$peer" --id 1 "${asgd[@]}" >server 2>&1 &
 "$peer" --id 0 "${asgd[@]}" --within 1e-30 >worker 2>&1 || fail "a worker judges a model that it has not: $(cat worker)"
 wait $!

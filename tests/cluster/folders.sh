@@ -53,7 +53,6 @@ grep -q '^r_fast ' table && [[ -s out/race.csv ]] || fail "the results are lost:
 # await COMMAND...: until it succeeds, as long as the process $started lives.
 await() { until "$@" || ! kill -0 $started 2>/dev/null; do read -r -t 0.05 <> <(:) || true; done; }
 has_files() { (($(find saved -name '*.checkpoint' 2>/dev/null | wc -l) >= 2)); }
-base=$((20000 + RANDOM % 10000))
 for algorithm in r_fast ring_allreduce_sgd; do
   rm -rf saved
   saves=(--algorithms $algorithm --checkpoint saved --every 100ms --every-rounds 10)
@@ -67,7 +66,7 @@ for algorithm in r_fast ring_allreduce_sgd; do
   wait $started 2>/dev/null
   "$cluster" "${run[@]}" "${saves[@]}" --until 500ms --resume >said 2>&1 || fail "a run that goes on at once: $(cat said)"
   # Processes of a former life that are still there.
-  addresses=127.0.0.1:$((++base)),127.0.0.1:$((++base))
+  free_addresses 2
   pids=()
   for i in 0 1; do
     "$peer" --id $i --peers "$addresses" "${run[@]:2:11}" "${saves[@]}" --until 60s --resume >"former.$i" 2>&1 &

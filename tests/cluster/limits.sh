@@ -8,8 +8,7 @@ cluster=$1 peer=$2 race=$(dirname "$1")/race
 . "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
 
 # Two peers whose every look costs more than the time between two: they end, and in time.
-base=$((26000 + RANDOM % 4000))
-addresses=127.0.0.1:$base,127.0.0.1:$((base + 1)),127.0.0.1:$((base + 2))
+free_addresses 3
 two=(--peers "${addresses%,*}" --nodes 2 --step 0.02 --compute fixed:5ms --slow none --quiet --problem quadratic:200000)
 timeout -k 1 30 "$peer" --id 0 "${two[@]}" --until 1s --measure-every 1ms &
 timeout -k 1 30 "$peer" --id 1 "${two[@]}" --until 1s --measure-every 1ms || fail "status $? where looks cost more than their interval"
@@ -51,7 +50,7 @@ while kill -0 $started && (($(pgrep -cP $started) < 2)); do sleep 0.05; done
 kill -HUP $started
 wait $started
 (($? == 130)) || fail "a cluster that got SIGHUP does not end with status 130: $(cat said)"
-"$peer" --nodes 1 --peers "127.0.0.1:$base" --problem quadratic:50 --step 0.1 --slow none --until 60s --report alone >said 2>&1 &
+"$peer" --nodes 1 --peers "${addresses%%,*}" --problem quadratic:50 --step 0.1 --slow none --until 60s --report alone >said 2>&1 &
 started=$!
 while kill -0 $started && ! grep -q SigCgt:.*[13579bdf]$ /proc/$started/status; do sleep 0.05; done # SIGHUP is the lowest bit
 kill -HUP $started

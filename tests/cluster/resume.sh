@@ -9,7 +9,6 @@ set -uo pipefail
 cluster=$1
 peer=$2
 . "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
-base=$((20000 + RANDOM % 10000))
 run=(--problem quadratic:50 --compute fixed:2ms --slow none --nodes 3 --topology ring --quiet)
 save=(--checkpoint saved --every 200ms)
 
@@ -21,7 +20,7 @@ begin() {
     pids+=($!)
   done
 }
-new_addresses() { addresses=127.0.0.1:$((++base)),127.0.0.1:$((++base)),127.0.0.1:$((++base)); }
+new_addresses() { free_addresses 3; }
 # await_files ALGORITHM: each node was saved.
 await_files() {
   for i in 0 1 2; do

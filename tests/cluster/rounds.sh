@@ -7,15 +7,13 @@ set -uo pipefail
 
 peer=$2
 . "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
-base=$((20000 + RANDOM % 10000))
 run=(--problem quadratic:50 --step 0.1 --compute fixed:2ms --slow none --quiet --go-on --nodes 3 --topology ring --silence 800ms)
 
-# disturbed ALGORITHM stopped|killed PROCESSES VICTIM OPTION...: fails unless all end well.
+# disturbed ALGORITHM stopped|killed PROCESSES VICTIM OPTION...: at the addresses, fails unless all end well.
 disturbed() {
-  local algorithm=$1 how=$2 n=$3 victim=$4 i addresses= pids=() name
+  local algorithm=$1 how=$2 n=$3 victim=$4 i pids=() name
   shift 4
   name=$algorithm.$how.$victim
-  for ((i = 0; i < n; ++i)); do addresses+=${addresses:+,}127.0.0.1:$((base + i)); done
   for ((i = 0; i < n; ++i)); do
     "$peer" --id $i --peers "$addresses" --algorithms "$algorithm" "${run[@]}" --until 10s "$@" >"$name.$i" 2>&1 &
     pids+=($!)
@@ -39,9 +37,9 @@ disturbed() {
 }
 # Each in a process of its own, so that they run side by side.
 begin() {
+  free_addresses "$3"
   (failures=0; disturbed "$@" 2>/dev/null; exit $((failures > 0))) &
   begun+=($!)
-  base=$((base + 10))
 }
 begun=()
 # An asynchronous server's model is pulled to and fro by its workers. Node 3 is the server; one that is started again begins anew.
@@ -61,8 +59,8 @@ done
 line=("${run[@]}")
 line[11]=4 line[13]=line
 for how in killed stopped; do
-  addresses= pids=()
-  for i in 0 1 2 3; do addresses+=${addresses:+,}127.0.0.1:$((++base)); done
+  pids=()
+  free_addresses 4
   for i in 0 1 2 3; do
     "$peer" --id $i --peers "$addresses" "${line[@]}" --until 6s >said.$i 2>&1 &
     pids+=($!)
@@ -90,7 +88,7 @@ for how in killed stopped; do
 done
 
 # All end together, or each is to go on without the others.
-addresses=127.0.0.1:$((++base)),127.0.0.1:$((++base))
+free_addresses 2
 two=(--problem quadratic:10 --step 0.1 --slow none --quiet --nodes 2 --peers "$addresses" --silence 800ms)
 "$peer" --id 0 "${two[@]}" --until 4s >said.0 2>&1 &
 first=$!
@@ -104,7 +102,7 @@ wait $first || fail "who was given more time: $(cat said.0)"
 grep -qE 'node 1 has ended its run [34][0-9.]* s before the end that node 0 was given' said.0 || fail "who ends early is not named: $(cat said.0)"
 
 # Without one of its nodes an all-reduce ends, with the status of a run that failed because of another node.
-addresses=127.0.0.1:$((++base)),127.0.0.1:$((++base)),127.0.0.1:$((++base))
+free_addresses 3
 said=$("$peer" --id 0 --peers "$addresses" --algorithms ring_allreduce_sgd "${run[@]}" --until 20s 2>&1)
 (($? == 2)) && [[ $said == *"--go-on is not possible, because this algorithm needs every node"* ]] || fail "an all-reduce is to go on: $said"
 pids=()

@@ -11,6 +11,20 @@ finish() {
   exit $((failures > 0))
 }
 
+# free_addresses N: sets addresses to so many of this machine, joined by commas, each with a port that nobody uses and that
+# it has given to nobody else. (Systems choose ports from 32768 on.)
+last_port=$((20000 + RANDOM % 10000))
+free_addresses() {
+  local n=0
+  addresses=
+  while ((n < $1)); do
+    ((last_port = last_port < 32000 ? last_port + 1 : 20000))
+    grep -qis ":$(printf %04x $last_port) " /proc/net/{tcp,udp}{,6} && continue
+    addresses+=${addresses:+,}127.0.0.1:$last_port
+    n=$((n + 1))
+  done
+}
+
 # big_endian NUMBER...: each as 4 bytes.
 big_endian() {
   local n
