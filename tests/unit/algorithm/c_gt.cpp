@@ -183,7 +183,7 @@ TEST_CASE("a message that holds one vector only is refused, and so is a share th
   using plain = c_gt<space, codec::top_k>;
   auto a = assemble<plain>(topology::ring(3), p, {.codec = {.k = 1}});
   CHECK(says(complaint_of_size<std::byte>(a, node_id{1}, channel_id::model, 1, codec::top_k{.k = 1}.codes<double>(4)),
-             "node 1 sent 12 values in one message, where 24 are right"));
+             "node 1 sent 12 values in one message, where 28 are right"));
   CHECK(says(
       refusal([&] { static_cast<void>(assemble<plain>(topology::ring(3), p, {.share = 0.6, .codec = {.k = 1}})); }),
       "references move by 1, 0.5, 0.25, ... of a difference"));

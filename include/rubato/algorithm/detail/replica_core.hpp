@@ -266,7 +266,7 @@ class replica_core : public node_core<Backend, Options> {
   [[nodiscard]] auto keep(patch const& p, element type, std::uint64_t sent, outbox& out) -> bool {
     auto* const edge = p.channel == channel_id::model ? find_edge(edges_, p.from) : nullptr;
     if (edge == nullptr || !edge->is_of_session(p)) return false;
-    auto wrong = malformed(p, type, Streams * codes_of_one());
+    auto wrong = malformed(p, type, codes_of_all());
     if (!wrong) wrong = out_of_turn(*edge, p, sent);
     if (wrong) {
       out.failure = std::move(wrong);
@@ -294,11 +294,13 @@ class replica_core : public node_core<Backend, Options> {
 
   /// Q(z) of each stream in one body, with the draws of this node and round: called once a round. Passes: the codec's.
   [[nodiscard]] auto encoded(std::array<scalar const*, Streams> const& z) -> shared_buffer {
-    using code = typename decltype(Options::codec)::template code<scalar>;
     auto const draw = random_stream{0x636f646563ULL, this->seed_, to_index(this->self_), this->iterations_};
-    auto codes = this->backend_.template allocate<code>(Streams * codes_of_one());
+    auto codes = this->backend_.template allocate<code>(codes_of_all());
+    if (auto const gap = stride() - codes_of_one(); gap > 0)
+      for (std::size_t s = 1; s < Streams; ++s)
+        this->backend_.sweep({0, gap}, backend::zero_kernel<code>{codes.data() + s * stride() - gap});
     for (std::size_t s = 0; s < Streams; ++s) {
-      codec::encode_with(this->options_->codec, this->backend_, z[s], this->size(), codes.data() + s * codes_of_one(),
+      codec::encode_with(this->options_->codec, this->backend_, z[s], this->size(), codes.data() + s * stride(),
                          s == 0 ? draw : draw.with(s));
     }
     return std::move(codes).publish();
@@ -356,15 +358,22 @@ class replica_core : public node_core<Backend, Options> {
   std::vector<replica_edge> edges_;
 
  private:
+  using code = typename decltype(Options::codec)::template code<scalar>;
+
   [[nodiscard]] auto codes_of_one() const -> std::size_t {
     return this->options_->codec.template codes<scalar>(this->size());
   }
+  /// From one vector's codes to the next one's in a message, which begin where a scale may stand; zeros lie between.
+  [[nodiscard]] auto stride() const -> std::size_t {
+    constexpr auto step = (std::max)(alignof(scalar) / sizeof(code), std::size_t{1});
+    return (codes_of_one() + step - 1) / step * step;
+  }
+  [[nodiscard]] auto codes_of_all() const -> std::size_t { return (Streams - 1) * stride() + codes_of_one(); }
   [[nodiscard]] auto decoded_part(shared_buffer const& body, std::size_t stream) -> writable_buffer<scalar> {
-    using code = typename decltype(Options::codec)::template code<scalar>;
     auto decoded = this->backend_.template allocate<scalar>(this->size());
     auto const codes = body.template view<code>();
-    RUBATO_EXPECTS(codes.size() == Streams * codes_of_one(), "a message holds the codes of all its vectors");
-    this->options_->codec.decode(this->backend_, codes.data() + stream * codes_of_one(), this->size(), decoded.data());
+    RUBATO_EXPECTS(codes.size() == codes_of_all(), "a message holds the codes of all its vectors");
+    this->options_->codec.decode(this->backend_, codes.data() + stream * stride(), this->size(), decoded.data());
     return decoded;
   }
 
