@@ -39,6 +39,10 @@ for algorithm in "${algorithms[@]}"; do
       *.step-schedule-floor) value=0.5 ;;
       naive_optimal_asgd.acceptance-times) value=2,2,2 ;;  # one a worker
       fedasync.assignment-rate) value=1 ;;                 # it mixes models, and takes no other
+      quorum_diloco.work-rate | async_diloco.assignment-rate) value=1 ;;  # nor with an outer step
+      async_diloco.aggregation-early) value=0.25 ;;        # at most 1/N
+      streaming_diloco.rhythm-local-steps) value=8 ;;      # more than it delays
+      *.codec-decay) value=0.5 ;;
       *)
         if [[ $choice == "a time"* ]]; then value=2s
         elif [[ $choice == *number* ]]; then value=$(awk -v d="$default" 'BEGIN { print d == 0 ? 2 : d / 2 }')
