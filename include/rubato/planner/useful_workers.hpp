@@ -28,14 +28,14 @@ namespace rubato::planner {
 [[nodiscard]] auto stability_limit(std::size_t delay) -> double;
 
 /// How fast a mode decays, per mean gradient time; negative: it grows. `variation`: the standard deviation of gradient
-/// times divided by their mean; 0 means fixed times, for which it is exact; otherwise times are gamma-distributed with
+/// times divided by their mean; 0 means fixed times, for which it is exact (above 1e8 workers: their limit); otherwise times are gamma-distributed with
 /// shape 1 / variation^2, in the limit of many workers. Throws config_error unless h is positive and finite, there is a
 /// worker, and the variation is a finite number of at least 0.
 [[nodiscard]] auto decay_rate(double h, std::size_t workers, double variation) -> double;
 
 /// The number of workers at which a mode decays fastest.
 struct useful_number {
-  static constexpr auto any = (std::numeric_limits<std::size_t>::max)();
+  static constexpr auto any = (std::numeric_limits<std::size_t>::max)();  ///< also of more than a size_t holds
   double best = 1;  ///< by the formula for many workers: 1 + 1/(e h) with fixed times
   double diverges_near = std::numeric_limits<double>::infinity();  ///< likewise: 1 + (pi/2)/h with fixed times
   std::size_t workers = 1;  ///< the best whole number
@@ -67,7 +67,7 @@ auto where(Function const& rises, double wanted, double low, double high) -> dou
 
 /// h q^-q (q+1)^(q+1), compared with 1: the critical h, below which no root oscillates.
 RUBATO_INLINE auto critical_step(double q) -> double {
-  return q == 0 ? 1.0 : std::exp(q * std::log(q) - (q + 1) * std::log(q + 1));
+  return q == 0 ? 1.0 : std::exp(-q * std::log1p(1 / q)) / (q + 1);
 }
 
 /// |z| of the pair of roots of z^(q+1) - z^q + h at the angle +-a, and that h. With Im = 0:
@@ -106,6 +106,22 @@ RUBATO_INLINE auto gamma_rate(double hn, double k) -> double {
 /// 1 / variation^2. Times that spread less than this make no difference that a root shows.
 inline constexpr double least_variation = 0.02;
 
+/// -Re s of the slowest root of s e^s + h n = 0, the limit of many workers of fixed times. With s = -u + ia:
+/// u = a / tan(a), h n = e^-u a / sin(a).
+RUBATO_INLINE auto many_rate(double hn) -> double {
+  if (hn <= 1 / std::numbers::e) return where([](double u) { return u * std::exp(-u); }, hn, 0, 1);
+  auto const rises = [](double a) { return std::exp(-a / std::tan(a)) * a / std::sin(a); };
+  auto const a = where(rises, hn, 0, std::numbers::pi);
+  return a / std::tan(a);
+}
+/// Above it |z| is too near 1 for a double to tell the rate, and the limit is right to one in so many.
+inline constexpr double many = 1e8;
+
+/// A number of workers: the whole part, or the largest there is.
+RUBATO_INLINE auto whole(double x) -> std::size_t {
+  return x < static_cast<double>(useful_number::any) ? static_cast<std::size_t>((std::max)(0.0, x)) : useful_number::any;
+}
+
 RUBATO_INLINE void require_mode(double h, double variation) {
   if (!(h > 0 && std::isfinite(h)))
     throw config_error{"the step times the curvature must be a positive number, not " + shortest(h)};
@@ -123,7 +139,8 @@ RUBATO_INLINE auto decay_rate(double h, std::size_t workers, double variation) -
   detail::require_mode(h, variation);
   if (workers == 0) throw config_error{"a server without workers computes nothing: give at least one"};
   auto const n = static_cast<double>(workers);
-  if (variation < detail::least_variation) return -n * std::log(detail::slowest_modulus(h, n - 1));
+  if (variation < detail::least_variation)
+    return n > detail::many ? detail::many_rate(h * n) : -n * std::log(detail::slowest_modulus(h, n - 1));
   return detail::gamma_rate(h * n, 1 / (variation * variation));
 }
 
@@ -136,18 +153,22 @@ RUBATO_INLINE auto useful_workers(double h, double variation) -> useful_number {
     found.diverges_near = 1 + half / h;
     // h < 2 sin(pi / (2 (2n - 1)))
     auto const limit = h < 2 ? (std::numbers::pi / (2 * std::asin(h / 2)) + 1) / 2 : 0.0;
-    found.stable_to = static_cast<std::size_t>((std::max)(0.0, std::ceil(limit) - 1));
+    found.stable_to = detail::whole(std::ceil(limit) - 1);
   } else {
     auto const k = 1 / (variation * variation);
     found.best = (std::max)(1.0, detail::gamma_critical(k) / h);
     if (k > 1 + 1e-9) {
       found.diverges_near = k * std::tan(half / k) / std::pow(std::cos(half / k), k) / h;
-      found.stable_to = static_cast<std::size_t>(std::ceil(found.diverges_near) - 1);
+      found.stable_to = detail::whole(std::ceil(found.diverges_near) - 1);
     }
   }
   // Beyond the best real number the rate falls (with k = 1 it stays): of whole numbers, one of its two neighbours. Near
   // the double root that it has there a rate has half the digits.
-  auto const low = static_cast<std::size_t>((std::max)(1.0, std::floor(found.best) - 1));
+  auto const low = detail::whole((std::max)(1.0, std::floor(found.best) - 1));
+  if (low > useful_number::any - 4) {
+    found.workers = useful_number::any, found.rate = decay_rate(h, found.workers, variation);
+    return found;
+  }
   found.rate = -std::numeric_limits<double>::infinity();
   for (auto n = low; n <= low + 3; ++n) {
     auto const rate = decay_rate(h, n, variation);

@@ -92,6 +92,21 @@ TEST_CASE("with times between fixed and memoryless, the useful number is between
   CHECK(sixteen.stable_to == 34);
 }
 
+TEST_CASE("a mode that hardly moves bears as many workers as can be counted") {
+  constexpr auto any = useful_number::any;
+  for (auto const variation : {0.0, 0.5}) {
+    auto const found = useful_workers(1e-25, variation);
+    CHECK(found.best > 1e23);
+    CHECK(found.stable_to == any);
+    CHECK(found.workers == any);
+    CHECK(found.rate == Approx(1e-25 * static_cast<double>(any)).epsilon(1e-5));  // h n, while that is far below 1
+  }
+  CHECK(useful_workers(1e-310, 0).stable_to == any);
+  CHECK(decay_rate(2e-9, 99'999'999, 0) == Approx(decay_rate(2e-9, 100'000'001, 0)).epsilon(1e-6));  // both forms
+  CHECK(decay_rate(1e-8, 99'999'999, 0) == Approx(decay_rate(1e-8, 100'000'001, 0)).epsilon(1e-6));
+  CHECK(useful_workers(1e-12, 0).rate == Approx(1).epsilon(1e-6));
+}
+
 TEST_CASE("noise makes more workers useful, slow ones least") {
   std::vector<double> const equal(16, 1.0), mixed{1, 1, 1, 1, 50};
   CHECK(useful_workers_in_noise(equal, 0) == 1);
