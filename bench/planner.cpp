@@ -123,7 +123,7 @@ auto judged(planner::situation const& s) -> verdict {
   auto const allowed = std::fmin(20 * v.says + 1, horizon);
   auto const best_of = [&](planner::prediction const& p, double longest) {
     for (auto const factor : {1.0, 2.0, 0.5})
-      longest = std::fmin(longest, seconds_to_target(s, p.of, factor * p.run.step, longest, &assembled));
+      longest = std::fmin(longest, seconds_to_target(s, p.of, factor * step_to_try(p), longest, &assembled));
     return longest;
   };
   v.shows = seconds_to_target(s, all[pick].of, all[pick].run.step, allowed, &assembled);

@@ -122,6 +122,11 @@ using assembler = auto (*)(planner::candidate const&, topology::pair const&, pro
   return std::numeric_limits<double>::infinity();
 }
 
+/// The step of a prediction; of one that does not come to the target, a step that is likely to be fast.
+[[nodiscard]] inline auto step_to_try(planner::prediction const& p) -> double {
+  return std::isfinite(p.run.seconds) || p.run.step == 0 ? p.run.step : p.step_limit / 2;
+}
+
 /// What a run of some length did, per second.
 struct measured_pace {
   double steps = 0, gradients = 0, bytes = 0;

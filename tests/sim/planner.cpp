@@ -69,7 +69,8 @@ TEST_CASE("the planner's choice is among the best two of eight in the simulator"
     auto const pick = planner::choose(all).place;
     auto const best_of = [&](planner::prediction const& p, double longest) {
       for (auto const factor : {1.0, 2.0, 0.5})
-        longest = std::fmin(longest, bench::seconds_to_target(s, p.of, factor * p.run.step, longest, &assembled));
+        longest =
+            std::fmin(longest, bench::seconds_to_target(s, p.of, factor * bench::step_to_try(p), longest, &assembled));
       return longest;
     };
     auto const bound = 10 * all[pick].run.seconds + 1;

@@ -76,9 +76,11 @@ RUBATO_INLINE auto comes_before(prediction const& a, prediction const& b) -> boo
 }
 
 RUBATO_INLINE auto reason_for(prediction const& best, prediction const* second) -> std::string {
+  if (!(best.run.floor < std::numeric_limits<double>::infinity()))
+    return "none comes to the target, and none nearer to it: all diverge or make no step";
   if (!(best.run.seconds < std::numeric_limits<double>::infinity()))
-    return "none comes to the target; " + title(best.of) + " comes nearest, to " + with_digits(best.run.floor, 3) +
-           " of the first loss: noise and bias keep it there";
+    return "none comes to the target; " + title(best.of) + " comes nearest: noise and bias alone leave " +
+           with_digits(best.run.floor, 3) + " of the first loss";
   auto text = title(best.of) + " comes to the target in " + with_digits(best.run.seconds, 3) + " s, after " +
               with_digits(best.run.steps, 3) + " steps";
   if (second != nullptr && second->run.seconds < std::numeric_limits<double>::infinity()) {

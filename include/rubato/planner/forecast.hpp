@@ -26,7 +26,7 @@ struct forecast {
   double step = 0;
   double seconds = std::numeric_limits<double>::infinity();  ///< to the target; infinity: it does not come there
   double steps = std::numeric_limits<double>::infinity();  ///< likewise
-  double floor = 0;  ///< the share of the first loss that noise and bias leave in the end; infinity: it diverges
+  double floor = 0;  ///< the share of the first loss that noise and bias leave; infinity: it diverges, or makes no step
 };
 
 /// The largest step (as the option `step`) with which every curvature decays, from the ages of gradients and from the
@@ -35,7 +35,8 @@ struct forecast {
 /// With this step; at most until `longest` seconds.
 [[nodiscard]] auto forecast_of(situation const& s, pace const& p, double step,
                                double longest = std::numeric_limits<double>::infinity()) -> forecast;
-/// With the step of the situation, or if it is 0 the best of those half an octave apart.
+/// With the step of the situation, or if it is 0 the best of those half an octave apart: the one that is first at the
+/// target, or if none comes there the one that leaves least.
 [[nodiscard]] auto forecast_of(situation const& s, pace const& p) -> forecast;
 
 #if RUBATO_BODIES
@@ -293,6 +294,83 @@ RUBATO_INLINE auto rounds_mix(situation const& s, pace const& p, double step) ->
   return true;
 }
 
+/// Groups of steps after which a run is given up.
+inline constexpr std::size_t groups_followed = 20'000;
+
+/// A run with one step, all modes together. What nodes do that differ is followed if `nodes`; it takes most of the time
+/// and makes no part of what is left.
+class followed_modes {
+ public:
+  followed_modes(situation const& s, pace const& p, double step, bool nodes)
+      : s_{&s},
+        p_{&p},
+        step_{step},
+        group_{p.share * step * s.steepest, shortened(p.ages)},
+        size_{static_cast<double>(group_.together)} {
+    for (auto m = std::size_t{0}; m < modes; ++m) {
+      auto const curvature = curvature_of(s, m);
+      responses_.emplace_back(size_ * p.share * step * curvature, group_.ranges);
+      first_ += mode_parts[m] * curvature * s.distance * s.distance;
+      rests_[m] = rest_of(s, p, step, curvature);
+      if (nodes && !p.couplings.empty() && s.workers <= 64) nodes_.emplace_back(s, p, step, curvature);
+    }
+  }
+  followed_modes(followed_modes const&) = delete;  // responses know where the ranges are
+  auto operator=(followed_modes const&) -> followed_modes& = delete;
+
+  /// One group of steps further.
+  void advance() {
+    loss_ = left_ = noise_ = 0, ++groups_;
+    auto const moved = step_ * p_->share;
+    for (auto m = std::size_t{0}; m < modes; ++m) {
+      auto& r = responses_[m];
+      r.advance();
+      auto const curvature = curvature_of(*s_, m);
+      auto const pull = first_look * curvature * curvature * rests_[m].apart;
+      auto const each = p_->noise * s_->noise * s_->noise + p_->unevenness * pull;  // of a step
+      auto const drawn = moved * moved * each * size_ * r.noise();
+      auto const extra = drawn + p_->jumps * step_ * step_ * pull;
+      auto const distance = s_->distance * r.distance();
+      auto squared = distance * distance + rests_[m].bias;
+      if (!nodes_.empty()) nodes_[m].advance(size_), squared = (std::max)(distance * distance, nodes_[m].squared());
+      auto const counts = mode_parts[m] * curvature / first_;
+      noise_ += counts * extra, left_ += counts * (extra + rests_[m].bias), loss_ += counts * (squared + extra);
+    }
+  }
+  /// The loss, and what noise and bias have made of it so far: shares of the first loss.
+  [[nodiscard]] auto loss() const -> double { return loss_; }
+  [[nodiscard]] auto left() const -> double { return left_; }
+  /// The part of both that noise has made; it never falls.
+  [[nodiscard]] auto noise() const -> double { return noise_; }
+  [[nodiscard]] auto groups() const -> std::size_t { return groups_; }
+  [[nodiscard]] auto steps() const -> double { return size_ * static_cast<double>(groups_); }
+
+ private:
+  situation const* s_;
+  pace const* p_;
+  double step_;
+  grouped_steps group_;
+  double size_;
+  std::vector<response> responses_{};
+  std::vector<coupled_nodes> nodes_{};
+  std::array<rest, modes> rests_{};
+  double first_ = 0, loss_ = 1, left_ = 0, noise_ = 0;
+  std::size_t groups_ = 0;
+};
+
+/// What noise and bias leave when they no longer grow.
+RUBATO_INLINE auto settled_floor(situation const& s, pace const& p, double step) -> double {
+  auto run = followed_modes{s, p, step, false};
+  auto before = 0.0;
+  for (auto look = std::size_t{64}; look < groups_followed; look += look / 4) {
+    while (run.groups() < look) run.advance();
+    if (!(run.loss() < 1e6)) return std::numeric_limits<double>::infinity();
+    if (run.left() <= 1.01 * before) break;
+    before = run.left();
+  }
+  return run.left();
+}
+
 }  // namespace detail
 
 RUBATO_INLINE auto largest_step(situation const& s, pace const& p) -> double {
@@ -312,59 +390,32 @@ RUBATO_INLINE auto largest_step(situation const& s, pace const& p) -> double {
 }
 
 RUBATO_INLINE auto forecast_of(situation const& s, pace const& p, double step, double longest) -> forecast {
-  auto f = forecast{.step = step};
-  auto const group = detail::grouped_steps{p.share * step * s.steepest, detail::shortened(p.ages)};
-  auto const size = static_cast<double>(group.together);
-  auto all = std::vector<detail::response>{};
-  auto first = 0.0;
-  for (auto m = std::size_t{0}; m < detail::modes; ++m) {
-    auto const curvature = detail::curvature_of(s, m);
-    all.emplace_back(size * p.share * step * curvature, group.ranges);
-    first += detail::mode_parts[m] * curvature * s.distance * s.distance;
-  }
-  auto const moved = step * p.share;
-  auto rests = std::array<detail::rest, detail::modes>{};
-  auto nodes = std::vector<detail::coupled_nodes>{};
-  for (auto m = std::size_t{0}; m < detail::modes && !p.couplings.empty() && s.workers <= 64; ++m)
-    nodes.emplace_back(s, p, step, detail::curvature_of(s, m));
-  for (auto m = std::size_t{0}; m < detail::modes; ++m)
-    rests[m] = detail::rest_of(s, p, step, detail::curvature_of(s, m));
-  constexpr auto steps_max = std::size_t{20'000};
-  for (auto k = std::size_t{1}; k <= steps_max; ++k) {
-    auto loss = 0.0, left = 0.0;
-    for (auto m = std::size_t{0}; m < detail::modes; ++m) {
-      auto& r = all[m];
-      r.advance();
-      auto const curvature = detail::curvature_of(s, m);
-      auto const pull = detail::first_look * curvature * curvature * rests[m].apart;
-      auto const drawn = moved * moved * (p.noise * s.noise * s.noise + p.unevenness * pull) * size * r.noise();
-      auto const kept = drawn + rests[m].bias + p.jumps * step * step * pull;
-      auto const distance = s.distance * r.distance();
-      auto const counts = detail::mode_parts[m] * curvature;
-      auto squared = distance * distance + rests[m].bias;
-      if (!nodes.empty()) nodes[m].advance(size), squared = (std::max)(distance * distance, nodes[m].squared());
-      left += counts * kept, loss += counts * (squared + kept - rests[m].bias);
-    }
-    f.floor = left / first;
-    if (!(loss < 1e6 * first)) return f.floor = f.seconds, f;
-    auto const done = size * static_cast<double>(k);
-    auto const at = p.first_seconds + (done - 1) / p.steps_per_second;
-    if (loss <= s.target * first) return f.seconds = at, f.steps = done, f;
-    if (at > longest || (k > 50 && left > 4 * s.target * first)) return f;
+  auto f = forecast{.step = step, .floor = std::numeric_limits<double>::infinity()};
+  if (!(p.steps_per_second > 0)) return f;
+  auto run = detail::followed_modes{s, p, step, true};
+  while (run.groups() < detail::groups_followed) {
+    run.advance();
+    f.floor = run.left();
+    if (!(run.loss() < 1e6)) return f.floor = std::numeric_limits<double>::infinity(), f;
+    auto const at = p.first_seconds + (run.steps() - 1) / p.steps_per_second;
+    if (run.loss() <= s.target) return f.seconds = at, f.steps = run.steps(), f;
+    if (at > longest) return f;
+    if (run.noise() > s.target || (run.groups() > 50 && run.left() > 4 * s.target))
+      return f.floor = detail::settled_floor(s, p, step), f;
   }
   return f;
 }
 
 RUBATO_INLINE auto forecast_of(situation const& s, pace const& p) -> forecast {
-  if (!(p.steps_per_second > 0)) return {};
-  if (s.step > 0) return forecast_of(s, p, s.step);
-  auto const limit = largest_step(s, p);
-  auto const most = limit * (p.ages.size() == 1 ? 0.8 : 0.7);  // where ages count, they are known less well
-  auto best = forecast{.step = limit / 2};
+  if (s.step > 0 || !(p.steps_per_second > 0)) return forecast_of(s, p, s.step);
+  // Where ages count, they are known less well.
+  auto const most = largest_step(s, p) * (p.ages.size() == 1 ? 0.8 : 0.7);
+  auto best = forecast{.floor = std::numeric_limits<double>::infinity()};
   for (auto k = 0; k < 20; ++k) {
     auto const f = forecast_of(s, p, most * std::pow(0.5, k / 2.0), best.seconds);
-    if (f.seconds < best.seconds) best = f;
-    else if (best.seconds < std::numeric_limits<double>::infinity() && f.floor < s.target / 4) break;
+    auto const arrives = best.seconds < std::numeric_limits<double>::infinity();
+    if (f.seconds < best.seconds || (!arrives && f.floor < best.floor)) best = f;
+    else if (arrives && f.floor < s.target / 4) break;
   }
   return best;
 }

@@ -28,10 +28,16 @@ enum class server_rule : std::uint8_t {
   newest_of_each,  ///< dude_asgd: a step for each, along the mean of the newest of all
 };
 
+/// Of a few thousand gradients, or of as many as a few steps take. `steps_per_second` is 0 if no step was seen in some
+/// millions of gradients (16 millions divided by the workers).
 [[nodiscard]] auto server_pace(situation const& s, server_rule rule) -> pace;
 
 #if RUBATO_BODIES
 namespace detail {
+
+/// Steps that are to be seen, if that many gradients of all workers show them.
+inline constexpr double steps_wanted = 12;
+inline constexpr std::size_t arrivals_times_workers = std::size_t{1} << 24;
 
 /// A server and its workers, in time.
 class server_clock {
@@ -51,7 +57,10 @@ class server_clock {
   auto run() -> pace {
     auto const n = workers_.size();
     auto const before = 8 * n, all = before + (std::max)(std::size_t{4000}, 12 * n);
-    for (auto k = std::size_t{0}; k < all; ++k) {
+    auto const longest = (std::max)(all, arrivals_times_workers / n);
+    // A step may take many gradients. One of more than are followed is not seen at all.
+    auto const goes_on = [&] { return steps_ < steps_wanted && group() < longest; };
+    for (auto k = std::size_t{0}; k < all || (k < longest && goes_on()); ++k) {
       if (k == before) forget();
       auto next = std::size_t{0};
       for (auto i = std::size_t{1}; i < n; ++i)

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -105,6 +107,39 @@ TEST_CASE("where one machine is slow the choice waits for nobody, and says why")
   CHECK((pick == "asgd" || pick == "ringmaster_asgd" || pick == "rescaled_asgd" || pick == "ad_psgd"));
   CHECK(test::says(taken.reason, "comes to the target in"));
   for (auto const& p : all) CHECK(p.run.seconds >= all[taken.place].run.seconds);
+}
+
+TEST_CASE("a step of more gradients than a few thousand is followed, and one that is not seen is never chosen") {
+  auto s = four();
+  s.buffer = 3000;
+  CHECK(server_pace(s, server_rule::buffered).steps_per_second == Approx(1.875 / 3000).epsilon(0.1));
+  s.buffer = std::size_t{1} << 40;
+  auto const unseen = server_pace(s, server_rule::buffered);
+  CHECK(unseen.steps_per_second == 0);
+  constexpr auto infinity = std::numeric_limits<double>::infinity();
+  CHECK(forecast_of(s, unseen).floor == infinity);
+  CHECK(forecast_of(s, unseen, 0.1).seconds == infinity);
+  s.noise = 1, s.target = 1e-9;
+  constexpr candidate two[] = {{"fedbuff", ""}, {"asgd", ""}};
+  auto const all = predictions_of(s, two);
+  auto const taken = choose(all);
+  CHECK(taken.place == 1);
+  CHECK(test::says(taken.reason, "none comes to the target; asgd comes nearest"));
+  CHECK(all[1].run.floor > s.target);
+  CHECK(test::says(choose(predictions_of(s, std::span{two, 1})).reason, "all diverge or make no step"));
+}
+
+TEST_CASE("where none comes to the target, the one is taken that noise keeps least far from it") {
+  situation s;
+  s.workers = 4, s.compute = environment::fixed(10ms), s.flattest = s.steepest = 1, s.noise = 1, s.target = 1e-9;
+  constexpr candidate two[] = {{"asgd", ""}, {"m_synchronous_sgd", ""}};
+  auto const p = m_synchronous_pace(s);
+  // x <- x - step (x + noise / 2) rests at the variance step / (2 - step) / 4.
+  CHECK(forecast_of(s, p, 0.5).floor == Approx(0.5 / 1.5 / 4).epsilon(0.02));
+  auto const all = predictions_of(s, two);
+  auto const least = all[0].run.floor < all[1].run.floor ? 0U : 1U;
+  CHECK(choose(all).place == least);
+  CHECK(forecast_of(s, p).floor < forecast_of(s, p, all[1].step_limit / 8).floor);
 }
 
 TEST_CASE("a situation that cannot be is refused by a sentence") {
