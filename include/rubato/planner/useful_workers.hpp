@@ -28,9 +28,9 @@ namespace rubato::planner {
 [[nodiscard]] auto stability_limit(std::size_t delay) -> double;
 
 /// How fast a mode decays, per mean gradient time; negative: it grows. `variation`: the standard deviation of gradient
-/// times divided by their mean; 0 means fixed times, for which it is exact (above 1e8 workers: their limit); otherwise times are gamma-distributed with
-/// shape 1 / variation^2, in the limit of many workers. Throws config_error unless h is positive and finite, there is a
-/// worker, and the variation is a finite number of at least 0.
+/// times divided by their mean; 0 means fixed times, for which it is exact (above 1e8 workers: their limit); otherwise
+/// times are gamma-distributed with shape 1 / variation^2, in the limit of many workers. Throws config_error unless
+/// h is positive and finite, there is a worker, and the variation is a finite number of at least 0.
 [[nodiscard]] auto decay_rate(double h, std::size_t workers, double variation) -> double;
 
 /// The number of workers at which a mode decays fastest.
@@ -119,7 +119,8 @@ inline constexpr double many = 1e8;
 
 /// A number of workers: the whole part, or the largest there is.
 RUBATO_INLINE auto whole(double x) -> std::size_t {
-  return x < static_cast<double>(useful_number::any) ? static_cast<std::size_t>((std::max)(0.0, x)) : useful_number::any;
+  if (!(x < static_cast<double>(useful_number::any))) return useful_number::any;
+  return static_cast<std::size_t>((std::max)(0.0, x));
 }
 
 RUBATO_INLINE void require_mode(double h, double variation) {
