@@ -56,10 +56,6 @@ auto assembled(planner::candidate const& c, topology::pair const& network, probl
   return all.at(c.algorithm)(network, p, step, s);
 }
 
-auto title(planner::candidate const& c) -> std::string {
-  return std::string{c.algorithm} + (c.network.empty() ? "" : " on ") + std::string{c.network};
-}
-
 /// The largest deviations of predictions, candidate by candidate.
 auto check_rates(std::size_t situations, std::uint64_t first) -> bool {
   constexpr auto count = std::size(planner::candidates);
@@ -93,7 +89,7 @@ auto check_rates(std::size_t situations, std::uint64_t first) -> bool {
       if (outside > 0) std::printf(" (%d outside of 10 %%);", outside);
       holds = holds && outside == 0;
     };
-    std::printf("%-26s", title(planner::candidates[c]).c_str());
+    std::printf("%-26s", planner::title(planner::candidates[c]).c_str());
     auto const by_node = planner::candidates[c].algorithm == "ad_psgd" || planner::candidates[c].algorithm == "r_fast";
     if (!by_node) print("steps", &ratios::steps);
     print("gradients", &ratios::gradients), print("bytes", &ratios::bytes);
@@ -113,7 +109,7 @@ auto judged(planner::situation const& s) -> verdict {
   auto const all = planner::predictions_of(s);
   auto const pick = planner::choose(all).place;
   verdict v;
-  v.picked = title(all[pick].of);
+  v.picked = planner::title(all[pick].of);
   v.says = all[pick].run.seconds, v.step = all[pick].run.step, v.limit = all[pick].step_limit;
   if (!std::isfinite(v.says)) {
     v.none = true;
@@ -137,7 +133,7 @@ auto judged(planner::situation const& s) -> verdict {
     auto const its = best_of(all[k], bound);
     if (its < bound) ++v.strict_rank;
     if (its < own) ++v.rank;
-    if (its < least) least = its, v.first = title(all[k].of);
+    if (its < least) least = its, v.first = planner::title(all[k].of);
   }
   v.over_best = own / least;
   return v;

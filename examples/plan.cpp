@@ -3,6 +3,7 @@
 // sends, how old its gradients are, the largest stable step, the time to the target; how many workers are useful; and
 // which algorithm to take, with the reason. With --json, the same for programs.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -93,7 +94,8 @@ constexpr option_row rows[] = {
      [](asked& a, given g) { a.about.target = positive(g); }},
     {"--step", "S", "of every algorithm, as race's --set step (default: the best one of each)",
      [](asked& a, given g) { a.about.step = positive(g); }},
-    {"--round", "M", "gradients of a round of m_synchronous_sgd and rennala_sgd (default: one a machine)",
+    {"--round", "M",
+     "gradients of a round of rennala_sgd, and of m_synchronous_sgd up to one a machine (default: one a machine)",
      [](asked& a, given g) { a.about.round_size = count(g); }},
     {"--buffer", "K", "gradients of a step of fedbuff (default: as many as machines)",
      [](asked& a, given g) { a.about.buffer = count(g); }},
@@ -192,9 +194,6 @@ auto useful_text(planner::situation const& s, double step) -> std::string {
   return text;
 }
 
-auto title(planner::candidate const& c) -> std::string {
-  return std::string{c.algorithm} + (c.network.empty() ? "" : " on " + std::string{c.network});
-}
 auto finite(double x) -> std::string { return std::isfinite(x) ? rubato::with_digits(x, 3) : std::string{"-"}; }
 
 auto text_of(planner::situation const& s, std::vector<planner::prediction> const& all, planner::choice const& taken)

@@ -23,7 +23,9 @@ refused() {
   [[ $said == *"$part"* && $(wc -l <<<"$said") == 1 ]] || fail "plan $*: said '$said', not one sentence with '$part'"
 }
 refused 'must be a time of 0 or more' --times 10ms,-3ms
-refused 'cannot take 9 gradients from 8 workers' --round 9
+refused 'at least two workers' --workers 1
+refused 'at most 512 of them' --workers 1000000
+refused 'at most 0.99 of them' --loss 0.995
 refused 'at least 1, which is the mean weight' --cap 0.5
 refused 'make the two agree' --times 10ms,20ms --workers 3
 refused 'exclude each other' --times 10ms --compute fixed:1ms

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/planner/forecast.hpp>
 #include <rubato/planner/pace.hpp>
@@ -26,6 +28,9 @@ struct candidate {
   std::string_view algorithm;
   std::string_view network;
 };
+/// "d_psgd on ring".
+[[nodiscard]] auto title(candidate const& c) -> std::string;
+
 inline constexpr candidate candidates[] = {{"ring_allreduce_sgd", ""},
                                            {"byte_grad", ""},
                                            {"m_synchronous_sgd", ""},
@@ -49,9 +54,10 @@ struct prediction {
   forecast run;
 };
 
-/// Throws config_error if there is no model of this algorithm.
+/// Throws config_error if there is no model of this algorithm, or if it cannot run with so many workers.
 [[nodiscard]] auto pace_of(situation const& s, candidate const& c) -> pace;
-/// Of these candidates, in the given order. Throws config_error as situation::check, and as above.
+/// Of these candidates, in the given order; among several, m_synchronous_sgd is left out if a round has more
+/// gradients than there are workers. Throws config_error as situation::check and pace_of.
 [[nodiscard]] auto predictions_of(situation const& s, std::span<candidate const> of = candidates)
     -> std::vector<prediction>;
 
@@ -64,11 +70,11 @@ struct choice {
 [[nodiscard]] auto choose(std::span<prediction const> from) -> choice;
 
 #if RUBATO_BODIES
-namespace detail {
-
 RUBATO_INLINE auto title(candidate const& c) -> std::string {
   return std::string{c.algorithm} + (c.network.empty() ? "" : " on " + std::string{c.network});
 }
+
+namespace detail {
 
 RUBATO_INLINE auto comes_before(prediction const& a, prediction const& b) -> bool {
   if (a.run.seconds != b.run.seconds) return a.run.seconds < b.run.seconds;
@@ -116,13 +122,14 @@ RUBATO_INLINE auto pace_of(situation const& s, candidate const& c) -> pace {
                                                                   {"dude_asgd", server_rule::newest_of_each}};
   for (auto const& [name, rule] : servers)
     if (c.algorithm == name) return server_pace(s, rule);
-  throw config_error{"the planner has no model of " + detail::title(c)};
+  throw config_error{"the planner has no model of " + title(c)};
 }
 
 RUBATO_INLINE auto predictions_of(situation const& s, std::span<candidate const> of) -> std::vector<prediction> {
   s.check();
   auto all = std::vector<prediction>{};
   for (auto const& c : of) {
+    if (c.algorithm == "m_synchronous_sgd" && s.round_size > s.workers && of.size() > 1) continue;
     auto p = prediction{.of = c, .moves = pace_of(s, c), .run = {}};
     p.step_limit = largest_step(s, p.moves);
     p.run = forecast_of(s, p.moves);

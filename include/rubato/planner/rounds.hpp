@@ -7,9 +7,11 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include <rubato/codec/minmax_u8.hpp>
+#include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/mixing/matrix.hpp>
@@ -25,6 +27,7 @@ namespace rubato::planner {
 /// byte_grad: everyone sends everyone a part of its gradient, then the mean of its own part, one byte a value.
 [[nodiscard]] auto byte_grad_pace(situation const& s) -> pace;
 /// m_synchronous_sgd: a round ends with the first `round_size` gradients; the other workers start again.
+/// Throws config_error if there are fewer workers: such a round would never end.
 [[nodiscard]] auto m_synchronous_pace(situation const& s) -> pace;
 /// d_psgd on this graph, its edges taken both ways: models travel while gradients are computed.
 [[nodiscard]] auto gossip_pace(situation const& s, topology::digraph const& graph) -> pace;
@@ -129,6 +132,9 @@ RUBATO_INLINE auto byte_grad_pace(situation const& s) -> pace {
 
 RUBATO_INLINE auto m_synchronous_pace(situation const& s) -> pace {
   auto const n = s.workers, m = s.round_size == 0 ? n : s.round_size;
+  if (m > n)
+    throw config_error{"a round of m_synchronous_sgd cannot take " + std::to_string(m) + " gradients from " +
+                       std::to_string(n) + " workers: it would never end"};
   auto const whole = detail::message{s.link, static_cast<double>(s.dimension * s.value_bytes)};
   auto up = std::vector<detail::timed_link>(n), down = up;
   auto arrivals = std::vector<double>(n), sorted = arrivals;

@@ -2,6 +2,7 @@
 // What a planner is told: machines, links, the problem, and where the run is to come.
 #pragma once
 
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +19,10 @@ namespace rubato::planner {
 /// The problem is thought of as a quadratic whose mean curvatures lie between two numbers, evenly on a logarithmic
 /// scale; the nodes' own curvatures and optima differ from these by what their spreads say.
 struct situation {
-  std::size_t workers = 8;  ///< nodes that compute; a server is one more
+  static constexpr std::size_t workers_most = 512;  ///< every pair of them is followed, for some time
+  static constexpr double loss_most = 0.99;  ///< mean loss of a link: messages are sent again until they arrive
+
+  std::size_t workers = 8;  ///< nodes that compute, two or more; a server is one more
   environment::compute_model compute{};
   environment::link_model link{};  ///< of each directed edge
   std::size_t dimension = 1000;
@@ -50,10 +54,17 @@ RUBATO_INLINE void situation::check() const {
   auto const at_least = [](double value, bool ok, char const* what) {
     if (!ok || !std::isfinite(value)) throw config_error{std::string{what} + ", not " + shortest(value)};
   };
-  if (workers == 0) throw config_error{"a plan needs at least one worker"};
+  if (workers < 2)
+    throw config_error{"a plan needs at least two workers, not " + std::to_string(workers) +
+                       ": one alone shares nothing"};
+  if (workers > workers_most)
+    throw config_error{"a plan follows every pair of workers, so it takes at most " + std::to_string(workers_most) +
+                       " of them, not " + std::to_string(workers)};
   compute.check(workers);
   if (compute.mean().count() <= 0) throw config_error{"a plan needs gradients that take more than no time"};
   link.check();
+  at_least(link.mean_loss(), link.mean_loss() <= loss_most,
+           "a plan sends messages until they arrive, so links may lose at most 0.99 of them on average");
   if (dimension == 0) throw config_error{"a plan needs a model of at least one value"};
   if (value_bytes != 4 && value_bytes != 8)
     throw config_error{"a value has 4 or 8 bytes, not " + std::to_string(value_bytes)};
@@ -68,9 +79,6 @@ RUBATO_INLINE void situation::check() const {
   at_least(noise, noise >= 0, "the noise of a gradient must be a number of at least 0");
   at_least(target, target > 0 && target < 1, "the target must be a share of the first loss, above 0 and below 1");
   at_least(step, step >= 0, "the step must be a positive number, or 0 for the best one");
-  if (round_size > workers)
-    throw config_error{"a round cannot take " + std::to_string(round_size) + " gradients from " +
-                       std::to_string(workers) + " workers: it would never end"};
   at_least(weight_cap, weight_cap >= 1, "a cap on weights must be at least 1, which is the mean weight");
 }
 #endif  // RUBATO_BODIES

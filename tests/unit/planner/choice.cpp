@@ -142,6 +142,18 @@ TEST_CASE("where none comes to the target, the one is taken that noise keeps lea
   CHECK(forecast_of(s, p).floor < forecast_of(s, p, all[1].step_limit / 8).floor);
 }
 
+TEST_CASE("a round of more gradients than workers ends for rennala_sgd, and never for m_synchronous_sgd") {
+  auto s = four();
+  s.round_size = 6;
+  CHECK(server_pace(s, server_rule::collected).steps_per_second > 0);
+  constexpr candidate two[] = {{"m_synchronous_sgd", ""}, {"rennala_sgd", ""}};
+  auto const all = predictions_of(s, two);
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].of.algorithm == "rennala_sgd");
+  auto const said = test::refusal([&] { static_cast<void>(predictions_of(s, std::span{two, 1})); });
+  CHECK(test::says(said, "cannot take 6 gradients from 4 workers: it would never end"));
+}
+
 TEST_CASE("a situation that cannot be is refused by a sentence") {
   using test::refusal, test::says;
   auto const refused = [](auto change) {
@@ -150,8 +162,11 @@ TEST_CASE("a situation that cannot be is refused by a sentence") {
     return refusal([&] { s.check(); });
   };
   CHECK(refused([](situation&) {}).empty());
-  CHECK(says(refused([](auto& s) { s.workers = 0; }), "at least one worker"));
-  CHECK(says(refused([](auto& s) { s.round_size = 9; }), "cannot take 9 gradients from 8 workers"));
+  CHECK(says(refused([](auto& s) { s.workers = 0; }), "at least two workers, not 0"));
+  CHECK(says(refused([](auto& s) { s.workers = 1; }), "at least two workers, not 1"));
+  CHECK(says(refused([](auto& s) { s.workers = 513; }), "at most 512 of them, not 513"));
+  CHECK(says(refused([](auto& s) { s.link.bursts = {.begin = 1, .end = 1e-20, .loss = 1}; }), "at most 0.99"));
+  CHECK(refused([](auto& s) { s.link.loss = 0.99, s.round_size = 9; }).empty());
   CHECK(says(refused([](auto& s) { s.weight_cap = 0.5; }), "at least 1, which is the mean weight"));
   CHECK(says(refused([](auto& s) { s.flattest = 2; }), "at least the least one"));
   CHECK(says(refused([](auto& s) { s.curvature_spread = 0.6; }), "0 to 0.577"));

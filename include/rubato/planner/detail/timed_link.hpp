@@ -5,8 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <vector>
 
+#include <rubato/core/ids.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/environment/compute.hpp>
 #include <rubato/environment/scenario.hpp>
 #include <rubato/wire/frame.hpp>
 
@@ -28,7 +32,7 @@ struct message {
 /// As an event channel of environment/network.hpp: a loss is noticed after two round trips, and what follows waits.
 class timed_link {
  public:
-  /// The time at which a message arrives that is sent at `now`.
+  /// The time at which a message arrives that is sent at `now`. *requires* a mean loss below 1 (situation::check).
   auto arrival(environment::link_model const& link, message const& m, double now, random_stream& draw) -> double {
     auto const latency = in_seconds(link.latency);
     free_at_ = (std::max)(now, free_at_) + m.sending;
