@@ -119,62 +119,90 @@ RUBATO_INLINE auto ad_psgd_pace(situation const& s, topology::digraph const& gra
   return p;
 }
 
-RUBATO_INLINE auto r_fast_on_star_pace(situation const& s) -> pace {
-  if (s.workers < 2) throw config_error{"a star for r_fast needs two workers, its centre and a leaf"};
-  auto const m = detail::message{s.link, static_cast<double>(s.dimension * s.value_bytes)};
-  auto const n = static_cast<double>(s.workers);
-  auto const root = s.seconds(0), lost = s.link.mean_loss();
-  auto draw = random_stream{0x72666173ULL, s.seed};
-  auto p = pace{};
-  auto ages = detail::age_histogram{};
-  p.steps_per_second = 1 / root, p.first_seconds = 2 * root;
-  p.gradients_per_second = detail::gradients_of_all(s);
-  p.share = 1, p.noise = 0;
-  auto times = detail::drawn_times{s.compute, s.workers, s.seed};
-  // How often node i's link carries a message: while it is busy, the newest message waits and replaces older ones.
-  auto const carried = [&](std::size_t i) {
+namespace detail {
+
+/// The messages of r_fast on a star: a state channel each way between the centre, node 0, and a leaf.
+class star_messages {
+ public:
+  explicit star_messages(situation const& s)
+      : s_{&s}, m_{s.link, static_cast<double>(s.dimension * s.value_bytes)}, times_{s.compute, s.workers, s.seed} {}
+  [[nodiscard]] auto one() const -> message const& { return m_; }
+
+  /// How many messages of node i a link carries, a second: while it is busy, the newest message waits and replaces
+  /// older ones.
+  auto carried(std::size_t i) -> double {
     constexpr auto iterations = 1000;
     auto now = 0.0, free_at = 0.0;
     auto waits = false;
     auto count = 0;
     for (auto k = 0; k < iterations; ++k) {
-      now += times(i);
-      if (waits && free_at <= now) free_at += m.sending, ++count, waits = false;
+      now += times_(i);
+      if (waits && free_at <= now) free_at += m_.sending, ++count, waits = false;
       if (free_at > now) waits = true;
-      else free_at = now + m.sending, ++count;
+      else free_at = now + m_.sending, ++count;
     }
     return count / now;
-  };
-  auto const every = [&](double iteration) { return (std::max)(iteration, m.sending); };
-  // Travel and, if messages are lost, the wait for the next one that is not; half a message waits for the link.
-  auto const delay = [&](double iteration) {
-    auto at = detail::in_seconds(s.link.latency) + detail::in_seconds(s.link.jitter) / 2 + m.sending;
-    if (m.sending > iteration) at += m.sending / 2;
-    for (auto k = 0; k < 50 && lost > 0 && draw.chance(lost); ++k) at += every(iteration);
+  }
+
+  /// A drawn age in seconds, where the centre uses it, of a gradient of leaf i.
+  auto age_of_leaf(std::size_t i) -> double {
+    auto const root = s_->seconds(0), own = s_->seconds(i);
+    // Terms in this order: each draws, and the same seed gives the same ages.
+    auto age = delay(root);
+    age += draw_.uniform() * own;
+    age += waits(own);
+    age += times_(i);
+    age += waits(own);
+    age += delay(own);
+    age += draw_.uniform() * (std::max)(own, m_.sending);  // until the next gradient of it takes its place
+    return age - root / 2;  // a gradient of the centre itself is used as it is: age 0
+  }
+
+ private:
+  /// Travel and, if messages are lost, the wait for the next one that is not; half a message waits for the link.
+  auto delay(double iteration) -> double {
+    auto const lost = s_->link.mean_loss();
+    auto at = in_seconds(s_->link.latency) + in_seconds(s_->link.jitter) / 2 + m_.sending;
+    if (m_.sending > iteration) at += m_.sending / 2;
+    for (auto k = 0; k < 50 && lost > 0 && draw_.chance(lost); ++k) at += (std::max)(iteration, m_.sending);
     return at;
-  };
-  auto const waits = [&](double iteration) {  // half stays at each of its iterations
+  }
+  /// Half stays at each iteration of a node.
+  auto waits(double iteration) -> double {
     auto k = 0.0;
-    while (k < 50 && draw.chance(0.5)) k += 1;
+    while (k < 50 && draw_.chance(0.5)) k += 1;
     return k * iteration;
-  };
-  auto const from_root = carried(0);
+  }
+
+  situation const* s_;
+  message m_;
+  drawn_times times_;
+  random_stream draw_{0x72666173ULL, s_->seed};
+};
+
+}  // namespace detail
+
+RUBATO_INLINE auto r_fast_on_star_pace(situation const& s) -> pace {
+  if (s.workers < 2) throw config_error{"a star for r_fast needs two workers, its centre and a leaf"};
+  auto const n = static_cast<double>(s.workers);
+  auto const root = s.seconds(0);
+  auto messages = detail::star_messages{s};
+  auto p = pace{};
+  auto ages = detail::age_histogram{};
+  p.steps_per_second = 1 / root, p.first_seconds = 2 * root;
+  p.gradients_per_second = detail::gradients_of_all(s);
+  p.share = 1, p.noise = 0;
+  auto const from_root = messages.carried(0);
   auto seconds = 0.0;
   for (auto i = std::size_t{0}; i < s.workers; ++i) {
-    auto const own = s.seconds(i);
     constexpr auto draws = 400;
     for (auto k = 0; k < draws; ++k) {
-      auto age = 0.0;
-      if (i > 0) {
-        age = delay(root) + draw.uniform() * own + waits(own) + times(i) + waits(own) + delay(own);
-        age += draw.uniform() * (std::max)(own, m.sending) + root / 2;  // until the next gradient of it takes its place
-        age -= root;  // a gradient of the centre itself is used as it is: age 0
-      }
+      auto const age = i > 0 ? messages.age_of_leaf(i) : 0.0;
       ages.add(age / root, 1);
       seconds += (age + root) / (n * draws);
     }
-    p.noise += (std::max)(1.0, own / root) / (n * n);
-    if (i > 0) p.bytes_per_second += m.bytes * (carried(i) + from_root);
+    p.noise += (std::max)(1.0, s.seconds(i) / root) / (n * n);
+    if (i > 0) p.bytes_per_second += messages.one().bytes * (messages.carried(i) + from_root);
   }
   p.age_seconds = seconds;
   p.ages = ages.parts();
