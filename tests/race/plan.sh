@@ -10,7 +10,11 @@ got=$("$plan" --times 10ms,10ms,10ms,1s --latency 1ms) || fail "plan: status $?"
 grep -q '^asgd ' <<<"$got" || fail "plan: no row of asgd in: $got"
 grep -q '^useful workers of asgd' <<<"$got" || fail "plan: no useful workers in: $got"
 grep -Eq '^take [a-z_]+.*: .* comes to the target in [0-9.]+ s' <<<"$got" || fail "plan: no pick in: $got"
-[[ $("$plan" --json --workers 4 | head -c 1) == "{" ]] || fail "plan --json: no JSON"
+got=$("$plan" --json --workers 4) || fail "plan --json: status $?"
+[[ $(grep -c '"largest_step": [0-9.]*,$' <<<"$got") == 15 ]] || fail "plan --json: not 15 predictions in: $got"
+pick=$(sed -n '/"pick": {/,/}/s/.*"algorithm": "\(.*\)",/\1/p' <<<"$got")
+[[ -n $pick ]] || fail "plan --json: no pick in: $got"
+grep -q '"reason": "'"$pick"'.* comes to the target in' <<<"$got" || fail "plan --json: no reason for '$pick' in: $got"
 [[ $("$plan" --help | head -1) == "usage: plan [OPTION...]" ]] || fail "plan --help"
 
 # refused 'PART OF THE SENTENCE' OPTION...
