@@ -22,10 +22,12 @@ namespace rubato::test {
 
 /// visit(name, make) for each algorithm of the catalogue, and for some that are not in it; make() assembles a run of
 /// it on `network`, or on a line of as many nodes if it
-/// needs two sides, with a step that suits a mean of quadratics.
+/// needs two sides, with a step that suits a mean of quadratics, over a pool() of its own.
 template<class Problem>
-void for_every_algorithm(topology::pair const& network, Problem const& problem,
-                         std::function<void(std::string const&, std::function<assembly()> const&)> const& visit) {
+void for_every_algorithm(
+    topology::pair const& network, Problem const& problem,
+    std::function<void(std::string const&, std::function<assembly()> const&)> const& visit,
+    std::function<buffer_pool()> const& pool = [] { return buffer_pool{}; }) {
   using space = backend::host<double>;
   auto const one = [&]<class Node>(std::string const& name, std::type_identity<Node>, auto const& set) {
     visit(name, [&] {
@@ -33,8 +35,8 @@ void for_every_algorithm(topology::pair const& network, Problem const& problem,
       o.step = 0.02;
       set(o);
       if constexpr (requires { Node::needs_two_sides; })  // a ring of three has none
-        return assemble<Node>(topology::both(topology::line(network.nodes())), problem, o);
-      else return assemble<Node>(network, problem, o);
+        return assemble<Node>(topology::both(topology::line(network.nodes())), problem, o, space{pool()});
+      else return assemble<Node>(network, problem, o, space{pool()});
     });
   };
   examples::for_each_algorithm<space>([&]<class Node>(examples::catalogue_row<Node> const& row) {

@@ -86,9 +86,9 @@ class deepsqueeze : public detail::answered_rounds<deepsqueeze<Backend, Codec, S
   /// take.
   deepsqueeze(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), plan.nodes[to_index(self)], self, std::move(x0), o, plan.gain},
-        y_{this->backend_.template allocate<scalar>(this->size())},
+        y_{backend::zeros<scalar>(this->backend_, this->size())},
         error_{backend::zeros<scalar>(this->backend_, this->size())} {
-    own_.said = this->backend_.template allocate<scalar>(this->size());
+    own_.said = backend::zeros<scalar>(this->backend_, this->size());
   }
 
   static void visit_state(auto& self, auto&& visit) {

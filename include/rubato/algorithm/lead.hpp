@@ -113,7 +113,7 @@ class lead
   /// take.
   lead(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), plan.nodes[to_index(self)], self, std::move(x0), o, plan.gain},
-        y_{this->backend_.template allocate<scalar>(this->size())},
+        y_{backend::zeros<scalar>(this->backend_, this->size())},
         correction_{backend::zeros<scalar>(this->backend_, this->size())},
         own_{this->first_published(0)} {}
 

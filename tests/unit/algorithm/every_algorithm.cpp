@@ -3,12 +3,15 @@
 // where it begins, a loss that is not known is no failure, and a number of gradients is what it says.
 #include "support/every_algorithm.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/core/shared_buffer.hpp>
+#include <rubato/core/snapshot.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/driver/threads.hpp>
 #include <rubato/topology/builders.hpp>
@@ -48,14 +53,16 @@ struct pull {
 
 auto steady() -> environment::scenario { return {.compute = environment::fixed(10ms), .link = {.latency = 1ms}}; }
 
-/// What the nodes of a run post first on each edge and channel, in lock-step.
-auto first_packets(assembly a) -> std::vector<packet> {
+/// What the nodes of a run post first on each edge and channel, in lock-step; after(node) is called after each event.
+template<class After>
+auto first_packets(assembly a, After const& after) -> std::vector<packet> {
   std::map<std::tuple<node_id, node_id, channel_id>, packet> first;
   std::vector<std::optional<gradient_request>> asked(a.nodes.size());
   std::vector<packet> under_way;
   std::vector<std::pair<std::size_t, wakeup>> wakeups;
   outbox out;
   auto const drain = [&](std::size_t i) {
+    after(a.nodes[i]);
     if (out.request) asked[i] = std::move(out.request);
     for (auto const& w : out.wakeups) wakeups.emplace_back(i, w);
     for (auto& p : out.packets) {
@@ -87,6 +94,40 @@ auto first_packets(assembly a) -> std::vector<packet> {
   std::vector<packet> all;
   for (auto const& [key, p] : first) all.push_back(p);
   return all;
+}
+auto first_packets(assembly a) -> std::vector<packet> {
+  return first_packets(std::move(a), [](any_node&) {});
+}
+
+/// Memory of which every byte begins with the same value.
+struct filled_memory final : memory_source {
+  explicit filled_memory(unsigned char value) : byte{value} {}
+  auto allocate(std::size_t bytes) -> std::byte* override {
+    auto* const at = heap.allocate(bytes);
+    std::fill_n(at, bytes, std::byte{byte});
+    return at;
+  }
+  void release(std::byte* at, std::size_t bytes) noexcept override { heap.release(at, bytes); }
+  heap_memory heap;
+  unsigned char byte;
+};
+
+TEST_CASE("the state of a node never holds what its memory held before, so that a replay can compare it") {
+  std::map<std::string, std::vector<std::uint64_t>> before;
+  for (auto const byte : {0x11, 0x22}) {
+    auto const pool = [byte] { return buffer_pool{std::make_shared<filled_memory>(static_cast<unsigned char>(byte))}; };
+    for_every_algorithm(
+        topology::binary_tree(4), pull{},
+        [&](std::string const& name, maker const& make) {
+          std::vector<std::uint64_t> digests;
+          rubato::detail::state_digest digest;
+          first_packets(make(), [&](any_node& n) { digests.push_back(digest.of(n)); });
+          auto const [first, is_new] = before.try_emplace(name, digests);
+          CAPTURE(name);
+          if (!is_new) CHECK((digests.size() > 4 && digests == first->second));
+        },
+        pool);
+  }
 }
 
 TEST_CASE("a message number that no run reaches ends the run in every algorithm, naming the sender") {

@@ -255,7 +255,7 @@ class replica_core : public node_core<Backend, Options> {
                        : backend::zeros<scalar>(this->backend_, this->size());
   }
   [[nodiscard]] auto first_published(std::size_t stream) -> published_vector<scalar> {
-    return {first_reference(stream), this->backend_.template allocate<scalar>(this->size())};
+    return {first_reference(stream), backend::zeros<scalar>(this->backend_, this->size())};
   }
 
   /// Whether this node computes the gradient of its round, and has sent nothing in it.
