@@ -4,7 +4,7 @@
 //   (DS.Q)  q_i = Q(y + e), sent to all neighbours                              Q: any contractive codec
 //   (DS.E)  e   <- y + e - decode(q_i)                                          what the codec left out
 //   (DS.M)  x   <- y + c sum_j w_ij (decode(q_j) - decode(q_i))                 c: the consensus step
-// invariant: (DS.M) keeps the sum of x                                          tests/unit/algorithm/deepsqueeze.cpp
+// invariant: (DS.M) keeps the sum of x                                                 tests/unit/algorithm/lead.cpp
 // Passes a round with k neighbours, in vectors: reads x, g, e, writes y and y + e; encodes it; decodes k + 1 models
 // into a scratch vector, of each reads 3 (own: 1) and writes 1; reads 2, writes e; reads y, the mix, writes x.
 // Memory: x, y, e, the own decoded model, the mix, two scratch vectors; no replicas.
