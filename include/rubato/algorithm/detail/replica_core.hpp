@@ -339,7 +339,8 @@ class replica_core : public node_core<Backend, Options> {
     return (this->backend_.sweep({0, this->size()}, kernel) & backend::not_finite) == 0;
   }
   /// sum_j w_ij (what j said - what this node said) of each stream, when all messages of `round` are there. Otherwise,
-  /// or if one is not finite, sets out.wait or out.failure and returns false; no part of the round is then counted.
+  /// sets out.wait and returns false, and no part of the round is counted. If one is not finite, sets out.failure and
+  /// returns false; edges before it are then counted, and the run is over.
   [[nodiscard]] auto hear(std::uint64_t round, std::array<published_vector<scalar> const*, Streams> const& own,
                           std::array<writable_buffer<scalar>, Streams>& mix, double share, instant now, outbox& out)
       -> bool {
