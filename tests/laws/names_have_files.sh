@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # names_have_files.sh ROOT: each name in the first column of README's table of algorithms has a header of its name, which
-# declares it, and which rubato/rubato.hpp includes; and the table's names are those of the catalogue.
+# declares it, and which rubato/rubato.hpp includes; the table's names are those of the catalogue; and each of them is
+# compiled once for all tests, in tests/support/catalogue_instances.hpp or rubato/instances.hpp.
 set -uo pipefail
 
 headers=$1/include/rubato
@@ -26,5 +27,10 @@ odd=$(grep -E '^ *catalogue_row<' "$catalogue" | grep -vE '^ *catalogue_row<[a-z
 [[ -z $odd ]] || complain "the catalogue has a row in a form that this law cannot read:$odd"
 odd=$(awk '/^## / { inside = $2 == "Algorithms" } inside && /^\|/ && !/^\| (name|---) / && !/^\| `[a-z0-9_]+`(, `[a-z0-9_]+`)* \|/' "$1/README.md")
 [[ -z $odd ]] || complain "README's table has a row in a form that this law cannot read: $odd"
+instances=$(sed -nE 's/^ *RUBATO_NODE_INSTANCE\(HOW, ([a-z0-9_]+)<(backend::host<double>|BACKEND)>\).*/\1/p' \
+  "$1/tests/support/catalogue_instances.hpp" "$headers/instances.hpp" | sort)
+differ=$(diff <(printf '%s\n' "${names[@]}" | sort) <(echo "$instances") |
+  sed -n "s/^</no instance for tests has/p; s/^>/only the instances for tests have/p")
+[[ -z $differ ]] || complain "$differ"
 ((broken == 0)) || exit 1
 echo "${#names[@]} algorithms of README's table have a file and a row of the catalogue each"

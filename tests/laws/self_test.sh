@@ -27,6 +27,8 @@ lawful_tree() {
   printf 'TEST_CASE("(A.S1) descends") {}\n' | write tests/unit/a.cpp
   printf '#pragma once\n#include <rubato/version.hpp>\n#include <rubato/core/ids.hpp>\n#include <rubato/algorithm/a.hpp>\n' | write include/rubato/rubato.hpp
   printf '    catalogue_row<a<B>>{"a", 0.1},\n' | write examples/support/catalogue.hpp
+  printf '  RUBATO_NODE_INSTANCE(HOW, a<backend::host<double>>)\n' | write tests/support/catalogue_instances.hpp
+  echo | write include/rubato/instances.hpp
   printf '## Algorithms\n\n| name |\n| --- |\n| `a` | `no_name` |\n\n## Words\n\n| `no_algorithm` |\n\n[page](include/rubato/A.md#some-words)\n' | write README.md
   printf '# Some words\n\n[back](../../README.md#algorithms) [there](https://example.org)\n' | write include/rubato/A.md
 }
@@ -91,10 +93,15 @@ plant formula_labels "a formula without a test" include/rubato/algorithm/b.hpp '
 plant formula_labels "a formula that a test file speaks of, and no test" tests/unit/b.cpp '// (B.S1) and no TEST_CASE\n\nTEST_CASE("b") {\n  f(); // (B.S1)\n}\n// (B.S1)' include/rubato/algorithm/b.hpp '// (B.S1) x <- y\nint g(); // (B.S1)'
 plant formula_labels "code that names no formula" include/rubato/algorithm/b.hpp '// b\nint g(); // (A.S9)'
 row_of_b=(examples/support/catalogue.hpp '    catalogue_row<b<B>>{"b", 0.1},')
+instance_of_b=(tests/support/catalogue_instances.hpp '  RUBATO_NODE_INSTANCE(HOW, b<backend::host<double>>)')
+all_of_b=(README.md '## Algorithms\n| `b` |' include/rubato/algorithm/b.hpp 'class b {};' include/rubato/rubato.hpp '#include <rubato/algorithm/b.hpp>' "${row_of_b[@]}")
 plant names_have_files "a name without a file" README.md '## Algorithms\n| `b` |' "${row_of_b[@]}"
 plant names_have_files "a file that does not declare its name" README.md '## Algorithms\n| `a`, `b` |' include/rubato/algorithm/b.hpp '// b' include/rubato/rubato.hpp '#include <rubato/algorithm/b.hpp>' "${row_of_b[@]}"
 plant names_have_files "an algorithm that README's table lacks" "${row_of_b[@]}"
 plant names_have_files "an algorithm under another's name" examples/support/catalogue.hpp '    catalogue_row<b<B>>{"a", 0.1},'
+plant names_have_files "an algorithm that has no instance for tests" "${all_of_b[@]}"
+plant names_have_files "an instance that the catalogue lacks" "${instance_of_b[@]}"
+plant names_have_files "an instance that is there twice" "${all_of_b[@]}" "${instance_of_b[@]}" "${instance_of_b[@]}"
 plant names_have_files "a row of the catalogue in another form" examples/support/catalogue.hpp '    catalogue_row<b<B, int>>{"b", 0.1},'
 plant names_have_files "a row of README's table in another form" README.md '## Algorithms\n| b |'
 plant names_have_files "a name that rubato.hpp does not include" README.md '## Algorithms\n| `b` |' include/rubato/algorithm/b.hpp 'using b = a;' "${row_of_b[@]}"
