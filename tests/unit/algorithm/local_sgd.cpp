@@ -17,6 +17,7 @@
 #include <rubato/algorithm/streaming_diloco.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/top_k.hpp>
+#include <rubato/core/snapshot.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/topology/builders.hpp>
@@ -328,6 +329,42 @@ TEST_CASE("each fragment has its own error feedback: what a run has left out sta
   };
   CHECK(left_out(100) < 12);  // each message brings 1 of 2 values
   CHECK(left_out(1600) < 12);
+}
+
+TEST_CASE("who spoilt a mean that is there and not yet taken is part of the state") {
+  using node = local_sgd<host, outer::mean, rhythm::in_fragments, codec::identity, step::sgd, merge::all_gather>;
+  auto const make = [] {
+    return assemble<node>(topology::ring(3), slopes{{{1, 2}, {3, 4}, {5, 6}}},
+                          {.rhythm = {.local_steps = 2, .parts = 1, .delay = 1}});
+  };
+  auto a = make(), b = make();
+  std::vector<packet> to_first;
+  gradient_request last;
+  outbox out;
+  for (auto const i : {std::size_t{1}, std::size_t{2}, std::size_t{0}}) {
+    a.nodes[i].start({}, out);
+    for (int step = 0; step < 2; ++step) {
+      auto const g = a.oracle.evaluate(*std::exchange(out.request, {}));
+      a.nodes[i].on_gradient({}, g, out);
+    }
+    for (auto const& p : out.packets)
+      if (p.to == node_id{0}) to_first.push_back(p);
+    last = *out.request;
+    out.clear();
+  }
+  REQUIRE(to_first.size() == 2);
+  auto spoilt = a.pool.writable_copy<double>(to_first[0].body);
+  spoilt.data()[1] = std::nan("");
+  to_first[0].body = std::move(spoilt).publish();
+  for (auto const& p : to_first) hand_over(a.nodes[0], p, 1, out);
+  REQUIRE_FALSE(out.failure);
+  restore(b.nodes[0], take_snapshot(a.nodes[0]), b.pool);
+  for (auto* of : {&a, &b}) {
+    out.clear();
+    of->nodes[0].on_gradient({}, of->oracle.evaluate(last), out);
+    REQUIRE(out.failure);
+    CHECK(says(out.failure->sentence, "that node 1 sent to node 0"));
+  }
 }
 
 template<class Node>

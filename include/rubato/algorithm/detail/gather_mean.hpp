@@ -39,6 +39,7 @@ class gather_mean {
     visit("rounds", self.rounds_), visit("mean", self.mean_), visit("peers", self.peers_);
     visit("round", self.round_);
     visit("begun", self.begun_);
+    visit("spoilt by", self.spoilt_by_), visit("spoilt part", self.spoilt_part_);
     if constexpr (codec::has_memory<Codec>) visit("senders", self.out_), visit("receivers", self.in_);
   }
 
@@ -53,7 +54,8 @@ class gather_mean {
         seed_{seed},
         out_(fragments),
         in_(fragments * nodes),
-        peers_(nodes) {
+        peers_(nodes),
+        spoilt_by_{nodes} {
     for (std::size_t j = 0; j < n_; ++j) peers_[j].peer = to_node(j);
     for (std::size_t f = 0; f < fragments_; ++f) codec::check_size(codec_, fragment(f).size());
     for (auto& r : rounds_) r.resize(n_);
@@ -190,7 +192,7 @@ class gather_mean {
   std::vector<two_way_edge> peers_;  // by id
   std::uint64_t round_ = 0;
   bool begun_ = false;
-  std::size_t spoilt_by_ = 0;  // of the last mean: whose part was not finite; n if none was
+  std::size_t spoilt_by_;  // of the last mean: whose part was not finite; n if none was
   std::vector<scalar> spoilt_part_{};
 };
 
