@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -35,6 +36,7 @@
 #include <rubato/algorithm/outer.hpp>
 #include <rubato/algorithm/rhythm.hpp>
 #include <rubato/codec/identity.hpp>
+#include <rubato/core/errors.hpp>
 #include <rubato/core/host_device.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
@@ -117,8 +119,12 @@ class local_sgd : public detail::node_core<Backend, detail::local_options<Outer,
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::all_to_all_plan(network.pull().nodes());
   }
-  static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t) {
+  static void resolve_options(options& o, block_partition const& blocks, std::span<double const>, std::size_t) {
     o.rhythm.check();
+    if (o.rhythm.fragments() > blocks.values()) {
+      throw config_error{"a model of " + std::to_string(blocks.values()) + " values cannot be merged in " +
+                         std::to_string(o.rhythm.fragments()) + " fragments; take as many as it has values at most"};
+    }
     outer::check_rate(o.outer);
   }
   static constexpr std::array<std::string_view, 1> own_options{"step"};

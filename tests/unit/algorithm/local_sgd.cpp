@@ -379,6 +379,9 @@ TEST_CASE("bad options of local steps are refused, and so is a node that leaves"
   CHECK(says(refused<streamed>({.rhythm = {.local_steps = 0}}), "after 1 local step or more, not after 0"));
   CHECK(says(refused<streamed>({.rhythm = {.parts = 0}}), "at least one fragment, not 0"));
   CHECK(says(refused<streamed>({.rhythm = {6, 4, 0}}), "4 fragments do not divide 6 local steps evenly"));
+  for (auto const parts : {std::size_t{5}, std::size_t{1} << 60})
+    CHECK(says(refused<streamed>({.rhythm = {parts, parts, 0}}), "a model of 4 values cannot be merged in"));
+  CHECK(refused<streamed>({.rhythm = {4, 4, 0}}).empty());
   CHECK(says(refused<streamed>({.rhythm = {6, 2, 3}}), "than lie between two, 3, and so not for 3"));
   for (auto const share : {-0.1, 1.0, std::nan("")})
     CHECK(says(refused<streamed>({.rhythm = {.share_kept = share}}), "the share that a node keeps must lie in 0"));
