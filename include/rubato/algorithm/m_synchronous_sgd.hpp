@@ -21,6 +21,7 @@
 #include <vector>
 
 #include <rubato/algorithm/detail/server_core.hpp>
+#include <rubato/core/ids.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/server/concepts.hpp>
@@ -128,8 +129,9 @@ class m_synchronous_core : public server_core<Backend, Options> {
     if (this->serves()) {
       if (end.open && this->version_ > 0) give_model(end, now, out);
       if (!end.open && m_ == this->n_) core::refuse_change(change, "a run that needs it every round", out);
-      if (arrived_ >= m_) wait_for_others(now, out);  // anew: the wake-up may be of a run that was cut
-      return;
+      if (arrived_ < m_) return;
+      if (all_are_there()) return end_round(now, out);  // (Qu.W)
+      return wait_for_others(now, out);  // anew: the wake-up may be of a run that was cut
     }
     next_ = {};
     local_.begin();
@@ -213,15 +215,19 @@ class m_synchronous_core : public server_core<Backend, Options> {
   void wait_for_others(instant now, outbox& out) {
     if constexpr (has_grace) {
       if (this->options_->grace.count() == 0) end_round(now, out);
-      else out.wakeups.push_back({round_id(), now + this->options_->grace});
+      else out.wakeups.push_back({round_id(), later_by(now, this->options_->grace)});
     }
   }
 
   void end_round(instant now, outbox& out) {
     auto const sum = summed();
+    auto share = scalar{1} / static_cast<scalar>(arrived_);
     auto factor = 1.0;
-    if constexpr (requires { this->options_->rate; }) factor = this->options_->rate;
-    if (!this->step_along(now, sum.data(), scalar{1} / static_cast<scalar>(arrived_), factor)) {  // (M.X) (Qu.X)
+    if constexpr (requires { this->options_->rate; }) {  // of the work itself, gamma s, and so in place of gamma
+      share *= static_cast<scalar>(this->gamma_);
+      factor = this->options_->rate / this->gamma_;
+    }
+    if (!this->step_along(now, sum.data(), share, factor)) {  // (M.X) (Qu.X)
       auto suspects = blame{this->self_};
       for (std::size_t i = 0; i < this->n_; ++i) {
         if (received_[i]) suspects.message(to_node(i), channel_id::gradient, received_[i]);

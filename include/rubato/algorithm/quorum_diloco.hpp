@@ -3,7 +3,7 @@
 // model, and of all that come within a grace period after the m-th; later work is dropped, or its steps are stopped.
 //   (Fb.L)  worker i: s <- s + g(x_k - gamma s), H times from s = 0; sends s, so D_i = gamma s
 //   (Qu.W)  server: the round ends when m results are there and `grace` has passed since the m-th, or when all are
-//   (Qu.X)  x_{k+1} <- x_k - rate gamma R(mean of the results), summed by id; sent to all
+//   (Qu.X)  x_{k+1} <- x_k - rate R(mean D), the D of the results summed by id; sent to all
 // Formulas (M.*): m_synchronous_sgd.hpp, whose core this shares. R: the rule of Outer (algorithm/outer.hpp).
 // Source: ours, after Decoupled DiLoCo, arXiv 2604.21428, of which only summaries were read.
 // invariant: with m = n this is diloco, whatever the speeds and the grace period.

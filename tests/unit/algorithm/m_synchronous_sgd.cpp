@@ -6,10 +6,12 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/local_sgd.hpp>
 #include <rubato/algorithm/quorum_diloco.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/step/adam.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -178,18 +180,17 @@ TEST_CASE("more gradients a round than there are workers are refused with both n
   CHECK(says(sentence, "cannot take 5 gradients from 4 workers"));
 }
 
-TEST_CASE("a worker may leave while m others remain, but not if all workers are needed") {
-  auto const leave = [](std::size_t m) {
+TEST_CASE("workers may leave, and a round waits until m are there, but none may leave where all are needed") {
+  auto const leave = [](std::size_t m, std::size_t many) {
     auto a = assemble<node_type>(topology::star(3), quadratic::random(3, 4, 5), {.step = 0.3, .m = m});
     outbox out;
-    neighbour_change change;
-    change.peer = node_id{1};
-    change.what = neighbour_change::edge::closes;
-    a.nodes[3].on_neighbours({}, change, out);
+    for (std::size_t i = 1; i <= many; ++i)
+      a.nodes[3].on_neighbours({}, {to_node(i), neighbour_change::edge::closes, {}, {}}, out);
     return out.failure ? out.failure->sentence : std::string{};
   };
-  CHECK(leave(2).empty());
-  CHECK(says(leave(3), "node 1 left"));
+  CHECK(leave(2, 1).empty());
+  CHECK(leave(2, 2).empty());  // the round waits until one of them is back
+  CHECK(says(leave(3, 1), "node 1 left"));
 }
 
 TEST_CASE("a worker that returns gets the current model and takes part in the next round") {
@@ -289,6 +290,7 @@ TEST_CASE("(Qu.W) a round ends a grace period after the m-th result, or with the
   };
   for (auto const late : {server::late_jobs::stop, server::late_jobs::finish}) {
     auto const two = rounds_of(0s, late), three = rounds_of(2500ms, late), four = rounds_of(30s, late);
+    CHECK(rounds_of((std::chrono::nanoseconds::max)(), late).stepped_at == four.stepped_at);
     CHECK(two.versions == 45);
     same(two.x, plain_diloco(p, {0, 1}, 2, 45));
     CHECK(three.versions == 20);
@@ -300,30 +302,83 @@ TEST_CASE("(Qu.W) a round ends a grace period after the m-th result, or with the
   }
 }
 
+/// A quorum of 1 of three, driven by hand: the server waits for others for 2 s.
+struct quorum_by_hand {
+  assembly a = assemble<quorum>(topology::star(3), quadratic::random(3, 4, 5),
+                                {.step = 0.3, .m = 1, .grace = 2s, .work = {.count = 1}});
+  outbox out{};
+
+  auto server() -> any_node& { return a.nodes[3]; }
+  /// The worker's result at that model, or at the first one, comes to the server.
+  void result_of(std::size_t i, packet const* model = nullptr) {
+    out.clear();
+    if (model == nullptr) a.nodes[i].start({}, out);
+    else hand_over(a.nodes[i], *model, 1, out);
+    auto const g = a.oracle.evaluate(*out.request);
+    out.clear();
+    a.nodes[i].on_gradient({}, g, out);
+    auto const result = out.packets.at(0);
+    out.clear();
+    hand_over(server(), result, 1, out);
+  }
+  void edge(instant now, std::size_t i, neighbour_change::edge what) {
+    out.clear();
+    server().on_neighbours(now, {to_node(i), what, {1, 2}, {2, 1}}, out);
+  }
+  void wake(wakeup w) {
+    out.clear();
+    server().on_wakeup(w.at, w, out);
+  }
+};
+
 TEST_CASE("a wake-up of an earlier round ends nothing, and an edge that opens in a grace period sets a new one") {
-  auto a = assemble<quorum>(topology::star(3), quadratic::random(3, 4, 5),
-                            {.step = 0.3, .m = 1, .grace = 2s, .work = {.count = 1}});
-  outbox out;
-  a.nodes[0].start({}, out);
-  auto const g = a.oracle.evaluate(*out.request);
-  out.clear();
-  a.nodes[0].on_gradient({}, g, out);
-  auto const result = out.packets[0];
-  out.clear();
-  hand_over(a.nodes[3], result, 1, out);
-  REQUIRE(out.wakeups.size() == 1);
-  auto const due = out.wakeups[0];
+  quorum_by_hand q;
+  q.result_of(0);
+  REQUIRE(q.out.wakeups.size() == 1);
+  auto const due = q.out.wakeups[0];
   CHECK(due.at == instant{} + 2s);
-  out.clear();
-  a.nodes[3].on_neighbours({}, {node_id{1}, neighbour_change::edge::opens, {1, 2}, {2, 1}}, out);
-  REQUIRE(out.wakeups.size() == 1);
-  CHECK((out.wakeups[0].id == due.id && out.wakeups[0].at == due.at));
-  out.clear();
-  a.nodes[3].on_wakeup(due.at, due, out);
-  CHECK(out.packets.size() == 3);
-  out.clear();
-  a.nodes[3].on_wakeup(due.at, due, out);
-  CHECK(out.empty());
+  q.edge(instant{} + 1s, 1, neighbour_change::edge::opens);
+  REQUIRE(q.out.wakeups.size() == 1);
+  auto const anew = q.out.wakeups[0];
+  CHECK((anew.id == due.id && anew.at == instant{} + 3s));
+  q.wake(due);
+  REQUIRE(q.out.packets.size() == 3);
+  auto const model = q.out.packets[0];
+  q.result_of(0, &model);
+  REQUIRE(q.out.wakeups.size() == 1);
+  auto const next = q.out.wakeups[0];
+  q.wake(anew);
+  CHECK(q.out.empty());
+  q.wake(next);
+  CHECK(q.out.packets.size() == 3);
+}
+
+TEST_CASE("(Qu.W) a round whose last worker leaves in the grace period ends at once") {
+  quorum_by_hand q;
+  q.result_of(0);
+  q.edge(instant{} + 1s, 1, neighbour_change::edge::closes);
+  CHECK((q.out.packets.empty() && q.out.wakeups.size() == 1));  // node 2 may still come
+  q.edge(instant{} + 1s, 2, neighbour_change::edge::closes);
+  CHECK((q.out.packets.size() == 1 && q.out.wakeups.empty()));
+  CHECK(q.server().statistics().iterations == 1);
+}
+
+/// A rule that is not linear, and that sees the size of what it is given.
+struct adaptive_outer {
+  double rate = 0.1;
+  step::adam rule{{.epsilon = 0.5}};
+};
+
+TEST_CASE("(Qu.X) the rule of the outer step is applied to the work, as in local_sgd, also where it is not linear") {
+  using merged = local_sgd<backend::host<double>, adaptive_outer>;
+  auto const p = problem_of_five();
+  auto in_rounds = with_step<merged>(0.05);
+  in_rounds.rhythm.local_steps = 3;
+  lockstep run{assemble<merged>(topology::ring(5), p, in_rounds)};
+  for (int t = 0; t < 3 * 12; ++t) run.round();
+  auto o = with_step<quorum_diloco<backend::host<double>, adaptive_outer>>(0.05);
+  o.work.count = 3;
+  same(watched<quorum_diloco<backend::host<double>, adaptive_outer>>(p, uneven(), o, 21s * 12).x, run.point(0));
 }
 
 TEST_CASE("bad options of a quorum are refused") {
