@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include <rubato/algorithm/r_fast.hpp>
@@ -142,6 +144,53 @@ TEST_CASE("r_fast with sums in few bits conserves exactly and ends where whole s
   reaches_the_optimum<8>(topology::complete(4), false);
   reaches_the_optimum<4>(topology::ring(6), true);
   reaches_the_optimum<4>(topology::binary_tree(6), true);
+}
+
+TEST_CASE("edges of one sum part when one of them opens anew, and both receivers stay within half a unit") {
+  auto a = assemble<node<4>>(topology::pair{topology::ring(3)}, problem::quadratic::random(3, 5, 5), {.step = 1e-3});
+  auto& sender = a.nodes[0];
+  outbox out;
+  space b;
+  std::map<node_id, sums> known;
+  int compared = 0;
+  sender.start({}, out);
+  auto const first = a.oracle.evaluate(*out.request);
+  auto const give = [&](float share) {  // of the first gradient
+    auto g = first;
+    g.id = out.request->id;
+    auto scaled = a.pool.writable_copy<float>(first.value);
+    for (auto& v : scaled.view()) v *= share;
+    g.value = std::move(scaled).publish();
+    out.clear();
+    sender.on_gradient({}, g, out);
+    REQUIRE_FALSE(out.failure);
+    tracking_audit said;
+    sender.audit(said);
+    for (auto const& p : out.packets) {
+      if (p.channel != channel_id::tracker) continue;
+      auto const codes = p.body.view<std::byte>();
+      auto& newest = known[p.to];
+      sums fresh(5);
+      REQUIRE(
+          codec::adaptive_bits<4>{}.decode(b, codes.data(), newest.empty() ? nullptr : newest.data(), 5, fresh.data()));
+      newest = fresh;
+      for (auto const& e : said.pushed) {
+        if (e.peer != p.to) continue;
+        for (std::size_t i = 0; i < 5; ++i) {
+          CAPTURE(to_index(p.to), i);
+          CHECK(std::abs(e.total[i] - fresh[i]) <= std::ldexp(0.5, std::to_integer<int>(codes[0]) & 63));
+          ++compared;
+        }
+      }
+    }
+  };
+  give(1);  // is only tracked
+  give(1);  // a third goes to each neighbour, and one is left
+  for (auto const what : {neighbour_change::edge::closes, neighbour_change::edge::opens})
+    sender.on_neighbours({}, {node_id{1}, what, {1, 1}, {1, 1}}, out);
+  known.erase(node_id{1});
+  for (int k = 0; k < 5; ++k) give(2.0F / 3);  // what is left is gone, so the next push is small
+  CHECK(compared == 6 * 2 * 5);
 }
 
 }  // namespace
