@@ -11,6 +11,7 @@
 
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/codec/adaptive_bits.hpp>
 #include <rubato/codec/bf16.hpp>
 #include <rubato/codec/block_top_k.hpp>
 #include <rubato/codec/damped.hpp>
@@ -78,6 +79,7 @@ static_assert(codec::policy<codec::top_k, host> && !codec::draws<codec::top_k, h
 static_assert(codec::policy<codec::block_top_k, host> && codec::policy<codec::sign_scale, host>);
 static_assert(codec::policy<codec::damped<codec::qsgd>, host> && !codec::is_coarse<codec::minmax_u8>);
 static_assert(codec::sum_policy<codec::low_bits, host, std::int32_t>);
+static_assert(codec::adaptive_sum_policy<codec::adaptive_bits<>, host, std::int32_t>);
 
 static_assert(partner::policy<partner::uniform> && partner::policy<partner::round_robin>);
 static_assert(partner::policy<partner::by_speed> && partner::policy<partner::fixed>);
@@ -230,6 +232,18 @@ struct with_silent_decoding : codec::low_bits {
   template<class Backend>
   void decode(Backend&, std::uint16_t const*, std::int32_t const*, std::size_t, std::int32_t*) const;
 };
+struct with_hidden_motion : codec::adaptive_bits<> {
+  struct motion : codec::sum_motion {
+    static void visit_state() {}
+  };
+};
+struct with_silent_motion : codec::adaptive_bits<> {
+  template<class Backend>
+  void encode(Backend&, std::int32_t const*, std::size_t, std::byte*) const;
+};
+static_assert(!codec::adaptive_sum_policy<with_hidden_motion, host, std::int32_t>);
+static_assert(!codec::adaptive_sum_policy<with_silent_motion, host, std::int32_t>);
+static_assert(!codec::adaptive_sum_policy<codec::low_bits, host, std::int32_t>);
 static_assert(codec::has_codes<without_error, float> && !codec::states_its_error<without_error>);
 static_assert(!codec::encodes_and_decodes<without_decoding, host> && !codec::policy<without_decoding, host>);
 static_assert(!codec::has_codes<with_codes_of_no_body, float>);

@@ -16,6 +16,7 @@
 #include <rubato/core/random.hpp>
 #include <rubato/core/shared_buffer.hpp>
 #include <rubato/core/text.hpp>
+#include <rubato/core/visit_state.hpp>
 
 namespace rubato::codec {
 
@@ -180,27 +181,35 @@ concept sum_policy = std::copyable<C> && std::default_initializable<C> && says_w
                      };
 
 /// A codec of running sums whose sender remembers how they moved: encode() is told the sums of the message before
-/// (null: zeros), and a message is codes(n) codes, which travel whole. decode() returns whether they can be a sender's.
-/// Models: adaptive_bits.
+/// (null: zeros) and the edge's `motion`, a part of the sender's state, and a message is codes(n) codes, which travel
+/// whole. decode() returns whether they can be a sender's. Models: adaptive_bits.
 template<class C>
 inline constexpr bool adapts = requires { typename C::motion; };
 template<class C, class Backend, class U>
 concept adaptive_sum_policy =
     std::copyable<C> && std::default_initializable<C> && says_what_links_it_needs<C> && adapts<C> &&
+    std::copyable<typename C::motion> && std::default_initializable<typename C::motion> &&
     requires(C const& c, Backend& b, U const* sums, U* out, std::size_t n, typename C::template code<U>* codes,
-             typename C::template code<U> const* received, block_partition const& blocks) {
+             typename C::template code<U> const* received, block_partition const& blocks, typename C::motion& past,
+             state_visitor& visitor) {
       rubato::detail::element_traits<typename C::template code<U>>::value;
+      C::motion::visit_state(past, visitor);
       c.check(blocks);
       { c.codes(n) } -> std::same_as<std::size_t>;
+      c.encode(b, sums, sums, n, past, codes);
       { c.decode(b, received, sums, n, out) } -> std::same_as<bool>;
     };
 
 /// Checked where a node uses a codec of sums; each sentence needs no context.
 template<class C, class Backend, class U, channel_kind Kind>
 consteval auto check_sum_codec() -> bool {
-  static_assert(sum_policy<C, Backend, U> || adaptive_sum_policy<C, Backend, U>,
+  static_assert(adapts<C> || sum_policy<C, Backend, U>,
                 "a codec of sums has needs_lossless_links, code<U>, check(), encode(backend, sums, n, codes), "
                 "decode(backend, codes, known, n, sums) and range_sentence(block), for the ledger's type of sums");
+  static_assert(!adapts<C> || adaptive_sum_policy<C, Backend, U>,
+                "a codec of sums with a type `motion`, which lists its state, has needs_lossless_links, code<U>, "
+                "check(blocks), codes(n), encode(backend, before, sums, n, motion, codes) and decode(backend, codes, "
+                "known, n, sums), for the ledger's type of sums");
   if constexpr (says_what_links_it_needs<C>) {
     static_assert(check_links<C>(Kind),
                   "a codec whose messages build on each other needs lossless, ordered links: an event channel");
