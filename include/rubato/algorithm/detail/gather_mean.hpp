@@ -15,7 +15,7 @@
 #include <vector>
 
 #include <rubato/algorithm/detail/finite.hpp>
-#include <rubato/algorithm/detail/neighbours.hpp>
+#include <rubato/algorithm/detail/mean_rounds.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
 #include <rubato/core/node.hpp>
@@ -23,22 +23,19 @@
 
 namespace rubato::detail {
 
-/// One node's part in an endless sequence of rounds. Needs lossless, ordered links. A node may be one round behind the
-/// others, so messages for the next round are kept.
+/// One node's part in an endless sequence of rounds. Needs lossless, ordered links.
 template<class Backend, class Codec, codec::use Use>
-class gather_mean {
+class gather_mean : public mean_rounds {
   static_assert(codec::check_codec<Codec, Backend, channel_kind::event, Use>());
 
  public:
   using scalar = typename Backend::scalar;
-  static constexpr auto channel = channel_id::chunk;
   static constexpr auto spec = channel_spec{channel, channel_kind::event,
                                             element_of<typename Codec::template code<scalar>>, 0, body_form::codes};
 
   static void visit_state(auto& self, auto&& visit) {
-    visit("rounds", self.rounds_), visit("mean", self.mean_), visit("peers", self.peers_);
-    visit("round", self.round_);
-    visit("begun", self.begun_);
+    mean_rounds::visit_state(self, visit);
+    visit("rounds", self.rounds_), visit("mean", self.mean_);
     visit("spoilt by", self.spoilt_by_), visit("spoilt part", self.spoilt_part_);
     if constexpr (codec::has_memory<Codec>) visit("senders", self.out_), visit("receivers", self.in_);
   }
@@ -46,35 +43,20 @@ class gather_mean {
   /// `values`: of the whole vector; `seed`: of the codec's draws. Throws config_error if the codec cannot take them.
   gather_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec, std::uint64_t seed,
               std::size_t fragments = 1)
-      : self_{self},
-        n_{nodes},
-        values_{values},
-        fragments_{fragments},
+      : mean_rounds{self, nodes, values, fragments},
         codec_{std::move(codec)},
         seed_{seed},
         out_(fragments),
         in_(fragments * nodes),
-        peers_(nodes),
         spoilt_by_{nodes} {
-    for (std::size_t j = 0; j < n_; ++j) peers_[j].peer = to_node(j);
     for (std::size_t f = 0; f < fragments_; ++f) codec::check_size(codec_, fragment(f).size());
     for (auto& r : rounds_) r.resize(n_);
   }
 
-  [[nodiscard]] auto under_way() const -> bool { return begun_; }
-  [[nodiscard]] auto rounds_done() const -> std::uint64_t { return round_; }
-  [[nodiscard]] auto fragment(std::uint64_t of_round) const -> range {
-    std::size_t const f = of_round % fragments_;
-    return {f * values_ / fragments_, (f + 1) * values_ / fragments_};
-  }
   /// All nodes go back to the moment between two rounds: messages for the next one are sent again.
   void resume(neighbour_change const& c) {
-    RUBATO_EXPECTS(!begun_, "edges resume between two rounds");
-    auto const j = to_index(c.peer);
-    if (j >= n_) return;
-    peers_[j].change(c);
-    peers_[j].order.resume_after(round_);
-    for (auto& r : rounds_) r[j] = {};
+    if (!resumes_after(round_, c)) return;
+    for (auto& r : rounds_) r[to_index(c.peer)] = {};
   }
 
   /// Gives s_i for the next round, the values of its fragment; x is read now. post(edge, body) posts a message on
@@ -92,29 +74,17 @@ class gather_mean {
 
   /// Takes the next message of another node, of this or the next round. False if it is invalid or of another session.
   [[nodiscard]] auto accept(patch const& p, outbox& out) -> bool {
-    auto const from = to_index(p.from);
-    if (from >= n_ || p.from == self_ || !peers_[from].is_of_session(p)) return false;
-    if (out.failure = miscounted(p); out.failure) return false;
+    if (!is_from_peer(p, out)) return false;
     auto const round = to_count(p.numbers[0]) - 1;
-    auto wrong = malformed(p, spec.values, codec_.template codes<scalar>(fragment(round).size()));
-    if (!wrong) wrong = peers_[from].order.follow_on(p);
-    if (!wrong && round > round_ + 1) {
-      wrong = fault{text_of_message(p, round + 1) + " is of a round that cannot begin before node " +
-                    std::to_string(to_index(self_)) + " has ended round " + std::to_string(round_ + 1)};
-    }
-    if (wrong) {
-      out.failure = std::move(wrong);
-      return false;
-    }
-    ++peers_[from].accepted;
-    rounds_[round % 2][from] = {p.posted_at, p.body};
+    if (!count(p, spec.values, codec_.template codes<scalar>(fragment(round).size()), round, out)) return false;
+    rounds_[round % 2][to_index(p.from)] = {p.posted_at, p.body};
     return true;
   }
 
   /// Goes on as far as the messages allow; true if that completed the round.
   template<class Post>
   [[nodiscard]] auto advance(Backend& backend, instant now, Post const&, outbox&) -> bool {
-    if (!begun_ || first_missing() < n_) return false;
+    if (!begun_ || first_missing(present()) < n_) return false;
     for (std::size_t j = 0; j < n_; ++j)
       if (j != to_index(self_)) peers_[j].age.add(now - present()[j].posted);
     sum_up(backend);
@@ -137,26 +107,12 @@ class gather_mean {
   }
 
   /// The message that a round under way waits for.
-  [[nodiscard]] auto missing() -> waiting { return {to_node(first_missing()), channel, iteration{round_ + 1}}; }
-
-  void add_statistics(node_statistics& s) const {
-    for (std::size_t j = 0; j < n_; ++j)
-      if (j != to_index(self_)) s.edges.push_back(peers_[j].counted(channel));
+  [[nodiscard]] auto missing() -> waiting {
+    return {to_node(first_missing(present())), channel, iteration{round_ + 1}};
   }
 
  private:
-  struct message {
-    instant posted{};
-    shared_buffer body{};
-    static void visit_state(auto& self, auto&& visit) { visit("posted", self.posted), visit("body", self.body); }
-  };
-
   [[nodiscard]] auto present() -> std::vector<message>& { return rounds_[round_ % 2]; }
-  [[nodiscard]] auto first_missing() -> std::size_t {
-    std::size_t j = 0;
-    while (j < n_ && present()[j].body) ++j;
-    return j;
-  }
 
   void sum_up(Backend& backend) {
     auto const size = fragment(round_).size();
@@ -179,19 +135,12 @@ class gather_mean {
     mean_ = std::move(part);
   }
 
-  node_id self_;
-  std::size_t n_;
-  std::size_t values_;
-  std::size_t fragments_;
   Codec codec_;
   std::uint64_t seed_;
   std::vector<codec::sender<Codec, Backend>> out_;  // by fragment
   std::vector<codec::receiver<Codec, Backend>> in_;  // by fragment, then by sender
   std::array<std::vector<message>, 2> rounds_;  // by sender, of the current round and the next, by parity
   writable_buffer<scalar> mean_;
-  std::vector<two_way_edge> peers_;  // by id
-  std::uint64_t round_ = 0;
-  bool begun_ = false;
   std::size_t spoilt_by_;  // of the last mean: whose part was not finite; n if none was
   std::vector<scalar> spoilt_part_{};
 };

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include <rubato/algorithm/detail/finite.hpp>
-#include <rubato/algorithm/detail/neighbours.hpp>
+#include <rubato/algorithm/detail/mean_rounds.hpp>
 #include <rubato/backend/concepts.hpp>
 #include <rubato/codec/concepts.hpp>
 #include <rubato/core/host_device.hpp>
@@ -28,21 +28,19 @@
 
 namespace rubato::detail {
 
-/// One node's part in an endless sequence of rounds. Needs lossless, ordered links. A node may be one round behind the
-/// others, so messages for the next round are kept.
+/// One node's part in an endless sequence of rounds. Needs lossless, ordered links.
 template<class Backend, class Codec, codec::use Use>
-class scatter_mean {
+class scatter_mean : public mean_rounds {
   static_assert(codec::check_codec<Codec, Backend, channel_kind::event, Use>());
 
  public:
   using scalar = typename Backend::scalar;
-  static constexpr auto channel = channel_id::chunk;
   static constexpr auto spec = channel_spec{channel, channel_kind::event,
                                             element_of<typename Codec::template code<scalar>>, 0, body_form::codes};
 
   static void visit_state(auto& self, auto&& visit) {
-    visit("rounds", self.rounds_), visit("mean", self.mean_), visit("peers", self.peers_);
-    visit("round", self.round_), visit("begun", self.begun_), visit("reduced", self.reduced_);
+    mean_rounds::visit_state(self, visit);
+    visit("rounds", self.rounds_), visit("mean", self.mean_), visit("reduced", self.reduced_);
     if constexpr (codec::has_memory<Codec>) {
       visit("part senders", self.parts_out_), visit("mean sender", self.mean_out_);
       visit("part receivers", self.parts_in_), visit("mean receivers", self.means_in_);
@@ -52,18 +50,13 @@ class scatter_mean {
   /// `values`: of the whole vector; `seed`: of the codec's draws. Throws config_error if the codec cannot take a chunk.
   scatter_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec, std::uint64_t seed,
                std::size_t fragments = 1)
-      : self_{self},
-        n_{nodes},
-        values_{values},
-        fragments_{fragments},
+      : mean_rounds{self, nodes, values, fragments},
         codec_{std::move(codec)},
         seed_{seed},
         parts_out_(fragments * nodes),
         mean_out_(fragments),
         parts_in_(fragments * nodes),
-        means_in_(fragments * nodes),
-        peers_(nodes) {
-    for (std::size_t j = 0; j < n_; ++j) peers_[j].peer = to_node(j);
+        means_in_(fragments * nodes) {
     for (std::size_t f = 0; f < fragments_; ++f)
       for (std::size_t c = 0; c < n_; ++c) codec::check_size(codec_, chunk(c, f).size());
     for (auto& r : rounds_) {
@@ -72,22 +65,10 @@ class scatter_mean {
     }
   }
 
-  /// True between begin() and the advance() that completes the round.
-  [[nodiscard]] auto under_way() const -> bool { return begun_; }
-  /// Rounds that are complete at this node: all messages to it for them have arrived.
-  [[nodiscard]] auto rounds_done() const -> std::uint64_t { return round_; }
-  /// The values of a round, 0-based, in the whole vector.
-  [[nodiscard]] auto fragment(std::uint64_t of_round) const -> range {
-    std::size_t const f = of_round % fragments_;
-    return {f * values_ / fragments_, (f + 1) * values_ / fragments_};
-  }
   /// All nodes go back to the moment between two rounds: messages for the next one are sent again.
   void resume(neighbour_change const& c) {
-    RUBATO_EXPECTS(!begun_, "edges resume between two rounds");
+    if (!resumes_after(2 * round_, c)) return;
     auto const j = to_index(c.peer);
-    if (j >= n_) return;
-    peers_[j].change(c);
-    peers_[j].order.resume_after(2 * round_);
     for (auto& r : rounds_) r.parts[j] = r.means[j] = {};
   }
 
@@ -105,26 +86,14 @@ class scatter_mean {
     }
   }
 
-  /// Takes the next message of another node, of this or the next round (no node completes a round without this one).
-  /// False if it is invalid or of another session.
+  /// Takes the next message of another node, of this or the next round. False if it is invalid or of another session.
   [[nodiscard]] auto accept(patch const& p, outbox& out) -> bool {
+    if (!is_from_peer(p, out)) return false;
     auto const from = to_index(p.from);
-    if (from >= n_ || p.from == self_ || !peers_[from].is_of_session(p)) return false;
-    if (out.failure = miscounted(p); out.failure) return false;
     auto const number = to_count(p.numbers[0]) - 1;
     auto const owner = number % 2 == 0 ? to_index(self_) : from;
     auto const codes = codec_.template codes<scalar>(chunk(owner, number / 2).size());
-    auto wrong = malformed(p, spec.values, codes);
-    if (!wrong) wrong = peers_[from].order.follow_on(p);
-    if (!wrong && number / 2 > round_ + 1) {
-      wrong = fault{text_of_message(p, number + 1) + " is of a round that cannot begin before node " +
-                    std::to_string(to_index(self_)) + " has ended round " + std::to_string(round_ + 1)};
-    }
-    if (wrong) {
-      out.failure = std::move(wrong);
-      return false;
-    }
-    ++peers_[from].accepted;
+    if (!count(p, spec.values, codes, number / 2, out)) return false;
     auto& r = rounds_[number / 2 % 2];
     (number % 2 == 0 ? r.parts : r.means)[from] = {p.posted_at, p.body};
     return true;
@@ -164,19 +133,8 @@ class scatter_mean {
     return {to_node(first_missing(list)), channel, number_of(reduced_ ? step::gather : step::scatter)};
   }
 
-  void add_statistics(node_statistics& s) const {
-    for (std::size_t j = 0; j < n_; ++j) {
-      if (j != to_index(self_)) s.edges.push_back(peers_[j].counted(channel));
-    }
-  }
-
  private:
   enum class step : std::uint8_t { scatter, gather };
-  struct message {
-    instant posted{};
-    shared_buffer body{};
-    static void visit_state(auto& self, auto&& visit) { visit("posted", self.posted), visit("body", self.body); }
-  };
   struct round {
     std::vector<message> parts;  // by sender: parts of the own chunk
     std::vector<message> means;  // by owner
@@ -198,11 +156,6 @@ class scatter_mean {
   /// The key of a message's draws.
   [[nodiscard]] auto draw(step s, std::size_t c) const -> random_stream {
     return random_stream{0x636f646563ULL, seed_, to_index(self_), to_count(number_of(s)), c};
-  }
-  [[nodiscard]] auto first_missing(std::vector<message> const& list) const -> std::size_t {
-    std::size_t j = 0;
-    while (j < n_ && list[j].body) ++j;
-    return j;
   }
 
   template<class Post>
@@ -251,10 +204,6 @@ class scatter_mean {
     ++round_;
   }
 
-  node_id self_;
-  std::size_t n_;
-  std::size_t values_;
-  std::size_t fragments_;
   Codec codec_;
   std::uint64_t seed_;
   std::vector<codec::sender<Codec, Backend>> parts_out_;  // by fragment, then by chunk
@@ -263,9 +212,6 @@ class scatter_mean {
   std::vector<codec::receiver<Codec, Backend>> means_in_;  // by fragment, then by owner
   std::array<round, 2> rounds_;  // the current one and the next, by parity
   writable_buffer<scalar> mean_;
-  std::vector<two_way_edge> peers_;  // by id
-  std::uint64_t round_ = 0;
-  bool begun_ = false;
   bool reduced_ = false;
 };
 

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// What scatter_mean and gather_mean share: an endless sequence of rounds, in turns with fragments of a vector, of
+// messages from each node to all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/algorithm/detail/neighbours.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/node.hpp>
+
+namespace rubato::detail {
+
+/// A node may be one round behind the others, so messages for the next round are taken too.
+class mean_rounds {
+ public:
+  /// True between begin() and the advance() that completes the round.
+  [[nodiscard]] auto under_way() const -> bool { return begun_; }
+  /// Rounds that are complete at this node: all messages to it for them have arrived.
+  [[nodiscard]] auto rounds_done() const -> std::uint64_t { return round_; }
+  /// The values of a round, 0-based, in the whole vector.
+  [[nodiscard]] auto fragment(std::uint64_t of_round) const -> range {
+    std::size_t const f = of_round % fragments_;
+    return {f * values_ / fragments_, (f + 1) * values_ / fragments_};
+  }
+
+  void add_statistics(node_statistics& s) const {
+    for (std::size_t j = 0; j < n_; ++j)
+      if (j != to_index(self_)) s.edges.push_back(peers_[j].counted(channel));
+  }
+
+ protected:
+  static constexpr auto channel = channel_id::chunk;
+
+  struct message {
+    instant posted{};
+    shared_buffer body{};
+    static void visit_state(auto& self, auto&& visit) { visit("posted", self.posted), visit("body", self.body); }
+  };
+
+  /// `values`: of the whole vector.
+  mean_rounds(node_id self, std::size_t nodes, std::size_t values, std::size_t fragments)
+      : self_{self}, n_{nodes}, values_{values}, fragments_{fragments}, peers_(nodes) {
+    for (std::size_t j = 0; j < n_; ++j) peers_[j].peer = to_node(j);
+  }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("peers", self.peers_), visit("round", self.round_), visit("begun", self.begun_);
+  }
+
+  /// All nodes go back to the moment between two rounds, when each has sent `messages` to each. False if the peer is
+  /// none of them.
+  [[nodiscard]] auto resumes_after(std::uint64_t messages, neighbour_change const& c) -> bool {
+    RUBATO_EXPECTS(!begun_, "edges resume between two rounds");
+    if (to_index(c.peer) >= n_) return false;
+    auto& edge = peers_[to_index(c.peer)];
+    edge.change(c);
+    edge.order.resume_after(messages);
+    return true;
+  }
+
+  /// Whether it is a message of another node in the present session. False with out.failure if its number cannot be.
+  [[nodiscard]] auto is_from_peer(patch const& p, outbox& out) -> bool {
+    auto const from = to_index(p.from);
+    if (from >= n_ || p.from == self_ || !peers_[from].is_of_session(p)) return false;
+    out.failure = miscounted(p);
+    return !out.failure;
+  }
+  /// Counts such a message if it is the sender's next one, of that many codes and of this or the next round (no node
+  /// completes a round without this one). False with out.failure otherwise.
+  [[nodiscard]] auto count(patch const& p, element kind, std::size_t codes, std::uint64_t round, outbox& out) -> bool {
+    auto& edge = peers_[to_index(p.from)];
+    auto wrong = malformed(p, kind, codes);
+    if (!wrong) wrong = edge.order.follow_on(p);
+    if (!wrong && round > round_ + 1) {
+      wrong = fault{text_of_message(p, to_count(p.numbers[0])) + " is of a round that cannot begin before node " +
+                    std::to_string(to_index(self_)) + " has ended round " + std::to_string(round_ + 1)};
+    }
+    out.failure = std::move(wrong);
+    if (!out.failure) ++edge.accepted;
+    return !out.failure;
+  }
+  /// By id; n if all are there.
+  [[nodiscard]] auto first_missing(std::vector<message> const& list) const -> std::size_t {
+    std::size_t j = 0;
+    while (j < n_ && list[j].body) ++j;
+    return j;
+  }
+
+  node_id self_;
+  std::size_t n_;
+  std::size_t values_;
+  std::size_t fragments_;
+  std::vector<two_way_edge> peers_;  // by id
+  std::uint64_t round_ = 0;
+  bool begun_ = false;
+};
+
+}  // namespace rubato::detail
