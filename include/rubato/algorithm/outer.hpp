@@ -11,13 +11,10 @@
 //   };
 #pragma once
 
-#include <cmath>
 #include <concepts>
-#include <string>
 #include <string_view>
 
-#include <rubato/core/errors.hpp>
-#include <rubato/core/text.hpp>
+#include <rubato/server/concepts.hpp>
 #include <rubato/step/concepts.hpp>
 #include <rubato/step/momentum.hpp>
 #include <rubato/step/sgd.hpp>
@@ -44,8 +41,7 @@ consteval auto check_outer() -> bool {
 /// Throws config_error unless the rate is a positive number.
 template<class O>
 void check_rate(O const& o) {
-  if (!(o.rate > 0) || !std::isfinite(o.rate))
-    throw config_error{"the rate of an outer step must be a positive number, not " + shortest(o.rate)};
+  server::check_outer_rate(o.rate);
 }
 
 namespace detail {

@@ -16,7 +16,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
@@ -24,6 +23,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/fwd.hpp>
+#include <rubato/server/concepts.hpp>
 #include <rubato/server/delay_threshold.hpp>
 #include <rubato/server/local_steps.hpp>
 
@@ -54,12 +54,8 @@ struct quorum_options {
     visit("rate", self.rate, "the outer step, in terms of the mean local work");
     visit("step rule", self.step_rule, "how the outer step is made of the mean local work");
   }
-  /// Throws config_error unless local steps are of gamma, by which the server tells what workers have done.
-  void check_work() const {
-    if (work.rate != 1)
-      throw config_error{"a server with an outer step needs local steps of rate 1, not " + shortest(work.rate) +
-                         "; change the step instead"};
-  }
+  /// Throws config_error unless the server can tell what workers have done.
+  void check_work() const { server::check_local_rate(work.rate, "a server with an outer step"); }
   /// Throws config_error.
   void check() const {
     if (grace.count() < 0)

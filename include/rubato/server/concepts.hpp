@@ -4,17 +4,35 @@
 #pragma once
 
 #include <chrono>
+#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include <rubato/backend/concepts.hpp>
+#include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/shared_buffer.hpp>
+#include <rubato/core/text.hpp>
 
 namespace rubato::server {
+
+/// Throws config_error unless the rate of an outer step is a positive number.
+inline void check_outer_rate(double rate) {
+  if (!(rate > 0) || !std::isfinite(rate))
+    throw config_error{"the rate of an outer step must be a positive number, not " + shortest(rate)};
+}
+/// Throws config_error unless local steps have rate 1, for `server`, which tells what workers have done by steps of
+/// gamma.
+inline void check_local_rate(double rate, std::string_view server) {
+  if (rate != 1)
+    throw config_error{std::string{server} + " needs local steps of rate 1, not " + shortest(rate) +
+                       "; change the step instead"};
+}
 
 /// One gradient, as the server sees it on arrival.
 struct received_gradient {

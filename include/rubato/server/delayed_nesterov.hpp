@@ -7,10 +7,8 @@
 // Source: Liu et al., Asynchronous Local-SGD, arXiv 2401.09135 (delayed Nesterov), with c = 0 by default.
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <optional>
-#include <string>
 #include <string_view>
 #include <utility>
 
@@ -71,8 +69,7 @@ struct delayed_nesterov {
 
   /// Throws config_error.
   void check() const {
-    if (!(rate > 0) || !std::isfinite(rate))
-      throw config_error{"the rate of an outer step must be a positive number, not " + shortest(rate)};
+    check_outer_rate(rate);
     if (!(beta >= 0 && beta < 1))
       throw config_error{"the beta of momentum must lie in 0 (included) to 1 (excluded), not " + shortest(beta)};
     if (!(early >= 0) || (size > 0 && !(early * static_cast<double>(size) <= 1)))
@@ -82,12 +79,8 @@ struct delayed_nesterov {
     if (size == 0) size = workers;
     check();
   }
-  /// `rate_of_steps`: of local steps. Throws config_error unless it is 1: the worker's model is told by steps of gamma.
-  static void check_jobs(double rate_of_steps) {
-    if (rate_of_steps != 1)
-      throw config_error{"a server with an outer step needs local steps of rate 1, not " + shortest(rate_of_steps) +
-                         "; change the step instead"};
-  }
+  /// Throws config_error. `rate_of_steps`: of local steps.
+  static void check_jobs(double rate_of_steps) { check_local_rate(rate_of_steps, "a server with an outer step"); }
 
   template<class Backend>
   class state {

@@ -56,12 +56,8 @@ struct mixed_models {
       throw config_error{"the alpha of mixed models must lie above 0 and at most at 1, not " + shortest(alpha)};
   }
   void resolve_options(std::size_t) const { check(); }
-  /// `rate`: of local steps. Throws config_error unless it is 1: the worker's model is told by steps of gamma.
-  static void check_jobs(double rate) {
-    if (rate != 1)
-      throw config_error{"a server that mixes models needs local steps of rate 1, not " + shortest(rate) +
-                         "; change the step instead"};
-  }
+  /// Throws config_error. `rate`: of local steps.
+  static void check_jobs(double rate) { check_local_rate(rate, "a server that mixes models"); }
 
   template<class Backend>
   class state {
