@@ -60,19 +60,19 @@ class sum_motion {
   [[nodiscard]] auto shift_for(int bits, std::size_t window) const -> int {
     auto const known = messages_ < window ? static_cast<std::size_t>(messages_) : window;
     auto const reach = static_cast<double>(1 << (bits - 1));
-    auto far = unsaid_;
+    auto distance = unsaid_;
     auto shift = 0;
     auto const most = 32 - bits;
     for (std::size_t a = 0; a < known; ++a) {
       auto const at = (messages_ - 1 - a) % longest;
       auto const error = std::ldexp(0.5, shifts_[at]);
-      while (shift < most && !(error + far < (reach - (shift > shifts_[at] ? 1 : 0.5)) * std::ldexp(1.0, shift)))
+      while (shift < most && !(error + distance < (reach - (shift > shifts_[at] ? 1 : 0.5)) * std::ldexp(1.0, shift)))
         ++shift;
-      far += moved_[at];
+      distance += moved_[at];
     }
     // Who has received nothing yet knows that the sum began with 0.
     if (known == messages_) {
-      while (shift < most && !(far < (reach - 0.5) * std::ldexp(1.0, shift))) ++shift;
+      while (shift < most && !(distance < (reach - 0.5) * std::ldexp(1.0, shift))) ++shift;
     }
     return shift;
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <span>
 #include <string>
@@ -98,8 +99,8 @@ RUBATO_INLINE auto reason_for(prediction const& best, prediction const* second) 
   } else if (second != nullptr) {
     text += "; no other comes there";
   }
-  auto const far = best.moves.mean_age();
-  if (far > 0.5) text += "; its gradients are " + with_digits(far, 3) + " steps old on average";
+  auto const age = best.moves.mean_age();
+  if (age > 0.5) text += "; its gradients are " + with_digits(age, 3) + " steps old on average";
   return text;
 }
 
@@ -142,8 +143,9 @@ RUBATO_INLINE auto choose(std::span<prediction const> from) -> choice {
   RUBATO_EXPECTS(!from.empty(), "a planner chooses among one candidate or more");
   auto order = std::vector<prediction const*>{};
   for (auto const& p : from) order.push_back(&p);
-  std::stable_sort(order.begin(), order.end(),
-                   [](auto const* a, auto const* b) { return detail::comes_before(*a, *b); });
+  std::sort(order.begin(), order.end(), [](auto const* a, auto const* b) {
+    return detail::comes_before(*a, *b) || (!detail::comes_before(*b, *a) && std::less{}(a, b));  // as given
+  });
   return {static_cast<std::size_t>(order[0] - from.data()),
           detail::reason_for(*order[0], order.size() > 1 ? order[1] : nullptr)};
 }

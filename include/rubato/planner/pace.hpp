@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::planner {
 
 /// A step is what moves the mean model (of a server: its model) once; a round, where there are rounds.
