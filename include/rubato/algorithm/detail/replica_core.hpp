@@ -296,9 +296,13 @@ class replica_core : public node_core<Backend, Options> {
   [[nodiscard]] auto encoded(std::array<scalar const*, Streams> const& z) -> shared_buffer {
     auto const draw = random_stream{0x636f646563ULL, this->seed_, to_index(this->self_), this->iterations_};
     auto codes = this->backend_.template allocate<code>(codes_of_all());
-    if (auto const gap = stride() - codes_of_one(); gap > 0)
-      for (std::size_t s = 1; s < Streams; ++s)
-        this->backend_.sweep({0, gap}, backend::zero_kernel<code>{codes.data() + s * stride() - gap});
+    if (auto const gap = stride() - codes_of_one(); gap > 0) {
+      for (std::size_t s = 1; s < Streams; ++s) {
+        void* const at = codes.data() + s * stride() - gap;
+        this->backend_.sweep({0, gap * sizeof(code)},
+                             backend::zero_kernel<std::uint8_t>{static_cast<std::uint8_t*>(at)});
+      }
+    }
     for (std::size_t s = 0; s < Streams; ++s) {
       codec::encode_with(this->options_->codec, this->backend_, z[s], this->size(), codes.data() + s * stride(),
                          s == 0 ? draw : draw.with(s));
