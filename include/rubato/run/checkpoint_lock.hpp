@@ -91,7 +91,7 @@ class checkpoint_lock {
   [[nodiscard]] auto
   take_lines(checkpoint_options const& o, range lines, stop_token const& stop) -> bool {
     RUBATO_EXPECTS(file_ < 0, "a lock is taken once");
-    file_ = ::open(file_in(o).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    file_ = ::open(file_in(o).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
     if (file_ < 0) {
       if (errno != ENOENT && errno != ENOTDIR) remark_ = words_of_none(o, errno);
       return true;
@@ -130,7 +130,7 @@ class checkpoint_lock {
     static_cast<void>(!::pwrite(file_, text.data(), text.size(), static_cast<off_t>(line * line_bytes)));
   }
   [[nodiscard]] static auto holder_in(checkpoint_options const& o, range lines) -> std::string {
-    auto const file = ::open(file_in(o).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    auto const file = ::open(file_in(o).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (file < 0) return {};
     auto who = holder_of(file, lines);
     ::close(file);

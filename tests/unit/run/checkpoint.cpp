@@ -4,6 +4,7 @@
 #include <rubato/run/checkpoint.hpp>
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -200,6 +201,9 @@ TEST_CASE("of two that save the same node in one folder the second is refused, u
   std::filesystem::create_symlink(folder.path() / "lock", folder.path() / "planted" / "lock");
   CHECK(unopened.take({.folder = folder.path() / "planted"}, {0, 1}));
   CHECK(says(unopened.remark(), "planted' cannot be locked ("));
+  std::filesystem::create_directory(folder.path() / "pipe");
+  REQUIRE(::mkfifo((folder.path() / "pipe" / "lock").c_str(), 0600) == 0);
+  CHECK(checkpoint_lock::holder({.folder = folder.path() / "pipe"}, {0, 1}).empty());  // it does not wait for a writer
   CHECK(says(refusal([&] { checkpoint_options{.wait = -1ns}.check(); }), "cannot be below 0"));
 }
 
