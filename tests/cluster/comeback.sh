@@ -69,11 +69,12 @@ SKEW
 for skew in -3600 2160000; do
   free_addresses 2
   two=(--peers "$addresses" --transport udp --nodes 2 --silence 800ms)
-  "$peer" --id 0 "${two[@]}" "${run[@]}" --until 12s >said.0 2>&1 &
+  rm -rf saved
+  "$peer" --id 0 "${two[@]}" "${run[@]}" --until 12s --checkpoint saved --every 100ms >said.0 2>&1 &
   first=$!
-  "$peer" --id 1 "${two[@]}" "${run[@]}" --until 12s >said.1 2>&1 &
+  "$peer" --id 1 "${two[@]}" "${run[@]}" --until 12s --checkpoint saved --every 100ms >said.1 2>&1 &
   second=$!
-  sleep 3 # not for correctness: so that they have met
+  all_there saved/r_fast/node-{0,1}.checkpoint # so they have met
   kill -KILL $second
   wait $second 2>/dev/null # its port is free then
   SKEW_S=$skew LD_PRELOAD=$PWD/skew.so "$peer" --id 1 --restart 1 "${two[@]}" "${run[@]}" --until 6s >said.1 2>&1 ||

@@ -126,11 +126,13 @@ for algorithm in asgd "m_synchronous_sgd --set m=2"; do
 done
 pids=()
 free_addresses 4
+rm -rf served
 for i in 0 1 2 3; do
-  "$peer" --id $i --peers "$addresses" "${served[@]}" --arrival 3s --until 60s --algorithms asgd >said.$i 2>&1 &
+  "$peer" --id $i --peers "$addresses" "${served[@]}" --arrival 3s --until 60s --algorithms asgd --checkpoint served --every 100ms \
+    >said.$i 2>&1 &
   pids+=($!)
 done
-sleep 2 # not for correctness: so that they have met
+all_there served/asgd/node-{0,1,2,3}.checkpoint # so they have met
 kill -KILL "${pids[3]}"
 for i in 0 1 2; do
   wait "${pids[i]}"

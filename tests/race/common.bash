@@ -25,6 +25,15 @@ free_addresses() {
   done
 }
 
+# all_there FILE...: waits until they are, a minute at most.
+all_there() {
+  local file tries=0
+  for file in "$@"; do
+    while [[ ! -e $file ]] && ((++tries < 1200)); do sleep 0.05; done
+    [[ -e $file ]] || fail "there is no $file"
+  done
+}
+
 # big_endian NUMBER...: each as 4 bytes.
 big_endian() {
   local n

@@ -7,7 +7,6 @@
 // Passes and memory: as c_gt.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <span>
 #include <string_view>
@@ -18,7 +17,6 @@
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
-#include <rubato/topology/pair.hpp>
 
 namespace rubato {
 
@@ -31,24 +29,15 @@ class beer
     : public detail::compressed_tracking<beer<Backend, Codec, Step>, Backend, detail::consensus_options<Codec, Step>> {
   using core = detail::compressed_tracking<beer<Backend, Codec, Step>, Backend, detail::consensus_options<Codec, Step>>;
   friend core;
-  static constexpr auto delivery = channel_kind::event;
-  static_assert(codec::check_codec<Codec, Backend, delivery, codec::use::references>());
+  static_assert(codec::check_codec<Codec, Backend, core::delivery, codec::use::references>());
 
  public:
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "BEER"; }
 
-  /// Metropolis-Hastings weights on the network, taken as undirected.
-  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
-    return mixing::gossip_plan(network);
-  }
   static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t) {
     detail::check_consensus(o.consensus);
   }
-  static constexpr std::array<std::string_view, 1> own_options{"step"};
-  static constexpr std::array all_channels{channel_spec{
-      channel_id::model, delivery, element_of<typename Codec::template code<scalar>>, 0, body_form::codes}};
-  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   /// Throws config_error on a bad step, a neighbour that does not pull from this node, or values that the codec cannot
   /// take.

@@ -13,7 +13,6 @@
 // Memory: x, h, a scratch vector, k replicas.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <span>
 #include <string_view>
@@ -26,7 +25,6 @@
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
-#include <rubato/topology/pair.hpp>
 
 namespace rubato {
 
@@ -64,24 +62,15 @@ class choco_sgd
   using core =
       detail::answered_rounds<choco_sgd<Backend, Codec, Step>, Backend, detail::consensus_options<Codec, Step>>;
   friend core;
-  static constexpr auto delivery = channel_kind::event;
-  static_assert(codec::check_codec<Codec, Backend, delivery, codec::use::references>());
+  static_assert(codec::check_codec<Codec, Backend, core::delivery, codec::use::references>());
 
  public:
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "CHOCO-SGD"; }
 
-  /// Metropolis-Hastings weights on the network, taken as undirected.
-  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
-    return mixing::gossip_plan(network);
-  }
   static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t) {
     detail::check_consensus(o.consensus);
   }
-  static constexpr std::array<std::string_view, 1> own_options{"step"};
-  static constexpr std::array all_channels{channel_spec{
-      channel_id::model, delivery, element_of<typename Codec::template code<scalar>>, 0, body_form::codes}};
-  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   /// Throws config_error on a bad step, a neighbour that does not pull from this node, or values that the codec cannot
   /// take.

@@ -24,7 +24,6 @@
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
-#include <rubato/topology/pair.hpp>
 
 namespace rubato {
 
@@ -62,25 +61,16 @@ class deepsqueeze : public detail::answered_rounds<deepsqueeze<Backend, Codec, S
   using core = detail::answered_rounds<deepsqueeze<Backend, Codec, Step>, Backend,
                                        detail::consensus_options<Codec, Step>, false>;
   friend core;
-  static constexpr auto delivery = channel_kind::event;
   static_assert(codec::detail::check_feedback<Codec>());
-  static_assert(codec::check_codec<Codec, Backend, delivery, codec::use::references>());
+  static_assert(codec::check_codec<Codec, Backend, core::delivery, codec::use::references>());
 
  public:
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "DeepSqueeze"; }
 
-  /// Metropolis-Hastings weights on the network, taken as undirected.
-  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
-    return mixing::gossip_plan(network);
-  }
   static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t) {
     detail::check_consensus(o.consensus);
   }
-  static constexpr std::array<std::string_view, 1> own_options{"step"};
-  static constexpr std::array all_channels{channel_spec{
-      channel_id::model, delivery, element_of<typename Codec::template code<scalar>>, 0, body_form::codes}};
-  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   /// Throws config_error on a bad step, a neighbour that does not pull from this node, or values that the codec cannot
   /// take.

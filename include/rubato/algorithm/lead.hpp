@@ -28,7 +28,6 @@
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
-#include <rubato/topology/pair.hpp>
 
 namespace rubato {
 
@@ -86,8 +85,7 @@ class lead
     : public detail::answered_rounds<lead<Backend, Codec, Step>, Backend, detail::reference_options<Codec, Step>> {
   using core = detail::answered_rounds<lead<Backend, Codec, Step>, Backend, detail::reference_options<Codec, Step>>;
   friend core;
-  static constexpr auto delivery = channel_kind::event;
-  static_assert(codec::check_codec<Codec, Backend, delivery, codec::use::differences>());
+  static_assert(codec::check_codec<Codec, Backend, core::delivery, codec::use::differences>());
   static_assert(
       std::same_as<Step, step::sgd>,
       "LEAD takes plain steps, step::sgd: it counts its correction in steps of eta, and what other rules make "
@@ -97,17 +95,9 @@ class lead
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "LEAD"; }
 
-  /// Metropolis-Hastings weights on the network, taken as undirected.
-  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
-    return mixing::gossip_plan(network);
-  }
   static void resolve_options(options& o, block_partition const& blocks, std::span<double const>, std::size_t) {
     detail::check_references(o, blocks.values());
   }
-  static constexpr std::array<std::string_view, 1> own_options{"step"};
-  static constexpr std::array all_channels{channel_spec{
-      channel_id::model, delivery, element_of<typename Codec::template code<scalar>>, 0, body_form::codes}};
-  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   /// Throws config_error on a bad step, a neighbour that does not pull from this node, or values that the codec cannot
   /// take.

@@ -12,10 +12,8 @@
 // scratch vector, k replicas.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -27,7 +25,6 @@
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/sgd.hpp>
-#include <rubato/topology/pair.hpp>
 
 namespace rubato {
 
@@ -70,22 +67,13 @@ class low_precision_d_psgd : public detail::overlapped_rounds<low_precision_d_ps
   using core = detail::overlapped_rounds<low_precision_d_psgd<Backend, Codec, Step>, Backend,
                                          detail::coded_options<Codec, Step>>;
   friend core;
-  static constexpr auto delivery = channel_kind::event;
-  static_assert(codec::check_codec<Codec, Backend, delivery, codec::use::differences>());
+  static_assert(codec::check_codec<Codec, Backend, core::delivery, codec::use::differences>());
 
  public:
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "low-precision D-PSGD"; }
 
   static constexpr bool takes_negative_weights = true;  ///< as d_psgd
-  /// Metropolis-Hastings weights on the network, taken as undirected.
-  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
-    return mixing::gossip_plan(network);
-  }
-  static constexpr std::array<std::string_view, 1> own_options{"step"};
-  static constexpr std::array all_channels{channel_spec{
-      channel_id::model, delivery, element_of<typename Codec::template code<scalar>>, 0, body_form::codes}};
-  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
   /// Throws config_error on a bad step or a neighbour that does not pull from this node.
   low_precision_d_psgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)

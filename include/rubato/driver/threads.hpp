@@ -105,12 +105,13 @@ class thread_watch {
     }
   }
 
-  /// Until all have met, or cannot or will not. Nodes that may compute no more could not go on to another round.
-  void await_meeting() const {
+  /// Until all have met, or cannot or will not. Nodes that may compute no more could not go on to another round. A stop
+  /// that did not end the run (`why`) leaves what is under way a second.
+  void await_meeting(stop_reason why) const {
     if (!run_->writer || !threads_->front()->saves().together()) return;
     run_->meet();
     auto latest = later_by(run_->now(), options_->linger);
-    auto hurries = options_->stop.stop_requested();  // at the end itself; later, what is under way has a second left
+    auto hurries = why == stop_reason::interrupted;
     auto const may_go_on = [this] { return !run_->has_enough() || run_->under_way.load() > 0; };
     while (!run_->ending && may_go_on() && !have_met() && run_->now() < latest) {
       std::this_thread::sleep_for(std::chrono::milliseconds{1});
@@ -206,7 +207,7 @@ RUBATO_INLINE auto live_together(thread_run& run, thread_watch::threads& nodes, 
     rethrow_named("the thread of node " + std::to_string(threads.started.size()) + " cannot be started");
   }
   auto const why = watcher.watch(end, result);
-  watcher.await_meeting();
+  watcher.await_meeting(why);
   return why;
 }
 

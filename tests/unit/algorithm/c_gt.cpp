@@ -17,6 +17,7 @@
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/topology/builders.hpp>
 
+#include "support/alone.hpp"
 #include "support/catch.hpp"
 #include "support/compressed.hpp"
 #include "support/dense.hpp"
@@ -166,16 +167,8 @@ void bears_loss() {
 TEST_CASE("with a third of packets lost and uneven speeds both end at the optimum; alone, both are SGD bit for bit") {
   bears_loss<c_gt<space>>();
   bears_loss<beer<space>>();
-  auto const p = quadratic::random(1, 5, 2);
-  lockstep one{assemble<c_gt<space>>(topology::ring(1), p, {.step = 0.2})};
-  lockstep other{assemble<beer<space>>(topology::ring(1), p, {.step = 0.2})};
-  std::vector<double> x(5);
-  for (int k = 0; k < 20; ++k) {
-    one.round(), other.round();
-    for (std::size_t j = 0; j < 5; ++j) x[j] -= 0.2 * (p.curvature(0, j) * (x[j] - p.centre(0, j)));
-    CHECK(one.point(0) == x);
-    CHECK(other.point(0) == x);
-  }
+  is_sgd_alone<c_gt<space>>();
+  is_sgd_alone<beer<space>>();
 }
 
 TEST_CASE("a message that holds one vector only is refused, and so is a share that is not a power of two") {

@@ -17,6 +17,7 @@
 #include <rubato/run/metrics.hpp>
 #include <rubato/topology/builders.hpp>
 
+#include "support/alone.hpp"
 #include "support/catch.hpp"
 #include "support/compressed.hpp"
 #include "support/dense.hpp"
@@ -176,16 +177,8 @@ TEST_CASE("DeepSqueeze: golden values of two rounds with their errors, and an ex
 }
 
 TEST_CASE("alone, LEAD and DeepSqueeze are SGD bit for bit") {
-  auto const p = quadratic::random(1, 5, 2);
-  lockstep one{assemble<lead<space>>(topology::ring(1), p, {.step = 0.2})};
-  lockstep other{assemble<deepsqueeze<space>>(topology::ring(1), p, {.step = 0.2})};
-  std::vector<double> x(5);
-  for (int k = 0; k < 20; ++k) {
-    one.round(), other.round();
-    for (std::size_t j = 0; j < 5; ++j) x[j] -= 0.2 * (p.curvature(0, j) * (x[j] - p.centre(0, j)));
-    CHECK(one.point(0) == x);
-    CHECK(other.point(0) == x);
-  }
+  is_sgd_alone<lead<space>>();
+  is_sgd_alone<deepsqueeze<space>>();
 }
 
 TEST_CASE("a bad consensus step, a share that builds may round, and one too large for the codec's noise are refused") {

@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,8 @@
 #include <rubato/core/random.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
+#include <rubato/mixing/plan.hpp>
+#include <rubato/topology/pair.hpp>
 
 namespace rubato::detail {
 
@@ -206,9 +209,19 @@ void check_references(Options const& o, std::size_t values) {
 template<class Backend, class Options, std::size_t Streams = 1, bool Keeps = true>
 class replica_core : public node_core<Backend, Options> {
   using core = node_core<Backend, Options>;
+  using code = typename decltype(Options::codec)::template code<typename core::scalar>;
 
  public:
   using typename core::scalar;
+  static constexpr auto delivery = channel_kind::event;
+  static constexpr std::array<std::string_view, 1> own_options{"step"};
+  static constexpr std::array all_channels{
+      channel_spec{channel_id::model, delivery, element_of<code>, 0, body_form::codes}};
+  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
+  /// Metropolis-Hastings weights on the network, taken as undirected.
+  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
+    return mixing::gossip_plan(network);
+  }
 
   [[nodiscard]] auto statistics() const -> node_statistics { return this->counts(edges_, channel_id::model); }
   [[nodiscard]] auto common_round() const -> std::optional<round_state> {
@@ -263,10 +276,10 @@ class replica_core : public node_core<Backend, Options> {
 
   /// Keeps the difference of a neighbour until catch_up() needs it; `sent`: messages that this node has sent to each.
   /// False if it does not count (another channel or session), or with out.failure if it can be no neighbour's.
-  [[nodiscard]] auto keep(patch const& p, element type, std::uint64_t sent, outbox& out) -> bool {
+  [[nodiscard]] auto keep(patch const& p, std::uint64_t sent, outbox& out) -> bool {
     auto* const edge = p.channel == channel_id::model ? find_edge(edges_, p.from) : nullptr;
     if (edge == nullptr || !edge->is_of_session(p)) return false;
-    auto wrong = malformed(p, type, codes_of_all());
+    auto wrong = malformed(p, element_of<code>, codes_of_all());
     if (!wrong) wrong = out_of_turn(*edge, p, sent);
     if (wrong) {
       out.failure = std::move(wrong);
@@ -363,8 +376,6 @@ class replica_core : public node_core<Backend, Options> {
   std::vector<replica_edge> edges_;
 
  private:
-  using code = typename decltype(Options::codec)::template code<scalar>;
-
   [[nodiscard]] auto codes_of_one() const -> std::size_t {
     return this->options_->codec.template codes<scalar>(this->size());
   }

@@ -37,7 +37,7 @@ class answered_rounds : public replica_core<Backend, Options, 1, Keeps> {
 
   void on_patch(instant now, patch const& p, outbox& out) {
     auto const sent = this->iterations_ + (this->at_begin() ? 0 : 1);
-    if (this->keep(p, Self::all_channels[0].values, sent, out) && !this->at_begin()) go_on(now, out);
+    if (this->keep(p, sent, out) && !this->at_begin()) go_on(now, out);
   }
 
   /// At the start of a round all replicas are of the last one, so nothing is sent again.
@@ -80,7 +80,7 @@ class overlapped_rounds : public replica_core<Backend, Options, Streams> {
   }
 
   void on_patch(instant now, patch const& p, outbox& out) {
-    if (this->keep(p, Self::all_channels[0].values, this->iterations_, out) && g_) go_on(now, out);
+    if (this->keep(p, this->iterations_, out) && g_) go_on(now, out);
   }
 
   /// A replica cannot be resumed in the middle of a round. If all nodes go back to the start of a round, replicas are
