@@ -30,6 +30,9 @@ refused 'must be a time of 0 or more' --times 10ms,-3ms
 refused 'at least two workers' --workers 1
 refused 'at most 512 of them' --workers 1000000
 refused 'at most 0.99 of them' --loss 0.995
+refused 'a message takes as long as 2.24e+05 gradients' --dimension 7000000000 --bandwidth 100Mbit
+refused 'a gradient of the slowest worker takes as long as' --times 1us,10000s
+refused 'must be at least 1e-04' --step 1e-12
 refused 'at least 1, which is the mean weight' --cap 0.5
 refused 'make the two agree' --times 10ms,20ms --workers 3
 refused 'exclude each other' --times 10ms --compute fixed:1ms

@@ -2,6 +2,7 @@
 // What a planner is told: machines, links, the problem, and where the run is to come.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -13,6 +14,7 @@
 #include <rubato/core/text.hpp>
 #include <rubato/environment/compute.hpp>
 #include <rubato/environment/scenario.hpp>
+#include <rubato/planner/detail/timed_link.hpp>
 
 namespace rubato::planner {
 
@@ -21,6 +23,9 @@ namespace rubato::planner {
 struct situation {
   static constexpr std::size_t workers_most = 512;  ///< every pair of them is followed, for some time
   static constexpr double loss_most = 0.99;  ///< mean loss of a link: messages are sent again until they arrive
+  static constexpr double apart_most = 1e5;  ///< gradients of the fastest worker in a message, or in another's gradient
+  static constexpr double step_least =
+      1e-5;  ///< `step` times the largest curvature, as the steps of a run are followed
 
   std::size_t workers = 8;  ///< nodes that compute, two or more; a server is one more
   environment::compute_model compute{};
@@ -50,6 +55,26 @@ struct situation {
 };
 
 #if RUBATO_BODIES
+namespace detail {
+/// Ages are counted in steps, so that a plan takes the longer, the more steps pass while something is under way.
+inline void refuse_far_apart(situation const& s) {
+  auto fastest = s.seconds(0), slowest = fastest;
+  for (std::size_t i = 1; i < s.workers; ++i)
+    fastest = (std::min)(fastest, s.seconds(i)), slowest = (std::max)(slowest, s.seconds(i));
+  auto const body = message{s.link, static_cast<double>(s.dimension) * static_cast<double>(s.value_bytes)};
+  auto const tries = message::tries(s.link);
+  auto const there = in_seconds(s.link.latency) * (4 * tries - 3) + in_seconds(s.link.jitter) + tries * body.sending;
+  auto const refuse = [&](double longest, char const* what) {
+    if (longest <= situation::apart_most * fastest) return;
+    throw config_error{std::string{what} + " takes as long as " + with_digits(longest / fastest, 3) +
+                       " gradients of the fastest worker, and a plan follows at most " +
+                       shortest(situation::apart_most)};
+  };
+  refuse(there, "a message");
+  refuse(slowest, "a gradient of the slowest worker");
+}
+}  // namespace detail
+
 RUBATO_INLINE void situation::check() const {
   auto const at_least = [](double value, bool ok, char const* what) {
     if (!ok || !std::isfinite(value)) throw config_error{std::string{what} + ", not " + shortest(value)};
@@ -66,6 +91,7 @@ RUBATO_INLINE void situation::check() const {
   at_least(link.mean_loss(), link.mean_loss() <= loss_most,
            "a plan sends messages until they arrive, so links may lose at most 0.99 of them on average");
   if (dimension == 0) throw config_error{"a plan needs a model of at least one value"};
+  detail::refuse_far_apart(*this);
   if (value_bytes != 4 && value_bytes != 8)
     throw config_error{"a value has 4 or 8 bytes, not " + std::to_string(value_bytes)};
   at_least(flattest, flattest > 0, "the least curvature must be a positive number");
@@ -79,6 +105,8 @@ RUBATO_INLINE void situation::check() const {
   at_least(noise, noise >= 0, "the noise of a gradient must be a number of at least 0");
   at_least(target, target > 0 && target < 1, "the target must be a share of the first loss, above 0 and below 1");
   at_least(step, step >= 0, "the step must be a positive number, or 0 for the best one");
+  at_least(step * steepest, step == 0 || step * steepest >= step_least,
+           "a plan follows all steps of a run, so the step times the largest curvature must be at least 1e-04");
   at_least(weight_cap, weight_cap >= 1, "a cap on weights must be at least 1, which is the mean weight");
 }
 #endif  // RUBATO_BODIES

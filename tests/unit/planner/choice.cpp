@@ -174,6 +174,12 @@ TEST_CASE("a situation that cannot be is refused by a sentence") {
   CHECK(says(refused([](auto& s) { s.noise = -1; }), "noise of a gradient"));
   CHECK(says(refused([](auto& s) { s.link.loss = 1; }), "loss of a link"));
   CHECK(says(refused([](auto& s) { s.compute = environment::fixed(0s); }), "more than no time"));
+  auto const fast = environment::fixed(1ms);
+  CHECK(says(refused([&](auto& s) { s.compute = fast, s.link.latency = 10min; }), "a message takes as long as 6e+05"));
+  CHECK(refused([&](auto& s) { s.compute = fast, s.link.latency = 100s; }).empty());
+  CHECK(says(refused([&](auto& s) { s.compute = environment::fixed(1ms).slow(1, 1e6); }),
+             "a gradient of the slowest worker takes as long as 1e+06"));
+  CHECK(says(refused([](auto& s) { s.step = 1e-12; }), "largest curvature must be at least 1e-04, not 1e-12"));
   CHECK(says(refused([](auto& s) { s.value_bytes = 3; }), "4 or 8 bytes"));
   CHECK(says(refusal([] { static_cast<void>(pace_of(situation{}, {"matcha", ""})); }), "no model of matcha"));
 }
