@@ -12,10 +12,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <limits>
 #include <map>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <rubato/backend/host.hpp>
@@ -98,13 +101,21 @@ auto check_rates(std::size_t situations, std::uint64_t first) -> bool {
   return holds;
 }
 
+/// What became of one situation. Times are seconds to the target, each the best of three steps.
 struct verdict {
   std::string picked, first;
-  std::size_t rank = 0, strict_rank = 0;
-  double over_best = 1, says = 0, shows = 0, step = 0, limit = 0;
+  double says = 0, shows = 0;  // of the pick with the planner's step
+  double own = 0, best = 0, second = 0;  // of the pick, and of the two fastest other candidates
+  std::vector<std::string> best_two{};  // who are, the pick or not
+  double step = 0, limit = 0;
   bool none = false;
+  /// Whether a candidate of that time is at least second.
+  [[nodiscard]] auto is_among_two(double time) const -> bool { return std::isfinite(time) && time <= second; }
+  [[nodiscard]] auto is_first() const -> bool { return std::isfinite(own) && own <= best; }
 };
 
+/// No candidate is followed for longer than the second fastest so far, so that who is not among the best two costs
+/// little.
 auto judged(planner::situation const& s) -> verdict {
   auto const all = planner::predictions_of(s);
   auto const pick = planner::choose(all).place;
@@ -117,25 +128,34 @@ auto judged(planner::situation const& s) -> verdict {
   }
   constexpr auto horizon = 60.0;
   auto const allowed = std::fmin(20 * v.says + 1, horizon);
-  auto const best_of = [&](planner::prediction const& p, double longest) {
-    for (auto const factor : {1.0, 2.0, 0.5})
-      longest = std::fmin(longest, seconds_to_target(s, p.of, factor * step_to_try(p), longest, &assembled));
-    return longest;
+  auto const best_of = [&](planner::prediction const& p, double longest, double known) {
+    auto found = known;
+    for (auto const factor : {1.0, 2.0, 0.5}) {
+      auto const bound = std::fmin(longest, found);
+      found = std::fmin(found, seconds_to_target(s, p.of, factor * step_to_try(p), bound, &assembled));
+    }
+    return found;
   };
+  constexpr auto never = std::numeric_limits<double>::infinity();
   v.shows = seconds_to_target(s, all[pick].of, all[pick].run.step, allowed, &assembled);
-  auto const own = best_of(all[pick], std::fmin(v.shows, allowed));
-  auto least = own;
-  v.rank = v.strict_rank = 1;
-  v.first = v.picked;
-  for (auto k = std::size_t{0}; k < all.size(); ++k) {
+  v.own = best_of(all[pick], allowed, v.shows);
+  std::vector<std::size_t> order(all.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return all[a].run.seconds < all[b].run.seconds; });
+  v.best = v.second = never;
+  std::vector<std::pair<double, std::string>> times{{v.own, v.picked}};
+  for (auto const k : order) {
     if (k == pick || !(all[k].run.step > 0)) continue;
-    auto const bound = std::fmin(v.shows, allowed);
-    auto const its = best_of(all[k], bound);
-    if (its < bound) ++v.strict_rank;
-    if (its < own) ++v.rank;
-    if (its < least) least = its, v.first = planner::title(all[k].of);
+    auto const its = best_of(all[k], std::fmin(v.second, allowed), never);
+    if (!std::isfinite(its)) continue;
+    times.emplace_back(its, planner::title(all[k].of));
+    if (its < v.best) v.second = v.best, v.best = its;
+    else v.second = std::fmin(v.second, its);
   }
-  v.over_best = own / least;
+  std::stable_sort(times.begin(), times.end(), [](auto const& a, auto const& b) { return a.first < b.first; });
+  v.first = times[0].second;
+  for (auto k = std::size_t{0}; k < times.size() && (k < 2 || times[k].first == times[1].first); ++k)
+    if (std::isfinite(times[k].first)) v.best_two.push_back(times[k].second);
   return v;
 }
 
@@ -144,22 +164,23 @@ auto check_picks(std::size_t situations, std::uint64_t first) -> bool {
   for_all_jobs(situations, [&](std::size_t k) {
     found[k] = judged(random_situation(first + k));
     auto const& v = found[k];
-    std::fprintf(
-        stderr, "%llu: %s, says %.3g s, shows %.3g s, rank %zu (%zu), step %.3g of %.3g, n %zu target %.2g%s%s\n",
-        static_cast<unsigned long long>(first + k), v.picked.c_str(), v.says, v.shows, v.rank, v.strict_rank, v.step,
-        v.limit, random_situation(first + k).workers, random_situation(first + k).target,
-        v.rank > 1 ? ", first is " : "", v.rank > 1 ? (v.first + ", " + std::to_string(v.over_best)).c_str() : "");
+    std::fprintf(stderr, "%llu: %s, says %.3g s, shows %.3g s, step %.3g of %.3g, n %zu target %.2g%s\n",
+                 static_cast<unsigned long long>(first + k), v.picked.c_str(), v.says, v.shows, v.step, v.limit,
+                 random_situation(first + k).workers, random_situation(first + k).target,
+                 v.none         ? ", none comes there"
+                 : v.is_first() ? ""
+                                : (", " + std::to_string(v.own / v.best) + " of the time of " + v.first).c_str());
   });
-  std::size_t best = 0, two = 0, strict = 0, judged = 0;
-  auto within = std::size_t{0};
-  std::map<std::string, int> picks;
+  std::size_t best = 0, two = 0, strict = 0, judged = 0, within = 0;
+  std::map<std::string, int> picks, among_two;
   std::vector<double> over, right;
   for (auto const& v : found) {
     if (v.none) continue;
     ++judged, ++picks[v.picked];
-    best += v.rank == 1, two += v.rank <= 2, strict += v.strict_rank <= 2;
-    within += v.over_best <= 1.1;
-    over.push_back(v.over_best), right.push_back(v.says / v.shows);
+    best += v.is_first(), two += v.is_among_two(v.own), strict += v.is_among_two(v.shows);
+    over.push_back((std::max)(1.0, v.own / v.best)), right.push_back(v.says / v.shows);
+    within += over.back() <= 1.1;
+    for (auto const& each : v.best_two) ++among_two[each];
   }
   std::sort(over.begin(), over.end()), std::sort(right.begin(), right.end());
   auto const share = [&](std::size_t of) { return 100.0 * static_cast<double>(of) / static_cast<double>(judged); };
@@ -173,7 +194,10 @@ auto check_picks(std::size_t situations, std::uint64_t first) -> bool {
               share(within), over[over.size() / 2], over[over.size() * 9 / 10], over.back());
   std::printf("predicted / simulated seconds of the pick: 10 %% %.3f, median %.3f, 90 %% %.3f\n",
               right[right.size() / 10], right[right.size() / 2], right[right.size() * 9 / 10]);
-  for (auto const& [name, count] : picks) std::printf("  %s: %d\n", name.c_str(), count);
+  std::printf("taken, and among the best two: what always taking that one would come to\n");
+  for (auto const& [name, count] : among_two)
+    std::printf("  %-26s %3d times, %5.1f %%\n", name.c_str(), picks.contains(name) ? picks[name] : 0,
+                share(static_cast<std::size_t>(count)));
   return share(two) >= 90;
 }
 

@@ -4,6 +4,7 @@
 // more than half a minute and twice the silence in which others count as dead. Exit status: 0 done, 1 a run failed, 2
 // something that was asked for cannot be, here or at a peer, 3 done, but without some node (--go-on), 130 interrupted.
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -61,6 +62,15 @@ class workplace : public examples::private_folder {
 /// Listening sockets of all nodes; closed here once every child has its own.
 struct doors {
   doors(std::size_t n, bool udp) {
+    constexpr auto others = std::size_t{32};  // what this process has open beside them
+    auto files = rlimit{};
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < n + others)
+      throw rubato::config_error{std::to_string(n) +
+                                 " processes need a socket each, and this system lets one process "
+                                 "open " +
+                                 std::to_string(files.rlim_cur) +
+                                 " files: take fewer nodes, or raise "
+                                 "ulimit -n"};
     for (std::size_t i = 0; i < n; ++i) {
       if (udp) add(rubato::transport::open_udp_socket("127.0.0.1:0"));
       else add(rubato::transport::open_tcp_socket("127.0.0.1:0"));
@@ -359,6 +369,9 @@ void run_one(choice c, competitor const& who, rubato::problem::any_oracle const&
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) {
     if (ends.lost.contains(i)) continue;
+    if (!fs::exists(place.report(i)))
+      throw rubato::config_error{"the process of node " + std::to_string(i) + " ended without a result: is '" +
+                                 rubato::escaped(c.program) + "' a peer of this version?"};
     parts.push_back(rubato::report::read_peer_result(place.report(i)));
     if (all.unwritten.empty()) all.unwritten = parts.back().unwritten;
   }

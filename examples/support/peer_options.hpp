@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -62,6 +63,13 @@ inline void set_drop(peer_choice& c, given g) {
   if (c.drop >= 1) refuse(g, right);
 }
 
+/// How long others are waited for.
+inline auto wait_in(given g) -> std::chrono::nanoseconds {
+  auto const time = duration_in(g);
+  if (time < std::chrono::milliseconds{1}) refuse(g, "a time of 1ms or more");
+  return time;
+}
+
 template<class Row, class Choice>
 void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   auto const set = [&choice, row](std::vector<std::string> const& texts) {
@@ -105,9 +113,9 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
        "fail unless models end within this distance of the optimum of a quadratic; 0: do not check",
        [](peer_choice& c, given g) { c.within = number_in(g, 0, "a number of 0 or more"); }},
       {"--arrival", "T", "10s", "time within which all peers must connect, and a lost server must come back (--go-on)",
-       [](peer_choice& c, given g) { c.arrival = duration_in(g); }},
+       [](peer_choice& c, given g) { c.arrival = detail::wait_in(g); }},
       {"--silence", "T", "5s", "time after which a silent peer counts as dead",
-       [](peer_choice& c, given g) { c.silence = duration_in(g); }},
+       [](peer_choice& c, given g) { c.silence = detail::wait_in(g); }},
       {"--checkpoint", "DIR", "",
        "folder in which nodes are saved from time to time, as DIR/ALGORITHM/node-I.checkpoint, or, where all go on "
        "together, as node-I.round-K.checkpoint",

@@ -104,10 +104,15 @@ inline void set_problem(race_options& o, given g) {
   o.problem_text = g.text;
   o.quadratic.reset();
   if (g.text == "softmax") return;
-  constexpr auto right = std::string_view{"softmax, or quadratic:DIMENSION (as quadratic:100)"};
+  constexpr auto right =
+      std::string_view{"softmax, or quadratic:DIMENSION with a dimension from 1 up (as quadratic:100)"};
   constexpr auto prefix = std::string_view{"quadratic:"};
   if (!g.text.starts_with(prefix)) refuse(g, right);
-  o.quadratic = count_in({g.option, g.text.substr(prefix.size())}, 1, right);
+  try {
+    o.quadratic = count_in({g.option, g.text.substr(prefix.size())}, 1, right);
+  } catch (config_error const&) {
+    refuse(g, right);  // names all that was given
+  }
 }
 
 inline void set_driver(race_options& o, given g) {
@@ -136,7 +141,7 @@ inline void set_step(race_options& o, given g) {
 
 inline void set_slow(race_options& o, given g) {
   if (!o.slow) o.slow.emplace();
-  if (g.text != "none") o.slow->push_back(slow_in(g));
+  if (g.text != "none") o.slow->push_back(slow_in(g, "NODE:FACTOR with a factor above 0 (as 7:4), or none"));
 }
 
 inline void set_loss(race_options& o, given g) {

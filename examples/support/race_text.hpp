@@ -103,8 +103,8 @@ inline constexpr auto longest_run = 9e9;
 }
 
 /// "7:4" as node and factor.
-[[nodiscard]] inline auto slow_in(given g) -> std::pair<std::uint32_t, double> {
-  constexpr auto right = std::string_view{"NODE:FACTOR with a factor above 0 (as 7:4), or none"};
+[[nodiscard]] inline auto slow_in(given g, std::string_view right = "NODE:FACTOR with a factor above 0 (as 7:4)")
+    -> std::pair<std::uint32_t, double> {
   auto const colon = g.text.find(':');
   if (colon == g.text.npos) refuse(g, right);
   auto const factor = number_in({g.option, g.text.substr(colon + 1)}, 0, right);

@@ -70,6 +70,16 @@ for option in --until=9.1e9s --arrival=9e9s --silence=9e9s --measure-every=9e9s;
   said=$("$cluster" --peer "$peer" --nodes 2 "$option" 2>&1) && fail "$option is taken"
   [[ $said == "cluster: ${option%=*} must be a time of at most "*"not '${option#*=}'" ]] || fail "$option: $said"
 done
+for option in --arrival=0s --silence=1us; do
+  said=$("$cluster" --peer "$peer" --nodes 2 "$option" 2>&1) && fail "$option is taken"
+  [[ $said == "cluster: ${option%=*} must be a time of 1ms or more, not '${option#*=}'" ]] || fail "$option: $said"
+done
+said=$(ulimit -n 256; "$cluster" --peer "$peer" --problem quadratic:3 --nodes 1000 --topology ring --quiet 2>&1) &&
+  fail "a cluster of more sockets than files is begun"
+[[ $said == *"1000 processes need a socket each"*"open 256 files"* ]] || fail "$said"
+said=$("$cluster" --peer /bin/true --problem quadratic:3 --nodes 2 --quiet --out out 2>&1) && fail "/bin/true is a peer"
+[[ $said == "cluster: the process of node 0 ended without a result: is '/bin/true' a peer of this version?" ]] ||
+  fail "$said"
 said=$("$race" --latency 9e9s 2>&1) && fail "a latency of 9e9 s is taken"
 [[ $said == *"--latency must be a time of at most 1e7 s"* ]] || fail "$said"
 finish

@@ -15,6 +15,9 @@ got=$("$plan" --json --workers 4) || fail "plan --json: status $?"
 pick=$(sed -n '/"pick": {/,/}/s/.*"algorithm": "\(.*\)",/\1/p' <<<"$got")
 [[ -n $pick ]] || fail "plan --json: no pick in: $got"
 grep -q '"reason": "'"$pick"'.* comes to the target in' <<<"$got" || fail "plan --json: no reason for '$pick' in: $got"
+got=$("$plan" --latency 60s --workers 4) || fail "plan --latency 60s: status $?"
+if grep -Eq '^ad_psgd .* 0\.[0-9]+ +[0-9.e-]+$' <<<"$got"; then fail "plan: models that never met, in time: $got"; fi
+[[ $("$plan" --workers 2) != *"d_psgd on complete"* ]] || fail "plan: one network of two nodes, by two names"
 [[ $("$plan" --help | head -1) == "usage: plan [OPTION...]" ]] || fail "plan --help"
 
 # refused 'PART OF THE SENTENCE' OPTION...
@@ -39,5 +42,7 @@ refused 'exclude each other' --times 10ms --compute fixed:1ms
 refused '--variation belongs to --times' --variation 0.5
 refused 'at least the least one' --curvature 2,1
 refused 'above 0 and below 1' --target 2
+refused 'at most 1e30, not 1e+300' --spread 1e300
+refused "a factor above 0 (as 7:4), not '7:0'" --slow 7:0
 refused "unknown option '--speed'" --speed 3
 finish

@@ -58,7 +58,8 @@ struct prediction {
 /// Throws config_error if there is no model of this algorithm, or if it cannot run with so many workers.
 [[nodiscard]] auto pace_of(situation const& s, candidate const& c) -> pace;
 /// Of these candidates, in the given order; among several, m_synchronous_sgd is left out if a round has more
-/// gradients than there are workers. Throws config_error as situation::check and pace_of.
+/// gradients than there are workers, and a network that is an earlier one by another name (of two nodes, ring,
+/// exponential and complete are one). Throws config_error as situation::check and pace_of.
 [[nodiscard]] auto predictions_of(situation const& s, std::span<candidate const> of = candidates)
     -> std::vector<prediction>;
 
@@ -93,9 +94,12 @@ RUBATO_INLINE auto reason_for(prediction const& best, prediction const* second) 
   if (second != nullptr && second->run.seconds < std::numeric_limits<double>::infinity()) {
     auto const steps = second->run.steps / best.run.steps;
     auto const rate = best.moves.steps_per_second / second->moves.steps_per_second;
-    text += "; next is " + title(second->of) + ", in " + with_digits(second->run.seconds / best.run.seconds, 3) +
-            " times that, since it makes " + with_digits(1 / rate, 3) + " times as many steps a second and needs " +
-            with_digits(steps, 3) + " times as many";
+    auto const times = second->run.seconds / best.run.seconds;
+    text += "; next is " + title(second->of);
+    text += times < 1.005
+                ? std::string{", as fast"}
+                : ", in " + with_digits(times, 3) + " times that, since it makes " + with_digits(1 / rate, 3) +
+                      " times as many steps a second and needs " + with_digits(steps, 3) + " times as many";
   } else if (second != nullptr) {
     text += "; no other comes there";
   }
@@ -129,8 +133,15 @@ RUBATO_INLINE auto pace_of(situation const& s, candidate const& c) -> pace {
 RUBATO_INLINE auto predictions_of(situation const& s, std::span<candidate const> of) -> std::vector<prediction> {
   s.check();
   auto all = std::vector<prediction>{};
+  auto const is_there = [&](candidate const& c) {
+    return std::any_of(all.begin(), all.end(), [&](prediction const& p) {
+      return !c.network.empty() && p.of.algorithm == c.algorithm &&
+             topology::by_name(p.of.network, s.workers) == topology::by_name(c.network, s.workers);
+    });
+  };
   for (auto const& c : of) {
     if (c.algorithm == "m_synchronous_sgd" && s.round_size > s.workers && of.size() > 1) continue;
+    if (is_there(c)) continue;
     auto p = prediction{.of = c, .moves = pace_of(s, c), .run = {}};
     p.step_limit = largest_step(s, p.moves);
     p.run = forecast_of(s, p.moves);

@@ -397,7 +397,7 @@ RUBATO_INLINE auto forecast_of(situation const& s, pace const& p, double step, d
     run.advance();
     f.floor = run.left();
     if (!(run.loss() < 1e6)) return f.floor = std::numeric_limits<double>::infinity(), f;
-    auto const at = p.first_seconds + (run.steps() - 1) / p.steps_per_second;
+    auto const at = (std::max)(p.shared_seconds, p.first_seconds + (run.steps() - 1) / p.steps_per_second);
     if (run.loss() <= s.target) return f.seconds = at, f.steps = run.steps(), f;
     if (at > longest) return f;
     if (run.noise() > s.target || (run.groups() > 50 && run.left() > 4 * s.target))

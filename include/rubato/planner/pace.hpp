@@ -16,6 +16,7 @@ struct pace {
   double gradients_per_second = 0;  ///< computed, whether they are used or not
   double bytes_per_second = 0;  ///< sent by all nodes; headers and resends included
   double first_seconds = 0;  ///< until the first step
+  double shared_seconds = 0;  ///< until every node has used another's model; before that no model is common to all
   double age_seconds = 0;  ///< mean time from a model to the step along the gradient at it
 
   double share = 1;  ///< a step moves the mean model by share x option `step` x a mean gradient

@@ -36,21 +36,29 @@ RUBATO_INLINE auto gradients_of_all(situation const& s) -> double {
   return rate;
 }
 
-/// How often node i of the graph asks, per second: its questions are followed for a while.
-RUBATO_INLINE auto questions_of(situation const& s, std::size_t i, message const& m, random_stream& draw) -> double {
+struct question_times {
+  double per_second = 0;
+  double first_answer = 0;  ///< seconds
+};
+
+/// How often node i of the graph asks: its questions are followed for a while, and the last until it is answered.
+RUBATO_INLINE auto questions_of(situation const& s, std::size_t i, message const& m, random_stream& draw)
+    -> question_times {
   auto times = drawn_times{s.compute, s.workers, s.seed};
   auto there = timed_link{}, back = timed_link{};
   constexpr auto iterations = 400;
   auto now = 0.0, answered = 0.0;
   auto questions = 0;
+  auto found = question_times{};
   for (auto k = 0; k < iterations; ++k) {
     if (answered <= now) {
       answered = back.arrival(s.link, m, there.arrival(s.link, m, now, draw), draw);
-      ++questions;
+      if (++questions == 1) found.first_answer = answered;
     }
     now += times(i);
   }
-  return questions / now;
+  found.per_second = questions / (std::max)(now, answered);
+  return found;
 }
 
 /// Adds draws to a histogram of ages.
@@ -103,9 +111,10 @@ RUBATO_INLINE auto ad_psgd_pace(situation const& s, topology::digraph const& gra
     p.own_rates.push_back(rate);
     if (neighbours.empty()) continue;
     auto const questions = detail::questions_of(s, i, m, draw);
-    p.bytes_per_second += 2 * questions * m.bytes * detail::message::tries(s.link);
+    p.shared_seconds = (std::max)(p.shared_seconds, questions.first_answer);
+    p.bytes_per_second += 2 * questions.per_second * m.bytes * detail::message::tries(s.link);
     for (auto const j : neighbours) {
-      auto const half = questions / (2 * static_cast<double>(neighbours.size()));
+      auto const half = questions.per_second / (2 * static_cast<double>(neighbours.size()));
       p.couplings[i * s.workers + to_index(j)] += half, p.couplings[to_index(j) * s.workers + i] += half;
     }
   }

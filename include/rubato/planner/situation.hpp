@@ -24,6 +24,7 @@ struct situation {
   static constexpr std::size_t workers_most = 512;  ///< every pair of them is followed, for some time
   static constexpr double loss_most = 0.99;  ///< mean loss of a link: messages are sent again until they arrive
   static constexpr double apart_most = 1e5;  ///< gradients of the fastest worker in a message, or in another's gradient
+  static constexpr double number_most = 1e30;  ///< curvatures, distances and noise, so that squares of them are finite
   static constexpr double step_least =
       1e-5;  ///< `step` times the largest curvature, as the steps of a run are followed
 
@@ -107,6 +108,11 @@ RUBATO_INLINE void situation::check() const {
   at_least(step, step >= 0, "the step must be a positive number, or 0 for the best one");
   at_least(step * steepest, step == 0 || step * steepest >= step_least,
            "a plan follows all steps of a run, so the step times the largest curvature must be at least 1e-04");
+  constexpr auto squared =
+      "a plan squares its numbers, so curvatures are at least 1e-30, and they, distances and noise "
+      "at most 1e30";
+  at_least(flattest, flattest >= 1 / number_most, squared);
+  for (auto const each : {steepest, distance, spread, noise}) at_least(each, each <= number_most, squared);
   at_least(weight_cap, weight_cap >= 1, "a cap on weights must be at least 1, which is the mean weight");
 }
 #endif  // RUBATO_BODIES

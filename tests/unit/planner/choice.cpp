@@ -154,6 +154,27 @@ TEST_CASE("a round of more gradients than workers ends for rennala_sgd, and neve
   CHECK(test::says(said, "cannot take 6 gradients from 4 workers: it would never end"));
 }
 
+TEST_CASE("nodes that never hear of each other in time do not come to a common model") {
+  situation s;
+  s.workers = 8, s.compute = environment::fixed(10ms), s.link.latency = 60s;
+  auto const p = ad_psgd_pace(s, topology::exponential(8));
+  CHECK(p.shared_seconds == Approx(120));
+  CHECK(p.couplings[1] > 0);
+  CHECK(p.couplings[1] < 1 / 120.0);
+  CHECK(forecast_of(s, p).seconds == Approx(120));
+  s.link.latency = 1ms;
+  CHECK(ad_psgd_pace(s, topology::exponential(8)).shared_seconds == Approx(0.002));
+}
+
+TEST_CASE("a network that has two names is planned once") {
+  situation s;
+  s.workers = 2, s.compute = environment::fixed(10ms);
+  auto const all = predictions_of(s);
+  CHECK(all.size() == std::size(candidates) - 2);  // d_psgd on exponential and on complete
+  s.workers = 4;
+  CHECK(predictions_of(s).size() == std::size(candidates));
+}
+
 TEST_CASE("a situation that cannot be is refused by a sentence") {
   using test::refusal, test::says;
   auto const refused = [](auto change) {
@@ -170,6 +191,8 @@ TEST_CASE("a situation that cannot be is refused by a sentence") {
   CHECK(says(refused([](auto& s) { s.weight_cap = 0.5; }), "at least 1, which is the mean weight"));
   CHECK(says(refused([](auto& s) { s.flattest = 2; }), "at least the least one"));
   CHECK(says(refused([](auto& s) { s.curvature_spread = 0.6; }), "0 to 0.577"));
+  CHECK(says(refused([](auto& s) { s.flattest = 1e-300; }), "at least 1e-30, and they"));
+  CHECK(says(refused([](auto& s) { s.spread = 1e300; }), "at most 1e30, not 1e+300"));
   CHECK(says(refused([](auto& s) { s.target = 1; }), "above 0 and below 1"));
   CHECK(says(refused([](auto& s) { s.noise = -1; }), "noise of a gradient"));
   CHECK(says(refused([](auto& s) { s.link.loss = 1; }), "loss of a link"));

@@ -4,10 +4,12 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
+#include <rubato/algorithm/local_sgd.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/driver/simulate.hpp>
@@ -233,6 +235,21 @@ TEST_CASE("a result warns of messages that are many local iterations old, with t
   run_result nothing;
   rubato::detail::warn_of_ages(nothing);
   CHECK(nothing.warnings.empty());
+}
+
+TEST_CASE("a result says that nodes which worked exchanged nothing") {
+  auto const warnings = [](std::uint64_t local_steps) {
+    local_sgd<backend::host<double>>::options o;
+    o.rhythm.local_steps = local_steps;
+    auto const p = problem::quadratic::random(3, 4, 1);
+    return simulate(assemble<local_sgd<backend::host<double>>>(topology::ring(3), p, o), {},
+                    {.time = std::chrono::milliseconds{200}})
+        .warnings;
+  };
+  CHECK(warnings(4).empty());
+  auto const alone = warnings(1'000'000);
+  REQUIRE(alone.size() == 1);
+  CHECK(alone[0].starts_with("no message was sent, so each node's model"));
 }
 
 TEST_CASE("a result warns when all that is tracked has fallen to a few units of the ledger, and names its algorithm") {
