@@ -34,6 +34,8 @@ disturbed() {
     grep 'stood still' "$name.$i" && fail "$name: node $i stood still"
   done
   grep -q "node $victim.* is gone: " "$name".* || fail "$name: nobody lost node $victim"
+  [[ $how == stopped || $victim == 1 ]] || grep -q "node $victim has come back; it is the server: " "$name".0 ||
+    fail "$name: it is not said which model a server that is back has: $(cat "$name".0)"
 }
 # Each in a process of its own, so that they run side by side.
 begin() {

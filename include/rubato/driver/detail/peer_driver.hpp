@@ -440,7 +440,7 @@ class peer_driver {
   }
   void note_return(node_id peer) {
     if (!others_.comes_back(peer)) return;
-    auto const news = "node " + name(peer) + " has come back";
+    auto const news = words_of_return(peer, to_index(peer) >= run_->peers);
     note(result_.returned, news, news + " after " + readable_seconds(now() - begun_));
     tell_parted();
   }

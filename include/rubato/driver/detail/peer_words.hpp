@@ -47,6 +47,12 @@ inline auto words_of_refusal(node_id self, node_id to) -> std::string {
   return node_name(self) + " has many times more messages waiting for " + node_name(to) +
          " than its transport should hold: the peer reads too slowly, or not at all";
 }
+inline auto words_of_return(node_id peer, bool is_server) -> std::string {
+  return node_name(peer) + " has come back" +
+         (is_server ? "; it is the server: a process that was started again has the model of its checkpoint if it "
+                      "resumed from one, else the first model"
+                    : "");
+}
 /// Of a server that was lost, as `why` says, and did not come back: within that time, or before the run ended.
 inline auto words_of_no_server(std::string const& why, std::optional<std::chrono::nanoseconds> within, node_id self)
     -> std::string {
