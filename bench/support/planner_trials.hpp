@@ -98,7 +98,9 @@ using assembler = auto (*)(planner::candidate const&, topology::pair const&, pro
   return topology::pair{topology::by_name(c.network.empty() ? "complete" : c.network, n)};
 }
 
-/// The seconds to the target in the simulator, or infinity if it takes longer than `longest` or diverges.
+/// The seconds to the target in the simulator, or infinity if it takes longer than `longest` or diverges. As in a plan,
+/// nobody is there before every node has had a model of another (pace::shared_seconds), even if the mean of models that
+/// have never met is.
 [[nodiscard]] inline auto seconds_to_target(planner::situation const& s, planner::candidate const& c, double step,
                                             double longest, assembler make) -> double {
   auto const p = problem_of(s);
@@ -116,7 +118,8 @@ using assembler = auto (*)(planner::candidate const&, topology::pair const&, pro
   try {
     auto const r =
         simulate(make(c, network_of(c, s.workers), p, step, s), scenario_of(s), end, {.watching = std::move(watching)});
-    if (r.time_to_target) return std::chrono::duration<double>(*r.time_to_target).count();
+    if (r.time_to_target)
+      return std::fmax(std::chrono::duration<double>(*r.time_to_target).count(), planner::pace_of(s, c).shared_seconds);
   } catch (run_error const&) {
   }
   return std::numeric_limits<double>::infinity();
