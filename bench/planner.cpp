@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the planner predicts, beside what the simulator shows.
 //   bench_planner rates [SITUATIONS] [FIRST_SEED]    steps, gradients and bytes a second of every candidate
+//   bench_planner forecasts [SITUATIONS] [FIRST_SEED]  seconds to the target of every candidate with the planner's step
 //   bench_planner pick [SITUATIONS] [FIRST_SEED]     is the candidate that it takes among the best two?
 // Situations are drawn at random (support/planner_trials.hpp). The models were built on seeds from 1 on; figures are of
 // seeds from 100001 on. For the pick each candidate runs with the step that the planner gives it, half and twice that,
@@ -126,7 +127,7 @@ auto judged(planner::situation const& s) -> verdict {
     v.none = true;
     return v;
   }
-  constexpr auto horizon = 60.0;
+  auto const horizon = std::fmax(60.0, 3 * v.says);
   auto const allowed = std::fmin(20 * v.says + 1, horizon);
   auto const best_of = [&](planner::prediction const& p, double longest, double known) {
     auto found = known;
@@ -201,6 +202,38 @@ auto check_picks(std::size_t situations, std::uint64_t first) -> bool {
   return share(two) >= 90;
 }
 
+/// Predicted over simulated seconds to the target of every candidate, each with the planner's step: shares of where the
+/// planner is too hopeful or too timid.
+auto show_forecasts(std::size_t situations, std::uint64_t first) -> bool {
+  constexpr auto count = std::size(planner::candidates);
+  std::vector<std::vector<double>> found(situations, std::vector<double>(count));
+  for_all_jobs(situations, [&](std::size_t k) {
+    auto const s = random_situation(first + k);
+    auto const all = planner::predictions_of(s, planner::candidates);
+    for (auto const& p : all) {
+      auto const c = static_cast<std::size_t>(
+          std::find_if(std::begin(planner::candidates), std::end(planner::candidates),
+                       [&](auto const& x) { return planner::title(x) == planner::title(p.of); }) -
+          std::begin(planner::candidates));
+      if (!std::isfinite(p.run.seconds) || p.run.seconds > 60) continue;
+      found[k][c] = p.run.seconds / seconds_to_target(s, p.of, p.run.step, 6 * p.run.seconds + 0.1, &assembled);
+    }
+  });
+  std::printf("predicted / simulated seconds to the target, with the planner's step; 0: it does not come there\n");
+  for (auto c = std::size_t{0}; c < count; ++c) {
+    auto ratios = std::vector<double>{};
+    for (auto const& each : found)
+      if (each[c] > 0) ratios.push_back(each[c]);
+    auto const missed = std::count_if(found.begin(), found.end(), [&](auto const& each) { return each[c] == 0; });
+    std::sort(ratios.begin(), ratios.end());
+    if (ratios.empty()) continue;
+    std::printf("  %-26s %3zu: 10 %% %.3f, median %.3f, 90 %% %.3f (%td neither or too long)\n",
+                planner::title(planner::candidates[c]).c_str(), ratios.size(), ratios[ratios.size() / 10],
+                ratios[ratios.size() / 2], ratios[ratios.size() * 9 / 10], missed);
+  }
+  return true;
+}
+
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
@@ -210,7 +243,8 @@ auto main(int argc, char** argv) -> int {
   try {
     if (what == "rates") return check_rates(count, first) ? 0 : 1;
     if (what == "pick") return check_picks(count, first) ? 0 : 1;
-    std::fprintf(stderr, "usage: bench_planner rates|pick [SITUATIONS] [FIRST_SEED]\n");
+    if (what == "forecasts") return show_forecasts(count, first) ? 0 : 1;
+    std::fprintf(stderr, "usage: bench_planner rates|pick|forecasts [SITUATIONS] [FIRST_SEED]\n");
   } catch (std::exception const& e) {
     std::fprintf(stderr, "bench_planner: %s\n", e.what());
   }
