@@ -34,7 +34,7 @@
 #include <rubato/topology/builders.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
-#include <rubato/wire/zlib.hpp>
+#include <rubato/wire/xxhash.hpp>
 
 #include "support/idx_files.hpp"
 
@@ -192,7 +192,7 @@ auto run_node(choice const& c, perceptron const& problem, std::size_t self, int 
   o.seed = static_cast<std::uint64_t>(c.seed);
   o.block_values = c.transport == "udp" ? 256 : 0;
   auto nodes = assemble<Node>(plan_of<Node>(c), problem, o);
-  auto const me = identity_of(nodes, to_node(self), c.check > 0 ? &wire::crc32_of : nullptr);
+  auto const me = identity_of(nodes, to_node(self), c.check > 0 ? &wire::xxh3_of : nullptr);
   peer_options how;
   how.look_every = as_duration(c.look);
   how.look_bytes = std::size_t{1} << 30;

@@ -25,7 +25,7 @@
 #include <vector>
 
 #include <rubato/transport/tcp.hpp>
-#include <rubato/wire/zlib.hpp>
+#include <rubato/wire/xxhash.hpp>
 
 #include "support/goodput.hpp"
 #include "support/goodput_rivals.hpp"
@@ -206,7 +206,7 @@ auto main(int argc, char** argv) -> int {
   };
   std::vector<row> rows{{"plain sockets", raw_rate},
                         {"transport::tcp", [](load const& l) { return transport_rate(l, nullptr); }},
-                        {"transport::tcp, CRC-32", [](load const& l) { return transport_rate(l, &wire::crc32_of); }}};
+                        {"transport::tcp, checksum", [](load const& l) { return transport_rate(l, &wire::xxh3_of); }}};
 #ifdef RUBATO_BENCH_MPI
   bench::mpi_rival const mpi{argc, argv};
   if (mpi.serves()) return mpi.serve(), 0;

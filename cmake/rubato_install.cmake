@@ -35,6 +35,6 @@ configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/rubato-config.cmake.in"
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/rubato-config-version.cmake" COMPATIBILITY SameMinorVersion
                                  ARCH_INDEPENDENT)
 install(FILES "${PROJECT_BINARY_DIR}/rubato-config.cmake" "${PROJECT_BINARY_DIR}/rubato-config-version.cmake"
-              "${CMAKE_CURRENT_LIST_DIR}/rubato_find_thrust.cmake"
+              "${CMAKE_CURRENT_LIST_DIR}/rubato_find_thrust.cmake" "${CMAKE_CURRENT_LIST_DIR}/rubato_find_xxhash.cmake"
         DESTINATION "${rubato_package_dir}" ${rubato_apart})
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}" ${rubato_apart})

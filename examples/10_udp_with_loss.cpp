@@ -17,7 +17,7 @@
 #include <rubato/driver/peer.hpp>
 #include <rubato/rubato.hpp>
 #include <rubato/transport/udp.hpp>
-#include <rubato/wire/zlib.hpp>
+#include <rubato/wire/xxhash.hpp>
 
 using namespace std::chrono_literals;
 using node = rubato::r_fast<rubato::backend::eigen<double>>;
@@ -25,7 +25,7 @@ using node = rubato::r_fast<rubato::backend::eigen<double>>;
 auto distance_of(std::size_t self, int socket, std::vector<std::string> const& addresses) -> double {
   auto const problem = rubato::problem::quadratic::random(2, 1000, 1);
   auto nodes = rubato::assemble<node>(rubato::topology::line(2), problem, {.step = 0.1, .block_values = 128});
-  auto const me = rubato::identity_of(nodes, rubato::to_node(self), &rubato::wire::crc32_of);
+  auto const me = rubato::identity_of(nodes, rubato::to_node(self), &rubato::wire::xxh3_of);
   auto wires = rubato::transport::udp{me, {.addresses = addresses, .socket = socket, .loss = 0.3}};
   auto const mine =
       rubato::run_peer<node>(nodes, me, wires, {.time = 3s}, {.compute = rubato::environment::fixed(1ms)});

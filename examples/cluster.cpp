@@ -31,7 +31,7 @@
 #include <rubato/run/pace.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
-#include <rubato/wire/zlib.hpp>
+#include <rubato/wire/xxhash.hpp>
 
 #include "support/checkpoint_folders.hpp"
 #include "support/children.hpp"
@@ -288,7 +288,7 @@ auto round_of_all(choice const& c, std::string const& algorithm, std::size_t n) 
 auto refuse_as_a_peer(rubato::assembly& a, rubato::node_id node, choice c, std::optional<std::uint64_t> round)
     -> std::uint64_t {
   examples::refuse_going_on(c, a, node);
-  auto const me = rubato::identity_of(a, node, &rubato::wire::crc32_of);
+  auto const me = rubato::identity_of(a, node, &rubato::wire::xxh3_of);
   if (c.transport == "udp") rubato::transport::udp::refuse_unfit(me);
   auto saves = examples::checkpoints_of(c, c.race.algorithms.front(), node);
   if (saves.folder.empty()) return 0;

@@ -25,7 +25,7 @@
 #include <rubato/run/recorder.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
-#include <rubato/wire/zlib.hpp>
+#include <rubato/wire/xxhash.hpp>
 
 #if RUBATO_EXAMPLES_HAVE_MPI
 #include <rubato/transport/mpi.hpp>
@@ -71,7 +71,7 @@ auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Op
 
 auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until const& end, rubato::peer_options const& how)
     -> rubato::peer_result {
-  auto me = rubato::identity_of(a, rubato::to_node(static_cast<std::size_t>(c.id)), &rubato::wire::crc32_of,
+  auto me = rubato::identity_of(a, rubato::to_node(static_cast<std::size_t>(c.id)), &rubato::wire::xxh3_of,
                                 how.checkpoint, how.stop);
   examples::add_setting(me.agreed, c);
   examples::add_end(me.agreed, c);

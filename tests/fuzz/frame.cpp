@@ -15,7 +15,7 @@
 #include <rubato/transport/peer_status.hpp>
 #include <rubato/wire/frame.hpp>
 #include <rubato/wire/hello.hpp>
-#include <rubato/wire/zlib.hpp>
+#include <rubato/wire/xxhash.hpp>
 
 namespace {
 
@@ -98,7 +98,7 @@ auto changed(std::vector<std::byte> bytes, std::span<std::byte const> how) -> st
 extern "C" auto LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) -> int {
   auto const bytes = std::as_bytes(std::span{data, size});
   read_frame(bytes, {});
-  read_frame(bytes, {7, &wire::crc32_of});
+  read_frame(bytes, {7, &wire::xxh3_of});
   read_hello(bytes);
   static auto const frame = good_frame();
   static auto const hello = good_hello();

@@ -23,7 +23,7 @@ echo 'extern "C" int LLVMFuzzerTestOneInput(unsigned char const*, unsigned long)
 clang++-19 -fsanitize="fuzzer,$sanitizers" "$work/probe.cpp" -o "$work/probe" 2>"$work/log" ||
   { echo "clang++-19 links no libFuzzer here, so nothing is fuzzed: $(tail -n 1 "$work/log")"; exit 77; }
 
-clang++-19 -std=c++20 -O1 -g1 -fsanitize="fuzzer,$sanitizers" -fno-sanitize-recover=all -I"$include" "$target" -o "$work/fuzz" -lz ||
+clang++-19 -std=c++20 -O1 -g1 -fsanitize="fuzzer,$sanitizers" -fno-sanitize-recover=all -I"$include" "$target" -o "$work/fuzz" ||
   exit 1
 mkdir "$work/corpus"
 "$work/fuzz" -seed=1 -runs="$runs" -max_len=$longest -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 \

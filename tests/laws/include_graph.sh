@@ -36,10 +36,10 @@ awk -v root="$root/" '
     exempt["core/shared_buffer.hpp"] = 1            # its pool is freed across threads
     library["Eigen"] = "eigen"; library["thrust"] = "thrust"; library["cub"] = "thrust"; library["cuda"] = "thrust"; library["cuda_runtime_api.h"] = "thrust"
     library["boost"] = "tcp udp asio"; library["asio"] = "tcp udp asio"; library["openssl"] = "tcp udp asio"
-    library["zlib.h"] = "zlib"
+    library["zlib.h"] = "zlib"; library["xxhash.h"] = library["xxh_x86dispatch.h"] = "xxhash"
     library["nlohmann"] = "nlohmann_json"
     library["mpi.h"] = "mpi"; library["omp.h"] = "openmp"; library["tbb"] = "tbb"
-    named = " eigen nlohmann_json thrust asio tcp udp mpi openmp tbb zlib "
+    named = " eigen nlohmann_json thrust asio tcp udp mpi openmp tbb zlib xxhash "
     kin["asio"] = kin["tcp"] = kin["udp"] = 1            # one library stands behind the three
   }
   function set_of(set, words,   list, k, count) { count = split(words, list, " "); for (k = 1; k <= count; ++k) set[list[k]] = 1 }

@@ -82,6 +82,7 @@ plant include_graph "the whole includes the Eigen backend" include/rubato/rubato
 plant include_graph "a JSON library in a file of another name" include/rubato/report/csv.hpp '#include <nlohmann/json.hpp>'
 plant include_graph "a header of Asio in a header without" include/rubato/run/x.hpp '#include <rubato/transport/tcp.hpp>'
 plant include_graph "zlib in a file of another name" include/rubato/wire/frame.hpp '#include <zlib.h>'
+plant include_graph "xxHash in a file of another name" include/rubato/wire/frame.hpp '#include <xxhash.h>'
 plant include_graph "a transport includes a driver" include/rubato/transport/tcp.hpp '#include <rubato/run/result.hpp>'
 plant include_graph "a run includes a driver" include/rubato/run/x.hpp '#include <rubato/driver/threads.hpp>'
 plant include_graph "an environment includes a run" include/rubato/environment/x.hpp '#include <rubato/run/result.hpp>'

@@ -56,7 +56,7 @@ TEST_CASE("every algorithm runs over MPI, a rank for each node") {
         seen_by_all const told{seated};
         auto const [end, options] =
             until_all_near(rank, told.values(), distance_of(name), std::chrono::microseconds{300});
-        auto const me = identity_of(a, to_node(rank), &wire::crc32_of);
+        auto const me = identity_of(a, to_node(rank), &wire::xxh3_of);
         transport::mpi wires{me, {}, seated};
         run_peer(a, me, wires, end, options);
         all_near = std::atomic_ref{told.values().back()}.load();

@@ -109,9 +109,10 @@ case $way in
       configure yes "component thrust" "0.2 COMPONENTS thrust"
       configure no "component thrust, and no Thrust where it is said to be" "0.2 COMPONENTS thrust" -DRUBATO_THRUST_ROOT=/nowhere
     fi
-    configure yes "components asio and zlib" "0.2 COMPONENTS asio zlib"
+    configure yes "components asio, xxhash and zlib" "0.2 COMPONENTS asio xxhash zlib"
     configure no "component asio, and no Boost on the machine" "0.2 COMPONENTS asio" -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON
     configure no "component zlib, and no zlib on the machine" "0.2 COMPONENTS zlib" -DCMAKE_DISABLE_FIND_PACKAGE_ZLIB=ON
+    configure no "component xxhash, and no xxHash where it is looked for" "0.2 COMPONENTS xxhash" -DRUBATO_XXHASH_ROOT=/nowhere
     configure no "a component that does not exist" "COMPONENTS abacus"
     configure no "a later major version" "99.0"
     configure no "an earlier minor version, whose names are others" "0.1"

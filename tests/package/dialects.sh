@@ -23,7 +23,7 @@ mkdir -p "$work" || exit 1
 failures=0 rows=0
 
 # Which library a header needs is the name of its file (CMakeLists.txt).
-declare -A needs=([eigen]=Eigen/Core [nlohmann_json]=nlohmann/json.hpp [zlib]=zlib.h [asio]=boost/asio.hpp [tcp]=boost/asio.hpp
+declare -A needs=([eigen]=Eigen/Core [nlohmann_json]=nlohmann/json.hpp [zlib]=zlib.h [xxhash]=xxhash.h [asio]=boost/asio.hpp [tcp]=boost/asio.hpp
                   [udp]=boost/asio.hpp [mpi]=mpi.h [thrust]=thrust/version.h)
 declare -A not_with=([thrust/version.h]=' && !defined(_LIBCPP_VERSION)') # which Thrust of old does not know
 headers() { (cd "$root/include" && find rubato -name '*.hpp' | LC_ALL=C sort); }

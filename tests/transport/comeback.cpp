@@ -87,7 +87,7 @@ TEMPLATE_LIST_TEST_CASE(
       threads.emplace_back([&, i] {
         try {
           auto a = assemble<r_fast<space>>(topology::complete(3), p, {.step = 0.1});
-          auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+          auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
           auto o = doors.options(i);
           o.silence = 300ms;
           stopping<typename TestType::transport> wires{me, std::move(o), stopped};

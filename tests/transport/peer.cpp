@@ -190,7 +190,7 @@ TEST_CASE(
   fate first;
   auto const thread = std::jthread{[&] {
     auto a = make(0);
-    auto const me = identity_of(a, node_id{0}, &wire::crc32_of);
+    auto const me = identity_of(a, node_id{0}, &wire::xxh3_of);
     auto const wires = over_tcp(doors)(0, me);
     first.result = run_peer(a, me, *wires, rounds(5), {.linger = 10ms, .lost = when_lost::goes_on});
   }};
@@ -357,7 +357,7 @@ TEST_CASE("a node that cannot go on without a lost peer names, and tells the oth
   auto thread = std::jthread{[&] {
     auto a = line_of(4, p)(1);
     a.nodes[1] = needs_neighbours{std::move(a.nodes[1])};
-    auto const me = identity_of(a, node_id{1}, &wire::crc32_of);
+    auto const me = identity_of(a, node_id{1}, &wire::xxh3_of);
     auto const wires = over_tcp(doors)(1, me);
     try {
       static_cast<void>(run_peer(a, me, *wires, {.time = 1min}, {.lost = when_lost::goes_on}));
@@ -413,7 +413,7 @@ TEST_CASE("a peer that died and is restarted is accepted, and all end at the opt
   auto const wires_of = over_tcp(doors);
   std::vector<fate> fates(3);
   auto const live = [&](std::size_t i, assembly a, std::uint64_t many) {
-    auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+    auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
     auto const wires = wires_of(i, me);
     try {
       fates[i].result =
@@ -463,7 +463,7 @@ TEST_CASE("a peer that connects after the others have begun is accepted, and all
   std::vector<fate> fates(3);
   auto const live = [&](std::size_t i, std::uint64_t many, transport::tcp_options const& deadlines) {
     auto a = assemble<r_fast<space>>(topology::complete(3), told{p, &begun}, {.step = 0.1});
-    auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+    auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
     auto const wires = over_tcp(doors, deadlines)(i, me);
     try {
       fates[i].result =

@@ -79,7 +79,7 @@ auto flooded(Open open, quadratic const& p, peer_options const& o) -> fate {
     return assemble<keen_node>(topology::line(3), p, {.step = 0.1, .synchrony = {.bound = 9}});
   };
   auto theirs = make(1);
-  auto const them = identity_of(theirs, node_id{1}, &wire::crc32_of);
+  auto const them = identity_of(theirs, node_id{1}, &wire::xxh3_of);
   using end_type = typename decltype(open(1, them))::element_type;
   seat<end_type> middle{open(1, them)};
   std::vector<fate> fates;
@@ -154,7 +154,7 @@ auto with_a_slow_end(std::size_t nodes, until const& end, std::chrono::nanosecon
       auto const is_slow = i + 1 == nodes;
       try {
         auto a = assemble<d_psgd<space>>(topology::line(nodes), p, {.step = 0.1});
-        auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+        auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
         auto const wires = over_tcp(doors)(i, me);
         auto o = peer_options{.patience = is_slow ? 1h : patience, .linger = 100ms, .lost = when_lost::goes_on};
         o.compute = environment::fixed(is_slow ? 1h : i + 2 == nodes ? beside_it : 1ms);
@@ -253,7 +253,7 @@ TEST_CASE("in rounds, when one node ends early, all others end in order, each wi
       threads.emplace_back([&, i] {
         try {
           auto a = assemble<d_psgd<space>>(topology::line(nodes), p, {.step = 0.1});
-          auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+          auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
           auto const wires = over_tcp(doors)(i, me);
           auto o = peer_options{.patience = 1h, .look_every = 1ms};
           o.says = [](std::string_view) { ++said; };

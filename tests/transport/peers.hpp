@@ -44,7 +44,7 @@ auto run_each(std::size_t nodes, Assemble assemble_one, Open open, How how) -> s
         try {
           auto const [end, options] = how(i);
           auto a = assemble_one(i);
-          auto const me = identity_of(a, to_node(i), &wire::crc32_of, options.checkpoint);
+          auto const me = identity_of(a, to_node(i), &wire::xxh3_of, options.checkpoint);
           auto const wires = open(i, me);
           fates[i].result = run_peer(a, me, *wires, end, options);
         } catch (std::exception const& e) {
@@ -94,7 +94,7 @@ struct played {
   }
 };
 inline auto by_hand(std::size_t self, assembly const& a, tcp_doors& doors) -> played {
-  auto const me = identity_of(a, to_node(self), &wire::crc32_of);
+  auto const me = identity_of(a, to_node(self), &wire::xxh3_of);
   return {{over_tcp(doors)(self, me)}};
 }
 

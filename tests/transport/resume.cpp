@@ -184,7 +184,7 @@ TEMPLATE_LIST_TEST_CASE("who has no checkpoint yet begins anew beside others tha
           o.checkpoint.folder = folder.path();
           o.checkpoint.resume = has_checkpoint(o.checkpoint, to_node(i));
           auto a = assemble<node>(topology::complete(nodes), p, {.step = 0.1});
-          auto me = identity_of(a, to_node(i), &wire::crc32_of);
+          auto me = identity_of(a, to_node(i), &wire::xxh3_of);
           me.opened_before = sessions_before(o.checkpoint, me.self);
           typename TestType::transport wires{me, doors.options(i)};
           fates[i].result = run_peer(a, me, wires, {.gradients = 3000}, o);
@@ -273,7 +273,7 @@ auto interrupted(problem::quadratic const& p, std::filesystem::path const& folde
         o.checkpoint = {.folder = folder, .every_rounds = 20};
         if (std::ranges::count(whom, i) > 0) o.stop = source.get_token();
         auto a = make();
-        auto const me = identity_of(a, to_node(i), &wire::crc32_of, o.checkpoint);
+        auto const me = identity_of(a, to_node(i), &wire::xxh3_of, o.checkpoint);
         auto const wires = over_tcp(doors)(i, me);
         all[i].result = run_peer(a, me, *wires, {.time = 1min}, o);
       } catch (std::exception const& e) {
@@ -434,7 +434,7 @@ TEST_CASE("a node that another process saves after its identity was made is refu
   peer_options o;
   o.checkpoint = {.folder = folder.path(), .resume = true};
   auto a = assemble<node>(topology::ring(nodes), p, {.step = 0.1});
-  auto const me = identity_of(a, node_id{1}, &wire::crc32_of, o.checkpoint);
+  auto const me = identity_of(a, node_id{1}, &wire::xxh3_of, o.checkpoint);
   auto newer = read_checkpoint(o.checkpoint.file_of(node_id{1}, 10));
   write_checkpoint(o.checkpoint.file_of(node_id{1}, 15), newer);
   tcp_doors doors{nodes};

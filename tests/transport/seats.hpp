@@ -16,7 +16,7 @@
 #include <vector>
 
 #include <rubato/transport/concepts.hpp>
-#include <rubato/wire/zlib.hpp>
+#include <rubato/wire/xxhash.hpp>
 
 namespace rubato::test {
 
@@ -39,7 +39,7 @@ inline auto test_identity(std::size_t self, std::size_t n) -> transport::identit
                  {channel_id::chunk, channel_kind::event, element::f32, carrying(scalar_slot::loss), body_form::part},
                  {channel_id::gradient, channel_kind::event, element::f32, 0, body_form::codes}};
   me.agreed.add("nodes", n).add("seed", 1);
-  me.check = &wire::crc32_of;
+  me.check = &wire::xxh3_of;
   return me;
 }
 

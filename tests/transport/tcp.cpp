@@ -287,12 +287,12 @@ TEST_CASE("every frame that is not of this run, this peer and its channels close
   auto one = seat_of(doors, 0, {});
   buffer_pool pool;
   auto const run = test_identity(0, 2).agreed.id();
-  auto const seal = wire::seal{run, &wire::crc32_of};
+  auto const seal = wire::seal{run, &wire::xxh3_of};
   auto const partition = block_partition{test_values, 64};
   auto const good = message(1, 0, channel_id::model, 1, counting(pool, 1));
   auto const frame_of = [&](packet const& p, wire::seal const& s, range blocks = {0, 5}) {
     std::vector<std::byte> bytes;
-    wire::encode(p, {blocks, p.body.bytes()}, bytes, s);
+    wire::encode_in_stream(p, {blocks, p.body.bytes()}, bytes, s);
     return bytes;
   };
   auto const with = [&](auto change) {
@@ -312,10 +312,18 @@ TEST_CASE("every frame that is not of this run, this peer and its channels close
   };
   auto damaged = frame_of(good, seal);
   damaged[wire::header_bytes + 100] ^= std::byte{1};
-  auto oversize = frame_of(good, seal);
-  oversize[96 + 6] = std::byte{1};  // 2^48 values more
+  auto damaged_tail = frame_of(good, seal);
+  damaged_tail.back() ^= std::byte{1};
+  auto damaged_size = frame_of(good, seal);
+  damaged_size[96 + 6] = std::byte{1};  // 2^48 values more
+  auto oversize = damaged_size;  // told so by who means it
+  auto const head = std::span<std::byte const>{oversize}.first<wire::header_bytes>();
+  auto const sum = wire::running_sum{head, seal}.of_header();
+  std::memcpy(oversize.data() + wire::header_bytes - 4, &sum, sizeof sum);
   std::vector<std::vector<std::byte>> const bad{
       damaged,
+      damaged_tail,
+      damaged_size,
       oversize,
       frame_of(good, {run + 1, seal.check}),
       frame_of(good, {run, nullptr}),
@@ -372,7 +380,7 @@ TEST_CASE(
       transport::peer_status{transport::peer_status::phase::ended, 0, {node_id{3}, transport::cause::how::gone}};
   auto const p = transport::detail::frame_of(said, node_id{1}, node_id{0});
   std::vector<std::byte> bytes;
-  wire::encode(p, {}, bytes, {test_identity(0, 2).agreed.id(), &wire::crc32_of});
+  wire::encode_in_stream(p, {}, bytes, {test_identity(0, 2).agreed.id(), &wire::xxh3_of});
   peer->say(bytes);
   peer.reset();  // with bytes that it has not read: nothing can be written to it from now on
   REQUIRE(poll_until<tcp>({&one}, [&] { return one.count(what::closed) > 0; }));
@@ -389,7 +397,8 @@ TEST_CASE("half a frame followed by silence counts as a lost peer when the deadl
   buffer_pool pool;
   std::vector<std::byte> bytes;
   auto const p = message(1, 0, channel_id::model, 1, counting(pool, 1));
-  wire::encode(p, wire::uncut(p, {test_values, 64}), bytes, {test_identity(0, 2).agreed.id(), &wire::crc32_of});
+  wire::encode_in_stream(p, wire::uncut(p, {test_values, 64}), bytes,
+                         {test_identity(0, 2).agreed.id(), &wire::xxh3_of});
   bytes.resize(bytes.size() / 2);
   s->say(bytes);
   REQUIRE(poll_until<tcp>({&one}, [&] { return one.count(what::closed) == 1; }));

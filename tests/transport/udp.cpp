@@ -576,7 +576,7 @@ TEST_CASE("R-FAST over UDP that loses a fifth of its datagrams ends at the optim
       threads.emplace_back([&, i] {
         try {
           auto a = assemble<r_fast<space>>(topology::complete(3), p, {.step = 0.1, .block_values = 64});
-          auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+          auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
           udp wires{me, doors.options(i, {.loss = 0.2, .loss_seed = i})};
           parts[i] = run_peer<r_fast<space>>(a, me, wires, {.gradients = 2500}, {.compute = environment::fixed(1ms)});
         } catch (std::exception const& e) {
@@ -603,7 +603,7 @@ TEST_CASE("over UDP a node that dies is also named by distant nodes, without one
   udp_doors doors{4};
   std::vector<std::string> sentences(3);
   auto const open = [&](std::size_t i, assembly const& a) {
-    auto const me = identity_of(a, to_node(i), &wire::crc32_of);
+    auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
     return std::make_unique<udp>(me, doors.options(i, {.silence = 800ms, .loss = 0.2, .loss_seed = i}));
   };
   auto const make = [&] { return assemble<r_fast<space>>(topology::line(4), p, {.step = 0.1, .block_values = 64}); };
@@ -616,7 +616,7 @@ TEST_CASE("over UDP a node that dies is also named by distant nodes, without one
         auto mine = make();
         auto const wires = open(i, mine);
         try {
-          static_cast<void>(run_peer(mine, identity_of(mine, to_node(i), &wire::crc32_of), *wires, {.time = 1min},
+          static_cast<void>(run_peer(mine, identity_of(mine, to_node(i), &wire::xxh3_of), *wires, {.time = 1min},
                                      {.compute = environment::fixed(1ms)}));
         } catch (run_error const& e) {
           sentences[i] = e.what();

@@ -250,17 +250,15 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     c->read(boost::asio::buffer(c->header), [this, &p, c](error_code error) {
       if (error) return lost(p, c, error.message());
       auto& f = c->frame;
-      if (wire::decode_header(c->header, f, seal())) return bad_frame(p, c);
+      if (!c->understands_header(seal())) return bad_frame(p, c);
       if (detail::is_status(f)) return stands(p, c);
       if (!filter_.admits(f, p.id)) return bad_frame(p, c);
-      c->arriving = {f.kind, f.values, me_.pool};
-      c->read(boost::asio::buffer(c->arriving.bytes().data(), c->arriving.bytes().size()),
-              [this, &p, c](error_code cut) {
-                if (cut) return lost(p, c, cut.message());
-                if (!wire::is_intact(c->header, c->arriving.bytes(), seal())) return bad_frame(p, c);
-                deliver(p, c->frame, std::move(c->arriving).publish());
-                read_frame(p, c);
-              });
+      c->read_body(me_.pool, [this, &p, c](error_code cut, bool intact) {
+        if (cut) return lost(p, c, cut.message());
+        if (!intact) return bad_frame(p, c);
+        deliver(p, c->frame, std::move(c->arriving).publish());
+        read_frame(p, c);
+      });
     });
   }
 
@@ -272,8 +270,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   void stands(peer_state& p, std::shared_ptr<connection> const& c) {
     auto const said = detail::status_in(c->frame);
     auto const& head = c->frame.head;
-    if (!said || head.from != p.id || head.to != me_.self || !wire::is_intact(c->header, {}, seal()))
-      return bad_frame(p, c);
+    if (!said || head.from != p.id || head.to != me_.self) return bad_frame(p, c);
     auto const last = hears(p, *said);
     if (last == peer_status::phase::ended) return drop(p, c);
     if (last) p.queue.clear();

@@ -21,17 +21,17 @@ namespace rubato::wire {
 ///   0 magic u32, 4 version u8, 5 channel u8, 6 element u8, 7 scalar mask u8, 8 run id u64, 16 from u32, 20 to u32,
 ///   24 session sender u32, 28 session receiver u32, 32 iteration u64, 40 based-on u64, 48 posted-at ns i64,
 ///   56 scalars 4 x u64 (zero where not carried), 88 first block u32, 92 end block u32, 96 body values u64,
-///   104 codec u8, 105 three zeros, 108 checksum u32 over all bytes but its own, header first
+///   104 codec u8, 105 three zeros, 108 checksum u32 over all bytes but its own (see running_sum)
 /// A frame of the control channel without an element type is not a message: based-on and iteration hold its sender's
 /// status (transport/peer_status.hpp).
 inline constexpr std::size_t header_bytes = 112;
 inline constexpr std::uint32_t magic = 0x6f627572;  // "rubo"
-inline constexpr std::uint8_t version = 6;
+inline constexpr std::uint8_t version = 7;
 /// Lossless codecs of bodies that this version knows; 0: the values as they lie in memory.
 inline constexpr std::uint8_t codec_count = 1;
 
-/// Continues the checksum of the bytes before (0 at the beginning); wire/zlib.hpp provides one.
-using checksum = std::uint32_t (*)(std::uint32_t so_far, std::span<std::byte const> bytes);
+/// Continues the checksum of the bytes before (0 at the beginning); wire/xxhash.hpp provides one.
+using checksum = std::uint64_t (*)(std::uint64_t so_far, std::span<std::byte const> bytes);
 
 /// What all frames of a run have in common. Without a checksum function the field is zero. That is enough within one
 /// process, and over links with checksums of their own.
@@ -75,7 +75,7 @@ struct frame_view {
   range blocks{};
   element kind{};
   std::size_t values = 0;
-  std::uint32_t sum = 0;  ///< the checksum as sent
+  std::uint32_t sum = 0;  ///< the checksum as the header has it
   std::span<std::byte const> body;
 };
 
@@ -92,11 +92,6 @@ auto get(std::byte const* at) -> U {
 }
 
 inline constexpr std::size_t checksum_at = header_bytes - 4;
-
-inline auto sum_of(std::span<std::byte const, header_bytes> h, std::span<std::byte const> body, seal const& s)
-    -> std::uint32_t {
-  return s.check == nullptr ? 0 : s.check(s.check(0, h.first(checksum_at)), body);
-}
 
 inline void put_scalars(scalars const& extra, std::byte* at) {
   for (std::size_t i = 0; i < scalar_slot_count; ++i) put(at + 8 * i, extra.word(i));
@@ -126,8 +121,39 @@ inline auto refuse_head(std::byte const* h, seal const& s) -> std::optional<deco
 }
 }  // namespace detail
 
-/// Writes the header of the frame that carries this piece of p; the body must follow it unchanged.
-inline void encode_header(packet const& p, piece const& part, seal const& s, std::span<std::byte, header_bytes> to) {
+/// The checksum of a frame whose body is still coming or going: that of the header, continued by each 128 KiB of the
+/// body and by the rest, however they came.
+class running_sum {
+ public:
+  static constexpr std::size_t stretch = std::size_t{1} << 17;
+
+  running_sum() = default;
+  running_sum(std::span<std::byte const, header_bytes> header, seal const& s) : check_{s.check} {
+    if (check_ != nullptr) sum_ = check_(0, header.first(detail::checksum_at));
+  }
+  [[nodiscard]] auto is_wanted() const -> bool { return check_ != nullptr; }
+  [[nodiscard]] auto of_header() const -> std::uint32_t { return static_cast<std::uint32_t>(sum_); }
+  /// Takes in whole stretches of a body, of which these bytes from its beginning on are known.
+  void advance(std::span<std::byte const> there) {
+    for (; check_ != nullptr && there.size() - summed_ >= stretch; summed_ += stretch)
+      sum_ = check_(sum_, there.subspan(summed_, stretch));
+  }
+  /// The lowest 32 bits; 0 if no checksum is wanted.
+  [[nodiscard]] auto of_whole(std::span<std::byte const> body) -> std::uint32_t {
+    advance(body);
+    if (check_ != nullptr && summed_ < body.size()) sum_ = check_(sum_, body.subspan(summed_));
+    return static_cast<std::uint32_t>(sum_);
+  }
+
+ private:
+  checksum check_ = nullptr;
+  std::uint64_t sum_ = 0;
+  std::size_t summed_ = 0;
+};
+
+namespace detail {
+/// All of a header but its checksum.
+inline void put_fields(packet const& p, piece const& part, seal const& s, std::span<std::byte, header_bytes> to) {
   static_assert(std::endian::native == std::endian::little, "bodies are copied as they lie in memory");
   auto* h = to.data();
   detail::put(h, magic);
@@ -149,7 +175,32 @@ inline void encode_header(packet const& p, piece const& part, seal const& s, std
   auto const width = bytes_of(p.body.kind());
   detail::put(h + 96, std::uint64_t{width == 0 ? 0 : part.body.size() / width});
   detail::put(h + 104, std::uint32_t{0});
-  detail::put(h + detail::checksum_at, detail::sum_of(to, part.body, s));
+}
+}  // namespace detail
+
+/// Writes the header of the frame that carries this piece of p; the body must follow it unchanged.
+inline void encode_header(packet const& p, piece const& part, seal const& s, std::span<std::byte, header_bytes> to) {
+  detail::put_fields(p, part, s, to);
+  detail::put(to.data() + detail::checksum_at, running_sum{to, s}.of_whole(part.body));
+}
+
+// Over a stream (TCP) a header carries the checksum of itself, so that what it announces is believed before the rest
+// has come, and the body's follows the body. Then both ends sum a large body up piece by piece, while it is in the
+// cache on its way. Without a checksum function and without a body nothing follows.
+
+inline constexpr std::size_t tail_bytes = 4;
+
+/// The header of a frame in a stream; what is returned is to be continued over the body.
+inline auto encode_stream_header(packet const& p, piece const& part, seal const& s,
+                                 std::span<std::byte, header_bytes> to) -> running_sum {
+  detail::put_fields(p, part, s, to);
+  auto const sum = running_sum{to, s};
+  detail::put(to.data() + detail::checksum_at, sum.of_header());
+  return sum;
+}
+inline void encode_tail(std::uint32_t sum, std::span<std::byte, tail_bytes> to) { detail::put(to.data(), sum); }
+[[nodiscard]] inline auto decode_tail(std::span<std::byte const, tail_bytes> from) -> std::uint32_t {
+  return detail::get<std::uint32_t>(from.data());
 }
 
 /// Appends the frame that carries this piece of p to `out`.
@@ -158,6 +209,17 @@ inline void encode(packet const& p, piece const& part, std::vector<std::byte>& o
   out.resize(start + header_bytes + part.body.size());
   encode_header(p, part, s, std::span{out}.subspan(start).first<header_bytes>());
   if (!part.body.empty()) std::memcpy(out.data() + start + header_bytes, part.body.data(), part.body.size());
+}
+
+/// Appends the same as it is in a stream.
+inline void encode_in_stream(packet const& p, piece const& part, std::vector<std::byte>& out, seal const& s) {
+  auto const start = out.size();
+  out.resize(start + header_bytes);
+  auto sum = encode_stream_header(p, part, s, std::span{out}.subspan(start).first<header_bytes>());
+  out.insert(out.end(), part.body.begin(), part.body.end());
+  if (!sum.is_wanted() || part.body.empty()) return;
+  out.resize(out.size() + tail_bytes);
+  encode_tail(sum.of_whole(part.body), std::span{out}.last<tail_bytes>());
 }
 
 /// Reads a header whose body has not come yet. Everything but the checksum is checked; `values` says how much is to
@@ -191,7 +253,7 @@ inline auto decode_header(std::span<std::byte const, header_bytes> bytes, frame_
 /// Whether the checksum of header and body is right.
 inline auto is_intact(std::span<std::byte const, header_bytes> header, std::span<std::byte const> body, seal const& s)
     -> bool {
-  return detail::sum_of(header, body, s) == detail::get<std::uint32_t>(header.data() + detail::checksum_at);
+  return running_sum{header, s}.of_whole(body) == detail::get<std::uint32_t>(header.data() + detail::checksum_at);
 }
 
 /// Reads one whole frame; the view points into `bytes`. Any inconsistency gives an error value; nothing is thrown.

@@ -6,10 +6,11 @@
 #include <cstdint>
 #include <numeric>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
-#include <rubato/wire/zlib.hpp>
+#include <rubato/wire/xxhash.hpp>
 
 #include "support/catch.hpp"
 #include "support/for_all.hpp"
@@ -43,7 +44,7 @@ auto encoded(packet const& p, range blocks, range values, wire::seal const& s = 
 }
 
 /// Real wires: a run id, and a checksum.
-constexpr auto sealed = wire::seal{0x1234'5678'9abc'def0, &wire::crc32_of};
+constexpr auto sealed = wire::seal{0x1234'5678'9abc'def0, &wire::xxh3_of};
 
 auto same_head(packet const& a, packet const& b) -> bool {
   return a.from == b.from && a.to == b.to && a.channel == b.channel && a.session == b.session && a.number == b.number &&
@@ -141,6 +142,28 @@ TEST_CASE(
   CHECK(std::accumulate(refused.begin(), refused.end(), std::size_t{0}) == 9 * frame.size());
   CHECK(refused[static_cast<std::size_t>(wire::decode_error::wrong_run)] == 64);
   CHECK(refused[static_cast<std::size_t>(wire::decode_error::wrong_checksum)] > 8 * 256);  // the body's bits at least
+}
+
+TEST_CASE(
+    "the checksum is 32 bits of XXH3, continued by its seed, and shows damage of any length anywhere in a frame") {
+  auto const text = std::string_view{"rubato"};
+  auto const part = [&](std::size_t from, std::size_t to) {
+    return std::as_bytes(std::span{text}).subspan(from, to - from);
+  };
+  CHECK(wire::xxh3_of(0, {}) == 0U);
+  CHECK(wire::xxh3_of(7, {}) == 7U);
+  CHECK(wire::xxh3_of(0, part(0, 6)) == 0x87820b2d4808c8e1U);
+  CHECK(wire::xxh3_of(1, part(0, 6)) == 0x6135f284d562cc07U);
+  buffer_pool pool;
+  auto const frame = encoded(a_packet(pool), {0, 3}, {0, 150}, sealed);
+  test::for_all(2000, [&](random_stream& gen, std::uint64_t) {
+    auto damaged = frame;
+    auto const from = gen.below(frame.size());
+    auto const length = 1 + gen.below(std::min<std::uint64_t>(frame.size() - from, gen.chance(0.5) ? 4 : 1000));
+    for (auto i = from; i < from + length; ++i) damaged[i] = static_cast<std::byte>(gen.below(256));
+    wire::frame_view f;
+    REQUIRE((damaged == frame || wire::decode(damaged, f, sealed)));
+  });
 }
 
 TEST_CASE("a frame of another run, with an unknown codec, or with another seal is refused by name") {

@@ -39,6 +39,25 @@ struct all_at_once {
   }
 };
 
+/// The same for a body with a checksum: in pieces, each of which is summed up while it is in the cache, before it goes
+/// or after it has come.
+struct summed_on_its_way {
+  static constexpr auto piece = 4 * wire::running_sum::stretch;  // measured: half or twice as much is slower
+  clock::time_point* moved = nullptr;
+  wire::running_sum* sum = nullptr;
+  std::span<std::byte const> body{};
+  std::byte* tail = nullptr;  // of what goes: written as soon as the sum is known
+  auto operator()(boost::system::error_code const& error, std::size_t so_far) const -> std::size_t {
+    if (so_far > 0) *moved = clock::now();
+    if (error) return 0;
+    auto const ahead = tail == nullptr ? so_far : so_far + piece;
+    sum->advance(body.first((std::min)(ahead, body.size())));
+    if (tail != nullptr && ahead >= body.size())
+      wire::encode_tail(sum->of_whole(body), std::span<std::byte, wire::tail_bytes>{tail, wire::tail_bytes});
+    return piece;
+  }
+};
+
 /// Limits the system's pause between retransmissions to an eighth of `silence`, or a second if that is longer, where it
 /// can (Linux). By default the pauses double. Over a link that loses a tenth of everything, a live peer would then
 /// sometimes be silent for longer than it may.
@@ -78,18 +97,44 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   /// `then(error)` runs unless the connection was closed here meanwhile.
   template<class Buffers, class Then>
   void read(Buffers const& into, Then then) {
-    boost::asio::async_read(socket, into, all_at_once{&heard},
+    read(into, all_at_once{&heard}, std::move(then));
+  }
+  template<class Buffers, class Pieces, class Then>
+  void read(Buffers const& into, Pieces const& pieces, Then then) {
+    boost::asio::async_read(socket, into, pieces,
                             [self = shared_from_this(), then = std::move(then)](error_code error, std::size_t) mutable {
                               if (self->at == phase::closed) return;
                               if (!error) self->heard = clock::now();
                               then(error);
                             });
   }
+  /// Decodes `header` into `frame`; false if it is damaged, or not one of this run.
+  [[nodiscard]] auto understands_header(wire::seal const& s) -> bool {
+    summed = wire::running_sum{header, s};
+    return !wire::decode_header(header, frame, s) && summed.of_header() == frame.sum;
+  }
+  /// Reads what follows that header into `arriving`; `then(error, whether it is intact)`.
+  template<class Then>
+  void read_body(buffer_pool const& pool, Then then) {
+    arriving = {frame.kind, frame.values, pool};
+    auto const values = arriving.bytes();
+    auto const into = boost::asio::buffer(values.data(), values.size());
+    if (!summed.is_wanted() || values.empty())
+      return read(into, [then = std::move(then)](error_code error) mutable { then(error, !error); });
+    read(std::array{into, boost::asio::buffer(tail)}, summed_on_its_way{&heard, &summed, values},
+         [this, values, then = std::move(then)](error_code error) mutable {
+           then(error, !error && summed.of_whole(values) == wire::decode_tail(tail));
+         });
+  }
   template<class Buffers, class Then>
   void write(Buffers const& from, Then then) {
+    write(from, all_at_once{&spoke}, std::move(then));
+  }
+  template<class Buffers, class Pieces, class Then>
+  void write(Buffers const& from, Pieces const& pieces, Then then) {
     writing = true;
     boost::asio::async_write(
-        socket, from, all_at_once{&spoke},
+        socket, from, pieces,
         [self = shared_from_this(), then = std::move(then)](error_code error, std::size_t) mutable {
           self->writing = false;
           self->body = {};
@@ -122,12 +167,15 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   /// The body is sent without a copy.
   template<class Then>
   void write_frame(packet const& p, wire::piece const& part, wire::seal const& s, Then then) {
-    out.resize(wire::header_bytes);
-    wire::encode_header(p, part, s, std::span{out}.first<wire::header_bytes>());
+    out.resize(wire::header_bytes + wire::tail_bytes);
+    sent = wire::encode_stream_header(p, part, s, std::span{out}.first<wire::header_bytes>());
     body = p.body;
-    auto const both = std::array{boost::asio::const_buffer{out.data(), out.size()},
-                                 boost::asio::const_buffer{part.body.data(), part.body.size()}};
-    write(both, std::move(then));
+    auto const head = boost::asio::const_buffer{out.data(), wire::header_bytes};
+    auto const values = boost::asio::const_buffer{part.body.data(), part.body.size()};
+    if (!sent.is_wanted() || part.body.empty()) return write(std::array{head, values}, std::move(then));
+    auto* const end = out.data() + wire::header_bytes;
+    write(std::array{head, values, boost::asio::const_buffer{end, wire::tail_bytes}},
+          summed_on_its_way{&spoke, &sent, part.body, end}, std::move(then));
   }
 
   socket_type socket;
@@ -144,6 +192,8 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   std::array<std::byte, wire::header_bytes> header{};
   wire::frame_view frame;
   wire::arriving_body arriving;
+  wire::running_sum summed, sent;  ///< of the frames that are being read and written
+  std::array<std::byte, wire::tail_bytes> tail{};
   std::vector<std::byte> out;
   shared_buffer body;  ///< of the frame that is being written
 };
