@@ -144,7 +144,7 @@ struct bench_of_all {
     auto holds = true;
     examples::for_each_algorithm<space>([&]<class Node>(examples::catalogue_row<Node> const& row) {
       if (row.where != examples::ends::at_optimum || (!asked.empty() && !asked.contains(row.name))) return;
-      auto const rounds_values = row.name == "byte_grad" || row.name == "r_fast_low_bits";
+      auto const rounds_values = row.name == "byte_grad" || row.name == "qadam" || row.name == "r_fast_low_bits";
       auto const of = run<Node>(std::string{row.name}, rounds_values ? 1e-2 : 1e-5);
       holds = holds && of.arrived == scenarios && of.worst_residual == 0;
     });

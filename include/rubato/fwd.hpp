@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Declares the node types that are classes, and says their default policies: here, and nowhere else. For headers of
 // your own that name node types and need not know them. (Names that compose another node type are aliases, each in its
-// file; low_precision_d_psgd, lead, beer, c_gt and dcd_sgd, whose default codecs are, are declared there too.)
+// file; low_precision_d_psgd, lead, beer, c_gt, dcd_sgd and qadam, whose default codecs are, are declared there too.)
 #pragma once
 
 #include <cstddef>

@@ -50,6 +50,7 @@
 #include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>
+#include <rubato/algorithm/qadam.hpp>
 #include <rubato/algorithm/quorum_diloco.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>

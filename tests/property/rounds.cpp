@@ -294,6 +294,7 @@ TEST_CASE("in every algorithm a restarted node is accepted, or the run ends with
                                           "osgp",
                                           "post_local_sgd",
                                           "push_diging",
+                                          "qadam",
                                           "quorum_diloco",
                                           "rasgp",
                                           "ring_allreduce_sgd",

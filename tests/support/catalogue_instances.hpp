@@ -22,6 +22,7 @@
   RUBATO_NODE_INSTANCE(HOW, dude_asgd<backend::host<double>>);         \
   RUBATO_NODE_INSTANCE(HOW, local_sgd<backend::host<double>>);         \
   RUBATO_NODE_INSTANCE(HOW, slowmo<backend::host<double>>);            \
+  RUBATO_NODE_INSTANCE(HOW, qadam<backend::host<double>>);             \
   RUBATO_NODE_INSTANCE(HOW, lead<backend::host<double>>)
 
 #define RUBATO_CATALOGUE_GROUP_1(HOW)                                          \

@@ -51,6 +51,8 @@ class adam {
     }
   }
 
+  [[nodiscard]] auto options() const -> adam_options const& { return options_; }
+
   template<class Backend>
   class state {
    public:
@@ -81,7 +83,7 @@ class adam {
 
     static void visit_state(auto& self, auto&& visit) {
       visit("power of beta1", self.power1_), visit("power of beta2", self.power2_);
-      visit("mean", self.mean_), visit("square", self.square_);
+      visit("mean", self.mean_), visit("square", self.square_), visit("frozen", self.frozen_);
     }
     state(adam const& its, Backend& backend, std::size_t values)
         : options_{its.options_},
@@ -89,27 +91,34 @@ class adam {
           square_{backend::zeros<scalar>(backend, values)} {}
     [[nodiscard]] auto next(double gamma) -> rule {
       power1_ *= options_.beta1;
-      power2_ *= options_.beta2;
+      if (!frozen_) power2_ *= options_.beta2;
       return present(gamma);
     }
     [[nodiscard]] auto present(double gamma) -> rule {
       rule r;
       r.rate = static_cast<scalar>(gamma / (1 - power1_));
       r.unbiased = static_cast<scalar>(1 / (1 - power2_));
-      r.beta1 = static_cast<scalar>(options_.beta1);
-      r.share1 = static_cast<scalar>(1 - options_.beta1);
-      r.beta2 = static_cast<scalar>(options_.beta2);
-      r.share2 = static_cast<scalar>(1 - options_.beta2);
+      r.beta1 = static_cast<scalar>(frozen_ ? 0 : options_.beta1);
+      r.share1 = static_cast<scalar>(frozen_ ? 1 : 1 - options_.beta1);
+      r.beta2 = static_cast<scalar>(frozen_ ? 1 : options_.beta2);
+      r.share2 = static_cast<scalar>(frozen_ ? 0 : 1 - options_.beta2);
       r.epsilon = static_cast<scalar>(options_.epsilon);
       r.mean = mean_.data();
       r.square = square_.data();
       return r;
     }
 
+    /// From now on v and 1-b2^t stay as they are, and a direction is the new m itself (algorithm/qadam.hpp).
+    void freeze() { frozen_ = true; }
+    /// m, and v.
+    [[nodiscard]] auto mean() const -> writable_buffer<scalar> const& { return mean_; }
+    [[nodiscard]] auto square() const -> writable_buffer<scalar> const& { return square_; }
+
    private:
     adam_options options_;
     double power1_ = 1, power2_ = 1;  // b1^t, b2^t
     writable_buffer<scalar> mean_, square_;
+    bool frozen_ = false;
   };
 
  private:

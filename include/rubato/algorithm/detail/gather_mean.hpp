@@ -30,6 +30,7 @@ class gather_mean : public mean_rounds {
 
  public:
   using scalar = typename Backend::scalar;
+  static constexpr auto channel = channel_id::chunk;
   static constexpr auto spec = channel_spec{channel, channel_kind::event,
                                             element_of<typename Codec::template code<scalar>>, 0, body_form::codes};
 
@@ -43,7 +44,7 @@ class gather_mean : public mean_rounds {
   /// `values`: of the whole vector; `seed`: of the codec's draws. Throws config_error if the codec cannot take them.
   gather_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec, std::uint64_t seed,
               std::size_t fragments = 1)
-      : mean_rounds{self, nodes, values, fragments},
+      : mean_rounds{self, nodes, values, fragments, channel},
         codec_{std::move(codec)},
         seed_{seed},
         out_(fragments),

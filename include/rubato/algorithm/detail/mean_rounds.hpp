@@ -31,21 +31,19 @@ class mean_rounds {
 
   void add_statistics(node_statistics& s) const {
     for (std::size_t j = 0; j < n_; ++j)
-      if (j != to_index(self_)) s.edges.push_back(peers_[j].counted(channel));
+      if (j != to_index(self_)) s.edges.push_back(peers_[j].counted(channel_));
   }
 
  protected:
-  static constexpr auto channel = channel_id::chunk;
-
   struct message {
     instant posted{};
     shared_buffer body{};
     static void visit_state(auto& self, auto&& visit) { visit("posted", self.posted), visit("body", self.body); }
   };
 
-  /// `values`: of the whole vector.
-  mean_rounds(node_id self, std::size_t nodes, std::size_t values, std::size_t fragments)
-      : self_{self}, n_{nodes}, values_{values}, fragments_{fragments}, peers_(nodes) {
+  /// `values`: of the whole vector; `channel`: that of all messages.
+  mean_rounds(node_id self, std::size_t nodes, std::size_t values, std::size_t fragments, channel_id channel)
+      : channel_{channel}, self_{self}, n_{nodes}, values_{values}, fragments_{fragments}, peers_(nodes) {
     for (std::size_t j = 0; j < n_; ++j) peers_[j].peer = to_node(j);
   }
   static void visit_state(auto& self, auto&& visit) {
@@ -91,6 +89,7 @@ class mean_rounds {
     return j;
   }
 
+  channel_id channel_;
   node_id self_;
   std::size_t n_;
   std::size_t values_;

@@ -28,13 +28,14 @@
 
 namespace rubato::detail {
 
-/// One node's part in an endless sequence of rounds. Needs lossless, ordered links.
-template<class Backend, class Codec, codec::use Use>
+/// One node's part in an endless sequence of rounds. Needs lossless, ordered links. Channel: of its messages.
+template<class Backend, class Codec, codec::use Use, channel_id Channel = channel_id::chunk>
 class scatter_mean : public mean_rounds {
   static_assert(codec::check_codec<Codec, Backend, channel_kind::event, Use>());
 
  public:
   using scalar = typename Backend::scalar;
+  static constexpr auto channel = Channel;
   static constexpr auto spec = channel_spec{channel, channel_kind::event,
                                             element_of<typename Codec::template code<scalar>>, 0, body_form::codes};
 
@@ -50,7 +51,7 @@ class scatter_mean : public mean_rounds {
   /// `values`: of the whole vector; `seed`: of the codec's draws. Throws config_error if the codec cannot take a chunk.
   scatter_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec, std::uint64_t seed,
                std::size_t fragments = 1)
-      : mean_rounds{self, nodes, values, fragments},
+      : mean_rounds{self, nodes, values, fragments, channel},
         codec_{std::move(codec)},
         seed_{seed},
         parts_out_(fragments * nodes),
