@@ -2,16 +2,19 @@
 // Local SGD with an averaging of models that nobody waits for, node i of n.   Source: BAGUA's asynchronous model
 // average, arXiv 2107.01499 and its public code. Formulas (C.*) of the averaging: scatter_mean.hpp.
 //   (V.L)  x <- x - gamma g(x at the request)                              local step, whatever else goes on
-//   (V.S)  s <- x, given to the averaging, when the last one is complete and `local_steps` steps were made since
+//   (V.S)  s <- x, given to the averaging, when the last one is complete, `local_steps` steps were made since its
+//          beginning, and `interval` has passed since then
 //   (V.C)  x <- mean(s_1 .. s_n) + (x - s)                                 keeps the steps made in the meantime
 // invariant: without steps in the meantime all models become equal, bit for bit; the corrections mean - s sum to zero
 // up to the rounding of sums and the codec                            tests/unit/algorithm/async_model_average.cpp
-// differs from [BAGUA]: an average begins by count, not by time; the correction does not wait for a gradient under way.
+// differs from [BAGUA]: an average may begin by count too; with local_steps = 0 it begins by time alone, as in [BAGUA],
+// whose interval is 500 ms. The correction does not wait for a gradient under way.
 // Passes, in vectors: a local step reads x, g and writes x; an average has those of scatter_mean, and reads x, s, mean
 // and writes x.
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -40,12 +43,14 @@ struct async_model_average_options {
   std::size_t block_values = 0;
   step::schedule schedule{};
   std::uint64_t local_steps = 1;  ///< at least this many between two snapshots
+  std::chrono::nanoseconds interval{0};  ///< at least this long from one snapshot to the next
   Step step_rule{};
   Codec codec{};
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
     visit("local steps", self.local_steps, "least number of local iterations between two averages");
+    visit("interval", self.interval, "least time from the beginning of one average to that of the next");
     visit("step rule", self.step_rule, "how a step is made of a direction");
     visit("codec", self.codec, "how messages are coded");
   }
@@ -85,7 +90,10 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
     return mixing::all_to_all_plan(network.pull().nodes());
   }
   static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t) {
-    if (o.local_steps == 0) throw config_error{"a model is averaged after 1 local step or more, not after 0"};
+    if (o.interval.count() < 0)
+      throw config_error{"two averages lie 0 s apart or more, not " + shortest(to_seconds(o.interval)) + " s"};
+    if (o.local_steps == 0 && o.interval.count() == 0)
+      throw config_error{"a model is averaged after 1 local step or more, not after 0, unless an interval says when"};
   }
   static constexpr std::array<std::string_view, 2> own_options{"step", "local steps"};
   static constexpr std::array all_channels{detail::scatter_mean<Backend, Codec, codec::use::models>::spec};
@@ -94,6 +102,11 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
   async_model_average(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         mean_{self, plan.nodes[to_index(self)].nodes, core::size(), o.codec, o.seed} {}
+
+  void start(instant now, outbox& out) {
+    await_time(now, out);
+    this->ask_gradient(out);
+  }
 
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!this->accept(g)) return;
@@ -109,6 +122,11 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
 
   void on_patch(instant now, patch const& p, outbox& out) {
     if (p.channel == channel_id::chunk && mean_.accept(p, out)) average(now, out);
+  }
+
+  void on_wakeup(instant now, wakeup, outbox& out) {
+    is_time_ = true;
+    average(now, out);
   }
 
   /// Without one of its nodes no average is ever complete.
@@ -132,6 +150,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
     core::visit_state(self, visit);
     visit("meets at", self.meets_at_);
     visit("mean", self.mean_), visit("snapshot", self.snapshot_), visit("since snapshot", self.since_snapshot_);
+    visit("is time", self.is_time_);
   }
 
  private:
@@ -140,8 +159,9 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
     auto const post = this->posting(channel_id::chunk, now, out);
     while (true) {
       if (!mean_.under_way()) {
-        if (since_snapshot_ < this->options_->local_steps || mean_.rounds_done() == meets_at_) return;
+        if (!is_time_ || since_snapshot_ < this->options_->local_steps || mean_.rounds_done() == meets_at_) return;
         since_snapshot_ = 0;
+        await_time(now, out);
         snapshot_ = this->x_;  // (V.S)
         mean_.begin(this->backend_, core::values_of(snapshot_), now, post);
       }
@@ -149,6 +169,12 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
       if (!correct(mean_.take_mean(), out)) return;
       snapshot_ = {};
     }
+  }
+
+  /// The next average begins an interval from now, or later.
+  void await_time(instant now, outbox& out) {
+    is_time_ = this->options_->interval.count() == 0;
+    if (!is_time_) out.wakeups.push_back({0, later_by(now, this->options_->interval)});
   }
 
   auto correct(writable_buffer<scalar> const& mean, outbox& out) -> bool {
@@ -167,6 +193,7 @@ class async_model_average : public detail::node_core<Backend, detail::async_mode
   detail::scatter_mean<Backend, Codec, codec::use::models> mean_;
   shared_buffer snapshot_;  // s, while an average is under way
   std::uint64_t since_snapshot_ = 0;
+  bool is_time_ = true;  // the interval since the last snapshot has passed
   std::uint64_t meets_at_ = no_meeting;  // averages, after which the next one waits until the node was saved
 };
 

@@ -28,6 +28,7 @@ namespace rubato::mixing {
 /// A cycle of rounds, by name with hyphens or underscores; nothing for a name that is none of these. Throws
 /// config_error for parameters that do not fit, and for no nodes.
 ///   one-peer-exponential            directed: one_peer_exponential(n)
+///   shift-one, shift-one:K          symmetric: every(K, shift_one(n)), K = 1 unless it is given
 ///   base-k, base-k:K                symmetric: base_graph(n, K), K = 1 unless it is given
 ///   one-peer-equitopo, ...:SEED     symmetric: 4 n rounds of ou_equi_dyn(), at most 256, drawn once
 ///   one-peer-equitopo-directed, ... directed: the same of od_equi_dyn()
@@ -50,6 +51,10 @@ RUBATO_INLINE auto named_matrices(std::string_view name, topology::detail::name_
     given.require(0, 0);
     return one_peer_exponential(n);
   }
+  if (name == "shift-one") {
+    given.require(0, 1);
+    return every(given.empty() ? 1 : given.count(0), shift_one(n));
+  }
   if (name == "base-k") {
     given.require(0, 1);
     return base_graph(n, given.empty() ? 1 : given.count(0));
@@ -67,8 +72,8 @@ RUBATO_INLINE auto named_matrices(std::string_view name, topology::detail::name_
 }  // namespace detail
 
 RUBATO_INLINE auto known_rounds() -> std::string {
-  return "one-peer-exponential, base-k[:K], one-peer-equitopo[:SEED], one-peer-equitopo-directed[:SEED], "
-         "hierarchical-rounds:GROUPS";
+  return "one-peer-exponential, shift-one[:K], base-k[:K], one-peer-equitopo[:SEED], "
+         "one-peer-equitopo-directed[:SEED], hierarchical-rounds:GROUPS";
 }
 
 RUBATO_INLINE auto rounds_by_name(std::string_view asked, std::size_t n) -> std::optional<schedule> {

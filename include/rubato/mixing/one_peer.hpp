@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Sequences of matrices with few edges a round: one-peer exponential, and groups with leaders. One matrix a round; a
-// run repeats them. How near a sequence comes to the mean of all is residual(), 0 if it is exact.
+// Sequences of matrices with few edges a round: one-peer exponential, pairs across two halves, and groups with leaders;
+// and rounds without an edge between those of any sequence. One matrix a round; a run repeats them. How near a
+// sequence comes to the mean of all is residual(), 0 if it is exact.
 #pragma once
 
 #include <algorithm>
@@ -21,6 +22,15 @@ namespace rubato::mixing {
 /// columns sum to one. All rounds together are exact, J = 1 1^T / n, if and only if n is a power of two (Ying et al.
 /// 2021). One node has one round, which changes nothing.
 [[nodiscard]] auto one_peer_exponential(std::size_t n) -> std::vector<matrix>;
+
+/// Pairs across two halves of an even number of nodes, half and half: in round s = 0 .. n/2 - 1 node r of the first
+/// half meets node ((r + s) mod n/2) + n/2. Symmetric; two of different halves meet once in n/2 rounds. BAGUA's
+/// shift-one, of its public code. Throws config_error if n is odd.
+[[nodiscard]] auto shift_one(std::size_t n) -> std::vector<matrix>;
+
+/// The same rounds with k - 1 between any two, and before the first, in which every node keeps what it has: nodes that
+/// exchange models every k iterations. Throws config_error unless k is at least 1.
+[[nodiscard]] auto every(std::size_t k, std::vector<matrix> const& rounds) -> std::vector<matrix>;
 
 /// Groups that average among themselves `inside_rounds` times, then their leaders once, then the groups once more, each
 /// time with Metropolis-Hastings weights on these edges of topology::hierarchical(). Symmetric. Ours.
@@ -76,6 +86,38 @@ RUBATO_INLINE auto one_peer_exponential(std::size_t n) -> std::vector<matrix> {
     rounds.push_back(from_entries(n, std::move(entries), stochasticity::doubly, name));
   }
   return rounds;
+}
+
+RUBATO_INLINE auto shift_one(std::size_t n) -> std::vector<matrix> {
+  auto const name = "shift-one weights";
+  topology::detail::require_nodes(n, name);
+  if (n % 2 != 0)
+    throw config_error("shift-one pairs the nodes of two halves, and " + std::to_string(n) + " nodes have none");
+  auto const half = n / 2;
+  auto rounds = std::vector<matrix>{};
+  for (auto s = std::size_t{0}; s < half; ++s) {
+    auto entries = std::vector<entry>{};
+    for (auto r = std::size_t{0}; r < half; ++r) {
+      auto const one = to_node(r), other = to_node((r + s) % half + half);
+      for (auto const i : {one, other})
+        for (auto const j : {one, other}) entries.push_back({i, j, 0.5});
+    }
+    rounds.push_back(from_entries(n, std::move(entries), stochasticity::doubly, name));
+  }
+  return rounds;
+}
+
+RUBATO_INLINE auto every(std::size_t k, std::vector<matrix> const& rounds) -> std::vector<matrix> {
+  if (k == 0) throw config_error("nodes exchange models every iteration or less often, and not every 0 iterations");
+  auto all = std::vector<matrix>{};
+  for (auto const& round : rounds) {
+    auto alone = std::vector<entry>{};
+    for (auto i = std::size_t{0}; i < round.nodes(); ++i) alone.push_back({to_node(i), to_node(i), 1});
+    for (auto r = std::size_t{1}; r < k; ++r)
+      all.push_back(from_entries(round.nodes(), alone, stochasticity::doubly, "no weights"));
+    all.push_back(round);
+  }
+  return all;
 }
 
 RUBATO_INLINE auto hierarchical_rounds(std::size_t n, std::size_t groups, std::size_t inside_rounds,

@@ -20,6 +20,8 @@ TEST_CASE("rounds have names, with hyphens or underscores, and what has none is 
   CHECK(mixing::residual(mixing::rounds_by_name("base-k", 7)->parts()) < 1e-12);
   CHECK(mixing::rounds_by_name("base-k:2", 9)->parts().size() == 2);
   CHECK(mixing::rounds_by_name("hierarchical-rounds:3", 9)->parts().size() == 3);
+  CHECK(mixing::rounds_by_name("shift-one", 6)->parts().size() == 3);
+  CHECK(mixing::rounds_by_name("shift-one:4", 6)->parts().size() == 12);
   CHECK_FALSE(mixing::rounds_by_name("ring", 8));
   CHECK_FALSE(mixing::rounds_by_name("file:base-k", 8));
 }
@@ -44,8 +46,11 @@ TEST_CASE("parameters of rounds that do not fit are refused with a sentence") {
     return refusal([&] { static_cast<void>(mixing::rounds_by_name(name, n)); });
   };
   CHECK(says(refused("one-peer-exponential:2"), "there is no topology"));
-  CHECK(says(refused("base-k:many"), "there is no topology 'base-k:many': take one of one-peer-exponential, base-k"));
+  CHECK(
+      says(refused("base-k:many"), "there is no topology 'base-k:many': take one of one-peer-exponential, shift-one"));
   CHECK(says(refused("base-k:0"), "at least one neighbour"));
+  CHECK(says(refused("shift-one", 5), "5 nodes have none"));
+  CHECK(says(refused("shift-one:0", 4), "not every 0"));
   CHECK(says(refused("hierarchical-rounds"), "there is no topology"));
   CHECK(says(refused("one-peer-exponential", 0), "one-peer exponential"));
 }

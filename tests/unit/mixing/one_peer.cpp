@@ -61,6 +61,34 @@ TEST_CASE("groups average inside, then their leaders, then inside again") {
         close_to(0));
 }
 
+TEST_CASE("shift-one pairs each node of the first half with each of the second once, as BAGUA's formula says") {
+  for (auto const n : {std::size_t{2}, std::size_t{6}, std::size_t{10}}) {
+    auto const half = n / 2;
+    auto const rounds = shift_one(n);
+    REQUIRE(rounds.size() == half);
+    for (auto s = std::size_t{0}; s < half; ++s) {
+      for (auto r = std::size_t{0}; r < n; ++r) {
+        auto const peer = r < half ? (s + r) % half + half : (r - s) % half;
+        CHECK(rounds[s].at(to_node(r), to_node(peer)) == 0.5);
+        CHECK(rounds[s].diagonal(to_node(r)) == 0.5);
+        CHECK(rounds[s].row(to_node(r)).size() == 2);
+      }
+    }
+    // Means of the two halves meet: every round ends with the mean of all if each half agrees with itself.
+    CHECK(residual(rounds) < 1);
+  }
+}
+
+TEST_CASE("rounds of every k-th iteration have k - 1 before them in which nothing moves") {
+  auto const rounds = every(3, shift_one(4));
+  REQUIRE(rounds.size() == 6);
+  for (auto const k : {0U, 1U, 3U, 4U})
+    for (auto i = std::size_t{0}; i < 4; ++i) CHECK(rounds[k].diagonal(to_node(i)) == 1);
+  CHECK(rounds[2].at(node_id{0}, node_id{2}) == 0.5);
+  CHECK(rounds[5].at(node_id{0}, node_id{3}) == 0.5);
+  CHECK(residual(rounds) == close_to(residual(shift_one(4))));
+}
+
 TEST_CASE("a sequence needs a round, and the same nodes in all") {
   CHECK(says(refusal([] { (void)residual({}); }), "at least one matrix"));
   CHECK(says(refusal([] { (void)residual({one_peer_exponential(2)[0], one_peer_exponential(3)[0]}); }),
