@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Where endpoints of each transport of one process meet: in a room, on ports of this machine that the system chooses,
-// or on the simulator's links.
+// under a name of shared memory, or on the simulator's links.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <iterator>
 #include <map>
@@ -16,6 +19,7 @@
 
 #include <rubato/environment/network.hpp>
 #include <rubato/transport/in_process.hpp>
+#include <rubato/transport/shared_memory.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
 
@@ -44,6 +48,20 @@ struct doors_of {
 };
 using tcp_doors = doors_of<transport::tcp_options, transport::open_tcp_socket, &transport::tcp_options::listener>;
 using udp_doors = doors_of<transport::udp_options, transport::open_udp_socket, &transport::udp_options::socket>;
+
+/// A name of a run that no other run of this machine has.
+inline auto fresh_run_name() -> std::string {
+  static std::atomic<int> runs{0};
+  return "test-" + std::to_string(::getpid()) + "-" + std::to_string(++runs);
+}
+struct shared_memory_doors {
+  explicit shared_memory_doors(std::size_t) {}
+  [[nodiscard]] auto options(std::size_t, transport::shared_memory_options o = {}) const {
+    o.run = run;
+    return o;
+  }
+  std::string run = fresh_run_name();
+};
 
 /// Without events, which UDP does not carry.
 inline auto state_identity(std::size_t self, std::size_t n, std::uint64_t seed = 1) -> transport::identity {
@@ -90,6 +108,22 @@ class world<transport::tcp> : public one_process {
   std::size_t n_;
   limits limits_;
   tcp_doors doors_;
+};
+
+template<>
+class world<transport::shared_memory> : public one_process {
+ public:
+  world(std::size_t n, limits const& l) : n_{n}, limits_{l}, doors_{n} {}
+  auto make(std::size_t self) -> std::unique_ptr<transport::shared_memory> {
+    auto o = doors_.options(self, {.arrival = limits_.arrival, .silence = limits_.silence});
+    o.event_bound = limits_.event_bound;
+    return std::make_unique<transport::shared_memory>(test_identity(self, n_), std::move(o));
+  }
+
+ private:
+  std::size_t n_;
+  limits limits_;
+  shared_memory_doors doors_;
 };
 
 template<>
@@ -162,10 +196,12 @@ class world<simulated> : public one_process {
   std::shared_ptr<simulated::air> air_;
 };
 
-using every_transport = std::tuple<transport::in_process, transport::tcp, transport::udp>;
-using lossless_transports = std::tuple<transport::in_process, transport::tcp>;
-using transports_with_silence = std::tuple<transport::tcp, transport::udp>;  // in a room nobody is silent
-using carriers_of_messages = std::tuple<transport::in_process, transport::tcp, transport::udp, simulated>;
-using carriers_of_events = std::tuple<transport::in_process, transport::tcp, simulated>;
+using every_transport = std::tuple<transport::in_process, transport::tcp, transport::shared_memory, transport::udp>;
+using lossless_transports = std::tuple<transport::in_process, transport::tcp, transport::shared_memory>;
+using transports_with_silence =
+    std::tuple<transport::tcp, transport::shared_memory, transport::udp>;  // in a room nobody is silent
+using carriers_of_messages =
+    std::tuple<transport::in_process, transport::tcp, transport::shared_memory, transport::udp, simulated>;
+using carriers_of_events = std::tuple<transport::in_process, transport::tcp, transport::shared_memory, simulated>;
 
 }  // namespace rubato::test
