@@ -25,6 +25,7 @@
 #include <rubato/algorithm/clipped_asgd.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/dasa.hpp>
 #include <rubato/algorithm/dasgd.hpp>
 #include <rubato/algorithm/dc_asgd.hpp>
 #include <rubato/algorithm/dcd_sgd.hpp>
@@ -43,6 +44,7 @@
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/malenia_sgd.hpp>
 #include <rubato/algorithm/matcha.hpp>
+#include <rubato/algorithm/mindflayer.hpp>
 #include <rubato/algorithm/naive_optimal_asgd.hpp>
 #include <rubato/algorithm/noloco.hpp>
 #include <rubato/algorithm/non_blocking_allreduce.hpp>
@@ -152,9 +154,11 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<naive_optimal_asgd<B>>{"naive_optimal_asgd", 0.0625, ends::off_it, "star"},
     catalogue_row<asgrad<B>>{"asgrad", 0.0625, ends::off_it, "star"},
     catalogue_row<rennala_sgd<B>>{"rennala_sgd", 0.0625, ends::off_it, "star"},
+    catalogue_row<mindflayer<B>>{"mindflayer", 0.125, ends::off_it, "star"},
     catalogue_row<malenia_sgd<B>>{"malenia_sgd", 0.0625, ends::at_optimum, "star"},
     catalogue_row<ringleader_asgd<B>>{"ringleader_asgd", 0.0625, ends::at_optimum, "star"},
     catalogue_row<dude_asgd<B>>{"dude_asgd", 0.0625, ends::at_optimum, "star"},
+    catalogue_row<dasa<B>>{"dasa", 0.0625, ends::off_it, "star"},
     catalogue_row<piag<B>>{"piag", 0.0625, ends::at_optimum, "star"},
     catalogue_row<fedbuff<B>>{"fedbuff", 0.0625, ends::off_it, "star"},
     catalogue_row<fedasync<B>>{"fedasync", 0.0625, ends::off_it, "star"},

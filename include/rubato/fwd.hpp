@@ -119,6 +119,9 @@ class m_synchronous_sgd;
 template<backend::array_backend Backend, class Step = step::sgd, class Contribution = contribution::all>
 class matcha;
 
+template<backend::array_backend Backend, class Step = step::sgd>
+class mindflayer;
+
 template<backend::array_backend Backend, class Outer = outer::pair_momentum, class Step = step::sgd>
 class noloco;
 

@@ -8,6 +8,7 @@
 #include <rubato/problem/function.hpp>
 #include <rubato/problem/logistic_regression.hpp>
 #include <rubato/problem/multilayer_perceptron.hpp>
+#include <rubato/problem/policy_evaluation.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/problem/separable.hpp>
 #include <rubato/problem/softmax_regression.hpp>

@@ -20,6 +20,7 @@
 #include <rubato/algorithm/clipped_asgd.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/dasa.hpp>
 #include <rubato/algorithm/dasgd.hpp>
 #include <rubato/algorithm/dc_asgd.hpp>
 #include <rubato/algorithm/dcd_sgd.hpp>
@@ -39,6 +40,7 @@
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/malenia_sgd.hpp>
 #include <rubato/algorithm/matcha.hpp>
+#include <rubato/algorithm/mindflayer.hpp>
 #include <rubato/algorithm/naive_optimal_asgd.hpp>
 #include <rubato/algorithm/noloco.hpp>
 #include <rubato/algorithm/non_blocking_allreduce.hpp>

@@ -38,6 +38,8 @@ for algorithm in "${algorithms[@]}"; do
       *.ledger-exponents) value=18 ;;
       *.step-schedule-floor) value=0.5 ;;
       naive_optimal_asgd.acceptance-times) value=2,2,2 ;;  # one a worker
+      mindflayer.trials-deadlines | mindflayer.trials-counts) value=2,2,2 ;;
+      mindflayer.trials-chances) value=0.5,0.5,0.5 ;;
       fedasync.assignment-rate) value=1 ;;                 # it mixes models, and takes no other
       quorum_diloco.work-rate | async_diloco.assignment-rate) value=1 ;;  # nor with an outer step
       async_diloco.aggregation-early) value=0.25 ;;        # at most 1/N

@@ -39,6 +39,7 @@
   RUBATO_NODE_INSTANCE(HOW, diloco<backend::host<double>>);                    \
   RUBATO_NODE_INSTANCE(HOW, async_diloco<backend::host<double>>);              \
   RUBATO_NODE_INSTANCE(HOW, deepsqueeze<backend::host<double>>);               \
+  RUBATO_NODE_INSTANCE(HOW, dasa<backend::host<double>>);                      \
   RUBATO_NODE_INSTANCE(HOW, dcd_sgd<backend::host<double>>)
 
 #define RUBATO_CATALOGUE_GROUP_2(HOW)                                 \
@@ -69,6 +70,7 @@
   RUBATO_NODE_INSTANCE(HOW, ringleader_asgd<backend::host<double>>);        \
   RUBATO_NODE_INSTANCE(HOW, fedasync<backend::host<double>>);               \
   RUBATO_NODE_INSTANCE(HOW, sparse_loco<backend::host<double>>);            \
+  RUBATO_NODE_INSTANCE(HOW, mindflayer<backend::host<double>>);             \
   RUBATO_NODE_INSTANCE(HOW, noloco<backend::host<double>>);                 \
   RUBATO_NODE_INSTANCE(HOW, post_local_sgd<backend::host<double>>)
 

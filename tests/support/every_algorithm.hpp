@@ -43,6 +43,7 @@ void for_every_algorithm(
     one(std::string{row.name}, std::type_identity<Node>{}, [](auto& o) {
       if constexpr (requires { o.contribution.by; }) o.contribution.minibatches = 2;
       if constexpr (std::is_same_v<Node, clipped_asgd<space>>) o.step_rule = step::clipped_by_norm<>{step::sgd{}, 10};
+      if constexpr (requires { o.trials; }) o.trials = {.deadlines = {0.5}, .counts = {2}};
       if constexpr (requires { o.acceptance.limit; }) o.acceptance = {.limit = 6, .late = server::late_jobs::stop};
     });
   });

@@ -21,6 +21,7 @@
 #include <rubato/core/host_device.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/server/concepts.hpp>
+#include <rubato/server/detail/sum_of_table.hpp>
 
 namespace rubato::server {
 
@@ -47,28 +48,6 @@ struct replace_kernel {
     at.store(y, sum);
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 4 * sizeof(T); }
-};
-
-template<class T>
-struct table_entry {
-  T const* values;
-  T share;
-};
-
-/// y <- the sum of share * values over a table. Reads its vectors, writes y.
-template<class T>
-struct sum_of_table_kernel {
-  table_entry<T> const* entries;
-  std::size_t size;
-  T* y;
-  static constexpr bool raises = false;
-  template<class Lanes>
-  RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
-    auto sum = entries[0].share * at.load(entries[0].values);
-    for (std::size_t j = 1; j < size; ++j) sum = sum + entries[j].share * at.load(entries[j].values);
-    at.store(y, sum);
-  }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (size + 1) * sizeof(T); }
 };
 
 /// The factors of gamma of the latest steps, as far back as a gradient that is still used.

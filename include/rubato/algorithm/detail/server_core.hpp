@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Common base of server_sgd and m_synchronous_sgd: both roles in one class (the neighbourhood says which one a node
-// has), the gradient on its way to the server, and the model on its way back.
+// Common base of server_sgd, m_synchronous_sgd and mindflayer: both roles in one class (the neighbourhood says which
+// one a node has), the gradient on its way to the server, and the model on its way back.
 #pragma once
 
 #include <cstddef>
@@ -67,6 +67,9 @@ class server_core : public node_core<Backend, Options> {
   /// What is wrong with a gradient that arrived.
   [[nodiscard]] auto wrong_gradient(patch const& p, channel_spec const& spec) const -> std::optional<fault> {
     if (auto wrong = malformed(p, this->blocks_, spec)) return wrong;
+    return wrong_version(p);
+  }
+  [[nodiscard]] auto wrong_version(patch const& p) const -> std::optional<fault> {
     if (to_count(p.based_on) <= version_) return {};
     return fault{"node " + std::to_string(to_index(p.from)) + " sent a gradient at version " +
                  std::to_string(to_count(p.based_on)) + " of the model, and the server has only come to version " +
