@@ -24,6 +24,7 @@ awk -v root="$root/" '
     set_of(maths, maths_folders)
     allow("wire", "core")
     allow("transport", "core wire")
+    allow("collective", "core wire transport")
     allow("environment", "core topology wire")
     allow("planner", "core backend codec topology mixing wire environment")
     allow("run", maths_folders " wire transport")

@@ -176,6 +176,9 @@ class in_process {
                         [&](node_id peer) { return at(peer).is_here() && !is_shut(peer); });
   }
 
+  /// For collective::port: what was sent needs this node no more.
+  static void flush(clock::time_point, std::vector<incoming>&) {}
+  [[nodiscard]] static auto has_unsent() -> bool { return false; }
   [[nodiscard]] auto traffic_of() const -> std::vector<traffic> { return counts_; }
   [[nodiscard]] auto rejected() const -> rejections { return {}; }
 

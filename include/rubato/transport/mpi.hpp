@@ -157,17 +157,11 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
-    auto const calm_until = clock::now() + std::chrono::microseconds{50};
-    while (true) {
-      for (auto& p : peers_) progress(p);
-      auto const now = clock::now();
-      if (now - last_tick_ > std::chrono::milliseconds{20}) tick(now);
-      if (!news_.empty() || woken_.exchange(false) || now >= until) break;
-      // Other ranks may want this core.
-      if (now < calm_until) std::this_thread::yield();
-      else std::this_thread::sleep_for(std::min<clock::duration>(until - now, std::chrono::microseconds{50}));
-    }
-    take_news(in);
+    work(until, in, [] { return true; });
+  }
+  /// As poll, and returns as soon as MPI has sent all that this node did.
+  void flush(clock::time_point until, std::vector<incoming>& in) {
+    work(until, in, [&] { return has_unsent(); });
   }
   void wake() { woken_.store(true); }
   /// Closes the edge to a peer; the next poll reports it.
@@ -176,6 +170,21 @@ class mpi : public detail::queued_edges<mpi, detail::mpi_edge> {
   }
 
  private:
+  template<class Goes>
+  void work(clock::time_point until, std::vector<incoming>& in, Goes goes_on) {
+    auto const calm_until = clock::now() + std::chrono::microseconds{50};
+    while (true) {
+      for (auto& p : peers_) progress(p);
+      auto const now = clock::now();
+      if (now - last_tick_ > std::chrono::milliseconds{20}) tick(now);
+      if (!news_.empty() || woken_.exchange(false) || now >= until || !goes_on()) break;
+      // Other ranks may want this core.
+      if (now < calm_until) std::this_thread::yield();
+      else std::this_thread::sleep_for(std::min<clock::duration>(until - now, std::chrono::microseconds{50}));
+    }
+    take_news(in);
+  }
+
   using peer_state = detail::mpi_edge;
   using stage = peer_state::stage;
   using awaited = peer_state::awaited;

@@ -2,6 +2,7 @@
 // What waits for one peer's link: the newest packet of each state channel, and events in order up to a bound.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -45,6 +46,9 @@ class send_queue {
     return std::nullopt;
   }
 
+  [[nodiscard]] auto empty() const -> bool {
+    return events_.empty() && std::none_of(states_.begin(), states_.end(), [](auto const& p) { return p.has_value(); });
+  }
   [[nodiscard]] auto full() const -> bool { return events_.size() >= bound_; }
   void clear() { *this = send_queue{bound_}; }
 

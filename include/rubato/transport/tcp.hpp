@@ -106,8 +106,11 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
-    polled_.run(until, [&] { return news_.empty(); }, [&] { return holds_enough(); });
-    take_news(in);
+    work(until, in, [] { return true; });
+  }
+  /// As poll, and returns as soon as the system has taken all that was sent.
+  void flush(clock::time_point until, std::vector<incoming>& in) {
+    work(until, in, [&] { return has_unsent(); });
   }
   void wake() { polled_.wake(); }
   /// Closes the edge to a peer; the next poll reports it.
@@ -116,6 +119,12 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
  private:
+  template<class Goes>
+  void work(clock::time_point until, std::vector<incoming>& in, Goes goes_on) {
+    polled_.run(until, [&] { return news_.empty() && goes_on(); }, [&] { return holds_enough(); });
+    take_news(in);
+  }
+
   using tcp_protocol = boost::asio::ip::tcp;
   using peer_state = detail::tcp_edge;
   using connection = detail::tcp_connection;

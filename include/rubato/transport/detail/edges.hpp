@@ -228,6 +228,12 @@ class queued_edges : public edges<Edge> {
     }
     return std::nullopt;
   }
+  /// Whether something that was sent still waits here, so that it goes out only while the owner polls.
+  [[nodiscard]] auto has_unsent() const -> bool {
+    return std::any_of(this->peers_.begin(), this->peers_.end(), [](auto const& p) {
+      return p.is_open() && !p.write_closed && (!p.is_free() || !p.queue.empty());
+    });
+  }
   void announce(peer_status const& s) {
     if (!this->adopt(s)) return;
     for (auto& p : this->peers_) {

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+// One node's end of a group whose nodes add up vectors together (collective/all_reduce.hpp), over any transport that
+// loses nothing. The transport and the port belong to one thread.
+//
+//   auto me = collective::identity_of(to_node(self), nodes);
+//   auto wires = transport::tcp{me, {.addresses = addresses}};
+//   auto port = collective::port{me, wires};
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <rubato/collective/choice.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
+#include <rubato/transport/concepts.hpp>
+
+namespace rubato::collective {
+
+/// Costs and pieces must be the same at all nodes of a group: one that differs is refused.
+struct options {
+  link_costs costs{};  ///< by which all_reduce chooses, until measure_costs() has measured them
+  std::size_t piece_values = std::size_t{1} << 16;  ///< of which a message has at most so many: of floats 256 KiB
+  std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< for which a call waits while nothing comes
+
+  /// Throws config_error.
+  void check() const {
+    auto const is_cost = [](double c) { return c >= 0 && c < 1e300; };
+    if (!is_cost(costs.message) || !is_cost(costs.byte) || !is_cost(costs.added_byte))
+      throw config_error{"what messages and bytes cost is given in seconds, 0 or more"};
+    if (piece_values == 0) throw config_error{"a message of an all-reduce needs a value at least"};
+    if (patience <= std::chrono::nanoseconds{}) throw config_error{"the patience of an all-reduce must be above 0"};
+  }
+};
+
+/// How a node of a group presents itself to its transport: all nodes 0 .. nodes-1 talk to each other. Throws
+/// config_error.
+[[nodiscard]] inline auto identity_of(node_id self, std::size_t nodes, wire::checksum check = nullptr,
+                                      options const& o = {}) -> transport::identity {
+  o.check();
+  if (to_index(self) >= nodes) {
+    throw config_error{transport::detail::to_text(self) + " is none of a group of " + std::to_string(nodes) +
+                       ": the first one is node 0"};
+  }
+  transport::identity me;
+  me.self = self;
+  for (std::size_t i = 0; i < nodes; ++i) {
+    if (i != to_index(self)) me.peers.push_back(to_node(i));
+  }
+  me.agreed.add("program", "all_reduce").add("nodes", nodes).add("checksum", check == nullptr ? "none" : "yes");
+  auto const add = [&](std::string_view name, double cost) { me.agreed.add(name, shortest(cost)); };
+  add("seconds a message", o.costs.message), add("seconds a byte", o.costs.byte);
+  add("seconds a byte added up", o.costs.added_byte);
+  me.agreed.add("nodes that work at once", o.costs.at_once).add("values a message", o.piece_values);
+  me.blocks = block_partition{o.piece_values};
+  constexpr auto carried = carrying(scalar_slot::sample_count);
+  me.channels = {{channel_id::chunk, channel_kind::event, element::f32, carried, body_form::part},
+                 {channel_id::gradient, channel_kind::event, element::f64, carried, body_form::part}};
+  me.check = check;
+  return me;
+}
+
+template<class T>
+concept sends_to_the_end = requires(T& t, transport::clock::time_point until, std::vector<transport::incoming>& in) {
+  { t.has_unsent() } -> std::convertible_to<bool>;
+  t.flush(until, in);
+};
+
+/// After an error (run_error, which names the node at fault) a port takes no more calls: each throws the same sentence.
+/// **Thread safety:** one owner.
+template<class Transport>
+class port {
+  static_assert(transport::check_endpoint<Transport>());
+  static_assert(Transport::lossless && Transport::ordered,
+                "every message of an all-reduce counts: run it over a transport that loses nothing and keeps order "
+                "(in_process, tcp, mpi), not over udp");
+  static_assert(
+      sends_to_the_end<Transport>,
+      "a transport that carries an all-reduce says with has_unsent() whether what was sent still waits in it, "
+      "and flush(until, in) polls until nothing does");
+
+ public:
+  /// `me` is what `wires` was made with, by identity_of() with these options. Throws config_error.
+  port(transport::identity const& me, Transport& wires, options const& o = {})
+      : wires_{wires},
+        pool_{me.pool},
+        self_{to_index(me.self)},
+        options_{o},
+        costs_{o.costs},
+        others_(me.peers.size() + 1) {
+    o.check();
+    others_[self_].is_open = true;
+  }
+  port(port const&) = delete;
+  auto operator=(port const&) -> port& = delete;
+  /// Ends the session in order: waits until the others have come to the end of their ports too, for `patience` at most.
+  ~port() {
+    if (!failed_.empty()) return;
+    wires_.announce({transport::peer_status::phase::left});
+    auto const latest = transport::later(options_.patience);
+    while (!wires_.everyone_left() && transport::clock::now() < latest) {
+      news_.clear();
+      wires_.poll((std::min)(latest, transport::later(std::chrono::milliseconds{50})), news_);
+    }
+  }
+
+  [[nodiscard]] auto self() const -> std::size_t { return self_; }
+  [[nodiscard]] auto nodes() const -> std::size_t { return others_.size(); }
+  [[nodiscard]] auto costs() const -> link_costs const& { return costs_; }
+  /// Must be the same at all nodes, or their calls wait for messages that nobody sends.
+  void set_costs(link_costs const& c) { costs_ = c; }
+  [[nodiscard]] auto pool() -> buffer_pool& { return pool_; }
+  [[nodiscard]] auto piece_values() const -> std::size_t { return options_.piece_values; }
+
+  // --- what a call needs
+
+  /// Waits until all nodes are there; gives the call its number.
+  void begin_call() {
+    if (!failed_.empty()) throw run_error{failed_};
+    ++calls_;
+    begin_waiting();
+    while (true) {
+      auto const missing = std::find_if(others_.begin(), others_.end(), [](auto const& o) { return !o.is_open; });
+      if (missing == others_.end()) return;
+      wait(static_cast<std::size_t>(missing - others_.begin()), false);
+    }
+  }
+  /// Waits until all that this node has sent is out of its hands.
+  void end_call() {
+    begin_waiting();
+    while (wires_.has_unsent()) {
+      auto const slow = wires_.congested();
+      wait(slow ? to_index(*slow) : self_, true);
+    }
+  }
+
+  [[nodiscard]] auto may_send() const -> bool { return !wires_.congested(); }
+  void send(std::size_t to, channel_id channel, shared_buffer body, std::uint64_t total) {
+    packet p;
+    p.from = to_node(self_);
+    p.to = to_node(to);
+    p.channel = channel;
+    p.number = iteration{calls_};
+    p.body = std::move(body);
+    p.extra.set(scalar_slot::sample_count, total);
+    auto const status = wires_.send(channel_kind::event, std::move(p));
+    if (status == transport::send_status::refused || status == transport::send_status::closed) {
+      take_news(transport::clock::now(), false);  // which may say why
+      fail({to_node(to), transport::cause::how::gone}, name_of(to) + " takes nothing more");
+    }
+  }
+  /// The next message of a node, if it has come.
+  [[nodiscard]] auto receive(std::size_t from) -> std::optional<packet> {
+    auto& waiting = others_[from].waiting;
+    if (waiting.empty()) return std::nullopt;
+    auto first = std::move(waiting.front());
+    waiting.pop_front();
+    return first;
+  }
+  /// Waits for anything to come, above all from that node, or until nothing that was sent waits here if that is asked.
+  void wait(std::size_t awaited, bool or_sent) {
+    if (others_[awaited].has_left) {
+      fail({to_node(awaited), transport::cause::how::gone},
+           name_of(awaited) + " has ended in order, without a part in call " + std::to_string(calls_));
+    }
+    auto const now = transport::clock::now();
+    auto const latest = since_ + options_.patience;
+    if (now >= latest) give_up(awaited);
+    auto const half = since_ + options_.patience / 2;
+    if (now >= half && told_ < calls_) {  // so that others, who wait too, know that it is not for this node
+      told_ = calls_;
+      wires_.announce({transport::peer_status::phase::running, 2 * calls_});
+    }
+    take_news(now < half ? half : latest, or_sent);
+  }
+  /// Ends the session at this node's fault.
+  [[noreturn]] void refuse(std::string const& why) { fail({to_node(self_), transport::cause::how::failed}, why); }
+  [[nodiscard]] auto call() const -> std::uint64_t { return calls_; }
+
+ private:
+  struct other {
+    bool is_open = false;
+    bool has_left = false;
+    std::uint64_t in_call = 0;  // at least, as far as it has said
+    std::deque<packet> waiting{};
+  };
+
+  static auto name_of(std::size_t node) -> std::string { return transport::detail::to_text(to_node(node)); }
+  void begin_waiting() { since_ = transport::clock::now(); }
+
+  void take_news(transport::clock::time_point until, bool or_sent) {
+    news_.clear();
+    if (or_sent) wires_.flush(until, news_);
+    else wires_.poll(until, news_);
+    for (auto& n : news_) take(n);
+  }
+  void take(transport::incoming& n) {
+    using what = transport::incoming::what;
+    auto& o = others_[to_index(n.peer)];
+    switch (n.kind) {
+      case what::message:
+        begin_waiting();
+        o.in_call = (std::max)(o.in_call, to_count(n.p.number));
+        o.waiting.push_back(std::move(n.p));
+        return;
+      case what::opened:
+        if (o.is_open) return fail({n.peer, transport::cause::how::gone}, name_of(to_index(n.peer)) + " began anew");
+        o.is_open = true;
+        return begin_waiting();
+      case what::stands:
+        o.in_call = (std::max)(o.in_call, n.peer_status.level / 2);
+        return;
+      case what::left:
+        o.has_left = true;
+        return;
+      case what::closed:
+        return fail(n.because, n.why);
+    }
+  }
+  /// Of a call that has lasted too long: whoever is not known to be in it is at fault, or else who is waited for.
+  [[noreturn]] void give_up(std::size_t awaited) {
+    auto const late = std::find_if(others_.begin(), others_.end(),
+                                   [&](other const& o) { return &o != &others_[self_] && o.in_call < calls_; });
+    auto const who = late == others_.end() ? awaited : static_cast<std::size_t>(late - others_.begin());
+    fail({to_node(who), transport::cause::how::stalled}, name_of(who) + " has not come to call " +
+                                                             std::to_string(calls_) + " of all_reduce within " +
+                                                             transport::detail::seconds_text(options_.patience));
+  }
+  /// Tells the others whose fault it is.
+  [[noreturn]] void fail(transport::cause const& because, std::string const& why) {
+    failed_ = why;
+    wires_.announce({transport::peer_status::phase::ended, 0, because});
+    auto const latest = transport::later(std::chrono::seconds{1});
+    while (!wires_.everyone_left() && transport::clock::now() < latest) {
+      news_.clear();
+      wires_.poll(transport::later(std::chrono::milliseconds{10}), news_);
+    }
+    throw run_error{failed_};
+  }
+
+  Transport& wires_;
+  buffer_pool pool_;
+  std::size_t self_;
+  options options_;
+  link_costs costs_;
+  std::vector<other> others_;  // by id
+  std::vector<transport::incoming> news_;
+  std::uint64_t calls_ = 0;
+  std::uint64_t told_ = 0;  // the last call that was announced
+  transport::clock::time_point since_{};  // the call began, or something came last
+  std::string failed_;
+};
+
+}  // namespace rubato::collective

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/collective/all_reduce.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "transport/worlds.hpp"
+
+namespace {
+
+using namespace rubato;
+using namespace std::chrono_literals;
+using collective::algorithm;
+using test::tcp_doors;
+
+/// Runs `live(port)` at n nodes, a thread each, that meet in a room; what each threw, in words.
+template<class Live>
+auto in_a_room(std::size_t n, collective::options const& o, Live live, std::size_t missing = collective::detail::nobody)
+    -> std::vector<std::string> {
+  auto const room = transport::in_process::room{n, 64, missing == collective::detail::nobody ? 10s : 400ms};
+  std::vector<std::string> said(n);
+  {
+    std::vector<std::jthread> all;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (i == missing) continue;
+      all.emplace_back([&, i] {
+        try {
+          auto const me = collective::identity_of(to_node(i), n, nullptr, o);
+          auto wires = transport::in_process{room, me};
+          auto port = collective::port{me, wires, o};
+          live(port);
+        } catch (run_error const& e) {
+          said[i] = e.what();
+        }
+      });
+    }
+  }
+  return said;
+}
+
+/// The same over TCP, with checksums.
+template<class Live>
+auto over_tcp(std::size_t n, collective::options const& o, Live live, std::size_t missing = collective::detail::nobody)
+    -> std::vector<std::string> {
+  tcp_doors doors{n};
+  std::vector<std::string> said(n);
+  {
+    std::vector<std::jthread> all;
+    for (std::size_t i = 0; i < n; ++i) {
+      auto how = doors.options(i);
+      how.arrival = missing == collective::detail::nobody ? 10s : 400ms;
+      if (i == missing) continue;
+      all.emplace_back([&, i, how] {
+        try {
+          auto const me = collective::identity_of(to_node(i), n, &wire::xxh3_of, o);
+          auto wires = transport::tcp{me, how};
+          auto port = collective::port{me, wires, o};
+          live(port);
+        } catch (run_error const& e) {
+          said[i] = e.what();
+        }
+      });
+    }
+  }
+  return said;
+}
+
+/// Node i's value k: of both signs, and of sizes that make rounding show.
+template<class T>
+auto value_of(std::size_t i, std::size_t k) -> T {
+  auto const mixed = (k * 2654435761U + i * 40503U) % 100'003U;
+  return static_cast<T>((static_cast<double>(mixed) - 50'000) / 17.0 * (k % 7 == 0 ? 1e3 : 1));
+}
+
+/// One call of each size at every node; all hold the same bits, which are the plain sum as far as rounding goes.
+template<class T>
+struct trial {
+  std::size_t n = 0;
+  std::vector<std::size_t> sizes;
+  collective::call_options how{};
+  std::vector<std::vector<std::vector<T>>> results = std::vector<std::vector<std::vector<T>>>(n);
+
+  template<class Port>
+  void live(Port& port) {
+    for (auto const size : sizes) {
+      std::vector<T> values(size);
+      for (std::size_t k = 0; k < size; ++k) values[k] = value_of<T>(port.self(), k);
+      collective::all_reduce(port, std::span{values}, how);
+      results[port.self()].push_back(std::move(values));
+    }
+  }
+  void check() const {
+    for (std::size_t s = 0; s < sizes.size(); ++s) {
+      auto const& first = results[0].at(s);
+      REQUIRE(first.size() == sizes[s]);
+      auto worst = 0.0;
+      for (std::size_t k = 0; k < sizes[s]; k += sizes[s] > 100'000 ? 97U : 1U) {
+        auto sum = 0.0, size = 0.0;
+        for (std::size_t i = 0; i < n; ++i) {
+          sum += static_cast<double>(value_of<T>(i, k));
+          size += std::abs(static_cast<double>(value_of<T>(i, k)));
+        }
+        auto const all = static_cast<double>(n);
+        if (how.result == collective::result::mean) sum /= all, size /= all;
+        worst = std::max(worst, std::abs(static_cast<double>(first[k]) - sum) / (size + 1e-300));
+      }
+      CHECK(worst <= static_cast<double>(n) * static_cast<double>(std::numeric_limits<T>::epsilon()));
+      for (auto const& other : results)
+        REQUIRE(std::memcmp(other.at(s).data(), first.data(), sizes[s] * sizeof(T)) == 0);
+    }
+  }
+};
+
+/// In pieces so small that many are under way, in several steps at once.
+constexpr auto small_pieces = collective::options{.piece_values = 64};
+
+TEST_CASE("an all-reduce of threads gives the sum, with the same bits everywhere, at any number of nodes and size") {
+  for (std::size_t n = 1; n <= 9; ++n) {
+    for (auto const by : collective::all_algorithms) {
+      INFO(n << " nodes, " << std::string{name_of(by)});
+      auto t = trial<float>{n, {0, 1, n - 1, n, 1013}, {.by = by}};
+      auto const said = in_a_room(n, small_pieces, [&](auto& port) { t.live(port); });
+      for (auto const& s : said) REQUIRE(s == "");
+      t.check();
+    }
+  }
+  for (auto const by : collective::all_algorithms) {
+    auto t = trial<float>{3, {1'000'003}, {.by = by}};
+    for (auto const& s : in_a_room(3, {}, [&](auto& port) { t.live(port); })) REQUIRE(s == "");
+    t.check();
+  }
+}
+
+TEST_CASE("means and doubles too, chosen by size, one call after another without a word between") {
+  auto t = trial<double>{5, std::vector<std::size_t>(30, 777), {.result = collective::result::mean}};
+  for (auto const& s : in_a_room(5, small_pieces, [&](auto& port) { t.live(port); })) REQUIRE(s == "");
+  t.check();
+}
+
+TEST_CASE("over TCP it gives the same sums, in messages with checksums") {
+  for (std::size_t n = 1; n <= 5; ++n) {
+    for (auto const by : collective::all_algorithms) {
+      INFO(n << " nodes, " << std::string{name_of(by)});
+      auto t = trial<float>{n, {0, 1, n - 1, 1013, 1}, {.by = by}};
+      for (auto const& s : over_tcp(n, small_pieces, [&](auto& port) { t.live(port); })) REQUIRE(s == "");
+      t.check();
+    }
+  }
+  auto t = trial<float>{2, {1'000'003}, {.by = algorithm::ring}};
+  for (auto const& s : over_tcp(2, {}, [&](auto& port) { t.live(port); })) REQUIRE(s == "");
+  t.check();
+}
+
+TEST_CASE("costs are measured alike at all nodes, and calls go by them") {
+  std::vector<collective::link_costs> known(3);
+  auto t = trial<float>{3, {100, 20'000}};
+  auto const said = over_tcp(3, {}, [&](auto& port) {
+    known[port.self()] = collective::measure_costs(port);
+    t.live(port);
+  });
+  for (auto const& s : said) REQUIRE(s == "");
+  t.check();
+  for (auto const& c : known) {
+    CHECK((c.message > 0 && c.added_byte > 0 && c.byte >= 0));
+    CHECK((c.message == known[0].message && c.byte == known[0].byte && c.added_byte == known[0].added_byte));
+  }
+}
+
+TEST_CASE("a node that never comes, or does not come to a call, ends it at all nodes by the deadline and by its name") {
+  auto const impatient = collective::options{.piece_values = 64, .patience = 600ms};
+  auto const reduce = [](auto& port) {
+    auto mine = std::vector<float>(100);
+    collective::all_reduce(port, std::span{mine}, {.by = algorithm::ring});
+  };
+  auto const all_name_2 = [](std::vector<std::string> const& said, std::string const& what) {
+    for (std::size_t i = 0; i < said.size(); ++i) {
+      INFO(said[i]);
+      CHECK((said[i].find("node 2") != std::string::npos) == (i != 2));
+    }
+    CHECK(std::any_of(said.begin(), said.end(), [&](auto const& s) { return s.find(what) != std::string::npos; }));
+  };
+  all_name_2(in_a_room(4, impatient, reduce, 2), "has not come within 0.4 s");
+  all_name_2(over_tcp(4, impatient, reduce, 2), "has not come within 0.4 s");
+  for (auto const by : {algorithm::ring, algorithm::doubling}) {
+    INFO(std::string{name_of(by)});
+    auto gone = std::atomic<int>{0};
+    auto const said = in_a_room(5, impatient, [&](auto& port) {
+      reduce(port);
+      if (port.self() == 2) {  // is there, but comes to no second call until the others have ended it
+        while (gone < 4) std::this_thread::yield();
+        return;
+      }
+      auto mine = std::vector<float>(100);
+      try {
+        collective::all_reduce(port, std::span{mine}, {.by = by});
+      } catch (run_error const&) {
+        ++gone;
+        reduce(port);  // which says the same again
+      }
+    });
+    for (std::size_t i = 0; i < said.size(); ++i) {
+      INFO(said[i]);
+      CHECK((i == 2 || said[i].find("node 2") != std::string::npos));
+    }
+  }
+}
+
+TEST_CASE("calls that do not fit together are refused in a sentence, and so are groups that there cannot be") {
+  auto said = in_a_room(2, small_pieces, [](auto& port) {
+    auto mine = std::vector<float>(100 + port.self());
+    collective::all_reduce(port, std::span{mine});
+  });
+  auto const one_says = [&](char const* of_one, char const* of_other) {  // whichever sees it first
+    return said[0].find(of_one) != std::string::npos || said[1].find(of_other) != std::string::npos;
+  };
+  CHECK(
+      one_says("node 1 gave 101 floats, but this node 100 floats", "node 0 gave 100 floats, but this node 101 floats"));
+  said = in_a_room(2, small_pieces, [](auto& port) {
+    auto mine = std::vector<double>(100);
+    auto single = std::vector<float>(100);
+    if (port.self() == 0) collective::all_reduce(port, std::span{mine});
+    else collective::all_reduce(port, std::span{single});
+  });
+  CHECK(one_says("gave 100 floats, but this node 100 doubles", "gave 100 doubles, but this node 100 floats"));
+  CHECK_THROWS_AS(collective::identity_of(node_id{2}, 2), config_error);
+  CHECK_THROWS_AS(collective::identity_of(node_id{0}, 2, nullptr, {.piece_values = 0}), config_error);
+  CHECK_THROWS_AS(collective::identity_of(node_id{0}, 2, nullptr, {.patience = -1s}), config_error);
+  CHECK_THROWS_AS(collective::identity_of(node_id{0}, 2, nullptr, {.costs = {.byte = -1}}), config_error);
+}
+
+}  // namespace
