@@ -17,6 +17,7 @@
 #include <rubato/codec/adaptive_bits.hpp>
 #include <rubato/codec/identity.hpp>
 #include <rubato/codec/low_bits.hpp>
+#include <rubato/codec/referenced_bits.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/problem/quadratic.hpp>
@@ -58,7 +59,7 @@ auto end_of(topology::digraph const& network, std::uint64_t seed) -> ended {
     if (edge.channel != channel_id::tracker) continue;
     packets += edge.packets_sent, values += edge.values_sent;
   }
-  auto const each = sizeof(typename SumCodec::template code<std::int32_t>);
+  constexpr auto each = sizeof(typename SumCodec::template code<std::int32_t>);
   e.bytes = static_cast<double>(values * each) / static_cast<double>(packets);
   return e;
 }
@@ -87,6 +88,13 @@ auto widths() -> bool {
     row("16 bits", network, codec::adaptive_bits<16>{});
     row("8 bits", network, codec::adaptive_bits<8>{});
     row("4 bits", network, codec::adaptive_bits<4>{});
+    row("16 bits, confirmed, whole models", network, codec::referenced_bits<16, 0>{});
+    row("8 bits, confirmed, whole models", network, codec::referenced_bits<8, 0>{});
+    row("4 bits, confirmed, whole models", network, codec::referenced_bits<4, 0>{});
+    row("2 bits, confirmed, whole models", network, codec::referenced_bits<2, 0>{});
+    row("8 bits, confirmed, and models", network, codec::referenced_bits<8>{});
+    row("4 bits, confirmed, and models", network, codec::referenced_bits<4>{});
+    row("2 bits, confirmed, and models", network, codec::referenced_bits<2>{});
   }
   std::printf("%slaw of tracking exact at every look: %s\n", table.text().c_str(), holds ? "yes" : "no");
   return holds;

@@ -60,6 +60,7 @@
 #include <rubato/algorithm/quorum_diloco.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
+#include <rubato/algorithm/r_fast_referenced.hpp>
 #include <rubato/algorithm/rasgp.hpp>
 #include <rubato/algorithm/rennala_sgd.hpp>
 #include <rubato/algorithm/rescaled_asgd.hpp>
@@ -91,8 +92,9 @@ struct catalogue_row {
 
 /// Steps and networks: those with which an algorithm reaches the target first in race's default scenario, by the sweep
 /// of bench/headlines.cpp (bench/RESULTS.md, 29): r_fast, push_pull, s_ab, d_psgd, d_psgd_atc, ad_psgd, osgp, dsgt,
-/// matcha, ring_allreduce_sgd, byte_grad, m_synchronous_sgd, asgd, rescaled_asgd. r_fast_low_bits and asy_sonata have
-/// those of r_fast, sgp those of osgp. The steps of low_precision_d_psgd, non_blocking_d_psgd, async_model_average,
+/// matcha, ring_allreduce_sgd, byte_grad, m_synchronous_sgd, asgd, rescaled_asgd. r_fast_low_bits, r_fast_referenced
+/// and asy_sonata have those of r_fast, sgp those of osgp. The steps of low_precision_d_psgd, non_blocking_d_psgd,
+/// async_model_average,
 /// non_blocking_allreduce and ringmaster_asgd are of a sweep on a binary tree (bench/sweep_steps.md). push_diging,
 /// extra, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2, delayed_randomized_gossip and
 /// rasgp have those of a smaller sweep over networks and steps (the last tables of that page); of bipartite_ad_psgd the
@@ -102,6 +104,7 @@ template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},
     catalogue_row<r_fast_low_bits<B>>{"r_fast_low_bits", 0.0625, ends::at_optimum, "star"},
+    catalogue_row<r_fast_referenced<B>>{"r_fast_referenced", 0.0625, ends::at_optimum, "star"},
     catalogue_row<asy_sonata<B>>{"asy_sonata", 0.0625, ends::at_optimum, "star"},
     catalogue_row<push_pull<B>>{"push_pull", 0.25, ends::at_optimum, "star"},
     catalogue_row<s_ab<B>>{"s_ab", 0.0625, ends::at_optimum, "star"},

@@ -56,6 +56,7 @@
 #include <rubato/algorithm/quorum_diloco.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/algorithm/r_fast_low_bits.hpp>
+#include <rubato/algorithm/r_fast_referenced.hpp>
 #include <rubato/algorithm/rasgp.hpp>
 #include <rubato/algorithm/rennala_sgd.hpp>
 #include <rubato/algorithm/rescaled_asgd.hpp>

@@ -11,6 +11,7 @@
 
 #define RUBATO_CATALOGUE_GROUP_0(HOW)                                  \
   RUBATO_NODE_INSTANCE(HOW, r_fast_low_bits<backend::host<double>>);   \
+  RUBATO_NODE_INSTANCE(HOW, r_fast_referenced<backend::host<double>>); \
   RUBATO_NODE_INSTANCE(HOW, push_diging<backend::host<double>>);       \
   RUBATO_NODE_INSTANCE(HOW, choco_sgd<backend::host<double>>);         \
   RUBATO_NODE_INSTANCE(HOW, prox_dgd<backend::host<double>>);          \

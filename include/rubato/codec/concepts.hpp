@@ -200,10 +200,17 @@ concept adaptive_sum_policy =
       { c.decode(b, received, sums, n, out) } -> std::same_as<bool>;
     };
 
+/// Whether a policy of sums sends sums and models as differences from references that receivers confirm, so that a node
+/// holds both ends of each edge (algorithm/detail/confirmed_references.hpp). Models: referenced_bits.
+template<class C>
+inline constexpr bool confirms = requires { requires C::confirms; };
+
 /// Checked where a node uses a codec of sums; each sentence needs no context.
 template<class C, class Backend, class U, channel_kind Kind>
 consteval auto check_sum_codec() -> bool {
-  static_assert(adapts<C> || sum_policy<C, Backend, U>,
+  static_assert(!confirms<C>,
+                "differences from references that are confirmed are for r_fast and asy_sonata: use adaptive_bits here");
+  static_assert(confirms<C> || adapts<C> || sum_policy<C, Backend, U>,
                 "a codec of sums has needs_lossless_links, code<U>, check(), encode(backend, sums, n, codes), "
                 "decode(backend, codes, known, n, sums) and range_sentence(block), for the ledger's type of sums");
   static_assert(!adapts<C> || adaptive_sum_policy<C, Backend, U>,

@@ -12,12 +12,15 @@
 #include <type_traits>
 #include <utility>
 
+#include <rubato/algorithm/detail/confirmed_references.hpp>
 #include <rubato/algorithm/detail/model_exchange.hpp>
 #include <rubato/algorithm/detail/node_core.hpp>
 #include <rubato/algorithm/detail/round_trips.hpp>
 #include <rubato/algorithm/detail/shared_step.hpp>
 #include <rubato/algorithm/detail/tracker.hpp>
 #include <rubato/backend/counting_lanes.hpp>
+#include <rubato/codec/concepts.hpp>
+#include <rubato/codec/identity.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/ledger/fixed_point.hpp>
@@ -59,6 +62,10 @@ struct tracking_options {
 
 template<class Backend, class Step, class Weighting, class Synchrony, class Ledger, class SumCodec>
 class tracking_core : public node_core<Backend, tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>> {
+  static constexpr bool refers = codec::confirms<SumCodec>;  // both channels carry differences from references
+  static_assert(!refers || Synchrony::delivery == channel_kind::state,
+                "differences from references that are confirmed are for nodes that wait for nobody: in rounds every "
+                "message arrives, and can build on the one before it");
   static_assert(weighting::check_weighting<Weighting>() && synchrony::check_synchrony<Synchrony>() &&
                 ledger::check_ledger<Ledger, typename Backend::scalar>());
   using core = node_core<Backend, tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>>;
@@ -80,13 +87,20 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
     o.ledger.calibrate(blocks, largest, nodes);
   }
   static constexpr std::array<std::string_view, 2> own_options{"step", "weighting"};
-  static constexpr std::array all_channels{model_exchange<Backend, Weighting, Synchrony>::spec,
-                                           tracker<Backend, Ledger, SumCodec, Synchrony>::spec};
-  static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
+  using tracker_type = tracker<Backend, Ledger, std::conditional_t<refers, codec::identity, SumCodec>, Synchrony>;
+  static constexpr std::array all_channels{model_exchange<Backend, Weighting, Synchrony>::spec, tracker_type::spec};
+  static constexpr std::array coded_channels{
+      channel_spec{channel_id::model, Synchrony::delivery, element::u8, 0, body_form::codes},
+      channel_spec{channel_id::tracker, Synchrony::delivery, element::u8, 0, body_form::codes}};
+  static constexpr auto channels() -> std::span<channel_spec const> {
+    if constexpr (refers) return coded_channels;
+    else return all_channels;
+  }
 
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("models", self.models_), visit("tracker", self.tracker_), visit("round trips", self.round_trips_);
+    visit("references", self.references_);
   }
 
   void on_neighbours(instant, neighbour_change const& change, outbox&) { change_edges(change, {}); }
@@ -106,7 +120,8 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   tracking_core(Backend b, mixing::neighbourhood const& n, double gain, shared_buffer x0, options const& o)
       : core{std::move(b), n.self, std::move(x0), o, gain},
         models_{core::backend_, n, core::blocks_, o.weighting, o.synchrony, core::x_},
-        tracker_{core::backend_, n, core::blocks_, o.ledger, o.sum_codec, o.synchrony},
+        tracker_{core::backend_, n, core::blocks_, o.ledger, tracked_codec(o.sum_codec), o.synchrony},
+        references_{core::backend_, n, core::blocks_, o.sum_codec, core::x_},
         push_share_{n.push_share} {
     o.by_delay.check();
     if (o.by_delay.adapts()) round_trips_ = round_trips{n};
@@ -130,9 +145,18 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
     models_.change(c, iteration{next.model});
     tracker_.change(c, iteration{next.sums});
     round_trips_.change(c, posted());
+    references_.change(c);
   }
 
   void take(patch const& p, outbox& out) {
+    if constexpr (refers) {
+      if (p.channel == channel_id::model) take_coded(find_edge(models_.in(), p.from), p, out);
+      else if (p.channel == channel_id::tracker) take_coded(find_edge(tracker_.in(), p.from), p, out);
+    } else {
+      take_whole(p, out);
+    }
+  }
+  void take_whole(patch const& p, outbox& out) {
     auto const done = iteration{core::iterations_};
     if (p.channel == channel_id::model) models_.take(p, core::requests_, done, out);
     else if (p.channel == channel_id::tracker) tracker_.take(p, core::requests_, done, out);
@@ -179,15 +203,47 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   }
 
   model_exchange<Backend, Weighting, Synchrony> models_;
-  tracker<Backend, Ledger, SumCodec, Synchrony> tracker_;
+  tracker_type tracker_;
 
  private:
+  using reference_ends = std::conditional_t<refers, confirmed_references<Backend, value, SumCodec>, no_references>;
+
+  static auto tracked_codec([[maybe_unused]] SumCodec const& given) {
+    if constexpr (refers) return codec::identity{};
+    else return given;
+  }
+  /// Opens a message of differences, and takes the vector that it stands for.
+  template<class Edge>
+  void take_coded(Edge* edge, patch const& p, outbox& out) {
+    if (edge == nullptr) return;
+    if (!edge->carries(p)) {
+      ++edge->overtaken;
+      return;
+    }
+    if (auto const wrong =
+            malformed(p, references_.coded_blocks(p.channel), coded_channels[p.channel == channel_id::model ? 0 : 1])) {
+      out.failure = *wrong;
+      return;
+    }
+    auto const opened = references_.decode(p);
+    if (!opened.valid) {
+      out.failure = fault{text_of_message(p, to_count(p.numbers[0])) + " holds no codes of a difference"};
+    } else if (!opened.vector) {
+      ++edge->overtaken;
+    } else {
+      auto whole = p;
+      whole.body = opened.vector;
+      take_whole(whole, out);
+    }
+  }
+
   /// The number of the newest model that this node has posted.
   [[nodiscard]] auto posted() const -> std::uint64_t { return core::iterations_ + 1; }
   /// As node_core::posting; a message says which one of its receiver was used last, if the step goes by that.
   [[nodiscard]] auto posting(channel_id channel, instant now, outbox& out) {
     return [this, post = core::posting(channel, now, out)](edge_session const& to, shared_buffer body) -> packet& {
       auto& p = post(to, std::move(body));
+      if constexpr (refers) p.body = references_.encode(p.channel, to.peer, p.number, p.body);
       if (core::options_->by_delay.adapts()) p.based_on = last_used(to.peer);
       return p;
     };
@@ -202,6 +258,7 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
     return used;
   }
 
+  [[no_unique_address]] reference_ends references_;
   round_trips round_trips_;  // without neighbours, unless the step goes by delay
   double push_share_;
 };

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT
+// Both ends of the edges of a node that sends differences from references (codec/referenced_bits.hpp). For each edge
+// and channel the sender knows a reference: a vector that the receiver holds, bit for bit. It begins as x_0, for
+// models, or as zeros, for sums.
+//   (D.S)  a message is its sender's vector less the reference, coded, with the number of the reference and the place
+//          k = 0, 1, 2, ... of the message after it. The sender keeps the codes of every message whose k is a multiple
+//          of a stride, and doubles the stride when they are as many as it may remember. The message says the stride.
+//   (D.R)  a receiver decodes it against that reference. If it holds none of that number, the message counts as lost.
+//          It keeps one such vector, pinned, unless the sender no longer has its codes; then it pins another.
+//   (D.C)  every message to that sender, on either channel, names what is pinned. The sender that has its codes adds
+//          them to the reference and begins anew: k = 0, stride 1. The next message that names this reference tells the
+//          receiver, who moves there too.
+// A receiver lets go of a pinned vector only after a message whose sender had let go of its codes, so both always hold
+// the reference of the next message, whatever is lost, doubled or overtaken. Codes are kept of a longer and longer
+// past, so any round trip is borne. What is counted as sent and consumed is not decided here: conservation does not
+// depend on it. Memory for each edge and channel: a reference and `remembered` messages at the sender; a reference and
+// a pinned vector at the receiver, shared with its mailbox where it is the newest.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <rubato/algorithm/detail/neighbours.hpp>
+#include <rubato/codec/detail/parts.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/outbox.hpp>
+#include <rubato/core/packet.hpp>
+#include <rubato/mixing/neighbourhood.hpp>
+
+namespace rubato::detail {
+
+/// Replaces confirmed_references in a node whose vectors travel as they are.
+struct no_references {
+  no_references(auto const&...) {}
+  static void visit_state(auto&, auto&&) {}
+  void change(neighbour_change const&) const {}
+};
+
+template<class Backend, class U, class Codec>
+class confirmed_references {
+  using scalar = typename Backend::scalar;
+  static_assert(codec::detail::check_on_host<Backend>());
+
+ public:
+  static void visit_state(auto& self, auto&& visit) { visit("references", self.edges_); }
+
+  /// Throws config_error if a neighbour never hears from this node, and so could not learn what has arrived.
+  confirmed_references(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Codec const& codec,
+                       shared_buffer x0)
+      : backend_{std::move(b)}, values_{blocks.values()}, codec_{codec}, x0_{std::move(x0)} {
+    codec.check(blocks);
+    auto const add = [&](node_id peer) {
+      if (!hears(n, peer)) {
+        throw config_error{"node " + std::to_string(to_index(n.self)) + " hears node " +
+                           std::to_string(to_index(peer)) +
+                           " and sends it nothing, so it cannot confirm what arrives: differences from references need "
+                           "neighbours that hear each other"};
+      }
+      if (find_edge(edges_, peer) == nullptr) edges_.emplace_back().peer = peer;
+      std::sort(edges_.begin(), edges_.end(), [](auto const& a, auto const& c) { return a.peer < c.peer; });
+    };
+    for (auto const& e : n.pull_from) add(e.peer);
+    for (auto const peer : n.push_from) add(peer);
+    for (auto const peer : n.pull_to) refuse_unless_heard(n, peer);
+    for (auto const& e : n.push_to) refuse_unless_heard(n, e.peer);
+  }
+
+  /// The partition of a message's body: one block of bytes.
+  [[nodiscard]] auto coded_blocks(channel_id channel) const -> block_partition {
+    return block_partition{header_bytes + code_bytes(channel)};
+  }
+
+  /// (D.S) The body of message `number` to `peer`, of this vector. One pass over it, its reference and the codes.
+  [[nodiscard]] auto encode(channel_id channel, node_id peer, iteration number, shared_buffer const& vector)
+      -> shared_buffer {
+    auto& edge = *find_edge(edges_, peer);
+    auto& out = edge.out[place(channel)];
+    auto body = backend_.template allocate<std::byte>(header_bytes + code_bytes(channel));
+    auto const keeps = out.sent % out.stride == 0;
+    if (keeps && out.kept.size() == codec_.remembered) thin(out);
+    write(body.data(), out.reference_number == 0 ? 0 : to_count(number) - out.reference_number, 4);
+    write(body.data() + 4, out.sent, 4);
+    write(body.data() + 8, out.stride, 4);
+    for (std::size_t c = 0; c < 2; ++c) write(body.data() + 12 + 4 * c, edge.in[c].pinned_number, 4);
+    with_type(channel, [&](auto type, auto bits) {
+      using value = typename decltype(type)::type;
+      decltype(bits)::encode(vector.template view<value>().data(), values_of<value>(reference(out.reference, channel)),
+                             values_, body.data() + header_bytes);
+    });
+    auto shared = std::move(body).publish();
+    if (out.sent % out.stride == 0) out.kept.push_back({to_count(number), out.sent, shared});
+    ++out.sent;
+    return shared;
+  }
+
+  /// What became of a message.
+  struct opened {
+    shared_buffer vector{};  ///< empty if it is of a reference that this node does not hold: a loss
+    bool valid = true;  ///< false: no sender makes such codes
+  };
+  /// The vector of a well-formed message of the present session. One pass over codes and reference.
+  [[nodiscard]] auto decode(patch const& p) -> opened {
+    auto& edge = *find_edge(edges_, p.from);
+    auto const* const bytes = p.body.template view<std::byte>().data();
+    confirm(edge.out[0], channel_id::model, read(bytes + 12));
+    confirm(edge.out[1], channel_id::tracker, read(bytes + 16));
+    auto& in = edge.in[place(p.channel)];
+    auto const number = to_count(p.numbers[0]);
+    auto const since = read(bytes), sent = read(bytes + 4), stride = read(bytes + 8);
+    auto const named = since == 0 ? 0 : number - since;
+    if (in.pinned_number != 0 && named == in.pinned_number) in.move_to_pinned();
+    if (named != in.reference_number) return {};  // (D.R)
+    auto fresh = add_codes(p.channel, in.reference, bytes + header_bytes);
+    if (!fresh || stride == 0) return {{}, false};
+    if ((in.pinned_number == 0 || in.pinned_sent % stride != 0) && sent % stride == 0) {
+      in.pinned = fresh;
+      in.pinned_number = number;
+      in.pinned_sent = sent;
+    }
+    return {std::move(fresh), true};
+  }
+
+  /// Both ways of an edge begin anew.
+  void change(neighbour_change const& c) {
+    if (auto* const e = find_edge(edges_, c.peer)) *e = {e->peer, {}, {}};
+  }
+
+ private:
+  static constexpr std::size_t header_bytes = 20;
+
+  struct kept_codes {
+    std::uint64_t number = 0;
+    std::uint64_t sent = 0;
+    shared_buffer body{};
+    static void visit_state(auto& self, auto&& visit) {
+      visit("number", self.number), visit("sent", self.sent), visit("codes", self.body);
+    }
+  };
+  struct sent_before {
+    shared_buffer reference{};  // empty: as in the beginning
+    std::uint64_t reference_number = 0;  // 0: as in the beginning
+    std::uint64_t sent = 0;  // messages since it was confirmed
+    std::uint64_t stride = 1;
+    std::vector<kept_codes> kept{};
+    static void visit_state(auto& self, auto&& visit) {
+      visit("reference", self.reference), visit("reference number", self.reference_number);
+      visit("sent", self.sent), visit("stride", self.stride), visit("kept", self.kept);
+    }
+  };
+  struct received {
+    shared_buffer reference{};
+    std::uint64_t reference_number = 0;
+    shared_buffer pinned{};
+    std::uint64_t pinned_number = 0;  // 0: none
+    std::uint64_t pinned_sent = 0;
+    static void visit_state(auto& self, auto&& visit) {
+      visit("reference", self.reference), visit("reference number", self.reference_number);
+      visit("pinned", self.pinned), visit("pinned number", self.pinned_number);
+      visit("pinned sent", self.pinned_sent);
+    }
+    void move_to_pinned() {
+      reference = std::exchange(pinned, {});
+      reference_number = std::exchange(pinned_number, 0);
+    }
+  };
+  struct both_ways {
+    node_id peer{};
+    std::array<sent_before, 2> out{};  // models, sums
+    std::array<received, 2> in{};
+    static void visit_state(auto& self, auto&& visit) {
+      visit.same("peer", to_index(self.peer));
+      visit("out", self.out), visit("in", self.in);
+    }
+  };
+  static constexpr auto place(channel_id channel) -> std::size_t { return channel == channel_id::model ? 0 : 1; }
+
+  static void refuse_unless_heard(mixing::neighbourhood const& n, node_id peer) {
+    auto const is = [peer](auto const& e) { return e.peer == peer; };
+    if (std::any_of(n.pull_from.begin(), n.pull_from.end(), is)) return;
+    if (std::find(n.push_from.begin(), n.push_from.end(), peer) != n.push_from.end()) return;
+    throw config_error{"node " + std::to_string(to_index(n.self)) + " sends to node " + std::to_string(to_index(peer)) +
+                       " and hears nothing from it, so no reference is ever confirmed: differences from references "
+                       "need neighbours that hear each other"};
+  }
+
+  /// does(type, bits) of a channel.
+  template<class Does>
+  static auto with_type(channel_id channel, Does&& does) {
+    if (channel == channel_id::model) return does(std::type_identity<scalar>{}, typename Codec::models{});
+    else return does(std::type_identity<U>{}, typename Codec::sums{});
+  }
+  [[nodiscard]] auto code_bytes(channel_id channel) const -> std::size_t {
+    return with_type(channel, [&](auto type, auto bits) {
+      return decltype(bits)::template bytes<typename decltype(type)::type>(values_);
+    });
+  }
+  template<class T>
+  [[nodiscard]] static auto values_of(shared_buffer const& b) -> T const* {
+    return b.template view<T>().data();  // null for none: zeros
+  }
+  [[nodiscard]] auto reference(shared_buffer const& held, channel_id channel) const -> shared_buffer const& {
+    return !held && channel == channel_id::model ? x0_ : held;
+  }
+  /// The reference plus codes; empty if they are no encoder's.
+  [[nodiscard]] auto add_codes(channel_id channel, shared_buffer const& held, std::byte const* codes) -> shared_buffer {
+    return with_type(channel, [&](auto type, auto bits) -> shared_buffer {
+      using value = typename decltype(type)::type;
+      auto sum = backend_.template allocate<value>(values_);
+      auto const valid = decltype(bits)::decode(codes, values_of<value>(reference(held, channel)), values_, sum.data());
+      return valid ? std::move(sum).publish() : shared_buffer{};
+    });
+  }
+  /// Doubles the stride.
+  static void thin(sent_before& out) {
+    out.stride *= 2;
+    std::erase_if(out.kept, [&](kept_codes const& k) { return k.sent % out.stride != 0; });
+  }
+  /// (D.C); `named`: the low 32 bits of a number, 0 for none.
+  void confirm(sent_before& out, channel_id channel, std::uint64_t named) {
+    if (named == 0) return;
+    for (auto const& k : out.kept) {
+      if ((k.number & 0xffffffffU) != named) continue;
+      auto const bytes = k.body.template view<std::byte>();
+      auto moved = add_codes(channel, out.reference, bytes.data() + header_bytes);
+      out = sent_before{std::move(moved), k.number, 0, 1, {}};
+      return;
+    }
+  }
+
+  static void write(std::byte* at, std::uint64_t value, std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes; ++i) at[i] = static_cast<std::byte>(value >> (8 * i) & 0xffU);
+  }
+  [[nodiscard]] static auto read(std::byte const* at) -> std::uint64_t {
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < 4; ++i) value |= std::to_integer<std::uint64_t>(at[i]) << (8 * i);
+    return value;
+  }
+
+  Backend backend_;
+  std::size_t values_;
+  Codec codec_;
+  shared_buffer x0_;
+  std::vector<both_ways> edges_;  // by id
+};
+
+}  // namespace rubato::detail
