@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What a run will cost, before it runs: of every algorithm that the planner has a model of, how often it steps, what it
 // sends, how old its gradients are, the largest stable step, the time to the target; how many workers are useful; and
-// which algorithm to take, with the reason. With --json, the same for programs.
+// which algorithm to take, with the reason. With --json, the same for programs. With --probe, one process on each
+// machine measures machines and links first.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -20,6 +21,7 @@
 #include <rubato/report/numbers.hpp>
 #include <rubato/report/table.hpp>
 
+#include "support/probe.hpp"
 #include "support/race_text.hpp"
 #include "support/say.hpp"
 
@@ -35,6 +37,7 @@ struct asked {
   std::vector<double> times;  ///< of --times, in seconds
   bool workers_given = false, compute_given = false, json = false;
   std::optional<double> variation;
+  std::optional<rubato::examples::probe_choice> probe;
 };
 
 struct option_row {
@@ -46,6 +49,11 @@ auto positive(given g) -> double { return rubato::examples::step_in(g); }
 auto share(given g) -> double { return rubato::examples::number_in(g, 0, "a number of at least 0"); }
 auto count(given g) -> std::size_t {
   return std::min<std::uint64_t>(rubato::examples::count_in(g, 1, "a whole number from 1 up"), 1ULL << 40);
+}
+
+auto probing(asked& a) -> rubato::examples::probe_choice& {
+  if (!a.probe) a.probe.emplace();
+  return *a.probe;
 }
 
 constexpr option_row rows[] = {
@@ -101,6 +109,15 @@ constexpr option_row rows[] = {
      [](asked& a, given g) { a.about.buffer = count(g); }},
     {"--cap", "W", "the largest weight of rescaled_asgd (default: 10)",
      [](asked& a, given g) { a.about.weight_cap = positive(g); }},
+    {"--probe", "I",
+     "measure first: this is machine I of --peers, and the same is started on each of them within --arrival",
+     [](asked& a, given g) { probing(a).id = rubato::examples::count_in(g, 0, "a whole number from 0 up"); }},
+    {"--peers", "HOST:PORT,...", "with --probe: the addresses of all machines, by number",
+     [](asked& a, given g) { probing(a).peers = rubato::examples::list_in(g.text); }},
+    {"--arrival", "TIME", "with --probe: within which all must be there (default: 30s)",
+     [](asked& a, given g) { probing(a).arrival = rubato::examples::duration_in(g); }},
+    {"--batch", "B", "with --probe: samples of a gradient, of softmax regression with --dimension values (default: 32)",
+     [](asked& a, given g) { probing(a).batch = std::min<std::size_t>(count(g), 1U << 20); }},
     {"--seed", "N", "of the times that are drawn (default: 1)",
      [](asked& a, given g) { a.about.seed = rubato::examples::count_in(g, 0, "a whole number"); }}};
 
@@ -111,7 +128,10 @@ auto usage() -> std::string {
     line.resize((std::max)(line.size() + 1, std::size_t{25}), ' ');
     text += line + std::string{r.help} + "\n";
   }
-  return text + "  --json                 print JSON\n";
+  return text +
+         "  --insecure             with --probe: addresses beyond this machine, where anyone may answer in a machine's "
+         "place\n"
+         "  --json                 print JSON\n";
 }
 
 /// Machines of measured times: the first one's is the mean of the model, and the others are so many times slower.
@@ -131,6 +151,46 @@ void take_times(asked& a) {
   a.about.compute = model;
 }
 
+auto median(std::vector<double> all) -> double {
+  std::erase(all, 0.0);  // a machine has no link to itself
+  std::sort(all.begin(), all.end());
+  return all[all.size() / 2];
+}
+
+/// What was measured, in the place of --times, --variation, --latency, --jitter and --bandwidth.
+void take_probed(asked& a, rubato::examples::probed const& p) {
+  a.times = p.gradient;
+  auto variation = 0.0;
+  for (std::size_t i = 0; i < a.times.size(); ++i)
+    variation += p.deviation[i] / p.gradient[i] / static_cast<double>(a.times.size());
+  a.variation = variation;
+  take_times(a);
+  auto const time = [](double seconds) { return std::chrono::nanoseconds{std::llround(1e9 * seconds)}; };
+  auto& link = a.about.link;
+  link.latency = time(median(p.latency)), link.jitter = time(median(p.jitter));
+  link.bits_per_second = median(p.rate);
+}
+
+auto text_of(rubato::examples::probed const& p) -> std::string {
+  auto table = report::text_table{{{"machine", report::side::right},
+                                   {"gradient in ms"},
+                                   {"deviation"},
+                                   {"latency in ms"},
+                                   {"jitter"},
+                                   {"Mbit/s out"}}};
+  auto const n = p.gradient.size();
+  for (std::size_t i = 0; i < n; ++i) {
+    auto const of = [&](std::vector<double> const& links) {
+      auto const from = links.begin() + static_cast<std::ptrdiff_t>(i * n);
+      return median({from, from + static_cast<std::ptrdiff_t>(n)});
+    };
+    auto const text = [](double x) { return rubato::with_digits(x, 3); };
+    table.add_row({std::to_string(i), text(1e3 * p.gradient[i]), text(1e3 * p.deviation[i]), text(1e3 * of(p.latency)),
+                   text(1e3 * of(p.jitter)), text(1e-6 * of(p.rate))});
+  }
+  return table.text() + "Links of a machine are medians over the others; the plan takes the median of all links.\n\n";
+}
+
 /// Throws config_error; nothing if help was asked for.
 auto read_options(int argc, char** argv) -> std::optional<asked> {
   auto a = asked{};
@@ -140,6 +200,10 @@ auto read_options(int argc, char** argv) -> std::optional<asked> {
   for (auto k = 1; k < argc; ++k) {
     auto const word = std::string_view{argv[k]};
     if (word == "--help") return std::nullopt;
+    if (word == "--insecure") {
+      probing(a).insecure = true;
+      continue;
+    }
     if (word == "--json") {
       a.json = true;
       continue;
@@ -150,6 +214,17 @@ auto read_options(int argc, char** argv) -> std::optional<asked> {
     auto const value = given{word, argv[++k]};
     if (word == "--slow") slow.push_back(value);  // of whatever --compute says, in any order
     else row->set(a, value);
+  }
+  if (a.probe) {
+    for (auto const* const name :
+         {"--workers", "--compute", "--times", "--variation", "--slow", "--latency", "--jitter", "--bandwidth"})
+      if (std::find(argv, argv + argc, std::string_view{name}) != argv + argc)
+        throw config_error{std::string{name} + " and --probe exclude each other: a probe measures it"};
+    if (a.probe->peers.empty()) throw config_error{"--probe needs --peers, the addresses of all machines, by number"};
+    a.about.workers = a.probe->peers.size();
+    a.about.check();  // before anyone is waited for
+    a.probe->dimension = a.about.dimension, a.probe->doubles = a.about.value_bytes == 8;
+    return a;
   }
   if (!a.times.empty()) take_times(a);
   else if (a.variation) throw config_error{"--variation belongs to --times; --compute says how times spread by itself"};
@@ -247,10 +322,16 @@ auto json_of(std::vector<planner::prediction> const& all, planner::choice const&
 
 auto main(int argc, char** argv) -> int {
   return rubato::examples::run_program("plan", [&] {
-    auto const options = read_options(argc, argv);
+    auto options = read_options(argc, argv);
     if (!options) {
       rubato::examples::say(usage());
       return 0;
+    }
+    if (options->probe) {
+      auto const p = rubato::examples::probe(*options->probe);
+      take_probed(*options, p);
+      options->about.check();
+      if (!options->json) rubato::examples::say(text_of(p));
     }
     auto const& s = options->about;
     auto const all = planner::predictions_of(s);

@@ -20,6 +20,15 @@ if grep -Eq '^ad_psgd .* 0\.[0-9]+ +[0-9.e-]+$' <<<"$got"; then fail "plan: mode
 [[ $("$plan" --workers 2) != *"d_psgd on complete"* ]] || fail "plan: one network of two nodes, by two names"
 [[ $("$plan" --help | head -1) == "usage: plan [OPTION...]" ]] || fail "plan --help"
 
+# Three machines, which are processes here, measure each other; all come to the same plan, and each says what it saw.
+free_addresses 3
+for i in 0 1 2; do "$plan" --probe $i --peers "$addresses" --arrival 60s >probe.$i 2>&1 & done
+for i in 0 1 2; do wait -n || fail "plan --probe: $(cat probe.?)"; done
+for i in 1 2; do cmp -s probe.0 probe.$i || fail "plan --probe: machine $i has another plan: $(cat probe.?)"; done
+[[ $(grep -cE '^ +[012] +[0-9.e-]+ +[0-9.e-]+ +[0-9.e-]+ +[0-9.e-]+ +[0-9.e+]+$' probe.0) == 3 ]] ||
+  fail "plan --probe: not three machines in: $(cat probe.0)"
+grep -q '^take ' probe.0 || fail "plan --probe: no pick in: $(cat probe.0)"
+
 # refused 'PART OF THE SENTENCE' OPTION...
 refused() {
   local part=$1 said status
@@ -44,5 +53,9 @@ refused 'at least the least one' --curvature 2,1
 refused 'above 0 and below 1' --target 2
 refused 'at most 1e30, not 1e+300' --spread 1e300
 refused "a factor above 0 (as 7:4), not '7:0'" --slow 7:0
+refused 'needs --peers' --probe 0
+refused 'is none of the 2 machines' --probe 2 --peers 127.0.0.1:1,127.0.0.1:2
+refused '--latency and --probe exclude each other' --probe 0 --peers 127.0.0.1:1,127.0.0.1:2 --latency 1ms
+refused 'node 1 at 127.0.0.1' --probe 0 --peers "${addresses%,*}" --arrival 300ms
 refused "unknown option '--speed'" --speed 3
 finish

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+// What a plan needs to know of machines and links, measured over TCP by one process on each machine: the time of a
+// gradient, and of every link latency, jitter and rate. All processes end with the same numbers.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/backend/eigen.hpp>
+#include <rubato/collective/all_reduce.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/random.hpp>
+#include <rubato/problem/softmax_regression.hpp>
+#include <rubato/problem/split.hpp>
+#include <rubato/transport/tcp.hpp>
+#include <rubato/wire/xxhash.hpp>
+
+namespace rubato::examples {
+
+struct probe_choice {
+  std::size_t id = 0;  ///< which of the machines this process is
+  std::vector<std::string> peers;  ///< addresses of all, by id
+  std::chrono::nanoseconds arrival = std::chrono::seconds{30};  ///< within which all must be there
+  bool insecure = false;  ///< allows addresses beyond loopback: anyone there may answer in a machine's place
+  std::size_t dimension = 7850;
+  bool doubles = false;
+  std::size_t batch = 32;
+};
+
+/// In seconds and bits a second; links by [from machines + to], both ways alike for latency and jitter.
+struct probed {
+  std::vector<double> gradient, deviation;
+  std::vector<double> latency, jitter, rate;
+};
+
+namespace detail {
+
+inline constexpr std::size_t largest_probe = 10'000'000;  // values, of a model that is measured
+
+/// Mean and standard deviation, in seconds, of gradients of softmax regression with 10 classes on random samples.
+template<class T>
+auto time_of_gradients(std::size_t dimension, std::size_t batch) -> std::pair<double, double> {
+  constexpr auto classes = std::size_t{10};
+  auto const width = (std::max)(dimension / classes, std::size_t{2}) - 1;
+  auto const samples = std::clamp((std::size_t{1} << 24) / width, batch, (std::max)(batch, std::size_t{1024}));
+  auto draw = random_stream{0x70726f6265ULL, 1};
+  auto features = std::vector<float>(samples * width);
+  auto labels = std::vector<std::uint16_t>(samples);
+  for (auto& f : features) f = static_cast<float>(draw.normal());
+  for (auto& l : labels) l = static_cast<std::uint16_t>(draw.below(classes));
+  auto const data = problem::dataset{std::move(features), std::move(labels), classes};
+  auto const all = problem::softmax_regression<T>{data, split::iid(data, 1, 1), {.batch = batch}};
+  auto backend = backend::eigen<T>{};
+  auto x = std::vector<T>(all.dimension()), g = x;
+  auto times = std::vector<double>{};
+  constexpr auto enough = std::size_t{5000}, first = std::size_t{3}, least = std::size_t{10};
+  auto const until = std::chrono::steady_clock::now() + std::chrono::seconds{1};
+  for (std::uint64_t k = 0; k < enough + first; ++k) {
+    auto const before = std::chrono::steady_clock::now();
+    if (before > until && k > first + least) break;
+    static_cast<void>(all.gradient(backend, std::span<T const>{x}, {1, node_id{0}, k}, std::span<T>{g}));
+    auto const took = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+    if (k >= first) times.push_back(took);
+  }
+  auto sum = 0.0, squares = 0.0;
+  for (auto const t : times) sum += t, squares += t * t;
+  auto const n = static_cast<double>(times.size());
+  return {sum / n, std::sqrt((std::max)(0.0, squares / n - sum * sum / (n * n)))};
+}
+
+/// Talks to one machine after the other; the lower id begins.
+template<class Port>
+class link_probe {
+ public:
+  explicit link_probe(Port& p) : port_{&p} {}
+
+  /// Half the time there and back of one value: the least, and how far nine of ten lie above it.
+  auto delays(std::size_t other, bool begins) -> std::pair<double, double> {
+    constexpr auto rounds = 50;
+    auto times = std::vector<double>{};
+    for (auto k = 0; k < rounds; ++k) {
+      auto const before = transport::clock::now();
+      if (begins) post(other, 1), take(other);
+      else take(other), post(other, 1);
+      if (k >= 5) times.push_back(std::chrono::duration<double>(transport::clock::now() - before).count() / 2);
+    }
+    std::sort(times.begin(), times.end());
+    return {times.front(), times[times.size() * 9 / 10] - times.front()};
+  }
+
+  /// Seconds until messages of that many values altogether are there, or at the other end nothing of use.
+  auto stream(std::size_t other, bool sends, std::size_t values) -> double {
+    auto const before = transport::clock::now();
+    if (sends) {
+      for (auto left = values; left > 0;) {
+        while (!port_->may_send()) port_->wait(other, true);
+        auto const piece = (std::min)(left, port_->piece_values());
+        post(other, piece), left -= piece;
+      }
+      take(other);
+    } else {
+      for (auto left = values; left > 0;) left -= take(other);
+      post(other, 1);
+    }
+    return std::chrono::duration<double>(transport::clock::now() - before).count();
+  }
+
+ private:
+  void post(std::size_t to, std::size_t values) {
+    auto body = port_->pool().template allocate<double>(values);
+    std::fill_n(body.data(), values, 0.0);
+    port_->send(to, channel_id::gradient, std::move(body).publish(), values);
+  }
+  auto take(std::size_t from) -> std::size_t {
+    while (true) {
+      if (auto const p = port_->receive(from)) return p->body.template view<double>().size();
+      port_->wait(from, false);
+    }
+  }
+  Port* port_;
+};
+
+}  // namespace detail
+
+/// Measures this machine, then its links, and takes the others' measurements. Throws config_error, or run_error which
+/// names a machine that has not come or has gone.
+[[nodiscard]] inline auto probe(probe_choice const& c) -> probed {
+  auto const n = c.peers.size();
+  if (n < 2) throw config_error{"a probe needs the addresses of two machines at least, in --peers"};
+  if (c.id >= n)
+    throw config_error{"--probe " + std::to_string(c.id) + " is none of the " + std::to_string(n) +
+                       " machines of --peers, which are numbered from 0"};
+  if (c.dimension > detail::largest_probe)
+    throw config_error{"a probe computes gradients of at most 1e7 values; give --times for larger models"};
+  auto const o = collective::options{.patience = std::chrono::minutes{2}};
+  auto const me = collective::identity_of(to_node(c.id), n, &wire::xxh3_of, o);
+  // A machine that computes gradients answers nobody meanwhile.
+  auto wires =
+      transport::tcp{me, {.addresses = c.peers, .insecure = c.insecure, .arrival = c.arrival, .silence = o.patience}};
+  auto port = collective::port{me, wires, o};
+  port.begin_call();  // all are there
+  auto const own = c.doubles ? detail::time_of_gradients<double>(c.dimension, c.batch)
+                             : detail::time_of_gradients<float>(c.dimension, c.batch);
+  // Every number at its owner's place, and zeros elsewhere, so that the sum holds all.
+  auto all = std::vector<double>(2 * n + 3 * n * n);
+  all[c.id] = own.first, all[n + c.id] = own.second;
+  auto link = detail::link_probe{port};
+  for (std::size_t i = 0; i < n; ++i) {
+    for (auto j = i + 1; j < n; ++j) {
+      if (c.id != i && c.id != j) continue;
+      auto const begins = c.id == i;
+      auto const other = begins ? j : i;
+      auto const [least, more] = link.delays(other, begins);
+      for (auto const first_way : {true, false}) {
+        constexpr auto values = std::size_t{1} << 19;  // 4 MiB
+        auto const seconds = link.stream(other, begins == first_way, values);
+        if (begins != first_way) continue;
+        auto const at = c.id * n + other;
+        all[2 * n + at] = least, all[2 * n + n * n + at] = more;
+        all[2 * n + 2 * n * n + at] = 64.0 * values / (std::max)(seconds - 2 * least, 1e-9);
+      }
+    }
+  }
+  collective::all_reduce(port, std::span<double>{all});
+  auto const part = [&](std::size_t from, std::size_t count) {
+    return std::vector<double>(all.begin() + static_cast<std::ptrdiff_t>(from),
+                               all.begin() + static_cast<std::ptrdiff_t>(from + count));
+  };
+  return {part(0, n), part(n, n), part(2 * n, n * n), part(2 * n + n * n, n * n), part(2 * n + 2 * n * n, n * n)};
+}
+
+}  // namespace rubato::examples
