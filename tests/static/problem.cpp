@@ -42,6 +42,15 @@ static_assert(full_problem<softmax_regression<double>, backend::eigen<double>>);
 static_assert(full_problem<softmax_regression<float>, backend::checked<backend::eigen<float>>>);
 static_assert(full_problem<rubato::problem::logistic_regression<float>, backend::eigen<float>>);
 static_assert(full_problem<rubato::problem::multilayer_perceptron<float>, backend::eigen<float>>);
+// A perceptron's gradient is final layer by layer; that of a single layer is final at once.
+static_assert(
+    rubato::problem::gives_gradient_parts<rubato::problem::multilayer_perceptron<float>, backend::eigen<float>>);
+static_assert(!rubato::problem::gives_gradient_parts<softmax_regression<float>, backend::eigen<float>>);
+static_assert(!rubato::problem::gives_gradient_parts<quadratic, backend::host<float>>);
+// Clipping needs the whole gradient.
+using clipped_perceptron = rubato::problem::clipped<rubato::problem::multilayer_perceptron<float>>;
+static_assert(gradient_oracle<clipped_perceptron, backend::eigen<float>>);
+static_assert(!rubato::problem::gives_gradient_parts<clipped_perceptron, backend::eigen<float>>);
 static_assert(!gradient_oracle<softmax_regression<float>, backend::eigen<double>>);
 static_assert(!gradient_oracle<softmax_regression<double>, backend::host<float>>);
 static_assert(!has_loss<softmax_regression<float>, backend::host<double>>);

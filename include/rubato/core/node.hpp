@@ -25,6 +25,9 @@ namespace rubato {
 ///   with a run_error that names it (at_node);
 /// - at most one gradient request is outstanding; a gradient with another ticket changes nothing but a counter;
 /// - a posted body is never written again;
+/// - a node type that has on_gradient_part(now, gradient_part, out) and takes_gradient_parts() may be told of parts of
+///   the gradient under way as they are final: in any order, none twice, and some or all of them not at all. Then
+///   on_gradient has the whole. Which parts came early decides when the node sends, and never what;
 /// - if no gradient is under way after a call, outbox.wait names what is waited for. (Exceptions: a server may idle; a
 ///   node that only lets time pass has asked for a wake-up.)
 template<class N>
@@ -71,6 +74,10 @@ class any_node {
   }
   void on_patch(instant now, patch const& p, outbox& out) { self_->on_patch(now, p, out); }
   void on_gradient(instant now, gradient g, outbox& out) { self_->on_gradient(now, std::move(g), out); }
+  /// Changes nothing of a node whose type has no such member. *requires* that the part is of the gradient under way.
+  void on_gradient_part(instant now, gradient_part g, outbox& out) { self_->on_gradient_part(now, std::move(g), out); }
+  /// Whether parts of gradients are of use to it. The answer never changes.
+  [[nodiscard]] auto takes_gradient_parts() const -> bool { return self_->takes_gradient_parts(); }
   void on_wakeup(instant now, wakeup w, outbox& out) { self_->on_wakeup(now, w, out); }
   void on_neighbours(instant now, neighbour_change const& c, outbox& out) { self_->on_neighbours(now, c, out); }
   /// Prefetches the node's memory, up to a common size (core/detail/fetch.hpp).
@@ -101,6 +108,8 @@ class any_node {
     virtual void start(instant, outbox&) = 0;
     virtual void on_patch(instant, patch const&, outbox&) = 0;
     virtual void on_gradient(instant, gradient, outbox&) = 0;
+    virtual void on_gradient_part(instant, gradient_part, outbox&) = 0;
+    [[nodiscard]] virtual auto takes_gradient_parts() const -> bool = 0;
     virtual void on_wakeup(instant, wakeup, outbox&) = 0;
     virtual void on_neighbours(instant, neighbour_change const&, outbox&) = 0;
     virtual auto estimate() const -> shared_buffer = 0;
@@ -118,6 +127,14 @@ class any_node {
     void start(instant now, outbox& out) override { n.start(now, out); }
     void on_patch(instant now, patch const& p, outbox& out) override { n.on_patch(now, p, out); }
     void on_gradient(instant now, gradient g, outbox& out) override { n.on_gradient(now, std::move(g), out); }
+    void on_gradient_part(instant now, gradient_part g, outbox& out) override {
+      if constexpr (requires { n.on_gradient_part(now, std::move(g), out); })
+        n.on_gradient_part(now, std::move(g), out);
+    }
+    [[nodiscard]] auto takes_gradient_parts() const -> bool override {
+      if constexpr (requires { n.takes_gradient_parts(); }) return n.takes_gradient_parts();
+      else return false;
+    }
     void on_wakeup(instant now, wakeup w, outbox& out) override { n.on_wakeup(now, w, out); }
     void on_neighbours(instant now, neighbour_change const& c, outbox& out) override { n.on_neighbours(now, c, out); }
     auto estimate() const -> shared_buffer override { return n.estimate(); }

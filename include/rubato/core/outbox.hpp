@@ -31,6 +31,13 @@ struct gradient {
   std::chrono::nanoseconds duration{};
 };
 
+/// Values of the gradient under way that are final while the others are still being computed.
+struct gradient_part {
+  ticket id{};
+  range values{};
+  shared_buffer value;  ///< these values only
+};
+
 /// A node may be woken at a time of its choosing; `id` is its own.
 struct wakeup {
   std::uint32_t id{};

@@ -26,6 +26,11 @@ struct age_counter {
     total_ns += static_cast<double>(age.count());
     if (age > largest) largest = age;
   }
+  void add(age_counter const& other) {
+    uses += other.uses;
+    total_ns += other.total_ns;
+    if (other.largest > largest) largest = other.largest;
+  }
   [[nodiscard]] auto mean_seconds() const -> double {
     return uses == 0 ? 0.0 : total_ns / 1e9 / static_cast<double>(uses);
   }

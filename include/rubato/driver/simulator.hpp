@@ -124,8 +124,14 @@ class simulator {
     std::uint64_t job = 0;
     bool cancelled = false;
     nanoseconds duration{};
+    instant begun{};
+    std::size_t parts = 0;  // that the node has been given
+    gradient result{};  // from the first of them on; then there is no job
     static void visit_state(auto& self, auto&& visit) {
-      visit("cancelled", self.cancelled), visit("duration", self.duration);
+      visit("cancelled", self.cancelled), visit("duration", self.duration), visit("begun", self.begun);
+      visit("parts", self.parts);
+      if (self.parts > 0)
+        visit("ticket", self.result.id), visit("gradient", self.result.value), visit("loss", self.result.loss);
     }
   };
 
@@ -139,7 +145,10 @@ class simulator {
   void handle(event const& e);
   void arrive(event const& e);
   void finish_gradient(event const& e);
+  void schedule_gradient(std::size_t node, std::uint32_t slot);
+  void give_part(event const& e);
   auto take_gradient(std::size_t node, std::uint64_t job) -> gradient;
+  [[nodiscard]] auto parts_of(std::size_t node) const -> std::size_t;
   void depart(event const& e);
   void wake(event const& e);
   void check_restarts() const;
@@ -271,6 +280,7 @@ inline void simulator::visit_state(auto& self, auto&& visit) {
        self.state_) {  // a gradient that is computed when it is due need not be saved, but its request must
     if (!of_node.computing) continue;
     auto& c = self.computations_.at(*of_node.computing);
+    if (c.parts > 0) continue;
     auto request = visit.is_reading() ? gradient_request{} : self.gradients_.request_of(c.job);
     visit("request", request);
     if (visit.is_reading()) c.job = self.gradients_.submit(std::move(request));
@@ -379,10 +389,11 @@ inline void simulator::wake(event const& e) {
 
 inline void simulator::finish_gradient(event const& e) {
   if (closing_ && !computations_.at(e.slot).cancelled) return held_.push_back(e);
-  auto const c = computations_.take(e.slot);
+  if (auto const& c = computations_.at(e.slot); !c.cancelled && c.parts + 1 < parts_of(e.node)) return give_part(e);
+  auto c = computations_.take(e.slot);
   if (c.cancelled) return;
   state_[e.node].computing.reset();
-  auto g = take_gradient(e.node, c.job);
+  auto g = c.parts > 0 ? std::move(c.result) : take_gradient(e.node, c.job);
   g.duration = c.duration;
   ++gradients_done_;
   ++events_;
@@ -391,6 +402,35 @@ inline void simulator::finish_gradient(event const& e) {
                     shortest(to_seconds(now_.since_start)) + " s; use a smaller step"};
   }
   who_.nodes[e.node].on_gradient(now_, std::move(g), out_);
+  drain(e.node);
+}
+
+/// In how many parts the node gets its gradients.
+inline auto simulator::parts_of(std::size_t node) const -> std::size_t {
+  auto const& all = who_.oracle.parts();
+  return all.empty() || !who_.nodes[node].takes_gradient_parts() ? 1 : all.size();
+}
+
+/// The event at which the next part of a gradient is final, or its last.
+inline void simulator::schedule_gradient(std::size_t node, std::uint32_t slot) {
+  auto const& c = computations_.at(slot);
+  auto needed = c.duration;
+  if (c.parts + 1 < parts_of(node)) {
+    auto const share = who_.oracle.parts()[c.parts].time;
+    needed = nanoseconds{std::llround(share * static_cast<double>(c.duration.count()))};
+  }
+  auto const done = scenario_.compute.done_at(to_node(node), c.begun.since_start, needed);
+  queue_.push({done.count(), event_kind::gradient_done, static_cast<std::uint32_t>(node), slot});
+  ++live_;
+}
+
+/// The gradient is computed as a whole when its first part is due, and its parts are copied.
+inline void simulator::give_part(event const& e) {
+  auto& c = computations_.at(e.slot);
+  if (c.parts == 0) c.result = take_gradient(e.node, c.job);
+  auto part = who_.oracle.part_of(c.result, who_.oracle.parts()[c.parts++].values);
+  schedule_gradient(e.node, e.slot);
+  who_.nodes[e.node].on_gradient_part(now_, std::move(part), out_);
   drain(e.node);
 }
 
@@ -437,11 +477,9 @@ inline void simulator::do_as_asked(std::size_t node) {
   if (out_.request) {
     RUBATO_EXPECTS(!s.computing, "a node has at most one outstanding gradient request");
     auto const duration = scenario_.compute.duration(scenario_.seed, to_node(node), s.draws++);
-    auto const slot = computations_.put({gradients_.submit(std::move(*out_.request)), false, duration});
+    auto const slot = computations_.put({gradients_.submit(std::move(*out_.request)), false, duration, now_});
     s.computing = slot;
-    auto const done = scenario_.compute.done_at(to_node(node), now_.since_start, duration);
-    queue_.push({done.count(), event_kind::gradient_done, static_cast<std::uint32_t>(node), slot});
-    ++live_;
+    schedule_gradient(node, slot);
   }
   for (auto const& w : out_.wakeups) {
     queue_.push({(std::max)(w.at, now_).since_start.count(), event_kind::wakeup, static_cast<std::uint32_t>(node),

@@ -2,12 +2,17 @@
 // A user's problem behind virtual calls (a gradient, the score of a model), so that drivers are compiled once.
 #pragma once
 
+#include <cmath>
 #include <limits>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include <rubato/core/errors.hpp>
 #include <rubato/core/outbox.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/problem/concepts.hpp>
 
 namespace rubato::problem {
@@ -16,6 +21,17 @@ namespace rubato::problem {
 struct score {
   double loss = std::numeric_limits<double>::quiet_NaN();
   double accuracy = std::numeric_limits<double>::quiet_NaN();
+};
+
+/// Is told of parts of a gradient while the rest is computed, on the thread that computes.
+struct part_receiver {
+  part_receiver() = default;
+  part_receiver(part_receiver const&) = delete;
+  auto operator=(part_receiver const&) -> part_receiver& = delete;
+  virtual void take_part(gradient_part) = 0;
+
+ protected:
+  ~part_receiver() = default;
 };
 
 /// **Thread safety:** const calls may come from several threads at once, as for the problem inside.
@@ -27,7 +43,20 @@ class any_oracle {
   any_oracle(Backend b, Problem p) : self_{std::make_shared<model<Backend, Problem>>(std::move(b), std::move(p))} {}
 
   /// A gradient at request.point; one evaluation. What the problem throws passes through.
-  [[nodiscard]] auto evaluate(gradient_request const& request) const -> gradient { return self_->evaluate(request); }
+  [[nodiscard]] auto evaluate(gradient_request const& request) const -> gradient {
+    return self_->evaluate(request, nullptr);
+  }
+  /// The same bits. `to` is given a copy of each part of parts() but the last, as soon as it is final.
+  [[nodiscard]] auto evaluate(gradient_request const& request, part_receiver& to) const -> gradient {
+    return self_->evaluate(request, &to);
+  }
+  /// The parts of every gradient in the order in which they are final, with the share of the computing time that is
+  /// over by then; empty if there are no two. (The last one has 1.)
+  [[nodiscard]] auto parts() const -> std::vector<gradient_share> const& { return self_->parts; }
+  /// A copy of a part of a gradient that is known as a whole.
+  [[nodiscard]] auto part_of(gradient const& g, range values) const -> gradient_part {
+    return self_->part_of(g, values);
+  }
   /// The score of the mean of these models, which all have the same size and type.
   [[nodiscard]] auto score_mean(std::span<shared_buffer const> models) const -> score {
     return self_->score_mean(models);
@@ -37,16 +66,44 @@ class any_oracle {
  private:
   struct base {
     virtual ~base() = default;
-    [[nodiscard]] virtual auto evaluate(gradient_request const&) const -> gradient = 0;
+    [[nodiscard]] virtual auto evaluate(gradient_request const&, part_receiver*) const -> gradient = 0;
+    [[nodiscard]] virtual auto part_of(gradient const&, range) const -> gradient_part = 0;
     [[nodiscard]] virtual auto score_mean(std::span<shared_buffer const>) const -> score = 0;
     [[nodiscard]] virtual auto dimension() const -> std::size_t = 0;
+    std::vector<gradient_share> parts{};
   };
 
   template<class Backend, class Problem>
   struct model final : base {
     using scalar = typename Backend::scalar;
     static constexpr bool staged = backend::has_host_twin<Backend> && !reads_device_memory<Problem>;
-    model(Backend b, Problem p) : backend{std::move(b)}, problem{std::move(p)} {}
+    static constexpr bool in_parts = gives_gradient_parts<Problem, Backend>;
+    model(Backend b, Problem p) : backend{std::move(b)}, problem{std::move(p)} {
+      if constexpr (in_parts) parts = checked(problem.gradient_parts(), problem.dimension());
+    }
+
+    /// Sums the times up.
+    static auto checked(std::vector<gradient_share> of, std::size_t dimension) -> std::vector<gradient_share> {
+      std::size_t values = 0;
+      double time = 0;
+      for (auto& each : of) {
+        if (each.values.begin > each.values.end || each.values.end > dimension || !(each.time >= 0)) {
+          throw config_error{"a part of a gradient is of the values " + std::to_string(each.values.begin) + " to " +
+                             std::to_string(each.values.end) + " of " + std::to_string(dimension) +
+                             " and takes the share " + shortest(each.time) + " of its time; neither can be"};
+        }
+        values += each.values.size();
+        each.time = time += each.time;
+      }
+      if (of.size() < 2) return {};
+      if (values != dimension || std::abs(time - 1) > 1e-6) {
+        throw config_error{"the parts of a gradient have " + std::to_string(values) + " of " +
+                           std::to_string(dimension) + " values, and their times sum to " + shortest(time) +
+                           "; they share out all values, and their times sum to 1"};
+      }
+      of.back().time = 1;
+      return of;
+    }
 
     /// Backends are handles; each call has its own. A problem for the host gets the host twin of a device backend.
     auto worker() const {
@@ -59,13 +116,36 @@ class any_oracle {
       else return backend.pool().bring_in(body);
     }
 
-    auto evaluate(gradient_request const& request) const -> gradient override {
+    auto evaluate(gradient_request const& request, part_receiver* to) const -> gradient override {
       auto local = worker();
       auto g = local.template allocate<scalar>(request.point.size());
       auto const point = readable(request.point);
       auto const x = point.template view<scalar>();
-      auto const loss = static_cast<double>(problem.gradient(local, x, request.sample, g.view()));
+      auto const loss = static_cast<double>(computed(local, x, request, g, to));
       return {request.id, backend.pool().bring_in(std::move(g).publish()), loss, {}};
+    }
+    template<class Local, class X>
+    auto computed(Local& local, X x, gradient_request const& request, writable_buffer<scalar>& g,
+                  part_receiver* to) const {
+      if constexpr (in_parts) {
+        if (to != nullptr) {
+          std::size_t done = 0;
+          return problem.gradient(local, x, request.sample, g.view(), [&](range values) {
+            if (++done < parts.size())
+              to->take_part(
+                  {request.id, values, backend.pool().bring_in(copied(local, std::as_const(g).data(), values))});
+          });
+        }
+      }
+      return problem.gradient(local, x, request.sample, g.view());
+    }
+    template<class Local>
+    static auto copied(Local& local, scalar const* g, range values) -> shared_buffer {
+      return backend::copied(local, g + values.begin, values.size()).publish();
+    }
+    auto part_of(gradient const& g, range values) const -> gradient_part override {
+      auto local = backend;
+      return {g.id, values, copied(local, g.value.template view<scalar>().data(), values)};
     }
 
     auto score_mean(std::span<shared_buffer const> models) const -> score override {

@@ -5,8 +5,10 @@
 #include <concepts>
 #include <cstddef>
 #include <span>
+#include <vector>
 
 #include <rubato/backend/concepts.hpp>
+#include <rubato/core/blocks.hpp>
 #include <rubato/core/ids.hpp>
 
 namespace rubato::problem {
@@ -36,6 +38,32 @@ concept gives_gradients = requires(P const& p, Backend& b, std::span<typename Ba
 /// archetype in tests/support.
 template<class P, class Backend>
 concept gradient_oracle = backend::array_backend<Backend> && has_dimension<P> && gives_gradients<P, Backend>;
+
+/// Values of a gradient that are final together, and the share of its computing time that is spent on them.
+struct gradient_share {
+  range values{};
+  double time = 0;
+};
+
+namespace detail {
+struct part_is_final {
+  void operator()(range) const {}
+};
+}  // namespace detail
+
+/// The optional form of a problem whose gradient is final part by part, such as layer by layer:
+///   gradient_parts() -> std::vector<gradient_share>   its parts, in the order in which they are final. They share out
+///                                                     all values; their times sum to 1, roughly as measured
+///   gradient(b, x, key, g, is_final)                  the same bits as without; calls is_final(range) for each part,
+///                                                     in that order, as soon as these values will not change
+/// So a node can send what is final while the rest is computed (bucketed_allreduce_sgd). Models: multilayer_perceptron.
+template<class P, class Backend>
+concept gives_gradient_parts =
+    gradient_oracle<P, Backend> && requires(P const& p, Backend& b, std::span<typename Backend::scalar const> x,
+                                            sample_key key, std::span<typename Backend::scalar> g) {
+      { p.gradient_parts() } -> std::convertible_to<std::vector<gradient_share>>;
+      { p.gradient(b, x, key, g, detail::part_is_final{}) } -> std::convertible_to<double>;
+    };
 
 /// Checked where nodes use a problem; each sentence needs no context.
 template<class P, class Backend>

@@ -13,6 +13,7 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/problem/concepts.hpp>
 #include <rubato/problem/detail/softmax.hpp>
 #include <rubato/problem/sharded_loss.hpp>
 
@@ -52,8 +53,21 @@ class perceptron_model {
     return x;
   }
 
+  /// From the last layer to the first: W, the biases, V. Times by count of operations.
+  [[nodiscard]] auto gradient_parts() const -> std::vector<gradient_share> {
+    auto const first = static_cast<double>(hidden_ * width_), last = static_cast<double>(classes_ * hidden_);
+    auto const all = 2 * first + 3 * last;
+    return {
+        {{at_w(), at_b()}, (first + 2 * last) / all}, {{at_b(), dimension()}, last / all}, {{0, at_w()}, first / all}};
+  }
+
   template<class Backend>
   auto accumulate(Backend& b, std::span<T const> x, sample_rows<T> rows, std::span<T> g) const -> double {
+    return accumulate(b, x, rows, g, detail::part_is_final{});
+  }
+  template<class Backend, class IsFinal>
+  auto accumulate(Backend& b, std::span<T const> x, sample_rows<T> rows, std::span<T> g, IsFinal const& is_final) const
+      -> double {
     auto const share = T{1} / static_cast<T>(rows.total);
     auto hidden = b.template allocate<T>(rows.count * hidden_);
     auto logits = b.template allocate<T>(rows.count * classes_);
@@ -62,6 +76,7 @@ class perceptron_model {
     auto const sum = detail::cross_entropy_gradients(logits.view(), x.data() + at_c(), rows, g.subspan(at_c()));
     b.multiply({classes_, hidden_, rows.count, backend::transposed::yes, backend::transposed::no}, share, logits.data(),
                hidden.data(), T{1}, g.data() + at_w());
+    is_final(range{at_w(), at_b()});
     auto slopes = b.template allocate<T>(rows.count * hidden_);
     b.multiply({rows.count, hidden_, classes_, backend::transposed::no, backend::transposed::no}, T{1}, logits.data(),
                x.data() + at_w(), T{0}, slopes.data());
@@ -72,8 +87,10 @@ class perceptron_model {
         g[at_b() + k] += share * slope;
       }
     }
+    is_final(range{at_b(), dimension()});
     b.multiply({hidden_, width_, rows.count, backend::transposed::yes, backend::transposed::no}, share, slopes.data(),
                rows.features, T{1}, g.data());
+    is_final(range{0, at_w()});
     return sum;
   }
 

@@ -112,6 +112,8 @@ auto gathered(train_and_test const& data, split::shards const& shards) -> std::s
 ///   loss_of(x, scores, label) -> double      may overwrite the scores; not finite if x is not
 ///   is_right(x, scores, label) -> bool
 ///   initial() -> std::vector<T>              only where zeros are not a good start
+///   gradient_parts(), accumulate(b, x, rows, g, is_final)   only if a gradient is final part by part: see
+///                                            gives_gradient_parts; from the only accumulation of a gradient
 template<class M, class T, class Backend>
 concept sample_model =
     std::constructible_from<M, std::size_t, std::size_t, typename M::options_type> &&
@@ -174,20 +176,19 @@ class sharded_loss {
   template<backend::array_backend Backend>
     requires std::same_as<typename Backend::scalar, T>
   auto gradient(Backend& b, std::span<T const> x, sample_key key, std::span<T> g) const -> double {
-    RUBATO_EXPECTS(x.size() == dimension() && g.size() == dimension(), "x and g have the problem's dimension");
-    auto const size = shard_size(to_index(key.node));
-    auto const begin = data_->first[to_index(key.node)];
-    auto picked = b.template allocate<T>(options_.batch * width());
-    auto labels = b.template allocate<std::int32_t>(options_.batch);
-    random_stream draw{key};
-    for (std::size_t r = 0; r < options_.batch; ++r) {
-      auto const sample = begin + draw.below(size);
-      std::copy_n(data_->train.features.data() + sample * width(), width(), picked.data() + r * width());
-      labels.data()[r] = data_->train.labels[sample];
-    }
-    auto const penalty = start(b, x, g);
-    auto const sum = model_.accumulate(b, x, {picked.data(), labels.data(), options_.batch, options_.batch}, g);
-    return penalty + sum / static_cast<double>(options_.batch);
+    return gradient_of(b, x, key, g, [&](sample_rows<T> rows) { return model_.accumulate(b, x, rows, g); });
+  }
+  /// The same in parts; see gives_gradient_parts.
+  template<backend::array_backend Backend, class IsFinal>
+    requires std::same_as<typename Backend::scalar, T> && requires(Model const& m) { m.gradient_parts(); }
+  auto gradient(Backend& b, std::span<T const> x, sample_key key, std::span<T> g, IsFinal const& is_final) const
+      -> double {
+    return gradient_of(b, x, key, g, [&](sample_rows<T> rows) { return model_.accumulate(b, x, rows, g, is_final); });
+  }
+  [[nodiscard]] auto gradient_parts() const
+    requires requires(Model const& m) { m.gradient_parts(); }
+  {
+    return model_.gradient_parts();
   }
 
   /// Writes the exact gradient of f_node, over its whole shard, into g and returns f_node(x). For tests and references.
@@ -259,6 +260,25 @@ class sharded_loss {
   [[nodiscard]] auto rows_of(detail::samples<T> const& all, std::size_t begin, std::size_t count,
                              std::size_t total) const -> sample_rows<T> {
     return {all.features.data() + begin * width(), all.labels.data() + begin, count, total};
+  }
+
+  template<class Backend, class Accumulate>
+  auto gradient_of(Backend& b, std::span<T const> x, sample_key key, std::span<T> g, Accumulate const& accumulate) const
+      -> double {
+    RUBATO_EXPECTS(x.size() == dimension() && g.size() == dimension(), "x and g have the problem's dimension");
+    auto const size = shard_size(to_index(key.node));
+    auto const begin = data_->first[to_index(key.node)];
+    auto picked = b.template allocate<T>(options_.batch * width());
+    auto labels = b.template allocate<std::int32_t>(options_.batch);
+    random_stream draw{key};
+    for (std::size_t r = 0; r < options_.batch; ++r) {
+      auto const sample = begin + draw.below(size);
+      std::copy_n(data_->train.features.data() + sample * width(), width(), picked.data() + r * width());
+      labels.data()[r] = data_->train.labels[sample];
+    }
+    auto const penalty = start(b, x, g);
+    auto const sum = accumulate({picked.data(), labels.data(), options_.batch, options_.batch});
+    return penalty + sum / static_cast<double>(options_.batch);
   }
 
   /// g <- the gradient of the regularisation; returns its value.

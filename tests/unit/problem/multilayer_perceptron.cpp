@@ -162,6 +162,28 @@ TEST_CASE("a perceptron starts from keyed normal weights, and a run starts there
   CHECK(std::vector<double>(first.view<double>().begin(), first.view<double>().end()) == x);
 }
 
+TEST_CASE("a perceptron's gradient is final from the last layer to the first, and has the same bits in parts") {
+  backend::eigen<double> b;
+  auto const data = random_samples(40, 7, 3);
+  auto const net =
+      multilayer_perceptron<double>{data, {{0, 3, 5, 8, 9, 20, 39}}, {.l2 = 0.1, .batch = 9, .hidden = 5, .seed = 3}};
+  auto const x = net.initial();
+  std::vector<double> whole(x.size()), g(x.size(), 7.0);
+  auto const key = sample_key{1, node_id{0}, 4};
+  auto const loss = net.gradient(b, x, key, whole);
+  auto const parts = net.gradient_parts();
+  REQUIRE(parts.size() == 3);
+  std::size_t at = 0;
+  CHECK(net.gradient(b, x, key, g, [&](rubato::range r) {
+    REQUIRE(r == parts[at++].values);
+    for (auto k = r.begin; k < r.end; ++k) CHECK(g[k] == whole[k]);
+  }) == loss);
+  CHECK(at == 3);
+  CHECK(g == whole);
+  CHECK(parts.back().values == rubato::range{0, 25});  // the first layer's weights come last
+  CHECK(parts[0].time + parts[1].time + parts[2].time == Approx(1));
+}
+
 TEST_CASE("a perceptron learns what no linear model can") {
   backend::eigen<double> b;
   auto const data = dataset{{0, 0, 0, 1, 1, 0, 1, 1}, {0, 1, 1, 0}, 2};  // exclusive or

@@ -32,6 +32,8 @@ class pending_gradient {
     else ++dropped_;
     return ours;
   }
+  /// Whether it is a part of the requested gradient, which goes on.
+  [[nodiscard]] auto awaits(gradient_part const& g) const -> bool { return under_way_ && g.id == id_; }
   [[nodiscard]] auto under_way() const -> bool { return under_way_; }
   [[nodiscard]] auto dropped() const -> std::uint64_t { return dropped_; }
 

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -13,15 +15,18 @@
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include <rubato/core/node.hpp>
 #include <rubato/core/outbox.hpp>
 #include <rubato/problem/any_oracle.hpp>
 
 namespace rubato::detail {
 
-/// One request at a time. If another follows before it is done, its result is still computed, and dropped.
+/// One request at a time. If another follows before it is done, its result is still computed, and dropped. Parts of a
+/// gradient (problem::gives_gradient_parts) are there before it, and take their share of its time at least.
 /// **Thread safety:** one owner; `done` is called from the computing thread.
-class gradient_thread {
+class gradient_thread : problem::part_receiver {
  public:
   struct result {
     gradient value{};
@@ -44,11 +49,16 @@ class gradient_thread {
     thread_.join();
   }
 
-  void submit(gradient_request r) {
+  enum class given : std::uint8_t { whole, in_parts };
+  static auto given_to(any_node const& n) -> given { return n.takes_gradient_parts() ? given::in_parts : given::whole; }
+
+  void submit(gradient_request r, given how = given::whole) {
     {
       auto const lock = std::lock_guard{mutex_};
       wanted_ = std::move(r);
       result_.reset();
+      parts_.clear();
+      how_ = how;
       ++number_;
     }
     changed_.notify_one();
@@ -59,6 +69,7 @@ class gradient_thread {
       auto const lock = std::lock_guard{mutex_};
       wanted_.reset();
       result_.reset();
+      parts_.clear();
       ++number_;
     }
     changed_.notify_one();
@@ -66,6 +77,12 @@ class gradient_thread {
   [[nodiscard]] auto take() -> std::optional<result> {
     auto const lock = std::lock_guard{mutex_};
     return std::exchange(result_, std::nullopt);
+  }
+
+  /// Those that are new. After take() has given a result, there are no more.
+  [[nodiscard]] auto take_parts() -> std::vector<gradient_part> {
+    auto const lock = std::lock_guard{mutex_};
+    return std::exchange(parts_, {});
   }
 
  private:
@@ -77,13 +94,13 @@ class gradient_thread {
       auto const request = *std::exchange(wanted_, std::nullopt);
       auto const mine = number_;
       auto const begin = std::chrono::steady_clock::now();
-      lock.unlock();
-      auto r = evaluate(request);
-      lock.lock();
       auto const longest = (std::chrono::steady_clock::time_point::max)() - begin;
-      changed_.wait_until(lock, begin + (std::min<std::chrono::nanoseconds>)(takes_(draws_++), longest),
-                          [&] { return ending_ || mine != number_; });
-      if (ending_ || mine != number_) continue;
+      job_ = {mine, begin, (std::min<std::chrono::nanoseconds>)(takes_(draws_++), longest), 0};
+      auto const how = how_;
+      lock.unlock();
+      auto r = evaluate(request, how);
+      lock.lock();
+      if (!is_due(lock, job_.least)) continue;
       r.value.duration = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin);
       result_ = std::move(r);
       lock.unlock();
@@ -92,9 +109,25 @@ class gradient_thread {
     }
   }
 
-  auto evaluate(gradient_request const& request) const -> result {
+  /// Waits until the present job has taken that long. False if it is not wanted any more.
+  auto is_due(std::unique_lock<std::mutex>& lock, std::chrono::nanoseconds after) -> bool {
+    auto const dropped = [this] { return ending_ || job_.number != number_; };
+    changed_.wait_until(lock, job_.begin + after, dropped);
+    return !dropped();
+  }
+  void take_part(gradient_part part) override {
+    auto lock = std::unique_lock{mutex_};
+    auto const share = oracle_.parts()[job_.parts++].time;
+    auto const least = std::chrono::nanoseconds{std::llround(share * static_cast<double>(job_.least.count()))};
+    if (!is_due(lock, least)) return;
+    parts_.push_back(std::move(part));
+    lock.unlock();
+    done_();
+  }
+
+  auto evaluate(gradient_request const& request, given how) -> result {
     try {
-      return {oracle_.evaluate(request), {}};
+      return {how == given::whole ? oracle_.evaluate(request) : oracle_.evaluate(request, *this), {}};
     } catch (...) {
       return {{}, std::current_exception()};  // rethrown by the owner
     }
@@ -107,7 +140,16 @@ class gradient_thread {
   std::condition_variable changed_;
   std::optional<gradient_request> wanted_;
   std::optional<result> result_;
+  std::vector<gradient_part> parts_;
+  given how_ = given::whole;
   std::uint64_t number_ = 0;  // of the request; a new number means that the former is not wanted
+  struct job {
+    std::uint64_t number = 0;
+    std::chrono::steady_clock::time_point begin{};
+    std::chrono::nanoseconds least{};
+    std::size_t parts = 0;  // that are final
+  };
+  job job_{};  // of the computing thread alone
   std::uint64_t draws_ = 0;
   bool ending_ = false;
   std::thread thread_;  // last: it uses all of the above

@@ -68,6 +68,15 @@ class hosted_node {
     node_->on_gradient(now, std::move(g), out_);
     drain(now, send);
   }
+  /// Parts of the gradient under way; those of another are dropped.
+  template<class Send>
+  void take_parts(instant now, std::vector<gradient_part> parts, Send&& send) {
+    for (auto& each : parts) {
+      if (!outstanding_ || outstanding_->id != each.id) return;
+      node_->on_gradient_part(now, std::move(each), out_);
+      drain(now, send);
+    }
+  }
   template<class Send>
   void change(instant now, neighbour_change const& c, Send&& send) {
     node_->on_neighbours(now, c, out_);

@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -234,7 +235,9 @@ class node_thread {
     auto const request = *host_.take_request();
     auto const started = run_->now();
     auto const duration = run_->scenario.compute.duration(run_->scenario.seed, to_node(self_), draws_++);
-    auto g = evaluate(request);
+    auto g = host_.node().takes_gradient_parts() && !run_->who->oracle.parts().empty()
+                 ? evaluate_in_parts(request, started, duration)
+                 : evaluate(request);
     receive_until(instant{run_->scenario.compute.done_at(to_node(self_), started.since_start, duration)});
     if (host_.cancelled() || run_->ending) return;
     g.duration = run_->now() - started;
@@ -253,6 +256,51 @@ class node_thread {
     } catch (...) {
       rethrow_named("the problem threw at node " + std::to_string(self_) + ", gradient " + std::to_string(draws_));
     }
+  }
+
+  /// Gives the node each part when it is due, and serves messages meanwhile, on the thread that computes. A failure in
+  /// this goes round the problem, which did not cause it.
+  struct part_server final : problem::part_receiver {
+    node_thread* self = nullptr;
+    instant begun{};
+    environment::nanoseconds duration{};
+    std::size_t done = 0;
+    std::exception_ptr thrown{};
+
+    void take_part(gradient_part part) override {
+      auto const share = self->run_->who->oracle.parts()[done++].time;
+      if (thrown) return;
+      try {
+        self->give_part(std::move(part), begun,
+                        environment::nanoseconds{std::llround(share * static_cast<double>(duration.count()))});
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+    }
+  };
+  void give_part(gradient_part part, instant begun, environment::nanoseconds after) {
+    receive_until(instant{run_->scenario.compute.done_at(to_node(self_), begun.since_start, after)});
+    if (host_.cancelled() || run_->ending) return;
+    std::vector<gradient_part> one;
+    one.push_back(std::move(part));
+    host_.take_parts(run_->now(), std::move(one), sender());
+    note_waiting();
+  }
+  auto evaluate_in_parts(gradient_request const& request, instant begun, environment::nanoseconds duration)
+      -> gradient {
+    part_server server;
+    server.self = this;
+    server.begun = begun;
+    server.duration = duration;
+    auto g = gradient{};
+    try {
+      g = run_->who->oracle.evaluate(request, server);
+    } catch (...) {
+      if (!server.thrown)
+        rethrow_named("the problem threw at node " + std::to_string(self_) + ", gradient " + std::to_string(draws_));
+    }
+    if (server.thrown) std::rethrow_exception(server.thrown);
+    return g;
   }
 
   /// Serves packets, links and wake-ups until `end` (without an end: until a gradient is wanted), or until the run

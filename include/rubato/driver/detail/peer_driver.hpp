@@ -349,12 +349,13 @@ class peer_driver {
     if (!congested_) held_since_.reset();
     else if (!held_since_) held_since_ = now();
     if (!wanted || congested_) return;
-    computing_.submit(*host_.take_request());
+    computing_.submit(*host_.take_request(), gradient_thread::given_to(host_.node()));
     under_way_ = true;
   }
 
   void finish_gradient() {
     auto done = computing_.take();
+    host_.take_parts(now(), computing_.take_parts(), sender());
     if (!done || (under_way_ && host_.cancelled())) return;
     under_way_ = false;
     if (done->thrown) {
