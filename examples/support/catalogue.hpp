@@ -19,6 +19,7 @@
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/beer.hpp>
 #include <rubato/algorithm/bipartite_ad_psgd.hpp>
+#include <rubato/algorithm/bucketed_allreduce_sgd.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/c_gt.hpp>
 #include <rubato/algorithm/choco_sgd.hpp>
@@ -99,7 +100,8 @@ struct catalogue_row {
 /// extra, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2, delayed_randomized_gossip and
 /// rasgp have those of a smaller sweep over networks and steps (the last tables of that page); of bipartite_ad_psgd the
 /// best network that is bipartite for any number of nodes, since a ring of an even number would be better. Not swept
-/// are choco_sgd to c_gt, those of local steps, qadam, and the servers from delay_adaptive_asgd on.
+/// are choco_sgd to c_gt, those of local steps, bucketed_allreduce_sgd (which has
+/// ring_allreduce_sgd's), qadam, and the servers from delay_adaptive_asgd on.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},
@@ -142,6 +144,7 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<streaming_diloco<B>>{"streaming_diloco", 0.015625, ends::off_it, "complete"},
     catalogue_row<sparse_loco<B>>{"sparse_loco", 0.0625, ends::off_it, "complete"},
     catalogue_row<ring_allreduce_sgd<B>>{"ring_allreduce_sgd", 0.102, ends::at_optimum, "ring"},
+    catalogue_row<bucketed_allreduce_sgd<B>>{"bucketed_allreduce_sgd", 0.102, ends::at_optimum, "complete"},
     catalogue_row<byte_grad<B>>{"byte_grad", 0.147, ends::at_optimum, "complete"},
     catalogue_row<qadam<B>>{"qadam", 0.0078125, ends::off_it, "complete"},
     catalogue_row<non_blocking_allreduce<B>>{"non_blocking_allreduce", 0.0625, ends::off_it, "ring"},

@@ -82,6 +82,9 @@ class async_model_average;
 template<backend::array_backend Backend, class Step = step::sgd, class Partner = partner::uniform>
 class bipartite_ad_psgd;
 
+template<backend::array_backend Backend, class Codec = codec::identity, class Step = step::sgd>
+class bucketed_allreduce_sgd;
+
 template<backend::array_backend Backend, class Codec = codec::sign_scale, class Step = step::sgd>
 class choco_sgd;
 

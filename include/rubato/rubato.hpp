@@ -14,6 +14,7 @@
 #include <rubato/algorithm/async_model_average.hpp>
 #include <rubato/algorithm/beer.hpp>
 #include <rubato/algorithm/bipartite_ad_psgd.hpp>
+#include <rubato/algorithm/bucketed_allreduce_sgd.hpp>
 #include <rubato/algorithm/byte_grad.hpp>
 #include <rubato/algorithm/c_gt.hpp>
 #include <rubato/algorithm/choco_sgd.hpp>

@@ -279,6 +279,7 @@ TEST_CASE("in every algorithm a restarted node is accepted, or the run ends with
   std::sort(ended.begin(), ended.end());
   CHECK(ended == std::vector<std::string>{"async_model_average",
                                           "beer",
+                                          "bucketed_allreduce_sgd",
                                           "byte_grad",
                                           "c_gt",
                                           "choco_sgd",

@@ -73,6 +73,7 @@
   RUBATO_NODE_INSTANCE(HOW, sparse_loco<backend::host<double>>);            \
   RUBATO_NODE_INSTANCE(HOW, mindflayer<backend::host<double>>);             \
   RUBATO_NODE_INSTANCE(HOW, noloco<backend::host<double>>);                 \
+  RUBATO_NODE_INSTANCE(HOW, bucketed_allreduce_sgd<backend::host<double>>); \
   RUBATO_NODE_INSTANCE(HOW, post_local_sgd<backend::host<double>>)
 
 #if RUBATO_USE_CATALOGUE_INSTANCES

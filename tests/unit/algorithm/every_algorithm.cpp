@@ -212,6 +212,7 @@ TEST_CASE("a neighbour that leaves or restarts ends the run in algorithms that n
                             "ring_allreduce_sgd",
                             "non_blocking_allreduce",
                             "scatter_allreduce_sgd",
+                            "bucketed_allreduce_sgd",
                             "byte_grad",
                             "qadam",
                             "local_sgd",
@@ -339,7 +340,7 @@ TEST_CASE("a loss of NaN counts as unknown: every algorithm goes on") {
 auto lock_step_of(std::string const& name) -> std::uint64_t {
   for (auto const* one :
        {"extra", "d_psgd", "d_psgd_atc", "choco_sgd", "low_precision_d_psgd", "dcd_sgd", "deepsqueeze", "lead", "beer",
-        "c_gt", "ring_allreduce_sgd", "scatter_allreduce_sgd", "byte_grad", "qadam"}) {
+        "c_gt", "ring_allreduce_sgd", "scatter_allreduce_sgd", "bucketed_allreduce_sgd", "byte_grad", "qadam"}) {
     if (name == one) return 1;
   }
   return name == "non_blocking_d_psgd" || name == "non_blocking_allreduce" ? 2 : 0;
@@ -355,8 +356,8 @@ TEST_CASE("a limit of k n gradients is met exactly: k rounds, or the matching nu
         auto const r = threads ? run_threads(make(), weather, end) : simulate(make(), weather, end);
         CHECK(r.stopped == stop_reason::gradients);
         CHECK(r.history.back().gradients == k * 4);
-        auto const all_reduces =
-            name == "ring_allreduce_sgd" || name == "scatter_allreduce_sgd" || name == "byte_grad" || name == "qadam";
+        auto const all_reduces = name == "ring_allreduce_sgd" || name == "scatter_allreduce_sgd" ||
+                                 name == "bucketed_allreduce_sgd" || name == "byte_grad" || name == "qadam";
         if (auto const each = lock_step_of(name); each > 0 && (all_reduces || !threads)) {
           for (auto const& n : r.nodes) CHECK(n.iterations == k / each);
         }

@@ -42,14 +42,13 @@ class gather_mean : public mean_rounds {
   }
 
   /// `values`: of the whole vector; `seed`: of the codec's draws. Throws config_error if the codec cannot take them.
-  gather_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec, std::uint64_t seed,
-              std::size_t fragments = 1)
-      : mean_rounds{self, nodes, values, fragments, channel},
+  gather_mean(node_id self, members of, std::size_t values, Codec codec, std::uint64_t seed, std::size_t fragments = 1)
+      : mean_rounds{self, of, values, fragments, channel},
         codec_{std::move(codec)},
         seed_{seed},
         out_(fragments),
-        in_(fragments * nodes),
-        spoilt_by_{nodes} {
+        in_(fragments * of.count),
+        spoilt_by_{of.count} {
     for (std::size_t f = 0; f < fragments_; ++f) codec::check_size(codec_, fragment(f).size());
     for (auto& r : rounds_) r.resize(n_);
   }
@@ -57,7 +56,7 @@ class gather_mean : public mean_rounds {
   /// All nodes go back to the moment between two rounds: messages for the next one are sent again.
   void resume(neighbour_change const& c) {
     if (!resumes_after(round_, c)) return;
-    for (auto& r : rounds_) r[to_index(c.peer)] = {};
+    for (auto& r : rounds_) r[members_.place_of(c.peer)] = {};
   }
 
   /// Gives s_i for the next round, the values of its fragment; x is read now. post(edge, body) posts a message on
@@ -69,8 +68,8 @@ class gather_mean : public mean_rounds {
     auto const draw = random_stream{0x676174686572ULL, seed_, to_index(self_), round_ + 1, 0};
     auto const body = out_[round_ % fragments_].encode(codec_, backend, x, fragment(round_).size(), draw);  // (Ga.S)
     for (std::size_t j = 0; j < n_; ++j)
-      if (j != to_index(self_)) post(peers_[j].outward(), body).number = iteration{round_ + 1};
-    present()[to_index(self_)] = {now, body};
+      if (j != me_) post(peers_[j].outward(), body).number = iteration{round_ + 1};
+    present()[me_] = {now, body};
   }
 
   /// Takes the next message of another node, of this or the next round. False if it is invalid or of another session.
@@ -78,7 +77,7 @@ class gather_mean : public mean_rounds {
     if (!is_from_peer(p, out)) return false;
     auto const round = to_count(p.numbers[0]) - 1;
     if (!count(p, spec.values, codec_.template codes<scalar>(fragment(round).size()), round, out)) return false;
-    rounds_[round % 2][to_index(p.from)] = {p.posted_at, p.body};
+    rounds_[round % 2][members_.place_of(p.from)] = {p.posted_at, p.body};
     return true;
   }
 
@@ -87,7 +86,7 @@ class gather_mean : public mean_rounds {
   [[nodiscard]] auto advance(Backend& backend, instant now, Post const&, outbox&) -> bool {
     if (!begun_ || first_missing(present()) < n_) return false;
     for (std::size_t j = 0; j < n_; ++j)
-      if (j != to_index(self_)) peers_[j].age.add(now - present()[j].posted);
+      if (j != me_) peers_[j].age.add(now - present()[j].posted);
     sum_up(backend);
     begun_ = false;
     ++round_;
@@ -100,16 +99,16 @@ class gather_mean : public mean_rounds {
   /// The cause of a mean that is not finite; call it after take_mean().
   [[nodiscard]] auto spoilt(std::vector<scalar> const&) const -> fault {
     auto named = blame{self_};
-    if (spoilt_by_ < n_ && spoilt_by_ != to_index(self_)) named.message(to_node(spoilt_by_), channel, spoilt_part_);
+    if (spoilt_by_ < n_ && spoilt_by_ != me_) named.message(members_.node_of(spoilt_by_), channel, spoilt_part_);
     else if (spoilt_by_ < n_)
-      return {"what node " + std::to_string(spoilt_by_) +
+      return {"what node " + std::to_string(to_index(self_)) +
               " computed is not finite; if it grew before, the run diverges, and a smaller step helps"};
     return named.sentence();
   }
 
   /// The message that a round under way waits for.
   [[nodiscard]] auto missing() -> waiting {
-    return {to_node(first_missing(present())), channel, iteration{round_ + 1}};
+    return {members_.node_of(first_missing(present())), channel, iteration{round_ + 1}};
   }
 
  private:

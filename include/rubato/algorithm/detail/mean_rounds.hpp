@@ -16,6 +16,18 @@
 
 namespace rubato::detail {
 
+/// Who takes part: nodes 0, stride, 2 stride, ...; each has a place among them, from 0.
+struct members {
+  members(std::size_t of, std::size_t apart = 1) : count{of}, stride{apart} {}  // NOLINT: usually a count is all
+  [[nodiscard]] auto node_of(std::size_t place) const -> node_id { return to_node(place * stride); }
+  /// `count` or more if the node is none of them.
+  [[nodiscard]] auto place_of(node_id id) const -> std::size_t {
+    return to_index(id) % stride == 0 ? to_index(id) / stride : count;
+  }
+  std::size_t count;
+  std::size_t stride;
+};
+
 /// A node may be one round behind the others, so messages for the next round are taken too.
 class mean_rounds {
  public:
@@ -31,7 +43,7 @@ class mean_rounds {
 
   void add_statistics(node_statistics& s) const {
     for (std::size_t j = 0; j < n_; ++j)
-      if (j != to_index(self_)) s.edges.push_back(peers_[j].counted(channel_));
+      if (j != me_) s.edges.push_back(peers_[j].counted(channel_));
   }
 
  protected:
@@ -42,9 +54,16 @@ class mean_rounds {
   };
 
   /// `values`: of the whole vector; `channel`: that of all messages.
-  mean_rounds(node_id self, std::size_t nodes, std::size_t values, std::size_t fragments, channel_id channel)
-      : channel_{channel}, self_{self}, n_{nodes}, values_{values}, fragments_{fragments}, peers_(nodes) {
-    for (std::size_t j = 0; j < n_; ++j) peers_[j].peer = to_node(j);
+  mean_rounds(node_id self, members of, std::size_t values, std::size_t fragments, channel_id channel)
+      : channel_{channel},
+        self_{self},
+        members_{of},
+        me_{of.place_of(self)},
+        n_{of.count},
+        values_{values},
+        fragments_{fragments},
+        peers_(of.count) {
+    for (std::size_t j = 0; j < n_; ++j) peers_[j].peer = members_.node_of(j);
   }
   static void visit_state(auto& self, auto&& visit) {
     visit("peers", self.peers_), visit("round", self.round_), visit("begun", self.begun_);
@@ -54,8 +73,9 @@ class mean_rounds {
   /// none of them.
   [[nodiscard]] auto resumes_after(std::uint64_t messages, neighbour_change const& c) -> bool {
     RUBATO_EXPECTS(!begun_, "edges resume between two rounds");
-    if (to_index(c.peer) >= n_) return false;
-    auto& edge = peers_[to_index(c.peer)];
+    auto const place = members_.place_of(c.peer);
+    if (place >= n_) return false;
+    auto& edge = peers_[place];
     edge.change(c);
     edge.order.resume_after(messages);
     return true;
@@ -63,7 +83,7 @@ class mean_rounds {
 
   /// Whether it is a message of another node in the present session. False with out.failure if its number cannot be.
   [[nodiscard]] auto is_from_peer(patch const& p, outbox& out) -> bool {
-    auto const from = to_index(p.from);
+    auto const from = members_.place_of(p.from);
     if (from >= n_ || p.from == self_ || !peers_[from].is_of_session(p)) return false;
     out.failure = miscounted(p);
     return !out.failure;
@@ -71,7 +91,7 @@ class mean_rounds {
   /// Counts such a message if it is the sender's next one, of that many codes and of this or the next round (no node
   /// completes a round without this one). False with out.failure otherwise.
   [[nodiscard]] auto count(patch const& p, element kind, std::size_t codes, std::uint64_t round, outbox& out) -> bool {
-    auto& edge = peers_[to_index(p.from)];
+    auto& edge = peers_[members_.place_of(p.from)];
     auto wrong = malformed(p, kind, codes);
     if (!wrong) wrong = edge.order.follow_on(p);
     if (!wrong && round > round_ + 1) {
@@ -91,10 +111,12 @@ class mean_rounds {
 
   channel_id channel_;
   node_id self_;
+  members members_;
+  std::size_t me_;  // this node's place
   std::size_t n_;
   std::size_t values_;
   std::size_t fragments_;
-  std::vector<two_way_edge> peers_;  // by id
+  std::vector<two_way_edge> peers_;  // by place, in the order of ids
   std::uint64_t round_ = 0;
   bool begun_ = false;
 };

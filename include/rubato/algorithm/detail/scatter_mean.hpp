@@ -49,15 +49,14 @@ class scatter_mean : public mean_rounds {
   }
 
   /// `values`: of the whole vector; `seed`: of the codec's draws. Throws config_error if the codec cannot take a chunk.
-  scatter_mean(node_id self, std::size_t nodes, std::size_t values, Codec codec, std::uint64_t seed,
-               std::size_t fragments = 1)
-      : mean_rounds{self, nodes, values, fragments, channel},
+  scatter_mean(node_id self, members of, std::size_t values, Codec codec, std::uint64_t seed, std::size_t fragments = 1)
+      : mean_rounds{self, of, values, fragments, channel},
         codec_{std::move(codec)},
         seed_{seed},
-        parts_out_(fragments * nodes),
+        parts_out_(fragments * of.count),
         mean_out_(fragments),
-        parts_in_(fragments * nodes),
-        means_in_(fragments * nodes) {
+        parts_in_(fragments * of.count),
+        means_in_(fragments * of.count) {
     for (std::size_t f = 0; f < fragments_; ++f)
       for (std::size_t c = 0; c < n_; ++c) codec::check_size(codec_, chunk(c, f).size());
     for (auto& r : rounds_) {
@@ -69,7 +68,7 @@ class scatter_mean : public mean_rounds {
   /// All nodes go back to the moment between two rounds: messages for the next one are sent again.
   void resume(neighbour_change const& c) {
     if (!resumes_after(2 * round_, c)) return;
-    auto const j = to_index(c.peer);
+    auto const j = members_.place_of(c.peer);
     for (auto& r : rounds_) r.parts[j] = r.means[j] = {};
   }
 
@@ -82,7 +81,7 @@ class scatter_mean : public mean_rounds {
     for (std::size_t c = 0; c < n_; ++c) {
       auto const r = chunk(c, round_);
       auto body = parts_out_[slot(c)].encode(codec_, backend, x + r.begin, r.size(), draw(step::scatter, c));  // (C.S)
-      if (c == to_index(self_)) present().parts[c] = {now, std::move(body)};
+      if (c == me_) present().parts[c] = {now, std::move(body)};
       else post(peers_[c].outward(), std::move(body)).number = number_of(step::scatter);
     }
   }
@@ -90,9 +89,9 @@ class scatter_mean : public mean_rounds {
   /// Takes the next message of another node, of this or the next round. False if it is invalid or of another session.
   [[nodiscard]] auto accept(patch const& p, outbox& out) -> bool {
     if (!is_from_peer(p, out)) return false;
-    auto const from = to_index(p.from);
+    auto const from = members_.place_of(p.from);
     auto const number = to_count(p.numbers[0]) - 1;
-    auto const owner = number % 2 == 0 ? to_index(self_) : from;
+    auto const owner = number % 2 == 0 ? me_ : from;
     auto const codes = codec_.template codes<scalar>(chunk(owner, number / 2).size());
     if (!count(p, spec.values, codes, number / 2, out)) return false;
     auto& r = rounds_[number / 2 % 2];
@@ -131,7 +130,7 @@ class scatter_mean : public mean_rounds {
   /// The message that a round under way waits for.
   [[nodiscard]] auto missing() -> waiting {
     auto const& list = reduced_ ? present().means : present().parts;
-    return {to_node(first_missing(list)), channel, number_of(reduced_ ? step::gather : step::scatter)};
+    return {members_.node_of(first_missing(list)), channel, number_of(reduced_ ? step::gather : step::scatter)};
   }
 
  private:
@@ -161,7 +160,7 @@ class scatter_mean : public mean_rounds {
 
   template<class Post>
   void reduce(Backend& backend, instant now, Post const& post, outbox& out) {
-    auto const size = chunk(to_index(self_), round_).size();
+    auto const size = chunk(me_, round_).size();
     auto const all = range{0, size};
     auto sum = backend.template allocate<scalar>(size);
     auto part = backend.template allocate<scalar>(size);
@@ -171,24 +170,24 @@ class scatter_mean : public mean_rounds {
       auto const raised = backend.sweep(all, backend::add_kernel<scalar>{part.data(), sum.data(), scalar{1}});
       if ((raised & backend::not_finite) != 0)
         out.failure = spoilt_by(j, backend.pool().values(std::as_const(part).data(), size));
-      if (j != to_index(self_)) peers_[j].age.add(now - present().parts[j].posted);
+      if (j != me_) peers_[j].age.add(now - present().parts[j].posted);
     }
     backend.sweep(
         all, backend::scale_kernel<scalar>{sum.data(), part.data(), scalar{1} / static_cast<scalar>(n_)});  // (C.R)
-    auto const body = mean_out_[turn()].encode(codec_, backend, part.data(), size, draw(step::gather, to_index(self_)));
+    auto const body = mean_out_[turn()].encode(codec_, backend, part.data(), size, draw(step::gather, me_));
     for (std::size_t j = 0; j < n_; ++j) {
-      if (j != to_index(self_)) post(peers_[j].outward(), body).number = number_of(step::gather);
+      if (j != me_) post(peers_[j].outward(), body).number = number_of(step::gather);
     }
-    present().means[to_index(self_)] = {now, body};
+    present().means[me_] = {now, body};
     reduced_ = true;
   }
 
   /// The sum was finite before this node's part was added.
   [[nodiscard]] auto spoilt_by(std::size_t j, std::vector<scalar> const& part) const -> fault {
     auto named = blame{self_};
-    if (j != to_index(self_)) named.message(to_node(j), channel, part);
+    if (j != me_) named.message(members_.node_of(j), channel, part);
     else if (first_not_finite(part) < part.size())
-      return {"what node " + std::to_string(j) +
+      return {"what node " + std::to_string(to_index(self_)) +
               " computed is not finite; if it grew before, the run diverges, and a smaller step helps"};
     return named.sentence();
   }
@@ -197,7 +196,7 @@ class scatter_mean : public mean_rounds {
     mean_ = backend.template allocate<scalar>(fragment(round_).size());
     for (std::size_t c = 0; c < n_; ++c) {
       means_in_[slot(c)].decode(codec_, backend, present().means[c].body, chunk(c, round_), mean_.data());  // (C.G)
-      if (c != to_index(self_)) peers_[c].age.add(now - present().means[c].posted);
+      if (c != me_) peers_[c].age.add(now - present().means[c].posted);
       present().parts[c] = {};
       present().means[c] = {};
     }
