@@ -102,6 +102,7 @@ auto scene_of(char const* name, std::size_t where, std::size_t self, shape s, ty
   auto first = backend::copied(backend, x0.data(), s.values);
   o.step = 0.125;
   o.block_values = s.block_values;
+  if constexpr (requires { o.sum_codec.remembered; }) o.block_values = 0;  // travels whole
   if constexpr (requires { o.ledger.exponents; }) o.ledger.exponents = {20};
   Node::resolve_options(o, partition_of(o, s.values), std::vector<double>(partition_of(o, s.values).blocks(), 1.0),
                         network.nodes());

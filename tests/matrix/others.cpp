@@ -113,7 +113,6 @@ TEST_CASE("pairs, push-sum and codes in any combination come near the optimum") 
   reaches<non_blocking_d_psgd<host_d>>("non-blocking d_psgd", {.step = 0.02, .above_minimum = 1, .apart = 3},
                                        {.contribution = {4, contribution::weigh::nodes}});
   reaches<r_fast_low_bits<host_f>>("r_fast, 16 bits of a sum", {.above_minimum = 2e-2, .law = 0});
-  reaches<r_fast_referenced<host_f>>("r_fast, 2 bits by references", {.law = 0});
 }
 
 }  // namespace

@@ -34,6 +34,7 @@ for algorithm in "${algorithms[@]}"; do
     value=$(told "$name")
     [[ $value == "$default" || $default == 0 || $default == nothing ]] || fail "$algorithm: $name is $value, and --help says $default"
     case $algorithm.$name in
+      r_fast_referenced.block-values) value=8192 ;;        # all of it: differences from references travel whole
       *.block-values) value=64 ;;
       *.ledger-exponents) value=18 ;;
       *.step-schedule-floor) value=0.5 ;;

@@ -311,6 +311,7 @@ TEST_CASE("for a message that is not finite, or codes that no encoder writes, th
     auto a = make();
     auto const values = a.nodes[1].channels()[0].values;
     if (values != element::f64 && values != element::u8) return;  // sums: any can be right
+    if (name == "r_fast_referenced") return;  // and so can nearly all codes of a difference
     CAPTURE(name);
     a.nodes[1] = any_node{liar{std::move(a.nodes[1])}};
     auto const said = failure([&] { simulate(std::move(a), steady(), {.time = 2s}); });

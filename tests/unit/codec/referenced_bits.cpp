@@ -119,13 +119,10 @@ struct end_of_edge {
   detail::confirmed_references<space, std::int32_t, codec_type> links;
   std::uint64_t number = 0;
 
-  end_of_edge(node_id me, space const& b, shared_buffer x0, std::size_t n)
+  end_of_edge(node_id me, space const& b, std::size_t n)
       : self{me},
-        links{b,
-              mixing::tracking_plan(topology::pair{topology::ring(2)}).nodes[to_index(me)],
-              block_partition{n},
-              {},
-              std::move(x0)} {}
+        links{b, mixing::tracking_plan(topology::pair{topology::ring(2)}).nodes[to_index(me)], block_partition{n}, {}} {
+  }
 };
 
 template<class T>
@@ -148,8 +145,8 @@ auto after_fading_moves(std::uint64_t seed, double loss, std::uint64_t late) -> 
   space b;
   auto draw = random_stream{seed, B};
   std::vector<float> x0(n, 3);
-  std::array ends{end_of_edge<B>{node_id{0}, b, body_of(b, x0), n}, end_of_edge<B>{node_id{1}, b, body_of(b, x0), n}};
-  std::array models{x0, x0}, known_models{x0, x0};
+  std::array ends{end_of_edge<B>{node_id{0}, b, n}, end_of_edge<B>{node_id{1}, b, n}};
+  std::array models{x0, x0}, known_models{std::vector<float>(n), std::vector<float>(n)};
   std::array<std::vector<std::int32_t>, 2> sums, known_sums;
   for (auto* s : {&sums, &known_sums}) s->fill(std::vector<std::int32_t>(n, 0));
   std::multimap<std::uint64_t, packet> under_way;
@@ -216,7 +213,7 @@ void reaches_the_optimum(topology::digraph const& network, bool restarts) {
                                 .link = {.latency = 5ms, .jitter = 5ms, .loss = 0.3},
                                 .seed = 3,
                                 .measure_every = 100ms};
-  if (restarts) weather.restarts = {{node_id{1}, 5s, 2s}};
+  if (restarts) weather.restarts = {{node_id{1}, 5s, 2s}, {node_id{3}, 20s, 1s, environment::first_model::own}};
   auto const r = simulate(assemble<node>(topology::pair{network}, q, {.step = 0.05}), weather, {.time = 150s});
   for (auto const& look : r.history) REQUIRE(look.tracking_residual == 0);
   for (auto const& m : r.models) {
@@ -231,6 +228,28 @@ TEST_CASE("sums and models in 2 bits conserve exactly and end where whole ones e
   reaches_the_optimum<r_fast, codec::referenced_bits<2>>(topology::binary_tree(6), true);
   reaches_the_optimum<r_fast, codec::referenced_bits<2, 0>>(topology::complete(4), false);
   reaches_the_optimum<asy_sonata, codec::referenced_bits<2>>(topology::ring(6), false);
+}
+
+TEST_CASE("a message whose stride or scale no sender makes ends the run with a sentence that names it") {
+  using node = r_fast<space, step::sgd, weighting::constant, ledger::fixed_point, codec::referenced_bits<>>;
+  auto a = assemble<node>(topology::pair{topology::ring(2)}, problem::quadratic::random(2, 5, 1), {.step = 0.1});
+  auto const said = [&](std::size_t at, std::byte value) {
+    space b;
+    std::vector<std::byte> bytes(20 + bits<2>::bytes<std::int32_t>(5), std::byte{0});
+    bytes[8] = std::byte{1};  // the stride of a first message
+    bytes[at] = value;
+    packet p{};
+    p.from = node_id{1};
+    p.channel = channel_id::tracker;
+    p.number = iteration{3};
+    p.body = body_of(b, bytes);
+    outbox out;
+    a.nodes[0].on_patch({}, patch_of(p, {0, 1}), out);
+    return out.failure ? out.failure->sentence : std::string{};
+  };
+  CHECK(said(8, std::byte{1}).empty());
+  CHECK(says(said(8, std::byte{3}), "tracker message 3 of node 1 holds no codes of a difference"));
+  CHECK(says(said(21, std::byte{25}), "tracker message 3 of node 1 holds no codes of a difference"));
 }
 
 TEST_CASE("networks on which nothing can be confirmed are refused, and so are blocks and bad memories") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Both ends of the edges of a node that sends differences from references (codec/referenced_bits.hpp). For each edge
-// and channel the sender knows a reference: a vector that the receiver holds, bit for bit. It begins as x_0, for
-// models, or as zeros, for sums.
+// and channel the sender knows a reference: a vector that the receiver holds, bit for bit. It begins as zeros, since a
+// node that is back may begin with a model that nobody else has.
 //   (D.S)  a message is its sender's vector less the reference, coded, with the number of the reference and the place
 //          k = 0, 1, 2, ... of the message after it. The sender keeps the codes of every message whose k is a multiple
 //          of a stride, and doubles the stride when they are as many as it may remember. The message says the stride.
@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -51,9 +52,8 @@ class confirmed_references {
   static void visit_state(auto& self, auto&& visit) { visit("references", self.edges_); }
 
   /// Throws config_error if a neighbour never hears from this node, and so could not learn what has arrived.
-  confirmed_references(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Codec const& codec,
-                       shared_buffer x0)
-      : backend_{std::move(b)}, values_{blocks.values()}, codec_{codec}, x0_{std::move(x0)} {
+  confirmed_references(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Codec const& codec)
+      : backend_{std::move(b)}, values_{blocks.values()}, codec_{codec} {
     codec.check(blocks);
     auto const add = [&](node_id peer) {
       if (!hears(n, peer)) {
@@ -90,8 +90,8 @@ class confirmed_references {
     for (std::size_t c = 0; c < 2; ++c) write(body.data() + 12 + 4 * c, edge.in[c].pinned_number, 4);
     with_type(channel, [&](auto type, auto bits) {
       using value = typename decltype(type)::type;
-      decltype(bits)::encode(vector.template view<value>().data(), values_of<value>(reference(out.reference, channel)),
-                             values_, body.data() + header_bytes);
+      decltype(bits)::encode(vector.template view<value>().data(), values_of<value>(out.reference), values_,
+                             body.data() + header_bytes);
     });
     auto shared = std::move(body).publish();
     if (out.sent % out.stride == 0) out.kept.push_back({to_count(number), out.sent, shared});
@@ -117,7 +117,7 @@ class confirmed_references {
     if (in.pinned_number != 0 && named == in.pinned_number) in.move_to_pinned();
     if (named != in.reference_number) return {};  // (D.R)
     auto fresh = add_codes(p.channel, in.reference, bytes + header_bytes);
-    if (!fresh || stride == 0) return {{}, false};
+    if (!fresh || !std::has_single_bit(stride)) return {{}, false};
     if ((in.pinned_number == 0 || in.pinned_sent % stride != 0) && sent % stride == 0) {
       in.pinned = fresh;
       in.pinned_number = number;
@@ -143,7 +143,7 @@ class confirmed_references {
     }
   };
   struct sent_before {
-    shared_buffer reference{};  // empty: as in the beginning
+    shared_buffer reference{};  // empty: zeros, as in the beginning
     std::uint64_t reference_number = 0;  // 0: as in the beginning
     std::uint64_t sent = 0;  // messages since it was confirmed
     std::uint64_t stride = 1;
@@ -204,15 +204,12 @@ class confirmed_references {
   [[nodiscard]] static auto values_of(shared_buffer const& b) -> T const* {
     return b.template view<T>().data();  // null for none: zeros
   }
-  [[nodiscard]] auto reference(shared_buffer const& held, channel_id channel) const -> shared_buffer const& {
-    return !held && channel == channel_id::model ? x0_ : held;
-  }
   /// The reference plus codes; empty if they are no encoder's.
   [[nodiscard]] auto add_codes(channel_id channel, shared_buffer const& held, std::byte const* codes) -> shared_buffer {
     return with_type(channel, [&](auto type, auto bits) -> shared_buffer {
       using value = typename decltype(type)::type;
       auto sum = backend_.template allocate<value>(values_);
-      auto const valid = decltype(bits)::decode(codes, values_of<value>(reference(held, channel)), values_, sum.data());
+      auto const valid = decltype(bits)::decode(codes, values_of<value>(held), values_, sum.data());
       return valid ? std::move(sum).publish() : shared_buffer{};
     });
   }
@@ -245,7 +242,6 @@ class confirmed_references {
   Backend backend_;
   std::size_t values_;
   Codec codec_;
-  shared_buffer x0_;
   std::vector<both_ways> edges_;  // by id
 };
 

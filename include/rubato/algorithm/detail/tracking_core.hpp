@@ -121,7 +121,7 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
       : core{std::move(b), n.self, std::move(x0), o, gain},
         models_{core::backend_, n, core::blocks_, o.weighting, o.synchrony, core::x_},
         tracker_{core::backend_, n, core::blocks_, o.ledger, tracked_codec(o.sum_codec), o.synchrony},
-        references_{core::backend_, n, core::blocks_, o.sum_codec, core::x_},
+        references_{core::backend_, n, core::blocks_, o.sum_codec},
         push_share_{n.push_share} {
     o.by_delay.check();
     if (o.by_delay.adapts()) round_trips_ = round_trips{n};
