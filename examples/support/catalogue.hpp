@@ -54,6 +54,7 @@
 #include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/piag.hpp>
 #include <rubato/algorithm/post_local_sgd.hpp>
+#include <rubato/algorithm/power_sgd.hpp>
 #include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>
@@ -100,8 +101,8 @@ struct catalogue_row {
 /// extra, non_blocking_matcha, prox_dgd, adsgd, async_dgd_atc, bipartite_ad_psgd, a2cid2, delayed_randomized_gossip and
 /// rasgp have those of a smaller sweep over networks and steps (the last tables of that page); of bipartite_ad_psgd the
 /// best network that is bipartite for any number of nodes, since a ring of an even number would be better. Not swept
-/// are choco_sgd to c_gt, those of local steps, bucketed_allreduce_sgd (which has
-/// ring_allreduce_sgd's), qadam, and the servers from delay_adaptive_asgd on.
+/// are choco_sgd to c_gt, power_sgd, those of local steps, bucketed_allreduce_sgd (which has ring_allreduce_sgd's),
+/// qadam, and the servers from delay_adaptive_asgd on.
 template<class B>
 inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<r_fast<B>>{"r_fast", 0.0625, ends::at_optimum, "star"},
@@ -147,6 +148,7 @@ inline constexpr auto catalogue_of = std::tuple{
     catalogue_row<bucketed_allreduce_sgd<B>>{"bucketed_allreduce_sgd", 0.102, ends::at_optimum, "complete"},
     catalogue_row<byte_grad<B>>{"byte_grad", 0.147, ends::at_optimum, "complete"},
     catalogue_row<qadam<B>>{"qadam", 0.0078125, ends::off_it, "complete"},
+    catalogue_row<power_sgd<B>>{"power_sgd", 0.0625, ends::at_optimum, "complete"},
     catalogue_row<non_blocking_allreduce<B>>{"non_blocking_allreduce", 0.0625, ends::off_it, "ring"},
     catalogue_row<m_synchronous_sgd<B>>{"m_synchronous_sgd", 0.147, ends::at_optimum, "star"},
     catalogue_row<quorum_diloco<B>>{"quorum_diloco", 0.015625, ends::off_it, "star"},

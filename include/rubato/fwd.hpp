@@ -131,6 +131,9 @@ class noloco;
 template<backend::array_backend Backend, class Step = step::sgd>
 class osgp;
 
+template<backend::array_backend Backend, class Step = step::sgd>
+class power_sgd;
+
 template<backend::array_backend Backend, class Prox = prox::l1, class Step = step::sgd>
 class prox_dgd;
 

@@ -50,6 +50,7 @@
 #include <rubato/algorithm/osgp.hpp>
 #include <rubato/algorithm/piag.hpp>
 #include <rubato/algorithm/post_local_sgd.hpp>
+#include <rubato/algorithm/power_sgd.hpp>
 #include <rubato/algorithm/prox_dgd.hpp>
 #include <rubato/algorithm/push_diging.hpp>
 #include <rubato/algorithm/push_pull.hpp>

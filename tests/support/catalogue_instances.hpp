@@ -29,6 +29,7 @@
 #define RUBATO_CATALOGUE_GROUP_1(HOW)                                          \
   RUBATO_NODE_INSTANCE(HOW, asy_sonata<backend::host<double>>);                \
   RUBATO_NODE_INSTANCE(HOW, extra<backend::host<double>>);                     \
+  RUBATO_NODE_INSTANCE(HOW, power_sgd<backend::host<double>>);                 \
   RUBATO_NODE_INSTANCE(HOW, non_blocking_d_psgd<backend::host<double>>);       \
   RUBATO_NODE_INSTANCE(HOW, adsgd<backend::host<double>>);                     \
   RUBATO_NODE_INSTANCE(HOW, delayed_randomized_gossip<backend::host<double>>); \

@@ -31,6 +31,11 @@ struct members {
 /// A node may be one round behind the others, so messages for the next round are taken too.
 class mean_rounds {
  public:
+  /// Two fragments that are not halves: the first has this many values. To be called before the first round.
+  void split_at(std::size_t values) {
+    RUBATO_EXPECTS(fragments_ == 2 && values > 0 && values < values_, "a vector is split into two parts");
+    head_ = values;
+  }
   /// True between begin() and the advance() that completes the round.
   [[nodiscard]] auto under_way() const -> bool { return begun_; }
   /// Rounds that are complete at this node: all messages to it for them have arrived.
@@ -38,6 +43,7 @@ class mean_rounds {
   /// The values of a round, 0-based, in the whole vector.
   [[nodiscard]] auto fragment(std::uint64_t of_round) const -> range {
     std::size_t const f = of_round % fragments_;
+    if (head_ != 0) return f == 0 ? range{0, head_} : range{head_, values_};
     return {f * values_ / fragments_, (f + 1) * values_ / fragments_};
   }
 
@@ -119,6 +125,7 @@ class mean_rounds {
   std::vector<two_way_edge> peers_;  // by place, in the order of ids
   std::uint64_t round_ = 0;
   bool begun_ = false;
+  std::size_t head_ = 0;  // 0: fragments are equal; as its owner was made, so no state
 };
 
 }  // namespace rubato::detail
