@@ -39,6 +39,8 @@ for algorithm in "${algorithms[@]}"; do
       *.ledger-exponents) value=18 ;;
       *.step-schedule-floor) value=0.5 ;;
       naive_optimal_asgd.acceptance-times) value=2,2,2 ;;  # one a worker
+      asgrad.servers | dasa.servers | malenia_sgd.servers | rennala_sgd.servers | ringleader_asgd.servers | \
+        clipped_asgd.servers) value=1 ;;  # these have one
       mindflayer.trials-deadlines | mindflayer.trials-counts) value=2,2,2 ;;
       mindflayer.trials-chances) value=0.5,0.5,0.5 ;;
       fedasync.assignment-rate) value=1 ;;                 # it mixes models, and takes no other

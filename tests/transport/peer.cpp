@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/asgd.hpp>
 #include <rubato/algorithm/gradient_tracking.hpp>
 #include <rubato/algorithm/m_synchronous_sgd.hpp>
 #include <rubato/algorithm/r_fast.hpp>
@@ -98,6 +99,26 @@ TEST_CASE("a ring all-reduce and a server with workers, which need every message
               over_tcp(more), {{.time = 2s, .gradients = 300}, {}});  // the server, which computes none, ends by time
   for (auto const& f : server) CHECK(f.sentence == "");
   CHECK(worst_distance(server, p) < 1e-5);
+}
+
+TEST_CASE("several servers share a model over TCP, and their parts are joined where results are merged") {
+  auto const p = quadratic{std::vector<std::vector<double>>(3, std::vector<double>(200, 1.5)),
+                           std::vector<std::vector<double>>(3, std::vector<double>(200, 2.0))};
+  tcp_doors doors{5};
+  auto const all =
+      run_all(5, [&](std::size_t) { return assemble<asgd<space>>(topology::star(3), p, {.step = 0.1, .servers = 2}); },
+              over_tcp(doors), {{.time = 1s, .gradients = 500}, {.look_every = 10ms}});
+  std::vector<peer_result> parts;
+  for (auto const& f : all) {
+    REQUIRE(f.sentence == "");
+    parts.push_back(f.result);
+  }
+  auto const together = merged(parts, {space{}, p});
+  REQUIRE(together.models.size() == 2);
+  CHECK(joined(together.models).size() == 200);
+  CHECK(together.history.front().loss > p.minimum() + 1);
+  CHECK(together.history.back().loss == Approx(p.minimum()).margin(1e-9));
+  CHECK(std::isnan(all[3].result.result.history.back().loss));  // one server knows a part only
 }
 
 TEST_CASE("workers whose server is lost end soon and name it, though they may go on without a worker") {

@@ -11,6 +11,10 @@
 // jobs under way sum to (n - 1) k: the mean delay is n - 1, whatever the speeds.   tests/unit/algorithm/server_sgd.cpp
 // limit: a small constant step minimises sum p_i F_i, with p_i in proportion to (gradients per second of i) x (mean w
 // of i); report/limit_weights.hpp prints the p_i. This is the optimum of the sum only if all p_i are 1/n.
+// Several servers: server s of k holds a range of blocks of x, and has a version, an order of arrivals and policies of
+// its own; a formula above is then about its values alone. The form is for policies that are `by_shard`.
+//   (As.S)  worker: sends each server its values of g, with the version of its values at which g was computed; goes on
+//           once all have answered. What it reads is torn by at most the spread of their versions, which is counted
 // A step reads 2 vectors and writes 1, besides the traffic of the step rule and of an aggregation policy.
 #pragma once
 
@@ -27,6 +31,8 @@
 #include <vector>
 
 #include <rubato/algorithm/detail/server_core.hpp>
+#include <rubato/core/blocks.hpp>
+#include <rubato/core/visit_options.hpp>
 #include <rubato/fwd.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/server/accept_all.hpp>
@@ -49,6 +55,7 @@ struct server_options {
   std::uint64_t seed = 0;
   std::size_t block_values = 0;
   step::schedule schedule{};
+  std::size_t servers = 1;  ///< that share the model, each a range of its blocks
   Acceptance acceptance{};
   server::as_weight<Weight> weight{};
   Aggregation aggregation{};
@@ -57,6 +64,7 @@ struct server_options {
 
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
+    visit("servers", self.servers, "machines that share the model, each a range of its blocks");
     visit("acceptance", self.acceptance, "which gradients the server takes");
     visit("weight", self.weight, "what a gradient counts");
     visit("aggregation", self.aggregation, "how many gradients make a step");
@@ -64,6 +72,27 @@ struct server_options {
     visit("step rule", self.step_rule, "how a step is made of a direction");
   }
 };
+
+/// Whether a part of a model may be held by a server of its own, which decides about its part of each gradient alone.
+template<class Policy>
+constexpr auto is_by_shard() -> bool {
+  if constexpr (requires { Policy::by_shard; }) return Policy::by_shard;
+  else return false;
+}
+
+/// The values of part s of k: whole blocks, or multiples of block_partition::alignment if the vector is one block.
+/// Throws config_error if there are fewer of them than parts.
+inline auto shard_of(block_partition const& blocks, std::size_t s, std::size_t k) -> range {
+  if (k == 1) return {0, blocks.values()};
+  auto const unit = blocks.blocks() == 1 ? block_partition::alignment : blocks.block_values();
+  auto const cut = blocks.values() == 0 ? block_partition{} : block_partition{blocks.values(), unit};
+  if (cut.blocks() < k) {
+    throw config_error{"a model of " + std::to_string(blocks.values()) + " values has " + std::to_string(cut.blocks()) +
+                       " blocks of " + std::to_string(unit) + " values, which " + std::to_string(k) +
+                       " servers cannot share; give fewer servers, or smaller blocks"};
+  }
+  return cut.values_of({cut.blocks() * s / k, cut.blocks() * (s + 1) / k});
+}
 
 }  // namespace detail
 
@@ -80,6 +109,9 @@ class server_sgd
   using weighing = server::as_weight<Weight>;
   static constexpr bool queues = server::queueing_assignment<Assignment>;
   static constexpr bool has_local_steps = requires { typename Assignment::template local<Backend>; };
+  static constexpr bool may_be_shared = detail::is_by_shard<Acceptance>() && detail::is_by_shard<Aggregation>() &&
+                                        !queues && !step::needs_norm<Step, Backend>;
+  static constexpr auto form = may_be_shared ? body_form::part : body_form::whole;
   static_assert(server::check_policies<Acceptance, weighing, Aggregation, Assignment, Backend>());
   static_assert(
       !requires { requires Aggregation::needs_plain_steps; } || std::same_as<Step, step::sgd>,
@@ -96,13 +128,16 @@ class server_sgd
 
   /// A star around an extra node, whatever the network. Its gain is n: when every worker has delivered one gradient of
   /// weight 1, the model has moved by n gamma times their mean. It is 1 if the aggregation makes one step by_round.
-  [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
-    auto plan = mixing::server_plan(network.pull().nodes());
+  [[nodiscard]] static auto make_plan(topology::pair const& network, options const& o = {}) -> mixing::plan {
+    auto plan = mixing::server_plan(network.pull().nodes(), (std::max)(o.servers, std::size_t{1}));
     if constexpr (!requires { requires Aggregation::by_round; })
       plan.gain = static_cast<double>(network.pull().nodes());
     return plan;
   }
-  static void resolve_options(options& o, block_partition const&, std::span<double const>, std::size_t nodes) {
+  static void resolve_options(options& o, block_partition const& blocks, std::span<double const>, std::size_t nodes) {
+    if (o.servers == 0) throw config_error{"a run of a server method needs at least 1 server, not 0"};
+    static_cast<void>(detail::shard_of(blocks, 0, o.servers));
+    if (o.servers > 1) check_shared(o);
     o.acceptance.resolve_options(nodes);
     o.weight.resolve_options(nodes);
     o.aggregation.resolve_options(nodes);
@@ -111,21 +146,27 @@ class server_sgd
       o.aggregation.check_jobs(o.assignment.rate);
   }
   static constexpr std::array<channel_spec, 3> all_channels{
-      channel_spec{channel_id::model, channel_kind::event, element_of<scalar>},
-      channel_spec{channel_id::gradient, channel_kind::event, element_of<scalar>, carrying(scalar_slot::duration_ns)},
-      channel_spec{channel_id::control, channel_kind::event, element_of<scalar>}};  // a model that stops a job
+      channel_spec{channel_id::model, channel_kind::event, element_of<scalar>, 0, form},
+      channel_spec{channel_id::gradient, channel_kind::event, element_of<scalar>, carrying(scalar_slot::duration_ns),
+                   form},
+      channel_spec{channel_id::control, channel_kind::event, element_of<scalar>, 0, form}};  // a model that stops a job
   static constexpr auto channels() -> std::span<channel_spec const> {
     return std::span{all_channels}.first(Acceptance::may_stop ? 3 : 2);
   }
 
   server_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : core{std::move(b), plan, self, std::move(x0), o},
+      : core{b, plan, self, own_values(b, plan, self, std::move(x0), o), o},
+        servers_{servers_in(plan, self)},
         weight_{core::options_->weight, core::n_},
         gathered_{core::options_->aggregation, core::n_},
         assignment_{server::assignment_state<Assignment>::make(o.assignment, core::n_, o.seed)},
         local_{o.assignment},
-        ends_(core::serves() ? core::n_ : 1) {
-    for (std::size_t i = 0; i < ends_.size(); ++i) ends_[i].peer = core::serves() ? to_node(i) : core::server();
+        ends_(core::serves() ? core::n_ : servers_) {
+    for (std::size_t i = 0; i < ends_.size(); ++i) ends_[i].peer = to_node(core::serves() ? i : core::n_ + i);
+    if (servers_ != o.servers) {
+      throw config_error{"the plan has " + std::to_string(servers_) + " servers, and the options say " +
+                         std::to_string(o.servers)};
+    }
   }
 
   void start(instant now, outbox& out) {
@@ -146,7 +187,13 @@ class server_sgd
       }
     }
     auto const took = static_cast<std::uint64_t>(g.duration.count());
-    this->send_gradient(g, ends_[0].outward(), now, out).extra.set(scalar_slot::duration_ns, took);  // (As.G)
+    for (std::size_t s = 0; s < servers_; ++s) {
+      auto part = gradient{g.id, values_of_server(g.value, s), g.loss, g.duration};
+      auto& p = this->send_gradient(part, ends_[s].outward(), now, out);  // (As.G) (As.S)
+      p.extra.set(scalar_slot::duration_ns, took);
+      if (servers_ > 1) p.based_on = iteration{ends_[s].version};
+      ends_[s].busy = false;
+    }
     if (takes(to_index(this->self_)))  // another one's gradient is its last, and it waits for nothing
       out.wait = waiting{this->server(), channel_id::model, iteration{ends_[0].models.order.newest() + 1}};
   }
@@ -155,16 +202,17 @@ class server_sgd
     auto const brings_a_model =
         p.channel == channel_id::model || (Acceptance::may_stop && p.channel == channel_id::control);
     if (this->serves() && p.channel == channel_id::gradient && to_index(p.from) < this->n_) collect(now, p, out);
-    else if (!this->serves() && brings_a_model && p.from == this->server()) follow(now, p, out);
+    else if (!this->serves() && brings_a_model && end_of(p.from) != nullptr) follow(*end_of(p.from), now, p, out);
   }
 
   void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
-    if (this->serves() ? to_index(change.peer) >= this->n_ : change.peer != this->server()) return;
-    auto& end = ends_[this->serves() ? to_index(change.peer) : 0];
+    auto* const found = end_of(change.peer);
+    if (found == nullptr) return;
+    auto& end = *found;
     end.change(change);
     local_.begin();
     if (!this->serves()) {
-      if (takes(to_index(this->self_))) this->wait_for_server(out);
+      if (takes(to_index(this->self_))) this->wait_for(end.peer, out);
       return;
     }
     for (auto lost = std::exchange(end.queue, {}).size(); lost > 0; --lost)  // anew, so that no worker's versions fall
@@ -210,8 +258,9 @@ class server_sgd
   };
   /// What a node knows about the other end of an edge. A worker has one such end, the server one per worker.
   struct other_end : detail::two_way_edge {
-    bool busy = true;  // server: this worker has a job whose gradient is awaited
-    std::uint64_t version = 0;  // server: of the model of that job
+    bool busy = true;  // server: this worker has a job whose gradient is awaited; worker: this server awaits one
+    std::uint64_t version = 0;  // of the model, or of this server's values of it, of that job
+    shared_buffer values{};  // worker: of several servers, the values that this one sent last
     instant given_at{};  // server: when the model of that job was posted
     shared_buffer given{};  // server: that model, if the aggregation needs it
     std::vector<queued_job> queue{};  // server: of an assignment that may name a busy worker
@@ -224,6 +273,7 @@ class server_sgd
       visit("busy", self.busy), visit("version", self.version), visit("given at", self.given_at);
       if constexpr (needs_given) visit("given", self.given);
       if constexpr (queues) visit("queue", self.queue);
+      if constexpr (may_be_shared) visit("values", self.values);
       visit("models", self.models), visit("stops", self.stops);
       visit("age of stops", self.age_of_stops), visit("weights", self.weights);
     }
@@ -237,20 +287,68 @@ class server_sgd
     }
   };
 
+  static auto servers_in(mixing::plan const& plan, node_id self) -> std::size_t {
+    return plan.nodes.size() - plan.nodes[to_index(self)].nodes;
+  }
+  /// What this node holds of a model: a server among several its own values, a copy; all others all.
+  static auto own_values(Backend& b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
+      -> shared_buffer {
+    auto const n = plan.nodes[to_index(self)].nodes, k = servers_in(plan, self);
+    if (to_index(self) < n || k == 1) return x0;
+    return copied(b, x0, detail::shard_of(partition_of(o, x0.size()), to_index(self) - n, k));
+  }
+  static auto copied(Backend& b, shared_buffer const& whole, range those) -> shared_buffer {
+    auto part = b.template allocate<scalar>(those.size());
+    b.sweep({0, those.size()}, backend::copy_kernel<scalar>{core::values_of(whole) + those.begin, part.data()});
+    return std::move(part).publish();
+  }
+  static void check_shared(options const& o) {
+    auto const shared = std::to_string(o.servers) + " servers cannot share this method's model: ";
+    if (!detail::is_by_shard<Acceptance>())
+      throw config_error{shared + "its acceptance, " + std::string{name_of_type<Acceptance>()} +
+                         ", is about one version of the whole model; give 1 server"};
+    if (!detail::is_by_shard<Aggregation>())
+      throw config_error{shared + "its aggregation, " + std::string{name_of_type<Aggregation>()} +
+                         ", decides about whole gradients; give 1 server"};
+    if (queues) throw config_error{shared + "each would draw another order of workers; give 1 server"};
+    if (step::needs_norm<Step, Backend>)
+      throw config_error{shared + "its step needs the norm of the whole gradient; give 1 server"};
+    if (o.acceptance.stops())
+      throw config_error{shared +
+                         "one would stop jobs that others still accept; let late jobs finish, or give 1 server"};
+  }
+  /// The other end of the edge to this node; null if there is none.
+  [[nodiscard]] auto end_of(node_id peer) -> other_end* {
+    auto const first = this->serves() ? std::size_t{0} : this->n_;
+    auto const i = to_index(peer);
+    return i >= first && i - first < ends_.size() ? &ends_[i - first] : nullptr;
+  }
+  /// Worker: one server's values of a vector, or all of it if there is one server.
+  [[nodiscard]] auto values_of_server(shared_buffer const& whole, std::size_t s) -> shared_buffer {
+    return servers_ == 1 ? whole : copied(this->backend_, whole, detail::shard_of(this->blocks_, s, servers_));
+  }
+  /// What is wrong with the shape of a message of these values.
+  [[nodiscard]] auto misshapen(patch const& p, channel_spec const& spec, std::size_t values) const
+      -> std::optional<fault> {
+    if (servers_ == 1) return detail::malformed(p, this->blocks_, spec);
+    return detail::malformed(p, spec.values, values);
+  }
+
   /// Worker: goes on at the model that arrived, at once, whatever is being computed.
-  void follow(instant now, patch const& p, outbox& out) {
-    auto& end = ends_[0];
+  void follow(other_end& end, instant now, patch const& p, outbox& out) {
     if (!end.is_of_session(p)) return;
     auto& came = end.on(p.channel);
     auto const version = to_count(p.based_on);
-    out.failure = detail::malformed(p, this->blocks_, all_channels[p.channel == channel_id::model ? 0 : 2]);
+    auto const its = detail::shard_of(this->blocks_, to_index(p.from) - this->n_, servers_);
+    out.failure = misshapen(p, all_channels[p.channel == channel_id::model ? 0 : 2], its.size());
     if (!out.failure) out.failure = came.order.follow(p);
     if (!out.failure && version < came.version) {
-      out.failure = fault{"the server, node " + std::to_string(this->n_) + ", sent version " + std::to_string(version) +
-                          " of its model after version " + std::to_string(came.version)};
+      out.failure = fault{"the server, node " + std::to_string(to_index(p.from)) + ", sent version " +
+                          std::to_string(version) + " of its model after version " + std::to_string(came.version)};
     }
     if (out.failure) return;
     came.version = version;
+    if (servers_ > 1) return follow_part(end, now, p, out);
     if (version < this->version_) {  // a stop overtook it: 1. model 5 posted; 2. model 9 stops; 3. model 5 arrives
       ++end.overtaken;
       return;
@@ -261,11 +359,42 @@ class server_sgd
     this->go_on_at(p.body, version, out);
   }
 
+  /// Worker, of several servers: takes this one's values, and goes on once all have sent some.
+  void follow_part(other_end& end, instant now, patch const& p, outbox& out) {
+    ++end.accepted;
+    end.age.add(now - p.posted_at);
+    end.values = p.body;
+    end.version = to_count(p.based_on);
+    end.busy = true;
+    for (auto const& e : ends_) {
+      if (e.busy) continue;
+      if (!this->pending_.under_way())
+        out.wait = waiting{e.peer, channel_id::model, iteration{e.models.order.newest() + 1}};
+      return;
+    }
+    std::uint64_t newest = 0;
+    for (auto const& e : ends_) newest = (std::max)(newest, e.version);
+    for (auto& e : ends_) e.weights.add(1, 0, newest - e.version);  // the spread of what is read (As.S)
+    local_.begin();
+    this->go_on_at(joined_values(), newest, out);
+  }
+  /// The model, of all servers' values: reads and writes one vector.
+  [[nodiscard]] auto joined_values() -> shared_buffer {
+    auto whole = this->backend_.template allocate<scalar>(this->size());
+    for (std::size_t s = 0; s < servers_; ++s) {
+      auto const its = detail::shard_of(this->blocks_, s, servers_);
+      auto const* const from = ends_[s].values ? core::values_of(ends_[s].values) : this->x() + its.begin;
+      this->backend_.sweep({0, its.size()}, backend::copy_kernel<scalar>{from, whole.data() + its.begin});
+    }
+    return std::move(whole).publish();
+  }
+
   /// Server: takes one gradient and gives jobs to workers.
   void collect(instant now, patch const& p, outbox& out) {
     auto& end = ends_[to_index(p.from)];
     if (!end.is_of_session(p)) return;
-    if (out.failure = this->wrong_gradient(p, all_channels[1]); out.failure) return;
+    if (out.failure = misshapen(p, all_channels[1], this->size()); out.failure) return;
+    if (out.failure = this->wrong_version(p); out.failure) return;
     if (!end.busy || to_count(p.based_on) != end.version)
       return refuse(end);  // of a job that was stopped: the worker already computes the next one
     end.busy = false;
@@ -384,6 +513,7 @@ class server_sgd
     }
   }
 
+  std::size_t servers_;
   typename weighing::state weight_;
   typename Aggregation::template state<Backend> gathered_;
   typename server::assignment_state<Assignment>::type assignment_;

@@ -46,7 +46,7 @@ class simulator {
         metrics_{who_.oracle, who_.measured().begin},
         state_(who_.nodes.size()) {
     detail::refuse_used(who_.nodes, who_.peers);
-    s.check(who_.peers);
+    s.check(who_.peers, who_.nodes.size());
     if (s.compute.mean().count() == 0) {
       throw config_error{"a simulated gradient takes some time above 0, for nothing else moves the virtual clock"};
     }

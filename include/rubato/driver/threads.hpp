@@ -227,7 +227,10 @@ RUBATO_INLINE void finish_report(thread_run& run, thread_watch::threads const& n
 }
 
 RUBATO_INLINE void refuse_what_threads_cannot(assembly const& a, environment::scenario const& s) {
-  s.check(a.peers);
+  s.check(a.peers, a.nodes.size());
+  if (s.machine_bits_per_second > 0)
+    throw config_error{
+        "the threads driver limits links, and not machines: machine_bits_per_second needs the simulator"};
   if (s.carried != environment::frames::by_reference || s.split != environment::delivery::whole) {
     throw config_error{"the threads driver shares whole vectors; encoded frames and single blocks need the simulator"};
   }

@@ -31,7 +31,8 @@ class network {
  public:
   static constexpr std::size_t no_block = (std::numeric_limits<std::size_t>::max)();
 
-  network(scenario const& s, std::size_t nodes) : scenario_{&s}, from_(nodes) {}
+  network(scenario const& s, std::size_t nodes)
+      : scenario_{&s}, from_(nodes), machines_(s.machine_bits_per_second > 0 ? nodes : 0) {}
 
   /// Counters of one channel of one directed edge; see the members of edge_report with the same names.
   struct traffic {
@@ -90,7 +91,7 @@ class network {
   };
 
   static void visit_state(auto& self, auto&& visit) {
-    visit("from", self.from_);
+    visit("from", self.from_), visit("machines", self.machines_);
     for (auto& mine : self.from_) {
       for (auto& e : mine.edges) {
         self.settle(e);
@@ -153,7 +154,9 @@ class network {
     e.free_at = (std::max)(now, e.free_at) + sending;
     l.counts.values_sent += values;
     l.counts.bytes_sent += bytes;
-    auto const arrival = e.free_at + e.link->latency + some_of(e.link->jitter, draw);
+    if (scenario_->machine_bits_per_second > 0) e.free_at = leave_machine(e, now, bytes);
+    auto arrival = e.free_at + e.link->latency + some_of(e.link->jitter, draw);
+    if (scenario_->machine_bits_per_second > 0) arrival = enter_machine(e, arrival, bytes);
     if (l.kind == channel_kind::event) return retransmitted(e, l, arrival, {bytes, sending}, draw);
     return e.is_calm ? journey{arrival, {}} : carried(e, l, arrival, draw);
   }
@@ -233,12 +236,27 @@ class network {
     nanoseconds sending;
   };
 
-  static auto sending_time(link_model const& l, std::size_t bytes) -> nanoseconds {
-    return l.bits_per_second <= 0 ? nanoseconds{} : time_at_rate(l, bytes);
+  /// Machines send to all others, and receive from all, one packet at a time, in the order in which packets are posted.
+  [[gnu::noinline]] auto machine_time(std::size_t bytes) const -> nanoseconds {
+    return time_at_rate(scenario_->machine_bits_per_second, bytes);
   }
-  [[gnu::noinline]] static auto time_at_rate(link_model const& l, std::size_t bytes) -> nanoseconds {
-    return nanoseconds{
-        std::llround((std::min)(8e9 * static_cast<double>(bytes) / l.bits_per_second, 1e16))};  // 115 days
+  [[gnu::noinline]] auto leave_machine(edge const& e, nanoseconds now, std::size_t bytes) -> nanoseconds {
+    auto& its = machines_[to_index(e.from)];
+    its.sends_until = (std::max)(e.free_at, (std::max)(now, its.sends_until) + machine_time(bytes));
+    return its.sends_until;
+  }
+  /// A packet enters while it leaves, unless others hold it up there.
+  [[gnu::noinline]] auto enter_machine(edge const& e, nanoseconds arrival, std::size_t bytes) -> nanoseconds {
+    auto& its = machines_[to_index(e.to)];
+    its.receives_until = (std::max)(arrival, its.receives_until + machine_time(bytes));
+    return its.receives_until;
+  }
+
+  static auto sending_time(link_model const& l, std::size_t bytes) -> nanoseconds {
+    return l.bits_per_second <= 0 ? nanoseconds{} : time_at_rate(l.bits_per_second, bytes);
+  }
+  [[gnu::noinline]] static auto time_at_rate(double bits_per_second, std::size_t bytes) -> nanoseconds {
+    return nanoseconds{std::llround((std::min)(8e9 * static_cast<double>(bytes) / bits_per_second, 1e16))};  // 115 days
   }
   static auto some_of(nanoseconds most, random_stream& draw) -> nanoseconds {
     return most.count() <= 0
@@ -316,6 +334,13 @@ class network {
 
   scenario const* scenario_;
   std::vector<outgoing> from_;
+  struct machine {
+    nanoseconds sends_until{}, receives_until{};
+    static void visit_state(auto& self, auto&& visit) {
+      visit("sends until", self.sends_until), visit("receives until", self.receives_until);
+    }
+  };
+  std::vector<machine> machines_;  // by node, if machines limit what they send and receive
 };
 
 }  // namespace rubato::environment

@@ -111,6 +111,8 @@ struct scenario {
   std::vector<edge_link> special{};  ///< links that differ
   std::vector<partition> partitions{};
   std::vector<restart> restarts{};  ///< by the simulator only
+  /// What a machine sends to all others together, and what it receives from them; 0: only its links limit it.
+  double machine_bits_per_second = 0;
   frames carried = frames::by_reference;
   delivery split = delivery::whole;
   std::uint64_t seed = 0;  ///< of the environment's randomness
@@ -124,17 +126,21 @@ struct scenario {
     }
     return link;
   }
-  void check(std::size_t nodes) const;
+  /// `all`: with servers, which follow the nodes that compute.
+  void check(std::size_t nodes, std::size_t all = 0) const;
   /// Everything except the threads: what makes a scenario different from another one (digest_of_state).
   static void visit_state(auto& self, auto&& visit) {
     visit("compute", self.compute), visit("link", self.link), visit("special", self.special);
     visit("partitions", self.partitions), visit("restarts", self.restarts), visit("carried", self.carried);
     visit("split", self.split), visit("seed", self.seed), visit("measure every", self.measure_every);
-    visit("patience", self.patience);
+    visit("patience", self.patience), visit("machine bits per second", self.machine_bits_per_second);
   }
 
  private:
-  static void check_ends(node_id from, node_id to, std::size_t nodes, char const* what);
+  struct counts {
+    std::size_t nodes, all;
+  };
+  static void check_ends(node_id from, node_id to, counts of, char const* what);
   void check_restarts(std::size_t nodes) const;
 };
 
@@ -176,25 +182,28 @@ RUBATO_INLINE void link_model::check() const {
   }
 }
 
-RUBATO_INLINE void scenario::check(std::size_t nodes) const {
+RUBATO_INLINE void scenario::check(std::size_t nodes, std::size_t all) const {
+  if (!(machine_bits_per_second >= 0)) throw config_error{"the bandwidth of a machine cannot be negative"};
   compute.check(nodes);
   link.check();
   for (auto const& e : special) {
     e.link.check();
-    check_ends(e.from, e.to, nodes, "a special link");
+    check_ends(e.from, e.to, {nodes, all}, "a special link");
   }
   for (auto const& p : partitions) {
     if (p.from.count() < 0 || p.until <= p.from) {
       throw config_error{"a partition must begin at 0 or later and heal after that"};
     }
-    for (auto const& e : p.edges) check_ends(e.from, e.to, nodes, "a partition's edge");
+    for (auto const& e : p.edges) check_ends(e.from, e.to, {nodes, all}, "a partition's edge");
   }
   check_restarts(nodes);
   if (threads == 0) throw config_error{"a simulation needs at least one thread"};
 }
 
-RUBATO_INLINE void scenario::check_ends(node_id from, node_id to, std::size_t nodes, char const* what) {
-  if (to_index(from) <= nodes && to_index(to) <= nodes) return;  // a server, if there is one, is node n
+RUBATO_INLINE void scenario::check_ends(node_id from, node_id to, counts of, char const* what) {
+  auto const [nodes, all] = of;
+  auto const most = (std::max)(nodes, all == 0 ? 0 : all - 1);  // a server, if there is one, is node n
+  if (to_index(from) <= most && to_index(to) <= most) return;
   throw config_error{std::string{what} + " joins nodes " + std::to_string(to_index(from)) + " and " +
                      std::to_string(to_index(to)) + ", and the run has nodes 0 to " + std::to_string(nodes - 1)};
 }

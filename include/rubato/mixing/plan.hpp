@@ -81,7 +81,7 @@ void add_messengers(plan& p);
 
 /// For a server and its workers: workers 0 .. n-1 pull the model from node n and push their whole gradient to it; the
 /// server keeps its own. The server is not counted in `nodes`.
-[[nodiscard]] auto server_plan(std::size_t n) -> plan;
+[[nodiscard]] auto server_plan(std::size_t n, std::size_t servers = 1) -> plan;
 
 #if RUBATO_BODIES
 namespace detail {
@@ -299,25 +299,26 @@ RUBATO_INLINE void add_messengers(plan& p) {
   }
 }
 
-RUBATO_INLINE auto server_plan(std::size_t n) -> plan {
-  auto const name = "server with " + std::to_string(n) + " workers";
+RUBATO_INLINE auto server_plan(std::size_t n, std::size_t servers) -> plan {
+  auto const name = (servers == 1 ? std::string{"server"} : std::to_string(servers) + " servers") + " with " +
+                    std::to_string(n) + " workers";
   topology::detail::require_nodes(n, name);
-  auto result = plan{std::vector<neighbourhood>(n + 1), 1.0, name};
-  auto& server = result.nodes[n];
-  server.self = to_node(n);
-  server.nodes = n;
-  server.part = role::server;
-  for (auto i = std::size_t{0}; i < n; ++i) {
-    auto& worker = result.nodes[i];
-    worker.self = to_node(i);
-    worker.nodes = n;
-    worker.part = role::worker;
-    worker.pull_self = 0;
-    worker.pull_from = {{server.self, 1.0}};
-    worker.push_self = 0;
-    worker.push_to = {{server.self, 1.0}};
-    server.pull_to.push_back(worker.self);
-    server.push_from.push_back(worker.self);
+  auto result = plan{std::vector<neighbourhood>(n + servers), 1.0, name};
+  for (auto i = std::size_t{0}; i < n + servers; ++i) {
+    auto& node = result.nodes[i];
+    node.self = to_node(i);
+    node.nodes = n;
+    node.part = i < n ? role::worker : role::server;
+    if (i < n) node.pull_self = node.push_self = 0;
+  }
+  for (auto s = n; s < n + servers; ++s) {
+    for (auto i = std::size_t{0}; i < n; ++i) {
+      auto& worker = result.nodes[i];
+      worker.pull_from.push_back({to_node(s), 1.0});
+      worker.push_to.push_back({to_node(s), 1.0});
+      result.nodes[s].pull_to.push_back(to_node(i));
+      result.nodes[s].push_from.push_back(to_node(i));
+    }
   }
   return result;
 }

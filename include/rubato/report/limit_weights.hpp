@@ -55,11 +55,14 @@ inline auto normalised(std::vector<worker_weight> workers) -> std::vector<worker
 /// After a run: from what its server counted, whatever the weights depend on. Empty if no server weighed anything.
 [[nodiscard]] inline auto measured_weights(run_result const& r) -> std::vector<worker_weight> {
   if (r.nodes.size() < 2) return {};
-  auto const server = r.nodes.size() - 1;
-  std::vector<worker_weight> workers(server);
+  auto const server = r.nodes.size() - 1;  // or the last of several, to all of which workers send
+  auto first = server;
+  for (auto const& e : r.edges)
+    if (e.channel == channel_id::gradient) first = (std::min)(first, to_index(e.to));
+  std::vector<worker_weight> workers(first);
   auto weighed = false;
   for (auto const& e : r.edges) {
-    if (e.channel != channel_id::gradient || to_index(e.to) != server || to_index(e.from) >= server) continue;
+    if (e.channel != channel_id::gradient || to_index(e.to) != server || to_index(e.from) >= first) continue;
     auto const& w = e.weights;
     auto const asked = w.total + w.capped;
     weighed = weighed || w.uses > 0;

@@ -355,7 +355,8 @@ auto plan_of(mixing::schedule const& rounds, O const&) -> mixing::plan {
 ///                                     are the largest first gradients, by block, with a true needs_first_gradients
 ///   own_options                       names of options that may differ from node to node
 ///   takes_negative_weights, takes_changing_graphs, takes_graphs_by_time   plans that it is right for
-///   server_has_the_model              the answer is the model of the last node, a server
+///   server_has_the_model              the answer is the model of the last node, a server, or of
+///                                     several that share it
 ///   moves_by_steps_alone              its model is the sum of its steps: for steps that `moves_alone`
 template<node Node, class Problem>
 auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::options options,

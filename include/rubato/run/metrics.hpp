@@ -18,6 +18,7 @@
 #include <rubato/algorithm/detail/finite.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/node.hpp>
+#include <rubato/core/shared_buffer.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/problem/any_oracle.hpp>
 #include <rubato/run/result.hpp>
@@ -133,11 +134,20 @@ class metrics {
   /// The models that measure() looked at last.
   [[nodiscard]] auto models() const -> std::span<shared_buffer const> { return models_; }
 
-  /// The part of a measurement that needs only the models. Throws run_error if one of them is not finite.
+  /// The part of a measurement that needs only the models. Parts of one model (joined) are measured as that model;
+  /// of some of its parts alone nothing is known. Throws run_error if one of them is not finite.
   [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const
       -> measurement {
     std::vector<shared_buffer> here;
     for (auto const& each : models) here.push_back(each.on_host());
+    if (!here.empty() && here[0].size() < oracle_.dimension()) {
+      here = {joined(here)};
+      if (here[0].size() != oracle_.dimension()) {
+        measurement unknown;
+        unknown.at = at;
+        return unknown;
+      }
+    }
     auto const distance = consensus_distance(here);
     for (std::size_t i = 0; !std::isfinite(distance) && i < here.size(); ++i)
       detail::refuse_not_finite(here[i], to_node(first_ + i));

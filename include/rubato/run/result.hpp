@@ -2,11 +2,14 @@
 // The result of a run, as plain data: the history of its metrics, and its counters.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +19,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/packet.hpp>
+#include <rubato/core/shared_buffer.hpp>
 #include <rubato/core/statistics.hpp>
 
 namespace rubato {
@@ -134,5 +138,22 @@ struct run_result : run_setup {
     visit("edges", self.edges), visit("warnings", self.warnings), visit("models", self.models);
   }
 };
+
+/// The vector whose values these bodies hold one after the other, as several servers do that share a model; on the
+/// host.
+[[nodiscard]] inline auto joined(std::span<shared_buffer const> parts) -> shared_buffer {
+  std::size_t size = 0;
+  for (auto const& p : parts) size += p.size();
+  auto const copy = [&]<class T>(T) {
+    auto whole = buffer_pool{}.template allocate<T>(size);
+    auto* to = whole.data();
+    for (auto const& p : parts) {
+      auto const here = p.on_host();
+      to = std::copy_n(here.template view<T>().data(), here.size(), to);
+    }
+    return std::move(whole).publish();
+  };
+  return !parts.empty() && parts[0].kind() == element::f32 ? copy(float{}) : copy(double{});
+}
 
 }  // namespace rubato

@@ -14,6 +14,7 @@ namespace rubato::server {
 struct accept_all {
   static constexpr auto name() -> std::string_view { return "accept all"; }
   static constexpr bool may_stop = false;
+  static constexpr bool by_shard = true;
   void resolve_options(std::size_t) {}
   [[nodiscard]] auto accepts(std::uint64_t) const -> bool { return true; }
   [[nodiscard]] auto stops() const -> bool { return false; }

@@ -13,6 +13,7 @@ namespace rubato::server {
 /// Policy, see aggregation_policy.
 struct apply_at_once {
   static constexpr auto name() -> std::string_view { return "apply at once"; }
+  static constexpr bool by_shard = true;
   void resolve_options(std::size_t) const {}
 
   template<class Backend>

@@ -16,6 +16,7 @@ namespace rubato::server {
 /// costs the same as in apply_at_once.
 struct buffered {
   static constexpr auto name() -> std::string_view { return "buffered"; }
+  static constexpr bool by_shard = true;
   static void visit_options(auto& self, auto&& visit) {
     visit("size", self.size, "gradients that are collected before a step");
   }

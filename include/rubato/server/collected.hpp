@@ -14,6 +14,7 @@ namespace rubato::server {
 struct collected {
   static constexpr auto name() -> std::string_view { return "collected"; }
   static constexpr bool by_round = true;
+  static constexpr bool by_shard = true;
   static void visit_options(auto& self, auto&& visit) {
     visit("size", self.size, "gradients of which a step takes the mean; 0: as many as workers");
   }

@@ -64,7 +64,8 @@ struct direction {
 /// Which gradients may move the model. If may_stop is true and stops() says so, running jobs whose delay is no longer
 /// accepted are stopped. resolve_options() gets the number of workers before the run and may throw config_error. Not
 /// checked, but required: if a delay is refused, all larger ones are. Optional: takes(worker), false for a worker that
-/// gets no job after its first. Models: accept_all, delay_threshold, current_only, fastest_workers.
+/// gets no job after its first; by_shard, true if a server may decide alone about its values of a gradient, by the
+/// versions of its values of the model. Models: accept_all, delay_threshold, current_only, fastest_workers.
 template<class A>
 concept acceptance_policy = std::copyable<A> && std::default_initializable<A> &&
                             requires(A& a, A const& c, std::uint64_t delay, std::size_t workers) {
@@ -90,8 +91,10 @@ concept weight_policy = std::copyable<W> && std::default_initializable<W> && std
 /// known whose it was. Optional: by_round, true if a step comes about once per gradient of each worker, so that the
 /// gain is 1 and not their number; needs_given, see received_gradient; needs_plain_steps, true if only step::sgd is
 /// right; workers_count_alike, true if all workers count the same in the limit, so that no limit weights are reported;
+/// by_shard, true if it does to some values of a gradient the same as to all, knowing no others;
 /// check_jobs(rate), which throws config_error if it cannot use local steps of that rate. Models: apply_at_once,
-/// buffered, collected, mean_of_means, two_tables, newest_of_each, mixed_models, delay_compensated, delayed_nesterov.
+/// buffered, collected, mean_of_means, two_tables, newest_of_each, fresh_half, mixed_models, delay_compensated,
+/// delayed_nesterov.
 template<class G, class Backend>
 concept aggregation_policy =
     std::copyable<G> && std::default_initializable<G> && std::movable<typename G::template state<Backend>> &&

@@ -56,6 +56,7 @@ struct compensate_kernel {
 /// adaptive one a worker. A gradient reads 3 vectors and writes 1 (4 and 2) besides the step.
 struct delay_compensated {
   static constexpr auto name() -> std::string_view { return "delay compensated"; }
+  static constexpr bool by_shard = true;
   static constexpr bool needs_given = true;
   static void visit_options(auto& self, auto&& visit) {
     visit("form", self.form, "constant: lambda is fixed; adaptive: it is divided by the root of a mean square");

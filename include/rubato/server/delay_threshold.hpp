@@ -26,6 +26,7 @@ struct delay_threshold {
         visit("late jobs", self.late, "finish: what comes too late is ignored; stop: the worker is told at once");
   }
   static constexpr bool may_stop = true;
+  static constexpr bool by_shard = true;
   std::uint64_t limit = 0;  ///< R; 0: twice the number of workers, about twice the mean delay
   late_jobs late = late_jobs::finish;
 

@@ -55,6 +55,7 @@ struct delayed_nesterov_kernel {
 /// Policy, see aggregation_policy. Keeps 3 vectors; a result reads 3 and writes 3, besides its step.
 struct delayed_nesterov {
   static constexpr auto name() -> std::string_view { return "delayed nesterov"; }
+  static constexpr bool by_shard = true;
   static constexpr bool by_round = true;
   static void visit_options(auto& self, auto&& visit) {
     visit("size", self.size, "N: results after which the momentum is renewed; 0: as many as workers");

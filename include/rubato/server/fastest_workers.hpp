@@ -27,6 +27,7 @@ struct fastest_workers {
     visit("noise", self.noise, "variance of a gradient over the squared norm that is aimed at");
   }
   static constexpr bool may_stop = false;
+  static constexpr bool by_shard = true;
   std::vector<double> times{};
   double noise = 1;
 

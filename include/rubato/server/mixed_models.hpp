@@ -41,6 +41,7 @@ struct mix_kernel {
 /// and writes 2.
 struct mixed_models {
   static constexpr auto name() -> std::string_view { return "mixed models"; }
+  static constexpr bool by_shard = true;
   static constexpr bool needs_given = true;
   static constexpr bool needs_plain_steps = true;
   static constexpr bool by_round =

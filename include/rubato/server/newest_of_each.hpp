@@ -80,6 +80,7 @@ class window_rule {
 /// counting.
 struct newest_of_each {
   static constexpr auto name() -> std::string_view { return "newest of each"; }
+  static constexpr bool by_shard = true;
   static constexpr bool workers_count_alike = true;
   static void visit_options(auto& self, auto&& visit) {
     visit("window", self.window, "how a step follows the oldest gradient's age: not at all, or by one of two rules");

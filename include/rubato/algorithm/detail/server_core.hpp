@@ -14,7 +14,8 @@
 
 namespace rubato::detail {
 
-/// The base of nodes on a star, with the server, node n, at its centre. Models are numbered by their version, from 0.
+/// The base of nodes on a star, with the server, node n, at its centre, or several: nodes n, n + 1, ... Models are
+/// numbered by their version, from 0.
 template<class Backend, class Options>
 class server_core : public node_core<Backend, Options> {
   using core = node_core<Backend, Options>;
@@ -33,7 +34,7 @@ class server_core : public node_core<Backend, Options> {
   [[nodiscard]] static auto is_server(mixing::plan const& plan, node_id self) -> bool {
     return plan.nodes[to_index(self)].part == mixing::role::server;
   }
-  [[nodiscard]] auto serves() const -> bool { return to_index(this->self_) == n_; }
+  [[nodiscard]] auto serves() const -> bool { return to_index(this->self_) >= n_; }
   [[nodiscard]] auto server() const -> node_id { return to_node(n_); }
 
   // worker
@@ -56,10 +57,11 @@ class server_core : public node_core<Backend, Options> {
     ask_next(this->x_, out);
   }
   /// The edge to the server closes or opens: the job stops, at version 0, which is that of a restarted server.
-  void wait_for_server(outbox& out) {
+  void wait_for_server(outbox& out) { wait_for(server(), out); }
+  void wait_for(node_id one, outbox& out) {
     version_ = 0;
     this->pending_.cancel(out);
-    out.wait = waiting{server(), channel_id::model, iteration{1}};
+    out.wait = waiting{one, channel_id::model, iteration{1}};
   }
 
   // server
