@@ -66,6 +66,7 @@ struct options {
   me.channels = {{channel_id::chunk, channel_kind::event, element::f32, carried, body_form::part},
                  {channel_id::gradient, channel_kind::event, element::f64, carried, body_form::part}};
   me.check = check;
+  me.most_held = std::size_t{1} << 18;
   return me;
 }
 

@@ -66,6 +66,8 @@ struct identity {
   run_clock time{};  ///< of the owner; received times are brought to it
   std::uint32_t opened_before =
       0;  ///< the number of its first session: above 0 if former processes had some (sessions_before())
+  /// Bytes of events with which a poll returns, so that they can be used while they are in the cache.
+  std::size_t most_held = std::size_t{16} << 20;
 };
 
 /// What became of a packet that was given to send().

@@ -157,7 +157,7 @@ class edges {
   }
   /// Whether so many bytes of events wait for the owner that the rest should stay with the peers. (Messages of state
   /// channels replace each other.)
-  [[nodiscard]] auto holds_enough() const -> bool { return event_bytes_ > std::size_t{16} << 20; }
+  [[nodiscard]] auto holds_enough() const -> bool { return event_bytes_ >= me_.most_held; }
 
   /// Throws config_error if the silence is too short to tell a dead peer from one that is not running at the moment.
   static void check_silence(std::chrono::nanoseconds silence) {
