@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Sums of float vectors over TCP on loopback by several processes: collective::all_reduce with and without a checksum,
-// beside Open MPI's MPI_Allreduce and Gloo's best algorithm, in the same processes, on the same data, in turn. Started by
-// bench/all_reduce. Prints, for each size, reductions a second with the processor time of all processes for one (medians;
-// who waits by polling uses it too), and the medians of ratios of neighbouring rounds.
-// Wrong if MPI is not held to TCP, or if the machine does something else.
+// beside Open MPI's MPI_Allreduce and Gloo's best algorithm, in the same processes, on the same data, in turn. Started
+// by bench/all_reduce. Prints, for each size, reductions a second, with the processor time of all processes for one
+// (medians; who waits by polling uses it too), and the medians of ratios of neighbouring rounds. Wrong if MPI is not
+// held to TCP, or if the machine does something else.
 //   mpirun -n N [options that hold it to TCP] bench_all_reduce [ROUNDS [KIB...]]
 #include <unistd.h>
 

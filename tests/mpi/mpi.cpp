@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/collective/all_reduce.hpp>
+
 #include "mpi/worlds.hpp"
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
@@ -125,6 +127,25 @@ TEST_CASE("a group of ranks that has used all tags goes on with another communic
   CHECK(now.tag == 1);
   CHECK(now.comm != first.comm);
   MPI_Comm_free(&two);
+}
+
+TEST_CASE("ranks add up vectors by each algorithm, and all hold the same sum") {
+  auto const rank = rank_of(MPI_COMM_WORLD);
+  auto ranks = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+  auto const n = static_cast<std::size_t>(ranks);
+  auto const me = collective::identity_of(to_node(rank), n, &wire::xxh3_of, {.piece_values = 1000});
+  transport::mpi wires{me, {}};
+  collective::port port{me, wires, {.piece_values = 1000}};
+  for (auto const by : collective::all_algorithms) {
+    std::vector<float> values(10'007);
+    for (std::size_t k = 0; k < values.size(); ++k) values[k] = static_cast<float>(k % 97 * (rank + 1));
+    collective::all_reduce(port, std::span{values}, {.by = by});
+    auto right = true;
+    for (std::size_t k = 0; k < values.size(); ++k)
+      right = right && values[k] == static_cast<float>(k % 97 * (n * (n + 1) / 2));
+    CHECK(right);
+  }
 }
 
 TEST_CASE("a rank that does not begin is reported by the others within the deadline") {
