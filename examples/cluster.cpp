@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// race with one process a node: starts a `peer` for each on this machine, on ports that the system chooses (or has
-// mpirun start them), and joins what they report into race's table and files. No peer outlives it, nor their time by
-// more than half a minute and twice the silence in which others count as dead. Exit status: 0 done, 1 a run failed, 2
-// something that was asked for cannot be, here or at a peer, 3 done, but without some node (--go-on), 130 interrupted.
+// race with one process a node: starts a `peer` for each on this machine, over shared memory or on ports that the
+// system chooses (or has mpirun start them), and joins what they report into race's table and files. No peer outlives
+// it, nor their time by more than half a minute and twice the silence in which others count as dead. Exit status:
+// 0 done, 1 a run failed, 2 something that was asked for cannot be, here or at a peer, 3 done, but without some node
+// (--go-on), 130 interrupted.
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -29,6 +31,7 @@
 #include <rubato/run/atomic_file.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/pace.hpp>
+#include <rubato/transport/shared_memory.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
 #include <rubato/wire/xxhash.hpp>
@@ -54,9 +57,18 @@ struct choice : examples::peer_choice {
 /// Where the peers of one run write.
 class workplace : public examples::private_folder {
  public:
-  workplace() : private_folder{"rubato-cluster"} {}
+  workplace() : private_folder{"rubato-cluster", &remove_memory} {}
   [[nodiscard]] auto report(std::size_t i) const -> std::string { return path("node-" + std::to_string(i)); }
   [[nodiscard]] auto output(std::size_t i) const -> std::string { return report(i) + ".output"; }
+  /// The name of the run in shared memory, as unique as the folder.
+  [[nodiscard]] auto run() const -> std::string { return run_in(fs::path{path("x")}.parent_path()); }
+
+ private:
+  static auto run_in(fs::path const& folder) -> std::string { return folder.filename().string(); }
+  /// Of peers that were killed.
+  static void remove_memory(std::string const& folder) {
+    rubato::transport::shared_memory::remove_left_overs(run_in(folder));
+  }
 };
 
 /// Listening sockets of all nodes; closed here once every child has its own.
@@ -103,9 +115,14 @@ auto last_words(std::string const& file) -> std::string {
   return first.empty() ? "it said nothing" : rubato::escaped(first, 1000);
 }
 
+auto was_given(choice const& c, std::string const& name) -> bool {
+  return std::find(c.given.begin(), c.given.end(), name) != c.given.end();
+}
+
 /// What a peer of this algorithm is told beside what is passed on as it came.
 auto own_arguments(choice const& c, std::string const& algorithm) -> std::vector<std::string> {
   std::vector<std::string> all{"--algorithms", algorithm, "--quiet"};
+  if (!was_given(c, "--transport")) all.insert(all.end(), {"--transport", c.transport});
   if (!examples::was_given(c.race, "--nodes")) all.insert(all.end(), {"--nodes", std::to_string(*c.race.nodes)});
   for (auto s : examples::settings_of(c.race, algorithm).set) {
     s.algorithm.clear();
@@ -131,22 +148,22 @@ auto start_ranks(examples::children& peers, choice const& c, std::string const& 
 auto start_all(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place,
                std::size_t n) -> std::size_t {
   if (c.transport == "mpi") return start_ranks(peers, c, algorithm, place, n);
-  doors const ports{n, c.transport == "udp"};
+  auto const by_memory = c.transport == "shared_memory";
+  doors const ports{by_memory ? 0 : n, c.transport == "udp"};
   auto const rest = own_arguments(c, algorithm);
   auto const to_save =
       c.checkpoint.folder.empty() ? std::chrono::seconds{} : std::chrono::seconds{10};  // their last state
   for (std::size_t i = 0; i < n; ++i) {
-    std::vector<std::string> command{c.program,
-                                     "--id",
-                                     std::to_string(i),
-                                     "--peers",
-                                     ports.addresses,
-                                     "--listener",
-                                     std::to_string(ports.descriptors[i]),
-                                     "--report",
-                                     place.report(i)};
+    std::vector<std::string> command{c.program, "--id", std::to_string(i), "--report", place.report(i)};
+    auto kept = std::optional<int>{};
+    if (by_memory) {
+      command.insert(command.end(), {"--run", place.run()});
+    } else {
+      kept = ports.descriptors[i];
+      command.insert(command.end(), {"--peers", ports.addresses, "--listener", std::to_string(*kept)});
+    }
     command.insert(command.end(), rest.begin(), rest.end());
-    peers.start({command, ports.descriptors[i], ports.descriptors, place.output(i), to_save});
+    peers.start({command, kept, ports.descriptors, place.output(i), to_save});
   }
   return n;
 }
@@ -475,7 +492,10 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
   c.passed_on = passed_on(argc, argv);
   CLI::App app{"Races algorithms with one process a node, over sockets of this machine.", "cluster"};
   app.set_help_flag("--help,-h", examples::detail::help_text);
-  for (auto const& row : examples::shared_rows()) examples::detail::add_peer_row(app, row, c);
+  for (auto row : examples::shared_rows()) {
+    if (std::string_view{row.name} == "--transport") row.initial = "shared_memory";
+    examples::detail::add_peer_row(app, row, c);
+  }
   for (auto const& row : examples::rows_heeded(examples::by_cluster)) examples::detail::add_row(app, row, c.race);
   examples::add_shared_flags(app, c);
   app.add_option("--peer", c.program, "the program that runs one node (default: peer beside this one)");

@@ -3,6 +3,7 @@
 // others.
 //   peer --id 0 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s &
 //   peer --id 1 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s
+//   peer --id 0 --transport shared_memory --run mine --nodes 2 ... (and the same with --id 1)
 //   mpirun -n 2 peer --transport mpi --nodes 2 --problem quadratic:100 --until 5s
 // Exit status: 0 done, 1 this node failed, 2 what was asked for cannot be, 3 done, but cut off from a peer, or another
 // node was from one of its own (--go-on), 4 the run failed because of another node, 130 interrupted.
@@ -23,6 +24,7 @@
 #include <rubato/report/nlohmann_json.hpp>
 #include <rubato/report/summary.hpp>
 #include <rubato/run/recorder.hpp>
+#include <rubato/transport/shared_memory.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
 #include <rubato/wire/xxhash.hpp>
@@ -82,6 +84,14 @@ auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until cons
     o.loss_seed = c.race.seed;
     rubato::transport::udp udp{me, std::move(o)};
     return rubato::run_peer(a, me, udp, end, how);
+  }
+  if (c.transport == "shared_memory") {
+    if (c.run.empty())
+      throw rubato::config_error{
+          "--run is missing: give this run a name, the same at each of its nodes and of no other run of this machine"};
+    rubato::transport::shared_memory memory{
+        me, {.run = c.run, .arrival = c.arrival, .silence = c.silence, .says = &say_aloud}};
+    return rubato::run_peer(a, me, memory, end, how);
   }
 #if RUBATO_EXAMPLES_HAVE_MPI
   if (c.transport == "mpi") {

@@ -24,6 +24,7 @@ namespace rubato::examples {
 struct peer_choice {
   race_options race = default_options();
   std::string transport;
+  std::string run;  ///< its name in shared memory
   std::uint64_t id = 0;
   std::uint64_t restart = 0;
   std::string peers;
@@ -53,7 +54,8 @@ struct peer_row {
 namespace detail {
 
 inline void set_transport(peer_choice& c, given g) {
-  if (g.text != "tcp" && g.text != "udp" && g.text != "mpi") refuse(g, "tcp, udp or mpi");
+  if (g.text != "tcp" && g.text != "shared_memory" && g.text != "udp" && g.text != "mpi")
+    refuse(g, "tcp, shared_memory, udp or mpi");
   c.transport = g.text;
 }
 
@@ -106,7 +108,9 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
 /// Options that cluster also takes and passes on to its peers.
 [[nodiscard]] inline auto shared_rows() -> std::vector<peer_row> {
   return {
-      {"--transport", "tcp|udp|mpi", "tcp", "transport of the messages; mpi needs mpirun, and takes the rank as --id",
+      {"--transport", "tcp|shared_memory|udp|mpi", "tcp",
+       "transport of the messages; shared_memory is for processes of one machine; mpi needs mpirun, and takes the rank "
+       "as --id",
        detail::set_transport},
       {"--drop", "P", "0", "probability with which udp drops a datagram before sending it", detail::set_drop},
       {"--within", "D", "0",
@@ -147,6 +151,9 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   rows.push_back({"--restart", "K", "0",
                   "how often this node was started before, if the others --go-on: it then draws other samples",
                   [](peer_choice& c, given g) { c.restart = count_in(g, 0, "a whole number from 0 up"); }});
+  rows.push_back({"--run", "NAME", "",
+                  "name of the run, over shared_memory: the same at each node, and of no other run of this machine",
+                  [](peer_choice& c, given g) { c.run = g.text; }});
   rows.push_back({"--peers", "HOST:PORT,...", "", "addresses of all nodes, by id",
                   [](peer_choice& c, given g) { c.peers = g.text; }});
   rows.push_back(
@@ -172,6 +179,11 @@ inline void refuse_idle(peer_choice const& c) {
     refuse_if(c.transport == "mpi", name,
               "under MPI, where the rank of a process is its id and mpirun knows where all are");
   }
+  for (auto const* const name : {"--peers", "--listener", "--insecure"}) {
+    refuse_if(c.transport == "shared_memory", name,
+              "over shared_memory, where all nodes are on this machine and find each other by the name of their --run");
+  }
+  refuse_if(c.transport != "shared_memory", "--run", "over " + c.transport + ": it is for --transport shared_memory");
   auto const none = std::string{"without a --checkpoint, the folder of the files"};
   refuse_if(c.checkpoint.folder.empty(), "--every", none);
   refuse_if(c.checkpoint.folder.empty(), "--every-rounds", none);

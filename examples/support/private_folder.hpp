@@ -20,9 +20,9 @@ namespace rubato::examples {
 
 class private_folder {
  public:
-  /// `name` is the start of the folder's name. Throws config_error if no folder can be made.
-  /// Call it before any thread is started.
-  explicit private_folder(std::string const& name) {
+  /// `name` is the start of the folder's name, and `also(folder)` removes what belongs to it elsewhere, again and again
+  /// if need be. Throws config_error if no folder can be made. Call it before any thread is started.
+  explicit private_folder(std::string const& name, void (*also)(std::string const& folder) = nullptr) : also_{also} {
     auto error = std::error_code{};
     path_ = (std::filesystem::temp_directory_path(error) / (name + "-XXXXXX")).string();
     if (!error && mkdtemp(path_.data()) == nullptr) error = {errno, std::generic_category()};
@@ -43,6 +43,7 @@ class private_folder {
   void remove() const {
     auto ignored = std::error_code{};
     std::filesystem::remove_all(path_, ignored);
+    if (also_ != nullptr) also_(path_);
   }
 
   /// Forks twice, so that the watcher is no child of the owner. If that fails, only the destructor removes the folder.
@@ -67,7 +68,8 @@ class private_folder {
     char byte = 0;
     while (read(end, &byte, 1) < 0 && errno == EINTR) {
     }
-    for (auto tries = 0; tries < 100 && access(path_.c_str(), F_OK) == 0; ++tries) {
+    auto const least = also_ == nullptr ? 0 : 10;
+    for (auto tries = 0; tries < least || (tries < 100 && access(path_.c_str(), F_OK) == 0); ++tries) {
       remove();
       usleep(20'000);
     }
@@ -75,6 +77,7 @@ class private_folder {
   }
 
   std::string path_;
+  void (*also_)(std::string const& folder) = nullptr;
   int open_ = -1;
 };
 

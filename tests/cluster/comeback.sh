@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # comeback.sh CLUSTER PEER: where nodes --go-on, a process that was stopped for longer than it may be silent comes back and
-# all end at the optimum, over TCP, UDP and (where there is mpirun) MPI; so does one that is started again over UDP where
+# all end at the optimum, over TCP, UDP, shared memory and (where there is mpirun) MPI; so does one that is started again over UDP where
 # the wall clock is an hour behind, or weeks ahead. Hosts may be given by name; what cannot be reached is said at once.
 set -uo pipefail
 
@@ -24,19 +24,28 @@ told() {
   grep -q 'node 0.* is gone: ' "$2" || fail "the stopped process did not hear that over $3"
 }
 
-for transport in tcp udp; do
-  rm -f said* pid.*
-  free_addresses 3
-  addresses=${addresses//127.0.0.1/LocalHost}
-  pids=()
+# come_back TRANSPORT: in a folder of its own, so that those of all transports run at a time.
+come_back() {
+  mkdir "$1" && cd "$1" || exit 1
+  local where=(--peers "${addresses//127.0.0.1/LocalHost}") pids=()
+  [[ $1 != shared_memory ]] || where=(--run "comeback-$$")
   for i in 0 1 2; do
-    "$peer" --id $i --transport "$transport" --peers "$addresses" "${three[@]}" "${run[@]}" >said.$i 2>&1 &
+    "$peer" --id $i --transport "$1" "${where[@]}" "${three[@]}" "${run[@]}" >said.$i 2>&1 &
     pids+=($!)
   done
   stopped "${pids[1]}"
-  for i in 0 1 2; do wait "${pids[i]}" || fail "node $i over $transport does not end with status 0: $(cat said.$i)"; done
-  told said.0 said.1 $transport
+  for i in 0 1 2; do wait "${pids[i]}" || fail "node $i over $1 does not end with status 0: $(cat said.$i)"; done
+  told said.0 said.1 "$1"
+  [[ $1 != shared_memory ]] || [[ -z $(compgen -G "/dev/shm/rubato-*-comeback-$$:*") ]] || fail "shared memory is left"
+  exit $((failures > 0))
+}
+all=()
+for transport in tcp udp shared_memory; do
+  free_addresses 3
+  (come_back $transport) &
+  all+=($!)
 done
+for each in "${all[@]}"; do wait "$each" || failures=$((failures + 1)); done
 
 if command -v mpirun >/dev/null && [[ $(ldd "$peer") == *libmpi* ]]; then
   rm -f said* pid.*

@@ -42,7 +42,7 @@ done
   trap '' XFSZ
   ulimit -f 256
   "$cluster" --peer "$peer" --data data --nodes 2 --slow none --step 0.05 --compute fixed:1ms --until 3s --quiet --out out \
-    --record "$PWD/logs" >table 2>said
+    --transport tcp --record "$PWD/logs" >table 2>said
 )
 status=$?
 cat said

@@ -9,7 +9,7 @@ cluster=$1 peer=$2 replay=$(dirname "$1")/replay
 rm -rf data tcp udp mpi && tiny_data data
 
 run=(--data data --nodes 4 --slow none --compute fixed:2ms --until 2s --measure-every 1s --algorithms r_fast)
-"$cluster" "${run[@]}" --out tcp --record "$PWD/tcp" --quiet >/dev/null || fail "cluster over tcp: status $?"
+"$cluster" "${run[@]}" --out tcp --record "$PWD/tcp" --transport tcp --quiet >/dev/null || fail "cluster over tcp: status $?"
 "$cluster" "${run[@]}" --out udp --record "$PWD/udp" --transport udp --drop 0.2 --quiet >/dev/null || fail "cluster over udp: status $?"
 transports=(tcp udp)
 if command -v mpirun >/dev/null && [[ $(ldd "$peer") == *libmpi* ]]; then

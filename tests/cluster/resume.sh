@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # resume.sh CLUSTER PEER: processes save themselves while they run. One that is killed goes on from its file while the
-# others --go-on; all that were killed go on together, over TCP, UDP and (where there is mpirun) MPI; and they end at the
+# others --go-on; all that were killed go on together, over TCP, UDP, shared memory and (where there is mpirun) MPI; and they end at the
 # optimum. A file that is damaged or of another run is refused with one sentence, and stays as it is. Algorithms that need
 # every node go on together from the newest round that all have.
 set -uo pipefail
@@ -12,11 +12,17 @@ peer=$2
 run=(--problem quadratic:50 --compute fixed:2ms --slow none --nodes 3 --topology ring --quiet)
 save=(--checkpoint saved --every 200ms)
 
+# where: sets `at`, what peers over $transport are told of each other.
+where() {
+  at=(--peers "$addresses")
+  [[ $transport != shared_memory ]] || at=(--run "resume-$$")
+}
 # begin OPTION...: three peers over $transport, whose process ids are in pids.
 begin() {
   pids=()
+  where
   for i in 0 1 2; do
-    "$peer" --id $i --transport "$transport" --peers "$addresses" "${run[@]}" "$@" >said.$i 2>&1 &
+    "$peer" --id $i --transport "$transport" "${at[@]}" "${run[@]}" "$@" >said.$i 2>&1 &
     pids+=($!)
   done
 }
@@ -35,19 +41,29 @@ all_end_well() {
   for i in 0 1 2; do wait "${pids[i]}" || fail "node $i over $transport, $1, does not end with status 0: $(cat said.$i)"; done
 }
 
-for transport in tcp udp; do
-  rm -rf saved said*
-  new_addresses
+# kill_one TRANSPORT: in a folder of its own, so that those of all transports run at a time.
+kill_one() {
+  transport=$1
+  mkdir "$1" && cd "$1" || exit 1
   begin --step 0.1 "${save[@]}" --go-on --silence 800ms --until 20s --within 1e-5
   await_files r_fast
   sleep 1 # not for correctness: so that node 1 is killed in the middle of its run
   kill -KILL "${pids[1]}"
   wait "${pids[1]}" 2>/dev/null
-  "$peer" --id 1 --transport $transport --peers "$addresses" "${run[@]}" --step 0.1 "${save[@]}" --go-on --silence 800ms --until 8s \
+  "$peer" --id 1 --transport $transport "${at[@]}" "${run[@]}" --step 0.1 "${save[@]}" --go-on --silence 800ms --until 8s \
     --within 1e-5 --resume >said.1 2>&1 &
   pids[1]=$!
   all_end_well "one resumed"
+  [[ $1 != shared_memory ]] || [[ -z $(compgen -G "/dev/shm/rubato-*-resume-$$:*") ]] || fail "shared memory is left"
+  exit $((failures > 0))
+}
+all=()
+for transport in tcp udp shared_memory; do
+  new_addresses
+  (kill_one $transport) &
+  all+=($!)
 done
+for each in "${all[@]}"; do wait "$each" || failures=$((failures + 1)); done
 
 # All are killed and go on together: $1 is the algorithm, over $transport; $3 is said at both times, as by a script.
 kill_and_resume_all() {

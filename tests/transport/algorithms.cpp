@@ -34,14 +34,21 @@ void come_near(std::string const& algorithm, char const* over, std::function<ass
   CHECK(told.back() == 1);
 }
 
-TEST_CASE("every algorithm runs over TCP, and those that need no lossless links over UDP that loses a fifth") {
+TEST_CASE(
+    "every algorithm runs over TCP or shared memory, by turns, and those that need no lossless links over UDP that "
+    "loses "
+    "a fifth") {
   auto const p = three_centres();
-  auto over_udp = 0;
+  auto over_udp = 0, which = 0;
   for_every_algorithm(topology::ring(3), p, [&](std::string const& name, std::function<assembly()> const& make) {
     auto const one = make();
     auto const n = one.nodes.size();
-    tcp_doors doors{n};
-    come_near(name, "TCP", make, n, over_tcp(doors));
+    if (++which % 2 == 0) {
+      come_near(name, "shared memory", make, n, over_shared_memory());
+    } else {
+      tcp_doors doors{n};
+      come_near(name, "TCP", make, n, over_tcp(doors));
+    }
     if (needs_every_message(one)) return;
     ++over_udp;
     udp_doors lossy{n};

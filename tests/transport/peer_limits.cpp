@@ -124,6 +124,9 @@ TEST_CASE("if a peer sends more before a run than is kept, a node names it and e
     std::vector<std::unique_ptr<tcp_doors>> doors;
     check_flood([&] { return over_tcp(*doors.emplace_back(std::make_unique<tcp_doors>(3)), {.arrival = 2s}); });
   }
+  SECTION("over shared memory") {
+    check_flood([] { return over_shared_memory(fresh_run_name(), {.arrival = 2s}); });
+  }
 }
 
 TEST_CASE("one poll takes no more than its owner can keep") {

@@ -71,6 +71,15 @@ inline auto over_tcp(tcp_doors& doors, transport::tcp_options const& deadlines =
   };
 }
 
+inline auto over_shared_memory(std::string run = fresh_run_name(),
+                               transport::shared_memory_options const& deadlines = {}) {
+  return [run = std::move(run), deadlines](std::size_t, transport::identity const& me) {
+    auto o = deadlines;
+    o.run = run;
+    return std::make_unique<transport::shared_memory>(me, std::move(o));
+  };
+}
+
 /// A number of local iterations of each node: enough, whatever the speed of this machine.
 inline auto rounds(std::uint64_t n) -> until { return {.gradients = n}; }
 

@@ -123,8 +123,9 @@ struct way {
   using doors = Doors;
   using scalar = Scalar;
 };
-using ways = std::tuple<way<transport::tcp, tcp_doors, float>, way<transport::tcp, tcp_doors, double>,
-                        way<transport::udp, udp_doors, float>, way<transport::udp, udp_doors, double>>;
+using ways =
+    std::tuple<way<transport::tcp, tcp_doors, float>, way<transport::shared_memory, shared_memory_doors, double>,
+               way<transport::udp, udp_doors, float>, way<transport::udp, udp_doors, double>>;
 
 TEMPLATE_LIST_TEST_CASE("processes that are killed and go on conserve the tracked gradient and end at the optimum", "",
                         ways) {

@@ -24,7 +24,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -137,8 +136,8 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
       if (now >= tick_at_) tick(now);
       if (!news_.empty() || woken_.exchange(false) || now >= until) break;
       if (has_moved) calm_until = now + look;
-      if (now < calm_until) std::this_thread::yield();  // others may want this core
-      else door_->sleep((std::min)(until, tick_at_), [this] { return woken_.load() || is_something_to_do(); });
+      if (now >= calm_until)
+        door_->sleep((std::min)(until, tick_at_), [this] { return woken_.load() || is_something_to_do(); });
     }
     take_news(in);
   }
@@ -156,7 +155,9 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
   using session = detail::memory_session;
   using awaited = session::awaited;
   static constexpr auto pause = std::chrono::milliseconds{50};  // before a call is tried again
-  static constexpr auto look = std::chrono::microseconds{50};  // before it sleeps
+  /// How long it looks before it sleeps: about as long as a sleep and a wake-up take. It does not yield meanwhile, for
+  /// on a busy machine that gives others whole time slices, and who is woken comes before them.
+  static constexpr auto look = std::chrono::microseconds{20};
   static constexpr std::size_t piece_bytes = std::size_t{64} << 10;  // so that both ends copy at a time
 
   static auto without_checksum(identity me) -> identity {
@@ -484,7 +485,7 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
     auto& s = *p.greeting;
     if (p.we_call) ring_at(p);
     if (p.we_call && !s.link->is_taken()) {
-      s.until = now + options_.greeting;
+      s.until = later(options_.greeting);
     } else if (!s.link->is_held() && s.link->in.available() == std::size_t{0}) {
       if (p.we_call) hang_up(p, "its process has ended");
       else p.greeting.reset();
