@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -94,9 +95,13 @@ class all_reduce_call {
     if (sent_.step == steps_.size()) return false;
     auto const piece = next(sent_, &step::out);
     if (touches(come_, &step::in, sent_.step, piece) || !port_.may_send()) return false;
-    auto copy = port_.pool().template allocate<T>(piece.size());
-    std::copy_n(values_.data() + piece.begin, piece.size(), copy.data());
-    port_.send(steps_[sent_.step].to, channel, std::move(copy).publish(), values_.size());
+    auto const& now = steps_[sent_.step];
+    auto const values = std::span<T const>{values_}.subspan(piece.begin, piece.size());
+    // What a node sends is overwritten by a sum that holds it, so after it has arrived; but where whole vectors are
+    // swapped, by what the other one had.
+    auto body = now.in.empty() || now.in.end <= now.out.begin || now.out.end <= now.in.begin ? port_.body_of(values)
+                                                                                             : port_.copy_of(values);
+    port_.send(now.to, channel, std::move(body), values_.size());
     sent_.done += piece.size();
     skip(sent_, &step::out);
     return true;
@@ -143,15 +148,20 @@ class all_reduce_call {
 
 /// Replaces `values` by the sum, or the mean, of those of all nodes, each rounded once an addition. Returns when this
 /// node's part is done and sent; the others may not have all of it yet. With no values nothing is sent or waited for.
-/// Throws run_error, with a sentence that names the node at fault, if one does not come, dies, or gives another number
-/// of values. `values` then holds anything.
+/// Over TCP values are sent from where they lie, but where whole vectors are swapped. Throws run_error, with a sentence
+/// that names the node at fault, if one does not come, dies, or gives another number of values. `values` then holds
+/// anything.
 template<class Transport, class T>
   requires std::same_as<T, float> || std::same_as<T, double>
 void all_reduce(port<Transport>& p, std::span<T> values, call_options const& how = {}) {
   p.begin_call();
   auto const by = how.by.value_or(choose(p.nodes(), values.size_bytes(), p.costs()));
-  detail::all_reduce_call<port<Transport>, T>{p, values, by}.run();
-  p.end_call();
+  try {
+    detail::all_reduce_call<port<Transport>, T>{p, values, by}.run();
+    p.end_call();
+  } catch (std::bad_alloc const&) {
+    p.refuse("there is no memory left for the messages of an all-reduce");
+  }
   if (how.result == result::sum) return;
   auto const n = static_cast<T>(p.nodes());
   for (auto& v : values) v /= n;

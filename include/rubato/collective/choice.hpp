@@ -98,11 +98,16 @@ constexpr auto predicted_seconds(algorithm a, std::size_t nodes, std::size_t byt
   return (std::max)(e.path.seconds(b, c), shared);
 }
 
-/// The algorithm that takes the least time; of equals, the first in the list.
+/// The algorithm that takes the least time; of those that take at most a fiftieth more, the last in the list, since its
+/// parts are smaller, and stay in the cache (measured: by four processes a ring of 16 MiB takes a tenth less work).
 constexpr auto choose(std::size_t nodes, std::size_t bytes, link_costs const& c) -> algorithm {
-  return *std::min_element(all_algorithms.begin(), all_algorithms.end(), [&](algorithm a, algorithm b) {
-    return predicted_seconds(a, nodes, bytes, c) < predicted_seconds(b, nodes, bytes, c);
-  });
+  auto least = predicted_seconds(all_algorithms[0], nodes, bytes, c);
+  for (auto const a : all_algorithms) least = (std::min)(least, predicted_seconds(a, nodes, bytes, c));
+  auto best = all_algorithms[0];
+  for (auto const a : all_algorithms) {
+    if (predicted_seconds(a, nodes, bytes, c) <= 1.02 * least) best = a;
+  }
+  return best;
 }
 
 }  // namespace rubato::collective

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -119,7 +120,19 @@ class port {
   [[nodiscard]] auto costs() const -> link_costs const& { return costs_; }
   /// Must be the same at all nodes, or their calls wait for messages that nobody sends.
   void set_costs(link_costs const& c) { costs_ = c; }
-  [[nodiscard]] auto pool() -> buffer_pool& { return pool_; }
+  /// These values as a body that may be read until a message has come that depends on it, or the call ends. They stay
+  /// where they are, if the transport lets go of them then; otherwise they are copied.
+  template<class T>
+  [[nodiscard]] auto body_of(std::span<T const> values) -> shared_buffer {
+    if constexpr (requires { Transport::lets_go_of_bodies; }) return lender_.lend(values);
+    else return copy_of(values);
+  }
+  template<class T>
+  [[nodiscard]] auto copy_of(std::span<T const> values) -> shared_buffer {
+    auto copy = pool_.template allocate<T>(values.size());
+    std::copy(values.begin(), values.end(), copy.data());
+    return std::move(copy).publish();
+  }
   [[nodiscard]] auto piece_values() const -> std::size_t { return options_.piece_values; }
 
   // --- what a call needs
@@ -236,7 +249,7 @@ class port {
                                                              std::to_string(calls_) + " of all_reduce within " +
                                                              transport::detail::seconds_text(options_.patience));
   }
-  /// Tells the others whose fault it is.
+  /// Tells the others whose fault it is. Then nothing more is sent, of bodies that were lent either.
   [[noreturn]] void fail(transport::cause const& because, std::string const& why) {
     failed_ = why;
     wires_.announce({transport::peer_status::phase::ended, 0, because});
@@ -245,11 +258,15 @@ class port {
       news_.clear();
       wires_.poll(transport::later(std::chrono::milliseconds{10}), news_);
     }
+    for (std::size_t i = 0; i < others_.size(); ++i) {
+      if (i != self_) wires_.give_up(to_node(i), failed_);
+    }
     throw run_error{failed_};
   }
 
   Transport& wires_;
   buffer_pool pool_;
+  vector_lender lender_;
   std::size_t self_;
   options options_;
   link_costs costs_;

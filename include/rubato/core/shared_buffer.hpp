@@ -293,6 +293,7 @@ class shared_buffer {
   template<class T>
   friend class writable_buffer;
   friend class buffer_pool;
+  friend class vector_lender;
   explicit shared_buffer(detail::buffer_record* record) : record_{record} {}
 
   detail::buffer_record* record_ = nullptr;
@@ -427,6 +428,30 @@ class buffer_pool {
  private:
   explicit buffer_pool(std::shared_ptr<detail::pool_core> core) : core_{std::move(core)} {}
 
+  std::shared_ptr<detail::pool_core> core_;
+};
+
+/// Bodies whose values lie in somebody else's memory: nothing is copied, and nothing is freed.
+/// **Thread safety:** as a pool's.
+class vector_lender {
+ public:
+  vector_lender() : core_{std::make_shared<detail::pool_core>(std::make_shared<no_memory>())} {}
+
+  /// The values must stay there, unchanged, until nobody reads the body any more.
+  template<class T>
+  [[nodiscard]] auto lend(std::span<T const> values) -> shared_buffer {
+    auto* const record = detail::hand_out(*core_, element_of<T>, 0);
+    record->count = values.size();
+    record->data = const_cast<std::byte*>(std::as_bytes(values).data());
+    record->published.store(true, std::memory_order_relaxed);
+    return shared_buffer{record};
+  }
+
+ private:
+  struct no_memory final : memory_source {
+    auto allocate(std::size_t) -> std::byte* override { return nullptr; }
+    void release(std::byte*, std::size_t) noexcept override {}
+  };
   std::shared_ptr<detail::pool_core> core_;
 };
 

@@ -68,6 +68,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
  public:
   static constexpr bool lossless = true;  // within a session of an edge
   static constexpr bool ordered = true;
+  /// Once flush() has returned, and after a peer has received a body or was given up, nothing reads its memory here.
+  static constexpr bool lets_go_of_bodies = true;
 
   /// Listens and begins to call; peers open while the owner polls. Throws config_error.
   tcp(identity me, tcp_options o)

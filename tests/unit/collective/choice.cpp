@@ -63,7 +63,8 @@ TEST_CASE("small vectors are swapped whole, large ones in parts, and a ring serv
   CHECK(collective::choose(7, 64, costs) == algorithm::doubling);
   CHECK(collective::choose(7, 8000, {1e-5, 1e-10, 1e-9}) == algorithm::doubling);
   CHECK(collective::choose(8, 64, {1e-5, 1e-9, 1e-10, 2}) == algorithm::tree);  // which takes the fewest messages
-  CHECK(collective::choose(2, 1U << 20, {1e-5, 1e-9, 0}) == algorithm::doubling);
+  CHECK(collective::choose(2, 1U << 16, {1e-5, 1e-9, 0}) == algorithm::doubling);
+  CHECK(collective::choose(2, 1U << 20, {1e-5, 1e-9, 0}) == algorithm::ring);  // which takes 1 % more
 }
 
 /// What a step sends or takes, as both ends must see it.

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <atomic>
 #include <numeric>
+#include <span>
 #include <thread>
 #include <type_traits>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/contract.hpp"
@@ -156,6 +158,25 @@ TEST_CASE("a pool returns all memory to its source when the last handle and the 
     CHECK(memory->live >= 1);
   }
   CHECK(memory->live == 0);
+}
+
+TEST_CASE("values that are lent are a body where they lie, for as long as anybody holds it, and are nobody's to free") {
+  std::vector<double> values{1, 2, 3};
+  shared_buffer body;
+  {
+    vector_lender lender;
+    body = lender.lend(std::span<double const>{values});
+    CHECK(lender.lend(std::span<double const>{}).size() == 0);  // given back at once, and taken again
+    CHECK(lender.lend(std::span<double const>{values}.first(1)).view<double>().size() == 1);
+  }
+  CHECK(body.is_on_host());
+  CHECK(body.kind() == element::f64);
+  CHECK(body.view<double>().data() == values.data());
+  CHECK(body.size_bytes() == 24);
+  auto const other = body;
+  body = {};
+  values[2] = 7;
+  CHECK(other.view<double>()[2] == 7);
 }
 
 TEST_CASE("a tracking pool knows which live vector an address belongs to, and whether it is published") {
