@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Rounds a second of SGD over an all-reduce between processes of this machine: ours (ring_allreduce_sgd as run_peer
-// runs it) over shared memory and over TCP, and Open MPI's MPI_Allreduce in a plain loop, whose every round makes the
-// same gradient (x - a) and step. All in the same processes and by turns, so that ratios are of one moment. Wrong if
-// anything else runs, or if MPI is not told to use shared memory:
+// runs it) over shared memory and over TCP; our plain call all_reduce over shared memory, and Open MPI's MPI_Allreduce,
+// both in one plain loop. Each round makes the same gradient (x - a) and step. All in the same processes and by turns,
+// so that ratios are of one moment. Wrong if anything else runs, or if MPI is not told to use shared memory:
 //   mpirun -n 2 --mca pml ob1 --mca btl self,vader bench_allreduce_memory [TURNS] [SECONDS] [RING_KIB]
 #include <mpi.h>
 #include <unistd.h>
@@ -23,6 +23,7 @@
 
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/eigen.hpp>
+#include <rubato/collective/all_reduce.hpp>
 #include <rubato/driver/peer.hpp>
 #include <rubato/topology/builders.hpp>
 #include <rubato/transport/shared_memory.hpp>
@@ -59,23 +60,40 @@ struct place {
 
 constexpr auto step = 0.01F;
 
-/// Seconds.
-auto mpi_rounds(place const& here, std::size_t values, std::uint64_t rounds) -> double {
+/// Seconds. `sum(span)` replaces a gradient by the sum of all.
+template<class Sum>
+auto plain_rounds(place const& here, std::size_t values, std::uint64_t rounds, char const* whose, Sum sum) -> double {
   std::vector<float> x(values), g(values);
   MPI_Barrier(MPI_COMM_WORLD);
   auto const begin = std::chrono::steady_clock::now();
   for (std::uint64_t r = 0; r < rounds; ++r) {
     bowl{values, 0}.gradient(x, std::span<float const>{x}, {.node = to_node(static_cast<std::size_t>(here.rank))},
                              std::span<float>{g});
-    MPI_Allreduce(MPI_IN_PLACE, g.data(), static_cast<int>(values), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+    sum(std::span<float>{g});
     auto const share = step / static_cast<float>(here.size);
     for (std::size_t k = 0; k < values; ++k) x[k] -= share * g[k];
   }
   auto const all = std::chrono::steady_clock::now() - begin;
   auto const right = static_cast<float>(here.size - 1) / 2 *
                      (1 - std::pow(1 - step, static_cast<float>(rounds)));  // of the mean's centre
-  if (std::abs(x[values / 2] - right) > 1e-2F * (1 + right)) std::fprintf(stderr, "MPI's model is wrong\n");
+  if (std::abs(x[values / 2] - right) > 1e-2F * (1 + right)) std::fprintf(stderr, "the model of %s is wrong\n", whose);
   return std::chrono::duration<double>(all).count();
+}
+auto mpi_rounds(place const& here, std::size_t values, std::uint64_t rounds) -> double {
+  return plain_rounds(here, values, rounds, "MPI", [](std::span<float> g) {
+    MPI_Allreduce(MPI_IN_PLACE, g.data(), static_cast<int>(g.size()), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+  });
+}
+auto call_rounds(place const& here, std::size_t values, std::uint64_t rounds, std::size_t ring) -> double {
+  auto const me =
+      collective::identity_of(to_node(static_cast<std::size_t>(here.rank)), static_cast<std::size_t>(here.size));
+  MPI_Barrier(MPI_COMM_WORLD);
+  transport::shared_memory wires{me, {.run = here.run, .ring_bytes = ring}};
+  collective::port port{me, wires};
+  std::vector<float> first(1);
+  collective::all_reduce(port, std::span{first});  // so that all have met
+  return plain_rounds(here, values, rounds, "the plain call",
+                      [&](std::span<float> g) { collective::all_reduce(port, g); });
 }
 
 template<class Transport, class Options>
@@ -124,14 +142,16 @@ auto main(int argc, char** argv) -> int {
   auto const seconds = argument(2, 0.3);
   auto const ring = static_cast<std::size_t>(argument(3, 512)) << 10;
   if (here.rank == 0) {
-    std::printf("%d processes, %d turns, rings of %zu KiB\n%-10s %10s %10s %10s %22s %22s\n", here.size, turns,
-                ring >> 10, "", "memory/s", "TCP/s", "MPI/s", "memory/MPI, quartiles", "TCP/MPI, quartiles");
+    std::printf("%d processes, %d turns, rings of %zu KiB: rounds a second, and over MPI's (quartiles)\n", here.size,
+                turns, ring >> 10);
+    std::printf("%-10s %8s %31s %31s %31s\n", "", "MPI", "plain call, shared memory", "run_peer, shared memory",
+                "run_peer, TCP");
   }
   for (auto const kib : {64UL, 1024UL, 16384UL}) {
     auto const values = kib * 256;
     auto const rounds = static_cast<std::uint64_t>(
         std::max(8.0, 4 * seconds / slowest(mpi_rounds(here, values, 4) + mpi_rounds(here, values, 4))));
-    std::vector<double> memory, tcp, mpi, memory_over, tcp_over;
+    std::vector<double> memory, tcp, call, mpi, memory_over, tcp_over, call_over;
     for (auto t = 0; t < turns; ++t) {
       auto const per_second = [&](double s) { return static_cast<double>(rounds) / slowest(s); };
       mpi.push_back(per_second(mpi_rounds(here, values, rounds)));
@@ -139,15 +159,19 @@ auto main(int argc, char** argv) -> int {
           here, values, rounds, transport::shared_memory_options{.run = here.run, .ring_bytes = ring})));
       tcp.push_back(per_second(
           our_rounds<transport::tcp>(here, values, rounds, transport::tcp_options{.addresses = here.addresses})));
+      call.push_back(per_second(call_rounds(here, values, rounds, ring)));
+      call_over.push_back(call.back() / mpi.back());
       memory_over.push_back(memory.back() / mpi.back());
       tcp_over.push_back(tcp.back() / mpi.back());
     }
     if (here.rank != 0) continue;
-    using bench::quantile;
-    std::printf("%6lu KiB %10.1f %10.1f %10.1f %8.2f (%.2f to %.2f) %8.2f (%.2f to %.2f)\n", kib, quantile(memory, 0.5),
-                quantile(tcp, 0.5), quantile(mpi, 0.5), quantile(memory_over, 0.5), quantile(memory_over, 0.25),
-                quantile(memory_over, 0.75), quantile(tcp_over, 0.5), quantile(tcp_over, 0.25),
-                quantile(tcp_over, 0.75));
+    std::printf("%6lu KiB %8.0f", kib, bench::quantile(mpi, 0.5));
+    auto const show = [](std::vector<double> const& rates, std::vector<double> const& over) {
+      std::printf(" %10.0f %5.2f (%.2f to %.2f)", bench::quantile(rates, 0.5), bench::quantile(over, 0.5),
+                  bench::quantile(over, 0.25), bench::quantile(over, 0.75));
+    };
+    show(call, call_over), show(memory, memory_over), show(tcp, tcp_over);
+    std::printf("\n");
     std::fflush(stdout);
   }
   MPI_Finalize();

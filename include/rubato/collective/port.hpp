@@ -84,7 +84,7 @@ class port {
   static_assert(transport::check_endpoint<Transport>());
   static_assert(Transport::lossless && Transport::ordered,
                 "every message of an all-reduce counts: run it over a transport that loses nothing and keeps order "
-                "(in_process, tcp, mpi), not over udp");
+                "(in_process, shared_memory, tcp, mpi), not over udp");
   static_assert(
       !Transport::lossless || sends_to_the_end<Transport>,
       "a transport that carries an all-reduce says with has_unsent() whether what was sent still waits in it, "

@@ -130,16 +130,11 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
   static void remove_left_overs(std::string const& run) { detail::remove_left_overs(run); }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
-    for (auto calm_until = clock::now() + look;;) {
-      auto const has_moved = progress();
-      auto const now = clock::now();
-      if (now >= tick_at_) tick(now);
-      if (!news_.empty() || woken_.exchange(false) || now >= until) break;
-      if (has_moved) calm_until = now + look;
-      if (now >= calm_until)
-        door_->sleep((std::min)(until, tick_at_), [this] { return woken_.load() || is_something_to_do(); });
-    }
-    take_news(in);
+    work(until, in, [] { return true; });
+  }
+  /// As poll, and returns as soon as all that was sent is in the rings.
+  void flush(clock::time_point until, std::vector<incoming>& in) {
+    work(until, in, [&] { return has_unsent(); });
   }
   void wake() {
     woken_.store(true);
@@ -151,6 +146,20 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
   }
 
  private:
+  template<class Goes>
+  void work(clock::time_point until, std::vector<incoming>& in, Goes goes_on) {
+    for (auto calm_until = clock::now() + look;;) {
+      auto const has_moved = progress();
+      auto const now = clock::now();
+      if (now >= tick_at_) tick(now);
+      if (!news_.empty() || woken_.exchange(false) || now >= until || !goes_on()) break;
+      if (has_moved) calm_until = now + look;
+      if (now >= calm_until)
+        door_->sleep((std::min)(until, tick_at_), [this] { return woken_.load() || is_something_to_do(); });
+    }
+    take_news(in);
+  }
+
   using peer_state = detail::memory_edge;
   using session = detail::memory_session;
   using awaited = session::awaited;
@@ -372,9 +381,9 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
     s.body = part.body;
     s.keeps = what.body;
     s.writing = true;
-    if (!p.pumps) flush(p);
+    if (!p.pumps) write_on(p);
   }
-  void flush(peer_state& p) {
+  void write_on(peer_state& p) {
     p.pumps = true;
     while (p.open && p.open->writing) {
       if (!write_on(*p.open)) {
@@ -397,7 +406,7 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
       if (p.greeting) has_moved = greet(p) || has_moved;
       if (p.open && p.open->writing) {
         auto const before = p.open->written;
-        flush(p);
+        write_on(p);
         has_moved = has_moved || !p.open || !p.open->writing || p.open->written != before;
       }
       if (p.open) has_moved = read_frames(p) || has_moved;
