@@ -74,7 +74,7 @@ for option in --arrival=0s --silence=1us; do
   said=$("$cluster" --peer "$peer" --nodes 2 "$option" 2>&1) && fail "$option is taken"
   [[ $said == "cluster: ${option%=*} must be a time of 1ms or more, not '${option#*=}'" ]] || fail "$option: $said"
 done
-said=$(ulimit -n 256; "$cluster" --peer "$peer" --problem quadratic:3 --nodes 1000 --topology ring --quiet 2>&1) &&
+said=$(ulimit -n 256; "$cluster" --peer "$peer" --transport tcp --problem quadratic:3 --nodes 1000 --topology ring --quiet 2>&1) &&
   fail "a cluster of more sockets than files is begun"
 [[ $said == *"1000 processes need a socket each"*"open 256 files"* ]] || fail "$said"
 said=$("$cluster" --peer /bin/true --problem quadratic:3 --nodes 2 --quiet --out out 2>&1) && fail "/bin/true is a peer"

@@ -109,7 +109,7 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
   /// little shared memory, or another process is this node of a run by that name.
   shared_memory(identity me, shared_memory_options o)
       : queued_edges{without_checksum(std::move(me)), o.says}, options_{checked(std::move(o))} {
-    detail::remove_left_overs(options_.run);
+    detail::remove_left_overs(options_.run, std::chrono::seconds{10});
     door_.emplace(options_.run, me_.self, std::min<std::chrono::nanoseconds>(options_.arrival, options_.greeting));
     for (auto const id : me_.peers) {
       auto& p = add_peer(id);
@@ -126,8 +126,9 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
   auto operator=(shared_memory const&) -> shared_memory& = delete;
   ~shared_memory() = default;
 
-  /// Removes what processes of a run by that name left that were killed, and nothing that a live one uses.
-  static void remove_left_overs(std::string const& run) { detail::remove_left_overs(run); }
+  /// Removes what processes of a run by that name left that were killed, and nothing that a live one uses; to be called
+  /// when none begins. (A node does so by itself when it begins, with what is older than ten seconds.)
+  static void remove_left_overs(std::string const& run) { detail::remove_left_overs(run, std::chrono::seconds{}); }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
     work(until, in, [] { return true; });

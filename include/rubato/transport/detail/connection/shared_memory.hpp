@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -92,10 +93,11 @@ class segment {
   }
   ~segment() = default;
 
-  /// For this user alone. Nothing if the name is taken. Throws config_error if it cannot be, and leaves no name then;
-  /// `all` is how much memory its owner needs in all, for the sentence. All of it is there from now on: a system that
-  /// runs out of memory does not end the process later.
-  [[nodiscard]] static auto create(std::string const& name, std::uint64_t bytes, std::uint64_t all)
+  /// For this user alone, and held at that byte from the first moment on. Nothing if the name is taken, or somebody who
+  /// tidies up was faster; it may still lose its name to such a one. Throws config_error if it cannot be, and leaves no
+  /// name then; `all` is how much memory its owner needs in all, for the sentence. All of it is there from now on: a
+  /// system that runs out of memory does not end the process later.
+  [[nodiscard]] static auto create(std::string const& name, off_t held, std::uint64_t bytes, std::uint64_t all)
       -> std::optional<segment> {
     segment s;
     try {
@@ -106,6 +108,7 @@ class segment {
       if (e.get_error_code() == boost::interprocess::already_exists_error) return std::nullopt;
       refuse(name, e.what());
     }
+    if (!s.hold(held)) return std::nullopt;
     auto error = EINTR;
     for (auto tries = 0; error == EINTR && tries < 100; ++tries)
       error = ::posix_fallocate(s.file(), 0, static_cast<off_t>(bytes));
@@ -163,6 +166,11 @@ class segment {
            ::stat((std::string{shared_memory_folder} + "/" + name_).c_str(), &named) == 0 &&
            mine.st_ino == named.st_ino && mine.st_dev == named.st_dev;
   }
+  /// Whether it was made so long ago, by the system's clock.
+  [[nodiscard]] auto is_as_old_as(std::chrono::seconds age) const -> bool {
+    struct stat about{};
+    return age.count() <= 0 || (::fstat(file(), &about) == 0 && ::time(nullptr) - about.st_mtime > age.count());
+  }
   void remove_name() {
     if (is_named()) object::remove(name_.c_str());
   }
@@ -211,8 +219,9 @@ class segment {
   std::string name_;
 };
 
-/// Removes what processes of a run by that name left that were killed, and nothing that a live one holds.
-inline void remove_left_overs(std::string const& run) {
+/// Removes what processes of a run by that name left that were killed, and nothing that a live one holds. Where others
+/// may be making theirs, only what is at least that old: many that begin at a time would be in each other's way.
+inline void remove_left_overs(std::string const& run, std::chrono::seconds least_age) {
   auto none = std::error_code{};
   auto const prefix = memory_prefix(run);
   auto files = std::filesystem::directory_iterator{shared_memory_folder, none};
@@ -222,7 +231,7 @@ inline void remove_left_overs(std::string const& run) {
     if (name.starts_with(prefix)) names.push_back(std::move(name));
   }
   for (auto const& name : names) {
-    if (auto s = segment::open(name)) s->remove_left_over();
+    if (auto s = segment::open(name); s && s->is_as_old_as(least_age)) s->remove_left_over();
   }
 }
 
@@ -256,8 +265,8 @@ class own_door {
   own_door(std::string const& run, node_id self, std::chrono::nanoseconds limit) {
     auto const name = door_name(run, self);
     for (auto const latest = later(limit);;) {
-      if (auto fresh = segment::create(name, door_words::bytes, door_words::bytes);
-          fresh && fresh->hold(owner) && fresh->is_named()) {  // unless one that tidies up was faster
+      if (auto fresh = segment::create(name, owner, door_words::bytes, door_words::bytes);
+          fresh && fresh->is_named()) {  // unless one that tidies up was faster
         segment_ = std::move(*fresh);
         words_ = new (segment_.bytes().data()) door_words;
         words_->process.store(static_cast<std::uint64_t>(::getpid()));
@@ -372,8 +381,8 @@ class memory_link {
     auto why = std::string{"others remove it as soon as it is there"};
     for (auto tries = 0; tries < 100; ++tries) {  // again only if somebody who tidies up was faster
       if (auto old = segment::open(name, &why)) old->remove_name();  // of a former call, or a former process
-      auto fresh = segment::create(name, bytes_for(ring_bytes), all);
-      if (!fresh || !fresh->hold(0) || !fresh->is_named()) continue;
+      auto fresh = segment::create(name, 0, bytes_for(ring_bytes), all);
+      if (!fresh || !fresh->is_named()) continue;
       link->segment_ = std::move(*fresh);
       auto* const words = new (link->segment_.bytes().data()) link_words;
       words->ring_bytes.store(ring_bytes);
