@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The headlines of R-FAST and of Non-blocking SGD, and a map of which algorithm is first where.
-//   bench_headlines r_fast|non_blocking|map [--out FOLDER] [--data FOLDER] [--algorithms A,B] [--weathers K,L]
+//   bench_headlines r_fast|non_blocking|bytes|map [--out FOLDER] [--data FOLDER] [--algorithms A,B] [--weathers K,L]
 // Every algorithm is tuned by one sweep of equal effort over steps and networks (support/tuning.hpp), in each weather
 // anew, with seed 101; then it runs with seeds 1 to 5, of which the median counts. All times are virtual: they do not
 // depend on the load of the machine. Writes FOLDER/NAME.csv (default: bench/headlines), and a picture of the map.
@@ -8,6 +8,9 @@
 //   r_fast        data by label; a leaf 4x slower and 10 % loss (race's default), calm, and slow root, where algorithms
 //                 with a root choose it from durations that are measured in the run, and that time counts
 //   non_blocking  iid data, cheap links, each gradient 3 to 5 times slower with probability 0.25; and race's default
+//   bytes         data by label, 100 Mbit/s, a leaf 4x slower and 10 % loss: bytes of all nodes to the target, of
+//                 r_fast with whole vectors and in 2 bits, and the loss of both after 15 s; on the star, on which
+//                 messages are fewest, with four steps each
 //   map           stragglers x loss x latency x bandwidth x split, a small problem, one algorithm a family, one seed
 #include <algorithm>
 #include <array>
@@ -273,6 +276,58 @@ auto non_blocking_headline(wishes const& w, problem::train_and_test const& data)
   return holds;
 }
 
+void set_thin_links(race_options& o) {
+  set_default(o);
+  o.bandwidth_text = "100Mbit";
+  o.bits_per_second = 1e8;
+}
+
+/// The loss after this long, median of the seeds.
+auto loss_after(std::chrono::nanoseconds end, competitor const& c, trial const& with, weather const& in,
+                problem::train_and_test const& data) -> double {
+  auto o = default_options();
+  in.set(o);
+  o.nodes = o.nodes.value_or(8);
+  std::vector<double> losses(seeds);
+  for_all_jobs(seeds, [&](std::size_t s) {
+    auto with_seed = o;
+    with_seed.seed = s + 1;
+    auto const problem = race_problem_of(data, with_seed);
+    auto p = plan_for(c, with, in, s + 1, problem);
+    p.plan.options.until = end;
+    p.plan.options.target_loss = 0;
+    losses[s] = run_trial(p, problem, end).loss;
+  });
+  std::sort(losses.begin(), losses.end());
+  return losses[seeds / 2];
+}
+
+auto bytes_headline(wishes const& w, problem::train_and_test const& data) -> bool {
+  auto const in = weather{"thin: by label, 100 Mbit/s, a leaf 4x slower, 10 % loss", &set_thin_links};
+  auto const who = chosen(w, {"r_fast", "r_fast_referenced"});
+  auto const e = effort{.least_step = 1.0 / 32, .greatest_step = 0.25, .steps = 4, .networks = {"star"}};
+  auto const found = race_in(in, who, e, data);
+  print(in, who, found);
+  save(w, csv_rows(in, who, found));
+  auto const longest = std::chrono::seconds{15};
+  std::vector<double> bytes, losses;
+  for (std::size_t k = 0; k < who.size(); ++k) {
+    std::vector<double> each;
+    for (auto const& f : found[k].runs) each.push_back(f.bytes);
+    std::sort(each.begin(), each.end());
+    bytes.push_back(each[each.size() / 2]);
+    losses.push_back(loss_after(longest, who[k], found[k].with.best, in, data));
+    std::printf("%s: %s MB to the target (%s to %s), loss %s after 15 s\n", who[k].label.c_str(),
+                report::fixed(bytes[k] / 1e6, 1).c_str(), report::fixed(each.front() / 1e6, 1).c_str(),
+                report::fixed(each.back() / 1e6, 1).c_str(), report::fixed(losses[k], 4).c_str());
+  }
+  if (who.size() < 2) return true;
+  auto const holds = found[1].median().reached && bytes[0] / bytes[1] >= 4 && losses[1] <= 1.01 * losses[0];
+  std::printf("r_fast / r_fast_referenced: %s times the bytes (goal: at least 4, at 1.01 of its loss or less): %s\n",
+              report::fixed(bytes[0] / bytes[1], 2).c_str(), holds ? "holds" : "MISSED");
+  return holds;
+}
+
 /// [cell][competitor], best first.
 auto map_of(std::vector<cell> const& all, problem::train_and_test const& data, double target)
     -> std::vector<std::vector<map_entry>> {
@@ -332,11 +387,11 @@ auto map_headline(wishes const& w) -> bool {
 auto wishes_in(std::span<char*> given) -> wishes {
   wishes w;
   constexpr auto usage =
-      "bench_headlines r_fast|non_blocking|map [--out FOLDER] [--data FOLDER] [--algorithms A,B] "
+      "bench_headlines r_fast|non_blocking|bytes|map [--out FOLDER] [--data FOLDER] [--algorithms A,B] "
       "[--weathers K,L]";
   if (given.empty()) throw config_error{std::string{"usage: "} + usage};
   w.what = given[0];
-  if (w.what != "r_fast" && w.what != "non_blocking" && w.what != "map") {
+  if (w.what != "r_fast" && w.what != "non_blocking" && w.what != "bytes" && w.what != "map") {
     throw config_error{"there is no headline '" + escaped(w.what) + "'; usage: " + usage};
   }
   for (std::size_t i = 1; i < given.size(); i += 2) {
@@ -363,7 +418,9 @@ auto main(int argc, char** argv) -> int {
     auto const w = wishes_in(std::span{argv, static_cast<std::size_t>(argc)}.subspan(1));
     if (w.what == "map") return map_headline(w) ? 0 : 1;
     auto const data = race_data(w.data);
-    auto const holds = w.what == "r_fast" ? r_fast_headline(w, data) : non_blocking_headline(w, data);
+    auto const holds = w.what == "r_fast"  ? r_fast_headline(w, data)
+                       : w.what == "bytes" ? bytes_headline(w, data)
+                                           : non_blocking_headline(w, data);
     return holds ? 0 : 1;
   } catch (std::exception const& e) {
     std::fprintf(stderr, "bench_headlines: %s\n", e.what());

@@ -57,6 +57,7 @@ struct finish {
   double seconds = std::numeric_limits<double>::infinity();
   double loss = std::numeric_limits<double>::infinity();
   bool reached = false;
+  double bytes = 0;  ///< sent by all nodes, heads of frames and messages sent again included, up to that look
 };
 /// Sooner, or where neither arrives, lower.
 [[nodiscard]] inline auto beats(finish const& a, finish const& b) -> bool {
@@ -115,9 +116,10 @@ inline constexpr auto measuring = std::chrono::milliseconds{320}, agreeing = std
     auto r = run_one(assembled(plan, 0, problem), plan, end);
     find_target(r, plan.options.target_loss);
     auto const last = r.history.back().loss;
-    if (r.time_to_target) return {to_seconds(p.before + *r.time_to_target), last, true};
+    auto const bytes = static_cast<double>(r.history.back().bytes_sent);
+    if (r.time_to_target) return {to_seconds(p.before + *r.time_to_target), last, true, bytes};
     return {to_seconds(p.before + end.time), std::isfinite(last) ? last : std::numeric_limits<double>::infinity(),
-            false};
+            false, bytes};
   } catch (run_error const&) {
     return {};
   }
