@@ -294,6 +294,7 @@ TEST_CASE("in every algorithm a restarted node is accepted, or the run ends with
                                           "non_blocking_allreduce",
                                           "osgp",
                                           "post_local_sgd",
+                                          "power_sgd",
                                           "push_diging",
                                           "qadam",
                                           "quorum_diloco",

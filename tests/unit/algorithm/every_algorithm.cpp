@@ -215,6 +215,7 @@ TEST_CASE("a neighbour that leaves or restarts ends the run in algorithms that n
                             "bucketed_allreduce_sgd",
                             "byte_grad",
                             "qadam",
+                            "power_sgd",
                             "local_sgd",
                             "post_local_sgd",
                             "slowmo",
@@ -339,9 +340,9 @@ TEST_CASE("a loss of NaN counts as unknown: every algorithm goes on") {
 /// The gradients of a node in a round, where nodes go in lock-step. (On threads, only an all-reduce makes them equal at
 /// any instant: neighbours may be a round apart.)
 auto lock_step_of(std::string const& name) -> std::uint64_t {
-  for (auto const* one :
-       {"extra", "d_psgd", "d_psgd_atc", "choco_sgd", "low_precision_d_psgd", "dcd_sgd", "deepsqueeze", "lead", "beer",
-        "c_gt", "ring_allreduce_sgd", "scatter_allreduce_sgd", "bucketed_allreduce_sgd", "byte_grad", "qadam"}) {
+  for (auto const* one : {"extra", "d_psgd", "d_psgd_atc", "choco_sgd", "low_precision_d_psgd", "dcd_sgd",
+                          "deepsqueeze", "lead", "beer", "c_gt", "ring_allreduce_sgd", "scatter_allreduce_sgd",
+                          "bucketed_allreduce_sgd", "byte_grad", "power_sgd", "qadam"}) {
     if (name == one) return 1;
   }
   return name == "non_blocking_d_psgd" || name == "non_blocking_allreduce" ? 2 : 0;
