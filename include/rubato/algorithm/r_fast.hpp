@@ -85,7 +85,7 @@ class r_fast : public detail::tracking_core<Backend, Step, Weighting, synchrony:
   r_fast(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), plan, self, std::move(x0), o} {}
 
-  void on_patch(instant, patch const& p, outbox& out) { this->take(p, out); }
+  void on_patch(instant now, patch const& p, outbox& out) { this->take(p, out, now); }
 
   void on_gradient(instant now, gradient g, outbox& out) {
     if (!this->accept(g)) return;

@@ -164,7 +164,7 @@ auto after_fading_moves(std::uint64_t seed, double loss, std::uint64_t late) -> 
         p.channel = channel;
         p.number = iteration{k};
         auto const whole = channel == channel_id::model ? body_of(b, models[i]) : body_of(b, sums[i]);
-        p.body = ends[i].links.encode(channel, p.to, p.number, whole);
+        p.body = ends[i].links.encode(channel, p.to, p.number, whole, {});
         for (int copy = 0; copy < 2; ++copy) {
           if (draw.uniform() >= (copy == 0 ? loss : 0.9)) under_way.emplace(k + draw.below(late + 1), p);
         }
@@ -173,7 +173,7 @@ auto after_fading_moves(std::uint64_t seed, double loss, std::uint64_t late) -> 
     while (!under_way.empty() && under_way.begin()->first <= k) {
       auto const p = under_way.extract(under_way.begin()).mapped();
       auto const to = to_index(p.to);
-      auto const got = ends[to].links.decode(patch_of(p, {0, 1}));
+      auto const got = ends[to].links.decode(patch_of(p, {0, 1}), {});
       REQUIRE(got.valid);
       auto& last = newest[to][p.channel == channel_id::model ? 0 : 1];
       if (!got.vector || p.number <= last) continue;

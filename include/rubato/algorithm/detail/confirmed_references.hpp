@@ -29,6 +29,7 @@
 
 #include <rubato/algorithm/detail/neighbours.hpp>
 #include <rubato/codec/detail/parts.hpp>
+#include <rubato/codec/measured_bits.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/outbox.hpp>
 #include <rubato/core/packet.hpp>
@@ -72,23 +73,34 @@ class confirmed_references {
   }
 
   /// The partition of a message's body: one block of bytes.
-  [[nodiscard]] auto coded_blocks(channel_id channel) const -> block_partition {
-    return block_partition{header_bytes + code_bytes(channel)};
+  [[nodiscard]] auto coded_blocks(patch const& p) const -> block_partition {
+    std::size_t width = 0;
+    if (measures && p.body.kind() == element::u8 && p.body.size() >= header_bytes)
+      width = width_in(p.body.template view<std::byte>().data());
+    return block_partition{header_bytes + code_bytes(p.channel, width)};
   }
 
   /// (D.S) The body of message `number` to `peer`, of this vector. One pass over it, its reference and the codes.
-  [[nodiscard]] auto encode(channel_id channel, node_id peer, iteration number, shared_buffer const& vector)
-      -> shared_buffer {
+  [[nodiscard]] auto encode(channel_id channel, node_id peer, iteration number, shared_buffer const& vector,
+                            instant now) -> shared_buffer {
     auto& edge = *find_edge(edges_, peer);
     auto& out = edge.out[place(channel)];
-    auto body = backend_.template allocate<std::byte>(header_bytes + code_bytes(channel));
+    auto const width = width_of(out, channel, now);
+    auto body = backend_.template allocate<std::byte>(header_bytes + code_bytes(channel, width));
     auto const keeps = out.sent % out.stride == 0;
     if (keeps && out.kept.size() == codec_.remembered) thin(out);
     write(body.data(), out.reference_number == 0 ? 0 : to_count(number) - out.reference_number, 4);
     write(body.data() + 4, out.sent, 4);
     write(body.data() + 8, out.stride, 4);
     for (std::size_t c = 0; c < 2; ++c) write(body.data() + 12 + 4 * c, edge.in[c].pinned_number, 4);
-    with_type(channel, [&](auto type, auto bits) {
+    if constexpr (measures) {
+      write(body.data() + 20, width, 1);
+      for (std::size_t c = 0; c < 2; ++c) {
+        write(body.data() + 21 + 5 * c, edge.in[c].width, 1);
+        write(body.data() + 22 + 5 * c, edge.in[c].microseconds, 4);
+      }
+    }
+    with_type(channel, width, [&](auto type, auto bits) {
       using value = typename decltype(type)::type;
       decltype(bits)::encode(vector.template view<value>().data(), values_of<value>(out.reference), values_,
                              body.data() + header_bytes);
@@ -104,19 +116,28 @@ class confirmed_references {
     shared_buffer vector{};  ///< empty if it is of a reference that this node does not hold: a loss
     bool valid = true;  ///< false: no sender makes such codes
   };
-  /// The vector of a well-formed message of the present session. One pass over codes and reference.
-  [[nodiscard]] auto decode(patch const& p) -> opened {
+  /// The vector of a well-formed message of the present session, which came now. One pass over codes and reference.
+  [[nodiscard]] auto decode(patch const& p, instant now) -> opened {
     auto& edge = *find_edge(edges_, p.from);
     auto const* const bytes = p.body.template view<std::byte>().data();
     confirm(edge.out[0], channel_id::model, read(bytes + 12));
     confirm(edge.out[1], channel_id::tracker, read(bytes + 16));
     auto& in = edge.in[place(p.channel)];
     auto const number = to_count(p.numbers[0]);
+    if constexpr (measures) {
+      for (std::size_t c = 0; c < 2; ++c) {
+        edge.out[c].link.heard(std::to_integer<std::size_t>(bytes[21 + 5 * c]),
+                               1e-6 * static_cast<double>(read(bytes + 22 + 5 * c)));
+      }
+      auto const took = (now - p.posted_at).count() / 1000;
+      in.width = width_in(bytes);
+      in.microseconds = static_cast<std::uint32_t>(std::clamp<std::int64_t>(took, 0, 0xffffffffLL));
+    }
     auto const since = read(bytes), sent = read(bytes + 4), stride = read(bytes + 8);
     auto const named = since == 0 ? 0 : number - since;
     if (in.pinned_number != 0 && named == in.pinned_number) in.move_to_pinned();
     if (named != in.reference_number) return {};  // (D.R)
-    auto fresh = add_codes(p.channel, in.reference, bytes + header_bytes);
+    auto fresh = add_codes(p.channel, in.reference, bytes);
     if (!fresh || !std::has_single_bit(stride)) return {{}, false};
     if ((in.pinned_number == 0 || in.pinned_sent % stride != 0) && sent % stride == 0) {
       in.pinned = fresh;
@@ -132,7 +153,8 @@ class confirmed_references {
   }
 
  private:
-  static constexpr std::size_t header_bytes = 20;
+  static constexpr bool measures = codec::follows_links<Codec>;
+  static constexpr std::size_t header_bytes = measures ? 31 : 20;
 
   struct kept_codes {
     std::uint64_t number = 0;
@@ -148,9 +170,11 @@ class confirmed_references {
     std::uint64_t sent = 0;  // messages since it was confirmed
     std::uint64_t stride = 1;
     std::vector<kept_codes> kept{};
+    codec::link_width link{};  // of measured widths
     static void visit_state(auto& self, auto&& visit) {
       visit("reference", self.reference), visit("reference number", self.reference_number);
       visit("sent", self.sent), visit("stride", self.stride), visit("kept", self.kept);
+      visit("link", self.link);
     }
   };
   struct received {
@@ -159,10 +183,13 @@ class confirmed_references {
     shared_buffer pinned{};
     std::uint64_t pinned_number = 0;  // 0: none
     std::uint64_t pinned_sent = 0;
+    std::size_t width = 255;  // of the newest message, and how long it took; 255: none
+    std::uint32_t microseconds = 0;
     static void visit_state(auto& self, auto&& visit) {
       visit("reference", self.reference), visit("reference number", self.reference_number);
       visit("pinned", self.pinned), visit("pinned number", self.pinned_number);
-      visit("pinned sent", self.pinned_sent);
+      visit("pinned sent", self.pinned_sent), visit("width", self.width);
+      visit("microseconds", self.microseconds);
     }
     void move_to_pinned() {
       reference = std::exchange(pinned, {});
@@ -189,27 +216,66 @@ class confirmed_references {
                        "need neighbours that hear each other"};
   }
 
-  /// does(type, bits) of a channel.
+  /// does(type, bits) of a channel, and of a width where these are measured.
   template<class Does>
-  static auto with_type(channel_id channel, Does&& does) {
-    if (channel == channel_id::model) return does(std::type_identity<scalar>{}, typename Codec::models{});
-    else return does(std::type_identity<U>{}, typename Codec::sums{});
+  static auto with_type(channel_id channel, [[maybe_unused]] std::size_t width, Does&& does) {
+    auto const with_bits = [&](auto type, auto fixed) {
+      if constexpr (!measures) {
+        return does(type, fixed);
+      } else {
+        switch (codec::link_width::widths[(std::min)(width, std::size_t{4})]) {
+          case 2:
+            return does(type, codec::detail::bits_of_difference<2>{});
+          case 4:
+            return does(type, codec::detail::bits_of_difference<4>{});
+          case 8:
+            return does(type, codec::detail::bits_of_difference<8>{});
+          case 16:
+            return does(type, codec::detail::bits_of_difference<16>{});
+          default:
+            return does(type, codec::detail::bits_of_difference<0>{});
+        }
+      }
+    };
+    if constexpr (measures) {
+      if (channel == channel_id::model) return with_bits(std::type_identity<scalar>{}, 0);
+      else return with_bits(std::type_identity<U>{}, 0);
+    } else {
+      if (channel == channel_id::model) return with_bits(std::type_identity<scalar>{}, typename Codec::models{});
+      else return with_bits(std::type_identity<U>{}, typename Codec::sums{});
+    }
   }
-  [[nodiscard]] auto code_bytes(channel_id channel) const -> std::size_t {
-    return with_type(channel, [&](auto type, auto bits) {
+  [[nodiscard]] auto code_bytes(channel_id channel, std::size_t width) const -> std::size_t {
+    return with_type(channel, width, [&](auto type, auto bits) {
       return decltype(bits)::template bytes<typename decltype(type)::type>(values_);
     });
+  }
+  /// The width that a message says; 0 where all have one.
+  static auto width_in([[maybe_unused]] std::byte const* bytes) -> std::size_t {
+    if constexpr (measures) return std::to_integer<std::size_t>(bytes[20]);
+    else return 0;
+  }
+  /// The width of the next message.
+  [[nodiscard]] auto width_of([[maybe_unused]] sent_before& out, [[maybe_unused]] channel_id channel,
+                              [[maybe_unused]] instant now) const -> std::size_t {
+    if constexpr (!measures) {
+      return 0;
+    } else {
+      codec::link_width::sizes bytes{};
+      for (std::size_t w = 0; w < bytes.size(); ++w) bytes[w] = header_bytes + code_bytes(channel, w);
+      return out.link.next(now, bytes, codec_.part);
+    }
   }
   template<class T>
   [[nodiscard]] static auto values_of(shared_buffer const& b) -> T const* {
     return b.template view<T>().data();  // null for none: zeros
   }
-  /// The reference plus codes; empty if they are no encoder's.
-  [[nodiscard]] auto add_codes(channel_id channel, shared_buffer const& held, std::byte const* codes) -> shared_buffer {
-    return with_type(channel, [&](auto type, auto bits) -> shared_buffer {
+  /// The reference plus the codes of a body; empty if they are no encoder's.
+  [[nodiscard]] auto add_codes(channel_id channel, shared_buffer const& held, std::byte const* body) -> shared_buffer {
+    return with_type(channel, width_in(body), [&](auto type, auto bits) -> shared_buffer {
       using value = typename decltype(type)::type;
       auto sum = backend_.template allocate<value>(values_);
-      auto const valid = decltype(bits)::decode(codes, values_of<value>(held), values_, sum.data());
+      auto const valid = decltype(bits)::decode(body + header_bytes, values_of<value>(held), values_, sum.data());
       return valid ? std::move(sum).publish() : shared_buffer{};
     });
   }
@@ -224,8 +290,8 @@ class confirmed_references {
     for (auto const& k : out.kept) {
       if ((k.number & 0xffffffffU) != named) continue;
       auto const bytes = k.body.template view<std::byte>();
-      auto moved = add_codes(channel, out.reference, bytes.data() + header_bytes);
-      out = sent_before{std::move(moved), k.number, 0, 1, {}};
+      auto moved = add_codes(channel, out.reference, bytes.data());
+      out = sent_before{std::move(moved), k.number, 0, 1, {}, out.link};
       return;
     }
   }

@@ -148,10 +148,11 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
     references_.change(c);
   }
 
-  void take(patch const& p, outbox& out) {
+  /// `now` is needed where widths follow links.
+  void take(patch const& p, outbox& out, [[maybe_unused]] instant now = {}) {
     if constexpr (refers) {
-      if (p.channel == channel_id::model) take_coded(find_edge(models_.in(), p.from), p, out);
-      else if (p.channel == channel_id::tracker) take_coded(find_edge(tracker_.in(), p.from), p, out);
+      if (p.channel == channel_id::model) take_coded(find_edge(models_.in(), p.from), p, now, out);
+      else if (p.channel == channel_id::tracker) take_coded(find_edge(tracker_.in(), p.from), p, now, out);
     } else {
       take_whole(p, out);
     }
@@ -214,18 +215,18 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   }
   /// Opens a message of differences, and takes the vector that it stands for.
   template<class Edge>
-  void take_coded(Edge* edge, patch const& p, outbox& out) {
+  void take_coded(Edge* edge, patch const& p, instant now, outbox& out) {
     if (edge == nullptr) return;
     if (!edge->carries(p)) {
       ++edge->overtaken;
       return;
     }
     if (auto const wrong =
-            malformed(p, references_.coded_blocks(p.channel), coded_channels[p.channel == channel_id::model ? 0 : 1])) {
+            malformed(p, references_.coded_blocks(p), coded_channels[p.channel == channel_id::model ? 0 : 1])) {
       out.failure = *wrong;
       return;
     }
-    auto const opened = references_.decode(p);
+    auto const opened = references_.decode(p, now);
     if (!opened.valid) {
       out.failure = fault{text_of_message(p, to_count(p.numbers[0])) + " holds no codes of a difference"};
     } else if (!opened.vector) {
@@ -243,7 +244,7 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   [[nodiscard]] auto posting(channel_id channel, instant now, outbox& out) {
     return [this, post = core::posting(channel, now, out)](edge_session const& to, shared_buffer body) -> packet& {
       auto& p = post(to, std::move(body));
-      if constexpr (refers) p.body = references_.encode(p.channel, to.peer, p.number, p.body);
+      if constexpr (refers) p.body = references_.encode(p.channel, to.peer, p.number, p.body, p.posted_at);
       if (core::options_->by_delay.adapts()) p.based_on = last_used(to.peer);
       return p;
     };

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+#include <rubato/codec/measured_bits.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/backend/host.hpp>
+#include <rubato/driver/simulate.hpp>
+#include <rubato/ledger/fixed_point.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/run/metrics.hpp>
+#include <rubato/topology/builders.hpp>
+
+#include "support/catch.hpp"
+#include "support/dense.hpp"
+#include "support/refusal.hpp"
+
+using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+using codec::link_width;
+constexpr link_width::sizes bytes{281, 531, 1031, 2031, 4031};
+
+/// The width that a sender comes to, whose link takes latency + bytes / bandwidth for a message and whose messages are
+/// 10 ms apart.
+auto settled(double latency, double bytes_per_second) -> int {
+  link_width w;
+  instant now{};
+  std::size_t width = 0;
+  for (int k = 0; k < 400; ++k) {
+    now = now + 10ms;
+    width = w.next(now, bytes, 0.5);
+    w.heard(width, latency + static_cast<double>(bytes[width]) / bytes_per_second);
+  }
+  return link_width::widths[width];
+}
+
+TEST_CASE("(A.W) a width is the widest that takes half the time between two messages, whatever the latency") {
+  for (auto const latency : {0.0, 1e-3, 0.2}) {
+    CHECK(settled(latency, 1e7) == 0);     // 4031 bytes take 0.4 ms
+    CHECK(settled(latency, 5e5) == 16);    // they take 8 ms, and 2031 bytes 4 ms
+    CHECK(settled(latency, 2.5e5) == 8);   // 1031 bytes take 4.1 ms
+    CHECK(settled(latency, 1.5e5) == 4);   // 531 bytes take 3.5 ms
+    CHECK(settled(latency, 1e4) == 2);
+  }
+  link_width unheard;
+  for (int k = 1; k < 100; ++k) CHECK(unheard.next({k * 10ms}, bytes, 0.5) == 1);
+  unheard.heard(9, 1.0);  // no width
+  unheard.heard(1, 0.0);  // no time
+  for (int k = 100; k < 200; ++k) CHECK(unheard.next({k * 10ms}, bytes, 0.5) == 1);
+}
+
+struct widest : simulation_trace {
+  void posted(instant, packet const& p) override { last[{to_index(p.from), to_index(p.to)}] = p.body.size(); }
+  std::map<std::pair<std::size_t, std::size_t>, std::size_t> last;
+};
+
+TEST_CASE("on a ring with one slow link, its messages are narrow and the others whole, and nothing else changes") {
+  using node = r_fast<backend::host<float>, step::sgd, weighting::constant, ledger::fixed_point, codec::measured_bits>;
+  auto const q = problem::quadratic::random(4, 100, 8, {.spread = 1, .condition = 4});
+  environment::scenario weather{.compute = environment::fixed(10ms),
+                                .link = {.latency = 1ms, .bits_per_second = 1e8, .loss = 0.2},
+                                .seed = 3,
+                                .measure_every = 200ms};
+  auto slow = weather.link;
+  slow.bits_per_second = 4e4;  // 5 bytes a millisecond
+  weather.special = {{node_id{0}, node_id{1}, slow}, {node_id{1}, node_id{0}, slow}};
+  widest watch;
+  auto const r = simulate(assemble<node>(topology::pair{topology::ring(4)}, q, {.step = 0.05}), weather, {.time = 160s},
+                          {.trace = &watch});
+  for (auto const& look : r.history) REQUIRE(look.tracking_residual == 0);
+  for (auto const& m : r.models) {
+    std::vector<double> x;
+    rubato::detail::widen(m, x);
+    CHECK(distance(x, q.optimum()) < 1e-4);
+  }
+  for (auto const& [edge, size] : watch.last) {
+    auto const is_slow = edge.first + edge.second == 1;
+    CAPTURE(edge.first, edge.second);
+    CHECK(size == (is_slow ? 31 + 27 : 31 + 400));
+  }
+}
+
+TEST_CASE("a part of no time is refused") {
+  CHECK(says(refusal([] { codec::measured_bits{.part = 0}.check(block_partition{3}); }), "a part above 0"));
+  CHECK(says(refusal([] { codec::measured_bits{.remembered = 1}.check(block_partition{3}); }), "2 to 256 messages"));
+}
+
+}  // namespace
+}  // namespace rubato::test
