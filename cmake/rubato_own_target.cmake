@@ -20,8 +20,9 @@ if(PROJECT_IS_TOP_LEVEL)
   endif()
 endif()
 
-# rubato_own_executable(target source...) : a program of this repository, linked with every module there is but two, which
-# who wants them links by name: rubato::thrust switches OpenMP on, and so Eigen's own threads; rubato::mpi loads a library.
+# rubato_own_executable(target source...) : a program of this repository, linked with every module there is but three, which
+# who wants them links by name: rubato::thrust switches OpenMP on, and so Eigen's own threads; rubato::mpi and
+# rubato::torch load a library.
 function(rubato_own_executable target)
   add_executable(${target} ${ARGN})
   rubato_link_own(${target})
@@ -36,7 +37,7 @@ endfunction()
 function(rubato_link_own target)
   target_link_libraries(${target} PRIVATE rubato_warnings)
   get_property(modules GLOBAL PROPERTY rubato_modules)
-  list(REMOVE_ITEM modules thrust mpi)
+  list(REMOVE_ITEM modules thrust mpi torch)
   foreach(module IN LISTS modules)
     target_link_libraries(${target} PRIVATE rubato::${module})
   endforeach()

@@ -39,8 +39,8 @@ awk -v root="$root/" '
     library["boost"] = "tcp udp asio shared_memory"; library["asio"] = "tcp udp asio"; library["openssl"] = "tcp udp asio"
     library["zlib.h"] = "zlib"; library["xxhash.h"] = library["xxh_x86dispatch.h"] = "xxhash"
     library["nlohmann"] = "nlohmann_json"
-    library["mpi.h"] = "mpi"; library["omp.h"] = "openmp"; library["tbb"] = "tbb"
-    named = " eigen nlohmann_json thrust asio tcp udp shared_memory mpi openmp tbb zlib xxhash "
+    library["mpi.h"] = "mpi"; library["torch"] = "torch"; library["omp.h"] = "openmp"; library["tbb"] = "tbb"
+    named = " eigen nlohmann_json thrust asio tcp udp shared_memory mpi openmp tbb zlib xxhash torch "
     kin["asio"] = kin["tcp"] = kin["udp"] = kin["shared_memory"] = 1   # one library stands behind the four
   }
   function set_of(set, words,   list, k, count) { count = split(words, list, " "); for (k = 1; k <= count; ++k) set[list[k]] = 1 }

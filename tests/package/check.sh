@@ -109,6 +109,10 @@ case $way in
       configure yes "component thrust" "0.2 COMPONENTS thrust"
       configure no "component thrust, and no Thrust where it is said to be" "0.2 COMPONENTS thrust" -DRUBATO_THRUST_ROOT=/nowhere
     fi
+    if [[ -e $prefix/share/cmake/rubato/rubato-torch-targets.cmake ]]; then
+      configure yes "component torch" "0.2 COMPONENTS torch"
+      configure no "component torch, and no LibTorch on the machine" "0.2 COMPONENTS torch" -DCMAKE_DISABLE_FIND_PACKAGE_Torch=ON
+    fi
     configure yes "components asio, xxhash and zlib" "0.2 COMPONENTS asio xxhash zlib"
     configure no "component asio, and no Boost on the machine" "0.2 COMPONENTS asio" -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON
     configure no "component zlib, and no zlib on the machine" "0.2 COMPONENTS zlib" -DCMAKE_DISABLE_FIND_PACKAGE_ZLIB=ON
