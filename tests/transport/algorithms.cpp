@@ -35,9 +35,8 @@ void come_near(std::string const& algorithm, char const* over, std::function<ass
 }
 
 TEST_CASE(
-    "every algorithm runs over TCP or shared memory, by turns, and those that need no lossless links over UDP that "
-    "loses "
-    "a fifth") {
+    "every algorithm runs over TCP or shared memory, by turns, and those that need neither lossless links nor whole "
+    "messages over UDP that loses a fifth") {
   auto const p = three_centres();
   auto over_udp = 0, which = 0;
   for_every_algorithm(topology::ring(3), p, [&](std::string const& name, std::function<assembly()> const& make) {
@@ -49,7 +48,7 @@ TEST_CASE(
       tcp_doors doors{n};
       come_near(name, "TCP", make, n, over_tcp(doors));
     }
-    if (needs_every_message(one)) return;
+    if (needs_whole_messages(one)) return;
     ++over_udp;
     udp_doors lossy{n};
     come_near(name, "UDP", make, n, [&](std::size_t self, transport::identity const& me) {

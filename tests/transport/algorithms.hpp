@@ -67,10 +67,11 @@ inline auto until_all_near(std::size_t self, std::span<int> told, double distanc
   return {{.time = std::chrono::seconds{60}}, std::move(o)};
 }
 
-/// Whether it needs links that lose nothing.
-inline auto needs_every_message(assembly const& a) -> bool {
+/// Whether it needs links that lose nothing, or that carry each message in one piece.
+inline auto needs_whole_messages(assembly const& a) -> bool {
   auto const all = a.nodes[0].channels();
-  return std::any_of(all.begin(), all.end(), [](channel_spec const& c) { return c.kind == channel_kind::event; });
+  return std::any_of(all.begin(), all.end(),
+                     [](channel_spec const& c) { return c.kind == channel_kind::event || c.body == body_form::codes; });
 }
 
 }  // namespace rubato::test

@@ -160,6 +160,9 @@ TEST_CASE("events, blocks beyond a datagram and a loss that is no probability ar
     return refusal([&] { udp u{std::move(me), std::move(o)}; });
   };
   CHECK(says(refused(test_identity(0, 2)), "channel chunk every message counts"));
+  auto coded = state_identity(0, 2);
+  coded.channels[0].body = body_form::codes;
+  CHECK(says(refused(coded), "a message is one code of a whole vector, and udp sends vectors block by block"));
   auto large = state_identity(0, 2);
   large.blocks = block_partition{1000, 512};
   CHECK(says(refused(large),

@@ -61,6 +61,10 @@ inline void refuse_what_no_datagram_carries(identity const& me, std::size_t data
       throw config_error{"on the channel " + std::string{name_of(c.channel)} +
                          " every message counts, and udp may lose some: use tcp"};
     }
+    if (c.body == body_form::codes) {  // a datagram holds one block, of which a receiver keeps the newest
+      throw config_error{"on the channel " + std::string{name_of(c.channel)} +
+                         " a message is one code of a whole vector, and udp sends vectors block by block: use tcp"};
+    }
     auto const block = (std::min)(me.blocks.block_values(), std::max<std::size_t>(me.blocks.values(), 1));
     auto const most = (datagram_bytes - wire::header_bytes) / bytes_of(c.values);
     if (block <= most) continue;
