@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // LibTorch modules as problems: the same gradients as rubato's own models, without a copy, by several threads at once.
+// (compiled by itself: LibTorch's CHECK would hide Catch2's)
 #include <rubato/problem/torch.hpp>
 #undef CHECK  // LibTorch has one of its own
 
