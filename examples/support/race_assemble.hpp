@@ -53,11 +53,6 @@ auto assembled_as(race_network const& network, race_objective const& problem, al
   return {rubato::assemble<Node>(network.graphs, cut, o), parts};
 }
 
-template<class Node>
-auto processes_of(race_network const& network) -> std::size_t {
-  return network.rounds ? network.graphs.nodes() : Node::make_plan(network.graphs).nodes.size();
-}
-
 /// Every second row, beginning with `First`: two files compile the node types, at the same time.
 template<std::size_t First>
 auto every_second_entry() -> std::vector<algorithm_entry> {
@@ -65,8 +60,7 @@ auto every_second_entry() -> std::vector<algorithm_entry> {
   constexpr auto count = std::tuple_size_v<std::remove_cvref_t<decltype(rows)>>;
   std::vector<algorithm_entry> entries;
   auto const add = [&]<class Node>(catalogue_row<Node> const& row) {
-    entries.push_back(
-        {row.name, row.race_step, row.race_network, &assembled_as<Node>, &settled<Node>, &processes_of<Node>});
+    entries.push_back({row.name, row.race_step, row.race_network, &assembled_as<Node>, &settled<Node>});
   };
   [&]<std::size_t... I>(std::index_sequence<I...>) {
     (add(std::get<2 * I + First>(rows)), ...);

@@ -91,7 +91,6 @@ struct algorithm_entry {
   std::string_view network;  ///< race's default
   entrant (*assemble)(race_network const&, race_objective const&, algorithm_settings const&);
   settled_options (*settle)(algorithm_settings const&);  ///< throws config_error
-  std::size_t (*processes)(race_network const&);  ///< one per node, including servers
 };
 
 namespace detail {
