@@ -77,6 +77,29 @@ auto over_tcp(std::size_t n, collective::options const& o, Live live, std::size_
   return said;
 }
 
+/// The same over shared memory.
+template<class Live>
+auto over_shared_memory(std::size_t n, collective::options const& o, Live live) -> std::vector<std::string> {
+  test::shared_memory_doors const doors{n};
+  std::vector<std::string> said(n);
+  {
+    std::vector<std::jthread> all;
+    for (std::size_t i = 0; i < n; ++i) {
+      all.emplace_back([&, i] {
+        try {
+          auto const me = collective::identity_of(to_node(i), n, nullptr, o);
+          auto wires = transport::shared_memory{me, doors.options(i)};
+          auto port = collective::port{me, wires, o};
+          live(port);
+        } catch (run_error const& e) {
+          said[i] = e.what();
+        }
+      });
+    }
+  }
+  return said;
+}
+
 /// Node i's value k: of both signs, and of sizes that make rounding show.
 template<class T>
 auto value_of(std::size_t i, std::size_t k) -> T {
@@ -161,6 +184,31 @@ TEST_CASE("over TCP it gives the same sums, in messages with checksums") {
   auto t = trial<float>{2, {1'000'003}, {.by = algorithm::ring}};
   for (auto const& s : over_tcp(2, {}, [&](auto& port) { t.live(port); })) REQUIRE(s == "");
   t.check();
+}
+
+TEST_CASE("over shared memory too; and however many pieces go both ways at once, whatever carries them") {
+  for (auto const by : collective::all_algorithms) {
+    INFO(std::string{name_of(by)});
+    auto t = trial<float>{3, {0, 1, 1013, 2}, {.by = by}};
+    for (auto const& s : over_shared_memory(3, small_pieces, [&](auto& port) { t.live(port); })) REQUIRE(s == "");
+    t.check();
+  }
+  constexpr auto single_values = collective::options{.piece_values = 1};  // many times what may wait for a peer
+  for (std::size_t n = 2; n <= 3; ++n) {
+    for (auto const by : collective::all_algorithms) {
+      INFO(n << " nodes, " << std::string{name_of(by)});
+      auto t = trial<float>{n, {1000, 999}, {.by = by}};
+      auto const live = [&](auto& port) { t.live(port); };
+      auto const clean = [&](std::vector<std::string> const& said) {
+        for (auto const& s : said) REQUIRE(s == "");
+        t.check();
+        for (auto& r : t.results) r.clear();
+      };
+      clean(in_a_room(n, single_values, live));
+      clean(over_tcp(n, single_values, live));
+      clean(over_shared_memory(n, single_values, live));
+    }
+  }
 }
 
 TEST_CASE("costs are measured alike at all nodes, and calls go by them") {

@@ -81,6 +81,7 @@ class in_process {
     auto& mine = here();
     mine.taken = false;
     mine.news.clear();
+    for (auto const& waits : mine.waiting) at(waits.first).arrived.notify_one();
     mine.waiting.clear();
     if (!std::exchange(mine.stands, {}).is_last()) {
       for (auto const peer : me_.peers) hand_rest(peer);
@@ -115,17 +116,11 @@ class in_process {
   }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
-    auto lock = std::unique_lock{room_.core_->mutex};
-    auto& mine = here();
-    auto const latest = mine.awaited.empty() ? until : (std::min)(until, awaited_until_);
-    mine.arrived.wait_until(lock, latest, [&] { return mine.woken || !mine.news.empty() || receive(in); });
-    mine.woken = false;
-    if (clock::now() > awaited_until_) stop_awaiting();
-    for (auto& n : std::exchange(mine.news, {})) {
-      if (n.kind == incoming::what::message) deliver(n.peer, std::move(n.p), in);
-      else in.push_back(std::move(n));
-    }
-    receive(in);
+    work(until, in, [] { return true; });
+  }
+  /// As poll, and returns as soon as no peer has too many unread events. (What was sent needs this node no more.)
+  void flush(clock::time_point until, std::vector<incoming>& in) {
+    work(until, in, [&] { return slow_reader().has_value(); });
   }
   void wake() {
     {
@@ -150,12 +145,7 @@ class in_process {
   /// A peer that has too many unread events.
   [[nodiscard]] auto congested() const -> std::optional<node_id> {
     auto const lock = std::lock_guard{room_.core_->mutex};
-    for (auto const peer : me_.peers) {
-      for (auto const& [from, queue] : at(peer).waiting) {
-        if (from == me_.self && queue.full()) return peer;
-      }
-    }
-    return std::nullopt;
+    return slow_reader();
   }
 
   void announce(peer_status const& s) {
@@ -176,8 +166,7 @@ class in_process {
                         [&](node_id peer) { return at(peer).is_here() && !is_shut(peer); });
   }
 
-  /// For collective::port: what was sent needs this node no more.
-  static void flush(clock::time_point, std::vector<incoming>&) {}
+  /// For collective::port, as flush().
   [[nodiscard]] static auto has_unsent() -> bool { return false; }
   [[nodiscard]] auto traffic_of() const -> std::vector<traffic> { return counts_; }
   [[nodiscard]] auto rejected() const -> rejections { return {}; }
@@ -211,7 +200,32 @@ class in_process {
   }
   [[nodiscard]] auto here() const -> place& { return at(me_.self); }
 
+  template<class Goes>
+  void work(clock::time_point until, std::vector<incoming>& in, Goes goes_on) {
+    auto lock = std::unique_lock{room_.core_->mutex};
+    auto& mine = here();
+    auto const latest = mine.awaited.empty() ? until : (std::min)(until, awaited_until_);
+    mine.arrived.wait_until(lock, latest,
+                            [&] { return mine.woken || !mine.news.empty() || receive(in) || !goes_on(); });
+    mine.woken = false;
+    if (clock::now() > awaited_until_) stop_awaiting();
+    for (auto& n : std::exchange(mine.news, {})) {
+      if (n.kind == incoming::what::message) deliver(n.peer, std::move(n.p), in);
+      else in.push_back(std::move(n));
+    }
+    receive(in);
+  }
+
   // All functions below require that the room is locked.
+
+  [[nodiscard]] auto slow_reader() const -> std::optional<node_id> {
+    for (auto const peer : me_.peers) {
+      for (auto const& [from, queue] : at(peer).waiting) {
+        if (from == me_.self && queue.full()) return peer;
+      }
+    }
+    return std::nullopt;
+  }
 
   void tell(node_id peer, incoming news) {
     auto& other = at(peer);
@@ -267,6 +281,7 @@ class in_process {
   auto receive(std::vector<incoming>& in) -> bool {
     auto const before = in.size();
     for (auto& [from, queue] : here().waiting) {
+      if (queue.full()) at(from).arrived.notify_one();  // its owner may wait in flush()
       while (auto p = queue.take()) deliver(from, std::move(*p), in);
     }
     return in.size() > before;
