@@ -102,7 +102,7 @@ class link_probe {
       for (auto left = values; left > 0;) {
         while (!port_->may_send()) port_->wait(other, true);
         auto const piece = (std::min)(left, port_->piece_values());
-        post(other, piece), left -= piece;
+        post(other, piece, values), left -= piece;
       }
       take(other);
     } else {
@@ -113,8 +113,8 @@ class link_probe {
   }
 
  private:
-  void post(std::size_t to, std::size_t values) {
-    port_->send(to, channel_id::gradient, port_->copy_of(std::span<double const>{zeros_}.first(values)), values);
+  void post(std::size_t to, std::size_t values, std::size_t of = 1) {
+    port_->send(to, channel_id::gradient, port_->copy_of(std::span<double const>{zeros_}.first(values)), of);
   }
   auto take(std::size_t from) -> std::size_t {
     while (true) {

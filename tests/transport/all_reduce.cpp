@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -263,6 +264,68 @@ TEST_CASE("a node that never comes, or does not come to a call, ends it at all n
       CHECK((i == 2 || said[i].find("node 2") != std::string::npos));
     }
   }
+}
+
+/// Node 1 by hand: sends node 0 messages of one float, of the calls that `number(k)` says, until node 0 has given up.
+auto flooded(std::chrono::nanoseconds patience, std::uint64_t (*number)(std::uint64_t), int at_a_time) -> std::string {
+  constexpr auto n = std::size_t{3};
+  auto const o = collective::options{.piece_values = 64, .patience = patience};
+  auto const room = transport::in_process::room{n};
+  auto over = std::atomic<bool>{false};
+  auto said = std::string{};
+  std::vector<std::jthread> all;
+  for (std::size_t i = 0; i < n; ++i) {
+    all.emplace_back([&, i] {
+      auto const me = collective::identity_of(to_node(i), n, nullptr, o);
+      auto wires = transport::in_process{room, me};
+      if (i == 0) {
+        try {
+          auto port = collective::port{me, wires, o};
+          auto mine = std::vector<float>(1000);
+          collective::all_reduce(port, std::span{mine}, {.by = algorithm::ring});
+        } catch (run_error const& e) {
+          said = e.what();
+        }
+        over = true;
+      }
+      buffer_pool pool;
+      std::vector<transport::incoming> news;
+      for (auto k = std::uint64_t{0}; !over; ++k) {
+        for (auto sent = 0; i == 1 && sent < at_a_time && !wires.congested(); ++sent) {
+          auto p = test::message(1, 0, channel_id::chunk, number(k), test::counting(pool, 1, 1));
+          p.extra.set(scalar_slot::sample_count, std::uint64_t{1000});
+          static_cast<void>(wires.send(channel_kind::event, std::move(p)));
+        }
+        news.clear();
+        wires.poll(transport::clock::now() + 1ms, news);
+      }
+    });
+  }
+  all.clear();
+  return said;
+}
+
+TEST_CASE("a node that floods another one with messages is refused by name, and holds no call open") {
+  auto const says_all = [](std::string const& sentence, std::string const& what) {
+    INFO(sentence);
+    CHECK(sentence.find(what) != std::string::npos);
+  };
+  // From node 1, of which node 0 takes nothing before node 2 comes, which never does.
+  says_all(flooded(
+               30s, [](std::uint64_t) { return std::uint64_t{1}; }, 60),
+           "node 1 has sent more values than call 1 of all_reduce takes from a node, if it has 1000");
+  says_all(flooded(
+               30s, [](std::uint64_t) { return std::uint64_t{2}; }, 60),
+           "node 1 has sent more values than call 2 of all_reduce takes from a node, if it has 1000");
+  says_all(flooded(
+               30s, [](std::uint64_t k) { return k + 1; }, 1),
+           "node 1 has sent a message of call 3, but this node is in call 1 of all_reduce");
+  says_all(flooded(
+               30s, [](std::uint64_t k) { return 2 - k % 2; }, 1),
+           "node 1 has sent a message of call 1, but this node is in call 1 of all_reduce");
+  says_all(flooded(
+               200ms, [](std::uint64_t) { return std::uint64_t{1}; }, 1),
+           "node 2 has not come to call 1 of all_reduce within 0.2 s");
 }
 
 TEST_CASE("calls that do not fit together are refused in a sentence, and so are groups that there cannot be") {

@@ -154,7 +154,7 @@ class all_reduce_call {
 template<class Transport, class T>
   requires std::same_as<T, float> || std::same_as<T, double>
 void all_reduce(port<Transport>& p, std::span<T> values, call_options const& how = {}) {
-  p.begin_call();
+  p.begin_call(values.size());
   auto const by = how.by.value_or(choose(p.nodes(), values.size_bytes(), p.costs()));
   try {
     detail::all_reduce_call<port<Transport>, T>{p, values, by}.run();

@@ -31,7 +31,7 @@ namespace rubato::collective {
 struct options {
   link_costs costs{};  ///< by which all_reduce chooses, until measure_costs() has measured them
   std::size_t piece_values = std::size_t{1} << 16;  ///< of which a message has at most so many: of floats 256 KiB
-  std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< for which a call waits while nothing comes
+  std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< for which a call waits for its next message
 
   /// Throws config_error.
   void check() const {
@@ -137,10 +137,11 @@ class port {
 
   // --- what a call needs
 
-  /// Waits until all nodes are there; gives the call its number.
-  void begin_call() {
+  /// Waits until all nodes are there; gives the call its number. `values`: of its vector, 0 if that is unknown.
+  void begin_call(std::size_t values = 0) {
     if (!failed_.empty()) throw run_error{failed_};
     ++calls_;
+    values_ = values;
     begin_waiting();
     while (true) {
       auto const missing = std::find_if(others_.begin(), others_.end(), [](auto const& o) { return !o.is_open; });
@@ -171,6 +172,7 @@ class port {
       take_news(transport::clock::now(), false);  // which may say why
       fail({to_node(to), transport::cause::how::gone}, name_of(to) + " takes nothing more");
     }
+    begin_waiting();
   }
   /// The next message of a node, if it has come.
   [[nodiscard]] auto receive(std::size_t from) -> std::optional<packet> {
@@ -178,6 +180,8 @@ class port {
     if (waiting.empty()) return std::nullopt;
     auto first = std::move(waiting.front());
     waiting.pop_front();
+    others_[from].values -= weight_of(first);
+    begin_waiting();
     return first;
   }
   /// Waits for anything to come, above all from that node, or until nothing that was sent waits here if that is asked.
@@ -206,6 +210,8 @@ class port {
     bool has_left = false;
     std::uint64_t in_call = 0;  // at least, as far as it has said
     std::deque<packet> waiting{};
+    std::size_t values = 0;  // of them
+    std::uint64_t newest = 0;  // the call of its last message
   };
 
   static auto name_of(std::size_t node) -> std::string { return transport::detail::to_text(to_node(node)); }
@@ -222,10 +228,7 @@ class port {
     auto& o = others_[to_index(n.peer)];
     switch (n.kind) {
       case what::message:
-        begin_waiting();
-        o.in_call = (std::max)(o.in_call, to_count(n.p.number));
-        o.waiting.push_back(std::move(n.p));
-        return;
+        return keep(o, n.peer, std::move(n.p));
       case what::opened:
         if (o.is_open) return fail({n.peer, transport::cause::how::gone}, name_of(to_index(n.peer)) + " began anew");
         o.is_open = true;
@@ -239,6 +242,29 @@ class port {
       case what::closed:
         return fail(n.because, n.why);
     }
+  }
+  static auto weight_of(packet const& p) -> std::size_t { return (std::max)(p.body.size(), std::size_t{1}); }
+  /// A node may be in a later call than this one, but not past it: no call with values ends before this node has taken
+  /// part in it, while of those without values any number may lie between. In a call it sends nobody more than twice
+  /// its vector. So what waits is bounded, for a later call by the length that the node itself gives it.
+  void keep(other& o, node_id peer, packet p) {
+    auto const number = to_count(p.number);
+    if (number < (std::max)(calls_, o.newest) || (number > o.newest && o.newest > calls_)) {
+      fail({peer, transport::cause::how::failed}, name_of(to_index(peer)) + " has sent a message of call " +
+                                                      std::to_string(number) + ", but this node is in call " +
+                                                      std::to_string(calls_) + " of all_reduce");
+    }
+    o.in_call = (std::max)(o.in_call, number);
+    o.newest = number;
+    o.values += weight_of(p);
+    auto const given = (std::min)(p.extra.count(scalar_slot::sample_count).value_or(0), std::uint64_t{1} << 60);
+    auto const length = number == calls_ && values_ > 0 ? values_ : static_cast<std::size_t>(given);
+    if (o.values > 2 * values_ + 2 * length) {
+      fail({peer, transport::cause::how::failed},
+           name_of(to_index(peer)) + " has sent more values than call " + std::to_string(number) +
+               " of all_reduce takes from a node, if it has " + std::to_string(length));
+    }
+    o.waiting.push_back(std::move(p));
   }
   /// Of a call that has lasted too long: whoever is not known to be in it is at fault, or else who is waited for.
   [[noreturn]] void give_up(std::size_t awaited) {
@@ -274,7 +300,8 @@ class port {
   std::vector<transport::incoming> news_;
   std::uint64_t calls_ = 0;
   std::uint64_t told_ = 0;  // the last call that was announced
-  transport::clock::time_point since_{};  // the call began, or something came last
+  transport::clock::time_point since_{};  // when the call began, or last took or sent a message
+  std::size_t values_ = 0;  // of the call
   std::string failed_;
 };
 
