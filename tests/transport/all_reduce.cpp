@@ -2,6 +2,7 @@
 #include <rubato/collective/all_reduce.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -11,6 +12,7 @@
 #include <limits>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -326,6 +328,53 @@ TEST_CASE("a node that floods another one with messages is refused by name, and 
   says_all(flooded(
                200ms, [](std::uint64_t) { return std::uint64_t{1}; }, 1),
            "node 2 has not come to call 1 of all_reduce within 0.2 s");
+}
+
+/// Memory for one body, and no more.
+struct one_body final : memory_source {
+  std::vector<std::byte> bytes = std::vector<std::byte>(1 << 12);
+  int left = 1;
+  auto allocate(std::size_t) -> std::byte* override {
+    if (left-- <= 0) throw std::domain_error{"no more"};
+    return bytes.data();
+  }
+  void release(std::byte*, std::size_t) noexcept override {}
+};
+
+TEST_CASE("a call that any exception ends closes the edges, and its port takes no more") {
+  auto const room = transport::in_process::room{2};
+  auto said = std::array<std::string, 2>{};
+  auto own_words = false;
+  {
+    std::vector<std::jthread> all;
+    for (std::size_t i = 0; i < 2; ++i) {
+      all.emplace_back([&, i] {
+        auto me = collective::identity_of(to_node(i), 2, nullptr, small_pieces);
+        if (i == 1) me.pool = buffer_pool{std::make_shared<one_body>()};
+        auto wires = transport::in_process{room, me};
+        auto port = collective::port{me, wires, small_pieces};
+        auto mine = std::vector<float>(1000);
+        auto const reduce = [&] { collective::all_reduce(port, std::span{mine}, {.by = algorithm::ring}); };
+        try {
+          reduce();
+        } catch (std::domain_error const&) {
+          own_words = i == 1;
+        } catch (run_error const& e) {
+          said[i] = e.what();
+        }
+        if (i == 0) return;
+        try {
+          reduce();
+        } catch (run_error const& e) {
+          said[i] = e.what();
+        }
+      });
+    }
+  }
+  CHECK(own_words);
+  CHECK(said[1] == "a call of all_reduce was left by an exception");
+  INFO(said[0]);
+  CHECK(said[0].find("node 1 is gone") != std::string::npos);
 }
 
 TEST_CASE("calls that do not fit together are refused in a sentence, and so are groups that there cannot be") {

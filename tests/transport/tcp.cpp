@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -82,6 +83,24 @@ auto hello_of(std::size_t from, std::size_t to, std::uint64_t seed) -> std::vect
   wire::agreement agreed;
   agreed.add("nodes", 2).add("seed", seed);
   return wire::encode_hello({agreed.id(), to_node(from), to_node(to), 0, 0, 0, 0}, agreed.text());
+}
+
+TEST_CASE("a closed connection reads no body any more, also if a part of it had just gone") {
+  auto const at = transport::detail::phase::closed;
+  auto const open = transport::detail::phase::open;
+  auto moved = transport::clock::time_point{};
+  auto body = std::vector<std::byte>(1 << 20);
+  auto tail = std::array<std::byte, wire::tail_bytes>{};
+  auto const header = std::array<std::byte, wire::header_bytes>{};
+  auto sum = wire::running_sum{header, wire::seal{1, &wire::xxh3_of}}, none = sum;
+  auto const goes = [&](wire::running_sum& s, transport::detail::phase const& p) {
+    return transport::detail::summed_on_its_way{&moved, &s, body, tail.data(), &p}({}, body.size());
+  };
+  CHECK(goes(none, at) == 0);
+  CHECK(moved == transport::clock::time_point{});
+  CHECK(tail == std::array<std::byte, wire::tail_bytes>{});
+  CHECK(goes(sum, open) > 0);
+  CHECK(tail != std::array<std::byte, wire::tail_bytes>{});
 }
 
 TEST_CASE("an address in use, an invalid one and one beyond loopback are each refused in one sentence") {

@@ -43,6 +43,22 @@ void add(T const* from, T* to, std::size_t n) {
   for (; i < n; ++i) b[i] += a[i];
 }
 
+/// However a call ends: nothing reads the caller's vector after it.
+template<class Port>
+class last_read {
+ public:
+  explicit last_read(Port& p) : port_{&p} {}
+  last_read(last_read const&) = delete;
+  auto operator=(last_read const&) -> last_read& = delete;
+  ~last_read() {
+    if (port_ != nullptr) port_->abandon();
+  }
+  void has_ended() { port_ = nullptr; }
+
+ private:
+  Port* port_;
+};
+
 /// One call at one node. Steps are cut into pieces. A piece goes out as soon as all that was to come into its range in
 /// earlier steps has come; one that came goes into the vector as soon as what was to go out of its range has gone. So
 /// pieces of several steps are under way at once, each summed up, copied and sent while it is in the cache.
@@ -156,12 +172,14 @@ template<class Transport, class T>
 void all_reduce(port<Transport>& p, std::span<T> values, call_options const& how = {}) {
   p.begin_call(values.size());
   auto const by = how.by.value_or(choose(p.nodes(), values.size_bytes(), p.costs()));
+  auto lent = detail::last_read{p};
   try {
     detail::all_reduce_call<port<Transport>, T>{p, values, by}.run();
     p.end_call();
   } catch (std::bad_alloc const&) {
     p.refuse("there is no memory left for the messages of an all-reduce");
   }
+  lent.has_ended();
   if (how.result == result::sum) return;
   auto const n = static_cast<T>(p.nodes());
   for (auto& v : values) v /= n;

@@ -200,6 +200,13 @@ class port {
     }
     take_news(now < half ? half : latest, or_sent);
   }
+  /// Unless a call has ended, or the session has: closes all edges, so that nothing reads what was lent any more. For
+  /// calls that end by an exception.
+  void abandon() {
+    if (is_over_) return;
+    if (failed_.empty()) failed_ = "a call of all_reduce was left by an exception";
+    close_all();
+  }
   /// Ends the session at this node's fault.
   [[noreturn]] void refuse(std::string const& why) { fail({to_node(self_), transport::cause::how::failed}, why); }
   [[nodiscard]] auto call() const -> std::uint64_t { return calls_; }
@@ -284,10 +291,14 @@ class port {
       news_.clear();
       wires_.poll(transport::later(std::chrono::milliseconds{10}), news_);
     }
+    close_all();
+    throw run_error{failed_};
+  }
+  void close_all() {
     for (std::size_t i = 0; i < others_.size(); ++i) {
       if (i != self_) wires_.give_up(to_node(i), failed_);
     }
-    throw run_error{failed_};
+    is_over_ = true;
   }
 
   Transport& wires_;
@@ -303,6 +314,7 @@ class port {
   transport::clock::time_point since_{};  // when the call began, or last took or sent a message
   std::size_t values_ = 0;  // of the call
   std::string failed_;
+  bool is_over_ = false;  // all edges are closed
 };
 
 }  // namespace rubato::collective

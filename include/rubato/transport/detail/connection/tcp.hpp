@@ -29,6 +29,8 @@
 
 namespace rubato::transport::detail {
 
+enum class phase : std::uint8_t { connecting, greeting, open, closed };
+
 /// Asio moves 64 KiB a system call unless it is told to take all, and that halves the rate of large bodies. This also
 /// notes when bytes moved, since a peer in the middle of a large body is not silent.
 struct all_at_once {
@@ -47,9 +49,10 @@ struct summed_on_its_way {
   wire::running_sum* sum = nullptr;
   std::span<std::byte const> body{};
   std::byte* tail = nullptr;  // of what goes: written as soon as the sum is known
+  phase const* at = nullptr;  // of the connection: nothing is read once it is closed, for who lent it may take it back
   auto operator()(boost::system::error_code const& error, std::size_t so_far) const -> std::size_t {
+    if (error || *at == phase::closed) return 0;
     if (so_far > 0) *moved = clock::now();
-    if (error) return 0;
     auto const ahead = tail == nullptr ? so_far : so_far + piece;
     sum->advance(body.first((std::min)(ahead, body.size())));
     if (tail != nullptr && ahead >= body.size())
@@ -77,8 +80,6 @@ inline void try_again_soon([[maybe_unused]] int socket, [[maybe_unused]] std::ch
 #endif
 #endif
 }
-
-enum class phase : std::uint8_t { connecting, greeting, open, closed };
 
 /// Kept alive by its pending handlers; all members belong to the owner's thread.
 struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
@@ -121,7 +122,7 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
     auto const into = boost::asio::buffer(values.data(), values.size());
     if (!summed.is_wanted() || values.empty())
       return read(into, [then = std::move(then)](error_code error) mutable { then(error, !error); });
-    read(std::array{into, boost::asio::buffer(tail)}, summed_on_its_way{&heard, &summed, values},
+    read(std::array{into, boost::asio::buffer(tail)}, summed_on_its_way{&heard, &summed, values, nullptr, &at},
          [this, values, then = std::move(then)](error_code error) mutable {
            then(error, !error && summed.of_whole(values) == wire::decode_tail(tail));
          });
@@ -175,7 +176,7 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
     if (!sent.is_wanted() || part.body.empty()) return write(std::array{head, values}, std::move(then));
     auto* const end = out.data() + wire::header_bytes;
     write(std::array{head, values, boost::asio::const_buffer{end, wire::tail_bytes}},
-          summed_on_its_way{&spoke, &sent, part.body, end}, std::move(then));
+          summed_on_its_way{&spoke, &sent, part.body, end, &at}, std::move(then));
   }
 
   socket_type socket;
