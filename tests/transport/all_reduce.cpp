@@ -395,6 +395,12 @@ TEST_CASE("calls that do not fit together are refused in a sentence, and so are 
   });
   CHECK(one_says("gave 100 floats, but this node 100 doubles", "gave 100 doubles, but this node 100 floats"));
   CHECK_THROWS_AS(collective::identity_of(node_id{2}, 2), config_error);
+  auto const me = collective::identity_of(node_id{0}, 1, nullptr, small_pieces);
+  auto wires = transport::in_process{transport::in_process::room{1}, me};
+  auto const port_of = [&](collective::options const& o) { collective::port const never{me, wires, o}; };
+  CHECK_THROWS_AS(port_of({}), config_error);  // other pieces
+  CHECK_THROWS_AS(port_of({.costs = {.byte = 1}, .piece_values = small_pieces.piece_values}), config_error);
+  CHECK_NOTHROW(port_of({.piece_values = small_pieces.piece_values, .patience = 1s}));
   CHECK_THROWS_AS(collective::identity_of(node_id{0}, 2, nullptr, {.piece_values = 0}), config_error);
   CHECK_THROWS_AS(collective::identity_of(node_id{0}, 2, nullptr, {.patience = -1s}), config_error);
   CHECK_THROWS_AS(collective::identity_of(node_id{0}, 2, nullptr, {.costs = {.byte = -1}}), config_error);

@@ -99,7 +99,9 @@ class port {
         options_{o},
         costs_{o.costs},
         others_(me.peers.size() + 1) {
-    o.check();
+    auto const agreed = identity_of(me.self, others_.size(), me.check, o).agreed;
+    if (!me.agreed.text().starts_with(agreed.text()) || me.blocks.values() != o.piece_values)
+      throw config_error{"a port of an all-reduce has other costs or pieces than its identity: give both the same"};
     others_[self_].is_open = true;
   }
   port(port const&) = delete;
