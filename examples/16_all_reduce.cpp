@@ -25,9 +25,12 @@ namespace collective = rubato::collective;
 void live(std::size_t self, std::vector<rubato::transport::tcp_socket> const& doors) {
   std::vector<std::string> addresses;
   for (auto const& door : doors) addresses.push_back(door.address);
-  auto const me = collective::identity_of(rubato::to_node(self), doors.size(), &rubato::wire::xxh3_of);
-  auto wires = rubato::transport::tcp{me, {.addresses = addresses, .listener = doors[self].descriptor}};
-  auto port = collective::port{me, wires};
+  auto const o = collective::options{};
+  auto const me = collective::identity_of(rubato::to_node(self), doors.size(), &rubato::wire::xxh3_of, o);
+  // Between two calls a process says nothing, so the wires must bear as much silence as the calls have patience.
+  auto wires =
+      rubato::transport::tcp{me, {.addresses = addresses, .listener = doors[self].descriptor, .silence = o.patience}};
+  auto port = collective::port{me, wires, o};
 
   auto x = std::vector<double>(100'000);
   for (std::size_t k = 0; k < x.size(); ++k) x[k] = static_cast<double>(self + 1) / static_cast<double>(k + 1);

@@ -2,9 +2,14 @@
 // One node's end of a group whose nodes add up vectors together (collective/all_reduce.hpp), over any transport that
 // loses nothing. The transport and the port belong to one thread.
 //
-//   auto me = collective::identity_of(to_node(self), nodes);
-//   auto wires = transport::tcp{me, {.addresses = addresses}};
-//   auto port = collective::port{me, wires};
+//   auto const o = collective::options{};
+//   auto me = collective::identity_of(to_node(self), nodes, nullptr, o);
+//   auto wires = transport::tcp{me, {.addresses = addresses, .silence = o.patience}};
+//   auto port = collective::port{me, wires, o};
+//
+// A port works inside calls only. Between two of them nothing is sent, heartbeats neither, so that over TCP, shared
+// memory and MPI a node that computes for longer than the `silence` of the others counts as dead there, though they
+// would wait for it: give the transport as much silence as the calls have patience.
 #pragma once
 
 #include <algorithm>
