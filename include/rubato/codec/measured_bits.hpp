@@ -4,9 +4,10 @@
 //   (A.W)  the widest of 2, 4, 8, 16 bits and whole values with   rho b <= part T   where b are its bytes,
 //          T the sender's time between two messages, and rho the link's seconds a byte
 // A receiver tells with each message back how long the newest one took, and in which width. Averages of these by width
-// (moving, factor 0.2) give rho as a slope between two widths, in which latency cancels; while one width is known, all
-// of its delay counts, and if that leaves no room for a wider one, a narrower one is tried. A width is reviewed every
-// eighth message and moves by one step: to a wider one only if it fits 1.2 times.
+// (moving, factor 0.2) give rho as a slope between two widths, in which latency cancels. A width that was not heard of
+// for 256 messages is not known any more, so that a link which recovers is found out; while no other one is known, the
+// next narrower one is tried, or the next wider one from the narrowest. A width is reviewed every eighth message and
+// moves by one step: to a wider one only if it fits 1.2 times.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +33,7 @@ class link_width {
 
   static void visit_state(auto& self, auto&& visit) {
     visit("width", self.width_), visit("delays", self.delays_), visit("interval", self.interval_);
-    visit("last", self.last_), visit("messages", self.messages_);
+    visit("heard at", self.heard_at_), visit("last", self.last_), visit("messages", self.messages_);
   }
 
   /// The place in widths of the next message, which leaves now. `bytes`: of a message, by width; `part`: of the time
@@ -43,24 +44,28 @@ class link_width {
       interval_ = interval_ == 0 ? since : 0.8 * interval_ + 0.2 * since;
     }
     last_ = now;
-    if (++messages_ % 8 == 0 && delays_[width_] > 0) review(bytes, part * interval_);
+    if (++messages_ % 8 == 0 && knows(width_)) review(bytes, part * interval_);
     return width_;
   }
   /// The newest message of this width took so long.
   void heard(std::size_t width, double seconds) {
     if (width >= widths.size() || !(seconds > 0)) return;
     auto& mean = delays_[width];
-    mean = mean == 0 ? seconds : 0.8 * mean + 0.2 * seconds;
+    mean = knows(width) ? 0.8 * mean + 0.2 * seconds : seconds;
+    heard_at_[width] = messages_ + 1;
   }
 
  private:
-  /// rho: seconds a byte.
+  [[nodiscard]] auto knows(std::size_t w) const -> bool {
+    return heard_at_[w] != 0 && messages_ + 1 - heard_at_[w] <= 256;
+  }
+  /// rho: seconds a byte, by this width and the one that is farthest from it in bytes; negative if no other is known.
   [[nodiscard]] auto slope(sizes const& bytes) const -> double {
-    auto found = delays_[width_] / static_cast<double>(bytes[width_]);
+    auto found = -1.0;
     auto farthest = 0.0;
     for (std::size_t w = 0; w < widths.size(); ++w) {
       auto const apart = static_cast<double>(bytes[width_]) - static_cast<double>(bytes[w]);
-      if (w == width_ || delays_[w] == 0 || std::abs(apart) <= farthest) continue;
+      if (w == width_ || !knows(w) || std::abs(apart) <= farthest) continue;
       farthest = std::abs(apart);
       found = (std::max)(0.0, (delays_[width_] - delays_[w]) / apart);
     }
@@ -69,16 +74,18 @@ class link_width {
   /// (A.W)
   void review(sizes const& bytes, double budget) {
     auto const per_byte = slope(bytes);
+    if (per_byte < 0) {
+      width_ = width_ == 0 ? 1 : width_ - 1;
+      return;
+    }
     auto const wider = width_ + 1 < widths.size();
-    auto const fits_wider = wider && 1.2 * per_byte * static_cast<double>(bytes[width_ + 1]) <= budget;
-    auto const known = std::count_if(delays_.begin(), delays_.end(), [](double d) { return d > 0; });
-    auto const asks = known == 1 && wider && !fits_wider;  // a second width tells latency apart
-    if (width_ > 0 && (asks || per_byte * static_cast<double>(bytes[width_]) > budget)) --width_;
-    else if (fits_wider) ++width_;
+    if (width_ > 0 && per_byte * static_cast<double>(bytes[width_]) > budget) --width_;
+    else if (wider && 1.2 * per_byte * static_cast<double>(bytes[width_ + 1]) <= budget) ++width_;
   }
 
   std::size_t width_ = 1;
-  std::array<double, widths.size()> delays_{};  // seconds, by width; 0: not known
+  std::array<double, widths.size()> delays_{};  // seconds, by width
+  std::array<std::uint64_t, widths.size()> heard_at_{};  // by width: 1 + messages until its newest delay; 0: none
   double interval_ = 0;  // seconds between two messages
   instant last_{};
   std::uint64_t messages_ = 0;
