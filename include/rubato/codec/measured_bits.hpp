@@ -33,7 +33,8 @@ class link_width {
 
   static void visit_state(auto& self, auto&& visit) {
     visit("width", self.width_), visit("delays", self.delays_), visit("interval", self.interval_);
-    visit("heard at", self.heard_at_), visit("last", self.last_), visit("messages", self.messages_);
+    visit("heard at", self.heard_at_), visit("sent", self.sent_), visit("last", self.last_);
+    visit("messages", self.messages_);
   }
 
   /// The place in widths of the next message, which leaves now. `bytes`: of a message, by width; `part`: of the time
@@ -45,11 +46,12 @@ class link_width {
     }
     last_ = now;
     if (++messages_ % 8 == 0 && knows(width_)) review(bytes, part * interval_);
+    sent_ |= std::uint64_t{1} << width_;
     return width_;
   }
-  /// The newest message of this width took so long.
+  /// The newest message of this width took so long. Of a width that no message had, it says nothing.
   void heard(std::size_t width, double seconds) {
-    if (width >= widths.size() || !(seconds > 0)) return;
+    if (width >= widths.size() || (sent_ >> width & 1U) == 0 || !(seconds > 0)) return;
     auto& mean = delays_[width];
     mean = knows(width) ? 0.8 * mean + 0.2 * seconds : seconds;
     heard_at_[width] = messages_ + 1;
@@ -86,6 +88,7 @@ class link_width {
   std::size_t width_ = 1;
   std::array<double, widths.size()> delays_{};  // seconds, by width
   std::array<std::uint64_t, widths.size()> heard_at_{};  // by width: 1 + messages until its newest delay; 0: none
+  std::uint64_t sent_ = 0;  // bit w: a message had width w
   double interval_ = 0;  // seconds between two messages
   instant last_{};
   std::uint64_t messages_ = 0;

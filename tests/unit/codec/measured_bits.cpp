@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/detail/confirmed_references.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/driver/simulate.hpp>
@@ -61,6 +62,7 @@ TEST_CASE("(A.W) a width is the widest that takes half the time between two mess
   link_width unheard;
   for (int k = 1; k < 100; ++k) CHECK(unheard.next({k * 10ms}, bytes, 0.5) == 1);
   unheard.heard(9, 1.0);  // no width
+  unheard.heard(4, 1.0);  // no message had it
   unheard.heard(1, 0.0);  // no time
   for (int k = 100; k < 200; ++k) CHECK(unheard.next({k * 10ms}, bytes, 0.5) == 1);
 }
@@ -110,6 +112,60 @@ TEST_CASE("on a ring with one slow link, its messages are narrow and the others 
     auto const is_slow = edge.first + edge.second == 1;
     CAPTURE(edge.first, edge.second);
     CHECK(size == (is_slow ? 31 + 27 : 31 + 400));
+  }
+}
+
+/// Both ends of the edge of a line of two whose widths are measured.
+struct measured_edge {
+  using ends = detail::confirmed_references<backend::host<float>, std::int32_t, codec::measured_bits>;
+  backend::host<float> b;
+  mixing::plan plan = mixing::tracking_plan(topology::pair{topology::ring(2)});
+  ends first{b, plan.nodes[0], block_partition{4}, {}}, second{b, plan.nodes[1], block_partition{4}, {}};
+
+  auto sums(ends& from, node_id to, std::uint64_t number, instant now) -> packet {
+    auto zeros = b.allocate<std::int32_t>(4);
+    std::fill_n(zeros.data(), 4, 0);
+    packet p{};
+    p.from = node_id{1 - static_cast<std::uint32_t>(to_index(to))};
+    p.to = to;
+    p.channel = channel_id::tracker;
+    p.number = iteration{number};
+    p.posted_at = now;
+    p.body = from.encode(p.channel, to, p.number, std::move(zeros).publish(), now);
+    return p;
+  }
+  /// What the second node tells of the newest message of sums: its width and microseconds.
+  auto told(std::uint64_t number) -> std::pair<int, std::uint32_t> {
+    auto const p = sums(second, node_id{0}, number, {});
+    auto const* const at = p.body.view<std::byte>().data() + 26;
+    std::uint32_t took = 0;
+    for (std::size_t i = 0; i < 4; ++i) took |= std::to_integer<std::uint32_t>(at[1 + i]) << (8 * i);
+    return {std::to_integer<int>(at[0]), took};
+  }
+  auto changed(packet p, std::size_t at, int value) -> packet {
+    auto copy = backend::copied(b, p.body.view<std::byte>().data(), p.body.size());
+    copy.data()[at] = static_cast<std::byte>(value);
+    p.body = std::move(copy).publish();
+    return p;
+  }
+};
+
+TEST_CASE("what is told of a link is of the newest message, however often older ones come, and of widths that exist") {
+  measured_edge e;
+  auto const old = e.sums(e.first, node_id{1}, 3, {});
+  auto const fresh = e.sums(e.first, node_id{1}, 4, {10ms});
+  CHECK(e.told(3).first == 255);
+  CHECK(e.second.decode(patch_of(fresh, {0, 1}), {12ms}).vector);
+  CHECK(e.told(4) == std::pair{1, 2000U});
+  CHECK(e.second.decode(patch_of(fresh, {0, 1}), {50ms}).vector);
+  CHECK(e.second.decode(patch_of(old, {0, 1}), {60ms}).vector);
+  CHECK(e.told(5) == std::pair{1, 2000U});
+  for (auto const value : {5, 200, 255})
+    CHECK_FALSE(e.second.decode(patch_of(e.changed(fresh, 20, value), {0, 1}), {}).valid);
+  for (auto const at : {21U, 26U}) {
+    CHECK_FALSE(e.second.decode(patch_of(e.changed(fresh, at, 5), {0, 1}), {}).valid);
+    CHECK_FALSE(e.second.decode(patch_of(e.changed(fresh, at, 254), {0, 1}), {}).valid);
+    CHECK(e.second.decode(patch_of(e.changed(fresh, at, 4), {0, 1}), {}).valid);
   }
 }
 

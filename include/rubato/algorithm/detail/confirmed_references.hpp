@@ -120,25 +120,20 @@ class confirmed_references {
   [[nodiscard]] auto decode(patch const& p, instant now) -> opened {
     auto& edge = *find_edge(edges_, p.from);
     auto const* const bytes = p.body.template view<std::byte>().data();
+    if (measures && !names_widths(bytes)) return {{}, false};
     confirm(edge.out[0], channel_id::model, read(bytes + 12));
     confirm(edge.out[1], channel_id::tracker, read(bytes + 16));
     auto& in = edge.in[place(p.channel)];
     auto const number = to_count(p.numbers[0]);
-    if constexpr (measures) {
-      for (std::size_t c = 0; c < 2; ++c) {
-        edge.out[c].link.heard(std::to_integer<std::size_t>(bytes[21 + 5 * c]),
-                               1e-6 * static_cast<double>(read(bytes + 22 + 5 * c)));
-      }
-      auto const took = (now - p.posted_at).count() / 1000;
-      in.width = width_in(bytes);
-      in.microseconds = static_cast<std::uint32_t>(std::clamp<std::int64_t>(took, 0, 0xffffffffLL));
-    }
     auto const since = read(bytes), sent = read(bytes + 4), stride = read(bytes + 8);
     auto const named = since == 0 ? 0 : number - since;
     if (in.pinned_number != 0 && named == in.pinned_number) in.move_to_pinned();
     if (named != in.reference_number) return {};  // (D.R)
     auto fresh = add_codes(p.channel, in.reference, bytes);
     if (!fresh || !std::has_single_bit(stride)) return {{}, false};
+    if constexpr (measures) {
+      if (number > in.newest) measure(edge, in, p, now);
+    }
     if ((in.pinned_number == 0 || in.pinned_sent % stride != 0) && sent % stride == 0) {
       in.pinned = fresh;
       in.pinned_number = number;
@@ -155,6 +150,7 @@ class confirmed_references {
  private:
   static constexpr bool measures = codec::follows_links<Codec>;
   static constexpr std::size_t header_bytes = measures ? 31 : 20;
+  static constexpr std::byte no_width{255};
 
   struct kept_codes {
     std::uint64_t number = 0;
@@ -183,13 +179,14 @@ class confirmed_references {
     shared_buffer pinned{};
     std::uint64_t pinned_number = 0;  // 0: none
     std::uint64_t pinned_sent = 0;
-    std::size_t width = 255;  // of the newest message, and how long it took; 255: none
+    std::uint64_t newest = 0;  // the highest number of a message, where widths are measured
+    std::size_t width = std::to_integer<std::size_t>(no_width);  // of that message, and how long it took
     std::uint32_t microseconds = 0;
     static void visit_state(auto& self, auto&& visit) {
       visit("reference", self.reference), visit("reference number", self.reference_number);
       visit("pinned", self.pinned), visit("pinned number", self.pinned_number);
-      visit("pinned sent", self.pinned_sent), visit("width", self.width);
-      visit("microseconds", self.microseconds);
+      visit("pinned sent", self.pinned_sent), visit("newest", self.newest);
+      visit("width", self.width), visit("microseconds", self.microseconds);
     }
     void move_to_pinned() {
       reference = std::exchange(pinned, {});
@@ -254,6 +251,26 @@ class confirmed_references {
   static auto width_in([[maybe_unused]] std::byte const* bytes) -> std::size_t {
     if constexpr (measures) return std::to_integer<std::size_t>(bytes[20]);
     else return 0;
+  }
+  /// Whether the widths of a message, and of those that it tells of, are a sender's.
+  static auto names_widths(std::byte const* bytes) -> bool {
+    auto const is = [&](std::size_t at) {
+      return std::to_integer<std::size_t>(bytes[at]) < codec::link_width::widths.size();
+    };
+    auto const told = [&](std::size_t at) { return is(at) || bytes[at] == no_width; };
+    return is(20) && told(21) && told(26);
+  }
+  /// What a message that is newer than all before says of both directions.
+  static void measure(both_ways& edge, received& in, patch const& p, instant now) {
+    auto const* const bytes = p.body.template view<std::byte>().data();
+    for (std::size_t c = 0; c < 2; ++c) {
+      edge.out[c].link.heard(std::to_integer<std::size_t>(bytes[21 + 5 * c]),
+                             1e-6 * static_cast<double>(read(bytes + 22 + 5 * c)));
+    }
+    auto const took = (now - p.posted_at).count() / 1000;
+    in.newest = to_count(p.numbers[0]);
+    in.width = width_in(bytes);
+    in.microseconds = static_cast<std::uint32_t>(std::clamp<std::int64_t>(took, 0, 0xffffffffLL));
   }
   /// The width of the next message.
   [[nodiscard]] auto width_of([[maybe_unused]] sent_before& out, [[maybe_unused]] channel_id channel,
