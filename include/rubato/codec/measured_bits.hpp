@@ -4,10 +4,10 @@
 //   (A.W)  the widest of 2, 4, 8, 16 bits and whole values with   rho b <= part T   where b are its bytes,
 //          T the sender's time between two messages, and rho the link's seconds a byte
 // A receiver tells with each message back how long the newest one took, and in which width. Averages of these by width
-// (moving, factor 0.2) give rho as a slope between two widths, in which latency cancels. A width that was not heard of
-// for 256 messages is not known any more, so that a link which recovers is found out; while no other one is known, the
-// next narrower one is tried, or the next wider one from the narrowest. A width is reviewed every eighth message and
-// moves by one step: to a wider one only if it fits 1.2 times.
+// (moving, factor 0.2) give rho as a slope between two widths, in which latency and the difference of two clocks
+// cancel. A width that was not heard of for 256 messages is not known any more, so that a link which recovers is found
+// out; while no other one is known, the next narrower one is tried, or the next wider one from the narrowest. A width
+// is reviewed every eighth message and moves by one step: to a wider one only if it fits 1.2 times.
 #pragma once
 
 #include <algorithm>
@@ -49,9 +49,10 @@ class link_width {
     sent_ |= std::uint64_t{1} << width_;
     return width_;
   }
-  /// The newest message of this width took so long. Of a width that no message had, it says nothing.
+  /// The newest message of this width took so long: less than no time, if clocks differ. Of a width that no message had
+  /// it is nothing.
   void heard(std::size_t width, double seconds) {
-    if (width >= widths.size() || (sent_ >> width & 1U) == 0 || !(seconds > 0)) return;
+    if (width >= widths.size() || (sent_ >> width & 1U) == 0) return;
     auto& mean = delays_[width];
     mean = knows(width) ? 0.8 * mean + 0.2 * seconds : seconds;
     heard_at_[width] = messages_ + 1;
@@ -95,8 +96,9 @@ class link_width {
 };
 
 /// Policy for the sums and models of r_fast and asy_sonata, as referenced_bits, with a width for each edge that follows
-/// the link. Delays compare the clocks of two nodes: these should agree better than a part of an iteration. On the host
-/// only.
+/// the link. Delays compare the clocks of two nodes, which may differ by up to half an hour: beyond that no delay is
+/// told, and the width stays the first one. Their difference should not move by a part of an iteration within 256
+/// messages. On the host only.
 struct measured_bits {
   template<class U>
   using code = std::byte;

@@ -97,7 +97,7 @@ class confirmed_references {
       write(body.data() + 20, width, 1);
       for (std::size_t c = 0; c < 2; ++c) {
         write(body.data() + 21 + 5 * c, edge.in[c].width, 1);
-        write(body.data() + 22 + 5 * c, edge.in[c].microseconds, 4);
+        write(body.data() + 22 + 5 * c, static_cast<std::uint32_t>(edge.in[c].microseconds), 4);
       }
     }
     with_type(channel, width, [&](auto type, auto bits) {
@@ -181,7 +181,7 @@ class confirmed_references {
     std::uint64_t pinned_sent = 0;
     std::uint64_t newest = 0;  // the highest number of a message, where widths are measured
     std::size_t width = std::to_integer<std::size_t>(no_width);  // of that message, and how long it took
-    std::uint32_t microseconds = 0;
+    std::int32_t microseconds = 0;  // negative where clocks differ
     static void visit_state(auto& self, auto&& visit) {
       visit("reference", self.reference), visit("reference number", self.reference_number);
       visit("pinned", self.pinned), visit("pinned number", self.pinned_number);
@@ -265,12 +265,13 @@ class confirmed_references {
     auto const* const bytes = p.body.template view<std::byte>().data();
     for (std::size_t c = 0; c < 2; ++c) {
       edge.out[c].link.heard(std::to_integer<std::size_t>(bytes[21 + 5 * c]),
-                             1e-6 * static_cast<double>(read(bytes + 22 + 5 * c)));
+                             1e-6 * static_cast<double>(static_cast<std::int32_t>(read(bytes + 22 + 5 * c))));
     }
     auto const took = (now - p.posted_at).count() / 1000;
     in.newest = to_count(p.numbers[0]);
-    in.width = width_in(bytes);
-    in.microseconds = static_cast<std::uint32_t>(std::clamp<std::int64_t>(took, 0, 0xffffffffLL));
+    auto const fits = std::in_range<std::int32_t>(took);
+    in.width = fits ? width_in(bytes) : std::to_integer<std::size_t>(no_width);
+    in.microseconds = fits ? static_cast<std::int32_t>(took) : 0;
   }
   /// The width of the next message.
   [[nodiscard]] auto width_of([[maybe_unused]] sent_before& out, [[maybe_unused]] channel_id channel,
