@@ -51,6 +51,7 @@ void reaches(char const* name, expectation const& e, typename Node::options opti
   options.step = e.step;
   options.schedule = s.schedule;
   if constexpr (requires { options.block_values; }) options.block_values = 64;
+  if constexpr (requires { options.sum_codec.remembered; }) options.block_values = 0;  // travels whole
   auto above = e.above_minimum;
   if (e.share_of_start > 0) {
     backend::host<double> b;

@@ -6,7 +6,9 @@
 #include <rubato/backend/checked.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/codec/low_bits.hpp>
+#include <rubato/codec/measured_bits.hpp>
 #include <rubato/codec/minmax_u8.hpp>
+#include <rubato/codec/referenced_bits.hpp>
 #include <rubato/server/buffered.hpp>
 #include <rubato/server/known_times.hpp>
 
@@ -113,6 +115,12 @@ TEST_CASE("pairs, push-sum and codes in any combination come near the optimum") 
   reaches<non_blocking_d_psgd<host_d>>("non-blocking d_psgd", {.step = 0.02, .above_minimum = 1, .apart = 3},
                                        {.contribution = {4, contribution::weigh::nodes}});
   reaches<r_fast_low_bits<host_f>>("r_fast, 16 bits of a sum", {.above_minimum = 2e-2, .law = 0});
+  reaches<asy_sonata<host_f, momentum, weighting::hinge, ledger::fixed_point, codec::referenced_bits<4, 8>>>(
+      "asy_sonata, momentum, hinge, sums in 4 bits and models in 8", {.step = 0.005, .law = 0}, {},
+      {.duplication = 0.1, .overtaking = 0.1});
+  reaches<r_fast<host_f, momentum, weighting::constant, ledger::fixed_point, codec::measured_bits>>(
+      "r_fast, momentum, a width for each link", {.step = 0.005, .law = 0}, {},
+      {.duplication = 0.1, .overtaking = 0.1});
 }
 
 }  // namespace

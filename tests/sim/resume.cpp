@@ -15,12 +15,16 @@
 #include <vector>
 
 #include <rubato/algorithm/scatter_allreduce_sgd.hpp>
+#include <rubato/codec/adaptive_bits.hpp>
 #include <rubato/codec/error_feedback.hpp>
+#include <rubato/codec/measured_bits.hpp>
 #include <rubato/codec/qsgd.hpp>
+#include <rubato/codec/referenced_bits.hpp>
 #include <rubato/codec/sign_scale.hpp>
 #include <rubato/codec/top_k.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/core/snapshot.hpp>
+#include <rubato/driver/simulate.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/checkpoint.hpp>
 #include <rubato/run/pace.hpp>
@@ -148,6 +152,8 @@ auto made(typename Node::options o) -> maker {
   return [o] { return assemble<Node>(topology::binary_tree(5), problem_of_runs, o); };
 }
 using space = backend::host<float>;
+template<class SumCodec>
+using coded_r_fast = r_fast<space, step::sgd, weighting::constant, ledger::fixed_point, SumCodec>;
 
 TEST_CASE("resumed runs are also equal with steps that keep arrays, weightings, blocks and a pace") {
   auto draw = random_stream{{72, 0}};
@@ -175,6 +181,25 @@ TEST_CASE("resumed runs are also equal with steps that keep arrays, weightings, 
     pace(a);
     return a;
   });
+}
+
+TEST_CASE("runs with codes of sums resume to the bit and conserve exactly, though both ends of an edge restart") {
+  auto draw = random_stream{{74, 0}};
+  auto const conserves = [&](maker const& make) {
+    for (int k = 0; k < 4; ++k) {
+      auto weather = weather_of(draw);
+      weather.restarts = {{node_id{2}, 60ms, 40ms}, {node_id{0}, 90ms, 30ms, environment::first_model::own}};
+      weather.measure_every = 5ms;
+      auto const cut_after = draw.bits();
+      INFO("scenario " << k << ", cut after " << cut_after);
+      auto const [whole, resumed] = both_accounts(make, weather, cut_after);
+      REQUIRE(resumed == whole);
+      for (auto const& look : simulate(make(), weather, end).history) REQUIRE(look.tracking_residual == 0);
+    }
+  };
+  conserves(made<coded_r_fast<codec::adaptive_bits<8>>>({}));
+  conserves(made<coded_r_fast<codec::referenced_bits<>>>({}));
+  conserves(made<coded_r_fast<codec::measured_bits>>({}));
 }
 
 /// Momentum whose list forgets its sum.
