@@ -2,6 +2,9 @@
 // R-FAST whose running sums and models travel in 2 bits a value, as differences from references that their receivers
 // have confirmed: (R.T) to (R.W) of r_fast.hpp, over the messages of codec/referenced_bits.hpp. Conservation is exact,
 // and the optimum that of whole vectors. Neighbours must hear each other.
+// Passes over memory, besides those of r_fast: for every message to a neighbour one over the vector, its reference and
+// the codes, with a sort of every 256 sizes; for every one from a neighbour one over its codes and a reference; and for
+// every reference that is confirmed one more, so that it is about three for each message and neighbour.
 #pragma once
 
 #include <rubato/algorithm/r_fast.hpp>
