@@ -101,7 +101,7 @@ TEST_CASE("ByteGrad is a scatter-reduce of bytes: centralised, low precision") {
   });
 }
 
-TEST_CASE("QAdam as BAGUA's code has it takes both collectives, and a codec without memory") {
+TEST_CASE("QAdam takes both collectives, and a codec without memory") {
   auto const p = quadratic::random(3, 8, 5);
   using bare = qadam<space, codec::minmax_u8>;
   vector m(8), v(8);
