@@ -314,6 +314,19 @@ TEST_CASE("what killed processes left is removed by the next of the same name, e
   CHECK(names_of(run).empty());
 }
 
+TEST_CASE("a link that loses its name before the other end takes it is left anew, and the edge opens all the same") {
+  auto const run = fresh_run_name();
+  std::array<seat<shared_memory>, 2> seats;
+  seats[1].end = std::make_unique<shared_memory>(test_identity(1, 2), small_rings(run));
+  using boost::interprocess::shared_memory_object;
+  REQUIRE(shared_memory_object::remove(internal::link_name(run, node_id{1}, node_id{0}).c_str()));
+  seats[0].end = std::make_unique<shared_memory>(test_identity(0, 2), small_rings(run));
+  REQUIRE(poll_until<shared_memory>({&seats[0], &seats[1]}, [&] {
+    return std::all_of(seats.begin(), seats.end(), [](auto& s) { return s.count(what::opened) == 1; });
+  }));
+  for (auto const& s : seats) CHECK(s.count(what::closed) == 0);
+}
+
 TEST_CASE("a name that others use is refused, whoever they are, and so is one that is none") {
   auto const run = fresh_run_name();
   auto const end_of = [](std::size_t self, shared_memory_options const& o) {

@@ -494,7 +494,9 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
   void watch_greeting(peer_state& p, clock::time_point now) {
     auto& s = *p.greeting;
     if (p.we_call) ring_at(p);
-    if (p.we_call && !s.link->is_taken()) {
+    if (p.we_call && s.link->is_lost()) {
+      hang_up(p, "somebody has removed the link that was left for it");
+    } else if (p.we_call && !s.link->is_taken()) {
       s.until = later(options_.greeting);
     } else if (!s.link->is_held() && s.link->in.available() == std::size_t{0}) {
       if (p.we_call) hang_up(p, "its process has ended");

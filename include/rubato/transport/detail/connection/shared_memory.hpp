@@ -424,6 +424,8 @@ class memory_link {
   }
 
   [[nodiscard]] auto is_taken() const -> bool { return words_->has_come[1].load() != 0; }
+  /// By the caller: whether the name is lost, by a race with one who tidies up, before anybody took the link.
+  [[nodiscard]] auto is_lost() const -> bool { return !segment_.is_named() && !is_taken(); }  // taken, then unnamed
   /// The other end says that it is gone. What it wrote before may still be there to be read.
   [[nodiscard]] auto has_hung_up() const -> bool { return words_->has_gone[1 - mine()].load() != 0; }
   /// Asks the system whether the other end's process lives.
