@@ -7,7 +7,8 @@
 // there before the position that says so. The system knows who lives: each end holds a lock of the open file, which
 // goes with its process, and the other end asks for it at every tick. Whoever has nothing to do looks for a moment and
 // then sleeps on a futex, until the next tick at the latest; so a process that is killed before it could wake a peer
-// costs that peer a twentieth of a second.
+// costs that peer a twentieth of a second. A child that a node forks inherits its open files: while the child lives on
+// without exec, a node that was killed counts as alive until the silence ends its edges, and its place stays taken.
 //
 // What a peer writes is checked before it is used, frames and positions alike. Only one thing it can do cannot be
 // borne: to cut the file short, after which any access ends a process. Nobody but the same user can.
