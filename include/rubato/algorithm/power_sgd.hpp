@@ -12,7 +12,8 @@
 // e_i also holds what M_i differs from the mean, since D is common.
 // Values a node sends in a round: 2 (n - 1) / n (r (rows + columns) + the rest), see power_sgd_values().
 // Passes, in vectors: reads g, e, writes U; two products read U; one writes D; reads U, D, writes e; reads x, D, writes
-// x. Besides these Gram-Schmidt of P, r^2 passes over its columns.
+// x. Besides these Gram-Schmidt of P, r^2 passes over its columns, and as many again of
+// columns that lie nearly in the span of those before.
 #pragma once
 
 #include <array>
@@ -51,7 +52,7 @@ struct power_options {
   static void visit_options(auto& self, auto&& visit) {
     visit_common_options(self, visit);
     visit("step rule", self.step_rule, "how a step is made of a direction");
-    visit("rank", self.rank, "columns of the factors of each matrix, at least 1");
+    visit("rank", self.rank, "columns of the factors of each matrix, at least 1 and at most as many as values");
     visit("shapes", self.shapes, "rows and columns of the matrices of a vector, in turn; nothing: one, nearly square");
   }
 };
@@ -95,7 +96,7 @@ class power_sgd : public detail::node_core<Backend, detail::power_options<Step>>
   static constexpr std::array all_channels{detail::scatter_mean<Backend, codec::identity, codec::use::sums>::spec};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
-  /// Throws config_error if the rank is 0 or the shapes do not fit the vector.
+  /// Throws config_error if the rank is 0 or above the number of values, or the shapes do not fit the vector.
   power_sgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         parts_{detail::matrix_parts::of(core::size(), o.rank, o.shapes)},

@@ -6,7 +6,9 @@
 
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <rubato/backend/concepts.hpp>
@@ -33,10 +35,15 @@ struct matrix_parts {
   std::size_t right = 0;
 
   /// `shapes`: rows and columns of each matrix, in turn; what is left is no matrix. Empty: one matrix that is as square
-  /// as rows of equal length can be, and what is left. Throws config_error if the shapes do not fit.
+  /// as rows of equal length can be, and what is left. Throws config_error if the shapes do not fit, or the rank is 0
+  /// or above the number of values.
   [[nodiscard]] static auto of(std::size_t values, std::size_t rank, std::vector<std::size_t> const& shapes)
       -> matrix_parts {
     if (rank < 1) throw config_error{"power_sgd needs a rank of at least 1, not 0"};
+    if (rank > 1 && rank > values) {
+      throw config_error{"a vector of " + std::to_string(values) + " values has no matrix of rank " +
+                         std::to_string(rank)};
+    }
     if (shapes.size() % 2 != 0) {
       throw config_error{"the shapes of power_sgd are rows and columns in turn, and " + std::to_string(shapes.size()) +
                          " numbers are no such pairs"};
@@ -64,8 +71,8 @@ struct matrix_parts {
 
  private:
   void add(range values, std::size_t rows, std::size_t columns) {
-    auto const factors = rank * (rows + columns);
-    if (rows == 0 || factors >= rows * columns / 2) {
+    auto const half = rows * columns / 2;
+    if (rows == 0 || rank >= half / (rows + columns) + (half % (rows + columns) != 0 ? 1 : 0)) {
       all.push_back({values, 0, 0, left, right});
       left += values.size();
     } else {
@@ -108,20 +115,29 @@ void from_factors(Backend& b, matrix_parts const& parts, T const* left, T const*
     }
   }
 }
-/// The columns of each P become orthonormal, in order (Gram-Schmidt); a column of zeros stays one.
+/// The columns of each P become orthonormal, in order (Gram-Schmidt); a column of zeros stays one. A column of which
+/// the subtraction leaves less than half is subtracted from again, since what is left is then partly rounding; one of
+/// which nothing lasts becomes zeros. No threshold is absolute: the columns of s P are those of P.
 template<class Backend, class T>
 void orthonormalise(Backend& b, matrix_parts const& parts, T* left) {
   using combine = codec::detail::combine_kernel<T>;
+  auto const norm_of = [&](T const* v, std::size_t n) { return std::sqrt(static_cast<double>(b.dot(v, v, n))); };
   for (auto const& p : parts.all) {
     for (std::size_t c = 0; p.rows != 0 && c < parts.rank; ++c) {
       auto* const column = left + p.left + c * p.rows;
-      for (std::size_t k = 0; k < c; ++k) {
-        auto const* const before = left + p.left + k * p.rows;
-        auto const share = static_cast<T>(b.dot(before, column, p.rows));
-        b.sweep({0, p.rows}, combine{column, before, column, T{1}, -share});
+      auto norm = norm_of(column, p.rows);
+      auto lasts = c == 0;
+      for (int pass = 0; pass < 4 && !lasts; ++pass) {
+        for (std::size_t k = 0; k < c; ++k) {
+          auto const* const before = left + p.left + k * p.rows;
+          auto const share = static_cast<T>(b.dot(before, column, p.rows));
+          b.sweep({0, p.rows}, combine{column, before, column, T{1}, -share});
+        }
+        auto const whole = std::exchange(norm, norm_of(column, p.rows));
+        lasts = !(norm < whole / 2);  // also of what is not finite, which the step will tell
       }
-      auto const norm = std::sqrt(b.dot(column, column, p.rows));
-      b.sweep({0, p.rows}, combine{column, column, column, static_cast<T>(1 / (norm + 1e-8)), T{0}});
+      auto const is_zero = !lasts || norm < static_cast<double>((std::numeric_limits<T>::min)());
+      b.sweep({0, p.rows}, combine{column, column, column, is_zero ? T{0} : static_cast<T>(1 / norm), T{0}});
     }
   }
 }
