@@ -242,7 +242,7 @@ class bucketed_allreduce_sgd : public detail::node_core<Backend, detail::buckete
     if (!is_next(within_[e], p, out)) return buckets_.size();
     auto const b = to_count(p.based_on) - 1;
     if (b < buckets_.size()) out.failure = detail::malformed(p, element_of<scalar>, own_.range_of(b).size());
-    if (!out.failure && (b >= buckets_.size() || buckets_[b].heard[e].body || (!leads() && !buckets_[b].begun)))
+    if (!out.failure && (b >= buckets_.size() || !may_come(b, e)))
       out.failure = fault{detail::text_of_message(p, to_count(p.numbers[0])) + " is of a bucket that node " +
                           std::to_string(to_index(p.from)) + " cannot have come to in this round"};
     if (out.failure) return buckets_.size();
@@ -251,6 +251,14 @@ class bucketed_allreduce_sgd : public detail::node_core<Backend, detail::buckete
     return b;
   }
 
+  /// Whether end e can have sent a message of bucket b. A node begins the next round once it has all means, so a leader
+  /// whose own gradient has not ended yet may get that round's buckets once it has applied all of this one's.
+  [[nodiscard]] auto may_come(std::size_t b, std::size_t e) const -> bool {
+    auto const& it = buckets_[b];
+    if (it.heard[e].body) return false;
+    if (!leads()) return it.begun && !it.applied;
+    return !it.reduced || oldest_ == 0;
+  }
   /// Whether it is the next message of that edge, and names something. False with out.failure otherwise.
   auto is_next(detail::two_way_edge& from, patch const& p, outbox& out) -> bool {
     out.failure = detail::miscounted(p);

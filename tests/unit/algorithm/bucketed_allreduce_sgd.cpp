@@ -275,6 +275,30 @@ TEST_CASE("messages that cannot be are refused, naming their sender") {
   CHECK(says(said(node_id{2}, channel_id::chunk, 1, 4, 2), "message 2 of node 2 came where message 1 was next"));
   CHECK(says(said(node_id{2}, channel_id::chunk, 1, 1, 3), "node 2 sent 3 values in one message, where 2"));
   CHECK(says(refusal([&] { assemble<exact>(topology::ring(4), q, {.machine = 0}); }), "at least one node, not 0"));
+  // Node `to`, in its first round, gets bucket b of its machine's other node twice.
+  auto const twice = [&](node_id to, node_id from, std::uint64_t b) {
+    auto a = assemble<exact>(topology::ring(4), q, {.bucket_values = 4, .machine = 2});
+    auto& it = a.nodes[to_index(to)];
+    outbox out;
+    it.start({}, out);
+    auto g = a.oracle.evaluate(*out.request);
+    out.clear();
+    it.on_gradient({}, std::move(g), out);
+    packet p;
+    p.from = from, p.to = to, p.channel = channel_id::gradient;
+    p.based_on = iteration{b + 1};
+    p.body = a.pool.allocate<double>(4).publish();
+    for (std::uint64_t number = 1; number <= 2; ++number) {
+      CHECK(!out.failure);
+      out.clear();
+      p.number = iteration{number};
+      hand_over(it, p, 1, out);
+    }
+    return out.failure ? out.failure->sentence : "";
+  };
+  CHECK(says(twice(node_id{1}, node_id{0}, 2), "message 2 of node 0"));  // a mean that was applied
+  CHECK(says(twice(node_id{1}, node_id{0}, 2), "of a bucket that node 0 cannot have come to"));
+  CHECK(says(twice(node_id{0}, node_id{1}, 2), "of a bucket that node 1 cannot have come to"));  // is in the sum
 }
 
 }  // namespace
