@@ -28,7 +28,7 @@ namespace rubato::mixing {
 /// A cycle of rounds, by name with hyphens or underscores; nothing for a name that is none of these. Throws
 /// config_error for parameters that do not fit, and for no nodes.
 ///   one-peer-exponential            directed: one_peer_exponential(n)
-///   shift-one, shift-one:K          symmetric: every(K, shift_one(n)), K = 1 unless it is given
+///   shift-one, shift-one:K          symmetric: every(K, shift_one(n)), K = 1 unless it is given, K n^2/2 <= 2^22
 ///   base-k, base-k:K                symmetric: base_graph(n, K), K = 1 unless it is given
 ///   one-peer-equitopo, ...:SEED     symmetric: 4 n rounds of ou_equi_dyn(), at most 256, drawn once
 ///   one-peer-equitopo-directed, ... directed: the same of od_equi_dyn()

@@ -29,7 +29,8 @@ namespace rubato::mixing {
 [[nodiscard]] auto shift_one(std::size_t n) -> std::vector<matrix>;
 
 /// The same rounds with k - 1 between any two, and before the first, in which every node keeps what it has: nodes that
-/// exchange models every k iterations. Throws config_error unless k is at least 1.
+/// exchange models every k iterations. Throws config_error unless k is at least 1, and for more than 2^22 rows of all
+/// these matrices, each of which is held.
 [[nodiscard]] auto every(std::size_t k, std::vector<matrix> const& rounds) -> std::vector<matrix>;
 
 /// Groups that average among themselves `inside_rounds` times, then their leaders once, then the groups once more, each
@@ -109,6 +110,13 @@ RUBATO_INLINE auto shift_one(std::size_t n) -> std::vector<matrix> {
 
 RUBATO_INLINE auto every(std::size_t k, std::vector<matrix> const& rounds) -> std::vector<matrix> {
   if (k == 0) throw config_error("nodes exchange models every iteration or less often, and not every 0 iterations");
+  auto rows = std::size_t{0};
+  for (auto const& round : rounds) rows += round.nodes();
+  auto const most = rows == 0 ? k : (std::max)((std::size_t{1} << 22) / rows, std::size_t{1});
+  if (k > most)
+    throw config_error("a cycle of " + std::to_string(rounds.size()) + " rounds, each of which comes after " +
+                       std::to_string(k - 1) + " without weights, has too many matrices to hold: nodes may exchange " +
+                       "models every " + std::to_string(most) + " iterations or more often");
   auto all = std::vector<matrix>{};
   for (auto const& round : rounds) {
     auto alone = std::vector<entry>{};

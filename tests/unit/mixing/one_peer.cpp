@@ -74,8 +74,8 @@ TEST_CASE("shift-one pairs each node of the first half with each of the second o
         CHECK(rounds[s].row(to_node(r)).size() == 2);
       }
     }
-    // Means of the two halves meet: every round ends with the mean of all if each half agrees with itself.
-    CHECK(residual(rounds) < 1);
+    // After the first round both halves hold the same, and each further one is (I + S) / 2 of it, S a shift by one.
+    CHECK(residual(rounds) == close_to(half == 1 ? 0 : std::pow(std::cos(pi / static_cast<double>(half)), half - 1)));
   }
 }
 
@@ -87,6 +87,8 @@ TEST_CASE("rounds of every k-th iteration have k - 1 before them in which nothin
   CHECK(rounds[2].at(node_id{0}, node_id{2}) == 0.5);
   CHECK(rounds[5].at(node_id{0}, node_id{3}) == 0.5);
   CHECK(residual(rounds) == close_to(residual(shift_one(4))));
+  CHECK(says(refusal([] { (void)every(10'000'000, shift_one(4)); }), "every 524288 iterations or more often"));
+  CHECK(says(refusal([] { (void)every(~std::size_t{0}, shift_one(2)); }), "too many matrices to hold"));
 }
 
 TEST_CASE("a sequence needs a round, and the same nodes in all") {
