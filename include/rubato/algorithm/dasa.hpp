@@ -10,7 +10,8 @@
 // ties and what an iteration is are ours: there the server's clock makes steps, here arrivals do).
 // limit: the common root of all agents, about which x stays at a mean square distance in proportion to gamma / n, also
 // where samples are correlated. invariant: |M| >= n/2, and agents at equal distances all count or all do not.
-// Until an agent has sent something it is in no median. The last direction of one that leaves is soon not in M.
+// Until an agent has sent something it is in no median. The last direction of one that leaves is forgotten, so that
+// however many leave, M is of those that are there.
 #pragma once
 
 #include <rubato/algorithm/server_sgd.hpp>

@@ -125,6 +125,9 @@ class server_sgd
   static constexpr bool needs_given = requires { requires Aggregation::needs_given; };
   /// Unless models are mixed, or gradients are corrected at them.
   static constexpr bool moves_by_steps_alone = !needs_given;
+  static constexpr bool reports_weights = !(
+      requires { requires Aggregation::workers_count_alike; } ||
+      requires { requires Aggregation::shares_are_its_own; });
 
   /// A star around an extra node, whatever the network. Its gain is n: when every worker has delivered one gradient of
   /// weight 1, the model has moved by n gamma times their mean. It is 1 if the aggregation makes one step by_round.
@@ -215,6 +218,8 @@ class server_sgd
       if (takes(to_index(this->self_))) this->wait_for(end.peer, out);
       return;
     }
+    if constexpr (requires { gathered_.leaves(std::size_t{}); })
+      if (!end.open) gathered_.leaves(to_index(change.peer));
     for (auto lost = std::exchange(end.queue, {}).size(); lost > 0; --lost)  // anew, so that no worker's versions fall
       queue_or_give(to_index(change.peer), {this->x_, this->version_}, now, out);
     if (end.open && takes(to_index(change.peer))) admit(end, now, out);
@@ -427,7 +432,7 @@ class server_sgd
     auto const w = weight_(arrived);  // (As.W)
     ++end.accepted;
     end.age.add(now - p.posted_at);
-    if constexpr (!requires { requires Aggregation::workers_count_alike; }) end.weights.add(w.factor, w.capped, delay);
+    if constexpr (reports_weights) end.weights.add(w.factor, w.capped, delay);
     ++this->gradients_;
     auto const along = gathered_.take(this->backend_, p.body, w.factor, arrived);
     if (!along) return;

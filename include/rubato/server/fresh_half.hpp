@@ -36,15 +36,16 @@ struct difference_kernel {
 }  // namespace detail
 
 /// Policy, see aggregation_policy. Keeps the n directions that arrived and the n models at which they were made, by
-/// reference, and two vectors more. A gradient reads 1 vector; a step reads 4 n and writes n + 1. A worker that leaves
-/// keeps its last direction, which soon is of the half that does not count.
+/// reference, and two vectors more. A gradient reads 1 vector; a step reads 4 n and writes n + 1. The direction of a
+/// worker that leaves is forgotten.
 struct fresh_half {
   static constexpr auto name() -> std::string_view { return "fresh half"; }
   static constexpr bool needs_given = true;
   static constexpr bool by_round = true;
-  static constexpr bool workers_count_alike = true;  // no: but how much is no matter of a weight
+  static constexpr bool shares_are_its_own = true;
   static void visit_options(auto& self, auto&& visit) {
-    visit("arrivals", self.arrivals, "directions that arrive before a step is made; 0: as many as workers");
+    visit("arrivals", self.arrivals,
+          "directions that arrive before a step is made; 0: as many as workers. Fewer: more steps, each as long");
   }
   std::size_t arrivals = 0;
 
@@ -71,6 +72,8 @@ struct fresh_half {
       arrived_ = 0;
       return direction<scalar>{mean_of_fresh(backend, *a.model), scalar{1}};
     }
+
+    void leaves(std::size_t worker) { newest_[worker] = {}; }
 
    private:
     struct entry {

@@ -144,7 +144,7 @@ TEST_CASE("dasa finds what states are worth, by temporal differences of chains t
         distance(vec(4, 0.0), p.root()) / 4);
 }
 
-TEST_CASE("an agent that dies is soon of the stale half, and one that returns takes part again") {
+TEST_CASE("an agent that dies counts no more, however many do, and one that returns takes part again") {
   auto const p = problem::quadratic{std::vector<vec>(4, {1, 2}), {{4, -3}, {4, -3}, {4, -3}, {4, -3}}};
   auto const weather = environment::scenario{.compute = environment::fixed(10ms),
                                              .link = {.latency = 1ms},
@@ -152,6 +152,10 @@ TEST_CASE("an agent that dies is soon of the stale half, and one that returns ta
   auto const r = simulate(assemble<node>(topology::star(4), p, with_step<node>(0.05)), weather, {.time = 8s});
   CHECK(distance({r.models[0].view<double>().begin(), r.models[0].view<double>().end()}, {4, -3}) < 1e-6);
   CHECK(r.nodes[1].gradients > 400);
+  auto most = weather;
+  most.restarts = {{node_id{1}, 50ms, 1h}, {node_id{2}, 70ms, 1h}, {node_id{3}, 90ms, 1h}};
+  auto const alone = simulate(assemble<node>(topology::star(4), p, with_step<node>(0.05)), most, {.time = 30s});
+  CHECK(distance({alone.models[0].view<double>().begin(), alone.models[0].view<double>().end()}, {4, -3}) < 1e-6);
 }
 
 }  // namespace
