@@ -2,7 +2,9 @@
 // A user's problem behind virtual calls (a gradient, the score of a model), so that drivers are compiled once.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <memory>
 #include <span>
@@ -46,7 +48,8 @@ class any_oracle {
   [[nodiscard]] auto evaluate(gradient_request const& request) const -> gradient {
     return self_->evaluate(request, nullptr);
   }
-  /// The same bits. `to` is given a copy of each part of parts() but the last, as soon as it is final.
+  /// The same bits. `to` is given a copy of each part of parts() but the last, as soon as it is final. Throws run_error
+  /// if the problem says that others are.
   [[nodiscard]] auto evaluate(gradient_request const& request, part_receiver& to) const -> gradient {
     return self_->evaluate(request, &to);
   }
@@ -82,27 +85,49 @@ class any_oracle {
       if constexpr (in_parts) parts = checked(problem.gradient_parts(), problem.dimension());
     }
 
-    /// Sums the times up.
+    /// Sums the times up. Throws config_error unless each value is in one part.
     static auto checked(std::vector<gradient_share> of, std::size_t dimension) -> std::vector<gradient_share> {
-      std::size_t values = 0;
+      if (of.empty()) return of;
+      auto order = std::vector<range>{};
       double time = 0;
       for (auto& each : of) {
         if (each.values.begin > each.values.end || each.values.end > dimension || !(each.time >= 0)) {
-          throw config_error{"a part of a gradient is of the values " + std::to_string(each.values.begin) + " to " +
-                             std::to_string(each.values.end) + " of " + std::to_string(dimension) +
-                             " and takes the share " + shortest(each.time) + " of its time; neither can be"};
+          throw config_error{"a part of a gradient is of " + words_of(each.values) + " of " +
+                             std::to_string(dimension) + " and takes the share " + shortest(each.time) +
+                             " of its time; neither can be"};
         }
-        values += each.values.size();
+        order.push_back(each.values);
         each.time = time += each.time;
       }
-      if (of.size() < 2) return {};
-      if (values != dimension || std::abs(time - 1) > 1e-6) {
-        throw config_error{"the parts of a gradient have " + std::to_string(values) + " of " +
-                           std::to_string(dimension) + " values, and their times sum to " + shortest(time) +
+      std::sort(order.begin(), order.end(),
+                [](range a, range b) { return std::pair{a.begin, a.end} < std::pair{b.begin, b.end}; });
+      std::size_t done = 0;
+      for (auto const& values : order) {
+        if (values.begin != done) {
+          throw config_error{"the parts of a gradient share out all values, each once, but " +
+                             (values.begin > done
+                                  ? words_of({done, values.begin}) + " are in none"
+                                  : words_of({values.begin, (std::min)(done, values.end)}) + " are in two")};
+        }
+        done = values.end;
+      }
+      if (done != dimension || std::abs(time - 1) > 1e-6) {
+        throw config_error{"the parts of a gradient have " + std::to_string(done) + " of " + std::to_string(dimension) +
+                           " values, and their times sum to " + shortest(time) +
                            "; they share out all values, and their times sum to 1"};
       }
+      if (of.size() < 2) return {};
       of.back().time = 1;
       return of;
+    }
+    static auto words_of(range values) -> std::string {
+      return "the values " + std::to_string(values.begin) + " to " + std::to_string(values.end);
+    }
+    /// Throws run_error: the next part is another one. `done` parts were final before.
+    [[noreturn]] void refuse_part(range values, std::size_t done) const {
+      throw run_error{"a gradient said that " + words_of(values) + " are final, but " +
+                      (done < parts.size() ? "its next part is " + words_of(parts[done].values)
+                                           : "all its " + std::to_string(done) + " parts were so before")};
     }
 
     /// Backends are handles; each call has its own. A problem for the host gets the host twin of a device backend.
@@ -128,13 +153,19 @@ class any_oracle {
     auto computed(Local& local, X x, gradient_request const& request, writable_buffer<scalar>& g,
                   part_receiver* to) const {
       if constexpr (in_parts) {
-        if (to != nullptr) {
+        if (to != nullptr && !parts.empty()) {
           std::size_t done = 0;
-          return problem.gradient(local, x, request.sample, g.view(), [&](range values) {
+          auto const loss = problem.gradient(local, x, request.sample, g.view(), [&](range values) {
+            if (done >= parts.size() || !(values == parts[done].values)) refuse_part(values, done);
             if (++done < parts.size())
               to->take_part(
                   {request.id, values, backend.pool().bring_in(copied(local, std::as_const(g).data(), values))});
           });
+          if (done != parts.size()) {
+            throw run_error{"a gradient has ended, but said of " + std::to_string(done) + " of its " +
+                            std::to_string(parts.size()) + " parts that they are final"};
+          }
+          return loss;
         }
       }
       return problem.gradient(local, x, request.sample, g.view());

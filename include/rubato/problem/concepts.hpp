@@ -56,6 +56,8 @@ struct part_is_final {
 ///                                                     all values; their times sum to 1, roughly as measured
 ///   gradient(b, x, key, g, is_final)                  the same bits as without; calls is_final(range) for each part,
 ///                                                     in that order, as soon as these values will not change
+/// Nodes refuse parts that leave a value out or hold it twice (config_error), and a call for another part than the next
+/// (run_error).
 /// So a node can send what is final while the rest is computed (bucketed_allreduce_sgd). Models: multilayer_perceptron.
 template<class P, class Backend>
 concept gives_gradient_parts =

@@ -44,6 +44,7 @@ struct layered {
   quadratic of;
   std::vector<std::size_t> sizes;
   std::size_t unlucky = ~std::size_t{0};  // the part at which node 1 throws
+  std::vector<range> says{};  // which values are final, instead of the parts
 
   [[nodiscard]] auto dimension() const -> std::size_t { return of.dimension(); }
   [[nodiscard]] auto gradient_parts() const -> std::vector<gradient_share> {
@@ -68,8 +69,9 @@ struct layered {
     for (auto const& part : gradient_parts()) {
       if (k++ == unlucky && key.node == node_id{1} && key.draw == 3) throw std::runtime_error{"out of luck"};
       for (auto c = part.values.begin; c < part.values.end; ++c) g[c] = whole[c];
-      is_final(part.values);
+      if (says.empty()) is_final(part.values);
     }
+    for (auto const& each : says) is_final(each);
     return loss;
   }
   [[nodiscard]] auto loss(space& b, std::span<double const> x) const -> double { return of.loss(b, x); }
@@ -246,7 +248,57 @@ TEST_CASE("a problem that throws between two parts, or says wrong parts, is name
              }),
              "the problem threw at node 1, gradient 4"));
   CHECK(says(refusal([&] { assemble<exact>(topology::ring(3), layered{q, {4, 4}}, options); }),
-             "have 8 of 12 values, and their times sum to 1"));
+             "share out all values, each once, but the values 0 to 4 are in none"));
+  CHECK(says(refusal([&] { assemble<exact>(topology::ring(3), layered{q, {4, 4, 2}}, options); }),
+             "but the values 0 to 2 are in none"));
+}
+
+/// Parts of 10 values in halves of the time.
+struct two_parts {
+  std::vector<gradient_share> parts;
+  [[nodiscard]] auto dimension() const -> std::size_t { return 10; }
+  [[nodiscard]] auto gradient_parts() const -> std::vector<gradient_share> { return parts; }
+  auto gradient(space&, std::span<double const>, sample_key, std::span<double>) const -> double { return 0; }
+  auto gradient(space&, std::span<double const>, sample_key, std::span<double>, auto const&) const -> double {
+    return 0;
+  }
+};
+
+TEST_CASE("parts hold each value once, and a gradient says of each in its turn that it is final") {
+  auto const refused = [](range a, range b, double time = 0.5) {
+    return refusal([&] { problem::any_oracle{space{}, two_parts{{{a, 0.5}, {b, time}}}}; });
+  };
+  CHECK(refused({5, 10}, {0, 5}).empty());
+  CHECK(says(refused({0, 5}, {0, 5}), "the values 0 to 5 are in two"));
+  CHECK(says(refused({4, 10}, {0, 6}), "the values 4 to 6 are in two"));
+  CHECK(says(refused({6, 10}, {0, 5}), "the values 5 to 6 are in none"));
+  CHECK(says(refused({0, 5}, {5, 9}), "have 9 of 10 values, and their times sum to 1"));
+  CHECK(says(refused({0, 5}, {5, 10}, 0.25), "have 10 of 10 values, and their times sum to 0.75"));
+  CHECK(says(refused({0, 5}, {5, 11}), "the values 5 to 11 of 10"));
+
+  struct counter final : problem::part_receiver {
+    void take_part(gradient_part) override { ++parts; }
+    int parts = 0;
+  };
+  auto const q = quadratic::random(1, 10, 9);
+  auto const said = [&](std::vector<range> const& finals, int taken) {
+    auto b = space{};
+    auto x = b.allocate<double>(10);
+    std::fill(x.data(), x.data() + 10, 0.0);
+    auto to = counter{};
+    auto const oracle = problem::any_oracle{b, layered{q, {4, 6}, ~std::size_t{0}, finals}};
+    auto const request = gradient_request{ticket{1}, std::move(x).publish(), {1, node_id{0}, 0}};
+    auto sentence = failure([&] { static_cast<void>(oracle.evaluate(request, to)); });
+    CHECK(to.parts == taken);
+    return sentence;
+  };
+  CHECK(said({{6, 10}, {0, 6}}, 1).empty());
+  CHECK(said({{8, 1000000}}, 0) ==
+        "a gradient said that the values 8 to 1000000 are final, but its next part is the values 6 to 10");
+  CHECK(says(said({{0, 6}, {6, 10}}, 0), "its next part is the values 6 to 10"));
+  CHECK(says(said({{6, 10}, {6, 10}}, 1), "its next part is the values 0 to 6"));
+  CHECK(says(said({{6, 10}, {0, 6}, {0, 6}}, 1), "but all its 2 parts were so before"));
+  CHECK(said({{6, 10}}, 1) == "a gradient has ended, but said of 1 of its 2 parts that they are final");
 }
 
 TEST_CASE("messages that cannot be are refused, naming their sender") {
