@@ -220,6 +220,27 @@ TEST_CASE("what cannot be trained is refused before the start") {
   };
   CHECK(refused<float>(elsewhere, &cross_entropy) ==
         "parameter other lies on meta, but all parameters of a module must lie on the CPU");
+  CHECK(refused<float>([one = linear()] { return one; }, &cross_entropy) ==
+        "make() returned one and the same module twice: each node trains a module of its own, so make() returns a new "
+        "one at each call");
+  auto const tied = [linear, weight = ::torch::randn({outputs, inputs})] {
+    auto layer = linear();
+    layer->weight.set_data(weight);
+    return layer;
+  };
+  CHECK(says(refused<float>(tied, &cross_entropy), "two modules of make() share the memory of parameter weight"));
+  auto kept = std::make_shared<std::vector<nn::Linear>>();
+  auto const late = problem::from_torch<float>(
+      nodes,
+      [linear, kept] {
+        if (kept->size() < nodes + 2) return kept->emplace_back(linear());
+        return kept->front();
+      },
+      &cross_entropy, samples<float>());
+  backend::host<float> b;
+  auto const x = late.initial();
+  CHECK(says(refusal([&] { static_cast<void>(late.loss(b, std::span<float const>{x})); }),
+             "make() returned a module that it had returned before"));
   CHECK(refused<float>(linear, [](::torch::Tensor const&, ::torch::Tensor const&) { return ::torch::ones({}); }) ==
         "the loss does not depend on the parameters of the module");
   auto const another = ::torch::ones({}).requires_grad_();

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -196,7 +197,8 @@ class torch_samples {
 /// See from_torch. A gradient writes g once and then reads and writes it once more, beside what the module does.
 /// **Thread safety:** gradients of different nodes may be asked for by several threads at once, each node's own by one
 /// at a time; loss() and accuracy() by any. LibTorch's own threads are added to those of the nodes: with a thread a
-/// node, call at::set_num_threads(1) first. Sums may differ in their last bits with that number.
+/// node, call at::set_num_threads(1) first. Sums may differ in their last bits with that number. Copies of a problem
+/// share its modules: all that is said here is of all of them together.
 /// **Models:** gradient_oracle, has_loss and has_accuracy for backends of scalar T; the last two give NaN where the
 /// batches name no data for them.
 template<std::floating_point T, class Make, class Loss, class Batches>
@@ -227,6 +229,7 @@ class torch_problem {
     }
     auto const& last = shared->back().parameters.back();
     dimension_ = static_cast<std::size_t>(last.begin + last.tensor.numel());
+    refuse_shared(*shared);
     for (std::size_t i = 0; i < count; ++i) detail::copy_untrained(*shared->back().module, *(*shared)[i].module);
     replicas_ = std::move(shared);
     probe();
@@ -318,6 +321,25 @@ class torch_problem {
     else return make_();
   }
 
+  static constexpr auto is_made_anew = "each node trains a module of its own, so make() returns a new one at each call";
+
+  /// Throws config_error unless all have modules of their own, and trained parameters too.
+  static void refuse_shared(std::vector<replica> const& all) {
+    std::set<void const*> modules, storages;
+    for (auto const& [module, parameters] : all) {
+      if (!modules.insert(module.get()).second)
+        throw config_error{std::string{"make() returned one and the same module twice: "} + is_made_anew};
+      std::set<void const*> own;
+      for (auto const& each : parameters) {
+        auto const* const storage = each.tensor.storage().unsafeGetStorageImpl();
+        if (storages.contains(storage))
+          throw config_error{"two modules of make() share the memory of parameter " + each.name + ": " + is_made_anew};
+        own.insert(storage);
+      }
+      storages.merge(own);
+    }
+  }
+
   /// The parameters become views of x, which LibTorch only reads.
   static void bind(std::vector<detail::torch_parameter> const& parameters, std::span<T const> x) {
     auto* const data = const_cast<T*>(x.data());
@@ -362,6 +384,10 @@ class torch_problem {
 
   auto evaluating(std::span<T const> x) const -> pointer {
     auto judge = made();
+    for (auto const& each : *replicas_) {
+      if (each.module == judge)
+        throw config_error{std::string{"make() returned a module that it had returned before: "} + is_made_anew};
+    }
     detail::copy_untrained(*replicas_->back().module, *judge);
     bind(detail::trained_parameters(*judge), x);
     if constexpr (has_training_data) {
@@ -393,8 +419,9 @@ class torch_problem {
 /// depend on what changes (batch norm's does not in training mode: it only keeps running means for later).
 /// A module that draws random numbers has forward(inputs, torch::Generator&), which gets a generator seeded by the key.
 /// Throws config_error, before the start, if there are no nodes, nothing is trained, a parameter is not of type T or
-/// not on the CPU, the loss of a first batch is not one value or does not depend on the parameters, or the module draws
-/// from LibTorch's own generator. Needs the component `torch`.
+/// not on the CPU, two modules are one or share the memory of a trained parameter, the loss of a first batch is not one
+/// value or does not depend on the parameters, or the module draws from LibTorch's own generator. Needs the component
+/// `torch`.
 template<std::floating_point T, class Make, class Loss, class Batches>
 [[nodiscard]] auto from_torch(std::size_t nodes, Make make, Loss loss, Batches batches)
     -> torch_problem<T, Make, Loss, Batches> {
