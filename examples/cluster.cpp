@@ -244,11 +244,12 @@ auto await_all(examples::children& peers, choice const& c, workplace const& plac
   return all;
 }
 
-/// What is said of dead processes, in place of what each of their peers says of them.
+/// What is said of dead processes, in place of what each of their peers says of them, and what the results warn of.
 auto told_of(std::set<std::size_t> const& dead, std::vector<rubato::peer_result> const& parts)
     -> std::vector<std::string> {
   std::vector<std::string> told;
   for (auto const& p : parts) {
+    told.insert(told.end(), p.result.warnings.begin(), p.result.warnings.end());
     for (auto const& sentence : p.lost) {
       if (std::any_of(dead.begin(), dead.end(),
                       [&](auto i) { return sentence.starts_with("node " + std::to_string(i) + " "); }))

@@ -283,15 +283,24 @@ inline void warn_of_no_step(std::size_t peers, run_result& r) {
                        "or some of each worker");
 }
 
-/// Requires a result with all its counters. Warns if nodes worked and none of them sent anything, of a run of several
-/// (one process knows its own edges): merges so rare that the run ended before the first. O(nodes + edges).
+/// Of one process, which knows its own edges only.
+inline auto words_of_silence(node_id node) -> std::string {
+  return "node " + std::to_string(to_index(node)) +
+         " sent and received no message, so its model is what it made of its own data alone";
+}
+
+/// Requires a result with all its counters. Warns if nodes worked and no message was sent or lost, of a run of several:
+/// merges so rare that the run ended before the first. Of one node's result it speaks of that node. O(nodes + edges).
 inline void warn_of_silence(std::size_t peers, run_result& r) {
   auto const worked = std::any_of(r.nodes.begin(), r.nodes.end(), [](auto const& n) { return n.gradients > 0; });
-  auto const is_silent = [](auto const& e) { return e.packets_sent == 0 && e.delivered == 0; };
+  auto const is_silent = [](auto const& e) { return e.packets_sent == 0 && e.delivered == 0 && e.lost == 0; };
   if (peers < 2 || !worked || !std::all_of(r.edges.begin(), r.edges.end(), is_silent)) return;
   r.warnings.push_back(
-      "no message was sent, so each node's model is what it made of its own data alone: the run ended "
-      "before nodes were to exchange anything");
+      r.nodes.size() == 1
+          ? words_of_silence(r.nodes.front().id)
+          : std::string{
+                "no message was sent, so each node's model is what it made of its own data alone: the run ended "
+                "before nodes were to exchange anything"});
 }
 
 /// All warnings that counters give rise to, of a run whose first `peers` nodes compute.

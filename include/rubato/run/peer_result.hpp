@@ -129,12 +129,22 @@ inline void refuse_other_runs(std::vector<peer_result> const& parts) {
   }
 }
 
+/// Requires the edges and nodes of all. Where none of `of` nodes sent anything, one sentence says so, not one a node.
+inline void join_silence(std::size_t of, run_result& all) {
+  if (all.nodes.size() != of) return;
+  auto const before = all.warnings.size();
+  warn_of_silence(of, all);
+  if (all.warnings.size() == before) return;
+  for (auto const& n : all.nodes) std::erase(all.warnings, words_of_silence(n.id));
+}
+
 }  // namespace detail
 
 /// One result from those of all processes. Counters are joined by edge. The history is measured at mean models, at the
 /// times of the node that looked least often; every other node contributes its last look up to then. The last entry is
-/// made of the last looks. Warnings are those of all, each sentence once. Throws config_error unless each node of the
-/// run is among them, once (at most once with gaps::left_out), and all have the same options.
+/// made of the last looks. Warnings are those of all, each sentence once; where no node sent anything, one sentence
+/// says so. Throws config_error unless each node of the run is among them, once (at most once with gaps::left_out), and
+/// all have the same options.
 [[nodiscard]] inline auto merged(std::vector<peer_result> parts, problem::any_oracle const& oracle,
                                  gaps missing = gaps::refused) -> run_result {
   std::sort(parts.begin(), parts.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
@@ -164,6 +174,7 @@ inline void refuse_other_runs(std::vector<peer_result> const& parts) {
     if (p.result.models.empty()) continue;
     computing.push_back(&p);
   }
+  detail::join_silence(parts.front().of, all);
   auto const rarest = std::min_element(computing.begin(), computing.end(),
                                        [](auto const* a, auto const* b) { return a->looks.size() < b->looks.size(); });
   auto const looks = rarest == computing.end() ? 0 : (*rarest)->looks.size();

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -74,6 +75,33 @@ TEST_CASE("a joined result has the name of the algorithm, and what the parts war
   auto const all = merged({one, other}, {space{}, p});
   CHECK(all.algorithm == "r_fast");
   CHECK(all.warnings == std::vector<std::string>{"all: old", "node 0: early", "node 1: late"});
+}
+
+TEST_CASE("one process says of silence what it knows, its own; all together say that no message was sent") {
+  auto const p = problem::quadratic::random(3, 2, 1);
+  std::vector<peer_result> silent;
+  for (std::size_t i = 0; i < 3; ++i) {
+    silent.push_back(part(i, 3, 1));
+    auto& r = silent.back().result;
+    for (auto& e : r.edges) e.packets_sent = e.delivered = 0;
+    auto lost = r;
+    lost.edges[0].lost = 1;
+    detail::warn_of_silence(3, lost);
+    CHECK(lost.warnings.empty());
+    detail::warn_of_silence(3, r);
+    CHECK(r.warnings == std::vector{"node " + std::to_string(i) +
+                                    " sent and received no message, so its model is what "
+                                    "it made of its own data alone"});
+  }
+  auto const all = merged(silent, {space{}, p}).warnings;
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].starts_with("no message was sent, so each node's model"));
+  auto talking = silent;
+  talking[2] = part(2, 3, 1);
+  CHECK(merged(talking, {space{}, p}).warnings ==
+        std::vector{silent[0].result.warnings[0], silent[1].result.warnings[0]});
+  silent.pop_back();
+  CHECK(merged(silent, {space{}, p}, gaps::left_out).warnings.size() == 2);
 }
 
 TEST_CASE("measurements at different times are joined at the times of the node with the fewest") {
