@@ -151,8 +151,12 @@ void take_times(asked& a) {
   a.about.compute = model;
 }
 
-auto median(std::vector<double> all) -> double {
-  std::erase(all, 0.0);  // a machine has no link to itself
+/// Of the links from the machines first to last - 1 to all n others, by [from n + to].
+auto median(std::vector<double> const& links, std::size_t n, std::size_t first, std::size_t last) -> double {
+  auto all = std::vector<double>{};
+  for (auto i = first; i < last; ++i)
+    for (auto j = std::size_t{0}; j < n; ++j)
+      if (i != j) all.push_back(links[i * n + j]);  // a machine has no link to itself
   std::sort(all.begin(), all.end());
   return all[all.size() / 2];
 }
@@ -167,8 +171,9 @@ void take_probed(asked& a, rubato::examples::probed const& p) {
   take_times(a);
   auto const time = [](double seconds) { return std::chrono::nanoseconds{std::llround(1e9 * seconds)}; };
   auto& link = a.about.link;
-  link.latency = time(median(p.latency)), link.jitter = time(median(p.jitter));
-  link.bits_per_second = median(p.rate);
+  auto const n = a.times.size();
+  auto const of = [n](std::vector<double> const& links) { return median(links, n, 0, n); };
+  link.latency = time(of(p.latency)), link.jitter = time(of(p.jitter)), link.bits_per_second = of(p.rate);
 }
 
 auto text_of(rubato::examples::probed const& p) -> std::string {
@@ -180,15 +185,24 @@ auto text_of(rubato::examples::probed const& p) -> std::string {
                                    {"Mbit/s out"}}};
   auto const n = p.gradient.size();
   for (std::size_t i = 0; i < n; ++i) {
-    auto const of = [&](std::vector<double> const& links) {
-      auto const from = links.begin() + static_cast<std::ptrdiff_t>(i * n);
-      return median({from, from + static_cast<std::ptrdiff_t>(n)});
-    };
+    auto const of = [&](std::vector<double> const& links) { return median(links, n, i, i + 1); };
     auto const text = [](double x) { return rubato::with_digits(x, 3); };
     table.add_row({std::to_string(i), text(1e3 * p.gradient[i]), text(1e3 * p.deviation[i]), text(1e3 * of(p.latency)),
                    text(1e3 * of(p.jitter)), text(1e-6 * of(p.rate))});
   }
   return table.text() + "Links of a machine are medians over the others; the plan takes the median of all links.\n\n";
+}
+
+/// What a probe is to measure; what it measures cannot be given too.
+void take_probe(asked& a, int argc, char** argv) {
+  for (auto const* const name :
+       {"--workers", "--compute", "--times", "--variation", "--slow", "--latency", "--jitter", "--bandwidth"})
+    if (std::find(argv, argv + argc, std::string_view{name}) != argv + argc)
+      throw config_error{std::string{name} + " and --probe exclude each other: a probe measures it"};
+  if (a.probe->peers.empty()) throw config_error{"--probe needs --peers, the addresses of all machines, by number"};
+  a.about.workers = a.probe->peers.size();
+  a.about.check();  // before anyone is waited for
+  a.probe->dimension = a.about.dimension, a.probe->doubles = a.about.value_bytes == 8;
 }
 
 /// Throws config_error; nothing if help was asked for.
@@ -216,14 +230,7 @@ auto read_options(int argc, char** argv) -> std::optional<asked> {
     else row->set(a, value);
   }
   if (a.probe) {
-    for (auto const* const name :
-         {"--workers", "--compute", "--times", "--variation", "--slow", "--latency", "--jitter", "--bandwidth"})
-      if (std::find(argv, argv + argc, std::string_view{name}) != argv + argc)
-        throw config_error{std::string{name} + " and --probe exclude each other: a probe measures it"};
-    if (a.probe->peers.empty()) throw config_error{"--probe needs --peers, the addresses of all machines, by number"};
-    a.about.workers = a.probe->peers.size();
-    a.about.check();  // before anyone is waited for
-    a.probe->dimension = a.about.dimension, a.probe->doubles = a.about.value_bytes == 8;
+    take_probe(a, argc, argv);
     return a;
   }
   if (!a.times.empty()) take_times(a);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a plan needs to know of machines and links, measured over TCP by one process on each machine: the time of a
-// gradient, and of every link latency, jitter and rate. All processes end with the same numbers.
+// gradient, and of every link latency, jitter and rate. All processes end with the same numbers. A program that is
+// built without Boost and xxHash, and so without RUBATO_EXAMPLES_HAVE_PROBE, refuses to probe.
 #pragma once
 
 #include <algorithm>
@@ -13,14 +14,17 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/core/errors.hpp>
+
+#if RUBATO_EXAMPLES_HAVE_PROBE
 #include <rubato/backend/eigen.hpp>
 #include <rubato/collective/all_reduce.hpp>
-#include <rubato/core/errors.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/problem/softmax_regression.hpp>
 #include <rubato/problem/split.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/wire/xxhash.hpp>
+#endif
 
 namespace rubato::examples {
 
@@ -40,15 +44,23 @@ struct probed {
   std::vector<double> latency, jitter, rate;
 };
 
+#if RUBATO_EXAMPLES_HAVE_PROBE
 namespace detail {
 
 inline constexpr std::size_t largest_probe = 10'000'000;  // values, of a model that is measured
+inline constexpr std::size_t largest_probed_batch = std::size_t{1} << 28;  // values of its samples, 1 GiB
 
-/// Mean and standard deviation, in seconds, of gradients of softmax regression with 10 classes on random samples.
+/// Of softmax regression with that many values.
+inline constexpr std::size_t probed_classes = 10;
+inline auto features_of(std::size_t dimension) -> std::size_t {
+  return (std::max)(dimension / probed_classes, std::size_t{2}) - 1;
+}
+
+/// Mean and standard deviation, in seconds, of gradients of softmax regression on random samples.
 template<class T>
 auto time_of_gradients(std::size_t dimension, std::size_t batch) -> std::pair<double, double> {
-  constexpr auto classes = std::size_t{10};
-  auto const width = (std::max)(dimension / classes, std::size_t{2}) - 1;
+  constexpr auto classes = probed_classes;
+  auto const width = features_of(dimension);
   auto const samples = std::clamp((std::size_t{1} << 24) / width, batch, (std::max)(batch, std::size_t{1024}));
   auto draw = random_stream{0x70726f6265ULL, 1};
   auto features = std::vector<float>(samples * width);
@@ -126,20 +138,55 @@ class link_probe {
   std::vector<double> zeros_ = std::vector<double>(port_->piece_values());
 };
 
-}  // namespace detail
+struct measured_link {
+  double latency = 0, jitter = 0;  // in seconds
+  double rate = 0;  // bits a second, from here
+};
 
-/// Measures this machine, then its links, and takes the others' measurements. Throws config_error, or run_error which
-/// names a machine that has not come or has gone.
-[[nodiscard]] inline auto probe(probe_choice const& c) -> probed {
+/// Both ends call it at once; `begins` at the one of the lower id.
+template<class Port>
+auto measured(link_probe<Port>& link, std::size_t other, bool begins) -> measured_link {
+  constexpr auto values = std::size_t{1} << 19;  // 4 MiB
+  auto const [least, more] = link.delays(other, begins);
+  auto rate = 0.0;
+  for (auto const first_way : {true, false}) {
+    auto const sends = begins == first_way;
+    auto const seconds = link.stream(other, sends, values);
+    if (sends) rate = 64.0 * values / (std::max)(seconds - 2 * least, 1e-9);
+  }
+  return {least, more, rate};
+}
+
+inline void check(probe_choice const& c) {
   auto const n = c.peers.size();
   if (n < 2) throw config_error{"a probe needs the addresses of two machines at least, in --peers"};
   if (c.id >= n)
     throw config_error{"--probe " + std::to_string(c.id) + " is none of the " + std::to_string(n) +
                        " machines of --peers, which are numbered from 0"};
-  if (c.dimension > detail::largest_probe)
+  if (c.dimension > largest_probe)
     throw config_error{"a probe computes gradients of at most 1e7 values; give --times for larger models"};
+  if (c.batch > largest_probed_batch / features_of(c.dimension))
+    throw config_error{"a batch of " + std::to_string(c.batch) + " samples of " +
+                       std::to_string(features_of(c.dimension)) + " values is too large for a probe, which takes " +
+                       std::to_string(largest_probed_batch) + " values in all: take a smaller --batch"};
+}
+
+/// How a machine presents itself: only those that measure the same thing meet.
+inline auto identity_of(probe_choice const& c, collective::options const& o) -> transport::identity {
+  auto me = collective::identity_of(to_node(c.id), c.peers.size(), &wire::xxh3_of, o);
+  me.agreed.add("dimension", c.dimension).add("bytes of a value", c.doubles ? 8 : 4).add("batch", c.batch);
+  return me;
+}
+
+}  // namespace detail
+
+/// Measures this machine, then its links, and takes the others' measurements. Throws config_error, or run_error which
+/// names a machine that has not come, has gone or measures something else.
+[[nodiscard]] inline auto probe(probe_choice const& c) -> probed {
+  detail::check(c);
+  auto const n = c.peers.size();
   auto const o = collective::options{.patience = std::chrono::minutes{2}};
-  auto const me = collective::identity_of(to_node(c.id), n, &wire::xxh3_of, o);
+  auto const me = detail::identity_of(c, o);
   // A machine that computes gradients answers nobody meanwhile.
   auto wires =
       transport::tcp{me, {.addresses = c.peers, .insecure = c.insecure, .arrival = c.arrival, .silence = o.patience}};
@@ -154,17 +201,10 @@ class link_probe {
   for (std::size_t i = 0; i < n; ++i) {
     for (auto j = i + 1; j < n; ++j) {
       if (c.id != i && c.id != j) continue;
-      auto const begins = c.id == i;
-      auto const other = begins ? j : i;
-      auto const [least, more] = link.delays(other, begins);
-      for (auto const first_way : {true, false}) {
-        constexpr auto values = std::size_t{1} << 19;  // 4 MiB
-        auto const seconds = link.stream(other, begins == first_way, values);
-        if (begins != first_way) continue;
-        auto const at = c.id * n + other;
-        all[2 * n + at] = least, all[2 * n + n * n + at] = more;
-        all[2 * n + 2 * n * n + at] = 64.0 * values / (std::max)(seconds - 2 * least, 1e-9);
-      }
+      auto const other = c.id == i ? j : i;
+      auto const seen = detail::measured(link, other, c.id == i);
+      auto const at = 2 * n + c.id * n + other;
+      all[at] = seen.latency, all[at + n * n] = seen.jitter, all[at + 2 * n * n] = seen.rate;
     }
   }
   collective::all_reduce(port, std::span<double>{all});
@@ -174,5 +214,12 @@ class link_probe {
   };
   return {part(0, n), part(n, n), part(2 * n, n * n), part(2 * n + n * n, n * n), part(2 * n + 2 * n * n, n * n)};
 }
+#else
+[[nodiscard]] inline auto probe(probe_choice const&) -> probed {
+  throw config_error{
+      "this plan was built without Boost and xxHash (Debian: libboost1.81-dev libxxhash-dev), so it cannot --probe: "
+      "give what was measured by --times, --latency and --bandwidth"};
+}
+#endif
 
 }  // namespace rubato::examples

@@ -29,6 +29,12 @@ for i in 1 2; do cmp -s probe.0 probe.$i || fail "plan --probe: machine $i has a
   fail "plan --probe: not three machines in: $(cat probe.0)"
 grep -q '^take ' probe.0 || fail "plan --probe: no pick in: $(cat probe.0)"
 
+# Two that would measure different things do not meet.
+"$plan" --probe 1 --peers "${addresses%,*}" --arrival 3s --batch 16 >probe.1 2>&1 &
+if "$plan" --probe 0 --peers "${addresses%,*}" --arrival 3s >probe.0 2>&1; then fail "plan --probe: two batches, one probe"; fi
+wait
+grep -qE 'has batch (16|32), but this node has' probe.0 probe.1 || fail "plan --probe of two batches: $(cat probe.0 probe.1)"
+
 # refused 'PART OF THE SENTENCE' OPTION...
 refused() {
   local part=$1 said status
@@ -55,6 +61,7 @@ refused 'at most 1e30, not 1e+300' --spread 1e300
 refused "a factor above 0 (as 7:4), not '7:0'" --slow 7:0
 refused 'needs --peers' --probe 0
 refused 'is none of the 2 machines' --probe 2 --peers 127.0.0.1:1,127.0.0.1:2
+refused 'take a smaller --batch' --probe 0 --peers 127.0.0.1:1,127.0.0.1:2 --dimension 10000000 --batch 1000
 refused '--latency and --probe exclude each other' --probe 0 --peers 127.0.0.1:1,127.0.0.1:2 --latency 1ms
 refused 'node 1 at 127.0.0.1' --probe 0 --peers "${addresses%,*}" --arrival 300ms
 refused "unknown option '--speed'" --speed 3
