@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include <rubato/core/ids.hpp>
@@ -19,6 +20,10 @@ namespace rubato::problem {
 template<class T = double, class F>
 [[nodiscard]] auto from_eigen(std::size_t dimension, F f) {
   using column = Eigen::Matrix<T, Eigen::Dynamic, 1>;
+  static_assert(
+      std::is_invocable_r_v<double, F const&, sample_key, Eigen::Map<column const> const&, Eigen::Map<column>&>,
+      "from_eigen takes f(key, x, g) -> double, which const calls serve: x a constant Eigen::Map of T or what it "
+      "converts to, g an Eigen::Map of T, both of the type that from_eigen<T> names (double where it names none)");
   return from_function(dimension, [f = std::move(f)](sample_key key, std::span<T const> x, std::span<T> g) -> double {
     auto const rows = static_cast<Eigen::Index>(x.size());
     auto const at = Eigen::Map<column const>{x.data(), rows};
