@@ -14,7 +14,7 @@
 // is lost for its time only, never for its sample: the step is unbiased.
 // differs from the source: workers with B_i = 0 compute nothing, where the published code gives them one trial; a
 // worker sends its gradients as one sum, and nothing but a word if there are none. A worker that leaves is not waited
-// for: its trials of this round drop out of both sums.
+// for: its trials of this round drop out of both sums, also if it had answered, and whether it returns or not.
 // A gradient in time reads 2 vectors and writes 1 at a worker; a step reads n + 1 and writes 2.
 #pragma once
 
@@ -125,12 +125,11 @@ class mindflayer : public detail::server_core<Backend, detail::mindflayer_option
       if (trials_of(to_index(this->self_)) > 0) this->wait_for_server(out);
       return;
     }
-    if (end.open) {  // what it had sent of this round was of its former life
-      end.answered = false;
-      end.sum = {};
-      return give_model(end, now, out);
-    }
-    if (all_have_answered()) end_round(now, out);
+    end.answered = false;  // what it had sent of this round was of its former life
+    end.fresh = 0;
+    end.sum = {};
+    if (end.open) give_model(end, now, out);
+    else if (all_have_answered()) end_round(now, out);
   }
 
   /// The server's iterations are its rounds, a worker's are its gradients in time.
@@ -297,7 +296,7 @@ class mindflayer : public detail::server_core<Backend, detail::mindflayer_option
     end.tried += trials;
     end.in_time += end.fresh;
     this->gradients_ += end.fresh;
-    for (auto left = std::exchange(end.fresh, 0); left > 0; --left) end.weights.add(1, 0, 0);
+    end.weights.add(1, 0, 0, std::exchange(end.fresh, 0));
     end.sum = {};
   }
   void give_model(other_end& end, instant now, outbox& out) {

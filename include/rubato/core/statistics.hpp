@@ -49,12 +49,13 @@ struct weight_counter {
     visit("delay total", self.delay_total), visit("delay largest", self.delay_largest);
   }
 
-  void add(double weight, double kept_back, std::uint64_t delay) {
-    ++uses;
-    total += weight;
-    capped += kept_back;
-    delay_total += delay;
-    if (delay > delay_largest) delay_largest = delay;
+  /// Of `times` gradients alike.
+  void add(double weight, double kept_back, std::uint64_t delay, std::uint64_t times = 1) {
+    uses += times;
+    total += static_cast<double>(times) * weight;
+    capped += static_cast<double>(times) * kept_back;
+    delay_total += times * delay;
+    if (times > 0 && delay > delay_largest) delay_largest = delay;
   }
   [[nodiscard]] auto mean_weight() const -> double { return uses == 0 ? 0.0 : total / static_cast<double>(uses); }
   [[nodiscard]] auto mean_delay() const -> double {

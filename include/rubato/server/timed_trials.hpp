@@ -28,7 +28,7 @@ struct timed_trials {
   static void visit_options(auto& self, auto&& visit) {
     visit("deadlines", self.deadlines, "seconds after which a worker gives a gradient up; none: it never does");
     visit("chances", self.chances, "that a gradient of a worker meets its deadline; none: learned from past rounds");
-    visit("counts", self.counts, "gradients that a worker tries in a round; none: those that suit the deadlines");
+    visit("counts", self.counts, "gradients a worker tries in a round, up to 1e9; none: those that suit the deadlines");
     visit("noise", self.noise, "variance of a gradient over the squared norm that is aimed at, for these counts");
   }
   std::vector<double> deadlines{};
@@ -88,6 +88,10 @@ struct timed_trials {
     for (auto const p : chances) {
       if (!(p > 0 && p <= 1))
         throw config_error{"the chance of a gradient in time must lie in (0, 1], not " + shortest(p)};
+    }
+    for (auto const b : counts) {
+      if (b > 1'000'000'000)
+        throw config_error{"a worker tries at most 1000000000 gradients in a round, not " + std::to_string(b)};
     }
     if (!(noise >= 0) || !std::isfinite(noise))
       throw config_error{"the noise of gradients must be a number of 0 or more, not " + shortest(noise)};

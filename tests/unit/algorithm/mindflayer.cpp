@@ -185,6 +185,7 @@ TEST_CASE("the counts and deadlines of trials that mean nothing are refused in a
   CHECK(says(refused({.deadlines = {1, -2, 1}}), "must be above 0 seconds, not -2"));
   CHECK(says(refused({.deadlines = {1}, .chances = {1.5}}), "must lie in (0, 1], not 1.5"));
   CHECK(says(refused({.deadlines = {1}, .noise = -1}), "a number of 0 or more, not -1"));
+  CHECK(says(refused({.counts = {1, 1ULL << 63, 1}}), "at most 1000000000 gradients in a round, not 92233"));
   CHECK(says(refused({.counts = {0}}), "no worker tries a gradient"));
   CHECK(says(refused({.deadlines = {std::numeric_limits<double>::infinity()}}), "no worker tries a gradient"));
 }
@@ -203,6 +204,76 @@ TEST_CASE("a sum of more gradients than a worker tries ends the run, naming the 
   hand_over(a.nodes[3], p, a.blocks.blocks(), out);
   REQUIRE(out.failure);
   CHECK(says(out.failure->sentence, "node 0 sent the sum of 2 gradients, and it tries 1 in a round"));
+}
+
+TEST_CASE("a worker that answers and leaves drops out of the round, and has to answer again if it returns in it") {
+  auto const p = problem::quadratic::random(3, 4, 9);
+  for (auto const returns : {false, true}) {
+    auto a = assemble<node>(topology::star(3), p, of_three({9, 9, 9}, {1, 1, 1}, {1, 1, 1}));
+    outbox out;
+    std::vector<packet> answers;
+    for (std::size_t i = 0; i < 3; ++i) {
+      out.clear();
+      a.nodes[i].start({}, out);
+      auto g = a.oracle.evaluate(*out.request);
+      out.clear();
+      a.nodes[i].on_gradient({}, std::move(g), out);
+      answers.push_back(out.packets.at(0));
+    }
+    auto& server = a.nodes[3];
+    auto const give = [&](std::size_t i) {
+      out.clear();
+      hand_over(server, answers[i], a.blocks.blocks(), out);
+      REQUIRE(!out.failure);
+    };
+    auto const change = [&](neighbour_change::edge what, session_id now) {
+      out.clear();
+      server.on_neighbours({}, {.peer = node_id{0}, .what = what, .outgoing = now, .incoming = now}, out);
+    };
+    give(0);
+    change(neighbour_change::edge::closes, session_id{1});
+    if (returns) change(neighbour_change::edge::opens, session_id{2});
+    give(1);
+    give(2);
+    CHECK(server.statistics().iterations == (returns ? 0 : 1));
+    answers[0].session = session_id{2};
+    if (returns) give(0);
+    CHECK(server.statistics().iterations == 1);
+    auto const x = server.estimate().view<double>();
+    for (std::size_t c = 0; c < 4; ++c) {
+      double sum = 0;
+      for (std::size_t i = returns ? 0 : 1; i < 3; ++i) sum -= p.curvature(i, c) * p.centre(i, c);
+      CHECK(x[c] == Approx(-0.2 * sum / (returns ? 3 : 2)).epsilon(1e-12));
+    }
+    CHECK(server.statistics().edges[0].weights.uses == (returns ? 1U : 0U));
+  }
+}
+
+TEST_CASE("a sum of many gradients is counted at once") {
+  weight_counter many, one_by_one;
+  for (int k = 0; k < 5; ++k) one_by_one.add(0.5, 0.25, 3);
+  many.add(0.5, 0.25, 3, 5);
+  many.add(1, 1, 9, 0);
+  CHECK(many.uses == one_by_one.uses);
+  CHECK(many.total == one_by_one.total);
+  CHECK(many.capped == one_by_one.capped);
+  CHECK(many.delay_total == one_by_one.delay_total);
+  CHECK(many.delay_largest == 3);
+  auto o = of_three({9, 9, 9}, {1'000'000'000, 1, 1});  // what a peer may say
+  auto a = assemble<node>(topology::star(3), problem::quadratic::random(3, 4, 9), o);
+  outbox out;
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    packet p;
+    p.from = node_id{i}, p.to = node_id{3}, p.channel = channel_id::gradient, p.number = iteration{1};
+    auto ones = a.pool.allocate<double>(4);
+    std::fill(ones.view().begin(), ones.view().end(), 1.0);
+    p.body = std::move(ones).publish();
+    p.extra.set(scalar_slot::sample_count, i == 0 ? std::uint64_t{1'000'000'000} : std::uint64_t{1});
+    out.clear();
+    hand_over(a.nodes[3], p, a.blocks.blocks(), out);
+    REQUIRE(!out.failure);
+  }
+  CHECK(a.nodes[3].statistics().edges[0].weights.uses == 1'000'000'000);
 }
 
 TEST_CASE("a worker that leaves is not waited for, and one that returns takes part again") {
