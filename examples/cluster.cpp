@@ -333,12 +333,30 @@ void tell_of_folder(choice const& c, competitor& it, rubato::assembly const& a) 
   }
   std::erase(it.told, "");
 }
+
+/// Links between two nodes each.
+auto count_of_links(rubato::assembly const& a) -> std::size_t {
+  auto ends = std::size_t{0};
+  for (std::size_t i = 0; i < a.nodes.size(); ++i) ends += a.factory.neighbours(i).size();
+  return ends / 2;
+}
+
+/// Where shared memory is too small for so many links, TCP takes its place, unless it was asked for (config_error).
+void settle_transport(choice& c, std::size_t links) {
+  auto const little = c.transport == "shared_memory" ? examples::words_of_little_memory(links) : std::string{};
+  if (little.empty()) return;
+  if (was_given(c, "--transport")) throw rubato::config_error{"the " + little + examples::cure_of_little_memory};
+  std::fprintf(stderr, "cluster: the %s, so they go over TCP\n", little.c_str());
+  c.transport = "tcp";
+}
+
 /// Those of the plan. Throws config_error, before any of them runs, where peers would refuse one, and where the disk
-/// has no room for its files.
-auto competitors(examples::race_plan const& plan, choice const& c) -> std::vector<competitor> {
+/// has no room for its files. May change the transport.
+auto competitors(examples::race_plan const& plan, choice& c) -> std::vector<competitor> {
   std::vector<competitor> all;
   auto saved = std::uint64_t{0},
        models = std::uint64_t{0};  // bytes: of all checkpoints, and of one algorithm's results
+  auto links = std::size_t{0};
   std::vector<examples::resumption> on;
   auto const problem = examples::objective_of(c.race);
   for (std::size_t i = 0; i < plan.algorithms.size(); ++i) {
@@ -359,6 +377,7 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
     } catch (rubato::config_error const& e) {
       throw rubato::config_error{name + ": " + e.what()};
     }
+    links = std::max(links, count_of_links(a));
     models = std::max(models, std::uint64_t{a.nodes.size() * a.blocks.values() * sizeof(float)});
   }
   if (examples::resumes(c) && on.size() > 1) std::fprintf(stderr, "cluster: %s\n", examples::words_of(on).c_str());
@@ -369,6 +388,7 @@ auto competitors(examples::race_plan const& plan, choice const& c) -> std::vecto
   }
   auto none = std::error_code{};
   if (auto const here = fs::temp_directory_path(none); !none) rubato::ensure_space(here, models);
+  settle_transport(c, links);
   return all;
 }
 
@@ -491,7 +511,7 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
   c.race.algorithms = {"r_fast"};
   c.program = (fs::read_symlink("/proc/self/exe").parent_path() / "peer").string();
   c.passed_on = passed_on(argc, argv);
-  CLI::App app{"Races algorithms with one process a node, over sockets of this machine.", "cluster"};
+  CLI::App app{"Races algorithms with one process a node, all on this machine.", "cluster"};
   app.set_help_flag("--help,-h", examples::detail::help_text);
   for (auto row : examples::shared_rows()) {
     if (std::string_view{row.name} == "--transport") row.initial = "shared_memory";

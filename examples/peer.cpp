@@ -89,6 +89,9 @@ auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until cons
     if (c.run.empty())
       throw rubato::config_error{
           "--run is missing: give this run a name, the same at each of its nodes and of no other run of this machine"};
+    auto const calls = std::count_if(me.peers.begin(), me.peers.end(), [&](auto id) { return id < me.self; });
+    if (auto const little = examples::words_of_little_memory(static_cast<std::size_t>(calls)); !little.empty())
+      throw rubato::config_error{"this node's " + little + examples::cure_of_little_memory};
     rubato::transport::shared_memory memory{
         me, {.run = c.run, .arrival = c.arrival, .silence = c.silence, .says = &say_aloud}};
     return rubato::run_peer(a, me, memory, end, how);

@@ -3,13 +3,19 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
+#include <rubato/core/text.hpp>
 #include <rubato/driver/peer_options.hpp>
 #include <rubato/report/numbers.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/peer_result.hpp>
+#include <rubato/transport/shared_memory.hpp>
 #include <rubato/wire/agreement.hpp>
 
 #include "support/peer_options.hpp"
@@ -80,5 +86,19 @@ inline void add_setting(wire::agreement& agreed, peer_choice const& c) {
 inline void add_end(wire::agreement& agreed, peer_choice const& c) {
   agreed.add("--until", c.goes_on ? "any, as nodes --go-on" : report::shortest(to_seconds(c.race.until)) + " s");
 }
+
+/// What is wrong where so many links shall go over shared memory, which this machine has too little of; empty: nothing.
+[[nodiscard]] inline auto words_of_little_memory(std::size_t links) -> std::string {
+  constexpr auto a_link = 2 * std::uint64_t{transport::shared_memory_options{}.ring_bytes} + 4096;
+  auto const needed = links * a_link;
+  auto unknown = std::error_code{};
+  auto const here = std::filesystem::space("/dev/shm", unknown);
+  if (unknown || here.available >= needed) return {};
+  auto const text = [](std::uint64_t bytes) { return with_digits(static_cast<double>(bytes) / 1048576.0, 4) + " MiB"; };
+  return "links over shared memory need " + text(needed) + ", and /dev/shm has " + text(here.available) + " left";
+}
+/// What ends such a sentence.
+inline constexpr auto cure_of_little_memory =
+    ": take --transport tcp, or enlarge /dev/shm (for a container, --shm-size)";
 
 }  // namespace rubato::examples

@@ -82,4 +82,18 @@ said=$("$cluster" --peer /bin/true --problem quadratic:3 --nodes 2 --quiet --out
   fail "$said"
 said=$("$race" --latency 9e9s 2>&1) && fail "a latency of 9e9 s is taken"
 [[ $said == *"--latency must be a time of at most 1e7 s"* ]] || fail "$said"
+
+# In a /dev/shm of 2 MiB, as in a container: cluster says so and goes over TCP, or names the cure where memory was asked for.
+little=(unshare -m bash -c 'mount -t tmpfs -o size=2m none /dev/shm && exec "$@"' little)
+small=(--peer "$peer" --problem quadratic:20 --nodes 4 --topology complete --step 0.1 --slow none --quiet --until 300ms --out out)
+if "${little[@]}" true 2>/dev/null; then
+  "${little[@]}" timeout -k 1 60 "$cluster" "${small[@]}" >said 2>&1 || fail "status $? with little shared memory: $(cat said)"
+  grep -q 'cluster: the links over shared memory need 6.0.* MiB, and /dev/shm has 2 MiB left, so they go over TCP' said ||
+    fail "no remark of little shared memory: $(cat said)"
+  "${little[@]}" timeout -k 1 60 "$cluster" "${small[@]}" --transport shared_memory >said 2>&1
+  (($? == 2)) && grep -q 'take --transport tcp' said || fail "no cure for little shared memory: $(cat said)"
+  "${little[@]}" timeout -k 1 60 "$peer" --id 3 --transport shared_memory --run little "${small[@]:2:11}" >said 2>&1
+  (($? == 2)) && grep -q 'take --transport tcp' said || fail "no cure for a peer's little shared memory: $(cat said)"
+fi
+
 finish
