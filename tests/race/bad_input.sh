@@ -38,7 +38,7 @@ refused() {
 refused 2 "unknown option|--nonsense|--help" --nonsense
 refused 2 "unknown option|stray|--help" stray
 refused 2 "--batch" --batch
-refused 2 "no algorithm|r_fats|r_fast, r_fast_low_bits, asy_sonata, push_pull" --algorithms r_fats
+refused 2 "no algorithm|r_fats|r_fast, r_fast_low_bits, r_fast_referenced, asy_sonata, push_pull" --algorithms r_fats
 refused 2 "--algorithms|names" --algorithms r_fast,,d_psgd
 refused 2 "r_fast|twice" --algorithms r_fast,r_fast
 refused 2 "--batch|multiple of 16|non_blocking_d_psgd|30" --algorithms non_blocking_d_psgd --batch 30

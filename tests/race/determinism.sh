@@ -53,7 +53,8 @@ said=$(PATH=$PWD/no_programs "$race" --data data --out unplotted --quiet --until
 [[ -s unplotted/race.csv && ! -e unplotted/race.svg ]] || fail "no gnuplot: wrong files"
 
 run one --nodes 1
-printf 'nodes 4\n0 1\n1 2\n2 3\n3 0\n' >graph_of_four # no cycle of odd length, which one algorithm refuses
+# No cycle of odd length, and both ways: some algorithms refuse others.
+printf 'nodes 4\n0 1\n1 0\n1 2\n2 1\n2 3\n3 2\n3 0\n0 3\n' >graph_of_four
 run square --topology file:graph_of_four
 help=$("$race" --help) || fail "--help: status $?"
 for option in algorithms driver nodes topology split batch step set compute slow latency bandwidth loss until \

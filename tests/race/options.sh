@@ -47,6 +47,8 @@ for algorithm in "${algorithms[@]}"; do
       quorum_diloco.work-rate | async_diloco.assignment-rate) value=1 ;;  # nor with an outer step
       async_diloco.aggregation-early) value=0.25 ;;        # at most 1/N
       streaming_diloco.rhythm-local-steps) value=8 ;;      # more than it delays
+      ringmaster_asgd.servers) value=1 ;;                  # where late jobs are stopped
+      power_sgd.shapes) value=4,5 ;;                       # rows and columns; the rest travels whole
       *.codec-decay) value=0.5 ;;
       *)
         if [[ $choice == "a time"* ]]; then value=2s
