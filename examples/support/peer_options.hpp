@@ -119,7 +119,7 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
       {"--arrival", "T", "10s", "time within which all peers must connect, and a lost server must come back (--go-on)",
        [](peer_choice& c, given g) { c.arrival = detail::wait_in(g); }},
       {"--silence", "T", "5s", "time after which a silent peer counts as dead",
-       [](peer_choice& c, given g) { c.silence = detail::wait_in(g); }},
+       [](peer_choice& c, given g) { c.silence = duration_in(g); }},
       {"--checkpoint", "DIR", "",
        "folder in which nodes are saved from time to time, as DIR/ALGORITHM/node-I.checkpoint, or, where all go on "
        "together, as node-I.round-K.checkpoint",

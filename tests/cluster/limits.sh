@@ -70,7 +70,7 @@ for option in --until=9.1e9s --arrival=9e9s --silence=9e9s --measure-every=9e9s;
   said=$("$cluster" --peer "$peer" --nodes 2 "$option" 2>&1) && fail "$option is taken"
   [[ $said == "cluster: ${option%=*} must be a time of at most "*"not '${option#*=}'" ]] || fail "$option: $said"
 done
-for option in --arrival=0s --silence=1us; do
+for option in --arrival=0s --arrival=1us; do
   said=$("$cluster" --peer "$peer" --nodes 2 "$option" 2>&1) && fail "$option is taken"
   [[ $said == "cluster: ${option%=*} must be a time of 1ms or more, not '${option#*=}'" ]] || fail "$option: $said"
 done
