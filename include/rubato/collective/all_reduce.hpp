@@ -66,7 +66,7 @@ template<class Port, class T>
 class all_reduce_call {
  public:
   all_reduce_call(Port& p, std::span<T> values, algorithm how)
-      : port_{p}, values_{values}, steps_{steps_of(how, p.self(), p.nodes(), values.size())} {
+      : port_{p}, values_{values}, how_{how}, steps_{steps_of(how, p.self(), p.nodes(), values.size())} {
     skip(sent_, &step::out);
     skip(come_, &step::in);
   }
@@ -117,7 +117,8 @@ class all_reduce_call {
     // swapped, by what the other one had.
     auto body = now.in.empty() || now.in.end <= now.out.begin || now.out.end <= now.in.begin ? port_.body_of(values)
                                                                                              : port_.copy_of(values);
-    port_.send(now.to, channel, std::move(body), values_.size());
+    port_.send(now.to, channel, std::move(body),
+               values_.size() | static_cast<std::uint64_t>(how_) << Port::length_bits);
     sent_.done += piece.size();
     skip(sent_, &step::out);
     return true;
@@ -140,14 +141,20 @@ class all_reduce_call {
   }
 
   void check(packet const& p, range piece) const {
-    auto const total = p.extra.count(scalar_slot::sample_count).value_or(0);
-    if (p.channel == channel && total == values_.size() && to_count(p.number) == port_.call() &&
-        p.body.size() == piece.size())
-      return;
+    auto const said = p.extra.count(scalar_slot::sample_count).value_or(0);
+    auto const by = said >> Port::length_bits;
+    auto const length = said & ((std::uint64_t{1} << Port::length_bits) - 1);
+    auto const is_alike = by == static_cast<std::uint64_t>(how_) && length == values_.size();
+    if (p.channel == channel && is_alike && to_count(p.number) == port_.call() && p.body.size() == piece.size()) return;
+    auto const words = [&](std::uint64_t values, channel_id of, std::uint64_t algorithm) {
+      auto text = std::to_string(values) + (of == channel_id::chunk ? " floats" : " doubles");
+      if (by == static_cast<std::uint64_t>(how_)) return text;
+      return text + " by " +
+             (algorithm < all_algorithms.size() ? std::string{name_of(all_algorithms[algorithm])} : "?");
+    };
     port_.refuse("in call " + std::to_string(port_.call()) + " node " + std::to_string(to_index(p.from)) + " gave " +
-                 std::to_string(total) + (p.channel == channel_id::chunk ? " floats" : " doubles") +
-                 ", but this node " + std::to_string(values_.size()) +
-                 (channel == channel_id::chunk ? " floats" : " doubles") + ", or another algorithm");
+                 words(length, p.channel, by) + ", but this node " +
+                 words(values_.size(), channel, static_cast<std::uint64_t>(how_)));
   }
 
   [[nodiscard]] auto awaited() const -> std::size_t {
@@ -156,6 +163,7 @@ class all_reduce_call {
 
   Port& port_;
   std::span<T> values_;
+  algorithm how_;
   std::vector<step> steps_;
   place sent_, come_;
 };

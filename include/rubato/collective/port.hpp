@@ -140,6 +140,8 @@ class port {
     std::copy(values.begin(), values.end(), copy.data());
     return std::move(copy).publish();
   }
+  /// Of what a message says beside its body: the length of the whole vector, and above it the algorithm.
+  static constexpr auto length_bits = 60;
   [[nodiscard]] auto piece_values() const -> std::size_t { return options_.piece_values; }
 
   // --- what a call needs
@@ -271,7 +273,7 @@ class port {
     o.in_call = (std::max)(o.in_call, number);
     o.newest = number;
     o.values += weight_of(p);
-    auto const given = (std::min)(p.extra.count(scalar_slot::sample_count).value_or(0), std::uint64_t{1} << 60);
+    auto const given = p.extra.count(scalar_slot::sample_count).value_or(0) & ((std::uint64_t{1} << length_bits) - 1);
     auto const length = number == calls_ && values_ > 0 ? values_ : static_cast<std::size_t>(given);
     if (o.values > 2 * values_ + 2 * length) {
       fail({peer, transport::cause::how::failed},
