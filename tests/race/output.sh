@@ -66,6 +66,10 @@ grep -q '"problem": "quadratic:20"' quadratics/race.json && (($(grep -c '"from_o
   fail "race.json does not say how far from the optimum of quadratics they end"
 sed -nE 's/.*"from_optimum": //p' quadratics/race.json | awk 'NR == 1 { near = $1 < 1e-4 } END { exit !near }' ||
   fail "r_fast does not come near the optimum of quadratics"
+# Parts of a model that two servers share lie where they belong in it.
+said=$("$race" --problem quadratic:100 --algorithms asgd --set servers=2 --loss 0 --slow none --until 5s --out shared 2>&1) || fail "two servers: status $?: $said"
+sed -nE 's/.*"from_optimum": //p' shared/race.json | awk '{ near = $1 < 0.3 } END { exit !near }' ||
+  fail "two servers end far from the optimum: $said"
 for idle in "--batch 8|--batch has no effect on --problem quadratic:20" "--target-loss 1|--target-loss has no effect" "--record log|--record needs"; do
   said=$("$race" --problem quadratic:20 ${idle%|*} --out none 2>&1)
   (($? == 2)) && [[ $said == *"${idle#*|}"* ]] || fail "quadratics with ${idle%|*}: $said"
