@@ -66,7 +66,7 @@ TEST_CASE("an observer of one node may end it, and an exception from it ends the
         transport::in_process wires{room, me};
         auto o = peer_options{.linger = 20ms, .look_every = 1ms};
         o.watching = {[&, seen = 0](look const& l) mutable {
-          if (l.models.size() != 1 || ++seen < 4 || (throws && i == 1)) return verdict::go_on;
+          if (l.models.size() != 1 || ++seen < 100 || (throws && i == 1)) return verdict::go_on;
           if (throws) throw std::domain_error{"seen enough"};
           return verdict::stop;
         }};
