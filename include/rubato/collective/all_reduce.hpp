@@ -216,11 +216,11 @@ auto measure_costs(port<Transport>& p) -> link_costs {
   auto const per = detail::efforts_of(algorithm::ring, n);
   auto const times =
       p.costs().at_once == 0 ? 1.0 : (std::max)(1.0, static_cast<double>(n) / static_cast<double>(p.costs().at_once));
-  auto const small = seconds(std::span{values}.first(n), 20);
-  auto const large = seconds(std::span{values}, 5);
+  auto const short_one = seconds(std::span{values}.first(n), 20);
+  auto const long_one = seconds(std::span{values}, 5);
   auto const bytes = static_cast<double>(values.size() * sizeof(float));
-  auto const rest = (std::max)(large - small - times * per.path.added * added, 0.0);
-  double costs[] = {small / (times * per.path.messages), rest / (times * per.path.sent * bytes), added / bytes};
+  auto const rest = (std::max)(long_one - short_one - times * per.path.added * added, 0.0);
+  double costs[] = {short_one / (times * per.path.messages), rest / (times * per.path.sent * bytes), added / bytes};
   all_reduce(p, std::span<double>{costs}, {.result = result::mean, .by = algorithm::tree});
   p.set_costs({costs[0], costs[1], costs[2], p.costs().at_once});
   return p.costs();
