@@ -71,19 +71,18 @@ struct ours {
 };
 
 #ifdef RUBATO_BENCH_GLOO
+/// Its processes find each other by files in a folder that bench/all_reduce makes and removes.
 struct gloo_rival {
   explicit gloo_rival(place const& at) {
-    std::array<char, 64> folder{"/tmp/bench_all_reduce.XXXXXX"};
-    if (at.rank == 0 && mkdtemp(folder.data()) == nullptr) std::abort();
-    MPI_Bcast(folder.data(), 64, MPI_CHAR, 0, MPI_COMM_WORLD);
+    auto const folder = std::string{std::getenv("BENCH_ALL_REDUCE_FOLDER")} + "/" + std::to_string(at.size);
+    if (at.rank == 0) std::filesystem::create_directory(folder);
+    MPI_Barrier(MPI_COMM_WORLD);
     gloo::transport::tcp::attr where;
     where.hostname = "127.0.0.1";
     auto device = gloo::transport::tcp::CreateDevice(where);
-    gloo::rendezvous::FileStore store{folder.data()};
+    gloo::rendezvous::FileStore store{folder};
     context = std::make_shared<gloo::rendezvous::Context>(at.rank, at.size);
     context->connectFullMesh(store, device);
-    MPI_Barrier(MPI_COMM_WORLD);
-    if (at.rank == 0) std::filesystem::remove_all(folder.data());
   }
   void operator()(std::span<float> v, gloo::AllreduceOptions::Algorithm how) {
     gloo::AllreduceOptions o{context};
@@ -163,6 +162,15 @@ void measure(place const& at, std::vector<rival>& all, std::size_t kib, int roun
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
+  auto const rounds = argc > 1 ? std::atoi(argv[1]) : 15;
+  std::vector<std::size_t> sizes;
+  for (auto k = 2; k < argc; ++k) sizes.push_back(std::strtoul(argv[k], nullptr, 10));
+  if (sizes.empty()) sizes = {64, 1024, 16'384};
+  if (rounds < 1 || std::find(sizes.begin(), sizes.end(), 0U) != sizes.end() ||
+      std::getenv("BENCH_ALL_REDUCE_FOLDER") == nullptr) {
+    std::fprintf(stderr, "usage: bench/all_reduce BENCH_ALL_REDUCE [ROUNDS [KIB...]], all from 1 up\n");
+    return 2;
+  }
   MPI_Init(&argc, &argv);
   place at;
   MPI_Comm_rank(MPI_COMM_WORLD, &at.rank);
@@ -183,10 +191,6 @@ auto main(int argc, char** argv) -> int {
     all.push_back({"Gloo, ring", [&](std::span<float> v) { gloo(v, how_gloo::RING); }});
     all.push_back({"Gloo, bcube", [&](std::span<float> v) { gloo(v, how_gloo::BCUBE); }});
 #endif
-    auto const rounds = argc > 1 ? std::atoi(argv[1]) : 15;
-    std::vector<std::size_t> sizes;
-    for (auto k = 2; k < argc; ++k) sizes.push_back(std::strtoul(argv[k], nullptr, 10));
-    if (sizes.empty()) sizes = {64, 1024, 16'384};
     if (at.rank == 0) {
       std::printf("| processes | size |");
       for (auto const& r : all) std::printf(" %s |", r.name.c_str());

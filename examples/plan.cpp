@@ -179,9 +179,9 @@ void take_probed(asked& a, rubato::examples::probed const& p) {
 auto text_of(rubato::examples::probed const& p) -> std::string {
   auto table = report::text_table{{{"machine", report::side::right},
                                    {"gradient in ms"},
-                                   {"deviation"},
+                                   {"deviation in ms"},
                                    {"latency in ms"},
-                                   {"jitter"},
+                                   {"jitter in ms"},
                                    {"Mbit/s out"}}};
   auto const n = p.gradient.size();
   for (std::size_t i = 0; i < n; ++i) {
@@ -199,10 +199,27 @@ void take_probe(asked& a, int argc, char** argv) {
        {"--workers", "--compute", "--times", "--variation", "--slow", "--latency", "--jitter", "--bandwidth"})
     if (std::find(argv, argv + argc, std::string_view{name}) != argv + argc)
       throw config_error{std::string{name} + " and --probe exclude each other: a probe measures it"};
+  if (std::find(argv, argv + argc, std::string_view{"--probe"}) == argv + argc)
+    throw config_error{
+        "--peers, --arrival, --batch and --insecure belong to --probe I, which says which machine this is"};
   if (a.probe->peers.empty()) throw config_error{"--probe needs --peers, the addresses of all machines, by number"};
   a.about.workers = a.probe->peers.size();
   a.about.check();  // before anyone is waited for
   a.probe->dimension = a.about.dimension, a.probe->doubles = a.about.value_bytes == 8;
+  auto const& s = a.about;
+  a.probe->planned = {{"loss", s.link.mean_loss()},
+                      {"least curvature", s.flattest},
+                      {"largest curvature", s.steepest},
+                      {"noise", s.noise},
+                      {"distance", s.distance},
+                      {"spread", s.spread},
+                      {"curvature spread", s.curvature_spread},
+                      {"target", s.target},
+                      {"step", s.step},
+                      {"round", static_cast<double>(s.round_size)},
+                      {"buffer", static_cast<double>(s.buffer)},
+                      {"cap", s.weight_cap},
+                      {"seed", static_cast<double>(s.seed)}};
 }
 
 /// Throws config_error; nothing if help was asked for.

@@ -36,6 +36,7 @@ struct probe_choice {
   std::size_t dimension = 7850;
   bool doubles = false;
   std::size_t batch = 32;
+  std::vector<std::pair<std::string_view, double>> planned{};  ///< what else is the same for all, or plans differ
 };
 
 /// In seconds and bits a second; links by [from machines + to], both ways alike for latency and jitter.
@@ -175,6 +176,7 @@ inline void check(probe_choice const& c) {
 inline auto identity_of(probe_choice const& c, collective::options const& o) -> transport::identity {
   auto me = collective::identity_of(to_node(c.id), c.peers.size(), &wire::xxh3_of, o);
   me.agreed.add("dimension", c.dimension).add("bytes of a value", c.doubles ? 8 : 4).add("batch", c.batch);
+  for (auto const& [name, value] : c.planned) me.agreed.add(name, shortest(value));
   return me;
 }
 

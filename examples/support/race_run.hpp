@@ -134,17 +134,16 @@ inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
   return race_problem_of(race_data(o.data), o);
 }
 
-/// The largest distance of any of a result's models from the optimum, in max norm. Servers that share a model have a
-/// part of it each, which follow each other.
+/// The largest distance of any of a result's models from the optimum, in max norm; of the parts of a model that servers
+/// share, that of the model.
 [[nodiscard]] inline auto distance(run_result const& r, std::vector<double> const& optimum) -> double {
+  auto models = r.models;
+  if (!models.empty() && models[0].size() < optimum.size()) models = {joined(models)};
   auto worst = 0.0;
   std::vector<double> x;
-  auto begin = std::size_t{0};
-  for (auto const& m : r.models) {
+  for (auto const& m : models) {
     rubato::detail::widen(m, x);
-    if (begin + x.size() > optimum.size()) begin = 0;
-    for (std::size_t k = 0; k < x.size(); ++k) worst = std::fmax(worst, std::abs(x[k] - optimum[begin + k]));
-    begin += x.size();
+    for (std::size_t k = 0; k < x.size(); ++k) worst = std::fmax(worst, std::abs(x[k] - optimum[k]));
   }
   return worst;
 }

@@ -34,11 +34,13 @@ if [[ $probes == yes ]]; then
     fail "plan --probe: not three machines in: $(cat probe.0)"
   grep -q '^take ' probe.0 || fail "plan --probe: no pick in: $(cat probe.0)"
 
-  # Two that would measure different things do not meet.
-  "$plan" --probe 1 --peers "${addresses%,*}" --arrival 3s --batch 16 >probe.1 2>&1 &
-  if "$plan" --probe 0 --peers "${addresses%,*}" --arrival 3s >probe.0 2>&1; then fail "plan --probe: two batches, one probe"; fi
-  wait
-  grep -qE 'has batch (16|32), but this node has' probe.0 probe.1 || fail "plan --probe of two batches: $(cat probe.0 probe.1)"
+  # Two that would measure different things, or plan for different ones, do not meet.
+  for other in "batch 16" "noise 0.2"; do
+    "$plan" --probe 1 --peers "${addresses%,*}" --arrival 3s --${other% *} "${other#* }" >probe.1 2>&1 &
+    if "$plan" --probe 0 --peers "${addresses%,*}" --arrival 3s >probe.0 2>&1; then fail "plan --probe: one has $other"; fi
+    wait
+    grep -qE "has ${other% *} [0-9.]+, but this node has" probe.0 probe.1 || fail "plan --probe, $other: $(cat probe.0 probe.1)"
+  done
 fi
 
 # refused 'PART OF THE SENTENCE' OPTION...
@@ -65,6 +67,7 @@ refused 'at least the least one' --curvature 2,1
 refused 'above 0 and below 1' --target 2
 refused 'at most 1e30, not 1e+300' --spread 1e300
 refused "a factor above 0 (as 7:4), not '7:0'" --slow 7:0
+refused 'belong to --probe' --peers 127.0.0.1:1,127.0.0.1:2
 refused 'needs --peers' --probe 0
 refused '--latency and --probe exclude each other' --probe 0 --peers 127.0.0.1:1,127.0.0.1:2 --latency 1ms
 refused "unknown option '--speed'" --speed 3

@@ -28,29 +28,37 @@ using namespace std::chrono_literals;
 using collective::algorithm;
 using test::tcp_doors;
 
-/// Runs `live(port)` at n nodes, a thread each, that meet in a room; what each threw, in words.
+/// Runs live(i) for each of n nodes but the missing one, in a thread each; what each threw, in words.
+template<class Live>
+auto at_all_nodes(std::size_t n, Live live, std::size_t missing) -> std::vector<std::string> {
+  std::vector<std::string> said(n);
+  std::vector<std::jthread> all;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (i == missing) continue;
+    all.emplace_back([&, i] {
+      try {
+        live(i);
+      } catch (run_error const& e) {
+        said[i] = e.what();
+      }
+    });
+  }
+  all.clear();
+  return said;
+}
+
+/// Runs `live(port)` at n nodes that meet in a room.
 template<class Live>
 auto in_a_room(std::size_t n, collective::options const& o, Live live, std::size_t missing = collective::detail::nobody)
     -> std::vector<std::string> {
   auto const room = transport::in_process::room{n, 64, missing == collective::detail::nobody ? 10s : 400ms};
-  std::vector<std::string> said(n);
-  {
-    std::vector<std::jthread> all;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (i == missing) continue;
-      all.emplace_back([&, i] {
-        try {
-          auto const me = collective::identity_of(to_node(i), n, nullptr, o);
-          auto wires = transport::in_process{room, me};
-          auto port = collective::port{me, wires, o};
-          live(port);
-        } catch (run_error const& e) {
-          said[i] = e.what();
-        }
-      });
-    }
-  }
-  return said;
+  auto const at_one = [&](std::size_t i) {
+    auto const me = collective::identity_of(to_node(i), n, nullptr, o);
+    auto wires = transport::in_process{room, me};
+    auto port = collective::port{me, wires, o};
+    live(port);
+  };
+  return at_all_nodes(n, at_one, missing);
 }
 
 /// The same over TCP, with checksums.
@@ -58,49 +66,31 @@ template<class Live>
 auto over_tcp(std::size_t n, collective::options const& o, Live live, std::size_t missing = collective::detail::nobody)
     -> std::vector<std::string> {
   tcp_doors doors{n};
-  std::vector<std::string> said(n);
-  {
-    std::vector<std::jthread> all;
-    for (std::size_t i = 0; i < n; ++i) {
-      auto how = doors.options(i);
-      how.arrival = missing == collective::detail::nobody ? 10s : 400ms;
-      if (i == missing) continue;
-      all.emplace_back([&, i, how] {
-        try {
-          auto const me = collective::identity_of(to_node(i), n, &wire::xxh3_of, o);
-          auto wires = transport::tcp{me, how};
-          auto port = collective::port{me, wires, o};
-          live(port);
-        } catch (run_error const& e) {
-          said[i] = e.what();
-        }
-      });
-    }
+  std::vector<transport::tcp_options> how;
+  for (std::size_t i = 0; i < n; ++i) {
+    how.push_back(doors.options(i));
+    how[i].arrival = missing == collective::detail::nobody ? 10s : 400ms;
   }
-  return said;
+  auto const at_one = [&](std::size_t i) {
+    auto const me = collective::identity_of(to_node(i), n, &wire::xxh3_of, o);
+    auto wires = transport::tcp{me, how[i]};
+    auto port = collective::port{me, wires, o};
+    live(port);
+  };
+  return at_all_nodes(n, at_one, missing);
 }
 
 /// The same over shared memory.
 template<class Live>
 auto over_shared_memory(std::size_t n, collective::options const& o, Live live) -> std::vector<std::string> {
   test::shared_memory_doors const doors{n};
-  std::vector<std::string> said(n);
-  {
-    std::vector<std::jthread> all;
-    for (std::size_t i = 0; i < n; ++i) {
-      all.emplace_back([&, i] {
-        try {
-          auto const me = collective::identity_of(to_node(i), n, nullptr, o);
-          auto wires = transport::shared_memory{me, doors.options(i)};
-          auto port = collective::port{me, wires, o};
-          live(port);
-        } catch (run_error const& e) {
-          said[i] = e.what();
-        }
-      });
-    }
-  }
-  return said;
+  auto const at_one = [&](std::size_t i) {
+    auto const me = collective::identity_of(to_node(i), n, nullptr, o);
+    auto wires = transport::shared_memory{me, doors.options(i)};
+    auto port = collective::port{me, wires, o};
+    live(port);
+  };
+  return at_all_nodes(n, at_one, collective::detail::nobody);
 }
 
 /// Node i's value k: of both signs, and of sizes that make rounding show.
@@ -248,14 +238,16 @@ TEST_CASE("a node that never comes, or does not come to a call, ends it at all n
     INFO(std::string{name_of(by)});
     auto gone = std::atomic<int>{0};
     auto const said = in_a_room(5, impatient, [&](auto& port) {
-      reduce(port);
       if (port.self() == 2) {  // is there, but comes to no second call until the others have ended it
+        reduce(port);
         while (gone < 4) std::this_thread::yield();
         return;
       }
-      auto mine = std::vector<float>(100);
       try {
+        reduce(port);
+        auto mine = std::vector<float>(100);
         collective::all_reduce(port, std::span{mine}, {.by = by});
+        ++gone;  // or this test would never end
       } catch (run_error const&) {
         ++gone;
         reduce(port);  // which says the same again

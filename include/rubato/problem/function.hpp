@@ -51,6 +51,9 @@ class function {
   function(std::size_t dimension, F f, Loss loss = {})
       : dimension_{dimension}, f_{std::move(f)}, loss_{std::move(loss)} {
     if (dimension == 0) throw config_error{"a problem needs a model of at least one value"};
+    if constexpr (std::is_pointer_v<F>) {
+      if (f_ == nullptr) throw config_error{"a problem needs a function, and was given a null pointer"};
+    }
   }
 
   [[nodiscard]] auto dimension() const -> std::size_t { return dimension_; }

@@ -268,19 +268,27 @@ inline void warn_of_ages(run_result& r) {
                        "; let nodes keep a pace, or take a smaller step");
 }
 
-/// Requires a result with all its counters. Warns if the server, which follows the first `peers` nodes, got gradients
-/// and made no step: the answer is the first model then. O(nodes + edges).
+/// Requires a result with all its counters. Warns if the server, which follows the first `peers` nodes, made no step
+/// though it got gradients, or messages without any: the answer is the first model then. O(nodes + edges).
 inline void warn_of_no_step(std::size_t peers, run_result& r) {
   auto const server =
       std::find_if(r.nodes.begin(), r.nodes.end(), [&](auto const& n) { return to_index(n.id) >= peers; });
-  if (server == r.nodes.end() || server->iterations > 0) return;
-  auto got = server->dropped;
-  for (auto const& e : r.edges)
-    if (e.to == server->id && e.channel == channel_id::gradient) got += e.age.uses;
-  if (got == 0) return;
-  r.warnings.push_back("the server took " + std::to_string(got) +
-                       " gradients and made no step, so its model is still the first one: a step needs more gradients, "
-                       "or some of each worker");
+  if (server == r.nodes.end()) return;
+  auto got = server->dropped, heard = std::uint64_t{0};
+  for (auto const& e : r.edges) {
+    if (e.to != server->id) continue;
+    heard += e.delivered;
+    if (e.channel == channel_id::gradient) got += e.age.uses;
+  }
+  if (got > 0 && server->iterations == 0) {
+    r.warnings.push_back("the server took " + std::to_string(got) +
+                         " gradients and made no step, so its model is still the first one: a step needs more "
+                         "gradients, or some of each worker");
+  } else if (got + server->gradients == 0 && heard > 0) {
+    r.warnings.push_back(
+        "the server heard from its workers and got no gradient in time, so its model is still the "
+        "first one: give workers more time for a gradient");
+  }
 }
 
 /// Of one process, which knows its own edges only.

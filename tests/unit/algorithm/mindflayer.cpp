@@ -133,9 +133,12 @@ TEST_CASE("a round in which no gradient is in time moves nothing, and costs no b
   CHECK(r.nodes[3].iterations == 10);
   CHECK(r.nodes[3].gradients == 0);
   for (auto const v : r.models[0].view<double>()) CHECK(v == 0.0);
+  REQUIRE(r.warnings.size() == 1);
+  CHECK(says(r.warnings[0], "got no gradient in time, so its model is still the first one"));
   o.trials.deadlines = {1.0, 0.5, 0.5};  // a gradient that takes just its deadline is in time
   auto const one = simulate(assemble<node>(topology::star(3), p, o), taking({1, 1, 1}, tuned::evenly), {.time = 20s});
   CHECK(one.nodes[3].gradients >= 18);
+  CHECK(one.warnings.empty());
 }
 
 /// Workers that agree: f_i = sum_c (1 + c)/2 (x_c - centre_c)^2.

@@ -154,6 +154,8 @@ TEST_CASE("problems that cannot be are refused by a sentence") {
   CHECK(says(separable(9, 2, {.nodes = 3, .batch = 4}), "1 to 3 functions, as many as each node has, not 4"));
   CHECK(says(separable(9, 3, {.nodes = 3, .batch = 1, .columns = 2}), "3 values make no matrix of 2 columns"));
   CHECK(says(refusal([] { static_cast<void>(problem::from_function(0, &distance_in_c)); }), "at least one value"));
+  using pointer = decltype(&distance_in_c);
+  CHECK(says(refusal([] { static_cast<void>(problem::from_function(2, pointer{nullptr})); }), "given a null pointer"));
 }
 
 }  // namespace
