@@ -148,17 +148,23 @@ auto taken_by(char const* who, Plan const& plan) -> std::string {
   }
 }
 
-/// After how many rounds all are exactly at the mean, or what a whole cycle leaves of their disagreement.
+/// After how many rounds all are exactly at the mean, or what a whole cycle leaves of their disagreement. No round makes
+/// that larger.
 auto consensus_of(std::vector<mixing::matrix> const& rounds) -> std::string {
-  auto done = std::vector<mixing::matrix>{};
-  auto left = 1.0;
-  for (auto const& m : rounds) {
-    done.push_back(m);
-    left = mixing::residual(done);
-    if (left < 1e-12) return "exact after " + std::to_string(done.size()) + " rounds";
+  auto const left_after = [&](std::ptrdiff_t some) {
+    return mixing::residual({rounds.begin(), rounds.begin() + some});
+  };
+  auto const is_exact = [](double left) { return left < 1e-12; };
+  auto most = std::ssize(rounds);
+  if (auto const left = left_after(most); !is_exact(left))
+    return "not exact: all rounds leave " + rubato::with_digits(left, 5) + " of the disagreement, a gap of " +
+           rubato::with_digits(1 - left, 5);
+  for (auto least = std::ptrdiff_t{1}; least < most;) {
+    auto const middle = least + (most - least) / 2;
+    if (is_exact(left_after(middle))) most = middle;
+    else least = middle + 1;
   }
-  return "not exact: all rounds leave " + rubato::with_digits(left, 5) + " of the disagreement, a gap of " +
-         rubato::with_digits(1 - left, 5);
+  return "exact after " + std::to_string(most) + " rounds";
 }
 
 auto report_of(mixing::schedule const& rounds, asked const& o) -> std::string {

@@ -132,6 +132,9 @@ class server_sgd
   /// A star around an extra node, whatever the network. Its gain is n: when every worker has delivered one gradient of
   /// weight 1, the model has moved by n gamma times their mean. It is 1 if the aggregation makes one step by_round.
   [[nodiscard]] static auto make_plan(topology::pair const& network, options const& o = {}) -> mixing::plan {
+    constexpr auto most = std::size_t{10'000};  // each has an edge to every worker
+    if (o.servers > most)
+      throw config_error{"a run has at most " + std::to_string(most) + " servers, not " + std::to_string(o.servers)};
     auto plan = mixing::server_plan(network.pull().nodes(), (std::max)(o.servers, std::size_t{1}));
     if constexpr (!requires { requires Aggregation::by_round; })
       plan.gain = static_cast<double>(network.pull().nodes());

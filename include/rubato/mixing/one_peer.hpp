@@ -61,7 +61,7 @@ RUBATO_INLINE auto composed(matrix const& first, matrix const& next) -> matrix {
       for (auto const& b : first.row(a.peer)) row[to_index(b.peer)] += a.weight * b.weight;
     for (auto j = std::size_t{0}; j < n; ++j) entries.push_back({to_node(i), to_node(j), row[j]});
   }
-  return from_entries(n, std::move(entries), stochasticity::doubly, "product of " + first.name(), signs::any);
+  return from_entries(n, std::move(entries), stochasticity::doubly, "product of rounds", signs::any);
 }
 
 /// The edges of `graph` whose ends fulfil a condition, with Metropolis-Hastings weights.

@@ -161,6 +161,7 @@ TEST_CASE("a method that is about whole gradients or one version is refused with
   CHECK(refused<asgd<host>>({}, 6).empty());
   CHECK(says(refused<asgd<host>>({}, 7), "has 6 blocks of 64 values, which 7 servers cannot share"));
   CHECK(says(refused<asgd<host>>({.block_values = 128}, 4), "has 3 blocks of 128 values"));
+  CHECK(says(refused<asgd<host>>({}, 3'000'000), "at most 10000 servers, not 3000000"));
   CHECK(says(refused<asgd<host>>({}, 0), "at least 1 server, not 0"));
 }
 
