@@ -148,8 +148,8 @@ auto taken_by(char const* who, Plan const& plan) -> std::string {
   }
 }
 
-/// After how many rounds all are exactly at the mean, or what a whole cycle leaves of their disagreement. No round makes
-/// that larger.
+/// After how many rounds all are exactly at the mean, or what a whole cycle leaves of their disagreement. (No round
+/// makes that larger.)
 auto consensus_of(std::vector<mixing::matrix> const& rounds) -> std::string {
   auto const left_after = [&](std::ptrdiff_t some) {
     return mixing::residual({rounds.begin(), rounds.begin() + some});

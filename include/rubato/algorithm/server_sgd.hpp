@@ -15,7 +15,8 @@
 // its own; a formula above is then about its values alone. The form is for policies that are `by_shard`.
 //   (As.S)  worker: sends each server its values of g, with the version of its values at which g was computed; goes on
 //           once all have answered. What it reads is torn by at most the spread of their versions, which is counted
-// A step reads 2 vectors and writes 1, besides the traffic of the step rule and of an aggregation policy.
+// A step reads 2 vectors and writes 1, besides the traffic of the step rule and of an aggregation policy. With several
+// servers a worker reads and writes two more for each gradient: its parts are copied, and those of the model joined.
 #pragma once
 
 #include <algorithm>
