@@ -51,7 +51,7 @@ auto at_all_nodes(std::size_t n, Live live, std::size_t missing) -> std::vector<
 template<class Live>
 auto in_a_room(std::size_t n, collective::options const& o, Live live, std::size_t missing = collective::detail::nobody)
     -> std::vector<std::string> {
-  auto const room = transport::in_process::room{n, 64, missing == collective::detail::nobody ? 10s : 400ms};
+  auto const room = transport::in_process::room{n, 64, missing == collective::detail::nobody ? 10s : 2s};
   auto const at_one = [&](std::size_t i) {
     auto const me = collective::identity_of(to_node(i), n, nullptr, o);
     auto wires = transport::in_process{room, me};
@@ -69,7 +69,7 @@ auto over_tcp(std::size_t n, collective::options const& o, Live live, std::size_
   std::vector<transport::tcp_options> how;
   for (std::size_t i = 0; i < n; ++i) {
     how.push_back(doors.options(i));
-    how[i].arrival = missing == collective::detail::nobody ? 10s : 400ms;
+    how[i].arrival = missing == collective::detail::nobody ? 10s : 2s;
   }
   auto const at_one = [&](std::size_t i) {
     auto const me = collective::identity_of(to_node(i), n, &wire::xxh3_of, o);
@@ -134,7 +134,7 @@ struct trial {
       }
       CHECK(worst <= static_cast<double>(n) * static_cast<double>(std::numeric_limits<T>::epsilon()));
       for (auto const& other : results)
-        REQUIRE(std::memcmp(other.at(s).data(), first.data(), sizes[s] * sizeof(T)) == 0);
+        REQUIRE((sizes[s] == 0 || std::memcmp(other.at(s).data(), first.data(), sizes[s] * sizeof(T)) == 0));
     }
   }
 };
@@ -220,7 +220,7 @@ TEST_CASE("costs are measured alike at all nodes, and calls go by them") {
 }
 
 TEST_CASE("a node that never comes, or does not come to a call, ends it at all nodes by the deadline and by its name") {
-  auto const impatient = collective::options{.piece_values = 64, .patience = 600ms};
+  auto const impatient = collective::options{.piece_values = 64, .patience = 3s};
   auto const reduce = [](auto& port) {
     auto mine = std::vector<float>(100);
     collective::all_reduce(port, std::span{mine}, {.by = algorithm::ring});
@@ -232,15 +232,16 @@ TEST_CASE("a node that never comes, or does not come to a call, ends it at all n
     }
     CHECK(std::any_of(said.begin(), said.end(), [&](auto const& s) { return s.find(what) != std::string::npos; }));
   };
-  all_name_2(in_a_room(4, impatient, reduce, 2), "has not come within 0.4 s");
-  all_name_2(over_tcp(4, impatient, reduce, 2), "has not come within 0.4 s");
+  all_name_2(in_a_room(4, impatient, reduce, 2), "has not come within 2.0 s");
+  all_name_2(over_tcp(4, impatient, reduce, 2), "has not come within 2.0 s");
   for (auto const by : {algorithm::ring, algorithm::doubling}) {
     INFO(std::string{name_of(by)});
     auto gone = std::atomic<int>{0};
     auto const said = in_a_room(5, impatient, [&](auto& port) {
       if (port.self() == 2) {  // is there, but comes to no second call until the others have ended it
         reduce(port);
-        while (gone < 4) std::this_thread::yield();
+        auto const end = transport::clock::now() + 60s;
+        while (gone < 4 && transport::clock::now() < end) std::this_thread::sleep_for(1ms);
         return;
       }
       try {
@@ -318,8 +319,8 @@ TEST_CASE("a node that floods another one with messages is refused by name, and 
                30s, [](std::uint64_t k) { return 2 - k % 2; }, 1),
            "node 1 has sent a message of call 1, but this node is in call 1 of all_reduce");
   says_all(flooded(
-               200ms, [](std::uint64_t) { return std::uint64_t{1}; }, 1),
-           "node 2 has not come to call 1 of all_reduce within 0.2 s");
+               500ms, [](std::uint64_t) { return std::uint64_t{1}; }, 1),
+           "node 2 has not come to call 1 of all_reduce within 0.5 s");
 }
 
 /// Memory for one body, and no more.

@@ -12,12 +12,21 @@
 #include <cstdint>
 #include <span>
 
+// The switches of xxHash are ours for its header alone, unless the program has set them itself.
 #if defined(RUBATO_XXHASH_DISPATCH)
+#if defined(XXH_DISPATCH_DISABLE_REPLACE)
+#include <xxh_x86dispatch.h>
+#else
 #define XXH_DISPATCH_DISABLE_REPLACE
 #include <xxh_x86dispatch.h>
+#undef XXH_DISPATCH_DISABLE_REPLACE
+#endif
+#elif defined(XXH_INLINE_ALL)
+#include <xxhash.h>
 #else
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+#undef XXH_INLINE_ALL
 #endif
 
 #include <rubato/core/language.hpp>
