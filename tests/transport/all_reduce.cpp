@@ -261,6 +261,40 @@ TEST_CASE("a node that never comes, or does not come to a call, ends it at all n
   }
 }
 
+TEST_CASE("vectors that nobody takes are read no more when their call has ended") {  // what sanitizers would see
+  auto const o = collective::options{.patience = 1s};
+  auto const read_no_more = [&]<class Wires>(std::type_identity<Wires>, auto doors, wire::checksum check) {
+    auto gone = std::atomic<bool>{false};
+    auto said = std::string{};
+    auto const live = [&](std::size_t i) {
+      auto const me = collective::identity_of(to_node(i), 2, check, o);
+      auto wires = Wires{me, doors.options(i)};
+      auto port = collective::port{me, wires, o};
+      auto one = std::vector<float>(1);
+      collective::all_reduce(port, std::span{one});
+      if (i == 1) {  // takes nothing more until the other one has given up, and then what is there
+        auto const end = transport::clock::now() + 60s;
+        while (!gone && transport::clock::now() < end) std::this_thread::sleep_for(1ms);
+        return;
+      }
+      try {
+        auto more_than_waits_in_a_wire = std::vector<float>(std::size_t{1} << 22, 1.0F);
+        collective::all_reduce(port, std::span{more_than_waits_in_a_wire});
+      } catch (run_error const& e) {
+        said = e.what();
+      }
+      gone = true;
+      std::vector<transport::incoming> news;
+      for (auto k = 0; k < 50; ++k) wires.poll(transport::clock::now() + 5ms, news);
+    };
+    for (auto const& sentence : at_all_nodes(2, live, collective::detail::nobody)) CHECK(sentence == "");
+    INFO(said);
+    CHECK(said.find("node 1 has not come to call 2") != std::string::npos);
+  };
+  read_no_more(std::type_identity<transport::shared_memory>{}, test::shared_memory_doors{2}, nullptr);
+  read_no_more(std::type_identity<transport::tcp>{}, tcp_doors{2}, &wire::xxh3_of);
+}
+
 /// Node 1 by hand: sends node 0 messages of one float, of the calls that `number(k)` says, until node 0 has given up.
 auto flooded(std::chrono::nanoseconds patience, std::uint64_t (*number)(std::uint64_t), int at_a_time) -> std::string {
   constexpr auto n = std::size_t{3};

@@ -31,16 +31,16 @@ struct call_options {
 
 namespace detail {
 
+/// The two do not overlap. That is said of the parameters, and rows have a fixed length, so that compilers take whole
+/// vectors at -O2 too.
 template<class T>
-void add(T const* from, T* to, std::size_t n) {
-  constexpr std::size_t width = 64 / sizeof(T);  // so that compilers take whole vectors at -O2 too
-  auto const* __restrict a = from;
-  auto* __restrict b = to;
+void add(T const* __restrict from, T* __restrict to, std::size_t n) {
+  constexpr std::size_t width = 64 / sizeof(T);
   std::size_t i = 0;
   for (; i + width <= n; i += width) {
-    for (std::size_t k = 0; k < width; ++k) b[i + k] += a[i + k];
+    for (std::size_t k = 0; k < width; ++k) to[i + k] += from[i + k];
   }
-  for (; i < n; ++i) b[i] += a[i];
+  for (; i < n; ++i) to[i] += from[i];
 }
 
 /// However a call ends: nothing reads the caller's vector after it.

@@ -105,6 +105,8 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
  public:
   static constexpr bool lossless = true;  // within a session of an edge
   static constexpr bool ordered = true;
+  /// When an edge has closed, nobody reads the bodies that were sent over it.
+  static constexpr bool lets_go_of_bodies = true;
 
   /// Removes what processes of a run by that name left that were killed. Throws config_error, also if there is too
   /// little shared memory, or another process is this node of a run by that name.
