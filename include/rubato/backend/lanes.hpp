@@ -235,6 +235,39 @@ inline void widen_bytes(void const* in, __m128i (&out)[4]) {
 }
 #endif
 
+#if defined(__AVX2__)
+/// Between bytes and words, eight or sixteen at a time, where g++ would take an instruction a value.
+template<class To, class From, std::size_t Lanes>
+inline constexpr bool is_byte_conversion = (Lanes == 8 || (Lanes == 16 && native_bytes == 64)) &&
+                                           ((std::is_same_v<From, std::uint8_t> && std::is_same_v<To, std::int32_t>) ||
+                                            (std::is_same_v<From, std::int32_t> && std::is_same_v<To, std::uint8_t>));
+
+/// Element by element, as static_cast.
+template<class To, class From>
+inline auto converted_bytes(From const& v) -> To {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(To) == 64) return same_bits<To>(_mm512_maskz_cvtepu8_epi32(0xFFFF, same_bits<__m128i>(v)));
+  else if constexpr (sizeof(From) == 64)
+    return same_bits<To>(_mm512_maskz_cvtepi32_epi8(0xFFFF, same_bits<__m512i>(v)));
+  else
+#endif
+      if constexpr (sizeof(To) == 32) {
+    return same_bits<To>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<__m128i const*>(&v))));
+  } else {
+    auto const low = _mm256_and_si256(same_bits<__m256i>(v), _mm256_set1_epi32(0xFF));
+    auto const words = _mm_packs_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+    To out;
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(&out), _mm_packus_epi16(words, words));
+    return out;
+  }
+}
+#else
+template<class To, class From, std::size_t Lanes>
+inline constexpr bool is_byte_conversion = false;
+template<class To, class From>
+auto converted_bytes(From const& v) -> To = delete;
+#endif
+
 inline void finish_streaming() {
 #if defined(__SSE2__)
   _mm_sfence();
@@ -407,7 +440,10 @@ class vector_lanes {
               detail::same_bits<part>(out[3])};
     } else
 #endif
-    {
+        if constexpr (detail::is_byte_conversion<To, U, lanes>) {
+      return {detail::converted_bytes<part>(v.a), detail::converted_bytes<part>(v.b),
+              detail::converted_bytes<part>(v.c), detail::converted_bytes<part>(v.d)};
+    } else {
       return {__builtin_convertvector(v.a, part), __builtin_convertvector(v.b, part),
               __builtin_convertvector(v.c, part), __builtin_convertvector(v.d, part)};
     }

@@ -81,7 +81,9 @@ class short_lanes {
   }
   template<class To, class U>
   auto cast(single<U, lanes> const& v) const -> single<To, lanes> {
-    return {__builtin_convertvector(v.a, typename single<To, lanes>::part)};
+    using part = typename single<To, lanes>::part;
+    if constexpr (detail::is_byte_conversion<To, U, lanes>) return {detail::converted_bytes<part>(v.a)};
+    else return {__builtin_convertvector(v.a, part)};
   }
   auto round(reals const& v) const -> integers { return {detail::rounded_vector<typename integers::part>(v.a)}; }
   auto to_real(integers const& v) const -> reals { return cast<T>(v); }

@@ -29,6 +29,14 @@ template<class Lanes, class Kernel>
 
 template<class Kernel>
 inline constexpr bool fits_short_lanes = requires { requires Kernel::fits_short_lanes; };
+
+/// How many values are swept in all. A kernel whose vector is swept in chunks says how many all of them have, or 0
+/// where chunks do not all begin at multiples of 64 bytes, so that nothing can be streamed.
+template<class Kernel>
+auto values_of(Kernel const& kernel, range r) -> std::size_t {
+  if constexpr (requires { kernel.values_of_all_chunks(); }) return kernel.values_of_all_chunks();
+  else return r.size();
+}
 }  // namespace detail::inline RUBATO_INSTRUCTION_SET
 
 inline namespace RUBATO_INSTRUCTION_SET {
@@ -39,8 +47,9 @@ auto vector_sweep(range r, Kernel const& kernel, std::size_t streaming_bytes) ->
   using cached = vector_lanes<T, false>;
   auto whole = r.begin + r.size() / cached::width * cached::width;
   // What a kernel moves is counted only where it may matter: no kernel moves 4 KiB per value.
+  auto const n = detail::values_of(kernel, r);
   auto const streams =
-      r.begin % 64 == 0 && r.size() > streaming_bytes / 4096 && r.size() * kernel.bytes_per_value() > streaming_bytes;
+      r.begin % 64 == 0 && n > streaming_bytes / 4096 && n * kernel.bytes_per_value() > streaming_bytes;
   flag_bits raised = 0;
   if (streams) {
     raised = detail::sweep_groups<vector_lanes<T, true>>({r.begin, whole}, kernel);

@@ -188,15 +188,17 @@ struct dequantise_kernel {
   std::uint8_t const* codes;
   T const* head;
   T* x;
+  std::size_t all;  // values of all chunks, if each begins at a multiple of 64 bytes, else 0
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const a = at.broadcast(head[0]);
     auto const b = head[1] >= 0 ? head[1] : not_a_number<T>;
     auto const c = at.to_real(at.template cast<std::int32_t>(at.load(codes)));
-    if constexpr (Form == minmax_form::shifted) at.store(x, a + b * c);
-    else at.store(x, (c + a) / at.broadcast(b));
+    if constexpr (Form == minmax_form::shifted) at.stream(x, a + b * c);
+    else at.stream(x, (c + a) / at.broadcast(b));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(T) + 1; }
+  [[nodiscard]] auto values_of_all_chunks() const -> std::size_t { return all; }
 };
 
 template<class T>
@@ -276,8 +278,10 @@ struct basic_minmax_u8 {
   void decode(Backend& backend, std::byte const* codes, std::size_t n, typename Backend::scalar* x) const {
     using T = typename Backend::scalar;
     auto const* const bytes = reinterpret_cast<std::uint8_t const*>(codes) + chunks(n) * 2 * sizeof(T);
+    auto const all_are_aligned = reinterpret_cast<std::uintptr_t>(x) % 64 == 0 && chunk_values % 64 == 0;
+    auto const all = all_are_aligned ? n : 0;
     for_chunks<T const>(n, codes, [&](range r, T const* head) {
-      backend.sweep({0, r.size()}, detail::dequantise_kernel<Form, T>{bytes + r.begin, head, x + r.begin});
+      backend.sweep({0, r.size()}, detail::dequantise_kernel<Form, T>{bytes + r.begin, head, x + r.begin, all});
     });
   }
 

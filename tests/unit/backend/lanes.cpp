@@ -129,6 +129,39 @@ TEST_CASE("rounding goes to the nearest integer, ties to even, and far values to
   check_rounding<double>(backend::eigen<double>{});
 }
 
+/// Bytes to words and back, of which only the low bits stay.
+struct through_words {
+  std::uint8_t const* in;
+  std::int32_t* words;
+  std::uint8_t* out;
+  template<class At>
+  void operator()(At& at) const {
+    auto const word = at.template cast<std::int32_t>(at.load(in));
+    at.store(words, word);
+    auto const beyond = backend::wrap_sub(backend::wrap_add(word, word), at.broadcast(std::int32_t{70'007}));
+    at.store(out, at.template cast<std::uint8_t>(beyond));
+  }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 6; }
+};
+
+template<class Backend>
+void check_bytes(Backend b) {
+  std::vector<std::uint8_t> in(3 * 256 + 37), out(in.size());
+  std::vector<std::int32_t> words(in.size());
+  for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<std::uint8_t>(i * 7);
+  b.sweep({0, in.size()}, through_words{in.data(), words.data(), out.data()});
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    REQUIRE(words[i] == static_cast<std::int32_t>(in[i]));
+    REQUIRE(out[i] == static_cast<std::uint8_t>(2 * in[i] - 70'007));
+  }
+}
+
+TEST_CASE("bytes become words without a sign, and words bytes by their low bits") {
+  check_bytes(backend::host<float>{});
+  check_bytes(backend::eigen<float>{});
+  check_bytes(backend::eigen<double>{});
+}
+
 TEST_CASE("integer sums wrap at 2^32") {
   constexpr auto most = std::numeric_limits<std::int32_t>::max(), least = std::numeric_limits<std::int32_t>::min();
   CHECK(backend::wrap_add(most, 1) == least);

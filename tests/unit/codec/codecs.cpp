@@ -103,6 +103,24 @@ TEST_CASE("hardware vectors and single values encode to the same bytes and decod
   }
 }
 
+TEST_CASE("chunks of minmax_u8 decode to the same values past the cache, wherever they begin") {
+  auto const x = drawn(families[0], 5000, 4);
+  auto streams = vectors{buffer_pool{}, 0};
+  for (auto const chunk : {std::size_t{64}, std::size_t{100}, std::size_t{4096}}) {
+    auto const c = codec::minmax_u8{.chunk_values = chunk};
+    auto const codes = bytes_of_codes(c, host{}, x);
+    auto const wanted = through(c, host{}, x);
+    for (std::size_t shift = 0; shift < 3; ++shift) {
+      auto out = streams.allocate<float>(x.size() + shift + 1);
+      std::fill(out.view().begin(), out.view().end(), 7.0F);
+      c.decode(streams, codes.data(), x.size(), out.data() + shift);
+      INFO("chunks of " << chunk << ", " << shift << " values after a boundary");
+      REQUIRE(std::equal(wanted.begin(), wanted.end(), out.data() + shift));
+      REQUIRE((out.data()[x.size() + shift] == 7 && (shift == 0 || out.data()[shift - 1] == 7)));
+    }
+  }
+}
+
 TEST_CASE("codes take one byte per value and two numbers per chunk, and nothing else is touched") {
   CHECK(codec::minmax_u8{}.codes<float>(4096) == 4096 + 8);
   CHECK(codec::minmax_u8{}.codes<float>(4097) == 4097 + 16);
