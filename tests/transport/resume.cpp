@@ -43,6 +43,7 @@
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
 #include "support/scratch_folder.hpp"
+#include "support/short_runs.hpp"
 #include "transport/in_rounds.hpp"
 #include "transport/peers.hpp"
 
@@ -131,6 +132,7 @@ TEMPLATE_LIST_TEST_CASE("processes that are killed and go on conserve the tracke
                         ways) {
   using scalar = typename TestType::scalar;
   using node = r_fast<backend::host<scalar>>;
+  if (short_runs() && std::is_same_v<TestType, way<transport::udp, udp_doors, double>>) return;
   auto const p = problem::quadratic::random(nodes, 50, 4);
   auto const all = killed_twice(runs_of<node, typename TestType::transport, typename TestType::doors>(p), 3000);
   for (auto const& f : all) {
@@ -152,6 +154,7 @@ using rounds_of = std::tuple<push_pull<space>, s_ab<space>, d_psgd<space>>;
 
 TEMPLATE_LIST_TEST_CASE("methods in rounds that are killed and go on end where a run ends that was never cut", "",
                         rounds_of) {
+  if (short_runs() && !std::is_same_v<TestType, push_pull<space>>) return;
   auto const p = problem::quadratic::random(nodes, 50, 4);
   auto const run = runs_of<TestType, transport::tcp, tcp_doors>(p);
   constexpr std::uint64_t enough = 3500;
