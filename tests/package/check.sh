@@ -114,6 +114,8 @@ case $way in
       configure no "component torch, and no LibTorch on the machine" "0.2 COMPONENTS torch" -DCMAKE_DISABLE_FIND_PACKAGE_Torch=ON
     fi
     configure yes "components asio, xxhash and zlib" "0.2 COMPONENTS asio xxhash zlib"
+    configure yes "component openssl" "0.2 COMPONENTS openssl"
+    configure no "component openssl, and no OpenSSL on the machine" "0.2 COMPONENTS openssl" -DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON
     configure no "component asio, and no Boost on the machine" "0.2 COMPONENTS asio" -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON
     configure no "component zlib, and no zlib on the machine" "0.2 COMPONENTS zlib" -DCMAKE_DISABLE_FIND_PACKAGE_ZLIB=ON
     configure no "component xxhash, and no xxHash where it is looked for" "0.2 COMPONENTS xxhash" -DRUBATO_XXHASH_ROOT=/nowhere

@@ -23,6 +23,11 @@
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
 
+#if defined(RUBATO_TEST_TLS)
+#include <rubato/transport/tls.hpp>
+#include "support/scratch_folder.hpp"
+#endif
+
 #include "transport/seats.hpp"
 
 namespace rubato::test {
@@ -110,6 +115,46 @@ class world<transport::tcp> : public one_process {
   tcp_doors doors_;
 };
 
+#if defined(RUBATO_TEST_TLS)
+/// TCP between nodes that have one key.
+class tcp_with_key : public transport::tcp {
+ public:
+  using tcp::tcp;
+};
+
+template<>
+class world<tcp_with_key> : public one_process {
+ public:
+  world(std::size_t n, limits const& l) : n_{n}, limits_{l}, doors_{n} {
+    auto const file = folder_.path() / "run.key";
+    transport::make_key(file);
+    key_ = transport::shared_key(file);
+  }
+  auto make(std::size_t self) -> std::unique_ptr<tcp_with_key> {
+    auto o = doors_.options(self);
+    o.event_bound = limits_.event_bound;
+    o.arrival = limits_.arrival;
+    o.silence = limits_.silence;
+    o.security = key_;
+    return std::make_unique<tcp_with_key>(test_identity(self, n_), std::move(o));
+  }
+
+ private:
+  std::size_t n_;
+  limits limits_;
+  tcp_doors doors_;
+  scratch_folder folder_{"key"};
+  std::shared_ptr<transport::security const> key_;
+};
+using with_keys = std::tuple<tcp_with_key>;
+#else
+using with_keys = std::tuple<>;
+#endif
+template<class... All, class... More>
+auto joined(std::tuple<All...> const*, std::tuple<More...> const*) -> std::tuple<All..., More...>;
+template<class... All>
+using and_with_keys = decltype(joined(static_cast<std::tuple<All...>*>(nullptr), static_cast<with_keys*>(nullptr)));
+
 template<>
 class world<transport::shared_memory> : public one_process {
  public:
@@ -196,10 +241,10 @@ class world<simulated> : public one_process {
   std::shared_ptr<simulated::air> air_;
 };
 
-using every_transport = std::tuple<transport::in_process, transport::tcp, transport::shared_memory, transport::udp>;
-using lossless_transports = std::tuple<transport::in_process, transport::tcp, transport::shared_memory>;
+using every_transport = and_with_keys<transport::in_process, transport::tcp, transport::shared_memory, transport::udp>;
+using lossless_transports = and_with_keys<transport::in_process, transport::tcp, transport::shared_memory>;
 using transports_with_silence =
-    std::tuple<transport::tcp, transport::shared_memory, transport::udp>;  // in a room nobody is silent
+    and_with_keys<transport::tcp, transport::shared_memory, transport::udp>;  // in a room nobody is silent
 using carriers_of_messages =
     std::tuple<transport::in_process, transport::tcp, transport::shared_memory, transport::udp, simulated>;
 using carriers_of_events = std::tuple<transport::in_process, transport::tcp, transport::shared_memory, simulated>;

@@ -21,6 +21,7 @@
 #include <rubato/transport/concepts.hpp>
 #include <rubato/transport/detail/connection/tcp.hpp>
 #include <rubato/transport/detail/edges.hpp>
+#include <rubato/transport/security.hpp>
 
 namespace rubato::transport {
 
@@ -29,6 +30,9 @@ struct tcp_options {
   std::vector<std::string> addresses{};  ///< host:port of every node of the run, by id
   std::optional<int>
       listener{};  ///< takes over this listening socket (see open_tcp_socket) instead of opening its address
+  /// Encrypts all connections, and keeps out whoever has no key (transport/tls.hpp); empty: plain bytes. All nodes have
+  /// the same kind. Frames have no checksum then, since nothing damaged is decrypted.
+  std::shared_ptr<transport::security const> security{};
   bool insecure = false;  ///< allows addresses beyond loopback, unencrypted
   std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< time in which all peers must arrive
   std::chrono::nanoseconds greeting = std::chrono::seconds{2};  ///< time in which a connection must have sent its hello
@@ -73,17 +77,21 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   /// Listens and begins to call; peers open while the owner polls. Throws config_error.
   tcp(identity me, tcp_options o)
-      : queued_edges{std::move(me), o.says}, options_{std::move(o)}, acceptor_{io()}, timer_{io()} {
+      : queued_edges{sealed_by(o.security.get(), std::move(me)), o.says},
+        options_{std::move(o)},
+        acceptor_{io()},
+        timer_{io()} {
     check_silence(options_.silence);
+    auto const goes_far = options_.insecure || options_.security != nullptr;
     for (auto const id : me_.peers) {
-      auto const where = detail::address_of(id, options_.addresses, options_.insecure);
+      auto const where = detail::address_of(id, options_.addresses, goes_far);
       auto& p = add_peer(id, where.text());
       p.where = where;
       p.we_call = id < me_.self;
       p.trouble = p.we_call ? "it has not answered" : "it has not called";
       p.queue = send_queue{options_.event_bound};
     }
-    auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
+    auto const own = detail::address_of(me_.self, options_.addresses, goes_far);
     auto const bound_socket = options_.listener
                                   ? *options_.listener
                                   : detail::open_socket<boost::asio::ip::tcp::acceptor>(own, "listen on").descriptor;
@@ -134,6 +142,10 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   static constexpr std::size_t most_unidentified = 64;
   static constexpr auto pause = std::chrono::milliseconds{50};  // before a call is tried again
 
+  static auto sealed_by(security const* s, identity me) -> identity {
+    if (s != nullptr) me.check = nullptr;
+    return me;
+  }
   [[nodiscard]] auto io() -> boost::asio::io_context& { return polled_.context(); }
   [[nodiscard]] auto hello_to(peer_state const& p) const -> wire::hello {
     return {run_, me_.self, p.id, me_.opened_before + p.session, me_.time.began, 0, 0};
@@ -150,20 +162,28 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       if (c->at == detail::phase::closed) return;
       if (error) return hang_up(p, error.message());
       c->at = detail::phase::greeting;
-      c->write_hello(hello_to(p), me_.agreed.text(), [this, &p](error_code cut) {
-        if (cut) hang_up(p, cut.message());
+      c->shake_hands(options_.security.get(), true, [this, &p, c](std::string const& why) {
+        if (!why.empty()) hang_up(p, why);
+        else if (!c->may_be(p.id)) hang_up(p, "what answers there has a key, but not that of " + p.name);
+        else greet(p, c);
       });
-      c->read_hello([this, &p, c](bool whole) {
-        if (!whole) return hang_up(p, "what answers there is not a rubato node, or is too busy");
-        if (c->other.from != p.id || c->other.to != me_.self) {
-          return hang_up(p, "node " + std::to_string(to_index(c->other.from)) + " answers there");
-        }
-        auto const why = wire::difference(me_.agreed.text(), c->text, p.name);
-        if (why.empty()) return open(p, c);
-        hang_up(p, why);
-        p.call_again = clock::now() + between_hellos;
-        differs(p, why);
-      });
+    });
+  }
+  void greet(peer_state& p, std::shared_ptr<connection> const& c) {
+    c->write_hello(hello_to(p), me_.agreed.text(), [this, &p](error_code cut) {
+      if (cut) hang_up(p, cut.message());
+    });
+    c->read_hello([this, &p, c](bool whole) {
+      if (!whole && !c->refusal.empty()) return hang_up(p, c->refusal);
+      if (!whole) return hang_up(p, "what answers there is not a rubato node, or is too busy");
+      if (c->other.from != p.id || c->other.to != me_.self) {
+        return hang_up(p, "node " + std::to_string(to_index(c->other.from)) + " answers there");
+      }
+      auto const why = wire::difference(me_.agreed.text(), c->text, p.name);
+      if (why.empty()) return open(p, c);
+      hang_up(p, why);
+      p.call_again = clock::now() + between_hellos;
+      differs(p, why);
     });
   }
 
@@ -185,9 +205,12 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       c->at = detail::phase::greeting;
       c->until = later(options_.greeting);
       if (unidentified_.size() > most_unidentified) turn_away_oldest();
-      c->read_hello([this, c](bool whole) {
-        if (whole) answer(c);
-        else turn_away(c, rejected_.strangers);
+      c->shake_hands(options_.security.get(), false, [this, c](std::string const& why) {
+        if (!why.empty()) return turn_away(c, rejected_.strangers);
+        c->read_hello([this, c](bool whole) {
+          if (whole && c->may_be(c->other.from)) answer(c);
+          else turn_away(c, rejected_.strangers);
+        });
       });
       accept();
     });

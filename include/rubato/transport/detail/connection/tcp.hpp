@@ -24,6 +24,7 @@
 #include <boost/asio/write.hpp>
 
 #include <rubato/transport/concepts.hpp>
+#include <rubato/transport/security.hpp>
 #include <rubato/wire/frame.hpp>
 #include <rubato/wire/hello.hpp>
 
@@ -95,6 +96,19 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
     socket.close(ignored);
   }
 
+  /// Encrypts what follows, unless `by` is empty; `then(why it failed, or nothing)`.
+  template<class Then>
+  void shake_hands(security const* by, bool calls, Then then) {
+    if (by == nullptr) return then(std::string{});
+    secure = by->over(socket);
+    secure->shake_hands(calls, [self = shared_from_this(), then = std::move(then)](error_code error) mutable {
+      if (self->at == phase::closed) return;
+      then(error ? self->secure->words_of(error) : std::string{});
+    });
+  }
+  /// Whether the other end may speak as this node, as far as the connection tells.
+  [[nodiscard]] auto may_be(node_id node) const -> bool { return !secure || secure->may_be(node); }
+
   /// `then(error)` runs unless the connection was closed here meanwhile.
   template<class Buffers, class Then>
   void read(Buffers const& into, Then then) {
@@ -102,12 +116,13 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   }
   template<class Buffers, class Pieces, class Then>
   void read(Buffers const& into, Pieces const& pieces, Then then) {
-    boost::asio::async_read(socket, into, pieces,
-                            [self = shared_from_this(), then = std::move(then)](error_code error, std::size_t) mutable {
-                              if (self->at == phase::closed) return;
-                              if (!error) self->heard = clock::now();
-                              then(error);
-                            });
+    auto handler = [self = shared_from_this(), then = std::move(then)](error_code error, std::size_t) mutable {
+      if (self->at == phase::closed) return;
+      if (!error) self->heard = clock::now();
+      then(error);
+    };
+    if (secure) boost::asio::async_read(*secure, into, pieces, std::move(handler));
+    else boost::asio::async_read(socket, into, pieces, std::move(handler));
   }
   /// Decodes `header` into `frame`; false if it is damaged, or not one of this run.
   [[nodiscard]] auto understands_header(wire::seal const& s) -> bool {
@@ -134,21 +149,22 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   template<class Buffers, class Pieces, class Then>
   void write(Buffers const& from, Pieces const& pieces, Then then) {
     writing = true;
-    boost::asio::async_write(
-        socket, from, pieces,
-        [self = shared_from_this(), then = std::move(then)](error_code error, std::size_t) mutable {
-          self->writing = false;
-          self->body = {};
-          if (self->at == phase::closed) return;
-          if (!error) self->spoke = clock::now();
-          then(error);
-        });
+    auto handler = [self = shared_from_this(), then = std::move(then)](error_code error, std::size_t) mutable {
+      self->writing = false;
+      self->body = {};
+      if (self->at == phase::closed) return;
+      if (!error) self->spoke = clock::now();
+      then(error);
+    };
+    if (secure) boost::asio::async_write(*secure, from, pieces, std::move(handler));
+    else boost::asio::async_write(socket, from, pieces, std::move(handler));
   }
 
   /// Reads a hello and its text; `then(true)` if both are whole, `then(false)` if anything is wrong.
   template<class Then>
   void read_hello(Then then) {
     read(boost::asio::buffer(greeting), [this, then = std::move(then)](error_code error) mutable {
+      if (error && secure) refusal = secure->words_of(error);
       auto const head = std::span<std::byte const, wire::hello_bytes>{greeting};
       auto const said = error ? std::nullopt : wire::decode_hello(head);
       if (!said) return then(false);
@@ -180,6 +196,8 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   }
 
   socket_type socket;
+  std::unique_ptr<secure_stream> secure;  ///< over it; empty: plain bytes
+  std::string refusal;  ///< of who was called: why it has not answered a hello, if that is known
   phase at = phase::connecting;
   node_id peer{};  ///< known after its hello, or from the beginning if we called
   bool writing = false;

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// What encrypts the connections of transport/tcp.hpp and knows who is at their other end. transport/tls.hpp has it by
+// OpenSSL; this is what it, or a library of your own, must offer.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include <rubato/core/ids.hpp>
+
+namespace rubato::transport {
+
+/// One connection. Belongs to the thread that polls; a read and a write may be under way at once, never two of a kind.
+/// It may be destroyed when the socket is closed and every `then` has run.
+class secure_stream {
+ public:
+  using error_code = boost::system::error_code;
+  using executor_type = boost::asio::ip::tcp::socket::executor_type;
+
+  secure_stream() = default;
+  secure_stream(secure_stream const&) = delete;
+  auto operator=(secure_stream const&) -> secure_stream& = delete;
+  virtual ~secure_stream() = default;
+
+  /// The first thing on a connection, from who calls and from who was called: each shows the other one who it is, and
+  /// both agree on keys. Until `then` has run without an error nothing of the run is said.
+  virtual void shake_hands(bool calls, std::function<void(error_code)> then) = 0;
+  /// After that: whether the other end may speak as this node.
+  [[nodiscard]] virtual auto may_be(node_id) const -> bool = 0;
+  /// What to say of an error of this stream: a clause without a full stop.
+  [[nodiscard]] virtual auto words_of(error_code error) const -> std::string { return error.message(); }
+
+  // As Asio's streams.
+  [[nodiscard]] virtual auto get_executor() -> executor_type = 0;
+  template<class Buffers, class Handler>
+  void async_read_some(Buffers const& into, Handler&& handler) {
+    read_some(first_of<boost::asio::mutable_buffer>(into), shared(std::forward<Handler>(handler)));
+  }
+  template<class Buffers, class Handler>
+  void async_write_some(Buffers const& from, Handler&& handler) {
+    write_some(first_of<boost::asio::const_buffer>(from), shared(std::forward<Handler>(handler)));
+  }
+
+ protected:
+  using done = std::function<void(error_code, std::size_t)>;
+  /// Reads at least a byte; writes at least a byte.
+  virtual void read_some(boost::asio::mutable_buffer into, done then) = 0;
+  virtual void write_some(boost::asio::const_buffer from, done then) = 0;
+
+ private:
+  template<class Buffer, class Buffers>
+  static auto first_of(Buffers const& all) -> Buffer {
+    auto at = boost::asio::buffer_sequence_begin(all);
+    auto const end = boost::asio::buffer_sequence_end(all);
+    while (at != end && Buffer{*at}.size() == 0) ++at;
+    return at == end ? Buffer{} : Buffer{*at};
+  }
+  /// Asio's handlers can be moved only, and a std::function wants to copy.
+  template<class Handler>
+  static auto shared(Handler&& handler) -> done {
+    auto kept = std::make_shared<std::decay_t<Handler>>(std::forward<Handler>(handler));
+    return [kept = std::move(kept)](error_code error, std::size_t n) { (*kept)(error, n); };
+  }
+};
+
+/// Makes one for each connection of a transport.
+class security {
+ public:
+  security() = default;
+  security(security const&) = delete;
+  auto operator=(security const&) -> security& = delete;
+  virtual ~security() = default;
+  /// The socket outlives the stream.
+  [[nodiscard]] virtual auto over(boost::asio::ip::tcp::socket& socket) const -> std::unique_ptr<secure_stream> = 0;
+};
+
+}  // namespace rubato::transport

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MIT
+// Keys for transport/tcp.hpp: TLS 1.3 by OpenSSL, with a secret that all nodes of a run share, or with a certificate
+// for each node. Nothing of the run is said before both ends have shown that they have them.
+//
+//   transport::tcp wires{me, {.addresses = all, .security = transport::shared_key("run.key")}};
+#pragma once
+
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <boost/asio/ssl.hpp>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
+#include <rubato/transport/security.hpp>
+
+namespace rubato::transport {
+
+namespace detail {
+
+inline constexpr std::size_t key_bytes = 32;
+inline constexpr unsigned char context[] = {'r', 'u', 'b', 'a', 't', 'o'};  // of sessions, which OpenSSL compares
+
+/// A secret in memory, overwritten when it is not needed any more.
+struct secret {
+  std::array<unsigned char, key_bytes> bytes{};
+  secret() = default;
+  secret(secret const&) = delete;
+  auto operator=(secret const&) -> secret& = delete;
+  ~secret() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+};
+
+inline auto openssl_words() -> std::string {
+  auto const code = ERR_get_error();
+  ERR_clear_error();
+  auto const* const reason = code == 0 ? nullptr : ERR_reason_error_string(code);
+  return reason == nullptr ? "no reason is known" : reason;
+}
+
+/// A descriptor of a file that holds a secret; throws config_error, with a sentence, unless it is a file of this user
+/// that nobody else can read.
+inline auto open_secret(std::filesystem::path const& file, char const* what) -> int {
+  auto const name = std::string{what} + " '" + escaped(file.string(), 200) + "'";
+  auto const descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // nobody waits for a pipe
+  if (descriptor < 0) throw config_error{name + " cannot be read: " + std::strerror(errno)};
+  struct stat is{};
+  auto const known = ::fstat(descriptor, &is) == 0;
+  auto const refuse = [&](std::string const& why) {
+    ::close(descriptor);
+    throw config_error{name + " " + why};
+  };
+  if (!known || !S_ISREG(is.st_mode)) refuse("is not a file");
+  if (is.st_uid != ::geteuid() && is.st_uid != 0) refuse("belongs to another user, who may know it");
+  if ((is.st_mode & 077) != 0) refuse("can be read by other users: chmod 600 it, and change it if they may have");
+  return descriptor;
+}
+
+/// Reads a key as make_key() writes it.
+inline void read_key(std::filesystem::path const& file, secret& into) {
+  auto const descriptor = open_secret(file, "the key file");
+  std::array<char, 2 * key_bytes + 2> text{};
+  auto const n = ::read(descriptor, text.data(), text.size());
+  ::close(descriptor);
+  auto said = std::string_view{text.data(), n < 0 ? 0U : static_cast<std::size_t>(n)};
+  if (said.ends_with('\n')) said.remove_suffix(1);
+  auto const digit = [](char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+  };
+  auto is_key = said.size() == 2 * key_bytes;
+  for (std::size_t i = 0; is_key && i < key_bytes; ++i) {
+    auto const high = digit(said[2 * i]), low = digit(said[2 * i + 1]);
+    is_key = high >= 0 && low >= 0;
+    if (is_key) into.bytes[i] = static_cast<unsigned char>(16 * high + low);
+  }
+  auto const length = said.size();
+  OPENSSL_cleanse(text.data(), text.size());
+  if (is_key) return;
+  throw config_error{"the key file '" + escaped(file.string(), 200) + "' holds no key: that is a line of " +
+                     std::to_string(2 * key_bytes) + " hexadecimal digits, not " +
+                     (length == 2 * key_bytes  ? "of other characters"
+                      : length > 2 * key_bytes ? "of more"
+                                               : "of " + std::to_string(length) + " characters")};
+}
+
+/// What a certificate of a node is made out to, as a name of DNS.
+inline auto name_in_certificate(node_id node) -> std::string {
+  return "node-" + std::to_string(to_index(node)) + ".rubato";
+}
+
+/// A connection under TLS.
+class tls_stream final : public secure_stream {
+ public:
+  using socket_type = boost::asio::ip::tcp::socket;
+
+  tls_stream(socket_type& socket, boost::asio::ssl::context& keys, bool by_certificate)
+      : stream_{socket, keys}, by_certificate_{by_certificate} {}
+
+  void shake_hands(bool calls, std::function<void(error_code)> then) override {
+    auto const side = calls ? boost::asio::ssl::stream_base::client : boost::asio::ssl::stream_base::server;
+    stream_.async_handshake(side, [this, then = std::move(then)](error_code error) {
+      // Whoever has no key might have a certificate of nobody's; without a certificate, a handshake means the key.
+      if (!error && !by_certificate_ && SSL_session_reused(stream_.native_handle()) != 1)
+        error = boost::asio::error::no_permission;
+      then(error);
+    });
+  }
+  [[nodiscard]] auto may_be(node_id node) const -> bool override {
+    if (!by_certificate_) return true;
+    auto* const handle = const_cast<boost::asio::ssl::stream<socket_type&>&>(stream_).native_handle();
+    auto const theirs = std::unique_ptr<X509, void (*)(X509*)>{SSL_get1_peer_certificate(handle), &X509_free};
+    auto const name = name_in_certificate(node);
+    return theirs && X509_check_host(theirs.get(), name.data(), name.size(),
+                                     X509_CHECK_FLAG_NO_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, nullptr) == 1;
+  }
+  [[nodiscard]] auto words_of(error_code error) const -> std::string override {
+    auto* const handle = const_cast<boost::asio::ssl::stream<socket_type&>&>(stream_).native_handle();
+    auto const verified = by_certificate_ ? SSL_get_verify_result(handle) : long{X509_V_OK};
+    if (verified != X509_V_OK)
+      return std::string{"its certificate is refused here: "} + X509_verify_cert_error_string(verified);
+    return (by_certificate_ ? "it refuses this node's certificate, or has none (" : "it has another key, or none (") +
+           error.message() + ")";
+  }
+  [[nodiscard]] auto get_executor() -> executor_type override { return stream_.lowest_layer().get_executor(); }
+
+ private:
+  void read_some(boost::asio::mutable_buffer into, done then) override {
+    stream_.async_read_some(into, std::move(then));
+  }
+  void write_some(boost::asio::const_buffer from, done then) override {
+    stream_.async_write_some(from, std::move(then));
+  }
+
+  boost::asio::ssl::stream<socket_type&> stream_;
+  bool by_certificate_;
+};
+
+/// What both kinds have in common: TLS 1.3 alone, one cipher, no tickets and no renegotiation.
+class tls : public security {
+ public:
+  explicit tls(bool by_certificate) : by_certificate_{by_certificate}, keys_{boost::asio::ssl::context::tlsv13} {
+    auto* const handle = keys_.native_handle();
+    SSL_CTX_set_num_tickets(handle, 0);
+    SSL_CTX_set_session_cache_mode(handle, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_session_id_context(handle, context, sizeof context);
+    if (SSL_CTX_set_ciphersuites(handle, "TLS_AES_128_GCM_SHA256") != 1)
+      throw config_error{"this OpenSSL has no TLS_AES_128_GCM_SHA256: " + openssl_words()};
+    keys_.set_verify_mode(boost::asio::ssl::verify_peer | boost::asio::ssl::verify_fail_if_no_peer_cert);
+  }
+  [[nodiscard]] auto over(boost::asio::ip::tcp::socket& socket) const -> std::unique_ptr<secure_stream> override {
+    return std::make_unique<tls_stream>(socket, keys_, by_certificate_);
+  }
+
+ protected:
+  [[nodiscard]] auto handle() const -> SSL_CTX* { return keys_.native_handle(); }
+  bool by_certificate_;
+  mutable boost::asio::ssl::context keys_;
+};
+
+/// TLS 1.3 with an external pre-shared key and an exchange of fresh ones (psk_dhe_ke), so that who learns the key later
+/// cannot read what was said before.
+class shared_key_tls final : public tls {
+ public:
+  explicit shared_key_tls(std::filesystem::path const& file) : tls{false} {
+    read_key(file, key_);
+    SSL_CTX_set_ex_data(handle(), place(), this);
+    SSL_CTX_set_psk_use_session_callback(handle(), &calling);
+    SSL_CTX_set_psk_find_session_callback(handle(), &called);
+  }
+
+ private:
+  static constexpr std::string_view identity = "rubato";
+
+  static auto place() -> int {
+    static auto const index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+    return index;
+  }
+  static auto of(SSL const* ssl) -> shared_key_tls const& {
+    return *static_cast<shared_key_tls const*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), place()));
+  }
+  [[nodiscard]] auto session(SSL* ssl) const -> SSL_SESSION* {
+    constexpr unsigned char aes_128_gcm_sha256[] = {0x13, 0x01};
+    auto made = std::unique_ptr<SSL_SESSION, void (*)(SSL_SESSION*)>{SSL_SESSION_new(), &SSL_SESSION_free};
+    auto const* const cipher = SSL_CIPHER_find(ssl, aes_128_gcm_sha256);
+    auto const good = made && cipher != nullptr &&
+                      SSL_SESSION_set1_master_key(made.get(), key_.bytes.data(), key_.bytes.size()) == 1 &&
+                      SSL_SESSION_set1_id_context(made.get(), context, sizeof context) == 1 &&
+                      SSL_SESSION_set_cipher(made.get(), cipher) == 1 &&
+                      SSL_SESSION_set_protocol_version(made.get(), TLS1_3_VERSION) == 1;
+    return good ? made.release() : nullptr;
+  }
+  static auto calling(SSL* ssl, EVP_MD const*, unsigned char const** id, std::size_t* length, SSL_SESSION** session)
+      -> int {
+    *session = of(ssl).session(ssl);
+    *id = reinterpret_cast<unsigned char const*>(identity.data());
+    *length = identity.size();
+    return *session != nullptr ? 1 : 0;
+  }
+  static auto called(SSL* ssl, unsigned char const* id, std::size_t length, SSL_SESSION** session) -> int {
+    auto const is_ours = std::string_view{reinterpret_cast<char const*>(id), length} == identity;
+    *session = is_ours ? of(ssl).session(ssl) : nullptr;
+    return !is_ours || *session != nullptr ? 1 : 0;
+  }
+
+  secret key_;
+};
+
+/// TLS 1.3 with a certificate at both ends, from one authority, which is trusted for this and nothing else.
+class certificate_tls final : public tls {
+ public:
+  certificate_tls(std::filesystem::path const& authority, std::filesystem::path const& certificate,
+                  std::filesystem::path const& key)
+      : tls{true} {
+    auto const done = [](bool good, char const* what, std::filesystem::path const& file) {
+      if (good) return;
+      throw config_error{std::string{what} + " '" + escaped(file.string(), 200) +
+                         "' cannot be used: " + openssl_words()};
+    };
+    ERR_clear_error();
+    done(SSL_CTX_load_verify_file(handle(), authority.c_str()) == 1, "the authority's certificate", authority);
+    done(SSL_CTX_use_certificate_chain_file(handle(), certificate.c_str()) == 1, "the certificate", certificate);
+    ::close(open_secret(key, "the private key"));
+    done(SSL_CTX_use_PrivateKey_file(handle(), key.c_str(), SSL_FILETYPE_PEM) == 1, "the private key", key);
+    done(SSL_CTX_check_private_key(handle()) == 1, "the private key", key);
+  }
+};
+
+}  // namespace detail
+
+/// A secret that all nodes of a run have, in a file: 64 hexadecimal digits, which make_key() writes. Who has it may
+/// speak as any node. Throws config_error, with a sentence, if it is no key or if other users can read it.
+[[nodiscard]] inline auto shared_key(std::filesystem::path const& file) -> std::shared_ptr<security const> {
+  return std::make_shared<detail::shared_key_tls>(file);
+}
+
+/// A certificate for each node, of an authority of this run or cluster (all three in PEM; examples/keys makes them).
+/// That of node 3 is made out to the name of DNS node-3.rubato, and its owner may speak as node 3 alone. Throws
+/// config_error, with a sentence, if one cannot be used, or if other users can read the private key.
+[[nodiscard]] inline auto certificates(std::filesystem::path const& authority, std::filesystem::path const& certificate,
+                                       std::filesystem::path const& key) -> std::shared_ptr<security const> {
+  return std::make_shared<detail::certificate_tls>(authority, certificate, key);
+}
+
+/// Writes a new key for shared_key() into a file that must not exist yet, and that nobody else can read. Throws
+/// config_error.
+inline void make_key(std::filesystem::path const& file) {
+  detail::secret key;
+  auto const name = "the key file '" + escaped(file.string(), 200) + "'";
+  if (RAND_bytes(key.bytes.data(), static_cast<int>(key.bytes.size())) != 1)
+    throw config_error{"there is no randomness for a key: " + detail::openssl_words()};
+  std::array<char, 2 * detail::key_bytes + 1> text{};
+  for (std::size_t i = 0; i < key.bytes.size(); ++i) {
+    text[2 * i] = "0123456789abcdef"[key.bytes[i] >> 4];
+    text[2 * i + 1] = "0123456789abcdef"[key.bytes[i] & 15];
+  }
+  text.back() = '\n';
+  auto const descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (descriptor < 0) throw config_error{name + " cannot be made: " + std::strerror(errno)};
+  auto const written = ::write(descriptor, text.data(), text.size());
+  auto const closed = ::close(descriptor);
+  OPENSSL_cleanse(text.data(), text.size());
+  if (written == static_cast<ssize_t>(text.size()) && closed == 0) return;
+  ::unlink(file.c_str());
+  throw config_error{name + " cannot be written"};
+}
+
+}  // namespace rubato::transport

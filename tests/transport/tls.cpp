@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: MIT
+// Who has no key learns nothing, changes nothing and stops nobody, wherever on the way of the bytes it is; and who has
+// the key of one node speaks as that node alone.
+#include <rubato/transport/tls.hpp>
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <list>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/connect.hpp>
+
+#include <rubato/transport/tcp.hpp>
+
+#include "support/catch.hpp"
+#include "support/refusal.hpp"
+#include "support/scratch_folder.hpp"
+#include "transport/worlds.hpp"
+
+using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+namespace asio = boost::asio;
+using transport::tcp;
+using tcp_seat = seat<tcp>;
+using keys = std::shared_ptr<transport::security const>;
+
+auto key_in(scratch_folder const& folder, char const* name = "run.key") -> keys {
+  auto const file = folder.path() / name;
+  if (!std::filesystem::exists(file)) transport::make_key(file);
+  return transport::shared_key(file);
+}
+
+/// An authority and `nodes` certificates, by the script that users have; valid for `days` days.
+struct certified {
+  explicit certified(std::size_t nodes, int days = 1) {
+    auto const command = "DAYS=" + std::to_string(days) + " bash " RUBATO_TESTS_DIR "/../examples/keys " +
+                         (folder.path() / "k").string() + " " + std::to_string(nodes) + " >/dev/null";
+    REQUIRE(std::system(command.c_str()) == 0);
+  }
+  [[nodiscard]] auto file(std::string const& name) const -> std::filesystem::path { return folder.path() / "k" / name; }
+  [[nodiscard]] auto of(std::size_t node) const -> keys {
+    auto const name = "node-" + std::to_string(node);
+    return transport::certificates(file("authority.pem"), file(name + ".pem"), file(name + ".key"));
+  }
+  scratch_folder folder{"certified"};
+};
+
+auto seat_of(tcp_doors& doors, std::size_t self, keys k, transport::tcp_options const& how = {}, std::size_t n = 2)
+    -> tcp_seat {
+  auto o = doors.options(self);
+  o.security = std::move(k);
+  o.arrival = how.arrival;
+  o.greeting = how.greeting;
+  o.silence = how.silence;
+  return {std::make_unique<tcp>(test_identity(self, n), std::move(o))};
+}
+
+auto both_opened(tcp_seat& one, tcp_seat& two) -> bool {
+  return poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; });
+}
+
+/// Sends from node 1 to node 0 until so many models have come there.
+auto reaches(
+    tcp_seat& one, tcp_seat& two, std::size_t messages, std::function<void()> const& meanwhile = [] {}) -> bool {
+  buffer_pool pool;
+  auto next = std::uint64_t{one.messages(channel_id::model).size()};
+  auto const wanted = next + messages;
+  return poll_until<tcp>({&one, &two}, [&] {
+    meanwhile();
+    if (one.messages(channel_id::model).size() >= next) {
+      ++next;
+      static_cast<void>(
+          two.end->send(channel_kind::state, message(1, 0, channel_id::model, next, counting(pool, 12345.0F))));
+    }
+    return one.messages(channel_id::model).size() >= wanted;
+  });
+}
+
+/// Stands between a caller and who is called, hears every byte, and may change one.
+class wire_tap {
+ public:
+  explicit wire_tap(std::string target)
+      : target_{std::move(target)}, acceptor_{io_, {asio::ip::address_v4::loopback(), 0}} {
+    acceptor_.non_blocking(true);
+  }
+  [[nodiscard]] auto address() const -> std::string {
+    return "127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port());
+  }
+  void poll() {
+    boost::system::error_code error;
+    asio::ip::tcp::socket caller{io_};
+    acceptor_.accept(caller, error);
+    if (!error) {
+      auto& p = pairs_.emplace_back(std::move(caller), asio::ip::tcp::socket{io_});
+      auto const a = transport::address_in(target_);
+      p.second.connect({a.host, a.port}, error);
+      p.first.non_blocking(true);
+      p.second.non_blocking(true);
+    }
+    for (auto at = pairs_.begin(); at != pairs_.end();) {
+      auto const over = !forward(at->first, at->second, up) || !forward(at->second, at->first, down);
+      at = over ? pairs_.erase(at) : std::next(at);
+    }
+  }
+  std::vector<std::byte> up, down;  // from the caller, and to it
+  bool changes_next = false;
+
+ private:
+  auto forward(asio::ip::tcp::socket& from, asio::ip::tcp::socket& to, std::vector<std::byte>& heard) -> bool {
+    std::array<std::byte, 4096> bytes;
+    boost::system::error_code error;
+    auto const n = from.read_some(asio::buffer(bytes), error);
+    if (error == asio::error::would_block) return true;
+    if (error) return false;
+    heard.insert(heard.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));
+    if (std::exchange(changes_next, changes_next && n < 100)) bytes[n / 2] ^= std::byte{1};
+    to.non_blocking(false);
+    asio::write(to, asio::buffer(bytes, n), error);
+    to.non_blocking(true);
+    return !error;
+  }
+
+  asio::io_context io_;
+  std::string target_;
+  asio::ip::tcp::acceptor acceptor_;
+  std::list<std::pair<asio::ip::tcp::socket, asio::ip::tcp::socket>> pairs_;
+};
+
+auto holds(std::vector<std::byte> const& heard, std::span<std::byte const> part) -> bool {
+  return std::search(heard.begin(), heard.end(), part.begin(), part.end()) != heard.end();
+}
+auto bytes_of(std::string_view text) { return std::as_bytes(std::span{text.data(), text.size()}); }
+
+/// Two nodes whose bytes go through a tap while so many models are sent.
+struct tapped {
+  explicit tapped(keys const& k) : tap{doors.addresses[0]}, one{seat_of(doors, 0, k)} {
+    auto through = doors.options(1);
+    through.addresses[0] = tap.address();
+    through.security = k;
+    two = {std::make_unique<tcp>(test_identity(1, 2), std::move(through))};
+    auto const opened = [&] {
+      tap.poll();
+      return one.count(what::opened) == 1 && two.count(what::opened) == 1;
+    };
+    REQUIRE(poll_until<tcp>({&one, &two}, opened));
+  }
+  tcp_doors doors{2};
+  wire_tap tap;
+  tcp_seat one, two;
+};
+
+TEST_CASE("nothing that peers with a key say can be read on the wire") {
+  scratch_folder const folder{"tls"};
+  for (auto const has_key : {false, true}) {
+    tapped t{has_key ? key_in(folder) : nullptr};
+    REQUIRE(reaches(t.one, t.two, 3, [&] { t.tap.poll(); }));
+    buffer_pool pool;
+    auto const body = counting(pool, 12345.0F);
+    INFO("key: " << has_key);
+    CHECK(holds(t.tap.up, body.bytes().first(64)) == !has_key);
+    CHECK(holds(t.tap.up, bytes_of("seed")) == !has_key);  // what is agreed on
+    CHECK(holds(t.tap.down, bytes_of("seed")) == !has_key);
+  }
+}
+
+TEST_CASE("what was said in one session is of no use later, and a changed byte ends a session without a wrong value") {
+  scratch_folder const folder{"tls"};
+  tapped t{key_in(folder)};
+  REQUIRE(reaches(t.one, t.two, 3, [&] { t.tap.poll(); }));
+  auto const before = t.one.end->rejected().strangers;
+  asio::io_context io;
+  asio::ip::tcp::socket again{io};
+  auto const a = transport::address_in(t.doors.addresses[0]);
+  again.connect({a.host, a.port});
+  boost::system::error_code error;
+  asio::write(again, asio::buffer(t.tap.up), error);
+  auto const turned_away = [&] {
+    t.tap.poll();
+    return t.one.end->rejected().strangers > before;
+  };
+  REQUIRE(poll_until<tcp>({&t.one, &t.two}, turned_away));
+  CHECK(t.one.count(what::closed) == 0);
+
+  t.tap.changes_next = true;
+  auto const is_back = [&] {
+    t.tap.poll();
+    return t.one.count(what::closed) > 0 && t.one.count(what::opened) == 2 && t.two.count(what::opened) == 2;
+  };
+  buffer_pool pool;
+  auto number = std::uint64_t{100};
+  REQUIRE(poll_until<tcp>({&t.one, &t.two}, is_back, [&](tcp_seat& s) {
+    if (&s == &t.two)
+      static_cast<void>(
+          s.end->send(channel_kind::state, message(1, 0, channel_id::model, ++number, counting(pool, 12345.0F))));
+  }));
+  for (auto const& m : t.one.messages(channel_id::model)) {
+    auto const v = m.p.body.view<float>();
+    for (std::size_t k = 0; k < v.size(); ++k) REQUIRE(v[k] == 12345.0F + static_cast<float>(m.blocks.begin * 64 + k));
+  }
+}
+
+/// Calls without anything of the run, and with whatever it is given to say.
+struct caller_without_key {
+  explicit caller_without_key(std::string const& where) {
+    auto const a = transport::address_in(where);
+    socket.connect({a.host, a.port});
+    socket.non_blocking(true);
+  }
+  /// What it has heard; whether the other end has closed.
+  auto listen() -> bool {
+    std::array<std::byte, 4096> bytes;
+    while (true) {
+      boost::system::error_code error;
+      auto const n = socket.read_some(asio::buffer(bytes), error);
+      heard.insert(heard.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));
+      if (error) return error != asio::error::would_block;
+    }
+  }
+  asio::io_context io;
+  asio::ip::tcp::socket socket{io};
+  std::vector<std::byte> heard;
+};
+
+TEST_CASE("whoever calls without the key is turned away and told nothing, as often as it comes, and the run goes on") {
+  scratch_folder const folder{"tls"};
+  tcp_doors doors{2};
+  auto const k = key_in(folder);
+  auto one = seat_of(doors, 0, k, {.greeting = 500ms}), two = seat_of(doors, 1, k);
+  wire::agreement agreed;
+  agreed.add("nodes", 2).add("seed", 1);
+  auto const hello = wire::encode_hello({agreed.id(), node_id{1}, node_id{0}, 9, 0, 0, 0}, agreed.text());
+  auto const nobody_hears = [&](auto const& says) {
+    caller_without_key c{doors.addresses[0]};
+    auto const before = one.end->rejected().strangers;
+    auto open = tcp_seat{};
+    says(c);
+    REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.end->rejected().strangers > before && c.listen(); }));
+    CHECK(!holds(c.heard, bytes_of("seed")));
+    CHECK(c.heard.size() < 100);  // an alert at most
+  };
+  auto const hello_in_plain = [&](caller_without_key& c) { asio::write(c.socket, asio::buffer(hello)); };
+  auto const garbage = [](caller_without_key& c) { asio::write(c.socket, asio::buffer(std::string(1000, 'x'))); };
+  auto const silence = [](caller_without_key&) {};
+  nobody_hears(hello_in_plain);  // before the run, in place of the peer
+  nobody_hears(silence);
+  REQUIRE(both_opened(one, two));
+  for (auto round = 0; round < 3; ++round) {
+    nobody_hears(hello_in_plain);
+    nobody_hears(garbage);
+  }
+  // A flood of them, all at once.
+  std::list<caller_without_key> many;
+  for (auto i = 0; i < 200; ++i) {
+    auto& c = many.emplace_back(doors.addresses[0]);
+    if (i % 2 == 0) hello_in_plain(c);
+  }
+  CHECK(reaches(one, two, 20));
+  CHECK(one.count(what::closed) == 0);
+  CHECK(two.count(what::closed) == 0);
+  // Who has died is not replaced by one of them either.
+  two.end.reset();
+  REQUIRE(poll_until<tcp>({&one}, [&] { return one.count(what::closed) == 1; }));
+  nobody_hears(hello_in_plain);
+  CHECK(one.count(what::opened) == 1);
+  auto back = seat_of(doors, 1, k);
+  REQUIRE(poll_until<tcp>({&one, &back}, [&] { return one.count(what::opened) == 2; }));
+}
+
+/// The sentence with which node 1 gives up on node 0, which has these keys; node 0 must not have opened either.
+auto sentence_of(keys of_0, keys of_1) -> std::string {
+  tcp_doors doors{2};
+  auto const hurry = transport::tcp_options{.arrival = 700ms};
+  auto one = seat_of(doors, 0, std::move(of_0), {.arrival = 20s}), two = seat_of(doors, 1, std::move(of_1), hurry);
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return two.count(what::closed) == 1; }));
+  CHECK(one.count(what::opened) == 0);
+  CHECK(two.count(what::opened) == 0);
+  CHECK(one.end->rejected().strangers > 0);
+  return two.newest(what::closed)->why;
+}
+
+TEST_CASE("a node with another key, or with none, or beside one with none, gives up with a sentence that says so") {
+  scratch_folder const folder{"tls"};
+  auto const mine = key_in(folder), other = key_in(folder, "other.key");
+  auto const wrong = [](std::string const& sentence) {
+    INFO(sentence);
+    CHECK(sentence.find("node 0") != std::string::npos);
+    CHECK(sentence.find("it has another key, or none") != std::string::npos);
+  };
+  wrong(sentence_of(mine, other));
+  wrong(sentence_of(nullptr, mine));
+  CHECK(says(sentence_of(mine, nullptr), "what answers there is not a rubato node"));
+  // Certificates are no keys, whoever has them.
+  certified const made{2};
+  wrong(sentence_of(made.of(0), mine));
+  CHECK(sentence_of(mine, made.of(1)) != "");
+}
+
+TEST_CASE("nodes with certificates of one authority talk, each as itself") {
+  certified const made{3}, others{2}, old{2, 0};
+  {
+    tcp_doors doors{2};
+    auto one = seat_of(doors, 0, made.of(0)), two = seat_of(doors, 1, made.of(1));
+    REQUIRE(both_opened(one, two));
+    CHECK(reaches(one, two, 5));
+  }
+  // Node 2's files, in the name of node 1 or 0.
+  CHECK(says(sentence_of(made.of(2), made.of(1)), "what answers there has a key, but not that of node 0"));
+  CHECK(sentence_of(made.of(0), made.of(2)) != "");
+  // Of another authority; expired (a second after they were made).
+  CHECK(says(sentence_of(others.of(0), made.of(1)), "its certificate is refused here"));
+  std::this_thread::sleep_for(1100ms);
+  auto const mixed = [&](std::size_t node) {
+    auto const name = "node-" + std::to_string(node);
+    return transport::certificates(old.file("authority.pem"), old.file(name + ".pem"), old.file(name + ".key"));
+  };
+  CHECK(says(sentence_of(mixed(0), mixed(1)), "its certificate is refused here: certificate has expired"));
+}
+
+TEST_CASE("key files that others can read, that are none, or that are there already are refused in a sentence") {
+  scratch_folder const folder{"tls"};
+  auto const file = folder.path() / "run.key";
+  auto const refused = [&](char const* with) {
+    auto const sentence = refusal([&] { static_cast<void>(transport::shared_key(file)); });
+    INFO(sentence);
+    CHECK(says(sentence, with));
+    CHECK(says(sentence, "the key file '"));
+  };
+  refused("cannot be read: No such file");
+  transport::make_key(file);
+  CHECK_NOTHROW(transport::shared_key(file));
+  CHECK((std::filesystem::status(file).permissions() & std::filesystem::perms::all) ==
+        (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+  CHECK(says(refusal([&] { transport::make_key(file); }), "cannot be made: File exists"));
+  auto const first = content_of(file);
+  CHECK(first.size() == 65);
+  transport::make_key(folder.path() / "second.key");
+  CHECK(content_of(folder.path() / "second.key") != first);
+  for (auto const mode : {0640U, 0604U, 0660U}) {
+    REQUIRE(::chmod(file.c_str(), mode) == 0);
+    refused("can be read by other users");
+  }
+  REQUIRE(::chmod(file.c_str(), 0600) == 0);
+  auto const holding = [&](std::string const& text, char const* with) {
+    std::ofstream{file, std::ios::trunc} << text;
+    refused(with);
+  };
+  holding(first.substr(0, 32), "not of 32 characters");
+  holding("", "not of 0 characters");
+  holding(first.substr(0, 63) + "g\n", "not of other characters");
+  holding(first + first, "not of more");
+  std::filesystem::remove(file);
+  REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+  refused("is not a file");
+  certified const made{1};
+  auto const bad = [&](char const* authority, char const* certificate, char const* key) {
+    return refusal([&] {
+      static_cast<void>(transport::certificates(made.file(authority), made.file(certificate), made.file(key)));
+    });
+  };
+  CHECK(says(bad("node-0.key", "node-0.pem", "node-0.key"), "the authority's certificate '"));
+  CHECK(says(bad("authority.pem", "authority.pem", "node-0.key"), "the private key '"));
+  CHECK(says(bad("authority.pem", "nothing.pem", "node-0.key"), "the certificate '"));
+  REQUIRE(::chmod(made.file("node-0.key").c_str(), 0644) == 0);
+  CHECK(says(bad("authority.pem", "node-0.pem", "node-0.key"), "can be read by other users"));
+}
+
+TEST_CASE("with a key, addresses beyond this machine are taken") {
+  scratch_folder const folder{"tls"};
+  auto const make = [&](keys k) {
+    return refusal(
+        [&] { tcp{test_identity(0, 2), {.addresses = {"127.0.0.1:0", "192.0.2.1:9"}, .security = std::move(k)}}; });
+  };
+  CHECK(says(make(nullptr), "not an address of this machine alone"));
+  CHECK(make(key_in(folder)) == "");
+}
+
+}  // namespace
+}  // namespace rubato::test
