@@ -27,6 +27,15 @@
 #include <rubato/transport/tcp.hpp>
 #include <rubato/wire/xxhash.hpp>
 
+#ifdef RUBATO_BENCH_OPENSSL
+#include <openssl/evp.h>
+
+#include <filesystem>
+#include <memory>
+
+#include <rubato/transport/tls.hpp>
+#endif
+
 #include "support/goodput.hpp"
 #include "support/goodput_rivals.hpp"
 #include "support/quantile.hpp"
@@ -161,12 +170,14 @@ void send_events(transport::tcp& t, load const& l, shared_buffer const& body) {
   while (!t.everyone_left()) t.poll(clock::now() + std::chrono::milliseconds{1}, in);
 }
 
-auto transport_rate(load const& l, wire::checksum check) -> double {
+auto transport_rate(load const& l, wire::checksum check,
+                    std::shared_ptr<transport::security const> const& security = {}) -> double {
   std::vector<transport::tcp_socket> const doors{transport::open_tcp_socket("127.0.0.1:0"),
                                                  transport::open_tcp_socket("127.0.0.1:0")};
   transport::tcp_options o;
   o.addresses = {doors[0].address, doors[1].address};
   o.event_bound = 4;
+  o.security = security;
   o.listener = doors[0].descriptor;
   transport::tcp receiver{identity_of(0, l, check), o};
   auto const sender = std::jthread{[&] {
@@ -186,6 +197,42 @@ auto transport_rate(load const& l, wire::checksum check) -> double {
   while (!receiver.everyone_left()) receiver.poll(clock::now() + std::chrono::milliseconds{1}, in);
   return rate;
 }
+
+#ifdef RUBATO_BENCH_OPENSSL
+auto key() -> std::shared_ptr<transport::security const> {
+  auto const file = std::filesystem::temp_directory_path() / ("tcp_goodput-" + std::to_string(getpid()) + ".key");
+  transport::make_key(file);
+  auto made = transport::shared_key(file);
+  std::filesystem::remove(file);
+  return made;
+}
+
+/// One side's work alone: AES-128-GCM over records of 16 KiB, as TLS has them.
+auto encryption_rate(load const& l) -> double {
+  constexpr std::size_t record = 16384;
+  buffer_pool pool;
+  auto const body = vector_of(pool, l.values);
+  std::vector<unsigned char> out(record), tag(16), nonce(12), secret(16);
+  auto const context =
+      std::unique_ptr<EVP_CIPHER_CTX, void (*)(EVP_CIPHER_CTX*)>{EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free};
+  require(EVP_EncryptInit_ex(context.get(), EVP_aes_128_gcm(), nullptr, secret.data(), nonce.data()) == 1, "AES");
+  auto const begin = clock::now();
+  for (std::size_t k = 0; k < l.messages; ++k) {
+    auto const* from = reinterpret_cast<unsigned char const*>(body.bytes().data());
+    for (auto left = body.size_bytes(); left > 0;) {
+      auto const n = std::min(left, record);
+      auto length = 0;
+      ++nonce[0];
+      EVP_EncryptInit_ex(context.get(), nullptr, nullptr, nullptr, nonce.data());
+      require(EVP_EncryptUpdate(context.get(), out.data(), &length, from, static_cast<int>(n)) == 1, "encrypting");
+      require(EVP_EncryptFinal_ex(context.get(), out.data(), &length) == 1, "encrypting");
+      EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_GET_TAG, 16, tag.data());
+      from += n, left -= n;
+    }
+  }
+  return l.gigabytes() / seconds_since(begin);
+}
+#endif
 
 auto congestion_control() -> std::string {
   auto const s = socket(AF_INET, SOCK_STREAM, 0);
@@ -207,6 +254,10 @@ auto main(int argc, char** argv) -> int {
   std::vector<row> rows{{"plain sockets", raw_rate},
                         {"transport::tcp", [](load const& l) { return transport_rate(l, nullptr); }},
                         {"transport::tcp, checksum", [](load const& l) { return transport_rate(l, &wire::xxh3_of); }}};
+#ifdef RUBATO_BENCH_OPENSSL
+  rows.push_back({"transport::tcp, TLS 1.3", [k = key()](load const& l) { return transport_rate(l, nullptr, k); }});
+  rows.push_back({"AES-128-GCM alone", encryption_rate});
+#endif
 #ifdef RUBATO_BENCH_MPI
   bench::mpi_rival const mpi{argc, argv};
   if (mpi.serves()) return mpi.serve(), 0;
@@ -233,4 +284,11 @@ auto main(int argc, char** argv) -> int {
     std::printf("%-28s %12.2f %12.2f %14.2f %14.2f\n", each.name, quantile(each.rates, 0.5), quantile(each.rates, 1),
                 quantile(each.over_raw, 0.5), quantile(each.over_raw, 0.25));
   }
+#ifdef RUBATO_BENCH_OPENSSL
+  std::vector<double> of_both;  // what a wire and a cipher that take turns would do
+  for (std::size_t r = 0; r < rows[3].rates.size(); ++r)
+    of_both.push_back(rows[3].rates[r] * (1 / rows[1].rates[r] + 1 / rows[4].rates[r]));
+  std::printf("TLS over 1 / (1 / transport::tcp + 1 / AES-128-GCM): median %.2f, quartile %.2f\n",
+              quantile(of_both, 0.5), quantile(of_both, 0.25));
+#endif
 }

@@ -21,7 +21,8 @@ auto distance_of(std::size_t self, std::size_t nodes) -> double {
   auto run = rubato::assemble<node>(rubato::topology::binary_tree(nodes), problem, {.step = 0.1});
   auto const me = rubato::identity_of(run, rubato::to_node(self));
   auto wires = rubato::transport::mpi{me, {}};
-  auto const mine = rubato::run_peer(run, me, wires, {.time = 3s}, {.compute = rubato::environment::fixed(1ms)});
+  auto const mine =
+      rubato::run_peer(run, me, wires, {.time = 60s, .gradients = 2500}, {.compute = rubato::environment::fixed(1ms)});
   auto worst = 0.0;
   for (std::size_t k = 0; k < problem.dimension(); ++k)
     worst = std::fmax(worst, std::abs(mine.result.models[0].view<double>()[k] - problem.optimum()[k]));

@@ -32,6 +32,9 @@
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/pace.hpp>
 #include <rubato/transport/shared_memory.hpp>
+#if RUBATO_EXAMPLES_HAVE_OPENSSL
+#include <rubato/transport/tls.hpp>
+#endif
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
 #include <rubato/wire/xxhash.hpp>
@@ -60,6 +63,16 @@ class workplace : public examples::private_folder {
   workplace() : private_folder{"rubato-cluster", &remove_memory} {}
   [[nodiscard]] auto report(std::size_t i) const -> std::string { return path("node-" + std::to_string(i)); }
   [[nodiscard]] auto output(std::size_t i) const -> std::string { return report(i) + ".output"; }
+  /// A secret of this run, which keeps other users out of it; empty where there is no OpenSSL.
+  [[nodiscard]] auto key() const -> std::string {
+#if RUBATO_EXAMPLES_HAVE_OPENSSL
+    auto const file = path("run.key");
+    if (!fs::exists(file)) rubato::transport::make_key(file);
+    return file;
+#else
+    return {};
+#endif
+  }
   /// The name of the run in shared memory, as unique as the folder.
   [[nodiscard]] auto run() const -> std::string { return run_in(fs::path{path("x")}.parent_path()); }
 
@@ -150,6 +163,7 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
   if (c.transport == "mpi") return start_ranks(peers, c, algorithm, place, n);
   auto const by_memory = c.transport == "shared_memory";
   doors const ports{by_memory ? 0 : n, c.transport == "udp"};
+  auto const key = c.transport == "tcp" ? place.key() : std::string{};
   auto const rest = own_arguments(c, algorithm);
   auto const to_save =
       c.checkpoint.folder.empty() ? std::chrono::seconds{} : std::chrono::seconds{10};  // their last state
@@ -161,6 +175,7 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
     } else {
       kept = ports.descriptors[i];
       command.insert(command.end(), {"--peers", ports.addresses, "--listener", std::to_string(*kept)});
+      if (!key.empty()) command.insert(command.end(), {"--key", key});
     }
     command.insert(command.end(), rest.begin(), rest.end());
     peers.start({command, kept, ports.descriptors, place.output(i), to_save});

@@ -217,6 +217,40 @@ TEST_CASE("what was said in one session is of no use later, and a changed byte e
   }
 }
 
+TEST_CASE("large vectors go both ways at once, and an agreement may be empty") {
+  scratch_folder const folder{"tls"};
+  auto const k = key_in(folder);
+  tcp_doors doors{2};
+  constexpr auto values = std::size_t{3'000'001};  // more than the system keeps for a connection
+  auto const made = [&](std::size_t self) {
+    auto me = test_identity(self, 2);
+    me.agreed = {};
+    me.blocks = block_partition{values};
+    auto o = doors.options(self);
+    o.security = k;
+    return tcp_seat{std::make_unique<tcp>(me, std::move(o))};
+  };
+  auto one = made(0), two = made(1);
+  REQUIRE(both_opened(one, two));
+  buffer_pool pool;
+  for (auto number = 1U; number <= 3; ++number) {
+    for (auto* s : {&one, &two}) {
+      auto const self = s == &one ? 0U : 1U;
+      static_cast<void>(s->end->send(channel_kind::event, message(self, 1 - self, channel_id::chunk, number,
+                                                                  counting(pool, static_cast<float>(self), values))));
+    }
+  }
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::message) + two.count(what::message) == 6; }));
+  for (auto* s : {&one, &two}) {
+    auto const other = s == &one ? 1.0F : 0.0F;
+    for (auto const& m : s->messages(channel_id::chunk)) {
+      auto const v = m.p.body.view<float>();
+      REQUIRE(v.size() == values);
+      for (std::size_t i = 0; i < values; i += 997) REQUIRE(v[i] == other + static_cast<float>(i));
+    }
+  }
+}
+
 /// Calls without anything of the run, and with whatever it is given to say.
 struct caller_without_key {
   explicit caller_without_key(std::string const& where) {
@@ -313,6 +347,15 @@ TEST_CASE("a node with another key, or with none, or beside one with none, gives
   CHECK(sentence_of(mine, made.of(1)) != "");
 }
 
+TEST_CASE("who waits for a peer that has another key says that somebody was turned away") {
+  scratch_folder const folder{"tls"};
+  tcp_doors doors{2};
+  auto one = seat_of(doors, 0, key_in(folder), {.arrival = 1s}), two = seat_of(doors, 1, key_in(folder, "other.key"));
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::closed) == 1; }));
+  CHECK(says(one.newest(what::closed)->why,
+             "it has not called; somebody has, and was turned away: it has another key, or none"));
+}
+
 TEST_CASE("nodes with certificates of one authority talk, each as itself") {
   certified const made{3}, others{2}, old{2, 0};
   {
@@ -378,6 +421,7 @@ TEST_CASE("key files that others can read, that are none, or that are there alre
   CHECK(says(bad("node-0.key", "node-0.pem", "node-0.key"), "the authority's certificate '"));
   CHECK(says(bad("authority.pem", "authority.pem", "node-0.key"), "the private key '"));
   CHECK(says(bad("authority.pem", "nothing.pem", "node-0.key"), "the certificate '"));
+  CHECK(says(bad("nothing.pem", "node-0.pem", "node-0.key"), "cannot be used: No such file or directory"));
   REQUIRE(::chmod(made.file("node-0.key").c_str(), 0644) == 0);
   CHECK(says(bad("authority.pem", "node-0.pem", "node-0.key"), "can be read by other users"));
 }

@@ -206,7 +206,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       c->until = later(options_.greeting);
       if (unidentified_.size() > most_unidentified) turn_away_oldest();
       c->shake_hands(options_.security.get(), false, [this, c](std::string const& why) {
-        if (!why.empty()) return turn_away(c, rejected_.strangers);
+        if (!why.empty()) return refuse_stranger(c, why);
         c->read_hello([this, c](bool whole) {
           if (whole && c->may_be(c->other.from)) answer(c);
           else turn_away(c, rejected_.strangers);
@@ -217,6 +217,13 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     accepting_ = true;
   }
 
+  /// Of whom nothing is known but that it is none of the peers that have a key.
+  void refuse_stranger(std::shared_ptr<connection> const& c, std::string const& why) {
+    for (auto& p : peers_) {
+      if (!p.we_call && !p.link) p.trouble = "it has not called; somebody has, and was turned away: " + why;
+    }
+    turn_away(c, rejected_.strangers);
+  }
   void turn_away_oldest() {
     if (unidentified_.empty()) return;
     turn_away(std::shared_ptr<connection>{unidentified_.front()}, rejected_.crowded);

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# keys.sh CLUSTER PEER: peers with a key or certificates run, who has none is kept out of a run that goes on, and each
+# key that cannot be used is one sentence and status 2.
+set -uo pipefail
+
+cluster=$1 peer=$2 keys=$(dirname "${BASH_SOURCE[0]}")/../../examples/keys
+. "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
+
+free_addresses 2
+two=(--peers "$addresses" --nodes 2 --problem quadratic:20 --step 0.1 --slow none)
+if "$peer" --id 0 "${two[@]}" --until 1s --key mine 2>&1 | grep -q "built without OpenSSL"; then
+  echo "this peer was built without OpenSSL"
+  exit 77
+fi
+rm -f mine
+
+# pair OPTIONS_OF_0 OPTIONS_OF_1: both statuses into first and second, their words into said-0 and said-1.
+pair() {
+  # shellcheck disable=SC2086
+  timeout -k 1 30 "$peer" --id 0 "${two[@]}" $1 >said-0 2>&1 &
+  # shellcheck disable=SC2086
+  timeout -k 1 30 "$peer" --id 1 "${two[@]}" $2 >said-1 2>&1
+  second=$?
+  wait $!
+  first=$?
+}
+# The first of two by hand makes the key, whoever that is; both begin together many times.
+for ((k = 0; k < 5; ++k)); do
+  rm -f run.key
+  pair "--until 100ms --key run.key" "--until 100ms --key run.key"
+  [[ $first$second == 00 ]] || fail "two peers with a key of their own ended with $first and $second: $(cat said-0 said-1)"
+  (($(cat said-0 said-1 | grep -c "made the key run.key") == 1)) || fail "not one of two peers made the key: $(cat said-0 said-1)"
+  [[ $(stat -c %a run.key) == 600 ]] || fail "others can read run.key"
+done
+"$keys" other >made || fail "no key was made"
+pair "--until 2s --arrival 1s --key run.key" "--until 2s --arrival 1s --key other/run.key"
+[[ $first$second == 44 ]] || fail "peers with different keys ended with $first and $second"
+grep -q "somebody has, and was turned away: it has another key, or none" said-0 || fail "node 0 says of a stranger: $(cat said-0)"
+grep -q "it has another key, or none" said-1 || fail "a node with another key says: $(cat said-1)"
+pair "--until 2s --arrival 1s --key run.key" "--until 2s --arrival 1s"
+[[ $first$second == 44 ]] || fail "a peer with a key and one without ended with $first and $second"
+
+"$keys" made-for-two 2 >made || fail "no certificates were made"
+pair "--until 1s --certificates made-for-two" "--until 1s --certificates made-for-two"
+[[ $first$second == 00 ]] || fail "two peers with certificates ended with $first and $second: $(cat said-0 said-1)"
+"$keys" made-again 2 >made
+pair "--until 2s --arrival 1s --certificates made-for-two" "--until 2s --arrival 1s --certificates made-again"
+[[ $first$second == 44 ]] || fail "peers of two authorities ended with $first and $second"
+cat said-0 said-1 | grep -q "its certificate is refused here" || fail "peers of two authorities say: $(cat said-0 said-1)"
+
+# Strangers come to both ports all the time of a run, which ends as it would without them.
+come_back() {
+  local address
+  while [[ ! -e enough ]]; do
+    for address in ${addresses//,/ }; do
+      # shellcheck disable=SC2016
+      timeout 1 bash -c 'exec 3<>"/dev/tcp/${0%:*}/${0##*:}" && head -c 300 /dev/urandom >&3' "$address" 2>/dev/null
+    done
+  done
+}
+rm -f enough
+come_back &
+pair "--until 3s --within 0.1 --key run.key" "--until 3s --within 0.1 --key run.key"
+touch enough
+[[ $first$second == 00 ]] || fail "peers that strangers called ended with $first and $second: $(cat said-0 said-1)"
+
+# cluster makes a key for its run, and peers beside it that guess its ports do not get in: what it starts has the key.
+(
+  sleep 1 # not for correctness: so that it looks while they run
+  pgrep -f -a -- "$peer --id 0 .*--key .*/run.key" >seen
+) &
+"$cluster" --peer "$peer" --nodes 3 --problem quadratic:20 --transport tcp --until 2s --within 0.1 --step 0.1 --out by-cluster >said 2>&1 ||
+  fail "a cluster over TCP ended with $?: $(tail -n 2 said)"
+wait
+grep -q -- "--key" seen || fail "the peers of a cluster have no key"
+
+# bad WORDS OPTION...: status 2 and one sentence with these words.
+bad() {
+  local words=$1 status
+  shift
+  timeout -k 1 20 "$peer" --id 0 "${two[@]}" --until 1s "$@" >said 2>&1
+  status=$?
+  ((status == 2)) || fail "$*: status $status, not 2"
+  (($(wc -l <said) == 1)) || fail "$*: not one line: $(cat said)"
+  grep -qF -- "$words" said || fail "$*: '$(cat said)' does not say '$words'"
+}
+cp run.key readable
+chmod 644 readable
+head -c 20 run.key >short
+chmod 600 short
+bad "can be read by other users" --key readable
+bad "holds no key" --key short
+bad "is not a file" --key /dev/null
+bad "No such file or directory" --key nowhere/at-all
+bad "No such file or directory" --certificates nowhere
+bad "exclude each other" --key run.key --certificates made-for-two
+bad "has no effect beside --key" --key run.key --insecure
+bad "it is for --transport tcp" --key run.key --transport udp
+"$keys" made-for-two 2 >said 2>&1
+(($? == 2)) || fail "keys that are there were made again"
+grep -q "keys are not overwritten" said || fail "keys says: $(cat said)"
+"$keys" new -3 >said 2>&1
+(($? == 2)) || fail "keys for -3 nodes were made"
+finish
