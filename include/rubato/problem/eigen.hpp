@@ -16,7 +16,8 @@ namespace rubato::problem {
 
 /// A problem of that many values. f is called as f(sample_key, x, g) -> double with x an Eigen::Map of constant values
 /// and g an Eigen::Map of T, columns both; as `auto const& x, auto& g` it serves any expression without a copy, and
-/// Eigen::Ref does too. Else as from_function. Throws config_error.
+/// Eigen::Ref does too. g cannot be resized: an expression of another size that is assigned to it is caught by Eigen's
+/// assertions alone, which NDEBUG takes away. Else as from_function. Throws config_error.
 template<class T = double, class F>
 [[nodiscard]] auto from_eigen(std::size_t dimension, F f) {
   using column = Eigen::Matrix<T, Eigen::Dynamic, 1>;

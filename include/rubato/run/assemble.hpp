@@ -26,6 +26,7 @@
 #include <rubato/mixing/exchange_times.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/mixing/schedule.hpp>
+#include <rubato/mixing/sides.hpp>
 #include <rubato/problem/any_oracle.hpp>
 #include <rubato/run/options_by_node.hpp>
 #include <rubato/run/result.hpp>
@@ -428,13 +429,18 @@ RUBATO_INLINE auto takers_of(mixing::schedule const& rounds) -> std::string {
       return false;
     }
   };
-  auto const gossips = fits([&] { return mixing::gossip_plan(rounds); });
-  if (rounds.is_by_time()) return gossips ? "; ad_psgd takes them" : "";
-  auto const pushes = fits([&] { return mixing::push_sum_plan(rounds); });
-  if (gossips)
-    return std::string{"; d_psgd, d_psgd_atc, non_blocking_d_psgd, noloco"} +
-           (pushes ? ", ad_psgd, sgp and osgp" : " and ad_psgd") + " take them";
-  return pushes ? "; sgp and osgp take them" : "";
+  std::vector<std::string> names;
+  if (fits([&] { return mixing::gossip_plan(rounds); })) {
+    if (!rounds.is_by_time()) names = {"d_psgd", "d_psgd_atc", "non_blocking_d_psgd", "noloco"};
+    names.emplace_back("ad_psgd");
+    if (fits([&] { return mixing::with_sides(mixing::gossip_plan(rounds)); })) names.emplace_back("bipartite_ad_psgd");
+  }
+  if (!rounds.is_by_time() && fits([&] { return mixing::push_sum_plan(rounds); }))
+    names.insert(names.end(), {"sgp", "osgp"});
+  if (names.empty()) return "";
+  auto text = "; " + names.front();
+  for (std::size_t i = 1; i < names.size(); ++i) text += (i + 1 < names.size() ? ", " : " and ") + names[i];
+  return text + (names.size() == 1 ? " takes them" : " take them");
 }
 
 RUBATO_INLINE void refuse_changing_graph(mixing::schedule const* rounds, std::string_view algorithm) {

@@ -252,8 +252,13 @@ TEST_CASE("rounds that an algorithm cannot take, and rounds that are none, are r
   CHECK(says(refused<rasgp<space>>(rounds), "needs a graph that stays the same"));
   CHECK(says(refused<matcha<space>>(rounds), "needs a graph that stays the same"));
   CHECK(says(refused<r_fast<space>>(rounds),
-             "; d_psgd, d_psgd_atc, non_blocking_d_psgd, noloco, ad_psgd, sgp and osgp take"));
-  CHECK(says(refused<r_fast<space>>(rounds.by_time(1s)), "; ad_psgd takes them"));
+             "; d_psgd, d_psgd_atc, non_blocking_d_psgd, noloco, ad_psgd, bipartite_ad_psgd, sgp and osgp take them"));
+  CHECK(says(refused<r_fast<space>>(rounds.by_time(1s)), "; ad_psgd and bipartite_ad_psgd take them"));
+  CHECK(refused<bipartite_ad_psgd<space>>(rounds).empty());
+  CHECK(refused<bipartite_ad_psgd<space>>(rounds.by_time(1s)).empty());
+  auto const with_triangles = schedule::cycle(mixing::base_graph(6, 2));
+  CHECK(says(refused<r_fast<space>>(with_triangles.by_time(1s)), "; ad_psgd takes them"));
+  CHECK(says(refused<bipartite_ad_psgd<space>>(with_triangles), "a cycle of odd length"));
   CHECK(says(refused<r_fast<space>>(schedule::cycle(mixing::one_peer_exponential(4))),
              "change from round to round; sgp and osgp take them"));
   CHECK(says(refused<ad_psgd<space, step::sgd, partner::fixed>>(rounds), "fixed partners need a graph"));
