@@ -216,7 +216,6 @@ class tls_stream final : public secure_stream {
   void shake_hands(bool calls, std::function<void(error_code)> then) override {
     error_code failed;
     socket_.native_non_blocking(true, failed);
-    bytes_.descriptor = socket_.native_handle();
     if (calls) SSL_set_connect_state(ssl_.get());
     else SSL_set_accept_state(ssl_.get());
     attempt(
@@ -278,6 +277,7 @@ class tls_stream final : public secure_stream {
   /// written: two ends that both did so would wait for each other.)
   template<class Step>
   void attempt(action what, Step step, std::size_t all, done then) {
+    look_up_descriptor();
     ERR_clear_error();
     std::size_t moved = 0;
     auto reason = SSL_ERROR_NONE;
@@ -302,6 +302,7 @@ class tls_stream final : public secure_stream {
   }
   /// When the system has all bytes of it.
   void finish(std::size_t moved, done then) {
+    look_up_descriptor();
     if (bytes_.flush()) return post({}, moved, std::move(then));
     if (!record_buffers::is_not_yet()) return post({errno, boost::system::system_category()}, 0, std::move(then));
     socket_.async_wait(socket_type::wait_write, [this, moved, then = std::move(then)](error_code error) mutable {
@@ -309,6 +310,8 @@ class tls_stream final : public secure_stream {
       else finish(moved, std::move(then));
     });
   }
+  /// Before it is used each time: the number of a socket that was closed meanwhile may be another connection's.
+  void look_up_descriptor() { bytes_.descriptor = socket_.is_open() ? socket_.native_handle() : -1; }
   void post(error_code error, std::size_t moved, done then) {
     boost::asio::post(socket_.get_executor(), [then = std::move(then), error, moved] { then(error, moved); });
   }
