@@ -90,6 +90,37 @@ class bystander {
   int here_, there_ = -1;
 };
 
+TEST_CASE("after so many bytes a connection takes new keys, as often as it must") {
+  scratch_folder const folder{"tls_closed"};
+  auto const file = folder.path() / "run.key";
+  transport::make_key(file);
+  transport::detail::shared_key_tls const keys{file};
+  asio::io_context io;
+  asio::ip::tcp::socket one{io}, two{io};
+  asio::ip::tcp::acceptor door{io, {asio::ip::address_v4::loopback(), 0}};
+  one.connect(door.local_endpoint());
+  door.accept(two);
+  constexpr auto a_little = std::uint64_t{20'000};
+  transport::detail::tls_stream this_end{one, keys.handle(), false, a_little}, that_end{two, keys.handle(), false};
+  auto good = 0;
+  this_end.shake_hands(true, [&](error_code error) { good += error ? 0 : 1; });
+  that_end.shake_hands(false, [&](error_code error) { good += error ? 0 : 1; });
+  io.run();
+  REQUIRE(good == 2);
+  auto from = std::vector<char>(50'000), to = from;
+  for (auto round = 0; round < 200; ++round) {
+    for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<char>(i * 31 + static_cast<std::size_t>(round));
+    asio::async_write(this_end, asio::buffer(from), [&](error_code error, std::size_t) { good += error ? 0 : 1; });
+    asio::async_read(that_end, asio::buffer(to), [&](error_code error, std::size_t) { good += error ? 0 : 1; });
+    io.restart();
+    io.run();
+    REQUIRE(to == from);
+  }
+  CHECK(good == 402);
+  CHECK(this_end.renewals() > 100);
+  CHECK(that_end.renewals() == 0);
+}
+
 TEST_CASE("a read that a close cuts takes nothing from the connection that has the descriptor next") {
   scratch_folder const folder{"tls_closed"};
   connected both{folder};

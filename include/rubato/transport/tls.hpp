@@ -44,6 +44,8 @@ namespace rubato::transport {
 namespace detail {
 
 inline constexpr std::size_t key_bytes = 32;
+/// After so many bytes one way a connection takes new keys: far below the 2^24.5 records of RFC 8446, section 5.5.
+inline constexpr std::uint64_t bytes_of_a_key = std::uint64_t{1} << 36;
 inline constexpr unsigned char context[] = {'r', 'u', 'b', 'a', 't', 'o'};  // of sessions, which OpenSSL compares
 
 /// A secret in memory, overwritten when it is not needed any more.
@@ -200,8 +202,8 @@ class tls_stream final : public secure_stream {
  public:
   using socket_type = boost::asio::ip::tcp::socket;
 
-  tls_stream(socket_type& socket, SSL_CTX* keys, bool by_certificate)
-      : socket_{socket}, ssl_{SSL_new(keys), &SSL_free}, by_certificate_{by_certificate} {
+  tls_stream(socket_type& socket, SSL_CTX* keys, bool by_certificate, std::uint64_t renew_after = bytes_of_a_key)
+      : socket_{socket}, ssl_{SSL_new(keys), &SSL_free}, by_certificate_{by_certificate}, renew_after_{renew_after} {
     auto* const bio = BIO_new(record_method());
     if (!ssl_ || bio == nullptr) {
       BIO_free(bio);
@@ -242,6 +244,8 @@ class tls_stream final : public secure_stream {
            error.message() + ")";
   }
   [[nodiscard]] auto get_executor() -> executor_type override { return socket_.get_executor(); }
+  /// How often this end has taken new keys for what it writes.
+  [[nodiscard]] auto renewals() const -> std::uint64_t { return renewals_; }
 
  private:
   enum class action : std::uint8_t { shake_hands, read, write };
@@ -260,6 +264,7 @@ class tls_stream final : public secure_stream {
         into.size(), std::move(then));
   }
   void write_some(boost::asio::const_buffer from, done then) override {
+    renew();
     auto const* const at = static_cast<unsigned char const*>(from.data());
     attempt(
         action::write,
@@ -267,11 +272,21 @@ class tls_stream final : public secure_stream {
           std::size_t sent = 0;
           if (SSL_write_ex(ssl_.get(), at + so_far, n - so_far, &sent) != 1) sent = 0;
           so_far += sent;
+          by_this_key_ += sent;
           return sent;
         },
         from.size(), std::move(then));
   }
 
+  /// Where a record waits to be written again, the next call is soon enough.
+  void renew() {
+    if (by_this_key_ < renew_after_) return;
+    if (SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1) {
+      by_this_key_ = 0;
+      ++renewals_;
+    }
+    ERR_clear_error();
+  }
   /// Calls step(), which says how many bytes it has moved, until `all` are, or until it cannot go on: then `then` gets
   /// what was moved, or, if that is nothing, waits for the socket first. (Who reads does not wait for what is being
   /// written: two ends that both did so would wait for each other.)
@@ -326,6 +341,8 @@ class tls_stream final : public secure_stream {
   record_buffers bytes_;  // before ssl_, which refers to it
   std::unique_ptr<SSL, void (*)(SSL*)> ssl_;
   bool by_certificate_;
+  std::uint64_t renew_after_;
+  std::uint64_t by_this_key_ = 0, renewals_ = 0;
 };
 
 /// What both kinds have in common: TLS 1.3 alone, one cipher, no tickets and no renegotiation.
@@ -345,7 +362,6 @@ class tls : public security {
     return std::make_unique<tls_stream>(socket, handle(), by_certificate_);
   }
 
- protected:
   [[nodiscard]] auto handle() const -> SSL_CTX* { return keys_.get(); }
 
  private:
