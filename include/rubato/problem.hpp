@@ -5,6 +5,7 @@
 #include <rubato/problem/clipped.hpp>
 #include <rubato/problem/concepts.hpp>
 #include <rubato/problem/dataset.hpp>
+#include <rubato/problem/deep_perceptron.hpp>
 #include <rubato/problem/function.hpp>
 #include <rubato/problem/logistic_regression.hpp>
 #include <rubato/problem/multilayer_perceptron.hpp>

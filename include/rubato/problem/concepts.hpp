@@ -67,6 +67,28 @@ concept gives_gradient_parts =
       { p.gradient(b, x, key, g, detail::part_is_final{}) } -> std::convertible_to<double>;
     };
 
+/// The optional form of a problem whose model is made of layers, each of which can be passed with values of its own:
+///   layers(), of_layer(l)                their number, and the values of x of each; together they are x, in order
+///   begin_pass(b, key) -> pass           may be moved between threads
+///   forward(b, l, w, pass)               layers 0, 1, ... in turn, each with its values w
+///   backward(b, l, w, pass, g)           from the last layer to the first: writes the gradient of layer l to g. w may
+///                                        be newer than that of the pass forward. If no layer moved, all g together
+///                                        are the bits of gradient(b, x, key, g)
+///   pass.loss                            of the batch, after the last layer; infinite or NaN if the model is broken
+/// So layers can be updated one by one while passes are under way (driver/layerwise.hpp). Models: deep_perceptron.
+template<class P, class Backend>
+concept layered_oracle =
+    has_dimension<P> && requires(P const& p, Backend& b, std::span<typename Backend::scalar const> w, sample_key key,
+                                 std::span<typename Backend::scalar> g, std::size_t l) {
+      { p.layers() } -> std::convertible_to<std::size_t>;
+      { p.of_layer(l) } -> std::convertible_to<range>;
+      requires requires(decltype(p.begin_pass(b, key)) pass) {
+        p.forward(b, l, w, pass);
+        p.backward(b, l, w, pass, g);
+        { pass.loss } -> std::convertible_to<double>;
+      };
+    };
+
 /// Checked where nodes use a problem; each sentence needs no context.
 template<class P, class Backend>
 consteval auto check_problem() -> bool {

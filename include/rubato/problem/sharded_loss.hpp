@@ -42,6 +42,16 @@ struct sample_rows {
   std::size_t total = 0;
 };
 
+/// One pass over the layers of a model: its batch, and what each layer made of it.
+template<class T>
+struct layer_pass {
+  writable_buffer<T> features{};  ///< of `rows`, if the pass has drawn them itself
+  writable_buffer<std::int32_t> labels{};
+  sample_rows<T> rows{};
+  std::vector<writable_buffer<T>> values{};  ///< by layer: what it made; from the end on, slopes of the loss
+  double loss = 0;  ///< once all layers were passed
+};
+
 namespace detail {
 
 template<class T>
@@ -191,6 +201,37 @@ class sharded_loss {
     return model_.gradient_parts();
   }
 
+  /// Layer by layer; see layered_oracle. A pass begins with the batch of the key; its loss is the sum over the batch.
+  template<backend::array_backend Backend>
+    requires std::same_as<typename Backend::scalar, T>
+  [[nodiscard]] auto begin_pass(Backend& b, sample_key key) const -> layer_pass<T> {
+    layer_pass<T> pass;
+    draw(b, key, pass);
+    return pass;
+  }
+  [[nodiscard]] auto layers() const
+    requires requires(Model const& m) { m.layers(); }
+  {
+    return model_.layers();
+  }
+  [[nodiscard]] auto of_layer(std::size_t l) const
+    requires requires(Model const& m) { m.of_layer(l); }
+  {
+    return model_.of_layer(l);
+  }
+  template<backend::array_backend Backend>
+  void forward(Backend& b, std::size_t l, std::span<T const> w, layer_pass<T>& pass) const
+    requires requires(Model const& m) { m.forward(b, l, w, pass); }
+  {
+    model_.forward(b, l, w, pass);
+  }
+  template<backend::array_backend Backend>
+  void backward(Backend& b, std::size_t l, std::span<T const> w, layer_pass<T>& pass, std::span<T> g) const
+    requires requires(Model const& m) { m.backward(b, l, w, pass, g, T{0}); }
+  {
+    model_.backward(b, l, w, pass, g, T{0});
+  }
+
   /// Writes the exact gradient of f_node, over its whole shard, into g and returns f_node(x). For tests and references.
   template<backend::array_backend Backend>
     requires std::same_as<typename Backend::scalar, T>
@@ -262,22 +303,30 @@ class sharded_loss {
     return {all.features.data() + begin * width(), all.labels.data() + begin, count, total};
   }
 
+  /// Copies the batch of the key.
+  template<class Backend>
+  void draw(Backend& b, sample_key key, layer_pass<T>& into) const {
+    auto const size = shard_size(to_index(key.node));
+    auto const begin = data_->first[to_index(key.node)];
+    into.features = b.template allocate<T>(options_.batch * width());
+    into.labels = b.template allocate<std::int32_t>(options_.batch);
+    random_stream stream{key};
+    for (std::size_t r = 0; r < options_.batch; ++r) {
+      auto const sample = begin + stream.below(size);
+      std::copy_n(data_->train.features.data() + sample * width(), width(), into.features.data() + r * width());
+      into.labels.data()[r] = data_->train.labels[sample];
+    }
+    into.rows = {into.features.data(), into.labels.data(), options_.batch, options_.batch};
+  }
+
   template<class Backend, class Accumulate>
   auto gradient_of(Backend& b, std::span<T const> x, sample_key key, std::span<T> g, Accumulate const& accumulate) const
       -> double {
     RUBATO_EXPECTS(x.size() == dimension() && g.size() == dimension(), "x and g have the problem's dimension");
-    auto const size = shard_size(to_index(key.node));
-    auto const begin = data_->first[to_index(key.node)];
-    auto picked = b.template allocate<T>(options_.batch * width());
-    auto labels = b.template allocate<std::int32_t>(options_.batch);
-    random_stream draw{key};
-    for (std::size_t r = 0; r < options_.batch; ++r) {
-      auto const sample = begin + draw.below(size);
-      std::copy_n(data_->train.features.data() + sample * width(), width(), picked.data() + r * width());
-      labels.data()[r] = data_->train.labels[sample];
-    }
+    layer_pass<T> batch;
+    draw(b, key, batch);
     auto const penalty = start(b, x, g);
-    auto const sum = accumulate({picked.data(), labels.data(), options_.batch, options_.batch});
+    auto const sum = accumulate(batch.rows);
     return penalty + sum / static_cast<double>(options_.batch);
   }
 
