@@ -293,6 +293,11 @@ auto useful_text(planner::situation const& s, double step) -> std::string {
   return text;
 }
 
+/// Whether no candidate is stable and makes a step.
+auto is_hopeless(std::vector<planner::prediction> const& all) -> bool {
+  return std::none_of(all.begin(), all.end(), [](auto const& p) { return std::isfinite(p.run.floor); });
+}
+
 auto finite(double x) -> std::string { return std::isfinite(x) ? rubato::with_digits(x, 3) : std::string{"-"}; }
 
 auto text_of(planner::situation const& s, std::vector<planner::prediction> const& all, planner::choice const& taken)
@@ -315,8 +320,8 @@ auto text_of(planner::situation const& s, std::vector<planner::prediction> const
                    finite(p.run.floor)});
   }
   auto const asgd = std::find_if(all.begin(), all.end(), [](auto const& p) { return p.of.algorithm == "asgd"; });
-  return table.text() + "\n" + useful_text(s, asgd->run.step) + "take " + title(all[taken.place].of) + ": " +
-         taken.reason + ".\n";
+  auto const pick = is_hopeless(all) ? std::string{"take none of these"} : "take " + title(all[taken.place].of);
+  return table.text() + "\n" + useful_text(s, asgd->run.step) + pick + ": " + taken.reason + ".\n";
 }
 
 auto json_of(std::vector<planner::prediction> const& all, planner::choice const& taken) -> std::string {
@@ -335,11 +340,9 @@ auto json_of(std::vector<planner::prediction> const& all, planner::choice const&
                            {"seconds", number(p.run.seconds)},
                            {"floor", number(p.run.floor)}});
   auto const& best = all[taken.place].of;
-  return nlohmann::json{{"predictions", predictions},
-                        {"pick", {{"algorithm", best.algorithm}, {"network", best.network}}},
-                        {"reason", taken.reason}}
-             .dump(2) +
-         "\n";
+  auto const pick = is_hopeless(all) ? nlohmann::json(nullptr)
+                                     : nlohmann::json{{"algorithm", best.algorithm}, {"network", best.network}};
+  return nlohmann::json{{"predictions", predictions}, {"pick", pick}, {"reason", taken.reason}}.dump(2) + "\n";
 }
 
 }  // namespace
@@ -361,6 +364,6 @@ auto main(int argc, char** argv) -> int {
     auto const all = planner::predictions_of(s);
     auto const taken = planner::choose(all);
     rubato::examples::say(options->json ? json_of(all, taken) : text_of(s, all, taken));
-    return 0;
+    return is_hopeless(all) ? 1 : 0;
   });
 }

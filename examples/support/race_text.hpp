@@ -63,6 +63,9 @@ struct quantity {
   std::uint64_t count = 0;
   auto const* const end = g.text.data() + g.text.size();
   auto const read = std::from_chars(g.text.data(), end, count);
+  if (read.ec == std::errc::result_out_of_range && read.ptr == end) {
+    throw config_error{std::string{g.option} + " must be less than 2^64, not '" + std::string{g.text} + "'"};
+  }
   if (read.ec != std::errc{} || read.ptr != end || count < least) refuse(g, right);
   return count;
 }

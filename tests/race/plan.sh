@@ -20,6 +20,14 @@ if grep -Eq '^ad_psgd .* 0\.[0-9]+ +[0-9.e-]+$' <<<"$got"; then fail "plan: mode
 [[ $("$plan" --workers 2) != *"d_psgd on complete"* ]] || fail "plan: one network of two nodes, by two names"
 [[ $("$plan" --help | head -1) == "usage: plan [OPTION...]" ]] || fail "plan --help"
 
+# Where all diverge there is no pick, and programs see it in the status.
+got=$("$plan" --step 1e9) && fail "plan --step 1e9: status 0"
+[[ $got == *"take none of these: none comes to the target"*"all diverge"* ]] || fail "plan --step 1e9: $got"
+got=$("$plan" --json --step 1e9) && fail "plan --json --step 1e9: status 0"
+grep -q '"pick": null' <<<"$got" || fail "plan --json --step 1e9: a pick in: $got"
+got=$("$plan" --workers 99999999999999999999 2>&1) && fail "plan --workers of 20 digits: status 0"
+[[ $got == "plan: --workers must be less than 2^64, not '99999999999999999999'" ]] || fail "plan, 20 digits: $got"
+
 # Where there is neither Boost nor xxHash, plan is built without probes, and says so.
 probes=yes
 [[ $("$plan" --probe 0 --peers 127.0.0.1:1,127.0.0.1:2 --arrival 1ms 2>&1) != *"built without Boost and xxHash"* ]] || probes=no
