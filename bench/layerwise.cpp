@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Layer-wise asynchronous SGD (driver/layerwise.hpp) beside Hogwild of whole passes and plain SGD: a perceptron
 // 784-256-256-10 learns Fashion-MNIST (d = 269,322, float, batch 32). Each form has its best step of five with seed
-// 101, by updates to the target; then seeds 1 to 5 in turns, medians. The clock stands while a model is looked at, which
-// is every 25 updates. Shown are updates and seconds to training loss 0.45 of the first 5,000 pictures, and the
-// processor time of all threads an update, which the load of the machine changes least. Seconds compare cores only on a
-// quiet machine.
+// 101, by updates to the target; then seeds 1 to 5 in turns, medians. The clock stands while a model is looked at,
+// which is every 25 updates. Shown are updates and seconds to training loss 0.45 of the first 5,000 pictures, and the
+// processor time of all threads an update, which the load of the machine changes least. Seconds compare cores only on
+// a quiet machine.
 //   bench_layerwise [DATA_FOLDER]
 #include <algorithm>
 #include <cstddef>
