@@ -27,6 +27,7 @@
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/block_top_k.hpp>
 #include <rubato/codec/error_feedback.hpp>
+#include <rubato/codec/measured_bits.hpp>
 #include <rubato/codec/top_k.hpp>
 #include <rubato/core/channel_table.hpp>
 #include <rubato/ledger/floating.hpp>
@@ -151,6 +152,8 @@ auto scene_makers() -> std::vector<scene_maker> {
   examples::for_each_algorithm<space>(
       [&]<class Node>(examples::catalogue_row<Node> const& row) { all.push_back(maker_of<Node>(row.name.data())); });
   all.push_back(maker_of<tracking<order::r_fast, synchrony::free, weighting::exponential>>("r_fast, floating, by age"));
+  all.push_back(maker_of<r_fast<space, step::sgd, weighting::constant, ledger::fixed_point, codec::measured_bits>>(
+      "r_fast, measured bits"));
   all.push_back(maker_of<tracking<order::late_post, synchrony::bounded_staleness>>("bounded staleness"));
   all.push_back(maker_of<s_ab<space, step::sgd, ledger::floating>>("s_ab, floating"));
   all.push_back(maker_of<scatter_allreduce_sgd<space>>("scatter_allreduce_sgd"));
