@@ -10,7 +10,7 @@
 //   non_blocking  iid data, cheap links, each gradient 3 to 5 times slower with probability 0.25; and race's default
 //   bytes         data by label, 100 Mbit/s, a leaf 4x slower and 10 % loss: bytes of all nodes to the target, of
 //                 r_fast with whole vectors and in 2 bits, and the loss of both after 15 s; on the star, on which
-//                 messages are fewest, with four steps each
+//                 messages are fewest, with six steps each
 //   map           stragglers x loss x latency x bandwidth x split, a small problem, one algorithm a family, one seed
 #include <algorithm>
 #include <array>
@@ -305,7 +305,7 @@ auto loss_after(std::chrono::nanoseconds end, competitor const& c, trial const& 
 auto bytes_headline(wishes const& w, problem::train_and_test const& data) -> bool {
   auto const in = weather{"thin: by label, 100 Mbit/s, a leaf 4x slower, 10 % loss", &set_thin_links};
   auto const who = chosen(w, {"r_fast", "r_fast_referenced"});
-  auto const e = effort{.least_step = 1.0 / 32, .greatest_step = 0.25, .steps = 4, .networks = {"star"}};
+  auto const e = effort{.least_step = 1.0 / 128, .greatest_step = 0.25, .steps = 6, .networks = {"star"}};
   auto const found = race_in(in, who, e, data);
   print(in, who, found);
   save(w, csv_rows(in, who, found));
