@@ -96,7 +96,7 @@ begin_together() {
   shift
   rm -rf saved said*
   touch said.{0,1,2}
-  "$cluster" --peer "$peer" "${run[@]}" --step 0.1 --algorithms "$algorithm" --checkpoint saved --every-rounds 50 --until 60s "$@" >said.0 2>&1 &
+  "$cluster" --peer "$peer" "${run[@]}" --step 0.4 --algorithms "$algorithm" --checkpoint saved --every-rounds 50 --until 60s "$@" >said.0 2>&1 &
   started=$!
   for i in 0 1 2; do
     for ((n = 0; n < 400; ++n)); do
@@ -113,7 +113,7 @@ begin_together() {
 go_on_together() {
   local algorithm=$1
   shift
-  timeout 120 "$cluster" --peer "$peer" "${run[@]}" --step 0.1 --algorithms "$algorithm" --checkpoint saved --every-rounds 50 --until 6s \
+  timeout 120 "$cluster" --peer "$peer" "${run[@]}" --step 0.4 --algorithms "$algorithm" --checkpoint saved --every-rounds 50 --until 6s \
     --within 1e-5 --resume "$@" >said.0 2>&1 || fail "$algorithm, all resumed together: $(cat said.0)"
 }
 begin_together ring_allreduce_sgd
