@@ -16,11 +16,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
-#include <filesystem>
-#include <memory>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -36,11 +33,9 @@
 #if RUBATO_EXAMPLES_HAVE_MPI
 #include <rubato/transport/mpi.hpp>
 #endif
-#if RUBATO_EXAMPLES_HAVE_OPENSSL
-#include <rubato/transport/tls.hpp>
-#endif
 
 #include "support/checkpoint_folders.hpp"
+#include "support/key_files.hpp"
 #include "support/peer_options.hpp"
 #include "support/peer_problem.hpp"
 #include "support/say.hpp"
@@ -62,40 +57,13 @@ void say_aloud(std::string_view sentence) {
   std::fprintf(stderr, "peer: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
 }
 
-/// What keeps strangers out, if it was asked for; makes a key where none is. Throws config_error.
-auto security_of(examples::peer_choice const& c) -> std::shared_ptr<rubato::transport::security const> {
-  if (!is_secured(c)) return nullptr;
-#if RUBATO_EXAMPLES_HAVE_OPENSSL
-  namespace fs = std::filesystem;
-  if (!c.certificates.empty()) {
-    auto const folder = fs::path{c.certificates};
-    auto const own = "node-" + std::to_string(c.id);
-    return rubato::transport::certificates(folder / "authority.pem", folder / (own + ".pem"), folder / (own + ".key"));
-  }
-  auto const all = examples::list_in(c.peers);
-  auto const is_here = [](std::string const& a) { return rubato::transport::address_in(a, true).host.is_loopback(); };
-  auto error = std::error_code{};
-  if (!fs::exists(c.key, error) && std::all_of(all.begin(), all.end(), is_here)) {
-    try {
-      rubato::transport::make_key(c.key);
-      if (!c.race.quiet) std::printf("made the key %s, which the other nodes of this run need\n", c.key.c_str());
-    } catch (rubato::config_error const&) {
-      if (!fs::exists(c.key, error)) throw;  // or another node was first
-    }
-  }
-  return rubato::transport::shared_key(c.key);
-#else
-  throw rubato::config_error{"this peer was built without OpenSSL, and has no --key and no --certificates"};
-#endif
-}
-
 /// What tcp and udp are told alike.
 template<class Options>
 auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Options {
   Options o;
   o.addresses = addresses_of(a, c);
   for (std::size_t i = 0; i < o.addresses.size() && !c.race.quiet; ++i) {
-    auto const where = rubato::transport::address_in(o.addresses[i], c.insecure || is_secured(c));
+    auto const where = rubato::transport::address_in(o.addresses[i], c.insecure || c.keys.are_asked_for());
     if (!where.name.empty()) std::printf("node %zu is at %s\n", i, where.text().c_str());
   }
   o.insecure = c.insecure;
@@ -138,7 +106,7 @@ auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until cons
 #endif
   auto o = options_of<rubato::transport::tcp_options>(a, c);
   o.listener = c.listener;
-  o.security = security_of(c);
+  o.security = examples::security_of(c.keys, static_cast<std::size_t>(c.id), examples::list_in(c.peers), !c.race.quiet);
   rubato::transport::tcp tcp{me, std::move(o)};
   return rubato::run_peer(a, me, tcp, end, how);
 }

@@ -114,6 +114,10 @@ constexpr option_row rows[] = {
      [](asked& a, given g) { probing(a).id = rubato::examples::count_in(g, 0, "a whole number from 0 up"); }},
     {"--peers", "HOST:PORT,...", "with --probe: the addresses of all machines, by number",
      [](asked& a, given g) { probing(a).peers = rubato::examples::list_in(g.text); }},
+    {"--key", "FILE",
+     "with --probe: a secret of all machines (examples/keys), which encrypts what they say and keeps others out; made "
+     "if it is not there and all are on this machine",
+     [](asked& a, given g) { probing(a).key = g.text; }},
     {"--arrival", "TIME", "with --probe: within which all must be there (default: 30s)",
      [](asked& a, given g) { probing(a).arrival = rubato::examples::duration_in(g); }},
     {"--batch", "B", "with --probe: samples of a gradient, of softmax regression with --dimension values (default: 32)",
@@ -201,7 +205,7 @@ void take_probe(asked& a, int argc, char** argv) {
       throw config_error{std::string{name} + " and --probe exclude each other: a probe measures it"};
   if (std::find(argv, argv + argc, std::string_view{"--probe"}) == argv + argc)
     throw config_error{
-        "--peers, --arrival, --batch and --insecure belong to --probe I, which says which machine this is"};
+        "--peers, --key, --arrival, --batch and --insecure belong to --probe I, which says which machine this is"};
   if (a.probe->peers.empty()) throw config_error{"--probe needs --peers, the addresses of all machines, by number"};
   a.about.workers = a.probe->peers.size();
   a.about.check();  // before anyone is waited for

@@ -16,6 +16,7 @@
 #include <rubato/run/checkpoint.hpp>
 #include <rubato/run/pace.hpp>
 
+#include "support/key_files.hpp"
 #include "support/race_command_line.hpp"
 #include "support/race_run.hpp"
 
@@ -39,13 +40,9 @@ struct peer_choice {
   double within = 0;
   bool goes_on = false;
   bool insecure = false;
-  std::string key;  ///< file of a secret
-  std::string certificates;  ///< folder
+  key_files keys{};
   std::vector<std::string> given;  ///< names of given options that race does not have, as written
 };
-
-/// Whether its connections are encrypted, and strangers turned away.
-[[nodiscard]] inline auto is_secured(peer_choice const& c) -> bool { return !c.key.empty() || !c.certificates.empty(); }
 
 /// An option that race does not have.
 struct peer_row {
@@ -167,11 +164,11 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   rows.push_back({"--key", "FILE", "",
                   "secret of the run, over tcp, in a file that nobody else can read: what is said is encrypted, and "
                   "who has no key is turned away; made if it is not there and all nodes are on this machine",
-                  [](peer_choice& c, given g) { detail::set_folder(c.key, g); }});
+                  [](peer_choice& c, given g) { detail::set_folder(c.keys.key, g); }});
   rows.push_back({"--certificates", "DIR", "",
                   "the same, with DIR/authority.pem and this node's DIR/node-I.pem and DIR/node-I.key (examples/keys "
                   "makes them), so that each node can speak as itself alone",
-                  [](peer_choice& c, given g) { detail::set_folder(c.certificates, g); }});
+                  [](peer_choice& c, given g) { detail::set_folder(c.keys.certificates, g); }});
   rows.push_back({"--report", "FILE", "", "file for the results of this process; FILE.models gets its models",
                   [](peer_choice& c, given g) { detail::set_folder(c.report, g); }});
   return rows;
@@ -198,10 +195,11 @@ inline void refuse_idle(peer_choice const& c) {
   }
   for (auto const* const name : {"--key", "--certificates"})
     refuse_if(c.transport != "tcp", name, "over " + c.transport + ": it is for --transport tcp");
-  if (!c.key.empty() && !c.certificates.empty())
+  if (!c.keys.key.empty() && !c.keys.certificates.empty())
     throw config_error{"--key and --certificates exclude each other: a node shows that it belongs to the run by one"};
-  refuse_if(is_secured(c), "--insecure",
-            "beside " + std::string{c.key.empty() ? "--certificates" : "--key"} + ", with which nothing is in plain");
+  refuse_if(
+      c.keys.are_asked_for(), "--insecure",
+      "beside " + std::string{c.keys.key.empty() ? "--certificates" : "--key"} + ", with which nothing is in plain");
   refuse_if(c.transport != "shared_memory", "--run", "over " + c.transport + ": it is for --transport shared_memory");
   auto const none = std::string{"without a --checkpoint, the folder of the files"};
   refuse_if(c.checkpoint.folder.empty(), "--every", none);

@@ -24,6 +24,8 @@
 #include <rubato/problem/split.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/wire/xxhash.hpp>
+
+#include "support/key_files.hpp"
 #endif
 
 namespace rubato::examples {
@@ -33,6 +35,7 @@ struct probe_choice {
   std::vector<std::string> peers;  ///< addresses of all, by id
   std::chrono::nanoseconds arrival = std::chrono::seconds{30};  ///< within which all must be there
   bool insecure = false;  ///< allows addresses beyond loopback: anyone there may answer in a machine's place
+  std::string key{};  ///< file of a secret that all machines have; empty: plain bytes
   std::size_t dimension = 7850;
   bool doubles = false;
   std::size_t batch = 32;
@@ -190,8 +193,12 @@ inline auto identity_of(probe_choice const& c, collective::options const& o) -> 
   auto const o = collective::options{.patience = std::chrono::minutes{2}};
   auto const me = detail::identity_of(c, o);
   // A machine that computes gradients answers nobody meanwhile.
-  auto wires =
-      transport::tcp{me, {.addresses = c.peers, .insecure = c.insecure, .arrival = c.arrival, .silence = o.patience}};
+  auto wires = transport::tcp{me,
+                              {.addresses = c.peers,
+                               .security = security_of({.key = c.key}, c.id, c.peers, false),
+                               .insecure = c.insecure,
+                               .arrival = c.arrival,
+                               .silence = o.patience}};
   auto port = collective::port{me, wires, o};
   port.begin_call();  // all are there
   auto const own = c.doubles ? detail::time_of_gradients<double>(c.dimension, c.batch)

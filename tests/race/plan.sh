@@ -35,7 +35,10 @@ echo "probes: $probes"
 free_addresses 3
 if [[ $probes == yes ]]; then
   # Three machines, which are processes here, measure each other; all come to the same plan, and each says what it saw.
-  for i in 0 1 2; do "$plan" --probe $i --peers "$addresses" --arrival 60s >probe.$i 2>&1 & done
+  # Where there is no OpenSSL there are no keys.
+  key=()
+  [[ $("$plan" --probe 0 --peers 127.0.0.1:1,127.0.0.1:2 --arrival 1ms --key run.key 2>&1) == *"built without OpenSSL"* ]] || key=(--key run.key)
+  for i in 0 1 2; do "$plan" --probe $i --peers "$addresses" --arrival 60s "${key[@]}" >probe.$i 2>&1 & done
   for i in 0 1 2; do wait -n || fail "plan --probe: $(cat probe.?)"; done
   for i in 1 2; do cmp -s probe.0 probe.$i || fail "plan --probe: machine $i has another plan: $(cat probe.?)"; done
   [[ $(grep -cE '^ +[012] +[0-9.e-]+ +[0-9.e-]+ +[0-9.e-]+ +[0-9.e-]+ +[0-9.e+]+$' probe.0) == 3 ]] ||
@@ -82,6 +85,7 @@ refused "unknown option '--speed'" --speed 3
 if [[ $probes == yes ]]; then
   refused 'is none of the 2 machines' --probe 2 --peers 127.0.0.1:1,127.0.0.1:2
   refused 'take a smaller --batch' --probe 0 --peers 127.0.0.1:1,127.0.0.1:2 --dimension 10000000 --batch 1000
+  [[ ${#key[@]} == 0 ]] || refused 'is not a file' --probe 0 --peers 127.0.0.1:1,127.0.0.1:2 --key /dev/null
   refused 'node 1 at 127.0.0.1' --probe 0 --peers "${addresses%,*}" --arrival 300ms
 fi
 finish
