@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <rubato/backend/concepts.hpp>
@@ -67,6 +68,11 @@ concept gives_gradient_parts =
       { p.gradient(b, x, key, g, detail::part_is_final{}) } -> std::convertible_to<double>;
     };
 
+namespace detail {
+template<class P, class Backend>
+using pass_of = decltype(std::declval<P const&>().begin_pass(std::declval<Backend&>(), sample_key{}));
+}  // namespace detail
+
 /// The optional form of a problem whose model is made of layers, each of which can be passed with values of its own:
 ///   layers(), of_layer(l)                their number, and the values of x of each; together they are x, in order
 ///   begin_pass(b, key) -> pass           may be moved between threads
@@ -78,15 +84,14 @@ concept gives_gradient_parts =
 /// So layers can be updated one by one while passes are under way (driver/layerwise.hpp). Models: deep_perceptron.
 template<class P, class Backend>
 concept layered_oracle =
-    has_dimension<P> && requires(P const& p, Backend& b, std::span<typename Backend::scalar const> w, sample_key key,
-                                 std::span<typename Backend::scalar> g, std::size_t l) {
+    has_dimension<P> &&
+    requires(P const& p, Backend& b, std::span<typename Backend::scalar const> w, std::span<typename Backend::scalar> g,
+             std::size_t l, detail::pass_of<P, Backend>& pass) {
       { p.layers() } -> std::convertible_to<std::size_t>;
       { p.of_layer(l) } -> std::convertible_to<range>;
-      requires requires(decltype(p.begin_pass(b, key)) pass) {
-        p.forward(b, l, w, pass);
-        p.backward(b, l, w, pass, g);
-        { pass.loss } -> std::convertible_to<double>;
-      };
+      p.forward(b, l, w, pass);
+      p.backward(b, l, w, pass, g);
+      { pass.loss } -> std::convertible_to<double>;
     };
 
 /// Checked where nodes use a problem; each sentence needs no context.
