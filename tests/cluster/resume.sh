@@ -44,6 +44,7 @@ all_end_well() {
 # kill_one TRANSPORT: in a folder of its own, so that those of all transports run at a time.
 kill_one() {
   transport=$1
+  rm -rf "$1" # of a run before
   mkdir "$1" && cd "$1" || exit 1
   begin --step 0.1 "${save[@]}" --go-on --silence 800ms --until 20s --within 1e-5
   await_files r_fast
