@@ -89,7 +89,7 @@ inline void add_end(wire::agreement& agreed, peer_choice const& c) {
 
 /// What is wrong where so many links shall go over shared memory, which this machine has too little of; empty: nothing.
 [[nodiscard]] inline auto words_of_little_memory(std::size_t links) -> std::string {
-  constexpr auto a_link = 2 * std::uint64_t{transport::shared_memory_options{}.ring_bytes} + 4096;
+  auto const a_link = 2 * std::uint64_t{transport::shared_memory_options{}.ring_bytes} + 4096;
   auto const needed = links * a_link;
   auto unknown = std::error_code{};
   auto const here = std::filesystem::space("/dev/shm", unknown);

@@ -26,6 +26,7 @@ told() {
 
 # come_back TRANSPORT: in a folder of its own, so that those of all transports run at a time.
 come_back() {
+  rm -rf "$1" # of a run before
   mkdir "$1" && cd "$1" || exit 1
   local where=(--peers "${addresses//127.0.0.1/LocalHost}") pids=()
   [[ $1 != shared_memory ]] || where=(--run "comeback-$$")
