@@ -117,7 +117,7 @@ constexpr option_row rows[] = {
     {"--key", "FILE",
      "with --probe: a secret of all machines (examples/keys), which encrypts what they say and keeps others out; made "
      "if it is not there and all are on this machine",
-     [](asked& a, given g) { probing(a).key = g.text; }},
+     [](asked& a, given g) { probing(a).key = rubato::examples::file_in(g); }},
     {"--arrival", "TIME", "with --probe: within which all must be there (default: 30s)",
      [](asked& a, given g) { probing(a).arrival = rubato::examples::duration_in(g); }},
     {"--batch", "B", "with --probe: samples of a gradient, of softmax regression with --dimension values (default: 32)",

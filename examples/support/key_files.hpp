@@ -41,13 +41,16 @@ struct key_files {
     return transport::certificates(folder / "authority.pem", folder / (own + ".pem"), folder / (own + ".key"));
   }
   auto const is_here = [](std::string const& a) { return transport::address_in(a, true).host.is_loopback(); };
-  auto error = std::error_code{};
-  if (!fs::exists(files.key, error) && std::all_of(peers.begin(), peers.end(), is_here)) {
+  auto const is_missing = [&] {
+    auto error = std::error_code{};
+    return fs::symlink_status(files.key, error).type() == fs::file_type::not_found;
+  };
+  if (is_missing() && std::all_of(peers.begin(), peers.end(), is_here)) {
     try {
       transport::make_key(files.key);
       if (aloud) std::printf("made the key %s, which the other nodes of this run need\n", files.key.c_str());
     } catch (config_error const&) {
-      if (!fs::exists(files.key, error)) throw;  // or another node was first
+      if (is_missing()) throw;  // or another node was first
     }
   }
   return transport::shared_key(files.key);

@@ -125,11 +125,7 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
       {"--checkpoint", "DIR", "",
        "folder in which nodes are saved from time to time, as DIR/ALGORITHM/node-I.checkpoint, or, where all go on "
        "together, as node-I.round-K.checkpoint",
-       [](peer_choice& c, given g) {
-         auto folder = std::string{};
-         detail::set_folder(folder, g);
-         c.checkpoint.folder = folder;
-       }},
+       [](peer_choice& c, given g) { c.checkpoint.folder = folder_in(g); }},
       {"--every", "T", "30s", "time between two checkpoints of a node",
        [](peer_choice& c, given g) { c.checkpoint.every = duration_in(g); }},
       {"--every-rounds", "N", "1000",
@@ -164,13 +160,13 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   rows.push_back({"--key", "FILE", "",
                   "secret of the run, over tcp, in a file that nobody else can read: what is said is encrypted, and "
                   "who has no key is turned away; made if it is not there and all nodes are on this machine",
-                  [](peer_choice& c, given g) { detail::set_folder(c.keys.key, g); }});
+                  [](peer_choice& c, given g) { c.keys.key = file_in(g); }});
   rows.push_back({"--certificates", "DIR", "",
                   "the same, with DIR/authority.pem and this node's DIR/node-I.pem and DIR/node-I.key (examples/keys "
                   "makes them), so that each node can speak as itself alone",
-                  [](peer_choice& c, given g) { detail::set_folder(c.keys.certificates, g); }});
+                  [](peer_choice& c, given g) { c.keys.certificates = folder_in(g); }});
   rows.push_back({"--report", "FILE", "", "file for the results of this process; FILE.models gets its models",
-                  [](peer_choice& c, given g) { detail::set_folder(c.report, g); }});
+                  [](peer_choice& c, given g) { c.report = file_in(g); }});
   return rows;
 }
 

@@ -155,11 +155,6 @@ inline void set_until(race_options& o, given g) {
   if (o.until.count() == 0) refuse(g, "a time above 0");
 }
 
-inline void set_folder(std::string& folder, given g) {
-  if (g.text.empty()) refuse(g, "the name of a folder");
-  folder = g.text;
-}
-
 }  // namespace detail
 
 /// Rows in the order of --help. A row's default, if any, is given to `set` in the same way as a user's value.
@@ -181,7 +176,7 @@ inline void set_folder(std::string& folder, given g) {
       {"--split", "iid|by-label", "by-label", "which samples a node holds: random ones, or those of few labels",
        detail::set_split, repeatable::no, by_all, true},
       {"--data", "DIR", "/usr/share/datasets/fashion-mnist", "folder with the four IDX files, plain or gzipped",
-       [](o& x, given g) { detail::set_folder(x.data, g); }, repeatable::no, by_all, true},
+       [](o& x, given g) { x.data = folder_in(g); }, repeatable::no, by_all, true},
       {"--batch", "B", "32", "samples of one gradient", [](o& x, given g) { x.batch = count_in(g, 1, positive); },
        repeatable::no, by_all, true},
       {"--l2", "L", "0", "factor of the regularisation 1/2 |W|^2",
@@ -224,14 +219,14 @@ inline void set_folder(std::string& folder, given g) {
        },
        repeatable::no, by_sim},
       {"--out", "DIR", ".", "folder for race.csv, race.json, race.weights.csv and race.svg; created if missing",
-       [](o& x, given g) { detail::set_folder(x.out, g); }, repeatable::no, by_race | by_cluster},
+       [](o& x, given g) { x.out = folder_in(g); }, repeatable::no, by_race | by_cluster},
       {"--picture-by", "time|gradients|bytes", "time",
        "what race.svg compares the algorithms by: time, or the gradients or bytes of all nodes", detail::set_picture_by,
        repeatable::no, by_race | by_cluster},
       {"--record", "DIR", "",
        "folder for recordings of all input of every node (ALGORITHM.node-K.log), at most 1 GiB each; replay repeats "
        "them",
-       [](o& x, given g) { detail::set_folder(x.record, g); }},
+       [](o& x, given g) { x.record = folder_in(g); }},
   };
 }
 

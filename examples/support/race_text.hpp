@@ -116,6 +116,15 @@ inline constexpr auto longest_run = 9e9;
   return {static_cast<std::uint32_t>(node), factor};
 }
 
+[[nodiscard]] inline auto file_in(given g) -> std::string {
+  if (g.text.empty()) refuse(g, "the name of a file");
+  return std::string{g.text};
+}
+[[nodiscard]] inline auto folder_in(given g) -> std::string {
+  if (g.text.empty()) refuse(g, "the name of a folder");
+  return std::string{g.text};
+}
+
 /// The parts of a text between commas.
 [[nodiscard]] inline auto list_in(std::string_view text) -> std::vector<std::string> {
   std::vector<std::string> parts;

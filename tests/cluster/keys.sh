@@ -9,11 +9,11 @@ cluster=$1 peer=$2 keys=$(dirname "${BASH_SOURCE[0]}")/../../examples/keys
 
 free_addresses 2
 two=(--peers "$addresses" --nodes 2 --problem quadratic:20 --step 0.1 --slow none)
-if "$peer" --id 0 "${two[@]}" --until 1s --key mine 2>&1 | grep -q "built without OpenSSL"; then
+if "$peer" --id 0 "${two[@]}" --until 1s --arrival 1ms --key mine 2>&1 | grep -q "built without OpenSSL"; then
   echo "this peer was built without OpenSSL"
   exit 77
 fi
-rm -f mine
+rm -rf mine run.key other made-for-two made-again new by-cluster enough came readable short dangling
 
 # pair OPTIONS_OF_0 OPTIONS_OF_1: both statuses into first and second, their words into said-0 and said-1.
 pair() {
@@ -34,18 +34,19 @@ for ((k = 0; k < 5; ++k)); do
   [[ $(stat -c %a run.key) == 600 ]] || fail "others can read run.key"
 done
 "$keys" other >made || fail "no key was made"
-pair "--until 2s --arrival 1s --key run.key" "--until 2s --arrival 1s --key other/run.key"
+pair "--until 5s --arrival 3s --key run.key" "--until 5s --arrival 3s --key other/run.key"
 [[ $first$second == 44 ]] || fail "peers with different keys ended with $first and $second"
 grep -q "somebody has, and was turned away: it has another key, or none" said-0 || fail "node 0 says of a stranger: $(cat said-0)"
 grep -q "it has another key, or none" said-1 || fail "a node with another key says: $(cat said-1)"
-pair "--until 2s --arrival 1s --key run.key" "--until 2s --arrival 1s"
+pair "--until 5s --arrival 3s --key run.key" "--until 5s --arrival 3s"
 [[ $first$second == 44 ]] || fail "a peer with a key and one without ended with $first and $second"
+grep -q "wants a key" said-1 || fail "a node without a key says: $(cat said-1)"
 
 "$keys" made-for-two 2 >made || fail "no certificates were made"
 pair "--until 1s --certificates made-for-two" "--until 1s --certificates made-for-two"
 [[ $first$second == 00 ]] || fail "two peers with certificates ended with $first and $second: $(cat said-0 said-1)"
 "$keys" made-again 2 >made
-pair "--until 2s --arrival 1s --certificates made-for-two" "--until 2s --arrival 1s --certificates made-again"
+pair "--until 5s --arrival 3s --certificates made-for-two" "--until 5s --arrival 3s --certificates made-again"
 [[ $first$second == 44 ]] || fail "peers of two authorities ended with $first and $second"
 cat said-0 said-1 | grep -q "its certificate is refused here" || fail "peers of two authorities say: $(cat said-0 said-1)"
 
@@ -55,25 +56,26 @@ come_back() {
   while [[ ! -e enough ]]; do
     for address in ${addresses//,/ }; do
       # shellcheck disable=SC2016
-      timeout 1 bash -c 'exec 3<>"/dev/tcp/${0%:*}/${0##*:}" && head -c 300 /dev/urandom >&3' "$address" 2>/dev/null
+      timeout 1 bash -c 'exec 3<>"/dev/tcp/${0%:*}/${0##*:}" && echo >>came && head -c 300 /dev/urandom >&3' \
+        "$address" 2>/dev/null
     done
   done
 }
-rm -f enough
 come_back &
 pair "--until 3s --within 0.1 --key run.key" "--until 3s --within 0.1 --key run.key"
 touch enough
+[[ -s came ]] || fail "no stranger came to a peer"
 [[ $first$second == 00 ]] || fail "peers that strangers called ended with $first and $second: $(cat said-0 said-1)"
 
 # cluster makes a key for its run, and peers beside it that guess its ports do not get in: what it starts has the key.
-(
-  sleep 1 # not for correctness: so that it looks while they run
-  pgrep -f -a -- "$peer --id 0 .*--key .*/run.key" >seen
-) &
-"$cluster" --peer "$peer" --nodes 3 --problem quadratic:20 --transport tcp --until 2s --within 0.1 --step 0.1 --out by-cluster >said 2>&1 ||
-  fail "a cluster over TCP ended with $?: $(tail -n 2 said)"
-wait
-grep -q -- "--key" seen || fail "the peers of a cluster have no key"
+"$cluster" --peer "$peer" --nodes 3 --problem quadratic:20 --transport tcp --until 2s --within 0.1 --step 0.1 \
+  --out by-cluster >said 2>&1 &
+running=$! seen=no
+while kill -0 "$running" 2>/dev/null; do
+  ! pgrep -f -- "$peer --id 0 .*--key .*/run.key" >/dev/null || seen=yes
+done
+wait "$running" || fail "a cluster over TCP ended with $?: $(tail -n 2 said)"
+[[ $seen == yes ]] || fail "the peers of a cluster have no key"
 
 # bad WORDS OPTION...: status 2 and one sentence with these words.
 bad() {
@@ -89,9 +91,13 @@ cp run.key readable
 chmod 644 readable
 head -c 20 run.key >short
 chmod 600 short
-bad "can be read by other users" --key readable
+bad "is open to other users" --key readable
 bad "holds no key" --key short
 bad "is not a file" --key /dev/null
+ln -s nowhere dangling
+bad "No such file or directory" --key dangling
+bad "the name of a file" --key ""
+bad "the name of a folder" --certificates ""
 bad "No such file or directory" --key nowhere/at-all
 bad "No such file or directory" --certificates nowhere
 bad "exclude each other" --key run.key --certificates made-for-two
@@ -102,4 +108,17 @@ bad "it is for --transport tcp" --key run.key --transport udp
 grep -q "keys are not overwritten" said || fail "keys says: $(cat said)"
 "$keys" new -3 >said 2>&1
 (($? == 2)) || fail "keys for -3 nodes were made"
+for wrong in "--new" "new 2 more"; do
+  # shellcheck disable=SC2086
+  "$keys" $wrong >said 2>&1
+  (($? == 2 && $(wc -l <said) == 1)) || fail "keys $wrong: $(cat said)"
+done
+[[ ! -e new ]] || fail "keys made a folder that it refused to make"
+# What openssl says is shown, and half an authority is not left.
+printf '#!/bin/sh\necho no entropy >&2\nexit 3\n' >openssl
+chmod +x openssl
+PATH=$PWD:$PATH "$keys" new 2 >said 2>&1
+(($? == 2)) && grep -q "no entropy" said || fail "keys of an openssl that fails: $(cat said)"
+rm openssl
+[[ ! -e new ]] || fail "keys that failed left a folder"
 finish

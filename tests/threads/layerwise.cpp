@@ -4,10 +4,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <latch>
 #include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -152,15 +154,38 @@ TEST_CASE("one forward and one backward thread without stored passes are SGD bit
   }
 }
 
+TEST_CASE("threads that update one layer at once lose none of their updates") {
+  constexpr std::size_t threads = 4, each = 2000;
+  auto const start = std::vector<double>(2, 0.0);
+  auto b = space{};
+  published_layers<double> model{two_weights{}, b, start};
+  std::latch begin{threads};
+  std::vector<std::thread> all;
+  for (std::size_t k = 0; k < threads; ++k) {
+    all.emplace_back([&] {
+      auto own = b;
+      auto const minus_one = std::vector<double>{-1.0};
+      begin.arrive_and_wait();
+      for (std::size_t i = 0; i < each; ++i) model.update(own, 0, 1.0, minus_one);
+    });
+  }
+  for (auto& t : all) t.join();
+  CHECK(model.read(0).number == threads * each);
+  CHECK(model.read(0).values.view<double>()[0] == double{threads * each});
+  CHECK(model.read(1).number == 0);
+}
+
 TEST_CASE("many threads lose no update, and a layer moves no farther than passes are before its own") {
   auto const p = small_net();
   auto b = space{};
   auto const start = p.initial();
   auto const at_start = p.loss(b, std::span<double const>{start});
+  auto const layers = p.layers();
   for (auto const backward : {std::size_t{0}, std::size_t{1}, std::size_t{3}}) {
     auto const r = train_layerwise(
         p, b, start, {.step = 0.02, .forward_threads = 3, .backward_threads = backward, .stored = 2, .updates = 600});
     CHECK(r.updates == 600);
+    CHECK(r.versions == std::vector<std::uint64_t>(layers, 600));
     CHECK(p.loss(b, std::span<double const>{joined_layers(r.layers)}) < 0.95 * at_start);
   }
   // Before a pass of the only forward thread there are those that are stored, and one that is passed back.
@@ -195,6 +220,8 @@ TEST_CASE("options of layer-wise updates that mean nothing are refused in one se
   CHECK(refused({.moves = layer_moves::after_the_pass}) ==
         "with backward threads layers move at once: give no backward threads, or layer_moves::at_once");
   CHECK(refused({.updates = 0}) == "a run makes at least one update, not 0");
+  CHECK(refusal([] { return train_layerwise(two_weights{}, space{}, std::vector{0.5}, {}); }) ==
+        "the first model has 1 values, and the problem 2");
   CHECK(refusal([] { return small_net({4, 0}); }) == "a hidden layer must hold at least one value, not 0");
   auto const data = random_samples(9, 3);
   CHECK(refusal([&] { return deep_perceptron<double>{data, {{0}}, {.l2 = 0.5}}; }) ==

@@ -61,6 +61,7 @@ struct layerwise_options {
 
 struct layerwise_result {
   std::vector<shared_buffer> layers{};  ///< the newest version of each
+  std::vector<std::uint64_t> versions{};  ///< how often each was updated
   std::uint64_t updates = 0;  ///< passes back, each of which moved every layer once
   double seconds = 0;
   double moved_mean = 0;  ///< versions by which a layer had moved between a pass forward and its pass back
@@ -161,7 +162,10 @@ void pass_back(P const& p, Backend& b, published_layers<typename Backend::scalar
     slopes[l] = b.template allocate<T>(now.values.size());
     p.backward(b, l, now.values.template view<T>(), f.pass, slopes[l].view());
     moved(now.number - f.versions[l]);
-    if (moves == layer_moves::at_once) model.update(b, l, gamma, std::as_const(slopes[l]).view()), slopes[l] = {};
+    if (moves == layer_moves::at_once) {
+      model.update(b, l, gamma, std::as_const(slopes[l]).view());
+      slopes[l] = {};
+    }
   }
   if (moves == layer_moves::at_once) return;
   for (auto l = model.count(); l-- > 0;) model.update(b, l, gamma, std::as_const(slopes[l]).view());
@@ -195,7 +199,11 @@ class layerwise_run {
     for (auto& t : threads) t.join();
     if (failure_) std::rethrow_exception(failure_);
     layerwise_result r{.updates = done_, .seconds = to_seconds(clock::now() - from), .moved_max = moved_max_};
-    for (std::size_t l = 0; l < model_.count(); ++l) r.layers.push_back(model_.read(l).values);
+    for (std::size_t l = 0; l < model_.count(); ++l) {
+      auto newest = model_.read(l);
+      r.layers.push_back(std::move(newest.values));
+      r.versions.push_back(newest.number);
+    }
     auto const passed = static_cast<double>(done_) * static_cast<double>(model_.count());
     r.moved_mean = done_ == 0 ? 0 : static_cast<double>(moved_sum_) / passed;
     return r;
@@ -234,7 +242,8 @@ class layerwise_run {
       fail(std::current_exception());
     }
   }
-  /// Until the end, by time, work or request.
+  /// Until the end, by time, work or request. A stop_token may be one without callbacks (run/stop_token.hpp), so it is
+  /// looked at every 20 ms.
   void watch(clock::time_point from) {
     auto lock = std::unique_lock{mutex_};
     while (!over_) {
@@ -285,10 +294,14 @@ class layerwise_run {
   void finish(Backend& b, item& f) {
     std::uint64_t sum = 0, most = 0;
     pass_back(p_, b, model_, f.forward, static_cast<T>(o_.step), o_.moves,
-              [&](std::uint64_t moved) { sum += moved, most = (std::max)(most, moved); });
+              [&](std::uint64_t moved) {
+                sum += moved;
+                most = (std::max)(most, moved);
+              });
     {
       auto const lock = std::scoped_lock{mutex_};
-      moved_sum_ += sum, moved_max_ = (std::max)(moved_max_, most);
+      moved_sum_ += sum;
+      moved_max_ = (std::max)(moved_max_, most);
       std::erase(unfinished_, f.draw);
       over_ = ++done_ == o_.updates || over_;
     }
@@ -324,14 +337,15 @@ inline void check_layerwise(layerwise_options const& o) {
 /// Trains a problem that is given in layers from `first` on (its own initial(), if it has one, is what callers give),
 /// draws of node 0. All threads are joined at the end. Throws config_error before the first thread starts, and what a
 /// pass threw, or run_error if a loss or a value is not finite.
-/// Requires that `first` has p.dimension() values, and a backend whose vectors the host can read. Copies `b` for each
-/// thread.
+/// `first` has p.dimension() values. Requires a backend whose vectors the host can read. Copies `b` for each thread.
 template<class P, class Backend>
   requires problem::layered_oracle<P, Backend>
 auto train_layerwise(P const& p, Backend const& b, std::span<typename Backend::scalar const> first,
                      layerwise_options const& o) -> layerwise_result {
-  RUBATO_EXPECTS(first.size() == p.dimension(), "the first model has the problem's dimension");
   detail::check_layerwise(o);
+  if (first.size() != p.dimension())
+    throw config_error{"the first model has " + std::to_string(first.size()) + " values, and the problem " +
+                       std::to_string(p.dimension())};
   return detail::layerwise_run<P, Backend>{p, b, first, o}.run();
 }
 

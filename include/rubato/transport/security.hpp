@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
@@ -16,6 +18,8 @@
 #include <rubato/core/ids.hpp>
 
 namespace rubato::transport {
+
+enum class side : std::uint8_t { caller, called };
 
 /// One connection. Belongs to the thread that polls; a read and a write may be under way at once, never two of a kind.
 /// It may be destroyed when the socket is closed and every `then` has run.
@@ -31,10 +35,10 @@ class secure_stream {
 
   /// The first thing on a connection, from who calls and from who was called: each shows the other one who it is, and
   /// both agree on keys. Until `then` has run without an error nothing of the run is said.
-  virtual void shake_hands(bool calls, std::function<void(error_code)> then) = 0;
+  virtual void shake_hands(side ours, std::function<void(error_code)> then) = 0;
   /// After that: whether the other end may speak as this node.
   [[nodiscard]] virtual auto may_be(node_id) const -> bool = 0;
-  /// What to say of an error of this stream: a clause without a full stop.
+  /// What to say of an error of this stream: a clause without a full stop, or nothing if it has to do with no key.
   [[nodiscard]] virtual auto words_of(error_code error) const -> std::string { return error.message(); }
 
   // As Asio's streams.

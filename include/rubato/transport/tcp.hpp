@@ -58,6 +58,7 @@ struct tcp_edge : queued_edge {
   std::uint32_t session = 0;  // how often the edge has been opened
   clock::time_point call_again{};
   std::string trouble;
+  bool told_of_strangers = false;  // since it was open
 
   [[nodiscard]] auto is_open() const -> bool { return link != nullptr; }
   [[nodiscard]] auto is_free() const -> bool { return link && !link->writing && !write_closed; }
@@ -162,9 +163,9 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       if (c->at == detail::phase::closed) return;
       if (error) return hang_up(p, error.message());
       c->at = detail::phase::greeting;
-      c->shake_hands(options_.security.get(), true, [this, &p, c](std::string const& why) {
+      c->shake_hands(options_.security.get(), side::caller, [this, &p, c](std::string const& why) {
         if (!why.empty()) hang_up(p, why);
-        else if (!c->may_be(p.id)) hang_up(p, "what answers there has a key, but not that of " + p.name);
+        else if (!c->may_be(p.id)) hang_up(p, "what answers there has the certificate of another node");
         else greet(p, c);
       });
     });
@@ -175,7 +176,10 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     });
     c->read_hello([this, &p, c](bool whole) {
       if (!whole && !c->refusal.empty()) return hang_up(p, c->refusal);
-      if (!whole) return hang_up(p, "what answers there is not a rubato node, or is too busy");
+      if (!whole)
+        return hang_up(p, options_.security == nullptr
+                              ? "what answers there is not a rubato node, is too busy, or wants a key"
+                              : "what answers there is not a rubato node, or is too busy");
       if (c->other.from != p.id || c->other.to != me_.self) {
         return hang_up(p, "node " + std::to_string(to_index(c->other.from)) + " answers there");
       }
@@ -205,11 +209,12 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
       c->at = detail::phase::greeting;
       c->until = later(options_.greeting);
       if (unidentified_.size() > most_unidentified) turn_away_oldest();
-      c->shake_hands(options_.security.get(), false, [this, c](std::string const& why) {
+      c->shake_hands(options_.security.get(), side::called, [this, c](std::string const& why) {
         if (!why.empty()) return refuse_stranger(c, why);
         c->read_hello([this, c](bool whole) {
-          if (whole && c->may_be(c->other.from)) answer(c);
-          else turn_away(c, rejected_.strangers);
+          if (!whole) return turn_away(c, rejected_.strangers);
+          if (c->may_be(c->other.from)) answer(c);
+          else refuse_stranger(c, "it has the certificate of another node than " + detail::to_text(c->other.from));
         });
       });
       accept();
@@ -217,10 +222,13 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     accepting_ = true;
   }
 
-  /// Of whom nothing is known but that it is none of the peers that have a key.
+  /// Somebody who belongs to no peer that is there: of those that are not, it may be one that was started wrongly.
   void refuse_stranger(std::shared_ptr<connection> const& c, std::string const& why) {
     for (auto& p : peers_) {
-      if (!p.we_call && !p.link) p.trouble = "it has not called; somebody has, and was turned away: " + why;
+      if (p.we_call || p.link) continue;
+      p.trouble = "it has not called; somebody has, and was turned away: " + why;
+      if (says_ != nullptr && p.session > 0 && !std::exchange(p.told_of_strangers, true))
+        says_("while " + p.name + " is away somebody has called, and was turned away: " + why);
     }
     turn_away(c, rejected_.strangers);
   }
@@ -263,6 +271,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     c->heard = c->spoke = clock::now();
     p.calling.reset();
     p.link = c;
+    p.told_of_strangers = false;
     p.renew();
     auto const mine = me_.opened_before + p.session++;
     opened(p, c->other.clock_began, {mine, c->other.session}, {c->other.session, mine});

@@ -98,12 +98,13 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
 
   /// Encrypts what follows, unless `by` is empty; `then(why it failed, or nothing)`.
   template<class Then>
-  void shake_hands(security const* by, bool calls, Then then) {
+  void shake_hands(security const* by, side ours, Then then) {
     if (by == nullptr) return then(std::string{});
     secure = by->over(socket);
-    secure->shake_hands(calls, [self = shared_from_this(), then = std::move(then)](error_code error) mutable {
+    secure->shake_hands(ours, [self = shared_from_this(), then = std::move(then)](error_code error) mutable {
       if (self->at == phase::closed) return;
-      then(error ? self->secure->words_of(error) : std::string{});
+      auto why = error ? self->secure->words_of(error) : std::string{};
+      then(error && why.empty() ? error.message() : std::move(why));
     });
   }
   /// Whether the other end may speak as this node, as far as the connection tells.
