@@ -293,11 +293,10 @@ class layerwise_run {
   }
   void finish(Backend& b, item& f) {
     std::uint64_t sum = 0, most = 0;
-    pass_back(p_, b, model_, f.forward, static_cast<T>(o_.step), o_.moves,
-              [&](std::uint64_t moved) {
-                sum += moved;
-                most = (std::max)(most, moved);
-              });
+    pass_back(p_, b, model_, f.forward, static_cast<T>(o_.step), o_.moves, [&](std::uint64_t moved) {
+      sum += moved;
+      most = (std::max)(most, moved);
+    });
     {
       auto const lock = std::scoped_lock{mutex_};
       moved_sum_ += sum;
