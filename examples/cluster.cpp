@@ -27,6 +27,7 @@
 
 #include <rubato/driver/detail/hosted_node.hpp>
 #include <rubato/driver/peer.hpp>
+#include <rubato/report/access_token.hpp>
 #include <rubato/report/nlohmann_json.hpp>
 #include <rubato/run/atomic_file.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
@@ -55,6 +56,7 @@ namespace fs = std::filesystem;
 struct choice : examples::peer_choice {
   std::string program;  // of a peer
   std::vector<std::string> passed_on;  // arguments that peers take as they are
+  std::vector<std::string> status_addresses;  // of as many nodes as any run has
 };
 
 /// Where the peers of one run write.
@@ -132,9 +134,14 @@ auto was_given(choice const& c, std::string const& name) -> bool {
   return std::find(c.given.begin(), c.given.end(), name) != c.given.end();
 }
 
-/// What a peer of this algorithm is told beside what is passed on as it came.
-auto own_arguments(choice const& c, std::string const& algorithm) -> std::vector<std::string> {
+/// What a peer of this algorithm, one of n, is told beside what is passed on as it came.
+auto own_arguments(choice const& c, std::string const& algorithm, std::size_t n) -> std::vector<std::string> {
   std::vector<std::string> all{"--algorithms", algorithm, "--quiet"};
+  if (auto const& served = c.status_addresses; !served.empty()) {
+    auto list = served.front();
+    for (std::size_t i = 1; i < n; ++i) list += "," + served.at(i);
+    all.insert(all.end(), {"--status", list, "--status-token", c.status_token});
+  }
   if (!was_given(c, "--transport")) all.insert(all.end(), {"--transport", c.transport});
   if (!examples::was_given(c.race, "--nodes")) all.insert(all.end(), {"--nodes", std::to_string(*c.race.nodes)});
   for (auto s : examples::settings_of(c.race, algorithm).set) {
@@ -152,7 +159,7 @@ auto start_ranks(examples::children& peers, choice const& c, std::string const& 
   setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 0);
   std::vector<std::string> command{"/usr/bin/env", "mpirun",          "-n", std::to_string(n), c.program,
                                    "--report",     place.path("node")};
-  auto const rest = own_arguments(c, algorithm);
+  auto const rest = own_arguments(c, algorithm, n);
   command.insert(command.end(), rest.begin(), rest.end());
   peers.start({command, {}, {}, place.output(0), std::chrono::seconds{3}});  // a second of which it gives to its ranks
   return 1;
@@ -164,7 +171,7 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
   auto const by_memory = c.transport == "shared_memory";
   doors const ports{by_memory ? 0 : n, c.transport == "udp"};
   auto const key = c.transport == "tcp" ? place.key() : std::string{};
-  auto const rest = own_arguments(c, algorithm);
+  auto const rest = own_arguments(c, algorithm, n);
   auto const to_save =
       c.checkpoint.folder.empty() ? std::chrono::seconds{} : std::chrono::seconds{10};  // their last state
   for (std::size_t i = 0; i < n; ++i) {
@@ -465,6 +472,22 @@ auto run_all(choice const& c, std::vector<competitor> const& who, rubato::proble
   return all;
 }
 
+/// Nodes serve how they stand on ports from the one that was named, or on free ones. Makes their token, and says where
+/// the page is.
+void serve_status(choice& c, examples::private_folder const& place, std::size_t nodes) {
+  if (c.status == "auto") {
+    c.status_addresses = examples::list_in(doors{nodes, false}.addresses);
+  } else {
+    auto const first = std::stoul(c.status);
+    if (first + nodes > 65536)
+      throw rubato::config_error{"there are no " + std::to_string(nodes) + " ports from --status " + c.status + " on"};
+    for (std::size_t i = 0; i < nodes; ++i) c.status_addresses.push_back("127.0.0.1:" + std::to_string(first + i));
+  }
+  c.status_token = place.path("status.token");
+  examples::say("status: http://" + c.status_addresses.front() + "/?token=" + rubato::report::token_in(c.status_token) +
+                "\n");
+}
+
 auto cluster(choice c) -> int {
   auto const plan = examples::planned(c.race);
   c.race = plan.options;
@@ -473,6 +496,12 @@ auto cluster(choice c) -> int {
   examples::signals();  // listens from now on
   auto const who = competitors(plan, c);
   if (examples::interrupted()) return status::interrupted;
+  auto place = std::optional<examples::private_folder>{};
+  if (!c.status.empty()) {
+    auto most = std::size_t{0};
+    for (auto const& each : who) most = std::max(most, each.processes);
+    serve_status(c, place.emplace("rubato-status"), most);
+  }
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c.race)};
   if (!c.race.quiet) {
     examples::say("One process a node over " + c.transport + " on this machine: " + c.race.problem_text + ", " +
@@ -505,8 +534,8 @@ auto cluster(choice c) -> int {
 
 /// All but what is this program's own goes to the peers as it came.
 auto passed_on(int argc, char const* const* argv) -> std::vector<std::string> {
-  static constexpr char const* own[] = {"--algorithms",  "--out", "--peer", "--within",
-                                        "--target-loss", "--set", "--step", "--picture-by"};
+  static constexpr char const* own[] = {"--algorithms", "--out",  "--peer",       "--within", "--target-loss",
+                                        "--set",        "--step", "--picture-by", "--status"};
   std::vector<std::string> rest;
   for (auto i = 1; i < argc; ++i) {
     auto const text = std::string{argv[i]};
@@ -532,6 +561,17 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
     if (std::string_view{row.name} == "--transport") row.initial = "shared_memory";
     examples::detail::add_peer_row(app, row, c);
   }
+  examples::detail::add_peer_row(
+      app,
+      examples::peer_row{"--status", "PORT|auto", "",
+                         "serve how the nodes stand: a page for a browser, whose address is printed, and node I's on "
+                         "port PORT + I of this machine",
+                         [](examples::peer_choice& o, examples::given g) {
+                           constexpr auto right = std::string_view{"a port from 1 to 65535, or auto"};
+                           if (g.text != "auto" && examples::count_in(g, 1, right) > 65535) examples::refuse(g, right);
+                           o.status = g.text;
+                         }},
+      c);
   for (auto const& row : examples::rows_heeded(examples::by_cluster)) examples::detail::add_row(app, row, c.race);
   examples::add_shared_flags(app, c);
   app.add_option("--peer", c.program, "the program that runs one node (default: peer beside this one)");

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,6 +26,7 @@
 #include <rubato/report/nlohmann_json.hpp>
 #include <rubato/report/summary.hpp>
 #include <rubato/run/recorder.hpp>
+#include <rubato/run/status_watch.hpp>
 #include <rubato/transport/shared_memory.hpp>
 #include <rubato/transport/tcp.hpp>
 #include <rubato/transport/udp.hpp>
@@ -39,6 +41,7 @@
 #include "support/peer_options.hpp"
 #include "support/peer_problem.hpp"
 #include "support/say.hpp"
+#include "support/status_service.hpp"
 
 namespace {
 
@@ -111,6 +114,18 @@ auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until cons
   return rubato::run_peer(a, me, tcp, end, how);
 }
 
+/// Serves this node's status, if it was asked for, while what is returned lives.
+auto shown(examples::peer_choice const& c, rubato::assembly const& a, rubato::peer_options& o)
+    -> std::unique_ptr<examples::status_service> {
+  auto service = examples::status_asked_for(c.status, c.status_token, c.id, a.nodes.size());
+  if (!service) return nullptr;
+  o.status = service->board();
+  o.watching.push_back(rubato::status_watch{service->board(), a.oracle});
+  auto const url = service->server().url();
+  if (!c.race.quiet) examples::say("status: " + (url.empty() ? service->server().address() : url) + "\n");
+  return service;
+}
+
 /// What a node on quadratics says of itself; of a worker whose model is its server's there is nothing to say.
 void tell_distance(rubato::run_result const& r, examples::peer_choice const& c, examples::race_options const& o) {
   if (r.models.empty()) {
@@ -166,6 +181,7 @@ auto live(examples::peer_choice const& c) -> int {
   o.checkpoint.subject = examples::setting_of(c);
   o.says = &say_aloud;
   o.stop = examples::signals().token();
+  auto const service = shown(c, a, o);
   auto result = run(a, c, end, o);
   result.result.algorithm = plan.options.algorithms.front();
   a.nodes.clear();  // with which recordings end

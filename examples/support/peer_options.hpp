@@ -41,6 +41,8 @@ struct peer_choice {
   bool goes_on = false;
   bool insecure = false;
   key_files keys{};
+  std::string status;  ///< where this node, or all, serve how they stand
+  std::string status_token;  ///< a file
   std::vector<std::string> given;  ///< names of given options that race does not have, as written
 };
 
@@ -165,6 +167,17 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
                   "the same, with DIR/authority.pem and this node's DIR/node-I.pem and DIR/node-I.key (examples/keys "
                   "makes them), so that each node can speak as itself alone",
                   [](peer_choice& c, given g) { c.keys.certificates = folder_in(g); }});
+  rows.push_back({"--status", "ADDRESS,...", "",
+                  "where nodes serve how they stand (/metrics, /status.json, and / for a browser): one address a node, "
+                  "by id, or one for this node alone, as 127.0.0.1:8000 or unix:PATH",
+                  [](peer_choice& c, given g) {
+                    if (g.text.empty()) refuse(g, "an address, as 127.0.0.1:8000 or unix:PATH");
+                    c.status = g.text;
+                  }});
+  rows.push_back({"--status-token", "FILE", "",
+                  "the token that readers of a status must show, in a file that nobody else can read; made if it is "
+                  "not there (default: a new one, printed with the page's address)",
+                  [](peer_choice& c, given g) { c.status_token = file_in(g); }});
   rows.push_back({"--report", "FILE", "", "file for the results of this process; FILE.models gets its models",
                   [](peer_choice& c, given g) { c.report = file_in(g); }});
   return rows;
@@ -197,6 +210,7 @@ inline void refuse_idle(peer_choice const& c) {
       c.keys.are_asked_for(), "--insecure",
       "beside " + std::string{c.keys.key.empty() ? "--certificates" : "--key"} + ", with which nothing is in plain");
   refuse_if(c.transport != "shared_memory", "--run", "over " + c.transport + ": it is for --transport shared_memory");
+  refuse_if(c.status.empty(), "--status-token", "without --status");
   auto const none = std::string{"without a --checkpoint, the folder of the files"};
   refuse_if(c.checkpoint.folder.empty(), "--every", none);
   refuse_if(c.checkpoint.folder.empty(), "--every-rounds", none);
@@ -264,6 +278,8 @@ inline void add_shared_flags(CLI::App& app, peer_choice& choice) {
   settle(choice);
   if (open->count() > 0) choice.given.emplace_back("--insecure");
   refuse_idle(choice);
+  if (choice.race.quiet && !choice.status.empty() && choice.status_token.empty())
+    throw config_error{"--status with --quiet needs a --status-token: who reads the page must know its token"};
   if (choice.race.algorithms.size() != 1) throw config_error{"a peer runs one algorithm; give --algorithms one name"};
   if (!was_given(choice.race, "--nodes") && !choice.race.topology.starts_with("file:"))
     throw config_error{"--nodes is missing: say how many nodes of this run compute gradients, the same at each peer"};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Reports of runs: all of rubato/report/ but nlohmann_json.hpp, which needs that library.
+// Reports of runs: all of rubato/report/ but nlohmann_json.hpp and http.hpp, which need libraries.
 #pragma once
 
+#include <rubato/report/access_token.hpp>
 #include <rubato/report/csv.hpp>
 #include <rubato/report/gnuplot.hpp>
 #include <rubato/report/heat_map.hpp>
@@ -9,6 +10,8 @@
 #include <rubato/report/numbers.hpp>
 #include <rubato/report/plot_script.hpp>
 #include <rubato/report/progress.hpp>
+#include <rubato/report/prometheus.hpp>
+#include <rubato/report/status_page.hpp>
 #include <rubato/report/summary.hpp>
 #include <rubato/report/table.hpp>
 #include <rubato/report/totals.hpp>

@@ -29,19 +29,19 @@ awk -v root="$root/" '
     allow("planner", "core backend codec topology mixing wire environment")
     allow("run", maths_folders " wire transport")
     allow("driver", maths_folders " wire transport environment run")
-    allow("report", "core run")
+    allow("report", "core run transport")
     allow("instances", "backend algorithm run/assemble")
 
     set_of(timing, "thread mutex shared_mutex atomic condition_variable future stop_token semaphore barrier latch")
     set_of(heavy, "iostream regex functional ranges random")
     exempt["core/shared_buffer.hpp"] = 1            # its pool is freed across threads
     library["Eigen"] = "eigen"; library["thrust"] = "thrust"; library["cub"] = "thrust"; library["cuda"] = "thrust"; library["cuda_runtime_api.h"] = "thrust"
-    library["boost"] = "tcp udp asio shared_memory security tls"; library["openssl"] = "tls"
+    library["boost"] = "tcp udp asio shared_memory security tls http"; library["openssl"] = "tls"
     library["zlib.h"] = "zlib"; library["xxhash.h"] = library["xxh_x86dispatch.h"] = "xxhash"
     library["nlohmann"] = "nlohmann_json"
     library["mpi.h"] = "mpi"; library["torch"] = "torch"; library["omp.h"] = "openmp"; library["tbb"] = "tbb"
-    named = " eigen nlohmann_json thrust asio tcp udp shared_memory security tls mpi openmp tbb zlib xxhash torch "
-    kin["asio"] = kin["tcp"] = kin["udp"] = kin["shared_memory"] = kin["security"] = kin["tls"] = 1   # one library stands behind them
+    named = " eigen nlohmann_json thrust asio tcp udp shared_memory security tls http mpi openmp tbb zlib xxhash torch "
+    kin["asio"] = kin["tcp"] = kin["udp"] = kin["shared_memory"] = kin["security"] = kin["tls"] = kin["http"] = 1   # one library stands behind them
   }
   function set_of(set, words,   list, k, count) { count = split(words, list, " "); for (k = 1; k <= count; ++k) set[list[k]] = 1 }
   function allow(folders, others,   a, b, i, j, n, m) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,7 @@
 #include <rubato/run/checkpoint.hpp>
 #include <rubato/run/checkpoint_lock.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
+#include <rubato/run/node_status.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/pace.hpp>
 #include <rubato/run/stop_token.hpp>
@@ -53,7 +55,8 @@ struct peer_options {
   checkpoint_options checkpoint{};  ///< `end` counts from the resumption
   pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
   /// Called with each sentence of the result's warnings, `lost` and `returned`, once and as soon as it is known; what
-  /// happens in the middle of a run is said with its time. (A loss that ends the run is thrown, and not said.)
+  /// happens in the middle of a run is said with its time, and only the first twenty sentences of a kind in a minute.
+  /// (A loss that ends the run is thrown, and not said.)
   void (*says)(std::string_view sentence) = nullptr;
   /// See this node alone, at each look, so look_every is above 0. An observer that asks to stop ends this node alone,
   /// as its time would: a neighbour that waits for it ends with a sentence, or goes on without it (when_lost::goes_on);
@@ -63,6 +66,8 @@ struct peer_options {
   /// thread of its own, so a look that takes longer than look_every delays the next one and no message.
   bool measure_loss = false;
   stop_token stop{};  ///< ends this node, which tells the others so
+  /// Gets this node's status about four times a second, for whoever reads it there; null: nobody does.
+  std::shared_ptr<status_board> status{};
 };
 
 /// How node `self` of an assembled run presents itself to its transport. `saved`: as in peer_options, where the node is

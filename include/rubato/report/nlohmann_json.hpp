@@ -29,6 +29,7 @@
 #include <rubato/report/totals.hpp>
 #include <rubato/run/atomic_file.hpp>
 #include <rubato/run/checkpoint.hpp>
+#include <rubato/run/node_status.hpp>
 #include <rubato/run/peer_result.hpp>
 #include <rubato/run/result.hpp>
 
@@ -90,6 +91,22 @@ inline auto mean_ages_by_channel(run_totals const& sums) -> nlohmann::ordered_js
   return ages;
 }
 
+inline auto json_of(neighbour_status const& n) -> nlohmann::ordered_json {
+  return {{"node", to_index(n.peer)},
+          {"standing", std::string{name_of(n.is)}},
+          {"why", n.why},
+          {"packets_sent", n.packets_sent},
+          {"bytes_sent", n.bytes_sent},
+          {"lost", n.packets_lost},
+          {"delivered", n.delivered},
+          {"bytes_received", n.bytes_received},
+          {"sends", n.sends},
+          {"uses", n.age.uses},
+          {"mean_age_s", number_or_null(n.age.uses == 0 ? std::nan("") : n.age.mean_seconds())},
+          {"largest_age_s", seconds_of(n.age.largest)},
+          {"recent_age_s", number_or_null(n.recent_age_s)}};
+}
+
 template<class Report>
 auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
   auto list = nlohmann::ordered_json::array();
@@ -130,6 +147,40 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
       {"edges", detail::list_of(std::span<edge_report const>{r.edges})}};
   if (!r.warnings.empty()) all["warnings"] = r.warnings;
   return all;
+}
+
+/// How one node of a run stands. `history` has rows of seconds, loss, accuracy and tracking residual. The newest
+/// `tracking_residual` stands beside it: the node's own share of the law, z - g + all it pushed - all it consumed. That
+/// is 0 at every moment (rounding aside), and null where the algorithm has no such law.
+[[nodiscard]] inline auto json_of(node_status const& s) -> nlohmann::ordered_json {
+  auto history = nlohmann::ordered_json::array();
+  auto const residual = [&](measurement const& m) {
+    return s.tracks ? detail::number_or_null(m.tracking_residual) : nlohmann::ordered_json(nullptr);
+  };
+  for (auto const& m : s.history) {
+    history.push_back(nlohmann::ordered_json::array(
+        {seconds_of(m.at), detail::number_or_null(m.loss), detail::number_or_null(m.accuracy), residual(m)}));
+  }
+  return {{"node", to_index(s.id)},
+          {"of", s.of},
+          {"algorithm", s.algorithm},
+          {"network", s.network},
+          {"phase", std::string{name_of(s.at)}},
+          {"ran_s", seconds_of(s.ran)},
+          {"iterations", s.iterations},
+          {"gradients", s.gradients},
+          {"dropped", s.dropped},
+          {"iterations_a_second", detail::number_or_null(s.iterations_a_second)},
+          {"gradients_a_second", detail::number_or_null(s.gradients_a_second)},
+          {"bytes_sent", s.bytes_sent()},
+          {"bytes_a_second", detail::number_or_null(s.bytes_a_second)},
+          {"loss", detail::number_or_null(newest_loss(s))},
+          {"tracking_residual", s.history.empty() ? nullptr : residual(s.history.back())},
+          {"resident_bytes", s.resident_bytes},
+          {"waits", s.waits},
+          {"neighbours", detail::list_of(std::span<neighbour_status const>{s.neighbours})},
+          {"history", std::move(history)},
+          {"said", s.said}};
 }
 
 /// An object with `options`, as given, and the list `results` in the given order.

@@ -5,20 +5,16 @@
 //   transport::tcp wires{me, {.addresses = all, .security = transport::shared_key("run.key")}};
 #pragma once
 
-#include <fcntl.h>
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -28,6 +24,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/transport/detail/connection/tls.hpp>
+#include <rubato/transport/detail/secret_file.hpp>
 #include <rubato/transport/security.hpp>
 
 namespace rubato::transport {
@@ -52,25 +49,6 @@ inline auto openssl_words() -> std::string {
   if (ERR_SYSTEM_ERROR(code)) return std::strerror(ERR_GET_REASON(code));
   auto const* const reason = code == 0 ? nullptr : ERR_reason_error_string(code);
   return reason == nullptr ? "no reason is known" : reason;
-}
-
-/// A descriptor of a file that holds a secret; throws config_error, with a sentence, unless it is a file of this user
-/// that nobody else can read.
-inline auto open_secret(std::filesystem::path const& file, char const* what) -> int {
-  auto const name = std::string{what} + " '" + escaped(file.string(), 200) + "'";
-  auto const descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // nobody waits for a pipe
-  if (descriptor < 0) throw config_error{name + " cannot be read: " + std::strerror(errno)};
-  struct stat is{};
-  auto const known = ::fstat(descriptor, &is) == 0;
-  auto const refuse = [&](std::string const& why) {
-    ::close(descriptor);
-    throw config_error{name + " " + why};
-  };
-  if (!known || !S_ISREG(is.st_mode)) refuse("is not a file");
-  if (is.st_uid != ::geteuid() && is.st_uid != 0) refuse("belongs to another user, who may know it");
-  if ((is.st_mode & 077) != 0)
-    refuse("is open to other users: chmod 600 it, and make another if they may have read it");
-  return descriptor;
 }
 
 /// Reads a key as make_key() writes it.
@@ -220,7 +198,6 @@ class certificate_tls final : public tls_security {
 /// that make the same file at once one succeeds, and nobody reads half a key. Throws config_error.
 inline void make_key(std::filesystem::path const& file) {
   detail::secret key;
-  auto const name = "the key file '" + escaped(file.string(), 200) + "'";
   if (RAND_bytes(key.bytes.data(), static_cast<int>(key.bytes.size())) != 1)
     throw config_error{"there is no randomness for a key: " + detail::openssl_words()};
   std::array<char, 2 * detail::key_bytes + 1> text{};
@@ -229,17 +206,10 @@ inline void make_key(std::filesystem::path const& file) {
     text[2 * i + 1] = "0123456789abcdef"[key.bytes[i] & 15];
   }
   text.back() = '\n';
-  auto first = file.string() + ".XXXXXX";
-  auto const descriptor = ::mkstemp(first.data());  // of mode 600
-  if (descriptor < 0) throw config_error{name + " cannot be made: " + std::strerror(errno)};
-  errno = 0;
-  auto const written = ::write(descriptor, text.data(), text.size());
-  auto const good = ::close(descriptor) == 0 && written == static_cast<ssize_t>(text.size()) &&
-                    ::link(first.c_str(), file.c_str()) == 0;
-  auto const why = errno == 0 ? ENOSPC : errno;  // written in part
+  auto const why = detail::write_secret(file, {text.data(), text.size()});
   OPENSSL_cleanse(text.data(), text.size());
-  ::unlink(first.c_str());
-  if (!good) throw config_error{name + " cannot be made: " + std::strerror(why)};
+  if (why != 0)
+    throw config_error{detail::name_of_secret(file, "the key file") + " cannot be made: " + std::strerror(why)};
 }
 
 }  // namespace rubato::transport

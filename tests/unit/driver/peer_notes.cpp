@@ -3,6 +3,7 @@
 #include <rubato/driver/detail/peer_notes.hpp>
 
 #include <chrono>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,28 @@ TEST_CASE("checkpoints that fail are told at once, and then once a minute") {
                                           "after 60 s: a checkpoint failed: round 60 cannot be written",
                                           "after 120 s: a checkpoint failed: round 120 cannot be written"});
   CHECK(notes.result.result.warnings.size() == 3);
+}
+
+TEST_CASE("of each kind of news, a bounded number is said in a minute, and all are kept") {
+  heard.clear();
+  auto const board = std::make_shared<status_board>();
+  detail::peer_notes notes{[](std::string_view sentence) { heard.emplace_back(sentence); }, board};
+  auto const say = [&](std::vector<std::string>& kind, int second) {
+    notes.note(kind, std::chrono::seconds{second}, "news", "news");
+  };
+  for (auto k = 0; k < 100; ++k) say(notes.result.lost, 1);
+  say(notes.result.returned, 2);
+  auto const most = detail::peer_notes::most_a_minute;
+  REQUIRE(heard.size() == most + 2);
+  CHECK(heard[most - 1] == "after 1 s: news");
+  CHECK(heard[most] == "after 1 s: more of this kind happens; what comes within a minute is not said");
+  CHECK(heard[most + 1] == "after 2 s: news");
+  say(notes.result.lost, 59);
+  CHECK(heard.size() == most + 2);
+  say(notes.result.lost, 61);
+  CHECK(heard.back() == "after 61 s: news");
+  CHECK(notes.result.lost.size() == 102);
+  CHECK(board->newest()->said == heard);
 }
 
 }  // namespace

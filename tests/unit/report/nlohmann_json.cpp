@@ -220,4 +220,36 @@ TEST_CASE("a place where no result can be written is refused before the run") {
   CHECK(rubato::test::says(refused(folder.path() / "file" / "node"), "is a file"));
 }
 
+TEST_CASE("the status of a node tells what is known, and null for what is not") {
+  auto status = node_status{};
+  status.id = node_id{1};
+  status.of = 3;
+  status.iterations = 7;
+  status.history = {{.at = std::chrono::seconds{1}, .loss = 0.5, .tracking_residual = 2},
+                    {.at = std::chrono::seconds{2}, .tracking_residual = 3}};
+  status.neighbours.resize(2);
+  status.neighbours[1].is = standing::lost;
+  status.neighbours[1].why = "node 0 is gone";
+  status.neighbours[1].age = {2, 3e9, std::chrono::seconds{2}};
+  status.neighbours[1].recent_age_s = 0.25;
+  auto json = report::json_of(status);
+  CHECK(json["node"] == 1);
+  CHECK(json["phase"] == "arriving");
+  CHECK(json["iterations"] == 7);
+  CHECK(json["loss"] == 0.5);
+  CHECK(json["tracking_residual"].is_null());
+  CHECK(json["history"].dump() == "[[1.0,0.5,null,null],[2.0,null,null,null]]");
+  CHECK(json["neighbours"][0]["standing"] == "awaited");
+  CHECK(json["neighbours"][0]["mean_age_s"].is_null());
+  CHECK(json["neighbours"][0]["recent_age_s"].is_null());
+  CHECK(json["neighbours"][1]["standing"] == "lost");
+  CHECK(json["neighbours"][1]["why"] == "node 0 is gone");
+  CHECK(json["neighbours"][1]["mean_age_s"] == 1.5);
+  CHECK(json["neighbours"][1]["recent_age_s"] == 0.25);
+  status.tracks = true;
+  json = report::json_of(status);
+  CHECK(json["tracking_residual"] == 3);
+  CHECK(json["history"][0][3] == 2);
+}
+
 }  // namespace

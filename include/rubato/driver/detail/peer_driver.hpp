@@ -15,7 +15,6 @@
 #include <vector>
 
 #include <rubato/core/errors.hpp>
-#include <rubato/core/text.hpp>
 #include <rubato/driver/detail/gradient_thread.hpp>
 #include <rubato/driver/detail/hosted_node.hpp>
 #include <rubato/driver/detail/kept_looks.hpp>
@@ -24,6 +23,7 @@
 #include <rubato/driver/detail/peer_neighbours.hpp>
 #include <rubato/driver/detail/peer_notes.hpp>
 #include <rubato/driver/detail/peer_saves.hpp>
+#include <rubato/driver/detail/peer_view.hpp>
 #include <rubato/driver/detail/peer_words.hpp>
 #include <rubato/driver/detail/start_barrier.hpp>
 #include <rubato/driver/peer_options.hpp>
@@ -56,16 +56,11 @@ class peer_driver {
                    [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
                    [&wires] { wires.wake(); }},
         showing_{a.oracle, me.self, {o.watching, o.measure_loss}},
-        notes_{o.says} {
+        notes_{o.says, o.status} {
     if (!o.watching.empty() && o.look_every.count() <= 0)
       throw config_error{"a node has observers, and nothing says how often they look: give look_every a time"};
     if (to_index(me.self) < a.peers) o.compute.check(a.peers);
-    for (auto const& c : me.channels) {
-      if (c.kind == channel_kind::event && !Transport::lossless) {
-        throw config_error{"on the channel " + std::string{name_of(c.channel)} +
-                           " every message counts, and this transport may lose some: use one that is lossless"};
-      }
-    }
+    if (!Transport::lossless) refuse_loss_of(me.channels);
   }
 
   auto run(until const& end) -> peer_result {
@@ -96,6 +91,7 @@ class peer_driver {
       if (result_.cut_off.empty() && goes_on()) result_.parted = std::max<std::uint64_t>(others_.parted(), 1) - 1;
     }
     finish_history();
+    show_status(node_status::phase::ended);
     if (!writer_) return std::move(result_);
     auto const why = writer_->finish();
     if (auto const all = failures_of(*writer_); !all.empty()) notes_.warn("node " + name(me_->self) + all);
@@ -178,10 +174,12 @@ class peer_driver {
       if (is_interrupted()) return false;
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
         all.hears(n);
+        others_.of(n.peer).here = n.kind != what::closed;
         if (n.kind == what::closed) refuse_loss(n);
         keep(early_, std::move(n), "has not begun");
       }
       transport_->announce({transport::peer_status::phase::arriving, all.level()});
+      show_status(node_status::phase::arriving);
     }
     return true;
   }
@@ -240,6 +238,7 @@ class peer_driver {
     auto const said = showing_.take(result_.result.history);
     look_if_due();
     save_if_due();
+    show_status(node_status::phase::running);
     if (is_interrupted()) return stop_reason::interrupted;
     if (said == verdict::stop) return stop_reason::observer;
     if (now() >= last_) return stop_reason::time;
@@ -445,7 +444,7 @@ class peer_driver {
     note(result_.returned, news, news + " after " + readable_seconds(now() - begun_));
     tell_parted();
   }
-  void note(std::vector<std::string>& list, std::string const& said, std::string const& kept) const {
+  void note(std::vector<std::string>& list, std::string const& said, std::string const& kept) {
     notes_.note(list, now() - begun_, said, kept);
   }
 
@@ -477,13 +476,8 @@ class peer_driver {
   /// which not one message came in all this node's time, since it took no part in the run.
   void refuse_absence() const {
     if (!result_.lost.empty()) throw peer_error{result_.lost.front()};
-    auto const traffic = transport_->traffic_of();
-    for (auto const from : run_->factory ? run_->factory.senders(to_index(me_->self)) : std::vector<node_id>{}) {
-      auto const heard =
-          std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
-      if (heard) continue;
-      throw peer_error{words_of_absence(from, me_->self, result_.result.ended)};
-    }
+    if (auto const from = silent_sender(*run_, me_->self, transport_->traffic_of()))
+      throw peer_error{words_of_absence(*from, me_->self, result_.result.ended)};
   }
 
   // --- patience
@@ -564,6 +558,12 @@ class peer_driver {
   }
 
   void show(peer_look const& l) { showing_.show(l.unscored(), l.model, result_.result.history); }
+  void show_status(node_status::phase at) {
+    if (!options_.status || !options_.status->is_due(at, now())) return;
+    auto const ran = at == node_status::phase::running ? now() - begun_ : result_.result.ended;
+    auto const so_far = peer_progress{at, ran, gradients_, !audit_.tracker.empty()};
+    options_.status->publish(status_of(*run_, *me_, host_, transport_->traffic_of(), others_, so_far), now());
+  }
   /// The last look is shown after this node has said goodbye, so that no other node waits for it.
   void finish_history() {
     showing_.wait_and_take(result_.result.history);

@@ -22,6 +22,7 @@ namespace rubato::detail {
 class peer_neighbours {
  public:
   struct one {
+    bool here = false;       // it has come
     bool waits = false;      // it has waited for another node for long
     bool met_again = false;  // one of the two came late or was lost: they need not end together
     instant free_since{};    // end of its last such wait
@@ -76,6 +77,7 @@ class peer_neighbours {
   /// It is in a new session.
   void opens(node_id peer) {
     auto& it = all_[peer];
+    it.here = true;
     it.left.reset();
     it.told = it.without = false;
   }

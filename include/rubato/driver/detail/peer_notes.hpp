@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include <rubato/driver/detail/peer_words.hpp>
+#include <rubato/run/node_status.hpp>
 #include <rubato/run/peer_result.hpp>
 
 namespace rubato::detail {
@@ -18,18 +21,25 @@ namespace rubato::detail {
 class peer_notes {
  public:
   using speaker = void (*)(std::string_view);
-  explicit peer_notes(speaker says) : says_{says} {}
+  static constexpr auto most_a_minute = std::size_t{20};  // sentences of one kind that are said
+
+  explicit peer_notes(speaker says, std::shared_ptr<status_board> board = nullptr)
+      : says_{says}, board_{std::move(board)} {}
 
   void say(std::string const& sentence) const {
     if (says_ != nullptr) says_(sentence);
+    if (board_) board_->say(sentence);
   }
-  /// What happened in the middle of a run is said with its time, and kept in the list as long as that is not full.
+  /// What happened in the middle of a run is said with its time, unless much of its kind was in the last minute. It is
+  /// kept in the list of its kind as long as that is not full.
   void note(std::vector<std::string>& list, std::chrono::nanoseconds since_begun, std::string const& said,
-            std::string const& kept) const {
+            std::string const& kept) {
     static auto const no_more = std::string{"more of this kind happens, and is not said"};
     if (list.size() > most) return;
-    say("after " + readable_seconds(since_begun) + ": " + (list.size() < most ? said : no_more));
-    list.push_back(list.size() < most ? kept : no_more);
+    auto const is_last = list.size() == most;
+    if (auto const words = said_now(&list, since_begun, is_last ? no_more : said); !words.empty())
+      say("after " + readable_seconds(since_begun) + ": " + words);
+    list.push_back(is_last ? no_more : kept);
   }
   void warn(std::string sentence) {
     say(sentence);
@@ -65,7 +75,22 @@ class peer_notes {
 
  private:
   static constexpr std::size_t most = 1000;  // sentences of a list
+  struct minute {
+    std::chrono::nanoseconds begun{};
+    std::size_t said = 0;
+  };
+
+  /// What to say of a sentence of that kind; nothing if too much was said of it.
+  auto said_now(void const* kind, std::chrono::nanoseconds since_begun, std::string const& sentence) -> std::string {
+    auto& m = minutes_[kind];
+    if (since_begun - m.begun >= std::chrono::minutes{1}) m = {since_begun, 0};
+    if (++m.said <= most_a_minute) return sentence;
+    return m.said == most_a_minute + 1 ? "more of this kind happens; what comes within a minute is not said" : "";
+  }
+
   speaker says_;
+  std::shared_ptr<status_board> board_;
+  std::map<void const*, minute> minutes_;  // by kind: the list of its sentences
   std::string failure_;
   std::optional<std::chrono::nanoseconds> failure_said_;
 };

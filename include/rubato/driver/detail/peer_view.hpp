@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+// What can be read off one node in a process of its own, at any moment of its life.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/channel_table.hpp>
+#include <rubato/core/errors.hpp>
+#include <rubato/core/ids.hpp>
+#include <rubato/driver/detail/hosted_node.hpp>
+#include <rubato/driver/detail/peer_neighbours.hpp>
+#include <rubato/driver/detail/peer_words.hpp>
+#include <rubato/run/assemble.hpp>
+#include <rubato/run/node_status.hpp>
+#include <rubato/transport/concepts.hpp>
+
+namespace rubato::detail {
+
+inline auto standing_of(peer_neighbours::one const& it, bool lost) -> standing {
+  if (it.left) return standing::left;
+  if (lost) return standing::lost;
+  if (!it.here) return standing::awaited;
+  return it.waits ? standing::waiting : standing::here;
+}
+
+/// What the driver knows itself.
+struct peer_progress {
+  node_status::phase at{};
+  std::chrono::nanoseconds ran{};
+  std::uint64_t gradients = 0;
+  bool tracks = false;
+};
+
+inline auto status_of(assembly const& a, transport::identity const& me, hosted_node const& host,
+                      std::vector<transport::traffic> const& traffic, peer_neighbours& others,
+                      peer_progress const& so_far) -> node_status {
+  auto s = node_status{};
+  s.at = so_far.at;
+  s.ran = so_far.ran;
+  s.gradients = so_far.gradients;
+  s.tracks = so_far.tracks;
+  s.resident_bytes = resident_bytes();
+  s.id = me.self;
+  s.of = a.nodes.size();
+  s.algorithm = a.algorithm;
+  s.network = a.network;
+  if (host.wait() && !host.wants_gradient()) s.waits = words_of(*host.wait()) + " of " + node_name(host.wait()->peer);
+  auto const counted = host.node().statistics();
+  s.iterations = counted.iterations;
+  s.dropped = counted.dropped;
+  for (auto const peer : me.peers) {
+    auto& n = s.neighbours.emplace_back();
+    n.peer = peer;
+    auto const& it = others.of(peer);
+    n.is = standing_of(it, others.is_lost(peer));
+    if (n.is == standing::lost) n.why = it.lost_why;
+    for (auto const& t : traffic) {
+      if (t.peer != peer) continue;
+      n.packets_sent += t.packets, n.bytes_sent += t.bytes, n.packets_lost += t.lost;
+      n.delivered += t.delivered, n.bytes_received += t.bytes_in;
+    }
+    for (auto const& e : counted.edges) {
+      if (e.peer != peer) continue;
+      n.sends = true;
+      n.age.add(e.age);
+    }
+  }
+  return s;
+}
+
+/// Throws config_error if every message of one of these channels counts: the transport may lose some.
+inline void refuse_loss_of(std::vector<channel_spec> const& channels) {
+  for (auto const& c : channels) {
+    if (c.kind != channel_kind::event) continue;
+    throw config_error{"on the channel " + std::string{name_of(c.channel)} +
+                       " every message counts, and this transport may lose some: use one that is lossless"};
+  }
+}
+
+/// A node that was to send to this one, and of which not one message came.
+inline auto silent_sender(assembly const& a, node_id self, std::vector<transport::traffic> const& traffic)
+    -> std::optional<node_id> {
+  for (auto const from : a.factory ? a.factory.senders(to_index(self)) : std::vector<node_id>{}) {
+    auto const heard =
+        std::any_of(traffic.begin(), traffic.end(), [&](auto const& t) { return t.peer == from && t.delivered > 0; });
+    if (!heard) return from;
+  }
+  return std::nullopt;
+}
+
+}  // namespace rubato::detail

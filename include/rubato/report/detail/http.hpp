@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MIT
+// What report/http.hpp is made of: where a server listens, one connection of it, whom it answers, and one request to
+// another server.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <boost/asio/basic_socket_acceptor.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
+
+#include <rubato/core/errors.hpp>
+#include <rubato/core/text.hpp>
+#include <rubato/report/access_token.hpp>
+#include <rubato/transport/asio.hpp>
+
+namespace rubato::report::detail {
+
+using http_protocol = boost::asio::generic::stream_protocol;  // TCP or a Unix socket
+using http_socket = http_protocol::socket;
+using http_stream = boost::beast::basic_stream<http_protocol>;
+using http_verb = boost::beast::http::verb;
+using http_field = boost::beast::http::field;
+using http_status = boost::beast::http::status;
+using http_error = boost::beast::http::error;
+using http_text = boost::beast::http::string_body;
+using http_request = boost::beast::http::request<http_text>;
+using http_answer = boost::beast::http::response<http_text>;
+
+inline constexpr std::size_t most_request_bytes = 8192;  // a request has no body
+inline constexpr std::size_t most_answer_bytes = std::size_t{4} << 20;
+
+// --- where a server listens
+
+inline auto is_unix(std::string const& address) -> bool { return address.starts_with("unix:"); }
+inline auto path_in(std::string const& address) -> std::string { return address.substr(std::string{"unix:"}.size()); }
+
+/// Throws config_error if it is no address, or one that other machines can reach.
+inline auto endpoint_at(std::string const& address) -> http_protocol::endpoint {
+  if (is_unix(address)) {
+    auto const path = path_in(address);
+    if (!path.empty() && path.size() < sizeof(sockaddr_un::sun_path))
+      return boost::asio::local::stream_protocol::endpoint{path};
+    throw config_error{"'" + escaped(address, 200) + "' is no address: a Unix socket's path has 1 to " +
+                       std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " bytes"};
+  }
+  auto const a = transport::address_in(address, true);
+  if (a.host.is_loopback()) return boost::asio::ip::tcp::endpoint{a.host, a.port};
+  throw config_error{a.text() +
+                     " can be reached from other machines, and a status is not encrypted: serve it on "
+                     "127.0.0.1 or unix:PATH, and read it from elsewhere through ssh -L"};
+}
+
+struct http_door {
+  boost::asio::basic_socket_acceptor<http_protocol> acceptor;
+  std::string address;
+};
+
+/// Whether a socket's file is one that nobody listens to any more.
+inline auto is_left_over(boost::asio::io_context& io, std::string const& path, http_protocol::endpoint const& at)
+    -> bool {
+  struct stat is{};
+  if (::lstat(path.c_str(), &is) != 0 || !S_ISSOCK(is.st_mode) || is.st_uid != ::geteuid()) return false;
+  auto error = boost::system::error_code{};
+  http_socket{io}.connect(at, error);
+  return error == boost::asio::error::connection_refused;
+}
+
+/// Throws config_error if nobody can be served there.
+inline auto opened_door(boost::asio::io_context& io, std::string const& address) -> http_door {
+  auto const at = endpoint_at(address);
+  auto acceptor = boost::asio::basic_socket_acceptor<http_protocol>{io};
+  auto error = boost::system::error_code{};
+  acceptor.open(at.protocol(), error);
+  if (!error) acceptor.set_option(boost::asio::socket_base::reuse_address{true}, error);
+  if (!error) acceptor.bind(at, error);
+  if (error == boost::asio::error::address_in_use && is_unix(address) && is_left_over(io, path_in(address), at)) {
+    ::unlink(path_in(address).c_str());
+    acceptor.bind(at, error);
+  }
+  if (!error && is_unix(address) && ::chmod(path_in(address).c_str(), 0600) != 0)
+    error = {errno, boost::system::generic_category()};
+  if (!error) acceptor.listen(16, error);
+  if (error) throw config_error{"no status can be served at " + escaped(address, 200) + ": " + error.message()};
+  if (is_unix(address)) return {std::move(acceptor), address};
+  auto bound = acceptor.local_endpoint();
+  auto tcp = boost::asio::ip::tcp::endpoint{};
+  std::copy_n(static_cast<std::byte const*>(static_cast<void const*>(bound.data())), bound.size(),
+              static_cast<std::byte*>(static_cast<void*>(tcp.data())));
+  return {std::move(acceptor), transport::address{tcp.address(), tcp.port()}.numbers()};
+}
+
+inline void remove_door(std::string const& address) {
+  if (is_unix(address)) ::unlink(path_in(address).c_str());
+}
+
+// --- whom it answers
+
+/// Whether a Host header names this machine: localhost or a loopback address, with any port (ssh -L gives another one).
+inline auto is_this_machine(std::string_view host) -> bool {
+  auto const colon = host.rfind(':');
+  if (colon != host.npos && host.find_first_not_of("0123456789", colon + 1) == host.npos) host = host.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host == "localhost") return true;
+  auto error = boost::system::error_code{};
+  auto const number = boost::asio::ip::make_address(std::string{host}, error);
+  return !error && number.is_loopback();
+}
+
+/// The token that a request shows; empty: none.
+inline auto token_of(http_request const& r) -> std::string_view {
+  constexpr auto bearer = std::string_view{"Bearer "};
+  auto const field = r[http_field::authorization];
+  if (std::string_view const said{field.data(), field.size()}; said.starts_with(bearer))
+    return said.substr(bearer.size());
+  auto const target = std::string_view{r.target().data(), r.target().size()};
+  constexpr auto key = std::string_view{"?token="};
+  auto const at = target.find(key);
+  if (at == target.npos) return {};
+  auto const token = target.substr(at + key.size());
+  return token.substr(0, token.find('&'));
+}
+
+inline auto answer_of(http_status status, std::string const& type, std::string text) -> http_answer {
+  auto a = http_answer{status, 11};
+  a.set(http_field::content_type, type);
+  a.set(http_field::cache_control, "no-store");
+  a.set(http_field::x_frame_options, "DENY");
+  a.set("X-Content-Type-Options", "nosniff");
+  a.set("Referrer-Policy", "no-referrer");
+  a.set("Content-Security-Policy",
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+  if (status == http_status::unauthorized) a.set(http_field::www_authenticate, "Bearer");
+  if (status == http_status::method_not_allowed) a.set(http_field::allow, "GET");
+  a.keep_alive(false);
+  a.body() = std::move(text);
+  a.prepare_payload();
+  return a;
+}
+inline auto refusal_of(http_status status, char const* sentence) -> http_answer {
+  return answer_of(status, "text/plain; charset=utf-8", sentence + std::string{"\n"});
+}
+
+/// `pages(path)` gives a page with a type and a text, if there is one.
+template<class Pages>
+auto answer(http_request const& r, std::string const& token, Pages const& pages) -> http_answer {
+  auto const host = r[http_field::host];
+  if (r.count(http_field::host) != 1 || !is_this_machine({host.data(), host.size()}))
+    return refusal_of(http_status::misdirected_request, "the Host of a request here is localhost, or its number");
+  if (!is_token(token_of(r), token))
+    return refusal_of(http_status::unauthorized, "the token of this run is missing, or is another one");
+  if (r.method() != http_verb::get)
+    return refusal_of(http_status::method_not_allowed, "a status can only be read, with GET");
+  auto const target = std::string_view{r.target().data(), r.target().size()};
+  if (auto page = pages(target.substr(0, target.find('?'))))
+    return answer_of(http_status::ok, page->type, std::move(page->text));
+  return refusal_of(http_status::not_found, "there are /, /metrics, /status.json and /network.json");
+}
+
+/// What is said to who sent no request that can be answered; nothing to who sent none.
+inline auto answer_to_bad(boost::system::error_code error) -> std::optional<http_answer> {
+  if (error == http_error::header_limit || error == http_error::buffer_overflow)
+    return refusal_of(http_status::request_header_fields_too_large, "the request is too long");
+  if (error == http_error::body_limit) return refusal_of(http_status::payload_too_large, "a request has no body");
+  if (error.category() != make_error_code(http_error::end_of_stream).category() || error == http_error::end_of_stream ||
+      error == http_error::partial_message)
+    return std::nullopt;
+  return refusal_of(http_status::bad_request, "this is no HTTP request");
+}
+
+/// One connection, which answers one request. It lives as long as something of it is under way.
+class http_session : public std::enable_shared_from_this<http_session> {
+ public:
+  using answering = std::function<http_answer(http_request const&)>;
+  http_session(http_socket socket, std::chrono::milliseconds deadline, answering answer)
+      : stream_{std::move(socket)}, deadline_{deadline}, answering_{std::move(answer)} {}
+
+  void start() {
+    parser_.header_limit(most_request_bytes);
+    parser_.body_limit(0);
+    stream_.expires_after(deadline_);
+    boost::beast::http::async_read(stream_, buffer_, parser_, [self = shared_from_this()](auto error, std::size_t) {
+      if (!error) return self->send(self->answering_(self->parser_.get()));
+      if (auto sentence = answer_to_bad(error)) self->send(std::move(*sentence));
+    });
+  }
+  void close() { stream_.close(); }
+
+ private:
+  void send(http_answer a) {
+    answer_ = std::move(a);
+    stream_.expires_after(deadline_);
+    boost::beast::http::async_write(stream_, answer_, [self = shared_from_this()](auto error, std::size_t) {
+      if (!error) self->await_end();
+    });
+  }
+  /// Until the other end closes or the deadline is over: if this end closed first, with something unread, the answer
+  /// could be lost on its way.
+  void await_end() {
+    auto ignored = boost::system::error_code{};
+    stream_.socket().shutdown(http_socket::shutdown_send, ignored);
+    drain();
+  }
+  void drain() {
+    buffer_.clear();
+    stream_.async_read_some(buffer_.prepare(1024), [self = shared_from_this()](auto error, std::size_t) {
+      if (!error) self->drain();
+    });
+  }
+
+  http_stream stream_;
+  std::chrono::milliseconds deadline_;
+  answering answering_;
+  boost::beast::flat_buffer buffer_{most_request_bytes};
+  boost::beast::http::request_parser<http_text> parser_;
+  http_answer answer_;
+};
+
+// --- a request to another server
+
+/// `then(text, why)` is called once, on the context's thread; `why` is empty if the text came.
+class http_fetch : public std::enable_shared_from_this<http_fetch> {
+ public:
+  using answered = std::function<void(std::string text, std::string why)>;
+  http_fetch(boost::asio::io_context& io, answered then) : io_{&io}, stream_{io}, then_{std::move(then)} {}
+
+  void start(std::string const& address, std::string const& path, std::string const& token) {
+    request_ = {http_verb::get, path, 11};
+    request_.set(http_field::host, "localhost");
+    request_.set(http_field::authorization, "Bearer " + token);
+    parser_.body_limit(most_answer_bytes);
+    stream_.expires_after(std::chrono::seconds{2});
+    auto at = http_protocol::endpoint{};
+    try {
+      at = endpoint_at(address);
+    } catch (config_error const& e) {
+      return boost::asio::post(*io_,
+                               [self = shared_from_this(), why = std::string{e.what()}] { self->then_({}, why); });
+    }
+    stream_.async_connect(at, [self = shared_from_this()](auto error) { self->on_connected(error); });
+  }
+
+ private:
+  void on_connected(boost::system::error_code error) {
+    if (error) return then_({}, error.message());
+    boost::beast::http::async_write(stream_, request_, [self = shared_from_this()](auto failed, std::size_t) {
+      if (failed) return self->then_({}, failed.message());
+      boost::beast::http::async_read(self->stream_, self->buffer_, self->parser_,
+                                     [self](auto why, std::size_t) { self->on_read(why); });
+    });
+  }
+  void on_read(boost::system::error_code error) {
+    if (error) return then_({}, error.message());
+    if (parser_.get().result() == http_status::ok) return then_(std::move(parser_.get().body()), {});
+    then_({}, "it answers " + std::to_string(parser_.get().result_int()));
+  }
+
+  boost::asio::io_context* io_;
+  http_stream stream_;
+  answered then_;
+  boost::beast::http::request<boost::beast::http::empty_body> request_;
+  boost::beast::flat_buffer buffer_;
+  boost::beast::http::response_parser<http_text> parser_;
+};
+
+}  // namespace rubato::report::detail
