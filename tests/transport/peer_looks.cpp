@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <thread>
@@ -14,6 +15,8 @@
 
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/run/node_status.hpp>
+#include <rubato/run/status_watch.hpp>
 
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
@@ -137,6 +140,67 @@ TEST_CASE("a measurement that takes longer than its interval delays the next one
     for (auto const& e : r.result.edges) CHECK(e.packets_sent + e.delivered > 20);
   }
   CHECK(meanwhile > gated::most / 2);  // no look before that, and gradients and messages all the time
+}
+
+TEST_CASE("a process publishes how its node stands, and at the end what its result has") {
+  auto const p = quadratic::random(3, 4, 8);
+  tcp_doors doors{3};
+  std::vector<std::shared_ptr<status_board>> boards(3);
+  for (auto& b : boards) b = std::make_shared<status_board>();
+  auto const begun = boards[1]->newest();
+  CHECK(begun->of == 0);
+  std::atomic<bool> seen_running = false;
+  auto const fates = run_each(3, line_of(3, p), over_tcp(doors), [&](std::size_t i) {
+    auto o = peer_options{.look_every = 5ms, .compute = environment::fixed(work), .status = boards[i]};
+    o.watching = {status_watch{boards[i], problem::any_oracle{space{}, p}}, [&, i](look const&) {
+                    auto const s = boards[i]->newest();
+                    if (s->at == node_status::phase::running && s->iterations > 0) seen_running = true;
+                  }};
+    return std::pair{until{.time = 500ms}, o};
+  });
+  CHECK(seen_running);
+  for (std::size_t i = 0; i < 3; ++i) {
+    INFO(fates[i].sentence);
+    REQUIRE(fates[i].sentence.empty());
+    auto const& r = fates[i].result.result;
+    auto const s = boards[i]->newest();
+    CHECK(to_index(s->id) == i);
+    CHECK(s->of == 3);
+    CHECK(s->at == node_status::phase::ended);
+    CHECK(s->algorithm == r.algorithm);
+    CHECK(s->network == r.network);
+    CHECK(s->ran == r.ended);
+    CHECK(s->iterations == r.nodes[0].iterations);
+    CHECK(s->tracks);
+    CHECK(s->neighbours.size() == (i == 1 ? 2U : 1U));
+    std::uint64_t sent = 0;
+    for (auto const& e : r.edges) sent += e.bytes_sent;
+    CHECK(s->bytes_sent() == sent);
+    for (auto const& n : s->neighbours) {
+      CHECK(n.is == standing::left);
+      CHECK(n.sends);
+      CHECK(n.age.uses > 0);
+      CHECK(n.delivered > 0);
+    }
+    CHECK(s->history.size() > 2);
+    CHECK(newest_loss(*s) < s->history.front().loss);
+    CHECK(std::abs(s->history.back().tracking_residual) < 1e-9);
+  }
+}
+
+TEST_CASE("a process that waits for others says who has not come") {
+  auto const p = quadratic::random(2, 4, 8);
+  tcp_doors doors{2};
+  auto const board = std::make_shared<status_board>();
+  auto a = line_of(2, p)(0);
+  auto const me = identity_of(a, to_node(0), &wire::xxh3_of);
+  auto wires = over_tcp(doors, {.arrival = 300ms})(0, me);
+  CHECK_THROWS_AS(run_peer(a, me, *wires, {.time = 1s}, {.linger = 10ms, .status = board}), peer_error);
+  auto const s = board->newest();
+  CHECK(s->at == node_status::phase::arriving);
+  CHECK(s->of == 2);
+  REQUIRE(s->neighbours.size() == 1);
+  CHECK(s->neighbours[0].is == standing::awaited);
 }
 
 }  // namespace

@@ -193,14 +193,15 @@ function drawLoss() {
   }
 }
 
-// Of all in-edges together, weighed alike.
+// Of all in-edges that are open, weighed alike.
 function meanAge(s) {
-  const ages = s.neighbours.filter((n) => n.sends && n.recent_age_s !== null).map((n) => n.recent_age_s);
+  const ages = s.neighbours.filter((n) => n.sends && n.standing !== 'lost' && n.recent_age_s !== null)
+    .map((n) => n.recent_age_s);
   return ages.length === 0 ? null : ages.reduce((a, b) => a + b) / ages.length;
 }
 function standings(s) {
   const unusual = s.neighbours.filter((n) => n.standing !== 'here')
-    .map((n) => `${n.node} ${n.standing}${n.why ? ': ' + n.why : ''}`);
+    .map((n) => `${n.node} ${n.standing}`);
   const here = s.neighbours.filter((n) => n.standing === 'here').map((n) => n.node);
   return [here.length === 0 ? '' : here.join(', ') + ' here', ...unusual].filter((part) => part !== '').join('; ');
 }
@@ -231,7 +232,8 @@ function drawTable() {
     columns.forEach(([, text], k) => {
       const cell = make(row, 'td');
       if (k === 0) make(cell, 'span', { class: 'key', style: `background: ${colourOf(id)}` });
-      const words = k === 0 ? String(id) : status ? text(status) : k === 1 ? why || 'not seen yet' : '';
+      const unseen = k === 1 ? 'not seen: ' + (why || 'no answer yet') : '';
+      const words = k === 0 ? String(id) : status ? text(status) : unseen;
       cell.appendChild(document.createTextNode(words));
       if (k === 1 && status && !fresh && status.phase !== 'ended')
         make(cell, 'span', { class: 'bad' }, ' (last seen so: ' + (why || 'no answer') + ')');
