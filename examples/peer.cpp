@@ -180,6 +180,7 @@ auto live(examples::peer_choice const& c) -> int {
       examples::checkpoints_of(c, plan.options.algorithms.front(), rubato::to_node(static_cast<std::size_t>(c.id)));
   o.checkpoint.subject = examples::setting_of(c);
   o.says = &say_aloud;
+  o.least_said = c.log;
   o.stop = examples::signals().token();
   auto const service = shown(c, a, o);
   auto result = run(a, c, end, o);

@@ -41,6 +41,7 @@ struct peer_choice {
   bool goes_on = false;
   bool insecure = false;
   key_files keys{};
+  log_level log = log_level::news;
   std::string status;  ///< where this node, or all, serve how they stand
   std::string status_token;  ///< a file
   std::vector<std::string> given;  ///< names of given options that race does not have, as written
@@ -61,6 +62,11 @@ inline void set_transport(peer_choice& c, given g) {
   if (g.text != "tcp" && g.text != "shared_memory" && g.text != "udp" && g.text != "mpi")
     refuse(g, "tcp, shared_memory, udp or mpi");
   c.transport = g.text;
+}
+
+inline void set_log(peer_choice& c, given g) {
+  if (g.text != "news" && g.text != "warnings") refuse(g, "news or warnings");
+  c.log = g.text == "news" ? log_level::news : log_level::warnings;
 }
 
 inline void set_drop(peer_choice& c, given g) {
@@ -135,6 +141,8 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
        [](peer_choice& c, given g) { c.checkpoint.every_rounds = count_in(g, 1, "a whole number from 1 up"); }},
       {"--round", "K", "", "round from which these are to --resume (default: the newest that all have)",
        [](peer_choice& c, given g) { c.checkpoint.round = count_in(g, 0, "a whole number from 0 up"); }},
+      {"--log", "news|warnings", "news", "what nodes say while they run: all news, or only what may spoil the result",
+       detail::set_log},
       {"--pace", "K", "4",
        "gradients that a node which waits for nobody begins at full speed after each neighbour's newest message; "
        "0: no pace",

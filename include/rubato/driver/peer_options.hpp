@@ -58,6 +58,7 @@ struct peer_options {
   /// happens in the middle of a run is said with its time, and only the first twenty sentences of a kind in a minute.
   /// (A loss that ends the run is thrown, and not said.)
   void (*says)(std::string_view sentence) = nullptr;
+  log_level least_said = log_level::news;  ///< sentences below this level are not said
   /// See this node alone, at each look, so look_every is above 0. An observer that asks to stop ends this node alone,
   /// as its time would: a neighbour that waits for it ends with a sentence, or goes on without it (when_lost::goes_on);
   /// the results of neighbours that run on warn of it. Nodes that are saved at the same rounds all end with it.

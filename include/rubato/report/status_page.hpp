@@ -34,7 +34,7 @@ svg .id { fill: #fff; font-weight: 600; text-anchor: middle; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: right; padding: 3px 6px; border-bottom: 1px solid #eceff2; white-space: nowrap; }
 th:nth-child(-n+2), td:nth-child(-n+2), th:last-child, td:last-child { text-align: left; }
-td:last-child { white-space: normal; min-width: 8em; }
+td:nth-child(2), td:last-child { white-space: normal; min-width: 7em; }
 th { color: #5d6a78; font-weight: 600; }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 6px; }
 .bad { color: #b3261e; }

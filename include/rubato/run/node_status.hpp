@@ -26,6 +26,12 @@
 
 namespace rubato {
 
+/// What is said of a run while it goes on.
+enum class log_level : std::uint8_t {
+  news,      ///< all: also what is good, as a peer that has come back
+  warnings,  ///< what may spoil the result: lost peers, warnings
+};
+
 /// How a neighbour stands, as far as a node knows.
 enum class standing : std::uint8_t {
   awaited,  ///< it has not come yet

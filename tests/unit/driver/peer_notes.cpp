@@ -51,5 +51,16 @@ TEST_CASE("of each kind of news, a bounded number is said in a minute, and all a
   CHECK(board->newest()->said == heard);
 }
 
+TEST_CASE("where only warnings are asked for, a peer that has come back is not said, but shown") {
+  heard.clear();
+  auto const board = std::make_shared<status_board>();
+  detail::peer_notes notes{[](std::string_view sentence) { heard.emplace_back(sentence); }, board, log_level::warnings};
+  notes.note(notes.result.lost, std::chrono::seconds{1}, "node 1 is gone", "");
+  notes.note(notes.result.returned, std::chrono::seconds{2}, "node 1 has come back", "");
+  notes.warn("a warning");
+  CHECK(heard == std::vector<std::string>{"after 1 s: node 1 is gone", "a warning"});
+  CHECK(board->newest()->said.size() == 3);
+}
+
 }  // namespace
 }  // namespace rubato::test

@@ -56,7 +56,7 @@ class peer_driver {
                    [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
                    [&wires] { wires.wake(); }},
         showing_{a.oracle, me.self, {o.watching, o.measure_loss}},
-        notes_{o.says, o.status} {
+        notes_{o.says, o.status, o.least_said} {
     if (!o.watching.empty() && o.look_every.count() <= 0)
       throw config_error{"a node has observers, and nothing says how often they look: give look_every a time"};
     if (to_index(me.self) < a.peers) o.compute.check(a.peers);

@@ -23,11 +23,11 @@ class peer_notes {
   using speaker = void (*)(std::string_view);
   static constexpr auto most_a_minute = std::size_t{20};  // sentences of one kind that are said
 
-  explicit peer_notes(speaker says, std::shared_ptr<status_board> board = nullptr)
-      : says_{says}, board_{std::move(board)} {}
+  explicit peer_notes(speaker says, std::shared_ptr<status_board> board = nullptr, log_level least = log_level::news)
+      : says_{says}, board_{std::move(board)}, least_{least} {}
 
-  void say(std::string const& sentence) const {
-    if (says_ != nullptr) says_(sentence);
+  void say(std::string const& sentence, log_level level = log_level::warnings) const {
+    if (says_ != nullptr && level >= least_) says_(sentence);
     if (board_) board_->say(sentence);
   }
   /// What happened in the middle of a run is said with its time, unless much of its kind was in the last minute. It is
@@ -38,7 +38,8 @@ class peer_notes {
     if (list.size() > most) return;
     auto const is_last = list.size() == most;
     if (auto const words = said_now(&list, since_begun, is_last ? no_more : said); !words.empty())
-      say("after " + readable_seconds(since_begun) + ": " + words);
+      say("after " + readable_seconds(since_begun) + ": " + words,
+          &list == &result.returned ? log_level::news : log_level::warnings);
     list.push_back(is_last ? no_more : kept);
   }
   void warn(std::string sentence) {
@@ -90,6 +91,7 @@ class peer_notes {
 
   speaker says_;
   std::shared_ptr<status_board> board_;
+  log_level least_;
   std::map<void const*, minute> minutes_;  // by kind: the list of its sentences
   std::string failure_;
   std::optional<std::chrono::nanoseconds> failure_said_;
