@@ -24,7 +24,7 @@ failures=0 rows=0
 
 # Which library a header needs is the name of its file (CMakeLists.txt).
 declare -A needs=([eigen]=Eigen/Core [nlohmann_json]=nlohmann/json.hpp [zlib]=zlib.h [xxhash]=xxhash.h [asio]=boost/asio.hpp [tcp]=boost/asio.hpp
-                  [udp]=boost/asio.hpp [shared_memory]=boost/interprocess/mapped_region.hpp [security]=boost/asio.hpp [tls]=openssl/ssl.h [mpi]=mpi.h [torch]=torch/torch.h [thrust]=thrust/version.h)
+                  [udp]=boost/asio.hpp [shared_memory]=boost/interprocess/mapped_region.hpp [security]=boost/asio.hpp [tls]=openssl/ssl.h [http]=boost/beast.hpp [mpi]=mpi.h [torch]=torch/torch.h [thrust]=thrust/version.h)
 declare -A not_with=([thrust/version.h]=' && !defined(_LIBCPP_VERSION)') # which Thrust of old does not know
 headers() { (cd "$root/include" && find rubato -name '*.hpp' | LC_ALL=C sort); }
 own_headers() {

@@ -58,7 +58,7 @@ class http_server {
   explicit http_server(http_options o)
       : options_{std::move(o)}, door_{detail::opened_door(io_, options_.address)}, pause_{io_} {
     accept();
-    thread_ = std::jthread{[this] { io_.run(); }};
+    thread_ = std::thread{[this] { io_.run(); }};
   }
   http_server(http_server const&) = delete;
   auto operator=(http_server const&) -> http_server& = delete;
@@ -136,7 +136,7 @@ class http_server {
   std::vector<gathered> others_;
   std::size_t asked_ = 0, under_way_ = 0;
   std::chrono::steady_clock::time_point next_round_{};
-  std::jthread thread_;  // last: it uses all of the above
+  std::thread thread_;  // last: it uses all of the above
 };
 
 }  // namespace rubato::report

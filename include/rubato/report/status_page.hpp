@@ -5,6 +5,8 @@
 
 #include <string_view>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::report {
 
 /// Asks once a second for `network.json`, an object with `nodes`: a list of objects with `node`, `status` (json_of a
