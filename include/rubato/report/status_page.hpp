@@ -263,7 +263,12 @@ function drawRest(sentence) {
 
 function draw(sentence) { drawNetwork(); drawLoss(); drawTable(); drawRest(sentence); }
 
+// The next run at the same address begins with an empty page.
 function take(network) {
+  const run = (s) => [s.algorithm, s.network, s.of].join();
+  const before = [...nodes.values()].map((it) => it.status).find((s) => s);
+  const now = network.nodes.map((it) => it.status).find((s) => s);
+  if (before && now && run(before) !== run(now)) nodes.clear();
   for (const it of network.nodes) {
     const before = nodes.get(it.node);
     const status = it.status || (before ? before.status : null);
