@@ -41,9 +41,10 @@ class status_service {
       if (i != self_) others_.push_back(o.addresses[i]);
       static_cast<void>(report::detail::endpoint_at(o.addresses[i]));
     }
-    server_.emplace(report::http_options{is_whole_ ? o.addresses.at(self_) : o.addresses.at(0), o.token,
-                                         [this](std::string_view path) { return page(path); }, o.deadline,
-                                         o.most_connections});
+    server_.emplace(
+        report::http_options{is_whole_ ? o.addresses.at(self_) : o.addresses.at(0), o.token,
+                             [this](std::string_view path, report::http_server& self) { return page(path, self); },
+                             o.deadline, o.most_connections});
   }
 
   [[nodiscard]] auto board() const -> std::shared_ptr<status_board> const& { return board_; }
@@ -52,12 +53,12 @@ class status_service {
  private:
   using json = nlohmann::ordered_json;
 
-  auto page(std::string_view path) -> std::optional<report::http_page> {
+  auto page(std::string_view path, report::http_server& self) -> std::optional<report::http_page> {
     if (path == "/") return report::http_page{"text/html; charset=utf-8", std::string{report::status_page}};
     if (path == "/metrics")
       return report::http_page{"text/plain; version=0.0.4; charset=utf-8", report::prometheus_text(*board_->newest())};
     if (path == "/status.json") return as_text(report::json_of(*board_->newest()));
-    if (path == "/network.json") return as_text(network());
+    if (path == "/network.json") return as_text(network(self));
     return std::nullopt;
   }
   static auto as_text(json const& all) -> report::http_page {
@@ -65,11 +66,11 @@ class status_service {
   }
 
   /// One entry a node: its status, as far as it is known, and why not.
-  auto network() -> json {
+  auto network(report::http_server& self) -> json {
     auto nodes = json::array();
     auto const own = board_->newest();
     auto const all = is_whole_ ? others_.size() + 1 : own->of;
-    auto const answers = server_->gathered_from(others_, "/status.json");
+    auto const answers = self.gathered_from(others_, "/status.json");
     for (std::size_t i = 0; i < all; ++i) {
       auto status = json(nullptr);
       auto why = std::string{is_whole_ ? "" : "--status names no address of this node"};

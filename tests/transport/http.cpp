@@ -9,6 +9,7 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,7 +32,8 @@ namespace {
 
 auto const token = std::string(32, 'a');
 
-auto pages(std::string_view path) -> std::optional<report::http_page> {
+auto pages(std::string_view path, report::http_server&) -> std::optional<report::http_page> {
+  if (path == "/broken") throw std::bad_alloc{};
   if (path != "/status.json") return std::nullopt;
   return report::http_page{"application/json", R"({"node":7})"};
 }
@@ -106,6 +108,7 @@ TEST_CASE("a page is given to who shows the token and names this machine, and to
   CHECK(status_of(s, request("/nowhere", "")) == "HTTP/1.1 401");  // nothing is said of what there is
 
   CHECK(status_of(s, request("/nowhere", bearer)) == "HTTP/1.1 404");
+  CHECK(status_of(s, request("/broken", bearer)) == "HTTP/1.1 500");
   for (auto const* const verb : {"POST", "PUT", "DELETE", "OPTIONS"})
     CHECK(status_of(s, verb + request("/status.json", bearer).substr(3)) == "HTTP/1.1 405");
 }
@@ -194,17 +197,13 @@ TEST_CASE("a server gathers the pages of others, and says of each why it could n
   ::close(closed.descriptor);
   std::vector<std::string> const all{other.address(), stranger.address(), closed.address, silent.address};
 
-  report::http_server* self = nullptr;
-  std::string text;
   auto o = options();
-  o.pages = [&](std::string_view) -> std::optional<report::http_page> {
-    if (self == nullptr) return std::nullopt;
-    text.clear();
-    for (auto const& g : self->gathered_from(all, "/status.json")) text += "[" + g.text + "|" + g.why + "]";
+  o.pages = [&](std::string_view, report::http_server& self) -> std::optional<report::http_page> {
+    std::string text;
+    for (auto const& g : self.gathered_from(all, "/status.json")) text += "[" + g.text + "|" + g.why + "]";
     return report::http_page{"text/plain", text};
   };
-  report::http_server s{o};
-  self = &s;
+  report::http_server const s{o};
   auto const latest = std::chrono::steady_clock::now() + 30s;
   auto heard = std::string{};
   while (heard.find("timeout") == heard.npos && std::chrono::steady_clock::now() < latest)

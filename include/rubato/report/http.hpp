@@ -31,12 +31,14 @@ struct http_page {
   std::string text;
 };
 
+class http_server;
+
 /// How a server is opened. `pages` is called on the server's thread with the path of a request, without its query;
-/// nothing means that there is no such page.
+/// nothing means that there is no such page. What it throws is an answer of status 500.
 struct http_options {
   std::string address;  ///< 127.0.0.1:8000, [::1]:8000 or unix:PATH; port 0: the system chooses
   std::string token;    ///< of requests here, and of those to others
-  std::function<std::optional<http_page>(std::string_view path)> pages;
+  std::function<std::optional<http_page>(std::string_view path, http_server& self)> pages;
   std::chrono::milliseconds deadline = std::chrono::seconds{5};  ///< for a request, and again for its answer
   std::size_t most_connections = 32;  ///< when one more comes, the oldest is closed
 };
@@ -103,9 +105,11 @@ class http_server {
         if (auto const oldest = sessions_.front().lock()) oldest->close();
         sessions_.pop_front();
       }
-      auto const s = std::make_shared<detail::http_session>(
-          std::move(socket), options_.deadline,
-          [this](auto const& request) { return detail::answer(request, options_.token, options_.pages); });
+      auto const s =
+          std::make_shared<detail::http_session>(std::move(socket), options_.deadline, [this](auto const& request) {
+            return detail::answer(request, options_.token,
+                                  [this](std::string_view path) { return options_.pages(path, *this); });
+          });
       sessions_.push_back(s);
       s->start();
       accept();

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -171,8 +172,12 @@ auto answer(http_request const& r, std::string const& token, Pages const& pages)
   if (r.method() != http_verb::get)
     return refusal_of(http_status::method_not_allowed, "a status can only be read, with GET");
   auto const target = std::string_view{r.target().data(), r.target().size()};
-  if (auto page = pages(target.substr(0, target.find('?'))))
-    return answer_of(http_status::ok, page->type, std::move(page->text));
+  try {
+    if (auto page = pages(target.substr(0, target.find('?'))))
+      return answer_of(http_status::ok, page->type, std::move(page->text));
+  } catch (std::exception const&) {  // a page that cannot be made ends no run
+    return refusal_of(http_status::internal_server_error, "this page could not be made");
+  }
   return refusal_of(http_status::not_found, "there are /, /metrics, /status.json and /network.json");
 }
 
