@@ -7,6 +7,7 @@ rubato_packages_build=(g++ cmake ninja-build libeigen3-dev ccache)
 # Boost for rubato::asio: Debian 12 has 1.74 and 1.81, which exclude each other, Ubuntu 24.04 has 1.83.
 # LibTorch for rubato::torch, where the distribution has it; else nothing more than is needed in any case.
 rubato_packages_test=("libboost1.81-dev|libboost1.83-dev|libboost-dev" zlib1g-dev libxxhash-dev libssl-dev openssl libopenmpi-dev openmpi-bin libmpich-dev mpich catch2 libbenchmark-dev libthrust-dev libtbb-dev "libtorch-dev|libeigen3-dev" valgrind locales "clang-19|clang" "libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-dev" "libc++-19-dev|libc++-dev" "clang-format-19|clang-format")
+# (Where Chromium is installed, tests/cluster/browser.sh looks at a page with it. It is too large to be asked for.)
 rubato_packages_examples=(libcli11-dev nlohmann-json3-dev zlib1g-dev libxxhash-dev libssl-dev openssl gnuplot-nox dataset-fashion-mnist)
 
 rubato_say() { printf '\n=== %s\n' "$*"; }

@@ -81,7 +81,9 @@ inline auto is_left_over(boost::asio::io_context& io, std::string const& path, h
   struct stat is{};
   if (::lstat(path.c_str(), &is) != 0 || !S_ISSOCK(is.st_mode) || is.st_uid != ::geteuid()) return false;
   auto error = boost::system::error_code{};
-  http_socket{io}.connect(at, error);
+  auto caller = http_socket{io, at.protocol()};
+  caller.non_blocking(true);  // who listens may be at a stand
+  caller.connect(at, error);
   return error == boost::asio::error::connection_refused;
 }
 
