@@ -7,6 +7,7 @@
 //   bench_simulator [--json FILE]            the figures
 //   bench_simulator --beside N ITERATIONS    N nodes beside the control only
 //   bench_simulator --nodes N ITERATIONS     one run of any size: time and memory
+//   bench_simulator --server N ITERATIONS    a server with N workers (asgd), beside the gossip of N nodes in turns
 //   bench_simulator --callgrind ITERATIONS [control]
 //                   one small run, 64 nodes, or the control's; bench/instructions counts its instructions
 // What would make it wrong: other programs at work (the time is the process's own processor time).
@@ -26,6 +27,7 @@
 #include <system_error>
 #include <vector>
 
+#include <rubato/algorithm/asgd.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/driver/simulate.hpp>
@@ -103,6 +105,14 @@ auto timed_run(setup const& given, std::uint64_t iterations) -> run_cost {
   return {result.events, processor_seconds() - begin};
 }
 
+auto timed_server(std::size_t workers, rubato::problem::quadratic const& problem, std::uint64_t iterations)
+    -> run_cost {
+  auto a = rubato::assemble<rubato::asgd<backend>>(rubato::topology::star(workers), problem, {.step = 0.05}, backend{});
+  auto const begin = processor_seconds();
+  auto const result = rubato::simulate(std::move(a), scenario(), {.gradients = iterations * workers});
+  return {result.events, processor_seconds() - begin};
+}
+
 /// The control: a loop that does the same work by hand (bench/support/plain_loop.hpp).
 auto timed_control(setup const& given, std::uint64_t iterations) -> run_cost {
   auto const a = given.assemble();
@@ -161,6 +171,27 @@ void beside_control(std::size_t nodes, std::uint64_t iterations) {
   std::printf("%zu nodes: %.2f M events a second, control %.2f M; ratio, median of %zu rounds: %.2f (%.2f to %.2f)\n",
               nodes, ours / 1e6, control / 1e6, ratios.size(), bench::quantile(ratios, 0.5),
               bench::quantile(ratios, 0.0), bench::quantile(ratios, 1.0));
+}
+
+/// A server's star and the gossip of as many nodes in turns: best rates, and the median ratio of the rounds.
+auto beside_gossip(std::size_t nodes, std::uint64_t iterations) -> bool {
+  setup const given{nodes};
+  auto gossip = 0.0, server = 0.0;
+  std::vector<double> ratios;
+  for (int round = 0; round < 7; ++round) {
+    auto const g = timed_run(given, iterations), s = timed_server(nodes, given.problem, 3 * iterations);
+    auto const rate = [](run_cost const& r) { return static_cast<double>(r.events) / r.seconds; };
+    gossip = std::max(gossip, rate(g));
+    server = std::max(server, rate(s));
+    ratios.push_back(rate(s) / rate(g));
+  }
+  auto const middle = bench::quantile(ratios, 0.5);
+  std::printf(
+      "%zu workers of a server: %.2f M events a second, gossip %.2f M; ratio, median of %zu rounds: %.2f (%.2f to "
+      "%.2f; goal: at least 0.7): %s\n",
+      nodes, server / 1e6, gossip / 1e6, ratios.size(), middle, bench::quantile(ratios, 0.0),
+      bench::quantile(ratios, 1.0), middle >= 0.7 ? "holds" : "MISSED");
+  return middle >= 0.7;
 }
 
 /// One run of any size: time and the most memory of the whole process, the file of the graph and the problem included.
@@ -226,6 +257,10 @@ int main(int argc, char** argv) {
   if (first == "--beside" && argc > 3) {
     beside_control(std::strtoull(argv[2], nullptr, 10), std::strtoull(argv[3], nullptr, 10));
     return 0;
+  }
+  if (first == "--server" && argc > 3) {
+    auto const holds = beside_gossip(std::strtoull(argv[2], nullptr, 10), std::strtoull(argv[3], nullptr, 10));
+    return holds ? 0 : 1;
   }
   if (first == "--nodes" && argc > 3) {
     return large_run(std::strtoull(argv[2], nullptr, 10), std::strtoull(argv[3], nullptr, 10));
