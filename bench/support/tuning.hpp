@@ -18,6 +18,7 @@
 
 #include <rubato/topology/trees.hpp>
 
+#include "support/finish.hpp"
 #include "support/jobs.hpp"
 #include "support/race_run.hpp"
 
@@ -51,19 +52,6 @@ struct prepared {
   race_plan plan;
   std::chrono::nanoseconds before{};
 };
-
-/// A run that never reached the target has the whole time as its seconds, and `reached` false.
-struct finish {
-  double seconds = std::numeric_limits<double>::infinity();
-  double loss = std::numeric_limits<double>::infinity();
-  bool reached = false;
-  double bytes = 0;  ///< sent by all nodes, heads of frames and messages sent again included, up to that look
-};
-/// Sooner, or where neither arrives, lower.
-[[nodiscard]] inline auto beats(finish const& a, finish const& b) -> bool {
-  if (a.reached != b.reached) return a.reached;
-  return a.reached ? a.seconds < b.seconds : a.loss < b.loss;
-}
 
 /// Nodes measure their gradients for as long as a node that is 4x slower takes for 8 of 10 ms; then each sends what it
 /// measured to all, and 200 ms are enough for ten attempts of a message, its loss noticed after 20 ms each.
