@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Headlines of servers on data that differ: 6,000 pictures of Fashion-MNIST of 14 x 14 pixels, softmax, ten workers, no
 // links.
-//   bench_label_headlines rescaled|noisy|asgrad|dude [--data FOLDER]
+//   bench_label_headlines rescaled|noisy|asgrad|dude|paced [--data FOLDER]
 //   rescaled  one class a worker, two workers of each of 1, 2, 4, 8 and 16 times 10 ms a gradient, batch 64: seconds to
 //             the loss that synchronous SGD has after 30 s (within 1 %), at which a run must stay for 1 s; with fixed
 //             times, and with exponential ones of those means
@@ -9,6 +9,8 @@
 //   asgrad    the same workers and batch 64, fixed times: loss after 6,000 gradients by who computes next
 //   dude      shards by Dirichlet 0.1, mean times of 10 ms that a truncated normal spreads by 1 and by 5, exponential:
 //             seconds to the loss of synchronous SGD, as above
+//   paced     the same workers and batch 64, iid data, fixed times: seconds to the loss of synchronous SGD, as above,
+//             of async_diloco with 16 local steps a job for all, and by speed
 // Every method has the step that support/step_search.hpp finds with seeds 101 to 103; medians of seeds 1 to 5. Virtual
 // time: load does not matter. Status 1 if a goal is missed. Wrong if a best step is at the end of its search, which
 // the rows then say.
@@ -309,20 +311,35 @@ auto dude_headline(problem::train_and_test const& data) -> bool {
   return holds;
 }
 
+auto paced_headline(problem::train_and_test const& data) -> bool {
+  using paced = async_diloco<space, weighting::constant, step::sgd, server::steps_by_speed>;
+  std::vector<method> const all{
+      named<paced>("async_diloco, 16 steps of the fastest, fewer by speed", [](auto& o) { o.assignment.count = 16; }),
+      named<async_diloco<space>>("async_diloco, 16 steps for all", [](auto& o) { o.assignment.count = 16; }),
+      named<async_diloco<space>>("async_diloco, 1 step for all"), named<m_synchronous_sgd<space>>("m_synchronous_sgd")};
+  auto w = classes(data, "iid, fixed times", environment::fixed(10ms), plain);
+  auto const problem = pictures{data, split::iid(data.train, workers, 1), plain};
+  w.problem = [problem](std::uint64_t) { return problem; };
+  auto const found = outcomes_of(w, all, {.time = horizon, .target_loss = target_in(w)});
+  print(all, found);
+  return at_most(1, found[0], all[0], found[1], all[1]);
+}
+
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
   try {
     auto const what = std::string{argc > 1 ? argv[1] : ""};
     auto const named_folder = argc == 4 && std::string_view{argv[2]} == "--data";
-    auto const known = what == "rescaled" || what == "noisy" || what == "asgrad" || what == "dude";
+    auto const known = what == "rescaled" || what == "noisy" || what == "asgrad" || what == "dude" || what == "paced";
     if (!known || (argc != 2 && !named_folder))
-      throw config_error{"usage: bench_label_headlines rescaled|noisy|asgrad|dude [--data FOLDER]"};
+      throw config_error{"usage: bench_label_headlines rescaled|noisy|asgrad|dude|paced [--data FOLDER]"};
     auto const raw = examples::read_idx_folder(named_folder ? argv[3] : examples::default_data_folder);
     auto const data = problem::standardise(bench::smaller(raw.train, 10), bench::smaller(raw.test, 10));
-    auto const holds = what == "asgrad" ? asgrad_headline(data)
-                       : what == "dude" ? dude_headline(data)
-                                        : rescaled_headline(data, what == "noisy" ? noisy : plain);
+    auto const holds = what == "asgrad"  ? asgrad_headline(data)
+                       : what == "dude"  ? dude_headline(data)
+                       : what == "paced" ? paced_headline(data)
+                                         : rescaled_headline(data, what == "noisy" ? noisy : plain);
     return holds ? 0 : 1;
   } catch (std::exception const& e) {
     std::fprintf(stderr, "bench_label_headlines: %s\n", e.what());

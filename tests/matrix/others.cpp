@@ -62,6 +62,8 @@ TEST_CASE("local steps in any combination come near the optimum") {
   reaches<quorum_diloco<checked_f, outer::slow_momentum>>("quorum, checked", biased);
   reaches<async_diloco<eigen_f, weighting::polynomial>>("async_diloco, polynomial, eigen",
                                                         {.step = 0.005, .above_minimum = 3});
+  reaches<async_diloco<host_d, weighting::constant, sgd, server::steps_by_speed>>("async_diloco, steps by speed",
+                                                                                  {.step = 0.005, .above_minimum = 3});
 }
 
 TEST_CASE("a server in any combination reaches the optimum given by its weights") {

@@ -109,9 +109,11 @@ class server_sgd
   using core = detail::server_core<Backend, detail::server_options<Acceptance, Weight, Aggregation, Assignment, Step>>;
   using weighing = server::as_weight<Weight>;
   static constexpr bool queues = server::queueing_assignment<Assignment>;
+  static constexpr bool paces = server::pacing_assignment<Assignment>;
   static constexpr bool has_local_steps = requires { typename Assignment::template local<Backend>; };
   static constexpr bool may_be_shared = detail::is_by_shard<Acceptance>() && detail::is_by_shard<Aggregation>() &&
-                                        !queues && !step::needs_norm<Step, Backend>;
+                                        !queues && !paces && !step::needs_norm<Step, Backend>;
+  static constexpr std::uint8_t with_models = paces ? carrying(scalar_slot::sample_count) : 0;
   static constexpr auto form = may_be_shared ? body_form::part : body_form::whole;
   static_assert(server::check_policies<Acceptance, weighing, Aggregation, Assignment, Backend>());
   static_assert(
@@ -148,15 +150,16 @@ class server_sgd
     o.acceptance.resolve_options(nodes);
     o.weight.resolve_options(nodes);
     o.aggregation.resolve_options(nodes);
-    if constexpr (queues) o.assignment.resolve_options(nodes);
+    if constexpr (queues || paces) o.assignment.resolve_options(nodes);
     if constexpr (requires { o.aggregation.check_jobs(o.assignment.rate); })
       o.aggregation.check_jobs(o.assignment.rate);
   }
   static constexpr std::array<channel_spec, 3> all_channels{
-      channel_spec{channel_id::model, channel_kind::event, element_of<scalar>, 0, form},
+      channel_spec{channel_id::model, channel_kind::event, element_of<scalar>, with_models, form},
       channel_spec{channel_id::gradient, channel_kind::event, element_of<scalar>, carrying(scalar_slot::duration_ns),
                    form},
-      channel_spec{channel_id::control, channel_kind::event, element_of<scalar>, 0, form}};  // a model that stops a job
+      channel_spec{channel_id::control, channel_kind::event, element_of<scalar>, with_models,
+                   form}};  // a model that stops a job
   static constexpr auto channels() -> std::span<channel_spec const> {
     return std::span{all_channels}.first(Acceptance::may_stop ? 3 : 2);
   }
@@ -180,6 +183,7 @@ class server_sgd
     for (auto& end : ends_) {
       end.given_at = now;
       if (needs_given && this->serves()) end.given = this->x_;
+      if constexpr (paces) end.steps = this->options_->assignment.count;
     }
     if (!this->serves()) this->ask_next(this->x_, out);  // all begin at the common first model, version 0
   }
@@ -271,6 +275,7 @@ class server_sgd
     std::uint64_t version = 0;  // of the model, or of this server's values of it, of that job
     shared_buffer values{};  // worker: of several servers, the values that this one sent last
     instant given_at{};  // server: when the model of that job was posted
+    std::size_t steps = 0;  // server: of that job, if it says how many
     shared_buffer given{};  // server: that model, if the aggregation needs it
     std::vector<queued_job> queue{};  // server: of an assignment that may name a busy worker
     model_stream models{}, stops{};
@@ -282,6 +287,7 @@ class server_sgd
       visit("busy", self.busy), visit("version", self.version), visit("given at", self.given_at);
       if constexpr (needs_given) visit("given", self.given);
       if constexpr (queues) visit("queue", self.queue);
+      if constexpr (paces) visit("steps", self.steps);
       if constexpr (may_be_shared) visit("values", self.values);
       visit("models", self.models), visit("stops", self.stops);
       visit("age of stops", self.age_of_stops), visit("weights", self.weights);
@@ -320,6 +326,7 @@ class server_sgd
       throw config_error{shared + "its aggregation, " + std::string{name_of_type<Aggregation>()} +
                          ", decides about whole gradients; give 1 server"};
     if (queues) throw config_error{shared + "each would draw another order of workers; give 1 server"};
+    if (paces) throw config_error{shared + "each would give a worker another number of steps; give 1 server"};
     if (step::needs_norm<Step, Backend>)
       throw config_error{shared + "its step needs the norm of the whole gradient; give 1 server"};
     if (o.acceptance.stops())
@@ -355,6 +362,8 @@ class server_sgd
       out.failure = fault{"the server, node " + std::to_string(to_index(p.from)) + ", sent version " +
                           std::to_string(version) + " of its model after version " + std::to_string(came.version)};
     }
+    auto const steps = p.extra.count(scalar_slot::sample_count).value_or(0);
+    if (!out.failure && paces) out.failure = wrong_steps(steps);
     if (out.failure) return;
     came.version = version;
     if (servers_ > 1) return follow_part(end, now, p, out);
@@ -364,8 +373,20 @@ class server_sgd
     }
     if (p.channel == channel_id::model) ++end.accepted;
     (p.channel == channel_id::control ? end.age_of_stops : end.age).add(now - p.posted_at);
-    local_.begin();
+    if constexpr (paces) local_.begin(static_cast<std::size_t>(steps));
+    else local_.begin();
     this->go_on_at(p.body, version, out);
+  }
+
+  /// Worker: what is wrong with the number of steps of a job.
+  [[nodiscard]] auto wrong_steps(std::uint64_t steps) const -> std::optional<fault> {
+    if constexpr (paces) {
+      auto const most = this->options_->assignment.count;
+      if (steps == 0 || steps > most)
+        return fault{"the server, node " + std::to_string(to_index(this->server())) + ", gave a job of " +
+                     std::to_string(steps) + " local steps, where 1 to " + std::to_string(most) + " are agreed"};
+    }
+    return std::nullopt;
   }
 
   /// Worker, of several servers: takes this one's values, and goes on once all have sent some.
@@ -433,6 +454,7 @@ class server_sgd
     auto const duration = std::chrono::nanoseconds{static_cast<std::int64_t>(said)};
     auto arrived = server::received_gradient{to_index(p.from), delay, duration, round_trip, now};
     if constexpr (needs_given) arrived.model = &this->x_, arrived.given = &end.given;
+    if constexpr (paces) assignment_.measured(arrived.worker, end.steps, duration);
     auto const w = weight_(arrived);  // (As.W)
     ++end.accepted;
     end.age.add(now - p.posted_at);
@@ -512,6 +534,10 @@ class server_sgd
     auto& p = this->post(end.outward(), channel, job.model, now, out);
     p.number = iteration{++end.on(channel).sent};
     p.based_on = iteration{job.version};
+    if constexpr (paces) {
+      end.steps = assignment_.steps_of(to_index(end.peer));
+      p.extra.set(scalar_slot::sample_count, static_cast<std::uint64_t>(end.steps));
+    }
   }
 
   void stop_late_jobs(instant now, outbox& out) {

@@ -120,9 +120,22 @@ concept queueing_assignment = std::movable<typename A::state> &&
                                 { s.held() } -> std::convertible_to<std::size_t>;
                                 { s.give_held() } -> std::convertible_to<std::span<std::size_t const>>;
                               };
+/// An assignment whose server says with each job how many steps it has: a state that is called as an assignment is, is
+/// told the steps and the duration of each result that counts, and gives the steps of a worker's next job, at least 1
+/// and at most `count`, which the first job has. local<Backend> has begin(steps). Models: steps_by_speed.
+template<class A>
+concept pacing_assignment =
+    std::movable<typename A::state> && std::constructible_from<typename A::state, A const&, std::size_t> &&
+    requires(A& a, typename A::state& s, std::size_t k, std::chrono::nanoseconds t) {
+      a.resolve_options(k);
+      { a.count } -> std::convertible_to<std::size_t>;
+      { s(k) } -> std::convertible_to<std::size_t>;
+      s.measured(k, k, t);
+      { s.steps_of(k) } -> std::convertible_to<std::size_t>;
+    };
 template<class A>
 concept assignment_policy = std::copyable<A> && std::default_initializable<A> &&
-                            (queueing_assignment<A> || requires(A& a, std::size_t arrived) {
+                            (queueing_assignment<A> || pacing_assignment<A> || requires(A& a, std::size_t arrived) {
                               { a(arrived) } -> std::convertible_to<std::size_t>;
                             });
 
@@ -144,6 +157,12 @@ template<queueing_assignment A>
 struct assignment_state<A> {
   using type = typename A::state;
   static auto make(A const& a, std::size_t workers, std::uint64_t seed) -> type { return {a, workers, seed}; }
+};
+
+template<pacing_assignment A>
+struct assignment_state<A> {
+  using type = typename A::state;
+  static auto make(A const& a, std::size_t workers, std::uint64_t) -> type { return {a, workers}; }
 };
 
 /// A worker's part of an assignment.

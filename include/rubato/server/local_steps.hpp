@@ -115,8 +115,10 @@ struct local_steps {
     [[nodiscard]] auto model() const -> shared_buffer const& { return model_; }
     [[nodiscard]] auto finite() const -> bool { return finite_; }
 
-   private:
+   protected:
     std::size_t count_;
+
+   private:
     double rate_, proximal_;
     std::size_t steps_ = 0;
     std::chrono::nanoseconds took_{};

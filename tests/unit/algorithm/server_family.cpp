@@ -416,6 +416,71 @@ TEST_CASE(
   CHECK(ends_at<node>(with_step<node>(0.0005), 8000s) == Approx(2.1).margin(0.01));  // the mean by frequency
 }
 
+TEST_CASE("(Ss.V) (Ss.H) async_diloco gives slow workers fewer local steps, by the speeds that its server measures") {
+  using node = async_diloco<host, weighting::constant, step::sgd, server::steps_by_speed>;
+  auto o = with_step<node>(0.02);
+  o.aggregation = {.size = 3, .rate = 0.6, .beta = 0};
+  o.assignment.count = 6;
+  auto loop = five();
+  auto const seconds = loop.times;
+  auto steps = std::vector<int>(5, 6);
+  for (std::size_t i = 0; i < 5; ++i) loop.times[i] = 6 * seconds[i] * (1 + 1e-9 * static_cast<double>(i));
+  auto fastest = 0.0;
+  seen_in_steps<node>(
+      o,
+      [&](std::size_t i, auto const& job) {
+        loop.move(0.6 * 0.02 / 3, local_sum(loop, i, job.at, steps[i], 0.02, 0));
+        auto const second = seconds[i] * (1 + 1e-9 * static_cast<double>(i));
+        fastest = std::max(fastest, 1 / second);
+        steps[i] = std::max(1, static_cast<int>(6 / second / fastest));
+        loop.times[i] = steps[i] * second;
+        return true;
+      },
+      loop);
+  CHECK(steps == std::vector<int>{2, 6, 2, 5, 1});  // worker 3 is slower than worker 1 by 2e-9
+
+  auto state = server::steps_by_speed::state{o.assignment, 2};
+  CHECK(state.steps_of(0) == 6);
+  state.measured(0, 6, 0ns);  // nothing was measured
+  state.measured(1, 6, 6s);
+  CHECK(state.steps_of(0) == 6);
+  state.measured(0, 6, 12s);
+  CHECK(state.steps_of(0) == 3);
+  state.measured(0, 3, 1900ms);  // half of it counts: (0.5 + 1.58) / 2 steps a second
+  CHECK(state.steps_of(0) == 6);
+  CHECK(state.steps_of(1) == 5);
+}
+
+/// What a worker says to its second job, of which its server tells it this number of local steps.
+auto said_to(std::optional<std::uint64_t> steps) -> std::string {
+  using node = async_diloco<host, weighting::constant, step::sgd, server::steps_by_speed>;
+  auto o = with_step<node>(0.02);
+  o.assignment.count = 2;
+  auto a = assemble<node>(topology::star(2), problem::quadratic::random(2, 3, 9), o);
+  outbox out, answer, seen;
+  a.nodes[2].start({}, answer);
+  a.nodes[0].start({}, out);
+  for (auto k = 0; k < 2; ++k) {
+    auto const asked = *std::exchange(out.request, std::nullopt);
+    a.nodes[0].on_gradient({}, a.oracle.evaluate(asked), out);
+  }
+  REQUIRE(out.packets.size() == 1);
+  a.nodes[2].on_patch({}, patch_of(out.packets[0], {0, 1}), answer);
+  REQUIRE(answer.packets.size() == 1);
+  auto model = answer.packets[0];
+  CHECK(model.extra.count(scalar_slot::sample_count) == 2);
+  model.extra = {};
+  if (steps) model.extra.set(scalar_slot::sample_count, *steps);
+  a.nodes[0].on_patch({}, patch_of(model, {0, 1}), seen);
+  return seen.failure ? seen.failure->sentence : std::string{};
+}
+
+TEST_CASE("a worker refuses a job without a number of local steps, or with more than were agreed") {
+  CHECK(said_to(1).empty());
+  CHECK(says(said_to(std::nullopt), "node 2, gave a job of 0 local steps, where 1 to 2 are agreed"));
+  CHECK(says(said_to(3), "gave a job of 3 local steps"));
+}
+
 TEST_CASE("(Dc.C) (Dc.A) dc_asgd corrects a late gradient by how far the model has moved, with its golden values") {
   auto space = host{};
   auto const one = [&](double v) { return backend::copied(space, &v, 1).publish(); };
@@ -527,6 +592,9 @@ TEST_CASE("the policies of server methods refuse invalid settings, each in a sen
   CHECK(says(refused(delayed{}, [](auto& o) { o.aggregation.early = 0.3; }), "must lie in 0 to 1/N"));
   CHECK(says(refused(delayed{}, [](auto& o) { o.assignment.rate = 2; }), "local steps of rate 1, not 2"));
   CHECK(says(refused(delayed{}, [](auto& o) { o.assignment.count = 0; }), "at least one local step"));
+  using paced = type_identity<async_diloco<host, weighting::constant, step::sgd, server::steps_by_speed>>;
+  CHECK(says(refused(paced{}, [](auto& o) { o.assignment.count = 0; }), "at least one local step"));
+  CHECK(says(refused(paced{}, [](auto& o) { o.assignment.factor = 0; }), "factor of a moving average"));
   CHECK(says(refused(type_identity<dc_asgd<host>>{}, [](auto& o) { o.aggregation.lambda = -1; }), "lambda of delay"));
   CHECK(says(refused(type_identity<dc_asgd<host>>{}, [](auto& o) { o.aggregation.keep = 1; }), "mean square"));
   CHECK(says(refused(type_identity<naive_optimal_asgd<host>>{}, [](auto& o) { o.acceptance.times = {1, 2, -1, 4}; }),

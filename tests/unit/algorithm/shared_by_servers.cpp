@@ -12,6 +12,7 @@
 
 #include <rubato/algorithm/asgd.hpp>
 #include <rubato/algorithm/asgrad.hpp>
+#include <rubato/algorithm/async_diloco.hpp>
 #include <rubato/algorithm/clipped_asgd.hpp>
 #include <rubato/algorithm/dasa.hpp>
 #include <rubato/algorithm/dude_asgd.hpp>
@@ -155,6 +156,8 @@ TEST_CASE("a method that is about whole gradients or one version is refused with
   CHECK(says(refused<malenia_sgd<host>>({}), "is about one version of the whole model; give 1 server"));
   CHECK(says(refused<dasa<host>>({}), "its aggregation, fresh half, decides about whole gradients"));
   CHECK(says(refused<asgrad<host>>({}), "each would draw another order of workers"));
+  using paced = async_diloco<host, weighting::constant, step::sgd, server::steps_by_speed>;
+  CHECK(says(refused<paced>({}), "each would give a worker another number of steps"));
   CHECK(says(refused<clipped_asgd<host>>({}), "needs the norm of the whole gradient"));
   CHECK(says(refused<ringmaster_asgd<host>>({.acceptance = {.late = server::late_jobs::stop}}),
              "one would stop jobs that others still accept"));
