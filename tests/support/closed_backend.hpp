@@ -5,6 +5,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -36,6 +37,7 @@ class closed_memory final : public memory_source {
   void release(std::byte*, std::size_t) noexcept override {}
   [[nodiscard]] auto is_on_host() const -> bool override { return false; }
   void copy_to_host(std::byte const* from, std::byte* to, std::size_t bytes) override {
+    copied_.push_back(bytes);
     auto const open = opened{*this};
     std::memcpy(to, from, bytes);
   }
@@ -44,6 +46,12 @@ class closed_memory final : public memory_source {
   }
   [[nodiscard]] auto host_side() const -> std::shared_ptr<memory_source> override {
     return std::make_shared<heap_memory>();
+  }
+
+  /// Of the copies to and from the host, those of that many bytes at least.
+  [[nodiscard]] auto copies_of(std::size_t bytes) const -> std::size_t {
+    auto const n = std::count_if(copied_.begin(), copied_.end(), [&](std::size_t each) { return each >= bytes; });
+    return static_cast<std::size_t>(n);
   }
 
   class opened {
@@ -61,10 +69,11 @@ class closed_memory final : public memory_source {
   static constexpr std::size_t room = std::size_t{64} << 20;
   void* begin_;
   std::size_t used_ = 0;
+  std::vector<std::size_t> copied_;  // bytes of each
 };
 
-/// Computes as host<T> does. **Models:** array_backend, has_host_twin.
-template<std::floating_point T>
+/// Computes as host<T> does; host code runs on OnHost. **Models:** array_backend, has_host_twin.
+template<std::floating_point T, backend::array_backend OnHost = backend::host<T>>
 class closed_backend {
  public:
   using scalar = T;
@@ -76,7 +85,8 @@ class closed_backend {
     return pool_.allocate<U>(n);
   }
   [[nodiscard]] auto pool() const -> buffer_pool const& { return pool_; }
-  [[nodiscard]] auto host_twin() const -> backend::host<T> { return backend::host<T>{pool_.host_side()}; }
+  [[nodiscard]] auto host_twin() const -> OnHost { return OnHost{pool_.host_side()}; }
+  [[nodiscard]] auto memory() const -> closed_memory const& { return *memory_; }
 
   template<class Kernel>
   auto sweep(range r, Kernel const& kernel) -> backend::flag_bits {

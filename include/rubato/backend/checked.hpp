@@ -90,6 +90,7 @@ class checked {
     template<class U> auto broadcast(U v) const -> U { return v; }
     template<class To, class U> auto cast(U v) const -> To { return static_cast<To>(v); }
     [[nodiscard]] auto raised() const -> flag_bits { return plain_.raised(); }
+    [[nodiscard]] auto index() const -> std::size_t { return at_; }
     void move_to(std::size_t at) {
       at_ = at;
       plain_.move_to(at);

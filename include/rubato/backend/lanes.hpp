@@ -368,6 +368,8 @@ class scalar_lanes {
   }
   [[nodiscard]] RUBATO_HOST_DEVICE auto raised() const -> flag_bits { return raised_; }
   RUBATO_HOST_DEVICE void move_to(std::size_t at) { at_ = at; }
+  /// Of a single value; lanes of several have no such member (backend/for_each.hpp).
+  [[nodiscard]] RUBATO_HOST_DEVICE auto index() const -> std::size_t { return at_; }
 
  private:
   std::size_t at_;

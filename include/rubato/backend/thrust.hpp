@@ -7,6 +7,7 @@
 #include <concepts>
 #include <cstddef>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #if !defined(THRUST_DEVICE_SYSTEM) && !defined(__CUDACC__)
@@ -131,8 +132,12 @@ struct chunk_product {
 /// **Thread safety:** distinct copies may be used from different threads. **Models:** array_backend.
 /// **Determinism:** run to run, same binary, whatever the number of threads: a sweep is element by element, and partial
 /// sums of a dot product are added in the order of the chunks.
-template<std::floating_point T, class System = system::cpp>
+/// `OnHost`: only on a device; see rubato/backend/cuda/thrust.hpp.
+template<std::floating_point T, class System = system::cpp, class OnHost = void>
 class thrust {
+  static_assert(std::is_void_v<OnHost>,
+                "this system of Thrust works on the host, so that it takes no other backend for "
+                "host code; only system::cuda does");
   static_assert(
       system::is_here<System>,
       "this system of Thrust cannot be compiled here: omp needs -fopenmp, tbb needs RUBATO_THRUST_TBB and its "

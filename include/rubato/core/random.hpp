@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/ids.hpp>
 
 namespace rubato {
@@ -16,7 +17,7 @@ namespace detail {
 __extension__ typedef unsigned __int128 uint128;  // of g++ and clang; ISO C++ has none, and -Wpedantic says so
 
 /// The finaliser of SplitMix64: a bijection of words that spreads every bit over all others.
-constexpr auto mixed(std::uint64_t z) -> std::uint64_t {
+RUBATO_HOST_DEVICE constexpr auto mixed(std::uint64_t z) -> std::uint64_t {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
   return z ^ (z >> 31);
@@ -44,18 +45,25 @@ class random_stream {
 
   static void visit_state(auto& self, auto&& visit) { visit("state", self.state_); }
 
-  constexpr auto bits() -> std::uint64_t {
+  /// This stream after that many calls of bits(), without them; uniform() and below() are one call each, normal() two.
+  RUBATO_HOST_DEVICE [[nodiscard]] constexpr auto ahead(std::uint64_t calls) const -> random_stream {
+    auto later = *this;
+    later.state_ += calls * detail::golden;
+    return later;
+  }
+
+  RUBATO_HOST_DEVICE constexpr auto bits() -> std::uint64_t {
     state_ += detail::golden;
     return detail::mixed(state_);
   }
   /// Uniform in [0, 1), 53 bits.
-  constexpr auto uniform() -> double { return static_cast<double>(bits() >> 11) * 0x1p-53; }
+  RUBATO_HOST_DEVICE constexpr auto uniform() -> double { return static_cast<double>(bits() >> 11) * 0x1p-53; }
   /// Uniform in 0 .. bound-1, without a bias that 64-bit draws could show (multiply and shift); requires bound > 0.
-  constexpr auto below(std::uint64_t bound) -> std::uint64_t {
+  RUBATO_HOST_DEVICE constexpr auto below(std::uint64_t bound) -> std::uint64_t {
     return static_cast<std::uint64_t>((detail::uint128{bits()} * bound) >> 64);
   }
   /// Standard normal, Box-Muller, one draw of two uniforms each.
-  auto normal() -> double {
+  RUBATO_HOST_DEVICE auto normal() -> double {
     auto const radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
     return radius * std::cos(6.283185307179586476925286766559 * uniform());
   }

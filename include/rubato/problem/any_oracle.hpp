@@ -40,7 +40,7 @@ struct part_receiver {
 class any_oracle {
  public:
   any_oracle() = default;
-  /// Keeps a copy of both; `b` decides where gradients are allocated.
+  /// Keeps a copy of both; `b` decides where gradients are allocated, and a problem's data move there (moves_data).
   template<backend::array_backend Backend, gradient_oracle<Backend> Problem>
   any_oracle(Backend b, Problem p) : self_{std::make_shared<model<Backend, Problem>>(std::move(b), std::move(p))} {}
 
@@ -65,6 +65,9 @@ class any_oracle {
     return self_->score_mean(models);
   }
   [[nodiscard]] auto dimension() const -> std::size_t { return self_->dimension(); }
+  /// Whether the problem is host code and the backend a device: then each model is copied to the host, and each
+  /// gradient back.
+  [[nodiscard]] auto is_staged() const -> bool { return self_->staged; }
 
  private:
   struct base {
@@ -74,14 +77,17 @@ class any_oracle {
     [[nodiscard]] virtual auto score_mean(std::span<shared_buffer const>) const -> score = 0;
     [[nodiscard]] virtual auto dimension() const -> std::size_t = 0;
     std::vector<gradient_share> parts{};
+    bool staged = false;
   };
 
   template<class Backend, class Problem>
   struct model final : base {
     using scalar = typename Backend::scalar;
-    static constexpr bool staged = backend::has_host_twin<Backend> && !reads_device_memory<Problem>;
+    static constexpr bool on_host_copies = problem::is_staged<Problem, Backend>;
     static constexpr bool in_parts = gives_gradient_parts<Problem, Backend>;
     model(Backend b, Problem p) : backend{std::move(b)}, problem{std::move(p)} {
+      this->staged = on_host_copies;
+      if constexpr (moves_data<Problem, Backend>) problem.move_data_to(backend);
       if constexpr (in_parts) parts = checked(problem.gradient_parts(), problem.dimension());
     }
 
@@ -132,12 +138,12 @@ class any_oracle {
 
     /// Backends are handles; each call has its own. A problem for the host gets the host twin of a device backend.
     auto worker() const {
-      if constexpr (staged) return backend.host_twin();
+      if constexpr (on_host_copies) return backend.host_twin();
       else return backend;
     }
     /// The body in memory that the problem can read.
     auto readable(shared_buffer const& body) const -> shared_buffer {
-      if constexpr (staged) return body.on_host();
+      if constexpr (on_host_copies) return body.on_host();
       else return backend.pool().bring_in(body);
     }
 

@@ -28,7 +28,8 @@ concept gives_gradients = requires(P const& p, Backend& b, std::span<typename Ba
 /// The objective is F(x) = (1/n) sum_i f_i(x); node i knows f_i only.
 /// gradient(b, x, key, g): writes a stochastic gradient of f_{key.node} at x into g and returns the loss of the
 /// mini-batch, which is a pure function of the key. x and g have dimension() values and never overlap. The loss may be
-/// NaN if it is not known; an infinite loss, or a gradient that is not finite, ends the run.
+/// NaN if it is not known, as on a device, where it would have to be waited for; an infinite loss, or a gradient that
+/// is not finite, ends the run.
 /// One problem serves nodes of float and of double if T is its template parameter (examples/05_own_oracle.cpp):
 ///   template<class Backend, class T>
 ///   auto gradient(Backend&, std::span<T const> x, sample_key key, std::span<T> g) const -> double;
@@ -105,10 +106,24 @@ consteval auto check_problem() -> bool {
   return true;
 }
 
-/// A problem with `static constexpr bool reads_device_memory = true`: its members work on vectors wherever the backend
-/// keeps them. All other problems get vectors that the host can read, copied if those of the backend are elsewhere.
+/// Where a problem computes. One with `static constexpr bool reads_device_memory = true` computes on the backend: its
+/// members work on vectors wherever the backend keeps them, by the backend's own members and backend/for_each.hpp. All
+/// others compute on the host: they get vectors that the host can read, copied if those of the backend are elsewhere,
+/// and the host twin of the backend. A problem that is derived from one of the first kind and computes on the host
+/// itself says false.
+/// Models of the first kind: quadratic, softmax_regression, logistic_regression, multilayer_perceptron,
+/// deep_perceptron, and clipped of them.
 template<class P>
 concept reads_device_memory = requires { requires P::reads_device_memory; };
+
+/// The optional form of such a problem that has data of its own: move_data_to(b) copies them to the memory of the
+/// backend, if they are not there. It is called on a copy of the problem, once, before the run.
+template<class P, class Backend>
+concept moves_data = reads_device_memory<P> && requires(P& p, Backend& b) { p.move_data_to(b); };
+
+/// Whether gradients of P are computed by host code on copies of vectors that the backend keeps elsewhere.
+template<class P, class Backend>
+inline constexpr bool is_staged = backend::has_host_twin<Backend> && !reads_device_memory<P>;
 
 /// loss(b, x): F(x), exactly, over all data of all nodes. Drivers use it for metrics only, never for training.
 template<class P, class Backend>

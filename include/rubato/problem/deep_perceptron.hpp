@@ -8,7 +8,6 @@
 // Not convex; its slope at a kink of relu is taken as 0.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -18,10 +17,12 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/backend/for_each.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/problem/concepts.hpp>
+#include <rubato/problem/detail/rows.hpp>
 #include <rubato/problem/detail/softmax.hpp>
 #include <rubato/problem/sharded_loss.hpp>
 
@@ -40,6 +41,7 @@ template<std::floating_point T>
 class deep_perceptron_model {
  public:
   using options_type = deep_perceptron_options;
+  static constexpr bool reads_device_memory = true;
   deep_perceptron_model(std::size_t width, std::size_t classes, options_type const& options) : seed_{options.seed} {
     if (options.l2 != 0)
       throw config_error{"a deep perceptron takes no l2 regularisation: give 0, not " + shortest(options.l2)};
@@ -79,12 +81,9 @@ class deep_perceptron_model {
   void forward(Backend& b, std::size_t l, std::span<T const> w, layer_pass<T>& pass) const {
     activate(b, l, w, pass);
     if (l + 1 != layers()) return;
-    auto const out = layers_[l].outputs;
-    auto const* const biases = w.data() + layers_[l].inputs * out;
-    pass.loss = 0;
-    for (std::size_t r = 0; r < pass.rows.count; ++r)
-      pass.loss += detail::cross_entropy_gradient(pass.values[l].view().subspan(r * out, out), biases,
-                                                  static_cast<std::size_t>(pass.rows.labels[r]));
+    auto const& s = layers_[l];
+    auto const biases = detail::softmax_scorer<T>{w.data() + s.inputs * s.outputs, s.outputs};
+    pass.loss = detail::cross_entropy_gradients(b, pass.values[l].data(), biases, pass.rows);
   }
 
   /// (DP.B) of layer l with its values w, which need not be those of the pass forward: g <- keep g + the gradient over
@@ -97,18 +96,12 @@ class deep_perceptron_model {
     auto const* const slopes = pass.values[l].data();
     b.multiply({out, in, rows, backend::transposed::yes, backend::transposed::no}, share, slopes, input(l, pass), keep,
                g.data());
-    for (std::size_t k = 0; k < out; ++k) {
-      T sum = 0;
-      for (std::size_t r = 0; r < rows; ++r) sum += slopes[r * out + k];
-      g[in * out + k] = keep * g[in * out + k] + share * sum;
-    }
+    detail::add_row_sums<T>(b, pass.rows, slopes, out, keep, g.data() + in * out);
     if (l == 0) return;
     auto below = b.template allocate<T>(rows * in);
     b.multiply({rows, in, out, backend::transposed::no, backend::transposed::no}, T{1}, slopes, w.data(), T{0},
                below.data());
-    auto const* const active = pass.values[l - 1].data();
-    for (std::size_t k = 0; k < rows * in; ++k)
-      if (!(active[k] > 0)) below.data()[k] = 0;
+    backend::for_each(b, below.size(), detail::relu_slopes<T>{pass.values[l - 1].data(), below.data()});
     pass.values[l - 1] = std::move(below);
   }
 
@@ -130,13 +123,10 @@ class deep_perceptron_model {
     layer_pass<T> pass;
     pass.rows = rows;
     for (std::size_t l = 0; l < layers(); ++l) activate(b, l, values_of(x, l), pass);
-    std::copy_n(pass.values.back().data(), out.size(), out.data());
+    b.sweep({0, out.size()}, backend::copy_kernel<T>{pass.values.back().data(), out.data()});
   }
-  [[nodiscard]] auto loss_of(std::span<T const> x, std::span<T> z, std::size_t label) const -> double {
-    return detail::exponentials(z, x.data() + x.size() - outputs(), label).loss;
-  }
-  [[nodiscard]] auto is_right(std::span<T const> x, std::span<T const> z, std::size_t label) const -> bool {
-    return detail::is_largest(z, x.data() + x.size() - outputs(), label);
+  [[nodiscard]] auto scorer(std::span<T const> x) const -> detail::softmax_scorer<T> {
+    return {x.data() + x.size() - outputs(), outputs()};
   }
 
  private:
@@ -151,7 +141,6 @@ class deep_perceptron_model {
   static auto input(std::size_t l, layer_pass<T> const& pass) -> T const* {
     return l == 0 ? pass.rows.features : pass.values[l - 1].data();
   }
-  /// A value below 0 is multiplied by 0 rather than set to 0: this gives NaN if it was not finite.
   template<class Backend>
   void activate(Backend& b, std::size_t l, std::span<T const> w, layer_pass<T>& pass) const {
     auto const [at, in, out] = layers_[l];
@@ -159,11 +148,7 @@ class deep_perceptron_model {
     auto fresh = b.template allocate<T>(rows * out);
     b.multiply({rows, out, in, backend::transposed::no, backend::transposed::yes}, T{1}, input(l, pass), w.data(), T{0},
                fresh.data());
-    for (std::size_t k = 0; k < rows * out && l + 1 != layers(); ++k) {
-      auto& value = fresh.data()[k];
-      value += w[in * out + k % out];
-      if (!(value > 0)) value *= T{0};
-    }
+    if (l + 1 != layers()) detail::add_bias_and_relu(b, fresh.data(), w.data() + in * out, rows, out);
     pass.values.push_back(std::move(fresh));
   }
 

@@ -7,10 +7,14 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
+#include <rubato/backend/for_each.hpp>
 #include <rubato/core/errors.hpp>
+#include <rubato/core/host_device.hpp>
+#include <rubato/problem/detail/rows.hpp>
 #include <rubato/problem/sharded_loss.hpp>
 
 namespace rubato::problem {
@@ -22,11 +26,54 @@ struct logistic_options {
   std::size_t threshold = 1;
 };
 
+namespace detail {
+
+/// Of t = w a + c at samples of two classes, those from label `threshold` on and those below.
+template<class T>
+struct logistic_scorer {
+  T const* bias;
+  std::size_t threshold;
+
+  RUBATO_HOST_DEVICE auto loss(T* z, std::size_t label) const -> double { return loss_at(t_of(*z), is_one(label)); }
+  RUBATO_HOST_DEVICE auto is_right(T const* z, std::size_t label) const -> bool {
+    auto const t = *z + *bias;
+    return is_one(label) ? t > 0 : t <= 0;
+  }
+  RUBATO_HOST_DEVICE auto t_of(T z) const -> double { return static_cast<double>(z + *bias); }
+  RUBATO_HOST_DEVICE auto is_one(std::size_t label) const -> bool { return label >= threshold; }
+  // Not finite where t is not: a sample classified correctly then gives 0 times infinity, or infinity minus itself.
+  RUBATO_HOST_DEVICE static auto loss_at(double t, bool one) -> double {
+    return std::log1p(std::exp(-std::abs(t))) + ((t < 0 ? 0.0 : t) - (one ? 1.0 : 0.0) * t);
+  }
+  RUBATO_HOST_DEVICE static auto share_of_one(double t) -> double {
+    auto const e = std::exp(-std::abs(t));
+    return t < 0 ? e / (1 + e) : 1 / (1 + e);
+  }
+};
+
+/// z <- the slope of the loss there, and the loss, of each row.
+template<class T>
+struct logistic_rows {
+  logistic_scorer<T> of;
+  T* z;
+  std::int32_t const* labels;
+  double* losses;
+  RUBATO_HOST_DEVICE void operator()(std::size_t r) const {
+    auto const t = of.t_of(z[r]);
+    auto const one = of.is_one(static_cast<std::size_t>(labels[r]));
+    losses[r] = of.loss_at(t, one);
+    z[r] = static_cast<T>(of.share_of_one(t) - (one ? 1.0 : 0.0));
+  }
+};
+
+}  // namespace detail
+
 /// See sample_model. A gradient reads w twice and writes g once. A score of 0 counts as the lower class.
 template<std::floating_point T>
 class logistic_model {
  public:
   using options_type = logistic_options;
+  static constexpr bool reads_device_memory = true;
   logistic_model(std::size_t width, std::size_t classes, logistic_options const& options)
       : width_{width}, threshold_{options.threshold} {
     if (threshold_ == 0 || threshold_ >= classes) {
@@ -44,18 +91,12 @@ class logistic_model {
     auto const share = T{1} / static_cast<T>(rows.total);
     auto slopes = b.template allocate<T>(rows.count);
     scores(b, x, rows, slopes.view());
-    double sum = 0;
-    for (std::size_t r = 0; r < rows.count; ++r) {
-      auto& score = slopes.data()[r];
-      auto const t = static_cast<double>(score + x[width_]);
-      auto const one = is_one(static_cast<std::size_t>(rows.labels[r]));
-      sum += loss_at(t, one);
-      score = static_cast<T>(share_of_one(t) - (one ? 1.0 : 0.0));
-      g[width_] += share * score;
-    }
+    auto losses = b.template allocate<double>(rows.count);
+    backend::for_each(b, rows.count, detail::logistic_rows<T>{scorer(x), slopes.data(), rows.labels, losses.data()});
+    detail::add_row_sums<T>(b, rows, slopes.data(), 1, T{1}, g.data() + width_);
     b.multiply({1, width_, rows.count, backend::transposed::no, backend::transposed::no}, share, slopes.data(),
                rows.features, T{1}, g.data());
-    return sum;
+    return detail::known_sum(b, losses);
   }
 
   /// w a for each row.
@@ -64,25 +105,11 @@ class logistic_model {
     b.multiply({rows.count, 1, width_, backend::transposed::no, backend::transposed::no}, T{1}, rows.features, x.data(),
                T{0}, out.data());
   }
-  [[nodiscard]] auto loss_of(std::span<T const> x, std::span<T> z, std::size_t label) const -> double {
-    return loss_at(static_cast<double>(z[0] + x[width_]), is_one(label));
-  }
-  [[nodiscard]] auto is_right(std::span<T const> x, std::span<T const> z, std::size_t label) const -> bool {
-    auto const t = z[0] + x[width_];
-    return is_one(label) ? t > 0 : t <= 0;
+  [[nodiscard]] auto scorer(std::span<T const> x) const -> detail::logistic_scorer<T> {
+    return {x.data() + width_, threshold_};
   }
 
  private:
-  [[nodiscard]] auto is_one(std::size_t label) const -> bool { return label >= threshold_; }
-  // Not finite where t is not: a sample classified correctly then gives 0 times infinity, or infinity minus itself.
-  static auto loss_at(double t, bool one) -> double {
-    return std::log1p(std::exp(-std::abs(t))) + ((t < 0 ? 0.0 : t) - (one ? 1.0 : 0.0) * t);
-  }
-  static auto share_of_one(double t) -> double {
-    auto const e = std::exp(-std::abs(t));
-    return t < 0 ? e / (1 + e) : 1 / (1 + e);
-  }
-
   std::size_t width_;
   std::size_t threshold_;
 };

@@ -11,9 +11,11 @@
 #include <span>
 #include <vector>
 
+#include <rubato/backend/for_each.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/problem/concepts.hpp>
+#include <rubato/problem/detail/rows.hpp>
 #include <rubato/problem/detail/softmax.hpp>
 #include <rubato/problem/sharded_loss.hpp>
 
@@ -33,6 +35,7 @@ template<std::floating_point T>
 class perceptron_model {
  public:
   using options_type = perceptron_options;
+  static constexpr bool reads_device_memory = true;
   perceptron_model(std::size_t width, std::size_t classes, perceptron_options const& options)
       : width_{width}, classes_{classes}, hidden_{options.hidden}, seed_{options.seed} {
     if (hidden_ == 0) throw config_error{"a hidden layer must hold at least one value, not 0"};
@@ -73,20 +76,16 @@ class perceptron_model {
     auto logits = b.template allocate<T>(rows.count * classes_);
     activate(b, x, rows, hidden.data());
     to_logits(b, x, hidden.data(), logits.view());
-    auto const sum = detail::cross_entropy_gradients(logits.view(), x.data() + at_c(), rows, g.subspan(at_c()));
+    auto const sum = detail::cross_entropy_gradients(b, logits.data(), scorer(x), rows);
+    detail::add_row_sums<T>(b, rows, logits.data(), classes_, T{1}, g.data() + at_c());
     b.multiply({classes_, hidden_, rows.count, backend::transposed::yes, backend::transposed::no}, share, logits.data(),
                hidden.data(), T{1}, g.data() + at_w());
     is_final(range{at_w(), at_b()});
     auto slopes = b.template allocate<T>(rows.count * hidden_);
     b.multiply({rows.count, hidden_, classes_, backend::transposed::no, backend::transposed::no}, T{1}, logits.data(),
                x.data() + at_w(), T{0}, slopes.data());
-    for (std::size_t r = 0; r < rows.count; ++r) {
-      for (std::size_t k = 0; k < hidden_; ++k) {
-        auto& slope = slopes.data()[r * hidden_ + k];
-        if (!(hidden.data()[r * hidden_ + k] > 0)) slope = 0;
-        g[at_b() + k] += share * slope;
-      }
-    }
+    backend::for_each(b, slopes.size(), detail::relu_slopes<T>{hidden.data(), slopes.data()});
+    detail::add_row_sums<T>(b, rows, slopes.data(), hidden_, T{1}, g.data() + at_b());
     is_final(range{at_b(), dimension()});
     b.multiply({hidden_, width_, rows.count, backend::transposed::yes, backend::transposed::no}, share, slopes.data(),
                rows.features, T{1}, g.data());
@@ -101,11 +100,8 @@ class perceptron_model {
     activate(b, x, rows, hidden.data());
     to_logits(b, x, hidden.data(), out);
   }
-  [[nodiscard]] auto loss_of(std::span<T const> x, std::span<T> z, std::size_t label) const -> double {
-    return detail::exponentials(z, x.data() + at_c(), label).loss;
-  }
-  [[nodiscard]] auto is_right(std::span<T const> x, std::span<T const> z, std::size_t label) const -> bool {
-    return detail::is_largest(z, x.data() + at_c(), label);
+  [[nodiscard]] auto scorer(std::span<T const> x) const -> detail::softmax_scorer<T> {
+    return {x.data() + at_c(), classes_};
   }
 
  private:
@@ -113,19 +109,12 @@ class perceptron_model {
   [[nodiscard]] auto at_b() const -> std::size_t { return regularised(); }
   [[nodiscard]] auto at_c() const -> std::size_t { return regularised() + hidden_; }
 
-  /// h, rows.count x hidden. A value below 0 is multiplied by 0 rather than set to 0: this gives NaN if it was not
-  /// finite, so a broken model shows in its loss.
+  /// h, rows.count x hidden.
   template<class Backend>
   void activate(Backend& b, std::span<T const> x, sample_rows<T> rows, T* h) const {
     b.multiply({rows.count, hidden_, width_, backend::transposed::no, backend::transposed::yes}, T{1}, rows.features,
                x.data(), T{0}, h);
-    for (std::size_t r = 0; r < rows.count; ++r) {
-      for (std::size_t k = 0; k < hidden_; ++k) {
-        auto& value = h[r * hidden_ + k];
-        value += x[at_b() + k];
-        if (!(value > 0)) value *= T{0};
-      }
-    }
+    detail::add_bias_and_relu(b, h, x.data() + at_b(), rows.count, hidden_);
   }
   template<class Backend>
   void to_logits(Backend& b, std::span<T const> x, T const* h, std::span<T> out) const {

@@ -6,16 +6,21 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <rubato/backend/concepts.hpp>
+#include <rubato/backend/for_each.hpp>
 #include <rubato/core/errors.hpp>
+#include <rubato/core/host_device.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/core/shared_buffer.hpp>
 #include <rubato/core/text.hpp>
 
 namespace rubato::problem {
@@ -28,12 +33,48 @@ struct quadratic_options {
   double noise = 0;
 };
 
-/// Strongly convex heterogeneous quadratics. The data are doubles in host memory, shared by copies; vectors must lie in
-/// memory that the host can read. Every value is computed in double and rounded once, by plain loops.
+namespace detail {
+
+/// One value of a gradient; gives its part of the loss.
+template<class T>
+struct quadratic_slope {
+  double const* curvatures;  // of the node
+  double const* centres;
+  T const* x;
+  T* g;
+  random_stream draw;
+  double noise;
+  RUBATO_HOST_DEVICE auto operator()(std::size_t k) const -> double {
+    auto const point = static_cast<double>(x[k]);
+    auto const away = point - centres[k];
+    auto const exact = curvatures[k] * away;
+    auto const shift = noise > 0 ? noise * draw.ahead(2 * k).normal() : 0.0;
+    g[k] = static_cast<T>(exact + shift);
+    return 0.5 * exact * away + shift * point;
+  }
+};
+
+/// One term of the distance of F from its minimum.
+template<class T>
+struct quadratic_above {
+  double const* mean_curvatures;
+  double const* optimum;
+  T const* x;
+  RUBATO_HOST_DEVICE auto operator()(std::size_t k) const -> double {
+    auto const away = static_cast<double>(x[k]) - optimum[k];
+    return 0.5 * mean_curvatures[k] * away * away;
+  }
+};
+
+}  // namespace detail
+
+/// Strongly convex heterogeneous quadratics. The data are doubles in host memory, shared by copies, and also in the
+/// memory of a device after move_data_to. Every value is computed in double and rounded once.
 /// **Thread safety:** const calls from several threads are fine. **Models:** gradient_oracle, has_loss.
 class quadratic {
  public:
   using rows = std::vector<std::vector<double>>;
+  static constexpr bool reads_device_memory = true;
 
   /// One row of curvatures (all positive) and one of centres per node, all of equal length. `noise` is the standard
   /// deviation of the normal noise on each gradient value, drawn from the sample key. Throws config_error.
@@ -51,37 +92,57 @@ class quadratic {
   [[nodiscard]] auto curvature(std::size_t i, std::size_t k) const -> double { return data_->curvatures[at(i, k)]; }
   [[nodiscard]] auto centre(std::size_t i, std::size_t k) const -> double { return data_->centres[at(i, k)]; }
 
-  /// Writes h_i (x - b_i) + noise xi(key) into g and returns f_i(x) + noise xi.x, of which it is the exact gradient.
-  /// Requires key.node < nodes(). One pass: reads 3, writes 1 vector.
+  /// Copies the data to the backend's memory, once, if the host cannot read it; this object and its copies then serve
+  /// that backend alone. Throws config_error if they do not fit.
   template<backend::array_backend Backend>
-  auto gradient(Backend&, std::span<typename Backend::scalar const> x, sample_key key,
+  void move_data_to(Backend& b) {
+    auto const& d = *data_;
+    try {
+      auto lender = vector_lender{};
+      auto const there = [&](std::vector<double> const& of) {
+        return b.pool().bring_in(lender.lend(std::span<double const>{of}));
+      };
+      if constexpr (backend::has_host_twin<Backend>)
+        there_ = {there(d.curvatures), there(d.centres), there(d.mean_curvatures), there(d.optimum)};
+    } catch (std::bad_alloc const&) {
+      throw config_error{"the data of a quadratic take " + std::to_string(2 * (nodes() + 1) * dimension() * 8) +
+                         " bytes, and " + std::string{Backend::name()} + " has not so much memory left"};
+    }
+  }
+
+  /// Writes h_i (x - b_i) + noise xi(key) into g and returns f_i(x) + noise xi.x, of which it is the exact gradient (on
+  /// a device NaN: not known). Requires key.node < nodes(). One pass: reads 3, writes 1 vector.
+  template<backend::array_backend Backend>
+  auto gradient(Backend& b, std::span<typename Backend::scalar const> x, sample_key key,
                 std::span<typename Backend::scalar> g) const -> double {
     RUBATO_EXPECTS(x.size() == dimension() && g.size() == dimension(), "x and g have the problem's dimension");
     auto const first = at(to_index(key.node), 0);
-    random_stream draw{key};
-    double loss = 0;
-    for (std::size_t k = 0; k < x.size(); ++k) {
-      auto const point = static_cast<double>(x[k]);
-      auto const away = point - data_->centres[first + k];
-      auto const exact = data_->curvatures[first + k] * away;
-      auto const shift = noise_ > 0 ? noise_ * draw.normal() : 0.0;
-      loss += 0.5 * exact * away + shift * point;
-      g[k] = static_cast<typename Backend::scalar>(exact + shift);
+    auto const slope = [&](double const* curvatures, double const* centres) {
+      return detail::quadratic_slope<typename Backend::scalar>{curvatures + first, centres + first,    x.data(),
+                                                               g.data(),           random_stream{key}, noise_};
+    };
+    if constexpr (backend::has_host_twin<Backend>) {
+      expect_moved();
+      backend::for_each(b, x.size(), slope(values(there_.curvatures), values(there_.centres)));
+      return std::numeric_limits<double>::quiet_NaN();
+    } else {
+      return backend::sum_of(b, x.size(), slope(data_->curvatures.data(), data_->centres.data()));
     }
-    return loss;
   }
 
   /// F(x) = (1/n) sum_i f_i(x), computed as its minimum plus the distance from it: no sum over nodes, and `loss(b, x) -
   /// minimum()` does not cancel near the optimum. One pass over d.
   template<backend::array_backend Backend>
-  [[nodiscard]] auto loss(Backend&, std::span<typename Backend::scalar const> x) const -> double {
+  [[nodiscard]] auto loss(Backend& b, std::span<typename Backend::scalar const> x) const -> double {
     RUBATO_EXPECTS(x.size() == dimension(), "x has the problem's dimension");
-    double above = 0;
-    for (std::size_t k = 0; k < x.size(); ++k) {
-      auto const away = static_cast<double>(x[k]) - data_->optimum[k];
-      above += 0.5 * data_->mean_curvatures[k] * away * away;
+    auto term = detail::quadratic_above<typename Backend::scalar>{data_->mean_curvatures.data(), data_->optimum.data(),
+                                                                  x.data()};
+    if constexpr (backend::has_host_twin<Backend>) {
+      expect_moved();
+      term.mean_curvatures = values(there_.mean_curvatures);
+      term.optimum = values(there_.optimum);
     }
-    return data_->minimum + above;
+    return data_->minimum + backend::sum_of(b, x.size(), term);
   }
 
   /// The minimiser of F: x_k = sum_i h_ik b_ik / sum_i h_ik. Lives as long as this problem or a copy of it.
@@ -101,6 +162,15 @@ class quadratic {
     double minimum = 0;
   };
 
+  struct moved_tables {
+    shared_buffer curvatures{}, centres{}, mean_curvatures{}, optimum{};
+  };
+
+  static auto values(shared_buffer const& of) -> double const* { return of.view<double>().data(); }
+  void expect_moved() const {
+    RUBATO_EXPECTS(there_.curvatures, "the data of a quadratic lie on the device: move_data_to brings them there");
+  }
+
   static void check_shape(rows const& curvatures, rows const& centres);
 
   static void append_row(tables& to, std::size_t i, std::vector<double> const& h, std::vector<double> const& b);
@@ -113,6 +183,7 @@ class quadratic {
   }
 
   std::shared_ptr<tables const> data_;
+  moved_tables there_{};
   double noise_ = 0;
 };
 

@@ -13,17 +13,23 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <rubato/backend/concepts.hpp>
+#include <rubato/backend/for_each.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/core/shared_buffer.hpp>
 #include <rubato/core/text.hpp>
+#include <rubato/problem/concepts.hpp>
 #include <rubato/problem/dataset.hpp>
+#include <rubato/problem/detail/samples.hpp>
+#include <rubato/problem/sample_rows.hpp>
 #include <rubato/problem/split.hpp>
 
 namespace rubato::problem {
@@ -33,97 +39,19 @@ struct loss_and_share {
   double accuracy = 0;
 };
 
-/// Neighbouring samples in memory; their mean is taken over `total`, of which they may be only a part.
-template<class T>
-struct sample_rows {
-  T const* features = nullptr;  ///< count x width, row-major
-  std::int32_t const* labels = nullptr;
-  std::size_t count = 0;
-  std::size_t total = 0;
-};
-
-/// One pass over the layers of a model: its batch, and what each layer made of it.
-template<class T>
-struct layer_pass {
-  writable_buffer<T> features{};  ///< of `rows`, if the pass has drawn them itself
-  writable_buffer<std::int32_t> labels{};
-  sample_rows<T> rows{};
-  std::vector<writable_buffer<T>> values{};  ///< by layer: what it made; from the end on, slopes of the loss
-  double loss = 0;  ///< once all layers were passed
-};
-
-namespace detail {
-
-template<class T>
-struct samples {
-  std::vector<T> features;  // row-major
-  std::vector<std::int32_t> labels;
-
-  void reserve(std::size_t count, std::size_t width) {
-    features.reserve(count * width);
-    labels.reserve(count);
-  }
-  void append(dataset const& from, std::size_t i) {
-    for (auto const value : from.row(i)) features.push_back(static_cast<T>(value));
-    labels.push_back(from.labels()[i]);
-  }
-};
-
-/// All samples of a run, those of each node together.
-template<class T>
-struct sample_tables {
-  std::size_t width = 0;
-  std::size_t classes = 0;
-  std::vector<std::size_t> first{0};  // node i has samples first[i] .. first[i + 1] - 1 of train
-  samples<T> train;
-  samples<T> test;
-};
-
-template<class T>
-auto gathered(dataset const& train, split::shards const& shards) -> std::shared_ptr<sample_tables<T>> {
-  if (shards.empty()) throw config_error{"training needs at least one node that holds samples"};
-  auto fresh = std::make_shared<sample_tables<T>>();
-  fresh->width = train.width();
-  fresh->classes = train.classes();
-  for (std::size_t i = 0; i < shards.size(); ++i) {
-    if (shards[i].empty()) throw config_error{"node " + std::to_string(i) + " needs at least one sample, not 0"};
-    fresh->first.push_back(fresh->first.back() + shards[i].size());
-  }
-  fresh->train.reserve(fresh->first.back(), train.width());
-  for (std::size_t i = 0; i < shards.size(); ++i) {
-    for (auto const sample : shards[i]) {
-      if (sample < train.samples()) {
-        fresh->train.append(train, sample);
-        continue;
-      }
-      throw config_error{"node " + std::to_string(i) + " is given sample " + std::to_string(sample) +
-                         ", but the data have samples 0 to " + std::to_string(train.samples() - 1)};
-    }
-  }
-  return fresh;
-}
-
-template<class T>
-auto gathered(train_and_test const& data, split::shards const& shards) -> std::shared_ptr<sample_tables<T>> {
-  check_alike(data.train, data.test);
-  auto fresh = gathered<T>(data.train, shards);
-  fresh->test.reserve(data.test.samples(), data.test.width());
-  for (std::size_t i = 0; i < data.test.samples(); ++i) fresh->test.append(data.test, i);
-  return fresh;
-}
-
-}  // namespace detail
-
 /// What a Model must provide. It is made from (width, classes, options) and cheap to copy; options have l2 and batch.
 ///   dimension(), regularised()               values of x; l2 acts on the first regularised() of them
 ///   accumulate(b, x, rows, g) -> double      g += the gradient of the rows' losses over rows.total; returns the sum of
-///                                            their losses
-///   scores(b, x, rows, out)                  outputs() values per row: all that the two below need of a sample
-///   loss_of(x, scores, label) -> double      may overwrite the scores; not finite if x is not
-///   is_right(x, scores, label) -> bool
+///                                            their losses, or NaN where it is not known
+///   scores(b, x, rows, out)                  outputs() values per row: all that a scorer needs of a sample
+///   scorer(x) -> s, trivially copyable, whose members are RUBATO_HOST_DEVICE:
+///     s.loss(scores, label) -> double        may overwrite the scores; not finite if x is not
+///     s.is_right(scores, label) -> bool
 ///   initial() -> std::vector<T>              only where zeros are not a good start
 ///   gradient_parts(), accumulate(b, x, rows, g, is_final)   only if a gradient is final part by part: see
 ///                                            gives_gradient_parts; from the only accumulation of a gradient
+///   static constexpr bool reads_device_memory = true        if it computes by the backend's members, for_each and
+///                                            for_each_cell alone: see the concept of that name
 template<class M, class T, class Backend>
 concept sample_model =
     std::constructible_from<M, std::size_t, std::size_t, typename M::options_type> &&
@@ -133,29 +61,50 @@ concept sample_model =
       { m.outputs() } -> std::same_as<std::size_t>;
       { m.accumulate(b, x, rows, g) } -> std::same_as<double>;
       m.scores(b, x, rows, g);
-      { m.loss_of(x, g, label) } -> std::same_as<double>;
-      { m.is_right(x, x, label) } -> std::same_as<bool>;
+      { m.scorer(x).loss(g.data(), label) } -> std::same_as<double>;
+      { m.scorer(x).is_right(x.data(), label) } -> std::same_as<bool>;
     };
 
-/// The samples are kept as T in host memory, those of each node together, and shared by copies, so that a copy costs
-/// nothing and threads read the same bytes. Vectors must lie in memory that the host
-/// can read; products use the backend.
+/// The samples are kept as T, those of each node together, and shared by copies, so that a copy costs nothing and
+/// threads read the same bytes: in host memory, or in the memory of the backend that move_data_to was given. Batches
+/// are gathered there, and all is computed by the backend if the model says so (reads_device_memory). On a device
+/// nothing waits: the loss of a gradient is NaN, which means not known.
 /// **Thread safety:** const calls from several threads are fine, each with a backend handle of its own.
 /// **Models:** gradient_oracle, has_loss, has_accuracy, for backends of scalar T.
 template<std::floating_point T, class Model>
 class sharded_loss {
  public:
   using options_type = typename Model::options_type;
+  static constexpr bool reads_device_memory = problem::reads_device_memory<Model>;
 
   /// Without held-out data accuracy() is NaN. Throws config_error if a shard is empty or names a sample that does not
   /// exist, if l2 is negative or not finite, if the batch is empty, or as the model does.
   sharded_loss(dataset const& train, split::shards const& shards, options_type options = {})
-      : data_{detail::gathered<T>(train, shards)}, options_{checked(options)}, model_{width(), classes(), options} {}
+      : data_{detail::gathered<T>(train, shards)}, options_{checked(options)}, model_{width(), classes(), options} {
+    count_ones();
+  }
 
   /// As above, with data.test as held-out data. Also throws config_error if its
   /// width or classes differ from data.train.
   sharded_loss(train_and_test const& data, split::shards const& shards, options_type options = {})
-      : data_{detail::gathered<T>(data, shards)}, options_{checked(options)}, model_{width(), classes(), options} {}
+      : data_{detail::gathered<T>(data, shards)}, options_{checked(options)}, model_{width(), classes(), options} {
+    count_ones();
+  }
+
+  /// Copies the samples into the backend's memory, once, if the host cannot read it; this object and its copies then
+  /// serve that backend alone. Throws config_error if they do not fit.
+  template<backend::array_backend Backend>
+    requires std::same_as<typename Backend::scalar, T>
+  void move_data_to(Backend& b) {
+    try {
+      data_ = detail::moved(*data_, b.pool());
+      count_ones();
+    } catch (std::bad_alloc const&) {
+      auto const bytes = [](detail::samples<T> const& of) { return of.features.size_bytes() + of.labels.size_bytes(); };
+      throw config_error{"the samples of the problem take " + std::to_string(bytes(data_->train) + bytes(data_->test)) +
+                         " bytes, and " + std::string{Backend::name()} + " has not so much memory left"};
+    }
+  }
 
   [[nodiscard]] auto dimension() const -> std::size_t { return model_.dimension(); }
   [[nodiscard]] auto nodes() const -> std::size_t { return data_->first.size() - 1; }
@@ -167,6 +116,7 @@ class sharded_loss {
     auto copy = *this;
     copy.options_.batch = batch;
     copy.options_ = checked(copy.options_);
+    copy.count_ones();
     return copy;
   }
   /// How many samples a node holds.
@@ -253,16 +203,13 @@ class sharded_loss {
     requires std::same_as<typename Backend::scalar, T>
   [[nodiscard]] auto loss(Backend& b, std::span<T const> x) const -> double {
     RUBATO_EXPECTS(x.size() == dimension(), "x has the problem's dimension");
+    auto const of_samples = said_of(b, x, data_->train, true);
     double mean = 0;
-    double sum = 0;
-    std::size_t node = 0;
-    for_scores(b, x, data_->train, [&](std::size_t sample, std::span<T> z, std::size_t label) {
-      sum += model_.loss_of(x, z, label);
-      if (sample + 1 != data_->first[node + 1]) return;
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      double sum = 0;
+      for (auto i = data_->first[node]; i < data_->first[node + 1]; ++i) sum += of_samples[i];
       mean += sum / static_cast<double>(shard_size(node)) / static_cast<double>(nodes());
-      sum = 0;
-      ++node;
-    });
+    }
     return mean + regularisation(b, x);
   }
 
@@ -272,12 +219,10 @@ class sharded_loss {
     requires std::same_as<typename Backend::scalar, T>
   [[nodiscard]] auto accuracy(Backend& b, std::span<T const> x) const -> double {
     RUBATO_EXPECTS(x.size() == dimension(), "x has the problem's dimension");
-    if (data_->test.labels.empty()) return std::numeric_limits<double>::quiet_NaN();
-    std::size_t right = 0;
-    for_scores(b, x, data_->test, [&](std::size_t, std::span<T const> z, std::size_t label) {
-      right += model_.is_right(x, z, label) ? 1U : 0U;
-    });
-    return static_cast<double>(right) / static_cast<double>(data_->test.labels.size());
+    auto const of_samples = said_of(b, x, data_->test, false);
+    double right = 0;
+    for (auto const one : of_samples) right += one;
+    return right / static_cast<double>(of_samples.size());  // 0/0 is NaN
   }
 
   template<backend::array_backend Backend>
@@ -300,23 +245,43 @@ class sharded_loss {
 
   [[nodiscard]] auto rows_of(detail::samples<T> const& all, std::size_t begin, std::size_t count,
                              std::size_t total) const -> sample_rows<T> {
-    return {all.features.data() + begin * width(), all.labels.data() + begin, count, total};
+    return {all.features.template view<T>().data() + begin * width(),
+            all.labels.template view<std::int32_t>().data() + begin, ones_.template view<T>().data(), count, total};
+  }
+
+  /// As many as rows are ever summed up together.
+  void count_ones() {
+    auto here = data_->pool.host_side().template allocate<T>((std::max)(options_.batch, tile_rows));
+    std::fill_n(here.data(), here.size(), T{1});
+    ones_ = data_->pool.bring_in(std::move(here).publish());
+  }
+
+  /// The backend computes on these data only where it can read them.
+  template<class Backend>
+  void expect_within_reach(Backend&) const {
+    RUBATO_EXPECTS(ones_.is_on_host() != backend::has_host_twin<Backend>,
+                   "the data of a problem lie where its backend computes: move_data_to brings them there");
   }
 
   /// Copies the batch of the key.
   template<class Backend>
   void draw(Backend& b, sample_key key, layer_pass<T>& into) const {
+    expect_within_reach(b);
     auto const size = shard_size(to_index(key.node));
-    auto const begin = data_->first[to_index(key.node)];
+    auto const& all = data_->train;
     into.features = b.template allocate<T>(options_.batch * width());
     into.labels = b.template allocate<std::int32_t>(options_.batch);
-    random_stream stream{key};
-    for (std::size_t r = 0; r < options_.batch; ++r) {
-      auto const sample = begin + stream.below(size);
-      std::copy_n(data_->train.features.data() + sample * width(), width(), into.features.data() + r * width());
-      into.labels.data()[r] = data_->train.labels[sample];
-    }
-    into.rows = {into.features.data(), into.labels.data(), options_.batch, options_.batch};
+    auto const rows = detail::drawn_rows<T>{all.features.template view<T>().data(),
+                                            all.labels.template view<std::int32_t>().data(),
+                                            into.features.data(),
+                                            into.labels.data(),
+                                            width(),
+                                            data_->first[to_index(key.node)],
+                                            size,
+                                            random_stream{key}};
+    backend::for_each_cell(b, options_.batch, width(), rows);
+    into.rows = {into.features.data(), into.labels.data(), ones_.template view<T>().data(), options_.batch,
+                 options_.batch};
   }
 
   template<class Backend, class Accumulate>
@@ -330,13 +295,14 @@ class sharded_loss {
     return penalty + sum / static_cast<double>(options_.batch);
   }
 
-  /// g <- the gradient of the regularisation; returns its value.
+  /// g <- the gradient of the regularisation; returns its value, or NaN where it would have to be waited for.
   template<class Backend>
   auto start(Backend& b, std::span<T const> x, std::span<T> g) const -> double {
     auto const weights = model_.regularised();
     b.sweep({0, weights}, backend::scale_kernel<T>{x.data(), g.data(), static_cast<T>(options_.l2)});
-    std::fill(g.begin() + static_cast<std::ptrdiff_t>(weights), g.end(), T{0});
-    return regularisation(b, x);
+    b.sweep({weights, dimension()}, backend::zero_kernel<T>{g.data()});
+    if constexpr (backend::has_host_twin<Backend>) return std::numeric_limits<double>::quiet_NaN();
+    else return regularisation(b, x);
   }
 
   // Without l2 the product is skipped: its squares overflow long before the loss does, and 0 times infinity is NaN.
@@ -345,24 +311,30 @@ class sharded_loss {
     return options_.l2 > 0 ? 0.5 * options_.l2 * b.dot(x.data(), x.data(), model_.regularised()) : 0.0;
   }
 
-  /// Calls visit(sample, scores, label) for every sample, in order.
-  template<class Backend, class Visit>
-  void for_scores(Backend& b, std::span<T const> x, detail::samples<T> const& of, Visit&& visit) const {
+  /// What the model's scorer says of each sample, in order.
+  template<class Backend>
+  auto said_of(Backend& b, std::span<T const> x, detail::samples<T> const& of, bool losses) const
+      -> std::vector<double> {
     static_assert(sample_model<Model, T, Backend>, "a model of samples has all that sample_model lists");
+    using scorer = decltype(model_.scorer(x));
+    expect_within_reach(b);
     auto const outputs = model_.outputs();
     auto scores = b.template allocate<T>(tile_rows * outputs);
-    for (std::size_t from = 0; from < of.labels.size(); from += tile_rows) {
-      auto const rows = (std::min)(tile_rows, of.labels.size() - from);
-      model_.scores(b, x, rows_of(of, from, rows, rows), scores.view().first(rows * outputs));
-      for (std::size_t r = 0; r < rows; ++r) {
-        visit(from + r, scores.view().subspan(r * outputs, outputs), static_cast<std::size_t>(of.labels[from + r]));
-      }
+    auto said = b.template allocate<double>(of.count());
+    for (std::size_t from = 0; from < of.count(); from += tile_rows) {
+      auto const rows = rows_of(of, from, (std::min)(tile_rows, of.count() - from), 1);
+      model_.scores(b, x, rows, scores.view().first(rows.count * outputs));
+      backend::for_each(b, rows.count,
+                        detail::scored_rows<T, scorer>{model_.scorer(x), scores.data(), outputs, rows.labels,
+                                                       said.data() + from, losses});
     }
+    return b.pool().values(std::as_const(said).data(), of.count());
   }
 
   std::shared_ptr<detail::sample_tables<T> const> data_;
   options_type options_;
   Model model_;
+  shared_buffer ones_{};
 };
 
 }  // namespace rubato::problem

@@ -24,6 +24,7 @@ template<std::floating_point T>
 class softmax_model {
  public:
   using options_type = softmax_options;
+  static constexpr bool reads_device_memory = true;
   softmax_model(std::size_t width, std::size_t classes, softmax_options const&) : width_{width}, classes_{classes} {}
 
   [[nodiscard]] auto dimension() const -> std::size_t { return regularised() + classes_; }
@@ -35,7 +36,8 @@ class softmax_model {
     auto const share = T{1} / static_cast<T>(rows.total);
     auto logits = b.template allocate<T>(rows.count * classes_);
     scores(b, x, rows, logits.view());
-    auto const sum = detail::cross_entropy_gradients(logits.view(), bias(x), rows, g.subspan(regularised()));
+    auto const sum = detail::cross_entropy_gradients(b, logits.data(), scorer(x), rows);
+    detail::add_row_sums<T>(b, rows, logits.data(), classes_, T{1}, g.data() + regularised());
     auto const backward =
         backend::product_shape{classes_, width_, rows.count, backend::transposed::yes, backend::transposed::no};
     b.multiply(backward, share, logits.data(), rows.features, T{1}, g.data());
@@ -48,16 +50,11 @@ class softmax_model {
     b.multiply({rows.count, classes_, width_, backend::transposed::no, backend::transposed::yes}, T{1}, rows.features,
                x.data(), T{0}, out.data());
   }
-  [[nodiscard]] auto loss_of(std::span<T const> x, std::span<T> z, std::size_t label) const -> double {
-    return detail::exponentials(z, bias(x), label).loss;
-  }
-  [[nodiscard]] auto is_right(std::span<T const> x, std::span<T const> z, std::size_t label) const -> bool {
-    return detail::is_largest(z, bias(x), label);
+  [[nodiscard]] auto scorer(std::span<T const> x) const -> detail::softmax_scorer<T> {
+    return {x.data() + regularised(), classes_};
   }
 
  private:
-  [[nodiscard]] auto bias(std::span<T const> x) const -> T const* { return x.data() + regularised(); }
-
   std::size_t width_;
   std::size_t classes_;
 };

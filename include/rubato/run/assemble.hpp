@@ -131,7 +131,7 @@ struct assembly : run_setup {
   block_partition blocks;
   buffer_pool pool = buffer_pool{};  ///< of the nodes' backend: where bodies that arrive as bytes are put
   node_factory factory;  ///< for nodes that restart
-  std::string remark{};  ///< the plan's, for the person who runs it; empty: none
+  std::string remark{};  ///< the plan's and the oracle's, for the person who runs it; empty: none
   range answer_nodes{};  ///< the node whose model is the run's result, if not all peers' models are; see measured()
 
   /// The nodes that are looked at and whose models a result holds.
@@ -303,6 +303,13 @@ auto assembled(mixing::plan const& plan, Problem const& problem, std::vector<typ
   a.pool = backend.pool();
   a.network = plan.summary;
   a.remark = plan.remark;
+  if (a.oracle.is_staged()) {
+    a.remark += (a.remark.empty() ? "" : "; ") +
+                std::string{
+                    "gradients are computed on the host: each model is copied "
+                    "there from "} +
+                std::string{Node::backend_type::name()} + ", and each gradient back";
+  }
   a.gain = plan.gain;
   set_step(a, table);
   if constexpr (requires {

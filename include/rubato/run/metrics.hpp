@@ -151,7 +151,8 @@ class metrics {
     auto const distance = consensus_distance(here);
     for (std::size_t i = 0; !std::isfinite(distance) && i < here.size(); ++i)
       detail::refuse_not_finite(here[i], to_node(first_ + i));
-    auto const s = oracle_.score_mean(here);
+    auto const is_whole = here.size() == models.size();  // not joined: then models are not copied back
+    auto const s = oracle_.score_mean(is_whole && !oracle_.is_staged() ? models : std::span<shared_buffer const>{here});
     measurement m;
     m.at = at;
     m.loss = s.loss;

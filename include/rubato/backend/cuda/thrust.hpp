@@ -15,6 +15,7 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -25,7 +26,7 @@
 #include <thrust/transform_reduce.h>
 
 #include <rubato/backend/concepts.hpp>
-#include <rubato/backend/host.hpp>
+#include <rubato/backend/detail/cublas.hpp>
 #include <rubato/core/errors.hpp>
 
 namespace rubato::backend {
@@ -58,11 +59,19 @@ class cuda_stream {
     expect_cuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
     blocks_ = 8U * static_cast<unsigned>(processors);
     expect_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+#if defined(RUBATO_CUBLAS)
+    products_ = std::make_unique<cublas>(stream_);
+#endif
   }
   cuda_stream(cuda_stream const&) = delete;
   auto operator=(cuda_stream const&) -> cuda_stream& = delete;
   // Nobody is left to tell of an error here, and what is enqueued still runs to its end.
-  ~cuda_stream() { static_cast<void>(cudaStreamDestroy(stream_)); }
+  ~cuda_stream() {
+#if defined(RUBATO_CUBLAS)
+    products_.reset();
+#endif
+    static_cast<void>(cudaStreamDestroy(stream_));
+  }
 
   /// Which device calls mean is a property of each thread.
   void enter() const { expect_cuda(cudaSetDevice(device_), "cudaSetDevice"); }
@@ -74,11 +83,17 @@ class cuda_stream {
   [[nodiscard]] auto stream() const -> cudaStream_t { return stream_; }
   /// Blocks of a launch that fill the device.
   [[nodiscard]] auto blocks() const -> unsigned { return blocks_; }
+#if defined(RUBATO_CUBLAS)
+  [[nodiscard]] auto products() const -> cublas& { return *products_; }
+#endif
 
  private:
   int device_;
   unsigned blocks_ = 0;
   cudaStream_t stream_ = nullptr;
+#if defined(RUBATO_CUBLAS)
+  std::unique_ptr<cublas> products_;
+#endif
 };
 
 /// Host memory that a device copies from and to at full speed.
@@ -172,7 +187,7 @@ __global__ void sweep_on_device(range all, Kernel kernel, flag_bits* raised) {
   if (threadIdx.x % 32 == 0 && bits != 0) atomicOr(raised, bits);
 }
 
-/// One value of C a thread, neighbouring columns side by side.
+/// Where cuBLAS is not linked: one value of C a thread, neighbouring columns side by side, and no tiles.
 template<class T>
 __global__ void multiply_on_device(product_shape s, T alpha, T const* a, T const* b, T beta, T* c) {
   auto const step = std::size_t{gridDim.x} * blockDim.x;
@@ -204,10 +219,15 @@ struct product_at {
 /// it and waited for (about 10 us). dot, and every look from the host, wait too. Bodies pass between nodes of one
 /// device as they are; the host sees them through shared_buffer::on_host, in pinned memory. Errors: config_error from
 /// the constructors, backend_error from everything else, std::bad_alloc where memory is short.
+/// Products are cuBLAS's where RUBATO_CUBLAS is defined and cublas linked; else plain loops that are right and slow.
+/// Problems that are host code run on OnHost, a backend that is made from the pool of pinned memory: eigen<T> where
+/// rubato/backend/eigen.hpp is included, or by default (void) thrust<T, system::cpp>, which needs no library.
 /// **Thread safety:** distinct copies may be used from different threads. **Models:** array_backend, has_host_twin.
 /// **Determinism:** run to run on one device: a sweep is element by element, and CUB's reduction has a fixed order.
-template<std::floating_point T>
-class thrust<T, system::cuda> {
+template<std::floating_point T, class OnHost>
+class thrust<T, system::cuda, OnHost> {
+  using twin = std::conditional_t<std::is_void_v<OnHost>, thrust<T, system::cpp>, OnHost>;
+
  public:
   using scalar = T;
   static constexpr auto level = determinism::run_to_run;
@@ -223,8 +243,8 @@ class thrust<T, system::cuda> {
     return pool_.allocate<U>(n);
   }
   [[nodiscard]] auto pool() const -> buffer_pool const& { return pool_; }
-  /// For code that runs on the host: the reference backend on pinned memory.
-  [[nodiscard]] auto host_twin() const -> host<T> { return host<T>{pool_.host_side()}; }
+  /// For code that runs on the host, on pinned memory.
+  [[nodiscard]] auto host_twin() const -> twin { return twin{pool_.host_side()}; }
 
   template<class Kernel>
   auto sweep(range r, Kernel const& kernel) -> flag_bits {
@@ -266,6 +286,9 @@ class thrust<T, system::cuda> {
   void multiply(product_shape s, T alpha, T const* a, T const* b, T beta, T* c) const {
     if (s.rows == 0 || s.columns == 0) return;
     on_->enter();
+#if defined(RUBATO_CUBLAS)
+    if (s.inner > 0) return on_->products().multiply(s, alpha, a, b, beta, c);
+#endif
     detail::multiply_on_device<T>
         <<<blocks_for(s.rows * s.columns), detail::threads_a_block, 0, on_->stream()>>>(s, alpha, a, b, beta, c);
     detail::expect_cuda(cudaGetLastError(), "the launch of multiply_on_device");

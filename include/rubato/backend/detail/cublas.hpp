@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// Matrix products of backend::thrust on a CUDA device by cuBLAS, for files that nvcc compiles with RUBATO_CUBLAS
+// defined and that link cublas (empty elsewhere).
+#pragma once
+
+#if defined(__CUDACC__) && defined(RUBATO_CUBLAS)
+
+#include <cublas_v2.h>
+
+#include <climits>
+#include <cstddef>
+#include <mutex>
+#include <string>
+
+#include <rubato/backend/concepts.hpp>
+#include <rubato/core/errors.hpp>
+
+namespace rubato::backend::detail {
+
+inline void expect_cublas(cublasStatus_t status, char const* call) {
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  throw backend_error{std::string{call} + " failed: " + cublasGetStatusString(status)};
+}
+
+/// cuBLAS on one stream, whose products it enqueues in the order of the calls. It rounds as the stated type does
+/// (cuBLAS's default: no shorter formats), and gives the same bits from run to run, since no other stream uses it.
+/// **Thread safety:** all of it: threads that share a stream share this, and a call takes a few microseconds.
+class cublas {
+ public:
+  /// The current device is that of the stream.
+  explicit cublas(cudaStream_t on) {
+    expect_cublas(cublasCreate(&handle_), "cublasCreate");
+    expect_cublas(cublasSetStream(handle_, on), "cublasSetStream");
+  }
+  cublas(cublas const&) = delete;
+  auto operator=(cublas const&) -> cublas& = delete;
+  ~cublas() { static_cast<void>(cublasDestroy(handle_)); }
+
+  /// cuBLAS's matrices are column-major, so that ours are transposed to it: it computes C^T = op(B)^T op(A)^T.
+  template<class T>
+  void multiply(product_shape s, T alpha, T const* a, T const* b, T beta, T* c) {
+    auto const whole = [](std::size_t n) {
+      if (n > INT_MAX)
+        throw backend_error{"a matrix product on a device has sides below 2^31, not " + std::to_string(n)};
+      return static_cast<int>(n);
+    };
+    auto const rows = whole(s.rows), columns = whole(s.columns), inner = whole(s.inner);
+    auto const op = [](transposed t) { return t == transposed::yes ? CUBLAS_OP_T : CUBLAS_OP_N; };
+    auto const b_stride = s.b == transposed::yes ? inner : columns, a_stride = s.a == transposed::yes ? rows : inner;
+    auto const lock = std::scoped_lock{mutex_};
+    if constexpr (sizeof(T) == sizeof(float)) {
+      expect_cublas(cublasSgemm(handle_, op(s.b), op(s.a), columns, rows, inner, &alpha, b, b_stride, a, a_stride,
+                                &beta, c, columns),
+                    "cublasSgemm");
+    } else {
+      expect_cublas(cublasDgemm(handle_, op(s.b), op(s.a), columns, rows, inner, &alpha, b, b_stride, a, a_stride,
+                                &beta, c, columns),
+                    "cublasDgemm");
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  cublasHandle_t handle_ = nullptr;
+};
+
+}  // namespace rubato::backend::detail
+
+#endif  // nvcc and cuBLAS
