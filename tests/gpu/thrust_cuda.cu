@@ -5,7 +5,6 @@
 #include <rubato/backend/thrust.hpp>
 
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -22,26 +21,24 @@
 #include <rubato/codec/bf16.hpp>
 #include <rubato/codec/minmax_u8.hpp>
 #include <rubato/core/random.hpp>
+#include <rubato/core/text.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/driver/threads.hpp>
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/run/metrics.hpp>
 #include <rubato/topology/builders.hpp>
 
+#include "support/device_checks.hpp"
+
 namespace {
 
 using namespace rubato;
 using namespace std::chrono_literals;
+using test::check;
 template<class T>
 using device = backend::thrust<T, backend::system::cuda>;
 static_assert(backend::array_backend<device<float>> && backend::array_backend<device<double>>);
 static_assert(backend::has_host_twin<device<float>> && !backend::has_host_twin<backend::host<float>>);
-
-int broken = 0, held = 0;
-void check(bool holds, std::string const& sentence) {
-  ++(holds ? held : broken);
-  if (!holds) std::printf("does not hold: %s\n", sentence.c_str());
-}
 
 /// One of everything that lanes can do, with nothing that a compiler may contract; raises, or says that it never does.
 template<bool Raises>
@@ -252,10 +249,9 @@ void runs_agree(std::string const& name, double tolerance, std::optional<double>
         worst = std::fmax(worst, std::abs(found[k] - expected[k]));
         moved = std::fmax(moved, std::abs(expected[k]));  // the run began at zeros
       }
-      char away[32];
-      std::snprintf(away, sizeof away, "%.1e", worst);
       check(found.size() == expected.size() && moved > 1e-3 && worst < tolerance,
-            name + " ends where the reference does (" + away + " away)");
+            name + " ends where the reference does (" + shortest(worst) + " away, with values up to " +
+                shortest(moved) + ")");
       if (leak) check(residual <= *leak, name + ": what is tracked is conserved");
     }
   }
@@ -282,30 +278,24 @@ void threads_share_a_device() {
 }  // namespace
 
 int main() {
-  try {
-    device<float> const probe;
-  } catch (config_error const& e) {
-    std::printf("skipped: no device (%s)\n", e.what());
-    return 77;
-  }
-  sweeps_agree();
-  rounding_agrees<float>();
-  rounding_agrees<double>();
-  sums_and_products_agree();
-  bodies_go_and_come();
-  a_device_that_is_not_there_is_named();
-  runs_agree<tracking, float>("r_fast", 1e-4, 0.0);
-  runs_agree<tracking, double>("r_fast in double", 1e-11, 1e-12);
-  codes_agree("bf16", codec::bf16{});
-  codes_agree("minmax_u8", codec::minmax_u8{});
-  codes_agree("bagua_u8", codec::bagua_u8{});
-  runs_agree<in_low_bits, double>("r_fast_low_bits", 1e-9, 0.0);
-  runs_agree<in_bytes, double>("byte_grad", 1e-9);
-  runs_agree<pushing, double>("osgp", 1e-11);
-  runs_agree<in_pairs, double>("ad_psgd", 1e-11);
-  runs_agree<ring, double>("ring_allreduce_sgd", 1e-11);
-  runs_agree<with_server, double>("m_synchronous_sgd", 1e-11);
-  threads_share_a_device();
-  std::printf("%d checks held, %d did not\n", held, broken);
-  return broken == 0 && held > 0 ? 0 : 1;
+  return test::run_on_device<device<float>>([] {
+    sweeps_agree();
+    rounding_agrees<float>();
+    rounding_agrees<double>();
+    sums_and_products_agree();
+    bodies_go_and_come();
+    a_device_that_is_not_there_is_named();
+    runs_agree<tracking, float>("r_fast", 1e-4, 0.0);
+    runs_agree<tracking, double>("r_fast in double", 1e-11, 1e-12);
+    codes_agree("bf16", codec::bf16{});
+    codes_agree("minmax_u8", codec::minmax_u8{});
+    codes_agree("bagua_u8", codec::bagua_u8{});
+    runs_agree<in_low_bits, double>("r_fast_low_bits", 1e-9, 0.0);
+    runs_agree<in_bytes, double>("byte_grad", 1e-9);
+    runs_agree<pushing, double>("osgp", 1e-11);
+    runs_agree<in_pairs, double>("ad_psgd", 1e-11);
+    runs_agree<ring, double>("ring_allreduce_sgd", 1e-11);
+    runs_agree<with_server, double>("m_synchronous_sgd", 1e-11);
+    threads_share_a_device();
+  });
 }

@@ -85,6 +85,7 @@ struct copy_kernel {
   U const* x;
   U* y;
   static constexpr bool raises = false;
+  RUBATO_ALSO_HOST_ONLY
   template<class Lanes>
   RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     at.store(y, at.load(x));
@@ -97,6 +98,7 @@ template<class U>
 struct zero_kernel {
   U* y;
   static constexpr bool raises = false;
+  RUBATO_ALSO_HOST_ONLY
   template<class Lanes>
   RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     at.store(y, at.template broadcast<U>(U{0}));
@@ -111,6 +113,7 @@ struct scale_kernel {
   T* y;
   T factor;
   static constexpr bool raises = false;
+  RUBATO_ALSO_HOST_ONLY
   template<class Lanes>
   RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     auto const scaled = factor * at.load(x);
@@ -127,6 +130,7 @@ struct add_kernel {
   T* y;
   T weight;
   static constexpr bool raises = false;
+  RUBATO_ALSO_HOST_ONLY
   template<class Lanes>
   RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
     auto const sum = at.load(y) + weight * at.load(x);

@@ -341,6 +341,7 @@ template<class P, class Backend>
   requires problem::layered_oracle<P, Backend>
 auto train_layerwise(P const& p, Backend const& b, std::span<typename Backend::scalar const> first,
                      layerwise_options const& o) -> layerwise_result {
+  static_assert(!backend::has_host_twin<Backend>, "train_layerwise takes a backend whose vectors the host can read");
   detail::check_layerwise(o);
   if (first.size() != p.dimension())
     throw config_error{"the first model has " + std::to_string(first.size()) + " values, and the problem " +

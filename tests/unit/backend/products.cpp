@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include <rubato/backend/detail/column_major.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/core/random.hpp>
 
@@ -31,10 +32,31 @@ TEST_CASE("the reference multiplies row-major matrices by definition") {
   CHECK(std::vector<double>(out, out + 4) == std::vector<double>{4, 5, 10, 11});
 }
 
+/// BLAS's gemm by definition, called as cuBLAS is.
 template<class T>
+struct by_blas {
+  static void multiply(product_shape shape, T alpha, T const* a, T const* b, T beta, T* c) {
+    auto const g = backend::detail::as_column_major(shape);
+    auto const at = [](int row, int column, int stride) { return static_cast<std::size_t>(row + column * stride); };
+    for (int i = 0; i < g.m; ++i) {
+      for (int j = 0; j < g.n; ++j) {
+        T sum = 0;
+        for (int l = 0; l < g.k; ++l) {
+          auto const first = g.first_op == transposed::yes ? at(l, i, g.first_stride) : at(i, l, g.first_stride);
+          auto const second = g.second_op == transposed::yes ? at(j, l, g.second_stride) : at(l, j, g.second_stride);
+          sum += b[first] * a[second];
+        }
+        auto& out = c[at(i, j, g.m)];
+        out = beta == T{0} ? alpha * sum : alpha * sum + beta * out;
+      }
+    }
+  }
+};
+
+template<class T, class Fast>
 void compare(double tolerance) {
   backend::host<T> plain;
-  backend::eigen<T> fast;
+  Fast fast;
   random_stream draw{11};
   std::vector<T> a(400), b(400), before(400);
   for (auto* v : {&a, &b, &before}) {
@@ -60,8 +82,15 @@ void compare(double tolerance) {
 }
 
 TEST_CASE("eigen multiplies as the reference does, for every transpose and every beta") {
-  compare<float>(1e-4);
-  compare<double>(1e-13);
+  compare<float, backend::eigen<float>>(1e-4);
+  compare<double, backend::eigen<double>>(1e-13);
+}
+
+TEST_CASE("in the words of BLAS a product is the reference's, for every transpose and every beta") {
+  compare<float, by_blas<float>>(1e-4);
+  compare<double, by_blas<double>>(1e-13);
+  constexpr auto large = std::size_t{1} << 31;
+  CHECK_THROWS_AS(backend::detail::as_column_major({1, large, 1}), backend_error);
 }
 
 TEST_CASE("dot products agree with the reference") {

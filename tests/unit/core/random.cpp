@@ -37,6 +37,15 @@ TEST_CASE("a key can be given word by word") {
   CHECK(part.with(4).with(5).bits() == random_stream{1, 2, 4, 5}.bits());
 }
 
+TEST_CASE("a stream can begin after any number of draws") {
+  random_stream drawn{{1, 2, 3}};
+  random_stream const whole = drawn;
+  CHECK(whole.ahead(0).bits() == random_stream{whole}.bits());
+  for (std::uint64_t k = 0; k < 100; ++k) CHECK(whole.ahead(k).below(1000) == drawn.below(1000));
+  CHECK(whole.ahead(100).normal() == drawn.normal());
+  CHECK(whole.ahead(102).bits() == drawn.bits());
+}
+
 TEST_CASE("uniform numbers fill 0 to 1 evenly, without 1") {
   auto s = random_stream{99};
   std::array<int, 10> tenth{};

@@ -7,12 +7,11 @@
 
 #include <cublas_v2.h>
 
-#include <climits>
-#include <cstddef>
 #include <mutex>
 #include <string>
 
 #include <rubato/backend/concepts.hpp>
+#include <rubato/backend/detail/column_major.hpp>
 #include <rubato/core/errors.hpp>
 
 namespace rubato::backend::detail {
@@ -36,25 +35,19 @@ class cublas {
   auto operator=(cublas const&) -> cublas& = delete;
   ~cublas() { static_cast<void>(cublasDestroy(handle_)); }
 
-  /// cuBLAS's matrices are column-major, so that ours are transposed to it: it computes C^T = op(B)^T op(A)^T.
   template<class T>
   void multiply(product_shape s, T alpha, T const* a, T const* b, T beta, T* c) {
-    auto const whole = [](std::size_t n) {
-      if (n > INT_MAX)
-        throw backend_error{"a matrix product on a device has sides below 2^31, not " + std::to_string(n)};
-      return static_cast<int>(n);
-    };
-    auto const rows = whole(s.rows), columns = whole(s.columns), inner = whole(s.inner);
+    auto const g = as_column_major(s);
     auto const op = [](transposed t) { return t == transposed::yes ? CUBLAS_OP_T : CUBLAS_OP_N; };
-    auto const b_stride = s.b == transposed::yes ? inner : columns, a_stride = s.a == transposed::yes ? rows : inner;
+    auto const first = op(g.first_op), second = op(g.second_op);
     auto const lock = std::scoped_lock{mutex_};
     if constexpr (sizeof(T) == sizeof(float)) {
-      expect_cublas(cublasSgemm(handle_, op(s.b), op(s.a), columns, rows, inner, &alpha, b, b_stride, a, a_stride,
-                                &beta, c, columns),
+      expect_cublas(cublasSgemm(handle_, first, second, g.m, g.n, g.k, &alpha, b, g.first_stride, a, g.second_stride,
+                                &beta, c, g.m),
                     "cublasSgemm");
     } else {
-      expect_cublas(cublasDgemm(handle_, op(s.b), op(s.a), columns, rows, inner, &alpha, b, b_stride, a, a_stride,
-                                &beta, c, columns),
+      expect_cublas(cublasDgemm(handle_, first, second, g.m, g.n, g.k, &alpha, b, g.first_stride, a, g.second_stride,
+                                &beta, c, g.m),
                     "cublasDgemm");
     }
   }

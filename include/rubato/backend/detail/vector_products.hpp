@@ -9,7 +9,6 @@
 #include <rubato/backend/concepts.hpp>
 #include <rubato/backend/lanes.hpp>
 #include <rubato/backend/vector_sweep.hpp>
-#include <rubato/core/host_device.hpp>
 
 namespace rubato::backend::detail {
 
@@ -49,7 +48,7 @@ struct product_row_kernel {
   T alpha;
   T beta;
   template<class Lanes>
-  RUBATO_HOST_DEVICE void operator()(Lanes& at) const {
+  void operator()(Lanes& at) const {
     auto sum = at.broadcast(T{0});
     for (std::size_t k = 0; k < inner; ++k) sum = sum + left[k] * at.load(b + k * columns);
     at.store(c, beta == T{0} ? alpha * sum : alpha * sum + beta * at.load(c));
