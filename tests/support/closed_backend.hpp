@@ -72,7 +72,8 @@ class closed_memory final : public memory_source {
   std::vector<std::size_t> copied_;  // bytes of each
 };
 
-/// Computes as host<T> does; host code runs on OnHost. **Models:** array_backend, has_host_twin.
+/// Computes as host<T> does; host code runs on OnHost. **Models:** array_backend, has_host_twin,
+/// runs_behind.
 template<std::floating_point T, backend::array_backend OnHost = backend::host<T>>
 class closed_backend {
  public:
@@ -87,6 +88,9 @@ class closed_backend {
   [[nodiscard]] auto pool() const -> buffer_pool const& { return pool_; }
   [[nodiscard]] auto host_twin() const -> OnHost { return OnHost{pool_.host_side()}; }
   [[nodiscard]] auto memory() const -> closed_memory const& { return *memory_; }
+  /// Nothing is ever behind here; the calls of all handles are counted.
+  void hold_back() { ++*held_back_; }
+  [[nodiscard]] auto held_back() const -> std::size_t { return *held_back_; }
 
   template<class Kernel>
   auto sweep(range r, Kernel const& kernel) -> backend::flag_bits {
@@ -115,6 +119,7 @@ class closed_backend {
   backend::host<T> inner_;
   std::shared_ptr<closed_memory> memory_ = std::make_shared<closed_memory>();
   buffer_pool pool_{memory_};
+  std::shared_ptr<std::size_t> held_back_ = std::make_shared<std::size_t>(0);
   std::shared_ptr<std::vector<writable_buffer<std::byte>>> tables_ =
       std::make_shared<std::vector<writable_buffer<std::byte>>>();
 };

@@ -73,6 +73,12 @@ concept has_host_twin = requires(B const& b) {
   { b.host_twin() } -> array_backend;
 };
 
+/// A backend whose calls return before they are done. hold_back() is called once a local iteration; it waits until all
+/// is done that was enqueued before the call two calls ago. So the host is at most two iterations ahead of a device,
+/// and messages do not age in its queue.
+template<class B>
+concept runs_behind = requires(B& b) { b.hold_back(); };
+
 /// Whether a kernel may flag bits that its caller must see. A kernel that flags nothing, or not_finite alone, may
 /// declare `static constexpr bool raises = false`. Then a device need not wait for it, and a value that is not finite
 /// is found at the next look at the model (run/metrics.hpp).

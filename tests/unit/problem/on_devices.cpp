@@ -95,6 +95,8 @@ auto counted_run(problem::multilayer_perceptron<T> const& net, std::chrono::nano
   auto const result =
       simulate(std::move(made), {.compute = environment::fixed(1ms), .link = {.latency = 1ms}, .measure_every = 1s},
                {.time = time});
+  CHECK(b.held_back() >= 3 * result.nodes[0].iterations);  // the host does not run ahead: each asks the device
+  CHECK(b.held_back() <= 3 * result.nodes[0].iterations + 6);
   return {b.memory().copies_of(net.dimension() * sizeof(T)), result.nodes[0].iterations};
 }
 

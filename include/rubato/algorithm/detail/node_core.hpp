@@ -79,6 +79,7 @@ class node_core {
   /// The same at another point, of a sample of the algorithm's own numbering.
   void ask_gradient_at(shared_buffer point, std::uint64_t draw, outbox& out) {
     ++requests_;
+    if constexpr (backend::runs_behind<Backend>) backend_.hold_back();
     pending_.ask(std::move(point), sample_key{seed_, self_, draw}, out);
   }
   /// Whether g is the requested gradient; any other is only counted.

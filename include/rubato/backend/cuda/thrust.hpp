@@ -8,6 +8,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -149,6 +150,29 @@ class device_memory final : public memory_source {
 
  private:
   std::shared_ptr<cuda_stream> on_;
+};
+
+/// A moment of a stream.
+class cuda_mark {
+ public:
+  void set(cuda_stream const& on) {
+    if (!event_) {
+      cudaEvent_t fresh = nullptr;
+      expect_cuda(cudaEventCreateWithFlags(&fresh, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+      event_.reset(fresh);
+    }
+    expect_cuda(cudaEventRecord(event_.get(), on.stream()), "cudaEventRecord");
+  }
+  /// Waits until the stream has come to where this was set, if it ever was.
+  void wait() const {
+    if (event_) expect_cuda(cudaEventSynchronize(event_.get()), "cudaEventSynchronize");
+  }
+
+ private:
+  struct destroyed {
+    void operator()(cudaEvent_t event) const { static_cast<void>(cudaEventDestroy(event)); }
+  };
+  std::unique_ptr<std::remove_pointer_t<cudaEvent_t>, destroyed> event_;
 };
 
 /// Thrust's scratch memory, from the backend's own pool: recycled, and ordered as everything on its stream is.
@@ -294,6 +318,13 @@ class thrust<T, system::cuda, OnHost> {
     detail::expect_cuda(cudaGetLastError(), "the launch of multiply_on_device");
   }
 
+  /// Waits until all is done that was enqueued before this handle's call two calls ago (backend::runs_behind).
+  void hold_back() {
+    on_->enter();
+    own_.marks[0].wait();
+    std::swap(own_.marks[0], own_.marks[1]);
+    own_.marks[1].set(*on_);
+  }
   /// Waits until all that was enqueued is done; for measurements.
   void wait() const {
     on_->enter();
@@ -313,6 +344,7 @@ class thrust<T, system::cuda, OnHost> {
     writable_buffer<std::int32_t> raised;  // on the device
     writable_buffer<std::int32_t> host_raised;  // pinned
     std::vector<writable_buffer<std::byte>> tables;
+    std::array<detail::cuda_mark, 2> marks;  // the older one first
   };
 
   [[nodiscard]] auto blocks_for(std::size_t n) const -> unsigned {
