@@ -27,6 +27,8 @@
 #include <rubato/problem/softmax_regression.hpp>
 #include <rubato/topology/builders.hpp>
 
+#include "support/device_program.hpp"
+
 namespace {
 
 using namespace rubato;
@@ -110,9 +112,7 @@ void write_json(char const* file, std::vector<line> const& lines) {
   out << "\n]\n";
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+void measure(int argc, char** argv) {
   auto const seconds = argc > 1 ? std::clamp(std::atof(argv[1]), 0.05, 60.0) : 2.0;
   auto const time = std::chrono::nanoseconds{static_cast<std::int64_t>(1e9 * seconds)};
   tested const b;
@@ -130,10 +130,10 @@ int main(int argc, char** argv) try {
                              perceptron{data, shards, {.batch = batch, .hidden = hidden}}, time));
   }
   if (argc > 2) write_json(argv[2], lines);
-} catch (rubato::config_error const& e) {
-  std::printf("skipped: no device (%s)\n", e.what());
-  return 77;
-} catch (std::exception const& e) {
-  std::fprintf(stderr, "bench/gpu: %s\n", e.what());
-  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return bench::device_program([&] { measure(argc, argv); });
 }

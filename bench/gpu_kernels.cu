@@ -15,6 +15,7 @@
 
 #include <rubato/backend/thrust.hpp>
 
+#include "support/device_program.hpp"
 #include "support/tree_node.hpp"
 
 namespace {
@@ -51,9 +52,7 @@ void write_json(char const* file, std::string const& name, std::size_t n, std::v
   out << ", \"unit\": \"GB/s of counted bytes, median\"}\n";
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+void measure(int argc, char** argv) {
   auto const log = argc > 1 ? std::clamp(std::atoi(argv[1]), 10, 28) : 26;
   auto const rounds = argc > 2 ? std::max(1, std::atoi(argv[2])) : 11;
   auto const n = std::size_t{1} << log;
@@ -88,10 +87,10 @@ int main(int argc, char** argv) try {
     std::printf("%-38s %10.0f %10.3f\n", l.what.c_str(), l.gigabytes_a_second(), l.gigabytes_a_second() / yardstick);
   }
   if (argc > 3) write_json(argv[3], about.name, n, lines);
-} catch (rubato::config_error const& e) {
-  std::printf("skipped: no device (%s)\n", e.what());
-  return 77;
-} catch (std::exception const& e) {
-  std::fprintf(stderr, "bench/gpu: %s\n", e.what());
-  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return bench::device_program([&] { measure(argc, argv); });
 }
