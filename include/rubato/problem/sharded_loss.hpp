@@ -219,10 +219,11 @@ class sharded_loss {
     requires std::same_as<typename Backend::scalar, T>
   [[nodiscard]] auto accuracy(Backend& b, std::span<T const> x) const -> double {
     RUBATO_EXPECTS(x.size() == dimension(), "x has the problem's dimension");
+    if (data_->test.count() == 0) return std::numeric_limits<double>::quiet_NaN();
     auto const of_samples = said_of(b, x, data_->test, false);
     double right = 0;
     for (auto const one : of_samples) right += one;
-    return right / static_cast<double>(of_samples.size());  // 0/0 is NaN
+    return right / static_cast<double>(of_samples.size());
   }
 
   template<backend::array_backend Backend>

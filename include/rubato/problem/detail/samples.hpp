@@ -100,6 +100,7 @@ auto moved(sample_tables<T> const& from, buffer_pool const& pool) -> std::shared
   auto there = std::make_shared<sample_tables<T>>(from);
   there->pool = pool;
   for (auto* of : {&there->train, &there->test}) {
+    if (!of->features) continue;  // there are no held-out samples
     of->features = pool.bring_in(of->features);
     of->labels = pool.bring_in(of->labels);
   }
