@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // race with one process a node: starts a `peer` for each on this machine, over shared memory or on ports that the
-// system chooses (or has mpirun start them), and joins what they report into race's table and files. No peer outlives
-// it, nor their time by more than half a minute and twice the silence in which others count as dead. Exit status:
-// 0 done, 1 a run failed, 2 something that was asked for cannot be, here or at a peer, 3 done, but without some node
-// (--go-on), 130 interrupted.
+// system chooses (or has mpirun start them, or ssh on the machines of a hosts file), and joins what they report into
+// race's table and files. No peer outlives it, nor their time by more than half a minute and twice the silence in which
+// others count as dead. Exit status: 0 done, 1 a run failed, 2 something that was asked for cannot be, here or at a
+// peer, 3 done, but without some node (--go-on), 130 interrupted.
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -42,6 +42,7 @@
 
 #include "support/checkpoint_folders.hpp"
 #include "support/children.hpp"
+#include "support/over_ssh.hpp"
 #include "support/peer_problem.hpp"
 #include "support/private_folder.hpp"
 #include "support/race_report.hpp"
@@ -57,6 +58,7 @@ struct choice : examples::peer_choice {
   std::string program;  // of a peer
   std::vector<std::string> passed_on;  // arguments that peers take as they are
   std::vector<std::string> status_addresses;  // of as many nodes as any run has
+  std::vector<examples::host> machines;  // of --hosts; empty: all are on this one
 };
 
 /// Where the peers of one run write.
@@ -64,6 +66,7 @@ class workplace : public examples::private_folder {
  public:
   workplace() : private_folder{"rubato-cluster", &remove_memory} {}
   [[nodiscard]] auto report(std::size_t i) const -> std::string { return path("node-" + std::to_string(i)); }
+  [[nodiscard]] auto results(std::size_t i) const -> std::string { return report(i) + ".results"; }
   [[nodiscard]] auto output(std::size_t i) const -> std::string { return report(i) + ".output"; }
   /// A secret of this run, which keeps other users out of it; empty where there is no OpenSSL.
   [[nodiscard]] auto key() const -> std::string {
@@ -165,9 +168,40 @@ auto start_ranks(examples::children& peers, choice const& c, std::string const& 
   return 1;
 }
 
+/// Where the n processes of a run are, on other machines. Throws config_error if there is not room for so many.
+auto seats_of(choice const& c, std::size_t n) -> std::vector<examples::seat> {
+  return examples::seats_on(c.machines, c.hosts.file, c.hosts.port.value_or(examples::usual_port), n);
+}
+
+/// ssh starts the peers. Without --insecure, over tcp, each gets the key of the run through it.
+void start_over_ssh(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place,
+                    std::size_t n) {
+  auto key = std::string{};
+  if (c.transport == "tcp" && !c.insecure) {
+    std::ifstream file{place.key()};  // of no name where there is no OpenSSL
+    std::getline(file, key);
+  }
+  auto const seats = seats_of(c, n);
+  auto const addresses = examples::peers_text(examples::addresses_of(seats));
+  auto const rest = own_arguments(c, algorithm, n);
+  for (std::size_t i = 0; i < n; ++i) {
+    std::vector<std::string> peer{c.program, "--id", std::to_string(i), "--peers", addresses};
+    peer.insert(peer.end(), rest.begin(), rest.end());
+    peers.start({.command = examples::ssh_command(seats[i].host, fs::current_path(), peer),
+                 .output = place.output(i),
+                 .grace = std::chrono::seconds{3},
+                 .results = place.results(i),
+                 .input = key + "\n"});
+  }
+}
+
 auto start_all(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place,
                std::size_t n) -> std::size_t {
   if (c.transport == "mpi") return start_ranks(peers, c, algorithm, place, n);
+  if (!c.machines.empty()) {
+    start_over_ssh(peers, c, algorithm, place, n);
+    return n;
+  }
   auto const by_memory = c.transport == "shared_memory";
   doors const ports{by_memory ? 0 : n, c.transport == "udp"};
   auto const key = c.transport == "tcp" ? place.key() : std::string{};
@@ -200,7 +234,8 @@ auto explains(examples::child_ending const& end) -> int {
 }
 
 auto sentence_of(examples::child_ending const& end, choice const& c, workplace const& place) -> std::string {
-  auto const who = c.transport == "mpi" ? "mpirun" : "the process of node " + std::to_string(end.which);
+  auto who = c.transport == "mpi" ? "mpirun" : "the process of node " + std::to_string(end.which);
+  if (!c.machines.empty()) who += " on " + seats_of(c, end.which + 1).back().host;
   return who + " " + examples::words_of(end) + ": " + last_words(place.output(end.which));
 }
 
@@ -389,6 +424,7 @@ auto competitors(examples::race_plan const& plan, choice& c) -> std::vector<comp
     try {
       all.push_back({name, a.nodes.size(), a.peers, {}, {c, name, a.nodes.size()}});
       if (examples::interrupted()) return all;
+      if (!c.machines.empty()) static_cast<void>(seats_of(c, a.nodes.size()));
       examples::refuse_unsaved(c, name, a.nodes.size());
       tell_of_folder(c, all.back(), a);
       auto const round = round_of_all(c, name, a.nodes.size());
@@ -429,6 +465,7 @@ void run_one(choice c, competitor const& who, rubato::problem::any_oracle const&
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) {
     if (ends.lost.contains(i)) continue;
+    if (!c.machines.empty()) examples::unpack_results(place.results(i), place.report(i));
     if (!fs::exists(place.report(i)))
       throw rubato::config_error{"the process of node " + std::to_string(i) + " ended without a result: is '" +
                                  rubato::escaped(c.program) + "' a peer of this version?"};
@@ -504,7 +541,8 @@ auto cluster(choice c) -> int {
   }
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c.race)};
   if (!c.race.quiet) {
-    examples::say("One process a node over " + c.transport + " on this machine: " + c.race.problem_text + ", " +
+    auto const where = c.machines.empty() ? "this machine" : "the hosts of " + c.hosts.file;
+    examples::say("One process a node over " + c.transport + " on " + where + ": " + c.race.problem_text + ", " +
                   examples::network_text(plan) + ", " + std::to_string(*c.race.nodes) + " nodes, " +
                   examples::detail::duration_text(c.race.until) + " each, in real time.\n\n");
   }
@@ -534,8 +572,9 @@ auto cluster(choice c) -> int {
 
 /// All but what is this program's own goes to the peers as it came.
 auto passed_on(int argc, char const* const* argv) -> std::vector<std::string> {
-  static constexpr char const* own[] = {"--algorithms", "--out",  "--peer",       "--within", "--target-loss",
-                                        "--set",        "--step", "--picture-by", "--status"};
+  static constexpr char const* own[] = {"--algorithms",  "--out",   "--peer", "--within",
+                                        "--target-loss", "--set",   "--step", "--picture-by",
+                                        "--status",      "--hosts", "--port"};
   std::vector<std::string> rest;
   for (auto i = 1; i < argc; ++i) {
     auto const text = std::string{argv[i]};
@@ -555,7 +594,7 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
   c.race.algorithms = {"r_fast"};
   c.program = (fs::read_symlink("/proc/self/exe").parent_path() / "peer").string();
   c.passed_on = passed_on(argc, argv);
-  CLI::App app{"Races algorithms with one process a node, all on this machine.", "cluster"};
+  CLI::App app{"Races algorithms with one process a node, on this machine or on those of --hosts.", "cluster"};
   app.set_help_flag("--help,-h", examples::detail::help_text);
   for (auto row : examples::shared_rows()) {
     if (std::string_view{row.name} == "--transport") row.initial = "shared_memory";
@@ -572,14 +611,26 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
                            o.status = g.text;
                          }},
       c);
+  for (auto const& row : examples::hosts_rows()) examples::detail::add_peer_row(app, row, c);
   for (auto const& row : examples::rows_heeded(examples::by_cluster)) examples::detail::add_row(app, row, c.race);
   examples::add_shared_flags(app, c);
-  app.add_option("--peer", c.program, "the program that runs one node (default: peer beside this one)");
+  examples::add_insecure(app, c);
+  app.add_option("--peer", c.program,
+                 "the program that runs one node, by its path on each machine (default: peer beside this one)");
   app.add_flag("--quiet", c.race.quiet, "neither the header nor the tables of links");
   if (!examples::detail::parsed(app, argc, argv, c.race, [&] { examples::settle(c); })) return std::nullopt;
+  if (!c.hosts.file.empty()) {
+    c.machines = examples::read_hosts(c.hosts.file);
+    if (!was_given(c, "--transport")) c.transport = "tcp";
+    if (was_given(c, "--status"))
+      throw rubato::config_error{"--status has no effect beside --hosts: a page serves on the machine of its node"};
+  } else if (c.insecure) {
+    throw rubato::config_error{"--insecure has no effect without --hosts: all nodes are on this machine"};
+  }
   examples::settle(c);
   examples::refuse_idle(c);
-  if (access(c.program.c_str(), X_OK) != 0) throw rubato::config_error{"--peer names no program: " + c.program};
+  if (c.machines.empty() && access(c.program.c_str(), X_OK) != 0)
+    throw rubato::config_error{"--peer names no program: " + c.program};
   return c;
 }
 

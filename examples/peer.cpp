@@ -5,6 +5,7 @@
 //   peer --id 1 --peers 127.0.0.1:7000,127.0.0.1:7001 --nodes 2 --problem quadratic:100 --until 5s
 //   peer --id 0 --transport shared_memory --run mine --nodes 2 ... (and the same with --id 1)
 //   mpirun -n 2 peer --transport mpi --nodes 2 --problem quadratic:100 --until 5s
+//   srun -n 4 peer --launch auto --key run.key --problem quadratic:100 --until 5s
 // Exit status: 0 done, 1 this node failed, 2 what was asked for cannot be, 3 done, but cut off from a peer, or another
 // node was from one of its own (--go-on), 4 the run failed because of another node, 130 interrupted.
 #include <poll.h>
@@ -17,6 +18,7 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,6 +38,8 @@
 #include <rubato/transport/mpi.hpp>
 #endif
 
+#include "support/attached.hpp"
+#include "support/await_names.hpp"
 #include "support/checkpoint_folders.hpp"
 #include "support/key_files.hpp"
 #include "support/peer_options.hpp"
@@ -47,6 +51,36 @@ namespace {
 
 namespace examples = rubato::examples;
 namespace status = rubato::examples::status;
+
+/// The plan of a run. Where a launcher says how many processes there are, those that are no servers are its nodes.
+auto plan_of(examples::peer_choice& c) -> examples::race_plan {
+  auto plan = examples::planned(c.race);
+  if (c.launched == 0 || examples::was_given(c.race, "--nodes")) return plan;
+  auto const a = examples::assembled(plan, 0, examples::objective_of(plan.options)).nodes;
+  auto const servers = a.nodes.size() - a.peers;
+  if (servers >= c.launched)
+    throw rubato::config_error{c.race.algorithms.front() + " has " + std::to_string(servers) +
+                               " servers, so the launcher must start more processes than " +
+                               std::to_string(c.launched)};
+  c.race.nodes = c.launched - servers;
+  c.race.arguments.insert(c.race.arguments.end(), {"--nodes", std::to_string(*c.race.nodes)});
+  return servers == 0 ? plan : examples::planned(c.race);
+}
+
+/// Takes the addresses of a hosts file, if there is one, and waits until pods have their names.
+void settle_places(examples::peer_choice& c, std::size_t processes) {
+  if (!c.launch && !c.hosts.file.empty()) {
+    auto const seats = examples::seats_on(examples::read_hosts(c.hosts.file), c.hosts.file,
+                                          c.hosts.port.value_or(examples::usual_port), processes);
+    c.peers = examples::peers_text(examples::addresses_of(seats));
+  }
+  if (c.launched > 0 && c.launched != processes)
+    throw rubato::config_error{"the launcher has started " + std::to_string(c.launched) +
+                               " processes, and this run has " + std::to_string(processes) +
+                               " (a server is one of them)"};
+  if (c.launch == examples::launcher::kubernetes && c.hosts.file.empty())
+    examples::await_names(examples::list_in(c.peers), c.arrival);
+}
 
 /// Addresses of all processes; throws config_error.
 auto addresses_of(rubato::assembly const& a, examples::peer_choice const& c) -> std::vector<std::string> {
@@ -144,12 +178,15 @@ auto tell_of_the_lost(rubato::peer_result const& r) -> int {
   return r.cut_off.empty() && r.parted == 0 ? status::done : status::cut_off;
 }
 
-auto live(examples::peer_choice const& c) -> int {
-  auto const plan = examples::planned(c.race);
+auto live(examples::peer_choice c) -> int {
+  auto const plan = plan_of(c);
   if (!c.report.empty()) rubato::report::ensure_peer_result_writable(c.report);
   examples::signals();  // listens from now on
+  auto input = std::optional<examples::attached>{};
+  if (c.attached) input.emplace();
   auto a = examples::assembled(plan, 0, examples::objective_of(plan.options)).nodes;
   if (!a.remark.empty()) std::fprintf(stderr, "peer: %s\n", a.remark.c_str());
+  settle_places(c, a.nodes.size());
   examples::refuse_going_on(c, a, rubato::to_node(static_cast<std::size_t>(c.id)));
   if (c.restart > 0) {
     if (c.id >= a.nodes.size())

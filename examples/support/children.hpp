@@ -28,9 +28,12 @@ namespace rubato::examples {
 struct child_start {
   std::vector<std::string> command;  ///< the program's path and its arguments
   std::optional<int> keep{};         ///< a descriptor from `close` that it inherits
-  std::vector<int> close;            ///< descriptors that no other child may keep open
-  std::string output;                ///< a new file for what it prints, on both streams
+  std::vector<int> close{};          ///< descriptors that no other child may keep open
+  std::string output{};              ///< a new file for what it prints, on both streams
   std::chrono::milliseconds grace{};  ///< time between SIGTERM and SIGKILL, to end what it started; 0: SIGKILL at once
+  std::string results{};  ///< if not empty: a new file for standard output alone
+  /// If given, the child reads this text, and then the end of its input when its owner ends it or is no more.
+  std::optional<std::string> input{};
 };
 
 struct child_ending {
@@ -59,11 +62,16 @@ class children {
     for (auto const& text : s.command) arguments.push_back(const_cast<char*>(text.c_str()));  // execv's signature
     arguments.push_back(nullptr);
     auto const parent = getpid();
+    int ends[2] = {-1, -1};
+    if (s.input && pipe2(ends, O_CLOEXEC) != 0) refuse_start();
+    if (s.input && write(ends[1], s.input->data(), s.input->size()) != static_cast<ssize_t>(s.input->size()))
+      refuse_start();
     auto const id = fork();
-    if (id < 0) throw run_error{"no process can be started: " + std::string{std::strerror(errno)}};
-    if (id == 0) become(s, arguments, parent);
+    if (id < 0) refuse_start();
+    if (id == 0) become(s, arguments, parent, ends[0]);
+    if (s.input) close(ends[0]);
     setpgid(id, id);  // here too: it may be killed before it has called this itself
-    running_.push_back({id, s.grace});
+    running_.push_back({id, s.grace, ends[1]});
   }
 
   /// The next child that ends before `until`, if any.
@@ -82,7 +90,8 @@ class children {
 
   void end_all() {
     auto const now = std::chrono::steady_clock::now();
-    for (auto const& c : running_) {
+    for (auto& c : running_) {
+      if (c.input >= 0) close(std::exchange(c.input, -1));
       if (c.id > 0) kill(-c.id, c.grace.count() > 0 ? SIGTERM : SIGKILL);
     }
     for (auto& c : running_) {
@@ -98,7 +107,12 @@ class children {
   struct child {
     pid_t id = 0;  // also the id of its group; 0: has ended
     std::chrono::milliseconds grace{};
+    int input = -1;  // what it reads is written here; never more than a pipe holds
   };
+
+  [[noreturn]] static void refuse_start() {
+    throw run_error{"no process can be started: " + std::string{std::strerror(errno)}};
+  }
 
   /// The status of a child that has ended. The rest of its group is ended at once,
   /// while no other process can have its id.
@@ -110,12 +124,13 @@ class children {
     }
     auto status = 0;
     kill(-c.id, SIGKILL);
+    if (c.input >= 0) close(std::exchange(c.input, -1));
     waitpid(std::exchange(c.id, 0), &status, 0);
     return status;
   }
 
   /// In the child, between fork and exec: nothing that allocates or locks.
-  [[noreturn]] static void become(child_start const& s, std::vector<char*> const& arguments, pid_t parent) {
+  [[noreturn]] static void become(child_start const& s, std::vector<char*> const& arguments, pid_t parent, int input) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, s.grace.count() > 0 ? SIGTERM : SIGKILL);
     if (getppid() != parent) _exit(127);  // the parent has ended already
@@ -127,6 +142,11 @@ class children {
     if (out >= 0) {
       dup2(out, STDOUT_FILENO);
       dup2(out, STDERR_FILENO);
+    }
+    if (input >= 0) dup2(input, STDIN_FILENO);
+    if (!s.results.empty()) {
+      auto const alone = open(s.results.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+      if (alone >= 0) dup2(alone, STDOUT_FILENO);
     }
     execv(arguments[0], arguments.data());
     constexpr char words[] = "this program cannot be started\n";

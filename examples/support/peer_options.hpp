@@ -16,7 +16,9 @@
 #include <rubato/run/checkpoint.hpp>
 #include <rubato/run/pace.hpp>
 
+#include "support/hosts.hpp"
 #include "support/key_files.hpp"
+#include "support/launch.hpp"
 #include "support/race_command_line.hpp"
 #include "support/race_run.hpp"
 
@@ -29,6 +31,10 @@ struct peer_choice {
   std::uint64_t id = 0;
   std::uint64_t restart = 0;
   std::string peers;
+  std::optional<launcher> launch;
+  bool launch_auto = false;
+  hosts_choice hosts{};
+  std::size_t launched = 0;  ///< processes of the run, where a launcher says how many
   std::optional<int> listener;
   std::string report;
   std::chrono::nanoseconds arrival{};
@@ -40,6 +46,7 @@ struct peer_choice {
   double within = 0;
   bool goes_on = false;
   bool insecure = false;
+  bool attached = false;
   key_files keys{};
   log_level log = log_level::news;
   std::string status;  ///< where this node, or all, serve how they stand
@@ -67,6 +74,25 @@ inline void set_transport(peer_choice& c, given g) {
 inline void set_log(peer_choice& c, given g) {
   if (g.text != "news" && g.text != "warnings") refuse(g, "news or warnings");
   c.log = g.text == "news" ? log_level::news : log_level::warnings;
+}
+
+inline void set_launch(peer_choice& c, given g) {
+  constexpr std::pair<std::string_view, launcher> all[] = {{"slurm", launcher::slurm},
+                                                           {"openmpi", launcher::openmpi},
+                                                           {"torchrun", launcher::torchrun},
+                                                           {"kubernetes", launcher::kubernetes}};
+  c.launch_auto = g.text == "auto";
+  for (auto const& [name, by] : all) {
+    if (g.text == name) c.launch = by;
+  }
+  if (!c.launch_auto && !c.launch) refuse(g, "auto, slurm, openmpi, torchrun or kubernetes");
+}
+
+inline void set_port(peer_choice& c, given g) {
+  constexpr auto right = std::string_view{"a port from 1 to 65535"};
+  auto const port = count_in(g, 1, right);
+  if (port > 65535) refuse(g, right);
+  c.hosts.port = static_cast<std::uint16_t>(port);
 }
 
 inline void set_drop(peer_choice& c, given g) {
@@ -113,6 +139,17 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
       row.help = "nodes that compute gradients; to be given, unless --topology names a file";
   }
   return rows;
+}
+
+/// Where processes are, for peer and cluster.
+[[nodiscard]] inline auto hosts_rows() -> std::vector<peer_row> {
+  return {{"--hosts", "FILE", "",
+           "where the nodes are: one host a line, as node1 slots=2 or node2:7100; # begins a comment",
+           [](peer_choice& c, given g) { detail::set_folder(c.hosts.file, g); }},
+          {"--port", "P", "",
+           "port of a host's first node; the next ones take the ports after it (default: 7000, or the one after "
+           "torchrun's)",
+           detail::set_port}};
 }
 
 /// Options that cluster also takes and passes on to its peers.
@@ -164,6 +201,11 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
                   [](peer_choice& c, given g) { c.run = g.text; }});
   rows.push_back({"--peers", "HOST:PORT,...", "", "addresses of all nodes, by id",
                   [](peer_choice& c, given g) { c.peers = g.text; }});
+  rows.push_back({"--launch", "auto|slurm|openmpi|torchrun|kubernetes", "",
+                  "take --id, --peers and, if it is not given, --nodes from what srun, mpirun, torchrun or a stateful "
+                  "set has put into the environment; --hosts says where hosts are that it does not tell",
+                  detail::set_launch});
+  for (auto& row : hosts_rows()) rows.push_back(std::move(row));
   rows.push_back(
       {"--listener", "FD", "", "a descriptor that is already bound to this node's address",
        [](peer_choice& c, given g) { c.listener = static_cast<int>(count_in(g, 3, "a descriptor from 3 up")); }});
@@ -202,14 +244,19 @@ inline void refuse_idle(peer_choice const& c) {
             "over " + c.transport + ", which loses no message: it is for --transport udp");
   refuse_if(!c.race.quadratic, "--within",
             "on --problem softmax, whose optimum is not known: it is for --problem quadratic:DIMENSION");
-  for (auto const* const name : {"--id", "--peers", "--listener", "--insecure"}) {
+  for (auto const* const name : {"--id", "--peers", "--launch", "--hosts", "--port", "--listener", "--insecure"}) {
     refuse_if(c.transport == "mpi", name,
               "under MPI, where the rank of a process is its id and mpirun knows where all are");
   }
-  for (auto const* const name : {"--peers", "--listener", "--insecure"}) {
+  for (auto const* const name : {"--peers", "--launch", "--hosts", "--port", "--listener", "--insecure"}) {
     refuse_if(c.transport == "shared_memory", name,
               "over shared_memory, where all nodes are on this machine and find each other by the name of their --run");
   }
+  auto const is_launched = c.launch || c.launch_auto;
+  for (auto const* const name : {"--id", "--peers"})
+    refuse_if(is_launched, name, "beside --launch, which takes it from the launcher");
+  refuse_if(!c.hosts.file.empty(), "--peers", "beside --hosts, which says where the nodes are");
+  refuse_if(c.hosts.file.empty() && !is_launched, "--port", "without --hosts or --launch");
   for (auto const* const name : {"--key", "--certificates"})
     refuse_if(c.transport != "tcp", name, "over " + c.transport + ": it is for --transport tcp");
   if (!c.keys.key.empty() && !c.keys.certificates.empty())
@@ -260,6 +307,14 @@ inline void add_shared_flags(CLI::App& app, peer_choice& choice) {
   app.add_flag("--go-on", choice.goes_on, "go on without peers that are lost, instead of ending with a sentence");
 }
 
+inline void add_insecure(CLI::App& app, peer_choice& choice) {
+  auto const set = [&choice](std::int64_t) {
+    choice.insecure = true;
+    choice.given.emplace_back("--insecure");
+  };
+  app.add_flag_function("--insecure", set, "allow addresses beyond this machine, unencrypted");
+}
+
 /// What is saved where, of one node of this algorithm.
 [[nodiscard]] inline auto checkpoints_of(peer_choice const& c, std::string const& algorithm, node_id self)
     -> checkpoint_options {
@@ -270,6 +325,18 @@ inline void add_shared_flags(CLI::App& app, peer_choice& choice) {
   return o;
 }
 
+/// Takes the place that a launcher has given this process. Throws config_error.
+inline void take_place(peer_choice& c) {
+  if (c.launch_auto) c.launch = launcher_of(&own_variables);
+  if (!c.launch) return;
+  auto const here = examples::launched(*c.launch, &own_variables, c.hosts);
+  c.id = here.id;
+  c.launched = here.addresses.size();
+  c.peers = peers_text(here.addresses);
+  if (was_given(c.race, "--nodes")) return;
+  c.race.nodes = c.launched;  // of which peer takes servers away
+}
+
 /// Empty after --help. Throws config_error with one sentence.
 [[nodiscard]] inline auto read_peer_line(int argc, char const* const* argv) -> std::optional<peer_choice> {
   peer_choice choice;
@@ -278,18 +345,18 @@ inline void add_shared_flags(CLI::App& app, peer_choice& choice) {
   for (auto const& row : peer_rows()) detail::add_peer_row(app, row, choice);
   for (auto const& row : rows_heeded(by_peer)) detail::add_row(app, row, choice.race);
   add_shared_flags(app, choice);
-  auto const* const open =
-      app.add_flag("--insecure", choice.insecure, "allow addresses beyond this machine, unencrypted");
+  add_insecure(app, choice);
+  app.add_flag("--attached", choice.attached, "end when standard input does, as cluster --hosts has its peers do");
   app.add_flag("--quiet", choice.race.quiet, "print nothing when all goes well");
   choice.race.algorithms = {"r_fast"};
   if (!detail::parsed(app, argc, argv, choice.race, [&] { settle(choice); })) return std::nullopt;
   settle(choice);
-  if (open->count() > 0) choice.given.emplace_back("--insecure");
   refuse_idle(choice);
   if (choice.race.quiet && !choice.status.empty() && choice.status_token.empty())
     throw config_error{"--status with --quiet needs a --status-token: who reads the page must know its token"};
   if (choice.race.algorithms.size() != 1) throw config_error{"a peer runs one algorithm; give --algorithms one name"};
-  if (!was_given(choice.race, "--nodes") && !choice.race.topology.starts_with("file:"))
+  take_place(choice);
+  if (choice.launched == 0 && !was_given(choice.race, "--nodes") && !choice.race.topology.starts_with("file:"))
     throw config_error{"--nodes is missing: say how many nodes of this run compute gradients, the same at each peer"};
   return choice;
 }

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <boost/asio/error.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -135,7 +136,10 @@ auto open_socket(address a, std::string const& nobody_can) -> bound_socket {
   if constexpr (listens) {
     if (!error) opened.listen(boost::asio::socket_base::max_listen_connections, error);
   }
-  if (error) throw config_error{"nobody can " + nobody_can + " " + a.text() + " here: " + error.message()};
+  auto const* const twice = error == boost::asio::error::address_in_use
+                                ? ": another program has this port, or two processes are the same node"
+                                : "";
+  if (error) throw config_error{"nobody can " + nobody_can + " " + a.text() + " here: " + error.message() + twice};
   a.port = opened.local_endpoint().port();
   return {opened.release(), a.numbers()};
 }

@@ -250,7 +250,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     if (ours_.at == peer_status::phase::ended) return forget(c);  // the session would end at once
     if (p == nullptr || p->we_call || c->other.to != me_.self) return turn_away(c, rejected_.strangers);
     auto const why = wire::difference(me_.agreed.text(), c->text, p->name);
-    if (auto const old = p->link; old && why.empty()) lost(*p, old, "it has called again");
+    if (auto const old = p->link; old && why.empty())
+      lost(*p, old, "it has called again: it began anew, or two processes are this node");
     c->write_hello(hello_to(*p), me_.agreed.text(), [this, p, c, why](error_code error) {
       if (!why.empty()) {  // the caller knows the options here, and has its own sentence
         differs(*p, why);
