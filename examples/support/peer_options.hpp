@@ -145,7 +145,7 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
 [[nodiscard]] inline auto hosts_rows() -> std::vector<peer_row> {
   return {{"--hosts", "FILE", "",
            "where the nodes are: one host a line, as node1 slots=2 or node2:7100; # begins a comment",
-           [](peer_choice& c, given g) { detail::set_folder(c.hosts.file, g); }},
+           [](peer_choice& c, given g) { c.hosts.file = file_in(g); }},
           {"--port", "P", "",
            "port of a host's first node; the next ones take the ports after it (default: 7000, or the one after "
            "torchrun's)",
@@ -228,7 +228,9 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
                   "the token that readers of a status must show, in a file that nobody else can read; made if it is "
                   "not there (default: a new one, printed with the page's address)",
                   [](peer_choice& c, given g) { c.status_token = file_in(g); }});
-  rows.push_back({"--report", "FILE", "", "file for the results of this process; FILE.models gets its models",
+  rows.push_back({"--report", "FILE", "",
+                  "file for the results of this process; FILE.models gets its models; where --launch or MPI gives "
+                  "the id, it is FILE-I",
                   [](peer_choice& c, given g) { c.report = file_in(g); }});
   return rows;
 }
@@ -333,6 +335,7 @@ inline void take_place(peer_choice& c) {
   c.id = here.id;
   c.launched = here.addresses.size();
   c.peers = peers_text(here.addresses);
+  if (!c.report.empty()) c.report += "-" + std::to_string(c.id);  // all are told the same
   if (was_given(c.race, "--nodes")) return;
   c.race.nodes = c.launched;  // of which peer takes servers away
 }
