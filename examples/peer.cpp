@@ -41,6 +41,7 @@
 #include "support/attached.hpp"
 #include "support/await_names.hpp"
 #include "support/checkpoint_folders.hpp"
+#include "support/doctor.hpp"
 #include "support/key_files.hpp"
 #include "support/peer_options.hpp"
 #include "support/peer_problem.hpp"
@@ -110,12 +111,39 @@ auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Op
   return o;
 }
 
+/// What all nodes of the run must have in common.
+void add_agreed(rubato::wire::agreement& agreed, examples::peer_choice const& c) {
+  examples::add_setting(agreed, c);
+  examples::add_end(agreed, c);
+}
+
+/// Instead of a run: whether one would fail between the nodes.
+auto examine(rubato::assembly const& a, examples::peer_choice const& c) -> int {
+  auto const self = static_cast<std::size_t>(c.id);
+  auto const addresses = addresses_of(a, c);
+  if (self >= addresses.size())
+    throw rubato::config_error{"there is no node " + std::to_string(self) + ": the run has nodes 0 to " +
+                               std::to_string(addresses.size() - 1)};
+  auto me = rubato::identity_of(a, rubato::to_node(self), &rubato::wire::xxh3_of);
+  add_agreed(me.agreed, c);
+  auto doctor = examples::doctor{{.self = self,
+                                  .addresses = addresses,
+                                  .goes_far = c.insecure || c.keys.are_asked_for(),
+                                  .listener = c.listener,
+                                  .arrival = c.arrival,
+                                  .silence = c.silence,
+                                  .agreed = me.agreed}};
+  auto const all = doctor.examine([&] { return examples::security_of(c.keys, self, addresses, !c.race.quiet); });
+  auto const fails = std::any_of(all.begin(), all.end(), [](auto const& f) { return f.fails; });
+  if (fails || !c.race.quiet) examples::say(examples::text_of(all));
+  return fails ? status::failed : status::done;
+}
+
 auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until const& end, rubato::peer_options const& how)
     -> rubato::peer_result {
   auto me = rubato::identity_of(a, rubato::to_node(static_cast<std::size_t>(c.id)), &rubato::wire::xxh3_of,
                                 how.checkpoint, how.stop);
-  examples::add_setting(me.agreed, c);
-  examples::add_end(me.agreed, c);
+  add_agreed(me.agreed, c);
   if (c.transport == "udp") {
     auto o = options_of<rubato::transport::udp_options>(a, c);
     o.socket = c.listener;
@@ -188,6 +216,7 @@ auto live(examples::peer_choice c) -> int {
   if (!a.remark.empty()) std::fprintf(stderr, "peer: %s\n", a.remark.c_str());
   settle_places(c, a.nodes.size());
   examples::refuse_going_on(c, a, rubato::to_node(static_cast<std::size_t>(c.id)));
+  if (c.doctor) return examine(a, c);
   if (c.restart > 0) {
     if (c.id >= a.nodes.size())
       throw rubato::config_error{"there is no node " + std::to_string(c.id) + " to --restart: the run has nodes 0 to " +
@@ -305,6 +334,7 @@ auto guarded(examples::peer_choice const& choice) -> int {
   try {
     return live(choice);
   } catch (...) {
+    if (choice.doctor && examples::interrupted()) return status::interrupted;
     return examples::complain("peer");
   }
 }

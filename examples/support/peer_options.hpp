@@ -47,6 +47,7 @@ struct peer_choice {
   bool goes_on = false;
   bool insecure = false;
   bool attached = false;
+  bool doctor = false;
   key_files keys{};
   log_level log = log_level::news;
   std::string status;  ///< where this node, or all, serve how they stand
@@ -266,6 +267,8 @@ inline void refuse_idle(peer_choice const& c) {
   refuse_if(
       c.keys.are_asked_for(), "--insecure",
       "beside " + std::string{c.keys.key.empty() ? "--certificates" : "--key"} + ", with which nothing is in plain");
+  if (c.doctor && c.transport != "tcp")
+    throw config_error{"--doctor has no effect over " + c.transport + ": it is for --transport tcp"};
   refuse_if(c.transport != "shared_memory", "--run", "over " + c.transport + ": it is for --transport shared_memory");
   refuse_if(c.status.empty(), "--status-token", "without --status");
   auto const none = std::string{"without a --checkpoint, the folder of the files"};
@@ -350,6 +353,8 @@ inline void take_place(peer_choice& c) {
   add_shared_flags(app, choice);
   add_insecure(app, choice);
   app.add_flag("--attached", choice.attached, "end when standard input does, as cluster --hosts has its peers do");
+  app.add_flag("--doctor", choice.doctor,
+               "run nothing: started at all nodes, meet them all, and print what would go wrong, over tcp");
   app.add_flag("--quiet", choice.race.quiet, "print nothing when all goes well");
   choice.race.algorithms = {"r_fast"};
   if (!detail::parsed(app, argc, argv, choice.race, [&] { settle(choice); })) return std::nullopt;

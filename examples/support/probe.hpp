@@ -26,6 +26,7 @@
 #include <rubato/wire/xxhash.hpp>
 
 #include "support/key_files.hpp"
+#include "support/link_probe.hpp"
 #endif
 
 namespace rubato::examples {
@@ -91,76 +92,6 @@ auto time_of_gradients(std::size_t dimension, std::size_t batch) -> std::pair<do
   return {sum / n, std::sqrt((std::max)(0.0, squares / n - sum * sum / (n * n)))};
 }
 
-/// Talks to one machine after the other; the lower id begins.
-template<class Port>
-class link_probe {
- public:
-  explicit link_probe(Port& p) : port_{&p} {}
-
-  /// Half the time there and back of one value: the least, and how far nine of ten lie above it.
-  auto delays(std::size_t other, bool begins) -> std::pair<double, double> {
-    constexpr auto rounds = 50;
-    auto times = std::vector<double>{};
-    for (auto k = 0; k < rounds; ++k) {
-      auto const before = transport::clock::now();
-      if (begins) post(other, 1), take(other);
-      else take(other), post(other, 1);
-      if (k >= 5) times.push_back(std::chrono::duration<double>(transport::clock::now() - before).count() / 2);
-    }
-    std::sort(times.begin(), times.end());
-    return {times.front(), times[times.size() * 9 / 10] - times.front()};
-  }
-
-  /// Seconds until messages of that many values altogether are there, or at the other end nothing of use.
-  auto stream(std::size_t other, bool sends, std::size_t values) -> double {
-    auto const before = transport::clock::now();
-    if (sends) {
-      for (auto left = values; left > 0;) {
-        while (!port_->may_send()) port_->wait(other, true);
-        auto const piece = (std::min)(left, port_->piece_values());
-        post(other, piece, values), left -= piece;
-      }
-      take(other);
-    } else {
-      for (auto left = values; left > 0;) left -= take(other);
-      post(other, 1);
-    }
-    return std::chrono::duration<double>(transport::clock::now() - before).count();
-  }
-
- private:
-  void post(std::size_t to, std::size_t values, std::size_t of = 1) {
-    port_->send(to, channel_id::gradient, port_->copy_of(std::span<double const>{zeros_}.first(values)), of);
-  }
-  auto take(std::size_t from) -> std::size_t {
-    while (true) {
-      if (auto const p = port_->receive(from)) return p->body.template view<double>().size();
-      port_->wait(from, false);
-    }
-  }
-  Port* port_;
-  std::vector<double> zeros_ = std::vector<double>(port_->piece_values());
-};
-
-struct measured_link {
-  double latency = 0, jitter = 0;  // in seconds
-  double rate = 0;  // bits a second, from here
-};
-
-/// Both ends call it at once; `begins` at the one of the lower id.
-template<class Port>
-auto measured(link_probe<Port>& link, std::size_t other, bool begins) -> measured_link {
-  constexpr auto values = std::size_t{1} << 19;  // 4 MiB
-  auto const [least, more] = link.delays(other, begins);
-  auto rate = 0.0;
-  for (auto const first_way : {true, false}) {
-    auto const sends = begins == first_way;
-    auto const seconds = link.stream(other, sends, values);
-    if (sends) rate = 64.0 * values / (std::max)(seconds - 2 * least, 1e-9);
-  }
-  return {least, more, rate};
-}
-
 inline void check(probe_choice const& c) {
   auto const n = c.peers.size();
   if (n < 2) throw config_error{"a probe needs the addresses of two machines at least, in --peers"};
@@ -206,12 +137,12 @@ inline auto identity_of(probe_choice const& c, collective::options const& o) -> 
   // Every number at its owner's place, and zeros elsewhere, so that the sum holds all.
   auto all = std::vector<double>(2 * n + 3 * n * n);
   all[c.id] = own.first, all[n + c.id] = own.second;
-  auto link = detail::link_probe{port};
+  auto link = link_probe{port};
   for (std::size_t i = 0; i < n; ++i) {
     for (auto j = i + 1; j < n; ++j) {
       if (c.id != i && c.id != j) continue;
       auto const other = c.id == i ? j : i;
-      auto const seen = detail::measured(link, other, c.id == i);
+      auto const seen = measured(link, other, c.id == i);
       auto const at = 2 * n + c.id * n + other;
       all[at] = seen.latency, all[at + n * n] = seen.jitter, all[at + 2 * n * n] = seen.rate;
     }

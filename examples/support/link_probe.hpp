@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+// Measures links to other machines, one after the other: latency, jitter, rate, and how far two clocks are apart.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <rubato/core/ids.hpp>
+#include <rubato/core/shared_buffer.hpp>
+#include <rubato/transport/concepts.hpp>
+
+namespace rubato::examples {
+
+/// Talks to one machine after the other; the lower id begins. A `Port` is a collective::port, or sends, receives and
+/// waits as one does.
+template<class Port>
+class link_probe {
+ public:
+  explicit link_probe(Port& p) : port_{&p} {}
+
+  /// Half the time there and back of one value: the least, and how far nine of ten lie above it.
+  auto delays(std::size_t other, bool begins) -> std::pair<double, double> {
+    constexpr auto rounds = 50;
+    auto times = std::vector<double>{};
+    for (auto k = 0; k < rounds; ++k) {
+      auto const before = transport::clock::now();
+      if (begins) post(other, 1), take(other);
+      else take(other), post(other, 1);
+      if (k >= 5) times.push_back(std::chrono::duration<double>(transport::clock::now() - before).count() / 2);
+    }
+    std::sort(times.begin(), times.end());
+    return {times.front(), times[times.size() * 9 / 10] - times.front()};
+  }
+
+  /// By how many seconds the other's clock is ahead of this one, as the quickest of some answers says: by half the time
+  /// there and back it may be wrong.
+  auto clock_ahead(std::size_t other, bool begins) -> double {
+    constexpr auto rounds = 10;
+    auto ahead = 0.0, quickest = 1e300;
+    for (auto k = 0; k < rounds; ++k) {
+      if (!begins) {
+        take(other), say(other, seconds_now());
+        continue;
+      }
+      auto const before = seconds_now();
+      post(other, 1);
+      auto const theirs = hear(other), after = seconds_now();
+      if (after - before < quickest) quickest = after - before, ahead = theirs - (before + after) / 2;
+    }
+    if (begins) return say(other, ahead), ahead;
+    return -hear(other);
+  }
+
+  /// Seconds until messages of that many values altogether are there, or at the other end nothing of use.
+  auto stream(std::size_t other, bool sends, std::size_t values) -> double {
+    auto const before = transport::clock::now();
+    if (sends) {
+      for (auto left = values; left > 0;) {
+        while (!port_->may_send()) port_->wait(other, true);
+        auto const piece = (std::min)(left, port_->piece_values());
+        post(other, piece, values), left -= piece;
+      }
+      take(other);
+    } else {
+      for (auto left = values; left > 0;) left -= take(other);
+      post(other, 1);
+    }
+    return std::chrono::duration<double>(transport::clock::now() - before).count();
+  }
+
+ private:
+  void post(std::size_t to, std::size_t values, std::size_t of = 1) {
+    port_->send(to, channel_id::gradient, port_->copy_of(std::span<double const>{zeros_}.first(values)), of);
+  }
+  void say(std::size_t to, double value) {
+    port_->send(to, channel_id::gradient, port_->copy_of(std::span<double const>{&value, 1}), 1);
+  }
+  auto next(std::size_t from) -> shared_buffer {
+    while (true) {
+      if (auto p = port_->receive(from)) return std::move(p->body);
+      port_->wait(from, false);
+    }
+  }
+  auto take(std::size_t from) -> std::size_t { return next(from).template view<double>().size(); }
+  auto hear(std::size_t from) -> double {
+    auto const body = next(from);
+    auto const values = body.template view<double>();
+    return values.empty() ? 0 : values[0];
+  }
+  static auto seconds_now() -> double {
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  }
+  Port* port_;
+  std::vector<double> zeros_ = std::vector<double>(port_->piece_values());
+};
+
+struct measured_link {
+  double latency = 0, jitter = 0;  // in seconds
+  double rate = 0;  // bits a second, from here
+};
+
+/// Both ends call it at once, with as many values to stream (of 8 bytes); `begins` at the one of the lower id.
+template<class Port>
+auto measured(link_probe<Port>& link, std::size_t other, bool begins, std::size_t values = std::size_t{1} << 19)
+    -> measured_link {
+  auto const [least, more] = link.delays(other, begins);
+  auto rate = 0.0;
+  for (auto const first_way : {true, false}) {
+    auto const sends = begins == first_way;
+    auto const seconds = link.stream(other, sends, values);
+    if (sends) rate = 64.0 * static_cast<double>(values) / (std::max)(seconds - 2 * least, 1e-9);
+  }
+  return {least, more, rate};
+}
+
+}  // namespace rubato::examples
