@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <functional>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -28,14 +29,8 @@
 #include <rubato/wire/xxhash.hpp>
 
 #ifdef RUBATO_BENCH_OPENSSL
-#include <openssl/evp.h>
-
-#include <filesystem>
-#include <memory>
-
-#include <rubato/transport/tls.hpp>
+#include "support/encryption.hpp"
 #endif
-
 #include "support/goodput.hpp"
 #include "support/goodput_rivals.hpp"
 #include "support/quantile.hpp"
@@ -198,42 +193,6 @@ auto transport_rate(load const& l, wire::checksum check,
   return rate;
 }
 
-#ifdef RUBATO_BENCH_OPENSSL
-auto key() -> std::shared_ptr<transport::security const> {
-  auto const file = std::filesystem::temp_directory_path() / ("tcp_goodput-" + std::to_string(getpid()) + ".key");
-  transport::make_key(file);
-  auto made = transport::shared_key(file);
-  std::filesystem::remove(file);
-  return made;
-}
-
-/// One side's work alone: AES-128-GCM over records of 16 KiB, as TLS has them.
-auto encryption_rate(load const& l) -> double {
-  constexpr std::size_t record = 16384;
-  buffer_pool pool;
-  auto const body = vector_of(pool, l.values);
-  std::vector<unsigned char> out(record), tag(16), nonce(12), secret(16);
-  auto const context =
-      std::unique_ptr<EVP_CIPHER_CTX, void (*)(EVP_CIPHER_CTX*)>{EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free};
-  require(EVP_EncryptInit_ex(context.get(), EVP_aes_128_gcm(), nullptr, secret.data(), nonce.data()) == 1, "AES");
-  auto const begin = clock::now();
-  for (std::size_t k = 0; k < l.messages; ++k) {
-    auto const* from = reinterpret_cast<unsigned char const*>(body.bytes().data());
-    for (auto left = body.size_bytes(); left > 0;) {
-      auto const n = std::min(left, record);
-      auto length = 0;
-      ++nonce[0];
-      EVP_EncryptInit_ex(context.get(), nullptr, nullptr, nullptr, nonce.data());
-      require(EVP_EncryptUpdate(context.get(), out.data(), &length, from, static_cast<int>(n)) == 1, "encrypting");
-      require(EVP_EncryptFinal_ex(context.get(), out.data(), &length) == 1, "encrypting");
-      EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_GET_TAG, 16, tag.data());
-      from += n, left -= n;
-    }
-  }
-  return l.gigabytes() / seconds_since(begin);
-}
-#endif
-
 auto congestion_control() -> std::string {
   auto const s = socket(AF_INET, SOCK_STREAM, 0);
   char name[32] = "";
@@ -255,8 +214,10 @@ auto main(int argc, char** argv) -> int {
                         {"transport::tcp", [](load const& l) { return transport_rate(l, nullptr); }},
                         {"transport::tcp, checksum", [](load const& l) { return transport_rate(l, &wire::xxh3_of); }}};
 #ifdef RUBATO_BENCH_OPENSSL
-  rows.push_back({"transport::tcp, TLS 1.3", [k = key()](load const& l) { return transport_rate(l, nullptr, k); }});
-  rows.push_back({"AES-128-GCM alone", encryption_rate});
+  rows.push_back(
+      {"transport::tcp, TLS 1.3", [k = bench::fresh_key()](load const& l) { return transport_rate(l, nullptr, k); }});
+  rows.push_back(
+      {"AES-128-GCM alone", [](load const& l) { return bench::encryption_rate(l, 16384); }});  // as TLS has it
 #endif
 #ifdef RUBATO_BENCH_MPI
   bench::mpi_rival const mpi{argc, argv};

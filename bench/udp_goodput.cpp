@@ -3,7 +3,8 @@
 // loopback: processor time per datagram at the default rate, and goodput without a limit; each with many datagrams per
 // system call, and one by one. Both take turns in one run. Wrong if the system cannot cut and join datagrams (before
 // Linux 5.0): then both rows are the same; or if the granted buffer is so small that every burst overflows it: the
-// share of datagrams that arrived is printed.
+// share of datagrams that arrived is printed. With OpenSSL also under a key, against plain datagrams and the cipher
+// alone over as many bytes a piece, as a wire and a cipher that take turns would be.
 //   udp_goodput [ROUNDS] [SECONDS OF EACH]
 #include <algorithm>
 #include <atomic>
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -18,6 +20,9 @@
 
 #include <rubato/transport/udp.hpp>
 
+#ifdef RUBATO_BENCH_OPENSSL
+#include "support/encryption.hpp"
+#endif
 #include "support/goodput.hpp"
 #include "support/quantile.hpp"
 
@@ -27,6 +32,7 @@ using namespace rubato;
 using bench::median;
 using transport::clock;
 using transport::incoming;
+using security = std::shared_ptr<transport::security const>;
 
 constexpr std::size_t values = std::size_t{1} << 17;
 
@@ -84,7 +90,8 @@ void send(transport::udp& wires, std::chrono::duration<double> time) {
   }
 }
 
-auto measured(bool batches, double bytes_per_second, std::chrono::duration<double> time) -> outcome {
+auto measured(bool batches, double bytes_per_second, security const& key, std::chrono::duration<double> time)
+    -> outcome {
   std::vector<transport::udp_socket> const doors{transport::open_udp_socket("127.0.0.1:0"),
                                                  transport::open_udp_socket("127.0.0.1:0")};
   auto const options = [&](std::size_t self) {
@@ -93,6 +100,7 @@ auto measured(bool batches, double bytes_per_second, std::chrono::duration<doubl
     o.socket = doors[self].descriptor;
     o.bytes_per_second = bytes_per_second;
     o.batches = batches;
+    o.security = key;
     return o;
   };
   transport::udp receiver{identity_of(0), options(0)}, sender{identity_of(1), options(1)};
@@ -123,15 +131,24 @@ auto main(int argc, char** argv) -> int {
     char const* name;
     bool batches;
     double rate;
+    security key{};
     std::vector<outcome> rounds{};
   };
   auto const usual = transport::udp_options{}.bytes_per_second;
-  row rows[] = {{"default rate, one by one", false, usual},
-                {"default rate, many a call", true, usual},
-                {"no limit, one by one", false, 1e12},
-                {"no limit, many a call", true, 1e12}};
+  std::vector<row> rows{{"default rate, one by one", false, usual},
+                        {"default rate, many a call", true, usual},
+                        {"no limit, one by one", false, 1e12},
+                        {"no limit, many a call", true, 1e12}};
+#ifdef RUBATO_BENCH_OPENSSL
+  rows.push_back({"the same under a key", true, 1e12, bench::fresh_key()});
+  constexpr auto piece = wire::header_bytes + 1024;  // what a datagram holds
+  std::vector<double> ciphers;  // bytes of bodies a second
+#endif
   for (unsigned long r = 0; r < rounds; ++r) {
-    for (auto& each : rows) each.rounds.push_back(measured(each.batches, each.rate, time));
+    for (auto& each : rows) each.rounds.push_back(measured(each.batches, each.rate, each.key, time));
+#ifdef RUBATO_BENCH_OPENSSL
+    ciphers.push_back(1e9 * 1024 / piece * bench::encryption_rate({64, 1UL << 20}, piece));
+#endif
   }
   auto const of = [](row const& each, double outcome::* what) {
     std::vector<double> all;
@@ -144,10 +161,18 @@ auto main(int argc, char** argv) -> int {
     std::printf("%-28s %12.1f %12.4f %26.2f\n", each.name, 1e-6 * of(each, &outcome::goodput), of(each, &outcome::came),
                 of(each, &outcome::microseconds));
   }
-  for (auto const at : {0, 2}) {
+  for (std::size_t const at : {0U, 2U}) {
     std::vector<double> times;
     for (unsigned long r = 0; r < rounds; ++r)
       times.push_back(rows[at].rounds[r].microseconds / rows[at + 1].rounds[r].microseconds);
     std::printf("%s over many a call, processor time, median of neighbours: %.2f\n", rows[at].name, median(times));
   }
+#ifdef RUBATO_BENCH_OPENSSL
+  std::vector<double> of_both;
+  for (unsigned long r = 0; r < rounds; ++r)
+    of_both.push_back(rows[4].rounds[r].goodput * (1 / rows[3].rounds[r].goodput + 1 / ciphers[r]));
+  std::printf("AES-128-GCM alone, pieces of %zu bytes: %.1f MB/s of bodies\n", piece, 1e-6 * median(ciphers));
+  std::printf("under a key over 1 / (1 / plain + 1 / AES-128-GCM): median %.2f, quartile %.2f\n", median(of_both),
+              bench::quantile(of_both, 0.25));
+#endif
 }

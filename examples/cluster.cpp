@@ -54,6 +54,13 @@ namespace examples = rubato::examples;
 namespace status = rubato::examples::status;
 namespace fs = std::filesystem;
 
+/// Peers have a key where there is OpenSSL.
+#if RUBATO_EXAMPLES_HAVE_OPENSSL
+constexpr auto most_in_a_datagram = rubato::transport::udp::sealed_bytes;
+#else
+constexpr auto most_in_a_datagram = rubato::transport::udp::datagram_bytes;
+#endif
+
 struct choice : examples::peer_choice {
   std::string program;  // of a peer
   std::vector<std::string> passed_on;  // arguments that peers take as they are
@@ -89,33 +96,50 @@ class workplace : public examples::private_folder {
   }
 };
 
-/// Listening sockets of all nodes; closed here once every child has its own.
+/// Sockets of all nodes, one each, and over UDP another one where keys are agreed on; closed here once every child has
+/// its own.
 struct doors {
-  doors(std::size_t n, bool udp) {
+  doors(std::size_t n, std::string const& transport, bool has_keys) {
+    auto const sockets = transport == "udp" && has_keys ? std::size_t{2} : std::size_t{1};
     constexpr auto others = std::size_t{32};  // what this process has open beside them
     auto files = rlimit{};
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < n + others)
-      throw rubato::config_error{std::to_string(n) +
-                                 " processes need a socket each, and this system lets one process "
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < sockets * n + others)
+      throw rubato::config_error{std::to_string(n) + " processes need " +
+                                 (sockets == 1 ? "a socket" : std::to_string(sockets) + " sockets") +
+                                 " each, and this system lets one process "
                                  "open " +
                                  std::to_string(files.rlim_cur) +
                                  " files: take fewer nodes, or raise "
                                  "ulimit -n"};
+    constexpr auto here = "127.0.0.1:0";
     for (std::size_t i = 0; i < n; ++i) {
-      if (udp) add(rubato::transport::open_udp_socket("127.0.0.1:0"));
-      else add(rubato::transport::open_tcp_socket("127.0.0.1:0"));
+      if (sockets == 2) {
+        auto const both = rubato::transport::open_udp_sockets(here);
+        add(both.datagrams.address, {both.datagrams.descriptor, both.calls.descriptor});
+      } else {
+        auto const one =
+            transport == "udp" ? rubato::transport::open_udp_socket(here) : rubato::transport::open_tcp_socket(here);
+        add(one.address, {one.descriptor});
+      }
     }
   }
   doors(doors const&) = delete;
   auto operator=(doors const&) -> doors& = delete;
   ~doors() {
-    for (auto const d : descriptors) close(d);
+    for (auto const d : all) close(d);
   }
-  void add(rubato::transport::bound_socket const& bound_socket) {
-    descriptors.push_back(bound_socket.descriptor);
-    addresses += (addresses.empty() ? "" : ",") + bound_socket.address;
+  void add(std::string const& address, std::vector<int> descriptors) {
+    addresses += (addresses.empty() ? "" : ",") + address;
+    all.insert(all.end(), descriptors.begin(), descriptors.end());
+    of_node.push_back(std::move(descriptors));
   }
-  std::vector<int> descriptors;
+  /// As --listener takes them.
+  [[nodiscard]] auto listener(std::size_t i) const -> std::string {
+    auto text = std::to_string(of_node[i].front());
+    return of_node[i].size() == 1 ? text : text + "," + std::to_string(of_node[i].back());
+  }
+  std::vector<std::vector<int>> of_node;
+  std::vector<int> all;
   std::string addresses;
 };
 
@@ -203,23 +227,23 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
     return n;
   }
   auto const by_memory = c.transport == "shared_memory";
-  doors const ports{by_memory ? 0 : n, c.transport == "udp"};
-  auto const key = c.transport == "tcp" ? place.key() : std::string{};
+  auto const key = by_memory ? std::string{} : place.key();
+  doors const ports{by_memory ? 0 : n, c.transport, !key.empty()};
   auto const rest = own_arguments(c, algorithm, n);
   auto const to_save =
       c.checkpoint.folder.empty() ? std::chrono::seconds{} : std::chrono::seconds{10};  // their last state
   for (std::size_t i = 0; i < n; ++i) {
     std::vector<std::string> command{c.program, "--id", std::to_string(i), "--report", place.report(i)};
-    auto kept = std::optional<int>{};
+    auto kept = std::vector<int>{};
     if (by_memory) {
       command.insert(command.end(), {"--run", place.run()});
     } else {
-      kept = ports.descriptors[i];
-      command.insert(command.end(), {"--peers", ports.addresses, "--listener", std::to_string(*kept)});
+      kept = ports.of_node[i];
+      command.insert(command.end(), {"--peers", ports.addresses, "--listener", ports.listener(i)});
       if (!key.empty()) command.insert(command.end(), {"--key", key});
     }
     command.insert(command.end(), rest.begin(), rest.end());
-    peers.start({command, kept, ports.descriptors, place.output(i), to_save});
+    peers.start({command, kept, ports.all, place.output(i), to_save});
   }
   return n;
 }
@@ -364,7 +388,7 @@ auto refuse_as_a_peer(rubato::assembly& a, rubato::node_id node, choice c, std::
     -> std::uint64_t {
   examples::refuse_going_on(c, a, node);
   auto const me = rubato::identity_of(a, node, &rubato::wire::xxh3_of);
-  if (c.transport == "udp") rubato::transport::udp::refuse_unfit(me);
+  if (c.transport == "udp") rubato::transport::udp::refuse_unfit(me, most_in_a_datagram);
   auto saves = examples::checkpoints_of(c, c.race.algorithms.front(), node);
   if (saves.folder.empty()) return 0;
   saves.round = round;

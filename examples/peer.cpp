@@ -104,6 +104,7 @@ auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Op
     auto const where = rubato::transport::address_in(o.addresses[i], c.insecure || c.keys.are_asked_for());
     if (!where.name.empty()) std::printf("node %zu is at %s\n", i, where.text().c_str());
   }
+  o.security = examples::security_of(c.keys, static_cast<std::size_t>(c.id), o.addresses, !c.race.quiet);
   o.insecure = c.insecure;
   o.arrival = c.arrival;
   o.silence = c.silence;
@@ -147,6 +148,7 @@ auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until cons
   if (c.transport == "udp") {
     auto o = options_of<rubato::transport::udp_options>(a, c);
     o.socket = c.listener;
+    o.listener = c.key_listener;
     o.loss = c.drop;
     o.loss_seed = c.race.seed;
     rubato::transport::udp udp{me, std::move(o)};
@@ -171,7 +173,6 @@ auto run(rubato::assembly& a, examples::peer_choice const& c, rubato::until cons
 #endif
   auto o = options_of<rubato::transport::tcp_options>(a, c);
   o.listener = c.listener;
-  o.security = examples::security_of(c.keys, static_cast<std::size_t>(c.id), examples::list_in(c.peers), !c.race.quiet);
   rubato::transport::tcp tcp{me, std::move(o)};
   return rubato::run_peer(a, me, tcp, end, how);
 }

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -27,7 +28,7 @@ namespace rubato::examples {
 /// How a child is started.
 struct child_start {
   std::vector<std::string> command;  ///< the program's path and its arguments
-  std::optional<int> keep{};         ///< a descriptor from `close` that it inherits
+  std::vector<int> keep{};           ///< descriptors from `close` that it inherits
   std::vector<int> close{};          ///< descriptors that no other child may keep open
   std::string output{};              ///< a new file for what it prints, on both streams
   std::chrono::milliseconds grace{};  ///< time between SIGTERM and SIGKILL, to end what it started; 0: SIGKILL at once
@@ -135,7 +136,7 @@ class children {
     prctl(PR_SET_PDEATHSIG, s.grace.count() > 0 ? SIGTERM : SIGKILL);
     if (getppid() != parent) _exit(127);  // the parent has ended already
     for (auto const d : s.close) {
-      if (d != s.keep.value_or(-1)) close(d);
+      if (std::find(s.keep.begin(), s.keep.end(), d) == s.keep.end()) close(d);
     }
     signal(SIGPIPE, SIG_DFL);  // whatever the parent has set
     auto const out = open(s.output.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -36,6 +36,7 @@ struct peer_choice {
   hosts_choice hosts{};
   std::size_t launched = 0;  ///< processes of the run, where a launcher says how many
   std::optional<int> listener;
+  std::optional<int> key_listener;  ///< over udp with a key
   std::string report;
   std::chrono::nanoseconds arrival{};
   std::chrono::nanoseconds silence{};
@@ -100,6 +101,16 @@ inline void set_drop(peer_choice& c, given g) {
   constexpr auto right = std::string_view{"a probability from 0 (included) to 1 (excluded)"};
   c.drop = number_in(g, 0, right);
   if (c.drop >= 1) refuse(g, right);
+}
+
+inline void set_listener(peer_choice& c, given g) {
+  auto const parts = list_in(g.text);
+  if (parts.empty() || parts.size() > 2) refuse(g, "a descriptor, or two");
+  auto const number = [&](std::string const& text) {
+    return static_cast<int>(count_in({g.name, text}, 3, "a descriptor from 3 up"));
+  };
+  c.listener = number(parts[0]);
+  if (parts.size() == 2) c.key_listener = number(parts[1]);
 }
 
 /// How long others are waited for.
@@ -208,12 +219,15 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
                   detail::set_launch});
   for (auto& row : hosts_rows()) rows.push_back(std::move(row));
   rows.push_back(
-      {"--listener", "FD", "", "a descriptor that is already bound to this node's address",
-       [](peer_choice& c, given g) { c.listener = static_cast<int>(count_in(g, 3, "a descriptor from 3 up")); }});
-  rows.push_back({"--key", "FILE", "",
-                  "secret of the run, over tcp, in a file that nobody else can read: what is said is encrypted, and "
-                  "who has no key is turned away; made if it is not there and all nodes are on this machine",
-                  [](peer_choice& c, given g) { c.keys.key = file_in(g); }});
+      {"--listener", "FD[,FD]", "",
+       "a descriptor that is already bound to this node's address; over udp with a key, another one that listens on "
+       "TCP at the same port",
+       detail::set_listener});
+  rows.push_back(
+      {"--key", "FILE", "",
+       "secret of the run, over tcp and udp, in a file that nobody else can read: what is said is encrypted, and "
+       "who has no key is turned away; made if it is not there and all nodes are on this machine",
+       [](peer_choice& c, given g) { c.keys.key = file_in(g); }});
   rows.push_back({"--certificates", "DIR", "",
                   "the same, with DIR/authority.pem and this node's DIR/node-I.pem and DIR/node-I.key (examples/keys "
                   "makes them), so that each node can speak as itself alone",
@@ -261,7 +275,10 @@ inline void refuse_idle(peer_choice const& c) {
   refuse_if(!c.hosts.file.empty(), "--peers", "beside --hosts, which says where the nodes are");
   refuse_if(c.hosts.file.empty() && !is_launched, "--port", "without --hosts or --launch");
   for (auto const* const name : {"--key", "--certificates"})
-    refuse_if(c.transport != "tcp", name, "over " + c.transport + ": it is for --transport tcp");
+    refuse_if(c.transport != "tcp" && c.transport != "udp", name,
+              "over " + c.transport + ": it is for --transport tcp and udp");
+  if (c.key_listener && !(c.transport == "udp" && c.keys.are_asked_for()))
+    throw config_error{"--listener takes two descriptors over udp with a key alone"};
   if (!c.keys.key.empty() && !c.keys.certificates.empty())
     throw config_error{"--key and --certificates exclude each other: a node shows that it belongs to the run by one"};
   refuse_if(

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -23,13 +22,13 @@
 #include <utility>
 #include <vector>
 
-#include <boost/asio/connect.hpp>
-
 #include <rubato/transport/tcp.hpp>
 
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
 #include "support/scratch_folder.hpp"
+#include "transport/key_material.hpp"
+#include "transport/wire_tap.hpp"
 #include "transport/worlds.hpp"
 
 using namespace std::chrono_literals;
@@ -40,28 +39,6 @@ namespace {
 namespace asio = boost::asio;
 using transport::tcp;
 using tcp_seat = seat<tcp>;
-using keys = std::shared_ptr<transport::security const>;
-
-auto key_in(scratch_folder const& folder, char const* name = "run.key") -> keys {
-  auto const file = folder.path() / name;
-  if (!std::filesystem::exists(file)) transport::make_key(file);
-  return transport::shared_key(file);
-}
-
-/// An authority and `nodes` certificates, by the script that users have.
-struct certified {
-  explicit certified(std::size_t nodes) {
-    auto const command = "bash " RUBATO_TESTS_DIR "/../examples/keys " + (folder.path() / "k").string() + " " +
-                         std::to_string(nodes) + " >/dev/null";
-    REQUIRE(std::system(command.c_str()) == 0);
-  }
-  [[nodiscard]] auto file(std::string const& name) const -> std::filesystem::path { return folder.path() / "k" / name; }
-  [[nodiscard]] auto of(std::size_t node) const -> keys {
-    auto const name = "node-" + std::to_string(node);
-    return transport::certificates(file("authority.pem"), file(name + ".pem"), file(name + ".key"));
-  }
-  scratch_folder folder{"certified"};
-};
 
 auto seat_of(tcp_doors& doors, std::size_t self, keys k, transport::tcp_options const& how = {}, std::size_t n = 2)
     -> tcp_seat {
@@ -93,61 +70,6 @@ auto reaches(
     return one.messages(channel_id::model).size() >= wanted;
   });
 }
-
-/// Stands between a caller and who is called, hears every byte, and may change one.
-class wire_tap {
- public:
-  explicit wire_tap(std::string target)
-      : target_{std::move(target)}, acceptor_{io_, {asio::ip::address_v4::loopback(), 0}} {
-    acceptor_.non_blocking(true);
-  }
-  [[nodiscard]] auto address() const -> std::string {
-    return "127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port());
-  }
-  void poll() {
-    boost::system::error_code error;
-    asio::ip::tcp::socket caller{io_};
-    acceptor_.accept(caller, error);
-    if (!error) {
-      auto& p = pairs_.emplace_back(std::move(caller), asio::ip::tcp::socket{io_});
-      auto const a = transport::address_in(target_);
-      p.second.connect({a.host, a.port}, error);
-      p.first.non_blocking(true);
-      p.second.non_blocking(true);
-    }
-    for (auto at = pairs_.begin(); at != pairs_.end();) {
-      auto const over = !forward(at->first, at->second, up) || !forward(at->second, at->first, down);
-      at = over ? pairs_.erase(at) : std::next(at);
-    }
-  }
-  std::vector<std::byte> up, down;  // from the caller, and to it
-  bool changes_next = false;
-
- private:
-  auto forward(asio::ip::tcp::socket& from, asio::ip::tcp::socket& to, std::vector<std::byte>& heard) -> bool {
-    std::array<std::byte, 4096> bytes;
-    boost::system::error_code error;
-    auto const n = from.read_some(asio::buffer(bytes), error);
-    if (error == asio::error::would_block) return true;
-    if (error) return false;
-    heard.insert(heard.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));
-    if (std::exchange(changes_next, changes_next && n < 100)) bytes[n / 2] ^= std::byte{1};
-    to.non_blocking(false);
-    asio::write(to, asio::buffer(bytes, n), error);
-    to.non_blocking(true);
-    return !error;
-  }
-
-  asio::io_context io_;
-  std::string target_;
-  asio::ip::tcp::acceptor acceptor_;
-  std::list<std::pair<asio::ip::tcp::socket, asio::ip::tcp::socket>> pairs_;
-};
-
-auto holds(std::vector<std::byte> const& heard, std::span<std::byte const> part) -> bool {
-  return std::search(heard.begin(), heard.end(), part.begin(), part.end()) != heard.end();
-}
-auto bytes_of(std::string_view text) { return std::as_bytes(std::span{text.data(), text.size()}); }
 
 /// Two nodes whose bytes go through a tap while so many models are sent.
 struct tapped {
@@ -250,28 +172,6 @@ TEST_CASE("large vectors go both ways at once, and an agreement may be empty") {
     }
   }
 }
-
-/// Calls without anything of the run, and with whatever it is given to say.
-struct caller_without_key {
-  explicit caller_without_key(std::string const& where) {
-    auto const a = transport::address_in(where);
-    socket.connect({a.host, a.port});
-    socket.non_blocking(true);
-  }
-  /// What it has heard; whether the other end has closed.
-  auto listen() -> bool {
-    std::array<std::byte, 4096> bytes;
-    while (true) {
-      boost::system::error_code error;
-      auto const n = socket.read_some(asio::buffer(bytes), error);
-      heard.insert(heard.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));
-      if (error) return error != asio::error::would_block;
-    }
-  }
-  asio::io_context io;
-  asio::ip::tcp::socket socket{io};
-  std::vector<std::byte> heard;
-};
 
 TEST_CASE("whoever calls without the key is turned away and told nothing, as often as it comes, and the run goes on") {
   scratch_folder const folder{"tls"};

@@ -51,6 +51,23 @@ struct doors_of {
   std::vector<int> descriptors;
   std::vector<std::string> addresses;
 };
+/// The same of nodes that agree on keys for their datagrams: a socket of UDP and one of TCP for each.
+struct keyed_udp_doors {
+  explicit keyed_udp_doors(std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) {
+      sockets.push_back(transport::open_udp_sockets("127.0.0.1:0"));
+      addresses.push_back(sockets.back().datagrams.address);
+    }
+  }
+  [[nodiscard]] auto options(std::size_t self, transport::udp_options o = {}) -> transport::udp_options {
+    o.addresses = addresses;
+    auto const taken = std::exchange(sockets[self], {});
+    if (taken.datagrams.descriptor >= 0) o.socket = taken.datagrams.descriptor, o.listener = taken.calls.descriptor;
+    return o;
+  }
+  std::vector<transport::udp_sockets> sockets;
+  std::vector<std::string> addresses;
+};
 using tcp_doors = doors_of<transport::tcp_options, transport::open_tcp_socket, &transport::tcp_options::listener>;
 using udp_doors = doors_of<transport::udp_options, transport::open_udp_socket, &transport::udp_options::socket>;
 
@@ -146,14 +163,44 @@ class world<tcp_with_key> : public one_process {
   scratch_folder folder_{"key"};
   std::shared_ptr<transport::security const> key_;
 };
-using with_keys = std::tuple<tcp_with_key>;
+
+/// UDP between nodes that have one key.
+class udp_with_key : public transport::udp {
+ public:
+  using udp::udp;
+};
+
+template<>
+class world<udp_with_key> : public one_process {
+ public:
+  world(std::size_t n, limits const& l) : n_{n}, limits_{l}, doors_{n} {
+    auto const file = folder_.path() / "run.key";
+    transport::make_key(file);
+    key_ = transport::shared_key(file);
+  }
+  auto make(std::size_t self) -> std::unique_ptr<udp_with_key> {
+    auto o = doors_.options(self, {.security = key_, .arrival = limits_.arrival, .silence = limits_.silence});
+    return std::make_unique<udp_with_key>(state_identity(self, n_), std::move(o));
+  }
+
+ private:
+  std::size_t n_;
+  limits limits_;
+  keyed_udp_doors doors_;
+  scratch_folder folder_{"key"};
+  std::shared_ptr<transport::security const> key_;
+};
+
+using with_keys = std::tuple<tcp_with_key, udp_with_key>;
+using lossless_with_keys = std::tuple<tcp_with_key>;
 #else
 using with_keys = std::tuple<>;
+using lossless_with_keys = std::tuple<>;
 #endif
 template<class... All, class... More>
 auto joined(std::tuple<All...> const*, std::tuple<More...> const*) -> std::tuple<All..., More...>;
-template<class... All>
-using and_with_keys = decltype(joined(static_cast<std::tuple<All...>*>(nullptr), static_cast<with_keys*>(nullptr)));
+template<class Keyed, class... All>
+using and_also = decltype(joined(static_cast<std::tuple<All...>*>(nullptr), static_cast<Keyed*>(nullptr)));
 
 template<>
 class world<transport::shared_memory> : public one_process {
@@ -241,12 +288,14 @@ class world<simulated> : public one_process {
   std::shared_ptr<simulated::air> air_;
 };
 
-using every_transport = and_with_keys<transport::in_process, transport::tcp, transport::shared_memory, transport::udp>;
-using lossless_transports = and_with_keys<transport::in_process, transport::tcp, transport::shared_memory>;
+using every_transport =
+    and_also<with_keys, transport::in_process, transport::tcp, transport::shared_memory, transport::udp>;
+using lossless_transports =
+    and_also<lossless_with_keys, transport::in_process, transport::tcp, transport::shared_memory>;
 using transports_with_silence =
-    and_with_keys<transport::tcp, transport::shared_memory, transport::udp>;  // in a room nobody is silent
+    and_also<with_keys, transport::tcp, transport::shared_memory, transport::udp>;  // in a room nobody is silent
 using carriers_of_messages =
-    std::tuple<transport::in_process, transport::tcp, transport::shared_memory, transport::udp, simulated>;
+    and_also<with_keys, transport::in_process, transport::tcp, transport::shared_memory, transport::udp, simulated>;
 using carriers_of_events = std::tuple<transport::in_process, transport::tcp, transport::shared_memory, simulated>;
 
 }  // namespace rubato::test

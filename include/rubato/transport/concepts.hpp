@@ -122,7 +122,9 @@ struct traffic {
 
 /// What was refused, by reason.
 struct rejections {
-  std::uint64_t strangers = 0;  ///< connections that sent no valid hello in time
+  /// Connections that sent no valid hello in time; over UDP, datagrams of who is no peer, or that its key did not seal,
+  /// or that had come before.
+  std::uint64_t strangers = 0;
   std::uint64_t options = 0;  ///< peers with other options
   std::uint64_t frames =
       0;  ///< frames that were malformed, of another run, damaged, too large, or not of that peer and its channels

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
-// What encrypts the connections of transport/tcp.hpp and knows who is at their other end. transport/tls.hpp has it by
-// OpenSSL; this is what it, or a library of your own, must offer.
+// What encrypts the connections of transport/tcp.hpp and the datagrams of transport/udp.hpp, and knows who is at their
+// other end. transport/tls.hpp has it by OpenSSL; this is what it, or a library of your own, must offer.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -20,6 +22,26 @@
 namespace rubato::transport {
 
 enum class side : std::uint8_t { caller, called };
+
+/// Keys for datagrams between two ends, one for each direction, that nobody else has. A datagram begins with four bytes
+/// that say under which keys it was sealed; they are no secret.
+class datagram_keys {
+ public:
+  static constexpr std::size_t name_bytes = 4;
+  static constexpr std::size_t overhead = name_bytes + 8 + 16;  ///< bytes that a datagram is longer than what it holds
+
+  datagram_keys() = default;
+  datagram_keys(datagram_keys const&) = delete;
+  auto operator=(datagram_keys const&) -> datagram_keys& = delete;
+  virtual ~datagram_keys() = default;
+
+  /// Encrypts both parts, one after the other, with a number that no other datagram of this end has. `into` has the
+  /// bytes of both parts and `overhead`.
+  virtual void seal(std::span<std::byte const> head, std::span<std::byte const> body, std::span<std::byte> into) = 0;
+  /// Decrypts a datagram of the other end; `into` is shorter by `overhead`. False, and nothing that may be read, if it
+  /// is not one, if it was changed, or if it was opened before.
+  [[nodiscard]] virtual auto open(std::span<std::byte const> datagram, std::span<std::byte> into) -> bool = 0;
+};
 
 /// One connection. Belongs to the thread that polls; a read and a write may be under way at once, never two of a kind.
 /// It may be destroyed when the socket is closed and every `then` has run.
@@ -38,6 +60,9 @@ class secure_stream {
   virtual void shake_hands(side ours, std::function<void(error_code)> then) = 0;
   /// After that: whether the other end may speak as this node.
   [[nodiscard]] virtual auto may_be(node_id) const -> bool = 0;
+  /// After it, too: keys for datagrams between both ends, which the other end derives from the same handshake and the
+  /// same context; nothing if they cannot be made. They outlive the stream.
+  [[nodiscard]] virtual auto keys_for_datagrams(std::string_view context) -> std::unique_ptr<datagram_keys> = 0;
   /// What to say of an error of this stream: a clause without a full stop, or nothing if it has to do with no key.
   [[nodiscard]] virtual auto words_of(error_code error) const -> std::string { return error.message(); }
 

@@ -19,6 +19,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/transport/asio.hpp>
 #include <rubato/transport/concepts.hpp>
+#include <rubato/transport/detail/callers/tcp.hpp>
 #include <rubato/transport/detail/connection/tcp.hpp>
 #include <rubato/transport/detail/edges.hpp>
 #include <rubato/transport/security.hpp>
@@ -50,16 +51,8 @@ using tcp_socket = bound_socket;
 
 namespace detail {
 
-struct tcp_edge : queued_edge {
-  address where;
-  bool we_call = false;
-  std::shared_ptr<tcp_connection> link;  // open
-  std::shared_ptr<tcp_connection> calling;  // our call, not open yet
-  std::uint32_t session = 0;  // how often the edge has been opened
-  clock::time_point call_again{};
-  std::string trouble;
-  bool told_of_strangers = false;  // since it was open
-
+/// It is open while there is a link.
+struct tcp_edge : queued_edge, calling_edge {
   [[nodiscard]] auto is_open() const -> bool { return link != nullptr; }
   [[nodiscard]] auto is_free() const -> bool { return link && !link->writing && !write_closed; }
 };
@@ -78,16 +71,16 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   /// Listens and begins to call; peers open while the owner polls. Throws config_error.
   tcp(identity me, tcp_options o)
-      : queued_edges{sealed_by(o.security.get(), std::move(me)), o.says},
+      : queued_edges{detail::sealed_by(o.security.get(), std::move(me)), o.says},
         options_{std::move(o)},
-        acceptor_{io()},
+        callers_{io(), options_.security.get(), options_.greeting, rejected_},
         timer_{io()} {
     check_silence(options_.silence);
     auto const goes_far = options_.insecure || options_.security != nullptr;
     for (auto const id : me_.peers) {
       auto const where = detail::address_of(id, options_.addresses, goes_far);
       auto& p = add_peer(id, where.text());
-      p.where = where;
+      p.there = where;
       p.we_call = id < me_.self;
       p.trouble = p.we_call ? "it has not answered" : "it has not called";
       p.queue = send_queue{options_.event_bound};
@@ -96,11 +89,9 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     auto const bound_socket = options_.listener
                                   ? *options_.listener
                                   : detail::open_socket<boost::asio::ip::tcp::acceptor>(own, "listen on").descriptor;
-    boost::system::error_code error;
-    acceptor_.assign(detail::protocol_of<tcp_protocol>(own), bound_socket, error);
-    if (error)
-      throw config_error{"socket " + std::to_string(bound_socket) + " cannot be listened on: " + error.message()};
-    accept();
+    callers_.listen(
+        bound_socket, own, [this](auto const& c) { answer(c); },
+        [this](std::string const& why) { detail::tell_of_stranger(peers_, why, says_); });
     for (auto& p : peers_) {
       if (p.we_call) call(p);
     }
@@ -109,11 +100,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   tcp(tcp const&) = delete;
   auto operator=(tcp const&) -> tcp& = delete;
   ~tcp() {
-    for (auto& p : peers_) {  // handlers of the context refer to them
-      if (auto const c = std::exchange(p.link, nullptr)) c->close();
-      if (auto const c = std::exchange(p.calling, nullptr)) c->close();
-    }
-    for (auto& c : unidentified_) c->close();
+    for (auto& p : peers_) p.close();  // handlers of the context refer to them
   }
 
   void poll(clock::time_point until, std::vector<incoming>& in) {
@@ -140,16 +127,11 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   using peer_state = detail::tcp_edge;
   using connection = detail::tcp_connection;
   using error_code = boost::system::error_code;
-  static constexpr std::size_t most_unidentified = 64;
   static constexpr auto pause = std::chrono::milliseconds{50};  // before a call is tried again
 
-  static auto sealed_by(security const* s, identity me) -> identity {
-    if (s != nullptr) me.check = nullptr;
-    return me;
-  }
   [[nodiscard]] auto io() -> boost::asio::io_context& { return polled_.context(); }
   [[nodiscard]] auto hello_to(peer_state const& p) const -> wire::hello {
-    return {run_, me_.self, p.id, me_.opened_before + p.session, me_.time.began, 0, 0};
+    return {run_, me_.self, p.id, me_.opened_before + p.sessions, me_.time.began, 0, 0};
   }
 
   // --- how an edge opens
@@ -159,36 +141,15 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     c->peer = p.id;
     c->until = later(
         (std::max)(options_.greeting, options_.arrival));  // a peer may accept connections long before it serves them
-    c->socket.async_connect({p.where.host, p.where.port}, [this, &p, c](error_code error) {
-      if (c->at == detail::phase::closed) return;
-      if (error) return hang_up(p, error.message());
-      c->at = detail::phase::greeting;
-      c->shake_hands(options_.security.get(), side::caller, [this, &p, c](std::string const& why) {
-        if (!why.empty()) hang_up(p, why);
-        else if (!c->may_be(p.id)) hang_up(p, "what answers there has the certificate of another node");
-        else greet(p, c);
-      });
-    });
-  }
-  void greet(peer_state& p, std::shared_ptr<connection> const& c) {
-    c->write_hello(hello_to(p), me_.agreed.text(), [this, &p](error_code cut) {
-      if (cut) hang_up(p, cut.message());
-    });
-    c->read_hello([this, &p, c](bool whole) {
-      if (!whole && !c->refusal.empty()) return hang_up(p, c->refusal);
-      if (!whole)
-        return hang_up(p, options_.security == nullptr
-                              ? "what answers there is not a rubato node, is too busy, or wants a key"
-                              : "what answers there is not a rubato node, or is too busy");
-      if (c->other.from != p.id || c->other.to != me_.self) {
-        return hang_up(p, "node " + std::to_string(to_index(c->other.from)) + " answers there");
-      }
-      auto const why = wire::difference(me_.agreed.text(), c->text, p.name);
-      if (why.empty()) return open(p, c);
-      hang_up(p, why);
-      p.call_again = clock::now() + between_hellos;
-      differs(p, why);
-    });
+    detail::call(c, p.there, options_.security.get(), hello_to(p), me_.agreed.text(),
+                 [this, &p, c](std::string const& no) {
+                   if (!no.empty()) return hang_up(p, no);
+                   auto const why = wire::difference(me_.agreed.text(), c->text, p.name);
+                   if (why.empty()) return open(p, c);
+                   hang_up(p, why);
+                   p.call_again = clock::now() + between_hellos;
+                   differs(p, why);
+                 });
   }
 
   void hang_up(peer_state& p, std::string why) {
@@ -198,67 +159,20 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     p.calling.reset();
   }
 
-  void accept() {
-    acceptor_.async_accept([this](error_code error, connection::socket_type socket) {
-      accepting_ = false;
-      if (error) {  // most likely out of descriptors: some are freed, and the next tick tries again
-        turn_away_oldest();
-        return;
-      }
-      auto const c = unidentified_.emplace_back(std::make_shared<connection>(std::move(socket)));
-      c->at = detail::phase::greeting;
-      c->until = later(options_.greeting);
-      if (unidentified_.size() > most_unidentified) turn_away_oldest();
-      c->shake_hands(options_.security.get(), side::called, [this, c](std::string const& why) {
-        if (!why.empty()) return refuse_stranger(c, why);
-        c->read_hello([this, c](bool whole) {
-          if (!whole) return turn_away(c, rejected_.strangers);
-          if (c->may_be(c->other.from)) answer(c);
-          else refuse_stranger(c, "it has the certificate of another node than " + detail::to_text(c->other.from));
-        });
-      });
-      accept();
-    });
-    accepting_ = true;
-  }
-
-  /// Somebody who belongs to no peer that is there: of those that are not, it may be one that was started wrongly.
-  void refuse_stranger(std::shared_ptr<connection> const& c, std::string const& why) {
-    for (auto& p : peers_) {
-      if (p.we_call || p.link) continue;
-      p.trouble = "it has not called; somebody has, and was turned away: " + why;
-      if (says_ != nullptr && p.session > 0 && !std::exchange(p.told_of_strangers, true))
-        says_("while " + p.name + " is away somebody has called, and was turned away: " + why);
-    }
-    turn_away(c, rejected_.strangers);
-  }
-  void turn_away_oldest() {
-    if (unidentified_.empty()) return;
-    turn_away(std::shared_ptr<connection>{unidentified_.front()}, rejected_.crowded);
-  }
-  void turn_away(std::shared_ptr<connection> const& c, std::uint64_t& counter) {
-    ++counter;
-    forget(c);
-  }
-  void forget(std::shared_ptr<connection> const& c) {
-    c->close();
-    std::erase(unidentified_, c);
-  }
-
   void answer(std::shared_ptr<connection> const& c) {
     auto* const p = find(c->other.from);
-    if (ours_.at == peer_status::phase::ended) return forget(c);  // the session would end at once
-    if (p == nullptr || p->we_call || c->other.to != me_.self) return turn_away(c, rejected_.strangers);
+    if (ours_.at == peer_status::phase::ended) return callers_.forget(c);  // the session would end at once
+    if (p == nullptr || p->we_call || c->other.to != me_.self) return callers_.turn_away(c);
     auto const why = wire::difference(me_.agreed.text(), c->text, p->name);
     if (auto const old = p->link; old && why.empty())
       lost(*p, old, "it has called again: it began anew, or two processes are this node");
     c->write_hello(hello_to(*p), me_.agreed.text(), [this, p, c, why](error_code error) {
       if (!why.empty()) {  // the caller knows the options here, and has its own sentence
         differs(*p, why);
-        return forget(c);
+        return callers_.forget(c);
       }
-      if (error) return turn_away(c, rejected_.strangers);
-      std::erase(unidentified_, c);
+      if (error) return callers_.turn_away(c);
+      callers_.release(c);
       open(*p, c);
     });
   }
@@ -274,7 +188,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     p.link = c;
     p.told_of_strangers = false;
     p.renew();
-    auto const mine = me_.opened_before + p.session++;
+    auto const mine = me_.opened_before + p.sessions++;
     opened(p, c->other.clock_began, {mine, c->other.session}, {c->other.session, mine});
     read_frame(p, c);
     pump(p);
@@ -349,10 +263,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   void tick(clock::time_point now) {
     auto const heeded = listened(now, options_.silence);
-    if (!accepting_) accept();
-    while (!unidentified_.empty() && now > unidentified_.front()->until) {
-      turn_away(std::shared_ptr<connection>{unidentified_.front()}, rejected_.strangers);
-    }
+    callers_.tick(now);
     for (auto& p : peers_) {
       if (p.link) watch(p, now, heeded);
       else call_again(p, now);
@@ -378,10 +289,8 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   tcp_options options_;
   detail::polled_context polled_;  // before the members that refer to it
-  boost::asio::ip::tcp::acceptor acceptor_;
+  detail::callers callers_;
   boost::asio::steady_timer timer_;
-  std::vector<std::shared_ptr<connection>> unidentified_;  // accepted, and without a hello yet; oldest first
-  bool accepting_ = false;
 };
 
 }  // namespace rubato::transport

@@ -6,13 +6,19 @@
 // a hello repeats the number that it offered for it: so its sender is there now. No older datagram can be taken for
 // such a hello, whatever the clocks of the two say. An end that is in a session and is offered another one answers with
 // a new number of its own. It stays in the old session until that number comes back.
+//
+// With keys (udp_options::security) all of this is sealed, hellos too: see transport/detail/keys/udp.hpp.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -32,6 +38,8 @@
 #include <rubato/transport/detail/connection/udp.hpp>
 #include <rubato/transport/detail/datagrams.hpp>
 #include <rubato/transport/detail/edges.hpp>
+#include <rubato/transport/detail/keys/udp.hpp>
+#include <rubato/transport/security.hpp>
 #include <rubato/wire/hello.hpp>
 
 namespace rubato::transport {
@@ -40,6 +48,11 @@ namespace rubato::transport {
 struct udp_options {
   std::vector<std::string> addresses{};  ///< host:port of every node of the run, by id
   std::optional<int> socket{};  ///< takes over this bound socket (see open_udp_socket)
+  /// Encrypts all datagrams, and keeps out whoever has no key (transport/tls.hpp); empty: plain bytes. All nodes have
+  /// the same kind. Each node then also listens on TCP, at the same host and port, where keys are agreed on.
+  std::shared_ptr<transport::security const> security{};
+  std::optional<int> listener{};  ///< takes over this listening socket for that (see open_udp_sockets)
+  std::chrono::nanoseconds greeting = std::chrono::seconds{2};  ///< time in which who calls there must have shown a key
   bool insecure = false;  ///< allows addresses beyond loopback, unencrypted
   std::chrono::nanoseconds arrival = std::chrono::seconds{10};  ///< time in which all peers must arrive
   std::chrono::nanoseconds silence = std::chrono::seconds{5};  ///< time after which an open edge counts as dead
@@ -59,28 +72,57 @@ using udp_socket = bound_socket;
   return detail::open_socket<boost::asio::ip::udp::socket>(address_in(text, insecure), "receive at");
 }
 
+/// The two sockets of a node with keys: of UDP, and a listening one of TCP that has the same number of a port.
+struct udp_sockets {
+  bound_socket datagrams, calls;
+};
+/// The same for both.
+[[nodiscard]] inline auto open_udp_sockets(std::string const& text, bool insecure = false) -> udp_sockets {
+  auto const where = address_in(text, insecure);
+  for (auto tries = 16;; --tries) {  // a port that the system chooses for one may be taken for the other
+    auto const calls = detail::open_socket<boost::asio::ip::tcp::acceptor>(where, detail::listen_for_keys);
+    try {
+      auto at = where;
+      at.port = address_in(calls.address, true).port;
+      return {detail::open_socket<boost::asio::ip::udp::socket>(at, "receive at"), calls};
+    } catch (config_error const&) {
+      ::close(calls.descriptor);
+      if (where.port != 0 || tries == 1) throw;
+    }
+  }
+}
+
 /// **Thread safety:** one owner; wake() from any thread. **Models:** endpoint.
 class udp : public detail::edges<detail::udp_edge> {
  public:
   static constexpr bool lossless = false;
   static constexpr bool ordered = false;
-  static constexpr std::size_t datagram_bytes = 1200;  ///< at most, header and body; below any MTU, also of loopback
+  /// At most, header and body and what seals them; below any MTU, also of loopback.
+  static constexpr std::size_t datagram_bytes = detail::datagram_bytes;
+  static constexpr std::size_t sealed_bytes = datagram_bytes - datagram_keys::overhead;  ///< what one holds with keys
 
   /// Binds and begins to greet; edges open while the owner polls. Throws config_error.
   udp(identity me, udp_options o)
-      : edges{std::move(me), o.says}, options_{std::move(o)}, socket_{polled_.context()}, timer_{polled_.context()} {
+      : edges{detail::sealed_by(o.security.get(), std::move(me)), o.says},
+        options_{std::move(o)},
+        socket_{polled_.context()},
+        timer_{polled_.context()} {
     refuse_what_cannot_be();
-    auto const own = detail::address_of(me_.self, options_.addresses, options_.insecure);
+    auto const goes_far = options_.insecure || options_.security != nullptr;
+    auto const own = detail::address_of(me_.self, options_.addresses, goes_far);
     for (auto const id : me_.peers) {
-      auto const a = detail::address_of(id, options_.addresses, options_.insecure);
+      auto const a = detail::address_of(id, options_.addresses, goes_far);
       auto& p = add_peer(id, a.text());
+      p.there = a;
       p.where = {a.host, a.port};
+      p.trouble = "nothing was heard of it";
       if (a.host.is_v6() == own.host.is_v6()) continue;
       throw config_error{p.name + " cannot be reached from " + own.text() +
                          " over udp, for one address is IPv4 and the other "
                          "IPv6: give all nodes addresses of one kind, or use tcp"};
     }
     take_socket(own);
+    if (options_.security) listen(own);
     receive_later();
     tick_later();
   }
@@ -125,8 +167,10 @@ class udp : public detail::edges<detail::udp_edge> {
            std::all_of(peers_.begin(), peers_.end(), [this](auto const& p) { return !p.open || has_parted(p); });
   }
 
-  /// Throws config_error where datagrams cannot carry what such nodes say.
-  static void refuse_unfit(identity const& me) { detail::refuse_what_no_datagram_carries(me, datagram_bytes); }
+  /// Throws config_error where datagrams of which so many bytes are to be had cannot carry what such nodes say.
+  static void refuse_unfit(identity const& me, std::size_t bytes = datagram_bytes) {
+    detail::refuse_what_no_datagram_carries(me, bytes);
+  }
 
   /// What the system granted of the receiving buffer that was asked for, in bytes.
   [[nodiscard]] auto receive_buffer() const -> std::size_t { return receive_buffer_; }
@@ -139,7 +183,7 @@ class udp : public detail::edges<detail::udp_edge> {
   static constexpr auto taken_for_dead = "it took this node for dead";
 
   void refuse_what_cannot_be() const {
-    refuse_unfit(me_);
+    refuse_unfit(me_, options_.security ? sealed_bytes : datagram_bytes);
     if (!(options_.loss >= 0 && options_.loss < 1)) {
       throw config_error{"a loss must lie in 0 (included) to 1 (excluded), not " + shortest(options_.loss)};
     }
@@ -163,6 +207,17 @@ class udp : public detail::edges<detail::udp_edge> {
     receive_buffer_ = static_cast<std::size_t>((std::max)(granted.value(), 4 * static_cast<int>(datagram_bytes)));
     budget_ = burst();
     if (options_.batches && detail::joins_and_cuts(descriptor)) batch_ = detail::outgoing_datagrams::most;
+  }
+  /// Where keys are agreed on. The system may have chosen the port.
+  void listen(address own) {
+    own.port = socket_.local_endpoint().port();
+    using acceptor = boost::asio::ip::tcp::acceptor;
+    auto const descriptor =
+        options_.listener ? *options_.listener : detail::open_socket<acceptor>(own, detail::listen_for_keys).descriptor;
+    auto const answer = (std::max)(options_.greeting, options_.arrival);  // a peer may be started long before it polls
+    keys_.emplace(polled_.context(), me_.self, own, descriptor,
+                  detail::key_exchange::options{options_.security, options_.greeting, answer, says_}, peers_,
+                  rejected_);
   }
 
   // --- sending
@@ -194,7 +249,7 @@ class udp : public detail::edges<detail::udp_edge> {
     for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
       if (is_dropped(p, 0x75647021ULL, drawn)) continue;
       auto const part = wire::cut(*run.from, me_.blocks, {b, b + 1});
-      wire::encode_header(labelled, part, seal(), leaving_.add(part.body));
+      add(p, labelled, part);
     }
     auto const count = leaving_.size();
     auto const error = count == 0 ? std::errc{} : leave(p);
@@ -208,10 +263,21 @@ class udp : public detail::edges<detail::udp_edge> {
     for (auto b = run.blocks.begin; b < run.blocks.end; ++b) {
       auto const part = wire::cut(*run.from, me_.blocks, {b, b + 1});
       count_sent(p.id, *run.from, part);
-      budget_ -= static_cast<double>(wire::header_bytes + part.body.size());
+      budget_ -= static_cast<double>(wire::header_bytes + part.body.size() + (keys_ ? datagram_keys::overhead : 0));
     }
     p.waiting.done(run);
     return true;
+  }
+
+  /// Makes a frame of the open session ready to leave.
+  void add(peer_state const& p, packet const& head, wire::piece const& part) {
+    if (!keys_) return wire::encode_header(head, part, seal(), leaving_.add(part.body));
+    std::array<std::byte, wire::header_bytes> header;
+    wire::encode_header(head, part, seal(), header);
+    p.keys.front()->seal(header, part.body, room_for(header.size() + part.body.size()));
+  }
+  [[nodiscard]] auto room_for(std::size_t bytes) -> std::span<std::byte> {
+    return leaving_.room(bytes + datagram_keys::overhead);
   }
 
   /// Gives the system the frames that are ready. Returns the error that kept it from taking them, if any.
@@ -240,7 +306,7 @@ class udp : public detail::edges<detail::udp_edge> {
     if (is_dropped(p, 0x75647322ULL, p.drawn_words)) return;
     auto frame = detail::frame_of(ours_, me_.self, p.id);
     frame.session = p.wire;
-    wire::encode_header(frame, {}, seal(), leaving_.add({}));
+    add(p, frame, {});
     leave(p);
   }
 
@@ -254,14 +320,21 @@ class udp : public detail::edges<detail::udp_edge> {
   }
 
   /// Offers the next session, and says which one is over for us: the peer may be alive and not know it.
-  void greet(peer_state const& p) { say_hello(p, p.offer, p.heard_offer); }
+  void greet(peer_state const& p) { say_hello(p, p.offer, p.heard_offer, p.keys.size() - 1); }
   /// Tells the peer, which may not be in this session yet, that we are.
-  void confirm(peer_state const& p) { say_hello(p, p.wire.sender, p.wire.receiver); }
-  void say_hello(peer_state const& p, std::uint32_t mine, std::uint32_t heard) {
+  void confirm(peer_state const& p) { say_hello(p, p.wire.sender, p.wire.receiver, 0); }
+  void say_hello(peer_state const& p, std::uint32_t mine, std::uint32_t heard, std::size_t under) {
+    if (keys_ && p.keys.empty()) return;  // nothing is said before
     auto const open = p.open ? p.wire.receiver : 0U;
     auto const who = wire::hello{run_, me_.self, p.id, mine, me_.time.began, heard, open, p.closed};
     auto const bytes = wire::encode_hello(who, me_.agreed.text());
-    error_code ignored;  // the next one is not far
+    if (keys_) {
+      p.keys[under]->seal(bytes, {}, room_for(bytes.size()));
+      auto to = p.where;
+      static_cast<void>(leaving_.leave(socket_.native_handle(), to.data(), to.size()));  // the next one is not far
+      return;
+    }
+    error_code ignored;  // the same
     socket_.send_to(boost::asio::buffer(bytes), p.where, 0, ignored);
   }
 
@@ -286,16 +359,23 @@ class udp : public detail::edges<detail::udp_edge> {
       ++rejected_.strangers;
       return;
     }
+    if (!keys_) return read(*at, bytes);
+    auto const size = std::clamp(bytes.size(), datagram_keys::overhead, datagram_bytes);
+    auto const plain = std::span{plain_}.first(size - datagram_keys::overhead);
+    if (size == bytes.size() && at->unseal(bytes, plain)) read(*at, plain);
+    else ++rejected_.strangers;
+  }
+  void read(peer_state& p, std::span<std::byte const> bytes) {
     if (bytes.size() >= wire::hello_bytes && wire::decode_hello(bytes.first<wire::hello_bytes>()))
-      return greeted(*at, bytes);
+      return greeted(p, bytes);
     wire::frame_view f;
-    auto& p = *at;
     if (wire::decode(bytes, f, seal()) || f.head.from != p.id || f.head.to != me_.self) {
       ++rejected_.frames;
       return;
     }
     if (!p.open || !(f.head.session == session_id{p.wire.receiver, p.wire.sender}))
       return;  // of another session, or too early
+    p.use_these_keys();
     p.heard = clock::now();
     p.knows_us = true;
     if (detail::is_status(f)) return stands(p, f);
@@ -334,6 +414,7 @@ class udp : public detail::edges<detail::udp_edge> {
 
   /// A peer with which we are in this session may not be in it yet. If it is, it may not know that we are.
   void confirmed(peer_state& p, wire::hello const& who) {
+    p.use_these_keys();
     auto const is_in = who.open == p.wire.sender;
     p.knows_us = p.knows_us || is_in;
     if (!may_answer(p)) return;
@@ -355,6 +436,7 @@ class udp : public detail::edges<detail::udp_edge> {
       drop(p);
       gone(p, who.clock_began == p.clock_began ? taken_for_dead : "it has been started again");
     }
+    p.use_these_keys();
     p.wire = {mine, who.session};
     p.heard_offer = 0;
     p.open = true;
@@ -377,6 +459,7 @@ class udp : public detail::edges<detail::udp_edge> {
   /// If the peer is alive, it learns this at once: this node may end because of it.
   void lost(peer_state& p, std::string const& why) {
     drop(p);
+    if (keys_) keys_->call_anew(p);
     gone(p, why);
     for (auto k = 0; k < 3; ++k) greet(p);
   }
@@ -416,6 +499,7 @@ class udp : public detail::edges<detail::udp_edge> {
 
   void tick(clock::time_point now) {
     auto const heeded = listened(now, options_.silence);
+    if (keys_ && ours_.at != peer_status::phase::ended) keys_->tick(now);
     for (auto& p : peers_) {
       if (p.open && !p.knows_us) confirm(p);
       if (!p.open && p.theirs.at != peer_status::phase::left) greet(p);
@@ -434,6 +518,7 @@ class udp : public detail::edges<detail::udp_edge> {
   detail::polled_context polled_;
   protocol::socket socket_;
   boost::asio::steady_timer timer_;
+  std::optional<detail::key_exchange> keys_;  // empty: nothing is sealed
   std::size_t turn_ = 0;
   std::size_t receive_buffer_ = 0;
   double budget_ = 0;  // bytes that may be sent now
@@ -441,6 +526,7 @@ class udp : public detail::edges<detail::udp_edge> {
   std::size_t batch_ = 1;  // datagrams that leave in one call
   detail::outgoing_datagrams leaving_;
   detail::incoming_datagrams arriving_;
+  std::array<std::byte, datagram_bytes> plain_;  // of a datagram that is being read
   detail::block_gatherer arrived_;
 };
 

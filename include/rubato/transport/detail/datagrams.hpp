@@ -24,6 +24,8 @@
 
 namespace rubato::transport::detail {
 
+inline constexpr std::size_t datagram_bytes = 1200;  // at most: below any MTU
+
 /// Switches joining on for what `socket` receives. Returns whether the system can split what it sends.
 [[nodiscard]] inline auto joins_and_cuts(int socket) -> bool {
 #if defined(UDP_SEGMENT) && defined(UDP_GRO)
@@ -38,7 +40,7 @@ namespace rubato::transport::detail {
 #endif
 }
 
-/// Frames to one address, all but the last of one size, that leave together.
+/// Datagrams to one address, all but the last of one size, that leave together: frames, or what is sealed.
 class outgoing_datagrams {
  public:
   static constexpr std::size_t most = 48;  // one call takes at most 64 KiB and 64 pieces
@@ -48,19 +50,27 @@ class outgoing_datagrams {
     pieces_.reserve(2 * most);
   }
 
-  [[nodiscard]] auto size() const -> std::size_t { return headers_.size(); }
+  [[nodiscard]] auto size() const -> std::size_t { return count_; }
   /// Adds a frame and returns the place of its header. The body must stay in place until the frames have left, and be
   /// as long as those before; after a shorter one no more may be added. At most `most` frames.
   auto add(std::span<std::byte const> body) -> std::span<std::byte, wire::header_bytes> {
-    if (headers_.empty()) body_bytes_ = body.size();
+    if (count_++ == 0) each_ = wire::header_bytes + body.size();
     auto& header = headers_.emplace_back();  // within its capacity, so earlier headers do not move
     pieces_.push_back({header.data(), header.size()});
     if (!body.empty()) pieces_.push_back({const_cast<std::byte*>(body.data()), body.size()});  // is read only
     return header;
   }
+  /// Adds a datagram of that many bytes, to be written where they are returned. The same holds for it, and those that
+  /// leave together are all added so.
+  [[nodiscard]] auto room(std::size_t bytes) -> std::span<std::byte> {
+    if (sealed_.empty()) sealed_.resize(most);
+    auto const here = std::span{sealed_[count_]}.first(bytes);
+    if (count_++ == 0) each_ = bytes;
+    pieces_.push_back({here.data(), here.size()});
+    return here;
+  }
 
-  /// Gives all frames to the system, which takes all or none. Returns its error, if any. Afterwards there are no frames
-  /// here.
+  /// Gives all to the system, which takes all or none. Returns its error, if any. Afterwards there are none here.
   [[nodiscard]] auto leave(int socket, void* address, std::size_t address_bytes) -> std::errc {
     msghdr m{};
     m.msg_name = address;
@@ -69,27 +79,30 @@ class outgoing_datagrams {
     m.msg_iovlen = pieces_.size();
 #ifdef UDP_SEGMENT
     alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(std::uint16_t))> control{};
-    if (headers_.size() > 1) {
+    if (count_ > 1) {
       m.msg_control = control.data();
       m.msg_controllen = control.size();
       auto* const c = CMSG_FIRSTHDR(&m);
       c->cmsg_level = IPPROTO_UDP;
       c->cmsg_type = UDP_SEGMENT;
       c->cmsg_len = CMSG_LEN(sizeof(std::uint16_t));
-      auto const segment = static_cast<std::uint16_t>(wire::header_bytes + body_bytes_);
+      auto const segment = static_cast<std::uint16_t>(each_);
       std::memcpy(CMSG_DATA(c), &segment, sizeof segment);
     }
 #endif
     auto const error = sendmsg(socket, &m, MSG_NOSIGNAL) < 0 ? std::errc{errno} : std::errc{};
     headers_.clear();
     pieces_.clear();
+    count_ = 0;
     return error;
   }
 
  private:
   std::vector<std::array<std::byte, wire::header_bytes>> headers_;
+  std::vector<std::array<std::byte, datagram_bytes>> sealed_;
   std::vector<iovec> pieces_;
-  std::size_t body_bytes_ = 0;
+  std::size_t count_ = 0;
+  std::size_t each_ = 0;  // bytes
 };
 
 /// Whether a socket's error reports the fate of something that was sent earlier; then there may be more to receive.

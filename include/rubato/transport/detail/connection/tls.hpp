@@ -3,6 +3,7 @@
 #pragma once
 
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -17,6 +18,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,6 +26,7 @@
 #include <boost/asio/ssl/error.hpp>
 
 #include <rubato/core/ids.hpp>
+#include <rubato/transport/detail/sealing/tls.hpp>
 #include <rubato/transport/security.hpp>
 
 namespace rubato::transport::detail {
@@ -141,6 +144,7 @@ class tls_stream final : public secure_stream {
   void shake_hands(side ours, std::function<void(error_code)> then) override {
     error_code failed;
     socket_.native_non_blocking(true, failed);
+    side_ = ours;
     if (ours == side::caller) SSL_set_connect_state(ssl_.get());
     else SSL_set_accept_state(ssl_.get());
     attempt(
@@ -160,6 +164,18 @@ class tls_stream final : public secure_stream {
     auto const name = name_in_certificate(node);
     return theirs && X509_check_host(theirs.get(), name.data(), name.size(),
                                      X509_CHECK_FLAG_NO_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, nullptr) == 1;
+  }
+  /// By the exporter of TLS (RFC 8446, section 7.5).
+  [[nodiscard]] auto keys_for_datagrams(std::string_view context) -> std::unique_ptr<datagram_keys> override {
+    constexpr auto label = std::string_view{"EXPERIMENTAL rubato datagrams"};
+    datagram_secrets made{};
+    auto const* const said = reinterpret_cast<unsigned char const*>(context.data());
+    auto const good = agreed_ && SSL_export_keying_material(ssl_.get(), made.data(), made.size(), label.data(),
+                                                            label.size(), said, context.size(), 1) == 1;
+    ERR_clear_error();
+    auto keys = good ? std::make_unique<tls_datagrams>(made, side_) : nullptr;
+    OPENSSL_cleanse(made.data(), made.size());
+    return keys;
   }
   /// In TLS 1.3 a caller hears only after its own handshake that its certificate was refused.
   [[nodiscard]] auto words_of(error_code error) const -> std::string override {
@@ -275,6 +291,7 @@ class tls_stream final : public secure_stream {
   std::unique_ptr<SSL, void (*)(SSL*)> ssl_;
   proof by_;
   bool agreed_ = false;
+  side side_ = side::caller;
   std::uint64_t renew_after_;  // records
   std::uint64_t by_this_key_ = 0, renewals_ = 0;
 };

@@ -6,14 +6,19 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <random>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <boost/asio/ip/udp.hpp>
 
 #include <rubato/core/errors.hpp>
 #include <rubato/transport/detail/block_stream.hpp>
+#include <rubato/transport/detail/callers/tcp.hpp>
 #include <rubato/transport/detail/edges.hpp>
+#include <rubato/transport/security.hpp>
 #include <rubato/wire/hello.hpp>
 
 namespace rubato::transport::detail {
@@ -32,7 +37,7 @@ namespace rubato::transport::detail {
   return (std::max)(1U, source());
 }
 
-struct udp_edge : edge {
+struct udp_edge : edge, calling_edge {
   boost::asio::ip::udp::endpoint where;
   bool open = false;  // in the session `wire`
   bool knows_us = false;  // the peer is in it too
@@ -40,7 +45,6 @@ struct udp_edge : edge {
   std::uint32_t offer = fresh_nonce();  // ours, for the next session
   std::uint32_t heard_offer = 0;  // the last nonce it offered that is not of this session
   std::uint32_t closed = 0;  // its nonce in the session that was closed here last
-  std::uint32_t sessions = 0;  // how often the edge has been opened here
   session_id session{};  // as the node here knows it
   std::uint64_t drawn = 0;  // numbers the draws of injected loss for blocks
   std::uint64_t drawn_words = 0;  // and for statuses, whose number depends on time
@@ -49,9 +53,24 @@ struct udp_edge : edge {
   clock::time_point spoke{};
   clock::time_point answered{};
   int parting_words = 0;  // how often our last status was sent after its own had come
-  std::string trouble = "nothing was heard of it";
+  /// Where datagrams are sealed: first the keys of the open session, and last those that were agreed on last, which may
+  /// be the same.
+  std::vector<std::unique_ptr<datagram_keys>> keys;
+  std::size_t under = 0;  // by which of them the datagram was sealed that is being read
 
   [[nodiscard]] auto is_open() const -> bool { return open; }
+  /// Decrypts a datagram under any of the keys.
+  [[nodiscard]] auto unseal(std::span<std::byte const> datagram, std::span<std::byte> into) -> bool {
+    for (under = 0; under < keys.size(); ++under) {
+      if (keys[under]->open(datagram, into)) return true;
+    }
+    return false;
+  }
+  /// What was sealed so belongs to the open session: who sent it has those keys, and none that are older.
+  void use_these_keys() {
+    if (under > 0) keys.erase(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(under));
+    under = 0;
+  }
 };
 
 /// Throws config_error if a channel, a block or the agreement cannot be carried by datagrams of that many bytes.
