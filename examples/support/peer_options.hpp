@@ -107,7 +107,7 @@ inline void set_listener(peer_choice& c, given g) {
   auto const parts = list_in(g.text);
   if (parts.empty() || parts.size() > 2) refuse(g, "a descriptor, or two");
   auto const number = [&](std::string const& text) {
-    return static_cast<int>(count_in({g.name, text}, 3, "a descriptor from 3 up"));
+    return static_cast<int>(count_in({g.option, text}, 3, "a descriptor from 3 up"));
   };
   c.listener = number(parts[0]);
   if (parts.size() == 2) c.key_listener = number(parts[1]);

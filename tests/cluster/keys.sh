@@ -50,6 +50,13 @@ pair "--until 5s --arrival 3s --certificates made-for-two" "--until 5s --arrival
 [[ $first$second == 44 ]] || fail "peers of two authorities ended with $first and $second"
 cat said-0 said-1 | grep -q "its certificate is refused here" || fail "peers of two authorities say: $(cat said-0 said-1)"
 
+# The same over UDP.
+pair "--transport udp --until 1s --certificates made-for-two" "--transport udp --until 1s --certificates made-for-two"
+[[ $first$second == 00 ]] || fail "over UDP two peers with certificates ended with $first and $second: $(cat said-0 said-1)"
+pair "--transport udp --until 5s --arrival 2s --key run.key" "--transport udp --until 5s --arrival 2s --key other/run.key"
+[[ $first$second == 44 ]] || fail "over UDP peers with different keys ended with $first and $second"
+grep -q "no keys could be agreed on over TCP: it has another key, or none" said-1 || fail "over UDP a node with another key says: $(cat said-1)"
+
 # Strangers come to both ports all the time of a run, which ends as it would without them.
 come_back() {
   local address
@@ -58,24 +65,32 @@ come_back() {
       # shellcheck disable=SC2016
       timeout 1 bash -c 'exec 3<>"/dev/tcp/${0%:*}/${0##*:}" && echo >>came && head -c 300 /dev/urandom >&3' \
         "$address" 2>/dev/null
+      head -c 300 /dev/urandom 2>/dev/null >"/dev/udp/${address%:*}/${address##*:}"
     done
   done
 }
-come_back &
-pair "--until 3s --within 0.1 --key run.key" "--until 3s --within 0.1 --key run.key"
-touch enough
-[[ -s came ]] || fail "no stranger came to a peer"
-[[ $first$second == 00 ]] || fail "peers that strangers called ended with $first and $second: $(cat said-0 said-1)"
+for transport in tcp udp; do
+  rm -f enough came
+  come_back &
+  strangers=$!
+  pair "--transport $transport --until 2s --within 0.1 --key run.key" "--transport $transport --until 2s --within 0.1 --key run.key"
+  touch enough
+  wait $strangers
+  [[ -s came ]] || fail "no stranger came to a peer over $transport"
+  [[ $first$second == 00 ]] || fail "peers that strangers called ended with $first and $second over $transport: $(cat said-0 said-1)"
+done
 
 # cluster makes a key for its run, and peers beside it that guess its ports do not get in: what it starts has the key.
-"$cluster" --peer "$peer" --nodes 3 --problem quadratic:20 --transport tcp --until 2s --within 0.1 --step 0.1 \
-  --out by-cluster >said 2>&1 &
-running=$! seen=no
-while kill -0 "$running" 2>/dev/null; do
-  ! pgrep -f -- "$peer --id 0 .*--key .*/run.key" >/dev/null || seen=yes
+for transport in tcp udp; do
+  "$cluster" --peer "$peer" --nodes 3 --problem quadratic:20 --transport $transport --until 2s --within 0.1 --step 0.1 \
+    --out by-cluster >said 2>&1 &
+  running=$! seen=no
+  while kill -0 "$running" 2>/dev/null; do
+    ! pgrep -f -- "$peer --id 0 .*--key .*/run.key" >/dev/null || seen=yes
+  done
+  wait "$running" || fail "a cluster over $transport ended with $?: $(tail -n 2 said)"
+  [[ $seen == yes ]] || fail "the peers of a cluster over $transport have no key"
 done
-wait "$running" || fail "a cluster over TCP ended with $?: $(tail -n 2 said)"
-[[ $seen == yes ]] || fail "the peers of a cluster have no key"
 
 # bad WORDS OPTION...: status 2 and one sentence with these words.
 bad() {
@@ -102,7 +117,9 @@ bad "No such file or directory" --key nowhere/at-all
 bad "No such file or directory" --certificates nowhere
 bad "exclude each other" --key run.key --certificates made-for-two
 bad "has no effect beside --key" --key run.key --insecure
-bad "it is for --transport tcp" --key run.key --transport udp
+said=$(timeout -k 1 20 "$peer" --id 0 "${two[@]:2}" --until 1s --transport shared_memory --run "keys-$$" --key run.key 2>&1)
+(($? == 2)) && [[ $said == *"it is for --transport tcp and udp"* ]] || fail "a key over shared memory: $said"
+bad "takes two descriptors over udp with a key alone" --listener 5,6
 "$keys" made-for-two 2 >said 2>&1
 (($? == 2)) || fail "keys that are there were made again"
 grep -q "keys are not overwritten" said || fail "keys says: $(cat said)"
