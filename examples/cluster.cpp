@@ -197,11 +197,11 @@ auto seats_of(choice const& c, std::size_t n) -> std::vector<examples::seat> {
   return examples::seats_on(c.machines, c.hosts.file, c.hosts.port.value_or(examples::usual_port), n);
 }
 
-/// ssh starts the peers. Without --insecure, over tcp, each gets the key of the run through it.
+/// ssh starts the peers. Without --insecure each gets the key of the run through it.
 void start_over_ssh(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place,
                     std::size_t n) {
   auto key = std::string{};
-  if (c.transport == "tcp" && !c.insecure) {
+  if (!c.insecure && c.transport != "shared_memory") {
     std::ifstream file{place.key()};  // of no name where there is no OpenSSL
     std::getline(file, key);
   }
@@ -537,7 +537,7 @@ auto run_all(choice const& c, std::vector<competitor> const& who, rubato::proble
 /// the page is.
 void serve_status(choice& c, examples::private_folder const& place, std::size_t nodes) {
   if (c.status == "auto") {
-    c.status_addresses = examples::list_in(doors{nodes, false}.addresses);
+    c.status_addresses = examples::list_in(doors{nodes, "tcp", false}.addresses);
   } else {
     auto const first = std::stoul(c.status);
     if (first + nodes > 65536)
