@@ -228,6 +228,8 @@ class server_sgd
     }
     if constexpr (requires { gathered_.leaves(std::size_t{}); })
       if (!end.open) gathered_.leaves(to_index(change.peer));
+    if constexpr (paces)
+      if (!end.open) assignment_.leaves(to_index(change.peer));
     for (auto lost = std::exchange(end.queue, {}).size(); lost > 0; --lost)  // anew, so that no worker's versions fall
       queue_or_give(to_index(change.peer), {this->x_, this->version_}, now, out);
     if (end.open && takes(to_index(change.peer))) admit(end, now, out);

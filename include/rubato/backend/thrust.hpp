@@ -52,11 +52,19 @@ struct tbb {
   static constexpr auto name() -> std::string_view { return "thrust_tbb"; }
 };
 
+// Files that are compiled with and without cuBLAS have other types, so one program may have both.
+#if defined(RUBATO_CUBLAS)
+#define RUBATO_CUDA_PRODUCTS by_cublas
+#else
+#define RUBATO_CUDA_PRODUCTS by_loops
+#endif
+inline namespace RUBATO_CUDA_PRODUCTS {
 /// A CUDA device; needs nvcc, and rubato/backend/cuda/thrust.hpp, which nvcc gets from here: a specialisation of its
 /// own.
 struct cuda {
   static constexpr auto name() -> std::string_view { return "thrust_cuda"; }
 };
+}  // namespace RUBATO_CUDA_PRODUCTS
 
 inline auto policy_of(cpp) { return ::thrust::cpp::par; }
 #if defined(_OPENMP)

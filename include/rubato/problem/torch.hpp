@@ -159,7 +159,7 @@ class torch_samples {
   /// visit(batch) for all held-out data.
   template<class Visit>
   void test(Visit&& visit) const {
-    visit_rows(data_->test, 0, data_->test.labels.size(), [&](torch_batch const& batch, std::size_t) { visit(batch); });
+    visit_rows(data_->test, 0, data_->test.count(), [&](torch_batch const& batch, std::size_t) { visit(batch); });
   }
 
  private:
@@ -172,9 +172,11 @@ class torch_samples {
                       ::torch::empty({static_cast<std::int64_t>(rows.size())}, ::torch::kInt64)};
     auto* const inputs = batch.inputs.template data_ptr<T>();
     auto* const targets = batch.targets.template data_ptr<std::int64_t>();
+    auto const* const features = from.features.template view<T>().data();
+    auto const* const labels = from.labels.template view<std::int32_t>().data();
     for (std::size_t r = 0; r < rows.size(); ++r) {
-      std::copy_n(from.features.data() + rows[r] * data_->width, data_->width, inputs + r * data_->width);
-      targets[r] = from.labels[rows[r]];
+      std::copy_n(features + rows[r] * data_->width, data_->width, inputs + r * data_->width);
+      targets[r] = labels[rows[r]];
     }
     return batch;
   }

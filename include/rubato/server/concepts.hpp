@@ -121,8 +121,8 @@ concept queueing_assignment = std::movable<typename A::state> &&
                                 { s.give_held() } -> std::convertible_to<std::span<std::size_t const>>;
                               };
 /// An assignment whose server says with each job how many steps it has: a state that is called as an assignment is, is
-/// told the steps and the duration of each result that counts, and gives the steps of a worker's next job, at least 1
-/// and at most `count`, which the first job has. local<Backend> has begin(steps). Models: steps_by_speed.
+/// told the steps and the duration of each result that counts and who has left, and gives the steps of a worker's next
+/// job, at least 1 and at most `count`, which the first job has. local<Backend> has begin(steps). Models: steps_by_speed.
 template<class A>
 concept pacing_assignment =
     std::movable<typename A::state> && std::constructible_from<typename A::state, A const&, std::size_t> &&
@@ -131,6 +131,7 @@ concept pacing_assignment =
       { a.count } -> std::convertible_to<std::size_t>;
       { s(k) } -> std::convertible_to<std::size_t>;
       s.measured(k, k, t);
+      s.leaves(k);
       { s.steps_of(k) } -> std::convertible_to<std::size_t>;
     };
 template<class A>

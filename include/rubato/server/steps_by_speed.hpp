@@ -2,7 +2,7 @@
 // Local steps by speed: a job of a slow worker has fewer of them, so that all jobs take about equally long. The server
 // measures speeds, and sends the number of steps with each model.
 //   (Ss.V)  v_i <- v_i + factor (H_i / duration - v_i) with each result of worker i, whose job had H_i steps
-//   (Ss.H)  H_i = max(1, floor(H v_i / max v)),  over the workers of which there is a result; the first job has H steps
+//   (Ss.H)  H_i = max(1, floor(H v_i / max v)),  over the workers that are there and have answered; the first job has H
 // Source: Liu et al., arXiv 2401.09135 (dynamic local updates; the moving average is ours). The floor gives workers of
 // nearly equal speeds H - 1 steps. A result without a measured duration changes nothing.
 #pragma once
@@ -51,6 +51,8 @@ struct steps_by_speed : local_steps {
       auto& v = speeds_[worker];
       v = v > 0 ? v + factor_ * (now - v) : now;  // (Ss.V)
     }
+    /// Whoever takes its place is measured anew.
+    void leaves(std::size_t worker) { speeds_[worker] = 0; }
     [[nodiscard]] auto steps_of(std::size_t worker) const -> std::size_t {
       auto const fastest = *std::max_element(speeds_.begin(), speeds_.end());
       if (!(speeds_[worker] > 0)) return most_;

@@ -449,6 +449,9 @@ TEST_CASE("(Ss.V) (Ss.H) async_diloco gives slow workers fewer local steps, by t
   state.measured(0, 3, 1900ms);  // half of it counts: (0.5 + 1.58) / 2 steps a second
   CHECK(state.steps_of(0) == 6);
   CHECK(state.steps_of(1) == 5);
+  state.leaves(0);  // who is gone slows nobody down, and is measured anew
+  CHECK(state.steps_of(0) == 6);
+  CHECK(state.steps_of(1) == 6);
 }
 
 /// What a worker says to its second job, of which its server tells it this number of local steps.

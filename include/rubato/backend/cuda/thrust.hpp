@@ -32,7 +32,7 @@
 
 namespace rubato::backend {
 
-namespace detail {
+namespace detail::inline RUBATO_CUDA_PRODUCTS {
 
 /// Throws where a call to CUDA failed, with the call's name and CUDA's own words.
 inline void expect_cuda(cudaError_t status, char const* call) {
@@ -59,29 +59,24 @@ class cuda_stream {
     int processors = 0;
     expect_cuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
     blocks_ = 8U * static_cast<unsigned>(processors);
-    expect_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    cudaStream_t fresh = nullptr;
+    expect_cuda(cudaStreamCreateWithFlags(&fresh, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    stream_.reset(fresh);
 #if defined(RUBATO_CUBLAS)
-    products_ = std::make_unique<cublas>(stream_);
+    products_ = std::make_unique<cublas>(stream());
 #endif
   }
   cuda_stream(cuda_stream const&) = delete;
   auto operator=(cuda_stream const&) -> cuda_stream& = delete;
-  // Nobody is left to tell of an error here, and what is enqueued still runs to its end.
-  ~cuda_stream() {
-#if defined(RUBATO_CUBLAS)
-    products_.reset();
-#endif
-    static_cast<void>(cudaStreamDestroy(stream_));
-  }
 
   /// Which device calls mean is a property of each thread.
   void enter() const { expect_cuda(cudaSetDevice(device_), "cudaSetDevice"); }
-  void wait() const { expect_cuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+  void wait() const { expect_cuda(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }
   void copy(void const* from, void* to, std::size_t bytes, cudaMemcpyKind kind) const {
-    if (bytes > 0) expect_cuda(cudaMemcpyAsync(to, from, bytes, kind, stream_), "cudaMemcpyAsync");
+    if (bytes > 0) expect_cuda(cudaMemcpyAsync(to, from, bytes, kind, stream()), "cudaMemcpyAsync");
   }
   [[nodiscard]] auto device() const -> int { return device_; }
-  [[nodiscard]] auto stream() const -> cudaStream_t { return stream_; }
+  [[nodiscard]] auto stream() const -> cudaStream_t { return stream_.get(); }
   /// Blocks of a launch that fill the device.
   [[nodiscard]] auto blocks() const -> unsigned { return blocks_; }
 #if defined(RUBATO_CUBLAS)
@@ -91,9 +86,13 @@ class cuda_stream {
  private:
   int device_;
   unsigned blocks_ = 0;
-  cudaStream_t stream_ = nullptr;
+  // Nobody is left to tell of an error then, and what is enqueued still runs to its end.
+  struct destroyed {
+    void operator()(cudaStream_t stream) const { static_cast<void>(cudaStreamDestroy(stream)); }
+  };
+  std::unique_ptr<std::remove_pointer_t<cudaStream_t>, destroyed> stream_;
 #if defined(RUBATO_CUBLAS)
-  std::unique_ptr<cublas> products_;
+  std::unique_ptr<cublas> products_;  // on that stream
 #endif
 };
 
@@ -236,7 +235,7 @@ struct product_at {
   }
 };
 
-}  // namespace detail
+}  // namespace detail::inline RUBATO_CUDA_PRODUCTS
 
 /// Vectors in a device's memory. A cheap handle: copies share one pool and one stream.
 /// A sweep is one launch and returns before it ran, unless its kernel may raise bits: then they are copied out behind

@@ -7,8 +7,10 @@
 
 #include <cublas_v2.h>
 
+#include <memory>
 #include <mutex>
 #include <string>
+#include <type_traits>
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/backend/detail/column_major.hpp>
@@ -28,12 +30,11 @@ class cublas {
  public:
   /// The current device is that of the stream.
   explicit cublas(cudaStream_t on) {
-    expect_cublas(cublasCreate(&handle_), "cublasCreate");
-    expect_cublas(cublasSetStream(handle_, on), "cublasSetStream");
+    cublasHandle_t fresh = nullptr;
+    expect_cublas(cublasCreate(&fresh), "cublasCreate");
+    handle_.reset(fresh);
+    expect_cublas(cublasSetStream(fresh, on), "cublasSetStream");
   }
-  cublas(cublas const&) = delete;
-  auto operator=(cublas const&) -> cublas& = delete;
-  ~cublas() { static_cast<void>(cublasDestroy(handle_)); }
 
   template<class T>
   void multiply(product_shape s, T alpha, T const* a, T const* b, T beta, T* c) {
@@ -42,19 +43,22 @@ class cublas {
     auto const first = op(g.first_op), second = op(g.second_op);
     auto const lock = std::scoped_lock{mutex_};
     if constexpr (sizeof(T) == sizeof(float)) {
-      expect_cublas(cublasSgemm(handle_, first, second, g.m, g.n, g.k, &alpha, b, g.first_stride, a, g.second_stride,
-                                &beta, c, g.m),
+      expect_cublas(cublasSgemm(handle_.get(), first, second, g.m, g.n, g.k, &alpha, b, g.first_stride, a,
+                                g.second_stride, &beta, c, g.m),
                     "cublasSgemm");
     } else {
-      expect_cublas(cublasDgemm(handle_, first, second, g.m, g.n, g.k, &alpha, b, g.first_stride, a, g.second_stride,
-                                &beta, c, g.m),
+      expect_cublas(cublasDgemm(handle_.get(), first, second, g.m, g.n, g.k, &alpha, b, g.first_stride, a,
+                                g.second_stride, &beta, c, g.m),
                     "cublasDgemm");
     }
   }
 
  private:
+  struct destroyed {
+    void operator()(cublasHandle_t handle) const { static_cast<void>(cublasDestroy(handle)); }
+  };
   std::mutex mutex_;
-  cublasHandle_t handle_ = nullptr;
+  std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, destroyed> handle_;
 };
 
 }  // namespace rubato::backend::detail
