@@ -22,7 +22,7 @@ inline void await_names(std::vector<std::string> const& addresses, std::chrono::
   for (auto const& a : addresses) {
     while (!interrupted()) {
       try {
-        static_cast<void>(transport::detail::host_named(a.substr(0, a.rfind(':')), true));
+        static_cast<void>(transport::address_in(a, true));
         break;
       } catch (config_error const&) {
         if (transport::clock::now() > latest) throw;

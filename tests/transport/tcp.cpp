@@ -268,6 +268,18 @@ TEST_CASE("messages lost with a connection are sent again several times within t
   CHECK(connections == 2);
 }
 
+TEST_CASE("a node that runs twice on two machines is named by those whom both call") {
+  tcp_doors doors{2}, elsewhere{2};
+  auto one = seat_of(doors, 0, {});
+  auto two = seat_of(doors, 1, {});
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; }));
+  auto o = elsewhere.options(1);
+  o.addresses[0] = doors.addresses[0];
+  auto twin = tcp_seat{std::make_unique<tcp>(test_identity(1, 2), std::move(o))};
+  REQUIRE(poll_until<tcp>({&one, &two, &twin}, [&] { return one.count(what::closed) > 0; }));
+  CHECK(says(one.newest(what::closed)->why, "it has called again: it began anew, or two processes are this node"));
+}
+
 TEST_CASE("garbage, half a hello, an unknown hello and silence on the port are counted, and the peer still connects") {
   tcp_doors doors{2};
   auto one = seat_of(doors, 0, {.greeting = 200ms});

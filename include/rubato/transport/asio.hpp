@@ -104,6 +104,23 @@ inline auto host_named(std::string const& name, bool insecure) -> boost::asio::i
   return a;
 }
 
+/// The address of one node of the run; throws config_error if none is given, or another node has the same (port 0,
+/// which the system chooses, is no address).
+[[nodiscard]] inline auto address_of(node_id id, std::vector<std::string> const& all, bool insecure) -> address {
+  if (to_index(id) < all.size()) {
+    auto const& own = all[to_index(id)];
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (i == to_index(id) || all[i] != own || own.ends_with(":0")) continue;
+      throw config_error{"nodes " + std::to_string((std::min)(i, to_index(id))) + " and " +
+                         std::to_string((std::max)(i, to_index(id))) + " are given the same address, " +
+                         escaped(own, 100) + ": each needs one of its own"};
+    }
+    return address_in(own, insecure);
+  }
+  throw config_error{"node " + std::to_string(to_index(id)) + " has no address: " + std::to_string(all.size()) +
+                     " are given, one a node from node 0 on"};
+}
+
 /// A socket that is bound before its transport exists, so that the peers can be told a port that the system has chosen.
 /// The descriptor belongs to the caller, or to the transport that takes it over.
 struct bound_socket {
@@ -142,23 +159,6 @@ auto open_socket(address a, std::string const& nobody_can) -> bound_socket {
   if (error) throw config_error{"nobody can " + nobody_can + " " + a.text() + " here: " + error.message() + twice};
   a.port = opened.local_endpoint().port();
   return {opened.release(), a.numbers()};
-}
-
-/// The address of one node of the run; throws config_error if none is given, or another node has the same (port 0,
-/// which the system chooses, is no address).
-inline auto address_of(node_id id, std::vector<std::string> const& all, bool insecure) -> address {
-  if (to_index(id) < all.size()) {
-    auto const& own = all[to_index(id)];
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      if (i == to_index(id) || all[i] != own || own.ends_with(":0")) continue;
-      throw config_error{"nodes " + std::to_string((std::min)(i, to_index(id))) + " and " +
-                         std::to_string((std::max)(i, to_index(id))) + " are given the same address, " +
-                         escaped(own, 100) + ": each needs one of its own"};
-    }
-    return address_in(own, insecure);
-  }
-  throw config_error{"node " + std::to_string(to_index(id)) + " has no address: " + std::to_string(all.size()) +
-                     " are given, one a node from node 0 on"};
 }
 
 /// One thread polls; any thread may wake it.

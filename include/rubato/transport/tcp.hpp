@@ -78,14 +78,14 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     check_silence(options_.silence);
     auto const goes_far = options_.insecure || options_.security != nullptr;
     for (auto const id : me_.peers) {
-      auto const where = detail::address_of(id, options_.addresses, goes_far);
+      auto const where = address_of(id, options_.addresses, goes_far);
       auto& p = add_peer(id, where.text());
       p.there = where;
       p.we_call = id < me_.self;
       p.trouble = p.we_call ? "it has not answered" : "it has not called";
       p.queue = send_queue{options_.event_bound};
     }
-    auto const own = detail::address_of(me_.self, options_.addresses, goes_far);
+    auto const own = address_of(me_.self, options_.addresses, goes_far);
     auto const bound_socket = options_.listener
                                   ? *options_.listener
                                   : detail::open_socket<boost::asio::ip::tcp::acceptor>(own, "listen on").descriptor;

@@ -109,9 +109,9 @@ class udp : public detail::edges<detail::udp_edge> {
         timer_{polled_.context()} {
     refuse_what_cannot_be();
     auto const goes_far = options_.insecure || options_.security != nullptr;
-    auto const own = detail::address_of(me_.self, options_.addresses, goes_far);
+    auto const own = address_of(me_.self, options_.addresses, goes_far);
     for (auto const id : me_.peers) {
-      auto const a = detail::address_of(id, options_.addresses, goes_far);
+      auto const a = address_of(id, options_.addresses, goes_far);
       auto& p = add_peer(id, a.text());
       p.there = a;
       p.where = {a.host, a.port};
