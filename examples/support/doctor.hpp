@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include <boost/asio/ip/udp.hpp>
+
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/report/numbers.hpp>
@@ -28,9 +30,9 @@
 #include <rubato/version.hpp>
 #include <rubato/wire/agreement.hpp>
 
-#include "support/doctor_port.hpp"
-#include "support/hosts.hpp"
-#include "support/link_probe.hpp"
+#include "doctor_port.hpp"  // not "support/...", so that a test may include this
+#include "hosts.hpp"
+#include "link_probe.hpp"
 
 namespace rubato::examples {
 
@@ -42,6 +44,7 @@ struct doctor_choice {
   std::optional<int> listener{};
   std::chrono::nanoseconds arrival{};
   std::chrono::nanoseconds silence{};
+  std::chrono::nanoseconds turn = std::chrono::seconds{10};  ///< in which a pair of nodes measures its link
   wire::agreement agreed{};  ///< what all nodes of the run must have in common
 };
 
@@ -96,8 +99,8 @@ class doctor {
  public:
   explicit doctor(doctor_choice c) : c_{std::move(c)}, where_(c_.addresses.size()) {}
 
-  /// Everything, within twice `arrival`, half a minute and two seconds a node. `security` is asked for the keys of this
-  /// node, and may throw config_error.
+  /// Everything, within twice `arrival` and two turns a node, beside the time in which names are looked up. `security`
+  /// is asked for the keys of this node, and may throw config_error.
   template<class Security>
   auto examine(Security const& security) -> std::vector<finding> {
     look_at_addresses();
@@ -141,7 +144,7 @@ class doctor {
     auto const n = where_.size();
     for (std::size_t i = 0; i < n; ++i) {
       where_[i] = looked_at(i, unnamed, "mend --peers, --hosts or how names are looked up",
-                            [&] { return transport::detail::address_of(to_node(i), c_.addresses, c_.goes_far); });
+                            [&] { return transport::address_of(to_node(i), c_.addresses, c_.goes_far); });
     }
     auto const known = static_cast<std::size_t>(
         std::count_if(where_.begin(), where_.end(), [](auto const& a) { return a.has_value(); }));
@@ -165,9 +168,8 @@ class doctor {
 
   auto own_socket() -> int {
     if (c_.listener) return *c_.listener;
-    auto const& own = where_[c_.self];
-    if (!own) throw config_error{"this node has no address to listen on"};
-    return transport::detail::open_socket<boost::asio::ip::tcp::acceptor>(*own, "listen on").descriptor;
+    if (!where_[c_.self]) throw config_error{"this node has no address to listen on"};
+    return transport::open_tcp_socket(c_.addresses[c_.self], c_.goes_far).descriptor;
   }
 
   // --- the others
@@ -276,17 +278,18 @@ class doctor {
         !mend.starts_with("better: "));
   }
 
-  /// Every pair in the same order at all nodes, as plan --probe does.
+  /// The pair of nodes i and j has turn i + j: so each node has one pair a turn, and those before it have ended.
   void measure(doctor_port& port, std::vector<std::size_t> const& peers) {
-    auto const n = where_.size();
-    port.set_deadline(transport::later(std::chrono::seconds{30 + 2 * n}));
+    auto const began = transport::clock::now();
     auto link = link_probe{port};
-    for (std::size_t k = 0; k < peers.size(); ++k) {  // of all pairs in order, those with this node
-      auto const other = peers[k];
+    for (auto const other : peers) {
       auto const begins = c_.self < other;
+      port.set_deadline(began + c_.turn * static_cast<std::int64_t>(c_.self + other));
       try {
         auto const ahead = link.clock_ahead(other, begins);
         tell_link(other, measured(link, other, begins, std::size_t{1} << 17), ahead);
+      } catch (link_late const& e) {
+        add_better(other, "link", e.what(), "better: a link of more than 2 Mbit/s, with less delay");
       } catch (link_failed const& e) {
         return add(other, "link", e.what(), "if small messages pass and large ones do not, lower the MTU");
       }

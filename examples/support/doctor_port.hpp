@@ -19,13 +19,18 @@
 #include <rubato/transport/tcp.hpp>
 #include <rubato/wire/xxhash.hpp>
 
-#include "support/interrupt.hpp"
+#include "interrupt.hpp"  // not "support/...", so that a test may include this
 
 namespace rubato::examples {
 
 /// Of one node: it is gone, or has said nothing for too long.
 struct link_failed : run_error {
   using run_error::run_error;
+};
+
+/// It is here, and what was awaited has not come in time.
+struct link_late : link_failed {
+  using link_failed::link_failed;
 };
 
 /// **Thread safety:** one owner.
@@ -75,7 +80,7 @@ class doctor_port {
 
   // --- values, as of a collective::port
 
-  /// Until when waits last, all together.
+  /// Until when waits last.
   void set_deadline(transport::clock::time_point latest) { latest_ = latest; }
   [[nodiscard]] auto piece_values() const -> std::size_t { return std::size_t{1} << 14; }
   [[nodiscard]] auto copy_of(std::span<double const> values) -> shared_buffer {
@@ -99,13 +104,15 @@ class doctor_port {
     waiting.pop_front();
     return first;
   }
-  /// Throws link_failed.
+  /// Throws link_failed, or link_late: also if the other has left when hardly any time was left, as it does if it was
+  /// late first.
   void wait(std::size_t awaited, bool) {
     auto const& o = others_[awaited];
     if (!o.why.empty()) throw link_failed{o.why};
+    auto const now = transport::clock::now();
+    if (now > latest_ || (o.left && now + std::chrono::seconds{1} > latest_))
+      throw link_late{"node " + std::to_string(awaited) + " is here, and its link was not measured in time"};
     if (o.left) throw link_failed{"node " + std::to_string(awaited) + " has ended before its links were measured"};
-    if (transport::clock::now() > latest_)
-      throw link_failed{"nothing has come from node " + std::to_string(awaited) + " in time"};
     listen((std::min)(latest_, transport::later(std::chrono::milliseconds{100})));
   }
 

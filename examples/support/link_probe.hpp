@@ -21,18 +21,24 @@ namespace rubato::examples {
 template<class Port>
 class link_probe {
  public:
-  explicit link_probe(Port& p) : port_{&p} {}
+  /// Of latencies and of clocks it begins no more rounds after `longest`, and at least two.
+  explicit link_probe(Port& p, std::chrono::nanoseconds longest = std::chrono::seconds{1})
+      : port_{&p}, longest_{longest} {}
 
-  /// Half the time there and back of one value: the least, and how far nine of ten lie above it.
+  /// Half the time there and back of one value: the least, and how far nine of ten lie above it. The first rounds do
+  /// not count.
   auto delays(std::size_t other, bool begins) -> std::pair<double, double> {
-    constexpr auto rounds = 50;
+    constexpr auto most = 50, first = 5;
     auto times = std::vector<double>{};
-    for (auto k = 0; k < rounds; ++k) {
+    auto left = rounds{most, longest_};
+    for (auto goes_on = true; goes_on;) {
       auto const before = transport::clock::now();
-      if (begins) post(other, 1), take(other);
-      else take(other), post(other, 1);
-      if (k >= 5) times.push_back(std::chrono::duration<double>(transport::clock::now() - before).count() / 2);
+      if (begins) goes_on = left.next(), say(other, goes_on), take(other);
+      else goes_on = hear(other) != 0, post(other, 1);
+      times.push_back(std::chrono::duration<double>(transport::clock::now() - before).count() / 2);
     }
+    auto const uncounted = (std::min)(first, static_cast<int>(times.size() / 2));
+    times.erase(times.begin(), times.begin() + uncounted);
     std::sort(times.begin(), times.end());
     return {times.front(), times[times.size() * 9 / 10] - times.front()};
   }
@@ -40,15 +46,17 @@ class link_probe {
   /// By how many seconds the other's clock is ahead of this one, as the quickest of some answers says: by half the time
   /// there and back it may be wrong.
   auto clock_ahead(std::size_t other, bool begins) -> double {
-    constexpr auto rounds = 10;
+    constexpr auto most = 10;
     auto ahead = 0.0, quickest = 1e300;
-    for (auto k = 0; k < rounds; ++k) {
+    auto left = rounds{most, longest_};
+    for (auto goes_on = true; goes_on;) {
       if (!begins) {
-        take(other), say(other, seconds_now());
+        goes_on = hear(other) != 0, say(other, seconds_now());
         continue;
       }
+      goes_on = left.next();
       auto const before = seconds_now();
-      post(other, 1);
+      say(other, goes_on);
       auto const theirs = hear(other), after = seconds_now();
       if (after - before < quickest) quickest = after - before, ahead = theirs - (before + after) / 2;
     }
@@ -74,6 +82,18 @@ class link_probe {
   }
 
  private:
+  /// The one that begins says with each round whether another one follows.
+  class rounds {
+   public:
+    rounds(int most, std::chrono::nanoseconds longest) : left_{most}, latest_{transport::later(longest)} {}
+    auto next() -> bool { return --left_ > 0 && (!std::exchange(begun_, true) || transport::clock::now() < latest_); }
+
+   private:
+    int left_;
+    bool begun_ = false;
+    transport::clock::time_point latest_;
+  };
+
   void post(std::size_t to, std::size_t values, std::size_t of = 1) {
     port_->send(to, channel_id::gradient, port_->copy_of(std::span<double const>{zeros_}.first(values)), of);
   }
@@ -96,6 +116,7 @@ class link_probe {
     return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   }
   Port* port_;
+  std::chrono::nanoseconds longest_;
   std::vector<double> zeros_ = std::vector<double>(port_->piece_values());
 };
 
