@@ -175,7 +175,7 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
           {"bytes_sent", s.bytes_sent()},
           {"bytes_a_second", detail::number_or_null(s.bytes_a_second)},
           {"loss", detail::number_or_null(newest_loss(s))},
-          {"tracking_residual", s.history.empty() ? nullptr : residual(s.history.back())},
+          {"tracking_residual", detail::number_or_null(newest_residual(s))},
           {"resident_bytes", s.resident_bytes},
           {"waits", s.waits},
           {"neighbours", detail::list_of(std::span<neighbour_status const>{s.neighbours})},

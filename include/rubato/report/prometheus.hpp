@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <string_view>
 
@@ -86,12 +85,10 @@ inline void add_neighbours(prometheus_writer& w) {
 
 }  // namespace detail
 
-/// To be served as text/plain; version=0.0.4. The residual is NaN where the algorithm has no tracking law, and so is a
-/// loss that is not known.
+/// To be served as text/plain; version=0.0.4. The residual is NaN where the algorithm has no tracking law or
+/// nobody has looked yet, and so is a loss that is not known.
 [[nodiscard]] inline auto prometheus_text(node_status const& s) -> std::string {
   auto w = detail::prometheus_writer{s};
-  auto const nan = std::numeric_limits<double>::quiet_NaN();
-  auto const newest = s.history.empty() ? measurement{} : s.history.back();
   w.metric("run_info", "gauge", "What this process runs.");
   w.sample(std::uint64_t{1}, "algorithm=\"" + detail::label_text(s.algorithm) + "\",network=\"" +
                                  detail::label_text(s.network) + "\",phase=\"" + std::string{name_of(s.at)} + "\"");
@@ -105,7 +102,7 @@ inline void add_neighbours(prometheus_writer& w) {
   w.one("loss", "gauge", "Loss at this node's own model, when it was measured last.", newest_loss(s));
   w.one("tracking_residual", "gauge",
         "This node's share of the tracking law, in units of its ledger: 0 in a sound run, but for rounding.",
-        s.tracks ? newest.tracking_residual : nan);
+        newest_residual(s));
   w.one("resident_bytes", "gauge", "Memory of this process in use.", s.resident_bytes);
   detail::add_neighbours(w);
   w.metric("peer_standing", "gauge", "1 for how this node sees the peer.");

@@ -15,6 +15,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -83,9 +84,10 @@ struct node_status {
   double iterations_a_second = 0;  ///< these three: in the last seconds
   double gradients_a_second = 0;
   double bytes_a_second = 0;  ///< sent
-  /// Looks at this node alone, in order, the newest last, thinned to some hundred: `loss` is that of its own model, and
+  /// The last look at this node alone, and the last of which a loss is known: `loss` is that of its own model, and
   /// `tracking_residual` its own share of the tracking law (local_residual).
-  std::vector<measurement> history{};
+  std::optional<measurement> newest{}, measured{};
+  std::vector<measurement> history{};  ///< such looks in order, thinned to some hundred; those with a loss stay first
   std::vector<std::string> said{};  ///< the last sentences about the run
 
   [[nodiscard]] auto bytes_sent() const -> std::uint64_t {
@@ -97,8 +99,11 @@ struct node_status {
 
 /// The last loss that was measured; NaN if none was.
 [[nodiscard]] inline auto newest_loss(node_status const& s) -> double {
-  auto const at = std::find_if(s.history.rbegin(), s.history.rend(), [](auto const& m) { return !std::isnan(m.loss); });
-  return at == s.history.rend() ? std::numeric_limits<double>::quiet_NaN() : at->loss;
+  return s.measured ? s.measured->loss : std::numeric_limits<double>::quiet_NaN();
+}
+/// The last share of the tracking law; NaN if the node has no such law, or nobody has looked yet.
+[[nodiscard]] inline auto newest_residual(node_status const& s) -> double {
+  return s.tracks && s.newest ? s.newest->tracking_residual : std::numeric_limits<double>::quiet_NaN();
 }
 
 /// Memory of this process that is in use; 0 where /proc does not say.
@@ -135,6 +140,8 @@ class status_board {
     while (marks_.size() > 1 && at - marks_.front().at > window) marks_.pop_front();
     add_rates(s, at);
     add_recent_ages(s, at);
+    s.newest = now_.newest;
+    s.measured = now_.measured;
     s.history = std::move(now_.history);
     s.said = std::move(now_.said);
     now_ = std::move(s);
@@ -142,17 +149,16 @@ class status_board {
     changed_ = true;
   }
 
-  /// A look at the node.
+  /// A look at the node. History keeps one in each gap, the last with a loss if there is one.
   void add(measurement const& m) {
     std::scoped_lock const hold{lock_};
+    now_.newest = m;
+    if (has_loss(m)) now_.measured = m;
     auto& all = now_.history;
-    if (all.size() > 1 && m.at < all[all.size() - 2].at + gap_) all.back() = m;
-    else all.push_back(m);
-    if (all.size() > most_looks) {
-      gap_ = (std::max)(2 * gap_, 2 * (m.at - all.front().at) / static_cast<std::int64_t>(most_looks));
-      for (std::size_t k = 1; 2 * k < all.size(); ++k) all[k] = all[2 * k];
-      all.resize((all.size() + 1) / 2);
-    }
+    auto const is_near = all.size() > 1 && m.at < all[all.size() - 2].at + gap_;
+    if (!is_near) all.push_back(m);
+    else if (has_loss(m) || !has_loss(all.back())) all.back() = m;
+    if (all.size() > most_looks) thin(all);
     changed_ = true;
   }
 
@@ -176,6 +182,18 @@ class status_board {
     std::uint64_t iterations, gradients, bytes;
     std::vector<neighbour_status> neighbours;
   };
+
+  [[nodiscard]] static auto has_loss(measurement const& m) -> bool { return !std::isnan(m.loss); }
+
+  /// Keeps the first look, and one of each two that follow. Requires an odd number of them.
+  void thin(std::vector<measurement>& all) {
+    gap_ = (std::max)(2 * gap_, 2 * (all.back().at - all.front().at) / static_cast<std::int64_t>(most_looks));
+    for (std::size_t k = 1; 2 * k < all.size(); ++k) {
+      auto const is_first = has_loss(all[2 * k - 1]) && !has_loss(all[2 * k]);
+      all[k] = all[is_first ? 2 * k - 1 : 2 * k];
+    }
+    all.resize((all.size() + 1) / 2);
+  }
 
   void add_rates(node_status& s, instant at) const {
     if (marks_.empty() || at <= marks_.front().at) return;

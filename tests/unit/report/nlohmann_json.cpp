@@ -227,6 +227,7 @@ TEST_CASE("the status of a node tells what is known, and null for what is not") 
   status.iterations = 7;
   status.history = {{.at = std::chrono::seconds{1}, .loss = 0.5, .tracking_residual = 2},
                     {.at = std::chrono::seconds{2}, .tracking_residual = 3}};
+  status.measured = status.history.front();
   status.neighbours.resize(2);
   status.neighbours[1].is = standing::lost;
   status.neighbours[1].why = "node 0 is gone";
@@ -247,6 +248,8 @@ TEST_CASE("the status of a node tells what is known, and null for what is not") 
   CHECK(json["neighbours"][1]["mean_age_s"] == 1.5);
   CHECK(json["neighbours"][1]["recent_age_s"] == 0.25);
   status.tracks = true;
+  CHECK(report::json_of(status)["tracking_residual"].is_null());  // nobody has looked yet
+  status.newest = status.history.back();
   json = report::json_of(status);
   CHECK(json["tracking_residual"] == 3);
   CHECK(json["history"][0][3] == 2);

@@ -29,7 +29,7 @@ auto sample() -> node_status {
   s.iterations_a_second = 0.1;
   s.tracks = true;
   s.resident_bytes = 4096;
-  s.history = {{.at = 1s, .loss = 0.25, .tracking_residual = 0.5}};
+  s.newest = s.measured = {.at = 1s, .loss = 0.25, .tracking_residual = 0.5};
   s.neighbours.resize(2);
   s.neighbours[0].peer = node_id{2};
   s.neighbours[0].is = standing::here;
@@ -65,10 +65,12 @@ TEST_CASE("a status for Prometheus names node and peer, and has the values") {
   }
 }
 
-TEST_CASE("an algorithm without a tracking law has no residual, and a loss that is not known is NaN") {
+TEST_CASE("a residual of no tracking law, or that nobody looked at, is NaN, and so is a loss that is not known") {
   auto s = sample();
-  s.tracks = false;
-  s.history.clear();
+  auto const is_without_law = GENERATE(true, false);
+  if (is_without_law) s.tracks = false;
+  else s.newest.reset();
+  s.measured.reset();
   auto const text = report::prometheus_text(s);
   CHECK(text.find("rubato_tracking_residual{node=\"3\"} NaN\n") != text.npos);
   CHECK(text.find("rubato_loss{node=\"3\"} NaN\n") != text.npos);

@@ -5,11 +5,14 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <rubato/backend/host.hpp>
 #include <rubato/problem/quadratic.hpp>
@@ -90,6 +93,33 @@ TEST_CASE("a board keeps a bounded number of looks, from the first to the newest
   CHECK(s->said.back() == "99");
 }
 
+TEST_CASE("looks with a loss outlive those without one, and the newest loss is always known") {
+  for (auto const one_in : {3, 10, 40}) {
+    INFO("one look in " << one_in);
+    status_board board;
+    constexpr auto looks = 36'000;
+    auto last = 0;
+    for (auto k = 0; k < looks; ++k) {
+      auto m = measurement{.at = k * 250ms, .gradients = static_cast<std::uint64_t>(k)};
+      if (k % one_in == 1) m.loss = last = k;
+      board.add(m);
+      if (k % 997 == 0 && k > one_in) REQUIRE(newest_loss(*board.newest()) == last);
+    }
+    auto const s = board.newest();
+    auto const& h = s->history;
+    REQUIRE(s->newest.has_value());
+    CHECK(s->newest->gradients == looks - 1);
+    CHECK(h.size() <= status_board::most_looks);
+    std::vector<measurement> measured;
+    std::copy_if(h.begin(), h.end(), std::back_inserter(measured), [](auto const& m) { return !std::isnan(m.loss); });
+    REQUIRE(measured.size() > status_board::most_looks / 4);
+    CHECK(measured.back().loss == last);
+    auto widest = measured.front().at;
+    for (std::size_t k = 1; k < measured.size(); ++k) widest = (std::max)(widest, measured[k].at - measured[k - 1].at);
+    CHECK(widest < 250ms * looks / 40);  // over the whole run
+  }
+}
+
 TEST_CASE("what was read from a board does not change") {
   status_board board;
   board.publish(after(1), instant{});
@@ -103,9 +133,19 @@ TEST_CASE("what was read from a board does not change") {
 TEST_CASE("the last loss that was measured is the newest, and memory in use is known") {
   auto s = node_status{};
   CHECK(std::isnan(newest_loss(s)));
-  s.history = {{.loss = 3}, {.loss = 2}, {}};
+  s.measured = {.loss = 2};
   CHECK(newest_loss(s) == 2);
   CHECK(resident_bytes() > 100'000);
+}
+
+TEST_CASE("a residual is known once somebody has looked at a node that has the law") {
+  auto s = node_status{};
+  s.tracks = true;
+  CHECK(std::isnan(newest_residual(s)));
+  s.newest = {.tracking_residual = 0.5};
+  CHECK(newest_residual(s) == 0.5);
+  s.tracks = false;
+  CHECK(std::isnan(newest_residual(s)));
 }
 
 TEST_CASE("a watch measures the loss at a node's model, and ends no run whose model has none") {
