@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <barrier>
 #include <chrono>
 #include <memory>
 #include <new>
@@ -34,6 +36,7 @@ auto const token = std::string(32, 'a');
 
 auto pages(std::string_view path, report::http_server&) -> std::optional<report::http_page> {
   if (path == "/broken") throw std::bad_alloc{};
+  if (path == "/foreign") throw 7;
   if (path != "/status.json") return std::nullopt;
   return report::http_page{"application/json", R"({"node":7})"};
 }
@@ -109,6 +112,7 @@ TEST_CASE("a page is given to who shows the token and names this machine, and to
 
   CHECK(status_of(s, request("/nowhere", bearer)) == "HTTP/1.1 404");
   CHECK(status_of(s, request("/broken", bearer)) == "HTTP/1.1 500");
+  CHECK(status_of(s, request("/foreign", bearer)) == "HTTP/1.1 500");
   for (auto const* const verb : {"POST", "PUT", "DELETE", "OPTIONS"})
     CHECK(status_of(s, verb + request("/status.json", bearer).substr(3)) == "HTTP/1.1 405");
 }
@@ -124,7 +128,7 @@ TEST_CASE("what is no request, or too long a one, is refused") {
 
 TEST_CASE("who sends slowly, or nothing, holds up nobody and is closed at the deadline") {
   auto o = options();
-  o.deadline = 50ms;
+  o.deadline = 2s;  // for the good ones, too
   report::http_server const s{o};
   caller mute{s.address()}, slow{s.address()}, deaf{s.address()};
   slow.say("GET /status.json HTTP/1.1\r\nHo");
@@ -184,6 +188,48 @@ TEST_CASE("a Unix socket is for this user alone, goes with its server, and repla
   REQUIRE(::access(path.c_str(), F_OK) == 0);
   report::http_server const s{options("unix:" + path)};
   CHECK(status_of(s, request("/status.json", bearer)) == "HTTP/1.1 200");
+}
+
+TEST_CASE("a server without a token is refused, since everybody would have it") {
+  auto o = options();
+  o.token.clear();
+  CHECK(says(refusal([&] { report::http_server const s{o}; }), "who has its token, and there is none"));
+}
+
+TEST_CASE("of servers that open one Unix socket at once, one serves there and the others are refused") {
+  scratch_folder const folder{"http"};
+  auto const address = "unix:" + (folder.path() / "status").string();
+  for (auto round = 0; round < 20; ++round) {
+    constexpr auto most = 4;
+    std::vector<std::unique_ptr<report::http_server>> opened(most);
+    std::barrier<> together{most};
+    {
+      std::vector<std::jthread> threads;
+      for (auto& each : opened) {
+        threads.emplace_back([&] {
+          together.arrive_and_wait();
+          try {
+            each = std::make_unique<report::http_server>(options(address));
+          } catch (config_error const&) {
+          }
+        });
+      }
+    }
+    CHECK(std::count(opened.begin(), opened.end(), nullptr) == most - 1);
+    CHECK(folder.files() == 1);
+    CHECK(caller{address}.say(request("/status.json", bearer)).hear().starts_with("HTTP/1.1 200"));
+  }
+  CHECK(folder.files() == 0);
+}
+
+TEST_CASE("a server that ends leaves the Unix socket of another one that has taken its place") {
+  scratch_folder const folder{"http"};
+  auto const path = (folder.path() / "status").string();
+  auto first = std::make_unique<report::http_server>(options("unix:" + path));
+  REQUIRE(::unlink(path.c_str()) == 0);
+  report::http_server const second{options("unix:" + path)};
+  first.reset();
+  CHECK(status_of(second, request("/status.json", bearer)) == "HTTP/1.1 200");
 }
 
 TEST_CASE("a server gathers the pages of others, and says of each why it could not") {

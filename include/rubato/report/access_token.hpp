@@ -56,12 +56,12 @@ inline constexpr std::size_t token_digits = 32;
                      std::to_string(token_digits) + " hexadecimal digits"};
 }
 
-/// Whether both are the same text, in a time that depends on the length of `given` alone.
+/// Whether both are the same text, in a time that depends on the length of `given` alone. No text is an empty token.
 [[nodiscard]] inline auto is_token(std::string_view given, std::string_view right) -> bool {
+  if (right.empty()) return false;
   auto differs = given.size() ^ right.size();
   for (std::size_t i = 0; i < given.size(); ++i) {
-    auto const other = right.empty() ? '\0' : right[i % right.size()];
-    differs |= static_cast<std::size_t>(static_cast<unsigned char>(given[i] ^ other));
+    differs |= static_cast<std::size_t>(static_cast<unsigned char>(given[i] ^ right[i % right.size()]));
   }
   auto const volatile all = differs;  // looked at once, at the end
   return all == 0;

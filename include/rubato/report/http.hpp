@@ -37,7 +37,7 @@ class http_server;
 /// nothing means that there is no such page. What it throws is an answer of status 500.
 struct http_options {
   std::string address;  ///< 127.0.0.1:8000, [::1]:8000 or unix:PATH; port 0: the system chooses
-  std::string token;    ///< of requests here, and of those to others
+  std::string token;    ///< of requests here, and of those to others; not empty
   std::function<std::optional<http_page>(std::string_view path, http_server& self)> pages;
   std::chrono::milliseconds deadline = std::chrono::seconds{5};  ///< for a request, and again for its answer
   std::size_t most_connections = 32;  ///< when one more comes, the oldest is closed
@@ -56,18 +56,18 @@ struct gathered {
 /// **Thread safety:** gathered_from() is for `pages`, on the server's thread; the rest belongs to one owner.
 class http_server {
  public:
-  /// Throws config_error, with a sentence, if nobody can be served there.
+  /// Throws config_error, with a sentence, if nobody can be served there, or if there is no token.
   explicit http_server(http_options o)
-      : options_{std::move(o)}, door_{detail::opened_door(io_, options_.address)}, pause_{io_} {
+      : options_{with_token(std::move(o))}, door_{detail::opened_door(io_, options_.address)}, pause_{io_} {
     accept();
-    thread_ = std::thread{[this] { io_.run(); }};
+    thread_ = std::thread{[this] { serve(); }};
   }
   http_server(http_server const&) = delete;
   auto operator=(http_server const&) -> http_server& = delete;
   ~http_server() {
     io_.stop();
     thread_.join();
-    detail::remove_door(options_.address);
+    detail::remove_door(door_);
   }
 
   /// Where it listens, with the port that the system chose.
@@ -94,26 +94,45 @@ class http_server {
  private:
   static constexpr std::size_t most_at_once = 16;
 
+  static auto with_token(http_options o) -> http_options {
+    if (o.token.empty()) throw config_error{"a status is served to who has its token, and there is none"};
+    return o;
+  }
+
+  /// What a request or its answer throws, as where memory is short, ends that connection and not the run.
+  void serve() {
+    while (!io_.stopped()) {
+      try {
+        io_.run();
+      } catch (...) {
+      }
+    }
+  }
+
   void accept() {
     door_.acceptor.async_accept([this](boost::system::error_code error, detail::http_socket socket) {
       if (error) {  // as where no more files can be opened
         pause_.expires_after(std::chrono::milliseconds{100});
         return pause_.async_wait([this](boost::system::error_code) { accept(); });
       }
-      sessions_.remove_if([](auto const& s) { return s.expired(); });
-      if (sessions_.size() >= options_.most_connections) {
-        if (auto const oldest = sessions_.front().lock()) oldest->close();
-        sessions_.pop_front();
-      }
-      auto const s =
-          std::make_shared<detail::http_session>(std::move(socket), options_.deadline, [this](auto const& request) {
-            return detail::answer(request, options_.token,
-                                  [this](std::string_view path) { return options_.pages(path, *this); });
-          });
-      sessions_.push_back(s);
-      s->start();
       accept();
+      begin(std::move(socket));
     });
+  }
+
+  void begin(detail::http_socket socket) {
+    sessions_.remove_if([](auto const& s) { return s.expired(); });
+    if (sessions_.size() >= options_.most_connections) {
+      if (auto const oldest = sessions_.front().lock()) oldest->close();
+      sessions_.pop_front();
+    }
+    auto const s =
+        std::make_shared<detail::http_session>(std::move(socket), options_.deadline, [this](auto const& request) {
+          return detail::answer(request, options_.token,
+                                [this](std::string_view path) { return options_.pages(path, *this); });
+        });
+    sessions_.push_back(s);
+    s->start();
   }
 
   void ask_next(std::vector<std::string> const& addresses, std::string const& path) {

@@ -25,6 +25,7 @@ TEST_CASE("a token is 32 digits, and no other one is it") {
   CHECK(report::is_token(token, token));
   CHECK(!report::is_token("", token));
   CHECK(!report::is_token(token, ""));
+  CHECK(!report::is_token("", ""));
   CHECK(!report::is_token(token + token, token));
   CHECK(!report::is_token(token.substr(1), token));
   for (std::size_t i = 0; i < token.size(); ++i) {

@@ -7,10 +7,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -51,6 +53,10 @@ inline constexpr std::size_t most_answer_bytes = std::size_t{4} << 20;
 
 // --- where a server listens
 
+/// Added to a Unix socket's path until somebody listens there.
+inline constexpr std::size_t new_name_digits = 8;
+inline constexpr std::size_t most_path_bytes = sizeof(sockaddr_un::sun_path) - 1 - (1 + new_name_digits);
+
 inline auto is_unix(std::string const& address) -> bool { return address.starts_with("unix:"); }
 inline auto path_in(std::string const& address) -> std::string { return address.substr(std::string{"unix:"}.size()); }
 
@@ -58,10 +64,9 @@ inline auto path_in(std::string const& address) -> std::string { return address.
 inline auto endpoint_at(std::string const& address) -> http_protocol::endpoint {
   if (is_unix(address)) {
     auto const path = path_in(address);
-    if (!path.empty() && path.size() < sizeof(sockaddr_un::sun_path))
-      return boost::asio::local::stream_protocol::endpoint{path};
+    if (!path.empty() && path.size() <= most_path_bytes) return boost::asio::local::stream_protocol::endpoint{path};
     throw config_error{"'" + escaped(address, 200) + "' is no address: a Unix socket's path has 1 to " +
-                       std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " bytes"};
+                       std::to_string(most_path_bytes) + " bytes"};
   }
   auto const a = transport::address_in(address, true);
   if (a.host.is_loopback()) return boost::asio::ip::tcp::endpoint{a.host, a.port};
@@ -73,6 +78,7 @@ inline auto endpoint_at(std::string const& address) -> http_protocol::endpoint {
 struct http_door {
   boost::asio::basic_socket_acceptor<http_protocol> acceptor;
   std::string address;
+  struct stat file{};  ///< of a Unix socket
 };
 
 /// Whether a socket's file is one that nobody listens to any more.
@@ -87,32 +93,63 @@ inline auto is_left_over(boost::asio::io_context& io, std::string const& path, h
   return error == boost::asio::error::connection_refused;
 }
 
-/// Throws config_error if nobody can be served there.
-inline auto opened_door(boost::asio::io_context& io, std::string const& address) -> http_door {
-  auto const at = endpoint_at(address);
+inline auto last_error() -> boost::system::error_code { return {errno, boost::system::system_category()}; }
+
+inline auto listening_at(boost::asio::io_context& io, http_protocol::endpoint const& at, char const* file,
+                         boost::system::error_code& error) -> boost::asio::basic_socket_acceptor<http_protocol> {
   auto acceptor = boost::asio::basic_socket_acceptor<http_protocol>{io};
-  auto error = boost::system::error_code{};
   acceptor.open(at.protocol(), error);
   if (!error) acceptor.set_option(boost::asio::socket_base::reuse_address{true}, error);
   if (!error) acceptor.bind(at, error);
-  if (error == boost::asio::error::address_in_use && is_unix(address) && is_left_over(io, path_in(address), at)) {
-    ::unlink(path_in(address).c_str());
-    acceptor.bind(at, error);
-  }
-  if (!error && is_unix(address) && ::chmod(path_in(address).c_str(), 0600) != 0)
-    error = {errno, boost::system::generic_category()};
+  if (!error && file != nullptr && ::chmod(file, 0600) != 0) error = last_error();
   if (!error) acceptor.listen(16, error);
-  if (error) throw config_error{"no status can be served at " + escaped(address, 200) + ": " + error.message()};
-  if (is_unix(address)) return {std::move(acceptor), address};
-  auto bound = acceptor.local_endpoint();
+  return acceptor;
+}
+
+/// Listens under a new name first, so whoever finds the right one finds a server behind it, or what a dead one left.
+inline auto opened_unix_door(boost::asio::io_context& io, std::string const& address, boost::system::error_code& error)
+    -> http_door {
+  auto const path = path_in(address);
+  auto const new_path = path + "." + new_token().substr(0, new_name_digits);
+  auto door = http_door{
+      listening_at(io, boost::asio::local::stream_protocol::endpoint{new_path}, new_path.c_str(), error), address};
+  if (!error && ::lstat(new_path.c_str(), &door.file) != 0) error = last_error();
+  if (!error && ::link(new_path.c_str(), path.c_str()) != 0) {  // which replaces nothing
+    error = last_error();
+    if (error == boost::system::errc::file_exists && is_left_over(io, path, endpoint_at(address)))
+      error = ::rename(new_path.c_str(), path.c_str()) == 0 ? boost::system::error_code{} : last_error();
+    if (error == boost::system::errc::file_exists) error = boost::asio::error::address_in_use;
+  }
+  ::unlink(new_path.c_str());
+  return door;
+}
+
+inline auto opened_tcp_door(boost::asio::io_context& io, std::string const& address, boost::system::error_code& error)
+    -> http_door {
+  auto door = http_door{listening_at(io, endpoint_at(address), nullptr, error), address};
+  if (error) return door;
+  auto bound = door.acceptor.local_endpoint();
   auto tcp = boost::asio::ip::tcp::endpoint{};
   std::copy_n(static_cast<std::byte const*>(static_cast<void const*>(bound.data())), bound.size(),
               static_cast<std::byte*>(static_cast<void*>(tcp.data())));
-  return {std::move(acceptor), transport::address{tcp.address(), tcp.port()}.numbers()};
+  door.address = transport::address{tcp.address(), tcp.port()}.numbers();
+  return door;
 }
 
-inline void remove_door(std::string const& address) {
-  if (is_unix(address)) ::unlink(path_in(address).c_str());
+/// Throws config_error if nobody can be served there.
+inline auto opened_door(boost::asio::io_context& io, std::string const& address) -> http_door {
+  static_cast<void>(endpoint_at(address));
+  auto error = boost::system::error_code{};
+  auto door = is_unix(address) ? opened_unix_door(io, address, error) : opened_tcp_door(io, address, error);
+  if (error) throw config_error{"no status can be served at " + escaped(address, 200) + ": " + error.message()};
+  return door;
+}
+
+/// The file, unless another server has put its own there.
+inline void remove_door(http_door const& door) {
+  struct stat is{};
+  if (!is_unix(door.address) || ::lstat(path_in(door.address).c_str(), &is) != 0) return;
+  if (is.st_dev == door.file.st_dev && is.st_ino == door.file.st_ino) ::unlink(path_in(door.address).c_str());
 }
 
 // --- whom it answers
@@ -177,7 +214,7 @@ auto answer(http_request const& r, std::string const& token, Pages const& pages)
   try {
     if (auto page = pages(target.substr(0, target.find('?'))))
       return answer_of(http_status::ok, page->type, std::move(page->text));
-  } catch (std::exception const&) {  // a page that cannot be made ends no run
+  } catch (...) {  // a page that cannot be made ends no run
     return refusal_of(http_status::internal_server_error, "this page could not be made");
   }
   return refusal_of(http_status::not_found, "there are /, /metrics, /status.json and /network.json");
