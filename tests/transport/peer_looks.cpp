@@ -2,11 +2,14 @@
 // Measuring a node in a process of its own: its history, observers, and measurements that take long.
 #include <rubato/driver/peer.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <iterator>
 #include <memory>
 #include <span>
 #include <string>
@@ -61,13 +64,15 @@ TEST_CASE("an observer of one node may end it, and an exception from it ends the
     auto const room = transport::in_process::room{2};
     std::vector<std::string> said(2);
     std::vector<peer_result> results(2);
+    std::vector<std::shared_ptr<status_board>> boards{std::make_shared<status_board>(),
+                                                      std::make_shared<status_board>()};
     std::vector<std::jthread> threads;
     for (std::size_t i = 0; i < 2; ++i) {
       threads.emplace_back([&, i] {
         auto a = line_of(2, p)(i);
         auto const me = identity_of(a, to_node(i));
         transport::in_process wires{room, me};
-        auto o = peer_options{.linger = 20ms, .look_every = 1ms};
+        auto o = peer_options{.linger = 20ms, .look_every = 1ms, .status = boards[i]};
         o.watching = {[&, seen = 0](look const& l) mutable {
           if (l.models.size() != 1 || ++seen < 100 || (throws && i == 1)) return verdict::go_on;
           if (throws) throw std::domain_error{"seen enough"};
@@ -81,6 +86,12 @@ TEST_CASE("an observer of one node may end it, and an exception from it ends the
       });
     }
     threads.clear();
+    for (std::size_t i = 0; i < 2; ++i) {
+      auto const shown = boards[i]->newest();
+      CHECK(shown->at == node_status::phase::ended);
+      CHECK(shown->ran > 0s);
+      if (throws) CHECK(shown->said.back() == said[i]);
+    }
     if (throws) {
       CHECK(says(said[0], "seen enough"));
       CHECK(says(said[1], "node 0"));
@@ -149,16 +160,18 @@ TEST_CASE("a process publishes how its node stands, and at the end what its resu
   for (auto& b : boards) b = std::make_shared<status_board>();
   auto const begun = boards[1]->newest();
   CHECK(begun->of == 0);
-  std::atomic<bool> seen_running = false;
+  std::atomic<bool> seen_running[3]{};
   auto const fates = run_each(3, line_of(3, p), over_tcp(doors), [&](std::size_t i) {
     auto o = peer_options{.look_every = 5ms, .compute = environment::fixed(work), .status = boards[i]};
     o.watching = {status_watch{boards[i], problem::any_oracle{space{}, p}}, [&, i](look const&) {
                     auto const s = boards[i]->newest();
-                    if (s->at == node_status::phase::running && s->iterations > 0) seen_running = true;
+                    if (s->at == node_status::phase::running && s->iterations > 0) seen_running[i] = true;
+                    auto const all = std::all_of(std::begin(seen_running), std::end(seen_running), std::identity{});
+                    return all && s->history.size() > 2 ? verdict::stop : verdict::go_on;
                   }};
-    return std::pair{until{.time = 500ms}, o};
+    return std::pair{until{.time = 60s}, o};
   });
-  CHECK(seen_running);
+  CHECK(std::all_of(std::begin(seen_running), std::end(seen_running), std::identity{}));
   for (std::size_t i = 0; i < 3; ++i) {
     INFO(fates[i].sentence);
     REQUIRE(fates[i].sentence.empty());
@@ -188,7 +201,7 @@ TEST_CASE("a process publishes how its node stands, and at the end what its resu
   }
 }
 
-TEST_CASE("a process that waits for others says who has not come") {
+TEST_CASE("a process that waited in vain has ended, and says who has not come") {
   auto const p = quadratic::random(2, 4, 8);
   tcp_doors doors{2};
   auto const board = std::make_shared<status_board>();
@@ -197,8 +210,10 @@ TEST_CASE("a process that waits for others says who has not come") {
   auto wires = over_tcp(doors, {.arrival = 300ms})(0, me);
   CHECK_THROWS_AS(run_peer(a, me, *wires, {.time = 1s}, {.linger = 10ms, .status = board}), peer_error);
   auto const s = board->newest();
-  CHECK(s->at == node_status::phase::arriving);
+  CHECK(s->at == node_status::phase::ended);
   CHECK(s->of == 2);
+  REQUIRE(s->said.size() == 1);
+  CHECK(s->said[0].find("node 1") != std::string::npos);
   REQUIRE(s->neighbours.size() == 1);
   CHECK(s->neighbours[0].is == standing::awaited);
 }

@@ -51,6 +51,15 @@ TEST_CASE("of each kind of news, a bounded number is said in a minute, and all a
   CHECK(board->newest()->said == heard);
 }
 
+TEST_CASE("that a list is full is said once, however much was said within the minute") {
+  heard.clear();
+  detail::peer_notes notes{[](std::string_view sentence) { heard.emplace_back(sentence); }};
+  for (auto k = 0; k < 2000; ++k) notes.note(notes.result.lost, std::chrono::seconds{1}, "news", "news");
+  CHECK(heard.size() == detail::peer_notes::most_a_minute + 2);
+  CHECK(heard.back() == "after 1 s: more of this kind happens, and is not said");
+  CHECK(notes.result.lost.back() == "more of this kind happens, and is not said");
+}
+
 TEST_CASE("where only warnings are asked for, a peer that has come back is not said, but shown") {
   heard.clear();
   auto const board = std::make_shared<status_board>();

@@ -34,6 +34,15 @@ namespace rubato::detail {
   }
 }
 
+/// The same of one that was kept.
+[[noreturn]] inline void rethrow_named(std::exception_ptr const& thrown, std::string const& where) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (...) {
+    rethrow_named(where);
+  }
+}
+
 /// The sentence that ends a run whose node has waited too long.
 inline auto waited_too_long(std::size_t node, waiting const& w, std::chrono::nanoseconds waited) -> std::string {
   return "node " + std::to_string(node) + " has waited for " + std::string{name_of(w.channel)} + " message " +

@@ -64,15 +64,27 @@ class peer_driver {
   }
 
   auto run(until const& end) -> peer_result {
-    auto& stopped = result_.result.stopped;
+    auto lives = true;
     try {
-      stopped = at_node(to_index(me_->self), [&] { return begin_and_live(end); });
+      result_.result.stopped = at_node(to_index(me_->self), [&] { return begin_and_live(end); });
+      lives = false;
+      return part();
     } catch (...) {
-      say_why();
+      show_failure();
+      if (lives) say_why();
       throw;
     }
+  }
+
+ private:
+  using what = transport::incoming::what;
+  using how = transport::cause::how;
+
+  /// After the end of the node's own work: takes leave of the others, and makes the result.
+  auto part() -> peer_result {
+    auto const stopped = result_.result.stopped;
     if (writer_ && !meeting_.was_held() && saves_.newest_round())
-      notes_.warn("node " + name(me_->self) + meeting_.words_of_none());
+      notes_.warn(node_name(me_->self) + meeting_.words_of_none());
     if (stopped == stop_reason::interrupted && meeting_.was_held()) {
       depart();  // what the others lack for this round is still on its way to them
       collect();
@@ -94,21 +106,14 @@ class peer_driver {
     show_status(node_status::phase::ended);
     if (!writer_) return std::move(result_);
     auto const why = writer_->finish();
-    if (auto const all = failures_of(*writer_); !all.empty()) notes_.warn("node " + name(me_->self) + all);
+    if (auto const all = failures_of(*writer_); !all.empty()) notes_.warn(node_name(me_->self) + all);
     if (!too_early_.empty()) throw peer_error{too_early_};  // now that the others have all that they need
     if (!why.empty()) result_.unwritten = "the last state of this node was not saved: " + why;
     return std::move(result_);
   }
 
- private:
-  using what = transport::incoming::what;
-  using how = transport::cause::how;
-
   auto begin_and_live(until const& end) -> stop_reason {
-    if (to_index(me_->self) >= run_->peers && end.time == (std::chrono::nanoseconds::max)()) {
-      throw config_error{"node " + name(me_->self) +
-                         " is a server, which computes no gradients: give its run a time to end at"};
-    }
+    if (run_->is_server(me_->self)) refuse_endless_server(me_->self, end);
     if (!kept_.prepare(options_.checkpoint, *run_, *me_, host_, notes_, options_.stop) || !await_everyone())
       return stop_reason::interrupted;
     transport_->announce({transport::peer_status::phase::running});
@@ -150,7 +155,6 @@ class peer_driver {
       throw peer_error{words_of_refusal(me_->self, to)};
     };
   }
-  static auto name(node_id id) -> std::string { return std::to_string(to_index(id)); }
   [[nodiscard]] auto goes_on() const -> bool { return options_.lost == when_lost::goes_on; }
   [[nodiscard]] auto now() const -> instant { return me_->time.now(); }
   [[nodiscard]] auto vector_bytes() const -> std::size_t { return me_->blocks.values() * sizeof(double); }
@@ -192,7 +196,7 @@ class peer_driver {
     auto const words = std::string{"it sent more than is kept for a node that "} + state;
     if (goes_on()) return transport_->give_up(from, words);
     fault_ = {from, how::failed};
-    throw peer_error{"node " + name(from) + " is at fault at node " + name(me_->self) + ": " + words};
+    throw peer_error{node_name(from) + " is at fault at " + node_name(me_->self) + ": " + words};
   }
 
   auto polled(instant latest) -> std::vector<transport::incoming> {
@@ -287,9 +291,7 @@ class peer_driver {
     for (auto& [peer, it] : others_.all()) {
       if (!it.left || it.told || last_ - now() < worth_a_sentence()) continue;
       it.told = true;
-      auto const sentence = "node " + name(peer) + " has ended its run " + readable_seconds(last_ - now()) +
-                            " before the end that node " + name(me_->self) +
-                            " was given: what this one computes from now on lacks what that one would have";
+      auto const sentence = words_of_early_leave(peer, me_->self, last_ - now());
       note(result_.result.warnings, sentence, sentence);
     }
   }
@@ -299,8 +301,7 @@ class peer_driver {
     for (auto& [peer, it] : others_.all()) {
       if (!it.left || it.told || ended - *it.left < worth_a_sentence()) continue;
       it.told = true;
-      notes_.warn("node " + name(peer) + " ended its run " + readable_seconds(ended - *it.left) + " before node " +
-                  name(me_->self) + " did: what this one computed since then lacks what that one would have");
+      notes_.warn(words_of_earlier_end(peer, me_->self, ended - *it.left));
     }
   }
 
@@ -322,8 +323,7 @@ class peer_driver {
     if (meeting_.is_interrupted()) return stop_reason::interrupted;
     if (gradients_ >= end.gradients) return stop_reason::gradients;
     if (end.time != (std::chrono::nanoseconds::max)()) return stop_reason::neighbour;
-    too_early_ = "node " + name(me_->self) + " ended after " + std::to_string(gradients_) + " of " +
-                 std::to_string(end.gradients) + " gradients: " + meeting_.words_of_all();
+    too_early_ = words_of_missing_gradients(me_->self, gradients_, end.gradients, meeting_.words_of_all());
     return stop_reason::neighbour;
   }
 
@@ -357,13 +357,9 @@ class peer_driver {
     host_.take_parts(now(), computing_.take_parts(), sender());
     if (!done || (under_way_ && host_.cancelled())) return;
     under_way_ = false;
-    if (done->thrown) {
-      try {
-        std::rethrow_exception(done->thrown);
-      } catch (...) {
-        rethrow_named("the problem threw at node " + name(me_->self) + ", gradient " + std::to_string(gradients_ + 1));
-      }
-    }
+    if (done->thrown)
+      rethrow_named(done->thrown,
+                    "the problem threw at " + node_name(me_->self) + ", gradient " + std::to_string(gradients_ + 1));
     ++gradients_;
     host_.finish(now(), std::move(done->value), sender());
     save_round_if_due();
@@ -490,9 +486,9 @@ class peer_driver {
       if (!run_->is_server(peer) || (!ends && now() - they.lost_at.value_or(begun_) <= options_.come_back)) continue;
       fault_ = {peer, how::gone};
       if (writer_) saves_.save_last(host_, *writer_);
-      auto const why = they.lost_why.empty() ? node_name(peer) + " was lost" : they.lost_why;
       throw peer_error{words_of_no_server(
-          why, ends ? std::nullopt : std::optional<std::chrono::nanoseconds>{options_.come_back}, me_->self)};
+          peer, they.lost_why, ends ? std::nullopt : std::optional<std::chrono::nanoseconds>{options_.come_back},
+          me_->self)};
     }
   }
 
@@ -564,6 +560,13 @@ class peer_driver {
     auto const so_far = peer_progress{at, ran, gradients_, !audit_.tracker.empty()};
     options_.status->publish(status_of(*run_, *me_, host_, transport_->traffic_of(), others_, so_far), now());
   }
+  /// To be called in a catch block: readers would take a node that has failed for one that runs.
+  void show_failure() {
+    if (!options_.status) return;
+    if (has_begun_ && result_.result.ended.count() == 0) result_.result.ended = now() - begun_;
+    show_status(node_status::phase::ended);
+    options_.status->say(words_of_caught());
+  }
   /// The last look is shown after this node has said goodbye, so that no other node waits for it.
   void finish_history() {
     showing_.wait_and_take(result_.result.history);
@@ -600,9 +603,7 @@ class peer_driver {
   /// That the node itself ended early because of a neighbour.
   void say_if_early_itself() {
     if (last_ - begun_ - result_.result.ended < worth_a_sentence()) return;
-    auto const why = meeting_.was_held() ? meeting_.words_of_all()
-                                         : node_name(host_.wait()->peer) + ", which had to send it " +
-                                               words_of(*host_.wait()) + ", had ended its run";
+    auto const why = meeting_.was_held() ? meeting_.words_of_all() : words_of_needed_end(*host_.wait());
     notes_.warn(words_of_early_end(me_->self, result_.result.ended, why));
   }
 
@@ -630,8 +631,7 @@ class peer_driver {
   void name_who_stays() {
     for (auto const peer : me_->peers) {
       if (others_.has_left(peer) || others_.of(peer).met_again) continue;
-      note_loss(peer, "node " + name(peer) + " has not ended within " +
-                          transport::detail::seconds_text(options_.linger) + " of the end of node " + name(me_->self));
+      note_loss(peer, words_of_stay(peer, transport::detail::seconds_text(options_.linger), me_->self));
     }
   }
 

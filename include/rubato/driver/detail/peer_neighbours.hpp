@@ -66,6 +66,8 @@ class peer_neighbours {
     return closed_.erase(peer) > 0 && resuming_.erase(peer) == 0;
   }
   [[nodiscard]] auto is_lost(node_id peer) const -> bool { return closed_.contains(peer); }
+  /// This node has resumed, and that peer was not there since.
+  [[nodiscard]] auto is_expected(node_id peer) const -> bool { return resuming_.contains(peer); }
   [[nodiscard]] auto lost() const -> std::vector<node_id> { return {closed_.begin(), closed_.end()}; }
 
   // --- at their end

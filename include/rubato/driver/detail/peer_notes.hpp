@@ -37,7 +37,7 @@ class peer_notes {
     static auto const no_more = std::string{"more of this kind happens, and is not said"};
     if (list.size() > most) return;
     auto const is_last = list.size() == most;
-    if (auto const words = said_now(&list, since_begun, is_last ? no_more : said); !words.empty())
+    if (auto const words = is_last ? no_more : said_now(&list, since_begun, said); !words.empty())
       say("after " + readable_seconds(since_begun) + ": " + words,
           &list == &result.returned ? log_level::news : log_level::warnings);
     list.push_back(is_last ? no_more : kept);

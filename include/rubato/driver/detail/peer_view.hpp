@@ -18,13 +18,16 @@
 #include <rubato/driver/detail/peer_words.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/node_status.hpp>
+#include <rubato/run/result.hpp>
 #include <rubato/transport/concepts.hpp>
 
 namespace rubato::detail {
 
-inline auto standing_of(peer_neighbours::one const& it, bool lost) -> standing {
+inline auto standing_of(peer_neighbours& others, node_id peer) -> standing {
+  auto const& it = others.of(peer);
   if (it.left) return standing::left;
-  if (lost) return standing::lost;
+  if (others.is_expected(peer)) return standing::awaited;
+  if (others.is_lost(peer)) return standing::lost;
   if (!it.here) return standing::awaited;
   return it.waits ? standing::waiting : standing::here;
 }
@@ -57,9 +60,8 @@ inline auto status_of(assembly const& a, transport::identity const& me, hosted_n
   for (auto const peer : me.peers) {
     auto& n = s.neighbours.emplace_back();
     n.peer = peer;
-    auto const& it = others.of(peer);
-    n.is = standing_of(it, others.is_lost(peer));
-    if (n.is == standing::lost) n.why = it.lost_why;
+    n.is = standing_of(others, peer);
+    if (n.is == standing::lost) n.why = others.of(peer).lost_why;
     for (auto const& t : traffic) {
       if (t.peer != peer) continue;
       n.packets_sent += t.packets, n.bytes_sent += t.bytes, n.packets_lost += t.lost;
@@ -81,6 +83,12 @@ inline void refuse_loss_of(std::vector<channel_spec> const& channels) {
     throw config_error{"on the channel " + std::string{name_of(c.channel)} +
                        " every message counts, and this transport may lose some: use one that is lossless"};
   }
+}
+
+/// Throws config_error if nothing would end a server's run.
+inline void refuse_endless_server(node_id self, until const& end) {
+  if (end.time != (std::chrono::nanoseconds::max)()) return;
+  throw config_error{node_name(self) + " is a server, which computes no gradients: give its run a time to end at"};
 }
 
 /// A node that was to send to this one, and of which not one message came.

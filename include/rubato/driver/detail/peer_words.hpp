@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <string>
 
@@ -34,6 +35,27 @@ inline auto words_of_stall(node_id self, waiting const& w, std::chrono::nanoseco
 inline auto words_of_early_end(node_id self, std::chrono::nanoseconds ran, std::string const& why) -> std::string {
   return node_name(self) + " ended after " + shortest(to_seconds(ran)) + " s, before its own end: " + why;
 }
+/// Of a neighbour that has ended its run so long before this node's end.
+inline auto words_of_early_leave(node_id peer, node_id self, std::chrono::nanoseconds before) -> std::string {
+  return node_name(peer) + " has ended its run " + readable_seconds(before) + " before the end that " +
+         node_name(self) + " was given: what this one computes from now on lacks what that one would have";
+}
+/// The same, said afterwards.
+inline auto words_of_earlier_end(node_id peer, node_id self, std::chrono::nanoseconds before) -> std::string {
+  return node_name(peer) + " ended its run " + readable_seconds(before) + " before " + node_name(self) +
+         " did: what this one computed since then lacks what that one would have";
+}
+/// Of a node that ended because this neighbour had.
+inline auto words_of_needed_end(waiting const& w) -> std::string {
+  return node_name(w.peer) + ", which had to send it " + words_of(w) + ", had ended its run";
+}
+inline auto words_of_missing_gradients(node_id self, std::uint64_t done, std::uint64_t of, std::string const& why)
+    -> std::string {
+  return node_name(self) + " ended after " + std::to_string(done) + " of " + std::to_string(of) + " gradients: " + why;
+}
+inline auto words_of_stay(node_id peer, std::string const& linger, node_id self) -> std::string {
+  return node_name(peer) + " has not ended within " + linger + " of the end of " + node_name(self);
+}
 inline auto words_of_absence(node_id from, node_id self, std::chrono::nanoseconds ran) -> std::string {
   return node_name(from) + " took no part: not one message of it came in the " + shortest(to_seconds(ran)) +
          " s that " + node_name(self) + " ran; start the processes nearer together, or let them run longer";
@@ -53,12 +75,24 @@ inline auto words_of_return(node_id peer, bool is_server) -> std::string {
                       "resumed from one, else the first model"
                     : "");
 }
-/// Of a server that was lost, as `why` says, and did not come back: within that time, or before the run ended.
-inline auto words_of_no_server(std::string const& why, std::optional<std::chrono::nanoseconds> within, node_id self)
-    -> std::string {
-  return why + ", and " +
+/// Of a server that was lost, as `why` says if it is known, and did not come back: within that time, or before the run
+/// ended.
+inline auto words_of_no_server(node_id server, std::string const& why, std::optional<std::chrono::nanoseconds> within,
+                               node_id self) -> std::string {
+  return (why.empty() ? node_name(server) + " was lost" : why) + ", and " +
          (within ? "has not come back within " + readable_seconds(*within) : "had not come back when the run ended") +
          ": it is the server, without which " + node_name(self) + " cannot go on";
+}
+
+/// To be called in a catch block.
+inline auto words_of_caught() -> std::string {
+  try {
+    throw;
+  } catch (std::exception const& e) {
+    return e.what();
+  } catch (...) {
+    return "something was thrown that is not a std::exception";
+  }
 }
 
 }  // namespace rubato::detail
