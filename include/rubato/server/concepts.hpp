@@ -122,7 +122,8 @@ concept queueing_assignment = std::movable<typename A::state> &&
                               };
 /// An assignment whose server says with each job how many steps it has: a state that is called as an assignment is, is
 /// told the steps and the duration of each result that counts and who has left, and gives the steps of a worker's next
-/// job, at least 1 and at most `count`, which the first job has. local<Backend> has begin(steps). Models: steps_by_speed.
+/// job, at least 1 and at most `count`, which the first job has. local<Backend> has begin(steps).
+/// Models: steps_by_speed.
 template<class A>
 concept pacing_assignment =
     std::movable<typename A::state> && std::constructible_from<typename A::state, A const&, std::size_t> &&
