@@ -11,18 +11,7 @@ run=(--problem quadratic:20 --step 0.1 --slow none)
 # attached: the command lines of peers that ssh has started.
 attached() { pgrep -f -a -- "--attached"; }
 
-# free_ports N: sets port to the first of so many that follow each other and that nobody uses.
-free_ports() {
-  local all
-  for (( ; ; )); do
-    free_addresses "$1"
-    IFS=, read -ra all <<<"$addresses"
-    port=${all[0]##*:}
-    ((${all[-1]##*:} == port + $1 - 1)) && return
-  done
-}
-
-# The same three peers by each launcher's variables, the last one a second after the first; asgd's server is one of them.
+# The same three peers by each launcher's variables, the last one when the others wait already; asgd has a server.
 slurm() { env SLURM_PROCID="$1" SLURM_NTASKS=3 SLURM_JOB_NODELIST=alone SLURM_LOCALID="$1" "${@:2}"; }
 openmpi() {
   env OMPI_COMM_WORLD_RANK="$1" OMPI_COMM_WORLD_SIZE=3 OMPI_COMM_WORLD_LOCAL_RANK="$1" OMPI_COMM_WORLD_LOCAL_SIZE=3 "${@:2}"
@@ -36,7 +25,7 @@ for way in "slurm r_fast" "openmpi asgd" "torchrun d_psgd"; do
   for i in 2 0 1; do
     ${way% *} $i timeout -k 1 30 "$peer" --launch auto "${with[@]}" --algorithms "${way#* }" "${run[@]}" --until 300ms >said.$i 2>&1 &
     pids+=($!)
-    ((i != 0)) || sleep 1 # the time by which the last one is later
+    ((i == 1)) || listened_on $((port + i)) $!
   done
   for p in "${pids[@]}"; do wait "$p" || fail "a peer of ${way% *} ended with $?: $(cat said.0 said.1 said.2)"; done
   cat said.0 said.1 said.2 >said
@@ -82,7 +71,7 @@ bad "--insecure has no effect without --hosts" "$cluster" --peer "$peer" --nodes
 free_ports 2
 "$peer" --id 0 --hosts two.hosts --port "$port" --nodes 2 "${run[@]}" --until 1s --arrival 60s >said.0 2>&1 &
 first=$!
-until timeout 1 bash -c "exec 3<>/dev/tcp/127.0.0.1/$port" 2>/dev/null; do kill -0 $first 2>/dev/null || break; done # --arrival bounds it
+listened_on "$port" $first
 bad "Address already in use: another program has this port, or two processes are the same node" \
   "$peer" --id 0 --hosts two.hosts --port "$port" --nodes 2 "${quick[@]}"
 kill $first

@@ -28,11 +28,15 @@ done
 for task in "${tasks[@]}"; do wait "$task" || exit; done
 SRUN
 chmod +x bin/srun
-free_addresses 1
+free_ports 2
 job=(env PATH="$PWD/bin:$PATH" SLURM_SUBMIT_DIR="$PWD" SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_JOB_NODELIST='127.0.0.[1-2]'
   SLURM_TASKS_PER_NODE='2(x2)' PEER="$peer" FOLDER="$PWD/job")
+# What makes the key fails in the middle of it: the job that is requeued makes one.
+printf '#!/bin/sh\nprintf 0123; exit 1\n' >bin/openssl && chmod +x bin/openssl
+timeout -k 1 60 "${job[@]}" bash "$examples/launch/slurm.sbatch" --port "$port" "${run[@]}" >said 2>&1 && fail "a job without a key has run"
+rm bin/openssl
 for life in first second; do # the second one is a job that was requeued
-  timeout -k 1 60 "${job[@]}" bash "$examples/launch/slurm.sbatch" --port "${addresses##*:}" "${run[@]}" >said 2>&1 ||
+  timeout -k 1 60 "${job[@]}" bash "$examples/launch/slurm.sbatch" --port "$port" "${run[@]}" >said 2>&1 ||
     fail "the $life job of Slurm ended with $?: $(cat said log.*)"
 done
 all_there job/result-{0,1,2,3} job/checkpoints/r_fast/node-{0,1,2,3}.checkpoint

@@ -25,6 +25,27 @@ free_addresses() {
   done
 }
 
+# free_ports N: sets port to the first of so many that follow each other and that nobody uses.
+free_ports() {
+  local all
+  for (( ; ; )); do
+    free_addresses "$1"
+    IFS=, read -ra all <<<"$addresses"
+    port=${all[0]##*:}
+    ((${all[-1]##*:} == port + $1 - 1)) && return
+  done
+}
+
+# listened_on PORT PID: waits until somebody listens there, or that process is no more.
+listened_on() {
+  local at
+  at=$(printf %04x "$1")
+  until grep -qisE ":$at [0-9a-f]+:0000 0a " /proc/net/tcp{,6}; do
+    kill -0 "$2" 2>/dev/null || return
+    sleep 0.02
+  done
+}
+
 # all_there FILE...: waits until they are, a minute at most.
 all_there() {
   local file tries=0
