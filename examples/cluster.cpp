@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -46,6 +47,7 @@
 #include "support/peer_problem.hpp"
 #include "support/private_folder.hpp"
 #include "support/race_report.hpp"
+#include "support/reserved_ports.hpp"
 #include "support/say.hpp"
 
 namespace {
@@ -99,9 +101,10 @@ class workplace : public examples::private_folder {
 /// Sockets of all nodes, one each, and over UDP another one where keys are agreed on; closed here once every child has
 /// its own.
 struct doors {
-  doors(std::size_t n, std::string const& transport, bool has_keys) {
+  /// This process has `more` open by then.
+  doors(std::size_t n, std::string const& transport, bool has_keys, std::size_t more) {
     auto const sockets = transport == "udp" && has_keys ? std::size_t{2} : std::size_t{1};
-    constexpr auto others = std::size_t{32};  // what this process has open beside them
+    auto const others = 32 + more;  // what this process has open beside them
     auto files = rlimit{};
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < sockets * n + others)
       throw rubato::config_error{std::to_string(n) + " processes need " +
@@ -228,7 +231,7 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
   }
   auto const by_memory = c.transport == "shared_memory";
   auto const key = by_memory ? std::string{} : place.key();
-  doors const ports{by_memory ? 0 : n, c.transport, !key.empty()};
+  doors const ports{by_memory ? 0 : n, c.transport, !key.empty(), c.status_addresses.size()};
   auto const rest = own_arguments(c, algorithm, n);
   auto const to_save =
       c.checkpoint.folder.empty() ? std::chrono::seconds{} : std::chrono::seconds{10};  // their last state
@@ -533,20 +536,17 @@ auto run_all(choice const& c, std::vector<competitor> const& who, rubato::proble
   return all;
 }
 
-/// Nodes serve how they stand on ports from the one that was named, or on free ones. Makes their token, and says where
-/// the page is.
-void serve_status(choice& c, examples::private_folder const& place, std::size_t nodes) {
-  if (c.status == "auto") {
-    c.status_addresses = examples::list_in(doors{nodes, "tcp", false}.addresses);
-  } else {
-    auto const first = std::stoul(c.status);
-    if (first + nodes > 65536)
-      throw rubato::config_error{"there are no " + std::to_string(nodes) + " ports from --status " + c.status + " on"};
-    for (std::size_t i = 0; i < nodes; ++i) c.status_addresses.push_back("127.0.0.1:" + std::to_string(first + i));
-  }
+/// Nodes serve how they stand on ports from the one that was named, or on free ones; they are kept for them, and for
+/// those of the next runs, while what is returned lives. Makes their token, and says where the page is.
+auto serve_status(choice& c, examples::private_folder const& place, std::size_t nodes)
+    -> std::unique_ptr<examples::reserved_ports> {
+  auto const first = c.status == "auto" ? 0 : std::stoul(c.status);
+  auto ports = std::make_unique<examples::reserved_ports>(nodes, static_cast<std::uint16_t>(first));
+  c.status_addresses = ports->addresses();
   c.status_token = place.path("status.token");
   examples::say("status: http://" + c.status_addresses.front() + "/?token=" + rubato::report::token_in(c.status_token) +
                 "\n");
+  return ports;
 }
 
 auto cluster(choice c) -> int {
@@ -558,10 +558,11 @@ auto cluster(choice c) -> int {
   auto const who = competitors(plan, c);
   if (examples::interrupted()) return status::interrupted;
   auto place = std::optional<examples::private_folder>{};
+  auto kept = std::unique_ptr<examples::reserved_ports>{};
   if (!c.status.empty()) {
     auto most = std::size_t{0};
     for (auto const& each : who) most = std::max(most, each.processes);
-    serve_status(c, place.emplace("rubato-status"), most);
+    kept = serve_status(c, place.emplace("rubato-status"), most);
   }
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c.race)};
   if (!c.race.quiet) {

@@ -19,7 +19,7 @@
 #include <rubato/report/status_page.hpp>
 #include <rubato/run/node_status.hpp>
 
-#include "support/race_text.hpp"
+#include "race_text.hpp"  // not "support/...", so that a test may include this
 
 namespace rubato::examples {
 
@@ -29,6 +29,7 @@ struct status_options {
   std::string token;
   std::chrono::milliseconds deadline = std::chrono::seconds{5};
   std::size_t most_connections = 32;
+  std::chrono::milliseconds stale = std::chrono::seconds{3};  ///< age from which a status of another node counts as old
 };
 
 /// Serves from its construction to its destruction. Only its own thread serves, from what is on the board, so neither
@@ -36,7 +37,8 @@ struct status_options {
 class status_service {
  public:
   /// Throws config_error if nobody can be served there, or where an address is none.
-  explicit status_service(status_options const& o) : self_{o.self}, is_whole_{o.addresses.size() > 1} {
+  explicit status_service(status_options const& o)
+      : self_{o.self}, is_whole_{o.addresses.size() > 1}, stale_{o.stale}, begun_{report::new_token()} {
     for (std::size_t i = 0; is_whole_ && i < o.addresses.size(); ++i) {
       if (i != self_) others_.push_back(o.addresses[i]);
       static_cast<void>(report::detail::endpoint_at(o.addresses[i]));
@@ -65,7 +67,8 @@ class status_service {
     return {"application/json", all.dump(-1, ' ', false, json::error_handler_t::replace)};
   }
 
-  /// One entry a node: its status, as far as it is known, and why not.
+  /// One entry a node: its status, as far as it is known, and why it is not, or not of now. `begun` is another text for
+  /// each run.
   auto network(report::http_server& self) -> json {
     auto nodes = json::array();
     auto const own = board_->newest();
@@ -79,12 +82,18 @@ class status_service {
         if (own->of != 0) status = report::json_of(*own);
       } else if (is_whole_) {
         auto const& answer = answers[i < self_ ? i : i - 1];
-        why = answer.why;
+        why = why_not_of_now(answer);
         status = status_in(answer.text, i);
       }
       nodes.push_back({{"node", i}, {"status", std::move(status)}, {"why", std::move(why)}});
     }
-    return {{"self", self_}, {"nodes", std::move(nodes)}};
+    return {{"self", self_}, {"begun", begun_}, {"nodes", std::move(nodes)}};
+  }
+  /// Others are asked when somebody looks, so the first look after a pause finds what was heard before it.
+  [[nodiscard]] auto why_not_of_now(report::gathered const& answer) const -> std::string {
+    auto const age = std::chrono::steady_clock::now() - answer.at;
+    if (!answer.why.empty() || answer.text.empty() || age <= stale_) return answer.why;
+    return "last seen " + std::to_string(std::chrono::floor<std::chrono::seconds>(age).count()) + " s ago";
   }
   /// Null unless it is one of node i.
   static auto status_in(std::string const& text, std::size_t i) -> json {
@@ -95,6 +104,8 @@ class status_service {
 
   std::size_t self_;
   bool is_whole_;  // all addresses are known
+  std::chrono::milliseconds stale_;
+  std::string begun_;
   std::vector<std::string> others_;
   std::shared_ptr<status_board> board_ = std::make_shared<status_board>();
   std::optional<report::http_server> server_;  // last: its thread uses all of the above

@@ -9,8 +9,9 @@
 
 namespace rubato::report {
 
-/// Asks once a second for `network.json`, an object with `nodes`: a list of objects with `node`, `status` (json_of a
-/// node_status, or null) and `why`, a sentence where a node's status could not be had. It shows the network with an
+/// Asks once a second for `network.json`, an object with `begun`, another text for each run, and `nodes`: a list of
+/// objects with `node`, `status` (json_of a node_status, or null) and `why`, a sentence where a node's status could not
+/// be had or is old. It shows the network with an
 /// edge for each neighbour whose messages a node uses, coloured by their age in local iterations of that node; the loss
 /// of each node over time; and a table of all nodes. It keeps what it saw last of nodes that have gone.
 inline constexpr std::string_view status_page = R"page(<!DOCTYPE html>
@@ -64,6 +65,7 @@ goes wrong between two nodes it does not show. A dash: no such law, or not known
 'use strict';
 const token = new URLSearchParams(location.search).get('token') || '';
 const nodes = new Map();  // by id: { status, why, fresh }
+let begun = null;  // of the run that is shown
 const svgNs = 'http://www.w3.org/2000/svg';
 const at = (query) => document.querySelector(query);
 
@@ -155,6 +157,9 @@ function drawNetwork() {
   }
 }
 
+// Of a list of any length; Math.max(...all) takes some ten thousand at most.
+const least = (all) => all.reduce((a, b) => Math.min(a, b));
+const most = (all) => all.reduce((a, b) => Math.max(a, b));
 // Some round numbers between the ends.
 function ticks(low, high) {
   const raw = (high - low) / 5 || 1;
@@ -172,10 +177,10 @@ function drawLoss() {
     .filter((row) => row[1] !== null)]).filter(([, rows]) => rows.length > 0);
   if (lines.length === 0) { make(svg, 'text', { x: 160, y: 200 }, 'no loss is known yet'); return; }
   const losses = lines.flatMap(([, rows]) => rows.map((row) => row[1]));
-  const log = losses.every((y) => y > 0) && Math.max(...losses) / Math.min(...losses) > 8;
+  const log = losses.every((y) => y > 0) && most(losses) / least(losses) > 8;
   const scaled = (y) => log ? Math.log10(y) : y;
-  const until = Math.max(...lines.map(([, rows]) => rows[rows.length - 1][0]), 1e-3);
-  let [low, high] = [Math.min(...losses.map(scaled)), Math.max(...losses.map(scaled))];
+  const until = most([1e-3, ...lines.map(([, rows]) => rows[rows.length - 1][0])]);
+  let [low, high] = [least(losses.map(scaled)), most(losses.map(scaled))];
   if (high - low < 1e-9) { low -= 0.5; high += 0.5; }
   const x = (t) => 56 + 392 * t / until;
   const y = (v) => 366 - 350 * (v - low) / (high - low);
@@ -251,7 +256,7 @@ function drawRest(sentence) {
     document.title = `rubato: ${first.algorithm}`;
   }
   const sum = (of) => known.reduce((all, s) => all + of(s), 0);
-  const ran = Math.max(0, ...known.map((s) => s.ran_s));
+  const ran = most([0, ...known.map((s) => s.ran_s)]);
   at('#line').textContent = sentence || (first ? `${first.network}; ${short(ran, 4)} s, `
     + `${sum((s) => s.gradients)} gradients, ${bytes(sum((s) => s.bytes_sent))} sent; `
     + `${known.filter((s) => s.phase === 'running').length} of ${first.of} running` : 'nothing is known yet');
@@ -265,10 +270,8 @@ function draw(sentence) { drawNetwork(); drawLoss(); drawTable(); drawRest(sente
 
 // The next run at the same address begins with an empty page.
 function take(network) {
-  const run = (s) => [s.algorithm, s.network, s.of].join();
-  const before = [...nodes.values()].map((it) => it.status).find((s) => s);
-  const now = network.nodes.map((it) => it.status).find((s) => s);
-  if (before && now && run(before) !== run(now)) nodes.clear();
+  if (network.begun !== begun) nodes.clear();
+  begun = network.begun;
   for (const it of network.nodes) {
     const before = nodes.get(it.node);
     const status = it.status || (before ? before.status : null);
@@ -286,8 +289,11 @@ async function poll() {
     for (const it of nodes.values()) it.fresh = false;
     sentence = `this page's node does not answer any more (${error.message.trim()}); below is what was seen last`;
   }
-  draw(sentence);
-  setTimeout(poll, 1000);
+  try {
+    draw(sentence);
+  } finally {
+    setTimeout(poll, 1000);
+  }
 }
 poll();
 </script>

@@ -2,12 +2,22 @@
 #include <rubato/report/status_page.hpp>
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 #include "support/catch.hpp"
 
 namespace rubato::test {
 namespace {
+
+TEST_CASE("the page goes on asking whatever goes wrong, and takes lists of any length") {
+  auto const page = report::status_page;
+  auto const asks_again = page.find("setTimeout(poll");
+  REQUIRE(asks_again != page.npos);
+  CHECK(page.substr(0, asks_again).ends_with("} finally {\n    "));
+  for (auto const* const spread : {"Math.max(...", "Math.min(..."})
+    CHECK(page.find(spread + std::string{"losses"}) == page.npos);
+}
 
 TEST_CASE("the page asks for nothing but network.json of its own server") {
   auto const page = report::status_page;
