@@ -70,7 +70,7 @@ struct choice : examples::peer_choice {
   std::vector<examples::host> machines;  // of --hosts; empty: all are on this one
 };
 
-/// Where the peers of one run write.
+/// Where the peers of a run write; of one run after the other.
 class workplace : public examples::private_folder {
  public:
   workplace() : private_folder{"rubato-cluster", &remove_memory} {}
@@ -87,7 +87,7 @@ class workplace : public examples::private_folder {
     return {};
 #endif
   }
-  /// The name of the run in shared memory, as unique as the folder.
+  /// The name of a run in shared memory, as unique as the folder.
   [[nodiscard]] auto run() const -> std::string { return run_in(fs::path{path("x")}.parent_path()); }
 
  private:
@@ -482,8 +482,8 @@ struct outcome : examples::race_outcome {
 };
 
 /// Adds what comes of it to `all`; nothing where interrupted.
-void run_one(choice c, competitor const& who, rubato::problem::any_oracle const& oracle, outcome& all) {
-  workplace const place;
+void run_one(choice c, competitor const& who, workplace const& place, rubato::problem::any_oracle const& oracle,
+             outcome& all) {
   examples::children peers;
   auto const& [algorithm, n, computing, more, folder, its_folder_told] = who;
   c.passed_on.insert(c.passed_on.end(), more.begin(), more.end());
@@ -520,12 +520,13 @@ auto links_of(choice const& c) -> nlohmann::ordered_json {
   return links;
 }
 
-auto run_all(choice const& c, std::vector<competitor> const& who, rubato::problem::any_oracle const& oracle)
-    -> outcome {
+auto run_all(choice const& c, std::vector<competitor> const& who, workplace const& place,
+             rubato::problem::any_oracle const& oracle) -> outcome {
   outcome all;
   for (auto const& each : who) {
     try {
-      run_one(c, each, oracle, all);
+      place.clear();
+      run_one(c, each, place, oracle, all);
       if (examples::interrupted()) break;
     } catch (std::exception const&) {
       if (all.results.empty()) throw;
@@ -554,15 +555,17 @@ auto cluster(choice c) -> int {
   c.race = plan.options;
   rubato::ensure_writable_folder(c.race.out);
   for (auto const* const name : examples::result_files) rubato::ensure_replaceable(fs::path{c.race.out} / name);
+  workplace const place;  // before signals() starts a thread, as a private_folder asks
+  auto status_place = std::optional<examples::private_folder>{};
+  if (!c.status.empty()) status_place.emplace("rubato-status");
   examples::signals();  // listens from now on
   auto const who = competitors(plan, c);
   if (examples::interrupted()) return status::interrupted;
-  auto place = std::optional<examples::private_folder>{};
   auto kept = std::unique_ptr<examples::reserved_ports>{};
-  if (!c.status.empty()) {
+  if (status_place) {
     auto most = std::size_t{0};
     for (auto const& each : who) most = std::max(most, each.processes);
-    kept = serve_status(c, place.emplace("rubato-status"), most);
+    kept = serve_status(c, *status_place, most);
   }
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c.race)};
   if (!c.race.quiet) {
@@ -571,7 +574,7 @@ auto cluster(choice c) -> int {
                   examples::network_text(plan) + ", " + std::to_string(*c.race.nodes) + " nodes, " +
                   examples::detail::duration_text(c.race.until) + " each, in real time.\n\n");
   }
-  auto const all = run_all(c, who, oracle);
+  auto const all = run_all(c, who, place, oracle);
   auto const& results = all.results;
   auto words = std::string{};
   if (examples::interrupted()) {

@@ -37,6 +37,13 @@ class private_folder {
     if (open_ >= 0) close(open_);
   }
 
+  /// Removes what is in it, and what belongs to it elsewhere.
+  void clear() const {
+    auto ignored = std::error_code{};
+    for (auto const& each : std::filesystem::directory_iterator{path_, ignored})
+      std::filesystem::remove_all(each.path(), ignored);
+    if (also_ != nullptr) also_(path_);
+  }
   [[nodiscard]] auto path(std::string const& name) const -> std::string { return path_ + "/" + name; }
 
  private:

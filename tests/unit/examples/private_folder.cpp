@@ -56,6 +56,18 @@ TEST_CASE(
   CHECK(scratch.files() == 0);
 }
 
+TEST_CASE("a private folder that is cleared is there, empty, and what belongs to it elsewhere is gone") {
+  scratch_folder const scratch{"private"};
+  temporary_folders_in const here{scratch.path().string()};
+  static auto cleared = 0;
+  examples::private_folder const its{"it", [](std::string const&) { ++cleared; }};
+  std::ofstream{its.path("file")} << "text";
+  fs::create_directories(its.path("folder/in"));
+  its.clear();
+  CHECK(fs::is_empty(its.path("")));
+  CHECK(cleared == 1);
+}
+
 TEST_CASE("a private folder is also removed when its owner is ended by a signal that cannot be caught") {
   scratch_folder const scratch{"private"};
   temporary_folders_in const here{scratch.path().string()};
