@@ -32,7 +32,7 @@ void hear(int) {
   examples::attached const its_watcher;
   sigset_t one;
   sigemptyset(&one), sigaddset(&one, SIGUSR1);
-  pthread_sigmask(SIG_BLOCK, &one, nullptr);  // the watcher hears it
+  sigprocmask(SIG_BLOCK, &one, nullptr);  // the watcher hears it
   kill(getpid(), SIGUSR1);
   char word = 0;
   if (read(heard[0], &word, 1) != 1) _exit(1);
