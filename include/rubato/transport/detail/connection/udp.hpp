@@ -74,7 +74,7 @@ struct udp_edge : edge, calling_edge {
 };
 
 /// Throws config_error if a channel, a block or the agreement cannot be carried by datagrams of that many bytes.
-inline void refuse_what_no_datagram_carries(identity const& me, std::size_t datagram_bytes) {
+inline void refuse_what_no_datagram_carries(identity const& me, std::size_t bytes) {
   for (auto const& c : me.channels) {
     if (c.kind == channel_kind::event) {
       throw config_error{"on the channel " + std::string{name_of(c.channel)} +
@@ -85,15 +85,15 @@ inline void refuse_what_no_datagram_carries(identity const& me, std::size_t data
                          " a message is one code of a whole vector, and udp sends vectors block by block: use tcp"};
     }
     auto const block = (std::min)(me.blocks.block_values(), std::max<std::size_t>(me.blocks.values(), 1));
-    auto const most = (datagram_bytes - wire::header_bytes) / bytes_of(c.values);
+    auto const most = (bytes - wire::header_bytes) / bytes_of(c.values);
     if (block <= most) continue;
     throw config_error{"a block of " + std::to_string(block) + " values does not fit a datagram of " +
-                       std::to_string(datagram_bytes) + " bytes: give block_values of at most " +
+                       std::to_string(bytes) + " bytes: give block_values of at most " +
                        std::to_string(most / block_partition::alignment * block_partition::alignment)};
   }
-  if (wire::hello_bytes + me.agreed.text().size() > datagram_bytes) {
+  if (wire::hello_bytes + me.agreed.text().size() > bytes) {
     throw config_error{"what nodes agree on takes more than a datagram: udp allows " +
-                       std::to_string(datagram_bytes - wire::hello_bytes) + " bytes of text"};
+                       std::to_string(bytes - wire::hello_bytes) + " bytes of text"};
   }
 }
 
