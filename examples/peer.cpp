@@ -184,8 +184,11 @@ auto shown(examples::peer_choice const& c, rubato::assembly const& a, rubato::pe
   if (!service) return nullptr;
   o.status = service->board();
   o.watching.push_back(rubato::status_watch{service->board(), a.oracle});
-  auto const url = service->server().url();
-  if (!c.race.quiet) examples::say("status: " + (url.empty() ? service->server().address() : url) + "\n");
+  auto const& server = service->server();
+  auto where = server.url();
+  if (!c.status_token.empty()) where = server.address() + ", with the token in " + c.status_token;  // not into a log
+  else if (where.empty()) where = server.address() + ", with the token " + server.token();
+  if (!c.race.quiet) examples::say("status: " + where + "\n");
   return service;
 }
 

@@ -107,9 +107,16 @@ inline auto host_in(std::string const& text, std::string const& file, std::size_
 
 /// `file` is for sentences, which name the line at fault. Throws config_error.
 [[nodiscard]] inline auto hosts_in(std::istream& text, std::string const& file) -> std::vector<host> {
+  constexpr auto longest = std::size_t{1000};  // a line without an end is no hosts file
   std::vector<host> all;
   std::string line;
-  for (std::size_t number = 1; std::getline(text, line); ++number) {
+  auto const next = [&](std::size_t number) {
+    line.clear();
+    for (char c = 0; line.size() <= longest && text.get(c) && c != '\n';) line += c;
+    if (line.size() > longest) detail::refuse_line(file, number, "it is longer than 1000 characters");
+    return !line.empty() || text.good();
+  };
+  for (std::size_t number = 1; next(number); ++number) {
     line.resize((std::min)(line.size(), line.find('#')));
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     all.push_back(detail::host_in(line, file, number));

@@ -168,6 +168,8 @@ inline void check_rank(launched_by const& l, ranks const& r) {
 }
 
 inline auto on_one_host(std::uint16_t base, std::size_t processes) -> std::vector<seat> {
+  if (base + processes > 65536)
+    throw config_error{"there are no " + std::to_string(processes) + " ports from " + std::to_string(base) + " on"};
   return seats_on({host{.name = "127.0.0.1", .slots = processes}}, "this machine", base, processes);
 }
 

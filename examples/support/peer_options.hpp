@@ -285,7 +285,8 @@ inline void refuse_idle(peer_choice const& c) {
       c.keys.are_asked_for(), "--insecure",
       "beside " + std::string{c.keys.key.empty() ? "--certificates" : "--key"} + ", with which nothing is in plain");
   if (c.doctor && c.transport != "tcp")
-    throw config_error{"--doctor has no effect over " + c.transport + ": it is for --transport tcp"};
+    throw config_error{"--doctor has no effect over " + c.transport +
+                       ": it is for --transport tcp; leave --transport out to try all but " + c.transport + " itself"};
   refuse_if(c.transport != "shared_memory", "--run", "over " + c.transport + ": it is for --transport shared_memory");
   refuse_if(c.status.empty(), "--status-token", "without --status");
   auto const none = std::string{"without a --checkpoint, the folder of the files"};

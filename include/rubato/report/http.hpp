@@ -72,6 +72,7 @@ class http_server {
 
   /// Where it listens, with the port that the system chose.
   [[nodiscard]] auto address() const -> std::string const& { return door_.address; }
+  [[nodiscard]] auto token() const -> std::string const& { return options_.token; }
   /// For a browser, token included; empty if it listens on a Unix socket.
   [[nodiscard]] auto url() const -> std::string {
     return detail::is_unix(door_.address) ? "" : "http://" + door_.address + "/?token=" + options_.token;

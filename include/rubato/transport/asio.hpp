@@ -97,9 +97,11 @@ inline auto host_named(std::string const& name, bool insecure) -> boost::asio::i
     a.host = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, a.host.to_v6());
   }
   if (!insecure && !a.host.is_loopback()) {
-    throw config_error{a.text() +
-                       " is not an address of this machine alone: messages are not encrypted, and "
-                       "peers are not authenticated; use loopback, or ask for insecure on a network that you trust"};
+    throw config_error{
+        a.text() +
+        " is not an address of this machine alone: messages are not encrypted, and "
+        "peers are not authenticated; use loopback, give keys (--key), or ask for insecure (--insecure) on a "
+        "network that you trust"};
   }
   return a;
 }

@@ -76,6 +76,8 @@ TEST_CASE("a line of a hosts file that is at fault is named") {
   refused("a\n", "the hosts of my.hosts have 1 slot, and this run has 2 processes");
   CHECK(says(refusal([] { static_cast<void>(read_hosts("/nowhere/at/all")); }), "No such file"));
   CHECK(says(refusal([] { static_cast<void>(read_hosts("/")); }), "Is a directory"));
+  CHECK(says(refusal([] { static_cast<void>(read_hosts("/dev/zero")); }), "/dev/zero:1: it is longer than 1000"));
+  CHECK(seated("a\n\nb", 2) == seated("a\nb\n", 2));
 }
 
 TEST_CASE("lists of Slurm are written out") {

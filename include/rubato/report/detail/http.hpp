@@ -102,7 +102,7 @@ inline auto listening_at(boost::asio::io_context& io, http_protocol::endpoint co
   if (!error) acceptor.set_option(boost::asio::socket_base::reuse_address{true}, error);
   if (!error) acceptor.bind(at, error);
   if (!error && file != nullptr && ::chmod(file, 0600) != 0) error = last_error();
-  if (!error) acceptor.listen(16, error);
+  if (!error) acceptor.listen(boost::asio::socket_base::max_listen_connections, error);
   return acceptor;
 }
 
