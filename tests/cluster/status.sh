@@ -88,6 +88,13 @@ cp status.token readable && chmod 644 readable
 bad "is open to other users" --status "$at" --status-token readable
 echo no token >other && chmod 600 other
 bad "holds no token" --status "$at" --status-token other
+# A token that nobody has is printed, and one in a file is not.
+timeout 20 "$peer" --id 0 "${two[@]}" --until 1s --arrival 1ms --status unix:two.sock >said 2>&1
+grep -q '^status: unix:two.sock, with the token [0-9a-f]\{32\}$' said || fail "the token of a socket is not said: $(cat said)"
+timeout 20 "$peer" --id 0 "${two[@]}" --until 1s --arrival 1ms --status unix:two.sock --status-token status.token >said 2>&1
+grep -q '^status: unix:two.sock, with the token in status.token$' said || fail "where the token is is not said: $(cat said)"
+grep -qF "$token" said && fail "the token of a file is in what is printed"
+
 timeout 20 "$cluster" --peer "$peer" --nodes 2 --problem quadratic:5 --until 1s --status 70000 >said 2>&1
 (($? == 2)) && grep -q "a port from 1 to 65535, or auto" said || fail "cluster --status 70000 says: $(cat said)"
 
