@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <rubato/core/language.hpp>
+
 namespace rubato::transport::detail {
 
 /// Of the last 1,024 numbers up to the highest one it knows which have come; older ones count as come.
