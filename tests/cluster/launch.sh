@@ -88,6 +88,7 @@ shift
 cd "$ASIDE" && exec sh -c "$*"
 SSH
 chmod +x bin/ssh
+rm -f called # of an earlier run in this folder
 export PATH=$PWD/bin:$PATH CALLED=$PWD/called ASIDE=$PWD/home TMPDIR=$PWD/tmp
 # no_traces PORT: neither peers that use it nor their files are there after a while.
 no_traces() {
