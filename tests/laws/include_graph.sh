@@ -35,7 +35,6 @@ awk -v root="$root/" '
     set_of(timing, "thread mutex shared_mutex atomic condition_variable future stop_token semaphore barrier latch")
     set_of(heavy, "iostream regex functional ranges random")
     exempt["core/shared_buffer.hpp"] = 1            # its pool is freed across threads
-    exempt["backend/detail/cublas.hpp"] = 1         # its handle is of a stream that threads share
     library["Eigen"] = "eigen"; library["thrust"] = "thrust"; library["cub"] = "thrust"; library["cuda"] = "thrust"; library["cuda_runtime_api.h"] = "thrust"; library["cublas_v2.h"] = "cublas"
     library["boost"] = "tcp udp asio shared_memory security tls http"; library["openssl"] = "tls"
     library["zlib.h"] = "zlib"; library["xxhash.h"] = library["xxh_x86dispatch.h"] = "xxhash"

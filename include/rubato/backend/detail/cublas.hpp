@@ -8,7 +8,6 @@
 #include <cublas_v2.h>
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <type_traits>
 
@@ -25,7 +24,8 @@ inline void expect_cublas(cublasStatus_t status, char const* call) {
 
 /// cuBLAS on one stream, whose products it enqueues in the order of the calls. It rounds as the stated type does
 /// (cuBLAS's default: no shorter formats), and gives the same bits from run to run, since no other stream uses it.
-/// **Thread safety:** all of it: threads that share a stream share this, and a call takes a few microseconds.
+/// **Thread safety:** all of it: threads that share a stream share this, as cuBLAS allows where nobody changes what a
+/// handle is set to.
 class cublas {
  public:
   /// The current device is that of the stream.
@@ -41,7 +41,6 @@ class cublas {
     auto const g = as_column_major(s);
     auto const op = [](transposed t) { return t == transposed::yes ? CUBLAS_OP_T : CUBLAS_OP_N; };
     auto const first = op(g.first_op), second = op(g.second_op);
-    auto const lock = std::scoped_lock{mutex_};
     if constexpr (sizeof(T) == sizeof(float)) {
       expect_cublas(cublasSgemm(handle_.get(), first, second, g.m, g.n, g.k, &alpha, b, g.first_stride, a,
                                 g.second_stride, &beta, c, g.m),
@@ -57,7 +56,6 @@ class cublas {
   struct destroyed {
     void operator()(cublasHandle_t handle) const { static_cast<void>(cublasDestroy(handle)); }
   };
-  std::mutex mutex_;
   std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, destroyed> handle_;
 };
 
