@@ -92,16 +92,7 @@ for transport in tcp udp; do
   [[ $seen == yes ]] || fail "the peers of a cluster over $transport have no key"
 done
 
-# bad WORDS OPTION...: status 2 and one sentence with these words.
-bad() {
-  local words=$1 status
-  shift
-  timeout -k 1 20 "$peer" --id 0 "${two[@]}" --until 1s "$@" >said 2>&1
-  status=$?
-  ((status == 2)) || fail "$*: status $status, not 2"
-  (($(wc -l <said) == 1)) || fail "$*: not one line: $(cat said)"
-  grep -qF -- "$words" said || fail "$*: '$(cat said)' does not say '$words'"
-}
+bad() { in_one_sentence "$1" "$peer" --id 0 "${two[@]}" --until 1s "${@:2}"; }
 cp run.key readable
 chmod 644 readable
 head -c 20 run.key >short

@@ -67,16 +67,7 @@ token=$(<status.token)
 all_known 2
 [[ $(stat -c %a status.token)$(stat -c %a one.sock) == 600600 ]] || fail "others can read the token or the socket"
 
-# bad WORDS OPTION...: status 2 and one sentence with these words.
-bad() {
-  local words=$1 status
-  shift
-  timeout -k 1 20 "$peer" --id 0 "${two[@]}" --until 1s "$@" >said 2>&1
-  status=$?
-  ((status == 2)) || fail "$*: status $status, not 2"
-  (($(wc -l <said) == 1)) || fail "$*: not one line: $(cat said)"
-  grep -qF -- "$words" said || fail "$*: '$(cat said)' does not say '$words'"
-}
+bad() { in_one_sentence "$1" "$peer" --id 0 "${two[@]}" --until 1s "${@:2}"; }
 bad "no status can be served at $at: Address already in use" --status "$at"
 bad "can be reached from other machines" --status 10.0.0.7:8000
 bad "is no address" --status "$at,somewhere" --status-token status.token

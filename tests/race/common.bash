@@ -61,6 +61,17 @@ big_endian() {
   for n in "$@"; do printf "\\x$(printf %02x $((n >> 24 & 255)))\\x$(printf %02x $((n >> 16 & 255)))\\x$(printf %02x $((n >> 8 & 255)))\\x$(printf %02x $((n & 255)))"; done
 }
 
+# in_one_sentence WORDS COMMAND...: it is refused with status 2, in one line with these words, which is left in `said`.
+in_one_sentence() {
+  local words=$1 status
+  shift
+  timeout -k 1 20 "$@" >said 2>&1
+  status=$?
+  ((status == 2)) || fail "$*: status $status, not 2"
+  (($(wc -l <said) == 1)) || fail "$*: not one line: $(cat said)"
+  grep -qF -- "$words" said || fail "$*: '$(cat said)' does not say '$words'"
+}
+
 # pixels SAMPLES SHIFT: 4 x 4 images; label k % 10 lights pixel k % 10, the others are noise from a small generator.
 pixels() {
   local text
