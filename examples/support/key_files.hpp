@@ -38,7 +38,8 @@ struct key_files {
   if (!files.certificates.empty()) {
     auto const folder = fs::path{files.certificates};
     auto const own = "node-" + std::to_string(id);
-    return transport::certificates(folder / "authority.pem", folder / (own + ".pem"), folder / (own + ".key"));
+    return transport::certificates(folder / "authority.pem", folder / (own + ".pem"), folder / (own + ".key"),
+                                   to_node(id));
   }
   auto const is_here = [](std::string const& a) { return transport::address_in(a, true).host.is_loopback(); };
   auto const is_missing = [&] {

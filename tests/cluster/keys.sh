@@ -50,6 +50,13 @@ pair "--until 5s --arrival 3s --certificates made-for-two" "--until 5s --arrival
 [[ $first$second == 44 ]] || fail "peers of two authorities ended with $first and $second"
 cat said-0 said-1 | grep -q "its certificate is refused here" || fail "peers of two authorities say: $(cat said-0 said-1)"
 
+rm -rf swapped
+cp -r made-for-two swapped
+cp swapped/node-1.pem swapped/node-0.pem
+cp swapped/node-1.key swapped/node-0.key
+in_one_sentence "node-0.pem' is another node's: that of node 0 is made out to node-0.rubato" "$peer" --id 0 "${two[@]}" --until 1s \
+  --certificates swapped
+
 # The same over UDP.
 pair "--transport udp --until 1s --certificates made-for-two" "--transport udp --until 1s --certificates made-for-two"
 [[ $first$second == 00 ]] || fail "over UDP two peers with certificates ended with $first and $second: $(cat said-0 said-1)"

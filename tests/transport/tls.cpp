@@ -317,8 +317,36 @@ TEST_CASE("nodes with certificates of one authority talk, each as itself") {
   auto const [waits, calls] = sentences_of(made.of(0), made.of(2));
   CHECK(says(waits, "somebody has, and was turned away: it has the certificate of another node than node 1"));
   CHECK(says(calls, "or this node's certificate is another node's"));
+  auto const other = refusal([&] {
+    static_cast<void>(transport::certificates(made.file("authority.pem"), made.file("node-2.pem"),
+                                              made.file("node-2.key"), node_id{1}));
+  });
+  CHECK(says(other, "node-2.pem' is another node's: that of node 1 is made out to node-1.rubato"));
   CHECK(says(sentence_of(others.of(0), made.of(1)), "its certificate is refused here"));
   CHECK(says(sentence_of(old.of(0), old.of(1)), "its certificate is refused here: certificate has expired"));
+}
+
+TEST_CASE("what was found of a certificate is said at the end, whatever came after it") {
+  certified const made{3};
+  auto const wrong_at = [&](std::size_t wrong) {
+    tcp_doors doors{2};
+    auto const hurry = transport::tcp_options{.arrival = 2s};
+    auto right = seat_of(doors, 1 - wrong, made.of(1 - wrong), hurry), other = seat_of(doors, wrong, made.of(2));
+    auto const turned_away = [&] { return (wrong == 0 ? other : right).end->rejected().strangers; };
+    REQUIRE(poll_until<tcp>({&right, &other}, [&] { return turned_away() > 2; }));
+    other.end.reset();
+    if (wrong == 1) {  // as if another call were cut off by its end
+      auto const before = turned_away();
+      {
+        caller_without_key const cut{doors.addresses[0]};
+      }
+      REQUIRE(poll_until<tcp>({&right}, [&] { return turned_away() > before; }));
+    }
+    REQUIRE(poll_until<tcp>({&right}, [&] { return right.count(what::closed) == 1; }));
+    return right.newest(what::closed)->why;
+  };
+  CHECK(says(wrong_at(0), "before, what answers there has the certificate of another node"));
+  CHECK(says(wrong_at(1), "somebody has, and was turned away: it has the certificate of another node than node 1"));
 }
 
 TEST_CASE("key files that others can read, that are none, or that are there already are refused in a sentence") {

@@ -91,7 +91,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
                                   : detail::open_socket<boost::asio::ip::tcp::acceptor>(own, "listen on").descriptor;
     callers_.listen(
         bound_socket, own, [this](auto const& c) { answer(c); },
-        [this](std::string const& why) { detail::tell_of_stranger(peers_, why, says_); });
+        [this](std::string const& why, bool is_verdict) { detail::tell_of_stranger(peers_, why, is_verdict, says_); });
     for (auto& p : peers_) {
       if (p.we_call) call(p);
     }
@@ -153,7 +153,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
   }
 
   void hang_up(peer_state& p, std::string why) {
-    p.trouble = std::move(why);
+    p.fails(std::move(why), p.calling && p.calling->is_verdict);
     p.call_again = clock::now() + pause;
     if (p.calling) p.calling->close();
     p.calling.reset();
@@ -187,6 +187,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     p.calling.reset();
     p.link = c;
     p.told_of_strangers = false;
+    p.verdict.clear();
     p.renew();
     auto const mine = me_.opened_before + p.sessions++;
     opened(p, c->other.clock_began, {mine, c->other.session}, {c->other.session, mine});
@@ -284,7 +285,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     if (p.calling && now > p.calling->until) hang_up(p, "it has not answered");
     if (p.we_call && !p.calling && p.theirs.at != peer_status::phase::left && !ours_.is_last() && now >= p.call_again)
       call(p);
-    await(p, now, options_.arrival, p.trouble);
+    await(p, now, options_.arrival, p.words());
   }
 
   tcp_options options_;

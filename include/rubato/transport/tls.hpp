@@ -18,6 +18,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -157,7 +158,7 @@ class shared_key_tls final : public tls_security {
 class certificate_tls final : public tls_security {
  public:
   certificate_tls(std::filesystem::path const& authority, std::filesystem::path const& certificate,
-                  std::filesystem::path const& key)
+                  std::filesystem::path const& key, std::optional<node_id> whose)
       : tls_security{proof::certificate} {
     auto const done = [](bool good, char const* what, std::filesystem::path const& file) {
       if (good) return;
@@ -167,6 +168,10 @@ class certificate_tls final : public tls_security {
     ERR_clear_error();
     done(SSL_CTX_load_verify_file(handle(), authority.c_str()) == 1, "the authority's certificate", authority);
     done(SSL_CTX_use_certificate_chain_file(handle(), certificate.c_str()) == 1, "the certificate", certificate);
+    if (whose && !is_made_out_to(SSL_CTX_get0_certificate(handle()), *whose))
+      throw config_error{"the certificate '" + escaped(certificate.string(), 200) +
+                         "' is another node's: that of node " + std::to_string(to_index(*whose)) + " is made out to " +
+                         name_in_certificate(*whose)};
     auto const file =
         std::unique_ptr<BIO, int (*)(BIO*)>{BIO_new_fd(open_secret(key, "the private key"), BIO_CLOSE), &BIO_free};
     auto const no_passphrase = [](char*, int, int, void*) { return -1; };  // or OpenSSL asks at the terminal
@@ -188,10 +193,11 @@ class certificate_tls final : public tls_security {
 /// A certificate for each node, of an authority of this run or cluster (all three in PEM; examples/keys makes them).
 /// That of node 3 is made out to the name of DNS node-3.rubato, and its owner may speak as node 3 alone. Throws
 /// config_error, with a sentence, if one cannot be used, or if other users can get at the private key, or if
-/// that needs a passphrase.
+/// that needs a passphrase, or, where it is said whose the certificate must be, if it is another node's.
 [[nodiscard]] inline auto certificates(std::filesystem::path const& authority, std::filesystem::path const& certificate,
-                                       std::filesystem::path const& key) -> std::shared_ptr<security const> {
-  return std::make_shared<detail::certificate_tls>(authority, certificate, key);
+                                       std::filesystem::path const& key, std::optional<node_id> whose = {})
+    -> std::shared_ptr<security const> {
+  return std::make_shared<detail::certificate_tls>(authority, certificate, key, whose);
 }
 
 /// Writes a new key for shared_key() into a file that must not exist yet, and that nobody else can read. Of several

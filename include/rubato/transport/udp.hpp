@@ -510,7 +510,7 @@ class udp : public detail::edges<detail::udp_edge> {
         lost(p, "it has been silent for " + detail::seconds_text(options_.silence));
       }
       if (p.open && (is_unsure_of(p) || now - p.spoke > options_.silence / 4)) say(p);
-      if (!p.open) await(p, now, options_.arrival, p.trouble);
+      if (!p.open) await(p, now, options_.arrival, p.words());
     }
   }
 

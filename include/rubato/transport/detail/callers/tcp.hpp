@@ -29,10 +29,19 @@ struct calling_edge {
   std::shared_ptr<tcp_connection> link;  ///< after hellos both ways
   std::shared_ptr<tcp_connection> calling;  ///< our call, before that
   clock::time_point call_again{};
-  std::string trouble;
+  std::string trouble;  ///< the latest
+  std::string verdict;  ///< what was found last of a key or certificate that is not right
   std::uint32_t sessions = 0;  ///< how often the edge has been opened
   bool told_of_strangers = false;  ///< since it was open
 
+  /// An end that hangs up, or is no more, tells less than what was found of it before.
+  [[nodiscard]] auto words() const -> std::string {
+    return verdict.empty() || verdict == trouble ? trouble : trouble + "; before, " + verdict;
+  }
+  void fails(std::string why, bool is_verdict) {
+    trouble = std::move(why);
+    if (is_verdict) verdict = trouble;
+  }
   void close() {
     if (auto const c = std::exchange(link, nullptr)) c->close();
     if (auto const c = std::exchange(calling, nullptr)) c->close();
@@ -67,9 +76,10 @@ void call(std::shared_ptr<tcp_connection> const& c, address const& there, securi
     if (error) return then(error.message());
     c->at = phase::greeting;
     c->shake_hands(by, side::caller, [c, ours, then, greet](std::string const& why) {
-      if (!why.empty()) then(why);
-      else if (!c->may_be(ours.to)) then(std::string{"what answers there has the certificate of another node"});
-      else greet();
+      if (!why.empty()) return then(why);
+      if (c->may_be(ours.to)) return greet();
+      c->is_verdict = true;
+      then(std::string{"what answers there has the certificate of another node"});
     });
   });
 }
@@ -77,10 +87,10 @@ void call(std::shared_ptr<tcp_connection> const& c, address const& there, securi
 /// Somebody was turned away who belongs to no peer that is there: of those that are not, it may be one that was started
 /// wrongly.
 template<class Peers>
-void tell_of_stranger(Peers& peers, std::string const& why, void (*says)(std::string_view)) {
+void tell_of_stranger(Peers& peers, std::string const& why, bool is_verdict, void (*says)(std::string_view)) {
   for (auto& p : peers) {
     if (p.we_call || p.is_open()) continue;
-    p.trouble = "it has not called; somebody has, and was turned away: " + why;
+    p.fails("it has not called; somebody has, and was turned away: " + why, is_verdict);
     if (says != nullptr && p.sessions > 0 && !std::exchange(p.told_of_strangers, true))
       says("while " + p.name + " is away somebody has called, and was turned away: " + why);
   }
@@ -102,10 +112,10 @@ class callers {
   }
 
   /// Takes over a listening socket. `of_hello(c)` is told of a caller with a whole hello, which may speak as the node
-  /// that it says to be, and then turns it away, forgets or releases it. `of_stranger(why)` is told of one that is
-  /// turned away. Throws config_error.
+  /// that it says to be, and then turns it away, forgets or releases it. `of_stranger(why, whether keys are
+  /// at fault)` is told of one that is turned away after it was heard. Throws config_error.
   void listen(int socket, address const& own, std::function<void(std::shared_ptr<connection> const&)> of_hello,
-              std::function<void(std::string const&)> of_stranger) {
+              std::function<void(std::string const&, bool)> of_stranger) {
     of_hello_ = std::move(of_hello);
     of_stranger_ = std::move(of_stranger);
     boost::system::error_code error;
@@ -143,11 +153,12 @@ class callers {
       c->until = later(greeting_);
       if (unidentified_.size() > most) turn_away_oldest();
       c->shake_hands(by_, side::called, [this, c](std::string const& why) {
-        if (!why.empty()) return refuse(c, why);
+        if (!why.empty()) return c->is_verdict ? refuse(c, why) : turn_away(c);
         c->read_hello([this, c](bool whole) {
-          if (!whole) return turn_away(c);
-          if (c->may_be(c->other.from)) of_hello_(c);
-          else refuse(c, "it has the certificate of another node than " + to_text(c->other.from));
+          if (!whole) return c->refusal.empty() ? turn_away(c) : refuse(c, c->refusal);
+          if (c->may_be(c->other.from)) return of_hello_(c);
+          c->is_verdict = true;
+          refuse(c, "it has the certificate of another node than " + to_text(c->other.from));
         });
       });
       accept();
@@ -155,7 +166,7 @@ class callers {
     accepting_ = true;
   }
   void refuse(std::shared_ptr<connection> const& c, std::string const& why) {
-    of_stranger_(why);
+    of_stranger_(why, c->is_verdict);
     turn_away(c);
   }
   void turn_away_oldest() {
@@ -169,7 +180,7 @@ class callers {
   std::chrono::nanoseconds greeting_;
   rejections& counts_;
   std::function<void(std::shared_ptr<connection> const&)> of_hello_;
-  std::function<void(std::string const&)> of_stranger_;
+  std::function<void(std::string const&, bool)> of_stranger_;
   std::vector<std::shared_ptr<connection>> unidentified_;  // oldest first
   bool accepting_ = false;
 };

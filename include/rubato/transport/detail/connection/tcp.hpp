@@ -103,9 +103,15 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
     secure = by->over(socket);
     secure->shake_hands(ours, [self = shared_from_this(), then = std::move(then)](error_code error) mutable {
       if (self->at == phase::closed) return;
-      auto why = error ? self->secure->words_of(error) : std::string{};
+      auto why = error ? self->found(error) : std::string{};
       then(error && why.empty() ? error.message() : std::move(why));
     });
+  }
+  /// What to say of an error of `secure`, or nothing if it has to do with no key.
+  [[nodiscard]] auto found(error_code error) -> std::string {
+    namespace errors = boost::asio::error;
+    is_verdict = error != errors::eof && error != errors::connection_reset && error != errors::broken_pipe;
+    return secure->words_of(error);
   }
   /// Whether the other end may speak as this node, as far as the connection tells.
   [[nodiscard]] auto may_be(node_id node) const -> bool { return !secure || secure->may_be(node); }
@@ -165,7 +171,7 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   template<class Then>
   void read_hello(Then then) {
     read(boost::asio::buffer(greeting), [this, then = std::move(then)](error_code error) mutable {
-      if (error && secure) refusal = secure->words_of(error);
+      if (error && secure) refusal = found(error);
       auto const head = std::span<std::byte const, wire::hello_bytes>{greeting};
       auto const said = error ? std::nullopt : wire::decode_hello(head);
       if (!said) return then(false);
@@ -199,6 +205,7 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   socket_type socket;
   std::unique_ptr<secure_stream> secure;  ///< over it; empty: plain bytes
   std::string refusal;  ///< of who was called: why it has not answered a hello, if that is known
+  bool is_verdict = false;  ///< keys or certificates are at fault, and not an end that hung up
   phase at = phase::connecting;
   node_id peer{};  ///< known after its hello, or from the beginning if we called
   bool writing = false;

@@ -42,6 +42,13 @@ inline auto name_in_certificate(node_id node) -> std::string {
   return "node-" + std::to_string(to_index(node)) + ".rubato";
 }
 
+inline auto is_made_out_to(X509* certificate, node_id node) -> bool {
+  auto const name = name_in_certificate(node);
+  return certificate != nullptr &&
+         X509_check_host(certificate, name.data(), name.size(),
+                         X509_CHECK_FLAG_NO_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, nullptr) == 1;
+}
+
 /// The bytes of a connection between OpenSSL, which takes and gives a record of 16 KiB at a time, and a socket that
 /// does not block, which is asked for more at once. (OpenSSL's own reading ahead moves all that it has read for each
 /// record.)
@@ -161,9 +168,7 @@ class tls_stream final : public secure_stream {
   [[nodiscard]] auto may_be(node_id node) const -> bool override {
     if (by_ == proof::shared_key) return true;
     auto const theirs = std::unique_ptr<X509, void (*)(X509*)>{SSL_get1_peer_certificate(ssl_.get()), &X509_free};
-    auto const name = name_in_certificate(node);
-    return theirs && X509_check_host(theirs.get(), name.data(), name.size(),
-                                     X509_CHECK_FLAG_NO_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, nullptr) == 1;
+    return is_made_out_to(theirs.get(), node);
   }
   /// By the exporter of TLS (RFC 8446, section 7.5).
   [[nodiscard]] auto keys_for_datagrams(std::string_view context) -> std::unique_ptr<datagram_keys> override {

@@ -49,7 +49,7 @@ class key_exchange {
         callers_{io, options_.security.get(), options_.greeting, counts} {
     callers_.listen(
         socket, own, [this](auto const& c) { answer(c); },
-        [this](std::string const& why) { tell_of_stranger(peers_, why, options_.says); });
+        [this](std::string const& why, bool is_verdict) { tell_of_stranger(peers_, why, is_verdict, options_.says); });
     for (auto& p : peers_) {
       p.we_call = p.id < self_;
       p.trouble = p.we_call ? "it has not answered a call, by which keys are agreed on"
@@ -93,7 +93,7 @@ class key_exchange {
                  });
   }
   void hang_up(udp_edge& p, std::string why) {
-    p.trouble = std::move(why);
+    p.fails(std::move(why), p.calling && p.calling->is_verdict);
     p.call_again = clock::now() + pause;
     p.close();
   }
@@ -119,6 +119,7 @@ class key_exchange {
     if (auto const old = std::exchange(p.link, c)) old->close();
     c->at = phase::open;
     p.told_of_strangers = false;
+    p.verdict.clear();
     p.trouble = "keys are agreed on over TCP, but no datagram of it has come that was right";
     p.keys.resize((std::min)(p.keys.size(), std::size_t{p.open ? 1U : 0U}));
     p.keys.push_back(std::move(made));
