@@ -6,7 +6,10 @@
 //   [fd00::7]:7000 slots=4
 #pragma once
 
+#include <arpa/inet.h>
+
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
@@ -81,14 +84,25 @@ inline auto host_in(std::string const& text, std::string const& file, std::size_
   if (has_port && (!is_number(std::string_view{first}.substr(colon + 1), h.port) || h.port == 0))
     refuse_line(file, line,
                 "'" + escaped(first.substr(colon + 1), 100) + "' is no port: that is a number from 1 to 65535");
-  while (words >> word) {
+  for (auto slots = 0; words >> word; ++slots) {
     if (!word.starts_with("slots="))
       refuse_line(file, line, "'" + escaped(word, 100) + "' is not understood: a line is NAME[:PORT] [slots=N]");
+    if (slots > 0) refuse_line(file, line, "slots is given twice");
     if (!is_number(std::string_view{word}.substr(6), h.slots) || h.slots == 0 || h.slots > most_processes)
       refuse_line(file, line,
                   "slots must be a whole number from 1 to 65536, not '" + escaped(word.substr(6), 100) + "'");
   }
   return h;
+}
+
+/// The same for all ways to write a host that need no look-up.
+inline auto one_spelling(std::string name) -> std::string {
+  for (auto& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (name == "localhost") return "127.0.0.1";
+  auto number = in6_addr{};
+  auto text = std::array<char, INET6_ADDRSTRLEN>{};
+  if (!name.starts_with('[') || inet_pton(AF_INET6, name.substr(1, name.size() - 2).c_str(), &number) != 1) return name;
+  return std::string{"["} + inet_ntop(AF_INET6, &number, text.data(), text.size()) + "]";
 }
 
 }  // namespace detail
@@ -147,14 +161,15 @@ inline auto host_in(std::string const& text, std::string const& file, std::size_
   for (auto const& h : hosts) {
     slots += h.slots;
     for (std::size_t k = 0; k < h.slots && all.size() < processes; ++k) {
-      auto const local = on_host[h.name]++;
+      auto const name = detail::one_spelling(h.name);
+      auto const local = on_host[name]++;
       auto const port = h.port != 0 ? h.port + k : base + local;
       auto const& at = all.emplace_back(seat{h.name, local, static_cast<std::uint32_t>(port)});
       if (port > 65535)
         detail::refuse_line(file, h.line,
                             "process " + std::to_string(local) + " of " + h.name + " would have port " +
                                 std::to_string(port) + ", and the last one is 65535");
-      if (auto const [other, fresh] = line_of.emplace(at.address(), h.line); !fresh)
+      if (auto const [other, fresh] = line_of.emplace(seat{name, local, at.port}.address(), h.line); !fresh)
         detail::refuse_line(file, h.line, at.address() + " is taken by line " + std::to_string(other->second));
     }
   }

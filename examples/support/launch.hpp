@@ -205,9 +205,10 @@ inline auto by_slurm(variables const& get, hosts_choice const& h) -> placement {
   check_rank(l, r);
   auto const list = l.first_of("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST");
   auto const names = slurm_hosts(l.text(list));
-  if (names.size() == 1) return {launcher::slurm, r.id, addresses_of(on_one_host(base, r.all))};
   auto const tasks = l.first_of("SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE");
-  auto const counts = slurm_counts(l.text(tasks));
+  auto const one_host = names.size() == 1;
+  auto const counts = one_host && get(tasks).empty() ? slurm_counts("1") : slurm_counts(l.text(tasks));
+  if (one_host) return {launcher::slurm, r.id, addresses_of(on_one_host(base, r.all))};
   if (names.size() != counts.size())
     throw config_error{list + " has " + std::to_string(names.size()) + " nodes, and " + tasks + " says the tasks of " +
                        std::to_string(counts.size())};
@@ -258,11 +259,10 @@ inline auto by_kubernetes(variables const& get, hosts_choice const& h) -> placem
                        std::to_string(r.all) + ", numbered from 0: make it the number of replicas"};
   auto const base = h.port.value_or(usual_port);
   if (!h.file.empty()) return {launcher::kubernetes, r.id, placed_by_ranks(l, r, h, base)};
-  auto const service = get("RUBATO_SERVICE");
+  auto const service = l.text("RUBATO_SERVICE");
   auto all = std::vector<std::string>{};
   for (std::size_t i = 0; i < r.all; ++i)
-    all.push_back(pod.substr(0, dash + 1) + std::to_string(i) + (service.empty() ? "" : "." + service) + ":" +
-                  std::to_string(base));
+    all.push_back(pod.substr(0, dash + 1) + std::to_string(i) + "." + service + ":" + std::to_string(base));
   return {launcher::kubernetes, r.id, std::move(all)};
 }
 

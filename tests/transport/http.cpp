@@ -91,6 +91,9 @@ TEST_CASE("a page is given to who shows the token and names this machine, and to
   CHECK(good.find("Access-Control") == good.npos);
   CHECK(s.url() == "http://" + s.address() + "/?token=" + token);
   CHECK(status_of(s, request("/status.json?token=" + token, "")) == "HTTP/1.1 200");
+  CHECK(status_of(s, request("/status.json", "authorization: bearer " + token + "\r\n")) == "HTTP/1.1 200");
+  auto const head = caller{s.address()}.say("HEAD" + request("/status.json", bearer).substr(3)).hear();
+  CHECK(head == good.substr(0, good.find("\r\n\r\n") + 4));
   for (auto const* const host : {"127.0.0.1:8000", "localhost:1", "[::1]:8000", "[::1]", "127.0.0.1"})
     CHECK(status_of(s, request("/status.json", bearer, host)) == "HTTP/1.1 200");
 
@@ -103,8 +106,9 @@ TEST_CASE("a page is given to who shows the token and names this machine, and to
   CHECK(status_of(s, request("/status.json", bearer + "Host: localhost\r\n")) == "HTTP/1.1 421");
 
   for (auto const& wrong :
-       {std::string{}, "Authorization: Bearer\r\n" + std::string{}, "Authorization: " + token + "\r\n",
-        "Authorization: Bearer " + token + "a\r\n", "Authorization: Bearer " + std::string(31, 'a') + "\r\n",
+       {std::string{}, "Authorization: Basic " + token + "\r\n", "Authorization: Bearer\r\n" + std::string{},
+        "Authorization: " + token + "\r\n", "Authorization: Bearer " + token + "a\r\n",
+        "Authorization: Bearer " + std::string(31, 'a') + "\r\n",
         "Authorization: Bearer " + std::string(64, 'a') + "\r\n"})
     CHECK(status_of(s, request("/status.json", wrong)) == "HTTP/1.1 401");
   CHECK(status_of(s, request("/status.json?token=", "")) == "HTTP/1.1 401");

@@ -50,9 +50,9 @@ struct gathered {
   std::chrono::steady_clock::time_point at{};  ///< of the last good answer
 };
 
-/// Serves from its construction to its destruction. A request is answered if it is a GET, names this machine in its one
-/// Host header (so a page of another site is not taken for a reader, whatever its name resolves to), and shows the
-/// token: as `Authorization: Bearer TOKEN` or as `?token=TOKEN`. A Unix socket can be reached by this user alone.
+/// Serves from its construction to its destruction. A request is answered if it is a GET or HEAD, names this machine in
+/// its one Host header (so a page of another site is not taken for a reader, whatever its name resolves to), and shows
+/// the token: as `Authorization: Bearer TOKEN` or as `?token=TOKEN`. A Unix socket can be reached by this user alone.
 /// **Thread safety:** gathered_from() is for `pages`, on the server's thread; the rest belongs to one owner.
 class http_server {
  public:

@@ -68,6 +68,10 @@ TEST_CASE("a line of a hosts file that is at fault is named") {
   refused("a\n::1\n", "my.hosts:2:");
   refused("a:0\n", "my.hosts:1: '0' is no port");
   refused("a:70000\n", "my.hosts:1: '70000' is no port");
+  refused("a slots=1 slots=2\n", "my.hosts:1: slots is given twice");
+  refused("localhost:7100\n127.0.0.1:7100\n", "my.hosts:2: 127.0.0.1:7100 is taken by line 1");
+  refused("Node1:7100\nnode1:7100\n", "my.hosts:2: node1:7100 is taken by line 1");
+  refused("[::1]:7100\n[0:0::1]:7100\n", "my.hosts:2: [0:0::1]:7100 is taken by line 1");
   refused("a slots=0\n", "my.hosts:1: slots must be a whole number from 1 to 65536, not '0'");
   refused("\na slot=2\n", "my.hosts:2: 'slot=2' is not understood");
   refused("a:65535 slots=2\n", "my.hosts:1: process 1 of a would have port 65536");
@@ -119,10 +123,12 @@ TEST_CASE("what a launcher says and cannot be is refused") {
   refused(with(slurm, {{"SLURM_PROCID", "x"}}), "SLURM_PROCID must be a whole number");
   refused(with(slurm, {{"SLURM_TASKS_PER_NODE", "2,3"}}), "SLURM_JOB_NODELIST has 3 nodes");
   refused(with(slurm, {{"SLURM_TASKS_PER_NODE", "1(x3)"}}), "SLURM_JOB_NODELIST have 3 slots, and this run has 5");
+  refused(with(slurm, {{"SLURM_JOB_NODELIST", "alone"}, {"SLURM_TASKS_PER_NODE", "0"}}), "'0' are not understood");
   refused(with(slurm, {{"SLURM_NODEID", "0"}}), "srun --distribution=block");
   refused(with(slurm, {{"SLURM_LOCALID", "0"}}), "number 0 of its host");
   refused(with(openmpi, {{"OMPI_COMM_WORLD_LOCAL_SIZE", "1"}}), "Open MPI does not tell on which hosts");
   refused(with(torchrun, {{"LOCAL_WORLD_SIZE", "1"}}), "torchrun does not tell on which hosts");
+  refused(with(kubernetes, {{"RUBATO_SERVICE", ""}}), "this container has not set RUBATO_SERVICE");
   refused(with(kubernetes, {{"HOSTNAME", "rubato"}}), "not that of a pod of a stateful set");
   refused(with(kubernetes, {{"HOSTNAME", "rubato-2"}}), "pod 2 of its set, and RUBATO_NODES says that there are 2");
 }

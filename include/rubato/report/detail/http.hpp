@@ -28,6 +28,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/http.hpp>
 
 #include <rubato/core/errors.hpp>
@@ -169,8 +170,8 @@ inline auto is_this_machine(std::string_view host) -> bool {
 inline auto token_of(http_request const& r) -> std::string_view {
   constexpr auto bearer = std::string_view{"Bearer "};
   auto const field = r[http_field::authorization];
-  if (std::string_view const said{field.data(), field.size()}; said.starts_with(bearer))
-    return said.substr(bearer.size());
+  auto const said = std::string_view{field.data(), field.size()};
+  if (boost::beast::iequals(said.substr(0, bearer.size()), bearer)) return said.substr(bearer.size());
   auto const target = std::string_view{r.target().data(), r.target().size()};
   constexpr auto key = std::string_view{"?token="};
   auto const at = target.find(key);
@@ -190,7 +191,7 @@ inline auto answer_of(http_status status, std::string const& type, std::string t
         "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
   if (status == http_status::unauthorized) a.set(http_field::www_authenticate, "Bearer");
-  if (status == http_status::method_not_allowed) a.set(http_field::allow, "GET");
+  if (status == http_status::method_not_allowed) a.set(http_field::allow, "GET, HEAD");
   a.keep_alive(false);
   a.body() = std::move(text);
   a.prepare_payload();
@@ -208,8 +209,8 @@ auto answer(http_request const& r, std::string const& token, Pages const& pages)
     return refusal_of(http_status::misdirected_request, "the Host of a request here is localhost, or its number");
   if (!is_token(token_of(r), token))
     return refusal_of(http_status::unauthorized, "the token of this run is missing, or is another one");
-  if (r.method() != http_verb::get)
-    return refusal_of(http_status::method_not_allowed, "a status can only be read, with GET");
+  if (r.method() != http_verb::get && r.method() != http_verb::head)
+    return refusal_of(http_status::method_not_allowed, "a status can only be read, with GET or HEAD");
   auto const target = std::string_view{r.target().data(), r.target().size()};
   try {
     if (auto page = pages(target.substr(0, target.find('?'))))
@@ -243,13 +244,18 @@ class http_session : public std::enable_shared_from_this<http_session> {
     parser_.body_limit(0);
     stream_.expires_after(deadline_);
     boost::beast::http::async_read(stream_, buffer_, parser_, [self = shared_from_this()](auto error, std::size_t) {
-      if (!error) return self->send(self->answering_(self->parser_.get()));
+      if (!error) return self->send(self->answer_to(self->parser_.get()));
       if (auto sentence = answer_to_bad(error)) self->send(std::move(*sentence));
     });
   }
   void close() { stream_.close(); }
 
  private:
+  auto answer_to(http_request const& request) -> http_answer {
+    auto a = answering_(request);
+    if (request.method() == http_verb::head) a.body().clear();  // its length stays in the header
+    return a;
+  }
   void send(http_answer a) {
     answer_ = std::move(a);
     stream_.expires_after(deadline_);
