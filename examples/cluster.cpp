@@ -43,6 +43,8 @@
 
 #include "support/checkpoint_folders.hpp"
 #include "support/children.hpp"
+#include "support/follower.hpp"
+#include "support/listener.hpp"
 #include "support/over_ssh.hpp"
 #include "support/peer_problem.hpp"
 #include "support/private_folder.hpp"
@@ -77,6 +79,11 @@ class workplace : public examples::private_folder {
   [[nodiscard]] auto report(std::size_t i) const -> std::string { return path("node-" + std::to_string(i)); }
   [[nodiscard]] auto results(std::size_t i) const -> std::string { return report(i) + ".results"; }
   [[nodiscard]] auto output(std::size_t i) const -> std::string { return report(i) + ".output"; }
+  [[nodiscard]] auto outputs(std::size_t n) const -> std::vector<std::string> {
+    std::vector<std::string> all;
+    for (std::size_t i = 0; i < n; ++i) all.push_back(output(i));
+    return all;
+  }
   /// A secret of this run, which keeps other users out of it; empty where there is no OpenSSL.
   [[nodiscard]] auto key() const -> std::string {
 #if RUBATO_EXAMPLES_HAVE_OPENSSL
@@ -147,14 +154,14 @@ struct doors {
 };
 
 /// What a peer said before it failed: its last sentence, or the first line of who is not of rubato (mpirun). Of ranks
-/// that a signal ended mpirun knows more than those that it then ended too.
-auto last_words(std::string const& file) -> std::string {
-  std::ifstream in{file};
-  std::string line, first, sentence;
-  while (std::getline(in, line)) {
+/// that a signal ended mpirun knows more than those that it then ended too. One that crashed said why in its last line.
+auto last_words(std::string const& file, bool has_crashed) -> std::string {
+  auto first = std::string{}, sentence = std::string{};
+  for (auto const& line : examples::follower{file}.next(true)) {
     if (line.starts_with("mpirun noticed that process rank") && line.find("on signal") != line.npos) return line;
-    if (line.starts_with("peer: ")) sentence = line;
-    if (first.empty() && line.find_first_not_of("- ") != std::string::npos) first = line;
+    if (line.find_first_not_of("- ") == line.npos) continue;
+    if (has_crashed || line.starts_with("peer: ")) sentence = line;
+    if (first.empty()) first = line;
   }
   if (!sentence.empty()) return rubato::escaped(sentence, 1000);
   return first.empty() ? "it said nothing" : rubato::escaped(first, 1000);
@@ -263,7 +270,9 @@ auto explains(examples::child_ending const& end) -> int {
 auto sentence_of(examples::child_ending const& end, choice const& c, workplace const& place) -> std::string {
   auto who = c.transport == "mpi" ? "mpirun" : "the process of node " + std::to_string(end.which);
   if (!c.machines.empty()) who += " on " + seats_of(c, end.which + 1).back().host;
-  return who + " " + examples::words_of(end) + ": " + last_words(place.output(end.which));
+  who += " " + examples::words_of(end);
+  if (end.signal != 0 && !examples::has_crashed(end)) return who;  // which is the reason, whatever it said before
+  return who + ": " + last_words(place.output(end.which), end.signal != 0);
 }
 
 /// Throws what ended the run: run_error, or config_error where a peer refused what it was given. The first to end need
@@ -301,14 +310,18 @@ auto may_go_on_without(examples::child_ending const& end, choice const& c) -> bo
   return c.goes_on && c.transport != "mpi" && (end.signal != 0 || end.status != status::bad_input);
 }
 
-/// Until all have ended; throws what report_failure throws, or run_error if they do not end.
-auto await_all(examples::children& peers, choice const& c, workplace const& place, std::size_t n, std::size_t computing)
-    -> endings {
+void tell(std::string const& sentence) { std::fprintf(stderr, "cluster: %s\n", sentence.c_str()); }
+
+/// Until all have ended; throws what report_failure throws, or run_error if they do not end. Where nodes go on, what
+/// they say is passed on as it comes.
+auto await_all(examples::children& peers, choice const& c, workplace const& place, std::size_t n, std::size_t computing,
+               examples::listener& heard) -> endings {
   auto const latest = rubato::transport::later(c.race.until + c.arrival + 2 * c.silence + std::chrono::seconds{30});
   endings all;
   for (std::size_t ended = 0; ended < n;) {
     if (examples::interrupted()) return all;
     auto const end = peers.next_end(std::chrono::steady_clock::now() + std::chrono::milliseconds{50});
+    if (c.goes_on) heard.pass_on(tell);
     if (std::chrono::steady_clock::now() > latest) {
       throw rubato::run_error{"of " + std::to_string(n) + " peers only " + std::to_string(ended) +
                               " ended in time; the others were ended by signal " + std::to_string(SIGKILL) + " (" +
@@ -323,43 +336,9 @@ auto await_all(examples::children& peers, choice const& c, workplace const& plac
     if (!may_go_on_without(*end, c) || all.lost.size() + 1 == n) report_failure(peers, *end, c, place, n - ended);
     all.lost.insert(end->which);
     all.sentences.push_back(sentence_of(*end, c, place) + "; its results are missing");
-    std::fprintf(stderr, "cluster: %s; the others go on\n", sentence_of(*end, c, place).c_str());
+    tell(sentence_of(*end, c, place) + "; the others go on");
   }
   return all;
-}
-
-/// What is said of dead processes, in place of what each of their peers says of them, and what the results warn of.
-auto told_of(std::set<std::size_t> const& dead, std::vector<rubato::peer_result> const& parts)
-    -> std::vector<std::string> {
-  std::vector<std::string> told;
-  for (auto const& p : parts) {
-    told.insert(told.end(), p.result.warnings.begin(), p.result.warnings.end());
-    for (auto const& sentence : p.lost) {
-      if (std::any_of(dead.begin(), dead.end(),
-                      [&](auto i) { return sentence.starts_with("node " + std::to_string(i) + " "); }))
-        told.push_back(sentence);
-    }
-    auto const of_these = [&](rubato::node_id id) { return dead.contains(rubato::to_index(id)); };
-    if (!dead.empty() && std::all_of(p.cut_off.begin(), p.cut_off.end(), of_these))
-      told.push_back(examples::words_of_the_lost(p));
-  }
-  std::erase(told, "");
-  return told;
-}
-
-/// What peers that ended well complained of, each sentence once; not what was told by then, or is told with the result.
-void pass_on(choice const& c, workplace const& place, std::size_t n, std::vector<std::string> const& told) {
-  std::vector<std::string> said;
-  for (std::size_t i = 0; i < (c.transport == "mpi" ? 1 : n); ++i) {
-    std::ifstream in{place.output(i)};
-    for (std::string line; said.size() < 32 && std::getline(in, line);) {
-      auto const is_told = [&](auto const& warning) { return line.ends_with(warning); };
-      if (std::any_of(told.begin(), told.end(), is_told)) continue;
-      if (!line.starts_with("peer: ") || std::find(said.begin(), said.end(), line) != said.end()) continue;
-      said.push_back(line);
-      std::fprintf(stderr, "cluster: %s\n", rubato::escaped(line, 1000).c_str());
-    }
-  }
 }
 
 /// An algorithm, and the processes that it needs: a server is one too.
@@ -487,7 +466,10 @@ void run_one(choice c, competitor const& who, workplace const& place, rubato::pr
   examples::children peers;
   auto const& [algorithm, n, computing, more, folder, its_folder_told] = who;
   c.passed_on.insert(c.passed_on.end(), more.begin(), more.end());
-  auto const ends = await_all(peers, c, place, start_all(peers, c, algorithm, place, n), computing);
+  auto heard = c.transport == "mpi"
+                   ? examples::listener{place.outputs(1), examples::speakers::unknown, its_folder_told}
+                   : examples::listener{place.outputs(n), examples::speakers::one_a_file, its_folder_told};
+  auto const ends = await_all(peers, c, place, start_all(peers, c, algorithm, place, n), computing, heard);
   if (examples::interrupted()) return;
   std::vector<rubato::peer_result> parts;
   for (std::size_t i = 0; i < n; ++i) {
@@ -499,15 +481,14 @@ void run_one(choice c, competitor const& who, workplace const& place, rubato::pr
     parts.push_back(rubato::report::read_peer_result(place.report(i)));
     if (all.unwritten.empty()) all.unwritten = parts.back().unwritten;
   }
-  auto told = told_of(ends.lost, parts);
+  for (auto const& p : parts) heard.add_told(p.result.warnings);
   auto const gaps = ends.lost.empty() ? rubato::gaps::refused : rubato::gaps::left_out;
   auto merged = rubato::merged(std::move(parts), oracle, gaps);
   if (merged.models.empty()) throw rubato::run_error{"no node that has a model is left: " + ends.sentences.front()};
   auto& result = all.results.emplace_back(std::move(merged));
   result.algorithm = algorithm;
-  told.insert(told.end(), result.warnings.begin(), result.warnings.end());
-  told.insert(told.end(), who.told.begin(), who.told.end());
-  pass_on(c, place, n, told);
+  heard.add_told(result.warnings);
+  heard.pass_on(tell, true);
   result.warnings.insert(result.warnings.end(), ends.sentences.begin(), ends.sentences.end());
   all.parted = all.parted || ends.parted || !ends.lost.empty();
   examples::judge_last(all, c.race);

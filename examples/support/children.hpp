@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <thread>
@@ -47,6 +48,12 @@ struct child_ending {
 [[nodiscard]] inline auto words_of(child_ending const& end) -> std::string {
   if (end.signal == 0) return "ended with status " + std::to_string(end.status);
   return "was ended by signal " + std::to_string(end.signal) + " (" + strsignal(end.signal) + ")";
+}
+
+/// Whether it was ended by a fault of its own. Other signals come from outside.
+[[nodiscard]] inline auto has_crashed(child_ending const& end) -> bool {
+  constexpr int faults[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+  return std::find(std::begin(faults), std::end(faults), end.signal) != std::end(faults);
 }
 
 /// On destruction ends and reaps those that are left.
