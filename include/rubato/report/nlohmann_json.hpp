@@ -9,6 +9,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
 #include <map>
 #include <span>
@@ -65,6 +66,23 @@ inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {
           {"uses", e.age.uses},
           {"mean_age_s", number_or_null(mean_age(e.age))},
           {"largest_age_s", number_or_null(largest_age(e.age))}};
+}
+
+/// Null for what a node counts whose result is missing.
+inline auto edges_of(run_result const& r) -> nlohmann::ordered_json {
+  auto const ends = counting_ends{r};
+  auto all = nlohmann::ordered_json::array();
+  for (auto const& e : r.edges) {
+    auto& one = all.emplace_back(json_of(e));
+    auto const forget = [&](bool known, std::initializer_list<char const*> names) {
+      for (auto const* const name : names) {
+        if (!known) one[name] = nullptr;
+      }
+    };
+    forget(ends.has(e.from), {"packets_sent", "values_sent", "bytes_sent", "lost", "duplicated", "conflated"});
+    forget(ends.has(e.to), {"duplicated", "conflated", "delivered", "bytes_received", "overtaken", "uses"});
+  }
+  return all;
 }
 
 inline auto json_of(worker_weight const& w) -> nlohmann::ordered_json {
@@ -144,7 +162,7 @@ auto list_of(std::span<Report const> reports) -> nlohmann::ordered_json {
       {"mean_age_s_by_channel", detail::mean_ages_by_channel(sums)},
       {"limit_weights", detail::list_of(std::span<worker_weight const>{workers})},
       {"nodes", detail::list_of(std::span<node_report const>{r.nodes})},
-      {"edges", detail::list_of(std::span<edge_report const>{r.edges})}};
+      {"edges", detail::edges_of(r)}};
   if (!r.warnings.empty()) all["warnings"] = r.warnings;
   return all;
 }

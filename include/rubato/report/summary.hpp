@@ -90,7 +90,8 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
   return {};
 }
 
-/// One line a directed edge and channel. Goodput counts received bodies, where nodes are processes.
+/// One line a directed edge and channel; "-" for what a node counts whose result is missing. Goodput counts
+/// received bodies, where nodes are processes.
 [[nodiscard]] inline auto edge_table(run_result const& r) -> std::string {
   auto table = text_table{{{"edge", side::left},
                            {"channel", side::left},
@@ -107,16 +108,20 @@ inline auto with_cost(std::vector<std::string> cells, run_result const& r) -> st
                            {"mean age ms"},
                            {"largest age ms"}}};
   auto const seconds = seconds_of(r.ended);
+  auto const ends = counting_ends{r};
   for (auto const& e : r.edges) {
     auto const goodput = e.bytes_received == 0 || seconds == 0
                              ? std::string{"-"}
                              : fixed(1e-6 * static_cast<double>(e.bytes_received) / seconds, 2);
+    auto const sent = ends.has(e.from), received = ends.has(e.to);
+    auto const counted = [](bool known, std::uint64_t n) { return known ? std::to_string(n) : std::string{"-"}; };
+    auto const lost = sent ? static_cast<double>(e.lost) : std::numeric_limits<double>::quiet_NaN();
     table.add_row({std::to_string(to_index(e.from)) + " -> " + std::to_string(to_index(e.to)),
-                   std::string{name_of(e.channel)}, std::to_string(e.packets_sent), std::to_string(e.values_sent),
-                   detail::megabytes(e.bytes_sent), std::to_string(e.lost),
-                   detail::percent(static_cast<double>(e.lost), static_cast<double>(e.packets_sent)),
-                   std::to_string(e.duplicated), std::to_string(e.conflated), std::to_string(e.delivered),
-                   std::to_string(e.overtaken), goodput, detail::milliseconds(mean_age(e.age)),
+                   std::string{name_of(e.channel)}, counted(sent, e.packets_sent), counted(sent, e.values_sent),
+                   sent ? detail::megabytes(e.bytes_sent) : "-", counted(sent, e.lost),
+                   detail::percent(lost, static_cast<double>(e.packets_sent)), counted(sent && received, e.duplicated),
+                   counted(sent && received, e.conflated), counted(received, e.delivered),
+                   counted(received, e.overtaken), goodput, detail::milliseconds(mean_age(e.age)),
                    detail::milliseconds(largest_age(e.age))});
   }
   return table.text();

@@ -7,7 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
+#include <rubato/core/ids.hpp>
 #include <rubato/core/packet.hpp>
 #include <rubato/core/statistics.hpp>
 #include <rubato/report/numbers.hpp>
@@ -24,6 +26,19 @@ struct run_totals {
   age_counter age;                                          ///< over all uses of received values
   std::array<age_counter, channel_count> age_of_channel{};  ///< the same, by channel
   std::array<std::uint64_t, channel_count> edges_of_channel{};
+};
+
+/// Which ends of edges have counted: each counts for itself, and results of nodes may be missing (gaps::left_out).
+class counting_ends {
+ public:
+  explicit counting_ends(run_result const& r) {
+    for (auto const& n : r.nodes) all_.push_back(n.id);
+    std::sort(all_.begin(), all_.end());
+  }
+  [[nodiscard]] auto has(node_id id) const -> bool { return std::binary_search(all_.begin(), all_.end(), id); }
+
+ private:
+  std::vector<node_id> all_;
 };
 
 /// The sum of two counters.

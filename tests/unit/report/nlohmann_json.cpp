@@ -50,6 +50,19 @@ TEST_CASE("a result holds what the run determined, in seconds") {
   CHECK(json["edges"][1]["lost"] == 3);
 }
 
+TEST_CASE("what a node counted whose result is missing is null") {
+  auto r = rubato::test::sample_result("a");
+  r.nodes.pop_back();
+  auto const json = report::json_of(r);
+  for (auto const* const name : {"packets_sent", "values_sent", "bytes_sent", "lost"}) {
+    CHECK(json["edges"][0][name].is_number());
+    CHECK(json["edges"][1][name].is_null());
+  }
+  CHECK(json["edges"][0]["conflated"].is_null());  // the sum of what both ends left out
+  CHECK(json["edges"][0]["delivered"].is_null());
+  CHECK(json["edges"][1]["delivered"].is_number());
+}
+
 TEST_CASE("a result holds the limit weights of its workers, and none where no server weighed gradients") {
   auto const workers = report::json_of(rubato::test::served_result("asgd"))["limit_weights"];
   REQUIRE(workers.size() == 2);

@@ -62,6 +62,16 @@ TEST_CASE("the edge table has one line a directed edge and channel") {
   CHECK(table.find("1 -> 0  tracker       20       0  0.01     3    15.0") != std::string::npos);
 }
 
+TEST_CASE("what a node counted whose result is missing is shown as unknown, not as 0") {
+  auto r = rubato::test::sample_result("a");
+  std::erase_if(r.nodes, [](auto const& n) { return n.id == rubato::node_id{1}; });
+  auto const table = report::edge_table(r);
+  CHECK(
+      table.find("0 -> 1  model         10    1000  0.00     1    10.0           -          -          -          -") !=
+      std::string::npos);
+  CHECK(table.find("1 -> 0  tracker        -       -     -     -       -           -          -") != std::string::npos);
+}
+
 TEST_CASE("the edge table shows the rate of received body bytes, if they were counted") {
   auto r = rubato::test::sample_result("a");
   CHECK(report::edge_table(r).find("6.00") == std::string::npos);
