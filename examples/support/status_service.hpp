@@ -41,7 +41,7 @@ class status_service {
       : self_{o.self}, is_whole_{o.addresses.size() > 1}, stale_{o.stale}, begun_{report::new_token()} {
     for (std::size_t i = 0; is_whole_ && i < o.addresses.size(); ++i) {
       if (i != self_) others_.push_back(o.addresses[i]);
-      static_cast<void>(report::detail::endpoint_at(o.addresses[i]));
+      report::ensure_http_address(o.addresses[i]);
     }
     server_.emplace(
         report::http_options{is_whole_ ? o.addresses.at(self_) : o.addresses.at(0), o.token,

@@ -45,8 +45,10 @@ struct any_kernel {
 ///   union of the bits that it flagged. The kernel is trivially copyable, and its indices are independent.
 ///   What a kernel calls is marked RUBATO_HOST_DEVICE, so that it runs on devices too;
 /// - kernel.bytes_per_value() is what it reads and writes per index, from which the backend chooses how to store. It
-/// may
-///   look into tables, so only a backend whose tables the host can read calls it;
+///   may look into tables, so only a backend whose tables the host can read calls it;
+/// - a function of the index (backend/for_each.hpp) is a kernel without bytes_per_value(), which asks the lanes it gets
+///   for at.index(): they are of one value each. Instead of giving it lanes a host may call kernel.over(r) once for
+///   each part r of the range; a backend whose lanes have several values must (runs_by_index, as vector_sweep() does);
 /// - tables that a kernel points to pass through table(), so that a device can see them, and stay valid until the call
 ///   returns;
 /// - buffers are aligned to 64 bytes.
@@ -78,6 +80,10 @@ concept has_host_twin = requires(B const& b) {
 /// and messages do not age in its queue.
 template<class B>
 concept runs_behind = requires(B& b) { b.hold_back(); };
+
+/// A kernel that says itself how a host runs it over neighbouring indices (backend/for_each.hpp).
+template<class Kernel>
+concept runs_by_index = requires(Kernel const& kernel, range r) { kernel.over(r); };
 
 /// Whether a kernel may flag bits that its caller must see. A kernel that flags nothing, or not_finite alone, may
 /// declare `static constexpr bool raises = false`. Then a device need not wait for it, and a value that is not finite

@@ -27,7 +27,6 @@ struct index_kernel {
     auto const local = f;  // otherwise every store might change it
     for (auto i = r.begin; i < r.end; ++i) local(i);
   }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(double); }
 };
 
 template<class F>
@@ -56,7 +55,6 @@ struct cell_kernel {
       k += end - first;
     }
   }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 2 * sizeof(double); }
 };
 
 /// Every `parts`-th term from `part` on.

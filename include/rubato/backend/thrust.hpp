@@ -112,6 +112,13 @@ struct chunk_sweep {
   }
 };
 
+/// A function of an index does not say what it moves: a value that is read and one that is written, at least.
+template<class T, class Kernel>
+auto bytes_per_value_of(Kernel const& kernel) -> std::size_t {
+  if constexpr (runs_by_index<Kernel>) return 2 * sizeof(T);
+  else return kernel.bytes_per_value();
+}
+
 template<class T>
 struct chunk_dot {
   T const* x;
@@ -167,7 +174,7 @@ class thrust {
 
   template<class Kernel>
   auto sweep(range r, Kernel const& kernel) -> flag_bits {
-    auto const bytes = r.size() * kernel.bytes_per_value();
+    auto const bytes = r.size() * detail::bytes_per_value_of<T>(kernel);
     if (!is_parallel(r, bytes)) return vector_sweep<T>(r, kernel, large_.streaming_bytes);
     // The size of all chunks together decides how each of them stores.
     auto const streaming_bytes = bytes > large_.streaming_bytes ? 0 : ~std::size_t{0};

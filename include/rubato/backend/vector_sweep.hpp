@@ -6,6 +6,7 @@
 
 #include <cstddef>
 
+#include <rubato/backend/concepts.hpp>
 #include <rubato/backend/lanes.hpp>
 #include <rubato/core/blocks.hpp>
 
@@ -37,10 +38,6 @@ auto values_of(Kernel const& kernel, range r) -> std::size_t {
   if constexpr (requires { kernel.values_of_all_chunks(); }) return kernel.values_of_all_chunks();
   else return r.size();
 }
-
-/// A kernel that says itself how a host runs it over neighbouring indices (backend/for_each.hpp).
-template<class Kernel>
-concept runs_by_index = requires(Kernel const& kernel, range r) { kernel.over(r); };
 }  // namespace detail::inline RUBATO_INSTRUCTION_SET
 
 inline namespace RUBATO_INSTRUCTION_SET {
@@ -75,7 +72,7 @@ auto vector_sweep(range r, Kernel const& kernel, std::size_t streaming_bytes) ->
   return raised | rest.raised();
 }
 template<class T, class Kernel>
-  requires detail::runs_by_index<Kernel>
+  requires runs_by_index<Kernel>
 auto vector_sweep(range r, Kernel const& kernel, std::size_t) -> flag_bits {
   kernel.over(r);
   return 0;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <sys/random.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -15,7 +14,7 @@
 #include <system_error>
 
 #include <rubato/core/errors.hpp>
-#include <rubato/transport/detail/secret_file.hpp>
+#include <rubato/transport/secret_file.hpp>
 
 namespace rubato::report {
 
@@ -26,33 +25,25 @@ inline constexpr std::size_t token_digits = 32;
   std::array<unsigned char, token_digits / 2> bytes{};
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     throw config_error{"there is no randomness for a token: " + std::string{std::strerror(errno)}};
-  std::string text;
-  for (auto const b : bytes) {
-    text += "0123456789abcdef"[b >> 4];
-    text += "0123456789abcdef"[b & 15];
-  }
+  std::string text(token_digits, '0');
+  transport::write_digits(bytes, text);
   return text;
 }
 
 /// The token in that file, which is made if it is not there. Throws config_error, with a sentence, if it holds none, or
 /// if other users can read it.
 [[nodiscard]] inline auto token_in(std::filesystem::path const& file) -> std::string {
-  namespace secrets = transport::detail;
   constexpr auto what = "the token file";
   auto unknown = std::error_code{};
   if (!std::filesystem::exists(file, unknown)) {
-    auto const why = secrets::write_secret(file, new_token() + "\n");
+    auto const why = transport::write_secret(file, new_token() + "\n");
     if (why != 0 && why != EEXIST)  // else another process was first
-      throw config_error{secrets::name_of_secret(file, what) + " cannot be made: " + std::strerror(why)};
+      throw config_error{transport::name_of_secret(file, what) + " cannot be made: " + std::strerror(why)};
   }
-  auto const descriptor = secrets::open_secret(file, what);
-  std::array<char, token_digits + 2> text{};
-  auto const n = ::read(descriptor, text.data(), text.size());
-  ::close(descriptor);
-  auto said = std::string_view{text.data(), n < 0 ? 0U : static_cast<std::size_t>(n)};
-  if (said.ends_with('\n')) said.remove_suffix(1);
+  std::array<char, token_digits + 16> text{};
+  auto const said = transport::read_secret(file, what, text);
   if (said.size() == token_digits && said.find_first_not_of("0123456789abcdef") == said.npos) return std::string{said};
-  throw config_error{secrets::name_of_secret(file, what) + " holds no token: that is a line of " +
+  throw config_error{transport::name_of_secret(file, what) + " holds no token: that is a line of " +
                      std::to_string(token_digits) + " hexadecimal digits"};
 }
 

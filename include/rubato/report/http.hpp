@@ -31,6 +31,9 @@ struct http_page {
   std::string text;
 };
 
+/// Throws config_error, with a sentence, if it is no address of a server of this machine.
+inline void ensure_http_address(std::string const& address) { static_cast<void>(detail::endpoint_at(address)); }
+
 class http_server;
 
 /// How a server is opened. `pages` is called on the server's thread with the path of a request, without its query;

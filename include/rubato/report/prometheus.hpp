@@ -34,11 +34,10 @@ class prometheus_writer {
     name_ = "rubato_" + name;
     text += "# HELP " + name_ + " " + help + "\n# TYPE " + name_ + " " + type + "\n";
   }
-  void sample(double value, std::string const& labels = {}) {
+  /// A double, or a whole number.
+  template<class Value>
+  void sample(Value value, std::string const& labels = {}) {
     text += name_ + "{" + node_ + (labels.empty() ? "" : "," + labels) + "} " + number(value) + "\n";
-  }
-  void sample(std::uint64_t value, std::string const& labels = {}) {
-    text += name_ + "{" + node_ + (labels.empty() ? "" : "," + labels) + "} " + std::to_string(value) + "\n";
   }
   template<class Value>
   void one(std::string const& name, char const* type, char const* help, Value value) {
@@ -55,6 +54,7 @@ class prometheus_writer {
   std::string text;
 
  private:
+  static auto number(std::uint64_t n) -> std::string { return std::to_string(n); }
   static auto number(double x) -> std::string {
     if (std::isnan(x)) return "NaN";
     return std::isinf(x) ? (x > 0 ? "+Inf" : "-Inf") : shortest(x);

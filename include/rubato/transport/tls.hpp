@@ -25,7 +25,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/transport/detail/connection/tls.hpp>
-#include <rubato/transport/detail/secret_file.hpp>
+#include <rubato/transport/secret_file.hpp>
 #include <rubato/transport/security.hpp>
 
 namespace rubato::transport {
@@ -54,12 +54,8 @@ inline auto openssl_words() -> std::string {
 
 /// Reads a key as make_key() writes it.
 inline void read_key(std::filesystem::path const& file, secret& into) {
-  auto const descriptor = open_secret(file, "the key file");
   std::array<char, 2 * key_bytes + 16> text{};
-  auto const n = ::read(descriptor, text.data(), text.size());
-  ::close(descriptor);
-  auto said = std::string_view{text.data(), n < 0 ? 0U : static_cast<std::size_t>(n)};
-  while (said.ends_with('\n') || said.ends_with('\r') || said.ends_with(' ')) said.remove_suffix(1);
+  auto const said = read_secret(file, "the key file", text);
   auto const digit = [](char c) {
     return c >= '0' && c <= '9'   ? c - '0'
            : c >= 'a' && c <= 'f' ? c - 'a' + 10
@@ -207,15 +203,11 @@ inline void make_key(std::filesystem::path const& file) {
   if (RAND_bytes(key.bytes.data(), static_cast<int>(key.bytes.size())) != 1)
     throw config_error{"there is no randomness for a key: " + detail::openssl_words()};
   std::array<char, 2 * detail::key_bytes + 1> text{};
-  for (std::size_t i = 0; i < key.bytes.size(); ++i) {
-    text[2 * i] = "0123456789abcdef"[key.bytes[i] >> 4];
-    text[2 * i + 1] = "0123456789abcdef"[key.bytes[i] & 15];
-  }
+  write_digits(key.bytes, text);
   text.back() = '\n';
-  auto const why = detail::write_secret(file, {text.data(), text.size()});
+  auto const why = write_secret(file, {text.data(), text.size()});
   OPENSSL_cleanse(text.data(), text.size());
-  if (why != 0)
-    throw config_error{detail::name_of_secret(file, "the key file") + " cannot be made: " + std::strerror(why)};
+  if (why != 0) throw config_error{name_of_secret(file, "the key file") + " cannot be made: " + std::strerror(why)};
 }
 
 }  // namespace rubato::transport

@@ -7,16 +7,18 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
 
-namespace rubato::transport::detail {
+namespace rubato::transport {
 
 /// What sentences call it.
 inline auto name_of_secret(std::filesystem::path const& file, char const* what) -> std::string {
@@ -57,4 +59,23 @@ inline auto open_secret(std::filesystem::path const& file, char const* what) -> 
   return good ? 0 : why;
 }
 
-}  // namespace rubato::transport::detail
+/// The text of such a file, as far as there is room for it, without white space at its end. Throws as open_secret().
+[[nodiscard]] inline auto read_secret(std::filesystem::path const& file, char const* what, std::span<char> room)
+    -> std::string_view {
+  auto const descriptor = open_secret(file, what);
+  auto const n = ::read(descriptor, room.data(), room.size());
+  ::close(descriptor);
+  auto text = std::string_view{room.data(), n < 0 ? 0U : static_cast<std::size_t>(n)};
+  while (text.ends_with('\n') || text.ends_with('\r') || text.ends_with(' ')) text.remove_suffix(1);
+  return text;
+}
+
+/// Two hexadecimal digits a byte. Requires room for so many.
+inline void write_digits(std::span<unsigned char const> bytes, std::span<char> room) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    room[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+    room[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
+  }
+}
+
+}  // namespace rubato::transport
