@@ -169,6 +169,13 @@ TEST_CASE("an address that is taken, that others can reach or that is none is re
   CHECK(says(opened("unix:/nowhere/at/all"), "No such file or directory"));
 }
 
+/// As a server that was killed.
+void leave_socket(std::string const& path) {
+  namespace local = boost::asio::local;
+  boost::asio::io_context io;
+  local::stream_protocol::acceptor const left_over{io, local::stream_protocol::endpoint{path}};
+}
+
 TEST_CASE("a Unix socket is for this user alone, goes with its server, and replaces what a dead one left") {
   scratch_folder const folder{"http"};
   auto const path = (folder.path() / "status").string();
@@ -184,11 +191,7 @@ TEST_CASE("a Unix socket is for this user alone, goes with its server, and repla
     CHECK(status_of(s, request("/status.json", bearer)) == "HTTP/1.1 200");
   }
   CHECK(::access(path.c_str(), F_OK) != 0);
-  {
-    boost::asio::io_context io;
-    boost::asio::local::stream_protocol::acceptor const left_over{io,
-                                                                  boost::asio::local::stream_protocol::endpoint{path}};
-  }
+  leave_socket(path);
   REQUIRE(::access(path.c_str(), F_OK) == 0);
   report::http_server const s{options("unix:" + path)};
   CHECK(status_of(s, request("/status.json", bearer)) == "HTTP/1.1 200");
@@ -224,9 +227,11 @@ TEST_CASE("whoever finds a Unix socket of a server is not turned away, as from a
 
 TEST_CASE("of servers that open one Unix socket at once, one serves there and the others are refused") {
   scratch_folder const folder{"http"};
-  auto const address = "unix:" + (folder.path() / "status").string();
-  for (auto round = 0; round < 10; ++round) {
+  auto const path = (folder.path() / "status").string();
+  auto const address = "unix:" + path;
+  for (auto round = 0; round < 100; ++round) {
     constexpr auto most = 4;
+    if (round % 2 == 0) leave_socket(path);
     std::vector<std::unique_ptr<report::http_server>> opened(most);
     std::barrier<> together{most};
     {

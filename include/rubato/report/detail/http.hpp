@@ -3,6 +3,8 @@
 // another server.
 #pragma once
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -13,11 +15,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include <boost/asio/basic_socket_acceptor.hpp>
@@ -107,6 +111,37 @@ inline auto listening_at(boost::asio::io_context& io, http_protocol::endpoint co
   return acceptor;
 }
 
+/// While it lives, no other one of this folder does: of two servers that find one left-over socket, the later would
+/// otherwise replace the earlier's. It waits for a second at most.
+class folder_lock {
+ public:
+  explicit folder_lock(std::filesystem::path const& file)
+      : folder_{::open(file.has_parent_path() ? file.parent_path().c_str() : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)} {
+    auto const latest = std::chrono::steady_clock::now() + std::chrono::seconds{1};
+    while (folder_ >= 0 && !(is_held_ = ::flock(folder_, LOCK_EX | LOCK_NB) == 0)) {
+      if (std::chrono::steady_clock::now() > latest) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    }
+  }
+  folder_lock(folder_lock const&) = delete;
+  auto operator=(folder_lock const&) -> folder_lock& = delete;
+  ~folder_lock() {
+    if (folder_ >= 0) ::close(folder_);
+  }
+  [[nodiscard]] auto is_held() const -> bool { return is_held_; }
+
+ private:
+  int folder_;
+  bool is_held_ = false;
+};
+
+/// Puts a socket's file in the place of one that nobody listens to any more; false if there is none.
+inline auto replaces_left_over(boost::asio::io_context& io, std::string const& path, http_protocol::endpoint const& at,
+                               char const* new_path) -> bool {
+  auto const alone = folder_lock{path};
+  return alone.is_held() && is_left_over(io, path, at) && ::rename(new_path, path.c_str()) == 0;
+}
+
 /// Listens under a new name first, so whoever finds the right one finds a server behind it, or what a dead one left.
 inline auto opened_unix_door(boost::asio::io_context& io, std::string const& address, boost::system::error_code& error)
     -> http_door {
@@ -117,8 +152,9 @@ inline auto opened_unix_door(boost::asio::io_context& io, std::string const& add
   if (!error && ::lstat(new_path.c_str(), &door.file) != 0) error = last_error();
   if (!error && ::link(new_path.c_str(), path.c_str()) != 0) {  // which replaces nothing
     error = last_error();
-    if (error == boost::system::errc::file_exists && is_left_over(io, path, endpoint_at(address)))
-      error = ::rename(new_path.c_str(), path.c_str()) == 0 ? boost::system::error_code{} : last_error();
+    if (error == boost::system::errc::file_exists &&
+        replaces_left_over(io, path, endpoint_at(address), new_path.c_str()))
+      error = {};
     if (error == boost::system::errc::file_exists) error = boost::asio::error::address_in_use;
   }
   ::unlink(new_path.c_str());
