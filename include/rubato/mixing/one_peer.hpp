@@ -47,6 +47,15 @@ namespace rubato::mixing {
 #if RUBATO_BODIES
 namespace detail {
 
+/// Whether every node keeps what it has, as in most rounds of every().
+RUBATO_INLINE auto keeps_all(matrix const& round) -> bool {
+  for (auto i = std::size_t{0}; i < round.nodes(); ++i) {
+    auto const& row = round.row(to_node(i));
+    if (row.size() != 1 || row[0].peer != to_node(i)) return false;
+  }
+  return true;
+}
+
 /// Applies `next` after `first`.
 RUBATO_INLINE auto composed(matrix const& first, matrix const& next) -> matrix {
   if (first.nodes() != next.nodes())
@@ -148,7 +157,9 @@ RUBATO_INLINE auto hierarchical_rounds(std::size_t n, std::size_t groups, std::s
 RUBATO_INLINE auto residual(std::vector<matrix> const& rounds) -> double {
   if (rounds.empty()) throw config_error("a sequence of no rounds has no residual: give at least one matrix");
   auto all = rounds.front();
-  for (auto k = std::size_t{1}; k < rounds.size(); ++k) all = detail::composed(all, rounds[k]);
+  for (auto k = std::size_t{1}; k < rounds.size(); ++k) {
+    if (rounds[k].nodes() != all.nodes() || !detail::keeps_all(rounds[k])) all = detail::composed(all, rounds[k]);
+  }
   return second_singular_value(all);
 }
 #endif  // RUBATO_BODIES

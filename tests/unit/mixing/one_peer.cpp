@@ -87,6 +87,7 @@ TEST_CASE("rounds of every k-th iteration have k - 1 before them in which nothin
   CHECK(rounds[2].at(node_id{0}, node_id{2}) == 0.5);
   CHECK(rounds[5].at(node_id{0}, node_id{3}) == 0.5);
   CHECK(residual(rounds) == close_to(residual(shift_one(4))));
+  CHECK(residual(every(1000, shift_one(16))) == residual(shift_one(16)));
   CHECK(says(refusal([] { (void)every(10'000'000, shift_one(4)); }), "every 524288 iterations or more often"));
   CHECK(says(refusal([] { (void)every(~std::size_t{0}, shift_one(2)); }), "too many matrices to hold"));
 }
