@@ -8,6 +8,7 @@
 #include <rubato/mixing/fastest.hpp>
 #include <rubato/mixing/gain.hpp>
 #include <rubato/mixing/matrix.hpp>
+#include <rubato/mixing/members.hpp>
 #include <rubato/mixing/named_rounds.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
 #include <rubato/mixing/one_peer.hpp>

@@ -6,6 +6,7 @@
 #include <rubato/topology/digraph.hpp>
 #include <rubato/topology/dot.hpp>
 #include <rubato/topology/lattices.hpp>
+#include <rubato/topology/members.hpp>
 #include <rubato/topology/pair.hpp>
 #include <rubato/topology/places.hpp>
 #include <rubato/topology/random_graphs.hpp>

@@ -236,6 +236,15 @@ class server_sgd
     if constexpr (queues) give_held_if_idle(now, out);
   }
 
+  /// Members come and go under every aggregation that makes steps without some workers.
+  void on_members([[maybe_unused]] std::span<node_id const> present)
+    requires(!requires { requires Aggregation::needs_every_worker; })
+  {
+    if constexpr (requires { gathered_.members(present); }) {
+      if (this->serves()) gathered_.members(present);
+    }
+  }
+
   /// The server's iterations are its versions, a worker's are its gradients.
   [[nodiscard]] auto statistics() const -> node_statistics {
     auto s = this->counts();

@@ -93,6 +93,11 @@ class any_node {
   /// All nodes are to be saved at the beginning of that round, and of each so many rounds later. Nodes that go in
   /// lock-step come by it anyway; others, which have a member of this name, meet there.
   void meet_at(std::uint64_t round, std::uint64_t every) { self_->meet_at(round, every); }
+  /// These nodes take part from now on, as far as this one knows: ids in rising order. The driver closes the edges that
+  /// do not belong to them before this call, and opens new ones after it. A node type whose place in the network
+  /// follows from who is present has a member of this name; `takes_members()` says whether it has.
+  void on_members(std::span<node_id const> present) { self_->on_members(present); }
+  [[nodiscard]] auto takes_members() const -> bool { return self_->takes_members(); }
   /// Whether an edge of this node is to close once its other end has ended its run in order. A node type for which this
   /// is right has a member of this name; the others may still need what was under way.
   [[nodiscard]] auto closes_ended_edges() const -> bool { return self_->closes_ended_edges(); }
@@ -118,6 +123,8 @@ class any_node {
     virtual auto channels() const -> std::span<channel_spec const> = 0;
     virtual auto common_round() const -> std::optional<round_state> = 0;
     virtual void meet_at(std::uint64_t, std::uint64_t) = 0;
+    virtual void on_members(std::span<node_id const>) = 0;
+    [[nodiscard]] virtual auto takes_members() const -> bool = 0;
     [[nodiscard]] virtual auto closes_ended_edges() const -> bool = 0;
     virtual void visit_state(state_visitor&) = 0;
   };
@@ -147,6 +154,12 @@ class any_node {
     }
     void meet_at(std::uint64_t round, std::uint64_t every) override {
       if constexpr (requires { n.meet_at(round, every); }) n.meet_at(round, every);
+    }
+    void on_members(std::span<node_id const> present) override {
+      if constexpr (requires { n.on_members(present); }) n.on_members(present);
+    }
+    [[nodiscard]] auto takes_members() const -> bool override {
+      return requires(N& its, std::span<node_id const> present) { its.on_members(present); };
     }
     [[nodiscard]] auto closes_ended_edges() const -> bool override {
       if constexpr (requires { n.closes_ended_edges(); }) return n.closes_ended_edges();

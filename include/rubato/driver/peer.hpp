@@ -34,6 +34,7 @@ auto run_peer(assembly& a, transport::identity const& me, Transport& wires, unti
     throw config_error{
         "one process does not see the mean model of all, so it cannot end at a target loss: give it a time"};
   }
+  if (a.members) throw config_error{"between processes no members come and go; these need the simulator"};
   if (end.never()) throw config_error{"nothing ends this run; give a time or a number of gradients"};
   end.check();
   if (to_index(me.self) >= a.nodes.size()) {

@@ -22,6 +22,7 @@
 #include <rubato/core/text.hpp>
 #include <rubato/driver/detail/event_queue.hpp>
 #include <rubato/driver/detail/gradient_pool.hpp>
+#include <rubato/driver/detail/member_views.hpp>
 #include <rubato/driver/simulation_trace.hpp>
 #include <rubato/environment/network.hpp>
 #include <rubato/environment/scenario.hpp>
@@ -52,6 +53,7 @@ class simulator {
     }
     for (auto const& n : who_.nodes) channels_.add(n.channels());
     if (!s.restarts.empty()) check_restarts();
+    check_members();
   }
 
   void watch(observers all) { watching_ = std::move(all); }
@@ -87,6 +89,8 @@ class simulator {
   auto run(until const& end) -> run_result;
 
   [[nodiscard]] auto nodes() const -> std::span<any_node const> { return who_.nodes; }
+  /// Whether a node is there: not stopped, and a member at present.
+  [[nodiscard]] auto is_there(node_id node) const -> bool { return !state_[to_index(node)].down; }
 
  private:
   using nanoseconds = std::chrono::nanoseconds;
@@ -135,6 +139,17 @@ class simulator {
     }
   };
 
+  struct hung_up {
+    node_id peer{};
+    std::uint32_t session = 0;
+    static void visit_state(auto& self, auto&& visit) { visit("peer", self.peer), visit("session", self.session); }
+  };
+  struct newcomer {
+    std::uint32_t change = 0;
+    shared_buffer model{};  // empty: the common first one
+    static void visit_state(auto& self, auto&& visit) { visit("change", self.change), visit("model", self.model); }
+  };
+
   [[nodiscard]] auto interval_of(until const& end) const -> nanoseconds;
   [[nodiscard]] auto begin(until const& end) -> std::optional<stop_reason>;
   void go_on(until const& end);
@@ -155,6 +170,24 @@ class simulator {
   void stop(event const& e);
   void come_back(event const& e);
   void tell(std::size_t node, node_id peer, neighbour_change::edge what);
+  void check_members() const;
+  void begin_members();
+  void schedule(nanoseconds at, event_kind kind, std::size_t node, std::uint32_t slot);
+  void close_all(std::size_t node);
+  void tell_end(std::size_t node, node_id peer, neighbour_change::edge what, std::uint32_t session);
+  void rewire(std::size_t node);
+  void close_end(std::size_t node, node_id peer);
+  void hang_up(std::size_t node, node_id peer);
+  void open_if_both_want(std::size_t i, std::size_t j);
+  void notice_hang_up(event const& e);
+  void change_members(event const& e);
+  void take_away(std::size_t node);
+  void spread_word(std::size_t change);
+  void hear_of_member(event const& e);
+  void invite(event const& e);
+  void learn_all(std::size_t node, std::size_t from);
+  [[nodiscard]] auto sponsor_of(std::size_t node, std::size_t contact) const -> std::size_t;
+  void enter(event const& e);
   void cancel(std::size_t node);
   void drain(std::size_t node);
   void carry_out(std::size_t node);
@@ -185,6 +218,9 @@ class simulator {
   detail::slot_store<parcel> parcels_;
   detail::slot_store<computation> computations_;
   detail::slot_store<scheduled_wakeup> scheduled_wakeups_;
+  detail::member_views views_;  // where members come and go
+  detail::slot_store<hung_up> hang_ups_;
+  detail::slot_store<newcomer> newcomers_;
   outbox out_;
   instant now_{};
   std::uint64_t gradients_done_ = 0;
@@ -229,8 +265,10 @@ inline auto simulator::run(until const& end) -> run_result {
 inline auto simulator::begin(until const& end) -> std::optional<stop_reason> {
   begun_ = true;
   interval_ = interval_of(end);
+  if (who_.members) begin_members();
   auto const why = measure(end);
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
+    if (state_[i].down) continue;
     at_node(i, [&] {
       who_.nodes[i].start(now_, out_);
       drain(i);
@@ -287,6 +325,11 @@ inline void simulator::visit_state(auto& self, auto&& visit) {
   }
   visit("scheduled wakeups", self.scheduled_wakeups_), visit("now", self.now_),
       visit("gradients done", self.gradients_done_);
+  if (self.who_.members) {
+    if (visit.is_reading())
+      self.views_ = detail::member_views{self.scenario_.members, self.who_.peers, self.who_.nodes.size()};
+    visit("views", self.views_), visit("hang-ups", self.hang_ups_), visit("newcomers", self.newcomers_);
+  }
   visit("events", self.events_), visit("live", self.live_), visit("carried", self.carried_);
   visit("closing", self.closing_), visit("held", self.held_), visit("interval", self.interval_),
       visit("history", self.history_);
@@ -338,6 +381,8 @@ inline void simulator::collect(run_result& result) {
   network_.collect(result.edges);
   count_under_way(1);
   detail::collect_nodes(who_.nodes, who_.measured(), result);
+  for (std::size_t i = 0; who_.members && i < who_.peers; ++i)
+    if (state_[i].down) result.absent.push_back(to_node(i));
 }
 
 /// In a large run nothing that an event needs is in a cache. So it is prefetched while earlier events are handled.
@@ -376,6 +421,18 @@ inline void simulator::handle(event const& e) {
       break;
     case event_kind::restart_done:
       come_back(e);
+      break;
+    case event_kind::member_change:
+      change_members(e);
+      break;
+    case event_kind::member_word:
+      hear_of_member(e);
+      break;
+    case event_kind::member_enters:
+      enter(e);
+      break;
+    case event_kind::hang_up:
+      notice_hang_up(e);
       break;
   }
 }
@@ -540,7 +597,9 @@ inline void simulator::come_back(event const& e) {
 inline auto simulator::look() -> measurement {
   try {
     auto const those = std::span<any_node const>{who_.nodes}.subspan(who_.measured().begin);
-    return metrics_.measure(those, who_.measured().size(), now_.since_start);
+    std::vector<bool> absent;
+    for (auto i = who_.measured().begin; who_.members && i < who_.measured().end; ++i) absent.push_back(state_[i].down);
+    return metrics_.measure(those, who_.measured().size(), now_.since_start, absent);
   } catch (run_error const&) {
     throw;
   } catch (std::exception const& e) {
@@ -590,4 +649,5 @@ inline void simulator::report_standstill(std::size_t node, char const* why) cons
 
 }  // namespace rubato
 
+#include <rubato/driver/simulator_members.hpp>
 #include <rubato/driver/simulator_packets.hpp>

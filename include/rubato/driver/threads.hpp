@@ -235,6 +235,8 @@ RUBATO_INLINE void refuse_what_threads_cannot(assembly const& a, environment::sc
     throw config_error{"the threads driver shares whole vectors; encoded frames and single blocks need the simulator"};
   }
   if (!s.restarts.empty()) throw config_error{"the threads driver restarts no nodes; restarts need the simulator"};
+  if (a.members || !s.members.is_fixed())
+    throw config_error{"the threads driver knows no members that come and go; these need the simulator"};
   if (a.nodes.size() > 1024) {
     throw config_error{"the threads driver runs at most 1024 nodes, not " + std::to_string(a.nodes.size())};
   }

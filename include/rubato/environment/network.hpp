@@ -161,6 +161,11 @@ class network {
     return e.is_calm ? journey{arrival, {}} : carried(e, l, arrival, draw);
   }
 
+  /// How long a link is busy with so many bytes.
+  static auto sending_time(link_model const& l, std::size_t bytes) -> nanoseconds {
+    return l.bits_per_second <= 0 ? nanoseconds{} : time_at_rate(l.bits_per_second, bytes);
+  }
+
   /// By all nodes so far; O(edges).
   [[nodiscard]] auto bytes_sent() const -> std::uint64_t {
     std::uint64_t bytes = 0;
@@ -252,9 +257,6 @@ class network {
     return its.receives_until;
   }
 
-  static auto sending_time(link_model const& l, std::size_t bytes) -> nanoseconds {
-    return l.bits_per_second <= 0 ? nanoseconds{} : time_at_rate(l.bits_per_second, bytes);
-  }
   [[gnu::noinline]] static auto time_at_rate(double bits_per_second, std::size_t bytes) -> nanoseconds {
     return nanoseconds{std::llround((std::min)(8e9 * static_cast<double>(bytes) / bits_per_second, 1e16))};  // 115 days
   }

@@ -13,6 +13,7 @@
 #include <rubato/core/ids.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/environment/compute.hpp>
+#include <rubato/environment/members.hpp>
 #include <rubato/topology/digraph.hpp>
 
 namespace rubato::environment {
@@ -111,6 +112,7 @@ struct scenario {
   std::vector<edge_link> special{};  ///< links that differ
   std::vector<partition> partitions{};
   std::vector<restart> restarts{};  ///< by the simulator only
+  membership members{};  ///< who comes and goes; by the simulator only
   /// What a machine sends to all others together, and what it receives from them; 0: only its links limit it.
   double machine_bits_per_second = 0;
   frames carried = frames::by_reference;
@@ -133,6 +135,7 @@ struct scenario {
     visit("compute", self.compute), visit("link", self.link), visit("special", self.special);
     visit("partitions", self.partitions), visit("restarts", self.restarts), visit("carried", self.carried);
     visit("split", self.split), visit("seed", self.seed), visit("measure every", self.measure_every);
+    visit("members", self.members);
     visit("patience", self.patience), visit("machine bits per second", self.machine_bits_per_second);
   }
 

@@ -49,6 +49,7 @@ struct neighbourhood {
 
 class schedule;  // mixing/schedule.hpp
 class exchange_times;  // mixing/exchange_times.hpp
+class member_plans;  // mixing/members.hpp
 
 /// How a2cid2 mixes (mixing/pair_momentum.hpp).
 struct pair_momentum {
@@ -65,6 +66,7 @@ struct plan {
   std::shared_ptr<schedule const> rounds{};  ///< weights that change from round to round; null: those of `nodes`
   std::shared_ptr<exchange_times const> exchanges{};  ///< for nodes that exchange models at random; null: none
   std::optional<pair_momentum> momentum{};  ///< for nodes whose pairs are accelerated
+  std::shared_ptr<member_plans const> members{};  ///< where members come and go; null: all nodes stay
 };
 
 }  // namespace rubato::mixing

@@ -24,12 +24,14 @@
 #include <rubato/core/text.hpp>
 #include <rubato/core/visit_options.hpp>
 #include <rubato/mixing/exchange_times.hpp>
+#include <rubato/mixing/members.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/mixing/schedule.hpp>
 #include <rubato/mixing/sides.hpp>
 #include <rubato/problem/any_oracle.hpp>
 #include <rubato/run/options_by_node.hpp>
 #include <rubato/run/result.hpp>
+#include <rubato/topology/members.hpp>
 #include <rubato/wire/agreement.hpp>
 
 namespace rubato {
@@ -131,6 +133,7 @@ struct assembly : run_setup {
   block_partition blocks;
   buffer_pool pool = buffer_pool{};  ///< of the nodes' backend: where bodies that arrive as bytes are put
   node_factory factory;  ///< for nodes that restart
+  std::shared_ptr<mixing::member_plans const> members{};  ///< where members come and go; null: all nodes stay
   std::string remark{};  ///< the plan's and the oracle's, for the person who runs it; empty: none
   range answer_nodes{};  ///< the node whose model is the run's result, if not all peers' models are; see measured()
 
@@ -217,6 +220,9 @@ void refuse_negative_weights(mixing::plan const& plan, std::string_view algorith
 
 auto hexadecimal(std::uint64_t v) -> std::string;
 auto to_text(element e) -> std::string_view;
+
+/// Throws config_error unless nodes go on when members leave, and find their place among others.
+void refuse_fixed_members(assembly const& a);
 
 /// Text that tells whether two are the same, of bounded length.
 auto short_text(std::string text, std::size_t most = 200) -> std::string;
@@ -329,6 +335,8 @@ auto assembled(mixing::plan const& plan, Problem const& problem, std::vector<typ
     largest = largest_first_gradients<typename Node::scalar>(a.oracle, x0, a.blocks, {a.peers, table.front().seed});
   }
   add_nodes<Node>(a, plan, table, backend, x0, largest);
+  a.members = plan.members;
+  if (a.members) refuse_fixed_members(a);
   return a;
 }
 
@@ -341,6 +349,12 @@ auto plan_of(topology::pair const& network, O const& options) -> mixing::plan {
   else if constexpr (!std::convertible_to<O const&, std::vector<one> const&>)
     return Node::make_plan(network, options(node_id{0}));
   else return options.empty() ? Node::make_plan(network) : Node::make_plan(network, options.front());
+}
+template<class Node, class O>
+auto plan_of(topology::member_graphs const& graphs, O const& options) -> mixing::plan {
+  std::vector<mixing::plan> by_count;
+  for (std::size_t k = 1; k <= graphs.most(); ++k) by_count.push_back(plan_of<Node>(graphs.of(k), options));
+  return mixing::member_plan(std::move(by_count));
 }
 template<class Node, class O>
 auto plan_of(mixing::schedule const& rounds, O const&) -> mixing::plan {
@@ -394,6 +408,15 @@ template<node Node, class Problem>
 auto assemble(mixing::schedule const& rounds, Problem const& problem, typename Node::options options,
               typename Node::backend_type backend = {}) -> assembly {
   auto const plan = detail::plan_of<Node>(rounds, options);
+  return assemble<Node>(plan, problem, std::move(options), std::move(backend));
+}
+/// The same from graphs for each number of members, for an algorithm whose nodes may come and go; config_error for any
+/// other. The problem has a part for each of the largest number of members. Who is present is a matter of the driver
+/// (environment/members.hpp); it begins with all of them.
+template<node Node, class Problem>
+auto assemble(topology::member_graphs const& graphs, Problem const& problem, typename Node::options options,
+              typename Node::backend_type backend = {}) -> assembly {
+  auto const plan = detail::plan_of<Node>(graphs, options);
   return assemble<Node>(plan, problem, std::move(options), std::move(backend));
 }
 template<node Node, class Problem, options_by_node<typename Node::options> O>
@@ -462,6 +485,16 @@ RUBATO_INLINE void refuse_graph_by_time(mixing::schedule const* rounds, std::str
                      " waits for the messages of a round, and nodes have no common clock by which to know the round "
                      "of a message; the " +
                      rounds->name() + " by time are for ad_psgd, where who asks decides"};
+}
+
+RUBATO_INLINE void refuse_fixed_members(assembly const& a) {
+  for (std::size_t i = 0; i < a.nodes.size(); ++i) {
+    if (auto const why = a.factory.end_by_closed_edge(i); !why.empty())
+      throw config_error{a.algorithm + " needs all its nodes, so members cannot come and go: " + why};
+    if (!a.nodes[i].takes_members())
+      throw config_error{"members cannot come and go under " + a.algorithm +
+                         ": its nodes do not take another place in the network, or cannot do without any of them"};
+  }
 }
 
 RUBATO_INLINE void refuse_negative_weights(mixing::plan const& plan, std::string_view algorithm) {
@@ -535,6 +568,8 @@ RUBATO_INLINE auto network_text(mixing::plan const& plan) -> std::string {
     add(n.push_to, ">");
     hash = wire::hash_of("|", hash);
   }
+  for (std::size_t k = 1; plan.members && k <= plan.members->most(); ++k)
+    hash = wire::hash_of(network_text(plan.members->of(k)), hash);
   if (plan.rounds) hash = wire::hash_of(plan.rounds->text(), hash);
   if (plan.exchanges) hash = wire::hash_of(plan.exchanges->text(), hash);
   if (plan.momentum)

@@ -66,11 +66,34 @@ inline void refuse_not_finite(shared_buffer const& model, node_id id) {
   return std::sqrt(sum / static_cast<double>(models.size()));
 }
 
+namespace detail {
+/// Takes off what nodes consumed over edges that their senders have closed. True if there was any, or anything was
+/// pushed over an edge that its receiver has closed, in a ledger of fixed point.
+inline auto add_one_ended(std::span<tracking_audit const> audits, std::vector<double>& law) -> bool {
+  auto any = false;
+  auto const counts = [](std::vector<tracking_audit::edge> const& edges, std::size_t peer) {
+    return std::any_of(edges.begin(), edges.end(),
+                       [peer](auto const& e) { return to_index(e.peer) == peer && !e.total.empty(); });
+  };
+  for (std::size_t i = 0; i < audits.size(); ++i) {
+    for (auto const& out : audits[i].pushed)
+      any = any || (!out.total.empty() && !counts(audits[to_index(out.peer)].consumed, i));
+    for (auto const& in : audits[i].consumed) {
+      if (in.total.empty() || counts(audits[to_index(in.peer)].pushed, i)) continue;
+      for (std::size_t c = 0; c < law.size(); ++c) law[c] -= in.total[c];
+      any = true;
+    }
+  }
+  return any && audits[0].fixed_point;
+}
+}  // namespace detail
+
 /// In what a residual is told: units of the ledger (those of the model, where it is floating), or of the model.
 enum class residual_units : std::uint8_t { ledger, model };
 
 /// max over coordinates of |sum_i (z_i - g_i) + sum_(i->j) (rho_ji - rho~_ji)|, from the audits of all nodes at one
-/// instant. rho of either end is matched by the pair of ids; ledgers are alike at all nodes.
+/// instant. rho of either end is matched by the pair of ids; ledgers are alike at all nodes. What only one end of an
+/// edge still counts, since the other has closed it, is under way too, and in fixed point is known modulo 2^32.
 [[nodiscard]] inline auto tracking_residual(std::span<tracking_audit const> audits,
                                             residual_units in = residual_units::ledger) -> double {
   std::vector<double> law;
@@ -89,6 +112,9 @@ enum class residual_units : std::uint8_t { ledger, model };
       }
     }
   }
+  auto const wraps = !audits.empty() && detail::add_one_ended(audits, law);
+  for (auto& v : law)
+    if (wraps) v = detail::in_flight(v, 0, true);
   auto const tracks = std::find_if(audits.begin(), audits.end(), [](auto const& a) { return !a.tracker.empty(); });
   double worst = 0;
   for (std::size_t c = 0; c < law.size(); ++c)
@@ -116,15 +142,19 @@ class metrics {
  public:
   explicit metrics(problem::any_oracle oracle, std::size_t first = 0) : oracle_{std::move(oracle)}, first_{first} {}
 
-  [[nodiscard]] auto measure(std::span<any_node const> nodes, std::size_t peers, std::chrono::nanoseconds at)
-      -> measurement {
+  /// `absent`: by node, who is not looked at; empty: nobody. (The loss is that of the whole problem in any case.)
+  [[nodiscard]] auto measure(std::span<any_node const> nodes, std::size_t peers, std::chrono::nanoseconds at,
+                             std::vector<bool> const& absent = {}) -> measurement {
     models_.clear();
-    audits_.resize(peers);
+    audits_.assign(peers, {});
     for (std::size_t i = 0; i < peers; ++i) {
+      if (!absent.empty() && absent[i]) continue;
       models_.push_back(nodes[i].estimate());
       nodes[i].audit(audits_[i]);
     }
-    auto m = of_models(models_, at);
+    auto m = measurement{};
+    m.at = at;
+    if (!models_.empty()) m = of_models(models_, at);
     m.tracking_residual = tracking_residual(audits_);
     return m;
   }

@@ -130,12 +130,15 @@ struct run_result : run_setup {
   std::vector<edge_report> edges;
   std::vector<std::string> warnings;  ///< sentences about what may have spoiled the result
   std::vector<shared_buffer> models;  ///< final estimate of each measured node (run/assemble.hpp); on the host
+  /// Who is not there at the end, where members come and go: of these, models are those with which they went.
+  std::vector<node_id> absent{};
 
   static void visit_state(auto& self, auto&& visit) {
     run_setup::visit_state(self, visit);
     visit("stopped", self.stopped), visit("ended", self.ended), visit("events", self.events);
     visit("time_to_target", self.time_to_target), visit("history", self.history), visit("nodes", self.nodes);
     visit("edges", self.edges), visit("warnings", self.warnings), visit("models", self.models);
+    visit("absent", self.absent);
   }
 };
 

@@ -18,6 +18,7 @@ namespace rubato::server {
 struct mean_of_means {
   static constexpr auto name() -> std::string_view { return "mean of means"; }
   static constexpr bool workers_count_alike = true;
+  static constexpr bool needs_every_worker = true;
   static constexpr bool by_round = true;
   static void visit_options(auto& self, auto&& visit) {
     visit("size", self.size, "S: a step is made when the harmonic mean of the counts is S / n; 0: n, one of each");

@@ -13,12 +13,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/host_device.hpp>
+#include <rubato/core/ids.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/server/concepts.hpp>
 #include <rubato/server/detail/sum_of_table.hpp>
@@ -77,7 +80,7 @@ class window_rule {
 
 /// Policy, see aggregation_policy. Keeps the n gradients that arrived, by reference, and one vector more. A gradient
 /// reads 4 vectors and writes one and an n-th, whatever n is. Of a worker that leaves, the last gradient keeps
-/// counting.
+/// counting, unless members come and go: then it does not, and the next arrival makes the mean anew (n vectors more).
 struct newest_of_each {
   static constexpr auto name() -> std::string_view { return "newest of each"; }
   static constexpr bool by_shard = true;
@@ -105,10 +108,25 @@ struct newest_of_each {
     static void visit_state(auto& self, auto&& visit) {
       visit("entries", self.entries_), visit("missing", self.missing_), visit("version", self.version_);
       visit("rule", self.rule_), visit("mean", self.mean_), visit("renewed", self.renewed_);
+      visit("some went", self.some_went_);
+    }
+
+    /// These workers are present from now on: a step needs a gradient of each of them, and of nobody else.
+    void members(std::span<node_id const> present) {
+      missing_ = present.size();
+      for (std::size_t w = 0; w < entries_.size(); ++w) {
+        auto& its = entries_[w];
+        auto const is_there = std::binary_search(present.begin(), present.end(), to_node(w));
+        if (is_there && its.gradient) --missing_;
+        if (is_there || !its.gradient) continue;
+        its = {};
+        some_went_ = true;
+      }
     }
 
     auto take(Backend& backend, shared_buffer const& g, double weight, received_gradient const& a)
         -> std::optional<direction<scalar>> {
+      if (std::exchange(some_went_, false)) sum_up(backend, {0, mean_->size()});
       auto const finite = replace(backend, g, weight, a);
       if (finite && missing_ > 0) return std::nullopt;
       if (finite) renew_part(backend);
@@ -154,16 +172,22 @@ struct newest_of_each {
       auto const size = mean_->size(), parts = (std::min)(entries_.size(), size);
       if (parts == 0) return;
       auto const part = renewed_++ % parts;
-      auto const its = range{size * part / parts, size * (part + 1) / parts};
+      sum_up(backend, {size * part / parts, size * (part + 1) / parts});
+    }
+    /// These values of the mean, from all entries.
+    void sum_up(Backend& backend, range these) {
       table_.clear();
-      for (auto const& e : entries_) table_.push_back({e.gradient.template view<scalar>().data(), share(e.weight)});
-      backend.sweep(its, detail::sum_of_table_kernel<scalar>{backend.table(table_.data(), table_.size()), table_.size(),
-                                                             mean_->data()});
+      for (auto const& e : entries_)
+        if (e.gradient) table_.push_back({e.gradient.template view<scalar>().data(), share(e.weight)});
+      if (table_.empty()) return static_cast<void>(backend.sweep(these, backend::zero_kernel<scalar>{mean_->data()}));
+      backend.sweep(these, detail::sum_of_table_kernel<scalar>{backend.table(table_.data(), table_.size()),
+                                                               table_.size(), mean_->data()});
     }
 
     [[nodiscard]] auto oldest() const -> std::uint64_t {
       auto first = version_;
-      for (auto const& e : entries_) first = (std::min)(first, e.version);
+      for (auto const& e : entries_)
+        if (e.gradient) first = (std::min)(first, e.version);
       return first;
     }
 
@@ -176,6 +200,7 @@ struct newest_of_each {
     detail::window_rule rule_;
     std::optional<writable_buffer<scalar>> mean_;  // made with the first gradient, because workers need none
     std::uint64_t renewed_ = 0;
+    bool some_went_ = false;  // since the mean was made of all entries
   };
 };
 

@@ -20,6 +20,7 @@ namespace rubato::server {
 struct two_tables {
   static constexpr auto name() -> std::string_view { return "two tables"; }
   static constexpr bool workers_count_alike = true;
+  static constexpr bool needs_every_worker = true;
   void resolve_options(std::size_t) const {}
 
   template<class Backend>

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <span>
 #include <utility>
 
 #include <rubato/algorithm/detail/model_exchange.hpp>
 #include <rubato/algorithm/detail/node_core.hpp>
+#include <rubato/mixing/members.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/topology/pair.hpp>
 #include <rubato/weighting/constant.hpp>
@@ -27,6 +29,8 @@ class mixing_core : public node_core<Backend, Options> {
   [[nodiscard]] static auto make_plan(topology::pair const& network) -> mixing::plan {
     return mixing::gossip_plan(network);
   }
+  /// *requires* a plan whose members come and go.
+  void on_members(std::span<node_id const> present) { models_.take_place(members_->place(present, this->self_)); }
   static constexpr std::array all_channels{exchange::spec};
   static constexpr auto channels() -> std::span<channel_spec const> { return all_channels; }
 
@@ -44,7 +48,8 @@ class mixing_core : public node_core<Backend, Options> {
   mixing_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o,
               named_rounds rounds = named_rounds::no)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
-        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, {}, {}, core::x_, rounds} {}
+        models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, {}, {}, core::x_, rounds},
+        members_{plan.members} {}
 
   /// x <- kernel_of(x, what is pulled), one pass over memory. False, with out.failure set, if the result is not finite.
   /// `g`: the gradients used, if any.
@@ -64,6 +69,9 @@ class mixing_core : public node_core<Backend, Options> {
   }
 
   exchange models_;
+
+ private:
+  std::shared_ptr<mixing::member_plans const> members_;  // null: all nodes stay
 };
 
 }  // namespace rubato::detail

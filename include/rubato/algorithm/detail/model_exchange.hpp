@@ -29,7 +29,9 @@ class model_exchange {
   using scalar = typename Backend::scalar;
   static constexpr channel_spec spec{channel_id::model, Synchrony::delivery, element_of<scalar>};
 
-  static void visit_state(auto& self, auto&& visit) { visit("models in", self.in_), visit("models out", self.out_); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("models in", self.in_), visit("models out", self.out_), visit("weight of its own", self.pull_self_);
+  }
 
   /// Throws config_error if the weighting may cut the only in-edge of a node, or gives no factor at some age.
   model_exchange(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Weighting const& weighting,
@@ -102,6 +104,14 @@ class model_exchange {
       e.active = e.weight != 0;
     }
     for (auto& e : out_) e.active = weight_of(e.peer, self_) != 0;
+  }
+
+  /// The weights and readers of another neighbourhood, whose edges this node has.
+  void take_place(mixing::neighbourhood const& n) {
+    pull_self_ = n.pull_self;
+    for (auto& e : in_) e.weight = mixing::weight_of(n.pull_from, e.peer);
+    take_senders(in_, n, [&](node_id peer) { return mixing::weight_of(n.pull_from, peer) != 0; }, synchrony_);
+    for (auto& e : out_) e.active = std::binary_search(n.pull_to.begin(), n.pull_to.end(), e.peer);
   }
 
   /// Calls send(edge, v) for each reader whose edge is open and, unless `whom` is everyone, in this round.

@@ -24,10 +24,10 @@ struct edge_session {
   node_id peer{};
   session_id session{};
   bool open = true;
-  bool active = true;  // in the round for which weights were set last, on a graph that changes; no state of its own
+  bool active = true;  // used in this direction: in the round for which weights were set last, or by these members
   static void visit_state(auto& self, auto&& visit) {
     visit.same("peer", to_index(self.peer));
-    visit("session", self.session), visit("open", self.open);
+    visit("session", self.session), visit("open", self.open), visit("active", self.active);
   }
   /// Whether an arriving message belongs to the current session. All algorithms check it here.
   [[nodiscard]] auto carries(patch const& p) const -> bool { return open && p.session == session; }
@@ -94,7 +94,7 @@ struct edge_in : edge_session {
 
   static void visit_state(auto& self, auto&& visit) {
     edge_session::visit_state(self, visit);
-    visit("box", self.box), visit("order", self.order);
+    visit("box", self.box), visit("order", self.order), visit("lead", self.lead), visit("is heard", self.is_heard);
     visit("accepted", self.accepted), visit("overtaken", self.overtaken), visit("age", self.age);
   }
 
@@ -171,7 +171,7 @@ struct alignas(64) model_in : edge_in<Backend, T> {
 
   static void visit_state(auto& self, auto&& visit) {
     edge_in<Backend, T>::visit_state(self, visit);
-    visit("pulled", self.pulled);
+    visit("weight", self.weight), visit("pulled", self.pulled);
   }
 };
 
@@ -254,7 +254,7 @@ struct sum_out : edge_session {
   [[no_unique_address]] Motion motion{};  // what a codec of sums remembers of them
   static void visit_state(auto& self, auto&& visit) {
     edge_session::visit_state(self, visit);
-    visit("total", self.total), visit("wide", self.wide), visit("motion", self.motion);
+    visit("weight", self.weight), visit("total", self.total), visit("wide", self.wide), visit("motion", self.motion);
   }
 };
 
@@ -284,6 +284,16 @@ template<class Synchrony>
 auto last_usable(Synchrony const& synchrony, iteration done) -> iteration {
   if constexpr (Synchrony::delivery == channel_kind::event) return synchrony.latest(done);
   else return done;
+}
+
+/// Gives these in-edges the directions of a neighbourhood: those from `senders` are used, the others are not.
+template<class Edges, class IsSender, class Synchrony>
+void take_senders(Edges& edges, mixing::neighbourhood const& n, IsSender const& sends, Synchrony const& synchrony) {
+  for (auto& e : edges) {
+    e.active = sends(e.peer);
+    e.lead = lead_of(n, e.peer, synchrony);
+    e.is_heard = hears(n, e.peer);
+  }
 }
 
 /// A receiver of this node's model.

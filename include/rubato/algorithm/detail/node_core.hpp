@@ -47,7 +47,7 @@ class node_core {
     visit("seed", self.seed_);  // its own after each restart
     visit("step", self.step_state_), visit("x", self.x_), visit("gradient asked for", self.pending_);
     visit("requests", self.requests_), visit("gradients", self.gradients_), visit("iterations", self.iterations_);
-    visit("steps", self.steps_), visit("gamma", self.present_gamma_);
+    visit("steps", self.steps_), visit("gamma", self.present_gamma_), visit("gamma before the schedule", self.gamma_);
   }
 
   void start(instant, outbox& out) { ask_gradient(out); }
@@ -115,6 +115,9 @@ class node_core {
   [[nodiscard]] auto step_along(instant now, scalar const* sum, scalar share = 1, double factor = 1) -> bool {
     return step_on(backend_, x_, next_rule_along(now, {sum, share}, factor), {sum, share});
   }
+
+  /// Another gain: of the plan of other members.
+  void take_gain(double gain) { gamma_ = rubato::raw_step(*options_, gain); }
 
   /// Posts a body to the other end of an edge, as the message of the current iteration: number iterations_ + 1. The
   /// caller may change the number, and sets the other fields that its channel carries.

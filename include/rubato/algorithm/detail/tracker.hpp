@@ -49,6 +49,7 @@ struct no_tracker {
   void fail_if_out_of_range(outbox&) const {}
   void accuse(blame&) const {}
   void change(neighbour_change const&, iteration) const {}
+  void take_place(mixing::neighbourhood const&) const {}
   void count_into(node_statistics&) const {}
   void audit(tracking_audit& a) const { a = {}; }
 };
@@ -78,6 +79,7 @@ class tracker {
   static void visit_state(auto& self, auto&& visit) {
     visit("z", self.z_), visit("g", self.g_), visit("g that came", self.g_new_);
     visit("sums in", self.in_), visit("sums out", self.out_), visit("debt", self.debt_);
+    visit("weight of its own", self.push_self_);
   }
 
   tracker(Backend b, mixing::neighbourhood const& n, block_partition const& blocks, Ledger const& ledger,
@@ -155,7 +157,8 @@ class tracker {
     if (!does.pushes) return;
     share_sums();
     for (std::size_t j = 0; j < out_.size(); ++j) {
-      if (out_[j].open && out_[j].source == j) out_[j].fresh = backend_.template allocate<value>(z_.size());
+      auto& e = out_[j];
+      if (e.open && e.active && e.source == j) e.fresh = backend_.template allocate<value>(z_.size());
     }
   }
 
@@ -178,7 +181,7 @@ class tracker {
       auto self_weight = push_self_;
       for (std::size_t j = 0; j < out_.size(); ++j) {
         auto& e = out_[j];
-        if (!e.open) self_weight += e.weight;
+        if (!e.open || !e.active) self_weight += e.weight;
         else if (e.source == j)
           out_table_.push_back({values_of(e.total), e.fresh.data(), static_cast<scalar>(e.weight), e.readers});
       }
@@ -251,7 +254,7 @@ class tracker {
     sent_.resize(out_.size());
     for (std::size_t j = 0; j < out_.size(); ++j) {
       auto& e = out_[j];
-      if (!e.open) continue;
+      if (!e.open || !e.active) continue;
       if (e.source == j) {
         auto const before = std::exchange(e.total, std::move(e.fresh).publish());
         sent_[j] = body_of(before, e);
@@ -263,6 +266,17 @@ class tracker {
       send(e, sent_[e.source]);
     }
     sent_.clear();
+  }
+
+  /// The weights and senders of another neighbourhood, whose edges this node has. Sums go on over edges that stay.
+  void take_place(mixing::neighbourhood const& n) {
+    push_self_ = n.push_self;
+    auto const sends = [&](node_id peer) { return std::binary_search(n.push_from.begin(), n.push_from.end(), peer); };
+    take_senders(in_, n, sends, synchrony_);
+    for (auto& e : out_) {
+      e.weight = mixing::weight_of(n.push_to, e.peer);
+      e.active = e.weight != 0;
+    }
   }
 
   /// When an edge closes, what it pushed is taken back and what it delivered is given back, as a debt (law 11). Where
@@ -327,7 +341,7 @@ class tracker {
     std::size_t sums = 0;
     for (std::size_t j = 0; j < out_.size(); ++j) {
       auto& e = out_[j];
-      if (!e.open) continue;
+      if (!e.open || !e.active) continue;
       e.source = j;
       e.readers = 1;
       for (std::size_t k = 0; k < (std::min)(sums, latest.size()) && e.source == j; ++k) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -25,6 +26,7 @@
 #include <rubato/ledger/concepts.hpp>
 #include <rubato/ledger/fixed_point.hpp>
 #include <rubato/ledger/floating.hpp>
+#include <rubato/mixing/members.hpp>
 #include <rubato/mixing/neighbourhood.hpp>
 #include <rubato/mixing/plan.hpp>
 #include <rubato/step/by_delay.hpp>
@@ -100,10 +102,18 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   static void visit_state(auto& self, auto&& visit) {
     core::visit_state(self, visit);
     visit("models", self.models_), visit("tracker", self.tracker_), visit("round trips", self.round_trips_);
-    visit("references", self.references_);
+    visit("references", self.references_), visit("push share", self.push_share_);
   }
 
   void on_neighbours(instant, neighbour_change const& change, outbox&) { change_edges(change, {}); }
+  /// *requires* a plan whose members come and go.
+  void on_members(std::span<node_id const> present) {
+    auto const place = members_->place(present, core::self_);
+    models_.take_place(place);
+    tracker_.take_place(place);
+    push_share_ = place.push_share;
+    this->take_gain(members_->of(present.size()).gain);
+  }
 
   [[nodiscard]] auto statistics() const -> node_statistics {
     auto s = core::counts();
@@ -115,7 +125,16 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
 
  protected:
   tracking_core(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)
-      : tracking_core{std::move(b), plan.nodes[to_index(self)], plan.gain, std::move(x0), o} {}
+      : tracking_core{std::move(b), plan.nodes[to_index(self)], plan.gain, std::move(x0), o} {
+    members_ = plan.members;
+    if (!members_) return;
+    if (o.by_delay.adapts())
+      throw config_error{"a step that goes by delay needs neighbours that stay, and here members come and go"};
+    if constexpr (Weighting::can_cut)
+      throw config_error{
+          "this weighting may cut the only edge of a node while few members are present; use one that "
+          "never reaches zero"};
+  }
   /// For a node whose place in the network is not as the plan says.
   tracking_core(Backend b, mixing::neighbourhood const& n, double gain, shared_buffer x0, options const& o)
       : core{std::move(b), n.self, std::move(x0), o, gain},
@@ -262,6 +281,7 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   [[no_unique_address]] reference_ends references_;
   round_trips round_trips_;  // without neighbours, unless the step goes by delay
   double push_share_;
+  std::shared_ptr<mixing::member_plans const> members_{};  // null: all nodes stay
 };
 
 }  // namespace rubato::detail

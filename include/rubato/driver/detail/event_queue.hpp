@@ -16,7 +16,19 @@
 
 namespace rubato::detail {
 
-enum class event_kind : std::uint8_t { arrival, gradient_done, departure, wakeup, measurement, stop, restart_done };
+enum class event_kind : std::uint8_t {
+  arrival,
+  gradient_done,
+  departure,
+  wakeup,
+  measurement,
+  stop,
+  restart_done,
+  member_change,  // somebody comes or goes; slot: the number of the change, also for the next one
+  member_word,  // the node hears of it
+  member_enters,  // the node has got a model, and begins
+  hang_up  // the node notices that the other end of an edge has closed
+};
 
 /// 24 bytes, since a large run has millions and moves each of them a few times.
 struct event {
