@@ -9,6 +9,7 @@
 
 #include <rubato/core/errors.hpp>
 #include <rubato/driver/detail/peer_driver.hpp>
+#include <rubato/driver/detail/peer_members.hpp>
 #include <rubato/driver/peer_options.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/peer_result.hpp>
@@ -34,7 +35,6 @@ auto run_peer(assembly& a, transport::identity const& me, Transport& wires, unti
     throw config_error{
         "one process does not see the mean model of all, so it cannot end at a target loss: give it a time"};
   }
-  if (a.members) throw config_error{"between processes no members come and go; these need the simulator"};
   if (end.never()) throw config_error{"nothing ends this run; give a time or a number of gradients"};
   end.check();
   if (to_index(me.self) >= a.nodes.size()) {
@@ -42,6 +42,7 @@ auto run_peer(assembly& a, transport::identity const& me, Transport& wires, unti
                        ": it is empty, or was moved into a run before"};
   }
   detail::refuse_used(std::span{a.nodes}.subspan(to_index(me.self), 1), 1);
+  detail::refuse_members(a, me, o, Transport::lossless);
   if (auto const why = o.lost == when_lost::goes_on ? why_not_go_on(a, me.self) : ""; !why.empty())
     throw config_error{"going on without lost peers (when_lost::goes_on) is not possible" + why};
   return detail::peer_driver<Transport>{a, me, wires, o}.run(end);

@@ -31,6 +31,12 @@ enum class when_lost : std::uint8_t {
             ///< every node
 };
 
+/// When a node comes, where members come and go.
+enum class entry : std::uint8_t {
+  first,  ///< at the beginning, with the common first model
+  later,  ///< to a run that goes on, or back to it: with the model that a neighbour sends it
+};
+
 struct peer_options {
   /// A node that waits longer ends the run, or gives up the peer that it waits for and goes on. Each time it gives up
   /// the same peer again, its patience is half as long, down to a sixteenth. A peer that itself waits for another node
@@ -49,6 +55,10 @@ struct peer_options {
   /// Where nodes go on without lost ones: the time in which a lost server may come back. Then, or when the run ends
   /// without it, the runs of its workers fail with a peer_error, since they cannot go on without it.
   std::chrono::nanoseconds come_back = std::chrono::seconds{10};
+  /// A node that comes later waits for a neighbour's model as long as for all others to come; without one it begins
+  /// with the common first model.
+  rubato::entry entry = rubato::entry::first;
+  std::uint64_t restarts = 0;  ///< of a node that comes back: how often, so that it draws other mini-batches
   environment::compute_model compute =
       environment::fixed({});  ///< least time of a gradient: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;  ///< of the model's variation

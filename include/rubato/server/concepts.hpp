@@ -94,8 +94,8 @@ concept weight_policy = std::copyable<W> && std::default_initializable<W> && std
 /// shares_are_its_own, likewise, if how much a worker counts does not follow from weights; leaves(worker) of the state,
 /// called when a worker's edge closes; members(present), called where members come and go; needs_every_worker, true if
 /// it makes no step without one that is gone for good; by_shard, true if it does to some values of a gradient the same
-/// as to all, knowing no others; check_jobs(rate), which throws config_error if it cannot use local steps of that rate. Models:
-/// apply_at_once, buffered, collected, mean_of_means, two_tables, newest_of_each, fresh_half, mixed_models,
+/// as to all, knowing no others; check_jobs(rate), which throws config_error if it cannot use local steps of that rate.
+/// Models: apply_at_once, buffered, collected, mean_of_means, two_tables, newest_of_each, fresh_half, mixed_models,
 /// delay_compensated, delayed_nesterov.
 template<class G, class Backend>
 concept aggregation_policy =

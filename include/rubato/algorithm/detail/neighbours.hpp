@@ -286,7 +286,7 @@ auto last_usable(Synchrony const& synchrony, iteration done) -> iteration {
   else return done;
 }
 
-/// Gives these in-edges the directions of a neighbourhood: those from `senders` are used, the others are not.
+/// Gives these in-edges what they are in another neighbourhood: that from a node that `sends` is used.
 template<class Edges, class IsSender, class Synchrony>
 void take_senders(Edges& edges, mixing::neighbourhood const& n, IsSender const& sends, Synchrony const& synchrony) {
   for (auto& e : edges) {

@@ -49,7 +49,6 @@ struct no_tracker {
   void fail_if_out_of_range(outbox&) const {}
   void accuse(blame&) const {}
   void change(neighbour_change const&, iteration) const {}
-  void take_place(mixing::neighbourhood const&) const {}
   void count_into(node_statistics&) const {}
   void audit(tracking_audit& a) const { a = {}; }
 };

@@ -105,7 +105,13 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
     visit("references", self.references_), visit("push share", self.push_share_);
   }
 
-  void on_neighbours(instant, neighbour_change const& change, outbox&) { change_edges(change, {}); }
+  /// Where members come and go, an edge that opens brings the present model at once: it may be the first of a node that
+  /// joins.
+  void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
+    change_edges(change, {});
+    if (!members_ || change.what != neighbour_change::edge::opens || !tracker_.has_tracked()) return;
+    models_.post_to(change.peer, core::x_, posting(channel_id::model, now, out));
+  }
   /// *requires* a plan whose members come and go.
   void on_members(std::span<node_id const> present) {
     auto const place = members_->place(present, core::self_);

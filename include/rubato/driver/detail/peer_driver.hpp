@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +19,7 @@
 #include <rubato/driver/detail/kept_looks.hpp>
 #include <rubato/driver/detail/last_meeting.hpp>
 #include <rubato/driver/detail/look_thread.hpp>
+#include <rubato/driver/detail/peer_members.hpp>
 #include <rubato/driver/detail/peer_neighbours.hpp>
 #include <rubato/driver/detail/peer_notes.hpp>
 #include <rubato/driver/detail/peer_saves.hpp>
@@ -49,7 +49,7 @@ class peer_driver {
         me_{&me},
         transport_{&wires},
         options_{o},
-        pace_{pace_one(a, me.self, o.pace)},
+        pace_{a.members ? nullptr : pace_one(a, me.self, o.pace)},
         host_{a.nodes[to_index(me.self)], to_index(me.self)},
         looks_{o.look_every, (std::max)(o.look_bytes, 8 * vector_bytes())},
         computing_{a.oracle,
@@ -99,8 +99,8 @@ class peer_driver {
       depart();
       collect();
       if (options_.lost == when_lost::ends && !is_interrupted()) refuse_absence();
-      result_.cut_off = others_.lost();
-      if (result_.cut_off.empty() && goes_on()) result_.parted = std::max<std::uint64_t>(others_.parted(), 1) - 1;
+      if (!members_.come_and_go()) result_.cut_off = others_.lost();
+      if (result_.cut_off.empty() && goes_on()) result_.parted = std::max<std::uint64_t>(nearest_cut(), 1) - 1;
     }
     finish_history();
     show_status(node_status::phase::ended);
@@ -119,9 +119,11 @@ class peer_driver {
     transport_->announce({transport::peer_status::phase::running});
     begun_ = now();
     auto early = early_.take();
+    members_.begin_with_model(options_.entry, options_.restarts);
+    members_.tell(host_);
     if (options_.checkpoint.resume && !saves_.together()) others_.resume(me_->peers);
     if (!options_.checkpoint.resume) host_.start(now(), sender());
-    else if (saves_.together()) resume_together(early);
+    else if (saves_.together()) resume_together(host_, now(), early, sender());
     else host_.resume(now(), me_->peers);  // whose edges are all closed
     has_begun_ = true;
     save_round_if_due();
@@ -132,17 +134,6 @@ class peer_driver {
     result_.looks = looks_.take();
     result_.looks.push_back(look_at_node(result_.result.ended));
     return why;
-  }
-
-  /// All have come, so every edge has opened; its first session carries on with the round that begins.
-  void resume_together(std::vector<transport::incoming>& early) {
-    host_.resume(now());
-    std::set<node_id> resumed;
-    std::erase_if(early, [&](transport::incoming const& n) {
-      if (n.kind != what::opened || !resumed.insert(n.peer).second) return false;
-      host_.change(now(), {n.peer, neighbour_change::edge::resumes, n.outgoing, n.incoming}, sender());
-      return true;
-    });
   }
 
   auto sender() {
@@ -174,11 +165,12 @@ class peer_driver {
   [[nodiscard]] auto await_everyone() -> bool {
     auto all = start_barrier{*run_, *me_};
     others_.reach(all.reach());
-    while (!all.is_complete()) {
+    while (!all.is_complete() && !members_.may_begin(options_.entry)) {
       if (is_interrupted()) return false;
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
         all.hears(n);
         others_.of(n.peer).here = n.kind != what::closed;
+        members_.hears(n);
         if (n.kind == what::closed) refuse_loss(n);
         keep(early_, std::move(n), "has not begun");
       }
@@ -392,6 +384,7 @@ class peer_driver {
           others_.of(n.peer).met_again = true;
         }
         others_.opens(n.peer);
+        members_.opens(n.peer, host_);
         return;
       case what::stands: {
         hear_parted(n);
@@ -408,13 +401,16 @@ class peer_driver {
         meeting_.give_up();
         if (!all_end()) lose(n);  // else there is no need to close the edge
         return;
-      case what::left:  // its run has ended in order, and so will this one: nothing is taken back
+      case what::left: {  // its run has ended in order, and so will this one: nothing is taken back
+        auto const is_member = members_.come_and_go() && last_ - now() >= worth_a_sentence();  // and is none any more
         others_.leaves(n.peer, now());
         hear_parted(n);
         if (pace_) pace_->leaves(n.peer);
-        if (host_.node().closes_ended_edges() && !std::exchange(others_.of(n.peer).without, true))
+        if ((is_member || host_.node().closes_ended_edges()) && !std::exchange(others_.of(n.peer).without, true))
           host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
+        if (is_member) members_.closes(n.peer, host_);
         return;
+      }
     }
   }
 
@@ -424,6 +420,7 @@ class peer_driver {
     if (!note_loss(n.peer, n.why) || is_closed) return;
     auto const fault = std::exchange(fault_, n.because);
     host_.close(now(), n.peer, n.why, sender());
+    members_.closes(n.peer, host_);
     fault_ = fault;
   }
   /// False if the peer was lost before.
@@ -446,13 +443,14 @@ class peer_driver {
 
   // --- nodes that are cut off elsewhere
 
+  [[nodiscard]] auto nearest_cut() const -> std::uint64_t { return members_.come_and_go() ? 0 : others_.parted(); }
   void hear_parted(transport::incoming const& n) {
     others_.of(n.peer).parted = n.peer_status.parted;
     tell_parted();
   }
   void tell_parted() {
-    if (!goes_on() || told_.parted == others_.parted() || told_.at != transport::peer_status::phase::running) return;
-    told_.parted = others_.parted();
+    if (!goes_on() || told_.parted == nearest_cut() || told_.at != transport::peer_status::phase::running) return;
+    told_.parted = nearest_cut();
     tell();
   }
   /// Tells the peers how this node stands, that it waits as before.
@@ -650,6 +648,7 @@ class peer_driver {
     result_.of = run_->nodes.size();
     result_.agreed = me_->agreed.text();
     result_.rejected = transport_->rejected();
+    result_.result.absent = members_.absent();
     static_cast<run_setup&>(r) = *run_;
     r.events = gradients_;
     for (auto const& t : transport_->traffic_of()) notes_.add_traffic(me_->self, t);
@@ -676,6 +675,7 @@ class peer_driver {
   peer_saves kept_;
   node_checkpoints& saves_ = kept_.node;
   std::optional<checkpoint_writer>& writer_ = kept_.writer;
+  peer_members members_{*run_, me_->self};
   last_meeting meeting_{saves_, host_, options_.linger};
   std::optional<instant> hurried_;
   std::optional<stop_reason> own_end_;  // to which this node came first, whether it goes on to a meeting or not

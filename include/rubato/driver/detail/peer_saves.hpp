@@ -3,8 +3,10 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
@@ -21,6 +23,19 @@
 #include <rubato/wire/agreement.hpp>
 
 namespace rubato::detail {
+
+/// All have come, so every edge has opened; its first session carries on with the round that begins. Takes these news
+/// off `early`.
+template<class Send>
+void resume_together(hosted_node& host, instant now, std::vector<transport::incoming>& early, Send&& send) {
+  host.resume(now);
+  std::set<node_id> resumed;
+  std::erase_if(early, [&](transport::incoming const& n) {
+    if (n.kind != transport::incoming::what::opened || !resumed.insert(n.peer).second) return false;
+    host.change(now, {n.peer, neighbour_change::edge::resumes, n.outgoing, n.incoming}, send);
+    return true;
+  });
+}
 
 struct peer_saves {
   checkpoint_lock lock{};  // longer than anything is written
