@@ -26,7 +26,7 @@ namespace rubato::mixing {
 class member_plans {
  public:
   /// `by_count`: the plans of 1, 2, ... members, each perhaps with servers behind them, which are always there.
-  /// Throws config_error if there is none, or a number does not fit.
+  /// Throws config_error if there is none, a number does not fit, or a plan is more than graphs and weights.
   explicit member_plans(std::vector<plan> by_count);
 
   [[nodiscard]] auto most() const -> std::size_t { return by_count_.size(); }
@@ -93,7 +93,11 @@ RUBATO_INLINE auto joined_to_all(std::size_t i, std::size_t n, bool pushes) -> n
 RUBATO_INLINE member_plans::member_plans(std::vector<plan> by_count) : by_count_{std::move(by_count)} {
   if (by_count_.empty()) throw config_error{"a network whose members come and go needs room for at least one"};
   for (std::size_t k = 1; k <= by_count_.size(); ++k) {
-    auto const& nodes = by_count_[k - 1].nodes;
+    auto const& its = by_count_[k - 1];
+    auto const& nodes = its.nodes;
+    if (its.rounds || its.exchanges || its.momentum)
+      throw config_error{"members come and go on graphs that stay, and the plan of " + std::to_string(k) +
+                         " members, " + its.summary + ", has rounds, times or constants of its own"};
     if (nodes.empty() || nodes.front().nodes != k || nodes.size() != k + servers())
       throw config_error{"the plan of " + std::to_string(k) + " members, " + by_count_[k - 1].summary + ", is for " +
                          std::to_string(nodes.empty() ? 0 : nodes.front().nodes) + ": make the two agree"};

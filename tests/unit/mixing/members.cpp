@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <rubato/mixing/plan.hpp>
+#include <rubato/mixing/schedule.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -80,6 +81,12 @@ TEST_CASE("servers follow the members, whoever is there") {
   REQUIRE(worker.pull_from.size() == 2);
   CHECK(worker.pull_from[0].peer == node_id{3});
   CHECK(made.members->place(present, node_id{4}).pull_to == present);
+}
+
+TEST_CASE("plans whose graphs change from round to round are refused") {
+  auto const changing =
+      std::vector{mixing::gossip_plan(mixing::schedule::cycle({mixing::metropolis_hastings(topology::ring(1))}))};
+  CHECK(test::says(test::refusal([&] { static_cast<void>(mixing::member_plan(changing)); }), "on graphs that stay"));
 }
 
 TEST_CASE("plans that do not fit the number of members are refused") {
