@@ -1,230 +1,267 @@
 // SPDX-License-Identifier: MIT
-// Shows how near one r_fast local iteration comes to the bandwidth of memory (figure 7). After Google Benchmark's table
-// (axes d, degree, backend, ledger) a second one compares, in interleaved rounds, the iteration with STREAM triads, an
-// axpy chain, Eigen expressions and a plain fused loop on equal memory. Options besides Google Benchmark's:
-//   --figures-only    skips the first table      --json FILE    writes the second one to FILE
-//   --rounds N        interleaved rounds, 31     --large L      the large size is 2^L, 24
-// What would make it wrong: other programs at work (from 2^20 on, the time is the thread's own processor time, so that
-// being put aside does not count; a neighbour who uses the memory does), or buffers without huge pages.
+// Shows how near every kernel comes to what memory gives: bytes a second, and the share of a triad of as many bytes in
+// the same run (on a device: of a copy by a sweep). Families and kernels are in bench/kernels/, one backend a build.
+// Without arguments it measures float on every backend and double on Eigen at four sizes, for two minutes at most, and
+// prints for each backend what is worst. Any argument: Google Benchmark's own table of what its filter chooses, of all
+// backends, scalars, degrees and sizes from 2^3 to 2^26.
+//   --d N[,N...]        sizes of your own        --degree K[,K...]   neighbours in each direction
+//   --worst N           rows a backend, 10       --seconds S         bound of a run without a filter, 115
+// What would make it wrong: other programs at work; a share above 1 is several threads beside one, or a cache that
+// serves a kernel better than a triad. Below 2^10 the time is of the call, not of the memory.
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
-#include <fstream>
+#include <map>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
-#include <rubato/algorithm/detail/gossip_kernel.hpp>
-#include <rubato/backend/eigen.hpp>
-#include <rubato/backend/host.hpp>
-
+#include "kernels/list.hpp"
 #include "support/huge_pages.hpp"
-#include "support/quantile.hpp"
-#include "support/rivals.hpp"
-#include "support/tree_node.hpp"
 #include "support/triad.hpp"
 
 namespace bench {
 namespace {
 
-namespace ledger = rubato::ledger;
-template<class T>
-using eigen = rubato::backend::eigen<T>;
-template<class T>
-using host = rubato::backend::host<T>;
+using clock = std::chrono::steady_clock;
 
-/// Room for `vectors` vectors of n floats and the shifts between them.
-auto pool_for(std::size_t n, std::size_t vectors) -> rubato::buffer_pool {
-  return rubato::buffer_pool{std::make_shared<huge_pages>(vectors * (4 * n + 8192))};
-}
+auto since(clock::time_point begin) -> double { return std::chrono::duration<double>(clock::now() - begin).count(); }
 
-template<class Ledger>
-auto counted_bytes(degrees d) -> std::size_t {
-  using value = typename Ledger::template value<float>;
-  using arithmetic = typename Ledger::template arithmetic<float>;
-  using enum rubato::order::action;
-  using rule = typename rubato::step::sgd::state<eigen<float>>::rule;
-  using kernel = rubato::detail::gossip_kernel<float, value, arithmetic, rule, true, track, consume, push, descend,
-                                               write_model, send_model, pull>;
-  static float const t = 0;
-  static value u = 0;
-  std::vector<rubato::detail::model_source<float>> pulls(d.pull_in, {&t, 1.0F});
-  std::vector<rubato::detail::sum_source<value>> in(d.push_in, {&u, &u});
-  std::vector<rubato::detail::sum_target<float, value>> out(d.push_out, {&u, &u, 1.0F});
-  rubato::detail::gossip_streams<float, value> s;
-  s.t.g_old = &t;
-  s.w.models = {pulls.data(), pulls.size()};
-  s.t.sums_in = {in.data(), in.size()};
-  s.t.sums_out = {out.data(), out.size()};
-  auto const counted = kernel{s, {}, {}}.bytes_per_value();
-  if (counted != d.vectors() * sizeof(float)) {
-    std::fprintf(stderr, "the kernel counts %zu bytes a value, the formula of r_fast.hpp %zu\n", counted,
-                 d.vectors() * sizeof(float));
-    std::exit(1);
-  }
-  return counted;
-}
-
-// --- Google Benchmark: axes d, degree, backend, ledger -------------------------------------------------------------
-
-/// state.range(0): log2 d; range(1): degree k, k in- and out-edges in both graphs; 0: the interior binary-tree node.
-template<class Backend, class Ledger>
-void local_iteration(benchmark::State& state) {
-  auto const n = std::size_t{1} << state.range(0);
-  auto const k = static_cast<std::size_t>(state.range(1));
-  auto const d = k == 0 ? degrees{} : degrees{k, k, k};
-  auto const bytes = counted_bytes<Ledger>(d);
-  tree_node<Backend, Ledger> node{Backend{pool_for(n, 2 * d.vectors() + 4)}, d, n};
-  for (auto _ : state) state.SetIterationTime(std::chrono::duration<double>(node.step()).count());
-  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(n * bytes));
-  state.counters["bytes_per_value"] = static_cast<double>(bytes);
-}
-
-void stream_triad(benchmark::State& state) {
-  auto const n = std::size_t{1} << state.range(0);
-  triad t{pool_for(n, 4), n};
-  for (auto _ : state) state.range(1) == 0 ? t.streaming() : t.plain();
-  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(n * triad_bytes_per_value));
-}
-
-void axes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"log2d", "degree"})->UseManualTime();
-  for (int log = 10; log <= 24; log += 2) b->Args({log, 0});
-  for (int log : {14, 20}) b->Args({log, 1})->Args({log, 4});
-}
-
-BENCHMARK_TEMPLATE(local_iteration, eigen<float>, ledger::fixed_point)->Name("r_fast/eigen/fixed_point")->Apply(axes);
-BENCHMARK_TEMPLATE(local_iteration, eigen<float>, ledger::floating)->Name("r_fast/eigen/floating")->Apply(axes);
-BENCHMARK_TEMPLATE(local_iteration, host<float>, ledger::fixed_point)->Name("r_fast/host/fixed_point")->Apply(axes);
-BENCHMARK_TEMPLATE(local_iteration, host<float>, ledger::floating)->Name("r_fast/host/floating")->Apply(axes);
-BENCHMARK(stream_triad)->Name("triad")->ArgNames({"log2d", "plain"})->ArgsProduct({{10, 14, 20, 24}, {0, 1}});
-
-// --- figures --------------------------------------------------------------------------------------------------------
-
-auto seconds(bool of_thread) -> double {
-  timespec t{};
-  clock_gettime(of_thread ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-struct line {
-  std::string what;
-  std::size_t n;
-  double bytes;  // counted, a value
-  std::vector<double> times{};  // one a round
+struct options {
+  bool table = true;  ///< no argument of Google Benchmark's: the table of the worst
+  std::vector<std::size_t> sizes{}, degrees{};
+  std::size_t worst = 10;
+  double seconds = 115;
 };
 
-struct comparison {
-  std::string ledger;
-  std::size_t n;
-  std::vector<line> lines;  // the node first, the streaming triad second, the axpy chain third
-
-  /// The ratio of line `other` to the node in one round: of times, or of bandwidths.
-  [[nodiscard]] auto speed_up(std::size_t other, double q) const -> double {
-    std::vector<double> r;
-    for (std::size_t i = 0; i < lines[0].times.size(); ++i) r.push_back(lines[other].times[i] / lines[0].times[i]);
-    return quantile(r, q);
-  }
-  [[nodiscard]] auto of_triad(double q) const -> double { return speed_up(1, q) * lines[0].bytes / lines[1].bytes; }
-  /// The same from the shortest time of either, which is STREAM's own rule.
-  [[nodiscard]] auto best_speed_up(std::size_t other) const -> double {
-    return quantile(lines[other].times, 0) / quantile(lines[0].times, 0);
-  }
-  [[nodiscard]] auto best_of_triad() const -> double { return best_speed_up(1) * lines[0].bytes / lines[1].bytes; }
+struct result {
+  std::string backend, kernel;  ///< the kernel with its scalar and degree
+  std::size_t n = 0;
+  double seconds = 0;  ///< of a call
+  double bytes = 0, operations = 0;
+  double share = 0;  ///< of the yardstick
 };
 
-template<class Ledger>
-auto compare(std::string name, std::size_t n, int rounds) -> comparison {
-  auto const bytes = static_cast<double>(counted_bytes<Ledger>({}));
-  tree_node<eigen<float>, Ledger> node{eigen<float>{pool_for(n, 32)}, {}, n};
-  triad t{pool_for(n, 4), n};
-  rival<typename Ledger::template value<float>> other{pool_for(n, 20), n};
-  comparison c{std::move(name),
-               n,
-               {{"r_fast local iteration", n, bytes},
-                {"triad, streaming stores", n, 12},
-                {"axpy chain", n, bytes},
-                {"triad, plain", n, 12},
-                {"Eigen expressions", n, bytes},
-                {"plain fused loop", n, bytes}}};
-  auto const large = n >= (std::size_t{1} << 20);
-  auto const repetitions = large ? 1 : static_cast<int>((std::size_t{1} << 18) / n) + 1;
-  auto const take = [&](std::size_t line, auto&& work) {
-    work();  // its own data in the cache, as far as they fit
-    auto const begin = seconds(large);
-    for (int i = 0; i < repetitions; ++i) work();
-    c.lines[line].times.push_back((seconds(large) - begin) / repetitions);
-  };
-  for (int round = 0; round < rounds; ++round) {
-    take(0, [&] { static_cast<void>(node.step()); });
-    take(1, [&] { t.streaming(); });
-    take(2, [&] { other.step(style::axpy_chain); });
-    take(3, [&] { t.plain(); });
-    take(4, [&] { other.step(style::eigen_expressions); });
-    take(5, [&] { other.step(style::fused_loop); });
+struct run {
+  options o;
+  clock::time_point begin = clock::now();
+  std::map<std::string, result> results{};
+  std::size_t late = 0, too_large = 0;
+  std::string prepared_name{};
+  prepared now{};
+};
+
+/// Bytes a second of `call` that moves so many, the best of a few tries of a millisecond at least.
+auto speed_of(std::function<void()> const& call, double bytes) -> double {
+  double best = 0;
+  call();
+  for (int round = 0; round < 5; ++round) {
+    auto const begin = clock::now();
+    int calls = 0;
+    do {
+      for (int k = 0; k < 8; ++k) call();
+      calls += 8;
+    } while (since(begin) < 1e-3);
+    best = std::max(best, bytes * calls / since(begin));
   }
-  return c;
+  return best;
 }
 
-void print(comparison const& c) {
-  std::printf("\n%s ledger, d = %zu, eigen backend, one thread\n", c.ledger.c_str(), c.n);
-  std::printf("  %-26s %12s %10s %10s\n", "", "median us", "best us", "GB/s");
-  for (auto const& l : c.lines) {
-    auto const t = quantile(l.times, 0.5);
-    std::printf("  %-26s %12.2f %10.2f %10.1f\n", l.what.c_str(), 1e6 * t, 1e6 * quantile(l.times, 0),
-                1e-9 * l.bytes * static_cast<double>(l.n) / t);
-  }
-  std::printf(
-      "  counted bytes over time, of the streaming triad's: best times %.3f; by rounds: median %.3f, quartiles %.3f "
-      "%.3f\n",
-      c.best_of_triad(), c.of_triad(0.5), c.of_triad(0.25), c.of_triad(0.75));
-  std::printf(
-      "  times faster than the axpy chain:                  best times %.3f; by rounds: median %.3f, quartiles %.3f "
-      "%.3f\n",
-      c.best_speed_up(2), c.speed_up(2, 0.5), c.speed_up(2, 0.25), c.speed_up(2, 0.75));
+/// Bytes a second of a triad that moves about so many, with plain stores or streaming ones, whichever is faster.
+auto triad_speed(double bytes) -> double {
+  auto const n = std::max<std::size_t>(1, static_cast<std::size_t>(bytes / triad_bytes_per_value));
+  auto const pool = rubato::buffer_pool{std::make_shared<huge_pages>(3 * (4 * n + 4096))};
+  auto const moved = static_cast<double>(n * triad_bytes_per_value);
+  auto t = triad{pool, n < 64 ? n : n / 64 * 64};
+  auto const plain = speed_of([&] { t.plain(); }, moved);
+  return n < 64 ? plain : std::max(plain, speed_of([&] { t.streaming(); }, moved));
 }
 
-void write_json(std::string const& file, std::vector<comparison> const& all) {
-  std::ofstream out{file};
-  out << "[";
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    auto const& c = all[i];
-    out << (i == 0 ? "\n" : ",\n") << " {\"ledger\": \"" << c.ledger << "\", \"d\": " << c.n
-        << ", \"of_streaming_triad\": {\"best\": " << c.best_of_triad() << ", \"median\": " << c.of_triad(0.5)
-        << ", \"q25\": " << c.of_triad(0.25) << "}, \"of_axpy_chain\": {\"best\": " << c.best_speed_up(2)
-        << ", \"median\": " << c.speed_up(2, 0.5) << ", \"q25\": " << c.speed_up(2, 0.25) << "}, \"median_seconds\": {";
-    for (std::size_t k = 0; k < c.lines.size(); ++k) {
-      out << (k == 0 ? "\"" : ", \"") << c.lines[k].what << "\": " << quantile(c.lines[k].times, 0.5);
+/// Memoised by powers of two.
+auto yardstick(entry const& e, double bytes) -> double {
+  static std::map<std::pair<std::string, int>, double> known;
+  auto const power = static_cast<int>(std::lround(std::log2(bytes)));
+  auto& speed = known[{e.copy ? e.backend : std::string{}, power}];
+  if (speed == 0) speed = e.copy ? e.copy(std::exp2(power)) : triad_speed(std::exp2(power));
+  return speed;
+}
+
+/// Runs the kernel as often as Google Benchmark asks, and notes the result.
+void measure(benchmark::State& state, run& r, entry const& e, std::pair<std::size_t, std::size_t> size) {
+  auto const [n, degree] = size;
+  auto const of_degree = e.takes_degree ? "/degree:" + std::to_string(degree) : std::string{};
+  auto const name = e.name + of_degree + "/d:" + std::to_string(n);
+  if (r.o.table && since(r.begin) > r.o.seconds) {
+    ++r.late;
+    return state.SkipWithError("the time of this run is over");
+  }
+  try {
+    if (r.prepared_name != name) {
+      r.prepared_name.clear();
+      r.now = {};
+      r.now = e.prepare(n, degree);
+      r.prepared_name = name;
+      r.now.call();
+      e.wait();
     }
-    out << "}}";
+  } catch (std::bad_alloc const&) {
+    ++r.too_large;
+    return state.SkipWithError("its vectors need more than seven tenths of the memory that is free");
   }
-  out << "\n]\n";
+  auto const begin = clock::now();
+  if (e.copy) {
+    constexpr int together = 16;
+    while (state.KeepRunningBatch(together)) {
+      for (int k = 0; k < together; ++k) r.now.call();
+      e.wait();
+    }
+  } else {
+    for (auto _ : state) r.now.call();
+  }
+  auto const seconds = since(begin) / static_cast<double>(state.iterations());
+  auto const share = r.now.bytes > 0 ? r.now.bytes / seconds / yardstick(e, r.now.bytes) : 0.0;
+  auto const scalar = e.name.substr(e.name.rfind('/'));
+  auto const kernel = e.name.substr(0, e.name.size() - e.backend.size() - scalar.size() - 1) + scalar + of_degree;
+  r.results[name] = {e.backend, kernel, n, seconds, r.now.bytes, r.now.operations, share};
+  state.SetBytesProcessed(static_cast<std::int64_t>(r.now.bytes) * state.iterations());
+  state.counters["share"] = share;
+  if (r.now.operations > 0) {
+    state.counters["operations"] =
+        benchmark::Counter(r.now.operations * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+  }
 }
 
-struct figure_options {
-  bool only = false;
-  int rounds = 31;
-  int large = 24;
-  std::string json;
+/// Sizes outermost, then backends, so that vectors are made once for all kernels.
+void add_benchmarks(run& r) {
+  auto const& o = r.o;
+  std::vector<std::string> backends;
+  for (auto const& e : all_entries())
+    if (std::find(backends.begin(), backends.end(), e.backend) == backends.end()) backends.push_back(e.backend);
+  for (auto const n : o.sizes)
+    for (auto const& backend : backends)
+      for (auto const* scalar : {"/float", "/double"})
+        for (auto const& e : all_entries()) {
+          if (e.backend != backend || !e.name.ends_with(scalar)) continue;
+          if (o.table && e.name.ends_with("/double") && backend != "eigen") continue;
+          // Their work grows faster than their memory.
+          if (o.table && n > 65536 && (e.family == "products" || e.family == "gradients")) continue;
+          for (auto const k : e.takes_degree ? o.degrees : std::vector<std::size_t>{0}) {
+            auto const of_degree = e.takes_degree ? "/degree:" + std::to_string(k) : std::string{};
+            auto* const b =
+                benchmark::RegisterBenchmark((e.name + of_degree + "/d:" + std::to_string(n)).c_str(),
+                                             [&r, &e, n, k](benchmark::State& state) { measure(state, r, e, {n, k}); });
+            b->UseRealTime();
+            if (o.table) b->MinTime(0.004);
+          }
+        }
+}
+
+/// Says nothing: the table comes last.
+class no_report : public benchmark::BenchmarkReporter {
+ public:
+  auto ReportContext(Context const&) -> bool override { return true; }
+  void ReportRuns(std::vector<Run> const&) override {}
 };
+
+/// One kernel's results by size.
+using row = std::pair<std::string, std::map<std::size_t, result>>;
+
+/// The geometric mean of the shares.
+auto mean_share(row const& r) -> double {
+  double sum = 0;
+  for (auto const& [n, each] : r.second) sum += std::log(each.share);
+  return std::exp(sum / static_cast<double>(r.second.size()));
+}
+
+void print_rows(char const* title, std::vector<row> const& rows, std::vector<std::size_t> const& sizes, bool shares) {
+  std::printf("\n%-58s", title);
+  for (auto const n : sizes) std::printf(" %11s", ("d = " + std::to_string(n)).c_str());
+  std::printf("\n");
+  for (auto const& [kernel, by_size] : rows) {
+    std::printf("%-58s", kernel.c_str());
+    for (auto const n : sizes) {
+      auto const at = by_size.find(n);
+      if (at == by_size.end()) std::printf(" %11s", "-");
+      else if (shares) std::printf(" %11.2f", at->second.share);
+      else std::printf(" %11.2f", 1e-9 * at->second.operations / at->second.seconds);
+    }
+    std::printf("\n");
+  }
+}
+
+void print_tables(run const& r) {
+  std::map<std::string, std::map<std::string, row>> bound_by_memory, bound_by_arithmetic;
+  for (auto const& [name, each] : r.results) {
+    auto& of = each.operations > 0 ? bound_by_arithmetic : bound_by_memory;
+    auto& its = of[each.backend][each.kernel];
+    its.first = each.kernel;
+    its.second[each.n] = each;
+  }
+  for (auto const& [backend, kernels] : bound_by_memory) {
+    std::vector<row> rows;
+    for (auto const& [kernel, its] : kernels) rows.push_back(its);
+    std::sort(rows.begin(), rows.end(), [](row const& a, row const& b) { return mean_share(a) < mean_share(b); });
+    std::vector<double> all;
+    for (auto const& each : rows) all.push_back(mean_share(each));
+    std::printf("\n%s: %zu kernels, the median of their shares %.2f\n", backend.c_str(), rows.size(),
+                all[all.size() / 2]);
+    rows.resize(std::min(rows.size(), r.o.worst));
+    print_rows("share of a triad of as many bytes, the worst", rows, r.o.sizes, true);
+  }
+  for (auto const& [backend, kernels] : bound_by_arithmetic) {
+    std::vector<row> rows;
+    for (auto const& [kernel, its] : kernels) rows.push_back(its);
+    print_rows((backend + ": 1e9 multiplications with additions a second").c_str(), rows, r.o.sizes, false);
+  }
+  std::printf("\n%zu measurements in %.0f s", r.results.size(), since(r.begin));
+  if (r.late > 0) std::printf("; %zu more were not made, since the time was over (--seconds)", r.late);
+  if (r.too_large > 0) std::printf("; %zu more would not fit into memory", r.too_large);
+  std::printf("\n");
+}
+
+/// Numbers with commas between them, each in 1 .. most. Ends the program where that is not so.
+auto numbers(std::string_view option, std::string_view text, std::size_t most) -> std::vector<std::size_t> {
+  std::vector<std::size_t> all;
+  for (std::size_t at = 0; at <= text.size();) {
+    auto const end = std::min(text.find(',', at), text.size());
+    auto const word = std::string{text.substr(at, end - at)};
+    auto const digits = !word.empty() && word.size() < 12 && word.find_first_not_of("0123456789") == std::string::npos;
+    auto const value = digits ? std::strtoull(word.c_str(), nullptr, 10) : 0;
+    if (value < 1 || value > most) {
+      std::fprintf(stderr, "bench_update_kernels: %s takes numbers from 1 to %zu, not '%s'\n",
+                   std::string{option}.c_str(), most, word.c_str());
+      std::exit(2);
+    }
+    all.push_back(value);
+    at = end + 1;
+  }
+  return all;
+}
 
 /// Takes out what is ours and leaves the rest to Google Benchmark.
-auto own_options(int& argc, char** argv) -> figure_options {
-  figure_options o;
+auto own_options(int& argc, char** argv) -> options {
+  options o;
   int kept = 1;
   for (int i = 1; i < argc; ++i) {
     auto const a = std::string_view{argv[i]};
-    if (a == "--figures-only") o.only = true;
-    else if (a == "--rounds" && i + 1 < argc) o.rounds = std::max(1, std::atoi(argv[++i]));
-    else if (a == "--large" && i + 1 < argc) o.large = std::clamp(std::atoi(argv[++i]), 16, 26);
-    else if (a == "--json" && i + 1 < argc) o.json = argv[++i];
-    else argv[kept++] = argv[i];
+    if (i + 1 < argc && a == "--d") o.sizes = numbers(a, argv[++i], std::size_t{1} << 30);
+    else if (i + 1 < argc && a == "--degree") o.degrees = numbers(a, argv[++i], 4096);
+    else if (i + 1 < argc && a == "--worst") o.worst = numbers(a, argv[++i], 1000).front();
+    else if (i + 1 < argc && a == "--seconds") o.seconds = static_cast<double>(numbers(a, argv[++i], 86400).front());
+    else argv[kept++] = argv[i], o.table = false;
   }
   argc = kept;
+  if (o.sizes.empty() && o.table) o.sizes = {8, 1024, 65536, std::size_t{1} << 22};
+  if (o.sizes.empty())
+    for (int log = 3; log <= 26; ++log) o.sizes.push_back(std::size_t{1} << log);
+  if (o.degrees.empty()) o.degrees = o.table ? std::vector<std::size_t>{2} : std::vector<std::size_t>{1, 2, 4, 16};
   return o;
 }
 
@@ -232,18 +269,12 @@ auto own_options(int& argc, char** argv) -> figure_options {
 }  // namespace bench
 
 int main(int argc, char** argv) {
-  auto const o = bench::own_options(argc, argv);
+  auto r = bench::run{bench::own_options(argc, argv)};
   benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  if (!o.only) benchmark::RunSpecifiedBenchmarks();
-  std::vector<bench::comparison> all;
-  for (auto const log : {14, o.large}) {
-    auto const n = std::size_t{1} << log;
-    auto const rounds = log == 14 ? 5 * o.rounds : o.rounds;
-    all.push_back(bench::compare<rubato::ledger::fixed_point>("fixed_point", n, rounds));
-    bench::print(all.back());
-    all.push_back(bench::compare<rubato::ledger::floating>("floating", n, rounds));
-    bench::print(all.back());
-  }
-  if (!o.json.empty()) bench::write_json(o.json, all);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  bench::add_benchmarks(r);
+  if (!r.o.table) return benchmark::RunSpecifiedBenchmarks() == 0 ? 1 : 0;
+  bench::no_report quiet;
+  benchmark::RunSpecifiedBenchmarks(&quiet);
+  bench::print_tables(r);
 }

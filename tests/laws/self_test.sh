@@ -30,6 +30,8 @@ lawful_tree() {
   printf '  RUBATO_NODE_INSTANCE(HOW, a<backend::host<double>>)\n' | write tests/support/catalogue_instances.hpp
   echo | write include/rubato/instances.hpp
   printf '## Algorithms\n\n| name |\n| --- |\n| `a` | `no_name` |\n\n## Words\n\n| `no_algorithm` |\n\n[page](include/rubato/A.md#some-words)\n' | write README.md
+  printf 'struct k_kernel {\n  void operator()(At& at) const;\n  auto bytes_per_value() const -> int;\n};\n' | write include/rubato/server/k.hpp
+  printf '#include <rubato/server/k.hpp>\nk_kernel all;\n' | write bench/kernels/k.cpp
   printf '# Some words\n\n[back](../../README.md#algorithms) [there](https://example.org)\n' | write include/rubato/A.md
 }
 
@@ -62,7 +64,7 @@ plant() {
 
 arguments=()
 lawful_tree
-for law in include_graph formula_labels file_size names_have_files options_have_meanings page_links; do
+for law in include_graph formula_labels file_size names_have_files options_have_meanings page_links kernels_are_measured; do
   expect pass "a lawful tree under $law" bash "$laws/$law.sh" "$folder/tree"
 done
 printf '// (A.S1) is what\n// this shows\nTEST_CASE("descends") {}\n' >"$folder/tree/tests/unit/a.cpp"
@@ -116,6 +118,11 @@ plant page_links "a link to no file" include/rubato/A.md '[x](B.md)'
 plant page_links "a link to no heading" include/rubato/A.md '[x](../../README.md#numbers)'
 plant page_links "a page that README does not link" examples/B.md 'words'
 plant page_links "a page with a line of 121 columns" include/rubato/A.md "$(printf 'x%.0s' {1..121})"
+kernel='  void operator()(Lanes& at) const;\n  auto bytes_per_value() const -> int;\n};'
+plant kernels_are_measured "a kernel that is not measured" include/rubato/server/k.hpp "struct b_kernel {\n$kernel"
+plant kernels_are_measured "a kernel that only a comment names" include/rubato/server/k.hpp "struct b_kernel {\n$kernel" bench/kernels/k.cpp '// b_kernel'
+plant kernels_are_measured "a kernel of a file that is not included" include/rubato/algorithm/b.hpp "struct b_kernel {\n$kernel" bench/kernels/k.cpp 'b_kernel b;'
+plant kernels_are_measured "a codec that is not measured" include/rubato/codec/b.hpp 'void encode(int);'
 plant file_size "a file of 701 lines" include/rubato/core/long.hpp "$(printf '//\\n%.0s' {1..701})"
 
 # Where there is no clang-format 19 only the length of lines is looked at, and the law ends with 77.
