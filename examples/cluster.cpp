@@ -614,11 +614,7 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
       examples::peer_row{"--status", "PORT|auto", "",
                          "serve how the nodes stand: a page for a browser, whose address is printed, and node I's on "
                          "port PORT + I of this machine",
-                         [](examples::peer_choice& o, examples::given g) {
-                           constexpr auto right = std::string_view{"a port from 1 to 65535, or auto"};
-                           if (g.text != "auto" && examples::count_in(g, 1, right) > 65535) examples::refuse(g, right);
-                           o.status = g.text;
-                         }},
+                         [](examples::peer_choice& o, examples::given g) { o.status = examples::page_port_in(g); }},
       c);
   for (auto const& row : examples::hosts_rows()) examples::detail::add_peer_row(app, row, c);
   for (auto const& row : examples::rows_heeded(examples::by_cluster)) examples::detail::add_row(app, row, c.race);

@@ -58,6 +58,7 @@ struct race_options {
   report::plot_by picture_by{};
   std::string record;  ///< folder for recordings; empty: none
   bool quiet = false;
+  std::string live;  ///< a port of loopback, or auto: a page shows the run there; empty: none
   std::vector<std::string> arguments;  ///< names and values as given, so that a replay can read them again
 };
 

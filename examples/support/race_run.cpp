@@ -4,12 +4,15 @@
 
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <utility>
 
 #include <rubato/driver/simulate.hpp>
 #include <rubato/driver/threads.hpp>
 #include <rubato/run/recorder.hpp>
+
+#include "support/race_live.hpp"
 
 namespace rubato::examples {
 
@@ -33,7 +36,8 @@ void tell_of_gaps(recording const& r) {
 
 }  // namespace
 
-auto run_one(entrant who, race_plan const& plan, until const& end, observers watching) -> run_result {
+auto run_one(entrant who, race_plan const& plan, until const& end, observers watching, status_boards const& statuses)
+    -> run_result {
   watching.push_back(divergence_watch());
   auto scenario = plan.scenario;
   scenario.compute = compute_of(plan, who.minibatches);
@@ -41,13 +45,16 @@ auto run_one(entrant who, race_plan const& plan, until const& end, observers wat
     thread_options o;
     o.watching = std::move(watching);
     o.stop = signals().token();
+    o.statuses = statuses;
     return run_threads(std::move(who.nodes), scenario, end, o);
   }
-  return simulate(std::move(who.nodes), scenario, end, {.watching = std::move(watching), .stop = signals().token()});
+  return simulate(std::move(who.nodes), scenario, end,
+                  {.watching = std::move(watching), .stop = signals().token(), .statuses = statuses});
 }
 
 auto run_all(race_plan const& plan, race_objective const& problem) -> race_outcome {
   auto const& o = plan.options;
+  auto const live = o.live.empty() ? nullptr : std::make_unique<live_page>(o.live);
   std::vector<entrant> entrants;
   std::vector<recording> recordings;
   for (std::size_t i = 0; i < o.algorithms.size(); ++i) {
@@ -65,7 +72,9 @@ auto run_all(race_plan const& plan, race_objective const& problem) -> race_outco
       auto end = until{};
       end.time = o.until;
       auto const shown = o.quiet ? report::progress_mode::quiet : report::progress_mode::on_terminal;
-      results.push_back(run_one(std::move(entrants[i]), plan, end, {report::progress{end, name, shown}}));
+      auto watching = observers{report::progress{end, name, shown}};
+      auto const statuses = live ? live->begin(entrants[i].nodes, watching) : status_boards{};
+      results.push_back(run_one(std::move(entrants[i]), plan, end, std::move(watching), statuses));
     } catch (run_error const& e) {
       all.failed = std::make_exception_ptr(
           run_error{name + " with step " + report::shortest(plan.algorithms[i].step) + ": " + e.what()});

@@ -21,6 +21,7 @@
 #include <rubato/problem/quadratic.hpp>
 #include <rubato/report/progress.hpp>
 #include <rubato/run/metrics.hpp>
+#include <rubato/run/node_status.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/result.hpp>
 
@@ -203,8 +204,9 @@ inline void refuse_divergence(measurement const& first, measurement const& m) {
   }
 }
 
-/// Runs one assembled algorithm to `end`; throws run_error.
-[[nodiscard]] auto run_one(entrant who, race_plan const& plan, until const& end, observers watching = {}) -> run_result;
+/// Runs one assembled algorithm to `end`; throws run_error. Each node's status goes to its board, if there are any.
+[[nodiscard]] auto run_one(entrant who, race_plan const& plan, until const& end, observers watching = {},
+                           status_boards const& statuses = {}) -> run_result;
 
 /// The time of the first measurement at or below the target, whatever follows it.
 inline void find_target(run_result& result, double target) {

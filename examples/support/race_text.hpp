@@ -70,6 +70,13 @@ struct quantity {
   return count;
 }
 
+/// Of this machine, for a page: auto, or its number as text.
+[[nodiscard]] inline auto page_port_in(given g) -> std::string {
+  constexpr auto right = std::string_view{"a port from 1 to 65535, or auto"};
+  if (g.text != "auto" && count_in(g, 1, right) > 65535) refuse(g, right);
+  return std::string{g.text};
+}
+
 /// 115 days: about a hundred of them, plus the longest run, can be added before a clock in nanoseconds overflows.
 inline constexpr auto longest_time = 1e7;  // in seconds
 inline constexpr auto longest_run = 9e9;

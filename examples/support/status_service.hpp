@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What peer serves where --status asks for it: how its node stands, and a page that shows the whole run.
+// What a program serves of a run: how its node stands, or its nodes, and a page that shows the whole run.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,8 +38,7 @@ struct status_options {
 class status_service {
  public:
   /// Throws config_error if nobody can be served there, or where an address is none.
-  explicit status_service(status_options const& o)
-      : self_{o.self}, is_whole_{o.addresses.size() > 1}, stale_{o.stale}, begun_{report::new_token()} {
+  explicit status_service(status_options const& o) : self_{o.self}, is_whole_{o.addresses.size() > 1}, stale_{o.stale} {
     for (std::size_t i = 0; is_whole_ && i < o.addresses.size(); ++i) {
       if (i != self_) others_.push_back(o.addresses[i]);
       report::ensure_http_address(o.addresses[i]);
@@ -49,35 +49,53 @@ class status_service {
                              o.deadline, o.most_connections});
   }
 
-  [[nodiscard]] auto board() const -> std::shared_ptr<status_board> const& { return board_; }
+  /// Of the one node, until show().
+  [[nodiscard]] auto board() const -> std::shared_ptr<status_board> { return shown()->boards.front(); }
+  /// From now on all nodes of another run, which is in this process, and then the next one. Any thread may call it.
+  void show(status_boards boards) {
+    auto next = std::make_shared<run const>(run{std::move(boards)});
+    std::scoped_lock const hold{lock_};
+    shown_ = std::move(next);
+  }
   [[nodiscard]] auto server() const -> report::http_server const& { return *server_; }
 
  private:
   using json = nlohmann::ordered_json;
+  struct run {
+    status_boards boards{std::make_shared<status_board>()};  // of the nodes in this process, from the node `self` on
+    std::string begun = report::new_token();  // another text for each run
+  };
+
+  [[nodiscard]] auto shown() const -> std::shared_ptr<run const> {
+    std::scoped_lock const hold{lock_};
+    return shown_;
+  }
 
   auto page(std::string_view path, report::http_server& self) -> std::optional<report::http_page> {
     if (path == "/") return report::http_page{"text/html; charset=utf-8", std::string{report::status_page}};
+    auto const its = shown();
+    if (path == "/network.json") return as_text(network(*its, self));
+    if (its->boards.size() != 1) return std::nullopt;  // the others tell of one node
+    auto const own = its->boards.front()->newest();
     if (path == "/metrics")
-      return report::http_page{"text/plain; version=0.0.4; charset=utf-8", report::prometheus_text(*board_->newest())};
-    if (path == "/status.json") return as_text(report::json_of(*board_->newest()));
-    if (path == "/network.json") return as_text(network(self));
+      return report::http_page{"text/plain; version=0.0.4; charset=utf-8", report::prometheus_text(*own)};
+    if (path == "/status.json") return as_text(report::json_of(*own));
     return std::nullopt;
   }
   static auto as_text(json const& all) -> report::http_page {
     return {"application/json", all.dump(-1, ' ', false, json::error_handler_t::replace)};
   }
 
-  /// One entry a node: its status, as far as it is known, and why it is not, or not of now. `begun` is another text for
-  /// each run.
-  auto network(report::http_server& self) -> json {
+  /// One entry a node: its status, as far as it is known, and why it is not, or not of now.
+  auto network(run const& its, report::http_server& self) -> json {
     auto nodes = json::array();
-    auto const own = board_->newest();
-    auto const all = is_whole_ ? others_.size() + 1 : own->of;
+    auto const all = is_whole_ ? others_.size() + 1 : its.boards.front()->newest()->of;
     auto const answers = self.gathered_from(others_, "/status.json");
     for (std::size_t i = 0; i < all; ++i) {
       auto status = json(nullptr);
       auto why = std::string{is_whole_ ? "" : "--status names no address of this node"};
-      if (i == self_) {
+      if (i >= self_ && i - self_ < its.boards.size()) {
+        auto const own = its.boards[i - self_]->newest();
         why = own->of == 0 ? "it has not begun" : "";
         if (own->of != 0) status = report::json_of(*own);
       } else if (is_whole_) {
@@ -87,7 +105,7 @@ class status_service {
       }
       nodes.push_back({{"node", i}, {"status", std::move(status)}, {"why", std::move(why)}});
     }
-    return {{"self", self_}, {"begun", begun_}, {"nodes", std::move(nodes)}};
+    return {{"self", self_}, {"begun", its.begun}, {"nodes", std::move(nodes)}};
   }
   /// Others are asked when somebody looks, so the first look after a pause finds what was heard before it.
   [[nodiscard]] auto why_not_of_now(report::gathered const& answer) const -> std::string {
@@ -105,9 +123,9 @@ class status_service {
   std::size_t self_;
   bool is_whole_;  // all addresses are known
   std::chrono::milliseconds stale_;
-  std::string begun_;
   std::vector<std::string> others_;
-  std::shared_ptr<status_board> board_ = std::make_shared<status_board>();
+  mutable std::mutex lock_;
+  std::shared_ptr<run const> shown_ = std::make_shared<run const>();
   std::optional<report::http_server> server_;  // last: its thread uses all of the above
 };
 

@@ -8,11 +8,7 @@ cluster=$1 peer=$2
 . "$(dirname "${BASH_SOURCE[0]}")/../race/common.bash"
 
 # get PATH [TOKEN]: what the server at $at answers.
-get() {
-  { timeout 10 bash -c 'exec 3<>"/dev/tcp/${0%:*}/${0##*:}" || exit 1
-    cat >&3
-    cat <&3' "$at" < <(printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n' "$1" "${2-$token}"); } 2>/dev/null
-}
+get() { get_page "$at" "$1" "${2-$token}"; }
 # known: how many nodes of $1 node 0 knows the status of, and which have computed something.
 known() { get /network.json | grep -o "\"status\":{\"node\":[0-9]*,\"of\":$1,[^[]*\"phase\":\"running\",[^[]*\"iterations\":[1-9]" | wc -l; }
 # all_known N: waits for that, a minute at most.

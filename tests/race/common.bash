@@ -46,6 +46,13 @@ listened_on() {
   done
 }
 
+# get_page HOST:PORT PATH TOKEN: what a server of this machine answers, its headers included.
+get_page() {
+  { timeout 10 bash -c 'exec 3<>"/dev/tcp/${0%:*}/${0##*:}" || exit 1
+    cat >&3
+    cat <&3' "$1" < <(printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n' "$2" "$3"); } 2>/dev/null
+}
+
 # all_there FILE...: waits until they are, a minute at most.
 all_there() {
   local file tries=0

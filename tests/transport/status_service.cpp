@@ -80,6 +80,29 @@ TEST_CASE("a page can tell a run from the next one at its address") {
   CHECK(begun() != first);
 }
 
+TEST_CASE("a page shows all nodes of a run in one process, and then those of the next one") {
+  reserved_ports const ports{1};
+  status_service s{{.addresses = ports.addresses(), .token = token}};
+  auto begun = std::string{};
+  for (std::size_t const nodes : {std::size_t{3}, std::size_t{2}}) {
+    status_boards boards;
+    for (std::size_t i = 0; i < nodes; ++i) {
+      auto one = node_status{};
+      one.id = to_node(i);
+      one.of = nodes;
+      one.iterations = 10 * nodes + i;
+      boards.push_back(std::make_shared<status_board>());
+      boards.back()->publish(one, {});
+    }
+    s.show(boards);
+    auto const seen = network_at(s);
+    REQUIRE(seen["nodes"].size() == nodes);
+    for (std::size_t i = 0; i < nodes; ++i) CHECK(seen["nodes"][i]["status"]["iterations"] == 10 * nodes + i);
+    CHECK(seen["begun"] != begun);
+    begun = seen["begun"];
+  }
+}
+
 TEST_CASE("reserved ports are given to nobody else, and servers can listen there again and again") {
   reserved_ports const ports{64};
   auto const& kept = ports.addresses();

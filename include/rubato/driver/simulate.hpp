@@ -8,6 +8,7 @@
 #include <rubato/driver/simulation_trace.hpp>
 #include <rubato/environment/scenario.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/run/node_status.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/run/stop_token.hpp>
@@ -25,6 +26,9 @@ struct simulate_options {
   /// new run.
   snapshot const* resume = nullptr;
   simulation_trace* trace = nullptr;  ///< is told of every event; for checks
+  /// One a node, which get its status at looks, at most ten times a second of real time, and at the end; empty: nobody
+  /// reads it. Rates and times are in virtual seconds.
+  status_boards statuses{};
 };
 
 /// Runs what was assembled in virtual time. Throws run_error if a node fails or stands still.
@@ -45,6 +49,7 @@ RUBATO_INLINE auto simulate(assembly a, environment::scenario const& scenario, u
   simulation.watch(by.watching);
   simulation.stop_when(by.stop);
   if (by.trace != nullptr) simulation.trace(*by.trace);
+  simulation.show_on(by.statuses);
   if (by.resume != nullptr) simulation.resume(*by.resume);
   return simulation.run(end);
 }

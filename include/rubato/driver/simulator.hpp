@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <exception>
@@ -23,11 +24,13 @@
 #include <rubato/driver/detail/event_queue.hpp>
 #include <rubato/driver/detail/gradient_pool.hpp>
 #include <rubato/driver/detail/member_views.hpp>
+#include <rubato/driver/detail/node_view.hpp>
 #include <rubato/driver/simulation_trace.hpp>
 #include <rubato/environment/network.hpp>
 #include <rubato/environment/scenario.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/metrics.hpp>
+#include <rubato/run/node_status.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/run/stop_token.hpp>
@@ -61,6 +64,11 @@ class simulator {
   void stop_when(stop_token asked) { stop_ = std::move(asked); }
   /// `t` must outlive the runs.
   void trace(simulation_trace& t) { trace_ = &t; }
+  /// See simulate_options::statuses. Throws config_error unless there is one for each node, or none.
+  void show_on(status_boards all) {
+    detail::check_boards(all, who_.nodes.size());
+    boards_ = std::move(all);
+  }
 
   /// The whole run as it is now: nodes, links, packets under way, clock and history. To be called between two events,
   /// or after run() has returned. Bodies are shared; what nodes may still write is copied, in one pass. Throws
@@ -156,6 +164,8 @@ class simulator {
   void check_target(until const& end) const;
   auto run_events(until const& end) -> stop_reason;
   void collect(run_result& result);
+  void count_edges(std::vector<edge_report>& edges);
+  void show(node_status::phase at);
   void fetch_ahead() const;
   void handle(event const& e);
   void arrive(event const& e);
@@ -234,6 +244,8 @@ class simulator {
   std::optional<instant> closing_{};  // since when no further gradient is used, because there are enough
   std::vector<event> held_;  // gradients that were ready since then
   observers watching_;
+  status_boards boards_;
+  std::chrono::steady_clock::time_point next_show_{};
   stop_token stop_;
   simulation_trace* trace_ = nullptr;
 };
@@ -251,6 +263,7 @@ inline auto simulator::run(until const& end) -> run_result {
   else if (at_once) result.stopped = *at_once;
   else result.stopped = closing_ && carried_ == 0 ? stop_reason::gradients : run_events(end);
   if (history_.back().at < now_.since_start) measure(end);
+  show(node_status::phase::ended);
   result.history = history_;
   result.time_to_target = time_to_target_;
   result.ended = now_.since_start;
@@ -371,18 +384,46 @@ inline auto simulator::run_events(until const& end) -> stop_reason {
 
 /// The counters of nodes and edges; what receivers counted is joined to the edge's counters. A packet still under way
 /// does not count as delivered, but will if the run goes on.
-inline void simulator::collect(run_result& result) {
+inline void simulator::count_edges(std::vector<edge_report>& edges) {
   auto const count_under_way = [this](std::uint64_t more) {
     for (auto const& e : queue_.waiting()) {
       if (e.kind() == event_kind::arrival) channel_under(parcels_.at(e.slot).p).counts.delivered += more;
     }
   };
   count_under_way(~std::uint64_t{0});  // one less
-  network_.collect(result.edges);
+  network_.collect(edges);
   count_under_way(1);
+}
+
+inline void simulator::collect(run_result& result) {
+  count_edges(result.edges);
   detail::collect_nodes(who_.nodes, who_.measured(), result);
   for (std::size_t i = 0; who_.members && i < who_.peers; ++i)
     if (state_[i].down) result.absent.push_back(to_node(i));
+}
+
+/// Whoever reads a status lives in real time.
+inline void simulator::show(node_status::phase at) {
+  auto const clock = std::chrono::steady_clock::now();
+  if (boards_.empty() || (at == node_status::phase::running && clock < next_show_)) return;
+  next_show_ = clock + std::chrono::milliseconds{100};
+  auto const audits = metrics_.audits();
+  auto const tracks = !audits.empty() && !audits[0].tracker.empty();
+  std::vector<node_status> all;
+  for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
+    auto& s = all.emplace_back(detail::status_of(who_, to_node(i), who_.nodes[i], state_[i].wait, now_, tracks));
+    s.at = at;
+    for (auto& n : s.neighbours) {
+      if (state_[to_index(n.peer)].down) n.is = standing::lost;
+    }
+  }
+  std::vector<edge_report> edges;
+  count_edges(edges);
+  for (auto const& e : edges) {
+    detail::add_traffic(all[to_index(e.from)], e);
+    detail::add_traffic(all[to_index(e.to)], e);
+  }
+  for (std::size_t i = 0; i < all.size(); ++i) boards_[i]->publish(std::move(all[i]), now_);
 }
 
 /// In a large run nothing that an event needs is in a cache. So it is prefetched while earlier events are handled.
@@ -615,6 +656,7 @@ inline auto simulator::measure(until const& end) -> std::optional<stop_reason> {
   history_.push_back(m);
   if (history_.size() == 1) check_target(end);
   detail::refuse_unknown_loss(end, m);
+  show(node_status::phase::running);
   auto const said = watching_.empty() ? verdict::go_on : detail::shown_to(watching_, {m, metrics_.models()});
   if (m.loss <= end.target_loss) {
     if (!time_to_target_) time_to_target_ = m.at;

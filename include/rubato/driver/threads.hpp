@@ -22,6 +22,7 @@
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/atomic_file.hpp>
 #include <rubato/run/checkpoint.hpp>
+#include <rubato/run/node_status.hpp>
 #include <rubato/run/observer.hpp>
 #include <rubato/run/result.hpp>
 #include <rubato/run/stop_token.hpp>
@@ -38,6 +39,8 @@ namespace rubato {
 struct thread_options {
   std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< a node that waits longer ends the run
   observers watching{};
+  /// One a node, which get its status about four times a second, and at the end; empty: nobody reads it.
+  status_boards statuses{};
   stop_token stop{};
   /// Each node is saved at a moment of its own or, where all go on together, at the same rounds; `end` counts from the
   /// resumption.
@@ -308,7 +311,8 @@ RUBATO_INLINE auto run_threads(assembly a, environment::scenario const& s, until
         "nothing ends this run; give a time, a target loss, a number of gradients, an observer or a stop token"};
   detail::refuse_what_threads_cannot(a, s);
   run_result result;
-  detail::thread_run run{a, s, end.gradients};
+  detail::check_boards(o.statuses, a.nodes.size());
+  detail::thread_run run{a, s, end.gradients, o.statuses};
   detail::thread_watch::threads nodes;
   for (std::size_t i = 0; i < a.nodes.size(); ++i) nodes.push_back(std::make_unique<detail::node_thread>(run, i));
   auto const prepared = detail::prepare_checkpoints(run, nodes, o.checkpoint, o.stop, result);
@@ -317,6 +321,7 @@ RUBATO_INLINE auto run_threads(assembly a, environment::scenario const& s, until
   if (auto const failure = run.failed()) std::rethrow_exception(failure);
   result.ended = run.now().since_start;
   watcher.last_look(result);
+  for (auto& each : nodes) each->publish(node_status::phase::ended);
   detail::save_last(run, nodes, result);
   static_cast<run_setup&>(result) = a;
   detail::finish_report(run, nodes, result);

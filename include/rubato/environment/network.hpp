@@ -183,10 +183,12 @@ class network {
       for (auto const& e : mine.edges) count += e.channels.size();
     }
     reports.reserve(count);
-    for (auto const& mine : from_) {
-      for (auto const& e : mine.edges) {
-        for (auto const& l : e.channels) reports.push_back(report_of(e, l));
-      }
+    for (std::size_t i = 0; i < from_.size(); ++i) collect_from(i, reports);
+  }
+  /// The edges from one node.
+  void collect_from(std::size_t node, std::vector<edge_report>& reports) const {
+    for (auto const& e : from_[node].edges) {
+      for (auto const& l : e.channels) reports.push_back(report_of(e, l));
     }
   }
 

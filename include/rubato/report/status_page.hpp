@@ -58,7 +58,8 @@ th { color: #5d6a78; font-weight: 600; }
 <section id="table"><h2>Nodes</h2><table><thead></thead><tbody></tbody></table>
 <p class="legend">Residual: the node's own share of the tracking law, z &minus; g + all it pushed &minus; all it
 consumed, in units of its ledger. It is 0 at every moment of a sound run (rounding aside), whatever is under way. What
-goes wrong between two nodes it does not show. A dash: no such law, or not known.</p></section>
+goes wrong between two nodes it does not show. In the simulator it is that of all nodes, which does. A dash: no such
+law, or not known.</p></section>
 <section id="said"><h2>Said</h2><ul></ul></section>
 </main>
 <script>

@@ -56,7 +56,7 @@ struct neighbour_status {
   std::uint64_t bytes_sent = 0;  ///< bodies and headers
   std::uint64_t packets_lost = 0;  ///< dropped here
   std::uint64_t delivered = 0;
-  std::uint64_t bytes_received = 0;  ///< of bodies
+  std::uint64_t bytes_received = 0;  ///< of bodies; 0 under drivers of one process, which do not count them
   bool sends = false;  ///< this node uses what it sends
   age_counter age{};  ///< of its messages where this node used them, from the beginning
   /// The mean age of what was used in the last seconds. Where nothing was, it grows as time passes. NaN if nothing was
@@ -126,8 +126,9 @@ class status_board {
  public:
   static constexpr std::size_t most_looks = 240;
   static constexpr std::size_t most_said = 30;
+  static constexpr std::size_t most_marks = 64;  ///< publications that rates look back to
   static constexpr auto every = std::chrono::milliseconds{250};  ///< between two publications
-  static constexpr auto window = std::chrono::seconds{3};  ///< of the last seconds
+  static constexpr auto window = std::chrono::seconds{3};  ///< of the last seconds, on the run's clock
 
   /// Whether the next status of this phase is due. `at` is on the node's clock, as all times here.
   [[nodiscard]] auto is_due(node_status::phase p, instant at) const -> bool {
@@ -137,7 +138,7 @@ class status_board {
 
   void publish(node_status s, instant at) {
     std::scoped_lock const hold{lock_};
-    while (marks_.size() > 1 && at - marks_.front().at > window) marks_.pop_front();
+    while (marks_.size() > 1 && (at - marks_.front().at > window || marks_.size() >= most_marks)) marks_.pop_front();
     add_rates(s, at);
     add_recent_ages(s, at);
     s.newest = now_.newest;
@@ -233,5 +234,8 @@ class status_board {
   mutable bool changed_ = true;
   mutable std::shared_ptr<node_status const> read_;
 };
+
+/// Of the nodes of a run that live in one process: one each, in their order.
+using status_boards = std::vector<std::shared_ptr<status_board>>;
 
 }  // namespace rubato

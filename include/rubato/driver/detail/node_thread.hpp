@@ -20,8 +20,10 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/core/edge_report.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/driver/detail/hosted_node.hpp>
+#include <rubato/driver/detail/node_view.hpp>
 #include <rubato/driver/detail/reach.hpp>
 #include <rubato/driver/inbox.hpp>
 #include <rubato/environment/network.hpp>
@@ -29,13 +31,14 @@
 #include <rubato/run/checkpoint_lock.hpp>
 #include <rubato/run/checkpoint_writer.hpp>
 #include <rubato/run/metrics.hpp>
+#include <rubato/run/node_status.hpp>
 
 namespace rubato::detail {
 
 /// What all threads of a run share.
 struct thread_run {
-  thread_run(assembly& a, environment::scenario const& s, std::uint64_t most)
-      : scenario{s}, network{scenario, a.nodes.size()}, who{&a}, most_gradients{most} {
+  thread_run(assembly& a, environment::scenario const& s, std::uint64_t most, status_boards statuses)
+      : scenario{s}, network{scenario, a.nodes.size()}, who{&a}, boards{std::move(statuses)}, most_gradients{most} {
     for (std::size_t i = 0; i < a.nodes.size(); ++i) inboxes.push_back(std::make_unique<inbox>());
     begins(static_cast<std::int64_t>(a.nodes.size()));  // all starts
   }
@@ -93,6 +96,7 @@ struct thread_run {
   environment::scenario scenario;
   environment::network network;  // each sender touches its own edges only
   assembly* who;
+  status_boards boards;  // empty: nobody reads them
   std::vector<std::unique_ptr<inbox>> inboxes;
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
   std::atomic<bool> ending{false};
@@ -153,6 +157,20 @@ class node_thread {
     } catch (...) {
       run_->fail(std::current_exception());
     }
+  }
+
+  /// How it stands, on its board. By this thread or, after it has ended, by another one.
+  void publish(node_status::phase at) {
+    if (run_->boards.empty() || !run_->boards[self_]->is_due(at, run_->now())) return;
+    auto s = status_of(*run_->who, to_node(self_), host_.node(), host_.wait(), run_->now(), !audit_.tracker.empty());
+    s.at = at;
+    std::vector<edge_report> edges;
+    run_->network.collect_from(self_, edges);
+    for (auto const& e : edges) add_traffic(s, e);
+    for (auto const& [sender, count] : host_.delivered()) {
+      for (auto& n : s.neighbours) n.delivered += n.peer == sender.first ? count : 0;
+    }
+    run_->boards[self_]->publish(std::move(s), run_->now());
   }
 
   /// Packets handed to the node, by sender and channel. After the thread has ended.
@@ -415,6 +433,7 @@ class node_thread {
       host_.node().audit(audit_);
       residual = local_residual(audit_);
     }
+    publish(node_status::phase::running);
     auto const lock = std::lock_guard{look_mutex_};
     look_.model = host_.node().estimate();
     if (residual) look_.residual = *residual;

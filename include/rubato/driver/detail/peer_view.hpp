@@ -14,6 +14,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
 #include <rubato/driver/detail/hosted_node.hpp>
+#include <rubato/driver/detail/node_view.hpp>
 #include <rubato/driver/detail/peer_neighbours.hpp>
 #include <rubato/driver/detail/peer_words.hpp>
 #include <rubato/run/assemble.hpp>
@@ -43,34 +44,18 @@ struct peer_progress {
 inline auto status_of(assembly const& a, transport::identity const& me, hosted_node const& host,
                       std::vector<transport::traffic> const& traffic, peer_neighbours& others,
                       peer_progress const& so_far) -> node_status {
-  auto s = node_status{};
+  auto s = status_of(a, me.self, host.node(), host.wants_gradient() ? std::nullopt : host.wait(), me.peers);
   s.at = so_far.at;
   s.ran = so_far.ran;
   s.gradients = so_far.gradients;
   s.tracks = so_far.tracks;
-  s.resident_bytes = resident_bytes();
-  s.id = me.self;
-  s.of = a.nodes.size();
-  s.algorithm = a.algorithm;
-  s.network = a.network;
-  if (host.wait() && !host.wants_gradient()) s.waits = words_of(*host.wait()) + " of " + node_name(host.wait()->peer);
-  auto const counted = host.node().statistics();
-  s.iterations = counted.iterations;
-  s.dropped = counted.dropped;
-  for (auto const peer : me.peers) {
-    auto& n = s.neighbours.emplace_back();
-    n.peer = peer;
-    n.is = standing_of(others, peer);
-    if (n.is == standing::lost) n.why = others.of(peer).lost_why;
+  for (auto& n : s.neighbours) {
+    n.is = standing_of(others, n.peer);
+    if (n.is == standing::lost) n.why = others.of(n.peer).lost_why;
     for (auto const& t : traffic) {
-      if (t.peer != peer) continue;
+      if (t.peer != n.peer) continue;
       n.packets_sent += t.packets, n.bytes_sent += t.bytes, n.packets_lost += t.lost;
       n.delivered += t.delivered, n.bytes_received += t.bytes_in;
-    }
-    for (auto const& e : counted.edges) {
-      if (e.peer != peer) continue;
-      n.sends = true;
-      n.age.add(e.age);
     }
   }
   return s;

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// What --live serves, in a file of its own, since nothing else of race needs Boost.
+#include "support/race_live.hpp"
+
+#include <rubato/core/errors.hpp>
+#if RUBATO_EXAMPLES_HAVE_ASIO
+#include <cstddef>
+
+#include <rubato/report/access_token.hpp>
+#include <rubato/run/status_watch.hpp>
+
+#include "support/say.hpp"
+#include "support/status_service.hpp"
+
+namespace rubato::examples {
+
+namespace {
+constexpr std::size_t most_nodes = 1000;  // what a page can draw
+}  // namespace
+
+struct live_page::served {
+  status_service service;
+};
+
+live_page::live_page(std::string const& port)
+    : self_{new served{status_service{
+          {.self = 0, .addresses = {"127.0.0.1:" + (port == "auto" ? "0" : port)}, .token = report::new_token()}}}} {
+  say("live: " + self_->service.server().url() + "\n");
+}
+live_page::~live_page() = default;
+
+auto live_page::begin(assembly const& a, observers& watching) -> status_boards {
+  if (a.nodes.size() > most_nodes)
+    throw config_error{"--live shows at most " + std::to_string(most_nodes) + " nodes, not " +
+                       std::to_string(a.nodes.size())};
+  auto boards = status_boards{};
+  for (std::size_t i = 0; i < a.nodes.size(); ++i) boards.push_back(std::make_shared<status_board>());
+  auto const measured = a.measured();
+  auto const first = boards.begin() + static_cast<std::ptrdiff_t>(measured.begin);
+  watching.push_back(status_watch{{first, first + static_cast<std::ptrdiff_t>(measured.size())}, a.oracle});
+  self_->service.show(boards);
+  return boards;
+}
+
+}  // namespace rubato::examples
+#else
+namespace rubato::examples {
+
+struct live_page::served {};
+
+live_page::live_page(std::string const&) {
+  throw config_error{"this race can show no page: --live needs Boost 1.81 when it is built (Debian: libboost1.81-dev)"};
+}
+live_page::~live_page() = default;
+auto live_page::begin(assembly const&, observers&) -> status_boards { return {}; }
+
+}  // namespace rubato::examples
+#endif

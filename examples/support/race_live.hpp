@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// The page that shows the runs of a race in a browser while they go on, one after the other.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <rubato/run/assemble.hpp>
+#include <rubato/run/node_status.hpp>
+#include <rubato/run/observer.hpp>
+
+namespace rubato::examples {
+
+/// Serves until it is destroyed, and says where when it is made.
+class live_page {
+ public:
+  /// `port` of loopback, or auto. Throws config_error if nobody can be served there.
+  explicit live_page(std::string const& port);
+  live_page(live_page const&) = delete;
+  auto operator=(live_page const&) -> live_page& = delete;
+  ~live_page();
+
+  /// From now on this run. Its driver gives the nodes' statuses to the boards that are returned; their losses come from
+  /// the observer that is added.
+  [[nodiscard]] auto begin(assembly const& a, observers& watching) -> status_boards;
+
+ private:
+  struct served;
+  std::unique_ptr<served> self_;
+};
+
+}  // namespace rubato::examples

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# live.sh RACE: while a race goes on, its page tells how all nodes stand, under either driver, and begins anew with the
+# next algorithm.
+set -uo pipefail
+
+race=$1
+. "$(dirname "${BASH_SOURCE[0]}")/common.bash"
+forty=(--problem quadratic:40 --nodes 4 --topology ring --slow none --step 0.05)
+in_one_sentence "--live must be a port from 1 to 65535, or auto, not '70000'" "$race" "${forty[@]}" --algorithms r_fast --live 70000
+if "$race" "${forty[@]}" --algorithms r_fast --until 1s --live auto 2>&1 | grep -q "needs Boost"; then finish; fi
+
+get() { get_page "$at" "$1" "${2-$token}"; }
+begins() { # ARGUMENT...: a race that would take days, and its page
+  env --default-signal=INT timeout -k 20 200 "$race" "${forty[@]}" --live auto --out out --quiet "$@" >said 2>&1 &
+  run=$!
+  tries=0
+  until grep -q "^live: http" said || ((++tries == 600)); do sleep 0.1; done
+  url=$(sed -n 's/^live: //p' said) token=${url##*=}
+  at=${url#http://} at=${at%%/*}
+}
+known() { get /network.json | grep -o '"phase":"running",[^[]*"iterations":[1-9][^[]*"loss":[-0-9][^[]*"tracking_residual":[0-9]' | wc -l; }
+shows_all() {
+  tries=0
+  until (($(known) == 4)) || ((++tries == 300)); do sleep 0.1; done
+  ((tries < 300)) || fail "$1: the page does not know all nodes: $(get /network.json | head -c 3000) $(cat said)"
+}
+ends() {
+  kill -INT "$(pgrep -P "$run" -x race)"
+  wait "$run"
+  local status=$?
+  ((status == 130)) || fail "$1: status $status, not 130: $(cat said)"
+}
+
+begins --algorithms r_fast --until 9000000s --measure-every 100s
+shows_all sim
+get / | grep -q "<title>rubato</title>" || fail "there is no page"
+get /network.json wrong | grep -q "401 Unauthorized" || fail "who has no token is told how the run stands"
+get /status.json | grep -q "404 Not Found" || fail "the status of one of four nodes is given"
+ends sim
+
+begins --algorithms r_fast --driver threads --until 5000s --measure-every 100ms --compute fixed:5ms
+shows_all threads
+ends threads
+
+# Each algorithm is told by another text, so that the page begins anew.
+begins --algorithms r_fast,d_psgd --driver threads --until 3s --compute fixed:5ms
+begun() { get /network.json | sed -n 's/.*"begun":"\([0-9a-f]*\)".*"algorithm":"'"$1"'".*/\1/p'; }
+told() { # NAME: waits for the algorithm, and puts its text into `text`
+  tries=0 text=
+  until [[ -n $text ]] || ((++tries == 200)); do text=$(begun "$1") && sleep 0.05; done
+  [[ -n $text ]] || fail "no page shows $1: $(cat said)"
+}
+told R-FAST
+first=$text
+told D-PSGD
+[[ $text != "$first" ]] || fail "the second algorithm is shown as a part of the first"
+wait "$run"
+status=$?
+((status == 0)) || fail "two algorithms: status $status: $(cat said)"
+finish
