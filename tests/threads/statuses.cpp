@@ -118,7 +118,7 @@ TEST_CASE("who is down is lost for its neighbours, in their statuses") {
     CHECK(n.is == (n.peer == node_id{2} ? standing::lost : standing::here));
 }
 
-TEST_CASE("each node needs a board, and losses of nodes that hold a part of the model are those of the whole") {
+TEST_CASE("each node needs a board; where models are parts, or some are not there, losses are those of the run") {
   auto const boards = boards_for(nodes - 1);
   auto const sentence = "a run of 3 nodes shows each on a status board of its own, and there are 2";
   CHECK(says(refusal([&] { simulate(assembled(), {}, {.time = 1s}, {.statuses = boards}); }), sentence));
@@ -129,6 +129,9 @@ TEST_CASE("each node needs a board, and losses of nodes that hold a part of the 
   m.loss = 0.25;
   watch({m, std::vector<shared_buffer>(2)});
   for (auto const& b : boards) CHECK(newest_loss(*b->newest()) == 0.25);
+  m.loss = 0.125;
+  watch({m, std::vector<shared_buffer>(1)});
+  for (auto const& b : boards) CHECK(newest_loss(*b->newest()) == 0.125);
 }
 
 }  // namespace

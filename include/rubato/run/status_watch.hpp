@@ -18,7 +18,7 @@ namespace rubato {
 
 /// Measures loss and accuracy of each model that it is shown, in a tenth of the time at most. A look whose loss is not
 /// measured has none (NaN); neither has one at which it cannot be measured, since showing a run does not end it. Where
-/// nodes hold parts of one model, each shows the loss of the whole.
+/// nodes hold parts of one model, or members are not there, each shows the loss of the run.
 /// **Thread safety:** as observers.
 class status_watch {
  public:
@@ -32,7 +32,7 @@ class status_watch {
   void operator()(look const& l) {
     auto const begun = std::chrono::steady_clock::now();
     auto const is_due = begun >= next_;
-    for (std::size_t i = 0; i < boards_.size() && i < l.models.size(); ++i) boards_[i]->add(seen_of(l, i, is_due));
+    for (std::size_t i = 0; i < boards_.size(); ++i) boards_[i]->add(seen_of(l, i, is_due));
     if (!is_due) return;
     auto const ended = std::chrono::steady_clock::now();
     next_ = ended + 9 * (ended - begun);
@@ -41,7 +41,7 @@ class status_watch {
  private:
   [[nodiscard]] auto seen_of(look const& l, std::size_t i, bool is_due) const -> measurement {
     auto m = l.seen;
-    if (l.models[i].size() < dimension_) return m;
+    if (l.models.size() != boards_.size() || l.models[i].size() < dimension_) return m;
     auto const whole_run = boards_.size() > 1;
     if (whole_run) m.loss = m.accuracy = std::numeric_limits<double>::quiet_NaN();
     if (!is_due) return m;
