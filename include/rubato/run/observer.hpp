@@ -19,8 +19,8 @@ namespace rubato {
 struct look {
   measurement seen;  ///< as it stands in the history
   /// The models of the measured nodes (assembly::measured), in order, without those of members that are not there; a
-  /// process sees only its own. They are in the memory of the nodes' backend; shared_buffer::on_host makes them readable
-  /// for the host.
+  /// process sees only its own. They are in the memory of the nodes' backend; shared_buffer::on_host makes them
+  /// readable for the host.
   std::span<shared_buffer const> models;
 };
 
