@@ -16,12 +16,13 @@ rm -rf cells faults.md
 mkdir cells
 
 # started TRANSPORT N OPTION...: the processes of a run, in this folder; sets pids, and `mpirun` under MPI.
+# (A shell without job control starts background programs with SIGINT ignored; env sets it right.)
 started() {
   local transport=$1 n=$2 i
   shift 2
   pids=() mpirun=
   if [[ $transport == mpi ]]; then
-    mpirun -n "$n" bash -c 'echo $$ >"pid.new.$OMPI_COMM_WORLD_RANK" && mv "pid.new.$OMPI_COMM_WORLD_RANK" "pid.$OMPI_COMM_WORLD_RANK"
+    env --default-signal=INT mpirun -n "$n" bash -c 'echo $$ >"pid.new.$OMPI_COMM_WORLD_RANK" && mv "pid.new.$OMPI_COMM_WORLD_RANK" "pid.$OMPI_COMM_WORLD_RANK"
       exec "$@"' rank "$peer" --transport mpi --nodes "$n" "${run[@]}" "$@" >said 2>&1 &
     mpirun=$!
     for ((i = 0; i < n; ++i)); do
@@ -31,7 +32,7 @@ started() {
     return
   fi
   for ((i = 0; i < n; ++i)); do
-    "$peer" --id $i --transport "$transport" --peers "$addresses" --nodes "$n" "${run[@]}" "$@" >said.$i 2>&1 &
+    env --default-signal=INT "$peer" --id $i --transport "$transport" --peers "$addresses" --nodes "$n" "${run[@]}" "$@" >said.$i 2>&1 &
     pids+=($!)
   done
 }

@@ -80,7 +80,7 @@ for transport in tcp udp; do
   rm -f enough came
   come_back &
   strangers=$!
-  pair "--transport $transport --until 2s --within 0.1 --key run.key" "--transport $transport --until 2s --within 0.1 --key run.key"
+  pair "--transport $transport --until 4s --within 0.1 --key run.key" "--transport $transport --until 4s --within 0.1 --key run.key"
   touch enough
   wait $strangers
   [[ -s came ]] || fail "no stranger came to a peer over $transport"
@@ -89,7 +89,7 @@ done
 
 # cluster makes a key for its run, and peers beside it that guess its ports do not get in: what it starts has the key.
 for transport in tcp udp; do
-  "$cluster" --peer "$peer" --nodes 3 --problem quadratic:20 --transport $transport --until 2s --within 0.1 --step 0.1 \
+  "$cluster" --peer "$peer" --nodes 3 --problem quadratic:20 --transport $transport --until 4s --within 0.1 --step 0.1 \
     --out by-cluster >said 2>&1 &
   running=$! seen=no
   while kill -0 "$running" 2>/dev/null; do
