@@ -2,8 +2,8 @@
 // Shows how near every kernel comes to what memory gives: bytes a second, and the share of a triad of as many bytes in
 // the same run (on a device: of a copy by a sweep). Families and kernels are in bench/kernels/, one backend a build.
 // Without arguments it measures float on every backend and double on Eigen at four sizes, for two minutes at most, and
-// prints for each backend what is worst. Any argument: Google Benchmark's own table of what its filter chooses, of all
-// backends, scalars, degrees and sizes from 2^3 to 2^26.
+// prints for each backend what is worst, codecs apart, by the best try of each. Any argument: Google Benchmark's own
+// table of what its filter chooses, of all backends, scalars, degrees and sizes from 2^3 to 2^26.
 //   --d N[,N...]        sizes of your own        --degree K[,K...]   neighbours in each direction
 //   --worst N           rows a backend, 10       --seconds S         bound of a run without a filter, 115
 // What would make it wrong: other programs at work; a share above 1 is several threads beside one, or a cache that
@@ -125,11 +125,14 @@ void measure(benchmark::State& state, run& r, entry const& e, std::pair<std::siz
   } else {
     for (auto _ : state) r.now.call();
   }
-  auto const seconds = since(begin) / static_cast<double>(state.iterations());
+  auto const elapsed = since(begin);
+  auto const seconds = elapsed / static_cast<double>(state.iterations());
   auto const share = r.now.bytes > 0 ? r.now.bytes / seconds / yardstick(e, r.now.bytes) : 0.0;
   auto const scalar = e.name.substr(e.name.rfind('/'));
   auto const kernel = e.name.substr(0, e.name.size() - e.backend.size() - scalar.size() - 1) + scalar + of_degree;
-  r.results[name] = {e.backend, kernel, n, seconds, r.now.bytes, r.now.operations, share};
+  auto& best = r.results[name];  // of all tries that took long enough to be timed
+  if (best.n == 0 || (elapsed > 1e-3 && seconds < best.seconds))
+    best = {e.backend, kernel, n, seconds, r.now.bytes, r.now.operations, share};
   state.SetBytesProcessed(static_cast<std::int64_t>(r.now.bytes) * state.iterations());
   state.counters["share"] = share;
   if (r.now.operations > 0) {
@@ -158,7 +161,7 @@ void add_benchmarks(run& r) {
                 benchmark::RegisterBenchmark((e.name + of_degree + "/d:" + std::to_string(n)).c_str(),
                                              [&r, &e, n, k](benchmark::State& state) { measure(state, r, e, {n, k}); });
             b->UseRealTime();
-            if (o.table) b->MinTime(0.004);
+            if (o.table) b->MinTime(0.004)->Repetitions(2);
           }
         }
 }
@@ -200,7 +203,8 @@ void print_tables(run const& r) {
   std::map<std::string, std::map<std::string, row>> bound_by_memory, bound_by_arithmetic;
   for (auto const& [name, each] : r.results) {
     auto& of = each.operations > 0 ? bound_by_arithmetic : bound_by_memory;
-    auto& its = of[each.backend][each.kernel];
+    auto const codecs = each.kernel.starts_with("codecs/");  // which are many, and slow, and a matter of their own
+    auto& its = of[codecs ? each.backend + ", codecs" : each.backend][each.kernel];
     its.first = each.kernel;
     its.second[each.n] = each;
   }

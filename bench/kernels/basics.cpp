@@ -85,7 +85,7 @@ auto samples(std::size_t width) -> problem::dataset {
 }
 
 /// A gradient through the oracle, as drivers ask for it. `operations` of a sample: two products a weight forward and
-/// back, about.
+/// back, about. Without a batch it is a quadratic's, which reads x and two vectors of doubles and writes g.
 template<class Make, class B>
 void gradient(bench::family<B>& f, std::string const& name, std::size_t batch, Make make) {
   using T = typename B::scalar;
@@ -100,7 +100,8 @@ void gradient(bench::family<B>& f, std::string const& name, std::size_t batch, M
     return {[=, draw = std::uint64_t{0}]() mutable {
               static_cast<void>(oracle->evaluate({rubato::ticket{}, x, {1, rubato::node_id{0}, draw++}}));
             },
-            2 * sizeof(T) * d, batch == 0 ? 0 : 2 * d * static_cast<double>(batch)};
+            batch == 0 ? (2 * sizeof(T) + 2 * sizeof(double)) * d : 2 * sizeof(T) * d,
+            2 * d * static_cast<double>(batch)};
   });
 }
 
