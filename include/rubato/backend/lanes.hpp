@@ -105,12 +105,16 @@ inline auto rounded_vector(W const& x) -> V {
   if constexpr (sizeof(W) == 64 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm512_maskz_cvtps_epi32(0xFFFF, x));
   else if constexpr (sizeof(W) == 64) return reinterpret_cast<V>(_mm512_maskz_cvtpd_epi32(0xFF, x));
   else
-#elif defined(__AVX__)
-  if constexpr (sizeof(W) == 32 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm256_cvtps_epi32(x));
+#endif
+#if defined(__AVX__)
+      if constexpr (sizeof(W) == 32 && sizeof(x[0]) == 4)
+    return reinterpret_cast<V>(_mm256_cvtps_epi32(x));
   else if constexpr (sizeof(W) == 32) return reinterpret_cast<V>(_mm256_cvtpd_epi32(x));
   else
-#elif defined(__SSE2__)
-  if constexpr (sizeof(W) == 16 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm_cvtps_epi32(x));
+#endif
+#if defined(__SSE2__)
+      if constexpr (sizeof(W) == 16 && sizeof(x[0]) == 4)
+    return reinterpret_cast<V>(_mm_cvtps_epi32(x));
   else
 #endif
   {
@@ -127,12 +131,16 @@ inline auto root_vector(V const& x) -> V {
   if constexpr (sizeof(V) == 64 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm512_maskz_sqrt_ps(0xFFFF, x));
   else if constexpr (sizeof(V) == 64) return reinterpret_cast<V>(_mm512_maskz_sqrt_pd(0xFF, x));
   else
-#elif defined(__AVX__)
-  if constexpr (sizeof(V) == 32 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm256_sqrt_ps(x));
+#endif
+#if defined(__AVX__)
+      if constexpr (sizeof(V) == 32 && sizeof(x[0]) == 4)
+    return reinterpret_cast<V>(_mm256_sqrt_ps(x));
   else if constexpr (sizeof(V) == 32) return reinterpret_cast<V>(_mm256_sqrt_pd(x));
   else
-#elif defined(__SSE2__)
-  if constexpr (sizeof(V) == 16 && sizeof(x[0]) == 4) return reinterpret_cast<V>(_mm_sqrt_ps(x));
+#endif
+#if defined(__SSE2__)
+      if constexpr (sizeof(V) == 16 && sizeof(x[0]) == 4)
+    return reinterpret_cast<V>(_mm_sqrt_ps(x));
   else if constexpr (sizeof(V) == 16) return reinterpret_cast<V>(_mm_sqrt_pd(x));
   else
 #endif

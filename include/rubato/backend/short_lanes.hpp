@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// One hardware vector of neighbouring indices: for the rest of a vector that does not fill the four of vector_lanes,
-// and for all of a short vector. Kernels that declare `static constexpr bool fits_short_lanes = true` are built for it
-// too. They use arithmetic, load, store, stream, broadcast, round, to_real, sqrt, clamp and flag, and nothing that is
-// written for a pack.
+// One hardware vector of neighbouring indices, or half or a quarter of one: for the rest of a vector that does not fill
+// the four of vector_lanes, and for all of a short vector. Kernels that declare
+// `static constexpr bool fits_short_lanes = true` are built for them too. They use arithmetic, load, store, stream,
+// broadcast, cast, round, to_real, sqrt, clamp and flag, and nothing that is written for a pack.
 #pragma once
 
 #include <cstddef>
@@ -52,11 +52,11 @@ inline auto magnitude_bits(single<std::int32_t, L> const& x) -> single<std::int3
   return {x.a ^ (x.a >> 31)};
 }
 
-/// As vector_lanes, `width` indices at a time; stores go through the caches.
-template<class T>
+/// As vector_lanes, `width` indices at a time, whose T take `Bytes`; stores go through the caches.
+template<class T, std::size_t Bytes = detail::native_bytes>
 class short_lanes {
  public:
-  static constexpr std::size_t lanes = detail::native_bytes / sizeof(T);
+  static constexpr std::size_t lanes = Bytes / sizeof(T);
   static constexpr std::size_t width = lanes;
   using reals = single<T, lanes>;
   using integers = single<std::int32_t, lanes>;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One pass over memory on a host processor: whole groups of hardware vectors, then single ones, then the rest one by
-// one; streaming stores once the data cannot stay in the cache (below that size they would cost twice the time, above
-// they save a read).
+// One pass over memory on a host processor: whole groups of hardware vectors, then single ones, halves and quarters of
+// one, then the rest one by one; streaming stores once the data cannot stay in the cache (below that size they would
+// cost twice the time, above they save a read).
 #pragma once
 
 #include <cstddef>
@@ -31,6 +31,19 @@ template<class Lanes, class Kernel>
 template<class Kernel>
 inline constexpr bool fits_short_lanes = requires { requires Kernel::fits_short_lanes; };
 
+/// Less than four vectors: what fits into one of `Bytes` at a time, then into half of one, down to 16 bytes. Moves
+/// r.begin to what is left.
+template<class T, std::size_t Bytes, class Kernel>
+auto sweep_short(range& r, Kernel const& kernel) -> flag_bits {
+  using lanes = short_lanes<T, Bytes>;
+  auto const end = r.begin + r.size() / lanes::width * lanes::width;
+  flag_bits raised = 0;
+  if (r.begin < end) raised = sweep_groups<lanes>({r.begin, end}, kernel);
+  r.begin = end;
+  if constexpr (Bytes > 16) raised |= sweep_short<T, Bytes / 2>(r, kernel);
+  return raised;
+}
+
 /// How many values are swept in all. A kernel whose vector is swept in chunks says how many all of them have, or 0
 /// where chunks do not all begin at multiples of 64 bytes, so that nothing can be streamed.
 template<class Kernel>
@@ -46,7 +59,7 @@ inline namespace RUBATO_INSTRUCTION_SET {
 template<class T, class Kernel>
 auto vector_sweep(range r, Kernel const& kernel, std::size_t streaming_bytes) -> flag_bits {
   using cached = vector_lanes<T, false>;
-  auto whole = r.begin + r.size() / cached::width * cached::width;
+  auto const whole = r.begin + r.size() / cached::width * cached::width;
   // What a kernel moves is counted only where it may matter: no kernel moves 4 KiB per value.
   auto const n = detail::values_of(kernel, r);
   auto const streams =
@@ -58,18 +71,14 @@ auto vector_sweep(range r, Kernel const& kernel, std::size_t streaming_bytes) ->
   } else if (r.begin < whole) {
     raised = detail::sweep_groups<cached>({r.begin, whole}, kernel);
   }
-  if constexpr (detail::fits_short_lanes<Kernel>) {
-    using single = short_lanes<T>;
-    auto const end = whole + (r.end - whole) / single::width * single::width;
-    if (whole < end) raised |= detail::sweep_groups<single>({whole, end}, kernel);
-    whole = end;
+  auto rest = range{whole, r.end};
+  if constexpr (detail::fits_short_lanes<Kernel>) raised |= detail::sweep_short<T, detail::native_bytes>(rest, kernel);
+  scalar_lanes<T> single{rest.begin};
+  for (auto i = rest.begin; i < rest.end; ++i) {
+    single.move_to(i);
+    kernel(single);
   }
-  scalar_lanes<T> rest{whole};
-  for (auto i = whole; i < r.end; ++i) {
-    rest.move_to(i);
-    kernel(rest);
-  }
-  return raised | rest.raised();
+  return raised | single.raised();
 }
 template<class T, class Kernel>
   requires runs_by_index<Kernel>

@@ -20,9 +20,10 @@ using namespace rubato;
 static_assert(backend::detail::native_bytes == RUBATO_VECTOR_BYTES);
 #endif
 
-/// One of everything that lanes can do.
-template<class T>
+/// One of everything that lanes can do; in short lanes too, if it says that it fits.
+template<class T, bool Short>
 struct everything {
+  static constexpr bool fits_short_lanes = Short;
   T const* x;
   std::int32_t* units;
   T* y;
@@ -54,7 +55,10 @@ struct memory {
       wide.data()[i] = -1;
     }
   }
-  auto kernel() -> everything<T> { return {x.data(), units.data(), y.data(), wide.data()}; }
+  template<bool Short = false>
+  auto kernel() -> everything<T, Short> {
+    return {x.data(), units.data(), y.data(), wide.data()};
+  }
   friend auto operator==(memory const& a, memory const& b) -> bool {
     auto const same = [](auto const& left, auto const& right) {
       return std::memcmp(left.data(), right.data(), left.size() * sizeof(*left.data())) == 0;
@@ -70,7 +74,7 @@ struct memory {
 template<class T>
 void compare(std::size_t n, range r) {
   for (auto const streaming_bytes : {std::size_t{0}, backend::default_streaming_bytes}) {
-    memory<T> reference{n}, fast{n};
+    memory<T> reference{n}, fast{n}, in_short_lanes{n};
     backend::host<T> plain;
     backend::eigen<T> vectors{buffer_pool{}, streaming_bytes};
     auto const expected = plain.sweep(r, reference.kernel());
@@ -78,6 +82,8 @@ void compare(std::size_t n, range r) {
     INFO("n " << n << ", from " << r.begin << " to " << r.end << ", streaming above " << streaming_bytes);
     REQUIRE(found == expected);
     REQUIRE(fast == reference);
+    REQUIRE(vectors.sweep(r, in_short_lanes.template kernel<true>()) == expected);
+    REQUIRE(in_short_lanes == reference);
   }
 }
 
