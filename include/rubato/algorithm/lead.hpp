@@ -69,7 +69,7 @@ struct lead_mix_kernel {
     auto const moved = at.load(y) + c * apart;
     at.expect_finite(moved);
     at.store(x_new, moved);  // (LE.X)
-    at.store(correction, at.load(std::as_const(correction)) - share * apart);  // (LE.D)
+    at.store(correction, at.load(correction) - share * apart);  // (LE.D)
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return 5 * sizeof(T); }
 };

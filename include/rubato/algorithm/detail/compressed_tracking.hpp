@@ -37,7 +37,7 @@ struct compressed_tracking_kernel {
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto tracker = at.load(g);
     if (g_old != nullptr) {
-      auto const before = at.load(std::as_const(y)) + consensus * at.load(mix_y);
+      auto const before = at.load(y) + consensus * at.load(mix_y);
       tracker = (before - at.load(g_old)) + tracker;  // (CG.Y)
     }
     auto const fresh = rule(at, at.load(x) + consensus * at.load(mix_x), tracker);  // (CG.X)

@@ -116,7 +116,7 @@ struct said_kernel {
       at.store(said, difference);
       return;
     }
-    auto const before = at.load(std::as_const(known));
+    auto const before = at.load(known);
     auto const whole = before + difference;
     at.expect_finite(whole);
     at.store(said, whole);
@@ -139,12 +139,12 @@ struct heard_kernel {
     auto const difference = at.load(q);
     auto theirs = difference;
     if (known != nullptr) {
-      auto const before = at.load(std::as_const(known));
+      auto const before = at.load(known);
       theirs = before + difference;
       at.store(known, before + share * difference);
     }
     at.expect_finite(theirs);
-    at.store(mix, at.load(std::as_const(mix)) + weight * (theirs - at.load(said)));
+    at.store(mix, at.load(mix) + weight * (theirs - at.load(said)));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (known == nullptr ? 4 : 6) * sizeof(T); }
 };
