@@ -253,6 +253,7 @@ TEST_CASE("restarted workers are accepted by their server (M.X) (As.X)") {
   with_a_server<ringmaster_asgd<reference>>(
       {.step = 0.02, .acceptance = {.limit = 6, .late = server::late_jobs::stop}});
   with_a_server<m_synchronous_sgd<reference>>({.step = 0.1, .m = 2});
+  with_a_server<async_diloco<reference>>({.step = 0.01, .assignment = {{.count = 2}, 5ms}});
   with_a_server<quorum_diloco<reference>>({.step = 0.02, .m = 2, .grace = 5ms, .work = {.count = 2}});
 }
 

@@ -8,7 +8,8 @@
 // arXiv 2401.09135. limit: as asgd, by frequency: sum r_i D_i = 0 over workers with r_i results per second; with H > 1
 // also by the local steps.
 // differs from [Liu et al.]: local steps are plain. By default H is the same for all workers; with Work
-// server::steps_by_speed a slow one has fewer, (Ss.*), as there.
+// server::steps_by_speed a slow one has fewer, (Ss.*), as there. With a grace period, `.assignment.grace`, workers that
+// end about together go on at one model, (Wg.*) of server/with_grace.hpp; for both give with_grace<steps_by_speed>.
 // In the long run the model moves rate / (1 - beta) = 7 times as far as with fedbuff and the same step.
 #pragma once
 
@@ -17,6 +18,7 @@
 #include <rubato/server/delayed_nesterov.hpp>
 #include <rubato/server/local_steps.hpp>
 #include <rubato/server/steps_by_speed.hpp>
+#include <rubato/server/with_grace.hpp>
 #include <rubato/step/sgd.hpp>
 #include <rubato/weighting/constant.hpp>
 
@@ -25,7 +27,7 @@ namespace rubato {
 /// For data that do not differ much. `.assignment.count`: H, by default 1; `.aggregation`: N (by default n), rate,
 /// beta. The schedule of the step changes the server's part only, so keep it constant.
 template<backend::array_backend Backend, class Weight = weighting::constant, class Step = step::sgd,
-         class Work = server::local_steps>
+         class Work = server::with_grace<server::local_steps>>
 using async_diloco = server_sgd<Backend, server::accept_all, Weight, server::delayed_nesterov, Work, Step>;
 
 }  // namespace rubato

@@ -111,6 +111,7 @@ class server_sgd
   static constexpr bool queues = server::queueing_assignment<Assignment>;
   static constexpr bool paces = server::pacing_assignment<Assignment>;
   static constexpr bool has_local_steps = requires { typename Assignment::template local<Backend>; };
+  static constexpr bool has_grace = !queues && requires(Assignment const& a) { a.grace; };
   static constexpr bool may_be_shared = detail::is_by_shard<Acceptance>() && detail::is_by_shard<Aggregation>() &&
                                         !queues && !paces && !step::needs_norm<Step, Backend>;
   static constexpr std::uint8_t with_models = paces ? carrying(scalar_slot::sample_count) : 0;
@@ -150,7 +151,7 @@ class server_sgd
     o.acceptance.resolve_options(nodes);
     o.weight.resolve_options(nodes);
     o.aggregation.resolve_options(nodes);
-    if constexpr (queues || paces) o.assignment.resolve_options(nodes);
+    if constexpr (requires { o.assignment.resolve_options(nodes); }) o.assignment.resolve_options(nodes);
     if constexpr (requires { o.aggregation.check_jobs(o.assignment.rate); })
       o.aggregation.check_jobs(o.assignment.rate);
   }
@@ -216,6 +217,10 @@ class server_sgd
     else if (!this->serves() && brings_a_model && end_of(p.from) != nullptr) follow(*end_of(p.from), now, p, out);
   }
 
+  void on_wakeup(instant now, wakeup w, outbox& out) {
+    if (has_grace && window_open_ && w.id == windows_) end_window(now, out);
+  }
+
   void on_neighbours(instant now, neighbour_change const& change, outbox& out) {
     auto* const found = end_of(change.peer);
     if (found == nullptr) return;
@@ -234,6 +239,9 @@ class server_sgd
       queue_or_give(to_index(change.peer), {this->x_, this->version_}, now, out);
     if (end.open && takes(to_index(change.peer))) admit(end, now, out);
     if constexpr (queues) give_held_if_idle(now, out);
+    if (!has_grace || !window_open_) return;
+    if (!any_computes()) return end_window(now, out);
+    wake_later(now, out);  // anew: the wake-up may be of a run that was cut
   }
 
   /// Members come and go under every aggregation that makes steps without some workers.
@@ -262,6 +270,7 @@ class server_sgd
     visit("weight", self.weight_), visit("gathered", self.gathered_), visit("assignment", self.assignment_);
     if constexpr (has_local_steps) visit("local", self.local_);
     visit("ends", self.ends_);
+    if constexpr (has_grace) visit("windows", self.windows_), visit("window open", self.window_open_);
   }
 
  private:
@@ -491,8 +500,32 @@ class server_sgd
       }
       give_held_if_idle(now, out);
     } else {
+      if constexpr (has_grace) {
+        if (this->options_->assignment.grace.count() > 0) return wait_for_others(now, out);
+      }
       give_model(ends_[assignment_(arrived)], channel_id::model, now, out);
     }
+  }
+  /// Whether a result is to come.
+  [[nodiscard]] auto any_computes() const -> bool {
+    return std::ranges::any_of(ends_, [](auto const& e) { return e.open && e.busy; });
+  }
+  /// Server: a result came, and its worker is not busy until the window ends.
+  void wait_for_others(instant now, outbox& out)
+    requires(has_grace)
+  {
+    if (!any_computes()) return end_window(now, out);
+    if (std::exchange(window_open_, true)) return;
+    ++windows_;
+    wake_later(now, out);  // (Wg.O)
+  }
+  void wake_later(instant now, outbox& out) {
+    if constexpr (has_grace) out.wakeups.push_back({windows_, later_by(now, this->options_->assignment.grace)});
+  }
+  void end_window(instant now, outbox& out) {
+    window_open_ = false;
+    for (auto& end : ends_)
+      if (end.open && !end.busy && takes(to_index(end.peer))) give_model(end, channel_id::model, now, out);  // (Wg.E)
   }
   /// To this worker or, if it is gone, to the next one by id: the number of jobs under way stays the same.
   void queue_or_give(std::size_t to, queued_job job, instant now, outbox& out) {
@@ -514,7 +547,7 @@ class server_sgd
   void give_held_if_idle(instant now, outbox& out)
     requires(queues)
   {
-    if (std::ranges::none_of(ends_, [](auto const& e) { return e.open && e.busy; })) give_held(now, out);
+    if (!any_computes()) give_held(now, out);
   }
   /// Server: a worker that joins or returns gets the current model. If no job was lost, so that there are n without it,
   /// it takes over the last one of the longest queue: there are never more jobs than workers.
@@ -565,6 +598,8 @@ class server_sgd
   typename server::assignment_state<Assignment>::type assignment_;
   typename server::local_work<Assignment, Backend>::type local_;
   std::vector<other_end> ends_;
+  std::uint32_t windows_ = 0;  // of grace, opened so far; the id of a wake-up, which may go round
+  bool window_open_ = false;
 };
 
 }  // namespace rubato

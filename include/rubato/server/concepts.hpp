@@ -111,7 +111,8 @@ concept aggregation_policy =
 /// workers that have one, so that jobs queue: resolve_options(workers), and a state, made of the policy, the
 /// number of workers and the seed, whose call gives the workers of all jobs that are posted now. It may hold jobs back:
 /// held() of them, whose workers give_held() gives when none is under way any more. Optional: local<Backend>, what a
-/// worker does for a job that is more than one gradient. Models: same_worker, local_steps; drawn_order.
+/// worker does for a job that is more than one gradient; grace, see with_grace; resolve_options(workers). Models:
+/// same_worker, local_steps; drawn_order.
 template<class A>
 concept queueing_assignment = std::movable<typename A::state> &&
                               std::constructible_from<typename A::state, A const&, std::size_t, std::uint64_t> &&

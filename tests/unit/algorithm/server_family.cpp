@@ -595,6 +595,7 @@ TEST_CASE("the policies of server methods refuse invalid settings, each in a sen
   CHECK(says(refused(delayed{}, [](auto& o) { o.aggregation.early = 0.3; }), "must lie in 0 to 1/N"));
   CHECK(says(refused(delayed{}, [](auto& o) { o.assignment.rate = 2; }), "local steps of rate 1, not 2"));
   CHECK(says(refused(delayed{}, [](auto& o) { o.assignment.count = 0; }), "at least one local step"));
+  CHECK(says(refused(delayed{}, [](auto& o) { o.assignment.grace = -1s; }), "a grace period lasts 0 or more, not -1s"));
   using paced = type_identity<async_diloco<host, weighting::constant, step::sgd, server::steps_by_speed>>;
   CHECK(says(refused(paced{}, [](auto& o) { o.assignment.count = 0; }), "at least one local step"));
   CHECK(says(refused(paced{}, [](auto& o) { o.assignment.factor = 0; }), "factor of a moving average"));
