@@ -138,10 +138,11 @@ class running_sum {
     for (; check_ != nullptr && there.size() - summed_ >= stretch; summed_ += stretch)
       sum_ = check_(sum_, there.subspan(summed_, stretch));
   }
-  /// The lowest 32 bits; 0 if no checksum is wanted.
+  /// The lowest 32 bits; 0 if no checksum is wanted. The same however often it is asked for.
   [[nodiscard]] auto of_whole(std::span<std::byte const> body) -> std::uint32_t {
     advance(body);
     if (check_ != nullptr && summed_ < body.size()) sum_ = check_(sum_, body.subspan(summed_));
+    summed_ = body.size();
     return static_cast<std::uint32_t>(sum_);
   }
 

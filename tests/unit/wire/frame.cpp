@@ -251,4 +251,19 @@ TEST_CASE("frames can be appended one after another") {
   CHECK(f.blocks == range{1, 2});
 }
 
+TEST_CASE("a running checksum of a body is the same however often it is asked for, and in whatever parts it came") {
+  using wire::running_sum;
+  bytes body(2 * running_sum::stretch + 1000);
+  for (std::size_t k = 0; k < body.size(); ++k) body[k] = static_cast<std::byte>(k * 7 % 251);
+  std::array<std::byte, wire::header_bytes> const header{};
+  auto const begun = running_sum{header, {1, &wire::xxh3_of}};
+  auto at_once = begun, in_parts = begun;
+  auto const sum = at_once.of_whole(body);
+  CHECK(at_once.of_whole(body) == sum);  // a frame is written in several calls where a socket takes no more
+  for (auto const there : {std::size_t{10}, running_sum::stretch + 1, body.size()})
+    in_parts.advance(std::span{body}.first(there));
+  CHECK(in_parts.of_whole(body) == sum);
+  CHECK(in_parts.of_whole(body) == sum);
+}
+
 }  // namespace
