@@ -2,7 +2,9 @@
 """PyTorch's DistributedDataParallel on Gloo, on the problem of bench/perceptron_peer.cpp, whose line and options it
 shares (those that it has): the same pictures, standardised likewise, the same network and kind of first model, batches
 drawn from equal iid shards, and the same least time of a gradient. It sleeps before it computes, for that time less
-what its own gradient takes, so that what Gloo does while gradients are computed stays as it is."""
+what its own gradient takes, so that what Gloo does while gradients are computed stays as it is. With meet=HOST:PORT,
+where rank 0 listens, this process is rank `self` alone, which finds the others over the network device `device`
+(bench/thin_links)."""
 import gzip
 import math
 import os
@@ -26,13 +28,14 @@ class Choice:
         self.data = "/usr/share/datasets/fashion-mnist"
         self.nodes, self.step, self.batch, self.compute, self.slow = 8, 0.1, 32, 0, 1
         self.until, self.look, self.pin, self.seed, self.target, self.samples = 10, 100, 0, 1, 0.8, 0
+        self.goal, self.meet, self.self, self.device = 0, "", 0, "lo"
         for word in words:
             name, _, text = word.partition("=")
             if name not in vars(self):
                 sys.exit(f"ddp_peer.py: there is no option '{word}'")
             old = getattr(self, name)
             setattr(self, name, text if isinstance(old, str) else float(text))
-        self.nodes, self.batch, self.seed = int(self.nodes), int(self.batch), int(self.seed)
+        self.nodes, self.batch, self.seed, self.self = map(int, (self.nodes, self.batch, self.seed, self.self))
 
 
 def read_data(folder):
@@ -61,13 +64,13 @@ def fresh_model(seed):
     return model
 
 
-def live(rank, c, data, port, kept):
+def live(rank, c, data, meet, kept):
     """One process; rank 0 keeps its models."""
     torch.set_num_threads(1)
     if c.pin > 0:
         os.sched_setaffinity(0, {rank % os.cpu_count()})
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=c.nodes)
+    os.environ["GLOO_SOCKET_IFNAME"] = c.device
+    torch.distributed.init_process_group("gloo", f"tcp://{meet}", rank=rank, world_size=c.nodes)
     features, labels = data[0], data[1]
     model = torch.nn.parallel.DistributedDataParallel(fresh_model(c.seed))
     optimizer = torch.optim.SGD(model.parameters(), lr=c.step)
@@ -122,24 +125,48 @@ def accuracy(parameters, data):
         return float((model(data[2]).argmax(1) == data[3]).float().mean())
 
 
+def loss(parameters, data):
+    """Of a model that was kept, on the first 2,000 training pictures."""
+    model = fresh_model(0)
+    torch.nn.utils.vector_to_parameters(parameters, model.parameters())
+    with torch.no_grad():
+        return float(torch.nn.functional.cross_entropy(model(data[0][:2000]), data[1][:2000]))
+
+
+def looks_of_all(c, data):
+    """The models of rank 0; nothing in a process of another rank."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = os.path.join(folder, "looks")
+        if c.meet:
+            live(c.self, c, data, c.meet, kept)
+        else:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            torch.multiprocessing.start_processes(live, (c, data, f"127.0.0.1:{port}", kept), nprocs=c.nodes,
+                                                  start_method="fork")
+        return torch.load(kept) if c.self == 0 else []
+
+
 def main():
     """As bench/perceptron_peer.cpp."""
     c = Choice(sys.argv[1:])
     data = read_data(c.data)
-    with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        kept = os.path.join(folder, "looks")
-        torch.set_num_threads(1)
-        torch.multiprocessing.start_processes(live, (c, data, port, kept), nprocs=c.nodes, start_method="fork")
-        looks = torch.load(kept)
+    looks = looks_of_all(c, data)
+    if not looks:
+        return
     there = next((at for at, _, x in looks if accuracy(x, data) >= c.target), None)
     full = next((accuracy(x, data) for _, k, x in looks if c.samples > 0 and k * c.nodes * c.batch >= c.samples), None)
     rate = looks[-1][1] * c.nodes * c.batch / looks[-1][0]
     dash = "-"
-    print("DDP", "gloo", dash if there is None else f"{there:.2f}", f"{accuracy(looks[-1][2], data):.4f}",
-          f"{rate:.0f}", dash if full is None else f"{full:.4f}", sep="\t")
+    fields = ["DDP", "gloo", dash if there is None else f"{there:.2f}", f"{accuracy(looks[-1][2], data):.4f}",
+              f"{rate:.0f}", dash if full is None else f"{full:.4f}"]
+    if c.goal > 0:
+        low = next((at for at, _, x in looks if loss(x, data) <= c.goal), None)
+        fields += [dash if low is None else f"{low:.2f}", f"{loss(looks[-1][2], data):.4f}",
+                   f"{1e3 * looks[-1][0] / looks[-1][1]:.2f}"]
+    print(*fields, sep="\t")
 
 
 if __name__ == "__main__":

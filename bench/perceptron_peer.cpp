@@ -5,8 +5,11 @@
 //   perceptron_peer ALGORITHM [NAME=VALUE...]      see `choice` for names
 // Prints one line: ALGORITHM, transport, seconds until node 0's model is right on `target` of the test data, its
 // accuracy at the end, samples a second of all nodes together, and its accuracy when these had taken `samples` samples;
-// a dash where it did not come so far. What processes did goes to stderr. ALGORITHM `alone` is SGD in a plain loop, by
-// one node.
+// with goal=LOSS also seconds until its loss on the first 2,000 training pictures is no more than that, its loss at the
+// end, and milliseconds of a local iteration; a dash where it did not come so far. What processes did goes to stderr.
+// ALGORITHM `alone` is SGD in a plain loop, by one node; those of support/relaxations.hpp have their own networks.
+// With peers=HOST:PORT,... this process is node `self` alone, for processes that are started one by one
+// (bench/thin_links); then rates count its samples, and node 0 prints.
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -19,11 +22,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <map>
 #include <memory>
+#include <numeric>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -37,6 +43,8 @@
 #include <rubato/wire/xxhash.hpp>
 
 #include "support/idx_files.hpp"
+#include "support/race_text.hpp"
+#include "support/relaxations.hpp"
 
 namespace {
 
@@ -66,6 +74,9 @@ struct choice {
   double seed = 1;
   double target = 0.8;
   double samples = 0;
+  double goal = 0;  ///< loss of pictures that were trained with; 0: none
+  std::string peers;  ///< addresses of all nodes, with a comma between them; empty: on this machine, started here
+  double self = 0;
 
   static void visit_options(auto& self, auto&& visit) {
     visit("transport", self.transport), visit("network", self.network), visit("split", self.split);
@@ -74,7 +85,8 @@ struct choice {
         visit("until", self.until);
     visit("look", self.look), visit("pace", self.pace), visit("check", self.check), visit("pin", self.pin),
         visit("seed", self.seed);
-    visit("target", self.target), visit("samples", self.samples);
+    visit("target", self.target), visit("samples", self.samples), visit("goal", self.goal);
+    visit("peers", self.peers), visit("self", self.self);
   }
   [[nodiscard]] auto count() const -> std::size_t { return static_cast<std::size_t>(nodes); }
 };
@@ -88,7 +100,7 @@ void set(double& option, char const* text) {
 }
 
 auto read_line(int argc, char** argv) -> choice {
-  if (argc < 2) throw config_error{"usage: perceptron_peer r_fast|ring_allreduce_sgd|ad_psgd|alone [NAME=VALUE...]"};
+  if (argc < 2) throw config_error{"usage: perceptron_peer ALGORITHM [NAME=VALUE...]"};
   choice c;
   c.algorithm = argv[1];
   for (auto i = 2; i < argc; ++i) {
@@ -184,20 +196,15 @@ auto plan_of(choice const& c) -> mixing::plan {
                                weights(network.push(), c.own, mixing::stochasticity::column));
 }
 
-template<class Node>
-auto run_node(choice const& c, perceptron const& problem, std::size_t self, int door,
-              std::vector<std::string> const& addresses) -> report {
-  auto o = typename Node::options{};
-  o.step = c.step;
-  o.seed = static_cast<std::uint64_t>(c.seed);
-  o.block_values = c.transport == "udp" ? 256 : 0;
-  auto nodes = assemble<Node>(plan_of<Node>(c), problem, o);
+auto run_node(choice const& c, assembly nodes, std::size_t self, int door, std::vector<std::string> const& addresses)
+    -> report {
+  auto const seed = static_cast<std::uint64_t>(c.seed);
   auto const me = identity_of(nodes, to_node(self), c.check > 0 ? &wire::xxh3_of : nullptr);
   peer_options how;
   how.look_every = as_duration(c.look);
   how.look_bytes = std::size_t{1} << 30;
   how.compute = compute_of(c);
-  how.compute_seed = o.seed;
+  how.compute_seed = seed;
   how.pace.ahead = static_cast<std::uint32_t>(c.pace);
   auto end = until{};
   end.time = as_duration(c.until * 1e3);
@@ -214,11 +221,15 @@ auto run_node(choice const& c, perceptron const& problem, std::size_t self, int 
   };
   if (c.transport == "udp") {
     transport::udp_options u;
-    u.addresses = addresses, u.socket = door, u.loss = c.drop, u.loss_seed = o.seed;
+    u.addresses = addresses, u.socket = door, u.loss = c.drop, u.loss_seed = seed;
     auto wires = transport::udp{me, u};
     return live(wires);
   }
-  auto wires = transport::tcp{me, {.addresses = addresses, .listener = door}};
+  transport::tcp_options t;
+  t.addresses = addresses;
+  if (door >= 0) t.listener = door;
+  else t.insecure = true;  // between the namespaces of bench/thin_links
+  auto wires = transport::tcp{me, t};
   return live(wires);
 }
 
@@ -249,17 +260,33 @@ auto run_alone(choice const& c, perceptron const& problem) -> report {
   }
 }
 
-using run_function = report (*)(choice const&, perceptron const&, std::size_t, int, std::vector<std::string> const&);
+template<class Node>
+auto made(choice const& c, perceptron const& problem) -> assembly {
+  auto o = typename Node::options{};
+  o.step = c.step;
+  o.seed = static_cast<std::uint64_t>(c.seed);
+  o.block_values = c.transport == "udp" ? 256 : 0;
+  return assemble<Node>(plan_of<Node>(c), problem, o);
+}
 
-auto runner_of(std::string const& algorithm) -> run_function {
-  if (algorithm == "r_fast") return &run_node<r_fast<backend_type>>;
-  if (algorithm == "ring_allreduce_sgd") return &run_node<ring_allreduce_sgd<backend_type>>;
-  if (algorithm == "ad_psgd") return &run_node<ad_psgd<backend_type>>;
-  if (algorithm == "alone")
-    return [](choice const& c, perceptron const& p, std::size_t, int, std::vector<std::string> const&) {
-      return run_alone(c, p);
-    };
-  throw config_error{"there is no algorithm '" + algorithm + "' here: r_fast, ring_allreduce_sgd, ad_psgd or alone"};
+auto nodes_of(choice const& c, perceptron const& problem) -> assembly {
+  if (c.algorithm == "r_fast") return made<r_fast<backend_type>>(c, problem);
+  if (c.algorithm == "ad_psgd") return made<ad_psgd<backend_type>>(c, problem);
+  std::optional<assembly> found;
+  std::string names;
+  auto const look = [&](auto const& row) {
+    names += ", " + std::string{row.name};
+    if (row.name == c.algorithm) found = row.assembled(problem, c.count(), c.step, static_cast<std::uint64_t>(c.seed));
+  };
+  std::apply([&](auto const&... row) { (look(row), ...); }, bench::relaxations<backend_type>());
+  if (!found) throw config_error{"there is no algorithm '" + c.algorithm + "' here: alone, r_fast, ad_psgd" + names};
+  return *std::move(found);
+}
+
+auto report_of(choice const& c, perceptron const& problem, std::size_t self, int door,
+               std::vector<std::string> const& addresses) -> report {
+  if (c.algorithm == "alone") return run_alone(c, problem);
+  return run_node(c, nodes_of(c, problem), self, door, addresses);
 }
 
 // --- all processes
@@ -276,7 +303,6 @@ void say_usage(std::size_t self) {
 }
 
 auto run_all(choice const& c, perceptron const& problem) -> std::vector<report> {
-  auto const run = runner_of(c.algorithm);
   std::vector<int> doors;
   std::vector<std::string> addresses;
   for (std::size_t i = 0; i < c.count(); ++i) {
@@ -299,7 +325,7 @@ auto run_all(choice const& c, perceptron const& problem) -> std::vector<report> 
       for (auto const d : doors) {
         if (d != doors[i]) close(d);
       }
-      write(told[i].get(), run(c, problem, i, doors[i], addresses), i == 0);
+      write(told[i].get(), report_of(c, problem, i, doors[i], addresses), i == 0);
       say_usage(i);
       std::_Exit(0);
     } catch (std::exception const& e) {
@@ -327,7 +353,31 @@ auto taken_by(std::vector<report> const& all, nanoseconds at) -> double {
   return sum;
 }
 
-void print(choice const& c, perceptron const& problem, std::vector<report> const& all) {
+/// The problem that knows the first 2,000 training pictures only.
+auto of_some(problem::train_and_test const& data, problem::perceptron_options const& options) -> perceptron {
+  split::shards first(1, std::vector<std::uint32_t>(2000));
+  std::iota(first[0].begin(), first[0].end(), 0U);
+  return {data, first, options};
+}
+
+auto or_dash(bool is_there, double value, char const* how) -> std::string {
+  char text[32];
+  std::snprintf(text, sizeof text, is_there ? how : "-", value);
+  return text;
+}
+
+/// The fields of `goal`.
+auto towards(double goal, perceptron const& seen, report const& of) -> std::string {
+  backend_type b;
+  auto const loss_of = [&](peer_look const& l) { return seen.loss(b, l.model.view<float>()); };
+  auto const there = std::find_if(of.looks.begin(), of.looks.end(), [&](auto const& l) { return loss_of(l) <= goal; });
+  auto const reached = there != of.looks.end();
+  return "\t" + or_dash(reached, reached ? to_seconds(there->at) : 0, "%.2f") + "\t" +
+         or_dash(true, loss_of(of.looks.back()), "%.4f") + "\t" +
+         or_dash(true, 1e3 * of.seconds / of.gradients, "%.2f");
+}
+
+auto line_of(choice const& c, perceptron const& problem, std::vector<report> const& all) -> std::string {
   auto const right = [&, b = backend_type{}](peer_look const& l) mutable {
     return problem.accuracy(b, l.model.view<float>());
   };
@@ -339,15 +389,20 @@ void print(choice const& c, perceptron const& problem, std::vector<report> const
   });
   auto rate = 0.0;
   for (auto const& r : all) rate += r.gradients * c.batch / r.seconds;
-  auto const or_dash = [](bool is_there, double value, char const* how) {
-    char text[32];
-    std::snprintf(text, sizeof text, is_there ? how : "-", value);
-    return std::string{text};
-  };
-  std::printf("%s\t%s\t%s\t%.4f\t%.0f\t%s\n", c.algorithm.c_str(), c.algorithm == "alone" ? "-" : c.transport.c_str(),
-              or_dash(there != looks.end(), there != looks.end() ? to_seconds(there->at) : 0, "%.2f").c_str(),
-              score(looks.back()), rate,
-              or_dash(full != looks.end(), full != looks.end() ? score(*full) : 0, "%.4f").c_str());
+  return c.algorithm + "\t" + (c.algorithm == "alone" ? "-" : c.transport) + "\t" +
+         or_dash(there != looks.end(), there != looks.end() ? to_seconds(there->at) : 0, "%.2f") + "\t" +
+         or_dash(true, score(looks.back()), "%.4f") + "\t" + or_dash(true, rate, "%.0f") + "\t" +
+         or_dash(full != looks.end(), full != looks.end() ? score(*full) : 0, "%.4f");
+}
+
+/// What one of the processes that are started one by one learnt, or all that are started here.
+auto run_here(choice const& c, perceptron const& problem) -> std::vector<report> {
+  if (c.peers.empty()) return run_all(c, problem);
+  auto const addresses = examples::list_in(c.peers);
+  auto const self = static_cast<std::size_t>(c.self);
+  if (addresses.size() != c.count() || self >= c.count())
+    throw config_error{"peers= needs the address of each node, and self= is one of them"};
+  return {report_of(c, problem, self, -1, addresses)};
 }
 
 }  // namespace
@@ -365,7 +420,11 @@ auto main(int argc, char** argv) -> int {
     options.batch = static_cast<std::size_t>(c.batch);
     options.seed = seed;
     auto const problem = perceptron{data, shards, options};
-    print(c, problem, run_all(c, problem));
+    auto const all = run_here(c, problem);
+    if (c.self > 0) return 0;
+    auto line = line_of(c, problem, all);
+    if (c.goal > 0) line += towards(c.goal, of_some(data, options), all.front());
+    std::printf("%s\n", line.c_str());
     return 0;
   } catch (std::exception const& e) {
     std::fprintf(stderr, "perceptron_peer: %s\n", e.what());

@@ -48,6 +48,7 @@ struct options {
   double duplicate = 0;
   double rate = 0;  // bit/s of each node's way out and of its way in; 0: unlimited
   double queue = 65536;  // bytes that may wait for either
+  double mtu = 1500;  // bytes of a frame at most: with 9000 a core carries several times the bytes
   double cut = 0;  // s after the start: the first half of the nodes and the second hear nothing of each other
   double heal = 0;  // s: until then
   std::uint64_t seed = 1;
@@ -80,6 +81,7 @@ auto read_line(int argc, char** argv) -> options {
     else if (name == "--duplicate") o.duplicate = number(name, text);
     else if (name == "--rate") o.rate = number(name, text);
     else if (name == "--queue") o.queue = number(name, text);
+    else if (name == "--mtu") o.mtu = number(name, text);
     else if (name == "--cut") o.cut = number(name, text);
     else if (name == "--heal") o.heal = number(name, text);
     else if (name == "--life") o.life_s = number(name, text);
@@ -88,6 +90,7 @@ auto read_line(int argc, char** argv) -> options {
   o.command.assign(argv + std::min(i + 1, argc), argv + argc);
   if (o.nodes < 1 || o.nodes > 200) refuse("--nodes must be 1 to 200");
   if (o.command.empty()) refuse("a command is missing: give it after --");
+  if (o.mtu < 576 || o.mtu > 65535) refuse("--mtu must be 576 to 65535");
   if (o.loss > 1 || o.duplicate > 1) refuse("a probability is at most 1");
   return o;
 }
@@ -98,9 +101,11 @@ void want(bool holds, char const* what) {
   if (!holds) throw std::runtime_error{std::string{what} + ": " + std::strerror(errno)};
 }
 
-void set_up(int control, char const* name, std::string const& address) {
+void set_up(int control, char const* name, std::string const& address, double mtu) {
   ifreq r{};
   std::strncpy(r.ifr_name, name, IFNAMSIZ - 1);
+  r.ifr_mtu = static_cast<int>(mtu);
+  want(ioctl(control, SIOCSIFMTU, &r) == 0, "a largest frame cannot be set");
   if (!address.empty()) {
     auto* const a = reinterpret_cast<sockaddr_in*>(&r.ifr_addr);
     a->sin_family = AF_INET;
@@ -115,7 +120,7 @@ void set_up(int control, char const* name, std::string const& address) {
 }
 
 /// A namespace with one device, whose other end is what this returns.
-auto own_network(std::size_t i) -> int {
+auto own_network(std::size_t i, double mtu) -> int {
   want(unshare(CLONE_NEWNET) == 0, "no network namespace");
   auto const tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
   want(tun >= 0, "/dev/net/tun");
@@ -125,8 +130,8 @@ auto own_network(std::size_t i) -> int {
   want(ioctl(tun, TUNSETIFF, &r) == 0, "no TUN device");
   auto const control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   want(control >= 0, "no socket");
-  set_up(control, "lo", {});
-  set_up(control, "weather", "10.7.0." + std::to_string(i + 1));
+  set_up(control, "lo", {}, 65535);
+  set_up(control, "weather", "10.7.0." + std::to_string(i + 1), mtu);
   close(control);
   return tun;
 }
@@ -176,7 +181,7 @@ auto output_of(options const& o, std::size_t i) -> std::string { return o.out + 
 [[noreturn]] void be_node(options const& o, std::size_t i, int parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   try {
-    give(parent, own_network(i));
+    give(parent, own_network(i, o.mtu));
   } catch (std::exception const& e) {
     if (i == 0) std::fprintf(stderr, "weather: %s\n", e.what());
     give(parent, -1);
