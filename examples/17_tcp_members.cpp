@@ -10,12 +10,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <new>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <rubato/backend/eigen.hpp>
 #include <rubato/driver/peer.hpp>

@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: MIT
-// Members that come and go between processes: who joins begins with a neighbour's model, who leaves in order takes its
-// gradient along, and what cannot be is refused before anybody is waited for. (Deaths: examples/17_tcp_members.cpp.)
+// Members that come and go between processes: who joins begins with a neighbour's model, who leaves takes its gradient
+// along, whose run ends does not, a link that cannot be made is told by all, and what cannot be is refused before
+// anybody is waited for. (Deaths: examples/17_tcp_members.cpp.)
 #include <rubato/driver/peer.hpp>
 
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
+#include <rubato/codec/referenced_bits.hpp>
 #include <rubato/problem/quadratic.hpp>
+#include <rubato/run/pace.hpp>
 #include <rubato/topology/builders.hpp>
 #include <rubato/topology/members.hpp>
 
@@ -37,14 +43,17 @@ auto distance(shared_buffer const& model, std::vector<double> const& best) -> do
   return worst;
 }
 
-TEST_CASE("who joins over TCP begins with the model of a neighbour, and who leaves in order is not counted any more") {
-  auto const q = problem::quadratic::random(2, 5, 3, {.spread = 1, .condition = 2});
-  auto const alone = optimum_of(q, {node_id{0}});
-  auto doors = tcp_doors{2};
-  std::atomic<int> stage{0};  // 1: node 0 is at its own optimum; 2: node 1 has left
-  std::vector<peer_result> parts(2);
-  std::vector<std::string> sentences(2);
-  auto const live = [&](std::size_t i, peer_options o) {
+/// Node 0 is at its own optimum when node 1 joins; node 1 ends once it is at that of both. Node 0 goes on until `done`
+/// of its model, and of the looks since node 1 has ended.
+struct two_lives {
+  problem::quadratic q = problem::quadratic::random(2, 5, 3, {.spread = 1, .condition = 2});
+  std::vector<double> alone = optimum_of(q, {node_id{0}});
+  tcp_doors doors{2};
+  std::atomic<int> stage{0};  // 1: node 0 is at its own optimum; 2: node 1 has ended
+  std::vector<peer_result> parts{2};
+  std::vector<std::string> sentences{2};
+
+  void live(std::size_t i, peer_options o) {
     try {
       auto a = assemble<fast>(topology::member_graphs{2, topology::binary_tree}, q, {.step = 0.1});
       auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
@@ -52,23 +61,21 @@ TEST_CASE("who joins over TCP begins with the model of a neighbour, and who leav
       its.arrival = i == 0 ? 200ms : 10s;
       transport::tcp wires{me, std::move(its)};
       o.look_every = 10ms;
+      o.linger = 1s;
       o.lost = when_lost::goes_on;
       o.compute = environment::fixed(500us);
       parts[i] = run_peer(a, me, wires, {.time = 60s}, o);
     } catch (std::exception const& e) {
       sentences[i] = e.what();
     }
-    stage = std::max<int>(stage, i == 0 ? 1 : 2);
-    stage.notify_all();
-  };
-  {
+    reach(i == 0 ? 1 : 2);
+  }
+  template<class Done>
+  void run(farewell how, Done const& done) {
+    auto after = 0;
     auto const first = [&](look const& l) {
-      auto const far = distance(l.models[0], alone);
-      if (stage == 0 && far < 1e-9) {
-        stage = 1;
-        stage.notify_all();
-      }
-      return stage == 2 && far < 1e-9 ? verdict::stop : verdict::go_on;  // also if the other one failed
+      if (stage == 0 && distance(l.models[0], alone) < 1e-9) reach(1);
+      return stage == 2 && done(l.models[0], after++) ? verdict::stop : verdict::go_on;
     };
     auto const second = [&](look const& l) {
       return distance(l.models[0], q.optimum()) < 1e-9 ? verdict::stop : verdict::go_on;
@@ -76,18 +83,99 @@ TEST_CASE("who joins over TCP begins with the model of a neighbour, and who leav
     std::vector<std::jthread> both;
     both.emplace_back([&] { live(0, {.watching = {first}}); });
     stage.wait(0);
-    both.emplace_back([&] { live(1, {.entry = entry::later, .watching = {second}}); });
+    both.emplace_back([&] { live(1, {.entry = entry::later, .farewell = how, .watching = {second}}); });
   }
-  for (auto const& s : sentences) CHECK(s.empty());
+
+ private:
+  void reach(int what) {
+    stage = std::max<int>(stage, what);
+    stage.notify_all();
+  }
+};
+
+TEST_CASE("who joins over TCP begins with the model of a neighbour, and who leaves in order is not counted any more") {
+  two_lives two;
+  two.run(farewell::leaves, [&](shared_buffer const& model, int) { return distance(model, two.alone) < 1e-9; });
+  auto const& parts = two.parts;
+  for (auto const& s : two.sentences) CHECK(s.empty());
   REQUIRE(parts[1].looks.size() > 1);
-  REQUIRE(distance(parts[0].looks.front().model, alone) > 0.01);  // the common first model is another one
-  CHECK(distance(parts[1].looks.front().model, alone) < 1e-3);
-  CHECK(distance(parts[1].result.models[0], q.optimum()) < 1e-9);
-  CHECK(distance(parts[0].result.models[0], alone) < 1e-9);
+  REQUIRE(distance(parts[0].looks.front().model, two.alone) > 0.01);  // the common first model is another one
+  CHECK(distance(parts[1].looks.front().model, two.alone) < 1e-3);
+  CHECK(distance(parts[1].result.models[0], two.q.optimum()) < 1e-9);
+  CHECK(distance(parts[0].result.models[0], two.alone) < 1e-9);
   CHECK(parts[0].result.stopped == stop_reason::observer);
   CHECK(parts[0].looks.back().residual < 1e-9);
   CHECK(parts[0].cut_off.empty());
   CHECK(parts[0].result.absent == std::vector{node_id{1}});
+  CHECK(parts[0].result.warnings.empty());
+}
+
+TEST_CASE("a member whose run has ended is counted on: the others stay at the optimum of all, and warn") {
+  two_lives two;
+  two.run(farewell::run_has_ended, [](shared_buffer const&, int looks) { return looks == 20; });
+  for (auto const& s : two.sentences) CHECK(s.empty());
+  CHECK(distance(two.parts[0].result.models[0], two.q.optimum()) < 1e-3);
+  REQUIRE(distance(shared_buffer{two.parts[1].result.models[0]}, two.alone) > 0.01);  // the two optima differ
+  REQUIRE(two.parts[0].result.warnings.size() == 1);
+  CHECK(says(two.parts[0].result.warnings[0], "node 1 has ended its run"));
+}
+
+TEST_CASE("where one link between members cannot be made, no process ends without saying so") {
+  auto const q = problem::quadratic::random(3, 5, 3);
+  auto doors = tcp_doors{4};  // behind the last one nobody answers
+  std::vector<peer_result> parts(3);
+  std::vector<std::string> sentences(3);
+  auto const live = [&](std::size_t i) {
+    try {
+      auto a = assemble<fast>(topology::member_graphs{3, topology::binary_tree}, q, {.step = 0.1});
+      auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
+      auto its = doors.options(i);
+      its.arrival = 1s;
+      if (i == 2) its.addresses[0] = its.addresses[3];
+      its.addresses.resize(3);
+      transport::tcp wires{me, std::move(its)};
+      parts[i] = run_peer(a, me, wires, {.time = 300ms},
+                          {.linger = 2s, .lost = when_lost::goes_on, .compute = environment::fixed(5ms)});
+    } catch (std::exception const& e) {
+      sentences[i] = e.what();
+    }
+  };
+  {
+    std::vector<std::jthread> all;
+    for (std::size_t i = 0; i < 3; ++i) all.emplace_back(live, i);
+  }
+  for (auto const& s : sentences) CHECK(s.empty());
+  CHECK(parts[0].cut_off == std::vector{node_id{2}});
+  CHECK(parts[2].cut_off == std::vector{node_id{0}});
+  CHECK(parts[1].cut_off.empty());
+  CHECK(parts[1].parted == 1);
+}
+
+TEST_CASE("a node that joins waits for a model if somebody is there, and names who sent one that is not finite") {
+  auto a = assemble<fast>(topology::member_graphs{4, topology::binary_tree}, problem::quadratic::random(4, 1, 3), {});
+  rubato::detail::peer_members members{a, node_id{3}};
+  auto const sent = [](std::uint32_t from, double value) {
+    auto b = backend::host<double>{}.allocate<double>(1);
+    b.data()[0] = value;
+    transport::incoming n;
+    n.kind = transport::incoming::what::message;
+    n.peer = node_id{from};
+    n.p = {.from = node_id{from}, .to = node_id{3}, .channel = channel_id::model, .body = std::move(b).publish()};
+    return n;
+  };
+  auto const arrived = [&] {
+    transport::incoming n;
+    n.kind = transport::incoming::what::opened;
+    n.peer = node_id{2};
+    return n;
+  };
+  CHECK(members.may_begin(entry::later, true, false));  // nobody is there
+  CHECK(members.hears(arrived()).empty());
+  CHECK_FALSE(members.may_begin(entry::later, true, false));  // its model is on its way
+  CHECK(members.may_begin(entry::later, true, true));
+  CHECK(members.hears(sent(2, 1)).empty());
+  CHECK(members.may_begin(entry::later, false, false));
+  CHECK(says(members.hears(sent(1, std::nan(""))), "a model that node 1 sent to node 3 is not finite"));
 }
 
 TEST_CASE("what members cannot do between processes is refused in one sentence") {
@@ -105,8 +193,19 @@ TEST_CASE("what members cannot do between processes is refused in one sentence")
   CHECK(says(told(static_cast<d_psgd<backend::host<double>>*>(nullptr), trees, {.lost = when_lost::goes_on}),
              "needs every one"));
   CHECK(says(told(r, trees, {.lost = when_lost::goes_on, .checkpoint = {.folder = "nowhere"}}), "no checkpoints"));
+  auto const goes_on = when_lost::goes_on;
+  CHECK(says(told(static_cast<async_dgd_atc<backend::host<double>>*>(nullptr), trees, {.lost = goes_on}), "tracking"));
+  using coded =
+      r_fast<backend::host<float>, step::sgd, weighting::constant, ledger::fixed_point, codec::referenced_bits<8>>;
+  CHECK(says(told(static_cast<coded*>(nullptr), trees, {.lost = goes_on}), "send differences"));
+  CHECK(says(told(r, trees, {.lost = goes_on, .pace = {.ahead = 2}}), "no pace"));
+  CHECK(says(told(r, trees, {.lost = goes_on, .restarts = 1}), "entry::later"));
+  CHECK(says(told(r, topology::pair{topology::line(2)}, {.farewell = farewell::leaves}), "only where members"));
   auto a = assemble<fast>(trees, q, {});
   auto const me = identity_of(a, node_id{0});
+  auto paced = assemble<fast>(trees, q, {});
+  pace(paced);
+  CHECK(says(refusal([&] { rubato::detail::refuse_members(paced, me, {.lost = goes_on}, true); }), "without pace"));
   transport::udp datagrams{me, udp_doors{2}.options(0)};
   CHECK(says(refusal([&] { run_peer(a, me, datagrams, {.time = 1s}, {.lost = when_lost::goes_on}); }), "lossless"));
 }

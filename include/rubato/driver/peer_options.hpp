@@ -37,6 +37,12 @@ enum class entry : std::uint8_t {
   later,  ///< to a run that goes on, or back to it: with the model that a neighbour sends it
 };
 
+/// What a node that ends tells the others, where members come and go.
+enum class farewell : std::uint8_t {
+  run_has_ended,  ///< as theirs will soon: they keep what it contributed, and warn if they go on for much longer
+  leaves,         ///< it is a member no longer: they rewire, and go on to the optimum of their own sum
+};
+
 struct peer_options {
   /// A node that waits longer ends the run, or gives up the peer that it waits for and goes on. Each time it gives up
   /// the same peer again, its patience is half as long, down to a sixteenth. A peer that itself waits for another node
@@ -55,15 +61,18 @@ struct peer_options {
   /// Where nodes go on without lost ones: the time in which a lost server may come back. Then, or when the run ends
   /// without it, the runs of its workers fail with a peer_error, since they cannot go on without it.
   std::chrono::nanoseconds come_back = std::chrono::seconds{10};
-  /// A node that comes later waits for a neighbour's model as long as for all others to come; without one it begins
-  /// with the common first model.
+  /// A node that comes later waits for a neighbour's model until its patience ends, if somebody is there; without one
+  /// it begins with the common first model.
   rubato::entry entry = rubato::entry::first;
+  rubato::farewell farewell = rubato::farewell::run_has_ended;  ///< of a node that ends in order
   std::uint64_t restarts = 0;  ///< of a node that comes back: how often, so that it draws other mini-batches
   environment::compute_model compute =
       environment::fixed({});  ///< least time of a gradient: a straggler sleeps, as on threads
   std::uint64_t compute_seed = 0;  ///< of the model's variation
   checkpoint_options checkpoint{};  ///< `end` counts from the resumption
-  pace_options pace{};  ///< of nodes that never wait, where gradients are faster than links; .ahead = 0: none
+  /// Of nodes that never wait, where gradients are faster than links; .ahead = 0: none. Where members come and go there
+  /// is none.
+  pace_options pace{};
   /// Called with each sentence of the result's warnings, `lost` and `returned`, once and as soon as it is known; what
   /// happens in the middle of a run is said with its time, and only the first twenty sentences of a kind in a minute.
   /// (A loss that ends the run is thrown, and not said.)

@@ -407,8 +407,7 @@ inline void simulator::show(node_status::phase at) {
   auto const clock = std::chrono::steady_clock::now();
   if (boards_.empty() || (at == node_status::phase::running && clock < next_show_)) return;
   next_show_ = clock + std::chrono::milliseconds{100};
-  auto const audits = metrics_.audits();
-  auto const tracks = !audits.empty() && !audits[0].tracker.empty();
+  auto const tracks = detail::first_tracking(metrics_.audits()) != nullptr;
   std::vector<node_status> all;
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
     auto& s = all.emplace_back(detail::status_of(who_, to_node(i), who_.nodes[i], state_[i].wait, now_, tracks));

@@ -32,7 +32,10 @@ class member_plans {
   [[nodiscard]] auto most() const -> std::size_t { return by_count_.size(); }
   [[nodiscard]] auto servers() const -> std::size_t { return by_count_[0].nodes.size() - 1; }
   /// *requires* 1 <= members <= most().
-  [[nodiscard]] auto of(std::size_t members) const -> plan const& { return by_count_[members - 1]; }
+  [[nodiscard]] auto of(std::size_t members) const -> plan const& {
+    RUBATO_EXPECTS(members >= 1 && members <= most(), "there is room for this number of members, which is not 0");
+    return by_count_[members - 1];
+  }
 
   /// The neighbourhood of a node among these members; without neighbours if it is none of them. *requires* ids below
   /// most(), in rising order, and at least one.

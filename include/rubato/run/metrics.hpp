@@ -67,6 +67,11 @@ inline void refuse_not_finite(shared_buffer const& model, node_id id) {
 }
 
 namespace detail {
+/// That of the first node that tracks, or null; nodes that are absent have none.
+inline auto first_tracking(std::span<tracking_audit const> audits) -> tracking_audit const* {
+  auto const at = std::find_if(audits.begin(), audits.end(), [](auto const& a) { return !a.tracker.empty(); });
+  return at == audits.end() ? nullptr : &*at;
+}
 /// Takes off what nodes consumed over edges that their senders have closed. True if there was any, or anything was
 /// pushed over an edge that its receiver has closed, in a ledger of fixed point.
 inline auto add_one_ended(std::span<tracking_audit const> audits, std::vector<double>& law) -> bool {
@@ -84,7 +89,8 @@ inline auto add_one_ended(std::span<tracking_audit const> audits, std::vector<do
       any = true;
     }
   }
-  return any && audits[0].fixed_point;
+  auto const* const first = first_tracking(audits);
+  return any && first != nullptr && first->fixed_point;
 }
 }  // namespace detail
 
@@ -115,7 +121,7 @@ enum class residual_units : std::uint8_t { ledger, model };
   auto const wraps = !audits.empty() && detail::add_one_ended(audits, law);
   for (auto& v : law)
     if (wraps) v = detail::in_flight(v, 0, true);
-  auto const tracks = std::find_if(audits.begin(), audits.end(), [](auto const& a) { return !a.tracker.empty(); });
+  auto const* const tracks = detail::first_tracking(audits);
   double worst = 0;
   for (std::size_t c = 0; c < law.size(); ++c)
     worst = (std::max)(worst, std::abs(law[c]) * (in == residual_units::model ? tracks->quantum(c) : 1.0));
@@ -354,9 +360,10 @@ inline void warn_of_counters(std::size_t peers, run_result& r) {
 inline void warn_of_resolution(std::span<tracking_audit const> audits, run_result& r) {
   static constexpr auto few = 16.0;
   auto const none = std::none_of(r.nodes.begin(), r.nodes.end(), [](auto const& n) { return n.gradients > 0; });
-  if (audits.empty() || none) return;
+  if (first_tracking(audits) == nullptr || none) return;
   auto coarsest = 0.0;
   for (auto const& a : audits) {
+    if (a.tracker.empty()) continue;
     if (!a.fixed_point) return;
     auto const is_more = [](double z) { return std::abs(z) > few; };
     if (std::any_of(a.tracker.begin(), a.tracker.end(), is_more)) return;

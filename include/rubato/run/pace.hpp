@@ -268,7 +268,8 @@ inline auto pace_one(assembly& a, node_id self, pace_options const& o) -> std::s
 }  // namespace detail
 
 /// Paces all nodes of `a`, under any driver. Nodes with event channels wait by themselves and stay as they are.
-/// run_peer does this by itself. A node is not paced after a restart.
+/// run_peer does this by itself, except where members come and go: paced nodes take no other place in the network. A
+/// node is not paced after a restart.
 inline void pace(assembly& a, pace_options const& o = {}) {
   for (std::size_t i = 0; i < a.nodes.size(); ++i) static_cast<void>(detail::pace_one(a, to_node(i), o));
 }

@@ -53,8 +53,9 @@ struct peer_result {
   /// A sentence, if something of this process could not be written to its end: the node's last state, or what its
   /// program adds, such as a recording.
   std::string unwritten;
-  std::vector<node_id>
-      cut_off;  ///< peers that were lost and had not come back when the run ended: it went on without them
+  /// Peers that were lost and had not come back when the run ended: it went on without them. Where members come and go,
+  /// also those that never came, and not those that left.
+  std::vector<node_id> cut_off;
   /// If cut_off is empty: the distance, in edges, of the nearest node that was reported cut off from a peer when the
   /// run ended; 0: none was.
   std::uint64_t parted = 0;

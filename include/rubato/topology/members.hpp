@@ -2,8 +2,8 @@
 // Graphs for a network whose members come and go: one for each number of members, and who sits where in it. Both follow
 // from the set of present members alone, so every node finds the same graph, and nobody has to tell it.
 //   Of k members, those with ids below k sit at the place of their id; the others take the free places, lowest first.
-// So if one of k members leaves, the others keep their places, but for the one that takes the free place and those
-// that sat at free places before. The root of a tree is the place that the builder says, whoever sits there.
+// So if one of k members leaves, those at the places of their ids stay there, unless that place is the last one. The
+// others may move. The root of a tree is the place that the builder says, whoever sits there.
 #pragma once
 
 #include <algorithm>
@@ -39,7 +39,10 @@ class member_graphs {
   /// The largest number of members; their ids are below it.
   [[nodiscard]] auto most() const -> std::size_t { return by_count_.size(); }
   /// *requires* 1 <= members <= most().
-  [[nodiscard]] auto of(std::size_t members) const -> pair const& { return by_count_[members - 1]; }
+  [[nodiscard]] auto of(std::size_t members) const -> pair const& {
+    RUBATO_EXPECTS(members >= 1 && members <= most(), "there is room for this number of members, which is not 0");
+    return by_count_[members - 1];
+  }
   /// Who is the root of these members' pair. *requires* ids below most(), in rising order.
   [[nodiscard]] auto root(std::span<node_id const> present) const -> node_id {
     return seats(present)[to_index(of(present.size()).root())];

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <rubato/algorithm/local_sgd.hpp>
@@ -55,6 +56,24 @@ TEST_CASE("the tracking residual is the imbalance of trackers, gradients and mas
   CHECK(tracking_residual(audits) == 0.25);
   audits[0].tracker[0] -= 3;
   CHECK(tracking_residual(audits) == 3);
+}
+
+TEST_CASE("what one end of an edge still counts is known modulo 2^32, also where node 0 is absent") {
+  // Node 1 had pushed 2^32 + 5 to node 2, and has closed the edge and taken all of it back; node 2 still counts 5.
+  auto const fixed = [](std::vector<double> tracker) {
+    auto a = tracking_audit{.fixed_point = true, .tracker = std::move(tracker), .gradient = {0}};
+    a.block_values = 1;
+    a.quanta = {1.0};
+    return a;
+  };
+  std::vector<tracking_audit> audits{fixed({0}), fixed({4294967301.0}), fixed({0})};
+  audits[1].pushed = {to(2, {})};
+  audits[2].consumed = {to(1, {5.0})};
+  CHECK(tracking_residual(audits) == 0);
+  audits[0] = {};
+  CHECK(tracking_residual(audits) == 0);
+  audits[1].tracker[0] += 1;
+  CHECK(tracking_residual(audits) == 1);
 }
 
 TEST_CASE("mass on its way counts in full while the receiver has consumed nothing") {

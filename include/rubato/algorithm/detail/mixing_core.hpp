@@ -49,7 +49,9 @@ class mixing_core : public node_core<Backend, Options> {
               named_rounds rounds = named_rounds::no)
       : core{std::move(b), self, std::move(x0), o, plan.gain},
         models_{core::backend_, plan.nodes[to_index(self)], core::blocks_, {}, {}, core::x_, rounds},
-        members_{plan.members} {}
+        members_{plan.members} {
+    if (members_) models_.await_place();
+  }
 
   /// x <- kernel_of(x, what is pulled), one pass over memory. False, with out.failure set, if the result is not finite.
   /// `g`: the gradients used, if any.

@@ -106,10 +106,23 @@ class model_exchange {
     for (auto& e : out_) e.active = weight_of(e.peer, self_) != 0;
   }
 
-  /// The weights and readers of another neighbourhood, whose edges this node has.
+  /// Of a node whose place among others is yet to be told: pulls from nobody, and has no model of anybody.
+  void await_place() {
+    for (auto& e : in_) {
+      e.active = false;
+      e.box.clear();
+    }
+  }
+  /// The weights and readers of another neighbourhood, whose edges this node has. What a node sent that was not pulled
+  /// from before may be old, even the common first model: it counts from its next message on.
   void take_place(mixing::neighbourhood const& n) {
     pull_self_ = n.pull_self;
-    for (auto& e : in_) e.weight = mixing::weight_of(n.pull_from, e.peer);
+    for (auto& e : in_) {
+      e.weight = mixing::weight_of(n.pull_from, e.peer);
+      if (e.active || e.weight == 0) continue;
+      e.box.clear();
+      e.pulled = {};
+    }
     take_senders(in_, n, [&](node_id peer) { return mixing::weight_of(n.pull_from, peer) != 0; }, synchrony_);
     for (auto& e : out_) e.active = std::binary_search(n.pull_to.begin(), n.pull_to.end(), e.peer);
   }
@@ -121,7 +134,7 @@ class model_exchange {
       if (e.open && (e.active || whom == readers::everyone)) send(e, v);
     }
   }
-  /// The same for one node, if it is a reader.
+  /// The same for one node over an open edge, whether it pulls this model at present or not.
   template<class Send>
   void post_to(node_id peer, shared_buffer const& v, Send&& send) {
     if (auto const* const e = find_edge(out_, peer); e != nullptr && e->open) send(*e, v);

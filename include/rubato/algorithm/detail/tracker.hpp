@@ -170,8 +170,9 @@ class tracker {
     if (g_new_) s.g_new = g_new_.template view<scalar>().data();
     if (does.consumes) {
       in_table_.clear();
-      for (auto const& e : in_) {
-        if (e.box.values() != nullptr) in_table_.push_back({e.box.values(), e.consumed()});
+      for (auto const& e : in_) {  // a sum that was consumed and has not grown since is not read again
+        if (e.box.values() != nullptr && e.box.values() != e.consumed())
+          in_table_.push_back({e.box.values(), e.consumed()});
       }
       s.sums_in = {backend_.table(in_table_.data(), in_table_.size()), in_table_.size()};
     }

@@ -134,6 +134,8 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
       : tracking_core{std::move(b), plan.nodes[to_index(self)], plan.gain, std::move(x0), o} {
     members_ = plan.members;
     if (!members_) return;
+    models_.await_place();
+    for (std::size_t k = 1; k <= members_->most(); ++k) static_cast<void>(rubato::raw_step(o, members_->of(k).gain));
     if (o.by_delay.adapts())
       throw config_error{"a step that goes by delay needs neighbours that stay, and here members come and go"};
     if constexpr (Weighting::can_cut)

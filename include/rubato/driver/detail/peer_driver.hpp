@@ -99,8 +99,8 @@ class peer_driver {
       depart();
       collect();
       if (options_.lost == when_lost::ends && !is_interrupted()) refuse_absence();
-      if (!members_.come_and_go()) result_.cut_off = others_.lost();
-      if (result_.cut_off.empty() && goes_on()) result_.parted = std::max<std::uint64_t>(nearest_cut(), 1) - 1;
+      result_.cut_off = others_.lost();
+      if (result_.cut_off.empty() && goes_on()) result_.parted = std::max<std::uint64_t>(others_.parted(), 1) - 1;
     }
     finish_history();
     show_status(node_status::phase::ended);
@@ -165,12 +165,13 @@ class peer_driver {
   [[nodiscard]] auto await_everyone() -> bool {
     auto all = start_barrier{*run_, *me_};
     others_.reach(all.reach());
-    while (!all.is_complete() && !members_.may_begin(options_.entry)) {
+    auto const latest = later_by(now(), options_.patience);
+    while (!members_.may_begin(options_.entry, all.is_complete(), now() >= latest)) {
       if (is_interrupted()) return false;
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
         all.hears(n);
         others_.of(n.peer).here = n.kind != what::closed;
-        members_.hears(n);
+        if (auto const wrong = members_.hears(n); !wrong.empty()) refuse_sender(n.peer, wrong);
         if (n.kind == what::closed) refuse_loss(n);
         keep(early_, std::move(n), "has not begun");
       }
@@ -187,6 +188,9 @@ class peer_driver {
     if (in.keep(std::move(n), kind)) return;
     auto const words = std::string{"it sent more than is kept for a node that "} + state;
     if (goes_on()) return transport_->give_up(from, words);
+    refuse_sender(from, words);
+  }
+  [[noreturn]] void refuse_sender(node_id from, std::string const& words) {
     fault_ = {from, how::failed};
     throw peer_error{node_name(from) + " is at fault at " + node_name(me_->self) + ": " + words};
   }
@@ -279,22 +283,17 @@ class peer_driver {
   /// Where a time ends this run, it is known at once that a neighbour has ended before. (A node that may not go on
   /// without is likely to end because of that, and says so then.)
   void note_early_ends() {
-    if (!goes_on() || !ends_at_a_time()) return;
-    for (auto& [peer, it] : others_.all()) {
-      if (!it.left || it.told || last_ - now() < worth_a_sentence()) continue;
-      it.told = true;
-      auto const sentence = words_of_early_leave(peer, me_->self, last_ - now());
+    if (!goes_on() || !ends_at_a_time() || last_ - now() < worth_a_sentence()) return;
+    for (auto const& [peer, at] : others_.untold_ends(last_, worth_a_sentence())) {
+      auto const sentence = words_of_early_leave(peer, me_->self, last_ - at);
       note(result_.result.warnings, sentence, sentence);
     }
   }
   /// The others that ended before this node did, so that its model may be off the optimum.
   void say_who_ended_before() {
     auto const ended = begun_ + result_.result.ended;
-    for (auto& [peer, it] : others_.all()) {
-      if (!it.left || it.told || ended - *it.left < worth_a_sentence()) continue;
-      it.told = true;
-      notes_.warn(words_of_earlier_end(peer, me_->self, ended - *it.left));
-    }
+    for (auto const& [peer, at] : others_.untold_ends(ended, worth_a_sentence()))
+      notes_.warn(words_of_earlier_end(peer, me_->self, ended - at));
   }
 
   // --- the round at which all end who go on together
@@ -401,14 +400,15 @@ class peer_driver {
         meeting_.give_up();
         if (!all_end()) lose(n);  // else there is no need to close the edge
         return;
-      case what::left: {  // its run has ended in order, and so will this one: nothing is taken back
-        auto const is_member = members_.come_and_go() && last_ - now() >= worth_a_sentence();  // and is none any more
+      case what::left: {  // what it was given is taken back if it leaves the others; not if its run has ended in order
+        auto const is_early = last_ - now() >= worth_a_sentence();
+        auto const leaves = members_.come_and_go() && n.peer_status.leaves() && is_early;
         others_.leaves(n.peer, now());
         hear_parted(n);
         if (pace_) pace_->leaves(n.peer);
-        if ((is_member || host_.node().closes_ended_edges()) && !std::exchange(others_.of(n.peer).without, true))
+        if ((leaves || host_.node().closes_ended_edges()) && !std::exchange(others_.of(n.peer).without, true))
           host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
-        if (is_member) members_.closes(n.peer, host_);
+        if (leaves) members_.closes(n.peer, host_), others_.of(n.peer).told = true;
         return;
       }
     }
@@ -443,14 +443,13 @@ class peer_driver {
 
   // --- nodes that are cut off elsewhere
 
-  [[nodiscard]] auto nearest_cut() const -> std::uint64_t { return members_.come_and_go() ? 0 : others_.parted(); }
   void hear_parted(transport::incoming const& n) {
     others_.of(n.peer).parted = n.peer_status.parted;
     tell_parted();
   }
   void tell_parted() {
-    if (!goes_on() || told_.parted == nearest_cut() || told_.at != transport::peer_status::phase::running) return;
-    told_.parted = nearest_cut();
+    if (!goes_on() || told_.parted == others_.parted() || told_.at != transport::peer_status::phase::running) return;
+    told_.parted = others_.parted();
     tell();
   }
   /// Tells the peers how this node stands, that it waits as before.
@@ -607,7 +606,8 @@ class peer_driver {
 
   /// Says goodbye and waits, for a while, until the others have said theirs.
   void depart() {
-    transport_->announce({transport::peer_status::phase::left, 0, {}, told_.parted});
+    auto const leaves = options_.farewell == farewell::leaves ? 1U : 0U;
+    transport_->announce({transport::peer_status::phase::left, leaves, {}, told_.parted});
     auto const since = now();
     auto const may_end = [&] {
       auto const latest = hurried();

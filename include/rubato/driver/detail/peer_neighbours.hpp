@@ -11,6 +11,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <rubato/core/ids.hpp>
@@ -29,7 +30,7 @@ class peer_neighbours {
     std::uint64_t parted = 0;   // its peer_status::parted
     int given_up = 0;           // how often this node gave it up after waiting for it
     std::optional<instant> left{};  // when it said that it had ended its run, if it did before this node
-    bool told = false;              // it was said that this was early
+    bool told = false;              // it was said that this was early, or need not be
     std::optional<instant> lost_at{};  // when it was lost the last time, if this node did not come later itself
     std::string lost_why{};
     bool without = false;           // its edge is closed for the node because it has ended its run
@@ -75,6 +76,17 @@ class peer_neighbours {
   void leaves(node_id peer, instant now) {
     auto& it = all_[peer];
     if (!it.left) it.left = now;
+  }
+  /// Who ended, and when, at least so long before `end`; each is named once.
+  [[nodiscard]] auto untold_ends(instant end, std::chrono::nanoseconds before)
+      -> std::vector<std::pair<node_id, instant>> {
+    std::vector<std::pair<node_id, instant>> all;
+    for (auto& [peer, it] : all_) {
+      if (!it.left || it.told || end - *it.left < before) continue;
+      it.told = true;
+      all.emplace_back(peer, *it.left);
+    }
+    return all;
   }
   /// It is in a new session.
   void opens(node_id peer) {
