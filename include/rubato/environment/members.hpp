@@ -2,7 +2,8 @@
 // Who takes part in a simulated run, and when that changes. There is no coordinator: each node has its own view of who
 // is present, and for a while views differ. Of a death a node hears by suspicion, of anybody who comes or leaves in
 // order by a word; both take a time that is drawn for each node and change. What a node knows of another is how often
-// that one has come or gone, so it does not matter in which order it hears.
+// that one has come or gone, so it does not matter in which order it hears. Joins, words and hang-ups know nothing of
+// partitions and loss: they always arrive. The model that a newcomer is sent is in no count of bytes.
 #pragma once
 
 #include <algorithm>

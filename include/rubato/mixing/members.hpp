@@ -45,8 +45,8 @@ class member_plans {
   std::vector<plan> by_count_;
 };
 
-/// What flows over the edge between a node and `peer`, in each of both directions: two ends that say the same may open
-/// it. 0: there is no such edge.
+/// What flows over the edge between a node and `peer`: two ends that say the same may open it. Four bits: models and
+/// mass to the node with the lower id (1, 2), and from it (4, 8). 0: there is no such edge.
 [[nodiscard]] auto flows_with(neighbourhood const& n, node_id peer) -> std::uint8_t;
 
 /// A plan with an edge between every two nodes (between workers and servers, where there are servers), which holds
