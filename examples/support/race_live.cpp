@@ -15,7 +15,19 @@
 namespace rubato::examples {
 
 namespace {
-constexpr std::size_t most_nodes = 1000;  // what a page can draw
+constexpr std::size_t most_nodes = 1000, most_edges = 20'000;  // what a page can draw
+
+void refuse_too_many(std::size_t most, std::string const& what, std::size_t there_are) {
+  if (there_are > most)
+    throw config_error{"--live shows at most " + std::to_string(most) + " " + what + ", not " +
+                       std::to_string(there_are)};
+}
+/// Both ways of a link count.
+auto edges_of(assembly const& a) -> std::size_t {
+  std::size_t all = 0;
+  for (std::size_t i = 0; a.factory && i < a.nodes.size(); ++i) all += a.factory.neighbours(i).size();
+  return all;
+}
 }  // namespace
 
 struct live_page::served {
@@ -30,9 +42,8 @@ live_page::live_page(std::string const& port)
 live_page::~live_page() = default;
 
 auto live_page::begin(assembly const& a, observers& watching) -> status_boards {
-  if (a.nodes.size() > most_nodes)
-    throw config_error{"--live shows at most " + std::to_string(most_nodes) + " nodes, not " +
-                       std::to_string(a.nodes.size())};
+  refuse_too_many(most_nodes, "nodes", a.nodes.size());
+  refuse_too_many(most_edges, "edges", edges_of(a));
   auto boards = status_boards{};
   for (std::size_t i = 0; i < a.nodes.size(); ++i) boards.push_back(std::make_shared<status_board>());
   auto const measured = a.measured();

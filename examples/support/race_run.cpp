@@ -34,10 +34,8 @@ void tell_of_gaps(recording const& r) {
   }
 }
 
-}  // namespace
-
-auto run_one(entrant who, race_plan const& plan, until const& end, observers watching, status_boards const& statuses)
-    -> run_result {
+auto run_on_driver(entrant who, race_plan const& plan, until const& end, observers watching,
+                   status_boards const& statuses) -> run_result {
   watching.push_back(divergence_watch());
   auto scenario = plan.scenario;
   scenario.compute = compute_of(plan, who.minibatches);
@@ -50,6 +48,18 @@ auto run_one(entrant who, race_plan const& plan, until const& end, observers wat
   }
   return simulate(std::move(who.nodes), scenario, end,
                   {.watching = std::move(watching), .stop = signals().token(), .statuses = statuses});
+}
+
+}  // namespace
+
+auto run_one(entrant who, race_plan const& plan, until const& end, observers watching, status_boards const& statuses)
+    -> run_result {
+  try {
+    return run_on_driver(std::move(who), plan, end, std::move(watching), statuses);
+  } catch (...) {
+    for (auto const& board : statuses) board->end();
+    throw;
+  }
 }
 
 auto run_all(race_plan const& plan, race_objective const& problem) -> race_outcome {

@@ -3,6 +3,7 @@
 // and on threads.
 #include <rubato/run/node_status.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -48,6 +49,15 @@ struct shown {
     return {status_watch{boards, a.oracle}, [this](look const&) {
               if (auto const s = boards[1]->newest(); s->iterations > 0) seen = *s;
             }};
+  }
+  /// For check(), whenever that is.
+  [[nodiscard]] auto shows_enough() const -> bool {
+    return seen && std::all_of(boards.begin(), boards.end(), [](auto const& board) {
+             auto const s = board->newest();
+             auto const is_used = [](auto const& n) { return n.age.uses > 0; };
+             return s->history.size() > 3 && newest_loss(*s) < s->history.front().loss && !s->neighbours.empty() &&
+                    std::all_of(s->neighbours.begin(), s->neighbours.end(), is_used);
+           });
   }
 };
 
@@ -99,11 +109,13 @@ TEST_CASE("a simulated run shows how its nodes stand, in virtual time") {
 TEST_CASE("a run on threads shows how its nodes stand") {
   shown run;
   auto a = assembled();
-  auto const watching = run.watching(a);
+  auto watching = run.watching(a);
   environment::scenario s;
   s.compute = environment::fixed(1ms);
   s.measure_every = 20ms;
-  auto const r = run_threads(std::move(a), s, {.time = 2s}, {.watching = watching, .statuses = run.boards});
+  watching.push_back([&](look const&) { return run.shows_enough() ? verdict::stop : verdict::go_on; });
+  auto const r = run_threads(std::move(a), s, {.time = 120s}, {.watching = watching, .statuses = run.boards});
+  CHECK(r.stopped == stop_reason::observer);
   check(run, r);
 }
 

@@ -3,6 +3,8 @@
 // others of its kind.
 #include <rubato/report/http.hpp>
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -195,6 +197,24 @@ TEST_CASE("a Unix socket is for this user alone, goes with its server, and repla
   REQUIRE(::access(path.c_str(), F_OK) == 0);
   report::http_server const s{options("unix:" + path)};
   CHECK(status_of(s, request("/status.json", bearer)) == "HTTP/1.1 200");
+}
+
+TEST_CASE(
+    "a left-over socket is replaced under a lock of this user, whoever locks the folder, or else the lock is named") {
+  scratch_folder const folder{"http"};
+  auto const path = (folder.path() / "status").string();
+  auto const opens = [&] { report::http_server const s{options("unix:" + path)}; };
+  leave_socket(path);
+  auto const whole = ::open(folder.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  REQUIRE(::flock(whole, LOCK_EX) == 0);  // as anybody may do with /tmp
+  CHECK_NOTHROW(opens());
+  ::close(whole);
+  CHECK(folder.files() == 0);
+
+  leave_socket(path);
+  REQUIRE(::symlink("elsewhere", (path + ".lock").c_str()) == 0);
+  CHECK(says(refusal(opens), "status.lock: Too many levels of symbolic links"));
+  CHECK(folder.files() == 2);  // the socket and the link: no new name is left
 }
 
 TEST_CASE("a server without a token is refused, since everybody would have it") {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The descriptor of a closed connection is soon another's: an encrypted stream must not touch it any more.
+// The descriptor of a closed connection is soon another's: an encrypted stream must not touch it any more. And which
+// errors of a stream tell of keys.
 #include <rubato/transport/tls.hpp>
 
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +19,8 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
+
+#include <rubato/transport/detail/connection/tcp.hpp>
 
 #include "support/catch.hpp"
 #include "support/scratch_folder.hpp"
@@ -53,6 +57,46 @@ struct connected {
   asio::ip::tcp::socket this_socket{io}, that_socket{io};
   stream_pointer this_end, that_end;
 };
+
+TEST_CASE(
+    "only what OpenSSL or a verification finds is a verdict on keys, and neither a hang-up nor a network that fails") {
+  using connection = transport::detail::tcp_connection;
+  namespace errors = asio::error;
+  scratch_folder const folder{"tls"};
+  asio::io_context io;
+  asio::ip::tcp::acceptor door{io, {asio::ip::address_v4::loopback(), 0}};
+  auto const caller = std::make_shared<connection>(asio::ip::tcp::socket{io});
+  auto const called = std::make_shared<connection>(asio::ip::tcp::socket{io});
+  caller->socket.connect(door.local_endpoint());
+  door.accept(called->socket);
+  std::array<std::shared_ptr<transport::security const>, 2> keys;
+  std::array<std::string, 2> why;
+  for (std::size_t i = 0; i < 2; ++i) {
+    auto const file = folder.path() / (std::to_string(i) + ".key");
+    transport::make_key(file);
+    keys[i] = transport::shared_key(file);
+  }
+  caller->shake_hands(keys[0].get(), transport::side::caller, [&](std::string const& w) { why[0] = w; });
+  called->shake_hands(keys[1].get(), transport::side::called, [&](std::string const& w) {
+    why[1] = w;
+    called->close();
+  });
+  io.run();
+  CHECK(called->is_verdict);
+  CHECK(why[1].starts_with("it has another key, or none, or a certificate ("));
+  CHECK(why[0].starts_with("it has another key, or none, or a certificate ("));
+
+  for (auto const error : {error_code{errors::timed_out}, error_code{errors::host_unreachable},
+                           error_code{errors::network_reset}, error_code{errors::operation_aborted}}) {
+    CHECK(caller->found(error).empty());
+    CHECK_FALSE(caller->is_verdict);
+  }
+  for (auto const error :
+       {error_code{errors::eof}, error_code{errors::connection_reset}, error_code{errors::broken_pipe}}) {
+    CHECK(caller->found(error).starts_with("it has another key, or none, or a certificate ("));
+    CHECK_FALSE(caller->is_verdict);  // it may have had another reason
+  }
+}
 
 /// Another connection, one end of which has that descriptor; what is said at its far end waits there to be read.
 class bystander {

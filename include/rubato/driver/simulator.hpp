@@ -408,10 +408,12 @@ inline void simulator::show(node_status::phase at) {
   if (boards_.empty() || (at == node_status::phase::running && clock < next_show_)) return;
   next_show_ = clock + std::chrono::milliseconds{100};
   auto const tracks = detail::first_tracking(metrics_.audits()) != nullptr;
+  auto const memory = resident_bytes();
   std::vector<node_status> all;
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
     auto& s = all.emplace_back(detail::status_of(who_, to_node(i), who_.nodes[i], state_[i].wait, now_, tracks));
     s.at = at;
+    s.resident_bytes = memory;
     for (auto& n : s.neighbours) {
       if (state_[to_index(n.peer)].down) n.is = standing::lost;
     }

@@ -170,6 +170,13 @@ class status_board {
     changed_ = true;
   }
 
+  /// The run has failed, so that no last status follows.
+  void end() {
+    std::scoped_lock const hold{lock_};
+    now_.at = node_status::phase::ended;
+    changed_ = true;
+  }
+
   /// Never null; `of` is 0 before the first publication.
   [[nodiscard]] auto newest() const -> std::shared_ptr<node_status const> {
     std::scoped_lock const hold{lock_};

@@ -65,6 +65,8 @@ class secure_stream {
   [[nodiscard]] virtual auto keys_for_datagrams(std::string_view context) -> std::unique_ptr<datagram_keys> = 0;
   /// What to say of an error of this stream: a clause without a full stop, or nothing if it has to do with no key.
   [[nodiscard]] virtual auto words_of(error_code error) const -> std::string { return error.message(); }
+  /// Whether an error of this stream tells that keys or certificates are at fault, for sure.
+  [[nodiscard]] virtual auto is_verdict(error_code) const -> bool { return false; }
 
   // As Asio's streams.
   [[nodiscard]] virtual auto get_executor() -> executor_type = 0;

@@ -72,6 +72,16 @@ TEST_CASE("a status is due at once in a new phase, and else four times a second"
   CHECK(board.is_due(node_status::phase::ended, instant{1ms}));
 }
 
+TEST_CASE("a node whose run has failed is shown as it stood, but no longer as one that runs") {
+  status_board board;
+  board.publish(after(5), instant{1s});
+  auto const before = board.newest();
+  board.end();
+  CHECK(before->at == node_status::phase::running);
+  CHECK(board.newest()->at == node_status::phase::ended);
+  CHECK(board.newest()->iterations == 5);
+}
+
 TEST_CASE("a board keeps a bounded number of looks, from the first to the newest, and of sentences the last") {
   status_board board;
   constexpr auto looks = 100'000;

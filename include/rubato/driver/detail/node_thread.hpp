@@ -164,6 +164,7 @@ class node_thread {
     if (run_->boards.empty() || !run_->boards[self_]->is_due(at, run_->now())) return;
     auto s = status_of(*run_->who, to_node(self_), host_.node(), host_.wait(), run_->now(), !audit_.tracker.empty());
     s.at = at;
+    s.resident_bytes = resident_bytes();
     std::vector<edge_report> edges;
     run_->network.collect_from(self_, edges);
     for (auto const& e : edges) add_traffic(s, e);

@@ -21,7 +21,7 @@
 namespace rubato::detail {
 
 /// The node's own counters, the message that it waits for, and an entry for each of `peers`, on whose standing and
-/// traffic its driver has the last word.
+/// traffic its driver has the last word. It also knows the memory of the process, which nodes may share.
 inline auto status_of(assembly const& a, node_id self, any_node const& node, std::optional<waiting> const& wait,
                       std::span<node_id const> peers) -> node_status {
   auto s = node_status{};
@@ -29,7 +29,6 @@ inline auto status_of(assembly const& a, node_id self, any_node const& node, std
   s.of = a.nodes.size();
   s.algorithm = a.algorithm;
   s.network = a.network;
-  s.resident_bytes = resident_bytes();
   if (wait) s.waits = words_of(*wait) + " of " + node_name(wait->peer);
   auto const counted = node.statistics();
   s.iterations = counted.iterations;

@@ -46,6 +46,7 @@ inline auto status_of(assembly const& a, transport::identity const& me, hosted_n
                       peer_progress const& so_far) -> node_status {
   auto s = status_of(a, me.self, host.node(), host.wants_gradient() ? std::nullopt : host.wait(), me.peers);
   s.at = so_far.at;
+  s.resident_bytes = resident_bytes();
   s.ran = so_far.ran;
   s.gradients = so_far.gradients;
   s.tracks = so_far.tracks;

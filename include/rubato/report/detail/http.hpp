@@ -15,7 +15,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -111,35 +110,56 @@ inline auto listening_at(boost::asio::io_context& io, http_protocol::endpoint co
   return acceptor;
 }
 
-/// While it lives, no other one of this folder does: of two servers that find one left-over socket, the later would
-/// otherwise replace the earlier's. It waits for a second at most.
-class folder_lock {
+/// While it is held, no other one for this socket is: of two servers that find one left-over socket, the later would
+/// otherwise replace the earlier's. It is a file of this user beside the socket, and goes with the lock.
+class door_lock {
  public:
-  explicit folder_lock(std::filesystem::path const& file)
-      : folder_{::open(file.has_parent_path() ? file.parent_path().c_str() : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)} {
+  explicit door_lock(std::string const& path) : file_{path + ".lock"} {
     auto const latest = std::chrono::steady_clock::now() + std::chrono::seconds{1};
-    while (folder_ >= 0 && !(is_held_ = ::flock(folder_, LOCK_EX | LOCK_NB) == 0)) {
-      if (std::chrono::steady_clock::now() > latest) return;
+    while (is_held_elsewhere() && std::chrono::steady_clock::now() < latest)
       std::this_thread::sleep_for(std::chrono::milliseconds{1});
-    }
   }
-  folder_lock(folder_lock const&) = delete;
-  auto operator=(folder_lock const&) -> folder_lock& = delete;
-  ~folder_lock() {
-    if (folder_ >= 0) ::close(folder_);
+  door_lock(door_lock const&) = delete;
+  auto operator=(door_lock const&) -> door_lock& = delete;
+  ~door_lock() {
+    if (!why_) ::unlink(file_.c_str());
+    if (descriptor_ >= 0) ::close(descriptor_);
   }
-  [[nodiscard]] auto is_held() const -> bool { return is_held_; }
+  [[nodiscard]] auto file() const -> std::string const& { return file_; }
+  /// Why it is not held; no error: it is.
+  [[nodiscard]] auto why_not() const -> boost::system::error_code { return why_; }
 
  private:
-  int folder_;
-  bool is_held_ = false;
+  auto is_held_elsewhere() -> bool {
+    if (descriptor_ >= 0) ::close(descriptor_);
+    why_ = {};
+    struct stat ours{}, there{};
+    descriptor_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (descriptor_ < 0 || ::fstat(descriptor_, &ours) != 0) why_ = last_error();
+    else if (!S_ISREG(ours.st_mode) || ours.st_uid != ::geteuid()) why_ = boost::asio::error::access_denied;
+    else if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) why_ = last_error();
+    else if (::lstat(file_.c_str(), &there) != 0 || there.st_dev != ours.st_dev || there.st_ino != ours.st_ino)
+      why_ = boost::asio::error::would_block;  // who held it has taken the file away meanwhile
+    return why_ == boost::asio::error::would_block;
+  }
+
+  std::string file_;
+  int descriptor_ = -1;
+  boost::system::error_code why_;
 };
 
-/// Puts a socket's file in the place of one that nobody listens to any more; false if there is none.
-inline auto replaces_left_over(boost::asio::io_context& io, std::string const& path, http_protocol::endpoint const& at,
-                               char const* new_path) -> bool {
-  auto const alone = folder_lock{path};
-  return alone.is_held() && is_left_over(io, path, at) && ::rename(new_path, path.c_str()) == 0;
+/// Puts a socket's file in the place of one that nobody listens to any more; says why it cannot. Throws config_error if
+/// the lock cannot be had.
+inline auto replace_left_over(boost::asio::io_context& io, std::string const& path, http_protocol::endpoint const& at,
+                              char const* new_path) -> boost::system::error_code {
+  if (!is_left_over(io, path, at)) return boost::asio::error::address_in_use;
+  auto const alone = door_lock{path};
+  if (alone.why_not())
+    throw config_error{"no status can be served at unix:" + escaped(path, 200) +
+                       ": to replace the socket that is left there takes the lock " + escaped(alone.file(), 200) +
+                       ": " + alone.why_not().message()};
+  if (!is_left_over(io, path, at)) return boost::asio::error::address_in_use;
+  return ::rename(new_path, path.c_str()) == 0 ? boost::system::error_code{} : last_error();
 }
 
 /// Listens under a new name first, so whoever finds the right one finds a server behind it, or what a dead one left.
@@ -147,17 +167,15 @@ inline auto opened_unix_door(boost::asio::io_context& io, std::string const& add
     -> http_door {
   auto const path = path_in(address);
   auto const new_path = path + "." + new_token().substr(0, new_name_digits);
+  auto const removed_at_the_end =
+      std::unique_ptr<char const, void (*)(char const*)>{new_path.c_str(), [](char const* file) { ::unlink(file); }};
   auto door = http_door{
       listening_at(io, boost::asio::local::stream_protocol::endpoint{new_path}, new_path.c_str(), error), address};
   if (!error && ::lstat(new_path.c_str(), &door.file) != 0) error = last_error();
-  if (!error && ::link(new_path.c_str(), path.c_str()) != 0) {  // which replaces nothing
-    error = last_error();
-    if (error == boost::system::errc::file_exists &&
-        replaces_left_over(io, path, endpoint_at(address), new_path.c_str()))
-      error = {};
-    if (error == boost::system::errc::file_exists) error = boost::asio::error::address_in_use;
-  }
-  ::unlink(new_path.c_str());
+  if (error || ::link(new_path.c_str(), path.c_str()) == 0) return door;  // which replaces nothing
+  error = last_error();
+  if (error == boost::system::errc::file_exists)
+    error = replace_left_over(io, path, endpoint_at(address), new_path.c_str());
   return door;
 }
 

@@ -109,8 +109,7 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   }
   /// What to say of an error of `secure`, or nothing if it has to do with no key.
   [[nodiscard]] auto found(error_code error) -> std::string {
-    namespace errors = boost::asio::error;
-    is_verdict = error != errors::eof && error != errors::connection_reset && error != errors::broken_pipe;
+    is_verdict = secure->is_verdict(error);
     return secure->words_of(error);
   }
   /// Whether the other end may speak as this node, as far as the connection tells.
@@ -205,7 +204,7 @@ struct tcp_connection : std::enable_shared_from_this<tcp_connection> {
   socket_type socket;
   std::unique_ptr<secure_stream> secure;  ///< over it; empty: plain bytes
   std::string refusal;  ///< of who was called: why it has not answered a hello, if that is known
-  bool is_verdict = false;  ///< keys or certificates are at fault, and not an end that hung up
+  bool is_verdict = false;  ///< keys or certificates are at fault, for sure
   phase at = phase::connecting;
   node_id peer{};  ///< known after its hello, or from the beginning if we called
   bool writing = false;

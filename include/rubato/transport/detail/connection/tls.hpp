@@ -190,10 +190,17 @@ class tls_stream final : public secure_stream {
       return std::string{"its certificate is refused here: "} + X509_verify_cert_error_string(verified);
     auto const is_alert = error.category() == boost::asio::error::get_ssl_category();
     if (agreed_ && !by_certificate) return {};
+    if (!is_verdict(error) && !is_hang_up(error)) return {};
     if (agreed_ && !is_alert) return "it has hung up: it is busy or ends, or this node's certificate is another node's";
     return (by_certificate ? "it refuses this node's certificate, or has none, or a key ("
                            : "it has another key, or none, or a certificate (") +
            error.message() + ")";
+  }
+  /// An end that hung up may have had another reason, and a network that fails has none at all.
+  [[nodiscard]] auto is_verdict(error_code error) const -> bool override {
+    if (by_ == proof::certificate && SSL_get_verify_result(ssl_.get()) != X509_V_OK) return true;
+    if (error == boost::asio::error::no_permission) return !agreed_;
+    return error.category() == boost::asio::error::get_ssl_category() && !is_hang_up(error);
   }
   [[nodiscard]] auto get_executor() -> executor_type override { return socket_.get_executor(); }
   /// How often this end has taken new keys for what it writes.
@@ -283,6 +290,12 @@ class tls_stream final : public secure_stream {
   }
   void post(error_code error, std::size_t moved, done then) {
     boost::asio::post(socket_.get_executor(), [then = std::move(then), error, moved] { then(error, moved); });
+  }
+  static auto is_hang_up(error_code error) -> bool {
+    namespace errors = boost::asio::error;
+    if (error.category() == errors::get_ssl_category())
+      return ERR_GET_REASON(static_cast<unsigned long>(error.value())) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+    return error == errors::eof || error == errors::connection_reset || error == errors::broken_pipe;
   }
   static auto error_of(int reason) -> error_code {
     auto const code = ERR_get_error();
