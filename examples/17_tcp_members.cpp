@@ -69,7 +69,7 @@ auto start(std::size_t self, int restarts, board& shared, std::vector<std::strin
     else shared.near &= ~mine;
     return rubato::verdict::go_on;
   };
-  auto const end = rubato::until{.time = 90s};
+  auto const end = rubato::until{.time = 200s};  // longer than all waits below
   rubato::run_peer(nodes, me, wires, end,
                    {.linger = 1s,
                     .look_every = 20ms,
