@@ -458,6 +458,7 @@ auto competitors(examples::race_plan const& plan, choice& c) -> std::vector<comp
 
 struct outcome : examples::race_outcome {
   bool parted = false;  // some node was without another one at the end of a run
+  std::vector<std::vector<std::string>> untold{};  // by result: its warnings that were not passed on as they came
 };
 
 /// Adds what comes of it to `all`; nothing where interrupted.
@@ -489,6 +490,9 @@ void run_one(choice c, competitor const& who, workplace const& place, rubato::pr
   result.algorithm = algorithm;
   heard.add_told(result.warnings);
   heard.pass_on(tell, true);
+  auto& untold = all.untold.emplace_back(result.warnings);
+  std::erase_if(untold, [&](auto const& sentence) { return heard.has_passed_on(sentence); });
+  untold.insert(untold.end(), ends.sentences.begin(), ends.sentences.end());
   result.warnings.insert(result.warnings.end(), ends.sentences.begin(), ends.sentences.end());
   all.parted = all.parted || ends.parted || !ends.lost.empty();
   examples::judge_last(all, c.race);
@@ -567,7 +571,8 @@ auto cluster(choice c) -> int {
     }
   }
   words += examples::result_table(c.race, all) + "\n";
-  examples::tell_warnings("cluster", results);
+  for (std::size_t i = 0; i < results.size(); ++i)
+    examples::tell_warnings("cluster", results[i].algorithm, all.untold[i]);
   for (auto const& r : results) {
     if (!c.race.quiet) words += r.algorithm + ", what its links did:\n\n" + rubato::report::edge_table(r) + "\n";
   }

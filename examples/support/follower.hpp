@@ -21,14 +21,11 @@ class follower {
     std::ifstream in{file_, std::ios::binary};
     in.seekg(at_);
     std::vector<std::string> lines;
-    std::string line;
-    for (char c = 0; in.get(c);) {
-      if (c != '\n' && line.size() < longest) line += c;
-      if (c != '\n') continue;
-      at_ = in.tellg();
-      lines.push_back(std::exchange(line, {}));
+    for (char c = 0; in.get(c); ++at_) {
+      if (c == '\n') lines.push_back(std::exchange(begun_, {}));
+      else if (begun_.size() < longest) begun_ += c;
     }
-    if (rest && !line.empty()) lines.push_back(line);
+    if (rest && !begun_.empty()) lines.push_back(begun_);
     return lines;
   }
 
@@ -36,6 +33,7 @@ class follower {
   static constexpr std::size_t longest = 4096;  // of what is kept of a line
   std::string file_;
   std::streamoff at_ = 0;
+  std::string begun_;  // a line without its end
 };
 
 }  // namespace rubato::examples

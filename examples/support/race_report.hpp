@@ -189,11 +189,12 @@ inline auto picture_of(race_plan const& plan, more_to_say const& more) -> report
 }
 
 /// On standard error.
+inline void tell_warnings(char const* program, std::string const& algorithm, std::vector<std::string> const& warnings) {
+  for (auto const& sentence : warnings)
+    std::fprintf(stderr, "%s: %s: %s\n", program, algorithm.c_str(), sentence.c_str());
+}
 inline void tell_warnings(char const* program, std::span<run_result const> results) {
-  for (auto const& r : results) {
-    for (auto const& sentence : r.warnings)
-      std::fprintf(stderr, "%s: %s: %s\n", program, r.algorithm.c_str(), sentence.c_str());
-  }
+  for (auto const& r : results) tell_warnings(program, r.algorithm, r.warnings);
 }
 
 /// Writes race.csv, race.json and race.weights.csv, all or none, and race.svg if gnuplot can draw it. Returns the
