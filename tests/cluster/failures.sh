@@ -109,6 +109,16 @@ said=$("$cluster" "${long[@]/$peer/./liar}" 2>&1)
 (($? == 1)) && [[ $said == *"cluster: the process of node 0 ended with status 1: peer: node 1 is gone"* ]] ||
   fail "the cause is looked for in words: $said"
 
+# told_once: what cluster has passed on and found itself, in `said`: no sentence twice, whoever says it and when, and of
+# one loss of a node one line of all its neighbours.
+told_once() {
+  local sentences twice
+  sentences=$(sed -nE 's/^cluster: (node [0-9]+|r_fast|asgd|m_synchronous_sgd): (after [0-9.]+ s: )?//p' said |
+    sed -E 's/^(node [0-9]+)( at [^ ]+)? is gone.*/\1 is gone/')
+  twice=$(sort <<<"$sentences" | uniq -d)
+  [[ -z $twice ]] || fail "told twice: $twice: $(cat said)"
+}
+
 # With --go-on the others go on without a dead process, and what they found is written.
 rm -rf out
 "$cluster" "${long[@]/60s/6s}" --compute fixed:2ms --slow none --silence 1s --go-on >said 2>&1 &
@@ -121,6 +131,8 @@ wait $started
 (($? == 3)) || fail "a cluster that goes on without a process does not end with status 3: $(cat said)"
 grep -qxF 'cluster: the process of node 2 was ended by signal 9 (Killed); the others go on' said && grep -q '^r_fast  ' said && [[ -s out/race.csv ]] ||
   fail "what goes on is not told: $(cat said)"
+told_once
+(($(grep -c 'node 2.* is gone' said) == 1 && $(grep -c 'signal 9' said) == 2)) || fail "one death is not told in three lines: $(cat said)"
 grep -q '"warnings"' out/race.json && grep -q 'signal 9 (Killed).*its results are missing' out/race.json || fail "race.json does not say what is missing"
 
 # But not without the server, whose model is the answer (asgd) or the way of all models (m_synchronous_sgd): that ends
@@ -133,7 +145,8 @@ for algorithm in asgd "m_synchronous_sgd --set m=2"; do
   kill -KILL "${peers[3]}"
   wait $started
   (($? == 1)) && grep -qF 'cluster: the process of node 3 was ended by signal 9 (Killed); it is the server, without which the others cannot go on' said &&
-    (($(grep -cvE '^cluster: node [0-2]: after [0-9.]+ s: node 3.* is gone' said) == 1)) || fail "a run without its server: $(cat said)"
+    (($(grep -cvE '^cluster: node [0-2]: after [0-9.]+ s: node 3.* is gone' said) == 1 && $(wc -l <said) <= 2)) ||
+    fail "a run without its server: $(cat said)"
 done
 pids=()
 free_addresses 4

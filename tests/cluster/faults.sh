@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # faults.sh CLUSTER PEER: what is done to one process of a run, and how all of them then end: in bounded time, and at the
 # optimum or with the name of the node at fault. By itself a few cells of the matrix; with RUBATO_LONG all of it (into
-# faults.md, a table; FAULTS_AT_ONCE says how many cells run side by side), 32 processes, and 200 restarts in one run.
+# faults.md, a table; FAULTS_AT_ONCE says how many cells run side by side, FAULTS_ONLY which faults and moments, and then
+# nothing else is done), 32 processes, and 200 restarts in one run.
 set -uo pipefail
 
 peer=$2
@@ -44,8 +45,9 @@ met() {
   all_there "${files[@]}"
 }
 
-# done_to_it FAULT: to the victim.
+# done_to_it FAULT: to the victim, once it is a peer, and not this shell any more, which ignores interrupts.
 done_to_it() {
+  until [[ /proc/${pids[victim]}/exe -ef $peer ]] || ! kill -0 "${pids[victim]}"; do sleep 0.001; done
   case $1 in
     kill) kill -KILL "${pids[victim]}" ;;
     terminate) kill -TERM "${pids[victim]}" ;;
@@ -184,12 +186,19 @@ for n in 4 8; do
   for transport in "${transports[@]}"; do
     for how in end go-on; do
       for moment in start middle end; do
-        for fault in "${faults[@]}"; do begin $fault $moment "$transport" $how $n; done
+        for fault in "${faults[@]}"; do
+          # shellcheck disable=SC2053 # a pattern
+          [[ $fault-$moment != ${FAULTS_ONLY:-*} ]] || begin $fault $moment "$transport" $how $n
+        done
       done
     done
   done
 done
 all_end
+if [[ -n ${FAULTS_ONLY:-} ]]; then
+  for folder in cells/*; do echo "${folder#cells/}: $(cat "$folder/word") $(cut -d' ' -f1 "$folder/end")"; done
+  finish
+fi
 {
   head="| what is done to node $victim | when |" line="| --- | --- |"
   for n in 4 8; do
