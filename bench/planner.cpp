@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 // What the planner predicts, beside what the simulator shows.
 //   bench_planner rates [SITUATIONS] [FIRST_SEED]    steps, gradients and bytes a second of every candidate
-//   bench_planner forecasts [SITUATIONS] [FIRST_SEED]  seconds to the target of every candidate with the planner's step
-//   bench_planner pick [SITUATIONS] [FIRST_SEED]     is the candidate that it takes among the best two?
+//   bench_planner forecasts [SITUATIONS] [FIRST_SEED] [RUNS]  seconds to the target of every candidate with the
+//                                                             planner's step
+//   bench_planner pick [SITUATIONS] [FIRST_SEED] [RUNS]       is the candidate that it takes among the best two?
 // Situations are drawn at random (support/planner_trials.hpp). The models were built on seeds from 1 on; figures are of
 // seeds from 100001 on. For the pick each candidate runs with the step that the planner gives it, half and twice that,
-// and its best run counts. All times are virtual. Status 1 if a goal is missed.
+// and its best step counts: of a step the median of RUNS runs (an odd number; 3 if it is not given) that share machines,
+// links and problem, and differ in everything that is drawn on the way. All times are virtual. Status 1 if a goal is
+// missed.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -102,22 +105,50 @@ auto check_rates(std::size_t situations, std::uint64_t first) -> bool {
   return holds;
 }
 
-/// What became of one situation. Times are seconds to the target, each the best of three steps.
+/// The two fastest candidates but the pick, and the pick: seconds to the target, each the best of its steps.
+struct ranking {
+  double own = never, best = never, second = never;
+  static constexpr auto never = std::numeric_limits<double>::infinity();
+  void add(double time) {
+    if (time < best) second = best, best = time;
+    else second = std::fmin(second, time);
+  }
+  /// Whether a candidate of that time is at least second.
+  [[nodiscard]] auto is_among_two(double time) const -> bool { return std::isfinite(time) && time <= second; }
+  [[nodiscard]] auto is_first() const -> bool { return is_among_two(own) && own <= best; }
+};
+
+/// What became of one situation.
 struct verdict {
   std::string picked, first;
-  double says = 0, shows = 0;  // of the pick with the planner's step
-  double own = 0, best = 0, second = 0;  // of the pick, and of the two fastest other candidates
+  double says = 0, shows = 0;  // seconds of the pick with the planner's step
+  ranking any, stable;  // of all three steps, and of those that are not above the planner's limit
+  ranking single;  // of all three steps, the first run of each alone
   std::vector<std::string> best_two{};  // who are, the pick or not
   double step = 0, limit = 0;
   bool none = false;
-  /// Whether a candidate of that time is at least second.
-  [[nodiscard]] auto is_among_two(double time) const -> bool { return std::isfinite(time) && time <= second; }
-  [[nodiscard]] auto is_first() const -> bool { return std::isfinite(own) && own <= best; }
 };
+
+/// The best of three steps, of those of them that are stable, and of the first runs.
+struct best_times {
+  double any = ranking::never, stable = ranking::never, single = ranking::never;
+};
+auto best_of(planner::situation const& s, planner::prediction const& p, double longest, trials const& how)
+    -> best_times {
+  auto found = best_times{};
+  for (auto const factor : {1.0, 2.0, 0.5}) {
+    auto const step = factor * step_to_try(p);
+    auto const bound = std::fmin(longest, std::fmax(found.stable, found.single));
+    auto const time = seconds_to_target(s, p.of, step, bound, how);
+    found.any = std::fmin(found.any, time.median), found.single = std::fmin(found.single, time.first);
+    if (step <= p.step_limit) found.stable = std::fmin(found.stable, time.median);
+  }
+  return found;
+}
 
 /// No candidate is followed for longer than the second fastest so far, so that who is not among the best two costs
 /// little.
-auto judged(planner::situation const& s) -> verdict {
+auto judged(planner::situation const& s, trials const& how) -> verdict {
   auto const all = planner::predictions_of(s);
   auto const pick = planner::choose(all).place;
   verdict v;
@@ -129,29 +160,19 @@ auto judged(planner::situation const& s) -> verdict {
   }
   auto const horizon = std::fmax(60.0, 3 * v.says);
   auto const allowed = std::fmin(20 * v.says + 1, horizon);
-  auto const best_of = [&](planner::prediction const& p, double longest, double known) {
-    auto found = known;
-    for (auto const factor : {1.0, 2.0, 0.5}) {
-      auto const bound = std::fmin(longest, found);
-      found = std::fmin(found, seconds_to_target(s, p.of, factor * step_to_try(p), bound, &assembled));
-    }
-    return found;
-  };
-  constexpr auto never = std::numeric_limits<double>::infinity();
-  v.shows = seconds_to_target(s, all[pick].of, all[pick].run.step, allowed, &assembled);
-  v.own = best_of(all[pick], allowed, v.shows);
+  v.shows = seconds_to_target(s, all[pick].of, all[pick].run.step, allowed, how).median;
+  auto const own = best_of(s, all[pick], allowed, how);
+  v.any.own = own.any, v.stable.own = own.stable, v.single.own = own.single;
   std::vector<std::size_t> order(all.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return all[a].run.seconds < all[b].run.seconds; });
-  v.best = v.second = never;
-  std::vector<std::pair<double, std::string>> times{{v.own, v.picked}};
+  std::vector<std::pair<double, std::string>> times{{own.any, v.picked}};
   for (auto const k : order) {
     if (k == pick || !(all[k].run.step > 0)) continue;
-    auto const its = best_of(all[k], std::fmin(v.second, allowed), never);
-    if (!std::isfinite(its)) continue;
-    times.emplace_back(its, planner::title(all[k].of));
-    if (its < v.best) v.second = v.best, v.best = its;
-    else v.second = std::fmin(v.second, its);
+    auto const bound = std::fmax(v.stable.second, v.single.second);
+    auto const its = best_of(s, all[k], std::fmin(bound, allowed), how);
+    v.any.add(its.any), v.stable.add(its.stable), v.single.add(its.single);
+    if (std::isfinite(its.any)) times.emplace_back(its.any, planner::title(all[k].of));
   }
   std::stable_sort(times.begin(), times.end(), [](auto const& a, auto const& b) { return a.first < b.first; });
   v.first = times[0].second;
@@ -160,26 +181,28 @@ auto judged(planner::situation const& s) -> verdict {
   return v;
 }
 
-auto check_picks(std::size_t situations, std::uint64_t first) -> bool {
+auto check_picks(std::size_t situations, std::uint64_t first, trials const& how) -> bool {
   std::vector<verdict> found(situations);
   for_all_jobs(situations, [&](std::size_t k) {
-    found[k] = judged(random_situation(first + k));
+    found[k] = judged(random_situation(first + k), how);
     auto const& v = found[k];
     std::fprintf(stderr, "%llu: %s, says %.3g s, shows %.3g s, step %.3g of %.3g, n %zu target %.2g%s\n",
                  static_cast<unsigned long long>(first + k), v.picked.c_str(), v.says, v.shows, v.step, v.limit,
                  random_situation(first + k).workers, random_situation(first + k).target,
-                 v.none         ? ", none comes there"
-                 : v.is_first() ? ""
-                                : (", " + std::to_string(v.own / v.best) + " of the time of " + v.first).c_str());
+                 v.none ? ", none comes there"
+                 : v.any.is_first()
+                     ? ""
+                     : (", " + std::to_string(v.any.own / v.any.best) + " of the time of " + v.first).c_str());
   });
-  std::size_t best = 0, two = 0, strict = 0, judged = 0, within = 0;
+  std::size_t best = 0, two = 0, strict = 0, stable = 0, single = 0, judged = 0, within = 0;
   std::map<std::string, int> picks, among_two;
   std::vector<double> over, right;
   for (auto const& v : found) {
     if (v.none) continue;
     ++judged, ++picks[v.picked];
-    best += v.is_first(), two += v.is_among_two(v.own), strict += v.is_among_two(v.shows);
-    over.push_back((std::max)(1.0, v.own / v.best)), right.push_back(v.says / v.shows);
+    best += v.any.is_first(), two += v.any.is_among_two(v.any.own), strict += v.any.is_among_two(v.shows);
+    stable += v.stable.is_among_two(v.stable.own), single += v.single.is_among_two(v.single.own);
+    over.push_back((std::max)(1.0, v.any.own / v.any.best)), right.push_back(v.says / v.shows);
     within += over.back() <= 1.1;
     for (auto const& each : v.best_two) ++among_two[each];
   }
@@ -189,8 +212,9 @@ auto check_picks(std::size_t situations, std::uint64_t first) -> bool {
               std::size(planner::candidates));
   std::printf(
       "the pick is first in %.1f %%, among the best two in %.1f %% (goal: 90 %%); with the planner's own step "
-      "beside the best of three of all others in %.1f %%\n",
-      share(best), share(two), share(strict));
+      "beside the best of three of all others in %.1f %%; without steps above the stability limit in %.1f %%; by one "
+      "run of each in %.1f %%\n",
+      share(best), share(two), share(strict), share(stable), share(single));
   std::printf("within 10 %% of the best in %.1f %%; over the best: median %.3f, 90 %% %.3f, worst %.3f\n",
               share(within), over[over.size() / 2], over[over.size() * 9 / 10], over.back());
   std::printf("predicted / simulated seconds of the pick: 10 %% %.3f, median %.3f, 90 %% %.3f\n",
@@ -204,7 +228,7 @@ auto check_picks(std::size_t situations, std::uint64_t first) -> bool {
 
 /// Predicted over simulated seconds to the target of every candidate, each with the planner's step: shares of where the
 /// planner is too hopeful or too timid.
-auto show_forecasts(std::size_t situations, std::uint64_t first) -> bool {
+auto show_forecasts(std::size_t situations, std::uint64_t first, trials const& how) -> bool {
   constexpr auto count = std::size(planner::candidates);
   std::vector<std::vector<double>> found(situations, std::vector<double>(count));
   for_all_jobs(situations, [&](std::size_t k) {
@@ -216,7 +240,7 @@ auto show_forecasts(std::size_t situations, std::uint64_t first) -> bool {
                        [&](auto const& x) { return planner::title(x) == planner::title(p.of); }) -
           std::begin(planner::candidates));
       if (!std::isfinite(p.run.seconds) || p.run.seconds > 60) continue;
-      found[k][c] = p.run.seconds / seconds_to_target(s, p.of, p.run.step, 6 * p.run.seconds + 0.1, &assembled);
+      found[k][c] = p.run.seconds / seconds_to_target(s, p.of, p.run.step, 6 * p.run.seconds + 0.1, how).median;
     }
   });
   std::printf("predicted / simulated seconds to the target, with the planner's step; 0: it does not come there\n");
@@ -240,11 +264,13 @@ auto main(int argc, char** argv) -> int {
   auto const what = argc > 1 ? std::string{argv[1]} : std::string{};
   auto const count = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : (what == "rates" ? 40ULL : 200ULL);
   auto const first = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 100'001ULL;
+  auto const how = trials{&assembled, argc > 4 ? std::strtoull(argv[4], nullptr, 10) : 3U};
   try {
+    if (how.runs % 2 == 0) throw config_error{"RUNS must be an odd number, so that there is a median"};
     if (what == "rates") return check_rates(count, first) ? 0 : 1;
-    if (what == "pick") return check_picks(count, first) ? 0 : 1;
-    if (what == "forecasts") return show_forecasts(count, first) ? 0 : 1;
-    std::fprintf(stderr, "usage: bench_planner rates|pick|forecasts [SITUATIONS] [FIRST_SEED]\n");
+    if (what == "pick") return check_picks(count, first, how) ? 0 : 1;
+    if (what == "forecasts") return show_forecasts(count, first, how) ? 0 : 1;
+    std::fprintf(stderr, "usage: bench_planner rates|pick|forecasts [SITUATIONS] [FIRST_SEED] [RUNS]\n");
   } catch (std::exception const& e) {
     std::fprintf(stderr, "bench_planner: %s\n", e.what());
   }

@@ -2,6 +2,7 @@
 // What a planner says, beside what the simulator shows: random situations, and runs of its candidates in them.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -9,6 +10,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <rubato/core/random.hpp>
@@ -98,11 +100,21 @@ using assembler = auto (*)(planner::candidate const&, topology::pair const&, pro
   return topology::pair{topology::by_name(c.network.empty() ? "complete" : c.network, n)};
 }
 
-/// The seconds to the target in the simulator, or infinity if it takes longer than `longest` or diverges. As in a plan,
-/// nobody is there before every node has had a model of another (pace::shared_seconds), even if the mean of models that
-/// have never met is.
-[[nodiscard]] inline auto seconds_to_target(planner::situation const& s, planner::candidate const& c, double step,
-                                            double longest, assembler make) -> double {
+/// How candidates are tried. Of a candidate and a step the median of `runs` counts, an odd number: a forecast is of the
+/// mean over noise, and one run is off by a third in either direction.
+struct trials {
+  assembler make;
+  std::size_t runs = 1;
+};
+
+/// The seconds to the target in the simulator, of one run, or infinity if it takes longer than `longest` or diverges.
+/// As in a plan, nobody is there before every node has had a model of another (pace::shared_seconds), even if the mean
+/// of models that have never met is. Runs of different numbers share the problem and nothing that is drawn.
+[[nodiscard]] inline auto seconds_of_run(planner::situation const& s, planner::candidate const& c, double step,
+                                         double longest, std::pair<assembler, std::uint64_t> const& made) -> double {
+  auto const [make, number] = made;
+  auto drawn = s;
+  drawn.seed += number << 32U;
   auto const p = problem_of(s);
   auto above = 0.0;
   for (auto k = std::size_t{0}; k < s.dimension; ++k)
@@ -116,13 +128,31 @@ using assembler = auto (*)(planner::candidate const&, topology::pair const&, pro
     if (!(l.seen.loss - p.minimum() < 1e3 * above)) throw run_error{"diverges"};
   });
   try {
-    auto const r =
-        simulate(make(c, network_of(c, s.workers), p, step, s), scenario_of(s), end, {.watching = std::move(watching)});
+    auto const r = simulate(make(c, network_of(c, s.workers), p, step, drawn), scenario_of(drawn), end,
+                            {.watching = std::move(watching)});
     if (r.time_to_target)
       return std::fmax(std::chrono::duration<double>(*r.time_to_target).count(), planner::pace_of(s, c).shared_seconds);
   } catch (run_error const&) {
   }
   return std::numeric_limits<double>::infinity();
+}
+
+struct trial_times {
+  double median = 0, first = 0;  ///< of all runs, and of the first one alone: seconds
+};
+/// Infinity where that is longer than `longest`. Runs end there, and none begins when the median is known to be longer:
+/// neither changes a median that is not.
+[[nodiscard]] inline auto seconds_to_target(planner::situation const& s, planner::candidate const& c, double step,
+                                            double longest, trials const& of) -> trial_times {
+  auto times = std::vector<double>{};
+  auto const half = of.runs / 2;
+  for (auto k = std::size_t{0}, beyond = k; k < of.runs; ++k) {
+    times.push_back(seconds_of_run(s, c, step, longest, {of.make, k}));
+    if (!std::isfinite(times.back()) && ++beyond > half) return {times.back(), times[0]};
+  }
+  auto const first = times[0];
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(half), times.end());
+  return {times[half], first};
 }
 
 /// The step of a prediction; of one that does not come to the target, a step that is likely to be fast.

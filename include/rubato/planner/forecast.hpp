@@ -177,7 +177,7 @@ RUBATO_INLINE auto rest_of(situation const& s, pace const& p, double step, doubl
   auto sum = rest{};
   if (s.spread == 0 || p.weights.size() != n) return sum;
   auto draw = random_stream{0x62696173ULL, s.seed};
-  auto const draws = n <= 32 ? 12 : n <= 100 ? 3 : 1;
+  auto const draws = n <= 16 ? 48 : n <= 32 ? 12 : n <= 100 ? 3 : 1;
   for (auto k = 0; k < draws; ++k) {
     auto b = std::vector<double>(n), h = b;
     auto bent = 0.0, pulled = 0.0, wanted = 0.0, mean = 0.0;
@@ -207,27 +207,29 @@ RUBATO_INLINE auto rest_of(situation const& s, pace const& p, double step, doubl
   return sum;
 }
 
-/// Nodes whose models differ, of one mode, without noise: for a few draws of curvatures and optima, all models.
+/// Nodes whose models differ, of one mode, without noise: for a few draws of curvatures and optima, all models. In
+/// rounds, all move at once along gradients at their models. Else each moves whenever it has computed a gradient, in
+/// drawn times from the common start, along the one at the model that it had when it began: x <- x - step h (x^ - b).
+/// Of a short run the start is much: nobody has moved before its first gradient, and then all have.
 class coupled_nodes {
  public:
   coupled_nodes(situation const& s, pace const& p, double step, double curvature) : p_{&p}, n_{s.workers} {
     auto draw = random_stream{0x636f7570ULL, s.seed};
-    // In rounds a step is a step; else time goes by in quarters of the time in which each node computes once.
-    per_step_ = p.mixes_in_rounds ? 1 : 4 / static_cast<double>(n_);
-    stride_ = p.mixes_in_rounds ? 1 : 1 / (per_step_ * p.steps_per_second);
+    if (!p.mixes_in_rounds) begin_computing(s);
     auto const old = p.mixes_in_rounds ? 0.0 : (std::min)(p.coupling_seconds / stride_, 1000.0);
     past_.resize(static_cast<std::size_t>(std::lround(old)) + 1);
-    for (auto k = 0; k < draws; ++k) {
+    for (auto k = std::size_t{0}; k < draws_; ++k) {
       auto bent = 0.0, wanted = 0.0;
       for (auto i = std::size_t{0}; i < n_; ++i) {
         h_.push_back(drawn_curvature(s, curvature, draw)), b_.push_back(s.spread * draw.normal());
         bent += h_.back(), wanted += h_.back() * b_.back();
       }
       for (auto i = h_.size() - n_; i < h_.size(); ++i) {
-        b_[i] -= wanted / bent, h_[i] *= stride_ * step * p.own_rates[i % n_];
+        b_[i] -= wanted / bent, h_[i] *= step;
         x_.push_back(k % 2 == 0 ? s.distance : -s.distance);
       }
     }
+    asked_ = x_;
   }
   /// So many steps of the mean model further.
   void advance(double steps) {
@@ -236,16 +238,35 @@ class coupled_nodes {
   /// The squared distance of the mean model from the optimum.
   [[nodiscard]] auto squared() const -> double {
     auto sum = 0.0;
-    for (auto k = std::size_t{0}; k < draws; ++k) {
+    for (auto k = std::size_t{0}; k < draws_; ++k) {
       auto mean = 0.0;
       for (auto i = std::size_t{0}; i < n_; ++i) mean += x_[k * n_ + i] / static_cast<double>(n_);
-      sum += mean * mean / draws;
+      sum += mean * mean / static_cast<double>(draws_);
     }
     return sum;
   }
 
  private:
-  static constexpr auto draws = 4;
+  /// Time goes by in quarters of the fastest node's gradient, or in sixteenths of the mean time of one if that is more,
+  /// and has done so for pace::first_seconds when the mean model makes its first step.
+  void begin_computing(situation const& s) {
+    auto const fastest = *std::max_element(p_->own_rates.begin(), p_->own_rates.end());
+    auto const mean = p_->steps_per_second / static_cast<double>(n_);
+    stride_ = 1 / (std::min)(4 * fastest, 16 * mean);
+    per_step_ = 1 / (stride_ * p_->steps_per_second);
+    due_ = p_->first_seconds / stride_ - per_step_;
+    times_.emplace(s.compute, n_, s.seed);
+    for (auto i = std::size_t{0}; i < n_; ++i) ends_.push_back((*times_)(i));
+  }
+  /// A node moves along its gradient when it has computed it, at the model that it had when it began.
+  void take_gradients() {
+    auto const now = (static_cast<double>(moves_) + 0.5) * stride_;
+    for (auto i = std::size_t{0}; i < n_; ++i) {
+      for (; ends_[i] <= now; ends_[i] += (*times_)(i)) {
+        for (auto at = i; at < x_.size(); at += n_) x_[at] -= h_[at] * (asked_[at] - b_[at]), asked_[at] = x_[at];
+      }
+    }
+  }
   void move() {
     auto& newest = past_[moves_ % past_.size()];
     newest = x_;
@@ -257,13 +278,17 @@ class coupled_nodes {
       auto const* const row = p_->couplings.data() + i * n_;
       auto drawn = 0.0;
       for (auto j = std::size_t{0}; j < n_; ++j) drawn += row[j] * (known[j] - known[i]);
-      x_[at] += stride_ * drawn - h_[at] * (x_[at] - b_[at]);
+      x_[at] += stride_ * drawn;
+      if (!times_) x_[at] -= h_[at] * (newest[at] - b_[at]);
     }
+    if (times_) take_gradients();
   }
   pace const* p_;
-  std::size_t n_;
-  double per_step_ = 1, stride_ = 1, due_ = 0;
+  std::size_t n_, draws_ = n_ <= 16 ? 16 : 4;
+  double per_step_ = 1, stride_ = 1, due_ = 0;  // of moves: in a step, their seconds, and those that are to come
   std::vector<double> h_{}, b_{}, x_{};
+  std::optional<drawn_times> times_{};  // of nodes that do not move in rounds
+  std::vector<double> ends_{}, asked_{};  // when a gradient ends, and the model it is at
   std::vector<std::vector<double>> past_{};  // models of the last moves, in turn
   std::size_t moves_ = 0;
 };

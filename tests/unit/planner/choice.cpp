@@ -97,6 +97,25 @@ TEST_CASE("without noise a forecast of rounds is that of gradient descent") {
   CHECK(forecast_of(s, m_synchronous_pace(s), 2.5).seconds == std::numeric_limits<double>::infinity());
 }
 
+TEST_CASE("nodes that wait for nobody move when they have computed, from the model that they began at") {
+  auto s = four();
+  s.workers = 2, s.spread = 0;
+  auto p = ad_psgd_pace(s, topology::ring(2));
+  auto const mean_at = [&](double seconds) {
+    auto nodes = planner::detail::coupled_nodes{s, p, 0.5, 1};
+    nodes.advance(1 +
+                  (seconds - p.first_seconds) * p.steps_per_second);  // the mean model's first step: at first_seconds
+    return std::sqrt(nodes.squared());
+  };
+  p.couplings.assign(4, 0);  // gradient descent of each: one has made a step a second, the other one in 2 s
+  CHECK(mean_at(1.1) == Approx((0.5 + 1) / 2));
+  CHECK(mean_at(2.1) == Approx((0.25 + 0.5) / 2));
+  CHECK(mean_at(4.1) == Approx((0.0625 + 0.25) / 2));
+  p.couplings = {0, 2, 2, 0}, p.coupling_seconds = 0;  // together within a quarter of a second
+  CHECK(mean_at(1.1) == Approx(0.75));
+  CHECK(mean_at(2.1) == Approx(0.75 - (0.5 * 0.5 + 0.5 * 1) / 2));  // the slower one's gradient is at the start
+}
+
 TEST_CASE("where one machine is slow the choice waits for nobody, and says why") {
   situation s;
   s.workers = 8, s.compute = environment::fixed(10ms).slow(7, 100), s.link.latency = 1ms;
