@@ -412,7 +412,7 @@ inline void simulator::show(node_status::phase at) {
   std::vector<node_status> all;
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
     auto& s = all.emplace_back(detail::status_of(who_, to_node(i), who_.nodes[i], state_[i].wait, now_, tracks));
-    s.at = at;
+    s.at = state_[i].down && at == node_status::phase::running ? node_status::phase::arriving : at;
     s.resident_bytes = memory;
     for (auto& n : s.neighbours) {
       if (state_[to_index(n.peer)].down) n.is = standing::lost;
