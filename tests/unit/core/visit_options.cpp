@@ -47,6 +47,12 @@ constexpr auto members_of() -> std::size_t {
   else return sizeof...(Each);
 }
 
+/// Members that bases have beyond one each, since a base is initialised as one.
+template<class P>
+constexpr std::size_t inherited = 0;
+template<class Work>
+constexpr std::size_t inherited<server::with_grace<Work>> = members_of<Work>() - 1;
+
 template<class P>
 auto lists_every_member(P const& p) -> bool {
   if constexpr (lists_options<P>) {
@@ -57,7 +63,7 @@ auto lists_every_member(P const& p) -> bool {
       if constexpr (!requires { option_text(value); }) nested = nested && lists_every_member(value);
     });
     if constexpr (std::is_aggregate_v<P>) {
-      if (its.members != members_of<P>()) return false;
+      if (its.members != members_of<P>() + inherited<P>) return false;
     }
     return nested && its.total() == sizeof(P);
   } else {
