@@ -13,7 +13,7 @@ export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl=self,vader,tcp OMPI_
 run=(--problem quadratic:50 --topology ring --step 0.1 --compute fixed:4ms --slow none --quiet)
 run+=(--arrival 5s --checkpoint saved --every 250ms)
 victim=1
-rm -rf cells faults.md
+rm -rf cells matrix faults.md
 mkdir cells
 
 # started TRANSPORT N OPTION...: the processes of a run, in this folder; sets pids, and `mpirun` under MPI.
@@ -71,7 +71,7 @@ allowed() {
     stop10-start-mpi-end) echo "right named" ;;
     stop10-*-end) echo named ;;
     stop*) echo right ;;
-    terminate-start-mpi-go-on | interrupt-start-mpi-go-on) echo "named goes-on" ;;
+    terminate-*-mpi-go-on | interrupt-*-mpi-go-on) echo "named goes-on" ;; # mpirun ends with the status of any one rank
     terminate-*-end | interrupt-*-end) echo named ;;
     terminate-* | interrupt-*) echo goes-on ;;
     none-*) echo right ;;
@@ -223,6 +223,8 @@ fi
   done
 } >faults.md
 cat faults.md
+mv cells matrix
+mkdir cells
 
 # 32 processes, undisturbed, and without one of them.
 free_addresses 32
