@@ -45,7 +45,11 @@ class third {
   void among(std::vector<node_id> const& present) { node().on_members(present); }
   void closes(node_id peer) { node().on_neighbours(at_, {peer, neighbour_change::edge::closes, {}, {}}, out_); }
   void hears_model(node_id from, double model) {
-    auto p = packet{.from = from, .to = node_id{3}, .channel = channel_id::model, .number = iteration{++sent_}};
+    packet p;
+    p.from = from;
+    p.to = node_id{3};
+    p.channel = channel_id::model;
+    p.number = iteration{++sent_};
     p.posted_at = at_;
     p.body = value(model);
     node().on_patch(at_, patch_of(p, {0, 1}), out_);
