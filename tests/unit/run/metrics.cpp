@@ -61,7 +61,10 @@ TEST_CASE("the tracking residual is the imbalance of trackers, gradients and mas
 TEST_CASE("what one end of an edge still counts is known modulo 2^32, also where node 0 is absent") {
   // Node 1 had pushed 2^32 + 5 to node 2, and has closed the edge and taken all of it back; node 2 still counts 5.
   auto const fixed = [](std::vector<double> tracker) {
-    auto a = tracking_audit{.fixed_point = true, .tracker = std::move(tracker), .gradient = {0}};
+    tracking_audit a;
+    a.fixed_point = true;
+    a.tracker = std::move(tracker);
+    a.gradient = {0};
     a.block_values = 1;
     a.quanta = {1.0};
     return a;
