@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // What the planner predicts, beside what the simulator shows.
-//   bench_planner rates [SITUATIONS] [FIRST_SEED]    steps, gradients and bytes a second of every candidate
+//   bench_planner rates [SITUATIONS] [FIRST_SEED]             steps, gradients and bytes a second of every candidate
 //   bench_planner forecasts [SITUATIONS] [FIRST_SEED] [RUNS]  seconds to the target of every candidate with the
 //                                                             planner's step
 //   bench_planner pick [SITUATIONS] [FIRST_SEED] [RUNS]       is the candidate that it takes among the best two?
 // Situations are drawn at random (support/planner_trials.hpp). The models were built on seeds from 1 on; figures are of
-// seeds from 100001 on. For the pick each candidate runs with the step that the planner gives it, half and twice that,
-// and its best step counts: of a step the median of RUNS runs (an odd number, 3 by default) that share machines,
-// links and problem, and differ in everything that is drawn on the way. All times are virtual. Status 1 if a goal is
-// missed.
+// seeds from 100001 on. Of a candidate and a step the median of RUNS runs counts (an odd number; 3 if it is not given):
+// they share machines, links and problem, and differ in everything that is drawn on the way. For the pick each
+// candidate runs with the step that the planner gives it, half and twice that, and its best step counts. All times are
+// virtual. Status 1 if a goal is missed.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
