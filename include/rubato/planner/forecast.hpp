@@ -418,7 +418,8 @@ RUBATO_INLINE auto forecast_of(situation const& s, pace const& p, double step, d
   auto f = forecast{.step = step, .floor = std::numeric_limits<double>::infinity()};
   if (!(p.steps_per_second > 0)) return f;
   auto run = detail::followed_modes{s, p, step, true};
-  while (run.groups() < detail::groups_followed) {
+  auto before = std::numeric_limits<double>::infinity();
+  for (auto look = std::size_t{128}; run.groups() < detail::groups_followed;) {
     run.advance();
     f.floor = run.left();
     if (!(run.loss() < 1e6)) return f.floor = std::numeric_limits<double>::infinity(), f;
@@ -427,6 +428,9 @@ RUBATO_INLINE auto forecast_of(situation const& s, pace const& p, double step, d
     if (at > longest) return f;
     if (run.noise() > s.target || (run.groups() > 50 && run.left() > 4 * s.target))
       return f.floor = detail::settled_floor(s, p, step), f;
+    if (run.groups() < look) continue;
+    if (run.loss() >= 0.999 * before) return f;  // it has settled above the target
+    before = run.loss(), look += look / 4;
   }
   return f;
 }
