@@ -160,7 +160,10 @@ TEST_CASE("a node that joins waits for a model if somebody is there, and names w
     transport::incoming n;
     n.kind = transport::incoming::what::message;
     n.peer = node_id{from};
-    n.p = {.from = node_id{from}, .to = node_id{3}, .channel = channel_id::model, .body = std::move(b).publish()};
+    n.p.from = node_id{from};
+    n.p.to = node_id{3};
+    n.p.channel = channel_id::model;
+    n.p.body = std::move(b).publish();
     return n;
   };
   auto const arrived = [&] {
