@@ -313,15 +313,21 @@ auto may_go_on_without(examples::child_ending const& end, choice const& c) -> bo
 void tell(std::string const& sentence) { std::fprintf(stderr, "cluster: %s\n", sentence.c_str()); }
 
 /// Until all have ended; throws what report_failure throws, or run_error if they do not end. Where nodes go on, what
-/// they say is passed on as it comes.
+/// they say is passed on as it comes, and those that do not end are ended and count as lost.
 auto await_all(examples::children& peers, choice const& c, workplace const& place, std::size_t n, std::size_t computing,
                examples::listener& heard) -> endings {
-  auto const latest = rubato::transport::later(c.race.until + c.arrival + 2 * c.silence + std::chrono::seconds{30});
+  auto latest = rubato::transport::later(c.race.until + c.arrival + 2 * c.silence + std::chrono::seconds{30});
+  auto may_end_them = c.goes_on && c.transport != "mpi";
   endings all;
   for (std::size_t ended = 0; ended < n;) {
     if (examples::interrupted()) return all;
     auto const end = peers.next_end(std::chrono::steady_clock::now() + std::chrono::milliseconds{50});
     if (c.goes_on) heard.pass_on(tell);
+    if (std::chrono::steady_clock::now() > latest && std::exchange(may_end_them, false)) {
+      for (auto const i : peers.end_rest())
+        tell("node " + std::to_string(i) + " has not ended with the others, and is ended");
+      latest = rubato::transport::later(std::chrono::seconds{10});
+    }
     if (std::chrono::steady_clock::now() > latest) {
       throw rubato::run_error{"of " + std::to_string(n) + " peers only " + std::to_string(ended) +
                               " ended in time; the others were ended by signal " + std::to_string(SIGKILL) + " (" +

@@ -96,6 +96,17 @@ class children {
     return std::nullopt;
   }
 
+  /// Asks all that are left to end, or ends them where they have no grace. next_end() tells of each.
+  auto end_rest() -> std::vector<std::size_t> {
+    std::vector<std::size_t> those;
+    for (std::size_t i = 0; i < running_.size(); ++i) {
+      if (running_[i].id <= 0) continue;
+      kill(-running_[i].id, running_[i].grace.count() > 0 ? SIGTERM : SIGKILL);
+      those.push_back(i);
+    }
+    return those;
+  }
+
   void end_all() {
     auto const now = std::chrono::steady_clock::now();
     for (auto& c : running_) {

@@ -49,9 +49,9 @@ namespace rubato::examples {
            self + " was cut off from a peer when the run ended: what one side computed since then, the other lacks";
   }
   std::string who;
-  for (auto const id : r.cut_off) who += (who.empty() ? "node " : ", node ") + std::to_string(to_index(id));
-  return "node " + self + " and " + who +
-         " were cut off from each other when the run ended: what one computed since then, the other lacks";
+  for (auto const id : r.cut_off) who += (who.empty() ? "node " : " and node ") + std::to_string(to_index(id));
+  return "node " + self + " was cut off from " + who +
+         " when the run ended: what one side computed since then, the other lacks";
 }
 
 /// Throws run_error unless the models of a run on quadratics are as near the optimum as required.

@@ -7,7 +7,6 @@
 #include <cstddef>
 
 #include <rubato/report/access_token.hpp>
-#include <rubato/run/status_watch.hpp>
 
 #include "support/say.hpp"
 #include "support/status_service.hpp"
@@ -41,14 +40,11 @@ live_page::live_page(std::string const& port)
 }
 live_page::~live_page() = default;
 
-auto live_page::begin(assembly const& a, observers& watching) -> status_boards {
+auto live_page::begin(assembly const& a) -> status_boards {
   refuse_too_many(most_nodes, "nodes", a.nodes.size());
   refuse_too_many(most_edges, "edges", edges_of(a));
   auto boards = status_boards{};
   for (std::size_t i = 0; i < a.nodes.size(); ++i) boards.push_back(std::make_shared<status_board>());
-  auto const measured = a.measured();
-  auto const first = boards.begin() + static_cast<std::ptrdiff_t>(measured.begin);
-  watching.push_back(status_watch{{first, first + static_cast<std::ptrdiff_t>(measured.size())}, a.oracle});
   self_->service.show(boards);
   return boards;
 }
@@ -63,7 +59,7 @@ live_page::live_page(std::string const&) {
   throw config_error{"this race can show no page: --live needs Boost 1.81 when it is built (Debian: libboost1.81-dev)"};
 }
 live_page::~live_page() = default;
-auto live_page::begin(assembly const&, observers&) -> status_boards { return {}; }
+auto live_page::begin(assembly const&) -> status_boards { return {}; }
 
 }  // namespace rubato::examples
 #endif

@@ -7,7 +7,6 @@
 
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/node_status.hpp>
-#include <rubato/run/observer.hpp>
 
 namespace rubato::examples {
 
@@ -20,9 +19,8 @@ class live_page {
   auto operator=(live_page const&) -> live_page& = delete;
   ~live_page();
 
-  /// From now on this run. Its driver gives the nodes' statuses to the boards that are returned; their losses come from
-  /// the observer that is added.
-  [[nodiscard]] auto begin(assembly const& a, observers& watching) -> status_boards;
+  /// From now on this run, whose driver is to get the boards that are returned.
+  [[nodiscard]] auto begin(assembly const& a) -> status_boards;
 
  private:
   struct served;

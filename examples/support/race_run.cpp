@@ -83,7 +83,7 @@ auto run_all(race_plan const& plan, race_objective const& problem) -> race_outco
       end.time = o.until;
       auto const shown = o.quiet ? report::progress_mode::quiet : report::progress_mode::on_terminal;
       auto watching = observers{report::progress{end, name, shown}};
-      auto const statuses = live ? live->begin(entrants[i].nodes, watching) : status_boards{};
+      auto const statuses = live ? live->begin(entrants[i].nodes) : status_boards{};
       results.push_back(run_one(std::move(entrants[i]), plan, end, std::move(watching), statuses));
     } catch (run_error const& e) {
       all.failed = std::make_exception_ptr(

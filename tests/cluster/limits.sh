@@ -39,7 +39,7 @@ kill -KILL "${started[2]}"
 for id in 0 1; do
   wait "${started[id]}"
   (($? == 3)) || fail "a peer that ends without another one ends with status $?: $(cat said-$id)"
-  grep -q "peer: node $id and node 2 were cut off from each other when the run ended" said-$id || fail "it does not say so: $(cat said-$id)"
+  grep -q "peer: node $id was cut off from node 2 when the run ended" said-$id || fail "it does not say so: $(cat said-$id)"
   grep -q '"cut_off":\[2\]' report-$id || fail "the report does not say so"
 done
 

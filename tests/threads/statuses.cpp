@@ -17,7 +17,6 @@
 #include <rubato/driver/simulate.hpp>
 #include <rubato/driver/threads.hpp>
 #include <rubato/problem/quadratic.hpp>
-#include <rubato/run/status_watch.hpp>
 #include <rubato/topology/builders.hpp>
 
 #include "support/catch.hpp"
@@ -45,10 +44,10 @@ struct shown {
   status_boards boards = boards_for(nodes);
   std::optional<node_status> seen{};
 
-  auto watching(assembly const& a) -> observers {
-    return {status_watch{boards, a.oracle}, [this](look const&) {
-              if (auto const s = boards[1]->newest(); s->iterations > 0) seen = *s;
-            }};
+  auto watching() -> observers {
+    return {[this](look const&) {
+      if (auto const s = boards[1]->newest(); s->iterations > 0) seen = *s;
+    }};
   }
   /// For check(), whenever that is.
   [[nodiscard]] auto shows_enough() const -> bool {
@@ -96,20 +95,20 @@ void check(shown const& run, run_result const& r) {
 TEST_CASE("a simulated run shows how its nodes stand, in virtual time") {
   shown run;
   auto a = assembled();
-  auto const watching = run.watching(a);
+  auto const watching = run.watching();
   environment::scenario s;
   s.compute = environment::fixed(10ms);
   s.link.latency = 1ms;
   auto const r = simulate(std::move(a), s, {.time = 60s}, {.watching = watching, .statuses = run.boards});
   check(run, r);
   CHECK(run.boards[0]->newest()->ran == 60s);
-  CHECK(newest_loss(*run.boards[0]->newest()) == Approx(r.history.back().loss));
+  CHECK(newest_loss(*run.boards[0]->newest()) == r.history.back().loss);
 }
 
 TEST_CASE("a run on threads shows how its nodes stand") {
   shown run;
   auto a = assembled();
-  auto watching = run.watching(a);
+  auto watching = run.watching();
   environment::scenario s;
   s.compute = environment::fixed(1ms);
   s.measure_every = 20ms;
@@ -130,20 +129,11 @@ TEST_CASE("who is down is lost for its neighbours, in their statuses") {
     CHECK(n.is == (n.peer == node_id{2} ? standing::lost : standing::here));
 }
 
-TEST_CASE("each node needs a board; where models are parts, or some are not there, losses are those of the run") {
+TEST_CASE("each node needs a board") {
   auto const boards = boards_for(nodes - 1);
   auto const sentence = "a run of 3 nodes shows each on a status board of its own, and there are 2";
   CHECK(says(refusal([&] { simulate(assembled(), {}, {.time = 1s}, {.statuses = boards}); }), sentence));
   CHECK(says(refusal([&] { run_threads(assembled(), {}, {.time = 1s}, {.statuses = boards}); }), sentence));
-
-  auto watch = status_watch{boards, assembled().oracle};
-  auto m = measurement{};
-  m.loss = 0.25;
-  watch({m, std::vector<shared_buffer>(2)});
-  for (auto const& b : boards) CHECK(newest_loss(*b->newest()) == 0.25);
-  m.loss = 0.125;
-  watch({m, std::vector<shared_buffer>(1)});
-  for (auto const& b : boards) CHECK(newest_loss(*b->newest()) == 0.125);
 }
 
 }  // namespace

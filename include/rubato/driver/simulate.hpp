@@ -26,8 +26,8 @@ struct simulate_options {
   /// new run.
   snapshot const* resume = nullptr;
   simulation_trace* trace = nullptr;  ///< is told of every event; for checks
-  /// One a node, which get its status at looks, at most ten times a second of real time, and at the end; empty: nobody
-  /// reads it. Rates and times are in virtual seconds.
+  /// One a node, which get its status at looks, at most ten times a second of real time, and at the end, and each look
+  /// at the run; empty: nobody reads them. Rates and times are in virtual seconds.
   status_boards statuses{};
 };
 

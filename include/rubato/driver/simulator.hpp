@@ -658,6 +658,7 @@ inline auto simulator::measure(until const& end) -> std::optional<stop_reason> {
   if (history_.size() == 1) check_target(end);
   detail::refuse_unknown_loss(end, m);
   show(node_status::phase::running);
+  for (auto const& each : boards_) each->add(m);
   auto const said = watching_.empty() ? verdict::go_on : detail::shown_to(watching_, {m, metrics_.models()});
   if (m.loss <= end.target_loss) {
     if (!time_to_target_) time_to_target_ = m.at;

@@ -39,7 +39,7 @@ namespace rubato {
 struct thread_options {
   std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< a node that waits longer ends the run
   observers watching{};
-  /// One a node, which get its status about four times a second, and at the end; empty: nobody reads it.
+  /// One a node, for its status four times a second and at the end, and for all looks; empty: nobody reads them.
   status_boards statuses{};
   stop_token stop{};
   /// Each node is saved at a moment of its own or, where all go on together, at the same rounds; `end` counts from the
@@ -175,6 +175,7 @@ class thread_watch {
     m.gradients = run_->gradients.load(std::memory_order_relaxed);
     m.bytes_sent = run_->bytes_sent.load(std::memory_order_relaxed);
     result.history.push_back(m);
+    for (auto const& each : run_->boards) each->add(m);
     return shown_to(options_->watching, {m, models});
   }
 

@@ -53,7 +53,7 @@ th { color: #5d6a78; font-weight: 600; }
 <section id="net"><h2>Network</h2><svg viewBox="0 0 460 400"></svg>
 <p class="legend">An edge points to the node that uses the messages. Their age, in its local iterations: 0.1
 <span class="scale"></span> 10. Dashed: lost, or not heard of yet.</p></section>
-<section id="loss"><h2>Loss at each node's own model</h2><svg viewBox="0 0 460 400"></svg>
+<section id="loss"><h2>Loss at each node's own model (in one process: of the run)</h2><svg viewBox="0 0 460 400"></svg>
 <p class="legend">Over seconds since all nodes had come.</p></section>
 <section id="table"><h2>Nodes</h2><table><thead></thead><tbody></tbody></table>
 <p class="legend">Residual: the node's own share of the tracking law, z &minus; g + all it pushed &minus; all it

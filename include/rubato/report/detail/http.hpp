@@ -272,7 +272,7 @@ auto answer(http_request const& r, std::string const& token, Pages const& pages)
   } catch (...) {  // a page that cannot be made ends no run
     return refusal_of(http_status::internal_server_error, "this page could not be made");
   }
-  return refusal_of(http_status::not_found, "there are /, /metrics, /status.json and /network.json");
+  return refusal_of(http_status::not_found, "there is no such page here");
 }
 
 /// What is said to who sent no request that can be answered; nothing to who sent none.
