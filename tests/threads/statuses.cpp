@@ -46,7 +46,7 @@ struct shown {
 
   auto watching() -> observers {
     return {[this](look const&) {
-      if (auto const s = boards[1]->newest(); s->iterations > 0) seen = *s;
+      if (auto const s = boards[1]->newest(); s->of == nodes) seen = *s;
     }};
   }
   /// For check(), whenever that is.
