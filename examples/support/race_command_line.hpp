@@ -89,10 +89,6 @@ auto parsed(CLI::App& app, int argc, char const* const* argv, race_options const
   app.set_help_flag("--help,-h", detail::help_text);
   for (auto const& row : option_rows()) detail::add_row(app, row, options);
   app.add_flag("--quiet", options.quiet, "no progress bar and no header");
-  app.add_option_function<std::string>(
-         "--live", [&](std::string const& text) { options.live = page_port_in({"--live", text}); },
-         "show each run in a browser while it goes on, at this port of loopback; auto: at one that is free")
-      ->type_name("PORT|auto");
   if (!detail::parsed(app, argc, argv, options, [] {})) return std::nullopt;
   return options;
 }

@@ -228,6 +228,9 @@ inline void set_until(race_options& o, given g) {
        "folder for recordings of all input of every node (ALGORITHM.node-K.log), at most 1 GiB each; replay repeats "
        "them",
        [](o& x, given g) { x.record = folder_in(g); }},
+      {"--live", "PORT|auto", "",
+       "show each run in a browser while it goes on, at this port of loopback; auto: at one that is free",
+       [](o& x, given g) { x.live = page_port_in(g); }, repeatable::no, by_race},
   };
 }
 

@@ -54,10 +54,10 @@ inline auto farthest_present(simulator const& run, problem::quadratic const& q) 
 class law_of_members : public simulation_trace {
  public:
   explicit law_of_members(std::uint64_t every) : every_{every} {}
-  void after_event(instant, node_id, std::span<any_node const> nodes) override {
+  void after_event(instant, node_id, std::span<any_node const> every_node) override {
     if (++events_ % every_ != 0) return;
-    audits_.resize(nodes.size());
-    for (std::size_t i = 0; i < nodes.size(); ++i) nodes[i].audit(audits_[i]);
+    audits_.resize(every_node.size());
+    for (std::size_t i = 0; i < every_node.size(); ++i) every_node[i].audit(audits_[i]);
     worst_ = std::max(worst_, tracking_residual(audits_));
     auto held = std::vector<double>(audits_[0].tracker.size(), 0.0);
     for (auto const& a : audits_)
