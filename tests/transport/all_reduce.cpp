@@ -205,6 +205,36 @@ TEST_CASE("over shared memory too; and however many pieces go both ways at once,
   }
 }
 
+/// Counts the polls that may sleep.
+struct counts_sleep : transport::in_process {
+  using transport::in_process::in_process;
+  void poll(transport::clock::time_point until, std::vector<transport::incoming>& in) {
+    sleeps += static_cast<int>(until > transport::clock::now());
+    transport::in_process::poll(until, in);
+  }
+  int sleeps = 0;
+};
+
+TEST_CASE("a call stays awake for as long as its options say, and then sleeps") {
+  auto const awake = GENERATE(0s, 30s);
+  auto const o = collective::options{.awake = awake};
+  auto const room = transport::in_process::room{2, 64, 10s};
+  auto const said = at_all_nodes(
+      2,
+      [&](std::size_t i) {
+        auto const me = collective::identity_of(to_node(i), 2, nullptr, o);
+        auto wires = counts_sleep{room, me};
+        auto port = collective::port{me, wires, o};
+        if (i == 1) std::this_thread::sleep_for(100ms);  // the other one waits for it
+        float value = 1;
+        collective::all_reduce(port, std::span{&value, 1});
+        CHECK(value == 2);
+        if (i == 0) CHECK((wires.sleeps > 0) == (awake == 0s));
+      },
+      collective::detail::nobody);
+  CHECK(said == std::vector<std::string>{"", ""});
+}
+
 TEST_CASE("costs are measured alike at all nodes, and calls go by them") {
   std::vector<collective::link_costs> known(3);
   auto t = trial<float>{3, {100, 20'000}};
@@ -451,6 +481,7 @@ TEST_CASE("calls that do not fit together are refused in a sentence, and so are 
   CHECK_NOTHROW(port_of({.piece_values = small_pieces.piece_values, .patience = 1s}));
   CHECK_THROWS_AS(collective::identity_of(node_id{0}, 2, nullptr, {.piece_values = 0}), config_error);
   CHECK_THROWS_AS(collective::identity_of(node_id{0}, 2, nullptr, {.patience = -1s}), config_error);
+  CHECK_THROWS_AS(collective::identity_of(node_id{0}, 2, nullptr, {.awake = -1ns}), config_error);
   CHECK_THROWS_AS(collective::identity_of(node_id{0}, 2, nullptr, {.costs = {.byte = -1}}), config_error);
 }
 

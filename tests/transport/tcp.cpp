@@ -248,6 +248,21 @@ TEST_CASE("peers whose hosts are given by name connect, and are named with their
              ("node 1 at " + transport::address_in(doors.addresses[1]).text() + " is gone").c_str()));
 }
 
+#if defined(__linux__)
+TEST_CASE("connections within a machine are not paced, whatever the system's congestion control") {
+  boost::asio::io_context io;
+  auto const here = boost::asio::ip::tcp::endpoint{boost::asio::ip::address_v4::loopback(), 0};
+  auto door = boost::asio::ip::tcp::acceptor{io, here};
+  auto caller = boost::asio::ip::tcp::socket{io};
+  caller.connect(door.local_endpoint());
+  transport::detail::never_pace_within_machine(caller);
+  char name[16] = {};
+  socklen_t size = sizeof name;
+  REQUIRE(getsockopt(caller.native_handle(), IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0);
+  CHECK(std::string{name} == "reno");
+}
+#endif
+
 TEST_CASE("messages lost with a connection are sent again several times within the silence") {
   tcp_doors doors{2};
   auto one = seat_of(doors, 0, {.silence = 16s}), two = seat_of(doors, 1, {.silence = 16s});

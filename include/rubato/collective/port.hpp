@@ -22,6 +22,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -37,6 +38,9 @@ struct options {
   link_costs costs{};  ///< by which all_reduce chooses, until measure_costs() has measured them
   std::size_t piece_values = std::size_t{1} << 16;  ///< of which a message has at most so many: of floats 256 KiB
   std::chrono::nanoseconds patience = std::chrono::seconds{30};  ///< for which a call waits for its next message
+  /// For which a call asks again and again before it sleeps, and lets other threads of its core run in between: about
+  /// as long as a sleeping core takes to wake.
+  std::chrono::nanoseconds awake = std::chrono::microseconds{50};
 
   /// Throws config_error.
   void check() const {
@@ -45,6 +49,8 @@ struct options {
       throw config_error{"what messages and bytes cost is given in seconds, 0 or more"};
     if (piece_values == 0) throw config_error{"a message of an all-reduce needs a value at least"};
     if (patience <= std::chrono::nanoseconds{}) throw config_error{"the patience of an all-reduce must be above 0"};
+    if (awake < std::chrono::nanoseconds{})
+      throw config_error{"the time for which an all-reduce stays awake is 0 or more"};
   }
 };
 
@@ -235,8 +241,19 @@ class port {
 
   void take_news(transport::clock::time_point until, bool or_sent) {
     news_.clear();
-    if (or_sent) wires_.flush(until, news_);
-    else wires_.poll(until, news_);
+    auto const ask = [&](transport::clock::time_point latest) {
+      if (or_sent) wires_.flush(latest, news_);
+      else wires_.poll(latest, news_);
+      return !news_.empty() || (or_sent && !wires_.has_unsent());
+    };
+    auto now = transport::clock::now();
+    auto const asleep = (std::min)(until, now + options_.awake);
+    auto is_done = ask(now);
+    for (; !is_done && now < asleep; now = transport::clock::now()) {
+      std::this_thread::yield();
+      is_done = ask(now);
+    }
+    if (!is_done) ask(until);
     for (auto& n : news_) take(n);
   }
   void take(transport::incoming& n) {

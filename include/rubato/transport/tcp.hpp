@@ -181,6 +181,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
     error_code ignored;
     c->socket.set_option(tcp_protocol::no_delay{true}, ignored);
     detail::try_again_soon(c->socket.native_handle(), options_.silence);
+    detail::never_pace_within_machine(c->socket);
     c->at = detail::phase::open;
     c->peer = p.id;
     c->heard = c->spoke = clock::now();
