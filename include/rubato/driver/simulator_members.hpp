@@ -145,7 +145,7 @@ inline void simulator::spread_word(std::size_t change) {
   auto const& plan = scenario_.members;
   for (std::size_t i = 0; i < who_.nodes.size(); ++i) {
     if (to_node(i) == plan.changes[change].node) continue;
-    auto const at = now_ + plan.delay(scenario_.seed, change, to_node(i));
+    auto const at = later_by(now_, plan.delay(scenario_.seed, change, to_node(i)));
     schedule(at.since_start, event_kind::member_word, i, static_cast<std::uint32_t>(change));
   }
 }
@@ -169,6 +169,7 @@ inline void simulator::invite(event const& e) {
     learn_all(e.node, static_cast<std::size_t>(contact - state_.begin()));
     auto const sender = sponsor_of(e.node, static_cast<std::size_t>(contact - state_.begin()));
     arrival.model = who_.nodes[sender].estimate();
+    count_first_model(sender, e.node, arrival.model);
     auto const& link = scenario_.link_of(to_node(sender), to_node(e.node));
     auto const bytes = wire::header_bytes + arrival.model.size() * bytes_of(arrival.model.kind());
     delay = environment::network::sending_time(link, bytes) + link.latency;
@@ -202,6 +203,34 @@ inline void simulator::enter(event const& e) {
   spread_word(came.change);
   who_.nodes[e.node].start(now_, out_);
   drain(e.node);
+}
+
+/// Values and bytes alone: the number of packets numbers the draws of the link.
+inline void simulator::count_first_model(std::size_t from, std::size_t to, shared_buffer const& model) {
+  auto& edge = network_.edge_between(to_node(from), to_node(to));
+  auto const kind = channels_.kind_of(channel_id::model);
+  auto& counts = network_.channel_of(edge, channel_id::model, kind).counts;
+  counts.values_sent += model.size();
+  counts.bytes_sent += wire::header_bytes + model.size() * bytes_of(model.kind());
+}
+
+/// Whoever is there and has not heard of a change still counts on who has gone, or not on who has come.
+inline void simulator::warn_of_unknown_changes(run_result& result) const {
+  for (std::size_t k = 0; k < scenario_.members.changes.size(); ++k) {
+    auto const& c = scenario_.members.changes[k];
+    auto const of = to_index(c.node);
+    if (c.at > now_.since_start || views_.count(of) != views_.count_after(k)) continue;
+    std::size_t unaware = 0;
+    for (std::size_t i = 0; i < who_.peers; ++i)
+      if (i != of && !state_[i].down && views_.known(i, of) != views_.count(of)) ++unaware;
+    if (unaware == 0) continue;
+    auto const what = c.what == environment::member_event::joins    ? " had joined"
+                      : c.what == environment::member_event::leaves ? " had left"
+                                                                    : " had died";
+    result.warnings.push_back("when the run ended, " + std::to_string(unaware) +
+                              " of those who were there did not know that node " + std::to_string(of) + what +
+                              ": models need not be at the optimum of the present ones");
+  }
 }
 
 }  // namespace rubato

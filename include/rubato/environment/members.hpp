@@ -3,7 +3,7 @@
 // is present, and for a while views differ. Of a death a node hears by suspicion, of anybody who comes or leaves in
 // order by a word; both take a time that is drawn for each node and change. What a node knows of another is how often
 // that one has come or gone, so it does not matter in which order it hears. Joins, words and hang-ups know nothing of
-// partitions and loss: they always arrive. The model that a newcomer is sent is in no count of bytes.
+// partitions and loss: they always arrive.
 #pragma once
 
 #include <algorithm>
@@ -68,7 +68,7 @@ RUBATO_INLINE auto membership::delay(std::uint64_t seed, std::size_t k, node_id 
   auto const dies = changes[k].what == member_event::dies;
   auto const up_to = static_cast<std::uint64_t>((dies ? suspicion : word).count());
   auto const drawn = std::chrono::nanoseconds{static_cast<std::int64_t>(draw.below(up_to + 1))};
-  return dies ? suspicion + drawn : drawn;
+  return dies ? later_by({suspicion}, drawn).since_start : drawn;
 }
 
 RUBATO_INLINE void membership::check(std::size_t nodes) const {

@@ -490,7 +490,9 @@ RUBATO_INLINE void refuse_graph_by_time(mixing::schedule const* rounds, std::str
 RUBATO_INLINE void refuse_fixed_members(assembly const& a) {
   for (std::size_t i = 0; i < a.nodes.size(); ++i) {
     if (auto const why = a.factory.end_by_closed_edge(i); !why.empty())
-      throw config_error{a.algorithm + " needs all its nodes, so members cannot come and go: " + why};
+      throw config_error{
+          a.algorithm +
+          " needs all its nodes, so members cannot come and go; if one went, the run would end with: " + why};
     if (!a.nodes[i].takes_members())
       throw config_error{"members cannot come and go under " + a.algorithm +
                          ": its nodes do not take another place in the network, or cannot do without any of them"};
