@@ -19,6 +19,7 @@
 #include <new>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <rubato/backend/eigen.hpp>
@@ -61,6 +62,8 @@ auto start(std::size_t self, int restarts, board& shared, std::vector<std::strin
   auto nodes = rubato::assemble<node>(trees, problem(), {.step = 0.1});
   auto const me = rubato::identity_of(nodes, rubato::to_node(self), &rubato::wire::xxh3_of);
   auto wires = rubato::transport::tcp{me, {.addresses = addresses, .arrival = 3s}};
+  std::vector<rubato::node_id> first;  // all but node 7
+  for (std::size_t i = 0; i + 1 < most; ++i) first.push_back(rubato::to_node(i));
   auto const look = [&](rubato::look const& l) {
     auto const present = shared.present.load();
     if (present == 0) return rubato::verdict::stop;
@@ -74,6 +77,7 @@ auto start(std::size_t self, int restarts, board& shared, std::vector<std::strin
                    {.linger = 1s,
                     .look_every = 20ms,
                     .lost = rubato::when_lost::goes_on,
+                    .first = std::move(first),
                     .entry = restarts < 0 ? rubato::entry::first : rubato::entry::later,
                     .restarts = static_cast<std::uint64_t>(std::max(restarts, 0)),
                     .compute = rubato::environment::fixed(1ms),

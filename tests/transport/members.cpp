@@ -4,6 +4,7 @@
 // anybody is waited for. (Deaths: examples/17_tcp_members.cpp.)
 #include <rubato/driver/peer.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -17,6 +18,7 @@
 
 #include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/dude_asgd.hpp>
 #include <rubato/algorithm/r_fast.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/referenced_bits.hpp>
@@ -58,11 +60,12 @@ struct two_lives {
       auto a = assemble<fast>(topology::member_graphs{2, topology::binary_tree}, q, {.step = 0.1});
       auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
       auto its = doors.options(i);
-      its.arrival = i == 0 ? 200ms : 10s;
+      its.arrival = 10s;
       transport::tcp wires{me, std::move(its)};
       o.look_every = 10ms;
       o.linger = 1s;
       o.lost = when_lost::goes_on;
+      o.first = {node_id{0}};
       o.compute = environment::fixed(500us);
       parts[i] = run_peer(a, me, wires, {.time = 60s}, o);
     } catch (std::exception const& e) {
@@ -107,6 +110,8 @@ TEST_CASE("who joins over TCP begins with the model of a neighbour, and who leav
   CHECK(parts[0].looks.back().residual < 1e-9);
   CHECK(parts[0].cut_off.empty());
   CHECK(parts[0].result.absent == std::vector{node_id{1}});
+  REQUIRE(parts[0].returned.size() == 1);
+  CHECK(says(parts[0].returned[0], "node 1 has come after"));
   CHECK(parts[0].result.warnings.empty());
 }
 
@@ -120,35 +125,186 @@ TEST_CASE("a member whose run has ended is counted on: the others stay at the op
   CHECK(says(two.parts[0].result.warnings[0], "node 1 has ended its run"));
 }
 
-TEST_CASE("where one link between members cannot be made, no process ends without saying so") {
-  auto const q = problem::quadratic::random(3, 5, 3);
-  auto doors = tcp_doors{4};  // behind the last one nobody answers
-  std::vector<peer_result> parts(3);
-  std::vector<std::string> sentences(3);
-  auto const live = [&](std::size_t i) {
+/// Three nodes, of which 0 and 2 do not reach each other; node 1 reaches both. Each runs for that time.
+struct broken_link {
+  std::vector<peer_result> parts{3};
+  std::vector<std::string> sentences{3};
+
+  broken_link(std::chrono::nanoseconds time, std::chrono::nanoseconds linger) {
+    auto doors = tcp_doors{4};  // behind the last one nobody answers
+    std::vector<std::jthread> all;
+    for (std::size_t i = 0; i < 3; ++i)
+      all.emplace_back([this, &doors, time, linger, i] { live(i, doors, time, linger); });
+  }
+
+ private:
+  void live(std::size_t i, tcp_doors& doors, std::chrono::nanoseconds time, std::chrono::nanoseconds linger) {
     try {
-      auto a = assemble<fast>(topology::member_graphs{3, topology::binary_tree}, q, {.step = 0.1});
+      auto a = assemble<fast>(topology::member_graphs{3, topology::binary_tree}, problem::quadratic::random(3, 5, 3),
+                              {.step = 0.1});
       auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
       auto its = doors.options(i);
       its.arrival = 1s;
       if (i == 2) its.addresses[0] = its.addresses[3];
       its.addresses.resize(3);
       transport::tcp wires{me, std::move(its)};
-      parts[i] = run_peer(a, me, wires, {.time = 300ms},
-                          {.linger = 2s, .lost = when_lost::goes_on, .compute = environment::fixed(5ms)});
+      parts[i] = run_peer(a, me, wires, {.time = time},
+                          {.linger = linger, .lost = when_lost::goes_on, .compute = environment::fixed(5ms)});
+    } catch (std::exception const& e) {
+      sentences[i] = e.what();
+    }
+  }
+};
+
+TEST_CASE("where one link between members cannot be made, no process ends without saying so") {
+  auto const run = broken_link{300ms, 2s};
+  for (auto const& s : run.sentences) CHECK(s.empty());
+  CHECK(run.parts[0].cut_off == std::vector{node_id{2}});
+  CHECK(run.parts[2].cut_off == std::vector{node_id{0}});
+  CHECK(run.parts[1].cut_off.empty());
+  CHECK(run.parts[1].parted == 1);
+}
+
+TEST_CASE("members that see others for long say so, and the law of tracking holds meanwhile") {
+  auto const run = broken_link{3s, 500ms};
+  for (auto const& s : run.sentences) CHECK(s.empty());
+  CHECK(run.parts[0].other_views == std::vector{node_id{1}});
+  CHECK(run.parts[1].other_views == std::vector{node_id{0}, node_id{2}});
+  CHECK(run.parts[2].other_views == std::vector{node_id{1}});
+  auto const warned = [&](std::size_t of, char const* whom) {
+    auto const& all = run.parts[of].result.warnings;
+    return std::count_if(all.begin(), all.end(), [&](auto const& w) {
+      return says(w, "have seen different members for 0.5 s") && says(w, whom);
+    });
+  };
+  CHECK((warned(0, "node 1") == 1 && warned(1, "node 0") == 1 && warned(1, "node 2") == 1 && warned(2, "node 1") == 1));
+  for (auto const& part : run.parts) CHECK(part.looks.back().residual < 1e-9);
+}
+
+TEST_CASE("views that differ are told once, when they have for long, and again after a change") {
+  auto const at = [](std::chrono::nanoseconds t) { return instant{t}; };
+  rubato::detail::other_views others;
+  others.hears(node_id{1}, 7, at(0s));
+  others.hears(node_id{2}, 8, at(1s));
+  others.hears(node_id{3}, 0, at(0s));  // has not begun
+  CHECK(others.newly_differing(7, at(9s), 10s).empty());
+  CHECK(others.newly_differing(7, at(12s), 10s) == std::vector{node_id{2}});
+  CHECK(others.newly_differing(7, at(13s), 10s).empty());
+  CHECK(others.differing(7, at(13s), 10s) == std::vector{node_id{2}});
+  others.begins_anew(at(14s));  // this node sees others
+  CHECK(others.differing(9, at(20s), 10s).empty());
+  CHECK(others.newly_differing(9, at(25s), 10s) == std::vector{node_id{1}, node_id{2}});
+  others.ends(node_id{1}, 9, at(25s), 10s);
+  others.begins_anew(at(26s));
+  CHECK(others.differing(9, at(27s), 10s) == std::vector{node_id{1}});  // which does not change any more
+  others.forget(node_id{1});
+  others.ends(node_id{2}, 9, at(27s), 10s);  // it had not differed for long
+  CHECK(others.differing(9, at(99s), 10s).empty());
+}
+
+TEST_CASE("a set of members has one hash, which others rarely have") {
+  auto const of = [](std::vector<node_id> const& ids) { return rubato::detail::view_of(ids); };
+  CHECK(of({node_id{0}, node_id{1}}) == of({node_id{0}, node_id{1}}));
+  CHECK(of({node_id{0}, node_id{1}}) != of({node_id{0}, node_id{2}}));
+  CHECK(of({node_id{0}, node_id{1}}) != of({node_id{0}}));
+  CHECK(of({node_id{1}, node_id{2}}) != of({node_id{12}}));
+  CHECK(of({node_id{0}}) >= 1);
+  CHECK(of({node_id{0}}) <= transport::peer_status::most_views);
+}
+
+TEST_CASE("those that begin wait for nobody else, and miss nobody who never joins; who is told to stop leaves") {
+  auto const q = problem::quadratic::random(3, 5, 3, {.spread = 1, .condition = 2});
+  auto doors = tcp_doors{3};
+  std::vector<peer_result> parts(2);
+  std::vector<std::string> sentences(2);
+  auto const alone = optimum_of(q, {node_id{0}});
+  stop_source asked;
+  auto const live = [&](std::size_t i, observer const& look) {
+    try {
+      auto a = assemble<fast>(topology::member_graphs{3, topology::binary_tree}, q, {.step = 0.1});
+      auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
+      auto its = doors.options(i);
+      its.arrival = 1s;
+      transport::tcp wires{me, std::move(its)};
+      auto o = peer_options{.linger = 1s,
+                            .look_every = 10ms,
+                            .lost = when_lost::goes_on,
+                            .first = {node_id{0}, node_id{1}},
+                            .compute = environment::fixed(500us),
+                            .watching = {look}};
+      if (i == 1) o.stop = asked.get_token();
+      parts[i] = run_peer(a, me, wires, {.time = 60s}, o);
     } catch (std::exception const& e) {
       sentences[i] = e.what();
     }
   };
+  auto const both = optimum_of(q, {node_id{0}, node_id{1}});
   {
     std::vector<std::jthread> all;
-    for (std::size_t i = 0; i < 3; ++i) all.emplace_back(live, i);
+    all.emplace_back(live, 0, [&](look const& l) {
+      return l.seen.at > 1500ms && distance(l.models[0], alone) < 1e-9 ? verdict::stop : verdict::go_on;
+    });
+    all.emplace_back(live, 1, [&](look const& l) {
+      if (l.seen.at > 1500ms && distance(l.models[0], both) < 1e-9) asked.request_stop();
+      return verdict::go_on;
+    });
   }
   for (auto const& s : sentences) CHECK(s.empty());
-  CHECK(parts[0].cut_off == std::vector{node_id{2}});
-  CHECK(parts[2].cut_off == std::vector{node_id{0}});
-  CHECK(parts[1].cut_off.empty());
-  CHECK(parts[1].parted == 1);
+  CHECK(parts[1].result.stopped == stop_reason::interrupted);
+  CHECK(distance(parts[1].result.models[0], both) < 1e-9);
+  CHECK(parts[0].result.stopped == stop_reason::observer);
+  CHECK(parts[0].result.absent == std::vector{node_id{1}, node_id{2}});
+  for (auto const& part : parts) {
+    CHECK(part.lost.empty());  // though node 2 has not come within its time
+    CHECK(part.cut_off.empty());
+    CHECK(part.parted == 0);
+  }
+}
+
+TEST_CASE("workers join a server and leave it: its model is at the optimum of those who are there") {
+  using dude = dude_asgd<backend::host<double>>;
+  auto const q = problem::quadratic::random(2, 5, 3, {.spread = 1, .condition = 2});
+  auto const alone = optimum_of(q, {node_id{0}});
+  auto doors = tcp_doors{3};  // the last one is the server's
+  std::vector<peer_result> parts(3);
+  std::vector<std::string> sentences(3);
+  std::atomic<int> stage{0};  // of the server's model: 1: at that of worker 0; 2: at that of both; 3: at the former
+  auto const live = [&](std::size_t i, peer_options o) {
+    try {
+      auto a = assemble<dude>(topology::member_graphs{2, topology::star}, q, {.step = 0.3});
+      auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
+      transport::tcp wires{me, doors.options(i)};
+      o.look_every = 10ms;
+      o.linger = 1s;
+      o.lost = when_lost::goes_on;
+      o.first = {node_id{0}};
+      o.compute = environment::fixed(1ms);
+      parts[i] = run_peer(a, me, wires, {.time = 60s}, o);
+    } catch (std::exception const& e) {
+      sentences[i] = e.what();
+    }
+    if (i == 2) stage = 3, stage.notify_all();
+  };
+  auto const judge = [&](look const& l) {
+    auto const at = stage == 1 ? q.optimum() : alone;
+    if (distance(l.models[0], at) < 1e-9) ++stage, stage.notify_all();
+    return stage == 3 ? verdict::stop : verdict::go_on;
+  };
+  auto const second = [&](look const&) { return stage >= 2 ? verdict::stop : verdict::go_on; };
+  {
+    std::vector<std::jthread> all;
+    all.emplace_back([&] { live(2, {.watching = {judge}}); });
+    all.emplace_back([&] { live(0, {}); });
+    stage.wait(0);
+    all.emplace_back([&] { live(1, {.entry = entry::later, .farewell = farewell::leaves, .watching = {second}}); });
+  }
+  for (auto const& s : sentences) CHECK(s.empty());
+  CHECK(parts[2].result.stopped == stop_reason::observer);
+  CHECK(distance(parts[2].result.models[0], alone) < 1e-9);
+  CHECK(parts[2].result.absent == std::vector{node_id{1}});
+  CHECK(parts[1].result.nodes[0].gradients > 0);
+  CHECK(parts[0].result.stopped == stop_reason::neighbour);
+  for (auto const& part : parts) CHECK(part.cut_off.empty());
 }
 
 TEST_CASE("a node that joins waits for a model if somebody is there, and names who sent one that is not finite") {
@@ -203,7 +359,19 @@ TEST_CASE("what members cannot do between processes is refused in one sentence")
   CHECK(says(told(static_cast<coded*>(nullptr), trees, {.lost = goes_on}), "send differences"));
   CHECK(says(told(r, trees, {.lost = goes_on, .pace = {.ahead = 2}}), "no pace"));
   CHECK(says(told(r, trees, {.lost = goes_on, .restarts = 1}), "entry::later"));
+  CHECK(says(told(r, topology::pair{topology::line(2)}, {.first = {node_id{0}}}), "only where members come and go"));
+  CHECK(says(told(r, trees, {.lost = goes_on, .first = {node_id{1}}}), "node 0 is none of those that begin"));
+  CHECK(says(told(r, trees, {.lost = goes_on, .first = {node_id{0}, node_id{2}}}), "node 2 cannot be a member"));
   CHECK(says(told(r, topology::pair{topology::line(2)}, {.farewell = farewell::leaves}), "only where members"));
+  using dude = dude_asgd<backend::host<double>>;
+  auto const served = [&](dude::options const& of, std::size_t self, peer_options const& o) {
+    auto a = assemble<dude>(trees, problem::quadratic::random(2, 128, 3), of);
+    auto const me = identity_of(a, to_node(self));
+    return refusal([&] { rubato::detail::refuse_members(a, me, o, true); });
+  };
+  CHECK(says(served({.block_values = 64, .servers = 2}, 0, {.lost = goes_on}), "2 share the model"));
+  CHECK(says(served({}, 2, {.lost = goes_on, .entry = entry::later}), "is the server, which is there"));
+  CHECK(served({}, 2, {.lost = goes_on, .first = {node_id{0}}}).empty());
   auto a = assemble<fast>(trees, q, {});
   auto const me = identity_of(a, node_id{0});
   auto paced = assemble<fast>(trees, q, {});

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <rubato/core/errors.hpp>
 #include <rubato/core/ids.hpp>
@@ -61,10 +62,14 @@ struct peer_options {
   /// Where nodes go on without lost ones: the time in which a lost server may come back. Then, or when the run ends
   /// without it, the runs of its workers fail with a peer_error, since they cannot go on without it.
   std::chrono::nanoseconds come_back = std::chrono::seconds{10};
+  /// Where members come and go: those that begin, by rising id, the same at all nodes; empty: all that there may be.
+  /// Each waits for these, and for no other.
+  std::vector<node_id> first{};
   /// A node that comes later waits for a neighbour's model until its patience ends, if somebody is there; without one
   /// it begins with the common first model.
   rubato::entry entry = rubato::entry::first;
-  rubato::farewell farewell = rubato::farewell::run_has_ended;  ///< of a node that ends in order
+  /// Of a node that ends in order. A member that is told to stop leaves.
+  rubato::farewell farewell = rubato::farewell::run_has_ended;
   std::uint64_t restarts = 0;  ///< of a node that comes back: how often, so that it draws other mini-batches
   environment::compute_model compute =
       environment::fixed({});  ///< least time of a gradient: a straggler sleeps, as on threads
@@ -85,7 +90,7 @@ struct peer_options {
   /// Whether each look measures loss and accuracy at this node's model, which costs what the problem's loss costs; on a
   /// thread of its own, so a look that takes longer than look_every delays the next one and no message.
   bool measure_loss = false;
-  stop_token stop{};  ///< ends this node, which tells the others so
+  stop_token stop{};  ///< ends this node, which tells the others so; a member leaves them in order
   /// Gets this node's status about four times a second, for whoever reads it there; null: nobody does.
   std::shared_ptr<status_board> status{};
 };

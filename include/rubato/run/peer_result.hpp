@@ -49,22 +49,25 @@ struct peer_result {
   std::vector<peer_look> looks;
   transport::rejections rejected;
   std::vector<std::string> lost;  ///< a sentence for each loss of a peer, in order; the first thousand
-  std::vector<std::string> returned;  ///< a sentence for each return of a peer, likewise
+  std::vector<std::string> returned;  ///< a sentence for each return of a peer, or a member that joined, likewise
   /// A sentence, if something of this process could not be written to its end: the node's last state, or what its
   /// program adds, such as a recording.
   std::string unwritten;
   /// Peers that were lost and had not come back when the run ended: it went on without them. Where members come and go,
-  /// also those that never came, and not those that left.
+  /// neither those that left nor those that never joined.
   std::vector<node_id> cut_off;
   /// If cut_off is empty: the distance, in edges, of the nearest node that was reported cut off from a peer when the
   /// run ended; 0: none was.
   std::uint64_t parted = 0;
+  /// Where members come and go: of those present, who had seen other members than this node for longer than `linger`
+  /// when the run ended. Some link between two of them could not be made, and models are off the optimum.
+  std::vector<node_id> other_views;
 
   static void visit_state(auto& self, auto&& visit) {
     visit("id", self.id), visit("of", self.of), visit("agreed", self.agreed), visit("result", self.result);
     visit("looks", self.looks), visit("rejected", self.rejected), visit("lost", self.lost);
     visit("returned", self.returned), visit("unwritten", self.unwritten), visit("cut_off", self.cut_off);
-    visit("parted", self.parted);
+    visit("parted", self.parted), visit("other_views", self.other_views);
   }
 };
 
@@ -155,6 +158,7 @@ inline void join_silence(std::size_t of, run_result& all) {
   auto const& first = parts.front().result;
   static_cast<run_setup&>(all) = first;
   all.stopped = first.stopped;
+  all.absent = first.absent;
   std::vector<peer_result const*> computing;
   for (auto const& p : parts) {
     for (auto const& e : p.result.edges) {

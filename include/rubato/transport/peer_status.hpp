@@ -47,10 +47,14 @@ struct peer_status {
   /// Running, meeting, left: the distance, plus 1, of the nearest known node that has lost a peer and goes on without
   /// it; 0: none is known. If it changes while running, the level rises too.
   std::uint64_t parted = 0;
+  /// Where members come and go, running and left: a short hash of those whom the node sees, from 1 to most_views; 0: it
+  /// says none. If it changes while running, the level rises too.
+  std::uint64_t view = 0;
   friend auto operator==(peer_status const&, peer_status const&) -> bool = default;
   friend auto operator<=>(peer_status const&, peer_status const&) = default;
 
   static constexpr auto most_rounds = std::uint64_t{1} << 48;
+  static constexpr auto most_views = (std::uint64_t{1} << 22) - 1;
   /// That of a node that meets the others at this round, from 0 to most_rounds - 1, because one of them has come to its
   /// end, or was interrupted.
   [[nodiscard]] static auto meets_at(std::uint64_t round, bool interrupted, std::uint64_t parted) -> peer_status {
@@ -58,6 +62,8 @@ struct peer_status {
   }
   /// Of a node that has ended in order: whether it is a member that leaves the others.
   [[nodiscard]] auto leaves() const -> bool { return at == phase::left && level != 0; }
+  /// Of a node that is not there: whether it may come again in this run.
+  [[nodiscard]] auto may_return() const -> bool { return at != phase::left || leaves(); }
   /// Nothing if it meets nobody, or at no round that there can be.
   [[nodiscard]] auto meeting() const -> std::optional<std::uint64_t> {
     if (at != phase::meeting || level < 2 || level / 2 > most_rounds) return std::nullopt;
@@ -90,14 +96,14 @@ inline auto to_text(cause const& c, node_id teller) -> std::string {
   return who;
 }
 
-/// In a frame: based-on holds the phase, with `parted` in the upper bits; iteration holds the level, or the id of the
-/// node at fault with the kind of fault in the upper bits.
+/// In a frame: based-on holds the phase in its lowest 8 bits, `parted` in the next 34, and the view above; iteration
+/// holds the level, or the id of the node at fault with the kind of fault in the upper bits.
 inline auto frame_of(peer_status const& s, node_id from, node_id to) -> packet {
   packet p;
   p.from = from;
   p.to = to;
   p.channel = channel_id::control;
-  p.based_on = iteration{static_cast<std::uint64_t>(s.at) | s.parted << 8};
+  p.based_on = iteration{static_cast<std::uint64_t>(s.at) | s.parted << 8 | s.view << 42};
   auto const fault = std::uint64_t{to_index(s.because.who)} | static_cast<std::uint64_t>(s.because.what) << 32;
   p.number = iteration{s.at == peer_status::phase::ended ? fault : s.level};
   return p;
@@ -115,9 +121,11 @@ inline auto status_in(wire::frame_view const& f) -> std::optional<peer_status> {
   if (phase > static_cast<std::uint64_t>(peer_status::phase::ended)) return std::nullopt;
   peer_status s;
   s.at = static_cast<peer_status::phase>(phase);
-  s.parted = to_count(f.head.based_on) >> 8;
+  s.parted = to_count(f.head.based_on) >> 8 & ((std::uint64_t{1} << 34) - 1);
+  s.view = to_count(f.head.based_on) >> 42;
   auto const may_be_parted = s.at != peer_status::phase::arriving && s.at != peer_status::phase::ended;
   if (s.parted > (may_be_parted ? std::uint64_t{1} << 32 : 0)) return std::nullopt;
+  if (s.view != 0 && (!may_be_parted || s.at == peer_status::phase::meeting)) return std::nullopt;
   if (!s.is_last()) {
     s.level = value;
     if (s.at == peer_status::phase::meeting && !s.meeting()) return std::nullopt;

@@ -519,8 +519,7 @@ class shared_memory : public detail::queued_edges<shared_memory, detail::memory_
     beat(p, now - s.spoke, options_.silence);
   }
   void call_again(peer_state& p, clock::time_point now) {
-    if (p.we_call && !p.greeting && p.theirs.at != peer_status::phase::left && !ours_.is_last() &&
-        now >= p.call_again) {
+    if (p.we_call && !p.greeting && p.theirs.may_return() && !ours_.is_last() && now >= p.call_again) {
       try {
         call(p);
       } catch (config_error const& e) {

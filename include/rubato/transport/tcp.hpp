@@ -284,8 +284,7 @@ class tcp : public detail::queued_edges<tcp, detail::tcp_edge> {
 
   void call_again(peer_state& p, clock::time_point now) {
     if (p.calling && now > p.calling->until) hang_up(p, "it has not answered");
-    if (p.we_call && !p.calling && p.theirs.at != peer_status::phase::left && !ours_.is_last() && now >= p.call_again)
-      call(p);
+    if (p.we_call && !p.calling && p.theirs.may_return() && !ours_.is_last() && now >= p.call_again) call(p);
     await(p, now, options_.arrival, p.words());
   }
 

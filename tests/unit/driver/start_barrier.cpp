@@ -7,6 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/algorithm/r_fast.hpp>
+#include <rubato/backend/host.hpp>
+#include <rubato/driver/peer_options.hpp>
+#include <rubato/problem/quadratic.hpp>
+#include <rubato/topology/builders.hpp>
+#include <rubato/topology/members.hpp>
+
 #include "support/catch.hpp"
 
 namespace rubato::test {
@@ -65,6 +72,47 @@ TEST_CASE("the last status of each peer is kept among early messages, since it i
   CHECK(in[1].kind == incoming::what::opened);
   CHECK(in[2].peer_status.level == 1);
   CHECK((in[3].peer == node_id{1} && in[3].peer_status.level == 9999 && in[3].peer_status.parted == 1));
+}
+
+TEST_CASE("where members come and go a node waits for those that begin, and for no other") {
+  assembly a = assemble<r_fast<backend::host<double>>>(topology::member_graphs{4, topology::ring},
+                                                       problem::quadratic::random(4, 1, 1), {});
+  auto const me = identity_of(a, node_id{1});
+  auto const comes = [](std::uint32_t peer) {
+    return incoming{incoming::what::opened, node_id{peer}, {}, {}, {}, {}, {}};
+  };
+  auto const first = std::vector{node_id{0}, node_id{1}};
+  auto some = detail::start_barrier{a, me, first};
+  some.hears(comes(3));
+  CHECK_FALSE(some.is_complete());
+  some.hears(comes(0));
+  CHECK(some.is_complete());
+  auto all = detail::start_barrier{a, me};
+  all.hears(comes(0));
+  all.hears(comes(3));
+  CHECK_FALSE(all.is_complete());
+  all.hears(comes(2));
+  CHECK(all.is_complete());
+}
+
+TEST_CASE("a status carries how near the network is parted and whom its node sees, each up to its limit") {
+  using transport::peer_status;
+  auto const read = [](peer_status const& s) {
+    wire::frame_view f;
+    f.head = transport::detail::frame_of(s, node_id{0}, node_id{1});
+    return transport::detail::status_in(f);
+  };
+  for (auto const at : {peer_status::phase::running, peer_status::phase::left}) {
+    for (auto const parted : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 32}) {
+      for (auto const view : {std::uint64_t{0}, std::uint64_t{1}, peer_status::most_views}) {
+        auto const said = peer_status{at, 1, {}, parted, view};
+        CHECK(read(said) == said);
+      }
+    }
+    CHECK_FALSE(read({at, 1, {}, (std::uint64_t{1} << 32) + 1, 0}));
+  }
+  for (auto const at : {peer_status::phase::arriving, peer_status::phase::meeting, peer_status::phase::ended})
+    CHECK_FALSE(read({at, 4, {}, 0, 1}));
 }
 
 TEST_CASE("a meeting is at a round that there can be, and the earlier of two is the later status") {

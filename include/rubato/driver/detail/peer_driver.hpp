@@ -88,7 +88,8 @@ class peer_driver {
     if (stopped == stop_reason::interrupted && meeting_.was_held()) {
       depart();  // what the others lack for this round is still on its way to them
       collect();
-    } else if (stopped == stop_reason::interrupted) {  // neighbours must not take this for a regular end
+    } else if (stopped == stop_reason::interrupted && !leaves_the_others()) {
+      // neighbours must not take this for a regular end
       fault_ = {me_->self, how::interrupted};
       say_why();
       collect();
@@ -116,11 +117,13 @@ class peer_driver {
     if (run_->is_server(me_->self)) refuse_endless_server(me_->self, end);
     if (!kept_.prepare(options_.checkpoint, *run_, *me_, host_, notes_, options_.stop) || !await_everyone())
       return stop_reason::interrupted;
-    transport_->announce({transport::peer_status::phase::running});
+    told_.view = members_.view();
+    transport_->announce(told_);
     begun_ = now();
     auto early = early_.take();
     members_.begin_with_model(options_.entry, options_.restarts);
     members_.tell(host_);
+    close_to_newcomers();
     if (options_.checkpoint.resume && !saves_.together()) others_.resume(me_->peers);
     if (!options_.checkpoint.resume) host_.start(now(), sender());
     else if (saves_.together()) resume_together(host_, now(), early, sender());
@@ -163,7 +166,7 @@ class peer_driver {
   /// Waits until every node of the run has arrived or is known not to come; the deadlines of transports bound this.
   /// Messages of peers that began earlier are kept. False if interrupted.
   [[nodiscard]] auto await_everyone() -> bool {
-    auto all = start_barrier{*run_, *me_};
+    auto all = start_barrier{*run_, *me_, members_.awaited(options_)};
     others_.reach(all.reach());
     auto const latest = later_by(now(), options_.patience);
     while (!members_.may_begin(options_.entry, all.is_complete(), now() >= latest)) {
@@ -209,6 +212,7 @@ class peer_driver {
         return *why;
       }
       note_early_ends();
+      note_other_views();
       if (!stands_still_) begin_gradient();
       for (auto& n : polled(next_event(last_))) take(std::move(n));
       host_.wake(now(), sender());
@@ -356,122 +360,25 @@ class peer_driver {
     save_round_if_due();
   }
 
-  // --- incoming
+  // --- incoming (driver/detail/peer_incoming.hpp)
 
-  /// Messages wait while the node stands still.
-  void take(transport::incoming n) {
-    if (n.kind == what::message && (stands_still_ || !held_.empty()))
-      return keep(held_, std::move(n), "waits for its checkpoint to be written");
-    handle(n);
-    save_round_if_due();
-  }
-  void take_held() {
-    if (stands_still_ || held_.empty()) return;
-    for (auto& n : held_.take()) take(std::move(n));  // the rest is held again if the node stands still on the way
-  }
-
-  void handle(transport::incoming const& n) {
-    switch (n.kind) {
-      case what::message:
-        host_.deliver(now(), patch_of(n.p, n.blocks), sender());
-        return;
-      case what::opened:
-        // Nodes begin in the first session of each edge, unless it was closed before: then the peer came late.
-        if (others_.is_lost(n.peer) || !(n.outgoing == session_id{}) || !(n.incoming == session_id{})) {
-          note_return(n.peer);
-          host_.change(now(), {n.peer, neighbour_change::edge::opens, n.outgoing, n.incoming}, sender());
-          others_.of(n.peer).met_again = true;
-        }
-        others_.opens(n.peer);
-        members_.opens(n.peer, host_);
-        return;
-      case what::stands: {
-        hear_parted(n);
-        if (writer_) meeting_.hear(n.peer_status, now());
-        tell_of_meeting();
-        auto& they = others_.of(n.peer);
-        auto const waits = n.peer_status.at == transport::peer_status::phase::running && n.peer_status.level % 2 != 0;
-        if (they.waits && !waits) they.free_since = now();
-        they.waits = waits;
-        return;
-      }
-      case what::closed:
-        refuse_loss(n);
-        meeting_.give_up();
-        if (!all_end()) lose(n);  // else there is no need to close the edge
-        return;
-      case what::left: {  // what it was given is taken back if it leaves the others; not if its run has ended in order
-        auto const is_early = last_ - now() >= worth_a_sentence();
-        auto const leaves = members_.come_and_go() && n.peer_status.leaves() && is_early;
-        others_.leaves(n.peer, now());
-        hear_parted(n);
-        if (pace_) pace_->leaves(n.peer);
-        if ((leaves || host_.node().closes_ended_edges()) && !std::exchange(others_.of(n.peer).without, true))
-          host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
-        if (leaves) members_.closes(n.peer, host_), others_.of(n.peer).told = true;
-        return;
-      }
-    }
-  }
-
-  /// Goes on without that peer until it comes back. If the node cannot, the fault is that of the node that died.
-  void lose(transport::incoming const& n) {
-    auto const is_closed = others_.of(n.peer).without;  // since it ended its run
-    if (!note_loss(n.peer, n.why) || is_closed) return;
-    auto const fault = std::exchange(fault_, n.because);
-    host_.close(now(), n.peer, n.why, sender());
-    members_.closes(n.peer, host_);
-    fault_ = fault;
-  }
-  /// False if the peer was lost before.
-  auto note_loss(node_id peer, std::string const& why) -> bool {
-    if (!others_.lose(peer, now(), why)) return false;
-    if (goes_on()) note(result_.lost, why, why);
-    else result_.lost.push_back(why);  // it is thrown
-    tell_parted();
-    return true;
-  }
-  void note_return(node_id peer) {
-    if (!others_.comes_back(peer)) return;
-    auto const news = words_of_return(peer, to_index(peer) >= run_->peers);
-    note(result_.returned, news, news + " after " + readable_seconds(now() - begun_));
-    tell_parted();
-  }
-  void note(std::vector<std::string>& list, std::string const& said, std::string const& kept) {
-    notes_.note(list, now() - begun_, said, kept);
-  }
-
-  // --- nodes that are cut off elsewhere
-
-  void hear_parted(transport::incoming const& n) {
-    others_.of(n.peer).parted = n.peer_status.parted;
-    tell_parted();
-  }
-  void tell_parted() {
-    if (!goes_on() || told_.parted == others_.parted() || told_.at != transport::peer_status::phase::running) return;
-    told_.parted = others_.parted();
-    tell();
-  }
-  /// Tells the peers how this node stands, that it waits as before.
-  void tell() {
-    told_.level += 2;
-    transport_->announce(told_);
-  }
-
-  void refuse_loss(transport::incoming const& n) {
-    if (goes_on() || all_end()) return;  // all processes end at one Ctrl-C
-    fault_ = n.because;
-    if (writer_ && has_begun_) saves_.save_last(host_, *writer_);  // the fault is not this node's
-    throw peer_error{n.why};
-  }
-
-  /// Throws peer_error for a peer that was lost after this node's end, since its run may have failed; and for a peer of
-  /// which not one message came in all this node's time, since it took no part in the run.
-  void refuse_absence() const {
-    if (!result_.lost.empty()) throw peer_error{result_.lost.front()};
-    if (auto const from = silent_sender(*run_, me_->self, transport_->traffic_of()))
-      throw peer_error{words_of_absence(*from, me_->self, result_.result.ended)};
-  }
+  void take(transport::incoming n);
+  void take_held();
+  void handle(transport::incoming const& n);
+  void handle_opened(transport::incoming const& n);
+  void handle_left(transport::incoming const& n);
+  void lose(transport::incoming const& n);
+  auto note_loss(node_id peer, std::string const& why) -> bool;
+  void note_return(node_id peer);
+  void note(std::vector<std::string>& list, std::string const& said, std::string const& kept);
+  void close_to_newcomers();
+  void hear_parted(transport::incoming const& n);
+  void tell_parted();
+  void tell_view();
+  void note_other_views();
+  void tell();
+  void refuse_loss(transport::incoming const& n);
+  void refuse_absence() const;
 
   // --- patience
 
@@ -606,11 +513,12 @@ class peer_driver {
 
   /// Says goodbye and waits, for a while, until the others have said theirs.
   void depart() {
-    auto const leaves = options_.farewell == farewell::leaves ? 1U : 0U;
-    transport_->announce({transport::peer_status::phase::left, leaves, {}, told_.parted});
+    auto const leaves = leaves_the_others();
+    transport_->announce({transport::peer_status::phase::left, leaves ? 1U : 0U, {}, told_.parted, told_.view});
     auto const since = now();
     auto const may_end = [&] {
       auto const latest = hurried();
+      if (leaves) return now() - since >= std::chrono::seconds{1};  // they go on, and need not answer
       return latest ? now() >= *latest : is_interrupted() && !meeting_.was_held();
     };
     while (!transport_->everyone_left() && now() - since < options_.linger && !may_end()) {
@@ -619,6 +527,11 @@ class peer_driver {
     for (auto const& n : polled(now())) hear_farewell(n);  // a last status may be known before it is heard
     // Where nodes go on without each other, a restarted peer may well run for longer: it is not cut off.
     if (result_.result.stopped == stop_reason::time && !goes_on() && !is_interrupted()) name_who_stays();
+  }
+  /// A member that leaves is taken out of the others' sum.
+  [[nodiscard]] auto leaves_the_others() const -> bool {
+    return members_.come_and_go() && !run_->is_server(me_->self) &&
+           (options_.farewell == farewell::leaves || result_.result.stopped == stop_reason::interrupted);
   }
   void hear_farewell(transport::incoming const& n) {
     if (n.kind == what::left) others_.leaves(n.peer, now());
@@ -649,6 +562,7 @@ class peer_driver {
     result_.agreed = me_->agreed.text();
     result_.rejected = transport_->rejected();
     result_.result.absent = members_.absent();
+    result_.other_views = members_.others().differing(told_.view, begun_ + result_.result.ended, options_.linger);
     static_cast<run_setup&>(r) = *run_;
     r.events = gradients_;
     for (auto const& t : transport_->traffic_of()) notes_.add_traffic(me_->self, t);
@@ -698,3 +612,5 @@ class peer_driver {
 };
 
 }  // namespace rubato::detail
+
+#include <rubato/driver/detail/peer_incoming.hpp>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Members that come and go between processes: who is present as one process sees it, and the model with which one that
 // comes later begins. All edges of the run have a connection; a node is present while its own is open. So nobody needs
-// to be told of a change, and views agree once connections do.
+// to be told of a change, and views agree once connections do. Whether they do can be seen: each node says a short hash
+// of its view with its status. Where one link of two members cannot be made, hashes differ for good.
 //
 // An edge stays open when members change, and its weights follow the view of either end: all that was pushed over it is
 // one running sum, whose newest message counts whatever the weight is now. So it needs messages of which the newest
@@ -9,10 +10,13 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,7 +28,10 @@
 #include <rubato/driver/detail/hosted_node.hpp>
 #include <rubato/driver/peer_options.hpp>
 #include <rubato/run/assemble.hpp>
+#include <rubato/topology/members.hpp>
 #include <rubato/transport/concepts.hpp>
+#include <rubato/transport/peer_status.hpp>
+#include <rubato/wire/agreement.hpp>
 
 namespace rubato::detail {
 
@@ -34,16 +41,25 @@ inline void refuse_without_members(assembly const& a, peer_options const& o) {
     throw config_error{"a node can join later only where members come and go: assemble with topology::member_graphs"};
   if (!a.members && o.farewell == farewell::leaves)
     throw config_error{"a node can leave the others only where members come and go; else its run ends"};
+  if (!a.members && !o.first.empty())
+    throw config_error{
+        "which nodes begin (peer_options::first) is said only where members come and go: assemble with "
+        "topology::member_graphs"};
   if (o.restarts != 0 && o.entry != entry::later)
     throw config_error{"only a node that comes later (entry::later) can have restarted before: set no restarts"};
 }
 /// Nodes that cannot be members between processes.
 inline void refuse_members_of(assembly const& a, transport::identity const& me) {
+  auto const servers = a.nodes.size() - a.peers;
+  if (servers > 1)
+    throw config_error{"between processes members come and go with one server, and here " + std::to_string(servers) +
+                       " share the model"};
   auto tracks = false;
   for (auto const& c : me.channels) {
+    if (servers == 1) break;  // each edge of a worker is with its server alone, and counts anew in each session
     if (c.kind == channel_kind::event)
       throw config_error{
-          "between processes members come and go only where the newest message counts, as those of "
+          "between processes members come and go with a server, or where the newest message counts, as those of "
           "r_fast, and " +
           a.algorithm + " needs every one"};
     if (c.channel == channel_id::model && c.body != body_form::whole)
@@ -52,13 +68,24 @@ inline void refuse_members_of(assembly const& a, transport::identity const& me) 
           "differences: take a codec of the sums alone"};
     tracks = tracks || c.channel == channel_id::tracker;
   }
-  if (!tracks)
-    throw config_error{"between processes members come and go under tracking only, as r_fast, and " + a.algorithm +
-                       " does not track"};
+  if (servers == 0 && !tracks)
+    throw config_error{"between processes members come and go with a server, or under tracking, as r_fast, and " +
+                       a.algorithm + " does not track"};
   if (!a.nodes[to_index(me.self)].takes_members())
     throw config_error{
         "these nodes do not take another place in the network: between processes members come and go without pace and "
         "recording"};
+}
+inline void refuse_place_of(assembly const& a, transport::identity const& me, peer_options const& o) {
+  auto const who = "node " + std::to_string(to_index(me.self));
+  if (a.is_server(me.self)) {
+    if (o.entry == entry::later || o.farewell == farewell::leaves)
+      throw config_error{who + " is the server, which is there from the beginning to the end"};
+    return;
+  }
+  if (o.first.empty() || o.entry == entry::later) return;
+  if (std::find(o.first.begin(), o.first.end(), me.self) == o.first.end())
+    throw config_error{who + " is none of those that begin (peer_options::first): it comes later (entry::later)"};
 }
 
 /// Throws config_error unless this run can have members that come and go; `is_lossless`: the transport.
@@ -66,6 +93,8 @@ inline void refuse_members(assembly const& a, transport::identity const& me, pee
   refuse_without_members(a, o);
   if (!a.members) return;
   refuse_members_of(a, me);
+  if (!o.first.empty()) topology::require_members(o.first, a.peers);
+  refuse_place_of(a, me, o);
   if (!is_lossless)
     throw config_error{
         "members come and go only over a transport that is lossless, and this one may lose the last "
@@ -82,18 +111,79 @@ inline void refuse_members(assembly const& a, transport::identity const& me, pee
         "checkpoints are kept"};
 }
 
+/// A short hash of a set of members, from 1 to peer_status::most_views.
+inline auto view_of(std::span<node_id const> present) -> std::uint64_t {
+  std::string text;
+  for (auto const id : present) text += std::to_string(to_index(id)) + ' ';
+  return 1 + wire::hash_of(text) % transport::peer_status::most_views;
+}
+
+/// What others say of whom they see, and since when that differs from what this node sees.
+class other_views {
+ public:
+  /// That peer sees these; 0: it says nothing.
+  void hears(node_id peer, std::uint64_t view, instant now) {
+    auto& it = all_[peer];
+    if (it.view != view) it = {view, now};
+  }
+  /// This node sees others than before.
+  void begins_anew(instant now) {
+    for (auto& [peer, it] : all_) {
+      if (!it.has_ended) it.since = now, it.told = false;
+    }
+  }
+  void forget(node_id peer) { all_.erase(peer); }
+  /// That peer has ended its run, so what it sees does not change any more.
+  void ends(node_id peer, std::uint64_t mine, instant now, std::chrono::nanoseconds lasting) {
+    auto const at = all_.find(peer);
+    if (at == all_.end()) return;
+    if (differs(at->second, mine, now, lasting)) at->second.has_ended = true;
+    else all_.erase(at);
+  }
+  /// Those of which it was not said yet that their view has differed from this one for so long.
+  [[nodiscard]] auto newly_differing(std::uint64_t mine, instant now, std::chrono::nanoseconds lasting)
+      -> std::vector<node_id> {
+    auto all = differing(mine, now, lasting);
+    std::erase_if(all, [&](node_id peer) { return std::exchange(all_[peer].told, true); });
+    return all;
+  }
+  [[nodiscard]] auto differing(std::uint64_t mine, instant now, std::chrono::nanoseconds lasting) const
+      -> std::vector<node_id> {
+    std::vector<node_id> all;
+    for (auto const& [peer, it] : all_)
+      if (differs(it, mine, now, lasting)) all.push_back(peer);
+    return all;
+  }
+
+ private:
+  struct one {
+    std::uint64_t view = 0;
+    instant since{};  // when either view changed the last time
+    bool told = false;
+    bool has_ended = false;  // with another view than this node's
+  };
+  static auto differs(one const& it, std::uint64_t mine, instant now, std::chrono::nanoseconds lasting) -> bool {
+    return it.has_ended || (it.view != 0 && it.view != mine && now - it.since > lasting);
+  }
+  std::map<node_id, one> all_;
+};
+
 /// Of a run without members that come and go, nothing happens here.
 class peer_members {
  public:
   peer_members(assembly& a, node_id self) : run_{&a}, self_{self} {}
   [[nodiscard]] auto come_and_go() const -> bool { return run_->members != nullptr; }
 
-  void opens(node_id peer, hosted_node const& host) {
+  void opens(node_id peer, hosted_node const& host, instant now) {
     open_.insert(peer);
+    others_.forget(peer);
+    others_.begins_anew(now);
     tell(host);
   }
-  void closes(node_id peer, hosted_node const& host) {
+  void closes(node_id peer, hosted_node const& host, instant now) {
     open_.erase(peer);
+    others_.forget(peer);
+    others_.begins_anew(now);
     tell(host);
   }
   /// Gives the node its place among those who are present.
@@ -107,12 +197,36 @@ class peer_members {
     all.erase(all.lower_bound(to_node(run_->peers)), all.end());
     return {all.begin(), all.end()};
   }
+  /// The members that are not there; none at a worker, who sees its server alone.
   [[nodiscard]] auto absent() const -> std::vector<node_id> {
     std::vector<node_id> all;
-    for (std::size_t i = 0; come_and_go() && i < run_->peers; ++i)
+    auto const sees_all = run_->nodes.size() == run_->peers || run_->is_server(self_);
+    for (std::size_t i = 0; come_and_go() && sees_all && i < run_->peers; ++i)
       if (to_node(i) != self_ && !open_.contains(to_node(i))) all.push_back(to_node(i));
     return all;
   }
+
+  /// For whom this node waits before it begins; empty: all. A server is always there.
+  [[nodiscard]] auto awaited(peer_options const& o) const -> std::vector<node_id> {
+    if (o.entry == entry::later || o.first.empty()) return {};
+    auto all = o.first;
+    for (auto i = run_->peers; i < run_->nodes.size(); ++i) all.push_back(to_node(i));
+    return all;
+  }
+  /// At the beginning: who has not come, and is not missed either; and who has come though it does not begin.
+  [[nodiscard]] auto newcomers(peer_options const& o) const -> std::vector<node_id> {
+    if (o.entry == entry::later) return absent();
+    std::vector<node_id> all;
+    for (std::size_t i = 0; !o.first.empty() && i < run_->peers; ++i)
+      if (std::find(o.first.begin(), o.first.end(), to_node(i)) == o.first.end()) all.push_back(to_node(i));
+    return all;
+  }
+  /// As peer_status::view; 0 where nodes stay. With a server nobody else sees them all.
+  [[nodiscard]] auto view() const -> std::uint64_t {
+    return come_and_go() && run_->nodes.size() == run_->peers ? view_of(present()) : 0;
+  }
+  /// What the others see.
+  [[nodiscard]] auto others() -> other_views& { return others_; }
 
   /// Of a node that has not begun: who is there, and the model of the neighbour with the lowest id that has sent one.
   /// Returns a sentence if that is not finite.
@@ -145,6 +259,7 @@ class peer_members {
   assembly* run_;
   node_id self_;
   std::set<node_id> open_;
+  other_views others_;
   shared_buffer model_;
   node_id from_{};
 };

@@ -42,6 +42,16 @@ class peer_neighbours {
   [[nodiscard]] auto of(node_id peer) -> one& { return all_[peer]; }
   [[nodiscard]] auto all() -> std::map<node_id, one>& { return all_; }
 
+  // --- members that come
+
+  /// Their edges are closed for the node, and nobody misses them.
+  void await_newcomer(node_id peer) {
+    closed_.erase(peer);
+    newcomers_.insert(peer);
+  }
+  /// Whether it was awaited, and is there now.
+  auto joins(node_id peer) -> bool { return newcomers_.erase(peer) > 0; }
+
   // --- lost, and back
 
   /// The edges of this node are closed because it resumes itself.
@@ -49,9 +59,9 @@ class peer_neighbours {
     resuming_ = {peers.begin(), peers.end()};
     closed_ = resuming_;
   }
-  /// False if it was lost before.
+  /// False if it was lost before, or has not joined yet.
   auto lose(node_id peer, instant now, std::string const& why) -> bool {
-    if (!closed_.insert(peer).second) return false;
+    if (newcomers_.contains(peer) || !closed_.insert(peer).second) return false;
     auto& it = all_[peer];
     it.lost_at = now;
     it.lost_why = why;
@@ -67,8 +77,11 @@ class peer_neighbours {
     return closed_.erase(peer) > 0 && resuming_.erase(peer) == 0;
   }
   [[nodiscard]] auto is_lost(node_id peer) const -> bool { return closed_.contains(peer); }
-  /// This node has resumed, and that peer was not there since.
-  [[nodiscard]] auto is_expected(node_id peer) const -> bool { return resuming_.contains(peer); }
+  /// Its edge is closed for the node, which nobody takes for a loss: this node has resumed, and that peer was not there
+  /// since; or that peer is a member which has not joined.
+  [[nodiscard]] auto is_expected(node_id peer) const -> bool {
+    return resuming_.contains(peer) || newcomers_.contains(peer);
+  }
   [[nodiscard]] auto lost() const -> std::vector<node_id> { return {closed_.begin(), closed_.end()}; }
 
   // --- at their end
@@ -117,6 +130,7 @@ class peer_neighbours {
   std::map<node_id, one> all_;
   std::set<node_id> closed_;  // whose edges are closed for the node
   std::set<node_id> resuming_;  // of these, those whose edges are closed because this node resumed
+  std::set<node_id> newcomers_;  // members that have not joined yet, or have left
   std::uint64_t reach_ = 0;
 };
 

@@ -8,6 +8,7 @@
 #include <exception>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <rubato/core/ids.hpp>
 #include <rubato/core/outbox.hpp>
@@ -74,6 +75,16 @@ inline auto words_of_return(node_id peer, bool is_server) -> std::string {
          (is_server ? "; it is the server: a process that was started again has the model of its checkpoint if it "
                       "resumed from one, else the first model"
                     : "");
+}
+inline auto words_of_joining(node_id peer) -> std::string { return node_name(peer) + " has come"; }
+inline auto words_of_leaving(node_id peer) -> std::string { return node_name(peer) + " has left"; }
+/// Of members that have seen others than this one does for so long.
+inline auto words_of_other_views(std::vector<node_id> const& peers, node_id self, std::chrono::nanoseconds lasting)
+    -> std::string {
+  std::string who;
+  for (auto const peer : peers) who += (who.empty() ? "" : " and ") + node_name(peer);
+  return node_name(self) + " and " + who + " have seen different members for " + readable_seconds(lasting) +
+         ": some link between two members cannot be made, and until it is, models are off the optimum";
 }
 /// Of a server that was lost, as `why` says if it is known, and did not come back: within that time, or before the run
 /// ended.

@@ -12,6 +12,7 @@
 #include <list>
 #include <map>
 #include <optional>
+#include <span>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -24,14 +25,18 @@ namespace rubato::detail {
 
 class start_barrier {
  public:
-  start_barrier(assembly const& a, transport::identity const& me) : reach_{reach_of(a, me.self)} {
-    for (auto const peer : me.peers) levels_[peer] = absent;
+  /// `first`: of a run whose members come and go, those that begin; empty: all.
+  start_barrier(assembly const& a, transport::identity const& me, std::span<node_id const> first = {})
+      : reach_{reach_of(a, me.self)} {
+    for (auto const peer : me.peers)
+      if (first.empty() || std::find(first.begin(), first.end(), peer) != first.end()) levels_[peer] = absent;
   }
 
   /// A peer that has begun or ended knows that all nodes arrived. A lost peer without which the run goes on holds up
   /// nobody.
   void hears(transport::incoming const& n) {
     using what = transport::incoming::what;
+    if (!levels_.contains(n.peer)) return;
     auto const arriving = n.peer_status.at == transport::peer_status::phase::arriving;
     switch (n.kind) {
       case what::message:
