@@ -180,7 +180,8 @@ auto own_arguments(choice const& c, std::string const& algorithm, std::size_t n)
     all.insert(all.end(), {"--status", list, "--status-token", c.status_token});
   }
   if (!was_given(c, "--transport")) all.insert(all.end(), {"--transport", c.transport});
-  if (!examples::was_given(c.race, "--nodes")) all.insert(all.end(), {"--nodes", std::to_string(*c.race.nodes)});
+  if (!examples::was_given(c.race, "--nodes"))
+    all.insert(all.end(), {"--nodes", std::to_string(c.members ? c.beginning : *c.race.nodes)});
   for (auto s : examples::settings_of(c.race, algorithm).set) {
     s.algorithm.clear();
     all.insert(all.end(), {"--set", s.written()});
@@ -229,6 +230,14 @@ void start_over_ssh(examples::children& peers, choice const& c, std::string cons
   }
 }
 
+/// Says how to start a member that comes later. Its port is free once the others have theirs.
+void tell_of_room(choice const& c, std::string const& where, std::size_t n) {
+  if (c.race.quiet || n >= *c.members) return;
+  examples::say("room for nodes " + std::to_string(n) + " to " + std::to_string(*c.members - 1) +
+                ", which can join as\n  " + c.program + " --join --id " + std::to_string(n) + " " + where +
+                "\nwith the other options as here\n");
+}
+
 auto start_all(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place,
                std::size_t n) -> std::size_t {
   if (c.transport == "mpi") return start_ranks(peers, c, algorithm, place, n);
@@ -238,8 +247,11 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
   }
   auto const by_memory = c.transport == "shared_memory";
   auto const key = by_memory ? std::string{} : place.key();
-  doors const ports{by_memory ? 0 : n, c.transport, !key.empty(), c.status_addresses.size()};
-  auto const rest = own_arguments(c, algorithm, n);
+  doors const ports{by_memory ? 0 : c.members.value_or(n), c.transport, !key.empty(), c.status_addresses.size()};
+  auto const rest = own_arguments(c, algorithm, c.members.value_or(n));
+  if (c.members)
+    tell_of_room(
+        c, by_memory ? "--run " + place.run() : "--peers " + ports.addresses + (key.empty() ? "" : " --key " + key), n);
   auto const to_save =
       c.checkpoint.folder.empty() ? std::chrono::seconds{} : std::chrono::seconds{10};  // their last state
   for (std::size_t i = 0; i < n; ++i) {
@@ -350,7 +362,7 @@ auto await_all(examples::children& peers, choice const& c, workplace const& plac
 /// An algorithm, and the processes that it needs: a server is one too.
 struct competitor {
   std::string algorithm;
-  std::size_t processes;
+  std::size_t processes;  // those that begin
   std::size_t computing;  // of these; a server follows
   std::vector<std::string> arguments;  // what its peers are told of the round from which they go on together
   examples::held_folder saved;
@@ -434,7 +446,10 @@ auto competitors(examples::race_plan const& plan, choice& c) -> std::vector<comp
     auto alone = c;
     alone.race.algorithms = {name};
     try {
-      all.push_back({name, a.nodes.size(), a.peers, {}, {c, name, a.nodes.size()}});
+      if (c.members && a.nodes.size() != a.peers)
+        throw rubato::config_error{"with a server --members is for peers that are started by hand"};
+      auto const begins = c.members ? c.beginning : a.nodes.size();
+      all.push_back({name, begins, c.members ? begins : a.peers, {}, {c, name, a.nodes.size()}});
       if (examples::interrupted()) return all;
       if (!c.machines.empty()) static_cast<void>(seats_of(c, a.nodes.size()));
       examples::refuse_unsaved(c, name, a.nodes.size());
@@ -467,6 +482,16 @@ struct outcome : examples::race_outcome {
   std::vector<std::vector<std::string>> untold{};  // by result: its warnings that were not passed on as they came
 };
 
+/// The results of those who are no members at the end, as who came to it last saw it.
+void leave_out_absent(std::vector<rubato::peer_result>& parts) {
+  auto const last = std::max_element(parts.begin(), parts.end(),
+                                     [](auto const& a, auto const& b) { return a.result.ended < b.result.ended; });
+  if (last == parts.end()) return;
+  auto const absent = last->result.absent;
+  std::erase_if(parts, [&](auto const& p) { return std::find(absent.begin(), absent.end(), p.id) != absent.end(); });
+  for (auto& p : parts) p.result.absent = absent;
+}
+
 /// Adds what comes of it to `all`; nothing where interrupted.
 void run_one(choice c, competitor const& who, workplace const& place, rubato::problem::any_oracle const& oracle,
              outcome& all) {
@@ -488,8 +513,9 @@ void run_one(choice c, competitor const& who, workplace const& place, rubato::pr
     parts.push_back(rubato::report::read_peer_result(place.report(i)));
     if (all.unwritten.empty()) all.unwritten = parts.back().unwritten;
   }
+  if (c.members) leave_out_absent(parts);
   for (auto const& p : parts) heard.add_told(p.result.warnings);
-  auto const gaps = ends.lost.empty() ? rubato::gaps::refused : rubato::gaps::left_out;
+  auto const gaps = ends.lost.empty() && !c.members ? rubato::gaps::refused : rubato::gaps::left_out;
   auto merged = rubato::merged(std::move(parts), oracle, gaps);
   if (merged.models.empty()) throw rubato::run_error{"no node that has a model is left: " + ends.sentences.front()};
   auto& result = all.results.emplace_back(std::move(merged));
@@ -555,15 +581,15 @@ auto cluster(choice c) -> int {
   auto kept = std::unique_ptr<examples::reserved_ports>{};
   if (status_place) {
     auto most = std::size_t{0};
-    for (auto const& each : who) most = std::max(most, each.processes);
+    for (auto const& each : who) most = std::max(most, c.members.value_or(each.processes));
     kept = serve_status(c, *status_place, most);
   }
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c.race)};
   if (!c.race.quiet) {
     auto const where = c.machines.empty() ? "this machine" : "the hosts of " + c.hosts.file;
     examples::say("One process a node over " + c.transport + " on " + where + ": " + c.race.problem_text + ", " +
-                  examples::network_text(plan) + ", " + std::to_string(*c.race.nodes) + " nodes, " +
-                  examples::detail::duration_text(c.race.until) + " each, in real time.\n\n");
+                  examples::network_text(plan) + ", " + std::to_string(c.members ? c.beginning : *c.race.nodes) +
+                  " nodes, " + examples::detail::duration_text(c.race.until) + " each, in real time.\n\n");
   }
   auto const all = run_all(c, who, place, oracle);
   auto const& results = all.results;
@@ -635,6 +661,9 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
                  "the program that runs one node, by its path on each machine (default: peer beside this one)");
   app.add_flag("--quiet", c.race.quiet, "neither the header nor the tables of links");
   if (!examples::detail::parsed(app, argc, argv, c.race, [&] { examples::settle(c); })) return std::nullopt;
+  if (c.members && !c.hosts.file.empty())
+    throw rubato::config_error{
+        "--members and --hosts exclude each other at cluster: start the peers by hand, who take both"};
   if (!c.hosts.file.empty()) {
     c.machines = examples::read_hosts(c.hosts.file);
     if (!was_given(c, "--transport")) c.transport = "tcp";

@@ -200,16 +200,30 @@ void tell_distance(rubato::run_result const& r, examples::peer_choice const& c, 
     if (!o.quiet) examples::say("this node computes gradients for a server, which has the model\n");
     return;
   }
-  auto const worst = examples::distance(r, examples::quadratic_of(*o.quadratic, o).optimum());
+  auto const best = examples::optimum_without(examples::quadratic_of(*o.quadratic, o), r.absent);
+  auto const worst = examples::distance(r, best);
   if (!o.quiet)
-    examples::say("no value of the model is farther than " + rubato::report::readable(worst) + " from the optimum\n");
+    examples::say("no value of the model is farther than " + rubato::report::readable(worst) + " from the optimum" +
+                  (r.absent.empty() ? "\n" : " of those who are there\n"));
   if (!interrupted) examples::require_near(worst, c);
 }
 
 /// Of peers that were gone when the run ended, its own and those of others; returns the exit status.
-auto tell_of_the_lost(rubato::peer_result const& r) -> int {
-  if (auto const words = examples::words_of_the_lost(r); !words.empty()) say_aloud(words);
-  return r.cut_off.empty() && r.parted == 0 ? status::done : status::cut_off;
+auto tell_of_the_lost(rubato::peer_result const& r, bool members_come_and_go) -> int {
+  auto const words = examples::words_of_the_lost(r, members_come_and_go);
+  if (!words.empty()) say_aloud(words);
+  return words.empty() ? status::done : status::cut_off;
+}
+
+/// How this node takes part, where members come and go.
+void settle_membership(examples::peer_choice const& c, rubato::peer_options& o, rubato::until& end) {
+  if (!c.members) return;
+  for (std::size_t i = 0; i < c.beginning; ++i) o.first.push_back(rubato::to_node(i));
+  if (c.joins) o.entry = rubato::entry::later;
+  o.restarts = c.restart;
+  if (c.leave_after.count() == 0) return;
+  o.farewell = rubato::farewell::leaves;
+  end.time = c.leave_after;
 }
 
 auto live(examples::peer_choice c) -> int {
@@ -223,7 +237,7 @@ auto live(examples::peer_choice c) -> int {
   settle_places(c, a.nodes.size());
   examples::refuse_going_on(c, a, rubato::to_node(static_cast<std::size_t>(c.id)));
   if (c.doctor) return examine(a, c);
-  if (c.restart > 0) {
+  if (c.restart > 0 && !c.members) {
     if (c.id >= a.nodes.size())
       throw rubato::config_error{"there is no node " + std::to_string(c.id) + " to --restart: the run has nodes 0 to " +
                                  std::to_string(a.nodes.size() - 1)};
@@ -244,6 +258,7 @@ auto live(examples::peer_choice c) -> int {
   o.compute = examples::compute_of(plan, plan.algorithms.front().minibatches);
   o.compute_seed = plan.scenario.seed;
   o.pace = c.pace;
+  settle_membership(c, o, end);
   if (!examples::await_former_life("peer", c, plan.options.algorithms.front(), {c.id, c.id + 1}))
     return status::interrupted;
   if (auto const anew = examples::who_begins_anew(c, plan.options.algorithms.front(), {c.id, c.id + 1}); !anew.empty())
@@ -268,8 +283,12 @@ auto live(examples::peer_choice c) -> int {
       examples::interrupted() || result.result.stopped == rubato::stop_reason::interrupted;
   if (c.race.quadratic) tell_distance(result.result, c, plan.options, interrupted);
   if (!result.unwritten.empty() && c.report.empty()) throw rubato::run_error{result.unwritten};  // else its reader does
+  if (c.members && (interrupted || c.leave_after.count() > 0)) {
+    if (!plan.options.quiet) examples::say("this node has left the others\n");
+    return tell_of_the_lost(result, true);
+  }
   if (interrupted) std::fprintf(stderr, "peer: interrupted\n");
-  return interrupted ? status::interrupted : tell_of_the_lost(result);
+  return interrupted ? status::interrupted : tell_of_the_lost(result, c.members.has_value());
 }
 
 #if RUBATO_EXAMPLES_HAVE_MPI

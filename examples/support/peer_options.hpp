@@ -45,6 +45,10 @@ struct peer_choice {
   bool resume_if_there = false;  ///< a node without a checkpoint begins anew
   double drop = 0;
   double within = 0;
+  std::optional<std::size_t> members;  ///< the largest number of them; unset: nodes stay
+  std::size_t beginning = 0;  ///< of these, how many begin
+  bool joins = false;
+  std::chrono::nanoseconds leave_after{};  ///< 0: at --until with the others
   bool goes_on = false;
   bool insecure = false;
   bool attached = false;
@@ -190,6 +194,9 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
        [](peer_choice& c, given g) { c.checkpoint.every_rounds = count_in(g, 1, "a whole number from 1 up"); }},
       {"--round", "K", "", "round from which these are to --resume (default: the newest that all have)",
        [](peer_choice& c, given g) { c.checkpoint.round = count_in(g, 0, "a whole number from 0 up"); }},
+      {"--members", "N", "",
+       "let nodes come and go: there is room for N, of which --nodes begin; each needs links with all others",
+       [](peer_choice& c, given g) { c.members = count_in(g, 1, "a whole number from 1 up"); }},
       {"--log", "news|warnings", "news", "what nodes say while they run: all news, or only what may spoil the result",
        detail::set_log},
       {"--pace", "K", "4",
@@ -208,6 +215,9 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   rows.push_back({"--restart", "K", "0",
                   "how often this node was started before, if the others --go-on: it then draws other samples",
                   [](peer_choice& c, given g) { c.restart = count_in(g, 0, "a whole number from 0 up"); }});
+  rows.push_back({"--leave-after", "T", "",
+                  "of a run with --members: leave the others in order after this time, as after Ctrl-C or SIGTERM",
+                  [](peer_choice& c, given g) { c.leave_after = detail::wait_in(g); }});
   rows.push_back({"--run", "NAME", "",
                   "name of the run, over shared_memory: the same at each node, and of no other run of this machine",
                   [](peer_choice& c, given g) { c.run = g.text; }});
@@ -250,6 +260,42 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
   return rows;
 }
 
+/// Throws config_error unless members can come and go with these options, or if they are for such runs alone.
+inline void refuse_members(peer_choice const& c) {
+  auto const is_given = [&](std::string const& name) {
+    return was_given(c.race, name) || std::find(c.given.begin(), c.given.end(), name) != c.given.end();
+  };
+  if (!c.members) {
+    if (c.joins || is_given("--leave-after"))
+      throw config_error{std::string{c.joins ? "--join" : "--leave-after"} +
+                         " has no effect without --members, with which nodes come and go"};
+    return;
+  }
+  if (c.transport != "tcp" && c.transport != "shared_memory")
+    throw config_error{"--members is for --transport tcp and shared_memory, not " + c.transport +
+                       (c.transport == "udp" ? ", which may lose the last message to a node"
+                                             : ", whose processes all start together")};
+  if (c.beginning > *c.members)
+    throw config_error{"--nodes " + std::to_string(c.beginning) + " cannot begin where --members leaves room for " +
+                       std::to_string(*c.members)};
+  constexpr std::pair<char const*, char const*> excluded[] = {
+      {"--pace", "a node would wait for others that send nothing at present"},
+      {"--checkpoint", "who comes back begins with a neighbour's model"},
+      {"--record", "a replay knows nothing of who came and went"},
+      {"--launch", "a launcher starts all nodes; give --id and --peers, or --hosts"},
+      {"--doctor", "it meets all nodes of a run, and these need not all be there"}};
+  for (auto const& [name, why] : excluded)
+    if (is_given(name)) throw config_error{std::string{name} + " and --members exclude each other: " + why};
+  if (c.restart > 0 && !c.joins)
+    throw config_error{"--restart of a member needs --join: it comes back to a run that goes on"};
+  auto const is_server = c.id >= *c.members;
+  if (!c.joins && !is_server && c.id >= c.beginning)
+    throw config_error{"node " + std::to_string(c.id) + " is none of the " + std::to_string(c.beginning) +
+                       " --nodes that begin: it can --join once they have begun"};
+  if (is_given("--leave-after") && c.leave_after >= c.race.until)
+    throw config_error{"--leave-after has no effect from --until on, where the run ends"};
+}
+
 /// Throws config_error for a given option that has no effect because of the others.
 inline void refuse_idle(peer_choice const& c) {
   auto const refuse_if = [&](bool idle, std::string const& name, std::string const& why) {
@@ -257,6 +303,7 @@ inline void refuse_idle(peer_choice const& c) {
       throw config_error{name + " has no effect " + why};
     }
   };
+  refuse_members(c);
   refuse_if(c.transport != "udp", "--drop",
             "over " + c.transport + ", which loses no message: it is for --transport udp");
   refuse_if(!c.race.quadratic, "--within",
@@ -312,8 +359,16 @@ inline void refuse_idle(peer_choice const& c) {
   refuse_without_samples(c.race);
 }
 
-/// Sets race's options that follow from the others: over udp a block must fit a datagram, and 256 floats do.
-inline void settle(peer_choice& c) { c.race.block_values = c.transport == "udp" ? 256 : 0; }
+/// Sets options that follow from the others: over udp a block must fit a datagram, and 256 floats do; nodes go on
+/// without members that go, and the run is of as many nodes as there may be members.
+inline void settle(peer_choice& c) {
+  c.race.block_values = c.transport == "udp" ? 256 : 0;
+  if (!c.members || c.race.members_come_and_go) return;
+  c.goes_on = true;
+  c.beginning = c.race.nodes.value_or(*c.members);
+  c.race.nodes = std::max(*c.members, c.beginning);
+  c.race.members_come_and_go = true;
+}
 
 /// Flags of peer and cluster.
 inline void add_shared_flags(CLI::App& app, peer_choice& choice) {
@@ -370,9 +425,16 @@ inline void take_place(peer_choice& c) {
   for (auto const& row : rows_heeded(by_peer)) detail::add_row(app, row, choice.race);
   add_shared_flags(app, choice);
   add_insecure(app, choice);
+  app.add_flag("--join", choice.joins,
+               "come to a run with --members that goes on, or back to it (with --restart): begin with the model of one "
+               "who is there");
   app.add_flag("--attached", choice.attached, "end when standard input does, as cluster --hosts has its peers do");
-  app.add_flag("--doctor", choice.doctor,
-               "run nothing: started at all nodes, meet them all, and print what would go wrong, over tcp");
+  auto const set_doctor = [&choice](std::int64_t) {
+    choice.doctor = true;
+    choice.given.emplace_back("--doctor");
+  };
+  app.add_flag_function("--doctor", set_doctor,
+                        "run nothing: started at all nodes, meet them all, and print what would go wrong, over tcp");
   app.add_flag("--quiet", choice.race.quiet, "print nothing when all goes well");
   choice.race.algorithms = {"r_fast"};
   if (!detail::parsed(app, argc, argv, choice.race, [&] { settle(choice); })) return std::nullopt;

@@ -39,18 +39,38 @@ namespace rubato::examples {
   return setup_text(arguments);
 }
 
+namespace detail {
+[[nodiscard]] inline auto names_of(std::vector<node_id> const& ids) -> std::string {
+  std::string who;
+  for (auto const id : ids) who += (who.empty() ? "node " : " and node ") + std::to_string(to_index(id));
+  return who;
+}
+}  // namespace detail
+
+/// The same of a run whose members come and go.
+[[nodiscard]] inline auto words_of_lost_members(peer_result const& r) -> std::string {
+  auto const self = std::to_string(to_index(r.id));
+  if (!r.other_views.empty())
+    return "when the run ended, node " + self + " and " + detail::names_of(r.other_views) +
+           " saw different members: some link between two of them could not be made, and models are off the optimum";
+  if (!r.cut_off.empty())
+    return detail::names_of(r.cut_off) + (r.cut_off.size() == 1 ? " was" : " were") + " lost to node " + self +
+           " and had not come back when the run ended: it went on to the optimum of those who were there";
+  return r.parted == 0 ? ""
+                       : "another member than node " + self + " had lost one that had not come back when the run ended";
+}
+
 /// Of peers that were gone when the run ended, this node's own and those of others, one sentence; empty: there were
 /// none.
-[[nodiscard]] inline auto words_of_the_lost(peer_result const& r) -> std::string {
+[[nodiscard]] inline auto words_of_the_lost(peer_result const& r, bool members_come_and_go = false) -> std::string {
+  if (members_come_and_go) return words_of_lost_members(r);
   auto const self = std::to_string(to_index(r.id));
   if (r.cut_off.empty() && r.parted == 0) return {};
   if (r.cut_off.empty()) {
     return "a node that is " + std::to_string(r.parted) + (r.parted == 1 ? " edge" : " edges") + " away from node " +
            self + " was cut off from a peer when the run ended: what one side computed since then, the other lacks";
   }
-  std::string who;
-  for (auto const id : r.cut_off) who += (who.empty() ? "node " : " and node ") + std::to_string(to_index(id));
-  return "node " + self + " was cut off from " + who +
+  return "node " + self + " was cut off from " + detail::names_of(r.cut_off) +
          " when the run ended: what one side computed since then, the other lacks";
 }
 
@@ -84,6 +104,7 @@ inline void add_setting(wire::agreement& agreed, peer_choice const& c) {
 /// What else the processes of a run must have in common. Not the time if nodes go on without each other: a restarted
 /// one gets less time.
 inline void add_end(wire::agreement& agreed, peer_choice const& c) {
+  if (c.members) agreed.add("--members", *c.members).add("--nodes that begin", c.beginning);
   agreed.add("--until", c.goes_on ? "any, as nodes --go-on" : report::shortest(to_seconds(c.race.until)) + " s");
 }
 

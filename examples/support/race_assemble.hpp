@@ -49,6 +49,7 @@ auto assembled_as(race_network const& network, race_objective const& problem, al
   auto const o = options_of<Node>(s);
   auto const parts = std::max<std::size_t>(minibatches_of<Node>(o), 1);  // for 0 the node itself reports the error
   auto const cut = parts > 1 ? problem.in_minibatches(parts) : problem;
+  if (network.members) return {rubato::assemble<Node>(*network.members, cut, o), parts};
   if (network.rounds) return {rubato::assemble<Node>(*network.rounds, cut, o), parts};
   return {rubato::assemble<Node>(network.graphs, cut, o), parts};
 }

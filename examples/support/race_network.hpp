@@ -14,6 +14,7 @@
 #include <rubato/mixing/schedule.hpp>
 #include <rubato/topology/builders.hpp>
 #include <rubato/topology/digraph.hpp>
+#include <rubato/topology/members.hpp>
 #include <rubato/topology/pair.hpp>
 #include <rubato/topology/zlib.hpp>
 
@@ -25,10 +26,11 @@ struct named_graph {
   std::shared_ptr<mixing::schedule const> rounds{};
 };
 
-/// The same as algorithms are given it.
+/// The same as algorithms are given it; where members come and go, `graphs` is that of all of them.
 struct race_network {
   topology::pair graphs;
   std::shared_ptr<mixing::schedule const> rounds{};
+  std::shared_ptr<topology::member_graphs const> members{};
 };
 
 [[nodiscard]] inline auto known_networks() -> std::string {
@@ -50,6 +52,19 @@ struct race_network {
 [[nodiscard]] inline auto network_named(std::string const& name, std::optional<std::size_t> n) -> race_network {
   auto graph = graph_named(name, n);
   return {topology::pair{std::move(graph.edges)}, std::move(graph.rounds)};
+}
+
+/// Graphs of that name for 1, 2, ... `most` members. Throws config_error for one that is not for any number of nodes.
+[[nodiscard]] inline auto members_named(std::string const& name, std::size_t most) -> race_network {
+  auto const is_fixed = name.starts_with("file:") || name.starts_with("grid:") || name.starts_with("torus:");
+  if (is_fixed || mixing::rounds_by_name(name, most))
+    throw config_error{
+        "members come and go on graphs that there are for any number of nodes, such as ring, star or "
+        "binary-tree, and '" +
+        escaped(name) + (is_fixed ? "' has a number of its own" : "' changes from round to round")};
+  auto const all = std::make_shared<topology::member_graphs const>(
+      most, [&](std::size_t k) { return network_named(name, k).graphs; });
+  return {all->of(most), {}, all};
 }
 
 }  // namespace rubato::examples

@@ -33,6 +33,7 @@ struct race_options {
   std::vector<std::string> algorithms;
   race_driver driver{};
   std::optional<std::size_t> nodes;  ///< unset: 8, or as many as the topology's file or form has
+  bool members_come_and_go = false;  ///< of peer and cluster: then `nodes` is the largest number of them
   std::string topology;
   std::string problem_text = "softmax";
   std::optional<std::size_t> quadratic;  ///< dimension of quadratics, one a node, drawn from the seed; unset: softmax

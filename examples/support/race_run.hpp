@@ -50,7 +50,7 @@ inline auto networks_of(race_options& o) -> std::vector<race_network> {
   for (auto const& algorithm : o.algorithms) {
     auto const name = o.topology == best_networks ? std::string{algorithm_named(algorithm).network} : o.topology;
     if (!made.contains(name)) {
-      auto network = network_named(name, o.nodes);
+      auto network = o.members_come_and_go ? members_named(name, *o.nodes) : network_named(name, o.nodes);
       o.nodes = network.graphs.nodes();
       made.emplace(name, std::move(network));
     }
@@ -149,6 +149,23 @@ inline void refuse_batch(race_options const& o, planned_algorithm const& a) {
   return worst;
 }
 
+/// The optimum of the sum over all nodes but these.
+[[nodiscard]] inline auto optimum_without(problem::quadratic const& q, std::vector<node_id> const& absent)
+    -> std::vector<double> {
+  if (absent.empty()) return q.optimum();
+  std::vector<double> best(q.dimension());
+  for (std::size_t k = 0; k < best.size(); ++k) {
+    auto curvatures = 0.0, pulls = 0.0;
+    for (std::size_t i = 0; i < q.nodes(); ++i) {
+      if (std::find(absent.begin(), absent.end(), to_node(i)) != absent.end()) continue;
+      curvatures += q.curvature(i, k);
+      pulls += q.curvature(i, k) * q.centre(i, k);
+    }
+    best[k] = pulls / curvatures;
+  }
+  return best;
+}
+
 /// The options in a recording: names and values in turn, each ended by a zero. Paths are absolute, so that a replay
 /// finds them from any folder.
 [[nodiscard]] inline auto setup_text(std::vector<std::string> const& arguments) -> std::string {
@@ -230,7 +247,9 @@ struct race_outcome {
 /// To be called after each run: adds the time to the target, or the distance from the optimum, of the last result.
 inline void judge_last(race_outcome& all, race_options const& o) {
   find_target(all.results.back(), o.target_loss);
-  if (o.quadratic) all.away.push_back(distance(all.results.back(), quadratic_of(*o.quadratic, o).optimum()));
+  if (!o.quadratic) return;
+  auto const& last = all.results.back();
+  all.away.push_back(distance(last, optimum_without(quadratic_of(*o.quadratic, o), last.absent)));
 }
 
 /// Runs all algorithms in turn. When interrupted, or when one fails (with a run_error that names it), ends early with
