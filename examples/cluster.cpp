@@ -43,6 +43,7 @@
 
 #include "support/checkpoint_folders.hpp"
 #include "support/children.hpp"
+#include "support/cluster_members.hpp"
 #include "support/follower.hpp"
 #include "support/listener.hpp"
 #include "support/over_ssh.hpp"
@@ -230,14 +231,6 @@ void start_over_ssh(examples::children& peers, choice const& c, std::string cons
   }
 }
 
-/// Says how to start a member that comes later. Its port is free once the others have theirs.
-void tell_of_room(choice const& c, std::string const& where, std::size_t n) {
-  if (c.race.quiet || n >= *c.members) return;
-  examples::say("room for nodes " + std::to_string(n) + " to " + std::to_string(*c.members - 1) +
-                ", which can join as\n  " + c.program + " --join --id " + std::to_string(n) + " " + where +
-                "\nwith the other options as here\n");
-}
-
 auto start_all(examples::children& peers, choice const& c, std::string const& algorithm, workplace const& place,
                std::size_t n) -> std::size_t {
   if (c.transport == "mpi") return start_ranks(peers, c, algorithm, place, n);
@@ -249,9 +242,13 @@ auto start_all(examples::children& peers, choice const& c, std::string const& al
   auto const key = by_memory ? std::string{} : place.key();
   doors const ports{by_memory ? 0 : c.members.value_or(n), c.transport, !key.empty(), c.status_addresses.size()};
   auto const rest = own_arguments(c, algorithm, c.members.value_or(n));
-  if (c.members)
-    tell_of_room(
-        c, by_memory ? "--run " + place.run() : "--peers " + ports.addresses + (key.empty() ? "" : " --key " + key), n);
+  if (c.members) {
+    auto where = by_memory ? std::vector<std::string>{"--run", place.run()}
+                           : std::vector{std::string{"--peers"}, ports.addresses};
+    if (!key.empty()) where.insert(where.end(), {"--key", key});
+    where.insert(where.end(), rest.begin(), rest.end());
+    if (!c.race.quiet) examples::say(examples::words_of_room(c.program, std::move(where), n, *c.members));
+  }
   auto const to_save =
       c.checkpoint.folder.empty() ? std::chrono::seconds{} : std::chrono::seconds{10};  // their last state
   for (std::size_t i = 0; i < n; ++i) {
@@ -482,16 +479,6 @@ struct outcome : examples::race_outcome {
   std::vector<std::vector<std::string>> untold{};  // by result: its warnings that were not passed on as they came
 };
 
-/// The results of those who are no members at the end, as who came to it last saw it.
-void leave_out_absent(std::vector<rubato::peer_result>& parts) {
-  auto const last = std::max_element(parts.begin(), parts.end(),
-                                     [](auto const& a, auto const& b) { return a.result.ended < b.result.ended; });
-  if (last == parts.end()) return;
-  auto const absent = last->result.absent;
-  std::erase_if(parts, [&](auto const& p) { return std::find(absent.begin(), absent.end(), p.id) != absent.end(); });
-  for (auto& p : parts) p.result.absent = absent;
-}
-
 /// Adds what comes of it to `all`; nothing where interrupted.
 void run_one(choice c, competitor const& who, workplace const& place, rubato::problem::any_oracle const& oracle,
              outcome& all) {
@@ -513,7 +500,7 @@ void run_one(choice c, competitor const& who, workplace const& place, rubato::pr
     parts.push_back(rubato::report::read_peer_result(place.report(i)));
     if (all.unwritten.empty()) all.unwritten = parts.back().unwritten;
   }
-  if (c.members) leave_out_absent(parts);
+  if (c.members) examples::leave_out_absent(parts);
   for (auto const& p : parts) heard.add_told(p.result.warnings);
   auto const gaps = ends.lost.empty() && !c.members ? rubato::gaps::refused : rubato::gaps::left_out;
   auto merged = rubato::merged(std::move(parts), oracle, gaps);

@@ -86,10 +86,15 @@ said said.3 "node 1 has left"
 for i in 0 1 2 3; do ends $i 0; done
 grep -q "from the optimum of those who are there" said.3 || fail "the server says nothing of its optimum: $(cat said.3)"
 
+# cluster says how to join, and its result counts who did.
 for transport in tcp shared_memory; do
   timeout -k 1 60 "$cluster" --members 4 --nodes 3 --transport $transport --problem quadratic:20 --step 0.1 --compute fixed:2ms \
-    --slow none --until 4s --within 1e-3 --out "by-$transport" >said 2>&1 || fail "cluster over $transport: status $?, $(cat said)"
-  grep -q "room for nodes 3 to 3" said || fail "cluster over $transport does not say how to join: $(cat said)"
+    --slow none --until 8s --within 1e-3 --out "by-$transport" >"said.by-$transport" 2>&1 &
+  started=$!
+  said "said.by-$transport" "there is room for 1 more"
+  bash -c "exec $(grep -e "--join --id 3" "said.by-$transport")" >joined 2>&1 || fail "who joins over $transport ends with status $?: $(cat joined)"
+  wait $started || fail "cluster over $transport: status $?, $(cat "said.by-$transport")"
+  grep -q "node 3 has come" "said.by-$transport" || fail "cluster over $transport does not say who has come: $(cat "said.by-$transport")"
 done
 
 free_addresses 4
