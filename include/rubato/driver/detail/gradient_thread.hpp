@@ -19,6 +19,7 @@
 
 #include <rubato/core/node.hpp>
 #include <rubato/core/outbox.hpp>
+#include <rubato/driver/detail/idle_spell.hpp>
 #include <rubato/problem/any_oracle.hpp>
 
 namespace rubato::detail {
@@ -33,6 +34,7 @@ class gradient_thread : problem::part_receiver {
     std::exception_ptr thrown{};
   };
 
+  using clock = std::chrono::steady_clock;
   /// The least time that the gradient of that number takes.
   using duration_of = std::function<std::chrono::nanoseconds(std::uint64_t)>;
 
@@ -89,24 +91,36 @@ class gradient_thread : problem::part_receiver {
   void live() {
     auto lock = std::unique_lock{mutex_};
     while (true) {
-      changed_.wait(lock, [this] { return ending_ || wanted_.has_value(); });
+      await_request(lock);
       if (ending_) return;
       auto const request = *std::exchange(wanted_, std::nullopt);
       auto const mine = number_;
-      auto const begin = std::chrono::steady_clock::now();
-      auto const longest = (std::chrono::steady_clock::time_point::max)() - begin;
+      auto const begin = clock::now();
+      auto const longest = (clock::time_point::max)() - begin;
       job_ = {mine, begin, (std::min<std::chrono::nanoseconds>)(takes_(draws_++), longest), 0};
       auto const how = how_;
       lock.unlock();
       auto r = evaluate(request, how);
       lock.lock();
       if (!is_due(lock, job_.least)) continue;
-      r.value.duration = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin);
+      r.value.duration = std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - begin);
       result_ = std::move(r);
       lock.unlock();
       done_();
       lock.lock();
     }
+  }
+
+  void await_request(std::unique_lock<std::mutex>& lock) {
+    auto const is_there = [this] { return ending_ || wanted_.has_value(); };
+    for (auto is_awake = true; is_awake && !is_there();) {
+      lock.unlock();
+      auto const now = clock::now();
+      is_awake = idle_.end_of_wait(now, (clock::time_point::max)()) == now;
+      lock.lock();
+    }
+    changed_.wait(lock, is_there);
+    idle_.end(clock::now());
   }
 
   /// Waits until the present job has taken that long. False if it is not wanted any more.
@@ -145,11 +159,12 @@ class gradient_thread : problem::part_receiver {
   std::uint64_t number_ = 0;  // of the request; a new number means that the former is not wanted
   struct job {
     std::uint64_t number = 0;
-    std::chrono::steady_clock::time_point begin{};
+    clock::time_point begin{};
     std::chrono::nanoseconds least{};
     std::size_t parts = 0;  // that are final
   };
-  job job_{};  // of the computing thread alone
+  job job_{};  // of the computing thread alone, as what follows
+  idle_spell<clock::time_point> idle_{};
   std::uint64_t draws_ = 0;
   bool ending_ = false;
   std::thread thread_;  // last: it uses all of the above

@@ -16,6 +16,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/driver/detail/gradient_thread.hpp>
 #include <rubato/driver/detail/hosted_node.hpp>
+#include <rubato/driver/detail/idle_spell.hpp>
 #include <rubato/driver/detail/kept_looks.hpp>
 #include <rubato/driver/detail/last_meeting.hpp>
 #include <rubato/driver/detail/look_thread.hpp>
@@ -214,7 +215,7 @@ class peer_driver {
       note_early_ends();
       note_other_views();
       if (!stands_still_) begin_gradient();
-      for (auto& n : polled(next_event(last_))) take(std::move(n));
+      for (auto& n : polled(idle_.end_of_wait(now(), next_event(last_)))) take(std::move(n));
       host_.wake(now(), sender());
       finish_gradient();
       check_patience();
@@ -351,6 +352,7 @@ class peer_driver {
     auto done = computing_.take();
     host_.take_parts(now(), computing_.take_parts(), sender());
     if (!done || (under_way_ && host_.cancelled())) return;
+    idle_.end(now());
     under_way_ = false;
     if (done->thrown)
       rethrow_named(done->thrown,
@@ -606,6 +608,7 @@ class peer_driver {
   transport::peer_status told_{transport::peer_status::phase::running};  // while it runs
   early_messages early_{vector_bytes()};
   instant begun_{}, last_{};
+  idle_spell<instant> idle_{};
   tracking_audit audit_;
   peer_notes notes_;
   peer_result& result_ = notes_.result;
