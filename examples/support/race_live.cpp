@@ -4,10 +4,15 @@
 
 #include <rubato/core/errors.hpp>
 #if RUBATO_EXAMPLES_HAVE_ASIO
+#include <poll.h>
+#include <unistd.h>
+
+#include <chrono>
 #include <cstddef>
 
 #include <rubato/report/access_token.hpp>
 
+#include "support/interrupt.hpp"
 #include "support/say.hpp"
 #include "support/status_service.hpp"
 
@@ -40,6 +45,14 @@ live_page::live_page(std::string const& port)
 }
 live_page::~live_page() = default;
 
+void live_page::stay() {
+  if (isatty(STDIN_FILENO) == 0 || isatty(STDOUT_FILENO) == 0 || interrupted()) return;
+  say("live: the page stays until you press Enter, or for ten minutes\n");
+  auto const latest = std::chrono::steady_clock::now() + std::chrono::minutes{10};
+  auto input = pollfd{STDIN_FILENO, POLLIN, 0};
+  while (!interrupted() && std::chrono::steady_clock::now() < latest && poll(&input, 1, 100) <= 0) continue;
+}
+
 auto live_page::begin(assembly const& a) -> status_boards {
   refuse_too_many(most_nodes, "nodes", a.nodes.size());
   refuse_too_many(most_edges, "edges", edges_of(a));
@@ -60,6 +73,7 @@ live_page::live_page(std::string const&) {
 }
 live_page::~live_page() = default;
 auto live_page::begin(assembly const&) -> status_boards { return {}; }
+void live_page::stay() {}
 
 }  // namespace rubato::examples
 #endif

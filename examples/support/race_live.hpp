@@ -21,6 +21,8 @@ class live_page {
 
   /// From now on this run, whose driver is to get the boards that are returned.
   [[nodiscard]] auto begin(assembly const& a) -> status_boards;
+  /// After the last run: where a person sits at a terminal, the page stays until Enter, or for ten minutes.
+  void stay();
 
  private:
   struct served;

@@ -34,8 +34,10 @@ void tell_of_gaps(recording const& r) {
   }
 }
 
-auto run_on_driver(entrant who, race_plan const& plan, until const& end, observers watching,
-                   status_boards const& statuses) -> run_result {
+}  // namespace
+
+auto run_one(entrant who, race_plan const& plan, until const& end, observers watching, status_boards const& statuses)
+    -> run_result {
   watching.push_back(divergence_watch());
   auto scenario = plan.scenario;
   scenario.compute = compute_of(plan, who.minibatches);
@@ -50,21 +52,8 @@ auto run_on_driver(entrant who, race_plan const& plan, until const& end, observe
                   {.watching = std::move(watching), .stop = signals().token(), .statuses = statuses});
 }
 
-}  // namespace
-
-auto run_one(entrant who, race_plan const& plan, until const& end, observers watching, status_boards const& statuses)
-    -> run_result {
-  try {
-    return run_on_driver(std::move(who), plan, end, std::move(watching), statuses);
-  } catch (...) {
-    for (auto const& board : statuses) board->end();
-    throw;
-  }
-}
-
-auto run_all(race_plan const& plan, race_objective const& problem) -> race_outcome {
+auto run_all(race_plan const& plan, race_objective const& problem, live_page* live) -> race_outcome {
   auto const& o = plan.options;
-  auto const live = o.live.empty() ? nullptr : std::make_unique<live_page>(o.live);
   std::vector<entrant> entrants;
   std::vector<recording> recordings;
   for (std::size_t i = 0; i < o.algorithms.size(); ++i) {
@@ -83,7 +72,7 @@ auto run_all(race_plan const& plan, race_objective const& problem) -> race_outco
       end.time = o.until;
       auto const shown = o.quiet ? report::progress_mode::quiet : report::progress_mode::on_terminal;
       auto watching = observers{report::progress{end, name, shown}};
-      auto const statuses = live ? live->begin(entrants[i].nodes) : status_boards{};
+      auto const statuses = live != nullptr ? live->begin(entrants[i].nodes) : status_boards{};
       results.push_back(run_one(std::move(entrants[i]), plan, end, std::move(watching), statuses));
     } catch (run_error const& e) {
       all.failed = std::make_exception_ptr(

@@ -34,6 +34,8 @@
 
 namespace rubato::examples {
 
+class live_page;  // support/race_live.hpp
+
 /// Options that are consistent, and what follows from them without the data.
 struct race_plan {
   race_options options;
@@ -253,7 +255,7 @@ inline void judge_last(race_outcome& all, race_options const& o) {
 }
 
 /// Runs all algorithms in turn. When interrupted, or when one fails (with a run_error that names it), ends early with
-/// the results so far. Throws if the first one fails.
-[[nodiscard]] auto run_all(race_plan const& plan, race_objective const& problem) -> race_outcome;
+/// the results so far. Throws if the first one fails. `live` shows them, unless it is null.
+[[nodiscard]] auto run_all(race_plan const& plan, race_objective const& problem, live_page* live) -> race_outcome;
 
 }  // namespace rubato::examples

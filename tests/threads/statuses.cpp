@@ -129,6 +129,24 @@ TEST_CASE("who is down is lost for its neighbours, in their statuses") {
     CHECK(n.is == (n.peer == node_id{2} ? standing::lost : standing::here));
 }
 
+TEST_CASE("if a run fails, the boards of its nodes say that it has ended") {
+  auto const fails = observers{[](look const& l) {
+    if (l.seen.at > 10ms) throw run_error{"enough"};
+  }};
+  environment::scenario s;
+  s.compute = environment::fixed(1ms);
+  s.measure_every = 5ms;
+  for (auto const on_threads : {false, true}) {
+    auto const boards = boards_for(nodes);
+    auto const sentence = failure([&] {
+      if (on_threads) run_threads(assembled(), s, {.time = 60s}, {.watching = fails, .statuses = boards});
+      else simulate(assembled(), s, {.time = 60s}, {.watching = fails, .statuses = boards});
+    });
+    CHECK(sentence == "enough");
+    for (auto const& board : boards) CHECK(board->newest()->at == node_status::phase::ended);
+  }
+}
+
 TEST_CASE("each node needs a board") {
   auto const boards = boards_for(nodes - 1);
   auto const sentence = "a run of 3 nodes shows each on a status board of its own, and there are 2";

@@ -253,6 +253,7 @@ class simulator {
 };
 
 inline auto simulator::run(until const& end) -> run_result {
+  detail::ends_boards const if_it_fails{boards_};
   end.check();
   if (end.never())
     throw config_error{"nothing ends this run; give until a time, a target loss or a number of gradients"};

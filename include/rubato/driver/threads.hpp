@@ -313,6 +313,7 @@ RUBATO_INLINE auto run_threads(assembly a, environment::scenario const& s, until
   detail::refuse_what_threads_cannot(a, s);
   run_result result;
   detail::check_boards(o.statuses, a.nodes.size());
+  detail::ends_boards const if_it_fails{o.statuses};
   detail::thread_run run{a, s, end.gradients, o.statuses};
   detail::thread_watch::threads nodes;
   for (std::size_t i = 0; i < a.nodes.size(); ++i) nodes.push_back(std::make_unique<detail::node_thread>(run, i));

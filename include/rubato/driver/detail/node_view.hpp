@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <exception>
 #include <optional>
 #include <span>
 #include <string>
@@ -68,6 +69,21 @@ inline void add_traffic(node_status& s, edge_report const& e) {
   if (sent) at->packets_sent += e.packets_sent, at->bytes_sent += e.bytes_sent, at->packets_lost += e.lost;
   else at->delivered += e.delivered;
 }
+
+/// Ends the boards of a run that fails while this lives, since no last status follows.
+class ends_boards {
+ public:
+  explicit ends_boards(status_boards const& all) : all_{&all} {}
+  ends_boards(ends_boards const&) = delete;
+  auto operator=(ends_boards const&) -> ends_boards& = delete;
+  ~ends_boards() {
+    for (std::size_t i = 0; i < all_->size() && std::uncaught_exceptions() > before_; ++i) (*all_)[i]->end();
+  }
+
+ private:
+  status_boards const* all_;
+  int before_ = std::uncaught_exceptions();
+};
 
 /// Throws config_error unless there is a board for each node, or none at all.
 inline void check_boards(status_boards const& boards, std::size_t nodes) {
