@@ -131,6 +131,8 @@ inline auto one_spelling(std::string name) -> std::string {
     return !line.empty() || text.good();
   };
   for (std::size_t number = 1; next(number); ++number) {
+    if (constexpr auto mark = std::string_view{"\xEF\xBB\xBF"}; number == 1 && line.starts_with(mark))
+      line.erase(0, mark.size());  // which some editors write before UTF-8
     line.resize((std::min)(line.size(), line.find('#')));
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     all.push_back(detail::host_in(line, file, number));

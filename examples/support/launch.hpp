@@ -75,7 +75,10 @@ inline auto numbers_of(std::string_view ranges, std::string const& whole) -> std
     auto const from = range.substr(0, dash);
     auto first = std::uint64_t{0}, last = std::uint64_t{0};
     auto const good = is_number(from, first) && is_number(dash == range.npos ? from : range.substr(dash + 1), last);
-    if (!good || last < first || last - first >= most_processes)
+    if (good && last >= first && last - first >= most_processes)
+      throw config_error{"the list of nodes '" + escaped(whole, 200) + "' has the range '" + escaped(range, 100) +
+                         "' of more than 65536 nodes"};
+    if (!good || last < first)
       throw config_error{"the list of nodes '" + escaped(whole, 200) + "' has a range that is none: '" +
                          escaped(range, 100) + "'"};
     for (auto k = first; k <= last; ++k) {
@@ -240,8 +243,13 @@ inline auto by_torchrun(variables const& get, hosts_choice const& h) -> placemen
   auto r = ranks{l.number("RANK"), l.number("WORLD_SIZE"), l.number("LOCAL_RANK")};
   if (!get("LOCAL_WORLD_SIZE").empty()) r.all_local = l.number("LOCAL_WORLD_SIZE");
   auto base = h.port.value_or(usual_port);
-  if (!h.port && !get("MASTER_PORT").empty())
-    base = static_cast<std::uint16_t>((std::min)(l.number("MASTER_PORT") + 1, std::size_t{65535}));
+  if (auto const text = get("MASTER_PORT"); !h.port && !text.empty()) {
+    auto master = std::uint16_t{0};
+    if (!is_number(text, master) || master == 0 || master == 65535)
+      throw config_error{"MASTER_PORT must be a port from 1 to 65534, after which nodes have theirs, not '" +
+                         escaped(text, 100) + "'"};
+    base = static_cast<std::uint16_t>(master + 1);
+  }
   return {launcher::torchrun, r.id, placed_by_ranks(l, r, h, base)};
 }
 

@@ -119,8 +119,12 @@ TEST_CASE("a page is given to who shows the token and names this machine, and to
   CHECK(status_of(s, request("/nowhere", bearer)) == "HTTP/1.1 404");
   CHECK(status_of(s, request("/broken", bearer)) == "HTTP/1.1 500");
   CHECK(status_of(s, request("/foreign", bearer)) == "HTTP/1.1 500");
-  for (auto const* const verb : {"POST", "PUT", "DELETE", "OPTIONS"})
+  for (auto const* const verb : {"POST", "PUT", "DELETE", "OPTIONS"}) {
     CHECK(status_of(s, verb + request("/status.json", bearer).substr(3)) == "HTTP/1.1 405");
+    auto const with_body = verb + request("/status.json", bearer + "Content-Length: 5\r\n").substr(3) + "12345";
+    CHECK(status_of(s, with_body) == "HTTP/1.1 405");
+    CHECK(status_of(s, verb + request("/status.json", "Content-Length: 5\r\n").substr(3) + "12345") == "HTTP/1.1 401");
+  }
 }
 
 TEST_CASE("what is no request, or too long a one, is refused") {

@@ -81,6 +81,9 @@ TEST_CASE("a line of a hosts file that is at fault is named") {
   CHECK(says(refusal([] { static_cast<void>(read_hosts("/nowhere/at/all")); }), "No such file"));
   CHECK(says(refusal([] { static_cast<void>(read_hosts("/")); }), "Is a directory"));
   CHECK(says(refusal([] { static_cast<void>(read_hosts("/dev/zero")); }), "/dev/zero:1: it is longer than 1000"));
+  CHECK(seated("\xEF\xBB\xBF"
+               "a slots=2\n",
+               2) == "a:7000,a:7001");
   CHECK(seated("a\n\nb", 2) == seated("a\nb\n", 2));
 }
 
@@ -93,6 +96,8 @@ TEST_CASE("lists of Slurm are written out") {
   for (auto const* const bad :
        {"", "a,,b", "n[1-", "n]1[", "n[[1]]", "n[2-1]", "n[a-b]", "n[1-99999999]", "-x", "a[1-50000]b[1-9]"})
     CHECK_THROWS_AS(slurm_hosts(bad), config_error);
+  CHECK(
+      says(refusal([] { static_cast<void>(slurm_hosts("n[1-99999999]")); }), "'1-99999999' of more than 65536 nodes"));
   for (auto const* const bad : {"", "0", "2(x0)", "2(3)", "2(x3", "x", "1,", "1(x99999999)"})
     CHECK_THROWS_AS(slurm_counts(bad), config_error);
 }
@@ -118,6 +123,8 @@ TEST_CASE("what a launcher says and cannot be is refused") {
     CHECK(says(refusal([&] { static_cast<void>(placed(all)); }), words));
   };
   refused({}, "--launch auto finds no launcher");
+  for (auto const* const port : {"0", "65535", "99999", "x"})
+    refused(with(torchrun, {{"MASTER_PORT", port}}), "MASTER_PORT must be a port from 1 to 65534");
   refused(with(slurm, {{"SLURM_NTASKS", ""}}), "Slurm has not set SLURM_NTASKS");
   refused(with(slurm, {{"SLURM_NTASKS", "3"}}), "Slurm calls this process number 3 of 3");
   refused(with(slurm, {{"SLURM_PROCID", "x"}}), "SLURM_PROCID must be a whole number");

@@ -255,6 +255,10 @@ inline auto refusal_of(http_status status, char const* sentence) -> http_answer 
   return answer_of(status, "text/plain; charset=utf-8", sentence + std::string{"\n"});
 }
 
+inline auto reads(http_request const& r) -> bool {
+  return r.method() == http_verb::get || r.method() == http_verb::head;
+}
+
 /// `pages(path)` gives a page with a type and a text, if there is one.
 template<class Pages>
 auto answer(http_request const& r, std::string const& token, Pages const& pages) -> http_answer {
@@ -263,8 +267,7 @@ auto answer(http_request const& r, std::string const& token, Pages const& pages)
     return refusal_of(http_status::misdirected_request, "the Host of a request here is localhost, or its number");
   if (!is_token(token_of(r), token))
     return refusal_of(http_status::unauthorized, "the token of this run is missing, or is another one");
-  if (r.method() != http_verb::get && r.method() != http_verb::head)
-    return refusal_of(http_status::method_not_allowed, "a status can only be read, with GET or HEAD");
+  if (!reads(r)) return refusal_of(http_status::method_not_allowed, "a status can only be read, with GET or HEAD");
   auto const target = std::string_view{r.target().data(), r.target().size()};
   try {
     if (auto page = pages(target.substr(0, target.find('?'))))
@@ -298,7 +301,9 @@ class http_session : public std::enable_shared_from_this<http_session> {
     parser_.body_limit(0);
     stream_.expires_after(deadline_);
     boost::beast::http::async_read(stream_, buffer_, parser_, [self = shared_from_this()](auto error, std::size_t) {
-      if (!error) return self->send(self->answer_to(self->parser_.get()));
+      auto const& request = self->parser_.get();
+      auto const with_body = error == http_error::body_limit && !reads(request);  // it is refused for its verb
+      if (!error || with_body) return self->send(self->answer_to(request));
       if (auto sentence = answer_to_bad(error)) self->send(std::move(*sentence));
     });
   }
