@@ -178,7 +178,8 @@ auto own_arguments(choice const& c, std::string const& algorithm, std::size_t n)
   if (auto const& served = c.status_addresses; !served.empty()) {
     auto list = served.front();
     for (std::size_t i = 1; i < n; ++i) list += "," + served.at(i);
-    all.insert(all.end(), {"--status", list, "--status-token", c.status_token});
+    all.insert(all.end(), {"--status", list});
+    if (c.machines.empty()) all.insert(all.end(), {"--status-token", c.status_token});  // ssh brings it elsewhere
   }
   if (!was_given(c, "--transport")) all.insert(all.end(), {"--transport", c.transport});
   if (!examples::was_given(c.race, "--nodes"))
@@ -220,6 +221,7 @@ void start_over_ssh(examples::children& peers, choice const& c, std::string cons
   auto const seats = seats_of(c, n);
   auto const addresses = examples::peers_text(examples::addresses_of(seats));
   auto const rest = own_arguments(c, algorithm, n);
+  auto const token = c.status_addresses.empty() ? std::string{} : rubato::report::token_in(c.status_token);
   for (std::size_t i = 0; i < n; ++i) {
     std::vector<std::string> peer{c.program, "--id", std::to_string(i), "--peers", addresses};
     peer.insert(peer.end(), rest.begin(), rest.end());
@@ -227,7 +229,7 @@ void start_over_ssh(examples::children& peers, choice const& c, std::string cons
                  .output = place.output(i),
                  .grace = std::chrono::seconds{3},
                  .results = place.results(i),
-                 .input = key + "\n"});
+                 .input = key + "\n" + token + "\n"});
   }
 }
 
@@ -386,6 +388,7 @@ auto refuse_as_a_peer(rubato::assembly& a, rubato::node_id node, choice c, std::
   examples::refuse_going_on(c, a, node);
   auto const me = rubato::identity_of(a, node, &rubato::wire::xxh3_of);
   if (c.transport == "udp") rubato::transport::udp::refuse_unfit(me, most_in_a_datagram);
+  examples::admit_as_asked(a, node, c);
   auto saves = examples::checkpoints_of(c, c.race.algorithms.front(), node);
   if (saves.folder.empty()) return 0;
   saves.round = round;
@@ -554,6 +557,25 @@ auto serve_status(choice& c, examples::private_folder const& place, std::size_t 
   return ports;
 }
 
+/// The same on other machines: node I's page is on port PORT + I of loopback there, and says which of the others that
+/// machine reaches.
+void serve_status_elsewhere(choice& c, examples::private_folder const& place, std::size_t nodes) {
+  auto const first = std::stoul(c.status);
+  if (first + nodes > 65536)
+    throw rubato::config_error{"--status " + c.status + " leaves no port for each of " + std::to_string(nodes) +
+                               " nodes: the last one is 65535"};
+  for (std::size_t i = 0; i < nodes; ++i) c.status_addresses.push_back("127.0.0.1:" + std::to_string(first + i));
+  c.status_token = place.path("status.token");
+  auto const query = "/?token=" + rubato::report::token_in(c.status_token);
+  auto const seats = seats_of(c, nodes);
+  auto words = std::string{};
+  for (std::size_t i = 0; i < nodes; ++i)
+    words += "status of node " + std::to_string(i) + ", on " + seats[i].host + ": http://" + c.status_addresses[i] +
+             query + "\n";
+  auto const port = std::to_string(first);
+  examples::say(words + "from here: ssh -L " + port + ":127.0.0.1:" + port + " " + seats[0].host + "\n");
+}
+
 auto cluster(choice c) -> int {
   auto const plan = examples::planned(c.race);
   c.race = plan.options;
@@ -569,7 +591,8 @@ auto cluster(choice c) -> int {
   if (status_place) {
     auto most = std::size_t{0};
     for (auto const& each : who) most = std::max(most, c.members.value_or(each.processes));
-    kept = serve_status(c, *status_place, most);
+    if (c.machines.empty()) kept = serve_status(c, *status_place, most);
+    else serve_status_elsewhere(c, *status_place, most);
   }
   auto const oracle = rubato::problem::any_oracle{examples::race_backend{}, examples::objective_of(c.race)};
   if (!c.race.quiet) {
@@ -637,7 +660,7 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
       app,
       examples::peer_row{"--status", "PORT|auto", "",
                          "serve how the nodes stand: a page for a browser, whose address is printed, and node I's on "
-                         "port PORT + I of this machine",
+                         "port PORT + I of its machine",
                          [](examples::peer_choice& o, examples::given g) { o.status = examples::page_port_in(g); }},
       c);
   for (auto const& row : examples::hosts_rows()) examples::detail::add_peer_row(app, row, c);
@@ -654,8 +677,8 @@ auto read_line(int argc, char const* const* argv) -> std::optional<choice> {
   if (!c.hosts.file.empty()) {
     c.machines = examples::read_hosts(c.hosts.file);
     if (!was_given(c, "--transport")) c.transport = "tcp";
-    if (was_given(c, "--status"))
-      throw rubato::config_error{"--status has no effect beside --hosts: a page serves on the machine of its node"};
+    if (c.status == "auto")
+      throw rubato::config_error{"--status auto is for one machine: beside --hosts name a port that is free on all"};
   } else if (c.insecure) {
     throw rubato::config_error{"--insecure has no effect without --hosts: all nodes are on this machine"};
   }

@@ -45,6 +45,7 @@
 #include "support/key_files.hpp"
 #include "support/peer_options.hpp"
 #include "support/peer_problem.hpp"
+#include "support/same_places.hpp"
 #include "support/say.hpp"
 #include "support/status_service.hpp"
 
@@ -61,8 +62,8 @@ auto plan_of(examples::peer_choice& c) -> examples::race_plan {
   auto const servers = a.nodes.size() - a.peers;
   if (servers >= c.launched)
     throw rubato::config_error{c.race.algorithms.front() + " has " + std::to_string(servers) +
-                               " servers, so the launcher must start more processes than " +
-                               std::to_string(c.launched)};
+                               (servers == 1 ? " server" : " servers") +
+                               ", so the launcher must start more processes than " + std::to_string(c.launched)};
   c.race.nodes = c.launched - servers;
   c.race.arguments.insert(c.race.arguments.end(), {"--nodes", std::to_string(*c.race.nodes)});
   return servers == 0 ? plan : examples::planned(c.race);
@@ -100,9 +101,13 @@ template<class Options>
 auto options_of(rubato::assembly const& a, examples::peer_choice const& c) -> Options {
   Options o;
   o.addresses = addresses_of(a, c);
-  for (std::size_t i = 0; i < o.addresses.size() && !c.race.quiet; ++i) {
-    auto const where = rubato::transport::address_in(o.addresses[i], c.insecure || c.keys.are_asked_for());
-    if (!where.name.empty()) std::printf("node %zu is at %s\n", i, where.text().c_str());
+  std::vector<std::optional<rubato::transport::address>> where;
+  for (auto const& text : o.addresses)
+    where.emplace_back(rubato::transport::address_in(text, c.insecure || c.keys.are_asked_for()));
+  if (auto const words = examples::words_of_same_place(o.addresses, where); !words.empty())
+    throw rubato::config_error{words};
+  for (std::size_t i = 0; i < where.size() && !c.race.quiet; ++i) {
+    if (!where[i]->name.empty()) std::printf("node %zu is at %s\n", i, where[i]->text().c_str());
   }
   o.security = examples::security_of(c.keys, static_cast<std::size_t>(c.id), o.addresses, !c.race.quiet);
   o.insecure = c.insecure;
@@ -127,10 +132,16 @@ auto examine(rubato::assembly const& a, examples::peer_choice const& c) -> int {
                                std::to_string(addresses.size() - 1)};
   auto me = rubato::identity_of(a, rubato::to_node(self), &rubato::wire::xxh3_of);
   add_agreed(me.agreed, c);
+  auto const over_udp = c.transport == "udp", has_keys = c.keys.are_asked_for();
+  if (over_udp)
+    rubato::transport::udp::refuse_unfit(
+        me, has_keys ? rubato::transport::udp::sealed_bytes : rubato::transport::udp::datagram_bytes);
   auto doctor = examples::doctor{{.self = self,
                                   .addresses = addresses,
-                                  .goes_far = c.insecure || c.keys.are_asked_for(),
-                                  .listener = c.listener,
+                                  .goes_far = c.insecure || has_keys,
+                                  .listener = over_udp ? c.key_listener : c.listener,
+                                  .over_udp = over_udp,
+                                  .datagrams = over_udp ? c.listener : std::nullopt,
                                   .arrival = c.arrival,
                                   .silence = c.silence,
                                   .agreed = me.agreed}};
@@ -270,6 +281,10 @@ auto live(examples::peer_choice c) -> int {
   o.least_said = c.log;
   o.stop = examples::signals().token();
   auto const service = shown(c, a, o);
+  examples::admit_as_asked(a, rubato::to_node(static_cast<std::size_t>(c.id)), c, [board = o.status](auto sentence) {
+    say_aloud(sentence);
+    if (board) board->say(std::string{sentence});
+  });
   auto result = run(a, c, end, o);
   result.result.algorithm = plan.options.algorithms.front();
   a.nodes.clear();  // with which recordings end

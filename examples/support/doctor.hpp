@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What would go wrong between the nodes of a run, before it runs: started at all nodes with the options of the run, it
 // looks at names, addresses, ports and keys here, meets all others, compares versions, options and MTUs, and measures
-// links and clocks. Each node ends with one table of what it found and what the others say of themselves.
+// links and clocks. The nodes talk to each other over TCP; where the run is to go over UDP, they also try datagrams.
+// Each node ends with one table of what it found and what the others say of themselves.
 #pragma once
 
 #include <netinet/in.h>
@@ -30,9 +31,11 @@
 #include <rubato/version.hpp>
 #include <rubato/wire/agreement.hpp>
 
+#include "datagram_probe.hpp"
 #include "doctor_port.hpp"  // not "support/...", so that a test may include this
 #include "hosts.hpp"
 #include "link_probe.hpp"
+#include "same_places.hpp"
 
 namespace rubato::examples {
 
@@ -40,8 +43,10 @@ namespace rubato::examples {
 struct doctor_choice {
   std::size_t self = 0;
   std::vector<std::string> addresses{};  ///< of all nodes, by id
-  bool goes_far = false;                 ///< addresses beyond loopback are allowed
+  bool goes_far = false;  ///< addresses beyond loopback are allowed
   std::optional<int> listener{};
+  bool over_udp = false;  ///< the run sends datagrams, which are tried too
+  std::optional<int> datagrams{};  ///< the socket of these, bound
   std::chrono::nanoseconds arrival{};
   std::chrono::nanoseconds silence{};
   std::chrono::nanoseconds turn = std::chrono::seconds{10};  ///< in which a pair of nodes measures its link
@@ -107,7 +112,10 @@ class doctor {
     auto const keys = looked_at(c_.self, "key", "mend --key or --certificates of this node", security);
     auto const socket =
         looked_at(c_.self, "port", "free the port, or give this node another one", [&] { return own_socket(); });
-    if (keys && socket) meet(*keys, *socket);
+    auto const probe = c_.over_udp ? looked_at(c_.self, "port", "free the port for UDP, or give this node another one",
+                                               [&] { return own_probe(); })
+                                   : std::unique_ptr<datagram_probe>{};
+    if (keys && socket && probe) meet(*keys, *socket, probe->get());
     else if (socket && !c_.listener) ::close(*socket);
     return std::move(all_);
   }
@@ -155,9 +163,11 @@ class doctor {
     add_well(c_.self, "names", std::to_string(known) + " of " + std::to_string(n) + " addresses are known");
     auto const six = count([](auto const& host) { return host.is_v6(); });
     if (six > 0 && six < known)
-      add_better(c_.self, "family",
-                 std::to_string(six) + " of " + std::to_string(known) + " addresses are IPv6, the others IPv4",
-                 "better: take addresses of one family");
+      add(c_.self, "family",
+          std::to_string(six) + " of " + std::to_string(known) + " addresses are IPv6, the others IPv4",
+          std::string{c_.over_udp ? "" : "better: "} + "take addresses of one family", c_.over_udp);
+    if (auto const words = words_of_same_place(c_.addresses, where_); !words.empty())
+      add(c_.self, "address", words, "mend --peers or --hosts");
     auto const here = count([](auto const& host) { return host.is_loopback(); });
     for (std::size_t i = 0; here > 0 && here < known && i < n; ++i) {
       if (where_[i] && where_[i]->host.is_loopback())
@@ -172,9 +182,16 @@ class doctor {
     return transport::open_tcp_socket(c_.addresses[c_.self], c_.goes_far).descriptor;
   }
 
+  auto own_probe() -> std::unique_ptr<datagram_probe> {
+    if (c_.datagrams) return std::make_unique<datagram_probe>(*c_.datagrams);
+    if (!where_[c_.self]) throw config_error{"this node has no address to receive at"};
+    return std::make_unique<datagram_probe>(transport::open_udp_socket(c_.addresses[c_.self], c_.goes_far).descriptor);
+  }
+
   // --- the others
 
-  void meet(std::shared_ptr<transport::security const> const& keys, int socket) {
+  /// `probe`: null where the run goes over TCP.
+  void meet(std::shared_ptr<transport::security const> const& keys, int socket, datagram_probe* probe) {
     std::vector<std::size_t> peers;
     for (std::size_t i = 0; i < where_.size(); ++i) {
       if (i != c_.self && where_[i]) peers.push_back(i);
@@ -191,7 +208,7 @@ class doctor {
     hear_reports(port, peers);
     for (auto const i : peers) judge_report(port, i);
     auto const is_whole = std::none_of(all_.begin(), all_.end(), [](auto const& f) { return f.fails; });
-    if (compare(port, peers, is_whole)) return measure(port, peers);
+    if (compare(port, peers, is_whole)) return measure(port, peers, probe);
     if (std::none_of(all_.begin(), all_.end(), [](auto const& f) { return f.fails; }))
       add(c_.self, "links", "not measured", "mend what other nodes have found");
   }
@@ -279,7 +296,7 @@ class doctor {
   }
 
   /// The pair of nodes i and j has turn i + j: so each node has one pair a turn, and those before it have ended.
-  void measure(doctor_port& port, std::vector<std::size_t> const& peers) {
+  void measure(doctor_port& port, std::vector<std::size_t> const& peers, datagram_probe* probe) {
     auto const began = transport::clock::now();
     auto link = link_probe{port};
     for (auto const other : peers) {
@@ -288,6 +305,7 @@ class doctor {
       try {
         auto const ahead = link.clock_ahead(other, begins);
         tell_link(other, measured(link, other, begins, std::size_t{1} << 17), ahead);
+        if (probe != nullptr) tell_datagrams(other, probe->tried(port, other, *where_[other], begins));
       } catch (link_late const& e) {
         add_better(other, "link", e.what(), "better: a link of more than 2 Mbit/s, with less delay");
       } catch (link_failed const& e) {
@@ -307,6 +325,15 @@ class doctor {
     if (std::abs(ahead) > 1)
       add_better(other, "clock", apart, "better: set the clocks, for certificates and the times in results");
     else add_well(other, "clock", apart);
+  }
+
+  void tell_datagrams(std::size_t other, datagram_probe::both_ways const& seen) {
+    add_datagrams(other, seen.out.text("there"), seen.out.to_mend());
+    if (auto const mend = seen.in.to_mend(); !mend.empty()) add_datagrams(other, seen.in.text("from there"), mend);
+  }
+  void add_datagrams(std::size_t other, std::string found, std::string mend) {
+    auto const fails = !mend.starts_with("better: ");
+    add(other, "udp", std::move(found), std::move(mend), fails);
   }
 
   doctor_choice c_;

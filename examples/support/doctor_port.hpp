@@ -104,16 +104,19 @@ class doctor_port {
     waiting.pop_front();
     return first;
   }
-  /// Throws link_failed, or link_late: also if the other has left when hardly any time was left, as it does if it was
-  /// late first.
-  void wait(std::size_t awaited, bool) {
+  /// Whether receive() would have one.
+  [[nodiscard]] auto has_message(std::size_t from) const -> bool { return !others_[from].waiting.empty(); }
+  void wait(std::size_t awaited, bool) { look(awaited, std::chrono::milliseconds{100}); }
+  /// Listens for so long. Throws link_failed, or link_late: also if the other has left when hardly any time was left,
+  /// as it does if it was late first.
+  void look(std::size_t awaited, std::chrono::nanoseconds most) {
     auto const& o = others_[awaited];
     if (!o.why.empty()) throw link_failed{o.why};
     auto const now = transport::clock::now();
     if (now > latest_ || (o.left && now + std::chrono::seconds{1} > latest_))
       throw link_late{"node " + std::to_string(awaited) + " is here, and its link was not measured in time"};
     if (o.left) throw link_failed{"node " + std::to_string(awaited) + " has ended before its links were measured"};
-    listen((std::min)(latest_, transport::later(std::chrono::milliseconds{100})));
+    listen((std::min)(latest_, transport::later(most)));
   }
 
  private:

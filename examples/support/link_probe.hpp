@@ -64,6 +64,16 @@ class link_probe {
     return -hear(other);
   }
 
+  /// One number to the other machine, and the next one of it.
+  void say(std::size_t to, double value) {
+    port_->send(to, channel_id::gradient, port_->copy_of(std::span<double const>{&value, 1}), 1);
+  }
+  auto hear(std::size_t from) -> double {
+    auto const body = next(from);
+    auto const values = body.template view<double>();
+    return values.empty() ? 0 : values[0];
+  }
+
   /// Seconds until messages of that many values altogether are there, or at the other end nothing of use.
   auto stream(std::size_t other, bool sends, std::size_t values) -> double {
     auto const before = transport::clock::now();
@@ -97,9 +107,6 @@ class link_probe {
   void post(std::size_t to, std::size_t values, std::size_t of = 1) {
     port_->send(to, channel_id::gradient, port_->copy_of(std::span<double const>{zeros_}.first(values)), of);
   }
-  void say(std::size_t to, double value) {
-    port_->send(to, channel_id::gradient, port_->copy_of(std::span<double const>{&value, 1}), 1);
-  }
   auto next(std::size_t from) -> shared_buffer {
     while (true) {
       if (auto p = port_->receive(from)) return std::move(p->body);
@@ -107,11 +114,6 @@ class link_probe {
     }
   }
   auto take(std::size_t from) -> std::size_t { return next(from).template view<double>().size(); }
-  auto hear(std::size_t from) -> double {
-    auto const body = next(from);
-    auto const values = body.template view<double>();
-    return values.empty() ? 0 : values[0];
-  }
   static auto seconds_now() -> double {
     return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A peer on another machine, through ssh. Its key goes there by standard input, which then stays open: the peer ends
-// when it closes, and so when the machine or the process that started it is no more. What it prints comes back on
-// standard error, and its results on standard output.
+// A peer on another machine, through ssh. Its key and the token of its page go there by standard input, which then
+// stays open: the peer ends when it closes, and so when the machine or the process that started it is no more. What it
+// prints comes back on standard error, and its results on standard output.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,7 @@ namespace rubato::examples {
 }
 
 /// What starts `peer` (a program and its options) on that host, in this folder if it is there too, and brings its
-/// results back. The first line that it reads is the key of the run, or is empty.
+/// results back. The first line that it reads is the key of the run, or is empty, and the second one that token.
 [[nodiscard]] inline auto ssh_command(std::string host, std::filesystem::path const& folder,
                                       std::vector<std::string> const& peer) -> std::vector<std::string> {
   if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
@@ -33,8 +33,9 @@ namespace rubato::examples {
   auto remote = "exec sh -c " +
                 shell_quoted(R"(umask 077; d=$(mktemp -d) || exit 1; trap 'rm -rf "$d"' 0; )"
                              R"(trap 'exit 143' 1 2 15; cd "$1" 2>/dev/null; shift; )"
-                             R"(IFS= read -r key || exit 1; if [ -n "$key" ]; then )"
-                             R"(printf '%s\n' "$key" >"$d/key"; set -- "$@" --key "$d/key"; fi; )"
+                             R"(for what in key status-token; do IFS= read -r word || exit 1; )"
+                             R"(if [ -n "$word" ]; then printf '%s\n' "$word" >"$d/$what"; )"
+                             R"(set -- "$@" "--$what" "$d/$what"; fi; done; )"
                              R"("$@" --report "$d/node" --attached >&2; status=$?; )"
                              R"(if [ -e "$d/node" ]; then wc -c <"$d/node"; )"
                              R"(cat "$d/node" "$d/node.models"; fi; exit $status)") +

@@ -49,6 +49,7 @@ struct peer_choice {
   std::size_t beginning = 0;  ///< of these, how many begin
   bool joins = false;
   std::chrono::nanoseconds leave_after{};  ///< 0: at --until with the others
+  double admit = 0;  ///< the radius within which models are let in; 0: all are
   bool goes_on = false;
   bool insecure = false;
   bool attached = false;
@@ -183,6 +184,10 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
        [](peer_choice& c, given g) { c.arrival = detail::wait_in(g); }},
       {"--silence", "T", "5s", "time after which a silent peer counts as dead",
        [](peer_choice& c, given g) { c.silence = duration_in(g); }},
+      {"--admit", "RADIUS", "0",
+       "let a neighbour's model in only if it is within this distance of the node's own, which else stands in for it; "
+       "0: let all in",
+       [](peer_choice& c, given g) { c.admit = number_in(g, 0, "a number of 0 or more"); }},
       {"--checkpoint", "DIR", "",
        "folder in which nodes are saved from time to time, as DIR/ALGORITHM/node-I.checkpoint, or, where all go on "
        "together, as node-I.round-K.checkpoint",
@@ -331,9 +336,8 @@ inline void refuse_idle(peer_choice const& c) {
   refuse_if(
       c.keys.are_asked_for(), "--insecure",
       "beside " + std::string{c.keys.key.empty() ? "--certificates" : "--key"} + ", with which nothing is in plain");
-  if (c.doctor && c.transport != "tcp")
-    throw config_error{"--doctor has no effect over " + c.transport +
-                       ": it is for --transport tcp; leave --transport out to try all but " + c.transport + " itself"};
+  if (c.doctor && c.transport != "tcp" && c.transport != "udp")
+    throw config_error{"--doctor has no effect over " + c.transport + ": it is for --transport tcp and udp"};
   refuse_if(c.transport != "shared_memory", "--run", "over " + c.transport + ": it is for --transport shared_memory");
   refuse_if(c.status.empty(), "--status-token", "without --status");
   auto const none = std::string{"without a --checkpoint, the folder of the files"};
@@ -433,8 +437,9 @@ inline void take_place(peer_choice& c) {
     choice.doctor = true;
     choice.given.emplace_back("--doctor");
   };
-  app.add_flag_function("--doctor", set_doctor,
-                        "run nothing: started at all nodes, meet them all, and print what would go wrong, over tcp");
+  app.add_flag_function(
+      "--doctor", set_doctor,
+      "run nothing: started at all nodes, meet them all, and print what would go wrong, over tcp and udp");
   app.add_flag("--quiet", choice.race.quiet, "print nothing when all goes well");
   choice.race.algorithms = {"r_fast"};
   if (!detail::parsed(app, argc, argv, choice.race, [&] { settle(choice); })) return std::nullopt;

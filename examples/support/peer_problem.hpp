@@ -8,11 +8,13 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <rubato/core/text.hpp>
 #include <rubato/driver/peer_options.hpp>
 #include <rubato/report/numbers.hpp>
+#include <rubato/run/admission.hpp>
 #include <rubato/run/assemble.hpp>
 #include <rubato/run/peer_result.hpp>
 #include <rubato/transport/shared_memory.hpp>
@@ -86,6 +88,11 @@ inline void require_near(double worst, peer_choice const& c) {
 inline void refuse_going_on(peer_choice const& c, assembly const& a, node_id node) {
   if (!c.goes_on || to_index(node) >= a.nodes.size()) return;
   if (auto const why = why_not_go_on(a, node); !why.empty()) throw config_error{"--go-on is not possible" + why};
+}
+
+/// As --admit asks for, if it does. Throws config_error where the algorithm exchanges no whole models.
+inline void admit_as_asked(assembly& a, node_id node, peer_choice const& c, admission::speaker says = {}) {
+  if (c.admit > 0 && to_index(node) < a.nodes.size()) admit(a, node, admission::within{c.admit}, std::move(says));
 }
 
 /// What a node's saved state depends on, besides the node itself.

@@ -56,6 +56,11 @@ found 0 "^ *0  names  3 of 3" "^ *1  link   .* ms one way, [0-9.]+ Mbit/s out, M
 found 2 "^ *0  link " "^ *1  link "
 (($(cat well/said.? | grep -cE "^ *[0-2]  link ") == 6)) || fail "not every link is measured: $(cat well/said.?)"
 
+begin datagrams $long "$right --transport udp" "$right --transport udp" "$right --transport udp"
+ended datagrams 000
+found 0 "^ *1  udp  +[0-9]+ of 100 of 1200 bytes arrive there, [0-9.]+ ms one way  -$" "^nothing here would"
+(($(cat datagrams/said.? | grep -cE "^ *[0-2]  udp ") == 6)) || fail "not every way of datagrams is tried: $(cat datagrams/said.?)"
+
 begin options $long "$right" "$right --step 0.3" "$right" # another option on one node
 ended options 111
 found 0 "^ *1  options  node 1 has step 0.3, but this node has .*  give all nodes the same options$" "^1 thing to mend"
@@ -108,7 +113,9 @@ wait $first
 (($? == 130)) || fail "a doctor that is interrupted ends with $?"
 
 # What cannot be asked.
-for bad in "--transport udp|--doctor has no effect over udp" "--id 3|no node 3"; do
+in_one_sentence "--doctor has no effect over shared_memory: it is for" "$peer" --doctor --nodes 2 --problem quadratic:20 --until 1s \
+  --transport shared_memory --run doctor
+for bad in "--id 3|no node 3" "--transport udp --algorithms d_psgd|udp may lose some"; do
   "$peer" "${one[@]}" ${bad%|*} >said 2>&1
   (($? == 2)) && (($(wc -l <said) == 1)) && grep -qF -- "${bad#*|}" said || fail "${bad%|*}: $(cat said)"
 done

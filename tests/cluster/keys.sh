@@ -81,7 +81,7 @@ for transport in tcp udp; do
   come_back &
   strangers=$!
   for lasts in 4s 40s; do # a busy machine may need longer to come near
-    both="--transport $transport --until $lasts --within 0.1 --key run.key"
+    both="--transport $transport --until $lasts --within 0.1 --key run.key --admit 100"
     pair "$both" "$both"
     grep -q "away from the optimum" said-0 said-1 || break
   done
@@ -124,6 +124,8 @@ bad "No such file or directory" --key nowhere/at-all
 bad "No such file or directory" --certificates nowhere
 bad "exclude each other" --key run.key --certificates made-for-two
 bad "has no effect beside --key" --key run.key --insecure
+bad "is for nodes that weigh whole models of their neighbours" --algorithms ring_allreduce_sgd --admit 1
+bad "--admit must be a number of 0 or more, not '-1'" --admit -1
 said=$(timeout -k 1 20 "$peer" --id 0 "${two[@]:2}" --until 1s --transport shared_memory --run "keys-$$" --key run.key 2>&1)
 (($? == 2)) && [[ $said == *"it is for --transport tcp and udp"* ]] || fail "a key over shared memory: $said"
 bad "takes two descriptors over udp with a key alone" --listener 5,6

@@ -54,7 +54,7 @@ bad "--peers has no effect beside --hosts" "$peer" --hosts two.hosts --peers a:1
 bad "--port has no effect without --hosts or --launch" "$peer" --port 1 --nodes 2 "${quick[@]}"
 bad "--port must be a port from 1 to 65535" "$peer" --port 65536 "${quick[@]}"
 bad "has started 3 processes, and this run has 2" env SLURM_PROCID=0 SLURM_NTASKS=3 SLURM_JOB_NODELIST=alone "$peer" --launch slurm --nodes 2 "${quick[@]}"
-bad "has 1 servers, so the launcher must start more processes than 1" env SLURM_PROCID=0 SLURM_NTASKS=1 SLURM_JOB_NODELIST=alone \
+bad "has 1 server, so the launcher must start more processes than 1" env SLURM_PROCID=0 SLURM_NTASKS=1 SLURM_JOB_NODELIST=alone \
   "$peer" --launch slurm --algorithms asgd "${quick[@]}"
 bad "192.0.2.7:7000 is not an address of this machine alone" env SLURM_PROCID=0 SLURM_NTASKS=2 SLURM_JOB_NODELIST='192.0.2.[7-8]' \
   SLURM_TASKS_PER_NODE='1(x2)' "$peer" --launch slurm "${quick[@]}"
@@ -109,6 +109,37 @@ free_ports 2
 grep -q "on the hosts of my.hosts" said && [[ -s what\ came/race.json ]] || fail "what a cluster over ssh says: $(cat said)"
 cd ..
 no_traces "$port"
+
+# Each node serves its page on its own machine.
+cd "it's a \"folder\"" || exit 1
+free_ports 3
+first=$port
+free_ports 2
+"$cluster" --peer "$peer" --hosts my.hosts --port "$port" --nodes 3 "${run[@]}" --until 60s --status "$first" --out out >said 2>&1 &
+started=$!
+at=127.0.0.1:$((first + 2)) tries=0
+until ((++tries == 600)); do
+  url=$(sed -n 's/^status of node 2, on 127.0.0.2: //p' said) token=${url##*=}
+  [[ $url == "http://$at/?token="* ]] && get_page "$at" /network.json "$token" | grep -q '"phase":"running".*"phase":"running".*"phase":"running"' && break
+  sleep 0.1
+done
+((tries < 600)) || fail "the page of a node on another machine: $(get_page "$at" /network.json "$token") $(cat said)"
+attached | grep -qF "${token:-no token}" && fail "the token of a page is in the list of processes"
+kill -INT $started
+wait $started 2>/dev/null
+cd ..
+no_traces "$port"
+bad "--status auto is for one machine" "$cluster" --peer "$peer" --hosts two.hosts --nodes 2 --status auto "${quick[@]}"
+bad "--status 65535 leaves no port for each of 2 nodes" "$cluster" --peer "$peer" --hosts two.hosts --nodes 2 --status 65535 "${quick[@]}"
+
+# One machine under two names of /etc/hosts, which hosts files do not show.
+read -r one other < <(awk '$1 ~ /^(127[.]|::1$)/ { for (k = 2; k <= NF; ++k) if ($k != "localhost") names[$1] = names[$1] " " $k }
+  END { for (a in names) if (split(names[a], n, " ") > 1 && n[1] != n[2]) { print n[1], n[2]; exit } }' /etc/hosts)
+if [[ -n ${other:-} ]]; then
+  printf '%s\n' "$one" "$other" >twice.hosts
+  bad "nodes 0 and 1 are at one place: $one:7000 and $other:7000 are both |; name each machine once" \
+    "$peer" --id 0 --hosts twice.hosts --nodes 2 "${quick[@]}"
+fi
 
 printf '127.0.0.1\n127.0.0.9\n' >far.hosts
 "$cluster" --peer "$peer" --hosts far.hosts --port "$port" --nodes 2 "${run[@]}" --until 60s --out out >said 2>&1
