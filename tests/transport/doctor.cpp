@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -85,6 +86,18 @@ TEST_CASE("datagrams of the size of a run are tried both ways, and where none ar
       else CHECK(std::any_of(first, each.end(), [](auto const& f) { return says(f.mend, "let UDP through"); }));
     }
   }
+}
+
+TEST_CASE("two nodes at one place are named, whatever they are called") {
+  auto const words_of = [](std::vector<std::string> const& texts) {
+    std::vector<std::optional<transport::address>> where;
+    for (auto const& each : texts) where.emplace_back(transport::address_in(each));
+    where.emplace_back();  // a name that nobody knows
+    return examples::words_of_same_place(texts, where);
+  };
+  CHECK(words_of({"127.0.0.1:7000", "localhost:7001", "[::1]:7000", "localhost:0", "127.0.0.1:0"}).empty());
+  CHECK(says(words_of({"127.0.0.1:7001", "127.0.0.1:7000", "localhost:7000"}),
+             "nodes 1 and 2 are at one place: 127.0.0.1:7000 and localhost:7000 are both 127.0.0.1:7000"));
 }
 
 TEST_CASE("what is to be mended of datagrams follows from how many of each size arrive") {

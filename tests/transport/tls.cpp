@@ -190,6 +190,14 @@ TEST_CASE("whoever calls without the key is turned away and told nothing, as oft
     CHECK(c.heard.size() < 100);  // an alert at most
   };
   auto const hello_in_plain = [&](caller_without_key& c) { asio::write(c.socket, asio::buffer(hello)); };
+  auto const goodbye = [&](transport::peer_status::phase at) {  // with a hello before it, or without one
+    return [&, at](caller_without_key& c) {
+      auto bytes = at == transport::peer_status::phase::left ? hello : std::vector<std::byte>{};
+      auto const last = transport::detail::frame_of({at}, node_id{1}, node_id{0});
+      wire::encode_in_stream(last, {}, bytes, {agreed.id(), &wire::xxh3_of});
+      asio::write(c.socket, asio::buffer(bytes));
+    };
+  };
   auto const garbage = [](caller_without_key& c) { asio::write(c.socket, asio::buffer(std::string(1000, 'x'))); };
   auto const silence = [](caller_without_key&) {};
   nobody_hears(hello_in_plain);  // before the run, in place of the peer
@@ -198,7 +206,10 @@ TEST_CASE("whoever calls without the key is turned away and told nothing, as oft
   for (auto round = 0; round < 3; ++round) {
     nobody_hears(hello_in_plain);
     nobody_hears(garbage);
+    nobody_hears(goodbye(transport::peer_status::phase::left));
+    nobody_hears(goodbye(transport::peer_status::phase::ended));
   }
+  CHECK(one.count(what::left) + one.count(what::closed) == 0);
   // A flood of them, all at once.
   std::list<caller_without_key> many;
   for (auto i = 0; i < 200; ++i) {

@@ -296,6 +296,14 @@ class impostor {
     wire::encode(p, wire::cut(p, me_.blocks, {block, block + 1}), frame, {me_.agreed.id(), me_.check});
     say(frame);
   }
+  /// How node 1 stands, in the session of these numbers.
+  [[nodiscard]] auto status_of(session_id wire, transport::peer_status const& s) const -> std::vector<std::byte> {
+    auto p = transport::detail::frame_of(s, node_id{1}, node_id{0});
+    p.session = wire;
+    std::vector<std::byte> frame(wire::header_bytes);
+    wire::encode_header(p, {}, {me_.agreed.id(), me_.check}, std::span{frame}.first<wire::header_bytes>());
+    return frame;
+  }
   void say(std::vector<std::byte> const& bytes) {
     socket_.send_to(boost::asio::buffer(bytes), {there_.host, there_.port});
   }
@@ -322,7 +330,7 @@ class impostor {
   /// Everything that was said so far has been read after this.
   void flush(udp_seat& node) {
     auto const before = node.end->rejected().strangers;
-    say(std::vector<std::byte>(wire::encode_hello({me_.agreed.id(), node_id{9}, node_id{0}}, me_.agreed.text())));
+    say(wire::encode_hello({me_.agreed.id(), node_id{9}, node_id{0}}, me_.agreed.text()));
     REQUIRE(poll_until<udp>({&node}, [&] { return node.end->rejected().strangers > before; }));
   }
   /// Meets node 0 with this number; returns the session.
@@ -413,6 +421,29 @@ TEST_CASE(
   REQUIRE(poll_until<udp>({&one}, [&] { return one.count(what::message) == 2; }));
   CHECK(one.newest(what::message)->p.number == iteration{2});
   CHECK(one.newest(what::message)->p.session == one.newest(what::opened)->incoming);
+}
+
+TEST_CASE("over UDP nobody who does not know a session's numbers says that a peer has left, or ends it") {
+  using phase = transport::peer_status::phase;
+  auto const goodbye = GENERATE(phase::left, phase::ended);
+  udp_doors doors{2};
+  auto one = seat_of(doors, 0);
+  impostor peer{doors};
+  auto const here = peer.meet(one, 11, 1);
+  auto const what_it_heard = [&] { return std::pair{one.count(what::left), one.count(what::closed)}; };
+  REQUIRE(what_it_heard() == std::pair<std::size_t, std::size_t>{0, 0});
+  // From the peer's own address, as who forges that has it, with guesses; and with the numbers, from another address.
+  for (auto const guess :
+       {session_id{}, session_id{11, here.receiver + 1}, session_id{12, here.receiver}, session_id{here.receiver, 11}})
+    peer.say(peer.status_of(guess, {goodbye}));
+  boost::asio::io_context io;
+  boost::asio::ip::udp::socket elsewhere{io, {boost::asio::ip::make_address_v4("127.0.0.2"), 0}};
+  auto const a = transport::address_in(doors.addresses[0]);
+  elsewhere.send_to(boost::asio::buffer(peer.status_of(here, {goodbye})), {a.host, a.port});
+  peer.flush(one);
+  CHECK(what_it_heard() == std::pair<std::size_t, std::size_t>{0, 0});
+  peer.say(peer.status_of(here, {goodbye}));
+  CHECK(poll_until<udp>({&one}, [&] { return what_it_heard() != std::pair<std::size_t, std::size_t>{0, 0}; }));
 }
 
 TEST_CASE("over UDP one datagram with a far too large number is ignored, and does not hide those that follow") {

@@ -220,14 +220,18 @@ TEST_CASE("a process without the key changes and hears nothing, also from the nu
   stranger.non_blocking(true);
   auto const me = state_identity(1, 2);
   auto const hello = wire::encode_hello({me.agreed.id(), node_id{1}, node_id{0}, 7}, me.agreed.text());
-  auto left = datagram(wire::header_bytes);
-  auto last = transport::detail::frame_of({transport::peer_status::phase::ended}, node_id{1}, node_id{0});
-  wire::encode_header(last, {}, {me.agreed.id(), me.check}, std::span{left}.first<wire::header_bytes>());
+  auto const goodbye = [&](transport::peer_status::phase at) {
+    auto frame = datagram(wire::header_bytes);
+    auto const last = transport::detail::frame_of({at}, node_id{1}, node_id{0});
+    wire::encode_header(last, {}, {me.agreed.id(), me.check}, std::span{frame}.first<wire::header_bytes>());
+    return frame;
+  };
+  auto const left = goodbye(transport::peer_status::phase::left), ended = goodbye(transport::peer_status::phase::ended);
   auto const attack = [&](udp_seat& other) {
     auto const before = one.end->rejected().strangers;
-    for (auto const& what : {hello, left, datagram(1200, std::byte{1}), datagram(28), datagram(1)})
+    for (auto const& what : {hello, left, ended, datagram(1200, std::byte{1}), datagram(28), datagram(1)})
       say(stranger, what, endpoint_of(doors.addresses[0]));
-    REQUIRE(poll_until<udp>({&one, &other}, [&] { return one.end->rejected().strangers >= before + 5; }));
+    REQUIRE(poll_until<udp>({&one, &other}, [&] { return one.end->rejected().strangers >= before + 6; }));
     auto heard = datagram(2000);
     boost::system::error_code error;
     stranger.receive(asio::buffer(heard), 0, error);
