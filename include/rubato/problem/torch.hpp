@@ -292,7 +292,8 @@ class torch_problem {
     }
   }
 
-  /// The share of held-out samples whose target is the largest output, in the same mode as loss().
+  /// The share of held-out targets that are the largest output, in the same mode as loss(). The second dimension of the
+  /// outputs counts the classes; the others are those of the targets, one or several a sample.
   template<backend::array_backend Backend>
     requires std::same_as<typename Backend::scalar, T>
   [[nodiscard]] auto accuracy(Backend&, std::span<T const> x) const -> double {
@@ -304,7 +305,7 @@ class torch_problem {
       batches_.test([&](torch_batch const& batch) {
         auto const outputs = detail::forward_of(*judge, batch.inputs, 0);
         right += outputs.argmax(1).eq(batch.targets).sum().template item<std::int64_t>();
-        all += batch.targets.size(0);
+        all += batch.targets.numel();
       });
     }
     return static_cast<double>(right) / static_cast<double>(all);
