@@ -19,6 +19,7 @@
 #include <rubato/algorithm/ring_allreduce_sgd.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/codec/bf16.hpp>
+#include <rubato/codec/fp16.hpp>
 #include <rubato/codec/minmax_u8.hpp>
 #include <rubato/core/random.hpp>
 #include <rubato/core/text.hpp>
@@ -288,6 +289,7 @@ int main() {
     runs_agree<tracking, float>("r_fast", 1e-4, 0.0);
     runs_agree<tracking, double>("r_fast in double", 1e-11, 1e-12);
     codes_agree("bf16", codec::bf16{});
+    codes_agree("fp16", codec::fp16{});
     codes_agree("minmax_u8", codec::minmax_u8{});
     codes_agree("bagua_u8", codec::bagua_u8{});
     runs_agree<in_low_bits, double>("r_fast_low_bits", 1e-9, 0.0);

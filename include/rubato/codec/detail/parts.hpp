@@ -42,11 +42,13 @@ struct words<V> {
 };
 template<class V>
 using words_of = typename words<V>::type;
+RUBATO_ALSO_HOST_ONLY
 template<class V>
 RUBATO_HOST_DEVICE auto bits_of(V const& v) -> words_of<V> {
   if constexpr (std::is_arithmetic_v<V>) return __builtin_bit_cast(words_of<V>, v);
   else return backend::detail::same_bits<words_of<V>>(v);
 }
+RUBATO_ALSO_HOST_ONLY
 template<class V>
 RUBATO_HOST_DEVICE auto from_bits(words_of<V> const& w) -> V {
   if constexpr (std::is_arithmetic_v<V>) return __builtin_bit_cast(V, w);
@@ -75,7 +77,8 @@ struct format {
   static constexpr word infinity = std::bit_cast<word>(std::numeric_limits<T>::infinity());
 };
 
-/// f of a value, or of each vector of packs.
+/// f of a value, or of each vector of packs. On a device f is a struct whose operator() is marked RUBATO_HOST_DEVICE.
+RUBATO_ALSO_HOST_ONLY
 template<class F, class T, class... More>
   requires std::is_arithmetic_v<T>
 RUBATO_HOST_DEVICE auto by_part(F const& f, T v, More... more) {

@@ -3,7 +3,6 @@
 // wide value in one step; small ones lose their last places one by one (denormals).
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -30,17 +29,17 @@ struct small_float {
   static constexpr int largest_code = Top == top_exponent::one_nan ? nan_code - 1 : all_exponents - 1;
   static constexpr int beyond_code = Top == top_exponent::infinities ? all_exponents : largest_code;
 
-  /// The smallest positive number, and the smallest one with a whole fraction, as a T.
+  /// 2^e as a T. (std::bit_cast is a function of the host; its builtin is none.)
   template<class T>
-  static constexpr auto power(int e) -> T {
-    return std::bit_cast<T>(static_cast<word_of<T>>(e + format<T>::bias) << format<T>::fraction);
+  RUBATO_HOST_DEVICE static constexpr auto power(int e) -> T {
+    return __builtin_bit_cast(T, static_cast<word_of<T>>(e + format<T>::bias) << format<T>::fraction);
   }
+  /// The smallest positive number, as a T.
   template<class T>
   static constexpr T least = power<T>(1 - bias - Fraction);
-  template<class T>
-  static constexpr T least_normal = power<T>(1 - bias);
 
   /// The code of v; V: a number or a hardware vector.
+  RUBATO_ALSO_HOST_ONLY
   template<class V>
   RUBATO_HOST_DEVICE static auto encoded(V const& v) -> words_of<V> {
     using T = element_type<V>;
@@ -48,7 +47,8 @@ struct small_float {
     using word = word_of<T>;
     constexpr int shift = format<T>::fraction - Fraction;
     constexpr T magic = power<T>(1 - bias - Fraction + format<T>::fraction);  // its last place is `least`
-    constexpr auto magic_bits = std::bit_cast<word>(magic), normal_bits = std::bit_cast<word>(least_normal<T>);
+    constexpr auto magic_bits = __builtin_bit_cast(word, magic),
+                   normal_bits = __builtin_bit_cast(word, power<T>(1 - bias));
     constexpr auto rebias = static_cast<word>(format<T>::bias - bias) << Fraction;
     constexpr auto half = (word{1} << (shift - 1)) - 1;
     auto const bits = bits_of(v);
@@ -61,6 +61,7 @@ struct small_float {
     return code | (((bits >> (8 * sizeof(T) - 1)) & word{1}) << sign_place);
   }
   /// The number with this code.
+  RUBATO_ALSO_HOST_ONLY
   template<class V>
   RUBATO_HOST_DEVICE static auto decoded(words_of<V> const& code) -> V {
     using T = element_type<V>;
@@ -81,6 +82,34 @@ struct small_float {
   }
 };
 
+// A device cannot call a lambda of the host.
+template<class Format>
+struct encoding {
+  RUBATO_ALSO_HOST_ONLY
+  template<class V>
+  RUBATO_HOST_DEVICE auto operator()(V const& v) const -> words_of<V> {
+    return Format::encoded(v);
+  }
+};
+/// To numbers of type T.
+template<class Format, class T>
+struct decoding {
+  template<class W>
+  struct real_part {
+    using type = typename backend::detail::native_vector<T, sizeof(W) / sizeof(T)>::type;
+  };
+  template<class W>
+    requires std::is_arithmetic_v<W>
+  struct real_part<W> {
+    using type = T;
+  };
+  RUBATO_ALSO_HOST_ONLY
+  template<class W>
+  RUBATO_HOST_DEVICE auto operator()(W const& w) const -> typename real_part<W>::type {
+    return Format::template decoded<typename real_part<W>::type>(w);
+  }
+};
+
 /// codes <- factor x. Reads x, writes codes.
 template<class Format, class T, class Code>
 struct to_small_kernel {
@@ -90,7 +119,7 @@ struct to_small_kernel {
   T factor;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
-    auto const code = by_part([]<class V>(V const& v) { return Format::encoded(v); }, factor * at.load(x));
+    auto const code = by_part(encoding<Format>{}, factor * at.load(x));
     at.store(codes, at.template cast<Code>(code));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(T) + sizeof(Code); }
@@ -106,22 +135,9 @@ struct from_small_kernel {
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const code = at.template cast<word_of<T>>(at.load(codes));
-    at.store(x, factor * by_part([]<class W>(W const& w) { return Format::template decoded<reals<W>>(w); }, code));
+    at.store(x, factor * by_part(decoding<Format, T>{}, code));
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t { return sizeof(T) + sizeof(Code); }
-
- private:
-  template<class W>
-  struct real_part {
-    using type = typename backend::detail::native_vector<T, sizeof(W) / sizeof(T)>::type;
-  };
-  template<class W>
-    requires std::is_arithmetic_v<W>
-  struct real_part<W> {
-    using type = T;
-  };
-  template<class W>
-  using reals = typename real_part<W>::type;
 };
 
 }  // namespace rubato::codec::detail
