@@ -103,6 +103,7 @@ class gossip
   using scalar = typename Backend::scalar;
   using value = typename Ledger::template value<scalar>;  ///< the type of z and of running sums
   static constexpr bool tracks = order::tracks<Order>();
+  static constexpr bool pulls_models = true;
   static constexpr bool takes_negative_weights = !tracks && synchrony::in_lock_step<Synchrony>();
 
   using options = detail::gossip_options<Step, Weighting, Synchrony, Ledger, SumCodec, Contribution>;

@@ -71,12 +71,13 @@ struct edge_statistics {
   std::uint64_t overtaken = 0;  ///< patches that were duplicates or older than what was there
   age_counter age;
   weight_counter weights{};
+  std::uint64_t refused = 0;  ///< of the accepted ones, models in whose place the node took its own (run/admission.hpp)
 };
 
 struct node_statistics {
   std::uint64_t iterations = 0;  ///< local iterations completed
-  std::uint64_t gradients = 0;   ///< gradients used
-  std::uint64_t dropped = 0;     ///< gradients whose ticket was not the outstanding one
+  std::uint64_t gradients = 0;  ///< gradients used
+  std::uint64_t dropped = 0;  ///< gradients whose ticket was not the outstanding one
   std::vector<edge_statistics> edges;
 
   /// What was counted since `before`, an earlier look at the same node; largest values stay those of all its life, and
@@ -88,7 +89,7 @@ struct node_statistics {
     for (auto& e : s.edges) {
       for (auto const& was : before.edges) {
         if (was.peer != e.peer || was.channel != e.channel) continue;
-        subtract(e.accepted, was.accepted), subtract(e.overtaken, was.overtaken);
+        subtract(e.accepted, was.accepted), subtract(e.overtaken, was.overtaken), subtract(e.refused, was.refused);
         subtract(e.age.uses, was.age.uses), subtract(e.age.total_ns, was.age.total_ns);
         subtract(e.weights.uses, was.weights.uses), subtract(e.weights.total, was.weights.total);
         subtract(e.weights.capped, was.weights.capped), subtract(e.weights.delay_total, was.weights.delay_total);

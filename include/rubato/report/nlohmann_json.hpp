@@ -63,6 +63,7 @@ inline auto json_of(edge_report const& e) -> nlohmann::ordered_json {
           {"delivered", e.delivered},
           {"bytes_received", e.bytes_received},
           {"overtaken", e.overtaken},
+          {"refused", e.refused},
           {"uses", e.age.uses},
           {"mean_age_s", number_or_null(mean_age(e.age))},
           {"largest_age_s", number_or_null(largest_age(e.age))}};
@@ -80,7 +81,7 @@ inline auto edges_of(run_result const& r) -> nlohmann::ordered_json {
       }
     };
     forget(ends.has(e.from), {"packets_sent", "values_sent", "bytes_sent", "lost", "duplicated", "conflated"});
-    forget(ends.has(e.to), {"duplicated", "conflated", "delivered", "bytes_received", "overtaken", "uses"});
+    forget(ends.has(e.to), {"duplicated", "conflated", "delivered", "bytes_received", "overtaken", "refused", "uses"});
   }
   return all;
 }
@@ -119,6 +120,7 @@ inline auto json_of(neighbour_status const& n) -> nlohmann::ordered_json {
           {"delivered", n.delivered},
           {"bytes_received", n.bytes_received},
           {"sends", n.sends},
+          {"refused", n.refused},
           {"uses", n.age.uses},
           {"mean_age_s", number_or_null(n.age.uses == 0 ? std::nan("") : n.age.mean_seconds())},
           {"largest_age_s", seconds_of(n.age.largest)},

@@ -75,6 +75,8 @@ inline void add_neighbours(prometheus_writer& w) {
             [](auto const& n) { return n.bytes_received; });
   w.by_peer("edge_delivered_total", "counter", "Messages of this peer handed to the node.",
             [](auto const& n) { return n.delivered; });
+  w.by_peer("edge_models_refused_total", "counter", "Models of this peer that the rule of admission refused.",
+            [](auto const& n) { return n.refused; });
   w.by_peer("edge_uses_total", "counter", "Values of this peer that the node used.",
             [](auto const& n) { return n.age.uses; });
   w.by_peer("edge_age_seconds_total", "counter", "Sum of the ages of values of this peer where they were used.",

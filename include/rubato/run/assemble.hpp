@@ -135,6 +135,7 @@ struct assembly : run_setup {
   node_factory factory;  ///< for nodes that restart
   std::shared_ptr<mixing::member_plans const> members{};  ///< where members come and go; null: all nodes stay
   std::string remark{};  ///< the plan's and the oracle's, for the person who runs it; empty: none
+  bool pulls_models = false;  ///< as Node::pulls_models
   range answer_nodes{};  ///< the node whose model is the run's result, if not all peers' models are; see measured()
 
   /// The nodes that are looked at and whose models a result holds.
@@ -305,6 +306,7 @@ auto assembled(mixing::plan const& plan, Problem const& problem, std::vector<typ
   if constexpr (requires { requires Node::server_has_the_model; }) {  // optional member: workers hold older ones
     a.answer_nodes = {a.peers, plan.nodes.size()};
   }
+  a.pulls_models = requires { requires Node::pulls_models; };  // optional member
   a.oracle = problem::any_oracle{backend, problem};
   a.pool = backend.pool();
   a.network = plan.summary;
@@ -379,6 +381,7 @@ auto plan_of(mixing::schedule const& rounds, O const&) -> mixing::plan {
 ///   takes_negative_weights, takes_changing_graphs, takes_graphs_by_time   plans that it is right for
 ///   server_has_the_model              the answer is the model of the last node, a server, or of
 ///                                     several that share it
+///   pulls_models                      it weighs models of neighbours, for each of which its own may stand
 ///   moves_by_steps_alone              its model is the sum of its steps: for steps that `moves_alone`
 template<node Node, class Problem>
 auto assemble(mixing::plan const& plan, Problem const& problem, typename Node::options options,

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <span>
 #include <string>
 #include <utility>
@@ -266,6 +267,7 @@ inline void collect_node(any_node const& n, node_id id, bool computes, edge_inde
     if (e == nullptr) continue;
     e->age = in.age;
     e->overtaken = in.overtaken;
+    e->refused = in.refused;
     e->weights = in.weights;
   }
 }
@@ -348,11 +350,34 @@ inline void warn_of_silence(std::size_t peers, run_result& r) {
                 "before nodes were to exchange anything"});
 }
 
+/// Requires a result with all its counters. Warns of each node whose models others refused (run/admission.hpp).
+/// O(edges log nodes).
+inline void warn_of_refusals(run_result& r) {
+  struct refusals {
+    std::uint64_t models = 0;
+    std::size_t nodes = 0;
+  };
+  std::map<node_id, refusals> by_sender;
+  for (auto const& e : r.edges) {
+    if (e.refused == 0) continue;
+    auto& of = by_sender[e.from];
+    of.models += e.refused;
+    ++of.nodes;
+  }
+  for (auto const& [sender, of] : by_sender) {
+    r.warnings.push_back(std::to_string(of.models) + (of.models == 1 ? " model" : " models") + " of node " +
+                         std::to_string(to_index(sender)) + " did not pass the rule of admission of " +
+                         std::to_string(of.nodes) + (of.nodes == 1 ? " node, which" : " nodes, which") +
+                         " took a model of its own in place of each");
+  }
+}
+
 /// All warnings that counters give rise to, of a run whose first `peers` nodes compute.
 inline void warn_of_counters(std::size_t peers, run_result& r) {
   warn_of_ages(r);
   warn_of_no_step(peers, r);
   warn_of_silence(peers, r);
+  warn_of_refusals(r);
 }
 
 /// Requires a result with all its counters, and the audits at its end. Warns if all that nodes track has fallen to a

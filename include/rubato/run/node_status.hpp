@@ -57,6 +57,7 @@ struct neighbour_status {
   std::uint64_t packets_lost = 0;  ///< dropped here
   std::uint64_t delivered = 0;
   std::uint64_t bytes_received = 0;  ///< of bodies; 0 under drivers of one process, which do not count them
+  std::uint64_t refused = 0;  ///< models of it that the node did not let in (run/admission.hpp)
   bool sends = false;  ///< this node uses what it sends
   age_counter age{};  ///< of its messages where this node used them, from the beginning
   /// The mean age of what was used in the last seconds. Where nothing was, it grows as time passes. NaN if nothing was

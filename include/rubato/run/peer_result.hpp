@@ -89,6 +89,7 @@ inline void add_to(edge_report& sum, edge_report const& part) {
   sum.delivered += part.delivered;
   sum.bytes_received += part.bytes_received;
   sum.overtaken += part.overtaken;
+  sum.refused += part.refused;
   if (part.age.uses > 0) sum.age = part.age;  // the receiver's
   if (part.weights.uses > 0) sum.weights = part.weights;  // a server's
 }

@@ -104,7 +104,7 @@ TEST_CASE("every line for Prometheus is of its format, and every sample follows 
     CHECK(line.substr(0, brace) == name);
     CHECK_NOTHROW(std::stod(line.substr(end + 2)));
   }
-  CHECK(samples == 11 + 2 * 9);
+  CHECK(samples == 11 + 2 * 10);
 }
 
 }  // namespace

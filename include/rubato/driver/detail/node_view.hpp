@@ -43,6 +43,7 @@ inline auto status_of(assembly const& a, node_id self, any_node const& node, std
       if (e.peer != peer) continue;
       n.sends = true;
       n.age.add(e.age);
+      n.refused += e.refused;
     }
   }
   return s;
