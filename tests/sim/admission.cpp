@@ -195,6 +195,26 @@ TEST_CASE("a rule that refuses nothing changes no bit") {
   check_same_bits<d_psgd<host_of_doubles>>();
 }
 
+TEST_CASE("a run with a rule goes on from its state with the bits and the counts of one that was never cut") {
+  auto const make = [] {
+    auto a = assemble<r_fast<host_of_doubles>>(topology::ring(nodes), problem_of_liars(), {.step = 0.1});
+    make_lie(a, liar, huge);
+    admit(a, admission::within{100});
+    return a;
+  };
+  simulator first{make(), unequal_speeds()};
+  first.run({.time = 2s});
+  auto const saved = first.state();
+  auto const cut = simulate(make(), unequal_speeds(), {.time = 4s}, {.resume = &saved});
+  auto const whole = simulate(make(), unequal_speeds(), {.time = 4s});
+  CHECK(refused_in(whole, liar) > 10);
+  CHECK(refused_in(cut, liar) == refused_in(whole, liar));
+  for (std::size_t i = 0; i < nodes; ++i) {
+    auto const want = whole.models[i].bytes(), got = cut.models[i].bytes();
+    CHECK(std::equal(want.begin(), want.end(), got.begin(), got.end()));
+  }
+}
+
 TEST_CASE("a rule of admission is refused where it has no meaning, in a sentence") {
   auto const p = problem_of_liars();
   auto const refused = [](assembly a, double radius) { return refusal([&] { admit(a, admission::within{radius}); }); };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <utility>
@@ -27,6 +28,7 @@ class lying_node {
   [[nodiscard]] auto statistics() const -> node_statistics { return inner_.statistics(); }
   void audit(tracking_audit& a) const { inner_.audit(a); }
   [[nodiscard]] auto channels() const -> std::span<channel_spec const> { return inner_.channels(); }
+  static void visit_state(auto& self, auto&& visit) { visit("inner", self.inner_); }
 
  private:
   void lie(outbox& out) {
