@@ -17,8 +17,8 @@ class idle_spell {
   static constexpr auto awake = std::chrono::microseconds{50};
   static constexpr auto soon = 4 * awake;  // with the time that a core takes to wake
 
-  /// Asked before each wait: until when it may last. That is `now` while the thread stays awake, which lets others of its
-  /// core run first, and `latest` then.
+  /// Asked before each wait: until when it may last. While the thread stays awake that is `now`, after others of its
+  /// core could run; then `latest`.
   [[nodiscard]] auto end_of_wait(Time now, Time latest) -> Time {
     if (!is_under_way_) begun_ = now;
     is_under_way_ = true;
