@@ -115,6 +115,7 @@ struct peer_options {
                          a.blocks, {channels.begin(), channels.end()},   a.pool};
   me.check = check;
   me.agreed.add("checksum", check == nullptr ? "none" : "yes");
+  if (a.members) me.agreed.add("members tell whom they see", "yes");  // builds that do not would refuse such frames
   saved.check();
   auto const resumes = saved.resume && checkpoint_lock{}.take(saved, {to_index(self), to_index(self) + 1}, stop);
   if (!saved.folder.empty() && a.nodes[to_index(self)].common_round()) {
