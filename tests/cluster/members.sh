@@ -25,6 +25,8 @@ ends() {
   status=$?
   ((status == $2)) || fail "node $1 over $transport ends with status $status, not $2: $(cat "said.$1")"
 }
+# Nobody stays behind where a test fails.
+end_all() { for i in "${!pids[@]}"; do kill -KILL "${pids[i]}" 2>/dev/null; done; }
 begin() {
   "$peer" --id "$1" --transport "$transport" "${where[@]}" "${run[@]}" "${@:2}" >"said.$1" 2>&1 &
   pids[$1]=$!
@@ -36,6 +38,7 @@ come_and_go() {
   transport=$1 where=(--peers "$addresses") pids=()
   rm -rf "$1"
   mkdir "$1" && cd "$1" || exit 1
+  trap end_all EXIT
   [[ $1 != shared_memory ]] || where=(--run "members-$$")
   begin 0 --until 300s
   for i in 1 2; do begin $i --until 20s; done
@@ -73,6 +76,7 @@ for each in "${all[@]}"; do wait "$each" || failures=$((failures + 1)); done
 
 # Workers of a server, which is node 3: one leaves, and one is new.
 transport=tcp pids=()
+trap end_all EXIT
 free_addresses 4
 where=(--peers "$addresses")
 run=(--problem quadratic:20 --algorithms dude_asgd --step 0.3 --compute fixed:2ms --slow none --members 3 --nodes 2 --silence 2s)
