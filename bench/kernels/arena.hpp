@@ -78,21 +78,21 @@ class arena {
 
   /// A table where the backend's kernels read it.
   template<class E>
-  auto table(std::vector<E> entries) -> rubato::detail::table<E> {
+  auto table(std::vector<E> entries) -> rubato::backend::table<E> {
     auto const size = entries.size();
     if (on_host_) {
       auto kept = std::make_shared<std::vector<E>>(std::move(entries));
       tables_.push_back(kept);
       return {kept->data(), size};
     }
-    return {backend_.table(entries.data(), size), size};
+    return backend_.table(entries.data(), size);
   }
   /// w_ii and the models of the neighbours.
   auto pull() -> rubato::detail::pull_terms<scalar> {
     auto const weight = static_cast<scalar>(1.0 / static_cast<double>(degree_ + 1));
     return {weight, models(weight)};
   }
-  auto models(scalar weight) -> rubato::detail::table<rubato::detail::model_source<scalar>> {
+  auto models(scalar weight) -> rubato::backend::table<rubato::detail::model_source<scalar>> {
     std::vector<rubato::detail::model_source<scalar>> from;
     for (std::size_t j = 0; j < degree_; ++j) from.push_back({in(), weight});
     return table(std::move(from));

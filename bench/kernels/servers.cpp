@@ -25,8 +25,7 @@ bench::added const servers{
       f.tables("sum_of_table_kernel", [=](auto& a) {
         std::vector<table_entry<T>> entries;
         for (std::size_t j = 0; j < a.degree(); ++j) entries.push_back({a.in(), half});
-        auto const t = a.table(entries);
-        return sum_of_table_kernel<T>{t.entries, t.size, a.out()};
+        return sum_of_table_kernel<T>{a.table(entries), a.out()};
       });
       f.kernel("mix_kernel", [=](auto& a) { return mix_kernel<T>{a.in(), a.in(), a.out(), half}; });
       f.kernel("difference_kernel",

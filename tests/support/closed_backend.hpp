@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A device without a device: a backend whose vectors are behind a page protection that opens only while it computes or
-// copies. Host code that reads a body or a table directly ends the program, as it would with real device memory.
+// copies. Host code that reads a body or a table directly ends the program, as it would with real device memory. What
+// would cost time on a real one is counted: copies, waits, and tables that a launch has no room for.
 #pragma once
 
 #include <sys/mman.h>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include <rubato/backend/concepts.hpp>
+#include <rubato/backend/detail/launch_arguments.hpp>
 #include <rubato/backend/host.hpp>
 
 namespace rubato::test {
@@ -72,6 +74,14 @@ class closed_memory final : public memory_source {
   std::vector<std::size_t> copied_;  // bytes of each
 };
 
+/// What all handles of one device did, by the rules of backend::thrust on CUDA.
+struct device_work {
+  std::size_t launches = 0;
+  std::size_t waits = 0;  ///< for bits that a sweep raised, or a dot product; each comes with a copy of some bytes
+  std::size_t tables_copied = 0;  ///< those that a launch had no room for
+  std::size_t held_back = 0;
+};
+
 /// Computes as host<T> does; host code runs on OnHost. **Models:** array_backend, has_host_twin,
 /// runs_behind.
 template<std::floating_point T, backend::array_backend OnHost = backend::host<T>>
@@ -89,24 +99,36 @@ class closed_backend {
   [[nodiscard]] auto host_twin() const -> OnHost { return OnHost{pool_.host_side()}; }
   [[nodiscard]] auto memory() const -> closed_memory const& { return *memory_; }
   /// Nothing is ever behind here; the calls of all handles are counted.
-  void hold_back() { ++*held_back_; }
-  [[nodiscard]] auto held_back() const -> std::size_t { return *held_back_; }
+  void hold_back() { ++work_->held_back; }
+  [[nodiscard]] auto work() const -> device_work const& { return *work_; }
 
   template<class Kernel>
   auto sweep(range r, Kernel const& kernel) -> backend::flag_bits {
     auto const open = closed_memory::opened{*memory_};
-    auto const raised = inner_.sweep(r, kernel);
-    tables_->clear();
-    return raised;
+    auto const along = own_.along.all();  // as a launch takes them
+    backend::detail::argument_lanes<T> at{r.begin, along};
+    for (auto i = r.begin; i < r.end; ++i) {
+      at.move_to(i);
+      kernel(at);
+    }
+    own_.along.clear();
+    own_.tables.clear();
+    ++work_->launches;
+    if (!backend::may_raise<Kernel>) return 0;
+    ++work_->waits;
+    return at.raised();
   }
   template<class Entry>
-  [[nodiscard]] auto table(Entry const* entries, std::size_t n) -> Entry const* {
-    auto& copy = tables_->emplace_back(pool_.allocate<std::byte>(n * sizeof(Entry)));
+  [[nodiscard]] auto table(Entry const* entries, std::size_t n) -> backend::table<Entry> {
+    if (auto const placed = own_.along.place(entries, n)) return *placed;
+    ++work_->tables_copied;
+    auto& copy = own_.tables.emplace_back(pool_.allocate<std::byte>(n * sizeof(Entry)));
     auto const open = closed_memory::opened{*memory_};
-    if (n > 0) std::memcpy(copy.data(), entries, n * sizeof(Entry));
-    return reinterpret_cast<Entry const*>(copy.data());
+    std::memcpy(copy.data(), entries, n * sizeof(Entry));
+    return {reinterpret_cast<Entry const*>(copy.data()), n};
   }
   [[nodiscard]] auto dot(T const* x, T const* y, std::size_t n) const -> double {
+    ++work_->waits;
     auto const open = closed_memory::opened{*memory_};
     return inner_.dot(x, y, n);
   }
@@ -116,12 +138,23 @@ class closed_backend {
   }
 
  private:
+  /// What each handle has for itself, so that handles may work on different threads: its copies begin anew.
+  struct own_memory {
+    own_memory() = default;
+    own_memory(own_memory const&) noexcept {}
+    own_memory(own_memory&&) noexcept = default;
+    auto operator=(own_memory const&) noexcept -> own_memory& { return *this; }
+    auto operator=(own_memory&&) noexcept -> own_memory& = default;
+    ~own_memory() = default;
+    backend::detail::argument_tables along;
+    std::vector<writable_buffer<std::byte>> tables;
+  };
+
   backend::host<T> inner_;
   std::shared_ptr<closed_memory> memory_ = std::make_shared<closed_memory>();
   buffer_pool pool_{memory_};
-  std::shared_ptr<std::size_t> held_back_ = std::make_shared<std::size_t>(0);
-  std::shared_ptr<std::vector<writable_buffer<std::byte>>> tables_ =
-      std::make_shared<std::vector<writable_buffer<std::byte>>>();
+  std::shared_ptr<device_work> work_ = std::make_shared<device_work>();
+  own_memory own_;
 };
 
 }  // namespace rubato::test

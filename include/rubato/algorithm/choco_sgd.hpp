@@ -36,18 +36,19 @@ struct reference_mix_kernel {
   T const* x;
   T const* h;
   T* x_new;
-  table<model_source<T>> replicas;
+  backend::table<model_source<T>> replicas;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const own = at.load(h);
     auto mixed = at.load(x);
-    for (std::size_t j = 0; j < replicas.size; ++j) {
-      mixed = mixed + replicas.entries[j].weight * (at.load(replicas.entries[j].values) - own);
+    auto const* const them = entries_of(at, replicas);
+    for (std::size_t j = 0; j < replicas.size(); ++j) {
+      mixed = mixed + them[j].weight * (at.load(them[j].values) - own);
     }
     at.expect_finite(mixed);
     at.store(x_new, mixed);
   }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (3 + replicas.size) * sizeof(T); }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (3 + replicas.size()) * sizeof(T); }
 };
 
 }  // namespace detail

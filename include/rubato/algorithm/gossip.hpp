@@ -324,8 +324,8 @@ class gossip
     auto const all = core::blocks_.blocks();
     for (std::size_t block = 0, end = all; block < all; block = end, end = all) {
       streams s{core::x(), x_new.data(), v_new.data()};
-      if constexpr (list::has(pull)) s.w = models_.terms(batches_, block, end);
-      s.t = tracker_.terms(does, block, end);
+      if constexpr (list::has(pull)) s.w = models_.terms(core::backend_, batches_, block, end);
+      s.t = tracker_.terms(core::backend_, does, block, end);
       if (g_new_) s.g = g_new_.template view<scalar>().data();
       s.g_share = scalar{1} / static_cast<scalar>(batch_.minibatches());
       auto const ledger = core::options_->ledger.template arithmetic_for<scalar>(block);

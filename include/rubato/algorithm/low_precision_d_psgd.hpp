@@ -37,21 +37,20 @@ struct difference_kernel {
   T const* g;
   T* z;
   T self_weight;
-  table<model_source<T>> replicas;
+  backend::table<model_source<T>> replicas;
   Rule rule;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto const own = at.load(w);
     auto mixed = self_weight * own;
-    for (std::size_t j = 0; j < replicas.size; ++j) {
-      mixed = mixed + replicas.entries[j].weight * at.load(replicas.entries[j].values);
-    }
+    auto const* const them = entries_of(at, replicas);
+    for (std::size_t j = 0; j < replicas.size(); ++j) mixed = mixed + them[j].weight * at.load(them[j].values);
     auto const difference = rule(at, mixed, at.load(g)) - own;
     at.expect_finite(difference);
     at.store(z, difference);
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t {
-    return (3 + replicas.size) * sizeof(T) + Rule::bytes_per_value();
+    return (3 + replicas.size()) * sizeof(T) + Rule::bytes_per_value();
   }
 };
 

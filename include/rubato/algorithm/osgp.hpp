@@ -116,17 +116,18 @@ struct merge_kernel {
   T* x;
   T* z;
   T inverse;  // 1 / w
-  table<T const*> came;
+  backend::table<T const*> came;
   template<class At>
   RUBATO_HOST_DEVICE void operator()(At& at) const {
     auto sum = at.load(x);
-    for (std::size_t j = 0; j < came.size; ++j) sum = sum + at.load(came.entries[j]);  // (OS.M)
+    auto const* const parts = entries_of(at, came);
+    for (std::size_t j = 0; j < came.size(); ++j) sum = sum + at.load(parts[j]);  // (OS.M)
     at.store(x, sum);
     auto const mean = inverse * sum;
     at.expect_finite(mean);
     at.stream(z, mean);  // (OS.Z)
   }
-  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (3 + came.size) * sizeof(T); }
+  [[nodiscard]] auto bytes_per_value() const -> std::size_t { return (3 + came.size()) * sizeof(T); }
 };
 
 }  // namespace detail
@@ -406,11 +407,8 @@ class osgp : public detail::node_core<Backend, detail::osgp_options<Step>> {
       }
     }
     auto fresh = this->backend_.template allocate<scalar>(this->size());
-    auto const kernel =
-        detail::merge_kernel<scalar>{numerator_.data(),
-                                     fresh.data(),
-                                     static_cast<scalar>(1 / w_),
-                                     {this->backend_.table(table_.data(), table_.size()), table_.size()}};
+    auto const kernel = detail::merge_kernel<scalar>{numerator_.data(), fresh.data(), static_cast<scalar>(1 / w_),
+                                                     this->backend_.table(table_.data(), table_.size())};
     auto const spoilt = (this->backend_.sweep({0, this->size()}, kernel) & backend::not_finite) != 0;
     auto blame = detail::blame{this->self_};
     for (auto& e : sources_) {

@@ -60,7 +60,7 @@ struct push_sums_kernel {
   double* sent;
   T share;
   T times;
-  table<sum_source<double>> came;
+  backend::table<sum_source<double>> came;
   T inverse;  // 1 / w
   T* z;
   Rule rule;
@@ -73,9 +73,10 @@ struct push_sums_kernel {
       at.stream(sent, sent_before == nullptr ? wide : at.load(sent_before) + wide);
       held = held - times * part;  // (RG.A)
     }
-    for (std::size_t j = 0; j < came.size; ++j) {
-      auto fresh = at.load(came.entries[j].newest);
-      if (came.entries[j].consumed != nullptr) fresh = fresh - at.load(came.entries[j].consumed);
+    auto const* const sums = entries_of(at, came);
+    for (std::size_t j = 0; j < came.size(); ++j) {
+      auto fresh = at.load(sums[j].newest);
+      if (sums[j].consumed != nullptr) fresh = fresh - at.load(sums[j].consumed);
       held = held + at.template cast<T>(fresh);  // (RG.M)
     }
     at.store(x, held);
@@ -84,7 +85,7 @@ struct push_sums_kernel {
     at.stream(z, mean);  // (RG.Z)
   }
   [[nodiscard]] auto bytes_per_value() const -> std::size_t {
-    return 4 * sizeof(T) + 16 + came.size * 16 + Rule::bytes_per_value();
+    return 4 * sizeof(T) + 16 + came.size() * 16 + Rule::bytes_per_value();
   }
 };
 
@@ -269,17 +270,17 @@ class rasgp : public detail::node_core<Backend, detail::step_options<Step>> {
       e.age.add(now - e.newest.posted);
     }
     auto z = this->backend_.template allocate<scalar>(this->size());
-    auto const kernel = detail::push_sums_kernel<scalar, decltype(rule)>{
-        numerator_.data(),
-        core::values_of(g),
-        before,
-        sums.data(),
-        static_cast<scalar>(share),
-        static_cast<scalar>(degree),
-        {this->backend_.table(table_.data(), table_.size()), table_.size()},
-        static_cast<scalar>(1 / w_),
-        z.data(),
-        rule};
+    auto const kernel =
+        detail::push_sums_kernel<scalar, decltype(rule)>{numerator_.data(),
+                                                         core::values_of(g),
+                                                         before,
+                                                         sums.data(),
+                                                         static_cast<scalar>(share),
+                                                         static_cast<scalar>(degree),
+                                                         this->backend_.table(table_.data(), table_.size()),
+                                                         static_cast<scalar>(1 / w_),
+                                                         z.data(),
+                                                         rule};
     auto const raised = this->backend_.sweep({0, this->size()}, kernel);
     this->x_ = std::move(z).publish();
     if ((raised & backend::not_finite) != 0) return accuse(g, out);

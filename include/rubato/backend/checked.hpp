@@ -54,7 +54,7 @@ class checked {
   }
 
   template<class Entry>
-  [[nodiscard]] auto table(Entry const* entries, std::size_t n) const -> Entry const* {
+  [[nodiscard]] auto table(Entry const* entries, std::size_t n) const -> backend::table<Entry> {
     return inner_.table(entries, n);
   }
   [[nodiscard]] auto dot(scalar const* x, scalar const* y, std::size_t n) const -> double {

@@ -32,6 +32,39 @@ enum class determinism : std::uint8_t {
   run_to_run,      ///< same binary, same machine, same bits
 };
 
+/// Entries that a kernel reads at each index, such as one a neighbour. Where they lie is the backend's to choose
+/// (array_backend: table()), so a kernel gets at them by entries_of() alone. The pointers in them are to whole vectors.
+template<class E>
+class table {
+ public:
+  table() = default;
+  /// Entries in memory that kernels read as it is.
+  RUBATO_HOST_DEVICE table(E const* entries, std::size_t size) : entries_{entries}, size_{size} {}
+  /// Entries that begin `at` bytes into what a launch takes along (backend/detail/launch_arguments.hpp).
+  [[nodiscard]] static auto taken_along(std::size_t at, std::size_t size) -> table {
+    auto t = table{nullptr, size};
+    t.at_ = at;
+    return t;
+  }
+  [[nodiscard]] RUBATO_HOST_DEVICE auto size() const -> std::size_t { return size_; }
+
+ private:
+  template<class At, class Entry>
+  friend RUBATO_HOST_DEVICE auto entries_of(At const&, table<Entry> const&) -> Entry const*;
+  E const* entries_ = nullptr;  // null: none, or taken along
+  std::size_t size_ = 0;
+  std::size_t at_ = 0;
+};
+
+/// The first entry of a table, for the kernel that is called with these lanes.
+template<class At, class Entry>
+RUBATO_HOST_DEVICE auto entries_of([[maybe_unused]] At const& at, table<Entry> const& t) -> Entry const* {
+  if constexpr (requires { at.taken_along(); }) {
+    if (t.entries_ == nullptr) return reinterpret_cast<Entry const*>(at.taken_along() + t.at_);
+  }
+  return t.entries_;
+}
+
 namespace detail {
 struct any_kernel {
   template<class Lanes>
@@ -49,8 +82,8 @@ struct any_kernel {
 /// - a function of the index (backend/for_each.hpp) is a kernel without bytes_per_value(), which asks the lanes it gets
 ///   for at.index(): they are of one value each. Instead of giving it lanes a host may call kernel.over(r) once for
 ///   each part r of the range; a backend whose lanes have several values must (runs_by_index, as vector_sweep() does);
-/// - tables that a kernel points to pass through table(), so that a device can see them, and stay valid until the call
-///   returns;
+/// - a table that a kernel reads is made by table() of the very handle that sweeps next, so that a device can see it;
+///   its entries stay where they are until that sweep returns;
 /// - buffers are aligned to 64 bytes.
 /// Models: host<T>, eigen<T>, thrust<T, System>, checked<B>.
 template<class B>
@@ -65,7 +98,7 @@ concept array_backend =
       { b.dot(x, x, n) } -> std::same_as<double>;
       { b.multiply(shape, typename B::scalar{1}, x, x, typename B::scalar{0}, y) } -> std::same_as<void>;
       { b.pool() } -> std::convertible_to<buffer_pool>;
-      { b.table(x, n) } -> std::same_as<typename B::scalar const*>;
+      { b.table(x, n) } -> std::same_as<table<typename B::scalar>>;
     };
 
 /// A backend whose vectors the host cannot read. host_twin() gives a backend for code that runs on the host; its

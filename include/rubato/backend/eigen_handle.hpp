@@ -41,8 +41,8 @@ class eigen {
   }
 
   template<class Entry>
-  [[nodiscard]] auto table(Entry const* entries, std::size_t) const -> Entry const* {
-    return entries;
+  [[nodiscard]] auto table(Entry const* entries, std::size_t n) const -> backend::table<Entry> {
+    return {entries, n};
   }
 
   [[nodiscard]] auto dot(T const* x, T const* y, std::size_t n) const -> double;

@@ -40,8 +40,8 @@ class host {
   }
 
   template<class Entry>
-  [[nodiscard]] auto table(Entry const* entries, std::size_t) const -> Entry const* {
-    return entries;
+  [[nodiscard]] auto table(Entry const* entries, std::size_t n) const -> backend::table<Entry> {
+    return {entries, n};
   }
 
   /// Sum of x_i y_i in double, left to right.

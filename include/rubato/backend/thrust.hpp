@@ -184,8 +184,8 @@ class thrust {
   }
 
   template<class Entry>
-  [[nodiscard]] auto table(Entry const* entries, std::size_t) const -> Entry const* {
-    return entries;
+  [[nodiscard]] auto table(Entry const* entries, std::size_t n) const -> backend::table<Entry> {
+    return {entries, n};
   }
 
   /// Within a chunk in T by lanes, over chunks in double.

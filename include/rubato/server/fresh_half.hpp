@@ -109,8 +109,8 @@ struct fresh_half {
         table_.push_back({e.made.template view<scalar>().data(), static_cast<scalar>(e.weight)});
       }
       for (auto& e : table_) e.share /= static_cast<scalar>(table_.size());
-      backend.sweep({0, model.size()}, detail::sum_of_table_kernel<scalar>{backend.table(table_.data(), table_.size()),
-                                                                           table_.size(), sum_.data()});  // (Ds.X)
+      auto const entries = backend.table(table_.data(), table_.size());
+      backend.sweep({0, model.size()}, detail::sum_of_table_kernel<scalar>{entries, sum_.data()});  // (Ds.X)
       return sum_.data();
     }
 

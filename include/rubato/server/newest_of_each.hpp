@@ -180,8 +180,8 @@ struct newest_of_each {
       for (auto const& e : entries_)
         if (e.gradient) table_.push_back({e.gradient.template view<scalar>().data(), share(e.weight)});
       if (table_.empty()) return static_cast<void>(backend.sweep(these, backend::zero_kernel<scalar>{mean_->data()}));
-      backend.sweep(these, detail::sum_of_table_kernel<scalar>{backend.table(table_.data(), table_.size()),
-                                                               table_.size(), mean_->data()});
+      auto const entries = backend.table(table_.data(), table_.size());
+      backend.sweep(these, detail::sum_of_table_kernel<scalar>{entries, mean_->data()});
     }
 
     [[nodiscard]] auto oldest() const -> std::uint64_t {

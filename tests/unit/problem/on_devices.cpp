@@ -4,12 +4,14 @@
 #include <rubato/problem/any_oracle.hpp>
 
 #include <cmath>
+#include <cstdint>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <rubato/algorithm/r_fast.hpp>
+#include <rubato/backend/detail/launch_arguments.hpp>
 #include <rubato/backend/eigen.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/driver/simulate.hpp>
@@ -81,9 +83,10 @@ struct on_the_host : problem::multilayer_perceptron<T> {
   explicit on_the_host(problem::multilayer_perceptron<T> p) : problem::multilayer_perceptron<T>{std::move(p)} {}
 };
 
-/// Copies of whole vectors in a run, and the local iterations of its node 0.
+/// Copies of whole vectors in a run, what its device did, and the local iterations of its node 0.
 struct counted {
   std::size_t copies = 0;
+  test::device_work work;
   std::uint64_t iterations = 0;
 };
 
@@ -95,9 +98,9 @@ auto counted_run(problem::multilayer_perceptron<T> const& net, std::chrono::nano
   auto const result =
       simulate(std::move(made), {.compute = environment::fixed(1ms), .link = {.latency = 1ms}, .measure_every = 1s},
                {.time = time});
-  CHECK(b.held_back() >= 3 * result.nodes[0].iterations);  // the host does not run ahead: each asks the device
-  CHECK(b.held_back() <= 3 * result.nodes[0].iterations + 6);
-  return {b.memory().copies_of(net.dimension() * sizeof(T)), result.nodes[0].iterations};
+  CHECK(b.work().held_back >= 3 * result.nodes[0].iterations);  // the host does not run ahead: each asks the device
+  CHECK(b.work().held_back <= 3 * result.nodes[0].iterations + 6);
+  return {b.memory().copies_of(net.dimension() * sizeof(T)), b.work(), result.nodes[0].iterations};
 }
 
 template<class T>
@@ -108,15 +111,54 @@ void count_copies() {
   auto const shorter = counted_run<plain>(net, 20ms), longer = counted_run<plain>(net, 60ms);
   REQUIRE(longer.iterations >= shorter.iterations + 20);
   CHECK(longer.copies == shorter.copies);
+  CHECK(longer.work.tables_copied == 0);
+  CHECK(longer.work.launches > shorter.work.launches);
+  // The fixed-point ledger asks for its magnitudes after each pass; floating sums ask for nothing.
+  auto const asked = std::is_same_v<T, float> ? 3 * (longer.iterations - shorter.iterations) : 0;
+  CHECK(longer.work.waits == shorter.work.waits + asked);
   // The same run by host code copies models and gradients, and the count sees them.
   auto const few = counted_run<on_the_host<T>>(net, 20ms), many = counted_run<on_the_host<T>>(net, 60ms);
   REQUIRE(many.iterations >= few.iterations + 20);
   CHECK(many.copies >= few.copies + 2 * 3 * (many.iterations - few.iterations));
 }
 
-TEST_CASE("a local iteration copies no model and no gradient between host and device, in either ledger") {
+TEST_CASE("a local iteration copies no model, gradient or table between host and device, and waits at most once") {
   count_copies<float>();  // fixed point
   count_copies<double>();  // floating
+}
+
+template<class Backend>
+auto models_of_many(Backend const& b) -> std::vector<double> {
+  auto const q = problem::quadratic::random(20, 7, 5);
+  auto const result = simulate(assemble<r_fast<Backend>>(topology::complete(20), q, {.step = 0.1}, b),
+                               {.compute = environment::fixed(1ms)}, {.time = 20ms});
+  std::vector<double> all, one;
+  for (auto const& model : result.models) {
+    rubato::detail::widen(model, one);
+    all.insert(all.end(), one.begin(), one.end());
+  }
+  return all;
+}
+
+TEST_CASE("tables for which a launch has no room are copied, and hold the same entries") {
+  test::closed_backend<float> b;
+  CHECK(models_of_many(b) == models_of_many(backend::host<float>{}));
+  CHECK(b.work().tables_copied > 100);
+
+  backend::detail::argument_tables along;
+  double const entries[] = {1, 2, 3};
+  std::int32_t const one = 4;
+  CHECK(along.place(&one, 1));
+  auto const next = along.place(entries, 3);  // behind the integer, where a double may begin
+  REQUIRE(next);
+  backend::detail::argument_lanes<float> const at{0, along.all()};
+  CHECK(std::vector<double>(entries_of(at, *next), entries_of(at, *next) + 3) == std::vector<double>{1, 2, 3});
+  constexpr auto left = backend::detail::launch_arguments::room / sizeof(double) - 4;
+  CHECK_FALSE(along.place(std::vector<double>(left + 1).data(), left + 1));
+  CHECK(along.place(std::vector<double>(left).data(), left));
+  CHECK_FALSE(along.place(&one, 1));
+  along.clear();
+  CHECK(along.place(std::vector<double>(left + 4).data(), left + 4));
 }
 
 /// Host code that notes which backend it was given.

@@ -29,17 +29,12 @@ struct sum_target {
   T weight;  // a_ji
   std::size_t readers = 1;  // out-neighbours that are sent this sum
 };
-template<class E>
-struct table {
-  E const* entries;
-  std::size_t size;
-};
 
 /// What a node pulls: w_ii and the models of its neighbours.
 template<class T>
 struct pull_terms {
   T self = 1;
-  table<model_source<T>> models{};
+  backend::table<model_source<T>> models{};
 };
 /// What a node tracks: z, its stored and its new gradient, the incoming and the outgoing sums, and a_ii.
 template<class T, class U>
@@ -48,16 +43,16 @@ struct tracking_terms {
   T const* g_old = nullptr;  // null for zeros
   T const* g_new = nullptr;
   T push_self = 1;
-  table<sum_source<U>> sums_in{};
-  table<sum_target<T, U>> sums_out{};
+  backend::table<sum_source<U>> sums_in{};
+  backend::table<sum_target<T, U>> sums_out{};
 };
 
 /// w_ii x + sum_j w_ij v_j
 template<class At, class T, class X>
 RUBATO_HOST_DEVICE auto pulled(At& at, pull_terms<T> const& w, X x) -> X {
   x = w.self * x;
-  for (std::size_t j = 0; j < w.models.size; ++j)
-    x = x + w.models.entries[j].weight * at.load(w.models.entries[j].values);
+  auto const* const models = entries_of(at, w.models);
+  for (std::size_t j = 0; j < w.models.size(); ++j) x = x + models[j].weight * at.load(models[j].values);
   return x;
 }
 
@@ -75,8 +70,9 @@ RUBATO_HOST_DEVICE auto tracked(At& at, L const& ledger, tracking_terms<T, U> co
 /// z + sum_j (rho_ij - rho~_ij)
 template<class At, class L, class T, class U, class Z>
 RUBATO_HOST_DEVICE auto consumed(At& at, L const& ledger, tracking_terms<T, U> const& s, Z z) -> Z {
-  for (std::size_t j = 0; j < s.sums_in.size; ++j) {
-    auto const& e = s.sums_in.entries[j];
+  auto const* const sums = entries_of(at, s.sums_in);
+  for (std::size_t j = 0; j < s.sums_in.size(); ++j) {
+    auto const& e = sums[j];
     auto delta = at.load(e.newest);
     if (e.consumed != nullptr) delta = ledger.sub(delta, at.load(e.consumed));
     ledger.watch(at, delta);
@@ -90,8 +86,9 @@ template<class At, class L, class T, class U, class Z>
 RUBATO_HOST_DEVICE auto pushed(At& at, L const& ledger, tracking_terms<T, U> const& s, Z z) -> Z {
   ledger.watch(at, z);
   auto all = at.broadcast(U{0});
-  for (std::size_t j = 0; j < s.sums_out.size; ++j) {
-    auto const& e = s.sums_out.entries[j];
+  auto const* const sums = entries_of(at, s.sums_out);
+  for (std::size_t j = 0; j < s.sums_out.size(); ++j) {
+    auto const& e = sums[j];
     auto const share = ledger.share(at, z, e.weight);
     for (std::size_t r = 0; r < e.readers; ++r) all = ledger.add(all, share);
     at.stream(e.after, e.before == nullptr ? share : ledger.add(at.load(e.before), share));

@@ -59,7 +59,7 @@ class mixing_core : public node_core<Backend, Options> {
   [[nodiscard]] auto sweep(shared_buffer const& g, outbox& out, KernelOf const& kernel_of) -> bool {
     auto x_new = this->backend_.template allocate<scalar>(this->size());
     auto all = this->blocks_.blocks();
-    auto const kernel = kernel_of(x_new.data(), models_.terms(this->requests_, 0, all));
+    auto const kernel = kernel_of(x_new.data(), models_.terms(this->backend_, this->requests_, 0, all));
     auto const raised = this->backend_.sweep({0, this->size()}, kernel);
     this->x_ = std::move(x_new).publish();
     if ((raised & backend::not_finite) == 0) return true;

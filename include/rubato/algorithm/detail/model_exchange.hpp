@@ -69,9 +69,10 @@ class model_exchange {
     edge->put(backend_, blocks_, spec.kind, p, clock);
   }
 
-  /// The terms to pull for the blocks from `block` on; `end` is lowered to the first block whose ages differ. The
-  /// weight that a weighting withholds and that of closed edges go to the node itself.
-  [[nodiscard]] auto terms(std::uint64_t clock, std::size_t block, std::size_t& end) -> pull_terms<scalar> {
+  /// The terms to pull for the blocks from `block` on, for a sweep by that handle; `end` is lowered to the first block
+  /// whose ages differ. The weight that a weighting withholds and that of closed edges go to the node itself.
+  [[nodiscard]] auto terms(Backend& sweeping, std::uint64_t clock, std::size_t block, std::size_t& end)
+      -> pull_terms<scalar> {
     table_.clear();
     auto self_weight = pull_self_;
     for (auto const& e : in_) {
@@ -85,7 +86,7 @@ class model_exchange {
       self_weight += (1 - factor) * e.weight;
       if (factor > 0) table_.push_back({e.box.values(), static_cast<scalar>(factor * e.weight)});
     }
-    return {static_cast<scalar>(self_weight), {backend_.table(table_.data(), table_.size()), table_.size()}};
+    return {static_cast<scalar>(self_weight), sweeping.table(table_.data(), table_.size())};
   }
   /// Records the ages of the models just pulled, each when it is used for the first time.
   void record_ages(instant now) {

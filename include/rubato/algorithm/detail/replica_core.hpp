@@ -342,10 +342,10 @@ class replica_core : public node_core<Backend, Options> {
   }
 
   /// The replicas with factor * w_ij, for a kernel that mixes them; valid until the next call.
-  [[nodiscard]] auto weighted_replicas(double factor = 1) -> table<model_source<scalar>> {
+  [[nodiscard]] auto weighted_replicas(double factor = 1) -> backend::table<model_source<scalar>> {
     table_.clear();
     for (auto const& e : edges_) table_.push_back({e.values[0].data(), static_cast<scalar>(factor * e.weight)});
-    return {this->backend_.table(table_.data(), table_.size()), table_.size()};
+    return this->backend_.table(table_.data(), table_.size());
   }
 
   /// Notes what this node has just said of a stream. False if not finite.

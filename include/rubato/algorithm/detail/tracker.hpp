@@ -44,7 +44,7 @@ struct no_tracker {
   static void visit_state(auto&, auto&&) {}
   void take(patch const&, std::uint64_t, iteration, outbox&) const {}
   void begin(pass_parts) const {}
-  [[nodiscard]] auto terms(pass_parts, std::size_t, std::size_t) const -> tracking_terms<T, U> { return {}; }
+  [[nodiscard]] auto terms(auto&, pass_parts, std::size_t, std::size_t) const -> tracking_terms<T, U> { return {}; }
   void record_raised(range, backend::flag_bits) const {}
   void fail_if_out_of_range(outbox&) const {}
   void accuse(blame&) const {}
@@ -161,8 +161,10 @@ class tracker {
     }
   }
 
-  /// The terms for the blocks from `block` on; `end` is lowered to the first block with another exponent.
-  [[nodiscard]] auto terms(pass_parts does, std::size_t block, std::size_t& end) -> tracking_terms<scalar, value> {
+  /// The terms for the blocks from `block` on, for a sweep by that handle; `end` is lowered to the first block with
+  /// another exponent.
+  [[nodiscard]] auto terms(Backend& sweeping, pass_parts does, std::size_t block, std::size_t& end)
+      -> tracking_terms<scalar, value> {
     end = (std::min)(end, ledger_.uniform_end(block, blocks_.blocks()));
     tracking_terms<scalar, value> s;
     s.z = z_.data();
@@ -174,7 +176,7 @@ class tracker {
         if (e.box.values() != nullptr && e.box.values() != e.consumed())
           in_table_.push_back({e.box.values(), e.consumed()});
       }
-      s.sums_in = {backend_.table(in_table_.data(), in_table_.size()), in_table_.size()};
+      s.sums_in = sweeping.table(in_table_.data(), in_table_.size());
     }
     if (does.pushes) {
       out_table_.clear();
@@ -186,7 +188,7 @@ class tracker {
           out_table_.push_back({values_of(e.total), e.fresh.data(), static_cast<scalar>(e.weight), e.readers});
       }
       s.push_self = static_cast<scalar>(self_weight);
-      s.sums_out = {backend_.table(out_table_.data(), out_table_.size()), out_table_.size()};
+      s.sums_out = sweeping.table(out_table_.data(), out_table_.size());
     }
     return s;
   }

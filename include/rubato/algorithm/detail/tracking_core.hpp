@@ -207,8 +207,8 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
     for (std::size_t block = 0, end = all; block < all; block = end, end = all) {
       pull_terms<scalar> models;
       tracking_terms<scalar, value> tracked;
-      if (does.pulls) models = models_.terms(core::requests_, block, end);
-      if (does.uses_tracker()) tracked = tracker_.terms(does, block, end);
+      if (does.pulls) models = models_.terms(core::backend_, core::requests_, block, end);
+      if (does.uses_tracker()) tracked = tracker_.terms(core::backend_, does, block, end);
       auto const kernel = kernel_of(models, tracked, tracker_.arithmetic(block));
       auto const bits = core::backend_.sweep(core::blocks_.values_of({block, end}), kernel);
       tracker_.record_raised({block, end}, bits & ~backend::not_finite);

@@ -28,6 +28,7 @@
 
 #include <rubato/backend/concepts.hpp>
 #include <rubato/backend/detail/cublas.hpp>
+#include <rubato/backend/detail/launch_arguments.hpp>
 #include <rubato/core/errors.hpp>
 
 namespace rubato::backend {
@@ -195,10 +196,11 @@ class scratch_allocator {
 inline constexpr unsigned threads_a_block = 256;
 
 /// Every index once, a block's threads side by side. The union of the bits raised goes into *raised, where that is
-/// asked.
+/// asked. `along`: the kernel's tables, read where the launch put them.
 template<class T, class Kernel>
-__global__ void sweep_on_device(range all, Kernel kernel, flag_bits* raised) {
-  scalar_lanes<T> at{0};
+__global__ void sweep_on_device(range all, Kernel kernel, flag_bits* raised,
+                                __grid_constant__ launch_arguments const along) {
+  argument_lanes<T> at{0, along};
   auto const step = std::size_t{gridDim.x} * blockDim.x;
   for (auto i = all.begin + std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < all.end; i += step) {
     at.move_to(i);
@@ -277,19 +279,20 @@ class thrust<T, system::cuda, OnHost> {
       if constexpr (may_raise<Kernel>) raised = sweep_and_ask(r, kernel);
       else launch(r, kernel, nullptr);
     }
+    own_.along.clear();
     own_.tables.clear();  // read by what was enqueued before anything that may take their place
     return raised;
   }
 
-  /// A copy on the device, enqueued; it lives until this handle's next sweep is.
+  /// The next sweep takes a copy along. Where it has no room, a copy on the device is enqueued, which lives until that
+  /// sweep is. CUDA reads so few bytes before the call returns, and waits for nothing.
   template<class Entry>
-  [[nodiscard]] auto table(Entry const* entries, std::size_t n) -> Entry const* {
-    static_assert(std::is_trivially_copyable_v<Entry>);
-    if (n == 0) return nullptr;
+  [[nodiscard]] auto table(Entry const* entries, std::size_t n) -> backend::table<Entry> {
+    if (auto const placed = own_.along.place(entries, n)) return *placed;
     on_->enter();
     auto& copy = own_.tables.emplace_back(pool_.allocate<std::byte>(n * sizeof(Entry)));
-    on_->copy(entries, copy.data(), n * sizeof(Entry), cudaMemcpyHostToDevice);  // reads `entries` before it returns
-    return reinterpret_cast<Entry const*>(copy.data());
+    on_->copy(entries, copy.data(), n * sizeof(Entry), cudaMemcpyHostToDevice);
+    return {reinterpret_cast<Entry const*>(copy.data()), n};
   }
 
   /// Sum of x_i y_i in double; waits for it.
@@ -342,7 +345,8 @@ class thrust<T, system::cuda, OnHost> {
     ~own_memory() = default;
     writable_buffer<std::int32_t> raised;  // on the device
     writable_buffer<std::int32_t> host_raised;  // pinned
-    std::vector<writable_buffer<std::byte>> tables;
+    detail::argument_tables along;
+    std::vector<writable_buffer<std::byte>> tables;  // of the next sweep
     std::array<detail::cuda_mark, 2> marks;  // the older one first
   };
 
@@ -354,7 +358,8 @@ class thrust<T, system::cuda, OnHost> {
   template<class Kernel>
   void launch(range r, Kernel const& kernel, flag_bits* raised) {
     static_assert(std::is_trivially_copyable_v<Kernel>);
-    detail::sweep_on_device<T><<<blocks_for(r.size()), detail::threads_a_block, 0, on_->stream()>>>(r, kernel, raised);
+    detail::sweep_on_device<T>
+        <<<blocks_for(r.size()), detail::threads_a_block, 0, on_->stream()>>>(r, kernel, raised, own_.along.all());
     detail::expect_cuda(cudaGetLastError(), "the launch of sweep_on_device");
   }
 
