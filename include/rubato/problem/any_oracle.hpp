@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <rubato/backend/spread.hpp>
 #include <rubato/core/errors.hpp>
 #include <rubato/core/outbox.hpp>
 #include <rubato/core/text.hpp>
@@ -64,6 +65,11 @@ class any_oracle {
   [[nodiscard]] auto score_mean(std::span<shared_buffer const> models) const -> score {
     return self_->score_mean(models);
   }
+  /// sqrt( (1/n) sum_i |x_i - mean x|^2 ) of n models in a device's memory, computed there. NaN where the backend's
+  /// memory is the host's, which reads them itself (consensus_distance).
+  [[nodiscard]] auto distance_between(std::span<shared_buffer const> models) const -> double {
+    return self_->distance_between(models);
+  }
   [[nodiscard]] auto dimension() const -> std::size_t { return self_->dimension(); }
   /// Whether the problem is host code and the backend a device: then each model is copied to the host, and each
   /// gradient back.
@@ -75,6 +81,7 @@ class any_oracle {
     [[nodiscard]] virtual auto evaluate(gradient_request const&, part_receiver*) const -> gradient = 0;
     [[nodiscard]] virtual auto part_of(gradient const&, range) const -> gradient_part = 0;
     [[nodiscard]] virtual auto score_mean(std::span<shared_buffer const>) const -> score = 0;
+    [[nodiscard]] virtual auto distance_between(std::span<shared_buffer const>) const -> double = 0;
     [[nodiscard]] virtual auto dimension() const -> std::size_t = 0;
     std::vector<gradient_share> parts{};
     bool staged = false;
@@ -200,6 +207,21 @@ class any_oracle {
       if constexpr (has_loss<Problem, Backend>) s.loss = static_cast<double>(problem.loss(local, x));
       if constexpr (has_accuracy<Problem, Backend>) s.accuracy = static_cast<double>(problem.accuracy(local, x));
       return s;
+    }
+
+    auto distance_between([[maybe_unused]] std::span<shared_buffer const> models) const -> double override {
+      if constexpr (backend::has_host_twin<Backend>) {
+        std::vector<shared_buffer> here;
+        std::vector<scalar const*> values;
+        for (auto const& each : models) {
+          here.push_back(backend.pool().bring_in(each));
+          values.push_back(here.back().template view<scalar>().data());
+        }
+        auto local = backend;
+        return backend::spread_of(local, values, models[0].size());
+      } else {
+        return std::numeric_limits<double>::quiet_NaN();
+      }
     }
 
     auto dimension() const -> std::size_t override { return problem.dimension(); }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -175,6 +176,7 @@ class metrics {
   /// of some of its parts alone nothing is known. Throws run_error if one of them is not finite.
   [[nodiscard]] auto of_models(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const
       -> measurement {
+    if (auto const m = where_they_lie(models, at)) return *m;
     std::vector<shared_buffer> here;
     for (auto const& each : models) here.push_back(each.on_host());
     if (!here.empty() && here[0].size() < oracle_.dimension()) {
@@ -188,8 +190,22 @@ class metrics {
     auto const distance = consensus_distance(here);
     for (std::size_t i = 0; !std::isfinite(distance) && i < here.size(); ++i)
       detail::refuse_not_finite(here[i], to_node(first_ + i));
-    auto const is_whole = here.size() == models.size();  // not joined: then models are not copied back
-    auto const s = oracle_.score_mean(is_whole && !oracle_.is_staged() ? models : std::span<shared_buffer const>{here});
+    return scored(here, at, distance);
+  }
+
+ private:
+  /// Models of a device on which their problem computes are measured there, and not copied.
+  [[nodiscard]] auto where_they_lie(std::span<shared_buffer const> models, std::chrono::nanoseconds at) const
+      -> std::optional<measurement> {
+    if (models.empty() || models[0].is_on_host() || oracle_.is_staged() || models[0].size() != oracle_.dimension())
+      return {};
+    auto const distance = oracle_.distance_between(models);
+    if (!std::isfinite(distance)) return {};  // the host says which model is not finite
+    return scored(models, at, distance);
+  }
+  [[nodiscard]] auto scored(std::span<shared_buffer const> models, std::chrono::nanoseconds at, double distance) const
+      -> measurement {
+    auto const s = oracle_.score_mean(models);
     measurement m;
     m.at = at;
     m.loss = s.loss;
@@ -198,7 +214,6 @@ class metrics {
     return m;
   }
 
- private:
   problem::any_oracle oracle_;
   std::size_t first_;
   std::vector<shared_buffer> models_;

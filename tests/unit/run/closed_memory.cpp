@@ -2,8 +2,11 @@
 // Vectors that the host cannot read change nothing: bodies, tables and audits are copied through the pool everywhere.
 #include <rubato/core/shared_buffer.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <rubato/algorithm/ad_psgd.hpp>
@@ -22,6 +25,7 @@
 
 #include "support/catch.hpp"
 #include "support/closed_backend.hpp"
+#include "support/refusal.hpp"
 
 namespace {
 
@@ -58,9 +62,13 @@ struct begun : problem::quadratic {
   [[nodiscard]] auto initial() const -> std::vector<double> { return std::vector<double>(dimension(), 0.5); }
 };
 
+/// Distances of many values are summed in another order on a device.
 struct trace {
-  std::vector<double> values;
-  friend auto operator==(trace const&, trace const&) -> bool = default;
+  std::vector<double> values, distances;
+  friend auto operator==(trace const& a, trace const& b) -> bool {
+    auto const near = [](double x, double y) { return std::abs(x - y) <= 1e-12 * std::abs(y); };
+    return a.values == b.values && std::equal(a.distances.begin(), a.distances.end(), b.distances.begin(), near);
+  }
 };
 
 template<class Node, class Problem>
@@ -76,7 +84,8 @@ auto run(Problem const& q, environment::scenario const& scenario) -> trace {
     t.values.insert(t.values.end(), one.begin(), one.end());
   }
   for (auto const& look : result.history) {
-    t.values.insert(t.values.end(), {look.loss, look.consensus_distance, look.tracking_residual});
+    t.values.insert(t.values.end(), {look.loss, look.tracking_residual});
+    t.distances.push_back(look.consensus_distance);
   }
   return t;
 }
@@ -122,6 +131,42 @@ TEST_CASE("runs on vectors that the host cannot read equal those on plain vector
     compare<in_pairs, double>(carried, environment::delivery::whole);
     compare<in_fragments, double>(carried, environment::delivery::whole);
   }
+}
+
+TEST_CASE("models of a device are measured there, and none is copied") {
+  constexpr std::size_t n = 5003;  // more than parts are summed
+  closed b;
+  std::vector<shared_buffer> there, here;
+  for (std::size_t i = 0; i < 3; ++i) {
+    auto x = b.pool().host_side().allocate<double>(n);
+    for (std::size_t k = 0; k < n; ++k) x.data()[k] = static_cast<double>((7 * k + 13 * i * k) % 101) / 10;
+    here.push_back(std::move(x).publish());
+    there.push_back(b.pool().bring_in(here.back()));
+  }
+  auto const q = problem::quadratic::random(3, n, 12);
+  auto const measuring = metrics{problem::any_oracle{b, q}};
+  auto const copies = b.memory().copies_of(n * sizeof(double));
+  auto const m = measuring.of_models(there, 5ms);
+  CHECK(b.memory().copies_of(n * sizeof(double)) == copies);
+  auto const expected = metrics{problem::any_oracle{backend::host<double>{}, q}}.of_models(here, 5ms);
+  CHECK(m.at == expected.at);
+  CHECK(expected.consensus_distance > 1);
+  CHECK(std::abs(m.consensus_distance - expected.consensus_distance) < 1e-9);
+  CHECK(std::abs(m.loss - expected.loss) < 1e-9 * std::abs(expected.loss));
+  CHECK(measuring.of_models(std::vector{there[1], there[1]}, 5ms).consensus_distance == 0);
+}
+
+TEST_CASE("of the models of a device the one that is not finite is named") {
+  closed b;
+  auto x = b.pool().host_side().allocate<double>(2);
+  x.data()[0] = 1;
+  x.data()[1] = std::nan("");
+  auto const spoilt = b.pool().bring_in(std::move(x).publish());
+  auto zeros = backend::zeros<double>(b, 2);
+  auto const fine = std::move(zeros).publish();
+  auto const measuring = metrics{problem::any_oracle{b, problem::quadratic::random(2, 2, 1)}};
+  auto const said = test::failure([&] { static_cast<void>(measuring.of_models(std::vector{fine, spoilt}, 0ms)); });
+  CHECK(test::says(said, "the model of node 1 is not finite at value 1"));
 }
 
 TEST_CASE("the mass of a push-sum node is reported even if the host cannot read it") {
