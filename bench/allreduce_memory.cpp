@@ -103,7 +103,7 @@ auto our_rounds(place const& here, std::size_t values, std::uint64_t rounds, Opt
   auto const me = identity_of(a, to_node(static_cast<std::size_t>(here.rank)));
   MPI_Barrier(MPI_COMM_WORLD);
   Transport wires{me, std::move(o)};
-  auto const r = run_peer(a, me, wires, {.gradients = rounds});
+  auto const r = run_peer(a, me, wires, {.gradients = rounds}, {.awake = std::chrono::microseconds{50}});
   auto const x = r.result.models[0].template view<float>()[values / 2];
   auto const right = static_cast<float>(n - 1) / 2 * (1 - std::pow(1 - step, static_cast<float>(rounds)));
   if (std::abs(x - right) > 1e-2F * (1 + right))

@@ -205,34 +205,48 @@ TEST_CASE("over shared memory too; and however many pieces go both ways at once,
   }
 }
 
-/// Counts the polls that may sleep.
-struct counts_sleep : transport::in_process {
+/// Counts its polls, and those that may sleep.
+struct counts_polls : transport::in_process {
   using transport::in_process::in_process;
   void poll(transport::clock::time_point until, std::vector<transport::incoming>& in) {
     sleeps += static_cast<int>(until > transport::clock::now());
+    ++polls;
     transport::in_process::poll(until, in);
   }
   int sleeps = 0;
+  std::atomic<int> polls{0};
 };
 
 TEST_CASE("a call stays awake for as long as its options say, and then sleeps") {
-  auto const awake = GENERATE(0s, 30s);
+  auto const awake = GENERATE(0s, 300s);
   auto const o = collective::options{.awake = awake};
   auto const room = transport::in_process::room{2, 64, 10s};
+  auto const polled = std::make_unique<std::binary_semaphore>(0);
+  std::array<float, 2> sums{};
+  auto sleeps = 0;
   auto const said = at_all_nodes(
       2,
       [&](std::size_t i) {
         auto const me = collective::identity_of(to_node(i), 2, nullptr, o);
-        auto wires = counts_sleep{room, me};
+        auto wires = counts_polls{room, me};
         auto port = collective::port{me, wires, o};
-        if (i == 1) std::this_thread::sleep_for(100ms);  // the other one waits for it
-        float value = 1;
-        collective::all_reduce(port, std::span{&value, 1});
-        CHECK(value == 2);
-        if (i == 0) CHECK((wires.sleeps > 0) == (awake == 0s));
+        sums[i] = 1;
+        auto waits = std::jthread{};
+        if (i == 0) {  // the other one comes to the call when this one waits for it
+          waits = std::jthread{[&] {
+            while (wires.polls == 0) std::this_thread::yield();
+            polled->release();
+          }};
+        } else {
+          polled->acquire();
+        }
+        collective::all_reduce(port, std::span{&sums[i], 1});
+        if (i == 0) sleeps = wires.sleeps;
       },
       collective::detail::nobody);
   CHECK(said == std::vector<std::string>{"", ""});
+  CHECK(sums == std::array<float, 2>{2, 2});
+  CHECK((sleeps > 0) == (awake == 0s));
 }
 
 TEST_CASE("costs are measured alike at all nodes, and calls go by them") {

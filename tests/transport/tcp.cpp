@@ -249,17 +249,28 @@ TEST_CASE("peers whose hosts are given by name connect, and are named with their
 }
 
 #if defined(__linux__)
+/// Of this process's sockets that are connected over TCP: how each is kept from sending too much.
+auto congestion_controls() -> std::vector<std::string> {
+  std::vector<std::string> all;
+  for (auto fd = 0; fd < 1024; ++fd) {
+    sockaddr_storage there{};
+    socklen_t length = sizeof there;
+    char name[16] = {};
+    socklen_t size = sizeof name;
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&there), &length) != 0) continue;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0) all.emplace_back(name);
+  }
+  return all;
+}
+
 TEST_CASE("connections within a machine are not paced, whatever the system's congestion control") {
-  boost::asio::io_context io;
-  auto const here = boost::asio::ip::tcp::endpoint{boost::asio::ip::address_v4::loopback(), 0};
-  auto door = boost::asio::ip::tcp::acceptor{io, here};
-  auto caller = boost::asio::ip::tcp::socket{io};
-  caller.connect(door.local_endpoint());
-  transport::detail::never_pace_within_machine(caller);
-  char name[16] = {};
-  socklen_t size = sizeof name;
-  REQUIRE(getsockopt(caller.native_handle(), IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0);
-  CHECK(std::string{name} == "reno");
+  tcp_doors doors{2};
+  auto const make = [&](std::size_t self) {
+    return tcp_seat{std::make_unique<tcp>(test_identity(self, 2), doors.options(self))};
+  };
+  auto one = make(0), two = make(1);
+  REQUIRE(poll_until<tcp>({&one, &two}, [&] { return one.count(what::opened) == 1 && two.count(what::opened) == 1; }));
+  CHECK(congestion_controls() == std::vector<std::string>{"reno", "reno"});
 }
 #endif
 

@@ -22,7 +22,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -30,6 +29,7 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/core/text.hpp>
 #include <rubato/transport/concepts.hpp>
+#include <rubato/transport/detail/idle_spell.hpp>
 
 namespace rubato::collective {
 
@@ -246,14 +246,11 @@ class port {
       else wires_.poll(latest, news_);
       return !news_.empty() || (or_sent && !wires_.has_unsent());
     };
-    auto now = transport::clock::now();
-    auto const asleep = (std::min)(until, now + options_.awake);
-    auto is_done = ask(now);
-    for (; !is_done && now < asleep; now = transport::clock::now()) {
-      std::this_thread::yield();
-      is_done = ask(now);
+    auto idle = transport::detail::idle_spell<transport::clock::time_point>{options_.awake};
+    for (auto is_done = false; !is_done;) {
+      auto const latest = idle.end_of_wait(transport::clock::now(), until);
+      is_done = ask(latest) || latest == until;
     }
-    if (!is_done) ask(until);
     for (auto& n : news_) take(n);
   }
   void take(transport::incoming& n) {

@@ -54,6 +54,10 @@ struct peer_options {
   /// long at most, until all are saved at one more round. A stop that is requested after the end shortens both to a
   /// second.
   std::chrono::nanoseconds linger = std::chrono::seconds{6};
+  /// For which a node that waits asks again and again before its threads sleep. 50 us make rounds of small gradients up
+  /// to four times as many where each process has a core or two; where processes are many more than cores, any time
+  /// that one is awake is lost to the others.
+  std::chrono::nanoseconds awake{};
   std::chrono::nanoseconds look_every{};  ///< between two looks at this node; 0: at the start and the end only
   /// Memory for the models that looks keep until the end; at least that of eight models. If more would be needed, every
   /// second look is dropped and the interval doubles.

@@ -19,8 +19,8 @@
 
 #include <rubato/core/node.hpp>
 #include <rubato/core/outbox.hpp>
-#include <rubato/driver/detail/idle_spell.hpp>
 #include <rubato/problem/any_oracle.hpp>
+#include <rubato/transport/detail/idle_spell.hpp>
 
 namespace rubato::detail {
 
@@ -38,8 +38,12 @@ class gradient_thread : problem::part_receiver {
   /// The least time that the gradient of that number takes.
   using duration_of = std::function<std::chrono::nanoseconds(std::uint64_t)>;
 
-  gradient_thread(problem::any_oracle oracle, duration_of takes, std::function<void()> done)
-      : oracle_{std::move(oracle)}, takes_{std::move(takes)}, done_{std::move(done)}, thread_{[this] { live(); }} {}
+  /// It stays awake for so long before it sleeps.
+  gradient_thread(problem::any_oracle oracle, duration_of takes, std::function<void()> done,
+                  std::chrono::nanoseconds awake)
+      : oracle_{std::move(oracle)}, takes_{std::move(takes)}, done_{std::move(done)}, idle_{awake}, thread_{[this] {
+          live();
+        }} {}
   gradient_thread(gradient_thread const&) = delete;
   auto operator=(gradient_thread const&) -> gradient_thread& = delete;
   ~gradient_thread() {
@@ -120,7 +124,7 @@ class gradient_thread : problem::part_receiver {
       lock.lock();
     }
     changed_.wait(lock, is_there);
-    idle_.end(clock::now());
+    idle_.end();
   }
 
   /// Waits until the present job has taken that long. False if it is not wanted any more.
@@ -164,7 +168,7 @@ class gradient_thread : problem::part_receiver {
     std::size_t parts = 0;  // that are final
   };
   job job_{};  // of the computing thread alone, as what follows
-  idle_spell<clock::time_point> idle_{};
+  transport::detail::idle_spell<clock::time_point> idle_;
   std::uint64_t draws_ = 0;
   bool ending_ = false;
   std::thread thread_;  // last: it uses all of the above

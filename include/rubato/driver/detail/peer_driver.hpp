@@ -16,7 +16,6 @@
 #include <rubato/core/errors.hpp>
 #include <rubato/driver/detail/gradient_thread.hpp>
 #include <rubato/driver/detail/hosted_node.hpp>
-#include <rubato/driver/detail/idle_spell.hpp>
 #include <rubato/driver/detail/kept_looks.hpp>
 #include <rubato/driver/detail/last_meeting.hpp>
 #include <rubato/driver/detail/look_thread.hpp>
@@ -37,6 +36,7 @@
 #include <rubato/run/peer_result.hpp>
 #include <rubato/run/stop_token.hpp>
 #include <rubato/transport/concepts.hpp>
+#include <rubato/transport/detail/idle_spell.hpp>
 
 namespace rubato::detail {
 
@@ -55,7 +55,7 @@ class peer_driver {
         looks_{o.look_every, (std::max)(o.look_bytes, 8 * vector_bytes())},
         computing_{a.oracle,
                    [o, self = me.self](std::uint64_t draw) { return o.compute.duration(o.compute_seed, self, draw); },
-                   [&wires] { wires.wake(); }},
+                   [&wires] { wires.wake(); }, o.awake},
         showing_{a.oracle, me.self, {o.watching, o.measure_loss}},
         notes_{o.says, o.status, o.least_said} {
     if (!o.watching.empty() && o.look_every.count() <= 0)
@@ -352,7 +352,7 @@ class peer_driver {
     auto done = computing_.take();
     host_.take_parts(now(), computing_.take_parts(), sender());
     if (!done || (under_way_ && host_.cancelled())) return;
-    idle_.end(now());
+    idle_.end();
     under_way_ = false;
     if (done->thrown)
       rethrow_named(done->thrown,
@@ -608,7 +608,7 @@ class peer_driver {
   transport::peer_status told_{transport::peer_status::phase::running};  // while it runs
   early_messages early_{vector_bytes()};
   instant begun_{}, last_{};
-  idle_spell<instant> idle_{};
+  transport::detail::idle_spell<instant> idle_{options_.awake};
   tracking_audit audit_;
   peer_notes notes_;
   peer_result& result_ = notes_.result;

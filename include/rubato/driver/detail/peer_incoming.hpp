@@ -21,7 +21,7 @@ namespace rubato::detail {
 /// Messages wait while the node stands still.
 template<transport::endpoint Transport>
 void peer_driver<Transport>::take(transport::incoming n) {
-  idle_.end(now());
+  idle_.end();
   if (n.kind == what::message && (stands_still_ || !held_.empty()))
     return keep(held_, std::move(n), "waits for its checkpoint to be written");
   handle(n);

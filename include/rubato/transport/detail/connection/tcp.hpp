@@ -87,8 +87,8 @@ inline void try_again_soon([[maybe_unused]] int socket, [[maybe_unused]] std::ch
 /// where it is the system's default, up to half the speed. Linux lets every socket have TCP Reno.
 inline void never_pace_within_machine([[maybe_unused]] boost::asio::ip::tcp::socket& s) {
 #if defined(__linux__)
-  boost::system::error_code error;
-  if (!s.remote_endpoint(error).address().is_loopback() || error) return;
+  boost::system::error_code error, other;
+  if (s.remote_endpoint(error).address() != s.local_endpoint(other).address() || error || other) return;
   constexpr auto name = std::string_view{"reno"};
   static_cast<void>(setsockopt(s.native_handle(), IPPROTO_TCP, TCP_CONGESTION, name.data(), socklen_t{name.size()}));
 #endif
