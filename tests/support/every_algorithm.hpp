@@ -28,31 +28,31 @@ void for_every_algorithm(
     topology::pair const& network, Problem const& problem,
     std::function<void(std::string const&, std::function<assembly()> const&)> const& visit,
     std::function<buffer_pool()> const& pool = [] { return buffer_pool{}; }) {
-  using space = backend::host<double>;
+  using on_host = backend::host<double>;
   auto const one = [&]<class Node>(std::string const& name, std::type_identity<Node>, auto const& set) {
     visit(name, [&] {
       typename Node::options o;
       o.step = 0.02;
       set(o);
       if constexpr (requires { Node::needs_two_sides; })  // a ring of three has none
-        return assemble<Node>(topology::both(topology::line(network.nodes())), problem, o, space{pool()});
-      else return assemble<Node>(network, problem, o, space{pool()});
+        return assemble<Node>(topology::both(topology::line(network.nodes())), problem, o, on_host{pool()});
+      else return assemble<Node>(network, problem, o, on_host{pool()});
     });
   };
-  examples::for_each_algorithm<space>([&]<class Node>(examples::catalogue_row<Node> const& row) {
+  examples::for_each_algorithm<on_host>([&]<class Node>(examples::catalogue_row<Node> const& row) {
     one(std::string{row.name}, std::type_identity<Node>{}, [](auto& o) {
       if constexpr (requires { o.contribution.by; }) o.contribution.minibatches = 2;
-      if constexpr (std::is_same_v<Node, clipped_asgd<space>>) o.step_rule = step::clipped_by_norm<>{step::sgd{}, 10};
+      if constexpr (std::is_same_v<Node, clipped_asgd<on_host>>) o.step_rule = step::clipped_by_norm<>{step::sgd{}, 10};
       if constexpr (requires { o.trials; }) o.trials = {.deadlines = {0.5}, .counts = {2}};
       if constexpr (requires { o.acceptance.limit; }) o.acceptance = {.limit = 6, .late = server::late_jobs::stop};
     });
   });
   auto const plain = [](auto&) {};
-  one("r_fast, fixed point", std::type_identity<r_fast<space, step::sgd, weighting::constant, ledger::fixed_point>>{},
+  one("r_fast, fixed point", std::type_identity<r_fast<on_host, step::sgd, weighting::constant, ledger::fixed_point>>{},
       plain);
-  one("scatter_allreduce_sgd", std::type_identity<scatter_allreduce_sgd<space>>{}, plain);
+  one("scatter_allreduce_sgd", std::type_identity<scatter_allreduce_sgd<on_host>>{}, plain);
   one("buffered server",
-      std::type_identity<server_sgd<space, server::accept_all, weighting::constant, server::buffered>>{},
+      std::type_identity<server_sgd<on_host, server::accept_all, weighting::constant, server::buffered>>{},
       [](auto& o) { o.aggregation.size = 2; });
 }
 
