@@ -127,6 +127,16 @@ TEST_CASE("in free gossip huge models of one node do not move the others where a
   check_gossip<async_dgd_atc<host_of_doubles>>(true);
 }
 
+TEST_CASE("a node that comes back from a restart is guarded as before") {
+  auto a = assemble<async_dgd_atc<host_of_doubles>>(topology::ring(nodes), problem_of_liars(), {.step = 0.1});
+  auto const right = ends_of_gossip(a, true);
+  make_lie(a, liar, huge);
+  admit(a, admission::within{100});
+  auto s = unequal_speeds();
+  s.restarts = {{.node = node_id{1}, .at = 5s, .down = 100ms}};
+  CHECK(farthest_honest(simulate(std::move(a), s, {.time = 60s}), right) < 1e-6);
+}
+
 TEST_CASE("r_fast ends at the optimum of the sum though one node posts huge models, if these are not let in") {
   auto const p = problem_of_liars();
   matrix right(index_of(nodes - 1), index_of(dimension));

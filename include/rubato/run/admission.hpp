@@ -83,12 +83,14 @@ using speaker = std::function<void(std::string_view sentence)>;
 template<admission::rule Rule, bool TakesMembers>
 class admitting_node {
  public:
-  admitting_node(any_node inner, Rule rule, assembly const& a, node_id self, admission::speaker says)
+  /// `pool`: of the nodes' backend.
+  admitting_node(any_node inner, Rule rule, node_id self, block_partition blocks, buffer_pool pool,
+                 admission::speaker says)
       : inner_{std::move(inner)},
         rule_{std::move(rule)},
         self_{self},
-        blocks_{a.blocks},
-        pool_{a.pool},
+        blocks_{blocks},
+        pool_{std::move(pool)},
         says_{std::move(says)} {}
 
   void start(instant now, outbox& out) { inner_.start(now, out); }
@@ -201,16 +203,22 @@ inline void refuse_without_pulls(assembly const& a) {
 }  // namespace detail
 
 /// From now on node `self` of `a` lets models of its neighbours in by `r`: a matter of its own, in which nodes may
-/// differ. Who records a run records what the node was given if record() comes before this. A node is not guarded after
-/// a restart by its driver. Throws config_error if the rule is none, or the algorithm exchanges no whole models.
+/// differ. So does each node that `a.factory` makes in its place, after a restart or to join later, and it counts and
+/// tells its refusals anew. One that joins trusts the node whose model it begins with: it has none of its own yet to
+/// compare that with. Who records a run records what the node was given if record() comes before this. Throws
+/// config_error if the rule is none, or the algorithm exchanges no whole models.
 template<admission::rule Rule>
 void admit(assembly& a, node_id self, Rule const& r, admission::speaker says = {}) {
   if constexpr (std::same_as<Rule, admission::any>) return;
   if constexpr (requires { r.check(); }) r.check();
   detail::refuse_without_pulls(a);
+  auto const guard = [=, blocks = a.blocks, pool = a.pool](any_node n) {
+    if (n.takes_members()) return any_node{admitting_node<Rule, true>{std::move(n), r, self, blocks, pool, says}};
+    return any_node{admitting_node<Rule, false>{std::move(n), r, self, blocks, pool, says}};
+  };
   auto& n = a.nodes.at(to_index(self));
-  if (n.takes_members()) n = any_node{admitting_node<Rule, true>{std::move(n), r, a, self, std::move(says)}};
-  else n = any_node{admitting_node<Rule, false>{std::move(n), r, a, self, std::move(says)}};
+  n = guard(std::move(n));
+  a.factory.wrap(to_index(self), guard);
 }
 /// The same for all nodes.
 template<admission::rule Rule>

@@ -8,6 +8,8 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -66,7 +68,16 @@ class node_factory {
   /// Node i as at the beginning of the run, with `first` in place of the common first model unless it is empty.
   /// `restarts` says how often it began before: each time it draws other mini-batches (seed_of_restart).
   [[nodiscard]] auto make(std::size_t i, shared_buffer first, std::uint64_t session) const -> any_node {
-    return self_->make(i, std::move(first), session);
+    auto made = self_->make(i, std::move(first), session);
+    auto const at = around_.find(i);
+    return at == around_.end() ? std::move(made) : at->second(std::move(made));
+  }
+  /// Each node i that is made from now on is what `around` makes of it, as where a rule of admission guards it. Of
+  /// several, the last is outermost. `around` may be called from several threads at once.
+  void wrap(std::size_t i, std::function<any_node(any_node)> around) {
+    auto& all = around_[i];
+    if (!all) all = std::move(around);
+    else all = [inner = std::move(all), outer = std::move(around)](any_node n) { return outer(inner(std::move(n))); };
   }
   /// The nodes whose messages node i needs: of models with a weight other than 0, and of pushed gradients.
   [[nodiscard]] auto senders(std::size_t i) const -> std::vector<node_id> { return self_->senders(i); }
@@ -123,6 +134,7 @@ class node_factory {
     std::vector<typename Node::options> table;  // one entry a node, or one for all
   };
   std::shared_ptr<base const> self_;
+  std::map<std::size_t, std::function<any_node(any_node)>> around_;
 };
 
 /// What a driver is given.
