@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,8 +18,15 @@
 #include <rubato/algorithm/asgd.hpp>
 #include <rubato/algorithm/async_dgd_atc.hpp>
 #include <rubato/algorithm/d_psgd.hpp>
+#include <rubato/algorithm/d_psgd_atc.hpp>
+#include <rubato/algorithm/dsgt.hpp>
 #include <rubato/algorithm/gossip.hpp>
+#include <rubato/algorithm/matcha.hpp>
+#include <rubato/algorithm/noloco.hpp>
+#include <rubato/algorithm/push_diging.hpp>
+#include <rubato/algorithm/push_pull.hpp>
 #include <rubato/algorithm/r_fast.hpp>
+#include <rubato/algorithm/s_ab.hpp>
 #include <rubato/backend/host.hpp>
 #include <rubato/driver/simulate.hpp>
 #include <rubato/topology/builders.hpp>
@@ -205,6 +214,45 @@ TEST_CASE("a rule that refuses nothing changes no bit") {
   check_same_bits<d_psgd<host_of_doubles>>();
 }
 
+/// Refuses all that it looks at.
+struct nothing {
+  template<class T>
+  auto operator()(std::span<T const>, std::span<T const>) const -> bool {
+    return false;
+  }
+};
+
+/// All nodes have one minimum, and begin there.
+struct problem_at_rest : problem::quadratic {
+  using problem::quadratic::quadratic;
+  [[nodiscard]] auto initial() const -> std::vector<double> { return optimum(); }
+};
+
+/// Every model is the same at rest, so it must not matter whose comes in, if a node's own may stand for each. In
+/// push-sum it does matter, since on a star the mass of nodes becomes unequal.
+template<class Node>
+void check_own_stands_for_all() {
+  problem::quadratic::rows const curvatures(nodes, {1, 2, 0.5}), centres(nodes, {3, -1, 2});
+  auto a = assemble<Node>(topology::star(nodes), problem_at_rest{curvatures, centres}, {.step = 0.05});
+  INFO(a.algorithm);
+  admit(a, nothing{});
+  auto const r = simulate(std::move(a), unequal_speeds(), {.time = 3s});
+  CHECK(r.nodes[0].iterations > 10);
+  for (auto const& m : r.models)
+    for (std::size_t k = 0; k < 3; ++k) CHECK(std::abs(m.template view<double>()[k] - centres[0][k]) < 1e-9);
+}
+TEST_CASE("nodes at rest stay there whatever models are refused, since the own of each may stand for them") {
+  check_own_stands_for_all<r_fast<host_of_doubles>>();
+  check_own_stands_for_all<dsgt<host_of_doubles>>();
+  check_own_stands_for_all<push_pull<host_of_doubles>>();
+  check_own_stands_for_all<s_ab<host_of_doubles>>();
+  check_own_stands_for_all<d_psgd<host_of_doubles>>();
+  check_own_stands_for_all<d_psgd_atc<host_of_doubles>>();
+  check_own_stands_for_all<matcha<host_of_doubles>>();
+  check_own_stands_for_all<noloco<host_of_doubles>>();
+  check_own_stands_for_all<async_dgd_atc<host_of_doubles>>();
+}
+
 TEST_CASE("a run with a rule goes on from its state with the bits and the counts of one that was never cut") {
   auto const make = [] {
     auto a = assemble<r_fast<host_of_doubles>>(topology::ring(nodes), problem_of_liars(), {.step = 0.1});
@@ -231,6 +279,8 @@ TEST_CASE("a rule of admission is refused where it has no meaning, in a sentence
   auto const whole = "for nodes that weigh whole models of their neighbours";
   CHECK(says(refused(assemble<asgd<host_of_doubles>>(topology::star(nodes), p, {.step = 0.1}), 1), whole));
   CHECK(says(refused(assemble<ad_psgd<host_of_doubles>>(topology::ring(nodes), p, {.step = 0.1}), 1), whole));
+  // its message is u, and its estimate u / v
+  CHECK(says(refused(assemble<push_diging<host_of_doubles>>(topology::star(nodes), p, {.step = 0.1}), 1), whole));
   for (auto const radius : {0.0, -1.0, 1e200, std::numeric_limits<double>::quiet_NaN()})
     CHECK(says(refused(assemble<d_psgd<host_of_doubles>>(topology::ring(nodes), p, {.step = 0.1}), radius),
                "within a radius above 0"));

@@ -60,6 +60,7 @@ class async_dgd_atc : public detail::delay_free_core<Backend, detail::step_optio
  public:
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "asynchronous DGD, adapt then combine"; }
+  static constexpr bool pulls_models = true;
   static constexpr std::array<std::string_view, 1> own_options{"step"};
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step.

@@ -58,6 +58,7 @@ class d_psgd : public detail::d_psgd_core<Backend, Step, Contribution> {
  public:
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "D-PSGD"; }
+  static constexpr bool pulls_models = true;
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step.
   d_psgd(Backend b, mixing::plan const& plan, node_id self, shared_buffer x0, options const& o)

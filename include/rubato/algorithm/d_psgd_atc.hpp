@@ -125,6 +125,7 @@ class d_psgd_atc : public detail::d_psgd_atc_core<Backend, Step, Contribution> {
  public:
   using detail::d_psgd_atc_core<Backend, Step, Contribution>::d_psgd_atc_core;
   static constexpr auto name() -> std::string_view { return "D-PSGD, adapt then combine"; }
+  static constexpr bool pulls_models = true;
 };
 
 }  // namespace rubato

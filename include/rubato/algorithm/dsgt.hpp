@@ -84,6 +84,7 @@ class dsgt
  public:
   using typename core::options, typename core::scalar, typename core::value;
   static constexpr auto name() -> std::string_view { return "DSGT"; }
+  static constexpr bool pulls_models = true;
   static void visit_state(auto& self, auto&& visit) { core::visit_state(self, visit), visit("next", self.next_); }
 
   /// Metropolis-Hastings weights on all edges of both graphs, for pulling and for pushing. Throws config_error.

@@ -71,6 +71,7 @@ class matcha : public detail::d_psgd_atc_core<Backend, Step, Contribution, detai
   }
 
   static constexpr auto name() -> std::string_view { return "MATCHA"; }
+  static constexpr bool pulls_models = true;
 
   /// The matchings of the network and how often each is used.
   [[nodiscard]] static auto make_plan(topology::pair const& network, options const& o = {}) -> mixing::plan {

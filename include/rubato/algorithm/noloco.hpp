@@ -94,6 +94,7 @@ class noloco : public detail::d_psgd_core<Backend, Step, contribution::all, deta
  public:
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "NoLoCo"; }
+  static constexpr bool pulls_models = true;
   static constexpr std::array<std::string_view, 1> own_options{"step"};
 
   /// Random pairs of neighbours. Throws config_error naming a node that is not connected to node 0.

@@ -80,6 +80,7 @@ class prox_dgd : public detail::delay_free_core<Backend, detail::prox_dgd_option
  public:
   using typename core::options, typename core::scalar;
   static constexpr auto name() -> std::string_view { return "Prox-DGD"; }
+  static constexpr bool pulls_models = true;
   static constexpr std::array<std::string_view, 2> own_options{"step", "prox"};
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step or prox.

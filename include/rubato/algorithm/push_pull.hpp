@@ -91,6 +91,7 @@ class push_pull
  public:
   using typename core::options, typename core::scalar, typename core::value, typename core::due;
   static constexpr auto name() -> std::string_view { return "Push-Pull"; }
+  static constexpr bool pulls_models = true;
   static void visit_state(auto& self, auto&& visit) { core::visit_state(self, visit), visit("next", self.next_); }
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step.

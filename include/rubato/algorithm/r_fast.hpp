@@ -79,6 +79,7 @@ class r_fast : public detail::tracking_core<Backend, Step, Weighting, synchrony:
  public:
   using typename core::options, typename core::scalar, typename core::value;
   static constexpr auto name() -> std::string_view { return "R-FAST"; }
+  static constexpr bool pulls_models = true;
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a
   /// bad step or an unsuitable weighting.

@@ -77,6 +77,7 @@ class s_ab
  public:
   using typename core::options, typename core::scalar, typename core::value;
   static constexpr auto name() -> std::string_view { return "S-AB"; }
+  static constexpr bool pulls_models = true;
   static void visit_state(auto& self, auto&& visit) { core::visit_state(self, visit), visit("next", self.next_); }
 
   /// `x0`: the common first model, of the run's dimension. Throws config_error on a bad step.

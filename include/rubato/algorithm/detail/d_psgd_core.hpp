@@ -34,7 +34,6 @@ class d_psgd_core : public mixing_core<Backend, synchrony::rounds, Options> {
   using typename core::options, typename core::scalar;
 
   /// In rounds all models have the same age, so W may have negative entries where its spectrum allows it.
-  static constexpr bool pulls_models = true;
   static constexpr bool takes_negative_weights = true;
   static constexpr bool takes_changing_graphs = true;
   using core::make_plan;

@@ -16,8 +16,6 @@ class delay_free_core : public mixing_core<Backend, synchrony::free, Options> {
   using core = mixing_core<Backend, synchrony::free, Options>;
 
  public:
-  static constexpr bool pulls_models = true;
-
   void on_patch(instant, patch const& p, outbox& out) {
     if (p.channel == channel_id::model) this->models_.take(p, this->requests_, iteration{this->iterations_}, out);
   }

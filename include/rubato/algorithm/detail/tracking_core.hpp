@@ -76,7 +76,6 @@ class tracking_core : public node_core<Backend, tracking_options<Step, Weighting
   using options = tracking_options<Step, Weighting, Synchrony, Ledger, SumCodec>;
   using scalar = typename Backend::scalar;
   using value = typename Ledger::template value<scalar>;  ///< the type of z and of running sums
-  static constexpr bool pulls_models = true;
   static constexpr bool needs_first_gradients = Ledger::exact;  ///< resolve_options() needs the first gradients
 
   /// Makes both matrices. In rounds every age is 0, so the gain is that for ages of 0. Throws config_error.
