@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -114,8 +115,12 @@ void check_gossip(bool combines_last) {
   auto const right = ends_of_gossip(make(), combines_last);
   auto guarded = make();
   make_lie(guarded, liar, huge);
+  std::mutex one_at_a_time;
   std::vector<std::string> heard;
-  admit(guarded, admission::within{100}, [&](std::string_view s) { heard.emplace_back(s); });
+  admit(guarded, admission::within{100}, [&](std::string_view s) {
+    std::lock_guard const hold{one_at_a_time};
+    heard.emplace_back(s);
+  });
   auto const r = simulate(std::move(guarded), unequal_speeds(), {.time = 60s});
   CHECK(farthest_honest(r, right) < 1e-6);
   CHECK(says_of_liar(r));
@@ -162,6 +167,25 @@ TEST_CASE("r_fast ends at the optimum of the sum though one node posts huge mode
   CHECK(says_of_liar(r));
   for (auto const& m : r.history) CHECK(m.tracking_residual < 1e-9);  // sums pass, so the law holds
   CHECK(farthest_honest(simulate(make(), unequal_speeds(), {.time = 120s}), right) > 1000);
+}
+
+TEST_CASE("a node that is too far from all its neighbours says so, and the result names it") {
+  auto a = assemble<r_fast<host_of_doubles>>(topology::ring(nodes), problem_of_liars(), {.step = 0.1});
+  auto far = buffer_pool{}.allocate<double>(dimension);
+  std::fill_n(far.data(), dimension, 10.0);
+  a.nodes[liar] = a.factory.make(liar, std::move(far).publish(), 0);
+  std::mutex one_at_a_time;
+  std::vector<std::string> heard;
+  admit(a, admission::within{2}, [&](std::string_view s) {
+    std::lock_guard const hold{one_at_a_time};
+    heard.emplace_back(s);
+  });
+  auto const r = simulate(std::move(a), unequal_speeds(), {.time = 60s});
+  auto const of_all = [](std::string const& s) { return says(s, "the newest models of all its neighbours"); };
+  REQUIRE(std::count_if(heard.begin(), heard.end(), of_all) == 1);
+  CHECK(says(*std::find_if(heard.begin(), heard.end(), of_all), "node 2 refuses"));
+  REQUIRE(std::count_if(r.warnings.begin(), r.warnings.end(), of_all) == 1);
+  CHECK(says(*std::find_if(r.warnings.begin(), r.warnings.end(), of_all), "node 2 refused"));
 }
 
 TEST_CASE("a model that is not a number is refused like any other, and ends no run") {

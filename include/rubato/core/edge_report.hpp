@@ -25,6 +25,7 @@ struct edge_report {
   std::uint64_t bytes_received = 0;  ///< of bodies; counted where nodes are processes
   std::uint64_t overtaken = 0;  ///< arrived after a newer one, or twice
   std::uint64_t refused = 0;  ///< models in whose place the receiver took its own (run/admission.hpp)
+  std::uint64_t refused_last = 0;  ///< how many of them came after the last one that it let in
   age_counter age{};  ///< from post to use, at the receiver
   weight_counter weights{};  ///< of gradients, where the receiver is a server that weighs them
 
@@ -34,7 +35,8 @@ struct edge_report {
     visit("bytes_sent", self.bytes_sent), visit("lost", self.lost), visit("duplicated", self.duplicated);
     visit("conflated", self.conflated), visit("delivered", self.delivered);
     visit("bytes_received", self.bytes_received), visit("overtaken", self.overtaken);
-    visit("refused", self.refused), visit("age", self.age), visit("weights", self.weights);
+    visit("refused", self.refused), visit("refused last", self.refused_last);
+    visit("age", self.age), visit("weights", self.weights);
   }
 };
 

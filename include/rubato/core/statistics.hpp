@@ -72,6 +72,7 @@ struct edge_statistics {
   age_counter age;
   weight_counter weights{};
   std::uint64_t refused = 0;  ///< of the accepted ones, models in whose place the node took its own (run/admission.hpp)
+  std::uint64_t refused_last = 0;  ///< how many of them came since one was let in, or since the node began
 };
 
 struct node_statistics {

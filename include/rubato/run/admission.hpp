@@ -52,8 +52,10 @@ struct any {
 
 /// Those whose Euclidean distance from the receiver's own model is at most `radius`, and which are finite. Where models
 /// travel in blocks, that of each message. So a neighbour moves a node by at most its weight times radius a local
-/// iteration. Nodes that are farther apart than that from each other do not come together: choose it above the
-/// distances of sound nodes, which are of the size of their first steps.
+/// iteration. Nodes that are farther apart than that from each other do not come together, and where they track, the one
+/// that is far keeps the others from the optimum of the sum: choose it above the distances of sound nodes, which are of
+/// the size of their first steps. A node that refuses the newest models of all its neighbours says so, and its result
+/// warns of it.
 struct within {
   double radius = 0;
 
@@ -73,7 +75,9 @@ struct within {
   }
 };
 
-/// Is told, at once, of the first refusal of each neighbour's models.
+/// Is told, at once, of the first refusal of each neighbour's models, and once if a node refuses the newest models of
+/// all its neighbours. Nodes call it on the threads that run them, so several may at once: with run_threads, and in a
+/// simulator with several threads.
 using speaker = std::function<void(std::string_view sentence)>;
 
 }  // namespace admission
@@ -95,7 +99,11 @@ class admitting_node {
 
   void start(instant now, outbox& out) { inner_.start(now, out); }
   void on_patch(instant now, patch const& p, outbox& out) {
-    if (p.channel != channel_id::model || is_admitted(p)) return inner_.on_patch(now, p, out);
+    if (p.channel != channel_id::model) return inner_.on_patch(now, p, out);
+    if (is_admitted(p)) {
+      if (auto* const of = refusals_of(p.from)) of->last = 0;
+      return inner_.on_patch(now, p, out);
+    }
     count(p.from);
     auto own = p;
     own.body = own_values(p);
@@ -111,7 +119,7 @@ class admitting_node {
     auto s = inner_.statistics();
     for (auto const& r : refused_) {
       for (auto& e : s.edges) {
-        if (e.peer == r.from && e.channel == channel_id::model) e.refused = r.models;
+        if (e.peer == r.from && e.channel == channel_id::model) e.refused = r.models, e.refused_last = r.last;
       }
     }
     return s;
@@ -126,13 +134,18 @@ class admitting_node {
     inner_.on_members(present);
   }
   [[nodiscard]] auto closes_ended_edges() const -> bool { return inner_.closes_ended_edges(); }
-  static void visit_state(auto& self, auto&& visit) { visit("inner", self.inner_), visit("refused", self.refused_); }
+  static void visit_state(auto& self, auto&& visit) {
+    visit("inner", self.inner_), visit("refused", self.refused_), visit("told alone", self.told_alone_);
+  }
 
  private:
   struct refusals {
     node_id from{};
     std::uint64_t models = 0;
-    static void visit_state(auto& self, auto&& visit) { visit("from", self.from), visit("models", self.models); }
+    std::uint64_t last = 0;  // of them, since one was let in
+    static void visit_state(auto& self, auto&& visit) {
+      visit("from", self.from), visit("models", self.models), visit("last", self.last);
+    }
   };
 
   /// What is not well formed is for the node to name.
@@ -164,13 +177,32 @@ class admitting_node {
     return pool_.bring_in(std::move(part).publish());
   }
 
-  void count(node_id from) {
+  [[nodiscard]] auto refusals_of(node_id from) -> refusals* {
     auto const at = std::find_if(refused_.begin(), refused_.end(), [&](auto const& r) { return r.from == from; });
-    if (at != refused_.end()) return static_cast<void>(++at->models);
-    refused_.push_back({from, 1});
-    if (says_)
-      says_("node " + std::to_string(to_index(self_)) + " refuses a model of node " + std::to_string(to_index(from)) +
-            " by its rule of admission, and takes its own in place of it; further ones are counted");
+    return at == refused_.end() ? nullptr : &*at;
+  }
+  void count(node_id from) {
+    auto* of = refusals_of(from);
+    if (of == nullptr) of = &refused_.emplace_back(refusals{from});
+    if (++of->models == 1)
+      say(" refuses a model of node " + std::to_string(to_index(from)) +
+          " by its rule of admission, and takes its own in place of it; further ones are counted");
+    if (++of->last == 1 && !told_alone_ && refuses_all()) {
+      told_alone_ = true;
+      say(" refuses the newest models of all its neighbours: its own is far from theirs, or its rule of admission lets "
+          "too little in");
+    }
+  }
+  /// The newest model of each neighbour, of which none is missing.
+  [[nodiscard]] auto refuses_all() -> bool {
+    auto const s = inner_.statistics();
+    return std::all_of(s.edges.begin(), s.edges.end(), [&](auto const& e) {
+      auto const* const of = refusals_of(e.peer);
+      return e.channel != channel_id::model || (of != nullptr && of->last > 0);
+    });
+  }
+  void say(std::string const& what) const {
+    if (says_) says_("node " + std::to_string(to_index(self_)) + what);
   }
 
   any_node inner_;
@@ -180,6 +212,7 @@ class admitting_node {
   buffer_pool pool_;
   admission::speaker says_;
   std::vector<refusals> refused_;  // one a neighbour at most
+  bool told_alone_ = false;
 };
 
 namespace detail {

@@ -283,6 +283,7 @@ inline void collect_node(any_node const& n, node_id id, bool computes, edge_inde
     e->age = in.age;
     e->overtaken = in.overtaken;
     e->refused = in.refused;
+    e->refused_last = in.refused_last;
     e->weights = in.weights;
   }
 }
@@ -387,12 +388,27 @@ inline void warn_of_refusals(run_result& r) {
   }
 }
 
+/// Requires a result with all its counters. Warns of each node that had let in none of its neighbours' newest models at
+/// the end: it is far from them, or its radius is too small for any. O(edges log nodes).
+inline void warn_of_lone_nodes(run_result& r) {
+  std::map<node_id, bool> lets_some_in;
+  for (auto const& e : r.edges)
+    if (e.channel == channel_id::model && e.delivered > 0) lets_some_in[e.to] |= e.refused_last == 0;
+  for (auto const& [node, some] : lets_some_in) {
+    if (some) continue;
+    r.warnings.push_back("node " + std::to_string(to_index(node)) +
+                         " refused the newest models of all its neighbours to the end: its own is far from theirs, or "
+                         "its rule of admission lets too little in. Its model is its own, and no result of the run");
+  }
+}
+
 /// All warnings that counters give rise to, of a run whose first `peers` nodes compute.
 inline void warn_of_counters(std::size_t peers, run_result& r) {
   warn_of_ages(r);
   warn_of_no_step(peers, r);
   warn_of_silence(peers, r);
   warn_of_refusals(r);
+  warn_of_lone_nodes(r);
 }
 
 /// Requires a result with all its counters, and the audits at its end. Warns if all that nodes track has fallen to a

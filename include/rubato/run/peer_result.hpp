@@ -90,6 +90,7 @@ inline void add_to(edge_report& sum, edge_report const& part) {
   sum.bytes_received += part.bytes_received;
   sum.overtaken += part.overtaken;
   sum.refused += part.refused;
+  sum.refused_last += part.refused_last;
   if (part.age.uses > 0) sum.age = part.age;  // the receiver's
   if (part.weights.uses > 0) sum.weights = part.weights;  // a server's
 }
