@@ -6,7 +6,8 @@
 //                                                               a closed edge does, and rows of W still sum to 1
 // The message counts as arrived in all else: in rounds nobody waits for another one, and the checks of its number and
 // shape are the node's (algorithm/detail/incoming.hpp). Since the node's own model follows the others, what stands in
-// for a refused one does not hold it back.
+// for a refused one does not hold it back, as long as the sender goes on: what stands for its last model is the
+// receiver's own of that time, and where nodes wait for nobody it is pulled until the edge closes.
 // Running sums pass as they are. A node's gradient is its own, so whoever has a key may add any function to the sum
 // that all minimise, and a lie in its sums is no more than that; a bound on single sums would not limit what many add
 // up to. The law of tracking holds whatever they say.
@@ -34,24 +35,27 @@
 namespace rubato {
 namespace admission {
 
-/// Of values that a neighbour sent and the receiver's own of the same places, says whether the first may come in. What
-/// it is given is finite or not. A rule that has a check() throws config_error there if its settings are no rule.
+/// Of values that a neighbour sent, the receiver's own of the same places, and the share of all values of a model that
+/// they are (above 0, 1 for a whole model), says whether the first may come in. What it is given is finite or not. A
+/// rule that has a check() throws config_error there if its settings are no rule.
 template<class R>
-concept rule = std::copyable<R> && requires(R const& r, std::span<float const> f, std::span<double const> d) {
-  { r(f, f) } -> std::same_as<bool>;
-  { r(d, d) } -> std::same_as<bool>;
-};
+concept rule =
+    std::copyable<R> && requires(R const& r, std::span<float const> f, std::span<double const> d, double share) {
+      { r(f, f, share) } -> std::same_as<bool>;
+      { r(d, d, share) } -> std::same_as<bool>;
+    };
 
 /// All: nothing is looked at, and nothing is paid for.
 struct any {
   template<class T>
-  auto operator()(std::span<T const>, std::span<T const>) const -> bool {
+  auto operator()(std::span<T const>, std::span<T const>, double) const -> bool {
     return true;
   }
 };
 
 /// Those whose Euclidean distance from the receiver's own model is at most `radius`, and which are finite. Where models
-/// travel in blocks, that of each message. So a neighbour moves a node by at most its weight times radius a local
+/// travel in blocks, radius^2 times its share is the most of each message, so that a model of blocks that come in is
+/// within the radius too; one whose distance is all in a few blocks is not let in there. So a neighbour moves a node by at most its weight times radius a local
 /// iteration. Nodes that are farther apart than that from each other do not come together, and where they track, the one
 /// that is far keeps the others from the optimum of the sum: choose it above the distances of sound nodes, which are of
 /// the size of their first steps. A node that refuses the newest models of all its neighbours says so, and its result
@@ -65,13 +69,13 @@ struct within {
                        shortest(radius)};
   }
   template<class T>
-  auto operator()(std::span<T const> theirs, std::span<T const> own) const -> bool {
+  auto operator()(std::span<T const> theirs, std::span<T const> own, double share) const -> bool {
     auto sum = 0.0;
     for (std::size_t k = 0; k < theirs.size(); ++k) {
       auto const apart = static_cast<double>(theirs[k]) - static_cast<double>(own[k]);
       sum += apart * apart;
     }
-    return sum <= radius * radius;  // false if anything is NaN
+    return sum <= radius * radius * share;  // false if anything is NaN
   }
 };
 
@@ -160,7 +164,8 @@ class admitting_node {
   [[nodiscard]] auto is_admitted(patch const& p, shared_buffer const& own) const -> bool {
     auto const theirs = p.body.on_host(), mine = own.on_host();
     auto const place = blocks_.values_of(p.blocks);
-    return rule_(theirs.template view<T>(), mine.template view<T>().subspan(place.begin, place.size()));
+    auto const share = static_cast<double>(place.size()) / static_cast<double>(own.size());
+    return rule_(theirs.template view<T>(), mine.template view<T>().subspan(place.begin, place.size()), share);
   }
 
   [[nodiscard]] auto own_values(patch const& p) -> shared_buffer {
