@@ -298,6 +298,22 @@ TEST_CASE("a run with a rule goes on from its state with the bits and the counts
   }
 }
 
+TEST_CASE(
+    "a state saved under a rule of admission is refused without one, and the reverse, in a sentence that says so") {
+  auto const make = [](bool has_rule) {
+    auto a = assemble<r_fast<host_of_doubles>>(topology::ring(nodes), problem_of_liars(), {.step = 0.1});
+    if (has_rule) admit(a, admission::within{100});
+    return a;
+  };
+  for (auto const had_rule : {false, true}) {
+    simulator first{make(had_rule), unequal_speeds()};
+    first.run({.time = 2s});
+    auto const saved = first.state();
+    auto const why = refusal([&] { simulate(make(!had_rule), unequal_speeds(), {.time = 4s}, {.resume = &saved}); });
+    CHECK(says(why, "only one of saving and resuming has a rule of admission (--admit)"));
+  }
+}
+
 TEST_CASE("a rule of admission is refused where it has no meaning, in a sentence") {
   auto const p = problem_of_liars();
   auto const refused = [](assembly a, double radius) { return refusal([&] { admit(a, admission::within{radius}); }); };

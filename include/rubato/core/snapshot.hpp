@@ -104,7 +104,9 @@ class state_reader final : public state_visitor {
   void unlisted(std::string_view name) override { refuse(name); }
   void refuse(std::string_view name) override {
     throw config_error{
-        "this state was saved by another version of the algorithm, or for another node or run: its part \"" +
+        "this state was saved by another version of the algorithm, or for another node or run, or only one of saving "
+        "and "
+        "resuming has a rule of admission (--admit): its part \"" +
         std::string{name} + "\" does not fit"};
   }
   [[nodiscard]] auto memory() -> buffer_pool* override { return &pool_; }

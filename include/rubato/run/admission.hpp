@@ -55,11 +55,11 @@ struct any {
 
 /// Those whose Euclidean distance from the receiver's own model is at most `radius`, and which are finite. Where models
 /// travel in blocks, radius^2 times its share is the most of each message, so that a model of blocks that come in is
-/// within the radius too; one whose distance is all in a few blocks is not let in there. So a neighbour moves a node by at most its weight times radius a local
-/// iteration. Nodes that are farther apart than that from each other do not come together, and where they track, the one
-/// that is far keeps the others from the optimum of the sum: choose it above the distances of sound nodes, which are of
-/// the size of their first steps. A node that refuses the newest models of all its neighbours says so, and its result
-/// warns of it.
+/// within the radius too; one whose distance is all in a few blocks is not let in there. So a neighbour moves a node by
+/// at most its weight times radius a local iteration. Nodes that are farther apart than that from each other do not
+/// come together, and where they track, the one that is far keeps the others from the optimum of the sum: choose it
+/// above the distances of sound nodes, which are of the size of their first steps. A node that refuses the newest
+/// models of all its neighbours says so, and its result warns of it.
 struct within {
   double radius = 0;
 
