@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -30,6 +29,7 @@
 #include "support/catch.hpp"
 #include "support/members.hpp"
 #include "support/refusal.hpp"
+#include "transport/member_world.hpp"
 #include "transport/worlds.hpp"
 
 using namespace std::chrono_literals;
@@ -39,54 +39,32 @@ namespace {
 
 using fast = r_fast<backend::host<double>>;
 
-auto distance(shared_buffer const& model, std::vector<double> const& best) -> double {
-  auto worst = 0.0;
-  for (std::size_t k = 0; k < best.size(); ++k) worst = std::max(worst, std::abs(model.view<double>()[k] - best[k]));
-  return worst;
-}
-
 /// Node 0 is at its own optimum when node 1 joins; node 1 ends once it is at that of both. Node 0 goes on until `done`
 /// of its model, and of the looks since node 1 has ended.
-struct two_lives {
-  problem::quadratic q = problem::quadratic::random(2, 5, 3, {.spread = 1, .condition = 2});
+struct two_lives : member_world {
   std::vector<double> alone = optimum_of(q, {node_id{0}});
-  tcp_doors doors{2};
   std::atomic<int> stage{0};  // 1: node 0 is at its own optimum; 2: node 1 has ended
-  std::vector<peer_result> parts{2};
-  std::vector<std::string> sentences{2};
 
-  void live(std::size_t i, peer_options o) {
-    try {
-      auto a = assemble<fast>(topology::member_graphs{2, topology::binary_tree}, q, {.step = 0.1});
-      auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
-      auto its = doors.options(i);
-      its.arrival = 10s;
-      transport::tcp wires{me, std::move(its)};
-      o.look_every = 10ms;
-      o.linger = 1s;
-      o.lost = when_lost::goes_on;
-      o.first = {node_id{0}};
-      o.compute = environment::fixed(500us);
-      parts[i] = run_peer(a, me, wires, {.time = 60s}, o);
-    } catch (std::exception const& e) {
-      sentences[i] = e.what();
-    }
-    reach(i == 0 ? 1 : 2);
-  }
+  two_lives() : member_world{2} {}
   template<class Done>
-  void run(farewell how, Done const& done) {
+  void run(farewell how, std::chrono::nanoseconds linger, Done const& done) {
     auto after = 0;
     auto const first = [&](look const& l) {
-      if (stage == 0 && distance(l.models[0], alone) < 1e-9) reach(1);
+      if (stage == 0 && is_near(l, alone)) reach(1);
       return stage == 2 && done(l.models[0], after++) ? verdict::stop : verdict::go_on;
     };
-    auto const second = [&](look const& l) {
-      return distance(l.models[0], q.optimum()) < 1e-9 ? verdict::stop : verdict::go_on;
-    };
+    auto const second = [&](look const& l) { return is_near(l, q.optimum()) ? verdict::stop : verdict::go_on; };
+    auto const who = std::vector{node_id{0}};
     std::vector<std::jthread> both;
-    both.emplace_back([&] { live(0, {.watching = {first}}); });
+    both.emplace_back([&] {
+      live(0, {.linger = linger, .first = who, .watching = {first}});
+      reach(1);
+    });
     stage.wait(0);
-    both.emplace_back([&] { live(1, {.entry = entry::later, .farewell = how, .watching = {second}}); });
+    both.emplace_back([&] {
+      live(1, {.linger = 1s, .first = who, .entry = entry::later, .farewell = how, .watching = {second}});
+      reach(2);
+    });
   }
 
  private:
@@ -98,7 +76,7 @@ struct two_lives {
 
 TEST_CASE("who joins over TCP begins with the model of a neighbour, and who leaves in order is not counted any more") {
   two_lives two;
-  two.run(farewell::leaves, [&](shared_buffer const& model, int) { return distance(model, two.alone) < 1e-9; });
+  two.run(farewell::leaves, 1s, [&](shared_buffer const& model, int) { return distance(model, two.alone) < 1e-9; });
   auto const& parts = two.parts;
   for (auto const& s : two.sentences) CHECK(s.empty());
   REQUIRE(parts[1].looks.size() > 1);
@@ -115,9 +93,20 @@ TEST_CASE("who joins over TCP begins with the model of a neighbour, and who leav
   CHECK(parts[0].result.warnings.empty());
 }
 
-TEST_CASE("a member whose run has ended is counted on: the others stay at the optimum of all, and warn") {
+TEST_CASE("a member whose run has ended long before the others is not counted any more either") {
   two_lives two;
-  two.run(farewell::run_has_ended, [](shared_buffer const&, int looks) { return looks == 20; });
+  two.run(farewell::run_has_ended, 1s,
+          [&](shared_buffer const& model, int) { return distance(model, two.alone) < 1e-9; });
+  for (auto const& s : two.sentences) CHECK(s.empty());
+  CHECK(two.parts[0].result.stopped == stop_reason::observer);
+  CHECK(distance(two.parts[0].result.models[0], two.alone) < 1e-9);
+  CHECK(two.parts[0].result.absent == std::vector{node_id{1}});
+  CHECK(two.parts[0].result.warnings.empty());
+}
+
+TEST_CASE("who is to end within the linger of a member's end stays at the optimum of all, and warns") {
+  two_lives two;
+  two.run(farewell::run_has_ended, 2min, [](shared_buffer const&, int looks) { return looks == 20; });
   for (auto const& s : two.sentences) CHECK(s.empty());
   CHECK(distance(two.parts[0].result.models[0], two.q.optimum()) < 1e-3);
   REQUIRE(distance(shared_buffer{two.parts[1].result.models[0]}, two.alone) > 0.01);  // the two optima differ

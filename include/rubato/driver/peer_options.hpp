@@ -40,8 +40,9 @@ enum class entry : std::uint8_t {
 
 /// What a node that ends tells the others, where members come and go.
 enum class farewell : std::uint8_t {
-  run_has_ended,  ///< as theirs will soon: they keep what it contributed, and warn if they go on for much longer
-  leaves,         ///< it is a member no longer: they rewire, and go on to the optimum of their own sum
+  run_has_ended,  ///< as theirs will soon: who ends within `linger` keeps what it contributed; the others go on without
+  ///< it, as if it had left
+  leaves,  ///< it is a member no longer: they rewire, and go on to the optimum of their own sum
 };
 
 struct peer_options {

@@ -369,6 +369,7 @@ class peer_driver {
   void handle(transport::incoming const& n);
   void handle_opened(transport::incoming const& n);
   void handle_left(transport::incoming const& n);
+  [[nodiscard]] auto is_taken_out(transport::incoming const& n) const -> bool;
   void lose(transport::incoming const& n);
   auto note_loss(node_id peer, std::string const& why) -> bool;
   void note_return(node_id peer);

@@ -76,18 +76,25 @@ void peer_driver<Transport>::handle_opened(transport::incoming const& n) {
   tell_view();
 }
 
-/// What it was given is taken back if it leaves the others; not if its run has ended in order.
+/// Whether a member that has said goodbye is taken out. Who leaves always is, and who has ended its run too, since
+/// nobody who comes later sees it; but not near this node's own end: those who end together end at the optimum of all.
+template<transport::endpoint Transport>
+auto peer_driver<Transport>::is_taken_out(transport::incoming const& n) const -> bool {
+  if (!members_.come_and_go() || run_->is_server(n.peer)) return false;
+  return last_ - now() >= (n.peer_status.leaves() ? worth_a_sentence() : options_.linger);
+}
+/// What it was given is taken back if it is taken out; not if it was no member, or ended with this node.
 template<transport::endpoint Transport>
 void peer_driver<Transport>::handle_left(transport::incoming const& n) {
-  auto const is_early = last_ - now() >= worth_a_sentence();
-  auto const leaves = members_.come_and_go() && n.peer_status.leaves() && is_early;
+  auto const leaves = is_taken_out(n);
   others_.leaves(n.peer, now());
   hear_parted(n);
   if (pace_) pace_->leaves(n.peer);
   if ((leaves || host_.node().closes_ended_edges()) && !std::exchange(others_.of(n.peer).without, true))
     host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
   if (!leaves) return members_.others().ends(n.peer, told_.view, now(), options_.linger);
-  notes_.say("after " + readable_seconds(now() - begun_) + ": " + words_of_leaving(n.peer), log_level::news);
+  auto const news = n.peer_status.leaves() ? words_of_leaving(n.peer) : words_of_end_without(n.peer);
+  notes_.say("after " + readable_seconds(now() - begun_) + ": " + news, log_level::news);
   others_.of(n.peer).told = true;
   others_.await_newcomer(n.peer);
   members_.closes(n.peer, host_, now());

@@ -78,6 +78,9 @@ inline auto words_of_return(node_id peer, bool is_server) -> std::string {
 }
 inline auto words_of_joining(node_id peer) -> std::string { return node_name(peer) + " has come"; }
 inline auto words_of_leaving(node_id peer) -> std::string { return node_name(peer) + " has left"; }
+inline auto words_of_end_without(node_id peer) -> std::string {
+  return node_name(peer) + " has ended its run, and the others go on without it";
+}
 /// Of members that have seen others than this one does for so long.
 inline auto words_of_other_views(std::vector<node_id> const& peers, node_id self, std::chrono::nanoseconds lasting)
     -> std::string {

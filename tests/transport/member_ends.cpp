@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// What the end of a member's run is for those who go on, for those who come later, and for itself if it comes back.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <thread>
+#include <vector>
+
+#include <rubato/driver/peer.hpp>
+
+#include "support/catch.hpp"
+#include "support/members.hpp"
+#include "transport/member_world.hpp"
+
+using namespace std::chrono_literals;
+
+namespace rubato::test {
+namespace {
+
+TEST_CASE("who comes after a member's run has ended sees the same members as those who saw that end") {
+  member_world w{3};
+  auto const both = optimum_of(w.q, {node_id{0}, node_id{1}});
+  auto const rest = optimum_of(w.q, {node_id{0}, node_id{2}});
+  auto const first = std::vector{node_id{0}, node_id{1}};
+  std::atomic<bool> has_ended{false}, new_one_is_near{false};
+  auto const of_0 = [&](look const& l) { return new_one_is_near && is_near(l, rest) ? verdict::stop : verdict::go_on; };
+  auto const of_1 = [&](look const& l) { return is_near(l, both) ? verdict::stop : verdict::go_on; };
+  auto const of_2 = [&](look const& l) {
+    if (!is_near(l, rest)) return verdict::go_on;
+    new_one_is_near = true;
+    return verdict::stop;
+  };
+  {
+    std::vector<std::jthread> all;
+    all.emplace_back([&] { w.live(0, {.linger = 1s, .first = first, .watching = {of_0}}); });
+    all.emplace_back([&] {
+      w.live(1, {.linger = 1s, .first = first, .watching = {of_1}});
+      has_ended = true;
+      has_ended.notify_all();
+    });
+    has_ended.wait(false);
+    all.emplace_back([&] { w.live(2, {.linger = 1s, .first = first, .entry = entry::later, .watching = {of_2}}, 1s); });
+  }
+  for (auto const& s : w.sentences) CHECK(s.empty());
+  CHECK(w.parts[2].result.stopped == stop_reason::observer);
+  CHECK(w.parts[0].result.absent.front() == node_id{1});
+  for (auto const& part : w.parts) {
+    CHECK(part.other_views.empty());
+    CHECK(part.cut_off.empty());
+  }
+}
+
+}  // namespace
+}  // namespace rubato::test
