@@ -4,10 +4,14 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <rubato/driver/peer.hpp>
+#include <rubato/run/node_status.hpp>
+#include <rubato/run/stop_token.hpp>
 
 #include "support/catch.hpp"
 #include "support/members.hpp"
@@ -49,6 +53,41 @@ TEST_CASE("who comes after a member's run has ended sees the same members as tho
     CHECK(part.other_views.empty());
     CHECK(part.cut_off.empty());
   }
+}
+
+TEST_CASE("a member that leaves before the others begin is not counted") {
+  member_world w{3};
+  auto const rest = optimum_of(w.q, {node_id{0}, node_id{2}});
+  stop_source asked;
+  std::atomic<int> near{0};
+  auto const look_of = [&] {
+    return [&, is_counted = false](look const& l) mutable {
+      if (is_near(l, rest) && !std::exchange(is_counted, true)) ++near;
+      return near == 2 ? verdict::stop : verdict::go_on;
+    };
+  };
+  auto const board = std::make_shared<status_board>();
+  {
+    std::vector<std::jthread> all;
+    all.emplace_back([&] { w.live(0, {.linger = 1s, .watching = {look_of()}, .status = board}, 30s); });
+    {
+      auto leaver = std::jthread{[&] { w.live(1, {.linger = 1s, .stop = asked.get_token()}, 30s); }};
+      auto const is_here = [&] {
+        auto const all = board->newest()->neighbours;
+        return std::any_of(all.begin(), all.end(),
+                           [](auto const& n) { return n.peer == node_id{1} && n.is == standing::here; });
+      };
+      for (auto tries = 0; tries < 3000 && !is_here(); ++tries) std::this_thread::sleep_for(10ms);
+      CHECK(is_here());
+      asked.request_stop();
+    }
+    all.emplace_back([&] { w.live(2, {.linger = 1s, .watching = {look_of()}}, 30s); });
+  }
+  for (auto const& s : w.sentences) CHECK(s.empty());
+  CHECK(w.parts[1].result.stopped == stop_reason::interrupted);
+  CHECK(near == 2);
+  CHECK(w.parts[0].result.absent == std::vector{node_id{1}});
+  CHECK(w.parts[0].other_views.empty());
 }
 
 }  // namespace

@@ -121,6 +121,7 @@ class peer_driver {
     told_.view = members_.view();
     transport_->announce(told_);
     begun_ = now();
+    last_ = later_by(begun_, end.time);  // before what came early is taken: goodbyes are judged by it
     auto early = early_.take();
     members_.begin_with_model(options_.entry, options_.restarts);
     members_.tell(host_);
@@ -206,7 +207,6 @@ class peer_driver {
   }
 
   auto live(until const& end) -> stop_reason {
-    last_ = later_by(begun_, end.time);
     while (true) {
       if (auto const why = reason_to_end(end)) {
         if (*why != stop_reason::interrupted) refuse_without_server(true);
