@@ -15,6 +15,7 @@
 
 #include "support/catch.hpp"
 #include "support/members.hpp"
+#include "support/refusal.hpp"
 #include "transport/member_world.hpp"
 
 using namespace std::chrono_literals;
@@ -88,6 +89,42 @@ TEST_CASE("a member that leaves before the others begin is not counted") {
   CHECK(near == 2);
   CHECK(w.parts[0].result.absent == std::vector{node_id{1}});
   CHECK(w.parts[0].other_views.empty());
+}
+
+TEST_CASE("a member that comes back after the end of its run is called by those who went on") {
+  member_world w{2};
+  auto const rest = optimum_of(w.q, {node_id{1}});
+  std::atomic<int> stage{
+      0};  // 1: the run of node 0 has ended; 2: node 1 is at its own optimum; 3: node 0 has ended again
+  auto const of_1 = [&](look const& l) {
+    if (stage == 1 && is_near(l, rest)) stage = 2, stage.notify_all();
+    return stage == 3 ? verdict::stop : verdict::go_on;
+  };
+  auto const of_0 = [&](look const& l) { return is_near(l, w.q.optimum()) ? verdict::stop : verdict::go_on; };
+  {
+    std::vector<std::jthread> all;
+    all.emplace_back([&] {
+      w.live(1, {.linger = 1s, .watching = {of_1}});
+      stage = 4, stage.notify_all();
+    });
+    w.live(0, {.linger = 1s, .watching = {of_0}});
+    CHECK(w.sentences[0].empty());
+    stage = std::max<int>(stage, 1);
+    stage.wait(1);
+    w.live(0, {.linger = 1s, .entry = entry::later, .restarts = 1, .watching = {of_0}});
+    stage = std::max<int>(stage, 3);
+  }
+  for (auto const& s : w.sentences) CHECK(s.empty());
+  CHECK(w.parts[0].result.stopped == stop_reason::observer);
+  CHECK(w.parts[1].result.stopped == stop_reason::observer);
+  REQUIRE(w.parts[1].returned.size() == 1);
+  CHECK(says(w.parts[1].returned[0], "node 0 has come"));
+}
+
+TEST_CASE("who is to join and meets nobody fails with one sentence") {
+  member_world w{2};
+  w.live(0, {.entry = entry::later}, 200ms);
+  CHECK(says(w.sentences[0], "node 0 was to join the others, and met none of them"));
 }
 
 }  // namespace

@@ -317,9 +317,14 @@ TEST_CASE("a node that joins waits for a model if somebody is there, and names w
     n.peer = node_id{2};
     return n;
   };
-  CHECK(members.may_begin(entry::later, true, false));  // nobody is there
+  CHECK_FALSE(members.may_begin(entry::later, true, true));  // nobody is there
+  CHECK(members.meets_nobody(entry::later, true, false));
+  CHECK(members.meets_nobody(entry::later, false, true));
+  CHECK_FALSE(members.meets_nobody(entry::later, false, false));
+  CHECK_FALSE(members.meets_nobody(entry::first, true, true));
   CHECK(members.hears(arrived()).empty());
   CHECK_FALSE(members.may_begin(entry::later, true, false));  // its model is on its way
+  CHECK_FALSE(members.meets_nobody(entry::later, true, true));
   CHECK(members.may_begin(entry::later, true, true));
   CHECK(members.hears(sent(2, 1)).empty());
   CHECK(members.may_begin(entry::later, false, false));

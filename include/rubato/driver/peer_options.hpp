@@ -70,8 +70,9 @@ struct peer_options {
   /// Where members come and go: those that begin, by rising id, the same at all nodes; empty: all that there may be.
   /// Each waits for these, and for no other.
   std::vector<node_id> first{};
-  /// A node that comes later waits for a neighbour's model until its patience ends, if somebody is there; without one
-  /// it begins with the common first model.
+  /// A node that comes later waits for a neighbour's model until its patience ends; without one it begins with the
+  /// common first model. If it has met nobody when its patience, or the transport's arrival, ends, the run fails with a
+  /// peer_error.
   rubato::entry entry = rubato::entry::first;
   /// Of a node that ends in order. A member that is told to stop leaves.
   rubato::farewell farewell = rubato::farewell::run_has_ended;

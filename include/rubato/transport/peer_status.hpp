@@ -41,7 +41,8 @@ struct peer_status {
   phase at = phase::arriving;
   /// Arriving: all nodes that are at most this many edges away have arrived. Running: odd while the node has been
   /// waiting for another one for long. Meeting: twice 2^48 minus the round, so that an earlier round is a later status,
-  /// and one more if a node was interrupted. Left: 1 if it leaves the others (a member), 0 if its run has ended.
+  /// and one more if a node was interrupted. Left: 0 if its run has ended; of a member 1 if it leaves the
+  /// others, 2 if its run has ended.
   std::uint64_t level = 0;
   cause because{};  ///< ended
   /// Running, meeting, left: the distance, plus 1, of the nearest known node that has lost a peer and goes on without
@@ -61,9 +62,9 @@ struct peer_status {
     return {phase::meeting, (most_rounds - round) * 2 + (interrupted ? 1 : 0), {}, parted};
   }
   /// Of a node that has ended in order: whether it is a member that leaves the others.
-  [[nodiscard]] auto leaves() const -> bool { return at == phase::left && level != 0; }
+  [[nodiscard]] auto leaves() const -> bool { return at == phase::left && level == 1; }
   /// Of a node that is not there: whether it may come again in this run.
-  [[nodiscard]] auto may_return() const -> bool { return at != phase::left || leaves(); }
+  [[nodiscard]] auto may_return() const -> bool { return at != phase::left || level != 0; }
   /// Nothing if it meets nobody, or at no round that there can be.
   [[nodiscard]] auto meeting() const -> std::optional<std::uint64_t> {
     if (at != phase::meeting || level < 2 || level / 2 > most_rounds) return std::nullopt;
@@ -132,7 +133,7 @@ inline auto status_in(wire::frame_view const& f) -> std::optional<peer_status> {
   } else if (s.at == peer_status::phase::ended) {
     if (value >> 32 > static_cast<std::uint64_t>(cause::how::interrupted)) return std::nullopt;
     s.because = {node_id{static_cast<std::uint32_t>(value)}, static_cast<cause::how>(value >> 32)};
-  } else if (value > 1) {
+  } else if (value > 2) {
     return std::nullopt;
   } else {
     s.level = value;

@@ -173,6 +173,8 @@ class peer_driver {
     auto const latest = later_by(now(), options_.patience);
     while (!members_.may_begin(options_.entry, all.is_complete(), now() >= latest)) {
       if (is_interrupted()) return false;
+      if (members_.meets_nobody(options_.entry, all.is_complete(), now() >= latest))
+        throw peer_error{words_of_joining_nobody(me_->self)};
       for (auto& n : polled(now() + std::chrono::milliseconds{20})) {
         all.hears(n);
         others_.of(n.peer).here = n.kind != what::closed;
@@ -517,7 +519,9 @@ class peer_driver {
   /// Says goodbye and waits, for a while, until the others have said theirs.
   void depart() {
     auto const leaves = leaves_the_others();
-    transport_->announce({transport::peer_status::phase::left, leaves ? 1U : 0U, {}, told_.parted, told_.view});
+    auto const may_return = members_.come_and_go() && !run_->is_server(me_->self);
+    auto const level = leaves ? 1U : may_return ? 2U : 0U;
+    transport_->announce({transport::peer_status::phase::left, level, {}, told_.parted, told_.view});
     auto const since = now();
     auto const may_end = [&] {
       auto const latest = hurried();

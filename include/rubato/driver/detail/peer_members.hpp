@@ -243,11 +243,15 @@ class peer_members {
     model_ = n.p.body;
     return {};
   }
-  /// Once all have come or are known not to. A node that comes later needs no more than a model; if somebody is there,
-  /// it waits for that as long as its patience lasts.
+  /// Once all have come or are known not to. A node that comes later needs no more than a model; it waits for that as
+  /// long as its patience lasts.
   [[nodiscard]] auto may_begin(entry when, bool all_came, bool is_late) const -> bool {
     if (!come_and_go() || when == entry::first) return all_came;
-    return model_ || (all_came && (open_.empty() || is_late));
+    return model_ || (all_came && is_late && !open_.empty());
+  }
+  /// Of a node that comes later: whether there is nobody to join.
+  [[nodiscard]] auto meets_nobody(entry when, bool all_came, bool is_late) const -> bool {
+    return come_and_go() && when == entry::later && !model_ && open_.empty() && (all_came || is_late);
   }
   /// Makes a node that comes later anew, with that model.
   void begin_with_model(entry when, std::uint64_t restarts) {

@@ -78,6 +78,9 @@ inline auto words_of_return(node_id peer, bool is_server) -> std::string {
 }
 inline auto words_of_joining(node_id peer) -> std::string { return node_name(peer) + " has come"; }
 inline auto words_of_leaving(node_id peer) -> std::string { return node_name(peer) + " has left"; }
+inline auto words_of_joining_nobody(node_id self) -> std::string {
+  return node_name(self) + " was to join the others, and met none of them: they have ended, or cannot be reached";
+}
 inline auto words_of_end_without(node_id peer) -> std::string {
   return node_name(peer) + " has ended its run, and the others go on without it";
 }
