@@ -170,25 +170,46 @@ TEST_CASE("members that see others for long say so, and the law of tracking hold
   for (auto const& part : run.parts) CHECK(part.looks.back().residual < 1e-9);
 }
 
-TEST_CASE("views that differ are told once, when they have for long, and again after a change") {
+TEST_CASE("views that differ are told once, when they have for long, and again once they have agreed") {
   auto const at = [](std::chrono::nanoseconds t) { return instant{t}; };
   rubato::detail::other_views others;
+  others.sees(7, at(0s));
   others.hears(node_id{1}, 7, at(0s));
   others.hears(node_id{2}, 8, at(1s));
   others.hears(node_id{3}, 0, at(0s));  // has not begun
-  CHECK(others.newly_differing(7, at(9s), 10s).empty());
-  CHECK(others.newly_differing(7, at(12s), 10s) == std::vector{node_id{2}});
-  CHECK(others.newly_differing(7, at(13s), 10s).empty());
-  CHECK(others.differing(7, at(13s), 10s) == std::vector{node_id{2}});
-  others.begins_anew(at(14s));  // this node sees others
-  CHECK(others.differing(9, at(20s), 10s).empty());
-  CHECK(others.newly_differing(9, at(25s), 10s) == std::vector{node_id{1}, node_id{2}});
-  others.ends(node_id{1}, 9, at(25s), 10s);
-  others.begins_anew(at(26s));
-  CHECK(others.differing(9, at(27s), 10s) == std::vector{node_id{1}});  // which does not change any more
+  CHECK(others.newly_differing(at(9s), 10s).empty());
+  CHECK(others.newly_differing(at(12s), 10s) == std::vector{node_id{2}});
+  CHECK(others.newly_differing(at(13s), 10s).empty());
+  CHECK(others.differing(at(13s), 10s) == std::vector{node_id{2}});
+  others.sees(9, at(14s));
+  CHECK(others.differing(at(20s), 10s) == std::vector{node_id{2}});  // which it has agreed with at no time
+  CHECK(others.newly_differing(at(25s), 10s) == std::vector{node_id{1}});
+  others.hears(node_id{2}, 9, at(26s));
+  others.hears(node_id{2}, 8, at(27s));
+  CHECK(others.differing(at(36s), 10s) == std::vector{node_id{1}});
+  CHECK(others.newly_differing(at(38s), 10s) == std::vector{node_id{2}});
+  others.ends(node_id{1}, at(38s), 10s);
+  others.sees(7, at(39s));
+  CHECK(others.differing(at(39s), 10s) == std::vector{node_id{1}, node_id{2}});  // node 1 sees the same for good
   others.forget(node_id{1});
-  others.ends(node_id{2}, 9, at(27s), 10s);  // it had not differed for long
-  CHECK(others.differing(9, at(99s), 10s).empty());
+  others.hears(node_id{2}, 7, at(40s));
+  others.hears(node_id{2}, 8, at(41s));
+  others.ends(node_id{2}, at(42s), 10s);  // it had not differed for long
+  CHECK(others.differing(at(99s), 10s).empty());
+}
+
+TEST_CASE("views that differ are told also where members come and go all the time") {
+  rubato::detail::other_views others;
+  others.sees(1, instant{0s});
+  others.hears(node_id{1}, 2, instant{0s});
+  auto told = 0;
+  for (auto k = 1; k <= 10; ++k) {
+    auto const now = instant{k * 3s};
+    others.hears(node_id{1}, k % 2 != 0 ? 3 : 2, now);
+    others.sees(k % 2 != 0 ? 4 : 1, now);
+    told += others.newly_differing(now, 10s).empty() ? 0 : 1;
+  }
+  CHECK(told == 1);
 }
 
 TEST_CASE("a set of members has one hash, which others rarely have") {

@@ -121,6 +121,7 @@ class peer_driver {
     told_.view = members_.view();
     transport_->announce(told_);
     begun_ = now();
+    members_.others().sees(told_.view, begun_);
     last_ = later_by(begun_, end.time);  // before what came early is taken: goodbyes are judged by it
     auto early = early_.take();
     members_.begin_with_model(options_.entry, options_.restarts);
@@ -569,7 +570,7 @@ class peer_driver {
     result_.agreed = me_->agreed.text();
     result_.rejected = transport_->rejected();
     result_.result.absent = members_.absent();
-    result_.other_views = members_.others().differing(told_.view, begun_ + result_.result.ended, options_.linger);
+    result_.other_views = members_.others().differing(begun_ + result_.result.ended, options_.linger);
     static_cast<run_setup&>(r) = *run_;
     r.events = gradients_;
     for (auto const& t : transport_->traffic_of()) notes_.add_traffic(me_->self, t);

@@ -72,7 +72,7 @@ void peer_driver<Transport>::handle_opened(transport::incoming const& n) {
     others_.of(n.peer).met_again = true;
   }
   others_.opens(n.peer);
-  members_.opens(n.peer, host_, now());
+  members_.opens(n.peer, host_);
   tell_view();
 }
 
@@ -92,12 +92,12 @@ void peer_driver<Transport>::handle_left(transport::incoming const& n) {
   if (pace_) pace_->leaves(n.peer);
   if ((leaves || host_.node().closes_ended_edges()) && !std::exchange(others_.of(n.peer).without, true))
     host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
-  if (!leaves) return members_.others().ends(n.peer, told_.view, now(), options_.linger);
+  if (!leaves) return members_.others().ends(n.peer, now(), options_.linger);
   auto const news = n.peer_status.leaves() ? words_of_leaving(n.peer) : words_of_end_without(n.peer);
   notes_.say("after " + readable_seconds(now() - begun_) + ": " + news, log_level::news);
   others_.of(n.peer).told = true;
   others_.await_newcomer(n.peer);
-  members_.closes(n.peer, host_, now());
+  members_.closes(n.peer, host_);
   tell_view();
 }
 
@@ -108,7 +108,7 @@ void peer_driver<Transport>::lose(transport::incoming const& n) {
   if (!note_loss(n.peer, n.why) || is_closed) return;
   auto const fault = std::exchange(fault_, n.because);
   host_.close(now(), n.peer, n.why, sender());
-  members_.closes(n.peer, host_, now());
+  members_.closes(n.peer, host_);
   tell_view();
   fault_ = fault;
 }
@@ -149,11 +149,13 @@ template<transport::endpoint Transport>
 void peer_driver<Transport>::tell_view() {
   if (!members_.come_and_go() || told_.at != transport::peer_status::phase::running) return;
   auto const view = members_.view();
-  if (std::exchange(told_.view, view) != view) tell();
+  if (std::exchange(told_.view, view) == view) return;
+  members_.others().sees(view, now());
+  tell();
 }
 template<transport::endpoint Transport>
 void peer_driver<Transport>::note_other_views() {
-  auto const those = members_.others().newly_differing(told_.view, now(), options_.linger);
+  auto const those = members_.others().newly_differing(now(), options_.linger);
   if (those.empty()) return;
   auto const sentence = words_of_other_views(those, me_->self, options_.linger);
   note(result_.result.warnings, sentence, sentence);

@@ -118,53 +118,61 @@ inline auto view_of(std::span<node_id const> present) -> std::uint64_t {
   return 1 + wire::hash_of(text) % transport::peer_status::most_views;
 }
 
-/// What others say of whom they see, and since when that differs from what this node sees.
+/// What others say of whom they see, and since when that differs from what this node sees: only views that are equal
+/// begin that time anew, for where members come and go all the time, views change before anybody has waited long.
 class other_views {
  public:
+  /// This node sees these from now on; at the beginning 0.
+  void sees(std::uint64_t mine, instant now) {
+    compare(now);
+    mine_ = mine;
+    compare(now);
+  }
   /// That peer sees these; 0: it says nothing.
   void hears(node_id peer, std::uint64_t view, instant now) {
     auto& it = all_[peer];
-    if (it.view != view) it = {view, now};
-  }
-  /// This node sees others than before.
-  void begins_anew(instant now) {
-    for (auto& [peer, it] : all_) {
-      if (!it.has_ended) it.since = now, it.told = false;
-    }
+    compare(it, now);
+    it.view = view;
+    compare(it, now);
   }
   void forget(node_id peer) { all_.erase(peer); }
   /// That peer has ended its run, so what it sees does not change any more.
-  void ends(node_id peer, std::uint64_t mine, instant now, std::chrono::nanoseconds lasting) {
+  void ends(node_id peer, instant now, std::chrono::nanoseconds lasting) {
     auto const at = all_.find(peer);
     if (at == all_.end()) return;
-    if (differs(at->second, mine, now, lasting)) at->second.has_ended = true;
+    if (differs(at->second, now, lasting)) at->second.has_ended = true;
     else all_.erase(at);
   }
   /// Those of which it was not said yet that their view has differed from this one for so long.
-  [[nodiscard]] auto newly_differing(std::uint64_t mine, instant now, std::chrono::nanoseconds lasting)
-      -> std::vector<node_id> {
-    auto all = differing(mine, now, lasting);
+  [[nodiscard]] auto newly_differing(instant now, std::chrono::nanoseconds lasting) -> std::vector<node_id> {
+    auto all = differing(now, lasting);
     std::erase_if(all, [&](node_id peer) { return std::exchange(all_[peer].told, true); });
     return all;
   }
-  [[nodiscard]] auto differing(std::uint64_t mine, instant now, std::chrono::nanoseconds lasting) const
-      -> std::vector<node_id> {
+  [[nodiscard]] auto differing(instant now, std::chrono::nanoseconds lasting) const -> std::vector<node_id> {
     std::vector<node_id> all;
     for (auto const& [peer, it] : all_)
-      if (differs(it, mine, now, lasting)) all.push_back(peer);
+      if (differs(it, now, lasting)) all.push_back(peer);
     return all;
   }
 
  private:
   struct one {
     std::uint64_t view = 0;
-    instant since{};  // when either view changed the last time
+    instant agreed{};  // when the two views were equal the last time, or the peer said nothing
     bool told = false;
     bool has_ended = false;  // with another view than this node's
   };
-  static auto differs(one const& it, std::uint64_t mine, instant now, std::chrono::nanoseconds lasting) -> bool {
-    return it.has_ended || (it.view != 0 && it.view != mine && now - it.since > lasting);
+  void compare(one& it, instant now) const {
+    if (!it.has_ended && (it.view == 0 || it.view == mine_)) it.agreed = now, it.told = false;
   }
+  void compare(instant now) {
+    for (auto& [peer, it] : all_) compare(it, now);
+  }
+  [[nodiscard]] auto differs(one const& it, instant now, std::chrono::nanoseconds lasting) const -> bool {
+    return it.has_ended || (it.view != 0 && it.view != mine_ && now - it.agreed > lasting);
+  }
+  std::uint64_t mine_ = 0;
   std::map<node_id, one> all_;
 };
 
@@ -174,16 +182,14 @@ class peer_members {
   peer_members(assembly& a, node_id self) : run_{&a}, self_{self} {}
   [[nodiscard]] auto come_and_go() const -> bool { return run_->members != nullptr; }
 
-  void opens(node_id peer, hosted_node const& host, instant now) {
+  void opens(node_id peer, hosted_node const& host) {
     open_.insert(peer);
     others_.forget(peer);
-    others_.begins_anew(now);
     tell(host);
   }
-  void closes(node_id peer, hosted_node const& host, instant now) {
+  void closes(node_id peer, hosted_node const& host) {
     open_.erase(peer);
     others_.forget(peer);
-    others_.begins_anew(now);
     tell(host);
   }
   /// Gives the node its place among those who are present.
