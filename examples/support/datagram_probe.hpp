@@ -70,7 +70,7 @@ class datagram_probe {
     auto link = link_probe{port};
     mine_ = std::uint64_t{std::random_device{}()};  // a double holds it
     link.say(other, static_cast<double>(mine_));
-    theirs_ = static_cast<std::uint64_t>(link.hear(other));
+    theirs_ = said(link.hear(other), std::numeric_limits<std::uint32_t>::max());
     both_ways all;
     for (auto const first_way : {true, false}) {
       if (begins == first_way) all.out = sent_to(port, link, other);
@@ -88,6 +88,11 @@ class datagram_probe {
     std::uint64_t number;
   };
 
+  /// What another machine says is a whole number up to `most`, or counts as 0.
+  static auto said(double number, std::uint32_t most) -> std::uint32_t {
+    return number >= 0 && number <= most ? static_cast<std::uint32_t>(number) : 0;
+  }
+
   template<class Port>
   auto sent_to(Port& port, link_probe<Port>& link, std::size_t other) -> arrived_datagrams {
     asked_.assign(2 * arrived_datagrams::sent, {});
@@ -102,8 +107,8 @@ class datagram_probe {
     while (answers_ < asked_.size() && transport::clock::now() < latest) serve(port, other);
     link.say(other, 0);
     arrived_datagrams there;
-    there.full = static_cast<int>(link.hear(other));
-    there.small = static_cast<int>(link.hear(other));
+    there.full = static_cast<int>(said(link.hear(other), arrived_datagrams::sent));
+    there.small = static_cast<int>(said(link.hear(other), arrived_datagrams::sent));
     if (quickest_ != std::chrono::nanoseconds::max())
       there.latency = std::chrono::duration<double>(quickest_).count() / 2;
     return there;

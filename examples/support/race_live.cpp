@@ -5,6 +5,7 @@
 #include <rubato/core/errors.hpp>
 #if RUBATO_EXAMPLES_HAVE_ASIO
 #include <poll.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -48,6 +49,7 @@ live_page::~live_page() = default;
 void live_page::stay() {
   if (isatty(STDIN_FILENO) == 0 || isatty(STDOUT_FILENO) == 0 || interrupted()) return;
   say("live: the page stays until you press Enter, or for ten minutes\n");
+  tcflush(STDIN_FILENO, TCIFLUSH);  // an Enter that was pressed during the race does not end it
   auto const latest = std::chrono::steady_clock::now() + std::chrono::minutes{10};
   auto input = pollfd{STDIN_FILENO, POLLIN, 0};
   while (!interrupted() && std::chrono::steady_clock::now() < latest && poll(&input, 1, 100) <= 0) continue;

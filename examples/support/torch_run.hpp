@@ -3,6 +3,7 @@
 // with one process a node over TCP. What is printed to stdout is the same on every machine; stderr has the figures.
 #pragma once
 
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -20,6 +22,8 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include <rubato/algorithm/r_fast.hpp>
@@ -109,15 +113,44 @@ void train_peer(std::size_t self, torch_board& board, std::vector<transport::tcp
             .measure_loss = true});
 }
 
+/// Processes that this one has forked. They end with it: where it fails, nobody would wait for them.
+class forked {
+ public:
+  forked() = default;
+  forked(forked const&) = delete;
+  auto operator=(forked const&) -> forked& = delete;
+  ~forked() {
+    for (auto const child : all_) kill(child, SIGTERM), waitpid(child, nullptr, 0);
+  }
+  /// As fork(), whose errors it throws.
+  auto one_more() -> pid_t {
+    auto const child = fork();
+    if (child < 0) throw std::system_error{errno, std::generic_category(), "cannot start a process for a node"};
+    if (child > 0) all_.push_back(child);
+    return child;
+  }
+  /// Waits for all; whether each ended in order.
+  auto end_in_order() -> bool {
+    auto in_order = true;
+    for (auto const child : std::exchange(all_, {})) {
+      auto status = 0;
+      in_order = waitpid(child, &status, 0) == child && status == 0 && in_order;
+    }
+    return in_order;
+  }
+
+ private:
+  std::vector<pid_t> all_;
+};
+
 /// This process is node 0, and forks the others before LibTorch has threads.
 template<class Make>
 auto train_over_tcp(torch_board& board, Make const& make, torch_goal const& goal) -> bool {
   std::vector<transport::tcp_socket> doors;
   for (std::size_t i = 0; i < goal.nodes; ++i) doors.push_back(transport::open_tcp_socket("127.0.0.1:0"));
-  std::vector<pid_t> others;
+  forked others;
   for (std::size_t i = 1; i < goal.nodes; ++i) {
-    others.push_back(fork());
-    if (others.back() != 0) continue;
+    if (others.one_more() != 0) continue;
     try {
       train_peer(i, board, doors, make, goal);
       std::_Exit(0);
@@ -127,12 +160,7 @@ auto train_over_tcp(torch_board& board, Make const& make, torch_goal const& goal
     }
   }
   train_peer(0, board, doors, make, goal);
-  auto in_order = true;
-  for (auto const child : others) {
-    auto status = 0;
-    in_order = waitpid(child, &status, 0) == child && status == 0 && in_order;
-  }
-  return in_order;
+  return others.end_in_order();
 }
 
 /// In one process: in virtual time or on threads, to the loss of the mean model.
