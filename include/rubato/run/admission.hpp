@@ -233,7 +233,7 @@ inline void refuse_without_pulls(assembly const& a) {
     if (!a.pulls_models || std::none_of(all.begin(), all.end(), is_plain))
       throw config_error{
           "a rule of admission is for nodes that weigh whole models of their neighbours, as r_fast, "
-          "gossip and d_psgd do; what nodes of " +
+          "push_pull and d_psgd do; what nodes of " +
           a.algorithm + " send each other is something else"};
   }
 }

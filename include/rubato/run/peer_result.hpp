@@ -144,6 +144,17 @@ inline void join_silence(std::size_t of, run_result& all) {
   for (auto const& n : all.nodes) std::erase(all.warnings, words_of_silence(n.id));
 }
 
+/// Requires the edges of all. Whose models others refused is said once, with all their counts, not once a node.
+inline void join_refusals(std::vector<peer_result> const& parts, run_result& all) {
+  for (auto const& p : parts) {
+    auto alone = run_result{};
+    alone.edges = p.result.edges;
+    warn_of_refusals(alone);
+    for (auto const& sentence : alone.warnings) std::erase(all.warnings, sentence);
+  }
+  warn_of_refusals(all);
+}
+
 }  // namespace detail
 
 /// One result from those of all processes. Counters are joined by edge. The history is measured at mean models, at the
@@ -182,6 +193,7 @@ inline void join_silence(std::size_t of, run_result& all) {
     computing.push_back(&p);
   }
   detail::join_silence(parts.front().of, all);
+  detail::join_refusals(parts, all);
   auto const rarest = std::min_element(computing.begin(), computing.end(),
                                        [](auto const* a, auto const* b) { return a->looks.size() < b->looks.size(); });
   auto const looks = rarest == computing.end() ? 0 : (*rarest)->looks.size();

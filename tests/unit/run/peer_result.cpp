@@ -77,6 +77,25 @@ TEST_CASE("a joined result has the name of the algorithm, and what the parts war
   CHECK(all.warnings == std::vector<std::string>{"all: old", "node 0: early", "node 1: late"});
 }
 
+TEST_CASE("whose models others refused is said once of a joined result, with the counts of all") {
+  auto const p = problem::quadratic::random(3, 2, 1);
+  std::vector<peer_result> parts;
+  for (std::size_t i = 0; i < 3; ++i) {
+    parts.push_back(part(i, 3, 1));
+    auto& r = parts.back().result;
+    edge_report e;
+    e.to = to_node(i);
+    e.channel = channel_id::model;
+    e.delivered = e.refused = 10 * i;
+    r.edges = {e};
+    detail::warn_of_refusals(r);
+    CHECK(r.warnings.size() == (i == 0 ? 0 : 1));
+  }
+  auto const all = merged(parts, {space{}, p}).warnings;
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].starts_with("30 models of node 0 did not pass the rule of admission of 2 nodes, which"));
+}
+
 TEST_CASE("one process says of silence what it knows, its own; all together say that no message was sent") {
   auto const p = problem::quadratic::random(3, 2, 1);
   std::vector<peer_result> silent;
