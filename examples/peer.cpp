@@ -211,7 +211,12 @@ void tell_distance(rubato::run_result const& r, examples::peer_choice const& c, 
     if (!o.quiet) examples::say("this node computes gradients for a server, which has the model\n");
     return;
   }
-  auto const best = examples::optimum_without(examples::quadratic_of(*o.quadratic, o), r.absent);
+  auto const q = examples::quadratic_of(*o.quadratic, o);
+  if (r.absent.size() == q.nodes()) {
+    if (!o.quiet) examples::say("all workers have ended or left before this server\n");
+    return;
+  }
+  auto const best = examples::optimum_without(q, r.absent);
   auto const worst = examples::distance(r, best);
   if (!o.quiet)
     examples::say("no value of the model is farther than " + rubato::report::readable(worst) + " from the optimum" +
@@ -298,7 +303,7 @@ auto live(examples::peer_choice c) -> int {
       examples::interrupted() || result.result.stopped == rubato::stop_reason::interrupted;
   if (c.race.quadratic) tell_distance(result.result, c, plan.options, interrupted);
   if (!result.unwritten.empty() && c.report.empty()) throw rubato::run_error{result.unwritten};  // else its reader does
-  if (c.members && (interrupted || c.leave_after.count() > 0)) {
+  if (result.left) {
     if (!plan.options.quiet) examples::say("this node has left the others\n");
     return tell_of_the_lost(result, true);
   }

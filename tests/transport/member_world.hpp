@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,11 +32,27 @@ inline auto is_near(look const& l, std::vector<double> const& best) -> bool {
   return distance(l.models[0], best) < 1e-9;
 }
 
+/// Tells of all that comes in.
+struct heard_tcp : transport::tcp {
+  using told = std::function<void(transport::incoming const&)>;
+  heard_tcp(transport::identity const& me, transport::tcp_options o, told tells)
+      : transport::tcp{me, std::move(o)}, tells_{std::move(tells)} {}
+  void poll(transport::clock::time_point until, std::vector<transport::incoming>& in) {
+    auto const known = in.size();
+    transport::tcp::poll(until, in);
+    for (auto k = known; k < in.size(); ++k) tells_(in[k]);
+  }
+
+ private:
+  told tells_;
+};
+
 struct member_world {
   problem::quadratic q;
   tcp_doors doors;
   std::vector<peer_result> parts;
   std::vector<std::string> sentences;  // of those that ended by an error
+  std::function<void(std::size_t, transport::incoming const&)> hears = [](auto, auto const&) {};  // node i hears this
 
   explicit member_world(std::size_t n)
       : q{problem::quadratic::random(n, 5, 3, {.spread = 1, .condition = 2})}, doors{n}, parts(n), sentences(n) {}
@@ -48,7 +65,7 @@ struct member_world {
       auto const me = identity_of(a, to_node(i), &wire::xxh3_of);
       auto its = doors.options(i);
       its.arrival = arrival;
-      transport::tcp wires{me, std::move(its)};
+      heard_tcp wires{me, std::move(its), [this, i](auto const& n) { hears(i, n); }};
       o.look_every = std::chrono::milliseconds{10};
       o.lost = when_lost::goes_on;
       o.compute = environment::fixed(std::chrono::microseconds{500});

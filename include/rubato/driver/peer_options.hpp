@@ -40,8 +40,7 @@ enum class entry : std::uint8_t {
 
 /// What a node that ends tells the others, where members come and go.
 enum class farewell : std::uint8_t {
-  run_has_ended,  ///< as theirs will soon: who ends within `linger` keeps what it contributed; the others go on without
-  ///< it, as if it had left
+  run_has_ended,  ///< as theirs will soon: it counts for `linger` longer, and then who still runs goes on without it
   leaves,  ///< it is a member no longer: they rewire, and go on to the optimum of their own sum
 };
 

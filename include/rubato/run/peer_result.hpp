@@ -62,12 +62,14 @@ struct peer_result {
   /// Where members come and go: of those present, who had seen other members than this node for longer than `linger`
   /// when the run ended. Some link between two of them could not be made, and models are off the optimum.
   std::vector<node_id> other_views;
+  bool left = false;  ///< this node was a member, and has left the others in order
 
   static void visit_state(auto& self, auto&& visit) {
     visit("id", self.id), visit("of", self.of), visit("agreed", self.agreed), visit("result", self.result);
     visit("looks", self.looks), visit("rejected", self.rejected), visit("lost", self.lost);
     visit("returned", self.returned), visit("unwritten", self.unwritten), visit("cut_off", self.cut_off);
     visit("parted", self.parted), visit("other_views", self.other_views);
+    visit("left", self.left);
   }
 };
 

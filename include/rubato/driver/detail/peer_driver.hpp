@@ -216,6 +216,7 @@ class peer_driver {
         return *why;
       }
       note_early_ends();
+      take_out_ended();
       note_other_views();
       if (!stands_still_) begin_gradient();
       for (auto& n : polled(idle_.end_of_wait(now(), next_event(last_)))) take(std::move(n));
@@ -291,7 +292,7 @@ class peer_driver {
   /// Where a time ends this run, it is known at once that a neighbour has ended before. (A node that may not go on
   /// without is likely to end because of that, and says so then.)
   void note_early_ends() {
-    if (!goes_on() || !ends_at_a_time() || last_ - now() < worth_a_sentence()) return;
+    if (!goes_on() || members_.come_and_go() || !ends_at_a_time() || last_ - now() < worth_a_sentence()) return;
     for (auto const& [peer, at] : others_.untold_ends(last_, worth_a_sentence())) {
       auto const sentence = words_of_early_leave(peer, me_->self, last_ - at);
       note(result_.result.warnings, sentence, sentence);
@@ -372,7 +373,10 @@ class peer_driver {
   void handle(transport::incoming const& n);
   void handle_opened(transport::incoming const& n);
   void handle_left(transport::incoming const& n);
-  [[nodiscard]] auto is_taken_out(transport::incoming const& n) const -> bool;
+  void close_ended(node_id peer);
+  void take_out(node_id peer, std::string const& news);
+  void take_out_ended();
+  [[nodiscard]] auto is_kept(node_id peer) const -> bool;
   void lose(transport::incoming const& n);
   auto note_loss(node_id peer, std::string const& why) -> bool;
   void note_return(node_id peer);
@@ -519,14 +523,16 @@ class peer_driver {
 
   /// Says goodbye and waits, for a while, until the others have said theirs.
   void depart() {
-    auto const leaves = leaves_the_others();
+    auto const leaves = result_.left = leaves_the_others();
     auto const may_return = members_.come_and_go() && !run_->is_server(me_->self);
     auto const level = leaves ? 1U : may_return ? 2U : 0U;
     transport_->announce({transport::peer_status::phase::left, level, {}, told_.parted, told_.view});
     auto const since = now();
+    auto said = std::optional<instant>{};  // all, the goodbye too
     auto const may_end = [&] {
       auto const latest = hurried();
-      if (leaves) return now() - since >= std::chrono::seconds{1};  // they go on, and need not answer
+      if (!said && !has_unsent()) said = now();
+      if (leaves) return said && now() - *said >= std::chrono::seconds{1};  // they go on, and need not answer
       return latest ? now() >= *latest : is_interrupted() && !meeting_.was_held();
     };
     while (!transport_->everyone_left() && now() - since < options_.linger && !may_end()) {
@@ -535,6 +541,11 @@ class peer_driver {
     for (auto const& n : polled(now())) hear_farewell(n);  // a last status may be known before it is heard
     // Where nodes go on without each other, a restarted peer may well run for longer: it is not cut off.
     if (result_.result.stopped == stop_reason::time && !goes_on() && !is_interrupted()) name_who_stays();
+  }
+  /// Where the connection closed now, others would take the node for dead.
+  [[nodiscard]] auto has_unsent() const -> bool {
+    if constexpr (requires { transport_->has_unsent(); }) return transport_->has_unsent();
+    else return false;
   }
   /// A member that leaves is taken out of the others' sum.
   [[nodiscard]] auto leaves_the_others() const -> bool {

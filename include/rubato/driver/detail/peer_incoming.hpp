@@ -65,6 +65,7 @@ void peer_driver<Transport>::handle(transport::incoming const& n) {
 /// Nodes begin in the first session of each edge, unless it was closed before: then the peer came late.
 template<transport::endpoint Transport>
 void peer_driver<Transport>::handle_opened(transport::incoming const& n) {
+  if (is_kept(n.peer)) take_out(n.peer, words_of_end_without(n.peer));
   auto const is_closed = others_.is_lost(n.peer) || others_.is_expected(n.peer);
   if (is_closed || !(n.outgoing == session_id{}) || !(n.incoming == session_id{})) {
     note_return(n.peer);
@@ -76,29 +77,44 @@ void peer_driver<Transport>::handle_opened(transport::incoming const& n) {
   tell_view();
 }
 
-/// Whether a member that has said goodbye is taken out. Who leaves always is, and who has ended its run too, since
-/// nobody who comes later sees it; but not near this node's own end: those who end together end at the optimum of all.
-template<transport::endpoint Transport>
-auto peer_driver<Transport>::is_taken_out(transport::incoming const& n) const -> bool {
-  if (!members_.come_and_go() || run_->is_server(n.peer)) return false;
-  return last_ - now() >= (n.peer_status.leaves() ? worth_a_sentence() : options_.linger);
-}
-/// What it was given is taken back if it is taken out; not if it was no member, or ended with this node.
+/// What it was given is taken back at once if it leaves the others; if the run of a member has ended, later.
 template<transport::endpoint Transport>
 void peer_driver<Transport>::handle_left(transport::incoming const& n) {
-  auto const leaves = is_taken_out(n);
+  auto const is_early = last_ - now() >= worth_a_sentence();
+  auto const leaves = members_.come_and_go() && n.peer_status.leaves() && is_early;
   others_.leaves(n.peer, now());
   hear_parted(n);
   if (pace_) pace_->leaves(n.peer);
-  if ((leaves || host_.node().closes_ended_edges()) && !std::exchange(others_.of(n.peer).without, true))
-    host_.change(now(), {n.peer, neighbour_change::edge::closes, {}, {}}, sender());
-  if (!leaves) return members_.others().ends(n.peer, now(), options_.linger);
-  auto const news = n.peer_status.leaves() ? words_of_leaving(n.peer) : words_of_end_without(n.peer);
+  if (leaves) return take_out(n.peer, words_of_leaving(n.peer));
+  if (host_.node().closes_ended_edges()) close_ended(n.peer);
+  members_.others().ends(n.peer, now(), options_.linger);
+}
+template<transport::endpoint Transport>
+void peer_driver<Transport>::close_ended(node_id peer) {
+  if (!std::exchange(others_.of(peer).without, true))
+    host_.change(now(), {peer, neighbour_change::edge::closes, {}, {}}, sender());
+}
+/// A member that has left is one that may come.
+template<transport::endpoint Transport>
+void peer_driver<Transport>::take_out(node_id peer, std::string const& news) {
+  close_ended(peer);
   notes_.say("after " + readable_seconds(now() - begun_) + ": " + news, log_level::news);
-  others_.of(n.peer).told = true;
-  others_.await_newcomer(n.peer);
-  members_.closes(n.peer, host_);
+  others_.of(peer).told = true;
+  others_.await_newcomer(peer);
+  members_.closes(peer, host_);
   tell_view();
+}
+/// Members whose run ended so long ago that this one does not end with them. Who comes later does not see them, and all
+/// must see the same; those who end together end at the optimum of all.
+template<transport::endpoint Transport>
+void peer_driver<Transport>::take_out_ended() {
+  for (auto const& [peer, it] : others_.all())
+    if (is_kept(peer) && now() - *it.left >= options_.linger) take_out(peer, words_of_end_without(peer));
+}
+/// Whether it is a member that has ended its run and still counts.
+template<transport::endpoint Transport>
+auto peer_driver<Transport>::is_kept(node_id peer) const -> bool {
+  return members_.come_and_go() && !run_->is_server(peer) && others_.has_left(peer) && !others_.is_expected(peer);
 }
 
 /// Goes on without that peer until it comes back. If the node cannot, the fault is that of the node that died.
