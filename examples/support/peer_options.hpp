@@ -201,7 +201,11 @@ void add_peer_row(CLI::App& app, Row const& row, Choice& choice) {
        [](peer_choice& c, given g) { c.checkpoint.round = count_in(g, 0, "a whole number from 0 up"); }},
       {"--members", "N", "",
        "let nodes come and go: there is room for N, of which --nodes begin; each needs links with all others",
-       [](peer_choice& c, given g) { c.members = count_in(g, 1, "a whole number from 1 up"); }},
+       [](peer_choice& c, given g) {
+         constexpr auto right = std::string_view{"a whole number from 1 to 1024, since each needs links with all"};
+         if (count_in(g, 1, right) > 1024) refuse(g, right);
+         c.members = count_in(g, 1, right);
+       }},
       {"--log", "news|warnings", "news", "what nodes say while they run: all news, or only what may spoil the result",
        detail::set_log},
       {"--pace", "K", "4",
@@ -291,9 +295,13 @@ inline void refuse_members(peer_choice const& c) {
       {"--doctor", "it meets all nodes of a run, and these need not all be there"}};
   for (auto const& [name, why] : excluded)
     if (is_given(name)) throw config_error{std::string{name} + " and --members exclude each other: " + why};
-  if (c.restart > 0 && !c.joins)
-    throw config_error{"--restart of a member needs --join: it comes back to a run that goes on"};
   auto const is_server = c.id >= *c.members;
+  if (is_server && (c.joins || is_given("--leave-after")))
+    throw config_error{"node " + std::to_string(c.id) +
+                       " is the server of this run, and no member of it: it takes no " +
+                       (c.joins ? "--join" : "--leave-after")};
+  if (c.restart > 0 && !c.joins && !is_server)
+    throw config_error{"--restart of a member needs --join: it comes back to a run that goes on"};
   if (!c.joins && !is_server && c.id >= c.beginning)
     throw config_error{"node " + std::to_string(c.id) + " is none of the " + std::to_string(c.beginning) +
                        " --nodes that begin: it can --join once they have begun"};
