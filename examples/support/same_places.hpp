@@ -26,8 +26,10 @@ namespace rubato::examples {
     if (!where[i] || where[i]->port == 0) continue;
     auto const [first, is_fresh] = taken.emplace(std::pair{where[i]->host, unsigned{where[i]->port}}, i);
     if (is_fresh) continue;
-    return "nodes " + std::to_string(first->second) + " and " + std::to_string(i) +
-           " are at one place: " + escaped(texts[first->second], 100) + " and " + escaped(texts[i], 100) +
+    auto const nodes = "nodes " + std::to_string(first->second) + " and " + std::to_string(i);
+    if (texts[first->second] == texts[i])
+      return nodes + " are given the same address, " + escaped(texts[i], 100) + ": each needs one of its own";
+    return nodes + " are at one place: " + escaped(texts[first->second], 100) + " and " + escaped(texts[i], 100) +
            " are both " + where[i]->numbers() + "; name each machine once, with slots=N in a hosts file";
   }
   return {};

@@ -98,6 +98,7 @@ TEST_CASE("two nodes at one place are named, whatever they are called") {
   CHECK(words_of({"127.0.0.1:7000", "localhost:7001", "[::1]:7000", "localhost:0", "127.0.0.1:0"}).empty());
   CHECK(says(words_of({"127.0.0.1:7001", "127.0.0.1:7000", "localhost:7000"}),
              "nodes 1 and 2 are at one place: 127.0.0.1:7000 and localhost:7000 are both 127.0.0.1:7000"));
+  CHECK(says(words_of({"127.0.0.1:9", "127.0.0.1:9"}), "nodes 0 and 1 are given the same address, 127.0.0.1:9"));
 }
 
 TEST_CASE("what is to be mended of datagrams follows from how many of each size arrive") {
