@@ -109,25 +109,33 @@ auto refused_in(run_result const& r, std::size_t from) -> std::uint64_t {
   return all;
 }
 
+/// Keeps what nodes say, from whichever thread.
+struct listener {
+  [[nodiscard]] auto speaker() -> admission::speaker {
+    return [this](std::string_view s) {
+      std::lock_guard const hold{one_at_a_time};
+      heard.emplace_back(s);
+    };
+  }
+  std::mutex one_at_a_time{};
+  std::vector<std::string> heard{};
+};
+
 template<class Node>
 void check_gossip(bool combines_last) {
   auto const make = [] { return assemble<Node>(topology::ring(nodes), problem_of_liars(), {.step = 0.1}); };
   auto const right = ends_of_gossip(make(), combines_last);
   auto guarded = make();
   make_lie(guarded, liar, huge);
-  std::mutex one_at_a_time;
-  std::vector<std::string> heard;
-  admit(guarded, admission::within{100}, [&](std::string_view s) {
-    std::lock_guard const hold{one_at_a_time};
-    heard.emplace_back(s);
-  });
+  listener all;
+  admit(guarded, admission::within{100}, all.speaker());
   auto const r = simulate(std::move(guarded), unequal_speeds(), {.time = 60s});
   CHECK(farthest_honest(r, right) < 1e-6);
   CHECK(says_of_liar(r));
   CHECK(refused_in(r, liar) > 100);
   CHECK(refused_in(r, 0) == 0);
-  REQUIRE(heard.size() == 2);  // its two neighbours, once each
-  CHECK(says(heard[0], "refuses a model of node 2"));
+  REQUIRE(all.heard.size() == 2);  // its two neighbours, once each
+  CHECK(says(all.heard[0], "refuses a model of node 2"));
 
   auto open = make();
   make_lie(open, liar, huge);
@@ -174,16 +182,12 @@ TEST_CASE("a node that is too far from all its neighbours says so, and the resul
   auto far = buffer_pool{}.allocate<double>(dimension);
   std::fill_n(far.data(), dimension, 10.0);
   a.nodes[liar] = a.factory.make(liar, std::move(far).publish(), 0);
-  std::mutex one_at_a_time;
-  std::vector<std::string> heard;
-  admit(a, admission::within{2}, [&](std::string_view s) {
-    std::lock_guard const hold{one_at_a_time};
-    heard.emplace_back(s);
-  });
+  listener all;
+  admit(a, admission::within{2}, all.speaker());
   auto const r = simulate(std::move(a), unequal_speeds(), {.time = 60s});
   auto const of_all = [](std::string const& s) { return says(s, "the newest models of all its neighbours"); };
-  REQUIRE(std::count_if(heard.begin(), heard.end(), of_all) == 1);
-  CHECK(says(*std::find_if(heard.begin(), heard.end(), of_all), "node 2 refuses"));
+  REQUIRE(std::count_if(all.heard.begin(), all.heard.end(), of_all) == 1);
+  CHECK(says(*std::find_if(all.heard.begin(), all.heard.end(), of_all), "node 2 refuses"));
   REQUIRE(std::count_if(r.warnings.begin(), r.warnings.end(), of_all) == 1);
   CHECK(says(*std::find_if(r.warnings.begin(), r.warnings.end(), of_all), "node 2 refused"));
 }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <semaphore>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -74,18 +75,16 @@ TEST_CASE("a member that leaves before the others begin is not counted") {
   both_near rest{optimum_of(w.q, {node_id{0}, node_id{2}})};
   stop_source asked;
   auto const board = std::make_shared<status_board>();
+  std::counting_semaphore<64> opened{0};
+  w.hears = [&](std::size_t i, transport::incoming const& n) {
+    if (i == 0 && n.peer == node_id{1} && n.kind == transport::incoming::what::opened) opened.release();
+  };
   {
     std::vector<std::jthread> all;
     all.emplace_back([&] { w.live(0, {.linger = 1s, .watching = {rest.look()}, .status = board}, 5s); });
     {
       auto leaver = std::jthread{[&] { w.live(1, {.linger = 1s, .stop = asked.get_token()}, 5s); }};
-      auto const is_here = [&] {
-        auto const them = board->newest()->neighbours;
-        return std::any_of(them.begin(), them.end(),
-                           [](auto const& n) { return n.peer == node_id{1} && n.is == standing::here; });
-      };
-      for (auto tries = 0; tries < 3000 && !is_here(); ++tries) std::this_thread::sleep_for(10ms);
-      CHECK(is_here());
+      CHECK(opened.try_acquire_for(30s));
       asked.request_stop();
     }
     all.emplace_back([&] { w.live(2, {.linger = 1s, .watching = {rest.look()}}, 5s); });
@@ -97,6 +96,8 @@ TEST_CASE("a member that leaves before the others begin is not counted") {
   CHECK(rest.near == 2);
   CHECK(misses(w.parts[0], node_id{1}));
   CHECK(w.parts[0].other_views.empty());
+  auto const said = board->newest()->said;
+  CHECK(std::count_if(said.begin(), said.end(), [](auto const& s) { return says(s, "node 1 has left"); }) == 1);
 }
 
 TEST_CASE("a member that comes back after the end of its run is called by those who went on") {
